@@ -1,0 +1,122 @@
+"""The entry of the command: registers the commands, and turns every failure into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from convcli.cli import filter as filter_command
+from convcli.cli import kernels as kernels_command
+from convcli.cli import shape as shape_command
+from convcli.cli.report import one_line
+from convcli.errors import ConvError
+
+INTERRUPTED = 130
+CLOSED_PIPE = 141
+TERMINATED = 143
+
+app = typer.Typer(
+    name="convcli",
+    help="Convolution on real files: exact, explained, fast.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("filter")(filter_command.filter_files)
+app.command("shape")(shape_command.shape)
+app.add_typer(kernels_command.app, name="kernels")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"convcli {version('convcli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Convolution on real files: exact, explained, fast."""
+
+
+# Typer carries its own copy of Click; its base error is reached through Typer, never by importing a second Click.
+_ClickException: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+
+def _fail(text: str, code: int) -> int:
+    print(f"convcli: {one_line(text)}", file=sys.stderr)
+    return code
+
+
+def _usage(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    where = f" (see `{context.command_path} --help`)" if context is not None else ""
+    text: str = error.format_message()  # type: ignore[attr-defined]
+    return f"{text.rstrip('.')}{where}"
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code: 0 done, 2 the command line is at fault, 1 the work failed.
+
+    With ``--debug`` (an option of every command) errors keep their traceback.
+    """
+    debug = "--debug" in arguments
+    try:
+        result = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except _ClickException as error:
+        text = _usage(error)
+        return _fail(text, 2) if text else 2
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the interpreter's own flush stays quiet
+        return CLOSED_PIPE
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except ConvError as error:
+        if debug:
+            raise
+        return _fail(str(error), error.exit_code)
+    except MemoryError:
+        if debug:
+            raise
+        return _fail("not enough memory for this job", 1)
+    except OSError as error:
+        if debug:
+            raise
+        name = f"{error.filename!r}: " if error.filename else ""
+        return _fail(f"{name}{error.strerror or error}", 1)
+    except Exception as error:
+        if debug:
+            raise
+        return _fail(
+            f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1
+        )
+    return result if isinstance(result, int) else 0
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

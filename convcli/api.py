@@ -1,0 +1,216 @@
+"""The Python verbs: the same jobs as in the shell, on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcli.chain import Settings, bind
+from convcli.data import SPACE, Info
+from convcli.engines import get_engine
+from convcli.errors import UsageError
+from convcli.geometry import Padding, parse_pad_mode, parse_padding
+from convcli.job import Job, canonical
+from convcli.kernel import load_kernel
+from convcli.kernel.model import Kernel
+from convcli.layers import format_size, parse_layers, parse_pool, parse_size, trace
+from convcli.output import decide
+from convcli.plan import EngineName, available_threads, choose
+from convcli.policies import Channels, Nan, Precision, parse_choice
+from convcli.ranges import parse_range
+from convcli.render import Tally
+from convcli.run import execute
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+Numbers = int | Sequence[int]
+
+
+class ArraySource:
+    """An array as an input."""
+
+    def __init__(self, array: np.ndarray, axes: str) -> None:
+        self._array = array
+        self.info = Info(axes, array.shape, array.dtype.name)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        index: list[slice] = [slice(None)] * self._array.ndim
+        index[self.info.stream_axis] = slice(start, stop)
+        return self._array[tuple(index)]
+
+    def close(self) -> None:
+        pass
+
+
+def filter(
+    array: ArrayLike,
+    kernel: str | Kernel | ArrayLike | Sequence[str | Kernel | np.ndarray] | None = None,
+    *,
+    stride: Numbers | None = None,
+    padding: str | int | Sequence[int | tuple[int, int]] | None = None,
+    pad_mode: str | None = None,
+    pad_value: float | None = None,
+    dilation: Numbers | None = None,
+    bias: float | Sequence[float] | None = None,
+    flip: bool | None = None,
+    transpose: bool = False,
+    output_padding: Numbers = 0,
+    pool: str | None = None,
+    range: str = "float",
+    channels: str = "each",
+    axis: str | None = None,
+    axes: str | None = None,
+    nan: str = "propagate",
+    dtype: str = "auto",
+    engine: str = "auto",
+    device: str = "cpu",
+    threads: int | None = None,
+) -> np.ndarray:
+    """Filter an array; every option means what it means in the shell.
+
+    Parameters
+    ----------
+    array : array_like
+        Numbers in 1 to 4 dimensions (5 with ``axes``).
+    kernel : str, Kernel, array_like, or a list of these
+        A name, ``name:parameters``, a file or inline text; a Kernel; weights (up to three dimensions are
+        space, four are out × in × y × x).  A list of names or Kernels is applied in turn.
+    padding : str, int, or one for each axis
+        A name such as ``same``, a number, or pairs (before, after).  Without it and without ``pad_mode``:
+        same size with replicated edges.
+    range : str
+        ``float`` keeps the numbers; ``clip`` and others give the input's integer type.
+    axes : str
+        Letters of the array's dimensions, e.g. ``YXC``; by default every dimension is space.
+
+    Returns
+    -------
+    ndarray
+        Axes in the input's order; a bank's maps are a new first dimension, or take the place of the channels
+        that they sum over.
+
+    Raises
+    ------
+    convcli.errors.UsageError
+        Options that make no sense for this array, unknown names.
+
+    >>> import numpy as np
+    >>> filter([-1, 4, 11, 14, 21, 25, 30], "smooth3", padding="valid").round(2).tolist()
+    [4.62, 9.57, 15.18, 19.8, 25.08]
+    >>> filter(np.eye(3, dtype="uint8") * 90, "box:3", range="clip").dtype
+    dtype('uint8')
+    """
+    data = np.asarray(array)
+    if data.dtype.kind == "b":
+        data = data.astype(np.uint8)
+    if data.dtype.kind not in "iuf":
+        raise UsageError(f"an array of type {data.dtype} cannot be filtered: give real numbers")
+    source = ArraySource(data, _axes(data.shape, axes))
+    info = source.info
+    letters = canonical(info)
+    settings = Settings(
+        stride=_numbers(stride),
+        padding=_padding(padding),
+        pad_mode=None if pad_mode is None else parse_pad_mode(pad_mode),
+        pad_value=pad_value,
+        dilation=_numbers(dilation),
+        bias=None if bias is None else tuple(np.atleast_1d(np.asarray(bias, float)).tolist()),
+        flip=flip,
+        transposed=transpose,
+        output_padding=_numbers(output_padding) or (0,),
+        axis=axis,
+        pool=None if pool is None else parse_pool(pool),
+        sum_channels=channels == Channels.SUM,
+    )
+    policy = parse_choice(Channels, channels, "channels")
+    kernels = [_kernel(one, min(2, len(letters))) for one in _several(kernel)]
+    filtered = 1 if policy in (Channels.LUMA, Channels.GREY) else info.channels
+    chain = bind(kernels, settings, letters, [info.size(letter) for letter in letters], filtered)
+    everything = ("float32", "float64", info.dtype)
+    choice = decide(
+        parse_range(range), kernels, info.dtype, everything, True, parse_choice(Precision, dtype, "dtype")
+    )
+    job = Job(info, chain, policy, choice.policy, choice.dtype, choice.compute, parse_choice(Nan, nan, "nan"))
+    job.check()
+    plan = choose(
+        chain,
+        job.stream,
+        engine=parse_choice(EngineName, engine, "engine"),
+        device=device,
+        threads=threads or available_threads(),
+    )
+    runner = get_engine(plan.engine.value, device, threads)
+    blocks = list(execute(job, source, runner, plan.step, Tally()))
+    return np.ascontiguousarray(np.concatenate(blocks, axis=job.result.stream_axis))
+
+
+def shape(size: str, *layers: str) -> str:
+    """Return the output size of layers, as ``convcli shape -q`` prints it.
+
+    Parameters
+    ----------
+    size : str
+        ``[C@]SIZE``, e.g. ``3@32x32``.
+    *layers : str
+        E.g. ``conv:6@5x5``, ``pool:max:2``.
+
+    >>> shape("28x28", "conv:5,s=2,p=2", "pool:max:2")
+    '7x7'
+    """
+    channels, sizes = parse_size(size)
+    rows = trace(parse_layers(layers), channels, sizes)
+    return rows[-1].output if rows else format_size(channels, sizes)
+
+
+def _axes(shape: tuple[int, ...], axes: str | None) -> str:
+    if axes is None:
+        if not 1 <= len(shape) <= len(SPACE):
+            raise UsageError(f"an array of shape {shape} needs its axes named, such as axes='YXC'")
+        if len(shape) >= 3 and shape[-1] <= 4:
+            likely = SPACE[-(len(shape) - 1) :] + "C"
+            raise UsageError(
+                f"an array of shape {shape} may end in channels: say axes='{likely}', or '{SPACE[-len(shape) :]}'"
+            )
+        return SPACE[-len(shape) :]
+    letters = axes.upper()
+    if len(letters) != len(shape) or len(set(letters)) != len(letters) or set(letters) - set(SPACE + "C"):
+        raise UsageError(
+            f"axes {axes!r} do not name the {len(shape)} dimensions of shape {shape}: one of C, T, Z, Y, X each"
+        )
+    return letters
+
+
+def _several(kernel: Any) -> list[Any]:
+    if kernel is None:
+        return []
+    if isinstance(kernel, list | tuple) and kernel and all(isinstance(one, str | Kernel) for one in kernel):
+        return list(kernel)
+    return [kernel]
+
+
+def _kernel(kernel: Any, rank: int) -> Kernel:
+    if isinstance(kernel, Kernel):
+        return kernel
+    return load_kernel(kernel, rank) if isinstance(kernel, str) else Kernel.from_array(kernel)
+
+
+def _numbers(value: Numbers | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    return (value,) if isinstance(value, int) else tuple(value)
+
+
+def _padding(value: Any) -> tuple[Padding, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return parse_padding(value)
+    if isinstance(value, int):
+        return ((value, value),)
+    return tuple((one, one) if isinstance(one, int) else (one[0], one[1]) for one in value)
+
+
+__all__ = ["filter", "shape"]

@@ -1,0 +1,228 @@
+"""``convcli filter``: the command line of the main job.
+
+Strings become enums and numbers here, and nothing else happens: the work is in `convcli.cli.filtering`, which
+loads only once the command line makes sense.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convcli.chain import Settings
+from convcli.cli.report import Verbosity
+from convcli.errors import UsageError
+from convcli.geometry import parse_numbers, parse_pad_mode, parse_padding
+from convcli.layers import parse_pool
+from convcli.media.options import Compress, ReadOptions, WriteOptions
+from convcli.numerals import parse_float
+from convcli.plan import EngineName
+from convcli.policies import Channels, Frames, Nan, Precision, Reading, parse_choice
+from convcli.ranges import Range, parse_range
+
+
+@dataclass(frozen=True)
+class Request:
+    """A parsed command line of ``filter``."""
+
+    inputs: tuple[str, ...]
+    kernels: tuple[str, ...]
+    output: str | None
+    out_dir: Path | None
+    format: str | None
+    settings: Settings
+    range: Range | None
+    channels: Channels
+    nan: Nan
+    precision: Precision
+    engine: EngineName
+    device: str
+    threads: int | None
+    reading: ReadOptions
+    writing: WriteOptions
+    force: bool
+    dry_run: bool
+    json: bool
+    verbosity: Verbosity
+
+
+def complete_kernel(incomplete: str) -> list[str]:
+    """Offer the library's kernels to the shell."""
+    from convcli.kernel.library import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+def _check(request: Request) -> None:
+    """Refuse what cannot be meant, before anything is read."""
+    if not request.kernels and request.settings.pool is None:
+        raise UsageError("nothing to do: give a kernel (-k NAME, see `convcli kernels list`) or --pool")
+    if request.output is not None and request.out_dir is not None:
+        raise UsageError("--output and --out-dir: give one of them")
+    if len(request.inputs) > 1 and request.output is not None:
+        raise UsageError(f"{len(request.inputs)} inputs and one output: give --out-dir DIR instead of -o")
+    if len(request.inputs) > 1 and request.out_dir is None:
+        raise UsageError(f"{len(request.inputs)} inputs need --out-dir DIR for their outputs")
+    if request.threads is not None and request.threads < 1:
+        raise UsageError(f"threads {request.threads} is not possible: give 1 or more")
+    if request.writing.quality is not None and not 1 <= request.writing.quality <= 100:
+        raise UsageError(f"quality {request.writing.quality} is not possible: give 1 to 100")
+
+
+def _floats(text: str, what: str) -> tuple[float, ...]:
+    return tuple(parse_float(part, what) for part in text.split(","))
+
+
+def filter_files(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT", help="Files, or - for standard input.", show_default=False),
+    ],
+    kernel: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kernel",
+            "-k",
+            help="Name, name:parameters, FILE.yaml, FILE.npy, or numbers; several are applied in turn.",
+            autocompletion=complete_kernel,
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Output file, or - . Default: STEM.KERNEL.EXT here.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out-dir", help="Folder for the outputs of several inputs.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", help="Output type where no suffix says it: png, jpeg, csv, npy..."),
+    ] = None,
+    stride: Annotated[str | None, typer.Option(help="Step of the window: 2, or 2,1 for each axis.")] = None,
+    padding: Annotated[
+        str | None,
+        typer.Option(
+            help="valid, same, full, same-lower, same-upper, tail, a number, or before:after; one for each axis "
+            "(1:0,2:2). Neither --padding nor --pad-mode: same with replicated edges (valid along time). "
+            "--padding alone: zeros outside."
+        ),
+    ] = None,
+    pad_mode: Annotated[
+        str | None, typer.Option(help="zero, constant, replicate, reflect, symmetric or circular.")
+    ] = None,
+    pad_value: Annotated[str | None, typer.Option(help="What constant padding holds.")] = None,
+    dilation: Annotated[str | None, typer.Option(help="Distance between the kernel's taps.")] = None,
+    bias: Annotated[
+        str | None, typer.Option(help="Added to the result: one number, or one for each map.")
+    ] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="True convolution; without it cross-correlation.")
+    ] = None,
+    transpose: Annotated[
+        bool, typer.Option("--transpose", help="Transposed convolution; padding (default 0) crops.")
+    ] = False,
+    output_padding: Annotated[str, typer.Option(help="Extra elements at the end, with --transpose.")] = "0",
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            help="After the kernels, or alone: max:2, avg:3,s=2, min:2,ceil, global-max (also p= d=)."
+        ),
+    ] = None,
+    range: Annotated[
+        str | None,
+        typer.Option(
+            help="How numbers become pixels: clip, abs, offset[:GAIN], LO:HI, minmax, float. Default: the kernel's."
+        ),
+    ] = None,
+    channels: Annotated[str, typer.Option(help="each, luma, grey or sum.")] = "each",
+    axis: Annotated[
+        str | None, typer.Option(help="Axis of a 1-D kernel (y), or the axes of others (tx).")
+    ] = None,
+    axes: Annotated[
+        str | None, typer.Option(help="Letters of an array's dimensions: YXC, CYX, ZYX, TYX...")
+    ] = None,
+    as_: Annotated[str | None, typer.Option("--as", help="matrix: read a table as one 2-D grid.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns of a table to filter: names, numbers, 2-4.")
+    ] = None,
+    frames: Annotated[
+        str, typer.Option(help="first, or all frames (pages) of an animation or TIFF.")
+    ] = "first",
+    nan: Annotated[str, typer.Option(help="Missing samples: propagate, skip or error.")] = "propagate",
+    dtype: Annotated[
+        str,
+        typer.Option(help="Arithmetic: auto (float32; float64 for tables, 64-bit data), float32, float64."),
+    ] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, numpy or torch.")] = "auto",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Processor cores to use. Default: all.")] = None,
+    quality: Annotated[int | None, typer.Option(help="1 to 100, for JPEG and WebP.")] = None,
+    compress: Annotated[str, typer.Option(help="fast or small, for PNG and TIFF.")] = "fast",
+    max_pixels: Annotated[
+        int, typer.Option(help="Largest picture that is decoded whole, in millions.")
+    ] = 256,
+    force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite existing outputs.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Report each output as a line of JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes, only errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what was chosen, and why.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Keep the traceback of an error.")] = False,
+) -> None:
+    """Filter images, signals and arrays with kernels.
+
+    \b
+    Examples:
+      convcli filter photo.png -k hedge
+      convcli filter photo.jpg -k gaussian:sigma=2 -k sobel -o edges.png
+      convcli filter signal.csv -k smooth3 --columns 2-4
+      convcli filter *.png -k "1/9,1/9,1/9;1/9,1/9,1/9;1/9,1/9,1/9" --out-dir out
+      convcli filter photo.png --pool max:2
+      cat a.png | convcli filter - -k sharpen > b.png
+    """
+    settings = Settings(
+        stride=None if stride is None else parse_numbers(stride, "stride"),
+        padding=None if padding is None else parse_padding(padding),
+        pad_mode=None if pad_mode is None else parse_pad_mode(pad_mode),
+        pad_value=None if pad_value is None else parse_float(pad_value, "pad value"),
+        dilation=None if dilation is None else parse_numbers(dilation, "dilation"),
+        bias=None if bias is None else _floats(bias, "bias"),
+        flip=flip,
+        transposed=transpose,
+        output_padding=parse_numbers(output_padding, "output padding", minimum=0),
+        axis=axis,
+        pool=None if pool is None else parse_pool(pool),
+    )
+    request = Request(
+        inputs=tuple(inputs),
+        kernels=tuple(kernel or ()),
+        output=output,
+        out_dir=out_dir,
+        format=format,
+        settings=settings,
+        range=None if range is None else parse_range(range),
+        channels=parse_choice(Channels, channels, "channels"),
+        nan=parse_choice(Nan, nan, "nan"),
+        precision=parse_choice(Precision, dtype, "dtype"),
+        engine=parse_choice(EngineName, engine, "engine"),
+        device=device,
+        threads=threads,
+        reading=ReadOptions(
+            axes=axes,
+            matrix=as_ is not None and parse_choice(Reading, as_, "--as") is Reading.MATRIX,
+            columns=None if columns is None else tuple(part.strip() for part in columns.split(",")),
+            all_frames=parse_choice(Frames, frames, "frames") is Frames.ALL,
+            max_pixels=max_pixels * 1_000_000,
+        ),
+        writing=WriteOptions(quality=quality, compress=parse_choice(Compress, compress, "compress")),
+        force=force,
+        dry_run=dry_run,
+        json=as_json,
+        verbosity=Verbosity.of(quiet, verbose),
+    )
+    _check(request)
+    from convcli.cli.filtering import filter_all
+
+    filter_all(request)

@@ -1,0 +1,296 @@
+"""The main job for each input: open, bind, choose, compute, write.  Loaded once the command line makes sense."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convcli.chain import bind
+from convcli.cli import report
+from convcli.cli.filter import Request
+from convcli.cli.naming import default_name, map_names, pool_slug
+from convcli.cli.report import Verbosity
+from convcli.data import SPACE, Colour, Info, Sink, Source
+from convcli.engines import get_engine
+from convcli.errors import ConvError, UsageError
+from convcli.job import Job, canonical
+from convcli.kernel import load_kernel
+from convcli.media import registry
+from convcli.media.registry import Format
+from convcli.media.target import STANDARD, check_not_input, check_output, open_input, output
+from convcli.output import decide
+from convcli.plan import Plan, available_threads, choose
+from convcli.policies import Channels
+from convcli.render import Tally
+from convcli.run import execute
+
+
+@dataclass(frozen=True)
+class Task:
+    """One input bound to its outputs: all that is known before work starts."""
+
+    name: str
+    job: Job
+    plan: Plan
+    format: Format
+    paths: tuple[str, ...]
+
+    def summary(self) -> dict[str, Any]:
+        result = self.job.result
+        return {
+            "input": self.name,
+            "outputs": list(self.paths),
+            "format": self.format.name,
+            "axes": result.axes,
+            "shape": list(result.shape),
+            "dtype": result.dtype,
+            "range": str(self.job.policy),
+            "engine": self.plan.engine.value,
+            "kernels": [kernel.name for kernel in self.job.chain.kernels],
+        }
+
+
+def filter_all(request: Request) -> None:
+    """Filter every input; one that fails does not stop the others, and the last error's exit code remains."""
+    for text in request.kernels:  # a wrong name is found before any file is opened
+        load_kernel(text)
+    failures: list[ConvError] = []
+    for name in request.inputs:
+        try:
+            _filter_one(request, name)
+        except ConvError as error:
+            if len(request.inputs) == 1:
+                raise
+            report.note(str(error))
+            failures.append(error)
+    if failures:
+        raise ConvError(
+            f"{len(failures)} of {len(request.inputs)} inputs failed", max(e.exit_code for e in failures)
+        )
+
+
+def _filter_one(request: Request, name: str) -> None:
+    fp = open_input(name)
+    try:
+        head = fp.read(registry.HEAD)
+        fp.seek(0)
+        named = registry.by_name(request.format) if request.format and not _has_suffix(name) else None
+        format, notes = registry.identify(head, "" if name == STANDARD else name, named)
+        source = registry.open_source(fp, format, request.reading)
+    except ConvError as error:
+        fp.close()
+        raise _about(name, error) from None
+    except BaseException:
+        fp.close()
+        raise
+    with closing(source):
+        say = report.note if request.verbosity is not Verbosity.QUIET else _silent
+        for line in (*notes, *source.info.notes):
+            say(f"{_shown(name)}: {line}" if len(request.inputs) > 1 else line)
+        try:
+            task = _prepare(request, name, format, source.info)
+            if request.dry_run:
+                _dry_run(request, task)
+                return
+            tally = _perform(request, task, source, say)
+        except ConvError as error:
+            raise _about(name, error) from None
+        _conclude(request, task, tally, say)
+
+
+def _about(name: str, error: ConvError) -> ConvError:
+    """Say which input an error is about, where the message does not."""
+    text = str(error)
+    if isinstance(error, UsageError) or name in text:
+        return error
+    return ConvError(f"{_shown(name)}: {text}", error.exit_code)
+
+
+def _shown(name: str) -> str:
+    return "standard input" if name == STANDARD else name
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+def _has_suffix(name: str) -> bool:
+    return name != STANDARD and bool(Path(name).suffix)
+
+
+def _output_format(request: Request, source: Format) -> Format:
+    if request.output is not None and _has_suffix(request.output):
+        return registry.by_suffix(request.output)
+    return registry.by_name(request.format) if request.format else source
+
+
+def _prepare(request: Request, name: str, source_format: Format, info: Info) -> Task:
+    letters = canonical(info)
+    if "M" in info.axes:
+        raise UsageError(
+            "axes: M counts the maps of a result; name the input's dimensions with C, T, Z, Y, X"
+        )
+    format = _output_format(request, source_format)
+    kernels = [load_kernel(text, _default_rank(source_format, letters)) for text in request.kernels]
+    settings = replace(request.settings, sum_channels=request.channels is Channels.SUM)
+    filtered = (
+        1 if request.channels in (Channels.LUMA, Channels.GREY) else info.channels - info.colour.has_alpha
+    )
+    chain = bind(kernels, settings, letters, [info.size(letter) for letter in letters], filtered)
+    choice = decide(request.range, kernels, info.dtype, format.dtypes, format.numbers, request.precision)
+    job = Job(info, chain, request.channels, choice.policy, choice.dtype, choice.compute, request.nan)
+    job.check()
+    _check_axes(job.result, format)
+    threads = request.threads or available_threads()
+    plan = choose(chain, job.stream, engine=request.engine, device=request.device, threads=threads)
+    if not _streams(job.result, format):
+        plan = replace(plan, step=job.length)
+    slugs = [kernel.slug for kernel in kernels]
+    if request.settings.pool is not None:
+        slugs.append(pool_slug(str(request.settings.pool)))
+    return Task(name, job, plan, format, _paths(request, name, slugs, format, job.result))
+
+
+def _default_rank(format: Format, letters: str) -> int:
+    """The rank of a parametric kernel that does not say it: 1 on signals, else 2."""
+    return 1 if len(letters) == 1 else 2
+
+
+def _paths(
+    request: Request, name: str, slugs: Sequence[str], format: Format, result: Info
+) -> tuple[str, ...]:
+    target = request.output
+    if target is None:
+        if name == STANDARD and request.out_dir is None:
+            target = STANDARD
+        else:
+            given = Path(name).suffix if name != STANDARD else ""
+            suffix = given if given.lower() in format.suffixes else format.suffixes[0]
+            target = str((request.out_dir or Path()) / default_name(name, slugs, suffix))
+    if "M" not in result.axes or format.multi:
+        return (target,)
+    if target == STANDARD:
+        raise UsageError(
+            f"{result.size('M')} maps do not fit one {format.name.upper()} on standard output: "
+            "name a file with -o, or choose --format npy or tiff"
+        )
+    return tuple(map_names(target, result.size("M")))
+
+
+def _check_axes(result: Info, format: Format) -> None:
+    """Refuse data that the format cannot hold, with what can."""
+    axes = result.axes.replace("M", "")
+    missing = [letter for letter in axes if letter not in format.axes]
+    flat = "YX" if "X" in format.axes and "M" not in format.axes else ""
+    lacking = [letter for letter in flat if letter not in axes]
+    if missing or lacking:
+        hint = "; --as matrix reads a table as a picture" if "X" in axes and lacking else ""
+        raise UsageError(
+            f"a {format.name.upper()} file cannot hold data of the axes {', '.join(axes.lower())}: "
+            f"write .npy{hint}"
+        )
+    if not format.numbers and result.channels > 4:
+        raise UsageError(f"a {format.name.upper()} file cannot hold {result.channels} channels: write .npy")
+
+
+def _picture(info: Info, format: Format) -> Info:
+    """Return the result's form as one output file takes it: a picture's axes in order, its colours named."""
+    axes = info.axes
+    if not format.multi:
+        axes = axes.replace("M", "")
+    if not format.numbers:
+        letters = "".join(letter for letter in SPACE if letter in axes)
+        axes = ("M" if "M" in axes else "") + letters + ("C" if "C" in axes else "")
+    shape = tuple(info.size(letter) for letter in axes)
+    colour = info.colour
+    if not format.numbers and colour is Colour.NONE:
+        count = shape[-1] if axes.endswith("C") else 1
+        colour = (Colour.GREY, Colour.GREY_ALPHA, Colour.RGB, Colour.RGBA)[count - 1]
+    return replace(info, axes=axes, shape=shape, colour=colour)
+
+
+def _streams(result: Info, format: Format) -> bool:
+    """Whether blocks can be written as they come: the file's stream axis is the result's."""
+    written = _picture(result, format)
+    if "M" in written.axes and not format.numbers:
+        return False
+    return written.axes[written.stream_axis] == result.axes[result.stream_axis]
+
+
+def _blocks(task: Task, blocks: Iterator[np.ndarray], form: Info) -> Iterator[list[np.ndarray]]:
+    """Turn blocks of the result into one block for each output file."""
+    result = task.job.result
+    for block in blocks:
+        parts = [block]
+        axes = result.axes
+        if "M" in axes and "M" not in form.axes:
+            parts = list(np.moveaxis(block, axes.index("M"), 0))
+            axes = axes.replace("M", "")
+        order = [axes.index(letter) for letter in form.axes]
+        yield [part.transpose(order) for part in parts]
+
+
+def _perform(request: Request, task: Task, source: Source, say: Any) -> Tally:
+    job, format = task.job, task.format
+    if request.verbosity is Verbosity.VERBOSE:
+        report.note(
+            f"engine {task.plan.engine}: {task.plan.reason}; blocks of {task.plan.step} of {job.length}"
+        )
+        report.note(f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output")
+    if not request.force:
+        for path in task.paths:
+            check_not_input(path, request.inputs)
+    form = _picture(job.result, format)
+    tally = Tally()
+    engine = get_engine(task.plan.engine.value, request.device, request.threads)
+    with ExitStack() as stack:
+        targets = [
+            stack.enter_context(output(path, force=request.force, binary=format.binary, seeks=format.seeks))
+            for path in task.paths
+        ]
+        sinks: list[Sink] = [registry.open_sink(fp, format, form, request.writing) for fp in targets]
+        for sink in sinks:
+            for line in getattr(sink, "notes", ()):
+                say(line)
+        blocks = execute(job, source, engine, task.plan.step, tally)
+        for parts in _blocks(task, blocks, form):
+            for sink, part in zip(sinks, parts, strict=True):
+                sink.write(part)
+        for sink in sinks:
+            sink.close()
+    return tally
+
+
+def _conclude(request: Request, task: Task, tally: Tally, say: Any) -> None:
+    if tally.clipped:
+        say(
+            f"{tally.clipped / tally.values:.2%} of the values were clipped by --range {task.job.policy}; "
+            "--range offset or minmax keeps them all in view, float (.npy, .tiff) keeps the numbers"
+        )
+    if tally.nans:
+        say(f"{tally.nans} values are no numbers (NaN) and were written as black")
+    if request.json:
+        facts = task.summary() | {"clipped": tally.clipped, "values": tally.values}
+        report.print_json(facts, to_stderr=STANDARD in task.paths)
+    elif request.verbosity is not Verbosity.QUIET and STANDARD not in task.paths:
+        for path in task.paths:
+            print(path)
+
+
+def _dry_run(request: Request, task: Task) -> None:
+    for path in task.paths:
+        check_output(path, force=request.force, binary=task.format.binary)
+        if not request.force:
+            check_not_input(path, request.inputs)
+    if request.json:
+        report.print_json(task.summary())
+        return
+    result = task.job.result
+    size = "x".join(map(str, result.shape))
+    for path in task.paths:
+        print(f"{path}: {result.axes} {size} {result.dtype}, {task.plan.engine} engine ({task.plan.reason})")

@@ -1,0 +1,155 @@
+"""``convcli shape``: output sizes, receptive fields and costs of layers, without any data.
+
+Reads the command line and lays out the table; the arithmetic is in `convcli.layers` and `convcli.geometry`.
+Nothing here may import numpy, torch or rich.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Annotated
+
+import typer
+
+from convcli.errors import UsageError
+from convcli.layers import (
+    Row,
+    format_size,
+    parse_layers,
+    parse_size,
+    trace,
+)
+
+
+def shape(
+    size: Annotated[
+        str, typer.Argument(metavar="SIZE", help="The input: 100, 32x32, or 3@32x32 with channels.")
+    ],
+    layers: Annotated[list[str] | None, typer.Argument(metavar="LAYER", help="See above.")] = None,
+    kernel: Annotated[str | None, typer.Option(help="One layer as flags: its size, 5, 5x3 or 6@5x5.")] = None,
+    stride: Annotated[str | None, typer.Option(help="One number, or one for each axis: 2,1.")] = None,
+    padding: Annotated[str | None, typer.Option(help="Number, before:after, or a name such as same.")] = None,
+    dilation: Annotated[str | None, typer.Option(help="Distance between the kernel's taps.")] = None,
+    transpose: Annotated[bool, typer.Option("--transpose", help="Transposed convolution.")] = False,
+    output_padding: Annotated[str | None, typer.Option(help="Extra elements, with --transpose.")] = None,
+    pool: Annotated[str | None, typer.Option(metavar="max|avg|min", help="The flags are a pool's.")] = None,
+    ceil: Annotated[bool, typer.Option("--ceil", help="Let a pool's last window hang over the end.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the final size alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Work out sizes, receptive fields, parameters and multiply-adds of layers.
+
+    \b
+      conv:[OUT@]K[,s=][,p=][,d=][,same]         convolution
+      tconv:[OUT@]K[,s=][,p=][,d=][,op=][,same]  transposed convolution
+      pool:max|avg|min:K[,s=][,p=][,d=][,ceil]   pool; the stride is K by default
+      gpool:max|avg|min                          pool over everything
+
+    K, s= and the others: one number is every axis; 5x3 is one for each. p= is
+    a number, before:after (1:0x2:2), or valid, full, same, tail, same-lower or
+    same-upper. The default padding is 0.
+
+    Columns: field is the receptive field in the input, jump the step from one
+    output's field to the next, start the centre of the first one (first input
+    element = 0), unused the input elements at the end that no window reaches.
+
+    \b
+    Examples:
+      convcli shape 3@32x32 conv:6@5x5 pool:max:2 conv:16@5x5 pool:max:2
+      convcli shape 3@224x224 conv:64@7,s=2,p=3
+      convcli shape 32x32 --kernel 5 --stride 2 --padding same
+      convcli shape 4@8x8 tconv:3,s=2,p=1,op=1 -q
+    """
+    channels, sizes = parse_size(size)
+    options = {
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "output-padding": output_padding,
+        "pool": pool,
+        "transpose": transpose or None,
+        "ceil": ceil or None,
+    }
+    given = {name: str(value) for name, value in options.items() if value is not None}
+    if kernel is not None:
+        if layers:
+            raise UsageError(f"layers ({layers[0]}) and --kernel cannot be combined: write one or the other")
+        layers = [_layer_text(kernel, given)]
+    elif given:
+        name = next(iter(given))
+        raise UsageError(f"--{name} needs --kernel; in a layer it is written inside, such as conv:5,s=2,p=1")
+    elif not layers:
+        raise UsageError("no layers: write some, such as conv:6@5x5 pool:max:2, or one as --kernel 5")
+    rows = trace(parse_layers(layers), channels, sizes)
+    if as_json:
+        print(_json(format_size(channels, sizes), rows))
+    elif quiet:
+        print(rows[-1].output)
+    else:
+        print(_table(format_size(channels, sizes), rows))
+
+
+def _layer_text(kernel: str, given: dict[str, str]) -> str:
+    """Write the one layer that the flags describe, as `parse_layers` reads it."""
+    for name, needed in (("output-padding", "transpose"), ("ceil", "pool")):
+        if name in given and needed not in given:
+            raise UsageError(f"--{name} needs --{needed}")
+    if "pool" in given and "transpose" in given:
+        raise UsageError("--transpose and --pool cannot be combined: a pool has no transposed form here")
+    kind = f"pool:{given['pool']}" if "pool" in given else "tconv" if "transpose" in given else "conv"
+    keys = {"stride": "s", "padding": "p", "dilation": "d", "output-padding": "op"}
+    parts = [kernel, *(f"{key}={given[name]}" for name, key in keys.items() if name in given)]
+    return f"{kind}:{','.join(part.replace(',', 'x') for part in parts)}{',ceil' if 'ceil' in given else ''}"
+
+
+def _table(size: str, rows: Sequence[Row]) -> str:
+    """Lay out one line a layer, totals where there are several, and the final size on the last line."""
+    header = ("layer", "output", "field", "jump", "start", "params", "mult-adds", "unused")
+    lines: list[tuple[str, ...]] = [header, ("input", size, "1", "1", "0", "", "", "")]
+    for row in rows:
+        places = (_axes(row.field), _axes(row.jump), _axes(row.start))
+        costs = (str(row.parameters), str(row.multiply_adds))
+        lines.append((row.label, row.output, *places, *costs, _axes(row.unused)))
+    if len(rows) > 1:
+        costs = (str(sum(row.parameters for row in rows)), str(sum(row.multiply_adds for row in rows)))
+        lines.append(("total", "", "", "", "", *costs, ""))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join([*(_line(line, widths) for line in lines), rows[-1].output])
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Put the two columns of text at the left of their room, the numbers at the right."""
+    padded = [f"{cell:{'<' if i < 2 else '>'}{widths[i]}}" for i, cell in enumerate(cells)]
+    return "  ".join(padded).rstrip()
+
+
+def _axes(values: Sequence[int | Fraction]) -> str:
+    """Write one value where all axes agree, else one for each."""
+    texts = [f"{float(v):.6g}" if isinstance(v, Fraction) else str(v) for v in values]
+    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
+
+
+def _json(size: str, rows: Sequence[Row]) -> str:
+    import json
+
+    def plain(values: Sequence[Fraction]) -> list[int | float]:
+        return [int(v) if v.denominator == 1 else float(v) for v in values]
+
+    layers = [
+        {
+            "layer": row.label,
+            "output": row.output,
+            "channels": row.channels,
+            "sizes": row.sizes,
+            "field": row.field,
+            "jump": plain(row.jump),
+            "start": plain(row.start),
+            "parameters": row.parameters,
+            "multiply_adds": row.multiply_adds,
+            "unused": row.unused,
+        }
+        for row in rows
+    ]
+    totals = {key: sum(getattr(row, key) for row in rows) for key in ("parameters", "multiply_adds")}
+    return json.dumps({"input": size, "output": rows[-1].output, **totals, "layers": layers}, indent=2)

@@ -1,0 +1,162 @@
+"""What every engine can do, and the checks that all of them share.
+
+An engine is arithmetic on arrays: it knows no files, no padding modes, no names of axes.  What lies outside
+the data has been put there before (`convcli.engines.padding`), what is cropped is cropped after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from convcli.errors import UsageError
+from convcli.geometry import TransposedWindow, Window
+from convcli.layers import PoolKind
+
+MAX_RANK = 3
+
+
+class Engine(Protocol):
+    """Correlation, its transpose, and pooling in 1-D to 3-D.
+
+    Shapes: the data ``x`` is ``(N, C, *space)``, N independent items of C channels; weights are
+    ``(O, I, *kernel)`` with ``C == I * groups`` and O divisible by ``groups``; stride, dilation and size have
+    one number for each space axis.  Data and weights are float32, or both float64; results have that type too.
+    Arrays may have any memory layout and may be read-only; none is changed.  A result may share the layout of
+    ``x``, so that interleaved pixels seen as ``(C, 1, Y, X)`` stay interleaved.
+
+    A NaN or an infinity spoils exactly the outputs whose window holds it, under a weight of zero too.
+    ``finite=True`` is the caller's word that ``x`` has none (it came from integers), which saves the look.
+
+    Raises
+    ------
+    UsageError
+        Shapes that do not fit each other, no data at all, or a window larger than the data.
+    """
+
+    name: str
+
+    def correlate(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        *,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        groups: int = 1,
+        finite: bool = False,
+    ) -> np.ndarray:
+        """Return the valid cross-correlation, ``(N, O, *sizes)`` with sizes (n - extent) // stride + 1.
+
+        The kernel is not mirrored: ``y[i] = sum over t of weights[t] * x[i * stride + t * dilation]``.
+        """
+        ...
+
+    def transpose(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        *,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        groups: int = 1,
+        finite: bool = False,
+    ) -> np.ndarray:
+        """Return the transposed convolution, nothing cropped: ``(N, O, *sizes)``, (n - 1) * stride + extent.
+
+        Every input lays the kernel down: ``y[i * stride + t * dilation] += weights[t] * x[i]``.  The weights
+        are ``(out, in, *kernel)`` here too; torch and ONNX store them the other way round.
+        """
+        ...
+
+    def pool(
+        self,
+        x: np.ndarray,
+        kind: PoolKind,
+        size: Sequence[int],
+        *,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+    ) -> np.ndarray:
+        """Return the maximum, minimum or mean of every whole window, ``(N, C, *sizes)``; NaN wins."""
+        ...
+
+    def max_positions(
+        self, x: np.ndarray, size: Sequence[int], *, stride: Sequence[int], dilation: Sequence[int]
+    ) -> np.ndarray:
+        """Return where each window's maximum lies: int64 ``(N, C, *sizes)``.
+
+        Positions count along the space axes of ``x`` in C order.  Of equal ones the first counts, and the
+        first NaN before every number.
+        """
+        ...
+
+
+def correlation_sizes(
+    x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int], groups: int
+) -> tuple[int, ...]:
+    """Return the space sizes of a correlation, having checked that everything fits."""
+    _check_weights(x, weights, groups)
+    return pool_sizes(x, weights.shape[2:], stride, dilation)
+
+
+def transposed_sizes(
+    x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int], groups: int
+) -> tuple[int, ...]:
+    """Return the space sizes of a transposed convolution, having checked that everything fits."""
+    _check_weights(x, weights, groups)
+    _check_data(x, weights.shape[2:], stride, dilation)
+    windows = map(TransposedWindow, weights.shape[2:], stride, dilation)
+    return tuple(window.full_size(n) for window, n in zip(windows, x.shape[2:], strict=True))
+
+
+def pool_sizes(
+    x: np.ndarray, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[int, ...]:
+    """Return how many windows fit along each space axis, having checked that everything fits."""
+    _check_data(x, size, stride, dilation)
+    windows = map(Window, size, stride, dilation)
+    return tuple(window.output_size(n) for window, n in zip(windows, x.shape[2:], strict=True))
+
+
+def all_finite(x: np.ndarray) -> bool:
+    """Return whether ``x`` is known to hold no NaN and no infinity.
+
+    One pass and no temporary: either of them makes the sum of everything NaN or infinite.  So does a sum that
+    overflows; then the answer is a harmless "not known".
+    """
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(x.sum()))
+
+
+def _check_data(x: np.ndarray, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> None:
+    rank = x.ndim - 2
+    if not 1 <= rank <= MAX_RANK:
+        raise UsageError(
+            f"an array of shape {x.shape} cannot be filtered: it needs items, channels and 1 to 3 space axes"
+        )
+    if not len(size) == len(stride) == len(dilation) == rank:
+        raise UsageError(
+            f"size {tuple(size)}, stride {tuple(stride)} and dilation {tuple(dilation)} do not fit "
+            f"the {rank} space axes of shape {x.shape}: give one number an axis"
+        )
+    if 0 in x.shape:
+        raise UsageError(f"an array of shape {x.shape} holds no data: nothing to filter")
+    if x.dtype not in (np.float32, np.float64):
+        raise UsageError(f"an engine computes in float32 or float64, not in {x.dtype}: convert first")
+
+
+def _check_weights(x: np.ndarray, weights: np.ndarray, groups: int) -> None:
+    if weights.ndim != x.ndim or weights.dtype != x.dtype or 0 in weights.shape:
+        raise UsageError(
+            f"weights {weights.dtype} {weights.shape} do not fit data {x.dtype} {x.shape}: "
+            "the types must be equal, and the axes out, in, and those of the kernel"
+        )
+    outputs, inputs = weights.shape[:2]
+    if groups < 1 or x.shape[1] != inputs * groups or outputs % groups:
+        raise UsageError(
+            f"{x.shape[1]} channels do not fit a kernel with {inputs} inputs and {outputs} outputs "
+            f"in groups (={groups}): channels must be inputs * groups, outputs divisible by groups"
+        )

@@ -1,0 +1,208 @@
+"""The readable reference: sums of shifted arrays.  It starts fast and needs nothing but numpy.
+
+Every output element is computed by the same operations in the same order whatever the shape of the block it
+lies in, so cutting the work differently cannot change a result by a single bit.
+
+How it is quick all the same: the output is cut into tiles that stay in the processor's cache while all taps
+are added up; arrays keep the memory order of their input, so that numpy's inner loops are long; numpy releases
+the interpreter's lock, so that threads can share the tiles (`convcli.engines.tiles`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from convcli.engines import shifts, tiles
+from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
+from convcli.layers import PoolKind
+
+TILE = 1 << 16  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)
+FOLDS: dict[PoolKind, np.ufunc] = {
+    PoolKind.MAX: np.maximum,
+    PoolKind.MIN: np.minimum,
+    PoolKind.AVG: np.add,
+}
+
+
+class NumpyEngine:
+    """Shift and add; the interface is described in `convcli.engines.base.Engine`.
+
+    Parameters
+    ----------
+    threads : int, optional
+        By default as many as the process may use.  Results do not depend on it.
+    """
+
+    name = "numpy"
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or tiles.available_threads()
+
+    def correlate(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        *,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        groups: int = 1,
+        finite: bool = False,
+    ) -> np.ndarray:
+        """Return the valid cross-correlation, ``(N, O, *sizes)``."""
+        sizes = correlation_sizes(x, weights, stride, dilation, groups)
+        reach = shifts.correlation_reach(stride, dilation)
+        return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
+
+    def transpose(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        *,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        groups: int = 1,
+        finite: bool = False,
+    ) -> np.ndarray:
+        """Return the transposed convolution, ``(N, O, *sizes)``, nothing cropped."""
+        sizes = transposed_sizes(x, weights, stride, dilation, groups)
+        reach = shifts.transposed_reach(stride, dilation, x.shape[2:])
+        return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
+
+    def _shift_and_add(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        sizes: tuple[int, ...],
+        stride: Sequence[int],
+        groups: int,
+        finite: bool,
+        reach: shifts.Reach,
+    ) -> np.ndarray:
+        skip_zeros = not weights.all() and (finite or all_finite(x))
+        x = tiles.with_long_runs(x, stride)
+        order = tiles.planar(tiles.memory_order(x))
+        out = tiles.empty((len(x), len(weights), *sizes), order, x.dtype)
+
+        def run(work: Callable[[tiles.Slices], None], shape: tuple[int, ...], operations: int) -> None:
+            tiles.run(work, tiles.cut(shape, order, TILE), self.threads, prod(shape) * operations)
+
+        shifts.shift_and_add(x, weights, out, groups, reach, skip_zeros, _begin, np.empty_like, run)
+        return out
+
+    def pool(
+        self,
+        x: np.ndarray,
+        kind: PoolKind,
+        size: Sequence[int],
+        *,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+    ) -> np.ndarray:
+        """Return each window's maximum, minimum or mean, by folding one axis after the other."""
+        sizes = pool_sizes(x, size, stride, dilation)
+        x = tiles.with_long_runs(x, stride)
+        order = tiles.memory_order(x)
+        out = tiles.empty((*x.shape[:2], *sizes), order, x.dtype)
+
+        def work(tile: tiles.Slices) -> None:
+            windows = list(zip(tile[2:], size, stride, dilation, strict=True))
+            box = [slice(a.start * s, (a.stop - 1) * s + d * (k - 1) + 1) for a, k, s, d in windows]
+            block = x[(*tile[:2], *box)].transpose(order)
+            for position, axis in enumerate(order):
+                if axis >= 2:
+                    outputs, *window = windows[axis - 2]
+                    block = _fold(FOLDS[kind], block, position, outputs.stop - outputs.start, *window)
+            result = out[tile].transpose(order)
+            if kind is PoolKind.AVG:
+                np.divide(block, prod(size), out=result)
+            else:
+                result[...] = block
+
+        cut = tiles.cut(out.shape, order, TILE * max(size) // prod(stride))
+        tiles.run(work, cut, self.threads, operations=x.size * len(size))
+        return out
+
+    def max_positions(
+        self, x: np.ndarray, size: Sequence[int], *, stride: Sequence[int], dilation: Sequence[int]
+    ) -> np.ndarray:
+        """Return where each window's maximum lies: int64 ``(N, C, *sizes)``, the first of equal ones."""
+        sizes = pool_sizes(x, size, stride, dilation)
+        numbers = np.arange(prod(x.shape[2:])).reshape(x.shape[2:])
+        best = np.empty(0, x.dtype)
+        found = np.empty(0, np.int64)
+        for index in np.ndindex(*size):
+            axes = zip(index, sizes, stride, dilation, strict=True)
+            taken = tuple(slice(t * d, t * d + (n - 1) * s + 1, s) for t, n, s, d in axes)
+            value, position = x[(..., *taken)], numbers[taken]
+            if not any(index):  # the first of all
+                best, found = value, np.broadcast_to(position, value.shape).copy()
+                continue
+            better = (value > best) | (np.isnan(value) & ~np.isnan(best))
+            best = np.where(better, value, best)
+            found = np.where(better, position, found)
+        return found
+
+
+def _begin(total: np.ndarray) -> shifts.AddProduct:
+    scratch = np.empty_like(total)
+
+    def add_product(total: np.ndarray, where: tuple[Any, ...], data: np.ndarray, weight: Any) -> None:
+        part, product = total[where], scratch[where]
+        if isinstance(weight, float) and abs(weight) == 1:  # the same numbers in half the time
+            add = np.add if weight > 0 else np.subtract
+            add(part, data, out=part)
+        else:
+            np.multiply(data, weight, out=product)
+            np.add(part, product, out=part)
+
+    return add_product
+
+
+def _fold(
+    fold: np.ufunc, x: np.ndarray, axis: int, count: int, size: int, stride: int, dilation: int
+) -> np.ndarray:
+    """Fold the ``count`` windows along an axis: ``((x0 x1) (x2 x3)) ...``, always in this same tree.
+
+    Windows that hardly overlap are halved one by one.  Those that overlap much share their parts: folds of
+    2, 4, 8 ... neighbours at every position, from which each size can be put together.
+    """
+    if size * count > 4 * x.shape[axis]:
+        return _fold_shared(fold, x.swapaxes(0, axis), count, size, stride, dilation).swapaxes(0, axis)
+    windows = sliding_window_view(x, dilation * (size - 1) + 1, axis)[..., ::dilation]
+    windows = windows.swapaxes(0, axis)[::stride].swapaxes(0, axis)
+    return _fold_windows(fold, np.moveaxis(windows, -1, 0))
+
+
+def _fold_windows(fold: np.ufunc, taps: np.ndarray) -> np.ndarray:
+    """Fold along the first axis, neighbours first."""
+    total: np.ndarray | None = None
+    while True:
+        half = len(taps) // 2
+        if len(taps) % 2:
+            total = taps[-1] if total is None else fold(taps[-1], total)
+        if total is not None and not half:
+            return total
+        pairs = np.empty((half, *taps.shape[1:]), taps.dtype)  # C order makes long runs of the other axes
+        taps = fold(taps[: 2 * half : 2], taps[1 : 2 * half : 2], out=pairs)
+
+
+def _fold_shared(
+    fold: np.ufunc, x: np.ndarray, count: int, size: int, stride: int, dilation: int
+) -> np.ndarray:
+    """Fold windows along the first axis from the folds of 1, 2, 4 ... taps that begin at every element."""
+    total: np.ndarray | None = None
+    parts, width = x, 1
+    while True:
+        if size & width:
+            first = size // (2 * width) * (2 * width) * dilation  # behind all wider parts
+            part = parts[first : first + (count - 1) * stride + 1 : stride]
+            total = part if total is None else fold(part, total)
+        if total is not None and 2 * width > size:
+            return total
+        parts = fold(parts[: -width * dilation], parts[width * dilation :])
+        width *= 2

@@ -1,0 +1,107 @@
+"""How engines cut their work: tiles that fit the cache, in memory order, shared among threads.
+
+No arithmetic: nothing here can change a result.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from itertools import product
+
+import numpy as np
+
+Slices = tuple[slice, ...]
+
+THREADED = 1 << 21  # operations below which threads cost more than they save (measured)
+
+
+def available_threads() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; a container may be given fewer than the machine has
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_order(x: np.ndarray) -> tuple[int, ...]:
+    """Return the axes of ``x``, the one with the largest steps in memory first.
+
+    >>> memory_order(np.zeros((4, 5, 3)).transpose(2, 0, 1))  # interleaved pixels, seen as planes
+    (1, 2, 0)
+    """
+    strides = [abs(step) if size > 1 else 0 for step, size in zip(x.strides, x.shape, strict=True)]
+    if 0 in strides:  # an axis of one element has no say: it stays beside its neighbour
+        strides = [step or max(strides[axis:], default=0) for axis, step in enumerate(strides)]
+    return tuple(sorted(range(x.ndim), key=lambda axis: -strides[axis]))
+
+
+def planar(order: Sequence[int]) -> tuple[int, ...]:
+    """Return a memory order for ``(N, C, *space)`` in which each channel is a whole map.
+
+    >>> planar((2, 3, 1, 0)), planar((0, 1, 2, 3))
+    ((1, 2, 3, 0), (0, 1, 2, 3))
+    """
+    rest = [axis for axis in order if axis != 1]
+    slowest = min(rest.index(axis) for axis in rest if axis >= 2)
+    return (*rest[:slowest], 1, *rest[slowest:])
+
+
+def empty(shape: Sequence[int], order: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """Return a new array whose axes lie in memory in this order, the slowest first."""
+    return np.empty([shape[axis] for axis in order], dtype).transpose(np.argsort(order))
+
+
+def with_long_runs(x: np.ndarray, stride: Sequence[int]) -> np.ndarray:
+    """Return ``x``, copied into C order where steps of ``stride`` would leave numpy's inner loops short.
+
+    Interleaved pixels are one long run of memory a row, but only for whole rows: with a stride the run would
+    be the three colours of one pixel.
+    """
+    *_, next_to_fastest, fastest = memory_order(x)
+    if fastest < 2 and x.shape[fastest] > 1 and next_to_fastest >= 2 and stride[next_to_fastest - 2] > 1:
+        return np.ascontiguousarray(x)
+    return x
+
+
+def cut(shape: Sequence[int], order: Sequence[int], size: int) -> list[Slices]:
+    """Return tiles of about ``size`` elements that cover an array: whole along the fastest axes.
+
+    >>> cut((2, 6, 10), (0, 1, 2), 30)
+    ... # doctest: +NORMALIZE_WHITESPACE
+    [(slice(0, 1, None), slice(0, 3, None), slice(0, 10, None)),
+     (slice(0, 1, None), slice(3, 6, None), slice(0, 10, None)),
+     (slice(1, 2, None), slice(0, 3, None), slice(0, 10, None)),
+     (slice(1, 2, None), slice(3, 6, None), slice(0, 10, None))]
+    """
+    steps = {}
+    for axis in reversed(order):
+        steps[axis] = min(max(size, 1), shape[axis])
+        size //= steps[axis]
+    parts = [
+        [slice(a, min(a + steps[axis], shape[axis])) for a in range(0, shape[axis], steps[axis])]
+        for axis in order
+    ]
+    back = np.argsort(order)
+    return [tuple(tile[axis] for axis in back) for tile in product(*parts)]
+
+
+def run(work: Callable[[Slices], None], tiles: Sequence[Slices], threads: int, operations: int) -> None:
+    """Do the work of every tile, on threads where there is enough of it.
+
+    numpy's warnings about infinities and NaN are off: such values are data, and their results too.
+    """
+
+    def quietly(tile: Slices) -> None:
+        with np.errstate(all="ignore"):  # holds for one thread
+            work(tile)
+
+    threads = min(threads, len(tiles))
+    if threads == 1 or operations < THREADED:
+        for tile in tiles:
+            quietly(tile)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # 8 ms that small jobs need not wait for
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(quietly, tiles):  # an exception cancels the tiles that have not begun
+            pass

@@ -1,0 +1,160 @@
+"""A job: everything that determines a result, worked out from an input's form before any of it is read.
+
+No samples are read and nothing is computed here but positions and sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from convcli import colour as colours
+from convcli.chain import Chain
+from convcli.colour import Alpha, Split
+from convcli.data import SPACE, Companions, Info
+from convcli.errors import UsageError
+from convcli.geometry import source_index
+from convcli.policies import Channels, Nan
+from convcli.ranges import Range
+from convcli.render import Rendering, resolve
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that determines a result: the input's form, the chain, and how values become pixels.
+
+    Attributes
+    ----------
+    info : Info
+        The input.
+    chain : Chain
+    channels : Channels
+    policy : Range
+    dtype : str
+        The output's type.
+    compute : str
+        ``float32`` or ``float64``.
+    nan : Nan
+    """
+
+    info: Info
+    chain: Chain
+    channels: Channels
+    policy: Range
+    dtype: str
+    compute: str
+    nan: Nan = Nan.PROPAGATE
+
+    @cached_property
+    def full_scale(self) -> float:
+        """White in the input's units: the top of an integer type, 1 for floats."""
+        kind = np.dtype(self.info.dtype).kind
+        return float(np.iinfo(self.info.dtype).max) if kind in "iu" else 1.0
+
+    @cached_property
+    def split(self) -> Split:
+        return colours.split(
+            self.info, self.channels, averages=self.chain.averages, full_scale=self.full_scale
+        )
+
+    def check(self) -> None:
+        """Refuse combinations that have no meaning.
+
+        Raises
+        ------
+        UsageError
+            ``skip`` with negative weights: what they would be renormalised to can be anything.
+        """
+        if self.nan is Nan.SKIP:
+            for kernel in self.chain.kernels:
+                if not kernel.non_negative:
+                    raise UsageError(
+                        f"nan skip renormalises weights and kernel {kernel.name} has negative ones: "
+                        "use it with smoothing kernels, or --nan propagate"
+                    )
+
+    @cached_property
+    def letters(self) -> str:
+        """The space axes of the input in the order of the chain."""
+        return self.chain.letters
+
+    @cached_property
+    def stream(self) -> int:
+        """Which of the chain's axes is the stream axis."""
+        return self.letters.index(self.info.axes[self.info.stream_axis])
+
+    @cached_property
+    def length(self) -> int:
+        """Samples of the output along the stream axis."""
+        return self.chain.output[self.stream]
+
+    @cached_property
+    def result(self) -> Info:
+        """The output's axes, sizes and type; a bank's maps are the axis ``M``."""
+        maps, channels = self.chain.outputs
+        if self.channels is Channels.LUMA and self.split.channels is Channels.LUMA:
+            channels = self.split.colours
+        has_alpha = self.split.alpha is not Alpha.NONE
+        sizes = dict(zip(self.letters, self.chain.output, strict=True))
+        sizes |= {"C": channels + has_alpha, "M": maps}
+        axes = self.info.axes
+        if sizes["C"] == 1:
+            merged = "M" if maps > 1 and "C" in axes and self.chain.summed else ""
+            axes = axes.replace("C", merged)
+        if maps > 1 and "M" not in axes:
+            axes = "M" + axes
+        metadata = self.info.metadata
+        notes = self.info.notes
+        if metadata.icc and channels != self.split.colours:
+            metadata = replace(metadata, icc=None)
+            notes += ("the colour profile does not describe the result's channels and is left out",)
+        return Info(
+            axes=axes,
+            shape=tuple(sizes[letter] for letter in axes),
+            dtype=self.dtype,
+            colour=colours.result_colour(self.info, channels, has_alpha),
+            metadata=metadata,
+            companions=self._companions(),
+            notes=notes,
+        )
+
+    def _companions(self) -> Companions | None:
+        companions = self.info.companions
+        if companions is None:
+            return None
+        if self.chain.transposed:
+            return companions.drop()
+        where = positions(self.chain, self.stream)
+        return companions.take([None if index < 0 else index for index in where.tolist()])
+
+    def rendering(self, measured: tuple[float, float] | None = None) -> Rendering:
+        """Work out the range policy's numbers."""
+        low, high = self.chain.value_range(0.0, self.full_scale)
+        return resolve(
+            self.policy,
+            self.dtype,
+            full_scale=self.full_scale,
+            bound=max(abs(low), abs(high)),
+            measured=measured,
+        )
+
+
+def positions(chain: Chain, axis: int) -> np.ndarray:
+    """Return for each output along an axis the input element under the kernels' origins, −1 outside."""
+    where = np.arange(chain.output[axis])
+    for stage, sizes in zip(reversed(chain.stages), reversed(chain.sizes[:-1]), strict=True):
+        window, n = stage.windows[axis], sizes[axis]
+        missing = where < 0
+        where = window.origin_index(where, stage.origins[axis])  # type: ignore[arg-type,assignment]
+        for index in np.flatnonzero((where < 0) | (where >= n)):
+            inside = source_index(stage.mode, int(where[index]), n)
+            where[index] = -1 if inside is None else inside
+        where[missing] = -1
+    return where
+
+
+def canonical(info: Info) -> str:
+    """Return the space axes of an input in the order of ``TZYX``."""
+    return "".join(letter for letter in SPACE if letter in info.axes)

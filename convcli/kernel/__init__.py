@@ -1,0 +1,63 @@
+"""Kernels: what they are, and every way to name one.  Nothing here imports numpy until an array is wanted."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from convcli.errors import UsageError
+from convcli.kernel import library
+from convcli.kernel.array_file import SUFFIXES, is_array_file, read_array
+from convcli.kernel.model import Combine, Defaults, Kernel
+from convcli.kernel.parametric import FORMULAS
+from convcli.kernel.text import parse_inline
+from convcli.kernel.yaml_file import load_yaml
+from convcli.numerals import quoted
+
+__all__ = ["Combine", "Defaults", "Kernel", "load_kernel"]
+
+_YAML = (".yaml", ".yml")
+
+
+def load_kernel(text: str, rank: int = 2) -> Kernel:
+    """Return the kernel that a text means.
+
+    Parameters
+    ----------
+    text
+        Tried in this order: a name from the library (``hedge``), a parametric name (``gaussian:sigma=2``),
+        a file (``.yaml``, ``.yml``, ``.npy``, ``.npz#KEY``, ``.safetensors#KEY``), the weights themselves
+        (``"1,0,-1;1,0,-1"``).
+    rank
+        For parametric names that leave their rank open: 1 for tables and sound, else 2.
+
+    Raises
+    ------
+    UsageError
+        When it is none of these (the nearest names are suggested) or the kernel's text is at fault.
+    ConvError
+        When a file cannot be read.
+
+    >>> load_kernel("box:5", rank=1).shape
+    (1, 1, 5)
+    """
+    text = text.strip()
+    if text in library.names() or (text.partition(":")[0] in FORMULAS and ":" in text):
+        return library.load(text, rank)
+    if Path(text).suffix.lower() in _YAML:
+        return load_yaml(Path(text), rank)
+    if is_array_file(text):
+        return read_array(text)
+    if text[:1] in set("+-.,;|0123456789") and text[:2] not in ("..", "./"):
+        return parse_inline(text)
+    raise UsageError(_unknown(text))
+
+
+def _unknown(text: str) -> str:
+    if not text:
+        return "the kernel is empty: give a name (see `convcli kernels list`), a file, or weights such as 1,0,-1"
+    if "/" in text or Path(text).suffix:
+        return f"kernel {quoted(text)}: a kernel file ends in {', '.join((*_YAML, *SUFFIXES))}"
+    near = difflib.get_close_matches(text.partition(":")[0].lower(), library.names(), n=3)
+    nearest = f"; nearest: {', '.join(near)}" if near else ""
+    return f"no kernel named {quoted(text)}{nearest} (see `convcli kernels list`)"

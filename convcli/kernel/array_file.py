@@ -1,0 +1,127 @@
+"""Weights stored as arrays: ``.npy``, ``.npz#KEY``, ``.safetensors#KEY``.
+
+Only plain numbers are read, and no more of them than a kernel may have: pickled objects are refused, whatever a
+file says of itself.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from convcli.errors import ConvError
+from convcli.kernel.model import Kernel, check_size, slug
+from convcli.numerals import quoted
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SUFFIXES = (".npy", ".npz", ".safetensors")
+_KEYED = re.compile(r"(.+?\.(?:npz|safetensors))#(.+)", re.IGNORECASE | re.DOTALL)
+
+
+def is_array_file(text: str) -> bool:
+    """Tell whether a text names a file of arrays, with or without ``#KEY``.
+
+    >>> is_array_file("net.npz#conv1.weight"), is_array_file("1,0,-1")
+    (True, False)
+    """
+    return _split(text)[0].suffix.lower() in SUFFIXES
+
+
+def read_array(text: str, *, rank: int | None = None) -> Kernel:
+    """Read the kernel that ``FILE`` or ``FILE#KEY`` names.
+
+    Parameters
+    ----------
+    text
+        A path; ``#KEY`` picks one array of a file that holds several.
+    rank
+        As in `Kernel.from_array`.
+
+    Raises
+    ------
+    ConvError
+        When the file is missing or damaged, or does not hold the one array of numbers.
+    UsageError
+        When the array does not make a kernel.
+    """
+    path, key = _split(text)
+    try:
+        match path.suffix.lower():
+            case ".npy":
+                with path.open("rb") as file:
+                    array = _read_npy(file, text)
+            case ".npz":
+                array = _read_npz(path, key, text)
+            case _:
+                array = _read_safetensors(path, key, text)
+    except OSError as error:
+        raise ConvError(f"kernel file {path}: {error.strerror or error}") from None
+    kernel = Kernel.from_array(array, text, rank=rank)
+    return replace(kernel, slug=slug(f"{path.stem}-{key}" if key else path.stem))
+
+
+def _split(text: str) -> tuple[Path, str]:
+    keyed = _KEYED.fullmatch(text)
+    return (Path(keyed[1]), keyed[2]) if keyed else (Path(text), "")
+
+
+def _read_npy(file: IO[bytes], where: str) -> np.ndarray:
+    """Read one array; its header is checked before any memory is set aside for it."""
+    import numpy as np
+    from numpy.lib import format as npy
+
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    try:
+        shape, fortran, dtype = readers[npy.read_magic(file)](file)
+    except (ValueError, KeyError):
+        raise ConvError(f"{where}: no .npy file, or a damaged one") from None
+    if dtype.hasobject:
+        raise ConvError(f"{where}: holds pickled objects, which are never loaded; save it as plain numbers")
+    if shape:
+        check_size(shape, where)
+    count = math.prod(shape)
+    data = file.read(count * dtype.itemsize)
+    if len(data) < count * dtype.itemsize:
+        raise ConvError(f"{where}: cut short; {len(data)} of {count * dtype.itemsize} bytes are there")
+    return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
+
+
+def _read_npz(path: Path, key: str, where: str) -> np.ndarray:
+    import zipfile
+    import zlib
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            keys = [name.removesuffix(".npy") for name in archive.namelist()]
+            with archive.open(f"{_pick(keys, key, path)}.npy") as file:
+                return _read_npy(file, where)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError):
+        raise ConvError(f"{where}: no .npz file, or a damaged one") from None
+
+
+def _read_safetensors(path: Path, key: str, where: str) -> np.ndarray:
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError:
+        raise ConvError(f"{where}: reading it needs the package safetensors (pip install safetensors)") from None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            picked = _pick(list(file.keys()), key, path)
+            check_size(file.get_slice(picked).get_shape() or [1], where)
+            return file.get_tensor(picked)
+    except SafetensorError as error:
+        raise ConvError(f"{where}: no .safetensors file, or a damaged one ({error})") from None
+
+
+def _pick(keys: list[str], key: str, path: Path) -> str:
+    if key in keys:
+        return key
+    if not key and len(keys) == 1:
+        return keys[0]
+    problem = f"has no array {quoted(key)}" if key else "holds several arrays"
+    raise ConvError(f"{path}: {problem}; write {path.name}#KEY with one of {', '.join(keys[:8])}")

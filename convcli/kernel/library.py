@@ -1,0 +1,88 @@
+"""The kernels that come with the program: where they lie, what they are called."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from convcli.errors import ConvError
+from convcli.kernel.model import Kernel, size_text, slug
+from convcli.kernel.parametric import FORMULAS, parse_parametric
+from convcli.kernel.yaml_file import load_yaml
+
+SCHEMA = "kernel.schema.json"
+
+
+@cache
+def library_dir() -> Path:
+    """Return the folder of the library: inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "library", package.parent / "kernels"):
+        if (folder / SCHEMA).is_file():
+            return folder
+    raise ConvError(f"the kernel library is missing beside {package}: install convcli again")
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Return the names of the library's kernels, sorted."""
+    return tuple(sorted(path.stem for path in library_dir().glob("*.yaml")))
+
+
+def load(text: str, rank: int = 2) -> Kernel:
+    """Return a library kernel by its name, or a parametric one with its own numbers, such as ``box:5``.
+
+    >>> load("gaussian:sigma=2", rank=1).size
+    (17,)
+    """
+    name = text.partition(":")[0]
+    kernel = load_yaml(library_dir() / f"{name}.yaml", rank)
+    if name == text:
+        return kernel
+    made = parse_parametric(text, rank)
+    return replace(
+        kernel, name=text, slug=slug(text), shape=made.shape, weights=made.weights, origin=made.origin
+    )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the library's list; without a rank the kernel takes that of the data."""
+
+    kernel: Kernel
+    rank: int | None
+    examples: str | None  # how to give it other numbers
+
+    @property
+    def size(self) -> str:
+        """The size of one filter, with the number of them before it if there are several: ``2@3x3``."""
+        size = size_text(self.kernel.size)
+        return f"{self.kernel.outputs}@{size}" if self.kernel.outputs > 1 else size
+
+    @property
+    def summary(self) -> str:
+        """The description up to its first colon or semicolon."""
+        return re.split(r"[:;]\s", self.kernel.description, maxsplit=1)[0]
+
+
+def entries() -> list[Entry]:
+    """Return every kernel of the library, sorted by name."""
+    return [_entry(name) for name in names()]
+
+
+def _entry(name: str) -> Entry:
+    kernel = load(name, rank=1)
+    fixed = kernel.rank > 1 or load(name, rank=2).rank == kernel.rank
+    return Entry(kernel, kernel.rank if fixed else None, examples(name))
+
+
+def examples(text: str) -> str | None:
+    """Return how a parametric kernel is given other numbers, None for the others.
+
+    >>> examples("box:5")
+    'box:5, box:3x7 or box:3x3x3'
+    """
+    formula = FORMULAS.get(text.partition(":")[0])
+    return formula.examples if formula else None

@@ -1,0 +1,298 @@
+"""What a kernel is: weights with their shape, bias, origin, and how its results want to be shown.
+
+Pure values: numpy is imported only where an array is asked for or given.  No files, no parsing of text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from convcli.errors import UsageError
+from convcli.ranges import Range, RangeKind
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from convcli.geometry import Padding, PadMode
+
+MAX_RANK = 3
+MAX_WEIGHTS = 10_000_000
+
+
+class Combine(StrEnum):
+    """How the outputs of a bank become one."""
+
+    NONE = "none"  # one output a kernel
+    MAGNITUDE = "magnitude"  # the square root of the sum of squares
+    MAX = "max"
+    SUM = "sum"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Geometry that a kernel asks for where the command line says nothing; ``None`` asks for nothing.
+
+    ``pool`` stays text here: what a pool is belongs to ``layers``, which reads it with ``parse_pool``.
+    """
+
+    stride: tuple[int, ...] | None = None
+    padding: tuple[Padding, ...] | None = None
+    pad_mode: PadMode | None = None
+    dilation: tuple[int, ...] | None = None
+    flip: bool | None = None
+    pool: str | None = None
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel or a bank of them.
+
+    Parameters
+    ----------
+    name
+        As the person wrote it, or the file's own.
+    shape
+        (outputs, inputs, *space): the first two are 1 for a single kernel; space has 1 to 3 axes.
+    weights
+        The numbers, flat, the last axis fastest.
+    bias
+        One number for each output, added at the end; empty means zeros.
+    origin
+        For each space axis the tap that sits on the output's own position; empty means (k - 1) // 2.
+    combine
+        Makes a bank's outputs one.
+    display
+        The range policy that suits the results, if the kernel names one.
+    slug
+        A short text for file names; made from the name when empty.
+
+    Raises
+    ------
+    UsageError
+        When the parts do not fit each other, or a number is not finite.
+
+    >>> edge = Kernel("edge", (1, 1, 2), (0.5, -0.5))
+    >>> edge.size, edge.origin, edge.sum, edge.output_range(0, 255)
+    ((2,), (0,), 0.0, (-127.5, 127.5))
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    weights: tuple[float, ...] = field(repr=False)
+    bias: tuple[float, ...] = ()
+    origin: tuple[int, ...] = ()
+    combine: Combine = Combine.NONE
+    display: Range | None = None
+    description: str = ""
+    source: str = ""
+    defaults: Defaults = Defaults()
+    slug: str = ""
+
+    def __post_init__(self) -> None:
+        what = f"kernel {self.name!r}"
+        if not 1 <= self.rank <= MAX_RANK:
+            raise UsageError(f"{what} has {max(self.rank, 0)} axes of space: 1 to {MAX_RANK} are possible")
+        check_size(self.shape, what)
+        if len(self.weights) != math.prod(self.shape):
+            raise UsageError(f"{what}: {len(self.weights)} weights do not fill {size_text(self.shape)}")
+        # A tuple cannot be assigned in a frozen dataclass, so resolved values go the long way round.
+        object.__setattr__(self, "bias", self.bias or (0.0,) * self.outputs)
+        object.__setattr__(self, "origin", self.origin or tuple((k - 1) // 2 for k in self.size))
+        object.__setattr__(self, "slug", self.slug or slug(self.name))
+        if len(self.bias) != self.outputs:
+            raise UsageError(f"{what}: {len(self.bias)} biases for {self.outputs} outputs: give one for each")
+        if len(self.origin) != self.rank:
+            raise UsageError(f"{what}: origin {self.origin} needs one index for each of {self.rank} axes")
+        for index, k in zip(self.origin, self.size, strict=True):
+            if not 0 <= index < k:
+                raise UsageError(f"{what}: origin {index} lies outside an axis of {k}: use 0 to {k - 1}")
+        if not all(map(math.isfinite, self.weights)) or not all(map(math.isfinite, self.bias)):
+            raise UsageError(f"{what}: weights and bias must be finite numbers")
+
+    @property
+    def outputs(self) -> int:
+        """How many maps it makes from its inputs, before `combine`."""
+        return self.shape[0]
+
+    @property
+    def inputs(self) -> int:
+        """How many channels it sums over; 1 means: each channel alone."""
+        return self.shape[1]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        return self.shape[2:]
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape) - 2
+
+    @property
+    def maps(self) -> int:
+        """How many maps leave it, after `combine`."""
+        return self.outputs if self.combine is Combine.NONE else 1
+
+    @property
+    def sum(self) -> float:
+        """The sum of all weights, rounded once."""
+        return math.fsum(self.weights)
+
+    @property
+    def absolute_sum(self) -> float:
+        return math.fsum(map(abs, self.weights))
+
+    @property
+    def non_negative(self) -> bool:
+        return min(self.weights) >= 0
+
+    @property
+    def rows(self) -> tuple[tuple[float, ...], ...]:
+        """The weights of each output, flat."""
+        step = len(self.weights) // self.outputs
+        return tuple(self.weights[i : i + step] for i in range(0, len(self.weights), step))
+
+    @property
+    def zero_sum(self) -> bool:
+        """Whether flat areas give zero, up to rounding: true of differences, such as edge kernels."""
+        return all(abs(math.fsum(row)) <= 1e-12 * math.fsum(map(abs, row)) for row in self.rows)
+
+    @property
+    def one_sided_sum(self) -> float:
+        """The larger of the positive and the negative weights' sums: no response to 0…1 is larger.
+
+        ``offset`` is scaled by it, so that gain 1 never clips.  Of several outputs the largest counts, as
+        `combine` makes it; the bias is not part of it.
+        """
+        return max(map(abs, self._interval(0.0, 1.0, (0.0,) * self.outputs)))
+
+    @property
+    def display_policy(self) -> Range:
+        """The kernel's own range policy, else ``offset`` for signed results that sum to zero, else ``clip``."""
+        if self.display is not None:
+            return self.display
+        signed = self.combine is not Combine.MAGNITUDE
+        return Range(RangeKind.OFFSET if signed and self.zero_sum else RangeKind.CLIP)
+
+    def output_range(self, low: float, high: float) -> tuple[float, float]:
+        """Return between what numbers the results lie for inputs from `low` to `high`, bias included.
+
+        Interval arithmetic over the taps: exact for single kernels, ``none`` and ``sum``; for ``magnitude``
+        and ``max`` the bounds hold but need not be reached.
+
+        >>> Kernel("difference", (1, 1, 2), (3.0, -2.0), bias=(1.0,)).output_range(0, 10)
+        (-19.0, 31.0)
+        """
+        return self._interval(low, high, self.bias)
+
+    def _interval(self, low: float, high: float, bias: Sequence[float]) -> tuple[float, float]:
+        rows: Sequence[Sequence[float]] = self.rows
+        if self.combine is Combine.SUM:  # the taps of all outputs meet the same inputs: add them first
+            rows, bias = [[math.fsum(taps) for taps in zip(*rows, strict=True)]], [math.fsum(bias)]
+        lows, highs = [], []
+        for row, offset in zip(rows, bias, strict=True):
+            up, down = math.fsum(w for w in row if w > 0), math.fsum(w for w in row if w < 0)
+            lows.append(up * low + down * high + offset)
+            highs.append(up * high + down * low + offset)
+        if self.combine is Combine.MAGNITUDE:
+            nearest = [max(lo, -hi, 0.0) for lo, hi in zip(lows, highs, strict=True)]
+            return math.hypot(*nearest), math.hypot(*(max(-lo, hi) for lo, hi in zip(lows, highs, strict=True)))
+        return (max(lows) if self.combine is Combine.MAX else min(lows)), max(highs)
+
+    def flipped(self) -> Kernel:
+        """Return the kernel mirrored along every space axis, its origin with it: true convolution.
+
+        >>> Kernel("edge", (1, 1, 2), (0.5, -0.5)).flipped().weights
+        (-0.5, 0.5)
+        """
+        step = math.prod(self.size)
+        parts = (self.weights[i : i + step][::-1] for i in range(0, len(self.weights), step))
+        origin = tuple(k - 1 - index for k, index in zip(self.size, self.origin, strict=True))
+        return replace(self, weights=tuple(w for part in parts for w in part), origin=origin)
+
+    def with_bias(self, values: Sequence[float]) -> Kernel:
+        """Return the kernel with another bias: one number for all outputs, or one for each."""
+        return replace(self, bias=tuple(values) * self.outputs if len(values) == 1 else tuple(values))
+
+    def array(self, dtype: DTypeLike = "float64") -> np.ndarray:
+        """Return the weights as a new array of shape (outputs, inputs, *space)."""
+        import numpy as np
+
+        return np.array(self.weights, dtype=dtype).reshape(self.shape)
+
+    @classmethod
+    def from_array(cls, array: ArrayLike, name: str = "array", *, rank: int | None = None) -> Kernel:
+        """Make a kernel of an array of numbers.
+
+        Parameters
+        ----------
+        array
+            Up to three dimensions are space; four are out × in × y × x, five out × in × z × y × x.
+        rank
+            How many of the last dimensions are space, where that is not meant: what is before them is
+            out, or out × in.
+
+        Raises
+        ------
+        UsageError
+            For other shapes, for numbers that are complex or not finite, for text and objects.
+
+        >>> Kernel.from_array([[1, 0], [0, -1]]).shape
+        (1, 1, 2, 2)
+        """
+        import numpy as np
+
+        try:
+            numbers = np.asarray(array)
+        except ValueError as error:  # ragged lists
+            raise UsageError(f"kernel {name!r}: {' '.join(str(error).split())}") from None
+        if numbers.dtype.kind not in "biuf":
+            raise UsageError(f"kernel {name!r}: weights are real numbers, not {numbers.dtype}")
+        shape = full_shape(numbers.shape, rank, f"kernel {name!r}")
+        check_size(shape, f"kernel {name!r}")
+        return cls(name, shape, tuple(numbers.astype(np.float64).ravel().tolist()))
+
+
+def full_shape(shape: Sequence[int], rank: int | None, what: str) -> tuple[int, ...]:
+    """Return (out, in, *space) for weights given with fewer dimensions.
+
+    >>> full_shape((3, 3), None, "kernel"), full_shape((8, 3, 3), 2, "kernel")
+    ((1, 1, 3, 3), (8, 1, 3, 3))
+    """
+    depth = len(shape)
+    if rank is None:
+        rank = depth if depth <= MAX_RANK else depth - 2
+    if not 1 <= rank <= MAX_RANK or not rank <= depth <= rank + 2:
+        raise UsageError(
+            f"{what}: weights {depth} deep do not make a kernel"
+            + (f" of rank {rank}: it takes {rank} (space), or up to two more (out × in × space)" if depth else "")
+        )
+    leading = tuple(shape[: depth - rank])
+    return (*leading, *(1,) * (2 - len(leading)), *shape[depth - rank :])
+
+
+def check_size(shape: Sequence[int], what: str) -> None:
+    """Refuse empty kernels and such as would not fit into memory."""
+    if min(shape) < 1:
+        raise UsageError(f"{what} is empty: its size is {size_text(shape)}")
+    if math.prod(shape) > MAX_WEIGHTS:
+        raise UsageError(f"{what}: {size_text(shape)} weights are more than {MAX_WEIGHTS:,}")
+
+
+def size_text(shape: Sequence[int]) -> str:
+    """Return sizes as they are written on the command line, such as ``3x5``."""
+    return "x".join(map(str, shape))
+
+
+def slug(name: str) -> str:
+    """Return a text that is safe within a file name of any system.
+
+    >>> slug("gaussian:sigma=2x1"), slug("my kernels/a+b")
+    ('gaussian-sigma=2x1', 'my-kernels-a-b')
+    """
+    return re.sub(r"[^\w.=-]+", "-", name).strip("-.")[:60] or "kernel"

@@ -1,0 +1,187 @@
+"""Kernels made by a formula from a name with numbers: ``box:5``, ``gaussian:sigma=2x1``.
+
+A new one is one function and one row of `FORMULAS`, and a YAML file of the same name that describes it.
+No files, no arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
+
+from convcli.errors import UsageError
+from convcli.kernel.model import MAX_RANK, Kernel, check_size
+from convcli.numerals import parse_number, quoted, to_float
+
+Weights = tuple[tuple[int, ...], Sequence[float]]  # sizes of the axes, and the numbers, the last axis fastest
+Arguments = Mapping[str, tuple[Fraction, ...]]  # for each parameter one number an axis
+
+
+@dataclass(frozen=True)
+class Formula:
+    """How a family of kernels is written and made; the first parameter may be given without its name."""
+
+    examples: str
+    parameters: Mapping[str, str]  # with the values that hold when they are left out
+    make: Callable[[Arguments], Weights]
+    rank: int | None = None  # when it has only one
+
+
+def parse_parametric(text: str, rank: int = 2) -> Kernel:
+    """Make a kernel of ``NAME``, ``NAME:VALUE`` or ``NAME:PARAMETER=VALUE,…``; ``3x7`` is a value for each axis.
+
+    Parameters
+    ----------
+    text
+        As above; the name is one of `FORMULAS`.
+    rank
+        Used where the text does not say how many axes it means.
+
+    Raises
+    ------
+    UsageError
+        For unknown parameters, values that are no numbers, and sizes beyond reason.
+
+    >>> parse_parametric("box:3x7").size, parse_parametric("box:3", rank=1).size
+    ((3, 7), (3,))
+    """
+    name, _, rest = text.partition(":")
+    formula = FORMULAS[name]
+    values = {**formula.parameters, **_given(text, formula, rest)}
+    split = {key: value.split("x") for key, value in values.items()}
+    ranks = {len(parts) for parts in split.values() if len(parts) > 1}
+    if len(ranks) > 1 or max(ranks, default=1) > MAX_RANK:
+        raise UsageError(f"kernel {quoted(text)}: give one value, or one for each of up to {MAX_RANK} axes")
+    rank = formula.rank or rank
+    if formula.rank is not None and ranks:
+        raise UsageError(f"kernel {quoted(text)}: {name} takes one value, as in {formula.examples}")
+    rank = ranks.pop() if ranks else rank
+    arguments: dict[str, tuple[Fraction, ...]] = {}
+    for key, parts in split.items():
+        numbers = tuple(parse_number(part, f"kernel {quoted(text)}: {key}") for part in parts)
+        arguments[key] = numbers * rank if len(numbers) == 1 else numbers
+    try:
+        size, weights = formula.make(arguments)
+    except UsageError as error:
+        raise UsageError(f"kernel {quoted(text)}: {error}") from None
+    return Kernel(text, (1, 1, *size), tuple(weights))
+
+
+def _given(text: str, formula: Formula, rest: str) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for position, part in enumerate(rest.split(",") if ":" in text else []):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals and position == 0:
+            key, value = next(iter(formula.parameters)), key
+        if key not in formula.parameters or key in given or not value:
+            raise UsageError(
+                f"kernel {quoted(text)}: {quoted(part)} is not understood; "
+                f"parameters are {', '.join(formula.parameters)}, as in {formula.examples}"
+            )
+        given[key] = value
+    return given
+
+
+def _sizes(numbers: Sequence[Fraction]) -> tuple[int, ...]:
+    for number in numbers:
+        if number.denominator != 1 or number < 1:
+            raise UsageError(f"size {to_float(number):g} is not possible: it is a whole number from 1 on")
+    sizes = tuple(int(min(number, 10**9)) for number in numbers)  # a thousand digits would not fit into an error
+    check_size(sizes, "the kernel")
+    return sizes
+
+
+def _sigmas(numbers: Sequence[Fraction]) -> tuple[float, ...]:
+    for number in numbers:
+        if number <= 0:
+            raise UsageError(f"sigma {to_float(number):g} is not possible: it must be above 0")
+    return tuple(to_float(number, "sigma") for number in numbers)
+
+
+def _radii(sigmas: Sequence[float], *, at_least: int = 0) -> tuple[int, ...]:
+    """Return round(4 sigma) for each axis, as scipy.ndimage cuts its Gaussians off."""
+    for sigma in sigmas:
+        if 4 * sigma + 0.5 < at_least:
+            raise UsageError(f"sigma {sigma:g} is too small to reach a neighbour: use {1 / 8} or more")
+    radii = tuple(math.floor(min(4 * sigma + 0.5, 1e9)) for sigma in sigmas)
+    check_size([2 * radius + 1 for radius in radii], "the kernel")
+    return radii
+
+
+def _outer(axes: Sequence[Sequence[float]]) -> Sequence[float]:
+    """Return the products of one factor from each axis, the last axis fastest."""
+    return reduce(lambda done, axis: [a * b for a in done for b in axis], axes)
+
+
+def _bell(sigma: float, radius: int) -> list[float]:
+    """Return samples of a Gaussian at whole numbers, divided by their sum."""
+    samples = [math.exp(-0.5 * (x / sigma) * (x / sigma)) for x in range(-radius, radius + 1)]
+    total = math.fsum(samples)
+    return [sample / total for sample in samples]
+
+
+def _identity(arguments: Arguments) -> Weights:
+    size = _sizes(arguments["size"])
+    return size, _outer([[float(i == (k - 1) // 2) for i in range(k)] for k in size])
+
+
+def _box(arguments: Arguments) -> Weights:
+    size = _sizes(arguments["size"])
+    return size, [1 / math.prod(size)] * math.prod(size)
+
+
+def _binomial(arguments: Arguments) -> Weights:
+    size = _sizes(arguments["size"])
+    if max(size) > 1000:
+        raise UsageError(f"size {max(size)} is too large for a binomial (1000): use gaussian:sigma=…")
+    return size, _outer([[math.comb(k - 1, i) / 2 ** (k - 1) for i in range(k)] for k in size])
+
+
+def _gaussian(arguments: Arguments) -> Weights:
+    sigmas = _sigmas(arguments["sigma"])
+    radii = _radii(sigmas)
+    return tuple(2 * r + 1 for r in radii), _outer(list(map(_bell, sigmas, radii)))
+
+
+def _log(arguments: Arguments) -> Weights:
+    """Sum the second derivatives of a Gaussian along each axis; then make flat areas give exactly zero."""
+    sigmas = _sigmas(arguments["sigma"])
+    radii = _radii(sigmas, at_least=1)
+    bells = list(map(_bell, sigmas, radii))
+    curved = [
+        [weight * ((x / sigma) ** 2 - 1) / sigma**2 for x, weight in enumerate(bell, -radius)]
+        for bell, sigma, radius in zip(bells, sigmas, radii, strict=True)
+    ]
+    terms = [_outer([*bells[:i], curve, *bells[i + 1 :]]) for i, curve in enumerate(curved)]
+    weights = list(map(math.fsum, zip(*terms, strict=True)))
+    mean = math.fsum(weights) / len(weights)
+    return tuple(2 * r + 1 for r in radii), [weight - mean for weight in weights]
+
+
+def _dog(arguments: Arguments) -> Weights:
+    sigmas, ratios = _sigmas(arguments["sigma"]), arguments["ratio"]
+    if min(ratios) <= 1:
+        raise UsageError(f"ratio {to_float(min(ratios)):g} is not possible: the second Gaussian must be wider, as ratio=1.6")
+    wide = [sigma * to_float(ratio, "ratio") for sigma, ratio in zip(sigmas, ratios, strict=True)]
+    radii = _radii(wide, at_least=1)
+    near, far = _outer(list(map(_bell, sigmas, radii))), _outer(list(map(_bell, wide, radii)))
+    return tuple(2 * r + 1 for r in radii), [a - b for a, b in zip(near, far, strict=True)]
+
+
+def _motion_blur(arguments: Arguments) -> Weights:
+    size = _sizes(arguments["size"])
+    return size, [float(x == y) / size[0] for y in range(size[0]) for x in range(size[1])]
+
+
+FORMULAS: Mapping[str, Formula] = {
+    "identity": Formula("identity:3", {"size": "1"}, _identity),
+    "box": Formula("box:5, box:3x7 or box:3x3x3", {"size": "3"}, _box),
+    "binomial": Formula("binomial:5 or binomial:3x5", {"size": "3"}, _binomial),
+    "gaussian": Formula("gaussian:2 or gaussian:sigma=2x1", {"sigma": "1"}, _gaussian),
+    "log": Formula("log:sigma=2", {"sigma": "1.4"}, _log),
+    "dog": Formula("dog:sigma=1,ratio=1.6", {"sigma": "1", "ratio": "1.6"}, _dog),
+    "motion-blur": Formula("motion-blur:15", {"size": "9"}, _motion_blur, rank=2),
+}

@@ -1,0 +1,1 @@
+"""Files as arrays: readers, writers and outputs that are never half-written."""

@@ -1,0 +1,137 @@
+"""Animations (GIF, WebP, PNG): frames that are decoded as they are asked for, and how long each is shown.
+
+Single pictures are in ``image``; films are no pictures and have their own room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcli.data import Colour, Info
+from convcli.media.image import carried, pixels_of
+from convcli.media.picture import CHANNELS, WITH_ALPHA, Recent, decoding
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FRAME_DURATION = 100  # milliseconds, where a file says nothing
+
+
+@dataclass(frozen=True)
+class Frames:
+    """How long each frame of an animation is shown.
+
+    Attributes
+    ----------
+    durations
+        Milliseconds, one for each frame; empty where they no longer correspond.
+    usual
+        Milliseconds for frames without a duration of their own.
+    loop
+        How often the animation runs, 0 is for ever, ``None`` is once.
+    """
+
+    durations: tuple[int, ...]
+    usual: int = FRAME_DURATION
+    loop: int | None = None
+
+    def take(self, positions: Sequence[int | None]) -> Frames:
+        """Return the durations of new frames; what a stride leaves out is added to the frame before.
+
+        >>> Frames((10, 20, 30, 40)).take([0, 2]).durations
+        (30, 70)
+        >>> Frames((10, 20)).take([None, 0, 1]).durations
+        (100, 10, 20)
+        """
+        inside = [position for position in positions if position is not None]
+        step = max((b - a for a, b in zip(inside, inside[1:], strict=False)), default=1)
+        taken = (
+            self.usual if position is None else sum(self.durations[position : position + max(step, 1)])
+            for position in positions
+        )
+        return replace(self, durations=tuple(taken) if self.durations else ())
+
+    def drop(self) -> Frames:
+        """Return the mean duration, for frames that correspond to none of these."""
+        mean = round(sum(self.durations) / len(self.durations)) if self.durations else self.usual
+        return replace(self, durations=(), usual=mean)
+
+    def duration(self, index: int) -> int:
+        """Return the milliseconds that a frame is shown."""
+        return self.durations[index] if index < len(self.durations) else self.usual
+
+
+class FramesSource:
+    """The frames of an animation, axes ``TYX`` or ``TYXC``, decoded as they are asked for."""
+
+    def __init__(self, fp: IO[bytes], image: Image.Image, count: int) -> None:
+        self._fp, self._image = fp, image
+        durations, colours = [], set()
+        for index in range(count):
+            image.seek(index)
+            image.load()  # WebP knows a frame's duration only then
+            durations.append(int(image.info.get("duration") or FRAME_DURATION))
+            colours.add(pixels_of(image)[1])
+        self._colour = _common(colours)
+        channels = CHANNELS[self._colour].count
+        width, height = image.size
+        metadata, _ = carried(image)
+        self.info = Info(
+            axes="TYXC" if channels > 1 else "TYX",
+            shape=(count, height, width, *((channels,) if channels > 1 else ())),
+            dtype="uint8",
+            colour=self._colour,
+            metadata=metadata,
+            companions=Frames(tuple(durations), loop=image.info.get("loop")),
+        )
+        self._frames = Recent(self._decode)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return the frames ``start:stop``."""
+        with decoding(self._image.format or "animation"):
+            return np.stack(self._frames(list(range(start, stop))))
+
+    def _decode(self, indices: list[int]) -> list[np.ndarray]:
+        frames = []
+        for index in indices:
+            self._image.seek(index)
+            pixels, colour = pixels_of(self._image)
+            if colour is not self._colour:
+                from PIL import Image
+
+                mode = CHANNELS[self._colour].mode
+                pixels = np.asarray(Image.fromarray(pixels).convert(mode))
+            frames.append(pixels)
+        return frames
+
+    def close(self) -> None:
+        """Close the file."""
+        self._fp.close()
+
+
+def _common(colours: set[Colour]) -> Colour:
+    """Return the poorest colour that holds all of these."""
+    alpha = any(colour.has_alpha for colour in colours)
+    grey = all(colour in (Colour.GREY, Colour.GREY_ALPHA) for colour in colours)
+    opaque = Colour.GREY if grey else Colour.RGB
+    return WITH_ALPHA[opaque] if alpha else opaque
+
+
+def settings_for(info: Info, images: list[Image.Image], format_name: str) -> dict[str, Any]:
+    """Return Pillow's settings that make one file of several frames."""
+    companions = info.companions
+    frames = companions if isinstance(companions, Frames) else Frames((), loop=0)
+    settings: dict[str, Any] = {
+        "save_all": True,
+        "append_images": images[1:],
+        "duration": [frames.duration(index) for index in range(len(images))],
+    }
+    if frames.loop is not None:
+        settings["loop"] = frames.loop
+    if format_name == "gif" and info.colour.has_alpha:
+        settings["disposal"] = 2  # clear, or the frame before shows through
+    return settings

@@ -1,0 +1,232 @@
+"""Pictures through Pillow: JPEG, WebP, BMP and GIF.
+
+Pillow may use only the decoders that are named here, so that no content can start another program.  Files
+come as binary file objects.  PNG is in ``png``, TIFF in ``tiff``, what animations add in ``animation``.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcli.data import Colour, Info, Metadata, Sink, Source
+from convcli.errors import ConvError
+from convcli.media.exif import take_orientation, turn
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.picture import (
+    CHANNELS,
+    HOLDS,
+    MODES,
+    WITH_ALPHA,
+    WholeSource,
+    check_pixels,
+    decoding,
+    finished,
+    fit,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+DECODERS = ("JPEG", "WEBP", "BMP", "GIF")
+JPEG_QUALITY = 95
+FULL_CHROMA_FROM = 95  # quality from which JPEG keeps colour at full resolution (4:4:4), below 4:2:0
+
+# Pillow's modes that are not written as they are, and what they are read as; those of more than 8 bits below
+_EXPANDED = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "PA": "RGBA", "YCbCr": "RGB"}
+_DEEP = {"I": "int32", "F": "float32", "I;16": "uint16", "I;16L": "uint16", "I;16B": "uint16"}
+
+
+def source(fp: IO[bytes], options: ReadOptions) -> Source:
+    """Open a JPEG, WebP, BMP or GIF: the first picture, or all frames with ``options.all_frames``.
+
+    Raises
+    ------
+    ConvError
+        For other, broken or truncated content, and for more than ``options.max_pixels``.
+    """
+    return pillow_source(fp, options, DECODERS)
+
+
+def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]) -> Source:
+    """Open a picture with one of Pillow's decoders; closes ``fp`` with the source, or at once if it can."""
+    image = open_image(fp, decoders)
+    what = image.format or decoders[0]
+    check_pixels(*image.size, options, what)
+    with decoding(what):
+        count = getattr(image, "n_frames", 1) if what in ("GIF", "WEBP", "PNG") else 1
+        if options.all_frames and count > 1:
+            from convcli.media.animation import FramesSource
+
+            return FramesSource(fp, image, count)
+        metadata, orientation = carried(image)
+        pixels, colour = _jpeg(fp, image) or pixels_of(image)
+        pixels, metadata = turn(pixels, metadata, orientation)
+    fp.close()
+    notes = (first_of(count, what),) if count > 1 else ()
+    axes = "YXC"[: pixels.ndim]
+    return WholeSource(Info(axes, pixels.shape, pixels.dtype.name, colour, metadata, notes=notes), pixels)
+
+
+def first_of(count: int, what: str) -> str:
+    """Return the note for an animation of which one frame is read."""
+    return f"only the first of the {count} frames of this {what} is read (--frames all takes all of them)"
+
+
+def open_image(fp: IO[bytes], decoders: tuple[str, ...]) -> Image.Image:
+    """Read a picture's header with the named decoders of Pillow and no other.
+
+    Raises
+    ------
+    ConvError
+        When none of them knows the content.
+    """
+    from PIL import GifImagePlugin, Image
+
+    Image.MAX_IMAGE_PIXELS = None  # check_pixels is the limit, and has an option
+    # Frames that share the palette stay palette or grey, as the file has them.
+    GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_AFTER_DIFFERENT_PALETTE_ONLY
+    what = " or ".join(decoders)
+    with decoding(what):
+        try:
+            return Image.open(fp, formats=decoders)
+        except Image.UnidentifiedImageError:
+            fp.seek(0)
+            raise ConvError(f"not a {what} picture, or cut short: it begins with {fp.read(8)!r}") from None
+
+
+def carried(image: Image.Image) -> tuple[Metadata, int]:
+    """Return what a picture carries beside its pixels, and the orientation that is still to be applied."""
+    orientation = image.getexif().get(0x0112, 1)  # Pillow also finds it in XMP and in text chunks
+    exif: bytes | None = image.info.get("exif")
+    if exif is None and "Raw profile type exif" in image.info:
+        exif = image.getexif().tobytes()
+    if exif is not None:
+        _, exif = take_orientation(exif.removeprefix(b"Exif\0\0"))
+    dpi = image.info.get("dpi")
+    return (
+        Metadata(
+            icc=image.info.get("icc_profile") or None,
+            exif=exif or None,
+            dpi=(float(dpi[0]), float(dpi[1])) if dpi and dpi[0] > 0 and dpi[1] > 0 else None,
+        ),
+        orientation,
+    )
+
+
+def _jpeg(fp: IO[bytes], image: Image.Image) -> tuple[np.ndarray, Colour] | None:
+    """Decode a grey or colour JPEG with imagecodecs: half of Pillow's time, the same pixels."""
+    if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
+        return None
+    import imagecodecs
+
+    fp.seek(0)
+    data = fp.read()
+    # libjpeg fills what is missing with grey and says nothing that reaches us: the end mark must be there,
+    # after the last scan has begun.
+    if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise ConvError("broken or truncated JPEG: it has no end mark")
+    pixels: np.ndarray = imagecodecs.jpeg8_decode(data)
+    colour = MODES[image.mode]
+    if pixels.dtype != np.uint8 or pixels.shape[:2] != image.size[::-1]:
+        return None
+    return pixels, colour
+
+
+def pixels_of(image: Image.Image) -> tuple[np.ndarray, Colour]:
+    """Decode a frame: palettes and 1 bit expanded, transparency as alpha."""
+    if image.mode in _DEEP:
+        return np.asarray(image).astype(_DEEP[image.mode]), Colour.GREY
+    if image.mode == "P":
+        target = "RGBA" if image.has_transparency_data else "RGB"
+    else:
+        target = _EXPANDED.get(image.mode, image.mode)
+    if target not in MODES:
+        raise ConvError(f"colours of the kind {image.mode} cannot be filtered: convert the picture to RGB first")
+    colour = MODES[target]
+    if "transparency" in image.info:
+        colour = WITH_ALPHA.get(colour, colour)
+    image.load()
+    return np.asarray(image.convert(CHANNELS[colour].mode)), colour
+
+
+def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> Sink:
+    """Open a picture, or an animation for the axes ``TYX`` and ``TYXC``, for writing; no seeking.
+
+    JPEG takes ``options.quality``, 95 without it, and keeps colour at full resolution from there on.  WebP is
+    lossless without it.
+
+    Raises
+    ------
+    UsageError
+        For what the format cannot hold and no faithful reduction leads to.
+    """
+    return PillowSink(fp, format_name, info, options)
+
+
+class PillowSink:
+    """Collects a picture's rows or an animation's frames; Pillow encodes them in the end."""
+
+    def __init__(self, fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> None:
+        fitted = fit(info, HOLDS[format_name])
+        self.notes = fitted.notes
+        self._fp, self._format, self._options = fp, format_name, options
+        self._info, self._convert = fitted.info, fitted.convert
+        self._pixels = np.empty(self._info.shape, np.uint8)
+        self._arrived = 0
+
+    def write(self, block: np.ndarray) -> None:
+        """Take the next rows or frames."""
+        rows = self._convert(block)
+        self._pixels[self._arrived : self._arrived + len(rows)] = rows
+        self._arrived += len(rows)
+
+    def close(self) -> None:
+        """Encode and write everything."""
+        finished(self._arrived, self._info)
+        from PIL import Image
+
+        mode = CHANNELS[self._info.colour].mode
+        size = (self._info.size("X"), self._info.size("Y"))
+        pictures = self._pixels if "T" in self._info.axes else self._pixels[np.newaxis]
+        images = [Image.frombuffer(mode, size, picture, "raw", mode, 0, 1) for picture in pictures]
+        if self._format == "gif":
+            images = [self._paletted(image) for image in images]
+        encoded = io.BytesIO()
+        settings = self._settings()
+        if "T" in self._info.axes:
+            from convcli.media.animation import settings_for
+
+            settings |= settings_for(self._info, images, self._format)
+        images[0].save(encoded, HOLDS[self._format].name, **settings)
+        self._fp.write(encoded.getbuffer())
+
+    def _paletted(self, image: Image.Image) -> Image.Image:
+        """Return an image that GIF stores as it is: grey, or at most 256 colours."""
+        if image.mode == "L":
+            return image
+        colours = image.getcolors(256)
+        few = colours is not None and image.mode == "RGB"
+        if not few:
+            note = "the colours are reduced to 256 a frame, alpha to all or nothing: GIF holds no more"
+            self.notes = tuple(dict.fromkeys((*self.notes, note)))
+        return image.quantize(256) if image.mode == "RGB" else image.convert("RGBA")
+
+    def _settings(self) -> dict[str, Any]:
+        """Return Pillow's settings of the format, metadata included."""
+        metadata, quality = self._info.metadata, self._options.quality
+        settings: dict[str, Any] = {}
+        if metadata.icc:
+            settings["icc_profile"] = metadata.icc
+        if metadata.exif:
+            settings["exif"] = b"Exif\0\0" + metadata.exif
+        if metadata.dpi:
+            settings["dpi"] = metadata.dpi
+        if self._format == "jpeg":
+            settings["quality"] = JPEG_QUALITY if quality is None else quality
+            settings["subsampling"] = "4:4:4" if settings["quality"] >= FULL_CHROMA_FROM else "4:2:0"
+        if self._format == "webp":
+            settings |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
+        return settings

@@ -1,0 +1,57 @@
+"""How files are to be read and written: the options of the media, parsed once at the edge.
+
+No files, no defaults that depend on a format: a reader takes what concerns it and ignores the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Compress(StrEnum):
+    """How hard a lossless writer tries: soon done, or small."""
+
+    FAST = "fast"
+    SMALL = "small"
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a reader is told about its input.
+
+    Attributes
+    ----------
+    axes
+        Letters for the dimensions of an array without names (``.npy``, TIFF), e.g. ``YXC``.
+    matrix
+        Read a table as one two-dimensional grid (``YX``) instead of columns.
+    columns
+        Columns of a table to filter: names, one-based numbers, ranges such as ``2-4``.
+    all_frames
+        Read every frame of an animation or page of a TIFF; otherwise the first.
+    max_pixels
+        The largest picture that is decoded whole, checked from its header; ``None`` is no limit.
+    """
+
+    axes: str | None = None
+    matrix: bool = False
+    columns: tuple[str, ...] | None = None
+    all_frames: bool = False
+    max_pixels: int | None = 256_000_000
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """What a writer is told about its output.
+
+    Attributes
+    ----------
+    quality
+        1 to 100, for JPEG and WebP; ``None`` is the format's own default.
+    compress
+        For PNG and TIFF.
+    """
+
+    quality: int | None = None
+    compress: Compress = Compress.FAST

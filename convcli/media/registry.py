@@ -1,0 +1,254 @@
+"""The formats: one row each, with the names of its reader and writer, which load on first use.
+
+Here a name or the first bytes of a file become a :class:`Format`.  No codec is imported, no path is opened.
+
+A reader is ``source(fp, options) -> Source``, a writer ``sink(fp, format_name, info, options) -> Sink``;
+``fp`` is a binary file object, for reading always one that can seek.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import IO, Any
+
+from convcli.data import Info, Sink, Source
+from convcli.errors import ConvError, UsageError
+from convcli.media.options import ReadOptions, WriteOptions
+
+HEAD = 4096  # bytes that are enough to recognise any format
+
+BYTES = ("uint8",)
+SIXTEEN = ("uint8", "uint16")
+REAL = (
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+    *("float16", "float32", "float64"),
+)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Attributes
+    ----------
+    name
+        As ``--format`` takes it and as it is handed to the writer.
+    suffixes
+        In lower case with the dot; the first is the one that new files get.
+    recognises
+        Whether the first bytes of a file (:data:`HEAD` of them, or the whole file) are of this format.
+    reader, writer
+        ``module:function``.
+    axes
+        The axis letters that one file can hold; ``M`` says that it holds several maps.
+    dtypes
+        The numpy types that it stores exactly.
+    binary
+        False for text, which may be written to a terminal.
+    seeks
+        Whether its writer must seek in the output: a pipe then needs a temporary file.
+    numbers
+        Whether it is for numbers, so that floats are its default, rather than for pictures.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    recognises: Callable[[bytes], bool]
+    reader: str
+    writer: str
+    axes: str
+    dtypes: tuple[str, ...]
+    binary: bool = True
+    seeks: bool = False
+    numbers: bool = False
+
+    @property
+    def multi(self) -> bool:
+        """Whether one file takes several maps."""
+        return "M" in self.axes
+
+
+def _magic(*signatures: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(signatures)
+
+
+def _webp(head: bytes) -> bool:
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+
+
+def _bmp(head: bytes) -> bool:
+    # Two letters are too few (a column may be called BMI): the size of the second header must be a known one.
+    return head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124)
+
+
+def is_text(head: bytes) -> bool:
+    """Say whether these are the first bytes of a text: no control characters but white space."""
+    return bool(head) and not any(byte < 32 and byte not in b"\t\n\r\f" for byte in head)
+
+
+def _rows(head: bytes) -> list[bytes]:
+    """Return the first lines of a text, none for anything else."""
+    return (
+        [line for line in head.removeprefix(b"\xef\xbb\xbf").splitlines()[:8] if line]
+        if is_text(head)
+        else []
+    )
+
+
+def _tsv(head: bytes) -> bool:
+    rows = _rows(head)
+    return bool(rows) and all(b"\t" in row for row in rows[:2])
+
+
+def _csv(head: bytes) -> bool:
+    rows = _rows(head)
+    return not _tsv(head) and any(mark in row for row in rows for mark in b"0123456789,;|")
+
+
+_IMAGE = "convcli.media.image"
+_TABLE = ("convcli.media.table:source", "convcli.media.table:sink")
+_ARRAY = ("convcli.media.array:source", "convcli.media.array:sink")
+_TIFF = ("convcli.media.tiff:source", "convcli.media.tiff:sink")
+_PICTURE = (f"{_IMAGE}:source", f"{_IMAGE}:sink")
+_PNG = ("convcli.media.png:source", "convcli.media.png:sink")
+_TIFF_MAGIC = _magic(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+FORMATS: tuple[Format, ...] = (
+    Format("png", (".png",), _magic(b"\x89PNG\r\n\x1a\n"), *_PNG, "YXC", SIXTEEN),
+    Format("jpeg", (".jpg", ".jpeg", ".jpe"), _magic(b"\xff\xd8\xff"), *_PICTURE, "YXC", BYTES),
+    Format("webp", (".webp",), _webp, *_PICTURE, "YXC", BYTES),
+    Format("bmp", (".bmp",), _bmp, *_PICTURE, "YXC", BYTES),
+    Format("gif", (".gif",), _magic(b"GIF87a", b"GIF89a"), *_PICTURE, "TYXC", BYTES),
+    Format("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, "MTZYXC", REAL, seeks=True),
+    Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "MTZYXC", REAL, numbers=True),
+    Format("tsv", (".tsv", ".tab"), _tsv, *_TABLE, "MYXC", REAL, binary=False, numbers=True),
+    Format("csv", (".csv",), _csv, *_TABLE, "MYXC", REAL, binary=False, numbers=True),
+)
+
+
+def known_suffixes() -> str:
+    """Return the suffixes of all formats, for messages."""
+    return " ".join(suffix for row in FORMATS for suffix in row.suffixes)
+
+
+def by_suffix(path: str | PurePath) -> Format:
+    """Return the format that a file's name asks for.
+
+    >>> by_suffix("holiday/photo.JPG").name
+    'jpeg'
+
+    Raises
+    ------
+    UsageError
+        For a name without a suffix or with an unknown one.
+    """
+    suffix = PurePath(path).suffix.lower()
+    for row in FORMATS:
+        if suffix in row.suffixes:
+            return row
+    what = f"unknown suffix {suffix!r}" if suffix else "a name without a suffix"
+    raise UsageError(f"{str(path)!r}: {what}; known: {known_suffixes()} (or name the type with --format)")
+
+
+def by_name(text: str) -> Format:
+    """Return the format called so (``--format``): its name or a suffix, with or without the dot.
+
+    >>> by_name("tif").name, by_name(".JPG").name
+    ('tiff', 'jpeg')
+    """
+    wanted = text.strip().lower().removeprefix(".")
+    for row in FORMATS:
+        if wanted == row.name or f".{wanted}" in row.suffixes:
+            return row
+    names = [row.name for row in FORMATS]
+    nearest = difflib.get_close_matches(wanted, names, n=1)
+    hint = f"did you mean {nearest[0]}? " if nearest else ""
+    raise UsageError(f"--format {text!r} is unknown; {hint}known: {' '.join(names)}")
+
+
+def sniff(head: bytes) -> Format:
+    """Return the format of a file's first bytes (:data:`HEAD` of them, or all if there are fewer).
+
+    >>> sniff(b"time;value").name, sniff(b"1.5\\t2").name
+    ('csv', 'tsv')
+
+    Raises
+    ------
+    ConvError
+        When no format begins like this.
+    """
+    for row in FORMATS:
+        if row.recognises(head):
+            return row
+    names = " ".join(row.name for row in FORMATS)
+    raise ConvError(f"data of no known format: {_content(head)}; known: {names}")
+
+
+def identify(
+    head: bytes, path: str | PurePath, named: Format | None = None
+) -> tuple[Format, tuple[str, ...]]:
+    """Return the format of an input, and notes where its name and its content differ.
+
+    The content decides between binary formats; text is a table only where the name says so or says nothing.
+
+    Parameters
+    ----------
+    head
+        The first bytes of the file, :data:`HEAD` of them or all.
+    path
+        Its name, for the suffix and for messages.
+    named
+        The format that was asked for in words, before any suffix.
+
+    Raises
+    ------
+    UsageError
+        For an unknown suffix.
+    ConvError
+        When the content is of no known format, or is text and the name says otherwise.
+    """
+    if named is None and not PurePath(path).suffix:
+        try:
+            return sniff(head), ()
+        except ConvError as error:
+            raise ConvError(f"{str(path)!r}: {error}") from None
+    expected = named or by_suffix(path)
+    if expected.recognises(head) or (not expected.binary and is_text(head)):
+        return expected, ()
+    found = next((row for row in FORMATS if row.binary and row.recognises(head)), None)
+    if found is None:
+        raise ConvError(f"{str(path)!r} is no {expected.name.upper()} file: it holds {_content(head)}")
+    note = f"{str(path)!r} holds {found.name.upper()} data, not {expected.name.upper()}: read as what it is"
+    return found, (note,)
+
+
+def _content(head: bytes) -> str:
+    if not head:
+        return "nothing (it is empty)"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16 text (convert it to UTF-8)"
+    return (
+        f"text ({head[:24].decode(errors='replace')!r})" if is_text(head) else f"unknown bytes ({head[:8]!r})"
+    )
+
+
+def _load(entry: str) -> Callable[..., Any]:
+    module, _, name = entry.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def open_source(fp: IO[bytes], format: Format, options: ReadOptions) -> Source:
+    """Open an input; ``fp`` can seek and stands at its beginning.  The source closes ``fp``."""
+    source: Source = _load(format.reader)(fp, options)
+    return source
+
+
+def open_sink(fp: IO[bytes], format: Format, info: Info, options: WriteOptions) -> Sink:
+    """Open an output for data as ``info`` says; its close leaves ``fp`` open, for the target to finish."""
+    sink: Sink = _load(format.writer)(fp, format.name, info, options)
+    return sink

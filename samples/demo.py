@@ -1,0 +1,65 @@
+"""Run the main job on the samples, as ``make demo`` does: each command, what it wrote, and a look at it."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from convcli.cli import picture
+
+SAMPLES = Path(__file__).parent
+OUT = Path("demo-out")
+
+JOBS = [
+    ("An image through hedge: light and dark lines on grey", "house.png", ("-k", "hedge")),
+    (
+        "A text with salt and pepper through a smoothing kernel",
+        "noisy-text.png",
+        ("-k", "gaussian:sigma=1.2"),
+    ),
+    ("A noisy signal through smooth3: its time column stays", "noisy-signal.csv", ("-k", "smooth3")),
+]
+
+
+def thumbnail(path: Path, columns: int = 38) -> list[str]:
+    """Return a small grey picture of an image, or of a signal's first filtered column, as lines of text."""
+    import numpy as np
+    from PIL import Image
+
+    if path.suffix == ".csv":
+        values = np.loadtxt(path, delimiter=",", skiprows=1, usecols=1)
+        values = values[np.linspace(0, len(values) - 1, columns).astype(int)]
+        level = ((values + 2) / 5 * 20).clip(0, 19).astype(int)
+        grey = (np.arange(19, -1, -1)[:, None] == level[None, :]) * 0.95
+    else:
+        with Image.open(path) as image:
+            size = (columns, max(2, columns * image.height // image.width))
+            grey = np.asarray(image.convert("L").resize(size)) / 255
+    return picture.half_blocks(grey.tolist())
+
+
+def main() -> int:
+    OUT.mkdir(exist_ok=True)
+    for title, name, options in JOBS:
+        source = SAMPLES / name
+        command = ["convcli", "filter", str(source), *options, "--out-dir", str(OUT), "-y"]
+        print(f"\n{title}\n$ {shlex.join(command)}", flush=True)
+        program = [sys.executable, "-m", "convcli", *command[1:]]
+        done = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            return done.returncode
+        written = Path(done.stdout.strip())
+        print(f"wrote {written} ({written.stat().st_size:,} bytes)")
+        if picture.wanted():
+            for before, after in zip(thumbnail(source), thumbnail(written), strict=False):
+                print(f"{before}  {after}")
+    print("\nSizes without any data\n$ convcli shape 3@32x32 conv:6@5x5", flush=True)
+    return subprocess.run(
+        [sys.executable, "-m", "convcli", "shape", "3@32x32", "conv:6@5x5"], check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

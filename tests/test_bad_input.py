@@ -1,0 +1,235 @@
+"""What goes wrong gets one clear line and the right exit code, and writes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.shell import SAMPLES, convcli
+
+PNG = (SAMPLES / "house.png").read_bytes()
+TABLE = b"time,a\n0,1\n1,2\n2,4\n3,1\n"
+
+
+def put(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def array(name: str, value: np.ndarray, **how: bool) -> Callable[[Path], object]:
+    return lambda folder: np.save(folder / name, value, **how)
+
+
+def nothing(folder: Path) -> None:
+    pass
+
+
+def read_only_folder(folder: Path) -> None:
+    (folder / "a.png").write_bytes(PNG)
+    (folder / "locked").mkdir()
+    (folder / "locked").chmod(0o500)
+
+
+def unreadable(folder: Path) -> None:
+    (folder / "a.png").write_bytes(PNG)
+    (folder / "a.png").chmod(0)
+
+
+def existing(folder: Path) -> None:
+    (folder / "a.png").write_bytes(PNG)
+    (folder / "b.png").write_bytes(b"old")
+
+
+BOMB = b"a: &a [x, x]\nb: &b [*a, *a]\nweights: [*b, *b]\n"
+IMAGE = put("a.png", PNG)
+CSV = put("a.csv", TABLE)
+BOX = ("-k", "box:3")
+
+
+def kernel(text: bytes) -> Callable[[Path], object]:
+    def make(folder: Path) -> None:
+        IMAGE(folder)
+        (folder / "k.yaml").write_bytes(text)
+
+    return make
+
+
+FILTER_A = ("filter", "a.png")
+WITH_K = (*FILTER_A, "-k", "k.yaml")
+
+CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
+    "missing file": (nothing, ("filter", "no.png", *BOX), 1, "no such file"),
+    "a folder": (lambda f: (f / "d.png").mkdir(), ("filter", "d.png", *BOX), 1, "folder"),
+    "an empty file": (put("a.png", b""), (*FILTER_A, *BOX), 1, "empty"),
+    "text named .png": (put("a.png", b"hello there"), (*FILTER_A, *BOX), 1, "PNG"),
+    "a truncated PNG": (put("a.png", PNG[: len(PNG) // 2]), (*FILTER_A, *BOX), 1, "a.png"),
+    "a PNG of its signature": (put("a.png", PNG[:8]), (*FILTER_A, *BOX), 1, "a.png"),
+    "an unknown suffix": (put("a.xyz", PNG), ("filter", "a.xyz", *BOX), 2, ".xyz"),
+    "an unknown output suffix": (IMAGE, (*FILTER_A, *BOX, "-o", "b.xyz"), 2, ".xyz"),
+    "a URL": (nothing, ("filter", "https://example.org/a.png", *BOX), 1, "local files"),
+    "output exists": (existing, (*FILTER_A, *BOX, "-o", "b.png"), 1, "exists"),
+    "output folder missing": (IMAGE, (*FILTER_A, *BOX, "-o", "no/b.png"), 1, "no folder"),
+    "output is a folder": (
+        lambda f: (IMAGE(f), (f / "b.png").mkdir()), (*FILTER_A, *BOX, "-o", "b.png"), 1, "folder",
+    ),
+    "output onto the input": (IMAGE, (*FILTER_A, *BOX, "-o", "a.png"), 1, "input"),
+    "a wrong kernel name": (IMAGE, (*FILTER_A, "-k", "hegde"), 2, "hedge"),
+    "no kernel": (IMAGE, FILTER_A, 2, "kernel"),
+    "ragged inline weights": (IMAGE, (*FILTER_A, "-k", "1,2;3"), 2, "row"),
+    "no numbers inline": (IMAGE, (*FILTER_A, "-k", "1,a;3,4"), 2, "'a'"),
+    "division by zero inline": (IMAGE, (*FILTER_A, "-k", "1/0,1"), 2, "zero"),
+    "ragged YAML": (kernel(b"name: k\nweights: [[1, 2], [3]]\n"), WITH_K, 2, "k.yaml"),
+    "empty YAML": (kernel(b""), WITH_K, 2, "k.yaml"),
+    "non-numeric YAML": (kernel(b"weights: [[1, no], [3, 4]]\n"), WITH_K, 2, "no"),
+    "duplicate keys": (kernel(b"weights: [1]\nbias: 1\nbias: 2\n"), WITH_K, 2, "bias"),
+    "an unknown key": (kernel(b"weights: [1, 2]\nsclae: 2\n"), WITH_K, 2, "scale"),
+    "a YAML bomb": (kernel(BOMB), WITH_K, 2, "k.yaml"),
+    "a deep YAML": (kernel(b"weights: " + b"[" * 5000), WITH_K, 2, "k.yaml"),
+    "a missing kernel file": (IMAGE, WITH_K, 2, "k.yaml"),
+    "a pickled .npy": (array("a.npy", np.array([{}], object)), ("filter", "a.npy", *BOX), 1, "a.npy"),
+    "a truncated .npy": (
+        lambda f: (np.save(f / "a.npy", np.ones((9, 9))), os.truncate(f / "a.npy", 300)),
+        ("filter", "a.npy", *BOX), 1, "a.npy",
+    ),
+    "an 8-byte TIFF": (put("a.tif", b"II*\0\x08\0\0\0"), ("filter", "a.tif", *BOX), 1, "a.tif"),
+    "rank mismatch": (CSV, ("filter", "a.csv", "-k", "hedge"), 2, "rank"),
+    "channel mismatch": (
+        lambda f: (IMAGE(f), np.save(f / "k.npy", np.ones((1, 2, 3, 3)))),
+        (*FILTER_A, "-k", "k.npy"), 2, "channels",
+    ),
+    "channels at the end of an array": (array("a.npy", np.ones((9, 9, 3))), ("filter", "a.npy", *BOX), 2, "--axes"),
+    "axes of another number": (array("a.npy", np.ones((9, 9))), ("filter", "a.npy", *BOX, "--axes", "YXC"), 2, "axes"),
+    "stride 0": (IMAGE, (*FILTER_A, *BOX, "--stride", "0"), 2, "stride"),
+    "three strides for two axes": (IMAGE, (*FILTER_A, *BOX, "--stride", "1,2,3"), 2, "stride"),
+    "negative padding": (IMAGE, (*FILTER_A, *BOX, "--padding", "-1"), 2, "padding"),
+    "unknown padding": (IMAGE, (*FILTER_A, *BOX, "--padding", "SAME"), 2, "same"),
+    "unknown pad mode": (IMAGE, (*FILTER_A, *BOX, "--pad-mode", "mirror"), 2, "reflect"),
+    "dilation 0": (IMAGE, (*FILTER_A, *BOX, "--dilation", "0"), 2, "dilation"),
+    "pool 0": (IMAGE, (*FILTER_A, "--pool", "max:0"), 2, "max:0"),
+    "unknown pool": (IMAGE, (*FILTER_A, "--pool", "mean:2"), 2, "mean"),
+    "kernel larger than the input": (CSV, ("filter", "a.csv", "-k", "box:9", "--padding", "valid"), 2, "larger"),
+    "unknown engine": (IMAGE, (*FILTER_A, *BOX, "--engine", "tensorflow"), 2, "engine"),
+    "cuda for numpy": (IMAGE, (*FILTER_A, *BOX, "--engine", "numpy", "--device", "cuda"), 2, "cuda"),
+    "threads 0": (IMAGE, (*FILTER_A, *BOX, "--threads", "0"), 2, "threads"),
+    "an unknown option": (IMAGE, (*FILTER_A, *BOX, "--strid", "2"), 2, "--strid"),
+    "an unknown command": (nothing, ("fliter", "a.png"), 2, "fliter"),
+    "an unknown range": (IMAGE, (*FILTER_A, *BOX, "--range", "clop"), 2, "clip"),
+    "floats into PNG": (
+        array("a.npy", np.ones((9, 9))), ("filter", "a.npy", *BOX, "-o", "b.png"), 2, "--range",
+    ),
+    "float range into PNG": (IMAGE, (*FILTER_A, *BOX, "--range", "float"), 2, "float"),
+    "a table into PNG": (CSV, ("filter", "a.csv", "-k", "mean3", "--range", "minmax", "-o", "b.png"), 2, "matrix"),
+    "a ragged row": (put("a.csv", b"a,b\n1,2\n3\n4,5\n"), ("filter", "a.csv", *BOX), 1, "line 3"),
+    "text in a numeric column": (
+        put("a.csv", b"a,b\n1,2\n3,x\n4,5\n"), ("filter", "a.csv", "-k", "box:1"), 1, "b",
+    ),
+    "an unknown column": (CSV, ("filter", "a.csv", *BOX, "--columns", "speed"), 1, "speed"),
+    "two inputs for one output": (IMAGE, ("filter", "a.png", "a.png", *BOX, "-o", "b.png"), 2, "--out-dir"),
+    "maps on standard output": (
+        IMAGE, (*FILTER_A, "-k", "1,0;0,1", "-k", "bank.npy", "-o", "-"), 2, "bank.npy",
+    ),
+    "quality 0": (IMAGE, (*FILTER_A, *BOX, "--quality", "0"), 2, "quality"),
+    "a bad shape": (nothing, ("shape", "3@32xx", "conv:3"), 2, "32xx"),
+    "a layer that does not fit": (nothing, ("shape", "8x8", "conv:5", "conv:5"), 2, "2"),
+    "no such kernel to show": (nothing, ("kernels", "show", "sobl"), 2, "sobel"),
+    "too many pixels": (IMAGE, (*FILTER_A, *BOX, "--max-pixels", "0"), 1, "--max-pixels"),
+}  # fmt: skip
+
+
+def listing(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        if path.is_file() and os.access(path, os.R_OK)
+        else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def check(done: subprocess.CompletedProcess[bytes], code: int, fragment: str) -> None:
+    text = done.stderr.decode()
+    assert done.returncode == code, text
+    assert text.count("\n") == 1, text
+    assert text.startswith("convcli: "), text
+    assert fragment.lower() in text.lower(), text
+    assert done.stdout == b""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_line_and_nothing_written(name: str, tmp_path: Path) -> None:
+    prepare, arguments, code, fragment = CASES[name]
+    prepare(tmp_path)
+    before = listing(tmp_path)
+    check(convcli(*arguments, cwd=tmp_path), code, fragment)
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+@pytest.mark.parametrize(
+    ("prepare", "arguments"),
+    [(unreadable, (*FILTER_A, *BOX)), (read_only_folder, (*FILTER_A, *BOX, "-o", "locked/b.png"))],
+)
+def test_no_permission(prepare: Callable[[Path], object], arguments: tuple[str, ...], tmp_path: Path) -> None:
+    prepare(tmp_path)
+    check(convcli(*arguments, cwd=tmp_path), 1, "permission")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.csv"])
+def test_a_full_disk(name: str, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    (tmp_path / name).write_bytes(PNG if name == "a.png" else TABLE)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "convcli", "filter", name, "-k", "box:3", "-o", "-"],
+            stdout=full, stderr=subprocess.PIPE, cwd=tmp_path, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.decode().count("\n") == (1 if name == "a.png" else 2)
+    assert b"No space left" in done.stderr
+
+
+def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
+    big = np.random.default_rng(0).integers(0, 255, (600, 600), dtype=np.uint8)
+    Image.fromarray(big).save(tmp_path / "a.bmp")
+    done = subprocess.run(
+        f"{sys.executable} -m convcli filter a.bmp -k box:3 -o - --format bmp | head -c 10 > /dev/null; "
+        "exit ${PIPESTATUS[0]}",
+        shell=True, executable="/bin/bash", cwd=tmp_path, stderr=subprocess.PIPE, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stderr == b""
+    assert done.returncode == 141
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_work_leaves_no_trace(number: int, code: int, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((1500, 1500), np.float32))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "convcli", "filter", "a.npy", "-k", "box:255x1", "-k", "box:41", "-o", "b.npy"],
+        cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)  # until the temporary file is there: work has begun
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert b"Traceback" not in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
+    for name, content in (("a.png", PNG), ("b.png", b"broken"), ("c.png", PNG)):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "out").mkdir()
+    done = convcli("filter", "a.png", "b.png", "c.png", "-k", "box:3", "--out-dir", "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.box-3.png", "c.box-3.png"]
+    assert b"1 of 3 inputs failed" in done.stderr
