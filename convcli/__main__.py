@@ -1,8 +1,7 @@
-"""The entry of the command: registers the commands, and turns every failure into one line and an exit code."""
+"""The entry of the command: registers the commands, turns every failure into one line and an exit code."""
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from types import FrameType
@@ -50,10 +49,11 @@ def options(
     """Convolution on real files: exact, explained, fast."""
 
 
-# Typer carries its own copy of Click; its base error is reached through Typer, never by importing a second Click.
+# Typer carries its own copy of Click: its errors are reached through Typer, never by importing a second Click.
 _ClickException: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
+_NoArguments: type[Exception] = sys.modules[_ClickException.__module__].NoArgsIsHelpError
 
 
 def _fail(text: str, code: int) -> int:
@@ -68,44 +68,55 @@ def _usage(error: Exception) -> str:
     return f"{text.rstrip('.')}{where}"
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code: 0 done, 2 the command line is at fault, 1 the work failed.
+def _closed_pipe() -> int:
+    """Whoever read our output has left: nothing to say, and nothing more to write."""
+    sys.stdout = None  # type: ignore[assignment]  # the interpreter would flush it once more, and complain
+    return CLOSED_PIPE
 
-    With ``--debug`` (an option of every command) errors keep their traceback.
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """Return the line and the exit code for a failure."""
+    if isinstance(error, ConvError):
+        return str(error), error.exit_code
+    if isinstance(error, MemoryError):
+        return "not enough memory for this job", 1
+    if isinstance(error, OSError):
+        return f"{error.filename!r}: {error.strerror}" if error.filename else str(error.strerror or error), 1
+    return f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1
+
+
+def _closed_pipe() -> int:
+    """Whoever read our output has left: nothing to say, and nothing more to write."""
+    sys.stdout = None  # type: ignore[assignment]  # at exit Python would try again, and complain
+    return CLOSED_PIPE
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code.
+
+    0: done; 1: the work failed; 2: the command line is at fault.  With ``--debug`` (an option of every
+    command) errors keep their traceback.
     """
-    debug = "--debug" in arguments
     try:
         result = app(arguments, standalone_mode=False)
         sys.stdout.flush()
-    except _ClickException as error:
-        text = _usage(error)
-        return _fail(text, 2) if text else 2
-    except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the interpreter's own flush stays quiet
-        return CLOSED_PIPE
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except ConvError as error:
-        if debug:
-            raise
-        return _fail(str(error), error.exit_code)
-    except MemoryError:
-        if debug:
-            raise
-        return _fail("not enough memory for this job", 1)
-    except OSError as error:
-        if debug:
-            raise
-        name = f"{error.filename!r}: " if error.filename else ""
-        return _fail(f"{name}{error.strerror or error}", 1)
+    except BrokenPipeError:
+        return _closed_pipe()
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # Click makes an exit of it
+            return _closed_pipe()
+        raise
+    except _NoArguments as error:
+        print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]  # the help text
+        return 2
+    except _ClickException as error:
+        return _fail(_usage(error), 2)
     except Exception as error:
-        if debug:
+        if "--debug" in arguments:
             raise
-        return _fail(
-            f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1
-        )
+        return _fail(*_explained(error))
     return result if isinstance(result, int) else 0
 
 

@@ -53,7 +53,7 @@ def parse_number(text: str, what: str = "number") -> Fraction:
     return Fraction(match[1]) / over
 
 
-def to_float(number: Fraction, what: str = "number") -> float:
+def to_float(number: Fraction | float, what: str = "number") -> float:
     """Round an exact number to the nearest float; too large a one is an error."""
     try:
         return float(number)

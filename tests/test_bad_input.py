@@ -93,7 +93,7 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "an unknown key": (kernel(b"weights: [1, 2]\nsclae: 2\n"), WITH_K, 2, "scale"),
     "a YAML bomb": (kernel(BOMB), WITH_K, 2, "k.yaml"),
     "a deep YAML": (kernel(b"weights: " + b"[" * 5000), WITH_K, 2, "k.yaml"),
-    "a missing kernel file": (IMAGE, WITH_K, 2, "k.yaml"),
+    "a missing kernel file": (IMAGE, WITH_K, 1, "k.yaml"),
     "a pickled .npy": (array("a.npy", np.array([{}], object)), ("filter", "a.npy", *BOX), 1, "a.npy"),
     "a truncated .npy": (
         lambda f: (np.save(f / "a.npy", np.ones((9, 9))), os.truncate(f / "a.npy", 300)),
@@ -113,7 +113,7 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "unknown padding": (IMAGE, (*FILTER_A, *BOX, "--padding", "SAME"), 2, "same"),
     "unknown pad mode": (IMAGE, (*FILTER_A, *BOX, "--pad-mode", "mirror"), 2, "reflect"),
     "dilation 0": (IMAGE, (*FILTER_A, *BOX, "--dilation", "0"), 2, "dilation"),
-    "pool 0": (IMAGE, (*FILTER_A, "--pool", "max:0"), 2, "max:0"),
+    "pool 0": (IMAGE, (*FILTER_A, "--pool", "max:0"), 2, "pool size 0"),
     "unknown pool": (IMAGE, (*FILTER_A, "--pool", "mean:2"), 2, "mean"),
     "kernel larger than the input": (CSV, ("filter", "a.csv", "-k", "box:9", "--padding", "valid"), 2, "larger"),
     "unknown engine": (IMAGE, (*FILTER_A, *BOX, "--engine", "tensorflow"), 2, "engine"),
@@ -134,7 +134,8 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "an unknown column": (CSV, ("filter", "a.csv", *BOX, "--columns", "speed"), 1, "speed"),
     "two inputs for one output": (IMAGE, ("filter", "a.png", "a.png", *BOX, "-o", "b.png"), 2, "--out-dir"),
     "maps on standard output": (
-        IMAGE, (*FILTER_A, "-k", "1,0;0,1", "-k", "bank.npy", "-o", "-"), 2, "bank.npy",
+        lambda f: (IMAGE(f), np.save(f / "k.npy", np.ones((6, 3, 3, 3)))),
+        (*FILTER_A, "-k", "k.npy", "-o", "-"), 2, "6 maps",
     ),
     "quality 0": (IMAGE, (*FILTER_A, *BOX, "--quality", "0"), 2, "quality"),
     "a bad shape": (nothing, ("shape", "3@32xx", "conv:3"), 2, "32xx"),

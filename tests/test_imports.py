@@ -16,6 +16,7 @@ LAYERS = [
     {"errors"},
     {"data", "numerals", "policies"},
     {"padding", "ranges"},
+    {"windows"},
     {"geometry"},
     {"kernel"},
     {"layers"},

@@ -18,14 +18,10 @@ from hypothesis import strategies as st
 from scipy import ndimage, signal
 
 from convcli.errors import ConvError, UsageError
-from convcli.geometry import PaddingName, PadMode
-from convcli.kernel import Combine, Defaults, Kernel, load_kernel
+from convcli.kernel import Combine, Kernel, load_kernel
 from convcli.kernel.analysis import Separation, filters, separation, symmetries
-from convcli.kernel.document import MAX_DEPTH, parse_document
 from convcli.kernel.model import MAX_WEIGHTS
-from convcli.kernel.yaml_file import KEYS
 from convcli.numerals import number_text, parse_float, parse_number
-from convcli.ranges import RangeKind, parse_range
 
 
 def one_line(caught: pytest.ExceptionInfo[ConvError], *parts: str, exit_code: int = 2) -> None:
@@ -42,7 +38,15 @@ def one_line(caught: pytest.ExceptionInfo[ConvError], *parts: str, exit_code: in
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("3", 3), ("-.5", "-1/2"), ("+1.", 1), ("1e-3", "1/1000"), (" 1 / 9 ", "1/9"), ("0.1", "1/10"), ("1/-0.5", -2)],
+    [
+        ("3", 3),
+        ("-.5", "-1/2"),
+        ("+1.", 1),
+        ("1e-3", "1/1000"),
+        (" 1 / 9 ", "1/9"),
+        ("0.1", "1/10"),
+        ("1/-0.5", -2),
+    ],
 )
 def test_numbers_are_exact(text: str, value: int | str) -> None:
     assert parse_number(text) == Fraction(value)
@@ -50,7 +54,24 @@ def test_numbers_are_exact(text: str, value: int | str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "x", "nan", "inf", "1_000", "1,5", "0x10", "１", "1/0", "1//2", "1e9999", "1e", "--1", "1 2", "9" * 101],
+    [
+        "",
+        " ",
+        "x",
+        "nan",
+        "inf",
+        "1_000",
+        "1,5",
+        "0x10",
+        "１",
+        "1/0",
+        "1//2",
+        "1e9999",
+        "1e",
+        "--1",
+        "1 2",
+        "9" * 101,
+    ],
 )
 def test_what_is_no_number(text: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -114,7 +135,10 @@ def test_inline_faults(text: str, parts: tuple[str, ...]) -> None:
     one_line(caught, *parts)
 
 
-@given(st.integers(1, 3).flatmap(lambda rank: st.lists(st.integers(1, 3), min_size=rank, max_size=rank)), st.data())
+@given(
+    st.integers(1, 3).flatmap(lambda rank: st.lists(st.integers(1, 3), min_size=rank, max_size=rank)),
+    st.data(),
+)
 def test_inline_holds_any_array(shape: list[int], data: st.DataObject) -> None:
     numbers = data.draw(
         st.lists(st.floats(-1e9, 1e9), min_size=math.prod(shape), max_size=math.prod(shape)), label="weights"
@@ -182,7 +206,11 @@ def test_motion_blur_is_a_diagonal() -> None:
 
 @pytest.mark.parametrize(
     ("text", "slug"),
-    [("gaussian:sigma=2x1", "gaussian-sigma=2x1"), ("box:3x7", "box-3x7"), ("dog:sigma=1,ratio=2", "dog-sigma=1-ratio=2")],
+    [
+        ("gaussian:sigma=2x1", "gaussian-sigma=2x1"),
+        ("box:3x7", "box-3x7"),
+        ("dog:sigma=1,ratio=2", "dog-sigma=1-ratio=2"),
+    ],
 )
 def test_parametric_names_and_slugs(text: str, slug: str) -> None:
     kernel = load_kernel(text)
@@ -276,207 +304,6 @@ def test_missing_files_and_folders(tmp_path: Path, name: str) -> None:
     one_line(caught, "kernel file", "Is a directory", exit_code=1)
 
 
-# YAML
-
-
-def yaml_kernel(folder: Path, text: str | bytes, rank: int = 2) -> Kernel:
-    path = folder / "own.yaml"
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return load_kernel(str(path), rank)
-
-
-def test_yaml_with_everything(tmp_path: Path) -> None:
-    kernel = yaml_kernel(
-        tmp_path,
-        """
-        name: pair
-        description: "two: of them"
-        rank: 2
-        weights: [[[1, 2, 3]], [["1/3", -0.5, 1e-3]]]
-        scale: 1/7
-        bias: [1, -2]
-        origin: [0, 2]
-        combine: magnitude
-        display: 0%:400%
-        stride: 2
-        padding: [same, "1:0"]
-        pad_mode: reflect
-        dilation: [1, 2]
-        flip: true
-        pool: max:2
-        source: nowhere
-        """,
-    )
-    assert kernel == Kernel(
-        "pair",
-        (2, 1, 1, 3),
-        (1 / 7, 2 / 7, 3 / 7, 1 / 21, -1 / 14, 1 / 7000),
-        bias=(1, -2),
-        origin=(0, 2),
-        combine=Combine.MAGNITUDE,
-        display=parse_range("0%:400%"),
-        description="two: of them",
-        source="nowhere",
-        defaults=Defaults(
-            stride=(2, 2),
-            padding=(PaddingName.SAME, (1, 0)),
-            pad_mode=PadMode.REFLECT,
-            dilation=(1, 2),
-            flip=True,
-            pool="max:2",
-        ),
-        slug="own",
-    )
-
-
-def test_yaml_with_little(tmp_path: Path) -> None:
-    kernel = yaml_kernel(tmp_path, "weights: [1, 2]")
-    assert kernel == Kernel("own", (1, 1, 2), (1.0, 2.0))
-    assert kernel.defaults == Defaults()
-    assert kernel.display is None
-
-
-@pytest.mark.parametrize(
-    ("weights", "rank", "shape"),
-    [
-        ("[1, 2]", None, (1, 1, 2)),
-        ("[[1, 2]]", None, (1, 1, 1, 2)),
-        ("[[1, 2], [3, 4], [5, 6]]", 1, (3, 1, 2)),
-        ("[[[1, 2]], [[3, 4]]]", 1, (2, 1, 2)),
-        ("[[[1, 2]], [[3, 4]]]", None, (1, 1, 2, 1, 2)),
-        ("[[[1, 2]], [[3, 4]]]", 2, (2, 1, 1, 2)),
-        ("[[[[1, 2]], [[3, 4]]]]", None, (1, 2, 1, 2)),
-        ("[[[[1, 2]], [[3, 4]]]]", 3, (1, 1, 2, 1, 2)),
-        ("[[[[[1, 2]], [[3, 4]]]]]", None, (1, 1, 2, 1, 2)),
-    ],
-)
-def test_yaml_depths(tmp_path: Path, weights: str, rank: int | None, shape: tuple[int, ...]) -> None:
-    line = f"\nrank: {rank}" if rank else ""
-    assert yaml_kernel(tmp_path, f"weights: {weights}{line}").shape == shape
-
-
-def test_scale_multiplies_exactly(tmp_path: Path) -> None:
-    assert yaml_kernel(tmp_path, "weights: [3, 7]\nscale: 1/49").weights == (3 / 49, 1 / 7)
-    assert yaml_kernel(tmp_path, "weights: [0.1]\nscale: 3").weights == (0.3,)  # 3 * 0.1 in floats is not
-
-
-def test_one_bias_serves_all_outputs(tmp_path: Path) -> None:
-    assert yaml_kernel(tmp_path, "rank: 1\nweights: [[1], [2]]\nbias: 1/2").bias == (0.5, 0.5)
-
-
-def test_parametric_yaml(tmp_path: Path) -> None:
-    text = "parametric: box:3\nscale: 2\ndisplay: abs"
-    assert yaml_kernel(tmp_path, text, rank=1).weights == (2 / 3,) * 3
-    kernel = yaml_kernel(tmp_path, text + "\nrank: 3", rank=1)
-    assert kernel.size == (3, 3, 3)
-    assert kernel.display_policy.kind is RangeKind.ABS
-
-
-def test_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
-    assert yaml_kernel(tmp_path, b"\xef\xbb\xbfname: a\r\nweights:\r\n- 1\r\n- 2\r\n").weights == (1, 2)
-
-
-BOMB = "a: &a [1, 1, 1, 1]\nb: &b [*a, *a, *a, *a]\nweights: [*b, *b, *b, *b]"
-
-BAD_YAML = [
-    ("", ("needs keys such as weights",)),
-    ("- 1", ("needs keys such as weights",)),
-    ("weights: [1", ("line ", "not valid YAML")),
-    ("weights: [1]\n\tname: x", ("line 2", "not valid YAML")),
-    ("weights: [1]\nname: a\x07b", ("not valid YAML",)),
-    ("weights: [1]\nweights: [2]", ("line 2", "'weights' appears twice")),
-    ("weights: [1]\n---\nweights: [2]", ("line 2", "second document")),
-    ("weights: &w [1]", ("line 1", "anchors and aliases")),
-    (BOMB, ("line 1", "anchors and aliases")),
-    ("<<: {weights: [1]}", ("line 1", "merge keys")),
-    ("weights: !!python/object:os.system [1]", ("tags such as", "not used")),
-    ("weights: " + "[" * 17 + "]" * 17, ("line 1", "nested more than 16 deep")),
-    ("weights: " + "[" * 100_000, ("line 1", "nested more than 16 deep")),
-    ("? [a]\n: 1", ("a key must be a word",)),
-    ("name: x", ("one of weights: and parametric:",)),
-    ("weights: [1]\nparametric: box", ("one of weights: and parametric:", "not both")),
-    ("weigths: [1]", ("'weigths' is unknown", "did you mean weights?")),
-    ("weights: [1]\nzzz: 1", ("'zzz' is unknown", "known are name")),
-    ("weights:", ("weights: a list of numbers is needed",)),
-    ("weights: []", ("weights: an empty list",)),
-    ("weights: [[]]", ("weights: an empty list",)),
-    ("weights: [[1, 2], []]", ("row 2 has 0 entries, the first has 2",)),
-    ("weights: [[1, 2, 3], [4, 5]]", ("weights: row 2 has 2 entries, the first has 3",)),
-    ("weights: [[[1, 2]], [[3, 4], [5, 6]]]", ("row 2 has 2 entries, the first has 1",)),
-    ("weights: [[[1, 2], [3]]]", ("row 1.2 has 1 entries, the first has 2",)),
-    ("weights: [[1, 2], 3]", ("row 2 is '3'", "a list of 2")),
-    ("weights: [1, [2]]", ("entry 2", "one value is needed, not a list")),
-    ("weights: [1, {a: 2}]", ("entry 2", "not a mapping")),
-    ("weights: {a: 1}", ("a list of numbers is needed",)),
-    ("weights: [1, x]", ("entry 2", "'x' is not a number")),
-    ("weights: [[1, no]]", ("entry 1.2", "'no' is not a number")),
-    ("weights: [1:30]", ("'1:30' is not a number",)),
-    ("weights: [.nan]", ("'.nan' is not a number",)),
-    ("weights: [.inf]", ("'.inf' is not a number",)),
-    ("weights: [1/0]", ("'1/0' divides by zero",)),
-    ("weights: [1e999]", ("beyond what a float holds",)),
-    ("weights: [[[[[[1]]]]]]", ("weights 6 deep do not make a kernel",)),
-    ("weights: [1]\nrank: 2", ("weights 1 deep do not make a kernel of rank 2",)),
-    ("weights: [[[[1]]]]\nrank: 1", ("weights 4 deep do not make a kernel of rank 1",)),
-    ("weights: 1,0,-1", ("a list of numbers is needed",)),
-    ("parametric: bx:3", ("parametric: 'bx:3' is unknown", "box")),
-    ("parametric: box:0", ("parametric: ", "size 0")),
-    ("parametric: box:3x3\nrank: 1", ("is of rank 2, and rank: says 1",)),
-    ("weights: [1]\nrank: 4", ("rank: '4' is not possible",)),
-    ("weights: [1]\nrank: 1.0", ("rank: '1.0'",)),
-    ("weights: [1]\nname: a/b", ("name: 'a/b' is not possible",)),
-    ("weights: [1]\nname:", ("name: ''",)),
-    ("weights: [1]\nscale: big", ("scale: ", "'big' is not a number")),
-    ("weights: [1e200]\nscale: 1e200", ("beyond what a float holds",)),
-    ("weights: [1]\nscale: [1]", ("scale: one value is needed, not a list",)),
-    ("weights: [1]\nbias: [1, 2]", ("2 biases for 1 outputs",)),
-    ("weights: [1]\nbias: nan", ("'nan' is not a number",)),
-    ("weights: [1, 2]\norigin: 2", ("origin 2 lies outside an axis of 2",)),
-    ("weights: [1, 2]\norigin: -1", ("origin: ", "-1")),
-    ("weights: [1, 2]\norigin: [0, 0]", ("origin: ", "2 values for 1 axis")),
-    ("weights: [1, 2]\norigin: centre", ("origin: ", "'centre'")),
-    ("weights: [1]\ncombine: mean", ("combine: 'mean' is unknown", "magnitude")),
-    ("weights: [1]\ndisplay: clp", ("display: ", "did you mean clip")),
-    ("weights: [1]\ndisplay: offset:0", ("display: ", "above 0")),
-    ("weights: [1]\nstride: 0", ("stride: ", "0 is not possible")),
-    ("weights: [1]\nstride: [1, 2]", ("stride: ", "2 values for 1 axis")),
-    ("weights: [1]\nstride: x", ("stride: ", "'x'")),
-    ("weights: [1]\ndilation: -1", ("dilation: ", "-1")),
-    ("weights: [1]\npadding: -1", ("padding: ", "-1")),
-    ("weights: [1]\npadding: wide", ("padding: ", "'wide' is unknown", "same")),
-    ("weights: [1]\npad_mode: mirror", ("pad_mode: ", "'mirror' is unknown", "reflect")),
-    ("weights: [1]\nflip: yes", ("flip: 'yes'", "true or false")),
-    ("weights: [1]\ndescription: [a]", ("description: one value is needed",)),
-]
-
-
-@pytest.mark.parametrize(("text", "parts"), BAD_YAML, ids=[text[:40] for text, _ in BAD_YAML])
-def test_yaml_faults(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError) as caught:
-        yaml_kernel(tmp_path, text)
-    one_line(caught, "own.yaml", *parts)
-
-
-def test_yaml_that_is_too_large_or_no_text(tmp_path: Path) -> None:
-    with pytest.raises(UsageError) as caught:
-        yaml_kernel(tmp_path, "weights: [" + "1, " * 400_000 + "1]")
-    one_line(caught, "own.yaml", "larger than 1 MiB", ".npy")
-    with pytest.raises(UsageError) as caught:
-        yaml_kernel(tmp_path, b"\x93NUMPY\x00\xff\xfe")
-    one_line(caught, "own.yaml", "UTF-8")
-
-
-def test_deep_nesting_within_the_limit_is_read() -> None:
-    assert parse_document("[" * MAX_DEPTH + "]" * MAX_DEPTH)
-
-
-def test_every_known_key_is_read(tmp_path: Path) -> None:
-    """A key that is known but forgotten by the reader would pass in silence."""
-    for key in set(KEYS) - {"weights", "parametric", "description", "source", "pool"}:
-        with pytest.raises(UsageError, match=f"{key}: "):
-            yaml_kernel(tmp_path, f"weights: [1]\n{key}: '?'")
-
-
 # Arrays in files
 
 
@@ -554,7 +381,11 @@ BAD_NPY = [
     (b"", "damaged", 1),
     (b"not an array", "damaged", 1),
     (b"\x93NUMPY\x09\x00" + GOOD_NPY[8:], "damaged", 1),
-    (header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000, 1000)}"), "more than 10,000,000", 2),
+    (
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000, 1000)}"),
+        "more than 10,000,000",
+        2,
+    ),
     (header("{'descr': '<f8', 'fortran_order': False, 'shape': (-3,)}"), "empty", 2),
     (header("__import__('os').system('true')"), "damaged", 1),
     (npy_bytes(np.array([1j])), "real numbers, not complex128", 2),
@@ -671,11 +502,15 @@ def test_flipped_mirrors_space_and_origin_only() -> None:
     st.sampled_from(Combine),
     st.sampled_from([(0, 255), (-3, 2), (1, 4), (-7, -1)]),
 )
-def test_output_range_holds_every_result(outputs: int, numbers: list, biases: list, combine: Combine, ends) -> None:
+def test_output_range_holds_every_result(
+    outputs: int, numbers: list, biases: list, combine: Combine, ends
+) -> None:
     """Results of all corners of the inputs' cube lie within, and touch the bounds where they are exact."""
     taps = 2
     rows = np.reshape(numbers[: outputs * taps], (outputs, taps))
-    kernel = Kernel("k", (outputs, 1, taps), tuple(rows.ravel().tolist()), tuple(biases[:outputs]), combine=combine)
+    kernel = Kernel(
+        "k", (outputs, 1, taps), tuple(rows.ravel().tolist()), tuple(biases[:outputs]), combine=combine
+    )
     corners = np.array(list(itertools.product(ends, repeat=taps)))
     results = corners @ rows.T + np.array(biases[:outputs])
     match combine:
@@ -714,7 +549,10 @@ def test_sums_and_signs() -> None:
     assert not kernel.non_negative
     assert Kernel("k", (1, 1, 2), (0.0, 1.0)).non_negative
     assert not Kernel("k", (2, 1, 2), (1, -1, 2, -1)).zero_sum
-    assert (Kernel("k", (2, 1, 1), (1, 2)).maps, Kernel("k", (2, 1, 1), (1, 2), combine=Combine.MAX).maps) == (2, 1)
+    assert (
+        Kernel("k", (2, 1, 1), (1, 2)).maps,
+        Kernel("k", (2, 1, 1), (1, 2), combine=Combine.MAX).maps,
+    ) == (2, 1)
 
 
 @pytest.mark.parametrize(

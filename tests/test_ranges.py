@@ -28,7 +28,9 @@ def test_parse(text: str, expected: Range) -> None:
     assert parse_range(text) == expected
 
 
-@pytest.mark.parametrize("text", ["clip", "abs", "offset", "offset:2", "offset:0.1", "-0.5:1e+20", "0%:141.4213562373095%"])
+@pytest.mark.parametrize(
+    "text", ["clip", "abs", "offset", "offset:2", "offset:0.1", "-0.5:1e+20", "0%:141.4213562373095%"]
+)
 def test_written_as_it_is_read(text: str) -> None:
     policy = parse_range(text)
     assert str(policy) == text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from convcli.cli import picture
+from convcli.cli.report import print_json
 from convcli.kernel import analysis, library, load_kernel
 from convcli.kernel.model import Combine, Kernel, size_text
 from convcli.numerals import number_text
@@ -34,7 +34,7 @@ def list_kernels(as_json: AsJson = False) -> None:
     """List the library: name, rank, size, and what each kernel is for."""
     entries = library.entries()
     if as_json:
-        _print_json([_listed(entry) for entry in entries])
+        print_json([_listed(entry) for entry in entries])
         return
     rows = [("name", "rank", "size", "what for")]
     for entry in entries:
@@ -43,7 +43,7 @@ def list_kernels(as_json: AsJson = False) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         start = "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False))
-        typer.echo(start + textwrap.shorten(row[3], WIDTH - len(start), placeholder=" …"))
+        print(start + textwrap.shorten(row[3], WIDTH - len(start), placeholder=" …"))
 
 
 def _listed(entry: library.Entry) -> dict[str, Any]:
@@ -72,27 +72,23 @@ def show_kernel(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show a kernel: its matrix, sums, range, factors, symmetry and source."""
+    """Show a kernel: matrix, range, factors, symmetry, source."""
     shown = load_kernel(kernel)
     if as_json:
-        _print_json(_described(shown))
+        print_json(_described(shown))
         return
-    typer.echo(shown.name)
+    print(shown.name)
     if shown.description:
-        typer.echo(textwrap.fill(shown.description, WIDTH))
-    typer.echo()
+        print(textwrap.fill(shown.description, WIDTH))
+    print()
     for line in _matrices(shown):
-        typer.echo(line)
+        print(line)
     if picture.wanted():
         for line in _pictures(shown):
-            typer.echo(line)
+            print(line)
     for label, text in _facts(shown):
         start = f"{label:<11}"
-        typer.echo(textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start)))
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))
+        print(textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start)))
 
 
 def _described(kernel: Kernel) -> dict[str, Any]:
@@ -141,8 +137,14 @@ def _defaults(kernel: Kernel) -> dict[str, Any]:
 def _facts(kernel: Kernel) -> Iterator[tuple[str, str]]:
     """Yield the lines below the matrix: a word, and what is to be said."""
     bank = f", {kernel.outputs} out × {kernel.inputs} in" if kernel.outputs * kernel.inputs > 1 else ""
-    yield "size", f"{size_text(kernel.size)}{bank}; origin {','.join(map(str, kernel.origin))} (counted from 0)"
-    yield "sum", f"{number_text(0.0 if kernel.zero_sum else kernel.sum)}; of absolute values {number_text(kernel.absolute_sum)}"
+    yield (
+        "size",
+        f"{size_text(kernel.size)}{bank}; origin {','.join(map(str, kernel.origin))} (counted from 0)",
+    )
+    yield (
+        "sum",
+        f"{number_text(0.0 if kernel.zero_sum else kernel.sum)}; of absolute values {number_text(kernel.absolute_sum)}",
+    )
     if any(kernel.bias):
         yield "bias", ", ".join(map(number_text, kernel.bias))
     if kernel.combine is not Combine.NONE:
@@ -199,7 +201,11 @@ def _slices(kernel: Kernel) -> list[tuple[str, list[list[float]]]]:
     for index in range(len(matrices)):
         rest, frame = divmod(index, frames)
         output, channel = divmod(rest, kernel.inputs)
-        parts = ((kernel.outputs, "filter", output), (kernel.inputs, "input", channel), (frames, "frame", frame))
+        parts = (
+            (kernel.outputs, "filter", output),
+            (kernel.inputs, "input", channel),
+            (frames, "frame", frame),
+        )
         titles.append(", ".join(f"{word} {number}" for count, word, number in parts if count > 1))
     return list(zip(titles, matrices, strict=True))
 
@@ -242,14 +248,15 @@ def _columns(cells: Sequence[Sequence[str]], gap: int = 2) -> list[str]:
 
 def _pictures(kernel: Kernel) -> Iterator[str]:
     """Yield the kernel as grey pictures side by side: black to white; signed ones with zero as mid grey."""
-    slices = [matrix for _, matrix in _slices(kernel)]
+    slices = [matrix for _, matrix in _slices(kernel)][:MOST]
     largest = max(map(abs, kernel.weights)) or 1.0
     zoom = max(1, min(4, 24 // max(kernel.size)))
-    fitting = slices[: max(1, (WIDTH + 2) // (len(slices[0][0]) * zoom + 2))]
+    across = max(1, WIDTH // (len(slices[0][0]) * zoom + 2))
     drawn = []
-    for matrix in fitting:
-        signed = not kernel.non_negative
-        levels = [[(v / largest + 1) / 2 if signed else v / largest for v in row] for row in matrix]
-        drawn.append(picture.half_blocks(levels, zoom))
-    yield from ("  " + "  ".join(lines) for lines in zip(*drawn, strict=True))
-    yield ""
+    for matrix in slices:
+        parts = [[value / largest for value in row] for row in matrix]
+        grey = parts if kernel.non_negative else [[(part + 1) / 2 for part in row] for row in parts]
+        drawn.append(picture.half_blocks(grey, zoom))
+    for first in range(0, len(drawn), across):
+        yield from ("  " + "  ".join(lines) for lines in zip(*drawn[first : first + across], strict=True))
+        yield ""

@@ -133,10 +133,8 @@ def all_finite(x: np.ndarray) -> bool:
 
 def _check_data(x: np.ndarray, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> None:
     rank = x.ndim - 2
-    if not 1 <= rank <= MAX_RANK:
-        raise UsageError(
-            f"an array of shape {x.shape} cannot be filtered: it needs items, channels and 1 to 3 space axes"
-        )
+    if rank < 1:
+        raise UsageError(f"an array of shape {x.shape} has no space axes after its items and channels")
     if not len(size) == len(stride) == len(dilation) == rank:
         raise UsageError(
             f"size {tuple(size)}, stride {tuple(stride)} and dilation {tuple(dilation)} do not fit "
@@ -154,6 +152,8 @@ def _check_weights(x: np.ndarray, weights: np.ndarray, groups: int) -> None:
             f"weights {weights.dtype} {weights.shape} do not fit data {x.dtype} {x.shape}: "
             "the types must be equal, and the axes out, in, and those of the kernel"
         )
+    if x.ndim - 2 > MAX_RANK:
+        raise UsageError(f"a kernel over {x.ndim - 2} space axes is not possible: use at most {MAX_RANK}")
     outputs, inputs = weights.shape[:2]
     if groups < 1 or x.shape[1] != inputs * groups or outputs % groups:
         raise UsageError(

@@ -21,7 +21,7 @@ from convcli.engines import shifts, tiles
 from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
 from convcli.layers import PoolKind
 
-TILE = 1 << 16  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)
+TILE = 1 << 17  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)
 FOLDS: dict[PoolKind, np.ufunc] = {
     PoolKind.MAX: np.maximum,
     PoolKind.MIN: np.minimum,
@@ -137,7 +137,7 @@ class NumpyEngine:
         found = np.empty(0, np.int64)
         for index in np.ndindex(*size):
             axes = zip(index, sizes, stride, dilation, strict=True)
-            taken = tuple(slice(t * d, t * d + (n - 1) * s + 1, s) for t, n, s, d in axes)
+            taken: tuple[Any, ...] = tuple(slice(t * d, t * d + (n - 1) * s + 1, s) for t, n, s, d in axes)
             value, position = x[(..., *taken)], numbers[taken]
             if not any(index):  # the first of all
                 best, found = value, np.broadcast_to(position, value.shape).copy()

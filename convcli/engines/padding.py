@@ -28,7 +28,7 @@ def pad(
     ranges: Sequence[tuple[int, int]],
     mode: PadMode,
     value: float = 0.0,
-    dtype: DTypeLike = None,
+    dtype: DTypeLike | None = None,
 ) -> np.ndarray:
     """Return the box ``ranges`` of ``x`` and of what lies around it.
 

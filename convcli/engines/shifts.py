@@ -15,6 +15,7 @@ from convcli.engines.tiles import Slices
 
 Array = Any  # numpy.ndarray or torch.Tensor
 Tap = tuple[int, tuple[int, ...], Any]  # input channel, index in the kernel, weight of each output
+Term = tuple[tuple[Any, ...], Array, Any]  # where in the tile it is added, data, weight
 Reach = Callable[[int, int, slice], tuple[slice, slice]]
 """(axis, tap, outputs of a tile) -> (inputs that the tap takes, places in the tile that it adds to)"""
 AddProduct = Callable[[Array, tuple[Any, ...], Array, Any], None]
@@ -88,7 +89,7 @@ def shift_and_add(
         maps = slice(group * outputs, (group + 1) * outputs)
         group_x = x[:, group * inputs : (group + 1) * inputs]
         taps = _taps(weights[maps], skip_zeros)
-        work = _tile_work(group_x, taps, out[:, maps], reach, begin, empty_like)
+        work = _tile_work(group_x, taps, weights.shape[2:], out[:, maps], reach, begin, empty_like)
         run(work, tuple(out[:, maps].shape), len(taps))
 
 
@@ -112,6 +113,7 @@ def _taps(weights: Array, skip_zeros: bool) -> list[Tap | None]:
 def _tile_work(
     x: Array,
     taps: list[Tap | None],
+    kernel: tuple[int, ...],
     out: Array,
     reach: Reach,
     begin: Callable[[Array], AddProduct],
@@ -120,22 +122,26 @@ def _tile_work(
     def work(tile: Slices) -> None:
         items, maps, *space = tile
         add_product = begin(out[tile])
+        reached = [
+            [reach(axis, tap, part) for tap in range(size)]
+            for axis, (size, part) in enumerate(zip(kernel, space, strict=True))
+        ]
 
-        def add(tap: Tap, total: Array) -> None:
+        def term(tap: Tap) -> Term:
             channel, index, weight = tap
-            pairs = [reach(axis, t, part) for axis, (t, part) in enumerate(zip(index, space, strict=True))]
-            data = x[(items, slice(channel, channel + 1), *(source for source, _ in pairs))]
-            where = (..., *(target for _, target in pairs))
-            add_product(total, where, data, weight if isinstance(weight, float) else weight[:, maps])
+            sources, targets = zip(*(axis[t] for axis, t in zip(reached, index, strict=True)), strict=True)
+            data = x[(items, slice(channel, channel + 1), *sources)]
+            return (..., *targets), data, weight if isinstance(weight, float) else weight[:, maps]
 
-        _sum(taps, add, out[tile], empty_like)
+        _sum(taps, term, add_product, out[tile], empty_like)
 
     return work
 
 
 def _sum(
     taps: list[Tap | None],
-    add: Callable[[Tap, Array], None],
+    term: Callable[[Tap], Term],
+    add_product: AddProduct,
     total: Array,
     empty_like: Callable[[Array], Array],
 ) -> None:
@@ -146,12 +152,14 @@ def _sum(
     """
     if len(taps) <= RUN:
         total[...] = 0
-        for tap in taps:
-            if tap is not None:
-                add(tap, total)
+        terms = [
+            term(tap) for tap in taps if tap is not None
+        ]  # all at once: threads then wait less for Python
+        for where, data, weight in terms:
+            add_product(total, where, data, weight)
         return
     half = len(taps) // 2
-    _sum(taps[:half], add, total, empty_like)
+    _sum(taps[:half], term, add_product, total, empty_like)
     rest = empty_like(total)
-    _sum(taps[half:], add, rest, empty_like)
+    _sum(taps[half:], term, add_product, rest, empty_like)
     total += rest

@@ -13,7 +13,7 @@ import numpy as np
 
 Slices = tuple[slice, ...]
 
-THREADED = 1 << 21  # operations below which threads cost more than they save (measured)
+THREADED = 1 << 25  # operations below which threads cost more than they save (measured)
 
 
 def available_threads() -> int:

@@ -1,4 +1,4 @@
-"""The torch engine: torch's own direct convolutions, on the processor or on a CUDA device.
+"""The torch engine: direct algorithms on the processor's threads or on a CUDA device.
 
 Importing this module imports torch, which takes longer than many a job: `convcli.engines.get_engine` does so
 only on request.
@@ -7,22 +7,241 @@ only on request.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from convcli.engines.base import (
-    MAX_RANK,
-    all_finite,
-    correlation_sizes,
-    pool_sizes,
-    transposed_sizes,
-)
-from convcli.engines.numpy_engine import NumpyEngine
+from convcli.engines import shifts, tiles, torch_native
+from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
 from convcli.errors import UsageError
 from convcli.layers import PoolKind
 
-RUN = 256
+CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
+CONVOLVE_TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
+MAX_POOL = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
+
+FEW = 4  # input maps times output maps below which shift and add is quicker than torch's kernels (measured)
+TILE = 1 << 18  # elements of shift and add: in the cache, and enough for torch's own threads (measured)
+BUFFER = (
+    1 << 24
+)  # bytes that torch's kernels may rearrange at a time: more is up to five times slower (measured)
+
+
+class TorchEngine:
+    """Direct algorithms in torch; the interface is described in `convcli.engines.base.Engine`.
+
+    Few maps, and data that hold a NaN or an infinity, are shifted and added.  The rest goes through torch's
+    own kernels, of which no one promises that such a value leaves its neighbours alone.
+
+    Parameters
+    ----------
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:N``.
+    threads : int, optional
+        For the processor; by default torch's own choice.
+
+    Raises
+    ------
+    UsageError
+        No such device.
+    """
+
+    name = "torch"
+
+    def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
+        self.device = _device(device)
+        if threads is not None:
+            torch.set_num_threads(threads)
+
+    def correlate(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        *,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        groups: int = 1,
+        finite: bool = False,
+    ) -> np.ndarray:
+        """Return the valid cross-correlation, ``(N, O, *sizes)``."""
+        sizes = correlation_sizes(x, weights, stride, dilation, groups)
+        finite = finite or all_finite(x)
+        reach = shifts.correlation_reach(stride, dilation)
+        if _few(weights) or not finite:
+            return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
+        convolve = CONVOLVE[len(sizes) - 1]
+
+        def apply(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+            return convolve(x, weights, stride=tuple(stride), dilation=tuple(dilation), groups=groups)
+
+        data, kernel = self._tensor(x), self._tensor(weights)
+        out = torch.empty((len(x), len(weights), *sizes), dtype=data.dtype, device=self.device)
+        with _full_precision(self.device):
+            for items, _, *space in self._tiles(x, weights, sizes):
+                box = _box(space, weights.shape[2:], stride, dilation)
+                out[(items, slice(None), *space)] = torch_native.correlate(
+                    data[(items, slice(None), *box)], kernel, groups, dilation, apply
+                )
+        return out.cpu().numpy()
+
+    def transpose(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        *,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        groups: int = 1,
+        finite: bool = False,
+    ) -> np.ndarray:
+        """Return the transposed convolution, ``(N, O, *sizes)``, nothing cropped."""
+        sizes = transposed_sizes(x, weights, stride, dilation, groups)
+        finite = finite or all_finite(x)
+        if _few(weights) or not finite:
+            reach = shifts.transposed_reach(stride, dilation, x.shape[2:])
+            return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
+        convolve = CONVOLVE_TRANSPOSED[len(sizes) - 1]
+
+        def apply(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+            swapped = weights.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)  # (in, out of a group)
+            return convolve(x, swapped, stride=tuple(stride), dilation=tuple(dilation), groups=groups)
+
+        with _full_precision(self.device):
+            out = torch_native.transpose(self._tensor(x), self._tensor(weights), groups, dilation, apply)
+        return out.cpu().numpy()
+
+    def pool(
+        self,
+        x: np.ndarray,
+        kind: PoolKind,
+        size: Sequence[int],
+        *,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+    ) -> np.ndarray:
+        """Return each window's maximum, minimum or mean, by reducing one axis after the other.
+
+        Torch's own means add up a whole window in one float32 accumulator, which a global mean of a photograph
+        does not survive.
+        """
+        pool_sizes(x, size, stride, dilation)
+        data = self._tensor(x)
+        for axis, (k, s, d) in enumerate(zip(size, stride, dilation, strict=True), start=2):
+            windows = data.unfold(axis, d * (k - 1) + 1, s)[..., ::d]
+            match kind:
+                case PoolKind.MAX:
+                    data = windows.amax(-1)
+                case PoolKind.MIN:
+                    data = windows.amin(-1)
+                case PoolKind.AVG:
+                    data = windows.sum(-1)
+        if kind is PoolKind.AVG:
+            data /= prod(size)
+        return data.cpu().numpy()
+
+    def max_positions(
+        self, x: np.ndarray, size: Sequence[int], *, stride: Sequence[int], dilation: Sequence[int]
+    ) -> np.ndarray:
+        """Return where each window's maximum lies: int64 ``(N, C, *sizes)``, the first of equal ones."""
+        sizes = pool_sizes(x, size, stride, dilation)
+        data = self._tensor(x)
+
+        def largest(data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            pool = MAX_POOL[len(sizes) - 1]
+            return pool(data, tuple(size), tuple(stride), dilation=tuple(dilation), return_indices=True)
+
+        value, position = largest(data)
+        if value.isnan().any():  # torch reports the last NaN
+            has_nan, first_nan = largest(data.isnan().to(data.dtype))
+            position = torch.where(has_nan > 0, first_nan, position)
+        return position.cpu().numpy()
+
+    def _shift_and_add(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        sizes: tuple[int, ...],
+        stride: Sequence[int],
+        groups: int,
+        finite: bool,
+        reach: shifts.Reach,
+    ) -> np.ndarray:
+        x = tiles.with_long_runs(x, stride)
+        data = self._tensor(x)
+        order = tiles.planar(tiles.memory_order(x))
+        shape = (len(x), len(weights), *sizes)
+        flat = torch.empty([shape[axis] for axis in order], dtype=data.dtype, device=self.device)
+        out = flat.permute(*(order.index(axis) for axis in range(len(order))))
+        size = TILE if self.device.type == "cpu" else prod(shape)
+
+        def run(work: Callable[[tiles.Slices], None], shape: tuple[int, ...], _: int) -> None:
+            for tile in tiles.cut(shape, order, size):
+                work(tile)
+
+        kernel = torch.from_numpy(np.array(weights))
+        shifts.shift_and_add(data, kernel, out, groups, reach, finite, _begin, torch.empty_like, run)
+        return out.cpu().numpy()
+
+    def _tiles(self, x: np.ndarray, weights: np.ndarray, sizes: tuple[int, ...]) -> list[tiles.Slices]:
+        """Cut outputs so that what torch rearranges stays small: channels in blocks of 16, or every window."""
+        copies = max(*weights.shape[:2], 16) if x.dtype == np.float32 else prod(weights.shape[1:])
+        size = BUFFER // (copies * x.itemsize) if self.device.type == "cpu" else len(x) * prod(sizes)
+        return tiles.cut((len(x), 1, *sizes), range(x.ndim), size)
+
+    def _tensor(self, x: np.ndarray) -> torch.Tensor:
+        """Return ``x`` on the device: without a copy where torch can see numpy's memory."""
+        if not x.flags.writeable or min(x.strides, default=0) < 0:
+            x = x.copy()
+        return torch.from_numpy(x).to(self.device)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device {name!r}: use cpu or cuda") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"the torch engine runs on cpu and cuda, not on {name!r}")
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise UsageError(f"no device {name!r}: torch sees {count} CUDA devices here; use --device cpu")
+    return device
+
+
+def _few(weights: np.ndarray) -> bool:
+    return prod(weights.shape[:2]) < FEW
+
+
+@contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """Keep CUDA from rounding float32 to 10 bits, its default for convolutions."""
+    if device.type == "cuda":
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    else:
+        yield
+
+
+def _box(
+    outputs: Sequence[slice], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> list[slice]:
+    """Return the inputs that the windows of these outputs cover."""
+    return [
+        slice(part.start * s, (part.stop - 1) * s + d * (k - 1) + 1)
+        for part, k, s, d in zip(outputs, kernel, stride, dilation, strict=True)
+    ]
+
+
+def _begin(_: torch.Tensor) -> shifts.AddProduct:
+    def add_product(total: torch.Tensor, where: tuple[Any, ...], data: torch.Tensor, weight: Any) -> None:
+        if isinstance(weight, float):
+            total[where].add_(data, alpha=weight)
+        else:
+            total[where].addcmul_(data, weight.to(data.device))
+
+    return add_product

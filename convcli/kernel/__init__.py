@@ -55,7 +55,9 @@ def load_kernel(text: str, rank: int = 2) -> Kernel:
 
 def _unknown(text: str) -> str:
     if not text:
-        return "the kernel is empty: give a name (see `convcli kernels list`), a file, or weights such as 1,0,-1"
+        return (
+            "the kernel is empty: give a name (see `convcli kernels list`), a file, or weights such as 1,0,-1"
+        )
     if "/" in text or Path(text).suffix:
         return f"kernel {quoted(text)}: a kernel file ends in {', '.join((*_YAML, *SUFFIXES))}"
     near = difflib.get_close_matches(text.partition(":")[0].lower(), library.names(), n=3)

@@ -51,7 +51,9 @@ def separation(weights: Sequence[float], size: Sequence[int]) -> Separation | No
         first = pivot - pivot // step % k * step
         lines.append([weights[first + i * step] for i in range(k)])
     factors = [_simplified(line) for line in lines]
-    at_pivot = math.prod(factor[line.index(weights[pivot])] for factor, line in zip(factors, lines, strict=True))
+    at_pivot = math.prod(
+        factor[line.index(weights[pivot])] for factor, line in zip(factors, lines, strict=True)
+    )
     scale = weights[pivot] / at_pivot
     product = reduce(lambda done, factor: [a * b for a in done for b in factor], factors, [scale])
     if any(abs(a - b) > _TOLERANCE * largest for a, b in zip(product, weights, strict=True)):
@@ -74,7 +76,7 @@ def _simplified(line: Sequence[float]) -> list[float]:
     if all(float(fraction) == value for fraction, value in zip(fractions, line, strict=True)):
         over = math.lcm(*(fraction.denominator for fraction in fractions))
         whole = [int(fraction * over) for fraction in fractions]
-        unit, values = math.gcd(*whole), [float(number) for number in whole]
+        unit, values = float(math.gcd(*whole)), list(map(float, whole))
     else:
         unit, values = total if abs(total) > 1e-6 * largest else largest, list(line)
     rising = total > 0 or (total == 0 and next(value for value in reversed(line) if value) > 0)

@@ -6,6 +6,7 @@ file says of itself.
 
 from __future__ import annotations
 
+import importlib
 import math
 import re
 from dataclasses import replace
@@ -106,15 +107,20 @@ def _read_npz(path: Path, key: str, where: str) -> np.ndarray:
 
 def _read_safetensors(path: Path, key: str, where: str) -> np.ndarray:
     try:
-        from safetensors import SafetensorError, safe_open
+        safetensors = importlib.import_module("safetensors")  # an optional package
     except ImportError:
-        raise ConvError(f"{where}: reading it needs the package safetensors (pip install safetensors)") from None
+        raise ConvError(
+            f"{where}: reading it needs the package safetensors (pip install safetensors)"
+        ) from None
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safetensors.safe_open(path, framework="numpy") as file:
             picked = _pick(list(file.keys()), key, path)
             check_size(file.get_slice(picked).get_shape() or [1], where)
-            return file.get_tensor(picked)
-    except SafetensorError as error:
+            array: np.ndarray = file.get_tensor(picked)
+            return array
+    except TypeError as error:  # numpy has no such type, as with bfloat16
+        raise ConvError(f"{where}: {error}; convert the weights to float32") from None
+    except safetensors.SafetensorError as error:
         raise ConvError(f"{where}: no .safetensors file, or a damaged one ({error})") from None
 
 

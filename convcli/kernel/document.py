@@ -39,7 +39,9 @@ def read_document(path: Path) -> dict[str, Node]:
     except OSError as error:
         raise ConvError(f"kernel file {path}: {error.strerror or error}") from None
     if len(data) > MAX_BYTES:
-        raise UsageError(f"{path}: larger than 1 MiB; keep large weights in a .npy file and name it in weights:")
+        raise UsageError(
+            f"{path}: larger than 1 MiB; keep large weights in a .npy file and name it in weights:"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -85,8 +87,8 @@ class _Builder:
     def take(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             self.refuse(event, "anchors and aliases (& and *) are not used in kernel files")
-        if getattr(event, "tag", None):
-            self.refuse(event, f"tags such as {event.tag} are not used in kernel files")
+        if tag := getattr(event, "tag", None):
+            self.refuse(event, f"tags such as {quoted(tag)} are not used in kernel files")
         if isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
             if self.documents > 1:
@@ -124,4 +126,5 @@ class _Builder:
             self.keys[-1] = str(node)
 
     def refuse(self, event: yaml.Event, problem: str) -> None:
-        raise UsageError(f"{self.where}: line {event.start_mark.line + 1}: {problem}")
+        line = f"line {event.start_mark.line + 1}: " if event.start_mark else ""
+        raise UsageError(f"{self.where}: {line}{problem}")

@@ -112,8 +112,9 @@ class Kernel:
         for index, k in zip(self.origin, self.size, strict=True):
             if not 0 <= index < k:
                 raise UsageError(f"{what}: origin {index} lies outside an axis of {k}: use 0 to {k - 1}")
-        if not all(map(math.isfinite, self.weights)) or not all(map(math.isfinite, self.bias)):
-            raise UsageError(f"{what}: weights and bias must be finite numbers")
+        # A sum of sizes is finite only if all of them are; and if it is not, nor would the results be.
+        if not math.isfinite(sum(map(abs, self.weights)) + sum(map(abs, self.bias))):
+            raise UsageError(f"{what}: weights and bias must be finite numbers, and so must be their sum")
 
     @property
     def outputs(self) -> int:
@@ -201,7 +202,9 @@ class Kernel:
             highs.append(up * high + down * low + offset)
         if self.combine is Combine.MAGNITUDE:
             nearest = [max(lo, -hi, 0.0) for lo, hi in zip(lows, highs, strict=True)]
-            return math.hypot(*nearest), math.hypot(*(max(-lo, hi) for lo, hi in zip(lows, highs, strict=True)))
+            return math.hypot(*nearest), math.hypot(
+                *(max(-lo, hi) for lo, hi in zip(lows, highs, strict=True))
+            )
         return (max(lows) if self.combine is Combine.MAX else min(lows)), max(highs)
 
     def flipped(self) -> Kernel:
@@ -270,7 +273,11 @@ def full_shape(shape: Sequence[int], rank: int | None, what: str) -> tuple[int, 
     if not 1 <= rank <= MAX_RANK or not rank <= depth <= rank + 2:
         raise UsageError(
             f"{what}: weights {depth} deep do not make a kernel"
-            + (f" of rank {rank}: it takes {rank} (space), or up to two more (out × in × space)" if depth else "")
+            + (
+                f" of rank {rank}: it takes {rank} (space), or up to two more (out × in × space)"
+                if depth
+                else ""
+            )
         )
     leading = tuple(shape[: depth - rank])
     return (*leading, *(1,) * (2 - len(leading)), *shape[depth - rank :])

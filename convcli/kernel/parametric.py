@@ -89,7 +89,8 @@ def _sizes(numbers: Sequence[Fraction]) -> tuple[int, ...]:
     for number in numbers:
         if number.denominator != 1 or number < 1:
             raise UsageError(f"size {to_float(number):g} is not possible: it is a whole number from 1 on")
-    sizes = tuple(int(min(number, 10**9)) for number in numbers)  # a thousand digits would not fit into an error
+    # What is far too large is refused below; cut down, it still fits into one line.
+    sizes = tuple(min(int(number), 10**9) for number in numbers)
     check_size(sizes, "the kernel")
     return sizes
 
@@ -164,7 +165,9 @@ def _log(arguments: Arguments) -> Weights:
 def _dog(arguments: Arguments) -> Weights:
     sigmas, ratios = _sigmas(arguments["sigma"]), arguments["ratio"]
     if min(ratios) <= 1:
-        raise UsageError(f"ratio {to_float(min(ratios)):g} is not possible: the second Gaussian must be wider, as ratio=1.6")
+        raise UsageError(
+            f"ratio {to_float(min(ratios)):g} is not possible: the second Gaussian must be wider, as ratio=1.6"
+        )
     wide = [sigma * to_float(ratio, "ratio") for sigma, ratio in zip(sigmas, ratios, strict=True)]
     radii = _radii(wide, at_least=1)
     near, far = _outer(list(map(_bell, sigmas, radii))), _outer(list(map(_bell, wide, radii)))

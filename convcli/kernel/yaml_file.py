@@ -86,7 +86,7 @@ class _Fields:
         return Kernel(
             name=self.read("name", _name) or self.path.stem,
             shape=shape,
-            weights=tuple(map(to_float, numbers)),
+            weights=tuple(to_float(number) for number in numbers),
             bias=self.bias(shape[0]),
             origin=self.read("origin", lambda text: _origin(text, rank)) or (),
             combine=self.read("combine", _combine) or Combine.NONE,
@@ -139,7 +139,9 @@ class _Fields:
 
 def _scalar(node: Node, place: str = "") -> str:
     if not isinstance(node, str):
-        raise UsageError(f"{place}one value is needed, not a {'list' if isinstance(node, list) else 'mapping'}")
+        raise UsageError(
+            f"{place}one value is needed, not a {'list' if isinstance(node, list) else 'mapping'}"
+        )
     return node.strip()
 
 
@@ -163,7 +165,9 @@ def _collect(node: Node, shape: list[int], path: tuple[int, ...], numbers: list[
         numbers.append(parse_number(_scalar(node, f"{entry}: "), entry))
         return
     if not isinstance(node, list):
-        raise UsageError(f"{place} is {quoted(node)}: a list of {shape[len(path)]} is needed, as in the first row")
+        raise UsageError(
+            f"{place} is {quoted(node)}: a list of {shape[len(path)]} is needed, as in the first row"
+        )
     if len(node) != shape[len(path)]:
         raise UsageError(f"{place} has {len(node)} entries, the first has {shape[len(path)]}")
     for index, item in enumerate(node):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from convcli.data import Colour, Info
 from convcli.media.image import carried, pixels_of
-from convcli.media.picture import CHANNELS, WITH_ALPHA, Recent, decoding
+from convcli.media.picture import CHANNELS, OPAQUE, WITH_ALPHA, Recent, decoding
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -48,7 +49,7 @@ class Frames:
         (100, 10, 20)
         """
         inside = [position for position in positions if position is not None]
-        step = max((b - a for a, b in zip(inside, inside[1:], strict=False)), default=1)
+        step = max((b - a for a, b in pairwise(inside)), default=1)
         taken = (
             self.usual if position is None else sum(self.durations[position : position + max(step, 1)])
             for position in positions
@@ -75,7 +76,8 @@ class FramesSource:
             image.seek(index)
             image.load()  # WebP knows a frame's duration only then
             durations.append(int(image.info.get("duration") or FRAME_DURATION))
-            colours.add(pixels_of(image)[1])
+            pixels, colour = pixels_of(image)
+            colours.add(OPAQUE[colour] if colour.has_alpha and pixels[..., -1].min() == 255 else colour)
         self._colour = _common(colours)
         channels = CHANNELS[self._colour].count
         width, height = image.size
@@ -101,16 +103,22 @@ class FramesSource:
             self._image.seek(index)
             pixels, colour = pixels_of(self._image)
             if colour is not self._colour:
-                from PIL import Image
-
-                mode = CHANNELS[self._colour].mode
-                pixels = np.asarray(Image.fromarray(pixels).convert(mode))
+                pixels = as_colour(pixels, colour, self._colour)
             frames.append(pixels)
         return frames
 
     def close(self) -> None:
         """Close the file."""
         self._fp.close()
+
+
+def as_colour(pixels: np.ndarray, colour: Colour, wanted: Colour) -> np.ndarray:
+    """Return 8-bit pixels in another colour that holds theirs; alpha that is not wanted is full."""
+    from PIL import Image
+
+    mode = CHANNELS[colour].mode
+    image = Image.frombuffer(mode, pixels.shape[1::-1], np.ascontiguousarray(pixels), "raw", mode, 0, 1)
+    return np.asarray(image.convert(CHANNELS[wanted].mode))
 
 
 def _common(colours: set[Colour]) -> Colour:
@@ -132,6 +140,6 @@ def settings_for(info: Info, images: list[Image.Image], format_name: str) -> dic
     }
     if frames.loop is not None:
         settings["loop"] = frames.loop
-    if format_name == "gif" and info.colour.has_alpha:
+    if info.colour.has_alpha and format_name == "gif":
         settings["disposal"] = 2  # clear, or the frame before shows through
     return settings

@@ -14,8 +14,13 @@ from convcli.data import Metadata
 
 # Orientation -> (swap rows and columns, then mirror Y, then mirror X); EXIF 2.32, tag 0x0112.
 _TURNS = {
-    **{2: (False, False, True), 3: (False, True, True), 4: (False, True, False)},
-    **{5: (True, False, False), 6: (True, False, True), 7: (True, True, True), 8: (True, True, False)},
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
 }
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DECODERS = ("JPEG", "WEBP", "BMP", "GIF")
+_BEGINNINGS = {b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP", b"BM": "BMP", b"GIF8": "GIF"}
 JPEG_QUALITY = 95
 FULL_CHROMA_FROM = 95  # quality from which JPEG keeps colour at full resolution (4:4:4), below 4:2:0
 
@@ -88,13 +89,16 @@ def open_image(fp: IO[bytes], decoders: tuple[str, ...]) -> Image.Image:
     Image.MAX_IMAGE_PIXELS = None  # check_pixels is the limit, and has an option
     # Frames that share the palette stay palette or grey, as the file has them.
     GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_AFTER_DIFFERENT_PALETTE_ONLY
-    what = " or ".join(decoders)
+    head = fp.read(16)
+    what = next((name for beginning, name in _BEGINNINGS.items() if head.startswith(beginning)), decoders[0])
     with decoding(what):
         try:
             return Image.open(fp, formats=decoders)
         except Image.UnidentifiedImageError:
-            fp.seek(0)
-            raise ConvError(f"not a {what} picture, or cut short: it begins with {fp.read(8)!r}") from None
+            if head.startswith(tuple(_BEGINNINGS)):
+                raise ConvError(f"broken or truncated {what}: its header cannot be read") from None
+            content = f"it begins with {head!r}" if head else "it is empty"
+            raise ConvError(f"not a {' or '.join(decoders)} picture: {content}") from None
 
 
 def carried(image: Image.Image) -> tuple[Metadata, int]:
@@ -144,7 +148,9 @@ def pixels_of(image: Image.Image) -> tuple[np.ndarray, Colour]:
     else:
         target = _EXPANDED.get(image.mode, image.mode)
     if target not in MODES:
-        raise ConvError(f"colours of the kind {image.mode} cannot be filtered: convert the picture to RGB first")
+        raise ConvError(
+            f"colours of the kind {image.mode} cannot be filtered: convert the picture to RGB first"
+        )
     colour = MODES[target]
     if "transparency" in image.info:
         colour = WITH_ALPHA.get(colour, colour)
@@ -204,15 +210,29 @@ class PillowSink:
         self._fp.write(encoded.getbuffer())
 
     def _paletted(self, image: Image.Image) -> Image.Image:
-        """Return an image that GIF stores as it is: grey, or at most 256 colours."""
+        """Return an image that GIF stores as it is: grey, or a palette with a place for transparency."""
+        from PIL import Image
+
         if image.mode == "L":
             return image
-        colours = image.getcolors(256)
-        few = colours is not None and image.mode == "RGB"
-        if not few:
-            note = "the colours are reduced to 256 a frame, alpha to all or nothing: GIF holds no more"
-            self.notes = tuple(dict.fromkeys((*self.notes, note)))
-        return image.quantize(256) if image.mode == "RGB" else image.convert("RGBA")
+        alpha = np.asarray(image.getchannel("A")) if image.has_transparency_data else None
+        most = 256 if alpha is None else 255
+        colours = image.convert("RGB")
+        if colours.getcolors(most) is None:
+            self._note(f"the colours are reduced to {most} a frame: GIF holds no more")
+        paletted = colours.quantize(most)
+        if alpha is not None:
+            if ((alpha > 0) & (alpha < 255)).any():
+                self._note("alpha is reduced to all or nothing: GIF holds no more")
+            palette = (paletted.getpalette() or [])[: 3 * most]
+            clear = len(palette) // 3  # one entry more, which shows nothing
+            paletted.putpalette([*palette, 0, 0, 0])
+            paletted.paste(clear, mask=Image.fromarray(np.where(alpha < 128, 255, 0).astype(np.uint8)))
+            paletted.info["transparency"] = clear
+        return paletted
+
+    def _note(self, line: str) -> None:
+        self.notes = tuple(dict.fromkeys((*self.notes, line)))
 
     def _settings(self) -> dict[str, Any]:
         """Return Pillow's settings of the format, metadata included."""

@@ -48,7 +48,8 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     if head[:8] != SIGNATURE or head[12:16] != b"IHDR" or len(head) < 33:
         what = "a PNG file that is cut short" if SIGNATURE.startswith(head[:8]) and head else "not a PNG file"
         raise ConvError(f"{what}: it begins with {head[:16]!r}" if head else "not a PNG file: it is empty")
-    check_pixels(*struct.unpack(">II", head[16:24]), options, "PNG")
+    width, height = struct.unpack(">II", head[16:24])
+    check_pixels(width, height, options, "PNG")
     data = head + fp.read()
     chunks = _chunks(data)
     frames = int.from_bytes(chunks.get(b"acTL", b"")[:4], "big")
