@@ -85,12 +85,6 @@ def _explained(error: Exception) -> tuple[str, int]:
     return f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1
 
 
-def _closed_pipe() -> int:
-    """Whoever read our output has left: nothing to say, and nothing more to write."""
-    sys.stdout = None  # type: ignore[assignment]  # at exit Python would try again, and complain
-    return CLOSED_PIPE
-
-
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code.
 

@@ -99,6 +99,11 @@ class Source(Protocol):
 class Sink(Protocol):
     """An open output; blocks arrive in order along the stream axis."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the person, complete after :meth:`close`: what the format could not hold."""
+        ...
+
     def write(self, block: np.ndarray) -> None: ...
 
     def close(self) -> None:

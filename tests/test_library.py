@@ -189,6 +189,9 @@ def test_the_texts_numbers() -> None:
     assert weights("vedge") == [[-1, 0, 1]] * 3
     assert weights("motion") == [[[-1 / 9] * 3] * 3, [[1 / 9] * 3] * 3]
     assert weights("motion-book") == [[[-0.11] * 3] * 3, [[0.11] * 3] * 3]
+    assert weights("laplacian8") == [[1, 1, 1], [1, -8, 1], [1, 1, 1]]
+    assert weights("sharpen") == [[0, -1, 0], [-1, 5, -1], [0, -1, 0]]
+    assert weights("emboss") == [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]
     assert weights("identity") == [1]
     assert weights("binomial3") == [1 / 4, 1 / 2, 1 / 4]
     assert weights("binomial5") == [1 / 16, 1 / 4, 3 / 8, 1 / 4, 1 / 16]

@@ -89,18 +89,15 @@ def _filter_one(request: Request, name: str) -> None:
         fp.close()
         raise
     with closing(source):
-        say = report.note if request.verbosity is not Verbosity.QUIET else _silent
-        for line in (*notes, *source.info.notes):
-            say(f"{_shown(name)}: {line}" if len(request.inputs) > 1 else line)
         try:
             task = _prepare(request, name, format, source.info)
             if request.dry_run:
                 _dry_run(request, task)
                 return
-            tally = _perform(request, task, source, say)
+            tally, more = _perform(request, task, source)
         except ConvError as error:
             raise _about(name, error) from None
-        _conclude(request, task, tally, say)
+        _conclude(request, task, tally, (*notes, *task.job.result.notes, *more))
 
 
 def _about(name: str, error: ConvError) -> ConvError:
@@ -113,10 +110,6 @@ def _about(name: str, error: ConvError) -> ConvError:
 
 def _shown(name: str) -> str:
     return "standard input" if name == STANDARD else name
-
-
-def _silent(text: str) -> None:
-    pass
 
 
 def _has_suffix(name: str) -> bool:
@@ -235,7 +228,8 @@ def _blocks(task: Task, blocks: Iterator[np.ndarray], form: Info) -> Iterator[li
         yield [part.transpose(order) for part in parts]
 
 
-def _perform(request: Request, task: Task, source: Source, say: Any) -> Tally:
+def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple[str, ...]]:
+    """Compute and write; return what was clipped, and what the writers want to say."""
     job, format = task.job, task.format
     if request.verbosity is Verbosity.VERBOSE:
         report.note(
@@ -254,19 +248,24 @@ def _perform(request: Request, task: Task, source: Source, say: Any) -> Tally:
             for path in task.paths
         ]
         sinks: list[Sink] = [registry.open_sink(fp, format, form, request.writing) for fp in targets]
-        for sink in sinks:
-            for line in getattr(sink, "notes", ()):
-                say(line)
         blocks = execute(job, source, engine, task.plan.step, tally)
         for parts in _blocks(task, blocks, form):
             for sink, part in zip(sinks, parts, strict=True):
                 sink.write(part)
         for sink in sinks:
             sink.close()
-    return tally
+    return tally, tuple(dict.fromkeys(line for sink in sinks for line in sink.notes))
 
 
-def _conclude(request: Request, task: Task, tally: Tally, say: Any) -> None:
+def _conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) -> None:
+    """Say what happened, now that it has: notes on stderr, the outputs' names or JSON on stdout."""
+
+    def say(line: str) -> None:
+        if request.verbosity is not Verbosity.QUIET:
+            report.note(f"{_shown(task.name)}: {line}" if len(request.inputs) > 1 else line)
+
+    for line in notes:
+        say(line)
     if tally.clipped:
         say(
             f"{tally.clipped / tally.values:.2%} of the values were clipped by --range {task.job.policy}; "

@@ -86,7 +86,7 @@ class _Fields:
         return Kernel(
             name=self.read("name", _name) or self.path.stem,
             shape=shape,
-            weights=tuple(to_float(number) for number in numbers),
+            weights=tuple(to_float(number, "weights") for number in numbers),
             bias=self.bias(shape[0]),
             origin=self.read("origin", lambda text: _origin(text, rank)) or (),
             combine=self.read("combine", _combine) or Combine.NONE,
@@ -95,7 +95,7 @@ class _Fields:
             source=self.read("source", str) or "",
             defaults=Defaults(
                 stride=self.read("stride", lambda text: _integers(text, rank)),
-                padding=self.read("padding", lambda text: per_axis(parse_padding(text), rank, "it")),
+                padding=self.read("padding", lambda text: per_axis(parse_padding(text), rank, "value")),
                 pad_mode=self.read("pad_mode", parse_pad_mode),
                 dilation=self.read("dilation", lambda text: _integers(text, rank)),
                 flip=self.read("flip", _truth),

@@ -249,4 +249,6 @@ class PillowSink:
             settings["subsampling"] = "4:4:4" if settings["quality"] >= FULL_CHROMA_FROM else "4:2:0"
         if self._format == "webp":
             settings |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
+        if self._format == "gif":
+            settings["optimize"] = False  # a shortened palette would no longer be read as grey
         return settings

@@ -60,10 +60,8 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         )
     fp.seek(0)
     with decoding("TIFF"):
-        flags: dict[str, Any] = {f"is_{kind}": False for kind in _FOREIGN}
-        tif = tifffile.TiffFile(
-            fp, **{flag: flags[flag] for flag in flags if hasattr(tifffile.TiffFile, flag)}
-        )
+        plain: dict[str, Any] = {f"is_{kind}": False for kind in _FOREIGN if kind in tifffile.TIFF.FILE_FLAGS}
+        tif = tifffile.TiffFile(fp, **plain)
         if not len(tif.pages) or not tif.series:
             raise ConvError("broken or truncated TIFF: it holds no picture")
         page = tif.series[0].keyframe
@@ -233,9 +231,9 @@ def _named(axes: str, wanted: str | None) -> str:
 def _left_out(tif: tifffile.TiffFile) -> tuple[str, ...]:
     """Return notes on what of the file is not read, or read as something else."""
     notes = []
-    others = len(tif.series) - 1
+    others = sum(len(series.levels) for series in tif.series) - 1
     if others:
-        notes.append(f"{others} further pictures of other size or kind in the TIFF are left out")
+        notes.append(f"{others} further pictures (of other size or kind) in the TIFF are left out")
     lead = tif.series[0].axes.partition("Y")[0]
     if len(lead) > 1:
         sizes = ", ".join(f"{letter} {size}" for letter, size in zip(lead, tif.series[0].shape, strict=False))
