@@ -70,7 +70,7 @@ def _usage(error: Exception) -> str:
 
 def _closed_pipe() -> int:
     """Whoever read our output has left: nothing to say, and nothing more to write."""
-    sys.stdout = None  # type: ignore[assignment]  # the interpreter would flush it once more, and complain
+    sys.stdout = None  # at exit Python would try to write the rest once more, and complain
     return CLOSED_PIPE
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 from unittest.mock import patch
 
@@ -21,7 +20,6 @@ from torch.nn import functional as F
 
 from convcli.engines import get_engine, numpy_engine, tiles
 from convcli.engines.base import Engine
-from convcli.engines.torch_engine import TorchEngine
 from convcli.errors import UsageError
 from convcli.layers import PoolKind
 
@@ -75,7 +73,8 @@ class Problem:
     def pooling(self) -> dict:
         return {"stride": self.stride, "dilation": self.dilation}
 
-    def bound(self, terms: int | None = None) -> float:
+    @property
+    def bound(self) -> float:
         """The largest error allowed: of the kernel's absolute sum times the data's range."""
         weights = np.abs(self.weights.astype(float))
         return (1e-5 if self.dtype == "float32" else 1e-13) * 9 * max(weights[0].sum(), weights.sum() / 2)
@@ -132,7 +131,8 @@ def by_scipy(problem: Problem) -> np.ndarray:
         wide = spread(kernel, problem.dilation)
         same = scipy.ndimage.correlate(plane, wide, mode="constant")
         valid = [
-            slice(e // 2, e // 2 + n - e + 1, s) for e, n, s in zip(wide.shape, plane.shape, problem.stride)
+            slice(e // 2, e // 2 + n - e + 1, s)
+            for e, n, s in zip(wide.shape, plane.shape, problem.stride, strict=True)
         ]
         return same[tuple(valid)]
 
@@ -180,8 +180,8 @@ def test_correlation_is_scipys_and_torchs(engine: Engine, problem: Problem):
     got = engine.correlate(problem.x, problem.weights, **problem.options)
 
     assert got.dtype == problem.dtype
-    np.testing.assert_allclose(got, by_scipy(problem), rtol=0, atol=problem.bound())
-    np.testing.assert_allclose(got, by_torch(problem), rtol=0, atol=problem.bound())
+    np.testing.assert_allclose(got, by_scipy(problem), rtol=0, atol=problem.bound)
+    np.testing.assert_allclose(got, by_torch(problem), rtol=0, atol=problem.bound)
 
 
 @given(problem=problems(transposed=True))
@@ -189,8 +189,8 @@ def test_transpose_is_scipys_and_torchs(engine: Engine, problem: Problem):
     got = engine.transpose(problem.x, problem.weights, **problem.options)
 
     assert got.dtype == problem.dtype
-    np.testing.assert_allclose(got, transposed_by_scipy(problem), rtol=0, atol=problem.bound())
-    np.testing.assert_allclose(got, transposed_by_torch(problem), rtol=0, atol=problem.bound())
+    np.testing.assert_allclose(got, transposed_by_scipy(problem), rtol=0, atol=problem.bound)
+    np.testing.assert_allclose(got, transposed_by_torch(problem), rtol=0, atol=problem.bound)
 
 
 @given(problem=problems(), stretch=st.integers(0, 40))
@@ -294,13 +294,12 @@ def test_bad_values_spoil_exactly_the_windows_that_hold_them(engine: Engine, pro
     held = torch.from_numpy(holes.astype(float))
     ones = torch.ones(problem.weights.shape, dtype=torch.float64)  # a weight of zero holds its datum too
     spoiled = CONVOLVE[len(problem.sizes) - 1](held, ones, **problem.options).numpy() > 0
-    spoiled &= (problem.weights == problem.weights).all()
 
     got = engine.correlate(x, problem.weights, **problem.options)
     clean = engine.correlate(np.where(holes, 0, x), problem.weights, **problem.options)
 
     assert np.array_equal(~np.isfinite(got), spoiled)
-    np.testing.assert_allclose(got[~spoiled], clean[~spoiled], rtol=0, atol=problem.bound())
+    np.testing.assert_allclose(got[~spoiled], clean[~spoiled], rtol=0, atol=problem.bound)
 
 
 @given(problem=problems(transposed=True), bad=BAD)
@@ -313,7 +312,7 @@ def test_bad_values_spoil_exactly_the_outputs_that_they_touch(engine: Engine, pr
     clean = engine.transpose(np.where(holes, 0, x), problem.weights, **problem.options)
 
     assert np.array_equal(~np.isfinite(got), spoiled)
-    np.testing.assert_allclose(got[~spoiled], clean[~spoiled], rtol=0, atol=problem.bound())
+    np.testing.assert_allclose(got[~spoiled], clean[~spoiled], rtol=0, atol=problem.bound)
 
 
 @given(problem=problems(), kind=st.sampled_from(PoolKind))
@@ -354,7 +353,7 @@ def test_the_block_shape_never_changes_a_result(
 ):
     axis = data.draw(st.integers(0, len(problem.sizes) - 1))
     x, _ = with_holes(problem, np.nan) if share > 0.5 else (problem.x, None)
-    jobs = [(lambda x: engine.correlate(x, problem.weights, **problem.options), problem.bound())]
+    jobs = [(lambda x: engine.correlate(x, problem.weights, **problem.options), problem.bound)]
     jobs += [
         (lambda x, kind=kind: engine.pool(x, kind, problem.kernel, **problem.pooling), 1e-4)
         for kind in PoolKind
@@ -368,7 +367,8 @@ def test_the_block_shape_never_changes_a_result(
             np.testing.assert_allclose(blocks, whole, rtol=0, atol=bound)
 
 
-@given(problem=problems(), tile=st.integers(1, 40))
+@settings(max_examples=40)
+@given(problem=problems(), tile=st.integers(5, 300))
 def test_tiles_and_threads_never_change_a_numpy_result(problem: Problem, tile: int):
     x, weights = problem.x, problem.weights
     one = numpy_engine.NumpyEngine(threads=1)
@@ -406,7 +406,7 @@ def test_layout_and_read_only_memory_do_not_matter(engine: Engine, problem: Prob
             if engine.name == "numpy":
                 assert same_bits(ours, theirs)
             else:
-                np.testing.assert_allclose(ours, theirs, rtol=0, atol=problem.bound())
+                np.testing.assert_allclose(ours, theirs, rtol=0, atol=problem.bound)
 
 
 def test_interleaved_pixels_stay_interleaved(engine: Engine):
@@ -440,6 +440,7 @@ def test_large_blocks_are_cut_as_small_ones(engine: Engine):
 
 
 ONES = np.ones((1, 2, 6, 5), np.float32)
+FOUR_D = np.ones((1, 1, 1, 1, 1, 1), np.float32)
 
 
 @pytest.mark.parametrize(
@@ -457,7 +458,7 @@ ONES = np.ones((1, 2, 6, 5), np.float32)
         (ONES.astype("i4"), np.ones((1, 2, 2, 2), "i4"), {}, "not in int32"),
         (ONES, np.ones((1, 2, 2, 2), "f4"), {"stride": (0, 1)}, "stride 0"),
         (ONES, np.ones((1, 2, 2, 2), "f4"), {"stride": (1,)}, "one number an axis"),
-        (np.ones((1, 1, 2, 2, 2, 2), "f4"), np.ones((1, 1, 1, 1, 1, 1), "f4"), {"stride": (1,) * 4, "dilation": (1,) * 4}, "at most 3"),
+        (FOUR_D, FOUR_D, {"stride": (1,) * 4, "dilation": (1,) * 4}, "at most 3"),
         (np.ones((1, 1), "f4"), np.ones((1, 1), "f4"), {"stride": (), "dilation": ()}, "no space axes"),
     ],
 )  # fmt: skip

@@ -112,7 +112,7 @@ def test_a_bank_gives_one_file_a_map(tmp_path: Path) -> None:
         pages.seek(1)
         np.testing.assert_array_equal(np.asarray(pages), pixels(tmp_path / "house.bank.1.png"))
     ok("filter", HOUSE, "-k", "bank.npy", "-o", "maps.npy", cwd=tmp_path)
-    assert np.load(tmp_path / "maps.npy").shape == (2, 240, 320)
+    assert np.load(tmp_path / "maps.npy").shape == (240, 320, 2)  # in the place of the channels
 
 
 def test_transparent_pixels_do_not_bleed(tmp_path: Path) -> None:

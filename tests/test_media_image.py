@@ -30,6 +30,7 @@ def smooth(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndar
 
 
 COLOUR = smooth(30, 43)
+MOVING = np.stack([smooth(14, 19, seed=seed) // 32 * 32 for seed in range(5)])  # few colours: GIF is exact
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -178,6 +179,20 @@ def test_the_limit_is_checked_in_the_header():
         read(JPEG, max_pixels=30 * 43 - 1)
 
 
+def test_a_frame_that_makes_the_picture_grow_is_stopped():
+    frames = [Image.fromarray(frame) for frame in MOVING]
+    data = bytearray(save(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    second = data.index(b"\x2c", data.index(b"\x2c") + 200)
+    while data[second + 1 : second + 9] != struct.pack("<4H", 0, 0, 19, 14):
+        second = data.index(b"\x2c", second + 1)
+    data[second + 5 : second + 9] = struct.pack("<2H", 60000, 60000)
+    with pytest.raises(ConvError, match="frames beyond --max-pixels 256000000"):
+        read(bytes(data), all_frames=True)
+    data[second + 1 : second + 9] = struct.pack("<4H", 1, 0, 19, 14)
+    with pytest.raises(ConvError, match=r"frame \d of the GIF is larger than the picture"):
+        read(bytes(data), all_frames=True)
+
+
 # Writing
 
 
@@ -290,8 +305,6 @@ def test_a_file_that_lacks_rows_is_not_finished():
 
 
 # Animations
-
-MOVING = np.stack([smooth(14, 19, seed=seed) // 32 * 32 for seed in range(5)])  # few colours: GIF is exact
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP"])

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from convcli.chain import Settings
-from convcli.cli.report import Verbosity
+from convcli.cli.report import Debug, Verbosity
 from convcli.errors import UsageError
 from convcli.geometry import parse_numbers, parse_pad_mode, parse_padding
 from convcli.layers import parse_pool
@@ -169,7 +169,7 @@ def filter_files(
     as_json: Annotated[bool, typer.Option("--json", help="Report each output as a line of JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes, only errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what was chosen, and why.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Keep the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Filter images, signals and arrays with kernels.
 

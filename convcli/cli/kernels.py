@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from convcli.cli import picture
-from convcli.cli.report import print_json
+from convcli.cli.report import Debug, print_json
 from convcli.kernel import analysis, library, load_kernel
 from convcli.kernel.model import Combine, Kernel, size_text
 from convcli.numerals import number_text
@@ -30,7 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 
 
 @app.command("list")
-def list_kernels(as_json: AsJson = False) -> None:
+def list_kernels(as_json: AsJson = False, debug: Debug = False) -> None:
     """List the library: name, rank, size, and what each kernel is for."""
     entries = library.entries()
     if as_json:
@@ -71,6 +71,7 @@ def show_kernel(
         ),
     ],
     as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Show a kernel: matrix, range, factors, symmetry, source."""
     shown = load_kernel(kernel)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from enum import IntEnum
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+
+Debug = Annotated[bool, typer.Option("--debug", help="Keep the traceback of an error.")]
+"""An option of every command; `convcli.__main__` looks for it."""
 
 
 class Verbosity(IntEnum):

@@ -113,10 +113,9 @@ class NumpyEngine:
             windows = list(zip(tile[2:], size, stride, dilation, strict=True))
             box = [slice(a.start * s, (a.stop - 1) * s + d * (k - 1) + 1) for a, k, s, d in windows]
             block = x[(*tile[:2], *box)].transpose(order)
-            for position, axis in enumerate(order):
-                if axis >= 2:
-                    outputs, *window = windows[axis - 2]
-                    block = _fold(FOLDS[kind], block, position, outputs.stop - outputs.start, *window)
+            for axis, (outputs, *window) in enumerate(windows, start=2):
+                count = outputs.stop - outputs.start
+                block = _fold(FOLDS[kind], block, order.index(axis), count, *window)
             result = out[tile].transpose(order)
             if kind is PoolKind.AVG:
                 np.divide(block, prod(size), out=result)

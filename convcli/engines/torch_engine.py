@@ -69,9 +69,8 @@ class TorchEngine:
     ) -> np.ndarray:
         """Return the valid cross-correlation, ``(N, O, *sizes)``."""
         sizes = correlation_sizes(x, weights, stride, dilation, groups)
-        finite = finite or all_finite(x)
-        reach = shifts.correlation_reach(stride, dilation)
-        if _few(weights) or not finite:
+        if _few(weights) or not (finite or all_finite(x)):
+            reach = shifts.correlation_reach(stride, dilation)
             return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
         convolve = CONVOLVE[len(sizes) - 1]
 
@@ -100,8 +99,7 @@ class TorchEngine:
     ) -> np.ndarray:
         """Return the transposed convolution, ``(N, O, *sizes)``, nothing cropped."""
         sizes = transposed_sizes(x, weights, stride, dilation, groups)
-        finite = finite or all_finite(x)
-        if _few(weights) or not finite:
+        if _few(weights) or not (finite or all_finite(x)):
             reach = shifts.transposed_reach(stride, dilation, x.shape[2:])
             return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
         convolve = CONVOLVE_TRANSPOSED[len(sizes) - 1]
@@ -170,6 +168,7 @@ class TorchEngine:
         finite: bool,
         reach: shifts.Reach,
     ) -> np.ndarray:
+        skip_zeros = not weights.all() and (finite or all_finite(x))
         x = tiles.with_long_runs(x, stride)
         data = self._tensor(x)
         order = tiles.planar(tiles.memory_order(x))
@@ -183,7 +182,7 @@ class TorchEngine:
                 work(tile)
 
         kernel = torch.from_numpy(np.array(weights))
-        shifts.shift_and_add(data, kernel, out, groups, reach, finite, _begin, torch.empty_like, run)
+        shifts.shift_and_add(data, kernel, out, groups, reach, skip_zeros, _begin, torch.empty_like, run)
         return out.cpu().numpy()
 
     def _tiles(self, x: np.ndarray, weights: np.ndarray, sizes: tuple[int, ...]) -> list[tiles.Slices]:

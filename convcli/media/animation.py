@@ -13,8 +13,10 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from convcli.data import Colour, Info
-from convcli.media.image import carried, pixels_of
-from convcli.media.picture import CHANNELS, OPAQUE, WITH_ALPHA, Recent, decoding
+from convcli.errors import ConvError
+from convcli.media.image import carried, pixels_of, within_limit
+from convcli.media.options import ReadOptions
+from convcli.media.picture import CHANNELS, OPAQUE, WITH_ALPHA, Recent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -69,18 +71,20 @@ class Frames:
 class FramesSource:
     """The frames of an animation, axes ``TYX`` or ``TYXC``, decoded as they are asked for."""
 
-    def __init__(self, fp: IO[bytes], image: Image.Image, count: int) -> None:
-        self._fp, self._image = fp, image
+    def __init__(self, fp: IO[bytes], image: Image.Image, count: int, options: ReadOptions) -> None:
+        self._fp, self._image, self._options = fp, image, options
+        width, height = image.size
         durations, colours = [], set()
         for index in range(count):
             image.seek(index)
             image.load()  # WebP knows a frame's duration only then
             durations.append(int(image.info.get("duration") or FRAME_DURATION))
             pixels, colour = pixels_of(image)
+            if pixels.shape[:2] != (height, width):
+                raise ConvError(f"frame {index} of the {image.format} is larger than the picture")
             colours.add(OPAQUE[colour] if colour.has_alpha and pixels[..., -1].min() == 255 else colour)
         self._colour = _common(colours)
         channels = CHANNELS[self._colour].count
-        width, height = image.size
         metadata, _ = carried(image)
         self.info = Info(
             axes="TYXC" if channels > 1 else "TYX",
@@ -94,7 +98,7 @@ class FramesSource:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``."""
-        with decoding(self._image.format or "animation"):
+        with within_limit(self._image.format or "animation", self._options):
             return np.stack(self._frames(list(range(start, stop))))
 
     def _decode(self, indices: list[int]) -> list[np.ndarray]:

@@ -193,6 +193,8 @@ class ArraySource:
 class ArraySink:
     """A ``.npy`` that is written in blocks of its stream axis."""
 
+    notes: tuple[str, ...] = ()  # it holds everything
+
     def __init__(self, fp: IO[bytes], info: Info) -> None:
         self._info = info
         self._dtype = np.dtype(info.dtype).newbyteorder("<")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -87,7 +88,7 @@ def parse(raw: bytes) -> Cells:
     lines = sample.decode(errors="ignore").split("\n")
     delimiter = find_delimiter(lines)
     rows = _rows(lines, delimiter)
-    width = len(rows[0])
+    width = max(1, len(rows[0]))
     if width > MAX_COLUMNS:
         raise ConvError(
             f"the first line has {width} columns, more than {MAX_COLUMNS}: write one sample a line"
@@ -132,11 +133,14 @@ def _decoded(raw: bytes) -> tuple[bytes, tuple[str, ...]]:
 
 
 def _rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
-    """Split a sample of the lines; a blank line is one empty field."""
+    """Split a sample of the lines; a blank line is one empty field, an impossible one ends it with no field."""
+    rows: list[list[str]] = []
     try:
-        return [row or [""] for row, _ in zip(csv.reader(lines, delimiter=delimiter), range(SAMPLE_ROWS))]  # noqa: B905
-    except csv.Error:  # a very long field: probably of another delimiter
-        return [line.split(delimiter) for line in lines[:SAMPLE_ROWS]]
+        for row in itertools.islice(csv.reader(lines, delimiter=delimiter, strict=True), SAMPLE_ROWS):
+            rows.append(row or [""])
+    except csv.Error:
+        rows.append([])
+    return rows
 
 
 def find_delimiter(lines: Sequence[str]) -> str:

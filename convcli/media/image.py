@@ -7,6 +7,8 @@ come as binary file objects.  PNG is in ``png``, TIFF in ``tiff``, what animatio
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,12 +58,12 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
     image = open_image(fp, decoders)
     what = image.format or decoders[0]
     check_pixels(*image.size, options, what)
-    with decoding(what):
+    with within_limit(what, options):
         count = getattr(image, "n_frames", 1) if what in ("GIF", "WEBP", "PNG") else 1
         if options.all_frames and count > 1:
             from convcli.media.animation import FramesSource
 
-            return FramesSource(fp, image, count)
+            return FramesSource(fp, image, count, options)
         metadata, orientation = carried(image)
         pixels, colour = _jpeg(fp, image) or pixels_of(image)
         pixels, metadata = turn(pixels, metadata, orientation)
@@ -69,6 +71,19 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
     notes = (first_of(count, what),) if count > 1 else ()
     axes = "YXC"[: pixels.ndim]
     return WholeSource(Info(axes, pixels.shape, pixels.dtype.name, colour, metadata, notes=notes), pixels)
+
+
+@contextmanager
+def within_limit(what: str, options: ReadOptions) -> Iterator[None]:
+    """Let Pillow decode, and stop it where a frame makes the picture grow beyond ``options.max_pixels``."""
+    from PIL import Image
+
+    with decoding(what):
+        Image.MAX_IMAGE_PIXELS = options.max_pixels
+        try:
+            yield
+        except Image.DecompressionBombError as error:
+            raise ConvError(f"a {what} with frames beyond --max-pixels {options.max_pixels}") from error
 
 
 def first_of(count: int, what: str) -> str:
@@ -86,7 +101,7 @@ def open_image(fp: IO[bytes], decoders: tuple[str, ...]) -> Image.Image:
     """
     from PIL import GifImagePlugin, Image
 
-    Image.MAX_IMAGE_PIXELS = None  # check_pixels is the limit, and has an option
+    Image.MAX_IMAGE_PIXELS = None  # only the header is read: check_pixels follows, and names the option
     # Frames that share the palette stay palette or grey, as the file has them.
     GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_AFTER_DIFFERENT_PALETTE_ONLY
     head = fp.read(16)
@@ -128,10 +143,10 @@ def _jpeg(fp: IO[bytes], image: Image.Image) -> tuple[np.ndarray, Colour] | None
 
     fp.seek(0)
     data = fp.read()
-    # libjpeg fills what is missing with grey and says nothing that reaches us: the end mark must be there,
-    # after the last scan has begun.
+    # Here libjpeg fills what is missing with grey and says nothing; Pillow notices.  A file without an end mark
+    # behind its last scan is therefore left to Pillow.
     if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise ConvError("broken or truncated JPEG: it has no end mark")
+        return None
     pixels: np.ndarray = imagecodecs.jpeg8_decode(data)
     colour = MODES[image.mode]
     if pixels.dtype != np.uint8 or pixels.shape[:2] != image.size[::-1]:

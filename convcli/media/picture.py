@@ -239,9 +239,8 @@ def decoding(what: str) -> Iterator[None]:
         raise ConvError(f"not enough memory to decode the {what}") from None
     except _BROKEN as error:
         lines = str(error).strip().splitlines()
-        raise ConvError(
-            f"broken or truncated {what}: {lines[0] if lines else type(error).__name__}"
-        ) from error
+        detail = lines[0][:160] if lines else type(error).__name__
+        raise ConvError(f"broken or truncated {what}: {detail}") from error
 
 
 def finished(arrived: int, info: Info) -> None:

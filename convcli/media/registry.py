@@ -118,9 +118,9 @@ _PNG = ("convcli.media.png:source", "convcli.media.png:sink")
 _TIFF_MAGIC = _magic(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 FORMATS: tuple[Format, ...] = (
-    Format("png", (".png",), _magic(b"\x89PNG\r\n\x1a\n"), *_PNG, "YXC", SIXTEEN),
+    Format("png", (".png",), _magic(b"\x89PNG\r\n\x1a\n"), *_PNG, "TYXC", SIXTEEN),
     Format("jpeg", (".jpg", ".jpeg", ".jpe"), _magic(b"\xff\xd8\xff"), *_PICTURE, "YXC", BYTES),
-    Format("webp", (".webp",), _webp, *_PICTURE, "YXC", BYTES),
+    Format("webp", (".webp",), _webp, *_PICTURE, "TYXC", BYTES),
     Format("bmp", (".bmp",), _bmp, *_PICTURE, "YXC", BYTES),
     Format("gif", (".gif",), _magic(b"GIF87a", b"GIF89a"), *_PICTURE, "TYXC", BYTES),
     Format("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, "MTZYXC", REAL, seeks=True),

@@ -303,6 +303,7 @@ class _Raw(io.FileIO):
 
     def __init__(self, descriptor: int, name: str, seekable: bool) -> None:
         super().__init__(descriptor, "wb", closefd=False)
+        self.name = name  # a text, as libraries expect: Python would put the descriptor's number here
         self._shown = name
         self._seekable = seekable
         self.discard = False  # after a failure: what is still in a buffer goes nowhere

@@ -59,7 +59,7 @@ def look_of(page: tifffile.TiffPage) -> tuple[Look, tuple[str, ...]]:
     opaque = _COLOURS.get(page.photometric)
     if opaque is None or page.dtype is None or page.dtype.kind not in "buif":
         what = getattr(page.photometric, "name", page.photometric) if opaque is None else page.dtype
-        raise ConvError(f"a TIFF of {what} cannot be filtered: convert it to grey or RGB first")
+        raise ConvError(f"a TIFF of {str(what)[:40]} cannot be filtered: convert it to grey or RGB first")
     bits = page.bitspersample if isinstance(page.bitspersample, int) else 8
     total = page.samplesperpixel
     if page.photometric == _PALETTE:
