@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
+from collections.abc import Iterable
 from types import FrameType
 from typing import Annotated
 
 import typer
 
-from convcli.cli import filter as filter_command
-from convcli.cli import kernels as kernels_command
-from convcli.cli import shape as shape_command
 from convcli.cli.report import one_line
 from convcli.errors import ConvError
 
@@ -19,17 +18,32 @@ INTERRUPTED = 130
 CLOSED_PIPE = 141
 TERMINATED = 143
 
-app = typer.Typer(
-    name="convcli",
-    help="Convolution on real files: exact, explained, fast.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-app.command("filter")(filter_command.filter_files)
-app.command("shape")(shape_command.shape)
-app.add_typer(kernels_command.app, name="kernels")
+COMMANDS = {  # in the order of the help
+    "filter": "convcli.cli.filter:filter_files",
+    "shape": "convcli.cli.shape:shape",
+    "kernels": "convcli.cli.kernels:app",
+}
+
+
+def build(names: Iterable[str]) -> typer.Typer:
+    """Return the program with these commands: one that is not called is neither imported nor built."""
+    app = typer.Typer(
+        name="convcli",
+        help="Convolution on real files: exact, explained, fast.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(_options)
+    for name in names:
+        module, _, attribute = COMMANDS[name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def _version(wanted: bool) -> None:
@@ -40,8 +54,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(
+def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
@@ -91,8 +104,9 @@ def run(arguments: list[str]) -> int:
     0: done; 1: the work failed; 2: the command line is at fault.  With ``--debug`` (an option of every
     command) errors keep their traceback.
     """
+    known = arguments and arguments[0] in COMMANDS
     try:
-        result = app(arguments, standalone_mode=False)
+        result = build(arguments[:1] if known else COMMANDS)(arguments, standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED

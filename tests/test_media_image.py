@@ -104,6 +104,27 @@ def test_the_transparent_colour_of_a_gif_becomes_alpha():
     assert pixels[0].tolist() == [[10, 20, 30, 255], [40, 50, 60, 0], [70, 80, 90, 255]]
 
 
+def test_a_transparent_grey_of_a_gif_becomes_alpha():
+    grey = np.arange(256, dtype=np.uint8).reshape(8, 32)
+    info, pixels = read(save(grey, "GIF", transparency=7, optimize=False))
+    assert info.colour is GREY_ALPHA
+    assert np.array_equal(pixels[..., 0], grey)
+    assert np.array_equal(pixels[..., 1], np.where(grey == 7, 0, 255))
+
+
+def test_warnings_of_pillow_stay_inside():
+    paletted = Image.fromarray(COLOUR).quantize(4)
+    data = save(paletted, "PNG", transparency=b"\0\x80\xff")
+    with pytest.warns(UserWarning, match="Transparency"):
+        Image.open(io.BytesIO(data)).convert("RGB")
+    broken = save(
+        COLOUR, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x02\0" + b"\x0f\x01\x02\0\xff\xff\0\0\xff\xff\0\0"
+    )
+    with pytest.warns(UserWarning, match="Corrupt"):
+        Image.open(io.BytesIO(broken)).getexif()
+    assert read(broken)[1].shape == COLOUR.shape
+
+
 @pytest.mark.parametrize("format", ["JPEG", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied_and_taken_out(format, orientation):
@@ -202,6 +223,8 @@ def test_a_frame_that_makes_the_picture_grow_is_stopped():
 )
 def test_lossless_formats_keep_every_pixel(format, colour, channels):
     pixels = smooth(20, 33, channels)
+    if colour is RGBA:
+        pixels[5:9, 3:20, 3] = 0  # colours stay even where they cannot be seen
     data, notes = write(pixels, format, colour)
     assert notes == ()
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 
 import numpy as np
 import pytest
@@ -232,6 +233,10 @@ def test_pages_are_a_stack(storage):
     assert read(made(STACK, **storage), axes="TYX")[0].axes == "TYX"
 
 
+def test_pages_that_are_called_time_stay_time():
+    assert read(made(STACK, metadata={"axes": "TYX"}))[0].axes == "TYX"
+
+
 def test_pages_of_another_size_are_left_out_with_a_note():
     file = io.BytesIO()
     with tifffile.TiffWriter(file) as tif:
@@ -317,6 +322,21 @@ def test_a_strip_that_must_be_decoded_whole_has_a_limit():
     with pytest.raises(ConvError, match=r"TIFF's tile or strip of 70 x 53 pixels .* --max-pixels 3710"):
         read(data, max_pixels=3000)
     assert read(made(PIXELS), max_pixels=3000)[1].shape == PIXELS.shape  # streamed: no limit
+    with pytest.raises(ConvError, match="--max-pixels"):
+        read(saved(Image.fromarray(PIXELS), tiffinfo={274: 6}), max_pixels=3000)
+
+
+def test_palettes_of_eight_bits_by_careless_writers():
+    palette = RNG.integers(0, 256, (3, 256), np.uint8)
+    for factor in (1, 256, 257):
+        stored = palette.astype(np.uint16) * factor
+        _, got = read(made(PIXELS, photometric="palette", colormap=stored))
+        assert np.array_equal(got, palette.T[PIXELS])
+
+
+def test_tifffile_does_not_speak():
+    read(made(PIXELS))
+    assert any(isinstance(one, logging.NullHandler) for one in logging.getLogger("tifffile").handlers)
 
 
 @pytest.mark.parametrize("axes", ["YXC", "TZYX", "XY", "CYX"])

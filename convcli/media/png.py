@@ -91,8 +91,6 @@ def _chunks(data: bytes) -> dict[bytes, bytes]:
     while start + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, start)
         end = start + 12 + length
-        if end > len(data):
-            break
         if kind == b"IEND":
             return chunks
         if kind in (b"tEXt", b"zTXt", b"iTXt"):

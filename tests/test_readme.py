@@ -1,0 +1,192 @@
+"""README keeps its promises: its commands are run, its Python is run, its tables and drawings are checked."""
+
+from __future__ import annotations
+
+import doctest
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import convcli
+from convcli.__main__ import app
+from convcli.geometry import parse_padding, window
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """Return the fenced blocks of README in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of README and the lines that stand under it."""
+
+    command: str
+    shown: tuple[str, ...]
+
+    @property
+    def stderr(self) -> list[str]:
+        return [line for line in self.shown if line.startswith("convcli: ")]
+
+    @property
+    def stdout(self) -> list[str]:
+        return [line for line in self.shown if not line.startswith("convcli: ")]
+
+
+def steps(block: str) -> list[Step]:
+    """Read a console block: each line with ``$`` is a command, what follows is what it prints."""
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)
+    assert parts[0] == "", f"a console block begins with a command, not with {parts[0]!r}"
+    return [Step(first, tuple(shown)) for first, *shown in (part.splitlines() for part in parts[1:])]
+
+
+CONSOLE = [steps(block) for block in blocks("console")]
+RUN = [block for block in CONSOLE if not block[0].command.startswith("make ")]
+MADE = [step.command for block in CONSOLE for step in block if step.command.startswith("make ")]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> dict[str, str]:
+    """A folder with the samples, and ``convcli`` on the path: the one that is tested."""
+    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "convcli"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m convcli "$@"\n')
+    program.chmod(0o755)
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "NO_COLOR": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="README's commands are for a shell with pipes")
+@pytest.mark.parametrize("block", RUN, ids=lambda block: block[0].command[:60])
+def test_commands_print_what_readme_shows(block: list[Step], shell: dict[str, str], tmp_path: Path) -> None:
+    for step in block:
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {step.command}"],
+            cwd=tmp_path,
+            env=shell,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+        assert done.stderr.splitlines() == step.stderr, step.command
+        assert done.stdout.splitlines() == step.stdout, step.command
+        assert done.returncode == 0, step.command
+
+
+def test_readme_has_the_two_commands_and_they_are_targets() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert {"make demo", "make test"} <= set(MADE)
+    for command in MADE:
+        assert command.removeprefix("make ") in targets
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_returns_what_readme_shows(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    test = doctest.DocTestParser().get_doctest(block, {}, "README", "README.md", 0)
+    assert test.examples
+    report = io.StringIO()
+    result = doctest.DocTestRunner().run(test, out=report.write)
+    assert result.failed == 0, report.getvalue()
+
+
+# The drawing of padding modes, against numpy's words for the same things.
+MODES = {
+    "--pad-mode zero": {"mode": "constant", "constant_values": 0},
+    "--pad-value 9": {"mode": "constant", "constant_values": 9},
+    "--pad-mode replicate": {"mode": "edge"},
+    "--pad-mode reflect": {"mode": "reflect"},
+    "--pad-mode symmetric": {"mode": "symmetric"},
+    "--pad-mode circular": {"mode": "wrap"},
+}
+DRAWN = dict(re.findall(r"^(--pad-\S+ \S+) +([0-9][0-9 \[\]]+)$", blocks("text")[0], flags=re.MULTILINE))
+
+
+def test_every_padding_mode_is_drawn() -> None:
+    assert DRAWN.keys() == MODES.keys()
+
+
+@pytest.mark.parametrize("option", MODES)
+def test_padding_modes_are_as_drawn(option: str) -> None:
+    before, inside, after = ([int(n) for n in part.split()] for part in re.split(r"[\[\]]", DRAWN[option]))
+    drawn = [*before, *inside, *after]
+    amount = len(before)
+    assert len(after) == amount > len(inside)
+    np.testing.assert_array_equal(drawn, np.pad(inside, amount, **MODES[option]))
+    name, value = option.removeprefix("--").replace("-", "_").split()
+    said = {name: float(value) if name == "pad_value" else value}
+    ours = convcli.filter(inside, "identity:1", padding=amount, **said)
+    np.testing.assert_array_equal(drawn, ours)
+
+
+AMOUNTS = [
+    (name, cells)
+    for names, *cells in re.findall(
+        r"^\| (`[^|]+`) \| (\d+:\d+) \| (\d+) \| (\d+:\d+) \| (\d+) \|", README, flags=re.MULTILINE
+    )
+    for name in re.findall(r"`([^`]+)`", names)
+]
+
+
+def test_the_table_of_amounts_is_found() -> None:
+    assert {name for name, _ in AMOUNTS} >= {"valid", "same", "same-upper", "same-lower", "full", "tail"}
+
+
+@pytest.mark.parametrize(("name", "cells"), AMOUNTS)
+def test_padding_amounts_are_as_in_the_table(name: str, cells: list[str]) -> None:
+    samples, kernel = 8, 3
+    (padding,) = parse_padding(name)
+    for stride, amount, size in ((1, cells[0], cells[1]), (2, cells[2], cells[3])):
+        before, after = map(int, amount.split(":"))
+        bound = window(samples, kernel, stride=stride, padding=padding)
+        assert (bound.before, bound.after) == (before, after)
+        assert (samples + before + after - kernel) // stride + 1 == int(size)  # Dumoulin and Visin (2016)
+        assert convcli.shape(str(samples), f"conv:{kernel},s={stride},p={name}") == size
+
+
+def test_every_command_stands_in_readme() -> None:
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    names += [group.name for group in app.registered_groups]
+    for name in names:
+        assert f"convcli {name}" in README
+
+
+def test_files_that_the_documents_link_to_exist() -> None:
+    for text in (README, CONTRIBUTING):
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)\)", text):
+            assert (ROOT / target).exists(), target
+
+
+def test_the_picture_is_small_and_whole() -> None:
+    path = ROOT / "samples" / "overview.png"
+    assert path.stat().st_size < 100_000
+    with Image.open(path) as image:
+        image.load()
+        assert image.width <= 1100
+
+
+def test_contributing_has_every_room_on_its_map() -> None:
+    rooms = [path for path in (ROOT / "convcli").iterdir() if path.suffix == ".py" or path.is_dir()]
+    for room in rooms:
+        if room.name not in ("__init__.py", "__pycache__"):
+            name = f"{room.name}/" if room.is_dir() else room.name
+            assert f"`{name}`" in CONTRIBUTING, name
