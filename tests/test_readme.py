@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import convcli
-from convcli.__main__ import app
+from convcli.__main__ import COMMANDS
 from convcli.geometry import parse_padding, window
 
 ROOT = Path(__file__).parents[1]
@@ -164,9 +164,7 @@ def test_padding_amounts_are_as_in_the_table(name: str, cells: list[str]) -> Non
 
 
 def test_every_command_stands_in_readme() -> None:
-    names = [command.name or command.callback.__name__ for command in app.registered_commands]
-    names += [group.name for group in app.registered_groups]
-    for name in names:
+    for name in COMMANDS:
         assert f"convcli {name}" in README
 
 
@@ -185,8 +183,7 @@ def test_the_picture_is_small_and_whole() -> None:
 
 
 def test_contributing_has_every_room_on_its_map() -> None:
-    rooms = [path for path in (ROOT / "convcli").iterdir() if path.suffix == ".py" or path.is_dir()]
-    for room in rooms:
-        if room.name not in ("__init__.py", "__pycache__"):
-            name = f"{room.name}/" if room.is_dir() else room.name
-            assert f"`{name}`" in CONTRIBUTING, name
+    package = ROOT / "convcli"
+    for room in {path.relative_to(package).parts[0] for path in package.rglob("*.py")} - {"__init__.py"}:
+        name = room if room.endswith(".py") else f"{room}/"
+        assert f"`{name}`" in CONTRIBUTING, name

@@ -83,11 +83,11 @@ def shape(
         raise UsageError("no layers: write some, such as conv:6@5x5 pool:max:2, or one as --kernel 5")
     rows = trace(parse_layers(layers), channels, sizes)
     if as_json:
-        print(_json(format_size(channels, sizes), rows))
+        print(as_json_text(format_size(channels, sizes), rows))
     elif quiet:
         print(rows[-1].output)
     else:
-        print(_table(format_size(channels, sizes), rows))
+        print(table(format_size(channels, sizes), rows))
 
 
 def _layer_text(kernel: str, given: dict[str, str]) -> str:
@@ -103,7 +103,7 @@ def _layer_text(kernel: str, given: dict[str, str]) -> str:
     return f"{kind}:{','.join(part.replace(',', 'x') for part in parts)}{',ceil' if 'ceil' in given else ''}"
 
 
-def _table(size: str, rows: Sequence[Row]) -> str:
+def table(size: str, rows: Sequence[Row]) -> str:
     """Lay out one line a layer, totals where there are several, and the final size on the last line."""
     header = ("layer", "output", "field", "jump", "start", "params", "mult-adds", "unused")
     lines: list[tuple[str, ...]] = [header, ("input", size, "1", "1", "0", "", "", "")]
@@ -130,7 +130,7 @@ def _axes(values: Sequence[int | Fraction]) -> str:
     return texts[0] if len(set(texts)) == 1 else "x".join(texts)
 
 
-def _json(size: str, rows: Sequence[Row]) -> str:
+def as_json_text(size: str, rows: Sequence[Row]) -> str:
     import json
 
     def plain(values: Sequence[Fraction]) -> list[int | float]:

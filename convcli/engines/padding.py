@@ -97,7 +97,7 @@ def _pieces(lo: int, hi: int, n: int, mode: PadMode) -> list[Piece]:
 
 
 def _runs(positions: range, origin: int, n: int, mode: PadMode) -> Iterator[Piece]:
-    """Yield runs of neighbours whose sources rise by one, fall by one, or stay the same."""
+    """Yield runs of neighbours whose sources are evenly spaced: rising, falling, or all the same."""
     sources = [source_index(mode, position, n) for position in positions]
     start = 0
     while start < len(sources):
@@ -113,9 +113,7 @@ def _runs(positions: range, origin: int, n: int, mode: PadMode) -> Iterator[Piec
 
 
 def _step(first: int | None, second: int | None = None) -> int:
-    if first is None or second is None or abs(second - first) > 1:
-        return 0
-    return second - first
+    return 0 if first is None or second is None else second - first
 
 
 def _slice(source: int | None, step: int, count: int) -> slice | None:
@@ -124,4 +122,4 @@ def _slice(source: int | None, step: int, count: int) -> slice | None:
     if step == 0:
         return slice(source, source + 1)  # one element, which numpy spreads over the run
     end = source + step * count
-    return slice(source, end if end >= 0 else None, step if step < 0 else None)
+    return slice(source, end if end >= 0 else None, step)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from convcli.errors import ConvError
-from convcli.kernel.model import Kernel, check_size, slug
+from convcli.kernel.model import MAX_WEIGHTS, Kernel, check_size, slug
 from convcli.numerals import quoted
 
 if TYPE_CHECKING:
@@ -51,19 +51,27 @@ def read_array(text: str, *, rank: int | None = None) -> Kernel:
         When the array does not make a kernel.
     """
     path, key = _split(text)
+    kernel = Kernel.from_array(load_array(text), text, rank=rank)
+    return replace(kernel, slug=slug(f"{path.stem}-{key}" if key else path.stem))
+
+
+def load_array(text: str, *, what: str = "kernel file", most: int = MAX_WEIGHTS) -> np.ndarray:
+    """Return the array that ``FILE`` or ``FILE#KEY`` names, of whatever shape; errors as in `read_array`.
+
+    ``what`` the file is called in an error, and how many numbers it may hold at ``most``, is the caller's.
+    """
+    path, key = _split(text)
     try:
         match path.suffix.lower():
             case ".npy":
                 with path.open("rb") as file:
-                    array = _read_npy(file, text)
+                    return _read_npy(file, text, most)
             case ".npz":
-                array = _read_npz(path, key, text)
+                return _read_npz(path, key, text, most)
             case _:
-                array = _read_safetensors(path, key, text)
+                return _read_safetensors(path, key, text, most)
     except OSError as error:
-        raise ConvError(f"kernel file {path}: {error.strerror or error}") from None
-    kernel = Kernel.from_array(array, text, rank=rank)
-    return replace(kernel, slug=slug(f"{path.stem}-{key}" if key else path.stem))
+        raise ConvError(f"{what} {path}: {error.strerror or error}") from None
 
 
 def _split(text: str) -> tuple[Path, str]:
@@ -71,7 +79,7 @@ def _split(text: str) -> tuple[Path, str]:
     return (Path(keyed[1]), keyed[2]) if keyed else (Path(text), "")
 
 
-def _read_npy(file: IO[bytes], where: str) -> np.ndarray:
+def _read_npy(file: IO[bytes], where: str, most: int) -> np.ndarray:
     """Read one array; its header is checked before any memory is set aside for it."""
     import numpy as np
     from numpy.lib import format as npy
@@ -84,7 +92,7 @@ def _read_npy(file: IO[bytes], where: str) -> np.ndarray:
     if dtype.hasobject:
         raise ConvError(f"{where}: holds pickled objects, which are never loaded; save it as plain numbers")
     if shape:
-        check_size(shape, where)
+        check_size(shape, where, most)
     count = math.prod(shape)
     data = file.read(count * dtype.itemsize)
     if len(data) < count * dtype.itemsize:
@@ -92,7 +100,7 @@ def _read_npy(file: IO[bytes], where: str) -> np.ndarray:
     return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
 
 
-def _read_npz(path: Path, key: str, where: str) -> np.ndarray:
+def _read_npz(path: Path, key: str, where: str, most: int) -> np.ndarray:
     import zipfile
     import zlib
 
@@ -100,12 +108,12 @@ def _read_npz(path: Path, key: str, where: str) -> np.ndarray:
         with zipfile.ZipFile(path) as archive:
             keys = [name.removesuffix(".npy") for name in archive.namelist()]
             with archive.open(f"{_pick(keys, key, path)}.npy") as file:
-                return _read_npy(file, where)
+                return _read_npy(file, where, most)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError):
         raise ConvError(f"{where}: no .npz file, or a damaged one") from None
 
 
-def _read_safetensors(path: Path, key: str, where: str) -> np.ndarray:
+def _read_safetensors(path: Path, key: str, where: str, most: int) -> np.ndarray:
     try:
         safetensors = importlib.import_module("safetensors")  # an optional package
     except ImportError:
@@ -115,7 +123,7 @@ def _read_safetensors(path: Path, key: str, where: str) -> np.ndarray:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             picked = _pick(list(file.keys()), key, path)
-            check_size(file.get_slice(picked).get_shape() or [1], where)
+            check_size(file.get_slice(picked).get_shape() or [1], where, most)
             array: np.ndarray = file.get_tensor(picked)
             return array
     except TypeError as error:  # numpy has no such type, as with bfloat16

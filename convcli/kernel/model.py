@@ -283,12 +283,12 @@ def full_shape(shape: Sequence[int], rank: int | None, what: str) -> tuple[int, 
     return (*leading, *(1,) * (2 - len(leading)), *shape[depth - rank :])
 
 
-def check_size(shape: Sequence[int], what: str) -> None:
+def check_size(shape: Sequence[int], what: str, most: int = MAX_WEIGHTS) -> None:
     """Refuse empty kernels and such as would not fit into memory."""
     if min(shape) < 1:
         raise UsageError(f"{what} is empty: its size is {size_text(shape)}")
-    if math.prod(shape) > MAX_WEIGHTS:
-        raise UsageError(f"{what}: {size_text(shape)} weights are more than {MAX_WEIGHTS:,}")
+    if math.prod(shape) > most:
+        raise UsageError(f"{what}: {size_text(shape)} weights are more than {most:,}")
 
 
 def size_text(shape: Sequence[int]) -> str:

@@ -124,9 +124,7 @@ class _Fields:
             if isinstance(node, str) and is_array_file(node):
                 stored = read_array(str(self.path.parent / node), rank=rank)
                 return stored.shape, stored.weights
-            shape = _shape(node)
-            numbers: list[Fraction] = []
-            _collect(node, shape, (), numbers)
+            shape, numbers = nested_numbers(node)
             return full_shape(shape, rank, "a kernel"), numbers
 
     def bias(self, outputs: int) -> tuple[float, ...]:
@@ -135,6 +133,18 @@ class _Fields:
             return ()
         values = tuple(to_float(parse_number(part, "bias"), "bias") for part in text.split(","))
         return values * outputs if len(values) == 1 else values
+
+
+def nested_numbers(node: Node) -> tuple[list[int], list[Fraction]]:
+    """Return the shape of nested lists of numbers, and the numbers, the last axis fastest.
+
+    >>> nested_numbers([["1", "1/3"]])
+    ([1, 2], [Fraction(1, 1), Fraction(1, 3)])
+    """
+    shape = _shape(node)
+    numbers: list[Fraction] = []
+    _collect(node, shape, (), numbers)
+    return shape, numbers
 
 
 def _scalar(node: Node, place: str = "") -> str:

@@ -32,6 +32,10 @@ class ReadOptions:
         Read every frame of an animation or page of a TIFF; otherwise the first.
     max_pixels
         The largest picture that is decoded whole, checked from its header; ``None`` is no limit.
+    grey
+        Read a clip's brightness alone.
+    allow_truncated
+        Leave out what cannot be read of a broken clip, instead of failing.
     """
 
     axes: str | None = None
@@ -39,6 +43,33 @@ class ReadOptions:
     columns: tuple[str, ...] | None = None
     all_frames: bool = False
     max_pixels: int | None = 256_000_000
+    grey: bool = False
+    allow_truncated: bool = False
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How a clip is to be coded; ``None`` is as the source, or the container's usual.
+
+    Attributes
+    ----------
+    codec
+        FFmpeg's name of an encoder or a codec: ``libx264``, ``h264``, ``ffv1``.
+    crf
+        Constant quality, smaller is better.
+    preset
+        Of x264, x265 and SVT-AV1: ``veryfast``, ``slow``, ``8``.
+    pixels
+        FFmpeg's name of a pixel format.
+    sound
+        Copy sound and subtitles.
+    """
+
+    codec: str | None = None
+    crf: float | None = None
+    preset: str | None = None
+    pixels: str | None = None
+    sound: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,7 +82,10 @@ class WriteOptions:
         1 to 100, for JPEG and WebP; ``None`` is the format's own default.
     compress
         For PNG and TIFF.
+    video
+        For clips.
     """
 
     quality: int | None = None
     compress: Compress = Compress.FAST
+    video: VideoOptions = VideoOptions()

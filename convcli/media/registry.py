@@ -85,6 +85,32 @@ def _bmp(head: bytes) -> bool:
     return head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124)
 
 
+def _movie(*brands: bytes) -> Callable[[bytes], bool]:
+    """QuickTime and MP4: boxes with a size and a name; pictures (HEIF, AVIF) begin alike."""
+
+    def recognises(head: bytes) -> bool:
+        if head[4:8] == b"ftyp":
+            return (head[8:12] == b"qt  ") == (b"qt  " in brands) and head[8:12] not in _STILL
+        return b"qt  " in brands and head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+
+    return recognises
+
+
+_STILL = (b"avif", b"heic", b"heix", b"mif1", b"msf1", b"jp2 ", b"jxl ")
+
+
+def _ebml(kind: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(b"\x1aE\xdf\xa3") and (b"webm" in head[:64]) == (kind == b"webm")
+
+
+def _avi(head: bytes) -> bool:
+    return head[:4] == b"RIFF" and head[8:12] == b"AVI "
+
+
+def _transport(head: bytes) -> bool:
+    return len(head) > 376 and head[0] == head[188] == head[376] == 0x47
+
+
 def is_text(head: bytes) -> bool:
     """Say whether these are the first bytes of a text: no control characters but white space."""
     return bool(head) and not any(byte < 32 and byte not in b"\t\n\r\f" for byte in head)
@@ -115,6 +141,7 @@ _ARRAY = ("convcli.media.array:source", "convcli.media.array:sink")
 _TIFF = ("convcli.media.tiff:source", "convcli.media.tiff:sink")
 _PICTURE = (f"{_IMAGE}:source", f"{_IMAGE}:sink")
 _PNG = ("convcli.media.png:source", "convcli.media.png:sink")
+_VIDEO = ("convcli.media.video:source", "convcli.media.video_writer:sink")
 _TIFF_MAGIC = _magic(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 FORMATS: tuple[Format, ...] = (
@@ -124,6 +151,13 @@ FORMATS: tuple[Format, ...] = (
     Format("bmp", (".bmp",), _bmp, *_PICTURE, "YXC", BYTES),
     Format("gif", (".gif",), _magic(b"GIF87a", b"GIF89a"), *_PICTURE, "TYXC", BYTES),
     Format("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, "MTZYXC", REAL, seeks=True),
+    Format("mp4", (".mp4", ".m4v"), _movie(), *_VIDEO, "TYXC", SIXTEEN, seeks=True),
+    Format("mov", (".mov", ".qt"), _movie(b"qt  "), *_VIDEO, "TYXC", SIXTEEN, seeks=True),
+    Format("mkv", (".mkv",), _ebml(b"matroska"), *_VIDEO, "TYXC", SIXTEEN, seeks=True),
+    Format("webm", (".webm",), _ebml(b"webm"), *_VIDEO, "TYXC", SIXTEEN, seeks=True),
+    Format("avi", (".avi",), _avi, *_VIDEO, "TYXC", SIXTEEN, seeks=True),
+    Format("ts", (".ts", ".m2ts", ".mts"), _transport, *_VIDEO, "TYXC", SIXTEEN),
+    Format("y4m", (".y4m",), _magic(b"YUV4MPEG2"), *_VIDEO, "TYXC", SIXTEEN),
     Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "MTZYXC", REAL, numbers=True),
     Format("tsv", (".tsv", ".tab"), _tsv, *_TABLE, "MYXC", REAL, binary=False, numbers=True),
     Format("csv", (".csv",), _csv, *_TABLE, "MYXC", REAL, binary=False, numbers=True),
