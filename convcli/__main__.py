@@ -21,6 +21,7 @@ TERMINATED = 143
 COMMANDS = {  # in the order of the help
     "filter": "convcli.cli.filter:filter_files",
     "shape": "convcli.cli.shape:shape",
+    "matrix": "convcli.cli.matrix:matrix",
     "kernels": "convcli.cli.kernels:app",
 }
 

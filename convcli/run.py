@@ -6,27 +6,30 @@ not known here, only :class:`convcli.data.Source`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import TypeVar
 
 import numpy as np
-from convcli.engines.padding import pad
-from convcli.engines.pooling import pool_padded
 
 from convcli import colour as colours
+from convcli import compute
 from convcli.chain import Chain, ConvStage, PoolStage, Stage, normalised
 from convcli.colour import Alpha
+from convcli.compute import Span
 from convcli.data import Source
 from convcli.engines.base import Engine
 from convcli.errors import ConvError
 from convcli.geometry import PadMode
 from convcli.job import Job, positions
-from convcli.kernel.model import Combine
 from convcli.policies import Channels, Nan
 from convcli.ranges import RangeKind
 from convcli.render import Tally, render
 
+T = TypeVar("T")
 Read = Callable[[int, int], np.ndarray]
 
 
@@ -78,21 +81,53 @@ class Runner:
         )
         return replace(self.job.chain, stages=stages, channels=1)
 
-    def raw(self, start: int, stop: int) -> np.ndarray:
+    def _raw(self, start: int, stop: int) -> np.ndarray:
         """Read samples as (C, *space), the axes in the chain's order."""
         block = self._source.read(start, stop).transpose(self._order)
         return block if "C" in self.job.info.axes else block[None]
 
-    def block(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return colours (M, C, *space) and alpha (M or 1, 1, *space) of the outputs ``start:stop``."""
+    def reader(self, start: int, stop: int) -> Read:
+        """Read all that the outputs ``start:stop`` need; what is returned gives parts of it without reading."""
+        a, b = self._needed(start, stop)
+        block = self._raw(a, b)
+        axis = 1 + self.job.stream
+
+        def read(lo: int, hi: int) -> np.ndarray:
+            return block[(slice(None),) * axis + (slice(lo - a, hi - a),)]
+
+        return read
+
+    def _needed(self, start: int, stop: int) -> Span:
+        """Return which of the input's samples the outputs ``start:stop`` need."""
+        stream = self.job.stream
+        rows = self._positions[stream][start:stop]
+        rows = rows[rows >= 0]
+        for stage, sizes in zip(
+            reversed(self.job.chain.stages), reversed(self.job.chain.sizes[:-1]), strict=True
+        ):
+            start, stop = support(*stage.windows[stream].input_range(start, stop), sizes[stream], stage.mode)
+        if self._samples and len(rows):
+            start, stop = min(start, int(rows.min())), max(stop, int(rows.max()) + 1)
+        return start, stop
+
+    @cached_property
+    def _samples(self) -> bool:
+        """Whether some channels pass through, taken at the kernels' origins."""
+        return self.job.split.alpha is Alpha.SAMPLED or self.job.split.channels is Channels.LUMA
+
+    def block(self, start: int, stop: int, read: Read) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return colours (M, C, *space) and alpha (M or 1, 1, *space) of the outputs ``start:stop``.
+
+        ``read`` comes from `reader` with the same outputs.
+        """
         job = self.job
-        values = self._values(job.chain, self._colour, start, stop)
+        values = self._values(job.chain, partial(self._colour, read), start, stop)
         alpha = None
         if self._opaque is not None:
-            alpha = self._values(self._opaque, self._coverage, start, stop)
+            alpha = self._values(self._opaque, partial(self._coverage, read), start, stop)
             colours.unpremultiply(values, alpha, job.full_scale)
-        elif job.split.alpha is Alpha.SAMPLED or job.split.channels is Channels.LUMA:
-            sampled = self._sample(start, stop)
+        elif self._samples:
+            sampled = self._sample(read, start, stop)
             if job.split.alpha is Alpha.SAMPLED:
                 alpha = sampled[None, job.split.colours :].astype(self.dtype)
             if job.split.channels is Channels.LUMA:
@@ -100,14 +135,14 @@ class Runner:
                 values = kept[None] + (values - colours.luma(kept, self.dtype))
         return values, alpha
 
-    def _colour(self, start: int, stop: int) -> np.ndarray:
-        block = self.raw(start, stop)
+    def _colour(self, read: Read, start: int, stop: int) -> np.ndarray:
+        block = read(start, stop)
         if self.job.nan is Nan.ERROR and block.dtype.kind == "f":
             self._refuse_nan(block, start)
         return self.job.split.colour_block(block, self.dtype)[None]
 
-    def _coverage(self, start: int, stop: int) -> np.ndarray:
-        return self.job.split.alpha_block(self.raw(start, stop))[None]
+    def _coverage(self, read: Read, start: int, stop: int) -> np.ndarray:
+        return self.job.split.alpha_block(read(start, stop))[None]
 
     def _refuse_nan(self, block: np.ndarray, start: int) -> None:
         where = np.argwhere(np.isnan(block))
@@ -135,113 +170,28 @@ class Runner:
             wanted = [(0, size) for size in outputs]
             wanted[stream] = (start, stop)
             needed = [window.input_range(*span) for window, span in zip(stage.windows, wanted, strict=True)]
-            mode = PadMode.ZERO if isinstance(stage, PoolStage) else stage.mode
-            a, b = support(*needed[stream], sizes[stream], mode)
+            a, b = support(*needed[stream], sizes[stream], stage.mode)
             block = read(a, b)
-            needed[stream] = (needed[stream][0] - a, needed[stream][1] - a)
+            box = list(needed)
+            box[stream] = (needed[stream][0] - a, needed[stream][1] - a)
             if isinstance(stage, PoolStage):
-                return self._pool(stage, block, needed, wanted, a)
+                return compute.pool(stage, self.engine, block, box, self.dtype)
             if stage.transposed:
-                return self._transpose(stage, block, wanted, a)
-            return self._correlate(stage, block, needed)
+                first = [a if axis == stream else 0 for axis in range(len(wanted))]
+                return compute.transpose(stage, self.engine, block, wanted, first, self.dtype)
+            skip = self.job.nan is Nan.SKIP
+            return compute.correlate(stage, self.engine, block, box, self.dtype, skip)
 
         return produce
 
-    def _correlate(self, stage: ConvStage, block: np.ndarray, needed: list[tuple[int, int]]) -> np.ndarray:
-        padded = pad(block, tuple(needed), stage.mode, stage.value, self.dtype)
-        stride = tuple(window.stride for window in stage.windows)
-        dilation = tuple(window.dilation for window in stage.windows)
-
-        def correlate(x: np.ndarray) -> np.ndarray:
-            return self._in_three_axes(stage, x, stride, dilation)
-
-        missing = np.isnan(padded) if self.job.nan is Nan.SKIP and block.dtype.kind == "f" else None
-        if missing is None or not missing.any():
-            return _finish(stage, self._over_planes(stage, padded, correlate))
-        padded[missing] = 0
-        sums = self._over_planes(stage, padded, correlate)
-        present = self._over_planes(stage, (~missing).astype(self.dtype), correlate)
-        total = _total_weights(stage, sums)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            sums *= np.where(present > 1e-6 * total, total / present, np.nan)
-        return _finish(stage, sums)
-
-    def _over_planes(
-        self, stage: ConvStage, x: np.ndarray, apply: Callable[[np.ndarray], np.ndarray]
-    ) -> np.ndarray:
-        """Apply to (M, C, *space), giving (O·M, C, *space): planes summed by the kernel, or each alone."""
-        maps, channels = x.shape[:2]
-        space = x.shape[2:]
-        if stage.summed:
-            return apply(x.reshape(1, maps * channels, *space)).swapaxes(0, 1)
-        planes = x.reshape(maps * channels, 1, *space) if maps > 1 else x[0][:, None]
-        out = apply(planes)  # (M·C, O, *space)
-        if maps == 1:
-            return out.swapaxes(0, 1)
-        out = out.reshape(maps, channels, *out.shape[1:]).swapaxes(1, 2)
-        return out.reshape(-1, channels, *out.shape[3:])
-
-    def _in_three_axes(
-        self, stage: ConvStage, x: np.ndarray, stride: tuple[int, ...], dilation: tuple[int, ...]
-    ) -> np.ndarray:
-        """Correlate or transpose; of four space axes, one that the kernel does not touch is walked along."""
-        weights = stage.kernel.array(self.dtype).reshape(stage.weight_shape)
-        method = self.engine.transpose if stage.transposed else self.engine.correlate
-        if len(stage.windows) <= 3:
-            return method(x, weights, stride=stride, dilation=dilation)
-        idle = next(index for index in range(4) if index not in stage.axes)
-        rest = tuple(index for index in range(4) if index != idle)
-        flat = weights.squeeze(idle + 2)
-        stride, dilation = tuple(stride[i] for i in rest), tuple(dilation[i] for i in rest)
-        slices = [
-            method(part, flat, stride=stride, dilation=dilation) for part in np.moveaxis(x, idle + 2, 0)
-        ]
-        return np.stack(slices, axis=idle + 2)
-
-    def _transpose(
-        self, stage: ConvStage, block: np.ndarray, wanted: list[tuple[int, int]], first: int
-    ) -> np.ndarray:
-        """Lay kernels down, then crop: ``first`` is the block's first sample along the stream axis."""
-        stride = tuple(window.stride for window in stage.windows)
-        dilation = tuple(window.dilation for window in stage.windows)
-        full = self._over_planes(
-            stage,
-            block.astype(self.dtype, copy=False),
-            lambda x: self._in_three_axes(stage, x, stride, dilation),
-        )
-        crop = [
-            (lo + window.before, hi + window.before)
-            for (lo, hi), window in zip(wanted, stage.windows, strict=True)
-        ]
-        moved = first * stride[self.job.stream]
-        crop[self.job.stream] = (crop[self.job.stream][0] - moved, crop[self.job.stream][1] - moved)
-        return _finish(stage, pad(full, tuple(crop), PadMode.ZERO, 0.0, self.dtype))
-
-    def _pool(
-        self,
-        stage: PoolStage,
-        block: np.ndarray,
-        needed: list[tuple[int, int]],
-        wanted: list[tuple[int, int]],
-        first: int,
-    ) -> np.ndarray:
-        windows = list(stage.windows)
-        stream = self.job.stream
-        length = block.shape[2 + stream]
-        own = windows[stream]
-        lo, hi = needed[stream]
-        windows[stream] = replace(own, before=max(-lo, 0), after=min(max(hi - length, 0), own.after))
-        values = block.astype(self.dtype, copy=False)
-        return pool_padded(self.engine, values, stage.kind, tuple(windows), stage.include_padding)
-
-    def _sample(self, start: int, stop: int) -> np.ndarray:
+    def _sample(self, read: Read, start: int, stop: int) -> np.ndarray:
         """Return the input (C, *space) under the kernels' origins of the outputs; zero outside the data."""
         where = self._positions
         stream = self.job.stream
         rows = where[stream][start:stop]
         inside = rows[rows >= 0]
         a, b = (int(inside.min()), int(inside.max()) + 1) if len(inside) else (0, 1)
-        block = self.raw(a, b)
+        block = read(a, b)
         for axis, index in enumerate(where):
             index = np.where(rows < 0, -1, rows - a) if axis == stream else index
             block = np.take(block, np.maximum(index, 0), axis=axis + 1)
@@ -254,38 +204,13 @@ class Runner:
         return [positions(self.job.chain, axis) for axis in range(len(self.job.letters))]
 
 
-def _total_weights(stage: ConvStage, like: np.ndarray) -> np.ndarray:
-    """The sum of each output's weights, shaped against (O·M, C, *space)."""
-    sums = stage.kernel.array(like.dtype).reshape(stage.kernel.outputs, -1).sum(axis=1)
-    sums = np.tile(sums, like.shape[0] // len(sums))
-    return sums.reshape(-1, *(1,) * (like.ndim - 1))
-
-
-def _finish(stage: ConvStage, values: np.ndarray) -> np.ndarray:
-    """Add the bias to (O·M, C, *space) and combine a bank's outputs."""
-    kernel = stage.kernel
-    outputs = kernel.outputs
-    if any(kernel.bias):
-        bias = np.tile(np.array(kernel.bias, values.dtype), values.shape[0] // outputs)
-        values = values + bias.reshape(-1, *(1,) * (values.ndim - 1))
-    if kernel.combine is Combine.NONE:
-        return values
-    bank = values.reshape(-1, outputs, *values.shape[1:])
-    match kernel.combine:
-        case Combine.MAGNITUDE:
-            return np.sqrt(np.square(bank).sum(axis=1))
-        case Combine.MAX:
-            return bank.max(axis=1)
-        case Combine.SUM:
-            return bank.sum(axis=1)
-
-
 def execute(
     job: Job,
     source: Source,
     engine: Engine,
     step: int,
     tally: Tally,
+    workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[np.ndarray]:
     """Compute a job block by block.
@@ -296,6 +221,9 @@ def execute(
         Samples of the output's stream axis in one block.
     tally : Tally
         Counts what was clipped; colours only, never alpha.
+    workers : int
+        Threads that compute blocks, while the caller reads and writes others.  The order of the blocks and
+        their values do not depend on it.
     progress : callable
         Called with the samples done and their total after every block.
 
@@ -305,30 +233,62 @@ def execute(
         Blocks in order along the stream axis, axes and type as ``job.result`` says.
     """
     runner = Runner(job, source, engine)
-    measured = measure(runner, step) if job.policy.kind is RangeKind.MINMAX else None
+    measured = measure(runner, step, workers) if job.policy.kind is RangeKind.MINMAX else None
     how = job.rendering(measured)
     opaque = replace(how, scale=1.0, offset=0.0, absolute=False)
-    for start in range(0, job.length, step):
-        stop = min(start + step, job.length)
-        values, alpha = runner.block(start, stop)
+
+    def pixels_of(values: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, Tally]:
         pixels, counted = render(values, how)
-        tally.add(counted)
         if alpha is not None:
             coverage, _ = render(alpha, opaque)
             shape = (pixels.shape[0], 1, *pixels.shape[2:])
             pixels = np.concatenate([pixels, np.broadcast_to(coverage, shape)], axis=1)
-        yield _arranged(pixels, job)
-        progress(stop, job.length)
+        return _arranged(pixels, job), counted
+
+    done = 0
+    for pixels, counted in _each_block(runner, step, workers, pixels_of):
+        tally.add(counted)
+        yield pixels
+        done = min(done + step, job.length)
+        progress(done, job.length)
 
 
-def measure(runner: Runner, step: int) -> tuple[float, float]:
+def measure(runner: Runner, step: int, workers: int = 1) -> tuple[float, float]:
     """Return the smallest and largest finite value of a whole output, for ``minmax``."""
-    low, high = np.inf, -np.inf
-    for start in range(0, runner.job.length, step):
-        values, _ = runner.block(start, min(start + step, runner.job.length))
+
+    def extremes(values: np.ndarray, alpha: np.ndarray | None) -> tuple[float, float]:
         finite = values[np.isfinite(values)]
-        low, high = min(low, finite.min(initial=np.inf)), max(high, finite.max(initial=-np.inf))
-    return (float(low), float(high)) if low <= high else (0.0, 0.0)
+        return float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
+
+    lows, highs = zip(*_each_block(runner, step, workers, extremes), strict=True)
+    return (min(lows), max(highs)) if min(lows) <= max(highs) else (0.0, 0.0)
+
+
+def _each_block(
+    runner: Runner, step: int, workers: int, finish: Callable[[np.ndarray, np.ndarray | None], T]
+) -> Iterator[T]:
+    """Yield ``finish`` of every block, in order; reading stays with the caller's thread, in order too."""
+    length = runner.job.length
+    spans = [(start, min(start + step, length)) for start in range(0, length, step)]
+
+    def work(span: Span, read: Read) -> T:
+        return finish(*runner.block(*span, read))
+
+    if workers == 1 or len(spans) == 1:
+        for span in spans:
+            yield work(span, runner.reader(*span))
+        return
+    pool = ThreadPoolExecutor(workers)
+    try:
+        pending: deque[Future[T]] = deque()
+        for span in spans:
+            if len(pending) > workers:
+                yield pending.popleft().result()
+            pending.append(pool.submit(work, span, runner.reader(*span)))
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _arranged(pixels: np.ndarray, job: Job) -> np.ndarray:

@@ -24,6 +24,7 @@ LAYERS = [
     {"colour", "render", "output"},
     {"job", "plan"},
     {"engines"},
+    {"compute"},
     {"run"},
     {"api"},
     {"cli"},

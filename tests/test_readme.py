@@ -19,6 +19,7 @@ from PIL import Image
 import convcli
 from convcli.__main__ import COMMANDS
 from convcli.geometry import parse_padding, window
+from tests.test_imports import RANK
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -182,8 +183,8 @@ def test_the_picture_is_small_and_whole() -> None:
         assert image.width <= 1100
 
 
-def test_contributing_has_every_room_on_its_map() -> None:
-    package = ROOT / "convcli"
-    for room in {path.relative_to(package).parts[0] for path in package.rglob("*.py")} - {"__init__.py"}:
-        name = room if room.endswith(".py") else f"{room}/"
-        assert f"`{name}`" in CONTRIBUTING, name
+def test_the_map_in_contributing_has_every_room_in_the_order_of_imports() -> None:
+    rooms = re.findall(r"^\| `(\w+)(?:\.py|/)` \|", CONTRIBUTING, flags=re.MULTILINE)
+    assert sorted(rooms) == sorted({*RANK, "media"})
+    ranks = [RANK[room] for room in rooms if room != "media"]
+    assert ranks == sorted(ranks)

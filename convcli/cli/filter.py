@@ -13,11 +13,12 @@ from typing import Annotated
 import typer
 
 from convcli.chain import Settings
+from convcli.cli.progress import Progress
 from convcli.cli.report import Debug, Verbosity
 from convcli.errors import UsageError
 from convcli.geometry import parse_numbers, parse_pad_mode, parse_padding
 from convcli.layers import parse_pool
-from convcli.media.options import Compress, ReadOptions, WriteOptions
+from convcli.media.options import Compress, ReadOptions, VideoOptions, WriteOptions
 from convcli.numerals import parse_float
 from convcli.plan import EngineName
 from convcli.policies import Channels, Frames, Nan, Precision, Reading, parse_choice
@@ -46,6 +47,7 @@ class Request:
     force: bool
     dry_run: bool
     json: bool
+    progress: Progress
     verbosity: Verbosity
 
 
@@ -161,17 +163,34 @@ def filter_files(
     threads: Annotated[int | None, typer.Option(help="Processor cores to use. Default: all.")] = None,
     quality: Annotated[int | None, typer.Option(help="1 to 100, for JPEG and WebP.")] = None,
     compress: Annotated[str, typer.Option(help="fast or small, for PNG and TIFF.")] = "fast",
+    codec: Annotated[
+        str | None, typer.Option(help="Of a clip: h264, hevc, vp9, av1, ffv1 (lossless)... Default: its own.")
+    ] = None,
+    crf: Annotated[
+        float | None, typer.Option(help="Constant quality of a clip, smaller is better. Default: 17 (H.264).")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Speed of the encoder: veryfast, medium, slow.")] = None,
+    pix_fmt: Annotated[
+        str | None, typer.Option(help="Pixel format of a clip: yuv420p, yuv444p10le... Default: its own.")
+    ] = None,
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave out sound and subtitles.")] = False,
+    allow_truncated: Annotated[
+        bool, typer.Option("--allow-truncated", help="Keep what can be read of a broken clip.")
+    ] = False,
     max_pixels: Annotated[
         int, typer.Option(help="Largest picture that is decoded whole, in millions.")
     ] = 256,
     force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite existing outputs.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Report each output as a line of JSON.")] = False,
+    progress: Annotated[
+        str, typer.Option(help="auto (a bar, on a terminal), json (lines on stderr) or none.")
+    ] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes, only errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what was chosen, and why.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Filter images, signals and arrays with kernels.
+    """Filter images, clips, signals and arrays with kernels.
 
     \b
     Examples:
@@ -180,6 +199,7 @@ def filter_files(
       convcli filter signal.csv -k smooth3 --columns 2-4
       convcli filter *.png -k "1/9,1/9,1/9;1/9,1/9,1/9;1/9,1/9,1/9" --out-dir out
       convcli filter photo.png --pool max:2
+      convcli filter clip.mp4 -k box:3 -o soft.mp4
       cat a.png | convcli filter - -k sharpen > b.png
     """
     settings = Settings(
@@ -215,11 +235,17 @@ def filter_files(
             columns=None if columns is None else tuple(part.strip() for part in columns.split(",")),
             all_frames=parse_choice(Frames, frames, "frames") is Frames.ALL,
             max_pixels=max_pixels * 1_000_000,
+            allow_truncated=allow_truncated,
         ),
-        writing=WriteOptions(quality=quality, compress=parse_choice(Compress, compress, "compress")),
+        writing=WriteOptions(
+            quality=quality,
+            compress=parse_choice(Compress, compress, "compress"),
+            video=VideoOptions(codec, crf, preset, pix_fmt, sound=not no_audio),
+        ),
         force=force,
         dry_run=dry_run,
         json=as_json,
+        progress=Progress.NONE if quiet else parse_choice(Progress, progress, "progress"),
         verbosity=Verbosity.of(quiet, verbose),
     )
     _check(request)

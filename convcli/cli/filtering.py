@@ -14,6 +14,7 @@ from convcli.chain import bind
 from convcli.cli import report
 from convcli.cli.filter import Request
 from convcli.cli.naming import default_name, map_names, pool_slug
+from convcli.cli.progress import Meter
 from convcli.cli.report import Verbosity
 from convcli.data import SPACE, Colour, Info, Sink, Source
 from convcli.engines import get_engine
@@ -28,6 +29,9 @@ from convcli.plan import Plan, available_threads, choose
 from convcli.policies import Channels
 from convcli.render import Tally
 from convcli.run import execute
+
+
+FILM_STEP = 2  # frames of a clip that are computed at a time: memory holds the kernel's frames and two more
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,10 @@ def _filter_one(request: Request, name: str) -> None:
         fp.seek(0)
         named = registry.by_name(request.format) if request.format and not _has_suffix(name) else None
         format, notes = registry.identify(head, "" if name == STANDARD else name, named)
-        source = registry.open_source(fp, format, request.reading)
+        film = _output_format(request, format).film
+        source = registry.open_source(
+            fp, format, replace(request.reading, all_frames=request.reading.all_frames or film)
+        )
     except ConvError as error:
         fp.close()
         raise _about(name, error) from None
@@ -141,6 +148,8 @@ def _prepare(request: Request, name: str, source_format: Format, info: Info) -> 
     _check_axes(job.result, format)
     threads = request.threads or available_threads()
     plan = choose(chain, job.stream, engine=request.engine, device=request.device, threads=threads)
+    if source_format.film or format.film:
+        plan = replace(plan, step=min(plan.step, FILM_STEP))
     if not _streams(job.result, format):
         plan = replace(plan, step=job.length)
     slugs = [kernel.slug for kernel in kernels]
@@ -248,7 +257,9 @@ def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple
             for path in task.paths
         ]
         sinks: list[Sink] = [registry.open_sink(fp, format, form, request.writing) for fp in targets]
-        blocks = execute(job, source, engine, task.plan.step, tally)
+        meter = Meter(request.progress, "frames" if job.letters[job.stream] == "T" else "rows")
+        stack.callback(meter.close)
+        blocks = execute(job, source, engine, task.plan.step, tally, meter)
         for parts in _blocks(task, blocks, form):
             for sink, part in zip(sinks, parts, strict=True):
                 sink.write(part)

@@ -206,7 +206,7 @@ def _device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"the torch engine runs on cpu and cuda, not on {name!r}")
     if device.type == "cuda":
-        count = torch.cuda.device_count()
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
             raise UsageError(f"no device {name!r}: torch sees {count} CUDA devices here; use --device cpu")
     return device

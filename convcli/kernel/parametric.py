@@ -179,6 +179,17 @@ def _motion_blur(arguments: Arguments) -> Weights:
     return size, [float(x == y) / size[0] for y in range(size[0]) for x in range(size[1])]
 
 
+def _temporal_mean(arguments: Arguments) -> Weights:
+    frames = _sizes(arguments["size"])[0]
+    return (frames, 1, 1), [1 / frames] * frames
+
+
+def _temporal_gaussian(arguments: Arguments) -> Weights:
+    sigma = _sigmas(arguments["sigma"])[:1]
+    (radius,) = _radii(sigma)
+    return (2 * radius + 1, 1, 1), _bell(sigma[0], radius)
+
+
 FORMULAS: Mapping[str, Formula] = {
     "identity": Formula("identity:3", {"size": "1"}, _identity),
     "box": Formula("box:5, box:3x7 or box:3x3x3", {"size": "3"}, _box),
@@ -187,4 +198,6 @@ FORMULAS: Mapping[str, Formula] = {
     "log": Formula("log:sigma=2", {"sigma": "1.4"}, _log),
     "dog": Formula("dog:sigma=1,ratio=1.6", {"sigma": "1", "ratio": "1.6"}, _dog),
     "motion-blur": Formula("motion-blur:15", {"size": "9"}, _motion_blur, rank=2),
+    "temporal-mean": Formula("temporal-mean:5", {"size": "3"}, _temporal_mean, rank=3),
+    "temporal-gaussian": Formula("temporal-gaussian:2", {"sigma": "1"}, _temporal_gaussian, rank=3),
 }

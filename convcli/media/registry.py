@@ -53,6 +53,8 @@ class Format:
         Whether its writer must seek in the output: a pipe then needs a temporary file.
     numbers
         Whether it is for numbers, so that floats are its default, rather than for pictures.
+    film
+        Whether it holds clips, read and written frame by frame; what becomes one is read with all its frames.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Format:
     binary: bool = True
     seeks: bool = False
     numbers: bool = False
+    film: bool = False
 
     @property
     def multi(self) -> bool:
@@ -108,7 +111,9 @@ def _avi(head: bytes) -> bool:
 
 
 def _transport(head: bytes) -> bool:
-    return len(head) > 376 and head[0] == head[188] == head[376] == 0x47
+    """MPEG-2 transport stream: packets of 188 bytes, or of 192 from cameras, each begins with 0x47."""
+    sizes = ((0, 188), (4, 192))
+    return len(head) > 400 and any(all(head[at + n * size] == 0x47 for n in (0, 1, 2)) for at, size in sizes)
 
 
 def is_text(head: bytes) -> bool:
@@ -151,13 +156,13 @@ FORMATS: tuple[Format, ...] = (
     Format("bmp", (".bmp",), _bmp, *_PICTURE, "YXC", BYTES),
     Format("gif", (".gif",), _magic(b"GIF87a", b"GIF89a"), *_PICTURE, "TYXC", BYTES),
     Format("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, "MTZYXC", REAL, seeks=True),
-    Format("mp4", (".mp4", ".m4v"), _movie(), *_VIDEO, "TYXC", SIXTEEN, seeks=True),
-    Format("mov", (".mov", ".qt"), _movie(b"qt  "), *_VIDEO, "TYXC", SIXTEEN, seeks=True),
-    Format("mkv", (".mkv",), _ebml(b"matroska"), *_VIDEO, "TYXC", SIXTEEN, seeks=True),
-    Format("webm", (".webm",), _ebml(b"webm"), *_VIDEO, "TYXC", SIXTEEN, seeks=True),
-    Format("avi", (".avi",), _avi, *_VIDEO, "TYXC", SIXTEEN, seeks=True),
-    Format("ts", (".ts", ".m2ts", ".mts"), _transport, *_VIDEO, "TYXC", SIXTEEN),
-    Format("y4m", (".y4m",), _magic(b"YUV4MPEG2"), *_VIDEO, "TYXC", SIXTEEN),
+    Format("mp4", (".mp4", ".m4v"), _movie(), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True),
+    Format("mov", (".mov", ".qt"), _movie(b"qt  "), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True),
+    Format("mkv", (".mkv",), _ebml(b"matroska"), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True),
+    Format("webm", (".webm",), _ebml(b"webm"), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True),
+    Format("avi", (".avi",), _avi, *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True),
+    Format("ts", (".ts", ".m2ts", ".mts"), _transport, *_VIDEO, "TYXC", SIXTEEN, film=True),
+    Format("y4m", (".y4m",), _magic(b"YUV4MPEG2"), *_VIDEO, "TYXC", SIXTEEN, film=True),
     Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "MTZYXC", REAL, numbers=True),
     Format("tsv", (".tsv", ".tab"), _tsv, *_TABLE, "MYXC", REAL, binary=False, numbers=True),
     Format("csv", (".csv",), _csv, *_TABLE, "MYXC", REAL, binary=False, numbers=True),

@@ -146,12 +146,13 @@ class Net:
             try:
                 step = _bound(layer, shape, fields, space)
             except UsageError as error:
-                raise UsageError(
-                    f"{self.name}: layer {number} ({layer.name}) on {shape}: {error}"
-                ) from None
+                raise UsageError(f"{self.name}: layer {number} ({layer.name}) on {shape}: {error}") from None
             steps.append(step)
             shape, fields = step.output, step.fields
-            space = shape.sizes or (space if step.windows is None and not step.parameters else (1,) * len(space))
+            if not shape.flat:
+                space = shape.sizes
+            elif step.windows is None and step.parameters:  # behind a dense layer everything has been seen
+                space = (1,) * len(space)
         return tuple(steps)
 
     def position(self, name: str) -> int:
@@ -197,6 +198,4 @@ def _bound(layer: Layer, shape: Shape, fields: Sequence[Field], space: Sequence[
 
 def parameters_of(steps: Sequence[Step]) -> dict[str, Parameter]:
     """Return all parameters of a traced net by ``LAYER.PARAMETER``, e.g. ``conv1.weight``."""
-    return {
-        f"{step.name}.{name}": parameter for step in steps for name, parameter in step.parameters.items()
-    }
+    return {f"{step.name}.{name}": parameter for step in steps for name, parameter in step.parameters.items()}

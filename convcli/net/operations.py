@@ -6,7 +6,7 @@ activation is a window of one, an upsampling is a transposed window.  No arrays,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import prod
@@ -15,7 +15,7 @@ from typing import Protocol
 from convcli.errors import UsageError
 from convcli.geometry import PadMode, TransposedWindow, Window, per_axis
 from convcli.kernel.model import Combine, size_text
-from convcli.layers import Conv, Pool, PoolKind, format_size
+from convcli.layers import Conv, Pool, format_size
 
 Windows = tuple[Window | TransposedWindow, ...]
 
@@ -167,9 +167,8 @@ class Convolution(_Windowed):
         parts = self.parts(shape.channels)
         if shape.channels % parts or self.out % self.groups:
             raise UsageError(
-                f"{self.groups} groups divide neither {shape.channels} channels nor {self.out} maps evenly"
-                if shape.channels % parts and self.out % self.groups
-                else f"{shape.channels} channels into {self.out} maps cannot be done in {self.groups} groups"
+                f"{shape.channels} channels into {self.out} maps cannot be done in {self.groups} groups: "
+                f"both must be multiples of {self.groups}"
             )
         if self.inputs not in (None, shape.channels // parts):
             grouped = f" ({shape.channels // parts} in each of {parts} groups)" if parts > 1 else ""
@@ -340,7 +339,11 @@ class Interpolation(StrEnum):
     BICUBIC = "bicubic"
 
 
-_REACH = {Interpolation.NEAREST: 1, Interpolation.BILINEAR: 2, Interpolation.BICUBIC: 4}  # old samples a new one
+_REACH = {
+    Interpolation.NEAREST: 1,
+    Interpolation.BILINEAR: 2,
+    Interpolation.BICUBIC: 4,
+}  # old samples a new one
 
 
 @dataclass(frozen=True)
@@ -375,8 +378,3 @@ def is_local(operation: Operation, shape: Shape) -> bool:
     """Whether an output needs only a window of the input, whatever its size."""
     everything = isinstance(operation, Pooling) and operation.geometry.size is None
     return operation.windows(shape) is not None and not everything
-
-
-def pool(kind: PoolKind, size: Sequence[int] | None = None) -> Pooling:
-    """Return a plain pool; its stride is its size."""
-    return Pooling(Pool(kind, None if size is None else tuple(size)))

@@ -1,0 +1,136 @@
+"""One stage on one block: pad, hand to the engine, put planes and maps back in order.
+
+Blocks are (M, C, *space): maps, channels, and the space axes in the chain's order.  No reading, no rendering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from convcli.chain import ConvStage, PoolStage
+from convcli.engines.base import Engine
+from convcli.engines.padding import pad
+from convcli.engines.pooling import pool_padded
+from convcli.geometry import PadMode
+from convcli.kernel.model import Combine
+
+Span = tuple[int, int]
+
+
+def correlate(
+    stage: ConvStage, engine: Engine, block: np.ndarray, box: Sequence[Span], dtype: np.dtype, skip_nan: bool
+) -> np.ndarray:
+    """Return the stage's outputs for the input box ``box``, given in elements of the block.
+
+    Parameters
+    ----------
+    block : ndarray
+        Integers or floats; integers hold no NaN, which saves looking for one.
+    skip_nan : bool
+        Leave missing samples out and renormalise the weights of the others.
+    """
+    padded = pad(block, box, stage.mode, stage.value, dtype)
+    finite = block.dtype.kind in "iu"
+
+    def apply(x: np.ndarray) -> np.ndarray:
+        return _over_planes(stage, x, lambda planes: _in_three_axes(stage, engine, planes, finite))
+
+    missing = np.isnan(padded) if skip_nan and not finite else None
+    if missing is None or not missing.any():
+        return _finish(stage, apply(padded))
+    padded = np.where(missing, 0, padded)
+    sums, present = apply(padded), apply((~missing).astype(dtype))
+    total = _total_weights(stage, sums)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sums *= np.where(present > 1e-6 * total, total / present, np.nan)
+    return _finish(stage, sums)
+
+
+def transpose(
+    stage: ConvStage,
+    engine: Engine,
+    block: np.ndarray,
+    box: Sequence[Span],
+    first: Sequence[int],
+    dtype: np.dtype,
+) -> np.ndarray:
+    """Return the outputs ``box`` of a transposed convolution; ``first`` is where the block begins on each axis."""
+    finite = block.dtype.kind in "iu"
+    full = _over_planes(
+        stage, block.astype(dtype, copy=False), lambda planes: _in_three_axes(stage, engine, planes, finite)
+    )
+    crop = [
+        (lo + window.before - begin * window.stride, hi + window.before - begin * window.stride)
+        for (lo, hi), window, begin in zip(box, stage.windows, first, strict=True)
+    ]
+    return _finish(stage, pad(full, crop, PadMode.ZERO, 0.0, dtype))
+
+
+def pool(
+    stage: PoolStage, engine: Engine, block: np.ndarray, box: Sequence[Span], dtype: np.dtype
+) -> np.ndarray:
+    """Return the pooled input box ``box``, given in elements of the block; what is outside is padding."""
+    windows = [
+        replace(window, before=max(-lo, 0), after=min(max(hi - size, 0), window.after))
+        for window, (lo, hi), size in zip(stage.windows, box, block.shape[2:], strict=True)
+    ]
+    return pool_padded(engine, block.astype(dtype, copy=False), stage.kind, windows, stage.include_padding)
+
+
+def _over_planes(stage: ConvStage, x: np.ndarray, apply: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Apply to (M, C, *space), giving (O·M, C, *space): planes summed by the kernel, or each alone."""
+    maps, channels = x.shape[:2]
+    space = x.shape[2:]
+    if stage.summed:
+        return apply(x.reshape(1, maps * channels, *space)).swapaxes(0, 1)
+    planes = x.reshape(maps * channels, 1, *space) if maps > 1 else x[0][:, None]
+    out = apply(planes)  # (M·C, O, *space)
+    if maps == 1:
+        return out.swapaxes(0, 1)
+    out = out.reshape(maps, channels, *out.shape[1:]).swapaxes(1, 2)
+    return out.reshape(-1, channels, *out.shape[3:])
+
+
+def _in_three_axes(stage: ConvStage, engine: Engine, x: np.ndarray, finite: bool) -> np.ndarray:
+    """Call the engine; of four space axes, one that the kernel does not touch is walked along."""
+    weights = stage.kernel.array(x.dtype).reshape(stage.weight_shape)
+    stride = [window.stride for window in stage.windows]
+    dilation = [window.dilation for window in stage.windows]
+    method = engine.transpose if stage.transposed else engine.correlate
+    if len(stage.windows) <= 3:
+        return method(x, weights, stride=stride, dilation=dilation, finite=finite)
+    idle = next(index for index in range(4) if index not in stage.axes)
+    weights = weights.squeeze(idle + 2)
+    del stride[idle], dilation[idle]
+    parts = np.moveaxis(x, idle + 2, 0)
+    slices = [method(part, weights, stride=stride, dilation=dilation, finite=finite) for part in parts]
+    return np.stack(slices, axis=idle + 2)
+
+
+def _total_weights(stage: ConvStage, like: np.ndarray) -> np.ndarray:
+    """The sum of each output's weights, shaped against (O·M, C, *space)."""
+    sums = stage.kernel.array(like.dtype).reshape(stage.kernel.outputs, -1).sum(axis=1)
+    sums = np.tile(sums, like.shape[0] // len(sums))
+    return sums.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def _finish(stage: ConvStage, values: np.ndarray) -> np.ndarray:
+    """Add the bias to (O·M, C, *space) and combine a bank's outputs."""
+    kernel = stage.kernel
+    outputs = kernel.outputs
+    if any(kernel.bias):
+        bias = np.tile(np.array(kernel.bias, values.dtype), values.shape[0] // outputs)
+        values = values + bias.reshape(-1, *(1,) * (values.ndim - 1))
+    if kernel.combine is Combine.NONE:
+        return values
+    bank = values.reshape(-1, outputs, *values.shape[1:])
+    match kernel.combine:
+        case Combine.MAGNITUDE:
+            return np.sqrt(np.square(bank).sum(axis=1))
+        case Combine.MAX:
+            return bank.max(axis=1)
+        case Combine.SUM:
+            return bank.sum(axis=1)
