@@ -221,8 +221,9 @@ def kernel_axes(letters: str, rank: int, axis: str | None, what: str) -> tuple[i
         return tuple(sorted(letters.index(letter) for letter in wanted))
     if rank > len(letters):
         raise UsageError(
-            f"kernel {what} has rank {rank} and the data only {len(letters)} axes "
-            f"({', '.join(letters.lower())}): give a kernel of rank {len(letters)} or less"
+            f"kernel {what} has rank {rank} and the data only the axes {', '.join(letters.lower())}: "
+            f"give a kernel of rank {len(letters)}"
+            + ("; --as matrix reads a table as a grid" * (letters == "X"))
         )
     return tuple(range(len(letters) - rank, len(letters)))
 
@@ -292,7 +293,7 @@ def _bind_kernel(
     if kernel.inputs not in (1, planes):
         raise UsageError(
             f"kernel {kernel.name} sums over {kernel.inputs} channels and the data has {planes}: "
-            "give a kernel with one input, or with as many as there are channels"
+            "give a kernel with one input or as many as there are channels (--axes names an array's, such as CYX)"
         )
     summed = kernel.inputs == planes and (planes > 1 or settings.sum_channels)
     defaults = kernel.defaults

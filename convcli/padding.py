@@ -10,6 +10,7 @@ import re
 from enum import StrEnum
 
 from convcli.errors import UsageError
+from convcli.policies import parse_choice
 
 
 class PadMode(StrEnum):
@@ -103,6 +104,4 @@ def parse_pad_mode(text: str) -> PadMode:
     >>> parse_pad_mode("reflect")
     <PadMode.REFLECT: 'reflect'>
     """
-    if text not in tuple(PadMode):
-        raise UsageError(f"padding mode {text!r} is unknown: use {', '.join(PadMode)}")
-    return PadMode(text)
+    return parse_choice(PadMode, text, "pad mode")

@@ -65,5 +65,5 @@ def parse_choice(kind: type[Choice], text: str, what: str) -> Choice:
     if text in names:
         return kind(text)
     near = difflib.get_close_matches(text, names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"{what} {text!r} is unknown: {hint}It is one of {', '.join(names)}")
+    hint = f"did you mean {near[0]}? It" if near else "it"
+    raise UsageError(f"{what} {text!r} is unknown: {hint} is one of {', '.join(names)}")

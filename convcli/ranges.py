@@ -106,8 +106,8 @@ def parse_range(text: str) -> Range:
     low, high = _BOUND.fullmatch(word), _BOUND.fullmatch(rest)
     if low is None or high is None or word[:1].isalpha():
         near = difflib.get_close_matches(word, [kind.value for kind in RangeKind if kind != "window"], n=1)
-        hint = f"did you mean {near[0]}? " if near and not (colon and near[0] == word) else ""
-        raise UsageError(f"range {quoted(text)} is not known: {hint}It is one of {_VALID}")
+        hint = f"did you mean {near[0]}? It" if near and not (colon and near[0] == word) else "it"
+        raise UsageError(f"range {quoted(text)} is not known: {hint} is one of {_VALID}")
     return _window(text, low, high)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -35,15 +36,20 @@ def thumbnail(path: Path, columns: int = 38) -> list[str]:
         grey = (np.arange(19, -1, -1)[:, None] == level[None, :]) * 0.95
     else:
         with Image.open(path) as image:
-            size = (columns, max(2, columns * image.height // image.width))
-            grey = np.asarray(image.convert("L").resize(size)) / 255
+            pixels = np.asarray(image.convert("L"), float)
+        side = max(pixels.shape[1] // columns, 1)
+        rows = pixels.shape[0] // side
+        cells = pixels[: rows * side, : columns * side].reshape(rows, side, columns, side).swapaxes(1, 2)
+        cells = cells.reshape(rows, columns, -1)
+        extreme = np.abs(cells - np.median(pixels)).argmax(axis=2)[..., None]  # thin lines stay in view
+        grey = np.take_along_axis(cells, extreme, axis=2)[..., 0] / 255
     return picture.half_blocks(grey.tolist())
 
 
 def main() -> int:
     OUT.mkdir(exist_ok=True)
     for title, name, options in JOBS:
-        source = SAMPLES / name
+        source = Path(os.path.relpath(SAMPLES / name))
         command = ["convcli", "filter", str(source), *options, "--out-dir", str(OUT), "-y"]
         print(f"\n{title}\n$ {shlex.join(command)}", flush=True)
         program = [sys.executable, "-m", "convcli", *command[1:]]

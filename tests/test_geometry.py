@@ -427,7 +427,7 @@ def test_field_of_known_networks():
         (lambda: parse_padding("0:-3"), "padding -3 is not possible: it must be 0 or more"),
         (
             lambda: parse_pad_mode("edge"),
-            "padding mode 'edge' is unknown: use zero, constant, replicate, reflect",
+            "pad mode 'edge' is unknown: it is one of zero, constant, replicate, reflect",
         ),
     ],
 )

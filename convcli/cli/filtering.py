@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from convcli.chain import bind
-from convcli.cli import report
+from convcli.cli import outputs, report
 from convcli.cli.filter import Request
-from convcli.cli.naming import default_name, map_names, pool_slug
+from convcli.cli.naming import pool_slug
 from convcli.cli.progress import Meter
 from convcli.cli.report import Verbosity
-from convcli.data import SPACE, Colour, Info, Sink, Source
+from convcli.data import Info, Sink, Source
 from convcli.engines import get_engine
 from convcli.errors import ConvError, UsageError
 from convcli.job import Job, canonical
@@ -29,7 +27,6 @@ from convcli.plan import Plan, available_threads, choose
 from convcli.policies import Channels
 from convcli.render import Tally
 from convcli.run import execute
-
 
 FILM_STEP = 2  # frames of a clip that are computed at a time: memory holds the kernel's frames and two more
 
@@ -63,6 +60,8 @@ def filter_all(request: Request) -> None:
     """Filter every input; one that fails does not stop the others, and the last error's exit code remains."""
     for text in request.kernels:  # a wrong name is found before any file is opened
         load_kernel(text)
+    if request.out_dir is not None and not request.out_dir.is_dir():
+        raise ConvError(f"{str(request.out_dir)!r}: there is no such folder; make it first")
     failures: list[ConvError] = []
     for name in request.inputs:
         try:
@@ -125,7 +124,10 @@ def _has_suffix(name: str) -> bool:
 
 def _output_format(request: Request, source: Format) -> Format:
     if request.output is not None and _has_suffix(request.output):
-        return registry.by_suffix(request.output)
+        format = registry.by_suffix(request.output)
+        if request.format and registry.by_name(request.format) is not format:
+            raise UsageError(f"{request.output!r} and --format {request.format}: the name says another type")
+        return format
     return registry.by_name(request.format) if request.format else source
 
 
@@ -136,6 +138,8 @@ def _prepare(request: Request, name: str, source_format: Format, info: Info) -> 
             "axes: M counts the maps of a result; name the input's dimensions with C, T, Z, Y, X"
         )
     format = _output_format(request, source_format)
+    if request.writing.quality is not None and format.name not in ("jpeg", "webp"):
+        raise UsageError(f"--quality is for JPEG and WebP; {format.name.upper()} loses nothing")
     kernels = [load_kernel(text, _default_rank(source_format, letters)) for text in request.kernels]
     settings = replace(request.settings, sum_channels=request.channels is Channels.SUM)
     filtered = (
@@ -145,96 +149,23 @@ def _prepare(request: Request, name: str, source_format: Format, info: Info) -> 
     choice = decide(request.range, kernels, info.dtype, format.dtypes, format.numbers, request.precision)
     job = Job(info, chain, request.channels, choice.policy, choice.dtype, choice.compute, request.nan)
     job.check()
-    _check_axes(job.result, format)
+    outputs.check(job.result, format)
     threads = request.threads or available_threads()
     plan = choose(chain, job.stream, engine=request.engine, device=request.device, threads=threads)
     if source_format.film or format.film:
         plan = replace(plan, step=min(plan.step, FILM_STEP))
-    if not _streams(job.result, format):
+    if not outputs.streams(job.result, format):
         plan = replace(plan, step=job.length)
     slugs = [kernel.slug for kernel in kernels]
     if request.settings.pool is not None:
         slugs.append(pool_slug(str(request.settings.pool)))
-    return Task(name, job, plan, format, _paths(request, name, slugs, format, job.result))
+    names = outputs.paths(name, request.output, request.out_dir, slugs, format, job.result)
+    return Task(name, job, plan, format, names)
 
 
 def _default_rank(format: Format, letters: str) -> int:
     """The rank of a parametric kernel that does not say it: 1 on signals, else 2."""
     return 1 if len(letters) == 1 else 2
-
-
-def _paths(
-    request: Request, name: str, slugs: Sequence[str], format: Format, result: Info
-) -> tuple[str, ...]:
-    target = request.output
-    if target is None:
-        if name == STANDARD and request.out_dir is None:
-            target = STANDARD
-        else:
-            given = Path(name).suffix if name != STANDARD else ""
-            suffix = given if given.lower() in format.suffixes else format.suffixes[0]
-            target = str((request.out_dir or Path()) / default_name(name, slugs, suffix))
-    if "M" not in result.axes or format.multi:
-        return (target,)
-    if target == STANDARD:
-        raise UsageError(
-            f"{result.size('M')} maps do not fit one {format.name.upper()} on standard output: "
-            "name a file with -o, or choose --format npy or tiff"
-        )
-    return tuple(map_names(target, result.size("M")))
-
-
-def _check_axes(result: Info, format: Format) -> None:
-    """Refuse data that the format cannot hold, with what can."""
-    axes = result.axes.replace("M", "")
-    missing = [letter for letter in axes if letter not in format.axes]
-    flat = "YX" if "X" in format.axes and "M" not in format.axes else ""
-    lacking = [letter for letter in flat if letter not in axes]
-    if missing or lacking:
-        hint = "; --as matrix reads a table as a picture" if "X" in axes and lacking else ""
-        raise UsageError(
-            f"a {format.name.upper()} file cannot hold data of the axes {', '.join(axes.lower())}: "
-            f"write .npy{hint}"
-        )
-    if not format.numbers and result.channels > 4:
-        raise UsageError(f"a {format.name.upper()} file cannot hold {result.channels} channels: write .npy")
-
-
-def _picture(info: Info, format: Format) -> Info:
-    """Return the result's form as one output file takes it: a picture's axes in order, its colours named."""
-    axes = info.axes
-    if not format.multi:
-        axes = axes.replace("M", "")
-    if not format.numbers:
-        letters = "".join(letter for letter in SPACE if letter in axes)
-        axes = ("M" if "M" in axes else "") + letters + ("C" if "C" in axes else "")
-    shape = tuple(info.size(letter) for letter in axes)
-    colour = info.colour
-    if not format.numbers and colour is Colour.NONE:
-        count = shape[-1] if axes.endswith("C") else 1
-        colour = (Colour.GREY, Colour.GREY_ALPHA, Colour.RGB, Colour.RGBA)[count - 1]
-    return replace(info, axes=axes, shape=shape, colour=colour)
-
-
-def _streams(result: Info, format: Format) -> bool:
-    """Whether blocks can be written as they come: the file's stream axis is the result's."""
-    written = _picture(result, format)
-    if "M" in written.axes and not format.numbers:
-        return False
-    return written.axes[written.stream_axis] == result.axes[result.stream_axis]
-
-
-def _blocks(task: Task, blocks: Iterator[np.ndarray], form: Info) -> Iterator[list[np.ndarray]]:
-    """Turn blocks of the result into one block for each output file."""
-    result = task.job.result
-    for block in blocks:
-        parts = [block]
-        axes = result.axes
-        if "M" in axes and "M" not in form.axes:
-            parts = list(np.moveaxis(block, axes.index("M"), 0))
-            axes = axes.replace("M", "")
-        order = [axes.index(letter) for letter in form.axes]
-        yield [part.transpose(order) for part in parts]
 
 
 def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple[str, ...]]:
@@ -248,7 +179,7 @@ def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple
     if not request.force:
         for path in task.paths:
             check_not_input(path, request.inputs)
-    form = _picture(job.result, format)
+    form = outputs.form(job.result, format)
     tally = Tally()
     engine = get_engine(task.plan.engine.value, request.device, request.threads)
     with ExitStack() as stack:
@@ -259,8 +190,8 @@ def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple
         sinks: list[Sink] = [registry.open_sink(fp, format, form, request.writing) for fp in targets]
         meter = Meter(request.progress, "frames" if job.letters[job.stream] == "T" else "rows")
         stack.callback(meter.close)
-        blocks = execute(job, source, engine, task.plan.step, tally, meter)
-        for parts in _blocks(task, blocks, form):
+        blocks = execute(job, source, engine, task.plan.step, tally, progress=meter)
+        for parts in outputs.parts(blocks, job.result, form):
             for sink, part in zip(sinks, parts, strict=True):
                 sink.write(part)
         for sink in sinks:
@@ -279,8 +210,8 @@ def _conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) 
         say(line)
     if tally.clipped:
         say(
-            f"{tally.clipped / tally.values:.2%} of the values were clipped by --range {task.job.policy}; "
-            "--range offset or minmax keeps them all in view, float (.npy, .tiff) keeps the numbers"
+            f"{tally.clipped / tally.values:.2%} of the values clipped by --range {task.job.policy} "
+            "(offset or minmax shows all, float keeps the numbers)"
         )
     if tally.nans:
         say(f"{tally.nans} values are no numbers (NaN) and were written as black")

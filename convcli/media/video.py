@@ -5,7 +5,6 @@ Which frames there are is found out in ``video_scan``, decoding is in ``video_de
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
 

@@ -22,7 +22,7 @@ from convcli.media.clip import UNKNOWN, Tags, clip_of
 from convcli.media.options import VideoOptions, WriteOptions
 from convcli.media.picture import colour_of, finished
 from convcli.media.video import CONVERSION
-from convcli.media.video_codecs import Encoding, choose
+from convcli.media.video_codecs import choose
 
 _MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi", "ts": "mpegts",
            "y4m": "yuv4mpegpipe"}  # fmt: skip

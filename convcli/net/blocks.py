@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from convcli.geometry import PadMode
 from convcli.net.model import Net, Step
@@ -19,11 +19,14 @@ from convcli.net.operations import Convolution
 from convcli.net.torch_run import Part, Tensors, apply, computing, from_array, kind_of, preprocess
 from convcli.run import support
 
+if TYPE_CHECKING:
+    import torch
+
 BLOCK_NUMBERS = 1 << 23  # of the largest layer in a block: 32 MB of float32
 HALOS = 4  # a block is at least so many halos long, so that little is computed twice
 
 ReadRows = Callable[[int, int], np.ndarray]
-_Produce = Callable[[int, int], torch.Tensor]
+_Produce = Callable[[int, int], "torch.Tensor"]
 
 
 def not_local(net: Net, steps: Sequence[Step]) -> str:

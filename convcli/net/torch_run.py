@@ -94,8 +94,8 @@ def forward(
     training
         Batch norms use the batch's own mean and variance, and update their running ones in place.
     """
-    for _, x in outputs(steps, parameters, x, training=training):
-        pass
+    for step in steps:
+        x = apply(step, parameters, x, training=training)
     return x
 
 
