@@ -142,9 +142,15 @@ def filter(
         device=device,
         threads=threads or available_threads(),
     )
-    runner = get_engine(plan.engine.value, device, threads)
-    blocks = list(execute(job, source, runner, plan.step, Tally()))
-    return np.ascontiguousarray(np.concatenate(blocks, axis=job.result.stream_axis))
+    runner = get_engine(plan.engine.value, device, plan.engine_threads(job.length))
+    result = np.empty(job.result.shape, job.result.dtype)
+    along = np.moveaxis(result, job.result.stream_axis, 0)
+    done = 0
+    for block in execute(job, source, runner, plan.step, Tally(), plan.workers(job.length)):
+        part = np.moveaxis(block, job.result.stream_axis, 0)
+        along[done : done + len(part)] = part
+        done += len(part)
+    return result
 
 
 def shape(size: str, *layers: str) -> str:

@@ -19,7 +19,7 @@ class EngineName(StrEnum):
 IMPORT_TORCH = 1.0  # seconds, measured: `python -X importtime -c "import torch"`
 NUMPY_RATE = 2.0e9  # multiply-adds a second and thread, shift-and-add in float32
 TORCH_RATE = 3.5e9  # direct `F.conv2d` of one channel, all threads
-BLOCK_ELEMENTS = 1 << 22  # floats of one block: enough for all threads, little for any machine
+BLOCK_ELEMENTS = 1 << 20  # floats of one block: it stays in a core's cache from padding to pixels (measured)
 HALOS = 4  # a block is at least so many halos long, so that little is computed twice
 
 
@@ -30,11 +30,30 @@ def available_threads() -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """The choice and its reason."""
+    """The choice and its reason.
+
+    Attributes
+    ----------
+    engine : EngineName
+    step : int
+        Samples of the output's stream axis in one block.
+    threads : int
+        Cores to use.
+    reason : str
+    """
 
     engine: EngineName
     step: int
+    threads: int
     reason: str
+
+    def workers(self, length: int) -> int:
+        """Return how many blocks of an output of this length are computed at a time."""
+        return min(self.threads, -(-length // self.step))
+
+    def engine_threads(self, length: int) -> int:
+        """Return the cores for each block: one where blocks share them, else all."""
+        return 1 if self.workers(length) > 1 else self.threads
 
 
 def choose(chain: Chain, stream: int, *, engine: EngineName, device: str, threads: int) -> Plan:
@@ -53,14 +72,14 @@ def choose(chain: Chain, stream: int, *, engine: EngineName, device: str, thread
     """
     step = block_length(chain, stream)
     if engine is not EngineName.AUTO:
-        return Plan(engine, step, "asked for")
+        return Plan(engine, step, threads, "asked for")
     if device != "cpu":
-        return Plan(EngineName.TORCH, step, f"only torch runs on {device}")
+        return Plan(EngineName.TORCH, step, threads, f"only torch runs on {device}")
     work = chain.multiply_adds
     by_numpy, by_torch = work / NUMPY_RATE / threads, IMPORT_TORCH + work / TORCH_RATE
     best = EngineName.NUMPY if by_numpy <= by_torch else EngineName.TORCH
     reason = f"{work:.3g} multiply-adds: numpy about {by_numpy:.2g} s, torch {by_torch:.2g} s with its import"
-    return Plan(best, step, reason)
+    return Plan(best, step, threads, reason)
 
 
 def block_length(chain: Chain, stream: int) -> int:

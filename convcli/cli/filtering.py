@@ -181,7 +181,8 @@ def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple
             check_not_input(path, request.inputs)
     form = outputs.form(job.result, format)
     tally = Tally()
-    engine = get_engine(task.plan.engine.value, request.device, request.threads)
+    plan = task.plan
+    engine = get_engine(plan.engine.value, request.device, plan.engine_threads(job.length))
     with ExitStack() as stack:
         targets = [
             stack.enter_context(output(path, force=request.force, binary=format.binary, seeks=format.seeks))
@@ -190,7 +191,7 @@ def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple
         sinks: list[Sink] = [registry.open_sink(fp, format, form, request.writing) for fp in targets]
         meter = Meter(request.progress, "frames" if job.letters[job.stream] == "T" else "rows")
         stack.callback(meter.close)
-        blocks = execute(job, source, engine, task.plan.step, tally, progress=meter)
+        blocks = execute(job, source, engine, plan.step, tally, plan.workers(job.length), meter)
         for parts in outputs.parts(blocks, job.result, form):
             for sink, part in zip(sinks, parts, strict=True):
                 sink.write(part)
