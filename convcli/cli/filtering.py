@@ -21,7 +21,7 @@ from convcli.job import Job, canonical
 from convcli.kernel import load_kernel
 from convcli.media import registry
 from convcli.media.registry import Format
-from convcli.media.target import STANDARD, check_not_input, check_output, open_input, output
+from convcli.media.target import STANDARD, check_not_input, check_output, open_input, output, shown
 from convcli.output import decide
 from convcli.plan import Plan, available_threads, choose
 from convcli.policies import Channels
@@ -95,21 +95,23 @@ def _filter_one(request: Request, name: str) -> None:
         fp.close()
         raise
     with closing(source):
+        paths: tuple[str, ...] = ()
         try:
             task = _prepare(request, name, format, source.info)
+            paths = task.paths
             if request.dry_run:
                 _dry_run(request, task)
                 return
             tally, more = _perform(request, task, source)
         except ConvError as error:
-            raise _about(name, error) from None
+            raise _about(name, error, paths) from None
         _conclude(request, task, tally, (*notes, *task.job.result.notes, *more))
 
 
-def _about(name: str, error: ConvError) -> ConvError:
-    """Say which input an error is about, where the message does not."""
+def _about(name: str, error: ConvError, outputs: Sequence[str] = ()) -> ConvError:
+    """Say which input an error is about, where the message names neither it nor an output."""
     text = str(error)
-    if isinstance(error, UsageError) or name in text:
+    if isinstance(error, UsageError) or name in text or any(shown(path) in text for path in outputs):
         return error
     return ConvError(f"{_shown(name)}: {text}", error.exit_code)
 
