@@ -23,5 +23,13 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Half an hour or more on a quiet machine; writes tables into benchmarks/.
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/table.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/plan_grid.py
+	$(BIN)/python benchmarks/cuda.py
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,8 +21,11 @@ TERMINATED = 143
 
 COMMANDS = {  # in the order of the help
     "filter": "convcli.cli.filter:filter_files",
+    "motion": "convcli.cli.motion:motion",
     "shape": "convcli.cli.shape:shape",
     "matrix": "convcli.cli.matrix:matrix",
+    "explain": "convcli.cli.explain:explain",
+    "net": "convcli.cli.net:app",
     "kernels": "convcli.cli.kernels:app",
 }
 

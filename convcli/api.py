@@ -141,12 +141,15 @@ def filter(
         engine=parse_choice(EngineName, engine, "engine"),
         device=device,
         threads=threads or available_threads(),
+        dtype=choice.compute,
     )
+    plan.check_memory(job.length)
     runner = get_engine(plan.engine.value, device, plan.engine_threads(job.length))
     result = np.empty(job.result.shape, job.result.dtype)
     along = np.moveaxis(result, job.result.stream_axis, 0)
     done = 0
-    for block in execute(job, source, runner, plan.step, Tally(), plan.workers(job.length)):
+    workers = plan.workers(job.length)
+    for block in execute(job, source, runner, plan.step, Tally(), workers, algorithms=plan.algorithms):
         part = np.moveaxis(block, job.result.stream_axis, 0)
         along[done : done + len(part)] = part
         done += len(part)

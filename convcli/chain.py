@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from convcli.data import SPACE
 from convcli.errors import UsageError
@@ -22,6 +24,9 @@ from convcli.geometry import (
 )
 from convcli.kernel.model import Combine, Kernel
 from convcli.layers import Conv, Pool, PoolKind, parse_pool
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,18 @@ class ConvStage:
     def weight_shape(self) -> tuple[int, ...]:
         """(out, in, *space) with 1 for the axes that the kernel does not touch."""
         return (self.kernel.outputs, self.kernel.inputs, *(window.kernel for window in self.windows))
+
+    def weights(self, dtype: str) -> np.ndarray:
+        """Return the kernel's weights in this shape; the array is made once and read-only."""
+        if dtype not in self._arrays:
+            array = self.kernel.array(dtype).reshape(self.weight_shape)
+            array.flags.writeable = False
+            self._arrays[dtype] = array
+        return self._arrays[dtype]
+
+    @cached_property
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {}
 
     @property
     def origins(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from convcli.algorithms import Algorithm
 from convcli.chain import ConvStage, PoolStage
 from convcli.engines.base import Engine
 from convcli.engines.padding import pad
@@ -21,7 +22,13 @@ Span = tuple[int, int]
 
 
 def correlate(
-    stage: ConvStage, engine: Engine, block: np.ndarray, box: Sequence[Span], dtype: np.dtype, skip_nan: bool
+    stage: ConvStage,
+    engine: Engine,
+    block: np.ndarray,
+    box: Sequence[Span],
+    dtype: np.dtype,
+    skip_nan: bool,
+    algorithm: Algorithm | None = None,
 ) -> np.ndarray:
     """Return the stage's outputs for the input box ``box``, given in elements of the block.
 
@@ -31,12 +38,14 @@ def correlate(
         Integers or floats; integers hold no NaN, which saves looking for one.
     skip_nan : bool
         Leave missing samples out and renormalise the weights of the others.
+    algorithm : Algorithm, optional
+        One that the plan offers for this stage.
     """
     padded = pad(block, box, stage.mode, stage.value, dtype)
     finite = block.dtype.kind in "iu"
 
     def apply(x: np.ndarray) -> np.ndarray:
-        return _over_planes(stage, x, lambda planes: _in_three_axes(stage, engine, planes, finite))
+        return _over_planes(stage, x, lambda planes: _in_three_axes(stage, engine, planes, finite, algorithm))
 
     missing = np.isnan(padded) if skip_nan and not finite else None
     if missing is None or not missing.any():
@@ -94,20 +103,29 @@ def _over_planes(stage: ConvStage, x: np.ndarray, apply: Callable[[np.ndarray], 
     return out.reshape(-1, channels, *out.shape[3:])
 
 
-def _in_three_axes(stage: ConvStage, engine: Engine, x: np.ndarray, finite: bool) -> np.ndarray:
+def _in_three_axes(
+    stage: ConvStage, engine: Engine, x: np.ndarray, finite: bool, algorithm: Algorithm | None = None
+) -> np.ndarray:
     """Call the engine; of four space axes, one that the kernel does not touch is walked along."""
-    weights = stage.kernel.array(x.dtype).reshape(stage.weight_shape)
+    weights = stage.weights(x.dtype.name)
     stride = [window.stride for window in stage.windows]
     dilation = [window.dilation for window in stage.windows]
-    method = engine.transpose if stage.transposed else engine.correlate
-    if len(stage.windows) <= 3:
-        return method(x, weights, stride=stride, dilation=dilation, finite=finite)
-    idle = next(index for index in range(4) if index not in stage.axes)
-    weights = weights.squeeze(idle + 2)
-    del stride[idle], dilation[idle]
-    parts = np.moveaxis(x, idle + 2, 0)
-    slices = [method(part, weights, stride=stride, dilation=dilation, finite=finite) for part in parts]
-    return np.stack(slices, axis=idle + 2)
+    idle = [index for index in range(len(stage.windows)) if index not in stage.axes]
+    walked = idle[0] if len(stage.windows) > 3 else None
+    if walked is not None:
+        weights = weights.squeeze(walked + 2)
+        del stride[walked], dilation[walked]
+
+    def apply(part: np.ndarray) -> np.ndarray:
+        if stage.transposed:
+            return engine.transpose(part, weights, stride=stride, dilation=dilation, finite=finite)
+        return engine.correlate(
+            part, weights, stride=stride, dilation=dilation, finite=finite, algorithm=algorithm
+        )
+
+    if walked is None:
+        return apply(x)
+    return np.stack([apply(part) for part in np.moveaxis(x, walked + 2, 0)], axis=walked + 2)
 
 
 def _total_weights(stage: ConvStage, like: np.ndarray) -> np.ndarray:

@@ -1,13 +1,22 @@
-"""Which engine does a job, and in blocks of what size: decided from sizes alone, and able to say why."""
+"""Which engine does a job, by which algorithms, in blocks of what size: decided from sizes alone, and able to say why.
+
+What each algorithm costs stands in `convcli.algorithms`; nothing is tried out here.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
+from pathlib import Path
 
-from convcli.chain import Chain, ConvStage
+from convcli.algorithms import BLOCK, IMPORT_TORCH, NANOSECONDS, Algorithm, Row, Work, fft_tile, rows
+from convcli.chain import Chain, ConvStage, PoolStage
+from convcli.errors import ConvError
+from convcli.geometry import TransposedWindow
+from convcli.kernel.terms import separable_terms
 
 
 class EngineName(StrEnum):
@@ -16,16 +25,50 @@ class EngineName(StrEnum):
     TORCH = "torch"
 
 
-IMPORT_TORCH = 1.0  # seconds, measured: `python -X importtime -c "import torch"`
-NUMPY_RATE = 2.0e9  # multiply-adds a second and thread, shift-and-add in float32
-TORCH_RATE = 3.5e9  # direct `F.conv2d` of one channel, all threads
-BLOCK_ELEMENTS = 1 << 20  # floats of one block: it stays in a core's cache from padding to pixels (measured)
-HALOS = 4  # a block is at least so many halos long, so that little is computed twice
+BLOCK_ELEMENTS = {  # floats of one block, from padding to pixels (measured)
+    EngineName.NUMPY: 1 << 20,  # the engine itself cuts it for the cache
+    EngineName.TORCH: 1 << 18,
+}
+HALOS = 2  # a block is at least so many halos long, so that little is read and converted twice
+COPIES = 6  # arrays of a block's size that one worker holds at a time: input, padded, passes, output, pixels
+PASSES = 8  # over a block beside the algorithms: to floats, round, look for what clips, to pixels
 
 
 def available_threads() -> int:
     """Return how many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_memory() -> int | None:
+    """Return the bytes that the machine can still give, or None where it does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:  # not Linux
+        return None
+    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return kilobytes[0] * 1024 if kilobytes else None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to do a job.
+
+    Attributes
+    ----------
+    engine : EngineName
+    algorithms : tuple
+        One for each stage; None for a pool or a transposed convolution, where an engine has but one.
+    seconds : float
+        What it is estimated to take.
+    """
+
+    engine: EngineName
+    algorithms: tuple[Algorithm | None, ...]
+    seconds: float
+
+    def __str__(self) -> str:
+        names = " + ".join(str(algorithm or "its own") for algorithm in self.algorithms)
+        return f"{self.engine} {names}: about {self.seconds:.2g} s"
 
 
 @dataclass(frozen=True)
@@ -40,12 +83,27 @@ class Plan:
     threads : int
         Cores to use.
     reason : str
+    algorithms : tuple
+        One for each stage of the chain; None leaves it to the engine.
+    rejected : tuple of Candidate
+        What else was possible, the cheapest first.
+    seconds : float
+        The estimate.
+    slice_bytes : int
+        Bytes of floats in one sample of the stream axis, at the widest place.
+    halo : int
+        Samples that a block needs beside its own.
     """
 
     engine: EngineName
     step: int
     threads: int
     reason: str
+    algorithms: tuple[Algorithm | None, ...] = ()
+    rejected: tuple[Candidate, ...] = ()
+    seconds: float = 0.0
+    slice_bytes: int = 0
+    halo: int = 0
 
     def workers(self, length: int) -> int:
         """Return how many blocks of an output of this length are computed at a time."""
@@ -55,9 +113,54 @@ class Plan:
         """Return the cores for each block: one where blocks share them, else all."""
         return 1 if self.workers(length) > 1 else self.threads
 
+    def memory(self, length: int) -> int:
+        """Return about how many bytes the blocks of an output of this length take at a time."""
+        block = (min(self.step, length) + self.halo) * self.slice_bytes
+        return (self.workers(length) + 1) * COPIES * block
 
-def choose(chain: Chain, stream: int, *, engine: EngineName, device: str, threads: int) -> Plan:
-    """Choose engine and block length for a chain.
+    def check_memory(self, length: int, available: int | None = None) -> None:
+        """Refuse a job that cannot fit.
+
+        Parameters
+        ----------
+        available : int, optional
+            Bytes; by default what the machine says.
+
+        Raises
+        ------
+        ConvError
+            With what is needed and what there is.
+        """
+        there = available_memory() if available is None else available
+        needed = self.memory(length)
+        if there is not None and needed > there:
+            raise ConvError(
+                f"blocks of {self.step} need about {needed / 1e9:.1f} GB and {there / 1e9:.1f} GB are free: "
+                "use fewer --threads, a smaller kernel, or a format that streams (.tiff, .npy)"
+            )
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The plan in words: the choice, then one line for each way that was rejected."""
+        chosen = Candidate(self.engine, self.algorithms, self.seconds)
+        return (
+            f"{chosen}; {self.reason}",
+            f"blocks of {self.step}, {self.threads} threads",
+            *(f"rejected: {candidate}" for candidate in self.rejected),
+        )
+
+
+def choose(
+    chain: Chain,
+    stream: int,
+    *,
+    engine: EngineName,
+    device: str,
+    threads: int,
+    dtype: str = "float32",
+    torch_loaded: bool | None = None,
+) -> Plan:
+    """Choose engine, algorithms and block length for a chain.
 
     Parameters
     ----------
@@ -69,25 +172,144 @@ def choose(chain: Chain, stream: int, *, engine: EngineName, device: str, thread
         ``cpu`` or ``cuda``; only torch knows others than ``cpu``.
     threads : int
         Cores to use.
+    dtype : str
+        Of the arithmetic.
+    torch_loaded : bool, optional
+        Whether torch's import is paid for; by default what is true.
     """
-    step = block_length(chain, stream)
+    loaded = "torch" in sys.modules if torch_loaded is None else torch_loaded
+    works = _works(chain, dtype)
+    possible = [
+        candidate
+        for name in (EngineName.NUMPY, EngineName.TORCH)
+        for candidate in _candidates(chain, works, name, threads, dtype, loaded)
+    ]
     if engine is not EngineName.AUTO:
-        return Plan(engine, step, threads, "asked for")
-    if device != "cpu":
-        return Plan(EngineName.TORCH, step, threads, f"only torch runs on {device}")
-    work = chain.multiply_adds
-    by_numpy, by_torch = work / NUMPY_RATE / threads, IMPORT_TORCH + work / TORCH_RATE
-    best = EngineName.NUMPY if by_numpy <= by_torch else EngineName.TORCH
-    reason = f"{work:.3g} multiply-adds: numpy about {by_numpy:.2g} s, torch {by_torch:.2g} s with its import"
-    return Plan(best, step, threads, reason)
+        allowed, reason = [c for c in possible if c.engine is engine], f"{engine} was asked for"
+    elif device != "cpu":
+        allowed, reason = (
+            [c for c in possible if c.engine is EngineName.TORCH],
+            f"only torch runs on {device}",
+        )
+    else:
+        allowed, reason = possible, "the cheapest" + ("" if loaded else ", torch with its import")
+    best = min(allowed, key=lambda candidate: candidate.seconds)
+    rejected = sorted((c for c in possible if c is not best), key=lambda candidate: candidate.seconds)
+    slices, halo = _slice_elements(chain, stream), _halo(chain, stream)
+    return Plan(
+        best.engine,
+        _block_length(chain, stream, BLOCK_ELEMENTS[best.engine], _tile_rows(works, best.algorithms, stream)),
+        threads,
+        reason,
+        best.algorithms,
+        tuple(rejected),
+        best.seconds,
+        slices * (8 if dtype == "float64" else 4),
+        halo,
+    )
 
 
-def block_length(chain: Chain, stream: int) -> int:
-    """Return how many samples of the output's stream axis make a block."""
+def _works(chain: Chain, dtype: str) -> list[Work | None]:
+    """Describe each stage's correlation; None for pools and transposed convolutions."""
+    works: list[Work | None] = []
+    maps, channels = 1, chain.channels
+    for stage, sizes in zip(chain.stages, chain.sizes[1:], strict=True):
+        if isinstance(stage, PoolStage) or stage.transposed:
+            works.append(None)
+        else:
+            works.append(_work(stage, sizes, 1 if stage.summed else maps * channels, dtype))
+        maps, channels = stage.channels(maps, channels)
+    return works
+
+
+def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str) -> Work:
+    kernel = stage.kernel
+    windows, kept = stage.windows, list(range(len(stage.windows)))
+    if len(kept) > 3:  # walked along, one by one
+        idle = next(axis for axis in kept if axis not in stage.axes)
+        kept.remove(idle)
+        items *= sizes[idle]
+    terms = None
+    if kernel.outputs == kernel.inputs == 1:
+        shape = tuple(windows[axis].kernel for axis in kept)
+        terms = separable_terms(stage.weights(dtype).reshape(shape))
+    return Work(
+        sizes=tuple(sizes[axis] for axis in kept),
+        kernel=tuple(windows[axis].kernel for axis in kept),
+        stride=tuple(windows[axis].stride for axis in kept),
+        dilation=tuple(windows[axis].dilation for axis in kept),
+        inputs=kernel.inputs,
+        outputs=kernel.outputs,
+        items=items,
+        terms=len(terms or ()),
+        even=kernel.outputs == kernel.inputs == 1 and len(set(kernel.weights)) == 1,
+        dtype=dtype,
+    )
+
+
+def _candidates(
+    chain: Chain, works: list[Work | None], engine: EngineName, threads: int, dtype: str, loaded: bool
+) -> list[Candidate]:
+    """Return an engine's ways: the best one for every stage, and with one stage, all others too."""
+    fixed = _elements(chain) * PASSES * NANOSECONDS["pass"] * 1e-9 * (2 if dtype == "float64" else 1)
+    fixed += sum(_other_seconds(chain, index) for index, work in enumerate(works) if work is None)
+    start = IMPORT_TORCH if engine is EngineName.TORCH and not loaded else 0.0
+    blocks = _elements(chain) / BLOCK_ELEMENTS[engine] * BLOCK
+    ways = [rows(engine.value, work) if work is not None else [] for work in works]
+
+    def candidate(chosen: list[tuple[float, Row] | None]) -> Candidate:
+        seconds = sum(pair[0] for pair in chosen if pair) + fixed + blocks
+        return Candidate(
+            engine, tuple(pair and pair[1].algorithm for pair in chosen), start + seconds / threads
+        )
+
+    if len(ways) == 1 and ways[0]:
+        return [candidate([pair]) for pair in ways[0]]
+    return [candidate([way[0] if way else None for way in ways])]
+
+
+def _elements(chain: Chain) -> int:
+    maps, channels = chain.outputs
+    return prod(chain.output) * maps * channels
+
+
+def _other_seconds(chain: Chain, index: int) -> float:
+    """Estimate pooling, or a transposed convolution by shift-and-add."""
+    stage = chain.stages[index]
+    windows = stage.windows
+    if isinstance(stage, PoolStage):
+        each = sum(2 * window.kernel.bit_length() for window in windows) * NANOSECONDS["pass"]
+        return prod(chain.sizes[index]) * chain.channels * each * 1e-9
+    sizes = (
+        chain.sizes[index]
+        if any(isinstance(w, TransposedWindow) for w in windows)
+        else chain.sizes[index + 1]
+    )
+    return prod(sizes) * len(stage.kernel.weights) * NANOSECONDS["numpy tap"] * 1e-9
+
+
+def _slice_elements(chain: Chain, stream: int) -> int:
     maps, channels = chain.outputs
     widest = max(prod(sizes) // max(sizes[stream], 1) for sizes in chain.sizes)
     banks = max((stage.kernel.outputs for stage in chain.stages if isinstance(stage, ConvStage)), default=1)
-    slice_elements = widest * max(chain.channels, channels) * max(maps, banks)
+    return widest * max(chain.channels, channels) * max(maps, banks)
+
+
+def _halo(chain: Chain, stream: int) -> int:
     lo, hi = chain.field(stream).input_range(0, 1)
-    halo = -(-(hi - lo) // max(int(chain.field(stream).jump), 1))
-    return min(max(BLOCK_ELEMENTS // max(slice_elements, 1), HALOS * halo, 1), chain.output[stream])
+    return -(-(hi - lo) // max(int(chain.field(stream).jump), 1))
+
+
+def _tile_rows(works: list[Work | None], algorithms: tuple[Algorithm | None, ...], stream: int) -> int:
+    """Return how many outputs along the stream axis one row of a transform's tiles gives; 1 without any."""
+    rows = [1]
+    for work, algorithm in zip(works, algorithms, strict=True):
+        if work is not None and algorithm is Algorithm.FFT and stream < len(work.sizes):
+            rows.append(fft_tile(work.extents, work.needed)[stream] - work.extents[stream] + 1)
+    return max(rows)
+
+
+def _block_length(chain: Chain, stream: int, elements: int, tile: int) -> int:
+    """Return how many samples of the output's stream axis make a block: with tiles, whole rows of them."""
+    step = max(elements // max(_slice_elements(chain, stream), 1), HALOS * _halo(chain, stream), 1)
+    return min(max(step // tile, 1) * tile if tile > 1 else step, chain.output[stream])

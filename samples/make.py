@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from clips import ball, walk, write
 from PIL import Image, ImageDraw, ImageFont
 
 HERE = Path(__file__).parent
@@ -80,6 +81,8 @@ def main() -> None:
     scene().save(HERE / "house.png", optimize=True)
     noisy_text().save(HERE / "noisy-text.png", optimize=True)
     (HERE / "noisy-signal.csv").write_text(noisy_signal(), newline="")
+    write(ball(), HERE / "ball.mp4")
+    write(walk(), HERE / "walk.mp4")
     for name, text in TABLES.items():
         (HERE / name).write_text(text, newline="")
     random = np.random.default_rng(3)

@@ -18,7 +18,17 @@ from tests.shell import ok
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 WIDTH = 80
-COMMANDS = [(), ("filter",), ("shape",), ("kernels",), ("kernels", "list"), ("kernels", "show")]
+COMMANDS = [
+    (),
+    ("filter",),
+    ("motion",),
+    ("shape",),
+    ("explain",),
+    ("matrix",),
+    ("kernels",),
+    ("kernels", "list"),
+    ("kernels", "show"),
+]
 
 
 def snapshot(command: tuple[str, ...]) -> Path:

@@ -153,11 +153,19 @@ def _prepare(request: Request, name: str, source_format: Format, info: Info) -> 
     job.check()
     outputs.check(job.result, format)
     threads = request.threads or available_threads()
-    plan = choose(chain, job.stream, engine=request.engine, device=request.device, threads=threads)
+    plan = choose(
+        chain,
+        job.stream,
+        engine=request.engine,
+        device=request.device,
+        threads=threads,
+        dtype=choice.compute,
+    )
     if source_format.film or format.film:
         plan = replace(plan, step=min(plan.step, FILM_STEP))
     if not outputs.streams(job.result, format):
         plan = replace(plan, step=job.length)
+    plan.check_memory(job.length)
     slugs = [kernel.slug for kernel in kernels]
     if request.settings.pool is not None:
         slugs.append(pool_slug(str(request.settings.pool)))
@@ -174,9 +182,8 @@ def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple
     """Compute and write; return what was clipped, and what the writers want to say."""
     job, format = task.job, task.format
     if request.verbosity is Verbosity.VERBOSE:
-        report.note(
-            f"engine {task.plan.engine}: {task.plan.reason}; blocks of {task.plan.step} of {job.length}"
-        )
+        for line in task.plan.lines:
+            report.note(line)
         report.note(f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output")
     if not request.force:
         for path in task.paths:
@@ -193,7 +200,8 @@ def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple
         sinks: list[Sink] = [registry.open_sink(fp, format, form, request.writing) for fp in targets]
         meter = Meter(request.progress, "frames" if job.letters[job.stream] == "T" else "rows")
         stack.callback(meter.close)
-        blocks = execute(job, source, engine, plan.step, tally, plan.workers(job.length), meter)
+        workers = plan.workers(job.length)
+        blocks = execute(job, source, engine, plan.step, tally, workers, meter, plan.algorithms)
         for parts in outputs.parts(blocks, job.result, form):
             for sink, part in zip(sinks, parts, strict=True):
                 sink.write(part)

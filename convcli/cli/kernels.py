@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -43,7 +44,15 @@ def list_kernels(as_json: AsJson = False, debug: Debug = False) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         start = "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False))
-        print(start + textwrap.shorten(row[3], WIDTH - len(start), placeholder=" …"))
+        print(start + _fitted(row[3], WIDTH - len(start)))
+
+
+def _fitted(use: str, width: int) -> str:
+    """Return what a kernel is for in a width: further examples go first."""
+    for shorter in (use, re.split(", | or ", use)[0], use.partition(";")[0]):
+        if len(shorter) <= width:
+            return shorter
+    return textwrap.shorten(use, width, placeholder=" …")
 
 
 def _listed(entry: library.Entry) -> dict[str, Any]:

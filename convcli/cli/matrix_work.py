@@ -15,13 +15,13 @@ from convcli.cli.matrix_text import WIDTH, facts, layout
 from convcli.cli.whole import computed, read_kernel, read_whole
 from convcli.data import SPACE, Colour, Info
 from convcli.errors import ConvError, UsageError
+from convcli.film import shown
 from convcli.kernel.model import Kernel
 from convcli.layers import format_size
 from convcli.matrix import Matrix, convolution_matrix
 from convcli.media import registry
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.target import check_not_input, output
-from convcli.numerals import number_text
 
 SPARSE = ".npz"
 MOST_DENSE = 25_000_000  # numbers of a table or an array, zeros among them
@@ -121,8 +121,8 @@ def _print(request: Request, matrix: Matrix, verdict: Verdict | None) -> None:
 
 
 def _vector(values: np.ndarray) -> str:
-    shown = " ".join(number_text(value) for value in values[:MOST_PRINTED].tolist())
-    return shown + (f" … ({len(values)} numbers)" if len(values) > MOST_PRINTED else "")
+    text = " ".join(shown(value) for value in values[:MOST_PRINTED].tolist())
+    return text + (f" … ({len(values)} numbers)" if len(values) > MOST_PRINTED else "")
 
 
 def _described(matrix: Matrix, verdict: Verdict | None) -> dict[str, Any]:

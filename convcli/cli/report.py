@@ -28,6 +28,11 @@ def note(text: str) -> None:
     print(f"convcli: {one_line(text)}", file=sys.stderr)
 
 
+def plain(text: str) -> None:
+    """Print a line of a table on stderr."""
+    print(text, file=sys.stderr)
+
+
 def one_line(text: str) -> str:
     """Return a text with line breaks and control characters made visible.
 

@@ -6,20 +6,29 @@ Nothing here may import numpy, torch or rich.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from fractions import Fraction
 from typing import Annotated
 
 import typer
 
+from convcli.cli.report import Debug, Verbosity, note, print_json
 from convcli.errors import UsageError
 from convcli.layers import (
+    Conv,
+    Layer,
     Row,
     format_size,
     parse_layers,
     parse_size,
     trace,
 )
+from convcli.wanted import remarks, search
+
+WIDTH = 80
+MOST_CHOICES = 20  # of --want, in text
 
 
 def shape(
@@ -35,8 +44,16 @@ def shape(
     output_padding: Annotated[str | None, typer.Option(help="Extra elements, with --transpose.")] = None,
     pool: Annotated[str | None, typer.Option(metavar="max|avg|min", help="The flags are a pool's.")] = None,
     ceil: Annotated[bool, typer.Option("--ceil", help="Let a pool's last window hang over the end.")] = False,
+    want: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Search the settings not given that make this size of the input."),
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Say what torch, Keras and ONNX give for these layers, and why.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the final size alone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Work out sizes, receptive fields, parameters and multiply-adds of layers.
 
@@ -60,6 +77,8 @@ def shape(
       convcli shape 3@224x224 conv:64@7,s=2,p=3
       convcli shape 32x32 --kernel 5 --stride 2 --padding same
       convcli shape 4@8x8 tconv:3,s=2,p=1,op=1 -q
+      convcli shape 224x224 --kernel 7 --want 112x112
+      convcli shape 8x8 conv:3,s=2,same --compare
     """
     channels, sizes = parse_size(size)
     options = {
@@ -81,13 +100,26 @@ def shape(
         raise UsageError(f"--{name} needs --kernel; in a layer it is written inside, such as conv:5,s=2,p=1")
     elif not layers:
         raise UsageError("no layers: write some, such as conv:6@5x5 pool:max:2, or one as --kernel 5")
-    rows = trace(parse_layers(layers), channels, sizes)
+    chain = parse_layers(layers)
+    shown = format_size(channels, sizes)
+    if want is not None:
+        if kernel is None or compare:
+            raise UsageError("--want needs --kernel, the one size that it holds, and goes without --compare")
+        _want(chain[0], frozenset(given), channels, sizes, want, Verbosity.of(quiet, False), as_json)
+        return
+    rows = trace(chain, channels, sizes)
+    if compare:
+        _compare(chain, sizes, rows, as_json)
+        return
+    notes = remarks(chain, sizes, rows)
     if as_json:
-        print(as_json_text(format_size(channels, sizes), rows))
+        print(as_json_text(shown, rows, notes))
     elif quiet:
         print(rows[-1].output)
     else:
-        print(table(format_size(channels, sizes), rows))
+        print(table(shown, rows))
+        for line in notes:
+            note(line)
 
 
 def _layer_text(kernel: str, given: dict[str, str]) -> str:
@@ -130,7 +162,77 @@ def _axes(values: Sequence[int | Fraction]) -> str:
     return texts[0] if len(set(texts)) == 1 else "x".join(texts)
 
 
-def as_json_text(size: str, rows: Sequence[Row]) -> str:
+def _want(
+    layer: Layer,
+    fixed: frozenset[str],
+    channels: int | None,
+    sizes: tuple[int, ...],
+    want: str,
+    verbosity: Verbosity,
+    as_json: bool,
+) -> None:
+    """Print the layers that give a size; the first is the simplest."""
+    maps, wanted = parse_size(want, "--want")
+    if isinstance(layer, Conv) and layer.out is None:
+        layer = replace(layer, out=maps)
+    out = layer.out if isinstance(layer, Conv) else channels
+    if maps is not None and maps != out:
+        raise UsageError(f"--want {want} has {maps} channels and the layer {layer} gives {out or 1}")
+    found = search(layer, fixed, channels, sizes, wanted)
+    if as_json:
+        print_json([{"layer": str(c), "output": c.row.output, "same_as": c.names} for c in found])
+    elif verbosity is Verbosity.QUIET:
+        print(found[0])
+    else:
+        header = ("layer", "output", "field", "unused", "the same as")
+        lines = [header]
+        for choice in found[:MOST_CHOICES]:
+            row = choice.row
+            names = ", ".join(f"p={name}" for name in choice.names)
+            lines.append((str(choice), row.output, _axes(row.field), _axes(row.unused), names))
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+        if len(found) > MOST_CHOICES:
+            note(f"{len(found) - MOST_CHOICES} less simple ones are left out; --json lists them all")
+
+
+def _compare(chain: Sequence[Layer], sizes: tuple[int, ...], rows: Sequence[Row], as_json: bool) -> None:
+    """Print, for each layer, what every framework makes of the same input."""
+    from convcli import frameworks
+
+    inputs = [sizes, *(row.sizes for row in rows[:-1])]
+    found = [frameworks.compare(layer, before) for layer, before in zip(chain, inputs, strict=True)]
+    if as_json:
+        print_json(
+            [
+                {
+                    "layer": str(layer),
+                    "input": before,
+                    "answers": [asdict(answer) for answer in answers],
+                    "why": frameworks.reasons(layer, answers),
+                }
+                for layer, before, answers in zip(chain, inputs, found, strict=True)
+            ]
+        )
+        return
+    for layer, before, answers in zip(chain, inputs, found, strict=True):
+        print(f"{layer} on {format_size(None, before)}")
+        lines = [("", "setting", "padding", "output", "")]
+        for answer in answers:
+            texts = (frameworks.padding_text(answer), frameworks.size_text(answer))
+            lines.append((answer.who, answer.setting, *texts, answer.remark))
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            *cells, remark = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+            start = "  " + "  ".join(cells)
+            fits = len(start) + 2 + len(remark.rstrip()) <= WIDTH
+            print(f"{start}  {remark}".rstrip() if fits else f"{start.rstrip()}\n{'':11}{remark.rstrip()}")
+        for reason in frameworks.reasons(layer, answers):
+            print(textwrap.fill(reason, WIDTH, initial_indent="- ", subsequent_indent="  "))
+
+
+def as_json_text(size: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
     import json
 
     def plain(values: Sequence[Fraction]) -> list[int | float]:
@@ -152,4 +254,5 @@ def as_json_text(size: str, rows: Sequence[Row]) -> str:
         for row in rows
     ]
     totals = {key: sum(getattr(row, key) for row in rows) for key in ("parameters", "multiply_adds")}
-    return json.dumps({"input": size, "output": rows[-1].output, **totals, "layers": layers}, indent=2)
+    facts = {"input": size, "output": rows[-1].output, **totals, "layers": layers, "notes": list(notes)}
+    return json.dumps(facts, indent=2)

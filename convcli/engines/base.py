@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from convcli.algorithms import Algorithm
 from convcli.errors import UsageError
 from convcli.geometry import TransposedWindow, Window
 from convcli.layers import PoolKind
@@ -38,6 +39,14 @@ class Engine(Protocol):
 
     name: str
 
+    def __enter__(self) -> Engine:
+        """Begin a job: from now on the engine's number of threads holds."""
+        ...
+
+    def __exit__(self, *exception: object) -> None:
+        """End it: the process gets back what it had."""
+        ...
+
     def correlate(
         self,
         x: np.ndarray,
@@ -47,10 +56,13 @@ class Engine(Protocol):
         dilation: Sequence[int],
         groups: int = 1,
         finite: bool = False,
+        algorithm: Algorithm | None = None,
     ) -> np.ndarray:
         """Return the valid cross-correlation, ``(N, O, *sizes)`` with sizes (n - extent) // stride + 1.
 
         The kernel is not mirrored: ``y[i] = sum over t of weights[t] * x[i * stride + t * dilation]``.
+        ``algorithm`` is one that `convcli.plan` offers for this engine, kernel and stride; without it, the
+        engine's direct one.  Where the data hold a NaN or an infinity that it would spread, it gives way.
         """
         ...
 

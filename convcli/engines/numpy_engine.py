@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from convcli.algorithms import Algorithm
 from convcli.engines import shifts, tiles
 from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
+from convcli.kernel.terms import separable_terms
 from convcli.layers import PoolKind
 
 TILE = 1 << 17  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)
@@ -43,6 +45,12 @@ class NumpyEngine:
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or tiles.available_threads()
 
+    def __enter__(self) -> NumpyEngine:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
     def correlate(
         self,
         x: np.ndarray,
@@ -52,9 +60,17 @@ class NumpyEngine:
         dilation: Sequence[int],
         groups: int = 1,
         finite: bool = False,
+        algorithm: Algorithm | None = None,
     ) -> np.ndarray:
-        """Return the valid cross-correlation, ``(N, O, *sizes)``."""
+        """Return the valid cross-correlation, ``(N, O, *sizes)``.
+
+        All algorithms leave NaN and infinities where they belong by themselves.
+        """
         sizes = correlation_sizes(x, weights, stride, dilation, groups)
+        if algorithm is Algorithm.BOX:
+            return self._box(x, weights, stride, dilation)
+        if algorithm is Algorithm.SEPARABLE:
+            return self._separable(x, weights, stride, dilation)
         reach = shifts.correlation_reach(stride, dilation)
         return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
 
@@ -72,6 +88,40 @@ class NumpyEngine:
         sizes = transposed_sizes(x, weights, stride, dilation, groups)
         reach = shifts.transposed_reach(stride, dilation, x.shape[2:])
         return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
+
+    def _box(
+        self, x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int]
+    ) -> np.ndarray:
+        """Correlate each channel with one even kernel: sums that share their parts, then one product."""
+        out = self._pool(x, np.add, weights.shape[2:], stride, dilation)
+        with np.errstate(all="ignore"):
+            return np.multiply(out, weights.flat[0], out=out)
+
+    def _separable(
+        self, x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int]
+    ) -> np.ndarray:
+        """Correlate with one kernel, axis by axis; several outer products are added up."""
+        total: np.ndarray | None = None
+        for vectors in separable_terms(weights[0, 0]) or ():
+            part = x
+            for axis, vector in enumerate(vectors):
+                if vector == (1.0,) and stride[axis] == 1:
+                    continue
+                alone = [1] * len(vectors)
+                steps, gaps, shape = alone.copy(), alone.copy(), alone.copy()
+                steps[axis], gaps[axis], shape[axis] = stride[axis], dilation[axis], len(vector)
+                kernel = np.array(vector, x.dtype).reshape(1, 1, *shape)
+                sizes = correlation_sizes(part, kernel, steps, gaps, 1)
+                reach = shifts.correlation_reach(steps, gaps)
+                part = self._shift_and_add(part, kernel, sizes, steps, 1, False, reach)
+            if total is None:
+                total = part if part is not x else x.copy()
+            else:
+                with np.errstate(all="ignore"):
+                    np.add(total, part, out=total)
+        if total is None:
+            raise ValueError(f"a kernel of shape {weights.shape} is no sum of a few outer products")
+        return total
 
     def _shift_and_add(
         self,
@@ -104,6 +154,17 @@ class NumpyEngine:
         dilation: Sequence[int],
     ) -> np.ndarray:
         """Return each window's maximum, minimum or mean, by folding one axis after the other."""
+        out = self._pool(x, FOLDS[kind], size, stride, dilation)
+        return np.divide(out, prod(size), out=out) if kind is PoolKind.AVG else out
+
+    def _pool(
+        self,
+        x: np.ndarray,
+        fold: np.ufunc,
+        size: Sequence[int],
+        stride: Sequence[int],
+        dilation: Sequence[int],
+    ) -> np.ndarray:
         sizes = pool_sizes(x, size, stride, dilation)
         x = tiles.with_long_runs(x, stride)
         order = tiles.memory_order(x)
@@ -115,12 +176,8 @@ class NumpyEngine:
             block = x[(*tile[:2], *box)].transpose(order)
             for axis, (outputs, *window) in enumerate(windows, start=2):
                 count = outputs.stop - outputs.start
-                block = _fold(FOLDS[kind], block, order.index(axis), count, *window)
-            result = out[tile].transpose(order)
-            if kind is PoolKind.AVG:
-                np.divide(block, prod(size), out=result)
-            else:
-                result[...] = block
+                block = _fold(fold, block, order.index(axis), count, *window)
+            out[tile].transpose(order)[...] = block
 
         cut = tiles.cut(out.shape, order, TILE * max(size) // prod(stride))
         tiles.run(work, cut, self.threads, operations=x.size * len(size))

@@ -7,6 +7,7 @@ whole slices.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import product
 from math import prod
 
@@ -86,6 +87,7 @@ def _is_inside(piece: Piece) -> bool:
     return source == slice(None) or where.stop - where.start == source.stop - source.start
 
 
+@lru_cache(maxsize=256)  # the blocks of a job ask for the same again and again
 def _pieces(lo: int, hi: int, n: int, mode: PadMode) -> list[Piece]:
     """Cut the stretch ``lo:hi`` of an axis of ``n`` elements into pieces that are slices of it."""
     first, last = max(lo, 0), min(hi, n)

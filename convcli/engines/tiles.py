@@ -35,6 +35,19 @@ def memory_order(x: np.ndarray) -> tuple[int, ...]:
     return tuple(sorted(range(x.ndim), key=lambda axis: -strides[axis]))
 
 
+def pixel_size(x: np.ndarray) -> int:
+    """Return how many items of ``(N, 1, *space)`` lie interleaved along the last axis, without gaps; else 1.
+
+    >>> pixel_size(np.zeros((4, 5, 3)).transpose(2, 0, 1)[:, None]), pixel_size(np.zeros((3, 1, 4, 5)))
+    (3, 1)
+    """
+    size = x.itemsize
+    items = len(x)
+    if x.shape[1] != 1 or x.strides[0] != size or x.strides[-1] != items * size or items == 1:
+        return 1
+    return items
+
+
 def planar(order: Sequence[int]) -> tuple[int, ...]:
     """Return a memory order for ``(N, C, *space)`` in which each channel is a whole map.
 

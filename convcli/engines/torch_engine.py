@@ -1,4 +1,4 @@
-"""The torch engine: direct algorithms on the processor's threads or on a CUDA device.
+"""The torch engine: every algorithm on the processor's threads or on a CUDA device.
 
 Importing this module imports torch, which takes longer than many a job: `convcli.engines.get_engine` does so
 only on request.
@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from convcli.engines import shifts, tiles, torch_native
+from convcli.algorithms import Algorithm
+from convcli.engines import shifts, tiles, torch_fft, torch_native, torch_toeplitz
 from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
 from convcli.errors import UsageError
+from convcli.kernel.terms import separable_terms
 from convcli.layers import PoolKind
 
 CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
@@ -26,23 +28,25 @@ MAX_POOL = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
 
 FEW = 4  # input maps times output maps below which shift and add is quicker than torch's kernels (measured)
 TILE = 1 << 18  # elements of shift and add: in the cache, and enough for torch's own threads (measured)
+SPLIT = 64  # taps of zero that interleaved pixels may cost a Toeplitz matrix before they are split (measured)
 BUFFER = (
     1 << 24
 )  # bytes that torch's kernels may rearrange at a time: more is up to five times slower (measured)
 
 
 class TorchEngine:
-    """Direct algorithms in torch; the interface is described in `convcli.engines.base.Engine`.
+    """Algorithms in torch; the interface is described in `convcli.engines.base.Engine`.
 
-    Few maps, and data that hold a NaN or an infinity, are shifted and added.  The rest goes through torch's
-    own kernels, of which no one promises that such a value leaves its neighbours alone.
+    Few maps, and data that hold a NaN or an infinity, are shifted and added unless another algorithm is asked
+    for.  The rest goes through torch's own kernels, of which no one promises that such a value leaves its
+    neighbours alone.
 
     Parameters
     ----------
     device : str
         ``cpu``, ``cuda`` or ``cuda:N``.
     threads : int, optional
-        For the processor; by default torch's own choice.
+        For the processor, from `__enter__` to `__exit__`; by default torch's own choice.
 
     Raises
     ------
@@ -54,8 +58,19 @@ class TorchEngine:
 
     def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
         self.device = _device(device)
-        if threads is not None:
-            torch.set_num_threads(threads)
+        self.threads = threads
+        self._before: int | None = None
+
+    def __enter__(self) -> TorchEngine:
+        if self.threads is not None:
+            self._before = torch.get_num_threads()
+            torch.set_num_threads(self.threads)  # holds for threads that are begun from now on, too
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before is not None:
+            torch.set_num_threads(self._before)
+            self._before = None
 
     def correlate(
         self,
@@ -66,12 +81,63 @@ class TorchEngine:
         dilation: Sequence[int],
         groups: int = 1,
         finite: bool = False,
+        algorithm: Algorithm | None = None,
     ) -> np.ndarray:
         """Return the valid cross-correlation, ``(N, O, *sizes)``."""
         sizes = correlation_sizes(x, weights, stride, dilation, groups)
-        if _few(weights) or not (finite or all_finite(x)):
+        if algorithm is None:
+            algorithm = Algorithm.DIRECT if _few(weights) else Algorithm.NATIVE
+        if algorithm is Algorithm.DIRECT or not (finite or all_finite(x)):
             reach = shifts.correlation_reach(stride, dilation)
             return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
+        with _full_precision(self.device), torch.inference_mode():
+            match algorithm:
+                case Algorithm.NATIVE:
+                    return self._native(x, weights, sizes, stride, dilation, groups)
+                case Algorithm.FFT:
+                    out = tiles.empty((len(x), len(weights), *sizes), tiles.memory_order(x), x.dtype)
+                    target = torch.from_numpy(out).to(self.device)
+                    torch_fft.correlate(self._tensor(x), weights, dilation, target)
+                    return target.cpu().numpy()
+                case _:
+                    return self._by_bands(x, weights, dilation, separable=algorithm is Algorithm.SEPARABLE)
+
+    def _by_bands(
+        self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int], separable: bool
+    ) -> np.ndarray:
+        """Correlate by Toeplitz matrices: interleaved pixels as they lie, where that is quick."""
+        pixel = tiles.pixel_size(x)
+        extra = (pixel - 1) * dilation[-1] * (weights.shape[-1] - 1)
+        if extra > SPLIT and (separable or prod(weights.shape[2:-1]) == 1):
+            pixel = 1
+        if pixel > 1:
+            rows = x[:, 0].transpose(*range(1, x.ndim - 1), 0)
+            data = rows.reshape(1, 1, *rows.shape[:-2], -1)
+        else:
+            data = np.ascontiguousarray(x)
+        tensor = self._tensor(data)
+        if separable:
+            terms = separable_terms(weights[0, 0])
+            if terms is None:
+                raise ValueError(f"a kernel of shape {weights.shape} is no sum of a few outer products")
+            out = torch_toeplitz.separable(tensor, terms, dilation, pixel)
+        else:
+            out = torch_toeplitz.correlate(tensor, weights, dilation, pixel)
+        result = out.cpu().numpy()
+        if pixel == 1:
+            return result
+        pixels = result.reshape(*result.shape[:-1], -1, pixel)  # (1, O, ..., X, pixel)
+        return pixels[0].transpose(pixels.ndim - 2, *range(pixels.ndim - 2))
+
+    def _native(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        sizes: tuple[int, ...],
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+    ) -> np.ndarray:
         convolve = CONVOLVE[len(sizes) - 1]
 
         def apply(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -79,12 +145,11 @@ class TorchEngine:
 
         data, kernel = self._tensor(x), self._tensor(weights)
         out = torch.empty((len(x), len(weights), *sizes), dtype=data.dtype, device=self.device)
-        with _full_precision(self.device):
-            for items, _, *space in self._tiles(x, weights, sizes):
-                box = _box(space, weights.shape[2:], stride, dilation)
-                out[(items, slice(None), *space)] = torch_native.correlate(
-                    data[(items, slice(None), *box)], kernel, groups, dilation, apply
-                )
+        for items, _, *space in self._tiles(x, weights, sizes):
+            box = _box(space, weights.shape[2:], stride, dilation)
+            out[(items, slice(None), *space)] = torch_native.correlate(
+                data[(items, slice(None), *box)], kernel, groups, dilation, apply
+            )
         return out.cpu().numpy()
 
     def transpose(

@@ -135,7 +135,9 @@ def _common(colours: set[Colour]) -> Colour:
 
 def settings_for(info: Info, images: list[Image.Image], format_name: str) -> dict[str, Any]:
     """Return Pillow's settings that make one file of several frames."""
-    companions = info.companions
+    from convcli.media.clip import Clip
+
+    companions = info.companions.animation() if isinstance(info.companions, Clip) else info.companions
     frames = companions if isinstance(companions, Frames) else Frames((), loop=0)
     settings: dict[str, Any] = {
         "save_all": True,

@@ -5,28 +5,22 @@ Which frames there are is found out in ``video_scan``, decoding is in ``video_de
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation
 
 from convcli.data import Colour, Info
 from convcli.errors import ConvError
 from convcli.media.clip import Clip, Coding, Tags
 from convcli.media.options import ReadOptions
 from convcli.media.picture import CHANNELS, Recent, check_pixels
+from convcli.media.video_convert import Converter
 from convcli.media.video_decoder import Decoder
 from convcli.media.video_scan import VideoFile, video_stream
 
-# Exact rounding and chroma at full width: the conversion costs little beside a filter, and its error stays.
-CONVERSION = (
-    Interpolation.BICUBIC
-    | Interpolation.ACCURATE_RND
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-)
 # FFmpeg's pixel formats for the arrays: 8 bits, 16 bits
 ARRAYS = {
     Colour.GREY: ("gray", "gray16le"),
@@ -67,7 +61,8 @@ def orientation(frame: av.VideoFrame) -> Orientation:
 
     The matrix maps stored (x, y) to shown (a·x + c·y, b·x + d·y), ISO/IEC 14496-12, section 6.2.2.
     """
-    for data in frame.side_data:
+    side_data: Iterable[Any] = frame.side_data
+    for data in side_data:
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = (round(int(v) / _ONE_UNIT) for v in np.frombuffer(bytes(data), np.int32)[:5])
             if abs(a) == abs(d) == 1 and b == c == 0:
@@ -92,8 +87,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> VideoSource:
         Without a video stream or frames, and for a file that is cut short, unless ``options.allow_truncated``.
     """
     head = fp.read(64)
-    file = VideoFile(fp, demuxer(head))
-    return VideoSource(file, options)
+    return VideoSource(VideoFile(fp, demuxer(head)), options)
 
 
 class VideoSource:
@@ -124,7 +118,7 @@ class VideoSource:
         form = first.format
         deep = max(component.bits for component in form.components) > 8
         self._colour = Colour.GREY if options.grey else _colour(form)
-        self._form = ARRAYS[self._colour][deep]
+        self._convert = Converter(ARRAYS[self._colour][deep])
         self._size = (first.width, first.height)
         tags = Tags(first.color_primaries, first.color_trc, first.colorspace, _range(first))
         self.info = self._info(deep, Clip(
@@ -166,10 +160,16 @@ class VideoSource:
 
     def _array(self, index: int, frame: av.VideoFrame) -> np.ndarray:
         if (frame.width, frame.height) != self._size:
-            before, here = (f"{width} x {height}" for width, height in (self._size, (frame.width, frame.height)))
+            before, here = (
+                f"{width} x {height}" for width, height in (self._size, (frame.width, frame.height))
+            )
             raise ConvError(f"the size changes from {before} to {here} at frame {index}: cut the clip there")
-        pixels = frame.reformat(format=self._form, interpolation=CONVERSION).to_ndarray()
-        return self._orientation.apply(pixels)
+        return self._orientation.apply(self._convert(frame).to_ndarray())
+
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """The frames at which decoding can begin: jumps to them are cheap."""
+        return self._decoder.key_frames
 
     def close(self) -> None:
         self._decoder.close()
@@ -178,5 +178,3 @@ class VideoSource:
 def _range(frame: av.VideoFrame) -> int:
     """Return 2 for full range, 1 for limited, 0 for not said; the old ``yuvj`` formats say it by their name."""
     return 2 if frame.format.name.startswith("yuvj") else int(frame.color_range)
-
-

@@ -31,13 +31,25 @@ _USUAL = {"webm": "libvpx-vp9", "y4m": "rawvideo"}  # of a container; all others
 _CONTAINS = {  # codecs that a source's are kept for
     "mp4": ("h264", "hevc", "av1", "vp9", "mpeg4"),
     "mov": ("h264", "hevc", "prores", "mjpeg", "mpeg4"),
-    "mkv": ("h264", "hevc", "av1", "vp9", "vp8", "ffv1", "mpeg4", "prores", "huffyuv", "ffvhuff", "utvideo"),
+    "mkv": ("h264", "hevc", "av1", "vp9", "vp8", "ffv1", "mpeg4", "prores", "huffyuv", "ffvhuff"),
     "webm": ("vp9", "vp8", "av1"),
     "avi": ("h264", "mpeg4", "ffv1", "huffyuv", "ffvhuff", "utvideo", "mjpeg"),
     "ts": ("h264", "hevc"),
 }
 LOSSLESS = ("ffv1", "huffyuv", "ffvhuff", "utvideo", "rawvideo", "png", "qtrle")
-_PRESETS = ("libx264", "libx265", "libsvtav1")
+_SPEEDS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+_PRESETS = {"libx264": _SPEEDS, "libx265": _SPEEDS, "libsvtav1": tuple(map(str, range(14)))}
 _QUALITY = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "libvpx")
 _EVEN = ("libx264", "libx265", "mpeg4", "libsvtav1")  # halved chroma needs even sizes
 _RAW = (  # of lossless codecs, for arrays: colour, deep, names in the order of preference
@@ -108,7 +120,7 @@ def _codec(container: str, coding: Coding | None, asked: str | None) -> str:
         try:
             if av.Codec(codec, "w").type == "video":
                 return codec
-        except av.error.FFmpegError:
+        except ValueError:  # av.codec.codec.UnknownCodecError
             pass
         near = difflib.get_close_matches(asked, [*_ENCODERS, *_ENCODERS.values(), *LOSSLESS], n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -127,7 +139,9 @@ def _asked(codec: str, pixels: str, formats: list[str]) -> str:
     try:
         av.VideoFormat(pixels)
     except ValueError:
-        raise UsageError(f"pixel format {pixels!r} is unknown; usual are yuv420p, yuv444p, yuv420p10le") from None
+        raise UsageError(
+            f"pixel format {pixels!r} is unknown; usual are yuv420p, yuv444p, yuv420p10le"
+        ) from None
     return pixels
 
 
@@ -135,7 +149,13 @@ def _like(info: Info, coding: Coding | None, codec: str, formats: list[str], not
     """Return the pixel format that is nearest to the source's."""
     source = av.VideoFormat(coding.pixels) if coding else None
     chroma = _chroma(source) if source else "420"
-    bits = max(component.bits for component in source.components) if source else 16 if info.dtype == "uint16" else 8
+    bits = (
+        max(component.bits for component in source.components)
+        if source
+        else 16
+        if info.dtype == "uint16"
+        else 8
+    )
     bits = bits if info.dtype == "uint16" else 8
     if codec in _EVEN and chroma != "444" and (info.size("X") % 2 or info.size("Y") % 2):
         notes.append(
@@ -175,9 +195,13 @@ def _chroma(form: av.VideoFormat) -> str:
 def _tuning(codec: str, options: VideoOptions, coding: Coding | None) -> dict[str, str]:
     tuning: dict[str, str] = {}
     if options.crf is not None and codec not in _QUALITY:
-        raise UsageError(f"--crf {options.crf:g}: {codec} has no such quality; it is for {', '.join(_QUALITY)}")
+        raise UsageError(
+            f"--crf {options.crf:g}: {codec} has no such quality; it is for {', '.join(_QUALITY)}"
+        )
     if options.preset is not None and codec not in _PRESETS:
         raise UsageError(f"--preset {options.preset}: {codec} has none; they are for {', '.join(_PRESETS)}")
+    if options.preset is not None and options.preset not in _PRESETS[codec]:
+        raise UsageError(f"--preset {options.preset!r}: {codec} has {', '.join(_PRESETS[codec])}")
     if codec in _QUALITY:
         usual = CRF if codec in ("libx264", "libx265") else 24
         tuning["crf"] = f"{usual if options.crf is None else options.crf:g}"

@@ -56,6 +56,12 @@ class Decoder:
                 f"{float(frames.missing):.3f} s before its end; {TRUNCATED}"
             )
 
+    @property
+    def key_frames(self) -> tuple[int, ...]:
+        """The numbers of the frames at which decoding can begin."""
+        places = {time: index for index, time in enumerate(self.frames.times)}
+        return tuple(dict.fromkeys((0, *(places[key] for key in self.frames.keys if key in places))))
+
     def _seconds(self, index: int) -> float:
         frames = self.frames
         time = frames.times[index] if index < len(frames.times) else frames.times[-1] + frames.last
@@ -116,13 +122,17 @@ class Decoder:
         self._next = 0 if key is None else bisect_left(self.frames.times, key)
         self._stream = self._numbered(self._decoded(self._container, stream, key), key)
 
-    def _numbered(self, frames: Iterator[av.VideoFrame], key: int | None) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _numbered(
+        self, frames: Iterator[av.VideoFrame], key: int | None
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
         times = self.frames.times
         if not self._timed:
             yield from enumerate(frames)
             return
         for frame in frames:
-            if frame.pts is None or (key is not None and frame.pts < key):  # needs frames before the key frame
+            if frame.pts is None or (
+                key is not None and frame.pts < key
+            ):  # needs frames before the key frame
                 continue
             at = bisect_left(times, frame.pts)
             if at < len(times) and times[at] == frame.pts:
@@ -150,7 +160,9 @@ class Decoder:
                 self._start(start)
                 continue
             if index is None or frame is None or index != self._next:
-                raise ConvError(self._broken("the stream ends here" if index is None else "frames are missing"))
+                raise ConvError(
+                    self._broken("the stream ends here" if index is None else "frames are missing")
+                )
             if frame.is_corrupt and not self._tolerant:
                 raise ConvError(self._broken("the frame is damaged"))
             self._next = index + 1

@@ -99,8 +99,8 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream:
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
             return stream
-    kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
-    raise ConvError(f"no video stream: the file holds {', '.join(kinds)}")
+    kinds = sorted({stream.type for stream in container.streams})
+    raise ConvError(f"no video stream: the file holds {', '.join(kinds) or 'nothing'}")
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def scan(file: VideoFile) -> Frames | None:
             pass
         if any(time is None for time, _, _ in marks):
             return None
-        ordered = sorted(marks)  # type: ignore[type-var]
+        ordered = sorted(marks)
         times = tuple(time for time, _, _ in ordered if time is not None)
         if len(set(times)) < len(times):  # two fields of one frame, or hidden frames
             return None
@@ -175,5 +175,6 @@ def _announced(container: av.container.InputContainer, stream: av.VideoStream, b
     try:
         return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds.strip("\0 "))
     except ValueError:
-        alone = len(container.streams) == 1 and container.duration
-        return Fraction(container.start_time or 0, av.time_base) + Fraction(container.duration, av.time_base) if alone else Fraction(0)  # type: ignore[arg-type]  # fmt: skip
+        if len(container.streams) > 1 or not container.duration:
+            return Fraction(0)
+        return Fraction((container.start_time or 0) + container.duration, av.time_base)

@@ -6,8 +6,8 @@ What is chosen (encoder, pixel format) is decided in ``video_codecs``.
 from __future__ import annotations
 
 import io
-from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import IO, Any
 
@@ -21,8 +21,8 @@ from convcli.errors import ConvError, UsageError
 from convcli.media.clip import UNKNOWN, Tags, clip_of
 from convcli.media.options import VideoOptions, WriteOptions
 from convcli.media.picture import colour_of, finished
-from convcli.media.video import CONVERSION
 from convcli.media.video_codecs import choose
+from convcli.media.video_convert import Converter
 
 _MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi", "ts": "mpegts",
            "y4m": "yuv4mpegpipe"}  # fmt: skip
@@ -59,9 +59,13 @@ class _Passengers:
     def _add(self, stream: Any, output: av.container.OutputContainer, notes: list[str]) -> None:
         name = stream.codec_context.name if stream.codec_context else "unknown"
         if name not in output.supported_codecs:
-            known = [codec for codec in (name.removesuffix("_float"), name) if codec in output.supported_codecs]
+            known = [
+                codec for codec in (name.removesuffix("_float"), name) if codec in output.supported_codecs
+            ]
             if not known:
-                notes.append(f"the {stream.type} stream ({name}) is left out: {output.format.name} holds none")
+                notes.append(
+                    f"the {stream.type} stream ({name}) is left out: {output.format.name} holds none"
+                )
                 return
         copy = output.add_stream_from_template(stream)
         copy.metadata.update(stream.metadata)
@@ -90,8 +94,6 @@ class VideoSink:
     """Codes frames one after the other."""
 
     def __init__(self, fp: IO[bytes], format_name: str, info: Info, options: VideoOptions) -> None:
-        from dataclasses import replace
-
         self._info = replace(info, colour=colour_of(info))
         self._clip = clip_of(info.companions)
         self._encoding = choose(format_name, self._info, self._clip.coding, options)
@@ -100,9 +102,10 @@ class VideoSink:
         self._written = 0
         self._constant = format_name in _CONSTANT
         if self._constant and len(set(np.diff(self._clip.times).tolist())) > 1:
-            self._notes.append(f"{format_name.upper()} holds one frame rate: the times of the frames are evened out")
+            self._notes.append(
+                f"{format_name.upper()} holds one frame rate: the times of the frames are evened out"
+            )
         self._passengers: _Passengers | None = None
-        self._frames: deque[int] = deque()
         try:
             self._open(options.sound)
         except BaseException:
@@ -118,10 +121,11 @@ class VideoSink:
         self._output = av.open(self._fp, "w", format=_MUXERS[self._format], io_open=_nothing_else)
         rate = (1 / (clip.step * clip.base)).limit_denominator(1001)
         try:
-            stream = self._output.add_stream(encoding.codec, rate=rate, options=encoding.options)
+            stream: Any = self._output.add_stream(encoding.codec, rate=rate, options=encoding.options)
         except ValueError:
             raise UsageError(
-                f"{self._format.upper()} files cannot hold {encoding.codec}: choose another --codec, or write .mkv"
+                f"{self._format.upper()} files cannot hold {encoding.codec}: "
+                "choose another --codec, or another type of file"
             ) from None
         stream.width, stream.height = self._info.size("X"), self._info.size("Y")
         stream.pix_fmt = encoding.pixels
@@ -137,6 +141,7 @@ class VideoSink:
         self._tags = self._meaning(coding.tags if coding else Tags())
         context.color_primaries, context.color_trc = self._tags.primaries, self._tags.transfer
         context.colorspace, context.color_range = self._tags.matrix, self._tags.range
+        self._convert = Converter(encoding.pixels, self._tags.matrix, self._tags.range)
         self._stream = stream
         if clip.reopen is not None and sound and self._format != "y4m":
             self._passengers = _Passengers(clip.reopen, self._output, self._notes)
@@ -153,8 +158,6 @@ class VideoSink:
 
     def _meaning(self, tags: Tags) -> Tags:
         """Return the tags of what is written: those of RGB do not hold for planes, and the other way round."""
-        from dataclasses import replace
-
         rgb = av.VideoFormat(self._encoding.pixels).is_rgb
         if rgb:
             return replace(tags, matrix=0, range=_FULL)
@@ -175,14 +178,8 @@ class VideoSink:
     def encode(self, frame: av.VideoFrame) -> None:
         """Code one frame, whatever its pixel format."""
         index = self._written
-        matrix = self._tags.matrix if self._tags.matrix in _SWS else None
         if frame.format.name != self._encoding.pixels:
-            frame = frame.reformat(
-                format=self._encoding.pixels,
-                dst_colorspace=None if matrix is None else _SWS[matrix],
-                dst_color_range=self._tags.range,
-                interpolation=CONVERSION,
-            )
+            frame = self._convert(frame)
         frame.pts = index if self._constant else self._clip.time(index)
         frame.time_base = self._base
         frame.duration = 1 if self._constant else self._clip.duration(index)
@@ -200,7 +197,9 @@ class VideoSink:
             raise ConvError(self._failed(error)) from error
 
     def _failed(self, error: av.error.FFmpegError) -> str:
-        return f"the encoder {self._encoding.codec} failed at frame {self._written}: {error.strerror or error}"
+        return (
+            f"the encoder {self._encoding.codec} failed at frame {self._written}: {error.strerror or error}"
+        )
 
     def close(self) -> None:
         """Finish the file."""
@@ -222,8 +221,6 @@ class VideoSink:
 
 
 _ABOUT_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder", "ENCODER", "software")
-# libswscale's numbers of the matrices in H.273's
-_SWS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 
 
 def _nothing_else(url: str, *_: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 FLOOR = 2.0  # grey levels of 255: rounding and compression alone reach this
+CEILING = 40.0  # grey levels: what varies more is motion itself, a camera that is moved
 FACTOR = 6.0  # standard deviations; in a million pixels of pure noise 0.002 lie beyond
 MAD_TO_SIGMA = 1.4826  # of normal noise: 1 / Φ⁻¹(3/4), Rousseeuw and Croux (1993)
 MOST_FRAMES = 200  # that are looked at
@@ -47,10 +48,12 @@ class Noise:
     @property
     def threshold(self) -> float:
         """What a result must exceed to count as motion, in the units of the values."""
-        return max(FACTOR * self.sigma, FLOOR * self._level)
+        return min(max(FACTOR * self.sigma, FLOOR * self._level), CEILING * self._level)
 
 
-def sample(total: int, keys: list[int], most: int = MOST_FRAMES, runs: int = 12, wanted: int = 32) -> list[range]:
+def sample(
+    total: int, keys: list[int], most: int = MOST_FRAMES, runs: int = 12, wanted: int = 32
+) -> list[range]:
     """Choose frames to estimate the noise from: short runs, beginning where decoding is cheap.
 
     Parameters

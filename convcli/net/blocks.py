@@ -16,7 +16,8 @@ import numpy as np
 from convcli.geometry import PadMode
 from convcli.net.model import Net, Step
 from convcli.net.operations import Convolution
-from convcli.net.torch_run import Part, Tensors, apply, computing, from_array, kind_of, preprocess
+from convcli.net.torch_layers import Part, Tensors, apply
+from convcli.net.torch_run import TorchNet, computing
 from convcli.run import support
 
 if TYPE_CHECKING:
@@ -51,9 +52,7 @@ def block_length(steps: Sequence[Step]) -> int:
     return min(max(BLOCK_NUMBERS * rows // heaviest, HALOS * halo, 1), rows)
 
 
-def run_blocks(
-    net: Net, steps: Sequence[Step], parameters: Tensors, read: ReadRows, length: int
-) -> Iterator[np.ndarray]:
+def run_blocks(model: TorchNet, read: ReadRows, length: int) -> Iterator[np.ndarray]:
     """Yield the last step's output (channels, rows, …) block by block along the first axis of space.
 
     Parameters
@@ -63,15 +62,14 @@ def run_blocks(
     length
         Rows of output in a block.
     """
-    dtype, device = kind_of(parameters)
 
     def first(start: int, stop: int) -> torch.Tensor:
-        return preprocess(net.preprocess, from_array(read(start, stop), dtype, device))
+        return model.input(read(start, stop))
 
     produce: _Produce = first
-    for step in steps:
-        produce = _after(step, parameters, produce)
-    rows = steps[-1].output.sizes[0]
+    for step in model.steps:
+        produce = _after(step, model.parameters, produce)
+    rows = model.steps[-1].output.sizes[0]
     for start in range(0, rows, length):
         with computing():
             block: np.ndarray = produce(start, min(start + length, rows))[0].cpu().numpy()

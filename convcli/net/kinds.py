@@ -24,18 +24,16 @@ from convcli.net.operations import (
     Bias,
     Convolution,
     Dense,
-    Fill,
     Flatten,
     Interpolation,
-    Numbers,
     Operation,
     Pooling,
     PRelu,
-    Stored,
     Upsample,
 )
 from convcli.net.options import Options, at, scalar
-from convcli.net.weights import is_weights_file, swaps
+from convcli.net.parameters import Fill, Numbers, Stored
+from convcli.net.weight_files import is_weights_file, swaps
 from convcli.numerals import to_float
 
 Reader = Callable[[Options], Operation]
@@ -125,7 +123,8 @@ def _bank(options: Options, transposed: bool) -> _Bank:
             fill = Numbers(tuple(to_float(number, "weights") for number in numbers))
         out, inputs, *size_ = full_shape(shape, options.whole("rank", 0, 0) or None, "the array")
         if swapped:
-            out, inputs = inputs, out
+            groups = options.whole("groups", 1)
+            out, inputs = inputs * groups, out // groups
         return _Bank(fill, out, tuple(size_), inputs, each=inputs == 1 and len(shape) < len(size_) + 2)
 
 

@@ -15,7 +15,8 @@ from math import prod
 from convcli.errors import UsageError
 from convcli.geometry import Field, Window, per_axis
 from convcli.layers import Row
-from convcli.net.operations import Interpolation, Operation, Parameter, Shape, Windows, is_local
+from convcli.net.operations import Interpolation, Operation, Windows, is_local
+from convcli.net.parameters import Parameter, Shape
 from convcli.numerals import quoted
 
 

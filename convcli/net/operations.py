@@ -7,7 +7,7 @@ activation is a window of one, an upsampling is a transposed window.  No arrays,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
 from typing import Protocol
@@ -15,72 +15,10 @@ from typing import Protocol
 from convcli.errors import UsageError
 from convcli.geometry import PadMode, TransposedWindow, Window, per_axis
 from convcli.kernel.model import Combine, size_text
-from convcli.layers import Conv, Pool, format_size
+from convcli.layers import Conv, Pool
+from convcli.net.parameters import Fill, Parameter, Shape
 
 Windows = tuple[Window | TransposedWindow, ...]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Channels and the sizes of space; without sizes it is a flat list of ``channels`` numbers."""
-
-    channels: int
-    sizes: tuple[int, ...] = ()
-
-    @property
-    def flat(self) -> bool:
-        return not self.sizes
-
-    def __str__(self) -> str:
-        return format_size(self.channels, self.sizes) if self.sizes else str(self.channels)
-
-
-# Where a parameter's numbers come from
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """Numbers that the net's file holds itself: one for all, or all of them, the last axis fastest."""
-
-    values: tuple[float, ...] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """An array in a file, ``FILE`` or ``FILE#KEY``, of the shape that it has there.
-
-    ``swapped`` says that the file has (in, out, …), as torch and ONNX keep transposed convolutions.
-    """
-
-    place: str
-    shape: tuple[int, ...]
-    swapped: bool = False
-
-
-@dataclass(frozen=True)
-class Random:
-    """Numbers drawn at random; without a seed they must come from elsewhere."""
-
-    seed: tuple[int, ...] | None = None
-
-
-Fill = Numbers | Stored | Random
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """An array of a layer: its shape, and where its numbers come from.
-
-    Random ones are uniform between ±1/√fan_in, torch's own initial values for convolutions and dense layers.
-    """
-
-    shape: tuple[int, ...]
-    fill: Fill
-    fan_in: int = 1
-    trained: bool = True  # False: measured (a batch norm's mean and variance), not learned by gradients
-
-
-# The kinds of layers
 
 
 class Operation(Protocol):
@@ -185,7 +123,9 @@ class Convolution(_Windowed):
         inputs = shape.channels // self.parts(shape.channels)
         size = per_axis(self.geometry.size, len(shape.sizes), "kernel")
         fan_in = inputs * prod(size)
-        found = {"weight": Parameter((self.out, inputs, *size), self.weights, fan_in)}
+        swappable = self.groups if self.geometry.transposed else 0
+        shape_ = (self.out, inputs, *size)
+        found = {"weight": Parameter(shape_, self.weights, fan_in, swappable=swappable)}
         if self.bias is not None:
             found["bias"] = Parameter((self.out,), self.bias, fan_in)
         return found

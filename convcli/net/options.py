@@ -16,8 +16,8 @@ from convcli.errors import ConvError, UsageError
 from convcli.geometry import Padding, PadMode, parse_numbers, parse_pad_mode, parse_padding
 from convcli.kernel.document import Node
 from convcli.kernel.yaml_file import nested_numbers
-from convcli.net.operations import Fill, Numbers, Random, Stored
-from convcli.net.weights import is_weights_file, stored_shape
+from convcli.net.parameters import Fill, Numbers, Random, Stored
+from convcli.net.weight_files import is_weights_file, stored_shape
 from convcli.numerals import parse_float, quoted, to_float
 from convcli.policies import parse_choice
 

@@ -13,8 +13,9 @@ from convcli.kernel.document import Node, read_document
 from convcli.layers import parse_size
 from convcli.net.kinds import READERS
 from convcli.net.model import Grey, Layer, Net, Preprocess
-from convcli.net.operations import Interpolation, Shape
+from convcli.net.operations import Interpolation
 from convcli.net.options import Options, at, nearest, scalar
+from convcli.net.parameters import Shape
 from convcli.numerals import quoted
 
 KEYS = ("name", "description", "source", "input", "num_classes", "labels", "seed", "preprocess", "layers")

@@ -1,0 +1,93 @@
+"""Every way in which the planner could do a job, ready to be timed: the one place that knows the planner's inside.
+
+Used by `plan_grid.py`, which knows nothing of plans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from unittest.mock import patch
+
+import numpy as np
+
+from convcli import algorithms
+from convcli.api import ArraySource
+from convcli.chain import Settings, bind
+from convcli.engines import get_engine
+from convcli.job import Job, canonical
+from convcli.kernel.model import Kernel
+from convcli.output import decide
+from convcli.plan import EngineName, Plan, available_threads, choose
+from convcli.policies import Channels, Nan, Precision
+from convcli.ranges import parse_range
+from convcli.render import Tally
+from convcli.run import execute
+
+
+@dataclass(frozen=True)
+class Way:
+    """One plan: what it would cost by the planner's own estimate in seconds, and how to compute it."""
+
+    estimate: float
+    torch: bool
+    compute: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Ways:
+    """All plans of a job by name, and which one is chosen while torch is loaded (running) or not (starting)."""
+
+    ways: Mapping[str, Way]
+    chosen: Mapping[str, str]
+
+
+def ways(array: np.ndarray, weights: np.ndarray, axes: str) -> Ways:
+    """Return the plans for filtering an array with a kernel, same size and same type.
+
+    Each plan is what the planner itself makes when its table has one row only.
+    """
+    job, source = _job(array, weights, axes)
+    plan_with = partial(
+        choose, job.chain, job.stream, device="cpu", threads=available_threads(), dtype=job.compute
+    )
+    found = {}
+    for row in algorithms.TABLE:
+        engine = EngineName(row.engine)
+        with patch.object(algorithms, "TABLE", (row,)):
+            plan = plan_with(engine=engine, torch_loaded=True)
+        if plan.algorithms == (row.algorithm,):  # else it is not offered for such a job
+            found[_name(plan)] = Way(
+                plan.seconds, engine is EngineName.TORCH, _computation(job, source, plan)
+            )
+    running = plan_with(engine=EngineName.AUTO, torch_loaded=True)
+    starting = plan_with(engine=EngineName.AUTO, torch_loaded=False)
+    return Ways(found, {"running": _name(running), "starting": _name(starting)})
+
+
+def _name(plan: Plan) -> str:
+    return f"{plan.engine} {' + '.join(map(str, plan.algorithms))}"
+
+
+def _job(array: np.ndarray, weights: np.ndarray, axes: str) -> tuple[Job, ArraySource]:
+    source = ArraySource(array, axes)
+    info, kernel = source.info, Kernel.from_array(weights)
+    letters = canonical(info)
+    chain = bind([kernel], Settings(), letters, [info.size(letter) for letter in letters], info.channels)
+    policy = parse_range("float" if array.dtype.kind == "f" else "clip")
+    types = ("float32", "float64", info.dtype)
+    choice = decide(policy, [kernel], info.dtype, types, True, Precision.AUTO)
+    job = Job(info, chain, Channels.EACH, choice.policy, choice.dtype, choice.compute, Nan.PROPAGATE)
+    job.check()
+    return job, source
+
+
+def _computation(job: Job, source: ArraySource, plan: Plan) -> Callable[[], object]:
+    def compute() -> None:
+        engine = get_engine(plan.engine.value, "cpu", plan.engine_threads(job.length))
+        workers = plan.workers(job.length)
+        for _ in execute(job, source, engine, plan.step, Tally(), workers, algorithms=plan.algorithms):
+            pass
+
+    return compute

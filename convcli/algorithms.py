@@ -1,0 +1,262 @@
+"""The algorithms of the engines, and what each of them costs: the planner's one table.
+
+No arrays: sizes in, nanoseconds out.  An algorithm is one function in `convcli.engines` and one row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import ceil, log2, prod
+
+
+class Algorithm(StrEnum):
+    DIRECT = "direct"
+    BOX = "box"
+    SEPARABLE = "separable"
+    TOEPLITZ = "toeplitz"
+    FFT = "fft"
+    NATIVE = "native"
+
+
+@dataclass(frozen=True)
+class Work:
+    """A correlation in numbers, one for each axis that it slides along.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        Of the output.
+    kernel, stride, dilation : tuple of int
+    inputs, outputs : int
+        Maps that are summed, and that come of them.
+    items : int
+        Planes, volumes or signals that are filtered alike.
+    terms : int
+        Outer products of vectors whose sum is the kernel, of the only one; 0 for several, or too many terms.
+    even : bool
+        Whether there is one kernel, and all its weights are equal: a box.
+    dtype : str
+        ``float32`` or ``float64``.
+    """
+
+    sizes: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    inputs: int = 1
+    outputs: int = 1
+    items: int = 1
+    terms: int = 0
+    even: bool = False
+    dtype: str = "float32"
+
+    @property
+    def taps(self) -> int:
+        return prod(self.kernel)
+
+    @property
+    def filters(self) -> int:
+        """Kernels with one input and one output each."""
+        return self.inputs * self.outputs
+
+    @property
+    def elements(self) -> int:
+        """Outputs of one map."""
+        return prod(self.sizes) * self.items
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    @property
+    def needed(self) -> tuple[int, ...]:
+        """Sizes of the input, with its padding."""
+        windows = zip(self.sizes, self.stride, self.extents, strict=True)
+        return tuple((n - 1) * s + extent for n, s, extent in windows)
+
+    @property
+    def dense(self) -> bool:
+        """Whether neighbours give neighbours: stride 1 everywhere."""
+        return set(self.stride) <= {1}
+
+    @property
+    def width(self) -> float:
+        return 2.0 if self.dtype == "float64" else 1.0
+
+
+# Nanoseconds on one core: `benchmarks/calibrate.py` measures them and prints this table.  These are of an Intel
+# Xeon with AVX-512 at 2.7 GHz, numpy 2.4, torch 2.13 with MKL.
+NANOSECONDS = {
+    "pass": 0.13,  # one array in the cache, read and written: an element
+    "numpy tap": 0.24,  # a product and a sum: an element
+    "torch tap": 0.16,
+    "column": 0.22,  # a matrix product added to its result: an element
+    "column tap": 0.0075,  # an element and row of the Toeplitz matrix
+    "line": 0.45,  # a Toeplitz matrix along the fastest axis: an element
+    "line tap": 0.0085,
+    "fft": 0.18,  # an element of a tile and doubling of its size
+    "native": 1.2,  # torch's own: an element of a map, for its layouts
+    "native tap": 0.016,  # a multiply-add, with many maps
+}
+IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
+BLOCK = 300e-6  # seconds that Python needs for a block
+
+LINE = 16  # neighbours along the fastest axis that one Toeplitz matrix gives (8 and 32 are slower, measured)
+
+
+def toeplitz_rows(extent: int, columns: int) -> int:
+    """Return how many neighbouring outputs one Toeplitz matrix gives.
+
+    With many columns of the kernel, their results are added in the cache: few rows (measured).
+    """
+    if columns > 4:
+        return 8
+    return min(max(1 << extent.bit_length() - 1, 16), 64)
+
+
+def fft_tile(extents: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the tile of an overlap-save transform of inputs of these sizes.
+
+    Powers of two, about four times the kernel (measured); one tile for data that are not much larger.
+
+    >>> fft_tile((31, 31), (3030, 4030)), fft_tile((255, 255), (3254, 290)), fft_tile((1, 101), (9, 9000))
+    ((512, 512), (1024, 300), (9, 4096))
+    """
+    least = {0: 1, 1: 4096, 2: 512}.get(sum(extent > 1 for extent in extents), 64)
+    tile = []
+    for extent, n in zip(extents, sizes, strict=True):
+        if extent == 1:  # not transformed
+            tile.append(min(n, 64))
+        else:
+            usual = max(least, 1 << (4 * extent - 5).bit_length())
+            tile.append(usual if 2 * n > 3 * usual else smooth(n))
+    return tuple(tile)
+
+
+def smooth(n: int) -> int:
+    """Return the smallest number from ``n`` on without prime factors above 5: transforms of such sizes are quick.
+
+    >>> [smooth(n) for n in (7, 31, 97, 511)]
+    [8, 32, 100, 512]
+    """
+    while True:
+        rest = n
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return n
+        n += 1
+
+
+def _numpy_direct(work: Work) -> float:
+    return work.elements * work.filters * work.taps * NANOSECONDS["numpy tap"] * work.width
+
+
+def _numpy_separable(work: Work) -> float:
+    each = sum(k * NANOSECONDS["numpy tap"] + NANOSECONDS["pass"] for k in work.kernel if k > 1)
+    return work.elements * work.terms * each * work.width
+
+
+def _numpy_box(work: Work) -> float:
+    folds = sum(k.bit_length() - 1 + k.bit_count() for k in work.kernel if k > 1)
+    return work.elements * (folds + 1) * NANOSECONDS["pass"] * work.width
+
+
+def _torch_direct(work: Work) -> float:
+    return work.elements * work.filters * work.taps * NANOSECONDS["torch tap"] * work.width
+
+
+def _along(work: Work, axis: int, columns: int) -> float:
+    """A Toeplitz matrix along one axis, for an element and a column of the kernel."""
+    extent = work.extents[axis]
+    if axis == len(work.kernel) - 1:
+        return (NANOSECONDS["line"] + NANOSECONDS["line tap"] * (LINE + extent)) * work.width
+    rows = toeplitz_rows(extent, columns)
+    return (NANOSECONDS["column"] + NANOSECONDS["column tap"] * (rows + extent)) * work.width
+
+
+def _torch_separable(work: Work) -> float:
+    each = sum(_along(work, axis, 1) for axis, k in enumerate(work.kernel) if k > 1)
+    return work.elements * work.terms * each
+
+
+def _torch_toeplitz(work: Work) -> float:
+    last = len(work.kernel) - 1
+    axis = max(range(last), key=lambda axis: work.kernel[axis], default=last)
+    if work.taps == work.kernel[last]:
+        axis = last
+    columns = work.taps // work.kernel[axis]
+    return work.elements * work.filters * columns * _along(work, axis, columns)
+
+
+def _torch_fft(work: Work) -> float:
+    tile = fft_tile(work.extents, work.needed)
+    tiles = prod(ceil(n / (t - e + 1)) for n, t, e in zip(work.sizes, tile, work.extents, strict=True))
+    transformed = prod(t for t, e in zip(tile, work.extents, strict=True) if e > 1)
+    transforms = (work.inputs + work.outputs) / 2
+    each = prod(tile) * log2(max(transformed, 2)) * NANOSECONDS["fft"]
+    return tiles * each * transforms * work.items * work.width
+
+
+def _torch_native(work: Work) -> float:
+    few = 16 / min(work.inputs, work.outputs, 16)  # it fills its vectors with maps
+    each = work.taps * work.filters * NANOSECONDS["native tap"] * few
+    return work.elements * (each + (work.inputs + work.outputs) * NANOSECONDS["native"]) * work.width**2
+
+
+def _always(_: Work) -> bool:
+    return True
+
+
+def _one_dense(work: Work) -> bool:
+    return work.terms > 0 and work.dense and work.taps > 1
+
+
+def _short_sums(work: Work) -> bool:
+    return work.dense and sum(work.kernel) * work.inputs <= 256 and max(work.extents) <= 512
+
+
+@dataclass(frozen=True)
+class Row:
+    """One algorithm of one engine.
+
+    Attributes
+    ----------
+    offers : callable
+        Whether it can do a piece of work within its error.
+    nanoseconds : callable
+        What that costs on one core.
+    error : str
+        Its bound in float32, of the kernel's absolute sum times the input's range.
+    """
+
+    engine: str
+    algorithm: Algorithm
+    offers: Callable[[Work], bool]
+    nanoseconds: Callable[[Work], float]
+    error: float
+
+
+# The order counts for equal costs.  Whatever depends on how a library groups its sums is not offered under numpy:
+# there a block's shape must not change a bit.
+TABLE = (
+    Row("numpy", Algorithm.DIRECT, _always, _numpy_direct, 4e-6),
+    Row("numpy", Algorithm.BOX, lambda work: work.even and work.taps > 2, _numpy_box, 2e-6),
+    Row("numpy", Algorithm.SEPARABLE, lambda work: work.terms > 0 and work.taps > 1, _numpy_separable, 1e-5),
+    Row("torch", Algorithm.DIRECT, _always, _torch_direct, 4e-6),
+    Row("torch", Algorithm.SEPARABLE, _one_dense, _torch_separable, 1e-5),
+    Row("torch", Algorithm.TOEPLITZ, _short_sums, _torch_toeplitz, 1e-5),
+    Row("torch", Algorithm.FFT, lambda work: work.dense and work.taps > 1, _torch_fft, 5e-6),
+    Row("torch", Algorithm.NATIVE, lambda work: work.filters >= 4, _torch_native, 1e-5),
+)
+
+
+def rows(engine: str, work: Work) -> list[tuple[float, Row]]:
+    """Return an engine's algorithms for a piece of work with their seconds on one core, the cheapest first."""
+    found = [
+        (row.nanoseconds(work) * 1e-9, row) for row in TABLE if row.engine == engine and row.offers(work)
+    ]
+    return sorted(found, key=lambda pair: pair[0])
