@@ -6,6 +6,7 @@ import gc
 import importlib
 import signal
 import sys
+import traceback
 from collections.abc import Iterable
 from types import FrameType
 from typing import Annotated
@@ -26,6 +27,7 @@ COMMANDS = {  # in the order of the help
     "matrix": "convcli.cli.matrix:matrix",
     "explain": "convcli.cli.explain:explain",
     "net": "convcli.cli.net:app",
+    "learn": "convcli.cli.learn:learn",
     "kernels": "convcli.cli.kernels:app",
 }
 
@@ -128,7 +130,7 @@ def run(arguments: list[str]) -> int:
         return _fail(_usage(error), 2)
     except Exception as error:
         if "--debug" in arguments:
-            raise
+            traceback.print_exc()
         return _fail(*_explained(error))
     return result if isinstance(result, int) else 0
 
@@ -138,7 +140,9 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    gc.set_threshold(50_000)  # a start makes many objects and no garbage: 5 % of a small job's time (measured)
+    gc.set_threshold(
+        50_000
+    )  # a start makes many objects and no garbage: 5 % of a small job's time (measured)
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))
 

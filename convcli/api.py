@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from convcli.chain import Settings, bind
 from convcli.data import SPACE, Info
 from convcli.engines import get_engine
 from convcli.errors import UsageError
-from convcli.geometry import Padding, parse_pad_mode, parse_padding
+from convcli.geometry import Padding, parse_numbers, parse_pad_mode, parse_padding
 from convcli.job import Job, canonical
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
@@ -103,6 +104,8 @@ def filter(
     >>> filter(np.eye(3, dtype="uint8") * 90, "box:3", range="clip").dtype
     dtype('uint8')
     """
+    if isinstance(array, np.ma.MaskedArray):
+        raise UsageError("a masked array cannot be filtered: fill it, e.g. with NaN, and give nan='skip'")
     data = np.asarray(array)
     if data.dtype.kind == "b":
         data = data.astype(np.uint8)
@@ -140,7 +143,7 @@ def filter(
         job.stream,
         engine=parse_choice(EngineName, engine, "engine"),
         device=device,
-        threads=threads or available_threads(),
+        threads=available_threads() if threads is None else threads,
         dtype=choice.compute,
     )
     plan.check_memory(job.length)
@@ -209,7 +212,12 @@ def _kernel(kernel: Any, rank: int) -> Kernel:
 def _numbers(value: Numbers | None) -> tuple[int, ...] | None:
     if value is None:
         return None
-    return (value,) if isinstance(value, int) else tuple(value)
+    if isinstance(value, str):
+        return parse_numbers(value, "number")
+    try:
+        return (operator.index(value),)  # type: ignore[arg-type]
+    except TypeError:
+        return tuple(operator.index(one) for one in value)  # type: ignore[union-attr]
 
 
 def _padding(value: Any) -> tuple[Padding, ...] | None:
@@ -217,9 +225,18 @@ def _padding(value: Any) -> tuple[Padding, ...] | None:
         return None
     if isinstance(value, str):
         return parse_padding(value)
-    if isinstance(value, int):
-        return ((value, value),)
-    return tuple((one, one) if isinstance(one, int) else (one[0], one[1]) for one in value)
+    if hasattr(value, "__index__"):
+        return ((operator.index(value),) * 2,)
+    return tuple(_one_padding(one) for one in value)
+
+
+def _one_padding(value: Any) -> Padding:
+    if isinstance(value, str):
+        return parse_padding(value)[0]
+    if hasattr(value, "__index__"):
+        return (operator.index(value),) * 2
+    before, after = value
+    return operator.index(before), operator.index(after)
 
 
 __all__ = ["filter", "shape"]

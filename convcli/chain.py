@@ -297,6 +297,8 @@ def _spread(
 def _bind_kernel(
     kernel: Kernel, settings: Settings, letters: str, sizes: tuple[int, ...], planes: int
 ) -> ConvStage:
+    if any(settings.output_padding) and not settings.transposed:
+        raise UsageError("output padding lengthens a transposed convolution: give --transpose with it")
     rank = kernel.rank
     axes = kernel_axes(letters, rank, settings.axis, kernel.name)
     names = [letters[axis] for axis in axes]

@@ -131,7 +131,8 @@ class Job:
 
     def rendering(self, measured: tuple[float, float] | None = None) -> Rendering:
         """Work out the range policy's numbers."""
-        low, high = self.chain.value_range(0.0, self.full_scale)
+        signed = np.dtype(self.info.dtype).kind == "i"
+        low, high = self.chain.value_range(-self.full_scale - 1 if signed else 0.0, self.full_scale)
         return resolve(
             self.policy,
             self.dtype,

@@ -31,6 +31,7 @@ LAYERS = [
     {"compute"},
     {"run"},
     {"net"},
+    {"learn"},
     {"receptive"},
     {"receptive_drawing"},
     {"api"},

@@ -95,8 +95,8 @@ def test_a_blank_line_in_a_lone_column_is_a_missing_sample() -> None:
 def test_axes_and_names() -> None:
     table = opened("a,b,c\n9,5,x\n8,6,y\n")
     assert (table.info.axes, table.info.shape, table.info.dtype) == ("XC", (2, 2), "float64")
-    assert table.info.notes == ("filtered columns: a, b; kept as is: c",)
-    assert opened("5,text\n6,more\n").info.notes == ("filtered columns: 1; kept as is: 2",)
+    assert table.info.notes == ("filtered columns: a, b; not filtered: c",)
+    assert opened("5,text\n6,more\n").info.notes == ("filtered columns: 1; not filtered: 2",)
     table = opened("a\n5\n6\n7\n")
     assert (table.info.axes, table.info.shape) == ("X", (3,))
     assert table.read(1, 3).tolist() == [6, 7]
@@ -174,7 +174,7 @@ def test_columns_are_picked() -> None:
     assert values(text, columns=("b",)) == [6, 9]
     assert values(text, columns=("c", "a")) == [[7, 5], [0, 8]]
     assert values(text, columns=("1", "3-4")) == [[1, 6, 7], [2, 9, 0]]
-    assert opened(text, columns=("c", "a")).info.notes == ("filtered columns: c, a; kept as is: t, b",)
+    assert opened(text, columns=("c", "a")).info.notes == ("filtered columns: c, a; not filtered: t, b",)
     assert pick(("2", "2-3", "a"), ("x", "a", "2"), 3) == [2, 1]
 
 
@@ -256,7 +256,7 @@ def test_one_line_for_each_bad_table(text: str, words: list[str]) -> None:
 
 def test_points_and_commas_in_one_column() -> None:
     text = "x;y\n1,5;2\n1.5;3\n"
-    assert opened(text).info.notes == ("filtered columns: y; kept as is: x",)
+    assert opened(text).info.notes == ("filtered columns: y; not filtered: x",)
     with pytest.raises(ConvError, match="line 2, column 'x': '1,5' is no number"):
         opened(text, columns=("x",))
 

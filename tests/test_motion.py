@@ -81,6 +81,15 @@ def test_the_whole_number_way_equals_the_engines() -> None:
     assert not is_square_difference(load_kernel("-1,-1,-1;-1,-1,-1;-1,-1,-1|1,1,1;1,1,1;1,1,2"))
 
 
+@pytest.mark.parametrize("shape", [(1, 2), (2, 3), (47, 9), (48, 5), (49, 7), (97, 11)])
+def test_the_whole_number_way_equals_scipy(shape: tuple[int, int]) -> None:
+    from scipy import ndimage
+
+    before, after = np.random.default_rng(1).integers(0, 256, (2, *shape), dtype=np.uint8)
+    expected = ndimage.correlate(after.astype(int) - before, np.ones((3, 3), int), mode="nearest")
+    np.testing.assert_array_equal(square_difference(before, after), expected)
+
+
 @pytest.mark.parametrize("options", [(), ("--overlay",), ("--stabilise-light",)])
 def test_both_ways_give_the_same_report(options: tuple[str, ...], tmp_path: Path) -> None:
     # Not recognised as the motion kernel: an engine computes it.

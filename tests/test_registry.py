@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -41,8 +42,22 @@ def array() -> bytes:
     return fp.getvalue()
 
 
+def clip(name: str) -> bytes:
+    codecs = {"webm": "libvpx-vp9", "y4m": "wrapped_avframe"}
+    containers = {"mkv": "matroska", "ts": "mpegts", "y4m": "yuv4mpegpipe"}
+    fp = io.BytesIO()
+    with av.open(fp, "w", format=containers.get(name, name)) as container:
+        stream = container.add_stream(codecs.get(name, "mpeg4"), rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for packet in stream.encode(av.VideoFrame(32, 32, "yuv420p")):
+            container.mux(packet)
+        container.mux(stream.encode(None))
+    return fp.getvalue()
+
+
 FIRST_BYTES = {
     **{name: picture(name) for name in ("png", "jpeg", "webp", "bmp", "gif", "tiff")},
+    **{name: clip(name) for name in ("mp4", "mov", "mkv", "webm", "avi", "ts", "y4m")},
     "npy": array(),
     "csv": b"a,b\n1,2\n",
     "tsv": b"a\tb\n1\t2\n",

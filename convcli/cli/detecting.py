@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from convcli.media.clip import Clip, clip_of
 from convcli.media.options import WriteOptions
 from convcli.media.target import STANDARD, check_not_input, check_output, output
 from convcli.motion.differences import square_difference
-from convcli.motion.events import Detector, Rules, look, moving
+from convcli.motion.events import Detector, Look, Rules, look, moving
 from convcli.motion.noise import MOST_FRAMES, Noise, sample
 from convcli.motion.picture import HeatMap, overlay, strip
 from convcli.plan import available_threads, choose
@@ -39,6 +40,7 @@ from convcli.ranges import Range, RangeKind
 from convcli.render import Tally, render
 from convcli.run import Runner, execute
 
+Result = tuple[np.ndarray, np.ndarray, Look]
 STILLS = 6  # frames of the strip
 
 
@@ -128,7 +130,12 @@ class _Detection:
 
     def _plain(self, request: MotionRequest) -> bool:
         info = self.source.info
-        return request.stride is None and request.denoise == 1 and (info.axes, info.dtype) == ("TYX", "uint8")
+        return (
+            request.stride is None
+            and request.denoise == 1
+            and (info.axes, info.dtype) == ("TYX", "uint8")
+            and info.size("X") > 1
+        )
 
     def run(self) -> bool:
         request = self.request
@@ -182,18 +189,32 @@ class _Detection:
             return square_difference(*self.source.read(index, index + 2))[None]
         return _plane(runner.block(index, index + 1, runner.reader(index, index + 1))[0])
 
-    def _results(self, engine: Engine, progress: Meter) -> Iterator[np.ndarray]:
-        """Yield all results in order, each (1, Y, X)."""
+    def _results(self, engine: Engine, threshold: float, progress: Meter) -> Iterator[Result]:
+        """Yield all results in order: values, what moves, and a look at it."""
+
+        def judged(values: np.ndarray) -> Result:
+            values = self._steady(values)[0]
+            mask = moving(values, threshold)
+            return values, mask, look(values, mask)
+
         if not self.whole:
             blocks = execute(self.job, self.source, engine, self.plan.step, Tally(), progress=progress)
-            yield from map(_plane, blocks)
+            yield from (judged(_plane(block)) for block in blocks)
             return
         before = self.source.read(0, 1)[0]
-        for index in range(self.job.length):
-            after = self.source.read(index + 1, index + 2)[0]
-            yield square_difference(before, after)[None]
-            before = after
-            progress(index + 1, self.job.length)
+        with ThreadPoolExecutor(1) as pool:  # one frame is judged while the next is decoded
+            pending: Future[Result] | None = None
+            for index in range(self.job.length):
+                after = self.source.read(index + 1, index + 2)[0]
+                done = pending
+                pending = pool.submit(lambda a, b: judged(square_difference(a, b)[None]), before, after)
+                if done is not None:
+                    yield done.result()
+                    progress(index, self.job.length)
+                before = after
+            if pending is not None:
+                yield pending.result()
+                progress(self.job.length, self.job.length)
 
     def _steady(self, values: np.ndarray) -> np.ndarray:
         if self.request.steady_light:
@@ -215,10 +236,7 @@ class _Detection:
             sink = self._sink(stack) if self.path else None
             meter = Meter(request.progress, "frames")
             stack.callback(meter.close)
-            for index, block in enumerate(self._results(engine, meter)):
-                values = self._steady(block)[0]
-                mask = moving(values, threshold)
-                seen = look(values, mask)
+            for index, (values, mask, seen) in enumerate(self._results(engine, threshold, meter)):
                 frame = self.frames[index]
                 placed = replace(seen, box=self._placed(seen.box), strength=seen.strength / self.level)
                 self.detector.add(frame, *self._shown(index), placed)

@@ -151,7 +151,7 @@ def filter_files(
         str | None, typer.Option(help="Columns of a table to filter: names, numbers, 2-4.")
     ] = None,
     frames: Annotated[
-        str, typer.Option(help="first, or all frames (pages) of an animation or TIFF.")
+        str, typer.Option(help="first, or all frames of an animation. A TIFF's pages are one stack, Z.")
     ] = "first",
     nan: Annotated[str, typer.Option(help="Missing samples: propagate, skip or error.")] = "propagate",
     dtype: Annotated[
@@ -162,7 +162,7 @@ def filter_files(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Processor cores to use. Default: all.")] = None,
     quality: Annotated[int | None, typer.Option(help="1 to 100, for JPEG and WebP.")] = None,
-    compress: Annotated[str, typer.Option(help="fast or small, for PNG and TIFF.")] = "fast",
+    compress: Annotated[str, typer.Option(help="fast or small, for PNG.")] = "fast",
     codec: Annotated[
         str | None, typer.Option(help="Of a clip: h264, hevc, vp9, av1, ffv1 (lossless)... Default: its own.")
     ] = None,

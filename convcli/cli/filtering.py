@@ -28,7 +28,7 @@ from convcli.policies import Channels
 from convcli.render import Tally
 from convcli.run import execute
 
-FILM_STEP = 2  # frames of a clip that are computed at a time: memory holds the kernel's frames and two more
+FILM_STEP = 1  # frames of a clip that one worker computes: memory holds the kernel's frames and one a worker
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,7 @@ def _filter_one(request: Request, name: str) -> None:
     try:
         head = fp.read(registry.HEAD)
         fp.seek(0)
-        named = registry.by_name(request.format) if request.format and not _has_suffix(name) else None
-        format, notes = registry.identify(head, "" if name == STANDARD else name, named)
+        format, notes = _input_format(request, name, head)
         film = _output_format(request, format).film
         source = registry.open_source(
             fp, format, replace(request.reading, all_frames=request.reading.all_frames or film)
@@ -124,6 +123,24 @@ def _has_suffix(name: str) -> bool:
     return name != STANDARD and bool(Path(name).suffix)
 
 
+def _input_format(request: Request, name: str, head: bytes) -> tuple[Format, tuple[str, ...]]:
+    """Return an input's type: by its name where that says one, else by its content, else as --format says."""
+    if _has_suffix(name):
+        try:
+            registry.by_suffix(name)
+        except UsageError:
+            if request.format is None:
+                raise
+        else:
+            return registry.identify(head, name)
+    try:
+        return registry.sniff(head), ()
+    except ConvError:
+        if request.format is None:
+            raise
+        return registry.by_name(request.format), ()
+
+
 def _output_format(request: Request, source: Format) -> Format:
     if request.output is not None and _has_suffix(request.output):
         format = registry.by_suffix(request.output)
@@ -142,7 +159,7 @@ def _prepare(request: Request, name: str, source_format: Format, info: Info) -> 
     format = _output_format(request, source_format)
     if request.writing.quality is not None and format.name not in ("jpeg", "webp"):
         raise UsageError(f"--quality is for JPEG and WebP; {format.name.upper()} loses nothing")
-    kernels = [load_kernel(text, _default_rank(source_format, letters)) for text in request.kernels]
+    kernels = [load_kernel(text, _default_rank(letters)) for text in request.kernels]
     settings = replace(request.settings, sum_channels=request.channels is Channels.SUM)
     filtered = (
         1 if request.channels in (Channels.LUMA, Channels.GREY) else info.channels - info.colour.has_alpha
@@ -173,7 +190,7 @@ def _prepare(request: Request, name: str, source_format: Format, info: Info) -> 
     return Task(name, job, plan, format, names)
 
 
-def _default_rank(format: Format, letters: str) -> int:
+def _default_rank(letters: str) -> int:
     """The rank of a parametric kernel that does not say it: 1 on signals, else 2."""
     return 1 if len(letters) == 1 else 2
 
@@ -222,7 +239,7 @@ def _conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) 
     if tally.clipped:
         say(
             f"{tally.clipped / tally.values:.2%} of the values clipped by --range {task.job.policy} "
-            "(offset or minmax shows all, float keeps the numbers)"
+            "(minmax shows them all, float in .npy or .tiff keeps the numbers)"
         )
     if tally.nans:
         say(f"{tally.nans} values are no numbers (NaN) and were written as black")

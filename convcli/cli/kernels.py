@@ -91,7 +91,7 @@ def show_kernel(
     if shown.description:
         print(textwrap.fill(shown.description, WIDTH))
     print()
-    for line in _matrices(shown):
+    for line in matrices(shown):
         print(line)
     if picture.wanted():
         for line in _pictures(shown):
@@ -220,7 +220,8 @@ def _slices(kernel: Kernel) -> list[tuple[str, list[list[float]]]]:
     return list(zip(titles, matrices, strict=True))
 
 
-def _matrices(kernel: Kernel) -> Iterator[str]:
+def matrices(kernel: Kernel) -> Iterator[str]:
+    """Yield a kernel's matrices as lines, each filter's under its title."""
     slices = _slices(kernel)
     for title, matrix in slices[:MOST]:
         if title:

@@ -143,9 +143,7 @@ def learn(
     keep_saturated: Annotated[
         bool, typer.Option("--keep-saturated", help="Count pixels that are black or white in the target too.")
     ] = False,
-    loss: Annotated[
-        str | None, typer.Option(help="mse, bce or ce (classes). Default: mse, ce for labels.")
-    ] = None,
+    loss: Annotated[str | None, typer.Option(help="mse (default), bce, or ce (classes).")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam (default) or sgd.")] = None,
     epochs: Annotated[int | None, typer.Option(help="How often all examples are seen. Default: 10.")] = None,
     lr: Annotated[
@@ -270,7 +268,7 @@ def learn(
         from convcli.cli.learn_net import train_net
 
         settings = Settings(
-            loss=_loss(loss, given),
+            loss=parse_choice(Loss, loss or "mse", "loss"),
             optimizer=parse_choice(Optimizer, optimizer or "adam", "optimizer"),
             epochs=10 if epochs is None else epochs,
             rate=None if lr is None else parse_float(lr, "lr"),
@@ -332,16 +330,13 @@ def _channels(text: str) -> Channels:
     return found
 
 
-def _loss(text: str | None, files: Files) -> Loss:
-    return Loss.MSE if text is None else parse_choice(Loss, text, "loss")
-
-
 def _gradients(
     inputs: Sequence[str], size: str | None, geometry: Geometry, seed: int | None, quiet: bool, as_json: bool
 ) -> None:
     if len(inputs) > 1:
         raise UsageError(f"{len(inputs)} inputs: --gradcheck takes one size, such as --input 2@6x7")
-    maps, kernel = parse_size(size or "3x3", "size")
+    rank = len(parse_size(inputs[0], "input")[1]) if inputs else 2
+    maps, kernel = parse_size(size or "x".join(("3",) * rank), "size")
     channels, space = parse_size(inputs[0] if inputs else "x".join(("5",) * len(kernel)), "input")
     request = GradientRequest(
         input=(channels or 1, space),

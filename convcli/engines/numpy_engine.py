@@ -20,9 +20,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from convcli.algorithms import Algorithm
 from convcli.engines import shifts, tiles
 from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
+from convcli.geometry import Window
 from convcli.kernel.terms import separable_terms
 from convcli.layers import PoolKind
 
+FOLD_TILE = 1 << 15  # elements of shared partial sums, of which several are held at a time (measured)
 TILE = 1 << 17  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)
 FOLDS: dict[PoolKind, np.ufunc] = {
     PoolKind.MAX: np.maximum,
@@ -93,9 +95,30 @@ class NumpyEngine:
         self, x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int]
     ) -> np.ndarray:
         """Correlate each channel with one even kernel: sums that share their parts, then one product."""
-        out = self._pool(x, np.add, weights.shape[2:], stride, dilation)
+        x = tiles.with_long_runs(x, stride)
+        for axis, (size, step, gap) in enumerate(zip(weights.shape[2:], stride, dilation, strict=True), 2):
+            if (size, step) != (1, 1):
+                x = self._sums(x, axis, size, step, gap)
         with np.errstate(all="ignore"):
-            return np.multiply(out, weights.flat[0], out=out)
+            return np.multiply(x, weights.flat[0])
+
+    def _sums(self, x: np.ndarray, axis: int, size: int, stride: int, dilation: int) -> np.ndarray:
+        """Return the sums of all windows along one axis, which no tile cuts: its parts are shared by many."""
+        shape = list(x.shape)
+        shape[axis] = Window(size, stride, dilation).output_size(shape[axis])
+        order = tiles.memory_order(x)
+        out = tiles.empty(shape, order, x.dtype)
+        place = order.index(axis)
+
+        def work(tile: tiles.Slices) -> None:
+            tile = (*tile[:axis], slice(None), *tile[axis + 1 :])
+            block = x[tile].transpose(order)
+            out[tile].transpose(order)[...] = _fold(np.add, block, place, shape[axis], size, stride, dilation)
+
+        others = (*shape[:axis], 1, *shape[axis + 1 :])
+        cut = tiles.cut(others, order, FOLD_TILE // x.shape[axis])
+        tiles.run(work, cut, self.threads, operations=x.size * size.bit_length())
+        return out
 
     def _separable(
         self, x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int]

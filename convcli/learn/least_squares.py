@@ -179,7 +179,7 @@ def fit(examples: Sequence[Example], *, bias: bool = True, minimum_norm: bool = 
     unknowns = taps + bias
     if unknowns > MOST_UNKNOWNS:
         raise UsageError(
-            f"a kernel of {size_text(shape[2:])} on {shape[1]} channels has {unknowns} unknowns for each output: "
+            f"a kernel of {size_text(shape[2:])} x {shape[1]} inputs has {unknowns} unknowns for each output: "
             f"{MOST_UNKNOWNS} are possible"
         )
     normal = _normal_equations(examples, bias, unknowns)

@@ -83,7 +83,7 @@ def within_limit(what: str, options: ReadOptions) -> Iterator[None]:
         try:
             yield
         except Image.DecompressionBombError as error:
-            raise ConvError(f"a {what} with frames beyond --max-pixels {options.max_pixels}") from error
+            raise ConvError(f"a {what} with frames of more pixels than --max-pixels allows") from error
 
 
 def first_of(count: int, what: str) -> str:

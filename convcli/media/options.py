@@ -29,7 +29,7 @@ class ReadOptions:
     columns
         Columns of a table to filter: names, one-based numbers, ranges such as ``2-4``.
     all_frames
-        Read every frame of an animation or page of a TIFF; otherwise the first.
+        Read every frame of an animation; otherwise the first.  A TIFF's pages are one stack in any case.
     max_pixels
         The largest picture that is decoded whole, checked from its header; ``None`` is no limit.
     grey
@@ -81,7 +81,7 @@ class WriteOptions:
     quality
         1 to 100, for JPEG and WebP; ``None`` is the format's own default.
     compress
-        For PNG and TIFF.
+        For PNG.
     video
         For clips.
     """

@@ -217,7 +217,7 @@ def check_pixels(width: int, height: int, options: ReadOptions, what: str) -> No
     if options.max_pixels is not None and width * height > options.max_pixels:
         raise ConvError(
             f"a {what} of {width} x {height} pixels must be decoded whole and has more than "
-            f"{options.max_pixels} (allow it with --max-pixels {width * height})"
+            f"{options.max_pixels // 1_000_000} million (allow it with --max-pixels {-(-width * height // 1_000_000)})"
         )
 
 

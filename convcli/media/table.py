@@ -123,7 +123,7 @@ def _columns_info(cells: Cells, chosen: list[int]) -> Info:
     others = cells.frame[:, kept]
     note = f"filtered columns: {listed([name_of(cells.header, index) for index in chosen])}"
     if kept:
-        note += f"; kept as is: {listed([name_of(cells.header, index) for index in kept])}"
+        note += f"; not filtered: {listed([name_of(cells.header, index) for index in kept])}"
     dialect = replace(cells.dialect, decimal="," if cells.commas & set(chosen) else ".")
     companions = TableCompanions(dialect, cells.header, tuple(chosen), others, empty)
     rows = len(cells.frame)

@@ -187,8 +187,8 @@ def output(
                 if not seeks:
                     yield fp
                 else:
-                    with tempfile.TemporaryFile() as whole:
-                        yield whole
+                    with tempfile.NamedTemporaryFile() as whole:  # its name is a text, as libraries expect
+                        yield whole  # type: ignore[misc]
                         whole.seek(0)
                         shutil.copyfileobj(whole, fp, 1 << 20)
     except BrokenPipeError:

@@ -61,7 +61,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     fp.seek(0)
     with decoding("TIFF"):
         plain: dict[str, Any] = {f"is_{kind}": False for kind in _FOREIGN if kind in tifffile.TIFF.FILE_FLAGS}
-        tif = tifffile.TiffFile(fp, **plain)
+        tif = tifffile.TiffFile(fp, name="TIFF", **plain)
         if not len(tif.pages) or not tif.series:
             raise ConvError("broken or truncated TIFF: it holds no picture")
         page = tif.series[0].keyframe

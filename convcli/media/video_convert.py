@@ -46,7 +46,7 @@ class Converter:
 
     def _built(self, frame: av.VideoFrame) -> av.filter.Graph:
         graph = av.filter.Graph()
-        graph.threads = 1
+        graph.threads = 0
         source = graph.add(
             "buffer",
             f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1000:"
