@@ -91,10 +91,10 @@ class Work:
 NANOSECONDS = {
     "pass": 0.13,  # one array in the cache, read and written: an element
     "numpy tap": 0.24,  # a product and a sum: an element
-    "numpy fold": 0.20,  # a sum of two partial sums: an element
+    "numpy fold": 0.15,  # a sum of two partial sums: an element
     "torch tap": 0.16,
-    "column": 0.22,  # a matrix product added to its result: an element
-    "column tap": 0.0075,  # an element and row of the Toeplitz matrix
+    "column": 0.10,  # a matrix product added to its result: an element
+    "column tap": 0.0085,  # an element and row of the Toeplitz matrix
     "line": 0.45,  # a Toeplitz matrix along the fastest axis: an element
     "line tap": 0.0085,
     "fft": 0.18,  # an element of a tile and doubling of its size
@@ -108,13 +108,8 @@ LINE = 16  # neighbours along the fastest axis that one Toeplitz matrix gives (8
 
 
 def toeplitz_rows(extent: int, columns: int) -> int:
-    """Return how many neighbouring outputs one Toeplitz matrix gives.
-
-    With many columns of the kernel, their results are added in the cache: few rows (measured).
-    """
-    if columns > 4:
-        return 8
-    return min(max(1 << extent.bit_length() - 1, 16), 64)
+    """Return how many neighbouring outputs one Toeplitz matrix gives: few, for most of it is zeros (measured)."""
+    return 16 if columns == 1 and extent > 40 else 8
 
 
 def fft_tile(extents: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:

@@ -190,7 +190,7 @@ def test_broken_files_give_one_line(data, words):
 def test_the_limit_is_checked_in_the_header():
     huge = bytearray(GIF)
     huge[6:10] = struct.pack("<HH", 60000, 60000)
-    with pytest.raises(ConvError, match=r"60000 x 60000 .* --max-pixels 3600000000"):
+    with pytest.raises(ConvError, match=r"60000 x 60000 .* --max-pixels 3600"):
         read(bytes(huge))
     with pytest.raises(ConvError, match="max-pixels"):
         read(JPEG, max_pixels=30 * 43 - 1)
@@ -203,7 +203,7 @@ def test_a_frame_that_makes_the_picture_grow_is_stopped():
     while data[second + 1 : second + 9] != struct.pack("<4H", 0, 0, 19, 14):
         second = data.index(b"\x2c", second + 1)
     data[second + 5 : second + 9] = struct.pack("<2H", 60000, 60000)
-    with pytest.raises(ConvError, match="frames beyond --max-pixels 256000000"):
+    with pytest.raises(ConvError, match="frames of more pixels"):
         read(bytes(data), all_frames=True)
     data[second + 1 : second + 9] = struct.pack("<4H", 1, 0, 19, 14)
     with pytest.raises(ConvError, match=r"frame \d of the GIF is larger than the picture"):

@@ -6,7 +6,7 @@ A kernel by least squares (`learn_kernel`), a net by gradients (`learn_net`), or
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -87,10 +87,13 @@ class NetRequest:
     json: bool
 
 
-def _only(job: str, given: dict[str, object]) -> None:
+def _only(job: str, *groups: Mapping[str, object]) -> None:
     """Refuse options of another job; None, False and empty mean "not said"."""
     said = [
-        option for option, value in given.items() if value is not None and value is not False and value != []
+        option
+        for given in groups
+        for option, value in given.items()
+        if value is not None and value is not False and value != []
     ]
     if said:
         raise UsageError(f"{said[0]} belongs to another job than {job} (see `convcli learn --help`)")
@@ -206,7 +209,7 @@ def learn(
     \b
     Examples:
       convcli learn photo.png blurred.png --size 5x5 -o blur.yaml
-      convcli learn --net samples/autoencoder.yaml --input photos --epochs 50 -o ae.safetensors
+      convcli learn --net samples/autoencoder.yaml --input photos -o ae.safetensors
       convcli learn --net lenet.yaml --input digits --loss ce --patience 5
       convcli learn --gradcheck --input 6x7 --size 3x2 --stride 2 --padding 1
     """
@@ -259,10 +262,10 @@ def learn(
         reading_targets=ReadOptions(axes=target_axes or axes, matrix=matrix),
     )
     if gradcheck:
-        _only("--gradcheck", for_kernel | for_net | for_files | {"--output": output})
+        _only("--gradcheck", for_kernel, for_net, for_files, {"--output": output})
         _gradients(input or [], size, geometry, seed, quiet, as_json)
     elif net is not None:
-        _only("--net", for_kernel | for_geometry)
+        _only("--net", for_kernel, for_geometry)
         if not given.inputs:
             raise UsageError("nothing to learn from: give --input FILE or a folder, again for more")
         from convcli.cli.learn_net import train_net
@@ -299,7 +302,7 @@ def learn(
             )
         )
     elif size is not None:
-        _only("--size", for_net | {"--seed": seed})
+        _only("--size", for_net, {"--seed": seed})
         from convcli.cli.learn_kernel import learn_kernel
 
         learn_kernel(

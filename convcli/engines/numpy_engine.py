@@ -24,7 +24,7 @@ from convcli.geometry import Window
 from convcli.kernel.terms import separable_terms
 from convcli.layers import PoolKind
 
-FOLD_TILE = 1 << 15  # elements of shared partial sums, of which several are held at a time (measured)
+FOLD_TILE = 1 << 16  # elements of shared partial sums, of which several are held at a time (measured)
 TILE = 1 << 17  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)
 FOLDS: dict[PoolKind, np.ufunc] = {
     PoolKind.MAX: np.maximum,

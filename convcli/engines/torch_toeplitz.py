@@ -10,7 +10,7 @@ Most of a band is zeros, and zero times NaN is NaN: these functions are for fini
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -20,8 +20,6 @@ import torch
 from torch.nn import functional as F
 
 from convcli.algorithms import LINE, toeplitz_rows
-
-COLUMNS = 1 << 14  # of one product: its result stays in the cache; shorter ones call too often (measured)
 
 Vector = tuple[float, ...]
 
@@ -111,23 +109,25 @@ def _add_rows(
     """Add to ``out`` (rows, columns) the correlation of ``x`` along its rows with each (vector, shift right)."""
     reach = step * (len(columns[0][0]) - 1)
     height = min(toeplitz_rows(reach + 1, len(columns)), len(out))
-    bands = [(_band(vector, step, height, x.dtype, x.device), shift) for vector, shift in columns]
-    for rows, across in _cut(out.shape[0], height, out.shape[1]):
-        count, width = rows.stop - rows.start, across.stop - across.start
-        data, result = x[rows.start : rows.stop + reach], out[rows, across]
-        for index, (band, shift) in enumerate(bands):
-            part = data[:, across.start + shift : across.start + shift + width]
+    whole = len(out) // height * height
+    for rows, count in ((slice(0, whole), height), (slice(whole, len(out)), len(out) - whole)):
+        if not count:
+            continue
+        result = _groups_of_rows(out[rows], count, 0, 0, out.shape[1])
+        for index, (vector, shift) in enumerate(columns):
+            data = _groups_of_rows(x[rows.start : rows.stop + reach], count, reach, shift, out.shape[1])
+            band = _band(vector, step, count, x.dtype, x.device).expand(len(data), -1, -1)
             if index == 0 and fresh:
-                torch.mm(band[:count, : count + reach], part, out=result)
+                torch.bmm(band, data, out=result)
             else:
-                result.addmm_(band[:count, : count + reach], part)
+                result.baddbmm_(band, data)
 
 
-def _cut(rows: int, height: int, columns: int) -> Iterator[tuple[slice, slice]]:
-    for left in range(0, columns, COLUMNS):
-        across = slice(left, min(left + COLUMNS, columns))
-        for top in range(0, rows, height):
-            yield slice(top, min(top + height, rows)), across
+def _groups_of_rows(x: torch.Tensor, count: int, reach: int, shift: int, width: int) -> torch.Tensor:
+    """View rows as groups of ``count`` and the ``reach`` rows after them, that overlap: one call for all."""
+    pitch = x.stride(0)
+    shape = ((len(x) - reach) // count, count + reach, width)
+    return x.as_strided(shape, (count * pitch, pitch, 1), x.storage_offset() + shift)
 
 
 def _lines(x: torch.Tensor, vector: Vector, step: int) -> torch.Tensor:

@@ -1,13 +1,17 @@
-"""What a training is told, and what it tells: choices, rates, the curve of its loss.  No arrays, no torch."""
+"""What a training is told, and what it tells: choices, rates, the curve of its loss, its state.  No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite, log10
+from typing import TYPE_CHECKING
 
-from convcli.errors import UsageError
+from convcli.errors import ConvError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Loss(StrEnum):
@@ -127,3 +131,50 @@ def curve_lines(curve: Sequence[Epoch], width: int = 60, height: int = 10) -> li
         cells = "".join("*" if at == row else " " for at in rows)
         lines.append(f"{level:>9.3g} |{cells}".rstrip())
     return lines
+
+
+class DivergenceError(ConvError):
+    """A loss or weight became infinite or NaN; the state after the last whole epoch is still good."""
+
+    def __init__(self, what: str, step: int, epoch: int) -> None:
+        super().__init__(f"{what} at step {step} (epoch {epoch})")
+        self.step = step
+        self.epoch = epoch
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """All that a training has come to after an epoch: from here it goes on as if it had never stopped.
+
+    Attributes
+    ----------
+    parameters : dict
+        Arrays by ``LAYER.PARAMETER``.
+    moments : dict
+        What the optimizer remembers, by ``LAYER.PARAMETER/NAME``.
+    steps : int
+        Steps that were done.
+    curve : tuple of Epoch
+    best : dict
+        The parameters of the best epoch, where these may differ from the last; otherwise empty.
+    """
+
+    parameters: Mapping[str, np.ndarray]
+    moments: Mapping[str, np.ndarray]
+    steps: int
+    curve: tuple[Epoch, ...]
+    best: Mapping[str, np.ndarray]
+
+    @property
+    def kept(self) -> Mapping[str, np.ndarray]:
+        """The parameters that the training is for."""
+        return self.best or self.parameters
+
+
+def best_epoch(curve: Sequence[Epoch]) -> Epoch:
+    """Return the epoch with the smallest decisive loss, the first of equal ones.
+
+    >>> best_epoch([Epoch(0, 3.0), Epoch(1, 1.0), Epoch(2, 2.0)]).number
+    1
+    """
+    return min(curve, key=lambda epoch: epoch.decisive)

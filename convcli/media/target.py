@@ -188,7 +188,7 @@ def output(
                     yield fp
                 else:
                     with tempfile.NamedTemporaryFile() as whole:  # its name is a text, as libraries expect
-                        yield whole  # type: ignore[misc]
+                        yield whole
                         whole.seek(0)
                         shutil.copyfileobj(whole, fp, 1 << 20)
     except BrokenPipeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +34,8 @@ NOTHING = Look(0, (0, 0, 0, 0), 0.0)
 
 def moving(values: np.ndarray, threshold: float) -> np.ndarray:
     """Return where a result (Y, X) lies beyond the threshold, of either sign."""
+    if values.dtype.kind == "i":  # compared as they are, which is faster
+        threshold = math.floor(threshold)
     return (values > threshold) | (values < -threshold)
 
 
