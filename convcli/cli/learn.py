@@ -209,7 +209,7 @@ def learn(
     \b
     Examples:
       convcli learn photo.png blurred.png --size 5x5 -o blur.yaml
-      convcli learn --net samples/autoencoder.yaml --input photos -o ae.safetensors
+      convcli learn --net autoencoder.yaml --input photos -o ae.safetensors
       convcli learn --net lenet.yaml --input digits --loss ce --patience 5
       convcli learn --gradcheck --input 6x7 --size 3x2 --stride 2 --padding 1
     """

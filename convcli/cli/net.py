@@ -155,7 +155,7 @@ def run(
     Examples:
       convcli net run samples/pyramid.yaml photo.png -o small.png
       convcli net run samples/lenet.yaml digit.png
-      convcli net run resnet.yaml photo.jpg -w resnet18.pth --layer conv1 --maps m.png
+      convcli net run stem.yaml photo.jpg -w r18.pth --layer conv1 --maps m.png
     """
     _at_least(count, 1, "--count")
     _at_least(block, 1, "--block")
