@@ -370,9 +370,14 @@ def bind(
     maps = 1
     planes = channels
     for kernel in kernels:
-        stage = _bind_kernel(kernel, settings, letters, trail[-1], maps * planes)
+        try:
+            stage = _bind_kernel(kernel, settings, letters, trail[-1], maps * planes)
+            _append(stages, trail, stage)
+        except UsageError as error:
+            if len(kernels) == 1 or kernel.name in str(error):
+                raise
+            raise UsageError(f"kernel {kernel.name}: {error}") from None
         maps, planes = stage.channels(maps, planes)
-        _append(stages, trail, stage)
     pool = settings.pool
     if pool is None and kernels and kernels[-1].defaults.pool is not None:
         pool = parse_pool(kernels[-1].defaults.pool)

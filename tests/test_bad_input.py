@@ -116,6 +116,12 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "pool 0": (IMAGE, (*FILTER_A, "--pool", "max:0"), 2, "pool size 0"),
     "unknown pool": (IMAGE, (*FILTER_A, "--pool", "mean:2"), 2, "mean"),
     "kernel larger than the input": (CSV, ("filter", "a.csv", "-k", "box:9", "--padding", "valid"), 2, "larger"),
+    "the second kernel larger than the first's result": (
+        CSV, ("filter", "a.csv", "-k", "box:3", "-k", "box:4", "--padding", "valid"), 2, "kernel box:4",
+    ),
+    "output padding without transpose": (IMAGE, (*FILTER_A, *BOX, "--output-padding", "1"), 2, "--transpose"),
+    "two types for one output": (IMAGE, (*FILTER_A, *BOX, "-o", "b.jpg", "--format", "png"), 2, "--format"),
+    "quality for a PNG": (IMAGE, (*FILTER_A, *BOX, "--quality", "50"), 2, "JPEG"),
     "unknown engine": (IMAGE, (*FILTER_A, *BOX, "--engine", "tensorflow"), 2, "engine"),
     "cuda for numpy": (IMAGE, (*FILTER_A, *BOX, "--engine", "numpy", "--device", "cuda"), 2, "cuda"),
     "threads 0": (IMAGE, (*FILTER_A, *BOX, "--threads", "0"), 2, "threads"),

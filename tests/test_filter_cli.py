@@ -53,6 +53,19 @@ def test_a_pipeline_keeps_the_format(tmp_path: Path) -> None:
     close_to_rounded(pixels(tmp_path / "e.png"), want)
 
 
+def test_a_pipeline_of_tiffs(tmp_path: Path) -> None:
+    first = ok("filter", "-", "-k", "box:3", "--format", "tiff", stdin=HOUSE.read_bytes()).stdout
+    second = ok("filter", "-", "-k", "identity", stdin=first).stdout
+    ok("filter", HOUSE, "-k", "box:3", "-o", tmp_path / "want.png")
+    for data in (first, second):
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels(tmp_path / "want.png"))
+
+
+def test_format_names_the_output_of_a_pipe() -> None:
+    out = ok("filter", "-", "-k", "smooth3", "--format", "npy", stdin=b"v\n1\n2\n4\n").stdout
+    assert np.load(io.BytesIO(out)).shape == (3,)
+
+
 def test_a_pipeline_of_arrays() -> None:
     data = np.random.default_rng(0).normal(size=(9, 7))
     file = io.BytesIO()
@@ -191,9 +204,10 @@ def test_cmyk_stays_cmyk(tmp_path: Path) -> None:
     with Image.open(tmp_path / "b.tiff") as image:
         assert image.mode == "CMYK"
         np.testing.assert_array_equal(np.asarray(image), np.asarray(picture))
-    done = convcli("filter", "a.tiff", "-k", "identity", "-o", "b.png", cwd=tmp_path)
-    assert done.returncode != 0
-    assert b"CMYK" in done.stderr
+    for more in ((), ("--dry-run",)):
+        done = convcli("filter", "a.tiff", "-k", "identity", "-o", "b.png", *more, cwd=tmp_path)
+        assert done.returncode == 2
+        assert b"CMYK" in done.stderr
 
 
 def test_an_animation_keeps_its_frames(tmp_path: Path) -> None:

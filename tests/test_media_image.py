@@ -284,7 +284,8 @@ def test_metadata_travels_and_losses_are_said():
     for format in ("jpeg", "webp"):
         data, notes = write(COLOUR, format, RGB, metadata=metadata)
         written = Image.open(io.BytesIO(data))
-        assert (notes, written.info["icc_profile"], written.getexif()[0x010F]) == ((), ICC, "Maker")
+        lost = ("the resolution is left out: WebP holds none",) if format == "webp" else ()
+        assert (notes, written.info["icc_profile"], written.getexif()[0x010F]) == (lost, ICC, "Maker")
         info, _ = read(data)
         assert (info.metadata.icc, info.metadata.exif) == (metadata.icc, metadata.exif)
     for format in ("jpeg", "bmp"):

@@ -167,7 +167,7 @@ def _report(
         count = sum(parameter.size for parameter in state.parameters.values())
         held = f", {len(training.held_out)} held out" if training.held_out else ""
         print(f"{net.name}: {loaded.shape} to {loaded.output}, {count} parameters")
-        print(f"{len(training.examples)} examples{held}")
+        print(f"{len(training.examples)} example{'s' * (len(training.examples) > 1)}{held}")
         for line in curve_lines(state.curve):
             print(line)
         how = f"{settings.optimizer}, lr {settings.learning_rate:g}, batch {settings.batch}, seed {settings.seed}"

@@ -59,6 +59,8 @@ def check(result: Info, format: Format) -> None:
             hint = "; --channels grey leaves one number a pixel"
         letters = ", ".join(axes.lower())
         raise UsageError(f"{named} data of the axes {letters}: write {' or '.join(holders)}{hint}")
+    if result.colour is Colour.CMYK and format.name not in ("jpeg", "tiff", "npy"):
+        raise UsageError(f"{named} CMYK: write jpeg, tiff or npy")
     if not format.numbers and result.channels > 4:
         raise UsageError(f"{named} {result.channels} channels: write npy")
 

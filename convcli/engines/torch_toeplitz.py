@@ -72,8 +72,9 @@ def _along(x: torch.Tensor, axis: int, vector: Vector, step: int) -> torch.Tenso
     count = x.shape[axis] - step * (len(vector) - 1)
     out = x.new_empty(*x.shape[:axis], count, *x.shape[axis + 1 :])
     inner = prod(x.shape[axis + 1 :])
+    column = _Rows(np.array(vector)[:, np.newaxis], step, 0, (count, inner), x)
     for data, result in zip(x.view(-1, x.shape[axis], inner), out.view(-1, count, inner), strict=True):
-        _add_rows(data, [(vector, 0)], step, result, fresh=True)
+        column.add(data, result, fresh=True)
     return out
 
 
@@ -88,46 +89,82 @@ def _add_plane(
         else:
             out.add_(lines)
         return
-    axis = max(range(kernel.ndim - 1), key=lambda axis: kernel.shape[axis])
+    axis = max(index for index, k in enumerate(kernel.shape[:-1]) if k > 1)  # the others are walked along
     kernel, x, out = np.moveaxis(kernel, axis, -2), x.movedim(axis, -2), out.movedim(axis, -2)
-    step = steps[axis]
     others = [steps[index] for index in range(kernel.ndim - 1) if index != axis]
+    rows = [
+        (tap, _Rows(kernel[tap], steps[axis], steps[-1], out.shape[-2:], x))
+        for tap in np.ndindex(*kernel.shape[:-2])
+    ]
     for place in np.ndindex(*out.shape[:-2]):
         first = fresh
-        for tap in np.ndindex(*kernel.shape[:-2]):
+        for tap, product_of in rows:
             source = tuple(p + t * d for p, t, d in zip(place, tap, others, strict=True))
-            columns = [
-                (tuple(column), index * steps[-1]) for index, column in enumerate(kernel[tap].T.tolist())
-            ]
-            _add_rows(x[source], columns, step, out[place], fresh=first)
+            product_of.add(x[source], out[place], first)
             first = False
 
 
-def _add_rows(
-    x: torch.Tensor, columns: Sequence[tuple[Vector, int]], step: int, out: torch.Tensor, fresh: bool
-) -> None:
-    """Add to ``out`` (rows, columns) the correlation of ``x`` along its rows with each (vector, shift right)."""
-    reach = step * (len(columns[0][0]) - 1)
-    height = min(toeplitz_rows(reach + 1, len(columns)), len(out))
-    whole = len(out) // height * height
-    for rows, count in ((slice(0, whole), height), (slice(whole, len(out)), len(out) - whole)):
-        if not count:
-            continue
-        result = _groups_of_rows(out[rows], count, 0, 0, out.shape[1])
-        for index, (vector, shift) in enumerate(columns):
-            data = _groups_of_rows(x[rows.start : rows.stop + reach], count, reach, shift, out.shape[1])
-            band = _band(vector, step, count, x.dtype, x.device).expand(len(data), -1, -1)
-            if index == 0 and fresh:
-                torch.bmm(band, data, out=result)
-            else:
-                result.baddbmm_(band, data)
+class _Rows:
+    """A correlation of matrices of one shape with one two-dimensional kernel, ready to be done many times.
+
+    Groups of rows are a batch of products, one for each column of the kernel; the rows that remain are another.
+
+    Parameters
+    ----------
+    kernel : numpy.ndarray
+        ``(k, columns)``.
+    step, shift : int
+        Distance of its rows, and of its columns.
+    shape : (int, int)
+        Of the result.
+    like : torch.Tensor
+        Of the type and on the device of the data.
+    """
+
+    def __init__(
+        self, kernel: np.ndarray, step: int, shift: int, shape: Sequence[int], like: torch.Tensor
+    ) -> None:
+        height, self._width = shape
+        columns = [tuple(column) for column in kernel.T.tolist()]
+        self._reach = step * (len(kernel) - 1)
+        count = min(toeplitz_rows(self._reach + 1, len(columns)), height)
+        groups, rest = divmod(height, count)
+        self._parts = [
+            (
+                first,
+                many,
+                size,
+                [
+                    (_band(column, step, size, like.dtype, like.device).expand(many, -1, -1), index * shift)
+                    for index, column in enumerate(columns)
+                ],
+            )
+            for first, many, size in ((0, groups, count), (groups * count, 1, rest))
+            if size
+        ]
+
+    def add(self, x: torch.Tensor, out: torch.Tensor, fresh: bool) -> None:
+        """Add the correlation of ``x`` to ``out``; to nothing where ``fresh``."""
+        for first, many, size, bands in self._parts:
+            result = _groups_of_rows(out, first, many, size, 0, self._width)
+            data = _groups_of_rows(x, first, many, size, self._reach, self._width)
+            start = data.storage_offset()
+            for index, (band, shift) in enumerate(bands):
+                moved = data.as_strided(data.shape, data.stride(), start + shift)
+                if index == 0 and fresh:
+                    torch.bmm(band, moved, out=result)
+                else:
+                    result.baddbmm_(band, moved)
 
 
-def _groups_of_rows(x: torch.Tensor, count: int, reach: int, shift: int, width: int) -> torch.Tensor:
-    """View rows as groups of ``count`` and the ``reach`` rows after them, that overlap: one call for all."""
+def _groups_of_rows(
+    x: torch.Tensor, first: int, many: int, size: int, reach: int, width: int
+) -> torch.Tensor:
+    """View rows as groups of ``size`` and the ``reach`` rows after them, which the next group has too."""
     pitch = x.stride(0)
-    shape = ((len(x) - reach) // count, count + reach, width)
-    return x.as_strided(shape, (count * pitch, pitch, 1), x.storage_offset() + shift)
+    return x.as_strided(
+        (many, size + reach, width), (size * pitch, pitch, 1), x.storage_offset() + first * pitch
+    )
 
 
 def _lines(x: torch.Tensor, vector: Vector, step: int) -> torch.Tensor:

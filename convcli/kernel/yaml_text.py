@@ -26,8 +26,8 @@ def _entries(kernel: Kernel) -> Iterator[tuple[str, str]]:
     if kernel.description:
         yield "description", _quoted(kernel.description)
     yield "rank", str(kernel.rank)
-    leading = 2 if kernel.inputs > 1 else 1 if kernel.outputs > 1 else 0
-    yield "weights", _nested(kernel.weights, kernel.shape[2 - leading :], len("weights: "))
+    leading = kernel.shape[:2] if kernel.inputs > 1 else kernel.shape[:1] if kernel.outputs > 1 else ()
+    yield "weights", _nested(kernel.weights, (*leading, *kernel.size), len("weights: "))
     if any(kernel.bias):
         yield "bias", _list(kernel.bias)
     if kernel.origin != tuple((k - 1) // 2 for k in kernel.size):

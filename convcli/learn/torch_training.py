@@ -250,7 +250,7 @@ class Training:
         if self.settings.patience is not None and best_epoch(curve) is epoch:
             self._best = parameters
         moments = {
-            f"{name}/{moment}": np.array(value.cpu())
+            f"{name}/{moment}": value.cpu().numpy().copy()
             for name, tensor in self._learned.items()
             for moment, value in self._optimizer.state.get(tensor, {}).items()
             if isinstance(value, torch.Tensor)

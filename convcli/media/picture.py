@@ -52,6 +52,7 @@ class Holds:
     frames: bool = False
     icc: bool = True
     exif: int = 2**31  # bytes of EXIF at most
+    dpi: bool = True
 
 
 _EIGHT = ("uint8",)
@@ -59,9 +60,9 @@ _ALL = tuple(CHANNELS)
 HOLDS = {
     "png": Holds("PNG", ("uint8", "uint16"), _ALL[:4], 1_000_000, frames=True),  # the width libpng admits
     "jpeg": Holds("JPEG", _EIGHT, (Colour.GREY, Colour.RGB, Colour.CMYK), 65_500, exif=65_527),
-    "webp": Holds("WebP", _EIGHT, _ALL[:4], 16_383, frames=True),
+    "webp": Holds("WebP", _EIGHT, _ALL[:4], 16_383, frames=True, dpi=False),
     "bmp": Holds("BMP", _EIGHT, (Colour.GREY, Colour.RGB), 2**31 - 1, icc=False, exif=0),
-    "gif": Holds("GIF", _EIGHT, _ALL[:4], 65_535, frames=True, icc=False, exif=0),
+    "gif": Holds("GIF", _EIGHT, _ALL[:4], 65_535, frames=True, icc=False, exif=0, dpi=False),
 }
 
 _EIGHT_OF_SIXTEEN = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # round(v / 257)
@@ -163,6 +164,8 @@ def _carried(metadata: Metadata, colour: Colour, holds: Holds) -> tuple[Metadata
         exif = None
         most = f"at most {holds.exif} bytes" if holds.exif else "none"
         notes.append(f"the EXIF data is left out: {holds.name} holds {most}")
+    if metadata.dpi and not holds.dpi:
+        notes.append(f"the resolution is left out: {holds.name} holds none")
     return replace(metadata, icc=icc, exif=exif), tuple(notes)
 
 
