@@ -238,6 +238,13 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_plan_explains_the_choice_and_writes_nothing(tmp_path: Path) -> None:
+    lines = ok("filter", HOUSE, "-k", "gaussian:sigma=3", "--plan", cwd=tmp_path).stdout.decode().splitlines()
+    assert "numpy" in lines[1]
+    assert any(line.startswith("rejected: torch") for line in lines)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_clipping_is_reported_once_and_not_when_quiet(tmp_path: Path) -> None:
     done = ok("filter", HOUSE, "-k", "sharpen", cwd=tmp_path)
     assert done.stderr.count(b"clipped") == 1

@@ -46,6 +46,7 @@ class Request:
     writing: WriteOptions
     force: bool
     dry_run: bool
+    show_plan: bool
     json: bool
     progress: Progress
     verbosity: Verbosity
@@ -182,6 +183,9 @@ def filter_files(
     ] = 256,
     force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite existing outputs.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and stop.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="As --dry-run, with the choice of engine and algorithm explained.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Report each output as a line of JSON.")] = False,
     progress: Annotated[
         str, typer.Option(help="auto (a bar, on a terminal), json (lines on stderr) or none.")
@@ -243,7 +247,8 @@ def filter_files(
             video=VideoOptions(codec, crf, preset, pix_fmt, sound=not no_audio),
         ),
         force=force,
-        dry_run=dry_run,
+        dry_run=dry_run or plan,
+        show_plan=plan,
         json=as_json,
         progress=Progress.NONE if quiet else parse_choice(Progress, progress, "progress"),
         verbosity=Verbosity.of(quiet, verbose),

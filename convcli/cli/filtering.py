@@ -257,9 +257,11 @@ def _dry_run(request: Request, task: Task) -> None:
         if not request.force:
             check_not_input(path, request.inputs)
     if request.json:
-        report.print_json(task.summary())
+        report.print_json(task.summary() | ({"plan": task.plan.lines} if request.show_plan else {}))
         return
     result = task.job.result
     size = "x".join(map(str, result.shape))
     for path in task.paths:
         print(f"{path}: {result.axes} {size} {result.dtype}, {task.plan.engine} engine ({task.plan.reason})")
+    if request.show_plan:
+        print(*task.plan.lines, sep="\n")
