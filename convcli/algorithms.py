@@ -107,8 +107,9 @@ class Work:
         return 2.0 if self.dtype == "float64" else 1.0
 
 
-# Nanoseconds on one core: `benchmarks/calibrate.py` measures them and prints this table.  These are of an Intel
-# Xeon with AVX-512 at 2.7 GHz, numpy 2.4, torch 2.13 with MKL.
+# Nanoseconds on one core.  `benchmarks/calibrate.py` measures them and prints this table; these come from earlier
+# measurements by the same method on an Intel Xeon with AVX-512 at 2.7 GHz (numpy 2.4, torch 2.13 with MKL), some
+# of them beside other work, and "native" is a guess: to be replaced by a run on a quiet machine.
 NANOSECONDS = {
     "pass": 0.13,  # one array in the cache, read and written: an element
     "numpy tap": 0.24,  # a product and a sum: an element

@@ -41,7 +41,7 @@ _UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # the same 
 
 def _table(curve: Sequence[Epoch]) -> str:
     watched = any(epoch.watched is not None for epoch in curve)
-    lines = ["epoch,loss" + ",validation" * watched]
+    lines = ["epoch,loss" + ",watched" * watched]
     for epoch in curve:
         lines.append(f"{epoch.number},{epoch.loss!r}" + f",{epoch.watched!r}" * watched)
     return "\n".join(lines) + "\n"
@@ -60,9 +60,9 @@ def _figure(name: str, curve: Sequence[Epoch], title: str) -> Any:
     figure = _matplotlib(name).Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     numbers = [epoch.number for epoch in curve]
-    axes.plot(numbers, [epoch.loss for epoch in curve], label="examples")
+    axes.plot(numbers, [epoch.loss for epoch in curve], label="while learning")
     if any(epoch.watched is not None for epoch in curve):
-        axes.plot(numbers, [epoch.watched for epoch in curve], "--", label="held out")
+        axes.plot(numbers, [epoch.watched for epoch in curve], "--", label="watched")
         axes.legend()
     if all(epoch.loss > 0 for epoch in curve):
         axes.set_yscale("log")

@@ -242,7 +242,9 @@ class Training:
         return total / len(self.examples), steps
 
     def _watched(self) -> float | None:
-        return self.evaluate(self.held_out)[0] if self.held_out else None
+        if not self.held_out and self.settings.patience is None:
+            return None
+        return self.evaluate(self.held_out or self.examples)[0]
 
     def _keep(self, epoch: Epoch, steps: int) -> Epoch:
         curve = (*(self.state.curve if self.state else ()), epoch)

@@ -90,7 +90,8 @@ class Epoch:
     """One point of the curve.
 
     ``loss`` is the mean over the steps of the epoch, as the weights were at each step; epoch 0 is the loss
-    before the first step.  ``watched`` is the loss of the examples that are held out, after the epoch.
+    before the first step.  ``watched`` is a loss after the epoch: of the examples that are held out, else (where
+    the training may stop early) of all.
     """
 
     number: int
