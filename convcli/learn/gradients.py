@@ -107,7 +107,7 @@ def by_convolution(case: Case) -> Gradients:
     inside = [(w.before, w.before + n) for w, n in zip(case.windows, sizes, strict=True)]
     x = pad(back, inside, PadMode.ZERO)  # cuts the padding off; inputs that no window reaches get zero
     # Each channel of x is an item of its own, each map of g a kernel of its own: stride and dilation change places.
-    slid = engine.correlate(case.padded[:, None], g[:, None], stride=case.stride, dilation=case.dilation)
+    slid = engine.correlate(case.padded[:, None], g[:, None], stride=case.dilation, dilation=case.stride)
     kernel = tuple(slice(0, window.kernel) for window in case.windows)  # a stride may leave room for more
     weights = slid.swapaxes(0, 1)[(slice(None), slice(None), *kernel)]
     return Gradients(x, weights, g.sum(axis=tuple(range(1, g.ndim))))
