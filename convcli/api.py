@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convcli.chain import Settings, bind
+from convcli.colour import filtered_channels
 from convcli.data import SPACE, Info
 from convcli.engines import get_engine
 from convcli.errors import UsageError
@@ -104,6 +105,8 @@ def filter(
     >>> filter(np.eye(3, dtype="uint8") * 90, "box:3", range="clip").dtype
     dtype('uint8')
     """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads {threads} is not possible: give 1 or more")
     if isinstance(array, np.ma.MaskedArray):
         raise UsageError("a masked array cannot be filtered: fill it, e.g. with NaN, and give nan='skip'")
     data = np.asarray(array)
@@ -120,7 +123,7 @@ def filter(
         pad_mode=None if pad_mode is None else parse_pad_mode(pad_mode),
         pad_value=pad_value,
         dilation=_numbers(dilation),
-        bias=None if bias is None else tuple(np.atleast_1d(np.asarray(bias, float)).tolist()),
+        bias=None if bias is None else _bias(bias),
         flip=flip,
         transposed=transpose,
         output_padding=_numbers(output_padding) or (0,),
@@ -130,7 +133,7 @@ def filter(
     )
     policy = parse_choice(Channels, channels, "channels")
     kernels = [_kernel(one, min(2, len(letters))) for one in _several(kernel)]
-    filtered = 1 if policy in (Channels.LUMA, Channels.GREY) else info.channels
+    filtered = filtered_channels(info, policy)
     chain = bind(kernels, settings, letters, [info.size(letter) for letter in letters], filtered)
     everything = ("float32", "float64", info.dtype)
     choice = decide(
@@ -235,8 +238,17 @@ def _one_padding(value: Any) -> Padding:
         return parse_padding(value)[0]
     if hasattr(value, "__index__"):
         return (operator.index(value),) * 2
-    before, after = value
-    return operator.index(before), operator.index(after)
+    if len(value) != 2:
+        raise UsageError(f"padding {value!r} is no pair: give (before, after), a number or a name")
+    return operator.index(value[0]), operator.index(value[1])
+
+
+def _bias(value: Any) -> tuple[float, ...]:
+    try:
+        numbers = np.atleast_1d(np.asarray(value, float))
+    except (TypeError, ValueError):
+        raise UsageError(f"bias {value!r} is no number, nor one for each map") from None
+    return tuple(numbers.tolist())
 
 
 __all__ = ["filter", "shape"]

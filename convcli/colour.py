@@ -44,11 +44,6 @@ class Split:
     alpha: Alpha
     full_scale: float
 
-    @property
-    def filtered(self) -> int:
-        """How many channels go through the kernels."""
-        return 1 if self.channels in (Channels.LUMA, Channels.GREY) else self.colours
-
     def colour_block(self, block: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Return the channels to be filtered, (filtered, *space); without arithmetic a view of the block."""
         colour = block[: self.colours]
@@ -61,6 +56,11 @@ class Split:
     def alpha_block(self, block: np.ndarray) -> np.ndarray:
         """Return the alpha channel, (1, *space)."""
         return block[self.colours :]
+
+
+def filtered_channels(info: Info, channels: Channels) -> int:
+    """Return how many of an input's channels go through the kernels; alpha is never one of them."""
+    return 1 if channels in (Channels.LUMA, Channels.GREY) else info.channels - info.colour.has_alpha
 
 
 def split(info: Info, channels: Channels, *, averages: bool, full_scale: float) -> Split:

@@ -14,6 +14,7 @@ from convcli.cli.filter import Request
 from convcli.cli.naming import pool_slug
 from convcli.cli.progress import Meter
 from convcli.cli.report import Verbosity
+from convcli.colour import filtered_channels
 from convcli.data import Info, Sink, Source
 from convcli.engines import get_engine
 from convcli.errors import ConvError, UsageError
@@ -161,9 +162,7 @@ def _prepare(request: Request, name: str, source_format: Format, info: Info) -> 
         raise UsageError(f"--quality is for JPEG and WebP; {format.name.upper()} loses nothing")
     kernels = [load_kernel(text, _default_rank(letters)) for text in request.kernels]
     settings = replace(request.settings, sum_channels=request.channels is Channels.SUM)
-    filtered = (
-        1 if request.channels in (Channels.LUMA, Channels.GREY) else info.channels - info.colour.has_alpha
-    )
+    filtered = filtered_channels(info, request.channels)
     chain = bind(kernels, settings, letters, [info.size(letter) for letter in letters], filtered)
     choice = decide(request.range, kernels, info.dtype, format.dtypes, format.numbers, request.precision)
     job = Job(info, chain, request.channels, choice.policy, choice.dtype, choice.compute, request.nan)
