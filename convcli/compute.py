@@ -41,7 +41,7 @@ def correlate(
     algorithm : Algorithm, optional
         One that the plan offers for this stage.
     """
-    padded = pad(block, box, stage.mode, stage.value, dtype)
+    padded = engine.pad(block, box, stage.mode, stage.value, dtype)
     finite = block.dtype.kind in "iu"
 
     def apply(x: np.ndarray) -> np.ndarray:

@@ -139,7 +139,14 @@ class Job:
             full_scale=self.full_scale,
             bound=max(abs(low), abs(high)),
             measured=measured,
+            reach=(low, high) if self._bounded else None,
         )
+
+    @property
+    def _bounded(self) -> bool:
+        """Whether results are the chain's alone, and numbers: what divides or adds to them is not in its bounds."""
+        integers = np.dtype(self.info.dtype).kind in "iu"
+        return integers and self.split.alpha is not Alpha.PREMULTIPLIED and self.channels is not Channels.LUMA
 
 
 def positions(chain: Chain, axis: int) -> np.ndarray:

@@ -25,10 +25,11 @@ class EngineName(StrEnum):
     TORCH = "torch"
 
 
-BLOCK_ELEMENTS = {  # floats of one block, from padding to pixels (measured)
-    EngineName.NUMPY: 1 << 20,  # the engine itself cuts it for the cache
-    EngineName.TORCH: 1 << 18,
-}
+BLOCK_ELEMENTS = 1 << 20  # floats of one block, from padding to pixels
+# Smaller ones would stay in the cache, but threads that change them take turns at Python's lock: with 2^18, 3x3
+# on 12 megapixels takes twice as long (measured); torch's own threads are quicker on an idle machine and a hundred
+# times slower beside other work, for each waits for all.
+LEAST_BLOCK = 1 << 16  # less is not worth a thread
 HALOS = 2  # a block is at least so many halos long, so that little is read and converted twice
 COPIES = 6  # arrays of a block's size that one worker holds at a time: input, padded, passes, output, pixels
 PASSES = 8  # over a block beside the algorithms: to floats, round, look for what clips, to pixels
@@ -198,7 +199,7 @@ def choose(
     slices, halo = _slice_elements(chain, stream), _halo(chain, stream)
     return Plan(
         best.engine,
-        _block_length(chain, stream, BLOCK_ELEMENTS[best.engine], _tile_rows(works, best.algorithms, stream)),
+        _block_length(chain, stream, threads, _tile_rows(works, best.algorithms, stream)),
         threads,
         reason,
         best.algorithms,
@@ -254,7 +255,7 @@ def _candidates(
     fixed = _elements(chain) * PASSES * NANOSECONDS["pass"] * 1e-9 * (2 if dtype == "float64" else 1)
     fixed += sum(_other_seconds(chain, index) for index, work in enumerate(works) if work is None)
     start = IMPORT_TORCH if engine is EngineName.TORCH and not loaded else 0.0
-    blocks = _elements(chain) / BLOCK_ELEMENTS[engine] * BLOCK
+    blocks = _elements(chain) / BLOCK_ELEMENTS * BLOCK
     ways = [rows(engine.value, work) if work is not None else [] for work in works]
 
     def candidate(chosen: list[tuple[float, Row] | None]) -> Candidate:
@@ -309,7 +310,8 @@ def _tile_rows(works: list[Work | None], algorithms: tuple[Algorithm | None, ...
     return max(rows)
 
 
-def _block_length(chain: Chain, stream: int, elements: int, tile: int) -> int:
+def _block_length(chain: Chain, stream: int, threads: int, tile: int) -> int:
     """Return how many samples of the output's stream axis make a block: with tiles, whole rows of them."""
+    elements = min(BLOCK_ELEMENTS, max(_elements(chain) // (2 * threads), LEAST_BLOCK))
     step = max(elements // max(_slice_elements(chain, stream), 1), HALOS * _halo(chain, stream), 1)
     return min(max(step // tile, 1) * tile if tile > 1 else step, chain.output[stream])

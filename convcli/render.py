@@ -5,12 +5,14 @@ Values arrive in the input's own units (0–255 for 8 bits).  Nothing here knows
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from convcli.errors import UsageError
 from convcli.ranges import Range, RangeKind
+
+SPARE = 0.25  # of a level: less than rounds to the next one, more than any algorithm's error
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Rendering:
     """A range policy with its numbers worked out: ``v -> rint(v * scale + offset)``, clipped to 0…top.
 
     ``dtype`` is a numpy type name; a float type keeps the values as they are (no rounding, no clipping).
+    Where a result ``fits``, no value can be outside or no number, and none is looked for.
     """
 
     dtype: str
@@ -26,6 +29,7 @@ class Rendering:
     absolute: bool = False
     low: float = 0.0
     top: float = 0.0
+    fits: bool = False
 
 
 @dataclass
@@ -49,6 +53,7 @@ def resolve(
     full_scale: float,
     bound: float,
     measured: tuple[float, float] | None = None,
+    reach: tuple[float, float] | None = None,
 ) -> Rendering:
     """Work out a policy's numbers for one output.
 
@@ -64,6 +69,8 @@ def resolve(
         the full scale.  ``offset`` with gain 1 maps −bound…bound so that nothing clips.
     measured : (float, float), optional
         Smallest and largest value of the whole output, for ``minmax``.
+    reach : (float, float), optional
+        Bounds of the values where all of them are known to be numbers.
 
     >>> from convcli.ranges import Range, RangeKind
     >>> resolve(Range(RangeKind.OFFSET), "uint8", full_scale=255, bound=765).offset
@@ -88,13 +95,12 @@ def resolve(
         case RangeKind.CLIP | RangeKind.ABS:
             if kind == "f":
                 return Rendering(dtype, absolute=policy.kind is RangeKind.ABS)
-            return Rendering(dtype, absolute=policy.kind is RangeKind.ABS, low=low, top=top)
+            absolute = policy.kind is RangeKind.ABS
+            return _checked(Rendering(dtype, absolute=absolute, low=low, top=top), reach)
         case RangeKind.OFFSET:
             middle = 0.5 if kind == "f" else float((limits.max + limits.min + 1) // 2)
-            reach = top - middle
-            return Rendering(
-                dtype, scale=policy.gain * reach / bound if bound else 0.0, offset=middle, low=low, top=top
-            )
+            scale = policy.gain * (top - middle) / bound if bound else 0.0
+            return _checked(Rendering(dtype, scale=scale, offset=middle, low=low, top=top), reach)
         case RangeKind.WINDOW:
             bottom, ceiling = policy.window(full_scale)
         case RangeKind.MINMAX:
@@ -103,7 +109,16 @@ def resolve(
             bottom, ceiling = measured
     width = ceiling - bottom
     scale = span / width if width else 0.0
-    return Rendering(dtype, scale=scale, offset=low - bottom * scale, low=low, top=top)
+    return _checked(Rendering(dtype, scale=scale, offset=low - bottom * scale, low=low, top=top), reach)
+
+
+def _checked(how: Rendering, reach: tuple[float, float] | None) -> Rendering:
+    """Note whether values within ``reach`` are within the output's range, with rounding to spare."""
+    if reach is None:
+        return how
+    low, high = (0.0, max(map(abs, reach))) if how.absolute else reach
+    low, high = low * how.scale + how.offset, high * how.scale + how.offset
+    return replace(how, fits=how.low - SPARE <= low and high <= how.top + SPARE)
 
 
 def render(values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
@@ -122,6 +137,8 @@ def render(values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
     if target.kind == "f":
         return values.astype(target, copy=False), tally
     np.rint(values, out=values)
+    if how.fits:
+        return values.astype(target), tally
     least, most = values.min(initial=np.inf), values.max(initial=-np.inf)
     if np.isnan(least):
         missing = np.isnan(values)

@@ -28,9 +28,10 @@ from convcli.geometry import PadMode
 from convcli.job import Job, positions
 from convcli.policies import Channels, Nan
 from convcli.ranges import RangeKind
-from convcli.render import Tally, render
+from convcli.render import Tally
 
 T = TypeVar("T")
+R = TypeVar("R")
 Read = Callable[[int, int], np.ndarray]
 
 
@@ -245,12 +246,12 @@ def execute(
     with engine:
         measured = measure(runner, step, workers) if job.policy.kind is RangeKind.MINMAX else None
         how = job.rendering(measured)
-        opaque = replace(how, scale=1.0, offset=0.0, absolute=False)
+        opaque = replace(how, scale=1.0, offset=0.0, absolute=False, fits=False)
 
         def pixels_of(values: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, Tally]:
-            pixels, counted = render(values, how)
+            pixels, counted = engine.render(values, how)
             if alpha is not None:
-                coverage, _ = render(alpha, opaque)
+                coverage, _ = engine.render(alpha, opaque)
                 shape = (pixels.shape[0], 1, *pixels.shape[2:])
                 pixels = np.concatenate([pixels, np.broadcast_to(coverage, shape)], axis=1)
             return _arranged(pixels, job), counted
@@ -277,16 +278,29 @@ def measure(runner: Runner, step: int, workers: int = 1) -> tuple[float, float]:
 def _each_block(
     runner: Runner, step: int, workers: int, finish: Callable[[np.ndarray, np.ndarray | None], T]
 ) -> Iterator[T]:
-    """Yield ``finish`` of every block, in order; reading stays with the caller's thread, in order too."""
-    length = runner.job.length
+    """Yield ``finish`` of every block, in order."""
+
+    def work(start: int, stop: int, read: Read) -> T:
+        return finish(*runner.block(start, stop, read))
+
+    return in_order(runner.job.length, step, runner.reader, work, workers)
+
+
+def in_order(
+    length: int,
+    step: int,
+    reader: Callable[[int, int], R],
+    work: Callable[[int, int, R], T],
+    workers: int,
+) -> Iterator[T]:
+    """Yield ``work(start, stop, reader(start, stop))`` of every block, in order.
+
+    Reading stays with the caller's thread, in order too.
+    """
     spans = [(start, min(start + step, length)) for start in range(0, length, step)]
-
-    def work(span: Span, read: Read) -> T:
-        return finish(*runner.block(*span, read))
-
     if workers == 1 or len(spans) == 1:
         for span in spans:
-            yield work(span, runner.reader(*span))
+            yield work(*span, reader(*span))
         return
     pool = ThreadPoolExecutor(workers)
     try:
@@ -294,7 +308,7 @@ def _each_block(
         for span in spans:
             if len(pending) > workers:
                 yield pending.popleft().result()
-            pending.append(pool.submit(work, span, runner.reader(*span)))
+            pending.append(pool.submit(work, *span, reader(*span)))
         while pending:
             yield pending.popleft().result()
     finally:

@@ -13,8 +13,9 @@ import numpy as np
 
 from convcli.algorithms import Algorithm
 from convcli.errors import UsageError
-from convcli.geometry import TransposedWindow, Window
+from convcli.geometry import PadMode, TransposedWindow, Window
 from convcli.layers import PoolKind
+from convcli.render import Rendering, Tally
 
 MAX_RANK = 3
 
@@ -45,6 +46,24 @@ class Engine(Protocol):
 
     def __exit__(self, *exception: object) -> None:
         """End it: the process gets back what it had."""
+        ...
+
+    def pad(
+        self,
+        x: np.ndarray,
+        ranges: Sequence[tuple[int, int]],
+        mode: PadMode,
+        value: float,
+        dtype: np.dtype,
+    ) -> np.ndarray:
+        """Return the box ``ranges`` of integers or floats, with what lies outside, as floats of type ``dtype``.
+
+        What `convcli.engines.padding.pad` returns; a view of ``x`` where nothing changes.
+        """
+        ...
+
+    def render(self, values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
+        """Turn floats into pixels, as `convcli.render.render` says; the memory of ``values`` may be reused."""
         ...
 
     def correlate(

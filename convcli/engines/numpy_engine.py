@@ -20,9 +20,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from convcli.algorithms import Algorithm
 from convcli.engines import shifts, tiles
 from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
+from convcli.engines.padding import pad
 from convcli.geometry import Window
 from convcli.kernel.terms import separable_terms
 from convcli.layers import PoolKind
+from convcli.render import render
 
 FOLD_TILE = 1 << 16  # elements of shared partial sums, of which several are held at a time (measured)
 TILE = 1 << 17  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)
@@ -52,6 +54,9 @@ class NumpyEngine:
 
     def __exit__(self, *exception: object) -> None:
         pass
+
+    pad = staticmethod(pad)
+    render = staticmethod(render)
 
     def correlate(
         self,

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from convcli.algorithms import Algorithm
-from convcli.engines import shifts, tiles, torch_fft, torch_native, torch_toeplitz
+from convcli.engines import shifts, tiles, torch_fft, torch_native, torch_pixels, torch_toeplitz
 from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
 from convcli.errors import UsageError
 from convcli.kernel.terms import separable_terms
@@ -71,6 +71,9 @@ class TorchEngine:
         if self._before is not None:
             torch.set_num_threads(self._before)
             self._before = None
+
+    pad = staticmethod(torch_pixels.pad)
+    render = staticmethod(torch_pixels.render)
 
     def correlate(
         self,

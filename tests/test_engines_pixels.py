@@ -1,0 +1,120 @@
+"""What surrounds an algorithm, under every engine: bytes to floats with their padding, and floats to pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convcli.chain import Settings, bind
+from convcli.data import Info
+from convcli.engines import get_engine
+from convcli.engines.base import Engine
+from convcli.geometry import PadMode
+from convcli.job import Job
+from convcli.kernel import load_kernel
+from convcli.policies import Channels
+from convcli.ranges import parse_range
+from convcli.render import Rendering, Tally
+
+MODES = {
+    PadMode.ZERO: {"mode": "constant"},
+    PadMode.CONSTANT: {"mode": "constant", "constant_values": 7},
+    PadMode.REPLICATE: {"mode": "edge"},
+    PadMode.REFLECT: {"mode": "reflect"},
+    PadMode.SYMMETRIC: {"mode": "symmetric"},
+    PadMode.CIRCULAR: {"mode": "wrap"},
+}
+
+
+@pytest.fixture(scope="module", params=["numpy", "torch"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return get_engine(request.param)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int64", "float32"])
+@pytest.mark.parametrize("mode", MODES)
+def test_padding_gives_floats_of_every_type(engine: Engine, mode: PadMode, dtype: str) -> None:
+    data = np.random.default_rng(3).integers(0, 127, (2, 1, 5, 6)).astype(dtype)
+    options: dict[str, Any] = MODES[mode]
+    expected = np.pad(data.astype(np.float32), ((0, 0), (0, 0), (2, 1), (3, 2)), **options)
+    for layout in (data, np.asfortranarray(data), np.ascontiguousarray(data[..., ::-1])[..., ::-1]):
+        layout.flags.writeable = False
+        got = engine.pad(layout, [(-2, 6), (-3, 8)], mode, 7, np.dtype("float32"))
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("value", [-3.0, 0.5, 300.0, 255.0])
+def test_a_padding_value_that_no_byte_holds(engine: Engine, value: float) -> None:
+    data = np.array([[[[200, 3]]]], np.uint8)
+    got = engine.pad(data, [(0, 1), (-1, 2)], PadMode.CONSTANT, value, np.dtype("float32"))
+    assert got.tolist() == [[[[value, 200, 3]]]]
+
+
+def test_what_lies_inside_is_cut_out_and_left_alone(engine: Engine) -> None:
+    data = np.arange(24, dtype=np.uint8).reshape(1, 1, 4, 6)
+    got = engine.pad(data, [(1, 3), (2, 5)], PadMode.ZERO, 0, np.dtype("float64"))
+    assert got.tolist() == [[[[8, 9, 10], [14, 15, 16]]]]
+    got += 1
+    assert data.ravel().tolist() == list(range(24))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int8"])
+@pytest.mark.parametrize("compute", ["float32", "float64"])
+def test_pixels_are_rounded_half_to_even_clipped_and_counted(
+    engine: Engine, dtype: str, compute: str
+) -> None:
+    limits = np.iinfo(dtype)
+    rng = np.random.default_rng(5)
+    wide = (limits.max - limits.min) * 0.75
+    values = np.concatenate([rng.uniform(-wide, wide, 995), [0.5, 1.5, 2.5, -0.5, 254.5]]).astype(compute)
+    values = values.reshape(4, 1, 10, 25)
+    exact = np.rint(values.astype(np.float64) * 2 + 3)
+    clipped = int(((exact < limits.min) | (exact > limits.max)).sum())
+    how = Rendering(dtype, scale=2.0, offset=3.0, low=limits.min, top=limits.max)
+    for layout in (values.copy(), np.asfortranarray(values)):
+        pixels, tally = engine.render(layout, how)
+        assert pixels.dtype == dtype
+        np.testing.assert_array_equal(pixels, exact.clip(limits.min, limits.max))
+        assert tally == Tally(values=1000, clipped=clipped)
+    assert clipped > 100
+
+
+def test_no_numbers_are_black_and_infinities_clip(engine: Engine) -> None:
+    how = Rendering("uint8", absolute=True, low=0, top=255)
+    values = np.array([np.nan, np.inf, -np.inf, -7, 0, np.nan], np.float32)
+    pixels, tally = engine.render(values, how)
+    assert pixels.tolist() == [0, 255, 255, 7, 0, 0]
+    assert tally == Tally(values=6, clipped=2, nans=2)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "policy", "dtype", "fits"),
+    [
+        ("box:3", "clip", "uint8", True),
+        ("gaussian:sigma=2", "clip", "uint8", True),
+        ("box:3", "clip", "float32", False),  # may hold anything
+        ("sharpen", "clip", "uint8", False),
+        ("hedge", "offset", "uint8", True),
+        ("hedge", "offset:2", "uint8", False),
+        ("hedge", "abs", "uint8", False),
+        ("1/2,-1/2", "abs", "uint8", True),
+        ("1/2,-1/2", "clip", "uint8", False),
+        ("box:3", "0:254", "uint8", False),
+        ("box:3", "0:256", "uint8", True),
+    ],
+)
+def test_what_fits_is_known_before(kernel: str, policy: str, dtype: str, fits: bool) -> None:
+    info = Info(axes="YX", shape=(9, 9), dtype=dtype)
+    chain = bind([load_kernel(kernel)], Settings(), "YX", [9, 9], 1)
+    how = Job(info, chain, Channels.EACH, parse_range(policy), "uint8", "float32").rendering()
+    assert how.fits is fits
+
+
+def test_what_fits_is_not_looked_at(engine: Engine) -> None:
+    how = Rendering("uint8", low=0, top=255, fits=True)
+    pixels, tally = engine.render(np.array([0.2, 254.6, 77.5], np.float32), how)
+    assert pixels.tolist() == [0, 255, 78]
+    assert tally == Tally(values=3)
