@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 WORKERS ?= 2
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench clean test-oldest test-newest test-corpora fuzz faults differential
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -23,13 +23,36 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The suite with the oldest versions that pyproject.toml admits, and with the newest there are (torch as pinned).
+test-oldest: VERSIONS := -c tests/constraints-oldest.txt
+test-newest: VERSIONS := --upgrade torch==2.13.0
+test-oldest test-newest: test-%:
+	$(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: $(VERSIONS) -e '.[test]'
+	CONVCLI_UNPINNED=1 .venv-$*/bin/python -m pytest -p no:cacheprovider -n $(WORKERS)
+
+# Ten minutes: fetches other projects' test pictures once, writes tests/corpora/results.md.
+test-corpora: $(STAMP)
+	$(BIN)/python -m tests.corpora $(WORKERS)
+
+# Some minutes each: 100,000 spoiled files and texts, jobs that are killed and starved, 2,000 random jobs against scipy
+# and torch.  Each writes its results.md under tests/.
+fuzz faults differential: $(STAMP)
+	WORKERS=$(WORKERS) $(BIN)/python -m tests.$@
+
+# A peer of the benchmarks that needs another OpenCV than the rest.
+$(VENV)/peers/bin/dvr-scan: $(STAMP)
+	$(PYTHON) -m venv $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check dvr-scan==1.8.2.1
+
 # Half an hour or more on a quiet machine; writes tables into benchmarks/.
-bench: $(STAMP)
+bench: $(STAMP) $(VENV)/peers/bin/dvr-scan
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/table.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/plan_grid.py
 	$(BIN)/python benchmarks/cuda.py
+	$(BIN)/python benchmarks/video.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest .venv-newest build dist *.egg-info demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

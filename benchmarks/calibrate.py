@@ -14,12 +14,12 @@ from math import log2, prod
 import numpy as np
 
 from convcli.algorithms import LINE, NANOSECONDS, Algorithm, Work, fft_tile, toeplitz_rows
-from convcli.engines import get_engine
+from convcli.engines import get_engine, whole_sums
 from convcli.engines.base import Engine
 
 RUNS = 25
 WIDTH = 4000
-ROWS = 64
+ROWS = 264  # a block of the runner's size
 
 
 def least(work: Callable[[], object]) -> float:
@@ -34,16 +34,23 @@ def least(work: Callable[[], object]) -> float:
 
 
 def an_element(
-    engine: Engine, algorithm: Algorithm, kernel: tuple[int, ...], maps: tuple[int, int] = (1, 1)
+    engine: Engine,
+    algorithm: Algorithm,
+    kernel: tuple[int, ...],
+    maps: tuple[int, int] = (1, 1),
+    data: np.dtype | None = None,
 ) -> float:
     """Return an algorithm's nanoseconds for an element of one output map."""
     random = np.random.default_rng(1)
     weights = np.ones(kernel) if algorithm is Algorithm.BOX else random.normal(size=kernel)
-    if algorithm is Algorithm.SEPARABLE:
+    if algorithm is Algorithm.WHOLE:
+        weights = 1.0 + np.arange(prod(kernel)).reshape(kernel)
+    if algorithm in (Algorithm.SEPARABLE, Algorithm.BANDS):
         weights = np.multiply.outer(*(random.normal(size=k) for k in kernel))
     weights = np.broadcast_to(weights, (*maps, *kernel)).astype(np.float32)
     sizes = (ROWS, WIDTH) if algorithm is not Algorithm.FFT else (482, WIDTH)
-    x = random.random((1, maps[1], *(n + k - 1 for n, k in zip(sizes, kernel, strict=True))), np.float32)
+    shape = (1, maps[1], *(n + k - 1 for n, k in zip(sizes, kernel, strict=True)))
+    x = random.random(shape, np.float32) if data is None else random.integers(0, 256, shape).astype(data)
     one = (1,) * len(kernel)
 
     def work() -> object:
@@ -67,20 +74,30 @@ def measure() -> dict[str, float]:
         other = np.empty_like(data)
         found["pass"] = least(lambda: np.rint(data, out=other)) / data.size
         found["numpy tap"] = an_element(numpy, Algorithm.DIRECT, (5, 5)) / 25
-        folds = sum(k.bit_length() - 1 + k.bit_count() for k in (31, 31))
-        found["numpy fold"] = an_element(numpy, Algorithm.BOX, (31, 31)) / (folds + 1)
+        folds = (31).bit_length() - 1 + (31).bit_count()
+        found["numpy fold"] = an_element(numpy, Algorithm.BOX, (31, 31)) / (2 * folds + 1)
+        plain = 15  # 6 numbers: as many sums, and a product and a sum for each but the first
+        found["numpy whole"] = an_element(numpy, Algorithm.WHOLE, (2, 3), data=whole_sums.SUM) / (plain + 1)
+        across = an_element(numpy, Algorithm.BOX, (31, 31), data=whole_sums.COUNT)
+        found["running sum"] = across - folds * found["numpy whole"] - found["pass"]
         found["torch tap"] = an_element(torch, Algorithm.DIRECT, (5, 5)) / 25
-        points = [
-            (toeplitz_rows(k, k) + k, an_element(torch, Algorithm.TOEPLITZ, (k, k)) / k) for k in (5, 15)
-        ]
-        found["column"], found["column tap"] = line(*points)
+        for engine in (numpy, torch):
+            points = [
+                (toeplitz_rows(k, k) + k, an_element(engine, Algorithm.TOEPLITZ, (k, k)) / k) for k in (5, 15)
+            ]
+            name = f"{engine.name} column"
+            found[name], found[f"{name} tap"] = line(*points)
+        points = [(2 * (k - 1), an_element(numpy, Algorithm.TOEPLITZ, (1, k))) for k in (17, 65)]
+        found["square"], found["square tap"] = line(*points)
         points = [(LINE + k, an_element(torch, Algorithm.TOEPLITZ, (1, k))) for k in (5, 65)]
         found["line"], found["line tap"] = line(*points)
         tile = fft_tile((31, 31), (512, WIDTH + 30))
         work = Work((482, WIDTH), (31, 31), (1, 1), (1, 1))
         tiles = -(-WIDTH // (tile[1] - 30))
         transformed = tiles * prod(tile) / prod(work.sizes)
-        found["fft"] = an_element(torch, Algorithm.FFT, (31, 31)) / transformed / log2(prod(tile))
+        for engine in (numpy, torch):
+            each = an_element(engine, Algorithm.FFT, (31, 31)) / transformed
+            found[f"{engine.name} fft"] = each / log2(prod(tile))
         narrow, wide = (an_element(torch, Algorithm.NATIVE, (k, k), (16, 16)) for k in (1, 3))
         found["native tap"] = (wide - narrow) / 8 / 256
         found["native"] = max(narrow - found["native tap"] * 256, 0) / 32
@@ -88,6 +105,6 @@ def measure() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print("constant      here      table")
+    print("constant           here      table")
     for name, value in measure().items():
-        print(f"{name:11s} {value:8.4f} {NANOSECONDS[name]:9.4f}")
+        print(f"{name:16s} {value:8.4f} {NANOSECONDS[name]:9.4f}")

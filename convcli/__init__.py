@@ -1,7 +1,7 @@
 """Convolution on arrays and files: the Python side of the command.
 
-The verbs are those of the shell: :func:`filter` and :func:`shape`; :class:`Kernel` holds weights.  Nothing heavy
-is imported before it is used.
+The verbs are those of the shell: :func:`filter`, :func:`motion` and :func:`shape`; :class:`Kernel` holds weights.
+Nothing heavy is imported before it is used.
 
 >>> import convcli
 >>> convcli.shape("3@32x32", "conv:6@5x5")
@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convcli.api import filter, shape
+    from convcli.api_motion import motion
     from convcli.kernel import load_kernel
     from convcli.kernel.model import Kernel
 
-__all__ = ["Kernel", "filter", "load_kernel", "shape"]
+__all__ = ["Kernel", "filter", "load_kernel", "motion", "shape"]
 
 _HOMES = {
     "filter": "convcli.api",
     "shape": "convcli.api",
+    "motion": "convcli.api_motion",
     "load_kernel": "convcli.kernel",
     "Kernel": "convcli.kernel.model",
 }

@@ -1,39 +1,49 @@
 """The entry of the command: registers the commands, turns every failure into one line and an exit code."""
 
-from __future__ import annotations
+try:
+    import gc
+    import importlib
+    import signal
+    import sys
+    import traceback
+    from collections.abc import Iterable
+    from typing import Annotated, NamedTuple
 
-import gc
-import importlib
-import signal
-import sys
-import traceback
-from collections.abc import Iterable
-from types import FrameType
-from typing import Annotated
+    import typer
 
-import typer
-
-from convcli.cli.report import one_line
-from convcli.errors import ConvError
+    from convcli.cli.report import one_line, speak_plainly
+    from convcli.errors import ConvError
+    from convcli.media.leaving import leave_on
+except KeyboardInterrupt:  # a good part of a small job's time goes by here
+    raise SystemExit(130) from None
 
 INTERRUPTED = 130
 CLOSED_PIPE = 141
 TERMINATED = 143
 
+
+class Command(NamedTuple):
+    """Where a command is, and what it does in a few words: the list of all is shown without loading them."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
 COMMANDS = {  # in the order of the help
-    "filter": "convcli.cli.filter:filter_files",
-    "motion": "convcli.cli.motion:motion",
-    "shape": "convcli.cli.shape:shape",
-    "matrix": "convcli.cli.matrix:matrix",
-    "explain": "convcli.cli.explain:explain",
-    "net": "convcli.cli.net:app",
-    "learn": "convcli.cli.learn:learn",
-    "kernels": "convcli.cli.kernels:app",
+    "filter": Command("filter", "filter_files", "Filter images, clips, signals and arrays with kernels."),
+    "motion": Command("motion", "motion", "Find motion in a clip: when, where, and how much."),
+    "shape": Command("shape", "shape", "Work out sizes, receptive fields and parameters of layers."),
+    "matrix": Command("matrix", "matrix", "Write a convolution as a matrix."),
+    "explain": Command("explain", "explain", "Take one output value apart: taps, products, sum."),
+    "net": Command("net", "app", "Run, show and check chains of layers."),
+    "learn": Command("learn", "learn", "Learn kernels from examples."),
+    "kernels": Command("kernels", "app", "List the kernel library, or show what one kernel is like."),
 }
+OVERVIEW = (["--help"], ["-h"], ["--version"])
 
 
-def build(names: Iterable[str]) -> typer.Typer:
-    """Return the program with these commands: one that is not called is neither imported nor built."""
+def _program() -> typer.Typer:
     app = typer.Typer(
         name="convcli",
         help="Convolution on real files: exact, explained, fast.",
@@ -43,9 +53,27 @@ def build(names: Iterable[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(_options)
+    return app
+
+
+def overview() -> typer.Typer:
+    """Return the program with nothing but the names of its commands, for its help."""
+    app = _program()
+    for name, (_, _, summary) in COMMANDS.items():
+        app.command(name, help=summary)(_nothing)
+    return app
+
+
+def _nothing() -> None:
+    """Stand in for a command that is only named."""
+
+
+def build(names: Iterable[str]) -> typer.Typer:
+    """Return the program with these commands: one that is not called is neither imported nor built."""
+    app = _program()
     for name in names:
-        module, _, attribute = COMMANDS[name].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
+        module, attribute, _ = COMMANDS[name]
+        command = getattr(importlib.import_module(f"convcli.cli.{module}"), attribute)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
@@ -113,7 +141,8 @@ def run(arguments: list[str]) -> int:
     """
     known = arguments and arguments[0] in COMMANDS
     try:
-        result = build(arguments[:1] if known else COMMANDS)(arguments, standalone_mode=False)
+        program = overview() if arguments in OVERVIEW else build(arguments[:1] if known else COMMANDS)
+        result = program(arguments, standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
@@ -135,15 +164,14 @@ def run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)
-
-
 def main() -> None:
     gc.set_threshold(
         50_000
     )  # a start makes many objects and no garbage: 5 % of a small job's time (measured)
-    signal.signal(signal.SIGTERM, _terminate)
+    leave_on(signal.SIGTERM, TERMINATED)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is under nohup, and stays
+        leave_on(signal.SIGINT, INTERRUPTED)
+    speak_plainly()
     sys.exit(run(sys.argv[1:]))
 
 

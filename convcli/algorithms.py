@@ -35,8 +35,10 @@ from math import ceil, log2, prod
 class Algorithm(StrEnum):
     DIRECT = "direct"
     BOX = "box"
+    WHOLE = "whole"
     SEPARABLE = "separable"
     TOEPLITZ = "toeplitz"
+    BANDS = "separable toeplitz"
     FFT = "fft"
     NATIVE = "native"
 
@@ -58,6 +60,10 @@ class Work:
         Outer products of vectors whose sum is the kernel, of the only one; 0 for several, or too many terms.
     even : bool
         Whether there is one kernel, and all its weights are equal: a box.
+    bytes : bool
+        Whether the data are integers of 8 bits.
+    whole : int
+        Operations for an element in whole numbers; 0 where data or kernel are none, or too large.
     dtype : str
         ``float32`` or ``float64``.
     """
@@ -71,6 +77,8 @@ class Work:
     items: int = 1
     terms: int = 0
     even: bool = False
+    bytes: bool = False
+    whole: int = 0
     dtype: str = "float32"
 
     @property
@@ -114,18 +122,26 @@ NANOSECONDS = {
     "pass": 0.13,  # one array in the cache, read and written: an element
     "numpy tap": 0.24,  # a product and a sum: an element
     "numpy fold": 0.15,  # a sum of two partial sums: an element
+    "numpy whole": 0.09,  # an operation on 16-bit integers: an element
+    "running sum": 0.9,  # of integers: an element
     "torch tap": 0.16,
-    "column": 0.10,  # a matrix product added to its result: an element
-    "column tap": 0.0085,  # an element and row of the Toeplitz matrix
-    "line": 0.45,  # a Toeplitz matrix along the fastest axis: an element
+    "numpy column": 0.18,  # a matrix product added to its result: an element
+    "numpy column tap": 0.0085,  # an element and row of the Toeplitz matrix
+    "torch column": 0.10,
+    "torch column tap": 0.0085,
+    "square": 0.5,  # a Toeplitz matrix along the fastest axis, by numpy: an element
+    "square tap": 0.0085,  # an element and column of its squares
+    "line": 0.45,  # the same by torch
     "line tap": 0.0085,
-    "fft": 0.18,  # an element of a tile and doubling of its size
+    "numpy fft": 0.5,
+    "torch fft": 0.18,  # an element of a tile and doubling of its size
     "native": 1.2,  # torch's own: an element of a map, for its layouts
     "native tap": 0.016,  # a multiply-add, with many maps
 }
 IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
 BLOCK = 300e-6  # seconds that Python needs for a block
 
+SQUARE = 16  # the same for numpy, at least: less leaves its BLAS no room (measured)
 LINE = 16  # neighbours along the fastest axis that one Toeplitz matrix gives (8 and 32 are slower, measured)
 
 
@@ -179,42 +195,87 @@ def _numpy_separable(work: Work) -> float:
 
 
 def _numpy_box(work: Work) -> float:
-    folds = sum(k.bit_length() - 1 + k.bit_count() for k in work.kernel if k > 1)
-    return work.elements * (folds + 1) * NANOSECONDS["numpy fold"] * work.width
+    folds = [k.bit_length() - 1 + k.bit_count() for k in work.kernel if k > 1]
+    if not work.bytes:
+        return work.elements * (sum(folds) + 1) * NANOSECONDS["numpy fold"] * work.width
+    *slow, fast = [0, *folds]  # the fastest axis in 16 bits
+    running = NANOSECONDS["running sum"]
+    others = sum(min(fold * NANOSECONDS["numpy fold"], running) for fold in slow)
+    return work.elements * (fast * NANOSECONDS["numpy whole"] + others + NANOSECONDS["pass"])
+
+
+def _numpy_whole(work: Work) -> float:
+    one = work.whole * NANOSECONDS["numpy whole"] + 1.5 * NANOSECONDS["pass"]
+    return work.elements * one
 
 
 def _torch_direct(work: Work) -> float:
     return work.elements * work.filters * work.taps * NANOSECONDS["torch tap"] * work.width
 
 
-def _along(work: Work, axis: int, columns: int) -> float:
-    """A Toeplitz matrix along one axis, for an element and a column of the kernel."""
+def _column(work: Work, axis: int, columns: int, name: str) -> float:
+    """A Toeplitz matrix over rows, for an element and a column of the kernel."""
     extent = work.extents[axis]
-    if axis == len(work.kernel) - 1:
-        return (NANOSECONDS["line"] + NANOSECONDS["line tap"] * (LINE + extent)) * work.width
     rows = toeplitz_rows(extent, columns)
-    return (NANOSECONDS["column"] + NANOSECONDS["column tap"] * (rows + extent)) * work.width
+    return (NANOSECONDS[name] + NANOSECONDS[f"{name} tap"] * (rows + extent)) * work.width
 
 
-def _torch_separable(work: Work) -> float:
-    each = sum(_along(work, axis, 1) for axis, k in enumerate(work.kernel) if k > 1)
+def _torch_along(work: Work, axis: int, columns: int) -> float:
+    if axis < len(work.kernel) - 1:
+        return _column(work, axis, columns, "torch column")
+    return (NANOSECONDS["line"] + NANOSECONDS["line tap"] * (LINE + work.extents[axis])) * work.width
+
+
+def _numpy_along(work: Work, axis: int, columns: int) -> float:
+    if axis < len(work.kernel) - 1:
+        return _column(work, axis, columns, "numpy column")
+    squares = 2 * max(SQUARE, work.extents[axis] - 1)
+    return (NANOSECONDS["square"] + NANOSECONDS["square tap"] * squares) * work.width
+
+
+def _bands(work: Work, along: Callable[[Work, int, int], float]) -> float:
+    each = sum(along(work, axis, 1) for axis, k in enumerate(work.kernel) if k > 1)
     return work.elements * work.terms * each
 
 
-def _torch_toeplitz(work: Work) -> float:
+def _toeplitz(work: Work, along: Callable[[Work, int, int], float]) -> float:
     last = len(work.kernel) - 1
     axis = max((index for index, k in enumerate(work.kernel[:-1]) if k > 1), default=last)
     columns = work.taps // work.kernel[axis]
-    return work.elements * work.filters * columns * _along(work, axis, columns)
+    return work.elements * work.filters * columns * along(work, axis, columns)
 
 
-def _torch_fft(work: Work) -> float:
+def _numpy_bands(work: Work) -> float:
+    return _bands(work, _numpy_along)
+
+
+def _numpy_toeplitz(work: Work) -> float:
+    return _toeplitz(work, _numpy_along)
+
+
+def _torch_bands(work: Work) -> float:
+    return _bands(work, _torch_along)
+
+
+def _torch_toeplitz(work: Work) -> float:
+    return _toeplitz(work, _torch_along)
+
+
+def _fft(work: Work, nanoseconds: float) -> float:
     tile = fft_tile(work.extents, work.needed)
     tiles = prod(ceil(n / (t - e + 1)) for n, t, e in zip(work.sizes, tile, work.extents, strict=True))
     transformed = prod(t for t, e in zip(tile, work.extents, strict=True) if e > 1)
     transforms = (work.inputs + work.outputs) / 2
-    each = prod(tile) * log2(max(transformed, 2)) * NANOSECONDS["fft"]
+    each = prod(tile) * log2(max(transformed, 2)) * nanoseconds
     return tiles * each * transforms * work.items * work.width
+
+
+def _numpy_fft(work: Work) -> float:
+    return _fft(work, NANOSECONDS["numpy fft"])
+
+
+def _torch_fft(work: Work) -> float:
+    return _fft(work, NANOSECONDS["torch fft"])
 
 
 def _torch_native(work: Work) -> float:
@@ -225,6 +286,10 @@ def _torch_native(work: Work) -> float:
 
 def _always(_: Work) -> bool:
     return True
+
+
+def _dense(work: Work) -> bool:
+    return work.dense and work.taps > 1
 
 
 def _one_dense(work: Work) -> bool:
@@ -245,8 +310,10 @@ class Row:
         Whether it can do a piece of work within its error.
     nanoseconds : callable
         What that costs on one core.
-    error : str
+    error : float
         Its bound in float32, of the kernel's absolute sum times the input's range.
+    steady : bool
+        Whether the shape of a block cannot change a result by a bit.
     """
 
     engine: str
@@ -254,25 +321,32 @@ class Row:
     offers: Callable[[Work], bool]
     nanoseconds: Callable[[Work], float]
     error: float
+    steady: bool = True
 
 
-# The order counts for equal costs.  Whatever depends on how a library groups its sums is not offered under numpy:
-# there a block's shape must not change a bit.
+# The order counts for equal costs.  What depends on how a library groups its sums is not steady, and not offered
+# where numpy was asked for: there a block's shape must not change a bit.
 TABLE = (
     Row("numpy", Algorithm.DIRECT, _always, _numpy_direct, 4e-6),
+    Row("numpy", Algorithm.WHOLE, lambda work: work.whole > 0, _numpy_whole, 1e-6),
     Row("numpy", Algorithm.BOX, lambda work: work.even and work.taps > 2, _numpy_box, 2e-6),
     Row("numpy", Algorithm.SEPARABLE, lambda work: work.terms > 0 and work.taps > 1, _numpy_separable, 1e-5),
+    Row("numpy", Algorithm.BANDS, _one_dense, _numpy_bands, 1e-5, steady=False),
+    Row("numpy", Algorithm.TOEPLITZ, _short_sums, _numpy_toeplitz, 1e-5, steady=False),
+    Row("numpy", Algorithm.FFT, _dense, _numpy_fft, 5e-6, steady=False),
     Row("torch", Algorithm.DIRECT, _always, _torch_direct, 4e-6),
-    Row("torch", Algorithm.SEPARABLE, _one_dense, _torch_separable, 1e-5),
-    Row("torch", Algorithm.TOEPLITZ, _short_sums, _torch_toeplitz, 1e-5),
-    Row("torch", Algorithm.FFT, lambda work: work.dense and work.taps > 1, _torch_fft, 5e-6),
-    Row("torch", Algorithm.NATIVE, lambda work: work.filters >= 4, _torch_native, 1e-5),
+    Row("torch", Algorithm.BANDS, _one_dense, _torch_bands, 1e-5, steady=False),
+    Row("torch", Algorithm.TOEPLITZ, _short_sums, _torch_toeplitz, 1e-5, steady=False),
+    Row("torch", Algorithm.FFT, _dense, _torch_fft, 5e-6, steady=False),
+    Row("torch", Algorithm.NATIVE, lambda work: work.filters >= 4, _torch_native, 1e-5, steady=False),
 )
 
 
-def rows(engine: str, work: Work) -> list[tuple[float, Row]]:
+def rows(engine: str, work: Work, steady: bool = False) -> list[tuple[float, Row]]:
     """Return an engine's algorithms for a piece of work with their seconds on one core, the cheapest first."""
     found = [
-        (row.nanoseconds(work) * 1e-9, row) for row in TABLE if row.engine == engine and row.offers(work)
+        (row.nanoseconds(work) * 1e-9, row)
+        for row in TABLE
+        if row.engine == engine and row.offers(work) and row.steady >= steady
     ]
     return sorted(found, key=lambda pair: pair[0])

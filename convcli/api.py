@@ -148,6 +148,7 @@ def filter(
         device=device,
         threads=available_threads() if threads is None else threads,
         dtype=choice.compute,
+        source=job.source_dtype,
     )
     plan.check_memory(job.length)
     runner = get_engine(plan.engine.value, device, plan.engine_threads(job.length))

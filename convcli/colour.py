@@ -44,6 +44,12 @@ class Split:
     alpha: Alpha
     full_scale: float
 
+    @property
+    def plain(self) -> bool:
+        """Whether what is filtered are the samples themselves."""
+        mixed = self.channels in (Channels.LUMA, Channels.GREY) and self.colours > 1
+        return not mixed and self.alpha is not Alpha.PREMULTIPLIED
+
     def colour_block(self, block: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Return the channels to be filtered, (filtered, *space); without arithmetic a view of the block."""
         colour = block[: self.colours]

@@ -12,6 +12,7 @@ import numpy as np
 
 from convcli.algorithms import Algorithm
 from convcli.chain import ConvStage, PoolStage
+from convcli.engines import whole_sums
 from convcli.engines.base import Engine
 from convcli.engines.padding import pad
 from convcli.engines.pooling import pool_padded
@@ -41,7 +42,8 @@ def correlate(
     algorithm : Algorithm, optional
         One that the plan offers for this stage.
     """
-    padded = engine.pad(block, box, stage.mode, stage.value, dtype)
+    exact = whole_sums.type_of(algorithm, block.dtype, len(stage.kernel.weights), stage.value)
+    padded = engine.pad(block, box, stage.mode, stage.value, exact or dtype)
     finite = block.dtype.kind in "iu"
 
     def apply(x: np.ndarray) -> np.ndarray:
@@ -107,7 +109,7 @@ def _in_three_axes(
     stage: ConvStage, engine: Engine, x: np.ndarray, finite: bool, algorithm: Algorithm | None = None
 ) -> np.ndarray:
     """Call the engine; of four space axes, one that the kernel does not touch is walked along."""
-    weights = stage.weights(x.dtype.name)
+    weights = stage.weights("float32" if x.dtype.kind in "iu" else x.dtype.name)
     stride = [window.stride for window in stage.windows]
     dilation = [window.dilation for window in stage.windows]
     idle = [index for index in range(len(stage.windows)) if index not in stage.axes]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,6 +84,39 @@ class Info:
         return self.shape[self.axes.index(letter)]
 
 
+@dataclass(frozen=True)
+class Plane:
+    """One component of a clip's frames as they are coded.
+
+    Attributes
+    ----------
+    shape
+        (Y, X), in samples of its own.
+    step
+        Pixels from one sample to the next along Y and X: 2 where colour is halved.
+    black, white
+        Their values; of a colour difference, both are the value of no colour.
+    """
+
+    shape: tuple[int, int]
+    step: tuple[int, int]
+    black: float
+    white: float
+
+
+@dataclass(frozen=True)
+class Coded:
+    """The frames of a source as they are coded: the components, or why they are not offered one by one."""
+
+    planes: tuple[Plane, ...] = ()
+    bits: int = 8
+    refusal: str = ""
+
+    @property
+    def dtype(self) -> str:
+        return "uint8" if self.bits <= 8 else "uint16"
+
+
 class Source(Protocol):
     """An open input."""
 
@@ -94,6 +127,17 @@ class Source(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class PlanarSource(Source, Protocol):
+    """An open clip that can also be read component by component."""
+
+    coded: Coded
+
+    def read_planes(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
+        """Return the frames ``start:stop``, an array (T, Y, X) for each of ``coded.planes``."""
+        ...
 
 
 class Sink(Protocol):
@@ -109,3 +153,9 @@ class Sink(Protocol):
     def close(self) -> None:
         """Finish the file's content (the target is renamed into place by its owner)."""
         ...
+
+
+class PlanarSink(Sink, Protocol):
+    """An open clip that takes frames as its source has them: one array (T, Y, X) for each component."""
+
+    def write_planes(self, planes: Sequence[np.ndarray]) -> None: ...

@@ -6,7 +6,6 @@ made in `film_drawing`.  The arithmetic is that of `explain` and, for the result
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -184,7 +183,7 @@ def lay_down(stage: ConvStage, data: np.ndarray, results: np.ndarray, which: int
             laid[place] = float(weights[tap])
             sums[place] += value * laid[place]
         output = Board("output", low, high, results.shape, tuple(sums.values()))
-        text = " ".join(shown(weight) for weight in list(laid.values())[:TERMS])
+        text = " ".join(number_text(weight) for weight in list(laid.values())[:TERMS])
         more = " ..." if len(laid) > TERMS else ""
         yield Frame(
             grid,
@@ -195,7 +194,7 @@ def lay_down(stage: ConvStage, data: np.ndarray, results: np.ndarray, which: int
             frozenset(laid),
             (),
             None,
-            f"add {shown(value)} x ({text}{more})",
+            f"add {number_text(value)} x ({text}{more})",
         )
 
 
@@ -308,23 +307,14 @@ def caption(explanation: Explanation) -> str:
             terms.append("...")
         if found.bias:
             terms.append(_factor(found.bias))
-        return f"{' + '.join(terms) or '0'} = {shown(explanation.values[0])}"
+        return f"{' + '.join(terms) or '0'} = {number_text(explanation.values[0])}"
     pooled = explanation.planes[0]
-    values = [shown(one.value) for one in pooled.taps if one.value is not None]
+    values = [number_text(one.value) for one in pooled.taps if one.value is not None]
     text = ", ".join(values[:TERMS]) + (", ..." if len(values) > TERMS else "")
     name = {PoolKind.MAX: "max", PoolKind.MIN: "min", PoolKind.AVG: "mean"}[explanation.kind]
-    return f"{name}({text}) = {shown(pooled.value)}"
-
-
-def shown(value: float) -> str:
-    """Return a number as `number_text` does, and what is no number or infinite by its name.
-
-    >>> shown(1 / 3), shown(float("nan"))
-    ('1/3', 'nan')
-    """
-    return number_text(value) if math.isfinite(value) else str(value)
+    return f"{name}({text}) = {number_text(pooled.value)}"
 
 
 def _factor(value: float) -> str:
-    text = shown(value)
+    text = number_text(value)
     return f"({text})" if text.startswith("-") else text

@@ -59,6 +59,11 @@ class Job:
             self.info, self.channels, averages=self.chain.averages, full_scale=self.full_scale
         )
 
+    @cached_property
+    def source_dtype(self) -> str:
+        """The type of what the first stage gets."""
+        return self.info.dtype if self.split.plain else self.compute
+
     def check(self) -> None:
         """Refuse combinations that have no meaning.
 

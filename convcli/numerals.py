@@ -6,6 +6,7 @@ No files, no kernels, no arrays.
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 
@@ -66,14 +67,28 @@ def parse_float(text: str, what: str = "number") -> float:
     return to_float(parse_number(text, what), what)
 
 
-def number_text(value: float) -> str:
-    """Return a float shortly: a fraction when it is one exactly, else up to 6 digits.
+def parse_rate(text: str) -> Fraction:
+    """Read frames a second: ``25``, ``29.97``, ``30000/1001``.
 
-    >>> [number_text(v) for v in (2.0, -0.25, 1 / 9, 0.33, 2 ** 0.5)]
-    ['2', '-0.25', '1/9', '0.33', '1.41421']
+    Raises
+    ------
+    UsageError
+        Also for a rate that is not between 0.001 and 100 000.
     """
-    plain = f"{value:.6g}"
-    if float(plain) == value:
+    rate = parse_number(text, "frames a second")
+    if not Fraction(1, 1000) <= rate <= 100_000:
+        raise UsageError(f"frames a second: {quoted(text)} is not possible: give 0.001 to 100000, such as 25")
+    return rate
+
+
+def number_text(value: float) -> str:
+    """Return a float shortly: a fraction when it is one exactly, else up to 6 digits; what is no number by its name.
+
+    >>> [number_text(v) for v in (2.0, -0.25, 1 / 9, 0.33, 2 ** 0.5, -0.0, float("nan"))]
+    ['2', '-0.25', '1/9', '0.33', '1.41421', '0', 'nan']
+    """
+    plain = f"{value + 0.0:.6g}"
+    if float(plain) == value or not math.isfinite(value):
         return plain
     fraction = Fraction(value).limit_denominator(1000)
     return str(fraction) if float(fraction) == value else plain

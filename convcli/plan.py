@@ -17,6 +17,7 @@ from convcli.chain import Chain, ConvStage, PoolStage
 from convcli.errors import ConvError
 from convcli.geometry import TransposedWindow
 from convcli.kernel.terms import separable_terms
+from convcli.kernel.whole import whole
 
 
 class EngineName(StrEnum):
@@ -29,6 +30,7 @@ BLOCK_ELEMENTS = 1 << 20  # floats of one block, from padding to pixels
 # Smaller ones would stay in the cache, but threads that change them take turns at Python's lock: with 2^18, 3x3
 # on 12 megapixels takes twice as long (measured); torch's own threads are quicker on an idle machine and a hundred
 # times slower beside other work, for each waits for all.
+WORTH_THREADS = 0.01  # seconds on one core below which threads take longer to begin than they save (measured)
 LEAST_BLOCK = 1 << 16  # less is not worth a thread
 HALOS = 2  # a block is at least so many halos long, so that little is read and converted twice
 COPIES = 6  # arrays of a block's size that one worker holds at a time: input, padded, passes, output, pixels
@@ -159,6 +161,7 @@ def choose(
     device: str,
     threads: int,
     dtype: str = "float32",
+    source: str = "float32",
     torch_loaded: bool | None = None,
 ) -> Plan:
     """Choose engine, algorithms and block length for a chain.
@@ -175,15 +178,19 @@ def choose(
         Cores to use.
     dtype : str
         Of the arithmetic.
+    source : str
+        What the first stage gets: the input's type, or that of the arithmetic.
     torch_loaded : bool, optional
         Whether torch's import is paid for; by default what is true.
     """
     loaded = "torch" in sys.modules if torch_loaded is None else torch_loaded
-    works = _works(chain, dtype)
+    works = _works(chain, dtype, source)
     possible = [
         candidate
         for name in (EngineName.NUMPY, EngineName.TORCH)
-        for candidate in _candidates(chain, works, name, threads, dtype, loaded)
+        for candidate in _candidates(
+            chain, works, name, threads, dtype, loaded, steady=engine is EngineName.NUMPY
+        )
     ]
     if engine is not EngineName.AUTO:
         allowed, reason = [c for c in possible if c.engine is engine], f"{engine} was asked for"
@@ -196,6 +203,8 @@ def choose(
         allowed, reason = possible, "the cheapest" + ("" if loaded else ", torch with its import")
     best = min(allowed, key=lambda candidate: candidate.seconds)
     rejected = sorted((c for c in possible if c is not best), key=lambda candidate: candidate.seconds)
+    if (best.seconds - _start(best.engine, loaded)) * threads < WORTH_THREADS:
+        threads = 1
     slices, halo = _slice_elements(chain, stream), _halo(chain, stream)
     return Plan(
         best.engine,
@@ -210,7 +219,7 @@ def choose(
     )
 
 
-def _works(chain: Chain, dtype: str) -> list[Work | None]:
+def _works(chain: Chain, dtype: str, source: str) -> list[Work | None]:
     """Describe each stage's correlation; None for pools and transposed convolutions."""
     works: list[Work | None] = []
     maps, channels = 1, chain.channels
@@ -218,18 +227,20 @@ def _works(chain: Chain, dtype: str) -> list[Work | None]:
         if isinstance(stage, PoolStage) or stage.transposed:
             works.append(None)
         else:
-            works.append(_work(stage, sizes, 1 if stage.summed else maps * channels, dtype))
+            works.append(_work(stage, sizes, 1 if stage.summed else maps * channels, dtype, source))
+        source = dtype
         maps, channels = stage.channels(maps, channels)
     return works
 
 
-def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str) -> Work:
+def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, source: str) -> Work:
     kernel = stage.kernel
     windows, kept = stage.windows, list(range(len(stage.windows)))
     if len(kept) > 3:  # walked along, one by one
         idle = next(axis for axis in kept if axis not in stage.axes)
         kept.remove(idle)
         items *= sizes[idle]
+    in_bytes = source in ("uint8", "int8") and dtype == "float32"
     terms = None
     if kernel.outputs == kernel.inputs == 1:
         shape = tuple(windows[axis].kernel for axis in kept)
@@ -243,20 +254,38 @@ def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str) -> W
         outputs=kernel.outputs,
         items=items,
         terms=len(terms or ()),
+        bytes=in_bytes,
+        whole=_whole_operations(stage) if in_bytes else 0,
         even=kernel.outputs == kernel.inputs == 1 and len(set(kernel.weights)) == 1,
         dtype=dtype,
     )
 
 
+def _whole_operations(stage: ConvStage) -> int:
+    """Return the operations in whole numbers for an element of all outputs; 0 where they would not do."""
+    if stage.kernel.inputs > 1 or stage.value not in range(-128, 256):
+        return 0
+    filters = stage.weights("float32")[:, 0]
+    found = [whole(tuple(weights.ravel().tolist()), weights.shape) for weights in filters]
+    return sum(one.operations + 1 for one in found if one) if all(found) else 0
+
+
 def _candidates(
-    chain: Chain, works: list[Work | None], engine: EngineName, threads: int, dtype: str, loaded: bool
+    chain: Chain,
+    works: list[Work | None],
+    engine: EngineName,
+    threads: int,
+    dtype: str,
+    loaded: bool,
+    steady: bool,
 ) -> list[Candidate]:
     """Return an engine's ways: the best one for every stage, and with one stage, all others too."""
     fixed = _elements(chain) * PASSES * NANOSECONDS["pass"] * 1e-9 * (2 if dtype == "float64" else 1)
     fixed += sum(_other_seconds(chain, index) for index, work in enumerate(works) if work is None)
-    start = IMPORT_TORCH if engine is EngineName.TORCH and not loaded else 0.0
+    start = _start(engine, loaded)
     blocks = _elements(chain) / BLOCK_ELEMENTS * BLOCK
-    ways = [rows(engine.value, work) if work is not None else [] for work in works]
+    steady = steady and engine is EngineName.NUMPY
+    ways = [rows(engine.value, work, steady) if work is not None else [] for work in works]
 
     def candidate(chosen: list[tuple[float, Row] | None]) -> Candidate:
         seconds = sum(pair[0] for pair in chosen if pair) + fixed + blocks
@@ -267,6 +296,11 @@ def _candidates(
     if len(ways) == 1 and ways[0]:
         return [candidate([pair]) for pair in ways[0]]
     return [candidate([way[0] if way else None for way in ways])]
+
+
+def _start(engine: EngineName, loaded: bool) -> float:
+    """Return the seconds until an engine is there."""
+    return IMPORT_TORCH if engine is EngineName.TORCH and not loaded else 0.0
 
 
 def _elements(chain: Chain) -> int:

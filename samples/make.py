@@ -74,6 +74,9 @@ TABLES = {
     "book-steps.csv": "x\n" + "".join(f"{v}\n" for v in (10, 11, 9, 10, 101, 99, 100, 101, 9, 10, 11, 10)),
     "book-transposed.csv": "5,6\n7,8\n",
     "book-pool.csv": "0,12,26,39\n6,19,31,44\n12,25,38,50\n18,31,43,57\n",
+    "book-matrix.csv": "1.0,2.0,3.0,0.0,0.0\n0.0,1.0,2.0,3.0,0.0\n0.0,0.0,1.0,2.0,3.0\n",
+    "book-matrix-stride2.csv": "1.0,2.0,3.0,0.0,0.0\n0.0,0.0,1.0,2.0,3.0\n",
+    "book-y.csv": "y\n1\n2\n3\n",  # three outputs, for the transposed matrix to make five inputs of
 }
 
 

@@ -1,7 +1,7 @@
-"""Draw the picture at the top of README: samples, and what convcli makes of them.
+"""Draw the pictures of README: samples, and what convcli makes of them.
 
-Run ``python samples/picture.py``; it writes ``overview.png`` beside itself, the same on every run.  Every panel
-but those of the inputs is written by ``convcli filter`` itself.
+Run ``python samples/picture.py``; it writes ``overview.png`` and ``motion.png`` beside itself, the same on every
+run.  Every panel but those of the inputs is written by convcli itself.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ ROWS = (
 WIDTH, PLOT_HEIGHT = 320, 120
 GAP, CAPTION = 16, 30
 PAPER, INK, PALE, CURVE = (255, 255, 255), (40, 40, 48), (216, 218, 224), (30, 90, 170)
+MOMENT = 75  # the frame of the clip that is shown, at 3 s
 COLOURS = 256  # of the palette: keeps the file small
 
 
@@ -35,6 +36,27 @@ def filtered(name: str, options: str, folder: Path) -> Path:
     command = ["-m", "convcli", "filter", name, *shlex.split(options), "-q", "-o", str(output)]
     subprocess.run([sys.executable, *command], cwd=SAMPLES, check=True)
     return output
+
+
+def motion(folder: Path) -> list[tuple[str, Image.Image]]:
+    """Return a frame of the sample clip, the motion in it, and the heat map of the whole clip."""
+    commands = (
+        "filter walk.mp4 -k identity -o {0}/seen-%03d.png",
+        "motion walk.mp4 -o {0}/motion-%03d.png --heatmap {0}/heat.png",
+    )
+    for command in commands:
+        words = shlex.split(command.format(folder))
+        subprocess.run([sys.executable, "-m", "convcli", *words, "-q"], cwd=SAMPLES, check=True)
+    names = {  # the first file has the number 1, the first frame 0
+        f"walk.mp4 at {MOMENT / 25:.0f} s": f"seen-{MOMENT + 1:03}.png",
+        "convcli motion walk.mp4": f"motion-{MOMENT + 1:03}.png",
+        "--heatmap": "heat.png",
+    }
+    large = (WIDTH, WIDTH * 3 // 4)
+    return [
+        (caption, panel(folder / name).resize(large, Image.Resampling.NEAREST))
+        for caption, name in names.items()
+    ]
 
 
 def panel(path: Path) -> Image.Image:
@@ -88,7 +110,9 @@ def main() -> None:
             row = [(name, panel(SAMPLES / name))]
             row += [(text, panel(filtered(name, text, Path(folder)))) for text in options]
             rows.append(row)
+        moving = motion(Path(folder))
     overview(rows).save(SAMPLES / "overview.png", optimize=True)
+    overview([moving]).save(SAMPLES / "motion.png", optimize=True)
 
 
 if __name__ == "__main__":

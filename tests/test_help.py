@@ -55,6 +55,14 @@ def test_help_fits_a_terminal(command: tuple[str, ...]) -> None:
     assert [line for line in lines if len(line) > WIDTH] == []
 
 
+@pytest.mark.parametrize("name", REGISTERED)
+def test_the_overview_tells_no_more_than_the_command_does(name: str) -> None:
+    """Its words are kept apart, so that the list loads nothing; each has to occur in the command's own help."""
+    words = REGISTERED[name].summary.rstrip(".").replace(",", "").replace(":", "").lower().split()
+    own = help_of((name,)).lower()
+    assert [word for word in words if word not in own] == []
+
+
 def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield every command with its words, groups included."""
     yield path, command

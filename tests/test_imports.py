@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "convcli"
 # Each room may import the rooms before it.
 LAYERS = [
     {"errors"},
-    {"data", "numerals", "policies"},
+    {"ahead", "data", "numerals", "policies"},
     {"padding", "ranges", "algorithms"},
     {"windows"},
     {"geometry"},
@@ -25,22 +25,25 @@ LAYERS = [
     {"film", "matrix_drawing"},
     {"brick_drawing"},
     {"film_drawing"},
-    {"colour", "render", "output", "motion"},
+    {"colour", "render", "output"},
     {"job", "plan"},
     {"engines"},
-    {"compute"},
+    {"compute", "planes"},
     {"run"},
+    {"planes_run"},
+    {"detection"},
     {"net"},
     {"learn"},
     {"receptive"},
     {"receptive_drawing"},
     {"api"},
+    {"api_motion"},
     {"cli"},
     {"__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 MEDIA_MAY_IMPORT = {"errors", "data", "media"}
-OUTSIDE = {"api", "cli", "__main__"}  # the only rooms that may know files
+OUTSIDE = {"api", "api_motion", "cli", "__main__"}  # the only rooms that may know files
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 

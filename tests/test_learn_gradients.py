@@ -63,6 +63,7 @@ def test_the_shell_shows_the_numbers() -> None:
         == sum("finite differences:" in line for line in lines)
         == 3
     )
+    assert lines[-1] == "equal up to rounding: these convolutions, autograd and finite differences"
 
 
 def test_json_has_all_numbers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,8 +21,9 @@ from convcli.geometry import PadMode, parse_padding
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.model import Defaults
 from convcli.kernel.yaml_text import yaml_text
-from convcli.learn import least_squares
-from convcli.learn.least_squares import Example, fit
+from convcli.learn import equations
+from convcli.learn.equations import Example
+from convcli.learn.least_squares import SAFE, fit
 from tests.shell import SAMPLES, convcli, ok
 
 CONVOLVE = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
@@ -78,7 +79,7 @@ def windows_matrix(x: np.ndarray, kernel: tuple[int, int]) -> np.ndarray:
 def test_noise_gives_the_solution_residual_and_errors_that_numpy_gives(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(least_squares, "BLOCK", block)
+    monkeypatch.setattr(equations, "BLOCK", block)
     x, y = noisy_pair()
     found = fit([example(x, y, (1, 1, 3, 2))])
     matrix = windows_matrix(x, (3, 2))
@@ -111,7 +112,7 @@ def test_near_to_singular_equations_are_solved_by_orthogonal_decompositions() ->
     weights = np.array([[[1.0, -2.0, 4.0]]])
     y = np.correlate(x[0], weights.ravel(), "valid")[None]
     found = fit([example(x, y, (1, 1, 3))], bias=False)
-    assert found.condition > least_squares.SAFE
+    assert found.condition > SAFE
     np.testing.assert_allclose(found.weights, weights, rtol=1e-6)
 
 

@@ -49,6 +49,30 @@ def test_its_form_with_stride_2():
     assert matrix_of([1, 2, 3], (5,), stride=(2,)).dense().tolist() == expected
 
 
+@pytest.mark.parametrize(("stride", "sample"), [(1, "book-matrix.csv"), (2, "book-matrix-stride2.csv")])
+def test_the_books_matrices_are_samples(stride: int, sample: str):
+    done = ok("matrix", "--input", "5", "-k", "3", "--stride", stride, "-o", "-", "-q")
+    assert done.stdout == (SAMPLES / sample).read_bytes() and not done.stderr
+    read = np.loadtxt(SAMPLES / sample, delimiter=",")
+    assert read.tolist() == scipy.linalg.toeplitz([1, 0, 0], [1, 2, 3, 0, 0])[::stride].tolist()
+
+
+def test_the_transposed_matrix_spreads_the_books_outputs():
+    y = np.loadtxt(SAMPLES / "book-y.csv", skiprows=1)
+    w = np.loadtxt(SAMPLES / "book-matrix.csv", delimiter=",")
+    done = ok("matrix", "-k", "1,2,3", "--transpose", "--verify", SAMPLES / "book-y.csv", "--json")
+    facts = json.loads(done.stdout)
+    assert facts["matrix"] == w.T.tolist() and facts["verify"]["equal"]
+    filtered = ok("filter", SAMPLES / "book-y.csv", "-k", "1,2,3", "--transpose", "-o", "-", "-q").stdout
+    assert [float(line) for line in filtered.split()[1:]] == (w.T @ y).tolist() == [1, 4, 10, 12, 9]
+
+
+def test_where_the_matrix_goes_to_standard_output_words_do_not():
+    done = ok("matrix", "-k", "1,2,3", "-o", "-", "--verify", SAMPLES / "book-y.csv")
+    assert done.stdout == b"1.0,2.0,3.0\n"
+    assert done.stderr.decode().splitlines()[-1] == "convcli: equal: the largest difference is 0"
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_transposed_convolution_has_the_transposed_matrix(stride):
     forward = matrix_of([1, 2, 3], (5,), stride=(stride,))

@@ -20,12 +20,12 @@ from PIL import Image
 
 import convcli
 from convcli.chain import Settings, bind
-from convcli.cli.detecting import is_square_difference, newest
+from convcli.detection.differences import square_difference
+from convcli.detection.events import Detector, Look, Rules, look, moving
+from convcli.detection.noise import Noise, sample
+from convcli.detection.picture import HeatMap, overlay
+from convcli.detection.watch import is_square_difference, newest
 from convcli.kernel import load_kernel
-from convcli.motion.differences import square_difference
-from convcli.motion.events import Detector, Look, Rules, look, moving
-from convcli.motion.noise import Noise, sample
-from convcli.motion.picture import HeatMap, overlay
 from tests.clips import decoded, make, packets, pattern, times_of
 from tests.shell import SAMPLES, ok
 from tests.shell import convcli as shell
@@ -339,6 +339,15 @@ def text(name: str, content: str) -> Prepare:
     return lambda folder: (folder / name).write_text(content)
 
 
+def sound(folder: Path) -> None:
+    with av.open(str(folder / "a.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=48000)
+        part = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.float32), format="fltp", layout="mono")
+        part.sample_rate = 48000
+        container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+
+
 def cut(folder: Path) -> None:
     clip(folder)
     os.truncate(folder / "a.mp4", 900)
@@ -354,12 +363,21 @@ BOX = ("-k", "box:3")
 CONCAT = "ffconcat version 1.0\nfile b.mp4\n"
 BAD: dict[str, tuple[Prepare, tuple[str, ...], int, str]] = {
     "no rank 3": (clip, (*MOTION, "-k", "hedge"), 2, "rank 3"),
+    "no video stream": (sound, MOTION, 1, "no video stream: the file holds audio"),
+    "an audio file": (text("a.mp3", "ID3"), ("motion", "a.mp3"), 2, "unknown suffix '.mp3'"),
+    "no frames": (text("a.y4m", "YUV4MPEG2 W32 H32 F25:1\n"), ("motion", "a.y4m"), 1, "holds no frames"),
+    "an empty file": (text("a.mp4", ""), MOTION, 1, "is empty"),
     "one frame": (lambda f: make(f / "a.mp4", TWO[:1]), MOTION, 2, "larger"),
     "kernel longer than the clip": (clip, ("filter", "a.mp4", "-k", "temporal-mean:5"), 2, "larger"),
     "an image": (still("a.png"), ("motion", "a.png"), 2, "no clip"),
     "an image named mp4": (still("a.mp4"), MOTION, 2, "no clip"),
     "a playlist": (text("a.m3u8", "#EXTM3U\nb.ts\n"), ("motion", "a.m3u8"), 2, ".m3u8"),
     "a playlist named mp4": (text("a.mp4", CONCAT), MOTION, 1, "text"),
+    "a kernel and a mean longer than the clip": (clip, (*MOTION, "--denoise", "5"), 2, "larger"),
+    "a playlist without a suffix": (text("p", "#EXTM3U\nb.ts\n"), ("motion", "p"), 1, "no column"),
+    "a protocol of motion": (clip, ("motion", "concat:a.mp4|a.mp4"), 1, "no such file"),
+    "a part of a file": (clip, ("motion", "subfile,,start,0,end,9,,:a.mp4"), 1, "no such file"),
+    "an option for a name": (clip, ("motion", "-a.mp4"), 2, "-a"),
     "a protocol": (clip, ("filter", "concat:a.mp4|a.mp4", *BOX), 1, "no such file"),
     "cut off": (cut, MOTION, 1, "a.mp4"),
     "a region outside": (clip, (*MOTION, "--region", "0,0,99,9"), 2, "64 x 48"),

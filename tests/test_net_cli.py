@@ -162,7 +162,7 @@ def test_shifts() -> None:
     assert _shifts("1-3,2,9") == [1, 2, 3, 9]
 
 
-# A pretrained net: unpack the facenet-pytorch wheel anywhere on the path (its own dependencies clash with torch's)
+# A pretrained net: CONTRIBUTING says how to put its weights on the path
 
 ONET = """
 name: onet
@@ -253,6 +253,7 @@ CASES: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     "blocks of a whole": (
         (*RUN, "scores.yaml", "a.png", "--layer", "flatten1", "--maps", "m.png", "--block", "2"), 2, ("flat",),
     ),
+    "blocks of scores": ((*RUN, "scores.yaml", "a.png", "--block", "2"), 2, ("--block", "flatten1")),
     "count 0": ((*RUN, "ok.yaml", "a.png", "--maps", "m.png", "--count", "0"), 2, ("--count 0",)),
     "input beside nothing": ((*RUN, "ok.yaml", "a.png", "-o", "b.png", "--with-input"), 2, ("--maps",)),
     "no such device": ((*RUN, "ok.yaml", "a.png", "-o", "b.png", "--device", "abacus"), 2, ("abacus",)),

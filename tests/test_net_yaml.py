@@ -38,7 +38,7 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "an unknown top key": ("layer: [relu]", ("'layer'", "did you mean layers")),
     "an unknown preprocess": ("preprocess: {gray: mean}\nlayers: [relu]", ("preprocess", "grey")),
     "two kinds in one item": ("layers: [{relu: '', tanh: ''}]", ("layer 1",)),
-    "options that are none": ("layers: [pool: 2]", ("layer 1 (pool)", "'2'", "{size: 2}")),
+    "options that are none": ("layers: [pool: 2]", ("layer 1 (pool)", "'2'", "{key: value}")),
     "no size": ("layers: [pool: {kind: max}]", ("layer 1 (pool)", "size", "gpool")),
     "no weights": ("layers: [conv: {maps: 3}]", ("layer 1 (conv)", "none")),
     "two sources": ("layers: [conv: {size: 3, kernel: box}]", ("kernel: and size:",)),
@@ -82,7 +82,11 @@ MISFITS: dict[str, tuple[str, Shape, tuple[str, ...]]] = {
     "a kernel too large": (
         "layers: [pool: {size: 4}, conv: {size: 5}]", Shape(1, (9, 9)), ("layer 2 (conv1) on 1@2x2", "3 more"),
     ),
-    "rank": ("layers: [conv: {size: 3x3}]", Shape(1, (9,)), ("layer 1", "2 values for 1 axis")),
+    "rank": ("layers: [conv: {size: 3x3}]", Shape(1, (9,)), ("layer 1", "kernel 3x3 is of rank 2", "rank: 1")),
+    "a bank read as a volume": (
+        "layers: [conv: {weights: [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]}]", Shape(3, (5, 5)),
+        ("layer 1", "kernel 2x2x2 is of rank 3", "2 axes", "rank: 2"),
+    ),
     "dense before flatten": (
         "layers: [dense: {outputs: 3}]", Shape(2, (4, 4)), ("layer 1 (dense1)", "2@4x4", "flatten"),
     ),
@@ -126,7 +130,7 @@ def test_defaults_are_left_out(tmp_path: Path) -> None:
         "pool1 pool:max:2",
     ]
     assert net.position("conv2") == net.position("3") == 2
-    with pytest.raises(ConvError, match="no layer named 'covn2'; it has conv2"):
+    with pytest.raises(ConvError, match=r"no layer named 'covn2'; did you mean conv2\?"):
         net.position("covn2")
 
 

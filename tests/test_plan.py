@@ -38,7 +38,7 @@ def plan_of(
         (7, EngineName.TORCH, Algorithm.TOEPLITZ),
         (63, EngineName.TORCH, Algorithm.FFT),
         (255, EngineName.TORCH, Algorithm.FFT),
-        ("gaussian:sigma=8", EngineName.TORCH, Algorithm.SEPARABLE),
+        ("gaussian:sigma=8", EngineName.TORCH, Algorithm.BANDS),
         ("gaussian:sigma=8", EngineName.NUMPY, Algorithm.SEPARABLE),
         ("box:31", EngineName.NUMPY, Algorithm.BOX),
         (3, EngineName.NUMPY, Algorithm.DIRECT),
@@ -53,7 +53,8 @@ def test_torchs_import_is_one_of_the_costs() -> None:
     small = chain_of(15, (512, 512))
     assert plan_of(small, loaded=True).engine is EngineName.TORCH
     assert plan_of(small, loaded=False).engine is EngineName.NUMPY
-    assert plan_of(chain_of(63), loaded=False).engine is EngineName.TORCH
+    assert plan_of(chain_of(63), loaded=False).engine is EngineName.NUMPY
+    assert plan_of(chain_of(255, (60_000, 60_000)), loaded=False).engine is EngineName.TORCH
 
 
 def test_other_devices_need_torch() -> None:
@@ -74,7 +75,7 @@ def test_a_plan_says_what_it_rejected_and_why() -> None:
     }
     assert {("numpy", Algorithm.DIRECT), ("torch", Algorithm.FFT), ("numpy", Algorithm.SEPARABLE)} <= ways
     first, second, *others = plan.lines
-    assert first.startswith("torch separable: about ")
+    assert first.startswith("torch separable toeplitz: about ")
     assert second == f"blocks of {plan.step}, 2 threads"
     assert len(others) == len(plan.rejected)
     assert all(line.startswith("rejected: ") and "\n" not in line for line in plan.lines[2:])

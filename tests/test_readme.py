@@ -40,11 +40,12 @@ class Step:
 
     @property
     def stderr(self) -> list[str]:
-        return [line for line in self.shown if line.startswith("convcli: ")]
+        said = () if self.command.endswith("2>&1") else self.shown
+        return [line for line in said if line.startswith("convcli: ")]
 
     @property
     def stdout(self) -> list[str]:
-        return [line for line in self.shown if not line.startswith("convcli: ")]
+        return [line for line in self.shown if line not in self.stderr]
 
 
 def steps(block: str) -> list[Step]:
@@ -175,8 +176,9 @@ def test_files_that_the_documents_link_to_exist() -> None:
             assert (ROOT / target).exists(), target
 
 
-def test_the_picture_is_small_and_whole() -> None:
-    path = ROOT / "samples" / "overview.png"
+@pytest.mark.parametrize("name", ["overview.png", "motion.png"])
+def test_the_pictures_are_small_and_whole(name: str) -> None:
+    path = ROOT / "samples" / name
     assert path.stat().st_size < 100_000
     with Image.open(path) as image:
         image.load()

@@ -116,12 +116,20 @@ def test_lenet_is_followed_until_it_leaves_no_places(capsys):
     assert lines[-1].startswith("pool2") and "1,2" in lines[-1] and "16x16" in lines[-1]
 
 
+def test_a_seed_fills_a_net_without_weights(capsys):
+    arguments = ("explain", SAMPLES / "house.png", "--receptive-field", SAMPLES / "resnet-stem.yaml")
+    lines = printed(capsys, *arguments, "--at", "9,9", "--seed", "1").splitlines()
+    assert lines[1].startswith("conv1") and lines[1].split()[-4:] == ["33..39,33..39", "7x7"] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--at", "99,0"), "--at 99,0 lies outside the output of tanh3, which is 1x1"),
         ((), "--receptive-field NET needs a file and --at"),
         (("--at", "0,0", "-k", "3x3"), "goes without kernels"),
+        (("--at", "0,0", "--stride", "2"), "goes without options of a kernel"),
+        (("--at", "0,0", "--seed", "-1"), "--seed -1 is not possible"),
         (("--at", "0,0", "--layer", "conv9"), "no layer named 'conv9'"),
         (("--at", "0,0", "-o", "a.csv"), "name a .png file"),
     ],

@@ -181,7 +181,8 @@ def test_names_that_say_nothing() -> None:
     with pytest.raises(ConvError, match="'photo': data of no known format"):
         identify(b"\0\1\2\3", "photo")
     with pytest.raises(UsageError, match=r"unknown suffix '\.xyz'"):
-        named("a.xyz", "png")
+        named("a.xyz", "csv")
+    assert named("a.xyz", "png") == (by_name("png"), ())  # a signature says enough
     assert named("a.xyz", "png", "png")[0].name == "png"
 
 

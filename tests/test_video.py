@@ -145,6 +145,12 @@ def test_variable_times_are_kept(suffix: str, tmp_path: Path) -> None:
     source.close()
 
 
+def test_frames_in_avi_follow_one_another(tmp_path: Path) -> None:
+    write(tmp_path / "a.avi", pattern(12), codec="h264")
+    times = times_of(tmp_path / "a.avi")
+    assert times == [times[0] + Fraction(index, 25) for index in range(12)]
+
+
 def test_sound_is_copied_byte_for_byte(tmp_path: Path) -> None:
     path = make(tmp_path / "a.mp4", pattern(), sound=True)
     source = opened(path)

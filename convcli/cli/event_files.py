@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from convcli.detection.events import Event
 from convcli.media.target import STANDARD, output
-from convcli.motion.events import Event
 
 _FIELDS = ("start", "end", "peak", "start_frame", "end_frame", "peak_frame", "area", "x", "y", "width", "height",
            "strength")  # fmt: skip

@@ -1,7 +1,5 @@
 """``convcli explain``: the command line.  The work is in `convcli.cli.explaining`, loaded once this makes sense."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -49,6 +47,7 @@ class FieldRequest:
     at: tuple[int, ...]
     layer: str | None
     weights: Path | None
+    seed: int | None
     picture: str | None
     reading: ReadOptions
     force: bool
@@ -142,6 +141,7 @@ def explain(
     weights: Annotated[
         Path | None, typer.Option(help="With --receptive-field: the net's weights, as in net run.")
     ] = None,
+    seed: Annotated[int | None, typer.Option(help="With --receptive-field: for random weights.")] = None,
     fps: Annotated[float, typer.Option(help="Steps a second of the animation.")] = 2.0,
     force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite existing outputs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print taps, products and sums as JSON.")] = False,
@@ -174,13 +174,17 @@ def explain(
             raise UsageError(
                 "--receptive-field NET needs a file and --at, and goes without kernels and --animate"
             )
-        asked = (layer, weights, output, reading, force, quiet, as_json)
+        if stride or padding or pad_mode or pad_value or dilation or bias or flip is not None or transpose:
+            raise UsageError("--receptive-field NET goes without options of a kernel: the net has its own")
+        if seed is not None and seed < 0:
+            raise UsageError(f"--seed {seed} is not possible: give 0 or more")
+        asked = (layer, weights, seed, output, reading, force, quiet, as_json)
         from convcli.cli.explain_field import explain_field
 
         explain_field(FieldRequest(receptive_field, input, place, *asked))
         return
-    if layer is not None or weights is not None:
-        raise UsageError("--layer and --weights belong to --receptive-field NET")
+    if layer is not None or weights is not None or seed is not None:
+        raise UsageError("--layer, --weights and --seed belong to --receptive-field NET")
     request = Request(
         input=input,
         size=size,

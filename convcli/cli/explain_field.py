@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from convcli.cli import report
 from convcli.cli.explain import FieldRequest
-from convcli.cli.net import Filling
 from convcli.cli.net_input import bound, opened
+from convcli.cli.net_requests import Filling
 from convcli.data import Colour, Info
 from convcli.errors import UsageError
 from convcli.media import registry
+from convcli.media.concerns import check_reading
 from convcli.media.options import WriteOptions
 from convcli.media.target import check_not_input, output
 from convcli.net.parse import load_net
@@ -22,7 +23,8 @@ def explain_field(request: FieldRequest) -> None:
     """Do all that the command line asks for."""
     net = load_net(request.net)
     with opened(request.input, request.reading) as input:
-        model = bound(net, input, Filling(request.weights, None, Precision.FLOAT64, "cpu"))
+        check_reading(request.reading, input.file.format, request.input)
+        model = bound(net, input, Filling(request.weights, request.seed, Precision.FLOAT64, "cpu"))
         if request.layer is not None:
             model = model.upto(request.layer)
         array = input.whole()

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from convcli.explain import ConvExplanation, Explanation, Plane, Pooled, PoolExplanation, Product, Sum
-from convcli.film import shown
 from convcli.kernel.model import Combine
 from convcli.layers import PoolKind
+from convcli.numerals import number_text
 from convcli.taps import Tap
 
 WIDTH = 80
@@ -65,7 +65,7 @@ def _plane_lines(
     names = ",".join(letters.lower())
     rows = [(f"tap {names}", f"input {names}", "value", "weight", "product", "")]
     for one in plane.products:
-        numbers = (shown(one.value), shown(one.weight), shown(one.product))
+        numbers = (number_text(one.value), number_text(one.weight), number_text(one.product))
         rows.append((_place(one.tap.index), _place(one.tap.position), *numbers, _from(one.tap)))
     if plane.products:
         yield from _table(rows)
@@ -92,8 +92,10 @@ def _grids(products: Sequence[Product], size: Sequence[int]) -> Iterator[str]:
     wide = size[-1]
     texts = []
     for one in products:
-        value = shown(one.value)
-        texts.append((f"({value})" if one.tap.padded else value, shown(one.weight), shown(one.product)))
+        value = number_text(one.value)
+        texts.append(
+            (f"({value})" if one.tap.padded else value, number_text(one.weight), number_text(one.product))
+        )
     widths = [max((len(row[column]) for row in texts), default=1) for column in range(3)]
     drawn = []
     for start in range(0, len(texts), wide):
@@ -117,14 +119,14 @@ def _between(parts: Iterator[str], marks: Sequence[str]) -> list[str]:
 
 
 def _sum_lines(one: Sum, bank: bool) -> Iterator[str]:
-    parts = [shown(plane.sum) for plane in one.planes]
+    parts = [number_text(plane.sum) for plane in one.planes]
     if len(parts) > 1:
         yield f"sums of the channels: {_added(parts)}"
     else:
         yield f"sum: {parts[0]}"
     if one.bias or bank or len(parts) > 1:
-        yield f"bias: {shown(one.bias)}"
-        yield f"together: {shown(one.total)}"
+        yield f"bias: {number_text(one.bias)}"
+        yield f"together: {number_text(one.total)}"
 
 
 def _added(parts: Sequence[str]) -> str:
@@ -134,9 +136,9 @@ def _added(parts: Sequence[str]) -> str:
 def _combined(explanation: ConvExplanation) -> Iterator[str]:
     channels = sorted({one.channel for one in explanation.sums}, key=lambda c: -1 if c is None else c)
     for channel, value in zip(channels, explanation.values, strict=True):
-        totals = [shown(one.total) for one in explanation.sums if one.channel == channel]
+        totals = [number_text(one.total) for one in explanation.sums if one.channel == channel]
         where = f"channel {channel}: " if len(channels) > 1 else ""
-        yield f"{where}{explanation.combine} of {', '.join(totals)}: {shown(value)}"
+        yield f"{where}{explanation.combine} of {', '.join(totals)}: {number_text(value)}"
 
 
 def _pool_lines(explanation: PoolExplanation, pooled: Pooled, letters: str, named: bool) -> Iterator[str]:
@@ -145,20 +147,20 @@ def _pool_lines(explanation: PoolExplanation, pooled: Pooled, letters: str, name
         yield f"channel {pooled.plane}"
     rows = [(f"tap {names}", f"input {names}", "value", "gradient", "")]
     for one in pooled.taps:
-        value = "-" if one.value is None else shown(one.value)
+        value = "-" if one.value is None else number_text(one.value)
         winner = one is pooled.winner and explanation.kind is not PoolKind.AVG
         remark = f"<- the {explanation.kind}imum" if winner else _from(one.tap)
-        rows.append((_place(one.tap.index), _place(one.tap.position), value, shown(one.share), remark))
+        rows.append((_place(one.tap.index), _place(one.tap.position), value, number_text(one.share), remark))
     yield from _table(rows)
     winner_tap = pooled.winner
     if explanation.kind is PoolKind.AVG:
         counted = sum(one.share > 0 for one in pooled.taps)
-        yield f"mean of {counted}: {shown(pooled.value)}; each gets 1/{counted} of the gradient"
+        yield f"mean of {counted}: {number_text(pooled.value)}; each gets 1/{counted} of the gradient"
     elif winner_tap is not None:
         spot = ", ".join(
             f"{letter} {at}" for letter, at in zip(letters.lower(), winner_tap.tap.position, strict=True)
         )
-        yield f"{explanation.kind}imum: {shown(pooled.value)}, from {spot}; all of the gradient goes there"
+        yield f"{explanation.kind}imum: {number_text(pooled.value)}, from {spot}; all of the gradient goes there"
 
 
 def as_json(explanation: Explanation) -> dict[str, Any]:

@@ -15,13 +15,15 @@ from convcli.cli.whole import Whole, computed, numbered, read_kernel, read_whole
 from convcli.data import Colour, Info
 from convcli.errors import UsageError
 from convcli.explain import Explanation, PoolExplanation, explain_conv, explain_pool
-from convcli.film import Frame, close_up, lay_down, shown, slide
+from convcli.film import Frame, close_up, lay_down, slide
 from convcli.kernel.model import Combine, Kernel
 from convcli.media import registry
 from convcli.media.animation import Frames
+from convcli.media.concerns import check_reading
 from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
 from convcli.media.target import check_not_input, output
+from convcli.numerals import number_text
 from convcli.output import compute_type
 from convcli.policies import Channels, Precision
 
@@ -55,6 +57,8 @@ def explain_all(request: Request) -> None:
         if request.size is not None
         else read_whole(request.input or "", request.reading)
     )
+    if whole.format is not None:
+        check_reading(request.reading, whole.format, request.input or "")
     rank = min(len(whole.letters), 2)
     kernels = [read_kernel(text, rank, numbers=request.size is not None) for text in request.kernels]
     task = _prepare(request, whole, kernels)
@@ -165,7 +169,7 @@ def _print(request: Request, task: Task, explanation: Explanation, at: tuple[int
     if request.json:
         report.print_json(explain_text.as_json(explanation) | {"axes": task.letters, "output": task.outputs})
         return
-    text = " ".join(shown(value) for value in values)
+    text = " ".join(number_text(value) for value in values)
     if request.quiet:
         print(text)
         return

@@ -4,8 +4,6 @@ Strings become enums and numbers here, and nothing else happens: the work is in 
 loads only once the command line makes sense.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +11,14 @@ from typing import Annotated
 import typer
 
 from convcli.chain import Settings
+from convcli.cli.limits import MILLION, MaxFrames, MaxPixels, parse_max_frames
 from convcli.cli.progress import Progress
 from convcli.cli.report import Debug, Verbosity
 from convcli.errors import UsageError
 from convcli.geometry import parse_numbers, parse_pad_mode, parse_padding
 from convcli.layers import parse_pool
 from convcli.media.options import Compress, ReadOptions, VideoOptions, WriteOptions
-from convcli.numerals import parse_float
+from convcli.numerals import parse_float, parse_rate
 from convcli.plan import EngineName
 from convcli.policies import Channels, Frames, Nan, Precision, Reading, parse_choice
 from convcli.ranges import Range, parse_range
@@ -82,7 +81,9 @@ def _floats(text: str, what: str) -> tuple[float, ...]:
 def filter_files(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT", help="Files, or - for standard input.", show_default=False),
+        typer.Argument(
+            metavar="INPUT", help="Files, frames/%04d.png, or - for standard input.", show_default=False
+        ),
     ],
     kernel: Annotated[
         list[str] | None,
@@ -144,6 +145,9 @@ def filter_files(
     axis: Annotated[
         str | None, typer.Option(help="Axis of a 1-D kernel (y), or the axes of others (tx).")
     ] = None,
+    fps: Annotated[
+        str | None, typer.Option(help="Frames a second of numbered images and arrays. Default: 25.")
+    ] = None,
     axes: Annotated[
         str | None, typer.Option(help="Letters of an array's dimensions: YXC, CYX, ZYX, TYX...")
     ] = None,
@@ -178,9 +182,8 @@ def filter_files(
     allow_truncated: Annotated[
         bool, typer.Option("--allow-truncated", help="Keep what can be read of a broken clip.")
     ] = False,
-    max_pixels: Annotated[
-        int, typer.Option(help="Largest picture that is decoded whole, in millions.")
-    ] = 256,
+    max_pixels: MaxPixels = 256,
+    max_frames: MaxFrames = None,
     force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite existing outputs.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and stop.")] = False,
     plan: Annotated[
@@ -204,6 +207,7 @@ def filter_files(
       convcli filter *.png -k "1/9,1/9,1/9;1/9,1/9,1/9;1/9,1/9,1/9" --out-dir out
       convcli filter photo.png --pool max:2
       convcli filter clip.mp4 -k box:3 -o soft.mp4
+      convcli filter frames/%04d.png -k temporal-mean:3 -o out/%04d.png
       cat a.png | convcli filter - -k sharpen > b.png
     """
     settings = Settings(
@@ -238,8 +242,10 @@ def filter_files(
             matrix=as_ is not None and parse_choice(Reading, as_, "--as") is Reading.MATRIX,
             columns=None if columns is None else tuple(part.strip() for part in columns.split(",")),
             all_frames=parse_choice(Frames, frames, "frames") is Frames.ALL,
-            max_pixels=max_pixels * 1_000_000,
+            max_pixels=max_pixels * MILLION,
+            max_frames=parse_max_frames(max_frames),
             allow_truncated=allow_truncated,
+            rate=None if fps is None else parse_rate(fps),
         ),
         writing=WriteOptions(
             quality=quality,

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from convcli import planes_run
+from convcli.ahead import ahead
 from convcli.chain import bind
 from convcli.cli import outputs, report
 from convcli.cli.filter import Request
@@ -15,16 +17,19 @@ from convcli.cli.naming import pool_slug
 from convcli.cli.progress import Meter
 from convcli.cli.report import Verbosity
 from convcli.colour import filtered_channels
-from convcli.data import Info, Sink, Source
+from convcli.data import PlanarSink, PlanarSource, Sink, Source
 from convcli.engines import get_engine
 from convcli.errors import ConvError, UsageError
 from convcli.job import Job, canonical
 from convcli.kernel import load_kernel
-from convcli.media import registry
+from convcli.media import door, registry
+from convcli.media.concerns import check_writing
+from convcli.media.door import Given
 from convcli.media.registry import Format
-from convcli.media.target import STANDARD, check_not_input, check_output, open_input, output, shown
+from convcli.media.target import STANDARD, check_not_input, shown
 from convcli.output import decide
-from convcli.plan import Plan, available_threads, choose
+from convcli.plan import EngineName, Plan, available_threads, choose
+from convcli.planes import Route, route
 from convcli.policies import Channels
 from convcli.render import Tally
 from convcli.run import execute
@@ -41,6 +46,12 @@ class Task:
     plan: Plan
     format: Format
     paths: tuple[str, ...]
+    route: Route | None  # of a clip that becomes a clip
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What was chosen, and why."""
+        return (*self.plan.lines, *((self.route.reason,) if self.route else ()))
 
     def summary(self) -> dict[str, Any]:
         result = self.job.result
@@ -79,26 +90,22 @@ def filter_all(request: Request) -> None:
 
 
 def _filter_one(request: Request, name: str) -> None:
-    fp = open_input(name)
+    given = Given(name)
     try:
-        head = fp.read(registry.HEAD)
-        fp.seek(0)
-        format, notes = _input_format(request, name, head)
-        film = _output_format(request, format).film
-        source = registry.open_source(
-            fp, format, replace(request.reading, all_frames=request.reading.all_frames or film)
-        )
+        format, notes = _input_format(request, given)
+        film = _output_format(request, format).film or any(load_kernel(k).rank == 3 for k in request.kernels)
+        source = given.open(format, replace(request.reading, all_frames=request.reading.all_frames or film))
     except ConvError as error:
-        fp.close()
-        raise _about(name, error) from None
+        given.close()
+        raise _about(name, error, given.files) from None
     except BaseException:
-        fp.close()
+        given.close()
         raise
     with closing(source):
-        paths: tuple[str, ...] = ()
+        paths = given.files
         try:
-            task = _prepare(request, name, format, source.info)
-            paths = task.paths
+            task = _prepare(request, name, format, source)
+            paths += task.paths
             if request.dry_run:
                 _dry_run(request, task)
                 return
@@ -108,10 +115,11 @@ def _filter_one(request: Request, name: str) -> None:
         _conclude(request, task, tally, (*notes, *task.job.result.notes, *more))
 
 
-def _about(name: str, error: ConvError, outputs: Sequence[str] = ()) -> ConvError:
-    """Say which input an error is about, where the message names neither it nor an output."""
+def _about(name: str, error: ConvError, files: Sequence[str]) -> ConvError:
+    """Say which input an error is about, where the message names no file."""
     text = str(error)
-    if isinstance(error, UsageError) or name in text or any(shown(path) in text for path in outputs):
+    named = text.startswith(("'", '"')) or name in text or any(shown(path) in text for path in files)
+    if isinstance(error, UsageError) or named:
         return error
     return ConvError(f"{_shown(name)}: {text}", error.exit_code)
 
@@ -124,16 +132,19 @@ def _has_suffix(name: str) -> bool:
     return name != STANDARD and bool(Path(name).suffix)
 
 
-def _input_format(request: Request, name: str, head: bytes) -> tuple[Format, tuple[str, ...]]:
+def _input_format(request: Request, given: Given) -> tuple[Format, tuple[str, ...]]:
     """Return an input's type: by its name where that says one, else by its content, else as --format says."""
+    format, notes = _format_of(request, given.files[0], given.head)
+    return registry.numbered(format) if given.numbered else format, notes
+
+
+def _format_of(request: Request, name: str, head: bytes) -> tuple[Format, tuple[str, ...]]:
     if _has_suffix(name):
         try:
-            registry.by_suffix(name)
+            return registry.identify(head, name)
         except UsageError:
             if request.format is None:
                 raise
-        else:
-            return registry.identify(head, name)
     try:
         return registry.sniff(head), ()
     except ConvError:
@@ -144,22 +155,26 @@ def _input_format(request: Request, name: str, head: bytes) -> tuple[Format, tup
 
 def _output_format(request: Request, source: Format) -> Format:
     if request.output is not None and _has_suffix(request.output):
-        format = registry.by_suffix(request.output)
-        if request.format and registry.by_name(request.format) is not format:
+        format = door.output_format(request.output)
+        if request.format and registry.by_name(request.format).name != format.name:
             raise UsageError(f"{request.output!r} and --format {request.format}: the name says another type")
         return format
-    return registry.by_name(request.format) if request.format else source
+    if request.format is None:
+        return registry.written_as(source)
+    format = registry.by_name(request.format)
+    alike = source.numbered and (format.name == source.name or "T" not in format.axes)
+    return registry.numbered(format) if alike else format
 
 
-def _prepare(request: Request, name: str, source_format: Format, info: Info) -> Task:
+def _prepare(request: Request, name: str, source_format: Format, source: Source) -> Task:
+    info = source.info
     letters = canonical(info)
     if "M" in info.axes:
         raise UsageError(
             "axes: M counts the maps of a result; name the input's dimensions with C, T, Z, Y, X"
         )
     format = _output_format(request, source_format)
-    if request.writing.quality is not None and format.name not in ("jpeg", "webp"):
-        raise UsageError(f"--quality is for JPEG and WebP; {format.name.upper()} loses nothing")
+    check_writing(request.writing, format)
     kernels = [load_kernel(text, _default_rank(letters)) for text in request.kernels]
     settings = replace(request.settings, sum_channels=request.channels is Channels.SUM)
     filtered = filtered_channels(info, request.channels)
@@ -167,16 +182,25 @@ def _prepare(request: Request, name: str, source_format: Format, info: Info) -> 
     choice = decide(request.range, kernels, info.dtype, format.dtypes, format.numbers, request.precision)
     job = Job(info, chain, request.channels, choice.policy, choice.dtype, choice.compute, request.nan)
     job.check()
+    if format.numbered and "T" not in job.result.axes:  # one picture: its name is meant as it stands
+        format = registry.by_name(format.name)
     outputs.check(job.result, format)
-    threads = request.threads or available_threads()
+    clip = None
+    if format.film and not format.numbered and isinstance(source, PlanarSource):
+        asked = request.engine is EngineName.TORCH or request.device != "cpu"
+        clip = route(job, source.coded, bytes_alone=not asked)
+    bytes_alone = clip is not None and clip.whole
     plan = choose(
-        chain,
+        (clip and clip.ways and clip.ways[0].chain) or chain,
         job.stream,
-        engine=request.engine,
+        engine=EngineName.NUMPY if bytes_alone else request.engine,
         device=request.device,
-        threads=threads,
+        threads=request.threads or available_threads(),
         dtype=choice.compute,
+        source=job.source_dtype,
     )
+    if bytes_alone:
+        plan = replace(plan, reason="bytes are averaged in whole numbers", rejected=())
     if source_format.film or format.film:
         plan = replace(plan, step=min(plan.step, FILM_STEP))
     if not outputs.streams(job.result, format):
@@ -185,8 +209,10 @@ def _prepare(request: Request, name: str, source_format: Format, info: Info) -> 
     slugs = [kernel.slug for kernel in kernels]
     if request.settings.pool is not None:
         slugs.append(pool_slug(str(request.settings.pool)))
-    names = outputs.paths(name, request.output, request.out_dir, slugs, format, job.result)
-    return Task(name, job, plan, format, names)
+    names = outputs.paths(
+        door.output_name(name, format), request.output, request.out_dir, slugs, format, job.result
+    )
+    return Task(name, job, plan, format, names, clip)
 
 
 def _default_rank(letters: str) -> int:
@@ -198,7 +224,7 @@ def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple
     """Compute and write; return what was clipped, and what the writers want to say."""
     job, format = task.job, task.format
     if request.verbosity is Verbosity.VERBOSE:
-        for line in task.plan.lines:
+        for line in task.lines:
             report.note(line)
         report.note(f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output")
     if not request.force:
@@ -209,18 +235,30 @@ def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple
     plan = task.plan
     engine = get_engine(plan.engine.value, request.device, plan.engine_threads(job.length))
     with ExitStack() as stack:
-        targets = [
-            stack.enter_context(output(path, force=request.force, binary=format.binary, seeks=format.seeks))
+        ways = task.route.ways if task.route is not None else ()
+        video = replace(request.writing.video, planes=bool(ways))
+        sinks: list[Sink] = [
+            stack.enter_context(
+                door.open_sink(path, format, form, replace(request.writing, video=video), force=request.force)
+            )
             for path in task.paths
         ]
-        sinks: list[Sink] = [registry.open_sink(fp, format, form, request.writing) for fp in targets]
         meter = Meter(request.progress, "frames" if job.letters[job.stream] == "T" else "rows")
         stack.callback(meter.close)
-        workers = plan.workers(job.length)
-        blocks = execute(job, source, engine, plan.step, tally, workers, meter, plan.algorithms)
-        for parts in outputs.parts(blocks, job.result, form):
-            for sink, part in zip(sinks, parts, strict=True):
-                sink.write(part)
+        if ways:
+            planar, target = cast(PlanarSource, source), cast(PlanarSink, sinks[0])
+            with closing(
+                ahead(planes_run.execute(job, ways, planar, engine, plan, tally, meter))
+            ) as pictures:
+                for frames in pictures:
+                    target.write_planes(frames)
+        else:
+            workers = plan.workers(job.length)
+            blocks = execute(job, source, engine, plan.step, tally, workers, meter, plan.algorithms)
+            with closing(ahead(outputs.parts(blocks, job.result, form))) as written:
+                for parts in written:
+                    for sink, part in zip(sinks, parts, strict=True):
+                        sink.write(part)
         for sink in sinks:
             sink.close()
     return tally, tuple(dict.fromkeys(line for sink in sinks for line in sink.notes))
@@ -252,15 +290,15 @@ def _conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) 
 
 def _dry_run(request: Request, task: Task) -> None:
     for path in task.paths:
-        check_output(path, force=request.force, binary=task.format.binary)
+        door.check_output(path, task.format, task.job.result, force=request.force)
         if not request.force:
             check_not_input(path, request.inputs)
     if request.json:
-        report.print_json(task.summary() | ({"plan": task.plan.lines} if request.show_plan else {}))
+        report.print_json(task.summary() | ({"plan": task.lines} if request.show_plan else {}))
         return
     result = task.job.result
     size = "x".join(map(str, result.shape))
     for path in task.paths:
         print(f"{path}: {result.axes} {size} {result.dtype}, {task.plan.engine} engine ({task.plan.reason})")
     if request.show_plan:
-        print(*task.plan.lines, sep="\n")
+        print(*task.lines, sep="\n")

@@ -1,7 +1,5 @@
 """``convcli kernels``: what the library holds, and what one kernel is like.  Only words; no arithmetic."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Iterator, Sequence

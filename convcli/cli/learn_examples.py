@@ -1,19 +1,24 @@
-"""Examples for a net: files read, preprocessed, and each put beside its target.  Loads torch."""
+"""Examples for a net: files read, preprocessed, and each put beside its target.  Loads torch.
+
+All are read once before the training, so that what is amiss shows then; after that, what memory is not meant for is
+read again when its turn comes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convcli.cli.learn import NetRequest
 from convcli.cli.learn_files import File, expand, paired
 from convcli.cli.learn_labels import class_numbers, is_label_table, labels
+from convcli.cli.learn_requests import NetRequest
 from convcli.cli.net_input import opened
 from convcli.errors import ConvError, UsageError
-from convcli.learn.torch_training import Example
+from convcli.learn.examples import MEMORY, Example, Examples, kept
 from convcli.learn.training import Loss
 from convcli.media.options import ReadOptions
 from convcli.media.target import shown
@@ -26,6 +31,9 @@ if TYPE_CHECKING:
     import torch
 
 
+TargetOf = Callable[[int, "torch.Tensor"], "torch.Tensor"]  # by an example's number and its input
+
+
 @dataclass(frozen=True, eq=False)
 class Loaded:
     """All examples, in the order of their files.
@@ -33,7 +41,7 @@ class Loaded:
     ``shape`` is that of the first input after preprocess, ``classes`` the names of the classes, if words gave them.
     """
 
-    examples: list[Example]
+    examples: Examples
     shape: Shape
     output: Shape
     classes: list[str]
@@ -41,7 +49,7 @@ class Loaded:
 
 
 def load(request: NetRequest, net: Net, device: torch.device) -> Loaded:
-    """Read all examples into memory.
+    """Return all examples, each of them read and checked once.
 
     Raises
     ------
@@ -50,24 +58,44 @@ def load(request: NetRequest, net: Net, device: torch.device) -> Loaded:
     """
     reader = _Reader(request, net, device)
     targets = request.files.targets
+    classes: list[str] = []
     if request.settings.loss is Loss.CE or (targets and is_label_table(targets)):
         files = expand(request.files.inputs)
-        inputs = [reader.input(file.path) for file in files]
-        return reader.loaded(inputs, *_from_words(request, net, files, inputs, reader))
-    if targets:
+        paths = [file.path for file in files]
+        target, classes = _from_words(request, net, files, reader)
+    elif targets:
         pairs = paired(request.files)
-        inputs = [reader.input(path) for path, _ in pairs]
-        return reader.loaded(
-            inputs, [reader.target(*pair, x) for pair, x in zip(pairs, inputs, strict=True)], []
+        paths = [path for path, _ in pairs]
+        target = partial(_from_file, reader, pairs)
+    else:
+        paths = [file.path for file in expand(request.files.inputs)]
+        target = partial(_itself, reader)
+
+    def read(number: int) -> Example:
+        x = reader.input(paths[number])
+        return Example(x, target(number, x))
+
+    examples = Examples(kept(read, MEMORY), range(len(paths)))
+    first = examples[0].input
+    for number in range(1, len(examples)):
+        examples[number]  # so that what is amiss shows now, and not in the middle of the training
+    return Loaded(examples, _shape(first), reader.output(first), classes, tuple(reader.notes))
+
+
+def _from_file(
+    reader: _Reader, pairs: Sequence[tuple[str, str]], number: int, x: torch.Tensor
+) -> torch.Tensor:
+    return reader.target(*pairs[number], x)
+
+
+def _itself(reader: _Reader, number: int, x: torch.Tensor) -> torch.Tensor:
+    """Return an autoencoder's target."""
+    if (output := reader.output(x)) != _shape(x):
+        raise UsageError(
+            f"{reader.net.name}: without --target the net learns to give its input back, and it makes {output} of "
+            f"{_shape(x)}"
         )
-    inputs = [reader.input(file.path) for file in expand(request.files.inputs)]
-    for x in inputs:  # an autoencoder gives its input back
-        if (output := reader.output(x)) != _shape(x):
-            raise UsageError(
-                f"{net.name}: without --target the net learns to give its input back, and it makes {output} of "
-                f"{_shape(x)}"
-            )
-    return reader.loaded(inputs, inputs, [])
+    return x
 
 
 class _Reader:
@@ -126,41 +154,45 @@ class _Reader:
 
         return torch.from_numpy(np.array(array, self.request.precision.value)).to(self.device)
 
-    def loaded(
-        self, inputs: Sequence[torch.Tensor], targets: Sequence[torch.Tensor], classes: list[str]
-    ) -> Loaded:
-        examples = [Example(x, y) for x, y in zip(inputs, targets, strict=True)]
-        return Loaded(examples, _shape(inputs[0]), self.output(inputs[0]), classes, tuple(self.notes))
-
 
 def _shape(x: torch.Tensor) -> Shape:
     return Shape(x.shape[0], tuple(x.shape[1:]))
 
 
 def _from_words(
-    request: NetRequest, net: Net, files: Sequence[File], inputs: Sequence[torch.Tensor], reader: _Reader
-) -> tuple[list[torch.Tensor], list[str]]:
-    """Return targets from the folders' names or a table's cells: classes, or numbers."""
-    import torch
-
+    request: NetRequest, net: Net, files: Sequence[File], reader: _Reader
+) -> tuple[TargetOf, list[str]]:
+    """Return targets from the folders' names or a table's cells: classes, or numbers; and the classes' names."""
     tables = request.files.targets
     if tables and not is_label_table(tables):
         raise UsageError(
             f"{shown(tables[0])}: --loss ce takes a table of labels, file,label in its first line"
         )
     cells = labels(tables[0], files) if tables else [[file.label] for file in files]
-    if request.settings.loss is Loss.CE:
-        if len(cells[0]) != 1:
-            raise UsageError(f"{shown(tables[0])}: {len(cells[0])} columns of labels, and one is needed")
-        output = reader.output(inputs[0])
-        numbers, names = class_numbers([row[0] for row in cells], net.labels, output.channels)
-        return [torch.tensor(number, device=reader.device) for number in numbers], names
-    targets = []
-    for file, x, row in zip(files, inputs, cells, strict=True):
-        output = reader.output(x)
-        if not output.flat or output.channels != len(row):
-            raise UsageError(f"{shown(file.path)}: {len(row)} numbers as target, and the net makes {output}")
-        values = np.array([parse_float(cell, f"{shown(tables[0])}: {shown(file.path)}") for cell in row])
-        scale = 1.0 if request.target_scale is None else request.target_scale
-        targets.append(torch.tensor(values * scale, dtype=x.dtype, device=reader.device))
-    return targets, []
+    if request.settings.loss is not Loss.CE:
+        return partial(_from_cells, reader, files, cells), []
+    if len(cells[0]) != 1:
+        raise UsageError(f"{shown(tables[0])}: {len(cells[0])} columns of labels, and one is needed")
+    output = reader.output(reader.input(files[0].path))
+    numbers, names = class_numbers([row[0] for row in cells], net.labels, output.channels)
+    return partial(_from_class, reader, numbers), names
+
+
+def _from_class(reader: _Reader, numbers: Sequence[int], number: int, x: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.tensor(numbers[number], device=reader.device)
+
+
+def _from_cells(
+    reader: _Reader, files: Sequence[File], cells: Sequence[Sequence[str]], number: int, x: torch.Tensor
+) -> torch.Tensor:
+    import torch
+
+    file, row, output = files[number], cells[number], reader.output(x)
+    if not output.flat or output.channels != len(row):
+        raise UsageError(f"{shown(file.path)}: {len(row)} numbers as target, and the net makes {output}")
+    table = shown(reader.request.files.targets[0])
+    values = np.array([parse_float(cell, f"{table}: {shown(file.path)}") for cell in row])
+    scale = 1.0 if reader.request.target_scale is None else reader.request.target_scale
+    return torch.tensor(values * scale, dtype=x.dtype, device=reader.device)

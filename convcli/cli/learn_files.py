@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from convcli.cli.learn import Files
+from convcli.cli.learn_requests import Files
 from convcli.errors import ConvError, UsageError
 from convcli.media.registry import FORMATS
 from convcli.media.target import shown

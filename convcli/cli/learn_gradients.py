@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convcli.cli import report
-from convcli.cli.learn import GradientRequest
+from convcli.cli.learn_requests import GradientRequest
 from convcli.errors import ConvError, UsageError
 from convcli.geometry import TransposedWindow, Window
 from convcli.layers import Conv, format_size
@@ -47,6 +47,8 @@ def show_gradients(request: GradientRequest) -> None:
     for name, other in others.items():
         if not (difference := ours.difference(other)) <= AGREE * max(largest, 1.0):
             raise ConvError(f"the gradients differ from {name} by {difference:.3g}: please report it")
+    if not request.json:
+        print(f"\nequal up to rounding: these convolutions, {' and '.join(others)}")
 
 
 def _case(request: GradientRequest) -> Case:

@@ -13,8 +13,8 @@ import numpy as np
 from convcli.chain import Chain, ConvStage, bind, kernel_axes
 from convcli.cli import report
 from convcli.cli.kernels import matrices
-from convcli.cli.learn import KernelRequest
 from convcli.cli.learn_files import paired
+from convcli.cli.learn_requests import KernelRequest
 from convcli.cli.whole import Whole, read_whole
 from convcli.errors import ConvError, UsageError
 from convcli.geometry import Padding, PaddingName, per_axis
@@ -22,7 +22,8 @@ from convcli.kernel.document import MAX_BYTES
 from convcli.kernel.model import Defaults, Kernel, size_text, slug
 from convcli.kernel.yaml_text import yaml_text
 from convcli.layers import format_size
-from convcli.learn.least_squares import ROUNDING, Example, Fit, fit
+from convcli.learn.equations import Example
+from convcli.learn.least_squares import ROUNDING, Fit, fit
 from convcli.media.target import check_not_input, check_output, output, shown
 from convcli.numerals import number_text
 from convcli.policies import Channels

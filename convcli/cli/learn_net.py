@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from convcli.cli import learn_curve, report
-from convcli.cli.learn import NetRequest
 from convcli.cli.learn_examples import Loaded, load
+from convcli.cli.learn_requests import NetRequest
 from convcli.cli.progress import Meter
 from convcli.errors import ConvError, UsageError
 from convcli.learn import checkpoint
-from convcli.learn.torch_training import Training, check_loss, split
+from convcli.learn.examples import split
+from convcli.learn.torch_training import Training, check_loss
 from convcli.learn.training import DivergenceError, State, best_epoch, curve_lines
 from convcli.media.target import check_output, output, same_file, shown
 from convcli.net.model import Net, parameters_of
 from convcli.net.parse import load_net
 from convcli.net.torch_run import choose_device, tensors
-from convcli.net.weights import initial, load_for, save
+from convcli.net.weights import class_facts, initial, load_for, save
 from convcli.policies import Precision
 
 BETWEEN = 2.0  # seconds between two checkpoints: what a killed process loses at most
@@ -57,8 +57,7 @@ def train_net(request: NetRequest) -> None:
         raise TypeError("a training that ended has a state")
     training.use(training.state.kept)
     with output(places.weights, force=request.force) as file:
-        facts = {"classes": json.dumps(loaded.classes)} if loaded.classes else None
-        save(file, training.state.kept, facts)
+        save(file, training.state.kept, class_facts(loaded.classes))
     _write_curves(request, net, training.state)
     _report(request, net, loaded, training, training.state, places)
 

@@ -1,7 +1,5 @@
 """``convcli matrix``: the command line.  The work is in `convcli.cli.matrix_work`, loaded once this makes sense."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -66,7 +64,7 @@ def matrix(
         typer.Option(
             "--output",
             "-o",
-            help="FILE.npz (sparse, for scipy.sparse.load_npz), .csv, .npy, or a picture (.png).",
+            help="FILE.npz (sparse, for scipy.sparse.load_npz), .csv, .npy, or a picture (.png); - is CSV.",
         ),
     ] = None,
     verify: Annotated[

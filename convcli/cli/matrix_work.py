@@ -15,13 +15,13 @@ from convcli.cli.matrix_text import WIDTH, facts, layout
 from convcli.cli.whole import computed, read_kernel, read_whole
 from convcli.data import SPACE, Colour, Info
 from convcli.errors import ConvError, UsageError
-from convcli.film import shown
 from convcli.kernel.model import Kernel
 from convcli.layers import format_size
 from convcli.matrix import Matrix, convolution_matrix
 from convcli.media import registry
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.media.target import check_not_input, output
+from convcli.media.target import STANDARD, check_not_input, output
+from convcli.numerals import number_text
 
 SPARSE = ".npz"
 MOST_DENSE = 25_000_000  # numbers of a table or an array, zeros among them
@@ -63,7 +63,7 @@ def make(request: Request) -> None:
     if request.output is not None:
         _write(request, matrix, request.output)
     if request.json:
-        report.print_json(_described(matrix, verdict))
+        report.print_json(_described(matrix, verdict), to_stderr=request.output == STANDARD)
     else:
         _print(request, matrix, verdict)
     if verdict is not None and not verdict.holds:
@@ -103,25 +103,26 @@ def _compare(matrix: Matrix, chain: Chain, array: np.ndarray) -> Verdict:
 
 
 def _print(request: Request, matrix: Matrix, verdict: Verdict | None) -> None:
+    say = report.note if request.output == STANDARD else print  # where data are, words are not
     if not request.quiet:
-        print(facts(matrix))
+        say(facts(matrix))
     if request.output is None:
         lines = layout(matrix)
         for line in lines:
             print(line)
         if not lines and not request.quiet:
             report.note(f"too large for {WIDTH} columns: -o W.png shows it, -o W.npz or W.csv keeps it")
-    elif not request.quiet:
+    elif not request.quiet and request.output != STANDARD:
         print(request.output)
     if verdict is not None and verdict.holds:
-        print(f"vec(X)      = {_vector(verdict.x)}")
-        print(f"W vec(X)    = {_vector(verdict.product)}")
-        print(f"convolution = {_vector(verdict.filtered)}")
-        print(f"equal: the largest difference is {verdict.difference:.3g}")
+        say(f"vec(X)      = {_vector(verdict.x)}")
+        say(f"W vec(X)    = {_vector(verdict.product)}")
+        say(f"convolution = {_vector(verdict.filtered)}")
+        say(f"equal: the largest difference is {verdict.difference:.3g}")
 
 
 def _vector(values: np.ndarray) -> str:
-    text = " ".join(shown(value) for value in values[:MOST_PRINTED].tolist())
+    text = " ".join(number_text(value) for value in values[:MOST_PRINTED].tolist())
     return text + (f" … ({len(values)} numbers)" if len(values) > MOST_PRINTED else "")
 
 
@@ -151,7 +152,7 @@ def _write(request: Request, matrix: Matrix, path: str) -> None:
         if matrix.offset.any() and not request.quiet:
             report.note("bias and constant padding are not part of the matrix; --json lists them as offset")
         return
-    format = registry.by_suffix(path)
+    format = registry.by_name("csv") if path == STANDARD else registry.by_suffix(path)
     if format.numbers:
         _check_dense(matrix, path)
         pixels = matrix.dense()

@@ -1,40 +1,24 @@
 """``convcli motion``: the command line.  Strings become numbers here; the work is in `convcli.cli.detecting`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from convcli.cli.filter import complete_kernel
+from convcli.cli.limits import MILLION, MaxFrames, MaxPixels, parse_max_frames
 from convcli.cli.progress import Progress
 from convcli.cli.report import Debug, Verbosity
+from convcli.detection.area import Area, parse_area, parse_region
 from convcli.errors import ConvError, UsageError
 from convcli.geometry import parse_numbers
 from convcli.media.options import ReadOptions, VideoOptions, WriteOptions
-from convcli.numerals import parse_float
+from convcli.numerals import parse_float, parse_rate
 from convcli.plan import EngineName
 from convcli.policies import parse_choice
 
 NONE_FOUND = 1
 TROUBLE = 2
-
-
-@dataclass(frozen=True)
-class Area:
-    """A number of pixels, or a share of the picture."""
-
-    value: float
-    percent: bool
-
-    def pixels(self, picture: int) -> float:
-        """Return the number of pixels in a picture of so many.
-
-        >>> Area(0.5, percent=True).pixels(1000)
-        5.0
-        """
-        return self.value / 100 * picture if self.percent else self.value
 
 
 @dataclass(frozen=True)
@@ -67,29 +51,6 @@ class MotionRequest:
     verbosity: Verbosity
 
 
-def parse_area(text: str) -> Area:
-    """Read pixels (``40``) or a share of the picture (``0.1%``)."""
-    number = parse_float(text.removesuffix("%"), "min area")
-    if number < 0:
-        raise UsageError(
-            f"min area {text!r}: give pixels, such as 40, or a share of the picture, such as 0.1%"
-        )
-    return Area(number, text.endswith("%"))
-
-
-def parse_region(text: str) -> tuple[int, int, int, int]:
-    """Read ``x,y,width,height``.
-
-    >>> parse_region("10,0,64,48")
-    (10, 0, 64, 48)
-    """
-    parts = text.split(",")
-    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts) or min(map(int, parts[2:])) < 1:
-        raise UsageError(f"region {text!r}: give x,y,width,height in pixels, such as 0,0,320,240")
-    x, y, width, height = map(int, parts)
-    return x, y, width, height
-
-
 def _not_negative(text: str, what: str) -> float:
     number = parse_float(text, what)
     if number < 0:
@@ -98,7 +59,9 @@ def _not_negative(text: str, what: str) -> float:
 
 
 def motion(
-    clip: Annotated[str, typer.Argument(metavar="CLIP", help="A clip, or - for standard input.")],
+    clip: Annotated[
+        str, typer.Argument(metavar="CLIP", help="A clip, frames/%04d.png, or - for standard input.")
+    ],
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Picture of the motion. Default: STEM.motion.mp4.")
     ] = None,
@@ -140,6 +103,11 @@ def motion(
         bool, typer.Option("--allow-truncated", help="Keep what can be read of a broken clip.")
     ] = False,
     axes: Annotated[str | None, typer.Option(help="Letters of an array's dimensions: TYX, TYXC.")] = None,
+    fps: Annotated[
+        str | None, typer.Option(help="Frames a second of numbered images and arrays. Default: 25.")
+    ] = None,
+    max_pixels: MaxPixels = 256,
+    max_frames: MaxFrames = None,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="As grep: 0 motion, 1 none, 2 trouble.")
     ] = False,
@@ -189,7 +157,13 @@ def motion(
             steady_light=stabilise_light,
             engine=parse_choice(EngineName, engine, "engine"),
             reading=ReadOptions(
-                axes=axes, all_frames=True, grey=not overlay, allow_truncated=allow_truncated
+                axes=axes,
+                all_frames=True,
+                grey=not overlay,
+                max_pixels=max_pixels * MILLION,
+                max_frames=parse_max_frames(max_frames),
+                allow_truncated=allow_truncated,
+                rate=None if fps is None else parse_rate(fps),
             ),
             writing=WriteOptions(video=VideoOptions(codec, crf, preset, pix_fmt, sound=not no_audio)),
             force=force,

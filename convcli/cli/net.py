@@ -4,26 +4,22 @@ Strings become types here; `convcli.cli.net_run` and `net_measure` do the work t
 numpy nor torch, unless the net names files of weights.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from convcli.cli.net_requests import CheckRequest, Filling, RunRequest
 from convcli.cli.report import Debug, Verbosity
 from convcli.cli.shape import as_json_text, table
 from convcli.errors import UsageError
 from convcli.geometry import parse_numbers
 from convcli.layers import format_size, parse_size
 from convcli.media.options import ReadOptions
-from convcli.net.model import Net
 from convcli.net.parameters import Shape
 from convcli.net.parse import load_net
 from convcli.policies import Precision, Reading, parse_choice
-from convcli.ranges import Range, parse_range
+from convcli.ranges import parse_range
 
 app = typer.Typer(
     name="net",
@@ -32,39 +28,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-
-
-@dataclass(frozen=True)
-class Filling:
-    """Where weights come from that the net's file leaves open, and how numbers are computed."""
-
-    weights: Path | None
-    seed: int | None
-    precision: Precision
-    device: str
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """A parsed command line of ``net run``."""
-
-    net: Net
-    input: str
-    reading: ReadOptions
-    filling: Filling
-    output: str | None
-    format: str | None
-    layer: str | None
-    maps: str | None
-    count: int
-    colours: str
-    with_input: bool
-    range: Range | None
-    block: int | None
-    top: int
-    force: bool
-    json: bool
-    verbosity: Verbosity
 
 
 NetFile = Annotated[Path, typer.Argument(metavar="NET", help="A YAML file; see samples/*.yaml.")]
@@ -239,19 +202,6 @@ def show(
 def _given(text: str) -> Shape:
     channels, sizes = parse_size(text, "input")
     return Shape(channels or 1, sizes)
-
-
-@dataclass(frozen=True)
-class CheckRequest:
-    """A parsed command line of ``net check``."""
-
-    net: Net
-    input: str
-    reading: ReadOptions
-    filling: Filling
-    shifts: Sequence[int]
-    axis: str
-    json: bool
 
 
 @app.command("check")

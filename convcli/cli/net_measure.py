@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from convcli.cli import report
-from convcli.cli.net import CheckRequest
 from convcli.cli.net_input import bound, opened
+from convcli.cli.net_requests import CheckRequest
 from convcli.errors import UsageError
+from convcli.media.concerns import check_reading
 from convcli.net.check import Finding, measure
 
 
 def check_net(request: CheckRequest) -> None:
     """Carry out ``net check``."""
     with opened(request.input, request.reading) as input:
+        check_reading(request.reading, input.file.format, request.input)
         if request.axis not in tuple(input.letters):
             raise UsageError(
                 f"--axis {request.axis.lower()}: the input has {', '.join(input.letters.lower())}"

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from convcli.cli import outputs, report
-from convcli.cli.net import RunRequest
 from convcli.cli.net_input import Input, bound, opened
+from convcli.cli.net_requests import RunRequest
 from convcli.cli.report import Verbosity
 from convcli.data import Colour, Info, Sink
 from convcli.errors import UsageError
 from convcli.media import registry
+from convcli.media.concerns import check_reading
 from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
 from convcli.media.target import STANDARD, check_not_input, output, shown
@@ -24,6 +25,7 @@ from convcli.net import blocks, pictures
 from convcli.net.model import Net
 from convcli.net.parameters import Shape
 from convcli.net.torch_run import TorchNet
+from convcli.net.weights import class_names
 from convcli.output import PIXELS
 from convcli.policies import parse_choice
 from convcli.ranges import Bound, Range, RangeKind
@@ -37,11 +39,10 @@ def run_net(request: RunRequest) -> None:
         if target is not None and target != STANDARD and not request.force:
             check_not_input(target, [request.input])
     with opened(request.input, request.reading) as input:
+        check_reading(request.reading, input.file.format, request.input)
         model = bound(request.net, input, request.filling)
         result = model.upto(request.layer) if request.layer else model
-        labels, last = request.net.labels, model.steps[-1].output
-        if labels and len(labels) != last.channels:
-            raise UsageError(f"{request.net.name}: {len(labels)} labels for the {last} of the last layer")
+        labels = _labels(request, model)
         flat = result.steps[-1].output.flat
         if request.output is None and request.maps is None and not flat:
             raise UsageError(
@@ -58,6 +59,7 @@ def run_net(request: RunRequest) -> None:
             _draw(request, input, _mapped(request, model, result), colours)
             written.append(request.maps)
         if flat:
+            _obstacle(request, result)
             values = result.run(input.whole())
             facts["scores"] = [float(value) for value in values]
             if request.output is not None:
@@ -66,6 +68,17 @@ def run_net(request: RunRequest) -> None:
             written += _write(request, input, result, _computed(request, input, result), notes)
     facts["files"] = written
     _conclude(request, facts, notes, labels if result.steps[-1] is model.steps[-1] else ())
+
+
+def _labels(request: RunRequest, model: TorchNet) -> tuple[str, ...]:
+    """Return the names of the classes, from the net or from the weights that were trained for them."""
+    labels, last = request.net.labels, model.steps[-1].output
+    if labels and len(labels) != last.channels:
+        raise UsageError(f"{request.net.name}: {len(labels)} labels for the {last} of the last layer")
+    if labels or request.filling.weights is None:
+        return labels
+    names = class_names(request.filling.weights)
+    return names if len(names) == last.channels else ()
 
 
 def _mapped(request: RunRequest, model: TorchNet, result: TorchNet) -> TorchNet:
@@ -80,11 +93,9 @@ def _mapped(request: RunRequest, model: TorchNet, result: TorchNet) -> TorchNet:
 
 def _computed(request: RunRequest, input: Input, model: TorchNet) -> Iterator[np.ndarray]:
     """Yield the output in blocks, or whole where the chain needs all of its input."""
-    obstacle = blocks.not_local(model.net, model.steps)
+    obstacle = _obstacle(request, model)
     rows = model.steps[-1].output.sizes[0]
     length = request.block or blocks.block_length(model.steps)
-    if obstacle and request.block is not None:
-        raise UsageError(f"--block: {obstacle} needs all of its input, so the net cannot run in blocks")
     if request.verbosity is Verbosity.VERBOSE:
         how = (
             f"whole: {obstacle} needs all of its input" if obstacle else f"blocks of {length} of {rows} rows"
@@ -94,6 +105,14 @@ def _computed(request: RunRequest, input: Input, model: TorchNet) -> Iterator[np
         yield model.run(input.whole())
     else:
         yield from blocks.run_blocks(model, input.rows, length)
+
+
+def _obstacle(request: RunRequest, model: TorchNet) -> str:
+    """Return what needs all of its input, or nothing; refuse it where blocks were asked for."""
+    obstacle = blocks.not_local(model.net, model.steps)
+    if obstacle and request.block is not None:
+        raise UsageError(f"--block: {obstacle} needs all of its input, so the net cannot run in blocks")
+    return obstacle
 
 
 def _draw(request: RunRequest, input: Input, model: TorchNet, colours: pictures.Colours) -> None:
@@ -150,7 +169,7 @@ def _write(
         finite = whole[np.isfinite(whole)]
         measured = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
         parts = iter([whole])
-    white = _white(request.net, input.source.info)
+    white = _white(request.net, input.info)
     how = resolve(policy, result.dtype, full_scale=white, bound=white, measured=measured)
     tally = Tally()
     with ExitStack() as stack:
@@ -182,7 +201,7 @@ def _pixels(parts: Iterator[np.ndarray], result: Info, how: Rendering, tally: Ta
 def _form(output: Shape, input: Input, format: Format, dtype: str, compute: str) -> Info:
     """Return the result's axes: channels, maps that each want a file or page, or plain numbers."""
     kind = compute if format.numbers or dtype == "float" else dtype
-    info = input.source.info
+    info = input.info
     if output.flat:
         return Info("X", (output.channels,), kind)
     picture = output.channels == 3 and not format.multi
@@ -206,7 +225,7 @@ def _rendering(request: RunRequest, input: Input, format: Format) -> tuple[Range
     """Return the range policy and the type of pixels; ``float`` for numbers."""
     keeps = format.numbers or "float32" in format.dtypes
     asked = request.range
-    pixels = input.source.info.dtype if input.source.info.dtype in PIXELS else "uint8"
+    pixels = input.info.dtype if input.info.dtype in PIXELS else "uint8"
     pixels = pixels if pixels in format.dtypes else "uint8"
     if asked is not None:
         if asked.kind is RangeKind.FLOAT and not keeps:
@@ -217,7 +236,7 @@ def _rendering(request: RunRequest, input: Input, format: Format) -> tuple[Range
     preprocess = request.net.preprocess
     if preprocess.mean or preprocess.std:
         return Range(RangeKind.MINMAX), pixels
-    return Range(RangeKind.WINDOW, Bound(0.0), Bound(_white(request.net, input.source.info))), pixels
+    return Range(RangeKind.WINDOW, Bound(0.0), Bound(_white(request.net, input.info))), pixels
 
 
 def _conclude(

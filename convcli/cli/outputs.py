@@ -66,7 +66,7 @@ def check(result: Info, format: Format) -> None:
 
 
 def _holds(format: Format, axes: str) -> bool:
-    if any(letter not in format.axes for letter in axes):
+    if any(letter not in format.axes for letter in axes) or (format.film and "T" not in axes):
         return False
     if format.name in ("csv", "tsv"):
         return not ("Y" in axes and "C" in axes)

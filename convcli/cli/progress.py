@@ -8,6 +8,8 @@ import time
 from enum import StrEnum
 from typing import TextIO
 
+from convcli.media import leaving
+
 BETWEEN = 0.2  # seconds between two lines
 PATIENCE = 1.0  # seconds of work before anything is shown
 _WIDTH = 24
@@ -38,6 +40,7 @@ class Meter:
         self._how, self._what = how, what
         self._begun = self._shown = time.monotonic()
         self._drawn = False
+        leaving.add(self.close)
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
@@ -65,6 +68,7 @@ class Meter:
         if self._drawn:
             print("\r\x1b[K", end="", file=self._stream, flush=True)
             self._drawn = False
+        leaving.discard(self.close)
 
 
 def clock(seconds: float) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import codecs
+import io
 import sys
 from enum import IntEnum
 from typing import Annotated, Any
@@ -42,6 +43,36 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+_PLAIN = {"×": "x", "·": ".", "…": "...", "−": "-", "–": "-", "√": "sqrt ", "²": "^2", "±": "+-"}
+
+
+def speak_plainly() -> None:
+    """Let standard output take every text: names that are no text byte by byte, other signs in its own alphabet.
+
+    Without it a name from another machine, or a × where the locale is not UTF-8, would be an error.
+    """
+    codecs.register_error("plain", _plain)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    sign = error.object[error.start]
+    if 0xDC80 <= ord(sign) <= 0xDCFF:  # a byte of a name that could not be decoded (PEP 383)
+        return bytes([ord(sign) - 0xDC00]), error.start + 1
+    return _PLAIN.get(sign, sign.encode("unicode_escape").decode()), error.start + 1
+
+
 def print_json(value: Any, to_stderr: bool = False) -> None:
-    """Print a value as one line of JSON; what JSON cannot hold (infinities) becomes null."""
-    print(json.dumps(value, ensure_ascii=False), file=sys.stderr if to_stderr else sys.stdout)
+    """Print a value as one line of JSON, escaped where the stream could not take it."""
+    import json  # 1 ms that other commands need not wait for
+
+    stream = sys.stderr if to_stderr else sys.stdout
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value)
+    print(text, file=stream)

@@ -4,8 +4,6 @@ Reads the command line and lays out the table; the arithmetic is in `convcli.lay
 Nothing here may import numpy, torch or rich.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, replace

@@ -6,7 +6,6 @@ The main job never does this: it reads blocks.
 from __future__ import annotations
 
 import re
-from contextlib import closing
 from dataclasses import dataclass
 from math import prod
 
@@ -14,17 +13,16 @@ import numpy as np
 
 from convcli.api import ArraySource
 from convcli.chain import Chain
+from convcli.cli.opened import opened
 from convcli.data import SPACE, Info
 from convcli.engines import get_engine
-from convcli.errors import ConvError, UsageError
-from convcli.job import Job, canonical
+from convcli.errors import UsageError
+from convcli.job import Job
 from convcli.kernel import load_kernel
 from convcli.kernel.model import MAX_RANK, Kernel
 from convcli.layers import parse_size
-from convcli.media import registry
 from convcli.media.options import ReadOptions
 from convcli.media.registry import Format
-from convcli.media.target import STANDARD, open_input
 from convcli.policies import Channels
 from convcli.ranges import Range, RangeKind
 from convcli.render import Tally
@@ -56,27 +54,8 @@ class Whole:
 
 def read_whole(name: str, options: ReadOptions) -> Whole:
     """Read a file or ``-``."""
-    fp = open_input(name)
-    try:
-        head = fp.read(registry.HEAD)
-        fp.seek(0)
-        format, notes = registry.identify(head, "" if name == STANDARD else name)
-        source = registry.open_source(fp, format, options)
-    except BaseException:
-        fp.close()
-        raise
-    with closing(source):
-        info = source.info
-        try:
-            array = source.read(0, info.length)
-        except ConvError as error:
-            raise error if name in str(error) else ConvError(f"{name!r}: {error}", error.exit_code) from None
-    letters = canonical(info)
-    order = [info.axes.index(letter) for letter in ("C" if "C" in info.axes else "") + letters]
-    array = np.ascontiguousarray(array.transpose(order))
-    if "C" not in info.axes:
-        array = array[None]
-    return Whole(array, letters, info, format, (*notes, *info.notes))
+    with opened(name, options) as file:
+        return Whole(file.whole(), file.letters, file.info, file.format, file.notes)
 
 
 def numbered(size: str) -> Whole:

@@ -173,7 +173,7 @@ def _check_data(x: np.ndarray, size: Sequence[int], stride: Sequence[int], dilat
         )
     if 0 in x.shape:
         raise UsageError(f"an array of shape {x.shape} holds no data: nothing to filter")
-    if x.dtype not in (np.float32, np.float64):
+    if x.dtype not in (np.float32, np.float64, np.int16, np.uint16):  # the last for bytes
         raise UsageError(f"an engine computes in float32 or float64, not in {x.dtype}: convert first")
 
 

@@ -15,11 +15,12 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from convcli.algorithms import Algorithm
-from convcli.engines import shifts, tiles
+from convcli.engines import fft, shifts, tiles, toeplitz, whole_sums
 from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
+from convcli.engines.folds import fold_windows
+from convcli.engines.numpy_toeplitz import NumpyProducts, one_thread
 from convcli.engines.padding import pad
 from convcli.geometry import Window
 from convcli.kernel.terms import separable_terms
@@ -28,6 +29,7 @@ from convcli.render import render
 
 FOLD_TILE = 1 << 16  # elements of shared partial sums, of which several are held at a time (measured)
 TILE = 1 << 17  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)
+PRODUCTS = NumpyProducts()
 FOLDS: dict[PoolKind, np.ufunc] = {
     PoolKind.MAX: np.maximum,
     PoolKind.MIN: np.minimum,
@@ -50,10 +52,12 @@ class NumpyEngine:
         self.threads = threads or tiles.available_threads()
 
     def __enter__(self) -> NumpyEngine:
+        self._limited = one_thread()
+        self._limited.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        pass
+        self._limited.__exit__(None, None, None)
 
     pad = staticmethod(pad)
     render = staticmethod(render)
@@ -73,13 +77,30 @@ class NumpyEngine:
 
         All algorithms leave NaN and infinities where they belong by themselves.
         """
+        if algorithm is Algorithm.WHOLE:
+            return whole_sums.correlate(x, weights, stride, dilation, self.threads)
+        if algorithm is Algorithm.BOX and x.dtype == whole_sums.COUNT:
+            return whole_sums.box(x, weights, stride, dilation)
         sizes = correlation_sizes(x, weights, stride, dilation, groups)
         if algorithm is Algorithm.BOX:
             return self._box(x, weights, stride, dilation)
         if algorithm is Algorithm.SEPARABLE:
             return self._separable(x, weights, stride, dilation)
+        if algorithm in (Algorithm.TOEPLITZ, Algorithm.BANDS) and (finite or all_finite(x)):
+            return self._by_products(x, weights, dilation, separable=algorithm is Algorithm.BANDS)
+        if algorithm is Algorithm.FFT and (finite or all_finite(x)):
+            out = tiles.empty((len(x), len(weights), *sizes), tiles.memory_order(x), x.dtype)
+            fft.correlate(np.fft, x, *fft.spectra(weights, dilation, x.shape[2:]), out)
+            return out
         reach = shifts.correlation_reach(stride, dilation)
         return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
+
+    def _by_products(
+        self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int], separable: bool
+    ) -> np.ndarray:
+        data, pixel = toeplitz.as_rows(x, weights, dilation, separable)
+        correlate = toeplitz.separable if separable else toeplitz.correlate
+        return toeplitz.as_items(correlate(PRODUCTS, data, weights, dilation, pixel), pixel)
 
     def transpose(
         self,
@@ -118,7 +139,9 @@ class NumpyEngine:
         def work(tile: tiles.Slices) -> None:
             tile = (*tile[:axis], slice(None), *tile[axis + 1 :])
             block = x[tile].transpose(order)
-            out[tile].transpose(order)[...] = _fold(np.add, block, place, shape[axis], size, stride, dilation)
+            out[tile].transpose(order)[...] = fold_windows(
+                np.add, block, place, shape[axis], size, stride, dilation
+            )
 
         others = (*shape[:axis], 1, *shape[axis + 1 :])
         cut = tiles.cut(others, order, FOLD_TILE // x.shape[axis])
@@ -204,7 +227,7 @@ class NumpyEngine:
             block = x[(*tile[:2], *box)].transpose(order)
             for axis, (outputs, *window) in enumerate(windows, start=2):
                 count = outputs.stop - outputs.start
-                block = _fold(fold, block, order.index(axis), count, *window)
+                block = fold_windows(fold, block, order.index(axis), count, *window)
             out[tile].transpose(order)[...] = block
 
         cut = tiles.cut(out.shape, order, TILE * max(size) // prod(stride))
@@ -245,48 +268,3 @@ def _begin(total: np.ndarray) -> shifts.AddProduct:
             np.add(part, product, out=part)
 
     return add_product
-
-
-def _fold(
-    fold: np.ufunc, x: np.ndarray, axis: int, count: int, size: int, stride: int, dilation: int
-) -> np.ndarray:
-    """Fold the ``count`` windows along an axis: ``((x0 x1) (x2 x3)) ...``, always in this same tree.
-
-    Windows that hardly overlap are halved one by one.  Those that overlap much share their parts: folds of
-    2, 4, 8 ... neighbours at every position, from which each size can be put together.
-    """
-    if size * count > 4 * x.shape[axis]:
-        return _fold_shared(fold, x.swapaxes(0, axis), count, size, stride, dilation).swapaxes(0, axis)
-    windows = sliding_window_view(x, dilation * (size - 1) + 1, axis)[..., ::dilation]
-    windows = windows.swapaxes(0, axis)[::stride].swapaxes(0, axis)
-    return _fold_windows(fold, np.moveaxis(windows, -1, 0))
-
-
-def _fold_windows(fold: np.ufunc, taps: np.ndarray) -> np.ndarray:
-    """Fold along the first axis, neighbours first."""
-    total: np.ndarray | None = None
-    while True:
-        half = len(taps) // 2
-        if len(taps) % 2:
-            total = taps[-1] if total is None else fold(taps[-1], total)
-        if total is not None and not half:
-            return total
-        pairs = np.empty((half, *taps.shape[1:]), taps.dtype)  # C order makes long runs of the other axes
-        taps = fold(taps[: 2 * half : 2], taps[1 : 2 * half : 2], out=pairs)
-
-
-def _fold_shared(
-    fold: np.ufunc, x: np.ndarray, count: int, size: int, stride: int, dilation: int
-) -> np.ndarray:
-    """Fold windows along the first axis from the folds of 1, 2, 4 ... taps that begin at every element."""
-    total: np.ndarray | None = None
-    parts, width = x, 1
-    while True:
-        if size & width:
-            first = size // (2 * width) * (2 * width) * dilation  # behind all wider parts
-            part = parts[first : first + (count - 1) * stride + 1 : stride]
-            total = part if total is None else fold(part, total)
-        if total is not None and 2 * width > size:
-            return total
-        parts = fold(parts[: -width * dilation], parts[width * dilation :])
-        width *= 2

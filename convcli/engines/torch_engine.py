@@ -16,19 +16,19 @@ import torch
 from torch.nn import functional as F
 
 from convcli.algorithms import Algorithm
-from convcli.engines import shifts, tiles, torch_fft, torch_native, torch_pixels, torch_toeplitz
+from convcli.engines import fft, shifts, tiles, toeplitz, torch_native, torch_pixels
 from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
+from convcli.engines.torch_toeplitz import TorchProducts
 from convcli.errors import UsageError
-from convcli.kernel.terms import separable_terms
 from convcli.layers import PoolKind
 
 CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
 CONVOLVE_TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 MAX_POOL = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
+PRODUCTS = TorchProducts()
 
 FEW = 4  # input maps times output maps below which shift and add is quicker than torch's kernels (measured)
 TILE = 1 << 18  # elements of shift and add: in the cache, and enough for torch's own threads (measured)
-SPLIT = 64  # taps of zero that interleaved pixels may cost a Toeplitz matrix before they are split (measured)
 BUFFER = (
     1 << 24
 )  # bytes that torch's kernels may rearrange at a time: more is up to five times slower (measured)
@@ -100,37 +100,20 @@ class TorchEngine:
                 case Algorithm.FFT:
                     out = tiles.empty((len(x), len(weights), *sizes), tiles.memory_order(x), x.dtype)
                     target = torch.from_numpy(out).to(self.device)
-                    torch_fft.correlate(self._tensor(x), weights, dilation, target)
+                    kernels, extents = fft.spectra(weights, dilation, x.shape[2:])
+                    spectra = torch.from_numpy(kernels).to(self.device)
+                    fft.correlate(torch.fft, self._tensor(x), spectra, extents, target)
                     return target.cpu().numpy()
                 case _:
-                    return self._by_bands(x, weights, dilation, separable=algorithm is Algorithm.SEPARABLE)
+                    return self._by_bands(x, weights, dilation, separable=algorithm is Algorithm.BANDS)
 
     def _by_bands(
         self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int], separable: bool
     ) -> np.ndarray:
-        """Correlate by Toeplitz matrices: interleaved pixels as they lie, where that is quick."""
-        pixel = tiles.pixel_size(x)
-        extra = (pixel - 1) * dilation[-1] * (weights.shape[-1] - 1)
-        if extra > SPLIT and (separable or prod(weights.shape[2:-1]) == 1):
-            pixel = 1
-        if pixel > 1:
-            rows = x[:, 0].transpose(*range(1, x.ndim - 1), 0)
-            data = rows.reshape(1, 1, *rows.shape[:-2], -1)
-        else:
-            data = np.ascontiguousarray(x)
-        tensor = self._tensor(data)
-        if separable:
-            terms = separable_terms(weights[0, 0])
-            if terms is None:
-                raise ValueError(f"a kernel of shape {weights.shape} is no sum of a few outer products")
-            out = torch_toeplitz.separable(tensor, terms, dilation, pixel)
-        else:
-            out = torch_toeplitz.correlate(tensor, weights, dilation, pixel)
-        result = out.cpu().numpy()
-        if pixel == 1:
-            return result
-        pixels = result.reshape(*result.shape[:-1], -1, pixel)  # (1, O, ..., X, pixel)
-        return pixels[0].transpose(pixels.ndim - 2, *range(pixels.ndim - 2))
+        data, pixel = toeplitz.as_rows(x, weights, dilation, separable)
+        correlate = toeplitz.separable if separable else toeplitz.correlate
+        out = correlate(PRODUCTS, self._tensor(data), weights, dilation, pixel)
+        return toeplitz.as_items(out.cpu().numpy(), pixel)
 
     def _native(
         self,

@@ -17,7 +17,10 @@ from convcli.geometry import PadMode
 from convcli.render import Rendering, Tally
 from convcli.render import render as render_array
 
-SMALL_INTEGERS = {np.dtype(np.uint8), np.dtype(np.int16)}  # float32 holds them all, torch converts them at speed
+SMALL_INTEGERS = {
+    np.dtype(np.uint8),
+    np.dtype(np.int16),
+}  # float32 holds them all, torch converts them at speed
 
 
 def pad(
@@ -25,7 +28,7 @@ def pad(
 ) -> np.ndarray:
     """Return the box ``ranges`` of ``x`` as floats, as `convcli.engines.padding.pad` does."""
     fraction = mode is PadMode.CONSTANT and not _holds(x.dtype, value)
-    if x.dtype not in SMALL_INTEGERS or fraction:
+    if x.dtype not in SMALL_INTEGERS or dtype.kind != "f" or fraction:
         return pad_array(x, ranges, mode, value, dtype)
     padded = pad_array(x, ranges, mode, value)
     if not padded.flags.writeable:  # a view of data that torch may not see as its own

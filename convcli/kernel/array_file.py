@@ -7,6 +7,7 @@ file says of itself.
 from __future__ import annotations
 
 import importlib
+import io
 import math
 import re
 from dataclasses import replace
@@ -20,6 +21,9 @@ from convcli.numerals import quoted
 if TYPE_CHECKING:
     import numpy as np
 
+_BOMB = 64 << 20  # bytes of an archive's arrays that are always allowed
+_GROWTH = 100  # beyond that, so many bytes from each stored one; weights hardly compress at all
+_MAX_HEADER = 10_000  # bytes; an honest one has about 120
 SUFFIXES = (".npy", ".npz", ".safetensors")
 _KEYED = re.compile(r"(.+?\.(?:npz|safetensors))#(.+)", re.IGNORECASE | re.DOTALL)
 
@@ -86,7 +90,9 @@ def _read_npy(file: IO[bytes], where: str, most: int) -> np.ndarray:
 
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     try:
-        shape, fortran, dtype = readers[npy.read_magic(file)](file)
+        # numpy reads as long a header as the file says before it looks at its own limit.
+        head = io.BytesIO(file.read(_MAX_HEADER))
+        shape, fortran, dtype = readers[npy.read_magic(head)](head)
     except (ValueError, KeyError):
         raise ConvError(f"{where}: no .npy file, or a damaged one") from None
     if dtype.hasobject:
@@ -94,7 +100,8 @@ def _read_npy(file: IO[bytes], where: str, most: int) -> np.ndarray:
     if shape:
         check_size(shape, where, most)
     count = math.prod(shape)
-    data = file.read(count * dtype.itemsize)
+    data = head.read()[: count * dtype.itemsize]
+    data += file.read(count * dtype.itemsize - len(data))
     if len(data) < count * dtype.itemsize:
         raise ConvError(f"{where}: cut short; {len(data)} of {count * dtype.itemsize} bytes are there")
     return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
@@ -106,6 +113,12 @@ def _read_npz(path: Path, key: str, where: str, most: int) -> np.ndarray:
 
     try:
         with zipfile.ZipFile(path) as archive:
+            whole, stored = sum(member.file_size for member in archive.filelist), path.stat().st_size
+            if whole > max(_BOMB, _GROWTH * stored):
+                raise ConvError(
+                    f"{where}: {stored} bytes that would become {whole} are taken for a zip bomb; "
+                    "save the arrays with numpy.savez, which does not compress"
+                )
             keys = [name.removesuffix(".npy") for name in archive.namelist()]
             with archive.open(f"{_pick(keys, key, path)}.npy") as file:
                 return _read_npy(file, where, most)

@@ -10,26 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from convcli.errors import UsageError
+from convcli.learn.examples import Example, Examples
 from convcli.learn.training import DivergenceError, Epoch, Loss, Optimizer, Settings, State, best_epoch
 from convcli.net.model import Net, Step, parameters_of
 from convcli.net.operations import Activation, ActivationKind
 from convcli.net.parameters import Shape
 from convcli.net.torch_run import computing, forward
-
-
-@dataclass(frozen=True, eq=False)
-class Example:
-    """A preprocessed input, (channels, *space), and its target: of the output's shape, or a class's number."""
-
-    input: torch.Tensor
-    target: torch.Tensor
 
 
 def last_activation(net: Net) -> ActivationKind | None:
@@ -77,8 +69,8 @@ class Training:
     def __init__(
         self,
         net: Net,
-        examples: Sequence[Example],
-        held_out: Sequence[Example],
+        examples: Examples,
+        held_out: Examples,
         parameters: Mapping[str, torch.Tensor],
         settings: Settings,
         state: State | None = None,
@@ -88,13 +80,11 @@ class Training:
         self.held_out = held_out
         self.settings = settings
         self._traced: dict[tuple[int, ...], tuple[Step, ...]] = {}
-        known = parameters_of(self._steps(examples[0].input))
         self._parameters = dict(parameters)
+        known = parameters_of(self._steps(examples[0].input))
         self._learned = {name: self._parameters[name] for name, one in known.items() if one.trained}
         if not self._learned:
             raise UsageError(f"{net.name} has no weights to learn")
-        for example in (*examples, *held_out):
-            self._check_size(example.input)
         if state is not None:
             self._load(state)
         for tensor in self._learned.values():
@@ -141,13 +131,14 @@ class Training:
     def _steps(self, x: torch.Tensor) -> tuple[Step, ...]:
         shape = tuple(x.shape)
         if shape not in self._traced:
-            self._traced[shape] = self.net.trace(Shape(shape[0], shape[1:]))
+            sizes = Shape(shape[0], shape[1:])
+            self._traced[shape] = self.net.trace(sizes)
+            self._check_size(sizes, self._traced[shape])
         return self._traced[shape]
 
-    def _check_size(self, x: torch.Tensor) -> None:
-        for name, parameter in parameters_of(self._steps(x)).items():
+    def _check_size(self, sizes: Shape, steps: Sequence[Step]) -> None:
+        for name, parameter in parameters_of(steps).items():
             if parameter.shape != tuple(self._parameters[name].shape):
-                sizes = Shape(x.shape[0], tuple(x.shape[1:]))
                 raise UsageError(
                     f"{self.net.name}: {name} would need another shape for examples of {sizes} than for the first: "
                     "write resize: in preprocess"
@@ -172,19 +163,18 @@ class Training:
             steps = steps[:-1]
         return forward(steps, self._parameters, x, training=training)
 
-    def _batches(self, examples: Sequence[Example], order: Sequence[int]) -> list[list[Example]]:
-        """Cut the examples into batches of one size each, in this order."""
+    def _batches(self, examples: Examples, order: Sequence[int]) -> Iterator[list[Example]]:
+        """Yield batches of examples of one size each, in this order, as soon as they are full."""
         open_: dict[tuple[int, ...], list[Example]] = {}
-        full: list[list[Example]] = []
         for index in order:
             example = examples[index]
             batch = open_.setdefault(tuple(example.input.shape), [])
             batch.append(example)
             if len(batch) == self.settings.batch:
-                full.append(open_.pop(tuple(example.input.shape)))
-        return full + list(open_.values())
+                yield open_.pop(tuple(example.input.shape))
+        yield from open_.values()
 
-    def evaluate(self, examples: Sequence[Example]) -> tuple[float, float | None]:
+    def evaluate(self, examples: Examples) -> tuple[float, float | None]:
         """Return the mean loss, and for classes the share that is recognised."""
         total, right = 0.0, 0
         with computing():
@@ -265,26 +255,6 @@ class Training:
         with torch.no_grad():
             for name, tensor in self._parameters.items():
                 tensor.copy_(torch.tensor(arrays[name]))
-
-
-def split(examples: Sequence[Example], settings: Settings) -> tuple[list[Example], list[Example]]:
-    """Return the examples to learn from, and those that are held out.
-
-    Raises
-    ------
-    UsageError
-        When too few remain.
-    """
-    count = round(len(examples) * settings.held_out)
-    if settings.held_out and not 0 < count < len(examples):
-        raise UsageError(
-            f"validation {settings.held_out:g} of {len(examples)} examples leaves none on one side"
-        )
-    chosen = set(np.random.default_rng([settings.seed, 0]).permutation(len(examples))[:count].tolist())
-    parts: tuple[list[Example], list[Example]] = ([], [])
-    for index, example in enumerate(examples):
-        parts[index in chosen].append(example)
-    return parts
 
 
 def _stack(batch: Sequence[Example], what: str) -> torch.Tensor:

@@ -10,10 +10,14 @@ import errno
 import fcntl
 import itertools
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+
+from convcli.media import leaving
 
 _NAME_MAX = 255  # bytes of a file's name, on every file system in common use
 
@@ -32,7 +36,10 @@ def replacing(target: Path, force: bool) -> Iterator[int]:
         When something cannot be written.
     """
     try:
-        temporary, descriptor = _claim(target)
+        with leaving.held():
+            temporary, descriptor = _claim(target)
+            undo = partial(_unlink, temporary, descriptor)
+            leaving.add(undo)
     except BaseException:  # an interrupt between creating a temporary and knowing of it
         _remove_left_overs(target, 0)
         raise
@@ -45,10 +52,73 @@ def replacing(target: Path, force: bool) -> Iterator[int]:
                 os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode))
         os.fsync(descriptor)
         temporary.replace(target)
-        _sync_folder(target.parent)
     finally:
-        _unlink(temporary, descriptor)
+        undo()
+        leaving.discard(undo)
         os.close(descriptor)
+
+
+@contextmanager
+def replacing_all(folder: Path, force: bool) -> Iterator[Path]:
+    """Yield a new folder whose files all move into ``folder`` at the end; on any exception all stays as it was.
+
+    What a killed run has left there is removed.
+
+    Raises
+    ------
+    FileExistsError
+        When a file of that name is there and ``force`` is not given; its name is the error's ``filename``.
+    OSError
+        When something cannot be written.
+    """
+    with leaving.held():
+        stage, descriptor = _claim_folder(folder)
+        undo = partial(shutil.rmtree, stage, ignore_errors=True)
+        leaving.add(undo)
+    fresh, old = stage / "new", stage / "old"
+    moved: list[Path] = []
+    try:
+        fresh.mkdir()
+        old.mkdir()
+        yield fresh
+        with leaving.held():
+            for path in sorted(fresh.iterdir()):
+                target = folder / path.name
+                if target.exists():
+                    if not force:
+                        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+                    path.chmod(stat.S_IMODE(target.stat().st_mode))
+                    moved.append(target)
+                    target.replace(old / path.name)
+                else:
+                    moved.append(target)
+                path.replace(target)
+    except BaseException:
+        for target in moved:
+            if (old / target.name).exists():
+                (old / target.name).replace(target)
+            elif not (fresh / target.name).exists():
+                target.unlink(missing_ok=True)
+        raise
+    finally:
+        undo()
+        leaving.discard(undo)
+        os.close(descriptor)
+
+
+def _claim_folder(folder: Path) -> tuple[Path, int]:
+    """Create a folder that is ours alone; return it with its descriptor, locked."""
+    for number in itertools.count():
+        stage = folder / f".convcli-{number:06}"
+        with contextlib.suppress(FileExistsError):
+            stage.mkdir()
+        descriptor = os.open(stage, os.O_RDONLY | os.O_NOFOLLOW)
+        if _lock(descriptor, without=True) and os.fstat(descriptor).st_nlink:
+            for left_over in stage.iterdir():  # of a killed run
+                shutil.rmtree(left_over, ignore_errors=True)
+            return stage, descriptor
+        os.close(descriptor)
+    raise AssertionError  # the count has no end
 
 
 def _beside(target: Path, number: int) -> Path:
@@ -113,13 +183,3 @@ def _unlink(temporary: Path, descriptor: int) -> None:
     with contextlib.suppress(OSError):
         if os.path.samestat(os.fstat(descriptor), temporary.stat()):
             temporary.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name durable, where the file system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

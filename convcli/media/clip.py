@@ -47,6 +47,11 @@ class Coding:
     tags: Tags
     aspect: Fraction | None = None
 
+    @property
+    def plain(self) -> str:
+        """The pixel format without what its old names say about the range: that is a tag."""
+        return self.pixels.replace("yuvj", "yuv")
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -66,6 +71,10 @@ class Clip:
         ``None`` for what was no video.
     reopen
         Opens the file once more, for its sound and subtitles.
+    first
+        The number of the first frame, where each is a file with a number.
+    loop
+        How often an animation runs, 0 is for ever, ``None`` is once.
     """
 
     times: tuple[int, ...]
@@ -74,6 +83,8 @@ class Clip:
     last: int
     coding: Coding | None = None
     reopen: Callable[[], Any] | None = None
+    first: int = 1
+    loop: int | None = 0
 
     def take(self, positions: Sequence[int | None]) -> Clip:
         """Return the times of new frames; those outside the data continue at the usual step.
@@ -83,8 +94,10 @@ class Clip:
         >>> Clip((0, 10, 25), Fraction(1, 100), 10, 10).take([None, 0, 1, 2, 2]).times
         (-10, 0, 10, 25, 35)
         """
+        begin = next((index for index, position in enumerate(positions) if position is not None), 0)
+        first = max(self.first + (positions[begin] or 0) - begin, 0) if positions else self.first
         if not self.times or not positions:
-            return self
+            return replace(self, first=first)
         start, stop = _longest_rise(positions)
         inside = [position for position in positions[start:stop] if position is not None]
         if not inside:
@@ -96,7 +109,7 @@ class Clip:
         after = (times[-1] + step * on for on in range(1, len(positions) - stop + 1))
         end = (*self.times, self.times[-1] + self.last)[min(inside[-1] + stride, len(self.times))]
         last = step if stop < len(positions) else end - times[-1]
-        return replace(self, times=(*before, *times, *after), step=step, last=last)
+        return replace(self, times=(*before, *times, *after), step=step, last=last, first=first)
 
     def drop(self) -> Clip:
         """Return a clip of constant rate, without sound: its frames correspond to none of these."""
@@ -115,8 +128,12 @@ class Clip:
             return self.times[index + 1] - self.times[index]
         return self.last
 
+    def shown_for(self, index: int) -> float:
+        """Return how long a frame is shown, in seconds."""
+        return float(self.duration(index) * self.base)
+
     def animation(self) -> Frames:
-        """Return the same times as an animation's: durations in milliseconds, for ever.
+        """Return the same times as an animation's: durations in milliseconds.
 
         >>> Clip((0, 1, 3), Fraction(1, 10), 1, 1).animation().durations
         (100, 200, 100)
@@ -124,7 +141,7 @@ class Clip:
         usual = round(self.step * self.base * 1000)
         ends = [*self.times[1:], self.times[-1] + self.last] if self.times else []
         marks = [round(time * self.base * 1000) for time in (*self.times[:1], *ends)]
-        return Frames(tuple(b - a for a, b in pairwise(marks)), usual, 0)
+        return Frames(tuple(b - a for a, b in pairwise(marks)), usual, self.loop)
 
 
 def _longest_rise(positions: Sequence[int | None]) -> tuple[int, int]:
@@ -139,9 +156,9 @@ def _longest_rise(positions: Sequence[int | None]) -> tuple[int, int]:
     return best
 
 
-def constant(rate: Fraction = RATE) -> Clip:
-    """Return the companions of frames that carry no time."""
-    return Clip((), 1 / rate, 1, 1)
+def constant(rate: Fraction | None = None, first: int = 1) -> Clip:
+    """Return the companions of frames that carry no time; ``first`` is the number of the first."""
+    return Clip((), 1 / (rate or RATE), 1, 1, first=first)
 
 
 def clip_of(companions: Companions | None) -> Clip:
@@ -151,7 +168,7 @@ def clip_of(companions: Companions | None) -> Clip:
     if not isinstance(companions, Frames):
         return constant()
     if not companions.durations:
-        return Clip((), Fraction(1, 1000), companions.usual, companions.usual)
+        return Clip((), Fraction(1, 1000), companions.usual, companions.usual, loop=companions.loop)
     times = tuple(accumulate(companions.durations[:-1], initial=0))
     usual = sorted(companions.durations)[len(companions.durations) // 2]
-    return Clip(times, Fraction(1, 1000), usual, companions.durations[-1])
+    return Clip(times, Fraction(1, 1000), usual, companions.durations[-1], loop=companions.loop)

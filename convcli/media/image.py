@@ -23,10 +23,12 @@ from convcli.media.picture import (
     MODES,
     WITH_ALPHA,
     WholeSource,
+    check_frames,
     check_pixels,
     decoding,
     finished,
     fit,
+    resolution,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 DECODERS = ("JPEG", "WEBP", "BMP", "GIF")
 _BEGINNINGS = {b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP", b"BM": "BMP", b"GIF8": "GIF"}
+_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF", "FLI")
 JPEG_QUALITY = 95
 FULL_CHROMA_FROM = 95  # quality from which JPEG keeps colour at full resolution (4:4:4), below 4:2:0
 
@@ -59,8 +62,10 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
     what = image.format or decoders[0]
     check_pixels(*image.size, options, what)
     with within_limit(what, options):
-        count = getattr(image, "n_frames", 1) if what in ("GIF", "WEBP", "PNG") else 1
+        count = getattr(image, "n_frames", 1) if what in _ANIMATED else 1
         if options.all_frames and count > 1:
+            check_frames(count, options, what)
+            check_pixels(*image.size, options, what, count)
             from convcli.media.animation import FramesSource
 
             return FramesSource(fp, image, count, options)
@@ -79,7 +84,8 @@ def within_limit(what: str, options: ReadOptions) -> Iterator[None]:
     from PIL import Image
 
     with decoding(what):
-        Image.MAX_IMAGE_PIXELS = options.max_pixels
+        # Pillow warns from so many on, and stops at twice as many.
+        Image.MAX_IMAGE_PIXELS = None if options.max_pixels is None else max(1, options.max_pixels // 2)
         try:
             yield
         except Image.DecompressionBombError as error:
@@ -129,7 +135,7 @@ def carried(image: Image.Image) -> tuple[Metadata, int]:
         Metadata(
             icc=image.info.get("icc_profile") or None,
             exif=exif or None,
-            dpi=(float(dpi[0]), float(dpi[1])) if dpi and dpi[0] > 0 and dpi[1] > 0 else None,
+            dpi=resolution(*dpi) if dpi else None,
         ),
         orientation,
     )
@@ -156,8 +162,10 @@ def _jpeg(fp: IO[bytes], image: Image.Image) -> tuple[np.ndarray, Colour] | None
 
 def pixels_of(image: Image.Image) -> tuple[np.ndarray, Colour]:
     """Decode a frame: palettes and 1 bit expanded, transparency as alpha."""
+    image.load()  # some formats know their mode only now
     if image.mode in _DEEP:
-        return np.asarray(image).astype(_DEEP[image.mode]), Colour.GREY
+        dtype = "uint16" if image.format == "PPM" and image.mode == "I" else _DEEP[image.mode]
+        return np.asarray(image).astype(dtype), Colour.GREY
     if image.mode == "P":
         target = "RGBA" if image.has_transparency_data else "RGB"
     else:
@@ -169,7 +177,6 @@ def pixels_of(image: Image.Image) -> tuple[np.ndarray, Colour]:
     colour = MODES[target]
     if "transparency" in image.info:
         colour = WITH_ALPHA.get(colour, colour)
-    image.load()
     return np.asarray(image.convert(CHANNELS[colour].mode)), colour
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 
 
 class Compress(StrEnum):
@@ -31,11 +32,16 @@ class ReadOptions:
     all_frames
         Read every frame of an animation; otherwise the first.  A TIFF's pages are one stack in any case.
     max_pixels
-        The largest picture that is decoded whole, checked from its header; ``None`` is no limit.
+        The most pixels that are decoded whole, all frames of an animation together, checked from the header;
+        ``None`` is no limit.
+    max_frames
+        The most frames of a clip or an animation, or pages of a TIFF; ``None`` is no limit.
     grey
         Read a clip's brightness alone.
     allow_truncated
         Leave out what cannot be read of a broken clip, instead of failing.
+    rate
+        Frames a second of numbered pictures and arrays, which carry no time; ``None`` is the usual 25.
     """
 
     axes: str | None = None
@@ -43,8 +49,10 @@ class ReadOptions:
     columns: tuple[str, ...] | None = None
     all_frames: bool = False
     max_pixels: int | None = 256_000_000
+    max_frames: int | None = None
     grey: bool = False
     allow_truncated: bool = False
+    rate: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,8 @@ class VideoOptions:
         FFmpeg's name of a pixel format.
     sound
         Copy sound and subtitles.
+    planes
+        The frames come as planes, in the source's own pixel format.
     """
 
     codec: str | None = None
@@ -70,6 +80,7 @@ class VideoOptions:
     preset: str | None = None
     pixels: str | None = None
     sound: bool = True
+    planes: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -65,7 +66,10 @@ HOLDS = {
     "gif": Holds("GIF", _EIGHT, _ALL[:4], 65_535, frames=True, icc=False, exif=0, dpi=False),
 }
 
-_EIGHT_OF_SIXTEEN = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # round(v / 257)
+
+@cache
+def _eight_of_sixteen() -> np.ndarray:
+    return ((np.arange(65536) + 128) // 257).astype(np.uint8)  # round(v / 257)
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def fit(info: Info, holds: Holds) -> Fitted:
             )
         dtype = "uint8"
         notes.append(f"16 bits a sample are rounded to 8: {holds.name} holds no more")
-        steps.append(lambda block: _EIGHT_OF_SIXTEEN[block])
+        steps.append(lambda block: _eight_of_sixteen()[block])
 
     colour = colour_of(info)
     if colour not in holds.colours and OPAQUE.get(colour) in holds.colours:
@@ -169,6 +173,11 @@ def _carried(metadata: Metadata, colour: Colour, holds: Holds) -> tuple[Metadata
     return replace(metadata, icc=icc, exif=exif), tuple(notes)
 
 
+def resolution(x: float, y: float) -> tuple[float, float] | None:
+    """Return pixels per inch, or nothing where a file states what no format can store (broken EXIF data does)."""
+    return (float(x), float(y)) if 0 < x < 65_536 and 0 < y < 65_536 else None
+
+
 def profile_for(icc: bytes | None, colour: Colour) -> tuple[bytes | None, str | None]:
     """Return an ICC profile if it is one for the colour, else ``None`` and the reason."""
     if icc is None or colour is Colour.NONE or icc[16:20] == CHANNELS[colour].profile:
@@ -207,7 +216,7 @@ class Recent:
         return [self._kept[key] for key in keys]
 
 
-def check_pixels(width: int, height: int, options: ReadOptions, what: str) -> None:
+def check_pixels(width: int, height: int, options: ReadOptions, what: str, frames: int = 1) -> None:
     """Refuse sizes, read from a header, that would decode into too much memory.
 
     Raises
@@ -217,11 +226,26 @@ def check_pixels(width: int, height: int, options: ReadOptions, what: str) -> No
     """
     if width < 1 or height < 1:
         raise ConvError(f"broken {what}: its size is {width} x {height}")
-    if options.max_pixels is not None and width * height > options.max_pixels:
+    pixels = frames * width * height
+    if options.max_pixels is not None and pixels > options.max_pixels:
+        each = f"{frames} frames of " if frames > 1 else ""
         raise ConvError(
-            f"a {what} of {width} x {height} pixels must be decoded whole and has more than "
-            f"{options.max_pixels // 1_000_000} million (allow it with --max-pixels {-(-width * height // 1_000_000)})"
+            f"a {what} of {each}{width} x {height} pixels must be decoded whole and has more than "
+            f"{options.max_pixels // 1_000_000} million "
+            f"(filter and motion allow it with --max-pixels {-(-pixels // 1_000_000)})"
         )
+
+
+def check_frames(count: int, options: ReadOptions, what: str) -> None:
+    """Refuse more frames, or pages, than are wanted.
+
+    Raises
+    ------
+    ConvError
+        When there are more than ``options.max_frames``.
+    """
+    if options.max_frames is not None and count > options.max_frames:
+        raise ConvError(f"a {what} of {count} frames has more than --max-frames {options.max_frames} allows")
 
 
 # What decoders raise on hostile data, beside their own errors (which are RuntimeErrors or ValueErrors).

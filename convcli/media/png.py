@@ -20,7 +20,16 @@ from convcli.data import Colour, Info, Metadata, Sink, Source
 from convcli.errors import ConvError
 from convcli.media.exif import turn
 from convcli.media.options import Compress, ReadOptions, WriteOptions
-from convcli.media.picture import CHANNELS, HOLDS, WholeSource, check_pixels, decoding, finished, fit
+from convcli.media.picture import (
+    CHANNELS,
+    HOLDS,
+    WholeSource,
+    check_pixels,
+    decoding,
+    finished,
+    fit,
+    resolution,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -112,8 +121,7 @@ def _metadata(fp: IO[bytes], chunks: dict[bytes, bytes]) -> tuple[Metadata, int]
     density = chunks.get(b"pHYs", b"")
     if len(density) == 9 and density[8] == 1:
         x, y, _ = struct.unpack(">IIB", density)
-        if x and y:
-            return Metadata(dpi=(x * _METRE, y * _METRE)), 1
+        return Metadata(dpi=resolution(x * _METRE, y * _METRE)), 1
     return Metadata(), 1
 
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import IO, Any
 
 from convcli.data import Info, Sink, Source
 from convcli.errors import ConvError, UsageError
 from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.rarer import RARER
 
 HEAD = 4096  # bytes that are enough to recognise any format
 
@@ -42,7 +43,7 @@ class Format:
     recognises
         Whether the first bytes of a file (:data:`HEAD` of them, or the whole file) are of this format.
     reader, writer
-        ``module:function``.
+        ``module:function``; the writer is empty where files are only read.
     axes
         The axis letters that one file can hold; ``M`` says that it holds several maps.
     dtypes
@@ -55,6 +56,8 @@ class Format:
         Whether it is for numbers, so that floats are its default, rather than for pictures.
     film
         Whether it holds clips, read and written frame by frame; what becomes one is read with all its frames.
+    numbered
+        Whether it is a clip of numbered files, one of this format for each frame.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Format:
     seeks: bool = False
     numbers: bool = False
     film: bool = False
+    numbered: bool = False
 
     @property
     def multi(self) -> bool:
@@ -99,7 +103,7 @@ def _movie(*brands: bytes) -> Callable[[bytes], bool]:
     return recognises
 
 
-_STILL = (b"avif", b"heic", b"heix", b"mif1", b"msf1", b"jp2 ", b"jxl ")
+_STILL = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"jp2 ", b"jxl ")
 
 
 def _ebml(kind: bytes) -> Callable[[bytes], bool]:
@@ -168,6 +172,20 @@ FORMATS: tuple[Format, ...] = (
     Format("csv", (".csv",), _csv, *_TABLE, "MYXC", REAL, binary=False, numbers=True),
 )
 
+ONLY_READ: tuple[Format, ...] = tuple(
+    Format(row.name, row.suffixes, row.recognises, "convcli.media.rarer:source", "", "TYXC", ())
+    for row in RARER
+)
+READ = (*FORMATS, *ONLY_READ)
+_VAGUE = ("tga",)  # no signature: only a file that is named so is taken for one
+_SIGNED = tuple(row for row in READ if row.binary and row.name not in _VAGUE)
+
+
+def numbered(row: Format) -> Format:
+    """Return a format's form as a clip of numbered files."""
+    axes = "T" + "".join(letter for letter in row.axes if letter in "YXC")
+    return replace(row, axes=axes, film=True, numbered=True)
+
 
 def known_suffixes() -> str:
     """Return the suffixes of all formats, for messages."""
@@ -175,7 +193,7 @@ def known_suffixes() -> str:
 
 
 def by_suffix(path: str | PurePath) -> Format:
-    """Return the format that a file's name asks for.
+    """Return the format that a file's name asks for, one that is written.
 
     >>> by_suffix("holiday/photo.JPG").name
     'jpeg'
@@ -185,12 +203,28 @@ def by_suffix(path: str | PurePath) -> Format:
     UsageError
         For a name without a suffix or with an unknown one.
     """
+    row = _readable(path)
+    if not row.writer:
+        raise UsageError(f"{str(path)!r}: {row.name} is only read; write .png or .tif")
+    return row
+
+
+def _readable(path: str | PurePath) -> Format:
     suffix = PurePath(path).suffix.lower()
-    for row in FORMATS:
+    for row in READ:
         if suffix in row.suffixes:
             return row
     what = f"unknown suffix {suffix!r}" if suffix else "a name without a suffix"
     raise UsageError(f"{str(path)!r}: {what}; known: {known_suffixes()} (or name the type with --format)")
+
+
+def written_as(source: Format) -> Format:
+    """Return the format that results go to where nobody names one: the input's own, or PNG where that is only read.
+
+    >>> written_as(identify(b"qoif", "a.qoi")[0]).name
+    'png'
+    """
+    return source if source.writer else by_name("png")
 
 
 def by_name(text: str) -> Format:
@@ -200,8 +234,10 @@ def by_name(text: str) -> Format:
     ('tiff', 'jpeg')
     """
     wanted = text.strip().lower().removeprefix(".")
-    for row in FORMATS:
+    for row in READ:
         if wanted == row.name or f".{wanted}" in row.suffixes:
+            if not row.writer:
+                raise UsageError(f"--format {text!r}: {row.name} is only read; png or tiff holds the result")
             return row
     names = [row.name for row in FORMATS]
     nearest = difflib.get_close_matches(wanted, names, n=1)
@@ -220,7 +256,7 @@ def sniff(head: bytes) -> Format:
     ConvError
         When no format begins like this.
     """
-    for row in FORMATS:
+    for row in (*_SIGNED, *FORMATS):
         if row.recognises(head):
             return row
     names = " ".join(row.name for row in FORMATS)
@@ -232,7 +268,8 @@ def identify(
 ) -> tuple[Format, tuple[str, ...]]:
     """Return the format of an input, and notes where its name and its content differ.
 
-    The content decides between binary formats; text is a table only where the name says so or says nothing.
+    The content decides between binary formats, also where the suffix is unknown; text is a table only where the
+    name says so or says nothing.
 
     Parameters
     ----------
@@ -246,7 +283,7 @@ def identify(
     Raises
     ------
     UsageError
-        For an unknown suffix.
+        For an unknown suffix, unless the content is of a known binary format.
     ConvError
         When the content is of no known format, or is text and the name says otherwise.
     """
@@ -255,10 +292,15 @@ def identify(
             return sniff(head), ()
         except ConvError as error:
             raise ConvError(f"{str(path)!r}: {error}") from None
-    expected = named or by_suffix(path)
+    found = next((row for row in _SIGNED if row.recognises(head)), None)
+    try:
+        expected = named or _readable(path)
+    except UsageError:
+        if found is None:
+            raise
+        return found, ()
     if expected.recognises(head) or (not expected.binary and is_text(head)):
         return expected, ()
-    found = next((row for row in FORMATS if row.binary and row.recognises(head)), None)
     if found is None:
         raise ConvError(f"{str(path)!r} is no {expected.name.upper()} file: it holds {_content(head)}")
     note = f"{str(path)!r} holds {found.name.upper()} data, not {expected.name.upper()}: read as what it is"
@@ -284,6 +326,10 @@ def _load(entry: str) -> Callable[..., Any]:
 def open_source(fp: IO[bytes], format: Format, options: ReadOptions) -> Source:
     """Open an input; ``fp`` can seek and stands at its beginning.  The source closes ``fp``."""
     source: Source = _load(format.reader)(fp, options)
+    info, most = source.info, options.max_frames
+    if most is not None and "T" in info.axes and info.size("T") > most:
+        source.close()
+        raise ConvError(f"a clip of {info.size('T')} frames has more than --max-frames {most} allows")
     return source
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import IO
 
@@ -93,7 +94,7 @@ class TableSource:
 
     def __init__(self, fp: IO[bytes], options: ReadOptions) -> None:
         self._fp = fp
-        cells = parse(fp.read())
+        cells = parse(_whole(fp))
         if options.columns is not None:
             chosen = pick(options.columns, cells.header, cells.frame.width)
         else:
@@ -110,6 +111,16 @@ class TableSource:
 
     def close(self) -> None:
         self._fp.close()
+
+
+def _whole(fp: IO[bytes]) -> bytes:
+    """Read a file that must not shrink meanwhile: a table has no mark at its end, any part of it looks whole."""
+    size = fp.seek(0, io.SEEK_END)
+    fp.seek(0)
+    raw = fp.read()
+    if len(raw) < size:
+        raise ConvError(f"it shrank while it was read: {len(raw)} of {size} bytes are there")
+    return raw
 
 
 def _grid_info(cells: Cells, values: np.ndarray) -> Info:
@@ -239,6 +250,12 @@ class TableSink:
                 for index, column in enumerate(self._columns)
             }
         )
+        # On a thread, which is waited for: an interrupt of Polars itself ends Python under its feet.
+        with ThreadPoolExecutor(1) as thread:
+            self._fp.write(thread.submit(self._lines, frame).result())
+        self._done += count
+
+    def _lines(self, frame: pl.DataFrame) -> memoryview:
         text = io.BytesIO()
         frame.write_csv(
             text,
@@ -246,8 +263,7 @@ class TableSink:
             separator=self._dialect.delimiter,
             line_terminator=self._dialect.newline,
         )
-        self._fp.write(text.getbuffer())
-        self._done += count
+        return text.getbuffer()
 
     def _text(self, values: np.ndarray) -> pl.Series:
         if values.dtype.kind != "f":

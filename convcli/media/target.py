@@ -21,6 +21,7 @@ from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING
 
 from convcli.errors import ConvError, UsageError
+from convcli.media import leaving
 from convcli.media.atomic import replacing
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def shown(path: StrPath, standard: str = "standard output") -> str:
     return standard if str(path) == STANDARD else repr(str(path))
 
 
-def _reason(error: OSError | ValueError) -> str:
+def reason(error: OSError | ValueError) -> str:
+    """Return what the system says about a failure."""
     number = getattr(error, "errno", None)
     return os.strerror(number) if number else str(error) or type(error).__name__
 
@@ -64,7 +66,7 @@ def open_input(path: StrPath) -> IO[bytes]:
         empty = not fp.read(1)
         fp.seek(0)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
-        raise ConvError(f"{name} cannot be read: {_reason(error)}") from None
+        raise ConvError(f"{name} cannot be read: {reason(error)}") from None
     if empty:
         fp.close()
         raise ConvError(f"{name} is empty")
@@ -99,7 +101,7 @@ def _spool(fp: IO[bytes], name: str) -> IO[bytes]:
                 copy.write(chunk)
             except OSError as error:
                 raise ConvError(
-                    f"{name} cannot be kept in {tempfile.gettempdir()}: {_reason(error)}"
+                    f"{name} cannot be kept in {tempfile.gettempdir()}: {reason(error)}"
                 ) from None
         copy.seek(0)
     except BaseException:
@@ -178,25 +180,39 @@ def output(
     destination = _destination(path, force, binary)
     try:
         if isinstance(destination, Path):
-            with replacing(destination, force) as descriptor, _writing(descriptor, path, True) as fp:
+            with replacing(destination, force) as descriptor, writing(descriptor, path, True) as fp:
                 yield fp
         else:
             if sys.stdout is not None:
                 sys.stdout.flush()  # words that were printed earlier come first
-            with _direct(destination) as descriptor, _writing(descriptor, path, False) as fp:
+            with _direct(destination) as descriptor, writing(descriptor, path, False) as fp:
                 if not seeks:
                     yield fp
                 else:
-                    with tempfile.NamedTemporaryFile() as whole:  # its name is a text, as libraries expect
+                    with _collecting() as whole:
                         yield whole
                         whole.seek(0)
                         shutil.copyfileobj(whole, fp, 1 << 20)
     except BrokenPipeError:
         raise
     except FileExistsError:
-        raise _exists(path) from None
+        raise already_there(path) from None
     except OSError as error:
-        raise ConvError(f"{shown(path)} cannot be written: {_reason(error)}") from None
+        raise ConvError(f"{shown(path)} cannot be written: {reason(error)}") from None
+
+
+@contextmanager
+def _collecting() -> Iterator[IO[bytes]]:
+    """Yield a temporary file whose name is a text, as libraries expect."""
+    with leaving.held():
+        whole = tempfile.NamedTemporaryFile()  # noqa: SIM115
+        undo = partial(os.unlink, whole.name)
+        leaving.add(undo)
+    try:
+        with whole:
+            yield whole
+    finally:
+        leaving.discard(undo)
 
 
 def _stand_in() -> IO[bytes] | None:
@@ -209,7 +225,8 @@ def _stand_in() -> IO[bytes] | None:
     return None
 
 
-def _exists(path: StrPath) -> ConvError:
+def already_there(path: StrPath) -> ConvError:
+    """Return the error for an output that exists."""
     return ConvError(f"{shown(path)} exists; overwrite it with -y (--force), or name another with -o")
 
 
@@ -228,7 +245,7 @@ def _destination(path: StrPath, force: bool, binary: bool) -> Path | Callable[[]
             if stat.S_ISDIR(mode):
                 raise ConvError(f"{shown(path)} is a folder; name a file in it, or use --out-dir")
             if not force and (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-                raise _exists(path)
+                raise already_there(path)
             if not os.access(place, os.W_OK):
                 raise ConvError(f"{shown(path)}: no permission to write it")
             if not stat.S_ISREG(mode):
@@ -236,7 +253,7 @@ def _destination(path: StrPath, force: bool, binary: bool) -> Path | Callable[[]
         if not os.access(place.parent, os.W_OK | os.X_OK):
             raise ConvError(f"{shown(path)}: no permission to write in the folder {shown(place.parent)}")
     except (OSError, ValueError) as error:
-        raise ConvError(f"{shown(path)} cannot be written: {_reason(error)}") from None
+        raise ConvError(f"{shown(path)} cannot be written: {reason(error)}") from None
     return place
 
 
@@ -281,7 +298,8 @@ def _direct(opener: Callable[[], int]) -> Iterator[int]:
 
 
 @contextmanager
-def _writing(descriptor: int, path: StrPath, seekable: bool) -> Iterator[IO[bytes]]:
+def writing(descriptor: int, path: StrPath, seekable: bool) -> Iterator[IO[bytes]]:
+    """Yield an open descriptor as a binary file whose errors name ``path``; the descriptor stays open."""
     # A buffer of our own even for standard output: at exit, Python would try again what could not be written.
     raw = _Raw(descriptor, shown(path), seekable)
     fp = io.BufferedWriter(raw, 1 << 16)
@@ -316,7 +334,7 @@ class _Raw(io.FileIO):
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise ConvError(f"{self._shown} cannot be written: {_reason(error)}") from None
+            raise ConvError(f"{self._shown} cannot be written: {reason(error)}") from None
 
     def seekable(self) -> bool:
         # A redirected standard output may be in append mode, or hold something before us: never seek there.

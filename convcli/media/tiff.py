@@ -17,7 +17,16 @@ from convcli.data import Info, Sink, Source
 from convcli.errors import ConvError, UsageError
 from convcli.media.exif import turn
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.media.picture import CHANNELS, Recent, check_pixels, colour_of, decoding, finished, profile_for
+from convcli.media.picture import (
+    CHANNELS,
+    Recent,
+    check_frames,
+    check_pixels,
+    colour_of,
+    decoding,
+    finished,
+    profile_for,
+)
 from convcli.media.tiff_look import look_of, metadata_of
 
 if TYPE_CHECKING:
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 STRIP = 1 << 18  # bytes of the strips that are written
 BIG = 2**32 - 2**24  # bytes of pixels from which a file becomes a BigTIFF; the rest is for directories
+BOMB = 1000  # so many bytes of pixels from each byte of a file are more than honest pictures have
 _YCBCR = 6
 _JPEG = (6, 7, 34892, 33007)  # compressions that decode YCbCr to RGB
 # Kinds of TIFF by makers of microscopes and scanners, some of which name other files: read as plain pages.
@@ -62,6 +72,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     with decoding("TIFF"):
         plain: dict[str, Any] = {f"is_{kind}": False for kind in _FOREIGN if kind in tifffile.TIFF.FILE_FLAGS}
         tif = tifffile.TiffFile(fp, name="TIFF", **plain)
+        check_frames(len(tif.pages), options, "TIFF")
         if not len(tif.pages) or not tif.series:
             raise ConvError("broken or truncated TIFF: it holds no picture")
         page = tif.series[0].keyframe
@@ -127,7 +138,14 @@ class TiffSource:
                 end = self._together + count * page.nbytes
         else:
             check_pixels(self._wide, self._tall, options, "TIFF's tile or strip")
+            listed, needed = len(page.dataoffsets), self._split * self._down * self._across
+            if listed < needed:
+                raise ConvError(
+                    f"broken TIFF: it lists {listed} of the {needed} strips or tiles that it needs"
+                )
             end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
+            if count * page.nbytes > BOMB * size:  # a few strips, said to be many
+                check_pixels(self._width, self._height, options, "TIFF that grows so much", count)
         if end > size:
             raise ConvError(f"truncated TIFF: its pixels end at byte {end}, the file at byte {size}")
 

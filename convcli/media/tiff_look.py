@@ -12,7 +12,7 @@ import numpy as np
 
 from convcli.data import Colour, Metadata
 from convcli.errors import ConvError
-from convcli.media.picture import CHANNELS, WITH_ALPHA, profile_for
+from convcli.media.picture import CHANNELS, WITH_ALPHA, profile_for, resolution
 
 if TYPE_CHECKING:
     import tifffile
@@ -119,7 +119,7 @@ def metadata_of(page: tifffile.TiffPage, colour: Colour) -> tuple[Metadata, tupl
     dpi = None
     if unit and 282 in tags and 283 in tags:
         x, y = (_number(tags.valueof(code)) for code in (282, 283))
-        dpi = (x * unit, y * unit) if x > 0 and y > 0 else None
+        dpi = resolution(x * unit, y * unit)
     return Metadata(icc=icc, dpi=dpi), notes
 
 

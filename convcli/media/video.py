@@ -12,14 +12,16 @@ from typing import IO, Any
 import av
 import numpy as np
 
-from convcli.data import Colour, Info
+from convcli.data import Colour, Info, Source
 from convcli.errors import ConvError
 from convcli.media.clip import Clip, Coding, Tags
 from convcli.media.options import ReadOptions
 from convcli.media.picture import CHANNELS, Recent, check_pixels
+from convcli.media.video_alpha import has_alpha_beside
 from convcli.media.video_convert import Converter
 from convcli.media.video_decoder import Decoder
-from convcli.media.video_scan import VideoFile, video_stream
+from convcli.media.video_planes import coded, components
+from convcli.media.video_scan import UnknownCodecError, VideoFile, video_stream
 
 # FFmpeg's pixel formats for the arrays: 8 bits, 16 bits
 ARRAYS = {
@@ -78,7 +80,7 @@ def _colour(form: av.VideoFormat) -> Colour:
     return Colour.GREY if len(form.components) == 1 else Colour.RGB
 
 
-def source(fp: IO[bytes], options: ReadOptions) -> VideoSource:
+def source(fp: IO[bytes], options: ReadOptions) -> Source:
     """Open a clip; its packets are counted and its first frame is decoded.
 
     Raises
@@ -86,8 +88,14 @@ def source(fp: IO[bytes], options: ReadOptions) -> VideoSource:
     ConvError
         Without a video stream or frames, and for a file that is cut short, unless ``options.allow_truncated``.
     """
-    head = fp.read(64)
-    return VideoSource(VideoFile(fp, demuxer(head)), options)
+    name = demuxer(fp.read(64))
+    file = VideoFile(fp, name)
+    try:
+        return VideoSource(file, options)
+    except UnknownCodecError:
+        from convcli.media.video_fallback import FallbackSource, Program
+
+        return FallbackSource(Program(fp, name), options, file.open)
 
 
 class VideoSource:
@@ -100,6 +108,7 @@ class VideoSource:
             check_pixels(stream.codec_context.width, stream.codec_context.height, options, "frame")
             aspect = stream.sample_aspect_ratio or None
             codec = stream.codec_context.name
+            beside = has_alpha_beside(stream)
             if len(container.streams.video) > 1:
                 notes.append("the file has several video streams: the first is read")
         self._decoder = Decoder(file, options.allow_truncated)
@@ -113,9 +122,12 @@ class VideoSource:
         if first.interlaced_frame:
             notes.append("the clip is interlaced: its two fields are filtered as one picture")
         self._orientation = orientation(first)
+        self.coded = coded(first, self._orientation != Orientation(), options.grey)
         if self._orientation.transposed and aspect:
             aspect = 1 / aspect
         form = first.format
+        if beside and not _colour(form).has_alpha:
+            notes.append(f"the alpha channel is left out: nothing here decodes that of {codec.upper()}")
         deep = max(component.bits for component in form.components) > 8
         self._colour = Colour.GREY if options.grey else _colour(form)
         self._convert = Converter(ARRAYS[self._colour][deep])
@@ -159,12 +171,23 @@ class VideoSource:
         return [self._array(index, self._decoder(index, index + 1)[0]) for index in indices]
 
     def _array(self, index: int, frame: av.VideoFrame) -> np.ndarray:
+        return self._orientation.apply(self._convert(self._checked(index, frame)).to_ndarray())
+
+    def _checked(self, index: int, frame: av.VideoFrame) -> av.VideoFrame:
         if (frame.width, frame.height) != self._size:
             before, here = (
                 f"{width} x {height}" for width, height in (self._size, (frame.width, frame.height))
             )
             raise ConvError(f"the size changes from {before} to {here} at frame {index}: cut the clip there")
-        return self._orientation.apply(self._convert(frame).to_ndarray())
+        return frame
+
+    def read_planes(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
+        """Return the frames ``start:stop`` as they are coded, an array (T, Y, X) for each of ``coded.planes``."""
+        frames = enumerate(self._decoder(start, stop), start)
+        found = [components(self._checked(index, frame)) for index, frame in frames]
+        return tuple(
+            parts[0][None] if len(parts) == 1 else np.stack(parts) for parts in zip(*found, strict=True)
+        )
 
     @property
     def keys(self) -> tuple[int, ...]:

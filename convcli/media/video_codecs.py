@@ -16,6 +16,7 @@ from convcli.errors import UsageError
 from convcli.media.clip import Coding
 from convcli.media.options import VideoOptions
 from convcli.media.video import ARRAYS
+from convcli.media.video_alpha import carries_alpha
 
 CRF = 17  # x264 and x265: no loss that is seen
 _ENCODERS = {
@@ -30,7 +31,7 @@ _ENCODERS = {
 _USUAL = {"webm": "libvpx-vp9", "y4m": "rawvideo"}  # of a container; all others H.264
 _CONTAINS = {  # codecs that a source's are kept for
     "mp4": ("h264", "hevc", "av1", "vp9", "mpeg4"),
-    "mov": ("h264", "hevc", "prores", "mjpeg", "mpeg4"),
+    "mov": ("h264", "hevc", "prores", "mjpeg", "mpeg4", "png", "qtrle"),
     "mkv": ("h264", "hevc", "av1", "vp9", "vp8", "ffv1", "mpeg4", "prores", "huffyuv", "ffvhuff"),
     "webm": ("vp9", "vp8", "av1"),
     "avi": ("h264", "mpeg4", "ffv1", "huffyuv", "ffvhuff", "utvideo", "mjpeg"),
@@ -52,6 +53,7 @@ _SPEEDS = (
 _PRESETS = {"libx264": _SPEEDS, "libx265": _SPEEDS, "libsvtav1": tuple(map(str, range(14)))}
 _QUALITY = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "libvpx")
 _EVEN = ("libx264", "libx265", "mpeg4", "libsvtav1")  # halved chroma needs even sizes
+_BACKWARDS = ("libx264", "libx265", "mpeg4")  # whose frames may refer to later ones
 _RAW = (  # of lossless codecs, for arrays: colour, deep, names in the order of preference
     (Colour.GREY, False, ("gray", "gbrp", "bgr0", "rgb24", "bgra")),
     (Colour.GREY, True, ("gray16le", "gbrp16le", "rgb48le", "rgb48be")),
@@ -73,9 +75,7 @@ class Encoding:
     notes: tuple[str, ...] = ()
 
 
-def choose(
-    container: str, info: Info, coding: Coding | None, options: VideoOptions, exact: bool = False
-) -> Encoding:
+def choose(container: str, info: Info, coding: Coding | None, options: VideoOptions) -> Encoding:
     """Choose how a clip is coded.
 
     Parameters
@@ -84,8 +84,6 @@ def choose(
         A format of the registry.
     coding
         How the source was coded; ``None`` for arrays.
-    exact
-        The data are the source's own planes: its pixel format is the data's.
 
     Raises
     ------
@@ -103,15 +101,27 @@ def choose(
     deep = info.dtype == "uint16"
     if options.pixels is not None:
         pixels = _asked(codec, options.pixels, formats)
-    elif codec in LOSSLESS and container != "y4m" and not exact:
+    elif options.planes and coding is not None and coding.plain in formats and not _uneven(codec, info):
+        pixels = coding.plain
+    elif codec in LOSSLESS and container != "y4m" and not options.planes:
         names = next(names for colour, is_deep, names in _RAW if (colour, is_deep) == (info.colour, deep))
         pixels = next((name for name in names if name in formats or not formats), "")
         if not pixels:
             pixels = formats[0]
             notes.append(f"{codec} does not hold these numbers exactly: {pixels} is written")
     else:
-        pixels = _like(info, coding, codec, formats, notes)
-    return Encoding(codec, pixels, ARRAYS[info.colour][deep], _tuning(codec, options, coding), tuple(notes))
+        pixels = _like(info, coding, codec, formats, notes, carries_alpha(container, codec))
+    tuning = _tuning(codec, options, coding)
+    if container == "avi" and codec in _BACKWARDS:
+        tuning["bf"] = "0"  # such frames come in another order, and AVI has no times that would tell it
+    if info.colour.has_alpha:
+        if not carries_alpha(container, codec):
+            notes.append(f"the alpha channel is left out: {codec} in {container.upper()} holds none")
+        elif not any(component.is_alpha for component in av.VideoFormat(pixels).components):
+            notes.append(f"the alpha channel is left out: {codec} as {pixels} holds none")
+        elif codec == "libvpx":
+            tuning["auto-alt-ref"] = "0"  # with such frames it takes no alpha
+    return Encoding(codec, pixels, ARRAYS[info.colour][deep], tuning, tuple(notes))
 
 
 def _codec(container: str, coding: Coding | None, asked: str | None) -> str:
@@ -145,7 +155,9 @@ def _asked(codec: str, pixels: str, formats: list[str]) -> str:
     return pixels
 
 
-def _like(info: Info, coding: Coding | None, codec: str, formats: list[str], notes: list[str]) -> str:
+def _like(
+    info: Info, coding: Coding | None, codec: str, formats: list[str], notes: list[str], alpha: bool
+) -> str:
     """Return the pixel format that is nearest to the source's."""
     source = av.VideoFormat(coding.pixels) if coding else None
     chroma = _chroma(source) if source else "420"
@@ -157,25 +169,28 @@ def _like(info: Info, coding: Coding | None, codec: str, formats: list[str], not
         else 8
     )
     bits = bits if info.dtype == "uint16" else 8
-    if codec in _EVEN and chroma != "444" and (info.size("X") % 2 or info.size("Y") % 2):
+    if chroma != "444" and _uneven(codec, info):
         notes.append(
             f"{info.size('X')} x {info.size('Y')} is odd and {codec} halves colour only of even sizes: "
             "colour is written whole (4:4:4)"
         )
         chroma = "444"
-    alphas = ("a", "") if info.colour.has_alpha else ("",)
+    alphas = ("a", "") if info.colour.has_alpha and alpha else ("",)
     depths = sorted({8, 10, 12, 14, 16}, key=lambda depth: (depth < bits, abs(depth - bits)))
-    for alpha in alphas:
+    for letter in alphas:
         for depth in depths:
             for sub in dict.fromkeys((chroma, "422" if chroma == "420" else "444", "444", "420")):
-                name = f"yuv{alpha}{sub}p" + ("" if depth == 8 else f"{depth}le")
+                name = f"yuv{letter}{sub}p" + ("" if depth == 8 else f"{depth}le")
                 if name in formats or not formats:
-                    if info.colour.has_alpha and not alpha:
-                        notes.append(f"the alpha channel is left out: {codec} holds none")
                     if depth < bits:
                         notes.append(f"{bits} bits a sample are rounded to {depth}: {codec} holds no more")
                     return name
     return formats[0]
+
+
+def _uneven(codec: str, info: Info) -> bool:
+    """Say whether halved chroma is too much for an encoder: it takes even sizes and these are not."""
+    return codec in _EVEN and bool(info.size("X") % 2 or info.size("Y") % 2)
 
 
 def _chroma(form: av.VideoFormat) -> str:
@@ -212,7 +227,7 @@ def _tuning(codec: str, options: VideoOptions, coding: Coding | None) -> dict[st
     if codec == "libsvtav1":
         tuning["preset"] = "8"
     if codec == "ffv1":
-        tuning |= {"level": "3", "slicecrc": "1", "slices": "4"}
+        tuning |= {"level": "3", "slicecrc": "1"}
     if codec in ("mpeg4", "mjpeg"):
         tuning |= {"flags": "+qscale", "global_quality": str(2 * 118)}
     if options.preset is not None:

@@ -15,7 +15,8 @@ import av.error
 from av.codec.context import Flags
 
 from convcli.errors import ConvError
-from convcli.media.video_scan import TRUNCATED, Frames, VideoFile, scan, video_stream
+from convcli.media.video_alpha import decoder
+from convcli.media.video_scan import TRUNCATED, Frames, VideoFile, libav, scan, video_stream
 
 SPARE = 2  # frames that are kept beside those of the longest request
 JUMP = 8  # frames to decode and drop are cheaper than a seek, up to here
@@ -73,7 +74,8 @@ class Decoder:
             stream = video_stream(container)
             base = stream.time_base or Fraction(1, 1000)
             rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-            found = [frame.pts for frame in self._decoded(container, stream, None)]
+            with libav("broken video"):
+                found = [frame.pts for frame in self._decoded(container, stream, None)]
         times = [time for time in found if time is not None]
         if known is None and (len(times) < len(found) or sorted(set(times)) != times):
             self._timed = False
@@ -88,24 +90,25 @@ class Decoder:
         self, container: av.container.InputContainer, stream: av.VideoStream, seek: int | None
     ) -> Iterator[av.VideoFrame]:
         """Decode from the beginning or from a key frame."""
-        stream.thread_type = "AUTO"
+        context = decoder(stream)
+        context.thread_type = "AUTO"
         if not self._tolerant:
-            stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
-        stream.codec_context.flags |= Flags.frame_duration
+            context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
+        context.flags |= Flags.frame_duration
         if seek is not None:
             container.seek(seek, stream=stream)
         packets = container.demux(stream)
         while True:
             try:
                 packet = next(packets)
-                yield from packet.decode()
+                yield from context.decode(packet)
             except StopIteration:
                 return
             except av.error.EOFError:
                 return
-            except av.error.FFmpegError as error:
+            except av.error.FFmpegError:
                 if not self._tolerant:
-                    raise ConvError(self._broken(error.strerror or str(error))) from error
+                    raise
 
     def _broken(self, why: str) -> str:
         return f"broken at {self._seconds(self._next):.3f} s (frame {self._next}): {why}; {TRUNCATED}"
@@ -150,11 +153,14 @@ class Decoder:
         if any(index not in self._kept for index in range(start, min(stop, self._next))):
             self._kept.clear()
             self._start(start)
-        elif self._stream is None or self._worth_a_jump(max(start, self._next)):
+        elif self._stream is None or (self._next < stop and self._worth_a_jump(max(start, self._next))):
             self._start(start)
         assert self._stream is not None
         while self._next < stop:
-            index, frame = next(self._stream, (None, None))
+            try:
+                index, frame = next(self._stream, (None, None))
+            except av.error.FFmpegError as error:
+                raise ConvError(self._broken(error.strerror or str(error))) from error
             if index != self._next and self._sought:  # a seek that came out elsewhere: never again
                 self.frames = replace(self.frames, keys=())
                 self._start(start)

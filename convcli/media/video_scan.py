@@ -82,10 +82,16 @@ class VideoFile:
 
     def open(self) -> av.container.InputContainer:
         with libav("broken or truncated video"):
-            return av.open(View(self._fp, self._lock), "r", format=self._demuxer, io_open=_refuse)
+            view = View(self._fp, self._lock)
+            # Tags of old files are no UTF-8.
+            return av.open(view, "r", format=self._demuxer, io_open=_refuse, metadata_errors="replace")
 
     def close(self) -> None:
         self._fp.close()
+
+
+class UnknownCodecError(ConvError):
+    """FFmpeg's libraries here have no decoder for the video; its program may have one."""
 
 
 def video_stream(container: av.container.InputContainer) -> av.VideoStream:
@@ -98,6 +104,8 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream:
     """
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise UnknownCodecError("the video is coded in a way that FFmpeg does not know")
             return stream
     kinds = sorted({stream.type for stream in container.streams})
     raise ConvError(f"no video stream: the file holds {', '.join(kinds) or 'nothing'}")

@@ -6,7 +6,7 @@ What is chosen (encoder, pixel format) is decided in ``video_codecs``.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import IO, Any
@@ -23,6 +23,7 @@ from convcli.media.options import VideoOptions, WriteOptions
 from convcli.media.picture import colour_of, finished
 from convcli.media.video_codecs import choose
 from convcli.media.video_convert import Converter
+from convcli.media.video_planes import frame_of
 
 _MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi", "ts": "mpegts",
            "y4m": "yuv4mpegpipe"}  # fmt: skip
@@ -130,6 +131,7 @@ class VideoSink:
         stream.width, stream.height = self._info.size("X"), self._info.size("Y")
         stream.pix_fmt = encoding.pixels
         context = stream.codec_context
+        context.thread_type = "AUTO"  # without it, x264 cuts frames into slices: larger files, slower
         self._base = 1 / rate if self._constant else clip.base
         context.time_base = self._base
         stream.time_base = self._base
@@ -173,6 +175,16 @@ class VideoSink:
         """Code the next frames."""
         for pixels in block:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=self._encoding.array)
+            self.encode(frame)
+
+    def write_planes(self, planes: Sequence[np.ndarray]) -> None:
+        """Code the next frames, given as the source's planes (T, Y, X)."""
+        coding = self._clip.coding
+        if coding is None:
+            raise ValueError("planes without a source that had any")
+        for parts in zip(*planes, strict=True):
+            frame = frame_of(parts, coding.plain)
+            frame.colorspace, frame.color_range = coding.tags.matrix, coding.tags.range
             self.encode(frame)
 
     def encode(self, frame: av.VideoFrame) -> None:

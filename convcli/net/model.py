@@ -6,7 +6,6 @@ rows.  No arrays, no files, no torch.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +15,7 @@ from convcli.errors import UsageError
 from convcli.geometry import Field, Window, per_axis
 from convcli.layers import Row
 from convcli.net.operations import Interpolation, Operation, Windows, is_local
+from convcli.net.options import nearest
 from convcli.net.parameters import Parameter, Shape
 from convcli.numerals import quoted
 
@@ -169,8 +169,7 @@ class Net:
             return names.index(name)
         if name.isdecimal() and 1 <= int(name) <= len(names):
             return int(name) - 1
-        near = difflib.get_close_matches(name, names, n=3)
-        raise UsageError(f"{self.name}: no layer named {quoted(name)}; it has {', '.join(near or names)}")
+        raise UsageError(f"{self.name}: no layer named {quoted(name)}; {nearest(name, names)}")
 
 
 def _bound(layer: Layer, shape: Shape, fields: Sequence[Field], space: Sequence[int]) -> Step:

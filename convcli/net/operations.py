@@ -113,6 +113,12 @@ class Convolution(_Windowed):
             raise UsageError(
                 f"its weights take {self.inputs} channels, and {shape.channels} come in{grouped}"
             )
+        if len(self.geometry.size) not in (1, len(shape.sizes)) and not shape.flat:
+            axes = len(shape.sizes)
+            raise UsageError(
+                f"its kernel {size_text(self.geometry.size)} is of rank {len(self.geometry.size)}, and the input has "
+                f"{axes} axes of space; where dimensions of the weights count maps or channels, say rank: {axes}"
+            )
         maps = self.out * shape.channels if self.each else self.out
         return Shape(parts if self.combine is not Combine.NONE else maps, self._sizes(shape))
 

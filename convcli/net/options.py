@@ -57,7 +57,7 @@ class Options:
             node = {}
         if not isinstance(node, dict):
             shown = quoted(node) if isinstance(node, str) else "a list"
-            raise UsageError(f"options such as {{size: 2}} are needed, not {shown}")
+            raise UsageError(f"options are needed in braces, {{key: value}}, not {shown}")
         self.node = node
         self.folder = folder
         self.seed = seed

@@ -7,8 +7,9 @@ the way in.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from convcli.net.weight_files import Arrays, few, load_all, load_weights, swaps
 
 if TYPE_CHECKING:
     import numpy as np
+
+_CLASSES = "classes"  # the key of their names in a file's metadata
 
 
 def save(file: IO[bytes], arrays: Mapping[str, np.ndarray], facts: Mapping[str, str] | None = None) -> None:
@@ -31,6 +34,25 @@ def save(file: IO[bytes], arrays: Mapping[str, np.ndarray], facts: Mapping[str, 
 
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     file.write(encoded(whole, dict(facts) if facts else None))
+
+
+def class_facts(names: Sequence[str]) -> dict[str, str]:
+    """Return what `save` keeps of the classes that weights were trained for."""
+    return {_CLASSES: json.dumps(list(names))} if names else {}
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the classes that a file of weights was trained for; nothing where it holds none."""
+    if path.suffix.lower() != ".safetensors":
+        return ()
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            names = json.loads((file.metadata() or {}).get(_CLASSES, "[]"))
+    except (safetensors.SafetensorError, OSError, ValueError):
+        return ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def initial(
@@ -61,7 +83,7 @@ def initial(
     ]
     if missing:
         raise UsageError(
-            f"{few(dict.fromkeys(missing), 4)} has no numbers: give --weights FILE with arrays of these names, "
+            f"no numbers for {few(dict.fromkeys(missing), 4)}: give --weights FILE with arrays of these names, "
             "or a seed (seed: 0 in the net, or --seed 0) for random ones"
         )
     arrays: Arrays = {}

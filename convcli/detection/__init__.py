@@ -1,4 +1,4 @@
 """Motion in what a temporal kernel makes of a clip: events, the noise they must rise above, pictures of them.
 
-Pure: arrays in, numbers and arrays out.  No files, no kernels, no terminal.
+Frames in, numbers and arrays out.  No files, no terminal.
 """

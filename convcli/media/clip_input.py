@@ -8,15 +8,24 @@ import numpy as np
 
 from convcli.data import Colour, Source
 from convcli.errors import ConvError, UsageError
-from convcli.job import canonical
 from convcli.media import registry
+from convcli.media.door import Given
 from convcli.media.options import ReadOptions
-from convcli.media.target import STANDARD, open_input
-from convcli.motion.events import Box
+from convcli.media.target import STANDARD
+
+Box = tuple[int, int, int, int]  # x, y, width, height
 
 
 class Part:
-    """A part of each frame of a source, without alpha."""
+    """A part of each frame of a source, without alpha.
+
+    Attributes
+    ----------
+    corner
+        Its place (x, y) in the frame.
+    keys
+        The frames at which decoding can begin.
+    """
 
     def __init__(self, source: Source, region: Box | None) -> None:
         info = source.info
@@ -33,6 +42,7 @@ class Part:
         sizes = {letter: span.stop - span.start for letter, span in spans.items()}
         shape = tuple(sizes.get(a, n) for a, n in zip(info.axes, info.shape, strict=True))
         self.info = replace(info, shape=shape, colour=colour)
+        self.corner = (x, y)
         self.keys: tuple[int, ...] = getattr(source, "keys", (0,))
         self._cut = tuple(spans.get(letter, slice(None)) for letter in info.axes)
         self._source = source
@@ -44,35 +54,51 @@ class Part:
         self._source.close()
 
 
+def checked(source: Source, name: str) -> Source:
+    """Return a source whose axes are those of a clip; an array without names is taken for one.
+
+    Raises
+    ------
+    UsageError
+        When it has other axes.
+    """
+    info = source.info
+    if info.axes == "ZYX":
+        source.info = info = replace(info, axes="TYX")
+    if sorted(info.axes.replace("C", "")) != sorted("TYX"):
+        still = "T" not in info.axes and info.colour is not Colour.NONE
+        hint = (
+            "numbered ones are a clip, such as %04d.png"
+            if still
+            else "--axes TYX or TYXC says what an array's are"
+        )
+        raise UsageError(f"{name!r} is no clip: it has the axes {', '.join(info.axes.lower())} ({hint})")
+    return source
+
+
 def open_clip(name: str, options: ReadOptions, region: Box | None) -> Part:
-    """Open a clip of any format, or an array, as frames over time.
+    """Open a clip of any format, numbered pictures, or an array, as frames over time.
 
     Raises
     ------
     UsageError
         When it has other axes, and for a region outside the picture.
     """
-    fp = open_input(name)
+    given = Given(name)
     try:
-        head = fp.read(registry.HEAD)
-        fp.seek(0)
-        format, notes = registry.identify(head, "" if name == STANDARD else name, None)
-        source = registry.open_source(fp, format, options)
-        info = source.info
-        if info.axes == "ZYX":  # an array without names: a clip is meant
-            info = replace(info, axes="TYX")
-        if "T" not in info.axes or canonical(info) != "TYX":
-            raise UsageError(
-                f"{name!r} is no clip: it has the axes {', '.join(info.axes.lower())} "
-                "(--axes TYX or TYXC says what an array's are)"
-            )
-        source.info = replace(info, notes=(*notes, *info.notes))
-        return Part(source, region)
+        format, notes = registry.identify(given.head, "" if name == STANDARD else given.files[0])
+        source = given.open(format, options)
+        try:
+            source.info = replace(source.info, notes=(*notes, *source.info.notes))
+            return Part(checked(source, name), region)
+        except BaseException:
+            source.close()
+            raise
     except ConvError as error:
-        fp.close()
-        if isinstance(error, UsageError) or name in str(error):
+        given.close()
+        if isinstance(error, UsageError) or any(one in str(error) for one in (name, *given.files)):
             raise
         raise ConvError(f"{name}: {error}", error.exit_code) from None
     except BaseException:
-        fp.close()
+        given.close()
         raise

@@ -28,23 +28,27 @@ def square_difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     >>> square_difference(np.zeros_like(spot), spot).tolist()
     [[10, 5, 0, 0], [10, 5, 0, 0], [10, 5, 0, 0]]
     """
-    height = len(before)
-    sums = np.empty(before.shape, np.int16)
+    height, width = before.shape
+    sums = np.empty((height, width), np.int16)
+    strip = np.empty((_STRIP + 2, width), np.int16)  # of change, with a row more on either side
+    sums_of_rows = np.empty((_STRIP, width), np.int16)
     for top in range(0, height, _STRIP):
         bottom = min(top + _STRIP, height)
+        count = bottom - top
         first, last = max(top - 1, 0), min(bottom + 1, height)
-        change = np.subtract(after[first:last], before[first:last], dtype=np.int16)
-        above = (
-            change[: bottom - top] if first < top else change[np.maximum(np.arange(-1, bottom - top - 1), 0)]
-        )
-        middle = change[top - first : bottom - first]
-        rows = above + middle
-        below = change[top - first + 1 : bottom - first + 1]
-        rows[: len(below)] += below
-        rows[len(below) :] += change[-1]
-        out = sums[top:bottom]
-        np.add(rows[:, 1:-1], rows[:, :-2], out=out[:, 1:-1])
-        out[:, 1:-1] += rows[:, 2:]
-        out[:, 0] = 2 * rows[:, 0] + rows[:, min(1, rows.shape[1] - 1)]
-        out[:, -1] = 2 * rows[:, -1] + rows[:, max(rows.shape[1] - 2, 0)]
+        inside = strip[first - top + 1 : last - top + 1]
+        np.subtract(after[first:last], before[first:last], out=inside, dtype=np.int16)
+        if first == top:
+            strip[0] = strip[1]
+        if last == bottom:
+            strip[count + 1] = strip[count]
+        rows, out = sums_of_rows[:count], sums[top:bottom]
+        np.add(strip[:count], strip[1 : count + 1], out=rows)
+        rows += strip[2 : count + 2]
+        # All rows as one long one, which is much faster; what that does to the ends of rows is mended.
+        flat, flat_out = rows.reshape(-1), out.reshape(-1)
+        np.add(flat[:-2], flat[1:-1], out=flat_out[1:-1])
+        flat_out[1:-1] += flat[2:]
+        out[:, 0] = 2 * rows[:, 0] + rows[:, 1]
+        out[:, -1] = 2 * rows[:, -1] + rows[:, -2]
     return sums

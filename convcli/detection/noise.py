@@ -52,7 +52,7 @@ class Noise:
 
 
 def sample(
-    total: int, keys: list[int], most: int = MOST_FRAMES, runs: int = 12, wanted: int = 32
+    total: int, keys: list[int], most: int = MOST_FRAMES, runs: int = 8, wanted: int = 16
 ) -> list[range]:
     """Choose frames to estimate the noise from: short runs, beginning where decoding is cheap.
 

@@ -36,7 +36,9 @@ def moving(values: np.ndarray, threshold: float) -> np.ndarray:
     """Return where a result (Y, X) lies beyond the threshold, of either sign."""
     if values.dtype.kind == "i":  # compared as they are, which is faster
         threshold = math.floor(threshold)
-    return (values > threshold) | (values < -threshold)
+    found = values > threshold
+    found |= values < -threshold
+    return found
 
 
 def look(values: np.ndarray, mask: np.ndarray) -> Look:

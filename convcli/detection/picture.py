@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from convcli.motion.events import Box
+from convcli.detection.events import Box
 
 _TINT = (255, 64, 32)  # of 255: what moves
 _FRAME = (255, 220, 0)  # of 255: the box around it

@@ -1,0 +1,59 @@
+"""What ``convcli net run`` and ``net check`` are asked for, parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from convcli.cli.report import Verbosity
+from convcli.media.options import ReadOptions
+from convcli.net.model import Net
+from convcli.policies import Precision
+from convcli.ranges import Range
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Where weights come from that the net's file leaves open, and how numbers are computed."""
+
+    weights: Path | None
+    seed: int | None
+    precision: Precision
+    device: str
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A parsed command line of ``net run``."""
+
+    net: Net
+    input: str
+    reading: ReadOptions
+    filling: Filling
+    output: str | None
+    format: str | None
+    layer: str | None
+    maps: str | None
+    count: int
+    colours: str
+    with_input: bool
+    range: Range | None
+    block: int | None
+    top: int
+    force: bool
+    json: bool
+    verbosity: Verbosity
+
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """A parsed command line of ``net check``."""
+
+    net: Net
+    input: str
+    reading: ReadOptions
+    filling: Filling
+    shifts: Sequence[int]
+    axis: str
+    json: bool

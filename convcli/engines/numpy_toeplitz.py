@@ -1,0 +1,104 @@
+"""Numpy's products for `convcli.engines.toeplitz`: quick without a second's import of torch.
+
+numpy hands products of matrices to a BLAS, which reads rows at any distance that is no less than their length.
+Along the fastest axis neighbouring groups would overlap: there a band is cut into squares, one for a group and one
+for each group after it that the band reaches into.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from convcli.algorithms import SQUARE
+from convcli.engines.toeplitz import Vector, matrix
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+SCRATCH = 1 << 16  # elements of a product before it is added up: they stay in the cache (measured)
+ONE_THREAD = "OPENBLAS_NUM_THREADS"
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Return a context in which numpy's products take one core: the cores are shared by blocks.
+
+    The same as the environment's ``OPENBLAS_NUM_THREADS=1``, which is quicker where numpy is not loaded yet.
+    """
+    return (
+        nullcontext() if os.environ.get(ONE_THREAD) == "1" else _controller().limit(limits=1, user_api="blas")
+    )
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+class NumpyProducts:
+    """Arrays; the interface is described in `convcli.engines.toeplitz.Backend`."""
+
+    def empty(self, shape: Sequence[int], like: np.ndarray) -> np.ndarray:
+        return np.empty(shape, like.dtype)
+
+    def move(self, x: np.ndarray, source: int, target: int) -> np.ndarray:
+        return np.moveaxis(x, source, target)
+
+    def groups(
+        self, x: np.ndarray, first: int, many: int, size: int, reach: int, width: int, shift: int
+    ) -> np.ndarray:
+        pitch, step = x.strides
+        return as_strided(x[first:, shift:], (many, size + reach, width), (size * pitch, pitch, step))
+
+    def band(self, vector: Vector, step: int, count: int, like: np.ndarray) -> np.ndarray:
+        return _band(vector, step, count, like.dtype)
+
+    def multiply(self, band: np.ndarray, data: np.ndarray, out: np.ndarray, fresh: bool) -> None:
+        if fresh:
+            np.matmul(band, data, out=out)
+            return
+        some = max(1, SCRATCH // out[0].size)
+        scratch = np.empty(out[:some].shape, out.dtype)
+        for start in range(0, len(out), some):
+            part = out[start : start + some]
+            added = np.matmul(band, data[start : start + some], out=scratch[: len(part)])
+            np.add(part, added, out=part)
+
+    def lines(self, x: np.ndarray, vector: Vector, step: int) -> np.ndarray:
+        reach = step * (len(vector) - 1)
+        rows, n = x.shape
+        count = max(SQUARE, -(-reach // SQUARE) * SQUARE)
+        squares = _squares(vector, step, count, x.dtype)
+        groups = -(-(n - reach) // count) + len(squares) - 1
+        data = np.zeros((rows, groups * count), x.dtype)
+        data[:, :n] = x
+        blocks = data.reshape(-1, count)
+        out = blocks @ squares[0]
+        for index, square in enumerate(squares[1:], start=1):
+            out[:-index] += (
+                blocks[index:] @ square
+            )  # what reaches into the next row is beyond the last output
+        return out.reshape(rows, -1)[:, : n - reach]
+
+
+@lru_cache(maxsize=1024)
+def _band(vector: Vector, step: int, count: int, dtype: np.dtype) -> np.ndarray:
+    return matrix(vector, step, count).astype(dtype)
+
+
+@lru_cache(maxsize=256)
+def _squares(vector: Vector, step: int, count: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """Cut a transposed Toeplitz matrix into squares, the last filled up with zeros."""
+    band = matrix(vector, step, count).T
+    most = -(-len(band) // count)
+    filled = np.zeros((most * count, count), dtype)
+    filled[: len(band)] = band
+    return tuple(np.ascontiguousarray(filled[index * count :][:count]) for index in range(most))

@@ -1,0 +1,231 @@
+"""Convolution as a matrix product: a kernel's Toeplitz matrix gives several neighbouring outputs at once.
+
+Outputs ``i .. i + B - 1`` of an axis are ``T @ x[i : i + B + k - 1]``, T the B x (B + k - 1) band whose every row
+is the kernel, one step further.  Rows of a picture are the columns of such products, so that data are read where
+they lie, whatever their width, and results are written where they belong.
+
+Most of a band is zeros, and zero times NaN is NaN: these functions are for finite data.  Arrays may be of any
+library; what its products look like is a `Backend`'s to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+from typing import Any, Protocol
+
+import numpy as np
+
+from convcli.algorithms import toeplitz_rows
+from convcli.engines import tiles
+from convcli.kernel.terms import separable_terms
+
+Array = Any  # numpy.ndarray or torch.Tensor
+Vector = tuple[float, ...]
+
+SPLIT = 64  # taps of zero that interleaved pixels may cost a Toeplitz matrix before they are split (measured)
+
+
+class Backend(Protocol):
+    """A library's arrays and products."""
+
+    def empty(self, shape: Sequence[int], like: Array) -> Array:
+        """Return a new array in C order, of the type and on the device of another."""
+        ...
+
+    def move(self, x: Array, source: int, target: int) -> Array:
+        """Return a view with one axis elsewhere."""
+        ...
+
+    def groups(self, x: Array, first: int, many: int, size: int, reach: int, width: int, shift: int) -> Array:
+        """View ``many`` groups of ``size`` rows from row ``first`` on, each with the ``reach`` rows after it.
+
+        ``x`` is (rows, n) with neighbours side by side; of each row the ``width`` elements from ``shift`` on.
+        """
+        ...
+
+    def band(self, vector: Vector, step: int, count: int, like: Array) -> Array:
+        """Return `matrix`, of the type and on the device of the data."""
+        ...
+
+    def multiply(self, band: Array, data: Array, out: Array, fresh: bool) -> None:
+        """Add ``band @ group`` of each group to ``out``; to nothing where ``fresh``."""
+        ...
+
+    def lines(self, x: Array, vector: Vector, step: int) -> Array:
+        """Correlate along the rows of ``x`` (rows, n), in C order."""
+        ...
+
+
+def matrix(vector: Vector, step: int, count: int) -> np.ndarray:
+    """Return the Toeplitz matrix that gives ``count`` neighbouring outputs.
+
+    >>> matrix((1, 2), 1, 3).tolist()
+    [[1.0, 2.0, 0.0, 0.0], [0.0, 1.0, 2.0, 0.0], [0.0, 0.0, 1.0, 2.0]]
+    """
+    band = np.zeros((count, count + step * (len(vector) - 1)))
+    for row in range(count):
+        band[row, row : row + step * len(vector) : step] = vector
+    return band
+
+
+def as_rows(
+    x: np.ndarray, weights: np.ndarray, dilation: Sequence[int], separable: bool
+) -> tuple[np.ndarray, int]:
+    """Return data in C order, and the elements between neighbours of their last axis.
+
+    Interleaved pixels stay as they lie where that is quick: then they are one item, with pixels beside each other.
+    """
+    pixel = tiles.pixel_size(x)
+    extra = (pixel - 1) * dilation[-1] * (weights.shape[-1] - 1)
+    if extra > SPLIT and (separable or prod(weights.shape[2:-1]) == 1):
+        pixel = 1
+    if pixel == 1:
+        return np.ascontiguousarray(x), 1
+    rows = x[:, 0].transpose(*range(1, x.ndim - 1), 0)
+    return np.ascontiguousarray(rows.reshape(1, 1, *rows.shape[:-2], -1)), pixel
+
+
+def as_items(result: np.ndarray, pixel: int) -> np.ndarray:
+    """Undo `as_rows`: return a result as ``(N, O, *sizes)``."""
+    if pixel == 1:
+        return result
+    pixels = result.reshape(*result.shape[:-1], -1, pixel)  # (1, O, ..., X, pixel)
+    return pixels[0].transpose(pixels.ndim - 2, *range(pixels.ndim - 2))
+
+
+def correlate(backend: Backend, x: Array, weights: np.ndarray, dilation: Sequence[int], pixel: int) -> Array:
+    """Return the valid correlation with stride 1, ``(N, O, *sizes)``, of finite data.
+
+    Parameters
+    ----------
+    backend : Backend
+    x : array
+        ``(N, C, *space)``, in C order.
+    weights : numpy.ndarray
+        ``(O, C, *kernel)``.
+    dilation : sequence of int
+    pixel : int
+        Elements between neighbours along the last axis: 3 where it runs through interleaved pixels.
+    """
+    steps = (*dilation[:-1], dilation[-1] * pixel)
+    extents = [d * (k - 1) + 1 for d, k in zip(steps, weights.shape[2:], strict=True)]
+    sizes = [n - extent + 1 for n, extent in zip(x.shape[2:], extents, strict=True)]
+    out = backend.empty((len(x), len(weights), *sizes), x)
+    for item, (index, kernel) in product(range(len(x)), enumerate(weights)):
+        for channel, plane in enumerate(kernel):
+            _add_plane(backend, x[item, channel], plane, steps, out[item, index], fresh=channel == 0)
+    return out
+
+
+def separable(backend: Backend, x: Array, weights: np.ndarray, dilation: Sequence[int], pixel: int) -> Array:
+    """Return the same for one kernel of one channel, as the sum of outer products that it is.
+
+    Raises
+    ------
+    ValueError
+        A kernel that is no sum of a few outer products.
+    """
+    terms = separable_terms(weights[0, 0])
+    if terms is None:
+        raise ValueError(f"a kernel of shape {weights.shape} is no sum of a few outer products")
+    steps = (*dilation[:-1], dilation[-1] * pixel)
+    total = None
+    for term in terms:
+        part = x
+        for axis, (vector, step) in enumerate(zip(term, steps, strict=True), start=2):
+            part = _along(backend, part, axis, vector, step)
+        if total is None:
+            total = part
+        else:
+            total += part
+    return total
+
+
+def _along(backend: Backend, x: Array, axis: int, vector: Vector, step: int) -> Array:
+    if len(vector) == 1:
+        return x if vector[0] == 1 else x * vector[0]
+    if axis == x.ndim - 1:
+        rows = backend.lines(x.reshape(-1, x.shape[axis]), vector, step)
+        return rows.reshape(*x.shape[:axis], rows.shape[1])
+    count = x.shape[axis] - step * (len(vector) - 1)
+    out = backend.empty((*x.shape[:axis], count, *x.shape[axis + 1 :]), x)
+    inner = prod(x.shape[axis + 1 :])
+    column = _Rows(backend, np.array(vector)[:, np.newaxis], step, 0, (count, inner), x)
+    data, results = x.reshape(-1, x.shape[axis], inner), out.reshape(-1, count, inner)
+    for source, result in zip(data, results, strict=True):
+        column.add(source, result, fresh=True)
+    return out
+
+
+def _add_plane(
+    backend: Backend, x: Array, kernel: np.ndarray, steps: Sequence[int], out: Array, fresh: bool
+) -> None:
+    """Add one plane's or volume's correlation with one kernel to ``out``; to nothing where ``fresh``."""
+    if prod(kernel.shape[:-1]) == 1:
+        vector = tuple(kernel.ravel().tolist())
+        lines = backend.lines(x.reshape(-1, x.shape[-1]), vector, steps[-1]).reshape(out.shape)
+        if fresh:
+            out[...] = lines
+        else:
+            out += lines
+        return
+    axis = max(index for index, k in enumerate(kernel.shape[:-1]) if k > 1)  # the others are walked along
+    kernel = np.moveaxis(kernel, axis, -2)
+    x, out = backend.move(x, axis, -2), backend.move(out, axis, -2)
+    others = [steps[index] for index in range(kernel.ndim - 1) if index != axis]
+    rows = [
+        (tap, _Rows(backend, kernel[tap], steps[axis], steps[-1], out.shape[-2:], x))
+        for tap in np.ndindex(*kernel.shape[:-2])
+    ]
+    for place in np.ndindex(*out.shape[:-2]):
+        first = fresh
+        for tap, product_of in rows:
+            source = tuple(p + t * d for p, t, d in zip(place, tap, others, strict=True))
+            product_of.add(x[source], out[place], first)
+            first = False
+
+
+class _Rows:
+    """A correlation of matrices of one shape with one two-dimensional kernel, ready to be done many times.
+
+    Groups of rows are a batch of products, one for each column of the kernel; the rows that remain are another.
+
+    Parameters
+    ----------
+    backend : Backend
+    kernel : numpy.ndarray
+        ``(k, columns)``.
+    step, shift : int
+        Distance of its rows, and of its columns.
+    shape : (int, int)
+        Of the result.
+    like : array
+        Of the type and on the device of the data.
+    """
+
+    def __init__(
+        self, backend: Backend, kernel: np.ndarray, step: int, shift: int, shape: Sequence[int], like: Array
+    ) -> None:
+        height, self._width = shape
+        self._backend, self._shift = backend, shift
+        columns = [tuple(column) for column in kernel.T.tolist()]
+        self._reach = step * (len(kernel) - 1)
+        count = min(toeplitz_rows(self._reach + 1, len(columns)), height)
+        groups, rest = divmod(height, count)
+        self._parts = [
+            (first, many, size, [backend.band(column, step, size, like) for column in columns])
+            for first, many, size in ((0, groups, count), (groups * count, 1, rest))
+            if size
+        ]
+
+    def add(self, x: Array, out: Array, fresh: bool) -> None:
+        """Add the correlation of ``x`` to ``out``; to nothing where ``fresh``."""
+        for first, many, size, bands in self._parts:
+            result = self._backend.groups(out, first, many, size, 0, self._width, 0)
+            for index, band in enumerate(bands):
+                data = self._backend.groups(
+                    x, first, many, size, self._reach, self._width, index * self._shift
+                )
+                self._backend.multiply(band, data, result, fresh and index == 0)

@@ -1,0 +1,179 @@
+"""Filtering a clip's coded planes (Y, U, V) instead of its colours: when that is right, and how.
+
+Weighted means commute with the conversion between RGB and Y, U, V, and leave nothing outside the range; on the
+planes they need neither conversion and half the arithmetic.  Everything else runs in RGB.  Decisions and sizes
+only: the work is in `convcli.planes_run`.
+
+Where colour is halved, a sample of it stands every second pixel.  Between samples colour is taken as linear, so
+a tap that falls between two of them is shared out by its distance: the kernel is the one of the pixels, drawn on
+the coarser grid, and not one that reaches twice as far.  The sum of the weights stays.
+
+Luma alone (``--channels luma``) is the clip's own, by its own matrix; kernels of sum 1 may then be signed, and what
+leaves black to white is clipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from convcli.chain import Chain, ConvStage, Stage
+from convcli.data import Coded, Plane
+from convcli.engines.whole import Whole, whole
+from convcli.geometry import PadMode, Window
+from convcli.job import Job
+from convcli.kernel.model import Combine, Kernel
+from convcli.policies import Channels
+from convcli.ranges import RangeKind
+
+COARSEST = 2  # pixels from one sample of colour to the next: with 4, straight lines between are too far off
+SUM = 1e-6  # what the weights' sum may differ from 1: black stays black to a small part of a level
+
+
+@dataclass(frozen=True)
+class Way:
+    """What happens to one plane.
+
+    Attributes
+    ----------
+    chain : Chain, optional
+        On the samples of the plane; without it the plane passes through.
+    whole : Whole, optional
+        The chain's only kernel, where bytes can be averaged in whole numbers.
+    """
+
+    chain: Chain | None = None
+    whole: Whole | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a clip is filtered.
+
+    Attributes
+    ----------
+    ways : tuple of Way
+        One for each plane; empty for RGB.
+    reason : str
+    """
+
+    ways: tuple[Way, ...]
+    reason: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether no engine is needed."""
+        return bool(self.ways) and all(way.chain is None or way.whole is not None for way in self.ways)
+
+
+def route(job: Job, coded: Coded, bytes_alone: bool = True) -> Route:
+    """Decide whether a job on the colours of a clip may run on its planes.
+
+    ``bytes_alone`` allows whole numbers where they do; without it an engine does all.
+    """
+    reason = coded.refusal or _refusal(job, coded)
+    if reason:
+        return Route((), f"filtered in RGB: {reason}")
+    luma = job.channels is Channels.LUMA
+    ways = tuple(
+        Way() if luma and index else _way(on_plane(job.chain, plane, job.full_scale), coded, bytes_alone)
+        for index, plane in enumerate(coded.planes)
+    )
+    what = "luma alone, colour passes through" if luma else "luma and colour"
+    if not luma and any(max(plane.step) > 1 for plane in coded.planes):
+        what += ", the kernels drawn on the coarser grid of the colour planes"
+    found = Route(ways, f"filtered on the decoded planes: {what}")
+    return replace(found, reason=f"{found.reason}; in whole numbers") if found.whole else found
+
+
+def _way(chain: Chain, coded: Coded, bytes_alone: bool) -> Way:
+    stage = chain.stages[0]
+    if not bytes_alone or len(chain.stages) > 1 or coded.bits > 8 or not isinstance(stage, ConvStage):
+        return Way(chain)
+    time, *others = stage.weight_shape[2:]
+    if time > 1 or stage.windows[0] != Window(1) or not stage.value.is_integer():
+        return Way(chain)
+    if not stage.kernel.non_negative:
+        return Way(chain)
+    return Way(chain, whole(stage.weights("float64").reshape(others)))
+
+
+def _refusal(job: Job, coded: Coded) -> str:
+    """Return why the planes would give another result than the colours; nothing if they would not."""
+    if job.channels not in (Channels.EACH, Channels.LUMA):
+        return f"--channels {job.channels} makes other colours"
+    if max(max(plane.step) for plane in coded.planes) > COARSEST:
+        return "colour is sampled too coarsely to draw kernels on it"
+    for stage, sizes in zip(job.chain.stages, job.chain.sizes, strict=False):
+        reason = _stage_refusal(stage, sizes, coded, signed=job.channels is Channels.LUMA)
+        if reason:
+            return reason
+    if job.policy.kind is not RangeKind.CLIP or job.dtype != job.info.dtype:
+        return f"the range {job.policy} is one of colours"
+    return ""
+
+
+def _stage_refusal(stage: Stage, sizes: tuple[int, ...], coded: Coded, signed: bool) -> str:
+    if not isinstance(stage, ConvStage) or stage.transposed:
+        return "a pool or a transposed convolution"
+    kernel = stage.kernel
+    if kernel.outputs > 1 or kernel.combine is not Combine.NONE or stage.summed:
+        return f"kernel {kernel.name} has several inputs or outputs"
+    if not (kernel.non_negative or signed):
+        return f"kernel {kernel.name} has negative weights"
+    if abs(kernel.sum - 1) > SUM or any(kernel.bias):
+        return f"kernel {kernel.name} is no weighted mean"
+    for axis, n in list(enumerate(sizes))[-2:]:
+        window, step = stage.windows[axis], max(plane.step[axis - len(sizes)] for plane in coded.planes)
+        same = (window.stride, window.before) == (1, window.dilation * stage.origins[axis])
+        if not same or window.output_size(n) != n or (stage.mode is PadMode.CIRCULAR and n % step):
+            return "the result lies on another grid of pixels"
+    return ""
+
+
+def on_plane(chain: Chain, plane: Plane, full_scale: float) -> Chain:
+    """Return a chain of pixels as one for the samples of a plane, with the plane's own black outside."""
+    stages = tuple(
+        _on_plane(stage, plane, full_scale) for stage in chain.stages if isinstance(stage, ConvStage)
+    )
+    sizes = tuple((*before[:-2], *plane.shape) for before in chain.sizes)
+    return replace(chain, stages=stages, sizes=sizes, channels=1)
+
+
+def _on_plane(stage: ConvStage, plane: Plane, full_scale: float) -> ConvStage:
+    weights, windows, origins = stage.weights("float64")[0, 0], list(stage.windows), list(stage.origins)
+    for axis, step in zip((-2, -1), plane.step, strict=True):
+        if step > 1:
+            window = windows[axis]
+            shares, origins[axis] = coarser(window.kernel, origins[axis], window.dilation, step)
+            weights = np.moveaxis(np.tensordot(weights, shares, (axis, 0)), -1, axis)
+            size = shares.shape[1]
+            windows[axis] = Window(size, before=origins[axis], after=size - 1 - origins[axis])
+    kernel = Kernel(
+        stage.kernel.name, (1, 1, *weights.shape), tuple(weights.ravel().tolist()), origin=tuple(origins)
+    )
+    mode, value = stage.mode, plane.black + stage.value / full_scale * (plane.white - plane.black)
+    if mode is PadMode.ZERO:
+        mode, value = PadMode.CONSTANT, plane.black
+    return replace(
+        stage, kernel=kernel, windows=tuple(windows), mode=mode, value=value, axes=tuple(range(len(windows)))
+    )
+
+
+def coarser(size: int, origin: int, dilation: int, step: int) -> tuple[np.ndarray, int]:
+    """Return how each tap is shared out on a grid of every ``step``-th position, and the origin there.
+
+    Returns
+    -------
+    ndarray, int
+        ``(size, coarse size)``, rows of sum 1: linear interpolation, transposed.
+
+    >>> shares, origin = coarser(3, 1, 1, 2)
+    >>> shares.tolist(), origin
+    ([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.5, 0.5]], 1)
+    """
+    places = dilation * (np.arange(size) - origin)
+    first, last = int(places[0] // step), int(-(-places[-1] // step))
+    distance = np.abs(places[:, None] / step - np.arange(first, last + 1))
+    return np.maximum(1 - distance, 0), -first

@@ -1,0 +1,149 @@
+"""The runner of a clip's planes: as `convcli.run` for its colours, every plane of a block in one piece of work.
+
+What each plane goes through is decided in `convcli.planes`; no files here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from convcli.chain import ConvStage
+from convcli.data import Info, PlanarSource
+from convcli.engines.base import Engine
+from convcli.engines.padding import pad
+from convcli.engines.whole import Whole, means
+from convcli.job import Job, positions
+from convcli.plan import Plan, choose
+from convcli.planes import Way
+from convcli.policies import Channels
+from convcli.render import Rendering, Tally
+from convcli.run import Read, Runner, in_order
+
+
+class _View:
+    """One plane as a source of its own."""
+
+    def __init__(self, source: PlanarSource, index: int, frames: int) -> None:
+        self._source, self._index = source, index
+        self.info = Info("TYX", (frames, *source.coded.planes[index].shape), source.coded.dtype)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self._source.read_planes(start, stop)[self._index]
+
+    def close(self) -> None:
+        """The source is its owner's."""
+
+
+class _Part(Protocol):
+    """One plane on its way: what is read of it, and what is made of that."""
+
+    def reader(self, start: int, stop: int) -> Any: ...
+
+    def pixels(self, start: int, stop: int, read: Any) -> tuple[np.ndarray, Tally]: ...
+
+
+class _Filtered:
+    """A plane that goes through an engine."""
+
+    def __init__(self, runner: Runner, how: Rendering) -> None:
+        self._runner, self._how = runner, how
+        self.reader = runner.reader
+
+    def pixels(self, start: int, stop: int, read: Read) -> tuple[np.ndarray, Tally]:
+        values, _ = self._runner.block(start, stop, read)
+        return self._runner.engine.render(values[0, 0], self._how)
+
+
+class _Averaged:
+    """A plane of bytes that is averaged in whole numbers, frame by frame."""
+
+    def __init__(self, view: _View, stage: ConvStage, kernel: Whole) -> None:
+        self._stage, self._kernel = stage, kernel
+        self.reader = view.read
+        self._boxes = [
+            window.input_range(0, n) for window, n in zip(stage.windows, view.info.shape, strict=True)
+        ][1:]
+
+    def pixels(self, start: int, stop: int, read: np.ndarray) -> tuple[np.ndarray, Tally]:
+        stage = self._stage
+        dilation = [window.dilation for window in stage.windows[1:]]
+        padded = pad(read, self._boxes, stage.mode, stage.value)
+        frames = [means(frame, self._kernel, dilation) for frame in padded]
+        return np.stack(frames), Tally(values=read.size)
+
+
+class _Kept:
+    """A plane that passes through: the frames under the kernels' origins."""
+
+    def __init__(self, job: Job, view: _View, outside: float) -> None:
+        self._where = positions(job.chain, job.stream)
+        self._view, self._outside = view, outside
+
+    def reader(self, start: int, stop: int) -> np.ndarray:
+        frames = self._where[start:stop].tolist()
+        outside = np.full((1, *self._view.info.shape[1:]), self._outside, self._view.info.dtype)
+        parts = [self._view.read(at, at + 1) if at >= 0 else outside for at in frames]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def pixels(self, start: int, stop: int, read: np.ndarray) -> tuple[np.ndarray, Tally]:
+        return read, Tally()
+
+
+def execute(
+    job: Job,
+    ways: Sequence[Way],
+    source: PlanarSource,
+    engine: Engine,
+    plan: Plan,
+    tally: Tally,
+    progress: Callable[[int, int], None],
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Compute a job on the planes, block by block, as `convcli.run.execute` does on the colours.
+
+    Parameters
+    ----------
+    ways : sequence of Way
+        Of the route.
+    plan : Plan
+        Of the first plane.
+
+    Yields
+    ------
+    tuple of ndarray
+        For each plane a block (T, Y, X), in order.
+    """
+    parts = [_part(job, way, source, index, engine, plan) for index, way in enumerate(ways)]
+
+    def reader(start: int, stop: int) -> list[Any]:
+        return [part.reader(start, stop) for part in parts]
+
+    def work(start: int, stop: int, reads: list[Any]) -> list[tuple[np.ndarray, Tally]]:
+        return [part.pixels(start, stop, read) for part, read in zip(parts, reads, strict=True)]
+
+    length, step = job.length, plan.step
+    with engine:
+        for index, results in enumerate(in_order(length, step, reader, work, plan.workers(length)), start=1):
+            for _, counted in results:
+                tally.add(counted)
+            yield tuple(pixels for pixels, _ in results)
+            progress(min(index * step, length), length)
+
+
+def _part(job: Job, way: Way, source: PlanarSource, index: int, engine: Engine, plan: Plan) -> _Part:
+    view, plane, chain = _View(source, index, job.info.length), source.coded.planes[index], way.chain
+    if chain is None:
+        return _Kept(job, view, plane.black)
+    stage = chain.stages[0]
+    if way.whole is not None and isinstance(stage, ConvStage):
+        return _Averaged(view, stage, way.whole)
+    alone = replace(job, info=view.info, chain=chain, channels=Channels.EACH)
+    own = choose(chain, job.stream, engine=plan.engine, device="cpu", threads=plan.threads, dtype=job.compute)
+    averages = all(kernel.non_negative for kernel in chain.kernels)
+    # Means stay within what they are made of, also where that is blacker than black.
+    low, top = (0.0, 2.0**source.coded.bits - 1) if averages else (plane.black, plane.white)
+    how = Rendering(alone.info.dtype, low=low, top=top, fits=averages)
+    return _Filtered(Runner(alone, view, engine, own.algorithms), how)

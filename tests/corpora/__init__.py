@@ -1,0 +1,1 @@
+"""Files that nobody here made, through the command line: `make test-corpora` writes ``results.md``."""

@@ -1,0 +1,134 @@
+"""The verdicts as a document: counts by kind, every refusal with its reason, every difference with its cause."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from tests.corpora.judge import MEGABYTES, SECONDS, TOLERANCE, Verdict
+
+GOAL = 0.98
+
+# (what tells it, the cause) of results that are not those of Pillow and scipy; the first that fits is meant.
+CAUSES: tuple[tuple[str, str], ...] = (
+    (r"8bit\.s\.tif|gray\.i1\.tif", "its samples are signed; Pillow reads them as unsigned"),
+    (
+        r"separate_planar_extra",
+        "two planes of signed samples: both are filtered; Pillow reads one, as unsigned",
+    ),
+    (r"i_trns\.png", "its transparent value is honoured; Pillow knows none for 16-bit grey"),
+    (
+        r"tbbn1g04\.png",
+        "transparent as in libpng; Pillow looks for the value among samples that it has scaled",
+    ),
+    (
+        r"old-style-jpeg",
+        "colour at half resolution is enlarged smoothly; libtiff, which Pillow uses, repeats it",
+    ),
+    (
+        r"tiff_wrong_bits_per_sample_3",
+        "a fourth sample that is not said to be alpha is left out, with a note",
+    ),
+)
+
+
+def cause(verdict: Verdict) -> str:
+    """Return why a result differs from scipy's on Pillow's decode, or nothing if that is not known."""
+    if verdict.difference is None or verdict.difference <= TOLERANCE:
+        return ""
+    return next(
+        (why for pattern, why in CAUSES if re.search(pattern, f"{verdict.corpus}/{verdict.name}")), ""
+    )
+
+
+def unexplained(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return a line for each file that did what none may do, and one if the goal is missed."""
+    lines = [f"{v.corpus}/{v.name}: {'; '.join(v.flaws)}" for v in verdicts if v.flaws]
+    lines += [
+        f"{v.corpus}/{v.name}: differs by {v.difference:.1f}, cause unknown"
+        for v in verdicts
+        if v.difference is not None and v.difference > TOLERANCE and not cause(v)
+    ]
+    opened = [v for v in verdicts if v.seen]
+    share = sum(v.filtered for v in opened) / max(1, len(opened))
+    return lines + ([f"only {share:.1%} of what Pillow opens is filtered"] if share < GOAL else [])
+
+
+def document(verdicts: Sequence[Verdict]) -> str:
+    """Return the whole of ``results.md``."""
+    opened = [v for v in verdicts if v.seen]
+    filtered = [v for v in opened if v.filtered]
+    compared = [v for v in filtered if v.difference is not None]
+    equal = [v for v in compared if v.difference is not None and v.difference <= TOLERANCE]
+    lines = [
+        "# Files that nobody here made",
+        "",
+        "Written by `make test-corpora`: every file of the corpora through `convcli filter FILE -k box:3`, each in a",
+        "process of its own (animations of three frames or more also through `convcli motion`). A file passes when the",
+        "exit code is 0 and another reader opens the result with the expected size and depth, or when it is refused in",
+        f"one line; no traceback, nothing over {SECONDS} s or {MEGABYTES} MB, no file left behind.",
+        "",
+        f"- {len(verdicts)} files, {sum(v.jobs for v in verdicts)} jobs; "
+        f"{len(unexplained(verdicts))} failures; longest {max(v.seconds for v in verdicts):.1f} s, "
+        f"most memory {max(v.megabytes for v in verdicts):.0f} MB.",
+        f"- Pillow opens {len(opened)} (EPS, which it hands to another program, left out); "
+        f"{len(filtered)} of these are filtered: **{len(filtered) / max(1, len(opened)):.1%}**.",
+        f"- {len(compared)} results were compared with scipy's box filter on Pillow's own decode: "
+        f"{len(equal)} are equal "
+        f"to within {TOLERANCE:g} of 255, {len(compared) - len(equal)} differ for the causes below.",
+        "",
+        "## By kind, as Pillow names it",
+        "",
+        "| corpus | kind | opened by Pillow | filtered | compared | equal |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    groups: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
+    for verdict in opened:
+        groups[verdict.corpus, verdict.seen.kind].append(verdict)  # type: ignore[union-attr]
+    for (corpus, kind), group in sorted(
+        groups.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1])
+    ):
+        done = [v for v in group if v.filtered]
+        measured = [v for v in done if v.difference is not None]
+        same = sum(v.difference <= TOLERANCE for v in measured if v.difference is not None)
+        lines.append(f"| {corpus} | {kind} | {len(group)} | {len(done)} | {len(measured)} | {same} |")
+    lines += ["", "## Opened by Pillow and refused", "", "| file | reason |", "|---|---|"]
+    lines += [f"| {v.name} | {_cell(v.reason)} |" for v in opened if not v.filtered]
+    lines += [
+        "",
+        "## Filtered, and other than scipy's",
+        "",
+        "| file | largest difference of 255 | cause |",
+        "|---|--:|---|",
+    ]
+    lines += [
+        f"| {v.name} | {v.difference:.1f} | {cause(v) or 'unknown'} |"
+        for v in compared
+        if v.difference is not None and v.difference > TOLERANCE
+    ]
+    others = [v for v in verdicts if not v.seen]
+    lines += [
+        "",
+        "## What Pillow does not open",
+        "",
+        f"{len(others)} files: broken on purpose, or no pictures. {sum(v.filtered for v in others)} of them are "
+        "filtered (read by tifffile or libpng, or tables); the others are refused:",
+        "",
+        "| files | reason |",
+        "|--:|---|",
+    ]
+    reasons = Counter(_kind_of_reason(v.reason) for v in others if not v.filtered)
+    lines += [f"| {count} | {_cell(reason)} |" for reason, count in reasons.most_common()]
+    return "\n".join(lines) + "\n"
+
+
+def _kind_of_reason(reason: str) -> str:
+    """Return a reason without what differs from file to file."""
+    reason = re.sub(r"^'?[^' ]*'?:? ", "", reason, count=1)
+    reason = re.sub(r"[bB]?'[^']*'|b\"[^\"]*\"", "…", reason)
+    return re.sub(r"\d+", "N", reason).partition(" known:")[0][:90]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")[:160]

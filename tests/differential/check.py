@@ -1,0 +1,152 @@
+"""One job: run it, read its output, and hold it against the oracle."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from convcli.__main__ import run
+from tests.differential import oracle
+from tests.differential.jobs import Job, read, write
+from tests.shell import convcli
+
+# The algorithms' stated bounds, of the kernel's absolute sum times the input's range.
+FLOAT32, FLOAT64 = 1e-5, 1e-13
+NEAR_HALF = 1e-3
+
+
+class DifferenceError(AssertionError):
+    """A result is not what the definitions say."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a result compares.
+
+    Attributes
+    ----------
+    values
+        How many there are.
+    off
+        How many of them, as integers, lie on the other side of a half that is within the bound.
+    error
+        The largest error of floats, in units of the bound.
+    """
+
+    values: int
+    off: int = 0
+    error: float = 0.0
+
+
+def command(job: Job, folder: Path, engine: str | None = None) -> list[str]:
+    kernel = job.kernel_text or str(folder / "bank.npy")
+    words = list(job.arguments)
+    if engine:
+        words[words.index("--engine") + 1] = engine
+    target = folder / f"out{job.out_suffix}"
+    return ["filter", str(folder / f"in{job.kind.suffix}"), "-k", kernel, *words, "-y", "-o", str(target)]
+
+
+def produce(job: Job, folder: Path, shell: bool = False, engine: str | None = None) -> np.ndarray:
+    """Run a job, in this process or in one of its own, and return its output."""
+    words = command(job, folder, engine)
+    if shell:
+        done = convcli(*words, cwd=folder)
+        code, said = done.returncode, done.stderr.decode()
+    else:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(words)
+        said = err.getvalue()
+    if code:
+        raise DifferenceError(f"exit {code}: {said}")
+    return read(folder / f"out{job.out_suffix}", job.kind)
+
+
+def expected(job: Job) -> np.ndarray:
+    """Return the values before any rounding, in the axes of the output."""
+    axes = job.kind.axes
+    data = job.data.astype(np.float64)
+    if axes == "XC":
+        data, axes = data.T, "CX"
+    where = axes.index("C") if "C" in axes else None
+    planes = np.moveaxis(data, where, 0) if where is not None else data[None]
+    if job.bank.shape[1] > 1:  # sums over the channels; the maps stand where they were
+        found = oracle.correlate(planes, job.bank, job.geometry, job.flip) + job.bias
+        found = np.moveaxis(found, 0, where or 0) if len(job.bank) > 1 else found[0]
+        return np.moveaxis(found, 0, 1) if job.kind.axes == "XC" and len(job.bank) > 1 else found
+    maps = (
+        np.stack([oracle.correlate(plane[None], job.bank, job.geometry, job.flip) for plane in planes], 1)
+        + job.bias
+    )  # (maps, channels, *space)
+    found = maps[:, 0] if where is None else np.moveaxis(maps, 1, where + 1)
+    if job.kind.axes == "XC":
+        found = found.swapaxes(1, 2)
+    return found if len(job.bank) > 1 else found[0]
+
+
+def compare(job: Job, got: np.ndarray) -> Outcome:
+    """Hold a result against the oracle.
+
+    Raises
+    ------
+    DifferenceError
+        With the place and the two values.
+    """
+    values = expected(job)
+    if got.shape != values.shape:
+        raise DifferenceError(f"the shape is {got.shape}, it should be {values.shape}")
+    wide = job.kind.dtype == "float64"
+    peak = max(np.abs(job.data.astype(np.float64)).max(), abs(job.geometry.value))
+    sums = np.abs(job.bank).sum(tuple(range(1, job.bank.ndim))).max()
+    bound = (FLOAT64 if wide else FLOAT32) * (sums * peak + abs(job.bias))
+    if job.floats:
+        error = np.abs(got - values)
+        _require(error <= bound, got, values)
+        return Outcome(values.size, error=float(error.max() / bound))
+    how = oracle.mapping(job.effective_policy, got.dtype.name, values, job.bank)
+    exact = how.exact(values)
+    slack = max(NEAR_HALF, bound * how.scale * (3 if job.policy == "minmax" else 1))
+    _require(np.abs(got - exact) <= 0.5 + slack, got, exact)
+    return Outcome(values.size, off=int(np.count_nonzero(got != np.rint(exact))))
+
+
+def _require(fits: np.ndarray, got: np.ndarray, wanted: np.ndarray) -> None:
+    if not fits.all():
+        place = tuple(np.argwhere(~fits)[0].tolist())
+        raise DifferenceError(
+            f"at {place}: {got[place]!r}, it should be {wanted[place]!r} ({(~fits).sum()} such)"
+        )
+
+
+def check(job: Job, folder: Path, shell: bool = False) -> Outcome:
+    """Run a job and compare."""
+    write(job, folder)
+    try:
+        return compare(job, produce(job, folder, shell))
+    except DifferenceError as error:
+        words = " ".join(command(job, folder))
+        raise DifferenceError(
+            f"job {job.number}, {job.kind.name} {job.data.shape}: {error}\n{words}"
+        ) from None
+
+
+def engines_agree(job: Job, folder: Path) -> tuple[int, int]:
+    """Hold the output of a job that was checked, in 8 bits, against the other engine's.
+
+    Returns
+    -------
+    values, apart : int
+        How many there are, and how many differ: by one each, and each beside a half.
+    """
+    first = read(folder / f"out{job.out_suffix}", job.kind).astype(int)
+    second = produce(job, folder, engine="torch" if job.engine == "numpy" else "numpy")
+    compare(job, second)  # what both are near, they are near each other
+    apart = np.abs(first - second.astype(int))
+    if apart.max(initial=0) > 1:
+        raise DifferenceError(f"job {job.number}: the engines differ by {apart.max()}")
+    return second.size, int(np.count_nonzero(apart))

@@ -1,0 +1,270 @@
+"""A job for every number: data of some kind, a kernel, and options; the same number makes the same job."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from random import Random
+
+import imagecodecs
+import numpy as np
+import tifffile
+from PIL import Image
+
+from tests.differential.oracle import Amount, Geometry, amounts
+
+SEED = 6
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of input: its letters, type, suffix, and the axes that its data can have."""
+
+    name: str
+    suffix: str
+    dtype: str
+    axes: str
+    numbers: bool = False  # whether floats are the output's default
+
+    @property
+    def letters(self) -> str:
+        return self.axes.replace("C", "")
+
+
+KINDS = (
+    Kind("PNG grey, 8 bits", ".png", "uint8", "YX"),
+    Kind("PNG colour, 8 bits", ".png", "uint8", "YXC"),
+    Kind("PNG grey, 16 bits", ".png", "uint16", "YX"),
+    Kind("PNG colour, 16 bits", ".png", "uint16", "YXC"),
+    Kind("BMP colour", ".bmp", "uint8", "YXC"),
+    Kind("TIFF colour, 8 bits", ".tif", "uint8", "YXC"),
+    Kind("TIFF grey, 16 bits", ".tif", "uint16", "YX"),
+    Kind("TIFF grey, float32", ".tif", "float32", "YX", True),
+    Kind("NumPy 1-D, int16", ".npy", "int16", "X", True),
+    Kind("NumPy 2-D, uint8", ".npy", "uint8", "YX", True),
+    Kind("NumPy CYX, float32", ".npy", "float32", "CYX", True),
+    Kind("NumPy 3-D, float32", ".npy", "float32", "ZYX", True),
+    Kind("NumPy TYXC, uint8", ".npy", "uint8", "TYXC", True),
+    Kind("NumPy 2-D, float64", ".npy", "float64", "YX", True),
+    Kind("CSV columns", ".csv", "float64", "XC", True),
+    Kind("CSV as matrix", ".csv", "float64", "YX", True),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One command line, and all that it means."""
+
+    number: int
+    kind: Kind
+    data: np.ndarray
+    bank: np.ndarray  # (outputs, inputs, *kernel)
+    kernel_text: str | None  # None: the bank is a file
+    geometry: Geometry
+    flip: bool
+    bias: float
+    policy: str | None
+    engine: str
+    arguments: tuple[str, ...]
+    out_suffix: str
+
+    @property
+    def floats(self) -> bool:
+        return self.effective_policy == "float"
+
+    @property
+    def effective_policy(self) -> str:
+        if self.policy is not None:
+            return self.policy
+        if self.kind.numbers or self.out_suffix == ".npy":
+            return "float"
+        return "clip" if self.bank.sum() else "offset"
+
+
+def job(number: int) -> Job:
+    """Return the job of a number."""
+    rng = Random(f"{SEED}/{number}")
+    kind = rng.choice(KINDS)
+    while True:
+        made = _try(rng, kind, number)
+        if made is not None:
+            return made
+
+
+def _try(rng: Random, kind: Kind, number: int) -> Job | None:
+    data = _data(rng, kind)
+    channels = data.shape[kind.axes.index("C")] if "C" in kind.axes else 1
+    rank = rng.randint(1, min(3, len(kind.letters)))
+    if "T" in kind.letters:
+        rank = min(rank, 2)
+    bank, text = _kernel(rng, rank, channels, len(kind.letters))
+    geometry, words = _geometry(rng, rank, kind)
+    flip = rng.random() < 0.3
+    sizes = dict(zip(kind.axes, data.shape, strict=True))
+    for axis, letter in enumerate(kind.letters[-rank:]):
+        taps = bank.shape[2 + axis]
+        origin = (taps - 1) // 2
+        origin = taps - 1 - origin if flip else origin
+        around = amounts(
+            geometry.padding[axis],
+            sizes[letter],
+            taps,
+            geometry.stride[axis],
+            geometry.dilation[axis],
+            origin,
+        )
+        if sizes[letter] + sum(around) < geometry.dilation[axis] * (taps - 1) + 1:
+            return None  # the kernel is larger: refused, and tested elsewhere
+    bias = rng.choice((0.0, 0.0, 0.0, 2.5, -7.25))
+    out_suffix = ".npy" if bank.shape[0] > 1 or bank.shape[1] > 1 else kind.suffix
+    policy = _policy(rng, kind, out_suffix, bank, bias, geometry)
+    if policy == "refuse":
+        return None
+    engine = rng.choice(("numpy", "torch"))
+    words += ["--engine", engine, "--threads", str(rng.randint(1, 2))]
+    words += ["--flip"] * flip
+    words += ["--bias", repr(bias)] * bool(bias)
+    words += ["--range", policy] if policy else []
+    words += ["--axes", kind.axes] * (kind.suffix == ".npy")
+    words += ["--as", "matrix"] * (kind.name == "CSV as matrix")
+    return Job(number, kind, data, bank, text, geometry, flip, bias, policy, engine, tuple(words), out_suffix)
+
+
+def _data(rng: Random, kind: Kind) -> np.ndarray:
+    numbers = np.random.default_rng(rng.randrange(1 << 30))
+    sizes = {"C": 3, "T": rng.randint(2, 4), "Z": rng.randint(2, 6)}
+    sizes |= {letter: rng.choice((1, 2, 3, 5, 8, 13, 20, 31)) for letter in "YX"}
+    shape = tuple(sizes[letter] for letter in kind.axes)
+    if kind.suffix == ".csv":
+        shape = (max(shape[0], 4), *shape[1:])
+        values = np.round(numbers.normal(0, 50, shape), 3)
+        values[1, ..., 0] = values[0, ..., 0] - 1  # or it might be taken for the time
+        return values
+    if np.dtype(kind.dtype).kind == "f":
+        return numbers.normal(0, 10, shape).astype(kind.dtype)
+    limits = np.iinfo(kind.dtype)
+    return numbers.integers(limits.min, limits.max, shape, kind.dtype, endpoint=True)
+
+
+def _kernel(rng: Random, rank: int, channels: int, axes: int) -> tuple[np.ndarray, str | None]:
+    """Return a bank, and its text where it is one kernel of one input."""
+    sizes = tuple(rng.choice((1, 2, 3, 3, 4, 5)) for _ in range(rank))
+    way = rng.random()
+    if way < 0.1 and rank == min(axes, 2):  # the rank that names without one have
+        sigma = rng.choice((0.5, 0.75, 1.0))
+        radius = round(4 * sigma)
+        curve = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
+        curve /= curve.sum()
+        return (curve if rank == 1 else np.outer(curve, curve))[None, None], f"gaussian:sigma={sigma}"
+    if way < 0.25 and (rank > 1 or axes == 1):
+        return np.full((1, 1, *sizes), 1 / np.prod(sizes)), f"box:{'x'.join(map(str, sizes))}"
+    if way < 0.45 and rank > 1:
+        inputs = channels if way < 0.35 else 1
+        shape = (rng.choice((2, 4) if inputs == 1 else (1, 2, 3)), inputs, *sizes)
+        return np.round(np.random.default_rng(rng.randrange(1 << 30)).normal(0, 1, shape), 2), None
+    if rank > 1:
+        sizes = (max(sizes[0], 2), *sizes[1:])  # one row is a kernel of one axis
+    smooth = [Fraction(n, 9) for n in range(4)]
+    signed = [Fraction(n, d) for n in range(-4, 5) for d in (1, 2, 4)]
+    weights = [rng.choice(signed if way < 0.8 else smooth) for _ in range(int(np.prod(sizes)))]
+    if not any(weights):
+        weights[0] = Fraction(1)
+    array = np.array([float(weight) for weight in weights]).reshape(sizes)
+    return array[None, None], _text(weights, sizes)
+
+
+def _text(weights: list[Fraction], sizes: tuple[int, ...]) -> str:
+    if len(sizes) == 1:
+        return ",".join(map(str, weights))
+    step = len(weights) // sizes[0]
+    parts = [_text(weights[at : at + step], sizes[1:]) for at in range(0, len(weights), step)]
+    return (";" if len(sizes) == 2 else "|").join(parts)
+
+
+def _geometry(rng: Random, rank: int, kind: Kind) -> tuple[Geometry, list[str]]:
+    """Return the geometry, and the words that say it."""
+    words: list[str] = []
+    stride = dilation = (1,) * rank
+    if rng.random() < 0.4:
+        stride = tuple(rng.randint(1, 3) for _ in range(rank))
+        words += ["--stride", ",".join(map(str, stride))]
+    if rng.random() < 0.3:
+        dilation = tuple(rng.randint(1, 2) for _ in range(rank))
+        words += ["--dilation", ",".join(map(str, dilation))]
+    padding: tuple[Amount, ...] = ("same",) * rank
+    mode, value = "replicate", 0.0
+    if rng.random() < 0.7:
+        mode = "zero"
+        padding = tuple(_amount(rng) for _ in range(rank))
+        words += ["--padding", ",".join(_padding_text(one) for one in padding)]
+    if rng.random() < 0.7:
+        mode = rng.choice(("zero", "constant", "replicate", "reflect", "symmetric", "circular"))
+        words += ["--pad-mode", mode]
+        if mode == "constant":
+            value = rng.choice((0.0, 3.5, 100.0))
+            words += ["--pad-value", repr(value)]
+    return Geometry(stride, dilation, padding, mode, value), words
+
+
+def _amount(rng: Random) -> Amount:
+    names = ("valid", "same", "full", "same-upper", "same-lower", "tail")
+    return rng.choice((*names, (rng.randint(0, 3),) * 2, (rng.randint(0, 3), rng.randint(0, 3))))
+
+
+def _padding_text(padding: Amount) -> str:
+    return padding if isinstance(padding, str) else f"{padding[0]}:{padding[1]}"
+
+
+def _policy(
+    rng: Random, kind: Kind, out_suffix: str, bank: np.ndarray, bias: float, geometry: Geometry
+) -> str | None:
+    """Return a range policy that this job can have, None for its default, or ``refuse`` where there is none."""
+    if kind.dtype not in ("uint8", "uint16"):
+        return None
+    plain = not bias and not geometry.value  # the definition of offset speaks of pixels, not of these
+    own = kind.numbers or out_suffix == ".npy" or bool(bank.sum()) or plain
+    choices = ["clip", "abs", "-10:1e2", "-50%:150%", "minmax"]
+    choices += [None, None] * own + ["offset", "offset:2"] * plain
+    return rng.choice(choices)
+
+
+def write(job: Job, folder: Path) -> Path:
+    """Write a job's input by other hands than ours; a bank goes beside it."""
+    path = folder / f"in{job.kind.suffix}"
+    match job.kind.suffix:
+        case ".png" if job.kind.dtype == "uint16":
+            path.write_bytes(imagecodecs.png_encode(job.data))
+        case ".png" | ".bmp":
+            Image.fromarray(job.data).save(path)
+        case ".tif":
+            photometric = "rgb" if "C" in job.kind.axes else "minisblack"
+            tifffile.imwrite(path, job.data, photometric=photometric)
+        case ".npy":
+            np.save(path, job.data)
+        case _:
+            with path.open("w", newline="") as file:
+                names = [["a", "b", "c"][: job.data.shape[1]]] if job.kind.axes == "XC" else []
+                csv.writer(file).writerows([*names, *job.data.tolist()])
+    if job.kernel_text is None:
+        np.save(folder / "bank.npy", job.bank)
+    return path
+
+
+def read(path: Path, kind: Kind) -> np.ndarray:
+    """Read an output by other hands than ours."""
+    match path.suffix:
+        case ".png" if kind.dtype == "uint16":
+            return imagecodecs.png_decode(path.read_bytes())
+        case ".png" | ".bmp":
+            with Image.open(path) as image:
+                return np.asarray(image)
+        case ".tif":
+            return tifffile.imread(path)
+        case ".npy":
+            return np.load(path)
+    with io.StringIO(path.read_text()) as file:
+        rows = list(csv.reader(file))
+    return np.array([[float(cell) for cell in row] for row in (rows[1:] if kind.axes == "XC" else rows)])

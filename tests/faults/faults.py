@@ -1,0 +1,273 @@
+"""The faults: each disturbs a running job at a moment, a number between 0 and 1 of its usual time.
+
+A fault starts the job, does its harm, waits, and leaves it to `verdict` to say what has become of the target.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.jobs import Kind
+
+OLD = b"what was there before"
+LIMIT = 60  # seconds for any job
+WRITING = 0.1  # of its time a job writes, or more
+BESIDE = 1.4  # two jobs at a time take so much longer than one
+CLOCK = """
+import sys, time
+calls, after = 0, int(sys.argv.pop(1))
+def jumping(real):
+    def clock():
+        global calls
+        calls += 1
+        return real() + (-3e8 if calls > after else 0)
+    return clock
+time.time = jumping(time.time)
+from convcli.__main__ import main
+main()
+"""
+
+
+@dataclass
+class Place:
+    """A folder with an input, and perhaps an old target, for one run.
+
+    Attributes
+    ----------
+    seconds
+        What the job takes undisturbed.
+    expected
+        The bytes of its whole output.
+    """
+
+    kind: Kind
+    folder: Path
+    source: Path
+    old: bool
+    seconds: float
+    expected: bytes
+    late: bool = False  # moments count from when the job begins to write
+    also: list[bytes] = field(default_factory=list)  # whole outputs of what the input has become
+
+    @property
+    def target(self) -> Path:
+        return self.folder / f"target{self.kind.target}"
+
+    @property
+    def foreign(self) -> Path:
+        """A temporary of another target, which no run may touch."""
+        return self.folder / f".other.convcli-000000{self.kind.target}"
+
+    @property
+    def temporaries(self) -> list[str]:
+        return sorted(p.name for p in self.folder.iterdir() if ".convcli-" in p.name and p != self.foreign)
+
+    def command(self, target: Path | str | None = None) -> list[str]:
+        return [sys.executable, "-m", "convcli", *self.kind.command(self.source, target or self.target)]
+
+    def verdict(self) -> str:
+        """Say what the target is: absent, old, new, or anything worse."""
+        if not self.target.exists():
+            return "absent" if not self.old else "LOST"
+        content = self.target.read_bytes()
+        if content == OLD:
+            return "old"
+        return "new" if content in (self.expected, *self.also) else "PARTIAL"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended, and whether its temporary was there when it was disturbed."""
+
+    code: int
+    said: bytes
+    writing: bool
+
+
+def _start(place: Place, command: list[str] | None = None, **how: object) -> subprocess.Popen[bytes]:
+    usual = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "cwd": place.folder}
+    return subprocess.Popen(command or place.command(), **(usual | how))  # type: ignore[call-overload, no-any-return]
+
+
+def _end(process: subprocess.Popen[bytes], writing: bool) -> Ended:
+    try:
+        _, said = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return Ended(-999, b"it hangs", writing)
+    return Ended(process.returncode, said, writing)
+
+
+def _wait(place: Place, process: subprocess.Popen[bytes], moment: float) -> None:
+    """Wait until a moment of the job's time, or of the time in which it writes."""
+    seconds = place.seconds * moment * BESIDE
+    if place.late:
+        seconds *= WRITING
+        while process.poll() is None and not place.temporaries:
+            time.sleep(0.001)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+
+
+def _at(
+    place: Place, moment: float, harm: Callable[[subprocess.Popen[bytes]], object], **how: object
+) -> Ended:
+    """Start the job, wait until the moment, and do harm."""
+    process = _start(place, **how)
+    _wait(place, process, moment)
+    writing = bool(place.temporaries)
+    harm(process)
+    return _end(process, writing)
+
+
+def killed(number: signal.Signals) -> Callable[[Place, float], Ended]:
+    return lambda place, moment: _at(place, moment, lambda process: process.send_signal(number))
+
+
+def reader_leaves(place: Place, moment: float) -> Ended:
+    """The output goes to a file; whoever reads the name on standard output has gone."""
+    return _at(place, moment, lambda process: process.stdout.close(), stdout=subprocess.PIPE)
+
+
+def pipe_closes(place: Place, moment: float) -> Ended:
+    """The output itself goes to a pipe whose reader leaves after part of it."""
+    process = _start(place, place.command("-"), stdout=subprocess.PIPE)
+    os.read(process.stdout.fileno(), 1 + int(moment * 60_000))
+    process.stdout.close()
+    return _end(process, False)
+
+
+def file_limit(place: Place, moment: float) -> Ended:
+    """A file may grow to part of what the output needs."""
+    most = int(len(place.expected) * moment)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    return _end(_start(place, preexec_fn=limit), True)
+
+
+def full_disk(place: Place, moment: float) -> Ended:
+    """The target is in a file system with room for part of the output."""
+    kept = [(path.name, path.read_bytes()) for path in place.folder.iterdir() if path != place.source]
+    room = sum(len(content) // 4096 + 1 for _, content in kept) + int(len(place.expected) * moment) // 4096
+    with _tmpfs(place.folder, 4096 * (room + 1)):
+        for name, content in kept:
+            (place.folder / name).write_bytes(content)
+        ended = _end(_start(place), True)
+        kept = [(path.name, path.read_bytes()) for path in place.folder.iterdir()]
+    for path in (place.target, place.foreign):
+        path.unlink(missing_ok=True)
+    for name, content in kept:
+        (place.folder / name).write_bytes(content)
+    return ended
+
+
+@contextmanager
+def _tmpfs(folder: Path, size: int) -> Iterator[None]:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def can_mount(folder: Path) -> bool:
+    """Tell whether this process may mount a small file system."""
+    folder.mkdir(exist_ok=True)
+    try:
+        with _tmpfs(folder, 8192):
+            return True
+    except (OSError, subprocess.CalledProcessError):
+        return False
+
+
+def as_anyone() -> None:
+    """Give up root's way past permissions, in a child before it begins; others never had it."""
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None)
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+def read_only(place: Place, moment: float) -> Ended:
+    """The folder of the target loses its write permission."""
+    try:
+        return _at(place, moment, lambda process: place.folder.chmod(0o555), preexec_fn=as_anyone)
+    finally:
+        place.folder.chmod(0o755)
+
+
+def shrinks(place: Place, moment: float) -> Ended:
+    """The input loses its end while it is read."""
+    mine = place.folder / f"mine{place.kind.source}"
+    shutil.copyfile(place.source, mine)
+    place.source = mine
+    size = int(mine.stat().st_size * (0.05 + 0.9 * moment))
+    shorter = place.folder / f"shorter{place.kind.source}"
+    shorter.write_bytes(mine.read_bytes()[:size])
+    whole = place.folder / f"whole{place.kind.target}"
+    command = [sys.executable, "-m", "convcli", *place.kind.command(shorter, whole)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode == 0:  # a table of fewer rows is a table
+        place.also.append(whole.read_bytes())
+        whole.unlink()
+    shorter.unlink()
+    try:
+        return _at(place, moment, lambda process: os.truncate(mine, size))
+    finally:
+        mine.unlink()
+
+
+def clock_jumps(place: Place, moment: float) -> Ended:
+    """The clock on the wall falls back ten years after some looks at it, and the input's date lies in the future."""
+    later = time.time() + 3e8
+    mine = place.folder / f"mine{place.kind.source}"
+    shutil.copyfile(place.source, mine)
+    place.source = mine
+    command = [sys.executable, "-c", CLOCK, str(int(moment * 10)), *place.command()[3:]]
+    process = _start(place, command)
+    _wait(place, process, moment)
+    os.utime(mine, (later, later))
+    ended = _end(process, bool(place.temporaries))
+    mine.unlink()
+    return ended
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault, and how a job may end under it; 0 is "it was not hurt"."""
+
+    name: str
+    do: Callable[[Place, float], Ended]
+    codes: tuple[int, ...]
+    leaves: bool = False  # whether a temporary may survive
+
+
+# A signal that comes before Python has its handlers ends the process as any other: by the signal's number.
+FAULTS = (
+    Fault("kill -9", killed(signal.SIGKILL), (0, -9), leaves=True),
+    Fault("SIGINT", killed(signal.SIGINT), (0, 130, -2)),
+    Fault("SIGTERM", killed(signal.SIGTERM), (0, 143, -15)),
+    Fault("SIGPIPE", killed(signal.SIGPIPE), (0, 141, -13)),
+    Fault("standard output's reader leaves", reader_leaves, (0, 141)),
+    Fault("output to a pipe that closes", pipe_closes, (0, 141)),
+    Fault("file size limit", file_limit, (1,)),
+    Fault("full disk", full_disk, (1,)),
+    Fault("folder turns read-only", read_only, (0, 1), leaves=True),
+    Fault("input shrinks", shrinks, (0, 1)),
+    Fault("clock jumps", clock_jumps, (0,)),
+)

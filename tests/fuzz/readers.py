@@ -1,0 +1,247 @@
+"""Every reader as one function of bytes or of text: it returns, or it refuses with ConvError.
+
+A row of `READERS` is a reader, how its cases are made, and how many `make fuzz` tries.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from random import Random
+from typing import IO, Any
+
+from convcli.errors import ConvError
+from convcli.geometry import parse_numbers, parse_pad_mode, parse_padding
+from convcli.kernel import load_kernel
+from convcli.kernel.array_file import load_array
+from convcli.kernel.yaml_file import load_yaml
+from convcli.layers import parse_layers, parse_pool, parse_size, trace
+from convcli.media import registry
+from convcli.media.options import ReadOptions
+from convcli.net.parameters import Shape
+from convcli.net.parse import load_net
+from convcli.numerals import parse_number
+from convcli.ranges import parse_range
+from tests.fuzz import seeds
+from tests.fuzz.mutate import reword, spoil, with_checksums
+
+MOST = 4_000_000  # pixels and numbers that are read; of more, the first and the last block
+COUNT = itertools.count()
+
+
+def _opened(data: bytes, on_disk: bool) -> IO[bytes]:
+    """Return an open file: a clip's goes to another program where FFmpeg's libraries do not know its coding."""
+    if not on_disk:
+        return io.BytesIO(data)
+    file = tempfile.TemporaryFile()  # noqa: SIM115
+    file.write(data)
+    file.seek(0)
+    return file
+
+
+def _read(suffix: str, data: bytes, rng: Random) -> None:
+    """Open a file as the command does, and read it in blocks."""
+    name = f"a.{suffix}"
+    options = ReadOptions(
+        all_frames=rng.random() < 0.5,
+        max_pixels=MOST,
+        matrix=suffix in ("csv", "tsv") and rng.random() < 0.3,
+        axes=rng.choice((None, "YXC", "YX")) if suffix == "npy" else None,
+        allow_truncated=rng.random() < 0.3,
+    )
+    if not data:
+        raise ConvError("empty")
+    format, _ = registry.identify(data[: registry.HEAD], name)
+    with (
+        _opened(data, format.film) as file,
+        closing(registry.open_source(file, format, options)) as source,
+    ):
+        info, n = source.info, source.info.length
+        step = 13 if prod(info.shape) <= MOST else max(1, MOST * info.length // prod(info.shape))
+        starts = range(0, n, step) if prod(info.shape) <= MOST else (0, n - 1)
+        for start in starts:
+            block = source.read(start, min(start + step, n))
+            axis = info.stream_axis
+            expected = (*info.shape[:axis], min(step, n - start), *info.shape[axis + 1 :])
+            if (block.shape, block.dtype.name) != (expected, info.dtype):
+                raise AssertionError(f"{block.shape} {block.dtype}, promised {expected} {info.dtype}")
+
+
+def _saved(suffix: str, data: bytes, folder: Path) -> Path:
+    path = folder / f"{next(COUNT)}.{suffix}"  # a new name, for nothing to be found in a cache
+    path.write_bytes(data)
+    return path
+
+
+def _weights(suffix: str, data: bytes, folder: Path) -> None:
+    path = _saved(suffix, data, folder)
+    try:
+        load_array(f"{path}#a", most=MOST)
+    finally:
+        path.unlink()
+
+
+def _kernel_file(data: bytes, folder: Path) -> None:
+    path = _saved("yaml", data, folder)
+    try:
+        load_yaml(path).array("float32")
+    finally:
+        path.unlink()
+
+
+def _net_file(data: bytes, folder: Path) -> None:
+    path = _saved("yaml", data, folder)
+    try:
+        net = load_net(path)
+        net.trace(net.input or Shape(3, (32, 32)))
+    finally:
+        path.unlink()
+
+
+def _shape(text: str) -> None:
+    size, *layers = text.split() or [""]
+    for row in trace(parse_layers(layers), *parse_size(size)):
+        str(row.output)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One reader.
+
+    Attributes
+    ----------
+    try_it
+        Takes a case, a generator for what is not in the case, and a folder; raises ConvError to refuse.
+    make
+        Makes a case.
+    cases
+        How many `make fuzz` tries.
+    tokens
+        Of a text, for Hypothesis: it puts them together in its own ways.
+    """
+
+    name: str
+    try_it: Callable[[Any, Random, Path], object]
+    make: Callable[[Random], bytes | str]
+    cases: int
+    tokens: tuple[str, ...] = ()
+
+
+def _png(rng: Random) -> bytes:
+    data = spoil(seeds.files("png"), rng)
+    return with_checksums(data) if rng.random() < 0.9 else data
+
+
+def _file(name: str, cases: int, suffix: str = "") -> Reader:
+    kind = suffix or name
+    make = _png if name == "png" else lambda rng: spoil(seeds.files(name), rng)
+    return Reader(name, lambda case, rng, folder: _read(kind, case, rng), make, cases)
+
+
+def _archive(name: str, cases: int) -> Reader:
+    return Reader(
+        name,
+        lambda case, rng, folder: _weights(name, case, folder),
+        lambda rng: spoil(seeds.files(name), rng),
+        cases,
+    )
+
+
+YAML = (
+    ": ", "\n", "- ", "  ", "[", "]", "{", "}", "&a ", "*a", "<<: ", "!!python/object:os.system ", "|\n", "'", '"',
+    "#", "? ", "---\n", "1e999", "-1", "0", "1/0", "no", ".nan", "\t", "weights", "scale", "rank", "origin", "conv",
+    "layers", "stride", "\x00", "é", "99999999999", "~", "%YAML 9.9\n", "a.npy",
+)  # fmt: skip
+NUMBERS = (
+    "0", "1", "-1", "3", "1/9", "1/0", ".5", "1e3", "1e999", "-1e-999", "nan", "inf", "+", "-", "/", "e", ".", "٣",
+    "½", "1_0", "0x1", "9" * 30, " ", "",
+)  # fmt: skip
+
+
+def _document(name: str, try_it: Callable[[bytes, Path], None], cases: int) -> Reader:
+    def make(rng: Random) -> bytes:
+        if rng.random() < 0.5:
+            return spoil(seeds.yamls(name), rng)
+        texts = [data.decode() for data in seeds.yamls(name)]
+        return reword(texts, YAML, rng).encode(errors="surrogatepass")
+
+    return Reader(name, lambda case, rng, folder: try_it(case, folder), make, cases)
+
+
+def _grammar(
+    name: str, try_it: Callable[[str], object], texts: tuple[str, ...], words: tuple[str, ...], cases: int
+) -> Reader:
+    tokens = (*NUMBERS, *words)
+    return Reader(
+        name, lambda case, rng, folder: try_it(case), lambda rng: reword(texts, tokens, rng), cases, tokens
+    )
+
+
+def _padding(text: str) -> None:
+    parse_padding(text)
+
+
+def _options(text: str) -> None:
+    """Whatever else stands behind an option: each text goes to all of them."""
+    refusals = 0
+    parsers = (
+        lambda: parse_numbers(text, "stride"),
+        lambda: parse_pad_mode(text),
+        lambda: registry.by_name(text),
+        lambda: parse_number(text),
+    )
+    for parser in parsers:
+        try:
+            parser()
+        except ConvError:
+            refusals += 1
+    if refusals == len(parsers):
+        raise ConvError("none of them takes it")
+
+
+READERS = (
+    _file("png", 9000),
+    _file("jpeg", 5000),
+    _file("webp", 5000),
+    _file("bmp", 5000),
+    _file("gif", 5000),
+    _file("tiff strips", 6000, "tif"),
+    _file("tiff tiles", 3000, "tif"),
+    _file("tiff compressed", 6000, "tif"),
+    *(_file(suffix, 1000) for suffix in ("avif", "jp2", "ppm", "tga", "dds", "ico", "qoi")),
+    _file("npy", 5000),
+    _archive("npz", 4000),
+    _archive("safetensors", 4000),
+    _file("csv", 6000),
+    _file("tsv", 2000),
+    *(_file(suffix, 1500) for suffix in seeds.CLIPS),
+    _document("kernel yaml", _kernel_file, 5000),
+    _document("net yaml", _net_file, 4000),
+    _grammar(
+        "kernel text", load_kernel,
+        ("1,0,-1;1,0,-1", "1/3,1/3,1/3", "gaussian:sigma=2", "box:3x5", "1,2|3,4", "hedge", "log:sigma=1,radius=2"),
+        (",", ";", "|", ":", "=", "x", "box", "gaussian", "sigma", "binomial", "dog:", "motion-blur:", "\n", "\x00"),
+        3000,
+    ),
+    _grammar(
+        "shape grammar", _shape,
+        ("3@32x32 conv:6@5x5 pool:max:2", "8x8 conv:3,s=2,p=1:0 gpool:avg", "4@8 tconv:3,s=2,op=1 pool:avg:2,ceil",
+         "9x9x9 conv:2@3,d=2,same"),
+        ("@", "x", ",", ":", " ", "s=", "p=", "d=", "op=", "same", "full", "ceil", "conv:", "tconv:", "pool:",
+         "gpool:", "max:", "include"),
+        3000,
+    ),
+    _grammar("pool grammar", parse_pool, ("max:2", "avg:3,s=2", "min:2x3,ceil,p=1", "global-max", "avg:2,include"),
+             (",", ":", "=", "s=", "p=", "d=", "ceil", "include", "global-", "x"), 3000),
+    _grammar("range grammar", parse_range, ("clip", "offset:2", "0%:400%", "-10:1e1", "minmax", "abs", "float"),
+             (":", "%", "offset", "clip", "window"), 3000),
+    _grammar("padding grammar", _padding, ("same", "1:0,2:2", "valid", "3x1", "same-upper"),
+             (",", "x", ":", "same", "full", "-lower"), 3000),
+    _grammar("other options", _options, ("2,1", "reflect", "png", "1/9", ".tif"), (",", "x", "constant", "."), 3000),
+)  # fmt: skip

@@ -1,0 +1,107 @@
+"""Animated GIF, WebP and PNG as clips, both ways: times, loops and alpha, seen by Pillow and FFmpeg."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import convcli
+from tests.clips import pattern, times_of
+from tests.shell import ok
+
+DURATIONS = [50, 120, 70, 80, 200]
+LOOP = 3
+KINDS = ("gif", "webp", "png")
+
+
+def frames(alpha: bool = True) -> np.ndarray:
+    colours = pattern(5, 24, 32)
+    if not alpha:
+        return colours
+    opacity = np.full((*colours.shape[:3], 1), 255, np.uint8)
+    opacity[:, 5:12, 4:9] = 0
+    return np.concatenate([colours, opacity], axis=-1)
+
+
+def animation(path: Path, pictures: np.ndarray) -> Path:
+    images = [Image.fromarray(picture) for picture in pictures]
+    settings = {"lossless": True, "exact": True} if path.suffix == ".webp" else {}
+    if path.suffix == ".gif":
+        settings = {"disposal": 2}
+    images[0].save(path, save_all=True, append_images=images[1:], duration=DURATIONS, loop=LOOP, **settings)
+    return path
+
+
+def shown(path: Path) -> tuple[list[int], int | None, np.ndarray]:
+    """Return durations, loops and frames as Pillow reads them."""
+    with Image.open(path) as image:
+        durations, pictures = [], []
+        for index in range(image.n_frames):
+            image.seek(index)
+            image.load()
+            durations.append(round(image.info["duration"]))
+            pictures.append(np.asarray(image.convert("RGBA")))
+        return durations, image.info.get("loop"), np.stack(pictures)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_spatial_kernel_keeps_times_loops_and_alpha(kind: str, tmp_path: Path) -> None:
+    path = animation(tmp_path / f"a.{kind}", frames())
+    ok("filter", path, "-k", "hedge", "--frames", "all", "-o", tmp_path / f"b.{kind}")
+    durations, loop, pictures = shown(tmp_path / f"b.{kind}")
+    assert (durations, loop) == (DURATIONS, LOOP)
+    np.testing.assert_array_equal(pictures[..., 3], frames()[..., 3])  # a signed kernel: passed through
+    if kind != "gif":  # that has 255 colours
+        seen = shown(path)[2][..., :3]  # WebP's decoder clears what is transparent
+        expected = convcli.filter(seen, "hedge", axes="TYXC", range="offset:2")
+        opaque = pictures[..., 3] == 255
+        np.testing.assert_array_equal(pictures[opaque, :3], expected[opaque])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_temporal_kernel_takes_all_frames(kind: str, tmp_path: Path) -> None:
+    path = animation(tmp_path / f"a.{kind}", frames(alpha=False))
+    ok("filter", path, "-k", "temporal-mean:3", "-o", tmp_path / f"b.{kind}")
+    durations, loop, pictures = shown(tmp_path / f"b.{kind}")
+    assert (durations, loop) == (DURATIONS[1:-1], LOOP)
+    seen = shown(path)[2][..., :3].astype(float)
+    expected = (seen[:-2] + seen[1:-1] + seen[2:]) / 3
+    assert np.abs(pictures[..., :3] - expected).max() < (30 if kind == "gif" else 0.51)
+
+
+@pytest.mark.parametrize("source", KINDS)
+@pytest.mark.parametrize("target", KINDS)
+def test_from_one_kind_to_another(source: str, target: str, tmp_path: Path) -> None:
+    path = animation(tmp_path / f"a.{source}", frames())
+    ok("filter", path, "-k", "identity", "--frames", "all", "-o", tmp_path / f"b.{target}")
+    durations, loop, pictures = shown(tmp_path / f"b.{target}")
+    assert (durations, loop) == (DURATIONS, LOOP)
+    np.testing.assert_array_equal(pictures[..., 3], frames()[..., 3])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_motion_in_an_animation(kind: str, tmp_path: Path) -> None:
+    still = np.full((5, 40, 50), 90, np.uint8)
+    still[2:, 10:30, 10:30] = 190
+    still[:, 0, 49] += np.arange(5, dtype=np.uint8)  # frames that are alike would become one
+    path = animation(tmp_path / f"a.{kind}", still)
+    done = ok("motion", path, "-o", tmp_path / f"m.{kind}", "--events", "-", "--min-duration", "0", "-q")
+    (event,) = map(json.loads, done.stdout.splitlines())
+    assert (event["start"], event["start_frame"], event["end_frame"]) == (0.17, 2, 2)
+    durations, loop, pictures = shown(tmp_path / f"m.{kind}")
+    assert (sum(durations), loop) == (sum(DURATIONS[1:]), LOOP)
+    assert (pictures[0, 10:, :40, :3] == 128).all()
+
+
+def test_an_animation_becomes_a_clip_with_its_times(tmp_path: Path) -> None:
+    path = animation(tmp_path / "a.webp", frames(alpha=False))
+    ok("filter", path, "-k", "box:3", "-o", tmp_path / "b.mkv", "-q")
+    assert times_of(tmp_path / "b.mkv") == [Fraction(time, 1000) for time in (0, 50, 170, 240, 320)]
+    ok("filter", tmp_path / "b.mkv", "-k", "box:3", "-o", tmp_path / "c.png", "-q")
+    durations, loop, _ = shown(tmp_path / "c.png")
+    assert (durations[:4], loop) == (DURATIONS[:4], 0)

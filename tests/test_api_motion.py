@@ -1,0 +1,88 @@
+"""The Python verb ``motion`` finds what the shell finds, in arrays and in files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convcli
+from convcli.errors import ConvError, UsageError
+from convcli.kernel import load_kernel
+from tests.clips import decoded
+from tests.shell import SAMPLES, ok
+
+import clips as samples  # isort: skip  # samples/ is on the path through tests.clips
+
+
+def test_the_known_events_in_an_array() -> None:
+    events = convcli.motion(samples.walk(3))
+    found = [(event.start_frame, event.end_frame) for event in events]
+    np.testing.assert_allclose(found, samples.EVENTS, atol=1)
+    assert events[0].start == events[0].start_frame / 25
+    assert convcli.motion(samples.walk(3), fps="50")[0].start == events[0].start_frame / 50
+
+
+def test_a_file_gives_the_events_and_the_picture_of_the_shell(tmp_path: Path) -> None:
+    output = tmp_path / "m.mkv"
+    done = ok("motion", SAMPLES / "walk.mp4", "-o", output, "--codec", "ffv1", "--events", "-", "-q")
+    events, picture = convcli.motion(SAMPLES / "walk.mp4", picture=True)
+    assert [event.facts for event in events] == [json.loads(line) for line in done.stdout.splitlines()]
+    np.testing.assert_array_equal(picture, decoded(output, "gray"))
+
+
+def test_the_picture_is_the_filtered_clip() -> None:
+    frames = np.random.default_rng(3).integers(0, 65536, (4, 9, 11), dtype=np.uint16)
+    kernel = load_kernel("frame-difference")
+    _, picture = convcli.motion(frames, kernel, picture=True)
+    expected = convcli.filter(frames, kernel, axes="TYX", range=str(kernel.display_policy))
+    np.testing.assert_array_equal(picture, expected)
+
+
+@pytest.mark.parametrize("order", ["TYXC", "CTYX"])
+def test_colour_is_taken_as_brightness(order: str) -> None:
+    frames = np.zeros((6, 20, 30, 3), np.uint8)
+    frames[3:, 5:15, 5:15, 1] = 200
+    array = frames.transpose(["TYXC".index(letter) for letter in order])
+    (event,) = convcli.motion(array, axes=order, min_duration=0)
+    assert (event.start_frame, event.box) == (3, (4, 4, 12, 12))
+    assert event.strength == pytest.approx(0.7152 * 200 * 100 / 144, rel=0.01)  # Rec. 709
+
+
+def test_options_are_those_of_the_shell() -> None:
+    clip = samples.walk()
+    (event,) = convcli.motion(clip, region=(80, 70, 80, 40))
+    assert event.start_frame == samples.EVENTS[1][0] and event.box[0] >= 80
+    assert convcli.motion(clip, threshold=254) == []
+    assert convcli.motion(clip, min_area="50%") == []
+    assert len(convcli.motion(clip, stride=(1, 2, 2), denoise=2, stabilise_light=True)) == 2
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "said"),
+    [
+        (np.zeros((4, 5)), {}, "is no clip"),
+        (np.zeros((1, 8, 8)), {}, "larger"),
+        (np.zeros((2, 8, 8), complex), {}, "complex128"),
+        (np.zeros((2, 8, 8)), {"axes": "ZYX"}, "is no clip"),
+        (np.zeros((2, 8, 8)), {"kernel": "hedge"}, "rank 3"),
+        (np.zeros((2, 8, 8)), {"threshold": "high"}, "threshold 'high'"),
+        (np.zeros((2, 8, 8)), {"threshold": -1}, "0 or more"),
+        (np.zeros((2, 8, 8)), {"denoise": 0}, "denoise 0"),
+        (np.zeros((2, 8, 8)), {"region": (0, 0, 9, 9)}, "outside"),
+        (np.zeros((2, 8, 8)), {"fps": 0}, "frames a second"),
+        (SAMPLES / "walk.mp4", {"fps": 5}, "times of their own"),
+        (SAMPLES / "house.png", {}, "is no clip"),
+    ],
+)
+def test_what_cannot_be_meant(array: Any, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        convcli.motion(array, **options)
+
+
+def test_a_missing_file() -> None:
+    with pytest.raises(ConvError, match="no such file"):
+        convcli.motion("no.mp4")

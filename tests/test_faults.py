@@ -1,0 +1,117 @@
+"""Every fault of `make faults` at one moment of a small job, and what happens only between two reads."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from convcli.errors import ConvError
+from convcli.media import table
+from convcli.media.options import ReadOptions
+from tests.faults.faults import FAULTS, Fault, Place, can_mount
+from tests.faults.jobs import KINDS
+from tests.faults.run import Calm, calm, disturbed
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Calm]:
+    folder = tmp_path_factory.mktemp("jobs")
+    return [calm(kind, kind.small, folder) for kind in KINDS]
+
+
+@pytest.mark.parametrize("index", range(len(FAULTS)), ids=lambda index: FAULTS[index].name)
+def test_the_target_is_absent_old_or_new(index: int, jobs: list[Calm], tmp_path: Path) -> None:
+    fault = FAULTS[index]
+    if fault.name == "full disk" and not can_mount(tmp_path / "mount"):
+        pytest.skip("only root may mount a small file system")
+    run = disturbed(jobs[index % len(jobs)], fault, index)
+    assert run.problems == ()
+    assert run.verdict in ("absent", "old", "new")
+
+
+def test_a_spoiled_target_would_be_seen(jobs: list[Calm]) -> None:
+    def spoils(place: Place, moment: float) -> object:
+        ended = FAULTS[-1].do(place, moment)
+        place.target.write_bytes(place.target.read_bytes()[:-1])
+        (place.folder / f".target.convcli-000000{place.kind.target}").touch()
+        return ended
+
+    run = disturbed(jobs[1], Fault("spoils", spoils, (0,)), 0)  # type: ignore[arg-type]
+    assert run.verdict == "PARTIAL"
+    assert len(run.problems) == 2
+
+
+class Shrinking(io.FileIO):
+    """A file that another process cuts short once its size is known."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        at = super().seek(offset, whence)
+        if whence == os.SEEK_END:
+            os.truncate(self.fileno(), at // 2)
+        return at
+
+
+def test_a_table_that_shrinks_between_two_reads_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n" + "1,2.5\n" * 100)
+    with Shrinking(path, "r+") as file, pytest.raises(ConvError, match="shrank while it was read"):
+        table.source(file, ReadOptions())
+
+
+def test_an_interrupt_during_the_start_is_quiet(tmp_path: Path) -> None:
+    """The program is interrupted while its first large library loads."""
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "convcli", "kernels", "list"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+LEAVING = """
+import os, signal, sys
+from convcli.media import leaving
+
+leaving.leave_on(signal.SIGTERM, 143)
+leaving.add(lambda: print("first", flush=True))
+forgotten = lambda: print("forgotten", flush=True)
+leaving.add(forgotten)
+leaving.discard(forgotten)
+with leaving.held():
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("still here", flush=True)
+    leaving.add(lambda: 1 / 0)
+    leaving.add(lambda: print("last", flush=True))
+print("never")
+"""
+
+
+def test_leaving_undoes_all_in_reverse_and_waits_for_what_is_held() -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (143, b"")
+    assert done.stdout.decode().split("\n") == ["still here", "last", "first", ""]
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As where a shell starts a job behind another: it ends as if nothing had happened."""
+    kind = KINDS[0]
+    kind.make(tmp_path / "a.tif", kind.small)
+    ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    program = ignore + "from convcli.__main__ import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *kind.command(tmp_path / "a.tif", tmp_path / "b.png")],
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        while process.poll() is None:
+            if any(path.name.startswith(".b.") for path in tmp_path.iterdir()):
+                process.send_signal(signal.SIGINT)
+            time.sleep(0.001)
+    assert process.returncode == 0
+    assert (tmp_path / "b.png").exists()
