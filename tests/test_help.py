@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def help_of(command: tuple[str, ...]) -> str:
     return ok(*command, "--help").stdout.decode()
 
 
+@pytest.mark.skipif("CONVCLI_UNPINNED" in os.environ, reason="the layout is that of the pinned typer")
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_is_as_in_its_snapshot(command: tuple[str, ...]) -> None:
     assert help_of(command) == snapshot(command).read_text(encoding="utf-8")

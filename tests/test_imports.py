@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,7 +75,9 @@ def test_imports_point_one_way(path: Path) -> None:
             assert RANK[other] < RANK[room], f"{room} imports {other}"
 
 
-HEAVY = {"torch", "numpy", "PIL", "tifffile", "imagecodecs", "polars", "imageio", "rich", "pydantic", "scipy"}
+HEAVY = {"torch", "numpy", "PIL", "tifffile", "imagecodecs", "polars", "imageio", "rich", "scipy"}
+if "CONVCLI_UNPINNED" not in os.environ:  # typer imports it from 0.29 on: why it is pinned
+    HEAVY.add("pydantic")
 
 
 def modules_after(*arguments: str) -> set[str]:
@@ -114,4 +117,4 @@ def test_a_small_filter_job_does_not_pay_for_torch(tmp_path: Path) -> None:
     table.write_text("1\n2\n3\n")
     used = modules_after("filter", str(table), "-k", "smooth3", "-o", str(tmp_path / "b.csv"))
     assert "numpy" in used
-    assert not used & {"torch", "rich", "pydantic", "PIL", "tifffile"}
+    assert not used & (HEAVY - {"numpy", "polars"})

@@ -59,6 +59,7 @@ def document(verdicts: Sequence[Verdict]) -> str:
     """Return the whole of ``results.md``."""
     opened = [v for v in verdicts if v.seen]
     filtered = [v for v in opened if v.filtered]
+    known = [v for v in opened if "unknown suffix" not in v.reason]
     compared = [v for v in filtered if v.difference is not None]
     equal = [v for v in compared if v.difference is not None and v.difference <= TOLERANCE]
     lines = [
@@ -73,7 +74,8 @@ def document(verdicts: Sequence[Verdict]) -> str:
         f"{len(unexplained(verdicts))} failures; longest {max(v.seconds for v in verdicts):.1f} s, "
         f"most memory {max(v.megabytes for v in verdicts):.0f} MB.",
         f"- Pillow opens {len(opened)} (EPS, which it hands to another program, left out); "
-        f"{len(filtered)} of these are filtered: **{len(filtered) / max(1, len(opened)):.1%}**.",
+        f"{len(filtered)} of these are filtered: **{len(filtered) / max(1, len(opened)):.1%}**, "
+        f"and {len(filtered) / max(1, len(known)):.1%} of those in a format that convcli reads.",
         f"- {len(compared)} results were compared with scipy's box filter on Pillow's own decode: "
         f"{len(equal)} are equal "
         f"to within {TOLERANCE:g} of 255, {len(compared) - len(equal)} differ for the causes below.",
@@ -94,7 +96,7 @@ def document(verdicts: Sequence[Verdict]) -> str:
         same = sum(v.difference <= TOLERANCE for v in measured if v.difference is not None)
         lines.append(f"| {corpus} | {kind} | {len(group)} | {len(done)} | {len(measured)} | {same} |")
     lines += ["", "## Opened by Pillow and refused", "", "| file | reason |", "|---|---|"]
-    lines += [f"| {v.name} | {_cell(v.reason)} |" for v in opened if not v.filtered]
+    lines += [f"| {v.name} | {_cell(v.reason.partition('; known:')[0])} |" for v in opened if not v.filtered]
     lines += [
         "",
         "## Filtered, and other than scipy's",
