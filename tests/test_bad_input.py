@@ -72,7 +72,7 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "text named .png": (put("a.png", b"hello there"), (*FILTER_A, *BOX), 1, "PNG"),
     "a truncated PNG": (put("a.png", PNG[: len(PNG) // 2]), (*FILTER_A, *BOX), 1, "a.png"),
     "a PNG of its signature": (put("a.png", PNG[:8]), (*FILTER_A, *BOX), 1, "a.png"),
-    "an unknown suffix": (put("a.xyz", PNG), ("filter", "a.xyz", *BOX), 2, ".xyz"),
+    "an unknown suffix and content": (put("a.xyz", b"neither"), ("filter", "a.xyz", *BOX), 2, ".xyz"),
     "an unknown output suffix": (IMAGE, (*FILTER_A, *BOX, "-o", "b.xyz"), 2, ".xyz"),
     "a URL": (nothing, ("filter", "https://example.org/a.png", *BOX), 1, "local files"),
     "output exists": (existing, (*FILTER_A, *BOX, "-o", "b.png"), 1, "exists"),
