@@ -12,12 +12,12 @@ import numpy as np
 
 from convcli.algorithms import Algorithm
 from convcli.chain import ConvStage, PoolStage
-from convcli.engines import whole_sums
 from convcli.engines.base import Engine
 from convcli.engines.padding import pad
 from convcli.engines.pooling import pool_padded
 from convcli.geometry import PadMode
 from convcli.kernel.model import Combine
+from convcli.render import Rendering, Tally
 
 Span = tuple[int, int]
 
@@ -42,8 +42,8 @@ def correlate(
     algorithm : Algorithm, optional
         One that the plan offers for this stage.
     """
-    exact = whole_sums.type_of(algorithm, block.dtype, len(stage.kernel.weights), stage.value)
-    padded = engine.pad(block, box, stage.mode, stage.value, exact or dtype)
+    kind = engine.takes(algorithm, block.dtype, len(stage.kernel.weights), stage.value, rendered=False)
+    padded = engine.pad(block, box, stage.mode, stage.value, kind or dtype)
     finite = block.dtype.kind in "iu"
 
     def apply(x: np.ndarray) -> np.ndarray:
@@ -58,6 +58,42 @@ def correlate(
     with np.errstate(divide="ignore", invalid="ignore"):
         sums *= np.where(present > 1e-6 * total, total / present, np.nan)
     return _finish(stage, sums)
+
+
+def straight(stage: ConvStage) -> bool:
+    """Return whether a stage's outputs are an engine's, with nothing to be done to them."""
+    kernel = stage.kernel
+    plain = kernel.combine is Combine.NONE and not any(kernel.bias) and not stage.transposed
+    return plain and kernel.inputs == 1 and len(stage.windows) <= 3
+
+
+def pixels(
+    stage: ConvStage,
+    engine: Engine,
+    block: np.ndarray,
+    box: Sequence[Span],
+    dtype: np.dtype,
+    algorithm: Algorithm | None,
+    how: Rendering,
+) -> tuple[np.ndarray, Tally]:
+    """Return the outputs of a `straight` stage as pixels, for a block of integers."""
+    kind = engine.takes(algorithm, block.dtype, len(stage.kernel.weights), stage.value, rendered=True)
+    padded = engine.pad(block, box, stage.mode, stage.value, kind or dtype)
+    tally = Tally()
+
+    def apply(x: np.ndarray) -> np.ndarray:
+        made, counted = engine.pixels(
+            x,
+            stage.weights(dtype.name),
+            stride=[window.stride for window in stage.windows],
+            dilation=[window.dilation for window in stage.windows],
+            algorithm=algorithm,
+            how=how,
+        )
+        tally.add(counted)
+        return made
+
+    return _over_planes(stage, padded, apply), tally
 
 
 def transpose(

@@ -26,10 +26,11 @@ class EngineName(StrEnum):
     TORCH = "torch"
 
 
-BLOCK_ELEMENTS = 1 << 20  # floats of one block, from padding to pixels
+BLOCK_ELEMENTS = {EngineName.NUMPY: 1 << 20, EngineName.TORCH: 1 << 21}  # of one block (measured)
 # Smaller ones would stay in the cache, but threads that change them take turns at Python's lock: with 2^18, 3x3
-# on 12 megapixels takes twice as long (measured); torch's own threads are quicker on an idle machine and a hundred
-# times slower beside other work, for each waits for all.
+# on 12 megapixels takes twice as long; torch's own threads are no quicker on an idle machine and a hundred times slower
+# beside other work, for each waits for all (measured).
+WHOLE_ROWS = 32  # of which a long block is a multiple: groups of rows are products
 WORTH_THREADS = 0.01  # seconds on one core below which threads take longer to begin than they save (measured)
 LEAST_BLOCK = 1 << 16  # less is not worth a thread
 HALOS = 2  # a block is at least so many halos long, so that little is read and converted twice
@@ -208,7 +209,7 @@ def choose(
     slices, halo = _slice_elements(chain, stream), _halo(chain, stream)
     return Plan(
         best.engine,
-        _block_length(chain, stream, threads, _tile_rows(works, best.algorithms, stream)),
+        _block_length(chain, stream, threads, best.engine, _tile_rows(works, best.algorithms, stream)),
         threads,
         reason,
         best.algorithms,
@@ -283,7 +284,7 @@ def _candidates(
     fixed = _elements(chain) * PASSES * NANOSECONDS["pass"] * 1e-9 * (2 if dtype == "float64" else 1)
     fixed += sum(_other_seconds(chain, index) for index, work in enumerate(works) if work is None)
     start = _start(engine, loaded)
-    blocks = _elements(chain) / BLOCK_ELEMENTS * BLOCK
+    blocks = _elements(chain) / BLOCK_ELEMENTS[engine] * BLOCK
     steady = steady and engine is EngineName.NUMPY
     ways = [rows(engine.value, work, steady) if work is not None else [] for work in works]
 
@@ -344,8 +345,9 @@ def _tile_rows(works: list[Work | None], algorithms: tuple[Algorithm | None, ...
     return max(rows)
 
 
-def _block_length(chain: Chain, stream: int, threads: int, tile: int) -> int:
+def _block_length(chain: Chain, stream: int, threads: int, engine: EngineName, tile: int) -> int:
     """Return how many samples of the output's stream axis make a block: with tiles, whole rows of them."""
-    elements = min(BLOCK_ELEMENTS, max(_elements(chain) // (2 * threads), LEAST_BLOCK))
+    elements = min(BLOCK_ELEMENTS[engine], max(_elements(chain) // (2 * threads), LEAST_BLOCK))
     step = max(elements // max(_slice_elements(chain, stream), 1), HALOS * _halo(chain, stream), 1)
-    return min(max(step // tile, 1) * tile if tile > 1 else step, chain.output[stream])
+    unit = tile if tile > 1 else WHOLE_ROWS if step >= 2 * WHOLE_ROWS else 1
+    return min(max(step // unit, 1) * unit, chain.output[stream])

@@ -28,7 +28,7 @@ from convcli.geometry import PadMode
 from convcli.job import Job, positions
 from convcli.policies import Channels, Nan
 from convcli.ranges import RangeKind
-from convcli.render import Tally
+from convcli.render import Rendering, Tally
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -140,6 +140,23 @@ class Runner:
                 values = kept[None] + (values - colours.luma(kept, self.dtype))
         return values, alpha
 
+    @cached_property
+    def straight(self) -> bool:
+        """Whether pixels are one stage's outputs and nothing else: then bytes need not become floats and back."""
+        job = self.job
+        stage = job.chain.stages[0]
+        alone = len(job.chain.stages) == 1 and isinstance(stage, ConvStage) and compute.straight(stage)
+        plain = job.split.plain and not self._samples and np.dtype(job.info.dtype).kind in "iu"
+        return alone and plain and np.dtype(job.dtype).kind in "iu"
+
+    def pixels(self, start: int, stop: int, read: Read, how: Rendering) -> tuple[np.ndarray, Tally]:
+        """Return the outputs ``start:stop`` of a `straight` job as pixels (M, C, *space)."""
+        stage = self.job.chain.stages[0]
+        if not isinstance(stage, ConvStage):
+            raise TypeError(f"no pixels of {stage}")
+        block, box = self._input(0, self.job.chain, partial(self._colour, read), start, stop)
+        return compute.pixels(stage, self.engine, block, box, self.dtype, self._algorithms[0], how)
+
     def _colour(self, read: Read, start: int, stop: int) -> np.ndarray:
         block = read(start, stop)
         if self.job.nan is Nan.ERROR and block.dtype.kind == "f":
@@ -169,27 +186,43 @@ class Runner:
         return produce(start, stop)
 
     def _stage(self, index: int, chain: Chain, read: Read) -> Read:
-        stage, sizes, outputs = chain.stages[index], chain.sizes[index], chain.sizes[index + 1]
+        stage, outputs = chain.stages[index], chain.sizes[index + 1]
         algorithm = self._algorithms[index]
         stream = self.job.stream
 
         def produce(start: int, stop: int) -> np.ndarray:
-            wanted = [(0, size) for size in outputs]
-            wanted[stream] = (start, stop)
-            needed = [window.input_range(*span) for window, span in zip(stage.windows, wanted, strict=True)]
-            a, b = support(*needed[stream], sizes[stream], stage.mode)
-            block = read(a, b)
-            box = list(needed)
-            box[stream] = (needed[stream][0] - a, needed[stream][1] - a)
+            block, box = self._input(index, chain, read, start, stop)
             if isinstance(stage, PoolStage):
                 return compute.pool(stage, self.engine, block, box, self.dtype)
             if stage.transposed:
+                wanted = [(0, size) for size in outputs]
+                wanted[stream] = (start, stop)
+                a, _ = self._support(index, chain, start, stop)
                 first = [a if axis == stream else 0 for axis in range(len(wanted))]
                 return compute.transpose(stage, self.engine, block, wanted, first, self.dtype)
             skip = self.job.nan is Nan.SKIP
             return compute.correlate(stage, self.engine, block, box, self.dtype, skip, algorithm)
 
         return produce
+
+    def _support(self, index: int, chain: Chain, start: int, stop: int) -> Span:
+        """Return which of a stage's inputs along the stream axis its outputs ``start:stop`` are padded from."""
+        stage, stream = chain.stages[index], self.job.stream
+        needed = stage.windows[stream].input_range(start, stop)
+        return support(*needed, chain.sizes[index][stream], stage.mode)
+
+    def _input(
+        self, index: int, chain: Chain, read: Read, start: int, stop: int
+    ) -> tuple[np.ndarray, list[Span]]:
+        """Return the block that a stage's outputs ``start:stop`` need, and the box of it, padding included."""
+        stage, stream = chain.stages[index], self.job.stream
+        wanted = [(0, size) for size in chain.sizes[index + 1]]
+        wanted[stream] = (start, stop)
+        box = [window.input_range(*span) for window, span in zip(stage.windows, wanted, strict=True)]
+        a, b = self._support(index, chain, start, stop)
+        lo, hi = box[stream]
+        box[stream] = (lo - a, hi - a)
+        return read(a, b), box
 
     def _sample(self, read: Read, start: int, stop: int) -> np.ndarray:
         """Return the input (C, *space) under the kernels' origins of the outputs; zero outside the data."""
@@ -248,7 +281,12 @@ def execute(
         how = job.rendering(measured)
         opaque = replace(how, scale=1.0, offset=0.0, absolute=False, fits=False)
 
-        def pixels_of(values: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, Tally]:
+        def straight(start: int, stop: int, read: Read) -> tuple[np.ndarray, Tally]:
+            pixels, counted = runner.pixels(start, stop, read, how)
+            return _arranged(pixels, job), counted
+
+        def pixels_of(start: int, stop: int, read: Read) -> tuple[np.ndarray, Tally]:
+            values, alpha = runner.block(start, stop, read)
             pixels, counted = engine.render(values, how)
             if alpha is not None:
                 coverage, _ = engine.render(alpha, opaque)
@@ -257,7 +295,8 @@ def execute(
             return _arranged(pixels, job), counted
 
         done = 0
-        for pixels, counted in _each_block(runner, step, workers, pixels_of):
+        work = straight if runner.straight else pixels_of
+        for pixels, counted in in_order(job.length, step, runner.reader, work, workers):
             tally.add(counted)
             yield pixels
             done = min(done + step, job.length)
@@ -267,23 +306,14 @@ def execute(
 def measure(runner: Runner, step: int, workers: int = 1) -> tuple[float, float]:
     """Return the smallest and largest finite value of a whole output, for ``minmax``."""
 
-    def extremes(values: np.ndarray, alpha: np.ndarray | None) -> tuple[float, float]:
+    def extremes(start: int, stop: int, read: Read) -> tuple[float, float]:
+        values, _ = runner.block(start, stop, read)
         finite = values[np.isfinite(values)]
         return float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
 
-    lows, highs = zip(*_each_block(runner, step, workers, extremes), strict=True)
+    found = in_order(runner.job.length, step, runner.reader, extremes, workers)
+    lows, highs = zip(*found, strict=True)
     return (min(lows), max(highs)) if min(lows) <= max(highs) else (0.0, 0.0)
-
-
-def _each_block(
-    runner: Runner, step: int, workers: int, finish: Callable[[np.ndarray, np.ndarray | None], T]
-) -> Iterator[T]:
-    """Yield ``finish`` of every block, in order."""
-
-    def work(start: int, stop: int, read: Read) -> T:
-        return finish(*runner.block(start, stop, read))
-
-    return in_order(runner.job.length, step, runner.reader, work, workers)
 
 
 def in_order(

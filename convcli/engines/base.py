@@ -18,6 +18,7 @@ from convcli.layers import PoolKind
 from convcli.render import Rendering, Tally
 
 MAX_RANK = 3
+TYPES = ("float32", "float64", "int16", "uint16", "uint8")  # integers for sums and products of bytes
 
 
 class Engine(Protocol):
@@ -64,6 +65,32 @@ class Engine(Protocol):
 
     def render(self, values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
         """Turn floats into pixels, as `convcli.render.render` says; the memory of ``values`` may be reused."""
+        ...
+
+    def takes(
+        self, algorithm: Algorithm | None, data: np.dtype, taps: int, fill: float, rendered: bool
+    ) -> np.dtype | None:
+        """Return the integers in which an algorithm wants such data; None for floats.
+
+        ``data`` is their type, ``taps`` the kernel's size, ``fill`` what is put beside them, and ``rendered`` is for
+        `pixels`, not for `correlate`.
+        """
+        ...
+
+    def pixels(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        *,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        algorithm: Algorithm | None,
+        how: Rendering,
+    ) -> tuple[np.ndarray, Tally]:
+        """Return what `render` makes of `correlate`, for data that came from integers.
+
+        Where it can be, piece by piece, so that no piece leaves the cache between its first step and its last.
+        """
         ...
 
     def correlate(
@@ -173,7 +200,7 @@ def _check_data(x: np.ndarray, size: Sequence[int], stride: Sequence[int], dilat
         )
     if 0 in x.shape:
         raise UsageError(f"an array of shape {x.shape} holds no data: nothing to filter")
-    if x.dtype not in (np.float32, np.float64, np.int16, np.uint16):  # the last for bytes
+    if x.dtype not in TYPES:
         raise UsageError(f"an engine computes in float32 or float64, not in {x.dtype}: convert first")
 
 

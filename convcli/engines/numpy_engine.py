@@ -25,11 +25,13 @@ from convcli.engines.padding import pad
 from convcli.geometry import Window
 from convcli.kernel.terms import separable_terms
 from convcli.layers import PoolKind
-from convcli.render import render
+from convcli.render import Rendering, Tally, render
 
 FOLD_TILE = 1 << 16  # elements of shared partial sums, of which several are held at a time (measured)
 TILE = 1 << 17  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)
 PRODUCTS = NumpyProducts()
+STRIP = 1 << 18  # elements of a strip on its way to pixels: it stays in the cache (measured)
+HALOS = 4  # a strip is at least so many kernels high
 FOLDS: dict[PoolKind, np.ufunc] = {
     PoolKind.MAX: np.maximum,
     PoolKind.MIN: np.minimum,
@@ -61,6 +63,40 @@ class NumpyEngine:
 
     pad = staticmethod(pad)
     render = staticmethod(render)
+
+    def takes(
+        self, algorithm: Algorithm | None, data: np.dtype, taps: int, fill: float, rendered: bool
+    ) -> np.dtype | None:
+        """Return 16 bits for bytes that are added up without rounding."""
+        return whole_sums.type_of(algorithm, data, taps, fill)
+
+    def pixels(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        *,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        algorithm: Algorithm | None,
+        how: Rendering,
+    ) -> tuple[np.ndarray, Tally]:
+        """Return the cross-correlation as pixels, strip by strip along the first space axis."""
+        sizes = pool_sizes(x, weights.shape[2:], stride, dilation)
+        extent = dilation[0] * (weights.shape[2] - 1) + 1
+        row = prod(sizes[1:]) * len(x) * len(weights)
+        rows = max(STRIP // max(row, 1), HALOS * extent // stride[0], 1)
+        order = tiles.planar(tiles.memory_order(x))
+        out = tiles.empty((len(x), len(weights), *sizes), order, np.dtype(how.dtype))
+        tally = Tally()
+        for start in range(0, sizes[0], rows):
+            stop = min(start + rows, sizes[0])
+            part = x[:, :, start * stride[0] : (stop - 1) * stride[0] + extent]
+            values = self.correlate(
+                part, weights, stride=stride, dilation=dilation, finite=True, algorithm=algorithm
+            )
+            out[:, :, start:stop], counted = render(values, how)
+            tally.add(counted)
+        return out, tally
 
     def correlate(
         self,

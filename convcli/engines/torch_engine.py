@@ -16,11 +16,12 @@ import torch
 from torch.nn import functional as F
 
 from convcli.algorithms import Algorithm
-from convcli.engines import fft, shifts, tiles, toeplitz, torch_native, torch_pixels
+from convcli.engines import fft, shifts, tiles, toeplitz, torch_bytes, torch_native, torch_pixels
 from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
 from convcli.engines.torch_toeplitz import TorchProducts
 from convcli.errors import UsageError
 from convcli.layers import PoolKind
+from convcli.render import Rendering, Tally
 
 CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
 CONVOLVE_TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
@@ -74,6 +75,33 @@ class TorchEngine:
 
     pad = staticmethod(torch_pixels.pad)
     render = staticmethod(torch_pixels.render)
+
+    def takes(
+        self, algorithm: Algorithm | None, data: np.dtype, taps: int, fill: float, rendered: bool
+    ) -> np.dtype | None:
+        """Return bytes for the products that begin with them."""
+        bytes_only = data == np.uint8 and fill in range(256) and self.device.type == "cpu"
+        return data if algorithm is Algorithm.TOEPLITZ and bytes_only and rendered else None
+
+    def pixels(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        *,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        algorithm: Algorithm | None,
+        how: Rendering,
+    ) -> tuple[np.ndarray, Tally]:
+        """Return the cross-correlation as pixels."""
+        if torch_bytes.fits(x, weights, how):
+            pool_sizes(x, weights.shape[2:], stride, dilation)
+            return torch_bytes.filtered(x, weights, dilation, how)
+        data = x.astype(weights.dtype, copy=False)
+        values = self.correlate(
+            data, weights, stride=stride, dilation=dilation, finite=True, algorithm=algorithm
+        )
+        return self.render(values, how)
 
     def correlate(
         self,

@@ -15,7 +15,7 @@ from convcli.engines import shifts, tiles
 from convcli.engines.base import pool_sizes
 from convcli.engines.folds import fold_windows
 from convcli.geometry import Window
-from convcli.kernel.whole import whole
+from convcli.kernel.whole import groups, whole
 
 SUM = np.dtype(np.int16)  # what data come in, with their padding
 COUNT = np.dtype(np.uint16)  # what bytes come in for a box
@@ -61,7 +61,7 @@ def correlate(
         for index_of_pass, (size, numbers) in enumerate(found.passes):
             here = [k > 1 or not (index_of_pass or own) for k, own in zip(size, slid, strict=True)]
             steps = [s if own else 1 for s, own in zip(stride, here, strict=True)]
-            sums = _pass(sums, np.reshape(numbers, size), steps, dilation, threads)
+            sums = _pass(sums, size, numbers, steps, dilation, threads)
         np.multiply(sums[:, 0], weights.dtype.type(found.factor), out=out[:, index])
     return out
 
@@ -103,49 +103,56 @@ def _running_sums(x: np.ndarray, axis: int, size: int, stride: int) -> np.ndarra
     before, n, after = prod(x.shape[:axis]), x.shape[axis], x.shape[axis + 1 :]
     total = np.empty((before, n + 1, prod(after)), np.int32)  # three axes: long inner loops for numpy
     total[:, 0] = 0
-    np.cumsum(x.reshape(before, n, -1), axis=1, dtype=np.int32, out=total[:, 1:])
+    rows = x.reshape(before, n, -1)
+    for index in range(n):  # a third of the time of numpy's cumsum, which adds up one column after the other
+        np.add(total[:, index], rows[:, index], out=total[:, index + 1])
     sums = np.subtract(total[:, size::stride], total[:, :-size:stride])
     return sums.reshape(*x.shape[:axis], -1, *after)
 
 
 def _pass(
-    x: np.ndarray, numbers: np.ndarray, stride: Sequence[int], dilation: Sequence[int], threads: int
+    x: np.ndarray,
+    size: tuple[int, ...],
+    numbers: tuple[int, ...],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    threads: int,
 ) -> np.ndarray:
     """Return the sums of number * data over the taps, in 16 bits."""
-    sizes = pool_sizes(x, numbers.shape, stride, dilation)
+    sizes = pool_sizes(x, size, stride, dilation)
     order = tiles.memory_order(x)
     out = tiles.empty((len(x), 1, *sizes), order, SUM)
     reach = shifts.correlation_reach(stride, dilation)
-    groups = [(int(size), np.argwhere(abs(numbers) == size)) for size in np.unique(abs(numbers)) if size]
+    terms = groups(size, numbers)
+    data = x.transpose(order)
 
     def work(tile: tiles.Slices) -> None:
-        items, _, *space = tile
+        space = list(enumerate(tile[2:]))
+
+        def view(tap: tuple[int, ...]) -> np.ndarray:
+            box = (tile[0], slice(None), *(reach(axis, tap[axis], part)[0] for axis, part in space))
+            return data[tuple(box[axis] for axis in order)]
+
         total = out[tile].transpose(order)
-        part, scratch = total, np.empty(total.shape, SUM) if len(groups) > 1 else total
-        for size, taps in groups:
-            views = []
-            for tap in taps:
-                box = [
-                    reach(axis, int(t), outputs)[0]
-                    for axis, (t, outputs) in enumerate(zip(tap, space, strict=True))
-                ]
-                views.append((x[(items, slice(None), *box)].transpose(order), numbers[tuple(tap)] < 0))
-            _add_up(views, size, part)
+        part, scratch = total, np.empty(total.shape, SUM) if len(terms) > 1 else total
+        for number, taps in terms:
+            _add_up([(view(tap), negative) for tap, negative in taps], number, part)
             if part is not total:
                 np.add(total, part, out=total)
             part = scratch
 
-    tiles.run(work, tiles.cut(out.shape, order, TILE), threads, out.size * numbers.size)
+    tiles.run(work, tiles.cut(out.shape, order, TILE), threads, out.size * len(numbers))
     return out
 
 
-def _add_up(terms: Sequence[tuple[np.ndarray, bool]], size: int, out: np.ndarray) -> None:
-    """Set ``out`` to ``size`` times the sum of the arrays; those marked are subtracted."""
-    (first, negative), *rest = sorted(terms, key=lambda term: term[1])  # begin with one that is added
+def _add_up(terms: Sequence[tuple[np.ndarray, bool]], number: int, out: np.ndarray) -> None:
+    """Set ``out`` to ``number`` times the sum of the arrays; those marked are subtracted."""
+    (first, negative), *rest = terms  # one that is added, if there is any
     if not rest:
-        np.multiply(first, -size if negative else size, out=out)
+        np.multiply(first, -number if negative else number, out=out)
         return
-    for index, (array, subtracted) in enumerate(rest):
-        (np.subtract if subtracted is not negative else np.add)(out if index else first, array, out=out)
-    if negative or size > 1:
-        np.multiply(out, -size if negative else size, out=out)
+    for array, subtracted in rest:
+        (np.subtract if subtracted is not negative else np.add)(first, array, out=out)
+        first = out
+    if negative or number > 1:
+        np.multiply(out, -number if negative else number, out=out)

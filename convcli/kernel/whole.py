@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import chain, product
 
 from convcli.kernel.analysis import separation
 
 MOST = 128  # of the sum of absolute numbers: times 255 or -128 it stays within 16 bits
 STEPS = 12  # the smallest weight may be so many times the factor
 EXACT = 2e-7  # of a quotient, to its rounding: what float32 leaves of a weight
+
+Group = tuple[
+    int, tuple[tuple[tuple[int, ...], bool], ...]
+]  # a number, where it stands, and whether negative
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,21 @@ class Whole:
             sizes = {abs(number) for number in numbers if number}
             total += sum(number != 0 for number in numbers) + 2 * len(sizes - {1})
         return total
+
+
+@lru_cache(maxsize=256)
+def groups(size: tuple[int, ...], numbers: tuple[int, ...]) -> tuple[Group, ...]:
+    """Return the taps of each absolute number but 0, those that are added before those that are subtracted.
+
+    >>> groups((2, 2), (1, -2, 0, 2))
+    ((1, (((0, 0), False),)), (2, (((1, 1), False), ((0, 1), True))))
+    """
+    taps = list(zip(product(*map(range, size)), numbers, strict=True))
+    sizes = dict.fromkeys(abs(number) for number in numbers if number)
+    return tuple(
+        (one, tuple((tap, sign < 0) for sign in (1, -1) for tap, number in taps if number == sign * one))
+        for one in sizes
+    )
 
 
 @lru_cache(maxsize=256)
