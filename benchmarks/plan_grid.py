@@ -36,9 +36,9 @@ from plan_seam import Ways, ways
 CLOSE = 1.10  # times the winner's time that still counts as right
 GOAL = 0.90  # share of cases
 RUNS = 5
-HOPELESS = 3.0  # times the quickest: a first run slower than this is not repeated
-NEVER = 30.0  # times the smallest estimate: not run at all, if it would also take ...
-LONG = 1.0  # ... more seconds than this
+HOPELESS = 2.0  # times the quickest: a first run slower than this is not repeated
+NEVER = 8.0  # times the smallest estimate: not run at all, if it would also take ...
+LONG = 0.05  # ... more seconds than this
 
 
 class Half(StrEnum):
@@ -184,7 +184,7 @@ def measure(case: Case, runs: int) -> Outcome:
     hopeful = {
         name: function(compute)
         for name, compute in contestants.items()
-        if times[name] <= HOPELESS * quickest or times[name] < 0.05
+        if times[name] <= HOPELESS * quickest or times[name] < 0.01
     }
     times |= {name: seconds(samples) for name, samples in paired(hopeful, runs).items()}
     charged = frozenset(name for name in times if found.ways[name].torch)

@@ -6,7 +6,7 @@ Used by `plan_grid.py`, which knows nothing of plans.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from unittest.mock import patch
 
@@ -50,12 +50,18 @@ def ways(array: np.ndarray, weights: np.ndarray, axes: str) -> Ways:
     """
     job, source = _job(array, weights, axes)
     plan_with = partial(
-        choose, job.chain, job.stream, device="cpu", threads=available_threads(), dtype=job.compute
+        choose,
+        job.chain,
+        job.stream,
+        device="cpu",
+        threads=available_threads(),
+        dtype=job.compute,
+        source=job.source_dtype,
     )
     found = {}
     for row in algorithms.TABLE:
         engine = EngineName(row.engine)
-        with patch.object(algorithms, "TABLE", (row,)):
+        with patch.object(algorithms, "TABLE", (replace(row, steady=True),)):
             plan = plan_with(engine=engine, torch_loaded=True)
         if plan.algorithms == (row.algorithm,):  # else it is not offered for such a job
             found[_name(plan)] = Way(

@@ -115,30 +115,32 @@ class Work:
         return 2.0 if self.dtype == "float64" else 1.0
 
 
-# Nanoseconds on one core.  `benchmarks/calibrate.py` measures them and prints this table; these come from earlier
-# measurements by the same method on an Intel Xeon with AVX-512 at 2.7 GHz (numpy 2.4, torch 2.13 with MKL), some
-# of them beside other work, and "native" is a guess: to be replaced by a run on a quiet machine.
+# Nanoseconds on one core, by `benchmarks/calibrate.py` on 2026-11-21: an Intel Xeon with AVX-512 and 2 cores, idle;
+# numpy 2.4 with OpenBLAS, torch 2.13 with MKL.  The mean of two runs, "pass" between a block's and a strip's.
 NANOSECONDS = {
-    "pass": 0.13,  # one array in the cache, read and written: an element
-    "numpy tap": 0.24,  # a product and a sum: an element
-    "numpy fold": 0.15,  # a sum of two partial sums: an element
-    "numpy whole": 0.09,  # an operation on 16-bit integers: an element
-    "running sum": 0.9,  # of integers: an element
-    "torch tap": 0.16,
-    "numpy column": 0.18,  # a matrix product added to its result: an element
-    "numpy column tap": 0.0085,  # an element and row of the Toeplitz matrix
-    "torch column": 0.10,
-    "torch column tap": 0.0085,
-    "square": 0.5,  # a Toeplitz matrix along the fastest axis, by numpy: an element
-    "square tap": 0.0085,  # an element and column of its squares
-    "line": 0.45,  # the same by torch
-    "line tap": 0.0085,
-    "numpy fft": 0.5,
-    "torch fft": 0.18,  # an element of a tile and doubling of its size
-    "native": 1.2,  # torch's own: an element of a map, for its layouts
-    "native tap": 0.016,  # a multiply-add, with many maps
+    "pass": 0.2,  # one array in the cache, read and written: an element
+    "numpy tap": 0.36,  # a product and a sum: an element
+    "numpy fold": 0.3,  # a sum of two partial sums: an element
+    "numpy whole": 0.11,  # an operation on 16-bit integers: an element
+    "running sum": 2,  # of integers: an element
+    "torch tap": 0.22,
+    "numpy column": 0.2,  # a matrix product added to its result: an element
+    "numpy column tap": 0.0185,  # an element and row of the Toeplitz matrix
+    "torch column": 0.28,
+    "torch column tap": 0.0078,
+    "square": 1.75,  # a Toeplitz matrix along the fastest axis, by numpy: an element
+    "square tap": 0.0137,  # an element and column of its squares
+    "line": 0.76,  # the same by torch
+    "line tap": 0.0107,
+    "numpy fft": 0.58,
+    "torch fft": 0.28,  # an element of a tile and doubling of its size
+    "native": 1.3,  # torch's own: an element of a map, for its layouts
+    "native tap": 0.019,  # a multiply-add, with many maps
 }
 IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
+BEGIN_TORCH = (
+    500e-6  # what a job by torch takes longer than one by numpy when both are loaded (`plan_grid.py`)
+)
 BLOCK = 300e-6  # seconds that Python needs for a block
 
 SQUARE = 16  # the same for numpy, at least: less leaves its BLAS no room (measured)
@@ -258,7 +260,10 @@ def _torch_bands(work: Work) -> float:
 
 
 def _torch_toeplitz(work: Work) -> float:
-    return _toeplitz(work, _torch_along)
+    saved = (
+        4 * NANOSECONDS["pass"] if work.bytes and len(work.kernel) == 2 else 0.0
+    )  # in the cache all the way
+    return _toeplitz(work, _torch_along) - work.elements * saved
 
 
 def _fft(work: Work, nanoseconds: float) -> float:

@@ -12,7 +12,17 @@ from enum import StrEnum
 from math import prod
 from pathlib import Path
 
-from convcli.algorithms import BLOCK, IMPORT_TORCH, NANOSECONDS, Algorithm, Row, Work, fft_tile, rows
+from convcli.algorithms import (
+    BEGIN_TORCH,
+    BLOCK,
+    IMPORT_TORCH,
+    NANOSECONDS,
+    Algorithm,
+    Row,
+    Work,
+    fft_tile,
+    rows,
+)
 from convcli.chain import Chain, ConvStage, PoolStage
 from convcli.errors import ConvError
 from convcli.geometry import TransposedWindow
@@ -301,7 +311,9 @@ def _candidates(
 
 def _start(engine: EngineName, loaded: bool) -> float:
     """Return the seconds until an engine is there."""
-    return IMPORT_TORCH if engine is EngineName.TORCH and not loaded else 0.0
+    if engine is EngineName.NUMPY:
+        return 0.0
+    return BEGIN_TORCH if loaded else IMPORT_TORCH
 
 
 def _elements(chain: Chain) -> int:
