@@ -5,6 +5,7 @@ No samples are read and nothing is computed here but positions and sizes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -132,7 +133,7 @@ class Job:
         if self.chain.transposed:
             return companions.drop()
         where = positions(self.chain, self.stream)
-        return companions.take([None if index < 0 else index for index in where.tolist()])
+        return companions.take(_sequence(where))
 
     def rendering(self, measured: tuple[float, float] | None = None) -> Rendering:
         """Work out the range policy's numbers."""
@@ -152,6 +153,19 @@ class Job:
         """Whether results are the chain's alone, and numbers: what divides or adds to them is not in its bounds."""
         integers = np.dtype(self.info.dtype).kind in "iu"
         return integers and self.split.alpha is not Alpha.PREMULTIPLIED and self.channels is not Channels.LUMA
+
+
+def _sequence(where: np.ndarray) -> Sequence[int | None]:
+    """Return positions as they are taken: a range where they are one, ``None`` for those outside.
+
+    >>> _sequence(np.array([1, 3, 5])), _sequence(np.array([-1, 0, 1]))
+    (range(1, 7, 2), [None, 0, 1])
+    """
+    step = int(where[1] - where[0]) if len(where) > 1 else 1
+    if len(where) and where[0] >= 0 and step > 0 and (np.diff(where) == step).all():
+        first = int(where[0])
+        return range(first, first + step * len(where), step)
+    return [None if index < 0 else index for index in where.tolist()]
 
 
 def positions(chain: Chain, axis: int) -> np.ndarray:

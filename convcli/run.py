@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -29,6 +28,9 @@ from convcli.job import Job, positions
 from convcli.policies import Channels, Nan
 from convcli.ranges import RangeKind
 from convcli.render import Rendering, Tally
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -332,6 +334,8 @@ def in_order(
         for span in spans:
             yield work(*span, reader(*span))
         return
+    from concurrent.futures import ThreadPoolExecutor  # 4 ms that small jobs need not wait for
+
     pool = ThreadPoolExecutor(workers)
     try:
         pending: deque[Future[T]] = deque()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from convcli import planes_run
 from convcli.ahead import ahead
 from convcli.chain import bind
 from convcli.cli import outputs, report
@@ -29,10 +28,12 @@ from convcli.media.registry import Format
 from convcli.media.target import STANDARD, check_not_input, shown
 from convcli.output import decide
 from convcli.plan import EngineName, Plan, available_threads, choose
-from convcli.planes import Route, route
 from convcli.policies import Channels
 from convcli.render import Tally
 from convcli.run import execute
+
+if TYPE_CHECKING:
+    from convcli.planes import Route
 
 FILM_STEP = 1  # frames of a clip that one worker computes: memory holds the kernel's frames and one a worker
 
@@ -187,6 +188,8 @@ def _prepare(request: Request, name: str, source_format: Format, source: Source)
     outputs.check(job.result, format)
     clip = None
     if format.film and not format.numbered and isinstance(source, PlanarSource):
+        from convcli.planes import route
+
         asked = request.engine is EngineName.TORCH or request.device != "cpu"
         clip = route(job, source.coded, bytes_alone=not asked)
     bytes_alone = clip is not None and clip.whole
@@ -246,6 +249,8 @@ def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple
         meter = Meter(request.progress, "frames" if job.letters[job.stream] == "T" else "rows")
         stack.callback(meter.close)
         if ways:
+            from convcli import planes_run
+
             planar, target = cast(PlanarSource, source), cast(PlanarSink, sinks[0])
             with closing(
                 ahead(planes_run.execute(job, ways, planar, engine, plan, tally, meter))
@@ -255,7 +260,8 @@ def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple
         else:
             workers = plan.workers(job.length)
             blocks = execute(job, source, engine, plan.step, tally, workers, meter, plan.algorithms)
-            with closing(ahead(outputs.parts(blocks, job.result, form))) as written:
+            made = outputs.parts(blocks, job.result, form)
+            with closing(ahead(made)) if workers > 1 else nullcontext(made) as written:
                 for parts in written:
                     for sink, part in zip(sinks, parts, strict=True):
                         sink.write(part)

@@ -10,7 +10,6 @@ from pathlib import Path
 from convcli.errors import ConvError
 from convcli.kernel.model import Kernel, size_text, slug
 from convcli.kernel.parametric import FORMULAS, parse_parametric
-from convcli.kernel.yaml_file import load_yaml
 
 SCHEMA = "kernel.schema.json"
 
@@ -38,6 +37,8 @@ def load(text: str, rank: int = 2) -> Kernel:
     (17,)
     """
     name = text.partition(":")[0]
+    from convcli.kernel.yaml_file import load_yaml  # 10 ms that kernels written inline need not wait for
+
     kernel = load_yaml(library_dir() / f"{name}.yaml", rank)
     if name == text:
         return kernel

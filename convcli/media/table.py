@@ -77,6 +77,8 @@ class TableCompanions:
         """Return the companions with the rows at ``positions``; ``None`` gives empty cells."""
         if not self.others.width:
             return self
+        if isinstance(positions, range):
+            return replace(self, others=self.others[positions.start : positions.stop : positions.step])
         rows = pl.Series(positions, dtype=pl.UInt32)
         return replace(self, others=self.others.select(pl.all().gather(rows)))
 
