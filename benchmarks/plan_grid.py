@@ -28,6 +28,7 @@ from itertools import product
 from pathlib import Path
 from statistics import median
 
+import harness
 import numpy as np
 from data import SEED, folder
 from harness import Command, Launcher, duration, function, header, machine, markdown, paired, seconds
@@ -36,6 +37,7 @@ from plan_seam import Ways, ways
 CLOSE = 1.10  # times the winner's time that still counts as right
 GOAL = 0.90  # share of cases
 RUNS = 5
+PAUSE, ENOUGH = 0.002, 0.02  # seconds: a grid of many small jobs does without the long rests of the table
 HOPELESS = 2.0  # times the quickest: a first run slower than this is not repeated
 NEVER = 8.0  # times the smallest estimate: not run at all, if it would also take ...
 LONG = 0.05  # ... more seconds than this
@@ -265,6 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import_torch = import_seconds(launcher)
     launcher.close()
     import torch  # noqa: F401  # not inside the first case's time
+
+    harness.PAUSE, harness.ENOUGH = PAUSE, ENOUGH
 
     outcomes = []
     for number, case in enumerate(cases, 1):

@@ -116,7 +116,8 @@ class Work:
 
 
 # Nanoseconds on one core, by `benchmarks/calibrate.py` on 2026-11-21: an Intel Xeon with AVX-512 and 2 cores, idle;
-# numpy 2.4 with OpenBLAS, torch 2.13 with MKL.  The mean of two runs, "pass" between a block's and a strip's.
+# numpy 2.4 with OpenBLAS, torch 2.13 with MKL.  The mean of two runs, "pass" between a block's and a strip's; then
+# "numpy column", "numpy fft" and "product" were made larger after the calibration half of `benchmarks/plan_grid.py`.
 NANOSECONDS = {
     "pass": 0.2,  # one array in the cache, read and written: an element
     "numpy tap": 0.36,  # a product and a sum: an element
@@ -124,22 +125,23 @@ NANOSECONDS = {
     "numpy whole": 0.11,  # an operation on 16-bit integers: an element
     "running sum": 2,  # of integers: an element
     "torch tap": 0.22,
-    "numpy column": 0.2,  # a matrix product added to its result: an element
+    "numpy column": 0.25,  # a matrix product added to its result: an element
     "numpy column tap": 0.0185,  # an element and row of the Toeplitz matrix
     "torch column": 0.28,
     "torch column tap": 0.0078,
+    "product": 8000.0,  # to begin one
     "square": 1.75,  # a Toeplitz matrix along the fastest axis, by numpy: an element
     "square tap": 0.0137,  # an element and column of its squares
     "line": 0.76,  # the same by torch
     "line tap": 0.0107,
-    "numpy fft": 0.58,
+    "numpy fft": 0.75,
     "torch fft": 0.28,  # an element of a tile and doubling of its size
     "native": 1.3,  # torch's own: an element of a map, for its layouts
     "native tap": 0.019,  # a multiply-add, with many maps
 }
 IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
 BEGIN_TORCH = (
-    500e-6  # what a job by torch takes longer than one by numpy when both are loaded (`plan_grid.py`)
+    250e-6  # seconds that torch's jobs take longer than numpy's when both are loaded (`plan_grid.py`)
 )
 BLOCK = 300e-6  # seconds that Python needs for a block
 
@@ -225,7 +227,8 @@ def _column(work: Work, axis: int, columns: int, name: str) -> float:
 def _torch_along(work: Work, axis: int, columns: int) -> float:
     if axis < len(work.kernel) - 1:
         return _column(work, axis, columns, "torch column")
-    return (NANOSECONDS["line"] + NANOSECONDS["line tap"] * (LINE + work.extents[axis])) * work.width
+    wide = 2.2 * work.width if work.width > 1 else 1.0  # there torch has no quick convolution
+    return (NANOSECONDS["line"] + NANOSECONDS["line tap"] * (LINE + work.extents[axis])) * wide
 
 
 def _numpy_along(work: Work, axis: int, columns: int) -> float:
@@ -244,7 +247,12 @@ def _toeplitz(work: Work, along: Callable[[Work, int, int], float]) -> float:
     last = len(work.kernel) - 1
     axis = max((index for index, k in enumerate(work.kernel[:-1]) if k > 1), default=last)
     columns = work.taps // work.kernel[axis]
-    return work.elements * work.filters * columns * along(work, axis, columns)
+    products = (
+        work.items * work.filters * columns
+    )  # one for each column, and for each place along walked axes
+    products *= prod(n for index, n in enumerate(work.sizes[:-1]) if index != axis)
+    each = work.elements * work.filters * columns * along(work, axis, columns)
+    return each + products * NANOSECONDS["product"]
 
 
 def _numpy_bands(work: Work) -> float:
@@ -260,9 +268,8 @@ def _torch_bands(work: Work) -> float:
 
 
 def _torch_toeplitz(work: Work) -> float:
-    saved = (
-        4 * NANOSECONDS["pass"] if work.bytes and len(work.kernel) == 2 else 0.0
-    )  # in the cache all the way
+    fused = work.bytes and len(work.kernel) == 2 and work.kernel[0] > 1  # in the cache all the way
+    saved = 6 * NANOSECONDS["pass"] if fused else 0.0
     return _toeplitz(work, _torch_along) - work.elements * saved
 
 
@@ -280,7 +287,8 @@ def _numpy_fft(work: Work) -> float:
 
 
 def _torch_fft(work: Work) -> float:
-    return _fft(work, NANOSECONDS["torch fft"])
+    lines = 2.0 if sum(extent > 1 for extent in work.extents) == 1 else 1.0  # too short to be quick
+    return _fft(work, NANOSECONDS["torch fft"]) * lines
 
 
 def _torch_native(work: Work) -> float:
