@@ -204,13 +204,13 @@ def test_an_engine_that_was_asked_for_gives_the_same(tmp_path: Path) -> None:
     luma = np.full(5, 1 / 5)  # no mean of 25 bytes is a half
     colour = np.array([0.3, 0.4, 0.3])  # five pixels on a grid of every second one, linear between them
     results = [planes(tmp_path / f"{engine}.mkv") for engine in ("numpy", "torch")]
-    for source, taps, whole, floats in zip(planes(clip), (luma, colour, colour), *results, strict=True):
+    for source, taps, averaged, floats in zip(planes(clip), (luma, colour, colour), *results, strict=True):
         exact = ndimage.correlate(source.astype(float), np.outer(taps, taps), mode="nearest")
-        np.testing.assert_array_equal(whole, np.rint(exact.round(9)))  # half to even
+        np.testing.assert_array_equal(averaged, np.rint(exact.round(9)))  # half to even
         half = abs(exact % 1 - 0.5) < 1e-3
         assert not half.any() or taps is colour
-        np.testing.assert_array_equal(floats[~half], whole[~half])
-        assert abs(floats.astype(int) - whole).max() <= 1
+        np.testing.assert_array_equal(floats[~half], averaged[~half])
+        assert abs(floats.astype(int) - averaged).max() <= 1
 
 
 def test_overlapping_requests_decode_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
