@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import signal
 
+from convcli.algorithms import Algorithm
 from convcli.chain import Settings, bind
 from convcli.data import Info
-from convcli.engines import get_engine
+from convcli.engines import get_engine, torch_bytes
 from convcli.engines.base import Engine
 from convcli.geometry import PadMode
 from convcli.job import Job
@@ -118,3 +120,55 @@ def test_what_fits_is_not_looked_at(engine: Engine) -> None:
     pixels, tally = engine.render(np.array([0.2, 254.6, 77.5], np.float32), how)
     assert pixels.tolist() == [0, 255, 78]
     assert tally == Tally(values=3)
+
+
+SHARPEN = np.array([[0.0, -1.1, 0.3], [-0.9, 5.0, -1.2], [0.2, -0.8, -0.4]])
+
+
+@pytest.fixture(params=["compiled", "interpreted"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's loop over tiles as TorchScript and as Python runs it."""
+    if request.param == "interpreted":
+        monkeypatch.setattr(torch_bytes, "_filter", lambda: torch_bytes._tiles)
+
+
+@pytest.mark.usefixtures("loop")
+@pytest.mark.parametrize("algorithm", [Algorithm.TOEPLITZ, Algorithm.DIRECT])
+@pytest.mark.parametrize("height", [3, 7, 8, 9, 100, 515])
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize(
+    "how",
+    [
+        Rendering("uint8", low=0, top=255),
+        Rendering("uint8", absolute=True, low=0, top=255),
+        Rendering("uint8", scale=0.4, offset=128.0, low=0, top=255),
+    ],
+    ids=["clip", "abs", "offset"],
+)
+def test_bytes_become_pixels_and_what_clips_is_counted_once(
+    engine: Engine, algorithm: Algorithm, height: int, interleaved: bool, how: Rendering
+) -> None:
+    dilation = (2, 1)
+    extent = (5, 3)
+    data = np.random.default_rng(height).integers(0, 256, (3, 1, height + 4, 702), dtype=np.uint8)
+    if interleaved:
+        data = np.ascontiguousarray(data.transpose(1, 2, 3, 0)).transpose(3, 0, 1, 2)
+    apart = np.zeros(extent)
+    apart[::2] = SHARPEN
+    exact = np.stack([signal.correlate(item[0].astype(float), apart, "valid") for item in data])[:, None]
+    exact = (abs(exact) if how.absolute else exact) * how.scale + how.offset
+    kind = engine.takes(algorithm, data.dtype, 9, 0.0, rendered=True)
+    pixels, tally = engine.pixels(
+        data.astype(kind or np.float32, order="K"),
+        SHARPEN[None, None].astype(np.float32),
+        stride=(1, 1),
+        dilation=dilation,
+        algorithm=algorithm,
+        how=how,
+    )
+    rounded = np.rint(exact)
+    sure = abs(exact % 1 - 0.5) > 1e-2
+    np.testing.assert_array_equal(pixels[sure], rounded.clip(0, 255)[sure])
+    assert tally.values == exact.size
+    unsure = np.count_nonzero(~sure & ((abs(exact) < 1) | (abs(exact - 255) < 1)))
+    assert abs(tally.clipped - np.count_nonzero((rounded < 0) | (rounded > 255))) <= unsure
