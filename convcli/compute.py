@@ -42,7 +42,8 @@ def correlate(
     algorithm : Algorithm, optional
         One that the plan offers for this stage.
     """
-    kind = engine.takes(algorithm, block.dtype, len(stage.kernel.weights), stage.value, rendered=False)
+    weights = stage.weights(dtype.name)
+    kind = engine.takes(algorithm, block.dtype, weights, stage.value, rendered=False)
     padded = engine.pad(block, box, stage.mode, stage.value, kind or dtype)
     finite = block.dtype.kind in "iu"
 
@@ -77,14 +78,15 @@ def pixels(
     how: Rendering,
 ) -> tuple[np.ndarray, Tally]:
     """Return the outputs of a `straight` stage as pixels, for a block of integers."""
-    kind = engine.takes(algorithm, block.dtype, len(stage.kernel.weights), stage.value, rendered=True)
+    weights = stage.weights(dtype.name)
+    kind = engine.takes(algorithm, block.dtype, weights, stage.value, rendered=True)
     padded = engine.pad(block, box, stage.mode, stage.value, kind or dtype)
     tally = Tally()
 
     def apply(x: np.ndarray) -> np.ndarray:
         made, counted = engine.pixels(
             x,
-            stage.weights(dtype.name),
+            weights,
             stride=[window.stride for window in stage.windows],
             dilation=[window.dilation for window in stage.windows],
             algorithm=algorithm,

@@ -266,19 +266,21 @@ def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, sour
         items=items,
         terms=len(terms or ()),
         bytes=in_bytes,
-        whole=_whole_operations(stage) if in_bytes else 0,
+        whole=_whole_operations(stage, source) if in_bytes else 0,
         even=kernel.outputs == kernel.inputs == 1 and len(set(kernel.weights)) == 1,
         dtype=dtype,
     )
 
 
-def _whole_operations(stage: ConvStage) -> int:
+def _whole_operations(stage: ConvStage, source: str) -> int:
     """Return the operations in whole numbers for an element of all outputs; 0 where they would not do."""
     if stage.kernel.inputs > 1 or stage.value not in range(-128, 256):
         return 0
     filters = stage.weights("float32")[:, 0]
     found = [whole(tuple(weights.ravel().tolist()), weights.shape) for weights in filters]
-    return sum(one.operations + 1 for one in found if one) if all(found) else 0
+    unsigned = source == "uint8" and stage.value in range(256)
+    fit = all(one is not None and one.fits(unsigned) for one in found)
+    return sum(one.operations + 1 for one in found if one) if fit else 0
 
 
 def _candidates(

@@ -31,6 +31,15 @@ class Rendering:
     top: float = 0.0
     fits: bool = False
 
+    @property
+    def keeps_bytes(self) -> bool:
+        """Whether bytes that fit need but be rounded."""
+        return (
+            self.dtype == "uint8"
+            and self.fits
+            and (self.scale, self.offset, self.absolute) == (1.0, 0.0, False)
+        )
+
 
 @dataclass
 class Tally:

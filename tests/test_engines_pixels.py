@@ -157,7 +157,7 @@ def test_bytes_become_pixels_and_what_clips_is_counted_once(
     apart[::2] = SHARPEN
     exact = np.stack([signal.correlate(item[0].astype(float), apart, "valid") for item in data])[:, None]
     exact = (abs(exact) if how.absolute else exact) * how.scale + how.offset
-    kind = engine.takes(algorithm, data.dtype, 9, 0.0, rendered=True)
+    kind = engine.takes(algorithm, data.dtype, SHARPEN, 0.0, rendered=True)
     pixels, tally = engine.pixels(
         data.astype(kind or np.float32, order="K"),
         SHARPEN[None, None].astype(np.float32),

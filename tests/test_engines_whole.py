@@ -53,7 +53,7 @@ def test_whole_numbers_are_exact(problem: tuple, factor: float) -> None:
     data, kernel, stride, dilation = problem
     weights = (kernel * factor).astype(np.float32)
     found = whole(tuple(weights.ravel().tolist()), weights.shape)
-    if not kernel.any() or found is None:
+    if not kernel.any() or found is None or not found.fits(unsigned=False):
         divided = np.abs(kernel) // max(np.gcd.reduce(kernel, axis=None), 1)
         assert divided.sum() > MOST or not kernel.any()
         return
@@ -111,9 +111,20 @@ def test_numbers_and_their_factor(
     assert found.passes == (((3,), numbers),)
 
 
-@pytest.mark.parametrize("weights", [(0.0, 0.0), (1.0, 128.0), (1.0, 2**0.5), (1.0, 1.001)])
+@pytest.mark.parametrize("weights", [(0.0, 0.0), (1.0, 256.0), (1.0, 2**0.5), (1.0, 1.001)])
 def test_what_is_not_whole_or_too_large(weights: tuple[float, ...]) -> None:
     assert whole(weights, (2,)) is None
+
+
+@pytest.mark.parametrize(
+    ("weights", "signed", "unsigned"),
+    [((1.0, 127.0), True, True), ((1.0, 128.0), False, True), ((1.0, 255.0), False, True),
+     ((-1.0, 127.0), True, True), ((-1.0, 128.0), False, False)],
+)  # fmt: skip
+def test_what_fits_16_bits(weights: tuple[float, ...], signed: bool, unsigned: bool) -> None:
+    found = whole(weights, (2,))
+    assert found is not None
+    assert (found.fits(unsigned=False), found.fits(unsigned=True)) == (signed, unsigned)
 
 
 def test_the_largest_sum_fits() -> None:

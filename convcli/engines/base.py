@@ -68,12 +68,12 @@ class Engine(Protocol):
         ...
 
     def takes(
-        self, algorithm: Algorithm | None, data: np.dtype, taps: int, fill: float, rendered: bool
+        self, algorithm: Algorithm | None, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool
     ) -> np.dtype | None:
         """Return the integers in which an algorithm wants such data; None for floats.
 
-        ``data`` is their type, ``taps`` the kernel's size, ``fill`` what is put beside them, and ``rendered`` is for
-        `pixels`, not for `correlate`.
+        ``data`` is their type, ``weights`` those of the call to come, ``fill`` what is put beside them, and
+        ``rendered`` is for `pixels`, not for `correlate`.
         """
         ...
 

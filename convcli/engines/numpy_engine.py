@@ -65,10 +65,10 @@ class NumpyEngine:
     render = staticmethod(render)
 
     def takes(
-        self, algorithm: Algorithm | None, data: np.dtype, taps: int, fill: float, rendered: bool
+        self, algorithm: Algorithm | None, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool
     ) -> np.dtype | None:
         """Return 16 bits for bytes that are added up without rounding."""
-        return whole_sums.type_of(algorithm, data, taps, fill)
+        return whole_sums.type_of(algorithm, data, weights, fill)
 
     def pixels(
         self,
@@ -88,9 +88,15 @@ class NumpyEngine:
         order = tiles.planar(tiles.memory_order(x))
         out = tiles.empty((len(x), len(weights), *sizes), order, np.dtype(how.dtype))
         tally = Tally()
+        exact = x.dtype == whole_sums.COUNT and algorithm is Algorithm.WHOLE and how.keeps_bytes
+        exact = exact and whole_sums.averages(weights)
         for start in range(0, sizes[0], rows):
             stop = min(start + rows, sizes[0])
             part = x[:, :, start * stride[0] : (stop - 1) * stride[0] + extent]
+            if exact:
+                out[:, :, start:stop] = whole_sums.means(part, weights, stride, dilation, self.threads)
+                tally.values += out[:, :, start:stop].size
+                continue
             values = self.correlate(
                 part, weights, stride=stride, dilation=dilation, finite=True, algorithm=algorithm
             )

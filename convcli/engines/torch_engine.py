@@ -77,7 +77,7 @@ class TorchEngine:
     render = staticmethod(torch_pixels.render)
 
     def takes(
-        self, algorithm: Algorithm | None, data: np.dtype, taps: int, fill: float, rendered: bool
+        self, algorithm: Algorithm | None, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool
     ) -> np.dtype | None:
         """Return bytes for the products that begin with them."""
         bytes_only = data == np.uint8 and fill in range(256) and self.device.type == "cpu"

@@ -15,21 +15,21 @@ from convcli.engines import shifts, tiles
 from convcli.engines.base import pool_sizes
 from convcli.engines.folds import fold_windows
 from convcli.geometry import Window
-from convcli.kernel.whole import groups, whole
+from convcli.kernel.whole import Whole, groups, whole
 
 SUM = np.dtype(np.int16)  # what data come in, with their padding
-COUNT = np.dtype(np.uint16)  # what bytes come in for a box
+COUNT = np.dtype(np.uint16)  # the same where nothing is negative
 MOST = 1 << 30  # of a window's sum
 RUNNING = 8  # taps from which a running sum is quicker than 32-bit partial sums that windows share (measured)
 TILE = 1 << 18  # elements: sums, their input and a scratch of 16 bits share the cache (measured)
 
 
-def type_of(algorithm: Algorithm | None, data: np.dtype, taps: int, fill: float) -> np.dtype | None:
+def type_of(algorithm: Algorithm | None, data: np.dtype, weights: np.ndarray, fill: float) -> np.dtype | None:
     """Return the integers in which an algorithm adds up such data; None where it takes floats."""
+    unsigned = data == np.uint8 and fill in range(256)
     if algorithm is Algorithm.WHOLE:
-        return SUM
-    bytes_only = data == np.uint8 and fill in range(256) and 255 * taps <= MOST
-    return COUNT if algorithm is Algorithm.BOX and bytes_only else None
+        return COUNT if unsigned and weights.min() >= 0 else SUM
+    return COUNT if algorithm is Algorithm.BOX and unsigned and 255 * weights.size <= MOST else None
 
 
 def correlate(
@@ -50,20 +50,54 @@ def correlate(
         A kernel that is no multiple of small whole numbers.
     """
     sizes = pool_sizes(x, weights.shape[2:], stride, dilation)
-    x = tiles.with_long_runs(x, stride)
     out = tiles.empty((len(x), len(weights), *sizes), tiles.planar(tiles.memory_order(x)), weights.dtype)
     for index, kernel in enumerate(weights[:, 0]):
-        found = whole(tuple(kernel.ravel().tolist()), kernel.shape)
-        if found is None:
-            raise ValueError(f"a kernel of shape {kernel.shape} is no multiple of small whole numbers")
-        sums = x
-        slid = [any(size[axis] > 1 for size, _ in found.passes) for axis in range(len(stride))]
-        for index_of_pass, (size, numbers) in enumerate(found.passes):
-            here = [k > 1 or not (index_of_pass or own) for k, own in zip(size, slid, strict=True)]
-            steps = [s if own else 1 for s, own in zip(stride, here, strict=True)]
-            sums = _pass(sums, size, numbers, steps, dilation, threads)
+        found = _whole(kernel, x.dtype == COUNT)
+        sums = _sums(x, found, stride, dilation, threads)
         np.multiply(sums[:, 0], weights.dtype.type(found.factor), out=out[:, index])
     return out
+
+
+def averages(weights: np.ndarray) -> bool:
+    """Return whether `means` does such work: one kernel that is a weighted mean."""
+    return weights.shape[:2] == (1, 1) and _whole(weights[0, 0], unsigned=True).divisor is not None
+
+
+def means(
+    x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int], threads: int
+) -> np.ndarray:
+    """Return the weighted means of bytes as bytes, rounded half to even without a float: ``(N, 1, *sizes)``.
+
+    Parameters are those of `correlate`, the data without a sign.
+    """
+    found = _whole(weights[0, 0], unsigned=True)
+    sums, divisor = _sums(x, found, stride, dilation, threads), found.total
+    sums += COUNT.type(divisor // 2)
+    whole_part = sums // COUNT.type(divisor)
+    if divisor % 2 == 0:  # halves have been rounded up: those that became odd go back
+        sums -= whole_part * COUNT.type(divisor)
+        whole_part -= (sums == 0) & (whole_part & 1).astype(bool)
+    return whole_part.astype(np.uint8)
+
+
+def _whole(kernel: np.ndarray, unsigned: bool) -> Whole:
+    found = whole(tuple(kernel.ravel().tolist()), kernel.shape)
+    if found is None or not found.fits(unsigned):
+        raise ValueError(f"a kernel of shape {kernel.shape} is no multiple of small whole numbers")
+    return found
+
+
+def _sums(
+    x: np.ndarray, found: Whole, stride: Sequence[int], dilation: Sequence[int], threads: int
+) -> np.ndarray:
+    """Return the sums of number * data, ``(N, 1, *sizes)``, pass by pass; each takes its axes' stride."""
+    sums = tiles.with_long_runs(x, stride)
+    slid = [any(size[axis] > 1 for size, _ in found.passes) for axis in range(len(stride))]
+    for index, (size, numbers) in enumerate(found.passes):
+        here = [k > 1 or not (index or own) for k, own in zip(size, slid, strict=True)]
+        steps = [s if own else 1 for s, own in zip(stride, here, strict=True)]
+        sums = _pass(sums, size, numbers, steps, dilation, threads)
+    return sums
 
 
 def box(x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int]) -> np.ndarray:
@@ -121,7 +155,7 @@ def _pass(
     """Return the sums of number * data over the taps, in 16 bits."""
     sizes = pool_sizes(x, size, stride, dilation)
     order = tiles.memory_order(x)
-    out = tiles.empty((len(x), 1, *sizes), order, SUM)
+    out = tiles.empty((len(x), 1, *sizes), order, x.dtype)
     reach = shifts.correlation_reach(stride, dilation)
     terms = groups(size, numbers)
     data = x.transpose(order)
@@ -134,7 +168,7 @@ def _pass(
             return data[tuple(box[axis] for axis in order)]
 
         total = out[tile].transpose(order)
-        part, scratch = total, np.empty(total.shape, SUM) if len(terms) > 1 else total
+        part, scratch = total, np.empty(total.shape, x.dtype) if len(terms) > 1 else total
         for number, taps in terms:
             _add_up([(view(tap), negative) for tap, negative in taps], number, part)
             if part is not total:

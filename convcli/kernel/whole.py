@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain, product
+from math import prod
 
 from convcli.kernel.analysis import separation
 
-MOST = 128  # of the sum of absolute numbers: times 255 or -128 it stays within 16 bits
+MOST = 128  # of the sum of absolute numbers: times 255 or -128 it stays within 16 bits with a sign
+MOST_UNSIGNED = 256  # the same without a sign, with room for half of it, by which means are rounded
 STEPS = 12  # the smallest weight may be so many times the factor
 EXACT = 2e-7  # of a quotient, to its rounding: what float32 leaves of a weight
 
@@ -32,6 +34,25 @@ class Whole:
 
     factor: float
     passes: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+
+    @cached_property
+    def signed(self) -> bool:
+        return any(number < 0 for _, numbers in self.passes for number in numbers)
+
+    @cached_property
+    def total(self) -> int:
+        """The sum of the kernel's absolute numbers."""
+        return prod(sum(map(abs, numbers)) for _, numbers in self.passes)
+
+    @property
+    def divisor(self) -> int | None:
+        """By what the sums are divided where the kernel is a weighted mean."""
+        mean = not self.signed and abs(self.factor * self.total - 1) <= EXACT
+        return self.total if mean else None
+
+    def fits(self, unsigned: bool) -> bool:
+        """Return whether sums of 8 bits, with or without a sign, fit 16."""
+        return self.total <= (MOST_UNSIGNED if unsigned and not self.signed else MOST)
 
     @cached_property
     def operations(self) -> int:
@@ -87,7 +108,7 @@ def _numbers(weights: Sequence[float]) -> tuple[float, tuple[int, ...]] | None:
         return None
     for step in range(1, STEPS + 1):
         factor = min(sizes) / step
-        if sum(sizes) > (MOST + 0.5) * factor:
+        if sum(sizes) > (MOST_UNSIGNED + 0.5) * factor:
             return None
         quotients = [weight / factor for weight in weights]
         if all(abs(quotient - round(quotient)) <= EXACT * abs(quotient) for quotient in quotients):
