@@ -20,7 +20,6 @@ import numpy as np
 
 from convcli.chain import Chain, ConvStage, Stage
 from convcli.data import Coded, Plane
-from convcli.engines.whole import Whole, whole
 from convcli.geometry import PadMode, Window
 from convcli.job import Job
 from convcli.kernel.model import Combine, Kernel
@@ -32,71 +31,34 @@ SUM = 1e-6  # what the weights' sum may differ from 1: black stays black to a sm
 
 
 @dataclass(frozen=True)
-class Way:
-    """What happens to one plane.
-
-    Attributes
-    ----------
-    chain : Chain, optional
-        On the samples of the plane; without it the plane passes through.
-    whole : Whole, optional
-        The chain's only kernel, where bytes can be averaged in whole numbers.
-    """
-
-    chain: Chain | None = None
-    whole: Whole | None = None
-
-
-@dataclass(frozen=True)
 class Route:
     """Where a clip is filtered.
 
     Attributes
     ----------
-    ways : tuple of Way
-        One for each plane; empty for RGB.
+    chains : tuple
+        One for each plane, on its samples; ``None`` for those that pass through.  Empty for RGB.
     reason : str
     """
 
-    ways: tuple[Way, ...]
+    chains: tuple[Chain | None, ...]
     reason: str
 
-    @property
-    def whole(self) -> bool:
-        """Whether no engine is needed."""
-        return bool(self.ways) and all(way.chain is None or way.whole is not None for way in self.ways)
 
-
-def route(job: Job, coded: Coded, bytes_alone: bool = True) -> Route:
-    """Decide whether a job on the colours of a clip may run on its planes.
-
-    ``bytes_alone`` allows whole numbers where they do; without it an engine does all.
-    """
+def route(job: Job, coded: Coded) -> Route:
+    """Decide whether a job on the colours of a clip may run on its planes."""
     reason = coded.refusal or _refusal(job, coded)
     if reason:
         return Route((), f"filtered in RGB: {reason}")
     luma = job.channels is Channels.LUMA
-    ways = tuple(
-        Way() if luma and index else _way(on_plane(job.chain, plane, job.full_scale), coded, bytes_alone)
+    chains = tuple(
+        None if luma and index else on_plane(job.chain, plane, job.full_scale)
         for index, plane in enumerate(coded.planes)
     )
     what = "luma alone, colour passes through" if luma else "luma and colour"
     if not luma and any(max(plane.step) > 1 for plane in coded.planes):
         what += ", the kernels drawn on the coarser grid of the colour planes"
-    found = Route(ways, f"filtered on the decoded planes: {what}")
-    return replace(found, reason=f"{found.reason}; in whole numbers") if found.whole else found
-
-
-def _way(chain: Chain, coded: Coded, bytes_alone: bool) -> Way:
-    stage = chain.stages[0]
-    if not bytes_alone or len(chain.stages) > 1 or coded.bits > 8 or not isinstance(stage, ConvStage):
-        return Way(chain)
-    time, *others = stage.weight_shape[2:]
-    if time > 1 or stage.windows[0] != Window(1) or not stage.value.is_integer():
-        return Way(chain)
-    if not stage.kernel.non_negative:
-        return Way(chain)
-    return Way(chain, whole(stage.weights("float64").reshape(others)))
+    return Route(chains, f"filtered on the decoded planes: {what}")
 
 
 def _refusal(job: Job, coded: Coded) -> str:

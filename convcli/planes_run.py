@@ -11,14 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from convcli.chain import ConvStage
+from convcli.chain import Chain
 from convcli.data import Info, PlanarSource
 from convcli.engines.base import Engine
-from convcli.engines.padding import pad
-from convcli.engines.whole import Whole, means
 from convcli.job import Job, positions
 from convcli.plan import Plan, choose
-from convcli.planes import Way
 from convcli.policies import Channels
 from convcli.render import Rendering, Tally
 from convcli.run import Read, Runner, in_order
@@ -54,26 +51,12 @@ class _Filtered:
         self.reader = runner.reader
 
     def pixels(self, start: int, stop: int, read: Read) -> tuple[np.ndarray, Tally]:
-        values, _ = self._runner.block(start, stop, read)
-        return self._runner.engine.render(values[0, 0], self._how)
-
-
-class _Averaged:
-    """A plane of bytes that is averaged in whole numbers, frame by frame."""
-
-    def __init__(self, view: _View, stage: ConvStage, kernel: Whole) -> None:
-        self._stage, self._kernel = stage, kernel
-        self.reader = view.read
-        self._boxes = [
-            window.input_range(0, n) for window, n in zip(stage.windows, view.info.shape, strict=True)
-        ][1:]
-
-    def pixels(self, start: int, stop: int, read: np.ndarray) -> tuple[np.ndarray, Tally]:
-        stage = self._stage
-        dilation = [window.dilation for window in stage.windows[1:]]
-        padded = pad(read, self._boxes, stage.mode, stage.value)
-        frames = [means(frame, self._kernel, dilation) for frame in padded]
-        return np.stack(frames), Tally(values=read.size)
+        if self._runner.straight:
+            pixels, tally = self._runner.pixels(start, stop, read, self._how)
+        else:
+            values, _ = self._runner.block(start, stop, read)
+            pixels, tally = self._runner.engine.render(values, self._how)
+        return pixels[0, 0], tally
 
 
 class _Kept:
@@ -95,7 +78,7 @@ class _Kept:
 
 def execute(
     job: Job,
-    ways: Sequence[Way],
+    chains: Sequence[Chain | None],
     source: PlanarSource,
     engine: Engine,
     plan: Plan,
@@ -106,7 +89,7 @@ def execute(
 
     Parameters
     ----------
-    ways : sequence of Way
+    chains : sequence of Chain, or None
         Of the route.
     plan : Plan
         Of the first plane.
@@ -116,7 +99,7 @@ def execute(
     tuple of ndarray
         For each plane a block (T, Y, X), in order.
     """
-    parts = [_part(job, way, source, index, engine, plan) for index, way in enumerate(ways)]
+    parts = [_part(job, chain, source, index, engine, plan) for index, chain in enumerate(chains)]
 
     def reader(start: int, stop: int) -> list[Any]:
         return [part.reader(start, stop) for part in parts]
@@ -133,15 +116,22 @@ def execute(
             progress(min(index * step, length), length)
 
 
-def _part(job: Job, way: Way, source: PlanarSource, index: int, engine: Engine, plan: Plan) -> _Part:
-    view, plane, chain = _View(source, index, job.info.length), source.coded.planes[index], way.chain
+def _part(
+    job: Job, chain: Chain | None, source: PlanarSource, index: int, engine: Engine, plan: Plan
+) -> _Part:
+    view, plane = _View(source, index, job.info.length), source.coded.planes[index]
     if chain is None:
         return _Kept(job, view, plane.black)
-    stage = chain.stages[0]
-    if way.whole is not None and isinstance(stage, ConvStage):
-        return _Averaged(view, stage, way.whole)
-    alone = replace(job, info=view.info, chain=chain, channels=Channels.EACH)
-    own = choose(chain, job.stream, engine=plan.engine, device="cpu", threads=plan.threads, dtype=job.compute)
+    alone = replace(job, info=view.info, chain=chain, channels=Channels.EACH, dtype=view.info.dtype)
+    own = choose(
+        chain,
+        job.stream,
+        engine=plan.engine,
+        device="cpu",
+        threads=plan.threads,
+        dtype=job.compute,
+        source=view.info.dtype,
+    )
     averages = all(kernel.non_negative for kernel in chain.kernels)
     # Means stay within what they are made of, also where that is blacker than black.
     low, top = (0.0, 2.0**source.coded.bits - 1) if averages else (plane.black, plane.white)

@@ -11,13 +11,15 @@ import pytest
 from scipy import ndimage
 
 from convcli.ahead import ahead
+from convcli.algorithms import Algorithm
 from convcli.data import PlanarSource
-from convcli.engines.whole import Whole, means, whole
+from convcli.engines import get_engine, whole_sums
 from convcli.media import registry
 from convcli.media.clip import Clip
 from convcli.media.options import ReadOptions
 from convcli.media.video_convert import Converter
 from convcli.media.video_decoder import Decoder
+from convcli.render import Rendering
 from tests.clips import make, pattern
 from tests.shell import ok
 
@@ -200,7 +202,7 @@ def test_an_engine_that_was_asked_for_gives_the_same(tmp_path: Path) -> None:
     clip = make(tmp_path / "a.mkv", shapes(), codec="ffv1")
     for engine in ("numpy", "torch"):
         done = ok("filter", clip, "-k", "box:5", "--engine", engine, "-o", tmp_path / f"{engine}.mkv", "-v")
-        assert (b"whole numbers" in done.stderr) == (engine == "numpy")
+        assert done.stderr.startswith(b"convcli: numpy whole: ") == (engine == "numpy")
     luma = np.full(5, 1 / 5)  # no mean of 25 bytes is a half
     colour = np.array([0.3, 0.4, 0.3])  # five pixels on a grid of every second one, linear between them
     results = [planes(tmp_path / f"{engine}.mkv") for engine in ("numpy", "torch")]
@@ -246,20 +248,20 @@ def test_a_lossless_codec_keeps_the_planes_exactly(tmp_path: Path) -> None:
 def test_whole_numbers_are_exact(column: tuple, row: tuple, dilation: tuple[int, int]) -> None:
     weights = np.outer(column, row)
     divisor = int(weights.sum())
-    found = whole(weights / divisor)
-    assert found == Whole(column, row, divisor)
     data = np.random.default_rng(1).integers(0, 256, (205, 31), dtype=np.uint8)
     wide = np.zeros([d * (k - 1) + 1 for d, k in zip(dilation, weights.shape, strict=True)], np.int64)
     wide[:: dilation[0], :: dilation[1]] = weights
     sums = np.lib.stride_tricks.sliding_window_view(data.astype(np.int64), wide.shape)
     expected = [[round(Fraction(int((part * wide).sum()), divisor)) for part in line] for line in sums]
-    np.testing.assert_array_equal(means(data, found, dilation), expected)  # round() is half to even
-
-
-def test_what_is_no_product_of_fractions_is_not_whole() -> None:
-    assert whole(SLANTED) is None
-    assert whole(np.outer([0.3, 0.7], [np.pi / 4, 1 - np.pi / 4])) is None
-    assert whole(np.full((17, 17), 1 / 289)) is None  # sums would not fit 16 bits
+    pixels, _ = get_engine("numpy").pixels(
+        data[None, None].astype(whole_sums.COUNT),
+        (weights / divisor)[None, None].astype(np.float32),
+        stride=(1, 1),
+        dilation=dilation,
+        algorithm=Algorithm.WHOLE,
+        how=Rendering("uint8", low=0, top=255, fits=True),
+    )
+    np.testing.assert_array_equal(pixels[0, 0], expected)  # round() is half to even
 
 
 def test_steps_ahead_keep_their_order_and_their_errors() -> None:

@@ -27,7 +27,7 @@ from convcli.media.door import Given
 from convcli.media.registry import Format
 from convcli.media.target import STANDARD, check_not_input, shown
 from convcli.output import decide
-from convcli.plan import EngineName, Plan, available_threads, choose
+from convcli.plan import Plan, available_threads, choose
 from convcli.policies import Channels
 from convcli.render import Tally
 from convcli.run import execute
@@ -190,20 +190,17 @@ def _prepare(request: Request, name: str, source_format: Format, source: Source)
     if format.film and not format.numbered and isinstance(source, PlanarSource):
         from convcli.planes import route
 
-        asked = request.engine is EngineName.TORCH or request.device != "cpu"
-        clip = route(job, source.coded, bytes_alone=not asked)
-    bytes_alone = clip is not None and clip.whole
+        clip = route(job, source.coded)
+    planar = clip is not None and bool(clip.chains)
     plan = choose(
-        (clip and clip.ways and clip.ways[0].chain) or chain,
+        (clip and clip.chains and clip.chains[0]) or chain,
         job.stream,
-        engine=EngineName.NUMPY if bytes_alone else request.engine,
+        engine=request.engine,
         device=request.device,
         threads=request.threads or available_threads(),
         dtype=choice.compute,
-        source=job.source_dtype,
+        source=source.coded.dtype if planar and isinstance(source, PlanarSource) else job.source_dtype,
     )
-    if bytes_alone:
-        plan = replace(plan, reason="bytes are averaged in whole numbers", rejected=())
     if source_format.film or format.film:
         plan = replace(plan, step=min(plan.step, FILM_STEP))
     if not outputs.streams(job.result, format):
@@ -238,8 +235,8 @@ def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple
     plan = task.plan
     engine = get_engine(plan.engine.value, request.device, plan.engine_threads(job.length))
     with ExitStack() as stack:
-        ways = task.route.ways if task.route is not None else ()
-        video = replace(request.writing.video, planes=bool(ways))
+        chains = task.route.chains if task.route is not None else ()
+        video = replace(request.writing.video, planes=bool(chains))
         sinks: list[Sink] = [
             stack.enter_context(
                 door.open_sink(path, format, form, replace(request.writing, video=video), force=request.force)
@@ -248,12 +245,12 @@ def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple
         ]
         meter = Meter(request.progress, "frames" if job.letters[job.stream] == "T" else "rows")
         stack.callback(meter.close)
-        if ways:
+        if chains:
             from convcli import planes_run
 
             planar, target = cast(PlanarSource, source), cast(PlanarSink, sinks[0])
             with closing(
-                ahead(planes_run.execute(job, ways, planar, engine, plan, tally, meter))
+                ahead(planes_run.execute(job, chains, planar, engine, plan, tally, meter))
             ) as pictures:
                 for frames in pictures:
                     target.write_planes(frames)
