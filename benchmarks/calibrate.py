@@ -1,4 +1,4 @@
-"""Measure what the planner's table says of this machine: prints `convcli.algorithms.NANOSECONDS` anew.
+"""Measure what the planner's table says of this machine: prints `convcli.costs.NANOSECONDS` anew.
 
 Each constant is the slope or the offset between two correlations of one algorithm, on one core, in blocks as the
 runner makes them; the least of several runs' processor time counts, for whatever disturbs a run makes it longer.
@@ -13,9 +13,11 @@ from math import log2, prod
 
 import numpy as np
 
-from convcli.algorithms import LINE, NANOSECONDS, Algorithm, Work, fft_tile, toeplitz_rows
+from convcli.algorithms import Algorithm
+from convcli.costs import NANOSECONDS
 from convcli.engines import get_engine, whole_sums
 from convcli.engines.base import Engine
+from convcli.work import LINE, Work, fft_tile, toeplitz_rows
 
 RUNS = 25
 WIDTH = 4000

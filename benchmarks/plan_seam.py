@@ -14,12 +14,13 @@ import numpy as np
 
 from convcli import algorithms
 from convcli.api import ArraySource
-from convcli.chain import Settings, bind
+from convcli.bind import Settings, bind
 from convcli.engines import get_engine
 from convcli.job import Job, canonical
 from convcli.kernel.model import Kernel
+from convcli.machine import available_threads
 from convcli.output import decide
-from convcli.plan import EngineName, Plan, available_threads, choose
+from convcli.plan import EngineName, Plan, choose
 from convcli.policies import Channels, Nan, Precision
 from convcli.ranges import parse_range
 from convcli.render import Tally

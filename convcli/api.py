@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcli.chain import Settings, bind
-from convcli.colour import filtered_channels
+from convcli.bind import Settings
 from convcli.data import SPACE, Info
+from convcli.draft import default_rank, draft
 from convcli.engines import get_engine
 from convcli.errors import UsageError
 from convcli.geometry import Padding, parse_numbers, parse_pad_mode, parse_padding
-from convcli.job import Job, canonical
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
-from convcli.layers import format_size, parse_layers, parse_pool, parse_size, trace
-from convcli.output import decide
-from convcli.plan import EngineName, available_threads, choose
+from convcli.layer_grammar import parse_layers, parse_pool, parse_size
+from convcli.layers import format_size, trace
+from convcli.machine import available_threads
+from convcli.plan import EngineName, choose
 from convcli.policies import Channels, Nan, Precision, parse_choice
 from convcli.ranges import parse_range
 from convcli.render import Tally
@@ -116,7 +116,6 @@ def filter(
         raise UsageError(f"an array of type {data.dtype} cannot be filtered: give real numbers")
     source = ArraySource(data, _axes(data.shape, axes))
     info = source.info
-    letters = canonical(info)
     settings = Settings(
         stride=_numbers(stride),
         padding=_padding(padding),
@@ -129,25 +128,25 @@ def filter(
         output_padding=_numbers(output_padding) or (0,),
         axis=axis,
         pool=None if pool is None else parse_pool(pool),
-        sum_channels=channels == Channels.SUM,
     )
-    policy = parse_choice(Channels, channels, "channels")
-    kernels = [_kernel(one, min(2, len(letters))) for one in _several(kernel)]
-    filtered = filtered_channels(info, policy)
-    chain = bind(kernels, settings, letters, [info.size(letter) for letter in letters], filtered)
-    everything = ("float32", "float64", info.dtype)
-    choice = decide(
-        parse_range(range), kernels, info.dtype, everything, True, parse_choice(Precision, dtype, "dtype")
+    job = draft(
+        info,
+        [_kernel(one, default_rank(info)) for one in _several(kernel)],
+        settings,
+        channels=parse_choice(Channels, channels, "channels"),
+        range=parse_range(range),
+        precision=parse_choice(Precision, dtype, "dtype"),
+        nan=parse_choice(Nan, nan, "nan"),
+        holds=("float32", "float64", info.dtype),
+        keeps_numbers=True,
     )
-    job = Job(info, chain, policy, choice.policy, choice.dtype, choice.compute, parse_choice(Nan, nan, "nan"))
-    job.check()
     plan = choose(
-        chain,
+        job.chain,
         job.stream,
         engine=parse_choice(EngineName, engine, "engine"),
         device=device,
         threads=available_threads() if threads is None else threads,
-        dtype=choice.compute,
+        dtype=job.compute,
         source=job.source_dtype,
     )
     plan.check_memory(job.length)

@@ -102,7 +102,7 @@ def convolution_matrix(stage: ConvStage, sizes: Sequence[int], channels: int) ->
     Parameters
     ----------
     stage : ConvStage
-        From `convcli.chain.bind`: windows, padding mode, weights.
+        From `convcli.bind.bind`: windows, padding mode, weights.
     sizes : sequence of int
         Space sizes of the input.
     channels : int

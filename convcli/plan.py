@@ -1,33 +1,21 @@
 """Which engine does a job, by which algorithms, in blocks of what size: decided from sizes alone, and able to say why.
 
-What each algorithm costs stands in `convcli.algorithms`; nothing is tried out here.
+What each algorithm costs stands in `convcli.costs`; nothing is tried out here.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
-from math import prod
-from pathlib import Path
 
-from convcli.algorithms import (
-    BEGIN_TORCH,
-    BLOCK,
-    IMPORT_TORCH,
-    NANOSECONDS,
-    Algorithm,
-    Row,
-    Work,
-    fft_tile,
-    rows,
-)
-from convcli.chain import Chain, ConvStage, PoolStage
+from convcli import workload
+from convcli.algorithms import Algorithm, Row, rows
+from convcli.chain import Chain
+from convcli.costs import BEGIN_TORCH, BLOCK, IMPORT_TORCH, NANOSECONDS
 from convcli.errors import ConvError
-from convcli.geometry import TransposedWindow
-from convcli.kernel.terms import separable_terms
-from convcli.kernel.whole import whole
+from convcli.machine import available_memory
+from convcli.work import Work, fft_tile
 
 
 class EngineName(StrEnum):
@@ -46,21 +34,6 @@ LEAST_BLOCK = 1 << 16  # less is not worth a thread
 HALOS = 2  # a block is at least so many halos long, so that little is read and converted twice
 COPIES = 6  # arrays of a block's size that one worker holds at a time: input, padded, passes, output, pixels
 PASSES = 8  # over a block beside the algorithms: to floats, round, look for what clips, to pixels
-
-
-def available_threads() -> int:
-    """Return how many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def available_memory() -> int | None:
-    """Return the bytes that the machine can still give, or None where it does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:  # not Linux
-        return None
-    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return kilobytes[0] * 1024 if kilobytes else None
 
 
 @dataclass(frozen=True)
@@ -195,7 +168,7 @@ def choose(
         Whether torch's import is paid for; by default what is true.
     """
     loaded = "torch" in sys.modules if torch_loaded is None else torch_loaded
-    works = _works(chain, dtype, source)
+    works = workload.works(chain, dtype, source)
     possible = [
         candidate
         for name in (EngineName.NUMPY, EngineName.TORCH)
@@ -216,7 +189,7 @@ def choose(
     rejected = sorted((c for c in possible if c is not best), key=lambda candidate: candidate.seconds)
     if (best.seconds - _start(best.engine, loaded)) * threads < WORTH_THREADS:
         threads = 1
-    slices, halo = _slice_elements(chain, stream), _halo(chain, stream)
+    slices, halo = workload.slice_elements(chain, stream), workload.halo(chain, stream)
     return Plan(
         best.engine,
         _block_length(chain, stream, threads, best.engine, _tile_rows(works, best.algorithms, stream)),
@@ -230,59 +203,6 @@ def choose(
     )
 
 
-def _works(chain: Chain, dtype: str, source: str) -> list[Work | None]:
-    """Describe each stage's correlation; None for pools and transposed convolutions."""
-    works: list[Work | None] = []
-    maps, channels = 1, chain.channels
-    for stage, sizes in zip(chain.stages, chain.sizes[1:], strict=True):
-        if isinstance(stage, PoolStage) or stage.transposed:
-            works.append(None)
-        else:
-            works.append(_work(stage, sizes, 1 if stage.summed else maps * channels, dtype, source))
-        source = dtype
-        maps, channels = stage.channels(maps, channels)
-    return works
-
-
-def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, source: str) -> Work:
-    kernel = stage.kernel
-    windows, kept = stage.windows, list(range(len(stage.windows)))
-    if len(kept) > 3:  # walked along, one by one
-        idle = next(axis for axis in kept if axis not in stage.axes)
-        kept.remove(idle)
-        items *= sizes[idle]
-    in_bytes = source in ("uint8", "int8") and dtype == "float32"
-    terms = None
-    if kernel.outputs == kernel.inputs == 1:
-        shape = tuple(windows[axis].kernel for axis in kept)
-        terms = separable_terms(stage.weights(dtype).reshape(shape))
-    return Work(
-        sizes=tuple(sizes[axis] for axis in kept),
-        kernel=tuple(windows[axis].kernel for axis in kept),
-        stride=tuple(windows[axis].stride for axis in kept),
-        dilation=tuple(windows[axis].dilation for axis in kept),
-        inputs=kernel.inputs,
-        outputs=kernel.outputs,
-        items=items,
-        terms=len(terms or ()),
-        bytes=in_bytes,
-        whole=_whole_operations(stage, source) if in_bytes else 0,
-        even=kernel.outputs == kernel.inputs == 1 and len(set(kernel.weights)) == 1,
-        dtype=dtype,
-    )
-
-
-def _whole_operations(stage: ConvStage, source: str) -> int:
-    """Return the operations in whole numbers for an element of all outputs; 0 where they would not do."""
-    if stage.kernel.inputs > 1 or stage.value not in range(-128, 256):
-        return 0
-    filters = stage.weights("float32")[:, 0]
-    found = [whole(tuple(weights.ravel().tolist()), weights.shape) for weights in filters]
-    unsigned = source == "uint8" and stage.value in range(256)
-    fit = all(one is not None and one.fits(unsigned) for one in found)
-    return sum(one.operations + 1 for one in found if one) if fit else 0
-
-
 def _candidates(
     chain: Chain,
     works: list[Work | None],
@@ -293,10 +213,10 @@ def _candidates(
     steady: bool,
 ) -> list[Candidate]:
     """Return an engine's ways: the best one for every stage, and with one stage, all others too."""
-    fixed = _elements(chain) * PASSES * NANOSECONDS["pass"] * 1e-9 * (2 if dtype == "float64" else 1)
-    fixed += sum(_other_seconds(chain, index) for index, work in enumerate(works) if work is None)
+    fixed = workload.elements(chain) * PASSES * NANOSECONDS["pass"] * 1e-9 * (2 if dtype == "float64" else 1)
+    fixed += sum(workload.other_seconds(chain, index) for index, work in enumerate(works) if work is None)
     start = _start(engine, loaded)
-    blocks = _elements(chain) / BLOCK_ELEMENTS[engine] * BLOCK
+    blocks = workload.elements(chain) / BLOCK_ELEMENTS[engine] * BLOCK
     steady = steady and engine is EngineName.NUMPY
     ways = [rows(engine.value, work, steady) if work is not None else [] for work in works]
 
@@ -318,38 +238,6 @@ def _start(engine: EngineName, loaded: bool) -> float:
     return BEGIN_TORCH if loaded else IMPORT_TORCH
 
 
-def _elements(chain: Chain) -> int:
-    maps, channels = chain.outputs
-    return prod(chain.output) * maps * channels
-
-
-def _other_seconds(chain: Chain, index: int) -> float:
-    """Estimate pooling, or a transposed convolution by shift-and-add."""
-    stage = chain.stages[index]
-    windows = stage.windows
-    if isinstance(stage, PoolStage):
-        each = sum(2 * window.kernel.bit_length() for window in windows) * NANOSECONDS["pass"]
-        return prod(chain.sizes[index]) * chain.channels * each * 1e-9
-    sizes = (
-        chain.sizes[index]
-        if any(isinstance(w, TransposedWindow) for w in windows)
-        else chain.sizes[index + 1]
-    )
-    return prod(sizes) * len(stage.kernel.weights) * NANOSECONDS["numpy tap"] * 1e-9
-
-
-def _slice_elements(chain: Chain, stream: int) -> int:
-    maps, channels = chain.outputs
-    widest = max(prod(sizes) // max(sizes[stream], 1) for sizes in chain.sizes)
-    banks = max((stage.kernel.outputs for stage in chain.stages if isinstance(stage, ConvStage)), default=1)
-    return widest * max(chain.channels, channels) * max(maps, banks)
-
-
-def _halo(chain: Chain, stream: int) -> int:
-    lo, hi = chain.field(stream).input_range(0, 1)
-    return -(-(hi - lo) // max(int(chain.field(stream).jump), 1))
-
-
 def _tile_rows(works: list[Work | None], algorithms: tuple[Algorithm | None, ...], stream: int) -> int:
     """Return how many outputs along the stream axis one row of a transform's tiles gives; 1 without any."""
     rows = [1]
@@ -361,7 +249,9 @@ def _tile_rows(works: list[Work | None], algorithms: tuple[Algorithm | None, ...
 
 def _block_length(chain: Chain, stream: int, threads: int, engine: EngineName, tile: int) -> int:
     """Return how many samples of the output's stream axis make a block: with tiles, whole rows of them."""
-    elements = min(BLOCK_ELEMENTS[engine], max(_elements(chain) // (2 * threads), LEAST_BLOCK))
-    step = max(elements // max(_slice_elements(chain, stream), 1), HALOS * _halo(chain, stream), 1)
+    elements = min(BLOCK_ELEMENTS[engine], max(workload.elements(chain) // (2 * threads), LEAST_BLOCK))
+    step = max(
+        elements // max(workload.slice_elements(chain, stream), 1), HALOS * workload.halo(chain, stream), 1
+    )
     unit = tile if tile > 1 else WHOLE_ROWS if step >= 2 * WHOLE_ROWS else 1
     return min(max(step // unit, 1) * unit, chain.output[stream])

@@ -18,7 +18,8 @@ from convcli.job import Job, positions
 from convcli.plan import Plan, choose
 from convcli.policies import Channels
 from convcli.render import Rendering, Tally
-from convcli.run import Read, Runner, in_order
+from convcli.run import in_order
+from convcli.runner import Read, Runner
 
 
 class _View:

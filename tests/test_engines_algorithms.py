@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from convcli.algorithms import TABLE, Algorithm, Row, Work, fft_tile, rows, smooth
+from convcli.algorithms import TABLE, Algorithm, Row, rows
 from convcli.engines import get_engine
 from convcli.kernel.terms import separable_terms
+from convcli.work import Work, fft_tile, smooth
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 ROWS = [pytest.param(row, id=f"{row.engine}-{row.algorithm}") for row in TABLE]

@@ -9,7 +9,7 @@ import pytest
 from scipy import signal
 
 from convcli.algorithms import Algorithm
-from convcli.chain import Settings, bind
+from convcli.bind import Settings, bind
 from convcli.data import Info
 from convcli.engines import get_engine, torch_bytes
 from convcli.engines.base import Engine

@@ -10,7 +10,7 @@ from scipy import signal  # type: ignore[import-untyped]
 
 import convcli
 from convcli.algorithms import Algorithm
-from convcli.chain import Settings, bind
+from convcli.bind import Settings, bind
 from convcli.engines import get_engine, whole_sums
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.whole import MOST, whole

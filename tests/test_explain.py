@@ -16,14 +16,14 @@ from PIL import Image
 
 import convcli as api
 from convcli.__main__ import run
-from convcli.chain import Settings, bind
+from convcli.bind import Settings, bind
 from convcli.cli.whole import computed, numbered, read_kernel
 from convcli.explain import ConvExplanation, explain_conv, explain_pool
 from convcli.film import Frame, close_up, lay_down, slide
 from convcli.film_drawing import Painter
 from convcli.geometry import PadMode, parse_padding
 from convcli.kernel import Kernel, load_kernel
-from convcli.layers import parse_pool
+from convcli.layer_grammar import parse_pool
 from tests.shell import SAMPLES, convcli, ok
 
 

@@ -12,17 +12,8 @@ from torch import nn
 
 from convcli.errors import UsageError
 from convcli.geometry import PaddingName, TransposedWindow, Window
-from convcli.layers import (
-    Conv,
-    Pool,
-    PoolKind,
-    format_size,
-    parse_layer,
-    parse_layers,
-    parse_pool,
-    parse_size,
-    trace,
-)
+from convcli.layer_grammar import parse_layer, parse_layers, parse_pool, parse_size
+from convcli.layers import Conv, Pool, PoolKind, format_size, trace
 
 SETTINGS = settings(max_examples=80, deadline=None, derandomize=True)
 

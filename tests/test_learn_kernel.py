@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from convcli.__main__ import run
-from convcli.chain import ConvStage, Settings, bind
+from convcli.bind import Settings, bind
+from convcli.chain import ConvStage
 from convcli.data import SPACE
 from convcli.errors import ConvError, UsageError
 from convcli.geometry import PadMode, parse_padding

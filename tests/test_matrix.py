@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from convcli.chain import ConvStage, Settings, bind
+from convcli.bind import Settings, bind
+from convcli.chain import ConvStage
 from convcli.errors import UsageError
 from convcli.geometry import PadMode, parse_padding
 from convcli.kernel import Combine, Kernel, load_kernel

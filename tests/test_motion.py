@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 import convcli
-from convcli.chain import Settings, bind
+from convcli.bind import Settings, bind
 from convcli.detection.differences import square_difference
 from convcli.detection.events import Detector, Look, Rules, look, moving
 from convcli.detection.noise import Noise, sample

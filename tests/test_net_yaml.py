@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from convcli.errors import ConvError
-from convcli.layers import parse_layers, trace
+from convcli.layer_grammar import parse_layers
+from convcli.layers import trace
 from convcli.net.model import Net
 from convcli.net.operations import Convolution
 from convcli.net.parameters import Shape

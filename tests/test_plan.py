@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from convcli.algorithms import TABLE, Algorithm
-from convcli.chain import Chain, Settings, bind
+from convcli.bind import Settings, bind
+from convcli.chain import Chain
 from convcli.errors import ConvError
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
 from convcli.kernel.terms import separable_terms
-from convcli.layers import parse_pool
+from convcli.layer_grammar import parse_pool
 from convcli.plan import EngineName, Plan, choose
 
 

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from convcli.__main__ import run
-from convcli.layers import parse_layers, trace
+from convcli.layer_grammar import parse_layers
+from convcli.layers import trace
 from convcli.net.model import parameters_of
 from convcli.net.parse import load_net
 from convcli.net.torch_run import TorchNet

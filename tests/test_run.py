@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convcli.api import ArraySource
-from convcli.chain import Settings, bind
+from convcli.bind import Settings, bind
 from convcli.engines import get_engine
 from convcli.errors import ConvError, UsageError
 from convcli.geometry import PaddingName, PadMode
@@ -21,7 +21,8 @@ from convcli.layers import Pool, PoolKind
 from convcli.policies import Channels, Nan
 from convcli.ranges import Range, RangeKind
 from convcli.render import Tally
-from convcli.run import execute, support
+from convcli.run import execute
+from convcli.runner import support
 
 ENGINES = ["numpy"]
 NUMPY_MODES = {

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 from convcli.errors import ConvError
 from convcli.frameworks import Answer, compare, reasons
 from convcli.geometry import PaddingName
-from convcli.layers import Conv, parse_layer, trace
+from convcli.layer_grammar import parse_layer
+from convcli.layers import Conv, trace
 from convcli.wanted import remarks, search
 from tests.shell import convcli, ok
 

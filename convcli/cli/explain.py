@@ -6,15 +6,30 @@ from typing import Annotated
 
 import typer
 
-from convcli.chain import Settings
+from convcli.bind import Settings
 from convcli.cli.filter import complete_kernel
+from convcli.cli.geometry_options import (
+    As,
+    Axes,
+    Axis,
+    Bias,
+    ChannelPolicy,
+    Dilation,
+    Flip,
+    OutputPadding,
+    PadModeName,
+    PadValue,
+    Stride,
+    all_frames,
+    is_matrix,
+    parse_columns,
+    parse_settings,
+)
 from convcli.cli.report import Debug
 from convcli.errors import UsageError
-from convcli.geometry import parse_numbers, parse_pad_mode, parse_padding
-from convcli.layers import parse_pool
+from convcli.geometry import parse_numbers
 from convcli.media.options import ReadOptions
-from convcli.numerals import parse_float
-from convcli.policies import Channels, Frames, Reading, parse_choice
+from convcli.policies import Channels, parse_choice
 
 
 @dataclass(frozen=True)
@@ -92,31 +107,27 @@ def explain(
         str | None,
         typer.Option("--input", metavar="SIZE", help="Instead of a file: the numbers 1, 2, 3... in 5x5."),
     ] = None,
-    stride: Annotated[str | None, typer.Option(help="Step of the window: 2, or 2,1 for each axis.")] = None,
+    stride: Stride = None,
     padding: Annotated[
         str | None,
         typer.Option(help="As in filter: same with replicated edges by default; alone it pads with zeros."),
     ] = None,
-    pad_mode: Annotated[
-        str | None, typer.Option(help="zero, constant, replicate, reflect, symmetric or circular.")
-    ] = None,
-    pad_value: Annotated[str | None, typer.Option(help="What constant padding holds.")] = None,
-    dilation: Annotated[str | None, typer.Option(help="Distance between the kernel's taps.")] = None,
-    bias: Annotated[str | None, typer.Option(help="Added to the result: one number, or one a map.")] = None,
-    flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="True convolution; without it cross-correlation.")
-    ] = None,
+    pad_mode: PadModeName = None,
+    pad_value: PadValue = None,
+    dilation: Dilation = None,
+    bias: Bias = None,
+    flip: Flip = None,
     transpose: Annotated[
         bool, typer.Option("--transpose", help="Transposed convolution: which inputs contribute.")
     ] = False,
-    output_padding: Annotated[str, typer.Option(help="Extra elements at the end, with --transpose.")] = "0",
+    output_padding: OutputPadding = "0",
     pool: Annotated[
         str | None, typer.Option(help="max:2, avg:3,s=2, global-max...: where the value came from.")
     ] = None,
-    channels: Annotated[str, typer.Option(help="each, luma, grey or sum.")] = "each",
-    axis: Annotated[str | None, typer.Option(help="Axis of a 1-D kernel (y), or the axes of others.")] = None,
-    axes: Annotated[str | None, typer.Option(help="Letters of an array's dimensions: YXC, ZYX...")] = None,
-    as_: Annotated[str | None, typer.Option("--as", help="matrix: read a table as one 2-D grid.")] = None,
+    channels: ChannelPolicy = "each",
+    axis: Axis = None,
+    axes: Axes = None,
+    as_: As = None,
     columns: Annotated[str | None, typer.Option(help="Columns of a table: names, numbers, 2-4.")] = None,
     frames: Annotated[str, typer.Option(help="first, or all frames (pages) of the input.")] = "first",
     map: Annotated[int | None, typer.Option(help="Only this output of a bank, counted from 0.")] = None,
@@ -165,9 +176,9 @@ def explain(
     place = None if at is None else parse_numbers(at, "--at", minimum=0)
     reading = ReadOptions(
         axes=axes,
-        matrix=as_ is not None and parse_choice(Reading, as_, "--as") is Reading.MATRIX,
-        columns=None if columns is None else tuple(part.strip() for part in columns.split(",")),
-        all_frames=parse_choice(Frames, frames, "frames") is Frames.ALL,
+        matrix=is_matrix(as_),
+        columns=parse_columns(columns),
+        all_frames=all_frames(frames),
     )
     if receptive_field is not None:
         if input is None or place is None or kernel or pool or animate or size:
@@ -189,18 +200,8 @@ def explain(
         input=input,
         size=size,
         kernels=tuple(kernel or ()),
-        settings=Settings(
-            stride=None if stride is None else parse_numbers(stride, "stride"),
-            padding=None if padding is None else parse_padding(padding),
-            pad_mode=None if pad_mode is None else parse_pad_mode(pad_mode),
-            pad_value=None if pad_value is None else parse_float(pad_value, "pad value"),
-            dilation=None if dilation is None else parse_numbers(dilation, "dilation"),
-            bias=None if bias is None else tuple(parse_float(part, "bias") for part in bias.split(",")),
-            flip=flip,
-            transposed=transpose,
-            output_padding=parse_numbers(output_padding, "output padding", minimum=0),
-            axis=axis,
-            pool=None if pool is None else parse_pool(pool),
+        settings=parse_settings(
+            stride, padding, pad_mode, pad_value, dilation, bias, flip, transpose, output_padding, axis, pool
         ),
         channels=parse_choice(Channels, channels, "channels"),
         at=place,

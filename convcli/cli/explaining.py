@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from convcli import colour as colours
-from convcli.chain import Chain, ConvStage, PoolStage, Stage, bind
+from convcli.bind import bind
+from convcli.chain import Chain, ConvStage, PoolStage, Stage
 from convcli.cli import explain_text, report
 from convcli.cli.explain import Request
 from convcli.cli.whole import Whole, computed, numbered, read_kernel, read_whole

@@ -10,17 +10,32 @@ from typing import Annotated
 
 import typer
 
-from convcli.chain import Settings
+from convcli.bind import Settings
+from convcli.cli.geometry_options import (
+    As,
+    Axes,
+    Axis,
+    Bias,
+    ChannelPolicy,
+    Dilation,
+    Flip,
+    OutputPadding,
+    PadModeName,
+    PadValue,
+    Stride,
+    all_frames,
+    is_matrix,
+    parse_columns,
+    parse_settings,
+)
 from convcli.cli.limits import MILLION, MaxFrames, MaxPixels, parse_max_frames
 from convcli.cli.progress import Progress
 from convcli.cli.report import Debug, Verbosity
 from convcli.errors import UsageError
-from convcli.geometry import parse_numbers, parse_pad_mode, parse_padding
-from convcli.layers import parse_pool
 from convcli.media.options import Compress, ReadOptions, VideoOptions, WriteOptions
-from convcli.numerals import parse_float, parse_rate
+from convcli.numerals import parse_rate
 from convcli.plan import EngineName
-from convcli.policies import Channels, Frames, Nan, Precision, Reading, parse_choice
+from convcli.policies import Channels, Nan, Precision, parse_choice
 from convcli.ranges import Range, parse_range
 
 
@@ -74,10 +89,6 @@ def _check(request: Request) -> None:
         raise UsageError(f"quality {request.writing.quality} is not possible: give 1 to 100")
 
 
-def _floats(text: str, what: str) -> tuple[float, ...]:
-    return tuple(parse_float(part, what) for part in text.split(","))
-
-
 def filter_files(
     inputs: Annotated[
         list[str],
@@ -105,7 +116,7 @@ def filter_files(
         str | None,
         typer.Option("--format", help="Output type where no suffix says it: png, jpeg, csv, npy..."),
     ] = None,
-    stride: Annotated[str | None, typer.Option(help="Step of the window: 2, or 2,1 for each axis.")] = None,
+    stride: Stride = None,
     padding: Annotated[
         str | None,
         typer.Option(
@@ -114,21 +125,15 @@ def filter_files(
             "--padding alone: zeros outside."
         ),
     ] = None,
-    pad_mode: Annotated[
-        str | None, typer.Option(help="zero, constant, replicate, reflect, symmetric or circular.")
-    ] = None,
-    pad_value: Annotated[str | None, typer.Option(help="What constant padding holds.")] = None,
-    dilation: Annotated[str | None, typer.Option(help="Distance between the kernel's taps.")] = None,
-    bias: Annotated[
-        str | None, typer.Option(help="Added to the result: one number, or one for each map.")
-    ] = None,
-    flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="True convolution; without it cross-correlation.")
-    ] = None,
+    pad_mode: PadModeName = None,
+    pad_value: PadValue = None,
+    dilation: Dilation = None,
+    bias: Bias = None,
+    flip: Flip = None,
     transpose: Annotated[
         bool, typer.Option("--transpose", help="Transposed convolution; padding (default 0) crops.")
     ] = False,
-    output_padding: Annotated[str, typer.Option(help="Extra elements at the end, with --transpose.")] = "0",
+    output_padding: OutputPadding = "0",
     pool: Annotated[
         str | None,
         typer.Option(
@@ -141,17 +146,13 @@ def filter_files(
             help="How numbers become pixels: clip, abs, offset[:GAIN], LO:HI, minmax, float. Default: the kernel's."
         ),
     ] = None,
-    channels: Annotated[str, typer.Option(help="each, luma, grey or sum.")] = "each",
-    axis: Annotated[
-        str | None, typer.Option(help="Axis of a 1-D kernel (y), or the axes of others (tx).")
-    ] = None,
+    channels: ChannelPolicy = "each",
+    axis: Axis = None,
     fps: Annotated[
         str | None, typer.Option(help="Frames a second of numbered images and arrays. Default: 25.")
     ] = None,
-    axes: Annotated[
-        str | None, typer.Option(help="Letters of an array's dimensions: YXC, CYX, ZYX, TYX...")
-    ] = None,
-    as_: Annotated[str | None, typer.Option("--as", help="matrix: read a table as one 2-D grid.")] = None,
+    axes: Axes = None,
+    as_: As = None,
     columns: Annotated[
         str | None, typer.Option(help="Columns of a table to filter: names, numbers, 2-4.")
     ] = None,
@@ -210,18 +211,8 @@ def filter_files(
       convcli filter frames/%04d.png -k temporal-mean:3 -o out/%04d.png
       cat a.png | convcli filter - -k sharpen > b.png
     """
-    settings = Settings(
-        stride=None if stride is None else parse_numbers(stride, "stride"),
-        padding=None if padding is None else parse_padding(padding),
-        pad_mode=None if pad_mode is None else parse_pad_mode(pad_mode),
-        pad_value=None if pad_value is None else parse_float(pad_value, "pad value"),
-        dilation=None if dilation is None else parse_numbers(dilation, "dilation"),
-        bias=None if bias is None else _floats(bias, "bias"),
-        flip=flip,
-        transposed=transpose,
-        output_padding=parse_numbers(output_padding, "output padding", minimum=0),
-        axis=axis,
-        pool=None if pool is None else parse_pool(pool),
+    settings = parse_settings(
+        stride, padding, pad_mode, pad_value, dilation, bias, flip, transpose, output_padding, axis, pool
     )
     request = Request(
         inputs=tuple(inputs),
@@ -239,9 +230,9 @@ def filter_files(
         threads=threads,
         reading=ReadOptions(
             axes=axes,
-            matrix=as_ is not None and parse_choice(Reading, as_, "--as") is Reading.MATRIX,
-            columns=None if columns is None else tuple(part.strip() for part in columns.split(",")),
-            all_frames=parse_choice(Frames, frames, "frames") is Frames.ALL,
+            matrix=is_matrix(as_),
+            columns=parse_columns(columns),
+            all_frames=all_frames(frames),
             max_pixels=max_pixels * MILLION,
             max_frames=parse_max_frames(max_frames),
             allow_truncated=allow_truncated,

@@ -9,26 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from convcli.ahead import ahead
-from convcli.chain import bind
 from convcli.cli import outputs, report
 from convcli.cli.filter import Request
 from convcli.cli.naming import pool_slug
 from convcli.cli.progress import Meter
 from convcli.cli.report import Verbosity
-from convcli.colour import filtered_channels
 from convcli.data import PlanarSink, PlanarSource, Sink, Source
+from convcli.draft import default_rank, draft
 from convcli.engines import get_engine
 from convcli.errors import ConvError, UsageError
-from convcli.job import Job, canonical
+from convcli.job import Job
 from convcli.kernel import load_kernel
+from convcli.machine import available_threads
 from convcli.media import door, registry
 from convcli.media.concerns import check_writing
 from convcli.media.door import Given
 from convcli.media.registry import Format
 from convcli.media.target import STANDARD, check_not_input, shown
-from convcli.output import decide
-from convcli.plan import Plan, available_threads, choose
-from convcli.policies import Channels
+from convcli.plan import Plan, choose
 from convcli.render import Tally
 from convcli.run import execute
 
@@ -169,20 +167,24 @@ def _output_format(request: Request, source: Format) -> Format:
 
 def _prepare(request: Request, name: str, source_format: Format, source: Source) -> Task:
     info = source.info
-    letters = canonical(info)
     if "M" in info.axes:
         raise UsageError(
             "axes: M counts the maps of a result; name the input's dimensions with C, T, Z, Y, X"
         )
     format = _output_format(request, source_format)
     check_writing(request.writing, format)
-    kernels = [load_kernel(text, _default_rank(letters)) for text in request.kernels]
-    settings = replace(request.settings, sum_channels=request.channels is Channels.SUM)
-    filtered = filtered_channels(info, request.channels)
-    chain = bind(kernels, settings, letters, [info.size(letter) for letter in letters], filtered)
-    choice = decide(request.range, kernels, info.dtype, format.dtypes, format.numbers, request.precision)
-    job = Job(info, chain, request.channels, choice.policy, choice.dtype, choice.compute, request.nan)
-    job.check()
+    kernels = [load_kernel(text, default_rank(info)) for text in request.kernels]
+    job = draft(
+        info,
+        kernels,
+        request.settings,
+        channels=request.channels,
+        range=request.range,
+        precision=request.precision,
+        nan=request.nan,
+        holds=format.dtypes,
+        keeps_numbers=format.numbers,
+    )
     if format.numbered and "T" not in job.result.axes:  # one picture: its name is meant as it stands
         format = registry.by_name(format.name)
     outputs.check(job.result, format)
@@ -193,12 +195,12 @@ def _prepare(request: Request, name: str, source_format: Format, source: Source)
         clip = route(job, source.coded)
     planar = clip is not None and bool(clip.chains)
     plan = choose(
-        (clip and clip.chains and clip.chains[0]) or chain,
+        (clip and clip.chains and clip.chains[0]) or job.chain,
         job.stream,
         engine=request.engine,
         device=request.device,
         threads=request.threads or available_threads(),
-        dtype=choice.compute,
+        dtype=job.compute,
         source=source.coded.dtype if planar and isinstance(source, PlanarSource) else job.source_dtype,
     )
     if source_format.film or format.film:
@@ -213,11 +215,6 @@ def _prepare(request: Request, name: str, source_format: Format, source: Source)
         door.output_name(name, format), request.output, request.out_dir, slugs, format, job.result
     )
     return Task(name, job, plan, format, names, clip)
-
-
-def _default_rank(letters: str) -> int:
-    """The rank of a parametric kernel that does not say it: 1 on signals, else 2."""
-    return 1 if len(letters) == 1 else 2
 
 
 def _perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple[str, ...]]:

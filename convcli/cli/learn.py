@@ -10,17 +10,18 @@ from typing import Annotated
 
 import typer
 
-from convcli.chain import Settings as Geometry
+from convcli.bind import Settings as Geometry
+from convcli.cli.geometry_options import As, Dilation, Stride, is_matrix, parse_settings
 from convcli.cli.learn_requests import Files, GradientRequest, KernelRequest, NetRequest
 from convcli.cli.progress import Progress
 from convcli.cli.report import Debug
 from convcli.errors import UsageError
-from convcli.geometry import parse_numbers, parse_pad_mode, parse_padding
-from convcli.layers import parse_size
+from convcli.geometry import parse_numbers
+from convcli.layer_grammar import parse_size
 from convcli.learn.training import Loss, Optimizer, Settings
 from convcli.media.options import ReadOptions
 from convcli.numerals import parse_float
-from convcli.policies import Channels, Precision, Reading, parse_choice
+from convcli.policies import Channels, Precision, parse_choice
 
 
 def _only(job: str, *groups: Mapping[str, object]) -> None:
@@ -61,7 +62,7 @@ def learn(
         str | None,
         typer.Option("--output", "-o", help="kernel.yaml; or trained weights, FILE.safetensors."),
     ] = None,
-    stride: Annotated[str | None, typer.Option(help="Step of the window: 2, or 2,1 for each axis.")] = None,
+    stride: Stride = None,
     padding: Annotated[
         str | None,
         typer.Option(help="same, valid, full, numbers... Default: what fits the sizes; --gradcheck: 0."),
@@ -70,7 +71,7 @@ def learn(
         str | None,
         typer.Option(help="What lies outside the input. Without it outputs that need it do not count."),
     ] = None,
-    dilation: Annotated[str | None, typer.Option(help="Distance between the kernel's taps.")] = None,
+    dilation: Dilation = None,
     channels: Annotated[
         str | None,
         typer.Option(help="each: one kernel for every channel (default where their numbers agree); or sum."),
@@ -118,7 +119,7 @@ def learn(
         str | None, typer.Option(help="Letters of an array's dimensions: CYX, YXC, ZYX...")
     ] = None,
     target_axes: Annotated[str | None, typer.Option(help="The same of targets. Default: --axes.")] = None,
-    as_: Annotated[str | None, typer.Option("--as", help="matrix: read a table as one 2-D grid.")] = None,
+    as_: As = None,
     dtype: Annotated[str | None, typer.Option(help="Of training: float32 (default) or float64.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu (default) or cuda.")] = None,
     force: Annotated[bool, typer.Option("--force", "-y", help="Overwrite existing outputs.")] = False,
@@ -183,13 +184,8 @@ def learn(
         "--target-axes": target_axes,
         "--as": as_,
     }
-    geometry = Geometry(
-        stride=None if stride is None else parse_numbers(stride, "stride"),
-        padding=None if padding is None else parse_padding(padding),
-        pad_mode=None if pad_mode is None else parse_pad_mode(pad_mode),
-        dilation=None if dilation is None else parse_numbers(dilation, "dilation"),
-    )
-    matrix = as_ is not None and parse_choice(Reading, as_, "--as") is Reading.MATRIX
+    geometry = parse_settings(stride, padding, pad_mode, dilation=dilation)
+    matrix = is_matrix(as_)
     given = Files(
         pairs=() if target or net else tuple(files or ()),
         inputs=(*(input or ()), *(files or ())) if target or net else tuple(input or ()),

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from convcli.chain import Chain, ConvStage, bind, kernel_axes
+from convcli.bind import bind, kernel_axes
+from convcli.chain import Chain, ConvStage
 from convcli.cli import report
 from convcli.cli.kernels import matrices
 from convcli.cli.learn_files import paired

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from convcli.chain import Settings as Geometry
+from convcli.bind import Settings as Geometry
 from convcli.cli.progress import Progress
 from convcli.learn.training import Settings
 from convcli.media.options import ReadOptions

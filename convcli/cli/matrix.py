@@ -5,13 +5,20 @@ from typing import Annotated
 
 import typer
 
-from convcli.chain import Settings
+from convcli.bind import Settings
 from convcli.cli.filter import complete_kernel
+from convcli.cli.geometry_options import (
+    Dilation,
+    Flip,
+    OutputPadding,
+    PadModeName,
+    PadValue,
+    Stride,
+    parse_settings,
+)
 from convcli.cli.report import Debug
 from convcli.errors import UsageError
-from convcli.geometry import PaddingName, parse_numbers, parse_pad_mode, parse_padding
-from convcli.layers import parse_size
-from convcli.numerals import parse_float
+from convcli.layer_grammar import parse_size
 
 
 @dataclass(frozen=True)
@@ -42,23 +49,19 @@ def matrix(
     input: Annotated[
         str | None, typer.Option("--input", metavar="SIZE", help="The input: 5, 4x4, 3@4x4, 4x4x4.")
     ] = None,
-    stride: Annotated[str | None, typer.Option(help="Step of the window: 2, or 2,1 for each axis.")] = None,
+    stride: Stride = None,
     padding: Annotated[
         str | None,
         typer.Option(help="Number, before:after, valid, full, same... Default: 0 (same with --pad-mode)."),
     ] = None,
-    pad_mode: Annotated[
-        str | None, typer.Option(help="zero, constant, replicate, reflect, symmetric or circular.")
-    ] = None,
-    pad_value: Annotated[str | None, typer.Option(help="What constant padding holds.")] = None,
-    dilation: Annotated[str | None, typer.Option(help="Distance between the kernel's taps.")] = None,
-    flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="True convolution; without it cross-correlation.")
-    ] = None,
+    pad_mode: PadModeName = None,
+    pad_value: PadValue = None,
+    dilation: Dilation = None,
+    flip: Flip = None,
     transpose: Annotated[
         bool, typer.Option("--transpose", help="Of the transposed convolution; padding crops.")
     ] = False,
-    output_padding: Annotated[str, typer.Option(help="Extra elements at the end, with --transpose.")] = "0",
+    output_padding: OutputPadding = "0",
     output: Annotated[
         str | None,
         typer.Option(
@@ -92,19 +95,20 @@ def matrix(
     size = None if input is None else parse_size(input, "input")
     if size is None and verify is None:
         raise UsageError("--input says how large the input is, such as --input 4x4 (or give --verify FILE)")
-    amount = None if padding is None else parse_padding(padding)
-    if amount is None:  # 0 is the default of this command; a mode without an amount means as much as filter's
-        named = pad_mode is not None or pad_value is not None
-        amount = (PaddingName.SAME,) if named and not transpose else None
-    settings = Settings(
-        stride=None if stride is None else parse_numbers(stride, "stride"),
-        padding=amount,
-        pad_mode=None if pad_mode is None else parse_pad_mode(pad_mode),
-        pad_value=None if pad_value is None else parse_float(pad_value, "pad value"),
-        dilation=None if dilation is None else parse_numbers(dilation, "dilation"),
+    moded = pad_mode is not None or pad_value is not None
+    if (
+        padding is None and moded and not transpose
+    ):  # 0 is the default of this command, but a mode means filter's
+        padding = "same"
+    settings = parse_settings(
+        stride,
+        padding,
+        pad_mode,
+        pad_value,
+        dilation,
         flip=flip,
-        transposed=transpose,
-        output_padding=parse_numbers(output_padding, "output padding", minimum=0),
+        transpose=transpose,
+        output_padding=output_padding,
     )
     request = Request(size, kernel, settings, output, verify, force, quiet, as_json)
     from convcli.cli.matrix_work import make

@@ -8,7 +8,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from convcli.chain import Chain, ConvStage, Settings, bind
+from convcli.bind import Settings, bind
+from convcli.chain import Chain, ConvStage
 from convcli.cli import report
 from convcli.cli.matrix import Request
 from convcli.cli.matrix_text import WIDTH, facts, layout

@@ -14,7 +14,8 @@ from convcli.cli.report import Debug, Verbosity
 from convcli.cli.shape import as_json_text, table
 from convcli.errors import UsageError
 from convcli.geometry import parse_numbers
-from convcli.layers import format_size, parse_size
+from convcli.layer_grammar import parse_size
+from convcli.layers import format_size
 from convcli.media.options import ReadOptions
 from convcli.net.parameters import Shape
 from convcli.net.parse import load_net

@@ -14,15 +14,8 @@ import typer
 
 from convcli.cli.report import Debug, Verbosity, note, print_json
 from convcli.errors import UsageError
-from convcli.layers import (
-    Conv,
-    Layer,
-    Row,
-    format_size,
-    parse_layers,
-    parse_size,
-    trace,
-)
+from convcli.layer_grammar import parse_layers, parse_size
+from convcli.layers import Conv, Layer, Row, format_size, trace
 from convcli.wanted import remarks, search
 
 WIDTH = 80

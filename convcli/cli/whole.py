@@ -20,7 +20,7 @@ from convcli.errors import UsageError
 from convcli.job import Job
 from convcli.kernel import load_kernel
 from convcli.kernel.model import MAX_RANK, Kernel
-from convcli.layers import parse_size
+from convcli.layer_grammar import parse_size
 from convcli.media.options import ReadOptions
 from convcli.media.registry import Format
 from convcli.policies import Channels

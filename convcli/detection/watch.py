@@ -13,7 +13,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from convcli.chain import Chain, ConvStage, Settings, bind
+from convcli.bind import Settings, bind
+from convcli.chain import Chain, ConvStage
 from convcli.data import Info, Source
 from convcli.detection.differences import square_difference
 from convcli.detection.events import Box, Look, look, moving
@@ -25,11 +26,13 @@ from convcli.geometry import TransposedWindow
 from convcli.job import Job, canonical
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Defaults, Kernel
-from convcli.plan import EngineName, available_threads, choose
+from convcli.machine import available_threads
+from convcli.plan import EngineName, choose
 from convcli.policies import Channels
 from convcli.ranges import Range, RangeKind
 from convcli.render import Rendering, Tally, render
-from convcli.run import Runner, execute
+from convcli.run import execute
+from convcli.runner import Runner
 
 
 class Times(Protocol):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from convcli.algorithms import fft_tile
+from convcli.work import fft_tile
 
 Array = Any  # numpy.ndarray or torch.Tensor
 

@@ -25,6 +25,7 @@ from convcli.engines.padding import pad
 from convcli.geometry import Window
 from convcli.kernel.terms import separable_terms
 from convcli.layers import PoolKind
+from convcli.machine import available_threads
 from convcli.render import Rendering, Tally, render
 
 FOLD_TILE = 1 << 16  # elements of shared partial sums, of which several are held at a time (measured)
@@ -51,7 +52,7 @@ class NumpyEngine:
     name = "numpy"
 
     def __init__(self, threads: int | None = None) -> None:
-        self.threads = threads or tiles.available_threads()
+        self.threads = threads or available_threads()
 
     def __enter__(self) -> NumpyEngine:
         self._limited = one_thread()
@@ -142,7 +143,7 @@ class NumpyEngine:
     ) -> np.ndarray:
         data, pixel = toeplitz.as_rows(x, weights, dilation, separable)
         correlate = toeplitz.separable if separable else toeplitz.correlate
-        return toeplitz.as_items(correlate(PRODUCTS, data, weights, dilation, pixel), pixel)
+        return toeplitz.as_items(PRODUCTS, correlate(PRODUCTS, data, weights, dilation, pixel), pixel)
 
     def transpose(
         self,

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from convcli.algorithms import SQUARE
 from convcli.engines.toeplitz import Vector, matrix
+from convcli.work import SQUARE
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController

@@ -5,7 +5,6 @@ No arithmetic: nothing here can change a result.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from itertools import product
 
@@ -14,13 +13,6 @@ import numpy as np
 Slices = tuple[slice, ...]
 
 THREADED = 1 << 25  # operations below which threads cost more than they save (measured)
-
-
-def available_threads() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux; a container may be given fewer than the machine has
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def memory_order(x: np.ndarray) -> tuple[int, ...]:

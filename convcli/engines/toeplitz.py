@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from convcli.algorithms import toeplitz_rows
 from convcli.engines import tiles
 from convcli.kernel.terms import separable_terms
+from convcli.work import toeplitz_rows
 
 Array = Any  # numpy.ndarray or torch.Tensor
 Vector = tuple[float, ...]
@@ -87,12 +87,12 @@ def as_rows(
     return np.ascontiguousarray(rows.reshape(1, 1, *rows.shape[:-2], -1)), pixel
 
 
-def as_items(result: np.ndarray, pixel: int) -> np.ndarray:
+def as_items(backend: Backend, result: Array, pixel: int) -> Array:
     """Undo `as_rows`: return a result as ``(N, O, *sizes)``."""
     if pixel == 1:
         return result
     pixels = result.reshape(*result.shape[:-1], -1, pixel)  # (1, O, ..., X, pixel)
-    return pixels[0].transpose(pixels.ndim - 2, *range(pixels.ndim - 2))
+    return backend.move(pixels[0], pixels.ndim - 2, 0)
 
 
 def correlate(backend: Backend, x: Array, weights: np.ndarray, dilation: Sequence[int], pixel: int) -> Array:

@@ -14,10 +14,11 @@ from typing import List  # noqa: UP035  # TorchScript knows no other
 import numpy as np
 import torch
 
-from convcli.algorithms import toeplitz_rows
 from convcli.engines import toeplitz
+from convcli.engines.numpy_toeplitz import NumpyProducts
 from convcli.engines.torch_toeplitz import TorchProducts
 from convcli.render import Rendering, Tally
+from convcli.work import toeplitz_rows
 
 TILE = 1 << 17  # elements (measured)
 LAST_PYTHON = (3, 13)  # with TorchScript
@@ -57,7 +58,7 @@ def filtered(
                 -1.0 if how.fits else 255.0,
                 torch.from_numpy(target[0]),
             )
-    return toeplitz.as_items(out, pixel), tally
+    return toeplitz.as_items(NumpyProducts(), out, pixel), tally
 
 
 def _tiles(

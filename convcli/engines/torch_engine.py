@@ -79,9 +79,11 @@ class TorchEngine:
     def takes(
         self, algorithm: Algorithm | None, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool
     ) -> np.dtype | None:
-        """Return bytes for the products that begin with them."""
-        bytes_only = data == np.uint8 and fill in range(256) and self.device.type == "cpu"
-        return data if algorithm is Algorithm.TOEPLITZ and bytes_only and rendered else None
+        """Return bytes for the products that begin with them, and for whatever crosses a bus."""
+        if data != np.uint8 or fill not in range(256):
+            return None
+        fused = algorithm is Algorithm.TOEPLITZ and rendered
+        return data if fused or self.device.type != "cpu" else None
 
     def pixels(
         self,
@@ -93,15 +95,13 @@ class TorchEngine:
         algorithm: Algorithm | None,
         how: Rendering,
     ) -> tuple[np.ndarray, Tally]:
-        """Return the cross-correlation as pixels."""
-        if torch_bytes.fits(x, weights, how):
+        """Return the cross-correlation as pixels, which are made on the device."""
+        if self.device.type == "cpu" and torch_bytes.fits(x, weights, how):
             pool_sizes(x, weights.shape[2:], stride, dilation)
             return torch_bytes.filtered(x, weights, dilation, how)
-        data = x.astype(weights.dtype, copy=False)
-        values = self.correlate(
-            data, weights, stride=stride, dilation=dilation, finite=True, algorithm=algorithm
-        )
-        return self.render(values, how)
+        with torch.inference_mode():
+            values = self._correlate(x, weights, stride, dilation, 1, True, algorithm)
+            return torch_pixels.render(values, how)
 
     def correlate(
         self,
@@ -115,6 +115,20 @@ class TorchEngine:
         algorithm: Algorithm | None = None,
     ) -> np.ndarray:
         """Return the valid cross-correlation, ``(N, O, *sizes)``."""
+        found = self._correlate(x, weights, stride, dilation, groups, finite, algorithm)
+        return found.cpu().numpy()
+
+    def _correlate(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+        finite: bool,
+        algorithm: Algorithm | None,
+    ) -> torch.Tensor:
+        """Return it on the device; bytes become floats there."""
         sizes = correlation_sizes(x, weights, stride, dilation, groups)
         if algorithm is None:
             algorithm = Algorithm.DIRECT if _few(weights) else Algorithm.NATIVE
@@ -126,22 +140,26 @@ class TorchEngine:
                 case Algorithm.NATIVE:
                     return self._native(x, weights, sizes, stride, dilation, groups)
                 case Algorithm.FFT:
-                    out = tiles.empty((len(x), len(weights), *sizes), tiles.memory_order(x), x.dtype)
-                    target = torch.from_numpy(out).to(self.device)
-                    kernels, extents = fft.spectra(weights, dilation, x.shape[2:])
-                    spectra = torch.from_numpy(kernels).to(self.device)
-                    fft.correlate(torch.fft, self._tensor(x), spectra, extents, target)
-                    return target.cpu().numpy()
+                    return self._by_transforms(x, weights, sizes, dilation)
                 case _:
                     return self._by_bands(x, weights, dilation, separable=algorithm is Algorithm.BANDS)
 
+    def _by_transforms(
+        self, x: np.ndarray, weights: np.ndarray, sizes: tuple[int, ...], dilation: Sequence[int]
+    ) -> torch.Tensor:
+        data = self._tensor(x, weights.dtype)
+        kernels, extents = fft.spectra(weights, dilation, x.shape[2:])
+        out = self._empty((len(x), len(weights), *sizes), tiles.memory_order(x), data.dtype)
+        fft.correlate(torch.fft, data, torch.from_numpy(kernels).to(self.device), extents, out)
+        return out
+
     def _by_bands(
         self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int], separable: bool
-    ) -> np.ndarray:
+    ) -> torch.Tensor:
         data, pixel = toeplitz.as_rows(x, weights, dilation, separable)
         correlate = toeplitz.separable if separable else toeplitz.correlate
-        out = correlate(PRODUCTS, self._tensor(data), weights, dilation, pixel)
-        return toeplitz.as_items(out.cpu().numpy(), pixel)
+        out = correlate(PRODUCTS, self._tensor(data, weights.dtype), weights, dilation, pixel)
+        return toeplitz.as_items(PRODUCTS, out, pixel)
 
     def _native(
         self,
@@ -151,20 +169,20 @@ class TorchEngine:
         stride: Sequence[int],
         dilation: Sequence[int],
         groups: int,
-    ) -> np.ndarray:
+    ) -> torch.Tensor:
         convolve = CONVOLVE[len(sizes) - 1]
 
         def apply(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
             return convolve(x, weights, stride=tuple(stride), dilation=tuple(dilation), groups=groups)
 
-        data, kernel = self._tensor(x), self._tensor(weights)
+        data, kernel = self._tensor(x, weights.dtype), self._tensor(weights)
         out = torch.empty((len(x), len(weights), *sizes), dtype=data.dtype, device=self.device)
         for items, _, *space in self._tiles(x, weights, sizes):
             box = _box(space, weights.shape[2:], stride, dilation)
             out[(items, slice(None), *space)] = torch_native.correlate(
                 data[(items, slice(None), *box)], kernel, groups, dilation, apply
             )
-        return out.cpu().numpy()
+        return out
 
     def transpose(
         self,
@@ -180,7 +198,8 @@ class TorchEngine:
         sizes = transposed_sizes(x, weights, stride, dilation, groups)
         if _few(weights) or not (finite or all_finite(x)):
             reach = shifts.transposed_reach(stride, dilation, x.shape[2:])
-            return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
+            added = self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
+            return added.cpu().numpy()
         convolve = CONVOLVE_TRANSPOSED[len(sizes) - 1]
 
         def apply(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -246,15 +265,13 @@ class TorchEngine:
         groups: int,
         finite: bool,
         reach: shifts.Reach,
-    ) -> np.ndarray:
+    ) -> torch.Tensor:
         skip_zeros = not weights.all() and (finite or all_finite(x))
         x = tiles.with_long_runs(x, stride)
-        data = self._tensor(x)
         order = tiles.planar(tiles.memory_order(x))
-        shape = (len(x), len(weights), *sizes)
-        flat = torch.empty([shape[axis] for axis in order], dtype=data.dtype, device=self.device)
-        out = flat.permute(*(order.index(axis) for axis in range(len(order))))
-        size = TILE if self.device.type == "cpu" else prod(shape)
+        data = self._tensor(x, weights.dtype)
+        out = self._empty((len(x), len(weights), *sizes), order, data.dtype)
+        size = TILE if self.device.type == "cpu" else out.numel()
 
         def run(work: Callable[[tiles.Slices], None], shape: tuple[int, ...], _: int) -> None:
             for tile in tiles.cut(shape, order, size):
@@ -262,7 +279,12 @@ class TorchEngine:
 
         kernel = torch.from_numpy(np.array(weights))
         shifts.shift_and_add(data, kernel, out, groups, reach, skip_zeros, _begin, torch.empty_like, run)
-        return out.cpu().numpy()
+        return out
+
+    def _empty(self, shape: Sequence[int], order: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        """Return a new tensor whose axes lie in memory in this order, the slowest first."""
+        flat = torch.empty([shape[axis] for axis in order], dtype=dtype, device=self.device)
+        return flat.permute(*(order.index(axis) for axis in range(len(order))))
 
     def _tiles(self, x: np.ndarray, weights: np.ndarray, sizes: tuple[int, ...]) -> list[tiles.Slices]:
         """Cut outputs so that what torch rearranges stays small: channels in blocks of 16, or every window."""
@@ -270,11 +292,12 @@ class TorchEngine:
         size = BUFFER // (copies * x.itemsize) if self.device.type == "cpu" else len(x) * prod(sizes)
         return tiles.cut((len(x), 1, *sizes), range(x.ndim), size)
 
-    def _tensor(self, x: np.ndarray) -> torch.Tensor:
-        """Return ``x`` on the device: without a copy where torch can see numpy's memory."""
+    def _tensor(self, x: np.ndarray, dtype: np.dtype | None = None) -> torch.Tensor:
+        """Return ``x`` on the device: without a copy where torch can see numpy's memory and the type stays."""
         if not x.flags.writeable or min(x.strides, default=0) < 0:
             x = x.copy()
-        return torch.from_numpy(x).to(self.device)
+        data = torch.from_numpy(x).to(self.device)
+        return data if dtype in (None, x.dtype) else data.to(torch_pixels.type_of(dtype))
 
 
 def _device(name: str) -> torch.device:

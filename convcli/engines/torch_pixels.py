@@ -33,15 +33,15 @@ def pad(
     padded = pad_array(x, ranges, mode, value)
     if not padded.flags.writeable:  # a view of data that torch may not see as its own
         return padded.astype(dtype)
-    return torch.from_numpy(padded).to(_type(dtype)).numpy()
+    return torch.from_numpy(padded).to(type_of(dtype)).numpy()
 
 
-def render(values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
-    """Turn floats into pixels, as `convcli.render.render` does; their memory is used."""
+def render(values: np.ndarray | torch.Tensor, how: Rendering) -> tuple[np.ndarray, Tally]:
+    """Turn floats into pixels, on their device, as `convcli.render.render` does; their memory is used."""
+    data = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
     target = np.dtype(how.dtype)
-    if target not in SMALL_INTEGERS or values.dtype != np.float32:
-        return render_array(values, how)
-    data = torch.from_numpy(values)
+    if target not in SMALL_INTEGERS or data.dtype != torch.float32:
+        return render_array(data.cpu().numpy(), how)
     if how.absolute:
         data.abs_()
     if how.scale != 1.0:
@@ -49,11 +49,11 @@ def render(values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
     if how.offset:
         data.add_(how.offset)
     data.round_()
-    tally = Tally(values=values.size)
+    tally = Tally(values=data.numel())
     if not how.fits:
         tally.nans, tally.clipped = _limit(data, how)
     pixels = data.to(torch.int16)
-    return (pixels.to(torch.uint8) if target == np.uint8 else pixels).numpy(), tally
+    return (pixels.to(torch.uint8) if target == np.uint8 else pixels).cpu().numpy(), tally
 
 
 def _limit(data: torch.Tensor, how: Rendering) -> tuple[int, int]:
@@ -78,5 +78,6 @@ def _holds(dtype: np.dtype, value: float) -> bool:
     return limits.min <= value <= limits.max and value == int(value)
 
 
-def _type(dtype: np.dtype) -> torch.dtype:
+def type_of(dtype: np.dtype) -> torch.dtype:
+    """Return torch's name of a type of floats."""
     return torch.float64 if dtype == np.float64 else torch.float32

@@ -11,8 +11,8 @@ from functools import lru_cache
 import torch
 from torch.nn import functional as F
 
-from convcli.algorithms import LINE
 from convcli.engines.toeplitz import Vector, matrix
+from convcli.work import LINE
 
 
 class TorchProducts:

@@ -207,6 +207,11 @@ class Kernel:
             )
         return (max(lows) if self.combine is Combine.MAX else min(lows)), max(highs)
 
+    def normalised(self) -> Kernel:
+        """Return the kernel with each output's weights divided by their sum."""
+        rows = (tuple(weight / sum(row) for weight in row) for row in self.rows)
+        return replace(self, weights=tuple(weight for row in rows for weight in row))
+
     def flipped(self) -> Kernel:
         """Return the kernel mirrored along every space axis, its origin with it: true convolution.
 

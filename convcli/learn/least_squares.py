@@ -109,7 +109,7 @@ def fit(examples: Sequence[Example], *, bias: bool = True, minimum_norm: bool = 
     ConvError
         When no output counts, or the data do not determine the kernel.
 
-    >>> from convcli.chain import Settings, bind
+    >>> from convcli.bind import Settings, bind
     >>> from convcli.kernel import Kernel
     >>> from convcli.geometry import PaddingName
     >>> settings = Settings(padding=(PaddingName.VALID,))

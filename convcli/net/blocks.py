@@ -18,7 +18,7 @@ from convcli.net.model import Net, Step
 from convcli.net.operations import Convolution
 from convcli.net.torch_layers import Part, Tensors, apply
 from convcli.net.torch_run import TorchNet, computing
-from convcli.run import support
+from convcli.runner import support
 
 if TYPE_CHECKING:
     import torch

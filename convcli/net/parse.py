@@ -10,7 +10,7 @@ from pathlib import Path
 
 from convcli.errors import UsageError
 from convcli.kernel.document import Node, read_document
-from convcli.layers import parse_size
+from convcli.layer_grammar import parse_size
 from convcli.net.kinds import READERS
 from convcli.net.model import Grey, Layer, Net, Preprocess
 from convcli.net.operations import Interpolation

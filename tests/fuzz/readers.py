@@ -21,7 +21,8 @@ from convcli.geometry import parse_numbers, parse_pad_mode, parse_padding
 from convcli.kernel import load_kernel
 from convcli.kernel.array_file import load_array
 from convcli.kernel.yaml_file import load_yaml
-from convcli.layers import parse_layers, parse_pool, parse_size, trace
+from convcli.layer_grammar import parse_layers, parse_pool, parse_size
+from convcli.layers import trace
 from convcli.media import registry
 from convcli.media.options import ReadOptions
 from convcli.net.parameters import Shape

@@ -1,0 +1,170 @@
+"""What the algorithms cost, in nanoseconds of one core: the planner's one table of constants.
+
+No arrays and nothing tried out: sizes in, nanoseconds out.
+
+What was tried for dense kernels, in milliseconds for 12 million float32 outputs in the cache on one core:
+
+======================================================  =====  =====  =====  ======  ======
+kernel                                                  3x3    5x5    7x7    15x15   31x31
+======================================================  =====  =====  =====  ======  ======
+Toeplitz by `F.conv2d`, 16 neighbours along the row     12     19     28     79      226
+the same, 8 neighbours / 32                             12/18  22/29  33/45  100/98  341/264
+Toeplitz by rows, one product a group, 8 rows / 16      11/11  19/22  27/31  72/79   216/276
+all groups of rows in one batched product, 8 rows       6      11     18     56
+overlap-save FFT, tiles of 512                                                       43
+======================================================  =====  =====  =====  ======  ======
+
+Kept: batched products and the transform.  Products over rows also read any width, and interleaved pixels, where
+they lie, and write where the result belongs; `F.conv2d` does so only along a row whose length its band divides.
+Vertical passes of separable kernels are the same products; horizontal ones by `F.conv2d` take 6 (3 taps) to 14
+milliseconds (65 taps).  Boxes: shared partial sums in numpy take as long as a separable pass of Toeplitz matrices;
+running sums would need float64 for the rows and are not quicker.  In three dimensions (5x5x5) `F.conv3d` with
+a band took 247, bands along the slowest axis as input channels 240, sums of two-dimensional products 330 for 33
+million outputs, torch's own 890.  Kernels of 8 bits in integer arithmetic would be quicker still, but few kernels
+have 8 bits.  Beside the algorithm, conversion to float, rounding, limits and conversion to bytes take 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil, log2, prod
+
+from convcli.work import LINE, SQUARE, Work, fft_tile, toeplitz_rows
+
+# Nanoseconds on one core, by `benchmarks/calibrate.py` on 2026-11-21: an Intel Xeon with AVX-512 and 2 cores, idle;
+# numpy 2.4 with OpenBLAS, torch 2.13 with MKL.  The mean of two runs, "pass" between a block's and a strip's; then
+# "numpy column", "numpy fft" and "product" were made larger after the calibration half of `benchmarks/plan_grid.py`.
+NANOSECONDS = {
+    "pass": 0.2,  # one array in the cache, read and written: an element
+    "numpy tap": 0.36,  # a product and a sum: an element
+    "numpy fold": 0.3,  # a sum of two partial sums: an element
+    "numpy whole": 0.11,  # an operation on 16-bit integers: an element
+    "running sum": 2,  # of integers: an element
+    "torch tap": 0.22,
+    "numpy column": 0.25,  # a matrix product added to its result: an element
+    "numpy column tap": 0.0185,  # an element and row of the Toeplitz matrix
+    "torch column": 0.28,
+    "torch column tap": 0.0078,
+    "product": 8000.0,  # to begin one
+    "square": 1.75,  # a Toeplitz matrix along the fastest axis, by numpy: an element
+    "square tap": 0.0137,  # an element and column of its squares
+    "line": 0.76,  # the same by torch
+    "line tap": 0.0107,
+    "numpy fft": 0.75,
+    "torch fft": 0.28,  # an element of a tile and doubling of its size
+    "native": 1.3,  # torch's own: an element of a map, for its layouts
+    "native tap": 0.019,  # a multiply-add, with many maps
+}
+IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
+BEGIN_TORCH = (
+    250e-6  # seconds that torch's jobs take longer than numpy's when both are loaded (`plan_grid.py`)
+)
+BLOCK = 300e-6  # seconds that Python needs for a block
+
+
+def numpy_direct(work: Work) -> float:
+    return work.elements * work.filters * work.taps * NANOSECONDS["numpy tap"] * work.width
+
+
+def numpy_separable(work: Work) -> float:
+    each = sum(k * NANOSECONDS["numpy tap"] + NANOSECONDS["pass"] for k in work.kernel if k > 1)
+    return work.elements * work.terms * each * work.width
+
+
+def numpy_box(work: Work) -> float:
+    folds = [k.bit_length() - 1 + k.bit_count() for k in work.kernel if k > 1]
+    if not work.bytes:
+        return work.elements * (sum(folds) + 1) * NANOSECONDS["numpy fold"] * work.width
+    *slow, fast = [0, *folds]  # the fastest axis in 16 bits
+    running = NANOSECONDS["running sum"]
+    others = sum(min(fold * NANOSECONDS["numpy fold"], running) for fold in slow)
+    return work.elements * (fast * NANOSECONDS["numpy whole"] + others + NANOSECONDS["pass"])
+
+
+def numpy_whole(work: Work) -> float:
+    one = work.whole * NANOSECONDS["numpy whole"] + 1.5 * NANOSECONDS["pass"]
+    return work.elements * one
+
+
+def torch_direct(work: Work) -> float:
+    return work.elements * work.filters * work.taps * NANOSECONDS["torch tap"] * work.width
+
+
+def _column(work: Work, axis: int, columns: int, name: str) -> float:
+    """A Toeplitz matrix over rows, for an element and a column of the kernel."""
+    extent = work.extents[axis]
+    rows = toeplitz_rows(extent, columns)
+    return (NANOSECONDS[name] + NANOSECONDS[f"{name} tap"] * (rows + extent)) * work.width
+
+
+def _torch_along(work: Work, axis: int, columns: int) -> float:
+    if axis < len(work.kernel) - 1:
+        return _column(work, axis, columns, "torch column")
+    wide = 2.2 * work.width if work.width > 1 else 1.0  # there torch has no quick convolution
+    return (NANOSECONDS["line"] + NANOSECONDS["line tap"] * (LINE + work.extents[axis])) * wide
+
+
+def _numpy_along(work: Work, axis: int, columns: int) -> float:
+    if axis < len(work.kernel) - 1:
+        return _column(work, axis, columns, "numpy column")
+    squares = 2 * max(SQUARE, work.extents[axis] - 1)
+    return (NANOSECONDS["square"] + NANOSECONDS["square tap"] * squares) * work.width
+
+
+def _bands(work: Work, along: Callable[[Work, int, int], float]) -> float:
+    each = sum(along(work, axis, 1) for axis, k in enumerate(work.kernel) if k > 1)
+    return work.elements * work.terms * each
+
+
+def _toeplitz(work: Work, along: Callable[[Work, int, int], float]) -> float:
+    last = len(work.kernel) - 1
+    axis = max((index for index, k in enumerate(work.kernel[:-1]) if k > 1), default=last)
+    columns = work.taps // work.kernel[axis]
+    products = (
+        work.items * work.filters * columns
+    )  # one for each column, and for each place along walked axes
+    products *= prod(n for index, n in enumerate(work.sizes[:-1]) if index != axis)
+    each = work.elements * work.filters * columns * along(work, axis, columns)
+    return each + products * NANOSECONDS["product"]
+
+
+def numpy_bands(work: Work) -> float:
+    return _bands(work, _numpy_along)
+
+
+def numpy_toeplitz(work: Work) -> float:
+    return _toeplitz(work, _numpy_along)
+
+
+def torch_bands(work: Work) -> float:
+    return _bands(work, _torch_along)
+
+
+def torch_toeplitz(work: Work) -> float:
+    fused = work.bytes and len(work.kernel) == 2 and work.kernel[0] > 1  # in the cache all the way
+    saved = 6 * NANOSECONDS["pass"] if fused else 0.0
+    return _toeplitz(work, _torch_along) - work.elements * saved
+
+
+def _fft(work: Work, nanoseconds: float) -> float:
+    tile = fft_tile(work.extents, work.needed)
+    tiles = prod(ceil(n / (t - e + 1)) for n, t, e in zip(work.sizes, tile, work.extents, strict=True))
+    transformed = prod(t for t, e in zip(tile, work.extents, strict=True) if e > 1)
+    transforms = (work.inputs + work.outputs) / 2
+    each = prod(tile) * log2(max(transformed, 2)) * nanoseconds
+    return tiles * each * transforms * work.items * work.width
+
+
+def numpy_fft(work: Work) -> float:
+    return _fft(work, NANOSECONDS["numpy fft"])
+
+
+def torch_fft(work: Work) -> float:
+    lines = 2.0 if sum(extent > 1 for extent in work.extents) == 1 else 1.0  # too short to be quick
+    return _fft(work, NANOSECONDS["torch fft"]) * lines
+
+
+def torch_native(work: Work) -> float:
+    few = 16 / min(work.inputs, work.outputs, 16)  # it fills its vectors with maps
+    each = work.taps * work.filters * NANOSECONDS["native tap"] * few
+    return work.elements * (each + (work.inputs + work.outputs) * NANOSECONDS["native"]) * work.width**2
