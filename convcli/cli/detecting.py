@@ -18,6 +18,7 @@ from convcli.detection.picture import HeatMap, overlay, strip
 from convcli.detection.watch import Watch, Watching, motion_kernel
 from convcli.engines.base import Engine
 from convcli.errors import ConvError, UsageError
+from convcli.machine import keep_freed_memory
 from convcli.media import door, registry
 from convcli.media.clip import clip_of
 from convcli.media.clip_input import Part, open_clip
@@ -46,6 +47,7 @@ def detect(request: MotionRequest) -> bool:
         door.check_output(path, format, force=request.force)
         if not request.force:
             check_not_input(path, [request.input])
+    keep_freed_memory()
     with closing(open_clip(request.input, request.reading, request.region)) as source:
         try:
             return _Detection(request, how, source).run()

@@ -20,7 +20,7 @@ from convcli.engines import get_engine
 from convcli.errors import ConvError, UsageError
 from convcli.job import Job
 from convcli.kernel import load_kernel
-from convcli.machine import available_threads
+from convcli.machine import available_threads, keep_freed_memory
 from convcli.media import door, registry
 from convcli.media.concerns import check_writing
 from convcli.media.door import Given
@@ -73,6 +73,7 @@ def filter_all(request: Request) -> None:
         load_kernel(text)
     if request.out_dir is not None and not request.out_dir.is_dir():
         raise ConvError(f"{str(request.out_dir)!r}: there is no such folder; make it first")
+    keep_freed_memory()
     failures: list[ConvError] = []
     for name in request.inputs:
         try:

@@ -152,16 +152,22 @@ class Watch:
         settings = [Settings()] * (len(kernels) - 1) + [Settings(stride=how.stride)]
         self._chain = _bound(kernels, settings, info)
         self._job = Job(info, self._chain, Channels.GREY, Range(RangeKind.FLOAT), "float32", "float32")
+        self._whole = is_square_difference(how.kernel) and self._plain()
         self.plan = choose(
-            self._chain, self._job.stream, engine=how.engine, device="cpu", threads=available_threads()
+            self._chain,
+            self._job.stream,
+            engine=EngineName.NUMPY if self._whole else how.engine,
+            device="cpu",
+            threads=available_threads(),
         )
+        if self._whole:
+            self.plan = replace(self.plan, reason="frames are subtracted in whole numbers")
         self.shape = (self._chain.output[1], self._chain.output[2])
         self.grid = tuple(window.stride for window in self._chain.stages[-1].windows[1:])
         self.frames = [newest(self._chain, index) for index in range(self._job.length)]
         kind = np.dtype(info.dtype)
         self.dtype = kind.name if kind.kind == "u" and kind.itemsize <= 2 else "uint8"
         self.notes: tuple[str, ...] = ()
-        self._whole = is_square_difference(how.kernel) and self._plain()
         # What one of the values is in the units of the data; the level and thresholds are in values.
         self._unit = how.kernel.weights[-1] if self._whole else 1.0
         self.level = self._job.full_scale / 255 / self._unit
@@ -169,7 +175,8 @@ class Watch:
     def _plain(self) -> bool:
         how, info = self._how, self._source.info
         return (
-            how.stride is None
+            how.engine is not EngineName.TORCH
+            and how.stride is None
             and how.denoise == 1
             and (info.axes, info.dtype) == ("TYX", "uint8")
             and info.size("X") > 1
