@@ -152,13 +152,11 @@ def filter(
     plan.check_memory(job.length)
     runner = get_engine(plan.engine.value, device, plan.engine_threads(job.length))
     result = np.empty(job.result.shape, job.result.dtype)
-    along = np.moveaxis(result, job.result.stream_axis, 0)
-    done = 0
     workers = plan.workers(job.length)
-    for block in execute(job, source, runner, plan.step, Tally(), workers, algorithms=plan.algorithms):
-        part = np.moveaxis(block, job.result.stream_axis, 0)
-        along[done : done + len(part)] = part
-        done += len(part)
+    for _ in execute(
+        job, source, runner, plan.step, Tally(), workers, algorithms=plan.algorithms, into=result
+    ):
+        pass
     return result
 
 

@@ -33,6 +33,7 @@ def execute(
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
     algorithms: Sequence[Algorithm | None] = (),
+    into: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """Compute a job block by block.
 
@@ -49,6 +50,8 @@ def execute(
         Called with the samples done and their total after every block.
     algorithms : sequence of Algorithm, optional
         One for each stage; None leaves it to the engine.
+    into : ndarray, optional
+        Of the form of ``job.result``; the workers copy their blocks to where they belong in it.
 
     Yields
     ------
@@ -61,9 +64,17 @@ def execute(
         how = job.rendering(measured)
         opaque = replace(how, scale=1.0, offset=0.0, absolute=False, fits=False)
 
+        def placed(start: int, stop: int, pixels: np.ndarray) -> np.ndarray:
+            block = _arranged(pixels, job)
+            if into is None:
+                return block
+            place = into[(slice(None),) * job.result.stream_axis + (slice(start, stop),)]
+            place[...] = block
+            return place
+
         def straight(start: int, stop: int, read: Read) -> tuple[np.ndarray, Tally]:
             pixels, counted = runner.pixels(start, stop, read, how)
-            return _arranged(pixels, job), counted
+            return placed(start, stop, pixels), counted
 
         def pixels_of(start: int, stop: int, read: Read) -> tuple[np.ndarray, Tally]:
             values, alpha = runner.block(start, stop, read)
@@ -72,7 +83,7 @@ def execute(
                 coverage, _ = engine.render(alpha, opaque)
                 shape = (pixels.shape[0], 1, *pixels.shape[2:])
                 pixels = np.concatenate([pixels, np.broadcast_to(coverage, shape)], axis=1)
-            return _arranged(pixels, job), counted
+            return placed(start, stop, pixels), counted
 
         done = 0
         work = straight if runner.straight else pixels_of

@@ -21,6 +21,7 @@ from convcli.render import Rendering, Tally
 from convcli.work import toeplitz_rows
 
 TILE = 1 << 17  # elements (measured)
+WIDEST = 32000.0  # to be on the safe side of 32767
 LAST_PYTHON = (3, 13)  # with TorchScript
 
 
@@ -44,6 +45,7 @@ def filtered(
     out = np.empty((len(data), 1, height, width), np.uint8)
     tile = max(TILE // width // count, 1) * count
     tally = Tally(values=out.size)
+    wide = 255 * float(np.abs(kernel).sum()) * abs(how.scale) + abs(how.offset) > WIDEST
     with torch.inference_mode():
         for source, target in zip(data, out, strict=True):
             tally.clipped += _filter()(
@@ -55,7 +57,8 @@ def filtered(
                 how.absolute,
                 how.scale,
                 how.offset,
-                -1.0 if how.fits else 255.0,
+                how.fits,
+                wide,
                 torch.from_numpy(target[0]),
             )
     return toeplitz.as_items(NumpyProducts(), out, pixel), tally
@@ -70,12 +73,21 @@ def _tiles(
     absolute: bool,
     scale: float,
     offset: float,
-    top: float,
+    fits: bool,
+    wide: bool,
     out: torch.Tensor,
 ) -> int:
-    """Fill ``out`` (Y, X) tile by tile; return how many values lay outside 0…top, for a ``top`` that is positive."""
+    """Fill ``out`` (Y, X) tile by tile; return how many values lay outside 0…255, for those that may.
+
+    ``wide`` values may lie beyond 16 bits, by way of which they become bytes.
+    """
     height, width = out.size(0), out.size(1)
     size = bands[0].size(0)
+    # Taken once: the system would hand out fresh pages for each tile.
+    floats = torch.empty([tile + reach, x.size(1)])
+    sums = torch.empty([tile, width])
+    whole = torch.empty([tile, width], dtype=torch.int16)
+    pitch = floats.stride(0)
     clipped = 0
     start = 0
     while start < height:
@@ -85,12 +97,11 @@ def _tiles(
         first = min(start, height - size)  # of the last rows some are computed once more
         if rows < size:
             rows = size
-        data = x[first : first + rows + reach].to(torch.float32)
-        pitch = data.stride(0)
+        floats[: rows + reach].copy_(x[first : first + rows + reach])
         many = rows // size
-        values = torch.empty([many, size, width])
+        values = sums[:rows].view([many, size, width])
         for index in range(len(bands)):
-            shifted = data.as_strided([many, size + reach, width], [size * pitch, pitch, 1], index * shift)
+            shifted = floats.as_strided([many, size + reach, width], [size * pitch, pitch, 1], index * shift)
             band = bands[index].expand([many, -1, -1])
             if index == 0:
                 torch.bmm(band, shifted, out=values)
@@ -103,11 +114,15 @@ def _tiles(
         if offset != 0.0:
             values.add_(offset)
         values.round_()
-        if top > 0.0 and (float(values.amin()) < 0.0 or float(values.amax()) > top):
-            fresh = values.view([rows, width])[start - first :]
-            clipped += int((fresh < 0.0).sum()) + int((fresh > top).sum())
-            values.clamp_(0.0, top)
-        out[first : first + rows].view([many, size, width]).copy_(values.to(torch.int16))
+        if wide:
+            values.clamp_(-32768.0, 32767.0)
+        pixels = whole[:rows]
+        pixels.copy_(sums[:rows])
+        if not fits and (int(pixels.amin()) < 0 or int(pixels.amax()) > 255):
+            fresh = pixels[start - first :]
+            clipped += int((fresh < 0).sum()) + int((fresh > 255).sum())
+            pixels.clamp_(0, 255)
+        out[first : first + rows].copy_(pixels)
         start = first + rows
     return clipped
 
