@@ -52,25 +52,35 @@ class NumpyProducts:
     def move(self, x: np.ndarray, source: int, target: int) -> np.ndarray:
         return np.moveaxis(x, source, target)
 
-    def groups(
-        self, x: np.ndarray, first: int, many: int, size: int, reach: int, width: int, shift: int
-    ) -> np.ndarray:
-        pitch, step = x.strides
-        return as_strided(x[first:, shift:], (many, size + reach, width), (size * pitch, pitch, step))
-
     def band(self, vector: Vector, step: int, count: int, like: np.ndarray) -> np.ndarray:
         return _band(vector, step, count, like.dtype)
 
-    def multiply(self, band: np.ndarray, data: np.ndarray, out: np.ndarray, fresh: bool) -> None:
-        if fresh:
-            np.matmul(band, data, out=out)
-            return
-        some = max(1, SCRATCH // out[0].size)
-        scratch = np.empty(out[:some].shape, out.dtype)
-        for start in range(0, len(out), some):
-            part = out[start : start + some]
-            added = np.matmul(band, data[start : start + some], out=scratch[: len(part)])
-            np.add(part, added, out=part)
+    def add_products(
+        self,
+        bands: Sequence[Sequence[np.ndarray]],
+        sources: Sequence[np.ndarray],
+        shift: int,
+        reach: int,
+        out: np.ndarray,
+        fresh: bool,
+    ) -> None:
+        size, width = len(bands[0][0]), out.shape[1]
+        results = _groups(out, size, 0, width, 0)
+        factors = [
+            (band, _groups(source, size, reach, width, index * shift))
+            for source, columns in zip(sources, bands, strict=True)
+            for index, band in enumerate(columns)
+        ]
+        some = max(1, SCRATCH // (size * width))
+        scratch = np.empty(results[:some].shape, out.dtype)
+        for start in range(0, len(results), some):
+            result = results[start : start + some]
+            for index, (band, data) in enumerate(factors):
+                if fresh and not index:
+                    np.matmul(band, data[start : start + some], out=result)
+                    continue
+                added = np.matmul(band, data[start : start + some], out=scratch[: len(result)])
+                np.add(result, added, out=result)
 
     def lines(self, x: np.ndarray, vector: Vector, step: int) -> np.ndarray:
         reach = step * (len(vector) - 1)
@@ -87,6 +97,13 @@ class NumpyProducts:
                 blocks[index:] @ square
             )  # what reaches into the next row is beyond the last output
         return out.reshape(rows, -1)[:, : n - reach]
+
+
+def _groups(x: np.ndarray, size: int, reach: int, width: int, shift: int) -> np.ndarray:
+    """View the groups of ``size`` rows, each with the ``reach`` rows after it, from column ``shift`` on."""
+    pitch, step = x.strides
+    shape = ((len(x) - reach) // size, size + reach, width)
+    return as_strided(x[:, shift:], shape, (size * pitch, pitch, step))
 
 
 @lru_cache(maxsize=1024)

@@ -38,19 +38,31 @@ class Backend(Protocol):
         """Return a view with one axis elsewhere."""
         ...
 
-    def groups(self, x: Array, first: int, many: int, size: int, reach: int, width: int, shift: int) -> Array:
-        """View ``many`` groups of ``size`` rows from row ``first`` on, each with the ``reach`` rows after it.
-
-        ``x`` is (rows, n) with neighbours side by side; of each row the ``width`` elements from ``shift`` on.
-        """
-        ...
-
     def band(self, vector: Vector, step: int, count: int, like: Array) -> Array:
         """Return `matrix`, of the type and on the device of the data."""
         ...
 
-    def multiply(self, band: Array, data: Array, out: Array, fresh: bool) -> None:
-        """Add ``band @ group`` of each group to ``out``; to nothing where ``fresh``."""
+    def add_products(
+        self,
+        bands: Sequence[Sequence[Array]],
+        sources: Sequence[Array],
+        shift: int,
+        reach: int,
+        out: Array,
+        fresh: bool,
+    ) -> None:
+        """Add up the products of bands with groups of rows in ``out``; from nothing where ``fresh``.
+
+        Parameters
+        ----------
+        bands
+            For each source one for each column of a kernel; all of one size, which divides the rows of ``out``.
+        sources
+            ``(rows, n)``, neighbours side by side.  A group is as many rows as a band gives, and the ``reach``
+            rows after them; a column's data begin ``shift`` elements behind those of the one before.
+        out
+            ``(rows, width)``.
+        """
         ...
 
     def lines(self, x: Array, vector: Vector, step: int) -> Array:
@@ -152,10 +164,10 @@ def _along(backend: Backend, x: Array, axis: int, vector: Vector, step: int) -> 
     count = x.shape[axis] - step * (len(vector) - 1)
     out = backend.empty((*x.shape[:axis], count, *x.shape[axis + 1 :]), x)
     inner = prod(x.shape[axis + 1 :])
-    column = _Rows(backend, np.array(vector)[:, np.newaxis], step, 0, (count, inner), x)
+    column = _Rows(backend, [np.array(vector)[:, np.newaxis]], step, 0, count, x)
     data, results = x.reshape(-1, x.shape[axis], inner), out.reshape(-1, count, inner)
     for source, result in zip(data, results, strict=True):
-        column.add(source, result, fresh=True)
+        column.add([source], result, fresh=True)
     return out
 
 
@@ -175,57 +187,58 @@ def _add_plane(
     kernel = np.moveaxis(kernel, axis, -2)
     x, out = backend.move(x, axis, -2), backend.move(out, axis, -2)
     others = [steps[index] for index in range(kernel.ndim - 1) if index != axis]
-    rows = [
-        (tap, _Rows(backend, kernel[tap], steps[axis], steps[-1], out.shape[-2:], x))
-        for tap in np.ndindex(*kernel.shape[:-2])
-    ]
+    taps = list(np.ndindex(*kernel.shape[:-2]))
+    rows = _Rows(backend, [kernel[tap] for tap in taps], steps[axis], steps[-1], out.shape[-2], x)
     for place in np.ndindex(*out.shape[:-2]):
-        first = fresh
-        for tap, product_of in rows:
-            source = tuple(p + t * d for p, t, d in zip(place, tap, others, strict=True))
-            product_of.add(x[source], out[place], first)
-            first = False
+        sources = [x[tuple(p + t * d for p, t, d in zip(place, tap, others, strict=True))] for tap in taps]
+        rows.add(sources, out[place], fresh)
 
 
 class _Rows:
-    """A correlation of matrices of one shape with one two-dimensional kernel, ready to be done many times.
+    """The sum of correlations of matrices with two-dimensional kernels, ready to be done many times.
 
-    Groups of rows are a batch of products, one for each column of the kernel; the rows that remain are another.
+    Groups of rows are a batch of products, one for each column of a kernel; the rows that remain are another.
 
     Parameters
     ----------
     backend : Backend
-    kernel : numpy.ndarray
-        ``(k, columns)``.
+    kernels : sequence of numpy.ndarray
+        ``(k, columns)`` each, all alike.
     step, shift : int
-        Distance of its rows, and of its columns.
-    shape : (int, int)
-        Of the result.
+        Distance of their rows, and of their columns.
+    height : int
+        Rows of the result.
     like : array
         Of the type and on the device of the data.
     """
 
     def __init__(
-        self, backend: Backend, kernel: np.ndarray, step: int, shift: int, shape: Sequence[int], like: Array
+        self,
+        backend: Backend,
+        kernels: Sequence[np.ndarray],
+        step: int,
+        shift: int,
+        height: int,
+        like: Array,
     ) -> None:
-        height, self._width = shape
         self._backend, self._shift = backend, shift
-        columns = [tuple(column) for column in kernel.T.tolist()]
-        self._reach = step * (len(kernel) - 1)
-        count = min(toeplitz_rows(self._reach + 1, len(columns)), height)
-        groups, rest = divmod(height, count)
+        extent, columns = step * (len(kernels[0]) - 1) + 1, kernels[0].shape[1]
+        self._reach = extent - 1
+        count = min(toeplitz_rows(extent, columns), height)
+        rest = height % count
         self._parts = [
-            (first, many, size, [backend.band(column, step, size, like) for column in columns])
-            for first, many, size in ((0, groups, count), (groups * count, 1, rest))
+            (first, stop, [_bands(backend, kernel, step, size, like) for kernel in kernels])
+            for first, stop, size in ((0, height - rest, count), (height - rest, height, rest))
             if size
         ]
 
-    def add(self, x: Array, out: Array, fresh: bool) -> None:
-        """Add the correlation of ``x`` to ``out``; to nothing where ``fresh``."""
-        for first, many, size, bands in self._parts:
-            result = self._backend.groups(out, first, many, size, 0, self._width, 0)
-            for index, band in enumerate(bands):
-                data = self._backend.groups(
-                    x, first, many, size, self._reach, self._width, index * self._shift
-                )
-                self._backend.multiply(band, data, result, fresh and index == 0)
+    def add(self, sources: Sequence[Array], out: Array, fresh: bool) -> None:
+        """Add to ``out`` each source's correlation with its kernel; to nothing where ``fresh``."""
+        for first, stop, bands in self._parts:
+            rows = [source[first : stop + self._reach] for source in sources]
+            self._backend.add_products(bands, rows, self._shift, self._reach, out[first:stop], fresh)
+
+
+def _bands(backend: Backend, kernel: np.ndarray, step: int, count: int, like: Array) -> list[Array]:
+    """Return the Toeplitz matrices of a kernel's columns."""
+    return [backend.band(tuple(column), step, count, like) for column in kernel.T.tolist()]

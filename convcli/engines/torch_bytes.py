@@ -5,10 +5,7 @@ Python's lock only at their ends: small kernels take less than half of the time 
 loop; where torch has it no more, Python does, with the same results.
 """
 
-import sys
-import warnings
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import List  # noqa: UP035  # TorchScript knows no other
 
 import numpy as np
@@ -16,13 +13,12 @@ import torch
 
 from convcli.engines import toeplitz
 from convcli.engines.numpy_toeplitz import NumpyProducts
-from convcli.engines.torch_toeplitz import TorchProducts
+from convcli.engines.torch_toeplitz import TorchProducts, add_products, script
 from convcli.render import Rendering, Tally
 from convcli.work import toeplitz_rows
 
 TILE = 1 << 17  # elements (measured)
 WIDEST = 32000.0  # to be on the safe side of 32767
-LAST_PYTHON = (3, 13)  # with TorchScript
 
 
 def fits(x: np.ndarray, weights: np.ndarray, how: Rendering) -> bool:
@@ -48,7 +44,7 @@ def filtered(
     wide = 255 * float(np.abs(kernel).sum()) * abs(how.scale) + abs(how.offset) > WIDEST
     with torch.inference_mode():
         for source, target in zip(data, out, strict=True):
-            tally.clipped += _filter()(
+            tally.clipped += script(_tiles)(
                 torch.from_numpy(source[0]),
                 bands,
                 reach,
@@ -87,7 +83,6 @@ def _tiles(
     floats = torch.empty([tile + reach, x.size(1)])
     sums = torch.empty([tile, width])
     whole = torch.empty([tile, width], dtype=torch.int16)
-    pitch = floats.stride(0)
     clipped = 0
     start = 0
     while start < height:
@@ -98,15 +93,8 @@ def _tiles(
         if rows < size:
             rows = size
         floats[: rows + reach].copy_(x[first : first + rows + reach])
-        many = rows // size
-        values = sums[:rows].view([many, size, width])
-        for index in range(len(bands)):
-            shifted = floats.as_strided([many, size + reach, width], [size * pitch, pitch, 1], index * shift)
-            band = bands[index].expand([many, -1, -1])
-            if index == 0:
-                torch.bmm(band, shifted, out=values)
-            else:
-                values.baddbmm_(band, shifted)
+        values = sums[:rows]
+        add_products([bands], [floats[: rows + reach]], shift, reach, values, True, tile * width)
         if absolute:
             values.abs_()
         if scale != 1.0:
@@ -117,7 +105,7 @@ def _tiles(
         if wide:
             values.clamp_(-32768.0, 32767.0)
         pixels = whole[:rows]
-        pixels.copy_(sums[:rows])
+        pixels.copy_(values)
         if not fits and (int(pixels.amin()) < 0 or int(pixels.amax()) > 255):
             fresh = pixels[start - first :]
             clipped += int((fresh < 0).sum()) + int((fresh > 255).sum())
@@ -125,13 +113,3 @@ def _tiles(
         out[first : first + rows].copy_(pixels)
         start = first + rows
     return clipped
-
-
-@cache
-def _filter() -> Callable[..., int]:
-    if sys.version_info[:2] > LAST_PYTHON:
-        return _tiles
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        scripted: Callable[..., int] = torch.jit.script(_tiles)
-    return scripted

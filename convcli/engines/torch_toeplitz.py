@@ -3,16 +3,21 @@
 Along the fastest axis a band is the weight of a convolution with stride B, whose B output channels are neighbours.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from functools import lru_cache
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from typing import List, TypeVar  # noqa: UP035  # TorchScript knows no other list
 
 import torch
 from torch.nn import functional as F
 
 from convcli.engines.toeplitz import Vector, matrix
 from convcli.work import LINE
+
+TILE = 1 << 16  # elements of a result that gets all of its products before the next (measured)
+LAST_PYTHON = (3, 13)  # with TorchScript
+Result = TypeVar("Result")
 
 
 class TorchProducts:
@@ -24,22 +29,20 @@ class TorchProducts:
     def move(self, x: torch.Tensor, source: int, target: int) -> torch.Tensor:
         return x.movedim(source, target)
 
-    def groups(
-        self, x: torch.Tensor, first: int, many: int, size: int, reach: int, width: int, shift: int
-    ) -> torch.Tensor:
-        pitch = x.stride(0)
-        start = x.storage_offset() + first * pitch + shift
-        return x.as_strided((many, size + reach, width), (size * pitch, pitch, 1), start)
-
     def band(self, vector: Vector, step: int, count: int, like: torch.Tensor) -> torch.Tensor:
         return _band(vector, step, count, like.dtype, like.device)
 
-    def multiply(self, band: torch.Tensor, data: torch.Tensor, out: torch.Tensor, fresh: bool) -> None:
-        each = band.expand(len(data), -1, -1)
-        if fresh:
-            torch.bmm(each, data, out=out)
-        else:
-            out.baddbmm_(each, data)
+    def add_products(
+        self,
+        bands: Sequence[Sequence[torch.Tensor]],
+        sources: Sequence[torch.Tensor],
+        shift: int,
+        reach: int,
+        out: torch.Tensor,
+        fresh: bool,
+    ) -> None:
+        columns = [list(one) for one in bands]
+        script(add_products)(columns, list(sources), shift, reach, out, fresh, TILE)
 
     def lines(self, x: torch.Tensor, vector: Vector, step: int) -> torch.Tensor:
         reach = step * (len(vector) - 1)
@@ -54,6 +57,52 @@ class TorchProducts:
         # The last outputs once more, together with what remains.
         out[:, size - count :] = _groups(x[:, size - count :].contiguous(), band).view(len(x), count)
         return out
+
+
+def add_products(
+    bands: List[List[torch.Tensor]],  # noqa: UP006
+    sources: List[torch.Tensor],  # noqa: UP006
+    shift: int,
+    reach: int,
+    out: torch.Tensor,
+    fresh: bool,
+    tile: int,
+) -> None:
+    """Do what `TorchProducts.add_products` does, tiles of about so many elements one after the other."""
+    size = bands[0][0].size(0)
+    height, width, pitch = out.size(0), out.size(1), out.stride(0)
+    most = max(tile // (size * width), 1) * size
+    start = 0
+    while start < height:
+        many = min(most, height - start) // size
+        result = out.as_strided(
+            [many, size, width], [size * pitch, pitch, 1], out.storage_offset() + start * pitch
+        )
+        first = fresh
+        for number in range(len(sources)):
+            source = sources[number]
+            step = source.stride(0)
+            for index in range(len(bands[number])):
+                offset = source.storage_offset() + start * step + index * shift
+                data = source.as_strided([many, size + reach, width], [size * step, step, 1], offset)
+                band = bands[number][index].expand([many, -1, -1])
+                if first:
+                    torch.bmm(band, data, out=result)
+                else:
+                    result.baddbmm_(band, data)
+                first = False
+        start += many * size
+
+
+@cache
+def script(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Return a function that runs without Python's lock; where torch has no TorchScript, the function itself."""
+    if sys.version_info[:2] > LAST_PYTHON:
+        return function
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted: Callable[..., Result] = torch.jit.script(function)
+    return scripted
 
 
 def _groups(x: torch.Tensor, band: torch.Tensor) -> torch.Tensor:
