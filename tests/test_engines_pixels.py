@@ -174,3 +174,23 @@ def test_bytes_become_pixels_and_what_clips_is_counted_once(
     assert tally.values == exact.size
     unsure = np.count_nonzero(~sure & ((abs(exact) < 1) | (abs(exact - 255) < 1)))
     assert abs(tally.clipped - np.count_nonzero((rounded < 0) | (rounded > 255))) <= unsure
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [Algorithm.DIRECT, Algorithm.BANDS, Algorithm.TOEPLITZ, Algorithm.FFT, Algorithm.NATIVE],
+)
+@pytest.mark.parametrize("shape", [(3, 3), (1, 9), (9, 1)])
+def test_torch_takes_bytes_for_floats(algorithm: Algorithm, shape: tuple[int, int]) -> None:
+    """What crosses the bus to a card; here without one."""
+    engine = get_engine("torch", "cpu", 1)
+    data = np.random.default_rng(5).integers(0, 256, (3, 1, 40, 50), dtype=np.uint8)
+    weights = np.outer(np.linspace(0.1, 0.7, shape[0]), np.linspace(0.5, -0.2, shape[1]))[None, None]
+    want = signal.correlate(data.astype(float), weights, "valid")
+    geometry = {"stride": (1, 1), "dilation": (1, 1), "algorithm": algorithm}
+    values = engine.correlate(data, weights.astype(np.float32), **geometry)
+    assert values.dtype == np.float32
+    np.testing.assert_allclose(values, want, atol=2e-3)
+    how = Rendering("uint8", offset=100.0, low=0, top=255)
+    pixels, _ = engine.pixels(data, weights.astype(np.float32), how=how, **geometry)
+    np.testing.assert_allclose(pixels, (want + 100).clip(0, 255), atol=0.502)

@@ -129,7 +129,10 @@ class TorchEngine:
         algorithm: Algorithm | None,
     ) -> torch.Tensor:
         """Return it on the device; bytes become floats there."""
-        sizes = correlation_sizes(x, weights, stride, dilation, groups)
+        if x.dtype == np.uint8:
+            sizes, finite = pool_sizes(x, weights.shape[2:], stride, dilation), True
+        else:
+            sizes = correlation_sizes(x, weights, stride, dilation, groups)
         if algorithm is None:
             algorithm = Algorithm.DIRECT if _few(weights) else Algorithm.NATIVE
         if algorithm is Algorithm.DIRECT or not (finite or all_finite(x)):
