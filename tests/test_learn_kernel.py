@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -307,6 +308,16 @@ def test_folders_are_paired_by_name(photo: Path, capsys: pytest.CaptureFixture[s
     Path("out/deeper/2.npy").rename("out/deeper/9.npy")
     assert run(["learn", "--input", "in", "--target", "out", "--size", "2"]) == 2
     assert "2.npy' has no target: there is none called deeper/2" in capsys.readouterr().err
+
+
+def test_folders_may_hold_what_is_only_read(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    for number, folder in ((number, folder) for number in (1, 2) for folder in ("in", "out")):
+        Path(folder).mkdir(exist_ok=True)
+        pixels = random.integers(1, 255, (9, 9, 3), dtype=np.uint8)
+        Path(f"{folder}/{number}.qoi").write_bytes(imagecodecs.qoi_encode(pixels))
+    found = report(capsys, "--input", "in", "--target", "out", "--size", "1")
+    assert found["equations"] == 2 * 9 * 9 * 3
 
 
 def test_least_squares_needs_no_torch(photo: Path) -> None:

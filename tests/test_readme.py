@@ -190,3 +190,15 @@ def test_the_map_in_contributing_has_every_room_in_the_order_of_imports() -> Non
     assert sorted(rooms) == sorted({*RANK, "media"})
     ranks = [RANK[room] for room in rooms if room != "media"]
     assert ranks == sorted(ranks)
+
+
+def test_the_speeds_are_those_that_were_measured() -> None:
+    def cells(text: str) -> list[list[str]]:
+        rows = [line for line in text.splitlines() if line.startswith("| ")]
+        return [[cell.strip() for cell in row.strip("|").split("|")][:5] for row in rows]
+
+    measured = cells((ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8"))[1:]
+    head = "| work | beside | ours | theirs | theirs / ours |"
+    shown = cells(head + README.partition(head)[2].partition("\n\n")[0])[1:]
+    assert len(measured) > 30
+    assert shown == measured

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from convcli.cli.learn_requests import Files
 from convcli.errors import ConvError, UsageError
-from convcli.media.registry import FORMATS
+from convcli.media.registry import READ
 from convcli.media.target import shown
 
 
@@ -39,7 +39,7 @@ def expand(names: Sequence[str]) -> list[File]:
     ConvError
         For a folder without any file of a known type.
     """
-    suffixes = {suffix for format in FORMATS for suffix in format.suffixes}
+    suffixes = {suffix for format in READ for suffix in format.suffixes}
     found: list[File] = []
     for name in names:
         folder = Path(name)

@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.differential.check import DifferenceError, Outcome, check, engines_agree
 from tests.differential.jobs import KINDS, SEED, Job, job
 
-JOBS, SHELL = 2000, 40
+JOBS, SHELL = 2000, 10
 RESULTS = Path(__file__).with_name("results.md")
 
 
