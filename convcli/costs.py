@@ -33,7 +33,8 @@ from convcli.work import LINE, SQUARE, Work, fft_tile, toeplitz_rows
 
 # Nanoseconds on one core, by `benchmarks/calibrate.py` on 2026-11-21: an Intel Xeon with AVX-512 and 2 cores, idle;
 # numpy 2.4 with OpenBLAS, torch 2.13 with MKL.  The mean of two runs, "pass" between a block's and a strip's; then
-# "numpy column", "numpy fft" and "product" were made larger after the calibration half of `benchmarks/plan_grid.py`.
+# "numpy column", "numpy fft" and "product" were made larger, and "tap" and "bytes column" added, after the calibration
+# half of `benchmarks/plan_grid.py`.
 NANOSECONDS = {
     "pass": 0.2,  # one array in the cache, read and written: an element
     "numpy tap": 0.36,  # a product and a sum: an element
@@ -45,6 +46,8 @@ NANOSECONDS = {
     "numpy column tap": 0.0185,  # an element and row of the Toeplitz matrix
     "torch column": 0.28,
     "torch column tap": 0.0078,
+    "bytes column": 0.16,  # the same where bytes become bytes, and nothing leaves the cache between
+    "tap": 15000.0,  # to begin one of shift and add
     "product": 8000.0,  # to begin one
     "square": 1.75,  # a Toeplitz matrix along the fastest axis, by numpy: an element
     "square tap": 0.0137,  # an element and column of its squares
@@ -63,7 +66,8 @@ BLOCK = 300e-6  # seconds that Python needs for a block
 
 
 def numpy_direct(work: Work) -> float:
-    return work.elements * work.filters * work.taps * NANOSECONDS["numpy tap"] * work.width
+    each = work.elements * NANOSECONDS["numpy tap"] * work.width + NANOSECONDS["tap"]
+    return each * work.filters * work.taps
 
 
 def numpy_separable(work: Work) -> float:
@@ -104,6 +108,11 @@ def _torch_along(work: Work, axis: int, columns: int) -> float:
     return (NANOSECONDS["line"] + NANOSECONDS["line tap"] * (LINE + work.extents[axis])) * wide
 
 
+def _bytes_along(work: Work, axis: int, columns: int) -> float:
+    saved = NANOSECONDS["torch column"] - NANOSECONDS["bytes column"]
+    return _column(work, axis, columns, "torch column") - saved
+
+
 def _numpy_along(work: Work, axis: int, columns: int) -> float:
     if axis < len(work.kernel) - 1:
         return _column(work, axis, columns, "numpy column")
@@ -141,9 +150,9 @@ def torch_bands(work: Work) -> float:
 
 
 def torch_toeplitz(work: Work) -> float:
-    fused = work.bytes and len(work.kernel) == 2 and work.kernel[0] > 1  # in the cache all the way
-    saved = 6 * NANOSECONDS["pass"] if fused else 0.0
-    return _toeplitz(work, _torch_along) - work.elements * saved
+    if work.bytes and len(work.kernel) == 2 and work.kernel[0] > 1:
+        return _toeplitz(work, _bytes_along) - 6 * work.elements * NANOSECONDS["pass"]
+    return _toeplitz(work, _torch_along)
 
 
 def _fft(work: Work, nanoseconds: float) -> float:
