@@ -45,8 +45,8 @@ NANOSECONDS = {
     "numpy column": 0.25,  # a matrix product added to its result: an element
     "numpy column tap": 0.0185,  # an element and row of the Toeplitz matrix
     "torch column": 0.28,
-    "torch column tap": 0.0078,
-    "bytes column": 0.16,  # the same where bytes become bytes, and nothing leaves the cache between
+    "torch column tap": 0.0085,
+    "bytes column": 0.24,  # the same where bytes become bytes, and nothing leaves the cache between
     "tap": 15000.0,  # to begin one of shift and add
     "product": 8000.0,  # to begin one
     "square": 1.75,  # a Toeplitz matrix along the fastest axis, by numpy: an element
@@ -72,7 +72,8 @@ def numpy_direct(work: Work) -> float:
 
 def numpy_separable(work: Work) -> float:
     each = sum(k * NANOSECONDS["numpy tap"] + NANOSECONDS["pass"] for k in work.kernel if k > 1)
-    return work.elements * work.terms * each * work.width
+    taps = sum(k for k in work.kernel if k > 1)
+    return work.terms * (work.elements * each * work.width + taps * NANOSECONDS["tap"])
 
 
 def numpy_box(work: Work) -> float:
@@ -91,7 +92,8 @@ def numpy_whole(work: Work) -> float:
 
 
 def torch_direct(work: Work) -> float:
-    return work.elements * work.filters * work.taps * NANOSECONDS["torch tap"] * work.width
+    each = work.elements * NANOSECONDS["torch tap"] * work.width + NANOSECONDS["tap"]
+    return each * work.filters * work.taps
 
 
 def _column(work: Work, axis: int, columns: int, name: str) -> float:
@@ -160,17 +162,23 @@ def _fft(work: Work, nanoseconds: float) -> float:
     tiles = prod(ceil(n / (t - e + 1)) for n, t, e in zip(work.sizes, tile, work.extents, strict=True))
     transformed = prod(t for t, e in zip(tile, work.extents, strict=True) if e > 1)
     transforms = (work.inputs + work.outputs) / 2
-    lines = 2.0 if sum(extent > 1 for extent in work.extents) == 1 else 1.0  # too short to be quick
-    each = prod(tile) * log2(max(transformed, 2)) * nanoseconds * lines
+    each = prod(tile) * log2(max(transformed, 2)) * nanoseconds
     return tiles * each * transforms * work.items
 
 
+def _along_one_axis(work: Work) -> bool:
+    """Whether transforms are of lines: too short to be quick."""
+    return sum(extent > 1 for extent in work.extents) == 1
+
+
 def numpy_fft(work: Work) -> float:
-    return _fft(work, NANOSECONDS["numpy fft"])  # in float64 as quick (measured)
+    lines = 2.0 if _along_one_axis(work) else 1.0
+    return _fft(work, NANOSECONDS["numpy fft"]) * lines  # in float64 as quick (measured)
 
 
 def torch_fft(work: Work) -> float:
-    return _fft(work, NANOSECONDS["torch fft"]) * work.width
+    lines = 4.0 if _along_one_axis(work) else 1.0
+    return _fft(work, NANOSECONDS["torch fft"]) * lines * work.width
 
 
 def torch_native(work: Work) -> float:
