@@ -21,6 +21,7 @@ except KeyboardInterrupt:  # a good part of a small job's time goes by here
 INTERRUPTED = 130
 CLOSED_PIPE = 141
 TERMINATED = 143
+HUNG_UP = 129
 MANY = 50_000  # objects: a start makes many and no garbage, 5 % of a small job's time (measured)
 
 
@@ -177,9 +178,12 @@ def main() -> NoReturn:
         "learn"
     ]:  # blocks share the cores, and numpy starts in half the time without threads
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    leave_on(signal.SIGTERM, TERMINATED)
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is under nohup, and stays
-        leave_on(signal.SIGINT, INTERRUPTED)
+    for name, number in (("SIGTERM", TERMINATED), ("SIGINT", INTERRUPTED), ("SIGHUP", HUNG_UP)):
+        told = getattr(signal, name, None)  # Windows has no SIGHUP
+        if told is not None and signal.getsignal(told) is not signal.SIG_IGN:  # as under nohup, and stays
+            leave_on(told, number)
+    if sys.stderr is None:  # it was closed: there is nobody to talk to
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     speak_plainly()
     code = run(sys.argv[1:])
     sys.stderr.flush()

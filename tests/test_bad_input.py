@@ -215,7 +215,9 @@ def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
     assert done.returncode == 141
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_interrupted_work_leaves_no_trace(number: int, code: int, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((1500, 1500), np.float32))
     process = subprocess.Popen(

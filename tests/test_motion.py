@@ -483,3 +483,33 @@ def test_progress_for_programs() -> None:
     done = ok("motion", SAMPLES / "walk.mp4", "--no-output", "--json", "--progress", "json")
     last = [json.loads(line) for line in done.stderr.splitlines() if line.startswith(b"{")][-1]
     assert (last["done"], last["total"], last["unit"]) == (99, 99, "frames")
+
+
+def test_samples_that_are_no_numbers_are_trouble_and_not_rest(tmp_path: Path) -> None:
+    clip = np.random.default_rng(3).random((8, 31, 33), np.float32)
+    clip[4, 5, 6] = np.nan
+    np.save(tmp_path / "a.npy", clip)
+    out = tmp_path / "b.mp4"
+    for options in (("--no-output", "--exit-code"), ("-o", out), ("-o", out, "--threshold", "5")):
+        done = shell("motion", tmp_path / "a.npy", "--axes", "TYX", *options)
+        assert done.returncode == (2 if "--exit-code" in options else 1)
+        assert b"are no numbers (NaN or infinite)" in done.stderr
+        assert done.stderr.count(b"\n") == 1
+        assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("-o", "a.png", "--heatmap", "./a.png"), "'./a.png' is named for two outputs"),
+        (("--no-output", "--events", "a.png"), "events are text"),
+        (("--no-output", "--events", "walk.mp4"), "events are text"),
+    ],
+)
+def test_no_output_takes_the_place_of_another(options: tuple[str, ...], line: str, tmp_path: Path) -> None:
+    (tmp_path / "walk.mp4").write_bytes((SAMPLES / "walk.mp4").read_bytes())
+    done = shell("motion", "walk.mp4", *options, "-y", cwd=tmp_path)
+    assert done.returncode == 2
+    assert line in done.stderr.decode()
+    assert [path.name for path in tmp_path.iterdir()] == ["walk.mp4"]
+    assert (tmp_path / "walk.mp4").read_bytes() == (SAMPLES / "walk.mp4").read_bytes()

@@ -55,9 +55,27 @@ def test_sound_and_subtitles_travel_along(kernel: str, subtitled: Path) -> None:
 def test_subtitles_that_a_container_does_not_hold_are_said(subtitled: Path) -> None:
     done = ok("filter", subtitled, "-k", "box:3", "-o", (out := subtitled.with_name("b.mp4")))
     assert done.stderr.decode().splitlines() == [
-        "convcli: the subtitle stream (srt) is left out: mp4 holds none"
+        "convcli: the subtitle stream (subrip) is left out: mp4 cannot hold it"
     ]
     assert packets(out, "audio") == packets(subtitled, "audio")
+
+
+def test_transport_streams_hold_more_sound_than_ffmpeg_lists(tmp_path: Path) -> None:
+    clip = make(tmp_path / "a.mp4", pattern(), sound=True)
+    done = ok("filter", clip, "-k", "box:3", "-o", (out := tmp_path / "b.ts"))
+    assert b"left out" not in done.stderr
+    assert len(packets(out, "audio")) == len(packets(clip, "audio")) > 0
+
+
+def test_joined_streams_of_different_codecs_are_no_short_clip(tmp_path: Path) -> None:
+    parts = [make(tmp_path / f"{codec}.ts", pattern(12), codec=codec) for codec in ("h264", "mpeg2video")]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    done = convcli("filter", joined, "-k", "box:3", "-o", (out := tmp_path / "out.mp4"))
+    said = done.stderr.decode()
+    assert done.returncode == 1, said
+    assert "packets of video" in said
+    assert not out.exists()
 
 
 def test_odd_sizes_on_the_planes(tmp_path: Path) -> None:

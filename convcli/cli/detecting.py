@@ -43,6 +43,7 @@ def detect(request: MotionRequest) -> bool:
     )
     picture = _picture_path(request)
     check_writing(request.writing, None if picture is None else _picture_format(picture))
+    _check_apart(request)
     for path, format in _outputs(request):
         door.check_output(path, format, force=request.force)
         if not request.force:
@@ -88,6 +89,19 @@ def _outputs(request: MotionRequest) -> list[tuple[str, Format]]:
     if request.events not in (None, STANDARD):
         found.append((str(request.events), _TEXT))
     return found
+
+
+def _check_apart(request: MotionRequest) -> None:
+    """Refuse outputs that would replace each other, and events in place of a clip, whatever -y says."""
+    paths = [path for path, _ in _outputs(request) if path != STANDARD]
+    for index, path in enumerate(paths):
+        if Path(path).resolve() in [Path(other).resolve() for other in paths[:index]]:
+            raise UsageError(f"{path!r} is named for two outputs: give each a name of its own")
+    events = request.events
+    if events not in (None, STANDARD) and Path(str(events)).suffix.lower() in {
+        suffix for row in registry.FORMATS if row.binary for suffix in row.suffixes
+    }:
+        raise UsageError(f"--events {events!r}: events are text; name a .csv, .tsv, .json or .jsonl file")
 
 
 class _Detection:

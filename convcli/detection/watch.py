@@ -21,7 +21,7 @@ from convcli.detection.events import Box, Look, look, moving
 from convcli.detection.noise import MOST_FRAMES, Noise, sample
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
-from convcli.errors import UsageError
+from convcli.errors import ConvError, UsageError
 from convcli.geometry import TransposedWindow
 from convcli.job import Job, canonical
 from convcli.kernel import load_kernel
@@ -197,7 +197,7 @@ class Watch:
         spans = sample(self._job.length, starts, most=max(MOST_FRAMES // max(extent, step), 1))
         for span in spans:
             for index in span:
-                noise.add(self._steady(self._one(runner, index)))
+                noise.add(self._steady(self._present(self._one(runner, index), index)))
         self.notes = (
             f"threshold {noise.threshold / self.level:.1f} grey levels, from noise of "
             f"{noise.sigma / self.level:.2f} in {sum(map(len, spans))} results",
@@ -209,6 +209,20 @@ class Watch:
         if self._whole:
             return square_difference(*self._source.read(index, index + 2))[None]
         return _plane(runner.block(index, index + 1, runner.reader(index, index + 1))[0])
+
+    def _present(self, values: np.ndarray, index: int) -> np.ndarray:
+        """Return a result as it is.
+
+        Raises
+        ------
+        ConvError
+            For samples that are no numbers: whether they move cannot be said.
+        """
+        if np.dtype(self._source.info.dtype).kind == "f" and not np.isfinite(values).all():
+            raise ConvError(
+                f"samples near frame {self.frames[index]} are no numbers (NaN or infinite): fill them first"
+            )
+        return values
 
     def sights(
         self,
@@ -225,7 +239,8 @@ class Watch:
 
         if not self._whole:
             blocks = execute(self._job, self._source, engine, 1, Tally(), progress=progress)
-            yield from (judged(_plane(block)) for block in blocks)
+            for index, block in enumerate(blocks):
+                yield judged(self._present(_plane(block), index))
             return
         before = self._source.read(0, 1)[0]
         with ThreadPoolExecutor(1) as pool:  # one frame is judged while the next is decoded

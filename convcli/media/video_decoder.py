@@ -18,6 +18,11 @@ from convcli.errors import ConvError
 from convcli.media.video_alpha import decoder
 from convcli.media.video_scan import TRUNCATED, Frames, VideoFile, libav, scan, video_stream
 
+# Codecs whose packets may hold frames that are never shown.
+HIDING = ("vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d")
+# The part of all other packets that gives a frame each, unless they hold fields: at a joint some frames depend
+# on what is not there.
+MOST_PACKETS = 0.8
 SPARE = 2  # frames that are kept beside those of the longest request
 JUMP = 8  # frames to decode and drop are cheaper than a seek, up to here
 
@@ -35,6 +40,7 @@ class Decoder:
     def __init__(self, file: VideoFile, allow_truncated: bool = False) -> None:
         self._file = file
         self._tolerant = allow_truncated
+        self._packets = 0  # that went into the decoder
         frames = scan(file)
         self._timed = frames is not None
         self.lost = 0  # frames that could not be decoded
@@ -75,7 +81,17 @@ class Decoder:
             base = stream.time_base or Fraction(1, 1000)
             rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             with libav("broken video"):
-                found = [frame.pts for frame in self._decoded(container, stream, None)]
+                shown = [
+                    (frame.pts, frame.interlaced_frame) for frame in self._decoded(container, stream, None)
+                ]
+            hiding = stream.codec_context.name in HIDING
+        found = [time for time, _ in shown]
+        doubled = hiding or any(interlaced for _, interlaced in shown)
+        if len(found) < self._packets * (0.5 if doubled else MOST_PACKETS) and not self._tolerant:
+            raise ConvError(
+                f"only {len(found)} frames came of {self._packets} packets of video, as of parts "
+                f"that are coded in different ways; {TRUNCATED}"
+            )
         times = [time for time in found if time is not None]
         if known is None and (len(times) < len(found) or sorted(set(times)) != times):
             self._timed = False
@@ -101,6 +117,7 @@ class Decoder:
         while True:
             try:
                 packet = next(packets)
+                self._packets += packet.size > 0
                 yield from context.decode(packet)
             except StopIteration:
                 return

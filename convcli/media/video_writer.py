@@ -42,6 +42,11 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     return VideoSink(fp, format_name, info, options.video)
 
 
+ALSO_HELD = {  # FFmpeg lists only what it would choose itself
+    "mpegts": ("aac", "ac3", "eac3", "mp3", "opus", "dts", "truehd", "dvb_subtitle"),
+}
+
+
 class _Passengers:
     """Sound and subtitles of the source: packets in order of time, copied as they are."""
 
@@ -58,16 +63,12 @@ class _Passengers:
         self._waiting: Any = None
 
     def _add(self, stream: Any, output: av.container.OutputContainer, notes: list[str]) -> None:
-        name = stream.codec_context.name if stream.codec_context else "unknown"
-        if name not in output.supported_codecs:
-            known = [
-                codec for codec in (name.removesuffix("_float"), name) if codec in output.supported_codecs
-            ]
-            if not known:
-                notes.append(
-                    f"the {stream.type} stream ({name}) is left out: {output.format.name} holds none"
-                )
-                return
+        name = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
+        if name not in output.supported_codecs and name not in ALSO_HELD.get(output.format.name, ()):
+            notes.append(
+                f"the {stream.type} stream ({name}) is left out: {output.format.name} cannot hold it"
+            )
+            return
         copy = output.add_stream_from_template(stream)
         copy.metadata.update(stream.metadata)
         self._streams[stream.index] = copy
