@@ -33,8 +33,8 @@ from convcli.work import LINE, SQUARE, Work, fft_tile, toeplitz_rows
 
 # Nanoseconds on one core, by `benchmarks/calibrate.py` on 2026-11-21: an Intel Xeon with AVX-512 and 2 cores, idle;
 # numpy 2.4 with OpenBLAS, torch 2.13 with MKL.  The mean of two runs, "pass" between a block's and a strip's; then
-# "numpy column", "numpy fft" and "product" were made larger, and "tap" and "bytes column" added, after the calibration
-# half of `benchmarks/plan_grid.py`.
+# "numpy column", "torch column tap", "numpy fft" and "product" were made larger, and "bytes column" added, after the
+# calibration half of `benchmarks/plan_grid.py`.
 NANOSECONDS = {
     "pass": 0.2,  # one array in the cache, read and written: an element
     "numpy tap": 0.36,  # a product and a sum: an element
@@ -47,7 +47,6 @@ NANOSECONDS = {
     "torch column": 0.28,
     "torch column tap": 0.0085,
     "bytes column": 0.24,  # the same where bytes become bytes, and nothing leaves the cache between
-    "tap": 15000.0,  # to begin one of shift and add
     "product": 8000.0,  # to begin one
     "square": 1.75,  # a Toeplitz matrix along the fastest axis, by numpy: an element
     "square tap": 0.0137,  # an element and column of its squares
@@ -66,14 +65,12 @@ BLOCK = 300e-6  # seconds that Python needs for a block
 
 
 def numpy_direct(work: Work) -> float:
-    each = work.elements * NANOSECONDS["numpy tap"] * work.width + NANOSECONDS["tap"]
-    return each * work.filters * work.taps
+    return work.elements * work.filters * work.taps * NANOSECONDS["numpy tap"] * work.width
 
 
 def numpy_separable(work: Work) -> float:
     each = sum(k * NANOSECONDS["numpy tap"] + NANOSECONDS["pass"] for k in work.kernel if k > 1)
-    taps = sum(k for k in work.kernel if k > 1)
-    return work.terms * (work.elements * each * work.width + taps * NANOSECONDS["tap"])
+    return work.elements * work.terms * each * work.width
 
 
 def numpy_box(work: Work) -> float:
@@ -92,8 +89,7 @@ def numpy_whole(work: Work) -> float:
 
 
 def torch_direct(work: Work) -> float:
-    each = work.elements * NANOSECONDS["torch tap"] * work.width + NANOSECONDS["tap"]
-    return each * work.filters * work.taps
+    return work.elements * work.filters * work.taps * NANOSECONDS["torch tap"] * work.width
 
 
 def _column(work: Work, axis: int, columns: int, name: str) -> float:
