@@ -101,7 +101,9 @@ def _check_apart(request: MotionRequest) -> None:
     if events not in (None, STANDARD) and Path(str(events)).suffix.lower() in {
         suffix for row in registry.FORMATS if row.binary for suffix in row.suffixes
     }:
-        raise UsageError(f"--events {events!r}: events are text; name a .csv, .tsv, .json or .jsonl file")
+        raise UsageError(
+            f"--events {events!r}: events are text: name a .csv file, or .jsonl for lines of JSON"
+        )
 
 
 class _Detection:

@@ -6,8 +6,7 @@ only on request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -18,8 +17,8 @@ from torch.nn import functional as F
 from convcli.algorithms import Algorithm
 from convcli.engines import fft, shifts, tiles, toeplitz, torch_bytes, torch_native, torch_pixels
 from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
+from convcli.engines.torch_device import device_named, full_precision
 from convcli.engines.torch_toeplitz import TorchProducts
-from convcli.errors import UsageError
 from convcli.layers import PoolKind
 from convcli.render import Rendering, Tally
 
@@ -58,7 +57,7 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
-        self.device = _device(device)
+        self.device = device_named(device)
         self.threads = threads
         self._before: int | None = None
 
@@ -138,7 +137,7 @@ class TorchEngine:
         if algorithm is Algorithm.DIRECT or not (finite or all_finite(x)):
             reach = shifts.correlation_reach(stride, dilation)
             return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
-        with _full_precision(self.device), torch.inference_mode():
+        with full_precision(self.device), torch.inference_mode():
             match algorithm:
                 case Algorithm.NATIVE:
                     return self._native(x, weights, sizes, stride, dilation, groups)
@@ -209,7 +208,7 @@ class TorchEngine:
             swapped = weights.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)  # (in, out of a group)
             return convolve(x, swapped, stride=tuple(stride), dilation=tuple(dilation), groups=groups)
 
-        with _full_precision(self.device):
+        with full_precision(self.device):
             out = torch_native.transpose(self._tensor(x), self._tensor(weights), groups, dilation, apply)
         return out.cpu().numpy()
 
@@ -303,32 +302,8 @@ class TorchEngine:
         return data if dtype in (None, x.dtype) else data.to(torch_pixels.type_of(dtype))
 
 
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"unknown device {name!r}: use cpu or cuda") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"the torch engine runs on cpu and cuda, not on {name!r}")
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            raise UsageError(f"no device {name!r}: torch sees {count} CUDA devices here; use --device cpu")
-    return device
-
-
 def _few(weights: np.ndarray) -> bool:
     return prod(weights.shape[:2]) < FEW
-
-
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Keep CUDA from rounding float32 to 10 bits, its default for convolutions."""
-    if device.type == "cuda":
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield
-    else:
-        yield
 
 
 def _box(
