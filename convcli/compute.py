@@ -30,6 +30,7 @@ def correlate(
     dtype: np.dtype,
     skip_nan: bool,
     algorithm: Algorithm | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the stage's outputs for the input box ``box``, given in elements of the block.
 
@@ -41,18 +42,23 @@ def correlate(
         Leave missing samples out and renormalise the weights of the others.
     algorithm : Algorithm, optional
         One that the plan offers for this stage.
+    out : ndarray, optional
+        Where the result belongs; it may be elsewhere all the same.
     """
     weights = stage.weights(dtype.name)
     kind = engine.takes(algorithm, block.dtype, weights, stage.value, rendered=False)
     padded = engine.pad(block, box, stage.mode, stage.value, kind or dtype)
     finite = block.dtype.kind in "iu"
 
-    def apply(x: np.ndarray) -> np.ndarray:
-        return _over_planes(stage, x, lambda planes: _in_three_axes(stage, engine, planes, finite, algorithm))
+    def apply(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        def planes(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+            return _in_three_axes(stage, engine, x, finite, algorithm, out)
+
+        return _over_planes(stage, x, planes, out)
 
     missing = np.isnan(padded) if skip_nan and not finite else None
     if missing is None or not missing.any():
-        return _finish(stage, apply(padded))
+        return _finish(stage, apply(padded, out if _plain(stage) else None))
     padded = np.where(missing, 0, padded)
     sums, present = apply(padded), apply((~missing).astype(dtype))
     total = _total_weights(stage, sums)
@@ -62,10 +68,14 @@ def correlate(
 
 
 def straight(stage: ConvStage) -> bool:
+    """Return whether an engine can make pixels of a stage."""
+    return _plain(stage) and stage.kernel.inputs == 1 and len(stage.windows) <= 3
+
+
+def _plain(stage: ConvStage) -> bool:
     """Return whether a stage's outputs are an engine's, with nothing to be done to them."""
     kernel = stage.kernel
-    plain = kernel.combine is Combine.NONE and not any(kernel.bias) and not stage.transposed
-    return plain and kernel.inputs == 1 and len(stage.windows) <= 3
+    return kernel.combine is Combine.NONE and not any(kernel.bias) and not stage.transposed
 
 
 def pixels(
@@ -76,6 +86,7 @@ def pixels(
     dtype: np.dtype,
     algorithm: Algorithm | None,
     how: Rendering,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, Tally]:
     """Return the outputs of a `straight` stage as pixels, for a block of integers."""
     weights = stage.weights(dtype.name)
@@ -83,7 +94,7 @@ def pixels(
     padded = engine.pad(block, box, stage.mode, stage.value, kind or dtype)
     tally = Tally()
 
-    def apply(x: np.ndarray) -> np.ndarray:
+    def apply(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         made, counted = engine.pixels(
             x,
             weights,
@@ -91,11 +102,12 @@ def pixels(
             dilation=[window.dilation for window in stage.windows],
             algorithm=algorithm,
             how=how,
+            out=out,
         )
         tally.add(counted)
         return made
 
-    return _over_planes(stage, padded, apply), tally
+    return _over_planes(stage, padded, apply, out), tally
 
 
 def transpose(
@@ -109,7 +121,9 @@ def transpose(
     """Return the outputs ``box`` of a transposed convolution; ``first`` is where the block begins on each axis."""
     finite = block.dtype.kind in "iu"
     full = _over_planes(
-        stage, block.astype(dtype, copy=False), lambda planes: _in_three_axes(stage, engine, planes, finite)
+        stage,
+        block.astype(dtype, copy=False),
+        lambda planes, _: _in_three_axes(stage, engine, planes, finite),
     )
     crop = [
         (lo + window.before - begin * window.stride, hi + window.before - begin * window.stride)
@@ -129,22 +143,32 @@ def pool(
     return pool_padded(engine, block.astype(dtype, copy=False), stage.kind, windows, stage.include_padding)
 
 
-def _over_planes(stage: ConvStage, x: np.ndarray, apply: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _over_planes(
+    stage: ConvStage,
+    x: np.ndarray,
+    apply: Callable[[np.ndarray, np.ndarray | None], np.ndarray],
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """Apply to (M, C, *space), giving (O·M, C, *space): planes summed by the kernel, or each alone."""
     maps, channels = x.shape[:2]
     space = x.shape[2:]
+    swapped = None if out is None else out.swapaxes(0, 1)
     if stage.summed:
-        return apply(x.reshape(1, maps * channels, *space)).swapaxes(0, 1)
-    planes = x.reshape(maps * channels, 1, *space) if maps > 1 else x[0][:, None]
-    out = apply(planes)  # (M·C, O, *space)
+        return apply(x.reshape(1, maps * channels, *space), swapped).swapaxes(0, 1)
     if maps == 1:
-        return out.swapaxes(0, 1)
-    out = out.reshape(maps, channels, *out.shape[1:]).swapaxes(1, 2)
-    return out.reshape(-1, channels, *out.shape[3:])
+        return apply(x[0][:, None], swapped).swapaxes(0, 1)
+    made = apply(x.reshape(maps * channels, 1, *space), None)  # (M·C, O, *space)
+    made = made.reshape(maps, channels, *made.shape[1:]).swapaxes(1, 2)
+    return made.reshape(-1, channels, *made.shape[3:])
 
 
 def _in_three_axes(
-    stage: ConvStage, engine: Engine, x: np.ndarray, finite: bool, algorithm: Algorithm | None = None
+    stage: ConvStage,
+    engine: Engine,
+    x: np.ndarray,
+    finite: bool,
+    algorithm: Algorithm | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Call the engine; of four space axes, one that the kernel does not touch is walked along."""
     weights = stage.weights("float32" if x.dtype.kind in "iu" else x.dtype.name)
@@ -156,15 +180,15 @@ def _in_three_axes(
         weights = weights.squeeze(walked + 2)
         del stride[walked], dilation[walked]
 
-    def apply(part: np.ndarray) -> np.ndarray:
+    def apply(part: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         if stage.transposed:
             return engine.transpose(part, weights, stride=stride, dilation=dilation, finite=finite)
         return engine.correlate(
-            part, weights, stride=stride, dilation=dilation, finite=finite, algorithm=algorithm
+            part, weights, stride=stride, dilation=dilation, finite=finite, algorithm=algorithm, out=out
         )
 
     if walked is None:
-        return apply(x)
+        return apply(x, out)
     return np.stack([apply(part) for part in np.moveaxis(x, walked + 2, 0)], axis=walked + 2)
 
 

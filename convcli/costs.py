@@ -148,7 +148,7 @@ def torch_bands(work: Work) -> float:
 
 
 def torch_toeplitz(work: Work) -> float:
-    if work.bytes and len(work.kernel) == 2 and work.kernel[0] > 1:
+    if work.pictures:
         return _toeplitz(work, _bytes_along) - 6 * work.elements * NANOSECONDS["pass"]
     return _toeplitz(work, _torch_along)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
+from math import ceil
 
 from convcli import workload
 from convcli.algorithms import Algorithm, Row, rows
@@ -28,6 +29,7 @@ BLOCK_ELEMENTS = {EngineName.NUMPY: 1 << 20, EngineName.TORCH: 1 << 21}  # of on
 # Smaller ones would stay in the cache, but threads that change them take turns at Python's lock: with 2^18, 3x3
 # on 12 megapixels takes twice as long; torch's own threads are no quicker on an idle machine and a hundred times slower
 # beside other work, for each waits for all (measured).
+BLOCK_OF_PICTURES = 1 << 23  # where torch goes through pictures of bytes in tiles of its own (measured)
 WHOLE_ROWS = 32  # of which a long block is a multiple: groups of rows are products
 WORTH_THREADS = 0.01  # seconds on one core below which threads take longer to begin than they save (measured)
 LEAST_BLOCK = 1 << 16  # less is not worth a thread
@@ -192,7 +194,7 @@ def choose(
     slices, halo = workload.slice_elements(chain, stream), workload.halo(chain, stream)
     return Plan(
         best.engine,
-        _block_length(chain, stream, threads, best.engine, _tile_rows(works, best.algorithms, stream)),
+        _block_length(chain, works, stream, threads, best),
         threads,
         reason,
         best.algorithms,
@@ -247,11 +249,23 @@ def _tile_rows(works: list[Work | None], algorithms: tuple[Algorithm | None, ...
     return max(rows)
 
 
-def _block_length(chain: Chain, stream: int, threads: int, engine: EngineName, tile: int) -> int:
-    """Return how many samples of the output's stream axis make a block: with tiles, whole rows of them."""
-    elements = min(BLOCK_ELEMENTS[engine], max(workload.elements(chain) // (2 * threads), LEAST_BLOCK))
-    step = max(
-        elements // max(workload.slice_elements(chain, stream), 1), HALOS * workload.halo(chain, stream), 1
-    )
+def _block_length(chain: Chain, works: list[Work | None], stream: int, threads: int, best: Candidate) -> int:
+    """Return how many samples of the output's stream axis make a block: with tiles, whole rows of them.
+
+    There are as many blocks for one thread as for the other.
+    """
+    slices, length = max(workload.slice_elements(chain, stream), 1), chain.output[stream]
+    turns = ceil(slices * length / (threads * _block_elements(works, best)))
+    elements = max(slices * length // (max(turns, 2) * threads), LEAST_BLOCK)
+    step = max(elements // slices, HALOS * workload.halo(chain, stream), 1)
+    tile = _tile_rows(works, best.algorithms, stream)
     unit = tile if tile > 1 else WHOLE_ROWS if step >= 2 * WHOLE_ROWS else 1
-    return min(max(step // unit, 1) * unit, chain.output[stream])
+    return min(max(step // unit, 1) * unit, length)
+
+
+def _block_elements(works: list[Work | None], best: Candidate) -> int:
+    """Return the most elements of one block."""
+    [work, *others] = works
+    products = best.engine is EngineName.TORCH and best.algorithms[0] is Algorithm.TOEPLITZ
+    pictures = products and not others and work is not None and work.pictures
+    return BLOCK_OF_PICTURES if pictures else BLOCK_ELEMENTS[best.engine]

@@ -51,7 +51,7 @@ def execute(
     algorithms : sequence of Algorithm, optional
         One for each stage; None leaves it to the engine.
     into : ndarray, optional
-        Of the form of ``job.result``; the workers copy their blocks to where they belong in it.
+        Of the form of ``job.result``; blocks are written to where they belong in it.
 
     Yields
     ------
@@ -64,29 +64,29 @@ def execute(
         how = job.rendering(measured)
         opaque = replace(how, scale=1.0, offset=0.0, absolute=False, fits=False)
 
-        def placed(start: int, stop: int, pixels: np.ndarray) -> np.ndarray:
-            block = _arranged(pixels, job)
-            if into is None:
-                return block
-            place = into[(slice(None),) * job.result.stream_axis + (slice(start, stop),)]
-            place[...] = block
-            return place
-
-        def straight(start: int, stop: int, read: Read) -> tuple[np.ndarray, Tally]:
-            pixels, counted = runner.pixels(start, stop, read, how)
-            return placed(start, stop, pixels), counted
-
-        def pixels_of(start: int, stop: int, read: Read) -> tuple[np.ndarray, Tally]:
-            values, alpha = runner.block(start, stop, read)
+        def pixels_of(
+            start: int, stop: int, read: Read, place: np.ndarray | None
+        ) -> tuple[np.ndarray, Tally]:
+            if runner.straight:
+                return runner.pixels(start, stop, read, how, place)
+            values, alpha = runner.block(start, stop, read, place)
             pixels, counted = engine.render(values, how)
             if alpha is not None:
                 coverage, _ = engine.render(alpha, opaque)
                 shape = (pixels.shape[0], 1, *pixels.shape[2:])
                 pixels = np.concatenate([pixels, np.broadcast_to(coverage, shape)], axis=1)
-            return placed(start, stop, pixels), counted
+            return pixels, counted
+
+        def work(start: int, stop: int, read: Read) -> tuple[np.ndarray, Tally]:
+            place = None if into is None else _place(into, start, stop, job)
+            pixels, counted = pixels_of(start, stop, read, place)
+            if place is None:
+                return _arranged(pixels, job), counted
+            if not np.may_share_memory(pixels, place):
+                place[...] = pixels
+            return _arranged(place, job), counted
 
         done = 0
-        work = straight if runner.straight else pixels_of
         for pixels, counted in in_order(job.length, step, runner.reader, work, workers):
             tally.add(counted)
             yield pixels
@@ -141,9 +141,20 @@ def in_order(
 def _arranged(pixels: np.ndarray, job: Job) -> np.ndarray:
     """Bring (M, C, *space) into the axis order of the result."""
     axes = job.result.axes
+    left, dropped = _axes(job)
+    return pixels.squeeze(dropped).transpose([left.index(letter) for letter in axes])
+
+
+def _place(result: np.ndarray, start: int, stop: int, job: Job) -> np.ndarray:
+    """Return where a block belongs, as (M, C, *space)."""
+    axes = job.result.axes
+    left, dropped = _axes(job)
+    block = result[(slice(None),) * job.result.stream_axis + (slice(start, stop),)]
+    return np.expand_dims(block.transpose([axes.index(letter) for letter in left]), dropped)
+
+
+def _axes(job: Job) -> tuple[str, tuple[int, ...]]:
+    """Return which of (M, C, *space) a result has, and the numbers of those that it has not."""
     names = "MC" + job.letters
-    kept = [index for index, letter in enumerate(names) if letter in axes]
-    dropped = tuple(index for index in range(len(names)) if index not in kept)
-    pixels = pixels.squeeze(dropped)
-    left = [names[index] for index in kept]
-    return pixels.transpose([left.index(letter) for letter in axes])
+    left = "".join(letter for letter in names if letter in job.result.axes)
+    return left, tuple(index for index, letter in enumerate(names) if letter not in left)

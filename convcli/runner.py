@@ -100,13 +100,18 @@ class Runner:
         """Whether some channels pass through, taken at the kernels' origins."""
         return self.job.split.alpha is Alpha.SAMPLED or self.job.split.channels is Channels.LUMA
 
-    def block(self, start: int, stop: int, read: Read) -> tuple[np.ndarray, np.ndarray | None]:
+    def block(
+        self, start: int, stop: int, read: Read, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return colours (M, C, *space) and alpha (M or 1, 1, *space) of the outputs ``start:stop``.
 
-        ``read`` comes from `reader` with the same outputs.
+        ``read`` comes from `reader` with the same outputs.  Colours may be written to ``out`` where they are all
+        that there is, and have its type.
         """
         job = self.job
-        values = self._values(job.chain, partial(self._colour, read), start, stop)
+        alone = job.split.plain and not self._samples and out is not None and out.dtype == self.dtype
+        colour = partial(self._colour, read)
+        values = self._values(job.chain, colour, start, stop, out if alone else None)
         alpha = None
         if self._coverage_chain is not None:
             alpha = self._values(self._coverage_chain, partial(self._coverage, read), start, stop)
@@ -129,13 +134,15 @@ class Runner:
         plain = job.split.plain and not self._samples and np.dtype(job.info.dtype).kind in "iu"
         return alone and plain and np.dtype(job.dtype).kind in "iu"
 
-    def pixels(self, start: int, stop: int, read: Read, how: Rendering) -> tuple[np.ndarray, Tally]:
-        """Return the outputs ``start:stop`` of a `straight` job as pixels (M, C, *space)."""
+    def pixels(
+        self, start: int, stop: int, read: Read, how: Rendering, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Tally]:
+        """Return the outputs ``start:stop`` of a `straight` job as pixels (M, C, *space); maybe in ``out``."""
         stage = self.job.chain.stages[0]
         if not isinstance(stage, ConvStage):
             raise TypeError(f"no pixels of {stage}")
         block, box = self._input(0, self.job.chain, partial(self._colour, read), start, stop)
-        return compute.pixels(stage, self.engine, block, box, self.dtype, self._algorithms[0], how)
+        return compute.pixels(stage, self.engine, block, box, self.dtype, self._algorithms[0], how, out)
 
     def _colour(self, read: Read, start: int, stop: int) -> np.ndarray:
         block = read(start, stop)
@@ -158,14 +165,17 @@ class Runner:
                 "--nan skip leaves it out, --nan propagate passes it on"
             )
 
-    def _values(self, chain: Chain, read: Read, start: int, stop: int) -> np.ndarray:
+    def _values(
+        self, chain: Chain, read: Read, start: int, stop: int, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Compute outputs ``start:stop`` of the chain's last stage, each stage asking the one before it."""
         produce = read
         for index in range(len(chain.stages)):
-            produce = self._stage(index, chain, produce)
+            last = index == len(chain.stages) - 1
+            produce = self._stage(index, chain, produce, out if last else None)
         return produce(start, stop)
 
-    def _stage(self, index: int, chain: Chain, read: Read) -> Read:
+    def _stage(self, index: int, chain: Chain, read: Read, out: np.ndarray | None = None) -> Read:
         stage, outputs = chain.stages[index], chain.sizes[index + 1]
         algorithm = self._algorithms[index]
         stream = self.job.stream
@@ -181,7 +191,7 @@ class Runner:
                 first = [a if axis == stream else 0 for axis in range(len(wanted))]
                 return compute.transpose(stage, self.engine, block, wanted, first, self.dtype)
             skip = self.job.nan is Nan.SKIP
-            return compute.correlate(stage, self.engine, block, box, self.dtype, skip, algorithm)
+            return compute.correlate(stage, self.engine, block, box, self.dtype, skip, algorithm, out)
 
         return produce
 

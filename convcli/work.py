@@ -81,6 +81,11 @@ class Work:
         return set(self.stride) <= {1}
 
     @property
+    def pictures(self) -> bool:
+        """Whether it is one kernel with several rows on bytes: torch's products then make bytes of them again."""
+        return self.bytes and self.filters == 1 and len(self.kernel) == 2 and self.kernel[0] > 1
+
+    @property
     def width(self) -> float:
         return 2.0 if self.dtype == "float64" else 1.0
 

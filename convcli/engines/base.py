@@ -86,6 +86,7 @@ class Engine(Protocol):
         dilation: Sequence[int],
         algorithm: Algorithm | None,
         how: Rendering,
+        out: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Tally]:
         """Return what `render` makes of `correlate`, for data that came from integers.
 
@@ -103,12 +104,15 @@ class Engine(Protocol):
         groups: int = 1,
         finite: bool = False,
         algorithm: Algorithm | None = None,
+        out: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the valid cross-correlation, ``(N, O, *sizes)`` with sizes (n - extent) // stride + 1.
 
         The kernel is not mirrored: ``y[i] = sum over t of weights[t] * x[i * stride + t * dilation]``.
         ``algorithm`` is one that `convcli.plan` offers for this engine, kernel and stride; without it, the
         engine's direct one.  Where the data hold a NaN or an infinity that it would spread, it gives way.
+        ``out``, of the result's shape and type, is where the result belongs: an algorithm that can writes it
+        there and returns it, which saves a copy; another one returns an array of its own.
         """
         ...
 

@@ -80,14 +80,16 @@ class NumpyEngine:
         dilation: Sequence[int],
         algorithm: Algorithm | None,
         how: Rendering,
+        out: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Tally]:
         """Return the cross-correlation as pixels, strip by strip along the first space axis."""
         sizes = pool_sizes(x, weights.shape[2:], stride, dilation)
         extent = dilation[0] * (weights.shape[2] - 1) + 1
         row = prod(sizes[1:]) * len(x) * len(weights)
         rows = max(STRIP // max(row, 1), HALOS * extent // stride[0], 1)
-        order = tiles.planar(tiles.memory_order(x))
-        out = tiles.empty((len(x), len(weights), *sizes), order, np.dtype(how.dtype))
+        if out is None:
+            order = tiles.planar(tiles.memory_order(x))
+            out = tiles.empty((len(x), len(weights), *sizes), order, np.dtype(how.dtype))
         tally = Tally()
         exact = x.dtype == whole_sums.COUNT and algorithm is Algorithm.WHOLE and how.keeps_bytes
         exact = exact and whole_sums.averages(weights)
@@ -115,6 +117,7 @@ class NumpyEngine:
         groups: int = 1,
         finite: bool = False,
         algorithm: Algorithm | None = None,
+        out: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the valid cross-correlation, ``(N, O, *sizes)``.
 
@@ -129,21 +132,30 @@ class NumpyEngine:
             return self._box(x, weights, stride, dilation)
         if algorithm is Algorithm.SEPARABLE:
             return self._separable(x, weights, stride, dilation)
-        if algorithm in (Algorithm.TOEPLITZ, Algorithm.BANDS) and (finite or all_finite(x)):
-            return self._by_products(x, weights, dilation, separable=algorithm is Algorithm.BANDS)
+        if algorithm is Algorithm.BANDS and (finite or all_finite(x)):
+            return self._by_bands(x, weights, dilation)
+        if algorithm is Algorithm.TOEPLITZ and (finite or all_finite(x)):
+            return self._by_products(x, weights, dilation, out)
         if algorithm is Algorithm.FFT and (finite or all_finite(x)):
-            out = tiles.empty((len(x), len(weights), *sizes), tiles.memory_order(x), x.dtype)
+            if out is None:
+                out = tiles.empty((len(x), len(weights), *sizes), tiles.memory_order(x), x.dtype)
             fft.correlate(np.fft, x, *fft.spectra(weights, dilation, x.shape[2:]), out)
             return out
         reach = shifts.correlation_reach(stride, dilation)
-        return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
+        return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach, out)
+
+    def _by_bands(self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int]) -> np.ndarray:
+        rows, pixel = toeplitz.as_rows(x, weights, dilation, separable=True)
+        found = toeplitz.separable(PRODUCTS, rows, weights, dilation, pixel)
+        return toeplitz.as_items(PRODUCTS, found, pixel)
 
     def _by_products(
-        self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int], separable: bool
+        self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int], out: np.ndarray | None
     ) -> np.ndarray:
-        data, pixel = toeplitz.as_rows(x, weights, dilation, separable)
-        correlate = toeplitz.separable if separable else toeplitz.correlate
-        return toeplitz.as_items(PRODUCTS, correlate(PRODUCTS, data, weights, dilation, pixel), pixel)
+        rows, pixel = toeplitz.as_rows(x, weights, dilation, separable=False)
+        place = toeplitz.rows_of(out, pixel)
+        found = toeplitz.correlate(PRODUCTS, rows, weights, dilation, pixel, place)
+        return toeplitz.as_items(PRODUCTS, found, pixel)
 
     def transpose(
         self,
@@ -226,11 +238,13 @@ class NumpyEngine:
         groups: int,
         finite: bool,
         reach: shifts.Reach,
+        out: np.ndarray | None = None,
     ) -> np.ndarray:
         skip_zeros = not weights.all() and (finite or all_finite(x))
         x = tiles.with_long_runs(x, stride)
         order = tiles.planar(tiles.memory_order(x))
-        out = tiles.empty((len(x), len(weights), *sizes), order, x.dtype)
+        if out is None:
+            out = tiles.empty((len(x), len(weights), *sizes), order, x.dtype)
 
         def run(work: Callable[[tiles.Slices], None], shape: tuple[int, ...], operations: int) -> None:
             tiles.run(work, tiles.cut(shape, order, TILE), self.threads, prod(shape) * operations)

@@ -107,7 +107,26 @@ def as_items(backend: Backend, result: Array, pixel: int) -> Array:
     return backend.move(pixels[0], pixels.ndim - 2, 0)
 
 
-def correlate(backend: Backend, x: Array, weights: np.ndarray, dilation: Sequence[int], pixel: int) -> Array:
+def rows_of(out: np.ndarray | None, pixel: int) -> np.ndarray | None:
+    """Return a place for items as rows, in C order, of which `as_items` makes it again; None where it has none."""
+    if out is None or pixel != tiles.pixel_size(out):
+        return None
+    if pixel > 1:
+        rows = out[:, 0].transpose(*range(1, out.ndim - 1), 0)
+        out = rows.reshape(1, 1, *rows.shape[:-2], -1)  # a copy, and no place, where rows have gaps
+        if not np.may_share_memory(out, rows):
+            return None
+    return out if out.flags.c_contiguous else None
+
+
+def correlate(
+    backend: Backend,
+    x: Array,
+    weights: np.ndarray,
+    dilation: Sequence[int],
+    pixel: int,
+    out: Array | None = None,
+) -> Array:
     """Return the valid correlation with stride 1, ``(N, O, *sizes)``, of finite data.
 
     Parameters
@@ -120,11 +139,14 @@ def correlate(backend: Backend, x: Array, weights: np.ndarray, dilation: Sequenc
     dilation : sequence of int
     pixel : int
         Elements between neighbours along the last axis: 3 where it runs through interleaved pixels.
+    out : array, optional
+        Filled and returned.
     """
     steps = (*dilation[:-1], dilation[-1] * pixel)
     extents = [d * (k - 1) + 1 for d, k in zip(steps, weights.shape[2:], strict=True)]
     sizes = [n - extent + 1 for n, extent in zip(x.shape[2:], extents, strict=True)]
-    out = backend.empty((len(x), len(weights), *sizes), x)
+    if out is None:
+        out = backend.empty((len(x), len(weights), *sizes), x)
     for item, (index, kernel) in product(range(len(x)), enumerate(weights)):
         for channel, plane in enumerate(kernel):
             _add_plane(backend, x[item, channel], plane, steps, out[item, index], fresh=channel == 0)

@@ -28,9 +28,13 @@ def fits(x: np.ndarray, weights: np.ndarray, how: Rendering) -> bool:
 
 
 def filtered(
-    x: np.ndarray, weights: np.ndarray, dilation: Sequence[int], how: Rendering
+    x: np.ndarray,
+    weights: np.ndarray,
+    dilation: Sequence[int],
+    how: Rendering,
+    place: np.ndarray | None = None,
 ) -> tuple[np.ndarray, Tally]:
-    """Return the valid correlation of bytes with one kernel, rendered: ``(N, 1, Y, X)``."""
+    """Return the valid correlation of bytes with one kernel, rendered: ``(N, 1, Y, X)``; in ``place`` if it can."""
     data, pixel = toeplitz.as_rows(x, weights, dilation, separable=False)
     kernel = weights[0, 0]
     reach, shift = dilation[0] * (len(kernel) - 1), dilation[1] * pixel
@@ -38,7 +42,9 @@ def filtered(
     count = min(toeplitz_rows(reach + 1, kernel.shape[1]), height)
     like = torch.empty(0)
     bands = [TorchProducts().band(tuple(column), dilation[0], count, like) for column in kernel.T.tolist()]
-    out = np.empty((len(data), 1, height, width), np.uint8)
+    out = toeplitz.rows_of(place, pixel)
+    if out is None:
+        out = np.empty((len(data), 1, height, width), np.uint8)
     tile = max(TILE // width // count, 1) * count
     tally = Tally(values=out.size)
     wide = 255 * float(np.abs(kernel).sum()) * abs(how.scale) + abs(how.offset) > WIDEST

@@ -93,11 +93,12 @@ class TorchEngine:
         dilation: Sequence[int],
         algorithm: Algorithm | None,
         how: Rendering,
+        out: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Tally]:
         """Return the cross-correlation as pixels, which are made on the device."""
         if self.device.type == "cpu" and torch_bytes.fits(x, weights, how):
             pool_sizes(x, weights.shape[2:], stride, dilation)
-            return torch_bytes.filtered(x, weights, dilation, how)
+            return torch_bytes.filtered(x, weights, dilation, how, out)
         with torch.inference_mode():
             values = self._correlate(x, weights, stride, dilation, 1, True, algorithm)
             return torch_pixels.render(values, how)
@@ -112,9 +113,11 @@ class TorchEngine:
         groups: int = 1,
         finite: bool = False,
         algorithm: Algorithm | None = None,
+        out: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the valid cross-correlation, ``(N, O, *sizes)``."""
-        found = self._correlate(x, weights, stride, dilation, groups, finite, algorithm)
+        place = None if self.device.type != "cpu" else out
+        found = self._correlate(x, weights, stride, dilation, groups, finite, algorithm, place)
         return found.cpu().numpy()
 
     def _correlate(
@@ -126,6 +129,7 @@ class TorchEngine:
         groups: int,
         finite: bool,
         algorithm: Algorithm | None,
+        place: np.ndarray | None = None,
     ) -> torch.Tensor:
         """Return it on the device; bytes become floats there."""
         if x.dtype == np.uint8:
@@ -136,31 +140,45 @@ class TorchEngine:
             algorithm = Algorithm.DIRECT if _few(weights) else Algorithm.NATIVE
         if algorithm is Algorithm.DIRECT or not (finite or all_finite(x)):
             reach = shifts.correlation_reach(stride, dilation)
-            return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
+            return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach, place)
         with full_precision(self.device), torch.inference_mode():
             match algorithm:
                 case Algorithm.NATIVE:
-                    return self._native(x, weights, sizes, stride, dilation, groups)
+                    return self._native(x, weights, sizes, stride, dilation, groups, place)
                 case Algorithm.FFT:
-                    return self._by_transforms(x, weights, sizes, dilation)
+                    return self._by_transforms(x, weights, sizes, dilation, place)
+                case Algorithm.BANDS:
+                    return self._by_bands(x, weights, dilation)
                 case _:
-                    return self._by_bands(x, weights, dilation, separable=algorithm is Algorithm.BANDS)
+                    return self._by_products(x, weights, dilation, place)
 
     def _by_transforms(
-        self, x: np.ndarray, weights: np.ndarray, sizes: tuple[int, ...], dilation: Sequence[int]
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        sizes: tuple[int, ...],
+        dilation: Sequence[int],
+        place: np.ndarray | None,
     ) -> torch.Tensor:
         data = self._tensor(x, weights.dtype)
         kernels, extents = fft.spectra(weights, dilation, x.shape[2:])
-        out = self._empty((len(x), len(weights), *sizes), tiles.memory_order(x), data.dtype)
+        out = self._room((len(x), len(weights), *sizes), tiles.memory_order(x), data.dtype, place)
         fft.correlate(torch.fft, data, torch.from_numpy(kernels).to(self.device), extents, out)
         return out
 
-    def _by_bands(
-        self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int], separable: bool
+    def _by_bands(self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int]) -> torch.Tensor:
+        rows, pixel = toeplitz.as_rows(x, weights, dilation, separable=True)
+        out = toeplitz.separable(PRODUCTS, self._tensor(rows, weights.dtype), weights, dilation, pixel)
+        return toeplitz.as_items(PRODUCTS, out, pixel)
+
+    def _by_products(
+        self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int], place: np.ndarray | None
     ) -> torch.Tensor:
-        data, pixel = toeplitz.as_rows(x, weights, dilation, separable)
-        correlate = toeplitz.separable if separable else toeplitz.correlate
-        out = correlate(PRODUCTS, self._tensor(data, weights.dtype), weights, dilation, pixel)
+        rows, pixel = toeplitz.as_rows(x, weights, dilation, separable=False)
+        room = toeplitz.rows_of(place, pixel)
+        target = None if room is None else torch.from_numpy(room)
+        data = self._tensor(rows, weights.dtype)
+        out = toeplitz.correlate(PRODUCTS, data, weights, dilation, pixel, target)
         return toeplitz.as_items(PRODUCTS, out, pixel)
 
     def _native(
@@ -171,6 +189,7 @@ class TorchEngine:
         stride: Sequence[int],
         dilation: Sequence[int],
         groups: int,
+        place: np.ndarray | None,
     ) -> torch.Tensor:
         convolve = CONVOLVE[len(sizes) - 1]
 
@@ -178,7 +197,7 @@ class TorchEngine:
             return convolve(x, weights, stride=tuple(stride), dilation=tuple(dilation), groups=groups)
 
         data, kernel = self._tensor(x, weights.dtype), self._tensor(weights)
-        out = torch.empty((len(x), len(weights), *sizes), dtype=data.dtype, device=self.device)
+        out = self._room((len(x), len(weights), *sizes), range(x.ndim), data.dtype, place)
         for items, _, *space in self._tiles(x, weights, sizes):
             box = _box(space, weights.shape[2:], stride, dilation)
             out[(items, slice(None), *space)] = torch_native.correlate(
@@ -267,12 +286,13 @@ class TorchEngine:
         groups: int,
         finite: bool,
         reach: shifts.Reach,
+        place: np.ndarray | None = None,
     ) -> torch.Tensor:
         skip_zeros = not weights.all() and (finite or all_finite(x))
         x = tiles.with_long_runs(x, stride)
         order = tiles.planar(tiles.memory_order(x))
         data = self._tensor(x, weights.dtype)
-        out = self._empty((len(x), len(weights), *sizes), order, data.dtype)
+        out = self._room((len(x), len(weights), *sizes), order, data.dtype, place)
         size = TILE if self.device.type == "cpu" else out.numel()
 
         def run(work: Callable[[tiles.Slices], None], shape: tuple[int, ...], _: int) -> None:
@@ -283,8 +303,12 @@ class TorchEngine:
         shifts.shift_and_add(data, kernel, out, groups, reach, skip_zeros, _begin, torch.empty_like, run)
         return out
 
-    def _empty(self, shape: Sequence[int], order: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-        """Return a new tensor whose axes lie in memory in this order, the slowest first."""
+    def _room(
+        self, shape: Sequence[int], order: Sequence[int], dtype: torch.dtype, place: np.ndarray | None
+    ) -> torch.Tensor:
+        """Return the place of a result; without one a tensor whose axes lie in this order, the slowest first."""
+        if place is not None:
+            return torch.from_numpy(place)
         flat = torch.empty([shape[axis] for axis in order], dtype=dtype, device=self.device)
         return flat.permute(*(order.index(axis) for axis in range(len(order))))
 
