@@ -218,15 +218,14 @@ def _candidates(
     fixed = workload.elements(chain) * PASSES * NANOSECONDS["pass"] * 1e-9 * (2 if dtype == "float64" else 1)
     fixed += sum(workload.other_seconds(chain, index) for index, work in enumerate(works) if work is None)
     start = _start(engine, loaded)
-    blocks = workload.elements(chain) / BLOCK_ELEMENTS[engine] * BLOCK
     steady = steady and engine is EngineName.NUMPY
     ways = [rows(engine.value, work, steady) if work is not None else [] for work in works]
 
     def candidate(chosen: list[tuple[float, Row] | None]) -> Candidate:
+        algorithms = tuple(pair and pair[1].algorithm for pair in chosen)
+        blocks = workload.elements(chain) / _block_elements(works, engine, algorithms) * BLOCK
         seconds = sum(pair[0] for pair in chosen if pair) + fixed + blocks
-        return Candidate(
-            engine, tuple(pair and pair[1].algorithm for pair in chosen), start + seconds / threads
-        )
+        return Candidate(engine, algorithms, start + seconds / threads)
 
     if len(ways) == 1 and ways[0]:
         return [candidate([pair]) for pair in ways[0]]
@@ -255,7 +254,7 @@ def _block_length(chain: Chain, works: list[Work | None], stream: int, threads: 
     There are as many blocks for one thread as for the other.
     """
     slices, length = max(workload.slice_elements(chain, stream), 1), chain.output[stream]
-    turns = ceil(slices * length / (threads * _block_elements(works, best)))
+    turns = ceil(slices * length / (threads * _block_elements(works, best.engine, best.algorithms)))
     elements = max(slices * length // (max(turns, 2) * threads), LEAST_BLOCK)
     step = max(elements // slices, HALOS * workload.halo(chain, stream), 1)
     tile = _tile_rows(works, best.algorithms, stream)
@@ -263,9 +262,11 @@ def _block_length(chain: Chain, works: list[Work | None], stream: int, threads: 
     return min(max(step // unit, 1) * unit, length)
 
 
-def _block_elements(works: list[Work | None], best: Candidate) -> int:
+def _block_elements(
+    works: list[Work | None], engine: EngineName, algorithms: tuple[Algorithm | None, ...]
+) -> int:
     """Return the most elements of one block."""
     [work, *others] = works
-    products = best.engine is EngineName.TORCH and best.algorithms[0] is Algorithm.TOEPLITZ
+    products = engine is EngineName.TORCH and algorithms[0] is Algorithm.TOEPLITZ
     pictures = products and not others and work is not None and work.pictures
-    return BLOCK_OF_PICTURES if pictures else BLOCK_ELEMENTS[best.engine]
+    return BLOCK_OF_PICTURES if pictures else BLOCK_ELEMENTS[engine]
