@@ -194,3 +194,34 @@ def test_torch_takes_bytes_for_floats(algorithm: Algorithm, shape: tuple[int, in
     how = Rendering("uint8", offset=100.0, low=0, top=255)
     pixels, _ = engine.pixels(data, weights.astype(np.float32), how=how, **geometry)
     np.testing.assert_allclose(pixels, (want + 100).clip(0, 255), atol=0.502)
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.DIRECT, Algorithm.TOEPLITZ, Algorithm.FFT])
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("bad", [False, True])
+def test_results_are_written_where_they_belong(
+    engine: Engine, algorithm: Algorithm, interleaved: bool, bad: bool
+) -> None:
+    """A block of a larger result: its neighbours are left alone, and nothing is copied afterwards."""
+    data = np.random.default_rng(2).random((3, 1, 30, 41), np.float32)
+    if bad:
+        data[1, 0, 7, 9] = np.nan
+    want = np.stack([signal.correlate(item[0].astype(float), SHARPEN, "valid", "direct") for item in data])
+    result = np.full((40, 39, 3) if interleaved else (3, 40, 39), -7.0, np.float32)
+    rows = result.transpose(2, 0, 1) if interleaved else result
+    out = rows[:, None, 5:33]
+    if interleaved:
+        data = np.ascontiguousarray(data.transpose(1, 2, 3, 0)).transpose(3, 0, 1, 2)
+    got = engine.correlate(
+        data,
+        SHARPEN[None, None].astype(np.float32),
+        stride=(1, 1),
+        dilation=(1, 1),
+        algorithm=algorithm,
+        out=out,
+    )
+    np.testing.assert_allclose(got[:, 0], want, atol=1e-5)
+    assert (rows[:, :5] == -7).all()
+    assert (rows[:, 33:] == -7).all()
+    if interleaved or algorithm is not Algorithm.TOEPLITZ:  # its planes must lie without gaps
+        np.testing.assert_array_equal(out, got)
