@@ -17,6 +17,7 @@ from convcli.algorithms import Algorithm
 from convcli.costs import NANOSECONDS
 from convcli.engines import get_engine, whole_sums
 from convcli.engines.base import Engine
+from convcli.render import Rendering
 from convcli.work import LINE, Work, fft_tile, toeplitz_rows
 
 RUNS = 25
@@ -61,6 +62,20 @@ def an_element(
     return least(work) / prod(sizes)
 
 
+def a_byte(engine: Engine, box: tuple[int, int]) -> float:
+    """Return the nanoseconds for a byte of a picture that becomes a mean of bytes."""
+    sizes = tuple(n + k - 1 for n, k in zip((ROWS, WIDTH), box, strict=True))
+    x = np.random.default_rng(1).integers(0, 256, (1, 1, *sizes), np.uint8)
+    weights = np.full((1, 1, *box), 1 / prod(box), np.float32)
+    how = Rendering("uint8", top=255.0, fits=True)
+    one = (1, 1)
+
+    def work() -> object:
+        return engine.pixels(x, weights, stride=one, dilation=one, algorithm=Algorithm.BOX, how=how)
+
+    return least(work) / (ROWS * WIDTH)
+
+
 def line(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
     """Return offset and slope of the line through two points."""
     slope = (second[1] - first[1]) / (second[0] - first[0])
@@ -93,6 +108,8 @@ def measure() -> dict[str, float]:
         found["square"], found["square tap"] = line(*points)
         points = [(LINE + k, an_element(torch, Algorithm.TOEPLITZ, (1, k))) for k in (5, 65)]
         found["line"], found["line tap"] = line(*points)
+        points = [(k.bit_length(), a_byte(torch, (31, k))) for k in (3, 31)]
+        found["bytes box"], found["bytes sum"] = line(*points)
         tile = fft_tile((31, 31), (512, WIDTH + 30))
         work = Work((482, WIDTH), (31, 31), (1, 1), (1, 1))
         tiles = -(-WIDTH // (tile[1] - 30))

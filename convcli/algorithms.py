@@ -81,6 +81,7 @@ TABLE = (
     Row("numpy", Algorithm.TOEPLITZ, _short_sums, costs.numpy_toeplitz, 1e-5, steady=False),
     Row("numpy", Algorithm.FFT, _dense, costs.numpy_fft, 5e-6, steady=False),
     Row("torch", Algorithm.DIRECT, _always, costs.torch_direct, 4e-6),
+    Row("torch", Algorithm.BOX, lambda work: work.exact_box, costs.torch_box, 1e-5),
     Row("torch", Algorithm.BANDS, _one_dense, costs.torch_bands, 1e-5, steady=False),
     Row("torch", Algorithm.TOEPLITZ, _short_sums, costs.torch_toeplitz, 1e-5, steady=False),
     Row("torch", Algorithm.FFT, _dense, costs.torch_fft, 5e-6, steady=False),

@@ -47,6 +47,8 @@ NANOSECONDS = {
     "torch column": 0.28,
     "torch column tap": 0.0085,
     "bytes column": 0.24,  # the same where bytes become bytes, and nothing leaves the cache between
+    "bytes box": 1.0,  # running sums of bytes down the rows: an element
+    "bytes sum": 0.12,  # a sum of two sums along them
     "product": 8000.0,  # to begin one
     "square": 1.75,  # a Toeplitz matrix along the fastest axis, by numpy: an element
     "square tap": 0.0137,  # an element and column of its squares
@@ -61,6 +63,7 @@ IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
 BEGIN_TORCH = (
     250e-6  # seconds that torch's jobs take longer than numpy's when both are loaded (`plan_grid.py`)
 )
+PASSES_SAVED = 6  # of `convcli.plan.PASSES`, where bytes become bytes in one loop
 BLOCK = 300e-6  # seconds that Python needs for a block
 
 
@@ -86,6 +89,12 @@ def numpy_box(work: Work) -> float:
 def numpy_whole(work: Work) -> float:
     one = work.whole * NANOSECONDS["numpy whole"] + 1.5 * NANOSECONDS["pass"]
     return work.elements * one
+
+
+def torch_box(work: Work) -> float:
+    sums = work.kernel[1].bit_length() * NANOSECONDS["bytes sum"]
+    each = NANOSECONDS["bytes box"] + sums - PASSES_SAVED * NANOSECONDS["pass"]
+    return work.elements * each
 
 
 def torch_direct(work: Work) -> float:
@@ -151,7 +160,7 @@ def torch_bands(work: Work) -> float:
 
 def torch_toeplitz(work: Work) -> float:
     if work.pictures:
-        return _toeplitz(work, _bytes_along) - 6 * work.elements * NANOSECONDS["pass"]
+        return _toeplitz(work, _bytes_along) - PASSES_SAVED * work.elements * NANOSECONDS["pass"]
     return _toeplitz(work, _torch_along)
 
 

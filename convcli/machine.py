@@ -21,11 +21,13 @@ def available_threads() -> int:
 def available_memory() -> int | None:
     """Return the bytes that the machine can still give, or None where it does not say."""
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        with Path("/proc/meminfo").open("rb") as lines:
+            kilobytes = next(
+                (int(line.split()[1]) for line in lines if line.startswith(b"MemAvailable:")), None
+            )
     except OSError:  # not Linux
         return None
-    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return kilobytes[0] * 1024 if kilobytes else None
+    return None if kilobytes is None else kilobytes * 1024
 
 
 def keep_freed_memory() -> None:

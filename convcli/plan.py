@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from math import ceil
 
 from convcli import workload
@@ -170,6 +171,20 @@ def choose(
         Whether torch's import is paid for; by default what is true.
     """
     loaded = "torch" in sys.modules if torch_loaded is None else torch_loaded
+    return _choose(chain, stream, engine, device, threads, dtype, source, loaded)
+
+
+@lru_cache(maxsize=64)  # pictures of one size are often filtered alike
+def _choose(
+    chain: Chain,
+    stream: int,
+    engine: EngineName,
+    device: str,
+    threads: int,
+    dtype: str,
+    source: str,
+    loaded: bool,
+) -> Plan:
     works = workload.works(chain, dtype, source)
     possible = [
         candidate
@@ -258,8 +273,10 @@ def _block_length(chain: Chain, works: list[Work | None], stream: int, threads: 
     elements = max(slices * length // (max(turns, 2) * threads), LEAST_BLOCK)
     step = max(elements // slices, HALOS * workload.halo(chain, stream), 1)
     tile = _tile_rows(works, best.algorithms, stream)
-    unit = tile if tile > 1 else WHOLE_ROWS if step >= 2 * WHOLE_ROWS else 1
-    return min(max(step // unit, 1) * unit, length)
+    if tile > 1:
+        return min(max(step // tile, 1) * tile, length)
+    unit = WHOLE_ROWS if step >= 2 * WHOLE_ROWS else 1
+    return min(ceil(step / unit) * unit, length)  # no short block more than there are turns
 
 
 def _block_elements(
@@ -267,6 +284,6 @@ def _block_elements(
 ) -> int:
     """Return the most elements of one block."""
     [work, *others] = works
-    products = engine is EngineName.TORCH and algorithms[0] is Algorithm.TOEPLITZ
-    pictures = products and not others and work is not None and work.pictures
+    looped = engine is EngineName.TORCH and algorithms[0] in (Algorithm.TOEPLITZ, Algorithm.BOX)
+    pictures = looped and not others and work is not None and work.pictures
     return BLOCK_OF_PICTURES if pictures else BLOCK_ELEMENTS[engine]

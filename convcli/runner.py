@@ -84,15 +84,16 @@ class Runner:
 
     def _needed(self, start: int, stop: int) -> Span:
         """Return which of the input's samples the outputs ``start:stop`` need."""
-        stream = self.job.stream
-        rows = self._positions[stream][start:stop]
-        rows = rows[rows >= 0]
+        stream, first, last = self.job.stream, start, stop
         for stage, sizes in zip(
             reversed(self.job.chain.stages), reversed(self.job.chain.sizes[:-1]), strict=True
         ):
             start, stop = support(*stage.windows[stream].input_range(start, stop), sizes[stream], stage.mode)
-        if self._samples and len(rows):
-            start, stop = min(start, int(rows.min())), max(stop, int(rows.max()) + 1)
+        if self._samples:
+            rows = self._positions[stream][first:last]
+            rows = rows[rows >= 0]
+            if len(rows):
+                start, stop = min(start, int(rows.min())), max(stop, int(rows.max()) + 1)
         return start, stop
 
     @cached_property

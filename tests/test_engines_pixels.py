@@ -11,7 +11,7 @@ from scipy import signal
 from convcli.algorithms import Algorithm
 from convcli.bind import Settings, bind
 from convcli.data import Info
-from convcli.engines import get_engine, torch_bytes, torch_toeplitz
+from convcli.engines import get_engine, torch_boxes, torch_bytes, torch_toeplitz
 from convcli.engines.base import Engine
 from convcli.geometry import PadMode
 from convcli.job import Job
@@ -19,6 +19,7 @@ from convcli.kernel import load_kernel
 from convcli.policies import Channels
 from convcli.ranges import parse_range
 from convcli.render import Rendering, Tally
+from convcli.work import Work
 
 MODES = {
     PadMode.ZERO: {"mode": "constant"},
@@ -129,7 +130,7 @@ SHARPEN = np.array([[0.0, -1.1, 0.3], [-0.9, 5.0, -1.2], [0.2, -0.8, -0.4]])
 def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's loop over tiles as TorchScript and as Python runs it."""
     if request.param == "interpreted":
-        for module in (torch_bytes, torch_toeplitz):
+        for module in (torch_boxes, torch_bytes, torch_toeplitz):
             monkeypatch.setattr(module, "script", lambda function: function)
 
 
@@ -174,6 +175,46 @@ def test_bytes_become_pixels_and_what_clips_is_counted_once(
     assert tally.values == exact.size
     unsure = np.count_nonzero(~sure & ((abs(exact) < 1) | (abs(exact - 255) < 1)))
     assert abs(tally.clipped - np.count_nonzero((rounded < 0) | (rounded > 255))) <= unsure
+
+
+@pytest.mark.usefixtures("loop")
+@pytest.mark.parametrize("columns", [1, 2, 3, 5, 11, 12, 31, 45, 64, 127, 255])
+@pytest.mark.parametrize("rows", [2, 31, 128])
+@pytest.mark.parametrize("items", [1, 3])
+@pytest.mark.parametrize("bright", [False, True])
+def test_boxes_of_bytes_are_exact(rows: int, columns: int, items: int, bright: bool) -> None:
+    """Against sums of 64 bits; the brightest data reach the limits of 16 bits, and of whole numbers in floats."""
+    rng = np.random.default_rng(columns)
+    height, width = int(rng.integers(1, 70)), int(rng.integers(1, 90))
+    data = rng.integers(
+        254 if bright else 0, 256, (height + rows - 1, width + columns - 1, items), dtype=np.uint8
+    )
+    size = rows * columns
+    work = Work((height, width), (rows, columns), (1, 1), (1, 1), even=True, bytes=True)
+    assert work.exact_box
+    sums = np.lib.stride_tricks.sliding_window_view(data, (rows, columns), axis=(0, 1)).sum(
+        axis=(-2, -1), dtype=np.int64
+    )
+    for how, mean in (
+        (Rendering("uint8", low=0, top=255, fits=True), sums / size),
+        (Rendering("uint8", scale=0.5, offset=100, low=0, top=255, fits=True), 100 + sums / (2 * size)),
+        (Rendering("uint8", scale=-2.5, offset=400.5, low=0, top=255), 400.5 - 2.5 * sums / size),
+    ):
+        pixels, tally = get_engine("torch").pixels(
+            data.transpose(2, 0, 1)[:, None],
+            np.full((1, 1, rows, columns), 1 / size, np.float32),
+            stride=(1, 1),
+            dilation=(1, 1),
+            algorithm=Algorithm.BOX,
+            how=how,
+        )
+        rounded = np.rint(mean)
+        sure = abs(mean % 1 - 0.5) > 1e-3
+        np.testing.assert_array_equal(pixels[:, 0].transpose(1, 2, 0)[sure], rounded.clip(0, 255)[sure])
+        outside = np.count_nonzero((rounded < 0) | (rounded > 255))
+        unsure = np.count_nonzero(~sure & ((abs(mean) < 1) | (abs(mean - 255) < 1)))
+        assert abs(tally.clipped - outside) <= unsure
+        assert tally.values == sums.size
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,35 @@ def plan_of(
 def test_each_kernel_gets_its_algorithm(kernel: str | int, engine: EngineName, algorithm: Algorithm) -> None:
     plan = plan_of(chain_of(kernel), engine)
     assert (plan.engine, plan.algorithms) == (engine, (algorithm,))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "source", "how", "algorithm"),
+    [
+        ("box:31", "uint8", {}, Algorithm.BOX),
+        ("box:128x9", "uint8", {}, Algorithm.BOX),
+        ("box:129x9", "uint8", {}, Algorithm.BANDS),  # its sums down the rows have more than 16 bits
+        ("box:31", "float32", {}, Algorithm.BANDS),
+        ("box:31", "uint8", {"dilation": (2,)}, Algorithm.BANDS),
+        ("gaussian:sigma=4", "uint8", {}, Algorithm.BANDS),
+    ],
+)
+def test_boxes_of_bytes_are_running_sums(
+    kernel: str, source: str, how: dict[str, Any], algorithm: Algorithm
+) -> None:
+    chain = chain_of(kernel, (3000, 4000), **how)
+    plan = choose(
+        chain, 0, engine=EngineName.TORCH, device="cpu", threads=2, source=source, torch_loaded=True
+    )
+    assert plan.algorithms == (algorithm,)
+
+
+def test_blocks_come_in_whole_turns_of_the_threads() -> None:
+    """No short block is left over for which all but one thread would wait."""
+    for height in (3000, 3001, 2999, 4096):
+        chain = chain_of(3, (height, 4000))
+        plan = choose(chain, 0, engine=EngineName.TORCH, device="cpu", threads=2, torch_loaded=True)
+        assert -(-height // plan.step) % 2 == 0, (height, plan.step)
 
 
 def test_torchs_import_is_one_of_the_costs() -> None:

@@ -11,14 +11,16 @@ from typing import List  # noqa: UP035  # TorchScript knows no other
 import numpy as np
 import torch
 
+from convcli.algorithms import Algorithm
 from convcli.engines import toeplitz
 from convcli.engines.numpy_toeplitz import NumpyProducts
+from convcli.engines.torch_boxes import filter_box
+from convcli.engines.torch_rounding import Rounding, round_to_bytes, rounding
 from convcli.engines.torch_toeplitz import TorchProducts, add_products, script
 from convcli.render import Rendering, Tally
 from convcli.work import toeplitz_rows
 
 TILE = 1 << 17  # elements (measured)
-WIDEST = 32000.0  # to be on the safe side of 32767
 
 
 def fits(x: np.ndarray, weights: np.ndarray, how: Rendering) -> bool:
@@ -31,39 +33,43 @@ def filtered(
     x: np.ndarray,
     weights: np.ndarray,
     dilation: Sequence[int],
+    algorithm: Algorithm | None,
     how: Rendering,
     place: np.ndarray | None = None,
 ) -> tuple[np.ndarray, Tally]:
-    """Return the valid correlation of bytes with one kernel, rendered: ``(N, 1, Y, X)``; in ``place`` if it can."""
+    """Return the valid correlation of bytes with one kernel, rendered: ``(N, 1, Y, X)``; in ``place`` if it can.
+
+    By running sums where the algorithm is ``BOX``, else by products.
+    """
     data, pixel = toeplitz.as_rows(x, weights, dilation, separable=False)
     kernel = weights[0, 0]
     reach, shift = dilation[0] * (len(kernel) - 1), dilation[1] * pixel
     height, width = data.shape[2] - reach, data.shape[3] - shift * (kernel.shape[1] - 1)
-    count = min(toeplitz_rows(reach + 1, kernel.shape[1]), height)
-    like = torch.empty(0)
-    bands = [TorchProducts().band(tuple(column), dilation[0], count, like) for column in kernel.T.tolist()]
     out = toeplitz.rows_of(place, pixel)
     if out is None:
         out = np.empty((len(data), 1, height, width), np.uint8)
-    tile = max(TILE // width // count, 1) * count
+    numbers = rounding(how, 255 * float(np.abs(kernel).sum()))
     tally = Tally(values=out.size)
-    wide = 255 * float(np.abs(kernel).sum()) * abs(how.scale) + abs(how.offset) > WIDEST
     with torch.inference_mode():
-        for source, target in zip(data, out, strict=True):
-            tally.clipped += script(_tiles)(
-                torch.from_numpy(source[0]),
-                bands,
-                reach,
-                shift,
-                tile,
-                how.absolute,
-                how.scale,
-                how.offset,
-                how.fits,
-                wide,
-                torch.from_numpy(target[0]),
-            )
+        for source, target in zip(torch.from_numpy(data[:, 0]), torch.from_numpy(out[:, 0]), strict=True):
+            if algorithm is Algorithm.BOX:
+                tally.clipped += filter_box(source, kernel, shift, numbers, target)
+            else:
+                tally.clipped += _filter(source, kernel, dilation[0], shift, numbers, target)
     return toeplitz.as_items(NumpyProducts(), out, pixel), tally
+
+
+def _filter(
+    x: torch.Tensor, kernel: np.ndarray, dilation: int, shift: int, how: Rounding, out: torch.Tensor
+) -> int:
+    height, width = out.shape
+    reach = dilation * (len(kernel) - 1)
+    count = min(toeplitz_rows(reach + 1, kernel.shape[1]), height)
+    like = torch.empty(0)
+    bands = [TorchProducts().band(tuple(column), dilation, count, like) for column in kernel.T.tolist()]
+    tile = max(TILE // width // count, 1) * count
+    sums = torch.empty([tile, width])
+    return script(_tiles)(x, bands, reach, shift, sums, sums.view(torch.int32), how, out)
 
 
 def _tiles(
@@ -71,23 +77,23 @@ def _tiles(
     bands: List[torch.Tensor],  # noqa: UP006
     reach: int,
     shift: int,
-    tile: int,
-    absolute: bool,
-    scale: float,
-    offset: float,
-    fits: bool,
-    wide: bool,
+    sums: torch.Tensor,
+    bits: torch.Tensor,
+    how: Rounding,
     out: torch.Tensor,
 ) -> int:
-    """Fill ``out`` (Y, X) tile by tile; return how many values lay outside 0…255, for those that may.
+    """Fill ``out`` (Y, X) tile by tile; return how many values lay outside 0…255.
 
-    ``wide`` values may lie beyond 16 bits, by way of which they become bytes.
+    Parameters
+    ----------
+    sums, bits : Tensor
+        A tile as float32, and the same memory as int32.
     """
-    height, width = out.size(0), out.size(1)
+    height = out.size(0)
+    tile, width = sums.size(0), sums.size(1)
     size = bands[0].size(0)
     # Taken once: the system would hand out fresh pages for each tile.
     floats = torch.empty([tile + reach, x.size(1)])
-    sums = torch.empty([tile, width])
     whole = torch.empty([tile, width], dtype=torch.int16)
     clipped = 0
     start = 0
@@ -99,23 +105,9 @@ def _tiles(
         if rows < size:
             rows = size
         floats[: rows + reach].copy_(x[first : first + rows + reach])
-        values = sums[:rows]
-        add_products([bands], [floats[: rows + reach]], shift, reach, values, True, tile * width)
-        if absolute:
-            values.abs_()
-        if scale != 1.0:
-            values.mul_(scale)
-        if offset != 0.0:
-            values.add_(offset)
-        values.round_()
-        if wide:
-            values.clamp_(-32768.0, 32767.0)
-        pixels = whole[:rows]
-        pixels.copy_(values)
-        if not fits and (int(pixels.amin()) < 0 or int(pixels.amax()) > 255):
-            fresh = pixels[start - first :]
-            clipped += int((fresh < 0).sum()) + int((fresh > 255).sum())
-            pixels.clamp_(0, 255)
-        out[first : first + rows].copy_(pixels)
+        add_products([bands], [floats[: rows + reach]], shift, reach, sums[:rows], True, tile * width)
+        clipped += round_to_bytes(
+            sums[:rows], bits[:rows], whole[:rows], how, start - first, out[first : first + rows]
+        )
         start = first + rows
     return clipped

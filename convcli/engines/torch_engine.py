@@ -81,7 +81,7 @@ class TorchEngine:
         """Return bytes for the products that begin with them, and for whatever crosses a bus."""
         if data != np.uint8 or fill not in range(256):
             return None
-        fused = algorithm is Algorithm.TOEPLITZ and rendered
+        fused = algorithm in (Algorithm.TOEPLITZ, Algorithm.BOX) and rendered
         return data if fused or self.device.type != "cpu" else None
 
     def pixels(
@@ -98,7 +98,7 @@ class TorchEngine:
         """Return the cross-correlation as pixels, which are made on the device."""
         if self.device.type == "cpu" and torch_bytes.fits(x, weights, how):
             pool_sizes(x, weights.shape[2:], stride, dilation)
-            return torch_bytes.filtered(x, weights, dilation, how, out)
+            return torch_bytes.filtered(x, weights, dilation, algorithm, how, out)
         with torch.inference_mode():
             values = self._correlate(x, weights, stride, dilation, 1, True, algorithm)
             return torch_pixels.render(values, how)
@@ -147,7 +147,7 @@ class TorchEngine:
                     return self._native(x, weights, sizes, stride, dilation, groups, place)
                 case Algorithm.FFT:
                     return self._by_transforms(x, weights, sizes, dilation, place)
-                case Algorithm.BANDS:
+                case Algorithm.BANDS | Algorithm.BOX:  # of floats: bytes have loops of their own
                     return self._by_bands(x, weights, dilation)
                 case _:
                     return self._by_products(x, weights, dilation, place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from convcli.errors import ConvError
@@ -30,6 +30,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in library_dir().glob("*.yaml")))
 
 
+@lru_cache(maxsize=64)
 def load(text: str, rank: int = 2) -> Kernel:
     """Return a library kernel by its name, or a parametric one with its own numbers, such as ``box:5``.
 
