@@ -6,10 +6,10 @@ An algorithm is one function in `convcli.engines`, one in `convcli.costs`, and o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from convcli import costs
+from convcli.frozen import frozen
 from convcli.work import Work
 
 
@@ -40,7 +40,7 @@ def _short_sums(work: Work) -> bool:
     return work.dense and sum(work.kernel) * work.inputs <= 256 and max(work.extents) <= 512
 
 
-@dataclass(frozen=True)
+@frozen
 class Row:
     """One algorithm of one engine.
 

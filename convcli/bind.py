@@ -6,18 +6,19 @@ Defaults are filled in, kernels find their axes, paddings become elements, and m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from convcli.chain import Chain, ConvStage, PoolStage, Stage
 from convcli.data import SPACE
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.geometry import Padding, PaddingName, PadMode, TransposedWindow, Window, per_axis
 from convcli.kernel.model import Kernel
 from convcli.layer_grammar import parse_pool
 from convcli.layers import Conv, Pool
 
 
-@dataclass(frozen=True)
+@frozen
 class Settings:
     """What a person said about the geometry; ``None`` is "not said", so that a kernel's own defaults hold.
 

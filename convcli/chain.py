@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from convcli.frozen import frozen
 from convcli.geometry import Field, PadMode, TransposedWindow, Window
 from convcli.kernel.model import Combine, Kernel
 from convcli.layers import PoolKind
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-@dataclass(frozen=True)
+@frozen
 class ConvStage:
     """One kernel on one input: a window for each axis of the data, those it does not touch of size 1.
 
@@ -75,7 +76,7 @@ class ConvStage:
         return (outputs, 1) if self.summed else (maps * outputs, channels)
 
 
-@dataclass(frozen=True)
+@frozen
 class PoolStage:
     """One pool on one input: a window for each axis, those it does not touch of size 1."""
 
@@ -95,7 +96,7 @@ class PoolStage:
 Stage = ConvStage | PoolStage
 
 
-@dataclass(frozen=True)
+@frozen
 class Chain:
     """Stages bound to an input.
 

@@ -5,13 +5,13 @@ Works on blocks with the channels first, (C, *space).  Knows no kernels, axes or
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
 from convcli.data import Colour, Info
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.policies import Channels
 
 REC709 = (0.2126, 0.7152, 0.0722)  # luma of R, G, B: ITU-R BT.709-6, section 3
@@ -25,7 +25,7 @@ class Alpha(StrEnum):
     SAMPLED = "sampled"  # passes through, taken where the kernel's origin sits
 
 
-@dataclass(frozen=True)
+@frozen
 class Split:
     """How a block's channels are taken apart.
 

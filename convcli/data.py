@@ -6,9 +6,11 @@ Shared words of the core and of the media, so that neither knows the other.  No 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from convcli.frozen import frozen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +45,7 @@ class Companions(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@frozen
 class Metadata:
     """What a picture carries beside its pixels."""
 
@@ -52,7 +54,7 @@ class Metadata:
     dpi: tuple[float, float] | None = None  # x, y, in pixels per inch
 
 
-@dataclass(frozen=True)
+@frozen
 class Info:
     """Axes and sizes of an array, one letter a dimension, e.g. ``YXC`` and ``(480, 640, 3)``.
 
@@ -84,7 +86,7 @@ class Info:
         return self.shape[self.axes.index(letter)]
 
 
-@dataclass(frozen=True)
+@frozen
 class Plane:
     """One component of a clip's frames as they are coded.
 
@@ -104,7 +106,7 @@ class Plane:
     white: float
 
 
-@dataclass(frozen=True)
+@frozen
 class Coded:
     """The frames of a source as they are coded: the components, or why they are not offered one by one."""
 

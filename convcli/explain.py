@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from convcli.chain import ConvStage, PoolStage
+from convcli.frozen import frozen
 from convcli.kernel.model import Combine
 from convcli.layers import PoolKind
 from convcli.taps import Tap, taps
 
 
-@dataclass(frozen=True)
+@frozen
 class Product:
     """One tap: the value under it, its weight, and their product."""
 
@@ -31,7 +31,7 @@ class Product:
         return self.value * self.weight
 
 
-@dataclass(frozen=True)
+@frozen
 class Plane:
     """The products on one channel of the input."""
 
@@ -43,7 +43,7 @@ class Plane:
         return math.fsum(product.product for product in self.products)
 
 
-@dataclass(frozen=True)
+@frozen
 class Sum:
     """One output of one kernel: what it adds up, over one channel or over all.
 
@@ -60,7 +60,7 @@ class Sum:
         return math.fsum(p.product for plane in self.planes for p in plane.products) + self.bias
 
 
-@dataclass(frozen=True)
+@frozen
 class ConvExplanation:
     """A convolution's output at one place.
 
@@ -85,7 +85,7 @@ class ConvExplanation:
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class PoolTap:
     """One tap of a pool; ``share`` is how much of the output's gradient goes to this input."""
 
@@ -94,7 +94,7 @@ class PoolTap:
     share: float
 
 
-@dataclass(frozen=True)
+@frozen
 class Pooled:
     """One plane of a pool's input under the window, and the result."""
 
@@ -108,7 +108,7 @@ class Pooled:
         return next((tap for tap in self.taps if tap.share == 1), None)
 
 
-@dataclass(frozen=True)
+@frozen
 class PoolExplanation:
     """A pool's output at one place."""
 

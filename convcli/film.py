@@ -7,7 +7,7 @@ made in `film_drawing`.  The arithmetic is that of `explain` and, for the result
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -16,6 +16,7 @@ import numpy as np
 from convcli.chain import ConvStage, PoolStage
 from convcli.errors import UsageError
 from convcli.explain import ConvExplanation, Explanation, explain_conv, explain_pool
+from convcli.frozen import frozen
 from convcli.geometry import PadMode, TransposedWindow, source_index
 from convcli.kernel.model import Combine
 from convcli.layers import PoolKind
@@ -28,7 +29,7 @@ LONGEST = 24  # cells along an axis, padding included, that stay legible
 TERMS = 12  # products that are written out
 
 
-@dataclass(frozen=True)
+@frozen
 class Board:
     """A grid of numbers.
 
@@ -68,7 +69,7 @@ class Board:
         return all(0 <= where < size for where, size in zip(place, self.inner, strict=True))
 
 
-@dataclass(frozen=True)
+@frozen
 class Frame:
     """One moment: three grids, and in each the cells that take part.
 

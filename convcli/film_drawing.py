@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convcli.brick_drawing import paint_box
 from convcli.film import Board, Frame, Place
+from convcli.frozen import frozen
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -37,7 +38,7 @@ WEIGHT = (96, 48, 160)
 Colour = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
+@frozen
 class _Grid:
     """A flat part of a board: where it is drawn, and which cells of the board it shows."""
 

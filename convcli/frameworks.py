@@ -13,14 +13,15 @@ Their rules, as documented (and as tests check against torch and ONNX):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.geometry import PaddingName, TransposedWindow, Window
 from convcli.layers import Conv, Layer, Pool, PoolKind, format_size
 
 
-@dataclass(frozen=True)
+@frozen
 class Answer:
     """What one framework gives for one of its settings.
 

@@ -8,12 +8,12 @@ alone; no arrays, no files.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd
 from typing import TypeVar
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.padding import (
     Padding,
     PaddingName,
@@ -156,7 +156,7 @@ def _halves(total: int, padding: PaddingName) -> tuple[int, int]:
 PHASES = 4096  # outputs that `Field.size` looks at, enough for transposed strides of up to this in all
 
 
-@dataclass(frozen=True)
+@frozen
 class Field:
     """The part of the first input that an output of a chain of windows sees: its receptive field.
 

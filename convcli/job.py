@@ -6,7 +6,7 @@ No samples are read and nothing is computed here but positions and sizes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -16,13 +16,14 @@ from convcli.chain import Chain
 from convcli.colour import Alpha, Split
 from convcli.data import SPACE, Companions, Info
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.geometry import source_index
 from convcli.policies import Channels, Nan
 from convcli.ranges import Range
 from convcli.render import Rendering, resolve
 
 
-@dataclass(frozen=True)
+@frozen
 class Job:
     """Everything that determines a result: the input's form, the chain, and how values become pixels.
 

@@ -7,12 +7,12 @@ layers are written is `convcli.layer_grammar`'s to read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from math import prod
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.geometry import (
     Field,
     Padding,
@@ -32,7 +32,7 @@ class PoolKind(StrEnum):
     MIN = "min"
 
 
-@dataclass(frozen=True)
+@frozen
 class Conv:
     """A convolution or a transposed one.  Tuples hold one value an axis, or a single one for every axis.
 
@@ -84,7 +84,7 @@ class Conv:
         return f"{'tconv' if self.transposed else 'conv'}:{maps}{_joined(self.size)}{options}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Pool:
     """A pool over a window, or over everything (``size`` None).  The stride is the window unless given.
 
@@ -154,7 +154,7 @@ def _options_text(**options: Sequence[object]) -> str:
     return "".join(f",{key}={text}" for key, text in texts.items() if text != _DEFAULTS[key])
 
 
-@dataclass(frozen=True)
+@frozen
 class Row:
     """What one layer makes of its input; the tuples hold one value an axis.
 

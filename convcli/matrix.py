@@ -11,7 +11,6 @@ circulant matrices: R. M. Gray, "Toeplitz and circulant matrices: a review" (200
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from convcli.chain import ConvStage
 from convcli.errors import UsageError
+from convcli.frozen import frozen_identity
 from convcli.geometry import PadMode, TransposedWindow
 from convcli.kernel.model import Combine
 from convcli.taps import axis_taps
@@ -35,7 +35,7 @@ class Structure(StrEnum):
     BORDERED = "Toeplitz but for the border rows"  # where the padding repeats elements of the data
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class Matrix:
     """A sparse matrix: entries in the order of rows, then columns, none twice.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.kernel.model import Kernel
 from convcli.policies import Precision
 from convcli.ranges import Range, RangeKind
@@ -15,7 +15,7 @@ from convcli.ranges import Range, RangeKind
 PIXELS = ("uint8", "uint16")
 
 
-@dataclass(frozen=True)
+@frozen
 class Choice:
     """How values are computed and written; types are numpy type names."""
 

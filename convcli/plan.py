@@ -6,7 +6,6 @@ What each algorithm costs stands in `convcli.costs`; nothing is tried out here.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from math import ceil
@@ -16,6 +15,7 @@ from convcli.algorithms import Algorithm, Row, rows
 from convcli.chain import Chain
 from convcli.costs import BEGIN_TORCH, BLOCK, IMPORT_TORCH, NANOSECONDS
 from convcli.errors import ConvError
+from convcli.frozen import frozen
 from convcli.machine import available_memory
 from convcli.work import Work, fft_tile
 
@@ -39,7 +39,7 @@ COPIES = 6  # arrays of a block's size that one worker holds at a time: input, p
 PASSES = 8  # over a block beside the algorithms: to floats, round, look for what clips, to pixels
 
 
-@dataclass(frozen=True)
+@frozen
 class Candidate:
     """One way to do a job.
 
@@ -61,7 +61,7 @@ class Candidate:
         return f"{self.engine} {names}: about {self.seconds:.2g} s"
 
 
-@dataclass(frozen=True)
+@frozen
 class Plan:
     """The choice and its reason.
 

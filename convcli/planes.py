@@ -14,12 +14,13 @@ leaves black to white is clipped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from convcli.chain import Chain, ConvStage, Stage
 from convcli.data import Coded, Plane
+from convcli.frozen import frozen
 from convcli.geometry import PadMode, Window
 from convcli.job import Job
 from convcli.kernel.model import Combine, Kernel
@@ -30,7 +31,7 @@ COARSEST = 2  # pixels from one sample of colour to the next: with 4, straight l
 SUM = 1e-6  # what the weights' sum may differ from 1: black stays black to a small part of a level
 
 
-@dataclass(frozen=True)
+@frozen
 class Route:
     """Where a clip is filtered.
 

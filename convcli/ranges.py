@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.numerals import parse_float, quoted
 
 _VALID = "clip, abs, offset, offset:GAIN, minmax, float, or a window LO:HI such as -10:10 or 0%:400%"
@@ -28,7 +28,7 @@ class RangeKind(StrEnum):
     FLOAT = "float"  # kept as numbers
 
 
-@dataclass(frozen=True)
+@frozen
 class Bound:
     """One end of a window: in the input's units, or in percent of the input's full scale."""
 
@@ -47,7 +47,7 @@ class Bound:
         return _exact_text(self.value) + ("%" if self.percent else "")
 
 
-@dataclass(frozen=True)
+@frozen
 class Range:
     """A range policy with its parameters; `parse_range` reads one from text.
 

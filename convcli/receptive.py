@@ -9,12 +9,12 @@ No files, no drawing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen_identity
 from convcli.net.model import Step
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MOST_CHANNELS = 64  # whose gradients are added up
 Span = tuple[int, int]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class Seen:
     """What the output of one layer sees.
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.ranges import Range, RangeKind
 
 SPARE = 0.25  # of a level: less than rounds to the next one, more than any algorithm's error
 
 
-@dataclass(frozen=True)
+@frozen
 class Rendering:
     """A range policy with its numbers worked out: ``v -> rint(v * scale + offset)``, clipped to 0…top.
 

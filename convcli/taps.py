@@ -7,13 +7,13 @@ for those who show the arithmetic (`matrix`, `explain`).  The standard library a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 
+from convcli.frozen import frozen
 from convcli.geometry import PadMode, TransposedWindow, Window, source_index
 
 
-@dataclass(frozen=True)
+@frozen
 class Tap:
     """One tap of a window on one output.
 

@@ -11,6 +11,7 @@ from itertools import product
 from typing import TypeVar
 
 from convcli.errors import ConvError, UsageError
+from convcli.frozen import frozen
 from convcli.geometry import PaddingName, TransposedWindow, Window, per_axis
 from convcli.layers import Conv, Layer, Pool, Row, format_size, trace
 
@@ -34,7 +35,7 @@ class Setting:
     padding: tuple[int, int]
 
 
-@dataclass(frozen=True)
+@frozen
 class Choice:
     """A layer that gives the wanted size."""
 

@@ -10,9 +10,8 @@ Visin, "A guide to convolution arithmetic for deep learning" (2016).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.padding import at_least
 
 
@@ -28,7 +27,7 @@ def _described(window: Window | TransposedWindow) -> str:
     return f"kernel {window.kernel}{dilated}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Window:
     """A convolution's or a pool's window along one axis, its padding resolved to elements.
 
@@ -101,7 +100,7 @@ class Window:
         return output * self.stride - self.before + self.dilation * origin
 
 
-@dataclass(frozen=True)
+@frozen
 class TransposedWindow:
     """A transposed convolution's window along one axis: each input lays the kernel down, ``stride`` apart.
 

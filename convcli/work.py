@@ -6,14 +6,15 @@ No arrays, no algorithm by name: sizes in, sizes out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
+
+from convcli.frozen import frozen
 
 SQUARE = 16  # neighbours along the fastest axis that one Toeplitz matrix gives in numpy, at least (measured)
 LINE = 16  # the same in torch (8 and 32 are slower, measured)
 
 
-@dataclass(frozen=True)
+@frozen
 class Work:
     """A correlation in numbers, one for each axis that it slides along.
 

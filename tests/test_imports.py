@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "convcli"
 
 # Each room may import the rooms before it.
 LAYERS = [
-    {"errors"},
+    {"errors", "frozen"},
     {"ahead", "data", "numerals", "policies"},
     {"machine", "padding", "ranges", "work"},
     {"costs"},
@@ -48,7 +48,7 @@ LAYERS = [
     {"__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-MEDIA_MAY_IMPORT = {"errors", "data", "media"}
+MEDIA_MAY_IMPORT = {"errors", "frozen", "data", "media"}
 OUTSIDE = {"api", "api_motion", "cli", "__main__"}  # the only rooms that may know files
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

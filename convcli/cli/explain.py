@@ -1,6 +1,5 @@
 """``convcli explain``: the command line.  The work is in `convcli.cli.explaining`, loaded once this makes sense."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -27,12 +26,13 @@ from convcli.cli.geometry_options import (
 )
 from convcli.cli.report import Debug
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.geometry import parse_numbers
 from convcli.media.options import ReadOptions
 from convcli.policies import Channels, parse_choice
 
 
-@dataclass(frozen=True)
+@frozen
 class Request:
     """A parsed command line of ``explain``."""
 
@@ -53,7 +53,7 @@ class Request:
     json: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class FieldRequest:
     """A parsed command line of ``explain --receptive-field``."""
 

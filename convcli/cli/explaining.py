@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from convcli.data import Colour, Info
 from convcli.errors import UsageError
 from convcli.explain import Explanation, PoolExplanation, explain_conv, explain_pool
 from convcli.film import Frame, close_up, lay_down, slide
+from convcli.frozen import frozen_identity
 from convcli.kernel.model import Combine, Kernel
 from convcli.media import registry
 from convcli.media.animation import Frames
@@ -29,7 +30,7 @@ from convcli.output import compute_type
 from convcli.policies import Channels, Precision
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class Task:
     """The stage that is explained, with its input and what ``filter`` computes.
 

@@ -4,7 +4,6 @@ Strings become enums and numbers here, and nothing else happens: the work is in 
 loads only once the command line makes sense.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +31,7 @@ from convcli.cli.limits import MILLION, MaxFrames, MaxPixels, parse_max_frames
 from convcli.cli.progress import Progress
 from convcli.cli.report import Debug, Verbosity
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.media.options import Compress, ReadOptions, VideoOptions, WriteOptions
 from convcli.numerals import parse_rate
 from convcli.plan import EngineName
@@ -39,7 +39,7 @@ from convcli.policies import Channels, Nan, Precision, parse_choice
 from convcli.ranges import Range, parse_range
 
 
-@dataclass(frozen=True)
+@frozen
 class Request:
     """A parsed command line of ``filter``."""
 

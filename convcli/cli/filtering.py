@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +18,7 @@ from convcli.data import PlanarSink, PlanarSource, Sink, Source
 from convcli.draft import default_rank, draft
 from convcli.engines import get_engine
 from convcli.errors import ConvError, UsageError
+from convcli.frozen import frozen
 from convcli.job import Job
 from convcli.kernel import load_kernel
 from convcli.machine import available_threads, keep_freed_memory
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 FILM_STEP = 1  # frames of a clip that one worker computes: memory holds the kernel's frames and one a worker
 
 
-@dataclass(frozen=True)
+@frozen
 class Task:
     """One input bound to its outputs: all that is known before work starts."""
 

@@ -7,7 +7,7 @@ read again when its turn comes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from convcli.cli.learn_labels import class_numbers, is_label_table, labels
 from convcli.cli.learn_requests import NetRequest
 from convcli.cli.net_input import opened
 from convcli.errors import ConvError, UsageError
+from convcli.frozen import frozen_identity
 from convcli.learn.examples import MEMORY, Example, Examples, kept
 from convcli.learn.training import Loss
 from convcli.media.options import ReadOptions
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 TargetOf = Callable[[int, "torch.Tensor"], "torch.Tensor"]  # by an example's number and its input
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class Loaded:
     """All examples, in the order of their files.
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from convcli.cli.learn_requests import Files
 from convcli.errors import ConvError, UsageError
+from convcli.frozen import frozen
 from convcli.media.registry import READ
 from convcli.media.target import shown
 
 
-@dataclass(frozen=True)
+@frozen
 class File:
     """A file and where it was found.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from convcli.cli.learn_examples import Loaded, load
 from convcli.cli.learn_requests import NetRequest
 from convcli.cli.progress import Meter
 from convcli.errors import ConvError, UsageError
+from convcli.frozen import frozen
 from convcli.learn import checkpoint
 from convcli.learn.examples import split
 from convcli.learn.torch_training import Training, check_loss
@@ -26,7 +26,7 @@ from convcli.policies import Precision
 BETWEEN = 2.0  # seconds between two checkpoints: what a killed process loses at most
 
 
-@dataclass(frozen=True)
+@frozen
 class Places:
     """Where the results go."""
 

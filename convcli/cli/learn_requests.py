@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from convcli.bind import Settings as Geometry
 from convcli.cli.progress import Progress
+from convcli.frozen import frozen
 from convcli.learn.training import Settings
 from convcli.media.options import ReadOptions
 from convcli.policies import Channels, Precision
 
 
-@dataclass(frozen=True)
+@frozen
 class Files:
     """Where examples come from: alternating INPUT and TARGET, or inputs and targets named apart."""
 
@@ -23,7 +23,7 @@ class Files:
     reading_targets: ReadOptions
 
 
-@dataclass(frozen=True)
+@frozen
 class KernelRequest:
     """A parsed command line that asks for a kernel."""
 
@@ -40,7 +40,7 @@ class KernelRequest:
     json: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class GradientRequest:
     """A parsed command line that asks what the gradients are; sizes are channels (or maps) and space."""
 
@@ -52,7 +52,7 @@ class GradientRequest:
     json: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class NetRequest:
     """A parsed command line that asks for a trained net."""
 

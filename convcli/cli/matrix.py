@@ -1,6 +1,5 @@
 """``convcli matrix``: the command line.  The work is in `convcli.cli.matrix_work`, loaded once this makes sense."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -18,10 +17,11 @@ from convcli.cli.geometry_options import (
 )
 from convcli.cli.report import Debug
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.layer_grammar import parse_size
 
 
-@dataclass(frozen=True)
+@frozen
 class Request:
     """A parsed command line of ``matrix``; ``size`` is channels and space sizes."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 from typing import IO, Any
 
@@ -16,6 +16,7 @@ from convcli.cli.matrix_text import WIDTH, facts, layout
 from convcli.cli.whole import computed, read_kernel, read_whole
 from convcli.data import SPACE, Colour, Info
 from convcli.errors import ConvError, UsageError
+from convcli.frozen import frozen_identity
 from convcli.kernel.model import Kernel
 from convcli.layers import format_size
 from convcli.matrix import Matrix, convolution_matrix
@@ -30,7 +31,7 @@ MOST_LISTED = 10_000  # numbers of a matrix in JSON
 MOST_PRINTED = 16  # numbers of a vector in text
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class Verdict:
     """The product of matrix and input beside what ``filter`` computes, both as vectors."""
 

@@ -1,6 +1,5 @@
 """``convcli motion``: the command line.  Strings become numbers here; the work is in `convcli.cli.detecting`."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from convcli.cli.progress import Progress
 from convcli.cli.report import Debug, Verbosity
 from convcli.detection.area import Area, parse_area, parse_region
 from convcli.errors import ConvError, UsageError
+from convcli.frozen import frozen
 from convcli.geometry import parse_numbers
 from convcli.media.options import ReadOptions, VideoOptions, WriteOptions
 from convcli.numerals import parse_float, parse_rate
@@ -21,7 +21,7 @@ NONE_FOUND = 1
 TROUBLE = 2
 
 
-@dataclass(frozen=True)
+@frozen
 class MotionRequest:
     """A parsed command line of ``motion``; ``threshold`` ``None`` is automatic."""
 

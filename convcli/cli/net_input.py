@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from convcli.cli import opened as files
 from convcli.cli.net_requests import Filling
 from convcli.data import Colour, Info
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.media.options import ReadOptions
 from convcli.net.model import Net, parameters_of
 from convcli.net.parameters import Shape
@@ -20,7 +20,7 @@ from convcli.net.weights import initial, load_for
 from convcli.output import compute_type
 
 
-@dataclass(frozen=True)
+@frozen
 class Input:
     """An open input as a net takes it: (channels, *space), alpha left out."""
 

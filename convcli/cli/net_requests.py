@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from convcli.cli.report import Verbosity
+from convcli.frozen import frozen
 from convcli.media.options import ReadOptions
 from convcli.net.model import Net
 from convcli.policies import Precision
 from convcli.ranges import Range
 
 
-@dataclass(frozen=True)
+@frozen
 class Filling:
     """Where weights come from that the net's file leaves open, and how numbers are computed."""
 
@@ -23,7 +23,7 @@ class Filling:
     device: str
 
 
-@dataclass(frozen=True)
+@frozen
 class RunRequest:
     """A parsed command line of ``net run``."""
 
@@ -46,7 +46,7 @@ class RunRequest:
     verbosity: Verbosity
 
 
-@dataclass(frozen=True)
+@frozen
 class CheckRequest:
     """A parsed command line of ``net check``."""
 

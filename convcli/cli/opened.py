@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 
 from convcli.data import Info, Source
 from convcli.errors import ConvError, UsageError
+from convcli.frozen import frozen
 from convcli.job import canonical
 from convcli.media import registry
 from convcli.media.options import ReadOptions
@@ -20,7 +20,7 @@ from convcli.media.registry import Format
 from convcli.media.target import STANDARD, open_input, shown
 
 
-@dataclass(frozen=True)
+@frozen
 class Opened:
     """An open input.
 

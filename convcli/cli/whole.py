@@ -6,7 +6,6 @@ The main job never does this: it reads blocks.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -17,6 +16,7 @@ from convcli.cli.opened import opened
 from convcli.data import SPACE, Info
 from convcli.engines import get_engine
 from convcli.errors import UsageError
+from convcli.frozen import frozen_identity
 from convcli.job import Job
 from convcli.kernel import load_kernel
 from convcli.kernel.model import MAX_RANK, Kernel
@@ -29,7 +29,7 @@ from convcli.render import Tally
 from convcli.run import execute
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class Whole:
     """All samples of an input.
 

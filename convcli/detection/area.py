@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.numerals import parse_float
 
 
-@dataclass(frozen=True)
+@frozen
 class Area:
     """A number of pixels, or a share of the picture."""
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
+
+from convcli.frozen import frozen
 
 Box = tuple[int, int, int, int]  # x, y, width, height
 
 
-@dataclass(frozen=True)
+@frozen
 class Look:
     """What moves in one result.
 
@@ -59,7 +61,7 @@ def look(values: np.ndarray, mask: np.ndarray) -> Look:
     return Look(len(found), (left, top, right - left, bottom - top), float(np.abs(found).mean()))
 
 
-@dataclass(frozen=True)
+@frozen
 class Event:
     """A stretch of motion; frames are numbers of the input's, times are seconds.
 
@@ -108,7 +110,7 @@ def union(a: Box, b: Box) -> Box:
     return left, top, right - left, bottom - top
 
 
-@dataclass(frozen=True)
+@frozen
 class Rules:
     """What counts as an event.
 

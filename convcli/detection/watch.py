@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -22,6 +22,7 @@ from convcli.detection.noise import MOST_FRAMES, Noise, sample
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
 from convcli.errors import ConvError, UsageError
+from convcli.frozen import frozen
 from convcli.geometry import TransposedWindow
 from convcli.job import Job, canonical
 from convcli.kernel import load_kernel
@@ -43,7 +44,7 @@ class Times(Protocol):
     def shown_for(self, index: int) -> float: ...
 
 
-@dataclass(frozen=True)
+@frozen
 class Watching:
     """How to look for motion.
 

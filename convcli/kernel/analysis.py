@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
 
+from convcli.frozen import frozen
 from convcli.kernel.model import Kernel
 
 _TOLERANCE = 1e-14  # of the largest weight: what products of factors lose by rounding
 _MIRRORS = ("left-right", "up-down", "front-back")  # along the last axis, the one before, …
 
 
-@dataclass(frozen=True)
+@frozen
 class Separation:
     """Factors, one for each axis, whose outer product times `scale` is the kernel.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 
 from convcli.errors import ConvError
+from convcli.frozen import frozen
 from convcli.kernel.model import Kernel, size_text, slug
 from convcli.kernel.parametric import FORMULAS, parse_parametric
 
@@ -49,7 +50,7 @@ def load(text: str, rank: int = 2) -> Kernel:
     )
 
 
-@dataclass(frozen=True)
+@frozen
 class Entry:
     """A line of the library's list; without a rank the kernel takes that of the data."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.ranges import Range, RangeKind
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Combine(StrEnum):
     SUM = "sum"
 
 
-@dataclass(frozen=True)
+@frozen
 class Defaults:
     """Geometry that a kernel asks for where the command line says nothing; ``None`` asks for nothing.
 
@@ -49,7 +50,7 @@ class Defaults:
     pool: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Kernel:
     """One kernel or a bank of them.
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.kernel.model import MAX_RANK, Kernel, check_size
 from convcli.numerals import parse_number, quoted, to_float
 
@@ -20,7 +20,7 @@ Weights = tuple[tuple[int, ...], Sequence[float]]  # sizes of the axes, and the 
 Arguments = Mapping[str, tuple[Fraction, ...]]  # for each parameter one number an axis
 
 
-@dataclass(frozen=True)
+@frozen
 class Formula:
     """How a family of kernels is written and made; the first parameter may be given without its name."""
 

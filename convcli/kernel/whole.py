@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain, product
 from math import prod
 
+from convcli.frozen import frozen
 from convcli.kernel.analysis import separation
 
 MOST = 128  # of the sum of absolute numbers: times 255 or -128 it stays within 16 bits with a sign
@@ -20,7 +20,7 @@ Group = tuple[
 ]  # a number, where it stands, and whether negative
 
 
-@dataclass(frozen=True)
+@frozen
 class Whole:
     """Weights ``factor * numbers``, for several kernels of one size.
 

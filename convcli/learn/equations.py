@@ -7,19 +7,19 @@ bias, is the target's value.  The equations are made block by block and never al
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from convcli.chain import ConvStage
 from convcli.engines.padding import pad
+from convcli.frozen import frozen, frozen_identity
 from convcli.geometry import PadMode, TransposedWindow, Window
 
 BLOCK = 1 << 20  # numbers of the equations that are in memory at once: 8 MB
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class Example:
     """An input and what is to become of it.
 
@@ -62,7 +62,7 @@ class Example:
         return len(self.target) * prod(stop - start for start, stop in self.spans)
 
 
-@dataclass(frozen=True)
+@frozen
 class LeftOut:
     """Outputs that did not count, and why."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen_identity
 from convcli.learn.training import Settings
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MEMORY = 1 << 30  # bytes of examples that stay in memory; further ones are read anew in every epoch
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class Example:
     """A preprocessed input, (channels, *space), and its target: of the output's shape, or a class's number."""
 
@@ -31,7 +31,7 @@ class Example:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class Examples:
     """Some of the examples that ``read`` returns by number."""
 

@@ -13,18 +13,18 @@ gradient of the output and nothing else matters.  No torch, no text.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from convcli.engines.numpy_engine import NumpyEngine
 from convcli.engines.padding import pad
+from convcli.frozen import frozen_identity
 from convcli.geometry import PadMode, Window
 
 STEP = 1.0  # of finite differences: L is linear in each number, so a large step is exact up to rounding
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class Case:
     """A convolution with numbers, and a gradient of its output.
 
@@ -66,7 +66,7 @@ class Case:
         return pad(self.x, ranges, PadMode.ZERO)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class Gradients:
     """dL/dx, dL/dw and dL/db, each in the shape of what it is the gradient of."""
 

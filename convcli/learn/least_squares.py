@@ -12,12 +12,12 @@ Golub and Van Loan, "Matrix Computations" (4th ed.), section 5.3.  No files, no 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from convcli.errors import ConvError, UsageError
+from convcli.frozen import frozen_identity
 from convcli.kernel.model import size_text
 from convcli.learn.equations import Example, LeftOut, equations
 
@@ -26,7 +26,7 @@ MOST_UNKNOWNS = 4096  # of one output; a block of as many equations is 128 MB
 ROUNDING = 1 / np.sqrt(12)  # standard deviation of what rounding to whole numbers leaves out
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class Fit:
     """What the examples say.
 
@@ -66,7 +66,7 @@ class Fit:
         return self.rank == self.unknowns
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class _Normal:
     """The normal equations, and what was counted on the way."""
 
@@ -77,7 +77,7 @@ class _Normal:
     left_out: LeftOut
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class _Factor:
     """The triangular R of all inputs, with what its singular values tell, columns scaled to length 1.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite, log10
 from typing import TYPE_CHECKING
 
 from convcli.errors import ConvError, UsageError
+from convcli.frozen import frozen, frozen_identity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ class Optimizer(StrEnum):
 RATES = {Optimizer.SGD: 0.01, Optimizer.ADAM: 0.001}
 
 
-@dataclass(frozen=True)
+@frozen
 class Settings:
     """How a net is trained.
 
@@ -85,7 +85,7 @@ class Settings:
         return RATES[self.optimizer] if self.rate is None else self.rate
 
 
-@dataclass(frozen=True)
+@frozen
 class Epoch:
     """One point of the curve.
 
@@ -143,7 +143,7 @@ class DivergenceError(ConvError):
         self.epoch = epoch
 
 
-@dataclass(frozen=True, eq=False)
+@frozen_identity
 class State:
     """All that a training has come to after an epoch: from here it goes on as if it had never stopped.
 

@@ -6,7 +6,7 @@ Single pictures are in ``image``; films are no pictures and have their own room.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from convcli.data import Colour, Info
 from convcli.errors import ConvError
+from convcli.frozen import frozen
 from convcli.media.image import carried, pixels_of, within_limit
 from convcli.media.options import ReadOptions
 from convcli.media.picture import CHANNELS, OPAQUE, WITH_ALPHA, Recent
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 FRAME_DURATION = 100  # milliseconds, where a file says nothing
 
 
-@dataclass(frozen=True)
+@frozen
 class Frames:
     """How long each frame of an animation is shown.
 

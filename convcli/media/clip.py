@@ -6,19 +6,20 @@ Plain facts, shared by everything that reads or writes clips.  No codec is opene
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import Any
 
 from convcli.data import Companions
+from convcli.frozen import frozen
 from convcli.media.animation import Frames
 
 RATE = Fraction(25)  # frames a second, for arrays and folders of pictures: they carry no time
 UNKNOWN = 2  # "unspecified" in the numbers of ITU-T H.273, which all containers use
 
 
-@dataclass(frozen=True)
+@frozen
 class Tags:
     """How code values are meant, in the numbers of ITU-T H.273: primaries, transfer, matrix; 1 limited, 2 full."""
 
@@ -28,7 +29,7 @@ class Tags:
     range: int = 0
 
 
-@dataclass(frozen=True)
+@frozen
 class Coding:
     """How a clip was coded, so that a result can be coded alike.
 
@@ -53,7 +54,7 @@ class Coding:
         return self.pixels.replace("yuvj", "yuv")
 
 
-@dataclass(frozen=True)
+@frozen
 class Clip:
     """The companions of a clip's frames.
 

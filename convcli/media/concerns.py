@@ -6,10 +6,10 @@ One row an option: when it was given, and which formats it means something for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.media.options import Compress, ReadOptions, WriteOptions
 from convcli.media.registry import Format
 from convcli.media.target import StrPath, shown
@@ -17,7 +17,7 @@ from convcli.media.target import StrPath, shown
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@frozen
 class _Concern(Generic[T]):
     option: str
     given: Callable[[T], bool]

@@ -12,12 +12,12 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from convcli.errors import ConvError
+from convcli.frozen import frozen
 
 SAMPLE_BYTES = 1 << 16
 SAMPLE_ROWS = 100
@@ -30,7 +30,7 @@ _CHUNK = 1 << 20
 _NO_CHARACTER = "\x1f"  # what polars is told to split at when it shall not
 
 
-@dataclass(frozen=True)
+@frozen
 class Dialect:
     """How a table is written; the decimal mark is that of its numbers."""
 
@@ -39,7 +39,7 @@ class Dialect:
     decimal: str = "."
 
 
-@dataclass(frozen=True)
+@frozen
 class Cells:
     """A table's text.
 

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 
 from convcli.data import Info, Sink, Source
 from convcli.errors import ConvError
+from convcli.frozen import frozen
 from convcli.media import registry
 from convcli.media.clip import Clip, constant
 from convcli.media.options import ReadOptions, WriteOptions
@@ -31,7 +32,7 @@ _WILD = re.compile(r"[*?]+|\[[^]]+\]")
 _GAPS = 4  # that are named
 
 
-@dataclass(frozen=True)
+@frozen
 class Pattern:
     """The names ``before`` + number + ``after`` in a folder; the number has at least ``width`` digits."""
 
@@ -74,7 +75,7 @@ def pattern(path: StrPath) -> Pattern | None:
     return Pattern(whole.parent, before, after, int(match[1] or 1))
 
 
-@dataclass(frozen=True)
+@frozen
 class Numbered:
     """The files of a clip in order, the number of the first, and what is to be said about them."""
 

@@ -5,9 +5,10 @@ No files, no defaults that depend on a format: a reader takes what concerns it a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+
+from convcli.frozen import frozen
 
 
 class Compress(StrEnum):
@@ -17,7 +18,7 @@ class Compress(StrEnum):
     SMALL = "small"
 
 
-@dataclass(frozen=True)
+@frozen
 class ReadOptions:
     """What a reader is told about its input.
 
@@ -55,7 +56,7 @@ class ReadOptions:
     rate: Fraction | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class VideoOptions:
     """How a clip is to be coded; ``None`` is as the source, or the container's usual.
 
@@ -83,7 +84,7 @@ class VideoOptions:
     planes: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class WriteOptions:
     """What a writer is told about its output.
 

@@ -9,17 +9,18 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
 from convcli.data import Colour, Info, Metadata
 from convcli.errors import ConvError, UsageError
+from convcli.frozen import frozen
 from convcli.media.options import ReadOptions
 
 
-@dataclass(frozen=True)
+@frozen
 class Channels:
     """One colour in the words of the formats."""
 
@@ -42,7 +43,7 @@ OPAQUE = {Colour.GREY_ALPHA: Colour.GREY, Colour.RGBA: Colour.RGB}
 WITH_ALPHA = {opaque: colour for colour, opaque in OPAQUE.items()}
 
 
-@dataclass(frozen=True)
+@frozen
 class Holds:
     """What a format can hold; ``colours`` includes those that it stores as a richer one without loss."""
 
@@ -72,7 +73,7 @@ def _eight_of_sixteen() -> np.ndarray:
     return ((np.arange(65536) + 128) // 257).astype(np.uint8)  # round(v / 257)
 
 
-@dataclass(frozen=True)
+@frozen
 class Fitted:
     """Data made to fit a format: what is written, how blocks become it, and what was given up."""
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import IO
 
 from convcli.data import Source
+from convcli.frozen import frozen
 from convcli.media.options import ReadOptions
 
 _HEAD = 4096  # bytes, as the registry reads
@@ -20,7 +21,7 @@ def _eight(head: bytes) -> int:
     return 8
 
 
-@dataclass(frozen=True)
+@frozen
 class Rarer:
     """A format that Pillow reads.
 

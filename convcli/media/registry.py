@@ -11,12 +11,13 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 from typing import IO, Any
 
 from convcli.data import Info, Sink, Source
 from convcli.errors import ConvError, UsageError
+from convcli.frozen import frozen
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.rarer import RARER
 
@@ -30,7 +31,7 @@ REAL = (
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class Format:
     """A file format.
 

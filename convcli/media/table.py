@@ -10,7 +10,7 @@ import csv
 import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import IO
 
 import numpy as np
@@ -18,6 +18,7 @@ import polars as pl
 
 from convcli.data import Info
 from convcli.errors import ConvError
+from convcli.frozen import frozen
 from convcli.media.columns import increases, listed, name_of, pick
 from convcli.media.delimited import Cells, Dialect, is_missing, is_number, parse, to_floats
 from convcli.media.options import ReadOptions, WriteOptions
@@ -46,7 +47,7 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     return TableSink(fp, format_name, info)
 
 
-@dataclass(frozen=True)
+@frozen
 class TableCompanions:
     """What a table holds beside its numbers.
 
@@ -171,7 +172,7 @@ def _floats(cells: Cells, chosen: Sequence[int]) -> np.ndarray:
     return np.ascontiguousarray(values.to_numpy().T)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Column:
     """One output column: a number of the block's row, or one of the companions."""
 

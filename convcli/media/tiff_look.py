@@ -5,13 +5,13 @@ No file is read here; strips and tiles are in ``tiff``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convcli.data import Colour, Metadata
 from convcli.errors import ConvError
+from convcli.frozen import frozen
 from convcli.media.picture import CHANNELS, WITH_ALPHA, profile_for, resolution
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples
 _PER_INCH = {2: 1.0, 3: 2.54}  # ResolutionUnit: inch, centimetre
 
 
-@dataclass(frozen=True)
+@frozen
 class Look:
     """How stored samples become pixels."""
 

@@ -6,7 +6,6 @@ Which frames there are is found out in ``video_scan``, decoding is in ``video_de
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import IO, Any
 
 import av
@@ -14,6 +13,7 @@ import numpy as np
 
 from convcli.data import Colour, Info, Source
 from convcli.errors import ConvError
+from convcli.frozen import frozen
 from convcli.media.clip import Clip, Coding, Tags
 from convcli.media.options import ReadOptions
 from convcli.media.picture import CHANNELS, Recent, check_pixels
@@ -43,7 +43,7 @@ def demuxer(head: bytes) -> str:
     return "yuv4mpegpipe" if head.startswith(b"YUV4MPEG2") else "mpegts"
 
 
-@dataclass(frozen=True)
+@frozen
 class Orientation:
     """How stored pixels lie on the screen: transposed first, then mirrored."""
 

@@ -6,13 +6,13 @@ Tables and choices only; nothing is opened.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 
 import av
 import av.error
 
 from convcli.data import Colour, Info
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.media.clip import Coding
 from convcli.media.options import VideoOptions
 from convcli.media.video import ARRAYS
@@ -64,7 +64,7 @@ _RAW = (  # of lossless codecs, for arrays: colour, deep, names in the order of 
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class Encoding:
     """What an encoder is told; ``array`` is FFmpeg's name of the arrays' format."""
 

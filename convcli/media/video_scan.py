@@ -10,7 +10,6 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from typing import IO, Any, NoReturn
@@ -20,6 +19,7 @@ import av.error
 import av.logging
 
 from convcli.errors import ConvError
+from convcli.frozen import frozen
 
 TRUNCATED = "--allow-truncated keeps what can be read"
 _SLACK = Fraction(1, 20)  # seconds that a container's own idea of its length may be off, beside a frame
@@ -111,7 +111,7 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream:
     raise ConvError(f"no video stream: the file holds {', '.join(kinds) or 'nothing'}")
 
 
-@dataclass(frozen=True)
+@frozen
 class Frames:
     """The frames of a stream in the order in which they are shown.
 

@@ -7,12 +7,12 @@ field touches neither that seam nor any padding, so that what is seen is the lay
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 
 import numpy as np
 
+from convcli.frozen import frozen
 from convcli.geometry import Field
 from convcli.net.model import Step
 from convcli.net.torch_run import TorchNet, computing, outputs
@@ -20,7 +20,7 @@ from convcli.net.torch_run import TorchNet, computing, outputs
 TOLERANCE = 1e-9  # of the largest value, in float64: rounding is a millionth of that
 
 
-@dataclass(frozen=True)
+@frozen
 class Finding:
     """What one layer did when the input was shifted.
 

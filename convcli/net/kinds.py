@@ -6,12 +6,12 @@ A new kind of layer is a dataclass in `operations`, a reader here, and a case in
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.geometry import PadMode
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, full_shape
@@ -49,7 +49,7 @@ class Layout(StrEnum):
 # Convolutions
 
 
-@dataclass(frozen=True)
+@frozen
 class _Bank:
     """Where a convolution's weights come from, and what is known of them before any input is."""
 

@@ -7,11 +7,12 @@ rows.  No arrays, no files, no torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from math import prod
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.geometry import Field, Window, per_axis
 from convcli.layers import Row
 from convcli.net.operations import Interpolation, Operation, Windows, is_local
@@ -27,7 +28,7 @@ class Grey(StrEnum):
     LUMA = "luma"  # Rec. 709, of red, green and blue
 
 
-@dataclass(frozen=True)
+@frozen
 class Preprocess:
     """What is done to an input before the first layer, in this order: grey, resize, scale, mean and std."""
 
@@ -67,7 +68,7 @@ class Preprocess:
         return self.resize is None
 
 
-@dataclass(frozen=True)
+@frozen
 class Layer:
     """An operation and its name, under which its weights are stored and its maps are asked for."""
 
@@ -86,7 +87,7 @@ class Layer:
         return self.name if self.name.rstrip("0123456789") == text else f"{self.name} {text}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Step:
     """One layer bound to the shape of its input.
 
@@ -112,7 +113,7 @@ class Step:
         return is_local(self.layer.operation, self.input)
 
 
-@dataclass(frozen=True)
+@frozen
 class Net:
     """A chain of layers.
 

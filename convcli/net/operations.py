@@ -7,12 +7,12 @@ activation is a window of one, an upsampling is a transposed window.  No arrays,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
 from typing import Protocol
 
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.geometry import PadMode, TransposedWindow, Window, per_axis
 from convcli.kernel.model import Combine, size_text
 from convcli.layers import Conv, Pool
@@ -65,7 +65,7 @@ class _Windowed(_Pointwise):
         return tuple(w.output_size(n) for w, n in zip(windows, shape.sizes, strict=True))
 
 
-@dataclass(frozen=True)
+@frozen
 class Convolution(_Windowed):
     """A convolution or a transposed one.
 
@@ -146,7 +146,7 @@ class Convolution(_Windowed):
         return f"{self.geometry}{groups}{combine}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Pooling(_Windowed):
     """A pool over windows or, without a size, over everything."""
 
@@ -172,7 +172,7 @@ class ActivationKind(StrEnum):
     SOFTMAX = "softmax"
 
 
-@dataclass(frozen=True)
+@frozen
 class Activation(_Pointwise):
     kind: ActivationKind
     slope: float = 0.01  # of leaky, below zero
@@ -182,7 +182,7 @@ class Activation(_Pointwise):
         return f"{self.kind}{slope}"
 
 
-@dataclass(frozen=True)
+@frozen
 class PRelu(_Pointwise):
     """A leaky rectifier with a learned slope for each channel."""
 
@@ -195,7 +195,7 @@ class PRelu(_Pointwise):
         return "prelu"
 
 
-@dataclass(frozen=True)
+@frozen
 class BatchNorm(_Pointwise):
     """Each channel moved and scaled: (x - mean) / sqrt(var + eps) * weight + bias."""
 
@@ -218,7 +218,7 @@ class BatchNorm(_Pointwise):
         return "batchnorm"
 
 
-@dataclass(frozen=True)
+@frozen
 class Bias(_Pointwise):
     """One number added to each channel."""
 
@@ -231,7 +231,7 @@ class Bias(_Pointwise):
         return "bias"
 
 
-@dataclass(frozen=True)
+@frozen
 class Flatten(_Pointwise):
     """All numbers in a row: channel by channel, each in C order."""
 
@@ -245,7 +245,7 @@ class Flatten(_Pointwise):
         return "flatten"
 
 
-@dataclass(frozen=True)
+@frozen
 class Dense(_Pointwise):
     """Every output a weighted sum of all inputs; weights (outputs, inputs)."""
 
@@ -292,7 +292,7 @@ _REACH = {
 }  # old samples a new one
 
 
-@dataclass(frozen=True)
+@frozen
 class Upsample(_Windowed):
     """More samples by a whole factor, edges repeated; pixel centres as in torch (``align_corners=False``)."""
 

@@ -5,12 +5,13 @@ No numbers of any size are here but those that a net's file writes out itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from convcli.frozen import frozen
 from convcli.layers import format_size
 
 
-@dataclass(frozen=True)
+@frozen
 class Shape:
     """Channels and the sizes of space; without sizes it is a flat list of ``channels`` numbers."""
 
@@ -25,14 +26,14 @@ class Shape:
         return format_size(self.channels, self.sizes) if self.sizes else str(self.channels)
 
 
-@dataclass(frozen=True)
+@frozen
 class Numbers:
     """Numbers that the net's file holds itself: one for all, or all of them, the last axis fastest."""
 
     values: tuple[float, ...] = field(repr=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class Stored:
     """An array in a file, ``FILE`` or ``FILE#KEY``, of the shape that it has there.
 
@@ -44,7 +45,7 @@ class Stored:
     swapped: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Random:
     """Numbers drawn at random; without a seed they must come from elsewhere."""
 
@@ -54,7 +55,7 @@ class Random:
 Fill = Numbers | Stored | Random
 
 
-@dataclass(frozen=True)
+@frozen
 class Parameter:
     """An array of a layer: its shape, and where its numbers come from.
 

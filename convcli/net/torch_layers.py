@@ -7,7 +7,6 @@ Importing this module imports torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from convcli.engines.pooling import FILL, average_counts
+from convcli.frozen import frozen
 from convcli.geometry import PadMode, per_axis, source_index
 from convcli.kernel.model import Combine
 from convcli.layers import PoolKind
@@ -42,7 +42,7 @@ _AVG_POOL = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 _LINEAR = ("linear", "bilinear", "trilinear")
 
 
-@dataclass(frozen=True)
+@frozen
 class Part:
     """Outputs ``start:stop`` along the first axis of space, from an input that begins at ``first``."""
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 import torch
 
 from convcli.colour import REC709
 from convcli.errors import UsageError
+from convcli.frozen import frozen
 from convcli.geometry import per_axis
 from convcli.net.model import Grey, Net, Preprocess, Step
 from convcli.net.torch_layers import Tensors, apply, per_channel, resized
@@ -99,7 +100,7 @@ def computing() -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
+@frozen
 class TorchNet:
     """A net bound to a shape, with its numbers on a device: ready to run.
 
