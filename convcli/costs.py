@@ -63,7 +63,7 @@ IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
 BEGIN_TORCH = (
     250e-6  # seconds that torch's jobs take longer than numpy's when both are loaded (`plan_grid.py`)
 )
-PASSES_SAVED = 6  # of `convcli.plan.PASSES`, where bytes become bytes in one loop
+PASSES_SAVED = 6  # of `convcli.plan.PASSES`, where bytes become bytes without floats, or in one loop
 BLOCK = 300e-6  # seconds that Python needs for a block
 
 
@@ -87,8 +87,8 @@ def numpy_box(work: Work) -> float:
 
 
 def numpy_whole(work: Work) -> float:
-    one = work.whole * NANOSECONDS["numpy whole"] + 1.5 * NANOSECONDS["pass"]
-    return work.elements * one
+    passes = 1.5 - (PASSES_SAVED if work.mean else 0)
+    return work.elements * (work.whole * NANOSECONDS["numpy whole"] + passes * NANOSECONDS["pass"])
 
 
 def torch_box(work: Work) -> float:

@@ -35,6 +35,8 @@ class Work:
         Whether the data are integers of 8 bits.
     whole : int
         Operations for an element in whole numbers; 0 where data or kernel are none, or too large.
+    mean : bool
+        Whether these are a weighted mean: bytes become bytes without a float.
     dtype : str
         ``float32`` or ``float64``.
     """
@@ -50,6 +52,7 @@ class Work:
     even: bool = False
     bytes: bool = False
     whole: int = 0
+    mean: bool = False
     dtype: str = "float32"
 
     @property

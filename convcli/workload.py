@@ -34,6 +34,7 @@ def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, sour
         kept.remove(idle)
         items *= sizes[idle]
     in_bytes = source in ("uint8", "int8") and dtype == "float32"
+    operations, mean = _whole(stage, source) if in_bytes else (0, False)
     terms = None
     if kernel.outputs == kernel.inputs == 1:
         shape = tuple(windows[axis].kernel for axis in kept)
@@ -48,21 +49,27 @@ def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, sour
         items=items,
         terms=len(terms or ()),
         bytes=in_bytes,
-        whole=_whole_operations(stage, source) if in_bytes else 0,
+        whole=operations,
+        mean=mean,
         even=kernel.outputs == kernel.inputs == 1 and len(set(kernel.weights)) == 1,
         dtype=dtype,
     )
 
 
-def _whole_operations(stage: ConvStage, source: str) -> int:
-    """Return the operations in whole numbers for an element of all outputs; 0 where they would not do."""
+def _whole(stage: ConvStage, source: str) -> tuple[int, bool]:
+    """Return the operations in whole numbers for an element of all outputs, and whether it is a weighted mean.
+
+    0 where whole numbers would not do.
+    """
     if stage.kernel.inputs > 1 or stage.value not in range(-128, 256):
-        return 0
+        return 0, False
     filters = stage.weights("float32")[:, 0]
     found = [whole(tuple(weights.ravel().tolist()), weights.shape) for weights in filters]
     unsigned = source == "uint8" and stage.value in range(256)
-    fit = all(one is not None and one.fits(unsigned) for one in found)
-    return sum(one.operations + 1 for one in found if one) if fit else 0
+    if not all(one is not None and one.fits(unsigned) for one in found):
+        return 0, False
+    mean = unsigned and all(one is not None and one.divisor for one in found)
+    return sum(one.operations + 1 for one in found if one), mean
 
 
 def elements(chain: Chain) -> int:

@@ -73,6 +73,15 @@ def test_boxes_of_bytes_are_running_sums(
     assert plan.algorithms == (algorithm,)
 
 
+@pytest.mark.parametrize("source", ["uint8", "float32"])
+def test_small_means_of_bytes_are_whole_numbers(source: str) -> None:
+    chain = chain_of("1/25,2/25,3/25;4/25,5/25,4/25;3/25,2/25,1/25", (16384, 16384))
+    plan = choose(
+        chain, 0, engine=EngineName.AUTO, device="cpu", threads=2, source=source, torch_loaded=False
+    )
+    assert (plan.algorithms == (Algorithm.WHOLE,)) is (source == "uint8")
+
+
 def test_blocks_come_in_whole_turns_of_the_threads() -> None:
     """No short block is left over for which all but one thread would wait."""
     for height in (3000, 3001, 2999, 4096):

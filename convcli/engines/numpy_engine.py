@@ -97,8 +97,9 @@ class NumpyEngine:
             stop = min(start + rows, sizes[0])
             part = x[:, :, start * stride[0] : (stop - 1) * stride[0] + extent]
             if exact:
-                out[:, :, start:stop] = whole_sums.means(part, weights, stride, dilation, self.threads)
-                tally.values += out[:, :, start:stop].size
+                place = out[:, :, start:stop]
+                whole_sums.means(part, weights, stride, dilation, self.threads, place)
+                tally.values += place.size
                 continue
             values = self.correlate(
                 part, weights, stride=stride, dilation=dilation, finite=True, algorithm=algorithm

@@ -64,20 +64,27 @@ def averages(weights: np.ndarray) -> bool:
 
 
 def means(
-    x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int], threads: int
-) -> np.ndarray:
-    """Return the weighted means of bytes as bytes, rounded half to even without a float: ``(N, 1, *sizes)``.
+    x: np.ndarray,
+    weights: np.ndarray,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    threads: int,
+    out: np.ndarray,
+) -> None:
+    """Fill ``out``, ``(N, 1, *sizes)`` of bytes, with the weighted means of bytes, rounded half to even.
 
-    Parameters are those of `correlate`, the data without a sign.
+    No float is needed.  The other parameters are those of `correlate`, the data without a sign.
     """
     found = _whole(weights[0, 0], unsigned=True)
     sums, divisor = _sums(x, found, stride, dilation, threads), found.total
     sums += COUNT.type(divisor // 2)
+    if divisor % 2:
+        np.floor_divide(sums, COUNT.type(divisor), out=sums)
+        out[...] = sums
+        return
     whole_part = sums // COUNT.type(divisor)
-    if divisor % 2 == 0:  # halves have been rounded up: those that became odd go back
-        sums -= whole_part * COUNT.type(divisor)
-        whole_part -= (sums == 0) & (whole_part & 1).astype(bool)
-    return whole_part.astype(np.uint8)
+    sums -= whole_part * COUNT.type(divisor)  # halves have been rounded up: those that became odd go back
+    out[...] = whole_part - ((sums == 0) & (whole_part & 1).astype(bool))
 
 
 def _whole(kernel: np.ndarray, unsigned: bool) -> Whole:
