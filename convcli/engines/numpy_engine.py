@@ -134,9 +134,9 @@ class NumpyEngine:
         if algorithm is Algorithm.SEPARABLE:
             return self._separable(x, weights, stride, dilation)
         if algorithm is Algorithm.BANDS and (finite or all_finite(x)):
-            return self._by_bands(x, weights, dilation)
+            return toeplitz.by_bands(PRODUCTS, x, weights, dilation)
         if algorithm is Algorithm.TOEPLITZ and (finite or all_finite(x)):
-            return self._by_products(x, weights, dilation, out)
+            return toeplitz.by_products(PRODUCTS, x, weights, dilation, out)
         if algorithm is Algorithm.FFT and (finite or all_finite(x)):
             if out is None:
                 out = tiles.empty((len(x), len(weights), *sizes), tiles.memory_order(x), x.dtype)
@@ -144,19 +144,6 @@ class NumpyEngine:
             return out
         reach = shifts.correlation_reach(stride, dilation)
         return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach, out)
-
-    def _by_bands(self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int]) -> np.ndarray:
-        rows, pixel = toeplitz.as_rows(x, weights, dilation, separable=True)
-        found = toeplitz.separable(PRODUCTS, rows, weights, dilation, pixel)
-        return toeplitz.as_items(PRODUCTS, found, pixel)
-
-    def _by_products(
-        self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int], out: np.ndarray | None
-    ) -> np.ndarray:
-        rows, pixel = toeplitz.as_rows(x, weights, dilation, separable=False)
-        place = toeplitz.rows_of(out, pixel)
-        found = toeplitz.correlate(PRODUCTS, rows, weights, dilation, pixel, place)
-        return toeplitz.as_items(PRODUCTS, found, pixel)
 
     def transpose(
         self,

@@ -46,6 +46,9 @@ def _controller() -> ThreadpoolController:
 class NumpyProducts:
     """Arrays; the interface is described in `convcli.engines.toeplitz.Backend`."""
 
+    def take(self, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        return x.astype(dtype, copy=False)
+
     def empty(self, shape: Sequence[int], like: np.ndarray) -> np.ndarray:
         return np.empty(shape, like.dtype)
 

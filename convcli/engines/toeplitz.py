@@ -30,6 +30,10 @@ SPLIT = 64  # taps of zero that interleaved pixels may cost a Toeplitz matrix be
 class Backend(Protocol):
     """A library's arrays and products."""
 
+    def take(self, x: np.ndarray, dtype: np.dtype) -> Array:
+        """Return numpy's data as the library's, of this type; the same memory where that is possible."""
+        ...
+
     def empty(self, shape: Sequence[int], like: Array) -> Array:
         """Return a new array in C order, of the type and on the device of another."""
         ...
@@ -82,6 +86,28 @@ def matrix(vector: Vector, step: int, count: int) -> np.ndarray:
     return band
 
 
+def by_products(
+    backend: Backend,
+    x: np.ndarray,
+    weights: np.ndarray,
+    dilation: Sequence[int],
+    out: np.ndarray | None = None,
+) -> Array:
+    """Return the valid correlation with stride 1, ``(N, O, *sizes)``, of finite data; in ``out`` if it can."""
+    rows, pixel = as_rows(x, weights, dilation, separable=False)
+    room = rows_of(out, pixel)
+    place = None if room is None else backend.take(room, room.dtype)
+    data = backend.take(rows, weights.dtype)
+    return as_items(backend, correlate(backend, data, weights, dilation, pixel, place), pixel)
+
+
+def by_bands(backend: Backend, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int]) -> Array:
+    """Return the same for a kernel that is a sum of a few outer products, axis by axis."""
+    rows, pixel = as_rows(x, weights, dilation, separable=True)
+    found = separable(backend, backend.take(rows, weights.dtype), weights, dilation, pixel)
+    return as_items(backend, found, pixel)
+
+
 def as_rows(
     x: np.ndarray, weights: np.ndarray, dilation: Sequence[int], separable: bool
 ) -> tuple[np.ndarray, int]:
@@ -108,7 +134,7 @@ def as_items(backend: Backend, result: Array, pixel: int) -> Array:
 
 
 def rows_of(out: np.ndarray | None, pixel: int) -> np.ndarray | None:
-    """Return a place for items as rows, in C order, of which `as_items` makes it again; None where it has none."""
+    """Return a place for items as rows without gaps, of which `as_items` makes it again; None where it has none."""
     if out is None or pixel != tiles.pixel_size(out):
         return None
     if pixel > 1:
@@ -116,7 +142,7 @@ def rows_of(out: np.ndarray | None, pixel: int) -> np.ndarray | None:
         out = rows.reshape(1, 1, *rows.shape[:-2], -1)  # a copy, and no place, where rows have gaps
         if not np.may_share_memory(out, rows):
             return None
-    return out if out.flags.c_contiguous else None
+    return out if out.strides[-1] == out.itemsize else None
 
 
 def correlate(

@@ -1,13 +1,16 @@
-"""Where torch computes: which devices there are, and what they must not round."""
+"""Where torch computes: which devices there are, how arrays get there, and what they must not round."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from convcli.errors import UsageError
+
+CPU = torch.device("cpu")
 
 
 def device_named(name: str) -> torch.device:
@@ -29,6 +32,19 @@ def device_named(name: str) -> torch.device:
         if (device.index or 0) >= count:
             raise UsageError(f"no device {name!r}: torch sees {count} CUDA devices here; use --device cpu")
     return device
+
+
+def tensor_of(x: np.ndarray, device: torch.device, dtype: np.dtype | None = None) -> torch.Tensor:
+    """Return ``x`` on a device: without a copy where torch can see numpy's memory and the type stays."""
+    if not x.flags.writeable or min(x.strides, default=0) < 0:
+        x = x.copy()
+    data = torch.from_numpy(x).to(device)
+    return data if dtype in (None, x.dtype) else data.to(type_of(dtype))
+
+
+def type_of(dtype: np.dtype | None) -> torch.dtype:
+    """Return torch's name of a type of floats."""
+    return torch.float64 if dtype == np.float64 else torch.float32
 
 
 @contextmanager

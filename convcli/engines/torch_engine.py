@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from convcli.algorithms import Algorithm
 from convcli.engines import fft, shifts, tiles, toeplitz, torch_bytes, torch_native, torch_pixels
 from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
-from convcli.engines.torch_device import device_named, full_precision
+from convcli.engines.torch_device import device_named, full_precision, tensor_of
 from convcli.engines.torch_toeplitz import TorchProducts
 from convcli.layers import PoolKind
 from convcli.render import Rendering, Tally
@@ -25,7 +25,6 @@ from convcli.render import Rendering, Tally
 CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
 CONVOLVE_TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 MAX_POOL = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
-PRODUCTS = TorchProducts()
 
 FEW = 4  # input maps times output maps below which shift and add is quicker than torch's kernels (measured)
 TILE = 1 << 18  # elements of shift and add: in the cache, and enough for torch's own threads (measured)
@@ -58,6 +57,7 @@ class TorchEngine:
 
     def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
         self.device = device_named(device)
+        self._products = TorchProducts(self.device)
         self.threads = threads
         self._before: int | None = None
 
@@ -148,9 +148,9 @@ class TorchEngine:
                 case Algorithm.FFT:
                     return self._by_transforms(x, weights, sizes, dilation, place)
                 case Algorithm.BANDS | Algorithm.BOX:  # of floats: bytes have loops of their own
-                    return self._by_bands(x, weights, dilation)
+                    return toeplitz.by_bands(self._products, x, weights, dilation)
                 case _:
-                    return self._by_products(x, weights, dilation, place)
+                    return toeplitz.by_products(self._products, x, weights, dilation, place)
 
     def _by_transforms(
         self,
@@ -165,21 +165,6 @@ class TorchEngine:
         out = self._room((len(x), len(weights), *sizes), tiles.memory_order(x), data.dtype, place)
         fft.correlate(torch.fft, data, torch.from_numpy(kernels).to(self.device), extents, out)
         return out
-
-    def _by_bands(self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int]) -> torch.Tensor:
-        rows, pixel = toeplitz.as_rows(x, weights, dilation, separable=True)
-        out = toeplitz.separable(PRODUCTS, self._tensor(rows, weights.dtype), weights, dilation, pixel)
-        return toeplitz.as_items(PRODUCTS, out, pixel)
-
-    def _by_products(
-        self, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int], place: np.ndarray | None
-    ) -> torch.Tensor:
-        rows, pixel = toeplitz.as_rows(x, weights, dilation, separable=False)
-        room = toeplitz.rows_of(place, pixel)
-        target = None if room is None else torch.from_numpy(room)
-        data = self._tensor(rows, weights.dtype)
-        out = toeplitz.correlate(PRODUCTS, data, weights, dilation, pixel, target)
-        return toeplitz.as_items(PRODUCTS, out, pixel)
 
     def _native(
         self,
@@ -319,11 +304,7 @@ class TorchEngine:
         return tiles.cut((len(x), 1, *sizes), range(x.ndim), size)
 
     def _tensor(self, x: np.ndarray, dtype: np.dtype | None = None) -> torch.Tensor:
-        """Return ``x`` on the device: without a copy where torch can see numpy's memory and the type stays."""
-        if not x.flags.writeable or min(x.strides, default=0) < 0:
-            x = x.copy()
-        data = torch.from_numpy(x).to(self.device)
-        return data if dtype in (None, x.dtype) else data.to(torch_pixels.type_of(dtype))
+        return tensor_of(x, self.device, dtype)
 
 
 def _few(weights: np.ndarray) -> bool:

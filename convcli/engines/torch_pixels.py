@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from convcli.engines.padding import pad as pad_array
+from convcli.engines.torch_device import type_of
 from convcli.geometry import PadMode
 from convcli.render import Rendering, Tally
 from convcli.render import render as render_array
@@ -76,8 +77,3 @@ def _holds(dtype: np.dtype, value: float) -> bool:
         return False
     limits = np.iinfo(dtype)
     return limits.min <= value <= limits.max and value == int(value)
-
-
-def type_of(dtype: np.dtype) -> torch.dtype:
-    """Return torch's name of a type of floats."""
-    return torch.float64 if dtype == np.float64 else torch.float32

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import List, TypeVar  # noqa: UP035  # TorchScript knows no other list
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from convcli.engines.toeplitz import Vector, matrix
+from convcli.engines.torch_device import CPU, tensor_of
 from convcli.work import LINE
 
 TILE = 1 << 16  # elements of a result that gets all of its products before the next (measured)
@@ -21,7 +23,13 @@ Result = TypeVar("Result")
 
 
 class TorchProducts:
-    """Tensors; the interface is described in `convcli.engines.toeplitz.Backend`."""
+    """Tensors on one device; the interface is described in `convcli.engines.toeplitz.Backend`."""
+
+    def __init__(self, device: torch.device = CPU) -> None:
+        self._device = device
+
+    def take(self, x: np.ndarray, dtype: np.dtype) -> torch.Tensor:
+        return tensor_of(x, self._device, dtype)
 
     def empty(self, shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
         return like.new_empty(*shape)
