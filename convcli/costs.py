@@ -17,8 +17,10 @@ overlap-save FFT, tiles of 512                                                  
 Kept: batched products and the transform.  Products over rows also read any width, and interleaved pixels, where
 they lie, and write where the result belongs; `F.conv2d` does so only along a row whose length its band divides.
 Vertical passes of separable kernels are the same products; horizontal ones by `F.conv2d` take 6 (3 taps) to 14
-milliseconds (65 taps).  Boxes: shared partial sums in numpy take as long as a separable pass of Toeplitz matrices;
-running sums would need float64 for the rows and are not quicker.  In three dimensions (5x5x5) `F.conv3d` with
+milliseconds (65 taps).  Boxes of floats: shared partial sums in numpy take as long as a separable pass of Toeplitz
+matrices; running sums would need float64 for the rows and are not quicker.  Boxes of bytes, 31x31: running sums in
+numpy 40, in torch's compiled loop 17 to 20, of which doubling the sums along the rows is half.
+In three dimensions (5x5x5) `F.conv3d` with
 a band took 247, bands along the slowest axis as input channels 240, sums of two-dimensional products 330 for 33
 million outputs, torch's own 890.  Kernels of 8 bits in integer arithmetic would be quicker still, but few kernels
 have 8 bits.  Beside the algorithm, conversion to float, rounding, limits and conversion to bytes take 6.
@@ -59,6 +61,10 @@ NANOSECONDS = {
     "native": 1.3,  # torch's own: an element of a map, for its layouts
     "native tap": 0.019,  # a multiply-add, with many maps
 }
+WIDE_LINES = 2.2  # times as long as for floats of half the width: torch has no quick convolution for them
+LINES = {"numpy": 2.0, "torch": 4.0}  # times as long, where transforms are of lines: too short to be quick
+VECTOR = 16  # maps that torch's own kernels fill a vector with
+WHOLE_PASSES = 1.5  # of whole sums, to floats and times their factor
 IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
 BEGIN_TORCH = (
     250e-6  # seconds that torch's jobs take longer than numpy's when both are loaded (`plan_grid.py`)
@@ -87,7 +93,7 @@ def numpy_box(work: Work) -> float:
 
 
 def numpy_whole(work: Work) -> float:
-    passes = 1.5 - (PASSES_SAVED if work.mean else 0)
+    passes = WHOLE_PASSES - (PASSES_SAVED if work.mean else 0)
     return work.elements * (work.whole * NANOSECONDS["numpy whole"] + passes * NANOSECONDS["pass"])
 
 
@@ -111,7 +117,7 @@ def _column(work: Work, axis: int, columns: int, name: str) -> float:
 def _torch_along(work: Work, axis: int, columns: int) -> float:
     if axis < len(work.kernel) - 1:
         return _column(work, axis, columns, "torch column")
-    wide = 2.2 * work.width if work.width > 1 else 1.0  # there torch has no quick convolution
+    wide = WIDE_LINES * work.width if work.width > 1 else 1.0
     return (NANOSECONDS["line"] + NANOSECONDS["line tap"] * (LINE + work.extents[axis])) * wide
 
 
@@ -173,22 +179,19 @@ def _fft(work: Work, nanoseconds: float) -> float:
     return tiles * each * transforms * work.items
 
 
-def _along_one_axis(work: Work) -> bool:
-    """Whether transforms are of lines: too short to be quick."""
-    return sum(extent > 1 for extent in work.extents) == 1
+def _lines(work: Work, engine: str) -> float:
+    return LINES[engine] if sum(extent > 1 for extent in work.extents) == 1 else 1.0
 
 
 def numpy_fft(work: Work) -> float:
-    lines = 2.0 if _along_one_axis(work) else 1.0
-    return _fft(work, NANOSECONDS["numpy fft"]) * lines  # in float64 as quick (measured)
+    return _fft(work, NANOSECONDS["numpy fft"]) * _lines(work, "numpy")  # in float64 as quick (measured)
 
 
 def torch_fft(work: Work) -> float:
-    lines = 4.0 if _along_one_axis(work) else 1.0
-    return _fft(work, NANOSECONDS["torch fft"]) * lines * work.width
+    return _fft(work, NANOSECONDS["torch fft"]) * _lines(work, "torch") * work.width
 
 
 def torch_native(work: Work) -> float:
-    few = 16 / min(work.inputs, work.outputs, 16)  # it fills its vectors with maps
+    few = VECTOR / min(work.inputs, work.outputs, VECTOR)
     each = work.taps * work.filters * NANOSECONDS["native tap"] * few
     return work.elements * (each + (work.inputs + work.outputs) * NANOSECONDS["native"]) * work.width**2

@@ -10,12 +10,15 @@ import pytest
 from convcli.algorithms import TABLE, Algorithm
 from convcli.bind import Settings, bind
 from convcli.chain import Chain
+from convcli.engines import torch_bytes
 from convcli.errors import ConvError
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
 from convcli.kernel.terms import separable_terms
 from convcli.layer_grammar import parse_pool
 from convcli.plan import EngineName, Plan, choose
+from convcli.render import Rendering
+from convcli.work import Work
 
 
 def chain_of(kernel: str | int, sizes: tuple[int, ...] = (3000, 4000), channels: int = 1, **how) -> Chain:
@@ -80,6 +83,19 @@ def test_small_means_of_bytes_are_whole_numbers(source: str) -> None:
         chain, 0, engine=EngineName.AUTO, device="cpu", threads=2, source=source, torch_loaded=False
     )
     assert (plan.algorithms == (Algorithm.WHOLE,)) is (source == "uint8")
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 1), (1, 3), (3,), (2, 3, 3)])
+@pytest.mark.parametrize("maps", [(1, 1), (2, 1), (1, 2)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_the_plan_knows_which_work_torch_does_on_bytes(
+    kernel: tuple[int, ...], maps: tuple[int, int], dtype: str
+) -> None:
+    """Costs and blocks are those of the loop that does it."""
+    work = Work((9,) * len(kernel), kernel, kernel, kernel, maps[1], maps[0], bytes=dtype == "uint8")
+    x = np.zeros((1, maps[1], *(9 for _ in kernel)), dtype)
+    weights = np.zeros((*maps, *kernel), np.float32)
+    assert work.pictures is torch_bytes.fits(x, weights, Rendering("uint8"))
 
 
 def test_blocks_come_in_whole_turns_of_the_threads() -> None:
