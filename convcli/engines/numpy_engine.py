@@ -31,7 +31,7 @@ from convcli.render import Rendering, Tally, render
 FOLD_TILE = 1 << 16  # elements of shared partial sums, of which several are held at a time (measured)
 TILE = 1 << 17  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)
 PRODUCTS = NumpyProducts()
-STRIP = 1 << 18  # elements of a strip on its way to pixels: in the cache, and worth a thread (measured)
+STRIP = 1 << 20  # elements of a strip on its way to pixels: smaller ones contend for Python's lock (measured)
 HALOS = 4  # a strip is at least so many kernels high
 FOLDS: dict[PoolKind, np.ufunc] = {
     PoolKind.MAX: np.maximum,
