@@ -248,6 +248,31 @@ def test_jpeg_quality_and_chroma(quality, sampling):
         assert np.array_equal(np.asarray(written), np.asarray(Image.open(io.BytesIO(expected))))
 
 
+LONG = ICC + bytes(range(256)) * 600  # takes several segments
+
+
+@pytest.mark.parametrize(
+    ("channels", "profile"), [(1, None), (3, None), (3, ICC), (3, LONG)], ids=["grey", "rgb", "icc", "long"]
+)
+@pytest.mark.parametrize(
+    ("quality", "sampling"), [(None, "4:4:4"), (94, "4:2:0"), (1, "4:2:0"), (100, "4:4:4")]
+)
+def test_a_jpeg_is_byte_for_byte_that_of_pillow(channels, profile, quality, sampling):
+    pixels = smooth(61, 83, channels)
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    metadata = Metadata(
+        profile, exif.tobytes().removeprefix(b"Exif\0\0") if profile else None, (300.0, 150.0)
+    )
+    data, notes = write(pixels, "jpeg", RGB if channels == 3 else GREY, quality=quality, metadata=metadata)
+    more = {"icc_profile": profile, "exif": exif.tobytes()} if profile else {}
+    if channels == 3:
+        more["subsampling"] = sampling
+    expected = save(pixels, "JPEG", quality=quality or 95, dpi=(300, 150), **more)
+    assert notes == ()
+    assert data == expected
+
+
 def test_cmyk_stays_cmyk_and_is_not_inverted():
     pixels = smooth(24, 32, 4)
     data, notes = write(pixels, "jpeg", CMYK, quality=100)

@@ -15,6 +15,7 @@ import numpy as np
 
 from convcli.data import Colour, Info, Metadata, Sink, Source
 from convcli.errors import ConvError
+from convcli.media import jpeg
 from convcli.media.exif import take_orientation, turn
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.picture import (
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 DECODERS = ("JPEG", "WEBP", "BMP", "GIF")
 _BEGINNINGS = {b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP", b"BM": "BMP", b"GIF8": "GIF"}
 _ANIMATED = ("GIF", "WEBP", "PNG", "AVIF", "FLI")
-JPEG_QUALITY = 95
-FULL_CHROMA_FROM = 95  # quality from which JPEG keeps colour at full resolution (4:4:4), below 4:2:0
 
 # Pillow's modes that are not written as they are, and what they are read as; those of more than 8 bits below
 _EXPANDED = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "PA": "RGBA", "YCbCr": "RGB"}
@@ -70,7 +69,7 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
 
             return FramesSource(fp, image, count, options)
         metadata, orientation = carried(image)
-        pixels, colour = _jpeg(fp, image) or pixels_of(image)
+        pixels, colour = jpeg.decoded(fp, image) or pixels_of(image)
         pixels, metadata = turn(pixels, metadata, orientation)
     fp.close()
     notes = (first_of(count, what),) if count > 1 else ()
@@ -141,25 +140,6 @@ def carried(image: Image.Image) -> tuple[Metadata, int]:
     )
 
 
-def _jpeg(fp: IO[bytes], image: Image.Image) -> tuple[np.ndarray, Colour] | None:
-    """Decode a grey or colour JPEG with imagecodecs: half of Pillow's time, the same pixels."""
-    if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
-        return None
-    import imagecodecs
-
-    fp.seek(0)
-    data = fp.read()
-    # Here libjpeg fills what is missing with grey and says nothing; Pillow notices.  A file without an end mark
-    # behind its last scan is therefore left to Pillow.
-    if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        return None
-    pixels: np.ndarray = imagecodecs.jpeg8_decode(data)
-    colour = MODES[image.mode]
-    if pixels.dtype != np.uint8 or pixels.shape[:2] != image.size[::-1]:
-        return None
-    return pixels, colour
-
-
 def pixels_of(image: Image.Image) -> tuple[np.ndarray, Colour]:
     """Decode a frame: palettes and 1 bit expanded, transparency as alpha."""
     image.load()  # some formats know their mode only now
@@ -217,6 +197,9 @@ class PillowSink:
         from PIL import Image
 
         mode = CHANNELS[self._info.colour].mode
+        if self._format == "jpeg" and mode in ("L", "RGB"):
+            self._fp.write(jpeg.encoded(self._pixels, mode, self._settings()))
+            return
         size = (self._info.size("X"), self._info.size("Y"))
         pictures = self._pixels if "T" in self._info.axes else self._pixels[np.newaxis]
         images = [Image.frombuffer(mode, size, picture, "raw", mode, 0, 1) for picture in pictures]
@@ -267,8 +250,7 @@ class PillowSink:
         if metadata.dpi:
             settings["dpi"] = metadata.dpi
         if self._format == "jpeg":
-            settings["quality"] = JPEG_QUALITY if quality is None else quality
-            settings["subsampling"] = "4:4:4" if settings["quality"] >= FULL_CHROMA_FROM else "4:2:0"
+            settings |= jpeg.settings_for(quality)
         if self._format == "webp":
             settings |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
         if self._format == "gif":
