@@ -269,8 +269,10 @@ def _block_length(chain: Chain, works: list[Work | None], stream: int, threads: 
     There are as many blocks for one thread as for the other.
     """
     slices, length = max(workload.slice_elements(chain, stream), 1), chain.output[stream]
-    turns = ceil(slices * length / (threads * _block_elements(works, best.engine, best.algorithms)))
-    elements = max(slices * length // (max(turns, 2) * threads), LEAST_BLOCK)
+    ways = works, best.engine, best.algorithms
+    least = 1 if _has_loop(*ways) else 2  # a second turn evens out the threads, and takes half a millisecond
+    turns = max(ceil(slices * length / (threads * _block_elements(*ways))), least)
+    elements = max(slices * length // (turns * threads), LEAST_BLOCK)
     step = max(elements // slices, HALOS * workload.halo(chain, stream), 1)
     tile = _tile_rows(works, best.algorithms, stream)
     if tile > 1:
@@ -283,7 +285,11 @@ def _block_elements(
     works: list[Work | None], engine: EngineName, algorithms: tuple[Algorithm | None, ...]
 ) -> int:
     """Return the most elements of one block."""
+    return BLOCK_OF_PICTURES if _has_loop(works, engine, algorithms) else BLOCK_ELEMENTS[engine]
+
+
+def _has_loop(works: list[Work | None], engine: EngineName, algorithms: tuple[Algorithm | None, ...]) -> bool:
+    """Return whether torch goes through a block by itself, from bytes to bytes."""
     [work, *others] = works
     looped = engine is EngineName.TORCH and algorithms[0] in (Algorithm.TOEPLITZ, Algorithm.BOX)
-    pictures = looped and not others and work is not None and work.pictures
-    return BLOCK_OF_PICTURES if pictures else BLOCK_ELEMENTS[engine]
+    return looped and not others and work is not None and work.pictures
