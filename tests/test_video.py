@@ -269,6 +269,8 @@ def test_sound_alone_is_no_clip(tmp_path: Path) -> None:
         ({"codec": "aac"}, "no video encoder"),
         ({"codec": "libx264", "pixels": "yuv420p99"}, "pixel format"),
         ({"codec": "ffv1", "crf": 3.0}, "--crf"),
+        ({"codec": "libx264", "crf": 51.5}, "--crf 51.5: libx264 has 0, the best, to 51"),
+        ({"codec": "libvpx-vp9", "crf": -1.0}, "--crf -1: libvpx-vp9 has 0, the best, to 63"),
         ({"codec": "mpeg4", "preset": "slow"}, "--preset"),
     ],
 )

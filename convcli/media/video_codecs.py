@@ -51,7 +51,13 @@ _SPEEDS = (
     "placebo",
 )
 _PRESETS = {"libx264": _SPEEDS, "libx265": _SPEEDS, "libsvtav1": tuple(map(str, range(14)))}
-_QUALITY = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "libvpx")
+_QUALITY = {
+    "libx264": 51,
+    "libx265": 51,
+    "libsvtav1": 63,
+    "libvpx-vp9": 63,
+    "libvpx": 63,
+}  # the least, by --crf
 _EVEN = ("libx264", "libx265", "mpeg4", "libsvtav1")  # halved chroma needs even sizes
 _BACKWARDS = ("libx264", "libx265", "mpeg4")  # whose frames may refer to later ones
 _RAW = (  # of lossless codecs, for arrays: colour, deep, names in the order of preference
@@ -213,6 +219,8 @@ def _tuning(codec: str, options: VideoOptions, coding: Coding | None) -> dict[st
         raise UsageError(
             f"--crf {options.crf:g}: {codec} has no such quality; it is for {', '.join(_QUALITY)}"
         )
+    if options.crf is not None and not 0 <= options.crf <= _QUALITY[codec]:
+        raise UsageError(f"--crf {options.crf:g}: {codec} has 0, the best, to {_QUALITY[codec]}")
     if options.preset is not None and codec not in _PRESETS:
         raise UsageError(f"--preset {options.preset}: {codec} has none; they are for {', '.join(_PRESETS)}")
     if options.preset is not None and options.preset not in _PRESETS[codec]:
