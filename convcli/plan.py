@@ -31,7 +31,7 @@ BLOCK_ELEMENTS = {EngineName.NUMPY: 1 << 20, EngineName.TORCH: 1 << 21}  # of on
 # on 12 megapixels takes twice as long; torch's own threads are no quicker on an idle machine and a hundred times slower
 # beside other work, for each waits for all (measured).
 BLOCK_OF_PICTURES = 1 << 23  # where torch goes through pictures of bytes in tiles of its own (measured)
-WHOLE_ROWS = 32  # of which a long block is a multiple: groups of rows are products
+WHOLE_ROWS = 16  # of which a long block is a multiple: groups of 8 or 16 rows are products
 WORTH_THREADS = 0.01  # seconds on one core below which threads take longer to begin than they save (measured)
 LEAST_BLOCK = 1 << 16  # less is not worth a thread
 HALOS = 2  # a block is at least so many halos long, so that little is read and converted twice

@@ -31,7 +31,7 @@ from convcli.render import Rendering, Tally, render
 FOLD_TILE = 1 << 16  # elements of shared partial sums, of which several are held at a time (measured)
 TILE = 1 << 17  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)
 PRODUCTS = NumpyProducts()
-STRIP = 1 << 20  # elements of a strip on its way to pixels: smaller ones contend for Python's lock (measured)
+STRIP = 1 << 21  # bytes of a strip on its way to pixels: smaller ones contend for Python's lock (measured)
 HALOS = 4  # a strip is at least so many kernels high
 FOLDS: dict[PoolKind, np.ufunc] = {
     PoolKind.MAX: np.maximum,
@@ -85,7 +85,7 @@ class NumpyEngine:
         """Return the cross-correlation as pixels, strip by strip along the first space axis."""
         sizes = pool_sizes(x, weights.shape[2:], stride, dilation)
         extent = dilation[0] * (weights.shape[2] - 1) + 1
-        row = prod(sizes[1:]) * len(x) * len(weights)
+        row = prod(sizes[1:]) * len(x) * len(weights) * x.itemsize
         rows = max(STRIP // max(row, 1), HALOS * extent // stride[0], 1)
         if out is None:
             order = tiles.planar(tiles.memory_order(x))
