@@ -59,6 +59,7 @@ def ways(array: np.ndarray, weights: np.ndarray, axes: str) -> Ways:
         threads=available_threads(),
         dtype=job.compute,
         source=job.source_dtype,
+        result=job.dtype,
     )
     found = {}
     for row in algorithms.TABLE:

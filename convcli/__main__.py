@@ -176,9 +176,8 @@ def main() -> NoReturn:
     Nothing is left to do once it is done, every file closed and in its place: Python's own way out, which takes
     everything apart first, is a tenth of a small job's time (measured).
     """
-    if sys.argv[1:2] != [
-        "learn"
-    ]:  # blocks share the cores, and numpy starts in half the time without threads
+    # Blocks share the cores, and numpy starts in half the time without threads of its own.
+    if sys.argv[1:2] != ["learn"]:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for name, number in (("SIGTERM", TERMINATED), ("SIGINT", INTERRUPTED), ("SIGHUP", HUNG_UP)):
         told = getattr(signal, name, None)  # Windows has no SIGHUP

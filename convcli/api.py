@@ -148,6 +148,7 @@ def filter(
         threads=available_threads() if threads is None else threads,
         dtype=job.compute,
         source=job.source_dtype,
+        result=job.dtype,
     )
     plan.check_memory(job.length)
     runner = get_engine(plan.engine.value, device, plan.engine_threads(job.length))

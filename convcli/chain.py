@@ -48,6 +48,12 @@ class ConvStage:
         return any(isinstance(window, TransposedWindow) for window in self.windows)
 
     @property
+    def plain(self) -> bool:
+        """Whether its outputs are sums of products, with nothing to be done to them."""
+        kernel = self.kernel
+        return kernel.combine is Combine.NONE and not any(kernel.bias) and not self.transposed
+
+    @property
     def weight_shape(self) -> tuple[int, ...]:
         """(out, in, *space) with 1 for the axes that the kernel does not touch."""
         return (self.kernel.outputs, self.kernel.inputs, *(window.kernel for window in self.windows))

@@ -52,13 +52,13 @@ def correlate(
 
     def apply(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         def planes(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-            return _in_three_axes(stage, engine, x, finite, algorithm, out)
+            return _in_three_axes(stage, engine, x, dtype, finite, algorithm, out)
 
         return _over_planes(stage, x, planes, out)
 
     missing = np.isnan(padded) if skip_nan and not finite else None
     if missing is None or not missing.any():
-        return _finish(stage, apply(padded, out if _plain(stage) else None))
+        return _finish(stage, apply(padded, out if stage.plain else None))
     padded = np.where(missing, 0, padded)
     sums, present = apply(padded), apply((~missing).astype(dtype))
     total = _total_weights(stage, sums)
@@ -69,13 +69,7 @@ def correlate(
 
 def straight(stage: ConvStage) -> bool:
     """Return whether an engine can make pixels of a stage."""
-    return _plain(stage) and stage.kernel.inputs == 1 and len(stage.windows) <= 3
-
-
-def _plain(stage: ConvStage) -> bool:
-    """Return whether a stage's outputs are an engine's, with nothing to be done to them."""
-    kernel = stage.kernel
-    return kernel.combine is Combine.NONE and not any(kernel.bias) and not stage.transposed
+    return stage.plain and stage.kernel.inputs == 1 and len(stage.windows) <= 3
 
 
 def pixels(
@@ -123,7 +117,7 @@ def transpose(
     full = _over_planes(
         stage,
         block.astype(dtype, copy=False),
-        lambda planes, _: _in_three_axes(stage, engine, planes, finite),
+        lambda planes, _: _in_three_axes(stage, engine, planes, dtype, finite),
     )
     crop = [
         (lo + window.before - begin * window.stride, hi + window.before - begin * window.stride)
@@ -166,12 +160,13 @@ def _in_three_axes(
     stage: ConvStage,
     engine: Engine,
     x: np.ndarray,
+    dtype: np.dtype,
     finite: bool,
     algorithm: Algorithm | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Call the engine; of four space axes, one that the kernel does not touch is walked along."""
-    weights = stage.weights("float32" if x.dtype.kind in "iu" else x.dtype.name)
+    weights = stage.weights(dtype.name)
     stride = [window.stride for window in stage.windows]
     dilation = [window.dilation for window in stage.windows]
     idle = [index for index in range(len(stage.windows)) if index not in stage.axes]

@@ -66,9 +66,8 @@ LINES = {"numpy": 2.0, "torch": 4.0}  # times as long, where transforms are of l
 VECTOR = 16  # maps that torch's own kernels fill a vector with
 WHOLE_PASSES = 1.5  # of whole sums, to floats and times their factor
 IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
-BEGIN_TORCH = (
-    250e-6  # seconds that torch's jobs take longer than numpy's when both are loaded (`plan_grid.py`)
-)
+# Seconds that torch's jobs take longer than numpy's when both are loaded (`plan_grid.py`)
+BEGIN_TORCH = 250e-6
 PASSES_SAVED = 6  # of `convcli.plan.PASSES`, where bytes become bytes without floats, or in one loop
 BLOCK = 300e-6  # seconds that Python needs for a block
 
@@ -93,7 +92,7 @@ def numpy_box(work: Work) -> float:
 
 
 def numpy_whole(work: Work) -> float:
-    passes = WHOLE_PASSES - (PASSES_SAVED if work.mean else 0)
+    passes = WHOLE_PASSES - (PASSES_SAVED if work.mean and work.straight else 0)
     return work.elements * (work.whole * NANOSECONDS["numpy whole"] + passes * NANOSECONDS["pass"])
 
 
@@ -144,9 +143,8 @@ def _toeplitz(work: Work, along: Callable[[Work, int, int], float]) -> float:
     last = len(work.kernel) - 1
     axis = max((index for index, k in enumerate(work.kernel[:-1]) if k > 1), default=last)
     columns = work.taps // work.kernel[axis]
-    products = (
-        work.items * work.filters * columns
-    )  # one for each column, and for each place along walked axes
+    # One for each column, and for each place along walked axes
+    products = work.items * work.filters * columns
     products *= prod(n for index, n in enumerate(work.sizes[:-1]) if index != axis)
     each = work.elements * work.filters * columns * along(work, axis, columns)
     return each + products * NANOSECONDS["product"]

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(cls: type[T]) -> type[T]:
-    """Make a class what ``@dataclass(frozen=True)`` makes of it.
+    """Make a class what ``@dataclass(frozen=True)`` makes of it, fields of ``init=False`` or ``hash=...`` apart.
 
     >>> @frozen
     ... class Point:
@@ -59,12 +59,12 @@ def _delete(_: Any, name: str) -> None:
 
 
 def _repr(self: Any) -> str:
-    shown = (name for name, field in self.__dataclass_fields__.items() if field.repr)
+    shown = (name for name, one in self.__dataclass_fields__.items() if one.repr)
     return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
 
 def _compared(self: Any) -> tuple[Any, ...]:
-    return tuple([getattr(self, name) for name, field in self.__dataclass_fields__.items() if field.compare])
+    return tuple([getattr(self, name) for name, one in self.__dataclass_fields__.items() if one.compare])
 
 
 def _eq(self: Any, other: object) -> bool:

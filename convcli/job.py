@@ -22,6 +22,8 @@ from convcli.policies import Channels, Nan
 from convcli.ranges import Range
 from convcli.render import Rendering, resolve
 
+ROUNDING = 1e-6  # of the largest value: what sums in float32 of one and the same number differ by
+
 
 @frozen
 class Job:
@@ -140,12 +142,15 @@ class Job:
         """Work out the range policy's numbers."""
         signed = np.dtype(self.info.dtype).kind == "i"
         low, high = self.chain.value_range(-self.full_scale - 1 if signed else 0.0, self.full_scale)
+        bound = max(abs(low), abs(high))
+        rounded = self.compute == "float32" and np.dtype(self.info.dtype).kind in "iu"
         return resolve(
             self.policy,
             self.dtype,
             full_scale=self.full_scale,
-            bound=max(abs(low), abs(high)),
+            bound=bound,
             measured=measured,
+            noise=ROUNDING * bound if rounded else 0.0,
             reach=(low, high) if self._bounded else None,
         )
 

@@ -14,6 +14,8 @@ from convcli.ranges import Range, RangeKind
 
 PIXELS = ("uint8", "uint16")
 
+LEAST, MOST = 1e-30, 1e30  # a largest weight that float32 holds, with room for what it is multiplied by
+
 
 @frozen
 class Choice:
@@ -70,6 +72,8 @@ def decide(
     'uint8'
     """
     compute = compute_type(dtype, precision)
+    if precision is Precision.AUTO and any(_beyond_float32(kernel) for kernel in kernels):
+        compute = "float64"
     floats = compute in holds
     integer = np.dtype(dtype).kind in "iu"
     if asked is None:
@@ -88,3 +92,9 @@ def decide(
     if integer and (dtype in holds or dtype in PIXELS):
         return Choice(asked, dtype, compute)
     return Choice(asked, compute if floats else "uint8", compute)
+
+
+def _beyond_float32(kernel: Kernel) -> bool:
+    """Return whether float32, which ends at 1e-38 and 1e38, would lose a kernel's weights or sums."""
+    sizes = [abs(weight) for weight in kernel.weights if weight]
+    return bool(sizes) and not (min(sizes) > LEAST and max(sizes) < MOST)

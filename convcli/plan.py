@@ -149,6 +149,7 @@ def choose(
     threads: int,
     dtype: str = "float32",
     source: str = "float32",
+    result: str = "float32",
     torch_loaded: bool | None = None,
 ) -> Plan:
     """Choose engine, algorithms and block length for a chain.
@@ -167,11 +168,13 @@ def choose(
         Of the arithmetic.
     source : str
         What the first stage gets: the input's type, or that of the arithmetic.
+    result : str
+        What the last stage's results become: the output's type.
     torch_loaded : bool, optional
         Whether torch's import is paid for; by default what is true.
     """
     loaded = "torch" in sys.modules if torch_loaded is None else torch_loaded
-    return _choose(chain, stream, engine, device, threads, dtype, source, loaded)
+    return _choose(chain, stream, engine, device, threads, dtype, source, result, loaded)
 
 
 @lru_cache(maxsize=64)  # pictures of one size are often filtered alike
@@ -183,9 +186,10 @@ def _choose(
     threads: int,
     dtype: str,
     source: str,
+    result: str,
     loaded: bool,
 ) -> Plan:
-    works = workload.works(chain, dtype, source)
+    works = workload.works(chain, dtype, source, result)
     possible = [
         candidate
         for name in (EngineName.NUMPY, EngineName.TORCH)
@@ -269,9 +273,10 @@ def _block_length(chain: Chain, works: list[Work | None], stream: int, threads: 
     There are as many blocks for one thread as for the other.
     """
     slices, length = max(workload.slice_elements(chain, stream), 1), chain.output[stream]
-    ways = works, best.engine, best.algorithms
-    least = 1 if _has_loop(*ways) else 2  # a second turn evens out the threads, and takes half a millisecond
-    turns = max(ceil(slices * length / (threads * _block_elements(*ways))), least)
+    most = _block_elements(works, best.engine, best.algorithms)
+    # A second turn evens out the threads, and takes half a millisecond.
+    least = 1 if _has_loop(works, best.engine, best.algorithms) else 2
+    turns = max(ceil(slices * length / (threads * most)), least)
     elements = max(slices * length // (turns * threads), LEAST_BLOCK)
     step = max(elements // slices, HALOS * workload.halo(chain, stream), 1)
     tile = _tile_rows(works, best.algorithms, stream)

@@ -132,6 +132,7 @@ def _part(
         threads=plan.threads,
         dtype=job.compute,
         source=view.info.dtype,
+        result=alone.dtype,
     )
     averages = all(kernel.non_negative for kernel in chain.kernels)
     # Means stay within what they are made of, also where that is blacker than black.

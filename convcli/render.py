@@ -64,6 +64,7 @@ def resolve(
     bound: float,
     measured: tuple[float, float] | None = None,
     reach: tuple[float, float] | None = None,
+    noise: float = 0.0,
 ) -> Rendering:
     """Work out a policy's numbers for one output.
 
@@ -81,6 +82,8 @@ def resolve(
         Smallest and largest value of the whole output, for ``minmax``.
     reach : (float, float), optional
         Bounds of the values where all of them are known to be numbers.
+    noise : float
+        Differences that may come from rounding alone: ``minmax`` does not stretch them.
 
     >>> from convcli.ranges import Range, RangeKind
     >>> resolve(Range(RangeKind.OFFSET), "uint8", full_scale=255, bound=765).offset
@@ -118,7 +121,7 @@ def resolve(
                 raise ValueError("minmax needs the measured range")
             bottom, ceiling = measured
     width = ceiling - bottom
-    scale = span / width if width else 0.0
+    scale = span / width if width > noise else 0.0
     return _checked(Rendering(dtype, scale=scale, offset=low - bottom * scale, low=low, top=top), reach)
 
 

@@ -12,6 +12,8 @@ from convcli.frozen import frozen
 
 SQUARE = 16  # neighbours along the fastest axis that one Toeplitz matrix gives in numpy, at least (measured)
 LINE = 16  # the same in torch (8 and 32 are slower, measured)
+SHORT = 1 << 15  # integers of 16 bits end below it
+WHOLE_FLOATS = 1 << 24  # whole numbers up to it are exact in float32
 
 
 @frozen
@@ -36,7 +38,9 @@ class Work:
     whole : int
         Operations for an element in whole numbers; 0 where data or kernel are none, or too large.
     mean : bool
-        Whether these are a weighted mean: bytes become bytes without a float.
+        Whether the kernel is a weighted mean in whole numbers.
+    straight : bool
+        Whether bytes become bytes: unsigned ones, the padding included, and nothing else is done to the results.
     dtype : str
         ``float32`` or ``float64``.
     """
@@ -53,6 +57,7 @@ class Work:
     bytes: bool = False
     whole: int = 0
     mean: bool = False
+    straight: bool = False
     dtype: str = "float32"
 
     @property
@@ -86,14 +91,14 @@ class Work:
 
     @property
     def pictures(self) -> bool:
-        """Whether it is one kernel with several rows on bytes: torch's products then make bytes of them again."""
-        return self.bytes and self.filters == 1 and len(self.kernel) == 2 and self.kernel[0] > 1
+        """Whether it is one kernel with several rows, from bytes to bytes, as torch's compiled loops do it."""
+        return self.straight and self.filters == 1 and len(self.kernel) == 2 and self.kernel[0] > 1
 
     @property
     def exact_box(self) -> bool:
         """Whether it is a box on bytes whose sums torch's loop holds: down the rows in 16 bits, all in a float."""
         box = self.pictures and self.even and self.dense and set(self.dilation) == {1}
-        return box and 255 * self.kernel[0] < 1 << 15 and 2 * 255 * self.taps < 1 << 24
+        return box and 255 * self.kernel[0] < SHORT and 2 * 255 * self.taps < WHOLE_FLOATS
 
     @property
     def width(self) -> float:

@@ -12,21 +12,25 @@ from convcli.kernel.whole import whole
 from convcli.work import Work
 
 
-def works(chain: Chain, dtype: str, source: str) -> list[Work | None]:
+def works(chain: Chain, dtype: str, source: str, result: str) -> list[Work | None]:
     """Describe each stage's correlation; None for pools and transposed convolutions."""
+    alone = result == "uint8" and len(chain.stages) == 1
     found: list[Work | None] = []
     maps, channels = 1, chain.channels
     for stage, sizes in zip(chain.stages, chain.sizes[1:], strict=True):
         if isinstance(stage, PoolStage) or stage.transposed:
             found.append(None)
         else:
-            found.append(_work(stage, sizes, 1 if stage.summed else maps * channels, dtype, source))
+            items = 1 if stage.summed else maps * channels
+            found.append(_work(stage, sizes, items, dtype, source, alone and stage.plain))
         source = dtype
         maps, channels = stage.channels(maps, channels)
     return found
 
 
-def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, source: str) -> Work:
+def _work(
+    stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, source: str, pixels: bool
+) -> Work:
     kernel = stage.kernel
     windows, kept = stage.windows, list(range(len(stage.windows)))
     if len(kept) > 3:  # walked along, one by one
@@ -51,6 +55,7 @@ def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, sour
         bytes=in_bytes,
         whole=operations,
         mean=mean,
+        straight=pixels and in_bytes and _unsigned(stage, source),
         even=kernel.outputs == kernel.inputs == 1 and len(set(kernel.weights)) == 1,
         dtype=dtype,
     )
@@ -59,17 +64,21 @@ def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, sour
 def _whole(stage: ConvStage, source: str) -> tuple[int, bool]:
     """Return the operations in whole numbers for an element of all outputs, and whether it is a weighted mean.
 
-    0 where whole numbers would not do.
+    No operations where whole numbers would not do.
     """
     if stage.kernel.inputs > 1 or stage.value not in range(-128, 256):
         return 0, False
     filters = stage.weights("float32")[:, 0]
     found = [whole(tuple(weights.ravel().tolist()), weights.shape) for weights in filters]
-    unsigned = source == "uint8" and stage.value in range(256)
+    unsigned = _unsigned(stage, source)
     if not all(one is not None and one.fits(unsigned) for one in found):
         return 0, False
     mean = unsigned and all(one is not None and one.divisor for one in found)
     return sum(one.operations + 1 for one in found if one), mean
+
+
+def _unsigned(stage: ConvStage, source: str) -> bool:
+    return source == "uint8" and stage.value in range(256)
 
 
 def elements(chain: Chain) -> int:

@@ -123,6 +123,8 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "two types for one output": (IMAGE, (*FILTER_A, *BOX, "-o", "b.jpg", "--format", "png"), 2, "--format"),
     "quality for a PNG": (IMAGE, (*FILTER_A, *BOX, "--quality", "50"), 2, "JPEG"),
     "unknown engine": (IMAGE, (*FILTER_A, *BOX, "--engine", "tensorflow"), 2, "engine"),
+    "plan for a strange device": (IMAGE, (*FILTER_A, *BOX, "--device", "tpu", "--plan"), 2, "tpu"),
+    "plan for no card": (IMAGE, (*FILTER_A, *BOX, "--device", "cuda:99", "--plan"), 2, "cuda:99"),
     "cuda for numpy": (IMAGE, (*FILTER_A, *BOX, "--engine", "numpy", "--device", "cuda"), 2, "cuda"),
     "threads 0": (IMAGE, (*FILTER_A, *BOX, "--threads", "0"), 2, "threads"),
     "an unknown option": (IMAGE, (*FILTER_A, *BOX, "--strid", "2"), 2, "--strid"),

@@ -190,7 +190,7 @@ def test_boxes_of_bytes_are_exact(rows: int, columns: int, items: int, bright: b
         254 if bright else 0, 256, (height + rows - 1, width + columns - 1, items), dtype=np.uint8
     )
     size = rows * columns
-    work = Work((height, width), (rows, columns), (1, 1), (1, 1), even=True, bytes=True)
+    work = Work((height, width), (rows, columns), (1, 1), (1, 1), even=True, straight=True)
     assert work.exact_box
     sums = np.lib.stride_tricks.sliding_window_view(data, (rows, columns), axis=(0, 1)).sum(
         axis=(-2, -1), dtype=np.int64
@@ -199,10 +199,12 @@ def test_boxes_of_bytes_are_exact(rows: int, columns: int, items: int, bright: b
         (Rendering("uint8", low=0, top=255, fits=True), sums / size),
         (Rendering("uint8", scale=0.5, offset=100, low=0, top=255, fits=True), 100 + sums / (2 * size)),
         (Rendering("uint8", scale=-2.5, offset=400.5, low=0, top=255), 400.5 - 2.5 * sums / size),
+        (Rendering("uint8", scale=0.7, offset=-9, absolute=True, low=0, top=255), 0.7 * sums / size - 9),
     ):
+        sign = -1 if how.absolute else 1
         pixels, tally = get_engine("torch").pixels(
             data.transpose(2, 0, 1)[:, None],
-            np.full((1, 1, rows, columns), 1 / size, np.float32),
+            np.full((1, 1, rows, columns), sign / size, np.float32),
             stride=(1, 1),
             dilation=(1, 1),
             algorithm=Algorithm.BOX,

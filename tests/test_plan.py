@@ -12,6 +12,7 @@ from convcli.bind import Settings, bind
 from convcli.chain import Chain
 from convcli.engines import torch_bytes
 from convcli.errors import ConvError
+from convcli.geometry import PadMode
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
 from convcli.kernel.terms import separable_terms
@@ -71,16 +72,54 @@ def test_boxes_of_bytes_are_running_sums(
 ) -> None:
     chain = chain_of(kernel, (3000, 4000), **how)
     plan = choose(
-        chain, 0, engine=EngineName.TORCH, device="cpu", threads=2, source=source, torch_loaded=True
+        chain,
+        0,
+        engine=EngineName.TORCH,
+        device="cpu",
+        threads=2,
+        source=source,
+        result="uint8",
+        torch_loaded=True,
     )
     assert plan.algorithms == (algorithm,)
+
+
+@pytest.mark.parametrize(
+    ("source", "result", "how"),
+    [
+        ("uint8", "float32", {}),
+        ("int8", "uint8", {}),
+        ("uint8", "uint8", {"pad_mode": PadMode.CONSTANT, "pad_value": 7.5}),
+        ("uint8", "uint8", {"bias": (1.0,)}),
+    ],
+)
+def test_no_loop_is_planned_that_does_not_run(source: str, result: str, how: dict[str, Any]) -> None:
+    plan = choose(
+        chain_of("box:31", **how),
+        0,
+        engine=EngineName.TORCH,
+        device="cpu",
+        threads=2,
+        source=source,
+        result=result,
+        torch_loaded=True,
+    )
+    assert plan.algorithms == (Algorithm.BANDS,)
+    assert plan.step < 1000
 
 
 @pytest.mark.parametrize("source", ["uint8", "float32"])
 def test_small_means_of_bytes_are_whole_numbers(source: str) -> None:
     chain = chain_of("1/25,2/25,3/25;4/25,5/25,4/25;3/25,2/25,1/25", (16384, 16384))
     plan = choose(
-        chain, 0, engine=EngineName.AUTO, device="cpu", threads=2, source=source, torch_loaded=False
+        chain,
+        0,
+        engine=EngineName.AUTO,
+        device="cpu",
+        threads=2,
+        source=source,
+        result="uint8",
+        torch_loaded=False,
     )
     assert (plan.algorithms == (Algorithm.WHOLE,)) is (source == "uint8")
 
@@ -92,7 +131,7 @@ def test_the_plan_knows_which_work_torch_does_on_bytes(
     kernel: tuple[int, ...], maps: tuple[int, int], dtype: str
 ) -> None:
     """Costs and blocks are those of the loop that does it."""
-    work = Work((9,) * len(kernel), kernel, kernel, kernel, maps[1], maps[0], bytes=dtype == "uint8")
+    work = Work((9,) * len(kernel), kernel, kernel, kernel, maps[1], maps[0], straight=dtype == "uint8")
     x = np.zeros((1, maps[1], *(9 for _ in kernel)), dtype)
     weights = np.zeros((*maps, *kernel), np.float32)
     assert work.pictures is torch_bytes.fits(x, weights, Rendering("uint8"))

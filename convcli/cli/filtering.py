@@ -204,6 +204,7 @@ def _prepare(request: Request, name: str, source_format: Format, source: Source)
         threads=request.threads or available_threads(),
         dtype=job.compute,
         source=source.coded.dtype if planar and isinstance(source, PlanarSource) else job.source_dtype,
+        result=job.dtype,
     )
     if source_format.film or format.film:
         plan = replace(plan, step=min(plan.step, FILM_STEP))
@@ -291,6 +292,8 @@ def _conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) 
 
 
 def _dry_run(request: Request, task: Task) -> None:
+    if request.device != "cpu":  # the plan does not look whether it is there
+        get_engine(task.plan.engine.value, request.device)
     for path in task.paths:
         door.check_output(path, task.format, task.job.result, force=request.force)
         if not request.force:

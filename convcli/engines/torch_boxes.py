@@ -1,8 +1,14 @@
 """Means of bytes over boxes: running sums down the rows, doubled sums along them, whole numbers all the way.
 
-Sums have 16 bits while they fit, and are floats after that, which hold them exactly: `convcli.algorithms` offers no
-box for which they would not.  As in `convcli.engines.torch_bytes` a tile stays in the cache from its first step to
-its last, without Python's lock.
+Down the rows each sum is the one above, plus the row that enters the box, less the one that leaves it.  Along a row,
+sums of 2, 4, 8… neighbours are each made of two of half their size, and the box is put together of them, from its
+right to its left: 31 columns are 32 from the first one on, less the one behind them, as 31 = 32 - 1
+(`signed_digits`).  A tile's rows lie one behind the other without gaps, so that sums at a row's end run on into the
+next one: such results are left out.
+
+Sums have 16 bits while they fit, and are floats after that, which hold them exactly: `convcli.work.Work.exact_box`
+says of which boxes that is true.  As in `convcli.engines.torch_bytes` a tile stays in the cache from its first step
+to its last, without Python's lock.
 """
 
 from typing import List, Tuple  # noqa: UP035  # TorchScript knows no others
@@ -12,6 +18,7 @@ import torch
 
 from convcli.engines.torch_rounding import Rounding, round_to_bytes
 from convcli.engines.torch_toeplitz import script
+from convcli.work import SHORT
 
 TILE = 1 << 16  # elements (measured)
 
@@ -29,12 +36,13 @@ def filter_box(x: torch.Tensor, kernel: np.ndarray, shift: int, how: Rounding, o
         Elements between two columns.
     """
     rows, columns = kernel.shape
-    how = how._replace(scale=how.scale * float(kernel[0, 0]))
+    weight = float(kernel[0, 0])
+    how = how._replace(scale=how.scale * (abs(weight) if how.absolute else weight))  # sums have no sign
     width = x.shape[1]
     tile = min(max(TILE // width, 1), out.shape[0])
     digits = signed_digits(columns)
     short = 0
-    while short < len(digits) - 1 and 255 * rows << (short + 1) < 1 << 15:
+    while short < len(digits) - 1 and 255 * rows << (short + 1) < SHORT:
         short += 1
     total = torch.empty([tile, width])
     bits = total.view(torch.int32)
@@ -69,7 +77,17 @@ def _tiles(
     how: Rounding,
     out: torch.Tensor,
 ) -> int:
-    """Do the work of `filter_box`; ``short`` digits in 16 bits, ``long`` ones in floats."""
+    """Do the work of `filter_box`.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Of the box.
+    short, long : list of int
+        The signed digits of ``columns`` but the highest: those of sums of 16 bits, and of sums in floats.
+    total, bits : Tensor
+        A tile as float32, as wide as ``x``, and the same memory as int32.
+    """
     height, width = out.size(0), out.size(1)
     tile, pitch = total.size(0), total.size(1)
     limit = 2 * columns  # sums that begin in a row's last column reach no further beyond it
@@ -88,6 +106,7 @@ def _tiles(
     clipped = 0
     for start in range(0, height, tile):
         many = min(tile, height - start)
+        lines[0].copy_(lines[tile])
         entering[:many].copy_(x[start + rows - 1 : start + rows - 1 + many])
         if start == 0:
             leaving[0].zero_()
@@ -95,7 +114,6 @@ def _tiles(
         else:
             leaving[:many].copy_(x[start - 1 : start - 1 + many])
         entering.sub_(leaving)
-        lines[0].copy_(lines[tile])
         for line in range(many):
             torch.add(lines[line], changes[line], out=lines[line + 1])
         n = many * pitch
@@ -136,9 +154,31 @@ def _doubled(
     sign: int,
     part: torch.Tensor,
 ) -> Tuple[torch.Tensor, int, int]:  # noqa: UP006
-    """Return sums of ``size`` neighbours doubled once for each digit, and the place and sign of what is in ``part``.
+    """Add up the terms of some digits, and double the sums once for each of them.
 
-    ``part`` gets the terms of the box so far, which end at its right: ``sign`` times them, nothing where it is 0.
+    Parameters
+    ----------
+    sums : Tensor
+        Of ``size`` neighbours each, one for each place where they begin.
+    first, second : Tensor
+        What they become in turns; ``sums`` may be ``second``.
+    place : int
+        The columns of the box from its left that are still to be covered.
+    limit : int
+        The columns from the left of any sum's first place to its last column.
+    shift : int
+        Elements between two columns.
+    n : int
+        Elements of the tile.
+    sign : int
+        Whether ``part`` is to be added, is to be subtracted (-1), or holds nothing yet (0).
+    part : Tensor
+        The terms of the lower digits; those of these digits are added.
+
+    Returns
+    -------
+    sums, place, sign
+        For the digits after these.
     """
     for digit in digits:
         if digit > 0:

@@ -39,10 +39,12 @@ def tensor_of(x: np.ndarray, device: torch.device, dtype: np.dtype | None = None
     if not x.flags.writeable or min(x.strides, default=0) < 0:
         x = x.copy()
     data = torch.from_numpy(x).to(device)
-    return data if dtype in (None, x.dtype) else data.to(type_of(dtype))
+    if dtype is None or dtype == x.dtype:  # to numpy, None is float64
+        return data
+    return data.to(type_of(dtype))
 
 
-def type_of(dtype: np.dtype | None) -> torch.dtype:
+def type_of(dtype: np.dtype) -> torch.dtype:
     """Return torch's name of a type of floats."""
     return torch.float64 if dtype == np.float64 else torch.float32
 

@@ -16,13 +16,13 @@ class Rounding(NamedTuple):
     Attributes
     ----------
     absolute, scale, offset, fits
-        As in a rendering.
+        As in a rendering, of which TorchScript does not know.
     wide : bool
         Whether values may lie beyond 16 bits, by way of which they become bytes.
     quick : bool
         Whether scale and whole offset can be had together with the rounding, as there is nothing else to do.
     middle : Tensor
-        What is to be added for that.
+        `WHOLE` and the offset: a value to which it is added is rounded, and the lowest byte of the sum is the pixel.
     """
 
     absolute: bool

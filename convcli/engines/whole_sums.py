@@ -76,15 +76,15 @@ def means(
     No float is needed.  The other parameters are those of `correlate`, the data without a sign.
     """
     found = _whole(weights[0, 0], unsigned=True)
-    sums, divisor = _sums(x, found, stride, dilation, threads), found.total
-    sums += COUNT.type(divisor // 2)
+    sums, divisor = _sums(x, found, stride, dilation, threads), COUNT.type(found.total)
+    sums += divisor // 2  # (s + d // 2) // d rounds to the nearest, and a half up
     if divisor % 2:
-        np.floor_divide(sums, COUNT.type(divisor), out=sums)
+        np.floor_divide(sums, divisor, out=sums)
         out[...] = sums
         return
-    whole_part = sums // COUNT.type(divisor)
-    sums -= whole_part * COUNT.type(divisor)  # halves have been rounded up: those that became odd go back
-    out[...] = whole_part - ((sums == 0) & (whole_part & 1).astype(bool))
+    rounded = sums // divisor
+    was_half = sums == rounded * divisor
+    out[...] = rounded - (was_half & (rounded & 1).astype(bool))  # odd ones of them go down again
 
 
 def _whole(kernel: np.ndarray, unsigned: bool) -> Whole:

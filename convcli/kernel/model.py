@@ -102,9 +102,11 @@ class Kernel:
         check_size(self.shape, what)
         if len(self.weights) != math.prod(self.shape):
             raise UsageError(f"{what}: {len(self.weights)} weights do not fill {size_text(self.shape)}")
-        # A tuple cannot be assigned in a frozen dataclass, so resolved values go the long way round.
-        object.__setattr__(self, "bias", self.bias or (0.0,) * self.outputs)
-        object.__setattr__(self, "origin", self.origin or tuple((k - 1) // 2 for k in self.size))
+        # Nothing can be assigned in a frozen dataclass, so resolved values go the long way round.
+        for name in ("shape", "weights"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "bias", tuple(self.bias) or (0.0,) * self.outputs)
+        object.__setattr__(self, "origin", tuple(self.origin) or tuple((k - 1) // 2 for k in self.size))
         object.__setattr__(self, "slug", self.slug or slug(self.name))
         if len(self.bias) != self.outputs:
             raise UsageError(f"{what}: {len(self.bias)} biases for {self.outputs} outputs: give one for each")

@@ -15,9 +15,8 @@ MOST_UNSIGNED = 256  # the same without a sign, with room for half of it, by whi
 STEPS = 12  # the smallest weight may be so many times the factor
 EXACT = 2e-7  # of a quotient, to its rounding: what float32 leaves of a weight
 
-Group = tuple[
-    int, tuple[tuple[tuple[int, ...], bool], ...]
-]  # a number, where it stands, and whether negative
+# A number, where it stands, and whether negative
+Group = tuple[int, tuple[tuple[tuple[int, ...], bool], ...]]
 
 
 @frozen

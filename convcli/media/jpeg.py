@@ -50,10 +50,12 @@ def decoded(fp: IO[bytes], image: Image.Image) -> tuple[np.ndarray, Colour] | No
 def encoded(pixels: np.ndarray, mode: str, settings: dict[str, Any]) -> bytes:
     """Encode a grey or colour picture as Pillow does: its head is that of one pixel, the rest imagecodecs'.
 
+    Colour is the same byte for byte, and grey but for its sampling factors, which say nothing of one component.
+
     Parameters
     ----------
     pixels : ndarray
-        uint8, ``(Y, X)`` or ``(Y, X, 3)``.
+        uint8, ``(Y, X)`` or ``(Y, X, 3)``, in C order.
     mode : str
         Pillow's name of the colours, ``L`` or ``RGB``.
     settings : dict
