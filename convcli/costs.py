@@ -35,15 +35,15 @@ from convcli.work import LINE, SQUARE, Work, fft_tile, toeplitz_rows
 
 # Nanoseconds on one core, by `benchmarks/calibrate.py` on 2026-11-21: an Intel Xeon with AVX-512 and 2 cores, idle;
 # numpy 2.4 with OpenBLAS, torch 2.13 with MKL.  The mean of two runs, "pass" between a block's and a strip's; then
-# "numpy column", "torch column tap", "numpy fft" and "product" were made larger, and "bytes column" added, after the
-# calibration half of `benchmarks/plan_grid.py`.
+# "torch tap", "numpy column", "torch column tap", "numpy fft" and "product" were made larger, and "bytes column" added,
+# after the calibration half of `benchmarks/plan_grid.py`.
 NANOSECONDS = {
     "pass": 0.2,  # one array in the cache, read and written: an element
     "numpy tap": 0.36,  # a product and a sum: an element
     "numpy fold": 0.3,  # a sum of two partial sums: an element
     "numpy whole": 0.11,  # an operation on 16-bit integers: an element
     "running sum": 2,  # of integers: an element
-    "torch tap": 0.22,
+    "torch tap": 0.26,
     "numpy column": 0.25,  # a matrix product added to its result: an element
     "numpy column tap": 0.0185,  # an element and row of the Toeplitz matrix
     "torch column": 0.28,
@@ -147,6 +147,8 @@ def _toeplitz(work: Work, along: Callable[[Work, int, int], float]) -> float:
     products = work.items * work.filters * columns
     products *= prod(n for index, n in enumerate(work.sizes[:-1]) if index != axis)
     each = work.elements * work.filters * columns * along(work, axis, columns)
+    if axis == last:  # along lines they are made elsewhere and copied, as `_bands`'
+        each += work.elements * NANOSECONDS["pass"]
     return each + products * NANOSECONDS["product"]
 
 
