@@ -14,7 +14,7 @@ from convcli.ranges import Range, RangeKind
 
 PIXELS = ("uint8", "uint16")
 
-LEAST, MOST = 1e-30, 1e30  # a largest weight that float32 holds, with room for what it is multiplied by
+LEAST, MOST = 1e-30, 1e30  # between them is a kernel's largest weight that float32 holds, with room for sums
 
 
 @frozen
@@ -96,5 +96,5 @@ def decide(
 
 def _beyond_float32(kernel: Kernel) -> bool:
     """Return whether float32, which ends at 1e-38 and 1e38, would lose a kernel's weights or sums."""
-    sizes = [abs(weight) for weight in kernel.weights if weight]
-    return bool(sizes) and not (min(sizes) > LEAST and max(sizes) < MOST)
+    largest = max(map(abs, kernel.weights))
+    return largest > 0 and not LEAST < largest < MOST

@@ -33,9 +33,24 @@ def chain_of(kernel: str | int, sizes: tuple[int, ...] = (3000, 4000), channels:
 
 
 def plan_of(
-    chain: Chain, engine: EngineName = EngineName.AUTO, *, loaded: bool = True, threads: int = 2
+    chain: Chain,
+    engine: EngineName = EngineName.AUTO,
+    *,
+    loaded: bool = True,
+    threads: int = 2,
+    source: str = "float32",
+    result: str = "float32",
 ) -> Plan:
-    return choose(chain, 0, engine=engine, device="cpu", threads=threads, torch_loaded=loaded)
+    return choose(
+        chain,
+        0,
+        engine=engine,
+        device="cpu",
+        threads=threads,
+        source=source,
+        result=result,
+        torch_loaded=loaded,
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,17 +85,7 @@ def test_each_kernel_gets_its_algorithm(kernel: str | int, engine: EngineName, a
 def test_boxes_of_bytes_are_running_sums(
     kernel: str, source: str, how: dict[str, Any], algorithm: Algorithm
 ) -> None:
-    chain = chain_of(kernel, (3000, 4000), **how)
-    plan = choose(
-        chain,
-        0,
-        engine=EngineName.TORCH,
-        device="cpu",
-        threads=2,
-        source=source,
-        result="uint8",
-        torch_loaded=True,
-    )
+    plan = plan_of(chain_of(kernel, **how), EngineName.TORCH, source=source, result="uint8")
     assert plan.algorithms == (algorithm,)
 
 
@@ -94,16 +99,7 @@ def test_boxes_of_bytes_are_running_sums(
     ],
 )
 def test_no_loop_is_planned_that_does_not_run(source: str, result: str, how: dict[str, Any]) -> None:
-    plan = choose(
-        chain_of("box:31", **how),
-        0,
-        engine=EngineName.TORCH,
-        device="cpu",
-        threads=2,
-        source=source,
-        result=result,
-        torch_loaded=True,
-    )
+    plan = plan_of(chain_of("box:31", **how), EngineName.TORCH, source=source, result=result)
     assert plan.algorithms == (Algorithm.BANDS,)
     assert plan.step < 1000
 
@@ -111,16 +107,7 @@ def test_no_loop_is_planned_that_does_not_run(source: str, result: str, how: dic
 @pytest.mark.parametrize("source", ["uint8", "float32"])
 def test_small_means_of_bytes_are_whole_numbers(source: str) -> None:
     chain = chain_of("1/25,2/25,3/25;4/25,5/25,4/25;3/25,2/25,1/25", (16384, 16384))
-    plan = choose(
-        chain,
-        0,
-        engine=EngineName.AUTO,
-        device="cpu",
-        threads=2,
-        source=source,
-        result="uint8",
-        torch_loaded=False,
-    )
+    plan = plan_of(chain, loaded=False, source=source, result="uint8")
     assert (plan.algorithms == (Algorithm.WHOLE,)) is (source == "uint8")
 
 
@@ -141,7 +128,7 @@ def test_blocks_come_in_whole_turns_of_the_threads() -> None:
     """No short block is left over for which all but one thread would wait."""
     for height in (3000, 3001, 2999, 4096):
         chain = chain_of(3, (height, 4000))
-        plan = choose(chain, 0, engine=EngineName.TORCH, device="cpu", threads=2, torch_loaded=True)
+        plan = plan_of(chain, EngineName.TORCH)
         assert -(-height // plan.step) % 2 == 0, (height, plan.step)
 
 
