@@ -267,6 +267,7 @@ WHOLE = pillow(Image.fromarray(smooth(40, 50, 3)))
         (WHOLE[:-12], "truncated PNG"),
         (WHOLE[:90] + bytes([WHOLE[90] ^ 255]) + WHOLE[91:], "broken or truncated PNG"),
         (handmade(3, 2, 8, 0, b"\0\1\2\3"), "broken or truncated PNG: Not enough image data"),
+        (png.SIGNATURE + WHOLE[8:33] + WHOLE[-12:], "broken PNG: it has no pixels"),
         (handmade(0, 2, 8, 0, b""), "its size is 0 x 2"),
         (handmade(60000, 60000, 8, 0, b""), "--max-pixels 3600"),
     ],

@@ -25,7 +25,7 @@ from convcli.media.clip_input import Part, open_clip
 from convcli.media.concerns import check_writing
 from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
-from convcli.media.target import STANDARD, check_not_input
+from convcli.media.target import STANDARD, check_not_input, input_name
 
 STILLS = 6  # frames of the strip
 _TEXT = registry.by_name("csv")
@@ -53,7 +53,7 @@ def detect(request: MotionRequest) -> bool:
         try:
             return _Detection(request, how, source).run()
         except ConvError as error:
-            name = "standard input" if request.input == STANDARD else request.input
+            name = input_name(request.input)
             if isinstance(error, UsageError) or name in str(error):
                 raise
             raise ConvError(f"{name}: {error}", error.exit_code) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from convcli.data import Colour, Info, Metadata, Sink, Source
 from convcli.errors import ConvError
 from convcli.media import jpeg
+from convcli.media.arriving import ArrivingSource
 from convcli.media.exif import take_orientation, turn
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.picture import (
@@ -26,10 +28,12 @@ from convcli.media.picture import (
     WholeSource,
     check_frames,
     check_pixels,
+    colour_of,
     decoding,
     finished,
     fit,
     resolution,
+    settings_of,
 )
 
 if TYPE_CHECKING:
@@ -69,12 +73,21 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
 
             return FramesSource(fp, image, count, options)
         metadata, orientation = carried(image)
-        pixels, colour = jpeg.decoded(fp, image) or pixels_of(image)
+        notes = (first_of(count, what),) if count > 1 else ()
+        shape = jpeg.shape_of(image)
+        if shape is not None and orientation == 1:
+            info = _info(shape, "uint8", MODES[image.mode], metadata, notes)
+            return ArrivingSource(info, partial(jpeg.fill, fp, image))
+        pixels, colour = jpeg.decoded(fp, image) if shape is not None else pixels_of(image)
         pixels, metadata = turn(pixels, metadata, orientation)
     fp.close()
-    notes = (first_of(count, what),) if count > 1 else ()
-    axes = "YXC"[: pixels.ndim]
-    return WholeSource(Info(axes, pixels.shape, pixels.dtype.name, colour, metadata, notes=notes), pixels)
+    return WholeSource(_info(pixels.shape, pixels.dtype.name, colour, metadata, notes), pixels)
+
+
+def _info(
+    shape: tuple[int, ...], dtype: str, colour: Colour, metadata: Metadata, notes: tuple[str, ...]
+) -> Info:
+    return Info("YXC"[: len(shape)], shape, dtype, colour, metadata, notes=notes)
 
 
 @contextmanager
@@ -171,6 +184,8 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     UsageError
         For what the format cannot hold and no faithful reduction leads to.
     """
+    if format_name == "jpeg" and colour_of(info) is not Colour.CMYK:
+        return jpeg.JpegSink(fp, info, options)
     return PillowSink(fp, format_name, info, options)
 
 
@@ -197,9 +212,6 @@ class PillowSink:
         from PIL import Image
 
         mode = CHANNELS[self._info.colour].mode
-        if self._format == "jpeg" and mode in ("L", "RGB"):
-            self._fp.write(jpeg.encoded(self._pixels, mode, self._settings()))
-            return
         size = (self._info.size("X"), self._info.size("Y"))
         pictures = self._pixels if "T" in self._info.axes else self._pixels[np.newaxis]
         images = [Image.frombuffer(mode, size, picture, "raw", mode, 0, 1) for picture in pictures]
@@ -241,14 +253,7 @@ class PillowSink:
 
     def _settings(self) -> dict[str, Any]:
         """Return Pillow's settings of the format, metadata included."""
-        metadata, quality = self._info.metadata, self._options.quality
-        settings: dict[str, Any] = {}
-        if metadata.icc:
-            settings["icc_profile"] = metadata.icc
-        if metadata.exif:
-            settings["exif"] = b"Exif\0\0" + metadata.exif
-        if metadata.dpi:
-            settings["dpi"] = metadata.dpi
+        settings, quality = settings_of(self._info.metadata), self._options.quality
         if self._format == "jpeg":
             settings |= jpeg.settings_for(quality)
         if self._format == "webp":

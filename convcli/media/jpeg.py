@@ -1,25 +1,87 @@
 """The samples of a JPEG through imagecodecs, whose libjpeg-turbo takes two thirds of Pillow's time for the same bytes.
 
-What surrounds the samples, EXIF, profile and resolution, is Pillow's to read and to write.
+What surrounds the samples, EXIF, profile and resolution, is Pillow's to read and to write.  A large picture is
+encoded in strips, on threads and while its rows arrive: restart markers stand between them, and the samples are
+those of a picture encoded whole.  ITU-T T.81, B.2.1 and B.2.4.4.
 """
 
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcli.data import Colour
-from convcli.media.picture import MODES
+from convcli.data import Colour, Info
+from convcli.media.options import WriteOptions
+from convcli.media.picture import CHANNELS, HOLDS, MODES, as_broken, finished, fit, settings_of
+from convcli.media.pieces import Pieces
 
 if TYPE_CHECKING:
     from PIL import Image
 
 QUALITY = 95
 FULL_CHROMA_FROM = 95  # quality from which colour keeps its full resolution (4:4:4), below 4:2:0
+STRIP = 1 << 20  # bytes of pixels that are encoded together
 _SAMPLINGS = {"4:4:4": "444", "4:2:0": "420"}  # Pillow's names, and imagecodecs'
+_START, _END, _FRAME, _SCAN = b"\xff\xd8", b"\xff\xd9", 0xC0, 0xDA
+_RESTART, _RESTARTS = 0xD0, 8  # the first marker of a restart, and how many there are to go round
 _APPLICATIONS = range(0xE0, 0xF0)  # the markers of segments that hold what surrounds the samples
+_ROWS = 16  # a strip's height divides by it: the units of both samplings do
+
+
+# Reading
+
+
+def shape_of(image: Image.Image) -> tuple[int, ...] | None:
+    """Return the shape of a grey or colour picture that Pillow has opened, None for what is left to Pillow."""
+    if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
+        return None
+    width, height = image.size
+    return (height, width) if image.mode == "L" else (height, width, 3)
+
+
+def decoded(fp: IO[bytes], image: Image.Image) -> tuple[np.ndarray, Colour]:
+    """Decode a picture of `shape_of` at once, and raise what `fill` raises."""
+    pixels = np.empty(shape_of(image) or (), np.uint8)
+    for _ in fill(fp, image, pixels):
+        pass
+    return pixels, MODES[image.mode]
+
+
+def fill(fp: IO[bytes], image: Image.Image, out: np.ndarray) -> Iterator[int]:
+    """Decode a picture of `shape_of` into an array, yield how many rows are there, and close the file.
+
+    Raises
+    ------
+    ConvError
+        For broken or truncated content.
+    """
+    with fp, as_broken("JPEG"):
+        if not _decoded(fp, out):
+            out[...] = np.asarray(image)
+        yield len(out)
+
+
+def _decoded(fp: IO[bytes], out: np.ndarray) -> bool:
+    import imagecodecs
+
+    fp.seek(0)
+    data = fp.read()
+    # Here libjpeg fills what is missing with grey and says nothing; Pillow notices.  A file without an end mark
+    # behind its last scan is therefore left to Pillow.
+    if data.rfind(_END) < data.rfind(bytes([0xFF, _SCAN])):
+        return False
+    try:
+        imagecodecs.jpeg8_decode(data, out=out)
+    except ValueError:  # of another shape than Pillow says
+        return False
+    return True
+
+
+# Writing
 
 
 def settings_for(quality: int | None) -> dict[str, Any]:
@@ -28,52 +90,93 @@ def settings_for(quality: int | None) -> dict[str, Any]:
     return {"quality": quality, "subsampling": "4:4:4" if quality >= FULL_CHROMA_FROM else "4:2:0"}
 
 
-def decoded(fp: IO[bytes], image: Image.Image) -> tuple[np.ndarray, Colour] | None:
-    """Decode a grey or colour JPEG that Pillow has opened; None for what is left to Pillow."""
-    if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
-        return None
-    import imagecodecs
+class JpegSink:
+    """Writes grey or colour, strips encoded on threads.
 
-    fp.seek(0)
-    data = fp.read()
-    # Here libjpeg fills what is missing with grey and says nothing; Pillow notices.  A file without an end mark
-    # behind its last scan is therefore left to Pillow.
-    if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        return None
-    pixels: np.ndarray = imagecodecs.jpeg8_decode(data)
-    colour = MODES[image.mode]
-    if pixels.dtype != np.uint8 or pixels.shape[:2] != image.size[::-1]:
-        return None
-    return pixels, colour
-
-
-def encoded(pixels: np.ndarray, mode: str, settings: dict[str, Any]) -> bytes:
-    """Encode a grey or colour picture as Pillow does: its head is that of one pixel, the rest imagecodecs'.
-
-    Colour is the same byte for byte, and grey but for its sampling factors, which say nothing of one component.
-
-    Parameters
-    ----------
-    pixels : ndarray
-        uint8, ``(Y, X)`` or ``(Y, X, 3)``, in C order.
-    mode : str
-        Pillow's name of the colours, ``L`` or ``RGB``.
-    settings : dict
-        Pillow's: those of `settings_for`, and metadata.
+    A picture of one strip is the same byte for byte as Pillow's; grey but for its sampling factors, which say
+    nothing of one component.
     """
-    import imagecodecs
-    from PIL import Image
 
-    head = io.BytesIO()
-    Image.new(mode, (1, 1)).save(head, "JPEG", **settings)
-    sampling = _SAMPLINGS[settings["subsampling"]]
-    body = bytes(imagecodecs.jpeg8_encode(pixels, level=settings["quality"], subsampling=sampling))
-    return head.getvalue()[: _tables(head.getvalue())] + body[_tables(body) :]
+    def __init__(self, fp: IO[bytes], info: Info, options: WriteOptions) -> None:
+        fitted = fit(info, HOLDS["jpeg"])
+        self.notes = fitted.notes
+        self._fp, self._info, self._convert = fp, fitted.info, fitted.convert
+        self._settings = settings_for(options.quality)
+        height, *row = self._info.shape
+        self._strip = np.empty(
+            (min(height, max(_ROWS, STRIP // math.prod(row) // _ROWS * _ROWS)), *row), np.uint8
+        )
+        self._filled = self._encoded = 0  # rows of the strip, and strips
+        self._arrived = 0
+        self._pieces = Pieces(fp.write)
+
+    def write(self, block: np.ndarray) -> None:
+        """Take the next rows, shape ``(rows, X)`` or ``(rows, X, 3)``; the block may be reused afterwards."""
+        rows = self._convert(block)
+        self._arrived += len(rows)
+        while len(rows):
+            taken = rows[: len(self._strip) - self._filled]
+            self._strip[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            rows = rows[len(taken) :]
+            if self._filled == len(self._strip) < self._info.length:
+                self._pieces.add(self._take_strip())
+
+    def close(self) -> None:
+        """Write what is left and the end of the file."""
+        finished(self._arrived, self._info)
+        last = self._take_strip() if self._filled else bytes
+        self._pieces.close()
+        self._fp.write(last() + _END)
+
+    def _take_strip(self) -> Callable[[], bytes]:
+        """Return the work that encodes the strip: all that comes before scans, or the mark between two, and a scan."""
+        strip, number = self._strip[: self._filled], self._encoded
+        self._strip, self._filled = np.empty_like(self._strip), 0
+        self._encoded += 1
+
+        def work() -> bytes:
+            import imagecodecs
+
+            sampling = _SAMPLINGS[self._settings["subsampling"]]
+            picture = imagecodecs.jpeg8_encode(strip, level=self._settings["quality"], subsampling=sampling)
+            segments, scan = _taken_apart(bytes(picture))
+            before = bytes([0xFF, _RESTART + (number - 1) % _RESTARTS]) if number else self._head(segments)
+            return before + scan
+
+        return work
+
+    def _head(self, segments: Iterable[tuple[int, bytes]]) -> bytes:
+        """Return what comes before the first scan: Pillow's metadata, and the tables of a strip made the picture's."""
+        from PIL import Image
+
+        encoded = io.BytesIO()
+        mode = CHANNELS[self._info.colour].mode
+        Image.new(mode, (1, 1)).save(encoded, "JPEG", **settings_of(self._info.metadata), **self._settings)
+        surroundings, _ = _taken_apart(encoded.getvalue())
+        parts = [_START, *(data for marker, data in surroundings if marker in _APPLICATIONS)]
+        for marker, data in segments:
+            if marker == _FRAME:  # marker, length and bits, then the height
+                data = data[:5] + self._info.size("Y").to_bytes(2, "big") + data[7:]
+            if marker == _SCAN and self._info.length > len(self._strip):
+                parts.append(b"\xff\xdd\0\4" + self._units().to_bytes(2, "big"))
+            if marker not in _APPLICATIONS:
+                parts.append(data)
+        return b"".join(parts)
+
+    def _units(self) -> int:
+        """Return how many units (MCU) a strip has."""
+        halved = self._info.channels > 1 and self._settings["subsampling"] == "4:2:0"
+        side = 16 if halved else 8
+        return -(-self._info.size("X") // side) * (len(self._strip) // side)
 
 
-def _tables(data: bytes) -> int:
-    """Return where a JPEG's tables begin: after the segments of applications."""
-    at = 2
-    while data[at + 1] in _APPLICATIONS:
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return at
+def _taken_apart(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """Return a JPEG's segments with their markers, up to the head of its only scan, and that scan."""
+    segments: list[tuple[int, bytes]] = []
+    at = len(_START)
+    while not segments or segments[-1][0] != _SCAN:
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        segments.append((data[at + 1], data[at:end]))
+        at = end
+    return segments, data[at : -len(_END)]

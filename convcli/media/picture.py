@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -174,6 +175,18 @@ def _carried(metadata: Metadata, colour: Colour, holds: Holds) -> tuple[Metadata
     return replace(metadata, icc=icc, exif=exif), tuple(notes)
 
 
+def settings_of(metadata: Metadata) -> dict[str, Any]:
+    """Return metadata as Pillow's settings."""
+    settings: dict[str, Any] = {}
+    if metadata.icc:
+        settings["icc_profile"] = metadata.icc
+    if metadata.exif:
+        settings["exif"] = b"Exif\0\0" + metadata.exif
+    if metadata.dpi:
+        settings["dpi"] = metadata.dpi
+    return settings
+
+
 def resolution(x: float, y: float) -> tuple[float, float] | None:
     """Return pixels per inch, or nothing where a file states what no format can store (broken EXIF data does)."""
     return (float(x), float(y)) if 0 < x < 65_536 and 0 < y < 65_536 else None
@@ -259,10 +272,16 @@ _BROKEN = (
 @contextmanager
 def decoding(what: str) -> Iterator[None]:
     """Turn what a decoder raises into one line, and keep its warnings off stderr."""
+    with warnings.catch_warnings(), as_broken(what):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def as_broken(what: str) -> Iterator[None]:
+    """Turn what a decoder raises into one line; in a thread, because warnings are every thread's."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except MemoryError:
         raise ConvError(f"not enough memory to decode the {what}") from None
     except _BROKEN as error:

@@ -1,4 +1,4 @@
-"""PNG: decoded by libpng, written by a container of our own around ISA-L's deflate.
+"""PNG: decoded by libpng, mostly strip by strip, written by a container of our own around ISA-L's deflate.
 
 The writer is ours because it is seven times faster than Pillow's: rows are filtered as they arrive, pieces are
 deflated on threads, and nothing seeks.  Metadata that is more than a number is left to Pillow.  PNG (Third
@@ -7,17 +7,17 @@ Edition), W3C 2025; zlib, RFC 1950; concatenated deflate pieces as in pigz.
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
-from collections import deque
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any
+from functools import partial
+from typing import IO, Any
 
 import numpy as np
 
 from convcli.data import Colour, Info, Metadata, Sink, Source
-from convcli.errors import ConvError
+from convcli.media import png_strips
+from convcli.media.arriving import ArrivingSource
 from convcli.media.exif import turn
 from convcli.media.options import Compress, ReadOptions, WriteOptions
 from convcli.media.picture import (
@@ -30,23 +30,22 @@ from convcli.media.picture import (
     fit,
     resolution,
 )
+from convcli.media.pieces import Pieces
+from convcli.media.png_chunks import DESCRIBED, SIGNATURE, Header, chunk, chunks_of, header_of
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
-
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIECE = 1 << 20  # filtered bytes that are deflated together
 _WINDOW = 1 << 15  # deflate looks back that far
 _METRE = 0.0254  # inches to metres: pHYs counts pixels per metre
 _COLOURS = {1: Colour.GREY, 2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
-_TEXTS = (b"Raw profile type ", b"XML:com.adobe.xmp\0")  # text chunks that may hold EXIF or the orientation
 
 
 # Reading
 
 
 def source(fp: IO[bytes], options: ReadOptions) -> Source:
-    """Open a PNG, decoded whole: palettes expanded, tRNS as alpha, 16 bits kept, fewer than 8 made 8.
+    """Open a PNG: palettes expanded, tRNS as alpha, 16 bits kept, fewer than 8 made 8.
+
+    Whatever can be decoded by strips is, in a thread; what is wrong with those shows when they are read.
 
     Raises
     ------
@@ -54,65 +53,46 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         For other, broken or truncated content, and for more than ``options.max_pixels``.
     """
     head = fp.read(33)
-    if head[:8] != SIGNATURE or head[12:16] != b"IHDR" or len(head) < 33:
-        what = "a PNG file that is cut short" if SIGNATURE.startswith(head[:8]) and head else "not a PNG file"
-        raise ConvError(f"{what}: it begins with {head[:16]!r}" if head else "not a PNG file: it is empty")
-    width, height = struct.unpack(">II", head[16:24])
-    check_pixels(width, height, options, "PNG")
+    header = header_of(head)
+    check_pixels(header.width, header.height, options, "PNG")
     data = head + fp.read()
-    chunks = _chunks(data)
-    frames = int.from_bytes(chunks.get(b"acTL", b"")[:4], "big")
+    chunks = chunks_of(data, header)
+    frames = int.from_bytes(chunks.others.get(b"acTL", b"")[:4], "big")
     if frames > 1 and options.all_frames:
         from convcli.media.image import pillow_source
 
         fp.seek(0)
         return pillow_source(fp, options, ("PNG",))
-    metadata, orientation = _metadata(fp, chunks)
+    metadata, orientation = _metadata(fp, chunks.others)
     fp.close()
+    notes: tuple[str, ...] = ()
+    if frames > 1:
+        from convcli.media.image import first_of
+
+        notes = (first_of(frames, "PNG"),)
 
     import logging
 
     import imagecodecs
 
     logging.getLogger("imagecodecs").addHandler(logging.NullHandler())  # libpng's warnings
+    shape = png_strips.shape_of(chunks) if orientation == 1 else None
+    if shape is not None:
+        info = _info(shape, f"uint{header.bits}", metadata, notes)
+        return ArrivingSource(info, partial(png_strips.fill, data, chunks))
     with decoding("PNG"):
         pixels, metadata = turn(imagecodecs.png_decode(data), metadata, orientation)
-    notes: tuple[str, ...] = ()
-    if frames > 1:
-        from convcli.media.image import first_of
-
-        notes = (first_of(frames, "PNG"),)
-    colour = _COLOURS[pixels.shape[2] if pixels.ndim == 3 else 1]
-    axes = "YXC"[: pixels.ndim]
-    return WholeSource(Info(axes, pixels.shape, pixels.dtype.name, colour, metadata, notes=notes), pixels)
+    return WholeSource(_info(pixels.shape, pixels.dtype.name, metadata, notes), pixels)
 
 
-def _chunks(data: bytes) -> dict[bytes, bytes]:
-    """Return the first of each kind of chunk, pixels left out; text chunks by their keyword's first bytes.
-
-    Raises
-    ------
-    ConvError
-        When the file ends before its last chunk does.
-    """
-    chunks: dict[bytes, bytes] = {}
-    start = len(SIGNATURE)
-    while start + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, start)
-        end = start + 12 + length
-        if kind == b"IEND":
-            return chunks
-        if kind in (b"tEXt", b"zTXt", b"iTXt"):
-            kind = next((text for text in _TEXTS if data.startswith(text, start + 8)), kind)
-        if kind != b"IDAT":
-            chunks.setdefault(kind, data[start + 8 : end - 4])
-        start = end
-    raise ConvError(f"truncated PNG: the file ends at byte {len(data)}, before its last chunk")
+def _info(shape: tuple[int, ...], dtype: str, metadata: Metadata, notes: tuple[str, ...]) -> Info:
+    colour = _COLOURS[shape[2] if len(shape) == 3 else 1]
+    return Info("YXC"[: len(shape)], shape, dtype, colour, metadata, notes=notes)
 
 
 def _metadata(fp: IO[bytes], chunks: dict[bytes, bytes]) -> tuple[Metadata, int]:
     """Return profile, EXIF, resolution and orientation; Pillow is loaded only for a file that has them."""
-    if any(kind in chunks for kind in (b"iCCP", b"eXIf", *_TEXTS)):
+    if any(kind in chunks for kind in DESCRIBED):
         from convcli.media.image import carried, open_image
 
         with decoding("PNG's metadata"):
@@ -159,15 +139,15 @@ class PngSink:
         self._piece: list[np.ndarray] = []
         self._tail = b""  # what deflate may look back to
         self._checksum = 1
-        self._pool: ThreadPoolExecutor | None = None
-        self._deflated: deque[Future[bytes]] = deque()
+        self._deflated = Pieces(partial(self._chunk, b"IDAT"))
         fp.write(SIGNATURE)
         self._header(8 * depth)
 
     def _header(self, bits: int) -> None:
         info, metadata = self._info, self._info.metadata
         kind = CHANNELS[info.colour].png
-        self._chunk(b"IHDR", struct.pack(">IIBBBBB", info.size("X"), info.size("Y"), bits, kind, 0, 0, 0))
+        assert kind is not None  # or `fit` has refused the colour
+        self._chunk(b"IHDR", Header(info.size("X"), info.size("Y"), bits, kind).packed())
         if metadata.icc:
             self._chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
         if metadata.dpi:
@@ -188,17 +168,7 @@ class PngSink:
             self._piece.append(self._rows(part, self._above, self._pixel))
             self._above = part[-1].copy()
             if sum(piece.nbytes for piece in self._piece) >= PIECE:
-                self._deflate()
-
-    def _deflate(self) -> None:
-        """Hand the collected piece to a thread, and write what is ready before too much waits."""
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
-        self._deflated.append(self._pool.submit(self._take_piece(last=False)))
-        if len(self._deflated) > 2 * (os.cpu_count() or 1):
-            self._chunk(b"IDAT", self._deflated.popleft().result())
+                self._deflated.add(self._take_piece(last=False))
 
     def _take_piece(self, last: bool) -> Callable[[], bytes]:
         """Return the work that deflates the collected rows; header and checksum of zlib are put around."""
@@ -228,19 +198,13 @@ class PngSink:
         """Write what is left and the end of the file."""
         finished(self._arrived, self._info)
         last = self._take_piece(last=True)
-        while self._deflated:
-            self._chunk(b"IDAT", self._deflated.popleft().result())
+        self._deflated.close()
         self._chunk(b"IDAT", last())
-        self._chunk(b"IEND", b"")
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._chunk(b"IEND")
 
-    def _chunk(self, kind: bytes, data: bytes) -> None:
-        from isal import isal_zlib
-
-        self._fp.write(struct.pack(">I4s", len(data), kind))
-        self._fp.write(data)
-        self._fp.write(struct.pack(">I", isal_zlib.crc32(data, isal_zlib.crc32(kind))))
+    def _chunk(self, kind: bytes, *data: bytes) -> None:
+        for part in chunk(kind, *data):
+            self._fp.write(part)
 
 
 def _sub(rows: np.ndarray, above: np.ndarray, pixel: int) -> np.ndarray:

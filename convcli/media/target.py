@@ -39,6 +39,11 @@ def shown(path: StrPath, standard: str = "standard output") -> str:
     return standard if str(path) == STANDARD else repr(str(path))
 
 
+def input_name(name: str) -> str:
+    """Return what an input is called in a message, without quotes."""
+    return "standard input" if name == STANDARD else name
+
+
 def reason(error: OSError | ValueError) -> str:
     """Return what the system says about a failure."""
     number = getattr(error, "errno", None)

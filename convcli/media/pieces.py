@@ -1,0 +1,47 @@
+"""Pieces of a file that threads make while others arrive, written in order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+
+class Pieces:
+    """Takes the work that makes each piece, and hands what comes of it on, in the order of taking.
+
+    >>> parts = []
+    >>> pieces = Pieces(parts.append)
+    >>> for letter in b"abc":
+    ...     pieces.add(lambda letter=letter: bytes([letter]))
+    >>> pieces.close()
+    >>> parts
+    [b'a', b'b', b'c']
+    """
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: deque[Future[bytes]] = deque()
+
+    def add(self, work: Callable[[], bytes]) -> None:
+        """Let a thread do the work; what was ready first is written before too much waits."""
+        threads = os.cpu_count() or 1
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # 4 ms that small files need not wait for
+
+            self._pool = ThreadPoolExecutor(threads)
+        self._pending.append(self._pool.submit(work))
+        if len(self._pending) > 2 * threads:
+            self._write(self._pending.popleft().result())
+
+    def close(self) -> None:
+        """Write all that is left."""
+        while self._pending:
+            self._write(self._pending.popleft().result())
+        if self._pool is not None:
+            self._pool.shutdown()

@@ -1,0 +1,201 @@
+"""Pictures that are decoded and encoded strip by strip: the same as whole ones, and as wrong where they are broken."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from convcli.data import Colour, Info
+from convcli.errors import ConvError
+from convcli.media import image, jpeg, png, png_strips
+from convcli.media.arriving import ArrivingSource
+from convcli.media.options import ReadOptions, WriteOptions
+
+COLOURS = {1: Colour.GREY, 2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
+
+
+def smooth(height: int, width: int, channels: int, dtype: str = "uint8") -> np.ndarray:
+    """A picture with structure and noise, so that libpng uses every filter."""
+    y, x = np.mgrid[:height, :width]
+    planes = [(np.sin(x / (9 + c)) + np.cos((y * (c + 1) + x) / 17) + 2) / 4 for c in range(channels)]
+    noise = np.random.default_rng(20).normal(0, 0.01, (height, width, channels))
+    top = np.iinfo(dtype).max
+    pixels = np.clip((np.stack(planes, -1) + noise) * top, 0, top).astype(dtype)
+    return pixels[..., 0] if channels == 1 else pixels
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def grey_png(
+    filtered: bytes, width: int, height: int, deflated: bytes | None = None, parts: int = 1
+) -> bytes:
+    data = zlib.compress(filtered) if deflated is None else deflated
+    size = max(1, -(-len(data) // parts))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    pieces = [chunk(b"IDAT", data[start : start + size]) for start in range(0, len(data), size)]
+    return b"".join([png.SIGNATURE, header, *pieces, chunk(b"IEND", b"")])
+
+
+def png_of(data: bytes) -> ArrivingSource:
+    source = png.source(io.BytesIO(data), ReadOptions())
+    assert isinstance(source, ArrivingSource)
+    return source
+
+
+@pytest.fixture(params=[1, 500, 1 << 20], ids=["rows", "small", "whole"])
+def strip(request, monkeypatch):
+    """The bytes that are decoded or encoded together."""
+    monkeypatch.setattr(png_strips, "STRIP", request.param)
+    monkeypatch.setattr(jpeg, "STRIP", request.param)
+
+
+@pytest.mark.usefixtures("strip")
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("channels", COLOURS)
+def test_a_png_of_libpng_is_read_by_strips(channels, dtype):
+    pixels = smooth(41, 57, channels, dtype)
+    source = png_of(imagecodecs.png_encode(pixels))
+    assert (source.info.shape, source.info.dtype) == (pixels.shape, dtype)
+    assert source.info.colour is COLOURS[channels]
+    assert np.array_equal(source.read(30, 41), pixels[30:])
+    assert np.array_equal(source.read(0, 41), pixels)
+    source.close()
+
+
+@pytest.mark.usefixtures("strip")
+@pytest.mark.parametrize("kind", range(5))
+def test_every_filter_crosses_strips(kind):
+    """Rows of random bytes, filtered as each of the five types says: libpng, by itself, undoes the same."""
+    rows = np.random.default_rng(kind).integers(0, 256, (23, 19), np.uint8)
+    filtered = b"".join(bytes([kind]) + row.tobytes() for row in rows)
+    data = grey_png(filtered, 19, 23, parts=7)
+    assert np.array_equal(png_of(data).read(0, 23), imagecodecs.png_decode(data))
+
+
+@pytest.mark.usefixtures("strip")
+def test_rows_before_a_fault_are_there_and_the_fault_is_told():
+    filtered = bytearray(b"".join(b"\1" + bytes([row] * 19) for row in range(23)))
+    filtered[20 * 20] = 9  # a filter that does not exist
+    source = png_of(grey_png(bytes(filtered), 19, 23))
+    with pytest.raises(ConvError, match="broken or truncated PNG: "):
+        source.read(0, 23)
+    if png_strips.STRIP == 1:
+        assert source.read(0, 3)[2, :4].tolist() == [2, 4, 6, 8]
+    source.close()
+
+
+FILTERED = b"".join(b"\0" + row.tobytes() for row in smooth(23, 19, 1))
+DEFLATED = zlib.compress(FILTERED)
+
+
+@pytest.mark.usefixtures("strip")
+@pytest.mark.parametrize("parts", [1, 5, 1000])
+@pytest.mark.parametrize(
+    "data",
+    [
+        DEFLATED[:-4] + b"\0\1\2\3",
+        DEFLATED[:-4],
+        DEFLATED[:-1],
+        DEFLATED[:-6],
+        DEFLATED[: len(DEFLATED) // 2],
+        DEFLATED + b"more",
+        zlib.compress(FILTERED + bytes(1000)),
+        zlib.compress(FILTERED[:-1]),
+        DEFLATED[2:],
+    ],
+    ids=["sum", "no sum", "sum cut", "end", "half", "behind", "too long", "too short", "no head"],
+)
+def test_the_end_is_judged_as_libpng_judges_it(data, parts):
+    picture = grey_png(b"", 19, 23, data, parts)
+    try:
+        expected = imagecodecs.png_decode(picture)
+    except imagecodecs.PngError as error:
+        expected = str(error)
+    if isinstance(expected, str):
+        with pytest.raises(ConvError, match=f"^broken or truncated PNG: {expected}$"):
+            png.source(io.BytesIO(picture), ReadOptions()).read(0, 23)
+    else:
+        assert np.array_equal(png_of(picture).read(0, 23), expected)
+
+
+def test_a_wrong_checksum_is_left_to_libpng():
+    data = bytearray(grey_png(bytes(20 * 23), 19, 23))
+    data[-13] ^= 1  # of the pixels
+    with pytest.raises(imagecodecs.PngError):
+        imagecodecs.png_decode(bytes(data))
+    with pytest.raises(ConvError, match="broken or truncated PNG"):
+        png.source(io.BytesIO(bytes(data)), ReadOptions())
+
+
+def test_a_stream_that_swells_is_not_inflated_further_than_the_rows():
+    deflated = zlib.compress(bytes(500_000_000), 1)
+    source = png_of(grey_png(b"", 19, 23, deflated))
+    assert not source.read(0, 23).any()
+
+
+@pytest.mark.usefixtures("strip")
+@pytest.mark.parametrize("quality", [60, 95])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(333, 50), (16, 16), (17, 3), (15, 40), (400, 1)])
+def test_a_jpeg_in_strips_has_the_samples_of_a_whole_one(size, channels, quality):
+    pixels = smooth(*size, channels)
+    file, whole = io.BytesIO(), io.BytesIO()
+    info = Info("YXC"[: pixels.ndim], pixels.shape, "uint8", COLOURS[channels])
+    sink = image.sink(file, "jpeg", info, WriteOptions(quality=quality))
+    for start in range(0, len(pixels), 7):
+        block = pixels[start : start + 7].copy()
+        sink.write(block)
+        block[:] = 7  # a caller may use its block again
+    sink.close()
+    sampling = "4:4:4" if quality == 95 else "4:2:0"
+    Image.fromarray(pixels).save(whole, "JPEG", quality=quality, subsampling=sampling)
+    expected = np.asarray(Image.open(whole))
+    written = Image.open(file)
+    written.load()
+    assert np.array_equal(np.asarray(written), expected)
+    assert np.array_equal(imagecodecs.jpeg8_decode(file.getvalue()), expected)
+    strips = -(-size[0] // 16) if jpeg.STRIP == 1 else 1
+    if jpeg.STRIP == 1:
+        assert file.getvalue().count(b"\xff\xdd\0\4") == (strips > 1)
+        assert sum(file.getvalue().count(bytes([0xFF, 0xD0 + n])) for n in range(8)) == strips - 1
+
+
+def test_what_breaks_a_picture_is_raised_where_its_rows_are_asked_for():
+    def fill(out):
+        out[:2] = 5
+        yield 2
+        raise ConvError("broken")
+
+    source = ArrivingSource(Info("YX", (4, 3), "uint8", Colour.GREY), fill)
+    assert source.read(0, 2).tolist() == [[5] * 3] * 2
+    for _ in range(2):
+        with pytest.raises(ConvError, match="broken"):
+            source.read(1, 3)
+    source.close()
+
+
+def test_closing_stops_the_decoder():
+    begun, go_on = threading.Event(), threading.Event()
+    reached = []
+
+    def fill(out):
+        for row in range(4):
+            begun.set()
+            go_on.wait()
+            reached.append(row)
+            yield row + 1
+
+    source = ArrivingSource(Info("YX", (4, 3), "uint8", Colour.GREY), fill)
+    begun.wait()
+    threading.Timer(0.05, go_on.set).start()
+    source.close()
+    assert len(reached) < 4
