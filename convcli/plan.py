@@ -30,7 +30,7 @@ BLOCK_ELEMENTS = {EngineName.NUMPY: 1 << 20, EngineName.TORCH: 1 << 21}  # of on
 # Smaller ones would stay in the cache, but threads that change them take turns at Python's lock: with 2^18, 3x3
 # on 12 megapixels takes twice as long; torch's own threads are no quicker on an idle machine and a hundred times slower
 # beside other work, for each waits for all (measured).
-BLOCK_OF_PICTURES = 1 << 23  # where torch goes through pictures of bytes in tiles of its own (measured)
+BLOCK_OF_PICTURES = 1 << 24  # where torch goes through pictures of bytes in tiles of its own (measured)
 WHOLE_ROWS = 16  # of which a long block is a multiple: groups of 8 or 16 rows are products
 WORTH_THREADS = 0.01  # seconds on one core below which threads take longer to begin than they save (measured)
 LEAST_BLOCK = 1 << 16  # less is not worth a thread
@@ -80,7 +80,7 @@ class Plan:
     seconds : float
         The estimate.
     slice_bytes : int
-        Bytes of floats in one sample of the stream axis, at the widest place.
+        Bytes of one sample of the stream axis, at the widest place.
     halo : int
         Samples that a block needs beside its own.
     """
@@ -219,7 +219,7 @@ def _choose(
         best.algorithms,
         tuple(rejected),
         best.seconds,
-        slices * (8 if dtype == "float64" else 4),
+        slices * _element_bytes(works, best, dtype),
         halo,
     )
 
@@ -291,6 +291,13 @@ def _block_elements(
 ) -> int:
     """Return the most elements of one block."""
     return BLOCK_OF_PICTURES if _has_loop(works, engine, algorithms) else BLOCK_ELEMENTS[engine]
+
+
+def _element_bytes(works: list[Work | None], best: Candidate, dtype: str) -> int:
+    """Return the bytes of one element of a block: floats, but where torch goes through it in tiles of its own."""
+    if _has_loop(works, best.engine, best.algorithms):
+        return 1
+    return 8 if dtype == "float64" else 4
 
 
 def _has_loop(works: list[Work | None], engine: EngineName, algorithms: tuple[Algorithm | None, ...]) -> bool:
