@@ -37,7 +37,7 @@ from plan_seam import Ways, ways
 CLOSE = 1.10  # times the winner's time that still counts as right
 GOAL = 0.90  # share of cases
 RUNS = 5
-PAUSE, ENOUGH = 0.002, 0.02  # seconds: a grid of many small jobs does without the long rests of the table
+PAUSE, ENOUGH = 0.002, 0.1  # seconds: a grid of many small jobs does without the long rests of the table
 HOPELESS = 2.0  # times the quickest: a first run slower than this is not repeated
 NEVER = 8.0  # times the smallest estimate: not run at all, if it would also take ...
 LONG = 0.05  # ... more seconds than this

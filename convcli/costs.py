@@ -35,28 +35,32 @@ from convcli.work import LINE, SQUARE, Work, fft_tile, toeplitz_rows
 
 # Nanoseconds on one core, by `benchmarks/calibrate.py` on 2026-11-21: an Intel Xeon with AVX-512 and 2 cores, idle;
 # numpy 2.4 with OpenBLAS, torch 2.13 with MKL.  The mean of two runs, "pass" between a block's and a strip's; then
-# "torch tap", "numpy column", "torch column tap", "numpy fft" and "product" were made larger, and "bytes column" added,
-# after the calibration half of `benchmarks/plan_grid.py`.
+# "pass", "torch tap", "line", "line tap", "numpy column", "torch column tap", "numpy fft" and "product" were made larger,
+# and "bytes column", "begin", "begin whole" and "loop" added, after the calibration half of `benchmarks/plan_grid.py`:
+# each in the middle of where no other value makes more of its choices right.
 NANOSECONDS = {
-    "pass": 0.2,  # one array in the cache, read and written: an element
+    "pass": 0.23,  # one array in the cache, read and written: an element
     "numpy tap": 0.36,  # a product and a sum: an element
     "numpy fold": 0.3,  # a sum of two partial sums: an element
     "numpy whole": 0.11,  # an operation on 16-bit integers: an element
     "running sum": 2,  # of integers: an element
-    "torch tap": 0.26,
+    "torch tap": 0.3,
     "numpy column": 0.25,  # a matrix product added to its result: an element
     "numpy column tap": 0.0185,  # an element and row of the Toeplitz matrix
     "torch column": 0.28,
     "torch column tap": 0.0085,
-    "bytes column": 0.24,  # the same where bytes become bytes, and nothing leaves the cache between
+    "bytes column": 0.22,  # the same where bytes become bytes, and nothing leaves the cache between
     "bytes box": 1.0,  # running sums of bytes down the rows: an element
     "bytes sum": 0.12,  # a sum of two sums along them
     "product": 8000.0,  # to begin one
+    "begin": 60_000.0,  # a pass over a block in Python's hands, beyond the first
+    "begin whole": 12_000.0,  # one of 16-bit integers
+    "loop": 130_000.0,  # less to begin for torch's compiled loops than for its other jobs
     "square": 1.75,  # a Toeplitz matrix along the fastest axis, by numpy: an element
     "square tap": 0.0137,  # an element and column of its squares
-    "line": 0.76,  # the same by torch
-    "line tap": 0.0107,
-    "numpy fft": 0.75,
+    "line": 0.87,  # the same by torch
+    "line tap": 0.0118,
+    "numpy fft": 0.83,
     "torch fft": 0.28,  # an element of a tile and doubling of its size
     "native": 1.3,  # torch's own: an element of a map, for its layouts
     "native tap": 0.019,  # a multiply-add, with many maps
@@ -78,7 +82,12 @@ def numpy_direct(work: Work) -> float:
 
 def numpy_separable(work: Work) -> float:
     each = sum(k * NANOSECONDS["numpy tap"] + NANOSECONDS["pass"] for k in work.kernel if k > 1)
-    return work.elements * work.terms * each * work.width
+    return work.elements * work.terms * each * work.width + _more_passes(work)
+
+
+def _more_passes(work: Work) -> float:
+    """What Python needs for a pass along each axis instead of one."""
+    return (work.terms * sum(k > 1 for k in work.kernel) - 1) * NANOSECONDS["begin"]
 
 
 def numpy_box(work: Work) -> float:
@@ -93,13 +102,14 @@ def numpy_box(work: Work) -> float:
 
 def numpy_whole(work: Work) -> float:
     passes = WHOLE_PASSES - (PASSES_SAVED if work.mean and work.straight else 0)
-    return work.elements * (work.whole * NANOSECONDS["numpy whole"] + passes * NANOSECONDS["pass"])
+    begun = max(work.whole * NANOSECONDS["begin whole"] - NANOSECONDS["begin"], 0)
+    return work.elements * (work.whole * NANOSECONDS["numpy whole"] + passes * NANOSECONDS["pass"]) + begun
 
 
 def torch_box(work: Work) -> float:
     sums = work.kernel[1].bit_length() * NANOSECONDS["bytes sum"]
     each = NANOSECONDS["bytes box"] + sums - PASSES_SAVED * NANOSECONDS["pass"]
-    return work.elements * each
+    return work.elements * each - NANOSECONDS["loop"]
 
 
 def torch_direct(work: Work) -> float:
@@ -136,7 +146,7 @@ def _bands(work: Work, along: Callable[[Work, int, int], float]) -> float:
     each = sum(along(work, axis, 1) for axis, k in enumerate(work.kernel) if k > 1)
     # Floats are copied to where they belong; other algorithms write them there.
     copied = 0 if work.bytes else NANOSECONDS["pass"]
-    return work.elements * (work.terms * each + copied)
+    return work.elements * (work.terms * each + copied) + _more_passes(work)
 
 
 def _toeplitz(work: Work, along: Callable[[Work, int, int], float]) -> float:
@@ -166,7 +176,8 @@ def torch_bands(work: Work) -> float:
 
 def torch_toeplitz(work: Work) -> float:
     if work.pictures:
-        return _toeplitz(work, _bytes_along) - PASSES_SAVED * work.elements * NANOSECONDS["pass"]
+        saved = PASSES_SAVED * work.elements * NANOSECONDS["pass"] + NANOSECONDS["loop"]
+        return _toeplitz(work, _bytes_along) - saved
     return _toeplitz(work, _torch_along)
 
 
