@@ -35,11 +35,11 @@ from convcli.work import LINE, SQUARE, Work, fft_tile, toeplitz_rows
 
 # Nanoseconds on one core, by `benchmarks/calibrate.py` on 2026-11-21: an Intel Xeon with AVX-512 and 2 cores, idle;
 # numpy 2.4 with OpenBLAS, torch 2.13 with MKL.  The mean of two runs, "pass" between a block's and a strip's; then
-# "pass", "torch tap", "line", "line tap", "numpy column", "torch column tap", "numpy fft" and "product" were made larger,
-# and "bytes column", "begin", "begin whole" and "loop" added, after the calibration half of `benchmarks/plan_grid.py`:
+# "pass", "torch tap", "line", "line tap", "numpy column", "torch column tap", "numpy fft" and "product" were made
+# larger, and "bytes column", the "begin …" and "loop" added, after the calibration half of `benchmarks/plan_grid.py`:
 # each in the middle of where no other value makes more of its choices right.
 NANOSECONDS = {
-    "pass": 0.23,  # one array in the cache, read and written: an element
+    "pass": 0.25,  # one array in the cache, read and written: an element
     "numpy tap": 0.36,  # a product and a sum: an element
     "numpy fold": 0.3,  # a sum of two partial sums: an element
     "numpy whole": 0.11,  # an operation on 16-bit integers: an element
@@ -49,16 +49,17 @@ NANOSECONDS = {
     "numpy column tap": 0.0185,  # an element and row of the Toeplitz matrix
     "torch column": 0.28,
     "torch column tap": 0.0085,
-    "bytes column": 0.22,  # the same where bytes become bytes, and nothing leaves the cache between
+    "bytes column": 0.205,  # the same where bytes become bytes, and nothing leaves the cache between
     "bytes box": 1.0,  # running sums of bytes down the rows: an element
     "bytes sum": 0.12,  # a sum of two sums along them
     "product": 8000.0,  # to begin one
     "begin": 60_000.0,  # a pass over a block in Python's hands, beyond the first
-    "begin whole": 12_000.0,  # one of 16-bit integers
+    "begin tap": 20_000.0,  # a product and a sum of one
+    "begin whole": 12_000.0,  # an operation on 16-bit integers
     "loop": 130_000.0,  # less to begin for torch's compiled loops than for its other jobs
     "square": 1.75,  # a Toeplitz matrix along the fastest axis, by numpy: an element
     "square tap": 0.0137,  # an element and column of its squares
-    "line": 0.87,  # the same by torch
+    "line": 1.0,  # the same by torch
     "line tap": 0.0118,
     "numpy fft": 0.83,
     "torch fft": 0.28,  # an element of a tile and doubling of its size
@@ -77,17 +78,14 @@ BLOCK = 300e-6  # seconds that Python needs for a block
 
 
 def numpy_direct(work: Work) -> float:
-    return work.elements * work.filters * work.taps * NANOSECONDS["numpy tap"] * work.width
+    each = work.elements * NANOSECONDS["numpy tap"] * work.width + NANOSECONDS["begin tap"]
+    return work.filters * work.taps * each
 
 
 def numpy_separable(work: Work) -> float:
     each = sum(k * NANOSECONDS["numpy tap"] + NANOSECONDS["pass"] for k in work.kernel if k > 1)
-    return work.elements * work.terms * each * work.width + _more_passes(work)
-
-
-def _more_passes(work: Work) -> float:
-    """What Python needs for a pass along each axis instead of one."""
-    return (work.terms * sum(k > 1 for k in work.kernel) - 1) * NANOSECONDS["begin"]
+    begun = work.terms * sum(work.kernel) * NANOSECONDS["begin tap"]
+    return work.elements * work.terms * each * work.width + begun
 
 
 def numpy_box(work: Work) -> float:
@@ -140,6 +138,11 @@ def _numpy_along(work: Work, axis: int, columns: int) -> float:
         return _column(work, axis, columns, "numpy column")
     squares = 2 * max(SQUARE, work.extents[axis] - 1)
     return (NANOSECONDS["square"] + NANOSECONDS["square tap"] * squares) * work.width
+
+
+def _more_passes(work: Work) -> float:
+    """What Python needs for a pass along each axis instead of one."""
+    return (work.terms * sum(k > 1 for k in work.kernel) - 1) * NANOSECONDS["begin"]
 
 
 def _bands(work: Work, along: Callable[[Work, int, int], float]) -> float:

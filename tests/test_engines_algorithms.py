@@ -193,9 +193,10 @@ def test_a_job_gives_torchs_threads_back() -> None:
 
 def test_tiles_are_as_long_as_the_data_or_a_few_kernels() -> None:
     assert fft_tile((31, 31), (3030, 542)) == (512, 576)
-    assert fft_tile((1, 9, 9), (5, 100, 2000)) == (5, 100, 512)
-    assert [smooth(n) for n in (1, 7, 11, 542)] == [1, 8, 12, 576]
-    assert smooth(535) == 540
+    assert fft_tile((1, 9, 9), (5, 100, 2000)) == (5, 120, 512)
+    assert fft_tile((31, 31), (1054, 1054)) == (384, 384)  # 3 times 342 outputs need no 512
+    assert [smooth(n) for n in (1, 7, 11, 542)] == [8, 8, 16, 576]
+    assert smooth(490) == 512
 
 
 def test_every_engine_can_do_everything_somehow() -> None:
