@@ -93,6 +93,7 @@ class NumpyEngine:
         tally = Tally()
         exact = x.dtype == whole_sums.COUNT and algorithm is Algorithm.WHOLE and how.keeps_bytes
         exact = exact and whole_sums.averages(weights)
+        rows = tiles.even(sizes[0], rows)
         for start in range(0, sizes[0], rows):
             stop = min(start + rows, sizes[0])
             part = x[:, :, start * stride[0] : (stop - 1) * stride[0] + extent]

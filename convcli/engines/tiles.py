@@ -80,7 +80,7 @@ def cut(shape: Sequence[int], order: Sequence[int], size: int) -> list[Slices]:
     """
     steps = {}
     for axis in reversed(order):
-        steps[axis] = min(max(size, 1), shape[axis])
+        steps[axis] = even(shape[axis], size)
         size //= steps[axis]
     parts = [
         [slice(a, min(a + steps[axis], shape[axis])) for a in range(0, shape[axis], steps[axis])]
@@ -88,6 +88,16 @@ def cut(shape: Sequence[int], order: Sequence[int], size: int) -> list[Slices]:
     ]
     back = np.argsort(order)
     return [tuple(tile[axis] for axis in back) for tile in product(*parts)]
+
+
+def even(length: int, most: int) -> int:
+    """Return the step of as few parts as steps of ``most`` give, all about as long.
+
+    >>> even(96, 87), even(5, 9), even(0, 3)
+    (48, 5, 1)
+    """
+    parts = max(-(-length // max(most, 1)), 1)
+    return max(-(-length // parts), 1)
 
 
 def run(work: Callable[[Slices], None], tiles: Sequence[Slices], threads: int, operations: int) -> None:

@@ -5,7 +5,7 @@ For data of 8 bits and kernels that are small whole numbers times a factor (`con
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
@@ -21,6 +21,7 @@ SUM = np.dtype(np.int16)  # what data come in, with their padding
 COUNT = np.dtype(np.uint16)  # the same where nothing is negative
 MOST = 1 << 30  # of a window's sum
 RUNNING = 8  # taps from which a running sum is quicker than 32-bit partial sums that windows share (measured)
+Finish = Callable[[np.ndarray, np.ndarray], None]  # gets the place of a result, and sums that it may change
 TILE = 1 << 18  # elements: sums, their input and a scratch of 16 bits share the cache (measured)
 
 
@@ -76,15 +77,19 @@ def means(
     No float is needed.  The other parameters are those of `correlate`, the data without a sign.
     """
     found = _whole(weights[0, 0], unsigned=True)
-    sums, divisor = _sums(x, found, stride, dilation, threads), COUNT.type(found.total)
-    sums += divisor // 2  # (s + d // 2) // d rounds to the nearest, and a half up
-    if divisor % 2:
-        np.floor_divide(sums, divisor, out=sums)
-        out[...] = sums
-        return
-    rounded = sums // divisor
-    was_half = sums == rounded * divisor
-    out[...] = rounded - (was_half & (rounded & 1).astype(bool))  # odd ones of them go down again
+    divisor = COUNT.type(found.total)
+
+    def round_to(target: np.ndarray, sums: np.ndarray) -> None:
+        sums += divisor // 2  # (s + d // 2) // d rounds to the nearest, and a half up
+        if divisor % 2:
+            np.floor_divide(sums, divisor, out=sums)
+            target[...] = sums
+            return
+        rounded = sums // divisor
+        was_half = sums == rounded * divisor
+        target[...] = rounded - (was_half & (rounded & 1).astype(bool))  # odd ones of them go down again
+
+    _sums(x, found, stride, dilation, threads, out, round_to)
 
 
 def _whole(kernel: np.ndarray, unsigned: bool) -> Whole:
@@ -95,15 +100,26 @@ def _whole(kernel: np.ndarray, unsigned: bool) -> Whole:
 
 
 def _sums(
-    x: np.ndarray, found: Whole, stride: Sequence[int], dilation: Sequence[int], threads: int
+    x: np.ndarray,
+    found: Whole,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    threads: int,
+    out: np.ndarray | None = None,
+    finish: Finish | None = None,
 ) -> np.ndarray:
-    """Return the sums of number * data, ``(N, 1, *sizes)``, pass by pass; each takes its axes' stride."""
+    """Return the sums of number * data, ``(N, 1, *sizes)``, pass by pass; each takes its axes' stride.
+
+    With ``finish``, each tile of the sums goes through it into ``out``, while it is in the cache.
+    """
     sums = tiles.with_long_runs(x, stride)
+    last = len(found.passes) - 1
     slid = [any(size[axis] > 1 for size, _ in found.passes) for axis in range(len(stride))]
     for index, (size, numbers) in enumerate(found.passes):
         here = [k > 1 or not (index or own) for k, own in zip(size, slid, strict=True)]
         steps = [s if own else 1 for s, own in zip(stride, here, strict=True)]
-        sums = _pass(sums, size, numbers, steps, dilation, threads)
+        end = (out, finish) if index == last else (None, None)
+        sums = _pass(sums, size, numbers, steps, dilation, threads, *end)
     return sums
 
 
@@ -158,11 +174,14 @@ def _pass(
     stride: Sequence[int],
     dilation: Sequence[int],
     threads: int,
+    out: np.ndarray | None,
+    finish: Finish | None,
 ) -> np.ndarray:
-    """Return the sums of number * data over the taps, in 16 bits."""
+    """Return the sums of number * data over the taps, in 16 bits, or what ``finish`` makes of them in ``out``."""
     sizes = pool_sizes(x, size, stride, dilation)
     order = tiles.memory_order(x)
-    out = tiles.empty((len(x), 1, *sizes), order, x.dtype)
+    if out is None:
+        out = tiles.empty((len(x), 1, *sizes), order, x.dtype)
     reach = shifts.correlation_reach(stride, dilation)
     terms = groups(size, numbers)
     data = x.transpose(order)
@@ -174,13 +193,16 @@ def _pass(
             box = (tile[0], slice(None), *(reach(axis, tap[axis], part)[0] for axis, part in space))
             return data[tuple(box[axis] for axis in order)]
 
-        total = out[tile].transpose(order)
+        target = out[tile].transpose(order)
+        total = target if finish is None else np.empty(target.shape, x.dtype)
         part, scratch = total, np.empty(total.shape, x.dtype) if len(terms) > 1 else total
         for number, taps in terms:
             _add_up([(view(tap), negative) for tap, negative in taps], number, part)
             if part is not total:
                 np.add(total, part, out=total)
             part = scratch
+        if finish is not None:
+            finish(target, total)
 
     tiles.run(work, tiles.cut(out.shape, order, TILE), threads, out.size * len(numbers))
     return out
