@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import threading
 import zlib
 
@@ -199,3 +200,60 @@ def test_closing_stops_the_decoder():
     threading.Timer(0.05, go_on.set).start()
     source.close()
     assert len(reached) < 4
+
+
+def saved(picture: Image.Image, **settings) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", **settings)
+    return file.getvalue()
+
+
+PHOTO = Image.fromarray(smooth(30, 43, 3))
+JPEGS = {
+    "plain": saved(PHOTO),
+    "grey": saved(PHOTO.convert("L")),
+    "dpi": saved(PHOTO, dpi=(300, 150)),
+    "centimetres": saved(PHOTO, dpi=(300, 150)).replace(b"JFIF\0\1\1\1\1\x2c", b"JFIF\0\1\1\2\1\x2c"),
+    "half a dpi": saved(PHOTO, dpi=(300, 150)).replace(b"\1\1\x2c\0\x96", b"\1\1\x2c\0\0"),
+    "progressive": saved(PHOTO, progressive=True),
+    "restarts": saved(PHOTO, restart_marker_rows=1),
+    "comment": saved(PHOTO, comment="said"),
+    "no JFIF": saved(PHOTO)[:2] + saved(PHOTO)[20:],
+    "true RGB": saved(PHOTO, keep_rgb=True),
+    "CMYK": saved(PHOTO.convert("CMYK")),
+    "exif": saved(PHOTO, exif=b"Exif\0\0II*\0\x08\0\0\0\0\0"),
+    "profile": saved(PHOTO, icc_profile=bytes(range(128))),
+    "cut": saved(PHOTO)[:900],
+    "cut early": saved(PHOTO)[:300],
+    "filled": saved(PHOTO).replace(b"\xff\xdb", b"\xff\xff\xdb", 1),
+}
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_a_jpeg_is_what_pillow_says_with_and_without_it(name):
+    def read(opened):
+        try:
+            source = opened()
+            return source.info, source.read(0, source.info.length).tolist()
+        except ConvError as error:
+            return str(error)
+
+    data = JPEGS[name]
+    options = ReadOptions()
+    expected = read(lambda: image.pillow_source(io.BytesIO(data), options, ("JPEG",)))
+    assert read(lambda: image.source(io.BytesIO(data), options)) == expected
+
+
+@pytest.mark.parametrize("name", ["plain", "dpi", "progressive", "comment", "no JFIF"])
+def test_a_plain_jpeg_does_without_pillow(name, monkeypatch):
+    file = io.BytesIO()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "PIL", None)
+        source = image.source(io.BytesIO(JPEGS[name]), ReadOptions())
+        pixels = source.read(0, source.info.length)
+        sink = image.sink(file, "jpeg", source.info, WriteOptions())
+        sink.write(pixels)
+        sink.close()
+    dpi = source.info.metadata.dpi
+    more = {"dpi": dpi} if dpi else {}
+    assert file.getvalue() == saved(Image.fromarray(pixels), quality=95, subsampling="4:4:4", **more)

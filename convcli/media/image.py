@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,6 @@ import numpy as np
 from convcli.data import Colour, Info, Metadata, Sink, Source
 from convcli.errors import ConvError
 from convcli.media import jpeg
-from convcli.media.arriving import ArrivingSource
 from convcli.media.exif import take_orientation, turn
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.picture import (
@@ -56,7 +54,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     ConvError
         For other, broken or truncated content, and for more than ``options.max_pixels``.
     """
-    return pillow_source(fp, options, DECODERS)
+    return jpeg.source(fp, options) or pillow_source(fp, options, DECODERS)
 
 
 def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]) -> Source:
@@ -75,10 +73,15 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
         metadata, orientation = carried(image)
         notes = (first_of(count, what),) if count > 1 else ()
         shape = jpeg.shape_of(image)
-        if shape is not None and orientation == 1:
-            info = _info(shape, "uint8", MODES[image.mode], metadata, notes)
-            return ArrivingSource(info, partial(jpeg.fill, fp, image))
-        pixels, colour = jpeg.decoded(fp, image) if shape is not None else pixels_of(image)
+        if shape is None:
+            pixels, colour = pixels_of(image)
+        else:
+            fp.seek(0)
+            data, colour = fp.read(), MODES[image.mode]
+            if orientation == 1:
+                fp.close()
+                return jpeg.arriving(data, _info(shape, "uint8", colour, metadata, notes))
+            pixels = jpeg.decoded(data, shape)
         pixels, metadata = turn(pixels, metadata, orientation)
     fp.close()
     return WholeSource(_info(pixels.shape, pixels.dtype.name, colour, metadata, notes), pixels)

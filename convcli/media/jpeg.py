@@ -1,6 +1,6 @@
 """The samples of a JPEG through imagecodecs, whose libjpeg-turbo takes two thirds of Pillow's time for the same bytes.
 
-What surrounds the samples, EXIF, profile and resolution, is Pillow's to read and to write.  A large picture is
+What surrounds the samples, EXIF and profile, is Pillow's to read and to write.  A large picture is
 encoded in strips, on threads and while its rows arrive: restart markers stand between them, and the samples are
 those of a picture encoded whole.  ITU-T T.81, B.2.1 and B.2.4.4.
 """
@@ -10,13 +10,34 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcli.data import Colour, Info
-from convcli.media.options import WriteOptions
-from convcli.media.picture import CHANNELS, HOLDS, MODES, as_broken, finished, fit, settings_of
+from convcli.data import Colour, Info, Metadata, Source
+from convcli.media.arriving import ArrivingSource
+from convcli.media.jpeg_segments import (
+    APPLICATIONS,
+    END,
+    FRAMES,
+    SCAN,
+    START,
+    application,
+    plain,
+    taken_apart,
+)
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.picture import (
+    CHANNELS,
+    HOLDS,
+    as_broken,
+    check_pixels,
+    finished,
+    fit,
+    resolution,
+    settings_of,
+)
 from convcli.media.pieces import Pieces
 
 if TYPE_CHECKING:
@@ -26,13 +47,36 @@ QUALITY = 95
 FULL_CHROMA_FROM = 95  # quality from which colour keeps its full resolution (4:4:4), below 4:2:0
 STRIP = 1 << 20  # bytes of pixels that are encoded together
 _SAMPLINGS = {"4:4:4": "444", "4:2:0": "420"}  # Pillow's names, and imagecodecs'
-_START, _END, _FRAME, _SCAN = b"\xff\xd8", b"\xff\xd9", 0xC0, 0xDA
 _RESTART, _RESTARTS = 0xD0, 8  # the first marker of a restart, and how many there are to go round
-_APPLICATIONS = range(0xE0, 0xF0)  # the markers of segments that hold what surrounds the samples
 _ROWS = 16  # a strip's height divides by it: the units of both samplings do
 
 
 # Reading
+
+
+def source(fp: IO[bytes], options: ReadOptions) -> Source | None:
+    """Open a JPEG that needs no Pillow, None for any other file.
+
+    Raises
+    ------
+    ConvError
+        For more pixels than ``options.max_pixels``.
+    """
+    begins = fp.read(len(START)) == START
+    fp.seek(0)
+    if not begins:
+        return None
+    data = fp.read()
+    fp.seek(0)
+    picture = plain(data)
+    if picture is None:
+        return None
+    height, width, *_ = picture.shape
+    check_pixels(width, height, options, "JPEG")
+    fp.close()
+    metadata = Metadata(dpi=resolution(*picture.dpi) if picture.dpi else None)
+    colour = Colour.RGB if len(picture.shape) == 3 else Colour.GREY
+    return arriving(data, Info("YXC"[: len(picture.shape)], picture.shape, "uint8", colour, metadata))
 
 
 def shape_of(image: Image.Image) -> tuple[int, ...] | None:
@@ -43,36 +87,40 @@ def shape_of(image: Image.Image) -> tuple[int, ...] | None:
     return (height, width) if image.mode == "L" else (height, width, 3)
 
 
-def decoded(fp: IO[bytes], image: Image.Image) -> tuple[np.ndarray, Colour]:
-    """Decode a picture of `shape_of` at once, and raise what `fill` raises."""
-    pixels = np.empty(shape_of(image) or (), np.uint8)
-    for _ in fill(fp, image, pixels):
-        pass
-    return pixels, MODES[image.mode]
+def arriving(data: bytes, info: Info) -> ArrivingSource:
+    """Return a grey or colour picture that is decoded while it is read."""
+    return ArrivingSource(info, partial(_fill, data))
 
 
-def fill(fp: IO[bytes], image: Image.Image, out: np.ndarray) -> Iterator[int]:
-    """Decode a picture of `shape_of` into an array, yield how many rows are there, and close the file.
+def decoded(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """Decode a grey or colour picture at once.
 
     Raises
     ------
     ConvError
         For broken or truncated content.
     """
-    with fp, as_broken("JPEG"):
-        if not _decoded(fp, out):
-            out[...] = np.asarray(image)
+    pixels = np.empty(shape, np.uint8)
+    for _ in _fill(data, pixels):
+        pass
+    return pixels
+
+
+def _fill(data: bytes, out: np.ndarray) -> Iterator[int]:
+    with as_broken("JPEG"):
+        if not _decoded(data, out):
+            from PIL import Image
+
+            out[...] = np.asarray(Image.open(io.BytesIO(data), formats=("JPEG",)))
         yield len(out)
 
 
-def _decoded(fp: IO[bytes], out: np.ndarray) -> bool:
+def _decoded(data: bytes, out: np.ndarray) -> bool:
     import imagecodecs
 
-    fp.seek(0)
-    data = fp.read()
     # Here libjpeg fills what is missing with grey and says nothing; Pillow notices.  A file without an end mark
     # behind its last scan is therefore left to Pillow.
-    if data.rfind(_END) < data.rfind(bytes([0xFF, _SCAN])):
+    if data.rfind(END) < data.rfind(bytes([0xFF, SCAN])):
         return False
     try:
         imagecodecs.jpeg8_decode(data, out=out)
@@ -127,7 +175,7 @@ class JpegSink:
         finished(self._arrived, self._info)
         last = self._take_strip() if self._filled else bytes
         self._pieces.close()
-        self._fp.write(last() + _END)
+        self._fp.write(last() + END)
 
     def _take_strip(self) -> Callable[[], bytes]:
         """Return the work that encodes the strip: all that comes before scans, or the mark between two, and a scan."""
@@ -140,43 +188,40 @@ class JpegSink:
 
             sampling = _SAMPLINGS[self._settings["subsampling"]]
             picture = imagecodecs.jpeg8_encode(strip, level=self._settings["quality"], subsampling=sampling)
-            segments, scan = _taken_apart(bytes(picture))
+            segments, at = taken_apart(bytes(picture))
+            scan = picture[at : -len(END)]
             before = bytes([0xFF, _RESTART + (number - 1) % _RESTARTS]) if number else self._head(segments)
             return before + scan
 
         return work
 
     def _head(self, segments: Iterable[tuple[int, bytes]]) -> bytes:
-        """Return what comes before the first scan: Pillow's metadata, and the tables of a strip made the picture's."""
+        """Return what comes before the first scan: the metadata, and the tables of a strip made the picture's."""
+        parts = [START, *self._surroundings()]
+        for marker, data in segments:
+            if marker in FRAMES:  # marker, length and bits, then the height
+                data = data[:5] + self._info.size("Y").to_bytes(2, "big") + data[7:]
+            if marker == SCAN and self._info.length > len(self._strip):
+                parts.append(b"\xff\xdd\0\4" + self._units().to_bytes(2, "big"))
+            if marker not in APPLICATIONS:
+                parts.append(data)
+        return b"".join(parts)
+
+    def _surroundings(self) -> list[bytes]:
+        """Return the segments that tell resolution, profile and EXIF: Pillow's, where there is more than the first."""
+        metadata = self._info.metadata
+        if not (metadata.icc or metadata.exif):
+            return [application(metadata.dpi)]
         from PIL import Image
 
         encoded = io.BytesIO()
         mode = CHANNELS[self._info.colour].mode
-        Image.new(mode, (1, 1)).save(encoded, "JPEG", **settings_of(self._info.metadata), **self._settings)
-        surroundings, _ = _taken_apart(encoded.getvalue())
-        parts = [_START, *(data for marker, data in surroundings if marker in _APPLICATIONS)]
-        for marker, data in segments:
-            if marker == _FRAME:  # marker, length and bits, then the height
-                data = data[:5] + self._info.size("Y").to_bytes(2, "big") + data[7:]
-            if marker == _SCAN and self._info.length > len(self._strip):
-                parts.append(b"\xff\xdd\0\4" + self._units().to_bytes(2, "big"))
-            if marker not in _APPLICATIONS:
-                parts.append(data)
-        return b"".join(parts)
+        Image.new(mode, (1, 1)).save(encoded, "JPEG", **settings_of(metadata), **self._settings)
+        segments, _ = taken_apart(encoded.getvalue())
+        return [data for marker, data in segments if marker in APPLICATIONS]
 
     def _units(self) -> int:
         """Return how many units (MCU) a strip has."""
         halved = self._info.channels > 1 and self._settings["subsampling"] == "4:2:0"
         side = 16 if halved else 8
         return -(-self._info.size("X") // side) * (len(self._strip) // side)
-
-
-def _taken_apart(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
-    """Return a JPEG's segments with their markers, up to the head of its only scan, and that scan."""
-    segments: list[tuple[int, bytes]] = []
-    at = len(_START)
-    while not segments or segments[-1][0] != _SCAN:
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        segments.append((data[at + 1], data[at:end]))
-        at = end
-    return segments, data[at : -len(_END)]
