@@ -10,9 +10,11 @@ Nothing heavy is imported before it is used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# As type checkers know it, without `typing`: an interrupt here, before the command can answer, is a traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from convcli.api import filter, shape
     from convcli.api_motion import motion
     from convcli.kernel import load_kernel

@@ -21,6 +21,10 @@ try:
     from convcli.media.leaving import leave_on
 except KeyboardInterrupt:  # a good part of a small job's time goes by here
     raise SystemExit(130) from None
+except RuntimeError as error:  # what Python 3.11 makes of it where the members of an enum are being made
+    if isinstance(error.__cause__, KeyboardInterrupt):
+        raise SystemExit(130) from None
+    raise
 
 INTERRUPTED = 130
 CLOSED_PIPE = 141

@@ -65,9 +65,15 @@ def test_a_table_that_shrinks_between_two_reads_is_refused(tmp_path: Path) -> No
         table.source(file, ReadOptions())
 
 
-def test_an_interrupt_during_the_start_is_quiet(tmp_path: Path) -> None:
+KILL = "import os, signal\n{}os.kill(os.getpid(), signal.SIGINT)\n"
+IN_AN_ENUM = "import enum\nclass A:\n    def __set_name__(self, *_):\n        "
+
+
+@pytest.mark.parametrize("where", ["", IN_AN_ENUM], ids=["module", "set name"])
+def test_an_interrupt_during_the_start_is_quiet(where: str, tmp_path: Path) -> None:
     """The program is interrupted while its first large library loads."""
-    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    text = KILL.format(where) + ("class B:\n    a = A()\n" if where else "")
+    (tmp_path / "typer.py").write_text(text)
     done = subprocess.run(
         [sys.executable, "-m", "convcli", "kernels", "list"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, check=False, timeout=60,
