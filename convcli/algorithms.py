@@ -95,5 +95,6 @@ def rows(engine: str, work: Work, steady: bool = False) -> list[tuple[float, Row
         (row.nanoseconds(work) * 1e-9, row)
         for row in TABLE
         if row.engine == engine and row.offers(work) and row.steady >= steady
+        if row.algorithm is Algorithm.DIRECT or not costs.tiny(work)
     ]
     return sorted(found, key=lambda pair: pair[0])

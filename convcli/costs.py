@@ -73,8 +73,14 @@ WHOLE_PASSES = 1.5  # of whole sums, to floats and times their factor
 IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
 # Seconds that torch's jobs take longer than numpy's when both are loaded (`plan_grid.py`)
 BEGIN_TORCH = 250e-6
+TINY = 10_000.0  # nanoseconds of products and sums
 PASSES_SAVED = 6  # of `convcli.plan.PASSES`, where bytes become bytes without floats, or in one loop
 BLOCK = 300e-6  # seconds that Python needs for a block
+
+
+def tiny(work: Work) -> bool:
+    """Return whether nothing is worth more than the sum as it is written, which also rounds as people expect."""
+    return work.elements * work.filters * work.taps * NANOSECONDS["numpy tap"] * work.width < TINY
 
 
 def numpy_direct(work: Work) -> float:

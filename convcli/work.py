@@ -113,8 +113,8 @@ def toeplitz_rows(extent: int, columns: int) -> int:
 def fft_tile(extents: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
     """Return the tile of an overlap-save transform of inputs of these sizes.
 
-    Powers of two, about four times the kernel (measured); one tile for data that are not much larger, and smaller
-    ones where as many alike need a quarter less.
+    A power of two, about four times the kernel (measured).  Data that are not much larger get one tile of their own
+    size; others get a smaller one, where as many of it still cover them and are shorter by a quarter.
 
     >>> fft_tile((31, 31), (3030, 1054)), fft_tile((255, 255), (3254, 290)), fft_tile((1, 101), (9, 9000))
     ((512, 384), (1024, 320), (9, 3072))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import sys
 import threading
@@ -137,6 +138,55 @@ def test_a_wrong_checksum_is_left_to_libpng():
         png.source(io.BytesIO(bytes(data)), ReadOptions())
 
 
+HEADER = struct.pack(">IIBBBBB", 19, 23, 8, 0, 0, 0, 0)
+ROWS = chunk(b"IDAT", DEFLATED)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [chunk(b"IHDR", HEADER[:-3] + b"\1\0\0"), ROWS],
+        [chunk(b"IHDR", HEADER[:-2] + b"\x40\0"), ROWS],
+        [chunk(b"IHDR", HEADER[:-1] + b"\2"), ROWS],
+        [chunk(b"IHDR", HEADER), chunk(b"IHDR", HEADER), ROWS],
+        [chunk(b"IHDR", HEADER), chunk(b"ABCD", b""), ROWS],
+        [
+            chunk(b"IHDR", HEADER),
+            chunk(b"IDAT", DEFLATED[:9]),
+            chunk(b"tEXt", b"a"),
+            chunk(b"IDAT", DEFLATED[9:]),
+        ],
+        [chunk(b"IHDR", HEADER), chunk(b"abCd", b""), chunk(b"PLTE", bytes(6)), ROWS],
+        [chunk(b"IHDR", struct.pack(">II", 1, 1_000_001) + HEADER[8:]), ROWS],
+    ],
+    ids=["compression", "filter", "interlace", "two heads", "unknown", "apart", "harmless", "tall"],
+)
+def test_libpng_judges_what_is_unusual(chunks):
+    picture = b"".join([png.SIGNATURE, *chunks, chunk(b"IEND", b"")])
+    try:
+        expected = imagecodecs.png_decode(picture)
+    except (imagecodecs.PngError, UnicodeDecodeError):  # of its message
+        with pytest.raises(ConvError, match=r"^broken or truncated PNG: "):
+            png.source(io.BytesIO(picture), ReadOptions())
+    else:
+        source = png.source(io.BytesIO(picture), ReadOptions())
+        assert np.array_equal(source.read(0, source.info.length), expected)
+
+
+def test_a_picture_that_no_memory_holds_is_refused_by_its_format():
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1_000_000, 1_000_000, 16, 6, 0, 0, 0))
+    picture = b"".join([png.SIGNATURE, header, ROWS, chunk(b"IEND", b"")])
+    with pytest.raises(ConvError, match="not enough memory to decode the PNG"):
+        png.source(io.BytesIO(picture), ReadOptions(max_pixels=None))
+
+
+def test_opening_many_pictures_adds_up_to_nothing():
+    picture = grey_png(FILTERED, 19, 23)
+    for _ in range(3):
+        png_of(picture).close()
+    assert len(logging.getLogger("imagecodecs").handlers) <= 1
+
+
 def test_a_stream_that_swells_is_not_inflated_further_than_the_rows():
     deflated = zlib.compress(bytes(500_000_000), 1)
     source = png_of(grey_png(b"", 19, 23, deflated))
@@ -176,7 +226,7 @@ def test_what_breaks_a_picture_is_raised_where_its_rows_are_asked_for():
         yield 2
         raise ConvError("broken")
 
-    source = ArrivingSource(Info("YX", (4, 3), "uint8", Colour.GREY), fill)
+    source = ArrivingSource(Info("YX", (4, 3), "uint8", Colour.GREY), "picture", fill)
     assert source.read(0, 2).tolist() == [[5] * 3] * 2
     for _ in range(2):
         with pytest.raises(ConvError, match="broken"):
@@ -195,7 +245,7 @@ def test_closing_stops_the_decoder():
             reached.append(row)
             yield row + 1
 
-    source = ArrivingSource(Info("YX", (4, 3), "uint8", Colour.GREY), fill)
+    source = ArrivingSource(Info("YX", (4, 3), "uint8", Colour.GREY), "picture", fill)
     begun.wait()
     threading.Timer(0.05, go_on.set).start()
     source.close()
@@ -225,6 +275,7 @@ JPEGS = {
     "profile": saved(PHOTO, icc_profile=bytes(range(128))),
     "cut": saved(PHOTO)[:900],
     "cut early": saved(PHOTO)[:300],
+    "short frame": saved(PHOTO)[:2] + b"\xff\xc0\0\2" + saved(PHOTO)[20:],
     "filled": saved(PHOTO).replace(b"\xff\xdb", b"\xff\xff\xdb", 1),
 }
 

@@ -8,8 +8,11 @@ from threading import Condition, Thread
 import numpy as np
 
 from convcli.data import Info
+from convcli.media.picture import as_broken
 
+# Decodes into an array from the top, and yields how many rows are there; the same rows may be written again.
 Fill = Callable[[np.ndarray], Iterator[int]]
+PATIENCE = 0.1  # seconds for a decoder that is stopped: one that decodes a picture at once goes on in vain
 
 
 class ArrivingSource:
@@ -17,13 +20,20 @@ class ArrivingSource:
 
     Parameters
     ----------
-    fill : callable
-        Decodes into the array that it is given, of the picture's shape, and yields how many rows are there.
+    what : str
+        The format's name, for messages.
+
+    Raises
+    ------
+    ConvError
+        When the picture does not fit the memory.
     """
 
-    def __init__(self, info: Info, fill: Fill) -> None:
+    def __init__(self, info: Info, what: str, fill: Fill) -> None:
         self.info = info
-        self._pixels = np.empty(info.shape, info.dtype)
+        self._what = what
+        with as_broken(what):
+            self._pixels = np.empty(info.shape, info.dtype)
         self._rows = 0
         self._error: BaseException | None = None
         self._closed = False
@@ -33,22 +43,30 @@ class ArrivingSource:
 
     def _decode(self, fill: Fill) -> None:
         try:
-            for rows in fill(self._pixels):
-                with self._news:
-                    self._rows = rows
-                    self._news.notify_all()
-                    if self._closed:
-                        return
+            with as_broken(self._what):
+                for rows in fill(self._pixels):
+                    with self._news:
+                        self._rows = rows
+                        self._news.notify_all()
+                        if self._closed:
+                            return
         except BaseException as error:  # the thread has nobody else to tell
             with self._news:
                 self._error = error
                 self._news.notify_all()
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Return the rows ``start:stop``, shape ``(rows, X)`` or ``(rows, X, C)``, once they are there."""
+        """Return the rows ``start:stop``, shape ``(rows, X)`` or ``(rows, X, C)``, once they are there.
+
+        Raises
+        ------
+        ConvError
+            For broken or truncated content, at or before these rows.
+        """
+        last = min(stop, self.info.length)
         with self._news:
-            self._news.wait_for(lambda: self._rows >= min(stop, self.info.length) or self._error is not None)
-            if self._rows < min(stop, self.info.length) and self._error is not None:
+            self._news.wait_for(lambda: self._rows >= last or self._error is not None)
+            if self._rows < last and self._error is not None:
                 raise self._error
         return self._pixels[start:stop]
 
@@ -56,4 +74,4 @@ class ArrivingSource:
         """Stop decoding."""
         with self._news:
             self._closed = True
-        self._thread.join()
+        self._thread.join(PATIENCE)

@@ -1,4 +1,4 @@
-"""Pictures through Pillow: JPEG, WebP, BMP and GIF.
+"""JPEG, WebP, BMP and GIF: pictures through Pillow, but for what `jpeg` does by itself.
 
 Pillow may use only the decoders that are named here, so that no content can start another program.  Files
 come as binary file objects.  PNG is in ``png``, TIFF in ``tiff``, what animations add in ``animation``.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
@@ -31,7 +32,6 @@ from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.picture import (
     CHANNELS,
     HOLDS,
-    as_broken,
     check_pixels,
     finished,
     fit,
@@ -89,44 +89,30 @@ def shape_of(image: Image.Image) -> tuple[int, ...] | None:
 
 def arriving(data: bytes, info: Info) -> ArrivingSource:
     """Return a grey or colour picture that is decoded while it is read."""
-    return ArrivingSource(info, partial(_fill, data))
+    return ArrivingSource(info, "JPEG", partial(_fill, data))
 
 
 def decoded(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    """Decode a grey or colour picture at once.
-
-    Raises
-    ------
-    ConvError
-        For broken or truncated content.
-    """
+    """Decode a grey or colour picture at once; broken content raises what the decoders raise."""
     pixels = np.empty(shape, np.uint8)
-    for _ in _fill(data, pixels):
-        pass
+    deque(_fill(data, pixels), maxlen=0)
     return pixels
 
 
 def _fill(data: bytes, out: np.ndarray) -> Iterator[int]:
-    with as_broken("JPEG"):
-        if not _decoded(data, out):
-            from PIL import Image
-
-            out[...] = np.asarray(Image.open(io.BytesIO(data), formats=("JPEG",)))
-        yield len(out)
-
-
-def _decoded(data: bytes, out: np.ndarray) -> bool:
     import imagecodecs
 
-    # Here libjpeg fills what is missing with grey and says nothing; Pillow notices.  A file without an end mark
-    # behind its last scan is therefore left to Pillow.
-    if data.rfind(END) < data.rfind(bytes([0xFF, SCAN])):
-        return False
     try:
+        # Here libjpeg fills what is missing with grey and says nothing; Pillow notices.  A file without an end mark
+        # behind its last scan is therefore left to Pillow.
+        if data.rfind(END) < data.rfind(bytes([0xFF, SCAN])):
+            raise ValueError("no end mark")
         imagecodecs.jpeg8_decode(data, out=out)
-    except ValueError:  # of another shape than Pillow says
-        return False
-    return True
+    except ValueError:  # or the shape is another one
+        from PIL import Image
+
+        out[...] = np.asarray(Image.open(io.BytesIO(data), formats=("JPEG",)))
+    yield len(out)
 
 
 # Writing

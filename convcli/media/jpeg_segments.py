@@ -14,6 +14,7 @@ FRAMES = (0xC0, 0xC1, 0xC2)  # the markers of frames of 8 bits: baseline, extend
 APPLICATIONS = range(0xE0, 0xF0)  # of segments that hold what surrounds the samples
 SCAN = 0xDA
 _JFIF = b"JFIF\0"
+_FRAME_LENGTH, _JFIF_LENGTH = 10, 16  # of segments up to what is read of them, marker and length included
 _INCH, _CENTIMETRE = 1, 2  # what JFIF counts pixels by
 _OTHER_FRAMES = set(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}  # lossless, arithmetic coding
 
@@ -55,10 +56,7 @@ def plain(data: bytes) -> Plain | None:
     applications = [segment for marker, segment in segments if marker in APPLICATIONS]
     if any(marker in _OTHER_FRAMES for marker, _ in segments) or len(frames) != 1 or len(applications) > 1:
         return None
-    if any(
-        segment[1] != APPLICATIONS[0] or segment[4:9] != _JFIF or len(segment) < 16
-        for segment in applications
-    ):
+    if len(frames[0]) < _FRAME_LENGTH or not all(map(_is_jfif, applications)):
         return None
     bits, height, width, samples = struct.unpack_from(">BHHB", frames[0], 4)
     if bits != 8 or samples not in (1, 3) or not height:
@@ -69,6 +67,10 @@ def plain(data: bytes) -> Plain | None:
         factor = {_INCH: 1, _CENTIMETRE: 2.54}.get(unit)
         dpi = (x * factor, y * factor) if factor and x and y else None
     return Plain((height, width) if samples == 1 else (height, width, samples), dpi)
+
+
+def _is_jfif(segment: bytes) -> bool:
+    return segment[1] == APPLICATIONS[0] and segment[4:9] == _JFIF and len(segment) >= _JFIF_LENGTH
 
 
 def application(dpi: tuple[float, float] | None) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import IO, Any
 
 import numpy as np
@@ -71,18 +71,24 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
 
         notes = (first_of(frames, "PNG"),)
 
-    import logging
-
-    import imagecodecs
-
-    logging.getLogger("imagecodecs").addHandler(logging.NullHandler())  # libpng's warnings
+    _silence()
     shape = png_strips.shape_of(chunks) if orientation == 1 else None
     if shape is not None:
         info = _info(shape, f"uint{header.bits}", metadata, notes)
-        return ArrivingSource(info, partial(png_strips.fill, data, chunks))
+        return ArrivingSource(info, "PNG", partial(png_strips.fill, data, chunks))
+    import imagecodecs
+
     with decoding("PNG"):
         pixels, metadata = turn(imagecodecs.png_decode(data), metadata, orientation)
     return WholeSource(_info(pixels.shape, pixels.dtype.name, metadata, notes), pixels)
+
+
+@cache
+def _silence() -> None:
+    """Keep libpng's warnings off stderr."""
+    import logging
+
+    logging.getLogger("imagecodecs").addHandler(logging.NullHandler())
 
 
 def _info(shape: tuple[int, ...], dtype: str, metadata: Metadata, notes: tuple[str, ...]) -> Info:

@@ -9,22 +9,24 @@ from convcli.errors import ConvError
 from convcli.frozen import frozen
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER = ">IIBBBBB"
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT")  # beside them, capitals begin what a reader must not skip
 _TEXTS = (b"Raw profile type ", b"XML:com.adobe.xmp\0")  # text chunks that may hold EXIF or the orientation
 DESCRIBED = (b"iCCP", b"eXIf", *_TEXTS)  # what only Pillow reads
 
 
 @frozen
 class Header:
-    """What IHDR says: sizes, bits a sample, PNG's colour type, and whether rows come in passes (Adam7)."""
+    """What IHDR says: sizes, bits a sample, PNG's colour type, methods of compression, filter and interlace."""
 
     width: int
     height: int
     bits: int
     kind: int
-    interlaced: bool = False
+    methods: tuple[int, int, int] = (0, 0, 0)
 
     def packed(self) -> bytes:
-        return struct.pack(">IIBBBBB", self.width, self.height, self.bits, self.kind, 0, 0, self.interlaced)
+        return struct.pack(_HEADER, self.width, self.height, self.bits, self.kind, *self.methods)
 
 
 @frozen
@@ -38,7 +40,7 @@ class Chunks:
     pixels : list of memoryview
         The parts of the deflated rows.
     sound : bool
-        Whether the header's and the pixels' checksums are right.
+        Whether chunks that must be understood are known, right by their checksums, and where they belong.
     """
 
     header: Header
@@ -66,11 +68,13 @@ def header_of(head: bytes) -> Header:
     ConvError
         When it is no PNG's.
     """
+    if not head:
+        raise ConvError("not a PNG file: it is empty")
     if head[:8] != SIGNATURE or head[12:16] != b"IHDR" or len(head) < 33:
-        what = "a PNG file that is cut short" if SIGNATURE.startswith(head[:8]) and head else "not a PNG file"
-        raise ConvError(f"{what}: it begins with {head[:16]!r}" if head else "not a PNG file: it is empty")
-    width, height, bits, kind, _, _, interlaced = struct.unpack(">IIBBBBB", head[16:29])
-    return Header(width, height, bits, kind, bool(interlaced))
+        what = "a PNG file that is cut short" if SIGNATURE.startswith(head[:8]) else "not a PNG file"
+        raise ConvError(f"{what}: it begins with {head[:16]!r}")
+    width, height, bits, kind, *methods = struct.unpack(_HEADER, head[16:29])
+    return Header(width, height, bits, kind, (methods[0], methods[1], methods[2]))
 
 
 def chunks_of(data: bytes, header: Header) -> Chunks:
@@ -85,7 +89,7 @@ def chunks_of(data: bytes, header: Header) -> Chunks:
 
     others: dict[bytes, bytes] = {}
     pixels: list[memoryview] = []
-    sound = True
+    sound, before = True, b""
     whole = memoryview(data)
     start = len(SIGNATURE)
     while start + 12 <= len(data):
@@ -95,9 +99,12 @@ def chunks_of(data: bytes, header: Header) -> Chunks:
             if not pixels:
                 raise ConvError("broken PNG: it has no pixels (no IDAT chunk)")
             return Chunks(header, others, pixels, sound)
-        if kind in (b"IHDR", b"IDAT") and end <= len(data):
+        if kind[:1].isupper() and end <= len(data):
             (checksum,) = struct.unpack_from(">I", data, end - 4)
+            placed = kind == b"PLTE" or (not others if kind == b"IHDR" else before == kind or not pixels)
+            sound = sound and kind in _CRITICAL and placed
             sound = sound and isal_zlib.crc32(whole[start + 4 : end - 4]) == checksum
+        before = kind
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
             kind = next((text for text in _TEXTS if data.startswith(text, start + 8)), kind)
         if kind == b"IDAT":

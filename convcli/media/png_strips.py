@@ -1,19 +1,18 @@
 """The rows of a PNG, strip by strip: inflated by ISA-L in a third of zlib's time, unfiltered by libpng.
 
 libpng gets each strip as a small picture of its own: the row above it, then its filtered rows, stored without
-compression.  What ISA-L does not take is decoded once more and whole, so that libpng alone judges it.
+compression.  What the way to there finds fault with, container or stream, is decoded whole, and libpng judges it.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
-from convcli.media.picture import as_broken
+from convcli.media.picture import HOLDS
 from convcli.media.png_chunks import SIGNATURE, Chunks, Header, chunk
 
 STRIP = 1 << 20  # filtered bytes that are decoded together
@@ -24,8 +23,9 @@ _STORED = (1 << 16) - 1  # bytes of a block that is not compressed (RFC 1951, 3.
 def shape_of(chunks: Chunks) -> tuple[int, ...] | None:
     """Return the shape of a picture that can be decoded by strips, None for another: it is left to libpng."""
     header = chunks.header
-    plain = header.kind in _SAMPLES and header.bits in (8, 16) and not header.interlaced
-    if not (plain and chunks.sound) or b"tRNS" in chunks.others:
+    plain = header.kind in _SAMPLES and header.bits in (8, 16) and header.methods == (0, 0, 0)
+    small = max(header.width, header.height) <= HOLDS["png"].side
+    if not (plain and small and chunks.sound) or b"tRNS" in chunks.others:
         return None
     samples = _SAMPLES[header.kind]
     return (header.height, header.width, *((samples,) if samples > 1 else ()))
@@ -36,18 +36,17 @@ def fill(data: bytes, chunks: Chunks, out: np.ndarray) -> Iterator[int]:
 
     Raises
     ------
-    ConvError
+    imagecodecs.PngError
         For what libpng does not take either.
     """
     import imagecodecs
     from isal import igzip_lib
 
-    with as_broken("PNG"):
-        try:
-            yield from _strips(chunks, out)
-        except (EOFError, igzip_lib.IsalError, imagecodecs.PngError):  # type: ignore[misc]  # its stub has no classes
-            imagecodecs.png_decode(data, out=out)
-            yield len(out)
+    try:
+        yield from _strips(chunks, out)
+    except (EOFError, igzip_lib.IsalError, imagecodecs.PngError):  # type: ignore[misc]  # its stub has no classes
+        imagecodecs.png_decode(data, out=out)
+        yield len(out)
 
 
 def _strips(chunks: Chunks, out: np.ndarray) -> Iterator[int]:
@@ -103,12 +102,13 @@ class _Inflated:
         EOFError
             When it is missing.
         """
-        if not self._stream.eof:
-            with suppress(EOFError):
-                self.read(1)
-                return
+        if self._stream.eof:
+            return
+        try:
+            self.read(1)
+        except EOFError:
             if not self._stream.eof:
-                raise EOFError("not enough image data")
+                raise
 
 
 def _picture(header: Header, filtered: bytes) -> bytes:
