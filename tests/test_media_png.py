@@ -16,8 +16,8 @@ from convcli.data import Colour, Info, Metadata
 from convcli.errors import ConvError, UsageError
 from convcli.media import png
 from convcli.media.options import Compress, ReadOptions, WriteOptions
+from tests.pictures import chunk, smooth
 
-RNG = np.random.default_rng(20)
 GREY, GREY_ALPHA, RGB, RGBA = Colour.GREY, Colour.GREY_ALPHA, Colour.RGB, Colour.RGBA
 CHANNELS = {GREY: 1, GREY_ALPHA: 2, RGB: 3, RGBA: 4}
 
@@ -34,16 +34,6 @@ class Pipe(io.RawIOBase):
     def write(self, data) -> int:
         self.data += bytes(data)
         return len(bytes(data))
-
-
-def smooth(height: int, width: int, channels: int, dtype: str = "uint8") -> np.ndarray:
-    """A picture with structure and noise, no symmetry, so that every filter type has its rows."""
-    y, x = np.mgrid[:height, :width]
-    top = np.iinfo(dtype).max
-    planes = [(np.sin(x / (9 + c)) + np.cos((y * (c + 1) + x) / 17) + 2) / 4 for c in range(channels)]
-    noise = RNG.normal(0, 0.01, (height, width, channels))
-    pixels = np.clip((np.stack(planes, -1) + noise) * top, 0, top).astype(dtype)
-    return pixels[..., 0] if channels == 1 else pixels
 
 
 def encode(pixels, colour, *, rows=5, compress=Compress.FAST, metadata=None, fp=None) -> bytes:
@@ -67,10 +57,6 @@ def pillow(image: Image.Image, **settings) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG", **settings)
     return file.getvalue()
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def handmade(width, height, bits, kind, raw, *extra, interlace=0) -> bytes:

@@ -19,22 +19,9 @@ from convcli.errors import ConvError
 from convcli.media import image, jpeg, png, png_strips
 from convcli.media.arriving import ArrivingSource
 from convcli.media.options import ReadOptions, WriteOptions
+from tests.pictures import chunk, smooth
 
 COLOURS = {1: Colour.GREY, 2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
-
-
-def smooth(height: int, width: int, channels: int, dtype: str = "uint8") -> np.ndarray:
-    """A picture with structure and noise, so that libpng uses every filter."""
-    y, x = np.mgrid[:height, :width]
-    planes = [(np.sin(x / (9 + c)) + np.cos((y * (c + 1) + x) / 17) + 2) / 4 for c in range(channels)]
-    noise = np.random.default_rng(20).normal(0, 0.01, (height, width, channels))
-    top = np.iinfo(dtype).max
-    pixels = np.clip((np.stack(planes, -1) + noise) * top, 0, top).astype(dtype)
-    return pixels[..., 0] if channels == 1 else pixels
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def grey_png(
@@ -220,6 +207,13 @@ def test_a_jpeg_in_strips_has_the_samples_of_a_whole_one(size, channels, quality
         assert sum(file.getvalue().count(bytes([0xFF, 0xD0 + n])) for n in range(8)) == strips - 1
 
 
+def test_too_many_rows_of_a_jpeg_are_refused():
+    sink = image.sink(io.BytesIO(), "jpeg", Info("YX", (16, 8), "uint8", Colour.GREY), WriteOptions())
+    sink.write(np.zeros((40, 8), np.uint8))
+    with pytest.raises(ConvError, match="40 of 16 rows"):
+        sink.close()
+
+
 def test_what_breaks_a_picture_is_raised_where_its_rows_are_asked_for():
     def fill(out):
         out[:2] = 5
@@ -271,7 +265,7 @@ JPEGS = {
     "no JFIF": saved(PHOTO)[:2] + saved(PHOTO)[20:],
     "true RGB": saved(PHOTO, keep_rgb=True),
     "CMYK": saved(PHOTO.convert("CMYK")),
-    "exif": saved(PHOTO, exif=b"Exif\0\0II*\0\x08\0\0\0\0\0"),
+    "exif": saved(PHOTO, exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"),
     "profile": saved(PHOTO, icc_profile=bytes(range(128))),
     "cut": saved(PHOTO)[:900],
     "cut early": saved(PHOTO)[:300],
@@ -292,7 +286,13 @@ def test_a_jpeg_is_what_pillow_says_with_and_without_it(name):
     data = JPEGS[name]
     options = ReadOptions()
     expected = read(lambda: image.pillow_source(io.BytesIO(data), options, ("JPEG",)))
-    assert read(lambda: image.source(io.BytesIO(data), options)) == expected
+    found = read(lambda: image.source(io.BytesIO(data), options))
+    assert found == expected
+    if not isinstance(found, str):
+        with Image.open(io.BytesIO(data)) as picture:
+            if name in ("plain", "dpi", "centimetres", "no JFIF"):
+                assert found[0].metadata.dpi == picture.info.get("dpi")
+            assert found[1] == np.asarray(picture).tolist()
 
 
 @pytest.mark.parametrize("name", ["plain", "dpi", "progressive", "comment", "no JFIF"])

@@ -30,6 +30,7 @@ from convcli.media.picture import (
     decoding,
     finished,
     fit,
+    info_of,
     resolution,
     settings_of,
 )
@@ -80,17 +81,11 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
             data, colour = fp.read(), MODES[image.mode]
             if orientation == 1:
                 fp.close()
-                return jpeg.arriving(data, _info(shape, "uint8", colour, metadata, notes))
+                return jpeg.arriving(data, info_of(shape, "uint8", colour, metadata, notes))
             pixels = jpeg.decoded(data, shape)
         pixels, metadata = turn(pixels, metadata, orientation)
     fp.close()
-    return WholeSource(_info(pixels.shape, pixels.dtype.name, colour, metadata, notes), pixels)
-
-
-def _info(
-    shape: tuple[int, ...], dtype: str, colour: Colour, metadata: Metadata, notes: tuple[str, ...]
-) -> Info:
-    return Info("YXC"[: len(shape)], shape, dtype, colour, metadata, notes=notes)
+    return WholeSource(info_of(pixels.shape, pixels.dtype.name, colour, metadata, notes), pixels)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from convcli.media.picture import (
     check_pixels,
     finished,
     fit,
+    info_of,
     resolution,
     settings_of,
 )
@@ -76,7 +77,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source | None:
     fp.close()
     metadata = Metadata(dpi=resolution(*picture.dpi) if picture.dpi else None)
     colour = Colour.RGB if len(picture.shape) == 3 else Colour.GREY
-    return arriving(data, Info("YXC"[: len(picture.shape)], picture.shape, "uint8", colour, metadata))
+    return arriving(data, info_of(picture.shape, "uint8", colour, metadata))
 
 
 def shape_of(image: Image.Image) -> tuple[int, ...] | None:
@@ -149,17 +150,17 @@ class JpegSink:
         rows = self._convert(block)
         self._arrived += len(rows)
         while len(rows):
+            if self._filled == len(self._strip):
+                self._pieces.add(self._take_strip())
             taken = rows[: len(self._strip) - self._filled]
             self._strip[self._filled : self._filled + len(taken)] = taken
             self._filled += len(taken)
             rows = rows[len(taken) :]
-            if self._filled == len(self._strip) < self._info.length:
-                self._pieces.add(self._take_strip())
 
     def close(self) -> None:
         """Write what is left and the end of the file."""
         finished(self._arrived, self._info)
-        last = self._take_strip() if self._filled else bytes
+        last = self._take_strip()
         self._pieces.close()
         self._fp.write(last() + END)
 

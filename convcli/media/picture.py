@@ -89,6 +89,13 @@ def colour_of(info: Info) -> Colour:
     return plain.get(info.channels, Colour.NONE) if info.colour is Colour.NONE else info.colour
 
 
+def info_of(
+    shape: tuple[int, ...], dtype: str, colour: Colour, metadata: Metadata, notes: tuple[str, ...] = ()
+) -> Info:
+    """Return the description of one picture, shape ``(Y, X)`` or ``(Y, X, C)``."""
+    return Info("YXC"[: len(shape)], shape, dtype, colour, metadata, notes=notes)
+
+
 def holders(colour: Colour) -> str:
     """Return the formats that hold a colour, for messages.
 

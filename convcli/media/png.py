@@ -28,6 +28,7 @@ from convcli.media.picture import (
     decoding,
     finished,
     fit,
+    info_of,
     resolution,
 )
 from convcli.media.pieces import Pieces
@@ -74,13 +75,19 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     _silence()
     shape = png_strips.shape_of(chunks) if orientation == 1 else None
     if shape is not None:
-        info = _info(shape, f"uint{header.bits}", metadata, notes)
+        info = info_of(shape, f"uint{header.bits}", _colour(shape), metadata, notes)
         return ArrivingSource(info, "PNG", partial(png_strips.fill, data, chunks))
     import imagecodecs
 
     with decoding("PNG"):
         pixels, metadata = turn(imagecodecs.png_decode(data), metadata, orientation)
-    return WholeSource(_info(pixels.shape, pixels.dtype.name, metadata, notes), pixels)
+    return WholeSource(
+        info_of(pixels.shape, pixels.dtype.name, _colour(pixels.shape), metadata, notes), pixels
+    )
+
+
+def _colour(shape: tuple[int, ...]) -> Colour:
+    return _COLOURS[shape[2] if len(shape) == 3 else 1]
 
 
 @cache
@@ -89,11 +96,6 @@ def _silence() -> None:
     import logging
 
     logging.getLogger("imagecodecs").addHandler(logging.NullHandler())
-
-
-def _info(shape: tuple[int, ...], dtype: str, metadata: Metadata, notes: tuple[str, ...]) -> Info:
-    colour = _COLOURS[shape[2] if len(shape) == 3 else 1]
-    return Info("YXC"[: len(shape)], shape, dtype, colour, metadata, notes=notes)
 
 
 def _metadata(fp: IO[bytes], chunks: dict[bytes, bytes]) -> tuple[Metadata, int]:
