@@ -1,4 +1,4 @@
-"""Measure what the planner's table says of this machine: prints `convcli.costs.NANOSECONDS` anew.
+"""Measure what the planner's table says of this machine: prints `convcli.plan.costs.NANOSECONDS` anew.
 
 Each constant is the slope or the offset between two correlations of one algorithm, on one core, in blocks as the
 runner makes them; the least of several runs' processor time counts, for whatever disturbs a run makes it longer.
@@ -13,12 +13,13 @@ from math import log2, prod
 
 import numpy as np
 
-from convcli.algorithms import Algorithm
-from convcli.costs import NANOSECONDS
-from convcli.engines import get_engine, whole_sums
+from convcli.engines import get_engine
 from convcli.engines.base import Engine
-from convcli.render import Rendering
-from convcli.work import LINE, Work, fft_tile, toeplitz_rows
+from convcli.engines.on_numpy import integer_sums
+from convcli.pixels.render import Rendering
+from convcli.plan.algorithms import Algorithm
+from convcli.plan.costs import NANOSECONDS
+from convcli.plan.work import LINE, Work, fft_tile, toeplitz_rows
 
 RUNS = 25
 WIDTH = 4000
@@ -94,8 +95,8 @@ def measure() -> dict[str, float]:
         folds = (31).bit_length() - 1 + (31).bit_count()
         found["numpy fold"] = an_element(numpy, Algorithm.BOX, (31, 31)) / (2 * folds + 1)
         plain = 15  # 6 numbers: as many sums, and a product and a sum for each but the first
-        found["numpy whole"] = an_element(numpy, Algorithm.WHOLE, (2, 3), data=whole_sums.SUM) / (plain + 1)
-        across = an_element(numpy, Algorithm.BOX, (31, 31), data=whole_sums.COUNT)
+        found["numpy whole"] = an_element(numpy, Algorithm.WHOLE, (2, 3), data=integer_sums.SUM) / (plain + 1)
+        across = an_element(numpy, Algorithm.BOX, (31, 31), data=integer_sums.COUNT)
         found["running sum"] = across - folds * found["numpy whole"] - found["pass"]
         found["torch tap"] = an_element(torch, Algorithm.DIRECT, (5, 5)) / 25
         for engine in (numpy, torch):

@@ -12,20 +12,20 @@ from unittest.mock import patch
 
 import numpy as np
 
-from convcli import algorithms
-from convcli import plan as planner
-from convcli.api import ArraySource
-from convcli.bind import Settings, bind
+from convcli.common.choices import Channels, Nan, Precision
+from convcli.common.machine import available_threads
+from convcli.data.arrays import ArraySource
 from convcli.engines import get_engine
-from convcli.job import Job, canonical
+from convcli.execution.blocks import execute
+from convcli.jobs.bind import Settings, bind
+from convcli.jobs.job import Job, canonical
+from convcli.jobs.output import decide
 from convcli.kernel.model import Kernel
-from convcli.machine import available_threads
-from convcli.output import decide
-from convcli.plan import EngineName, Plan, choose
-from convcli.policies import Channels, Nan, Precision
-from convcli.ranges import parse_range
-from convcli.render import Tally
-from convcli.run import execute
+from convcli.pixels.ranges import parse_range
+from convcli.pixels.render import Tally
+from convcli.plan import algorithms
+from convcli.plan import choose as planner
+from convcli.plan.choose import EngineName, Plan, choose
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from bench import HEAD, Bench, Line
 from data import QUICK, Data, Sizes
 from harness import CommandError, header, machine, markdown
 
-from convcli.errors import ConvError
+from convcli.common.errors import ConvError
 
 RESULTS = Path(__file__).with_name("results.md")
 README = Path(__file__).parents[1] / "README.md"

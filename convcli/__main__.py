@@ -16,9 +16,9 @@ try:
 
     import typer
 
-    from convcli.cli.report import one_line, speak_plainly
-    from convcli.errors import ConvError
-    from convcli.media.leaving import leave_on
+    from convcli.cli.shared.report import one_line, speak_plainly
+    from convcli.common.errors import ConvError
+    from convcli.common.signals import leave_on
 except KeyboardInterrupt:  # a good part of a small job's time goes by here
     raise SystemExit(130) from None
 except RuntimeError as error:  # what Python 3.11 makes of it where the members of an enum are being made
@@ -41,13 +41,15 @@ class Command(NamedTuple):
 
 
 COMMANDS = {  # in the order of the help
-    "filter": Command("filter", "filter_files", "Filter images, clips, signals and arrays with kernels."),
-    "motion": Command("motion", "motion", "Find motion in a clip: when, where, and how much."),
+    "filter": Command(
+        "filter.command", "filter_files", "Filter images, clips, signals and arrays with kernels."
+    ),
+    "motion": Command("motion.command", "motion", "Find motion in a clip: when, where, and how much."),
     "shape": Command("shape", "shape", "Work out sizes, receptive fields and parameters of layers."),
-    "matrix": Command("matrix", "matrix", "Write a convolution as a matrix."),
-    "explain": Command("explain", "explain", "Take one output value apart: taps, products, sum."),
-    "net": Command("net", "app", "Run, show and check chains of layers."),
-    "learn": Command("learn", "learn", "Learn kernels from examples."),
+    "matrix": Command("matrix.command", "matrix", "Write a convolution as a matrix."),
+    "explain": Command("explain.command", "explain", "Take one output value apart: taps, products, sum."),
+    "net": Command("net.command", "app", "Run, show and check chains of layers."),
+    "learn": Command("learn.command", "learn", "Learn kernels from examples."),
     "kernels": Command("kernels", "app", "List the kernel library, or show what one kernel is like."),
 }
 OVERVIEW = (["--help"], ["-h"], ["--version"])

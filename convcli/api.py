@@ -8,43 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcli.bind import Settings
-from convcli.data import SPACE, Info
-from convcli.draft import default_rank, draft
+from convcli.common.choices import Channels, Nan, Precision, parse_choice
+from convcli.common.errors import UsageError
+from convcli.common.machine import available_threads
+from convcli.data.arrays import ArraySource
+from convcli.data.info import SPACE
 from convcli.engines import get_engine
-from convcli.errors import UsageError
-from convcli.geometry import Padding, parse_numbers, parse_pad_mode, parse_padding
+from convcli.execution.blocks import execute
+from convcli.geometry.axes import parse_numbers
+from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
+from convcli.geometry.layers import format_size, trace
+from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
+from convcli.jobs.bind import Settings
+from convcli.jobs.draft import default_rank, draft
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
-from convcli.layer_grammar import parse_layers, parse_pool, parse_size
-from convcli.layers import format_size, trace
-from convcli.machine import available_threads
-from convcli.plan import EngineName, choose
-from convcli.policies import Channels, Nan, Precision, parse_choice
-from convcli.ranges import parse_range
-from convcli.render import Tally
-from convcli.run import execute
+from convcli.pixels.ranges import parse_range
+from convcli.pixels.render import Tally
+from convcli.plan.choose import EngineName, choose
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 Numbers = int | Sequence[int]
-
-
-class ArraySource:
-    """An array as an input."""
-
-    def __init__(self, array: np.ndarray, axes: str) -> None:
-        self._array = array
-        self.info = Info(axes, array.shape, array.dtype.name)
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        index: list[slice] = [slice(None)] * self._array.ndim
-        index[self.info.stream_axis] = slice(start, stop)
-        return self._array[tuple(index)]
-
-    def close(self) -> None:
-        pass
 
 
 def filter(
@@ -96,7 +82,7 @@ def filter(
 
     Raises
     ------
-    convcli.errors.UsageError
+    convcli.common.errors.UsageError
         Options that make no sense for this array, unknown names.
 
     >>> import numpy as np

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
-from convcli.api import ArraySource
-from convcli.data import Colour
+from convcli.common.choices import parse_choice
+from convcli.common.errors import UsageError
+from convcli.common.numbers import parse_rate
+from convcli.data.arrays import ArraySource
+from convcli.data.info import Colour
 from convcli.detection.area import Area, parse_area
+from convcli.detection.detector import Watch, Watching, motion_kernel
 from convcli.detection.events import Box, Detector, Event, Rules
-from convcli.detection.watch import Watch, Watching, motion_kernel
-from convcli.errors import UsageError
 from convcli.kernel.model import Kernel
-from convcli.media.clip import clip_of
-from convcli.media.clip_input import Part, open_clip
-from convcli.media.door import timed
+from convcli.media.clip_view import Part, open_clip
+from convcli.media.opening import timed
 from convcli.media.options import ReadOptions
-from convcli.numerals import parse_rate
-from convcli.plan import EngineName
-from convcli.policies import parse_choice
+from convcli.media.timing import clip_of
+from convcli.plan.choose import EngineName
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -100,9 +100,9 @@ def motion(
 
     Raises
     ------
-    convcli.errors.UsageError
+    convcli.common.errors.UsageError
         For options that make no sense, and for what is no clip.
-    convcli.errors.ConvError
+    convcli.common.errors.ConvError
         For a file that cannot be read.
 
     >>> import numpy as np

@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 import convcli
-from convcli.errors import UsageError
+from convcli.common.errors import UsageError
 from convcli.kernel.model import Kernel
 
 

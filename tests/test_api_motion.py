@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import convcli
-from convcli.errors import ConvError, UsageError
+from convcli.common.errors import ConvError, UsageError
 from convcli.kernel import load_kernel
 from tests.clips import decoded
 from tests.shell import SAMPLES, ok

@@ -1,6 +1,6 @@
 """Small files that would become huge: each ends in one line, within 2 s of processor time and 200 MB.
 
-``SECURITY.md`` promises this; the limits that stop them are in `convcli.media.picture` and beside each reader.
+``SECURITY.md`` promises this; the limits that stop them are in `convcli.media.shared` and beside each reader.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from convcli.errors import ConvError
-from convcli.media import table
+from convcli.common.errors import ConvError
 from convcli.media.options import ReadOptions
+from convcli.media.tables import table
 from tests.faults.faults import FAULTS, Fault, Place, can_mount
 from tests.faults.jobs import KINDS
 from tests.faults.run import Calm, calm, disturbed
@@ -83,18 +83,18 @@ def test_an_interrupt_during_the_start_is_quiet(where: str, tmp_path: Path) -> N
 
 LEAVING = """
 import os, signal, sys
-from convcli.media import leaving
+from convcli.common import signals
 
-leaving.leave_on(signal.SIGTERM, 143)
-leaving.add(lambda: print("first", flush=True))
+signals.leave_on(signal.SIGTERM, 143)
+signals.add(lambda: print("first", flush=True))
 forgotten = lambda: print("forgotten", flush=True)
-leaving.add(forgotten)
-leaving.discard(forgotten)
-with leaving.held():
+signals.add(forgotten)
+signals.discard(forgotten)
+with signals.held():
     os.kill(os.getpid(), signal.SIGTERM)
     print("still here", flush=True)
-    leaving.add(lambda: 1 / 0)
-    leaving.add(lambda: print("last", flush=True))
+    signals.add(lambda: 1 / 0)
+    signals.add(lambda: print("last", flush=True))
 print("never")
 """
 

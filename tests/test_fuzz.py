@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from convcli.errors import ConvError
-from convcli.media import tiff, video
+from convcli.common.errors import ConvError
+from convcli.media.clips import reader as video
 from convcli.media.options import ReadOptions
+from convcli.media.pictures import tiff
 from tests.fuzz import seeds
 from tests.fuzz.readers import READERS, Reader
 from tests.fuzz.strategies import cases

@@ -12,72 +12,103 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "convcli"
 
-# Each room may import the rooms before it.
-LAYERS = [
-    {"errors", "frozen"},
-    {"ahead", "data", "numerals", "policies"},
-    {"machine", "padding", "ranges", "work"},
-    {"costs"},
-    {"algorithms"},
-    {"windows"},
-    {"geometry"},
-    {"kernel", "taps"},
-    {"layers"},
-    {"layer_grammar", "chain", "wanted", "frameworks"},
-    {"bind"},
-    {"matrix", "explain"},
-    {"film", "matrix_drawing"},
-    {"brick_drawing"},
-    {"film_drawing"},
-    {"colour", "render", "output"},
-    {"job", "workload"},
-    {"plan", "draft"},
-    {"engines"},
-    {"compute", "planes"},
-    {"runner"},
-    {"run"},
-    {"planes_run"},
-    {"detection"},
-    {"net"},
-    {"learn"},
-    {"receptive"},
-    {"receptive_drawing"},
-    {"api"},
-    {"api_motion"},
-    {"cli"},
-    {"__main__"},
-]
-RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-MEDIA_MAY_IMPORT = {"errors", "frozen", "data", "media"}
-OUTSIDE = {"api", "api_motion", "cli", "__main__"}  # the only rooms that may know files
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+# Each wing may import those before it.  `media` stands beside them: the core and the media meet in `data`.
+ORDER = (
+    "common",
+    "data",
+    "geometry",
+    "pixels",
+    "kernel",
+    "jobs",
+    "plan",
+    "engines",
+    "execution",
+    "detection",
+    "networks",
+    "learning",
+    "explanations",
+    "api",
+    "api_motion",
+    "cli",
+    "__main__",
+)
+MEDIA_MAY_IMPORT = {"common", "data", "media"}
+KNOW_FILES = {"api", "api_motion", "cli", "__main__"}
+MOST_WINGS, MOST_ENTRIES = 15, 20
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def name_of(path: Path) -> str:
+    """Return a file's module, without ``convcli.``."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_rooms(path: Path) -> set[str]:
-    rooms = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports_of(name: str) -> set[str]:
+    """Return the modules of the package that a module imports, those for type checkers included."""
+    found = set()
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "convcli":
-            parts = (node.module or "").split(".")
-            rooms |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+            module = (node.module or "").removeprefix("convcli").removeprefix(".")
+            for alias in node.names:
+                inner = f"{module}.{alias.name}".removeprefix(".")
+                found.add(inner if inner in FILES else module)
         elif isinstance(node, ast.Import):
-            rooms |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("convcli.")}
-    return rooms
+            names = (alias.name for alias in node.names)
+            found |= {one.removeprefix("convcli.") for one in names if one.startswith("convcli.")}
+    return found - {name}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_one_way(path: Path) -> None:
-    room = room_of(path)
-    for other in imported_rooms(path) - {room}:
-        if room == "media":
+GRAPH = {name: imports_of(name) for name in FILES}
+
+
+def wing_of(name: str) -> str:
+    return name.split(".")[0]
+
+
+@pytest.mark.parametrize("name", [name for name in GRAPH if name])
+def test_imports_point_one_way(name: str) -> None:
+    wing = wing_of(name)
+    for other in {wing_of(one) for one in GRAPH[name]} - {wing, ""}:
+        if wing == "media":
             assert other in MEDIA_MAY_IMPORT, f"media imports {other}"
         elif other == "media":
-            assert room in OUTSIDE, f"{room} imports media"
+            assert wing in KNOW_FILES, f"{wing} imports media"
         else:
-            assert RANK[other] < RANK[room], f"{room} imports {other}"
+            assert ORDER.index(other) < ORDER.index(wing), f"{wing} imports {other}"
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return modules that import each other in a circle; none where there is no circle.
+
+    >>> circle({"a": {"b"}, "b": {"c"}, "c": {"b"}})
+    ['b', 'c']
+    """
+    left = dict(graph)
+    while True:
+        leaves = [name for name, others in left.items() if not others & left.keys()]
+        if not leaves:
+            break
+        for name in leaves:
+            del left[name]
+    roots = True
+    while roots:  # what only leads to a circle is no part of it
+        roots = [name for name in left if not any(name in others for others in left.values())]
+        for name in roots:
+            del left[name]
+    return sorted(left)
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    assert circle(GRAPH) == []
+
+
+def test_the_package_stays_small_at_its_top() -> None:
+    entries = [path for path in PACKAGE.iterdir() if path.is_file() or any(path.rglob("*.py"))]
+    assert len(entries) <= MOST_ENTRIES
+    assert sum(path.is_dir() for path in entries) <= MOST_WINGS
 
 
 HEAVY = {"torch", "numpy", "PIL", "tifffile", "imagecodecs", "polars", "imageio", "rich", "scipy"}

@@ -18,8 +18,9 @@ from PIL import Image
 
 import convcli
 from convcli.__main__ import COMMANDS
-from convcli.geometry import parse_padding, window
-from tests.test_imports import RANK
+from convcli.geometry.padding import parse_padding
+from convcli.geometry.windows import window
+from tests.test_imports import ORDER
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -185,11 +186,11 @@ def test_the_pictures_are_small_and_whole(name: str) -> None:
         assert image.width <= 1100
 
 
-def test_the_map_in_contributing_has_every_room_in_the_order_of_imports() -> None:
-    rooms = re.findall(r"^\| `(\w+)(?:\.py|/)` \|", CONTRIBUTING, flags=re.MULTILINE)
-    assert sorted(rooms) == sorted({*RANK, "media"})
-    ranks = [RANK[room] for room in rooms if room != "media"]
-    assert ranks == sorted(ranks)
+def test_the_map_in_contributing_has_every_wing_in_the_order_of_imports() -> None:
+    table = CONTRIBUTING.partition("| wing | for |")[2].partition("\n\n")[0]
+    wings = re.findall(r"`(\w+)(?:\.py|/)`", "".join(re.findall(r"^\|.*? \|", table, flags=re.MULTILINE)))
+    assert sorted(wings) == sorted({*ORDER, "media"})
+    assert [wing for wing in wings if wing != "media"] == list(ORDER)
 
 
 def test_the_speeds_are_those_that_were_measured() -> None:

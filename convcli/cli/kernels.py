@@ -1,21 +1,23 @@
 """``convcli kernels``: what the library holds, and what one kernel is like.  Only words; no arithmetic."""
 
+import os
 import re
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from typing import Annotated, Any
 
 import typer
 
-from convcli.cli import picture
-from convcli.cli.report import Debug, print_json
+from convcli.cli.shared.report import Debug, print_json
+from convcli.cli.shared.tables import MOST, WIDTH, matrices, nested, slices_of
+from convcli.common.numbers import number_text
 from convcli.kernel import analysis, library, load_kernel
 from convcli.kernel.model import Combine, Kernel, size_text
-from convcli.numerals import number_text
 
-WIDTH = 80
-MOST = 8  # filters of a bank that are printed
+_BLACK, _GREYS = 232, 24  # the terminal's grey ramp of 24 steps
 
 app = typer.Typer(
     name="kernels",
@@ -91,7 +93,7 @@ def show_kernel(
     print()
     for line in matrices(shown):
         print(line)
-    if picture.wanted():
+    if shows_colours():
         for line in _pictures(shown):
             print(line)
     for label, text in _facts(shown):
@@ -111,7 +113,7 @@ def _described(kernel: Kernel) -> dict[str, Any]:
         "outputs": kernel.outputs,
         "inputs": kernel.inputs,
         "origin": kernel.origin,
-        "weights": _nested(kernel.weights, kernel.shape),
+        "weights": nested(kernel.weights, kernel.shape),
         "bias": kernel.bias,
         "combine": kernel.combine,
         "display": str(kernel.display_policy),
@@ -124,14 +126,6 @@ def _described(kernel: Kernel) -> dict[str, Any]:
         "symmetry": analysis.symmetries(kernel),
         "examples": library.examples(kernel.name),
     }
-
-
-def _nested(flat: Sequence[float], shape: Sequence[int]) -> list[Any]:
-    """Return flat numbers as lists of lists of the given shape."""
-    if len(shape) == 1:
-        return list(flat)
-    step = len(flat) // shape[0]
-    return [_nested(flat[i : i + step], shape[1:]) for i in range(0, len(flat), step)]
 
 
 def _separations(kernel: Kernel) -> list[analysis.Separation | None]:
@@ -199,65 +193,9 @@ def _few(numbers: Sequence[float]) -> list[str]:
     return texts if len(texts) <= 9 else [*texts[:3], "…", *texts[-3:]]
 
 
-def _slices(kernel: Kernel) -> list[tuple[str, list[list[float]]]]:
-    """Return each filter's matrices with a title; several where the kernel is a bank or has frames."""
-    height, width = (1, *kernel.size)[-2:]
-    flat, step = kernel.weights, height * width
-    frames = kernel.size[0] if kernel.rank > 2 else 1
-    matrices = [_nested(flat[i : i + step], (height, width)) for i in range(0, len(flat), step)]
-    titles = []
-    for index in range(len(matrices)):
-        rest, frame = divmod(index, frames)
-        output, channel = divmod(rest, kernel.inputs)
-        parts = (
-            (kernel.outputs, "filter", output),
-            (kernel.inputs, "input", channel),
-            (frames, "frame", frame),
-        )
-        titles.append(", ".join(f"{word} {number}" for count, word, number in parts if count > 1))
-    return list(zip(titles, matrices, strict=True))
-
-
-def matrices(kernel: Kernel) -> Iterator[str]:
-    """Yield a kernel's matrices as lines, each filter's under its title."""
-    slices = _slices(kernel)
-    for title, matrix in slices[:MOST]:
-        if title:
-            yield f"{title}:"
-        yield from _matrix(matrix)
-        yield ""
-    if len(slices) > MOST:
-        yield f"and {len(slices) - MOST} more; `--json` prints them all"
-        yield ""
-
-
-def _matrix(matrix: Sequence[Sequence[float]]) -> Iterator[str]:
-    """Yield a matrix's rows; where they are too wide, rounded to parts of the largest; or what to do instead."""
-    yield from (
-        _columns([[number_text(value) for value in row] for row in matrix])
-        or _rounded(matrix, 1000, "thousandths")
-        or _rounded(matrix, 100, "hundredths")
-        or [f"  {len(matrix)} × {len(matrix[0])} numbers; `--json` prints them"]
-    )
-
-
-def _rounded(matrix: Sequence[Sequence[float]], parts: int, word: str) -> list[str]:
-    largest = max(abs(value) for row in matrix for value in row) or 1.0
-    lines = _columns([[str(round(parts * value / largest)) for value in row] for row in matrix], gap=1)
-    return lines and [*lines, f"  (in {word} of {number_text(largest)})"]
-
-
-def _columns(cells: Sequence[Sequence[str]], gap: int = 2) -> list[str]:
-    """Return aligned rows; none when they are too wide."""
-    width = max(len(cell) for row in cells for cell in row) + gap
-    if width * len(cells[0]) > WIDTH:
-        return []
-    return ["".join(f"{cell:>{width}}" for cell in row) for row in cells]
-
-
 def _pictures(kernel: Kernel) -> Iterator[str]:
     """Yield the kernel as grey pictures side by side: black to white; signed ones with zero as mid grey."""
-    slices = [matrix for _, matrix in _slices(kernel)][:MOST]
+    slices = [matrix for _, matrix in slices_of(kernel)][:MOST]
     largest = max(map(abs, kernel.weights)) or 1.0
     zoom = max(1, min(4, 24 // max(kernel.size)))
     across = max(1, WIDTH // (len(slices[0][0]) * zoom + 2))
@@ -265,7 +203,35 @@ def _pictures(kernel: Kernel) -> Iterator[str]:
     for matrix in slices:
         parts = [[value / largest for value in row] for row in matrix]
         grey = parts if kernel.non_negative else [[(part + 1) / 2 for part in row] for row in parts]
-        drawn.append(picture.half_blocks(grey, zoom))
+        drawn.append(half_blocks(grey, zoom))
     for first in range(0, len(drawn), across):
         yield from ("  " + "  ".join(lines) for lines in zip(*drawn[first : first + across], strict=True))
         yield ""
+
+
+def shows_colours() -> bool:
+    """Tell whether stdout is a terminal that shows colours (NO_COLOR and dumb terminals do not)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def half_blocks(rows: Sequence[Sequence[float]], zoom: int = 1) -> list[str]:
+    """Return lines of text that show brightnesses from 0 (black) to 1 (white), two rows a line.
+
+    A pixel is `zoom` characters wide and `zoom` half lines high, which makes it about square.
+
+    >>> half_blocks([[0.0], [1.0]])
+    ['\\x1b[38;5;232m\\x1b[48;5;255m▀\\x1b[0m']
+    """
+    tall = [row for row in rows for _ in range(zoom)]
+    lines = []
+    for upper, lower in zip_longest(tall[::2], tall[1::2]):
+        cells = []
+        for x, value in enumerate(upper):
+            below = f"\x1b[48;5;{_grey(lower[x])}m" if lower is not None else ""
+            cells.append(f"\x1b[38;5;{_grey(value)}m{below}{'▀' * zoom}\x1b[0m")
+        lines.append("".join(cells))
+    return lines
+
+
+def _grey(value: float) -> int:
+    return _BLACK + min(max(int(value * _GREYS), 0), _GREYS - 1)

@@ -1,24 +1,23 @@
 """``convcli shape``: output sizes, receptive fields and costs of layers, without any data.
 
-Reads the command line and lays out the table; the arithmetic is in `convcli.layers` and `convcli.geometry`.
+Reads the command line and lays out the table; the arithmetic is in `convcli.geometry`.
 Nothing here may import numpy, torch or rich.
 """
 
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from fractions import Fraction
 from typing import Annotated
 
 import typer
 
-from convcli.cli.report import Debug, Verbosity, note, print_json
-from convcli.errors import UsageError
-from convcli.layer_grammar import parse_layers, parse_size
-from convcli.layers import Conv, Layer, Row, format_size, trace
-from convcli.wanted import remarks, search
+from convcli.cli.shared.report import Debug, Verbosity, note, print_json
+from convcli.cli.shared.tables import WIDTH, as_json_text, axes_text, table
+from convcli.common.errors import UsageError
+from convcli.geometry.grammar import parse_layers, parse_size
+from convcli.geometry.layers import Conv, Layer, Row, format_size, trace
+from convcli.geometry.search import remarks, search
 
-WIDTH = 80
 MOST_CHOICES = 20  # of --want, in text
 
 
@@ -126,33 +125,6 @@ def _layer_text(kernel: str, given: dict[str, str]) -> str:
     return f"{kind}:{','.join(part.replace(',', 'x') for part in parts)}{',ceil' if 'ceil' in given else ''}"
 
 
-def table(size: str, rows: Sequence[Row]) -> str:
-    """Lay out one line a layer, totals where there are several, and the final size on the last line."""
-    header = ("layer", "output", "field", "jump", "start", "params", "mult-adds", "unused")
-    lines: list[tuple[str, ...]] = [header, ("input", size, "1", "1", "0", "", "", "")]
-    for row in rows:
-        places = (_axes(row.field), _axes(row.jump), _axes(row.start))
-        costs = (str(row.parameters), str(row.multiply_adds))
-        lines.append((row.label, row.output, *places, *costs, _axes(row.unused)))
-    if len(rows) > 1:
-        costs = (str(sum(row.parameters for row in rows)), str(sum(row.multiply_adds for row in rows)))
-        lines.append(("total", "", "", "", "", *costs, ""))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join([*(_line(line, widths) for line in lines), rows[-1].output])
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Put the two columns of text at the left of their room, the numbers at the right."""
-    padded = [f"{cell:{'<' if i < 2 else '>'}{widths[i]}}" for i, cell in enumerate(cells)]
-    return "  ".join(padded).rstrip()
-
-
-def _axes(values: Sequence[int | Fraction]) -> str:
-    """Write one value where all axes agree, else one for each."""
-    texts = [f"{float(v):.6g}" if isinstance(v, Fraction) else str(v) for v in values]
-    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
-
-
 def _want(
     layer: Layer,
     fixed: frozenset[str],
@@ -180,7 +152,7 @@ def _want(
         for choice in found[:MOST_CHOICES]:
             row = choice.row
             names = ", ".join(f"p={name}" for name in choice.names)
-            lines.append((str(choice), row.output, _axes(row.field), _axes(row.unused), names))
+            lines.append((str(choice), row.output, axes_text(row.field), axes_text(row.unused), names))
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
             print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -190,7 +162,7 @@ def _want(
 
 def _compare(chain: Sequence[Layer], sizes: tuple[int, ...], rows: Sequence[Row], as_json: bool) -> None:
     """Print, for each layer, what every framework makes of the same input."""
-    from convcli import frameworks
+    from convcli.geometry import frameworks
 
     inputs = [sizes, *(row.sizes for row in rows[:-1])]
     found = [frameworks.compare(layer, before) for layer, before in zip(chain, inputs, strict=True)]
@@ -221,29 +193,3 @@ def _compare(chain: Sequence[Layer], sizes: tuple[int, ...], rows: Sequence[Row]
             print(f"{start}  {remark}".rstrip() if fits else f"{start.rstrip()}\n{'':11}{remark.rstrip()}")
         for reason in frameworks.reasons(layer, answers):
             print(textwrap.fill(reason, WIDTH, initial_indent="- ", subsequent_indent="  "))
-
-
-def as_json_text(size: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
-    import json
-
-    def plain(values: Sequence[Fraction]) -> list[int | float]:
-        return [int(v) if v.denominator == 1 else float(v) for v in values]
-
-    layers = [
-        {
-            "layer": row.label,
-            "output": row.output,
-            "channels": row.channels,
-            "sizes": row.sizes,
-            "field": row.field,
-            "jump": plain(row.jump),
-            "start": plain(row.start),
-            "parameters": row.parameters,
-            "multiply_adds": row.multiply_adds,
-            "unused": row.unused,
-        }
-        for row in rows
-    ]
-    totals = {key: sum(getattr(row, key) for row in rows) for key in ("parameters", "multiply_adds")}
-    facts = {"input": size, "output": rows[-1].output, **totals, "layers": layers, "notes": list(notes)}
-    return json.dumps(facts, indent=2)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from convcli.errors import UsageError
-from convcli.frozen import frozen
-from convcli.numerals import parse_float
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
+from convcli.common.numbers import parse_float
 
 
 @frozen

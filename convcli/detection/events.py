@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from convcli.frozen import frozen
+from convcli.common.frozen import frozen
 
 Box = tuple[int, int, int, int]  # x, y, width, height
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convcli.errors import ConvError, UsageError
+from convcli.common.errors import ConvError, UsageError
 
 if TYPE_CHECKING:
     from convcli.engines.base import Engine
@@ -37,14 +37,14 @@ def get_engine(name: str, device: str = "cpu", threads: int | None = None) -> En
     if threads is not None and threads < 1:
         raise UsageError(f"{threads} threads are not possible: use 1 or more")
     if name == "numpy":
-        from convcli.engines.numpy_engine import NumpyEngine
+        from convcli.engines.on_numpy.engine import NumpyEngine
 
         if device != "cpu":
             raise UsageError(f"the numpy engine runs on the cpu only, not on {device!r}: use --engine torch")
         return NumpyEngine(threads)
     if name == "torch":
         try:
-            from convcli.engines.torch_engine import TorchEngine
+            from convcli.engines.on_torch.engine import TorchEngine
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise

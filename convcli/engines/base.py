@@ -11,11 +11,12 @@ from typing import Protocol
 
 import numpy as np
 
-from convcli.algorithms import Algorithm
-from convcli.errors import UsageError
-from convcli.geometry import PadMode, TransposedWindow, Window
-from convcli.layers import PoolKind
-from convcli.render import Rendering, Tally
+from convcli.common.errors import UsageError
+from convcli.geometry.layers import PoolKind
+from convcli.geometry.padding import PadMode
+from convcli.geometry.windows import TransposedWindow, Window
+from convcli.pixels.render import Rendering, Tally
+from convcli.plan.algorithms import Algorithm
 
 MAX_RANK = 3
 TYPES = ("float32", "float64", "int16", "uint16", "uint8")  # integers for sums and products of bytes
@@ -64,7 +65,7 @@ class Engine(Protocol):
         ...
 
     def render(self, values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
-        """Turn floats into pixels, as `convcli.render.render` says; the memory of ``values`` may be reused."""
+        """Turn floats into pixels, as `convcli.pixels.render.render` says; the memory of ``values`` may be reused."""
         ...
 
     def takes(
@@ -109,7 +110,7 @@ class Engine(Protocol):
         """Return the valid cross-correlation, ``(N, O, *sizes)`` with sizes (n - extent) // stride + 1.
 
         The kernel is not mirrored: ``y[i] = sum over t of weights[t] * x[i * stride + t * dilation]``.
-        ``algorithm`` is one that `convcli.plan` offers for this engine, kernel and stride; without it, the
+        ``algorithm`` is one that `convcli.plan.choose` offers for this engine, kernel and stride; without it, the
         engine's direct one.  Where the data hold a NaN or an infinity that it would spread, it gives way.
         ``out``, of the result's shape and type, is where the result belongs: an algorithm that can writes it
         there and returns it, which saves a copy; another one returns an array of its own.

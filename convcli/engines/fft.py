@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from convcli.work import fft_tile
+from convcli.plan.work import fft_tile
 
 Array = Any  # numpy.ndarray or torch.Tensor
 

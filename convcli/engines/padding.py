@@ -1,6 +1,6 @@
 """Puts beside the data what a kernel sees there: one gather for every padding mode, and the change of type.
 
-Which element stands where is `convcli.geometry.source_index`'s to say; here its answers become copies of
+Which element stands where is `convcli.geometry.padding.source_index`'s to say; here its answers become copies of
 whole slices.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from convcli.engines import tiles
-from convcli.geometry import PadMode, source_index
+from convcli.geometry.padding import PadMode, source_index
 
 Piece = tuple[
     slice, slice | None

@@ -11,11 +11,12 @@ from math import inf
 
 import numpy as np
 
+from convcli.common.errors import UsageError
 from convcli.engines.base import Engine
 from convcli.engines.padding import pad
-from convcli.errors import UsageError
-from convcli.geometry import PadMode, Window
-from convcli.layers import PoolKind
+from convcli.geometry.layers import PoolKind
+from convcli.geometry.padding import PadMode
+from convcli.geometry.windows import Window
 
 FILL = {PoolKind.MAX: -inf, PoolKind.MIN: inf, PoolKind.AVG: 0.0}
 

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from convcli.engines import tiles
-from convcli.kernel.terms import separable_terms
-from convcli.work import toeplitz_rows
+from convcli.kernel.separable import separable_terms
+from convcli.plan.work import toeplitz_rows
 
 Array = Any  # numpy.ndarray or torch.Tensor
 Vector = tuple[float, ...]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from convcli.errors import UsageError
+from convcli.common.errors import UsageError
+from convcli.common.numbers import quoted
 from convcli.kernel import library
 from convcli.kernel.array_file import SUFFIXES, is_array_file, read_array
 from convcli.kernel.model import Combine, Defaults, Kernel
 from convcli.kernel.parametric import FORMULAS
 from convcli.kernel.text import parse_inline
-from convcli.numerals import quoted
 
 __all__ = ["Combine", "Defaults", "Kernel", "load_kernel"]
 
@@ -44,7 +44,7 @@ def load_kernel(text: str, rank: int = 2) -> Kernel:
     if text in library.names() or (text.partition(":")[0] in FORMULAS and ":" in text):
         return library.load(text, rank)
     if Path(text).suffix.lower() in _YAML:
-        from convcli.kernel.yaml_file import load_yaml
+        from convcli.kernel.yaml_reader import load_yaml
 
         return load_yaml(Path(text), rank)
     if is_array_file(text):

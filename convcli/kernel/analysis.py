@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import reduce
 
-from convcli.frozen import frozen
+from convcli.common.frozen import frozen
 from convcli.kernel.model import Kernel
 
 _TOLERANCE = 1e-14  # of the largest weight: what products of factors lose by rounding

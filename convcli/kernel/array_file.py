@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from convcli.errors import ConvError
+from convcli.common.errors import ConvError
+from convcli.common.numbers import quoted
 from convcli.kernel.model import MAX_WEIGHTS, Kernel, check_size, slug
-from convcli.numerals import quoted
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 
-from convcli.errors import ConvError
-from convcli.frozen import frozen
+from convcli.common.errors import ConvError
+from convcli.common.frozen import frozen
 from convcli.kernel.model import Kernel, size_text, slug
 from convcli.kernel.parametric import FORMULAS, parse_parametric
 
@@ -39,7 +39,7 @@ def load(text: str, rank: int = 2) -> Kernel:
     (17,)
     """
     name = text.partition(":")[0]
-    from convcli.kernel.yaml_file import load_yaml  # 10 ms that kernels written inline need not wait for
+    from convcli.kernel.yaml_reader import load_yaml  # 10 ms that kernels written inline need not wait for
 
     kernel = load_yaml(library_dir() / f"{name}.yaml", rank)
     if name == text:

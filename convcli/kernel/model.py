@@ -12,15 +12,15 @@ from dataclasses import field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from convcli.errors import UsageError
-from convcli.frozen import frozen
-from convcli.ranges import Range, RangeKind
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
+from convcli.pixels.ranges import Range, RangeKind
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, DTypeLike
 
-    from convcli.geometry import Padding, PadMode
+    from convcli.geometry.padding import Padding, PadMode
 
 MAX_RANK = 3
 MAX_WEIGHTS = 10_000_000

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import reduce
 
-from convcli.errors import UsageError
-from convcli.frozen import frozen
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
+from convcli.common.numbers import parse_number, quoted, to_float
 from convcli.kernel.model import MAX_RANK, Kernel, check_size
-from convcli.numerals import parse_number, quoted, to_float
 
 Weights = tuple[tuple[int, ...], Sequence[float]]  # sizes of the axes, and the numbers, the last axis fastest
 Arguments = Mapping[str, tuple[Fraction, ...]]  # for each parameter one number an axis

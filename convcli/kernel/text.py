@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from convcli.errors import UsageError
+from convcli.common.errors import UsageError
+from convcli.common.numbers import parse_number, quoted, to_float
 from convcli.kernel.model import Kernel, size_text
-from convcli.numerals import parse_number, quoted, to_float
 
 
 def parse_inline(text: str) -> Kernel:

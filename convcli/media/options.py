@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from fractions import Fraction
 
-from convcli.frozen import frozen
+from convcli.common.frozen import frozen
 
 
 class Compress(StrEnum):

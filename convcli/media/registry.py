@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import IO, Any
 
-from convcli.data import Info, Sink, Source
-from convcli.errors import ConvError, UsageError
-from convcli.frozen import frozen
+from convcli.common.errors import ConvError, UsageError
+from convcli.common.frozen import frozen
+from convcli.data.info import Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.media.rarer import RARER
+from convcli.media.pictures.read_only import RARER
 
 HEAD = 4096  # bytes that are enough to recognise any format
 
@@ -145,13 +145,13 @@ def _csv(head: bytes) -> bool:
     return not _tsv(head) and any(mark in row for row in rows for mark in b"0123456789,;|")
 
 
-_IMAGE = "convcli.media.image"
-_TABLE = ("convcli.media.table:source", "convcli.media.table:sink")
-_ARRAY = ("convcli.media.array:source", "convcli.media.array:sink")
-_TIFF = ("convcli.media.tiff:source", "convcli.media.tiff:sink")
+_IMAGE = "convcli.media.pictures.image"
+_TABLE = ("convcli.media.tables.table:source", "convcli.media.tables.table:sink")
+_ARRAY = ("convcli.media.arrays:source", "convcli.media.arrays:sink")
+_TIFF = ("convcli.media.pictures.tiff:source", "convcli.media.pictures.tiff:sink")
 _PICTURE = (f"{_IMAGE}:source", f"{_IMAGE}:sink")
-_PNG = ("convcli.media.png:source", "convcli.media.png:sink")
-_VIDEO = ("convcli.media.video:source", "convcli.media.video_writer:sink")
+_PNG = ("convcli.media.pictures.png:source", "convcli.media.pictures.png:sink")
+_VIDEO = ("convcli.media.clips.reader:source", "convcli.media.clips.writer:sink")
 _TIFF_MAGIC = _magic(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 FORMATS: tuple[Format, ...] = (
@@ -174,7 +174,7 @@ FORMATS: tuple[Format, ...] = (
 )
 
 ONLY_READ: tuple[Format, ...] = tuple(
-    Format(row.name, row.suffixes, row.recognises, "convcli.media.rarer:source", "", "TYXC", ())
+    Format(row.name, row.suffixes, row.recognises, "convcli.media.pictures.read_only:source", "", "TYXC", ())
     for row in RARER
 )
 READ = (*FORMATS, *ONLY_READ)

@@ -16,19 +16,20 @@ from pathlib import Path
 from random import Random
 from typing import IO, Any
 
-from convcli.errors import ConvError
-from convcli.geometry import parse_numbers, parse_pad_mode, parse_padding
+from convcli.common.errors import ConvError
+from convcli.common.numbers import parse_number
+from convcli.geometry.axes import parse_numbers
+from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
+from convcli.geometry.layers import trace
+from convcli.geometry.padding import parse_pad_mode, parse_padding
 from convcli.kernel import load_kernel
 from convcli.kernel.array_file import load_array
-from convcli.kernel.yaml_file import load_yaml
-from convcli.layer_grammar import parse_layers, parse_pool, parse_size
-from convcli.layers import trace
+from convcli.kernel.yaml_reader import load_yaml
 from convcli.media import registry
 from convcli.media.options import ReadOptions
-from convcli.net.parameters import Shape
-from convcli.net.parse import load_net
-from convcli.numerals import parse_number
-from convcli.ranges import parse_range
+from convcli.networks.parameters import Shape
+from convcli.networks.parse import load_net
+from convcli.pixels.ranges import parse_range
 from tests.fuzz import seeds
 from tests.fuzz.mutate import reword, spoil, with_checksums
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from types import FrameType
 
-from convcli.errors import ConvError
+from convcli.common.errors import ConvError
 from tests.fuzz.readers import READERS, Reader
 
 SEED = 6

@@ -1,0 +1,99 @@
+"""Show what one output of a net sees, at each layer: a table, and a picture with ``-o``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convcli.cli.explain.request import FieldRequest
+from convcli.cli.net.input import bound, opened
+from convcli.cli.net.request import Filling
+from convcli.cli.shared import report
+from convcli.common.choices import Precision
+from convcli.common.errors import UsageError
+from convcli.data.info import Colour, Info
+from convcli.explanations.receptive import Seen, Span, seen_by
+from convcli.media import registry
+from convcli.media.files.target import check_not_input, output
+from convcli.media.option_checks import check_reading
+from convcli.media.options import WriteOptions
+from convcli.networks.parse import load_net
+
+
+def explain_field(request: FieldRequest) -> None:
+    """Do all that the command line asks for."""
+    net = load_net(request.net)
+    with opened(request.input, request.reading) as input:
+        check_reading(request.reading, input.file.format, request.input)
+        model = bound(net, input, Filling(request.weights, request.seed, Precision.FLOAT64, "cpu"))
+        if request.layer is not None:
+            model = model.upto(request.layer)
+        array = input.whole()
+        letters, notes = input.letters, input.notes
+    found = seen_by(model, array, request.at)
+    fields = [None, *(seen.field for seen in found)]
+    changed = [seen for seen, before in zip(found, fields, strict=False) if seen.field != before]
+    if request.picture is not None:
+        _write(request, request.picture, changed, model.input(array)[0].cpu().numpy())
+    if request.json:
+        report.print_json([_described(seen) for seen in found])
+        return
+    for line in _lines(found, letters):
+        print(line)
+    if not request.quiet:
+        if request.picture is not None:
+            print(request.picture)
+        for line in notes:
+            report.note(line)
+        if not found[-1].gradient.any():
+            report.note("this output does not move with the input at all: its units are off there")
+
+
+def _write(request: FieldRequest, path: str, found: Sequence[Seen], picture: object) -> None:
+    import numpy as np
+
+    from convcli.explanations.receptive_drawing import draw
+
+    if len(found[0].field) > 2:
+        raise UsageError(
+            "a picture shows signals and images: leave -o out for a volume, the table has it all"
+        )
+    format = registry.by_suffix(path)
+    if format.numbers:
+        raise UsageError(f"{path!r}: {format.name.upper()} does not hold such a picture; name a .png file")
+    if not request.force:
+        check_not_input(path, [request.input, str(request.net)])
+    pixels = draw(found, np.asarray(picture))
+    info = Info("YXC", pixels.shape, "uint8", Colour.RGB)
+    with output(path, force=request.force, binary=format.binary, seeks=format.seeks) as fp:
+        sink = registry.open_sink(fp, format, info, WriteOptions())
+        sink.write(pixels)
+        sink.close()
+
+
+def _lines(found: Sequence[Seen], letters: str) -> list[str]:
+    names = ",".join(letters.lower())
+    rows = [("layer", f"output {names}", f"sees {names}", "size", "effective", "size")]
+    for seen in found:
+        rows.append(
+            (
+                seen.layer,
+                ",".join(map(str, seen.at)),
+                _spans(seen.field),
+                "x".join(map(str, seen.size)),
+                _spans(seen.effective),
+                "x".join(str(stop - start) for start, stop in seen.effective),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _spans(spans: Sequence[Span]) -> str:
+    return ",".join(f"{start}..{stop - 1}" if stop > start else "-" for start, stop in spans)
+
+
+def _described(seen: Seen) -> dict[str, object]:
+    return {"layer": seen.layer, "at": seen.at, "sees": seen.field, "effective": seen.effective}

@@ -1,0 +1,121 @@
+"""The main job for each input: open it, know what it becomes, and hand it to `convcli.cli.filter.task`.
+
+Loaded once the command line makes sense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from convcli.cli.filter.request import Request
+from convcli.cli.shared import report
+from convcli.common.errors import ConvError, UsageError
+from convcli.common.machine import keep_freed_memory
+from convcli.kernel import load_kernel
+from convcli.media import opening, registry
+from convcli.media.files.target import STANDARD, input_name, shown
+from convcli.media.opening import Given
+from convcli.media.registry import Format
+
+
+def filter_all(request: Request) -> None:
+    """Filter every input; one that fails does not stop the others, and the last error's exit code remains."""
+    for text in request.kernels:  # a wrong name is found before any file is opened
+        load_kernel(text)
+    if request.out_dir is not None and not request.out_dir.is_dir():
+        raise ConvError(f"{str(request.out_dir)!r}: there is no such folder; make it first")
+    keep_freed_memory()
+    failures: list[ConvError] = []
+    for name in request.inputs:
+        try:
+            _filter_one(request, name)
+        except ConvError as error:
+            if len(request.inputs) == 1:
+                raise
+            report.note(str(error))
+            failures.append(error)
+    if failures:
+        raise ConvError(
+            f"{len(failures)} of {len(request.inputs)} inputs failed", max(e.exit_code for e in failures)
+        )
+
+
+def _filter_one(request: Request, name: str) -> None:
+    given = Given(name)
+    try:
+        format, notes = _input_format(request, given)
+        wanted = _output_format(request, format)
+        film = wanted.film or any(load_kernel(kernel).rank == 3 for kernel in request.kernels)
+        source = given.open(format, replace(request.reading, all_frames=request.reading.all_frames or film))
+    except ConvError as error:
+        given.close()
+        raise _about(name, error, given.files) from None
+    except BaseException:
+        given.close()
+        raise
+    with closing(source):
+        paths = given.files
+        try:
+            from convcli.cli.filter import (
+                task as tasks,  # what computes; a thread decodes the first rows meanwhile
+            )
+
+            task = tasks.prepare(request, name, format, wanted, source)
+            paths += task.paths
+            if request.dry_run:
+                tasks.show(request, task)
+                return
+            tally, more = tasks.perform(request, task, source)
+        except ConvError as error:
+            raise _about(name, error, paths) from None
+        tasks.conclude(request, task, tally, (*notes, *task.job.result.notes, *more))
+
+
+def _about(name: str, error: ConvError, files: Sequence[str]) -> ConvError:
+    """Say which input an error is about, where the message names no file."""
+    text = str(error)
+    named = text.startswith(("'", '"')) or name in text or any(shown(path) in text for path in files)
+    if isinstance(error, UsageError) or named:
+        return error
+    return ConvError(f"{input_name(name)}: {text}", error.exit_code)
+
+
+def _has_suffix(name: str) -> bool:
+    return name != STANDARD and bool(Path(name).suffix)
+
+
+def _input_format(request: Request, given: Given) -> tuple[Format, tuple[str, ...]]:
+    """Return an input's type: by its name where that says one, else by its content, else as --format says."""
+    format, notes = _format_of(request, given.files[0], given.head)
+    return registry.numbered(format) if given.numbered else format, notes
+
+
+def _format_of(request: Request, name: str, head: bytes) -> tuple[Format, tuple[str, ...]]:
+    if _has_suffix(name):
+        try:
+            return registry.identify(head, name)
+        except UsageError:
+            if request.format is None:
+                raise
+    try:
+        return registry.sniff(head), ()
+    except ConvError:
+        if request.format is None:
+            raise
+        return registry.by_name(request.format), ()
+
+
+def _output_format(request: Request, source: Format) -> Format:
+    if request.output is not None and _has_suffix(request.output):
+        format = opening.output_format(request.output)
+        if request.format and registry.by_name(request.format).name != format.name:
+            raise UsageError(f"{request.output!r} and --format {request.format}: the name says another type")
+        return format
+    if request.format is None:
+        return registry.written_as(source)
+    format = registry.by_name(request.format)
+    alike = source.numbered and (format.name == source.name or "T" not in format.axes)
+    return registry.numbered(format) if alike else format

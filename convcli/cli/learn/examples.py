@@ -1,0 +1,199 @@
+"""Examples for a net: files read, preprocessed, and each put beside its target.  Loads torch.
+
+All are read once before the training, so that what is amiss shows then; after that, what memory is not meant for is
+read again when its turn comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from convcli.cli.learn.files import File, expand, paired
+from convcli.cli.learn.labels import class_numbers, is_label_table, labels
+from convcli.cli.learn.request import NetRequest
+from convcli.cli.net.input import opened
+from convcli.common.errors import ConvError, UsageError
+from convcli.common.frozen import frozen_identity
+from convcli.common.numbers import parse_float
+from convcli.learning.examples import MEMORY, Example, Examples, kept
+from convcli.learning.training import Loss
+from convcli.media.files.target import shown
+from convcli.media.options import ReadOptions
+from convcli.networks.model import Net
+from convcli.networks.parameters import Shape
+from convcli.networks.torch_run import preprocess
+
+if TYPE_CHECKING:
+    import torch
+
+
+TargetOf = Callable[[int, "torch.Tensor"], "torch.Tensor"]  # by an example's number and its input
+
+
+@frozen_identity
+class Loaded:
+    """All examples, in the order of their files.
+
+    ``shape`` is that of the first input after preprocess, ``classes`` the names of the classes, if words gave them.
+    """
+
+    examples: Examples
+    shape: Shape
+    output: Shape
+    classes: list[str]
+    notes: tuple[str, ...]
+
+
+def load(request: NetRequest, net: Net, device: torch.device) -> Loaded:
+    """Return all examples, each of them read and checked once.
+
+    Raises
+    ------
+    ConvError, UsageError
+        When a file cannot be read, does not fit the net, or has no target; it is named.
+    """
+    reader = _Reader(request, net, device)
+    targets = request.files.targets
+    classes: list[str] = []
+    if request.settings.loss is Loss.CE or (targets and is_label_table(targets)):
+        files = expand(request.files.inputs)
+        paths = [file.path for file in files]
+        target, classes = _from_words(request, net, files, reader)
+    elif targets:
+        pairs = paired(request.files)
+        paths = [path for path, _ in pairs]
+        target = partial(_from_file, reader, pairs)
+    else:
+        paths = [file.path for file in expand(request.files.inputs)]
+        target = partial(_itself, reader)
+
+    def read(number: int) -> Example:
+        x = reader.input(paths[number])
+        return Example(x, target(number, x))
+
+    examples = Examples(kept(read, MEMORY), range(len(paths)))
+    first = examples[0].input
+    for number in range(1, len(examples)):
+        examples[number]  # so that what is amiss shows now, and not in the middle of the training
+    return Loaded(examples, _shape(first), reader.output(first), classes, tuple(reader.notes))
+
+
+def _from_file(
+    reader: _Reader, pairs: Sequence[tuple[str, str]], number: int, x: torch.Tensor
+) -> torch.Tensor:
+    return reader.target(*pairs[number], x)
+
+
+def _itself(reader: _Reader, number: int, x: torch.Tensor) -> torch.Tensor:
+    """Return an autoencoder's target."""
+    if (output := reader.output(x)) != _shape(x):
+        raise UsageError(
+            f"{reader.net.name}: without --target the net learns to give its input back, and it makes {output} of "
+            f"{_shape(x)}"
+        )
+    return x
+
+
+class _Reader:
+    """Reads inputs and targets for one net."""
+
+    def __init__(self, request: NetRequest, net: Net, device: torch.device) -> None:
+        self.request, self.net, self.device = request, net, device
+        self.raw_sizes: dict[str, tuple[int, ...]] = {}
+        self.notes: dict[str, None] = {}
+
+    def input(self, path: str) -> torch.Tensor:
+        array = self._array(path, self.request.files.reading)
+        self.raw_sizes[path] = array.shape[1:]
+        try:
+            self.net.trace(self.net.preprocess.output(Shape(len(array), array.shape[1:])))
+        except UsageError as error:
+            raise UsageError(f"{shown(path)}: {error}") from None
+        return preprocess(self.net.preprocess, self._tensor(array)[None])[0]
+
+    def target(self, input_path: str, path: str, x: torch.Tensor) -> torch.Tensor:
+        """Read a target: grey and scaled as the input is, resized where it has the input's own size."""
+        array = self._array(path, self.request.files.reading_targets)
+        how = self.net.preprocess
+        scale = how.scale if self.request.target_scale is None else self.request.target_scale
+        same_size = array.shape[1:] == self.raw_sizes[input_path]
+        how = replace(how, scale=scale, mean=(), std=(), resize=how.resize if same_size else None)
+        output = self.output(x)
+        if how.grey is not None and len(array) == output.channels:
+            how = replace(how, grey=None)
+        how.output(Shape(len(array), array.shape[1:]))
+        y = preprocess(how, self._tensor(array)[None])[0]
+        if output.flat and y.numel() == output.channels:
+            y = y.flatten()
+        if tuple(y.shape) != (output.channels, *output.sizes):
+            raise UsageError(
+                f"{shown(path)}: the target is {_shape(y)}, and the net makes {output} of {_shape(x)}"
+            )
+        return y
+
+    def output(self, x: torch.Tensor) -> Shape:
+        return self.net.trace(_shape(x))[-1].output
+
+    def _array(self, path: str, reading: ReadOptions) -> np.ndarray:
+        with opened(path, reading) as found:
+            for note in found.notes:
+                self.notes[f"{shown(path)}: {note}"] = None
+            array = found.whole()
+        if not np.isfinite(array).all():
+            raise ConvError(
+                f"{shown(path)} has missing values (NaN or infinity), from which no net can learn"
+            )
+        return array
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(np.array(array, self.request.precision.value)).to(self.device)
+
+
+def _shape(x: torch.Tensor) -> Shape:
+    return Shape(x.shape[0], tuple(x.shape[1:]))
+
+
+def _from_words(
+    request: NetRequest, net: Net, files: Sequence[File], reader: _Reader
+) -> tuple[TargetOf, list[str]]:
+    """Return targets from the folders' names or a table's cells: classes, or numbers; and the classes' names."""
+    tables = request.files.targets
+    if tables and not is_label_table(tables):
+        raise UsageError(
+            f"{shown(tables[0])}: --loss ce takes a table of labels, file,label in its first line"
+        )
+    cells = labels(tables[0], files) if tables else [[file.label] for file in files]
+    if request.settings.loss is not Loss.CE:
+        return partial(_from_cells, reader, files, cells), []
+    if len(cells[0]) != 1:
+        raise UsageError(f"{shown(tables[0])}: {len(cells[0])} columns of labels, and one is needed")
+    output = reader.output(reader.input(files[0].path))
+    numbers, names = class_numbers([row[0] for row in cells], net.labels, output.channels)
+    return partial(_from_class, reader, numbers), names
+
+
+def _from_class(reader: _Reader, numbers: Sequence[int], number: int, x: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.tensor(numbers[number], device=reader.device)
+
+
+def _from_cells(
+    reader: _Reader, files: Sequence[File], cells: Sequence[Sequence[str]], number: int, x: torch.Tensor
+) -> torch.Tensor:
+    import torch
+
+    file, row, output = files[number], cells[number], reader.output(x)
+    if not output.flat or output.channels != len(row):
+        raise UsageError(f"{shown(file.path)}: {len(row)} numbers as target, and the net makes {output}")
+    table = shown(reader.request.files.targets[0])
+    values = np.array([parse_float(cell, f"{table}: {shown(file.path)}") for cell in row])
+    scale = 1.0 if reader.request.target_scale is None else reader.request.target_scale
+    return torch.tensor(values * scale, dtype=x.dtype, device=reader.device)

@@ -1,0 +1,282 @@
+"""Learn one kernel: read the pairs, bind a kernel of the wanted shape to them, solve, say how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import floor, log10, prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convcli.cli.learn.files import paired
+from convcli.cli.learn.request import KernelRequest
+from convcli.cli.shared import report
+from convcli.cli.shared.tables import matrices
+from convcli.cli.shared.whole import Whole, read_whole
+from convcli.common.choices import Channels
+from convcli.common.errors import ConvError, UsageError
+from convcli.common.numbers import number_text
+from convcli.geometry.axes import per_axis
+from convcli.geometry.layers import format_size
+from convcli.geometry.padding import Padding, PaddingName
+from convcli.jobs.bind import bind, kernel_axes
+from convcli.jobs.chain import Chain, ConvStage
+from convcli.kernel.model import Defaults, Kernel, size_text, slug
+from convcli.kernel.yaml_document import MAX_BYTES
+from convcli.kernel.yaml_writer import yaml_text
+from convcli.learning.equations import Example
+from convcli.learning.least_squares import ROUNDING, Fit, fit
+from convcli.media.files.target import check_not_input, check_output, output, shown
+
+SUFFIXES = (".yaml", ".yml")
+GUESSES = (PaddingName.SAME, PaddingName.VALID, PaddingName.FULL)
+DIGITS = 9  # of the largest weight; smaller parts of the others are not shown
+EXACT = 0.01  # a residual below this share of what rounding leaves: the target was whole anyway
+ROUNDED = 1.1  # a residual up to so many times what rounding leaves is explained by it
+
+
+def learn_kernel(request: KernelRequest) -> None:
+    """Learn a kernel and report it; write it where a name was given."""
+    pairs = paired(request.files)
+    if request.output is not None:
+        if Path(request.output).suffix.lower() not in SUFFIXES:
+            raise UsageError(f"{shown(request.output)}: a kernel is written as {' or '.join(SUFFIXES)}")
+        check_not_input(request.output, [name for pair in pairs for name in pair])
+        check_output(request.output, force=request.force, binary=False)
+    notes: dict[str, None] = {}
+    examples: list[Example] = []
+    padding: tuple[Padding, ...] = ()
+    for input_name, target_name in pairs:
+        source, target = (
+            _without_alpha(read_whole(name, options), name, notes)
+            for name, options in (
+                (input_name, request.files.reading),
+                (target_name, request.files.reading_targets),
+            )
+        )
+        try:
+            example, padding = _example(request, source, target, examples[0] if examples else None, notes)
+        except ConvError as error:
+            raise type(error)(f"{shown(input_name)} and {shown(target_name)}: {error}") from None
+        examples.append(example)
+    found = fit(examples, bias=request.bias, minimum_norm=request.minimum_norm)
+    rounded = all(np.issubdtype(example.target.dtype, np.integer) for example in examples)
+    kernel = _kernel(request, found, examples[0].stage.kernel.rank, padding, pairs)
+    if request.output is not None:
+        _write(request.output, kernel, request.force)
+    if request.json:
+        report.print_json(_described(kernel, found, rounded, request.output))
+    else:
+        _print(request, kernel, found, rounded, notes)
+
+
+def _without_alpha(whole: Whole, name: str, notes: dict[str, None]) -> Whole:
+    for note in whole.notes:
+        notes[f"{shown(name)}: {note}"] = None
+    if not whole.info.colour.has_alpha:
+        return whole
+    notes["the alpha channel is left out: colours alone are learned from"] = None
+    return replace(whole, array=whole.array[:-1])
+
+
+def _example(
+    request: KernelRequest, source: Whole, target: Whole, first: Example | None, notes: dict[str, None]
+) -> tuple[Example, tuple[Padding, ...]]:
+    """Bind the kernel to one pair; also return the padding, by name if it was found by its sizes."""
+    if source.letters != target.letters:
+        raise UsageError(
+            f"the input has the axes {', '.join(source.letters.lower())}, and the target "
+            f"{', '.join(target.letters.lower())} (--axes and --target-axes name those of arrays)"
+        )
+    plain = 1 if source.letters == "X" else 2
+    size = request.size * plain if len(request.size) == 1 else request.size
+    kernel_axes(source.letters, len(size), None, size_text(size))
+    channels, maps = len(source.array), len(target.array)
+    each = request.channels is Channels.EACH or (request.channels is None and channels == maps)
+    if each and channels != maps:
+        raise UsageError(f"{channels} channels and {maps} in the target: --channels each needs as many")
+    shape = (1, 1, *size) if each else (maps, channels, *size)
+    if first is not None and first.stage.kernel.shape != shape:
+        raise UsageError(
+            f"this pair needs {_bank(shape)} kernels and the one before it {_bank(first.stage.kernel.shape)}"
+        )
+    sought = Kernel(size_text(size), shape, (0.0,) * prod(shape))
+    chain, padding = _bound(request, sought, source, target.array.shape[1:], notes)
+    stage = chain.stages[0]
+    if not isinstance(stage, ConvStage):
+        raise TypeError("a kernel binds to a convolution")
+    kind = target.array.dtype
+    limits = None
+    if kind.kind in "iu" and kind.itemsize <= 2 and not request.keep_saturated:
+        limits = (float(np.iinfo(kind).min), float(np.iinfo(kind).max))
+    borders = request.geometry.pad_mode is not None
+    return Example(stage, source.array, target.array, borders, limits), padding
+
+
+def _bank(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} × {shape[1]}"
+
+
+def _bound(
+    request: KernelRequest, sought: Kernel, source: Whole, wanted: tuple[int, ...], notes: dict[str, None]
+) -> tuple[Chain, tuple[Padding, ...]]:
+    """Bind with the padding that was asked for, or with the first that makes the target's size."""
+    given = request.geometry.padding
+    sizes = source.array.shape[1:]
+    made: dict[str, tuple[Chain, tuple[Padding, ...]]] = {}
+    for padding in [given] if given else [(name,) for name in GUESSES]:
+        settings = replace(request.geometry, padding=padding)
+        try:
+            chain = bind([sought], settings, source.letters, sizes, len(source.array))
+        except UsageError:
+            if given or padding == (GUESSES[-1],):
+                raise
+            continue
+        if chain.output == wanted:
+            made[", ".join(map(str, padding))] = chain, padding
+        elif given:
+            raise UsageError(
+                f"the target is {format_size(None, wanted)}, and a kernel of {sought.name} makes "
+                f"{format_size(None, chain.output)} of {format_size(None, sizes)} with this padding and stride"
+            )
+    if not made:
+        raise UsageError(
+            f"the target is {format_size(None, wanted)}, which no padding by name makes of "
+            f"{format_size(None, sizes)} with a kernel of {sought.name}: say --padding or --stride"
+        )
+    (chosen, result), *others = made.items()
+    different = [
+        name for name, (chain, _) in others if chain.stages[0].windows != result[0].stages[0].windows
+    ]
+    if different:
+        notes[f"padding {chosen} was assumed; {' and '.join(different)} would make the same size"] = None
+    return result
+
+
+def _kernel(
+    request: KernelRequest,
+    found: Fit,
+    rank: int,
+    padding: tuple[Padding, ...],
+    pairs: list[tuple[str, str]],
+) -> Kernel:
+    name = slug(Path(request.output).stem if request.output else "learned")
+    more = f" and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+    asked = request.geometry
+    usual = padding == (PaddingName.SAME,) and asked.pad_mode is None
+    return Kernel(
+        name if name[0].isascii() and name[0].isalnum() else f"kernel-{name}",
+        found.weights.shape,
+        tuple(found.weights.ravel().tolist()),
+        bias=tuple(found.bias.tolist()),
+        description=f"turns {Path(pairs[0][0]).name} into {Path(pairs[0][1]).name}{more}, by least squares",
+        defaults=Defaults(
+            stride=None if asked.stride is None else per_axis(asked.stride, rank, "stride"),
+            padding=None if usual else per_axis(padding, rank, "padding"),
+            pad_mode=asked.pad_mode,
+            dilation=None if asked.dilation is None else per_axis(asked.dilation, rank, "dilation"),
+        ),
+    )
+
+
+def _write(path: str, kernel: Kernel, force: bool) -> None:
+    text = yaml_text(kernel).encode()
+    if len(text) > MAX_BYTES:
+        raise ConvError(
+            f"{shown(path)}: {len(kernel.weights)} weights are too many for a kernel file (1 MiB)"
+        )
+    with output(path, force=force, binary=False) as file:
+        file.write(text)
+
+
+# What is said
+
+
+def _print(request: KernelRequest, kernel: Kernel, found: Fit, rounded: bool, notes: dict[str, None]) -> None:
+    for line in matrices(_readable(kernel)):
+        print(line)
+    if request.quiet:
+        return
+    for note in notes:
+        report.note(note)
+    for label, text in _facts(kernel, found, rounded, request.bias):
+        print(f"{label:<11}{text}")
+    if request.output is not None:
+        print(request.output)
+
+
+def _readable(kernel: Kernel) -> Kernel:
+    """Return the kernel without what is rounding beside its largest weight."""
+    largest = max(map(abs, (*kernel.weights, *kernel.bias))) or 1.0
+    places = DIGITS - floor(log10(largest))
+    weights = tuple(round(weight, places) + 0.0 for weight in kernel.weights)
+    return replace(kernel, weights=weights, bias=tuple(round(bias, places) + 0.0 for bias in kernel.bias))
+
+
+def _facts(kernel: Kernel, found: Fit, rounded: bool, bias: bool) -> Iterator[tuple[str, str]]:
+    if bias:
+        yield "bias", ", ".join(map(number_text, _readable(kernel).bias))
+    unknowns = f"{found.unknowns} unknown{'s' * (found.unknowns > 1)}"
+    of_each = " of each output" if kernel.outputs > 1 else ""
+    if found.determined:
+        yield "data", f"{found.equations} equations for {unknowns}{of_each}: they determine the kernel"
+        yield "condition", f"{found.condition:.3g}"
+    else:
+        yield (
+            "data",
+            f"{found.equations} equations for {unknowns}{of_each}, {found.rank} of them independent: "
+            "this is the smallest of many kernels that fit",
+        )
+    yield (
+        "residual",
+        f"{found.rms:.3g} (root mean square), {found.largest:.3g} (largest); "
+        f"{found.explained:.4%} of the target's variance is explained",
+    )
+    largest = float(found.sensitivity.max())
+    if rounded:
+        share = found.rms / ROUNDING
+        cause = (
+            "rounding explains the residual" if share <= ROUNDED else f"the residual is {share:.3g} times it"
+        )
+        yield (
+            "rounding",
+            f"of the target to whole numbers leaves {ROUNDING:.3g} of residual and {ROUNDING * largest:.2g} "
+            f"of error in a weight; {cause}",
+        )
+    if found.determined and found.equations > found.unknowns:
+        yield "error", f"{_error(found):.2g} in the least certain weight (standard error from the residual)"
+    if any(vars(found.left_out).values()):
+        yield "left out", "; ".join(_left_out(found))
+
+
+def _error(found: Fit) -> float:
+    spare = found.equations / max(found.equations - found.unknowns, 1)
+    return float(found.rms * spare**0.5 * found.sensitivity.max())
+
+
+def _left_out(found: Fit) -> Iterator[str]:
+    reasons = (
+        (found.left_out.border, "outputs at the border, where the window leaves the input"),
+        (found.left_out.saturated, "saturated outputs (the ends of the target's range)"),
+        (found.left_out.missing, "outputs that meet missing values"),
+    )
+    yield from (f"{count} {reason}" for count, reason in reasons if count)
+
+
+def _described(kernel: Kernel, found: Fit, rounded: bool, written: str | None) -> dict[str, Any]:
+    return {
+        "weights": found.weights.tolist(),
+        "bias": found.bias.tolist(),
+        "equations": found.equations,
+        "unknowns": found.unknowns,
+        "rank": found.rank,
+        "determined": found.determined,
+        "condition": found.condition if found.determined else None,
+        "residual": {"rms": found.rms, "largest": found.largest, "explained": found.explained},
+        "standard_error": _error(found) if found.determined else None,
+        "rounding_error": float(ROUNDING * found.sensitivity.max()) if rounded else None,
+        "left_out": vars(found.left_out),
+        "output": written,
+    }

@@ -1,0 +1,191 @@
+"""Train a net: examples in, checkpoints on the way, weights and the curve out.  Loads torch."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from convcli.cli.learn import curve as learn_curve
+from convcli.cli.learn.examples import Loaded, load
+from convcli.cli.learn.request import NetRequest
+from convcli.cli.shared import report
+from convcli.cli.shared.progress import Meter
+from convcli.common.choices import Precision
+from convcli.common.errors import ConvError, UsageError
+from convcli.common.frozen import frozen
+from convcli.learning import checkpoint
+from convcli.learning.examples import split
+from convcli.learning.torch_training import Training, check_loss
+from convcli.learning.training import DivergenceError, State, best_epoch, curve_lines
+from convcli.media.files.target import check_output, output, same_file, shown
+from convcli.networks.model import Net, parameters_of
+from convcli.networks.parse import load_net
+from convcli.networks.torch_run import choose_device, tensors
+from convcli.networks.weights import class_facts, initial, load_for, save
+
+BETWEEN = 2.0  # seconds between two checkpoints: what a killed process loses at most
+
+
+@frozen
+class Places:
+    """Where the results go."""
+
+    weights: str
+    checkpoint: str
+
+
+def train_net(request: NetRequest) -> None:
+    """Train and report; what was reached stays in the checkpoint, however the training ends."""
+    net = load_net(request.net, request.num_classes)
+    places = _places(request)
+    learn_curve.check(request.curves, force=request.force)
+    before, earlier = checkpoint.read(request.resume) if request.resume is not None else (None, {})
+    loaded = load(request, net, choose_device(request.device))
+    check_loss(net, loaded.output, request.settings.loss)
+    training = _training(request, net, loaded, before)
+    notes = [
+        *loaded.notes,
+        *(f"resumed differently: {line}" for line in checkpoint.changed(request.settings, earlier)),
+    ]
+    for note in () if request.quiet else notes:
+        report.note(note)
+    try:
+        _run(request, training, places)
+    except DivergenceError as error:
+        raise ConvError(_diverged(request, training, places, error)) from None
+    if training.state is None:
+        raise TypeError("a training that ended has a state")
+    training.use(training.state.kept)
+    with output(places.weights, force=request.force) as file:
+        save(file, training.state.kept, class_facts(loaded.classes))
+    _write_curves(request, net, training.state)
+    _report(request, net, loaded, training, training.state, places)
+
+
+def _places(request: NetRequest) -> Places:
+    """Return the names of what is written, having checked that it can be."""
+    weights = request.output or f"{request.net.stem}{checkpoint.SUFFIX}"
+    kept = (
+        request.resume or request.checkpoint or Path(weights).with_suffix(f".checkpoint{checkpoint.SUFFIX}")
+    )
+    if request.resume is not None and request.checkpoint not in (None, request.resume):
+        raise UsageError("--resume and --checkpoint: the file that is resumed from is kept up to date")
+    for name in (weights, str(kept)):
+        if Path(name).suffix.lower() != checkpoint.SUFFIX:
+            raise UsageError(f"{shown(name)}: trained weights are written as {checkpoint.SUFFIX}")
+    if weights == str(kept) or same_file(weights, kept):
+        raise UsageError(f"{shown(weights)}: weights and checkpoint need two names")
+    check_output(weights, force=request.force)
+    check_output(str(kept), force=request.force or request.resume is not None)
+    return Places(weights, str(kept))
+
+
+def _training(request: NetRequest, net: Net, loaded: Loaded, state: State | None) -> Training:
+    if request.precision is Precision.AUTO:
+        raise UsageError("dtype auto is not possible here: give float32 or float64")
+    wanted = parameters_of(net.trace(loaded.shape))
+    stored = None if request.weights is None else load_for(request.weights, wanted)
+    import torch
+
+    numbers = initial(wanted, stored, request.settings.seed)
+    parameters = tensors(numbers, getattr(torch, request.precision), choose_device(request.device))
+    examples, held_out = split(loaded.examples, request.settings)
+    return Training(net, examples, held_out, parameters, request.settings, state)
+
+
+def _run(request: NetRequest, training: Training, places: Places) -> None:
+    """Train to the end; the checkpoint is renewed now and then, and when the training stops for any reason."""
+    meter = Meter(request.progress, "epochs")
+    written = time.monotonic()
+    saved: State | None = None
+    try:
+        for epoch in training.epochs():
+            meter(epoch.number, request.settings.epochs)
+            if epoch.number == 0 or time.monotonic() - written > BETWEEN:
+                saved = _save(request, training, places)
+                written = time.monotonic()
+    finally:
+        meter.close()
+        if training.state is not saved:
+            _save(request, training, places)
+
+
+def _save(request: NetRequest, training: Training, places: Places) -> State | None:
+    if training.state is not None:
+        with output(places.checkpoint, force=True) as file:
+            checkpoint.write(file, training.state, request.settings)
+    return training.state
+
+
+def _diverged(request: NetRequest, training: Training, places: Places, error: DivergenceError) -> str:
+    if training.state is None:
+        return f"{error}: the weights or the examples are too large to begin with (preprocess: scale: 1/255?)"
+    _write_curves(request, training.net, training.state)
+    number = training.state.curve[-1].number
+    return (
+        f"{error}: give a smaller --lr than {request.settings.learning_rate:g}; "
+        f"the state after epoch {number} is kept in {shown(places.checkpoint)} (--resume)"
+    )
+
+
+def _write_curves(request: NetRequest, net: Net, state: State) -> None:
+    for name in request.curves:
+        learn_curve.write(name, state.curve, f"{net.name}: {request.settings.loss}", force=request.force)
+
+
+def _report(
+    request: NetRequest,
+    net: Net,
+    loaded: Loaded,
+    training: Training,
+    state: State,
+    places: Places,
+) -> None:
+    first = state.curve[0].loss
+    loss, share = training.evaluate(training.examples)
+    watched = training.evaluate(training.held_out) if training.held_out else None
+    last, settings = state.curve[-1].number, request.settings
+    kept = best_epoch(state.curve).number if state.best else last
+    if request.json:
+        facts: dict[str, Any] = {
+            "net": net.name,
+            "examples": len(training.examples),
+            "held_out": len(training.held_out),
+            "epochs": last,
+            "kept": kept,
+            "steps": state.steps,
+            "loss": {"before": first, "after": loss, "held_out": watched[0] if watched else None},
+            "accuracy": {"examples": share, "held_out": watched[1] if watched else None},
+            "classes": loaded.classes,
+            "curve": [[epoch.number, epoch.loss, epoch.watched] for epoch in state.curve],
+            "files": [places.weights, places.checkpoint, *request.curves],
+        }
+        report.print_json(facts)
+        return
+    if not request.quiet:
+        count = sum(parameter.size for parameter in state.parameters.values())
+        held = f", {len(training.held_out)} held out" if training.held_out else ""
+        print(f"{net.name}: {loaded.shape} to {loaded.output}, {count} parameters")
+        print(f"{len(training.examples)} example{'s' * (len(training.examples) > 1)}{held}")
+        for line in curve_lines(state.curve):
+            print(line)
+        how = f"{settings.optimizer}, lr {settings.learning_rate:g}, batch {settings.batch}, seed {settings.seed}"
+        falls = f", {first / loss:.3g} times smaller" if 0 < loss < first else ""
+        print(f"loss ({settings.loss}) {first:.4g} before, {loss:.4g} after {kept} epochs{falls}; {how}")
+        if watched:
+            print(
+                f"held out: loss {watched[0]:.4g}"
+                + (f", {watched[1]:.1%} right" if watched[1] is not None else "")
+            )
+        if share is not None:
+            print(
+                f"{share:.1%} of the examples right"
+                + (f"; classes {', '.join(loaded.classes)}" if loaded.classes else "")
+            )
+        if last < settings.epochs:
+            print(
+                f"stopped after epoch {last}: no smaller loss for {settings.patience} epochs; epoch {kept} is kept"
+            )
+    for name in (places.weights, *request.curves) if not request.quiet else ():
+        print(name)

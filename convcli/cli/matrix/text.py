@@ -1,0 +1,108 @@
+"""A matrix as text within 80 columns: whole with its blocks, or as a grid of named blocks.  Only words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from convcli.common.numbers import number_text
+from convcli.explanations.matrix import Matrix
+
+WIDTH = 80
+MOST_LINES = 100
+
+
+def layout(matrix: Matrix) -> list[str]:
+    """Return the matrix in lines: all of it where it fits, else its blocks by letters, else nothing."""
+    rows, columns = matrix.shape
+    if rows * columns > WIDTH * MOST_LINES * 100:
+        return []
+    cells = _cells(matrix)
+    return _whole(matrix, cells) or _by_letters(matrix, cells)
+
+
+def _cells(matrix: Matrix) -> list[list[str]]:
+    cells = [["."] * matrix.shape[1] for _ in range(matrix.shape[0])]
+    for row, column, value in zip(
+        matrix.rows.tolist(), matrix.columns.tolist(), matrix.values.tolist(), strict=True
+    ):
+        cells[row][column] = number_text(value)
+    return cells
+
+
+def _whole(matrix: Matrix, cells: list[list[str]]) -> list[str]:
+    added = [f"  + {number_text(value)}" if value else "" for value in matrix.offset.tolist()]
+    lines = _grid(cells, matrix.blocks, added)
+    fits = len(lines) <= MOST_LINES and max(map(len, lines)) <= WIDTH
+    return lines if fits else []
+
+
+def _grid(cells: list[list[str]], blocks: tuple[int, int], added: Sequence[str] = ()) -> list[str]:
+    """Right-align cells, with a line between blocks.
+
+    >>> _grid([["1", "2", ".", "."], [".", ".", "1", "2"]], (1, 2))
+    ['1 2 | . .', '----+----', '. . | 1 2']
+    """
+    high, wide = blocks
+    width = max(len(cell) for row in cells for cell in row)
+    lines = []
+    for index, row in enumerate(cells):
+        parts = [
+            " ".join(f"{cell:>{width}}" for cell in row[start : start + wide])
+            for start in range(0, len(row), wide)
+        ]
+        if index and index % high == 0:
+            lines.append("-+-".join("-" * len(part) for part in parts))
+        lines.append(" | ".join(parts) + (added[index] if added else ""))
+    return lines
+
+
+def _by_letters(matrix: Matrix, cells: list[list[str]]) -> list[str]:
+    """Return a grid of one letter for each block, and every block that occurs; nothing if that is too long."""
+    high, wide = matrix.blocks
+    names: dict[tuple[str, ...], str] = {}
+    grid = []
+    for top in range(0, len(cells), high):
+        line = []
+        for left in range(0, len(cells[0]), wide):
+            block = tuple(cell for row in cells[top : top + high] for cell in row[left : left + wide])
+            if all(cell == "." for cell in block):
+                line.append(".")
+            else:
+                if block not in names and len(names) == 26:
+                    return []
+                line.append(names.setdefault(block, chr(ord("A") + len(names))))
+        grid.append(line)
+    lines = _grid(grid, (matrix.outputs[-2], matrix.inputs[-2]) if matrix.levels > 1 else (1, 1))
+    for block, name in names.items():
+        body = _grid(
+            [list(block[start : start + wide]) for start in range(0, len(block), wide)], (high, wide)
+        )
+        lines += ["", f"{name} =", *body]
+    if any(matrix.offset):
+        unlike = len(np.unique(matrix.offset)) > 1
+        lines += ["", f"+ {number_text(matrix.offset[0])}{' and others' if unlike else ''} in every row"]
+    fits = len(lines) <= MOST_LINES and max(map(len, lines)) <= WIDTH
+    return lines if fits and matrix.levels > 1 else []
+
+
+def facts(matrix: Matrix) -> str:
+    """Say in one line what it is, such as
+
+    ``9x16: 3x3 outputs from 4x4 inputs, 36 entries; doubly blocked Toeplitz, 3x4 blocks of 3x4``
+    """
+    rows, columns = matrix.shape
+    outputs, inputs = (_size(shape) for shape in (matrix.outputs, matrix.inputs))
+    kind = ("", "", "doubly blocked ", "triply blocked ")[matrix.levels] + matrix.structure.value
+    high, wide = matrix.blocks
+    if matrix.shape != matrix.blocks:
+        kind += f", {rows // high}x{columns // wide} blocks of {high}x{wide}"
+    if max(matrix.outputs[0], matrix.inputs[0]) > 1:
+        kind += ", one such part for each pair of channels"
+    return f"{rows}x{columns}: {outputs} outputs from {inputs} inputs, {len(matrix.values)} entries; {kind}"
+
+
+def _size(shape: Sequence[int]) -> str:
+    space = "x".join(map(str, shape[1:]))
+    return f"{shape[0]}@{space}" if shape[0] > 1 else space

@@ -1,0 +1,213 @@
+"""The work of ``motion``: open, look, and make of one pass over the clip everything at once that was asked for."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import numpy as np
+
+from convcli.cli.motion.events import summary, table, write_events
+from convcli.cli.motion.request import MotionRequest
+from convcli.cli.shared import report
+from convcli.cli.shared.progress import Meter
+from convcli.cli.shared.report import Verbosity
+from convcli.common.errors import ConvError, UsageError
+from convcli.common.machine import keep_freed_memory
+from convcli.data.info import Colour, Info, Sink
+from convcli.detection.detector import Watch, Watching, motion_kernel
+from convcli.detection.events import Box, Detector, Rules
+from convcli.detection.picture import HeatMap, overlay, strip
+from convcli.engines.base import Engine
+from convcli.media import opening, registry
+from convcli.media.clip_view import Part, open_clip
+from convcli.media.files.target import STANDARD, check_not_input, input_name
+from convcli.media.option_checks import check_writing
+from convcli.media.options import WriteOptions
+from convcli.media.registry import Format
+from convcli.media.timing import clip_of
+
+STILLS = 6  # frames of the strip
+_TEXT = registry.by_name("csv")
+
+
+def detect(request: MotionRequest) -> bool:
+    """Do it all; return whether there was motion."""
+    how = Watching(
+        motion_kernel(request.kernel),
+        request.threshold,
+        request.stride,
+        request.denoise,
+        request.steady_light,
+        request.engine,
+    )
+    picture = _picture_path(request)
+    check_writing(request.writing, None if picture is None else _picture_format(picture))
+    _check_apart(request)
+    for path, format in _outputs(request):
+        opening.check_output(path, format, force=request.force)
+        if not request.force:
+            check_not_input(path, [request.input])
+    keep_freed_memory()
+    with closing(open_clip(request.input, request.reading, request.region)) as source:
+        try:
+            return _Detection(request, how, source).run()
+        except ConvError as error:
+            name = input_name(request.input)
+            if isinstance(error, UsageError) or name in str(error):
+                raise
+            raise ConvError(f"{name}: {error}", error.exit_code) from error
+
+
+def _picture_path(request: MotionRequest) -> str | None:
+    if not request.picture:
+        return None
+    if request.output is not None:
+        return request.output
+    name = "stdin" if request.input == STANDARD else opening.output_name(request.input, _picture_format("-"))
+    return f"{Path(name).stem}.motion.mp4"
+
+
+def _picture_format(path: str) -> Format:
+    format = registry.by_name("mp4") if path == STANDARD else opening.output_format(path)
+    if "T" not in format.axes:
+        raise UsageError(
+            f"{path!r}: a {format.name.upper()} file holds no clip: write .mp4, .mkv, .gif, "
+            f"or one file a frame, such as %04d{format.suffixes[0]}"
+        )
+    return format
+
+
+def _outputs(request: MotionRequest) -> list[tuple[str, Format]]:
+    """Return the names of all outputs with their formats; wrong suffixes are found here."""
+    found: list[tuple[str, Format]] = []
+    if path := _picture_path(request):
+        found.append((path, _picture_format(path)))
+    for picture in (request.heatmap, request.still):
+        if picture is not None:
+            found.append((picture, registry.by_suffix(picture)))
+    if request.events not in (None, STANDARD):
+        found.append((str(request.events), _TEXT))
+    return found
+
+
+def _check_apart(request: MotionRequest) -> None:
+    """Refuse outputs that would replace each other, and events in place of a clip, whatever -y says."""
+    paths = [path for path, _ in _outputs(request) if path != STANDARD]
+    for index, path in enumerate(paths):
+        if Path(path).resolve() in [Path(other).resolve() for other in paths[:index]]:
+            raise UsageError(f"{path!r} is named for two outputs: give each a name of its own")
+    events = request.events
+    if events not in (None, STANDARD) and Path(str(events)).suffix.lower() in {
+        suffix for row in registry.FORMATS if row.binary for suffix in row.suffixes
+    }:
+        raise UsageError(
+            f"--events {events!r}: events are text: name a .csv file, or .jsonl for lines of JSON"
+        )
+
+
+class _Detection:
+    """One clip, and what is made of its results."""
+
+    def __init__(self, request: MotionRequest, how: Watching, source: Part) -> None:
+        self.request, self.source = request, source
+        self.watch = Watch(source, how, source.keys)
+        self.clip = clip_of(source.info.companions)
+        self.path = _picture_path(request)
+        rules = Rules(request.min_area.pixels(self._pixels), request.min_duration, request.merge_gap)
+        self.least = max(rules.min_area, 1)
+        self.detector = Detector(rules)
+        if request.overlay and self.watch.dtype != source.info.dtype:
+            raise UsageError(f"--overlay draws on pixels of 8 or 16 bits; the clip holds {source.info.dtype}")
+
+    @property
+    def _pixels(self) -> int:
+        return self.watch.shape[0] * self.watch.shape[1]
+
+    def run(self) -> bool:
+        request, watch = self.request, self.watch
+        engine = watch.engine()
+        if request.verbosity is Verbosity.VERBOSE:
+            report.note(f"engine {watch.plan.engine}: {watch.plan.reason}")
+        threshold = watch.threshold(engine)
+        notes = self._pass(engine, threshold)
+        events = self.detector.events
+        if request.events is not None:
+            write_events(request.events, events, force=request.force)
+        if request.json:
+            levels = threshold / watch.level
+            report.print_json(summary(request.input, self.path, watch.frames, levels, events))
+        elif request.verbosity is not Verbosity.QUIET:
+            for line in dict.fromkeys((*self.source.info.notes, *watch.notes, *notes)):
+                report.note(line)
+            for line in table(events):
+                report.plain(line)
+            for path, _ in _outputs(request):
+                if path != STANDARD and request.output != STANDARD and request.events != STANDARD:
+                    print(path)
+        return bool(events)
+
+    def _pass(self, engine: Engine, threshold: float) -> tuple[str, ...]:
+        """Go through the clip once; return what the writers want to say."""
+        request, watch = self.request, self.watch
+        heat = HeatMap(watch.shape) if request.heatmap else None
+        wanted = set(np.linspace(0, len(watch.frames) - 1, STILLS).round().astype(int).tolist())
+        stills: list[np.ndarray] = []
+        with ExitStack() as stack:
+            sink = self._sink(stack) if self.path else None
+            meter = Meter(request.progress, "frames")
+            stack.callback(meter.close)
+            for index, (values, mask, seen) in enumerate(watch.sights(engine, threshold, meter)):
+                frame = watch.frames[index]
+                self.detector.add(
+                    frame, *watch.shown(self.clip, index), watch.placed(seen, self.source.corner)
+                )
+                if heat is not None:
+                    heat.add(values, mask)
+                if sink is None and not (request.still and index in wanted):
+                    continue
+                picture = self._picture(frame, values, mask, seen.box if seen.area >= self.least else None)
+                if sink is not None:
+                    sink.write(picture[None])
+                if request.still and index in wanted:
+                    stills.append(picture)
+            self.detector.close()
+            notes: tuple[str, ...] = ()
+            if sink is not None:
+                sink.close()
+                notes = sink.notes
+        if heat is not None:
+            first = self.source.read(watch.frames[0], watch.frames[0] + 1)[0]
+            rows, columns = watch.grid
+            scene = first[::rows, ::columns][: watch.shape[0], : watch.shape[1]]
+            self._save(str(request.heatmap), heat.picture(scene if scene.shape[:2] == watch.shape else None))
+        if request.still:
+            self._save(request.still, strip(stills))
+        return notes
+
+    def _picture(self, frame: int, values: np.ndarray, mask: np.ndarray, box: Box | None) -> np.ndarray:
+        if self.request.overlay:
+            rows, columns = self.watch.grid
+            return overlay(self.source.read(frame, frame + 1)[0][::rows, ::columns], mask, box)
+        return self.watch.picture(values)
+
+    def _sink(self, stack: ExitStack) -> Sink:
+        assert self.path is not None
+        shape = (len(self.watch.frames), *self.watch.shape)
+        companions = self.clip.take(self.watch.frames)
+        if self.request.overlay:
+            form = Info("TYXC", (*shape, 3), self.watch.dtype, Colour.RGB, companions=companions)
+        else:
+            form = Info("TYX", shape, self.watch.dtype, Colour.GREY, companions=companions)
+        format = _picture_format(self.path)
+        return stack.enter_context(
+            opening.open_sink(self.path, format, form, self.request.writing, force=self.request.force)
+        )
+
+    def _save(self, path: str, picture: np.ndarray) -> None:
+        format = registry.by_suffix(path)
+        colour = Colour.RGB if picture.ndim == 3 else Colour.GREY
+        info = Info("YXC" if picture.ndim == 3 else "YX", picture.shape, picture.dtype.name, colour)
+        with opening.open_sink(path, format, info, WriteOptions(), force=self.request.force) as sink:
+            sink.write(picture)
+            sink.close()

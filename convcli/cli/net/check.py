@@ -1,0 +1,88 @@
+"""The work of ``convcli net check``: measure, and lay out the table.  Loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from convcli.cli.net.input import bound, opened
+from convcli.cli.net.request import CheckRequest
+from convcli.cli.shared import report
+from convcli.common.errors import UsageError
+from convcli.media.option_checks import check_reading
+from convcli.networks.check import Finding, measure
+
+
+def check_net(request: CheckRequest) -> None:
+    """Carry out ``net check``."""
+    with opened(request.input, request.reading) as input:
+        check_reading(request.reading, input.file.format, request.input)
+        if request.axis not in tuple(input.letters):
+            raise UsageError(
+                f"--axis {request.axis.lower()}: the input has {', '.join(input.letters.lower())}"
+            )
+        axis = input.letters.index(request.axis)
+        model = bound(request.net, input, request.filling)
+        size = model.steps[0].input.sizes[axis]
+        if request.shifts[-1] >= size:
+            raise UsageError(f"--shifts: {request.shifts[-1]} is not less than the input's {size} elements")
+        findings = measure(model, input.whole(), request.shifts, axis)
+    if request.json:
+        report.print_json([_finding(finding) for finding in findings])
+        return
+    for line in _lines(findings, request.shifts):
+        print(line)
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "layer": finding.label,
+        "jump": float(finding.jump),
+        "holds_at": finding.holds,
+        "error": finding.error,
+        "elsewhere": finding.elsewhere,
+        "moved": finding.moved,
+        "unmoved": finding.unmoved,
+    }
+
+
+def _lines(findings: Sequence[Finding], shifts: Sequence[int]) -> list[str]:
+    rows = [("layer", "jump", "holds at", "error", "elsewhere", "unmoved")]
+    for finding in findings:
+        at = finding.unmoved
+        rows.append(
+            (
+                finding.label,
+                f"{float(finding.jump):g}",
+                _spans(finding.holds) or "-",
+                _error(finding.error),
+                _error(finding.elsewhere),
+                f"{at[shifts[0]]:.2g} … {at[shifts[-1]]:.2g}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _error(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}"
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """Write numbers shortly.
+
+    >>> _spans([1, 2, 3, 4, 8]), _spans([2, 4, 6])
+    ('1-4,8', '2,4,6')
+    """
+    parts: list[str] = []
+    index = 0
+    while index < len(numbers):
+        end = index
+        while end + 1 < len(numbers) and numbers[end + 1] == numbers[end] + 1:
+            end += 1
+        if end - index >= 2:
+            parts.append(f"{numbers[index]}-{numbers[end]}")
+        else:
+            parts += [str(number) for number in numbers[index : end + 1]]
+        index = end + 1
+    return ",".join(parts)

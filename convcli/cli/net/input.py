@@ -1,0 +1,77 @@
+"""What the commands on nets share: an input as a net takes it, and the net bound to it.  Loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from convcli.cli.net.request import Filling
+from convcli.cli.shared import opened as files
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
+from convcli.data.info import Colour, Info
+from convcli.jobs.output import compute_type
+from convcli.media.options import ReadOptions
+from convcli.networks.model import Net, parameters_of
+from convcli.networks.parameters import Shape
+from convcli.networks.torch_run import TorchNet
+from convcli.networks.weights import initial, load_for
+
+
+@frozen
+class Input:
+    """An open input as a net takes it: (channels, *space), alpha left out."""
+
+    file: files.Opened
+
+    @property
+    def info(self) -> Info:
+        return self.file.info
+
+    @property
+    def letters(self) -> str:
+        return self.file.letters
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(self.info.channels - self.info.colour.has_alpha, self.file.sizes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        left_out = ("the alpha channel is left out: a net sees colours",) * self.info.colour.has_alpha
+        return (*left_out, *self.file.notes)
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Return a part along the first axis of space."""
+        return self.file.rows(start, stop)[: self.shape.channels]
+
+    def whole(self) -> np.ndarray:
+        return self.rows(0, self.shape.sizes[0])
+
+
+@contextmanager
+def opened(name: str, options: ReadOptions) -> Iterator[Input]:
+    """Open a file or ``-``; errors within name it."""
+    with files.opened(name, options) as file:
+        yield Input(file)
+
+
+def bound(net: Net, input: Input, filling: Filling) -> TorchNet:
+    """Bind a net to an input and fill its parameters."""
+    try:
+        steps = net.trace(net.preprocess.output(input.shape))
+    except UsageError as error:
+        info = input.info
+        if "C" not in info.axes and len(info.axes) > 1 and info.colour is Colour.NONE:
+            raise UsageError(
+                f"{error} (the input's axes were taken for {info.axes}; "
+                f"if the first counts channels, say --axes C{info.axes[1:]})"
+            ) from None
+        raise
+    parameters = parameters_of(steps)
+    stored = None if filling.weights is None else load_for(filling.weights, parameters)
+    dtype = compute_type(input.info.dtype, filling.precision)
+    arrays = initial(parameters, stored, filling.seed)
+    return TorchNet.load(net, steps, arrays, dtype, filling.device)

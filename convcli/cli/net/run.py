@@ -1,0 +1,268 @@
+"""The work of ``convcli net run``: compute, write, report.  Loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convcli.cli.net.input import Input, bound, opened
+from convcli.cli.net.request import RunRequest
+from convcli.cli.shared import outputs, report
+from convcli.cli.shared.report import Verbosity
+from convcli.common.choices import parse_choice
+from convcli.common.errors import UsageError
+from convcli.data.info import Colour, Info, Sink
+from convcli.jobs.output import PIXELS
+from convcli.media import registry
+from convcli.media.files.target import STANDARD, check_not_input, output, shown
+from convcli.media.option_checks import check_reading
+from convcli.media.options import WriteOptions
+from convcli.media.registry import Format
+from convcli.networks import blocks, pictures
+from convcli.networks.model import Net
+from convcli.networks.parameters import Shape
+from convcli.networks.torch_run import TorchNet
+from convcli.networks.weights import class_names
+from convcli.pixels.ranges import Bound, Range, RangeKind
+from convcli.pixels.render import Rendering, Tally, render, resolve
+
+
+def run_net(request: RunRequest) -> None:
+    """Carry out ``net run``."""
+    colours = parse_choice(pictures.Colours, request.colours, "colormap")
+    for target in (request.output, request.maps):
+        if target is not None and target != STANDARD and not request.force:
+            check_not_input(target, [request.input])
+    with opened(request.input, request.reading) as input:
+        check_reading(request.reading, input.file.format, request.input)
+        model = bound(request.net, input, request.filling)
+        result = model.upto(request.layer) if request.layer else model
+        labels = _labels(request, model)
+        flat = result.steps[-1].output.flat
+        if request.output is None and request.maps is None and not flat:
+            raise UsageError(
+                f"the output is {result.steps[-1].output}: name a file for it with -o, or draw it with --maps"
+            )
+        facts: dict[str, Any] = {
+            "input": request.input,
+            "layer": result.steps[-1].name,
+            "output": str(result.steps[-1].output),
+        }
+        notes = list(input.notes)
+        written: list[str] = []
+        if request.maps is not None:
+            _draw(request, input, _mapped(request, model, result), colours)
+            written.append(request.maps)
+        if flat:
+            _obstacle(request, result)
+            values = result.run(input.whole())
+            facts["scores"] = [float(value) for value in values]
+            if request.output is not None:
+                written += _write(request, input, result, [values], notes)
+        elif request.output is not None:
+            written += _write(request, input, result, _computed(request, input, result), notes)
+    facts["files"] = written
+    _conclude(request, facts, notes, labels if result.steps[-1] is model.steps[-1] else ())
+
+
+def _labels(request: RunRequest, model: TorchNet) -> tuple[str, ...]:
+    """Return the names of the classes, from the net or from the weights that were trained for them."""
+    labels, last = request.net.labels, model.steps[-1].output
+    if labels and len(labels) != last.channels:
+        raise UsageError(f"{request.net.name}: {len(labels)} labels for the {last} of the last layer")
+    if labels or request.filling.weights is None:
+        return labels
+    names = class_names(request.filling.weights)
+    return names if len(names) == last.channels else ()
+
+
+def _mapped(request: RunRequest, model: TorchNet, result: TorchNet) -> TorchNet:
+    """Return the net up to the layer to draw: the one asked for, else the last one with maps."""
+    if request.layer is not None or not result.steps[-1].output.flat:
+        return result
+    spatial = [step.name for step in model.steps if max(step.output.sizes, default=1) > 1]
+    if not spatial:
+        raise UsageError("no layer has maps to draw: all come after flatten, or are of one element")
+    return model.upto(spatial[-1])
+
+
+def _computed(request: RunRequest, input: Input, model: TorchNet) -> Iterator[np.ndarray]:
+    """Yield the output in blocks, or whole where the chain needs all of its input."""
+    obstacle = _obstacle(request, model)
+    rows = model.steps[-1].output.sizes[0]
+    length = request.block or blocks.block_length(model.steps)
+    if request.verbosity is Verbosity.VERBOSE:
+        how = (
+            f"whole: {obstacle} needs all of its input" if obstacle else f"blocks of {length} of {rows} rows"
+        )
+        report.note(f"{model.steps[-1].name} ({model.steps[-1].output}) on {model.device}, {how}")
+    if obstacle or length >= rows:
+        yield model.run(input.whole())
+    else:
+        yield from blocks.run_blocks(model, input.rows, length)
+
+
+def _obstacle(request: RunRequest, model: TorchNet) -> str:
+    """Return what needs all of its input, or nothing; refuse it where blocks were asked for."""
+    obstacle = blocks.not_local(model.net, model.steps)
+    if obstacle and request.block is not None:
+        raise UsageError(f"--block: {obstacle} needs all of its input, so the net cannot run in blocks")
+    return obstacle
+
+
+def _draw(request: RunRequest, input: Input, model: TorchNet, colours: pictures.Colours) -> None:
+    step = model.steps[-1]
+    if step.output.flat:
+        raise UsageError(
+            f"layer {step.name} has {step.output} flat numbers, no maps: choose one before flatten"
+        )
+    parts = [part[: request.count] for part in _computed(request, input, model)]
+    page = pictures.grid(
+        np.concatenate(parts, axis=1),
+        count=request.count,
+        colours=colours,
+        title=f"{model.net.name}: {step.layer.label}, {step.output}",
+        beside=input.whole() if request.with_input else None,
+    )
+    format = _format(request.maps or "", request.format)
+    info = Info("YXC", page.shape, "uint8", Colour.RGB)
+    if format.numbers:
+        raise UsageError(f"--maps {request.maps!r}: name a picture, such as maps.png")
+    with output(request.maps or "", force=request.force, seeks=format.seeks) as fp:
+        sink = registry.open_sink(fp, format, info, WriteOptions())
+        sink.write(page)
+        sink.close()
+
+
+def _format(name: str, given: str | None) -> Format:
+    if name != STANDARD and Path(name).suffix:
+        return registry.by_suffix(name)
+    if given is None:
+        raise UsageError(f"{shown(name)} has no suffix that names a type: give --format npy, png, ...")
+    return registry.by_name(given)
+
+
+def _write(
+    request: RunRequest,
+    input: Input,
+    model: TorchNet,
+    computed: Iterator[np.ndarray] | Sequence[np.ndarray],
+    notes: list[str],
+) -> Sequence[str]:
+    """Write the output, block by block where the policy allows; return the files' names."""
+    target = request.output or ""
+    format = _format(target, request.format)
+    policy, dtype = _rendering(request, input, format)
+    result = _form(model.steps[-1].output, input, format, dtype, model.precision)
+    outputs.check(result, format)
+    names = outputs.paths(request.input, target, None, (), format, result)
+    form = outputs.form(result, format)
+    parts = iter(computed)
+    measured = None
+    if policy.kind is RangeKind.MINMAX or not outputs.streams(result, format):
+        whole = np.concatenate(list(parts), axis=0 if model.steps[-1].output.flat else 1)
+        finite = whole[np.isfinite(whole)]
+        measured = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        parts = iter([whole])
+    white = _white(request.net, input.info)
+    how = resolve(policy, result.dtype, full_scale=white, bound=white, measured=measured)
+    tally = Tally()
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(output(name, force=request.force, binary=format.binary, seeks=format.seeks))
+            for name in names
+        ]
+        sinks: list[Sink] = [registry.open_sink(file, format, form, WriteOptions()) for file in files]
+        for blocks_ in outputs.parts(_pixels(parts, result, how, tally), result, form):
+            for sink, block in zip(sinks, blocks_, strict=True):
+                sink.write(block)
+        for sink in sinks:
+            sink.close()
+    if tally.clipped:
+        notes.append(
+            f"{tally.clipped / tally.values:.2%} of the values were clipped by --range {policy}; "
+            "--range minmax keeps them all in view, .npy keeps the numbers"
+        )
+    return [] if STANDARD in names else names
+
+
+def _pixels(parts: Iterator[np.ndarray], result: Info, how: Rendering, tally: Tally) -> Iterator[np.ndarray]:
+    for part in parts:
+        pixels, counted = render(part.copy(), how)
+        tally.add(counted)
+        yield pixels if len(result.axes) == pixels.ndim else pixels[0]
+
+
+def _form(output: Shape, input: Input, format: Format, dtype: str, compute: str) -> Info:
+    """Return the result's axes: channels, maps that each want a file or page, or plain numbers."""
+    kind = compute if format.numbers or dtype == "float" else dtype
+    info = input.info
+    if output.flat:
+        return Info("X", (output.channels,), kind)
+    picture = output.channels == 3 and not format.multi
+    lead = "" if output.channels == 1 else "C" if format.numbers or picture else "M"
+    metadata = info.metadata
+    if output.sizes != input.shape.sizes or info.channels != output.channels:
+        metadata = replace(metadata, icc=None, exif=None)
+    colour = Colour.NONE if format.numbers else Colour.RGB if lead == "C" else Colour.GREY
+    shape = (output.channels, *output.sizes) if lead else output.sizes
+    return Info(lead + input.letters, shape, kind, colour, metadata)
+
+
+def _white(net: Net, info: Info) -> float:
+    """Return white as the first layer sees it."""
+    kind = np.dtype(info.dtype)
+    full = float(np.iinfo(kind).max) if kind.kind in "iu" else 1.0
+    return abs(full * net.preprocess.scale) or 1.0
+
+
+def _rendering(request: RunRequest, input: Input, format: Format) -> tuple[Range, str]:
+    """Return the range policy and the type of pixels; ``float`` for numbers."""
+    keeps = format.numbers or "float32" in format.dtypes
+    asked = request.range
+    pixels = input.info.dtype if input.info.dtype in PIXELS else "uint8"
+    pixels = pixels if pixels in format.dtypes else "uint8"
+    if asked is not None:
+        if asked.kind is RangeKind.FLOAT and not keeps:
+            raise UsageError("--range float: this format holds integers only; write .npy, .tiff or .csv")
+        return asked, "float" if keeps else pixels
+    if keeps:
+        return Range(RangeKind.FLOAT), "float"
+    preprocess = request.net.preprocess
+    if preprocess.mean or preprocess.std:
+        return Range(RangeKind.MINMAX), pixels
+    return Range(RangeKind.WINDOW, Bound(0.0), Bound(_white(request.net, input.info))), pixels
+
+
+def _conclude(
+    request: RunRequest, facts: dict[str, Any], notes: Sequence[str], labels: Sequence[str]
+) -> None:
+    quiet = request.verbosity is Verbosity.QUIET
+    to_stdout = request.output != STANDARD and request.maps != STANDARD
+    for line in () if quiet else notes:
+        report.note(line)
+    scores = facts.get("scores")
+    if request.json:
+        if scores is not None and labels:
+            facts["labels"] = list(labels)
+        report.print_json(facts, to_stderr=not to_stdout)
+        return
+    if scores is not None and request.output is None and to_stdout:
+        for line in _ranking(scores, labels, request.top):
+            print(line)
+    if not quiet and to_stdout:
+        for name in facts["files"]:
+            print(name)
+
+
+def _ranking(scores: Sequence[float], labels: Sequence[str], top: int) -> list[str]:
+    """Return one line for each of the best classes: number, name, score."""
+    best = sorted(range(len(scores)), key=lambda index: -scores[index])[:top]
+    names = [labels[index] if labels else f"class {index}" for index in best]
+    width = max(map(len, names))
+    return [f"{name:<{width}}  {scores[index]: .6g}" for name, index in zip(names, best, strict=True)]

@@ -1,0 +1,83 @@
+"""An input opened as channels over space, whatever the order of its file: read in parts, or whole.
+
+For commands that show or learn from numbers; the main job reads blocks in the file's own order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.common.frozen import frozen
+from convcli.data.info import Info, Source
+from convcli.jobs.job import canonical
+from convcli.media import registry
+from convcli.media.files.target import STANDARD, open_input, shown
+from convcli.media.options import ReadOptions
+from convcli.media.registry import Format
+
+
+@frozen
+class Opened:
+    """An open input.
+
+    Attributes
+    ----------
+    source : Source
+    letters : str
+        Its axes of space, in the order of ``TZYX``.
+    format : Format
+    notes : tuple of str
+        What its reader has to say.
+    """
+
+    source: Source
+    letters: str
+    format: Format
+    notes: tuple[str, ...]
+
+    @property
+    def info(self) -> Info:
+        return self.source.info
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(self.info.size(letter) for letter in self.letters)
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Return a part along the first axis of space, (channels, *space)."""
+        info = self.info
+        along = info.axes[info.stream_axis] == self.letters[0]
+        block = self.source.read(start, stop) if along else self.source.read(0, info.length)
+        letters = ("C" if "C" in info.axes else "") + self.letters
+        block = block.transpose([info.axes.index(letter) for letter in letters])
+        block = block if "C" in info.axes else block[None]
+        return block if along else block[:, start:stop]
+
+    def whole(self) -> np.ndarray:
+        """Return all of it, (channels, *space), in one piece of memory."""
+        return np.ascontiguousarray(self.rows(0, self.sizes[0]))
+
+
+@contextmanager
+def opened(name: str, options: ReadOptions) -> Iterator[Opened]:
+    """Open a file or ``-``; errors within name it."""
+    fp = open_input(name)
+    with ExitStack() as stack:
+        stack.callback(fp.close)
+        try:
+            head = fp.read(registry.HEAD)
+            fp.seek(0)
+            format, notes = registry.identify(head, "" if name == STANDARD else name)
+            source = registry.open_source(fp, format, options)
+            stack.callback(source.close)
+            yield Opened(source, canonical(source.info), format, (*notes, *source.info.notes))
+        except UsageError:
+            raise
+        except ConvError as error:
+            if name in str(error):
+                raise
+            raise ConvError(f"{shown(name, 'standard input')}: {error}", error.exit_code) from None

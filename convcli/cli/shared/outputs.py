@@ -1,0 +1,109 @@
+"""From a result to its files: their names, the form of data that each format takes, one block for each map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from convcli.cli.shared.naming import default_name, map_names
+from convcli.common.errors import UsageError
+from convcli.data.info import SPACE, Colour, Info
+from convcli.media.files.target import STANDARD
+from convcli.media.registry import FORMATS, Format
+
+
+def paths(
+    source: str, output: str | None, folder: Path | None, slugs: Sequence[str], format: Format, result: Info
+) -> tuple[str, ...]:
+    """Return the outputs' names: one, or one for each map where the format holds a single one.
+
+    Raises
+    ------
+    UsageError
+        When several files are needed and there is only standard output.
+    """
+    target = output
+    if target is None:
+        if source == STANDARD and folder is None:
+            target = STANDARD
+        else:
+            given = Path(source).suffix if source != STANDARD else ""
+            suffix = given if given.lower() in format.suffixes else format.suffixes[0]
+            target = str((folder or Path()) / default_name(source, slugs, suffix))
+    if "M" not in result.axes or format.multi:
+        return (target,)
+    if target == STANDARD:
+        raise UsageError(
+            f"{result.size('M')} maps do not fit one {format.name.upper()} on standard output: "
+            "name a file with -o, or choose --format npy or tiff"
+        )
+    return tuple(map_names(target, result.size("M")))
+
+
+def check(result: Info, format: Format) -> None:
+    """Refuse data that the format cannot hold, and say what can.
+
+    Raises
+    ------
+    UsageError
+    """
+    axes = result.axes.replace("M", "")
+    named = f"a {format.name.upper()} file cannot hold"
+    if not _holds(format, axes):
+        holders = [row.name for row in FORMATS if _holds(row, axes)]
+        hint = "; --as matrix reads a table as a picture" if "Y" not in axes and not format.numbers else ""
+        if format.name in ("csv", "tsv") and "C" in axes:
+            hint = "; --channels grey leaves one number a pixel"
+        letters = ", ".join(axes.lower())
+        raise UsageError(f"{named} data of the axes {letters}: write {' or '.join(holders)}{hint}")
+    if result.colour is Colour.CMYK and format.name not in ("jpeg", "tiff", "npy"):
+        raise UsageError(f"{named} CMYK: write jpeg, tiff or npy")
+    if not format.numbers and result.channels > 4:
+        raise UsageError(f"{named} {result.channels} channels: write npy")
+
+
+def _holds(format: Format, axes: str) -> bool:
+    if any(letter not in format.axes for letter in axes) or (format.film and "T" not in axes):
+        return False
+    if format.name in ("csv", "tsv"):
+        return not ("Y" in axes and "C" in axes)
+    return format.numbers or ("Y" in axes and "X" in axes)
+
+
+def form(info: Info, format: Format) -> Info:
+    """Return the result as one file takes it: a picture's axes in order, its colours named."""
+    axes = info.axes
+    if not format.multi:
+        axes = axes.replace("M", "")
+    if not format.numbers:
+        letters = "".join(letter for letter in SPACE if letter in axes)
+        axes = ("M" if "M" in axes else "") + letters + ("C" if "C" in axes else "")
+    shape = tuple(info.size(letter) for letter in axes)
+    colour = info.colour
+    if not format.numbers and colour is Colour.NONE:
+        count = shape[-1] if axes.endswith("C") else 1
+        colour = (Colour.GREY, Colour.GREY_ALPHA, Colour.RGB, Colour.RGBA)[count - 1]
+    return replace(info, axes=axes, shape=shape, colour=colour)
+
+
+def streams(result: Info, format: Format) -> bool:
+    """Whether blocks can be written as they come: the file's stream axis is the result's."""
+    written = form(result, format)
+    if "M" in written.axes and not format.numbers:
+        return False
+    return written.axes[written.stream_axis] == result.axes[result.stream_axis]
+
+
+def parts(blocks: Iterator[np.ndarray], result: Info, written: Info) -> Iterator[list[np.ndarray]]:
+    """Turn blocks of the result into one block for each output file."""
+    for block in blocks:
+        maps = [block]
+        axes = result.axes
+        if "M" in axes and "M" not in written.axes:
+            maps = list(np.moveaxis(block, axes.index("M"), 0))
+            axes = axes.replace("M", "")
+        order = [axes.index(letter) for letter in written.axes]
+        yield [part.transpose(order) for part in maps]

@@ -1,0 +1,105 @@
+"""An input that is read whole, for commands that show its numbers; and sizes that stand for 1, 2, 3, …
+
+The main job never does this: it reads blocks.
+"""
+
+from __future__ import annotations
+
+import re
+from math import prod
+
+import numpy as np
+
+from convcli.cli.shared.opened import opened
+from convcli.common.choices import Channels
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen_identity
+from convcli.data.arrays import ArraySource
+from convcli.data.info import SPACE, Info
+from convcli.engines import get_engine
+from convcli.execution.blocks import execute
+from convcli.geometry.grammar import parse_size
+from convcli.jobs.chain import Chain
+from convcli.jobs.job import Job
+from convcli.kernel import load_kernel
+from convcli.kernel.model import MAX_RANK, Kernel
+from convcli.media.options import ReadOptions
+from convcli.media.registry import Format
+from convcli.pixels.ranges import Range, RangeKind
+from convcli.pixels.render import Tally
+
+
+@frozen_identity
+class Whole:
+    """All samples of an input.
+
+    Attributes
+    ----------
+    array : ndarray
+        (channels, *space), the space axes in the order of ``letters``.
+    letters : str
+        Space axes in the order of ``TZYX``.
+    info : Info
+    format : Format or None
+        None where a size was given instead of a file.
+    notes : tuple of str
+    """
+
+    array: np.ndarray
+    letters: str
+    info: Info
+    format: Format | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_whole(name: str, options: ReadOptions) -> Whole:
+    """Read a file or ``-``."""
+    with opened(name, options) as file:
+        return Whole(file.whole(), file.letters, file.info, file.format, file.notes)
+
+
+def numbered(size: str) -> Whole:
+    """Return an input of ``[C@]SIZE`` whose numbers are 1, 2, 3, … in every channel's order."""
+    channels, sizes = parse_size(size, "input")
+    shape = (channels or 1, *sizes)
+    letters = SPACE[-len(sizes) :]
+    array = np.arange(1.0, prod(shape) + 1).reshape(shape)
+    axes = ("C" if shape[0] > 1 else "") + letters
+    return Whole(array, letters, Info(axes, shape if shape[0] > 1 else sizes, "float64"))
+
+
+def read_kernel(text: str, rank: int, *, numbers: bool) -> Kernel:
+    """Return the kernel that a text means; a bare size has the weights 1, 2, 3, …
+
+    Parameters
+    ----------
+    numbers : bool
+        Whether a lone number is a size too (``3`` has the weights 1, 2, 3); otherwise it is a weight.
+
+    >>> read_kernel("2x2", 2, numbers=False).weights
+    (1.0, 2.0, 3.0, 4.0)
+    """
+    bare = re.fullmatch(r"\s*[0-9]{1,4}(x[0-9]{1,4})*\s*", text)
+    if not bare or (bare[1] is None and not numbers):
+        return load_kernel(text, rank)
+    size = tuple(int(part) for part in text.split("x"))
+    if len(size) > MAX_RANK or min(size) < 1 or prod(size) > 1_000_000:
+        raise UsageError(
+            f"kernel size {text.strip()!r} is not possible: give 1 to {MAX_RANK} axes of 1 or more"
+        )
+    return Kernel(text.strip(), (1, 1, *size), tuple(float(n) for n in range(1, prod(size) + 1)))
+
+
+def computed(chain: Chain, array: np.ndarray, dtype: str) -> np.ndarray:
+    """Return what ``filter`` computes, (maps, channels, *space), for an array (channels, *space).
+
+    Parameters
+    ----------
+    dtype : str
+        Of the arithmetic.
+    """
+    axes = chain.letters if chain.channels == 1 else "C" + chain.letters
+    source = ArraySource(array[0] if chain.channels == 1 else array, axes)
+    job = Job(source.info, chain, Channels.EACH, Range(RangeKind.FLOAT), dtype, dtype)
+    blocks = list(execute(job, source, get_engine("numpy", "cpu", None), job.length, Tally()))
+    return np.concatenate(blocks, axis=job.result.stream_axis).reshape(*chain.outputs, *chain.output)

@@ -1,0 +1,69 @@
+"""Choices that a person makes by name, and how such a name is read.  No arrays, no files."""
+
+from __future__ import annotations
+
+import difflib
+from enum import StrEnum
+from typing import TypeVar
+
+from convcli.common.errors import UsageError
+
+
+class Channels(StrEnum):
+    """What a one-channel kernel does with several channels."""
+
+    EACH = "each"  # every channel alone
+    LUMA = "luma"  # the brightness; the colours keep their differences from it
+    GREY = "grey"  # the brightness alone: one channel comes out
+    SUM = "sum"  # the results are added up: one channel comes out
+
+
+class Nan(StrEnum):
+    """What a missing sample does."""
+
+    PROPAGATE = "propagate"
+    SKIP = "skip"  # normalised convolution (Knutsson and Westin 1993): the weights of what is there
+    ERROR = "error"
+
+
+class Precision(StrEnum):
+    """The arithmetic's type."""
+
+    AUTO = "auto"  # float32; float64 for tables, float64 and integers of 32 bits or more
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+class Frames(StrEnum):
+    """How much of an animation or of a TIFF's pages is read."""
+
+    FIRST = "first"
+    ALL = "all"
+
+
+class Reading(StrEnum):
+    """What else a table can be read as."""
+
+    MATRIX = "matrix"  # one grid of two axes, instead of columns
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def parse_choice(kind: type[Choice], text: str, what: str) -> Choice:
+    """Read one of an enum's names.
+
+    Raises
+    ------
+    UsageError
+        For any other text; the nearest name is suggested.
+
+    >>> parse_choice(Channels, "luma", "channels")
+    <Channels.LUMA: 'luma'>
+    """
+    names = [member.value for member in kind]
+    if text in names:
+        return kind(text)
+    near = difflib.get_close_matches(text, names, n=1)
+    hint = f"did you mean {near[0]}? It" if near else "it"
+    raise UsageError(f"{what} {text!r} is unknown: {hint} is one of {', '.join(names)}")

@@ -1,0 +1,94 @@
+"""Numbers as people write them: read exactly, shown shortly.
+
+Fractions stay fractions until the last step, so that ``1/9`` and ``scale: 1/256`` lose nothing.
+No files, no kernels, no arrays.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from fractions import Fraction
+
+from convcli.common.errors import UsageError
+
+_DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
+_NUMBER = re.compile(rf"({_DECIMAL})(?:\s*/\s*({_DECIMAL}))?")
+_LONGEST = 100  # characters; a longer "number" is a mistake or an attack
+
+
+def quoted(value: object, longest: int = 40) -> str:
+    """Return a value as it appears in an error: on one line and not too long.
+
+    >>> quoted("a\\nb"), quoted("x" * 50, 10)
+    ("'a\\\\nb'", "'xxxxxx...'")
+    """
+    text = str(value)
+    return repr(text if len(text) <= longest else text[: longest - 4] + "...")
+
+
+def parse_number(text: str, what: str = "number") -> Fraction:
+    """Read an integer, a decimal number or a fraction, without rounding.
+
+    Parameters
+    ----------
+    text
+        ``3``, ``-0.5``, ``1e-3`` or ``1/9``.
+    what
+        Names the value in the error, such as ``sigma``.
+
+    Raises
+    ------
+    UsageError
+        For anything else: words, ``nan``, ``inf``, ``1_000``, a zero denominator.
+
+    >>> parse_number("1/9"), parse_number("-1e-3")
+    (Fraction(1, 9), Fraction(-1, 1000))
+    """
+    match = _NUMBER.fullmatch(text.strip()) if len(text) <= _LONGEST else None
+    if match is None:
+        raise UsageError(f"{what}: {quoted(text)} is not a number (write 3, -0.5, 1e-3 or 1/9)")
+    over = Fraction(match[2]) if match[2] else Fraction(1)
+    if not over:
+        raise UsageError(f"{what}: {quoted(text)} divides by zero")
+    return Fraction(match[1]) / over
+
+
+def to_float(number: Fraction | float, what: str = "number") -> float:
+    """Round an exact number to the nearest float; too large a one is an error."""
+    try:
+        return float(number)
+    except OverflowError:
+        raise UsageError(f"{what}: the number is beyond what a float holds (1.8e308)") from None
+
+
+def parse_float(text: str, what: str = "number") -> float:
+    """Read a number as `parse_number` does and round it once."""
+    return to_float(parse_number(text, what), what)
+
+
+def parse_rate(text: str) -> Fraction:
+    """Read frames a second: ``25``, ``29.97``, ``30000/1001``.
+
+    Raises
+    ------
+    UsageError
+        Also for a rate that is not between 0.001 and 100 000.
+    """
+    rate = parse_number(text, "frames a second")
+    if not Fraction(1, 1000) <= rate <= 100_000:
+        raise UsageError(f"frames a second: {quoted(text)} is not possible: give 0.001 to 100000, such as 25")
+    return rate
+
+
+def number_text(value: float) -> str:
+    """Return a float shortly: a fraction when it is one exactly, else up to 6 digits; what is no number by its name.
+
+    >>> [number_text(v) for v in (2.0, -0.25, 1 / 9, 0.33, 2 ** 0.5, -0.0, float("nan"))]
+    ['2', '-0.25', '1/9', '0.33', '1.41421', '0', 'nan']
+    """
+    plain = f"{value + 0.0:.6g}"
+    if float(plain) == value or not math.isfinite(value):
+        return plain
+    fraction = Fraction(value).limit_denominator(1000)
+    return str(fraction) if float(fraction) == value else plain

@@ -1,0 +1,163 @@
+"""What a piece of data is: its axes, sizes, type, colour, and what travels along with it.
+
+Shared words of the core and of the media, so that neither knows the other.  No files, no arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from convcli.common.frozen import frozen
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SPACE = "TZYX"  # the axes that kernels slide along, slowest first; "C" counts channels, "M" maps
+
+
+class Colour(StrEnum):
+    """The meaning of the channels."""
+
+    NONE = "none"  # plain numbers: arrays, tables
+    GREY = "grey"
+    GREY_ALPHA = "grey-alpha"
+    RGB = "rgb"
+    RGBA = "rgba"
+    CMYK = "cmyk"
+
+    @property
+    def has_alpha(self) -> bool:
+        return self in (Colour.GREY_ALPHA, Colour.RGBA)
+
+
+class Companions(Protocol):
+    """What belongs to the samples of the stream axis: time stamps, other columns of a table."""
+
+    def take(self, positions: Sequence[int | None]) -> Companions:
+        """Return the companions of new samples; ``None`` is a sample outside the data."""
+        ...
+
+    def drop(self) -> Companions:
+        """Return what is left when samples no longer correspond (a transposed convolution)."""
+        ...
+
+
+@frozen
+class Metadata:
+    """What a picture carries beside its pixels."""
+
+    icc: bytes | None = None
+    exif: bytes | None = None  # orientation already applied and taken out
+    dpi: tuple[float, float] | None = None  # x, y, in pixels per inch
+
+
+@frozen
+class Info:
+    """Axes and sizes of an array, one letter a dimension, e.g. ``YXC`` and ``(480, 640, 3)``.
+
+    A single channel has no ``C``.  ``dtype`` is a numpy type name.
+    """
+
+    axes: str
+    shape: tuple[int, ...]
+    dtype: str
+    colour: Colour = Colour.NONE
+    metadata: Metadata = field(default_factory=Metadata)
+    companions: Companions | None = None
+    notes: tuple[str, ...] = ()  # lines for the person: what the reader noticed
+
+    @property
+    def stream_axis(self) -> int:
+        """The dimension along which blocks are read and written: the first that is not channels."""
+        return next(i for i, letter in enumerate(self.axes) if letter not in "MC")
+
+    @property
+    def length(self) -> int:
+        return self.shape[self.stream_axis]
+
+    @property
+    def channels(self) -> int:
+        return self.shape[self.axes.index("C")] if "C" in self.axes else 1
+
+    def size(self, letter: str) -> int:
+        return self.shape[self.axes.index(letter)]
+
+
+@frozen
+class Plane:
+    """One component of a clip's frames as they are coded.
+
+    Attributes
+    ----------
+    shape
+        (Y, X), in samples of its own.
+    step
+        Pixels from one sample to the next along Y and X: 2 where colour is halved.
+    black, white
+        Their values; of a colour difference, both are the value of no colour.
+    """
+
+    shape: tuple[int, int]
+    step: tuple[int, int]
+    black: float
+    white: float
+
+
+@frozen
+class Coded:
+    """The frames of a source as they are coded: the components, or why they are not offered one by one."""
+
+    planes: tuple[Plane, ...] = ()
+    bits: int = 8
+    refusal: str = ""
+
+    @property
+    def dtype(self) -> str:
+        return "uint8" if self.bits <= 8 else "uint16"
+
+
+class Source(Protocol):
+    """An open input."""
+
+    info: Info
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples ``start:stop`` of the stream axis, all of the other axes."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class PlanarSource(Source, Protocol):
+    """An open clip that can also be read component by component."""
+
+    coded: Coded
+
+    def read_planes(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
+        """Return the frames ``start:stop``, an array (T, Y, X) for each of ``coded.planes``."""
+        ...
+
+
+class Sink(Protocol):
+    """An open output; blocks arrive in order along the stream axis."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the person, complete after :meth:`close`: what the format could not hold."""
+        ...
+
+    def write(self, block: np.ndarray) -> None: ...
+
+    def close(self) -> None:
+        """Finish the file's content (the target is renamed into place by its owner)."""
+        ...
+
+
+class PlanarSink(Sink, Protocol):
+    """An open clip that takes frames as its source has them: one array (T, Y, X) for each component."""
+
+    def write_planes(self, planes: Sequence[np.ndarray]) -> None: ...

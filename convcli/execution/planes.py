@@ -1,0 +1,143 @@
+"""Filtering a clip's coded planes (Y, U, V) instead of its colours: when that is right, and how.
+
+Weighted means commute with the conversion between RGB and Y, U, V, and leave nothing outside the range; on the
+planes they need neither conversion and half the arithmetic.  Everything else runs in RGB.  Decisions and sizes
+only: the work is in `convcli.execution.planes_run`.
+
+Where colour is halved, a sample of it stands every second pixel.  Between samples colour is taken as linear, so
+a tap that falls between two of them is shared out by its distance: the kernel is the one of the pixels, drawn on
+the coarser grid, and not one that reaches twice as far.  The sum of the weights stays.
+
+Luma alone (``--channels luma``) is the clip's own, by its own matrix; kernels of sum 1 may then be signed, and what
+leaves black to white is clipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from convcli.common.choices import Channels
+from convcli.common.frozen import frozen
+from convcli.data.info import Coded, Plane
+from convcli.geometry.padding import PadMode
+from convcli.geometry.windows import Window
+from convcli.jobs.chain import Chain, ConvStage, Stage
+from convcli.jobs.job import Job
+from convcli.kernel.model import Combine, Kernel
+from convcli.pixels.ranges import RangeKind
+
+COARSEST = 2  # pixels from one sample of colour to the next: with 4, straight lines between are too far off
+SUM = 1e-6  # what the weights' sum may differ from 1: black stays black to a small part of a level
+
+
+@frozen
+class Route:
+    """Where a clip is filtered.
+
+    Attributes
+    ----------
+    chains : tuple
+        One for each plane, on its samples; ``None`` for those that pass through.  Empty for RGB.
+    reason : str
+    """
+
+    chains: tuple[Chain | None, ...]
+    reason: str
+
+
+def route(job: Job, coded: Coded) -> Route:
+    """Decide whether a job on the colours of a clip may run on its planes."""
+    reason = coded.refusal or _refusal(job, coded)
+    if reason:
+        return Route((), f"filtered in RGB: {reason}")
+    luma = job.channels is Channels.LUMA
+    chains = tuple(
+        None if luma and index else on_plane(job.chain, plane, job.full_scale)
+        for index, plane in enumerate(coded.planes)
+    )
+    what = "luma alone, colour passes through" if luma else "luma and colour"
+    if not luma and any(max(plane.step) > 1 for plane in coded.planes):
+        what += ", the kernels drawn on the coarser grid of the colour planes"
+    return Route(chains, f"filtered on the decoded planes: {what}")
+
+
+def _refusal(job: Job, coded: Coded) -> str:
+    """Return why the planes would give another result than the colours; nothing if they would not."""
+    if job.channels not in (Channels.EACH, Channels.LUMA):
+        return f"--channels {job.channels} makes other colours"
+    if max(max(plane.step) for plane in coded.planes) > COARSEST:
+        return "colour is sampled too coarsely to draw kernels on it"
+    for stage, sizes in zip(job.chain.stages, job.chain.sizes, strict=False):
+        reason = _stage_refusal(stage, sizes, coded, signed=job.channels is Channels.LUMA)
+        if reason:
+            return reason
+    if job.policy.kind is not RangeKind.CLIP or job.dtype != job.info.dtype:
+        return f"the range {job.policy} is one of colours"
+    return ""
+
+
+def _stage_refusal(stage: Stage, sizes: tuple[int, ...], coded: Coded, signed: bool) -> str:
+    if not isinstance(stage, ConvStage) or stage.transposed:
+        return "a pool or a transposed convolution"
+    kernel = stage.kernel
+    if kernel.outputs > 1 or kernel.combine is not Combine.NONE or stage.summed:
+        return f"kernel {kernel.name} has several inputs or outputs"
+    if not (kernel.non_negative or signed):
+        return f"kernel {kernel.name} has negative weights"
+    if abs(kernel.sum - 1) > SUM or any(kernel.bias):
+        return f"kernel {kernel.name} is no weighted mean"
+    for axis, n in list(enumerate(sizes))[-2:]:
+        window, step = stage.windows[axis], max(plane.step[axis - len(sizes)] for plane in coded.planes)
+        same = (window.stride, window.before) == (1, window.dilation * stage.origins[axis])
+        if not same or window.output_size(n) != n or (stage.mode is PadMode.CIRCULAR and n % step):
+            return "the result lies on another grid of pixels"
+    return ""
+
+
+def on_plane(chain: Chain, plane: Plane, full_scale: float) -> Chain:
+    """Return a chain of pixels as one for the samples of a plane, with the plane's own black outside."""
+    stages = tuple(
+        _on_plane(stage, plane, full_scale) for stage in chain.stages if isinstance(stage, ConvStage)
+    )
+    sizes = tuple((*before[:-2], *plane.shape) for before in chain.sizes)
+    return replace(chain, stages=stages, sizes=sizes, channels=1)
+
+
+def _on_plane(stage: ConvStage, plane: Plane, full_scale: float) -> ConvStage:
+    weights, windows, origins = stage.weights("float64")[0, 0], list(stage.windows), list(stage.origins)
+    for axis, step in zip((-2, -1), plane.step, strict=True):
+        if step > 1:
+            window = windows[axis]
+            shares, origins[axis] = coarser(window.kernel, origins[axis], window.dilation, step)
+            weights = np.moveaxis(np.tensordot(weights, shares, (axis, 0)), -1, axis)
+            size = shares.shape[1]
+            windows[axis] = Window(size, before=origins[axis], after=size - 1 - origins[axis])
+    kernel = Kernel(
+        stage.kernel.name, (1, 1, *weights.shape), tuple(weights.ravel().tolist()), origin=tuple(origins)
+    )
+    mode, value = stage.mode, plane.black + stage.value / full_scale * (plane.white - plane.black)
+    if mode is PadMode.ZERO:
+        mode, value = PadMode.CONSTANT, plane.black
+    return replace(
+        stage, kernel=kernel, windows=tuple(windows), mode=mode, value=value, axes=tuple(range(len(windows)))
+    )
+
+
+def coarser(size: int, origin: int, dilation: int, step: int) -> tuple[np.ndarray, int]:
+    """Return how each tap is shared out on a grid of every ``step``-th position, and the origin there.
+
+    Returns
+    -------
+    ndarray, int
+        ``(size, coarse size)``, rows of sum 1: linear interpolation, transposed.
+
+    >>> shares, origin = coarser(3, 1, 1, 2)
+    >>> shares.tolist(), origin
+    ([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.5, 0.5]], 1)
+    """
+    places = dilation * (np.arange(size) - origin)
+    first, last = int(places[0] // step), int(-(-places[-1] // step))
+    distance = np.abs(places[:, None] / step - np.arange(first, last + 1))
+    return np.maximum(1 - distance, 0), -first

@@ -1,0 +1,141 @@
+"""The runner of a clip's planes: as `blocks` for its colours, every plane of a block in one piece of work.
+
+What each plane goes through is decided in `convcli.execution.planes`; no files here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from convcli.common.choices import Channels
+from convcli.data.info import Info, PlanarSource
+from convcli.engines.base import Engine
+from convcli.execution.block import Read, Runner
+from convcli.execution.blocks import in_order
+from convcli.jobs.chain import Chain
+from convcli.jobs.job import Job, positions
+from convcli.pixels.render import Rendering, Tally
+from convcli.plan.choose import Plan, choose
+
+
+class _View:
+    """One plane as a source of its own."""
+
+    def __init__(self, source: PlanarSource, index: int, frames: int) -> None:
+        self._source, self._index = source, index
+        self.info = Info("TYX", (frames, *source.coded.planes[index].shape), source.coded.dtype)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self._source.read_planes(start, stop)[self._index]
+
+    def close(self) -> None:
+        """The source is its owner's."""
+
+
+class _Part(Protocol):
+    """One plane on its way: what is read of it, and what is made of that."""
+
+    def reader(self, start: int, stop: int) -> Any: ...
+
+    def pixels(self, start: int, stop: int, read: Any) -> tuple[np.ndarray, Tally]: ...
+
+
+class _Filtered:
+    """A plane that goes through an engine."""
+
+    def __init__(self, runner: Runner, how: Rendering) -> None:
+        self._runner, self._how = runner, how
+        self.reader = runner.reader
+
+    def pixels(self, start: int, stop: int, read: Read) -> tuple[np.ndarray, Tally]:
+        if self._runner.straight:
+            pixels, tally = self._runner.pixels(start, stop, read, self._how)
+        else:
+            values, _ = self._runner.block(start, stop, read)
+            pixels, tally = self._runner.engine.render(values, self._how)
+        return pixels[0, 0], tally
+
+
+class _Kept:
+    """A plane that passes through: the frames under the kernels' origins."""
+
+    def __init__(self, job: Job, view: _View, outside: float) -> None:
+        self._where = positions(job.chain, job.stream)
+        self._view, self._outside = view, outside
+
+    def reader(self, start: int, stop: int) -> np.ndarray:
+        frames = self._where[start:stop].tolist()
+        outside = np.full((1, *self._view.info.shape[1:]), self._outside, self._view.info.dtype)
+        parts = [self._view.read(at, at + 1) if at >= 0 else outside for at in frames]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def pixels(self, start: int, stop: int, read: np.ndarray) -> tuple[np.ndarray, Tally]:
+        return read, Tally()
+
+
+def execute(
+    job: Job,
+    chains: Sequence[Chain | None],
+    source: PlanarSource,
+    engine: Engine,
+    plan: Plan,
+    tally: Tally,
+    progress: Callable[[int, int], None],
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Compute a job on the planes, block by block, as `convcli.execution.blocks.execute` does on the colours.
+
+    Parameters
+    ----------
+    chains : sequence of Chain, or None
+        Of the route.
+    plan : Plan
+        Of the first plane.
+
+    Yields
+    ------
+    tuple of ndarray
+        For each plane a block (T, Y, X), in order.
+    """
+    parts = [_part(job, chain, source, index, engine, plan) for index, chain in enumerate(chains)]
+
+    def reader(start: int, stop: int) -> list[Any]:
+        return [part.reader(start, stop) for part in parts]
+
+    def work(start: int, stop: int, reads: list[Any]) -> list[tuple[np.ndarray, Tally]]:
+        return [part.pixels(start, stop, read) for part, read in zip(parts, reads, strict=True)]
+
+    length, step = job.length, plan.step
+    with engine:
+        for index, results in enumerate(in_order(length, step, reader, work, plan.workers(length)), start=1):
+            for _, counted in results:
+                tally.add(counted)
+            yield tuple(pixels for pixels, _ in results)
+            progress(min(index * step, length), length)
+
+
+def _part(
+    job: Job, chain: Chain | None, source: PlanarSource, index: int, engine: Engine, plan: Plan
+) -> _Part:
+    view, plane = _View(source, index, job.info.length), source.coded.planes[index]
+    if chain is None:
+        return _Kept(job, view, plane.black)
+    alone = replace(job, info=view.info, chain=chain, channels=Channels.EACH, dtype=view.info.dtype)
+    own = choose(
+        chain,
+        job.stream,
+        engine=plan.engine,
+        device="cpu",
+        threads=plan.threads,
+        dtype=job.compute,
+        source=view.info.dtype,
+        result=alone.dtype,
+    )
+    averages = all(kernel.non_negative for kernel in chain.kernels)
+    # Means stay within what they are made of, also where that is blacker than black.
+    low, top = (0.0, 2.0**source.coded.bits - 1) if averages else (plane.black, plane.white)
+    how = Rendering(alone.info.dtype, low=low, top=top, fits=averages)
+    return _Filtered(Runner(alone, view, engine, own.algorithms), how)

@@ -1,0 +1,213 @@
+"""One stage on one block: pad, hand to the engine, put planes and maps back in order.
+
+Blocks are (M, C, *space): maps, channels, and the space axes in the chain's order.  No reading, no rendering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from convcli.engines.base import Engine
+from convcli.engines.padding import pad
+from convcli.engines.pooling import pool_padded
+from convcli.geometry.padding import PadMode
+from convcli.jobs.chain import ConvStage, PoolStage
+from convcli.kernel.model import Combine
+from convcli.pixels.render import Rendering, Tally
+from convcli.plan.algorithms import Algorithm
+
+Span = tuple[int, int]
+
+
+def correlate(
+    stage: ConvStage,
+    engine: Engine,
+    block: np.ndarray,
+    box: Sequence[Span],
+    dtype: np.dtype,
+    skip_nan: bool,
+    algorithm: Algorithm | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the stage's outputs for the input box ``box``, given in elements of the block.
+
+    Parameters
+    ----------
+    block : ndarray
+        Integers or floats; integers hold no NaN, which saves looking for one.
+    skip_nan : bool
+        Leave missing samples out and renormalise the weights of the others.
+    algorithm : Algorithm, optional
+        One that the plan offers for this stage.
+    out : ndarray, optional
+        Where the result belongs; it may be elsewhere all the same.
+    """
+    weights = stage.weights(dtype.name)
+    kind = engine.takes(algorithm, block.dtype, weights, stage.value, rendered=False)
+    padded = engine.pad(block, box, stage.mode, stage.value, kind or dtype)
+    finite = block.dtype.kind in "iu"
+
+    def apply(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        def planes(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+            return _in_three_axes(stage, engine, x, dtype, finite, algorithm, out)
+
+        return _over_planes(stage, x, planes, out)
+
+    missing = np.isnan(padded) if skip_nan and not finite else None
+    if missing is None or not missing.any():
+        return _finish(stage, apply(padded, out if stage.plain else None))
+    padded = np.where(missing, 0, padded)
+    sums, present = apply(padded), apply((~missing).astype(dtype))
+    total = _total_weights(stage, sums)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sums *= np.where(present > 1e-6 * total, total / present, np.nan)
+    return _finish(stage, sums)
+
+
+def straight(stage: ConvStage) -> bool:
+    """Return whether an engine can make pixels of a stage."""
+    return stage.plain and stage.kernel.inputs == 1 and len(stage.windows) <= 3
+
+
+def pixels(
+    stage: ConvStage,
+    engine: Engine,
+    block: np.ndarray,
+    box: Sequence[Span],
+    dtype: np.dtype,
+    algorithm: Algorithm | None,
+    how: Rendering,
+    out: np.ndarray | None = None,
+) -> tuple[np.ndarray, Tally]:
+    """Return the outputs of a `straight` stage as pixels, for a block of integers."""
+    weights = stage.weights(dtype.name)
+    kind = engine.takes(algorithm, block.dtype, weights, stage.value, rendered=True)
+    padded = engine.pad(block, box, stage.mode, stage.value, kind or dtype)
+    tally = Tally()
+
+    def apply(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+        made, counted = engine.pixels(
+            x,
+            weights,
+            stride=[window.stride for window in stage.windows],
+            dilation=[window.dilation for window in stage.windows],
+            algorithm=algorithm,
+            how=how,
+            out=out,
+        )
+        tally.add(counted)
+        return made
+
+    return _over_planes(stage, padded, apply, out), tally
+
+
+def transpose(
+    stage: ConvStage,
+    engine: Engine,
+    block: np.ndarray,
+    box: Sequence[Span],
+    first: Sequence[int],
+    dtype: np.dtype,
+) -> np.ndarray:
+    """Return the outputs ``box`` of a transposed convolution; ``first`` is where the block begins on each axis."""
+    finite = block.dtype.kind in "iu"
+    full = _over_planes(
+        stage,
+        block.astype(dtype, copy=False),
+        lambda planes, _: _in_three_axes(stage, engine, planes, dtype, finite),
+    )
+    crop = [
+        (lo + window.before - begin * window.stride, hi + window.before - begin * window.stride)
+        for (lo, hi), window, begin in zip(box, stage.windows, first, strict=True)
+    ]
+    return _finish(stage, pad(full, crop, PadMode.ZERO, 0.0, dtype))
+
+
+def pool(
+    stage: PoolStage, engine: Engine, block: np.ndarray, box: Sequence[Span], dtype: np.dtype
+) -> np.ndarray:
+    """Return the pooled input box ``box``, given in elements of the block; what is outside is padding."""
+    windows = [
+        replace(window, before=max(-lo, 0), after=min(max(hi - size, 0), window.after))
+        for window, (lo, hi), size in zip(stage.windows, box, block.shape[2:], strict=True)
+    ]
+    return pool_padded(engine, block.astype(dtype, copy=False), stage.kind, windows, stage.include_padding)
+
+
+def _over_planes(
+    stage: ConvStage,
+    x: np.ndarray,
+    apply: Callable[[np.ndarray, np.ndarray | None], np.ndarray],
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Apply to (M, C, *space), giving (O·M, C, *space): planes summed by the kernel, or each alone."""
+    maps, channels = x.shape[:2]
+    space = x.shape[2:]
+    swapped = None if out is None else out.swapaxes(0, 1)
+    if stage.summed:
+        return apply(x.reshape(1, maps * channels, *space), swapped).swapaxes(0, 1)
+    if maps == 1:
+        return apply(x[0][:, None], swapped).swapaxes(0, 1)
+    made = apply(x.reshape(maps * channels, 1, *space), None)  # (M·C, O, *space)
+    made = made.reshape(maps, channels, *made.shape[1:]).swapaxes(1, 2)
+    return made.reshape(-1, channels, *made.shape[3:])
+
+
+def _in_three_axes(
+    stage: ConvStage,
+    engine: Engine,
+    x: np.ndarray,
+    dtype: np.dtype,
+    finite: bool,
+    algorithm: Algorithm | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Call the engine; of four space axes, one that the kernel does not touch is walked along."""
+    weights = stage.weights(dtype.name)
+    stride = [window.stride for window in stage.windows]
+    dilation = [window.dilation for window in stage.windows]
+    idle = [index for index in range(len(stage.windows)) if index not in stage.axes]
+    walked = idle[0] if len(stage.windows) > 3 else None
+    if walked is not None:
+        weights = weights.squeeze(walked + 2)
+        del stride[walked], dilation[walked]
+
+    def apply(part: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        if stage.transposed:
+            return engine.transpose(part, weights, stride=stride, dilation=dilation, finite=finite)
+        return engine.correlate(
+            part, weights, stride=stride, dilation=dilation, finite=finite, algorithm=algorithm, out=out
+        )
+
+    if walked is None:
+        return apply(x, out)
+    return np.stack([apply(part) for part in np.moveaxis(x, walked + 2, 0)], axis=walked + 2)
+
+
+def _total_weights(stage: ConvStage, like: np.ndarray) -> np.ndarray:
+    """The sum of each output's weights, shaped against (O·M, C, *space)."""
+    sums = stage.kernel.array(like.dtype).reshape(stage.kernel.outputs, -1).sum(axis=1)
+    sums = np.tile(sums, like.shape[0] // len(sums))
+    return sums.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def _finish(stage: ConvStage, values: np.ndarray) -> np.ndarray:
+    """Add the bias to (O·M, C, *space) and combine a bank's outputs."""
+    kernel = stage.kernel
+    outputs = kernel.outputs
+    if any(kernel.bias):
+        bias = np.tile(np.array(kernel.bias, values.dtype), values.shape[0] // outputs)
+        values = values + bias.reshape(-1, *(1,) * (values.ndim - 1))
+    if kernel.combine is Combine.NONE:
+        return values
+    bank = values.reshape(-1, outputs, *values.shape[1:])
+    match kernel.combine:
+        case Combine.MAGNITUDE:
+            return np.sqrt(np.square(bank).sum(axis=1))
+        case Combine.MAX:
+            return bank.max(axis=1)
+        case Combine.SUM:
+            return bank.sum(axis=1)

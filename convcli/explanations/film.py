@@ -1,0 +1,322 @@
+"""The sliding window as frames of data: which numbers, which of them lit, and the sum in words.
+
+A frame says everything that its picture shows, so that a test can read the numbers back; the pictures are
+made in `film_drawing`.  The arithmetic is that of `explain` and, for the results, of the engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
+from convcli.common.numbers import number_text
+from convcli.explanations.value import ConvExplanation, Explanation, explain_conv, explain_pool
+from convcli.geometry.layers import PoolKind
+from convcli.geometry.padding import PadMode, source_index
+from convcli.geometry.windows import TransposedWindow
+from convcli.jobs.chain import ConvStage, PoolStage
+from convcli.kernel.model import Combine
+
+Place = tuple[int, ...]
+
+MOST_FRAMES = 400
+LONGEST = 24  # cells along an axis, padding included, that stay legible
+TERMS = 12  # products that are written out
+
+
+@frozen
+class Board:
+    """A grid of numbers.
+
+    Attributes
+    ----------
+    title
+    low, high
+        Place of the first cell and the one behind the last, one number an axis.
+    inner
+        The places from 0 up to this belong to the data; others are padding, or are cropped.
+    values
+        A number for each cell, the last axis fastest; None is not known yet, or nothing.
+    """
+
+    title: str
+    low: Place
+    high: Place
+    inner: Place
+    values: tuple[float | None, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(high - low for low, high in zip(self.low, self.high, strict=True))
+
+    def places(self) -> Iterator[tuple[Place, float | None]]:
+        """Yield every cell's place and number."""
+        axes = (range(low, high) for low, high in zip(self.low, self.high, strict=True))
+        yield from zip(product(*axes), self.values, strict=True)
+
+    def at(self, place: Place) -> float | None:
+        index = 0
+        for where, low, size in zip(place, self.low, self.shape, strict=True):
+            index = index * size + where - low
+        return self.values[index]
+
+    def inside(self, place: Place) -> bool:
+        return all(0 <= where < size for where, size in zip(place, self.inner, strict=True))
+
+
+@frozen
+class Frame:
+    """One moment: three grids, and in each the cells that take part.
+
+    ``weights`` are the numbers that the lit inputs are multiplied with, by place; ``winner`` is the input
+    that a pool chose.
+    """
+
+    input: Board
+    kernel: Board | None
+    output: Board
+    lit_inputs: frozenset[Place]
+    lit_taps: frozenset[Place]
+    lit_outputs: frozenset[Place]
+    weights: tuple[tuple[Place, float], ...]
+    winner: Place | None
+    caption: str
+
+
+def slide(
+    stage: ConvStage | PoolStage, data: np.ndarray, results: np.ndarray, which: int = 0
+) -> Iterator[Frame]:
+    """Yield one frame for each output: the window moves over the input.
+
+    Parameters
+    ----------
+    data : ndarray
+        The stage's input, one channel of it: its space axes only.
+    results : ndarray
+        What ``filter`` computes of it, for this map.
+    which : int
+        Which kernel of a bank.
+
+    Raises
+    ------
+    UsageError
+        When there would be too many frames or cells to look at.
+    """
+    _check(stage, data.shape, results.shape)
+    grid = _input_board(stage, data, results.shape)
+    kernel = _kernel_board(stage, which)
+    filled: list[float | None] = [None] * results.size
+    for number, at in enumerate(np.ndindex(*results.shape)):
+        filled[number] = float(results[at])
+        output = Board("output", (0,) * results.ndim, results.shape, results.shape, tuple(filled))
+        explanation = explain(stage, data, at, float(results[at]), which)
+        seen, weights, winner = _seen(explanation, grid)
+        yield Frame(
+            grid,
+            kernel,
+            output,
+            seen,
+            frozenset(tap for tap, _ in kernel.places()) if kernel else frozenset(),
+            frozenset([at]),
+            weights,
+            winner,
+            caption(explanation),
+        )
+
+
+def explain(
+    stage: ConvStage | PoolStage, data: np.ndarray, at: Place, value: float, which: int = 0
+) -> Explanation:
+    """Explain one output of one map on one channel."""
+    if isinstance(stage, PoolStage):
+        return explain_pool(stage, data[None], at, [value])
+    whole = explain_conv(stage, data[None], at, [value])
+    return replace(whole, sums=(whole.sums[which],))
+
+
+def _seen(
+    explanation: Explanation, grid: Board
+) -> tuple[frozenset[Place], tuple[tuple[Place, float], ...], Place | None]:
+    if isinstance(explanation, ConvExplanation):
+        products = explanation.sums[0].planes[0].products
+        return (
+            frozenset(one.tap.position for one in products),
+            tuple((one.tap.position, one.weight) for one in products),
+            None,
+        )
+    pooled = explanation.planes[0]
+    winner = pooled.winner if explanation.kind is not PoolKind.AVG else None
+    cells = {place for place, _ in grid.places()}
+    seen = frozenset(one.tap.position for one in pooled.taps) & cells
+    return seen, (), winner.tap.position if winner else None
+
+
+def lay_down(stage: ConvStage, data: np.ndarray, results: np.ndarray, which: int = 0) -> Iterator[Frame]:
+    """Yield one frame for each input of a transposed convolution: it lays the kernel down, and sums grow.
+
+    The parameters are those of `slide`.  Cells that padding crops are shown outside the output's own.
+    """
+    _check(stage, data.shape, results.shape)
+    grid = Board("input", (0,) * data.ndim, data.shape, data.shape, tuple(data.ravel().tolist()))
+    kernel = _kernel_board(stage, which)
+    low = tuple(-window.before for window in stage.windows)
+    reach = [
+        window.full_size(n) if isinstance(window, TransposedWindow) else n
+        for window, n in zip(stage.windows, data.shape, strict=True)
+    ]
+    high = tuple(max(lo + size, n) for lo, size, n in zip(low, reach, results.shape, strict=True))
+    weights = stage.kernel.array(data.dtype).reshape(stage.weight_shape)[which, 0]
+    bias = float(stage.kernel.bias[which])
+    sums: dict[Place, float] = dict.fromkeys(product(*_ranges(low, high)), bias)
+    for source in np.ndindex(*data.shape):
+        value = float(data[source])
+        laid = {}
+        for tap in np.ndindex(*weights.shape):
+            place = tuple(
+                lo + i * window.stride + window.dilation * t
+                for lo, i, t, window in zip(low, source, tap, stage.windows, strict=True)
+            )
+            laid[place] = float(weights[tap])
+            sums[place] += value * laid[place]
+        output = Board("output", low, high, results.shape, tuple(sums.values()))
+        text = " ".join(number_text(weight) for weight in list(laid.values())[:TERMS])
+        more = " ..." if len(laid) > TERMS else ""
+        yield Frame(
+            grid,
+            kernel,
+            output,
+            frozenset([source]),
+            frozenset(np.ndindex(*weights.shape)),
+            frozenset(laid),
+            (),
+            None,
+            f"add {number_text(value)} x ({text}{more})",
+        )
+
+
+def close_up(
+    stage: ConvStage | PoolStage, data: np.ndarray, at: Place, value: float, outputs: Place, which: int = 0
+) -> Frame:
+    """Return one output with the neighbourhood that it comes from, as a frame.
+
+    The parameters are those of `slide`, with the output's place, its value and the output's sizes.
+    """
+    explanation = explain(stage, data, at, value, which)
+    spans = [window.input_range(one, one + 1) for window, one in zip(stage.windows, at, strict=True)]
+    low, high = [], []
+    for (lo, hi), n in zip(spans, data.shape, strict=True):
+        low.append(lo if lo < 0 or lo == 0 else lo - 1)  # a neighbour more, where there is one
+        high.append(hi if hi >= n else hi + 1)
+    widest = max(hi - lo for lo, hi in zip(low, high, strict=True))
+    if widest > LONGEST:
+        raise UsageError(
+            f"a window of {widest} cells is too wide for a picture: {LONGEST} at most; --json has it"
+        )
+    transposed = isinstance(stage, ConvStage) and stage.transposed
+    if transposed:
+        low = [min(max(lo, 0), n - 1) for lo, n in zip(low, data.shape, strict=True)]
+        high = [max(min(hi, n), lo + 1) for hi, n, lo in zip(high, data.shape, low, strict=True)]
+    grid = _board_of(stage, data, tuple(low), tuple(high))
+    seen, weights, winner = _seen(explanation, grid)
+    kernel = _kernel_board(stage, which)
+    products = explanation.sums[0].planes[0].products if isinstance(explanation, ConvExplanation) else ()
+    title = "output " + ",".join(map(str, at))
+    output = Board(title, at, tuple(one + 1 for one in at), outputs, (value,))
+    return Frame(
+        grid,
+        kernel,
+        output,
+        seen,
+        frozenset(one.tap.index for one in products),
+        frozenset([at]),
+        weights,
+        winner,
+        caption(explanation),
+    )
+
+
+def _ranges(low: Place, high: Place) -> list[range]:
+    return [range(lo, hi) for lo, hi in zip(low, high, strict=True)]
+
+
+def _check(stage: ConvStage | PoolStage, sizes: Sequence[int], outputs: Sequence[int]) -> None:
+    transposed = isinstance(stage, ConvStage) and stage.transposed
+    frames = prod(sizes) if transposed else prod(outputs)
+    widest = max(
+        max(window.input_range(0, out)[1] - min(window.input_range(0, out)[0], 0), n, out)
+        for window, n, out in zip(stage.windows, sizes, outputs, strict=True)
+    )
+    if frames > MOST_FRAMES or widest > LONGEST:
+        raise UsageError(
+            f"{frames} frames of {widest} cells are too many to look at: give an input small enough for "
+            f"{MOST_FRAMES} frames, at most {LONGEST} cells along an axis with padding (--input 7x7)"
+        )
+    if isinstance(stage, ConvStage) and stage.kernel.combine is not Combine.NONE:
+        raise UsageError(
+            f"kernel {stage.kernel.name} combines several outputs: give one of its kernels alone to see it move"
+        )
+
+
+def _input_board(stage: ConvStage | PoolStage, data: np.ndarray, outputs: Sequence[int]) -> Board:
+    spans = [window.input_range(0, count) for window, count in zip(stage.windows, outputs, strict=True)]
+    low = tuple(min(lo, 0) for lo, _ in spans)
+    high = tuple(max(hi, n) for (_, hi), n in zip(spans, data.shape, strict=True))
+    return _board_of(stage, data, low, high)
+
+
+def _board_of(stage: ConvStage | PoolStage, data: np.ndarray, low: Place, high: Place) -> Board:
+    values: list[float | None] = []
+    for place in product(*_ranges(low, high)):
+        source = _source(stage, place, data.shape)
+        if source is not None:
+            values.append(float(data[source]))
+        else:
+            values.append(stage.value if isinstance(stage, ConvStage) else None)
+    return Board("input", low, high, data.shape, tuple(values))
+
+
+def _source(stage: ConvStage | PoolStage, place: Place, sizes: tuple[int, ...]) -> Place | None:
+    mode = stage.mode if isinstance(stage, ConvStage) else PadMode.ZERO
+    found = [source_index(mode, where, n) for where, n in zip(place, sizes, strict=True)]
+    inside = tuple(where for where in found if where is not None)
+    return inside if len(inside) == len(place) else None
+
+
+def _kernel_board(stage: ConvStage | PoolStage, which: int) -> Board | None:
+    if isinstance(stage, PoolStage):
+        return None
+    size = stage.weight_shape[2:]
+    weights = stage.kernel.array().reshape(stage.weight_shape)[which, 0]
+    return Board("kernel", (0,) * len(size), size, size, tuple(weights.ravel().tolist()))
+
+
+def caption(explanation: Explanation) -> str:
+    """Return the sum in words.
+
+    ``1x10 + 2x20 + 0.5 = 50.5``
+    """
+    if isinstance(explanation, ConvExplanation):
+        found = explanation.sums[0]
+        products = [one for plane in found.planes for one in plane.products]
+        terms = [f"{_factor(one.value)}x{_factor(one.weight)}" for one in products[:TERMS]]
+        if len(products) > TERMS:
+            terms.append("...")
+        if found.bias:
+            terms.append(_factor(found.bias))
+        return f"{' + '.join(terms) or '0'} = {number_text(explanation.values[0])}"
+    pooled = explanation.planes[0]
+    values = [number_text(one.value) for one in pooled.taps if one.value is not None]
+    text = ", ".join(values[:TERMS]) + (", ..." if len(values) > TERMS else "")
+    name = {PoolKind.MAX: "max", PoolKind.MIN: "min", PoolKind.AVG: "mean"}[explanation.kind]
+    return f"{name}({text}) = {number_text(pooled.value)}"
+
+
+def _factor(value: float) -> str:
+    text = number_text(value)
+    return f"({text})" if text.startswith("-") else text

@@ -1,0 +1,354 @@
+"""Frames as pictures 600 pixels wide, for a class to look at.  Draws what a frame says and computes no number.
+
+A signal is drawn as rows with the kernel under the window; an image as grids; a volume as a brick that moves
+through a box, with its slices as grids below.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from convcli.common.frozen import frozen
+from convcli.explanations.film import Board, Frame, Place
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+WIDTH = 600
+MARGIN, GAP = 16, 22
+LARGEST, SMALLEST = 52, 15  # pixels of a cell
+HEIGHTS = (450, 640, 1000)  # that the grids may take, the first that leaves the cells large enough
+COMFORTABLE, PER_DIGIT = 24, 6  # pixels of a cell that is large enough, and for each digit in it
+CAPTION_LINES, CAPTION_SIZE, TITLE_SIZE = 3, 15, 13
+BRICK = 170  # height of the oblique view
+
+PAPER, INK, PALE, GRID = (255, 255, 255), (34, 34, 34), (130, 130, 130), (120, 130, 140)
+FAINT = (205, 205, 200)
+DATA, OUTSIDE, UNKNOWN = (226, 236, 246), (243, 243, 240), (255, 255, 255)
+LIT, LIT_OUTSIDE, WINNER = (255, 203, 130), (250, 226, 190), (238, 126, 30)
+KERNEL, DONE, CURRENT = (221, 212, 240), (216, 238, 214), (96, 187, 104)
+WEIGHT = (96, 48, 160)
+
+Colour = tuple[int, int, int]
+
+
+@frozen
+class _Grid:
+    """A flat part of a board: where it is drawn, and which cells of the board it shows."""
+
+    board: str
+    title: str
+    slice: Place  # the places of the axes before the last two
+    x: int
+    y: int
+    cell: int
+    rows: range
+    columns: range
+
+
+class Painter:
+    """Draws frames alike: sizes come from all of them, so that nothing jumps.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+    letters : str
+        The axes, e.g. ``ZYX``.
+    """
+
+    def __init__(self, frames: Sequence[Frame], letters: str) -> None:
+        self._rank = len(letters)
+        self._letters = letters.lower()
+        last = frames[-1]
+        self._boards = {"input": last.input, "kernel": last.kernel, "output": last.output}
+        self._digits = {
+            name: max((len(_text(v)) for f in frames for v in _numbers(_board(f, name))), default=1)
+            for name in self._boards
+        }
+        self._top = BRICK + GAP if self._rank == 3 else 0
+        self._grids, self._height = self._fitted()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of every picture, even numbers as video wants them."""
+        height = self._top + self._height + CAPTION_LINES * (CAPTION_SIZE + 5) + 2 * MARGIN
+        return WIDTH, height + height % 2
+
+    def paint(self, frame: Frame) -> np.ndarray:
+        """Return one frame as (height, width, 3) of uint8."""
+        from PIL import Image, ImageDraw
+
+        image = Image.new("RGB", self.size, PAPER)
+        pen = ImageDraw.Draw(image, "RGBA")
+        if self._rank == 3:
+            self._paint_bricks(pen, frame)
+        if self._rank == 1:
+            self._paint_rays(pen, frame)
+        for grid in self._grids:
+            self._paint_grid(pen, grid, frame)
+        self._paint_caption(pen, frame.caption)
+        return np.asarray(image)
+
+    # Where things go
+
+    def _fitted(self) -> tuple[list[_Grid], int]:
+        """Return the grids with the largest cells with which all of them fit."""
+        enough = max(COMFORTABLE, PER_DIGIT * min(max(self._digits.values()), 6)) - 1
+        for tallest in HEIGHTS:
+            for cell in range(LARGEST, enough if tallest < HEIGHTS[-1] else SMALLEST, -1):
+                grids, height = self._arranged(cell)
+                if height <= tallest and all(g.x + len(g.columns) * cell <= WIDTH - MARGIN for g in grids):
+                    return grids, height
+        return self._arranged(SMALLEST)
+
+    def _arranged(self, cell: int) -> tuple[list[_Grid], int]:
+        """Put grids beside each other, in a new line where the next does not fit; signals in rows."""
+        grids: list[_Grid] = []
+        x, y, tallest = MARGIN, MARGIN + self._top, 0
+        for name, board in self._boards.items():
+            if board is None:
+                continue
+            rows = range(board.low[-2], board.high[-2]) if self._rank > 1 else range(1)
+            columns = range(board.low[-1], board.high[-1])
+            depths: list[Place] = [()]
+            if self._rank == 3:
+                depths = [(depth,) for depth in range(board.low[0], board.high[0])]
+            for number, depth in enumerate(depths):
+                wide, high = len(columns) * cell, len(rows) * cell + TITLE_SIZE + 6
+                new_row = self._rank == 1 or (self._rank == 3 and number == 0)
+                if x > MARGIN and (new_row or x + wide > WIDTH - MARGIN):
+                    x, y, tallest = MARGIN, y + tallest + GAP, 0
+                title = board.title + "".join(f" {self._letters[0]}={d}" for d in depth)
+                left = self._beneath(board, cell) if self._rank == 1 else x
+                grids.append(_Grid(name, title, depth, left, y + TITLE_SIZE + 6, cell, rows, columns))
+                x, tallest = x + wide + GAP, max(tallest, high)
+        bottom = y + tallest
+        if self._rank == 2:
+            return self._centred(grids), bottom - self._top
+        return grids, bottom - self._top
+
+    def _beneath(self, board: Board, cell: int) -> int:
+        """Centre a signal's row."""
+        return (WIDTH - board.shape[-1] * cell) // 2
+
+    def _centred(self, grids: list[_Grid]) -> list[_Grid]:
+        """Put the grids of one line at the same height's middle, and the line in the picture's."""
+        lines: dict[int, list[_Grid]] = {}
+        for grid in grids:
+            lines.setdefault(grid.y, []).append(grid)
+        placed = []
+        for line in lines.values():
+            tallest = max(len(grid.rows) * grid.cell for grid in line)
+            used = line[-1].x + len(line[-1].columns) * line[-1].cell
+            move = max((WIDTH - MARGIN - used) // 2, 0)
+            placed += [
+                replace(grid, x=grid.x + move, y=grid.y + (tallest - len(grid.rows) * grid.cell) // 2)
+                for grid in line
+            ]
+        return placed
+
+    # Drawing
+
+    def _paint_grid(self, pen: ImageDraw, grid: _Grid, frame: Frame) -> None:
+        board = _board(frame, grid.board)
+        if board is None:
+            return
+        cell = grid.cell
+        offset = self._kernel_offset(grid, frame)
+        pen.text((grid.x + offset[0], grid.y - 4), grid.title, fill=PALE, font=_font(TITLE_SIZE), anchor="ls")
+        weights = dict(frame.weights)
+        for row_number, row in enumerate(grid.rows):
+            for column_number, column in enumerate(grid.columns):
+                place = (*grid.slice, row, column) if self._rank > 1 else (column,)
+                if self._rank == 1 and grid.board == "kernel":
+                    x, y = self._kernel_cell(grid, frame, column)
+                else:
+                    x, y = grid.x + column_number * cell, grid.y + row_number * cell
+                fill = _fill(grid.board, board, place, frame)
+                inside = board.inside(place)
+                pen.rectangle(
+                    (x, y, x + cell, y + cell), fill=fill, outline=GRID if inside else (205, 205, 200)
+                )
+                weighted = grid.board == "input" and place in weights and cell >= 30 and self._rank > 1
+                raised = y - cell // 8 if weighted else y
+                self._paint_number(pen, x, raised, grid, board.at(place), INK if inside else PALE)
+                if weighted:
+                    text = _text(weights[place])
+                    small = _font(min(cell * 3 // 10, int(cell * 1.1 / len(text))))
+                    pen.text((x + cell - 3, y + cell - 2), text, fill=WEIGHT, font=small, anchor="rs")
+        if grid.board != "kernel":
+            lit = frame.lit_inputs if grid.board == "input" else frame.lit_outputs
+            self._outline(pen, grid, lit)
+
+    def _kernel_offset(self, grid: _Grid, frame: Frame) -> tuple[int, int]:
+        if self._rank != 1 or grid.board != "kernel" or not frame.weights:
+            return 0, 0
+        return self._kernel_cell(grid, frame, grid.columns[0])[0] - grid.x, 0
+
+    def _kernel_cell(self, grid: _Grid, frame: Frame, tap: int) -> tuple[int, int]:
+        """A signal's kernel is drawn under its window: tap by tap, with gaps where it is dilated."""
+        if not frame.weights or len(frame.weights) != len(grid.columns):
+            return grid.x + tap * grid.cell, grid.y
+        top = self._grids[0]
+        (place,), _ = frame.weights[tap]
+        return top.x + (place - top.columns.start) * grid.cell, grid.y
+
+    def _outline(self, pen: ImageDraw, grid: _Grid, lit: frozenset[Place]) -> None:
+        """Frame the window as a whole."""
+        own = [place for place in lit if self._rank < 3 or place[:1] == grid.slice]
+        if not own:
+            return
+        columns = [place[-1] for place in own]
+        rows = [place[-2] if self._rank > 1 else 0 for place in own]
+        box = (
+            grid.x + (min(columns) - grid.columns.start) * grid.cell,
+            grid.y + (min(rows) - grid.rows.start) * grid.cell,
+            grid.x + (max(columns) - grid.columns.start + 1) * grid.cell,
+            grid.y + (max(rows) - grid.rows.start + 1) * grid.cell,
+        )
+        pen.rectangle(box, outline=INK, width=2)
+
+    def _paint_number(
+        self, pen: ImageDraw, x: int, y: int, grid: _Grid, value: float | None, ink: Colour
+    ) -> None:
+        if value is None:
+            return
+        size = min(int(grid.cell * 0.44), int(grid.cell * 1.5 / max(self._digits[grid.board], 1)), 20)
+        middle = (x + grid.cell / 2, y + grid.cell / 2)
+        pen.text(middle, _text(value), fill=ink, font=_font(max(size, 7)), anchor="mm")
+
+    def _paint_rays(self, pen: ImageDraw, frame: Frame) -> None:
+        """Join a signal's window, through its kernel, with the output that it makes."""
+        first, last = self._grids[0], self._grids[-1]
+        if not frame.lit_inputs or not frame.lit_outputs:
+            return
+        tops = _span(first, frame.lit_inputs)
+        bottoms = _span(last, frame.lit_outputs)
+        upper, lower = first.y + first.cell, last.y
+        corners = [(tops[0], upper), (tops[1], upper), (bottoms[1], lower), (bottoms[0], lower)]
+        pen.polygon(corners, fill=(255, 203, 130, 60), outline=(240, 170, 90, 160))
+
+    def _paint_bricks(self, pen: ImageDraw, frame: Frame) -> None:
+        half = (WIDTH - 3 * MARGIN) // 2
+        for board, lit, colour, x in (
+            (frame.input, frame.lit_inputs, LIT, MARGIN),
+            (frame.output, frame.lit_outputs, CURRENT, 2 * MARGIN + half),
+        ):
+            pen.text((x, MARGIN), board.title, fill=PALE, font=_font(TITLE_SIZE), anchor="la")
+            paint_box(pen, board, lit, colour, (x, MARGIN, half, BRICK))
+
+    def _paint_caption(self, pen: ImageDraw, caption: str) -> None:
+        font = _font(CAPTION_SIZE)
+        for size in (CAPTION_SIZE, CAPTION_SIZE - 2, CAPTION_SIZE - 4):
+            font = _font(size)
+            letters = int((WIDTH - 2 * MARGIN) / (size * 0.56))
+            lines = textwrap.wrap(caption, letters)
+            if len(lines) <= CAPTION_LINES:
+                break
+        y = self.size[1] - MARGIN - CAPTION_LINES * (CAPTION_SIZE + 5) + 8
+        for number, line in enumerate(lines[:CAPTION_LINES]):
+            pen.text((WIDTH // 2, y + number * (CAPTION_SIZE + 5)), line, fill=INK, font=font, anchor="ma")
+
+
+def _board(frame: Frame, name: str) -> Board | None:
+    return {"input": frame.input, "kernel": frame.kernel, "output": frame.output}[name]
+
+
+def _numbers(board: Board | None) -> tuple[float | None, ...]:
+    return board.values if board else ()
+
+
+def _text(value: float | None) -> str:
+    """Return a number in few letters; a whole one whole.
+
+    >>> _text(12.0), _text(-1 / 3), _text(1234567.0)
+    ('12', '-0.333', '1.23e+06')
+    """
+    if value is None:
+        return ""
+    return (
+        f"{value:.0f}" if value == round(value, 6) and abs(value) < 1e5 and value % 1 == 0 else f"{value:.3g}"
+    )
+
+
+def _fill(name: str, board: Board, place: Place, frame: Frame) -> Colour:
+    inside = board.inside(place)
+    if name == "kernel":
+        return KERNEL
+    if name == "input":
+        if place == frame.winner:
+            return WINNER
+        if place in frame.lit_inputs:
+            return LIT if inside else LIT_OUTSIDE
+        return DATA if inside else OUTSIDE
+    if place in frame.lit_outputs:
+        return CURRENT if inside else LIT_OUTSIDE
+    if board.at(place) is None:
+        return UNKNOWN
+    return DONE if inside else OUTSIDE
+
+
+def _span(grid: _Grid, lit: frozenset[Place]) -> tuple[int, int]:
+    columns = [place[-1] - grid.columns.start for place in lit]
+    return grid.x + min(columns) * grid.cell, grid.x + (max(columns) + 1) * grid.cell
+
+
+_fonts: dict[int, FreeTypeFont | ImageFont] = {}
+
+
+def _font(size: int) -> FreeTypeFont | ImageFont:
+    from PIL import ImageFont
+
+    size = max(size, 7)
+    if size not in _fonts:
+        _fonts[size] = ImageFont.load_default(size)
+    return _fonts[size]
+
+
+def paint_box(
+    pen: ImageDraw, board: Board, lit: frozenset[Place], colour: Colour, room: tuple[int, int, int, int]
+) -> None:
+    """Draw a board of three axes, and the lit cells as a brick; ``room`` is (x, y, width, height)."""
+    depth, height, width = board.shape
+    slant = 0.5  # of a cell to the right and up for each step into the depth
+    x, y, wide, high = room
+    unit = min(wide / (width + slant * depth), high / (height + slant * depth), 40)
+    left = x + (wide - unit * (width + slant * depth)) / 2
+    top = y + unit * slant * depth
+
+    def point(z: float, row: float, column: float) -> tuple[float, float]:
+        return left + unit * (column + slant * z), top + unit * (row - slant * z)
+
+    def box(
+        low: Sequence[float], high_: Sequence[float], fill: Colour | None, line: Colour, alpha: int
+    ) -> None:
+        (z0, y0, x0), (z1, y1, x1) = low, high_
+        front = [point(z0, y0, x0), point(z0, y0, x1), point(z0, y1, x1), point(z0, y1, x0)]
+        above = [point(z0, y0, x0), point(z0, y0, x1), point(z1, y0, x1), point(z1, y0, x0)]
+        side = [point(z0, y0, x1), point(z1, y0, x1), point(z1, y1, x1), point(z0, y1, x1)]
+        for face, shade in ((above, 1.0), (side, 0.86), (front, 0.95)):
+            tone = (*(int(c * shade) for c in fill), alpha) if fill else None
+            pen.polygon(face, fill=tone, outline=line)
+        if not fill:
+            back = point(z1, y1, x0)
+            for corner in (point(z0, y1, x0), point(z1, y0, x0), point(z1, y1, x1)):
+                pen.line([back, corner], fill=line)
+
+    inner_low = [-low for low in board.low]
+    inner_high = [at + size for at, size in zip(inner_low, board.inner, strict=True)]
+    if board.shape != board.inner:
+        box((0, 0, 0), board.shape, None, FAINT, 0)
+    box(inner_low, inner_high, None, GRID, 0)
+    cells = sorted(
+        (tuple(at - low for at, low in zip(place, board.low, strict=True)) for place in lit),
+        key=lambda cell: (-cell[0], -cell[1], cell[2]),  # what is behind first
+    )
+    for cell in cells:
+        if all(0 <= at < size for at, size in zip(cell, board.shape, strict=True)):
+            box(cell, [at + 1 for at in cell], colour, INK, 225)

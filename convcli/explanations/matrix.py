@@ -1,0 +1,212 @@
+"""The convolution as a matrix: y = W vec(x) + offset, sparse and exact.
+
+Every tap of every output is one entry: its row is the output, its column the input that stands under the tap,
+its value the weight.  Strides leave rows out, padding modes that repeat the data add entries up, a transposed
+convolution gives Wᵀ of the convolution it undoes.  No files, no text, no scipy.
+
+Rows and columns count (channel, space…) in C order, as ``numpy.ravel`` does.  Toeplitz and doubly blocked
+circulant matrices: R. M. Gray, "Toeplitz and circulant matrices: a review" (2006).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from math import prod
+
+import numpy as np
+
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen_identity
+from convcli.geometry.padding import PadMode
+from convcli.geometry.taps import axis_taps
+from convcli.geometry.windows import TransposedWindow
+from convcli.jobs.chain import ConvStage
+from convcli.kernel.model import Combine
+
+MOST = 12_000_000  # entries; sorting them takes about 100 bytes each
+
+
+class Structure(StrEnum):
+    """What kind of matrix it is, along its blocks too."""
+
+    TOEPLITZ = "Toeplitz"  # equal along each diagonal
+    CIRCULANT = "circulant"  # the same, and each row is the one above, turned
+    BANDED = "banded"  # a stride moves each row (transposed: each column) by more than one
+    BORDERED = "Toeplitz but for the border rows"  # where the padding repeats elements of the data
+
+
+@frozen_identity
+class Matrix:
+    """A sparse matrix: entries in the order of rows, then columns, none twice.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of int64
+    values : ndarray of float64
+        Zeros are entries too where a weight of zero stands.
+    offset : ndarray of float64
+        What is added to each row: the bias, and constant padding.
+    inputs, outputs : tuple of int
+        (channels, *space) of the vectors' arrays.
+    structure : Structure
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+    offset: np.ndarray
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    structure: Structure
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return prod(self.outputs), prod(self.inputs)
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Rows and columns of the smallest blocks: one row of the image each."""
+        return self.outputs[-1], self.inputs[-1]
+
+    @property
+    def levels(self) -> int:
+        """How many times it is blocked: 1 for a signal, 2 for an image, 3 for a volume."""
+        return len(self.inputs) - 1
+
+    def dense(self) -> np.ndarray:
+        """Return all of it, float64."""
+        full = np.zeros(self.shape)
+        full[self.rows, self.columns] = self.values
+        return full
+
+    def times(self, x: np.ndarray) -> np.ndarray:
+        """Return W vec(x) + offset for an array of the shape ``inputs``, in the shape ``outputs``."""
+        if x.shape != self.inputs:
+            raise UsageError(f"the matrix takes an array of {self.inputs}, not of {x.shape}")
+        products = self.values * x.astype(np.float64).ravel()[self.columns]
+        sums = np.bincount(self.rows, weights=products, minlength=self.shape[0])
+        return (sums + self.offset).reshape(self.outputs)
+
+    def csr(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return data, indices and indptr of the compressed sparse rows, zeros left out."""
+        kept = self.values != 0
+        counts = np.bincount(self.rows[kept], minlength=self.shape[0])
+        kind = np.int32 if max(*self.shape, len(self.values)) < 2**31 else np.int64
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(kind)
+        return self.values[kept], self.columns[kept].astype(kind), indptr
+
+
+def convolution_matrix(stage: ConvStage, sizes: Sequence[int], channels: int) -> Matrix:
+    """Return the matrix of one bound kernel.
+
+    Parameters
+    ----------
+    stage : ConvStage
+        From `convcli.jobs.bind.bind`: windows, padding mode, weights.
+    sizes : sequence of int
+        Space sizes of the input.
+    channels : int
+        Its channels.  A kernel with one input is applied to each of them alone.
+
+    Raises
+    ------
+    UsageError
+        For a bank that is combined by magnitude or maximum, which no matrix does; for too many entries.
+    """
+    kernel = stage.kernel
+    weights = kernel.array().reshape(stage.weight_shape)
+    bias = np.array(kernel.bias)
+    if kernel.combine is Combine.SUM:
+        weights, bias = weights.sum(axis=0, keepdims=True), bias.sum(keepdims=True)
+    elif kernel.combine is not Combine.NONE:
+        raise UsageError(
+            f"kernel {kernel.name} combines its outputs by {kernel.combine}, which is not linear: "
+            "no matrix does that; give one of its kernels alone"
+        )
+    weights = weights.reshape(*weights.shape[:2], -1)  # (out, in, taps)
+    outputs = tuple(window.output_size(n) for window, n in zip(stage.windows, sizes, strict=True))
+    _check(stage, sizes, outputs, channels, weights)
+
+    place, source, tap = _entries(stage, sizes, outputs)
+    filled, inside = source < 0, source >= 0
+    sums = np.zeros((*weights.shape[:2], prod(outputs)))  # what constant padding adds to each output
+    if stage.value:
+        for (out, channel), _ in np.ndenumerate(weights[..., 0]):
+            taps = weights[out, channel][tap[filled]]
+            sums[out, channel] = stage.value * np.bincount(place[filled], taps, prod(outputs))
+    place, source, tap = place[inside], source[inside], tap[inside]
+    order = np.lexsort((source, place))
+    place, source, tap = place[order], source[order], tap[order]
+    new = np.ones(len(place), bool)  # several taps may meet one input, where the padding repeats it
+    new[1:] = (np.diff(place) != 0) | (np.diff(source) != 0)
+    first = np.flatnonzero(new)
+    added = np.add.reduceat(weights[..., tap], first, axis=-1) if len(first) else weights[..., :0]
+    place, source = place[first], source[first]
+
+    if stage.summed or channels == 1:
+        pairs = [(out, channel, out, channel) for out, channel in np.ndindex(weights.shape[0], channels)]
+    else:
+        pairs = [
+            (out * channels + channel, channel, out, 0)
+            for out, channel in np.ndindex(weights.shape[0], channels)
+        ]
+    rows = np.concatenate([row * prod(outputs) + place for row, _, _, _ in pairs])
+    columns = np.concatenate([column * prod(sizes) + source for _, column, _, _ in pairs])
+    values = np.concatenate([added[out, channel] for _, _, out, channel in pairs])
+    order = np.lexsort((columns, rows))
+    planes = 1 + max(row for row, _, _, _ in pairs)
+    offset = np.repeat(bias, planes // len(bias))[:, None] + np.zeros(prod(outputs))
+    for row, _, out, channel in pairs:
+        offset[row] += sums[out, channel]
+    return Matrix(
+        rows[order],
+        columns[order],
+        values[order],
+        offset.ravel(),
+        (channels, *sizes),
+        (planes, *outputs),
+        _structure(stage, sizes, outputs),
+    )
+
+
+def _check(
+    stage: ConvStage, sizes: Sequence[int], outputs: Sequence[int], channels: int, weights: np.ndarray
+) -> None:
+    places = prod(sizes) if stage.transposed else prod(outputs)
+    most = places * weights.shape[0] * weights.shape[2] * channels
+    if most > MOST:
+        raise UsageError(f"the matrix would have {most:,} entries, more than {MOST:,}: give a smaller input")
+
+
+def _entries(
+    stage: ConvStage, sizes: Sequence[int], outputs: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return output, input (-1: the fill value) and tap of every entry, all axes taken together."""
+    place = source = tap = np.zeros(1, np.int64)
+    for window, n, count in zip(stage.windows, sizes, outputs, strict=True):
+        found = [
+            (output, -1 if from_ is None else from_, index)
+            for output in range(count)
+            for index, _, from_ in axis_taps(window, output, n, stage.mode)
+        ]
+        own = np.array(found, np.int64).reshape(-1, 3)
+        inside = (source[:, None] >= 0) & (own[None, :, 1] >= 0)
+        place = (place[:, None] * count + own[None, :, 0]).ravel()
+        source = np.where(inside, source[:, None] * n + own[None, :, 1], -1).ravel()
+        tap = (tap[:, None] * window.kernel + own[None, :, 2]).ravel()
+    return place, source, tap
+
+
+def _structure(stage: ConvStage, sizes: Sequence[int], outputs: Sequence[int]) -> Structure:
+    moved = [stage.windows[axis] for axis in stage.axes]
+    if any(window.stride != 1 for window in moved):
+        return Structure.BANDED
+    if stage.mode in (PadMode.ZERO, PadMode.CONSTANT) or all(
+        isinstance(window, TransposedWindow) or not (window.before or window.after) for window in moved
+    ):
+        return Structure.TOEPLITZ
+    if stage.mode is PadMode.CIRCULAR:
+        square = all(sizes[axis] == outputs[axis] for axis in stage.axes)
+        return Structure.CIRCULANT if square else Structure.TOEPLITZ
+    return Structure.BORDERED

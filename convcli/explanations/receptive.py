@@ -1,0 +1,137 @@
+"""What one output of a net sees of the input, at each layer: by arithmetic, and by the gradient.
+
+The theoretical field is the arithmetic of `geometry`, the one that ``shape`` prints.  The effective field is
+how much every input element moves that output: the sum of the absolute gradients of its channels (Luo, Li,
+Urtasun and Zemel, "Understanding the effective receptive field in deep convolutional neural networks", 2016).
+No files, no drawing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen_identity
+from convcli.networks.model import Step
+
+if TYPE_CHECKING:
+    from convcli.networks.torch_run import TorchNet
+
+FAINT = (
+    1 - 0.9545
+)  # of the largest gradient: what is below is not counted (the paper's two standard deviations)
+MOST_CHANNELS = 64  # whose gradients are added up
+
+Span = tuple[int, int]
+
+
+@frozen_identity
+class Seen:
+    """What the output of one layer sees.
+
+    Attributes
+    ----------
+    layer
+        Its label.
+    at
+        Which of its outputs, one index an axis: the one in the middle of what the last layer's output needs.
+    field
+        (start, stop) along each axis of the net's input, which may lie outside it: padding.
+    gradient : ndarray
+        Of the input's sizes; 1 is the largest.  All zero where the output does not move at all.
+    """
+
+    layer: str
+    at: tuple[int, ...]
+    field: tuple[Span, ...]
+    gradient: np.ndarray
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        return tuple(stop - start for start, stop in self.field)
+
+    @property
+    def effective(self) -> tuple[Span, ...]:
+        """(start, stop) along each axis of the elements whose gradient is not faint; empty where none is."""
+        found = np.argwhere(self.gradient > FAINT)
+        if not len(found):
+            return tuple((0, 0) for _ in self.field)
+        low, high = found.min(axis=0).tolist(), found.max(axis=0).tolist()
+        return tuple((start, last + 1) for start, last in zip(low, high, strict=True))
+
+
+def spatial(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Return the layers up to the last one whose outputs still have a place.
+
+    Raises
+    ------
+    UsageError
+        When there is none.
+    """
+    for count, step in enumerate(steps):
+        if step.output.flat:
+            steps = steps[:count]
+            break
+    if not steps:
+        raise UsageError(
+            "the net's first layer already leaves no places: there is no receptive field to show"
+        )
+    return tuple(steps)
+
+
+def places(steps: Sequence[Step], at: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return, for each layer, the output in the middle of those that output ``at`` of the last layer needs."""
+    spans = [(place, place + 1) for place in at]
+    found: list[tuple[int, ...]] = []
+    for step in reversed(steps):
+        middle = ((lo + hi - 1) // 2 for lo, hi in spans)
+        found.append(
+            tuple(min(max(place, 0), n - 1) for place, n in zip(middle, step.output.sizes, strict=True))
+        )
+        if step.windows:
+            spans = [window.input_range(*span) for window, span in zip(step.windows, spans, strict=True)]
+        elif step.windows is None:
+            spans = [(0, n) for n in step.input.sizes]
+    return found[::-1]
+
+
+def seen_by(model: TorchNet, array: np.ndarray, at: Sequence[int]) -> list[Seen]:
+    """Return what each layer's output sees of an input (channels, *space).
+
+    Parameters
+    ----------
+    model : TorchNet
+        Bound to the input; its last layer's output is the one that ``at`` names.
+    at : sequence of int
+        One index an axis.
+
+    Raises
+    ------
+    UsageError
+        When ``at`` lies outside the last layer's output.
+    """
+    import torch
+
+    from convcli.networks.torch_run import outputs
+
+    steps = spatial(model.steps)
+    sizes = steps[-1].output.sizes
+    if len(at) != len(sizes) or any(place >= n for place, n in zip(at, sizes, strict=True)):
+        shown, limits = ",".join(map(str, at)), "x".join(map(str, sizes))
+        raise UsageError(f"--at {shown} lies outside the output of {steps[-1].name}, which is {limits}")
+    x = model.input(array).detach().requires_grad_()
+    found = []
+    computed = outputs(steps, model.parameters, x)
+    for (step, out), place in zip(computed, places(steps, at), strict=True):
+        total = torch.zeros_like(x[0, 0])
+        for channel in range(min(out.shape[1], MOST_CHANNELS)):
+            (gradient,) = torch.autograd.grad(out[(0, channel, *place)], x, retain_graph=True)
+            total += gradient[0].nan_to_num(0, 0, 0).abs().sum(0)  # a magnitude of 0 has no gradient
+        largest = float(total.max())
+        field = tuple(f.input_range(one, one + 1) for f, one in zip(step.fields, place, strict=True))
+        numbers = (total / largest if largest else total).cpu().numpy().astype(np.float64)
+        found.append(Seen(step.layer.label, place, field, numbers))
+    return found

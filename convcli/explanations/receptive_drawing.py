@@ -1,0 +1,135 @@
+"""Receptive fields as a picture: the input with a frame for each layer, and beside it what moves each output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from convcli.explanations.receptive import Seen, Span
+from convcli.networks.pictures import Colours, colour
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+PANEL, GAP, LINE, COLUMNS = 250, 14, 34, 3
+TITLE = 34  # letters over a panel
+FRAMES = ((230, 97, 1), (33, 102, 172), (27, 140, 90), (150, 60, 160), (200, 30, 60), (120, 120, 20))
+PAPER, INK, FAINT_INK = (255, 255, 255), (30, 30, 30), (110, 110, 110)
+
+
+def draw(found: Sequence[Seen], picture: np.ndarray) -> np.ndarray:
+    """Return the picture, (height, width, 3) of uint8.
+
+    Parameters
+    ----------
+    found : sequence of Seen
+        The layers to show; a signal or an image.
+    picture : ndarray
+        (channels, *space) of the net's input, any range.
+    """
+    from PIL import Image, ImageDraw
+
+    view = _view(found[-1], picture.shape[1:])
+    panels = [("input", "each layer's frame", _panel(_grey(picture), view))]
+    for seen in found:
+        sizes = f"sees {_size(seen.field)}, effective {_size(seen.effective)}"
+        panels.append((seen.layer, sizes, _panel(colour(_flat(seen.gradient), Colours.VIRIDIS), view)))
+    for number, seen in enumerate(found):
+        tone = FRAMES[number % len(FRAMES)]
+        _outline(panels[0][2], seen.field, view, tone)
+        _outline(panels[number + 1][2], seen.field, view, tone)
+    wide, high = panels[0][2].size
+    columns = min(COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    sheet = Image.new(
+        "RGB", (GAP + columns * (max(wide, PANEL) + GAP), GAP + rows * (high + LINE + GAP)), PAPER
+    )
+    pen = ImageDraw.Draw(sheet)
+    for number, (title, remark, panel) in enumerate(panels):
+        x = GAP + number % columns * (max(wide, PANEL) + GAP)
+        y = GAP + number // columns * (high + LINE + GAP)
+        ink = FRAMES[(number - 1) % len(FRAMES)] if number else INK
+        pen.text((x, y), _short(title), fill=ink, font=_font(15))
+        pen.text((x, y + 18), remark, fill=FAINT_INK, font=_font(12))
+        sheet.paste(panel, (x, y + LINE))
+    return np.asarray(sheet)
+
+
+def _size(spans: Sequence[Span]) -> str:
+    return "x".join(str(stop - start) for start, stop in spans)
+
+
+def _two(spans: Sequence[Span]) -> tuple[Span, Span]:
+    """Return the rows and columns of a field; a signal is one row."""
+    return (spans[0], spans[1]) if len(spans) > 1 else ((0, 1), spans[0])
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values if values.ndim > 1 else values[None]
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    """Return the input's mean over the channels as pixels (rows, columns, 3), pale, so that frames are seen."""
+    mean = _flat(picture.astype(np.float64).mean(axis=0))
+    low, high = float(np.nanmin(mean)), float(np.nanmax(mean))
+    light = 90 + 165 * (np.nan_to_num(mean) - low) / ((high - low) or 1.0)
+    return np.repeat(light.round().astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def _view(last: Seen, sizes: Sequence[int]) -> tuple[Span, Span]:
+    """Return the rows and columns to show: the last layer's field with a margin."""
+    rows, columns = _two(last.field)
+    n_rows, n_columns = (sizes[0], sizes[1]) if len(sizes) > 1 else (1, sizes[0])
+    spans = []
+    for (start, stop), n in ((rows, n_rows), (columns, n_columns)):
+        margin = max((stop - start) // 6, 1) if n > 1 else 0
+        spans.append((start - margin, stop + margin))
+    return spans[0], spans[1]
+
+
+def _panel(pixels: np.ndarray, view: tuple[Span, Span]) -> Image:
+    """Cut the view out of the input, white where there is none, and enlarge or reduce it to a panel."""
+    from PIL import Image
+
+    (top, bottom), (left, right) = view
+    cut = np.full((bottom - top, right - left, 3), 235, np.uint8)
+    y, x = max(-top, 0), max(-left, 0)  # where the input begins in the cut
+    part = pixels[top + y : max(bottom, 0), left + x : max(right, 0)]
+    cut[y : y + part.shape[0], x : x + part.shape[1]] = part
+    return Image.fromarray(cut).resize(_scaled(view), Image.Resampling.NEAREST)
+
+
+def _scaled(view: tuple[Span, Span]) -> tuple[int, int]:
+    (top, bottom), (left, right) = view
+    scale = PANEL / max(bottom - top, right - left)
+    return max(round((right - left) * scale), 1), max(round((bottom - top) * scale), 24)
+
+
+def _outline(
+    panel: Image, field: Sequence[Span], view: tuple[Span, Span], tone: tuple[int, int, int]
+) -> None:
+    from PIL import ImageDraw
+
+    (top, bottom), (left, right) = view
+    rows, columns = _two(field)
+    across, down = panel.width / (right - left), panel.height / (bottom - top)
+    box = (
+        (columns[0] - left) * across,
+        (rows[0] - top) * down,
+        (columns[1] - left) * across - 1,
+        (rows[1] - top) * down - 1,
+    )
+    ImageDraw.Draw(panel).rectangle(box, outline=tone, width=2)
+
+
+def _font(size: int) -> FreeTypeFont | ImageFont:
+    from PIL import ImageFont as Fonts
+
+    return Fonts.load_default(size)
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= TITLE else title[: TITLE - 3] + "..."

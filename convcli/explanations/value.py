@@ -1,0 +1,203 @@
+"""One output value taken apart: its taps, the numbers under them, the products, and where the sum comes from.
+
+Values, as plain data: what stands where is `taps`' to say, and the result is computed by the engines that
+compute it for ``filter`` and handed in.  No files, no text, no drawing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from convcli.common.frozen import frozen
+from convcli.geometry.layers import PoolKind
+from convcli.geometry.taps import Tap, taps
+from convcli.jobs.chain import ConvStage, PoolStage
+from convcli.kernel.model import Combine
+
+
+@frozen
+class Product:
+    """One tap: the value under it, its weight, and their product."""
+
+    tap: Tap
+    value: float
+    weight: float
+
+    @property
+    def product(self) -> float:
+        return self.value * self.weight
+
+
+@frozen
+class Plane:
+    """The products on one channel of the input."""
+
+    channel: int
+    products: tuple[Product, ...]
+
+    @property
+    def sum(self) -> float:
+        return math.fsum(product.product for product in self.products)
+
+
+@frozen
+class Sum:
+    """One output of one kernel: what it adds up, over one channel or over all.
+
+    ``map`` counts the outputs, ``channel`` is the one that the kernel was applied to alone (None: to all).
+    """
+
+    map: int
+    channel: int | None
+    planes: tuple[Plane, ...]
+    bias: float
+
+    @property
+    def total(self) -> float:
+        return math.fsum(p.product for plane in self.planes for p in plane.products) + self.bias
+
+
+@frozen
+class ConvExplanation:
+    """A convolution's output at one place.
+
+    Attributes
+    ----------
+    at
+        The output's place, one index an axis.
+    transposed
+        Whether the taps are those with which inputs reach the output.
+    sums
+        One for each map and, where a kernel is applied to each channel alone, each channel.
+    combine
+        How the maps become one.
+    values
+        What ``filter`` computes there: one number for each sum, or for each channel when they are combined.
+    """
+
+    at: tuple[int, ...]
+    transposed: bool
+    sums: tuple[Sum, ...]
+    combine: Combine
+    values: tuple[float, ...]
+
+
+@frozen
+class PoolTap:
+    """One tap of a pool; ``share`` is how much of the output's gradient goes to this input."""
+
+    tap: Tap
+    value: float | None  # None: padding, which never wins and is not counted
+    share: float
+
+
+@frozen
+class Pooled:
+    """One plane of a pool's input under the window, and the result."""
+
+    plane: int
+    taps: tuple[PoolTap, ...]
+    value: float
+
+    @property
+    def winner(self) -> PoolTap | None:
+        """The tap that the whole gradient goes to, if there is one."""
+        return next((tap for tap in self.taps if tap.share == 1), None)
+
+
+@frozen
+class PoolExplanation:
+    """A pool's output at one place."""
+
+    kind: PoolKind
+    at: tuple[int, ...]
+    planes: tuple[Pooled, ...]
+
+
+Explanation = ConvExplanation | PoolExplanation
+
+
+def explain_conv(
+    stage: ConvStage, data: np.ndarray, at: Sequence[int], values: Sequence[float]
+) -> ConvExplanation:
+    """Return the taps and products of one output.
+
+    Parameters
+    ----------
+    stage : ConvStage
+    data : ndarray
+        (planes, *space), the stage's input.
+    at : sequence of int
+        Which output.
+    values : sequence of float
+        What ``filter`` computes there.
+    """
+    found = taps(stage.windows, at, data.shape[1:], stage.mode)
+    weights = stage.kernel.array(data.dtype).reshape(stage.weight_shape)
+
+    def plane(channel: int, taken: np.ndarray) -> Plane:
+        products = (
+            Product(tap, _value(data[channel], tap, stage.value), float(taken[tap.index])) for tap in found
+        )
+        return Plane(channel, tuple(products))
+
+    sums = []
+    for out, bias in enumerate(stage.kernel.bias):
+        if stage.summed:
+            planes = tuple(plane(channel, weights[out, channel]) for channel in range(len(data)))
+            sums.append(Sum(out, None, planes, bias))
+        else:
+            sums += [
+                Sum(out, channel, (plane(channel, weights[out, 0]),), bias) for channel in range(len(data))
+            ]
+    return ConvExplanation(tuple(at), stage.transposed, tuple(sums), stage.kernel.combine, tuple(values))
+
+
+def _value(plane: np.ndarray, tap: Tap, fill: float) -> float:
+    return fill if tap.source is None else float(plane[tap.source])
+
+
+def explain_pool(
+    stage: PoolStage, data: np.ndarray, at: Sequence[int], values: Sequence[float]
+) -> PoolExplanation:
+    """Return what a pool sees at one output; parameters as for `explain_conv`.
+
+    The gradient's route is torch's: the first maximum (or minimum) takes all, a NaN before every number; a
+    mean shares it among the taps that it counts.
+    """
+    found = taps(stage.windows, at, data.shape[1:])
+    planes = []
+    for index, (plane, value) in enumerate(zip(data, values, strict=True)):
+        seen = [None if tap.source is None else float(plane[tap.source]) for tap in found]
+        if stage.kind is PoolKind.AVG:
+            counted = [_counts(stage, tap, data.shape[1:]) for tap in found]
+            shares = [1 / sum(counted) if counts else 0.0 for counts in counted]
+            seen = [
+                0.0 if v is None and counts else v for v, counts in zip(seen, counted, strict=True)
+            ]  # padding that is included
+        else:
+            winner = _winner(stage.kind, seen)
+            shares = [float(number == winner) for number in range(len(found))]
+        rows = zip(found, seen, shares, strict=True)
+        planes.append(Pooled(index, tuple(PoolTap(*row) for row in rows), value))
+    return PoolExplanation(stage.kind, tuple(at), tuple(planes))
+
+
+def _winner(kind: PoolKind, seen: Sequence[float | None]) -> int | None:
+    present = [(number, value) for number, value in enumerate(seen) if value is not None]
+    if not present:
+        return None
+    sign = 1 if kind is PoolKind.MAX else -1
+    return max(present, key=lambda one: (math.isnan(one[1]), 0 if math.isnan(one[1]) else sign * one[1]))[0]
+
+
+def _counts(stage: PoolStage, tap: Tap, sizes: Sequence[int]) -> bool:
+    if tap.source is not None:
+        return True
+    return stage.include_padding and all(
+        -window.before <= place < n + window.after
+        for place, n, window in zip(tap.position, sizes, stage.windows, strict=True)
+    )

@@ -1,0 +1,129 @@
+"""The grammar of layers and of sizes: the texts of ``convcli shape`` and of ``--pool``, read once into dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from convcli.common.errors import UsageError
+from convcli.geometry.axes import parse_numbers
+from convcli.geometry.layers import Conv, Layer, Pool, PoolKind
+from convcli.geometry.padding import PaddingName, parse_padding
+
+MAX_RANK = 3
+
+
+def parse_layer(text: str) -> Layer:
+    """Read one layer of the ``shape`` command.
+
+    ::
+
+        conv:[OUT@]K[,s=][,p=][,d=][,same]          K is 5, 5x3 or 3x3x3; one number is every axis
+        tconv:[OUT@]K[,s=][,p=][,d=][,op=][,same]   p crops, op lengthens
+        pool:max|avg|min:K[,s=][,p=][,d=][,ceil]
+        gpool:max|avg|min
+
+    ``p=`` takes a number, before:after, or a name, one for each axis joined by ``x``; a bare name will do.
+
+    >>> parse_layer("conv:6@5x5,s=2,p=1:0") == Conv((5, 5), out=6, stride=(2,), padding=((1, 0),))
+    True
+    >>> str(parse_layer("pool:max:3,s=2"))
+    'pool:max:3,s=2'
+    """
+    kind, _, body = text.partition(":")
+    match kind:
+        case "conv" | "tconv":
+            return _parse_conv(body, transposed=kind == "tconv")
+        case "pool" if not body.startswith("global-"):
+            return parse_pool(body)
+        case "gpool":
+            return parse_pool(f"global-{body}")
+    raise UsageError(f"{text!r} is not a layer: use conv:5, conv:6@5x5, tconv:3,s=2, pool:max:2 or gpool:avg")
+
+
+def parse_pool(text: str) -> Pool:
+    """Read what ``--pool`` says: ``max:2``, ``avg:3,s=2``, ``avg:3x2,p=1,include``, ``global-max``.
+
+    >>> parse_pool("avg:3,s=2") == Pool(PoolKind.AVG, (3,), stride=(2,))
+    True
+    """
+    name, colon, body = text.partition(":")
+    everything = name.startswith("global-")
+    kind = name.removeprefix("global-")
+    if kind not in tuple(PoolKind) or everything == bool(colon):
+        raise UsageError(
+            f"pool {text!r} is unknown: use max:2, avg:2, min:2, global-max, global-avg or global-min"
+        )
+    if everything:
+        return Pool(PoolKind(kind), None)
+    size, *parts = body.split(",")
+    options = _parse_options(parts, ("s", "p", "d", "ceil", "include"))
+    return Pool(
+        PoolKind(kind),
+        parse_numbers(size, "pool size"),
+        stride=parse_numbers(options["s"], "stride") if "s" in options else None,
+        dilation=parse_numbers(options.get("d", "1"), "dilation"),
+        padding=parse_padding(options.get("p", "0")),
+        ceil="ceil" in options,
+        include_padding="include" in options,
+    )
+
+
+def _parse_conv(body: str, *, transposed: bool) -> Conv:
+    kernel, *parts = body.split(",")
+    options = _parse_options(parts, ("s", "p", "d", "op") if transposed else ("s", "p", "d"))
+    out, size = parse_size(kernel, "kernel")
+    return Conv(
+        size,
+        out,
+        stride=parse_numbers(options.get("s", "1"), "stride"),
+        dilation=parse_numbers(options.get("d", "1"), "dilation"),
+        padding=parse_padding(options.get("p", "0")),
+        transposed=transposed,
+        output_padding=parse_numbers(options.get("op", "0"), "output padding", minimum=0),
+    )
+
+
+_FLAGS = ("ceil", "include")
+
+
+def _parse_options(parts: list[str], allowed: tuple[str, ...]) -> dict[str, str]:
+    """Read ``s=2``, ``ceil``, ``same`` … into {key: value}; a padding's bare name is the value of ``p``."""
+    options: dict[str, str] = {}
+    for part in parts:
+        key, _, value = ("p", "=", part) if part in tuple(PaddingName) else part.partition("=")
+        if key not in allowed or (key in _FLAGS) != (part == key):
+            known = ", ".join(name if name in _FLAGS else f"{name}=" for name in allowed)
+            raise UsageError(
+                f"option {part!r} is unknown: use {known} or a padding name such as same (axes go as s=2x1)"
+            )
+        if key in options:
+            raise UsageError(f"option {part!r} says {key} a second time: leave one out")
+        options[key] = value
+    return options
+
+
+def parse_layers(texts: Iterable[str]) -> list[Layer]:
+    """Read a chain; an error names the layer by its number."""
+    layers = []
+    for number, text in enumerate(texts, 1):
+        try:
+            layers.append(parse_layer(text))
+        except UsageError as error:
+            raise UsageError(f"layer {number} ({text}): {error}") from None
+    return layers
+
+
+def parse_size(text: str, what: str = "size") -> tuple[int | None, tuple[int, ...]]:
+    """Read ``[C@]SIZE`` of 1 to 3 axes; the channels are None when not given.
+
+    >>> parse_size("3@32x32"), parse_size("100")
+    ((3, (32, 32)), (None, (100,)))
+    """
+    channels, at, sizes = text.rpartition("@")
+    counts = parse_numbers(channels, "channels") if at else None
+    numbers = parse_numbers(sizes, what)
+    if len(numbers) > MAX_RANK or (counts and len(counts) > 1):
+        raise UsageError(
+            f"{what} {text!r} is not possible: use 1 to {MAX_RANK} axes, such as 32x32 or 3@32x32"
+        )
+    return (counts[0] if counts else None), numbers

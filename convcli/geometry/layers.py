@@ -1,0 +1,224 @@
+"""Layers and chains of them: what a convolution or a pool is, and what it does to sizes.
+
+Sizes and parameters only: no arrays, no weights, no files; how windows lie on an axis is `geometry`'s.  How
+layers are written is `convcli.geometry.grammar`'s to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from fractions import Fraction
+from math import prod
+
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
+from convcli.geometry.axes import per_axis
+from convcli.geometry.field import Field
+from convcli.geometry.padding import Padding
+from convcli.geometry.windows import TransposedWindow, Window, transposed_window, window
+
+
+class PoolKind(StrEnum):
+    """What a pool makes of its window."""
+
+    MAX = "max"
+    AVG = "avg"
+    MIN = "min"
+
+
+@frozen
+class Conv:
+    """A convolution or a transposed one.  Tuples hold one value an axis, or a single one for every axis.
+
+    ``out`` is the number of output maps; None is one map, not worth a ``C@`` when channels were not given.
+    ``str()`` gives the text that `convcli.geometry.grammar.parse_layer` reads.
+    """
+
+    size: tuple[int, ...]
+    out: int | None = None
+    stride: tuple[int, ...] = (1,)
+    dilation: tuple[int, ...] = (1,)
+    padding: tuple[Padding, ...] = ((0, 0),)
+    origin: tuple[int, ...] | None = None
+    transposed: bool = False
+    output_padding: tuple[int, ...] = (0,)
+
+    def windows(self, sizes: Sequence[int]) -> tuple[Window | TransposedWindow, ...]:
+        """Return the window along each axis of an input of these sizes.
+
+        Raises
+        ------
+        UsageError
+            When the layer does not have one value (or one for all) an axis, or the numbers cannot be.
+        """
+        rank = len(sizes)
+        axes = zip(
+            sizes,
+            per_axis(self.size, rank, "kernel"),
+            per_axis(self.stride, rank, "stride"),
+            per_axis(self.padding, rank, "padding"),
+            per_axis(self.dilation, rank, "dilation"),
+            per_axis(self.output_padding, rank, "output padding"),
+            per_axis(self.origin or (None,), rank, "origin"),
+            strict=True,
+        )
+        if not self.transposed:
+            return tuple(
+                window(n, k, stride=s, padding=p, dilation=d, origin=origin)
+                for n, k, s, p, d, _, origin in axes
+            )
+        return tuple(
+            transposed_window(n, k, stride=s, padding=p, dilation=d, output_padding=extra, origin=origin)
+            for n, k, s, p, d, extra, origin in axes
+        )
+
+    def __str__(self) -> str:
+        maps = "" if self.out is None else f"{self.out}@"
+        options = _options_text(s=self.stride, p=self.padding, d=self.dilation, op=self.output_padding)
+        return f"{'tconv' if self.transposed else 'conv'}:{maps}{_joined(self.size)}{options}"
+
+
+@frozen
+class Pool:
+    """A pool over a window, or over everything (``size`` None).  The stride is the window unless given.
+
+    ``include_padding`` counts padding in a mean.  ``str()`` gives the text that is read.
+    """
+
+    kind: PoolKind
+    size: tuple[int, ...] | None
+    stride: tuple[int, ...] | None = None
+    dilation: tuple[int, ...] = (1,)
+    padding: tuple[Padding, ...] = ((0, 0),)
+    ceil: bool = False
+    include_padding: bool = False
+
+    def windows(self, sizes: Sequence[int]) -> tuple[Window, ...]:
+        """Return the window along each axis of an input of these sizes; errors as in `Conv.windows`."""
+        if self.size is None:
+            return tuple(Window(n) for n in sizes)
+        rank = len(sizes)
+        axes = zip(
+            sizes,
+            per_axis(self.size, rank, "pool"),
+            per_axis(self.stride or self.size, rank, "stride"),
+            per_axis(self.padding, rank, "padding"),
+            per_axis(self.dilation, rank, "dilation"),
+            strict=True,
+        )
+        return tuple(window(n, k, stride=s, padding=p, dilation=d, ceil=self.ceil) for n, k, s, p, d in axes)
+
+    def __str__(self) -> str:
+        if self.size is None:
+            return f"gpool:{self.kind}"
+        stride = "" if self.stride is None else f",s={_joined(self.stride)}"
+        options = _options_text(p=self.padding, d=self.dilation)
+        flags = (",ceil" if self.ceil else "") + (",include" if self.include_padding else "")
+        return f"pool:{self.kind}:{_joined(self.size)}{stride}{options}{flags}"
+
+
+Layer = Conv | Pool
+
+
+def format_size(channels: int | None, sizes: Sequence[int]) -> str:
+    """Write ``[C@]SIZE``.
+
+    >>> format_size(6, (28, 28)), format_size(None, (5,))
+    ('6@28x28', '5')
+    """
+    return ("" if channels is None else f"{channels}@") + _joined(sizes)
+
+
+def _joined(values: Sequence[object]) -> str:
+    """Write one value an axis as it is read: ``2x1``, and padding of equal sides as one number."""
+    return "x".join(_one_padding(v) if isinstance(v, tuple) else str(v) for v in values)
+
+
+def _one_padding(sides: tuple[int, int]) -> str:
+    before, after = sides
+    return str(before) if before == after else f"{before}:{after}"
+
+
+_DEFAULTS = {"s": "1", "d": "1", "p": "0", "op": "0"}
+
+
+def _options_text(**options: Sequence[object]) -> str:
+    """Write those options that are not at a convolution's default."""
+    texts = {key: _joined(values) for key, values in options.items()}
+    return "".join(f",{key}={text}" for key, text in texts.items() if text != _DEFAULTS[key])
+
+
+@frozen
+class Row:
+    """What one layer makes of its input; the tuples hold one value an axis.
+
+    ``field``, ``jump`` and ``start`` are the receptive field of this layer's outputs in the chain's first
+    input: its size, the step from one output's centre to the next, and the first one's centre (first
+    element = 0).
+    """
+
+    label: str
+    channels: int | None
+    sizes: tuple[int, ...]
+    field: tuple[int, ...]
+    jump: tuple[Fraction, ...]
+    start: tuple[Fraction, ...]
+    parameters: int  # weights and biases
+    multiply_adds: int  # for one input; those with padding count, the bias's do not
+    unused: tuple[int, ...]  # elements at the end of this layer's input that no window reaches
+
+    @property
+    def output(self) -> str:
+        return format_size(self.channels, self.sizes)
+
+
+def trace(layers: Iterable[Layer], channels: int | None, sizes: Sequence[int]) -> list[Row]:
+    """Follow an input of these sizes through a chain of layers.
+
+    A convolution is dense: each output map sums over all input channels, and has one bias.  Without ``out``
+    it makes one map (``1@`` when channels were given), as ``filter`` does with a kernel that has the input's
+    channels.  Channels that were not given count as 1 in the parameters.
+
+    Raises
+    ------
+    UsageError
+        Naming the layer, when it does not fit its input; and by how much.
+
+    >>> for row in trace([Conv((5, 5), out=6), Pool(PoolKind.MAX, (2,))], 3, (32, 32)):
+    ...     print(row.label, row.output, row.parameters)
+    conv:6@5x5 6@28x28 456
+    pool:max:2 6@14x14 0
+    """
+    rows: list[Row] = []
+    sizes = tuple(sizes)
+    fields = (Field(),) * len(sizes)
+    for number, layer in enumerate(layers, 1):
+        try:
+            windows = layer.windows(sizes)
+            outputs = tuple(w.output_size(n) for w, n in zip(windows, sizes, strict=True))
+        except UsageError as error:
+            raise UsageError(f"layer {number} ({layer}): {error}") from None
+        fields = tuple(f.through(w) for f, w in zip(fields, windows, strict=True))
+        parameters = multiply_adds = 0
+        if isinstance(layer, Conv):
+            maps = layer.out or 1
+            weights = maps * (channels or 1) * prod(w.kernel for w in windows)
+            parameters = weights + maps
+            multiply_adds = weights * prod(sizes if layer.transposed else outputs)
+            channels = layer.out if channels is None else maps
+        rows.append(
+            Row(
+                label=str(layer),
+                channels=channels,
+                sizes=outputs,
+                field=tuple(f.size for f in fields),
+                jump=tuple(f.jump for f in fields),
+                start=tuple(f.start for f in fields),
+                parameters=parameters,
+                multiply_adds=multiply_adds,
+                unused=tuple(w.unused(n) for w, n in zip(windows, sizes, strict=True)),
+            )
+        )
+        sizes = outputs
+    return rows

@@ -1,0 +1,94 @@
+"""Which input stands under which tap of a window, for one output at a time.
+
+The windows say where a tap looks and the padding mode what stands there; here the two answers meet, as data
+for those who show the arithmetic (`matrix`, `explain`).  The standard library alone; no weights, no values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+from convcli.common.frozen import frozen
+from convcli.geometry.padding import PadMode, source_index
+from convcli.geometry.windows import TransposedWindow, Window
+
+
+@frozen
+class Tap:
+    """One tap of a window on one output.
+
+    Attributes
+    ----------
+    index
+        Which tap, one number an axis.
+    position
+        Where it looks, in elements of the unpadded input; it may lie outside.
+    source
+        The element whose value stands there; None is the fill value of zero and constant padding.
+    """
+
+    index: tuple[int, ...]
+    position: tuple[int, ...]
+    source: tuple[int, ...] | None
+
+    @property
+    def padded(self) -> bool:
+        """Whether it looks at padding."""
+        return self.position != self.source
+
+
+def axis_taps(
+    window: Window | TransposedWindow, output: int, n: int, mode: PadMode = PadMode.ZERO
+) -> list[tuple[int, int, int | None]]:
+    """Return (tap, position, source) for an output along one axis of ``n`` inputs.
+
+    A convolution's output has all taps.  A transposed one has those with which an input reaches it: none
+    falls outside, and there may be none at all.
+
+    >>> axis_taps(Window(3, before=1), 0, 5, PadMode.REPLICATE)
+    [(0, -1, 0), (1, 0, 0), (2, 1, 1)]
+    >>> axis_taps(TransposedWindow(3, stride=2), 2, 4)  # input 0 with its last tap, input 1 with its first
+    [(0, 1, 1), (2, 0, 0)]
+    """
+    if isinstance(window, Window):
+        places = ((tap, window.origin_index(output, tap)) for tap in range(window.kernel))
+        return [(tap, place, source_index(mode, place, n)) for tap, place in places]
+    full = output + window.before
+    reached = (
+        (tap, (full - window.dilation * tap) // window.stride)
+        for tap in range(window.kernel)
+        if (full - window.dilation * tap) % window.stride == 0
+    )
+    return [(tap, place, place) for tap, place in reached if 0 <= place < n]
+
+
+def taps(
+    windows: Sequence[Window | TransposedWindow],
+    output: Sequence[int],
+    sizes: Sequence[int],
+    mode: PadMode = PadMode.ZERO,
+) -> list[Tap]:
+    """Return every tap on one output, the last axis fastest.
+
+    Parameters
+    ----------
+    windows : sequence
+        One for each axis.
+    output : sequence of int
+        Which output, one index an axis.
+    sizes : sequence of int
+        Of the input.
+    """
+    axes = [axis_taps(w, o, n, mode) for w, o, n in zip(windows, output, sizes, strict=True)]
+    found = []
+    for combined in product(*axes):
+        source = tuple(from_ for _, _, from_ in combined if from_ is not None)
+        found.append(
+            Tap(
+                tuple(tap for tap, _, _ in combined),
+                tuple(place for _, place, _ in combined),
+                source if len(source) == len(combined) else None,
+            )
+        )
+    return found

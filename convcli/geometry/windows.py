@@ -1,0 +1,279 @@
+"""One window on one axis: a kernel that slides, or is laid down, and which inputs its outputs need.
+
+Names of padding become numbers here, and everything that asks "how large" or "from where" ends here: the
+``shape`` command, the halos of boxes and the engines' padding.  Plain integers, no arrays, no files.
+
+Words: a window's *extent* is the span of its taps, dilation included.  Coordinates are those of the unpadded
+data: its first element is 0, padding lies below 0 and from ``n`` on.  The formulas are those of Dumoulin and
+Visin, "A guide to convolution arithmetic for deep learning" (2016).
+"""
+
+from __future__ import annotations
+
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
+from convcli.geometry.padding import Padding, PaddingName, at_least
+
+
+def _check_window(window: Window | TransposedWindow) -> None:
+    at_least("kernel size", window.kernel, 1)
+    at_least("stride", window.stride, 1)
+    at_least("dilation", window.dilation, 1)
+    at_least("padding", min(window.before, window.after), 0)
+
+
+def _described(window: Window | TransposedWindow) -> str:
+    dilated = f" (extent {window.extent} with dilation {window.dilation})" if window.dilation > 1 else ""
+    return f"kernel {window.kernel}{dilated}"
+
+
+@frozen
+class Window:
+    """A convolution's or a pool's window along one axis, its padding resolved to elements.
+
+    >>> Window(3).output_size(7)
+    5
+    >>> Window(3, stride=2, before=1, after=1).input_range(0, 2)
+    (-1, 4)
+    """
+
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+    before: int = 0
+    after: int = 0
+    ceil: bool = False
+
+    def __post_init__(self) -> None:
+        _check_window(self)
+
+    @property
+    def extent(self) -> int:
+        """Span of the taps: dilation * (kernel - 1) + 1."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    def output_size(self, n: int) -> int:
+        """Return how many windows fit on ``n`` elements and their padding.
+
+        With ``ceil`` a last window may hang over the end, so long as it starts on the data or on the padding
+        before it (the rule of ONNX and torch).
+
+        Raises
+        ------
+        UsageError
+            When not even one fits.
+
+        >>> Window(3, stride=2).output_size(6), Window(3, stride=2, ceil=True).output_size(6)
+        (2, 3)
+        """
+        spare = n + self.before + self.after - self.extent + (self.stride - 1 if self.ceil else 0)
+        size = spare // self.stride + 1
+        if self.ceil and (size - 1) * self.stride >= n + self.before:
+            size -= 1
+        if size < 1:
+            raise UsageError(
+                f"{_described(self)} is larger than the input {n} with padding {self.before}:{self.after}: "
+                f"{max(-spare, 1)} more needed"
+            )
+        return size
+
+    def input_range(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the inputs ``lo:hi`` that the outputs ``start:stop`` look at, padding included.
+
+        ``lo`` may be negative and ``hi`` more than the data is long: what lies outside is padding (or, with
+        ``ceil``, the part of the last window that hangs over even that).  No outputs: ``lo == hi``.
+        """
+        lo = start * self.stride - self.before
+        return lo, (lo + (stop - start - 1) * self.stride + self.extent if stop > start else lo)
+
+    def unused(self, n: int) -> int:
+        """Return how many of the ``n`` inputs, counted from the end, no window reaches.
+
+        >>> Window(3, stride=3).unused(5)
+        2
+        """
+        _, reached = self.input_range(0, self.output_size(n))
+        return min(max(n - reached, 0), n)
+
+    def origin_index(self, output: int, origin: int) -> int:
+        """Return the input position under tap ``origin`` of the window that makes ``output``."""
+        return output * self.stride - self.before + self.dilation * origin
+
+
+@frozen
+class TransposedWindow:
+    """A transposed convolution's window along one axis: each input lays the kernel down, ``stride`` apart.
+
+    ``before`` and ``after`` crop the full result; ``output_padding`` lengthens its end again: first it gives
+    cropped elements back, then it adds zeros.
+
+    >>> TransposedWindow(3).output_size(3), TransposedWindow(3, stride=2, before=1, after=1).output_size(4)
+    (5, 7)
+    """
+
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+    before: int = 0
+    after: int = 0
+    output_padding: int = 0
+
+    def __post_init__(self) -> None:
+        _check_window(self)
+        at_least("output padding", self.output_padding, 0)
+
+    @property
+    def extent(self) -> int:
+        """Span of the taps: dilation * (kernel - 1) + 1."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    def full_size(self, n: int) -> int:
+        """Return the size before cropping: (n - 1) * stride + extent."""
+        return (n - 1) * self.stride + self.extent
+
+    def output_size(self, n: int) -> int:
+        """Return the size after cropping and output padding.
+
+        Raises
+        ------
+        UsageError
+            When the cropping leaves nothing.
+        """
+        size = self.full_size(n) - self.before - self.after + self.output_padding
+        if size < 1:
+            raise UsageError(
+                f"padding {self.before}:{self.after} crops all of the transposed output {self.full_size(n)} "
+                f"({_described(self)} on the input {n}): {1 - size} too many"
+            )
+        return size
+
+    def input_range(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the inputs ``lo:hi`` whose kernels reach the outputs ``start:stop``.
+
+        ``lo`` may be negative and ``hi`` more than the input is long: there is nothing there to add.  Between
+        kernels that do not touch (a stride larger than the extent) no input reaches, and ``lo == hi``.
+
+        >>> TransposedWindow(3, stride=2).input_range(2, 3)  # the end of kernel 0, the beginning of kernel 1
+        (0, 2)
+        """
+        first, last = start + self.before, stop - 1 + self.before
+        lo = -((self.extent - 1 - first) // self.stride)
+        return lo, (last // self.stride + 1 if stop > start else lo)
+
+    def unused(self, n: int) -> int:
+        """Return how many of the ``n`` inputs, counted from the end, touch only what is cropped."""
+        _, reached = self.input_range(0, self.output_size(n))
+        return min(max(n - reached, 0), n)
+
+    def origin_index(self, output: int, origin: int) -> int:
+        """Return the last input whose tap ``origin`` lies at or before ``output``."""
+        return (output + self.before - self.dilation * origin) // self.stride
+
+
+def _resolved_origin(kernel: int, origin: int | None) -> int:
+    if origin is None:
+        return (kernel - 1) // 2
+    if not 0 <= origin < kernel:
+        raise UsageError(f"origin {origin} lies outside a kernel of {kernel}: use 0 to {kernel - 1}")
+    return origin
+
+
+def window(
+    n: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    padding: Padding = (0, 0),
+    dilation: int = 1,
+    origin: int | None = None,
+    ceil: bool = False,
+) -> Window:
+    """Return the window for ``n`` elements with its padding worked out.
+
+    For a kernel of k taps, dilation d, stride s, extent d * (k - 1) + 1:
+
+    ============  =====================================================================================
+    valid         none
+    full          d * (k - 1) on both sides: every window that touches the data
+    same          d * origin before, the rest of d * (k - 1) after, whatever the stride: ceil(n / s) outputs
+    same-lower    ONNX and TensorFlow: as little as gives ceil(n / s) outputs; an odd one goes before
+    same-upper    the same, an odd one goes after
+    tail          d * (k - 1) after
+    ============  =====================================================================================
+
+    ``origin`` is the tap that sits on the output's own position, by default (k - 1) // 2.
+
+    >>> window(7, 4, padding=PaddingName.SAME)
+    Window(kernel=4, stride=1, dilation=1, before=1, after=2, ceil=False)
+    >>> window(6, 3, stride=2, padding=PaddingName.SAME_UPPER)
+    Window(kernel=3, stride=2, dilation=1, before=0, after=1, ceil=False)
+    """
+    origin = _resolved_origin(kernel, origin)
+    plain = Window(kernel, stride, dilation, ceil=ceil)  # checks the numbers before they are used
+    reach = plain.extent - 1
+    match padding:
+        case PaddingName.VALID:
+            before, after = 0, 0
+        case PaddingName.FULL:
+            before, after = reach, reach
+        case PaddingName.SAME:
+            before, after = dilation * origin, reach - dilation * origin
+        case PaddingName.TAIL:
+            before, after = 0, reach
+        case PaddingName.SAME_LOWER | PaddingName.SAME_UPPER:
+            outputs = -(-n // stride)
+            before, after = _halves(max((outputs - 1) * stride + plain.extent - n, 0), padding)
+        case (before, after):
+            pass
+    return Window(kernel, stride, dilation, before, after, ceil)
+
+
+def transposed_window(
+    n: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    padding: Padding = (0, 0),
+    dilation: int = 1,
+    output_padding: int = 0,
+    origin: int | None = None,
+) -> TransposedWindow:
+    """Return the transposed window for ``n`` elements with its cropping worked out.
+
+    ``valid`` crops nothing.  ``same`` puts the origin of input i on output i * stride and keeps n * stride
+    outputs.  ``same-lower`` and ``same-upper`` keep n * stride outputs as ONNX's ConvTranspose does: the crop
+    is halved, an odd one goes before or after.  ``full`` and ``tail`` are refused: they only add.
+
+    >>> transposed_window(4, 3, stride=2, padding=PaddingName.SAME).output_size(4)
+    8
+    """
+    origin = _resolved_origin(kernel, origin)
+    plain = TransposedWindow(kernel, stride, dilation, output_padding=output_padding)
+    reach = plain.extent - 1
+    match padding:
+        case PaddingName.VALID:
+            before, after = 0, 0
+        case PaddingName.SAME:
+            if output_padding:
+                raise UsageError(
+                    f"output padding {output_padding} cannot be combined with padding same, "
+                    f"which keeps input times stride ({n * stride}): leave one of them out"
+                )
+            before, after, output_padding = dilation * origin, reach - dilation * origin, stride - 1
+        case PaddingName.SAME_LOWER | PaddingName.SAME_UPPER:
+            surplus = plain.output_size(n) - n * stride
+            before, after = _halves(max(surplus, 0), padding)
+            output_padding += max(-surplus, 0)
+        case PaddingName.FULL | PaddingName.TAIL:
+            raise UsageError(
+                f"padding {padding} has no meaning for a transposed convolution, where padding crops: "
+                "use valid, same, same-lower, same-upper or numbers"
+            )
+        case (before, after):
+            pass
+    return TransposedWindow(kernel, stride, dilation, before, after, output_padding)
+
+
+def _halves(total: int, padding: PaddingName) -> tuple[int, int]:
+    small = total // 2
+    return (small, total - small) if padding is PaddingName.SAME_UPPER else (total - small, small)

@@ -1,0 +1,206 @@
+"""Options meet sizes: kernels and pools become a chain.
+
+Defaults are filled in, kernels find their axes, paddings become elements, and maps and channels are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
+from convcli.data.info import SPACE
+from convcli.geometry.axes import per_axis
+from convcli.geometry.grammar import parse_pool
+from convcli.geometry.layers import Conv, Pool
+from convcli.geometry.padding import Padding, PaddingName, PadMode
+from convcli.geometry.windows import TransposedWindow, Window
+from convcli.jobs.chain import Chain, ConvStage, PoolStage, Stage
+from convcli.kernel.model import Kernel
+
+
+@frozen
+class Settings:
+    """What a person said about the geometry; ``None`` is "not said", so that a kernel's own defaults hold.
+
+    Tuples have one value, or one for each axis of the kernel.
+    """
+
+    stride: tuple[int, ...] | None = None
+    padding: tuple[Padding, ...] | None = None
+    pad_mode: PadMode | None = None
+    pad_value: float | None = None
+    dilation: tuple[int, ...] | None = None
+    bias: tuple[float, ...] | None = None
+    flip: bool | None = None
+    transposed: bool = False
+    output_padding: tuple[int, ...] = (0,)
+    axis: str | None = None
+    pool: Pool | None = None
+    sum_channels: bool = False
+
+
+def kernel_axes(letters: str, rank: int, axis: str | None, what: str) -> tuple[int, ...]:
+    """Return which of the data's space axes a kernel of this rank slides along: the last, or those named.
+
+    >>> kernel_axes("TYX", 2, None, "box:3"), kernel_axes("TYX", 1, "t", "box:3")
+    ((1, 2), (0,))
+    """
+    if axis is not None:
+        wanted = axis.upper()
+        unknown = [letter for letter in wanted if letter not in letters]
+        if unknown or len(set(wanted)) != len(wanted) or not wanted:
+            raise UsageError(f"axis {axis!r}: the data has the axes {', '.join(letters.lower())}")
+        if len(wanted) != rank:
+            raise UsageError(f"axis {axis!r} names {len(wanted)} axes, kernel {what} has rank {rank}")
+        return tuple(sorted(letters.index(letter) for letter in wanted))
+    if rank > len(letters):
+        raise UsageError(
+            f"kernel {what} has rank {rank} and the data only the axes {', '.join(letters.lower())}: "
+            f"give a kernel of rank {len(letters)}"
+            + ("; --as matrix reads a table as a grid" * (letters == "X"))
+        )
+    return tuple(range(len(letters) - rank, len(letters)))
+
+
+def _default_padding(settings: Settings, kernel: Kernel, letters: Sequence[str]) -> tuple[Padding, ...]:
+    if settings.padding is not None:
+        return settings.padding
+    if kernel.defaults.padding is not None:
+        return kernel.defaults.padding
+    if settings.transposed:
+        return ((0, 0),)
+    return tuple(PaddingName.VALID if letter == "T" else PaddingName.SAME for letter in letters)
+
+
+def _default_mode(settings: Settings, kernel: Kernel) -> PadMode:
+    if settings.transposed:
+        if settings.pad_mode is not None or settings.pad_value is not None:
+            raise UsageError("pad mode with --transpose: there padding crops, and nothing lies outside")
+        return PadMode.ZERO
+    if settings.pad_value is not None:
+        if settings.pad_mode not in (None, PadMode.CONSTANT):
+            raise UsageError(
+                f"pad value {settings.pad_value:g} with pad mode {settings.pad_mode}: only constant has one"
+            )
+        return PadMode.CONSTANT
+    if settings.pad_mode is not None:
+        return settings.pad_mode
+    if kernel.defaults.pad_mode is not None:
+        return kernel.defaults.pad_mode
+    said = settings.padding is not None or kernel.defaults.padding is not None
+    return PadMode.ZERO if said else PadMode.REPLICATE
+
+
+def _over_channels(kernel: Kernel, channels: int) -> Kernel:
+    """Return a one-input kernel as one that adds up its results on all channels."""
+    weights = tuple(weight for row in kernel.rows for _ in range(channels) for weight in row)
+    return replace(kernel, shape=(kernel.outputs, channels, *kernel.size), weights=weights)
+
+
+def _spread(
+    windows: Sequence[Window | TransposedWindow], axes: tuple[int, ...], count: int
+) -> tuple[Window | TransposedWindow, ...]:
+    """Return a window for every axis: the kernel's own, and one tap on the others."""
+    own = dict(zip(axes, windows, strict=True))
+    return tuple(own.get(index, Window(1)) for index in range(count))
+
+
+def _bind_kernel(
+    kernel: Kernel, settings: Settings, letters: str, sizes: tuple[int, ...], planes: int
+) -> ConvStage:
+    if any(settings.output_padding) and not settings.transposed:
+        raise UsageError("output padding lengthens a transposed convolution: give --transpose with it")
+    rank = kernel.rank
+    axes = kernel_axes(letters, rank, settings.axis, kernel.name)
+    names = [letters[axis] for axis in axes]
+    flip = kernel.defaults.flip if settings.flip is None else settings.flip
+    if flip:
+        kernel = kernel.flipped()
+    if settings.bias is not None:
+        kernel = kernel.with_bias(settings.bias)
+    if settings.sum_channels and kernel.inputs == 1:
+        kernel = _over_channels(kernel, planes)
+    if kernel.inputs not in (1, planes):
+        raise UsageError(
+            f"kernel {kernel.name} sums over {kernel.inputs} channels and the data has {planes}: "
+            "give a kernel with one input or as many as there are channels (--axes names an array's, such as CYX)"
+        )
+    summed = kernel.inputs == planes and (planes > 1 or settings.sum_channels)
+    defaults = kernel.defaults
+    layer = Conv(
+        size=kernel.size,
+        out=kernel.outputs,
+        stride=per_axis(settings.stride or defaults.stride or (1,), rank, "stride"),
+        dilation=per_axis(settings.dilation or defaults.dilation or (1,), rank, "dilation"),
+        padding=per_axis(_default_padding(settings, kernel, names), rank, "padding"),
+        origin=kernel.origin,
+        transposed=settings.transposed,
+        output_padding=per_axis(settings.output_padding, rank, "output padding"),
+    )
+    windows = _spread(layer.windows(tuple(sizes[axis] for axis in axes)), axes, len(letters))
+    mode = _default_mode(settings, kernel)
+    value = (settings.pad_value or 0.0) if mode is PadMode.CONSTANT else 0.0
+    return ConvStage(kernel, windows, mode, value, summed, axes)
+
+
+def _bind_pool(pool: Pool, letters: str, sizes: tuple[int, ...], axis: str | None) -> PoolStage:
+    """A pool slides along Y and X (or X alone), or along as many last axes as its window names."""
+    plane = len(letters.removeprefix("T").removeprefix("Z")) or 1
+    rank = len(axis) if axis else (plane if pool.size is None or len(pool.size) == 1 else len(pool.size))
+    axes = kernel_axes(letters, rank, axis, "pool")
+    windows = _spread(pool.windows(tuple(sizes[axis] for axis in axes)), axes, len(letters))
+    return PoolStage(pool.kind, windows, pool.include_padding)  # type: ignore[arg-type]
+
+
+def bind(
+    kernels: Sequence[Kernel], settings: Settings, letters: str, sizes: Sequence[int], channels: int
+) -> Chain:
+    """Bind kernels (and the pool after them) to data.
+
+    Parameters
+    ----------
+    kernels : sequence of Kernel
+        Applied one after the other; the settings hold for each.
+    settings : Settings
+    letters : str
+        The data's space axes in the order of ``TZYX``.
+    sizes : sequence of int
+        Their sizes.
+    channels : int
+        Channels of the data (colours, columns), without alpha.
+
+    Raises
+    ------
+    UsageError
+        When a kernel's rank, channels or size do not fit, or an option has the wrong number of values.
+    """
+    if letters != "".join(letter for letter in SPACE if letter in letters):
+        raise ValueError(f"axes {letters!r} are not in the order of {SPACE}")
+    trail = [tuple(sizes)]
+    stages: list[Stage] = []
+    maps = 1
+    planes = channels
+    for kernel in kernels:
+        try:
+            stage = _bind_kernel(kernel, settings, letters, trail[-1], maps * planes)
+            _append(stages, trail, stage)
+        except UsageError as error:
+            if len(kernels) == 1 or kernel.name in str(error):
+                raise
+            raise UsageError(f"kernel {kernel.name}: {error}") from None
+        maps, planes = stage.channels(maps, planes)
+    pool = settings.pool
+    if pool is None and kernels and kernels[-1].defaults.pool is not None:
+        pool = parse_pool(kernels[-1].defaults.pool)
+    if pool is not None:
+        _append(stages, trail, _bind_pool(pool, letters, trail[-1], settings.axis))
+    if not stages:
+        raise UsageError("nothing to do: give a kernel (-k NAME, see `convcli kernels list`) or --pool")
+    return Chain(letters, tuple(trail), tuple(stages), channels)
+
+
+def _append(stages: list[Stage], trail: list[tuple[int, ...]], stage: Stage) -> None:
+    stages.append(stage)
+    trail.append(tuple(window.output_size(n) for window, n in zip(stage.windows, trail[-1], strict=True)))

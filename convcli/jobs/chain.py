@@ -1,0 +1,215 @@
+"""A chain of kernels and pools bound to data of a certain size: what happens along every axis.
+
+`convcli.jobs.bind` makes one of options and sizes.  No arrays, no files, no engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from convcli.common.frozen import frozen
+from convcli.geometry.field import Field
+from convcli.geometry.layers import PoolKind
+from convcli.geometry.padding import PadMode
+from convcli.geometry.windows import TransposedWindow, Window
+from convcli.kernel.model import Combine, Kernel
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@frozen
+class ConvStage:
+    """One kernel on one input: a window for each axis of the data, those it does not touch of size 1.
+
+    Attributes
+    ----------
+    kernel : Kernel
+        Already flipped and with its bias.
+    windows : tuple
+        One for each space axis of the data.
+    mode, value
+        What lies outside the data.
+    summed : bool
+        Whether the kernel sums over the channels (it has as many inputs as there are channels).
+    axes : tuple
+        Which of the space axes the kernel slides along.
+    """
+
+    kernel: Kernel
+    windows: tuple[Window | TransposedWindow, ...]
+    mode: PadMode
+    value: float
+    summed: bool
+    axes: tuple[int, ...]
+
+    @property
+    def transposed(self) -> bool:
+        return any(isinstance(window, TransposedWindow) for window in self.windows)
+
+    @property
+    def plain(self) -> bool:
+        """Whether its outputs are sums of products, with nothing to be done to them."""
+        kernel = self.kernel
+        return kernel.combine is Combine.NONE and not any(kernel.bias) and not self.transposed
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """(out, in, *space) with 1 for the axes that the kernel does not touch."""
+        return (self.kernel.outputs, self.kernel.inputs, *(window.kernel for window in self.windows))
+
+    def weights(self, dtype: str) -> np.ndarray:
+        """Return the kernel's weights in this shape; the array is made once and read-only."""
+        if dtype not in self._arrays:
+            array = self.kernel.array(dtype).reshape(self.weight_shape)
+            array.flags.writeable = False
+            self._arrays[dtype] = array
+        return self._arrays[dtype]
+
+    @cached_property
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {}
+
+    @property
+    def origins(self) -> tuple[int, ...]:
+        """The origin's index in each axis' window."""
+        own = dict(zip(self.axes, self.kernel.origin, strict=True))
+        return tuple(own.get(index, 0) for index in range(len(self.windows)))
+
+    def channels(self, maps: int, channels: int) -> tuple[int, int]:
+        """Return maps and channels behind this stage."""
+        outputs = 1 if self.kernel.combine is not Combine.NONE else self.kernel.outputs
+        return (outputs, 1) if self.summed else (maps * outputs, channels)
+
+
+@frozen
+class PoolStage:
+    """One pool on one input: a window for each axis, those it does not touch of size 1."""
+
+    kind: PoolKind
+    windows: tuple[Window, ...]
+    include_padding: bool
+    mode: PadMode = PadMode.ZERO
+
+    @property
+    def origins(self) -> tuple[int, ...]:
+        return tuple((window.kernel - 1) // 2 for window in self.windows)
+
+    def channels(self, maps: int, channels: int) -> tuple[int, int]:
+        return maps, channels
+
+
+Stage = ConvStage | PoolStage
+
+
+@frozen
+class Chain:
+    """Stages bound to an input.
+
+    Attributes
+    ----------
+    letters : str
+        The space axes, slowest first, e.g. ``TYX``.
+    sizes : tuple
+        Sizes of the space axes: of the input, then behind every stage.
+    channels : int
+        Channels of the input.
+    """
+
+    letters: str
+    sizes: tuple[tuple[int, ...], ...]
+    stages: tuple[Stage, ...]
+    channels: int
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        return self.sizes[-1]
+
+    @property
+    def outputs(self) -> tuple[int, int]:
+        """Maps, and channels of each map."""
+        maps, channels = 1, self.channels
+        for stage in self.stages:
+            maps, channels = stage.channels(maps, channels)
+        return maps, channels
+
+    @property
+    def summed(self) -> bool:
+        """Whether a stage has merged the input's channels, so that they no longer are colours."""
+        return any(isinstance(stage, ConvStage) and stage.summed for stage in self.stages)
+
+    @property
+    def transposed(self) -> bool:
+        return any(isinstance(stage, ConvStage) and stage.transposed for stage in self.stages)
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        return tuple(stage.kernel for stage in self.stages if isinstance(stage, ConvStage))
+
+    @property
+    def averages(self) -> bool:
+        """Whether every stage is a weighted mean without bias, so that colours may be premultiplied."""
+        return all(
+            stage.kind is PoolKind.AVG
+            if isinstance(stage, PoolStage)
+            else (
+                stage.kernel.non_negative
+                and all(sum(row) > 0 for row in stage.kernel.rows)
+                and not any(stage.kernel.bias)
+                and stage.kernel.combine is Combine.NONE
+                and not stage.summed
+            )
+            for stage in self.stages
+        )
+
+    def coverage(self, opaque: float) -> Chain:
+        """Return the chain that tells how much of each output is covered, for `averages` of data with alpha.
+
+        Its weights have the sum 1, and what constant padding puts around the data is ``opaque``.
+        """
+        stages = tuple(
+            replace(
+                stage,
+                kernel=stage.kernel.normalised(),
+                value=opaque if stage.mode is PadMode.CONSTANT else 0.0,
+            )
+            if isinstance(stage, ConvStage)
+            else stage
+            for stage in self.stages
+        )
+        return replace(self, stages=stages, channels=1)
+
+    def field(self, axis: int) -> Field:
+        """Return the receptive field of one output along one axis."""
+        field = Field()
+        for stage in self.stages:
+            field = field.through(stage.windows[axis])
+        return field
+
+    def value_range(self, low: float, high: float) -> tuple[float, float]:
+        """Return bounds of the output's values for inputs within low…high (interval arithmetic)."""
+        for stage in self.stages:
+            if isinstance(stage, ConvStage):
+                low, high = min(low, stage.value), max(high, stage.value)
+                low, high = stage.kernel.output_range(low, high)
+        return low, high
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the whole job."""
+        total = 0
+        maps, channels = 1, self.channels
+        for stage, sizes in zip(self.stages, self.sizes[1:], strict=True):
+            elements = 1
+            for size in sizes:
+                elements *= size
+            if isinstance(stage, ConvStage):
+                taps = len(stage.kernel.weights)
+                total += elements * taps * (1 if stage.summed else maps * channels)
+            else:
+                taps = sum(window.kernel for window in stage.windows)
+                total += elements * taps * maps * channels
+            maps, channels = stage.channels(maps, channels)
+        return total

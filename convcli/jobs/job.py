@@ -1,0 +1,193 @@
+"""A job: everything that determines a result, worked out from an input's form before any of it is read.
+
+No samples are read and nothing is computed here but positions and sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from convcli.common.choices import Channels, Nan
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
+from convcli.data.info import SPACE, Companions, Info
+from convcli.geometry.padding import source_index
+from convcli.jobs.chain import Chain
+from convcli.pixels import channels as colours
+from convcli.pixels.channels import Alpha, Split
+from convcli.pixels.ranges import Range
+from convcli.pixels.render import Rendering, resolve
+
+ROUNDING = 1e-6  # of the largest value: what sums in float32 of one and the same number differ by
+
+
+@frozen
+class Job:
+    """Everything that determines a result: the input's form, the chain, and how values become pixels.
+
+    Attributes
+    ----------
+    info : Info
+        The input.
+    chain : Chain
+    channels : Channels
+    policy : Range
+    dtype : str
+        The output's type.
+    compute : str
+        ``float32`` or ``float64``.
+    nan : Nan
+    """
+
+    info: Info
+    chain: Chain
+    channels: Channels
+    policy: Range
+    dtype: str
+    compute: str
+    nan: Nan = Nan.PROPAGATE
+
+    @cached_property
+    def full_scale(self) -> float:
+        """White in the input's units: the top of an integer type, 1 for floats."""
+        kind = np.dtype(self.info.dtype).kind
+        return float(np.iinfo(self.info.dtype).max) if kind in "iu" else 1.0
+
+    @cached_property
+    def split(self) -> Split:
+        return colours.split(
+            self.info, self.channels, averages=self.chain.averages, full_scale=self.full_scale
+        )
+
+    @cached_property
+    def source_dtype(self) -> str:
+        """The type of what the first stage gets."""
+        return self.info.dtype if self.split.plain else self.compute
+
+    def check(self) -> None:
+        """Refuse combinations that have no meaning.
+
+        Raises
+        ------
+        UsageError
+            ``skip`` with negative weights: what they would be renormalised to can be anything.
+        """
+        if self.nan is Nan.SKIP:
+            for kernel in self.chain.kernels:
+                if not kernel.non_negative:
+                    raise UsageError(
+                        f"nan skip renormalises weights and kernel {kernel.name} has negative ones: "
+                        "use it with smoothing kernels, or --nan propagate"
+                    )
+
+    @cached_property
+    def letters(self) -> str:
+        """The space axes of the input in the order of the chain."""
+        return self.chain.letters
+
+    @cached_property
+    def stream(self) -> int:
+        """Which of the chain's axes is the stream axis."""
+        return self.letters.index(self.info.axes[self.info.stream_axis])
+
+    @cached_property
+    def length(self) -> int:
+        """Samples of the output along the stream axis."""
+        return self.chain.output[self.stream]
+
+    @cached_property
+    def result(self) -> Info:
+        """The output's axes, sizes and type; a bank's maps are the axis ``M``."""
+        maps, channels = self.chain.outputs
+        if self.channels is Channels.LUMA and self.split.channels is Channels.LUMA:
+            channels = self.split.colours
+        has_alpha = self.split.alpha is not Alpha.NONE
+        sizes = dict(zip(self.letters, self.chain.output, strict=True))
+        sizes |= {"C": channels + has_alpha, "M": maps}
+        axes = self.info.axes
+        if sizes["C"] == 1:
+            merged = "M" if maps > 1 and "C" in axes and self.chain.summed else ""
+            axes = axes.replace("C", merged)
+        if maps > 1 and "M" not in axes:
+            axes = "M" + axes
+        metadata = self.info.metadata
+        notes = self.info.notes
+        if metadata.icc and channels != self.split.colours:
+            metadata = replace(metadata, icc=None)
+            notes += ("the colour profile does not describe the result's channels and is left out",)
+        return Info(
+            axes=axes,
+            shape=tuple(sizes[letter] for letter in axes),
+            dtype=self.dtype,
+            colour=colours.result_colour(self.info, channels, has_alpha),
+            metadata=metadata,
+            companions=self._companions(),
+            notes=notes,
+        )
+
+    def _companions(self) -> Companions | None:
+        companions = self.info.companions
+        if companions is None:
+            return None
+        if self.chain.transposed:
+            return companions.drop()
+        where = positions(self.chain, self.stream)
+        return companions.take(_sequence(where))
+
+    def rendering(self, measured: tuple[float, float] | None = None) -> Rendering:
+        """Work out the range policy's numbers."""
+        signed = np.dtype(self.info.dtype).kind == "i"
+        low, high = self.chain.value_range(-self.full_scale - 1 if signed else 0.0, self.full_scale)
+        bound = max(abs(low), abs(high))
+        rounded = self.compute == "float32" and np.dtype(self.info.dtype).kind in "iu"
+        return resolve(
+            self.policy,
+            self.dtype,
+            full_scale=self.full_scale,
+            bound=bound,
+            measured=measured,
+            noise=ROUNDING * bound if rounded else 0.0,
+            reach=(low, high) if self._bounded else None,
+        )
+
+    @property
+    def _bounded(self) -> bool:
+        """Whether results are the chain's alone, and numbers: what divides or adds to them is not in its bounds."""
+        integers = np.dtype(self.info.dtype).kind in "iu"
+        return integers and self.split.alpha is not Alpha.PREMULTIPLIED and self.channels is not Channels.LUMA
+
+
+def _sequence(where: np.ndarray) -> Sequence[int | None]:
+    """Return positions as they are taken: a range where they are one, ``None`` for those outside.
+
+    >>> _sequence(np.array([1, 3, 5])), _sequence(np.array([-1, 0, 1]))
+    (range(1, 7, 2), [None, 0, 1])
+    """
+    step = int(where[1] - where[0]) if len(where) > 1 else 1
+    if len(where) and where[0] >= 0 and step > 0 and (np.diff(where) == step).all():
+        first = int(where[0])
+        return range(first, first + step * len(where), step)
+    return [None if index < 0 else index for index in where.tolist()]
+
+
+def positions(chain: Chain, axis: int) -> np.ndarray:
+    """Return for each output along an axis the input element under the kernels' origins, −1 outside."""
+    where = np.arange(chain.output[axis])
+    for stage, sizes in zip(reversed(chain.stages), reversed(chain.sizes[:-1]), strict=True):
+        window, n = stage.windows[axis], sizes[axis]
+        missing = where < 0
+        where = window.origin_index(where, stage.origins[axis])  # type: ignore[arg-type,assignment]
+        for index in np.flatnonzero((where < 0) | (where >= n)):
+            inside = source_index(stage.mode, int(where[index]), n)
+            where[index] = -1 if inside is None else inside
+        where[missing] = -1
+    return where
+
+
+def canonical(info: Info) -> str:
+    """Return the space axes of an input in the order of ``TZYX``."""
+    return "".join(letter for letter in SPACE if letter in info.axes)

@@ -1,0 +1,84 @@
+"""A training's state as a safetensors file, from which it can go on.
+
+The parameters stand under their own names, so that a checkpoint serves as weights too; the optimizer's memory is
+under ``optimizer/``, the best parameters under ``best/``, numbers and settings in the metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import IO, Any
+
+from convcli.common.errors import ConvError
+from convcli.learning.training import Epoch, Settings, State
+from convcli.networks.weights import save
+
+SUFFIX = ".safetensors"
+_KEY = "training"  # of the metadata
+_MOMENTS, _BEST = "optimizer/", "best/"
+
+
+def write(file: IO[bytes], state: State, settings: Settings) -> None:
+    """Write a state, and the settings that led to it."""
+    facts = {
+        "steps": state.steps,
+        "curve": [[epoch.number, epoch.loss, epoch.watched] for epoch in state.curve],
+        "settings": asdict(settings),
+    }
+    arrays = dict(state.parameters)
+    arrays |= {_MOMENTS + name: array for name, array in state.moments.items()}
+    arrays |= {_BEST + name: array for name, array in state.best.items()}
+    save(file, arrays, {_KEY: json.dumps(facts)})
+
+
+def read(path: Path) -> tuple[State, dict[str, Any]]:
+    """Return the state in a file, and the settings that led to it.
+
+    Raises
+    ------
+    ConvError
+        When the file is missing, damaged, or no checkpoint.
+    """
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            facts = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if facts is None:
+            raise ConvError(
+                f"{path}: no checkpoint: it has weights alone (--weights {path} starts from them)"
+            )
+        return _state(arrays, facts), dict(facts["settings"])
+    except OSError as error:
+        raise ConvError(f"checkpoint {path}: {error.strerror or error}") from None
+    except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise ConvError(f"{path}: no checkpoint, or a damaged one ({error})") from None
+
+
+def _state(arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> State:
+    def under(prefix: str) -> dict[str, Any]:
+        return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+    own = {name: array for name, array in arrays.items() if not name.startswith((_MOMENTS, _BEST))}
+    curve = tuple(
+        Epoch(int(number), float(loss), None if watched is None else float(watched))
+        for number, loss, watched in facts["curve"]
+    )
+    if not curve:
+        raise ValueError("no epochs")
+    return State(own, under(_MOMENTS), int(facts["steps"]), curve, under(_BEST))
+
+
+def changed(settings: Settings, before: Mapping[str, Any]) -> list[str]:
+    """Return what is no longer as it was, in words; how long to train is free to change."""
+    return [
+        f"{field.name} was {before[field.name]} and is {getattr(settings, field.name)}"
+        for field in fields(settings)
+        if field.name in before
+        and field.name not in ("epochs", "patience")
+        and before[field.name] != getattr(settings, field.name)
+    ]

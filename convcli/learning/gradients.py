@@ -1,0 +1,137 @@
+"""The gradients of a convolution, which are convolutions themselves: numpy, float64.
+
+For y = correlate(x, w) + b and any loss L with g = dL/dy:
+
+- dL/dx is the transposed convolution of g with w, and what fell on the padding is cut off;
+- dL/dw is the correlation of x with g, g's elements as far apart as the stride, the window moving by the dilation;
+- dL/db is the sum of g.
+
+Goodfellow, Bengio and Courville, "Deep Learning" (2016), section 9.5.  Here L is the sum of g * y, which makes g the
+gradient of the output and nothing else matters.  No torch, no text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from convcli.common.frozen import frozen_identity
+from convcli.engines.on_numpy.engine import NumpyEngine
+from convcli.engines.padding import pad
+from convcli.geometry.padding import PadMode
+from convcli.geometry.windows import Window
+
+STEP = 1.0  # of finite differences: L is linear in each number, so a large step is exact up to rounding
+
+
+@frozen_identity
+class Case:
+    """A convolution with numbers, and a gradient of its output.
+
+    Shapes: ``x`` (channels, *space), ``weights`` (maps, channels, *kernel), ``bias`` (maps,), ``output_gradient``
+    (maps, *outputs); one window for each axis of space, zeros outside.
+    """
+
+    x: np.ndarray
+    weights: np.ndarray
+    bias: np.ndarray
+    output_gradient: np.ndarray
+    windows: tuple[Window, ...]
+
+    @classmethod
+    def random(
+        cls, channels: int, sizes: Sequence[int], maps: int, windows: Sequence[Window], seed: int
+    ) -> Case:
+        """Return a case with normally distributed numbers."""
+        random = np.random.default_rng(seed)
+        kernel = [window.kernel for window in windows]
+        outputs = [window.output_size(n) for window, n in zip(windows, sizes, strict=True)]
+        shapes = ((channels, *sizes), (maps, channels, *kernel), (maps,), (maps, *outputs))
+        x, weights, bias, gradient = (random.standard_normal(shape) for shape in shapes)
+        return cls(x, weights, bias, gradient, tuple(windows))
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        return tuple(window.stride for window in self.windows)
+
+    @property
+    def dilation(self) -> tuple[int, ...]:
+        return tuple(window.dilation for window in self.windows)
+
+    @property
+    def padded(self) -> np.ndarray:
+        """The input with its zeros around it."""
+        sizes = self.x.shape[1:]
+        ranges = [(-w.before, n + w.after) for w, n in zip(self.windows, sizes, strict=True)]
+        return pad(self.x, ranges, PadMode.ZERO)
+
+
+@frozen_identity
+class Gradients:
+    """dL/dx, dL/dw and dL/db, each in the shape of what it is the gradient of."""
+
+    x: np.ndarray
+    weights: np.ndarray
+    bias: np.ndarray
+
+    def difference(self, other: Gradients) -> float:
+        """Return the largest difference of any number."""
+        ours, theirs = vars(self).values(), vars(other).values()
+        return max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
+
+
+def loss(case: Case) -> float:
+    """Return L, the sum of g * y."""
+    y = NumpyEngine().correlate(case.padded[None], case.weights, stride=case.stride, dilation=case.dilation)[
+        0
+    ]
+    y = y + case.bias.reshape(-1, *(1,) * len(case.windows))
+    return float((case.output_gradient * y).sum())
+
+
+def by_convolution(case: Case) -> Gradients:
+    """Return the gradients by what they are: a transposed convolution, a correlation, a sum.
+
+    >>> case = Case(
+    ...     np.array([[1.0, 2, 3, 4]]), np.array([[[5.0, 7]]]), np.zeros(1), np.array([[1.0, 10, 100]]), (Window(2),)
+    ... )
+    >>> found = by_convolution(case)
+    >>> found.x.tolist(), found.weights.tolist()
+    ([[5.0, 57.0, 570.0, 700.0]], [[[321.0, 432.0]]])
+    """
+    engine, g = NumpyEngine(), case.output_gradient
+    back = engine.transpose(g[None], case.weights.swapaxes(0, 1), stride=case.stride, dilation=case.dilation)[
+        0
+    ]
+    sizes = case.x.shape[1:]
+    inside = [(w.before, w.before + n) for w, n in zip(case.windows, sizes, strict=True)]
+    x = pad(back, inside, PadMode.ZERO)  # cuts the padding off; inputs that no window reaches get zero
+    # Each channel of x is an item of its own, each map of g a kernel of its own: stride and dilation change places.
+    slid = engine.correlate(case.padded[:, None], g[:, None], stride=case.dilation, dilation=case.stride)
+    kernel = tuple(slice(0, window.kernel) for window in case.windows)  # a stride may leave room for more
+    weights = slid.swapaxes(0, 1)[(slice(None), slice(None), *kernel)]
+    return Gradients(x, weights, g.sum(axis=tuple(range(1, g.ndim))))
+
+
+def by_finite_differences(case: Case) -> Gradients:
+    """Return the gradients by changing each number a little, up and down: (L(+h) - L(-h)) / 2h."""
+    return Gradients(
+        _differences(case.x, lambda: loss(case)),
+        _differences(case.weights, lambda: loss(case)),
+        _differences(case.bias, lambda: loss(case)),
+    )
+
+
+def _differences(numbers: np.ndarray, compute: Callable[[], float]) -> np.ndarray:
+    """Change each element of ``numbers`` in its place, and put it back."""
+    found = np.empty_like(numbers)
+    for index in np.ndindex(numbers.shape):
+        before = numbers[index]
+        numbers[index] = before + STEP
+        above = compute()
+        numbers[index] = before - STEP
+        below = compute()
+        numbers[index] = before
+        found[index] = (above - below) / (2 * STEP)
+    return found

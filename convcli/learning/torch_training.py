@@ -1,0 +1,273 @@
+"""Training a net with torch's autograd and optimizers.  Importing this imports torch.
+
+The net is `convcli.net`'s, a plain function of its parameters; here are the loss, the order of the examples, and
+the loop.  The same seed gives the same numbers on the same machine, whether or not the training was interrupted: the
+order of an epoch follows from the seed and the epoch's number alone.  No files, no words but errors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from convcli.common.errors import UsageError
+from convcli.learning.examples import Example, Examples
+from convcli.learning.training import DivergenceError, Epoch, Loss, Optimizer, Settings, State, best_epoch
+from convcli.networks.model import Net, Step, parameters_of
+from convcli.networks.operations import Activation, ActivationKind
+from convcli.networks.parameters import Shape
+from convcli.networks.torch_run import computing, forward
+
+
+def last_activation(net: Net) -> ActivationKind | None:
+    """Return what the last layer is, if it is an activation."""
+    last = net.layers[-1].operation
+    return last.kind if isinstance(last, Activation) else None
+
+
+def check_loss(net: Net, output: Shape, loss: Loss) -> None:
+    """Refuse a loss that does not suit a net's output.
+
+    Raises
+    ------
+    UsageError
+    """
+    if loss is Loss.BCE and last_activation(net) is not ActivationKind.SIGMOID:
+        raise UsageError(f"{net.name}: --loss bce is for probabilities: let the last layer be sigmoid")
+    if loss is Loss.CE and math.prod(output.sizes) > 1:
+        raise UsageError(
+            f"{net.name}: --loss ce is for one number for each class, and the output is {output}: "
+            "end with flatten and dense"
+        )
+
+
+class Training:
+    """A net on its way.
+
+    Parameters
+    ----------
+    net
+    examples, held_out
+        To learn from, and to watch the loss of.
+    parameters
+        On their device, by ``LAYER.PARAMETER``; they are changed in place.
+    settings
+    state
+        Where an earlier training stopped.
+
+    Raises
+    ------
+    UsageError
+        When examples of different sizes need different weights, or the state is of another net or optimizer.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        examples: Examples,
+        held_out: Examples,
+        parameters: Mapping[str, torch.Tensor],
+        settings: Settings,
+        state: State | None = None,
+    ) -> None:
+        self.net = net
+        self.examples = examples
+        self.held_out = held_out
+        self.settings = settings
+        self._traced: dict[tuple[int, ...], tuple[Step, ...]] = {}
+        self._parameters = dict(parameters)
+        known = parameters_of(self._steps(examples[0].input))
+        self._learned = {name: self._parameters[name] for name, one in known.items() if one.trained}
+        if not self._learned:
+            raise UsageError(f"{net.name} has no weights to learn")
+        if state is not None:
+            self._load(state)
+        for tensor in self._learned.values():
+            tensor.requires_grad_(True)
+        self._optimizer = self._make_optimizer(state)
+        self._best: dict[str, np.ndarray] = dict(state.best) if state else {}
+        self.state = state
+
+    def _make_optimizer(self, state: State | None) -> torch.optim.Optimizer:
+        rate, tensors = self.settings.learning_rate, list(self._learned.values())
+        optimizer: torch.optim.Optimizer
+        if self.settings.optimizer is Optimizer.ADAM:
+            optimizer = torch.optim.Adam(tensors, lr=rate)
+        else:
+            optimizer = torch.optim.SGD(tensors, lr=rate, momentum=self.settings.momentum)
+        if state is not None:
+            for name, array in state.moments.items():
+                parameter, _, moment = name.partition("/")
+                like = self._learned[parameter]
+                place = "cpu" if moment == "step" else like.device  # Adam counts its steps there
+                optimizer.state[like][moment] = torch.tensor(array, device=place)
+        return optimizer
+
+    def _load(self, state: State) -> None:
+        """Take over parameters and check that the optimizer's memory is its own."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in self._parameters.items()}
+        if {name: array.shape for name, array in state.parameters.items()} != shapes:
+            raise UsageError(
+                f"the checkpoint is not of the net {self.net.name}: its weights differ in name or shape"
+            )
+        found = {name.partition("/")[2] for name in state.moments}
+        wanted = (
+            {"step", "exp_avg", "exp_avg_sq"}
+            if self.settings.optimizer is Optimizer.ADAM
+            else {"momentum_buffer"}
+        )
+        if found - wanted:
+            other = next(one for one in Optimizer if one is not self.settings.optimizer)
+            raise UsageError(f"the checkpoint was trained with {other}: say --optimizer {other}")
+        with torch.no_grad():
+            for name, tensor in self._parameters.items():
+                tensor.copy_(torch.tensor(state.parameters[name]))
+
+    def _steps(self, x: torch.Tensor) -> tuple[Step, ...]:
+        shape = tuple(x.shape)
+        if shape not in self._traced:
+            sizes = Shape(shape[0], shape[1:])
+            self._traced[shape] = self.net.trace(sizes)
+            self._check_size(sizes, self._traced[shape])
+        return self._traced[shape]
+
+    def _check_size(self, sizes: Shape, steps: Sequence[Step]) -> None:
+        for name, parameter in parameters_of(steps).items():
+            if parameter.shape != tuple(self._parameters[name].shape):
+                raise UsageError(
+                    f"{self.net.name}: {name} would need another shape for examples of {sizes} than for the first: "
+                    "write resize: in preprocess"
+                )
+
+    # The loss
+
+    def _loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        match self.settings.loss:
+            case Loss.MSE:
+                return F.mse_loss(outputs, targets)
+            case Loss.BCE:
+                return F.binary_cross_entropy_with_logits(outputs, targets)
+            case Loss.CE:
+                return F.cross_entropy(outputs.flatten(1), targets)
+
+    def _outputs(self, x: torch.Tensor, training: bool) -> torch.Tensor:
+        """Run the net; the last sigmoid or softmax is left to the loss, which is exact where those saturate."""
+        steps = self._steps(x[0])
+        last = {Loss.BCE: ActivationKind.SIGMOID, Loss.CE: ActivationKind.SOFTMAX}.get(self.settings.loss)
+        if last is not None and last_activation(self.net) is last:
+            steps = steps[:-1]
+        return forward(steps, self._parameters, x, training=training)
+
+    def _batches(self, examples: Examples, order: Sequence[int]) -> Iterator[list[Example]]:
+        """Yield batches of examples of one size each, in this order, as soon as they are full."""
+        open_: dict[tuple[int, ...], list[Example]] = {}
+        for index in order:
+            example = examples[index]
+            batch = open_.setdefault(tuple(example.input.shape), [])
+            batch.append(example)
+            if len(batch) == self.settings.batch:
+                yield open_.pop(tuple(example.input.shape))
+        yield from open_.values()
+
+    def evaluate(self, examples: Examples) -> tuple[float, float | None]:
+        """Return the mean loss, and for classes the share that is recognised."""
+        total, right = 0.0, 0
+        with computing():
+            for batch in self._batches(examples, range(len(examples))):
+                outputs, targets = self._outputs(_stack(batch, "input"), False), _stack(batch, "target")
+                total += float(self._loss(outputs, targets)) * len(batch)
+                if self.settings.loss is Loss.CE:
+                    right += int((outputs.flatten(1).argmax(1) == targets).sum())
+        share = right / len(examples) if self.settings.loss is Loss.CE else None
+        return total / len(examples), share
+
+    # The loop
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train, and yield the curve point by point; `state` is then that of this point.
+
+        Raises
+        ------
+        DivergenceError
+            When a loss or a weight is no longer finite; `state` remains that of the last good epoch.
+        """
+        if self.state is None:
+            loss, _ = self.evaluate(self.examples)
+            if not math.isfinite(loss):
+                raise DivergenceError(f"the loss is {loss}", 0, 0)
+            yield self._keep(Epoch(0, loss, self._watched()), 0)
+        while self.state is not None and not self._done(self.state.curve):
+            number = self.state.curve[-1].number + 1
+            with _repeatable():
+                loss, steps = self._epoch(number, self.state.steps)
+            yield self._keep(Epoch(number, loss, self._watched()), steps)
+
+    def _done(self, curve: Sequence[Epoch]) -> bool:
+        if curve[-1].number >= self.settings.epochs:
+            return True
+        patience = self.settings.patience
+        return patience is not None and curve[-1].number - best_epoch(curve).number >= patience
+
+    def _epoch(self, number: int, steps: int) -> tuple[float, int]:
+        order = np.random.default_rng([self.settings.seed, number]).permutation(len(self.examples))
+        total = 0.0
+        for batch in self._batches(self.examples, order.tolist()):
+            steps += 1
+            self._optimizer.zero_grad()
+            loss = self._loss(self._outputs(_stack(batch, "input"), True), _stack(batch, "target"))
+            value = loss.item()
+            if not math.isfinite(value):
+                raise DivergenceError(f"the loss is {value}", steps, number)
+            loss.backward()
+            self._optimizer.step()
+            total += value * len(batch)
+        for name, tensor in self._parameters.items():
+            if not torch.isfinite(tensor).all():
+                raise DivergenceError(f"{name} is no longer finite", steps, number)
+        return total / len(self.examples), steps
+
+    def _watched(self) -> float | None:
+        if not self.held_out and self.settings.patience is None:
+            return None
+        return self.evaluate(self.held_out or self.examples)[0]
+
+    def _keep(self, epoch: Epoch, steps: int) -> Epoch:
+        curve = (*(self.state.curve if self.state else ()), epoch)
+        parameters = {name: tensor.detach().cpu().numpy().copy() for name, tensor in self._parameters.items()}
+        if self.settings.patience is not None and best_epoch(curve) is epoch:
+            self._best = parameters
+        moments = {
+            f"{name}/{moment}": value.cpu().numpy().copy()
+            for name, tensor in self._learned.items()
+            for moment, value in self._optimizer.state.get(tensor, {}).items()
+            if isinstance(value, torch.Tensor)
+        }
+        self.state = State(parameters, moments, steps, curve, self._best)
+        return epoch
+
+    def use(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Put other numbers into the net: those that are kept."""
+        with torch.no_grad():
+            for name, tensor in self._parameters.items():
+                tensor.copy_(torch.tensor(arrays[name]))
+
+
+def _stack(batch: Sequence[Example], what: str) -> torch.Tensor:
+    return torch.stack([getattr(example, what) for example in batch])
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Let nothing depend on chance: neither threads that finish in another order, nor algorithms tried out."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -1,0 +1,181 @@
+"""What a training is told, and what it tells: choices, rates, the curve of its loss, its state.  No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from math import isfinite, log10
+from typing import TYPE_CHECKING
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.common.frozen import frozen, frozen_identity
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Loss(StrEnum):
+    """What is made small."""
+
+    MSE = "mse"  # the mean squared difference
+    BCE = "bce"  # binary cross-entropy: each target is a probability
+    CE = "ce"  # cross-entropy: each target is one of several classes
+
+
+class Optimizer(StrEnum):
+    """How a gradient becomes a step."""
+
+    SGD = "sgd"
+    ADAM = "adam"  # Kingma and Ba, "Adam: a method for stochastic optimization" (2015)
+
+
+RATES = {Optimizer.SGD: 0.01, Optimizer.ADAM: 0.001}
+
+
+@frozen
+class Settings:
+    """How a net is trained.
+
+    Parameters
+    ----------
+    epochs
+        How often all examples are seen, those before a resumption included.
+    rate
+        Length of a step; None is the optimizer's usual one.
+    momentum
+        Share of the last step that the next one keeps; of ``sgd`` alone.
+    batch
+        Examples in one step.
+    seed
+        For the order of the examples, those that are held out, and random weights without a seed of their own.
+    patience
+        Stop after so many epochs without a smaller loss, and keep the best weights; None never stops.
+    held_out
+        Share of the examples that is not learned from, whose loss is watched instead.
+    """
+
+    loss: Loss = Loss.MSE
+    optimizer: Optimizer = Optimizer.ADAM
+    epochs: int = 10
+    rate: float | None = None
+    momentum: float = 0.9
+    batch: int = 16
+    seed: int = 0
+    patience: int | None = None
+    held_out: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("epochs", self.epochs, 1),
+            ("batch", self.batch, 1),
+            ("seed", self.seed, 0),
+            ("patience", self.patience, 1),
+        ):
+            if value is not None and value < least:
+                raise UsageError(f"{name} {value} is not possible: give {least} or more")
+        if self.rate is not None and not 0 < self.rate < float("inf"):
+            raise UsageError(f"lr {self.rate:g} is not possible: give a number above 0")
+        if not 0 <= self.momentum < 1:
+            raise UsageError(f"momentum {self.momentum:g} is not possible: give 0 or more, and less than 1")
+        if not 0 <= self.held_out < 1:
+            raise UsageError(f"validation {self.held_out:g} is not possible: give a share from 0 to below 1")
+
+    @property
+    def learning_rate(self) -> float:
+        return RATES[self.optimizer] if self.rate is None else self.rate
+
+
+@frozen
+class Epoch:
+    """One point of the curve.
+
+    ``loss`` is the mean over the steps of the epoch, as the weights were at each step; epoch 0 is the loss
+    before the first step.  ``watched`` is a loss after the epoch: of the examples that are held out, else (where
+    the training may stop early) of all.
+    """
+
+    number: int
+    loss: float
+    watched: float | None = None
+
+    @property
+    def decisive(self) -> float:
+        """The loss by which epochs are compared."""
+        return self.loss if self.watched is None else self.watched
+
+
+def curve_lines(curve: Sequence[Epoch], width: int = 60, height: int = 10) -> list[str]:
+    """Draw the loss over the epochs with characters, on a logarithmic scale.
+
+    >>> for line in curve_lines([Epoch(0, 1.0), Epoch(1, 0.1), Epoch(2, 0.01)], width=3, height=3):
+    ...     print(line)
+            1 |*
+          0.1 | *
+         0.01 |  *
+    """
+    points = [epoch for epoch in curve if isfinite(epoch.loss) and epoch.loss > 0]
+    if len(points) < 2:
+        return []
+    last = max(points[-1].number, 1)
+    width = min(width, last + 1)
+    columns: list[list[float]] = [[] for _ in range(width)]
+    for epoch in points:
+        columns[epoch.number * (width - 1) // last].append(log10(epoch.loss))
+    heights = [sum(column) / len(column) if column else None for column in columns]
+    known = [value for value in heights if value is not None]
+    top, bottom = max(known), min(known)
+    span = (top - bottom) or 1.0
+    rows = [None if value is None else round((top - value) / span * (height - 1)) for value in heights]
+    lines = []
+    for row in range(height):
+        level = 10 ** (top - span * row / (height - 1))
+        cells = "".join("*" if at == row else " " for at in rows)
+        lines.append(f"{level:>9.3g} |{cells}".rstrip())
+    return lines
+
+
+class DivergenceError(ConvError):
+    """A loss or weight became infinite or NaN; the state after the last whole epoch is still good."""
+
+    def __init__(self, what: str, step: int, epoch: int) -> None:
+        super().__init__(f"{what} at step {step} (epoch {epoch})")
+        self.step = step
+        self.epoch = epoch
+
+
+@frozen_identity
+class State:
+    """All that a training has come to after an epoch: from here it goes on as if it had never stopped.
+
+    Attributes
+    ----------
+    parameters : dict
+        Arrays by ``LAYER.PARAMETER``.
+    moments : dict
+        What the optimizer remembers, by ``LAYER.PARAMETER/NAME``.
+    steps : int
+        Steps that were done.
+    curve : tuple of Epoch
+    best : dict
+        The parameters of the best epoch, where these may differ from the last; otherwise empty.
+    """
+
+    parameters: Mapping[str, np.ndarray]
+    moments: Mapping[str, np.ndarray]
+    steps: int
+    curve: tuple[Epoch, ...]
+    best: Mapping[str, np.ndarray]
+
+    @property
+    def kept(self) -> Mapping[str, np.ndarray]:
+        """The parameters that the training is for."""
+        return self.best or self.parameters
+
+
+def best_epoch(curve: Sequence[Epoch]) -> Epoch:
+    """Return the epoch with the smallest decisive loss, the first of equal ones.
+
+    >>> best_epoch([Epoch(0, 3.0), Epoch(1, 1.0), Epoch(2, 2.0)]).number
+    1
+    """
+    return min(curve, key=lambda epoch: epoch.decisive)

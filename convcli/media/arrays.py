@@ -1,0 +1,233 @@
+"""NumPy's ``.npy``: read and written in parts, whatever the order of the axes.
+
+Only plain numbers: pickled objects are never loaded, structured and complex types are refused.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+import tempfile
+import warnings
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.data.info import SPACE, Info
+from convcli.media.options import ReadOptions, WriteOptions
+
+MAX_AXES = 5
+_LETTERS = SPACE + "CM"
+_KINDS = "biuf"  # bool, integers, floats
+_MAX_HEADER = 10_000  # bytes; an honest one has about 120
+_COPY = 1 << 20
+
+
+def source(fp: IO[bytes], options: ReadOptions) -> ArraySource:
+    """Open a ``.npy`` file; only its header is read.
+
+    Raises
+    ------
+    UsageError
+        When ``options.axes`` doesn't fit, or is needed and missing.
+    ConvError
+        For anything but an array of 1 to 5 axes of real numbers, and for a file that is cut short.
+    """
+    return ArraySource(fp, options)
+
+
+def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> ArraySink:
+    """Open a ``.npy`` output: C order, little-endian."""
+    return ArraySink(fp, info)
+
+
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype
+    offset: int  # of the data in the file
+
+
+def _header(fp: IO[bytes]) -> _Header:
+    """Read a header, as in numpy's NEP 1; numpy's own parser fails in too many ways on a damaged one."""
+    fp.seek(0)
+    try:
+        version = np.lib.format.read_magic(fp)
+    except ValueError:
+        raise ConvError("no .npy file: it doesn't begin as one") from None
+    if version not in ((1, 0), (2, 0)):  # (3, 0) is for the field names of structured types
+        raise ConvError(
+            f".npy version {version[0]}.{version[1]}: 1.0 and 2.0 hold plain numbers; save it anew"
+        )
+    width = 2 if version == (1, 0) else 4
+    length = int.from_bytes(fp.read(width), "little")
+    text = fp.read(min(length, _MAX_HEADER + 1))
+    if len(text) < length:
+        raise ConvError(f"damaged .npy header: it is {length} bytes long, {len(text)} were read")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd literals and old type names
+            # Python 2 wrote (5L, 6L)
+            header = ast.literal_eval(re.sub(r"(\d)L\b", r"\1", text.decode("latin-1")).strip())
+            shape, fortran, descr = header["shape"], header["fortran_order"], header["descr"]
+            if not (
+                isinstance(shape, tuple) and all(type(n) is int for n in shape) and type(fortran) is bool
+            ):
+                raise ValueError
+            if not isinstance(descr, str):
+                raise ConvError(
+                    "a structured .npy: only plain numbers can be filtered; save one of its fields"
+                )
+            return _Header(shape, fortran, np.dtype(descr), width + 8 + length)
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
+        raise ConvError(f"damaged .npy header: {text[:60]!r}") from None
+
+
+def _check(header: _Header, size: int) -> None:
+    shape, dtype = header.shape, header.dtype
+    if dtype.hasobject:
+        raise ConvError(
+            "a pickled .npy (dtype object) can run code when loaded and is refused; save plain numbers"
+        )
+    if dtype.kind not in _KINDS:
+        advice = "; save its .real or abs()" if dtype.kind == "c" else ""
+        raise ConvError(f"dtype {str(dtype)!r}: only booleans, integers and floats can be filtered{advice}")
+    if not 1 <= len(shape) <= MAX_AXES:
+        raise ConvError(f"an array of {len(shape)} axes, shape {shape}: from 1 to {MAX_AXES} can be filtered")
+    if min(shape) < 1:
+        raise ConvError(f"the array holds no values: its shape is {shape}")
+    wanted, found = math.prod(shape) * dtype.itemsize, size - header.offset
+    if found < wanted:
+        raise ConvError(
+            f"cut short: shape {shape} of {dtype} takes {wanted} bytes of data, the file holds {found}"
+        )
+
+
+def parse_axes(text: str | None, shape: tuple[int, ...]) -> str:
+    """Return the axis letters of an array that carries none.
+
+    Without ``text`` every axis is space, unless the last looks like channels.
+
+    >>> parse_axes(None, (8, 480, 640)), parse_axes("yxc", (480, 640, 3))
+    ('ZYX', 'YXC')
+
+    Raises
+    ------
+    UsageError
+        When letters are missing, unknown, repeated or of another number than the axes.
+    """
+    rank = len(shape)
+    if text is None:
+        likely, space = {3: "YXC", 4: "TYXC", 5: "TZYXC"}.get(rank, ""), SPACE[-rank:]
+        if rank in (3, 4) and shape[-1] <= 4:
+            raise UsageError(
+                f"shape {shape}: if its last axis is channels say --axes {likely}, if it is space --axes {space}"
+            )
+        if rank > len(SPACE):
+            raise UsageError(f"shape {shape} has {rank} axes; name them, for example --axes {likely}")
+        return space
+    axes = text.strip().upper()
+    unknown = [letter for letter in axes if letter not in _LETTERS]
+    if unknown:
+        raise UsageError(f"--axes {text!r}: {unknown[0]!r} is no axis; the letters are {' '.join(_LETTERS)}")
+    if len(set(axes)) < len(axes):
+        twice = next(letter for letter in axes if axes.count(letter) > 1)
+        raise UsageError(f"--axes {text!r}: {twice!r} stands there twice")
+    if len(axes) != rank:
+        raise UsageError(f"--axes {text!r} names {len(axes)} axes, the array has {rank}: shape {shape}")
+    if not set(axes) & set(SPACE):
+        raise UsageError(f"--axes {text!r}: at least one of {' '.join(SPACE)} is needed to slide along")
+    return axes
+
+
+class ArraySource:
+    """A ``.npy`` that is read in blocks of its stream axis, with ordinary reads."""
+
+    def __init__(self, fp: IO[bytes], options: ReadOptions) -> None:
+        header = _header(fp)
+        _check(header, fp.seek(0, 2))
+        dtype, notes = header.dtype.newbyteorder("="), ()
+        if dtype.kind == "b":
+            dtype = np.dtype(np.uint8)
+        elif dtype.kind == "f" and dtype.itemsize > 8:
+            dtype, notes = np.dtype(np.float64), (f"{header.dtype} is read as float64",)  # type: ignore[assignment]
+        self.info = Info(parse_axes(options.axes, header.shape), header.shape, dtype.name, notes=notes)
+        self._fp = fp
+        self._header = header
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples ``start:stop`` of the stream axis as a C-ordered array in the machine's byte order.
+
+        Raises
+        ------
+        ConvError
+            When the file has shrunk.
+        """
+        shape, fortran, dtype, offset = self._header
+        axis = self.info.stream_axis
+        if fortran:  # the same bytes are the transposed array in C order
+            shape, axis = shape[::-1], len(shape) - 1 - axis
+        # Along the stream axis the file is `outer` runs of `length` steps.
+        outer, length = math.prod(shape[:axis]), shape[axis]
+        step = math.prod(shape[axis + 1 :]) * dtype.itemsize
+        runs = np.empty((outer, (stop - start) * step), np.uint8)
+        for index, run in enumerate(runs):
+            self._fp.seek(offset + (index * length + start) * step)
+            self._fill(run.data)
+        block = runs.view(dtype).reshape(*shape[:axis], stop - start, *shape[axis + 1 :])
+        return np.ascontiguousarray(block.T if fortran else block, self.info.dtype)
+
+    def _fill(self, view: memoryview) -> None:
+        while view:
+            count = self._fp.readinto(view)  # type: ignore[attr-defined]
+            if not count:
+                raise ConvError("the file has become shorter while it was read")
+            view = view[count:]
+
+    def close(self) -> None:
+        self._fp.close()
+
+
+class ArraySink:
+    """A ``.npy`` that is written in blocks of its stream axis."""
+
+    notes: tuple[str, ...] = ()  # it holds everything
+
+    def __init__(self, fp: IO[bytes], info: Info) -> None:
+        self._info = info
+        self._dtype = np.dtype(info.dtype).newbyteorder("<")
+        self._outer = math.prod(info.shape[: info.stream_axis])
+        self._target = fp
+        # With channels first every block has a part in each channel: a pipe gets it all at the end.
+        self._fp = fp if self._outer == 1 or fp.seekable() else tempfile.TemporaryFile()  # noqa: SIM115
+        self._done = 0
+        descr = np.lib.format.dtype_to_descr(self._dtype)
+        header = {"descr": descr, "fortran_order": False, "shape": info.shape}
+        np.lib.format.write_array_header_1_0(self._fp, header)
+        self._offset = self._fp.tell() if self._outer > 1 else 0
+
+    def write(self, block: np.ndarray) -> None:
+        axis, shape = self._info.stream_axis, self._info.shape
+        count = block.shape[axis]
+        if block.shape != (*shape[:axis], count, *shape[axis + 1 :]) or self._done + count > shape[axis]:
+            raise ConvError(
+                f"a block of shape {block.shape} at {self._done} doesn't fit an array of shape {shape}"
+            )
+        data = np.ascontiguousarray(block, self._dtype).reshape(self._outer, -1).view(np.uint8)
+        step = data.shape[1] // count if count else 0
+        for index, run in enumerate(data):
+            if self._outer > 1:
+                self._fp.seek(self._offset + (index * shape[axis] + self._done) * step)
+            self._fp.write(run.data)
+        self._done += count
+
+    def close(self) -> None:
+        if self._done != self._info.length:
+            raise ConvError(f"only {self._done} of {self._info.length} samples came")
+        if self._fp is not self._target:
+            with self._fp:
+                self._fp.seek(0)
+                while chunk := self._fp.read(_COPY):
+                    self._target.write(chunk)

@@ -1,0 +1,104 @@
+"""Opening a clip to look at: any format, a part of the picture, colours without alpha."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.data.info import Colour, Source
+from convcli.media import registry
+from convcli.media.files.target import STANDARD
+from convcli.media.opening import Given
+from convcli.media.options import ReadOptions
+
+Box = tuple[int, int, int, int]  # x, y, width, height
+
+
+class Part:
+    """A part of each frame of a source, without alpha.
+
+    Attributes
+    ----------
+    corner
+        Its place (x, y) in the frame.
+    keys
+        The frames at which decoding can begin.
+    """
+
+    def __init__(self, source: Source, region: Box | None) -> None:
+        info = source.info
+        x, y, width, height = region or (0, 0, info.size("X"), info.size("Y"))
+        if x + width > info.size("X") or y + height > info.size("Y"):
+            raise UsageError(
+                f"region {x},{y},{width},{height} lies outside the picture of {info.size('X')} x {info.size('Y')}"
+            )
+        spans = {"X": slice(x, x + width), "Y": slice(y, y + height)}
+        colour = info.colour
+        if colour.has_alpha:
+            colour = Colour.GREY if colour is Colour.GREY_ALPHA else Colour.RGB
+            spans["C"] = slice(0, info.channels - 1)
+        sizes = {letter: span.stop - span.start for letter, span in spans.items()}
+        shape = tuple(sizes.get(a, n) for a, n in zip(info.axes, info.shape, strict=True))
+        self.info = replace(info, shape=shape, colour=colour)
+        self.corner = (x, y)
+        self.keys: tuple[int, ...] = getattr(source, "keys", (0,))
+        self._cut = tuple(spans.get(letter, slice(None)) for letter in info.axes)
+        self._source = source
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self._source.read(start, stop)[self._cut]
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def checked(source: Source, name: str) -> Source:
+    """Return a source whose axes are those of a clip; an array without names is taken for one.
+
+    Raises
+    ------
+    UsageError
+        When it has other axes.
+    """
+    info = source.info
+    if info.axes == "ZYX":
+        source.info = info = replace(info, axes="TYX")
+    if sorted(info.axes.replace("C", "")) != sorted("TYX"):
+        still = "T" not in info.axes and info.colour is not Colour.NONE
+        hint = (
+            "numbered ones are a clip, such as %04d.png"
+            if still
+            else "--axes TYX or TYXC says what an array's are"
+        )
+        raise UsageError(f"{name!r} is no clip: it has the axes {', '.join(info.axes.lower())} ({hint})")
+    return source
+
+
+def open_clip(name: str, options: ReadOptions, region: Box | None) -> Part:
+    """Open a clip of any format, numbered pictures, or an array, as frames over time.
+
+    Raises
+    ------
+    UsageError
+        When it has other axes, and for a region outside the picture.
+    """
+    given = Given(name)
+    try:
+        format, notes = registry.identify(given.head, "" if name == STANDARD else given.files[0])
+        source = given.open(format, options)
+        try:
+            source.info = replace(source.info, notes=(*notes, *source.info.notes))
+            return Part(checked(source, name), region)
+        except BaseException:
+            source.close()
+            raise
+    except ConvError as error:
+        given.close()
+        if isinstance(error, UsageError) or any(one in str(error) for one in (name, *given.files)):
+            raise
+        raise ConvError(f"{name}: {error}", error.exit_code) from None
+    except BaseException:
+        given.close()
+        raise

@@ -1,0 +1,254 @@
+"""Numbered pictures as clips, one file a frame: ``frames/%04d.png``, or to read also ``frames/*.png``.
+
+A file that is really called so is itself, and no clip.  Frames are read as they are asked for, and written
+into a folder of their own that moves into place at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from convcli.common.errors import ConvError
+from convcli.common.frozen import frozen
+from convcli.data.info import Info, Sink, Source
+from convcli.media import registry
+from convcli.media.files.target import StrPath, shown, writing
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.registry import Format
+from convcli.media.shared import Recent
+from convcli.media.timing import Clip, constant
+
+_NUMBER = re.compile(r"%(?:0([1-9][0-9]?))?d")
+_WILD = re.compile(r"[*?]+|\[[^]]+\]")
+_GAPS = 4  # that are named
+
+
+@frozen
+class Pattern:
+    """The names ``before`` + number + ``after`` in a folder; the number has at least ``width`` digits."""
+
+    folder: Path
+    before: str
+    after: str
+    width: int
+
+    def name(self, number: int) -> str:
+        """Return the name with a number.
+
+        >>> Pattern(Path(), "a", ".png", 3).name(7)
+        'a007.png'
+        """
+        return f"{self.before}{number:0{self.width}}{self.after}"
+
+    def number(self, name: str) -> int | None:
+        """Return the number of a name, ``None`` where it does not fit.
+
+        >>> [Pattern(Path(), "a", ".png", 2).number(name) for name in ("a07.png", "a7.png", "a123.png")]
+        [7, None, 123]
+        """
+        digits = name[len(self.before) : len(name) - len(self.after)]
+        fits = digits.isascii() and digits.isdecimal() and self.name(int(digits)) == name
+        return int(digits) if fits else None
+
+
+def pattern(path: StrPath) -> Pattern | None:
+    """Return the pattern that a name is: one ``%d`` or ``%04d`` in it, and no such file.
+
+    >>> pattern("out/%04d.png").width, pattern("50%.png")
+    (4, None)
+    """
+    whole = Path(path)
+    found = list(_NUMBER.finditer(whole.name))
+    if len(found) != 1 or os.path.lexists(whole):
+        return None
+    (match,) = found
+    before, after = whole.name[: match.start()], whole.name[match.end() :]
+    return Pattern(whole.parent, before, after, int(match[1] or 1))
+
+
+@frozen
+class Numbered:
+    """The files of a clip in order, the number of the first, and what is to be said about them."""
+
+    files: tuple[Path, ...]
+    first: int = 1
+    notes: tuple[str, ...] = ()
+
+
+def find(path: StrPath) -> Numbered | None:
+    """Return the files that a pattern or a wildcard names; ``None`` for any other name, and where there are none."""
+    whole = Path(path)
+    wild = _WILD.search(whole.name) is not None and not os.path.lexists(whole)
+    named = None if wild else pattern(path)
+    if not (wild or named) or not whole.parent.is_dir():
+        return None
+    names = [entry.name for entry in os.scandir(whole.parent) if not entry.is_dir()]
+    if named is None:
+        hidden = whole.name.startswith(".")
+        fitting = [n for n in names if fnmatchcase(n, whole.name) and n.startswith(".") == hidden]
+        files = tuple(whole.parent / name for name in sorted(fitting, key=_natural))
+        return Numbered(files) if files else None
+    numbers = sorted(number for name in names if (number := named.number(name)) is not None)
+    files = tuple(whole.parent / named.name(number) for number in numbers)
+    return Numbered(files, numbers[0], _gaps(numbers)) if files else None
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Order names as a person does: a2 before a10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]
+
+
+def _gaps(numbers: Sequence[int]) -> tuple[str, ...]:
+    """Return a note about numbers that are left out.
+
+    >>> _gaps([1, 2, 5, 7])
+    ('3 of the numbers 1 to 7 are missing (3-4, 6): the frames beside a gap follow each other',)
+    """
+    breaks = [(a + 1, b - 1) for a, b in pairwise(numbers) if b > a + 1]
+    if not breaks:
+        return ()
+    named = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in breaks[:_GAPS])
+    more = ", ..." if len(breaks) > _GAPS else ""
+    missing = numbers[-1] - numbers[0] + 1 - len(numbers)
+    return (
+        f"{missing} of the numbers {numbers[0]} to {numbers[-1]} are missing ({named}{more}): "
+        "the frames beside a gap follow each other",
+    )
+
+
+def clip_name(path: Path) -> str:
+    """Return a name for what becomes of a whole clip: its pictures' without the number, or their folder's.
+
+    >>> clip_name(Path("shots/door-%04d.png")), clip_name(Path("shots/*.png"))
+    ('door.png', 'shots.png')
+    """
+    stem = _WILD.sub("", _NUMBER.sub("", path.stem)).strip(" ._-")
+    return f"{stem or path.absolute().parent.name or 'frames'}{path.suffix}"
+
+
+def frames_name(path: Path) -> str:
+    """Return a name for the pictures that become of a clip's pictures: wildcards become one number.
+
+    >>> frames_name(Path("shots/door-*.png")), frames_name(Path("shots/%03d.png"))
+    ('door-%04d.png', '%03d.png')
+    """
+    first = _WILD.search(path.stem)
+    if first is None:
+        return path.name
+    return f"{path.stem[: first.start()]}%04d{_WILD.sub('', path.stem[first.end() :])}{path.suffix}"
+
+
+class NumberedSource:
+    """Pictures of one size, depth and colour as a clip, axes ``TYX`` or ``TYXC``."""
+
+    def __init__(self, found: Numbered, options: ReadOptions) -> None:
+        self._files = found.files
+        self._options = replace(options, all_frames=False)
+        with closing(self._open(found.files[0])) as first:
+            self._form = first.info
+        self.info = replace(
+            self._form,
+            axes="T" + self._form.axes,
+            shape=(len(found.files), *self._form.shape),
+            companions=constant(options.rate, found.first),
+            notes=(*found.notes, *self._form.notes),
+        )
+        self._frames = Recent(lambda indices: [self._read(self._files[index]) for index in indices])
+
+    def _open(self, path: Path) -> Source:
+        fp = path.open("rb")
+        try:
+            head = fp.read(registry.HEAD)
+            fp.seek(0)
+            format, _ = registry.identify(head, path)
+            source = registry.open_source(fp, format, self._options)
+        except BaseException:
+            fp.close()
+            raise
+        if source.info.axes not in ("YX", "YXC"):
+            source.close()
+            axes = ", ".join(source.info.axes.lower())
+            raise ConvError(f"{shown(path)} is no frame: it has the axes {axes}, a picture has y, x")
+        return source
+
+    def _read(self, path: Path) -> np.ndarray:
+        try:
+            with closing(self._open(path)) as source:
+                here, first = _form(source.info), _form(self._form)
+                if here != first:
+                    raise ConvError(f"{shown(path)} is {here} and the first frame {first}: they must agree")
+                return source.read(0, source.info.length)
+        except OSError as error:
+            raise ConvError(f"{shown(path)} cannot be read: {error.strerror}") from None
+        except ConvError as error:
+            raise error if str(path) in str(error) else ConvError(f"{shown(path)}: {error}") from None
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return the frames ``start:stop``."""
+        return np.stack(self._frames(list(range(start, stop))))
+
+    def close(self) -> None:
+        pass  # no file is open between reads
+
+
+def _form(info: Info) -> str:
+    """Return what all frames must have in common.
+
+    >>> _form(Info("YX", (3, 4), "uint8"))
+    '4 x 3 uint8'
+    """
+    colour = f" {info.colour}" if info.channels > 1 else ""
+    return f"{info.size('X')} x {info.size('Y')} {info.dtype}{colour}"
+
+
+class NumberedSink:
+    """Writes each frame into a file of its own."""
+
+    def __init__(
+        self, folder: Path, names: Pattern, format: Format, info: Info, options: WriteOptions
+    ) -> None:
+        self._folder, self._names, self._format, self._options = folder, names, format, options
+        self._axis = info.axes.index("T")
+        self._total = info.size("T")
+        shape = tuple(n for letter, n in zip(info.axes, info.shape, strict=True) if letter != "T")
+        self._one = replace(info, axes=info.axes.replace("T", ""), shape=shape, companions=None)
+        self._first = self._next = first_number(info)
+        self.notes: tuple[str, ...] = ()
+
+    def write(self, block: np.ndarray) -> None:
+        """Write the next frames."""
+        for pixels in np.moveaxis(block, self._axis, 0):
+            name = self._names.name(self._next)
+            descriptor = os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                with writing(descriptor, self._names.folder / name, True) as fp:
+                    sink: Sink = registry.open_sink(fp, self._format, self._one, self._options)
+                    sink.write(pixels)
+                    sink.close()
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            self.notes = tuple(dict.fromkeys((*self.notes, *sink.notes)))
+            self._next += 1
+
+    def close(self) -> None:
+        """Say what there is now."""
+        if self._next - self._first != self._total:
+            raise ConvError(f"only {self._next - self._first} of {self._total} frames came")
+        last = self._names.folder / self._names.name(self._next - 1)
+        if self._total > 1:
+            self.notes += (f"{self._total} files, the last is {last}",)
+
+
+def first_number(info: Info) -> int:
+    """Return the number of the first frame: that of the first picture that was read, else 1."""
+    return info.companions.first if isinstance(info.companions, Clip) else 1

@@ -1,0 +1,196 @@
+"""Reading clips: frames as arrays in the orientation in which they are shown, colours as RGB, or plane by plane.
+
+Which frames there are is found out in `scan`, decoding is in `decoder`, writing in `writer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO, Any
+
+import av
+import numpy as np
+
+from convcli.common.errors import ConvError
+from convcli.common.frozen import frozen
+from convcli.data.info import Colour, Info, Source
+from convcli.media.clips.convert import ARRAYS, Converter
+from convcli.media.clips.decoder import Decoder, has_alpha_beside
+from convcli.media.clips.planes import coded, components
+from convcli.media.clips.scan import UnknownCodecError, VideoFile, video_stream
+from convcli.media.options import ReadOptions
+from convcli.media.shared import CHANNELS, Recent, check_pixels
+from convcli.media.timing import Clip, Coding, Tags
+
+_ONE_UNIT = 1 << 16  # of a display matrix: fixed point
+
+
+def demuxer(head: bytes) -> str:
+    """Return FFmpeg's name of the container; it alone is tried, so that no playlist is ever followed."""
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):
+        return "mov"
+    if head.startswith(b"\x1aE\xdf\xa3"):
+        return "matroska"
+    if head.startswith(b"RIFF"):
+        return "avi"
+    return "yuv4mpegpipe" if head.startswith(b"YUV4MPEG2") else "mpegts"
+
+
+@frozen
+class Orientation:
+    """How stored pixels lie on the screen: transposed first, then mirrored."""
+
+    transposed: bool = False
+    up_down: bool = False
+    left_right: bool = False
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """Return (Y, X) or (Y, X, C) as it is shown."""
+        if self.transposed:
+            pixels = pixels.swapaxes(0, 1)
+        return pixels[:: -1 if self.up_down else 1, :: -1 if self.left_right else 1]
+
+
+def orientation(frame: av.VideoFrame) -> Orientation:
+    """Return how a frame is to be shown, from its display matrix.
+
+    The matrix maps stored (x, y) to shown (a·x + c·y, b·x + d·y), ISO/IEC 14496-12, section 6.2.2.
+    """
+    side_data: Iterable[Any] = frame.side_data
+    for data in side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = (round(int(v) / _ONE_UNIT) for v in np.frombuffer(bytes(data), np.int32)[:5])
+            if abs(a) == abs(d) == 1 and b == c == 0:
+                return Orientation(False, d < 0, a < 0)
+            if abs(b) == abs(c) == 1 and a == d == 0:
+                return Orientation(True, b < 0, c < 0)
+    return Orientation()
+
+
+def _colour(form: av.VideoFormat) -> Colour:
+    if any(component.is_alpha for component in form.components) or form.has_palette:
+        return Colour.RGBA
+    return Colour.GREY if len(form.components) == 1 else Colour.RGB
+
+
+def source(fp: IO[bytes], options: ReadOptions) -> Source:
+    """Open a clip; its packets are counted and its first frame is decoded.
+
+    Raises
+    ------
+    ConvError
+        Without a video stream or frames, and for a file that is cut short, unless ``options.allow_truncated``.
+    """
+    name = demuxer(fp.read(64))
+    file = VideoFile(fp, name)
+    try:
+        return VideoSource(file, options)
+    except UnknownCodecError:
+        from convcli.media.clips.fallback import FallbackSource, Program
+
+        return FallbackSource(Program(fp, name), options, file.open)
+
+
+class VideoSource:
+    """A clip, axes ``TYX`` (grey) or ``TYXC``, 8 bits, or 16 where there are more than 8."""
+
+    def __init__(self, file: VideoFile, options: ReadOptions) -> None:
+        notes: list[str] = []
+        with file.open() as container:
+            stream = video_stream(container)
+            check_pixels(stream.codec_context.width, stream.codec_context.height, options, "frame")
+            aspect = stream.sample_aspect_ratio or None
+            codec = stream.codec_context.name
+            beside = has_alpha_beside(stream)
+            if len(container.streams.video) > 1:
+                notes.append("the file has several video streams: the first is read")
+        self._decoder = Decoder(file, options.allow_truncated)
+        if self._decoder.lost or self._decoder.frames.missing:
+            frames = self._decoder.frames
+            lost = f"{self._decoder.lost} frames could not be decoded" if self._decoder.lost else ""
+            cut = f"{float(frames.missing):.3f} s are missing at the end" if frames.missing else ""
+            kept = f"{len(frames.times)} frames are kept"
+            notes.append(", ".join(part for part in (lost, cut, kept) if part))
+        first = self._decoder(0, 1)[0]
+        if first.interlaced_frame:
+            notes.append("the clip is interlaced: its two fields are filtered as one picture")
+        self._orientation = orientation(first)
+        self.coded = coded(first, self._orientation != Orientation(), options.grey)
+        if self._orientation.transposed and aspect:
+            aspect = 1 / aspect
+        form = first.format
+        if beside and not _colour(form).has_alpha:
+            notes.append(f"the alpha channel is left out: nothing here decodes that of {codec.upper()}")
+        deep = max(component.bits for component in form.components) > 8
+        self._colour = Colour.GREY if options.grey else _colour(form)
+        self._convert = Converter(ARRAYS[self._colour][deep])
+        self._size = (first.width, first.height)
+        tags = Tags(first.color_primaries, first.color_trc, first.colorspace, _range(first))
+        self.info = self._info(deep, Clip(
+            self._decoder.frames.times,
+            self._decoder.frames.base,
+            self._decoder.frames.step,
+            self._decoder.frames.last,
+            Coding(codec, form.name, tags, aspect if aspect != 1 else None),
+            file.open,
+        ), tuple(notes))  # fmt: skip
+        self._frames = Recent(self._decode)
+
+    def _info(self, deep: bool, clip: Clip, notes: tuple[str, ...]) -> Info:
+        width, height = self._size[:: -1 if self._orientation.transposed else 1]
+        channels = CHANNELS[self._colour].count
+        return Info(
+            axes="TYXC" if channels > 1 else "TYX",
+            shape=(len(clip.times), height, width, *((channels,) if channels > 1 else ())),
+            dtype="uint16" if deep else "uint8",
+            colour=self._colour,
+            companions=clip,
+            notes=notes,
+        )
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return the frames ``start:stop``.
+
+        Raises
+        ------
+        ConvError
+            When one of them is broken or missing, or of another size.
+        """
+        frames = self._frames(list(range(start, stop)))
+        return frames[0][None] if len(frames) == 1 else np.stack(frames)
+
+    def _decode(self, indices: list[int]) -> list[np.ndarray]:
+        # One by one: only the arrays are kept, the decoder's frames soon go.
+        return [self._array(index, self._decoder(index, index + 1)[0]) for index in indices]
+
+    def _array(self, index: int, frame: av.VideoFrame) -> np.ndarray:
+        return self._orientation.apply(self._convert(self._checked(index, frame)).to_ndarray())
+
+    def _checked(self, index: int, frame: av.VideoFrame) -> av.VideoFrame:
+        if (frame.width, frame.height) != self._size:
+            before, here = (
+                f"{width} x {height}" for width, height in (self._size, (frame.width, frame.height))
+            )
+            raise ConvError(f"the size changes from {before} to {here} at frame {index}: cut the clip there")
+        return frame
+
+    def read_planes(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
+        """Return the frames ``start:stop`` as they are coded, an array (T, Y, X) for each of ``coded.planes``."""
+        frames = enumerate(self._decoder(start, stop), start)
+        found = [components(self._checked(index, frame)) for index, frame in frames]
+        return tuple(
+            parts[0][None] if len(parts) == 1 else np.stack(parts) for parts in zip(*found, strict=True)
+        )
+
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """The frames at which decoding can begin: jumps to them are cheap."""
+        return self._decoder.key_frames
+
+    def close(self) -> None:
+        self._decoder.close()
+
+
+def _range(frame: av.VideoFrame) -> int:
+    """Return 2 for full range, 1 for limited, 0 for not said; the old ``yuvj`` formats say it by their name."""
+    return 2 if frame.format.name.startswith("yuvj") else int(frame.color_range)

@@ -1,0 +1,188 @@
+"""Opening a video file and knowing its frames before any is decoded: how many, when, which are key frames.
+
+Demuxing reads a file at the speed of the disk, decoding doesn't.  No pixels here; those are in `decoder`.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import pairwise
+from typing import IO, Any, NoReturn
+
+import av
+import av.error
+import av.logging
+
+from convcli.common.errors import ConvError
+from convcli.common.frozen import frozen
+
+TRUNCATED = "--allow-truncated keeps what can be read"
+_SLACK = Fraction(1, 20)  # seconds that a container's own idea of its length may be off, beside a frame
+
+av.logging.set_level(None)  # libav's own words would land on stderr
+
+
+@contextmanager
+def libav(what: str) -> Iterator[None]:
+    """Turn what PyAV raises into one line."""
+    try:
+        yield
+    except av.error.EOFError:
+        raise ConvError(f"{what}: it ends too early; {TRUNCATED}") from None
+    except av.error.FFmpegError as error:
+        raise ConvError(f"{what}: {error.strerror or error}") from error
+
+
+class View(io.RawIOBase):
+    """A second place to read in a file that is open already: several of them share it without disturbing it."""
+
+    def __init__(self, fp: IO[bytes], lock: threading.Lock) -> None:
+        self._fp, self._lock, self._at = fp, lock, 0
+
+    def read(self, size: int = -1) -> bytes:
+        with self._lock:
+            self._fp.seek(self._at)
+            data = self._fp.read(size)
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with self._lock:
+            if whence == io.SEEK_CUR:
+                offset, whence = self._at + offset, io.SEEK_SET
+            self._at = self._fp.seek(offset, whence)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+def _refuse(url: str, *_: Any) -> NoReturn:
+    """A playlist or a reference inside a file may name others: none is ever opened."""
+    raise PermissionError(f"the file asks for another one, {url!r}, which is never opened")
+
+
+class VideoFile:
+    """A video file that can be opened several times, each with a position of its own."""
+
+    def __init__(self, fp: IO[bytes], demuxer: str) -> None:
+        self._fp, self._demuxer = fp, demuxer
+        self._lock = threading.Lock()
+
+    def open(self) -> av.container.InputContainer:
+        with libav("broken or truncated video"):
+            view = View(self._fp, self._lock)
+            # Tags of old files are no UTF-8.
+            return av.open(view, "r", format=self._demuxer, io_open=_refuse, metadata_errors="replace")
+
+    def close(self) -> None:
+        self._fp.close()
+
+
+class UnknownCodecError(ConvError):
+    """FFmpeg's libraries here have no decoder for the video; its program may have one."""
+
+
+def video_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """Return the first video stream that is no cover picture.
+
+    Raises
+    ------
+    ConvError
+        When there is none, with what there is.
+    """
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise UnknownCodecError("the video is coded in a way that FFmpeg does not know")
+            return stream
+    kinds = sorted({stream.type for stream in container.streams})
+    raise ConvError(f"no video stream: the file holds {', '.join(kinds) or 'nothing'}")
+
+
+@frozen
+class Frames:
+    """The frames of a stream in the order in which they are shown.
+
+    Attributes
+    ----------
+    times
+        When each is shown, in units of ``base`` seconds.
+    keys
+        Times of the key frames, sorted; empty where one cannot seek.
+    last
+        How long the last frame is shown, in units of ``base``.
+    missing
+        Seconds at the end that the file announces and does not hold.
+    """
+
+    times: tuple[int, ...]
+    keys: tuple[int, ...]
+    base: Fraction
+    last: int
+    missing: Fraction
+
+    @property
+    def step(self) -> int:
+        """The usual time between frames."""
+        gaps = sorted(b - a for a, b in pairwise(self.times))
+        return gaps[len(gaps) // 2] if gaps else max(self.last, 1)
+
+    def key_before(self, time: int) -> int | None:
+        """Return the time of the last key frame up to a time."""
+        at = bisect_right(self.keys, time)
+        return self.keys[at - 1] if at else None
+
+
+def scan(file: VideoFile) -> Frames | None:
+    """Return the frames of a file from its packets, or ``None`` when packets do not tell (they carry no times)."""
+    with file.open() as container, libav("broken or truncated video"):
+        stream = video_stream(container)
+        base = stream.time_base or Fraction(1, 1000)
+        marks: list[tuple[int | None, int, bool]] = []
+        try:
+            for packet in container.demux(stream):
+                if packet.size and not packet.is_discard and not packet.is_corrupt:
+                    marks.append((packet.pts, packet.duration or 0, packet.is_keyframe))
+        except av.error.FFmpegError:  # what is missing shows below
+            pass
+        if any(time is None for time, _, _ in marks):
+            return None
+        ordered = sorted(marks)
+        times = tuple(time for time, _, _ in ordered if time is not None)
+        if len(set(times)) < len(times):  # two fields of one frame, or hidden frames
+            return None
+        keys = tuple(time for time, _, key in ordered if key and time is not None)
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        last = (ordered[-1][1] if ordered else 0) or max(round(1 / rate / base), 1)
+        end = (times[-1] + last) * base if times else Fraction(0)
+        missing = _announced(container, stream, base) - end
+        tolerance = _SLACK + 3 * last * base / 2
+        return Frames(times, keys, base, last, missing if missing > tolerance else Fraction(0))
+
+
+def _announced(container: av.container.InputContainer, stream: av.VideoStream, base: Fraction) -> Fraction:
+    """Return when the stream should end, in seconds, as the file's headers have it; 0 if they say nothing."""
+    start = (stream.start_time or 0) * base
+    if stream.duration:
+        return start + stream.duration * base
+    tag = stream.metadata.get("DURATION", "")  # Matroska, written by most: 00:00:02.000000000
+    hours, _, rest = tag.partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds.strip("\0 "))
+    except ValueError:
+        if len(container.streams) > 1 or not container.duration:
+            return Fraction(0)
+        return Fraction((container.start_time or 0) + container.duration, av.time_base)

@@ -1,0 +1,349 @@
+"""Opening inputs and outputs: local names, ``-``, pipes and devices.  Nothing is written by halves.
+
+An output that is absent or a regular file is replaced by a whole new one (:mod:`convcli.media.files.atomic`); pipes,
+devices and ``/dev/fd/N`` are written directly.  Only bytes here: no format, no axes.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePath
+from typing import IO, TYPE_CHECKING
+
+from convcli.common import signals
+from convcli.common.errors import ConvError, UsageError
+from convcli.media.files.atomic import replacing
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+STANDARD = "-"  # standard input or output
+SPOOL = 32 << 20  # bytes of a pipe that are held in memory before a temporary file takes them
+_LINKS = 40  # symbolic links that are followed, as in Linux
+
+StrPath = str | PurePath
+
+
+def shown(path: StrPath, standard: str = "standard output") -> str:
+    """Return a path for a message: in quotes and on one line, whatever it holds."""
+    return standard if str(path) == STANDARD else repr(str(path))
+
+
+def input_name(name: str) -> str:
+    """Return what an input is called in a message, without quotes."""
+    return "standard input" if name == STANDARD else name
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Return what the system says about a failure."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else str(error) or type(error).__name__
+
+
+# ---------------------------------------------------------------------------------------------- inputs
+
+
+def open_input(path: StrPath) -> IO[bytes]:
+    """Open a file, or standard input for ``-``, as a binary file that can seek and stands at its beginning.
+
+    What comes from a pipe is kept in memory, or in an unnamed temporary file when it is long.
+
+    Raises
+    ------
+    ConvError
+        One line each for a missing or empty file, a folder, a URL, no permission, a closed standard input.
+    """
+    name = shown(path, "standard input")
+    try:
+        fp = _standard_input() if str(path) == STANDARD else _open_local(path)
+        if not (fp.seekable() and fp.tell() == 0):
+            fp = _spool(fp, name)
+        empty = not fp.read(1)
+        fp.seek(0)
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        raise ConvError(f"{name} cannot be read: {reason(error)}") from None
+    if empty:
+        fp.close()
+        raise ConvError(f"{name} is empty")
+    return fp
+
+
+def _open_local(path: StrPath) -> IO[bytes]:
+    try:
+        return Path(path).open("rb")
+    except FileNotFoundError:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):  # Path makes one slash of two
+            raise ConvError(f"{shown(path)}: convcli reads local files; download it first") from None
+        raise ConvError(f"{shown(path)}: no such file") from None
+    except IsADirectoryError:
+        raise ConvError(f"{shown(path)} is a folder; name the files in it") from None
+
+
+def _standard_input() -> IO[bytes]:
+    if sys.stdin is None:
+        raise ConvError("standard input is closed")
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except io.UnsupportedOperation:  # a caller in this process has put an object there
+        return sys.stdin.buffer
+
+
+def _spool(fp: IO[bytes], name: str) -> IO[bytes]:
+    copy = tempfile.SpooledTemporaryFile(max_size=SPOOL)  # noqa: SIM115
+    try:
+        while chunk := fp.read(1 << 20):
+            try:
+                copy.write(chunk)
+            except OSError as error:
+                raise ConvError(
+                    f"{name} cannot be kept in {tempfile.gettempdir()}: {reason(error)}"
+                ) from None
+        copy.seek(0)
+    except BaseException:
+        copy.close()
+        raise
+    finally:
+        fp.close()
+    return copy
+
+
+# --------------------------------------------------------------------------------------------- outputs
+
+
+def same_file(first: StrPath, second: StrPath) -> bool:
+    """Say whether two names lead to one file; ``-`` is none."""
+    if STANDARD in (str(first), str(second)):
+        return False
+    try:
+        return Path(first).samefile(second)
+    except (OSError, ValueError):
+        return False
+
+
+def check_not_input(target: StrPath, inputs: Iterable[StrPath]) -> None:
+    """Refuse an output that is one of the inputs.
+
+    Raises
+    ------
+    ConvError
+        When ``target`` leads to the same regular file as one of ``inputs``.
+    """
+    for name in inputs:
+        if same_file(target, name) and Path(target).is_file():
+            raise ConvError(
+                f"{shown(target)} is an input too; choose another output, or overwrite it with -y"
+            )
+
+
+def check_output(path: StrPath, *, force: bool = False, binary: bool = True) -> None:
+    """Raise what :func:`output` would raise at once, and touch nothing (for ``--dry-run``)."""
+    if not (str(path) == STANDARD and _stand_in()):
+        _destination(path, force, binary)
+
+
+@contextmanager
+def output(
+    path: StrPath, *, force: bool = False, binary: bool = True, seeks: bool = False
+) -> Iterator[IO[bytes]]:
+    """Open an output whose content appears whole or not at all (a context manager that yields a binary file).
+
+    Parameters
+    ----------
+    path
+        A file name, a device, or ``-`` for standard output.
+    force
+        Replace an existing file; its permissions are kept.
+    binary
+        Refuse to write to a terminal.
+    seeks
+        The writer must seek: what goes to a pipe is collected in an unnamed temporary file first.
+        Otherwise ``seekable()`` of the file tells.
+
+    Raises
+    ------
+    UsageError
+        For binary data to a terminal.
+    ConvError
+        One line each for an existing file without ``force``, a folder, a missing folder, no permission, a disk
+        that is full at any moment until the end.
+    BrokenPipeError
+        When the reader of a pipe has left.
+    """
+    if str(path) == STANDARD and (stand_in := _stand_in()):
+        yield stand_in
+        return
+    destination = _destination(path, force, binary)
+    try:
+        if isinstance(destination, Path):
+            with replacing(destination, force) as descriptor, writing(descriptor, path, True) as fp:
+                yield fp
+        else:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # words that were printed earlier come first
+            with _direct(destination) as descriptor, writing(descriptor, path, False) as fp:
+                if not seeks:
+                    yield fp
+                else:
+                    with _collecting() as whole:
+                        yield whole
+                        whole.seek(0)
+                        shutil.copyfileobj(whole, fp, 1 << 20)
+    except BrokenPipeError:
+        raise
+    except FileExistsError:
+        raise already_there(path) from None
+    except OSError as error:
+        raise ConvError(f"{shown(path)} cannot be written: {reason(error)}") from None
+
+
+@contextmanager
+def _collecting() -> Iterator[IO[bytes]]:
+    """Yield a temporary file whose name is a text, as libraries expect."""
+    with signals.held():
+        whole = tempfile.NamedTemporaryFile()  # noqa: SIM115
+        undo = partial(os.unlink, whole.name)
+        signals.add(undo)
+    try:
+        with whole:
+            yield whole
+    finally:
+        signals.discard(undo)
+
+
+def _stand_in() -> IO[bytes] | None:
+    """Return what a caller in this process has put in the place of standard output, if anything."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.fileno()
+    except io.UnsupportedOperation:
+        return sys.stdout.buffer
+    return None
+
+
+def already_there(path: StrPath) -> ConvError:
+    """Return the error for an output that exists."""
+    return ConvError(f"{shown(path)} exists; overwrite it with -y (--force), or name another with -o")
+
+
+def _destination(path: StrPath, force: bool, binary: bool) -> Path | Callable[[], int]:
+    """Return the real path of a regular file (to be), or what opens anything else and gives a descriptor."""
+    try:
+        place = _resolve(path)
+        mode = _mode(place)
+        if isinstance(place, int):
+            if binary and os.isatty(place):
+                raise UsageError(f"{shown(path)} is a terminal and the data is binary: name a file with -o")
+            return partial(os.dup, place)
+        if mode is None and not place.parent.is_dir():
+            raise ConvError(f"{shown(path)}: there is no folder {shown(place.parent)}; make it first")
+        if mode is not None:
+            if stat.S_ISDIR(mode):
+                raise ConvError(f"{shown(path)} is a folder; name a file in it, or use --out-dir")
+            if not force and (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+                raise already_there(path)
+            if not os.access(place, os.W_OK):
+                raise ConvError(f"{shown(path)}: no permission to write it")
+            if not stat.S_ISREG(mode):
+                return partial(os.open, place, os.O_WRONLY)
+        if not os.access(place.parent, os.W_OK | os.X_OK):
+            raise ConvError(f"{shown(path)}: no permission to write in the folder {shown(place.parent)}")
+    except (OSError, ValueError) as error:
+        raise ConvError(f"{shown(path)} cannot be written: {reason(error)}") from None
+    return place
+
+
+def _mode(place: Path | int) -> int | None:
+    """Return the type and permissions, ``None`` for a file that is not there."""
+    try:
+        return (os.fstat(place) if isinstance(place, int) else place.stat()).st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _resolve(path: StrPath) -> Path | int:
+    """Follow symbolic links to the real path, or to an open descriptor of this process.
+
+    ``/dev/stdout`` leads to a descriptor, and from there to whatever the shell has opened: that file is not
+    ours to replace, so the way ends at the descriptor.
+    """
+    if str(path) == STANDARD:
+        if sys.stdout is None:
+            raise ConvError("standard output is closed; name a file with -o")
+        return sys.stdout.fileno()
+    here = os.fspath(path)
+    for _ in range(_LINKS):
+        folder, name = os.path.split(here)
+        folder = os.path.realpath(folder)
+        if name.isdecimal() and folder in ("/dev/fd", f"/proc/{os.getpid()}/fd"):
+            return int(name)
+        place = Path(folder, name)
+        if not place.is_symlink():
+            return place
+        here = str(place.parent / place.readlink())
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+@contextmanager
+def _direct(opener: Callable[[], int]) -> Iterator[int]:
+    descriptor = opener()
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def writing(descriptor: int, path: StrPath, seekable: bool) -> Iterator[IO[bytes]]:
+    """Yield an open descriptor as a binary file whose errors name ``path``; the descriptor stays open."""
+    # A buffer of our own even for standard output: at exit, Python would try again what could not be written.
+    raw = _Raw(descriptor, shown(path), seekable)
+    fp = io.BufferedWriter(raw, 1 << 16)
+    try:
+        yield fp
+        if not fp.closed:
+            fp.flush()
+    finally:
+        raw.discard = True
+        fp.close()
+
+
+class _Raw(io.FileIO):
+    """An open output; its errors name it.
+
+    All data goes through :meth:`write`: libraries that get hold of the descriptor write behind our back, and
+    report a full disk in words of their own.
+    """
+
+    def __init__(self, descriptor: int, name: str, seekable: bool) -> None:
+        super().__init__(descriptor, "wb", closefd=False)
+        self.name = name  # a text, as libraries expect: Python would put the descriptor's number here
+        self._shown = name
+        self._seekable = seekable
+        self.discard = False  # after a failure: what is still in a buffer goes nowhere
+
+    def write(self, data: ReadableBuffer) -> int:
+        if self.discard:
+            return memoryview(data).nbytes
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise ConvError(f"{self._shown} cannot be written: {reason(error)}") from None
+
+    def seekable(self) -> bool:
+        # A redirected standard output may be in append mode, or hold something before us: never seek there.
+        return self._seekable
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("fileno")

@@ -1,0 +1,184 @@
+"""From names to sources and sinks: one file, or numbered ones that are a clip.
+
+What a file is opened by and replaced by is in ``target``, what it holds in the formats' own modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.data.info import Info, Sink, Source
+from convcli.media import registry
+from convcli.media.files import target
+from convcli.media.files.atomic import replacing_all
+from convcli.media.option_checks import check_reading
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.registry import Format
+
+if TYPE_CHECKING:
+    from convcli.media.clips.numbered import Numbered
+
+
+class Given:
+    """An input: a file, standard input, or the pictures that a pattern names.
+
+    Attributes
+    ----------
+    head : bytes
+        The first bytes, of the first file.
+    files : tuple of str
+        The names of all files.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._found = _numbered(name)
+        self.files = tuple(map(str, self._found.files)) if self._found else (name,)
+        self._fp = target.open_input(self.files[0])
+        self.head = self._fp.read(registry.HEAD)
+        self._fp.seek(0)
+
+    @property
+    def numbered(self) -> bool:
+        return self._found is not None
+
+    def open(self, format: Format, options: ReadOptions) -> Source:
+        """Return the source, which closes the file.
+
+        Raises
+        ------
+        UsageError
+            For options that do not concern the format.
+        ConvError
+            For what cannot be read, and for ``options.rate`` where frames have times of their own, or are none.
+        """
+        check_reading(options, format, self.name)
+        if self._found is not None:
+            from convcli.media.clips.numbered import NumberedSource
+
+            self._fp.close()
+            return NumberedSource(self._found, options)
+        source = registry.open_source(self._fp, format, options)
+        if options.rate is not None:
+            try:
+                source.info = timed(source.info, options.rate)
+            except BaseException:
+                source.close()
+                raise
+        return source
+
+    def close(self) -> None:
+        self._fp.close()
+
+
+def _numbered(name: str) -> Numbered | None:
+    if name == target.STANDARD or not any(mark in name for mark in "%*?["):
+        return None
+    from convcli.media.clips.numbered import find
+
+    return find(name)
+
+
+def output_name(name: str, format: Format) -> str:
+    """Return what the outputs of an input are called after: pictures of pictures keep a number, others lose it."""
+    if _numbered(name) is None:
+        return name
+    from convcli.media.clips.numbered import clip_name, frames_name
+
+    return frames_name(Path(name)) if format.numbered else clip_name(Path(name))
+
+
+def timed(info: Info, rate: Fraction) -> Info:
+    """Return a clip without times as one of a constant rate.
+
+    Raises
+    ------
+    UsageError
+        For what is no clip, and for frames that have times of their own.
+    """
+    from convcli.media.timing import constant
+
+    if "T" not in info.axes and "Z" not in info.axes:
+        raise UsageError(
+            "--fps is for clips, and this is none (--axes TYX or TYXC says what an array's axes are)"
+        )
+    if info.companions is not None:
+        raise UsageError("--fps is for numbered pictures and arrays; these frames have times of their own")
+    return replace(info, companions=constant(rate))
+
+
+def output_format(name: str) -> Format:
+    """Return the format that an output's name asks for: ``out/%04d.png`` is one of numbered pictures.
+
+    Raises
+    ------
+    UsageError
+        For an unknown suffix.
+    """
+    format = registry.by_suffix(name)
+    if "%" not in name or format.film:
+        return format
+    from convcli.media.clips.numbered import pattern
+
+    return registry.numbered(format) if pattern(name) else format
+
+
+def check_output(path: str, format: Format, info: Info | None = None, *, force: bool = False) -> None:
+    """Raise what :func:`open_sink` would raise at once, and touch nothing.
+
+    ``info`` is the data; without it, what depends on the number of frames is not looked at.
+    """
+    if not format.numbered:
+        target.check_output(path, force=force, binary=format.binary)
+        return
+    from convcli.media.clips.numbered import first_number, pattern
+
+    names = pattern(path)
+    if names is None:
+        raise UsageError(
+            f"{path!r}: a clip needs a number in its pictures' names, such as %04d{format.suffixes[0]}"
+        )
+    first = first_number(info) if info is not None else 1
+    count = info.size("T") if info is not None else 1
+    # What holds for one holds for all: the folder is there and can be written in.
+    for number in (first, *range(first + 1, first + count)):
+        place = names.folder / names.name(number)
+        if number == first or place.exists():
+            target.check_output(place, force=force or info is None, binary=format.binary)
+
+
+@contextmanager
+def open_sink(
+    path: str, format: Format, info: Info, options: WriteOptions, *, force: bool = False
+) -> Iterator[Sink]:
+    """Open an output for data as ``info`` says; it appears when the block ends well, whole, or not at all.
+
+    The caller closes the sink within the block.
+
+    Raises
+    ------
+    ConvError
+        As `convcli.media.files.target.output`.
+    """
+    if not format.numbered:
+        with target.output(path, force=force, binary=format.binary, seeks=format.seeks) as fp:
+            yield registry.open_sink(fp, format, info, options)
+        return
+    from convcli.media.clips.numbered import NumberedSink, pattern
+
+    check_output(path, format, info, force=force)
+    names = pattern(path)
+    assert names is not None  # or the check has failed
+    try:
+        with replacing_all(names.folder, force) as folder:
+            yield NumberedSink(folder, names, format, info, options)
+    except FileExistsError as error:
+        raise target.already_there(error.filename) from None
+    except OSError as error:
+        raise ConvError(f"{target.shown(path)} cannot be written: {target.reason(error)}") from None

@@ -1,0 +1,84 @@
+"""Options that do not concern a file: refused in one line, never ignored.
+
+One row an option: when it was given, and which formats it means something for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
+from convcli.media.files.target import StrPath, shown
+from convcli.media.options import Compress, ReadOptions, WriteOptions
+from convcli.media.registry import Format
+
+T = TypeVar("T")
+
+
+@frozen
+class _Concern(Generic[T]):
+    option: str
+    given: Callable[[T], bool]
+    formats: Callable[[Format], bool]
+    purpose: str
+
+
+def _film(format: Format) -> bool:
+    return format.film
+
+
+def _named(*names: str) -> Callable[[Format], bool]:
+    return lambda row: row.name in names
+
+
+_TABLE, _LOSSY = _named("csv", "tsv"), _named("jpeg", "webp")
+_CLIPS = "is for clips (mp4, mov, mkv, webm, avi, ts, y4m)"
+
+_READING: tuple[_Concern[ReadOptions], ...] = (
+    _Concern(
+        "--axes", lambda o: o.axes is not None, _named("npy", "tiff"), "names the dimensions of NPY and TIFF"
+    ),
+    _Concern("--as matrix", lambda o: o.matrix, _TABLE, "reads a table as a grid"),
+    _Concern("--columns", lambda o: o.columns is not None, _TABLE, "picks columns of a table"),
+    _Concern("--allow-truncated", lambda o: o.allow_truncated, _film, _CLIPS),
+)
+_WRITING: tuple[_Concern[WriteOptions], ...] = (
+    _Concern("--codec", lambda o: o.video.codec is not None, _film, _CLIPS),
+    _Concern("--crf", lambda o: o.video.crf is not None, _film, _CLIPS),
+    _Concern("--preset", lambda o: o.video.preset is not None, _film, _CLIPS),
+    _Concern("--pix-fmt", lambda o: o.video.pixels is not None, _film, _CLIPS),
+    _Concern("--no-audio", lambda o: not o.video.sound, _film, _CLIPS),
+    _Concern("--quality", lambda o: o.quality is not None, _LOSSY, "is for JPEG and WebP"),
+    _Concern("--compress small", lambda o: o.compress is Compress.SMALL, _named("png"), "is for PNG"),
+)
+
+
+def check_reading(options: ReadOptions, format: Format, name: StrPath) -> None:
+    """Refuse options that mean nothing for an input.
+
+    Raises
+    ------
+    UsageError
+        With the option and what the input is.
+    """
+    _check(_READING, options, format, f"{shown(name, 'standard input')} is {format.name.upper()}")
+
+
+def check_writing(options: WriteOptions, format: Format | None) -> None:
+    """Refuse options that mean nothing for an output; without a format there is none.
+
+    Raises
+    ------
+    UsageError
+        With the option and what the output is.
+    """
+    what = "there is no output" if format is None else f"the output is {format.name.upper()}"
+    _check(_WRITING, options, format, what)
+
+
+def _check(concerns: tuple[_Concern[T], ...], options: T, format: Format | None, what: str) -> None:
+    for row in concerns:
+        if row.given(options) and (format is None or not row.formats(format)):
+            raise UsageError(f"{row.option} {row.purpose}; {what}")

@@ -1,0 +1,103 @@
+"""Animations (GIF, WebP, PNG): frames that are decoded as they are asked for, and how long each is shown.
+
+Single pictures are in ``image``; films are no pictures and have their own room.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcli.common.errors import ConvError
+from convcli.data.info import Colour, Info
+from convcli.media.options import ReadOptions
+from convcli.media.pictures.pillow import carried, pixels_of, within_limit
+from convcli.media.shared import CHANNELS, OPAQUE, WITH_ALPHA, Recent
+from convcli.media.timing import FRAME_DURATION, Frames
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class FramesSource:
+    """The frames of an animation, axes ``TYX`` or ``TYXC``, decoded as they are asked for."""
+
+    def __init__(self, fp: IO[bytes], image: Image.Image, count: int, options: ReadOptions) -> None:
+        self._fp, self._image, self._options = fp, image, options
+        width, height = image.size
+        durations, colours = [], set()
+        for index in range(count):
+            image.seek(index)
+            image.load()  # WebP knows a frame's duration only then
+            durations.append(int(image.info.get("duration") or FRAME_DURATION))
+            pixels, colour = pixels_of(image)
+            if pixels.shape[:2] != (height, width):
+                raise ConvError(f"frame {index} of the {image.format} is larger than the picture")
+            colours.add(OPAQUE[colour] if colour.has_alpha and pixels[..., -1].min() == 255 else colour)
+        self._colour = _common(colours)
+        channels = CHANNELS[self._colour].count
+        metadata, _ = carried(image)
+        self.info = Info(
+            axes="TYXC" if channels > 1 else "TYX",
+            shape=(count, height, width, *((channels,) if channels > 1 else ())),
+            dtype="uint8",
+            colour=self._colour,
+            metadata=metadata,
+            companions=Frames(tuple(durations), loop=image.info.get("loop")),
+        )
+        self._frames = Recent(self._decode)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return the frames ``start:stop``."""
+        with within_limit(self._image.format or "animation", self._options):
+            return np.stack(self._frames(list(range(start, stop))))
+
+    def _decode(self, indices: list[int]) -> list[np.ndarray]:
+        frames = []
+        for index in indices:
+            self._image.seek(index)
+            pixels, colour = pixels_of(self._image)
+            if colour is not self._colour:
+                pixels = as_colour(pixels, colour, self._colour)
+            frames.append(pixels)
+        return frames
+
+    def close(self) -> None:
+        """Close the file."""
+        self._fp.close()
+
+
+def as_colour(pixels: np.ndarray, colour: Colour, wanted: Colour) -> np.ndarray:
+    """Return 8-bit pixels in another colour that holds theirs; alpha that is not wanted is full."""
+    from PIL import Image
+
+    mode = CHANNELS[colour].mode
+    image = Image.frombuffer(mode, pixels.shape[1::-1], np.ascontiguousarray(pixels), "raw", mode, 0, 1)
+    return np.asarray(image.convert(CHANNELS[wanted].mode))
+
+
+def _common(colours: set[Colour]) -> Colour:
+    """Return the poorest colour that holds all of these."""
+    alpha = any(colour.has_alpha for colour in colours)
+    grey = all(colour in (Colour.GREY, Colour.GREY_ALPHA) for colour in colours)
+    opaque = Colour.GREY if grey else Colour.RGB
+    return WITH_ALPHA[opaque] if alpha else opaque
+
+
+def settings_for(info: Info, images: list[Image.Image], format_name: str) -> dict[str, Any]:
+    """Return Pillow's settings that make one file of several frames."""
+    from convcli.media.timing import Clip
+
+    companions = info.companions.animation() if isinstance(info.companions, Clip) else info.companions
+    frames = companions if isinstance(companions, Frames) else Frames((), loop=0)
+    settings: dict[str, Any] = {
+        "save_all": True,
+        "append_images": images[1:],
+        "duration": [frames.duration(index) for index in range(len(images))],
+    }
+    if frames.loop is not None:
+        settings["loop"] = frames.loop
+    if info.colour.has_alpha and format_name == "gif":
+        settings["disposal"] = 2  # clear, or the frame before shows through
+    return settings

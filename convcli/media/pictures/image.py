@@ -1,0 +1,167 @@
+"""JPEG, WebP, BMP and GIF: pictures through Pillow, but for what `jpeg` does by itself.
+
+Pillow may use only the decoders that are named here, so that no content can start another program.  Files
+come as binary file objects.  PNG is in ``png``, TIFF in ``tiff``, what animations add in ``animation``.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcli.data.info import Colour, Info, Sink, Source
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.pictures import jpeg
+from convcli.media.pictures.exif import turn
+from convcli.media.pictures.pillow import DECODERS, carried, first_of, open_image, pixels_of, within_limit
+from convcli.media.shared import (
+    CHANNELS,
+    HOLDS,
+    MODES,
+    WholeSource,
+    check_frames,
+    check_pixels,
+    colour_of,
+    finished,
+    fit,
+    info_of,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF", "FLI")
+
+
+def source(fp: IO[bytes], options: ReadOptions) -> Source:
+    """Open a JPEG, WebP, BMP or GIF: the first picture, or all frames with ``options.all_frames``.
+
+    Raises
+    ------
+    ConvError
+        For other, broken or truncated content, and for more than ``options.max_pixels``.
+    """
+    return jpeg.source(fp, options) or pillow_source(fp, options, DECODERS)
+
+
+def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]) -> Source:
+    """Open a picture with one of Pillow's decoders; closes ``fp`` with the source, or at once if it can."""
+    image = open_image(fp, decoders)
+    what = image.format or decoders[0]
+    check_pixels(*image.size, options, what)
+    with within_limit(what, options):
+        count = getattr(image, "n_frames", 1) if what in _ANIMATED else 1
+        if options.all_frames and count > 1:
+            check_frames(count, options, what)
+            check_pixels(*image.size, options, what, count)
+            from convcli.media.pictures.animation import FramesSource
+
+            return FramesSource(fp, image, count, options)
+        metadata, orientation = carried(image)
+        notes = (first_of(count, what),) if count > 1 else ()
+        shape = jpeg.shape_of(image)
+        if shape is None:
+            pixels, colour = pixels_of(image)
+        else:
+            fp.seek(0)
+            data, colour = fp.read(), MODES[image.mode]
+            if orientation == 1:
+                fp.close()
+                return jpeg.arriving(data, info_of(shape, "uint8", colour, metadata, notes))
+            pixels = jpeg.decoded(data, shape)
+        pixels, metadata = turn(pixels, metadata, orientation)
+    fp.close()
+    return WholeSource(info_of(pixels.shape, pixels.dtype.name, colour, metadata, notes), pixels)
+
+
+def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> Sink:
+    """Open a picture, or an animation for the axes ``TYX`` and ``TYXC``, for writing; no seeking.
+
+    JPEG takes ``options.quality``, 95 without it, and keeps colour at full resolution from there on.  WebP is
+    lossless without it.
+
+    Raises
+    ------
+    UsageError
+        For what the format cannot hold and no faithful reduction leads to.
+    """
+    if format_name == "jpeg" and colour_of(info) is not Colour.CMYK:
+        return jpeg.JpegSink(fp, info, options)
+    return PillowSink(fp, format_name, info, options)
+
+
+class PillowSink:
+    """Collects a picture's rows or an animation's frames; Pillow encodes them in the end."""
+
+    def __init__(self, fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> None:
+        fitted = fit(info, HOLDS[format_name])
+        self.notes = fitted.notes
+        self._fp, self._format, self._options = fp, format_name, options
+        self._info, self._convert = fitted.info, fitted.convert
+        self._pixels = np.empty(self._info.shape, np.uint8)
+        self._arrived = 0
+
+    def write(self, block: np.ndarray) -> None:
+        """Take the next rows or frames."""
+        rows = self._convert(block)
+        self._pixels[self._arrived : self._arrived + len(rows)] = rows
+        self._arrived += len(rows)
+
+    def close(self) -> None:
+        """Encode and write everything."""
+        finished(self._arrived, self._info)
+        from PIL import Image
+
+        mode = CHANNELS[self._info.colour].mode
+        size = (self._info.size("X"), self._info.size("Y"))
+        pictures = self._pixels if "T" in self._info.axes else self._pixels[np.newaxis]
+        images = [Image.frombuffer(mode, size, picture, "raw", mode, 0, 1) for picture in pictures]
+        if self._format == "gif":
+            images = [self._paletted(image) for image in images]
+        encoded = io.BytesIO()
+        settings = self._settings()
+        if "T" in self._info.axes:
+            from convcli.media.pictures.animation import settings_for
+
+            settings |= settings_for(self._info, images, self._format)
+        images[0].save(encoded, HOLDS[self._format].name, **settings)
+        self._fp.write(encoded.getbuffer())
+
+    def _paletted(self, image: Image.Image) -> Image.Image:
+        """Return an image that GIF stores as it is: grey, or a palette with a place for transparency."""
+        from PIL import Image
+
+        if image.mode == "L":
+            return image
+        alpha = np.asarray(image.getchannel("A")) if image.has_transparency_data else None
+        most = 256 if alpha is None else 255
+        colours = image.convert("RGB")
+        if colours.getcolors(most) is None:
+            self._note(f"the colours are reduced to {most} a frame: GIF holds no more")
+        paletted = colours.quantize(most)
+        if alpha is not None:
+            if ((alpha > 0) & (alpha < 255)).any():
+                self._note("alpha is reduced to all or nothing: GIF holds no more")
+            palette = (paletted.getpalette() or [])[: 3 * most]
+            clear = len(palette) // 3  # one entry more, which shows nothing
+            paletted.putpalette([*palette, 0, 0, 0])
+            paletted.paste(clear, mask=Image.fromarray(np.where(alpha < 128, 255, 0).astype(np.uint8)))
+            paletted.info["transparency"] = clear
+        return paletted
+
+    def _note(self, line: str) -> None:
+        self.notes = tuple(dict.fromkeys((*self.notes, line)))
+
+    def _settings(self) -> dict[str, Any]:
+        """Return Pillow's settings of the format, metadata included."""
+        settings, quality = settings_of(self._info.metadata), self._options.quality
+        if self._format == "jpeg":
+            settings |= jpeg.settings_for(quality)
+        if self._format == "webp":
+            settings |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
+        if self._format == "gif":
+            settings["optimize"] = False  # a shortened palette would no longer be read as grey
+        return settings

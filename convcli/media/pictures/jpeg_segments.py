@@ -1,0 +1,80 @@
+"""The segments that a JPEG begins with: those that say nothing of metadata do without Pillow.
+
+ITU-T T.81, B.1.1 and B.2.2; JPEG File Interchange Format 1.02.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from convcli.common.frozen import frozen
+
+START, END = b"\xff\xd8", b"\xff\xd9"
+FRAMES = (0xC0, 0xC1, 0xC2)  # the markers of frames of 8 bits: baseline, extended, progressive
+APPLICATIONS = range(0xE0, 0xF0)  # of segments that hold what surrounds the samples
+SCAN = 0xDA
+_JFIF = b"JFIF\0"
+_FRAME_LENGTH, _JFIF_LENGTH = 10, 16  # of segments up to what is read of them, marker and length included
+_INCH, _CENTIMETRE = 1, 2  # what JFIF counts pixels by
+_OTHER_FRAMES = set(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}  # lossless, arithmetic coding
+
+
+@frozen
+class Plain:
+    """A grey or colour picture without EXIF and profile: its shape, and pixels per inch where they are told."""
+
+    shape: tuple[int, ...]
+    dpi: tuple[float, float] | None
+
+
+def taken_apart(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
+    """Return the segments with their markers, up to the head of the first scan, and where that scan begins.
+
+    Raises
+    ------
+    ValueError
+        When they do not follow each other up to a scan.
+    """
+    segments: list[tuple[int, bytes]] = []
+    at = len(START)
+    while not segments or segments[-1][0] != SCAN:
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at : at + 1] != b"\xff" or length < 2 or at + 2 + length > len(data):
+            raise ValueError(f"no segment of a JPEG at byte {at}")
+        segments.append((data[at + 1], data[at : at + 2 + length]))
+        at += 2 + length
+    return segments, at
+
+
+def plain(data: bytes) -> Plain | None:
+    """Return what a JPEG is that holds a picture and nothing that needs Pillow; None for any other."""
+    try:
+        segments, _ = taken_apart(data)
+    except ValueError:
+        return None
+    frames = [segment for marker, segment in segments if marker in FRAMES]
+    applications = [segment for marker, segment in segments if marker in APPLICATIONS]
+    if any(marker in _OTHER_FRAMES for marker, _ in segments) or len(frames) != 1 or len(applications) > 1:
+        return None
+    if len(frames[0]) < _FRAME_LENGTH or not all(map(_is_jfif, applications)):
+        return None
+    bits, height, width, samples = struct.unpack_from(">BHHB", frames[0], 4)
+    if bits != 8 or samples not in (1, 3) or not height:
+        return None
+    dpi = None
+    if applications:
+        unit, x, y = struct.unpack_from(">BHH", applications[0], 11)
+        factor = {_INCH: 1, _CENTIMETRE: 2.54}.get(unit)
+        dpi = (x * factor, y * factor) if factor and x and y else None
+    return Plain((height, width) if samples == 1 else (height, width, samples), dpi)
+
+
+def _is_jfif(segment: bytes) -> bool:
+    return segment[1] == APPLICATIONS[0] and segment[4:9] == _JFIF and len(segment) >= _JFIF_LENGTH
+
+
+def application(dpi: tuple[float, float] | None) -> bytes:
+    """Return the segment of a picture without EXIF and profile."""
+    x, y = (round(dpi[0]), round(dpi[1])) if dpi else (0, 0)
+    told = (_INCH, x, y) if x and y else (0, 1, 1)
+    return b"\xff\xe0" + struct.pack(">H5sBBBHHBB", 16, _JFIF, 1, 1, *told, 0, 0)

@@ -1,0 +1,115 @@
+"""The chunks that a PNG consists of.  PNG (Third Edition), W3C 2025, section 5."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import field
+
+from convcli.common.errors import ConvError
+from convcli.common.frozen import frozen
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER = ">IIBBBBB"
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT")  # beside them, capitals begin what a reader must not skip
+_TEXTS = (b"Raw profile type ", b"XML:com.adobe.xmp\0")  # text chunks that may hold EXIF or the orientation
+DESCRIBED = (b"iCCP", b"eXIf", *_TEXTS)  # what only Pillow reads
+
+
+@frozen
+class Header:
+    """What IHDR says: sizes, bits a sample, PNG's colour type, methods of compression, filter and interlace."""
+
+    width: int
+    height: int
+    bits: int
+    kind: int
+    methods: tuple[int, int, int] = (0, 0, 0)
+
+    def packed(self) -> bytes:
+        return struct.pack(_HEADER, self.width, self.height, self.bits, self.kind, *self.methods)
+
+
+@frozen
+class Chunks:
+    """A file taken apart.
+
+    Attributes
+    ----------
+    others : dict
+        The first of each kind of chunk, pixels left out; text chunks by their keyword's first bytes.
+    pixels : list of memoryview
+        The parts of the deflated rows.
+    sound : bool
+        Whether chunks that must be understood are known, right by their checksums, and where they belong.
+    """
+
+    header: Header
+    others: dict[bytes, bytes] = field(default_factory=dict)
+    pixels: list[memoryview] = field(default_factory=list)
+    sound: bool = True
+
+
+def chunk(kind: bytes, *data: bytes) -> list[bytes]:
+    """Return a chunk's bytes: length, kind, data and checksum."""
+    from isal import isal_zlib
+
+    checksum = isal_zlib.crc32(kind)
+    for part in data:
+        checksum = isal_zlib.crc32(part, checksum)
+    length = struct.pack(">I", sum(map(len, data)))
+    return [length, kind, *data, struct.pack(">I", checksum)]
+
+
+def header_of(head: bytes) -> Header:
+    """Read the beginning of a file.
+
+    Raises
+    ------
+    ConvError
+        When it is no PNG's.
+    """
+    if not head:
+        raise ConvError("not a PNG file: it is empty")
+    if head[:8] != SIGNATURE or head[12:16] != b"IHDR" or len(head) < 33:
+        what = "a PNG file that is cut short" if SIGNATURE.startswith(head[:8]) else "not a PNG file"
+        raise ConvError(f"{what}: it begins with {head[:16]!r}")
+    width, height, bits, kind, *methods = struct.unpack(_HEADER, head[16:29])
+    return Header(width, height, bits, kind, (methods[0], methods[1], methods[2]))
+
+
+def chunks_of(data: bytes, header: Header) -> Chunks:
+    """Take a file apart.
+
+    Raises
+    ------
+    ConvError
+        When the file ends before its last chunk does, or has no pixels.
+    """
+    from isal import isal_zlib
+
+    others: dict[bytes, bytes] = {}
+    pixels: list[memoryview] = []
+    sound, before = True, b""
+    whole = memoryview(data)
+    start = len(SIGNATURE)
+    while start + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, start)
+        end = start + 12 + length
+        if kind == b"IEND":
+            if not pixels:
+                raise ConvError("broken PNG: it has no pixels (no IDAT chunk)")
+            return Chunks(header, others, pixels, sound)
+        if kind[:1].isupper() and end <= len(data):
+            (checksum,) = struct.unpack_from(">I", data, end - 4)
+            placed = kind == b"PLTE" or (not others if kind == b"IHDR" else before == kind or not pixels)
+            sound = sound and kind in _CRITICAL and placed
+            sound = sound and isal_zlib.crc32(whole[start + 4 : end - 4]) == checksum
+        before = kind
+        if kind in (b"tEXt", b"zTXt", b"iTXt"):
+            kind = next((text for text in _TEXTS if data.startswith(text, start + 8)), kind)
+        if kind == b"IDAT":
+            pixels.append(whole[start + 8 : end - 4])
+        else:
+            others.setdefault(kind, data[start + 8 : end - 4])
+        start = end
+    raise ConvError(f"truncated PNG: the file ends at byte {len(data)}, before its last chunk")

@@ -1,0 +1,160 @@
+"""Pictures that are read and not written: one row for each format, decoded by Pillow.
+
+Names and first bytes only; Pillow is loaded with the first picture.  Results go to a format of ``registry.FORMATS``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import IO
+
+from convcli.common.frozen import frozen
+from convcli.data.info import Source
+from convcli.media.options import ReadOptions
+
+_HEAD = 4096  # bytes, as the registry reads
+
+
+def _eight(head: bytes) -> int:
+    return 8
+
+
+@frozen
+class Rarer:
+    """A format that Pillow reads.
+
+    Attributes
+    ----------
+    name
+        As messages say it, in lower case.
+    suffixes
+        In lower case with the dot.
+    decoder
+        Pillow's name: for a file of this format no other decoder is tried.
+    recognises
+        Whether the first bytes of a file are of this format.
+    bits
+        How many bits a channel has by the file's header, where that may be more than the 8 that Pillow keeps.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    decoder: str
+    recognises: Callable[[bytes], bool]
+    bits: Callable[[bytes], int] = _eight
+
+
+def _magic(*signatures: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(signatures)
+
+
+def _pattern(pattern: bytes) -> Callable[[bytes], bool]:
+    return lambda head: re.match(pattern, head) is not None
+
+
+def _avif(head: bytes) -> bool:
+    return head[4:8] == b"ftyp" and (head[8:12] in (b"avif", b"avis") or b"avif" in head[16:64])
+
+
+def _cursor(head: bytes) -> bool:
+    return head[:4] == b"\0\0\2\0" and head[4:6] > b"\0\0"  # without cursors it may be a Targa
+
+
+def _flic(head: bytes) -> bool:
+    return head[4:6] in (b"\x11\xaf", b"\x12\xaf") and head[14:16] in (b"\0\0", b"\3\0")
+
+
+def _pcx(head: bytes) -> bool:
+    return len(head) >= 68 and head[0] == 10 and head[1] in (0, 2, 3, 5) and head[2] < 2 and head[3] < 9
+
+
+def _im(head: bytes) -> bool:
+    return b"Image type: " in head[:512] and head[510:512] in (b"\0\x1a", b"\x1a\0", b"\0\0")
+
+
+def _tga(head: bytes) -> bool:
+    """Targa has no signature: the fields of its header must make sense."""
+    return (
+        len(head) > 18
+        and head[1] < 2
+        and head[2] in (1, 2, 3, 9, 10, 11)
+        and head[16] in (1, 8, 16, 24, 32)
+        and any(head[12:14])
+        and any(head[14:16])
+    )
+
+
+def _netpbm_bits(head: bytes) -> int:
+    """A netpbm header is a letter and a number, then width, height and the value of white, with comments."""
+    found = re.match(rb"P[2356]" + rb"\s+(?:#[^\n]*\n\s*)*(\d+)" * 3, head)
+    return int(found[3]).bit_length() if found else 8
+
+
+def _jpeg2000_bits(head: bytes) -> int:
+    size = head.find(b"\xff\x51")  # marker SIZ: the depth of the first component stands at its byte 40
+    return (head[size + 40] & 0x7F) + 1 if 0 <= size < len(head) - 40 else 8
+
+
+def _avif_bits(head: bytes) -> int:
+    box = head.find(b"av1C")  # bits high_bitdepth and twelve_bit
+    flags = head[box + 6] if 0 <= box < len(head) - 6 else 0
+    return 8 + 2 * (flags >> 6 & 1) + 2 * (flags >> 5 & 1)
+
+
+def _dds_bits(head: bytes) -> int:
+    return 16 if head[84:88] == b"DX10" and head[128:129] in (b"\x5e", b"\x5f", b"\x60") else 8  # BC6H
+
+
+_NETPBM = rb"P[Ff]\s+-?[0-9]|P[4-6]\s+(#[^\n]*\n\s*)*\d+\s|P[1-3]\s+(#[^\n]*\n\s*)*\d+[ \t]+\d+\s"
+_JPEG2000 = _magic(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+
+# Those with the vaguest beginnings come last.
+RARER: tuple[Rarer, ...] = (
+    Rarer("avif", (".avif", ".avifs"), "AVIF", _avif, _avif_bits),
+    Rarer(
+        "jpeg2000", (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"), "JPEG2000", _JPEG2000, _jpeg2000_bits
+    ),
+    Rarer("netpbm", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), "PPM", _pattern(_NETPBM), _netpbm_bits),
+    Rarer("psd", (".psd",), "PSD", _magic(b"8BPS\0\1")),
+    Rarer("dds", (".dds",), "DDS", _magic(b"DDS "), _dds_bits),
+    Rarer("qoi", (".qoi",), "QOI", _magic(b"qoif")),
+    Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0")),
+    Rarer("cur", (".cur",), "CUR", _cursor),
+    Rarer("icns", (".icns",), "ICNS", _magic(b"icns")),
+    Rarer("fits", (".fits", ".fit", ".fts"), "FITS", _magic(b"SIMPLE  =")),
+    Rarer("blp", (".blp",), "BLP", _magic(b"BLP1", b"BLP2")),
+    Rarer("ftex", (".ftc", ".ftu"), "FTEX", _magic(b"FTEX")),
+    Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95")),
+    Rarer("sgi", (".sgi", ".rgb", ".rgba", ".bw"), "SGI", _magic(b"\x01\xda"), lambda head: 8 * head[3]),
+    Rarer("msp", (".msp",), "MSP", _magic(b"DanM", b"LinS")),
+    Rarer("dcx", (".dcx",), "DCX", _magic(b"\xb1\x68\xde\x3a")),
+    Rarer("xpm", (".xpm",), "XPM", _magic(b"/* XPM */")),
+    Rarer("xbm", (".xbm",), "XBM", _pattern(rb"\s*(/\*.*?\*/\s*)?#define\s+\w*width\s+\d+\s+#define\s")),
+    Rarer("fli", (".fli", ".flc"), "FLI", _flic),
+    Rarer("im", (".im",), "IM", _im),
+    Rarer("pcx", (".pcx",), "PCX", _pcx),
+    Rarer("tga", (".tga", ".vda", ".icb", ".vst"), "TGA", _tga),
+)
+
+
+def source(fp: IO[bytes], options: ReadOptions) -> Source:
+    """Open a picture of one of the formats here.
+
+    Raises
+    ------
+    ConvError
+        For other, broken or truncated content, and for more than ``options.max_pixels``.
+    """
+    from convcli.media.pictures.image import pillow_source
+
+    head = fp.read(_HEAD)
+    fp.seek(0)
+    row = next((row for row in RARER if row.recognises(head)), RARER[0])
+    found = pillow_source(fp, options, (row.decoder,))
+    bits = row.bits(head)
+    if bits > 8 and found.info.dtype == "uint8":
+        note = f"the {bits} bits a channel of this {row.name.upper()} are read as 8"
+        found.info = replace(found.info, notes=(*found.info.notes, note))
+    return found

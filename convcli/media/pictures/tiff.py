@@ -1,0 +1,327 @@
+"""TIFF and BigTIFF through tifffile, in strips and tiles: neither reader nor writer holds a whole picture.
+
+Files come as binary file objects, and no other file is opened, whatever a TIFF's metadata names.  What samples
+mean is in ``tiff_samples``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.data.info import Info, Sink, Source
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.pictures.exif import turn
+from convcli.media.pictures.tiff_samples import look_of, metadata_of
+from convcli.media.shared import (
+    CHANNELS,
+    Recent,
+    check_frames,
+    check_pixels,
+    colour_of,
+    decoding,
+    finished,
+    profile_for,
+)
+
+if TYPE_CHECKING:
+    import tifffile
+
+MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+STRIP = 1 << 18  # bytes of the strips that are written
+BIG = 2**32 - 2**24  # bytes of pixels from which a file becomes a BigTIFF; the rest is for directories
+BOMB = 1000  # so many bytes of pixels from each byte of a file are more than honest pictures have
+_YCBCR = 6
+_JPEG = (6, 7, 34892, 33007)  # compressions that decode YCbCr to RGB
+# Kinds of TIFF by makers of microscopes and scanners, some of which name other files: read as plain pages.
+_FOREIGN = (
+    *("ome", "mmstack", "ndtiff", "lsm", "fluoview", "stk", "sis", "svs", "scn", "qpi", "ndpi", "bif", "avs"),
+    *("eer", "philips", "scanimage", "nih", "mdgel"),
+)
+
+
+def source(fp: IO[bytes], options: ReadOptions) -> Source:
+    """Open a TIFF: a still ``YX[C]``, or the stack ``ZYX[C]`` of all pages that are like the first.
+
+    Only the strips and tiles that are asked for are decoded; an orientation other than upright needs whole
+    pages.  ``options.axes`` names the axes anew, e.g. ``TYX``.
+
+    Raises
+    ------
+    ConvError
+        For other or broken content, and colours that have no meaning here.
+    UsageError
+        For ``options.axes`` that do not fit.
+    """
+    import logging
+
+    import tifffile
+
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())
+    head = fp.read(8)
+    if head[:4] not in MAGICS:
+        raise ConvError(
+            f"not a TIFF file: it begins with {head!r}" if head else "not a TIFF file: it is empty"
+        )
+    fp.seek(0)
+    with decoding("TIFF"):
+        plain: dict[str, Any] = {f"is_{kind}": False for kind in _FOREIGN if kind in tifffile.TIFF.FILE_FLAGS}
+        tif = tifffile.TiffFile(fp, name="TIFF", **plain)
+        check_frames(len(tif.pages), options, "TIFF")
+        if not len(tif.pages) or not tif.series:
+            raise ConvError("broken or truncated TIFF: it holds no picture")
+        page = tif.series[0].keyframe
+        if page.photometric == _YCBCR and page.compression not in _JPEG:
+            from convcli.media.pictures.image import pillow_source
+
+            fp.seek(0)
+            return pillow_source(fp, options, ("TIFF",))  # tifffile knows YCbCr only inside JPEG
+        return TiffSource(fp, tif, options)
+
+
+class TiffSource:
+    """A still, or a stack of pages of one shape; planes are counted from 0."""
+
+    def __init__(self, fp: IO[bytes], tif: tifffile.TiffFile, options: ReadOptions) -> None:
+        series = tif.series[0]
+        page: Any = series.keyframe
+        self._pages: list[Any] = list(series.pages)
+        self._fp, self._page, self._together = fp, page, series.dataoffset
+        # samples in separate planes, depth, rows, columns, samples side by side
+        self._split, depth, self._height, self._width, self._samples = page.shaped
+        if 0 in page.shaped:
+            raise ConvError("broken or truncated TIFF: its picture has no pixels")
+        if depth != 1:
+            raise ConvError(
+                "a TIFF of which one page is a volume cannot be read: store a page for each slice"
+            )
+        self._look, notes = look_of(page)
+        self._stored = np.dtype(page.dtype).newbyteorder(tif.byteorder)
+        self._tall, self._wide = page.chunks[:2]  # of strips or tiles, and how many there are
+        self._down, self._across = math.ceil(self._height / self._tall), math.ceil(self._width / self._wide)
+        self._orientation = int(page.tags.valueof(274, 1))
+        count = math.prod(series.shape) // max(1, math.prod(page.shape))
+        self._check_size(tif.filehandle.size, count, options)
+
+        self._segments = Recent(self._decode)
+        self._wholes = Recent(self._decode_wholes)
+        self._pool: ThreadPoolExecutor | None = None
+        metadata, lost = metadata_of(page, self._look.colour)
+        # Empty pictures tell the type, the channels and the sizes.
+        pixel = self._look.apply(np.zeros((1, 1, self._split * self._samples), page.dtype))
+        upright, metadata = turn(np.empty((self._height, self._width, 0)), metadata, self._orientation)
+        axes = "YXC"[: pixel.ndim]
+        if count > 1:
+            axes = ("T" if series.axes.startswith("TY") else "Z") + axes
+        self.info = Info(
+            axes=_named(axes, options.axes),
+            shape=(*((count,) if count > 1 else ()), *upright.shape[:2], *pixel.shape[2:]),
+            dtype=pixel.dtype.name,
+            colour=self._look.colour,
+            metadata=metadata,
+            notes=(*notes, *lost, *_left_out(tif)),
+        )
+
+    def _check_size(self, size: int, count: int, options: ReadOptions) -> None:
+        """Refuse sizes that would need too much memory, or more bytes than the file has."""
+        page = self._page
+        streamed = ReadOptions(max_pixels=None)
+        check_pixels(self._width, self._height, streamed if self._orientation == 1 else options, "TIFF")
+        if page.is_final:
+            end = page.dataoffsets[0] + page.nbytes
+            if self._together is not None:
+                end = self._together + count * page.nbytes
+        else:
+            check_pixels(self._wide, self._tall, options, "TIFF's tile or strip")
+            listed, needed = len(page.dataoffsets), self._split * self._down * self._across
+            if listed < needed:
+                raise ConvError(
+                    f"broken TIFF: it lists {listed} of the {needed} strips or tiles that it needs"
+                )
+            end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
+            if count * page.nbytes > BOMB * size:  # a few strips, said to be many
+                check_pixels(self._width, self._height, options, "TIFF that grows so much", count)
+        if end > size:
+            raise ConvError(f"truncated TIFF: its pixels end at byte {end}, the file at byte {size}")
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return the rows of a still, or the pages of a stack, ``start:stop``."""
+        with decoding("TIFF"):
+            if self.info.stream_axis == 0 and self.info.axes[0] in "ZT":
+                return np.stack(self._wholes(list(range(start, stop))))
+            if self._orientation != 1:
+                return self._wholes([0])[0][start:stop]
+            return self._look.apply(self._rows(0, start, stop))
+
+    def _decode_wholes(self, planes: list[int]) -> list[np.ndarray]:
+        pictures = (self._look.apply(self._rows(plane, 0, self._height)) for plane in planes)
+        return [turn(picture, self.info.metadata, self._orientation)[0] for picture in pictures]
+
+    def _rows(self, plane: int, start: int, stop: int) -> np.ndarray:
+        """Return the samples of rows of a plane as stored, upright or not, shape ``(rows, X, S)``."""
+        samples = np.empty((self._split, stop - start, self._width, self._samples), self._stored)
+        offset = self._offset(plane)
+        if offset is None:
+            self._paste(plane, start, stop, samples)
+        else:
+            row = self._width * self._samples * samples.itemsize
+            for part, rows in enumerate(samples):
+                _fill(self._fp, offset + (part * self._height + start) * row, rows)
+        samples = samples.astype(self._page.dtype, copy=False)
+        return samples[0] if self._split == 1 else np.moveaxis(samples[..., 0], 0, -1)
+
+    def _offset(self, plane: int) -> int | None:
+        """Return where a plane begins in the file if its rows follow one another, uncompressed."""
+        if self._together is not None:
+            return int(self._together + plane * self._page.nbytes)
+        page = self._pages[plane]
+        return int(page.dataoffsets[0]) if page.is_final else None
+
+    def _paste(self, plane: int, start: int, stop: int, samples: np.ndarray) -> None:
+        """Fill rows from the strips or tiles that they touch."""
+        places = [
+            (part, down, across)
+            for part in range(self._split)
+            for down in range(start // self._tall, math.ceil(stop / self._tall))
+            for across in range(self._across)
+        ]
+        grid = (len(self._pages), self._split, self._down, self._across)
+        keys = [int(np.ravel_multi_index((plane, *place), grid)) for place in places]
+        for (part, down, across), segment in zip(places, self._segments(keys), strict=True):
+            y, x = down * self._tall, across * self._wide
+            above, below = max(y, start), min(y + segment.shape[0], stop, self._height)
+            right = min(x + segment.shape[1], self._width)
+            samples[part, above - start : below - start, x:right] = segment[
+                above - y : below - y, : right - x
+            ]
+
+    def _decode(self, keys: list[int]) -> list[np.ndarray]:
+        """Return strips or tiles, shape ``(rows, X, S)``; read one after the other, decoded on threads."""
+        jobs = []
+        for key in keys:
+            plane, index = divmod(key, self._split * self._down * self._across)
+            page = self._pages[plane]
+            data = np.empty(page.databytecounts[index], np.uint8)
+            _fill(self._fp, page.dataoffsets[index], data)
+            jobs.append((data.tobytes() or None, index, page.jpegtables))
+
+        def decode(job: tuple[bytes | None, int, bytes | None]) -> np.ndarray:
+            data, index, tables = job
+            page = self._page
+            segment, _, shape = page.decode(data, index, jpegtables=tables, jpegheader=page.jpegheader)
+            pixels: np.ndarray = np.full(shape, page.nodata, page.dtype) if segment is None else segment
+            return pixels[0]
+
+        if len(jobs) < 2 or self._page.compression == 1:
+            return list(map(decode, jobs))
+        self._pool = self._pool or ThreadPoolExecutor(os.cpu_count())
+        return list(self._pool.map(decode, jobs))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._fp.close()
+
+
+def _fill(fp: IO[bytes], offset: int, array: np.ndarray) -> None:
+    """Fill an array from a file by an ordinary read: a map of a file that shrinks would crash."""
+    fp.seek(offset)
+    got = fp.readinto(array.view(np.uint8).data) if array.size else 0  # type: ignore[attr-defined]
+    if got != array.nbytes:
+        raise ConvError(f"truncated TIFF: {array.nbytes} bytes should follow byte {offset}, {got} do")
+
+
+def _named(axes: str, wanted: str | None) -> str:
+    """Return the axes by the names that were asked for; rows, columns and channels cannot be renamed."""
+    if wanted is None or wanted == axes:
+        return axes
+    if len(wanted) != len(axes) or wanted.lstrip("TZ") != axes.lstrip("TZ"):
+        raise UsageError(f"--axes {wanted!r} does not fit a TIFF of {axes}: only its Z can be named T")
+    return wanted
+
+
+def _left_out(tif: tifffile.TiffFile) -> tuple[str, ...]:
+    """Return notes on what of the file is not read, or read as something else."""
+    notes = []
+    others = sum(len(series.levels) for series in tif.series) - 1
+    if others:
+        notes.append(f"{others} further pictures (of other size or kind) in the TIFF are left out")
+    lead = tif.series[0].axes.partition("Y")[0]
+    if len(lead) > 1:
+        sizes = ", ".join(f"{letter} {size}" for letter, size in zip(lead, tif.series[0].shape, strict=False))
+        notes.append(f"the pages of the TIFF ({sizes}) are read as one stack, Z")
+    if 34665 in tif.series[0].keyframe.tags:
+        notes.append("the EXIF data of the TIFF is left out")
+    return tuple(notes)
+
+
+def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> Sink:
+    """Open an uncompressed TIFF for writing, a BigTIFF where 4 GB do not suffice; ``fp`` must seek.
+
+    Axes before ``YX`` are pages, one after the other in the order of the axes.
+
+    Raises
+    ------
+    UsageError
+        For axes that do not end in ``YX`` or ``YXC``.
+    """
+    return TiffSink(fp, info)
+
+
+class TiffSink:
+    """Directories first, with room for the pixels; blocks are then written to their places."""
+
+    def __init__(self, fp: IO[bytes], info: Info) -> None:
+        import tifffile
+
+        pages, found, _ = info.axes.removesuffix("C").rpartition("YX")
+        if not found or info.axes not in (f"{pages}YX", f"{pages}YXC"):
+            raise UsageError(
+                f"TIFF holds pictures and stacks of them, not the axes {info.axes}: write .npy or .csv"
+            )
+        colour, dtype = colour_of(info), np.dtype(info.dtype)
+        icc, without = profile_for(info.metadata.icc, colour)
+        exif = "the EXIF data is left out: TIFF is written without" if info.metadata.exif else None
+        self.notes = tuple(note for note in (without, exif) if note)
+        self._fp, self._info, self._dtype, self._arrived = fp, info, dtype, 0
+
+        plane = info.shape[len(pages) :]
+        shape = (math.prod(info.shape[: len(pages)]), *plane)
+        size = math.prod(shape) * dtype.itemsize
+        with tifffile.TiffWriter(fp, bigtiff=size > BIG) as tif:
+            self._offset, _ = tif.write(  # type: ignore[misc]
+                shape=shape,
+                dtype=dtype,
+                photometric=CHANNELS[colour].photometric if colour in CHANNELS else "minisblack",
+                planarconfig="contig" if len(plane) == 3 else None,
+                extrasamples=["unassalpha"] if colour.has_alpha else None,
+                rowsperstrip=max(1, STRIP // (math.prod(plane[1:]) * dtype.itemsize)),
+                iccprofile=icc,
+                resolution=info.metadata.dpi,
+                resolutionunit="INCH" if info.metadata.dpi else None,
+                software=False,
+                metadata=None,
+                returnoffset=True,
+            )
+
+    def write(self, block: np.ndarray) -> None:
+        """Take the next samples of the stream axis, with all of the other axes."""
+        info = self._info
+        axis = info.stream_axis
+        sample = math.prod(info.shape[axis + 1 :]) * self._dtype.itemsize
+        data = np.ascontiguousarray(block, self._dtype).reshape(math.prod(info.shape[:axis]), -1)
+        for outer, part in enumerate(data):
+            self._fp.seek(self._offset + (outer * info.length + self._arrived) * sample)
+            self._fp.write(part.data)
+        self._arrived += block.shape[axis]
+
+    def close(self) -> None:
+        """Check that everything has arrived."""
+        finished(self._arrived, self._info)
+        self._fp.seek(0, os.SEEK_END)

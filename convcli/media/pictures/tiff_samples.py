@@ -1,0 +1,130 @@
+"""What the samples of a TIFF page mean: from numbers as stored to grey, colour and alpha.
+
+No file is read here; strips and tiles are in ``tiff``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from convcli.common.errors import ConvError
+from convcli.common.frozen import frozen
+from convcli.data.info import Colour, Metadata
+from convcli.media.shared import CHANNELS, WITH_ALPHA, profile_for, resolution
+
+if TYPE_CHECKING:
+    import tifffile
+
+# PhotometricInterpretation; YCbCr arrives here as RGB, decoded from JPEG
+_GREY = {0: "white is zero", 1: "black is zero", 4: "mask"}
+_COLOURS = {**dict.fromkeys(_GREY, Colour.GREY), 2: Colour.RGB, 3: Colour.RGB, 5: Colour.CMYK, 6: Colour.RGB}
+_WHITE_IS_ZERO, _PALETTE = 0, 3
+_PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples
+_PER_INCH = {2: 1.0, 3: 2.54}  # ResolutionUnit: inch, centimetre
+
+
+@frozen
+class Look:
+    """How stored samples become pixels."""
+
+    colour: Colour
+    keep: int  # of the samples, the first so many
+    table: np.ndarray | None = None  # value -> sample or colour, for palettes and fewer than 8 bits
+    inverted: int | None = None  # the value of black, where white is zero
+    premultiplied: bool = False
+
+    def apply(self, samples: np.ndarray) -> np.ndarray:
+        """Return pixels, shape ``(rows, X)`` or ``(rows, X, C)``, of samples ``(rows, X, S)``."""
+        pixels = samples[..., : self.keep]
+        if self.table is not None:
+            pixels = self.table[pixels.astype(np.intp)]
+            pixels = pixels.reshape(*pixels.shape[:2], -1)
+        if self.inverted is not None:
+            pixels = (self.inverted - pixels).astype(pixels.dtype)
+        if self.premultiplied:
+            pixels = straight(pixels)
+        return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+
+
+def look_of(page: tifffile.TiffPage) -> tuple[Look, tuple[str, ...]]:
+    """Return how a page's samples become pixels, and notes on what is not kept.
+
+    Raises
+    ------
+    ConvError
+        For colour spaces that have no meaning here (CIELAB, LogLuv, raw sensors), and complex numbers.
+    """
+    opaque = _COLOURS.get(page.photometric)
+    if opaque is None or page.dtype is None or page.dtype.kind not in "buif":
+        what = getattr(page.photometric, "name", page.photometric) if opaque is None else page.dtype
+        raise ConvError(f"a TIFF of {str(what)[:40]} cannot be filtered: convert it to grey or RGB first")
+    bits = page.bitspersample if isinstance(page.bitspersample, int) else 8
+    total = page.samplesperpixel
+    if page.photometric == _PALETTE:
+        return Look(Colour.RGB, 1, _palette(page)), ()
+
+    base = CHANNELS[opaque].count
+    if total < base:
+        raise ConvError(f"broken TIFF: {total} samples a pixel are too few for {opaque.upper()}")
+    colour, keep, notes = opaque, base, []
+    extra = page.extrasamples[0] if page.extrasamples else 0
+    if total > base and extra in (_PREMULTIPLIED, _STRAIGHT) and opaque in WITH_ALPHA:
+        colour, keep = WITH_ALPHA[opaque], base + 1
+    elif total > base and opaque is Colour.GREY:
+        colour, keep = Colour.NONE, total  # measurements, no picture
+    premultiplied = colour.has_alpha and extra == _PREMULTIPLIED
+    if premultiplied:
+        notes.append("the colours of the TIFF are premultiplied by alpha; they are read divided by it")
+    if keep < total:
+        notes.append(f"{total - keep} extra channels of the TIFF are left out")
+    if 8 < bits < 16:
+        notes.append(f"samples of {bits} bits are kept as the numbers 0 to {2**bits - 1} in 16 bits")
+
+    table, black = None, 2**bits - 1
+    if bits < 8:
+        black = 255
+        table = np.round(np.arange(2**bits) * (255 / (2**bits - 1))).astype(np.uint8)
+    inverted = black if page.photometric == _WHITE_IS_ZERO and page.dtype.kind in "bu" else None
+    return Look(colour, keep, table, inverted, premultiplied), tuple(notes)
+
+
+def _palette(page: tifffile.TiffPage) -> np.ndarray:
+    """Return a palette as 8-bit RGB, shape ``(entries, 3)``; TIFF stores 16 bits, some writers 8."""
+    colours = page.colormap
+    if colours is None:
+        raise ConvError("broken TIFF: its palette is missing")
+    return (colours >> 8 if colours.max() > 255 else colours).T.astype(np.uint8)
+
+
+def straight(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels whose colours are divided by their alpha, the last channel; no colour where it is 0."""
+    full = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+    alpha = pixels[..., -1:].astype(np.float64)
+    colours = np.divide(
+        pixels[..., :-1] * float(full), alpha, out=np.zeros(pixels[..., :-1].shape), where=alpha > 0
+    )
+    if pixels.dtype.kind != "f":
+        colours = np.minimum(np.rint(colours), full)
+    return np.concatenate([colours.astype(pixels.dtype), pixels[..., -1:]], axis=-1)
+
+
+def metadata_of(page: tifffile.TiffPage, colour: Colour) -> tuple[Metadata, tuple[str, ...]]:
+    """Return profile and resolution of a page, and notes on what is not kept."""
+    tags = page.tags
+    icc, why_not = profile_for(tags.valueof(34675), colour)
+    notes = (why_not,) if why_not else ()
+    unit = _PER_INCH.get(tags.valueof(296, 2))
+    dpi = None
+    if unit and 282 in tags and 283 in tags:
+        x, y = (_number(tags.valueof(code)) for code in (282, 283))
+        dpi = resolution(x * unit, y * unit)
+    return Metadata(icc=icc, dpi=dpi), notes
+
+
+def _number(value: tuple[int, int] | float) -> float:
+    """Return a RATIONAL as a number, 0 for what is none."""
+    if isinstance(value, tuple):
+        return value[0] / value[1] if value[1] else 0.0
+    return float(value)

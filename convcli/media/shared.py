@@ -1,0 +1,310 @@
+"""What pictures have in common: colours in every format's words, what each format holds, limits.
+
+No container and no codec is opened here: those are in ``image``, ``png`` and ``tiff``.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.common.frozen import frozen
+from convcli.data.info import Colour, Info, Metadata
+from convcli.media.options import ReadOptions
+
+
+@frozen
+class Channels:
+    """One colour in the words of the formats."""
+
+    count: int
+    mode: str  # Pillow, 8 bits a sample
+    png: int | None  # PNG's colour type
+    photometric: str  # TIFF, as tifffile calls it
+    profile: bytes  # the colour space that an ICC profile for it names (bytes 16 to 20)
+
+
+CHANNELS = {
+    Colour.GREY: Channels(1, "L", 0, "minisblack", b"GRAY"),
+    Colour.GREY_ALPHA: Channels(2, "LA", 4, "minisblack", b"GRAY"),
+    Colour.RGB: Channels(3, "RGB", 2, "rgb", b"RGB "),
+    Colour.RGBA: Channels(4, "RGBA", 6, "rgb", b"RGB "),
+    Colour.CMYK: Channels(4, "CMYK", None, "separated", b"CMYK"),
+}
+MODES = {row.mode: colour for colour, row in CHANNELS.items()}
+OPAQUE = {Colour.GREY_ALPHA: Colour.GREY, Colour.RGBA: Colour.RGB}
+WITH_ALPHA = {opaque: colour for colour, opaque in OPAQUE.items()}
+
+
+@frozen
+class Holds:
+    """What a format can hold; ``colours`` includes those that it stores as a richer one without loss."""
+
+    name: str
+    dtypes: tuple[str, ...]
+    colours: tuple[Colour, ...]
+    side: int  # the longest width or height
+    frames: bool = False
+    icc: bool = True
+    exif: int = 2**31  # bytes of EXIF at most
+    dpi: bool = True
+
+
+_EIGHT = ("uint8",)
+_ALL = tuple(CHANNELS)
+HOLDS = {
+    "png": Holds("PNG", ("uint8", "uint16"), _ALL[:4], 1_000_000, frames=True),  # the width libpng admits
+    "jpeg": Holds("JPEG", _EIGHT, (Colour.GREY, Colour.RGB, Colour.CMYK), 65_500, exif=65_527),
+    "webp": Holds("WebP", _EIGHT, _ALL[:4], 16_383, frames=True, dpi=False),
+    "bmp": Holds("BMP", _EIGHT, (Colour.GREY, Colour.RGB), 2**31 - 1, icc=False, exif=0),
+    "gif": Holds("GIF", _EIGHT, _ALL[:4], 65_535, frames=True, icc=False, exif=0, dpi=False),
+}
+
+
+@cache
+def _eight_of_sixteen() -> np.ndarray:
+    return ((np.arange(65536) + 128) // 257).astype(np.uint8)  # round(v / 257)
+
+
+@frozen
+class Fitted:
+    """Data made to fit a format: what is written, how blocks become it, and what was given up."""
+
+    info: Info
+    notes: tuple[str, ...]
+    convert: Callable[[np.ndarray], np.ndarray]
+
+
+def colour_of(info: Info) -> Colour:
+    """Return the colour of the data; plain numbers of one channel are grey and of three are RGB."""
+    plain = {1: Colour.GREY, 3: Colour.RGB}
+    return plain.get(info.channels, Colour.NONE) if info.colour is Colour.NONE else info.colour
+
+
+def info_of(
+    shape: tuple[int, ...], dtype: str, colour: Colour, metadata: Metadata, notes: tuple[str, ...] = ()
+) -> Info:
+    """Return the description of one picture, shape ``(Y, X)`` or ``(Y, X, C)``."""
+    return Info("YXC"[: len(shape)], shape, dtype, colour, metadata, notes=notes)
+
+
+def holders(colour: Colour) -> str:
+    """Return the formats that hold a colour, for messages.
+
+    >>> holders(Colour.CMYK)
+    'JPEG or TIFF'
+    """
+    names = [row.name for row in HOLDS.values() if colour in row.colours]
+    return " or ".join([", ".join(names), "TIFF"] if names else ["TIFF", ".npy"])
+
+
+def fit(info: Info, holds: Holds) -> Fitted:
+    """Reduce data to what a format holds; every reduction is a note.
+
+    16 bits become 8 by ``round(v / 257)``; alpha is left out where a format has none.
+
+    Raises
+    ------
+    UsageError
+        For what has no faithful reduction: other axes, types or colours than the format knows.
+    """
+    notes: list[str] = []
+    steps: list[Callable[[np.ndarray], np.ndarray]] = []
+    letters = info.axes.removesuffix("C")
+    if letters != "YX" and not (letters == "TYX" and holds.frames):
+        raise UsageError(f"{holds.name} holds one picture, not the axes {info.axes}: write .tif or .npy")
+    if max(info.size("Y"), info.size("X")) > holds.side:
+        size = f"{info.size('X')} x {info.size('Y')}"
+        raise UsageError(f"{holds.name} holds at most {holds.side} pixels a side, not {size}: write .tif")
+
+    dtype = info.dtype
+    if dtype not in holds.dtypes:
+        if dtype != "uint16":
+            bits = " or ".join(name.removeprefix("uint") for name in holds.dtypes)
+            raise UsageError(
+                f"{holds.name} holds whole numbers of {bits} bits, not {dtype}: give --range, or write .tif or .npy"
+            )
+        dtype = "uint8"
+        notes.append(f"16 bits a sample are rounded to 8: {holds.name} holds no more")
+        steps.append(lambda block: _eight_of_sixteen()[block])
+
+    colour = colour_of(info)
+    if colour not in holds.colours and OPAQUE.get(colour) in holds.colours:
+        colour = OPAQUE[colour]
+        notes.append(f"the alpha channel is left out: {holds.name} holds none")
+        steps.append(lambda block: block[..., : CHANNELS[colour].count])
+    if colour not in holds.colours:
+        what = f"{info.channels} channels" if colour is Colour.NONE else colour.upper()
+        raise UsageError(f"{holds.name} does not hold {what}: write {holders(colour)}")
+
+    channels = CHANNELS[colour].count
+    shape = (*(info.size(letter) for letter in letters), *((channels,) if channels > 1 else ()))
+    metadata, lost = _carried(info.metadata, colour, holds)
+    fitted = replace(
+        info,
+        axes=letters + "C" * (channels > 1),
+        shape=shape,
+        dtype=dtype,
+        colour=colour,
+        metadata=metadata,
+    )
+
+    def convert(block: np.ndarray) -> np.ndarray:
+        for step in steps:
+            block = step(block)
+        return block.reshape(block.shape[0], *shape[1:])
+
+    return Fitted(fitted, (*notes, *lost), convert)
+
+
+def _carried(metadata: Metadata, colour: Colour, holds: Holds) -> tuple[Metadata, tuple[str, ...]]:
+    """Return the metadata that a format can hold, and a note for each that is left out."""
+    icc, why_not = profile_for(metadata.icc, colour)
+    notes = [why_not] if why_not else []
+    if icc and not holds.icc:
+        icc = None
+        notes.append(f"the colour profile is left out: {holds.name} holds none")
+    exif = metadata.exif
+    if exif and len(exif) > holds.exif:
+        exif = None
+        most = f"at most {holds.exif} bytes" if holds.exif else "none"
+        notes.append(f"the EXIF data is left out: {holds.name} holds {most}")
+    if metadata.dpi and not holds.dpi:
+        notes.append(f"the resolution is left out: {holds.name} holds none")
+    return replace(metadata, icc=icc, exif=exif), tuple(notes)
+
+
+def settings_of(metadata: Metadata) -> dict[str, Any]:
+    """Return metadata as Pillow's settings."""
+    settings: dict[str, Any] = {}
+    if metadata.icc:
+        settings["icc_profile"] = metadata.icc
+    if metadata.exif:
+        settings["exif"] = b"Exif\0\0" + metadata.exif
+    if metadata.dpi:
+        settings["dpi"] = metadata.dpi
+    return settings
+
+
+def resolution(x: float, y: float) -> tuple[float, float] | None:
+    """Return pixels per inch, or nothing where a file states what no format can store (broken EXIF data does)."""
+    return (float(x), float(y)) if 0 < x < 65_536 and 0 < y < 65_536 else None
+
+
+def profile_for(icc: bytes | None, colour: Colour) -> tuple[bytes | None, str | None]:
+    """Return an ICC profile if it is one for the colour, else ``None`` and the reason."""
+    if icc is None or colour is Colour.NONE or icc[16:20] == CHANNELS[colour].profile:
+        return icc, None
+    space = icc[16:20].decode("latin-1").strip()
+    return None, f"the colour profile is left out: it is for {space}, the result is {colour.upper()}"
+
+
+class WholeSource:
+    """A picture that was decoded whole."""
+
+    def __init__(self, info: Info, pixels: np.ndarray) -> None:
+        self.info = info
+        self._pixels = pixels
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return the rows ``start:stop``, shape ``(rows, X)`` or ``(rows, X, C)``."""
+        return self._pixels[start:stop]
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+class Recent:
+    """Keeps the pieces that the latest request touched, so that overlapping requests make none twice."""
+
+    def __init__(self, make: Callable[[list[int]], list[np.ndarray]]) -> None:
+        self._make = make
+        self._kept: dict[int, np.ndarray] = {}
+
+    def __call__(self, keys: list[int]) -> list[np.ndarray]:
+        """Return the pieces of the keys, made anew where the request before had not touched them."""
+        missing = [key for key in keys if key not in self._kept]
+        self._kept = {key: self._kept[key] for key in keys if key in self._kept}
+        self._kept.update(zip(missing, self._make(missing), strict=True))
+        return [self._kept[key] for key in keys]
+
+
+def check_pixels(width: int, height: int, options: ReadOptions, what: str, frames: int = 1) -> None:
+    """Refuse sizes, read from a header, that would decode into too much memory.
+
+    Raises
+    ------
+    ConvError
+        When there is no pixel at all, or more than ``options.max_pixels``.
+    """
+    if width < 1 or height < 1:
+        raise ConvError(f"broken {what}: its size is {width} x {height}")
+    pixels = frames * width * height
+    if options.max_pixels is not None and pixels > options.max_pixels:
+        each = f"{frames} frames of " if frames > 1 else ""
+        raise ConvError(
+            f"a {what} of {each}{width} x {height} pixels must be decoded whole and has more than "
+            f"{options.max_pixels // 1_000_000} million "
+            f"(filter and motion allow it with --max-pixels {-(-pixels // 1_000_000)})"
+        )
+
+
+def check_frames(count: int, options: ReadOptions, what: str) -> None:
+    """Refuse more frames, or pages, than are wanted.
+
+    Raises
+    ------
+    ConvError
+        When there are more than ``options.max_frames``.
+    """
+    if options.max_frames is not None and count > options.max_frames:
+        raise ConvError(f"a {what} of {count} frames has more than --max-frames {options.max_frames} allows")
+
+
+# What decoders raise on hostile data, beside their own errors (which are RuntimeErrors or ValueErrors).
+_BROKEN = (
+    *(OSError, EOFError, SyntaxError, ValueError, LookupError, TypeError, AttributeError),
+    *(ArithmeticError, RuntimeError, AssertionError, struct.error),
+)
+
+
+@contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """Turn what a decoder raises into one line, and keep its warnings off stderr."""
+    with warnings.catch_warnings(), as_broken(what):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def as_broken(what: str) -> Iterator[None]:
+    """Turn what a decoder raises into one line; in a thread, because warnings are every thread's."""
+    try:
+        yield
+    except MemoryError:
+        raise ConvError(f"not enough memory to decode the {what}") from None
+    except _BROKEN as error:
+        # libpng's words for what it refuses are sometimes those of another moment, and no text
+        lines = [] if isinstance(error, UnicodeError) else str(error).strip().splitlines()
+        detail = lines[0][:160] if lines else "the decoder refuses it"
+        raise ConvError(f"broken or truncated {what}: {detail}") from error
+
+
+def finished(arrived: int, info: Info) -> None:
+    """Refuse to finish a file that lacks samples.
+
+    Raises
+    ------
+    ConvError
+        Unless all samples of the stream axis have arrived.
+    """
+    if arrived != info.length:
+        raise ConvError(f"the picture is incomplete: {arrived} of {info.length} rows or frames arrived")

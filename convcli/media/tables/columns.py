@@ -1,0 +1,75 @@
+"""Which columns of a table are meant, and what they are called.  No cells, no files."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from convcli.common.errors import UsageError
+
+_SHOWN = 12  # names in a message
+
+
+def name_of(header: tuple[str, ...] | None, index: int) -> str:
+    """Return a column's name, or its number from 1 where it has none.
+
+    >>> name_of(("time", ""), 0), name_of(("time", ""), 1), name_of(None, 0)
+    ('time', '2', '1')
+    """
+    name = " ".join(header[index].split()) if header else ""
+    return name or str(index + 1)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a message, the first dozen of them."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def increases(values: np.ndarray) -> bool:
+    """Say whether this is a time axis: strictly increasing, nothing missing."""
+    return len(values) > 1 and bool((values[1:] > values[:-1]).all())
+
+
+def pick(wanted: Sequence[str], header: tuple[str, ...] | None, width: int) -> list[int]:
+    """Return the positions of columns: names, numbers from 1, or ranges of numbers; names come first.
+
+    >>> pick(["b", "3-4"], ("a", "b", "c", "d"), 4)
+    [1, 2, 3]
+
+    Raises
+    ------
+    UsageError
+        When a column is not there, stands there twice, or none is asked for.
+    """
+    names = [name.strip() for name in header or ()]
+    known = (
+        f"names {listed(names)}, or numbers 1-{width}"
+        if header
+        else f"numbers 1-{width} (there is no header)"
+    )
+    found: list[int] = []
+    for text in map(str.strip, wanted):
+        numbers = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text, re.ASCII)
+        if names.count(text) > 1:
+            raise UsageError(
+                f"--columns {text!r}: {names.count(text)} columns are called so; give the number instead"
+            )
+        if text in names:
+            span = [names.index(text)]
+        elif numbers:
+            first, last = int(numbers[1]), int(numbers[2] or numbers[1])
+            if not 1 <= first <= last <= width:
+                raise UsageError(f"--columns {text!r}: the table has columns 1 to {width}")
+            span = list(range(first - 1, last))
+        else:
+            nearest = difflib.get_close_matches(text, names, n=1)
+            hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+            raise UsageError(f"--columns {text!r}: no such column; {hint}there are the {known}")
+        found += [index for index in span if index not in found]
+    if not found:
+        raise UsageError(f"--columns is empty; there are the {known}")
+    return found

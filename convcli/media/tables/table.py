@@ -1,0 +1,283 @@
+"""Tables (CSV, TSV): the numeric columns as channels, the others as companions that travel along.
+
+A table is read whole: the time axis and the numeric columns are recognised by all of their cells.  Delimiters
+and decimal marks are the concern of :mod:`convcli.media.tables.delimited`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import IO
+
+import numpy as np
+import polars as pl
+
+from convcli.common.errors import ConvError
+from convcli.common.frozen import frozen
+from convcli.data.info import Info
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.tables.columns import increases, listed, name_of, pick
+from convcli.media.tables.delimited import Cells, Dialect, is_missing, is_number, parse, to_floats
+
+
+def source(fp: IO[bytes], options: ReadOptions) -> TableSource:
+    """Open a table: axes ``XC`` (rows, columns), ``X`` for one column, ``YX`` with ``options.matrix``; float64.
+
+    Raises
+    ------
+    UsageError
+        When ``options.columns`` names a column that is not there.
+    ConvError
+        For a cell that is no number, with its line and column; for ragged rows; when no column is numeric.
+    """
+    return TableSource(fp, options)
+
+
+def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> TableSink:
+    """Open a table for writing; floats are written with the fewest digits that read back the same.
+
+    With the companions of a table the columns keep their order, names, delimiter and line ends.  Several maps
+    of a column ``a`` are ``a.0``, ``a.1``.  Anything else is a plain grid without a header.  NaN is an empty
+    cell where the table had such, else ``NaN``.
+    """
+    return TableSink(fp, format_name, info)
+
+
+@frozen
+class TableCompanions:
+    """What a table holds beside its numbers.
+
+    Attributes
+    ----------
+    dialect
+        How the table was written.
+    header
+        The names of all columns, or ``None``.
+    filtered
+        The positions of the filtered columns, one for each channel.
+    others
+        The columns that pass through: strings (null for an empty cell), each named by its position.
+    empty_cells
+        Whether missing values are empty cells.
+    notes
+        Lines for the person.
+    """
+
+    dialect: Dialect
+    header: tuple[str, ...] | None
+    filtered: tuple[int, ...]
+    others: pl.DataFrame
+    empty_cells: bool
+    notes: tuple[str, ...] = ()
+
+    def take(self, positions: Sequence[int | None]) -> TableCompanions:
+        """Return the companions with the rows at ``positions``; ``None`` gives empty cells."""
+        if not self.others.width:
+            return self
+        if isinstance(positions, range):
+            return replace(self, others=self.others[positions.start : positions.stop : positions.step])
+        rows = pl.Series(positions, dtype=pl.UInt32)
+        return replace(self, others=self.others.select(pl.all().gather(rows)))
+
+    def drop(self) -> TableCompanions:
+        """Return the companions without the other columns."""
+        if not self.others.width:
+            return self
+        names = listed([name_of(self.header, int(index)) for index in self.others.columns])
+        note = f"dropped columns: {names} (no row of the output belongs to one of the input)"
+        return replace(self, others=pl.DataFrame(), notes=(*self.notes, note))
+
+
+class TableSource:
+    """A table in memory."""
+
+    def __init__(self, fp: IO[bytes], options: ReadOptions) -> None:
+        self._fp = fp
+        cells = parse(_whole(fp))
+        if options.columns is not None:
+            chosen = pick(options.columns, cells.header, cells.frame.width)
+        else:
+            chosen = list(range(cells.frame.width)) if options.matrix else _numeric(cells)
+        values = _floats(cells, chosen)
+        if options.columns is None and not options.matrix and len(chosen) > 1 and increases(values[0]):
+            chosen, values = chosen[1:], values[1:]
+        self._values = values  # one row a channel: each signal is contiguous
+        self.info = _grid_info(cells, self._values) if options.matrix else _columns_info(cells, chosen)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        block = self._values[:, start:stop].copy()
+        return block[0] if self.info.axes == "X" else block.T
+
+    def close(self) -> None:
+        self._fp.close()
+
+
+def _whole(fp: IO[bytes]) -> bytes:
+    """Read a file that must not shrink meanwhile: a table has no mark at its end, any part of it looks whole."""
+    size = fp.seek(0, io.SEEK_END)
+    fp.seek(0)
+    raw = fp.read()
+    if len(raw) < size:
+        raise ConvError(f"it shrank while it was read: {len(raw)} of {size} bytes are there")
+    return raw
+
+
+def _grid_info(cells: Cells, values: np.ndarray) -> Info:
+    notes = (*cells.notes, "the header line is left out") if cells.header else cells.notes
+    return Info("YX", values.shape[::-1], "float64", notes=notes)
+
+
+def _columns_info(cells: Cells, chosen: list[int]) -> Info:
+    kept = [index for index in range(cells.frame.width) if index not in set(chosen)]
+    empty = any(column.null_count() for column in cells.frame)
+    others = cells.frame[:, kept]
+    note = f"filtered columns: {listed([name_of(cells.header, index) for index in chosen])}"
+    if kept:
+        note += f"; not filtered: {listed([name_of(cells.header, index) for index in kept])}"
+    dialect = replace(cells.dialect, decimal="," if cells.commas & set(chosen) else ".")
+    companions = TableCompanions(dialect, cells.header, tuple(chosen), others, empty)
+    rows = len(cells.frame)
+    shape = (rows,) if len(chosen) == 1 else (rows, len(chosen))
+    return Info("XC"[: len(shape)], shape, "float64", companions=companions, notes=(*cells.notes, note))
+
+
+def _numeric(cells: Cells) -> list[int]:
+    """Return the columns whose first cell with a value holds a number."""
+    found = []
+    for index, column in enumerate(cells.frame):
+        first = next((cell for cell in column if cell is not None and not is_missing(cell)), "")
+        if is_number(first, "," if index in cells.commas else "."):
+            found.append(index)
+    if not found:
+        raise ConvError(
+            f"no column holds numbers; the first row is {listed(list(map(repr, cells.frame.row(0))))}"
+        )
+    return found
+
+
+def _floats(cells: Cells, chosen: Sequence[int]) -> np.ndarray:
+    """Return the numbers of columns, one column a row."""
+    values, wrong = to_floats(cells, chosen)
+    if wrong is not None:
+        row, column = wrong
+        cell, name = cells.frame[row, column], name_of(cells.header, int(column))
+        raise ConvError(
+            f"line {cells.lines[row]}, column {name!r}: {cell!r} is no number; correct it, empty it if it is "
+            "missing, or leave the column out with --columns"
+        )
+    return np.ascontiguousarray(values.to_numpy().T)
+
+
+@frozen
+class _Column:
+    """One output column: a number of the block's row, or one of the companions."""
+
+    name: str
+    value: int = -1
+    other: str = ""
+
+
+def _arrange(table: TableCompanions, channels: int, maps: int) -> list[_Column]:
+    """Return the output's columns: everything where it stood, the maps of a column side by side.
+
+    Sums over the columns stand where the first of them stood.
+    """
+    header = table.header or ("",) * (1 + max(*table.filtered, *map(int, table.others.columns), 0))
+    places = {int(name): [_Column(header[int(name)], other=name)] for name in table.others.columns}
+    if channels == len(table.filtered):
+        for channel, place in enumerate(table.filtered):
+            name = name_of(table.header, place)
+            names = [header[place]] if maps == 1 else [f"{name}.{number}" for number in range(maps)]
+            places[place] = [_Column(text, channel * maps + number) for number, text in enumerate(names)]
+    else:
+        joined = "+".join(name_of(table.header, place) for place in table.filtered)
+        names = [joined] if channels * maps == 1 else [f"map{number}" for number in range(channels * maps)]
+        places[min(table.filtered)] = [_Column(text, number) for number, text in enumerate(names)]
+    return [column for place in sorted(places) for column in places[place]]
+
+
+def _dialect(dialect: Dialect, format_name: str) -> Dialect:
+    """Return how to write: as the table was written, but tabs are what makes a TSV."""
+    delimiter = "\t" if format_name == "tsv" else dialect.delimiter.replace("\t", ",")
+    return replace(dialect, delimiter=delimiter, decimal=dialect.decimal if delimiter != "," else ".")
+
+
+class TableSink:
+    """A table that is written in blocks of rows."""
+
+    def __init__(self, fp: IO[bytes], format_name: str, info: Info) -> None:
+        self._fp = fp
+        self._info = info
+        self._done = 0
+        space = info.axes.replace("M", "").replace("C", "")
+        if len(space) > 2 or (len(space) == 2 and len(info.axes) > 2):
+            raise ConvError(
+                f"a {format_name.upper()} file holds signals or one grid of numbers, not an array of axes "
+                f"{info.axes} and shape {info.shape}; write .npy"
+            )
+        self._signals = len(space) == 1
+        table = info.companions if self._signals and isinstance(info.companions, TableCompanions) else None
+        self._others = table.others if table else pl.DataFrame()
+        if self._others.width and len(self._others) != info.length:
+            raise ConvError(f"{len(self._others)} rows of other columns don't fit {info.length} samples")
+        self.notes = table.notes if table else ()
+        self._dialect = _dialect(table.dialect if table else Dialect(), format_name)
+        maps = info.size("M") if "M" in info.axes else 1
+        width = info.channels * maps if self._signals else info.shape[1]
+        self._columns = (
+            _arrange(table, info.channels, maps) if table else [_Column("", value) for value in range(width)]
+        )
+        self._empty = table is not None and table.empty_cells and len(self._columns) > 1
+        if table and table.header:
+            text = io.StringIO()
+            csv.writer(
+                text, delimiter=self._dialect.delimiter, lineterminator=self._dialect.newline
+            ).writerow(column.name for column in self._columns)
+            fp.write(text.getvalue().encode())
+
+    def write(self, block: np.ndarray) -> None:
+        axes = self._info.axes
+        order = [axes.index(letter) for letter in sorted(axes, key=lambda letter: "CM".find(letter))]
+        count = block.shape[self._info.stream_axis]
+        numbers = (block.transpose(order) if self._signals else block).reshape(count, -1)
+        if self._done + count > self._info.length:
+            raise ConvError(f"more than {self._info.length} rows came")
+        rows = self._others.slice(self._done, count)
+        frame = pl.DataFrame(
+            {
+                str(index): rows[column.other] if column.other else self._text(numbers[:, column.value])
+                for index, column in enumerate(self._columns)
+            }
+        )
+        # On a thread, which is waited for: an interrupt of Polars itself ends Python under its feet.
+        with ThreadPoolExecutor(1) as thread:
+            self._fp.write(thread.submit(self._lines, frame).result())
+        self._done += count
+
+    def _lines(self, frame: pl.DataFrame) -> memoryview:
+        text = io.BytesIO()
+        frame.write_csv(
+            text,
+            include_header=False,
+            separator=self._dialect.delimiter,
+            line_terminator=self._dialect.newline,
+        )
+        return text.getbuffer()
+
+    def _text(self, values: np.ndarray) -> pl.Series:
+        if values.dtype.kind != "f":
+            return pl.Series(np.ascontiguousarray(values))
+        series = pl.Series(np.ascontiguousarray(values, np.float32 if values.dtype.itemsize < 4 else None))
+        if self._empty:
+            series = series.fill_nan(None)
+        if self._dialect.decimal != ".":
+            series = series.cast(pl.String).str.replace(".", self._dialect.decimal, literal=True)
+        return series
+
+    def close(self) -> None:
+        if self._done != self._info.length:
+            raise ConvError(f"only {self._done} of {self._info.length} rows came")

@@ -1,0 +1,123 @@
+"""Does a net follow its input when that moves?  Shift equivariance and invariance, measured.
+
+The input is rolled: what leaves on one side enters on the other.  Only outputs are compared whose receptive
+field touches neither that seam nor any padding, so that what is seen is the layers' own doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from math import floor
+
+import numpy as np
+
+from convcli.common.frozen import frozen
+from convcli.geometry.field import Field
+from convcli.networks.model import Step
+from convcli.networks.torch_run import TorchNet, computing, outputs
+
+TOLERANCE = 1e-9  # of the largest value, in float64: rounding is a millionth of that
+
+
+@frozen
+class Finding:
+    """What one layer did when the input was shifted.
+
+    Attributes
+    ----------
+    jump
+        Input elements from one output to the next.
+    moved
+        For each shift the largest difference to the output moved along with the input, as a part of the
+        largest output; the better of the two nearest places where the shift is no multiple of the jump.
+        None where no output is free of borders, or nothing is left to move.
+    unmoved
+        For each shift how much the output, left where it is, has changed: the norm of the difference as a
+        part of the norm; 0 is invariance.  Borders count here.
+    """
+
+    label: str
+    jump: Fraction
+    moved: dict[int, float | None]
+    unmoved: dict[int, float]
+
+    @property
+    def holds(self) -> tuple[int, ...]:
+        """The shifts at which the output moved along exactly."""
+        return tuple(shift for shift, error in self.moved.items() if error is not None and error <= TOLERANCE)
+
+    @property
+    def error(self) -> float | None:
+        """The largest error at the shifts that are multiples of the jump."""
+        return max(
+            (e for s, e in self.moved.items() if e is not None and (s / self.jump).denominator == 1),
+            default=None,
+        )
+
+    @property
+    def elsewhere(self) -> float | None:
+        """The smallest error at the other shifts."""
+        return min(
+            (e for s, e in self.moved.items() if e is not None and (s / self.jump).denominator > 1),
+            default=None,
+        )
+
+
+def measure(model: TorchNet, array: np.ndarray, shifts: Sequence[int], axis: int) -> list[Finding]:
+    """Shift an input (channels, *space) along one axis of space, by each of ``shifts``, and compare every layer.
+
+    The net should compute in float64.  Resizing comes before the shift: it belongs to the input.
+    """
+    with computing():
+        still = model.input(array)
+        before = [out.cpu().numpy()[0] for _, out in outputs(model.steps, model.parameters, still)]
+        moved: list[dict[int, float | None]] = [{} for _ in before]
+        unmoved: list[dict[int, float]] = [{} for _ in before]
+        for shift in shifts:
+            rolled = still.roll(shift, 2 + axis)
+            for index, (step, out) in enumerate(outputs(model.steps, model.parameters, rolled)):
+                after = out.cpu().numpy()[0]
+                moved[index][shift] = _moved(
+                    step, before[index], after, shift, axis, model.steps[0].input.sizes
+                )
+                size = float(np.linalg.norm(before[index]))
+                unmoved[index][shift] = float(np.linalg.norm(after - before[index])) / (size or 1.0)
+    return [
+        Finding(step.layer.label, step.fields[axis].jump, moved[index], unmoved[index])
+        for index, step in enumerate(model.steps)
+    ]
+
+
+def _moved(
+    step: Step, before: np.ndarray, after: np.ndarray, shift: int, axis: int, sizes: Sequence[int]
+) -> float | None:
+    """Return the error of one layer at one shift."""
+    if step.output.flat:
+        return None
+    scale = float(np.abs(before).max()) or 1.0
+    errors = []
+    exact = shift / step.fields[axis].jump
+    for places in {floor(exact), -floor(-exact)}:
+        box: list[tuple[slice, slice]] = []  # along each axis of space: outputs after, and before
+        for index, (field, outputs_, n) in enumerate(zip(step.fields, step.output.sizes, sizes, strict=True)):
+            along = index == axis
+            inside = list(_inside(field, outputs_, shift if along else 0, n))
+            by = places if along else 0
+            inside = [o for o in inside if 0 <= o - by < outputs_]
+            if not inside:
+                return None
+            first, last = inside[0], inside[-1] + 1
+            box.append((slice(first, last), slice(first - by, last - by)))
+        new = after[(slice(None), *(pair[0] for pair in box))]
+        old = before[(slice(None), *(pair[1] for pair in box))]
+        errors.append(float(np.abs(new - old).max()) / scale)
+    return min(errors)
+
+
+def _inside(field: Field, outputs_: int, lo: int, hi: int) -> Iterator[int]:
+    """Yield the outputs whose receptive field lies within ``lo:hi``."""
+    for output in range(outputs_):
+        start, stop = field.input_range(output, output + 1)
+        if lo <= start and stop <= hi:
+            yield output

@@ -1,0 +1,204 @@
+"""A net: named layers in a chain, what is done to its input first, and what it makes of sizes.
+
+`Net.trace` is to networks what `convcli.geometry.layers.trace` is to the ``shape`` command, over the same windows and
+rows.  No arrays, no files, no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from enum import StrEnum
+from math import prod
+
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
+from convcli.common.numbers import quoted
+from convcli.geometry.axes import per_axis
+from convcli.geometry.field import Field
+from convcli.geometry.layers import Row
+from convcli.geometry.windows import Window
+from convcli.networks.operations import Interpolation, Operation, Windows, is_local
+from convcli.networks.options import nearest
+from convcli.networks.parameters import Parameter, Shape
+
+
+class Grey(StrEnum):
+    """How colours become one channel."""
+
+    MEAN = "mean"  # of all channels
+    LUMA = "luma"  # Rec. 709, of red, green and blue
+
+
+@frozen
+class Preprocess:
+    """What is done to an input before the first layer, in this order: grey, resize, scale, mean and std."""
+
+    grey: Grey | None = None
+    resize: tuple[int, ...] | None = None  # the new size, one number or one for each axis
+    interpolation: Interpolation = Interpolation.BILINEAR
+    scale: float = 1.0
+    mean: tuple[float, ...] = ()  # subtracted: one number, or one for each channel
+    std: tuple[float, ...] = ()  # divided by
+
+    def output(self, shape: Shape) -> Shape:
+        """Return the shape that the first layer gets.
+
+        Raises
+        ------
+        UsageError
+            When the options do not fit the input's channels or axes.
+        """
+        channels = shape.channels
+        if self.grey is Grey.LUMA and channels not in (1, 3):
+            raise UsageError(f"preprocess: luma needs red, green and blue, and {channels} channels come in")
+        if self.grey is not None:
+            channels = 1
+        for what, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (0, 1, channels):
+                raise UsageError(f"preprocess: {what} has {len(values)} values for {channels} channels")
+        if self.resize is None:
+            return Shape(channels, shape.sizes)
+        if self.interpolation is Interpolation.BICUBIC and len(shape.sizes) != 2:
+            raise UsageError(
+                f"preprocess: bicubic needs two axes of space, and the input has {len(shape.sizes)}"
+            )
+        return Shape(channels, per_axis(self.resize, len(shape.sizes), "preprocess: resize"))
+
+    @property
+    def local(self) -> bool:
+        return self.resize is None
+
+
+@frozen
+class Layer:
+    """An operation and its name, under which its weights are stored and its maps are asked for."""
+
+    name: str
+    operation: Operation
+
+    @property
+    def label(self) -> str:
+        """The name and what it is, without saying it twice.
+
+        >>> from convcli.networks.operations import Activation, ActivationKind
+        >>> Layer("relu1", Activation(ActivationKind.RELU)).label
+        'relu1'
+        """
+        text = str(self.operation)
+        return self.name if self.name.rstrip("0123456789") == text else f"{self.name} {text}"
+
+
+@frozen
+class Step:
+    """One layer bound to the shape of its input.
+
+    ``row`` is its line of the table, ``fields`` the receptive field of its outputs along each axis of the
+    net's input, ``windows`` None where an output needs all of its input.
+    """
+
+    layer: Layer
+    input: Shape
+    output: Shape
+    windows: Windows | None
+    fields: tuple[Field, ...]
+    parameters: Mapping[str, Parameter]
+    row: Row
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    @property
+    def local(self) -> bool:
+        """Whether an output needs only a window of the input: such chains can run in blocks."""
+        return is_local(self.layer.operation, self.input)
+
+
+@frozen
+class Net:
+    """A chain of layers.
+
+    Parameters
+    ----------
+    input
+        The shape that it is meant for, if its file says so: a default for tables, never a restriction.
+    labels
+        Names of the classes that the last layer's numbers stand for.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    input: Shape | None = None
+    labels: tuple[str, ...] = ()
+    description: str = ""
+    source: str = ""
+
+    def trace(self, shape: Shape) -> tuple[Step, ...]:
+        """Follow an input of this shape, already preprocessed, through the layers.
+
+        Raises
+        ------
+        UsageError
+            Naming the layer that does not fit, what it got and what it takes.
+        """
+        steps: list[Step] = []
+        fields = (Field(),) * len(shape.sizes)
+        space = shape.sizes  # what a flat list of numbers was made of
+        for number, layer in enumerate(self.layers, 1):
+            try:
+                step = _bound(layer, shape, fields, space)
+            except UsageError as error:
+                raise UsageError(f"{self.name}: layer {number} ({layer.name}) on {shape}: {error}") from None
+            steps.append(step)
+            shape, fields = step.output, step.fields
+            if not shape.flat:
+                space = shape.sizes
+            elif step.windows is None and step.parameters:  # behind a dense layer everything has been seen
+                space = (1,) * len(space)
+        return tuple(steps)
+
+    def position(self, name: str) -> int:
+        """Return the index of the layer of this name, or of this number counted from 1.
+
+        Raises
+        ------
+        UsageError
+            For any other text; the nearest names are suggested.
+        """
+        names = [layer.name for layer in self.layers]
+        if name in names:
+            return names.index(name)
+        if name.isdecimal() and 1 <= int(name) <= len(names):
+            return int(name) - 1
+        raise UsageError(f"{self.name}: no layer named {quoted(name)}; {nearest(name, names)}")
+
+
+def _bound(layer: Layer, shape: Shape, fields: Sequence[Field], space: Sequence[int]) -> Step:
+    operation = layer.operation
+    output = operation.output(shape)
+    windows = operation.windows(shape)
+    parameters = operation.parameters(shape)
+    if windows:
+        fields = [field.through(window) for field, window in zip(fields, windows, strict=True)]
+    elif windows is None and parameters:  # a dense layer: every output sees all
+        fields = [field.through(Window(n)) for field, n in zip(fields, space, strict=True)]
+    row = Row(
+        label=layer.label,
+        channels=None if output.flat else output.channels,
+        sizes=output.sizes or (output.channels,),
+        field=tuple(f.size for f in fields),
+        jump=tuple(f.jump for f in fields),
+        start=tuple(f.start for f in fields),
+        parameters=sum(prod(parameter.shape) for parameter in parameters.values()),
+        multiply_adds=operation.multiply_adds(shape),
+        unused=tuple(w.unused(n) for w, n in zip(windows or (), shape.sizes, strict=False))
+        or (0,) * len(fields),
+    )
+    return Step(layer, shape, output, windows, tuple(fields), parameters, row)
+
+
+def parameters_of(steps: Sequence[Step]) -> dict[str, Parameter]:
+    """Return all parameters of a traced net by ``LAYER.PARAMETER``, e.g. ``conv1.weight``."""
+    return {f"{step.name}.{name}": parameter for step in steps for name, parameter in step.parameters.items()}

@@ -1,0 +1,328 @@
+"""What each kind of layer is: its options, its parameters' shapes, what it does to sizes.  Nothing is computed.
+
+Everything that asks "which inputs does an output need" is answered by the windows of `convcli.geometry.axes`: an
+activation is a window of one, an upsampling is a transposed window.  No arrays, no files, no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from math import prod
+from typing import Protocol
+
+from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
+from convcli.geometry.axes import per_axis
+from convcli.geometry.layers import Conv, Pool
+from convcli.geometry.padding import PadMode
+from convcli.geometry.windows import TransposedWindow, Window
+from convcli.kernel.model import Combine, size_text
+from convcli.networks.parameters import Fill, Parameter, Shape
+
+Windows = tuple[Window | TransposedWindow, ...]
+
+
+class Operation(Protocol):
+    """What all kinds of layers can say of themselves; ``str()`` is a short text for tables."""
+
+    def output(self, shape: Shape) -> Shape:
+        """Return what it makes of an input of this shape; a UsageError says what does not fit."""
+        ...
+
+    def windows(self, shape: Shape) -> Windows | None:
+        """Return the window along each axis of space; None when an output needs all of its input."""
+        ...
+
+    def parameters(self, shape: Shape) -> Mapping[str, Parameter]: ...
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Return those of its weights; activations, norms and resampling count none."""
+        ...
+
+
+class _Pointwise:
+    """Each number by itself, or each position by itself."""
+
+    def output(self, shape: Shape) -> Shape:
+        return shape
+
+    def windows(self, shape: Shape) -> Windows | None:
+        return (Window(1),) * len(shape.sizes)
+
+    def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
+        return {}
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return 0
+
+
+class _Windowed(_Pointwise):
+    """Slides along the axes of space, and so needs some."""
+
+    def _sizes(self, shape: Shape) -> tuple[int, ...]:
+        if shape.flat:
+            raise UsageError(f"it slides along axes, and {shape} flat numbers come in: put it before flatten")
+        windows = self.windows(shape) or ()
+        return tuple(w.output_size(n) for w, n in zip(windows, shape.sizes, strict=True))
+
+
+@frozen
+class Convolution(_Windowed):
+    """A convolution or a transposed one.
+
+    Parameters
+    ----------
+    geometry
+        ``out`` is the number of maps, with ``each`` that of every channel.
+    weights, bias
+        Shapes (out, in / groups, *size) and (out,), for transposed ones too; ``bias`` None is no bias.
+    inputs
+        The channels that given weights sum over (of one group); None takes whatever comes.
+    each
+        One kernel for every channel alone: channels × out maps, a channel's maps side by side.
+    combine
+        Makes one map of all maps of a group (or, with ``each``, of a channel).
+    """
+
+    geometry: Conv
+    weights: Fill
+    bias: Fill | None = None
+    inputs: int | None = None
+    groups: int = 1
+    each: bool = False
+    pad_mode: PadMode = PadMode.ZERO
+    pad_value: float = 0.0
+    combine: Combine = Combine.NONE
+
+    @property
+    def out(self) -> int:
+        return self.geometry.out or 1
+
+    def parts(self, channels: int) -> int:
+        """Return how many groups the channels are taken in."""
+        return channels if self.each else self.groups
+
+    def output(self, shape: Shape) -> Shape:
+        parts = self.parts(shape.channels)
+        if shape.channels % parts or self.out % self.groups:
+            raise UsageError(
+                f"{shape.channels} channels into {self.out} maps cannot be done in {self.groups} groups: "
+                f"both must be multiples of {self.groups}"
+            )
+        if self.inputs not in (None, shape.channels // parts):
+            grouped = f" ({shape.channels // parts} in each of {parts} groups)" if parts > 1 else ""
+            raise UsageError(
+                f"its weights take {self.inputs} channels, and {shape.channels} come in{grouped}"
+            )
+        if len(self.geometry.size) not in (1, len(shape.sizes)) and not shape.flat:
+            axes = len(shape.sizes)
+            raise UsageError(
+                f"its kernel {size_text(self.geometry.size)} is of rank {len(self.geometry.size)}, and the input has "
+                f"{axes} axes of space; where dimensions of the weights count maps or channels, say rank: {axes}"
+            )
+        maps = self.out * shape.channels if self.each else self.out
+        return Shape(parts if self.combine is not Combine.NONE else maps, self._sizes(shape))
+
+    def windows(self, shape: Shape) -> Windows:
+        return self.geometry.windows(shape.sizes)
+
+    def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
+        inputs = shape.channels // self.parts(shape.channels)
+        size = per_axis(self.geometry.size, len(shape.sizes), "kernel")
+        fan_in = inputs * prod(size)
+        swappable = self.groups if self.geometry.transposed else 0
+        shape_ = (self.out, inputs, *size)
+        found = {"weight": Parameter(shape_, self.weights, fan_in, swappable=swappable)}
+        if self.bias is not None:
+            found["bias"] = Parameter((self.out,), self.bias, fan_in)
+        return found
+
+    def multiply_adds(self, shape: Shape) -> int:
+        weights = prod(self.parameters(shape)["weight"].shape) * (shape.channels if self.each else 1)
+        return weights * prod(shape.sizes if self.geometry.transposed else self._sizes(shape))
+
+    def __str__(self) -> str:
+        groups = f",groups={self.groups}" if self.groups > 1 else ",each" if self.each else ""
+        combine = "" if self.combine is Combine.NONE else f",{self.combine}"
+        return f"{self.geometry}{groups}{combine}"
+
+
+@frozen
+class Pooling(_Windowed):
+    """A pool over windows or, without a size, over everything."""
+
+    geometry: Pool
+
+    def output(self, shape: Shape) -> Shape:
+        return Shape(shape.channels, self._sizes(shape))
+
+    def windows(self, shape: Shape) -> tuple[Window, ...]:
+        return self.geometry.windows(shape.sizes)
+
+    def __str__(self) -> str:
+        return str(self.geometry)
+
+
+class ActivationKind(StrEnum):
+    """A function of one number, or (softmax) of the channels at one position."""
+
+    RELU = "relu"
+    LEAKY = "leaky"
+    SIGMOID = "sigmoid"
+    TANH = "tanh"
+    SOFTMAX = "softmax"
+
+
+@frozen
+class Activation(_Pointwise):
+    kind: ActivationKind
+    slope: float = 0.01  # of leaky, below zero
+
+    def __str__(self) -> str:
+        slope = f":{self.slope:g}" if self.kind is ActivationKind.LEAKY else ""
+        return f"{self.kind}{slope}"
+
+
+@frozen
+class PRelu(_Pointwise):
+    """A leaky rectifier with a learned slope for each channel."""
+
+    slope: Fill
+
+    def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
+        return {"weight": Parameter((shape.channels,), self.slope)}
+
+    def __str__(self) -> str:
+        return "prelu"
+
+
+@frozen
+class BatchNorm(_Pointwise):
+    """Each channel moved and scaled: (x - mean) / sqrt(var + eps) * weight + bias."""
+
+    weight: Fill
+    bias: Fill
+    mean: Fill
+    var: Fill
+    eps: float = 1e-5
+
+    def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
+        one = (shape.channels,)
+        return {
+            "weight": Parameter(one, self.weight),
+            "bias": Parameter(one, self.bias),
+            "running_mean": Parameter(one, self.mean, trained=False),
+            "running_var": Parameter(one, self.var, trained=False),
+        }
+
+    def __str__(self) -> str:
+        return "batchnorm"
+
+
+@frozen
+class Bias(_Pointwise):
+    """One number added to each channel."""
+
+    values: Fill
+
+    def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
+        return {"bias": Parameter((shape.channels,), self.values)}
+
+    def __str__(self) -> str:
+        return "bias"
+
+
+@frozen
+class Flatten(_Pointwise):
+    """All numbers in a row: channel by channel, each in C order."""
+
+    def output(self, shape: Shape) -> Shape:
+        return Shape(shape.channels * prod(shape.sizes))
+
+    def windows(self, shape: Shape) -> None:
+        return None
+
+    def __str__(self) -> str:
+        return "flatten"
+
+
+@frozen
+class Dense(_Pointwise):
+    """Every output a weighted sum of all inputs; weights (outputs, inputs)."""
+
+    outputs: int
+    weights: Fill
+    bias: Fill | None = None
+    inputs: int | None = None  # of given weights
+
+    def output(self, shape: Shape) -> Shape:
+        if not shape.flat:
+            raise UsageError(f"it takes flat numbers, and {shape} comes in: put flatten before it")
+        if self.inputs not in (None, shape.channels):
+            raise UsageError(f"its weights take {self.inputs} numbers, and {shape.channels} come in")
+        return Shape(self.outputs)
+
+    def windows(self, shape: Shape) -> None:
+        return None
+
+    def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
+        found = {"weight": Parameter((self.outputs, shape.channels), self.weights, shape.channels)}
+        if self.bias is not None:
+            found["bias"] = Parameter((self.outputs,), self.bias, shape.channels)
+        return found
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return shape.channels * self.outputs
+
+    def __str__(self) -> str:
+        return f"dense:{self.outputs}"
+
+
+class Interpolation(StrEnum):
+    """How new samples are made from the old ones."""
+
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"  # linear along each axis, whatever their number
+    BICUBIC = "bicubic"
+
+
+_REACH = {
+    Interpolation.NEAREST: 1,
+    Interpolation.BILINEAR: 2,
+    Interpolation.BICUBIC: 4,
+}  # old samples a new one
+
+
+@frozen
+class Upsample(_Windowed):
+    """More samples by a whole factor, edges repeated; pixel centres as in torch (``align_corners=False``)."""
+
+    scale: tuple[int, ...]
+    mode: Interpolation = Interpolation.NEAREST
+
+    def output(self, shape: Shape) -> Shape:
+        if self.mode is Interpolation.BICUBIC and len(shape.sizes) != 2:
+            raise UsageError(
+                f"bicubic needs two axes of space, and {shape} comes in: use bilinear or nearest"
+            )
+        return Shape(shape.channels, self._sizes(shape))
+
+    def windows(self, shape: Shape) -> Windows:
+        return tuple(self._window(scale) for scale in per_axis(self.scale, len(shape.sizes), "scale"))
+
+    def _window(self, scale: int) -> TransposedWindow:
+        # Interpolation is a transposed convolution with a tent of 2s (or a cubic of 4s) taps; where the scale
+        # is odd new samples fall on old ones, and the first tap of these is always zero.
+        reach = _REACH[self.mode] * scale
+        kernel = reach - (scale % 2 if reach > scale else 0)
+        return TransposedWindow(kernel, scale, before=(kernel - scale) // 2, after=(kernel - scale + 1) // 2)
+
+    def __str__(self) -> str:
+        return f"upsample:{size_text(self.scale)},{self.mode}"
+
+
+def is_local(operation: Operation, shape: Shape) -> bool:
+    """Whether an output needs only a window of the input, whatever its size."""
+    everything = isinstance(operation, Pooling) and operation.geometry.size is None
+    return operation.windows(shape) is not None and not everything

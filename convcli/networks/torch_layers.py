@@ -1,0 +1,270 @@
+"""Each kind of layer computed with torch, all of its output or a part of it from the part of the input it needs.
+
+The whole is the part that covers everything, so that blocks and whole inputs go through the same lines.
+Importing this module imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from convcli.common.frozen import frozen
+from convcli.engines.pooling import FILL, average_counts
+from convcli.geometry.axes import per_axis
+from convcli.geometry.layers import PoolKind
+from convcli.geometry.padding import PadMode, source_index
+from convcli.kernel.model import Combine
+from convcli.networks.model import Step
+from convcli.networks.operations import (
+    Activation,
+    ActivationKind,
+    BatchNorm,
+    Bias,
+    Convolution,
+    Dense,
+    Flatten,
+    Interpolation,
+    Pooling,
+    PRelu,
+    Upsample,
+)
+
+Tensors = Mapping[str, torch.Tensor]
+
+_CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
+_TRANSPOSE = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
+_MAX_POOL = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
+_AVG_POOL = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
+_LINEAR = ("linear", "bilinear", "trilinear")
+
+
+@frozen
+class Part:
+    """Outputs ``start:stop`` along the first axis of space, from an input that begins at ``first``."""
+
+    first: int
+    start: int
+    stop: int
+
+
+def apply(
+    step: Step, parameters: Tensors, x: torch.Tensor, part: Part | None = None, *, training: bool = False
+) -> torch.Tensor:
+    """Return one layer's output, or a part of it from the inputs that this part needs."""
+    own = {name: parameters[f"{step.name}.{name}"] for name in step.parameters}
+    match step.layer.operation:
+        case Convolution() as convolution:
+            compute = _transpose if convolution.geometry.transposed else _correlate
+            return compute(step, convolution, own, x, part)
+        case Pooling() as pooling:
+            if pooling.geometry.size is None:
+                return _over_everything(x, pooling.geometry.kind)
+            return _pool(step, pooling, x, part)
+        case Activation(kind=kind, slope=slope):
+            return _activate(x, kind, slope)
+        case PRelu():
+            return F.prelu(x, own["weight"])
+        case BatchNorm(eps=eps):
+            return F.batch_norm(
+                x, own["running_mean"], own["running_var"], own["weight"], own["bias"], training, eps=eps
+            )
+        case Bias():
+            return x + per_channel(own["bias"], x)
+        case Flatten():
+            return x.flatten(1)
+        case Dense():
+            return F.linear(x, own["weight"], own.get("bias"))
+        case Upsample() as upsample:
+            return _upsample(step, upsample, x, part)
+    raise TypeError(f"no way to compute {step.layer.operation}")
+
+
+def per_channel(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return values.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def _spans(step: Step, part: Part | None) -> list[tuple[int, int]]:
+    """Return the outputs that are wanted, along each axis."""
+    spans = [(0, size) for size in step.output.sizes]
+    if part:
+        spans[0] = (part.start, part.stop)
+    return spans
+
+
+def _needed(step: Step, part: Part | None) -> list[tuple[int, int]]:
+    """Return the inputs that are needed, along each axis, counted from the first that is there."""
+    windows = step.windows or ()
+    ranges = [w.input_range(*span) for w, span in zip(windows, _spans(step, part), strict=True)]
+    if part:
+        ranges[0] = (ranges[0][0] - part.first, ranges[0][1] - part.first)
+    return ranges
+
+
+def box(
+    x: torch.Tensor, ranges: Sequence[tuple[int, int]], mode: PadMode = PadMode.ZERO, value: float = 0.0
+) -> torch.Tensor:
+    """Return a box of ``x`` (…, *space) and of what padding puts around it; negative padding cuts."""
+    sizes = x.shape[x.ndim - len(ranges) :]
+    if mode in (PadMode.ZERO, PadMode.CONSTANT):
+        amounts = [(-lo, hi - n) for (lo, hi), n in zip(ranges, sizes, strict=True)]
+        if not any(side for pair in amounts for side in pair):
+            return x
+        fill = value if mode is PadMode.CONSTANT else 0.0
+        return F.pad(x, [side for pair in reversed(amounts) for side in pair], value=fill)
+    for axis, ((lo, hi), n) in enumerate(zip(ranges, sizes, strict=True), x.ndim - len(ranges)):
+        if (lo, hi) != (0, n):
+            index = [source_index(mode, i, n) for i in range(lo, hi)]
+            x = x.index_select(axis, torch.tensor(index, device=x.device))
+    return x
+
+
+def _correlate(
+    step: Step, operation: Convolution, own: Tensors, x: torch.Tensor, part: Part | None
+) -> torch.Tensor:
+    windows = step.windows or ()
+    parts = operation.parts(x.shape[1])
+    weight, bias = own["weight"], own.get("bias")
+    if operation.each:
+        weight = weight.repeat(parts, *(1,) * (weight.ndim - 1))
+        bias = None if bias is None else bias.repeat(parts)
+    padded = box(x, _needed(step, part), operation.pad_mode, operation.pad_value)
+    out = _CONVOLVE[len(windows) - 1](
+        padded,
+        weight,
+        bias,
+        stride=tuple(window.stride for window in windows),
+        dilation=tuple(window.dilation for window in windows),
+        groups=parts,
+    )
+    return _combined(out, operation.combine, parts)
+
+
+def _transpose(
+    step: Step, operation: Convolution, own: Tensors, x: torch.Tensor, part: Part | None
+) -> torch.Tensor:
+    """Lay all kernels down, then cut out what is wanted: cropping, output padding and blocks are one cut."""
+    windows = step.windows or ()
+    parts = operation.parts(x.shape[1])
+    weight = own["weight"]
+    if operation.each:
+        weight = weight.repeat(parts, *(1,) * (weight.ndim - 1))
+    swapped = weight.unflatten(0, (parts, -1)).transpose(1, 2).flatten(0, 1)  # torch: (in, out of a group)
+    full = _TRANSPOSE[len(windows) - 1](
+        x,
+        swapped,
+        stride=tuple(window.stride for window in windows),
+        dilation=tuple(window.dilation for window in windows),
+        groups=parts,
+    )
+    cut = [
+        (lo + window.before, hi + window.before)
+        for window, (lo, hi) in zip(windows, _spans(step, part), strict=True)
+    ]
+    if part:
+        moved = part.first * windows[0].stride
+        cut[0] = (cut[0][0] - moved, cut[0][1] - moved)
+    out = box(full, cut)
+    if "bias" in own:
+        out = out + per_channel(own["bias"].repeat(parts) if operation.each else own["bias"], out)
+    return _combined(out, operation.combine, parts)
+
+
+def _combined(x: torch.Tensor, combine: Combine, parts: int) -> torch.Tensor:
+    if combine is Combine.NONE:
+        return x
+    bank = x.unflatten(1, (parts, -1))
+    match combine:
+        case Combine.MAGNITUDE:
+            return torch.linalg.vector_norm(bank, dim=2)
+        case Combine.MAX:
+            return bank.amax(2)
+        case Combine.SUM:
+            return bank.sum(2)
+
+
+def _over_everything(x: torch.Tensor, kind: PoolKind) -> torch.Tensor:
+    axes = tuple(range(2, x.ndim))
+    match kind:
+        case PoolKind.MAX:
+            return x.amax(axes, keepdim=True)
+        case PoolKind.MIN:
+            return x.amin(axes, keepdim=True)
+        case PoolKind.AVG:
+            return x.mean(axes, keepdim=True)
+
+
+def _pool(step: Step, operation: Pooling, x: torch.Tensor, part: Part | None) -> torch.Tensor:
+    pool, windows = operation.geometry, operation.windows(step.input)
+    rank = len(windows)
+    size = [window.kernel for window in windows]
+    stride = [window.stride for window in windows]
+    dilation = [window.dilation for window in windows]
+    padded = box(x, _needed(step, part), PadMode.CONSTANT, FILL[pool.kind])
+    if pool.kind is PoolKind.MAX:
+        return _MAX_POOL[rank - 1](padded, size, stride, dilation=dilation)
+    if pool.kind is PoolKind.MIN:
+        return -_MAX_POOL[rank - 1](-padded, size, stride, dilation=dilation)
+    if max(dilation) > 1:  # torch has no such mean
+        taps = torch.full((x.shape[1], 1, *size), 1 / prod(size), dtype=x.dtype, device=x.device)
+        out = _CONVOLVE[rank - 1](padded, taps, stride=stride, dilation=dilation, groups=x.shape[1])
+    else:
+        out = _AVG_POOL[rank - 1](padded, size, stride)
+    sizes = zip(windows, step.input.sizes, _spans(step, part), strict=True)
+    for axis, (window, n, (start, stop)) in enumerate(sizes, 2):
+        counts = average_counts(window, n, pool.include_padding)[start:stop]
+        if (counts != window.kernel).any():
+            with np.errstate(divide="ignore"):  # a window of nothing but padding has no mean
+                factor = torch.tensor(window.kernel / counts, dtype=x.dtype, device=x.device)
+            out = out * factor.reshape([-1 if index == axis else 1 for index in range(x.ndim)])
+    return out
+
+
+def _activate(x: torch.Tensor, kind: ActivationKind, slope: float) -> torch.Tensor:
+    match kind:
+        case ActivationKind.RELU:
+            return F.relu(x)
+        case ActivationKind.LEAKY:
+            return F.leaky_relu(x, slope)
+        case ActivationKind.SIGMOID:
+            return torch.sigmoid(x)
+        case ActivationKind.TANH:
+            return torch.tanh(x)
+        case ActivationKind.SOFTMAX:
+            return torch.softmax(x, 1)
+
+
+def _upsample(step: Step, operation: Upsample, x: torch.Tensor, part: Part | None) -> torch.Tensor:
+    rank = len(step.output.sizes)
+    scale = per_axis(operation.scale, rank, "scale")
+    out = resized(x, operation.mode, scale=scale)
+    if part:
+        moved = part.first * scale[0]
+        out = out[:, :, part.start - moved : part.stop - moved]
+    return out
+
+
+def resized(
+    x: torch.Tensor,
+    mode: Interpolation,
+    *,
+    scale: Sequence[int] | None = None,
+    size: Sequence[int] | None = None,
+) -> torch.Tensor:
+    rank = x.ndim - 2
+    name = _LINEAR[rank - 1] if mode is Interpolation.BILINEAR else mode.value
+    if mode is Interpolation.NEAREST:
+        return F.interpolate(x, size=size, scale_factor=scale, mode="nearest-exact")
+    smooth = size is not None and rank == 2  # a smaller picture is averaged, not sampled
+    return F.interpolate(
+        x,
+        size=tuple(size) if size else None,
+        scale_factor=tuple(map(float, scale)) if scale else None,
+        mode=name,
+        align_corners=False,
+        antialias=smooth,
+    )

@@ -1,0 +1,177 @@
+"""Arrays of weights from files of every kind, as they are there: one by its key, or all by name.
+
+Pickled code is never run.  What nets make of them is the concern of `weights`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.common.numbers import quoted
+from convcli.kernel.array_file import is_array_file, load_array
+
+if TYPE_CHECKING:
+    import numpy as np
+
+STATE_DICTS = (".pt", ".pth", ".bin")
+ONNX = (".onnx",)
+SUFFIXES = (".npy", ".npz", ".safetensors", *STATE_DICTS, *ONNX)
+MAX_NUMBERS = 500_000_000  # of one array, 2 GB as float32
+
+Arrays = dict[str, "np.ndarray"]
+
+
+def is_weights_file(text: str) -> bool:
+    """Tell whether a text names a file of weights, with or without ``#KEY``.
+
+    >>> is_weights_file("resnet18.pth#conv1.weight"), is_weights_file("1,0,-1")
+    (True, False)
+    """
+    return is_array_file(text) or _split(text)[0].suffix.lower() in (*STATE_DICTS, *ONNX)
+
+
+def _split(text: str) -> tuple[Path, str]:
+    path, hash_, key = text.partition("#")
+    return (Path(path), key) if hash_ else (Path(text), "")
+
+
+def swaps(text: str) -> bool:
+    """Whether a file keeps transposed convolutions as (in, out, …): torch's state dicts and ONNX do."""
+    return _split(text)[0].suffix.lower() in (*STATE_DICTS, *ONNX)
+
+
+def load_weights(text: str) -> np.ndarray:
+    """Return the array that ``FILE`` or ``FILE#KEY`` names, as it is in the file.
+
+    Raises
+    ------
+    ConvError
+        When the file is missing, damaged, carries code, or has no such array; or a package to read it is missing.
+    """
+    if is_array_file(text):
+        return load_array(text, what="weights file", most=MAX_NUMBERS)
+    path, key = _split(text)
+    arrays = load_all(path)
+    if key in arrays:
+        return arrays[key]
+    if not key and len(arrays) == 1:
+        return next(iter(arrays.values()))
+    problem = f"has no array {quoted(key)}" if key else "holds several arrays"
+    raise ConvError(f"{path}: {problem}; write {path.name}#KEY with one of {few(arrays)}")
+
+
+def few(arrays: Mapping[str, Any], most: int = 8) -> str:
+    """Return names for an error, the first of them where there are many."""
+    names = list(arrays)
+    return ", ".join(names[:most]) + (f" … ({len(names)} in all)" if len(names) > most else "")
+
+
+def stored_shape(text: str) -> tuple[int, ...]:
+    """Return the shape of the array that a text names."""
+    return tuple(load_weights(text).shape)
+
+
+def load_all(path: Path) -> Arrays:
+    """Return every array of numbers in a file that holds them by name; errors as in `load_weights`."""
+    try:
+        stamp = path.stat()
+    except OSError as error:
+        raise ConvError(f"weights file {path}: {error.strerror or error}") from None
+    return _load_all(path, stamp.st_mtime_ns, stamp.st_size)
+
+
+@lru_cache(maxsize=2)  # the layers of a net ask one after the other
+def _load_all(path: Path, changed: int, size: int) -> Arrays:
+    suffix = path.suffix.lower()
+    if suffix in STATE_DICTS:
+        return _state_dict(path)
+    if suffix in ONNX:
+        return _onnx(path)
+    if suffix in (".npz", ".safetensors"):
+        return {key: load_weights(f"{path}#{key}") for key in _keys(path)}
+    raise UsageError(f"{path}: weights by name come from {', '.join(SUFFIXES[1:])}")
+
+
+def _keys(path: Path) -> list[str]:
+    if path.suffix.lower() == ".npz":
+        import zipfile
+
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return [name.removesuffix(".npy") for name in archive.namelist()]
+        except zipfile.BadZipFile:
+            raise ConvError(f"{path}: no .npz file, or a damaged one") from None
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return list(file.keys())
+    except safetensors.SafetensorError as error:
+        raise ConvError(f"{path}: no .safetensors file, or a damaged one ({error})") from None
+
+
+def _state_dict(path: Path) -> Arrays:
+    """Read what torch.save wrote: tensors only, nested dictionaries joined by dots."""
+    import pickle
+
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old pickles: what comes out is checked below
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "unsupported" in str(error).lower() or "global" in str(error).lower():
+            raise ConvError(
+                f"{path}: holds pickled objects, which can run code and are refused; "
+                "save its tensors alone with torch.save(model.state_dict(), FILE)"
+            ) from None
+        raise ConvError(f"{path}: no PyTorch state dict, or a damaged one") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError):
+        raise ConvError(f"{path}: no PyTorch state dict, or a damaged one") from None
+    arrays: Arrays = {}
+    waiting: list[tuple[str, Any]] = [("", found)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            if value.layout is torch.strided and not value.is_complex() and not value.is_quantized:
+                kept = value.detach()
+                arrays[name] = (kept.float() if kept.dtype is torch.bfloat16 else kept).numpy()
+        elif isinstance(value, Mapping):
+            inner = [(f"{name}.{key}" if name else str(key), part) for key, part in value.items()]
+            waiting.extend(reversed(inner))
+    if not arrays:
+        raise ConvError(f"{path}: holds no tensors by name; save model.state_dict()")
+    return arrays
+
+
+def _onnx(path: Path) -> Arrays:
+    try:
+        onnx = importlib.import_module("onnx")  # an extra
+        numpy_helper = importlib.import_module("onnx.numpy_helper")
+        decode_error = importlib.import_module("google.protobuf.message").DecodeError
+    except ImportError:
+        raise ConvError(f"{path}: reading it needs the package onnx (pip install 'convcli[onnx]')") from None
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (decode_error, ValueError):
+        raise ConvError(f"{path}: no ONNX model, or a damaged one") from None
+    arrays: Arrays = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ConvError(
+                f"{path}: {tensor.name} lies in another file; save the model with its data inside"
+            )
+        try:
+            arrays[tensor.name] = numpy_helper.to_array(tensor)
+        except (ValueError, TypeError):  # its bytes do not fit its shape, or its type is none of numpy's
+            raise ConvError(f"{path}: {tensor.name} is damaged, or of a type that numpy has not") from None
+    if not arrays:
+        raise ConvError(f"{path}: the model has no initializers, so no weights")
+    return arrays

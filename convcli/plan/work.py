@@ -1,0 +1,152 @@
+"""A correlation in numbers, for the planner, and the tiles in which the engines' algorithms do such work.
+
+No arrays, no algorithm by name: sizes in, sizes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, prod
+
+from convcli.common.frozen import frozen
+
+SQUARE = 16  # neighbours along the fastest axis that one Toeplitz matrix gives in numpy, at least (measured)
+LINE = 16  # the same in torch (8 and 32 are slower, measured)
+SHORT = 1 << 15  # integers of 16 bits end below it
+WHOLE_FLOATS = 1 << 24  # whole numbers up to it are exact in float32
+
+
+@frozen
+class Work:
+    """A correlation in numbers, one for each axis that it slides along.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        Of the output.
+    kernel, stride, dilation : tuple of int
+    inputs, outputs : int
+        Maps that are summed, and that come of them.
+    items : int
+        Planes, volumes or signals that are filtered alike.
+    terms : int
+        Outer products of vectors whose sum is the kernel, of the only one; 0 for several, or too many terms.
+    even : bool
+        Whether there is one kernel, and all its weights are equal: a box.
+    bytes : bool
+        Whether the data are integers of 8 bits.
+    whole : int
+        Operations for an element in whole numbers; 0 where data or kernel are none, or too large.
+    mean : bool
+        Whether the kernel is a weighted mean in whole numbers.
+    straight : bool
+        Whether bytes become bytes: unsigned ones, the padding included, and nothing else is done to the results.
+    dtype : str
+        ``float32`` or ``float64``.
+    """
+
+    sizes: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    inputs: int = 1
+    outputs: int = 1
+    items: int = 1
+    terms: int = 0
+    even: bool = False
+    bytes: bool = False
+    whole: int = 0
+    mean: bool = False
+    straight: bool = False
+    dtype: str = "float32"
+
+    @property
+    def taps(self) -> int:
+        return prod(self.kernel)
+
+    @property
+    def filters(self) -> int:
+        """Kernels with one input and one output each."""
+        return self.inputs * self.outputs
+
+    @property
+    def elements(self) -> int:
+        """Outputs of one map."""
+        return prod(self.sizes) * self.items
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    @property
+    def needed(self) -> tuple[int, ...]:
+        """Sizes of the input, with its padding."""
+        windows = zip(self.sizes, self.stride, self.extents, strict=True)
+        return tuple((n - 1) * s + extent for n, s, extent in windows)
+
+    @property
+    def dense(self) -> bool:
+        """Whether neighbours give neighbours: stride 1 everywhere."""
+        return set(self.stride) <= {1}
+
+    @property
+    def pictures(self) -> bool:
+        """Whether it is one kernel with several rows, from bytes to bytes, as torch's compiled loops do it."""
+        return self.straight and self.filters == 1 and len(self.kernel) == 2 and self.kernel[0] > 1
+
+    @property
+    def exact_box(self) -> bool:
+        """Whether it is a box on bytes whose sums torch's loop holds: down the rows in 16 bits, all in a float."""
+        box = self.pictures and self.even and self.dense and set(self.dilation) == {1}
+        return box and 255 * self.kernel[0] < SHORT and 2 * 255 * self.taps < WHOLE_FLOATS
+
+    @property
+    def width(self) -> float:
+        return 2.0 if self.dtype == "float64" else 1.0
+
+
+def toeplitz_rows(extent: int, columns: int) -> int:
+    """Return how many neighbouring outputs one Toeplitz matrix gives: few, for most of it is zeros (measured)."""
+    return 16 if columns == 1 and extent > 40 else 8
+
+
+def fft_tile(extents: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the tile of an overlap-save transform of inputs of these sizes.
+
+    A power of two, about four times the kernel (measured).  Data that are not much larger get one tile of their own
+    size; others get a smaller one, where as many of it still cover them and are shorter by a quarter.
+
+    >>> fft_tile((31, 31), (3030, 1054)), fft_tile((255, 255), (3254, 290)), fft_tile((1, 101), (9, 9000))
+    ((512, 384), (1024, 320), (9, 3072))
+    """
+    least = {0: 1, 1: 4096, 2: 512}.get(sum(extent > 1 for extent in extents), 64)
+    tile = []
+    for extent, n in zip(extents, sizes, strict=True):
+        if extent == 1:  # not transformed
+            tile.append(min(n, 64))
+        else:
+            usual = max(least, 1 << (4 * extent - 5).bit_length())
+            outputs = n - extent + 1
+            tiles = ceil(outputs / (usual - extent + 1)) if 2 * n > 3 * usual else 1
+            enough = smooth(ceil(outputs / tiles) + extent - 1)
+            tile.append(enough if tiles == 1 or 4 * enough <= 3 * usual else usual)
+    return tuple(tile)
+
+
+def smooth(n: int) -> int:
+    """Return the smallest multiple of 8 from ``n`` on without prime factors above 5: their transforms are quick.
+
+    Torch takes a third longer for an element of 500, 486 or 450 than of 480 or 512 (measured).
+
+    >>> [smooth(n) for n in (7, 31, 97, 490)]
+    [8, 32, 120, 512]
+    """
+    n = ceil(n / 8) * 8
+    while True:
+        rest = n
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return n
+        n += 8

@@ -1,0 +1,208 @@
+"""Every row of the table of algorithms, against torch in float64: error, layouts, NaN, blocks."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from convcli.engines import get_engine
+from convcli.kernel.separable import separable_terms
+from convcli.plan.algorithms import TABLE, Algorithm, Row, rows
+from convcli.plan.work import Work, fft_tile, smooth
+
+CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+ROWS = [pytest.param(row, id=f"{row.engine}-{row.algorithm}") for row in TABLE]
+
+
+def reference(x: np.ndarray, weights: np.ndarray, **options: tuple[int, ...]) -> np.ndarray:
+    data, kernel = (torch.from_numpy(np.array(array, float)) for array in (x, weights))
+    return CONVOLVE[x.ndim - 2](data, kernel, **options).numpy()
+
+
+def work_of(x: np.ndarray, weights: np.ndarray, stride: tuple[int, ...], dilation: tuple[int, ...]) -> Work:
+    one = weights.shape[:2] == (1, 1)
+    return Work(
+        sizes=x.shape[2:],
+        kernel=weights.shape[2:],
+        stride=stride,
+        dilation=dilation,
+        inputs=weights.shape[1],
+        outputs=weights.shape[0],
+        terms=len(separable_terms(weights[0, 0]) or ()) if one else 0,
+        even=one and len(set(weights.ravel().tolist())) == 1,
+    )
+
+
+def kernel_for(
+    row: Row, random: np.random.Generator, size: tuple[int, ...], maps: tuple[int, int]
+) -> np.ndarray:
+    """Return weights that the row offers to work on: dense where it can, else of few terms, else even."""
+    weights = random.normal(size=(*maps, *size))
+    if row.algorithm is Algorithm.BOX:
+        weights[:] = 0.7
+    elif row.algorithm in (Algorithm.SEPARABLE, Algorithm.BANDS):
+        terms = [[random.normal(size=k) for k in size] for _ in range(random.integers(1, 3))]
+        weights = sum(reduce(np.multiply.outer, term) for term in terms).reshape(1, 1, *size)
+    return weights
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> dict:
+    rank = draw(st.integers(1, 3))
+    axes = lambda lo, hi: tuple(draw(st.integers(lo, hi)) for _ in range(rank))  # noqa: E731
+    kernel, dilation, spare = axes(1, 9 if rank < 3 else 4), axes(1, 2), axes(0, 40 if rank < 3 else 9)
+    return {
+        "kernel": kernel,
+        "dilation": dilation,
+        "stride": axes(1, 2) if draw(st.booleans()) else (1,) * rank,
+        "sizes": tuple(d * (k - 1) + 1 + n for k, d, n in zip(kernel, dilation, spare, strict=True)),
+        "items": draw(st.integers(1, 3)),
+        "maps": draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (1, 3), (4, 1)])),
+        "dtype": draw(st.sampled_from(["float32", "float64"])),
+        "layout": tuple(draw(st.permutations(range(rank + 2)))),
+        "seed": draw(st.integers(0, 2**16)),
+    }
+
+
+def arrays(row: Row, problem: dict) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(problem["seed"])
+    weights = kernel_for(row, random, problem["kernel"], problem["maps"]).astype(problem["dtype"])
+    x = random.uniform(0, 255, (problem["items"], weights.shape[1], *problem["sizes"])).astype(
+        problem["dtype"]
+    )
+    layout = problem["layout"]
+    return np.ascontiguousarray(x.transpose(layout)).transpose(np.argsort(layout)), weights
+
+
+def bound(row: Row, x: np.ndarray, weights: np.ndarray) -> float:
+    """The row's error: of the largest absolute sum of a kernel times the largest datum."""
+    share = row.error if x.dtype == np.float32 else 1e-13
+    return share * np.abs(weights).sum(axis=tuple(range(1, weights.ndim))).max() * np.abs(x).max()
+
+
+@pytest.mark.parametrize("row", ROWS)
+@settings(max_examples=60)
+@given(problem=problems())
+def test_the_error_is_what_the_table_says(row: Row, problem: dict) -> None:
+    x, weights = arrays(row, problem)
+    options = {"stride": problem["stride"], "dilation": problem["dilation"]}
+    if not row.offers(work_of(x, weights, **options)):
+        return
+    got = get_engine(row.engine).correlate(x, weights, algorithm=row.algorithm, **options)
+    assert got.dtype == x.dtype
+    np.testing.assert_allclose(got, reference(x, weights, **options), rtol=0, atol=bound(row, x, weights))
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_large_and_even_data(row: Row) -> None:
+    """Roundings that all go the same way, tiles that end inside the data, interleaved pixels."""
+    random = np.random.default_rng(5)
+    cases = [
+        ((1, 1, 60, 900), (21, 35)),
+        ((3, 1, 90, 300), (5, 3)),
+        ((3, 1, 30, 200), (3, 70)),
+        ((2, 1, 9001), (201,)),
+    ]
+    for shape, size in cases:
+        rank = len(size)
+        maps = (4, 1) if row.algorithm is Algorithm.NATIVE else (1, 1)
+        options = {"stride": (1,) * rank, "dilation": (1,) * rank}
+        for even in (False, True):
+            weights = kernel_for(row, random, size, maps).astype(np.float32)
+            x = random.integers(0, 256, shape).astype(np.float32)
+            if even:
+                weights[:] = 1 / np.prod(size)
+                x[:] = 254.7
+            x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0)
+            if row.offers(work_of(x, weights, **options)):
+                got = get_engine(row.engine).correlate(x, weights, algorithm=row.algorithm, **options)
+                want = reference(x, weights, **options)
+                np.testing.assert_allclose(got, want, rtol=0, atol=bound(row, x, weights))
+
+
+@pytest.mark.parametrize("row", ROWS)
+@settings(max_examples=40)
+@given(problem=problems(), bad=st.sampled_from([np.nan, np.inf, -np.inf]))
+def test_bad_values_spoil_exactly_their_windows(row: Row, problem: dict, bad: float) -> None:
+    x, weights = arrays(row, problem)
+    options = {"stride": problem["stride"], "dilation": problem["dilation"]}
+    if not row.offers(work_of(x, weights, **options)):
+        return
+    holes = np.zeros(x.shape)
+    holes[tuple(np.random.default_rng(problem["seed"]).integers(0, x.shape))] = 1
+    spoiled = reference(holes, np.ones(weights.shape), **options) > 0
+    x[holes > 0] = bad
+
+    got = get_engine(row.engine).correlate(x, weights, algorithm=row.algorithm, **options)
+
+    assert np.array_equal(~np.isfinite(got), spoiled)
+    clean = reference(np.where(holes > 0, 0, x), weights, **options)
+    good = np.where(spoiled, 0, got)
+    limit = bound(row, np.where(holes > 0, 0, x), weights)
+    np.testing.assert_allclose(good, np.where(spoiled, 0, clean), rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.values[0].steady and row.values[0].engine == "numpy"]
+)
+@settings(max_examples=40)
+@given(problem=problems(), share=st.floats(0, 1))
+def test_the_block_shape_never_changes_a_steady_result(row: Row, problem: dict, share: float) -> None:
+    x, weights = arrays(row, problem)
+    options = {"stride": problem["stride"], "dilation": problem["dilation"]}
+    if not row.offers(work_of(x, weights, **options)):
+        return
+    x.flat[int(share * (x.size - 1))] = np.nan
+    engine = get_engine("numpy")
+    whole = engine.correlate(x, weights, algorithm=row.algorithm, **options)
+    count = whole.shape[2]
+    start = int(share * (count - 1))
+    step, extent = problem["stride"][0], problem["dilation"][0] * (problem["kernel"][0] - 1) + 1
+    part = x[:, :, start * step : (count - 1) * step + extent]
+    alone = engine.correlate(part, weights, algorithm=row.algorithm, **options)
+    assert np.array_equal(alone, whole[:, :, start:], equal_nan=True)
+
+
+def test_pixels_stay_interleaved() -> None:
+    pixels = np.random.default_rng(3).random((20, 330, 3), dtype=np.float32)
+    seen = pixels.transpose(2, 0, 1)[:, None]
+    for algorithm, size in (
+        (Algorithm.TOEPLITZ, (3, 4)),
+        (Algorithm.BANDS, (3, 4)),
+        (Algorithm.FFT, (3, 4)),
+    ):
+        weights = np.ones((1, 1, *size), np.float32)
+        got = get_engine("torch").correlate(
+            seen, weights, stride=(1, 1), dilation=(1, 1), algorithm=algorithm
+        )
+        assert got[:, 0].transpose(1, 2, 0).flags.c_contiguous
+
+
+def test_a_job_gives_torchs_threads_back() -> None:
+    before = torch.get_num_threads()
+    with get_engine("torch", threads=before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_tiles_are_as_long_as_the_data_or_a_few_kernels() -> None:
+    assert fft_tile((31, 31), (3030, 542)) == (512, 576)
+    assert fft_tile((1, 9, 9), (5, 100, 2000)) == (5, 120, 512)
+    assert fft_tile((31, 31), (1054, 1054)) == (384, 384)  # 3 times 342 outputs need no 512
+    assert [smooth(n) for n in (1, 7, 11, 542)] == [8, 8, 16, 576]
+    assert smooth(490) == 512
+
+
+def test_every_engine_can_do_everything_somehow() -> None:
+    for engine in ("numpy", "torch"):
+        awkward = Work((9, 9), (2, 2), (2, 1), (1, 3), inputs=3, outputs=5)
+        assert rows(engine, awkward)
+        assert [seconds for seconds, _ in rows(engine, awkward)] == sorted(
+            s for s, _ in rows(engine, awkward)
+        )

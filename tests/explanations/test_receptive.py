@@ -1,0 +1,144 @@
+"""What an output of a net sees: the arithmetic against the gradient, and both on the shell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convcli.__main__ import run
+from convcli.explanations.receptive import seen_by
+from convcli.geometry.grammar import parse_layers
+from convcli.geometry.layers import trace
+from convcli.networks.model import parameters_of
+from convcli.networks.parse import load_net
+from convcli.networks.torch_run import TorchNet
+from convcli.networks.weights import initial
+from tests.shell import SAMPLES
+
+
+def model_of(path: Path, array: np.ndarray) -> TorchNet:
+    from convcli.networks.parameters import Shape
+
+    net = load_net(path)
+    steps = net.trace(net.preprocess.output(Shape(len(array), array.shape[1:])))
+    return TorchNet.load(net, steps, initial(parameters_of(steps)), "float64")
+
+
+@pytest.fixture
+def positive(tmp_path: Path) -> Path:
+    """A chain of means and sums: no gradient can cancel."""
+    path = tmp_path / "net.yaml"
+    path.write_text(
+        "layers:\n"
+        '  - conv: {kernel: "box:3x5", stride: 2x1, padding: 1x2}\n'
+        "  - relu\n"
+        "  - pool: {kind: avg, size: 2}\n"
+        '  - conv: {kernel: "box:3", dilation: 2}\n'
+    )
+    return path
+
+
+def test_the_gradient_fills_the_theoretical_field(positive):
+    array = np.random.default_rng(1).uniform(1, 2, (1, 60, 40))
+    found = seen_by(model_of(positive, array), array, (5, 7))
+    rows = trace(parse_layers(["conv:3x5,s=2x1,p=1x2", "pool:avg:2", "conv:3,d=2"]), None, (60, 40))
+    assert [found[index].size for index in (0, 2, 3)] == [row.field for row in rows]
+    assert found[1].field == found[0].field
+    for seen in found:
+        touched = np.argwhere(seen.gradient > 0)
+        assert touched.min(0).tolist() == [start for start, _ in seen.field]
+        assert (touched.max(0) + 1).tolist() == [stop for _, stop in seen.field]
+        assert seen.gradient.max() == 1
+    assert found[-1].at == (5, 7)
+
+
+def test_what_lies_outside_is_padding(positive):
+    array = np.ones((1, 60, 40))
+    corner = seen_by(model_of(positive, array), array, (0, 0))[-1]
+    assert corner.field[0][0] == -1 and corner.field[1][0] == -2
+    assert [start for start, _ in corner.effective] == [0, 0]
+
+
+def test_a_pyramids_effective_field_is_smaller_than_its_theoretical_one():
+    array = np.random.default_rng(2).uniform(0, 255, (1, 64, 64))
+    last = seen_by(model_of(SAMPLES / "pyramid.yaml", array), array, (4, 4))[-1]
+    assert last.size == (29, 29)
+    assert all(5 < stop - start < 29 for start, stop in last.effective)
+
+
+def test_a_maximum_sees_only_where_it_came_from(tmp_path):
+    (tmp_path / "net.yaml").write_text("layers:\n  - pool: {kind: max, size: 4}\n")
+    array = np.zeros((1, 8, 8))
+    array[0, 5, 6] = 1
+    (seen,) = seen_by(model_of(tmp_path / "net.yaml", array), array, (1, 1))
+    assert seen.field == ((4, 8), (4, 8)) and seen.effective == ((5, 6), (6, 7))
+
+
+def test_gradients_of_either_sign_count(tmp_path):
+    (tmp_path / "net.yaml").write_text('layers:\n  - conv: {kernel: "-2,0,1;0,0,0"}\n')
+    array = np.random.default_rng(3).normal(size=(1, 4, 5))
+    (seen,) = seen_by(model_of(tmp_path / "net.yaml", array), array, (1, 2))
+    assert seen.gradient[1].tolist() == [0, 0, 1, 0, 0.5]
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run the command in this process: torch's import for each would take long."""
+    assert run([*map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_table_the_picture_and_the_json(tmp_path, capsys):
+    arguments = (
+        "explain",
+        SAMPLES / "house.png",
+        "--receptive-field",
+        SAMPLES / "pyramid.yaml",
+        "--at",
+        "3,3",
+    )
+    lines = printed(capsys, *arguments, "-o", tmp_path / "field.png").splitlines()
+    assert lines[0].split()[:3] == ["layer", "output", "y,x"]
+    assert lines[3].split()[2:5] == ["3,3", "10..38,10..38", "29x29"]
+    with Image.open(tmp_path / "field.png") as picture:
+        assert picture.width > 600
+    facts = json.loads(printed(capsys, *arguments, "--json"))
+    assert facts[2]["sees"] == [[10, 39], [10, 39]] and facts[0]["at"] == [12, 12]
+
+
+def test_lenet_is_followed_until_it_leaves_no_places(capsys):
+    arguments = ("explain", SAMPLES / "house.png", "--receptive-field", SAMPLES / "lenet.yaml")
+    lines = printed(capsys, *arguments, "--at", "0,0").splitlines()
+    assert lines[-1].startswith("tanh3") and "32x32" in lines[-1]
+    lines = printed(capsys, *arguments, "--at", "1,2", "--layer", "pool2").splitlines()
+    assert lines[-1].startswith("pool2") and "1,2" in lines[-1] and "16x16" in lines[-1]
+
+
+def test_a_seed_fills_a_net_without_weights(capsys):
+    arguments = ("explain", SAMPLES / "house.png", "--receptive-field", SAMPLES / "resnet-stem.yaml")
+    lines = printed(capsys, *arguments, "--at", "9,9", "--seed", "1").splitlines()
+    assert lines[1].startswith("conv1") and lines[1].split()[-4:] == ["33..39,33..39", "7x7"] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--at", "99,0"), "--at 99,0 lies outside the output of tanh3, which is 1x1"),
+        ((), "--receptive-field NET needs a file and --at"),
+        (("--at", "0,0", "-k", "3x3"), "goes without kernels"),
+        (("--at", "0,0", "--stride", "2"), "goes without options of a kernel"),
+        (("--at", "0,0", "--seed", "-1"), "--seed -1 is not possible"),
+        (("--at", "0,0", "--layer", "conv9"), "no layer named 'conv9'"),
+        (("--at", "0,0", "-o", "a.csv"), "name a .png file"),
+    ],
+)
+def test_refusals_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    command = ["explain", str(SAMPLES / "house.png"), "--receptive-field", str(SAMPLES / "lenet.yaml")]
+    assert run([*command, *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,450 @@
+"""One value explained, and the window moving: every number is the one that ``filter`` computes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import convcli as api
+from convcli.__main__ import run
+from convcli.cli.shared.whole import computed, numbered, read_kernel
+from convcli.explanations.film import Frame, close_up, lay_down, slide
+from convcli.explanations.film_drawing import Painter
+from convcli.explanations.value import ConvExplanation, explain_conv, explain_pool
+from convcli.geometry.grammar import parse_pool
+from convcli.geometry.padding import PadMode, parse_padding
+from convcli.jobs.bind import Settings, bind
+from convcli.kernel import Kernel, load_kernel
+from tests.shell import SAMPLES, convcli, ok
+
+
+def facts(*arguments: object) -> dict[str, Any]:
+    """Run the command in this process: a process of its own for each would take a minute."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert run(["explain", *map(str, arguments), "--json"]) == 0
+    return json.loads(printed.getvalue())
+
+
+def frames_of(size: str, kernel: str | None, pool: str | None = None, **options: object) -> list[Frame]:
+    whole = numbered(size)
+    kernels = [read_kernel(kernel, min(len(whole.letters), 2), numbers=True)] if kernel else []
+    if "padding" in options:
+        options["padding"] = parse_padding(str(options["padding"]))
+    how = Settings(pool=parse_pool(pool) if pool else None, **options)
+    chain = bind(kernels, how, whole.letters, whole.array.shape[1:], 1)
+    results = computed(chain, whole.array, "float64")[0, 0]
+    move = lay_down if how.transposed else slide
+    return list(move(chain.stages[0], whole.array[0], results))
+
+
+# One value
+
+KERNELS = ["sobel-x", "1,2,3;4,5,6", "gaussian:sigma=1", "kirsch", "sobel", "emboss"]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--padding", "2", "--stride", "2"),
+        ("--padding", "1:2,0:1", "--pad-mode", "reflect", "--dilation", "2"),
+        ("--padding", "full", "--pad-value", "7", "--flip", "--bias", "1.5"),
+    ],
+    ids=" ".join,
+)
+def test_the_sum_is_what_filter_computes(tmp_path, kernel, options):
+    command = ["filter", str(SAMPLES / "house.png"), "-k", kernel, *options, "-q", "-o"]
+    assert run([*command, str(tmp_path / "out.npy")]) == 0
+    result = np.load(tmp_path / "out.npy")
+    result = result[None] if result.ndim == 3 else result  # maps first
+    for at in ((0, 0), (3, 5), (result.shape[1] - 1, result.shape[2] - 1)):
+        found = facts(SAMPLES / "house.png", "-k", kernel, *options, "--at", f"{at[0]},{at[1]}")
+        expected = result[:, at[0], at[1]].ravel()
+        assert found["values"] == pytest.approx(expected.tolist(), rel=1e-6)
+        if found["combine"] == "none":
+            assert [one["total"] for one in found["sums"]] == pytest.approx(expected, rel=1e-4, abs=1e-3)
+        for one in found["sums"]:
+            added = [sum(tap["product"] for tap in plane["taps"]) for plane in one["channels"]]
+            assert added == pytest.approx([plane["sum"] for plane in one["channels"]], abs=1e-3)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_taps_products_and_sums_of_any_kernel(data):
+    rank = data.draw(st.integers(1, 3))
+    sizes = tuple(data.draw(st.lists(st.integers(2, 5), min_size=rank, max_size=rank)))
+    kernel = tuple(data.draw(st.lists(st.integers(1, 3), min_size=rank, max_size=rank)))
+    transposed = data.draw(st.booleans())
+    random = np.random.default_rng(data.draw(st.integers(0, 999)))
+    options = {"stride": (data.draw(st.integers(1, 3)),), "dilation": (data.draw(st.integers(1, 2)),)}
+    if not transposed:
+        options |= {"padding": ((4, 5),), "pad_mode": data.draw(st.sampled_from(list(PadMode)))}
+    weights, x = random.normal(size=(2, 3, *kernel)), random.normal(size=(3, *sizes))
+    bank = Kernel("bank", weights.shape, tuple(weights.ravel().tolist()), bias=(0.5, -2.0))
+    chain = bind([bank], Settings(transposed=transposed, **options), "ZYX"[-rank:], sizes, 3)
+    results = computed(chain, x, "float64")
+    at = tuple(data.draw(st.integers(0, size - 1)) for size in chain.output)
+    found = explain_conv(chain.stages[0], x, at, results[(slice(None), 0, *at)].tolist())
+    assert [one.total for one in found.sums] == pytest.approx(found.values, abs=1e-12)
+    assert [one.bias for one in found.sums] == [0.5, -2.0]
+    assert all(len(one.planes) == 3 for one in found.sums)
+
+
+def test_padding_taps_are_named_with_what_stands_there():
+    taps = facts("--input", "5x5", "-k", "3x3", "--at", "0,2")["sums"][0]["channels"][0]["taps"]
+    assert taps[0] == {
+        "tap": [0, 0],
+        "position": [-1, 1],
+        "source": [0, 1],
+        "padding": True,
+        "value": 2.0,
+        "weight": 1.0,
+        "product": 2.0,
+    }
+    assert [tap["padding"] for tap in taps] == [True] * 3 + [False] * 6
+    zeros = facts("--input", "5x5", "-k", "3x3", "--at", "0,2", "--padding", "1")
+    assert [tap["source"] for tap in zeros["sums"][0]["channels"][0]["taps"][:3]] == [None] * 3
+
+
+def test_the_table_and_the_small_picture():
+    text = ok("explain", "--input", "5x5", "-k", "3x3", "--at", "0,1", "--padding", "1").stdout.decode()
+    assert text == (
+        "tap y,x  input y,x  value  weight  product\n"
+        "0,0      -1,0           0       1        0  padding\n"
+        "0,1      -1,1           0       2        0  padding\n"
+        "0,2      -1,2           0       3        0  padding\n"
+        "1,0      0,0            1       4        4\n"
+        "1,1      0,1            2       5       10\n"
+        "1,2      0,2            3       6       18\n"
+        "2,0      1,0            6       7       42\n"
+        "2,1      1,1            7       8       56\n"
+        "2,2      1,2            8       9       72\n"
+        "\n"
+        "(0) (0) (0)     1 2 3      0  0  0\n"
+        "  1   2   3  x  4 5 6  =   4 10 18\n"
+        "  6   7   8     7 8 9     42 56 72\n"
+        "\n"
+        "sum: 202\n"
+        "filter computes: 202\n"
+    )
+
+
+def test_a_bank_shows_channels_sums_and_bias(tmp_path):
+    x = np.arange(2 * 3 * 4, dtype=float).reshape(2, 3, 4)
+    np.save(tmp_path / "x.npy", x)
+    (tmp_path / "k.yaml").write_text(
+        "name: bank\nrank: 1\nweights: [[[1, 2], [3, 4]], [[0, 1], [-1, 0]]]\nbias: [10, 0]\n"
+    )
+    arguments = (tmp_path / "x.npy", "--axes", "CYX", "-k", tmp_path / "k.yaml", "--at", "1,2")
+    text = ok("explain", *arguments, "--padding", "0").stdout.decode()
+    first, second = x[:, 1, 2:4]
+    sums = [float(first @ [1, 2]), float(second @ [3, 4]), float(first @ [0, 1]), float(second @ [-1, 0])]
+    assert f"sums of the channels: {sums[0]:g} + {sums[1]:g}\nbias: 10\n" in text
+    assert f"together: {sums[0] + sums[1] + 10:g}\n" in text
+    assert f"sums of the channels: {sums[2]:g} + ({sums[3]:g})\nbias: 0\n" in text
+    assert text.endswith(f"filter computes: {sums[0] + sums[1] + 10:g} {sums[2] + sums[3]:g}\n")
+    only = ok("explain", *arguments, "--padding", "0", "--map", "1", "-q").stdout.decode()
+    assert only == f"{sums[2] + sums[3]:g}\n"
+
+
+def test_the_channels_of_a_picture_are_explained_each(capsys):
+    assert run(["explain", str(SAMPLES / "house.png"), "-k", "1,2", "--at", "200,9"]) == 0
+    text = capsys.readouterr().out
+    assert [line for line in text.splitlines() if line[:2] in ("ch", "ma")] == [
+        f"channel {c}" for c in range(3)
+    ]
+    assert "bias" not in text
+
+
+def test_what_is_no_number_is_shown_as_such():
+    done = ok("explain", "-", "-k", "1,2", "--at", "1", stdin=b"1\n2\nnan\n4\n")
+    assert "1      2          nan       2      nan\n" in done.stdout.decode()
+    assert done.stdout.decode().endswith("filter computes: nan\n")
+
+
+def test_many_taps_are_left_to_the_asking():
+    arguments = (SAMPLES / "rgb-3x32x32.npy", "--axes", "CYX", "-k", SAMPLES / "bank-6x3x5x5.npy")
+    text = ok("explain", *arguments, "--at", "3,4").stdout.decode()
+    assert "450 taps are not shown: --map 0" in text and len(text.splitlines()) < 40
+    assert len(ok("explain", *arguments, "--at", "3,4", "--map", "5").stdout.splitlines()) > 75
+
+
+def test_a_magnitude_is_put_together_from_its_maps():
+    text = ok("explain", "--input", "5x5", "-k", "sobel", "--at", "2,2").stdout.decode()
+    expected = api.filter(np.arange(1.0, 26).reshape(5, 5), "sobel")[2, 2]
+    assert "map 0, channel 0\n" in text and "map 1, channel 0\n" in text
+    assert text.endswith(f"filter computes: {expected:.6g}\n")
+
+
+def test_several_kernels_explain_the_last_one():
+    data = np.arange(1.0, 26).reshape(5, 5)
+    between = api.filter(data, "box:3")
+    found = facts("--input", "5x5", "-k", "box:3", "-k", "sobel-x", "--at", "2,1")
+    taps = found["sums"][0]["channels"][0]["taps"]
+    assert [tap["value"] for tap in taps] == pytest.approx(between[1:4, 0:3].ravel().tolist())
+    assert found["values"] == pytest.approx([api.filter(data, ["box:3", "sobel-x"])[2, 1]])
+
+
+# Transposed
+
+
+def test_the_inputs_that_contribute_to_a_transposed_output():
+    found = facts(
+        *(SAMPLES / "book-transposed.csv", "--as", "matrix", "-k", "1,2;3,4", "--transpose"),
+        *("--stride", "1", "--at", "1,1"),
+    )
+    taps = found["sums"][0]["channels"][0]["taps"]
+    assert {(tuple(tap["position"]), tap["value"], tap["weight"]) for tap in taps} == {
+        ((0, 0), 5.0, 4.0),
+        ((0, 1), 6.0, 3.0),
+        ((1, 0), 7.0, 2.0),
+        ((1, 1), 8.0, 1.0),
+    }
+    assert found["values"] == [5 * 4 + 6 * 3 + 7 * 2 + 8 * 1]
+
+
+def test_an_output_between_the_kernels_has_no_inputs():
+    text = ok("explain", "--input", "3", "-k", "2", "--transpose", "--stride", "3", "--at", "2").stdout
+    assert text.decode() == (
+        "no input reaches this output: it lies between the kernels\nsum: 0\nfilter computes: 0\n"
+    )
+
+
+# Pools
+
+
+def test_where_the_maximum_came_from():
+    arguments = (SAMPLES / "book-pool.csv", "--as", "matrix", "--at", "1,0")
+    text = ok("explain", *arguments, "--pool", "max:2").stdout.decode()
+    assert "1,1      3,1           31         1  <- the maximum\n" in text
+    assert "maximum: 31, from y 3, x 1; all of the gradient goes there\n" in text
+    mean = ok("explain", *arguments, "--pool", "avg:2").stdout.decode()
+    assert mean.endswith("mean of 4: 21.5; each gets 1/4 of the gradient\nfilter computes: 21.5\n")
+    assert "<- the minimum" in ok("explain", *arguments, "--pool", "min:2").stdout.decode()
+
+
+@pytest.mark.parametrize("pool", ["max:3,s=2,p=1", "max:2,ceil", "avg:3,s=2,p=1", "avg:3,s=2,p=1,include"])
+def test_the_gradients_route_is_torchs(pool):
+    random = np.random.default_rng(3)
+    x = random.integers(0, 4, (5, 7)).astype(float)  # equal values in most windows
+    chain = bind([], Settings(pool=parse_pool(pool)), "YX", (5, 7), 1)
+    results = computed(chain, x[None], "float64")[0]
+    tensor = torch.tensor(x[None, None], requires_grad=True)
+    if pool.startswith("max:2"):
+        out = torch.max_pool2d(tensor, 2, 2, ceil_mode=True)
+    elif pool.startswith("max"):
+        out = torch.max_pool2d(tensor, 3, 2, 1)
+    else:
+        out = torch.nn.functional.avg_pool2d(tensor, 3, 2, 1, count_include_pad="include" in pool)
+    for at in np.ndindex(*chain.output):
+        found = explain_pool(chain.stages[0], x[None], at, [float(results[(0, *at)])]).planes[0]
+        assert found.value == pytest.approx(out[(0, 0, *at)].item())
+        (gradient,) = torch.autograd.grad(out[(0, 0, *at)], tensor, retain_graph=True)
+        ours = np.zeros_like(x)
+        for tap in found.taps:
+            if tap.tap.source is not None:
+                ours[tap.tap.source] += tap.share
+        assert np.abs(ours - gradient.numpy()[0, 0]).max() < 1e-12
+
+
+def test_a_nan_wins_and_padding_never_does():
+    x = np.array([[-5.0, -3, -4, np.nan, 1, 2]])
+    chain = bind([], Settings(pool=parse_pool("max:3,p=1")), "X", (6,), 1)
+    first, second = (explain_pool(chain.stages[0], x, (at,), [0.0]).planes[0] for at in (0, 1))
+    assert first.winner is not None and first.winner.tap.position == (1,)
+    assert second.winner is not None and second.winner.tap.position == (3,)
+
+
+# The film: numbers read back from the frames
+
+
+def test_the_frames_tell_the_whole_arithmetic():
+    frames = frames_of("5x5", "3x3", stride=(2,), padding="1")
+    x = torch.arange(1.0, 26).reshape(1, 1, 5, 5)
+    expected = torch.conv2d(x, torch.arange(1.0, 10).reshape(1, 1, 3, 3), stride=2, padding=1)[0, 0]
+    assert len(frames) == 9
+    for number, frame in enumerate(frames):
+        (at,) = frame.lit_outputs
+        assert number == at[0] * 3 + at[1]
+        added = sum(weight * frame.input.at(place) for place, weight in frame.weights)
+        assert added == frame.output.at(at) == float(expected[at])
+        assert frame.lit_inputs == {place for place, _ in frame.weights}
+        assert min(frame.lit_inputs) == (2 * at[0] - 1, 2 * at[1] - 1)
+        known = [value for value in frame.output.values if value is not None]
+        assert known == expected.ravel()[: number + 1].tolist()
+    assert frames[0].input.low == (-1, -1) and frames[0].input.shape == (7, 7)
+    assert frames[0].caption == ("0x1 + 0x2 + 0x3 + 0x4 + 1x5 + 2x6 + 0x7 + 6x8 + 7x9 = 128")
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "options"),
+    [
+        ("9", "3", {"dilation": (2,)}),
+        ("4x4x4", "2x2x2", {"padding": "0"}),
+        ("4x3x5", "3x1x2", {"stride": (1, 2, 1), "padding": "1"}),
+        ("6x4", "1,-2;0,5", {"pad_mode": PadMode.CIRCULAR}),
+        ("5", "2", {"padding": "full", "flip": True, "bias": (3.0,)}),
+    ],
+)
+def test_films_in_one_to_three_dimensions(size, kernel, options):
+    frames = frames_of(size, kernel, **options)
+    bias = options.get("bias", (0.0,))[0]
+    for frame in frames:
+        (at,) = frame.lit_outputs
+        added = sum(weight * frame.input.at(place) for place, weight in frame.weights)
+        assert added + bias == pytest.approx(frame.output.at(at))
+    assert None not in frames[-1].output.values and len(frames) == len(frames[-1].output.values)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"stride": (2,), "dilation": (2,)}, {"stride": (2,), "padding": "1", "output_padding": (1,)}],
+)
+@pytest.mark.parametrize(("size", "kernel"), [("4", "3"), ("3x2", "2x3"), ("2x2x2", "2x2x2")])
+def test_a_transposed_film_ends_in_the_transposed_convolution(size, kernel, options):
+    frames = frames_of(size, kernel, transposed=True, **options)
+    whole = numbered(size)
+    padding = {"padding": 1} if "padding" in options else {}
+    extra = {"output_padding": 1} if "padding" in options else {}
+    expected = api.filter(
+        whole.array[0],
+        read_kernel(kernel, 2, numbers=True),
+        transpose=True,
+        axes=whole.letters,
+        stride=options.get("stride", (1,)),
+        dilation=options.get("dilation", (1,)),
+        **padding,
+        **extra,
+    )
+    last = frames[-1].output
+    assert last.inner == expected.shape
+    assert [v for place, v in last.places() if last.inside(place)] == expected.ravel().tolist()
+    assert len(frames) == whole.array.size and all(len(frame.lit_inputs) == 1 for frame in frames)
+
+
+def test_a_pools_film_shows_the_winner():
+    frames = frames_of("6x6", None, pool="max:3,s=2,p=1")
+    assert [frame.winner for frame in frames[:3]] == [(1, 1), (1, 3), (1, 5)]
+    assert frames[4].caption == "max(8, 9, 10, 14, 15, 16, 20, 21, 22) = 22"
+    assert frames[0].input.at((-1, -1)) is None  # padding is nothing here
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "options"),
+    [
+        ("5x5", "3x3", {"stride": (2,), "padding": "1"}),
+        ("9", "3", {"dilation": (2,)}),
+        ("4x4x4", "2x2x2", {"padding": "0"}),
+        ("3x3", "2x2", {"transposed": True, "stride": (2,)}),
+        ("12x12", "5x5", {}),
+    ],
+)
+def test_pictures_are_600_wide_and_only_the_lit_cells_change(size, kernel, options):
+    frames = frames_of(size, kernel, **options)
+    painter = Painter(frames, numbered(size).letters)
+    first, second = painter.paint(frames[0]), painter.paint(frames[1])
+    assert first.shape == second.shape and first.shape[1] == 600 and first.shape[0] % 2 == 0
+    assert first.shape == (painter.size[1], 600, 3)
+    margin = 3
+    edges = [first[:, :margin], first[:, -margin:], first[:margin], first[-margin:]]
+    assert all((edge == 255).all() for edge in edges)  # nothing runs out of the picture
+    changed = (first != second).any(axis=2).mean()
+    assert 0.001 < changed < 0.5
+
+
+def test_a_close_up_of_a_large_input_has_only_the_window():
+    x = np.arange(100.0 * 80).reshape(100, 80)
+    chain = bind([load_kernel("sobel-x")], Settings(), "YX", x.shape, 1)
+    frame = close_up(chain.stages[0], x, (50, 0), 1.0, (100, 80))
+    assert (frame.input.low, frame.input.high) == ((48, -1), (53, 3))
+    assert frame.input.at((50, 0)) == x[50, 0] == frame.input.at((50, -1))
+    assert frame.output.title == "output 50,0"
+
+
+# Files
+
+
+def test_animations_on_the_shell(tmp_path):
+    arguments = ("--input", "5x5", "-k", "3x3", "--stride", "2", "--padding", "1")
+    done = ok("explain", "--animate", tmp_path / "a.gif", *arguments)
+    assert done.stdout.decode() == f"{tmp_path / 'a.gif'}: 9 frames\n"
+    with Image.open(tmp_path / "a.gif") as film:
+        assert (film.size[0], film.n_frames, film.info["duration"], film.info["loop"]) == (600, 9, 500, 0)
+        expected = Painter(frames_of("5x5", "3x3", stride=(2,), padding="1"), "YX")
+        film.seek(4)
+        picture = np.asarray(film.convert("RGB")).astype(int)
+    frame = expected.paint(frames_of("5x5", "3x3", stride=(2,), padding="1")[4]).astype(int)
+    assert np.abs(picture - frame).max() < 40 and np.abs(picture - frame).mean() < 1
+
+
+def test_a_film_as_mp4(tmp_path):
+    av = pytest.importorskip("av")
+    ok("explain", "--animate", tmp_path / "a.mp4", "--input", "6", "-k", "3", "--transpose", "--fps", "4")
+    with av.open(str(tmp_path / "a.mp4")) as film:
+        shapes = [frame.to_ndarray(format="rgb24").shape for frame in film.decode(video=0)]
+    assert len(shapes) == 6 and {shape[1] for shape in shapes} == {600}
+
+
+def test_one_window_as_a_picture(tmp_path):
+    done = ok("explain", SAMPLES / "house.png", "-k", "sobel-x", "--at", "40,25", "-o", tmp_path / "w.png")
+    assert done.stdout.decode().splitlines()[0] == str(tmp_path / "w.png")
+    with Image.open(tmp_path / "w.png") as picture:
+        assert picture.size[0] == 600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--input", "5x5", "-k", "3x3", "--at", "5,0"),
+            "--at 5,0 lies outside the output: y 0 to 4, x 0 to 4",
+        ),
+        (("--input", "5x5", "-k", "3x3", "--at", "1"), "--at 1 has 1 numbers and the output the axes y,x"),
+        (("--input", "5x5", "-k", "3x3", "--at", "-1,0"), "--at -1 is not possible"),
+        (("--input", "5x5", "-k", "3x3", "--at", "a"), "--at 'a' is not a number"),
+        (("--input", "5x5", "-k", "3x3"), "--at says which output value to explain"),
+        (("--input", "5x5", "--at", "0,0"), "nothing to explain: give a kernel"),
+        (("-k", "3x3", "--at", "0,0"), "give either a file, or --input SIZE"),
+        (
+            ("--input", "2x2", "-k", "3x3", "--at", "0,0", "--padding", "0"),
+            "kernel 3 is larger than the input 2",
+        ),
+        (("--input", "5x5", "-k", "3x3", "--at", "0,0", "--map", "1"), "--map 1 is not there: 0 to 0 are"),
+        (("--input", "5x5", "-k", "3x3", "--at", "0,0", "--channel", "2"), "--channel 2 is not there"),
+        (("--input", "50x50", "-k", "3x3", "--animate", "a.gif"), "too many to look at"),
+        (("--input", "5x5", "-k", "sobel", "--animate", "a.gif"), "a picture shows one kernel"),
+        (("--input", "5x5", "-k", "3x3", "--animate", "a.csv"), "name a .gif or .mp4 file"),
+        (("--input", "5x5", "-k", "3x3", "--animate", "a.xyz"), "unknown suffix '.xyz'"),
+        (("--input", "5x5", "-k", "3x3", "--animate", "a.gif", "--fps", "0"), "--fps 0 is not possible"),
+        (("--input", "5x5", "-k", "3x3", "--animate", "a.gif", "-o", "a.png"), "-o draws one output"),
+        (("--input", "5x5", "-k", "0x3", "--at", "0,0"), "kernel size '0x3' is not possible"),
+        (("--input", "60x60", "-k", "box:31", "--at", "9,9", "-o", "a.png"), "too wide for a picture"),
+    ],
+)
+def test_refusals_are_one_line_and_leave_nothing(tmp_path, arguments, message):
+    done = convcli("explain", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr.decode() and done.stderr.count(b"\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lone_number_is_a_weight_for_files_and_a_size_for_sizes():
+    assert facts(SAMPLES / "book-signal.csv", "-k", "3", "--at", "1")["values"] == [12.0]
+    assert facts("--input", "7", "-k", "3", "--at", "1")["values"] == [1 + 4 + 9]
+
+
+def test_explanations_are_plain_values():
+    data = np.arange(5.0)[None]
+    chain = bind([load_kernel("1,2")], Settings(), "X", (5,), 1)
+    found = explain_conv(chain.stages[0], data, (1,), [5.0])
+    assert found == explain_conv(chain.stages[0], data, (1,), [5.0]) and isinstance(found, ConvExplanation)

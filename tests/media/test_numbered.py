@@ -1,0 +1,296 @@
+"""Numbered pictures as clips, both ways: names, order, depth, gaps, and nothing left of a failure."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import convcli
+from convcli.common.errors import ConvError
+from convcli.data.info import Info
+from convcli.media import registry
+from convcli.media.clips.numbered import find, pattern
+from convcli.media.files.atomic import replacing_all
+from convcli.media.opening import open_sink
+from convcli.media.options import WriteOptions
+from convcli.media.timing import constant
+from tests.clips import make, times_of
+from tests.clips import pattern as colours
+from tests.shell import convcli as shell
+from tests.shell import ok
+
+KERNEL = "1,2,0;0,-1,0;0,0,0|0,0,1;0,1,0;0,0,0"  # asymmetric, of two frames
+
+
+def pictures(folder: Path, frames: np.ndarray, name: str = "%04d.png", first: int = 0) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number, frame in enumerate(frames, first):
+        path = folder / (name % number)
+        if path.suffix == ".png":
+            path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(frame)))
+        else:
+            tifffile.imwrite(path, frame)
+    return folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("top", [255, 65535])
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_pictures_become_pictures_in_full_depth(top: int, kind: str, tmp_path: Path) -> None:
+    frames = colours(5, top=top)
+    pictures(tmp_path / "in", frames, f"%04d.{kind}", first=7)
+    (tmp_path / "out").mkdir()
+    done = ok("filter", f"in/%04d.{kind}", "-k", "sharpen", "-o", f"out/a%03d.{kind}", cwd=tmp_path)
+    assert done.stdout.decode() == f"out/a%03d.{kind}\n"
+    assert b"5 files" in done.stderr
+    assert names(tmp_path / "out") == [f"a{number:03}.{kind}" for number in range(7, 12)]
+    read = (lambda path: imagecodecs.png_decode(path.read_bytes())) if kind == "png" else tifffile.imread
+    for number, frame in enumerate(frames, 7):
+        result = read(tmp_path / "out" / f"a{number:03}.{kind}")
+        assert result.dtype == frame.dtype
+        expected = convcli.filter(frame, "sharpen", axes="YXC", range="clip")
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_temporal_kernels_see_the_neighbours(tmp_path: Path) -> None:
+    frames = colours(6)[..., 0]
+    pictures(tmp_path / "in", frames)
+    ok("filter", "in/%04d.png", "-k", KERNEL, "-o", "all.npy", "--range", "float", cwd=tmp_path)
+    expected = convcli.filter(frames, KERNEL, axes="TYX")
+    np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), expected)
+
+
+def test_a_clip_becomes_pictures_and_a_clip_again(tmp_path: Path) -> None:
+    frames = colours(4)
+    make(tmp_path / "a.mkv", frames, codec="ffv1", pixels="bgr0")
+    ok("filter", "a.mkv", "-k", "identity", "-o", "%d.png", cwd=tmp_path)
+    for number, frame in enumerate(frames, 1):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"{number}.png")), frame)
+    ok(
+        "filter",
+        "%d.png",
+        "-k",
+        "identity",
+        "-o",
+        "b.mkv",
+        "--codec",
+        "ffv1",
+        "--fps",
+        "30000/1001",
+        cwd=tmp_path,
+    )
+    seen = times_of(tmp_path / "b.mkv")
+    assert [round(time * 1000) for time in seen] == [0, 33, 67, 100]
+    ok("filter", "%d.png", "-k", "identity", "-o", "c.mkv", cwd=tmp_path)
+    assert times_of(tmp_path / "c.mkv") == [Fraction(number, 25) for number in range(4)]
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.npy"])
+def test_animations_and_arrays_become_pictures(name: str, tmp_path: Path) -> None:
+    frames = np.arange(4 * 9 * 8, dtype=np.uint8).reshape(4, 9, 8)
+    if name == "a.npy":
+        np.save(tmp_path / name, frames)
+    else:
+        images = [Image.fromarray(frame) for frame in frames]
+        images[0].save(tmp_path / name, save_all=True, append_images=images[1:])
+    axes = ("--axes", "TYX") if name == "a.npy" else ()
+    ok("filter", name, *axes, "-k", "identity", "--range", "clip", "-o", "%02d.png", cwd=tmp_path)
+    found = [np.asarray(Image.open(tmp_path / f"{number:02}.png").convert("L")) for number in range(1, 5)]
+    np.testing.assert_array_equal(found, frames)
+
+
+def test_a_wildcard_takes_the_order_of_the_numbers(tmp_path: Path) -> None:
+    for number in (2, 10, 1):
+        Image.new("L", (4, 3), number).save(tmp_path / f"f{number}.png")
+    (tmp_path / ".f0.png").write_bytes(b"hidden")
+    ok("filter", "f*.png", "-k", "identity", "--format", "npy", "-o", "o.npy", cwd=tmp_path)
+    assert np.load(tmp_path / "o.npy")[:, 0, 0].tolist() == [1, 2, 10]
+    done = ok("filter", "f*.png", "-k", "box:3", cwd=tmp_path)
+    assert done.stdout == b"f%04d.box-3.png\n"
+    assert "f0001.box-3.png" in names(tmp_path)
+
+
+def test_motion_reads_and_writes_pictures(tmp_path: Path) -> None:
+    frames = np.full((20, 40, 50), 90, np.uint8)
+    frames[9:13, 10:30, 10:30] = 180
+    pictures(tmp_path / "shots", frames, "door-%03d.png", first=1)
+    done = ok("motion", "shots/door-%03d.png", "--fps", "10", "--events", "-", "-q", cwd=tmp_path)
+    assert b'"start": 0.9' in done.stdout and b'"start_frame": 9' in done.stdout
+    assert names(tmp_path) == ["door.motion.mp4", "shots"]
+    (tmp_path / "out").mkdir()
+    ok("motion", "shots/*.png", "-o", "out/%04d.png", cwd=tmp_path)
+    assert names(tmp_path / "out")[:2] == ["0002.png", "0003.png"]  # a result belongs to the newer frame
+    assert len(names(tmp_path / "out")) == 19
+    assert np.asarray(Image.open(tmp_path / "out" / "0002.png"))[5, 5] == 128
+
+
+def test_gaps_are_said(tmp_path: Path) -> None:
+    pictures(tmp_path, colours(8))
+    for number in (2, 3, 6):
+        (tmp_path / f"{number:04}.png").unlink()
+    done = ok("filter", "%04d.png", "-k", "box:3", "-o", "o.mkv", cwd=tmp_path)
+    assert b"3 of the numbers 0 to 7 are missing (2-3, 6)" in done.stderr
+    assert len(times_of(tmp_path / "o.mkv")) == 5
+
+
+def test_a_file_that_is_called_so_is_itself(tmp_path: Path) -> None:
+    for name in ("100%done.png", "%04d.png", "[ab].png", "a.png"):
+        Image.new("L", (4, 3), 50).save(tmp_path / name)
+    assert find(tmp_path / "%04d.png") is None
+    assert find(tmp_path / "[ab].png") is None
+    assert pattern(tmp_path / "%04d.png") is None
+    ok("filter", "%04d.png", "-k", "box:3", "-o", "b.png", cwd=tmp_path)
+    ok("filter", "[ab].png", "-k", "box:3", "-o", "c.png", cwd=tmp_path)
+    ok("filter", "a.png", "-k", "box:3", "-o", "50%d.png", cwd=tmp_path)  # one picture: no number is meant
+    assert (tmp_path / "50%d.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["a%d%d.png", "a%s.png", "a%4d.png", "a%.png", "%%.png"])
+def test_names_that_are_no_patterns(name: str) -> None:
+    assert pattern(name) is None
+
+
+BAD = {
+    "another size": (np.zeros((5, 6), np.uint8), "6 x 5 uint8 and the first frame 64 x 48 uint8"),
+    "another depth": (np.zeros((48, 64), np.uint16), "64 x 48 uint16 and the first"),
+    "another colour": (np.zeros((48, 64, 3), np.uint8), "64 x 48 uint8 rgb and the first"),
+}
+
+
+@pytest.mark.parametrize("why", BAD)
+def test_frames_that_differ_are_named_and_nothing_is_left(why: str, tmp_path: Path) -> None:
+    pictures(tmp_path / "in", colours(5)[..., 0])
+    odd, said = BAD[why]
+    (tmp_path / "in" / "0003.png").write_bytes(imagecodecs.png_encode(odd))
+    (tmp_path / "out").mkdir()
+    done = shell("filter", "in/%04d.png", "-k", "box:3", "-o", "out/%04d.png", cwd=tmp_path)
+    line = done.stderr.decode()
+    assert done.returncode == 1
+    assert line.startswith("convcli: 'in/0003.png' is ") and said in line and line.count("\n") == 1, line
+    assert names(tmp_path / "out") == []
+
+
+def test_a_broken_frame_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path, colours(5)[..., 0])
+    whole = (tmp_path / "0002.png").read_bytes()
+    (tmp_path / "0002.png").write_bytes(whole[: len(whole) // 2])
+    done = shell("motion", "%04d.png", "-o", "m.mp4", cwd=tmp_path)
+    assert done.returncode == 1
+    assert b"'0002.png'" in done.stderr and done.stderr.count(b"\n") == 1
+    assert len(names(tmp_path)) == 5
+
+
+def test_existing_pictures_are_refused_before_any_work(tmp_path: Path) -> None:
+    pictures(tmp_path / "in", colours(3)[..., 0])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "0002.png").write_bytes(b"mine")
+    done = shell("filter", "in/%04d.png", "-k", "box:3", "-o", "out/%04d.png", cwd=tmp_path)
+    assert done.returncode == 1
+    assert re.fullmatch(rb"convcli: 'out/0002.png' exists; .*\n", done.stderr)
+    assert names(tmp_path / "out") == ["0002.png"]
+    assert (tmp_path / "out" / "0002.png").read_bytes() == b"mine"
+    assert shell(
+        "filter", "in/%04d.png", "-k", "box:3", "-o", "out/%04d.png", "--dry-run", cwd=tmp_path
+    ).returncode
+    ok("filter", "in/%04d.png", "-k", "box:3", "-o", "out/%04d.png", "-y", cwd=tmp_path)
+    assert names(tmp_path / "out") == ["0000.png", "0001.png", "0002.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("filter", "no/%04d.png"), 1, "no such file"),
+        (("filter", "in/x%d.png"), 1, "no such file"),
+        (("filter", "in/%04d.png", "-o", "no/%04d.png"), 1, "there is no folder"),
+        (("filter", "in/%04d.png", "-o", "in/a%d.mp4", "--fps", "x"), 2, "'x' is not a number"),
+        (("filter", "in/%04d.png", "-o", "in/a.mp4", "--fps", "0"), 2, "frames a second"),
+        (("filter", "in/0000.png", "-o", "in/b.png", "--fps", "5"), 2, "--fps is for clips"),
+        (("filter", "t%d.tif", "-o", "b%d.tif"), 1, "is no frame"),
+        (("motion", "in/%04d.png", "-o", "a.jpg"), 2, "such as %04d.jpg"),
+    ],
+)
+def test_bad_names_and_options_are_one_line(
+    arguments: tuple[str, ...], code: int, said: str, tmp_path: Path
+) -> None:
+    pictures(tmp_path / "in", colours(2)[..., 0])
+    tifffile.imwrite(tmp_path / "t1.tif", np.zeros((3, 8, 8), np.uint8), photometric="minisblack")
+    before = sorted(tmp_path.rglob("*"))
+    kernel = ("-k", "box:3") if arguments[0] == "filter" else ()
+    done = shell(*arguments, *kernel, cwd=tmp_path)
+    line = done.stderr.decode()
+    assert (done.returncode, line.count("\n")) == (code, 1), line
+    assert said in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_interrupt_leaves_no_picture(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 255, (900, 240, 320), dtype=np.uint8))
+    (tmp_path / "out").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "convcli", "motion", "a.npy", "--axes", "TYX", "-o", "out/%d.png"],
+        cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while not list((tmp_path / "out").rglob("*.png")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert names(tmp_path / "out") == []
+
+
+def test_what_was_replaced_comes_back_when_the_end_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_text("old")
+    rename = Path.replace
+
+    def fails(self: Path, target: Path) -> Path:
+        if Path(target) == tmp_path / "b" and self.parent.name == "new":
+            raise OSError(28, os.strerror(28))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(OSError, match="No space"), replacing_all(tmp_path, force=True) as folder:
+        (folder / "a").write_text("new")
+        (folder / "b").write_text("new")
+    assert names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
+
+
+def test_left_overs_of_a_killed_run_go(tmp_path: Path) -> None:
+    left = tmp_path / ".convcli-000000" / "new"
+    left.mkdir(parents=True)
+    (left / "x").touch()
+    with replacing_all(tmp_path, force=False) as folder:
+        (folder / "a").touch()
+        with replacing_all(tmp_path, force=False) as other:  # one that is in use is left alone
+            (other / "b").touch()
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_too_few_frames_are_an_error(tmp_path: Path) -> None:
+    info = Info("TYX", (3, 4, 5), "uint8", companions=constant())
+    png = registry.numbered(registry.by_name("png"))
+    with (
+        pytest.raises(ConvError, match="only 1 of 3"),
+        open_sink(str(tmp_path / "%d.png"), png, info, WriteOptions()) as sink,
+    ):
+        sink.write(np.zeros((1, 4, 5), np.uint8))
+        sink.close()
+    assert names(tmp_path) == []

@@ -1,0 +1,95 @@
+"""Pictures that are only read: Pillow writes them here, and its own decode is what must come out."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.media.options import ReadOptions
+from convcli.media.pictures.read_only import RARER, source
+from convcli.media.registry import HEAD, ONLY_READ, by_name, by_suffix, identify, sniff
+from convcli.media.shared import resolution
+from tests.shell import convcli, ok
+
+NOISE = np.random.default_rng(0).integers(0, 256, (23, 37, 3), np.uint8)
+WRITTEN = {  # what Pillow writes, by its name for the format
+    **dict.fromkeys(("AVIF", "BLP", "ICO", "ICNS"), ".png"),
+    **dict.fromkeys(("JPEG2000", "PPM", "DDS", "TGA", "SGI", "PCX", "QOI"), "exact"),
+}
+
+
+def encoded(decoder: str) -> bytes:
+    file = io.BytesIO()
+    picture = Image.fromarray(NOISE)
+    if decoder == "BLP":
+        picture = picture.quantize(64)
+    if decoder in ("ICO", "ICNS"):
+        picture = picture.resize((32, 32))
+    picture.save(file, decoder)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("decoder", WRITTEN)
+def test_the_pixels_are_pillows(decoder: str) -> None:
+    data = encoded(decoder)
+    row = next(row for row in RARER if row.decoder == decoder)
+    opened = source(io.BytesIO(data), ReadOptions())
+    with Image.open(io.BytesIO(data)) as image:
+        mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[opened.info.channels]
+        np.testing.assert_array_equal(opened.read(0, opened.info.length), np.asarray(image.convert(mode)))
+        if WRITTEN[decoder] == "exact":
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), NOISE)
+    assert identify(data[:HEAD], f"a{row.suffixes[0]}")[0].name == row.name
+    if row.name != "tga":  # which has no signature
+        assert sniff(data[:HEAD]).name == row.name
+
+
+def test_every_suffix_is_known_and_none_is_written() -> None:
+    for row in ONLY_READ:
+        for suffix in row.suffixes:
+            with pytest.raises(UsageError, match=rf"{row.name} is only read; write \.png or \.tif"):
+                by_suffix(f"a{suffix}")
+        with pytest.raises(UsageError, match="is only read"):
+            by_name(row.name)
+
+
+def test_the_result_is_a_png_unless_a_name_says_otherwise(tmp_path: Path) -> None:
+    Image.fromarray(NOISE).save(tmp_path / "a.ppm")
+    assert ok("filter", "a.ppm", "-k", "identity", cwd=tmp_path).stdout == b"a.identity.png\n"
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.identity.png")), NOISE)
+    done = convcli("filter", "a.ppm", "-k", "identity", "-o", "b.pgm", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        2,
+        b"convcli: 'b.pgm': netpbm is only read; write .png or .tif\n",
+    )
+
+
+def test_depth(tmp_path: Path) -> None:
+    grey = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
+    deep = b"P5 4 3 65535\n" + grey.astype(">u2").tobytes()
+    opened = source(io.BytesIO(deep), ReadOptions())
+    assert (opened.info.dtype, opened.info.notes) == ("uint16", ())
+    np.testing.assert_array_equal(opened.read(0, 3), grey)
+    colour = source(io.BytesIO(b"P6 1 1 65535\n" + bytes(6)), ReadOptions())
+    assert colour.info.notes == ("the 16 bits a channel of this NETPBM are read as 8",)
+
+
+def test_a_column_of_numbers_is_no_picture() -> None:
+    assert sniff(b"P2\n5\n6\n7\n").name == "csv"
+    assert sniff(b"P2\n# made by hand\n2 1\n255\n0 9\n").name == "netpbm"
+
+
+def test_broken() -> None:
+    for data in (b"qoif" + bytes(8), b"8BPS\0\1" + bytes(9), b"DDS " + bytes(40)):
+        with pytest.raises(ConvError):
+            source(io.BytesIO(data), ReadOptions())
+
+
+def test_a_resolution_that_no_format_holds_is_left_out() -> None:
+    assert resolution(72, 300) == (72.0, 300.0)
+    assert resolution(4294967295, 72) is resolution(0, 72) is resolution(float("nan"), 72) is None

@@ -1,0 +1,231 @@
+"""Names and first bytes become formats; importing the registry imports no codec."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.data.info import Info
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.registry import (
+    FORMATS,
+    HEAD,
+    Format,
+    by_name,
+    by_suffix,
+    identify,
+    open_sink,
+    open_source,
+    sniff,
+)
+
+
+def picture(name: str) -> bytes:
+    fp = io.BytesIO()
+    Image.new("RGB", (7, 5), (200, 10, 30)).save(fp, name)
+    return fp.getvalue()
+
+
+def array() -> bytes:
+    fp = io.BytesIO()
+    np.save(fp, np.eye(3))
+    return fp.getvalue()
+
+
+def clip(name: str) -> bytes:
+    codecs = {"webm": "libvpx-vp9", "y4m": "wrapped_avframe"}
+    containers = {"mkv": "matroska", "ts": "mpegts", "y4m": "yuv4mpegpipe"}
+    fp = io.BytesIO()
+    with av.open(fp, "w", format=containers.get(name, name)) as container:
+        stream = container.add_stream(codecs.get(name, "mpeg4"), rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for packet in stream.encode(av.VideoFrame(32, 32, "yuv420p")):
+            container.mux(packet)
+        container.mux(stream.encode(None))
+    return fp.getvalue()
+
+
+FIRST_BYTES = {
+    **{name: picture(name) for name in ("png", "jpeg", "webp", "bmp", "gif", "tiff")},
+    **{name: clip(name) for name in ("mp4", "mov", "mkv", "webm", "avi", "ts", "y4m")},
+    "npy": array(),
+    "csv": b"a,b\n1,2\n",
+    "tsv": b"a\tb\n1\t2\n",
+}
+
+
+def test_every_format_has_a_sample_here() -> None:
+    assert set(FIRST_BYTES) == {row.name for row in FORMATS}
+
+
+@pytest.mark.parametrize("name", FIRST_BYTES)
+def test_sniffed(name: str) -> None:
+    head = FIRST_BYTES[name][:HEAD]
+    assert sniff(head).name == name
+    assert [row.name for row in FORMATS if row.recognises(head)] == [name]
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"II*\0", "tiff"),
+        (b"MM\0*", "tiff"),
+        (b"II+\0\x08\0\0\0", "tiff"),
+        (b"MM\0+\0\x08\0\0", "tiff"),
+        (b"GIF87a", "gif"),
+        (b"BMI,weight\n22,70\n", "csv"),
+        (b"1.5\n2.5\n", "csv"),
+        (b"1 2 3\n", "csv"),
+        (b"1,5;2,5\r\n", "csv"),
+        (b"\xef\xbb\xbfZeit\tWert\r\n1\t2\r\n", "tsv"),
+        ("größe,b\n".encode("cp1252"), "csv"),
+    ],
+)
+def test_sniffed_from_little(head: bytes, name: str) -> None:
+    assert sniff(head).name == name
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"", ["empty"]),
+        (b"\x7fELF\x02\x01", ["unknown bytes", "ELF"]),
+        (b"RIFF\0\0\0\0WAVE", ["unknown bytes"]),
+        (b"plain words", ["text", "plain words"]),
+        ("a,b\n1,2".encode("utf-16"), ["UTF-16"]),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n\x04", ["unknown bytes"]),
+    ],
+)
+def test_content_of_no_known_format(head: bytes, words: list[str]) -> None:
+    with pytest.raises(ConvError) as error:
+        sniff(head)
+    assert error.value.exit_code == 1
+    for word in [*words, "png jpeg webp"]:
+        assert word in str(error.value)
+
+
+def test_by_suffix() -> None:
+    for row in FORMATS:
+        for suffix in row.suffixes:
+            assert by_suffix(f"some.where/file{suffix}") is row
+            assert by_suffix(Path(f"FILE{suffix.upper()}")) is row
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a", "folder.png/a", ".png", "a.png "])
+def test_unknown_suffix(name: str) -> None:
+    with pytest.raises(UsageError) as error:
+        by_suffix(name)
+    for word in [repr(name), ".png .jpg .jpeg", ".tsv", "--format"]:
+        assert word in str(error.value)
+
+
+def test_by_name() -> None:
+    for row in FORMATS:
+        assert by_name(row.name) is row
+        assert by_name(f" {row.name.upper()} ") is row
+        for suffix in row.suffixes:
+            assert by_name(suffix) is by_name(suffix[1:]) is row
+    with pytest.raises(UsageError, match=r"'jpge' is unknown; did you mean jpeg\? known: png jpeg"):
+        by_name("jpge")
+    with pytest.raises(UsageError, match="'' is unknown; known"):
+        by_name("")
+
+
+# ------------------------------------------------------------------------------------ name and content
+
+
+def named(name: str, content: str, asked: str | None = None) -> tuple[Format, tuple[str, ...]]:
+    return identify(FIRST_BYTES[content][:HEAD], name, by_name(asked) if asked else None)
+
+
+@pytest.mark.parametrize("name", FIRST_BYTES)
+def test_name_and_content_agree(name: str) -> None:
+    row = by_name(name)
+    for suffix in row.suffixes:
+        assert named("a" + suffix, name) == (row, ())
+
+
+def test_content_decides_between_binary_formats() -> None:
+    found, notes = named("photo.png", "jpeg")
+    assert found.name == "jpeg"
+    assert notes == ("'photo.png' holds JPEG data, not PNG: read as what it is",)
+    assert named("table.csv", "npy")[0].name == "npy"
+    assert named("photo.jpeg", "jpeg", "png")[0].name == "jpeg"
+
+
+def test_text_is_a_table_only_by_name() -> None:
+    with pytest.raises(ConvError) as error:
+        named("photo.png", "csv")
+    assert str(error.value) == r"'photo.png' is no PNG file: it holds text ('a,b\n1,2\n')"
+    assert error.value.exit_code == 1
+    with pytest.raises(ConvError, match="is no NPY file: it holds text"):
+        named("a.npy", "tsv")
+    assert named("a.csv", "tsv")[0].name == "csv"  # the delimiter is the reader's concern
+    assert identify(b"only words", "a.tsv")[0].name == "tsv"
+
+
+def test_names_that_say_nothing() -> None:
+    for name in ("-", "/dev/fd/63", "photo"):
+        assert named(name, "jpeg")[0].name == "jpeg"
+        assert named(name, "csv", "tsv")[0].name == "tsv"
+    with pytest.raises(ConvError, match="'photo': data of no known format"):
+        identify(b"\0\1\2\3", "photo")
+    with pytest.raises(UsageError, match=r"unknown suffix '\.xyz'"):
+        named("a.xyz", "csv")
+    assert named("a.xyz", "png") == (by_name("png"), ())  # a signature says enough
+    assert named("a.xyz", "png", "png")[0].name == "png"
+
+
+def test_damaged_first_bytes() -> None:
+    with pytest.raises(ConvError, match="is no PNG file: it holds unknown bytes"):
+        identify(b"\x89PNX\r\n\x1a\n", "a.png")
+    with pytest.raises(ConvError, match="it holds nothing"):
+        identify(b"", "a.png")
+
+
+# ---------------------------------------------------------------------------------------------- opening
+
+
+@pytest.mark.parametrize("row", FORMATS, ids=lambda row: row.name)
+def test_readers_and_writers_exist_and_agree(row: Format) -> None:
+    for entry, parameters in [
+        (row.reader, ["fp", "options"]),
+        (row.writer, ["fp", "format_name", "info", "options"]),
+    ]:
+        module, name = entry.split(":")
+        function = getattr(importlib.import_module(module), name)
+        assert list(inspect.signature(function).parameters) == parameters
+
+
+@pytest.mark.parametrize("name", ["npy", "csv", "tsv"])
+def test_opened_through_the_registry(name: str) -> None:
+    fp = io.BytesIO()
+    writer = open_sink(fp, by_name(name), Info("YX", (2, 3), "float64"), WriteOptions())
+    writer.write(np.arange(6.0).reshape(2, 3) / 3)
+    writer.close()
+    fp.seek(0)
+    source = open_source(fp, by_name(name), ReadOptions(matrix=True))
+    np.testing.assert_array_equal(source.read(0, 2), np.arange(6.0).reshape(2, 3) / 3)
+    source.close()
+    assert fp.closed
+
+
+def test_the_registry_imports_no_codec() -> None:
+    code = """
+import sys
+import convcli.media.registry, convcli.media.files.target
+heavy = {"numpy", "torch", "PIL", "tifffile", "imagecodecs", "polars", "isal", "imageio", "rich"}
+print(*heavy & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("\n", "", 0)

@@ -1,0 +1,310 @@
+"""Pictures that are decoded and encoded strip by strip: the same as whole ones, and as wrong where they are broken."""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+import sys
+import threading
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from convcli.common.errors import ConvError
+from convcli.data.info import Colour, Info
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.pictures import image, jpeg, png, png_strips
+from convcli.media.pictures.progressive import ArrivingSource
+from tests.pictures import chunk, smooth
+
+COLOURS = {1: Colour.GREY, 2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
+
+
+def grey_png(
+    filtered: bytes, width: int, height: int, deflated: bytes | None = None, parts: int = 1
+) -> bytes:
+    data = zlib.compress(filtered) if deflated is None else deflated
+    size = max(1, -(-len(data) // parts))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    pieces = [chunk(b"IDAT", data[start : start + size]) for start in range(0, len(data), size)]
+    return b"".join([png.SIGNATURE, header, *pieces, chunk(b"IEND", b"")])
+
+
+def png_of(data: bytes) -> ArrivingSource:
+    source = png.source(io.BytesIO(data), ReadOptions())
+    assert isinstance(source, ArrivingSource)
+    return source
+
+
+@pytest.fixture(params=[1, 500, 1 << 20], ids=["rows", "small", "whole"])
+def strip(request, monkeypatch):
+    """The bytes that are decoded or encoded together."""
+    monkeypatch.setattr(png_strips, "STRIP", request.param)
+    monkeypatch.setattr(jpeg, "STRIP", request.param)
+
+
+@pytest.mark.usefixtures("strip")
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("channels", COLOURS)
+def test_a_png_of_libpng_is_read_by_strips(channels, dtype):
+    pixels = smooth(41, 57, channels, dtype)
+    source = png_of(imagecodecs.png_encode(pixels))
+    assert (source.info.shape, source.info.dtype) == (pixels.shape, dtype)
+    assert source.info.colour is COLOURS[channels]
+    assert np.array_equal(source.read(30, 41), pixels[30:])
+    assert np.array_equal(source.read(0, 41), pixels)
+    source.close()
+
+
+@pytest.mark.usefixtures("strip")
+@pytest.mark.parametrize("kind", range(5))
+def test_every_filter_crosses_strips(kind):
+    """Rows of random bytes, filtered as each of the five types says: libpng, by itself, undoes the same."""
+    rows = np.random.default_rng(kind).integers(0, 256, (23, 19), np.uint8)
+    filtered = b"".join(bytes([kind]) + row.tobytes() for row in rows)
+    data = grey_png(filtered, 19, 23, parts=7)
+    assert np.array_equal(png_of(data).read(0, 23), imagecodecs.png_decode(data))
+
+
+@pytest.mark.usefixtures("strip")
+def test_rows_before_a_fault_are_there_and_the_fault_is_told():
+    filtered = bytearray(b"".join(b"\1" + bytes([row] * 19) for row in range(23)))
+    filtered[20 * 20] = 9  # a filter that does not exist
+    source = png_of(grey_png(bytes(filtered), 19, 23))
+    with pytest.raises(ConvError, match="broken or truncated PNG: "):
+        source.read(0, 23)
+    if png_strips.STRIP == 1:
+        assert source.read(0, 3)[2, :4].tolist() == [2, 4, 6, 8]
+    source.close()
+
+
+FILTERED = b"".join(b"\0" + row.tobytes() for row in smooth(23, 19, 1))
+DEFLATED = zlib.compress(FILTERED)
+
+
+@pytest.mark.usefixtures("strip")
+@pytest.mark.parametrize("parts", [1, 5, 1000])
+@pytest.mark.parametrize(
+    "data",
+    [
+        DEFLATED[:-4] + b"\0\1\2\3",
+        DEFLATED[:-4],
+        DEFLATED[:-1],
+        DEFLATED[:-6],
+        DEFLATED[: len(DEFLATED) // 2],
+        DEFLATED + b"more",
+        zlib.compress(FILTERED + bytes(1000)),
+        zlib.compress(FILTERED[:-1]),
+        DEFLATED[2:],
+    ],
+    ids=["sum", "no sum", "sum cut", "end", "half", "behind", "too long", "too short", "no head"],
+)
+def test_the_end_is_judged_as_libpng_judges_it(data, parts):
+    picture = grey_png(b"", 19, 23, data, parts)
+    try:
+        expected = imagecodecs.png_decode(picture)
+    except imagecodecs.PngError as error:
+        expected = str(error)
+    if isinstance(expected, str):
+        with pytest.raises(ConvError, match=f"^broken or truncated PNG: {expected}$"):
+            png.source(io.BytesIO(picture), ReadOptions()).read(0, 23)
+    else:
+        assert np.array_equal(png_of(picture).read(0, 23), expected)
+
+
+def test_a_wrong_checksum_is_left_to_libpng():
+    data = bytearray(grey_png(bytes(20 * 23), 19, 23))
+    data[-13] ^= 1  # of the pixels
+    with pytest.raises(imagecodecs.PngError):
+        imagecodecs.png_decode(bytes(data))
+    with pytest.raises(ConvError, match="broken or truncated PNG"):
+        png.source(io.BytesIO(bytes(data)), ReadOptions())
+
+
+HEADER = struct.pack(">IIBBBBB", 19, 23, 8, 0, 0, 0, 0)
+ROWS = chunk(b"IDAT", DEFLATED)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [chunk(b"IHDR", HEADER[:-3] + b"\1\0\0"), ROWS],
+        [chunk(b"IHDR", HEADER[:-2] + b"\x40\0"), ROWS],
+        [chunk(b"IHDR", HEADER[:-1] + b"\2"), ROWS],
+        [chunk(b"IHDR", HEADER), chunk(b"IHDR", HEADER), ROWS],
+        [chunk(b"IHDR", HEADER), chunk(b"ABCD", b""), ROWS],
+        [
+            chunk(b"IHDR", HEADER),
+            chunk(b"IDAT", DEFLATED[:9]),
+            chunk(b"tEXt", b"a"),
+            chunk(b"IDAT", DEFLATED[9:]),
+        ],
+        [chunk(b"IHDR", HEADER), chunk(b"abCd", b""), chunk(b"PLTE", bytes(6)), ROWS],
+        [chunk(b"IHDR", struct.pack(">II", 1, 1_000_001) + HEADER[8:]), ROWS],
+    ],
+    ids=["compression", "filter", "interlace", "two heads", "unknown", "apart", "harmless", "tall"],
+)
+def test_libpng_judges_what_is_unusual(chunks):
+    picture = b"".join([png.SIGNATURE, *chunks, chunk(b"IEND", b"")])
+    try:
+        expected = imagecodecs.png_decode(picture)
+    except (imagecodecs.PngError, UnicodeDecodeError):  # of its message
+        with pytest.raises(ConvError, match=r"^broken or truncated PNG: "):
+            png.source(io.BytesIO(picture), ReadOptions())
+    else:
+        source = png.source(io.BytesIO(picture), ReadOptions())
+        assert np.array_equal(source.read(0, source.info.length), expected)
+
+
+def test_a_picture_that_no_memory_holds_is_refused_by_its_format():
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1_000_000, 1_000_000, 16, 6, 0, 0, 0))
+    picture = b"".join([png.SIGNATURE, header, ROWS, chunk(b"IEND", b"")])
+    with pytest.raises(ConvError, match="not enough memory to decode the PNG"):
+        png.source(io.BytesIO(picture), ReadOptions(max_pixels=None))
+
+
+def test_opening_many_pictures_adds_up_to_nothing():
+    picture = grey_png(FILTERED, 19, 23)
+    for _ in range(3):
+        png_of(picture).close()
+    assert len(logging.getLogger("imagecodecs").handlers) <= 1
+
+
+def test_a_stream_that_swells_is_not_inflated_further_than_the_rows():
+    deflated = zlib.compress(bytes(500_000_000), 1)
+    source = png_of(grey_png(b"", 19, 23, deflated))
+    assert not source.read(0, 23).any()
+
+
+@pytest.mark.usefixtures("strip")
+@pytest.mark.parametrize("quality", [60, 95])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(333, 50), (16, 16), (17, 3), (15, 40), (400, 1)])
+def test_a_jpeg_in_strips_has_the_samples_of_a_whole_one(size, channels, quality):
+    pixels = smooth(*size, channels)
+    file, whole = io.BytesIO(), io.BytesIO()
+    info = Info("YXC"[: pixels.ndim], pixels.shape, "uint8", COLOURS[channels])
+    sink = image.sink(file, "jpeg", info, WriteOptions(quality=quality))
+    for start in range(0, len(pixels), 7):
+        block = pixels[start : start + 7].copy()
+        sink.write(block)
+        block[:] = 7  # a caller may use its block again
+    sink.close()
+    sampling = "4:4:4" if quality == 95 else "4:2:0"
+    Image.fromarray(pixels).save(whole, "JPEG", quality=quality, subsampling=sampling)
+    expected = np.asarray(Image.open(whole))
+    written = Image.open(file)
+    written.load()
+    assert np.array_equal(np.asarray(written), expected)
+    assert np.array_equal(imagecodecs.jpeg8_decode(file.getvalue()), expected)
+    strips = -(-size[0] // 16) if jpeg.STRIP == 1 else 1
+    if jpeg.STRIP == 1:
+        assert file.getvalue().count(b"\xff\xdd\0\4") == (strips > 1)
+        assert sum(file.getvalue().count(bytes([0xFF, 0xD0 + n])) for n in range(8)) == strips - 1
+
+
+def test_too_many_rows_of_a_jpeg_are_refused():
+    sink = image.sink(io.BytesIO(), "jpeg", Info("YX", (16, 8), "uint8", Colour.GREY), WriteOptions())
+    sink.write(np.zeros((40, 8), np.uint8))
+    with pytest.raises(ConvError, match="40 of 16 rows"):
+        sink.close()
+
+
+def test_what_breaks_a_picture_is_raised_where_its_rows_are_asked_for():
+    def fill(out):
+        out[:2] = 5
+        yield 2
+        raise ConvError("broken")
+
+    source = ArrivingSource(Info("YX", (4, 3), "uint8", Colour.GREY), "picture", fill)
+    assert source.read(0, 2).tolist() == [[5] * 3] * 2
+    for _ in range(2):
+        with pytest.raises(ConvError, match="broken"):
+            source.read(1, 3)
+    source.close()
+
+
+def test_closing_stops_the_decoder():
+    begun, go_on = threading.Event(), threading.Event()
+    reached = []
+
+    def fill(out):
+        for row in range(4):
+            begun.set()
+            go_on.wait()
+            reached.append(row)
+            yield row + 1
+
+    source = ArrivingSource(Info("YX", (4, 3), "uint8", Colour.GREY), "picture", fill)
+    begun.wait()
+    threading.Timer(0.05, go_on.set).start()
+    source.close()
+    assert len(reached) < 4
+
+
+def saved(picture: Image.Image, **settings) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", **settings)
+    return file.getvalue()
+
+
+PHOTO = Image.fromarray(smooth(30, 43, 3))
+JPEGS = {
+    "plain": saved(PHOTO),
+    "grey": saved(PHOTO.convert("L")),
+    "dpi": saved(PHOTO, dpi=(300, 150)),
+    "centimetres": saved(PHOTO, dpi=(300, 150)).replace(b"JFIF\0\1\1\1\1\x2c", b"JFIF\0\1\1\2\1\x2c"),
+    "half a dpi": saved(PHOTO, dpi=(300, 150)).replace(b"\1\1\x2c\0\x96", b"\1\1\x2c\0\0"),
+    "progressive": saved(PHOTO, progressive=True),
+    "restarts": saved(PHOTO, restart_marker_rows=1),
+    "comment": saved(PHOTO, comment="said"),
+    "no JFIF": saved(PHOTO)[:2] + saved(PHOTO)[20:],
+    "true RGB": saved(PHOTO, keep_rgb=True),
+    "CMYK": saved(PHOTO.convert("CMYK")),
+    "exif": saved(PHOTO, exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"),
+    "profile": saved(PHOTO, icc_profile=bytes(range(128))),
+    "cut": saved(PHOTO)[:900],
+    "cut early": saved(PHOTO)[:300],
+    "short frame": saved(PHOTO)[:2] + b"\xff\xc0\0\2" + saved(PHOTO)[20:],
+    "filled": saved(PHOTO).replace(b"\xff\xdb", b"\xff\xff\xdb", 1),
+}
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_a_jpeg_is_what_pillow_says_with_and_without_it(name):
+    def read(opened):
+        try:
+            source = opened()
+            return source.info, source.read(0, source.info.length).tolist()
+        except ConvError as error:
+            return str(error)
+
+    data = JPEGS[name]
+    options = ReadOptions()
+    expected = read(lambda: image.pillow_source(io.BytesIO(data), options, ("JPEG",)))
+    found = read(lambda: image.source(io.BytesIO(data), options))
+    assert found == expected
+    if not isinstance(found, str):
+        with Image.open(io.BytesIO(data)) as picture:
+            if name in ("plain", "dpi", "centimetres", "no JFIF"):
+                assert found[0].metadata.dpi == picture.info.get("dpi")
+            assert found[1] == np.asarray(picture).tolist()
+
+
+@pytest.mark.parametrize("name", ["plain", "dpi", "progressive", "comment", "no JFIF"])
+def test_a_plain_jpeg_does_without_pillow(name, monkeypatch):
+    file = io.BytesIO()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "PIL", None)
+        source = image.source(io.BytesIO(JPEGS[name]), ReadOptions())
+        pixels = source.read(0, source.info.length)
+        sink = image.sink(file, "jpeg", source.info, WriteOptions())
+        sink.write(pixels)
+        sink.close()
+    dpi = source.info.metadata.dpi
+    more = {"dpi": dpi} if dpi else {}
+    assert file.getvalue() == saved(Image.fromarray(pixels), quality=95, subsampling="4:4:4", **more)

@@ -1,0 +1,431 @@
+"""Tables: recognised, read, written so that they read back the same; what is no table ends in one line.
+
+The oracle is the standard library: ``csv`` and ``float``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.data.info import Info
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.tables.columns import pick
+from convcli.media.tables.delimited import find_delimiter, has_header
+from convcli.media.tables.table import TableSource, sink, source
+
+NAN = math.nan
+
+
+def opened(text: str | bytes, **options: object) -> TableSource:
+    raw = text.encode() if isinstance(text, str) else text
+    return source(io.BytesIO(raw), ReadOptions(**options))  # type: ignore[arg-type]
+
+
+def values(text: str | bytes, **options: object) -> list[object]:
+    table = opened(text, **options)
+    result: list[object] = table.read(0, table.info.length).tolist()
+    return result
+
+
+def written(info: Info, array: np.ndarray, name: str = "csv", step: int = 3) -> str:
+    fp = io.BytesIO()
+    writer = sink(fp, name, info, WriteOptions())
+    axis = info.stream_axis
+    for start in range(0, info.length, step):
+        writer.write(array[(slice(None),) * axis + (slice(start, start + step),)])
+    writer.close()
+    return fp.getvalue().decode()
+
+
+def copied(text: str | bytes, name: str = "csv", **options: object) -> str:
+    """Read a table and write it again."""
+    table = opened(text, **options)
+    return written(table.info, table.read(0, table.info.length), name)
+
+
+# ------------------------------------------------------------------------------------- what is recognised
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a,b\n3,2\n1,4.5\n", [[3, 2], [1, 4.5]]),
+        ("5,2\n3,4\n", [[5, 2], [3, 4]]),
+        ("7\n8\n6\n", [7, 8, 6]),
+        ("a\n7\n8\n6", [7, 8, 6]),
+        ("5;2\n3;4\n", [[5, 2], [3, 4]]),
+        ("5\t2\n3\t4\n", [[5, 2], [3, 4]]),
+        ("5|2\n3|4\n", [[5, 2], [3, 4]]),
+        ("5 2\n3 4\n", [[5, 2], [3, 4]]),
+        ("a b\n5 2\n3 4\n", [[5, 2], [3, 4]]),
+        ("1,5;2,0\n1,25;-3\n", [[1.5, 2], [1.25, -3]]),
+        ("x;y\n1,5;2,0\n1,25;-3\n", [[1.5, 2], [1.25, -3]]),
+        ("x;y\n1,5;2.5\n1,25;-3\n", [[1.5, 2.5], [1.25, -3]]),
+        ("\ufeffa,b\r\n5,2\r\n3,4\r\n", [[5, 2], [3, 4]]),
+        ("5,2\r3,4\r", [[5, 2], [3, 4]]),
+        ("5,2\n3,4\n\n\n", [[5, 2], [3, 4]]),
+        ('"a","b"\n"5","2"\n"3","4"\n', [[5, 2], [3, 4]]),
+        (" 5 , 2\n3,4 \n", [[5, 2], [3, 4]]),
+        ("5,+2e3\n-.5,4.\n", [[5, 2000], [-0.5, 4]]),
+        ("5,inf\n-Infinity,-inf\n", [[5, math.inf], [-math.inf, -math.inf]]),
+    ],
+)
+def test_numbers(text: str, expected: list[object]) -> None:
+    assert values(text) == expected
+
+
+@pytest.mark.parametrize("word", ["", " ", "NaN", "nan", "NA", "n/a", "null", "-nan"])
+def test_missing_samples_are_nan(word: str) -> None:
+    np.testing.assert_array_equal(values(f"a,b\n5,{word}\n4,2\n"), [[5, NAN], [4, 2]])
+
+
+def test_a_blank_line_in_a_lone_column_is_a_missing_sample() -> None:
+    np.testing.assert_array_equal(values("a\n5\n\n4\n"), [5, NAN, 4])
+
+
+def test_axes_and_names() -> None:
+    table = opened("a,b,c\n9,5,x\n8,6,y\n")
+    assert (table.info.axes, table.info.shape, table.info.dtype) == ("XC", (2, 2), "float64")
+    assert table.info.notes == ("filtered columns: a, b; not filtered: c",)
+    assert opened("5,text\n6,more\n").info.notes == ("filtered columns: 1; not filtered: 2",)
+    table = opened("a\n5\n6\n7\n")
+    assert (table.info.axes, table.info.shape) == ("X", (3,))
+    assert table.read(1, 3).tolist() == [6, 7]
+    assert opened("5,2\n3,4\n9,9").read(1, 2).tolist() == [[3, 4]]
+
+
+def test_the_time_axis_is_the_first_numeric_column_when_it_rises_and_is_not_alone() -> None:
+    for text, filtered in [
+        ("t,v\n0,5\n0.1,5\n0.3,4\n", "v"),
+        ("t,v\n0,5\n0,5\n1,4\n", "t, v"),  # not strictly
+        ("t,v\n0,5\n,5\n1,4\n", "t, v"),  # a gap
+        ("t\n1\n2\n3\n", "t"),  # alone
+        ("v,t\n5,1\n5,2\n4,3\n", "v, t"),  # not the first
+        ("name,t,v\nx,1,5\ny,2,5\n", "v"),
+        ("t,v\n1,2\n", "t, v"),  # one row rises nowhere
+        ("day,v\n2024-01-01,5\n2024-01-02,6\n", "v"),
+    ]:
+        assert opened(text).info.notes[0].split(";")[0] == f"filtered columns: {filtered}", text
+
+
+def test_header_or_not() -> None:
+    for rows, expected in [
+        ([["a", "b"], ["1", "2"]], True),
+        ([["1", "2"], ["1", "2"]], False),
+        ([["1", ""], ["1", "2"]], False),
+        ([["", "b"], ["1", "2"]], True),
+        ([["x1", "x2"], ["1", "2"]], True),
+        ([["2024-01-01", "2"], ["2024-01-02", "3"]], False),
+        ([["bob", "4"], ["ann", "5"]], False),
+        ([["name", "note"], ["bob", "text"]], True),
+        ([["nan", "2"], ["1", "2"]], False),
+        ([["v1"], [""], ["3"]], True),
+    ]:
+        assert has_header(rows) is expected, rows
+
+
+def test_delimiter() -> None:
+    for lines, expected in [
+        (["a,b", "1,2"], ","),
+        (["a;b", "1,5;2,5", "3,5;4,5"], ";"),
+        (["1.5", "2.5"], ","),
+        (["my value", "1", "2"], ","),
+        (["a\tb", "x, y\t2", "z\t3"], "\t"),
+        (["1,2,3", "4,5"], ","),
+        (['"a;b",c', '"d;e",5'], ","),
+        (["name and, comment", "1,2"], ","),
+        (["n;v,", '"a;b";1,5'], ";"),
+    ]:
+        assert find_delimiter(lines) == expected, lines
+
+
+def test_a_sample_longer_than_what_is_looked_at() -> None:
+    """The delimiter comes from the first lines; a first line may be longer than the sample."""
+    wide = ",".join(str(n % 10) for n in range(50_000))
+    assert opened(f"{wide}\n{wide}\n", matrix=True).info.shape == (2, 50_000)
+    many = "".join(f"{n % 7},{n % 5}\n" for n in range(40_000))
+    assert opened(many).info.shape == (40_000, 2)
+
+
+def test_old_encodings() -> None:
+    table = opened("Zeit;Größe °C\n2;5,5\n1;6,5\n".encode("cp1252"))
+    assert table.info.notes[0] == "line 1 is not UTF-8: read as Windows-1252, written as UTF-8"
+    assert copied(
+        "Zeit;Größe °C\n2;5,5\n1;6,5\n".encode("cp1252")
+    ) == "Zeit;Größe °C\n2.0;5,5\n1.0;6,5\n".replace(".", ",")
+    with pytest.raises(ConvError, match="line 2 is neither"):
+        opened(b"a,b\n\x81,2\n")
+
+
+# ----------------------------------------------------------------------------------------- what is chosen
+
+
+def test_columns_are_picked() -> None:
+    text = "t,a,b,c\n1,5,6,7\n2,8,9,0\n"
+    assert values(text, columns=("b",)) == [6, 9]
+    assert values(text, columns=("c", "a")) == [[7, 5], [0, 8]]
+    assert values(text, columns=("1", "3-4")) == [[1, 6, 7], [2, 9, 0]]
+    assert opened(text, columns=("c", "a")).info.notes == ("filtered columns: c, a; not filtered: t, b",)
+    assert pick(("2", "2-3", "a"), ("x", "a", "2"), 3) == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (("tmie",), ["'tmie'", "did you mean 'time'", "numbers 1-3"]),
+        (("4",), ["'4'", "1 to 3"]),
+        (("0",), ["1 to 3"]),
+        (("3-2",), ["1 to 3"]),
+        (("a",), ["2 columns", "number"]),
+        ((), ["empty"]),
+        (("٣",), ["no such column"]),
+    ],
+)
+def test_columns_that_are_not_there(wanted: tuple[str, ...], words: list[str]) -> None:
+    with pytest.raises(UsageError) as error:
+        opened("time,a,a\n1,2,3\n", columns=wanted)
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_matrix() -> None:
+    table = opened("1,2,3\n2,5,6\n", matrix=True)
+    assert (table.info.axes, table.info.shape) == ("YX", (2, 3))
+    assert table.info.companions is None
+    assert table.read(0, 2).tolist() == [[1, 2, 3], [2, 5, 6]]
+    table = opened("a,b\n1,2\n3,4\n", matrix=True)
+    assert table.info.shape == (2, 2)
+    assert table.info.notes == ("the header line is left out",)
+    assert values("a,b,c\n1,2,x\n3,4,y\n", matrix=True, columns=("1-2",)) == [[1, 2], [3, 4]]
+    with pytest.raises(ConvError, match="line 2, column 'c': 'x'"):
+        opened("a,b,c\n1,2,x\n", matrix=True)
+
+
+# --------------------------------------------------------------------------------------------- bad tables
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\n1,2\n3\n", ["line 3 has 1 field,", "2 are wanted"]),
+        ("a,b\n1,2\n3,4,5\n6,7\n", ["line 3 has 3 fields", "2 are wanted"]),
+        (
+            "a,b,c\n1,2\n3,4,5,6\n7,8,9\n",
+            ["line 2 has 2 fields"],
+        ),  # as many delimiters in all as there should be
+        ("a,b\n1,2\n3,4,5", ["line 3 has 3 fields"]),
+        ("a,b\n1,2\n3", ["line 3 has 1 field"]),
+        ("a,b\n1,2\n\n3,4\n", ["line 3 is blank"]),
+        ("1\n2\n3,4\n", ["line 3 has 2 fields"]),
+        ('a,b\n1,"2\n"\n3\n', ["line 4 has 1 field"]),
+        ('a,b\n1,"2\n3,4\n', ["line 2", "quote"]),
+        ('a,b\n1,"2"x\n3,4\n', ["line 2"]),
+        ("t,v\n1,5\n2,oops\n", ["line 3", "column 'v'", "'oops'"]),
+        ('t,n,v\n3,"x\ny",5\n2,z,"o,o"\n', ["line 4", "column 'v'", "'o,o'"]),
+        ("1,5\n2,6\n3,7_0\n", ["line 3", "column '2'", "'7_0'"]),
+        ("1,5\n2,0x10\n", ["line 2", "'0x10'"]),
+        ("a,b\nx,y\n", ["no column holds numbers", "'x'"]),
+        ("x;y\nz;1.234,5\n", ["no column", "'1.234,5'"]),
+        ("a,b\n,\n", ["no column"]),
+        ("a,b\n", ["no rows"]),
+        ("\n\n", ["blank"]),
+        ("  \n", ["blank"]),
+        ("\ufeff", ["blank"]),
+        ("1,2\n3\0,4\n", ["line 2", "zero byte"]),
+        ("a" + ",b" * 100_001, ["100002 columns"]),
+    ],
+)
+def test_one_line_for_each_bad_table(text: str, words: list[str]) -> None:
+    with pytest.raises(ConvError) as error:
+        opened(text)
+    assert "\n" not in str(error.value)
+    assert error.value.exit_code == 1
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_points_and_commas_in_one_column() -> None:
+    text = "x;y\n1,5;2\n1.5;3\n"
+    assert opened(text).info.notes == ("filtered columns: y; not filtered: x",)
+    with pytest.raises(ConvError, match="line 2, column 'x': '1,5' is no number"):
+        opened(text, columns=("x",))
+
+
+def test_a_bad_row_far_down() -> None:
+    rows = ["a,b", *(f"{n},{n % 7}" for n in range(300_000))]
+    rows[250_000] = "1,2,3"
+    with pytest.raises(ConvError, match="line 250001 has 3 fields"):
+        opened("\n".join(rows))
+    rows[250_000] = "1,?"
+    with pytest.raises(ConvError, match=r"line 250001, column 'b': '\?'"):
+        opened("\n".join(rows))
+
+
+ALPHABET = '0123456789.,;\t |"\n\r-+eEnaNinfx_é\x1f\x0b'
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.text(ALPHABET, min_size=1, max_size=60), st.booleans())
+def test_any_text_is_a_table_or_one_line(text: str, matrix: bool) -> None:
+    try:
+        table = opened(text, matrix=matrix)
+    except ConvError as error:
+        assert "\n" not in str(error)
+        return
+    block = table.read(0, table.info.length)
+    assert block.shape == table.info.shape
+    assert block.dtype == np.float64
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(min_size=1, max_size=40))
+def test_any_bytes_are_a_table_or_one_line(raw: bytes) -> None:
+    try:
+        opened(raw)
+    except ConvError as error:
+        assert "\n" not in str(error)
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+def test_a_table_is_written_as_it_was() -> None:
+    for text in [
+        "t,v\n0,5.0\n1,6.5\n",
+        "name,v,t\nx,5.0,é\ny,6.5,\n",
+        "t;v\r\n0;5,5\r\n1;-6,25\r\n",
+        '"a,b",v\n"x\ny",5.5\n"say ""so""",6.5\n',
+        "5.5|text|1.5\n0.5|more|2.5\n",
+        "a,b\n0.5,\n0.25,x\n",
+        "v\n0.30000000000000004\n1e-300\n-0.0\n9.57\n5e-324\n",
+    ]:
+        assert copied(text) == text
+
+
+def test_tabs_make_a_tsv() -> None:
+    assert copied("t\tv\n0\t5.5\n1\t6.5\n", "tsv") == "t\tv\n0\t5.5\n1\t6.5\n"
+    assert copied("t\tv\n0\t5.5\n1\t6.5\n", "csv") == "t,v\n0,5.5\n1,6.5\n"
+    assert copied("t\tv\n0\t5,5\n1\t6,5\n", "csv") == "t,v\n0,5.5\n1,6.5\n"
+    assert copied("t,v\n0,5.5\n1,6.5\n", "tsv") == "t\tv\n0\t5.5\n1\t6.5\n"
+
+
+def test_missing_values_are_written_as_the_table_writes_them() -> None:
+    assert copied("a,b\n5,\n4,2\n") == "a,b\n5.0,\n4.0,2.0\n"
+    assert copied("a,b\n5,nan\n4,2\n") == "a,b\n5.0,NaN\n4.0,2.0\n"
+    assert copied("a\n5\n\n4\n") == "a\n5.0\nNaN\n4.0\n"
+    assert copied("a;b\n5,5;\n4;2,5\n") == "a;b\n5,5;\n4,0;2,5\n"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.floats(allow_nan=True), min_size=1, max_size=30))
+def test_floats_read_back_the_same(numbers: list[float]) -> None:
+    text = written(Info("X", (len(numbers),), "float64"), np.array(numbers))
+    expected = np.array([float(row[0]) for row in csv.reader(io.StringIO(text))])
+    np.testing.assert_array_equal(expected, numbers)
+    assert [math.copysign(1, x) for x in expected if x == x] == [
+        math.copysign(1, x) for x in numbers if x == x
+    ]
+    if any(math.isfinite(x) for x in numbers):
+        np.testing.assert_array_equal(values(text), numbers)
+
+
+def test_other_columns_are_taken_at_the_rows_of_the_output() -> None:
+    table = opened("t,v,n\n0,5,a\n1,6,\n2,7,c\n3,8,d\n")
+    assert table.info.companions is not None
+    taken = table.info.companions.take([3, None, 1])
+    info = replace(table.info, shape=(3,), companions=taken)
+    assert written(info, np.array([8.5, 7.5, NAN]), step=2) == "t,v,n\n3,8.5,d\n,7.5,\n1,,\n"
+    again = taken.take([0, 0])
+    assert (
+        written(replace(info, shape=(2,), companions=again), np.array([1.0, 2.0]))
+        == "t,v,n\n3,1.0,d\n3,2.0,d\n"
+    )
+
+
+def test_other_columns_are_dropped_and_said_so() -> None:
+    table = opened("t,v,n\n0,5,a\n1,6,b\n")
+    assert table.info.companions is not None
+    info = replace(table.info, shape=(5,), companions=table.info.companions.drop())
+    fp = io.BytesIO()
+    writer = sink(fp, "csv", info, WriteOptions())
+    assert writer.notes == ("dropped columns: t, n (no row of the output belongs to one of the input)",)
+    writer.write(np.arange(5.0))
+    writer.close()
+    assert fp.getvalue() == b"v\n0.0\n1.0\n2.0\n3.0\n4.0\n"
+    no_header = opened("0,5\n1,6\n")
+    assert no_header.info.companions is not None
+    info = replace(no_header.info, shape=(1,), companions=no_header.info.companions.drop())
+    assert written(info, np.ones(1)) == "1.0\n"
+    lone = opened("v\n5\n")
+    assert lone.info.companions is not None
+    assert lone.info.companions.drop() == lone.info.companions
+
+
+def test_maps_stand_beside_each_other() -> None:
+    table = opened("t,a,b,n\n0,5,6,x\n1,7,7,y\n2,8,9,z\n")
+    array = np.arange(12.0).reshape(2, 3, 2)  # maps, rows, channels
+    assert written(replace(table.info, axes="MXC", shape=(2, 3, 2)), array, step=2) == (
+        "t,a.0,a.1,b.0,b.1,n\n0,0.0,6.0,1.0,7.0,x\n1,2.0,8.0,3.0,9.0,y\n2,4.0,10.0,5.0,11.0,z\n"
+    )
+    # Columns summed by a bank of two kernels, then by one.
+    assert written(replace(table.info, axes="MX", shape=(2, 3)), np.arange(6.0).reshape(2, 3)) == (
+        "t,map0,map1,n\n0,0.0,3.0,x\n1,1.0,4.0,y\n2,2.0,5.0,z\n"
+    )
+    assert written(replace(table.info, axes="X", shape=(3,)), np.arange(3.0)) == (
+        "t,a+b,n\n0,0.0,x\n1,1.0,y\n2,2.0,z\n"
+    )
+    lone = opened("v\n5\n6\n")
+    assert written(replace(lone.info, axes="MX", shape=(3, 2)), np.arange(6.0).reshape(3, 2)) == (
+        "v.0,v.1,v.2\n0.0,2.0,4.0\n1.0,3.0,5.0\n"
+    )
+    nameless = opened("5\n6\n")
+    assert written(replace(nameless.info, axes="MX", shape=(2, 2)), np.eye(2)) == "1.0,0.0\n0.0,1.0\n"
+
+
+def test_picked_columns_keep_their_places() -> None:
+    assert copied("a,b,c\n1,2,3\n4,5,6\n", columns=("c", "a")) == "a,b,c\n1.0,2,3.0\n4.0,5,6.0\n"
+
+
+def test_arrays_are_plain_grids() -> None:
+    assert (
+        written(Info("YX", (2, 3), "uint8"), np.array([[1, 2, 3], [4, 5, 255]], np.uint8))
+        == "1,2,3\n4,5,255\n"
+    )
+    assert written(Info("X", (2,), "float32"), np.array([0.1, 2], np.float32)) == "0.1\n2.0\n"
+    assert written(Info("X", (2,), "float16"), np.array([0.5, 2], np.float16)) == "0.5\n2.0\n"
+    assert written(Info("CX", (2, 3), "int64"), np.array([[1, 2, 3], [-4, 5, 6]])) == "1,-4\n2,5\n3,6\n"
+    assert written(Info("XC", (2, 1), "float64"), np.array([[1.5], [NAN]])) == "1.5\nNaN\n"
+    assert written(Info("YX", (2, 2), "float64"), np.eye(2), "tsv") == "1.0\t0.0\n0.0\t1.0\n"
+    matrix = opened("1;2\n3;4\n", matrix=True)
+    assert written(matrix.info, matrix.read(0, 2)) == "1.0,2.0\n3.0,4.0\n"
+
+
+@pytest.mark.parametrize(("axes", "shape"), [("YXC", (4, 4, 3)), ("ZYX", (4, 4, 4)), ("MYX", (2, 4, 4))])
+def test_what_a_table_cannot_hold(axes: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConvError, match=rf"{axes}.*write \.npy"):
+        sink(io.BytesIO(), "csv", Info(axes, shape, "float64"), WriteOptions())
+
+
+def test_an_output_that_is_not_full() -> None:
+    writer = sink(io.BytesIO(), "csv", Info("X", (4,), "float64"), WriteOptions())
+    writer.write(np.zeros(3))
+    with pytest.raises(ConvError, match="only 3 of 4"):
+        writer.close()
+    with pytest.raises(ConvError, match="more than 4"):
+        writer.write(np.zeros(2))
+
+
+def test_blocks_are_ours_to_change() -> None:
+    table = opened("1\n2\n3\n")
+    table.read(0, 3)[:] = 9
+    assert table.read(0, 3).tolist() == [1, 2, 3]

@@ -1,0 +1,469 @@
+"""Outputs that appear whole or not at all, inputs that come from anywhere."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.media.files.atomic import replacing
+from convcli.media.files.target import check_not_input, check_output, open_input, output, same_file
+
+
+def one_line(error: pytest.ExceptionInfo[ConvError], *words: str) -> None:
+    text = str(error.value)
+    assert "\n" not in text
+    for word in words:
+        assert word in text
+
+
+def run(code: str, *args: object, **options: object) -> subprocess.CompletedProcess[bytes]:
+    """Run a script that has ``output`` and ``open_input`` at hand, as a process of its own."""
+    head = "import os, sys, time\nfrom convcli.common.errors import ConvError\n"
+    head += "from convcli.media.files.target import open_input, output\n"
+    command = [sys.executable, "-c", head + code, *map(str, args)]
+    return subprocess.run(command, capture_output="stdout" not in options, timeout=60, **options)  # type: ignore[call-overload, no-any-return]
+
+
+# ------------------------------------------------------------------------------------ regular targets
+
+
+def test_new_file_appears_at_the_end_and_follows_the_umask(tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    old = os.umask(0o027)
+    try:
+        with output(target) as fp:
+            fp.write(b"half")
+            fp.flush()
+            assert not target.exists()
+            names = [p.name for p in tmp_path.iterdir()]
+            assert len(names) == 1
+            assert names[0].startswith(".a.convcli-")
+            assert names[0].endswith(".png")
+            fp.write(b" whole")
+    finally:
+        os.umask(old)
+    assert target.read_bytes() == b"half whole"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_existing_file_needs_force_and_keeps_its_mode(tmp_path: Path) -> None:
+    target = tmp_path / "a.csv"
+    target.write_bytes(b"old")
+    target.chmod(0o604)
+    with pytest.raises(ConvError) as error, output(target):
+        pytest.fail("opened")
+    one_line(error, "a.csv", "exists", "-y")
+    assert error.value.exit_code == 1
+    with output(target, force=True) as fp:
+        fp.write(b"new")
+        assert target.read_bytes() == b"old"
+    assert target.read_bytes() == b"new"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o604
+
+
+def test_a_file_that_comes_meanwhile_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "a.csv"
+    with pytest.raises(ConvError, match="exists"), output(target) as fp:
+        fp.write(b"ours")
+        target.write_bytes(b"theirs")
+    assert target.read_bytes() == b"theirs"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    "failure", [ConvError("no"), KeyboardInterrupt(), SystemExit(143), ZeroDivisionError()]
+)
+def test_a_failure_leaves_the_old_file_and_no_temporary(tmp_path: Path, failure: BaseException) -> None:
+    target = tmp_path / "a.csv"
+    target.write_bytes(b"old")
+    with pytest.raises(type(failure)), output(target, force=True) as fp:
+        fp.write(b"x" * 200_000)
+        raise failure
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_symbolic_links_are_followed_and_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "real"
+    folder.mkdir()
+    (folder / "a.csv").write_bytes(b"old")
+    (tmp_path / "link.csv").symlink_to("real/a.csv")
+    (tmp_path / "second.csv").symlink_to("link.csv")
+    with output(tmp_path / "second.csv", force=True) as fp:
+        fp.write(b"new")
+        assert any(".a.convcli-" in p.name for p in folder.iterdir())
+    assert (tmp_path / "second.csv").is_symlink()
+    assert (folder / "a.csv").read_bytes() == b"new"
+
+    (tmp_path / "dangling.csv").symlink_to("real/b.csv")
+    with output(tmp_path / "dangling.csv") as fp:
+        fp.write(b"b")
+    assert (folder / "b.csv").read_bytes() == b"b"
+
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    with pytest.raises(ConvError) as error, output(tmp_path / "loop.csv"):
+        pass
+    one_line(error, "loop.csv", "symbolic links")
+
+
+def test_what_cannot_be_a_target(tmp_path: Path) -> None:
+    for path, words in [
+        (tmp_path, ["folder"]),
+        (tmp_path / "none" / "a.png", ["no folder", "none"]),
+        (tmp_path / ("x" * 300 + ".png"), ["too long"]),
+        ("a\0b.png", ["null byte"]),
+    ]:
+        with pytest.raises(ConvError) as error, output(path):
+            pytest.fail("opened")
+        one_line(error, *words)
+        assert error.value.exit_code == 1
+        with pytest.raises(ConvError, match=words[0]):
+            check_output(path)
+    check_output(tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission(tmp_path: Path) -> None:
+    read_only = tmp_path / "a.csv"
+    read_only.write_bytes(b"old")
+    read_only.chmod(0o444)
+    with pytest.raises(ConvError, match="no permission"):
+        check_output(read_only, force=True)
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(ConvError, match="no permission"):
+            check_output(tmp_path / "b.csv")
+    finally:
+        tmp_path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.png", "new\nline.png", "100%d.png", "-y.png", "größe.png", "n" * 251 + ".png"]
+)
+def test_odd_names(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with output(name) as fp:
+        fp.write(b"1")
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    with pytest.raises(ConvError) as error:
+        check_output(name)
+    one_line(error, "exists")
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv")
+    with output(name) as fp:
+        fp.write(b"1")
+    with open_input(name) as fp:
+        assert fp.read() == b"1"
+    with pytest.raises(ConvError) as error:
+        check_output(name)
+    str(error.value).encode()
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """A file may grow to 100 kB: the write fails in the middle, or at the last flush."""
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    with output(sys.argv[1], force=True) as fp:
+        for _ in range(int(sys.argv[2])):
+            fp.write(b"x" * 1010)
+except ConvError as error:
+    sys.exit(str(error))
+"""
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    for blocks in (1000, 100):  # 100 blocks are 101 kB: 65 kB are written, the rest is still in the buffer
+        done = run(code, target, blocks)
+        assert done.returncode == 1, done.stderr
+        assert done.stderr.count(b"\n") == 1
+        assert b"a.bin' cannot be written: File too large" in done.stderr
+        assert target.read_bytes() == b"old"
+        assert list(tmp_path.iterdir()) == [target]
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100_000
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_killed(tmp_path: Path, sig: signal.Signals) -> None:
+    """Only kill -9 leaves a temporary, and the next run with the same target removes it."""
+    code = """
+import signal
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with output(sys.argv[1], force=True) as fp:
+    fp.write(b"x" * 100_000)
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    other = tmp_path / ".b.convcli-000000.bin"  # as of another target: never ours
+    other.write_bytes(b"other")
+    head = "import os, sys, time\nfrom convcli.media.files.target import output\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", head + code, str(target)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(sig)
+        process.wait(30)
+    left = sorted(p.name for p in tmp_path.iterdir())
+    stale = [".a.convcli-000000.bin"] if sig == signal.SIGKILL else []
+    assert left == [*stale, other.name, "a.bin"]
+    assert target.read_bytes() == b"old"
+    with output(target, force=True) as fp:
+        fp.write(b"new")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [other.name, "a.bin"]
+
+
+def test_two_runs_with_one_target_do_not_disturb_each_other(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    with replacing(target, True) as first, replacing(target, True) as second:
+        os.write(first, b"first")
+        os.write(second, b"second")
+        assert len(list(tmp_path.iterdir())) == 2
+    assert target.read_bytes() == b"first"  # the last to finish
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_many_runs_at_once(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    errors = []
+
+    def work(letter: bytes) -> None:
+        try:
+            for _ in range(30):
+                with output(target, force=True) as fp:
+                    fp.write(letter * 5000)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(letter,)) for letter in (b"a", b"b", b"c")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    content = target.read_bytes()
+    assert len(content) == 5000
+    assert len(set(content)) == 1
+    assert list(tmp_path.iterdir()) == [target]
+
+
+# -------------------------------------------------------------------------------- pipes and devices
+
+
+def test_standard_output() -> None:
+    done = run('with output("-") as fp:\n    assert not fp.seekable()\n    fp.write(b"\\x00\\xff")')
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"\0\xff", b"")
+
+
+def test_a_writer_that_seeks_gets_a_file_also_for_a_pipe() -> None:
+    code = 'with output("-", seeks=True) as fp:\n    fp.write(b"abc"); fp.seek(1); fp.write(b"X")'
+    assert run(code).stdout == b"aXc"
+    code = 'with output("-", seeks=True) as fp:\n    fp.write(b"abc"); raise ConvError("no")'
+    assert run(code).stdout == b""
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_redirected_standard_output_is_continued_not_replaced(tmp_path: Path, name: str) -> None:
+    target = tmp_path / "all.bin"
+    with target.open("wb") as fp:
+        fp.write(b"before ")
+        fp.flush()
+        inode = os.fstat(fp.fileno()).st_ino
+        done = run(f'print("word")\nwith output({name!r}) as fp:\n    fp.write(b"data")', stdout=fp)
+        assert done.returncode == 0
+    assert target.read_bytes() == b"before word\ndata"
+    assert target.stat().st_ino == inode
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_full_device_is_one_line() -> None:
+    code = """
+try:
+    with output(sys.argv[1]) as fp:
+        fp.write(b"x" * int(sys.argv[2]))
+except ConvError as error:
+    sys.exit(str(error))
+"""
+    for name, size in [("-", 10), ("-", 200_000), ("/dev/full", 10), ("/dev/stdout", 10)]:
+        with Path("/dev/full").open("wb", buffering=0) as full:
+            done = run(code, name, size, stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == 1, name
+        assert done.stderr.count(b"\n") == 1
+        assert b"No space left" in done.stderr
+
+
+def test_devices_and_pipes_are_written_directly(tmp_path: Path) -> None:
+    with output("/dev/null") as fp:
+        fp.write(b"x")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    fifo = tmp_path / "fifo.png"
+    os.mkfifo(fifo)
+    got = []
+    thread = threading.Thread(target=lambda: got.append(fifo.read_bytes()))
+    thread.start()
+    with output(fifo) as fp:
+        fp.write(b"through")
+    thread.join()
+    assert got == [b"through"]
+    assert fifo.is_fifo()
+
+
+def test_a_closed_pipe_is_a_broken_pipe() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        with pytest.raises(BrokenPipeError), output(f"/dev/fd/{writer}") as fp:
+            fp.write(b"x" * 100)
+    finally:
+        os.close(writer)
+
+
+def test_an_interrupt_does_not_wait_for_a_full_pipe() -> None:
+    reader, writer = os.pipe()
+    try:
+        os.set_blocking(writer, True)
+        os.write(writer, b"x" * 65536)
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt), output(f"/dev/fd/{writer}") as fp:
+            fp.write(b"still in the buffer")
+            raise KeyboardInterrupt
+        assert time.monotonic() - start < 5
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_binary_is_not_written_to_a_terminal() -> None:
+    master, slave = os.openpty()
+    try:
+        with pytest.raises(UsageError) as error, output(f"/dev/fd/{slave}"):
+            pytest.fail("opened")
+        one_line(error, "terminal", "-o")
+        with output(f"/dev/fd/{slave}", binary=False) as fp:
+            fp.write(b"1,2\n")
+        assert os.read(master, 10) == b"1,2\r\n"
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_closed_standard_streams() -> None:
+    code = """
+try:
+    with output("-") as fp:
+        fp.write(b"x")
+except ConvError as error:
+    sys.exit(str(error))
+"""
+    done = run(code, stdout=None, stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1))
+    assert done.returncode == 1
+    assert b"standard output is closed" in done.stderr
+    code = 'try:\n    open_input("-")\nexcept ConvError as error:\n    sys.exit(str(error))'
+    done = run(code, preexec_fn=lambda: os.close(0))
+    assert done.returncode == 1
+    assert b"standard input is closed" in done.stderr
+
+
+def test_stand_ins_of_a_caller_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"given")))
+    check_output("-")
+    with open_input("-") as source, output("-") as fp:
+        fp.write(source.read())
+    assert out.buffer.getvalue() == b"given"  # type: ignore[attr-defined]
+
+
+# --------------------------------------------------------------------------------------------- inputs
+
+
+def test_input_file(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"abc")
+    with open_input(tmp_path / "a.bin") as fp:
+        assert fp.read() == b"abc"
+
+
+def test_what_cannot_be_an_input(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    for path, words in [
+        (tmp_path / "none.png", ["no such file", "none.png"]),
+        (tmp_path, ["folder"]),
+        (tmp_path / "empty.png", ["is empty", "empty.png"]),
+        (tmp_path / "empty.png" / "x.png", ["Not a directory"]),
+        ("http://example.org/a.png", ["local files", "download"]),
+        (Path("https://example.org/a.png"), ["local files", "download"]),
+        ("a\0b", ["null byte"]),
+        ("/dev/null", ["is empty"]),
+    ]:
+        with pytest.raises(ConvError) as error:
+            open_input(path)
+        one_line(error, *words)
+        assert error.value.exit_code == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_unreadable_input(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    (tmp_path / "a.png").chmod(0)
+    with pytest.raises(ConvError, match=r"a\.png.*Permission denied"):
+        open_input(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("size", [7, 40_000_000])
+def test_a_pipe_is_spooled(size: int) -> None:
+    code = """
+fp = open_input("-")
+data = fp.read()
+fp.seek(3)
+print(len(data), fp.seekable(), fp.read(2), fp.seek(0, 2))
+"""
+    done = run(code, input=b"abcdefg" + bytes(size - 7))
+    assert done.stdout.split() == [str(size).encode(), b"True", b"b'de'", str(size).encode()], done.stderr
+
+
+def test_redirected_input_starts_where_the_shell_stands(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"first\nrest")
+    code = "print(open_input('-').read())"
+    with (tmp_path / "a.txt").open("rb", buffering=0) as fp:
+        assert run(code, stdin=fp).stdout == b"b'first\\nrest'\n"
+    with (tmp_path / "a.txt").open("rb", buffering=0) as fp:
+        fp.read(6)
+        assert run(code, stdin=fp).stdout == b"b'rest'\n"
+
+
+def test_empty_standard_input() -> None:
+    done = run('try:\n    open_input("-")\nexcept ConvError as e:\n    sys.exit(str(e))', input=b"")
+    assert done.stderr == b"standard input is empty\n"
+
+
+def test_same_file_and_output_onto_the_input(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    (tmp_path / "link.png").symlink_to("a.png")
+    os.link(tmp_path / "a.png", tmp_path / "hard.png")
+    assert same_file(tmp_path / "a.png", tmp_path / "link.png")
+    assert same_file(tmp_path / "a.png", tmp_path / "hard.png")
+    assert not same_file(tmp_path / "a.png", tmp_path / "b.png")
+    assert not same_file("-", "-")
+    check_not_input(tmp_path / "b.png", [tmp_path / "a.png", "-"])
+    check_not_input("/dev/null", ["/dev/null"])
+    with pytest.raises(ConvError) as error:
+        check_not_input(tmp_path / "link.png", ["-", tmp_path / "a.png"])
+    one_line(error, "link.png", "input", "-y")

@@ -1,0 +1,423 @@
+"""TIFF: written files are opened by tifffile and Pillow, files read were written by them."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.data.info import Colour, Info, Metadata
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.pictures import tiff
+from convcli.media.pictures import tiff_samples as tiff_look
+
+RNG = np.random.default_rng(7)
+GREY, GREY_ALPHA, RGB, RGBA, CMYK = list(Colour)[1:]
+DTYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64"]
+PIXELS = RNG.integers(0, 256, (53, 70), np.uint8)
+COLOURED = RNG.integers(0, 256, (53, 70, 3), np.uint8)
+STACK = RNG.integers(0, 60000, (5, 20, 30), np.uint16)
+
+
+class Counting(io.BytesIO):
+    """A file that counts the bytes that are read from it."""
+
+    count = 0
+
+    def read(self, size=-1):
+        data = super().read(size)
+        self.count += len(data)
+        return data
+
+    def readinto(self, buffer):
+        got = super().readinto(buffer)
+        self.count += got
+        return got
+
+
+def made(pixels, **settings) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels, **settings)
+    return file.getvalue()
+
+
+def saved(picture: Image.Image, **settings) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "TIFF", **settings)
+    return file.getvalue()
+
+
+def read(data: bytes, step: int | None = None, **options) -> tuple[Info, np.ndarray]:
+    source = tiff.source(io.BytesIO(data), ReadOptions(**options))
+    info = source.info
+    step = step or info.length
+    pixels = np.concatenate(
+        [source.read(at, min(at + step, info.length)) for at in range(0, info.length, step)]
+    )
+    assert (pixels.shape, pixels.dtype.name) == (info.shape, info.dtype)
+    source.close()
+    return info, pixels
+
+
+def write(pixels, axes, colour=Colour.NONE, metadata=None, step=4):
+    file = io.BytesIO()
+    info = Info(axes, pixels.shape, pixels.dtype.name, colour, metadata or Metadata())
+    sink = tiff.sink(file, "tiff", info, WriteOptions())
+    for at in range(0, info.length, step):
+        sink.write(np.take(pixels, range(at, min(at + step, info.length)), info.stream_axis))
+    sink.close()
+    return file.getvalue(), sink.notes
+
+
+# Reading
+
+STORAGE = [
+    {},
+    {"byteorder": ">"},
+    {"bigtiff": True},
+    {"rowsperstrip": 9},
+    {"tile": (32, 16)},
+    {"compression": "zlib"},
+    {"compression": "zlib", "byteorder": ">", "rowsperstrip": 10},
+    {"compression": "zlib", "tile": (16, 32)},
+    {"compression": "lzw", "predictor": True, "rowsperstrip": 7},
+    {"compression": "zstd", "rowsperstrip": 8},
+]
+
+
+@pytest.mark.parametrize("step", [None, 11])
+@pytest.mark.parametrize("storage", STORAGE, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_storage_gives_the_same_rows(dtype, storage, step):
+    pixels = (PIXELS // 2).astype(dtype)
+    info, got = read(made(pixels, **storage), step)
+    assert (info.axes, info.colour) == ("YX", GREY)
+    assert np.array_equal(got, pixels)
+
+
+@pytest.mark.parametrize("storage", STORAGE, ids=str)
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_colour_in_one_plane_or_three(planes, storage):
+    stored = COLOURED if planes == "contig" else np.moveaxis(COLOURED, -1, 0).copy()
+    info, got = read(made(stored, photometric="rgb", planarconfig=planes, **storage), 13)
+    assert (info.axes, info.colour) == ("YXC", RGB)
+    assert np.array_equal(got, COLOURED)
+
+
+def test_only_the_touched_strips_and_tiles_are_read():
+    pixels = RNG.integers(0, 256, (2000, 500), np.uint8)
+    for storage in ({}, {"compression": "zlib", "rowsperstrip": 16}, {"tile": (32, 32)}):
+        file = Counting(made(pixels, **storage))
+        source = tiff.source(file, ReadOptions())
+        before = file.count
+        assert np.array_equal(source.read(1000, 1010), pixels[1000:1010])
+        assert file.count - before < 50_000 < pixels.nbytes / 10
+
+
+def test_overlapping_reads_decode_a_strip_once(monkeypatch):
+    pixels = RNG.integers(0, 256, (64, 50), np.uint8)
+    source = tiff.source(io.BytesIO(made(pixels, compression="zlib", rowsperstrip=16)), ReadOptions())
+    decoded = []
+    original = source._decode
+    source._segments._make = lambda keys: decoded.extend(keys) or original(keys)
+    for start, stop in ((0, 18), (14, 34), (30, 50), (46, 64)):
+        assert np.array_equal(source.read(start, stop), pixels[start:stop])
+    assert decoded == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "packbits", "tiff_deflate"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16", "F"])
+def test_what_pillow_writes(mode, compression):
+    y, x = np.mgrid[:40, :61]
+    picture = {
+        "LA": lambda: Image.fromarray(np.dstack([PIXELS, PIXELS[::-1]]), "LA"),
+        "RGBA": lambda: Image.fromarray(np.dstack([COLOURED, PIXELS])),
+        "P": lambda: Image.fromarray(COLOURED).quantize(60),
+        "I;16": lambda: Image.fromarray(PIXELS.astype(np.uint16) * 200),
+        "F": lambda: Image.fromarray(PIXELS.astype(np.float32) / 7),
+    }.get(mode, lambda: Image.fromarray(COLOURED).convert(mode))()
+    assert picture.mode == mode
+    info, got = read(saved(picture, compression=compression, dpi=(300, 150)), 9)
+    expected = picture.convert({"1": "L", "P": "RGB"}.get(mode, mode))
+    assert np.array_equal(got, np.asarray(expected))
+    assert info.metadata.dpi == (300, 150)
+    assert info.colour is {"RGBA": RGBA, "LA": GREY_ALPHA, "CMYK": CMYK, "RGB": RGB, "P": RGB}.get(mode, GREY)
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4"])
+def test_fax(compression):
+    picture = Image.fromarray(PIXELS > 100)
+    _, got = read(saved(picture, compression=compression), 9)
+    assert np.array_equal(got, np.asarray(picture.convert("L")))
+
+
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 2)])
+def test_jpeg_inside_is_rgb_again(subsampling):
+    data = made(
+        COLOURED,
+        photometric="rgb",
+        compression="jpeg",
+        compressionargs={"level": 90, "subsampling": subsampling},
+    )
+    info, got = read(data, 9)
+    assert info.colour is RGB
+    assert np.array_equal(got, tifffile.imread(io.BytesIO(data)))
+
+
+def test_white_is_zero_is_inverted():
+    for dtype in ("uint8", "uint16"):
+        pixels = PIXELS.astype(dtype)
+        _, got = read(made(pixels, photometric="miniswhite"))
+        assert np.array_equal(got, np.iinfo(dtype).max - pixels)
+    bits = PIXELS > 100
+    _, got = read(made(bits, photometric="miniswhite"))
+    assert np.array_equal(got, np.where(bits, 0, 255))
+
+
+def test_few_bits_are_spread_over_eight_and_twelve_stay_numbers():
+    for bits, factor in ((2, 85), (4, 17)):
+        pixels = PIXELS % 2**bits
+        _, got = read(made(pixels, bitspersample=bits))
+        assert np.array_equal(got, pixels * factor)
+    pixels = (PIXELS.astype(np.uint16) * 16)[:, :60]
+    info, got = read(made(pixels, bitspersample=12))
+    assert np.array_equal(got, pixels)
+    assert "12 bits" in info.notes[0]
+
+
+def test_premultiplied_alpha_is_divided_out():
+    stored = np.array([[[50, 100, 25, 128], [9, 9, 9, 0], [200, 100, 0, 255]]], np.uint8)
+    info, got = read(made(stored, photometric="rgb", extrasamples=["assocalpha"]))
+    assert got.tolist() == [[[100, 199, 50, 128], [0, 0, 0, 0], [200, 100, 0, 255]]]
+    assert (info.colour, "premultiplied" in info.notes[0]) == (RGBA, True)
+    assert tiff_look.straight(np.array([[[0.5, 0.25]]], np.float32)).tolist() == [[[2.0, 0.25]]]
+
+
+def test_channels_of_no_stated_meaning():
+    info, got = read(made(np.dstack([COLOURED, PIXELS]), photometric="rgb", extrasamples=["unspecified"]))
+    assert (info.colour, np.array_equal(got, COLOURED), "1 extra" in info.notes[0]) == (RGB, True, True)
+    many = RNG.integers(0, 9, (6, 7, 5), np.uint8)
+    info, got = read(made(many, photometric="minisblack", planarconfig="contig"))
+    assert (info.colour, info.axes, np.array_equal(got, many)) == (Colour.NONE, "YXC", True)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(orientation):
+    data = saved(Image.fromarray(COLOURED), tiffinfo={274: orientation}, dpi=(300, 150))
+    info, got = read(data, 11)
+    assert np.array_equal(got, np.asarray(Image.open(io.BytesIO(data))))  # Pillow turns TIFFs on loading
+    assert info.metadata.dpi == ((150, 300) if orientation > 4 else (300, 150))
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        {},
+        {"metadata": None},
+        {"imagej": True},
+        {"truncate": True},
+        {"ome": True},
+        {"compression": "zlib"},
+        {"tile": (16, 16)},
+    ],
+    ids=str,
+)
+def test_pages_are_a_stack(storage):
+    info, got = read(made(STACK, **storage), 2)
+    assert (info.axes, info.notes) == ("ZYX", ())
+    assert np.array_equal(got, STACK)
+    assert read(made(STACK, **storage), axes="TYX")[0].axes == "TYX"
+
+
+def test_pages_that_are_called_time_stay_time():
+    assert read(made(STACK, metadata={"axes": "TYX"}))[0].axes == "TYX"
+
+
+def test_pages_of_another_size_are_left_out_with_a_note():
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as tif:
+        tif.write(PIXELS)
+        tif.write(PIXELS[::2, ::2], subfiletype=1)
+    info, got = read(file.getvalue())
+    assert np.array_equal(got, PIXELS)
+    assert info.notes == ("1 further pictures (of other size or kind) in the TIFF are left out",)
+
+
+def test_a_hyperstack_is_one_stack_with_a_note():
+    pixels = RNG.integers(0, 9, (2, 3, 4, 20, 30), np.uint8)
+    info, got = read(made(pixels, imagej=True))
+    assert (info.axes, info.shape) == ("ZYX", (24, 20, 30))
+    assert np.array_equal(got, pixels.reshape(24, 20, 30))
+    assert "(T 2, Z 3, C 4)" in info.notes[0]
+
+
+def test_profile_and_resolution():
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    info, _ = read(saved(Image.fromarray(COLOURED), icc_profile=icc))
+    assert info.metadata == Metadata(icc=icc)
+    info, _ = read(made(PIXELS, resolution=(40, 20), resolutionunit="CENTIMETER"))
+    assert info.metadata.dpi == pytest.approx((101.6, 50.8))
+
+
+def test_companion_files_are_not_opened(tmp_path):
+    tifffile.imwrite(tmp_path / "secret.tif", STACK[:1] + 1)
+    plane = '<TiffData IFD="0" FirstZ="{}"><UUID FileName="{}">urn:uuid:{}</UUID></TiffData>'
+    ids = [f"00000000-0000-0000-0000-00000000000{number}" for number in (1, 2)]
+    planes = plane.format(0, "a.ome.tif", ids[0]) + plane.format(1, "secret.tif", ids[1])
+    description = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+        f'UUID="urn:uuid:{ids[0]}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" '
+        'Type="uint16" SizeX="30" SizeY="20" SizeZ="2" SizeC="1" SizeT="1">'
+        f'<Channel ID="Channel:0" SamplesPerPixel="1"/>{planes}</Pixels></Image></OME>'
+    )
+    tifffile.imwrite(tmp_path / "a.ome.tif", STACK[0], description=description, metadata=None)
+    assert tifffile.imread(tmp_path / "a.ome.tif").shape == (2, 20, 30)  # the secret is there to be found
+    with (tmp_path / "a.ome.tif").open("rb") as file:
+        source = tiff.source(file, ReadOptions())
+        assert (source.info.axes, source.info.shape) == ("YX", (20, 30))
+        assert np.array_equal(source.read(0, 20), STACK[0])
+
+
+EIGHT = b"II*\0\x08\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "not a TIFF file: it is empty"),
+        (b"hello there, a text", "not a TIFF file: it begins with b'hello th'"),
+        (b"II\x99\0\x08\0\0\0", "not a TIFF file"),
+        (EIGHT, "it holds no picture"),
+        (b"II*\0\0\0\0\0", "it holds no picture"),
+        (EIGHT + bytes(6), "has no pixels"),
+        (made(COLOURED)[:-100], "truncated TIFF: its pixels end at byte"),
+        (made(COLOURED, compression="zlib")[:-50], "truncated TIFF: its pixels end at byte"),
+        (made(STACK)[: -STACK.nbytes // 2], "truncated"),
+        (made(COLOURED, photometric="cielab"), "a TIFF of CIELAB cannot be filtered"),
+        (made(np.ones((4, 5), np.complex64)), "a TIFF of complex64"),
+    ],
+)
+def test_broken_files_give_one_line(data, words, capfd):
+    with pytest.raises(ConvError) as caught:
+        read(data)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_broken_strip_gives_one_line():
+    data = bytearray(made(COLOURED, compression="zlib"))
+    at = tifffile.TiffFile(io.BytesIO(data)).pages[0].dataoffsets[0]
+    data[at + 2 : at + 30] = bytes(28)
+    with pytest.raises(ConvError, match="broken or truncated TIFF"):
+        read(bytes(data))
+
+
+def test_a_strip_that_must_be_decoded_whole_has_a_limit():
+    data = made(PIXELS, compression="zlib", rowsperstrip=53)
+    with pytest.raises(ConvError, match=r"TIFF's tile or strip of 70 x 53 pixels .* --max-pixels 1"):
+        read(data, max_pixels=3000)
+    assert read(made(PIXELS), max_pixels=3000)[1].shape == PIXELS.shape  # streamed: no limit
+    with pytest.raises(ConvError, match="--max-pixels"):
+        read(saved(Image.fromarray(PIXELS), tiffinfo={274: 6}), max_pixels=3000)
+
+
+def test_palettes_of_eight_bits_by_careless_writers():
+    palette = RNG.integers(0, 256, (3, 256), np.uint8)
+    for factor in (1, 256, 257):
+        stored = palette.astype(np.uint16) * factor
+        _, got = read(made(PIXELS, photometric="palette", colormap=stored))
+        assert np.array_equal(got, palette.T[PIXELS])
+
+
+def test_tifffile_does_not_speak():
+    read(made(PIXELS))
+    assert any(isinstance(one, logging.NullHandler) for one in logging.getLogger("tifffile").handlers)
+
+
+@pytest.mark.parametrize("axes", ["YXC", "TZYX", "XY", "CYX"])
+def test_axes_that_do_not_fit(axes):
+    with pytest.raises(UsageError, match="--axes"):
+        read(made(STACK), axes=axes)
+
+
+# Writing
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "int64", "uint64"])
+@pytest.mark.parametrize(
+    ("axes", "shape", "colour"),
+    [
+        ("YX", (41, 30), GREY),
+        ("YXC", (41, 30, 2), GREY_ALPHA),
+        ("YXC", (41, 30, 3), RGB),
+        ("YXC", (41, 30, 4), RGBA),
+        ("YXC", (41, 30, 4), CMYK),
+        ("YXC", (41, 30, 5), Colour.NONE),
+        ("ZYX", (6, 41, 30), GREY),
+        ("ZYX", (3, 4, 3), GREY),
+        ("TYXC", (6, 11, 13, 3), RGB),
+        ("MYX", (6, 41, 30), GREY),
+        ("MTYX", (2, 3, 11, 13), GREY),
+    ],
+)
+def test_others_read_what_was_written(axes, shape, colour, dtype):
+    pixels = (RNG.random(shape) * 100).astype(dtype)
+    data, notes = write(pixels, axes, colour)
+    assert notes == ()
+    with tifffile.TiffFile(io.BytesIO(data)) as tif:
+        assert np.array_equal(np.stack([page.asarray() for page in tif.pages]).reshape(shape), pixels)
+    info, got = read(data)
+    assert info.colour is colour
+    assert np.array_equal(got.reshape(shape), pixels)
+    if dtype == "uint8" and colour is not Colour.NONE:
+        with Image.open(io.BytesIO(data)) as image:
+            pages = pixels.reshape(-1, *shape[axes.index("Y") :])
+            assert image.n_frames == len(pages)
+            image.seek(len(pages) - 1)
+            assert np.array_equal(np.asarray(image), pages[-1])
+
+
+def test_strips_are_small_enough_to_stream():
+    pixels = RNG.integers(0, 256, (3000, 500), np.uint8)
+    with tifffile.TiffFile(io.BytesIO(write(pixels, "YX", GREY, step=700)[0])) as tif:
+        page = tif.pages[0]
+        assert page.rowsperstrip * 500 <= tiff.STRIP
+        assert np.array_equal(page.asarray(), pixels)
+
+
+def test_bigtiff_where_four_gigabytes_do_not_suffice(monkeypatch):
+    assert write(PIXELS, "YX")[0][2] == 42
+    monkeypatch.setattr(tiff, "BIG", PIXELS.nbytes - 1)
+    data, _ = write(PIXELS, "YX")
+    assert data[2] == 43
+    assert np.array_equal(tifffile.imread(io.BytesIO(data)), PIXELS)
+
+
+def test_metadata_travels_and_losses_are_said():
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data, notes = write(COLOURED, "YXC", RGB, Metadata(icc=icc, dpi=(300, 150.5)))
+    image = Image.open(io.BytesIO(data))
+    assert (image.info["icc_profile"], image.info["dpi"], notes) == (icc, (300, 150.5), ())
+    assert read(data)[0].metadata == Metadata(icc=icc, dpi=(300, 150.5))
+    data, notes = write(PIXELS, "YX", GREY, Metadata(icc=icc, exif=b"II*\0"))
+    assert ["profile" in notes[0], "EXIF" in notes[1]] == [True, True]
+    assert "icc_profile" not in Image.open(io.BytesIO(data)).info
+
+
+@pytest.mark.parametrize("axes", ["X", "XC", "CYX"[::-1], "XY"])
+def test_axes_that_are_no_picture_are_refused(axes):
+    with pytest.raises(UsageError, match=f"not the axes {axes}"):
+        tiff.sink(io.BytesIO(), "tiff", Info(axes, (4,) * len(axes), "uint8"), WriteOptions())
+
+
+def test_a_file_that_lacks_rows_is_not_finished():
+    sink = tiff.sink(io.BytesIO(), "tiff", Info("YX", (4, 5), "uint8", GREY), WriteOptions())
+    sink.write(np.zeros((3, 5), np.uint8))
+    with pytest.raises(ConvError, match="3 of 4"):
+        sink.close()

@@ -1,0 +1,236 @@
+"""The plan: what it chooses from sizes alone, how it explains itself, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convcli.common.errors import ConvError
+from convcli.engines.on_torch import bytes as torch_bytes
+from convcli.geometry.grammar import parse_pool
+from convcli.geometry.padding import PadMode
+from convcli.jobs.bind import Settings, bind
+from convcli.jobs.chain import Chain
+from convcli.kernel import load_kernel
+from convcli.kernel.model import Kernel
+from convcli.kernel.separable import separable_terms
+from convcli.pixels.render import Rendering
+from convcli.plan.algorithms import TABLE, Algorithm
+from convcli.plan.choose import EngineName, Plan, choose
+from convcli.plan.work import Work
+
+
+def chain_of(kernel: str | int, sizes: tuple[int, ...] = (3000, 4000), channels: int = 1, **how) -> Chain:
+    random = np.random.default_rng(0)
+    one = (
+        load_kernel(kernel)
+        if isinstance(kernel, str)
+        else Kernel.from_array(random.normal(size=(kernel,) * len(sizes)))
+    )
+    return bind([one], Settings(**how), "TYX"[-len(sizes) :], sizes, channels)
+
+
+def plan_of(
+    chain: Chain,
+    engine: EngineName = EngineName.AUTO,
+    *,
+    loaded: bool = True,
+    threads: int = 2,
+    source: str = "float32",
+    result: str = "float32",
+) -> Plan:
+    return choose(
+        chain,
+        0,
+        engine=engine,
+        device="cpu",
+        threads=threads,
+        source=source,
+        result=result,
+        torch_loaded=loaded,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kernel", "engine", "algorithm"),
+    [
+        (5, EngineName.TORCH, Algorithm.TOEPLITZ),
+        (7, EngineName.TORCH, Algorithm.TOEPLITZ),
+        (63, EngineName.TORCH, Algorithm.FFT),
+        (255, EngineName.TORCH, Algorithm.FFT),
+        ("gaussian:sigma=8", EngineName.TORCH, Algorithm.BANDS),
+        ("gaussian:sigma=8", EngineName.NUMPY, Algorithm.SEPARABLE),
+        ("box:31", EngineName.NUMPY, Algorithm.BOX),
+        (3, EngineName.NUMPY, Algorithm.DIRECT),
+    ],
+)
+def test_each_kernel_gets_its_algorithm(kernel: str | int, engine: EngineName, algorithm: Algorithm) -> None:
+    plan = plan_of(chain_of(kernel), engine)
+    assert (plan.engine, plan.algorithms) == (engine, (algorithm,))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "source", "how", "algorithm"),
+    [
+        ("box:31", "uint8", {}, Algorithm.BOX),
+        ("box:128x9", "uint8", {}, Algorithm.BOX),
+        ("box:129x9", "uint8", {}, Algorithm.BANDS),  # its sums down the rows have more than 16 bits
+        ("box:31", "float32", {}, Algorithm.BANDS),
+        ("box:31", "uint8", {"dilation": (2,)}, Algorithm.BANDS),
+        ("gaussian:sigma=4", "uint8", {}, Algorithm.BANDS),
+    ],
+)
+def test_boxes_of_bytes_are_running_sums(
+    kernel: str, source: str, how: dict[str, Any], algorithm: Algorithm
+) -> None:
+    plan = plan_of(chain_of(kernel, **how), EngineName.TORCH, source=source, result="uint8")
+    assert plan.algorithms == (algorithm,)
+
+
+@pytest.mark.parametrize(
+    ("source", "result", "how"),
+    [
+        ("uint8", "float32", {}),
+        ("int8", "uint8", {}),
+        ("uint8", "uint8", {"pad_mode": PadMode.CONSTANT, "pad_value": 7.5}),
+        ("uint8", "uint8", {"bias": (1.0,)}),
+    ],
+)
+def test_no_loop_is_planned_that_does_not_run(source: str, result: str, how: dict[str, Any]) -> None:
+    plan = plan_of(chain_of("box:31", **how), EngineName.TORCH, source=source, result=result)
+    assert plan.algorithms == (Algorithm.BANDS,)
+    assert plan.step < 1000
+
+
+@pytest.mark.parametrize("source", ["uint8", "float32"])
+def test_small_means_of_bytes_are_whole_numbers(source: str) -> None:
+    chain = chain_of("1/25,2/25,3/25;4/25,5/25,4/25;3/25,2/25,1/25", (16384, 16384))
+    plan = plan_of(chain, loaded=False, source=source, result="uint8")
+    assert (plan.algorithms == (Algorithm.WHOLE,)) is (source == "uint8")
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 1), (1, 3), (3,), (2, 3, 3)])
+@pytest.mark.parametrize("maps", [(1, 1), (2, 1), (1, 2)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_the_plan_knows_which_work_torch_does_on_bytes(
+    kernel: tuple[int, ...], maps: tuple[int, int], dtype: str
+) -> None:
+    """Costs and blocks are those of the loop that does it."""
+    work = Work((9,) * len(kernel), kernel, kernel, kernel, maps[1], maps[0], straight=dtype == "uint8")
+    x = np.zeros((1, maps[1], *(9 for _ in kernel)), dtype)
+    weights = np.zeros((*maps, *kernel), np.float32)
+    assert work.pictures is torch_bytes.fits(x, weights, Rendering("uint8"))
+
+
+def test_blocks_come_in_whole_turns_of_the_threads() -> None:
+    """No short block is left over for which all but one thread would wait."""
+    for height in (3000, 3001, 2999, 4096):
+        chain = chain_of(3, (height, 4000))
+        plan = plan_of(chain, EngineName.TORCH)
+        assert -(-height // plan.step) % 2 == 0, (height, plan.step)
+
+
+def test_torchs_import_is_one_of_the_costs() -> None:
+    small = chain_of(15, (512, 512))
+    assert plan_of(small, loaded=True).engine is EngineName.TORCH
+    assert plan_of(small, loaded=False).engine is EngineName.NUMPY
+    assert plan_of(chain_of(63), loaded=False).engine is EngineName.NUMPY
+    assert plan_of(chain_of(255, (60_000, 60_000)), loaded=False).engine is EngineName.TORCH
+
+
+def test_other_devices_need_torch() -> None:
+    plan = choose(
+        chain_of(3, (9, 9)), 0, engine=EngineName.AUTO, device="cuda", threads=1, torch_loaded=False
+    )
+    assert plan.engine is EngineName.TORCH
+    assert "only torch runs on cuda" in plan.reason
+
+
+def test_a_plan_says_what_it_rejected_and_why() -> None:
+    plan = plan_of(chain_of("gaussian:sigma=2"))
+    seconds = [candidate.seconds for candidate in plan.rejected]
+    assert seconds == sorted(seconds)
+    assert all(plan.seconds <= other for other in seconds)
+    ways = {(c.engine.value, c.algorithms[0]) for c in plan.rejected} | {
+        (plan.engine.value, plan.algorithms[0])
+    }
+    assert {("numpy", Algorithm.DIRECT), ("torch", Algorithm.FFT), ("numpy", Algorithm.SEPARABLE)} <= ways
+    first, second, *others = plan.lines
+    assert first.startswith("torch separable toeplitz: about ")
+    assert second == f"blocks of {plan.step}, 2 threads"
+    assert len(others) == len(plan.rejected)
+    assert all(line.startswith("rejected: ") and "\n" not in line for line in plan.lines[2:])
+
+
+def test_stages_without_a_choice_are_left_to_the_engine() -> None:
+    pooled = bind([load_kernel("box:3")], Settings(pool=parse_pool("max:2")), "YX", (60, 60), 1)
+    assert plan_of(pooled).algorithms[1] is None
+    laid = chain_of("box:3", (60, 60), transposed=True)
+    assert plan_of(laid).algorithms == (None,)
+
+
+def test_strides_keep_to_algorithms_that_have_them() -> None:
+    plan = plan_of(chain_of(63, stride=(2,)))
+    assert plan.algorithms == (Algorithm.DIRECT,)
+
+
+def test_blocks_of_a_transform_are_whole_tiles() -> None:
+    plan = plan_of(chain_of(31))
+    assert plan.step % (512 - 30) == 0
+
+
+def test_a_core_for_each_block_or_all_for_one() -> None:
+    plan = plan_of(chain_of(3), threads=4)
+    assert plan.workers(plan.step) == 1
+    assert plan.engine_threads(plan.step) == 4
+    assert plan.workers(100 * plan.step) == 4
+    assert plan.engine_threads(100 * plan.step) == 1
+
+
+def test_memory_that_does_not_suffice_is_said_before_work_starts() -> None:
+    plan = plan_of(chain_of(255))
+    needed = plan.memory(3000)
+    assert 3000 * 4000 * 4 < needed < 4e9
+    plan.check_memory(3000, available=needed)
+    with pytest.raises(ConvError, match=r"need about \d\.\d GB and 0\.1 GB are free") as caught:
+        plan.check_memory(3000, available=10**8)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+def test_every_row_states_an_error_within_the_contract() -> None:
+    assert all(0 < row.error <= 1e-5 for row in TABLE)
+    assert {row.engine for row in TABLE} == {"numpy", "torch"}
+
+
+# Terms
+
+
+def rebuilt(terms: tuple[tuple[tuple[float, ...], ...], ...]) -> np.ndarray:
+    letters = "abc"[: len(terms[0])]
+    outer = ",".join(letters) + "->" + letters
+    return sum(np.einsum(outer, *map(np.array, term)) for term in terms)
+
+
+@pytest.mark.parametrize("size", [(5,), (3, 4), (17, 9), (2, 3, 4), (80, 70)])
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_terms_add_up_to_the_kernel(size: tuple[int, ...], count: int, dtype: str) -> None:
+    random = np.random.default_rng(2)
+    outer = ",".join("abc"[: len(size)]) + "->" + "abc"[: len(size)]
+    kernel = sum(np.einsum(outer, *(random.normal(size=k) for k in size)) for _ in range(count)).astype(dtype)
+    terms = separable_terms(kernel)
+    assert terms is not None
+    assert len(terms) <= count if len(size) == 2 else len(terms) >= 1
+    tolerance = 2.0**-23 if dtype == "float32" else 2.0**-45
+    assert np.abs(rebuilt(terms) - kernel).sum() <= tolerance * np.abs(kernel).sum()
+
+
+def test_a_dense_kernel_has_no_few_terms() -> None:
+    assert separable_terms(np.random.default_rng(0).normal(size=(15, 15))) is None
+
+
+def test_factors_of_whole_numbers_stay_whole() -> None:
+    assert separable_terms(np.outer([1.0, 2, 1], [-1.0, 0, 1])) == (((1.0, 2.0, 1.0), (-1.0, 0.0, 1.0)),)
