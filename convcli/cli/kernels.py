@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from convcli.cli.shared.report import Debug, print_json
-from convcli.cli.shared.tables import MOST, WIDTH, matrices, nested, slices_of
+from convcli.cli.shared.tables import WIDTH
+from convcli.cli.shared.weights import MOST, matrices, nested, slices_of
 from convcli.common.numbers import number_text
 from convcli.kernel import analysis, library, load_kernel
 from convcli.kernel.model import Combine, Kernel, size_text

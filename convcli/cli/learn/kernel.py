@@ -13,7 +13,7 @@ import numpy as np
 from convcli.cli.learn.files import paired
 from convcli.cli.learn.request import KernelRequest
 from convcli.cli.shared import report
-from convcli.cli.shared.tables import matrices
+from convcli.cli.shared.weights import matrices
 from convcli.cli.shared.whole import Whole, read_whole
 from convcli.common.choices import Channels
 from convcli.common.errors import ConvError, UsageError

@@ -1,0 +1,74 @@
+"""The weights of a kernel as text: matrices side by side."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from convcli.cli.shared.tables import WIDTH
+from convcli.common.numbers import number_text
+from convcli.kernel.model import Kernel
+
+MOST = 8  # filters of a bank that are printed
+
+
+def matrices(kernel: Kernel) -> Iterator[str]:
+    """Yield a kernel's matrices as lines, each filter's under its title."""
+    slices = slices_of(kernel)
+    for title, matrix in slices[:MOST]:
+        if title:
+            yield f"{title}:"
+        yield from _matrix(matrix)
+        yield ""
+    if len(slices) > MOST:
+        yield f"and {len(slices) - MOST} more; `--json` prints them all"
+        yield ""
+
+
+def _matrix(matrix: Sequence[Sequence[float]]) -> Iterator[str]:
+    """Yield a matrix's rows; where they are too wide, rounded to parts of the largest; or what to do instead."""
+    yield from (
+        _columns([[number_text(value) for value in row] for row in matrix])
+        or _rounded(matrix, 1000, "thousandths")
+        or _rounded(matrix, 100, "hundredths")
+        or [f"  {len(matrix)} × {len(matrix[0])} numbers; `--json` prints them"]
+    )
+
+
+def _rounded(matrix: Sequence[Sequence[float]], parts: int, word: str) -> list[str]:
+    largest = max(abs(value) for row in matrix for value in row) or 1.0
+    lines = _columns([[str(round(parts * value / largest)) for value in row] for row in matrix], gap=1)
+    return lines and [*lines, f"  (in {word} of {number_text(largest)})"]
+
+
+def _columns(cells: Sequence[Sequence[str]], gap: int = 2) -> list[str]:
+    """Return aligned rows; none when they are too wide."""
+    width = max(len(cell) for row in cells for cell in row) + gap
+    if width * len(cells[0]) > WIDTH:
+        return []
+    return ["".join(f"{cell:>{width}}" for cell in row) for row in cells]
+
+
+def slices_of(kernel: Kernel) -> list[tuple[str, list[list[float]]]]:
+    """Return each filter's matrices with a title; several where the kernel is a bank or has frames."""
+    height, width = (1, *kernel.size)[-2:]
+    flat, step = kernel.weights, height * width
+    frames = kernel.size[0] if kernel.rank > 2 else 1
+    matrices = [nested(flat[i : i + step], (height, width)) for i in range(0, len(flat), step)]
+    titles = []
+    for index in range(len(matrices)):
+        rest, frame = divmod(index, frames)
+        output, channel = divmod(rest, kernel.inputs)
+        parts = (
+            (kernel.outputs, "filter", output),
+            (kernel.inputs, "input", channel),
+            (frames, "frame", frame),
+        )
+        titles.append(", ".join(f"{word} {number}" for count, word, number in parts if count > 1))
+    return list(zip(titles, matrices, strict=True))
+
+
+def nested(flat: Sequence[float], shape: Sequence[int]) -> list[Any]:
+    """Return flat numbers as lists of lists of the given shape."""
+    if len(shape) == 1:
+        return list(flat)
+    step = len(flat) // shape[0]
+    return [nested(flat[i : i + step], shape[1:]) for i in range(0, len(flat), step)]
