@@ -50,7 +50,7 @@ def test_a_kernel_may_be_made_of_lists() -> None:
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
-@pytest.mark.parametrize("kernel", ["gaussian:sigma=8", "gaussian:sigma=3"])
+@pytest.mark.parametrize("kernel", ["gaussian:sigma=8", "gaussian:sigma=3", "gaussian:sigma=20", "box:31"])
 def test_minmax_stretches_no_rounding(kernel: str, engine: str) -> None:
     """An even picture is even afterwards; a faint structure is shown."""
     even = np.full((50, 60), 77, np.uint8)
@@ -58,6 +58,34 @@ def test_minmax_stretches_no_rounding(kernel: str, engine: str) -> None:
     even[25, 30] = 78
     stretched = convcli.filter(even, kernel, range="minmax", engine=engine)
     assert (stretched.min(), stretched.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("kernel", ["box:5", "gaussian:sigma=2", "1,2,0;0,-3,1;0.5,0,0", "identity"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+def test_minmax_reaches_both_ends(kernel: str, engine: str, dtype: str) -> None:
+    """The smallest result is black and the largest white, however narrow and far from zero they are."""
+    base, width = {"uint8": (250, 4), "uint16": (65000, 3), "float32": (1e6, 2), "float64": (1e12, 2)}[dtype]
+    data = (base + np.random.default_rng(4).integers(0, width, (150, 160))).astype(dtype)
+    got = convcli.filter(data, kernel, range="minmax", engine=engine)
+    top = np.iinfo(dtype).max if got.dtype.kind == "u" else 1
+    assert (got.min(), got.max()) == (0, top)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("kernel", ["identity", "box:1", "0,0;0,0", "0,0,0;0,1,0;0,0,0"])
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [("uint16", 65000.5, 65003.25), ("uint8", 250.75, 252.5), ("float64", 1e12, 1e12 + 1)],
+)
+def test_windows_far_from_zero(kernel: str, engine: str, dtype: str, low: float, high: float) -> None:
+    data = (low // 1 + np.random.default_rng(4).integers(-1, 6, (150, 160)) / 2).astype(dtype)
+    values = data.astype(float) * (kernel != "0,0;0,0")
+    got = convcli.filter(data, kernel, range=f"{low}:{high}", engine=engine, padding="same")
+    exact = (values - low) / (high - low)
+    if got.dtype.kind == "u":
+        exact = np.rint((exact * np.iinfo(dtype).max).clip(0, np.iinfo(dtype).max))
+    np.testing.assert_allclose(got, exact, rtol=1e-15, atol=1e-12)
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])

@@ -67,7 +67,7 @@ def execute(
         def pixels_of(
             start: int, stop: int, read: Read, place: np.ndarray | None
         ) -> tuple[np.ndarray, Tally]:
-            if runner.straight:
+            if runner.straight and measured is None:  # what was measured is computed the same way again
                 return runner.pixels(start, stop, read, how, place)
             values, alpha = runner.block(start, stop, read, place)
             pixels, counted = engine.render(values, how)

@@ -149,6 +149,7 @@ class Job:
             self.dtype,
             full_scale=self.full_scale,
             bound=bound,
+            compute=self.compute,
             measured=measured,
             noise=ROUNDING * bound if rounded else 0.0,
             reach=(low, high) if self._bounded else None,

@@ -6,6 +6,7 @@ Values arrive in the input's own units (0–255 for 8 bits).  Nothing here knows
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,18 +14,25 @@ from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.pixels.ranges import Range, RangeKind
 
+if TYPE_CHECKING:
+    import torch
+
 SPARE = 0.25  # of a level: less than rounds to the next one, more than any algorithm's error
 
 
 @frozen
 class Rendering:
-    """A range policy with its numbers worked out: ``v -> rint(v * scale + offset)``, clipped to 0…top.
+    """A range policy with its numbers worked out: ``v -> (v - anchor) / width * scale + offset``.
 
-    ``dtype`` is a numpy type name; a float type keeps the values as they are (no rounding, no clipping).
+    ``dtype`` is a numpy type name.  Integers are rounded and clipped to low…top, floats are not.  The anchor is
+    subtracted first, so that a narrow window far from zero keeps its digits: ``v * scale + offset`` would lose
+    them in float32.  ``width`` divides where a product would not end at exactly 1.
     Where a result ``fits``, no value can be outside or no number, and none is looked for.
     """
 
     dtype: str
+    anchor: float = 0.0
+    width: float = 1.0
     scale: float = 1.0
     offset: float = 0.0
     absolute: bool = False
@@ -35,11 +43,25 @@ class Rendering:
     @property
     def keeps_bytes(self) -> bool:
         """Whether bytes that fit need but be rounded."""
-        return (
-            self.dtype == "uint8"
-            and self.fits
-            and (self.scale, self.offset, self.absolute) == (1.0, 0.0, False)
-        )
+        return self == Rendering("uint8", low=self.low, top=self.top, fits=True)
+
+    def map(self, value: float) -> float:
+        """Return where a value comes to lie, before rounding."""
+        value = abs(value) if self.absolute else value
+        return (value - self.anchor) / self.width * self.scale + self.offset
+
+    def apply(self, values: np.ndarray | torch.Tensor, library: Any) -> None:
+        """Map values in place, before rounding; ``library`` is ``numpy`` or ``torch``, theirs alike."""
+        if self.absolute:
+            library.abs(values, out=values)
+        if self.anchor:
+            library.subtract(values, self.anchor, out=values)
+        if self.width != 1.0:
+            library.divide(values, self.width, out=values)
+        if self.scale != 1.0:
+            library.multiply(values, self.scale, out=values)
+        if self.offset:
+            library.add(values, self.offset, out=values)
 
 
 @dataclass
@@ -62,6 +84,7 @@ def resolve(
     *,
     full_scale: float,
     bound: float,
+    compute: str,
     measured: tuple[float, float] | None = None,
     reach: tuple[float, float] | None = None,
     noise: float = 0.0,
@@ -78,6 +101,8 @@ def resolve(
     bound : float
         The largest absolute value that the kernels can produce: the kernel's larger one-sided sum times
         the full scale.  ``offset`` with gain 1 maps −bound…bound so that nothing clips.
+    compute : str
+        ``float32`` or ``float64``: the type of the values.
     measured : (float, float), optional
         Smallest and largest value of the whole output, for ``minmax``.
     reach : (float, float), optional
@@ -86,7 +111,7 @@ def resolve(
         Differences that may come from rounding alone: ``minmax`` does not stretch them.
 
     >>> from convcli.pixels.ranges import Range, RangeKind
-    >>> resolve(Range(RangeKind.OFFSET), "uint8", full_scale=255, bound=765).offset
+    >>> resolve(Range(RangeKind.OFFSET), "uint8", full_scale=255, bound=765, compute="float32").offset
     128.0
     """
     kind = np.dtype(dtype).kind
@@ -120,9 +145,15 @@ def resolve(
             if measured is None:
                 raise ValueError("minmax needs the measured range")
             bottom, ceiling = measured
+    anchor = float(np.dtype(compute).type(bottom))
     width = ceiling - bottom
-    scale = span / width if width > noise else 0.0
-    return _checked(Rendering(dtype, scale=scale, offset=low - bottom * scale, low=low, top=top), reach)
+    if width <= noise:
+        return _checked(Rendering(dtype, anchor=anchor, scale=0.0, offset=low, low=low, top=top), reach)
+    offset = low + (anchor - bottom) / width * span  # what the anchor's rounding left over
+    if kind == "f":
+        return Rendering(dtype, anchor=anchor, width=width, offset=offset, low=low, top=top)
+    how = Rendering(dtype, anchor=anchor, scale=span / width, offset=offset, low=low, top=top)
+    return _checked(how, reach)
 
 
 def _checked(how: Rendering, reach: tuple[float, float] | None) -> Rendering:
@@ -130,8 +161,7 @@ def _checked(how: Rendering, reach: tuple[float, float] | None) -> Rendering:
     if reach is None:
         return how
     low, high = (0.0, max(map(abs, reach))) if how.absolute else reach
-    low, high = low * how.scale + how.offset, high * how.scale + how.offset
-    return replace(how, fits=how.low - SPARE <= low and high <= how.top + SPARE)
+    return replace(how, fits=how.low - SPARE <= how.map(low) and how.map(high) <= how.top + SPARE)
 
 
 def render(values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
@@ -140,12 +170,7 @@ def render(values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
     NaN becomes the lowest value (black) and is counted; infinities clip.  Rounding is half to even.
     """
     tally = Tally(values=values.size)
-    if how.absolute:
-        np.abs(values, out=values)
-    if how.scale != 1.0:
-        np.multiply(values, how.scale, out=values)
-    if how.offset:
-        np.add(values, how.offset, out=values)
+    how.apply(values, np)
     target = np.dtype(how.dtype)
     if target.kind == "f":
         return values.astype(target, copy=False), tally

@@ -20,7 +20,7 @@ from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel import load_kernel
 from convcli.pixels.ranges import parse_range
-from convcli.pixels.render import Rendering, Tally
+from convcli.pixels.render import Rendering, Tally, resolve
 from convcli.plan.algorithms import Algorithm
 from convcli.plan.work import Work
 
@@ -88,6 +88,41 @@ def test_pixels_are_rounded_half_to_even_clipped_and_counted(
     assert clipped > 100
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int8"])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(77.0, 77.0025), (1e6 - 1, 1e6 + 1), (1e6 + 0.1, 1e6 + 1.3), (-65535.5, -65534.75), (3e-7, 4e-7)],
+)
+def test_narrow_windows_far_from_zero_keep_their_digits(
+    engine: Engine, low: float, high: float, dtype: str
+) -> None:
+    """Against float64: what is lost is the last digits of float32 data, as seen from the window, and no more."""
+    values = np.linspace(low, high, 301, dtype=np.float32)
+    limits = np.iinfo(dtype)
+    span = float(limits.max - limits.min)
+    exact = limits.min + (values.astype(float) - low) / (high - low) * span
+    how = resolve(parse_range(f"{low!r}:{high!r}"), dtype, full_scale=255, bound=1, compute="float32")
+    pixels, _ = engine.render(values.copy(), how)
+    np.testing.assert_allclose(pixels, exact.clip(limits.min, limits.max), rtol=0, atol=0.5 + span * 4e-7)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_measured_ends_are_exact(engine: Engine, dtype: str) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        bottom = np.float32(rng.normal() * 10 ** rng.uniform(-3, 7))
+        ceiling = np.float32(bottom + abs(bottom) * 10 ** rng.uniform(-6, 2))
+        if bottom == ceiling:
+            continue
+        measured = (float(bottom), float(ceiling))
+        how = resolve(
+            parse_range("minmax"), dtype, full_scale=255, bound=1, compute="float32", measured=measured
+        )
+        pixels, tally = engine.render(np.array([ceiling, bottom]), how)
+        assert pixels.tolist() == [1 if dtype == "float32" else np.iinfo(dtype).max, 0]
+        assert tally.clipped == 0
+
+
 def test_no_numbers_are_black_and_infinities_clip(engine: Engine) -> None:
     how = Rendering("uint8", absolute=True, low=0, top=255)
     values = np.array([np.nan, np.inf, -np.inf, -7, 0, np.nan], np.float32)
@@ -148,8 +183,9 @@ def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
         Rendering("uint8", absolute=True, low=0, top=255),
         Rendering("uint8", scale=0.4, offset=128.0, low=0, top=255),
         Rendering("uint8", scale=700.0, offset=-60000.0, low=0, top=255),  # beyond 16 bits on the way
+        Rendering("uint8", absolute=True, anchor=60.5, scale=12.0, low=0, top=255),
     ],
-    ids=["clip", "abs", "offset", "wide"],
+    ids=["clip", "abs", "offset", "wide", "anchor"],
 )
 def test_bytes_become_pixels_and_what_clips_is_counted_once(
     engine: Engine, algorithm: Algorithm, height: int, interleaved: bool, how: Rendering
@@ -162,7 +198,7 @@ def test_bytes_become_pixels_and_what_clips_is_counted_once(
     apart = np.zeros(extent)
     apart[::2] = SHARPEN
     exact = np.stack([signal.correlate(item[0].astype(float), apart, "valid") for item in data])[:, None]
-    exact = (abs(exact) if how.absolute else exact) * how.scale + how.offset
+    exact = ((abs(exact) if how.absolute else exact) - how.anchor) * how.scale + how.offset
     kind = engine.takes(algorithm, data.dtype, SHARPEN, 0.0, rendered=True)
     pixels, tally = engine.pixels(
         data.astype(kind or np.float32, order="K"),
@@ -201,6 +237,7 @@ def test_boxes_of_bytes_are_exact(rows: int, columns: int, items: int, bright: b
     for how, mean in (
         (Rendering("uint8", low=0, top=255, fits=True), sums / size),
         (Rendering("uint8", scale=0.5, offset=100, low=0, top=255, fits=True), 100 + sums / (2 * size)),
+        (Rendering("uint8", anchor=97.3, scale=40, low=0, top=255), (sums / size - 97.3) * 40),
         (Rendering("uint8", scale=-2.5, offset=400.5, low=0, top=255), 400.5 - 2.5 * sums / size),
         (Rendering("uint8", scale=0.7, offset=-9, absolute=True, low=0, top=255), 0.7 * sums / size - 9),
     ):

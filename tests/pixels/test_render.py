@@ -18,6 +18,7 @@ def rendered(values: list[float], policy: str, dtype: str = "uint8", bound: floa
         dtype,
         full_scale=float(np.iinfo(dtype).max),
         bound=bound,
+        compute="float64",
         **more,  # type: ignore[arg-type]
     )
     pixels, tally = render(np.array(values, np.float64), how)
@@ -101,14 +102,15 @@ def test_minmax_of_a_flat_picture_is_black() -> None:
 
 def test_float_keeps_everything() -> None:
     values = np.array([-1.5, NAN, INF, 1e30])
-    pixels, tally = render(values.copy(), resolve(Range(RangeKind.FLOAT), "float64", full_scale=255, bound=1))
+    how = resolve(Range(RangeKind.FLOAT), "float64", full_scale=255, bound=1, compute="float64")
+    pixels, tally = render(values.copy(), how)
     np.testing.assert_array_equal(pixels, values)
     assert tally.clipped == 0
 
 
 def test_float_into_integers_is_refused() -> None:
     with pytest.raises(UsageError, match="float cannot be written as uint8"):
-        resolve(Range(RangeKind.FLOAT), "uint8", full_scale=255, bound=1)
+        resolve(Range(RangeKind.FLOAT), "uint8", full_scale=255, bound=1, compute="float64")
 
 
 def test_64_bit_limits_do_not_overflow() -> None:

@@ -170,7 +170,9 @@ def _write(
         measured = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
         parts = iter([whole])
     white = _white(request.net, input.info)
-    how = resolve(policy, result.dtype, full_scale=white, bound=white, measured=measured)
+    how = resolve(
+        policy, result.dtype, full_scale=white, bound=white, compute=model.precision, measured=measured
+    )
     tally = Tally()
     with ExitStack() as stack:
         files = [

@@ -31,13 +31,11 @@ def filter_box(x: torch.Tensor, kernel: np.ndarray, shift: int, how: Rounding, o
     x : Tensor
         Bytes, ``(Y + rows - 1, X + shift * (columns - 1))``.
     kernel : ndarray
-        ``(rows, columns)``, all weights alike.
+        ``(rows, columns)``, all weights alike: the `unit` of ``how``.
     shift : int
         Elements between two columns.
     """
     rows, columns = kernel.shape
-    weight = float(kernel[0, 0])
-    how = how._replace(scale=how.scale * (abs(weight) if how.absolute else weight))  # sums have no sign
     width = x.shape[1]
     tile = min(max(TILE // width, 1), out.shape[0])
     digits = signed_digits(columns)

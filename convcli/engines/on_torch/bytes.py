@@ -48,7 +48,8 @@ def filtered(
     out = toeplitz.rows_of(place, pixel)
     if out is None:
         out = np.empty((len(data), 1, height, width), np.uint8)
-    numbers = rounding(how, 255 * float(np.abs(kernel).sum()))
+    unit = float(kernel[0, 0]) if algorithm is Algorithm.BOX else 1.0  # of a box the sums arrive
+    numbers = rounding(how, 255 * float(np.abs(kernel).sum()), unit)
     tally = Tally(values=out.size)
     with torch.inference_mode():
         for source, target in zip(torch.from_numpy(data[:, 0]), torch.from_numpy(out[:, 0]), strict=True):

@@ -43,12 +43,7 @@ def render(values: np.ndarray | torch.Tensor, how: Rendering) -> tuple[np.ndarra
     target = np.dtype(how.dtype)
     if target not in SMALL_INTEGERS or data.dtype != torch.float32:
         return render_array(data.cpu().numpy(), how)
-    if how.absolute:
-        data.abs_()
-    if how.scale != 1.0:
-        data.mul_(how.scale)
-    if how.offset:
-        data.add_(how.offset)
+    how.apply(data, torch)
     data.round_()
     tally = Tally(values=data.numel())
     if not how.fits:

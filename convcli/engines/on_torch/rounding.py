@@ -1,7 +1,9 @@
 """Floats become bytes at the end of torch's loops over tiles: how, in numbers that TorchScript knows."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from convcli.pixels.render import Rendering
@@ -15,7 +17,7 @@ class Rounding(NamedTuple):
 
     Attributes
     ----------
-    absolute, scale, offset, fits
+    absolute, anchor, scale, offset, fits
         As in a rendering, of which TorchScript does not know.
     wide : bool
         Whether values may lie beyond 16 bits, by way of which they become bytes.
@@ -26,6 +28,7 @@ class Rounding(NamedTuple):
     """
 
     absolute: bool
+    anchor: float
     scale: float
     offset: float
     fits: bool
@@ -34,12 +37,20 @@ class Rounding(NamedTuple):
     middle: torch.Tensor
 
 
-def rounding(how: Rendering, largest: float) -> Rounding:
-    """Return the numbers for values from ``-largest`` to ``largest``."""
-    wide = largest * abs(how.scale) + abs(how.offset) > WIDEST
-    quick = how.fits and not how.absolute and how.offset == round(how.offset)
-    middle = torch.tensor(WHOLE + how.offset)
-    return Rounding(how.absolute, how.scale, how.offset, how.fits, wide, quick, middle)
+def rounding(how: Rendering, largest: float, unit: float = 1.0) -> Rounding:
+    """Return the numbers for values from ``-largest`` to ``largest``, which arrive divided by ``unit``."""
+    if how.absolute:
+        unit = abs(unit)
+    if unit == 0:  # whatever arrives means 0
+        how, unit = replace(how, anchor=0.0, scale=0.0, offset=float(how.map(0.0))), 1.0
+    exact = how.anchor / unit
+    anchor = float(np.float32(exact))
+    scale = how.scale / how.width * unit
+    offset = how.offset + (anchor - exact) * scale
+    wide = (largest / abs(unit) + abs(anchor)) * abs(scale) + abs(offset) > WIDEST
+    quick = how.fits and not how.absolute and offset == round(offset)
+    middle = torch.tensor(WHOLE + offset)
+    return Rounding(how.absolute, anchor, scale, offset, how.fits, wide, quick, middle)
 
 
 def round_to_bytes(
@@ -63,12 +74,14 @@ def round_to_bytes(
     known : int
         Rows at the beginning that have been counted before.
     """
+    if how.absolute:
+        values.abs_()
+    if how.anchor != 0.0:
+        values.sub_(how.anchor)
     if how.quick:
         torch.add(how.middle, values, alpha=how.scale, out=values)
         out.copy_(bits)  # the lowest byte of each
         return 0
-    if how.absolute:
-        values.abs_()
     if how.scale != 1.0:
         values.mul_(how.scale)
     if how.offset != 0.0:
