@@ -30,7 +30,7 @@ def hook(event, arguments):
                            "urllib.", "http.", "ftplib.", "smtplib.", "ctypes.dlopen", "pickle.", "webbrowser.")):
         seen.append([event, repr(arguments[:1])[:200]])
 sys.addaudithook(hook)
-from convcli.__main__ import run
+from convcli.cli.program import run
 code = run(sys.argv[1:])
 sys.stdout.flush()
 print("\\n" + json.dumps([code, seen]), file=sys.stderr)

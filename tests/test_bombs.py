@@ -159,7 +159,7 @@ KERNELS: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 def check(done: Measured, codes: tuple[int, ...] = (1, 2)) -> None:
     assert done.code in codes, done.words
-    assert done.code == 0 or (done.words.count("\n") == 1 and done.words.startswith("convcli: ")), done.words[
+    assert done.code == 0 or (done.words.count("\n") == 1 and done.words.startswith("error: ")), done.words[
         :500
     ]
     assert done.busy < SECONDS, done.words

@@ -85,7 +85,7 @@ LEAVING = """
 import os, signal, sys
 from convcli.common import signals
 
-signals.leave_on(signal.SIGTERM, 143)
+signals.leave_on(signal.SIGTERM)
 signals.add(lambda: print("first", flush=True))
 forgotten = lambda: print("forgotten", flush=True)
 signals.add(forgotten)
@@ -110,7 +110,7 @@ def test_an_interrupt_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     kind = KINDS[0]
     kind.make(tmp_path / "a.tif", kind.small)
     ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-    program = ignore + "from convcli.__main__ import main; main()"
+    program = ignore + "from convcli.cli.launch import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", program, *kind.command(tmp_path / "a.tif", tmp_path / "b.png")],
         stdout=subprocess.DEVNULL,

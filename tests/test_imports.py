@@ -33,7 +33,7 @@ ORDER = (
     "__main__",
 )
 MEDIA_MAY_IMPORT = {"common", "data", "media"}
-KNOW_FILES = {"api", "api_motion", "cli", "__main__"}
+KNOW_FILES = {"api", "api_motion", "cli"}
 MOST_WINGS, MOST_ENTRIES = 15, 20
 
 
@@ -118,7 +118,7 @@ if "CONVCLI_UNPINNED" not in os.environ:  # typer imports it from 0.29 on: why i
 
 def modules_after(*arguments: str) -> set[str]:
     code = (
-        "import sys; from convcli.__main__ import run; code = run(sys.argv[1:]); "
+        "import sys; from convcli.cli.program import run; code = run(sys.argv[1:]); "
         "print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr); sys.exit(code)"
     )
     done = subprocess.run(

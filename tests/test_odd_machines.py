@@ -48,7 +48,7 @@ def shell(
     assert b"Traceback" not in said, said
     assert said.endswith(b"\n") or not said
     if done.returncode:
-        assert said.startswith(b"convcli: "), said
+        assert said.startswith(b"error: "), said
         assert said.count(b"\n") == 1, said
     return done
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import convcli
-from convcli.__main__ import COMMANDS
+from convcli.cli.program import COMMANDS
 from convcli.geometry.padding import parse_padding
 from convcli.geometry.windows import window
 from tests.test_imports import ORDER
@@ -42,7 +42,7 @@ class Step:
     @property
     def stderr(self) -> list[str]:
         said = () if self.command.endswith("2>&1") else self.shown
-        return [line for line in said if line.startswith("convcli: ")]
+        return [line for line in said if line.startswith(("note: ", "error: "))]
 
     @property
     def stdout(self) -> list[str]:

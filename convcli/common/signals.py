@@ -45,13 +45,13 @@ def held() -> Iterator[None]:
             _leave(_told[0])
 
 
-def leave_on(number: signal.Signals, code: int) -> None:
-    """From now on a signal ends the process with an exit code."""
+def leave_on(number: signal.Signals) -> None:
+    """From now on a signal ends the process, with the exit code that a shell gives it: 128 and its number."""
 
     def told(_: int, frame: FrameType | None) -> None:
-        _told.append(code)
+        _told.append(128 + number)
         if not _held:
-            _leave(code)
+            _leave(128 + number)
 
     signal.signal(number, told)
 

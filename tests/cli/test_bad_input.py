@@ -166,7 +166,7 @@ def check(done: subprocess.CompletedProcess[bytes], code: int, fragment: str) ->
     text = done.stderr.decode()
     assert done.returncode == code, text
     assert text.count("\n") == 1, text
-    assert text.startswith("convcli: "), text
+    assert text.startswith("error: "), text
     assert fragment.lower() in text.lower(), text
     assert done.stdout == b""
 

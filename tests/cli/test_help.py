@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import typer
 
-from convcli.__main__ import COMMANDS as REGISTERED
-from convcli.__main__ import build
+from convcli.cli.program import COMMANDS as REGISTERED
+from convcli.cli.program import build
 from tests.shell import ok
 
 SNAPSHOTS = Path(__file__).parents[1] / "snapshots"

@@ -269,7 +269,7 @@ CASES: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
 def test_one_line_and_nothing_written(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from convcli.__main__ import run
+    from convcli.cli.program import run
 
     arguments, code, fragments = CASES[name]
     files(tmp_path)
@@ -288,4 +288,4 @@ def test_an_error_leaves_no_trace_in_a_process_either(tmp_path: Path) -> None:
     files(tmp_path)
     done = convcli("net", "run", "ok.yaml", "a.png", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith(b"convcli: ")
+    assert done.stderr.startswith(b"error: ")

@@ -30,7 +30,7 @@ def flaws_of(ran: Measured) -> list[str]:
         flaws.append(f"traceback: {lines[-1] if lines else ''}")
     elif ran.code not in (0, 1, 2):
         flaws.append(f"exit code {ran.code}")
-    elif ran.code and not (len(lines) == 1 and lines[0].startswith("convcli: ")):
+    elif ran.code and not (len(lines) == 1 and lines[0].startswith("error: ")):
         flaws.append(f"an error of {len(lines)} lines")
     return flaws
 
@@ -81,7 +81,7 @@ def judge(corpus: str, path: Path, name: str) -> Verdict:
             ran = measured("motion", path, "--no-output", "-q", limit=SECONDS + 1)
             runs.append(ran)
             flaws += [f"motion: {flaw}" for flaw in flaws_of(ran)]
-    reason = runs[0].words.strip().removeprefix("convcli: ").replace(str(path), name) if runs[0].code else ""
+    reason = runs[0].words.strip().removeprefix("error: ").replace(str(path), name) if runs[0].code else ""
     return Verdict(
         corpus,
         name,

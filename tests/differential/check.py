@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convcli.__main__ import run
+from convcli.cli.program import run
 from tests.differential import oracle
 from tests.differential.jobs import Job, read, write
 from tests.shell import convcli

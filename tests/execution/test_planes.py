@@ -203,7 +203,7 @@ def test_an_engine_that_was_asked_for_gives_the_same(tmp_path: Path) -> None:
     clip = make(tmp_path / "a.mkv", shapes(), codec="ffv1")
     for engine in ("numpy", "torch"):
         done = ok("filter", clip, "-k", "box:5", "--engine", engine, "-o", tmp_path / f"{engine}.mkv", "-v")
-        assert done.stderr.startswith(b"convcli: numpy ") == (engine == "numpy")
+        assert done.stderr.startswith(b"note: numpy ") == (engine == "numpy")
     luma = np.full(5, 1 / 5)  # no mean of 25 bytes is a half
     colour = np.array([0.3, 0.4, 0.3])  # five pixels on a grid of every second one, linear between them
     results = [planes(tmp_path / f"{engine}.mkv") for engine in ("numpy", "torch")]

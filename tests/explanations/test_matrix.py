@@ -71,7 +71,7 @@ def test_the_transposed_matrix_spreads_the_books_outputs():
 def test_where_the_matrix_goes_to_standard_output_words_do_not():
     done = ok("matrix", "-k", "1,2,3", "-o", "-", "--verify", SAMPLES / "book-y.csv")
     assert done.stdout == b"1.0,2.0,3.0\n"
-    assert done.stderr.decode().splitlines()[-1] == "convcli: equal: the largest difference is 0"
+    assert done.stderr.decode().splitlines()[-1] == "note: equal: the largest difference is 0"
 
 
 @pytest.mark.parametrize("stride", [1, 2])

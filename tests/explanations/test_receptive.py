@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convcli.__main__ import run
+from convcli.cli.program import run
 from convcli.explanations.receptive import seen_by
 from convcli.geometry.grammar import parse_layers
 from convcli.geometry.layers import trace

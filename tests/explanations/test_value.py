@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import convcli as api
-from convcli.__main__ import run
+from convcli.cli.program import run
 from convcli.cli.shared.whole import computed, numbered, read_kernel
 from convcli.explanations.film import Frame, close_up, lay_down, slide
 from convcli.explanations.film_drawing import Painter

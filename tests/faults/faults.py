@@ -35,7 +35,7 @@ def jumping(real):
         return real() + (-3e8 if calls > after else 0)
     return clock
 time.time = jumping(time.time)
-from convcli.__main__ import main
+from convcli.cli.launch import main
 main()
 """
 

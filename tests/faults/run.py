@@ -84,7 +84,11 @@ def disturbed(job: Calm, fault: Fault, number: int) -> Run:
         lines = [line for line in ended.said.decode(errors="replace").splitlines() if "clipped" not in line]
         if any("Traceback" in line for line in lines) and not early:
             problems.append("a traceback: " + " / ".join(lines)[-300:])
-        if ended.code == 1 and not early and sum(line.startswith("convcli: ") for line in lines) != 1:
+        if (
+            ended.code == 1
+            and not early
+            and sum(line.startswith(("error: ", "note: ")) for line in lines) != 1
+        ):
             problems.append(f"{len(lines)} lines: {lines}")
         verdict, left = place.verdict(), len(place.temporaries)
         if verdict not in ("absent", "old", "new"):

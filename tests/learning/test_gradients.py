@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convcli.__main__ import run
 from convcli.cli.learn import gradients as learn_gradients
+from convcli.cli.program import run
 from convcli.geometry.windows import Window
 from convcli.learning.gradients import Case, Gradients, by_convolution, by_finite_differences
 from convcli.learning.torch_gradients import by_autograd

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from convcli.__main__ import run
+from convcli.cli.program import run
 from convcli.common.errors import ConvError, UsageError
 from convcli.data.info import SPACE
 from convcli.geometry.padding import PadMode, parse_padding
@@ -325,7 +325,7 @@ def test_least_squares_needs_no_torch(photo: Path) -> None:
     import sys
 
     code = (
-        "import sys; from convcli.__main__ import run; assert run(sys.argv[1:]) == 0; "
+        "import sys; from convcli.cli.program import run; assert run(sys.argv[1:]) == 0; "
         "assert not {'torch', 'scipy', 'matplotlib'} & set(sys.modules)"
     )
     arguments = ["learn", "photo.png", "photo.png", "--size", "1", "-q"]

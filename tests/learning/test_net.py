@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from convcli.__main__ import run
 from convcli.cli.learn import examples as learn_examples
 from convcli.cli.net.input import Input
+from convcli.cli.program import run
 from convcli.learning.training import Epoch, curve_lines
 from convcli.media.options import ReadOptions
 from convcli.networks.parse import load_net

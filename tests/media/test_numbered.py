@@ -181,7 +181,7 @@ def test_frames_that_differ_are_named_and_nothing_is_left(why: str, tmp_path: Pa
     done = shell("filter", "in/%04d.png", "-k", "box:3", "-o", "out/%04d.png", cwd=tmp_path)
     line = done.stderr.decode()
     assert done.returncode == 1
-    assert line.startswith("convcli: 'in/0003.png' is ") and said in line and line.count("\n") == 1, line
+    assert line.startswith("error: 'in/0003.png' is ") and said in line and line.count("\n") == 1, line
     assert names(tmp_path / "out") == []
 
 
@@ -201,7 +201,7 @@ def test_existing_pictures_are_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "out" / "0002.png").write_bytes(b"mine")
     done = shell("filter", "in/%04d.png", "-k", "box:3", "-o", "out/%04d.png", cwd=tmp_path)
     assert done.returncode == 1
-    assert re.fullmatch(rb"convcli: 'out/0002.png' exists; .*\n", done.stderr)
+    assert re.fullmatch(rb"error: 'out/0002.png' exists; .*\n", done.stderr)
     assert names(tmp_path / "out") == ["0002.png"]
     assert (tmp_path / "out" / "0002.png").read_bytes() == b"mine"
     assert shell(

@@ -65,7 +65,7 @@ def test_the_result_is_a_png_unless_a_name_says_otherwise(tmp_path: Path) -> Non
     done = convcli("filter", "a.ppm", "-k", "identity", "-o", "b.pgm", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (
         2,
-        b"convcli: 'b.pgm': netpbm is only read; write .png or .tif\n",
+        b"error: 'b.pgm': netpbm is only read; write .png or .tif\n",
     )
 
 

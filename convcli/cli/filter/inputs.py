@@ -35,7 +35,7 @@ def filter_all(request: Request) -> None:
         except ConvError as error:
             if len(request.inputs) == 1:
                 raise
-            report.note(str(error))
+            report.error(str(error))
             failures.append(error)
     if failures:
         raise ConvError(

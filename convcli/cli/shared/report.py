@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 Debug = Annotated[bool, typer.Option("--debug", help="Keep the traceback of an error.")]
-"""An option of every command; `convcli.__main__` looks for it."""
+"""An option of every command; `convcli.cli.program` looks for it."""
 
 
 class Verbosity(IntEnum):
@@ -25,13 +25,18 @@ class Verbosity(IntEnum):
 
 
 def note(text: str) -> None:
-    """Say one line on stderr; control characters in names cannot break it."""
-    print(f"convcli: {one_line(text)}", file=sys.stderr)
+    """Say on stderr what went otherwise than one may expect; control characters in names cannot break the line."""
+    plain(f"note: {one_line(text)}")
+
+
+def error(text: str) -> None:
+    """Say on stderr what failed."""
+    plain(f"error: {one_line(text)}")
 
 
 def plain(text: str) -> None:
-    """Print a line of a table on stderr."""
-    print(text, file=sys.stderr)
+    """Print a line on stderr in one write, so that lines of several processes do not interleave."""
+    sys.stderr.write(f"{text}\n")
 
 
 def one_line(text: str) -> str:

@@ -1,0 +1,159 @@
+"""The program: registers the commands, runs one, and turns every failure into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterable
+from typing import Annotated, NamedTuple
+
+import typer
+
+from convcli.cli.shared import report
+from convcli.common.errors import ConvError
+
+INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 and the signal's number, as in a shell
+
+
+class Command(NamedTuple):
+    """Where a command is, and what it does in a few words: the list of all is shown without loading them."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+COMMANDS = {  # in the order of the help
+    "filter": Command(
+        "filter.command", "filter_files", "Filter images, clips, signals and arrays with kernels."
+    ),
+    "motion": Command("motion.command", "motion", "Find motion in a clip: when, where, and how much."),
+    "shape": Command("shape", "shape", "Work out sizes, receptive fields and parameters of layers."),
+    "matrix": Command("matrix.command", "matrix", "Write a convolution as a matrix."),
+    "explain": Command("explain.command", "explain", "Take one output value apart: taps, products, sum."),
+    "net": Command("net.command", "app", "Run, show and check chains of layers."),
+    "learn": Command("learn.command", "learn", "Learn kernels from examples."),
+    "kernels": Command("kernels", "app", "List the kernel library, or show what one kernel is like."),
+}
+OVERVIEW = (["--help"], ["-h"], ["--version"])
+
+
+def _program() -> typer.Typer:
+    app = typer.Typer(
+        name="convcli",
+        help="Convolution on real files: exact, explained, fast.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(_options)
+    return app
+
+
+def overview() -> typer.Typer:
+    """Return the program with nothing but the names of its commands, for its help."""
+    app = _program()
+    for name, (_, _, summary) in COMMANDS.items():
+        app.command(name, help=summary)(_nothing)
+    return app
+
+
+def _nothing() -> None:
+    """Stand in for a command that is only named."""
+
+
+def build(names: Iterable[str]) -> typer.Typer:
+    """Return the program with these commands: one that is not called is neither imported nor built."""
+    app = _program()
+    for name in names:
+        module, attribute, _ = COMMANDS[name]
+        command = getattr(importlib.import_module(f"convcli.cli.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"convcli {version('convcli')}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Convolution on real files: exact, explained, fast."""
+
+
+# Typer carries its own copy of Click: its errors are reached through Typer, never by importing a second Click.
+_ClickException: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+_NoArguments: type[Exception] = sys.modules[_ClickException.__module__].NoArgsIsHelpError
+
+
+def _usage(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    where = f" (see `{context.command_path} --help`)" if context is not None else ""
+    text: str = error.format_message()  # type: ignore[attr-defined]
+    return f"{text.rstrip('.')}{where}"
+
+
+def _closed_pipe() -> int:
+    """Whoever read our output has left: nothing to say, and nothing more to write."""
+    sys.stdout = None  # at exit Python would try to write the rest once more, and complain
+    return CLOSED_PIPE
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """Return the line and the exit code for a failure."""
+    if isinstance(error, ConvError):
+        return str(error), error.exit_code
+    if isinstance(error, MemoryError):
+        return "not enough memory for this job", 1
+    if isinstance(error, OSError):
+        return f"{error.filename!r}: {error.strerror}" if error.filename else str(error.strerror or error), 1
+    return f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code.
+
+    0: done; 1: the work failed; 2: the command line is at fault.  With ``--debug`` (an option of every
+    command) errors keep their traceback.
+    """
+    known = arguments and arguments[0] in COMMANDS
+    try:
+        program = overview() if arguments in OVERVIEW else build(arguments[:1] if known else COMMANDS)
+        result = program(arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _closed_pipe()
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # Click makes an exit of it
+            return _closed_pipe()
+        raise
+    except _NoArguments as error:
+        print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]  # the help text
+        return 2
+    except _ClickException as error:
+        report.error(_usage(error))
+        return 2
+    except Exception as error:
+        if "--debug" in arguments:
+            import traceback
+
+            traceback.print_exc()
+        text, code = _explained(error)
+        report.error(text)
+        return code
+    return result if isinstance(result, int) else 0
