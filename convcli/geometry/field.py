@@ -31,13 +31,8 @@ class Field:
 
     def through(self, window: Window | TransposedWindow) -> Field:
         """Return the field behind one more window."""
-        centre = Fraction(window.extent - 1, 2) - window.before  # of the window, from the first element
-        if isinstance(window, Window):
-            start, jump = self.start + centre * self.jump, self.jump * window.stride
-        else:
-            jump = self.jump / window.stride
-            start = self.start - centre * jump
-        return Field((*self.windows, window), jump, start)
+        start, jump = window.places(window.centre)
+        return Field((*self.windows, window), self.jump * jump, self.start + start * self.jump)
 
     def input_range(self, start: int, stop: int) -> tuple[int, int]:
         """Return the first input's elements ``lo:hi`` that the last outputs ``start:stop`` need.

@@ -10,6 +10,8 @@ Visin, "A guide to convolution arithmetic for deep learning" (2016).
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.geometry.padding import Padding, PaddingName, at_least
@@ -52,6 +54,11 @@ class Window:
         """Span of the taps: dilation * (kernel - 1) + 1."""
         return self.dilation * (self.kernel - 1) + 1
 
+    @property
+    def centre(self) -> Fraction:
+        """The middle of the window, in elements from its first tap."""
+        return Fraction(self.extent - 1, 2)
+
     def output_size(self, n: int) -> int:
         """Return how many windows fit on ``n`` elements and their padding.
 
@@ -85,6 +92,17 @@ class Window:
         """
         lo = start * self.stride - self.before
         return lo, (lo + (stop - start - 1) * self.stride + self.extent if stop > start else lo)
+
+    def places(self, tap: int | Fraction) -> tuple[Fraction, Fraction]:
+        """Return where among the inputs the outputs lie: the place of the first one, and the step to the next.
+
+        ``tap`` is the point of the window that an output lies at, in elements from the window's first tap:
+        `centre`, or ``dilation * origin``.
+
+        >>> [*map(str, Window(4, stride=2, before=1).places(Fraction(3, 2)))]
+        ['1/2', '2']
+        """
+        return Fraction(tap) - self.before, Fraction(self.stride)
 
     def unused(self, n: int) -> int:
         """Return how many of the ``n`` inputs, counted from the end, no window reaches.
@@ -127,6 +145,11 @@ class TransposedWindow:
         """Span of the taps: dilation * (kernel - 1) + 1."""
         return self.dilation * (self.kernel - 1) + 1
 
+    @property
+    def centre(self) -> Fraction:
+        """The middle of the window, in elements from its first tap."""
+        return Fraction(self.extent - 1, 2)
+
     def full_size(self, n: int) -> int:
         """Return the size before cropping: (n - 1) * stride + extent."""
         return (n - 1) * self.stride + self.extent
@@ -159,6 +182,14 @@ class TransposedWindow:
         first, last = start + self.before, stop - 1 + self.before
         lo = -((self.extent - 1 - first) // self.stride)
         return lo, (last // self.stride + 1 if stop > start else lo)
+
+    def places(self, tap: int | Fraction) -> tuple[Fraction, Fraction]:
+        """Return where among the inputs the outputs lie, as in `Window.places`; outputs can lie between inputs.
+
+        >>> [*map(str, TransposedWindow(3, stride=2, before=1).places(1))]
+        ['0', '1/2']
+        """
+        return (self.before - Fraction(tap)) / self.stride, Fraction(1, self.stride)
 
     def unused(self, n: int) -> int:
         """Return how many of the ``n`` inputs, counted from the end, touch only what is cropped."""

@@ -1,0 +1,157 @@
+"""Axes that know where they lie: a letter, a size, and the position of each sample.
+
+Exact numbers, no arrays.  Positions survive a window by one rule, `Positions.along`: what a window does to an axis is
+told by the place of its first output among the inputs and by the step from one output to the next
+(`convcli.geometry.windows.Window.places`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import pairwise
+
+from convcli.common.frozen import frozen
+
+SECOND = "s"
+INCH = "in"
+
+
+@frozen
+class Even:
+    """Evenly spaced samples: sample ``i`` lies at ``origin + spacing * i``, outside of the data too.
+
+    Attributes
+    ----------
+    spacing
+        In ``unit``; negative where positions fall.
+    unit
+        Such as ``s`` or ``in``.
+    between
+        Whether there are positions between samples, so that an output can lie at the centre of an even window.
+    """
+
+    between = True  # not annotated, so no field
+
+    origin: Fraction
+    spacing: Fraction
+    unit: str
+
+    def at(self, index: int) -> Fraction:
+        """Return the position of a sample."""
+        return self.origin + self.spacing * index
+
+    def along(self, start: Fraction, jump: Fraction, size: int) -> Even:
+        """Return the positions of new samples, at ``start + jump * i`` when counted in the old ones.
+
+        >>> pixels = Even(Fraction(0), Fraction(1, 300), "in")
+        >>> pixels.along(Fraction(1, 2), Fraction(2), 100)
+        Even(origin=Fraction(1, 600), spacing=Fraction(1, 150), unit='in')
+        """
+        return Even(self.origin + start * self.spacing, jump * self.spacing, self.unit)
+
+    def steps(self) -> tuple[Fraction, Fraction]:
+        """Return the smallest and the largest step between neighbours."""
+        return self.spacing, self.spacing
+
+
+@frozen
+class Listed:
+    """Samples at listed positions: sample ``i`` lies at ``ticks[i] * tick``, and nothing lies elsewhere.
+
+    Attributes
+    ----------
+    ticks
+        Whole numbers; ``None`` for a sample that lies on none of the list, such as one computed from padding alone.
+    tick
+        In ``unit``.
+    end
+        Where the last sample ends, in ticks: how long the last frame of a clip is shown.  ``None`` where positions are
+        instants.
+    between
+        As in `Even`: there is nothing between samples, and an output lies at the sample under the kernel's origin.
+    """
+
+    between = False  # not annotated, so no field
+
+    ticks: tuple[int | None, ...]
+    tick: Fraction
+    unit: str
+    end: int | None = None
+
+    def at(self, index: int) -> Fraction | None:
+        """Return the position of a sample, ``None`` outside of the list."""
+        tick = self.ticks[index] if 0 <= index < len(self.ticks) else None
+        return None if tick is None else tick * self.tick
+
+    def along(self, start: Fraction, jump: Fraction, size: int) -> Listed:
+        """Return the positions of new samples, at ``start + jump * i`` when counted in the old ones.
+
+        A new sample that lies between two of the list, or outside of it, has no position.
+
+        >>> times = Listed((0, 10, 25), Fraction(1, 100), "s", end=40)
+        >>> times.along(Fraction(-1), Fraction(2), 3)
+        Listed(ticks=(None, 10, None), tick=Fraction(1, 100), unit='s', end=None)
+        >>> times.along(Fraction(0), Fraction(2), 2)
+        Listed(ticks=(0, 25), tick=Fraction(1, 100), unit='s', end=40)
+        """
+        if start.denominator == jump.denominator == 1:
+            ticks = self._strided(int(start), int(jump), size)
+        else:
+            ticks = tuple(self._tick(start + jump * index) for index in range(size))
+        end = self._end(start + jump * size) if ticks and ticks[-1] is not None else None
+        return Listed(ticks, self.tick, self.unit, end)
+
+    def _strided(self, start: int, jump: int, size: int) -> tuple[int | None, ...]:
+        before = min(max(-(start // jump), 0), size)  # new samples before the list
+        inside = self.ticks[start + before * jump :: jump][: size - before]
+        return (*(None,) * before, *inside, *(None,) * (size - before - len(inside)))
+
+    def _tick(self, place: Fraction) -> int | None:
+        inside = place.denominator == 1 and 0 <= place < len(self.ticks)
+        return self.ticks[int(place)] if inside else None
+
+    def _end(self, place: Fraction) -> int | None:
+        """Return where a last sample ends if the next one would lie at a place."""
+        return self.end if place >= len(self.ticks) else self._tick(place)
+
+    def steps(self) -> tuple[Fraction, Fraction] | None:
+        """Return the smallest and the largest step between neighbours, ``None`` where there are no two."""
+        known = self._gaps()
+        return (min(known) * self.tick, max(known) * self.tick) if known else None
+
+    def _gaps(self) -> list[int]:
+        return [b - a for a, b in pairwise(self.ticks) if a is not None and b is not None]
+
+
+Positions = Even | Listed
+
+
+@frozen
+class Axis:
+    """One dimension of an array.
+
+    Attributes
+    ----------
+    letter
+        ``T`` time, ``Z``, ``Y``, ``X`` space, ``C`` channels, ``M`` maps, ``N`` independent items.
+    positions
+        ``None`` where nobody knows.
+    """
+
+    letter: str
+    size: int
+    positions: Positions | None = None
+
+    def along(self, start: Fraction, jump: Fraction, size: int) -> Axis:
+        """Return the axis of new samples; arguments as in `Even.along`."""
+        return Axis(self.letter, size, self.positions and self.positions.along(start, jump, size))
+
+
+def axes_of(letters: str, sizes: Iterable[int]) -> tuple[Axis, ...]:
+    """Return axes whose positions nobody knows.
+
+    >>> [axis.size for axis in axes_of("YX", (3, 4))]
+    [3, 4]
+    """
+    return tuple(Axis(letter, size) for letter, size in zip(letters, sizes, strict=True))
