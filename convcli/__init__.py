@@ -15,8 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from convcli.api import filter, shape
-    from convcli.api_motion import motion
+    from convcli.api import filter, motion, shape
     from convcli.kernel import load_kernel
     from convcli.kernel.model import Kernel
 
@@ -25,7 +24,7 @@ __all__ = ["Kernel", "filter", "load_kernel", "motion", "shape"]
 _HOMES = {
     "filter": "convcli.api",
     "shape": "convcli.api",
-    "motion": "convcli.api_motion",
+    "motion": "convcli.api",
     "load_kernel": "convcli.kernel",
     "Kernel": "convcli.kernel.model",
 }

@@ -28,12 +28,11 @@ ORDER = (
     "learning",
     "explanations",
     "api",
-    "api_motion",
     "cli",
     "__main__",
 )
 MEDIA_MAY_IMPORT = {"common", "data", "media"}
-KNOW_FILES = {"api", "api_motion", "cli"}
+KNOW_FILES = {"api", "cli"}
 MOST_WINGS, MOST_ENTRIES = 15, 20
 
 

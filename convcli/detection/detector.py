@@ -16,15 +16,11 @@ import numpy as np
 from convcli.common.choices import Channels
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
-from convcli.common.machine import available_threads
 from convcli.data.info import Info, Source
 from convcli.detection.events import Box, Look, look, moving
 from convcli.detection.noise import MOST_FRAMES, Noise, sample
 from convcli.detection.square_difference import square_difference
-from convcli.engines import get_engine
-from convcli.engines.base import Engine
-from convcli.execution.block import Runner
-from convcli.execution.blocks import execute
+from convcli.execution.pipeline import Pipeline, Resources
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain, ConvStage
@@ -33,7 +29,7 @@ from convcli.kernel import load_kernel
 from convcli.kernel.model import Defaults, Kernel
 from convcli.pixels.ranges import Range, RangeKind
 from convcli.pixels.render import Rendering, Tally, render
-from convcli.plan.choose import EngineName, choose
+from convcli.plan.choose import EngineName
 
 
 class Times(Protocol):
@@ -154,15 +150,8 @@ class Watch:
         self._chain = _bound(kernels, settings, info)
         self._job = Job(info, self._chain, Channels.GREY, Range(RangeKind.FLOAT), "float32", "float32")
         self._whole = is_square_difference(how.kernel) and self._plain()
-        self.plan = choose(
-            self._chain,
-            self._job.stream,
-            engine=EngineName.NUMPY if self._whole else how.engine,
-            device="cpu",
-            threads=available_threads(),
-        )
-        if self._whole:
-            self.plan = replace(self.plan, reason="frames are subtracted in whole numbers")
+        engine = EngineName.NUMPY if self._whole else how.engine
+        self._pipeline = Pipeline(self._job, source, Resources(engine), step=1)
         self.shape = (self._chain.output[1], self._chain.output[2])
         self.grid = tuple(window.stride for window in self._chain.stages[-1].windows[1:])
         self.frames = [newest(self._chain, index) for index in range(self._job.length)]
@@ -183,32 +172,35 @@ class Watch:
             and info.size("X") > 1
         )
 
-    def engine(self) -> Engine:
-        return get_engine(self.plan.engine.value, "cpu", None)
+    @property
+    def engine(self) -> str:
+        """Which engine computes, and why."""
+        plan = self._pipeline.plan
+        return f"{plan.engine}: {'frames are subtracted in whole numbers' if self._whole else plan.reason}"
 
-    def threshold(self, engine: Engine) -> float:
+    def threshold(self) -> float:
         """Return what a value must exceed to count as motion."""
         if self._how.threshold is not None:
             return self._how.threshold * self.level
         noise = Noise(self.level)
-        runner = Runner(self._job, self._source, engine)
         extent = sum(stage.windows[0].extent - 1 for stage in self._chain.stages) + 1
         step = max(self._chain.stages[-1].windows[0].stride, 1)
         starts = [key // step for key in self._keys]
         spans = sample(self._job.length, starts, most=max(MOST_FRAMES // max(extent, step), 1))
         for span in spans:
             for index in span:
-                noise.add(self._steady(self._present(self._one(runner, index), index)))
+                noise.add(self._steady(self._present(self._one(index), index)))
         self.notes = (
             f"threshold {noise.threshold / self.level:.1f} grey levels, from noise of "
             f"{noise.sigma / self.level:.2f} in {sum(map(len, spans))} results",
         )
         return noise.threshold
 
-    def _one(self, runner: Runner, index: int) -> np.ndarray:
+    def _one(self, index: int) -> np.ndarray:
         """Return one result, (1, Y, X)."""
         if self._whole:
             return square_difference(*self._source.read(index, index + 2))[None]
+        runner = self._pipeline.runner
         return _plane(runner.block(index, index + 1, runner.reader(index, index + 1))[0])
 
     def _present(self, values: np.ndarray, index: int) -> np.ndarray:
@@ -226,10 +218,7 @@ class Watch:
         return values
 
     def sights(
-        self,
-        engine: Engine,
-        threshold: float,
-        progress: Callable[[int, int], None] = lambda done, total: None,
+        self, threshold: float, progress: Callable[[int, int], None] = lambda done, total: None
     ) -> Iterator[Sight]:
         """Yield all results in order."""
 
@@ -239,8 +228,7 @@ class Watch:
             return Sight(values, mask, look(values, mask))
 
         if not self._whole:
-            blocks = execute(self._job, self._source, engine, 1, Tally(), progress=progress)
-            for index, block in enumerate(blocks):
+            for index, block in enumerate(self._pipeline.blocks(Tally(), progress)):
                 yield judged(self._present(_plane(block), index))
             return
         before = self._source.read(0, 1)[0]

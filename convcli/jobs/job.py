@@ -11,14 +11,17 @@ from functools import cached_property
 
 import numpy as np
 
-from convcli.common.choices import Channels, Nan
+from convcli.common.choices import Channels, Nan, Precision
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.data.info import SPACE, Companions, Info
 from convcli.geometry.padding import source_index
+from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain
+from convcli.jobs.output import decide
+from convcli.kernel.model import Kernel
 from convcli.pixels import channels as colours
-from convcli.pixels.channels import Alpha, Split
+from convcli.pixels.channels import Alpha, Split, filtered_channels
 from convcli.pixels.ranges import Range
 from convcli.pixels.render import Rendering, resolve
 
@@ -162,6 +165,48 @@ class Job:
         return integers and self.split.alpha is not Alpha.PREMULTIPLIED and self.channels is not Channels.LUMA
 
 
+def draft(
+    info: Info,
+    kernels: Sequence[Kernel],
+    settings: Settings,
+    *,
+    channels: Channels,
+    range: Range | None,
+    precision: Precision,
+    nan: Nan,
+    holds: Sequence[str],
+    keeps_numbers: bool,
+) -> Job:
+    """Return the job of filtering one input.
+
+    Parameters
+    ----------
+    info : Info
+        The input's form.
+    kernels : sequence of Kernel
+        Applied in turn.
+    settings : Settings
+        The geometry that was asked for.
+    range : Range, optional
+        Without it, the default of the kernels and of the output's format.
+    holds, keeps_numbers
+        What the output can store, as `convcli.jobs.output.decide` takes it.
+
+    Raises
+    ------
+    UsageError
+        When the kernels do not fit the data, or options contradict each other or the output.
+    """
+    letters = canonical(info)
+    settings = replace(settings, sum_channels=channels is Channels.SUM)
+    sizes = [info.size(letter) for letter in letters]
+    chain = bind(kernels, settings, letters, sizes, filtered_channels(info, channels))
+    choice = decide(range, kernels, info.dtype, holds, keeps_numbers, precision)
+    job = Job(info, chain, channels, choice.policy, choice.dtype, choice.compute, nan)
+    job.check()
+    return job
+
+
 def _sequence(where: np.ndarray) -> Sequence[int | None]:
     """Return positions as they are taken: a range where they are one, ``None`` for those outside.
 
@@ -192,3 +237,8 @@ def positions(chain: Chain, axis: int) -> np.ndarray:
 def canonical(info: Info) -> str:
     """Return the space axes of an input in the order of ``TZYX``."""
     return "".join(letter for letter in SPACE if letter in info.axes)
+
+
+def default_rank(info: Info) -> int:
+    """Return the rank of a parametric kernel that does not say it: 1 on signals, else 2."""
+    return min(len(canonical(info)), 2)

@@ -83,6 +83,8 @@ class Plan:
         Bytes of one sample of the stream axis, at the widest place.
     halo : int
         Samples that a block needs beside its own.
+    device : str
+        ``cpu``, or another one that the engine knows.
     """
 
     engine: EngineName
@@ -94,6 +96,7 @@ class Plan:
     seconds: float = 0.0
     slice_bytes: int = 0
     halo: int = 0
+    device: str = "cpu"
 
     def workers(self, length: int) -> int:
         """Return how many blocks of an output of this length are computed at a time."""
@@ -221,6 +224,7 @@ def _choose(
         best.seconds,
         slices * _element_bytes(works, best, dtype),
         halo,
+        device,
     )
 
 

@@ -16,7 +16,8 @@ from PIL import Image
 
 import convcli as api
 from convcli.cli.program import run
-from convcli.cli.shared.whole import computed, numbered, read_kernel
+from convcli.cli.shared.whole import numbered, read_kernel
+from convcli.execution.pipeline import reference
 from convcli.explanations.film import Frame, close_up, lay_down, slide
 from convcli.explanations.film_drawing import Painter
 from convcli.explanations.value import ConvExplanation, explain_conv, explain_pool
@@ -41,7 +42,7 @@ def frames_of(size: str, kernel: str | None, pool: str | None = None, **options:
         options["padding"] = parse_padding(str(options["padding"]))
     how = Settings(pool=parse_pool(pool) if pool else None, **options)
     chain = bind(kernels, how, whole.letters, whole.array.shape[1:], 1)
-    results = computed(chain, whole.array, "float64")[0, 0]
+    results = reference(chain, whole.array, "float64")[0, 0]
     move = lay_down if how.transposed else slide
     return list(move(chain.stages[0], whole.array[0], results))
 
@@ -92,7 +93,7 @@ def test_taps_products_and_sums_of_any_kernel(data):
     weights, x = random.normal(size=(2, 3, *kernel)), random.normal(size=(3, *sizes))
     bank = Kernel("bank", weights.shape, tuple(weights.ravel().tolist()), bias=(0.5, -2.0))
     chain = bind([bank], Settings(transposed=transposed, **options), "ZYX"[-rank:], sizes, 3)
-    results = computed(chain, x, "float64")
+    results = reference(chain, x, "float64")
     at = tuple(data.draw(st.integers(0, size - 1)) for size in chain.output)
     found = explain_conv(chain.stages[0], x, at, results[(slice(None), 0, *at)].tolist())
     assert [one.total for one in found.sums] == pytest.approx(found.values, abs=1e-12)
@@ -238,7 +239,7 @@ def test_the_gradients_route_is_torchs(pool):
     random = np.random.default_rng(3)
     x = random.integers(0, 4, (5, 7)).astype(float)  # equal values in most windows
     chain = bind([], Settings(pool=parse_pool(pool)), "YX", (5, 7), 1)
-    results = computed(chain, x[None], "float64")[0]
+    results = reference(chain, x[None], "float64")[0]
     tensor = torch.tensor(x[None, None], requires_grad=True)
     if pool.startswith("max:2"):
         out = torch.max_pool2d(tensor, 2, 2, ceil_mode=True)

@@ -10,12 +10,13 @@ import numpy as np
 from convcli.cli.explain import text as explain_text
 from convcli.cli.explain.request import Request
 from convcli.cli.shared import report
-from convcli.cli.shared.whole import Whole, computed, numbered, read_kernel, read_whole
+from convcli.cli.shared.whole import Whole, numbered, read_kernel, read_whole
 from convcli.common.choices import Channels, Precision
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity
 from convcli.common.numbers import number_text
 from convcli.data.info import Colour, Info
+from convcli.execution.pipeline import reference
 from convcli.explanations.film import Frame, close_up, lay_down, slide
 from convcli.explanations.value import Explanation, PoolExplanation, explain_conv, explain_pool
 from convcli.jobs.bind import bind
@@ -88,10 +89,10 @@ def _prepare(request: Request, whole: Whole, kernels: Sequence[Kernel]) -> Task:
     data = _filtered_channels(whole, request.channels, np.dtype(dtype))
     settings = replace(request.settings, sum_channels=request.channels is Channels.SUM)
     chain = bind(kernels, settings, whole.letters, data.shape[1:], len(data))
-    results = computed(chain, data, dtype)
+    results = reference(chain, data, dtype)
     if len(chain.stages) > 1:
         before: Chain = replace(chain, stages=chain.stages[:-1], sizes=chain.sizes[:-1])
-        data = computed(before, data, dtype).reshape(-1, *before.output)
+        data = reference(before, data, dtype).reshape(-1, *before.output)
     return Task(chain.stages[-1], whole.letters, data.astype(dtype), results)
 
 

@@ -68,7 +68,7 @@ def _filter_one(request: Request, name: str) -> None:
             if request.dry_run:
                 tasks.show(request, task)
                 return
-            tally, more = tasks.perform(request, task, source)
+            tally, more = tasks.perform(request, task)
         except ConvError as error:
             raise _about(name, error, paths) from None
         tasks.conclude(request, task, tally, (*notes, *task.job.result.notes, *more))

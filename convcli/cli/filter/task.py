@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
@@ -14,23 +14,15 @@ from convcli.cli.shared.progress import Meter
 from convcli.cli.shared.report import Verbosity
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.common.machine import available_threads
-from convcli.common.prefetch import ahead
-from convcli.data.info import PlanarSink, PlanarSource, Sink, Source
-from convcli.engines import get_engine
-from convcli.execution.blocks import execute
-from convcli.jobs.draft import default_rank, draft
-from convcli.jobs.job import Job
+from convcli.data.info import Source
+from convcli.execution.pipeline import Pipeline, Resources
+from convcli.jobs.job import Job, default_rank, draft
 from convcli.kernel import load_kernel
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, check_not_input, input_name
 from convcli.media.option_checks import check_writing
 from convcli.media.registry import Format
 from convcli.pixels.render import Tally
-from convcli.plan.choose import Plan, choose
-
-if TYPE_CHECKING:
-    from convcli.execution.planes import Route
 
 FILM_STEP = 1  # frames of a clip that one worker computes: memory holds the kernel's frames and one a worker
 
@@ -40,16 +32,13 @@ class Task:
     """One input bound to its outputs: all that is known before work starts."""
 
     name: str
-    job: Job
-    plan: Plan
+    pipeline: Pipeline
     format: Format
     paths: tuple[str, ...]
-    route: Route | None  # of a clip that becomes a clip
 
     @property
-    def lines(self) -> tuple[str, ...]:
-        """What was chosen, and why."""
-        return (*self.plan.lines, *((self.route.reason,) if self.route else ()))
+    def job(self) -> Job:
+        return self.pipeline.job
 
     def summary(self) -> dict[str, Any]:
         result = self.job.result
@@ -61,7 +50,7 @@ class Task:
             "shape": list(result.shape),
             "dtype": result.dtype,
             "range": str(self.job.policy),
-            "engine": self.plan.engine.value,
+            "engine": self.pipeline.plan.engine.value,
             "kernels": [kernel.name for kernel in self.job.chain.kernels],
         }
 
@@ -100,82 +89,45 @@ def prepare(request: Request, name: str, source_format: Format, format: Format, 
     if format.numbered and "T" not in job.result.axes:  # one picture: its name is meant as it stands
         format = registry.by_name(format.name)
     outputs.check(job.result, format)
-    clip = None
-    if format.film and not format.numbered and isinstance(source, PlanarSource):
-        from convcli.execution.planes import route
-
-        clip = route(job, source.coded)
-    planar = clip is not None and bool(clip.chains)
-    plan = choose(
-        (clip and clip.chains and clip.chains[0]) or job.chain,
-        job.stream,
-        engine=request.engine,
-        device=request.device,
-        threads=request.threads or available_threads(),
-        dtype=job.compute,
-        source=source.coded.dtype if planar and isinstance(source, PlanarSource) else job.source_dtype,
-        result=job.dtype,
-    )
+    step = None
     if source_format.film or format.film:
-        plan = replace(plan, step=min(plan.step, FILM_STEP))
+        step = FILM_STEP
     if not outputs.streams(job.result, format):
-        plan = replace(plan, step=job.length)
-    plan.check_memory(job.length)
+        step = job.length
+    resources = Resources(request.engine, request.device, request.threads)
+    planes = format.film and not format.numbered
+    pipeline = Pipeline(job, source, resources, step=step, planes=planes)
+    pipeline.plan.check_memory(job.length)
     slugs = [kernel.slug for kernel in kernels]
     if request.settings.pool is not None:
         slugs.append(pool_slug(str(request.settings.pool)))
     names = outputs.paths(
         opening.output_name(name, format), request.output, request.out_dir, slugs, format, job.result
     )
-    return Task(name, job, plan, format, names, clip)
+    return Task(name, pipeline, format, names)
 
 
-def perform(request: Request, task: Task, source: Source) -> tuple[Tally, tuple[str, ...]]:
+def perform(request: Request, task: Task) -> tuple[Tally, tuple[str, ...]]:
     """Compute and write; return what was clipped, and what the writers want to say."""
     job, format = task.job, task.format
     if request.verbosity is Verbosity.VERBOSE:
-        for line in task.lines:
+        for line in task.pipeline.lines:
             report.note(line)
         report.note(f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output")
     if not request.force:
         for path in task.paths:
             check_not_input(path, request.inputs)
     form = outputs.form(job.result, format)
-    tally = Tally()
-    plan = task.plan
-    engine = get_engine(plan.engine.value, request.device, plan.engine_threads(job.length))
     with ExitStack() as stack:
-        chains = task.route.chains if task.route is not None else ()
-        video = replace(request.writing.video, planes=bool(chains))
-        sinks: list[Sink] = [
-            stack.enter_context(
-                opening.open_sink(
-                    path, format, form, replace(request.writing, video=video), force=request.force
-                )
-            )
+        video = replace(request.writing.video, planes=task.pipeline.planar)
+        writing = replace(request.writing, video=video)
+        sinks = [
+            stack.enter_context(opening.open_sink(path, format, form, writing, force=request.force))
             for path in task.paths
         ]
         meter = Meter(request.progress, "frames" if job.letters[job.stream] == "T" else "rows")
         stack.callback(meter.close)
-        if chains:
-            from convcli.execution import planes_run
-
-            planar, target = cast(PlanarSource, source), cast(PlanarSink, sinks[0])
-            with closing(
-                ahead(planes_run.execute(job, chains, planar, engine, plan, tally, meter))
-            ) as pictures:
-                for frames in pictures:
-                    target.write_planes(frames)
-        else:
-            workers = plan.workers(job.length)
-            blocks = execute(job, source, engine, plan.step, tally, workers, meter, plan.algorithms)
-            made = outputs.parts(blocks, job.result, form)
-            with closing(ahead(made)) if workers > 1 else nullcontext(made) as written:
-                for parts in written:
-                    for sink, part in zip(sinks, parts, strict=True):
-                        sink.write(part)
-        for sink in sinks:
-            sink.close()
+        tally = task.pipeline.write(sinks, form, meter)
     return tally, tuple(dict.fromkeys(line for sink in sinks for line in sink.notes))
 
 
@@ -206,17 +158,17 @@ def conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) -
 def show(request: Request, task: Task) -> None:
     """Say what would be done, and find what would stop it."""
     if request.device != "cpu":  # the plan does not look whether it is there
-        get_engine(task.plan.engine.value, request.device)
+        _ = task.pipeline.engine
     for path in task.paths:
         opening.check_output(path, task.format, task.job.result, force=request.force)
         if not request.force:
             check_not_input(path, request.inputs)
     if request.json:
-        report.print_json(task.summary() | ({"plan": task.lines} if request.show_plan else {}))
+        report.print_json(task.summary() | ({"plan": task.pipeline.lines} if request.show_plan else {}))
         return
-    result = task.job.result
+    result, plan = task.job.result, task.pipeline.plan
     size = "x".join(map(str, result.shape))
     for path in task.paths:
-        print(f"{path}: {result.axes} {size} {result.dtype}, {task.plan.engine} engine ({task.plan.reason})")
+        print(f"{path}: {result.axes} {size} {result.dtype}, {plan.engine} engine ({plan.reason})")
     if request.show_plan:
-        print(*task.lines, sep="\n")
+        print(*task.pipeline.lines, sep="\n")

@@ -11,11 +11,12 @@ import numpy as np
 from convcli.cli.matrix.request import Request
 from convcli.cli.matrix.text import WIDTH, facts, layout
 from convcli.cli.shared import report
-from convcli.cli.shared.whole import computed, read_kernel, read_whole
+from convcli.cli.shared.whole import read_kernel, read_whole
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen_identity
 from convcli.common.numbers import number_text
 from convcli.data.info import SPACE, Colour, Info
+from convcli.execution.pipeline import reference
 from convcli.explanations.matrix import Matrix, convolution_matrix
 from convcli.geometry.layers import format_size
 from convcli.jobs.bind import Settings, bind
@@ -97,7 +98,7 @@ def _array(request: Request, kernel: Kernel) -> np.ndarray | None:
 
 def _compare(matrix: Matrix, chain: Chain, array: np.ndarray) -> Verdict:
     product = matrix.times(array).ravel()
-    filtered = computed(chain, array, "float64").ravel()
+    filtered = reference(chain, array, "float64").ravel()
     sizes = replace(matrix, values=np.abs(matrix.values), offset=np.abs(matrix.offset)).times(np.abs(array))
     taps = np.bincount(matrix.rows, minlength=1).max()
     bound = float(sizes.max() * (taps + 2) * 2 * np.finfo(np.float64).eps)

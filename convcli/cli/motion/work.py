@@ -18,7 +18,6 @@ from convcli.data.info import Colour, Info, Sink
 from convcli.detection.detector import Watch, Watching, motion_kernel
 from convcli.detection.events import Box, Detector, Rules
 from convcli.detection.picture import HeatMap, overlay, strip
-from convcli.engines.base import Engine
 from convcli.media import opening, registry
 from convcli.media.clip_view import Part, open_clip
 from convcli.media.files.target import STANDARD, check_not_input, input_name
@@ -126,11 +125,10 @@ class _Detection:
 
     def run(self) -> bool:
         request, watch = self.request, self.watch
-        engine = watch.engine()
         if request.verbosity is Verbosity.VERBOSE:
-            report.note(f"engine {watch.plan.engine}: {watch.plan.reason}")
-        threshold = watch.threshold(engine)
-        notes = self._pass(engine, threshold)
+            report.note(f"engine {watch.engine}")
+        threshold = watch.threshold()
+        notes = self._pass(threshold)
         events = self.detector.events
         if request.events is not None:
             write_events(request.events, events, force=request.force)
@@ -147,7 +145,7 @@ class _Detection:
                     print(path)
         return bool(events)
 
-    def _pass(self, engine: Engine, threshold: float) -> tuple[str, ...]:
+    def _pass(self, threshold: float) -> tuple[str, ...]:
         """Go through the clip once; return what the writers want to say."""
         request, watch = self.request, self.watch
         heat = HeatMap(watch.shape) if request.heatmap else None
@@ -157,7 +155,7 @@ class _Detection:
             sink = self._sink(stack) if self.path else None
             meter = Meter(request.progress, "frames")
             stack.callback(meter.close)
-            for index, (values, mask, seen) in enumerate(watch.sights(engine, threshold, meter)):
+            for index, (values, mask, seen) in enumerate(watch.sights(threshold, meter)):
                 frame = watch.frames[index]
                 self.detector.add(
                     frame, *watch.shown(self.clip, index), watch.placed(seen, self.source.corner)

@@ -17,6 +17,7 @@ from convcli.cli.shared.report import Verbosity
 from convcli.common.choices import parse_choice
 from convcli.common.errors import UsageError
 from convcli.data.info import Colour, Info, Sink
+from convcli.execution.pipeline import write_blocks
 from convcli.jobs.output import PIXELS
 from convcli.media import registry
 from convcli.media.files.target import STANDARD, check_not_input, output, shown
@@ -180,9 +181,7 @@ def _write(
             for name in names
         ]
         sinks: list[Sink] = [registry.open_sink(file, format, form, WriteOptions()) for file in files]
-        for blocks_ in outputs.parts(_pixels(parts, result, how, tally), result, form):
-            for sink, block in zip(sinks, blocks_, strict=True):
-                sink.write(block)
+        write_blocks(_pixels(parts, result, how, tally), result, sinks, form)
         for sink in sinks:
             sink.close()
     if tally.clipped:

@@ -1,12 +1,10 @@
-"""From a result to its files: their names, the form of data that each format takes, one block for each map."""
+"""From a result to its files: their names, and the form of data that each format takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from convcli.cli.shared.naming import default_name, map_names
 from convcli.common.errors import UsageError
@@ -95,15 +93,3 @@ def streams(result: Info, format: Format) -> bool:
     if "M" in written.axes and not format.numbers:
         return False
     return written.axes[written.stream_axis] == result.axes[result.stream_axis]
-
-
-def parts(blocks: Iterator[np.ndarray], result: Info, written: Info) -> Iterator[list[np.ndarray]]:
-    """Turn blocks of the result into one block for each output file."""
-    for block in blocks:
-        maps = [block]
-        axes = result.axes
-        if "M" in axes and "M" not in written.axes:
-            maps = list(np.moveaxis(block, axes.index("M"), 0))
-            axes = axes.replace("M", "")
-        order = [axes.index(letter) for letter in written.axes]
-        yield [part.transpose(order) for part in maps]

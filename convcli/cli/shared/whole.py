@@ -11,22 +11,14 @@ from math import prod
 import numpy as np
 
 from convcli.cli.shared.opened import opened
-from convcli.common.choices import Channels
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity
-from convcli.data.arrays import ArraySource
 from convcli.data.info import SPACE, Info
-from convcli.engines import get_engine
-from convcli.execution.blocks import execute
 from convcli.geometry.grammar import parse_size
-from convcli.jobs.chain import Chain
-from convcli.jobs.job import Job
 from convcli.kernel import load_kernel
 from convcli.kernel.model import MAX_RANK, Kernel
 from convcli.media.options import ReadOptions
 from convcli.media.registry import Format
-from convcli.pixels.ranges import Range, RangeKind
-from convcli.pixels.render import Tally
 
 
 @frozen_identity
@@ -88,18 +80,3 @@ def read_kernel(text: str, rank: int, *, numbers: bool) -> Kernel:
             f"kernel size {text.strip()!r} is not possible: give 1 to {MAX_RANK} axes of 1 or more"
         )
     return Kernel(text.strip(), (1, 1, *size), tuple(float(n) for n in range(1, prod(size) + 1)))
-
-
-def computed(chain: Chain, array: np.ndarray, dtype: str) -> np.ndarray:
-    """Return what ``filter`` computes, (maps, channels, *space), for an array (channels, *space).
-
-    Parameters
-    ----------
-    dtype : str
-        Of the arithmetic.
-    """
-    axes = chain.letters if chain.channels == 1 else "C" + chain.letters
-    source = ArraySource(array[0] if chain.channels == 1 else array, axes)
-    job = Job(source.info, chain, Channels.EACH, Range(RangeKind.FLOAT), dtype, dtype)
-    blocks = list(execute(job, source, get_engine("numpy", "cpu", None), job.length, Tally()))
-    return np.concatenate(blocks, axis=job.result.stream_axis).reshape(*chain.outputs, *chain.output)

@@ -1,0 +1,240 @@
+"""The one way from a job to its results: plan, engine, blocks, and an array or sinks at the end.
+
+Everything that computes what ``filter`` computes goes through here: the shell, Python, ``motion``, ``explain``,
+``matrix --verify`` and ``learn``.  No files and no words for people: sources and sinks come in, tallies go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from convcli.common.choices import Channels
+from convcli.common.frozen import frozen
+from convcli.common.machine import available_threads
+from convcli.common.prefetch import ahead
+from convcli.data.arrays import ArraySource
+from convcli.data.info import Info, PlanarSink, PlanarSource, Sink, Source
+from convcli.engines import get_engine
+from convcli.engines.base import Engine
+from convcli.execution.block import Runner
+from convcli.execution.blocks import execute
+from convcli.jobs.chain import Chain
+from convcli.jobs.job import Job
+from convcli.pixels.ranges import Range, RangeKind
+from convcli.pixels.render import Tally
+from convcli.plan.choose import EngineName, Plan, choose
+
+if TYPE_CHECKING:
+    from convcli.execution.planes import Route
+
+Progress = Callable[[int, int], None]
+"""Called with the samples done along the stream axis, and their total."""
+
+
+def _silent(done: int, total: int) -> None:
+    pass
+
+
+@frozen
+class Resources:
+    """What a person wants a job computed with.
+
+    Attributes
+    ----------
+    engine : EngineName
+    device : str
+        ``cpu`` or ``cuda``.
+    threads : int, optional
+        Processor cores; by default all that the process may use.
+    """
+
+    engine: EngineName = EngineName.AUTO
+    device: str = "cpu"
+    threads: int | None = None
+
+
+class Pipeline:
+    """A job, planned for its source.
+
+    Parameters
+    ----------
+    job : Job
+    source : Source
+    resources : Resources
+    step : int, optional
+        Samples of the output's stream axis in one block; by default the plan's choice.
+    planes : bool
+        Whether the output takes a clip's coded planes, so that they may be filtered instead of its colours.
+
+    Attributes
+    ----------
+    plan : Plan
+    route : Route or None
+        Whether a clip is filtered in its colours or on its planes, where that was a question.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        source: Source,
+        resources: Resources = Resources(),  # noqa: B008
+        *,
+        step: int | None = None,
+        planes: bool = False,
+    ) -> None:
+        self.job, self.source = job, source
+        self.route: Route | None = None
+        chain, first = job.chain, job.source_dtype
+        if planes and isinstance(source, PlanarSource):
+            from convcli.execution.planes import route
+
+            self.route = route(job, source.coded)
+            if self.route.chains:
+                chain, first = self.route.chains[0] or chain, source.coded.dtype
+        self.plan: Plan = choose(
+            chain,
+            job.stream,
+            engine=resources.engine,
+            device=resources.device,
+            threads=available_threads() if resources.threads is None else resources.threads,
+            dtype=job.compute,
+            source=first,
+            result=job.dtype,
+        )
+        if step is not None:
+            self.plan = replace(self.plan, step=step)
+
+    @property
+    def planar(self) -> bool:
+        """Whether a clip's planes are filtered instead of its colours."""
+        return self.route is not None and bool(self.route.chains)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What was chosen, and why."""
+        return (*self.plan.lines, *((self.route.reason,) if self.route else ()))
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, loaded when it is first asked for."""
+        plan = self.plan
+        return get_engine(plan.engine.value, plan.device, plan.engine_threads(self.job.length))
+
+    @cached_property
+    def runner(self) -> Runner:
+        """What computes single blocks as numbers, in any order."""
+        return Runner(self.job, self.source, self.engine, self.plan.algorithms)
+
+    def blocks(
+        self, tally: Tally, progress: Progress = _silent, into: np.ndarray | None = None
+    ) -> Iterator[np.ndarray]:
+        """Yield the output block by block, as `convcli.execution.blocks.execute` does."""
+        plan = self.plan
+        workers = plan.workers(self.job.length)
+        return execute(
+            self.job, self.source, self.engine, plan.step, tally, workers, progress, plan.algorithms, into
+        )
+
+    def array(self) -> np.ndarray:
+        """Return the whole output.
+
+        Raises
+        ------
+        ConvError
+            When its blocks do not fit into memory.
+        """
+        self.plan.check_memory(self.job.length)
+        form = self.job.result
+        result = np.empty(form.shape, form.dtype)
+        for _ in self.blocks(Tally(), into=result):
+            pass
+        return result
+
+    def write(self, sinks: Sequence[Sink], written: Info, progress: Progress = _silent) -> Tally:
+        """Compute everything, write it and close the sinks; return what was clipped.
+
+        Parameters
+        ----------
+        sinks : sequence of Sink
+            One, or one for each map.
+        written : Info
+            The form of what each of them gets.
+        """
+        tally = Tally()
+        if self.planar:
+            self._write_planes(cast(PlanarSink, sinks[0]), tally, progress)
+        else:
+            beside = self.plan.workers(self.job.length) > 1
+            write_blocks(self.blocks(tally, progress), self.job.result, sinks, written, beside)
+        for sink in sinks:
+            sink.close()
+        return tally
+
+    def _write_planes(self, sink: PlanarSink, tally: Tally, progress: Progress) -> None:
+        from convcli.execution import planes_run
+
+        assert self.route is not None
+        source = cast(PlanarSource, self.source)
+        pictures = planes_run.execute(
+            self.job, self.route.chains, source, self.engine, self.plan, tally, progress
+        )
+        with closing(ahead(pictures)) as made:
+            for frames in made:
+                sink.write_planes(frames)
+
+
+def write_blocks(
+    blocks: Iterator[np.ndarray], result: Info, sinks: Sequence[Sink], written: Info, beside: bool = False
+) -> None:
+    """Write blocks of a result to sinks, each of which takes all of it or one map.
+
+    Parameters
+    ----------
+    result, written : Info
+        The form of the blocks, and of what each sink gets.
+    beside : bool
+        Compute the next blocks while one is written.
+    """
+    with closing(ahead(blocks)) if beside else nullcontext(blocks) as made:
+        for block in made:
+            for sink, part in zip(sinks, _parts(block, result, written), strict=True):
+                sink.write(part)
+
+
+def _parts(block: np.ndarray, result: Info, written: Info) -> list[np.ndarray]:
+    """Turn a block of the result into one for each output file."""
+    maps, axes = [block], result.axes
+    if "M" in axes and "M" not in written.axes:
+        maps = list(np.moveaxis(block, axes.index("M"), 0))
+        axes = axes.replace("M", "")
+    order = [axes.index(letter) for letter in written.axes]
+    return [part.transpose(order) for part in maps]
+
+
+def reference(chain: Chain, array: np.ndarray, dtype: str) -> np.ndarray:
+    """Return what ``filter`` computes of an array by the definition: direct sums, in numpy.
+
+    Parameters
+    ----------
+    array : ndarray
+        (channels, *space), the space axes in the chain's order.
+    dtype : str
+        Of the arithmetic and the result.
+
+    Returns
+    -------
+    ndarray
+        (maps, channels, *space).
+    """
+    axes = chain.letters if chain.channels == 1 else "C" + chain.letters
+    source = ArraySource(array[0] if chain.channels == 1 else array, axes)
+    job = Job(source.info, chain, Channels.EACH, Range(RangeKind.FLOAT), dtype, dtype)
+    pipeline = Pipeline(job, source, Resources(EngineName.NUMPY))
+    pipeline.plan = replace(pipeline.plan, algorithms=())
+    return pipeline.array().reshape(*chain.outputs, *chain.output)
