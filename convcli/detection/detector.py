@@ -27,7 +27,7 @@ from convcli.jobs.chain import Chain, ConvStage
 from convcli.jobs.job import Job, canonical
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Defaults, Kernel
-from convcli.pixels.ranges import Range, RangeKind
+from convcli.pixels.ranges import Float
 from convcli.pixels.render import Rendering, Tally, render
 from convcli.plan.choose import EngineName
 
@@ -148,7 +148,7 @@ class Watch:
             kernels.insert(0, load_kernel(f"temporal-mean:{how.denoise}", 3))
         settings = [Settings()] * (len(kernels) - 1) + [Settings(stride=how.stride)]
         self._chain = _bound(kernels, settings, info)
-        self._job = Job(info, self._chain, Channels.GREY, Range(RangeKind.FLOAT), "float32", "float32")
+        self._job = Job(info, self._chain, Channels.GREY, Float(), "float32", "float32")
         self._whole = is_square_difference(how.kernel) and self._plain()
         engine = EngineName.NUMPY if self._whole else how.engine
         self._pipeline = Pipeline(self._job, source, Resources(engine), step=1)

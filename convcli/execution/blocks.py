@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from convcli.data.info import Source
 from convcli.engines.base import Engine
 from convcli.execution.block import Read, Runner
 from convcli.jobs.job import Job
-from convcli.pixels.ranges import RangeKind
-from convcli.pixels.render import Tally
+from convcli.pixels.measures import Measured, Pass, measure
+from convcli.pixels.render import Rendering, Tally
 from convcli.plan.algorithms import Algorithm
 
 if TYPE_CHECKING:
@@ -60,9 +59,9 @@ def execute(
     """
     runner = Runner(job, source, engine, algorithms)
     with engine:
-        measured = measure(runner, step, workers) if job.policy.kind is RangeKind.MINMAX else None
+        measured = _measured(runner, step, workers)
         how = job.rendering(measured)
-        opaque = replace(how, scale=1.0, offset=0.0, absolute=False, fits=False)
+        opaque = Rendering(how.dtype, low=how.low, top=how.top)
 
         def pixels_of(
             start: int, stop: int, read: Read, place: np.ndarray | None
@@ -94,17 +93,16 @@ def execute(
             progress(done, job.length)
 
 
-def measure(runner: Runner, step: int, workers: int = 1) -> tuple[float, float]:
-    """Return the smallest and largest finite value of a whole output, for ``minmax``."""
+def _measured(runner: Runner, step: int, workers: int) -> Measured | None:
+    """Return what the job's range policy measures on its values; alpha is none of them."""
 
-    def extremes(start: int, stop: int, read: Read) -> tuple[float, float]:
-        values, _ = runner.block(start, stop, read)
-        finite = values[np.isfinite(values)]
-        return float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
+    def sweep(each: Pass) -> Iterator[Any]:
+        def take(start: int, stop: int, read: Read) -> Any:
+            return each.take(runner.block(start, stop, read)[0])
 
-    found = in_order(runner.job.length, step, runner.reader, extremes, workers)
-    lows, highs = zip(*found, strict=True)
-    return (min(lows), max(highs)) if min(lows) <= max(highs) else (0.0, 0.0)
+        return in_order(runner.job.length, step, runner.reader, take, workers)
+
+    return measure(runner.job.policy.first_pass(), sweep)
 
 
 def in_order(

@@ -26,7 +26,7 @@ from convcli.execution.block import Runner
 from convcli.execution.blocks import execute
 from convcli.jobs.chain import Chain
 from convcli.jobs.job import Job
-from convcli.pixels.ranges import Range, RangeKind
+from convcli.pixels.ranges import Float
 from convcli.pixels.render import Tally
 from convcli.plan.choose import EngineName, Plan, choose
 
@@ -234,7 +234,7 @@ def reference(chain: Chain, array: np.ndarray, dtype: str) -> np.ndarray:
     """
     axes = chain.letters if chain.channels == 1 else "C" + chain.letters
     source = ArraySource(array[0] if chain.channels == 1 else array, axes)
-    job = Job(source.info, chain, Channels.EACH, Range(RangeKind.FLOAT), dtype, dtype)
+    job = Job(source.info, chain, Channels.EACH, Float(), dtype, dtype)
     pipeline = Pipeline(job, source, Resources(EngineName.NUMPY))
     pipeline.plan = replace(pipeline.plan, algorithms=())
     return pipeline.array().reshape(*chain.outputs, *chain.output)

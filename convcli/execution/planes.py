@@ -26,7 +26,6 @@ from convcli.geometry.windows import Window
 from convcli.jobs.chain import Chain, ConvStage, Stage
 from convcli.jobs.job import Job
 from convcli.kernel.model import Combine, Kernel
-from convcli.pixels.ranges import RangeKind
 
 COARSEST = 2  # pixels from one sample of colour to the next: with 4, straight lines between are too far off
 SUM = 1e-6  # what the weights' sum may differ from 1: black stays black to a small part of a level
@@ -73,7 +72,7 @@ def _refusal(job: Job, coded: Coded) -> str:
         reason = _stage_refusal(stage, sizes, coded, signed=job.channels is Channels.LUMA)
         if reason:
             return reason
-    if job.policy.kind is not RangeKind.CLIP or job.dtype != job.info.dtype:
+    if not job.policy.identity or job.dtype != job.info.dtype:
         return f"the range {job.policy} is one of colours"
     return ""
 

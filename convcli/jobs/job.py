@@ -22,8 +22,9 @@ from convcli.jobs.output import decide
 from convcli.kernel.model import Kernel
 from convcli.pixels import channels as colours
 from convcli.pixels.channels import Alpha, Split, filtered_channels
+from convcli.pixels.measures import Measured
 from convcli.pixels.ranges import Range
-from convcli.pixels.render import Rendering, resolve
+from convcli.pixels.render import Rendering, Target
 
 ROUNDING = 1e-6  # of the largest value: what sums in float32 of one and the same number differ by
 
@@ -141,22 +142,21 @@ class Job:
         where = positions(self.chain, self.stream)
         return companions.take(_sequence(where))
 
-    def rendering(self, measured: tuple[float, float] | None = None) -> Rendering:
+    def rendering(self, measured: Measured | None = None) -> Rendering:
         """Work out the range policy's numbers."""
         signed = np.dtype(self.info.dtype).kind == "i"
         low, high = self.chain.value_range(-self.full_scale - 1 if signed else 0.0, self.full_scale)
         bound = max(abs(low), abs(high))
         rounded = self.compute == "float32" and np.dtype(self.info.dtype).kind in "iu"
-        return resolve(
-            self.policy,
+        target = Target(
             self.dtype,
             full_scale=self.full_scale,
             bound=bound,
             compute=self.compute,
-            measured=measured,
-            noise=ROUNDING * bound if rounded else 0.0,
             reach=(low, high) if self._bounded else None,
+            noise=ROUNDING * bound if rounded else 0.0,
         )
+        return self.policy.rendering(target, measured)
 
     @property
     def _bounded(self) -> bool:

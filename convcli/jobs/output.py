@@ -10,7 +10,7 @@ from convcli.common.choices import Precision
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.kernel.model import Kernel
-from convcli.pixels.ranges import Range, RangeKind
+from convcli.pixels.ranges import Clip, Float, Range
 
 PIXELS = ("uint8", "uint16")
 
@@ -67,7 +67,6 @@ def decide(
     UsageError
         Float data for a format of integers and no ``--range``; ``float`` for such a format.
 
-    >>> from convcli.pixels.ranges import RangeKind
     >>> decide(None, [], "uint8", ("uint8",), False, Precision.AUTO).dtype
     'uint8'
     """
@@ -78,16 +77,16 @@ def decide(
     integer = np.dtype(dtype).kind in "iu"
     if asked is None:
         if keeps_numbers or (floats and not integer):
-            return Choice(Range(RangeKind.FLOAT), compute, compute)
+            return Choice(Float(), compute, compute)
         if dtype not in holds and dtype not in PIXELS:
             raise UsageError(
                 f"{dtype} data as pixels of {holds[0]} needs --range: minmax, a window LO:HI, clip, abs or offset"
             )
-        display = kernels[-1].display_policy if kernels else Range(RangeKind.CLIP)
+        display = kernels[-1].display_policy if kernels else Clip()
         return Choice(display, dtype, compute)
-    if asked.kind is RangeKind.FLOAT:
+    if asked.keeps_numbers:
         if not floats:
-            raise UsageError("--range float: this format holds integers only; write .npy, .tiff or .csv")
+            raise UsageError(f"--range {asked}: this format holds integers only; write .npy, .tiff or .csv")
         return Choice(asked, compute, compute)
     if integer and (dtype in holds or dtype in PIXELS):
         return Choice(asked, dtype, compute)

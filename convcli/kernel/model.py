@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.pixels.ranges import Range, RangeKind
+from convcli.pixels.ranges import Clip, Offset, Range
 
 if TYPE_CHECKING:
     import numpy as np
@@ -181,7 +181,7 @@ class Kernel:
         if self.display is not None:
             return self.display
         signed = self.combine is not Combine.MAGNITUDE
-        return Range(RangeKind.OFFSET if signed and self.zero_sum else RangeKind.CLIP)
+        return Offset() if signed and self.zero_sum else Clip()
 
     def output_range(self, low: float, high: float) -> tuple[float, float]:
         """Return between what numbers the results lie for inputs from `low` to `high`, bias included.

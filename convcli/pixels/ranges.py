@@ -1,31 +1,119 @@
-"""Range policies: how computed values are to be mapped into a picture's range.
+"""Range policies: how computed values become a picture's.
 
-Only their names and parameters; the mapping itself is in ``render``.  No arrays.
+A policy is one class with all of its answers: how it is written and read, what it must measure first, its mapping,
+whether its results stay numbers, what to do where values clip.  A new one is one class in `POLICIES`.  No arrays are
+imported here, since kernels name their policy and listing kernels needs none.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from enum import StrEnum
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import parse_float, quoted
 
-_VALID = "clip, abs, offset, offset:GAIN, minmax, float, or a window LO:HI such as -10:10 or 0%:400%"
+if TYPE_CHECKING:
+    from convcli.pixels.measures import Measured, Pass
+    from convcli.pixels.render import Rendering, Target
+
 _BOUND = re.compile(r"\s*([^%\s]+)\s*(%?)\s*")
 
 
-class RangeKind(StrEnum):
-    """What becomes of values that do not fit the output's type."""
+@frozen
+class Range(ABC):
+    """How values become pixels; `parse_range` reads one from text, `str` writes it.
 
-    CLIP = "clip"  # cut at both ends
-    ABS = "abs"  # the size without the sign, then cut
-    OFFSET = "offset"  # zero is mid grey: negative values darker, positive ones lighter
-    WINDOW = "window"  # LO becomes black, HI white
-    MINMAX = "minmax"  # the smallest value becomes black, the largest white
-    FLOAT = "float"  # kept as numbers
+    Attributes
+    ----------
+    form : str
+        How help texts show it; the word before a colon or bracket names the policy.
+    example : str
+        A text that is one.
+    keeps_numbers : bool
+        Whether results stay numbers, so that only types of floats hold them.
+    identity : bool
+        Whether a value that the output's type holds is its own pixel.
+    advice : str
+        What to do where values were clipped.
+    """
+
+    form: ClassVar[str]
+    example: ClassVar[str]
+    keeps_numbers: ClassVar[bool] = False
+    identity: ClassVar[bool] = False
+    advice: ClassVar[str] = "minmax shows them all, float in .npy or .tiff keeps the numbers"
+
+    @classmethod
+    def word(cls) -> str:
+        """Return the name, such as ``offset``."""
+        return re.split(r"[:\[]", cls.form)[0]
+
+    @classmethod
+    def read(cls, text: str, parameters: str | None) -> Range:
+        """Read the policy from ``word`` or ``word:parameters``; ``text`` is all of it, for errors."""
+        if parameters is not None:
+            raise _unknown(text)
+        return cls()
+
+    def __str__(self) -> str:
+        return self.word()
+
+    def first_pass(self) -> Pass | None:
+        """Return what must be measured on all values before any of them becomes a pixel, None for nothing."""
+        return None
+
+    @abstractmethod
+    def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
+        """Return the mapping for one output; ``measured`` is what the passes over its values found."""
+
+
+class Clip(Range):
+    """Cut at both ends."""
+
+    form = example = "clip"
+    identity = True
+
+    def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
+        return target.rendering()
+
+
+class Abs(Range):
+    """The size without the sign, cut at the upper end."""
+
+    form = example = "abs"
+
+    def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
+        return target.rendering(absolute=True)
+
+
+@frozen
+class Offset(Range):
+    """Zero is mid grey, negative values darker, positive ones lighter; with gain 1 no result clips."""
+
+    form = "offset[:GAIN]"
+    example = "offset:2"
+    gain: float = 1.0
+
+    @classmethod
+    def read(cls, text: str, parameters: str | None) -> Offset:
+        if parameters is None:
+            return cls()
+        gain = parse_float(parameters, f"the gain of range {quoted(text)}")
+        if gain <= 0:
+            raise UsageError(f"range {quoted(text)}: the gain must be above 0, such as offset:2")
+        return cls(gain)
+
+    def __str__(self) -> str:
+        return "offset" if self.gain == 1 else f"offset:{_exact_text(self.gain)}"
+
+    def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
+        half = target.top - target.middle
+        scale = self.gain * half / target.bound if target.bound else 0.0
+        return target.rendering(scale=scale, offset=target.middle)
 
 
 @frozen
@@ -48,75 +136,106 @@ class Bound:
 
 
 @frozen
-class Range:
-    """A range policy with its parameters; `parse_range` reads one from text.
+class Window(Range):
+    """LO becomes black, HI white; in the input's units or, with ``%``, in percent of the input's full scale.
 
-    ``low`` and ``high`` belong to windows only, ``gain`` to ``offset``.
+    With percent one text serves 8 and 16 bits.
     """
 
-    kind: RangeKind
-    low: Bound | None = None
-    high: Bound | None = None
-    gain: float = 1.0
+    form = "LO:HI"
+    example = "0%:400%"
+    low: Bound
+    high: Bound
 
-    def window(self, full_scale: float) -> tuple[float, float]:
-        """Return a window's black and white in the input's units.
-
-        >>> parse_range("0%:400%").window(65535)
-        (0.0, 262140.0)
-        """
-        if self.low is None or self.high is None:
-            raise UsageError(f"range {str(self)!r} is no window: it has no LO:HI")
-        return self.low.resolve(full_scale), self.high.resolve(full_scale)
+    @classmethod
+    def read(cls, text: str, parameters: str | None) -> Window:
+        low, high = (_BOUND.fullmatch(part) for part in (text.partition(":")[0], parameters or ""))
+        if low is None or high is None or low[1][0].isalpha():
+            raise _unknown(text)
+        what = f"range {quoted(text)}"
+        bottom, top = parse_float(low[1], what), parse_float(high[1], what)
+        if bool(low[2]) != bool(high[2]) and bottom and top:
+            raise UsageError(f"{what}: give both ends in percent or neither")
+        if bottom >= top:
+            raise UsageError(f"{what}: LO must be below HI")
+        percent = bool(low[2] or high[2])  # a plain 0 beside a percentage is 0 %
+        return cls(Bound(bottom, percent), Bound(top, percent))
 
     def __str__(self) -> str:
-        if self.kind is RangeKind.WINDOW:
-            return f"{self.low}:{self.high}"
-        if self.kind is RangeKind.OFFSET and self.gain != 1:
-            return f"offset:{_exact_text(self.gain)}"
-        return self.kind.value
+        return f"{self.low}:{self.high}"
+
+    def ends(self, full_scale: float) -> tuple[float, float]:
+        """Return black and white in the input's units.
+
+        >>> Window.read("0%:400%", "400%").ends(65535)
+        (0.0, 262140.0)
+        """
+        return self.low.resolve(full_scale), self.high.resolve(full_scale)
+
+    def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
+        return target.stretch(*self.ends(target.full_scale))
 
 
-def _exact_text(value: float) -> str:
-    return repr(float(value)).removesuffix(".0")
+class MinMax(Range):
+    """The smallest value of the whole output becomes black, the largest white."""
+
+    form = example = "minmax"
+
+    def first_pass(self) -> Pass | None:
+        from convcli.pixels.measures import Extremes
+
+        return Extremes()
+
+    def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
+        if measured is None:
+            raise ValueError(f"range {self} needs what was measured")
+        return target.stretch(*measured, noise=target.noise)
+
+
+class Float(Range):
+    """Kept as numbers."""
+
+    form = example = "float"
+    keeps_numbers = True
+
+    def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
+        if not target.floats:
+            raise UsageError(
+                f"range float cannot be written as {target.dtype}: "
+                "write .npy, .tiff or .csv, or use another --range"
+            )
+        return target.rendering()
+
+
+POLICIES: tuple[type[Range], ...] = (Clip, Abs, Offset, Window, MinMax, Float)
+FORMS = ", ".join(policy.form for policy in POLICIES)
 
 
 def parse_range(text: str) -> Range:
-    """Read a range policy: ``clip``, ``abs``, ``offset[:GAIN]``, ``LO:HI``, ``minmax`` or ``float``.
-
-    A window's bounds are in the input's units or, with ``%``, in percent of the input's full scale,
-    so that one text serves 8 and 16 bits.
+    """Read a range policy, in one of the `FORMS`.
 
     Raises
     ------
     UsageError
-        For an unknown name, a gain that is not positive, a window whose LO is not below its HI.
+        For an unknown name, or parameters that the policy cannot have.
 
     >>> str(parse_range("offset:2")), str(parse_range("-10:1e1"))
     ('offset:2', '-10:10')
     """
     word, colon, rest = text.strip().partition(":")
-    if word == RangeKind.OFFSET:
-        gain = parse_float(rest, f"the gain of range {quoted(text)}") if colon else 1.0
-        if gain <= 0:
-            raise UsageError(f"range {quoted(text)}: the gain must be above 0, such as offset:2")
-        return Range(RangeKind.OFFSET, gain=gain)
-    if not colon and word in set(RangeKind) - {RangeKind.WINDOW}:
-        return Range(RangeKind(word))
-    low, high = _BOUND.fullmatch(word), _BOUND.fullmatch(rest)
-    if low is None or high is None or word[:1].isalpha():
-        near = difflib.get_close_matches(word, [kind.value for kind in RangeKind if kind != "window"], n=1)
-        hint = f"did you mean {near[0]}? It" if near and not (colon and near[0] == word) else "it"
-        raise UsageError(f"range {quoted(text)} is not known: {hint} is one of {_VALID}")
-    return _window(text, low, high)
+    named = (policy for policy in POLICIES if policy is not Window and policy.word() == word)
+    return next(named, Window).read(text, rest if colon else None)
 
 
-def _window(text: str, low: re.Match[str], high: re.Match[str]) -> Range:
-    what = f"range {quoted(text)}"
-    bottom, top = parse_float(low[1], what), parse_float(high[1], what)
-    if bool(low[2]) != bool(high[2]) and bottom and top:
-        raise UsageError(f"{what}: give both ends in percent or neither")
-    if bottom >= top:
-        raise UsageError(f"{what}: LO must be below HI")
-    percent = bool(low[2] or high[2])  # a plain 0 beside a percentage is 0 %
-    return Range(RangeKind.WINDOW, Bound(bottom, percent), Bound(top, percent))
+def _unknown(text: str) -> UsageError:
+    word, colon, _ = text.strip().partition(":")
+    words = [policy.word() for policy in POLICIES if policy is not Window]
+    near = difflib.get_close_matches(word, words, n=1)
+    hint = f"did you mean {near[0]}? It" if near and not (colon and near[0] == word) else "it"
+    return UsageError(
+        f"range {quoted(text)} is not known: {hint} is one of {FORMS}; a window LO:HI such as -10:10 or 0%:400%"
+    )
+
+
+def _exact_text(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")

@@ -6,13 +6,12 @@ Values arrive in the input's own units (0–255 for 8 bits).  Nothing here knows
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.pixels.ranges import Range, RangeKind
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +27,7 @@ class Rendering:
     subtracted first, so that a narrow window far from zero keeps its digits: ``v * scale + offset`` would lose
     them in float32.  ``width`` divides where a product would not end at exactly 1.
     Where a result ``fits``, no value can be outside or no number, and none is looked for.
+    A policy with another mapping returns a subclass with its own `apply`, through `Target.checked`.
     """
 
     dtype: str
@@ -45,10 +45,16 @@ class Rendering:
         """Whether bytes that fit need but be rounded."""
         return self == Rendering("uint8", low=self.low, top=self.top, fits=True)
 
+    @property
+    def affine(self) -> bool:
+        """Whether its numbers are the whole mapping, so that loops of bytes can do it; not if `apply` is another."""
+        return type(self) is Rendering
+
     def map(self, value: float) -> float:
         """Return where a value comes to lie, before rounding."""
-        value = abs(value) if self.absolute else value
-        return (value - self.anchor) / self.width * self.scale + self.offset
+        values = np.array(value, np.float64)
+        self.apply(values, np)
+        return float(values)
 
     def apply(self, values: np.ndarray | torch.Tensor, library: Any) -> None:
         """Map values in place, before rounding; ``library`` is ``numpy`` or ``torch``, theirs alike."""
@@ -64,6 +70,95 @@ class Rendering:
             library.add(values, self.offset, out=values)
 
 
+@frozen
+class Target:
+    """What a range policy maps into: one output's type, and what is known of its values beforehand.
+
+    Attributes
+    ----------
+    dtype : str
+        The output's type: an integer type, or a float type (windows then map to 0…1).
+    full_scale : float
+        White in the input's units (255 for 8 bits); percent bounds refer to it.
+    bound : float
+        The largest absolute value that the kernels can produce: the kernel's larger one-sided sum times
+        the full scale.  ``offset`` with gain 1 maps −bound…bound so that nothing clips.
+    compute : str
+        ``float32`` or ``float64``: the type of the values.
+    reach : (float, float), optional
+        Bounds of the values where all of them are known to be numbers.
+    noise : float
+        Differences that may come from rounding alone: what is measured is not stretched beyond them.
+    """
+
+    dtype: str
+    full_scale: float
+    bound: float
+    compute: str
+    reach: tuple[float, float] | None = None
+    noise: float = 0.0
+
+    @property
+    def floats(self) -> bool:
+        return np.dtype(self.dtype).kind == "f"
+
+    @cached_property
+    def low(self) -> float:
+        """Black."""
+        return 0.0 if self.floats else float(np.iinfo(self.dtype).min)
+
+    @cached_property
+    def top(self) -> float:
+        """White."""
+        if self.floats:
+            return 1.0
+        limit = np.iinfo(self.dtype).max
+        top = float(limit)
+        return (
+            top if int(top) <= limit else float(np.nextafter(top, 0))
+        )  # 64 bits: the nearest float is outside
+
+    @property
+    def middle(self) -> float:
+        """Mid grey."""
+        if self.floats:
+            return 0.5
+        limits = np.iinfo(self.dtype)
+        return float((int(limits.max) + int(limits.min) + 1) // 2)
+
+    def rendering(self, **mapping: Any) -> Rendering:
+        """Return a `Rendering` with the numbers of its mapping, all of which have defaults.
+
+        >>> Target("uint8", full_scale=255, bound=255, compute="float32").rendering(offset=128.0).map(-28)
+        100.0
+        """
+        return self.checked(Rendering(self.dtype, **mapping, low=self.low, top=self.top))
+
+    def stretch(self, bottom: float, ceiling: float, noise: float = 0.0) -> Rendering:
+        """Return the mapping of ``bottom`` to black and ``ceiling`` to white; all is black if they are one.
+
+        Parameters
+        ----------
+        noise : float
+            How far apart they may be and still count as one.
+        """
+        anchor, width = float(np.dtype(self.compute).type(bottom)), ceiling - bottom
+        if width <= noise:
+            return self.rendering(anchor=anchor, scale=0.0, offset=self.low)
+        span = self.top - self.low
+        offset = self.low + (anchor - bottom) / width * span  # what the anchor's rounding left over
+        if self.floats:
+            return self.rendering(anchor=anchor, width=width, offset=offset)
+        return self.rendering(anchor=anchor, scale=span / width, offset=offset)
+
+    def checked(self, how: Rendering) -> Rendering:
+        """Note whether values within ``reach`` are within the output's range, with rounding to spare."""
+        if self.reach is None or self.floats:
+            return how
+        low, high = (0.0, max(map(abs, self.reach))) if how.absolute else self.reach
+        return replace(how, fits=how.low - SPARE <= how.map(low) and how.map(high) <= how.top + SPARE)
+
+
 @dataclass
 class Tally:
     """How many values were written, clipped, and no numbers at all."""
@@ -76,92 +171,6 @@ class Tally:
         self.values += other.values
         self.clipped += other.clipped
         self.nans += other.nans
-
-
-def resolve(
-    policy: Range,
-    dtype: str,
-    *,
-    full_scale: float,
-    bound: float,
-    compute: str,
-    measured: tuple[float, float] | None = None,
-    reach: tuple[float, float] | None = None,
-    noise: float = 0.0,
-) -> Rendering:
-    """Work out a policy's numbers for one output.
-
-    Parameters
-    ----------
-    policy : Range
-    dtype : str
-        The output's type: an integer type, or a float type (windows then map to 0…1).
-    full_scale : float
-        White in the input's units (255 for 8 bits); percent bounds refer to it.
-    bound : float
-        The largest absolute value that the kernels can produce: the kernel's larger one-sided sum times
-        the full scale.  ``offset`` with gain 1 maps −bound…bound so that nothing clips.
-    compute : str
-        ``float32`` or ``float64``: the type of the values.
-    measured : (float, float), optional
-        Smallest and largest value of the whole output, for ``minmax``.
-    reach : (float, float), optional
-        Bounds of the values where all of them are known to be numbers.
-    noise : float
-        Differences that may come from rounding alone: ``minmax`` does not stretch them.
-
-    >>> from convcli.pixels.ranges import Range, RangeKind
-    >>> resolve(Range(RangeKind.OFFSET), "uint8", full_scale=255, bound=765, compute="float32").offset
-    128.0
-    """
-    kind = np.dtype(dtype).kind
-    if policy.kind is RangeKind.FLOAT:
-        if kind != "f":
-            raise UsageError(
-                f"range float cannot be written as {dtype}: write .npy, .tiff or .csv, or use another --range"
-            )
-        return Rendering(dtype)
-    if kind == "f":
-        low, top = 0.0, 1.0
-    else:
-        limits = np.iinfo(dtype)
-        low, top = float(limits.min), float(limits.max)
-        if int(top) > limits.max:  # 64 bits: the nearest float lies outside
-            top = float(np.nextafter(top, 0))
-    span = top - low
-    match policy.kind:
-        case RangeKind.CLIP | RangeKind.ABS:
-            if kind == "f":
-                return Rendering(dtype, absolute=policy.kind is RangeKind.ABS)
-            absolute = policy.kind is RangeKind.ABS
-            return _checked(Rendering(dtype, absolute=absolute, low=low, top=top), reach)
-        case RangeKind.OFFSET:
-            middle = 0.5 if kind == "f" else float((limits.max + limits.min + 1) // 2)
-            scale = policy.gain * (top - middle) / bound if bound else 0.0
-            return _checked(Rendering(dtype, scale=scale, offset=middle, low=low, top=top), reach)
-        case RangeKind.WINDOW:
-            bottom, ceiling = policy.window(full_scale)
-        case RangeKind.MINMAX:
-            if measured is None:
-                raise ValueError("minmax needs the measured range")
-            bottom, ceiling = measured
-    anchor = float(np.dtype(compute).type(bottom))
-    width = ceiling - bottom
-    if width <= noise:
-        return _checked(Rendering(dtype, anchor=anchor, scale=0.0, offset=low, low=low, top=top), reach)
-    offset = low + (anchor - bottom) / width * span  # what the anchor's rounding left over
-    if kind == "f":
-        return Rendering(dtype, anchor=anchor, width=width, offset=offset, low=low, top=top)
-    how = Rendering(dtype, anchor=anchor, scale=span / width, offset=offset, low=low, top=top)
-    return _checked(how, reach)
-
-
-def _checked(how: Rendering, reach: tuple[float, float] | None) -> Rendering:
-    """Note whether values within ``reach`` are within the output's range, with rounding to spare."""
-    if reach is None:
-        return how
-    low, high = (0.0, max(map(abs, reach))) if how.absolute else reach
-    return replace(how, fits=how.low - SPARE <= how.map(low) and how.map(high) <= how.top + SPARE)
 
 
 def render(values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:

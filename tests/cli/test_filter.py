@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from convcli.pixels.ranges import POLICIES
 from tests.shell import SAMPLES, convcli, ok
 
 HOUSE = SAMPLES / "house.png"
@@ -142,10 +143,11 @@ def test_transparent_pixels_do_not_bleed(tmp_path: Path) -> None:
     close_to_rounded(got[..., 3], want)
 
 
-def test_alpha_passes_through_signed_kernels(tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", [policy.example for policy in POLICIES if not policy.keeps_numbers])
+def test_alpha_passes_through_signed_kernels(tmp_path: Path, policy: str) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (9, 9, 4), dtype=np.uint8)
     Image.fromarray(picture).save(tmp_path / "a.png")
-    ok("filter", "a.png", "-k", "hedge", "--stride", "2", "-q", cwd=tmp_path)
+    ok("filter", "a.png", "-k", "hedge", "--range", policy, "--stride", "2", "-q", cwd=tmp_path)
     np.testing.assert_array_equal(pixels(tmp_path / "a.hedge.png")[..., 3], picture[::2, ::2, 3])
 
 

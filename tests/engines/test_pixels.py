@@ -9,6 +9,7 @@ import pytest
 from scipy import signal
 
 from convcli.common.choices import Channels
+from convcli.common.frozen import frozen
 from convcli.data.info import Info
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
@@ -19,8 +20,9 @@ from convcli.geometry.padding import PadMode
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel import load_kernel
-from convcli.pixels.ranges import parse_range
-from convcli.pixels.render import Rendering, Tally, resolve
+from convcli.pixels.measures import Measured
+from convcli.pixels.ranges import MinMax, Range, parse_range
+from convcli.pixels.render import Rendering, Tally, Target
 from convcli.plan.algorithms import Algorithm
 from convcli.plan.work import Work
 
@@ -101,7 +103,8 @@ def test_narrow_windows_far_from_zero_keep_their_digits(
     limits = np.iinfo(dtype)
     span = float(limits.max - limits.min)
     exact = limits.min + (values.astype(float) - low) / (high - low) * span
-    how = resolve(parse_range(f"{low!r}:{high!r}"), dtype, full_scale=255, bound=1, compute="float32")
+    target = Target(dtype, full_scale=255, bound=1, compute="float32")
+    how = parse_range(f"{low!r}:{high!r}").rendering(target)
     pixels, _ = engine.render(values.copy(), how)
     np.testing.assert_allclose(pixels, exact.clip(limits.min, limits.max), rtol=0, atol=0.5 + span * 4e-7)
 
@@ -115,12 +118,41 @@ def test_measured_ends_are_exact(engine: Engine, dtype: str) -> None:
         if bottom == ceiling:
             continue
         measured = (float(bottom), float(ceiling))
-        how = resolve(
-            parse_range("minmax"), dtype, full_scale=255, bound=1, compute="float32", measured=measured
-        )
+        how = MinMax().rendering(Target(dtype, full_scale=255, bound=1, compute="float32"), measured)
         pixels, tally = engine.render(np.array([ceiling, bottom]), how)
         assert pixels.tolist() == [1 if dtype == "float32" else np.iinfo(dtype).max, 0]
         assert tally.clipped == 0
+
+
+@frozen
+class RootRendering(Rendering):
+    def apply(self, values: Any, library: Any) -> None:
+        library.multiply(values, 1 / 255, out=values)
+        library.sqrt(values, out=values)
+        library.multiply(values, 255, out=values)
+
+
+class Root(Range):
+    form = example = "root"
+
+    def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
+        return target.checked(RootRendering(target.dtype, low=target.low, top=target.top))
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.DIRECT, Algorithm.TOEPLITZ, Algorithm.BOX])
+@pytest.mark.parametrize("top", [255.0, 256.0])
+def test_a_policy_may_have_a_mapping_of_its_own(engine: Engine, algorithm: Algorithm, top: float) -> None:
+    """Not only a scale and an offset."""
+    data = np.random.default_rng(3).integers(0, 256, (1, 1, 40, 50), dtype=np.uint8)
+    weights = np.full((1, 1, 3, 3), 1 / 9, np.float32)
+    target = Target("uint8", full_scale=255, bound=255, compute="float32", reach=(0.0, top))
+    how = Root().rendering(target)
+    assert how.fits is (top == 255)
+    exact = np.sqrt(signal.correlate(data.astype(float), weights, "valid") / 255) * 255
+    kind = engine.takes(algorithm, data.dtype, weights, 0.0, rendered=True)
+    geometry = {"stride": (1, 1), "dilation": (1, 1), "algorithm": algorithm}
+    pixels, _ = engine.pixels(data.astype(kind or np.float32), weights, how=how, **geometry)
+    np.testing.assert_allclose(pixels, exact, rtol=0, atol=0.501)
 
 
 def test_no_numbers_are_black_and_infinities_clip(engine: Engine) -> None:

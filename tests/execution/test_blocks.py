@@ -21,7 +21,7 @@ from convcli.geometry.padding import PaddingName, PadMode
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel.model import Kernel
-from convcli.pixels.ranges import Range, RangeKind
+from convcli.pixels.ranges import Float
 from convcli.pixels.render import Tally
 
 ENGINES = ["numpy"]
@@ -33,7 +33,7 @@ NUMPY_MODES = {
     PadMode.SYMMETRIC: "symmetric",
     PadMode.CIRCULAR: "wrap",
 }
-FLOAT = Range(RangeKind.FLOAT)
+FLOAT = Float()
 CONV = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
 TRANSPOSED = {
     1: torch.nn.functional.conv_transpose1d,

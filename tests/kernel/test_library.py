@@ -22,7 +22,7 @@ from convcli.geometry.padding import PadMode
 from convcli.kernel import Combine, Kernel, library, load_kernel
 from convcli.kernel.parametric import FORMULAS
 from convcli.kernel.yaml_reader import KEYS
-from convcli.pixels.ranges import RangeKind
+from convcli.pixels.ranges import Clip, Offset, Window
 
 NAMES = library.names()
 SCHEMA = json.loads((library.library_dir() / library.SCHEMA).read_text())
@@ -123,10 +123,10 @@ def test_edges_with_sign_are_shown_with_contrast(name: str) -> None:
 def test_a_full_step_is_exactly_white(name: str) -> None:
     kernel = load_kernel(name)
     policy = kernel.display_policy
-    assert policy.kind is RangeKind.WINDOW
+    assert isinstance(policy, Window)
     step = np.repeat([[0.0, 1.0]], [4, 4], axis=1).repeat(8, axis=0)
     for full_scale in (255, 65535):
-        black, white = policy.window(full_scale)
+        black, white = policy.ends(full_scale)
         for image in (step, step[:, ::-1], step.T, step.T[::-1]):
             response = outputs(kernel, image * full_scale)
             assert black == response.min() == 0
@@ -201,7 +201,7 @@ def test_gaussian_exp_is_the_formula_and_shows_white_as_white() -> None:
     expected = np.exp(-(x[:, None] ** 2 + x**2) / 7)
     kernel = load_kernel("gaussian-exp")
     np.testing.assert_allclose(kernel.array()[0, 0], expected, rtol=1e-15)
-    assert kernel.display_policy.window(255)[1] == pytest.approx(255 * expected.sum(), rel=1e-8)
+    assert kernel.display_policy.ends(255)[1] == pytest.approx(255 * expected.sum(), rel=1e-8)
 
 
 def test_unsharp_is_twice_the_picture_minus_its_blur() -> None:
@@ -215,7 +215,7 @@ def test_unsharp_is_twice_the_picture_minus_its_blur() -> None:
 )
 def test_even_areas_keep_their_brightness(name: str) -> None:
     assert load_kernel(name).sum == pytest.approx(1, abs=1e-15)
-    assert load_kernel(name).display_policy.kind is RangeKind.CLIP
+    assert load_kernel(name).display_policy == Clip()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_even_areas_keep_their_brightness(name: str) -> None:
 )
 def test_even_areas_turn_mid_grey(name: str) -> None:
     assert load_kernel(name).zero_sum
-    assert load_kernel(name).display_policy.kind is RangeKind.OFFSET
+    assert isinstance(load_kernel(name).display_policy, Offset)
 
 
 @pytest.mark.parametrize(("name", "sign"), [("log", -1), ("laplacian4", -1), ("laplacian8", -1), ("dog", 1)])

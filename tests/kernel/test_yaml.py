@@ -14,7 +14,7 @@ from convcli.geometry.padding import PaddingName, PadMode
 from convcli.kernel import Combine, Defaults, Kernel, library, load_kernel
 from convcli.kernel.yaml_document import MAX_DEPTH, parse_document
 from convcli.kernel.yaml_reader import KEYS
-from convcli.pixels.ranges import RangeKind, parse_range
+from convcli.pixels.ranges import Abs, parse_range
 
 SCHEMA = json.loads((library.library_dir() / library.SCHEMA).read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -119,7 +119,7 @@ def test_parametric_yaml(tmp_path: Path) -> None:
     assert yaml_kernel(tmp_path, text, rank=1).weights == (2 / 3,) * 3
     kernel = yaml_kernel(tmp_path, text + "\nrank: 3", rank=1)
     assert kernel.size == (3, 3, 3)
-    assert kernel.display_policy.kind is RangeKind.ABS
+    assert kernel.display_policy == Abs()
 
 
 def test_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:

@@ -5,23 +5,34 @@ from __future__ import annotations
 import pytest
 
 from convcli.common.errors import UsageError
-from convcli.pixels.ranges import Bound, Range, RangeKind, parse_range
+from convcli.pixels.ranges import (
+    POLICIES,
+    Abs,
+    Bound,
+    Clip,
+    Float,
+    MinMax,
+    Offset,
+    Range,
+    Window,
+    parse_range,
+)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("clip", Range(RangeKind.CLIP)),
-        ("abs", Range(RangeKind.ABS)),
-        ("offset", Range(RangeKind.OFFSET)),
-        ("offset:2", Range(RangeKind.OFFSET, gain=2)),
-        ("offset:1/2", Range(RangeKind.OFFSET, gain=0.5)),
-        ("minmax", Range(RangeKind.MINMAX)),
-        ("float", Range(RangeKind.FLOAT)),
-        ("-10:10", Range(RangeKind.WINDOW, Bound(-10), Bound(10))),
-        (" 1e-3 : .5 ", Range(RangeKind.WINDOW, Bound(0.001), Bound(0.5))),
-        ("0%:400%", Range(RangeKind.WINDOW, Bound(0, True), Bound(400, True))),
-        ("0:400%", Range(RangeKind.WINDOW, Bound(0, True), Bound(400, True))),
+        ("clip", Clip()),
+        ("abs", Abs()),
+        ("offset", Offset()),
+        ("offset:2", Offset(gain=2)),
+        ("offset:1/2", Offset(gain=0.5)),
+        ("minmax", MinMax()),
+        ("float", Float()),
+        ("-10:10", Window(Bound(-10), Bound(10))),
+        (" 1e-3 : .5 ", Window(Bound(0.001), Bound(0.5))),
+        ("0%:400%", Window(Bound(0, True), Bound(400, True))),
+        ("0:400%", Window(Bound(0, True), Bound(400, True))),
     ],
 )
 def test_parse(text: str, expected: Range) -> None:
@@ -37,6 +48,13 @@ def test_written_as_it_is_read(text: str) -> None:
     assert parse_range(str(policy)) == policy
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_each_policy_has_an_example(policy: type[Range]) -> None:
+    example = parse_range(policy.example)
+    assert type(example) is policy
+    assert str(example) == policy.example
+
+
 def test_a_long_gain_survives_being_written() -> None:
     policy = parse_range("offset:1/3")
     assert parse_range(str(policy)) == policy
@@ -44,14 +62,10 @@ def test_a_long_gain_survives_being_written() -> None:
 
 def test_percent_follows_the_input_depth() -> None:
     policy = parse_range("-50%:400%")
-    assert policy.window(255) == (-127.5, 1020.0)
-    assert policy.window(65535) == (-32767.5, 262140.0)
-    assert parse_range("1:2").window(65535) == (1.0, 2.0)
-
-
-def test_only_windows_have_bounds() -> None:
-    with pytest.raises(UsageError, match="'clip' is no window"):
-        parse_range("clip").window(255)
+    assert isinstance(policy, Window)
+    assert policy.ends(255) == (-127.5, 1020.0)
+    assert policy.ends(65535) == (-32767.5, 262140.0)
+    assert Window(Bound(1), Bound(2)).ends(65535) == (1.0, 2.0)
 
 
 @pytest.mark.parametrize(

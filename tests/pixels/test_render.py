@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 
 from convcli.common.errors import UsageError
-from convcli.pixels.ranges import Range, RangeKind, parse_range
-from convcli.pixels.render import Tally, render, resolve
+from convcli.pixels.measures import Measured
+from convcli.pixels.ranges import Float, parse_range
+from convcli.pixels.render import Tally, Target, render
 
 NAN, INF = float("nan"), float("inf")
 
 
-def rendered(values: list[float], policy: str, dtype: str = "uint8", bound: float = 255.0, **more: object):
-    how = resolve(
-        parse_range(policy),
-        dtype,
-        full_scale=float(np.iinfo(dtype).max),
-        bound=bound,
-        compute="float64",
-        **more,  # type: ignore[arg-type]
-    )
+def rendered(
+    values: list[float],
+    policy: str,
+    dtype: str = "uint8",
+    bound: float = 255.0,
+    measured: Measured | None = None,
+):
+    target = Target(dtype, full_scale=float(np.iinfo(dtype).max), bound=bound, compute="float64")
+    how = parse_range(policy).rendering(target, measured)
     pixels, tally = render(np.array(values, np.float64), how)
     assert pixels.dtype == dtype
     return pixels.tolist(), tally
@@ -102,7 +103,7 @@ def test_minmax_of_a_flat_picture_is_black() -> None:
 
 def test_float_keeps_everything() -> None:
     values = np.array([-1.5, NAN, INF, 1e30])
-    how = resolve(Range(RangeKind.FLOAT), "float64", full_scale=255, bound=1, compute="float64")
+    how = Float().rendering(Target("float64", full_scale=255, bound=1, compute="float64"))
     pixels, tally = render(values.copy(), how)
     np.testing.assert_array_equal(pixels, values)
     assert tally.clipped == 0
@@ -110,7 +111,7 @@ def test_float_keeps_everything() -> None:
 
 def test_float_into_integers_is_refused() -> None:
     with pytest.raises(UsageError, match="float cannot be written as uint8"):
-        resolve(Range(RangeKind.FLOAT), "uint8", full_scale=255, bound=1, compute="float64")
+        Float().rendering(Target("uint8", full_scale=255, bound=1, compute="float64"))
 
 
 def test_64_bit_limits_do_not_overflow() -> None:

@@ -38,7 +38,7 @@ from convcli.common.choices import Channels, Nan, Precision, parse_choice
 from convcli.common.errors import UsageError
 from convcli.common.numbers import parse_rate
 from convcli.media.options import Compress, ReadOptions, VideoOptions, WriteOptions
-from convcli.pixels.ranges import parse_range
+from convcli.pixels.ranges import FORMS, parse_range
 from convcli.plan.choose import EngineName
 
 
@@ -111,9 +111,7 @@ def filter_files(
     ] = None,
     range: Annotated[
         str | None,
-        typer.Option(
-            help="How numbers become pixels: clip, abs, offset[:GAIN], LO:HI, minmax, float. Default: the kernel's."
-        ),
+        typer.Option(help=f"How numbers become pixels: {FORMS}. Default: the kernel's."),
     ] = None,
     channels: ChannelPolicy = "each",
     axis: Axis = None,

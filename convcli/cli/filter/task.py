@@ -143,7 +143,7 @@ def conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) -
     if tally.clipped:
         say(
             f"{tally.clipped / tally.values:.2%} of the values clipped by --range {task.job.policy} "
-            "(minmax shows them all, float in .npy or .tiff keeps the numbers)"
+            f"({task.job.policy.advice})"
         )
     if tally.nans:
         say(f"{tally.nans} values are no numbers (NaN) and were written as black")

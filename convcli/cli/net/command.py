@@ -20,7 +20,7 @@ from convcli.geometry.layers import format_size
 from convcli.media.options import ReadOptions
 from convcli.networks.parameters import Shape
 from convcli.networks.parse import load_net
-from convcli.pixels.ranges import parse_range
+from convcli.pixels.ranges import FORMS, parse_range
 
 app = typer.Typer(
     name="net",
@@ -93,7 +93,7 @@ def run(
     range: Annotated[
         str | None,
         typer.Option(
-            help="How numbers become pixels: LO:HI, minmax, clip, abs, offset, float. Default: from 0 to the "
+            help=f"How numbers become pixels: {FORMS}. Default: from 0 to the "
             "input's white after preprocess, or minmax after mean and std."
         ),
     ] = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +29,9 @@ from convcli.networks.model import Net
 from convcli.networks.parameters import Shape
 from convcli.networks.torch_run import TorchNet
 from convcli.networks.weights import class_names
-from convcli.pixels.ranges import Bound, Range, RangeKind
-from convcli.pixels.render import Rendering, Tally, render, resolve
+from convcli.pixels.measures import measure
+from convcli.pixels.ranges import Bound, Float, MinMax, Range, Window
+from convcli.pixels.render import Rendering, Tally, Target, render
 
 
 def run_net(request: RunRequest) -> None:
@@ -163,17 +164,13 @@ def _write(
     outputs.check(result, format)
     names = outputs.paths(request.input, target, None, (), format, result)
     form = outputs.form(result, format)
-    parts = iter(computed)
-    measured = None
-    if policy.kind is RangeKind.MINMAX or not outputs.streams(result, format):
-        whole = np.concatenate(list(parts), axis=0 if model.steps[-1].output.flat else 1)
-        finite = whole[np.isfinite(whole)]
-        measured = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-        parts = iter([whole])
+    parts: Iterable[np.ndarray] = computed
+    first = policy.first_pass()
+    if first is not None or not outputs.streams(result, format):
+        parts = [np.concatenate(list(parts), axis=0 if model.steps[-1].output.flat else 1)]
+    measured = measure(first, lambda each: map(each.take, parts))
     white = _white(request.net, input.info)
-    how = resolve(
-        policy, result.dtype, full_scale=white, bound=white, compute=model.precision, measured=measured
-    )
+    how = policy.rendering(Target(result.dtype, white, bound=white, compute=model.precision), measured)
     tally = Tally()
     with ExitStack() as stack:
         files = [
@@ -192,7 +189,7 @@ def _write(
     return [] if STANDARD in names else names
 
 
-def _pixels(parts: Iterator[np.ndarray], result: Info, how: Rendering, tally: Tally) -> Iterator[np.ndarray]:
+def _pixels(parts: Iterable[np.ndarray], result: Info, how: Rendering, tally: Tally) -> Iterator[np.ndarray]:
     for part in parts:
         pixels, counted = render(part.copy(), how)
         tally.add(counted)
@@ -229,15 +226,15 @@ def _rendering(request: RunRequest, input: Input, format: Format) -> tuple[Range
     pixels = input.info.dtype if input.info.dtype in PIXELS else "uint8"
     pixels = pixels if pixels in format.dtypes else "uint8"
     if asked is not None:
-        if asked.kind is RangeKind.FLOAT and not keeps:
-            raise UsageError("--range float: this format holds integers only; write .npy, .tiff or .csv")
+        if asked.keeps_numbers and not keeps:
+            raise UsageError(f"--range {asked}: this format holds integers only; write .npy, .tiff or .csv")
         return asked, "float" if keeps else pixels
     if keeps:
-        return Range(RangeKind.FLOAT), "float"
+        return Float(), "float"
     preprocess = request.net.preprocess
     if preprocess.mean or preprocess.std:
-        return Range(RangeKind.MINMAX), pixels
-    return Range(RangeKind.WINDOW, Bound(0.0), Bound(_white(request.net, input.info))), pixels
+        return MinMax(), pixels
+    return Window(Bound(0.0), Bound(_white(request.net, input.info))), pixels
 
 
 def _conclude(

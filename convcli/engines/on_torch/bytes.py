@@ -26,7 +26,8 @@ TILE = 1 << 17  # elements (measured)
 def fits(x: np.ndarray, weights: np.ndarray, how: Rendering) -> bool:
     """Return whether `filtered` does such work: pictures of bytes, one kernel, bytes as the result."""
     one = weights.shape[:2] == (1, 1) and weights.ndim == 4 and weights.shape[2] > 1
-    return one and x.dtype == np.uint8 and how.dtype == "uint8" and weights.dtype == np.float32
+    rendered = how.dtype == "uint8" and how.affine
+    return one and rendered and x.dtype == np.uint8 and weights.dtype == np.float32
 
 
 def filtered(
