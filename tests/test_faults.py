@@ -62,7 +62,7 @@ def test_a_table_that_shrinks_between_two_reads_is_refused(tmp_path: Path) -> No
     path = tmp_path / "a.csv"
     path.write_text("a,b\n" + "1,2.5\n" * 100)
     with Shrinking(path, "r+") as file, pytest.raises(ConvError, match="shrank while it was read"):
-        table.source(file, ReadOptions())
+        table.csv_source(file, ReadOptions())
 
 
 KILL = "import os, signal\n{}os.kill(os.getpid(), signal.SIGINT)\n"

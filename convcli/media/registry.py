@@ -146,7 +146,8 @@ def _csv(head: bytes) -> bool:
 
 
 _IMAGE = "convcli.media.pictures.image"
-_TABLE = ("convcli.media.tables.table:source", "convcli.media.tables.table:sink")
+_TABLE = "convcli.media.tables.table"
+_CSV, _TSV = ((f"{_TABLE}:{name}_source", f"{_TABLE}:sink") for name in ("csv", "tsv"))
 _ARRAY = ("convcli.media.arrays:source", "convcli.media.arrays:sink")
 _TIFF = ("convcli.media.pictures.tiff:source", "convcli.media.pictures.tiff:sink")
 _PICTURE = (f"{_IMAGE}:source", f"{_IMAGE}:sink")
@@ -169,8 +170,8 @@ FORMATS: tuple[Format, ...] = (
     Format("ts", (".ts", ".m2ts", ".mts"), _transport, *_VIDEO, "TYXC", SIXTEEN, film=True),
     Format("y4m", (".y4m",), _magic(b"YUV4MPEG2"), *_VIDEO, "TYXC", SIXTEEN, film=True),
     Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "MTZYXC", REAL, numbers=True),
-    Format("tsv", (".tsv", ".tab"), _tsv, *_TABLE, "MYXC", REAL, binary=False, numbers=True),
-    Format("csv", (".csv",), _csv, *_TABLE, "MYXC", REAL, binary=False, numbers=True),
+    Format("tsv", (".tsv", ".tab"), _tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True),
+    Format("csv", (".csv",), _csv, *_CSV, "MYXC", REAL, binary=False, numbers=True),
 )
 
 ONLY_READ: tuple[Format, ...] = tuple(

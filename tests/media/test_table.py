@@ -20,13 +20,14 @@ from convcli.data.info import Info
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.tables.columns import pick
 from convcli.media.tables.delimited import find_delimiter, has_header
-from convcli.media.tables.table import TableSource, sink, source
+from convcli.media.tables.table import TableSource, csv_source, sink, tsv_source
 
 NAN = math.nan
 
 
-def opened(text: str | bytes, **options: object) -> TableSource:
+def opened(text: str | bytes, name: str = "csv", **options: object) -> TableSource:
     raw = text.encode() if isinstance(text, str) else text
+    source = {"csv": csv_source, "tsv": tsv_source}[name]
     return source(io.BytesIO(raw), ReadOptions(**options))  # type: ignore[arg-type]
 
 
@@ -46,9 +47,9 @@ def written(info: Info, array: np.ndarray, name: str = "csv", step: int = 3) -> 
     return fp.getvalue().decode()
 
 
-def copied(text: str | bytes, name: str = "csv", **options: object) -> str:
+def copied(text: str | bytes, name: str = "csv", read_as: str = "csv", **options: object) -> str:
     """Read a table and write it again."""
-    table = opened(text, **options)
+    table = opened(text, read_as, **options)
     return written(table.info, table.read(0, table.info.length), name)
 
 
@@ -313,10 +314,45 @@ def test_a_table_is_written_as_it_was() -> None:
 
 
 def test_tabs_make_a_tsv() -> None:
-    assert copied("t\tv\n0\t5.5\n1\t6.5\n", "tsv") == "t\tv\n0\t5.5\n1\t6.5\n"
-    assert copied("t\tv\n0\t5.5\n1\t6.5\n", "csv") == "t,v\n0,5.5\n1,6.5\n"
-    assert copied("t\tv\n0\t5,5\n1\t6,5\n", "csv") == "t,v\n0,5.5\n1,6.5\n"
+    assert copied("t\tv\n0\t5.5\n1\t6.5\n", "tsv", "tsv") == "t\tv\n0\t5.5\n1\t6.5\n"
+    assert copied("t\tv\n0\t5.5\n1\t6.5\n", "csv", "tsv") == "t,v\n0,5.5\n1,6.5\n"
+    assert copied("t\tv\n0\t5,5\n1\t6,5\n", "csv", "tsv") == "t,v\n0,5.5\n1,6.5\n"
     assert copied("t,v\n0,5.5\n1,6.5\n", "tsv") == "t\tv\n0\t5.5\n1\t6.5\n"
+
+
+def test_one_decimal_mark_in_all_columns() -> None:
+    tabs = "t\tv\n0,5\t1,5\n0,7\t2,5\n0,9\t1,0\n"
+    assert copied(tabs, "csv", "csv") == tabs  # a CSV with tabs keeps them
+    assert copied(tabs, "tsv", "tsv") == tabs
+    assert copied(tabs, "csv", "tsv") == "t,v\n0.5,1.5\n0.7,2.5\n0.9,1.0\n"
+    text = "t;word;v\n0,5;a,b;1,5\n0,7;c;2,5\n"
+    assert copied(text, "tsv") == "t\tword\tv\n0,5\ta,b\t1,5\n0,7\tc\t2,5\n"
+
+
+def test_line_ends_in_quoted_cells_stay() -> None:
+    for text in [
+        'name,v\n"two\r\nlines",5.5\n"x",6.5\n',
+        'name,v\r\n"two\nlines",5.5\r\nx,6.5\r\n',
+        'name,v\r\n"two\r\nlines",5.5\r\nx,6.5\r\n',
+    ]:
+        names = [row[0] for row in csv.reader(io.StringIO(text, newline=""))]
+        assert [row[0] for row in csv.reader(io.StringIO(copied(text), newline=""))] == names
+
+
+def test_numbers_may_be_names_of_columns() -> None:
+    years = "country,2019,2020,2021\nFrance,1,2,3\nSpain,4,5,6\nItaly,7,8,9\n"
+    assert opened(years).read(0, 3).tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    assert copied(years).startswith("country,2019,2020,2021\nFrance,1.0,2.0,3.0\n")
+    falling = "city;2021;2020\nRome;3,5;2\nBern;1;2\n"
+    assert opened(falling).read(0, 2).tolist() == [[3.5, 2], [1, 2]]
+    hearing = "ear,250,500,1000\nleft,20,15,30\nright,10,10,5\n"
+    assert opened(hearing).read(0, 2).tolist() == [[20, 15, 30], [10, 10, 5]]
+    data = "France,1,2,3\nSpain,4,5,6\nItaly,7,8,9\n"
+    assert opened(data, columns=("2-4",)).read(0, 3).tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    steps = "name,t,1\na,1,5\nb,2,6\n"  # a time axis all the same: its name is a word
+    assert opened(steps).read(0, 2).tolist() == [5, 6]
+    born = "Ada,1815,1852\nAlan,1912,1954\n"
+    assert opened(born, columns=("2", "3")).read(0, 2).tolist() == [[1815, 1852], [1912, 1954]]
 
 
 def test_missing_values_are_written_as_the_table_writes_them() -> None:

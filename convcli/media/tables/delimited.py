@@ -77,12 +77,15 @@ def parse(raw: bytes) -> Cells:
     """
     raw, notes = _decoded(raw)
     newline = "\r\n" if b"\r\n" in raw[:SAMPLE_BYTES] else "\n"
+    quoted = b'"' in raw or _NO_CHARACTER.encode() in raw
+    as_it_stands = raw  # quoted cells keep their line ends
     if b"\r" in raw:
         raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if not raw or raw.isspace():
         raise ConvError("the table holds nothing but blank lines")
     if raw.endswith(b"\n\n"):
         raw = raw.rstrip(b"\n")
+        as_it_stands = as_it_stands.rstrip(b"\r\n")
     end = raw.find(b"\n", SAMPLE_BYTES)
     sample = raw.rstrip(b"\n") if end < 0 else raw[:end]
     lines = sample.decode(errors="ignore").split("\n")
@@ -93,9 +96,8 @@ def parse(raw: bytes) -> Cells:
         raise ConvError(
             f"the first line has {width} columns, more than {MAX_COLUMNS}: write one sample a line"
         )
-    quoted = b'"' in raw or _NO_CHARACTER.encode() in raw
     if quoted:
-        frame, starts = _split_quoted(raw, delimiter, width)
+        frame, starts = _split_quoted(as_it_stands, delimiter, width)
     else:
         frame = _split_plain(raw, delimiter, width)
         starts = range(1, len(frame) + 1)
@@ -197,12 +199,15 @@ def has_header(rows: Sequence[Sequence[str]], delimiter: str = ",") -> bool:
     """Say whether the first row holds names.
 
     It does when a cell of it is no number and stands above a number, or when it holds no number at all and some
-    word without digits.  A text with digits above other text (a time stamp, an identifier) says nothing.
+    word without digits, or when its numbers are labels (see :func:`_are_labels`) beside such a word.  A text with
+    digits above other text (a time stamp, an identifier) says nothing.
 
     >>> has_header([["time", "a"], ["1", "2"]]), has_header([["1", "2"], ["3", "4"]])
     (True, False)
     >>> has_header([["2024-05-01", "1"], ["2024-05-02", "2"]])
     False
+    >>> has_header([["country", "2019", "2020"], ["France", "1", "2"]])
+    True
     """
     words = [
         (column, cell)
@@ -213,8 +218,42 @@ def has_header(rows: Sequence[Sequence[str]], delimiter: str = ",") -> bool:
         below = (row[column] for row in rows[1:] if column < len(row) and not is_missing(row[column]))
         if _number_beside(delimiter, next(below, "")):
             return True
-    numbers = any(_number_beside(delimiter, cell) for cell in rows[0])
-    return not numbers and any(not any(map(str.isdigit, cell)) for _, cell in words)
+    named = any(not any(map(str.isdigit, cell)) for _, cell in words)
+    numbers = [column for column, cell in enumerate(rows[0]) if _number_beside(delimiter, cell)]
+    return named and (not numbers or _are_labels(rows, numbers))
+
+
+def _are_labels(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> bool:
+    """Say whether the numbers of the first row name their columns: years, or steps of a scale.
+
+    Whole numbers that only grow or only fall.  Years stand above something else; of others there are three or
+    more, and most other rows do not grow or fall alike.
+    """
+    first = [rows[0][column].strip() for column in columns]
+    if len(first) < 2 or not all(text.isdecimal() for text in first):
+        return False
+    direction = _direction(rows[0], columns)
+    others = [row for row in rows[1:] if len(row) == len(rows[0])]
+    if not direction or not others:
+        return False
+    if all(_is_year(text) for text in first):
+        return not all(_is_year(row[column].strip()) for row in others for column in columns)
+    alike = sum(_direction(row, columns) == direction for row in others)
+    return len(first) > 2 and 2 * alike < len(others)
+
+
+def _is_year(text: str) -> bool:
+    return text.isdecimal() and len(text) == 4 and "1000" <= text < "3000"
+
+
+def _direction(row: Sequence[str], columns: Sequence[int]) -> int:
+    """Return 1 where the cells of these columns only grow, -1 where they only fall, else 0."""
+    try:
+        values = [float(row[column].replace(",", ".")) for column in columns]
+    except ValueError:
+        return 0
+    steps = {1 if b > a else -1 if b < a else 0 for a, b in itertools.pairwise(values)}
+    return steps.pop() if len(steps) == 1 else 0
 
 
 def _split_plain(raw: bytes, delimiter: str, width: int) -> pl.DataFrame:

@@ -24,8 +24,10 @@ from convcli.media.tables.columns import increases, listed, name_of, pick
 from convcli.media.tables.delimited import Cells, Dialect, is_missing, is_number, parse, to_floats
 
 
-def source(fp: IO[bytes], options: ReadOptions) -> TableSource:
-    """Open a table: axes ``XC`` (rows, columns), ``X`` for one column, ``YX`` with ``options.matrix``; float64.
+def csv_source(fp: IO[bytes], options: ReadOptions) -> TableSource:
+    """Open a table.
+
+    Axes are ``XC`` (rows, columns), ``X`` for one column, ``YX`` with ``options.matrix``; float64.
 
     Raises
     ------
@@ -37,10 +39,16 @@ def source(fp: IO[bytes], options: ReadOptions) -> TableSource:
     return TableSource(fp, options)
 
 
+def tsv_source(fp: IO[bytes], options: ReadOptions) -> TableSource:
+    """Open a table that its name or its content says is a TSV; written as CSV it gets commas."""
+    return TableSource(fp, options, is_tsv=True)
+
+
 def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> TableSink:
     """Open a table for writing; floats are written with the fewest digits that read back the same.
 
-    With the companions of a table the columns keep their order, names, delimiter and line ends.  Several maps
+    With the companions of a table the columns keep their order, names, delimiter, decimal mark and line ends;
+    a TSV written as CSV, or the other way round, gets the delimiter of its new format.  Several maps
     of a column ``a`` are ``a.0``, ``a.1``.  Anything else is a plain grid without a header.  NaN is an empty
     cell where the table had such, else ``NaN``.
     """
@@ -55,12 +63,16 @@ class TableCompanions:
     ----------
     dialect
         How the table was written.
+    is_tsv
+        Whether the file was a TSV, and not a CSV whose cells are separated by tabs.
     header
         The names of all columns, or ``None``.
     filtered
         The positions of the filtered columns, one for each channel.
     others
         The columns that pass through: strings (null for an empty cell), each named by its position.
+    commas
+        The names of those that hold numbers with a decimal comma.
     empty_cells
         Whether missing values are empty cells.
     notes
@@ -72,6 +84,8 @@ class TableCompanions:
     filtered: tuple[int, ...]
     others: pl.DataFrame
     empty_cells: bool
+    is_tsv: bool = False
+    commas: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def take(self, positions: Sequence[int | None]) -> TableCompanions:
@@ -95,7 +109,7 @@ class TableCompanions:
 class TableSource:
     """A table in memory."""
 
-    def __init__(self, fp: IO[bytes], options: ReadOptions) -> None:
+    def __init__(self, fp: IO[bytes], options: ReadOptions, is_tsv: bool = False) -> None:
         self._fp = fp
         cells = parse(_whole(fp))
         if options.columns is not None:
@@ -103,10 +117,14 @@ class TableSource:
         else:
             chosen = list(range(cells.frame.width)) if options.matrix else _numeric(cells)
         values = _floats(cells, chosen)
-        if options.columns is None and not options.matrix and len(chosen) > 1 and increases(values[0]):
+        named = cells.header is not None and is_number(cells.header[chosen[0]])  # a year is no name of a time
+        by_itself = options.columns is None and not options.matrix and len(chosen) > 1 and not named
+        if by_itself and increases(values[0]):
             chosen, values = chosen[1:], values[1:]
         self._values = values  # one row a channel: each signal is contiguous
-        self.info = _grid_info(cells, self._values) if options.matrix else _columns_info(cells, chosen)
+        self.info = (
+            _grid_info(cells, self._values) if options.matrix else _columns_info(cells, chosen, is_tsv)
+        )
 
     def read(self, start: int, stop: int) -> np.ndarray:
         block = self._values[:, start:stop].copy()
@@ -131,7 +149,7 @@ def _grid_info(cells: Cells, values: np.ndarray) -> Info:
     return Info("YX", values.shape[::-1], "float64", notes=notes)
 
 
-def _columns_info(cells: Cells, chosen: list[int]) -> Info:
+def _columns_info(cells: Cells, chosen: list[int], is_tsv: bool) -> Info:
     kept = [index for index in range(cells.frame.width) if index not in set(chosen)]
     empty = any(column.null_count() for column in cells.frame)
     others = cells.frame[:, kept]
@@ -139,7 +157,8 @@ def _columns_info(cells: Cells, chosen: list[int]) -> Info:
     if kept:
         note += f"; not filtered: {listed([name_of(cells.header, index) for index in kept])}"
     dialect = replace(cells.dialect, decimal="," if cells.commas & set(chosen) else ".")
-    companions = TableCompanions(dialect, cells.header, tuple(chosen), others, empty)
+    commas = tuple(str(index) for index in kept if index in cells.commas)
+    companions = TableCompanions(dialect, cells.header, tuple(chosen), others, empty, is_tsv, commas)
     rows = len(cells.frame)
     shape = (rows,) if len(chosen) == 1 else (rows, len(chosen))
     return Info("XC"[: len(shape)], shape, "float64", companions=companions, notes=(*cells.notes, note))
@@ -200,9 +219,14 @@ def _arrange(table: TableCompanions, channels: int, maps: int) -> list[_Column]:
     return [column for place in sorted(places) for column in places[place]]
 
 
-def _dialect(dialect: Dialect, format_name: str) -> Dialect:
-    """Return how to write: as the table was written, but tabs are what makes a TSV."""
-    delimiter = "\t" if format_name == "tsv" else dialect.delimiter.replace("\t", ",")
+def _dialect(table: TableCompanions | None, format_name: str) -> Dialect:
+    """Return how to write: as the table was written, but where it changes between TSV and CSV."""
+    dialect = table.dialect if table else Dialect()
+    delimiter = dialect.delimiter
+    if format_name == "tsv":
+        delimiter = "\t"
+    elif table and table.is_tsv:
+        delimiter = ","
     return replace(dialect, delimiter=delimiter, decimal=dialect.decimal if delimiter != "," else ".")
 
 
@@ -225,7 +249,10 @@ class TableSink:
         if self._others.width and len(self._others) != info.length:
             raise ConvError(f"{len(self._others)} rows of other columns don't fit {info.length} samples")
         self.notes = table.notes if table else ()
-        self._dialect = _dialect(table.dialect if table else Dialect(), format_name)
+        self._dialect = _dialect(table, format_name)
+        if table and self._dialect.delimiter == ",":  # numbers of columns that pass through, too
+            points = pl.col(table.commas).str.replace(",", ".", literal=True)
+            self._others = self._others.with_columns(points) if table.commas else self._others
         maps = info.size("M") if "M" in info.axes else 1
         width = info.channels * maps if self._signals else info.shape[1]
         self._columns = (
