@@ -7,15 +7,18 @@ bias, is the target's value.  The equations are made block by block and never al
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 
 from convcli.common.frozen import frozen, frozen_identity
+from convcli.data.info import SPACE
 from convcli.engines.padding import pad
+from convcli.execution.pipeline import reference
 from convcli.geometry.padding import PadMode
 from convcli.geometry.windows import TransposedWindow, Window
-from convcli.jobs.chain import ConvStage
+from convcli.jobs.chain import Chain, ConvStage
 
 BLOCK = 1 << 20  # numbers of the equations that are in memory at once: 8 MB
 
@@ -62,6 +65,31 @@ class Example:
         """Return how many numbers of the target count, by their place alone."""
         return len(self.target) * prod(stop - start for start, stop in self.spans)
 
+    def filtered(self, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """Return what ``filter`` computes of the input with a kernel, of the target's shape."""
+        kernel = replace(
+            self.stage.kernel, weights=tuple(weights.ravel().tolist()), bias=tuple(bias.tolist())
+        )
+        sizes = (self.input.shape[1:], self.target.shape[1:])
+        chain = Chain(SPACE[-len(sizes[0]) :], sizes, (replace(self.stage, kernel=kernel),), len(self.input))
+        return reference(chain, self.input, "float64").reshape(self.target.shape)
+
+    def counted(self, results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return targets and results where the target counts, (outputs, counting)."""
+        outputs = self.stage.kernel.outputs
+        places = (slice(None), *(slice(start, stop) for start, stop in self.spans))
+        targets = self.target[places].reshape(outputs, -1).astype(np.float64)
+        results = results[places].reshape(outputs, -1)
+        kept = np.isfinite(results).all(0) & np.isfinite(targets).all(0) & self.within(targets)
+        return targets[:, kept], results[:, kept]
+
+    def within(self, targets: np.ndarray) -> np.ndarray:
+        """Return which columns of (outputs, n) targets were not cut off."""
+        if self.limits is None:
+            return np.ones(targets.shape[1], bool)
+        low, high = self.limits
+        return np.logical_and.reduce((targets > low) & (targets < high))
+
 
 @frozen
 class LeftOut:
@@ -95,10 +123,7 @@ def equations(example: Example, bias: bool) -> Iterator[tuple[np.ndarray, np.nda
         block = example.target[(slice(None), *(slice(lo, hi) for lo, hi in placed))]
         targets = block.reshape(shape[0], -1).astype(np.float64)
         present = np.isfinite(inputs).all(0) & np.isfinite(targets).all(0)
-        kept = present
-        if example.limits is not None:
-            low, high = example.limits
-            kept = present & ((targets > low) & (targets < high)).all(0)
+        kept = present & example.within(targets)
         counts = {"missing": int((~present).sum()), "saturated": int(present.sum() - kept.sum())}
         lost = LeftOut(**{reason: count * shape[0] for reason, count in counts.items()})
         yield (inputs, targets, lost) if kept.all() else (inputs[:, kept], targets[:, kept], lost)

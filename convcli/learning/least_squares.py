@@ -133,14 +133,15 @@ def fit(examples: Sequence[Example], *, bias: bool = True, minimum_norm: bool = 
     if factor.rank < unknowns and not minimum_norm:
         raise ConvError(_undetermined(taps, bias, factor.rank, normal.equations))
     solution = factor.inverse @ (factor.inverse.T @ normal.moments)
-    moments, *_ = _residuals(examples, bias, solution, normal.mean)
-    solution += factor.inverse @ (factor.inverse.T @ moments)
-    _, squares, variation, largest = _residuals(examples, bias, solution, normal.mean)
+    solution += factor.inverse @ (factor.inverse.T @ _moments_left(examples, bias, solution))
     outputs = solution.shape[1]
+    weights = solution[:taps].T.reshape(shape)
+    constants = solution[taps] if bias else np.zeros(outputs)
+    squares, variation, largest = _residuals(examples, weights, constants, normal.mean)
     errors = np.linalg.norm(factor.inverse[:taps], axis=1)
     return Fit(
-        weights=solution[:taps].T.reshape(shape),
-        bias=solution[taps] if bias else np.zeros(outputs),
+        weights=weights,
+        bias=constants,
         equations=normal.equations,
         unknowns=unknowns,
         rank=factor.rank,
@@ -217,17 +218,29 @@ def _orthogonal(examples: Sequence[Example], bias: bool, unknowns: int) -> _Fact
     return _Factor(right[:rank].T / values[:rank], rank, condition)
 
 
-def _residuals(
-    examples: Sequence[Example], bias: bool, solution: np.ndarray, mean: np.ndarray
-) -> tuple[np.ndarray, float, float, float]:
-    """Return what is left of the targets: times the inputs, its sum of squares, the targets' own, its largest."""
+def _moments_left(examples: Sequence[Example], bias: bool, solution: np.ndarray) -> np.ndarray:
+    """Return inputs times what a solution leaves of the targets, (unknowns, outputs)."""
     moments = np.zeros_like(solution)
-    squares, variation, largest = 0.0, 0.0, 0.0
     for example in examples:
         for inputs, targets, _ in equations(example, bias):
-            left = targets - solution.T @ inputs
-            moments += inputs @ left.T
-            squares += float((left**2).sum())
-            variation += float(((targets - mean[:, None]) ** 2).sum())
-            largest = max(largest, float(np.abs(left).max(initial=0)))
-    return moments, squares, variation, largest
+            moments += inputs @ (targets - solution.T @ inputs).T
+    return moments
+
+
+def _residuals(
+    examples: Sequence[Example], weights: np.ndarray, bias: np.ndarray, mean: np.ndarray
+) -> tuple[float, float, float]:
+    """Compare what ``filter`` computes with the targets that count.
+
+    Returns
+    -------
+    float, float, float
+        The sum of squared differences, the targets' own about their mean, and the largest difference.
+    """
+    squares, variation, largest = 0.0, 0.0, 0.0
+    for example in examples:
+        targets, results = example.counted(example.filtered(weights, bias))
+        squares += float(((targets - results) ** 2).sum())
+        variation += float(((targets - mean[:, None]) ** 2).sum())
+        largest = max(largest, float(np.abs(targets - results).max(initial=0)))
+    return squares, variation, largest
