@@ -12,7 +12,7 @@ class ArraySource:
 
     def __init__(self, array: np.ndarray, axes: str) -> None:
         self._array = array
-        self.info = Info(axes, array.shape, array.dtype.name)
+        self.info = Info.of(axes, array.shape, array.dtype.name)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         index: list[slice] = [slice(None)] * self._array.ndim

@@ -1,16 +1,18 @@
 """What a piece of data is: its axes, sizes, type, colour, and what travels along with it.
 
-Shared words of the core and of the media, so that neither knows the other.  No files, no arithmetic.
+Shared words of the core and of the media, so that neither knows the other.  No files, no arithmetic on samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import field
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from convcli.common.frozen import frozen
+from convcli.data.axes import Axis, axes_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,23 +58,53 @@ class Metadata:
 
 @frozen
 class Info:
-    """Axes and sizes of an array, one letter a dimension, e.g. ``YXC`` and ``(480, 640, 3)``.
+    """The form of an array: its axes, e.g. ``YXC`` of ``(480, 640, 3)`` and where each lies, type and colour.
 
     A single channel has no ``C``.  ``dtype`` is a numpy type name.
     """
 
-    axes: str
-    shape: tuple[int, ...]
+    axes: tuple[Axis, ...]
     dtype: str
     colour: Colour = Colour.NONE
     metadata: Metadata = field(default_factory=Metadata)
     companions: Companions | None = None
     notes: tuple[str, ...] = ()  # lines for the person: what the reader noticed
 
+    @classmethod
+    def of(
+        cls,
+        letters: str,
+        shape: Iterable[int],
+        dtype: str,
+        colour: Colour = Colour.NONE,
+        metadata: Metadata | None = None,
+        companions: Companions | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Info:
+        """Return the form of an array of which nobody knows where it lies.
+
+        >>> Info.of("YXC", (480, 640, 3), "uint8").size("X")
+        640
+        """
+        return cls(axes_of(letters, shape), dtype, colour, metadata or Metadata(), companions, notes)
+
+    @cached_property
+    def letters(self) -> str:
+        """One letter a dimension, e.g. ``YXC``."""
+        return "".join(axis.letter for axis in self.axes)
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(axis.size for axis in self.axes)
+
+    def axis(self, letter: str) -> Axis:
+        """Return the axis of a letter that is there."""
+        return self.axes[self.letters.index(letter)]
+
     @property
     def stream_axis(self) -> int:
         """The dimension along which blocks are read and written: the first that is not channels."""
-        return next(i for i, letter in enumerate(self.axes) if letter not in "MC")
+        return next(i for i, letter in enumerate(self.letters) if letter not in "MC")
 
     @property
     def length(self) -> int:
@@ -80,10 +112,10 @@ class Info:
 
     @property
     def channels(self) -> int:
-        return self.shape[self.axes.index("C")] if "C" in self.axes else 1
+        return self.axis("C").size if "C" in self.letters else 1
 
     def size(self, letter: str) -> int:
-        return self.shape[self.axes.index(letter)]
+        return self.axis(letter).size
 
 
 @frozen

@@ -168,7 +168,7 @@ class Watch:
             how.engine is not EngineName.TORCH
             and how.stride is None
             and how.denoise == 1
-            and (info.axes, info.dtype) == ("TYX", "uint8")
+            and (info.letters, info.dtype) == ("TYX", "uint8")
             and info.size("X") > 1
         )
 

@@ -61,15 +61,15 @@ class Runner:
         self.dtype = np.dtype(job.compute)
         self._source = source
         info = source.info
-        order = [info.axes.index(letter) for letter in job.letters]
-        self._order = ([info.axes.index("C")] if "C" in info.axes else []) + order
+        order = [info.letters.index(letter) for letter in job.letters]
+        self._order = ([info.letters.index("C")] if "C" in info.letters else []) + order
         premultiplied = job.split.alpha is Alpha.PREMULTIPLIED
         self._coverage_chain = job.chain.coverage(job.full_scale) if premultiplied else None
 
     def _raw(self, start: int, stop: int) -> np.ndarray:
         """Read samples as (C, *space), the axes in the chain's order."""
         block = self._source.read(start, stop).transpose(self._order)
-        return block if "C" in self.job.info.axes else block[None]
+        return block if "C" in self.job.info.letters else block[None]
 
     def reader(self, start: int, stop: int) -> Read:
         """Read all that the outputs ``start:stop`` need; what is returned gives parts of it without reading."""

@@ -138,14 +138,14 @@ def in_order(
 
 def _arranged(pixels: np.ndarray, job: Job) -> np.ndarray:
     """Bring (M, C, *space) into the axis order of the result."""
-    axes = job.result.axes
+    axes = job.result.letters
     left, dropped = _axes(job)
     return pixels.squeeze(dropped).transpose([left.index(letter) for letter in axes])
 
 
 def _place(result: np.ndarray, start: int, stop: int, job: Job) -> np.ndarray:
     """Return where a block belongs, as (M, C, *space)."""
-    axes = job.result.axes
+    axes = job.result.letters
     left, dropped = _axes(job)
     block = result[(slice(None),) * job.result.stream_axis + (slice(start, stop),)]
     return np.expand_dims(block.transpose([axes.index(letter) for letter in left]), dropped)
@@ -154,5 +154,5 @@ def _place(result: np.ndarray, start: int, stop: int, job: Job) -> np.ndarray:
 def _axes(job: Job) -> tuple[str, tuple[int, ...]]:
     """Return which of (M, C, *space) a result has, and the numbers of those that it has not."""
     names = "MC" + job.letters
-    left = "".join(letter for letter in names if letter in job.result.axes)
+    left = "".join(letter for letter in names if letter in job.result.letters)
     return left, tuple(index for index, letter in enumerate(names) if letter not in left)

@@ -209,11 +209,11 @@ def write_blocks(
 
 def _parts(block: np.ndarray, result: Info, written: Info) -> list[np.ndarray]:
     """Turn a block of the result into one for each output file."""
-    maps, axes = [block], result.axes
-    if "M" in axes and "M" not in written.axes:
+    maps, axes = [block], result.letters
+    if "M" in axes and "M" not in written.letters:
         maps = list(np.moveaxis(block, axes.index("M"), 0))
         axes = axes.replace("M", "")
-    order = [axes.index(letter) for letter in written.axes]
+    order = [axes.index(letter) for letter in written.letters]
     return [part.transpose(order) for part in maps]
 
 

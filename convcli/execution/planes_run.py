@@ -27,7 +27,7 @@ class _View:
 
     def __init__(self, source: PlanarSource, index: int, frames: int) -> None:
         self._source, self._index = source, index
-        self.info = Info("TYX", (frames, *source.coded.planes[index].shape), source.coded.dtype)
+        self.info = Info.of("TYX", (frames, *source.coded.planes[index].shape), source.coded.dtype)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         return self._source.read_planes(start, stop)[self._index]

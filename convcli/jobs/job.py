@@ -96,7 +96,7 @@ class Job:
     @cached_property
     def stream(self) -> int:
         """Which of the chain's axes is the stream axis."""
-        return self.letters.index(self.info.axes[self.info.stream_axis])
+        return self.letters.index(self.info.letters[self.info.stream_axis])
 
     @cached_property
     def length(self) -> int:
@@ -112,7 +112,7 @@ class Job:
         has_alpha = self.split.alpha is not Alpha.NONE
         sizes = dict(zip(self.letters, self.chain.output, strict=True))
         sizes |= {"C": channels + has_alpha, "M": maps}
-        axes = self.info.axes
+        axes = self.info.letters
         if sizes["C"] == 1:
             merged = "M" if maps > 1 and "C" in axes and self.chain.summed else ""
             axes = axes.replace("C", merged)
@@ -123,8 +123,8 @@ class Job:
         if metadata.icc and channels != self.split.colours:
             metadata = replace(metadata, icc=None)
             notes += ("the colour profile does not describe the result's channels and is left out",)
-        return Info(
-            axes=axes,
+        return Info.of(
+            letters=axes,
             shape=tuple(sizes[letter] for letter in axes),
             dtype=self.dtype,
             colour=colours.result_colour(self.info, channels, has_alpha),
@@ -236,7 +236,7 @@ def positions(chain: Chain, axis: int) -> np.ndarray:
 
 def canonical(info: Info) -> str:
     """Return the space axes of an input in the order of ``TZYX``."""
-    return "".join(letter for letter in SPACE if letter in info.axes)
+    return "".join(letter for letter in SPACE if letter in info.letters)
 
 
 def default_rank(info: Info) -> int:

@@ -153,7 +153,7 @@ class ArraySource:
             dtype = np.dtype(np.uint8)
         elif dtype.kind == "f" and dtype.itemsize > 8:
             dtype, notes = np.dtype(np.float64), (f"{header.dtype} is read as float64",)  # type: ignore[assignment]
-        self.info = Info(parse_axes(options.axes, header.shape), header.shape, dtype.name, notes=notes)
+        self.info = Info.of(parse_axes(options.axes, header.shape), header.shape, dtype.name, notes=notes)
         self._fp = fp
         self._header = header
 

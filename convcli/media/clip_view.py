@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -40,11 +41,16 @@ class Part:
             colour = Colour.GREY if colour is Colour.GREY_ALPHA else Colour.RGB
             spans["C"] = slice(0, info.channels - 1)
         sizes = {letter: span.stop - span.start for letter, span in spans.items()}
-        shape = tuple(sizes.get(a, n) for a, n in zip(info.axes, info.shape, strict=True))
-        self.info = replace(info, shape=shape, colour=colour)
+        axes = (
+            axis.along(Fraction(spans[axis.letter].start), Fraction(1), sizes[axis.letter])
+            if axis.letter in spans
+            else axis
+            for axis in info.axes
+        )
+        self.info = replace(info, axes=tuple(axes), colour=colour)
         self.corner = (x, y)
         self.keys: tuple[int, ...] = getattr(source, "keys", (0,))
-        self._cut = tuple(spans.get(letter, slice(None)) for letter in info.axes)
+        self._cut = tuple(spans.get(letter, slice(None)) for letter in info.letters)
         self._source = source
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -63,16 +69,16 @@ def checked(source: Source, name: str) -> Source:
         When it has other axes.
     """
     info = source.info
-    if info.axes == "ZYX":
-        source.info = info = replace(info, axes="TYX")
-    if sorted(info.axes.replace("C", "")) != sorted("TYX"):
-        still = "T" not in info.axes and info.colour is not Colour.NONE
+    if info.letters == "ZYX":
+        source.info = info = replace(info, axes=(replace(info.axis("Z"), letter="T"), *info.axes[1:]))
+    if sorted(info.letters.replace("C", "")) != sorted("TYX"):
+        still = "T" not in info.letters and info.colour is not Colour.NONE
         hint = (
             "numbered ones are a clip, such as %04d.png"
             if still
             else "--axes TYX or TYXC says what an array's are"
         )
-        raise UsageError(f"{name!r} is no clip: it has the axes {', '.join(info.axes.lower())} ({hint})")
+        raise UsageError(f"{name!r} is no clip: it has the axes {', '.join(info.letters.lower())} ({hint})")
     return source
 
 

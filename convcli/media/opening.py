@@ -104,7 +104,7 @@ def timed(info: Info, rate: Fraction) -> Info:
     """
     from convcli.media.timing import constant
 
-    if "T" not in info.axes and "Z" not in info.axes:
+    if "T" not in info.letters and "Z" not in info.letters:
         raise UsageError(
             "--fps is for clips, and this is none (--axes TYX or TYXC says what an array's axes are)"
         )

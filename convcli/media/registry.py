@@ -329,7 +329,7 @@ def open_source(fp: IO[bytes], format: Format, options: ReadOptions) -> Source:
     """Open an input; ``fp`` can seek and stands at its beginning.  The source closes ``fp``."""
     source: Source = _load(format.reader)(fp, options)
     info, most = source.info, options.max_frames
-    if most is not None and "T" in info.axes and info.size("T") > most:
+    if most is not None and "T" in info.letters and info.size("T") > most:
         source.close()
         raise ConvError(f"a clip of {info.size('T')} frames has more than --max-frames {most} allows")
     return source

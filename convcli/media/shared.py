@@ -17,6 +17,7 @@ import numpy as np
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
+from convcli.data.axes import Axis
 from convcli.data.info import Colour, Info, Metadata
 from convcli.media.options import ReadOptions
 
@@ -93,7 +94,7 @@ def info_of(
     shape: tuple[int, ...], dtype: str, colour: Colour, metadata: Metadata, notes: tuple[str, ...] = ()
 ) -> Info:
     """Return the description of one picture, shape ``(Y, X)`` or ``(Y, X, C)``."""
-    return Info("YXC"[: len(shape)], shape, dtype, colour, metadata, notes=notes)
+    return Info.of("YXC"[: len(shape)], shape, dtype, colour, metadata, notes=notes)
 
 
 def holders(colour: Colour) -> str:
@@ -118,9 +119,9 @@ def fit(info: Info, holds: Holds) -> Fitted:
     """
     notes: list[str] = []
     steps: list[Callable[[np.ndarray], np.ndarray]] = []
-    letters = info.axes.removesuffix("C")
+    letters = info.letters.removesuffix("C")
     if letters != "YX" and not (letters == "TYX" and holds.frames):
-        raise UsageError(f"{holds.name} holds one picture, not the axes {info.axes}: write .tif or .npy")
+        raise UsageError(f"{holds.name} holds one picture, not the axes {info.letters}: write .tif or .npy")
     if max(info.size("Y"), info.size("X")) > holds.side:
         size = f"{info.size('X')} x {info.size('Y')}"
         raise UsageError(f"{holds.name} holds at most {holds.side} pixels a side, not {size}: write .tif")
@@ -146,12 +147,11 @@ def fit(info: Info, holds: Holds) -> Fitted:
         raise UsageError(f"{holds.name} does not hold {what}: write {holders(colour)}")
 
     channels = CHANNELS[colour].count
-    shape = (*(info.size(letter) for letter in letters), *((channels,) if channels > 1 else ()))
+    axes = (*map(info.axis, letters), *((Axis("C", channels),) if channels > 1 else ()))
     metadata, lost = _carried(info.metadata, colour, holds)
     fitted = replace(
         info,
-        axes=letters + "C" * (channels > 1),
-        shape=shape,
+        axes=axes,
         dtype=dtype,
         colour=colour,
         metadata=metadata,
@@ -160,7 +160,7 @@ def fit(info: Info, holds: Holds) -> Fitted:
     def convert(block: np.ndarray) -> np.ndarray:
         for step in steps:
             block = step(block)
-        return block.reshape(block.shape[0], *shape[1:])
+        return block.reshape(block.shape[0], *fitted.shape[1:])
 
     return Fitted(fitted, (*notes, *lost), convert)
 

@@ -180,7 +180,7 @@ def test_no_numbers_are_black_and_infinities_clip(engine: Engine) -> None:
     ],
 )
 def test_what_fits_is_known_before(kernel: str, policy: str, dtype: str, fits: bool) -> None:
-    info = Info(axes="YX", shape=(9, 9), dtype=dtype)
+    info = Info.of("YX", shape=(9, 9), dtype=dtype)
     chain = bind([load_kernel(kernel)], Settings(), "YX", [9, 9], 1)
     how = Job(info, chain, Channels.EACH, parse_range(policy), "uint8", "float32").rendering()
     assert how.fits is fits

@@ -249,7 +249,7 @@ def test_a_file_that_shrinks_while_it_is_read() -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "int64"])
 def test_numpy_loads_what_was_written(file: type[io.BytesIO], axes: str, dtype: str) -> None:
     array = numbers((3, 4, 5, 6)[: len(axes)], dtype)
-    info = Info(axes, array.shape, dtype)
+    info = Info.of(axes, array.shape, dtype)
     fp = file()
     writer = sink(fp, "npy", info, WriteOptions())
     axis = info.stream_axis
@@ -267,7 +267,7 @@ def test_numpy_loads_what_was_written(file: type[io.BytesIO], axes: str, dtype: 
 def test_transposed_blocks_are_written_in_order() -> None:
     array = numbers((4, 6), ">f8").T
     fp = io.BytesIO()
-    writer = sink(fp, "npy", Info("YX", (6, 4), "float64"), WriteOptions())
+    writer = sink(fp, "npy", Info.of("YX", (6, 4), "float64"), WriteOptions())
     writer.write(array)
     writer.close()
     np.testing.assert_array_equal(np.load(io.BytesIO(fp.getvalue())), array)
@@ -275,10 +275,10 @@ def test_transposed_blocks_are_written_in_order() -> None:
 
 def test_a_block_that_does_not_fit_and_an_output_that_is_not_full() -> None:
     for shape in [(2, 5), (5, 4), (2, 4, 1)]:
-        writer = sink(io.BytesIO(), "npy", Info("YX", (4, 4), "uint8"), WriteOptions())
+        writer = sink(io.BytesIO(), "npy", Info.of("YX", (4, 4), "uint8"), WriteOptions())
         with pytest.raises(ConvError, match="doesn't fit"):
             writer.write(np.zeros(shape, np.uint8))
-    writer = sink(io.BytesIO(), "npy", Info("YX", (4, 4), "uint8"), WriteOptions())
+    writer = sink(io.BytesIO(), "npy", Info.of("YX", (4, 4), "uint8"), WriteOptions())
     writer.write(np.zeros((3, 4), np.uint8))
     with pytest.raises(ConvError, match="only 3 of 4"):
         writer.close()

@@ -53,7 +53,7 @@ def whole(path: Path, **options: bool) -> np.ndarray:
 def write(path: Path, frames: np.ndarray, companions: Clip | None = None, **video: object) -> tuple[str, ...]:
     grey = frames.ndim == 3
     colour = Colour.GREY if grey else Colour.RGB if frames.shape[-1] == 3 else Colour.RGBA
-    info = Info("TYX" if grey else "TYXC", frames.shape, frames.dtype.name, colour, companions=companions)
+    info = Info.of("TYX" if grey else "TYXC", frames.shape, frames.dtype.name, colour, companions=companions)
     with path.open("wb") as fp:
         options = WriteOptions(video=VideoOptions(**video))  # type: ignore[arg-type]
         sink = registry.open_sink(fp, registry.by_suffix(path), info, options)
@@ -79,7 +79,7 @@ def write(path: Path, frames: np.ndarray, companions: Clip | None = None, **vide
 def test_frames_are_those_of_the_other_decoder(suffix: str, codec: str, pixels: str, tmp_path: Path) -> None:
     path = make(tmp_path / f"a{suffix}", pattern(), codec=codec, pixels=pixels)
     source = opened(path)
-    assert (source.info.axes, source.info.shape, source.info.dtype) == ("TYXC", (6, 48, 64, 3), "uint8")
+    assert (source.info.letters, source.info.shape, source.info.dtype) == ("TYXC", (6, 48, 64, 3), "uint8")
     source.close()
     assert near(whole(path), decoded(path, "rgb24"))
 
@@ -206,7 +206,7 @@ def test_any_order_of_requests_gives_the_same_frames(tmp_path: Path) -> None:
 
 def test_brightness_alone(tmp_path: Path) -> None:
     path = make(tmp_path / "a.mp4", pattern())
-    assert opened(path, grey=True).info.axes == "TYX"
+    assert opened(path, grey=True).info.letters == "TYX"
     assert np.abs(whole(path, grey=True).astype(int) - decoded(path, "gray").astype(int)).max() <= 1
 
 
@@ -285,7 +285,7 @@ def test_a_codec_that_the_container_does_not_hold_is_refused(tmp_path: Path) -> 
 
 
 def test_floats_are_no_pixels() -> None:
-    info = Info("TYX", (3, 8, 8), "float32")
+    info = Info.of("TYX", (3, 8, 8), "float32")
     with pytest.raises(UsageError, match="--range"):
         registry.open_sink(io.BytesIO(), registry.by_name("mp4"), info, WriteOptions())
 

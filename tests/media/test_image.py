@@ -51,7 +51,7 @@ def read(data: bytes, **options) -> tuple[Info, np.ndarray]:
 
 def write(pixels, format, colour, *, axes=None, quality=None, metadata=None, companions=None):
     file = io.BytesIO()
-    info = Info(
+    info = Info.of(
         axes or "YXC"[: pixels.ndim],
         pixels.shape,
         pixels.dtype.name,
@@ -326,12 +326,12 @@ def test_metadata_travels_and_losses_are_said():
 @pytest.mark.parametrize(
     ("format", "info", "words"),
     [
-        ("webp", Info("YXC", (4, 5, 4), "uint8", CMYK), "WebP does not hold CMYK: write JPEG or TIFF"),
-        ("jpeg", Info("YX", (4, 5), "float32", GREY), "JPEG holds whole numbers of 8 bits, not float32"),
-        ("jpeg", Info("TYX", (3, 4, 5), "uint8", GREY), "JPEG holds one picture, not the axes TYX"),
-        ("gif", Info("ZYX", (3, 4, 5), "uint8", GREY), "not the axes ZYX"),
-        ("webp", Info("YX", (4, 16384), "uint8", GREY), "at most 16383 pixels a side, not 16384 x 4"),
-        ("bmp", Info("YXC", (4, 5, 2), "uint8"), "does not hold 2 channels"),
+        ("webp", Info.of("YXC", (4, 5, 4), "uint8", CMYK), "WebP does not hold CMYK: write JPEG or TIFF"),
+        ("jpeg", Info.of("YX", (4, 5), "float32", GREY), "JPEG holds whole numbers of 8 bits, not float32"),
+        ("jpeg", Info.of("TYX", (3, 4, 5), "uint8", GREY), "JPEG holds one picture, not the axes TYX"),
+        ("gif", Info.of("ZYX", (3, 4, 5), "uint8", GREY), "not the axes ZYX"),
+        ("webp", Info.of("YX", (4, 16384), "uint8", GREY), "at most 16383 pixels a side, not 16384 x 4"),
+        ("bmp", Info.of("YXC", (4, 5, 2), "uint8"), "does not hold 2 channels"),
     ],
 )
 def test_what_a_format_cannot_hold_is_refused(format, info, words):
@@ -342,7 +342,7 @@ def test_what_a_format_cannot_hold_is_refused(format, info, words):
 
 def test_a_file_that_lacks_rows_is_not_finished():
     file = io.BytesIO()
-    sink = image.sink(file, "bmp", Info("YX", (4, 5), "uint8", GREY), WriteOptions())
+    sink = image.sink(file, "bmp", Info.of("YX", (4, 5), "uint8", GREY), WriteOptions())
     sink.write(np.zeros((3, 5), np.uint8))
     with pytest.raises(ConvError, match="3 of 4"):
         sink.close()
@@ -364,7 +364,7 @@ def test_frames_are_read_in_any_order(format):
     assert np.array_equal(first[..., :3], MOVING[0])
     assert "5 frames" in info.notes[0]
     source = image.source(io.BytesIO(data), ReadOptions(all_frames=True))
-    assert (source.info.axes, source.info.shape, source.info.colour) == ("TYXC", MOVING.shape, RGB)
+    assert (source.info.letters, source.info.shape, source.info.colour) == ("TYXC", MOVING.shape, RGB)
     assert source.info.companions == Frames(tuple(durations), loop=3)
     for start, stop in ((0, 3), (1, 4), (3, 5), (0, 1)):
         assert np.array_equal(source.read(start, stop), MOVING[start:stop])
@@ -395,7 +395,7 @@ def test_grey_and_transparent_animations():
     grey = MOVING[..., 0]
     data, _ = write(grey, "gif", GREY, axes="TYX")
     info, pixels = read(data, all_frames=True)
-    assert (info.axes, info.colour) == ("TYX", GREY)
+    assert (info.letters, info.colour) == ("TYX", GREY)
     assert np.array_equal(pixels, grey)
     alpha = np.where(MOVING[..., :1] > 99, 255, 0).astype(np.uint8)
     data, _ = write(np.concatenate([MOVING, alpha], -1), "gif", RGBA, axes="TYXC")

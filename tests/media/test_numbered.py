@@ -285,7 +285,7 @@ def test_left_overs_of_a_killed_run_go(tmp_path: Path) -> None:
 
 
 def test_too_few_frames_are_an_error(tmp_path: Path) -> None:
-    info = Info("TYX", (3, 4, 5), "uint8", companions=constant())
+    info = Info.of("TYX", (3, 4, 5), "uint8", companions=constant())
     png = registry.numbered(registry.by_name("png"))
     with (
         pytest.raises(ConvError, match="only 1 of 3"),

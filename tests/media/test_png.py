@@ -38,7 +38,7 @@ class Pipe(io.RawIOBase):
 
 def encode(pixels, colour, *, rows=5, compress=Compress.FAST, metadata=None, fp=None) -> bytes:
     fp = fp or Pipe()
-    info = Info("YXC"[: pixels.ndim], pixels.shape, pixels.dtype.name, colour, metadata or Metadata())
+    info = Info.of("YXC"[: pixels.ndim], pixels.shape, pixels.dtype.name, colour, metadata or Metadata())
     sink = png.sink(fp, "png", info, WriteOptions(compress=compress))
     for start in range(0, len(pixels), rows):
         block = pixels[start : start + rows].copy()
@@ -137,7 +137,7 @@ def test_metadata_travels():
 
 def test_a_profile_for_another_colour_is_left_out_with_a_note():
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    info = Info("YX", (2, 3), "uint8", GREY, Metadata(icc=icc))
+    info = Info.of("YX", (2, 3), "uint8", GREY, Metadata(icc=icc))
     fp = io.BytesIO()
     sink = png.sink(fp, "png", info, WriteOptions())
     assert len(sink.notes) == 1
@@ -192,7 +192,7 @@ def test_everything_is_expanded_and_nothing_loses_bits(data, colour, expected):
 def test_reads_what_libpng_wrote(colour, dtype):
     pixels = smooth(9, 14, CHANNELS[colour], dtype)
     info, read = decode(imagecodecs.png_encode(pixels))
-    assert info == Info("YXC"[: pixels.ndim], pixels.shape, dtype, colour, info.metadata)
+    assert info == Info.of("YXC"[: pixels.ndim], pixels.shape, dtype, colour, info.metadata)
     assert np.array_equal(read, pixels)
 
 
@@ -224,7 +224,7 @@ def test_animations_give_the_first_frame_and_a_note_or_all():
     assert np.array_equal(pixels, np.asarray(frames[0]))
     assert "3 frames" in info.notes[0]
     info, pixels = decode(data, all_frames=True)
-    assert (info.axes, info.notes) == ("TYXC", ())
+    assert (info.letters, info.notes) == ("TYXC", ())
     assert np.array_equal(pixels, np.stack([np.asarray(frame) for frame in frames]))
     fp = io.BytesIO()
     sink = png.sink(fp, "png", info, WriteOptions())
@@ -285,11 +285,11 @@ def test_no_decoder_speaks_on_stderr(capfd):
 @pytest.mark.parametrize(
     ("info", "words"),
     [
-        (Info("YXC", (4, 5, 4), "uint8", Colour.CMYK), "PNG does not hold CMYK: write JPEG or TIFF"),
-        (Info("YX", (4, 5), "float32", GREY), "not float32: give --range"),
-        (Info("YX", (4, 5), "int32", GREY), "not int32"),
-        (Info("ZYX", (3, 4, 5), "uint8", GREY), "not the axes ZYX: write .tif or .npy"),
-        (Info("YXC", (4, 5, 7), "uint8"), "does not hold 7 channels: write TIFF or .npy"),
+        (Info.of("YXC", (4, 5, 4), "uint8", Colour.CMYK), "PNG does not hold CMYK: write JPEG or TIFF"),
+        (Info.of("YX", (4, 5), "float32", GREY), "not float32: give --range"),
+        (Info.of("YX", (4, 5), "int32", GREY), "not int32"),
+        (Info.of("ZYX", (3, 4, 5), "uint8", GREY), "not the axes ZYX: write .tif or .npy"),
+        (Info.of("YXC", (4, 5, 7), "uint8"), "does not hold 7 channels: write TIFF or .npy"),
     ],
 )
 def test_what_png_cannot_hold_is_refused(info, words):
@@ -305,7 +305,7 @@ def test_plain_numbers_become_grey_or_rgb(channels, mode):
 
 
 def test_a_file_that_lacks_rows_is_not_finished():
-    sink = png.sink(io.BytesIO(), "png", Info("YX", (4, 5), "uint8", GREY), WriteOptions())
+    sink = png.sink(io.BytesIO(), "png", Info.of("YX", (4, 5), "uint8", GREY), WriteOptions())
     sink.write(np.zeros((3, 5), np.uint8))
     with pytest.raises(ConvError, match="3 of 4"):
         sink.close()

@@ -187,7 +187,7 @@ def test_a_stream_that_swells_is_not_inflated_further_than_the_rows():
 def test_a_jpeg_in_strips_has_the_samples_of_a_whole_one(size, channels, quality):
     pixels = smooth(*size, channels)
     file, whole = io.BytesIO(), io.BytesIO()
-    info = Info("YXC"[: pixels.ndim], pixels.shape, "uint8", COLOURS[channels])
+    info = Info.of("YXC"[: pixels.ndim], pixels.shape, "uint8", COLOURS[channels])
     sink = image.sink(file, "jpeg", info, WriteOptions(quality=quality))
     for start in range(0, len(pixels), 7):
         block = pixels[start : start + 7].copy()
@@ -208,7 +208,7 @@ def test_a_jpeg_in_strips_has_the_samples_of_a_whole_one(size, channels, quality
 
 
 def test_too_many_rows_of_a_jpeg_are_refused():
-    sink = image.sink(io.BytesIO(), "jpeg", Info("YX", (16, 8), "uint8", Colour.GREY), WriteOptions())
+    sink = image.sink(io.BytesIO(), "jpeg", Info.of("YX", (16, 8), "uint8", Colour.GREY), WriteOptions())
     sink.write(np.zeros((40, 8), np.uint8))
     with pytest.raises(ConvError, match="40 of 16 rows"):
         sink.close()
@@ -220,7 +220,7 @@ def test_what_breaks_a_picture_is_raised_where_its_rows_are_asked_for():
         yield 2
         raise ConvError("broken")
 
-    source = ArrivingSource(Info("YX", (4, 3), "uint8", Colour.GREY), "picture", fill)
+    source = ArrivingSource(Info.of("YX", (4, 3), "uint8", Colour.GREY), "picture", fill)
     assert source.read(0, 2).tolist() == [[5] * 3] * 2
     for _ in range(2):
         with pytest.raises(ConvError, match="broken"):
@@ -239,7 +239,7 @@ def test_closing_stops_the_decoder():
             reached.append(row)
             yield row + 1
 
-    source = ArrivingSource(Info("YX", (4, 3), "uint8", Colour.GREY), "picture", fill)
+    source = ArrivingSource(Info.of("YX", (4, 3), "uint8", Colour.GREY), "picture", fill)
     begun.wait()
     threading.Timer(0.05, go_on.set).start()
     source.close()

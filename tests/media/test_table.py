@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convcli.common.errors import ConvError, UsageError
+from convcli.data.axes import axes_of
 from convcli.data.info import Info
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.tables.columns import pick
@@ -95,11 +96,11 @@ def test_a_blank_line_in_a_lone_column_is_a_missing_sample() -> None:
 
 def test_axes_and_names() -> None:
     table = opened("a,b,c\n9,5,x\n8,6,y\n")
-    assert (table.info.axes, table.info.shape, table.info.dtype) == ("XC", (2, 2), "float64")
+    assert (table.info.letters, table.info.shape, table.info.dtype) == ("XC", (2, 2), "float64")
     assert table.info.notes == ("filtered columns: a, b; not filtered: c",)
     assert opened("5,text\n6,more\n").info.notes == ("filtered columns: 1; not filtered: 2",)
     table = opened("a\n5\n6\n7\n")
-    assert (table.info.axes, table.info.shape) == ("X", (3,))
+    assert (table.info.letters, table.info.shape) == ("X", (3,))
     assert table.read(1, 3).tolist() == [6, 7]
     assert opened("5,2\n3,4\n9,9").read(1, 2).tolist() == [[3, 4]]
 
@@ -201,7 +202,7 @@ def test_columns_that_are_not_there(wanted: tuple[str, ...], words: list[str]) -
 
 def test_matrix() -> None:
     table = opened("1,2,3\n2,5,6\n", matrix=True)
-    assert (table.info.axes, table.info.shape) == ("YX", (2, 3))
+    assert (table.info.letters, table.info.shape) == ("YX", (2, 3))
     assert table.info.companions is None
     assert table.read(0, 2).tolist() == [[1, 2, 3], [2, 5, 6]]
     table = opened("a,b\n1,2\n3,4\n", matrix=True)
@@ -365,7 +366,7 @@ def test_missing_values_are_written_as_the_table_writes_them() -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.floats(allow_nan=True), min_size=1, max_size=30))
 def test_floats_read_back_the_same(numbers: list[float]) -> None:
-    text = written(Info("X", (len(numbers),), "float64"), np.array(numbers))
+    text = written(Info.of("X", (len(numbers),), "float64"), np.array(numbers))
     expected = np.array([float(row[0]) for row in csv.reader(io.StringIO(text))])
     np.testing.assert_array_equal(expected, numbers)
     assert [math.copysign(1, x) for x in expected if x == x] == [
@@ -379,11 +380,11 @@ def test_other_columns_are_taken_at_the_rows_of_the_output() -> None:
     table = opened("t,v,n\n0,5,a\n1,6,\n2,7,c\n3,8,d\n")
     assert table.info.companions is not None
     taken = table.info.companions.take([3, None, 1])
-    info = replace(table.info, shape=(3,), companions=taken)
+    info = replace(table.info, axes=axes_of("X", (3,)), companions=taken)
     assert written(info, np.array([8.5, 7.5, NAN]), step=2) == "t,v,n\n3,8.5,d\n,7.5,\n1,,\n"
     again = taken.take([0, 0])
     assert (
-        written(replace(info, shape=(2,), companions=again), np.array([1.0, 2.0]))
+        written(replace(info, axes=axes_of("X", (2,)), companions=again), np.array([1.0, 2.0]))
         == "t,v,n\n3,1.0,d\n3,2.0,d\n"
     )
 
@@ -391,7 +392,7 @@ def test_other_columns_are_taken_at_the_rows_of_the_output() -> None:
 def test_other_columns_are_dropped_and_said_so() -> None:
     table = opened("t,v,n\n0,5,a\n1,6,b\n")
     assert table.info.companions is not None
-    info = replace(table.info, shape=(5,), companions=table.info.companions.drop())
+    info = replace(table.info, axes=axes_of("X", (5,)), companions=table.info.companions.drop())
     fp = io.BytesIO()
     writer = sink(fp, "csv", info, WriteOptions())
     assert writer.notes == ("dropped columns: t, n (no row of the output belongs to one of the input)",)
@@ -400,7 +401,7 @@ def test_other_columns_are_dropped_and_said_so() -> None:
     assert fp.getvalue() == b"v\n0.0\n1.0\n2.0\n3.0\n4.0\n"
     no_header = opened("0,5\n1,6\n")
     assert no_header.info.companions is not None
-    info = replace(no_header.info, shape=(1,), companions=no_header.info.companions.drop())
+    info = replace(no_header.info, axes=axes_of("X", (1,)), companions=no_header.info.companions.drop())
     assert written(info, np.ones(1)) == "1.0\n"
     lone = opened("v\n5\n")
     assert lone.info.companions is not None
@@ -410,22 +411,22 @@ def test_other_columns_are_dropped_and_said_so() -> None:
 def test_maps_stand_beside_each_other() -> None:
     table = opened("t,a,b,n\n0,5,6,x\n1,7,7,y\n2,8,9,z\n")
     array = np.arange(12.0).reshape(2, 3, 2)  # maps, rows, channels
-    assert written(replace(table.info, axes="MXC", shape=(2, 3, 2)), array, step=2) == (
+    assert written(replace(table.info, axes=axes_of("MXC", (2, 3, 2))), array, step=2) == (
         "t,a.0,a.1,b.0,b.1,n\n0,0.0,6.0,1.0,7.0,x\n1,2.0,8.0,3.0,9.0,y\n2,4.0,10.0,5.0,11.0,z\n"
     )
     # Columns summed by a bank of two kernels, then by one.
-    assert written(replace(table.info, axes="MX", shape=(2, 3)), np.arange(6.0).reshape(2, 3)) == (
+    assert written(replace(table.info, axes=axes_of("MX", (2, 3))), np.arange(6.0).reshape(2, 3)) == (
         "t,map0,map1,n\n0,0.0,3.0,x\n1,1.0,4.0,y\n2,2.0,5.0,z\n"
     )
-    assert written(replace(table.info, axes="X", shape=(3,)), np.arange(3.0)) == (
+    assert written(replace(table.info, axes=axes_of("X", (3,))), np.arange(3.0)) == (
         "t,a+b,n\n0,0.0,x\n1,1.0,y\n2,2.0,z\n"
     )
     lone = opened("v\n5\n6\n")
-    assert written(replace(lone.info, axes="MX", shape=(3, 2)), np.arange(6.0).reshape(3, 2)) == (
+    assert written(replace(lone.info, axes=axes_of("MX", (3, 2))), np.arange(6.0).reshape(3, 2)) == (
         "v.0,v.1,v.2\n0.0,2.0,4.0\n1.0,3.0,5.0\n"
     )
     nameless = opened("5\n6\n")
-    assert written(replace(nameless.info, axes="MX", shape=(2, 2)), np.eye(2)) == "1.0,0.0\n0.0,1.0\n"
+    assert written(replace(nameless.info, axes=axes_of("MX", (2, 2))), np.eye(2)) == "1.0,0.0\n0.0,1.0\n"
 
 
 def test_picked_columns_keep_their_places() -> None:
@@ -434,14 +435,14 @@ def test_picked_columns_keep_their_places() -> None:
 
 def test_arrays_are_plain_grids() -> None:
     assert (
-        written(Info("YX", (2, 3), "uint8"), np.array([[1, 2, 3], [4, 5, 255]], np.uint8))
+        written(Info.of("YX", (2, 3), "uint8"), np.array([[1, 2, 3], [4, 5, 255]], np.uint8))
         == "1,2,3\n4,5,255\n"
     )
-    assert written(Info("X", (2,), "float32"), np.array([0.1, 2], np.float32)) == "0.1\n2.0\n"
-    assert written(Info("X", (2,), "float16"), np.array([0.5, 2], np.float16)) == "0.5\n2.0\n"
-    assert written(Info("CX", (2, 3), "int64"), np.array([[1, 2, 3], [-4, 5, 6]])) == "1,-4\n2,5\n3,6\n"
-    assert written(Info("XC", (2, 1), "float64"), np.array([[1.5], [NAN]])) == "1.5\nNaN\n"
-    assert written(Info("YX", (2, 2), "float64"), np.eye(2), "tsv") == "1.0\t0.0\n0.0\t1.0\n"
+    assert written(Info.of("X", (2,), "float32"), np.array([0.1, 2], np.float32)) == "0.1\n2.0\n"
+    assert written(Info.of("X", (2,), "float16"), np.array([0.5, 2], np.float16)) == "0.5\n2.0\n"
+    assert written(Info.of("CX", (2, 3), "int64"), np.array([[1, 2, 3], [-4, 5, 6]])) == "1,-4\n2,5\n3,6\n"
+    assert written(Info.of("XC", (2, 1), "float64"), np.array([[1.5], [NAN]])) == "1.5\nNaN\n"
+    assert written(Info.of("YX", (2, 2), "float64"), np.eye(2), "tsv") == "1.0\t0.0\n0.0\t1.0\n"
     matrix = opened("1;2\n3;4\n", matrix=True)
     assert written(matrix.info, matrix.read(0, 2)) == "1.0,2.0\n3.0,4.0\n"
 
@@ -449,11 +450,11 @@ def test_arrays_are_plain_grids() -> None:
 @pytest.mark.parametrize(("axes", "shape"), [("YXC", (4, 4, 3)), ("ZYX", (4, 4, 4)), ("MYX", (2, 4, 4))])
 def test_what_a_table_cannot_hold(axes: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(ConvError, match=rf"{axes}.*write \.npy"):
-        sink(io.BytesIO(), "csv", Info(axes, shape, "float64"), WriteOptions())
+        sink(io.BytesIO(), "csv", Info.of(axes, shape, "float64"), WriteOptions())
 
 
 def test_an_output_that_is_not_full() -> None:
-    writer = sink(io.BytesIO(), "csv", Info("X", (4,), "float64"), WriteOptions())
+    writer = sink(io.BytesIO(), "csv", Info.of("X", (4,), "float64"), WriteOptions())
     writer.write(np.zeros(3))
     with pytest.raises(ConvError, match="only 3 of 4"):
         writer.close()

@@ -66,7 +66,7 @@ def read(data: bytes, step: int | None = None, **options) -> tuple[Info, np.ndar
 
 def write(pixels, axes, colour=Colour.NONE, metadata=None, step=4):
     file = io.BytesIO()
-    info = Info(axes, pixels.shape, pixels.dtype.name, colour, metadata or Metadata())
+    info = Info.of(axes, pixels.shape, pixels.dtype.name, colour, metadata or Metadata())
     sink = tiff.sink(file, "tiff", info, WriteOptions())
     for at in range(0, info.length, step):
         sink.write(np.take(pixels, range(at, min(at + step, info.length)), info.stream_axis))
@@ -96,7 +96,7 @@ STORAGE = [
 def test_every_storage_gives_the_same_rows(dtype, storage, step):
     pixels = (PIXELS // 2).astype(dtype)
     info, got = read(made(pixels, **storage), step)
-    assert (info.axes, info.colour) == ("YX", GREY)
+    assert (info.letters, info.colour) == ("YX", GREY)
     assert np.array_equal(got, pixels)
 
 
@@ -105,7 +105,7 @@ def test_every_storage_gives_the_same_rows(dtype, storage, step):
 def test_colour_in_one_plane_or_three(planes, storage):
     stored = COLOURED if planes == "contig" else np.moveaxis(COLOURED, -1, 0).copy()
     info, got = read(made(stored, photometric="rgb", planarconfig=planes, **storage), 13)
-    assert (info.axes, info.colour) == ("YXC", RGB)
+    assert (info.letters, info.colour) == ("YXC", RGB)
     assert np.array_equal(got, COLOURED)
 
 
@@ -203,7 +203,7 @@ def test_channels_of_no_stated_meaning():
     assert (info.colour, np.array_equal(got, COLOURED), "1 extra" in info.notes[0]) == (RGB, True, True)
     many = RNG.integers(0, 9, (6, 7, 5), np.uint8)
     info, got = read(made(many, photometric="minisblack", planarconfig="contig"))
-    assert (info.colour, info.axes, np.array_equal(got, many)) == (Colour.NONE, "YXC", True)
+    assert (info.colour, info.letters, np.array_equal(got, many)) == (Colour.NONE, "YXC", True)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -229,13 +229,13 @@ def test_orientation_is_applied(orientation):
 )
 def test_pages_are_a_stack(storage):
     info, got = read(made(STACK, **storage), 2)
-    assert (info.axes, info.notes) == ("ZYX", ())
+    assert (info.letters, info.notes) == ("ZYX", ())
     assert np.array_equal(got, STACK)
-    assert read(made(STACK, **storage), axes="TYX")[0].axes == "TYX"
+    assert read(made(STACK, **storage), axes="TYX")[0].letters == "TYX"
 
 
 def test_pages_that_are_called_time_stay_time():
-    assert read(made(STACK, metadata={"axes": "TYX"}))[0].axes == "TYX"
+    assert read(made(STACK, metadata={"axes": "TYX"}))[0].letters == "TYX"
 
 
 def test_pages_of_another_size_are_left_out_with_a_note():
@@ -251,7 +251,7 @@ def test_pages_of_another_size_are_left_out_with_a_note():
 def test_a_hyperstack_is_one_stack_with_a_note():
     pixels = RNG.integers(0, 9, (2, 3, 4, 20, 30), np.uint8)
     info, got = read(made(pixels, imagej=True))
-    assert (info.axes, info.shape) == ("ZYX", (24, 20, 30))
+    assert (info.letters, info.shape) == ("ZYX", (24, 20, 30))
     assert np.array_equal(got, pixels.reshape(24, 20, 30))
     assert "(T 2, Z 3, C 4)" in info.notes[0]
 
@@ -279,7 +279,7 @@ def test_companion_files_are_not_opened(tmp_path):
     assert tifffile.imread(tmp_path / "a.ome.tif").shape == (2, 20, 30)  # the secret is there to be found
     with (tmp_path / "a.ome.tif").open("rb") as file:
         source = tiff.source(file, ReadOptions())
-        assert (source.info.axes, source.info.shape) == ("YX", (20, 30))
+        assert (source.info.letters, source.info.shape) == ("YX", (20, 30))
         assert np.array_equal(source.read(0, 20), STACK[0])
 
 
@@ -413,11 +413,11 @@ def test_metadata_travels_and_losses_are_said():
 @pytest.mark.parametrize("axes", ["X", "XC", "CYX"[::-1], "XY"])
 def test_axes_that_are_no_picture_are_refused(axes):
     with pytest.raises(UsageError, match=f"not the axes {axes}"):
-        tiff.sink(io.BytesIO(), "tiff", Info(axes, (4,) * len(axes), "uint8"), WriteOptions())
+        tiff.sink(io.BytesIO(), "tiff", Info.of(axes, (4,) * len(axes), "uint8"), WriteOptions())
 
 
 def test_a_file_that_lacks_rows_is_not_finished():
-    sink = tiff.sink(io.BytesIO(), "tiff", Info("YX", (4, 5), "uint8", GREY), WriteOptions())
+    sink = tiff.sink(io.BytesIO(), "tiff", Info.of("YX", (4, 5), "uint8", GREY), WriteOptions())
     sink.write(np.zeros((3, 5), np.uint8))
     with pytest.raises(ConvError, match="3 of 4"):
         sink.close()

@@ -63,7 +63,7 @@ def _write(request: FieldRequest, path: str, found: Sequence[Seen], picture: obj
     if not request.force:
         check_not_input(path, [request.input, str(request.net)])
     pixels = draw(found, np.asarray(picture))
-    info = Info("YXC", pixels.shape, "uint8", Colour.RGB)
+    info = Info.of("YXC", pixels.shape, "uint8", Colour.RGB)
     with output(path, force=request.force, binary=format.binary, seeks=format.seeks) as fp:
         sink = registry.open_sink(fp, format, info, WriteOptions())
         sink.write(pixels)

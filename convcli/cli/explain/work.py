@@ -15,6 +15,7 @@ from convcli.common.choices import Channels, Precision
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity
 from convcli.common.numbers import number_text
+from convcli.data.axes import axes_of
 from convcli.data.info import Colour, Info
 from convcli.execution.pipeline import reference
 from convcli.explanations.film import Frame, close_up, lay_down, slide
@@ -102,7 +103,10 @@ def _filtered_channels(whole: Whole, channels: Channels, dtype: np.dtype) -> np.
     opaque = whole.array[: info.channels - info.colour.has_alpha]
     bare = replace(info, colour=Colour.NONE)
     split = colours.split(
-        replace(bare, axes="C" + whole.letters, shape=opaque.shape), channels, averages=True, full_scale=1.0
+        replace(bare, axes=axes_of("C" + whole.letters, opaque.shape)),
+        channels,
+        averages=True,
+        full_scale=1.0,
     )
     return split.colour_block(opaque, dtype).astype(dtype)
 
@@ -230,7 +234,9 @@ def _write(request: Request, path: str, frames: Sequence[Frame], letters: str) -
 
     painter = Painter(frames, letters)
     pictures = np.stack([painter.paint(frame) for frame in frames])
-    info = _info(pictures, request.rate) if moving else Info("YXC", pictures.shape[1:], "uint8", Colour.RGB)
+    info = (
+        _info(pictures, request.rate) if moving else Info.of("YXC", pictures.shape[1:], "uint8", Colour.RGB)
+    )
     with output(path, force=request.force, binary=format.binary, seeks=format.seeks) as fp:
         sink = registry.open_sink(fp, format, info, WriteOptions())
         sink.write(pictures if moving else pictures[0])
@@ -244,7 +250,7 @@ def _info(pictures: np.ndarray, rate: float) -> Info:
     times = Frames(
         (*durations, 4 * durations[0] if durations else 1000), loop=0
     )  # the last one stays a while
-    return Info("TYXC", pictures.shape, "uint8", Colour.RGB, companions=times)
+    return Info.of("TYXC", pictures.shape, "uint8", Colour.RGB, companions=times)
 
 
 def _said(path: str, format: Format, count: int) -> str:

@@ -46,7 +46,7 @@ class Task:
             "input": self.name,
             "outputs": list(self.paths),
             "format": self.format.name,
-            "axes": result.axes,
+            "axes": result.letters,
             "shape": list(result.shape),
             "dtype": result.dtype,
             "range": str(self.job.policy),
@@ -69,7 +69,7 @@ def prepare(request: Request, name: str, source_format: Format, format: Format, 
         For what cannot be done, before any work starts.
     """
     info = source.info
-    if "M" in info.axes:
+    if "M" in info.letters:
         raise UsageError(
             "axes: M counts the maps of a result; name the input's dimensions with C, T, Z, Y, X"
         )
@@ -86,7 +86,7 @@ def prepare(request: Request, name: str, source_format: Format, format: Format, 
         holds=format.dtypes,
         keeps_numbers=format.numbers,
     )
-    if format.numbered and "T" not in job.result.axes:  # one picture: its name is meant as it stands
+    if format.numbered and "T" not in job.result.letters:  # one picture: its name is meant as it stands
         format = registry.by_name(format.name)
     outputs.check(job.result, format)
     step = None
@@ -169,6 +169,6 @@ def show(request: Request, task: Task) -> None:
     result, plan = task.job.result, task.pipeline.plan
     size = "x".join(map(str, result.shape))
     for path in task.paths:
-        print(f"{path}: {result.axes} {size} {result.dtype}, {plan.engine} engine ({plan.reason})")
+        print(f"{path}: {result.letters} {size} {result.dtype}, {plan.engine} engine ({plan.reason})")
     if request.show_plan:
         print(*task.pipeline.lines, sep="\n")

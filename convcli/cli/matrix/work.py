@@ -159,12 +159,12 @@ def _write(request: Request, matrix: Matrix, path: str) -> None:
     if format.numbers:
         _check_dense(matrix, path)
         pixels = matrix.dense()
-        info = Info("YX", pixels.shape, "float64")
+        info = Info.of("YX", pixels.shape, "float64")
     else:
         from convcli.explanations.matrix_drawing import draw
 
         pixels = draw(matrix)
-        info = Info("YXC", pixels.shape, "uint8", Colour.RGB)
+        info = Info.of("YXC", pixels.shape, "uint8", Colour.RGB)
     with output(path, force=request.force, binary=format.binary, seeks=format.seeks) as fp:
         sink = registry.open_sink(fp, format, info, WriteOptions())
         sink.write(pixels)

@@ -194,9 +194,9 @@ class _Detection:
         shape = (len(self.watch.frames), *self.watch.shape)
         companions = self.clip.take(self.watch.frames)
         if self.request.overlay:
-            form = Info("TYXC", (*shape, 3), self.watch.dtype, Colour.RGB, companions=companions)
+            form = Info.of("TYXC", (*shape, 3), self.watch.dtype, Colour.RGB, companions=companions)
         else:
-            form = Info("TYX", shape, self.watch.dtype, Colour.GREY, companions=companions)
+            form = Info.of("TYX", shape, self.watch.dtype, Colour.GREY, companions=companions)
         format = _picture_format(self.path)
         return stack.enter_context(
             opening.open_sink(self.path, format, form, self.request.writing, force=self.request.force)
@@ -205,7 +205,7 @@ class _Detection:
     def _save(self, path: str, picture: np.ndarray) -> None:
         format = registry.by_suffix(path)
         colour = Colour.RGB if picture.ndim == 3 else Colour.GREY
-        info = Info("YXC" if picture.ndim == 3 else "YX", picture.shape, picture.dtype.name, colour)
+        info = Info.of("YXC" if picture.ndim == 3 else "YX", picture.shape, picture.dtype.name, colour)
         with opening.open_sink(path, format, info, WriteOptions(), force=self.request.force) as sink:
             sink.write(picture)
             sink.close()

@@ -64,10 +64,10 @@ def bound(net: Net, input: Input, filling: Filling) -> TorchNet:
         steps = net.trace(net.preprocess.output(input.shape))
     except UsageError as error:
         info = input.info
-        if "C" not in info.axes and len(info.axes) > 1 and info.colour is Colour.NONE:
+        if "C" not in info.letters and len(info.letters) > 1 and info.colour is Colour.NONE:
             raise UsageError(
-                f"{error} (the input's axes were taken for {info.axes}; "
-                f"if the first counts channels, say --axes C{info.axes[1:]})"
+                f"{error} (the input's axes were taken for {info.letters}; "
+                f"if the first counts channels, say --axes C{info.letters[1:]})"
             ) from None
         raise
     parameters = parameters_of(steps)

@@ -132,7 +132,7 @@ def _draw(request: RunRequest, input: Input, model: TorchNet, colours: pictures.
         beside=input.whole() if request.with_input else None,
     )
     format = _format(request.maps or "", request.format)
-    info = Info("YXC", page.shape, "uint8", Colour.RGB)
+    info = Info.of("YXC", page.shape, "uint8", Colour.RGB)
     if format.numbers:
         raise UsageError(f"--maps {request.maps!r}: name a picture, such as maps.png")
     with output(request.maps or "", force=request.force, seeks=format.seeks) as fp:
@@ -193,7 +193,7 @@ def _pixels(parts: Iterable[np.ndarray], result: Info, how: Rendering, tally: Ta
     for part in parts:
         pixels, counted = render(part.copy(), how)
         tally.add(counted)
-        yield pixels if len(result.axes) == pixels.ndim else pixels[0]
+        yield pixels if len(result.letters) == pixels.ndim else pixels[0]
 
 
 def _form(output: Shape, input: Input, format: Format, dtype: str, compute: str) -> Info:
@@ -201,7 +201,7 @@ def _form(output: Shape, input: Input, format: Format, dtype: str, compute: str)
     kind = compute if format.numbers or dtype == "float" else dtype
     info = input.info
     if output.flat:
-        return Info("X", (output.channels,), kind)
+        return Info.of("X", (output.channels,), kind)
     picture = output.channels == 3 and not format.multi
     lead = "" if output.channels == 1 else "C" if format.numbers or picture else "M"
     metadata = info.metadata
@@ -209,7 +209,7 @@ def _form(output: Shape, input: Input, format: Format, dtype: str, compute: str)
         metadata = replace(metadata, icc=None, exif=None)
     colour = Colour.NONE if format.numbers else Colour.RGB if lead == "C" else Colour.GREY
     shape = (output.channels, *output.sizes) if lead else output.sizes
-    return Info(lead + input.letters, shape, kind, colour, metadata)
+    return Info.of(lead + input.letters, shape, kind, colour, metadata)
 
 
 def _white(net: Net, info: Info) -> float:

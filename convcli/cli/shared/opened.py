@@ -50,11 +50,11 @@ class Opened:
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Return a part along the first axis of space, (channels, *space)."""
         info = self.info
-        along = info.axes[info.stream_axis] == self.letters[0]
+        along = info.letters[info.stream_axis] == self.letters[0]
         block = self.source.read(start, stop) if along else self.source.read(0, info.length)
-        letters = ("C" if "C" in info.axes else "") + self.letters
-        block = block.transpose([info.axes.index(letter) for letter in letters])
-        block = block if "C" in info.axes else block[None]
+        letters = ("C" if "C" in info.letters else "") + self.letters
+        block = block.transpose([info.letters.index(letter) for letter in letters])
+        block = block if "C" in info.letters else block[None]
         return block if along else block[:, start:stop]
 
     def whole(self) -> np.ndarray:

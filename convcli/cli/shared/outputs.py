@@ -31,7 +31,7 @@ def paths(
             given = Path(source).suffix if source != STANDARD else ""
             suffix = given if given.lower() in format.suffixes else format.suffixes[0]
             target = str((folder or Path()) / default_name(source, slugs, suffix))
-    if "M" not in result.axes or format.multi:
+    if "M" not in result.letters or format.multi:
         return (target,)
     if target == STANDARD:
         raise UsageError(
@@ -48,7 +48,7 @@ def check(result: Info, format: Format) -> None:
     ------
     UsageError
     """
-    axes = result.axes.replace("M", "")
+    axes = result.letters.replace("M", "")
     named = f"a {format.name.upper()} file cannot hold"
     if not _holds(format, axes):
         holders = [row.name for row in FORMATS if _holds(row, axes)]
@@ -73,23 +73,20 @@ def _holds(format: Format, axes: str) -> bool:
 
 def form(info: Info, format: Format) -> Info:
     """Return the result as one file takes it: a picture's axes in order, its colours named."""
-    axes = info.axes
+    letters = info.letters
     if not format.multi:
-        axes = axes.replace("M", "")
+        letters = letters.replace("M", "")
     if not format.numbers:
-        letters = "".join(letter for letter in SPACE if letter in axes)
-        axes = ("M" if "M" in axes else "") + letters + ("C" if "C" in axes else "")
-    shape = tuple(info.size(letter) for letter in axes)
+        letters = "".join(letter for letter in f"M{SPACE}C" if letter in letters)
     colour = info.colour
     if not format.numbers and colour is Colour.NONE:
-        count = shape[-1] if axes.endswith("C") else 1
-        colour = (Colour.GREY, Colour.GREY_ALPHA, Colour.RGB, Colour.RGBA)[count - 1]
-    return replace(info, axes=axes, shape=shape, colour=colour)
+        colour = (Colour.GREY, Colour.GREY_ALPHA, Colour.RGB, Colour.RGBA)[info.channels - 1]
+    return replace(info, axes=tuple(map(info.axis, letters)), colour=colour)
 
 
 def streams(result: Info, format: Format) -> bool:
     """Whether blocks can be written as they come: the file's stream axis is the result's."""
     written = form(result, format)
-    if "M" in written.axes and not format.numbers:
+    if "M" in written.letters and not format.numbers:
         return False
-    return written.axes[written.stream_axis] == result.axes[result.stream_axis]
+    return written.letters[written.stream_axis] == result.letters[result.stream_axis]

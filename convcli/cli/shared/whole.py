@@ -57,7 +57,7 @@ def numbered(size: str) -> Whole:
     letters = SPACE[-len(sizes) :]
     array = np.arange(1.0, prod(shape) + 1).reshape(shape)
     axes = ("C" if shape[0] > 1 else "") + letters
-    return Whole(array, letters, Info(axes, shape if shape[0] > 1 else sizes, "float64"))
+    return Whole(array, letters, Info.of(axes, shape if shape[0] > 1 else sizes, "float64"))
 
 
 def read_kernel(text: str, rank: int, *, numbers: bool) -> Kernel:

@@ -96,10 +96,14 @@ def choose(container: str, info: Info, coding: Coding | None, options: VideoOpti
     UsageError
         For an unknown encoder or pixel format, an option that the encoder does not have, data that are no clip.
     """
-    if info.axes not in ("TYX", "TYXC") or info.colour not in ARRAYS or info.dtype not in ("uint8", "uint16"):
+    if (
+        info.letters not in ("TYX", "TYXC")
+        or info.colour not in ARRAYS
+        or info.dtype not in ("uint8", "uint16")
+    ):
         raise UsageError(
             f"{container.upper()} holds frames of whole numbers, grey or colour, "
-            f"not {info.dtype} of the axes {info.axes}: give --range, or write .npy"
+            f"not {info.dtype} of the axes {info.letters}: give --range, or write .npy"
         )
     codec = _codec(container, coding, options.codec)
     formats = [form.name for form in av.Codec(codec, "w").video_formats or ()]

@@ -174,8 +174,8 @@ class FallbackSource:
         self._shape = (height, width, *((channels,) if channels > 1 else ()))
         self._dtype = np.dtype("<u2" if deep else "u1")
         coding = Coding("", pixels, _tags(colours), aspect if aspect not in (0, 1) else None)
-        self.info = Info(
-            axes="TYXC" if channels > 1 else "TYX",
+        self.info = Info.of(
+            letters="TYXC" if channels > 1 else "TYX",
             shape=(len(frames), *self._shape),
             dtype=self._dtype.newbyteorder("=").name,
             colour=colour,

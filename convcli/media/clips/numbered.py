@@ -19,6 +19,7 @@ import numpy as np
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
+from convcli.data.axes import Axis
 from convcli.data.info import Info, Sink, Source
 from convcli.media import registry
 from convcli.media.files.target import StrPath, shown, writing
@@ -157,8 +158,7 @@ class NumberedSource:
             self._form = first.info
         self.info = replace(
             self._form,
-            axes="T" + self._form.axes,
-            shape=(len(found.files), *self._form.shape),
+            axes=(Axis("T", len(found.files)), *self._form.axes),
             companions=constant(options.rate, found.first),
             notes=(*found.notes, *self._form.notes),
         )
@@ -174,9 +174,9 @@ class NumberedSource:
         except BaseException:
             fp.close()
             raise
-        if source.info.axes not in ("YX", "YXC"):
+        if source.info.letters not in ("YX", "YXC"):
             source.close()
-            axes = ", ".join(source.info.axes.lower())
+            axes = ", ".join(source.info.letters.lower())
             raise ConvError(f"{shown(path)} is no frame: it has the axes {axes}, a picture has y, x")
         return source
 
@@ -203,7 +203,7 @@ class NumberedSource:
 def _form(info: Info) -> str:
     """Return what all frames must have in common.
 
-    >>> _form(Info("YX", (3, 4), "uint8"))
+    >>> _form(Info.of("YX", (3, 4), "uint8"))
     '4 x 3 uint8'
     """
     colour = f" {info.colour}" if info.channels > 1 else ""
@@ -217,10 +217,11 @@ class NumberedSink:
         self, folder: Path, names: Pattern, format: Format, info: Info, options: WriteOptions
     ) -> None:
         self._folder, self._names, self._format, self._options = folder, names, format, options
-        self._axis = info.axes.index("T")
+        self._axis = info.letters.index("T")
         self._total = info.size("T")
-        shape = tuple(n for letter, n in zip(info.axes, info.shape, strict=True) if letter != "T")
-        self._one = replace(info, axes=info.axes.replace("T", ""), shape=shape, companions=None)
+        self._one = replace(
+            info, axes=tuple(axis for axis in info.axes if axis.letter != "T"), companions=None
+        )
         self._first = self._next = first_number(info)
         self.notes: tuple[str, ...] = ()
 

@@ -139,8 +139,8 @@ class VideoSource:
     def _info(self, deep: bool, clip: Clip, notes: tuple[str, ...]) -> Info:
         width, height = self._size[:: -1 if self._orientation.transposed else 1]
         channels = CHANNELS[self._colour].count
-        return Info(
-            axes="TYXC" if channels > 1 else "TYX",
+        return Info.of(
+            letters="TYXC" if channels > 1 else "TYX",
             shape=(len(clip.times), height, width, *((channels,) if channels > 1 else ())),
             dtype="uint16" if deep else "uint8",
             colour=self._colour,

@@ -38,8 +38,8 @@ class FramesSource:
         self._colour = _common(colours)
         channels = CHANNELS[self._colour].count
         metadata, _ = carried(image)
-        self.info = Info(
-            axes="TYXC" if channels > 1 else "TYX",
+        self.info = Info.of(
+            letters="TYXC" if channels > 1 else "TYX",
             shape=(count, height, width, *((channels,) if channels > 1 else ())),
             dtype="uint8",
             colour=self._colour,

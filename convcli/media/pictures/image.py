@@ -117,13 +117,13 @@ class PillowSink:
 
         mode = CHANNELS[self._info.colour].mode
         size = (self._info.size("X"), self._info.size("Y"))
-        pictures = self._pixels if "T" in self._info.axes else self._pixels[np.newaxis]
+        pictures = self._pixels if "T" in self._info.letters else self._pixels[np.newaxis]
         images = [Image.frombuffer(mode, size, picture, "raw", mode, 0, 1) for picture in pictures]
         if self._format == "gif":
             images = [self._paletted(image) for image in images]
         encoded = io.BytesIO()
         settings = self._settings()
-        if "T" in self._info.axes:
+        if "T" in self._info.letters:
             from convcli.media.pictures.animation import settings_for
 
             settings |= settings_for(self._info, images, self._format)

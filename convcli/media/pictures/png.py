@@ -124,7 +124,7 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     UsageError
         For what PNG cannot hold and no faithful reduction leads to.
     """
-    if "T" in info.axes:
+    if "T" in info.letters:
         from convcli.media.pictures.image import PillowSink
 
         return PillowSink(fp, format_name, info, options)

@@ -118,8 +118,8 @@ class TiffSource:
         axes = "YXC"[: pixel.ndim]
         if count > 1:
             axes = ("T" if series.axes.startswith("TY") else "Z") + axes
-        self.info = Info(
-            axes=_named(axes, options.axes),
+        self.info = Info.of(
+            letters=_named(axes, options.axes),
             shape=(*((count,) if count > 1 else ()), *upright.shape[:2], *pixel.shape[2:]),
             dtype=pixel.dtype.name,
             colour=self._look.colour,
@@ -152,7 +152,7 @@ class TiffSource:
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return the rows of a still, or the pages of a stack, ``start:stop``."""
         with decoding("TIFF"):
-            if self.info.stream_axis == 0 and self.info.axes[0] in "ZT":
+            if self.info.stream_axis == 0 and self.info.letters[0] in "ZT":
                 return np.stack(self._wholes(list(range(start, stop))))
             if self._orientation != 1:
                 return self._wholes([0])[0][start:stop]
@@ -280,10 +280,10 @@ class TiffSink:
     def __init__(self, fp: IO[bytes], info: Info) -> None:
         import tifffile
 
-        pages, found, _ = info.axes.removesuffix("C").rpartition("YX")
-        if not found or info.axes not in (f"{pages}YX", f"{pages}YXC"):
+        pages, found, _ = info.letters.removesuffix("C").rpartition("YX")
+        if not found or info.letters not in (f"{pages}YX", f"{pages}YXC"):
             raise UsageError(
-                f"TIFF holds pictures and stacks of them, not the axes {info.axes}: write .npy or .csv"
+                f"TIFF holds pictures and stacks of them, not the axes {info.letters}: write .npy or .csv"
             )
         colour, dtype = colour_of(info), np.dtype(info.dtype)
         icc, without = profile_for(info.metadata.icc, colour)

@@ -128,7 +128,7 @@ class TableSource:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         block = self._values[:, start:stop].copy()
-        return block[0] if self.info.axes == "X" else block.T
+        return block[0] if self.info.letters == "X" else block.T
 
     def close(self) -> None:
         self._fp.close()
@@ -146,7 +146,7 @@ def _whole(fp: IO[bytes]) -> bytes:
 
 def _grid_info(cells: Cells, values: np.ndarray) -> Info:
     notes = (*cells.notes, "the header line is left out") if cells.header else cells.notes
-    return Info("YX", values.shape[::-1], "float64", notes=notes)
+    return Info.of("YX", values.shape[::-1], "float64", notes=notes)
 
 
 def _columns_info(cells: Cells, chosen: list[int], is_tsv: bool) -> Info:
@@ -161,7 +161,7 @@ def _columns_info(cells: Cells, chosen: list[int], is_tsv: bool) -> Info:
     companions = TableCompanions(dialect, cells.header, tuple(chosen), others, empty, is_tsv, commas)
     rows = len(cells.frame)
     shape = (rows,) if len(chosen) == 1 else (rows, len(chosen))
-    return Info("XC"[: len(shape)], shape, "float64", companions=companions, notes=(*cells.notes, note))
+    return Info.of("XC"[: len(shape)], shape, "float64", companions=companions, notes=(*cells.notes, note))
 
 
 def _numeric(cells: Cells) -> list[int]:
@@ -237,11 +237,11 @@ class TableSink:
         self._fp = fp
         self._info = info
         self._done = 0
-        space = info.axes.replace("M", "").replace("C", "")
-        if len(space) > 2 or (len(space) == 2 and len(info.axes) > 2):
+        space = info.letters.replace("M", "").replace("C", "")
+        if len(space) > 2 or (len(space) == 2 and len(info.letters) > 2):
             raise ConvError(
                 f"a {format_name.upper()} file holds signals or one grid of numbers, not an array of axes "
-                f"{info.axes} and shape {info.shape}; write .npy"
+                f"{info.letters} and shape {info.shape}; write .npy"
             )
         self._signals = len(space) == 1
         table = info.companions if self._signals and isinstance(info.companions, TableCompanions) else None
@@ -253,7 +253,7 @@ class TableSink:
         if table and self._dialect.delimiter == ",":  # numbers of columns that pass through, too
             points = pl.col(table.commas).str.replace(",", ".", literal=True)
             self._others = self._others.with_columns(points) if table.commas else self._others
-        maps = info.size("M") if "M" in info.axes else 1
+        maps = info.size("M") if "M" in info.letters else 1
         width = info.channels * maps if self._signals else info.shape[1]
         self._columns = (
             _arrange(table, info.channels, maps) if table else [_Column("", value) for value in range(width)]
@@ -267,7 +267,7 @@ class TableSink:
             fp.write(text.getvalue().encode())
 
     def write(self, block: np.ndarray) -> None:
-        axes = self._info.axes
+        axes = self._info.letters
         order = [axes.index(letter) for letter in sorted(axes, key=lambda letter: "CM".find(letter))]
         count = block.shape[self._info.stream_axis]
         numbers = (block.transpose(order) if self._signals else block).reshape(count, -1)
