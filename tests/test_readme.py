@@ -20,6 +20,7 @@ import convcli
 from convcli.cli.program import COMMANDS
 from convcli.geometry.padding import parse_padding
 from convcli.geometry.windows import window
+from tests import pad_modes
 from tests.test_imports import ORDER
 
 ROOT = Path(__file__).parents[1]
@@ -112,30 +113,24 @@ def test_python_returns_what_readme_shows(
     assert result.failed == 0, report.getvalue()
 
 
-# The drawing of padding modes, against numpy's words for the same things.
-MODES = {
-    "--pad-mode zero": {"mode": "constant", "constant_values": 0},
-    "--pad-value 9": {"mode": "constant", "constant_values": 9},
-    "--pad-mode replicate": {"mode": "edge"},
-    "--pad-mode reflect": {"mode": "reflect"},
-    "--pad-mode symmetric": {"mode": "symmetric"},
-    "--pad-mode circular": {"mode": "wrap"},
-}
+# The drawing of padding modes, against numpy.
 DRAWN = dict(re.findall(r"^(--pad-\S+ \S+) +([0-9][0-9 \[\]]+)$", blocks("text")[0], flags=re.MULTILINE))
 
 
 def test_every_padding_mode_is_drawn() -> None:
-    assert DRAWN.keys() == MODES.keys()
+    said = {f"--pad-mode {mode}" for mode in pad_modes.NUMPY} - {"--pad-mode constant"}
+    assert DRAWN.keys() == said | {"--pad-value 9"}
 
 
-@pytest.mark.parametrize("option", MODES)
+@pytest.mark.parametrize("option", DRAWN)
 def test_padding_modes_are_as_drawn(option: str) -> None:
     before, inside, after = ([int(n) for n in part.split()] for part in re.split(r"[\[\]]", DRAWN[option]))
     drawn = [*before, *inside, *after]
     amount = len(before)
     assert len(after) == amount > len(inside)
-    np.testing.assert_array_equal(drawn, np.pad(inside, amount, **MODES[option]))
     name, value = option.removeprefix("--").replace("-", "_").split()
+    mode, number = (value, 0.0) if name == "pad_mode" else ("constant", float(value))
+    np.testing.assert_array_equal(drawn, pad_modes.padded(np.array(inside), amount, mode, number))
     said = {name: float(value) if name == "pad_value" else value}
     ours = convcli.filter(inside, "identity:1", padding=amount, **said)
     np.testing.assert_array_equal(drawn, ours)

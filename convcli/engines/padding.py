@@ -1,7 +1,7 @@
 """Puts beside the data what a kernel sees there: one gather for every padding mode, and the change of type.
 
-Which element stands where is `convcli.geometry.padding.source_index`'s to say; here its answers become copies of
-whole slices.
+The mode says which samples stand where, with which weights; here its answers become copies and sums of whole
+slices.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from convcli.engines import tiles
-from convcli.geometry.padding import PadMode, source_index
+from convcli.geometry.padding import PadMode, Sources
 
-Piece = tuple[
-    slice, slice | None
-]  # along one axis: where it goes, and where it is from (None: the fill value)
+Term = tuple[slice, int]  # samples along one axis, and their weight
+Piece = tuple[slice, tuple[Term, ...]]  # where it goes, and what is added up there (nothing: the fill value)
 
 MANY = 4096  # pieces above which it is quicker to pad one axis after the other
 
@@ -58,14 +57,16 @@ def pad(
     """
     dtype = x.dtype if dtype is None else np.dtype(dtype)
     kept = x.ndim - len(ranges)
-    pieces: list[list[Piece]] = [[(slice(None), slice(None))]] * kept
+    pieces: list[list[Piece]] = [[(slice(None), ((slice(None), 1),))]] * kept
     pieces += [_pieces(lo, hi, n, mode) for (lo, hi), n in zip(ranges, x.shape[kept:], strict=True)]
     shape = (*x.shape[:kept], *(max(hi - lo, 0) for lo, hi in ranges))
-    fill = value if mode is PadMode.CONSTANT else 0.0
+    fill = mode.fill(value)
 
-    if dtype == x.dtype and all(len(axis) == 1 and _is_inside(axis[0]) for axis in pieces):
-        return x[tuple(source for ((_, source),) in pieces)]
-    if prod(map(len, pieces)) > MANY and sum(len(axis) > 1 for axis in pieces) > 1:
+    padded = sum(len(axis) != 1 or not _is_inside(axis[0]) for axis in pieces)
+    if dtype == x.dtype and not padded:
+        return x[tuple(terms[0][0] for ((_, terms),) in pieces)]
+    # Sums are rounded, so that they are made axis by axis whatever the block: a block never changes a bit.
+    if padded > 1 and (not mode.stays_in_range or prod(map(len, pieces)) > MANY):
         for axis in range(kept, x.ndim):
             one = [(0, n) for n in x.shape[kept:]]
             one[axis - kept] = ranges[axis - kept]
@@ -75,15 +76,21 @@ def pad(
     with np.errstate(all="ignore"):  # what a narrower type cannot hold becomes infinite
         for box in product(*pieces):
             target = tuple(where for where, _ in box)
-            sources = [source for _, source in box]
-            out[target] = fill if None in sources else x[tuple(sources)]
+            for number, terms in enumerate(product(*(terms for _, terms in box))):
+                samples, weight = x[tuple(source for source, _ in terms)], prod(w for _, w in terms)
+                if weight != 1:
+                    samples = np.array(weight).astype(dtype) * samples.astype(dtype, copy=False)
+                out[target] = out[target] + samples if number else samples
+            if not all(terms for _, terms in box):
+                out[target] = fill
     return out
 
 
 def _is_inside(piece: Piece) -> bool:
-    where, source = piece
-    if source is None or source.step is not None:
+    where, terms = piece
+    if len(terms) != 1 or terms[0][1] != 1 or terms[0][0].step is not None:
         return False
+    source = terms[0][0]
     return source == slice(None) or where.stop - where.start == source.stop - source.start
 
 
@@ -93,34 +100,41 @@ def _pieces(lo: int, hi: int, n: int, mode: PadMode) -> list[Piece]:
     first, last = max(lo, 0), min(hi, n)
     if first >= last:
         return list(_runs(range(lo, hi), lo, n, mode))
-    inside = (slice(first - lo, last - lo), slice(first, last))
+    inside = (slice(first - lo, last - lo), ((slice(first, last), 1),))
     before, after = _runs(range(lo, first), lo, n, mode), _runs(range(last, hi), lo, n, mode)
     return [*before, inside, *after]
 
 
 def _runs(positions: range, origin: int, n: int, mode: PadMode) -> Iterator[Piece]:
-    """Yield runs of neighbours whose sources are evenly spaced: rising, falling, or all the same."""
-    sources = [source_index(mode, position, n) for position in positions]
+    """Yield runs of neighbours whose sources are evenly spaced, each of them rising, falling, or all the same."""
+    sources = [mode.sources(position, n) for position in positions]
     start = 0
     while start < len(sources):
-        source, step = sources[start], _step(*sources[start : start + 2])
+        first = sources[start]
+        steps = _steps(first, *sources[start + 1 : start + 2])
         stop = start + 1
-        while stop < len(sources) and sources[stop] == (
-            None if source is None else source + step * (stop - start)
+        while stop < len(sources) and sources[stop] == tuple(
+            (source + step * (stop - start), weight)
+            for (source, weight), step in zip(first, steps, strict=True)
         ):
             stop += 1
-        first = positions.start - origin + start
-        yield slice(first, first + stop - start), _slice(source, step, stop - start)
+        place = positions.start - origin + start
+        terms = zip(first, steps, strict=True)
+        yield (
+            slice(place, place + stop - start),
+            tuple((_slice(source, step, stop - start), weight) for (source, weight), step in terms),
+        )
         start = stop
 
 
-def _step(first: int | None, second: int | None = None) -> int:
-    return 0 if first is None or second is None else second - first
+def _steps(first: Sources, second: Sources = ()) -> list[int]:
+    """Return how far apart the sources of two neighbours lie; 0 where these are no such run."""
+    if len(first) != len(second):
+        return [0] * len(first)
+    return [after - before for (before, _), (after, _) in zip(first, second, strict=True)]
 
 
-def _slice(source: int | None, step: int, count: int) -> slice | None:
-    if source is None:
-        return None
+def _slice(source: int, step: int, count: int) -> slice:
     if step == 0:
         return slice(source, source + 1)  # one element, which numpy spreads over the run
     end = source + step * count

@@ -17,7 +17,6 @@ from convcli.data.info import Source
 from convcli.engines.base import Engine
 from convcli.execution import stages
 from convcli.execution.stages import Span
-from convcli.geometry.padding import PadMode
 from convcli.jobs.chain import Chain, ConvStage, PoolStage
 from convcli.jobs.job import Job, positions
 from convcli.pixels import channels as colours
@@ -26,27 +25,6 @@ from convcli.pixels.render import Rendering, Tally
 from convcli.plan.algorithms import Algorithm
 
 Read = Callable[[int, int], np.ndarray]
-
-
-def support(lo: int, hi: int, n: int, mode: PadMode) -> tuple[int, int]:
-    """Return the shortest stretch ``a:b`` of ``n`` elements from which ``lo:hi`` can be padded alone.
-
-    Padding the stretch by itself then gives what padding all of the data would.
-
-    >>> support(-2, 6, 100, PadMode.ZERO), support(-2, 2, 100, PadMode.REFLECT)
-    ((0, 6), (0, 3))
-    """
-    if 0 <= lo < hi <= n:
-        return lo, hi
-    if mode is PadMode.CIRCULAR:
-        return 0, n
-    a, b = min(max(lo, 0), n - 1), max(min(hi, n), 1)
-    if mode in (PadMode.REFLECT, PadMode.SYMMETRIC):
-        if lo < 0:
-            a, b = 0, max(b, min(n, 1 - lo))
-        if hi > n:
-            a, b = min(a, max(0, 2 * n - 1 - hi)), n
-    return min(a, b - 1), b
 
 
 class Runner:
@@ -88,7 +66,7 @@ class Runner:
         for stage, sizes in zip(
             reversed(self.job.chain.stages), reversed(self.job.chain.sizes[:-1]), strict=True
         ):
-            start, stop = support(*stage.windows[stream].input_range(start, stop), sizes[stream], stage.mode)
+            start, stop = stage.mode.support(*stage.windows[stream].input_range(start, stop), sizes[stream])
         if self._samples:
             rows = self._positions[stream][first:last]
             rows = rows[rows >= 0]
@@ -200,7 +178,7 @@ class Runner:
         """Return which of a stage's inputs along the stream axis its outputs ``start:stop`` are padded from."""
         stage, stream = chain.stages[index], self.job.stream
         needed = stage.windows[stream].input_range(start, stop)
-        return support(*needed, chain.sizes[index][stream], stage.mode)
+        return stage.mode.support(*needed, chain.sizes[index][stream])
 
     def _input(
         self, index: int, chain: Chain, read: Read, start: int, stop: int

@@ -90,8 +90,10 @@ def _stage_refusal(stage: Stage, sizes: tuple[int, ...], coded: Coded, signed: b
     for axis, n in list(enumerate(sizes))[-2:]:
         window, step = stage.windows[axis], max(plane.step[axis - len(sizes)] for plane in coded.planes)
         same = (window.stride, window.before) == (1, window.dilation * stage.origins[axis])
-        if not same or window.output_size(n) != n or (stage.mode is PadMode.CIRCULAR and n % step):
+        if not same or window.output_size(n) != n or (stage.mode.periodic and n % step):
             return "the result lies on another grid of pixels"
+    if not stage.stays_in_range:
+        return f"{stage.mode} padding leaves the range of the data"
     return ""
 
 
@@ -117,8 +119,8 @@ def _on_plane(stage: ConvStage, plane: Plane, full_scale: float) -> ConvStage:
         stage.kernel.name, (1, 1, *weights.shape), tuple(weights.ravel().tolist()), origin=tuple(origins)
     )
     mode, value = stage.mode, plane.black + stage.value / full_scale * (plane.white - plane.black)
-    if mode is PadMode.ZERO:
-        mode, value = PadMode.CONSTANT, plane.black
+    if mode.fills:
+        mode = PadMode.CONSTANT  # zero, too, is the plane's own black
     return replace(
         stage, kernel=kernel, windows=tuple(windows), mode=mode, value=value, axes=tuple(range(len(windows)))
     )

@@ -45,9 +45,7 @@ def correlate(
     out : ndarray, optional
         Where the result belongs; it may be elsewhere all the same.
     """
-    weights = stage.weights(dtype.name)
-    kind = engine.takes(algorithm, block.dtype, weights, stage.value, rendered=False)
-    padded = engine.pad(block, box, stage.mode, stage.value, kind or dtype)
+    padded = _padded(stage, engine, block, box, dtype, algorithm, rendered=False)
     finite = block.dtype.kind in "iu"
 
     def apply(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -84,8 +82,8 @@ def pixels(
 ) -> tuple[np.ndarray, Tally]:
     """Return the outputs of a `straight` stage as pixels, for a block of integers."""
     weights = stage.weights(dtype.name)
-    kind = engine.takes(algorithm, block.dtype, weights, stage.value, rendered=True)
-    padded = engine.pad(block, box, stage.mode, stage.value, kind or dtype)
+    weights = stage.weights(dtype.name)
+    padded = _padded(stage, engine, block, box, dtype, algorithm, rendered=True)
     tally = Tally()
 
     def apply(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
@@ -102,6 +100,23 @@ def pixels(
         return made
 
     return _over_planes(stage, padded, apply, out), tally
+
+
+def _padded(
+    stage: ConvStage,
+    engine: Engine,
+    block: np.ndarray,
+    box: Sequence[Span],
+    dtype: np.dtype,
+    algorithm: Algorithm | None,
+    rendered: bool,
+) -> np.ndarray:
+    """Return the box with what lies outside, in integers where the algorithm takes them and they hold it."""
+    kind = None
+    if stage.stays_in_range:
+        weights = stage.weights(dtype.name)
+        kind = engine.takes(algorithm, block.dtype, weights, stage.value, rendered)
+    return engine.pad(block, box, stage.mode, stage.value, kind or dtype)
 
 
 def transpose(

@@ -16,9 +16,9 @@ import numpy as np
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import number_text
-from convcli.explanations.value import ConvExplanation, Explanation, explain_conv, explain_pool
+from convcli.explanations.value import ConvExplanation, Explanation, explain_conv, explain_pool, value_of
 from convcli.geometry.layers import PoolKind
-from convcli.geometry.padding import PadMode, source_index
+from convcli.geometry.taps import over_axes
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.chain import ConvStage, PoolStage
 from convcli.kernel.model import Combine
@@ -273,19 +273,10 @@ def _input_board(stage: ConvStage | PoolStage, data: np.ndarray, outputs: Sequen
 def _board_of(stage: ConvStage | PoolStage, data: np.ndarray, low: Place, high: Place) -> Board:
     values: list[float | None] = []
     for place in product(*_ranges(low, high)):
-        source = _source(stage, place, data.shape)
-        if source is not None:
-            values.append(float(data[source]))
-        else:
-            values.append(stage.value if isinstance(stage, ConvStage) else None)
+        sources = over_axes([stage.mode.sources(i, n) for i, n in zip(place, data.shape, strict=True)])
+        nothing = isinstance(stage, PoolStage) and not sources  # padding takes no part in a pool
+        values.append(None if nothing else value_of(sources, data, getattr(stage, "value", 0.0)))
     return Board("input", low, high, data.shape, tuple(values))
-
-
-def _source(stage: ConvStage | PoolStage, place: Place, sizes: tuple[int, ...]) -> Place | None:
-    mode = stage.mode if isinstance(stage, ConvStage) else PadMode.ZERO
-    found = [source_index(mode, where, n) for where, n in zip(place, sizes, strict=True)]
-    inside = tuple(where for where in found if where is not None)
-    return inside if len(inside) == len(place) else None
 
 
 def _kernel_board(stage: ConvStage | PoolStage, which: int) -> Board | None:

@@ -18,7 +18,6 @@ import numpy as np
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity
-from convcli.geometry.padding import PadMode
 from convcli.geometry.taps import axis_taps
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.chain import ConvStage
@@ -128,20 +127,20 @@ def convolution_matrix(stage: ConvStage, sizes: Sequence[int], channels: int) ->
     outputs = tuple(window.output_size(n) for window, n in zip(stage.windows, sizes, strict=True))
     _check(stage, sizes, outputs, channels, weights)
 
-    place, source, tap = _entries(stage, sizes, outputs)
+    place, source, tap, times = _entries(stage, sizes, outputs)
     filled, inside = source < 0, source >= 0
     sums = np.zeros((*weights.shape[:2], prod(outputs)))  # what constant padding adds to each output
     if stage.value:
         for (out, channel), _ in np.ndenumerate(weights[..., 0]):
             taps = weights[out, channel][tap[filled]]
             sums[out, channel] = stage.value * np.bincount(place[filled], taps, prod(outputs))
-    place, source, tap = place[inside], source[inside], tap[inside]
+    place, source, tap, times = place[inside], source[inside], tap[inside], times[inside]
     order = np.lexsort((source, place))
-    place, source, tap = place[order], source[order], tap[order]
+    place, source, tap, times = place[order], source[order], tap[order], times[order]
     new = np.ones(len(place), bool)  # several taps may meet one input, where the padding repeats it
     new[1:] = (np.diff(place) != 0) | (np.diff(source) != 0)
     first = np.flatnonzero(new)
-    added = np.add.reduceat(weights[..., tap], first, axis=-1) if len(first) else weights[..., :0]
+    added = np.add.reduceat(weights[..., tap] * times, first, axis=-1) if len(first) else weights[..., :0]
     place, source = place[first], source[first]
 
     if stage.summed or channels == 1:
@@ -174,39 +173,46 @@ def _check(
     stage: ConvStage, sizes: Sequence[int], outputs: Sequence[int], channels: int, weights: np.ndarray
 ) -> None:
     places = prod(sizes) if stage.transposed else prod(outputs)
-    most = places * weights.shape[0] * weights.shape[2] * channels
-    if most > MOST:
-        raise UsageError(f"the matrix would have {most:,} entries, more than {MOST:,}: give a smaller input")
+    _check_entries(places * weights.shape[0] * weights.shape[2] * channels)
+
+
+def _check_entries(count: int) -> None:
+    if count > MOST:
+        raise UsageError(f"the matrix would have {count:,} entries, more than {MOST:,}: give a smaller input")
 
 
 def _entries(
     stage: ConvStage, sizes: Sequence[int], outputs: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return output, input (-1: the fill value) and tap of every entry, all axes taken together."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return output, input (-1: the fill value), tap and the padding's factor of every entry, all axes together."""
     place = source = tap = np.zeros(1, np.int64)
+    times = np.ones(1, np.int64)
     for window, n, count in zip(stage.windows, sizes, outputs, strict=True):
         found = [
-            (output, -1 if from_ is None else from_, index)
+            (output, from_, index, factor)
             for output in range(count)
-            for index, _, from_ in axis_taps(window, output, n, stage.mode)
+            for index, _, sources in axis_taps(window, output, n, stage.mode)
+            for from_, factor in sources or ((-1, 1),)
         ]
-        own = np.array(found, np.int64).reshape(-1, 3)
+        own = np.array(found, np.int64).reshape(-1, 4)
+        _check_entries(len(place) * len(own))  # several samples may stand under one tap
         inside = (source[:, None] >= 0) & (own[None, :, 1] >= 0)
         place = (place[:, None] * count + own[None, :, 0]).ravel()
         source = np.where(inside, source[:, None] * n + own[None, :, 1], -1).ravel()
         tap = (tap[:, None] * window.kernel + own[None, :, 2]).ravel()
-    return place, source, tap
+        times = (times[:, None] * own[None, :, 3]).ravel()
+    return place, source, tap, times
 
 
 def _structure(stage: ConvStage, sizes: Sequence[int], outputs: Sequence[int]) -> Structure:
     moved = [stage.windows[axis] for axis in stage.axes]
     if any(window.stride != 1 for window in moved):
         return Structure.BANDED
-    if stage.mode in (PadMode.ZERO, PadMode.CONSTANT) or all(
+    if stage.mode.fills or all(
         isinstance(window, TransposedWindow) or not (window.before or window.after) for window in moved
     ):
         return Structure.TOEPLITZ
-    if stage.mode is PadMode.CIRCULAR:
+    if stage.mode.periodic:
         square = all(sizes[axis] == outputs[axis] for axis in stage.axes)
         return Structure.CIRCULANT if square else Structure.TOEPLITZ
     return Structure.BORDERED

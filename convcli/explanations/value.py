@@ -13,7 +13,7 @@ import numpy as np
 
 from convcli.common.frozen import frozen
 from convcli.geometry.layers import PoolKind
-from convcli.geometry.taps import Tap, taps
+from convcli.geometry.taps import PlaceSources, Tap, taps
 from convcli.jobs.chain import ConvStage, PoolStage
 from convcli.kernel.model import Combine
 
@@ -140,7 +140,8 @@ def explain_conv(
 
     def plane(channel: int, taken: np.ndarray) -> Plane:
         products = (
-            Product(tap, _value(data[channel], tap, stage.value), float(taken[tap.index])) for tap in found
+            Product(tap, value_of(tap.sources, data[channel], stage.value), float(taken[tap.index]))
+            for tap in found
         )
         return Plane(channel, tuple(products))
 
@@ -156,8 +157,9 @@ def explain_conv(
     return ConvExplanation(tuple(at), stage.transposed, tuple(sums), stage.kernel.combine, tuple(values))
 
 
-def _value(plane: np.ndarray, tap: Tap, fill: float) -> float:
-    return fill if tap.source is None else float(plane[tap.source])
+def value_of(sources: PlaceSources, plane: np.ndarray, fill: float) -> float:
+    """Return what stands where these elements of a plane do, or the fill value where none does."""
+    return sum(weight * float(plane[place]) for place, weight in sources) if sources else fill
 
 
 def explain_pool(

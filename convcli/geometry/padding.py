@@ -1,33 +1,59 @@
 """What padding can be: how much (a name, or numbers) and what stands in it (a mode).
 
-A new padding mode is one row of `PadMode` and one case of `source_index`.  How much a name comes to for a
-given kernel and stride is worked out in `geometry`; no arrays here.
+A new padding mode is one row of `PadMode` and its rule.  How much a name comes to for a given kernel and stride
+is worked out in `geometry`; no arrays here.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from enum import StrEnum
+from itertools import chain
 
 from convcli.common.choices import parse_choice
 from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
+
+Sources = tuple[tuple[int, int], ...]
+"""Samples and their integer weights: what stands at a position is the sum of the products."""
+
+
+def _nothing(_: int, __: int) -> Sources:
+    return ()
+
+
+def _nearest(i: int, n: int) -> Sources:
+    return ((min(max(i, 0), n - 1), 1),)
+
+
+def _mirrored(i: int, n: int) -> Sources:
+    period = max(2 * (n - 1), 1)
+    return ((min(i % period, -i % period), 1),)
+
+
+def _mirrored_with_edge(i: int, n: int) -> Sources:
+    return ((min(i % (2 * n), (-1 - i) % (2 * n)), 1),)
+
+
+def _repeated(i: int, n: int) -> Sources:
+    return ((i % n, 1),)
+
+
+@frozen
+class _Rule:
+    """What is true of one mode; `PadMode` says what the fields mean."""
+
+    outside: Callable[[int, int], Sources]
+    fills: bool = False
+    takes_value: bool = False
+    periodic: bool = False
+    stays_in_range: bool = True
 
 
 class PadMode(StrEnum):
-    """What stands where the data ends; drawn in `source_index`."""
+    """What stands where the data ends.
 
-    ZERO = "zero"
-    CONSTANT = "constant"
-    REPLICATE = "replicate"
-    REFLECT = "reflect"
-    SYMMETRIC = "symmetric"
-    CIRCULAR = "circular"
-
-
-def source_index(mode: PadMode, i: int, n: int) -> int | None:
-    """Return which of the ``n`` elements stands at position ``i``, however far outside ``i`` lies.
-
-    None means none of them: the fill value of zero and constant padding (or no elements at all).
     With the data ``1234`` and two elements of padding on each side::
 
         zero       00|1234|00
@@ -37,23 +63,90 @@ def source_index(mode: PadMode, i: int, n: int) -> int | None:
         symmetric  21|1234|43    the edge is repeated (numpy "symmetric", scipy "reflect")
         circular   34|1234|12
 
-    >>> "".join("1234"[source_index(PadMode.REFLECT, i, 4)] for i in range(-5, 9))
-    '23432123432123'
+    Attributes
+    ----------
+    fills : bool
+        Whether a fill value stands outside, and none of the samples.
+    takes_value : bool
+        Whether the fill value is the user's to choose.
+    periodic : bool
+        Whether the data begin again where they end.
+    stays_in_range : bool
+        Whether what stands outside lies between the smallest and the largest sample (or is the fill value).
+
+    >>> PadMode("reflect"), PadMode.REFLECT.sources(-2, 4)
+    (<PadMode.REFLECT: 'reflect'>, ((2, 1),))
     """
-    if n < 1:
-        return None
-    match mode:
-        case PadMode.ZERO | PadMode.CONSTANT:
-            return i if 0 <= i < n else None
-        case PadMode.REPLICATE:
-            return min(max(i, 0), n - 1)
-        case PadMode.REFLECT:
-            period = max(2 * (n - 1), 1)
-            return min(i % period, -i % period)
-        case PadMode.SYMMETRIC:
-            return min(i % (2 * n), (-1 - i) % (2 * n))
-        case PadMode.CIRCULAR:
-            return i % n
+
+    ZERO = "zero", _Rule(_nothing, fills=True)
+    CONSTANT = "constant", _Rule(_nothing, fills=True, takes_value=True)
+    REPLICATE = "replicate", _Rule(_nearest)
+    REFLECT = "reflect", _Rule(_mirrored)
+    SYMMETRIC = "symmetric", _Rule(_mirrored_with_edge)
+    CIRCULAR = "circular", _Rule(_repeated, periodic=True)
+
+    fills: bool
+    takes_value: bool
+    periodic: bool
+    stays_in_range: bool
+    _outside: Callable[[int, int], Sources]
+
+    def __new__(cls, name: str, rule: _Rule) -> PadMode:
+        """Make a member that is its name."""
+        mode = str.__new__(cls, name)
+        mode._value_ = name
+        mode.fills, mode.takes_value = rule.fills, rule.takes_value
+        mode.periodic, mode.stays_in_range = rule.periodic, rule.stays_in_range
+        mode._outside = rule.outside
+        return mode
+
+    def sources(self, i: int, n: int) -> Sources:
+        """Return which of ``n`` samples stand at position ``i``, however far outside it lies, and their weights.
+
+        The first one gives its place, in labels and times.  Nothing is returned where the fill value stands, or
+        where there are no samples at all.
+
+        >>> "".join("1234"[PadMode.REFLECT.sources(i, 4)[0][0]] for i in range(-5, 9))
+        '23432123432123'
+        """
+        if 0 <= i < n:
+            return ((i, 1),)
+        return self._outside(i, n) if n else ()
+
+    def fill(self, value: float) -> float:
+        """Return what stands where no sample does, with ``value`` as the user's fill value."""
+        return value if self.takes_value else 0.0
+
+    def support(self, lo: int, hi: int, n: int) -> tuple[int, int]:
+        """Return the stretch ``a:b`` of ``n`` samples from which ``lo:hi`` can be padded alone.
+
+        Padding the stretch by itself then gives what padding all of the data would; where ``lo:hi`` touches the
+        data, no shorter one does.  It holds every sample that stands between the data and the ends of ``lo:hi``.
+
+        >>> PadMode.ZERO.support(-2, 6, 100), PadMode.REFLECT.support(-2, 2, 100)
+        ((0, 6), (0, 3))
+        """
+        if 0 <= lo < hi <= n:
+            return lo, hi
+        last = max(min(hi, n), 1) - 1
+        first = min(max(lo, 0), last)
+        outside = chain(range(lo, 0), range(n, hi))
+        found = [first, last, *(sample for i in outside for sample, _ in self.sources(i, n))]
+        return min(found), max(found) + 1
+
+    def gain(self, lo: int, hi: int, n: int) -> int:
+        """Return the largest sum of absolute weights at any position from the data to the ends of ``lo:hi``.
+
+        The weights of a position have the sum 1 (or there are none), so that values spread over at most this many
+        times the range of the data, around the same middle.
+
+        >>> PadMode.REFLECT.gain(-2, 6, 4)
+        1
+        """
+        if self.stays_in_range:
+            return 1
+        outside = chain(range(lo, 0), range(n, hi))
+        return max((sum(abs(weight) for _, weight in self.sources(i, n)) for i in outside), default=1)
 
 
 class PaddingName(StrEnum):

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from math import prod
 
 from convcli.common.frozen import frozen
-from convcli.geometry.padding import PadMode, source_index
+from convcli.geometry.padding import PadMode, Sources
 from convcli.geometry.windows import TransposedWindow, Window
+
+PlaceSources = tuple[tuple[tuple[int, ...], int], ...]
+"""Elements, one index an axis, and their integer weights: what stands at a place is the sum of the products."""
 
 
 @frozen
@@ -24,13 +28,18 @@ class Tap:
         Which tap, one number an axis.
     position
         Where it looks, in elements of the unpadded input; it may lie outside.
-    source
-        The element whose value stands there; None is the fill value of zero and constant padding.
+    sources
+        The elements that stand there, with their weights; none is the fill value of zero and constant padding.
     """
 
     index: tuple[int, ...]
     position: tuple[int, ...]
-    source: tuple[int, ...] | None
+    sources: PlaceSources
+
+    @property
+    def source(self) -> tuple[int, ...] | None:
+        """The element whose value stands there, if it is the value of one."""
+        return self.sources[0][0] if [weight for _, weight in self.sources] == [1] else None
 
     @property
     def padded(self) -> bool:
@@ -40,27 +49,27 @@ class Tap:
 
 def axis_taps(
     window: Window | TransposedWindow, output: int, n: int, mode: PadMode = PadMode.ZERO
-) -> list[tuple[int, int, int | None]]:
-    """Return (tap, position, source) for an output along one axis of ``n`` inputs.
+) -> list[tuple[int, int, Sources]]:
+    """Return (tap, position, sources) for an output along one axis of ``n`` inputs.
 
     A convolution's output has all taps.  A transposed one has those with which an input reaches it: none
     falls outside, and there may be none at all.
 
     >>> axis_taps(Window(3, before=1), 0, 5, PadMode.REPLICATE)
-    [(0, -1, 0), (1, 0, 0), (2, 1, 1)]
+    [(0, -1, ((0, 1),)), (1, 0, ((0, 1),)), (2, 1, ((1, 1),))]
     >>> axis_taps(TransposedWindow(3, stride=2), 2, 4)  # input 0 with its last tap, input 1 with its first
-    [(0, 1, 1), (2, 0, 0)]
+    [(0, 1, ((1, 1),)), (2, 0, ((0, 1),))]
     """
     if isinstance(window, Window):
         places = ((tap, window.origin_index(output, tap)) for tap in range(window.kernel))
-        return [(tap, place, source_index(mode, place, n)) for tap, place in places]
+        return [(tap, place, mode.sources(place, n)) for tap, place in places]
     full = output + window.before
     reached = (
         (tap, (full - window.dilation * tap) // window.stride)
         for tap in range(window.kernel)
         if (full - window.dilation * tap) % window.stride == 0
     )
-    return [(tap, place, place) for tap, place in reached if 0 <= place < n]
+    return [(tap, place, ((place, 1),)) for tap, place in reached if 0 <= place < n]
 
 
 def taps(
@@ -81,14 +90,22 @@ def taps(
         Of the input.
     """
     axes = [axis_taps(w, o, n, mode) for w, o, n in zip(windows, output, sizes, strict=True)]
-    found = []
-    for combined in product(*axes):
-        source = tuple(from_ for _, _, from_ in combined if from_ is not None)
-        found.append(
-            Tap(
-                tuple(tap for tap, _, _ in combined),
-                tuple(place for _, place, _ in combined),
-                source if len(source) == len(combined) else None,
-            )
+    return [
+        Tap(
+            tuple(tap for tap, _, _ in combined),
+            tuple(place for _, place, _ in combined),
+            over_axes([sources for _, _, sources in combined]),
         )
-    return found
+        for combined in product(*axes)
+    ]
+
+
+def over_axes(axes: Sequence[Sources]) -> PlaceSources:
+    """Return the elements that stand at a place, and their weights, from those along each axis.
+
+    >>> over_axes([((3, 1),), ((2, -1), (0, 2))])
+    (((3, 2), -1), ((3, 0), 2))
+    """
+    return tuple(
+        (tuple(place for place, _ in terms), prod(weight for _, weight in terms)) for terms in product(*axes)
+    )

@@ -80,11 +80,10 @@ def _default_mode(settings: Settings, kernel: Kernel) -> PadMode:
             raise UsageError("pad mode with --transpose: there padding crops, and nothing lies outside")
         return PadMode.ZERO
     if settings.pad_value is not None:
-        if settings.pad_mode not in (None, PadMode.CONSTANT):
-            raise UsageError(
-                f"pad value {settings.pad_value:g} with pad mode {settings.pad_mode}: only constant has one"
-            )
-        return PadMode.CONSTANT
+        mode = settings.pad_mode or PadMode.CONSTANT
+        if not mode.takes_value:
+            raise UsageError(f"pad value {settings.pad_value:g} with pad mode {mode}: only constant has one")
+        return mode
     if settings.pad_mode is not None:
         return settings.pad_mode
     if kernel.defaults.pad_mode is not None:
@@ -141,8 +140,7 @@ def _bind_kernel(
     )
     windows = _spread(layer.windows(tuple(sizes[axis] for axis in axes)), axes, len(letters))
     mode = _default_mode(settings, kernel)
-    value = (settings.pad_value or 0.0) if mode is PadMode.CONSTANT else 0.0
-    return ConvStage(kernel, windows, mode, value, summed, axes)
+    return ConvStage(kernel, windows, mode, mode.fill(settings.pad_value or 0.0), summed, axes)
 
 
 def _bind_pool(pool: Pool, letters: str, sizes: tuple[int, ...], axis: str | None) -> PoolStage:

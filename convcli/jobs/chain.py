@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -54,6 +55,19 @@ class ConvStage:
         """Whether its outputs are sums of products, with nothing to be done to them."""
         kernel = self.kernel
         return kernel.combine is Combine.NONE and not any(kernel.bias) and not self.transposed
+
+    @property
+    def stays_in_range(self) -> bool:
+        """Whether what stands around the data lies within their range."""
+        return self.mode.stays_in_range or not any(window.before or window.after for window in self.windows)
+
+    def padded_range(self, low: float, high: float, sizes: Sequence[int]) -> tuple[float, float]:
+        """Return bounds of the data with their padding, for data of these sizes within low…high."""
+        gain = 1
+        for window, n in zip(self.windows, sizes, strict=True):
+            gain *= self.mode.gain(*window.input_range(0, window.output_size(n)), n)
+        spread = (gain - 1) / 2 * (high - low)
+        return min(low - spread, self.value), max(high + spread, self.value)
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -160,6 +174,7 @@ class Chain:
                 and not any(stage.kernel.bias)
                 and stage.kernel.combine is Combine.NONE
                 and not stage.summed
+                and stage.stays_in_range
             )
             for stage in self.stages
         )
@@ -173,7 +188,7 @@ class Chain:
             replace(
                 stage,
                 kernel=stage.kernel.normalised(),
-                value=opaque if stage.mode is PadMode.CONSTANT else 0.0,
+                value=stage.mode.fill(opaque),
             )
             if isinstance(stage, ConvStage)
             else stage
@@ -190,10 +205,9 @@ class Chain:
 
     def value_range(self, low: float, high: float) -> tuple[float, float]:
         """Return bounds of the output's values for inputs within low…high (interval arithmetic)."""
-        for stage in self.stages:
+        for stage, sizes in zip(self.stages, self.sizes, strict=False):
             if isinstance(stage, ConvStage):
-                low, high = min(low, stage.value), max(high, stage.value)
-                low, high = stage.kernel.output_range(low, high)
+                low, high = stage.kernel.output_range(*stage.padded_range(low, high, sizes))
         return low, high
 
     @property

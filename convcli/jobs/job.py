@@ -15,7 +15,6 @@ from convcli.common.choices import Channels, Nan, Precision
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.data.info import SPACE, Companions, Info
-from convcli.geometry.padding import source_index
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain
 from convcli.jobs.output import decide
@@ -228,8 +227,8 @@ def positions(chain: Chain, axis: int) -> np.ndarray:
         missing = where < 0
         where = window.origin_index(where, stage.origins[axis])  # type: ignore[arg-type,assignment]
         for index in np.flatnonzero((where < 0) | (where >= n)):
-            inside = source_index(stage.mode, int(where[index]), n)
-            where[index] = -1 if inside is None else inside
+            inside = stage.mode.sources(int(where[index]), n)
+            where[index] = inside[0][0] if inside else -1
         where[missing] = -1
     return where
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convcli.execution.block import support
 from convcli.geometry.padding import PadMode
 from convcli.networks.model import Net, Step
 from convcli.networks.operations import Convolution
@@ -83,7 +82,7 @@ def _after(step: Step, parameters: Tensors, produce: _Produce) -> _Produce:
     window, rows = (step.windows or ())[0], step.input.sizes[0]
 
     def part(start: int, stop: int) -> torch.Tensor:
-        first, end = support(*window.input_range(start, stop), rows, mode)
+        first, end = mode.support(*window.input_range(start, stop), rows)
         return apply(step, parameters, produce(first, end), Part(first, start, stop))
 
     return part

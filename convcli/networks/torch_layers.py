@@ -7,6 +7,7 @@ Importing this module imports torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from math import prod
 
 import numpy as np
@@ -17,7 +18,7 @@ from convcli.common.frozen import frozen
 from convcli.engines.pooling import FILL, average_counts
 from convcli.geometry.axes import per_axis
 from convcli.geometry.layers import PoolKind
-from convcli.geometry.padding import PadMode, source_index
+from convcli.geometry.padding import PadMode, Sources
 from convcli.kernel.model import Combine
 from convcli.networks.model import Step
 from convcli.networks.operations import (
@@ -110,17 +111,31 @@ def box(
 ) -> torch.Tensor:
     """Return a box of ``x`` (…, *space) and of what padding puts around it; negative padding cuts."""
     sizes = x.shape[x.ndim - len(ranges) :]
-    if mode in (PadMode.ZERO, PadMode.CONSTANT):
+    if mode.fills:
         amounts = [(-lo, hi - n) for (lo, hi), n in zip(ranges, sizes, strict=True)]
         if not any(side for pair in amounts for side in pair):
             return x
-        fill = value if mode is PadMode.CONSTANT else 0.0
-        return F.pad(x, [side for pair in reversed(amounts) for side in pair], value=fill)
+        return F.pad(x, [side for pair in reversed(amounts) for side in pair], value=mode.fill(value))
     for axis, ((lo, hi), n) in enumerate(zip(ranges, sizes, strict=True), x.ndim - len(ranges)):
         if (lo, hi) != (0, n):
-            index = [source_index(mode, i, n) for i in range(lo, hi)]
-            x = x.index_select(axis, torch.tensor(index, device=x.device))
+            x = _outside(x, axis, [mode.sources(i, n) for i in range(lo, hi)])
     return x
+
+
+def _outside(x: torch.Tensor, axis: int, sources: Sequence[Sources]) -> torch.Tensor:
+    """Return along an axis the sums of samples with their weights."""
+
+    def part(terms: Sequence[tuple[int, int]]) -> torch.Tensor:
+        index, weights = zip(*terms, strict=True)
+        samples = x.index_select(axis, torch.tensor(index, device=x.device))
+        if set(weights) == {1}:
+            return samples
+        shape = [-1 if other == axis else 1 for other in range(x.ndim)]
+        factor = torch.tensor(weights, dtype=x.dtype, device=x.device).reshape(shape)
+        return torch.where(factor == 0, 0, factor * samples)  # zero times a NaN is no zero
+
+    first, *others = zip_longest(*sources, fillvalue=(0, 0))
+    return sum(map(part, others), part(first))
 
 
 def _correlate(

@@ -37,7 +37,7 @@ def _work(
         idle = next(axis for axis in kept if axis not in stage.axes)
         kept.remove(idle)
         items *= sizes[idle]
-    in_bytes = source in ("uint8", "int8") and dtype == "float32"
+    in_bytes = source in ("uint8", "int8") and dtype == "float32" and stage.stays_in_range
     operations, mean = _whole(stage, source) if in_bytes else (0, False)
     terms = None
     if kernel.outputs == kernel.inputs == 1:

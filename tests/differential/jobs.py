@@ -14,6 +14,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from tests import pad_modes
 from tests.differential.oracle import Amount, Geometry, amounts
 
 SEED = 6
@@ -201,7 +202,7 @@ def _geometry(rng: Random, rank: int, kind: Kind) -> tuple[Geometry, list[str]]:
         padding = tuple(_amount(rng) for _ in range(rank))
         words += ["--padding", ",".join(_padding_text(one) for one in padding)]
     if rng.random() < 0.7:
-        mode = rng.choice(("zero", "constant", "replicate", "reflect", "symmetric", "circular"))
+        mode = rng.choice(list(pad_modes.NUMPY))
         words += ["--pad-mode", mode]
         if mode == "constant":
             value = rng.choice((0.0, 3.5, 100.0))

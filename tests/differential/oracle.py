@@ -12,10 +12,8 @@ import numpy as np
 import scipy.signal
 import torch
 
-MODES = {  # our words, and numpy's
-    "zero": "constant", "constant": "constant", "replicate": "edge", "reflect": "reflect",
-    "symmetric": "symmetric", "circular": "wrap",
-}  # fmt: skip
+from tests import pad_modes
+
 Amount = str | tuple[int, int]
 
 
@@ -74,8 +72,7 @@ def correlate(planes: np.ndarray, bank: np.ndarray, how: Geometry, flip: bool = 
         widths.append(
             amounts(how.padding[axis], n, sizes[axis], how.stride[axis], how.dilation[axis], origins[axis])
         )
-    more = {"constant_values": how.value} if MODES[how.mode] == "constant" else {}
-    whole = np.pad(planes, widths, MODES[how.mode], **more)  # type: ignore[call-overload]
+    whole = pad_modes.padded(planes, widths, how.mode, how.value)
     walked = whole.shape[1 : whole.ndim - rank]
     items = np.moveaxis(whole.reshape(whole.shape[0], -1, *whole.shape[whole.ndim - rank :]), 0, 1)
     found = np.stack([_scipy(item, bank, how) for item in items], axis=1)

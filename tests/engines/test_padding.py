@@ -18,22 +18,7 @@ from convcli.engines.pooling import average_counts, max_positions_padded, pool_p
 from convcli.geometry.layers import PoolKind
 from convcli.geometry.padding import PadMode
 from convcli.geometry.windows import Window
-
-NUMPY_MODES = {
-    PadMode.ZERO: "constant",
-    PadMode.CONSTANT: "constant",
-    PadMode.REPLICATE: "edge",
-    PadMode.REFLECT: "reflect",
-    PadMode.SYMMETRIC: "symmetric",
-    PadMode.CIRCULAR: "wrap",
-}
-SCIPY_MODES = {
-    PadMode.ZERO: "constant",
-    PadMode.REPLICATE: "nearest",
-    PadMode.REFLECT: "mirror",
-    PadMode.SYMMETRIC: "reflect",
-    PadMode.CIRCULAR: "wrap",
-}
+from tests import pad_modes
 
 
 @pytest.fixture(scope="module", params=["numpy", "torch"])
@@ -57,27 +42,28 @@ def test_pad_is_numpys_pad_and_cut(shape, amounts, inside, layout, mode, many):
     x = np.ascontiguousarray(x.transpose(layout)).transpose(np.argsort(layout))
     x.flags.writeable = False
     top, bottom, left, right = amounts
-    value = {"constant_values": 7} if mode is PadMode.CONSTANT else {}
-    padded = np.pad(x, [(0, 0), (top, bottom), (left, right)], NUMPY_MODES[mode], **value)
     a, b, c, d = inside
     ranges = ((a - top, shape[1] + bottom - b), (c - left, shape[2] + right - d))
-    expected = padded[:, a : padded.shape[1] - b, c : padded.shape[2] - d]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(padding, "MANY", many)
         for dtype in (None, np.float32):
+            whole = pad_modes.padded(
+                x.astype(dtype or x.dtype), [(0, 0), (top, bottom), (left, right)], mode, 7
+            )
+            expected = whole[:, a : whole.shape[1] - b, c : whole.shape[2] - d]
             got = pad(x, ranges, mode, 7, dtype)
             assert got.dtype == (dtype or np.uint8)
             assert np.array_equal(got, expected)
 
 
-@pytest.mark.parametrize("mode", SCIPY_MODES)
+@pytest.mark.parametrize("mode", [mode for mode in PadMode if mode in pad_modes.SCIPY])
 def test_padding_makes_correlations_those_of_scipy(mode: PadMode, engine: Engine):
     rng = np.random.default_rng(5)
     x = rng.normal(size=(6, 4))
     for size in ((3, 3), (5, 1), (3, 11), (15, 9)):  # some larger than the data
         weights = rng.normal(size=size)
-        expected = scipy.ndimage.correlate(x, weights, mode=SCIPY_MODES[mode])
+        expected = scipy.ndimage.correlate(x, weights, mode=pad_modes.SCIPY[mode])
         ranges = [(-(k // 2), n + k // 2) for k, n in zip(size, x.shape, strict=True)]
         padded = pad(x[None, None], ranges, mode)
         got = engine.correlate(padded, weights[None, None], stride=(1, 1), dilation=(1, 1))

@@ -25,15 +25,7 @@ from convcli.pixels.ranges import MinMax, Range, parse_range
 from convcli.pixels.render import Rendering, Tally, Target
 from convcli.plan.algorithms import Algorithm
 from convcli.plan.work import Work
-
-MODES = {
-    PadMode.ZERO: {"mode": "constant"},
-    PadMode.CONSTANT: {"mode": "constant", "constant_values": 7},
-    PadMode.REPLICATE: {"mode": "edge"},
-    PadMode.REFLECT: {"mode": "reflect"},
-    PadMode.SYMMETRIC: {"mode": "symmetric"},
-    PadMode.CIRCULAR: {"mode": "wrap"},
-}
+from tests import pad_modes
 
 
 @pytest.fixture(scope="module", params=["numpy", "torch"])
@@ -42,11 +34,10 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int64", "float32"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", PadMode)
 def test_padding_gives_floats_of_every_type(engine: Engine, mode: PadMode, dtype: str) -> None:
     data = np.random.default_rng(3).integers(0, 127, (2, 1, 5, 6)).astype(dtype)
-    options: dict[str, Any] = MODES[mode]
-    expected = np.pad(data.astype(np.float32), ((0, 0), (0, 0), (2, 1), (3, 2)), **options)
+    expected = pad_modes.padded(data.astype(np.float32), ((0, 0), (0, 0), (2, 1), (3, 2)), mode, 7)
     for layout in (data, np.asfortranarray(data), np.ascontiguousarray(data[..., ::-1])[..., ::-1]):
         layout.flags.writeable = False
         got = engine.pad(layout, [(-2, 6), (-3, 8)], mode, 7, np.dtype("float32"))

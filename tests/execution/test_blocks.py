@@ -14,7 +14,6 @@ from convcli.common.choices import Channels, Nan
 from convcli.common.errors import ConvError, UsageError
 from convcli.data.arrays import ArraySource
 from convcli.engines import get_engine
-from convcli.execution.block import support
 from convcli.execution.blocks import execute
 from convcli.geometry.layers import Pool, PoolKind
 from convcli.geometry.padding import PaddingName, PadMode
@@ -23,16 +22,9 @@ from convcli.jobs.job import Job
 from convcli.kernel.model import Kernel
 from convcli.pixels.ranges import Float
 from convcli.pixels.render import Tally
+from tests import pad_modes
 
 ENGINES = ["numpy"]
-NUMPY_MODES = {
-    PadMode.ZERO: "constant",
-    PadMode.CONSTANT: "constant",
-    PadMode.REPLICATE: "edge",
-    PadMode.REFLECT: "reflect",
-    PadMode.SYMMETRIC: "symmetric",
-    PadMode.CIRCULAR: "wrap",
-}
 FLOAT = Float()
 CONV = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
 TRANSPOSED = {
@@ -83,10 +75,7 @@ def expected_conv(
 ) -> np.ndarray:
     """Pad with numpy, correlate with torch; gives (M, C, *space) or (M, *space) for kernels that sum."""
     pads = [(0, 0)] * (array.ndim - rank) + list(how.padding or ())
-    fill = (
-        {"constant_values": how.pad_value or 0.0} if how.pad_mode in (PadMode.ZERO, PadMode.CONSTANT) else {}
-    )
-    padded = np.pad(array, pads, mode=NUMPY_MODES[how.pad_mode or PadMode.ZERO], **fill)  # type: ignore[call-overload]
+    padded = pad_modes.padded(array, pads, how.pad_mode or PadMode.ZERO, how.pad_value or 0.0)
     weights = torch.from_numpy(kernel.array())
     if how.flip:
         weights = weights.flip(tuple(range(2, weights.ndim)))
@@ -245,25 +234,6 @@ def test_nan_error_says_where() -> None:
     kernel = Kernel("mean", (1, 1, 1, 2), (0.5, 0.5))
     with pytest.raises(ConvError, match="y 4, x 2"):
         computed(array, [kernel], Settings(), axes="YX", step=2, nan=Nan.ERROR)
-
-
-@given(
-    st.sampled_from(list(PadMode)),
-    st.integers(1, 12),
-    st.integers(-15, 20),
-    st.integers(1, 20),
-    st.integers(0, 99),
-)
-@settings(max_examples=300)
-def test_support_pads_alone_as_the_whole_does(mode: PadMode, n: int, lo: int, length: int, seed: int) -> None:
-    from convcli.geometry.padding import source_index
-
-    hi = lo + length
-    a, b = support(lo, hi, n, mode)
-    assert 0 <= a < b <= n
-    inside = [source_index(mode, i - a, b - a) for i in range(lo, hi)]
-    whole = [source_index(mode, i, n) for i in range(lo, hi)]
-    assert [None if i is None else i + a for i in inside] == whole
 
 
 def test_luma_keeps_colour_differences() -> None:

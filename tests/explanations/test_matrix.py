@@ -21,6 +21,7 @@ from convcli.geometry.padding import PadMode, parse_padding
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import ConvStage
 from convcli.kernel import Combine, Kernel, load_kernel
+from tests import pad_modes
 from tests.shell import SAMPLES, convcli, ok
 
 
@@ -172,15 +173,6 @@ def test_structure_is_named(options, structure):
 
 # Against other implementations
 
-MODES = {
-    PadMode.ZERO: "constant",
-    PadMode.CONSTANT: "constant",
-    PadMode.REPLICATE: "edge",
-    PadMode.REFLECT: "reflect",
-    PadMode.SYMMETRIC: "symmetric",
-    PadMode.CIRCULAR: "wrap",
-}
-
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
@@ -209,8 +201,7 @@ def test_times_the_input_equals_torch(data):
         pad_value=2.5 if mode is PadMode.CONSTANT else None,
     ).times(x)
 
-    fill = {"constant_values": 2.5 * (mode is PadMode.CONSTANT)} if MODES[mode] == "constant" else {}
-    padded = np.stack([np.pad(plane, pads, MODES[mode], **fill) for plane in x])
+    padded = np.stack([pad_modes.padded(plane, pads, mode, 2.5) for plane in x])
     if flip:
         weights = np.flip(weights, tuple(range(2, 2 + rank))).copy()
     convolve = (torch.conv1d, torch.conv2d, torch.conv3d)[rank - 1]

@@ -107,6 +107,7 @@ def test_padding_taps_are_named_with_what_stands_there():
         "tap": [0, 0],
         "position": [-1, 1],
         "source": [0, 1],
+        "sources": [[[0, 1], 1]],
         "padding": True,
         "value": 2.0,
         "weight": 1.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import onnx
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from convcli.common.errors import UsageError
 from convcli.geometry.axes import parse_numbers, per_axis
 from convcli.geometry.field import Field
-from convcli.geometry.padding import PaddingName, PadMode, parse_pad_mode, parse_padding, source_index
+from convcli.geometry.padding import PaddingName, PadMode, parse_pad_mode, parse_padding
 from convcli.geometry.windows import TransposedWindow, Window, transposed_window, window
+from tests import pad_modes
 
 SETTINGS = settings(max_examples=120, deadline=None, derandomize=True)
 sizes = st.integers(1, 12)
@@ -246,32 +248,65 @@ def test_valid_full_tail_and_numbers():
 
 # --- Modes of padding
 
-NUMPY_MODES = {
-    PadMode.REPLICATE: "edge",
-    PadMode.REFLECT: "reflect",
-    PadMode.SYMMETRIC: "symmetric",
-    PadMode.CIRCULAR: "wrap",
-}
+
+def test_every_mode_has_its_words_in_numpy():
+    assert pad_modes.NUMPY.keys() == set(PadMode)
 
 
-@pytest.mark.parametrize("mode", NUMPY_MODES)
+@pytest.mark.parametrize("mode", PadMode)
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 def test_modes_are_those_of_numpy_however_far_outside(mode, n):
-    expected = np.pad(np.arange(n), (23, 29), mode=NUMPY_MODES[mode])
-    assert [source_index(mode, i, n) for i in range(-23, n + 29)] == expected.tolist()
+    """Padding is linear, so that numpy's padding of the unit vectors gives every weight."""
+    expected = pad_modes.padded(np.eye(n), ((23, 29), (0, 0)), mode)
+    found = np.zeros_like(expected)
+    for row, i in zip(found, range(-23, n + 29), strict=True):
+        for sample, weight in mode.sources(i, n):
+            row[sample] += weight
+            assert weight != 0
+        assert len(dict(mode.sources(i, n))) == len(mode.sources(i, n)), "a sample twice"
+    assert (found == expected).all()
+    gains = [
+        np.abs(expected[23 - lo : 23 + n + hi]).sum(axis=1).max() for lo, hi in ((1, 0), (0, 1), (23, 29))
+    ]
+    assert [mode.gain(-lo, n + hi, n) for lo, hi in ((1, 0), (0, 1), (23, 29))] == gains
+    assert n == 1 or mode.stays_in_range == (gains[-1] <= 1)
 
 
 @pytest.mark.parametrize("mode", [PadMode.ZERO, PadMode.CONSTANT])
 def test_nothing_stands_outside_in_zero_and_constant(mode):
-    assert [source_index(mode, i, 3) for i in range(-2, 5)] == [None, None, 0, 1, 2, None, None]
+    assert mode.fills
+    assert [mode.sources(i, 3) for i in (-2, -1, 3, 4)] == [()] * 4
+    assert [mode.fill(7.0) for mode in PadMode if mode.takes_value] == [7.0]
+    assert PadMode.ZERO.fill(7.0) == 0
+
+
+@pytest.mark.parametrize("mode", PadMode)
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 10])
+def test_a_stretch_of_the_data_padded_alone_is_as_all_of_it(mode, n):
+    def alone(lo, hi, a, b):
+        parts = [mode.sources(i - a, b - a) for i in range(lo, hi)]
+        return [tuple((sample + a, weight) for sample, weight in terms) for terms in parts]
+
+    for lo, length in product(range(-2 * n - 3, 3 * n + 2), (1, 2, 3, n, 2 * n)):
+        hi = lo + length
+        whole = [mode.sources(i, n) for i in range(lo, hi)]
+        a, b = mode.support(lo, hi, n)
+        assert 0 <= a < b <= n
+        assert alone(lo, hi, a, b) == whole
+        if b - a > 1 and lo < n and hi > 0:  # no shorter one does
+            assert alone(lo, hi, a + 1, b) != whole
+            assert alone(lo, hi, a, b - 1) != whole
 
 
 def test_the_drawings_of_the_modes():
     drawn = {}
     for mode in PadMode:
-        places = [source_index(mode, i, 4) for i in range(-2, 6)]
-        drawn[mode.value] = "".join("-" if i is None else "1234"[i] for i in places)
-        assert source_index(mode, 0, 0) is None
+        sources = [mode.sources(i, 4) for i in range(-2, 6)]
+        values = [sum(weight * (sample + 1) for sample, weight in terms) for terms in sources]
+        drawn[mode.value] = "".join(
+            str(v) if terms else "-" for v, terms in zip(values, sources, strict=True)
+        )
+        assert mode.sources(0, 0) == ()
     assert drawn == {
         "zero": "--1234--",
         "constant": "--1234--",

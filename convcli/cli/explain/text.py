@@ -64,7 +64,19 @@ def _place(place: Sequence[int]) -> str:
 def _from(tap: Tap) -> str:
     if not tap.padded:
         return ""
-    return "padding" if tap.source is None else f"padding: {_place(tap.source)} again"
+    if tap.source is not None:
+        return f"padding: {_place(tap.source)} again"
+    return "padding" + (": " + _weighted(tap) if tap.sources else "")
+
+
+def _weighted(tap: Tap) -> str:
+    """Return the elements that stand there, such as ``2 x (0,0) - (0,3)``; the largest weight comes first."""
+    terms = sorted(tap.sources, key=lambda one: -one[1])
+    texts = [
+        f"{'-' if weight < 0 else '+'} {f'{abs(weight)} x ' * (abs(weight) > 1)}({_place(place)})"
+        for place, weight in terms
+    ]
+    return " ".join(texts).removeprefix("+ ")
 
 
 def _plane_lines(
@@ -218,4 +230,10 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
 
 
 def _tap(tap: Tap) -> dict[str, Any]:
-    return {"tap": tap.index, "position": tap.position, "source": tap.source, "padding": tap.padded}
+    return {
+        "tap": tap.index,
+        "position": tap.position,
+        "source": tap.source,
+        "sources": tap.sources,
+        "padding": tap.padded,
+    }

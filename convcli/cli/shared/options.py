@@ -11,13 +11,11 @@ from convcli.common.errors import UsageError
 from convcli.common.numbers import parse_float
 from convcli.geometry.axes import parse_numbers
 from convcli.geometry.grammar import parse_pool
-from convcli.geometry.padding import parse_pad_mode, parse_padding
+from convcli.geometry.padding import PadMode, parse_pad_mode, parse_padding
 from convcli.jobs.bind import Settings
 
 Stride = Annotated[str | None, typer.Option(help="Step of the window: 2, or 2,1 for each axis.")]
-PadModeName = Annotated[
-    str | None, typer.Option(help="zero, constant, replicate, reflect, symmetric or circular.")
-]
+PadModeName = Annotated[str | None, typer.Option(help=f"One of {', '.join(PadMode)}.")]
 PadValue = Annotated[str | None, typer.Option(help="What constant padding holds.")]
 Dilation = Annotated[str | None, typer.Option(help="Distance between the kernel's taps.")]
 Bias = Annotated[str | None, typer.Option(help="Added to the result: one number, or one for each map.")]

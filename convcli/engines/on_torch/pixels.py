@@ -28,8 +28,8 @@ def pad(
     x: np.ndarray, ranges: Sequence[tuple[int, int]], mode: PadMode, value: float, dtype: np.dtype
 ) -> np.ndarray:
     """Return the box ``ranges`` of ``x`` as floats, as `convcli.engines.padding.pad` does."""
-    fraction = mode is PadMode.CONSTANT and not _holds(x.dtype, value)
-    if x.dtype not in SMALL_INTEGERS or dtype.kind != "f" or fraction:
+    held = mode.stays_in_range and _holds(x.dtype, mode.fill(value))
+    if x.dtype not in SMALL_INTEGERS or dtype.kind != "f" or not held:
         return pad_array(x, ranges, mode, value, dtype)
     padded = pad_array(x, ranges, mode, value)
     if not padded.flags.writeable:  # a view of data that torch may not see as its own
