@@ -16,6 +16,7 @@ from convcli.cli.shared.tables import WIDTH, as_json_text, axes_text, table
 from convcli.common.errors import UsageError
 from convcli.geometry.grammar import parse_layers, parse_size
 from convcli.geometry.layers import Conv, Layer, Row, format_size, trace
+from convcli.geometry.pools import POOLS
 from convcli.geometry.search import remarks, search
 
 MOST_CHOICES = 20  # of --want, in text
@@ -32,7 +33,9 @@ def shape(
     dilation: Annotated[str | None, typer.Option(help="Distance between the kernel's taps.")] = None,
     transpose: Annotated[bool, typer.Option("--transpose", help="Transposed convolution.")] = False,
     output_padding: Annotated[str | None, typer.Option(help="Extra elements, with --transpose.")] = None,
-    pool: Annotated[str | None, typer.Option(metavar="max|avg|min", help="The flags are a pool's.")] = None,
+    pool: Annotated[
+        str | None, typer.Option(metavar="|".join(map(str, POOLS)), help="The flags are a pool's.")
+    ] = None,
     ceil: Annotated[bool, typer.Option("--ceil", help="Let a pool's last window hang over the end.")] = False,
     want: Annotated[
         str | None,
@@ -50,9 +53,10 @@ def shape(
     \b
       conv:[OUT@]K[,s=][,p=][,d=][,same]         convolution
       tconv:[OUT@]K[,s=][,p=][,d=][,op=][,same]  transposed convolution
-      pool:max|avg|min:K[,s=][,p=][,d=][,ceil]   pool; the stride is K by default
-      gpool:max|avg|min                          pool over everything
+      pool:KIND:K[,s=][,p=][,d=][,ceil]          pool; the stride is K by default
+      gpool:KIND                                 pool over everything
 
+    KIND is one of those that --pool takes.
     K, s= and the others: one number is every axis; 5x3 is one for each. p= is
     a number, before:after (1:0x2:2), or valid, full, same, tail, same-lower or
     same-upper. The default padding is 0.

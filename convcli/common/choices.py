@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import TypeVar
 
@@ -47,11 +48,11 @@ class Reading(StrEnum):
     MATRIX = "matrix"  # one grid of two axes, instead of columns
 
 
-Choice = TypeVar("Choice", bound=StrEnum)
+Choice = TypeVar("Choice")
 
 
-def parse_choice(kind: type[Choice], text: str, what: str) -> Choice:
-    """Read one of an enum's names.
+def parse_choice(choices: Iterable[Choice], text: str, what: str) -> Choice:
+    """Read the name of one of the choices, such as the members of an enum.
 
     Raises
     ------
@@ -61,9 +62,9 @@ def parse_choice(kind: type[Choice], text: str, what: str) -> Choice:
     >>> parse_choice(Channels, "luma", "channels")
     <Channels.LUMA: 'luma'>
     """
-    names = [member.value for member in kind]
+    names = {str(choice): choice for choice in choices}
     if text in names:
-        return kind(text)
+        return names[text]
     near = difflib.get_close_matches(text, names, n=1)
     hint = f"did you mean {near[0]}? It" if near else "it"
     raise UsageError(f"{what} {text!r} is unknown: {hint} is one of {', '.join(names)}")

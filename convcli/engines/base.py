@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 
 from convcli.common.errors import UsageError
-from convcli.geometry.layers import PoolKind
 from convcli.geometry.padding import PadMode
+from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import TransposedWindow, Window
 from convcli.pixels.render import Rendering, Tally
 from convcli.plan.algorithms import Algorithm
@@ -142,8 +142,13 @@ class Engine(Protocol):
         *,
         stride: Sequence[int],
         dilation: Sequence[int],
+        counts: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return the maximum, minimum or mean of every whole window, ``(N, C, *sizes)``; NaN wins."""
+        """Return the pooled whole windows, ``(N, C, *sizes)``; NaN wins.
+
+        ``counts`` (*sizes) is how many taps of each window are samples, where some are padding: the kind's
+        ``fill``.
+        """
         ...
 
     def max_positions(

@@ -1,24 +1,24 @@
-"""Pooling of data with borders: what stands in the padding, and what a mean counts.
+"""Pooling of data with borders: what stands in the padding, and what counts.
 
-The engines pool whole windows.  Here windows hang over the edge: padding never wins a maximum or minimum, and
-is not counted in a mean unless asked for.
+The engines pool whole windows.  Here windows hang over the edge: padding does not count, unless that is asked for
+and the kind of pool lets it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from functools import reduce
 
 import numpy as np
 
 from convcli.common.errors import UsageError
 from convcli.engines.base import Engine
 from convcli.engines.padding import pad
-from convcli.geometry.layers import PoolKind
 from convcli.geometry.padding import PadMode
+from convcli.geometry.pools import MAX, PoolKind
 from convcli.geometry.windows import Window
 
-FILL = {PoolKind.MAX: -inf, PoolKind.MIN: inf, PoolKind.AVG: 0.0}
+Span = tuple[int, int]
 
 
 def pool_padded(
@@ -39,25 +39,51 @@ def pool_padded(
     windows : sequence of Window
         One for each space axis, with padding and ceil mode.
     include_padding : bool
-        A mean also counts the padding's zeros (but never what ``ceil`` lets hang over even the padding).
-        Without it, the mean of a window of nothing but padding is NaN.
+        Padding counts as zeros (but never what ``ceil`` lets hang over even the padding), if the kind lets it.
     """
-    out = engine.pool(
-        _padded(x, windows, FILL[kind]),
+    include = include_padding and kind.include
+    sizes = x.shape[2:]
+    ranges = _ranges(windows, sizes)
+    if include:
+        zeros = [(-window.before, n + window.after) for window, n in zip(windows, sizes, strict=True)]
+        zeros, ranges = in_two_steps(ranges, zeros)
+        x = pad(x, zeros, PadMode.ZERO)
+    counts = sample_counts(windows, sizes, include)
+    return engine.pool(
+        pad(x, ranges, PadMode.CONSTANT, kind.fill),
         kind,
         [window.kernel for window in windows],
         stride=[window.stride for window in windows],
         dilation=[window.dilation for window in windows],
+        counts=counts,
     )
-    if kind is not PoolKind.AVG:
-        return out
-    for axis, (window, size) in enumerate(zip(windows, x.shape[2:], strict=True), start=2):
-        counts = average_counts(window, size, include_padding)
-        if (counts != window.kernel).any():
-            shape = [-1 if index == axis else 1 for index in range(x.ndim)]
-            with np.errstate(all="ignore"):
-                out *= (window.kernel / counts).astype(out.dtype).reshape(shape)
-    return out
+
+
+def in_two_steps(ranges: Sequence[Span], zeros: Sequence[Span]) -> tuple[list[Span], list[Span]]:
+    """Return what to pad with zeros that count, and what of the result to pad on to ``ranges``.
+
+    Parameters
+    ----------
+    ranges : sequence of tuple
+        What the windows look at, one range for each axis, in elements of the data.
+    zeros : sequence of tuple
+        The data and the padding that counts.
+
+    >>> in_two_steps([(-1, 6)], [(-1, 5)])
+    ([(-1, 5)], [(0, 7)])
+    """
+    first = [(max(lo, a), min(hi, b)) for (lo, hi), (a, b) in zip(ranges, zeros, strict=True)]
+    return first, [(lo - begin, hi - begin) for (lo, hi), (begin, _) in zip(ranges, first, strict=True)]
+
+
+def sample_counts(
+    windows: Sequence[Window], sizes: Sequence[int], include_padding: bool
+) -> np.ndarray | None:
+    """Return how many taps of each window count, ``(*output sizes)``; None where all of them do."""
+    counts = [average_counts(window, n, include_padding) for window, n in zip(windows, sizes, strict=True)]
+    if all((count == window.kernel).all() for count, window in zip(counts, windows, strict=True)):
+        return None
+    return reduce(np.multiply.outer, counts)
 
 
 def average_counts(window: Window, size: int, include_padding: bool = False) -> np.ndarray:
@@ -81,7 +107,7 @@ def max_positions_padded(
     Positions count the elements of one channel in C order, or with ``column_major`` the first axis fastest
     (ONNX's ``storage_order=1``).  Every window must reach the data.
     """
-    padded = _padded(x, windows, -inf)
+    padded = pad(x, _ranges(windows, x.shape[2:]), PadMode.CONSTANT, MAX.fill)
     found = engine.max_positions(
         padded,
         [window.kernel for window in windows],
@@ -113,8 +139,5 @@ def _first_inside(window: Window, size: int) -> np.ndarray:
     return first
 
 
-def _padded(x: np.ndarray, windows: Sequence[Window], fill: float) -> np.ndarray:
-    ranges = [
-        window.input_range(0, window.output_size(n)) for window, n in zip(windows, x.shape[2:], strict=True)
-    ]
-    return pad(x, ranges, PadMode.CONSTANT, fill)
+def _ranges(windows: Sequence[Window], sizes: Sequence[int]) -> list[Span]:
+    return [window.input_range(0, window.output_size(n)) for window, n in zip(windows, sizes, strict=True)]

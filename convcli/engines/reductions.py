@@ -1,9 +1,11 @@
-"""Folds of all windows along an axis: sums, maxima, minima, always in the same tree whatever the block.
+"""All windows of an array, and their folds along an axis: always in the same tree whatever the block.
 
 Numpy only; nothing here knows kernels.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -22,6 +24,21 @@ def fold_windows(
     windows = sliding_window_view(x, dilation * (size - 1) + 1, axis)[..., ::dilation]
     windows = windows.swapaxes(0, axis)[::stride].swapaxes(0, axis)
     return _fold_taps(fold, np.moveaxis(windows, -1, 0))
+
+
+def windows_of(
+    x: np.ndarray, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> np.ndarray:
+    """Return a view of the windows along the last axes, ``(…, *sizes, *size)``.
+
+    >>> windows_of(np.arange(6), (2,), (2,), (3,)).tolist()
+    [[0, 3], [2, 5]]
+    """
+    axes = range(x.ndim - len(size), x.ndim)
+    extents = [d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True)]
+    windows = sliding_window_view(x, extents, tuple(axes))
+    steps = [slice(None)] * axes.start + [slice(None, None, step) for step in (*stride, *dilation)]
+    return windows[tuple(steps)]
 
 
 def _fold_taps(fold: np.ufunc, taps: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import number_text
 from convcli.explanations.value import ConvExplanation, Explanation, explain_conv, explain_pool, value_of
-from convcli.geometry.layers import PoolKind
 from convcli.geometry.taps import over_axes
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.chain import ConvStage, PoolStage
@@ -74,8 +73,8 @@ class Board:
 class Frame:
     """One moment: three grids, and in each the cells that take part.
 
-    ``weights`` are the numbers that the lit inputs are multiplied with, by place; ``winner`` is the input
-    that a pool chose.
+    ``weights`` are the numbers that the lit inputs are multiplied with, by place; ``chosen`` are the inputs
+    that a pool selected.
     """
 
     input: Board
@@ -85,7 +84,7 @@ class Frame:
     lit_taps: frozenset[Place]
     lit_outputs: frozenset[Place]
     weights: tuple[tuple[Place, float], ...]
-    winner: Place | None
+    chosen: frozenset[Place]
     caption: str
 
 
@@ -116,7 +115,7 @@ def slide(
         filled[number] = float(results[at])
         output = Board("output", (0,) * results.ndim, results.shape, results.shape, tuple(filled))
         explanation = explain(stage, data, at, float(results[at]), which)
-        seen, weights, winner = _seen(explanation, grid)
+        seen, weights, chosen = _seen(explanation, grid)
         yield Frame(
             grid,
             kernel,
@@ -125,7 +124,7 @@ def slide(
             frozenset(tap for tap, _ in kernel.places()) if kernel else frozenset(),
             frozenset([at]),
             weights,
-            winner,
+            chosen,
             caption(explanation),
         )
 
@@ -142,19 +141,18 @@ def explain(
 
 def _seen(
     explanation: Explanation, grid: Board
-) -> tuple[frozenset[Place], tuple[tuple[Place, float], ...], Place | None]:
+) -> tuple[frozenset[Place], tuple[tuple[Place, float], ...], frozenset[Place]]:
     if isinstance(explanation, ConvExplanation):
         products = explanation.sums[0].planes[0].products
         return (
             frozenset(one.tap.position for one in products),
             tuple((one.tap.position, one.weight) for one in products),
-            None,
+            frozenset(),
         )
     pooled = explanation.planes[0]
-    winner = pooled.winner if explanation.kind is not PoolKind.AVG else None
     cells = {place for place, _ in grid.places()}
     seen = frozenset(one.tap.position for one in pooled.taps) & cells
-    return seen, (), winner.tap.position if winner else None
+    return seen, (), frozenset(one.tap.position for one in explanation.chosen(pooled))
 
 
 def lay_down(stage: ConvStage, data: np.ndarray, results: np.ndarray, which: int = 0) -> Iterator[Frame]:
@@ -195,7 +193,7 @@ def lay_down(stage: ConvStage, data: np.ndarray, results: np.ndarray, which: int
             frozenset(np.ndindex(*weights.shape)),
             frozenset(laid),
             (),
-            None,
+            frozenset(),
             f"add {number_text(value)} x ({text}{more})",
         )
 
@@ -223,7 +221,7 @@ def close_up(
         low = [min(max(lo, 0), n - 1) for lo, n in zip(low, data.shape, strict=True)]
         high = [max(min(hi, n), lo + 1) for hi, n, lo in zip(high, data.shape, low, strict=True)]
     grid = _board_of(stage, data, tuple(low), tuple(high))
-    seen, weights, winner = _seen(explanation, grid)
+    seen, weights, chosen = _seen(explanation, grid)
     kernel = _kernel_board(stage, which)
     products = explanation.sums[0].planes[0].products if isinstance(explanation, ConvExplanation) else ()
     title = "output " + ",".join(map(str, at))
@@ -236,7 +234,7 @@ def close_up(
         frozenset(one.tap.index for one in products),
         frozenset([at]),
         weights,
-        winner,
+        chosen,
         caption(explanation),
     )
 
@@ -304,8 +302,7 @@ def caption(explanation: Explanation) -> str:
     pooled = explanation.planes[0]
     values = [number_text(one.value) for one in pooled.taps if one.value is not None]
     text = ", ".join(values[:TERMS]) + (", ..." if len(values) > TERMS else "")
-    name = {PoolKind.MAX: "max", PoolKind.MIN: "min", PoolKind.AVG: "mean"}[explanation.kind]
-    return f"{name}({text}) = {number_text(pooled.value)}"
+    return f"{explanation.kind.function}({text}) = {number_text(pooled.value)}"
 
 
 def _factor(value: float) -> str:

@@ -282,7 +282,7 @@ def _fill(name: str, board: Board, place: Place, frame: Frame) -> Colour:
     if name == "kernel":
         return KERNEL
     if name == "input":
-        if place == frame.winner:
+        if place in frame.chosen:
             return WINNER
         if place in frame.lit_inputs:
             return LIT if inside else LIT_OUTSIDE

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from convcli.common.frozen import frozen
-from convcli.geometry.layers import PoolKind
+from convcli.geometry.pools import PoolKind
 from convcli.geometry.taps import PlaceSources, Tap, taps
 from convcli.jobs.chain import ConvStage, PoolStage
 from convcli.kernel.model import Combine
@@ -103,9 +103,9 @@ class Pooled:
     value: float
 
     @property
-    def winner(self) -> PoolTap | None:
-        """The tap that the whole gradient goes to, if there is one."""
-        return next((tap for tap in self.taps if tap.share == 1), None)
+    def sharing(self) -> tuple[PoolTap, ...]:
+        """The taps that take a share of the gradient."""
+        return tuple(tap for tap in self.taps if tap.share)
 
 
 @frozen
@@ -115,6 +115,10 @@ class PoolExplanation:
     kind: PoolKind
     at: tuple[int, ...]
     planes: tuple[Pooled, ...]
+
+    def chosen(self, pooled: Pooled) -> tuple[PoolTap, ...]:
+        """Return the taps whose samples are a plane's result, where the kind selects samples."""
+        return pooled.sharing if self.kind.selects else ()
 
 
 Explanation = ConvExplanation | PoolExplanation
@@ -167,39 +171,22 @@ def explain_pool(
 ) -> PoolExplanation:
     """Return what a pool sees at one output; parameters as for `explain_conv`.
 
-    The gradient's route is torch's: the first maximum (or minimum) takes all, a NaN before every number; a
-    mean shares it among the taps that it counts.
+    Padding that counts is a zero, and takes its share of the gradient.
     """
     found = taps(stage.windows, at, data.shape[1:])
     planes = []
     for index, (plane, value) in enumerate(zip(data, values, strict=True)):
-        seen = [None if tap.source is None else float(plane[tap.source]) for tap in found]
-        if stage.kind is PoolKind.AVG:
-            counted = [_counts(stage, tap, data.shape[1:]) for tap in found]
-            shares = [1 / sum(counted) if counts else 0.0 for counts in counted]
-            seen = [
-                0.0 if v is None and counts else v for v, counts in zip(seen, counted, strict=True)
-            ]  # padding that is included
-        else:
-            winner = _winner(stage.kind, seen)
-            shares = [float(number == winner) for number in range(len(found))]
-        rows = zip(found, seen, shares, strict=True)
+        seen = [_sample(stage, plane, tap) for tap in found]
+        rows = zip(found, seen, stage.kind.shares(seen), strict=True)
         planes.append(Pooled(index, tuple(PoolTap(*row) for row in rows), value))
     return PoolExplanation(stage.kind, tuple(at), tuple(planes))
 
 
-def _winner(kind: PoolKind, seen: Sequence[float | None]) -> int | None:
-    present = [(number, value) for number, value in enumerate(seen) if value is not None]
-    if not present:
-        return None
-    sign = 1 if kind is PoolKind.MAX else -1
-    return max(present, key=lambda one: (math.isnan(one[1]), 0 if math.isnan(one[1]) else sign * one[1]))[0]
-
-
-def _counts(stage: PoolStage, tap: Tap, sizes: Sequence[int]) -> bool:
+def _sample(stage: PoolStage, plane: np.ndarray, tap: Tap) -> float | None:
     if tap.source is not None:
-        return True
-    return stage.include_padding and all(
+        return float(plane[tap.source])
+    inside = all(
         -window.before <= place < n + window.after
-        for place, n, window in zip(tap.position, sizes, stage.windows, strict=True)
+        for place, n, window in zip(tap.position, plane.shape, stage.windows, strict=True)
     )
+    return 0.0 if stage.include_padding and stage.kind.include and inside else None

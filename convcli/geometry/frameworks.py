@@ -17,8 +17,9 @@ from dataclasses import replace
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.geometry.layers import Conv, Layer, Pool, PoolKind, format_size
+from convcli.geometry.layers import Conv, Layer, Pool, format_size
 from convcli.geometry.padding import PaddingName
+from convcli.geometry.pools import Counterpart, PoolKind
 from convcli.geometry.windows import TransposedWindow, Window
 
 
@@ -70,20 +71,27 @@ def compare(layer: Layer, sizes: Sequence[int]) -> list[Answer]:
         return _global(layer.kind, own, sizes)
     answers = [_answer("convcli", "p=" + _listed(layer.padding, "x"), own, sizes)]
     transposed = isinstance(layer, Conv) and layer.transposed
-    answers += _torch_transposed(own, sizes) if transposed else _torch(layer, own, sizes)
-    answers += _keras(layer, own, sizes)
-    answers += _onnx(layer, own, sizes)
+    rules = {"torch": _torch_transposed if transposed else _torch, "Keras": _keras, "ONNX": _onnx}
+    for who, rule in rules.items():
+        same = _counterparts(layer.kind)[who] if isinstance(layer, Pool) else Counterpart()
+        answers += [_missing(who, same)] if same.missing else rule(layer, own, sizes)
     return answers
 
 
+def _counterparts(kind: PoolKind) -> dict[str, Counterpart]:
+    return {"torch": kind.torch, "Keras": kind.keras, "ONNX": kind.onnx}
+
+
+def _missing(who: str, same: Counterpart) -> Answer:
+    return Answer(who, "", None, None, same.remark)
+
+
 def _global(kind: PoolKind, own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
-    names = {"convcli": f"gpool:{kind}", "torch": f"Adaptive{kind.title()}Pool(1)"}
-    names |= {"Keras": f"Global{kind.title()}Pooling", "ONNX": f"Global{kind.title()}Pool"}
-    if kind is PoolKind.AVG:
-        names |= {"Keras": "GlobalAveragePooling", "ONNX": "GlobalAveragePool"}
-    if kind is PoolKind.MIN:
-        names = {"convcli": f"gpool:{kind}"}
-    return [_answer(who, setting, own, sizes) for who, setting in names.items()]
+    answers = [_answer("convcli", f"gpool:{kind}", own, sizes)]
+    for who, same in _counterparts(kind).items():
+        found = _answer(who, same.over_everything, own, sizes, same.remark)
+        answers.append(_missing(who, same) if same.missing else found)
+    return answers
 
 
 def _answer(who: str, setting: str, windows: Windows, sizes: tuple[int, ...], remark: str = "") -> Answer:
@@ -113,19 +121,17 @@ def _torch(layer: Layer, own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
         setting += ", ceil_mode=True" if layer.ceil else ""
         if any(max(pair) > window.kernel // 2 for pair, window in zip(amounts, own, strict=True)):
             return [Answer("torch", setting, None, None, "a pool's padding is at most half its kernel")]
-        if layer.kind is PoolKind.AVG and any(window.dilation > 1 for window in own):
-            return [Answer("torch", setting, None, None, "its average pool has no dilation")]
+        if layer.kind.torch.undilated and any(window.dilation > 1 for window in own):
+            return [Answer("torch", setting, None, None, layer.kind.torch.undilated)]
     if any(before != after for before, after in amounts):
         first = _answer("torch", "F.pad, then padding=0", own, sizes, "its own is symmetric")
     else:
-        first = _answer("torch", setting, own, sizes, "as -max_pool(-x)" if _is_min(layer) else "")
+        first = _answer(
+            "torch", setting, own, sizes, layer.kind.torch.remark if isinstance(layer, Pool) else ""
+        )
     if isinstance(layer, Pool):
         return [first]
     return [first, _torch_same(own, sizes)]
-
-
-def _is_min(layer: Layer) -> bool:
-    return isinstance(layer, Pool) and layer.kind is PoolKind.MIN
 
 
 def _torch_same(own: Windows, sizes: tuple[int, ...]) -> Answer:
@@ -138,7 +144,7 @@ def _torch_same(own: Windows, sizes: tuple[int, ...]) -> Answer:
     return _answer("torch", "padding='same'", windows, sizes, "the odd one after" if uneven else "")
 
 
-def _torch_transposed(own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
+def _torch_transposed(_: Layer, own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
     windows = [window for window in own if isinstance(window, TransposedWindow)]
     extra = _listed([window.output_padding for window in windows])
     setting = f"padding={_listed([(w.before, w.after) for w in windows])}"
@@ -152,8 +158,6 @@ def _torch_transposed(own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
 
 
 def _keras(layer: Layer, own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
-    if _is_min(layer):
-        return [Answer("Keras", "", None, None, "it has no minimum pool")]
     if isinstance(layer, Pool) and any(window.dilation > 1 for window in own):
         return [Answer("Keras", "", None, None, "its pools have no dilation")]
     if any(window.stride > 1 for window in own) and any(window.dilation > 1 for window in own):
@@ -177,8 +181,6 @@ def _keras(layer: Layer, own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
 
 
 def _onnx(layer: Layer, own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
-    if _is_min(layer):
-        return [Answer("ONNX", "", None, None, "it has no minimum pool: -MaxPool(-x)")]
     numbers = [window.before for window in own] + [window.after for window in own]
     setting = f"pads=[{','.join(map(str, numbers))}]"
     if isinstance(layer, Conv) and layer.transposed:

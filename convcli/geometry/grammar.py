@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from convcli.common.errors import UsageError
 from convcli.geometry.axes import parse_numbers
-from convcli.geometry.layers import Conv, Layer, Pool, PoolKind
+from convcli.geometry.layers import Conv, Layer, Pool
 from convcli.geometry.padding import PaddingName, parse_padding
+from convcli.geometry.pools import POOLS
 
 MAX_RANK = 3
 
@@ -19,8 +20,8 @@ def parse_layer(text: str) -> Layer:
 
         conv:[OUT@]K[,s=][,p=][,d=][,same]          K is 5, 5x3 or 3x3x3; one number is every axis
         tconv:[OUT@]K[,s=][,p=][,d=][,op=][,same]   p crops, op lengthens
-        pool:max|avg|min:K[,s=][,p=][,d=][,ceil]
-        gpool:max|avg|min
+        pool:KIND:K[,s=][,p=][,d=][,ceil][,include] KIND is max, or another of `convcli.geometry.pools`
+        gpool:KIND
 
     ``p=`` takes a number, before:after, or a name, one for each axis joined by ``x``; a bare name will do.
 
@@ -43,22 +44,21 @@ def parse_layer(text: str) -> Layer:
 def parse_pool(text: str) -> Pool:
     """Read what ``--pool`` says: ``max:2``, ``avg:3,s=2``, ``avg:3x2,p=1,include``, ``global-max``.
 
-    >>> parse_pool("avg:3,s=2") == Pool(PoolKind.AVG, (3,), stride=(2,))
-    True
+    >>> parse_pool("avg:3,s=2")
+    Pool(kind=AvgPool(), size=(3,), stride=(2,), dilation=(1,), padding=((0, 0),), ceil=False, include_padding=False)
     """
     name, colon, body = text.partition(":")
     everything = name.startswith("global-")
-    kind = name.removeprefix("global-")
-    if kind not in tuple(PoolKind) or everything == bool(colon):
-        raise UsageError(
-            f"pool {text!r} is unknown: use max:2, avg:2, min:2, global-max, global-avg or global-min"
-        )
+    kind = next((kind for kind in POOLS if kind.name == name.removeprefix("global-")), None)
+    if kind is None or everything == bool(colon):
+        names = [*(f"{kind}:2" for kind in POOLS), *(f"global-{kind}" for kind in POOLS)]
+        raise UsageError(f"pool {text!r} is unknown: use {', '.join(names[:-1])} or {names[-1]}")
     if everything:
-        return Pool(PoolKind(kind), None)
+        return Pool(kind, None)
     size, *parts = body.split(",")
     options = _parse_options(parts, ("s", "p", "d", "ceil", "include"))
     return Pool(
-        PoolKind(kind),
+        kind,
         parse_numbers(size, "pool size"),
         stride=parse_numbers(options["s"], "stride") if "s" in options else None,
         dilation=parse_numbers(options.get("d", "1"), "dilation"),

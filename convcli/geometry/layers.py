@@ -7,7 +7,6 @@ layers are written is `convcli.geometry.grammar`'s to read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from fractions import Fraction
 from math import prod
 
@@ -16,15 +15,8 @@ from convcli.common.frozen import frozen
 from convcli.geometry.axes import per_axis
 from convcli.geometry.field import Field
 from convcli.geometry.padding import Padding
+from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import TransposedWindow, Window, transposed_window, window
-
-
-class PoolKind(StrEnum):
-    """What a pool makes of its window."""
-
-    MAX = "max"
-    AVG = "avg"
-    MIN = "min"
 
 
 @frozen
@@ -83,7 +75,7 @@ class Conv:
 class Pool:
     """A pool over a window, or over everything (``size`` None).  The stride is the window unless given.
 
-    ``include_padding`` counts padding in a mean.  ``str()`` gives the text that is read.
+    ``include_padding`` counts padding as zeros, in kinds that can.  ``str()`` gives the text that is read.
     """
 
     kind: PoolKind
@@ -185,7 +177,8 @@ def trace(layers: Iterable[Layer], channels: int | None, sizes: Sequence[int]) -
     UsageError
         Naming the layer, when it does not fit its input; and by how much.
 
-    >>> for row in trace([Conv((5, 5), out=6), Pool(PoolKind.MAX, (2,))], 3, (32, 32)):
+    >>> from convcli.geometry.pools import MAX
+    >>> for row in trace([Conv((5, 5), out=6), Pool(MAX, (2,))], 3, (32, 32)):
     ...     print(row.label, row.output, row.parameters)
     conv:6@5x5 6@28x28 456
     pool:max:2 6@14x14 0

@@ -232,8 +232,8 @@ def _choice(
 def remarks(layers: Sequence[Layer], sizes: Sequence[int], rows: Sequence[Row]) -> list[str]:
     """Say in one line a layer where its size could be another: what ceil changes, what a transposed layer undoes.
 
-    >>> from convcli.geometry.layers import PoolKind
-    >>> chain = [Pool(PoolKind.MAX, (3,), stride=(2,))]
+    >>> from convcli.geometry.pools import MAX
+    >>> chain = [Pool(MAX, (3,), stride=(2,))]
     >>> remarks(chain, (8,), trace(chain, None, (8,)))
     ['layer 1 (pool:max:3,s=2): 8 leaves 1 at the end unread; with ceil the output is 4 instead of 3']
     """

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from convcli.common.frozen import frozen
 from convcli.geometry.field import Field
-from convcli.geometry.layers import PoolKind
 from convcli.geometry.padding import PadMode
+from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import TransposedWindow, Window
 from convcli.kernel.model import Combine, Kernel
 
@@ -166,7 +166,7 @@ class Chain:
     def averages(self) -> bool:
         """Whether every stage is a weighted mean without bias, so that colours may be premultiplied."""
         return all(
-            stage.kind is PoolKind.AVG
+            stage.kind.averages
             if isinstance(stage, PoolStage)
             else (
                 stage.kernel.non_negative
@@ -208,6 +208,10 @@ class Chain:
         for stage, sizes in zip(self.stages, self.sizes, strict=False):
             if isinstance(stage, ConvStage):
                 low, high = stage.kernel.output_range(*stage.padded_range(low, high, sizes))
+            else:
+                if stage.kind.include and stage.include_padding:
+                    low, high = min(low, 0.0), max(high, 0.0)
+                low, high = stage.kind.output_range(low, high)
         return low, high
 
     @property

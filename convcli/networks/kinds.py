@@ -13,8 +13,9 @@ from pathlib import Path
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import to_float
-from convcli.geometry.layers import Conv, Pool, PoolKind
+from convcli.geometry.layers import Conv, Pool
 from convcli.geometry.padding import PadMode
+from convcli.geometry.pools import MAX, POOLS
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, full_shape
 from convcli.kernel.yaml_reader import nested_numbers
@@ -162,7 +163,7 @@ def _bias(options: Options, bank: _Bank) -> Fill | None:
 
 
 def _pool(options: Options) -> Operation:
-    kind = options.choice("kind", PoolKind, PoolKind.MAX)
+    kind = options.choice("kind", POOLS, MAX)
     if "size" not in options:
         raise UsageError("size: is needed (gpool: pools over everything)")
     size = options.wholes("size", ())
@@ -180,7 +181,7 @@ def _pool(options: Options) -> Operation:
 
 
 def _global_pool(options: Options) -> Operation:
-    return Pooling(Pool(options.choice("kind", PoolKind, PoolKind.MAX), None))
+    return Pooling(Pool(options.choice("kind", POOLS, MAX), None))
 
 
 def _activation(kind: ActivationKind, options: Options) -> Operation:

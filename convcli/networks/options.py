@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +22,6 @@ from convcli.networks.parameters import Fill, Numbers, Random, Stored
 from convcli.networks.weight_files import is_weights_file, stored_shape
 
 T = TypeVar("T")
-E = TypeVar("E", bound=StrEnum)
 
 
 @contextmanager
@@ -115,8 +113,8 @@ class Options:
     def truth(self, key: str, default: bool = False) -> bool:
         return self.read(key, _truth, default)
 
-    def choice(self, key: str, kind: type[E], default: E) -> E:
-        return self.read(key, lambda text: parse_choice(kind, text, "the value"), default)
+    def choice(self, key: str, choices: Iterable[T], default: T) -> T:
+        return self.read(key, lambda text: parse_choice(choices, text, "the value"), default)
 
     def padding(self, default: tuple[Padding, ...] = ((0, 0),)) -> tuple[Padding, ...]:
         return self.read("padding", parse_padding, default)

@@ -10,14 +10,12 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from math import prod
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
 from convcli.common.frozen import frozen
-from convcli.engines.pooling import FILL, average_counts
+from convcli.engines.pooling import in_two_steps, sample_counts
 from convcli.geometry.axes import per_axis
-from convcli.geometry.layers import PoolKind
 from convcli.geometry.padding import PadMode, Sources
 from convcli.kernel.model import Combine
 from convcli.networks.model import Step
@@ -39,8 +37,6 @@ Tensors = Mapping[str, torch.Tensor]
 
 _CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
 _TRANSPOSE = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
-_MAX_POOL = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
-_AVG_POOL = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 _LINEAR = ("linear", "bilinear", "trilinear")
 
 
@@ -63,8 +59,6 @@ def apply(
             compute = _transpose if convolution.geometry.transposed else _correlate
             return compute(step, convolution, own, x, part)
         case Pooling() as pooling:
-            if pooling.geometry.size is None:
-                return _over_everything(x, pooling.geometry.kind)
             return _pool(step, pooling, x, part)
         case Activation(kind=kind, slope=slope):
             return _activate(x, kind, slope)
@@ -202,41 +196,22 @@ def _combined(x: torch.Tensor, combine: Combine, parts: int) -> torch.Tensor:
             return bank.sum(2)
 
 
-def _over_everything(x: torch.Tensor, kind: PoolKind) -> torch.Tensor:
-    axes = tuple(range(2, x.ndim))
-    match kind:
-        case PoolKind.MAX:
-            return x.amax(axes, keepdim=True)
-        case PoolKind.MIN:
-            return x.amin(axes, keepdim=True)
-        case PoolKind.AVG:
-            return x.mean(axes, keepdim=True)
-
-
 def _pool(step: Step, operation: Pooling, x: torch.Tensor, part: Part | None) -> torch.Tensor:
-    pool, windows = operation.geometry, operation.windows(step.input)
-    rank = len(windows)
-    size = [window.kernel for window in windows]
-    stride = [window.stride for window in windows]
-    dilation = [window.dilation for window in windows]
-    padded = box(x, _needed(step, part), PadMode.CONSTANT, FILL[pool.kind])
-    if pool.kind is PoolKind.MAX:
-        return _MAX_POOL[rank - 1](padded, size, stride, dilation=dilation)
-    if pool.kind is PoolKind.MIN:
-        return -_MAX_POOL[rank - 1](-padded, size, stride, dilation=dilation)
-    if max(dilation) > 1:  # torch has no such mean
-        taps = torch.full((x.shape[1], 1, *size), 1 / prod(size), dtype=x.dtype, device=x.device)
-        out = _CONVOLVE[rank - 1](padded, taps, stride=stride, dilation=dilation, groups=x.shape[1])
-    else:
-        out = _AVG_POOL[rank - 1](padded, size, stride)
-    sizes = zip(windows, step.input.sizes, _spans(step, part), strict=True)
-    for axis, (window, n, (start, stop)) in enumerate(sizes, 2):
-        counts = average_counts(window, n, pool.include_padding)[start:stop]
-        if (counts != window.kernel).any():
-            with np.errstate(divide="ignore"):  # a window of nothing but padding has no mean
-                factor = torch.tensor(window.kernel / counts, dtype=x.dtype, device=x.device)
-            out = out * factor.reshape([-1 if index == axis else 1 for index in range(x.ndim)])
-    return out
+    pool, windows, sizes = operation.geometry, operation.windows(step.input), step.input.sizes
+    include = pool.include_padding and pool.kind.include
+    ranges = _needed(step, part)
+    if include:
+        moved = (part.first if part else 0, *(0 for _ in sizes[1:]))
+        axes = zip(windows, sizes, moved, strict=True)
+        zeros = [(-window.before - first, n + window.after - first) for window, n, first in axes]
+        zeros, ranges = in_two_steps(ranges, zeros)
+        x = box(x, zeros)
+    kernel = [(window.kernel, window.stride, window.dilation) for window in windows]
+    counts: torch.Tensor | int = prod(window.kernel for window in windows)
+    found = sample_counts(windows, sizes, include)
+    if found is not None:
+        counts = torch.from_numpy(found[slice(part.start, part.stop) if part else ...]).to(x.device)
+    return pool.kind.layer(torch, box(x, ranges, PadMode.CONSTANT, pool.kind.fill), kernel, counts)
 
 
 def _activate(x: torch.Tensor, kind: ActivationKind, slope: float) -> torch.Tensor:

@@ -92,7 +92,7 @@ def other_seconds(chain: Chain, index: int) -> float:
     stage = chain.stages[index]
     windows = stage.windows
     if isinstance(stage, PoolStage):
-        each = sum(2 * window.kernel.bit_length() for window in windows) * NANOSECONDS["pass"]
+        each = stage.kind.passes(stage.windows) * NANOSECONDS["pass"]
         return prod(chain.sizes[index]) * chain.channels * each * 1e-9
     sizes = (
         chain.sizes[index]

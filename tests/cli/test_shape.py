@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from convcli.cli.shape import shape
 from convcli.common.errors import UsageError
+from convcli.geometry.pools import POOLS
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 app.command()(shape)
@@ -134,7 +135,8 @@ def test_refusals(arguments, message):
 def test_help_keeps_its_examples_on_their_lines():
     text = printed("--help")
     assert "\n    convcli shape 3@32x32 conv:6@5x5 pool:max:2 conv:16@5x5 pool:max:2\n" in text
-    assert "\n    gpool:max|avg|min                          pool over everything\n" in text
+    assert "\n    gpool:KIND                                 pool over everything\n" in text
+    assert f"\n  --pool {'|'.join(map(str, POOLS))} " in text
     assert max(map(len, text.splitlines())) <= 80
 
 

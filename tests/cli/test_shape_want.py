@@ -203,7 +203,7 @@ def torch_size(text: str, sizes: tuple[int, ...], padding: object) -> tuple[int,
     k, s, d = ([getattr(w, name) for w in windows] for name in ("kernel", "stride", "dilation"))
     x = torch.empty(1, 1, *sizes)
     if not isinstance(layer, Conv):
-        pool = torch.max_pool2d if layer.kind == "max" else torch.nn.functional.avg_pool2d
+        pool = torch.max_pool2d if str(layer.kind) == "max" else torch.nn.functional.avg_pool2d
         return tuple(pool(x, k, s, padding, ceil_mode=layer.ceil).shape[2:])
     if layer.transposed:
         extra = [w.output_padding for w in windows]
@@ -264,7 +264,7 @@ def test_onnx_gives_what_is_said(text, sizes, how):
     if convolves:
         name = "ConvTranspose" if layer.transposed else "Conv"
     else:
-        name = {"max": "MaxPool", "avg": "AveragePool"}[layer.kind]
+        name = {"max": "MaxPool", "avg": "AveragePool"}[str(layer.kind)]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, *sizes])
     weights = [helper.make_tensor_value_info("w", TensorProto.FLOAT, [1, 1, *attributes["kernel_shape"]])]
     inputs = [x, *(weights if convolves else [])]
@@ -311,6 +311,19 @@ def test_why_they_differ(text, reason):
 def test_no_reason_where_all_agree():
     layer = parse_layer("gpool:max")
     assert reasons(layer, compare(layer, (8, 8))) == []
+
+
+def test_compare_says_where_a_pool_is_missing():
+    for text in ("pool:min:2", "gpool:min"):
+        answers = compare(parse_layer(text), (8, 8))
+        told = {one.who: (one.sizes is None, one.remark) for one in answers}
+        assert told["torch"] == (False, "as -max_pool(-x)")
+        assert told["Keras"] == (True, "it has no minimum pool")
+        assert told["ONNX"] == (True, "it has no minimum pool: -MaxPool(-x)")
+    names = {one.who: one.setting for one in compare(parse_layer("gpool:avg"), (8, 8))}
+    assert names["torch"] == "AdaptiveAvgPool(1)" and hasattr(torch.nn, "AdaptiveAvgPool2d")
+    assert (names["Keras"], names["ONNX"]) == ("GlobalAveragePooling", "GlobalAveragePool")
+    assert onnx.defs.has(names["ONNX"])
 
 
 def test_compare_on_the_shell():

@@ -23,7 +23,7 @@ from convcli.engines import get_engine, tiles
 from convcli.engines.base import Engine
 from convcli.engines.on_numpy import engine as numpy_engine
 from convcli.engines.on_torch import engine as torch_engine
-from convcli.geometry.layers import PoolKind
+from convcli.geometry.pools import AVG, MAX, MIN, POOLS, PoolKind
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
@@ -206,9 +206,9 @@ def test_pooling_is_what_its_definition_says(engine: Engine, problem: Problem, s
     windows = windows_of(x, problem)
     axes = tuple(range(x.ndim, windows.ndim))
 
-    maximum = engine.pool(x, PoolKind.MAX, size, **problem.pooling)
-    minimum = engine.pool(x, PoolKind.MIN, size, **problem.pooling)
-    mean = engine.pool(x, PoolKind.AVG, size, **problem.pooling)
+    maximum = engine.pool(x, MAX, size, **problem.pooling)
+    minimum = engine.pool(x, MIN, size, **problem.pooling)
+    mean = engine.pool(x, AVG, size, **problem.pooling)
 
     assert maximum.dtype == minimum.dtype == mean.dtype == problem.dtype
     assert np.array_equal(maximum, windows.max(axis=axes))
@@ -223,14 +223,14 @@ def test_long_windows_that_overlap(engine: Engine, stride: int, dilation: int):
     options = {"stride": (stride, 1), "dilation": (dilation, 1)}
     for size in range(1, 40):
         windows = sliding_window_view(x, dilation * (size - 1) + 1, axis=2)[:, :, ::stride, :, ::dilation]
-        assert np.array_equal(engine.pool(x, PoolKind.MAX, (size, 1), **options), windows.max(-1))
-        mean = engine.pool(x, PoolKind.AVG, (size, 1), **options)
+        assert np.array_equal(engine.pool(x, MAX, (size, 1), **options), windows.max(-1))
+        mean = engine.pool(x, AVG, (size, 1), **options)
         np.testing.assert_allclose(mean, windows.astype(float).mean(-1), rtol=0, atol=1e-6)
         if (
             engine.name == "numpy"
         ):  # many windows share partial sums, one alone does not: the same bits even so
             start, reach = 2 * stride, dilation * (size - 1) + 1
-            alone = engine.pool(x[:, :, start : start + reach], PoolKind.AVG, (size, 1), **options)
+            alone = engine.pool(x[:, :, start : start + reach], AVG, (size, 1), **options)
             assert same_bits(alone, mean[:, :, 2:3])
 
 
@@ -278,7 +278,7 @@ def test_long_sums_stay_exact_on_an_even_surface(engine: Engine, inputs: int, ou
 
 def test_a_mean_of_everything_stays_exact(engine: Engine):
     x = np.full((1, 1, 1500, 2000), 255.3, np.float32)
-    got = engine.pool(x, PoolKind.AVG, (1500, 2000), stride=(1, 1), dilation=(1, 1))
+    got = engine.pool(x, AVG, (1500, 2000), stride=(1, 1), dilation=(1, 1))
     np.testing.assert_allclose(got, float(x[0, 0, 0, 0]), rtol=1e-6)
 
 
@@ -353,7 +353,7 @@ def test_torchs_own_kernels_never_see_bad_values():
                 assert np.isfinite(method(spoiled, weights, **options)).any()
 
 
-@given(problem=problems(), kind=st.sampled_from(PoolKind))
+@given(problem=problems(), kind=st.sampled_from(POOLS))
 def test_nan_wins_every_pool(engine: Engine, problem: Problem, kind: PoolKind):
     x, holes = with_holes(problem, np.nan)
     windows = windows_of(holes, problem)
@@ -364,9 +364,9 @@ def test_nan_wins_every_pool(engine: Engine, problem: Problem, kind: PoolKind):
 def test_infinities_pool_as_numbers(engine: Engine):
     x = np.array([[[1, -np.inf, 2, np.inf, 3, -np.inf, -np.inf]]], np.float32)
     options = {"stride": (2,), "dilation": (1,)}
-    assert engine.pool(x, PoolKind.MAX, (2,), **options).tolist() == [[[1, np.inf, 3]]]
-    assert engine.pool(x, PoolKind.MIN, (2,), **options).tolist() == [[[-np.inf, 2, -np.inf]]]
-    assert engine.pool(x, PoolKind.AVG, (2,), **options).tolist() == [[[-np.inf, np.inf, -np.inf]]]
+    assert engine.pool(x, MAX, (2,), **options).tolist() == [[[1, np.inf, 3]]]
+    assert engine.pool(x, MIN, (2,), **options).tolist() == [[[-np.inf, 2, -np.inf]]]
+    assert engine.pool(x, AVG, (2,), **options).tolist() == [[[-np.inf, np.inf, -np.inf]]]
 
 
 # Shapes, layouts, memory
@@ -393,8 +393,7 @@ def test_the_block_shape_never_changes_a_result(
     x, _ = with_holes(problem, np.nan) if share > 0.5 else (problem.x, None)
     jobs = [(lambda x: engine.correlate(x, problem.weights, **problem.options), problem.bound)]
     jobs += [
-        (lambda x, kind=kind: engine.pool(x, kind, problem.kernel, **problem.pooling), 1e-4)
-        for kind in PoolKind
+        (lambda x, kind=kind: engine.pool(x, kind, problem.kernel, **problem.pooling), 1e-4) for kind in POOLS
     ]
     for apply, bound in jobs:
         whole = apply(x)
@@ -413,7 +412,7 @@ def test_tiles_and_threads_never_change_a_numpy_result(problem: Problem, tile: i
     many = numpy_engine.NumpyEngine(threads=3)
     jobs = [lambda engine: engine.correlate(x, weights, **problem.options)]
     jobs += [lambda engine: engine.transpose(x, weights, **problem.options)]
-    jobs += [lambda engine: engine.pool(x, PoolKind.AVG, problem.kernel, **problem.pooling)]
+    jobs += [lambda engine: engine.pool(x, AVG, problem.kernel, **problem.pooling)]
     for job in jobs:
         with patch.object(numpy_engine, "TILE", tile), patch.object(tiles, "THREADED", 1):
             cut = job(many)
@@ -430,14 +429,14 @@ def test_layout_and_read_only_memory_do_not_matter(engine: Engine, problem: Prob
     expected = [
         engine.correlate(plain, weights, **problem.options),
         engine.transpose(plain, weights, **problem.options),
-        engine.pool(plain, PoolKind.AVG, problem.kernel, **problem.pooling),
+        engine.pool(plain, AVG, problem.kernel, **problem.pooling),
         engine.max_positions(plain, problem.kernel, **problem.pooling),
     ]
     for other in (x, backwards):
         got = [
             engine.correlate(other, weights, **problem.options),
             engine.transpose(other, weights, **problem.options),
-            engine.pool(other, PoolKind.AVG, problem.kernel, **problem.pooling),
+            engine.pool(other, AVG, problem.kernel, **problem.pooling),
             engine.max_positions(other, problem.kernel, **problem.pooling),
         ]
         for ours, theirs in zip(got, expected, strict=True):
@@ -509,7 +508,7 @@ def test_what_does_not_fit_is_refused(engine: Engine, x, weights, options, messa
 
 def test_a_pool_larger_than_the_data_is_refused(engine: Engine):
     for call in (
-        lambda **o: engine.pool(ONES, PoolKind.MAX, (7, 1), **o),
+        lambda **o: engine.pool(ONES, MAX, (7, 1), **o),
         lambda **o: engine.max_positions(ONES, (7, 1), **o),
     ):
         with pytest.raises(UsageError, match="larger than the input 6"):

@@ -14,8 +14,8 @@ from convcli.engines import get_engine
 from convcli.engines.base import Engine
 from convcli.engines.padding import pad
 from convcli.engines.pooling import max_positions_padded, pool_padded
-from convcli.geometry.layers import PoolKind
 from convcli.geometry.padding import PaddingName, PadMode
+from convcli.geometry.pools import AVG, MAX
 from convcli.geometry.windows import TransposedWindow, Window, transposed_window, window
 
 NODES = Path(onnx.__file__).parent / "backend" / "test" / "data" / "node"
@@ -107,13 +107,13 @@ def run_transposed(engine: Engine, node: Any, x: np.ndarray, weights: np.ndarray
 def run_average(engine: Engine, node: Any, x: np.ndarray) -> list[np.ndarray]:
     node = Attributes(node, x.shape[2:])
     include = bool(node.given.get("count_include_pad", 0))
-    return [pool_padded(engine, x, PoolKind.AVG, node.windows(), include)]
+    return [pool_padded(engine, x, AVG, node.windows(), include)]
 
 
 def run_max(engine: Engine, node: Any, x: np.ndarray) -> list[np.ndarray]:
     attributes = Attributes(node, x.shape[2:])
     data = x.astype(np.float32)  # one case is uint8, whose maxima are the same numbers
-    values = pool_padded(engine, data, PoolKind.MAX, attributes.windows()).astype(x.dtype)
+    values = pool_padded(engine, data, MAX, attributes.windows()).astype(x.dtype)
     if len(node.output) == 1:
         return [values]
     column_major = bool(attributes.given.get("storage_order", 0))

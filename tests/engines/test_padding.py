@@ -15,8 +15,8 @@ from convcli.engines import get_engine, padding
 from convcli.engines.base import Engine
 from convcli.engines.padding import pad
 from convcli.engines.pooling import average_counts, max_positions_padded, pool_padded
-from convcli.geometry.layers import PoolKind
 from convcli.geometry.padding import PadMode
+from convcli.geometry.pools import AVG, MAX, MIN
 from convcli.geometry.windows import Window
 from tests import pad_modes
 
@@ -135,9 +135,9 @@ def naive(x: np.ndarray, windows: list[Window], include_padding: bool = False):
 @given(case=bordered(), include=st.booleans())
 def test_pooling_with_borders_is_what_its_definition_says(engine: Engine, case, include: bool):
     x, windows = case
-    maximum = pool_padded(engine, x, PoolKind.MAX, windows)
-    minimum = pool_padded(engine, x, PoolKind.MIN, windows)
-    mean = pool_padded(engine, x, PoolKind.AVG, windows, include)
+    maximum = pool_padded(engine, x, MAX, windows)
+    minimum = pool_padded(engine, x, MIN, windows)
+    mean = pool_padded(engine, x, AVG, windows, include)
     for index, values, _, count in naive(x, windows, include):
         at = (slice(None), slice(None), *index)
         if values.size == 0:  # dilated taps on both sides of the data, none on it
@@ -176,7 +176,7 @@ def test_means_with_borders_are_torchs(engine: Engine, ceil: bool, include: bool
     expected = F.avg_pool2d(
         torch.from_numpy(x), (3, 4), (2, 3), (1, 2), ceil_mode=ceil, count_include_pad=include
     )
-    np.testing.assert_allclose(pool_padded(engine, x, PoolKind.AVG, windows, include), expected, atol=1e-12)
+    np.testing.assert_allclose(pool_padded(engine, x, AVG, windows, include), expected, atol=1e-12)
 
 
 def test_padding_is_counted_only_when_asked():

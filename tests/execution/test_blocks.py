@@ -15,8 +15,10 @@ from convcli.common.errors import ConvError, UsageError
 from convcli.data.arrays import ArraySource
 from convcli.engines import get_engine
 from convcli.execution.blocks import execute
-from convcli.geometry.layers import Pool, PoolKind
+from convcli.geometry.grammar import parse_pool
+from convcli.geometry.layers import Pool
 from convcli.geometry.padding import PaddingName, PadMode
+from convcli.geometry.pools import AVG, MAX, POOLS, PoolKind
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel.model import Kernel
@@ -164,19 +166,30 @@ def test_transposed_in_any_blocks(case: dict) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("step", [1, 2, 5, 100])
-@pytest.mark.parametrize("kind", list(PoolKind))
+@pytest.mark.parametrize("kind", POOLS)
 def test_pools_with_ceil_and_padding_in_any_blocks(engine: str, step: int, kind: PoolKind) -> None:
     array = np.random.default_rng(5).normal(size=(13, 11))
     pool = Pool(kind, (3,), stride=(2,), padding=((1, 1),), ceil=True)
     got = computed(array, [], Settings(pool=pool), axes="YX", step=step, engine=engine)
     x = torch.from_numpy(array)[None, None]
     functional = torch.nn.functional
-    if kind is PoolKind.AVG:
+    if kind is AVG:
         want = functional.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False)
     else:
-        sign = 1 if kind is PoolKind.MAX else -1
+        sign = 1 if kind is MAX else -1
         want = sign * functional.max_pool2d(sign * x, 3, 2, 1, ceil_mode=True)
     np.testing.assert_allclose(got, want[0, 0].numpy(), rtol=0, atol=1e-14)
+
+
+def test_the_bounds_of_a_mean_hold_the_zeros_that_it_counts() -> None:
+    brighter = Kernel("brighter", (1, 1, 1, 1), (1.0,), bias=(50.0,))
+    for text, bounds in (
+        ("avg:3,p=1", (50, 305)),
+        ("avg:3,p=1,include", (0, 305)),
+        ("max:3,p=1,include", (50, 305)),
+    ):
+        chain = bind([brighter], Settings(pool=parse_pool(text)), "YX", (5, 5), 1)
+        assert chain.value_range(0, 255) == bounds
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -263,8 +263,8 @@ def test_a_nan_wins_and_padding_never_does():
     x = np.array([[-5.0, -3, -4, np.nan, 1, 2]])
     chain = bind([], Settings(pool=parse_pool("max:3,p=1")), "X", (6,), 1)
     first, second = (explain_pool(chain.stages[0], x, (at,), [0.0]).planes[0] for at in (0, 1))
-    assert first.winner is not None and first.winner.tap.position == (1,)
-    assert second.winner is not None and second.winner.tap.position == (3,)
+    assert [tap.tap.position for tap in first.sharing] == [(1,)]
+    assert [tap.tap.position for tap in second.sharing] == [(3,)]
 
 
 # The film: numbers read back from the frames
@@ -336,7 +336,7 @@ def test_a_transposed_film_ends_in_the_transposed_convolution(size, kernel, opti
 
 def test_a_pools_film_shows_the_winner():
     frames = frames_of("6x6", None, pool="max:3,s=2,p=1")
-    assert [frame.winner for frame in frames[:3]] == [(1, 1), (1, 3), (1, 5)]
+    assert [frame.chosen for frame in frames[:3]] == [{(1, 1)}, {(1, 3)}, {(1, 5)}]
     assert frames[4].caption == "max(8, 9, 10, 14, 15, 16, 20, 21, 22) = 22"
     assert frames[0].input.at((-1, -1)) is None  # padding is nothing here
 

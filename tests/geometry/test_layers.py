@@ -12,8 +12,9 @@ from torch import nn
 
 from convcli.common.errors import UsageError
 from convcli.geometry.grammar import parse_layer, parse_layers, parse_pool, parse_size
-from convcli.geometry.layers import Conv, Pool, PoolKind, format_size, trace
+from convcli.geometry.layers import Conv, Pool, format_size, trace
 from convcli.geometry.padding import PaddingName
+from convcli.geometry.pools import AVG, MAX, MIN
 from convcli.geometry.windows import TransposedWindow, Window
 
 SETTINGS = settings(max_examples=80, deadline=None, derandomize=True)
@@ -165,10 +166,10 @@ def test_channels_that_were_not_given_count_as_one():
             "tconv:8@4,s=2,p=1,op=1x0",
             Conv((4,), 8, (2,), padding=((1, 1),), transposed=True, output_padding=(1, 0)),
         ),
-        ("pool:max:2", Pool(PoolKind.MAX, (2,))),
-        ("pool:avg:3,s=2,p=1,d=2,ceil", Pool(PoolKind.AVG, (3,), (2,), (2,), ((1, 1),), ceil=True)),
-        ("pool:min:2x3,s=1,include", Pool(PoolKind.MIN, (2, 3), (1,), include_padding=True)),
-        ("gpool:max", Pool(PoolKind.MAX, None)),
+        ("pool:max:2", Pool(MAX, (2,))),
+        ("pool:avg:3,s=2,p=1,d=2,ceil", Pool(AVG, (3,), (2,), (2,), ((1, 1),), ceil=True)),
+        ("pool:min:2x3,s=1,include", Pool(MIN, (2, 3), (1,), include_padding=True)),
+        ("gpool:max", Pool(MAX, None)),
     ],
 )
 def test_layers_are_read_and_written(text, layer):
@@ -179,16 +180,16 @@ def test_layers_are_read_and_written(text, layer):
 @pytest.mark.parametrize(
     ("text", "pool"),
     [
-        ("max:2", Pool(PoolKind.MAX, (2,))),
-        ("avg:3,s=2", Pool(PoolKind.AVG, (3,), (2,))),
-        ("min:2,ceil", Pool(PoolKind.MIN, (2,), ceil=True)),
+        ("max:2", Pool(MAX, (2,))),
+        ("avg:3,s=2", Pool(AVG, (3,), (2,))),
+        ("min:2,ceil", Pool(MIN, (2,), ceil=True)),
         (
             "max:2x3,s=2x1,p=1,d=1,include",
-            Pool(PoolKind.MAX, (2, 3), (2, 1), (1,), ((1, 1),), include_padding=True),
+            Pool(MAX, (2, 3), (2, 1), (1,), ((1, 1),), include_padding=True),
         ),
-        ("global-max", Pool(PoolKind.MAX, None)),
-        ("global-avg", Pool(PoolKind.AVG, None)),
-        ("global-min", Pool(PoolKind.MIN, None)),
+        ("global-max", Pool(MAX, None)),
+        ("global-avg", Pool(AVG, None)),
+        ("global-min", Pool(MIN, None)),
     ],
 )
 def test_pools_are_read(text, pool):
@@ -215,9 +216,9 @@ def test_one_number_is_every_axis():
     assert Conv((3,), stride=(2,), padding=((1, 0),), transposed=True, output_padding=(1,)).windows((8,)) == (
         TransposedWindow(3, 2, before=1, output_padding=1),
     )
-    assert Pool(PoolKind.MAX, (2, 3)).windows((8, 9)) == (Window(2, 2), Window(3, 3))
-    assert Pool(PoolKind.MAX, (2, 3), stride=(1,)).windows((8, 9)) == (Window(2), Window(3))
-    assert Pool(PoolKind.MAX, None).windows((8, 9)) == (Window(8), Window(9))
+    assert Pool(MAX, (2, 3)).windows((8, 9)) == (Window(2, 2), Window(3, 3))
+    assert Pool(MAX, (2, 3), stride=(1,)).windows((8, 9)) == (Window(2), Window(3))
+    assert Pool(MAX, None).windows((8, 9)) == (Window(8), Window(9))
 
 
 # --- What cannot be

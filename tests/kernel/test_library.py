@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from convcli.cli.kernels import app, shows_colours
 from convcli.common.errors import ConvError, UsageError
 from convcli.geometry.padding import PadMode
+from convcli.geometry.pools import POOLS
 from convcli.kernel import Combine, Kernel, library, load_kernel
 from convcli.kernel.parametric import FORMULAS
 from convcli.kernel.yaml_reader import KEYS
@@ -78,6 +79,8 @@ def test_the_schema_lists_every_choice() -> None:
     properties = SCHEMA["properties"]
     assert properties["combine"]["enum"] == [*Combine]
     assert properties["pad_mode"]["enum"] == [*PadMode]
+    pools = "|".join(map(str, POOLS))
+    assert properties["pool"]["pattern"] == f"^(({pools}):.+|global-({pools}))$"
     assert f"^({'|'.join(FORMULAS)})(" in properties["parametric"]["pattern"]
 
 

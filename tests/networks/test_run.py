@@ -11,11 +11,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from convcli.explanations.value import explain_pool
+from convcli.geometry.pools import POOLS, PoolKind
+from convcli.jobs.chain import PoolStage
 from convcli.networks.blocks import block_length, not_local, run_blocks
 from convcli.networks.model import Net, parameters_of
 from convcli.networks.operations import Convolution
 from convcli.networks.parameters import Shape
 from convcli.networks.parse import load_net
+from convcli.networks.torch_layers import apply
 from convcli.networks.torch_run import TorchNet, forward
 from convcli.networks.weights import initial
 
@@ -188,6 +192,31 @@ POINTWISE: dict[str, Expected] = {
 def test_other_layers(layer: str, tmp_path: Path) -> None:
     model = model_of(net_of(tmp_path, f"layers:\n- {layer}\n"), X2)
     check(model, X2, POINTWISE[layer](T2, T2)[0])
+
+
+@pytest.mark.parametrize("kind", POOLS, ids=str)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pool: {kind: KIND, size: 3, stride: 2, padding: 1, ceil: true}",
+        "pool: {kind: KIND, size: 2x3, stride: 1, padding: 1, dilation: 2, include_padding: true}",
+        "gpool: {kind: KIND}",
+    ],
+)
+def test_a_pools_gradient_goes_where_explain_says(text: str, kind: PoolKind, tmp_path: Path) -> None:
+    x = RANDOM.integers(0, 4, (7, 6)).astype(float)  # equal samples in most windows
+    (step,) = model_of(net_of(tmp_path, f"layers:\n- {text.replace('KIND', str(kind))}\n"), x[None]).steps
+    tensor = torch.tensor(x[None, None], requires_grad=True)
+    out = apply(step, {}, tensor)[0, 0]
+    pool = step.layer.operation.geometry
+    stage = PoolStage(kind, pool.windows(x.shape), pool.include_padding)
+    for at in np.ndindex(*out.shape):
+        (gradient,) = torch.autograd.grad(out[at], tensor, retain_graph=True)
+        expected = np.zeros_like(x)
+        for tap in explain_pool(stage, x[None], at, [out[at].item()]).planes[0].taps:
+            if tap.tap.source is not None:
+                expected[tap.tap.source] += tap.share
+        np.testing.assert_allclose(gradient[0, 0], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(("rank", "shape"), [(1, (2, 23)), (3, (2, 6, 7, 8))])

@@ -15,7 +15,6 @@ from convcli.explanations.value import (
     Product,
     Sum,
 )
-from convcli.geometry.layers import PoolKind
 from convcli.geometry.taps import Tap
 from convcli.kernel.model import Combine
 
@@ -168,19 +167,16 @@ def _pool_lines(explanation: PoolExplanation, pooled: Pooled, letters: str, name
     rows = [(f"tap {names}", f"input {names}", "value", "gradient", "")]
     for one in pooled.taps:
         value = "-" if one.value is None else number_text(one.value)
-        winner = one is pooled.winner and explanation.kind is not PoolKind.AVG
-        remark = f"<- the {explanation.kind}imum" if winner else _from(one.tap)
+        remark = f"<- the {explanation.kind.noun}" if one in explanation.chosen(pooled) else _from(one.tap)
         rows.append((_place(one.tap.index), _place(one.tap.position), value, number_text(one.share), remark))
     yield from _table(rows)
-    winner_tap = pooled.winner
-    if explanation.kind is PoolKind.AVG:
-        counted = sum(one.share > 0 for one in pooled.taps)
-        yield f"mean of {counted}: {number_text(pooled.value)}; each gets 1/{counted} of the gradient"
-    elif winner_tap is not None:
-        spot = ", ".join(
-            f"{letter} {at}" for letter, at in zip(letters.lower(), winner_tap.tap.position, strict=True)
-        )
-        yield f"{explanation.kind}imum: {number_text(pooled.value)}, from {spot}; all of the gradient goes there"
+    if pooled.sharing:
+        places = [_named_place(one.tap.position, letters) for one in pooled.sharing]
+        yield explanation.kind.told(number_text(pooled.value), places)
+
+
+def _named_place(place: Sequence[int], letters: str) -> str:
+    return ", ".join(f"{letter} {at}" for letter, at in zip(letters.lower(), place, strict=True))
 
 
 def as_json(explanation: Explanation) -> dict[str, Any]:
@@ -194,7 +190,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
             }
             for pooled in explanation.planes
         ]
-        return {"at": explanation.at, "pool": explanation.kind, "outputs": planes}
+        return {"at": explanation.at, "pool": str(explanation.kind), "outputs": planes}
     sums = [
         {
             "map": one.map,

@@ -22,23 +22,19 @@ from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, tran
 from convcli.engines.on_numpy import integer_sums
 from convcli.engines.on_numpy.products import NumpyProducts, one_thread
 from convcli.engines.padding import pad
-from convcli.engines.reductions import fold_windows
-from convcli.geometry.layers import PoolKind
+from convcli.engines.reductions import fold_windows, windows_of
+from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import Window
 from convcli.kernel.separable import separable_terms
 from convcli.pixels.render import Rendering, Tally, render
 from convcli.plan.algorithms import Algorithm
 
 FOLD_TILE = 1 << 16  # elements of shared partial sums, of which several are held at a time (measured)
+TAPS = 1 << 18  # elements of whole windows that are pooled at a time
 TILE = 1 << 17  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)
 PRODUCTS = NumpyProducts()
 STRIP = 1 << 21  # bytes of a strip on its way to pixels: smaller ones contend for Python's lock (measured)
 HALOS = 4  # a strip is at least so many kernels high
-FOLDS: dict[PoolKind, np.ufunc] = {
-    PoolKind.MAX: np.maximum,
-    PoolKind.MIN: np.minimum,
-    PoolKind.AVG: np.add,
-}
 
 
 class NumpyEngine:
@@ -250,19 +246,9 @@ class NumpyEngine:
         *,
         stride: Sequence[int],
         dilation: Sequence[int],
+        counts: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return each window's maximum, minimum or mean, by folding one axis after the other."""
-        out = self._pool(x, FOLDS[kind], size, stride, dilation)
-        return np.divide(out, prod(size), out=out) if kind is PoolKind.AVG else out
-
-    def _pool(
-        self,
-        x: np.ndarray,
-        fold: np.ufunc,
-        size: Sequence[int],
-        stride: Sequence[int],
-        dilation: Sequence[int],
-    ) -> np.ndarray:
+        """Return the pooled windows: one axis folded after the other where the kind allows it, else each whole."""
         sizes = pool_sizes(x, size, stride, dilation)
         x = tiles.with_long_runs(x, stride)
         order = tiles.memory_order(x)
@@ -271,15 +257,22 @@ class NumpyEngine:
         def work(tile: tiles.Slices) -> None:
             windows = list(zip(tile[2:], size, stride, dilation, strict=True))
             box = [slice(a.start * s, (a.stop - 1) * s + d * (k - 1) + 1) for a, k, s, d in windows]
-            block = x[(*tile[:2], *box)].transpose(order)
+            block = x[(*tile[:2], *box)]
+            if not kind.ufunc:
+                taps = windows_of(block, size, stride, dilation).reshape(*out[tile].shape, -1)
+                out[tile] = kind.reduce(np, taps, prod(size) if counts is None else counts[tile[2:]])
+                return
+            block = block.transpose(order)
             for axis, (outputs, *window) in enumerate(windows, start=2):
                 count = outputs.stop - outputs.start
-                block = fold_windows(fold, block, order.index(axis), count, *window)
+                block = fold_windows(getattr(np, kind.ufunc), block, order.index(axis), count, *window)
             out[tile].transpose(order)[...] = block
 
-        cut = tiles.cut(out.shape, order, TILE * max(size) // prod(stride))
-        tiles.run(work, cut, self.threads, operations=x.size * len(size))
-        return out
+        elements = TILE * max(size) // prod(stride) if kind.ufunc else TAPS // prod(size)
+        passes = len(size) if kind.ufunc else prod(size)
+        tiles.run(work, tiles.cut(out.shape, order, elements), self.threads, operations=x.size * passes)
+        with np.errstate(invalid="ignore"):  # a window of nothing but padding
+            return kind.finish(out, prod(size) if counts is None else counts)
 
     def max_positions(
         self, x: np.ndarray, size: Sequence[int], *, stride: Sequence[int], dilation: Sequence[int]

@@ -21,7 +21,7 @@ from convcli.engines.on_torch import native as torch_native
 from convcli.engines.on_torch import pixels as torch_pixels
 from convcli.engines.on_torch.device import device_named, full_precision, tensor_of
 from convcli.engines.on_torch.products import TorchProducts
-from convcli.geometry.layers import PoolKind
+from convcli.geometry.pools import PoolKind
 from convcli.pixels.render import Rendering, Tally
 from convcli.plan.algorithms import Algorithm
 
@@ -227,26 +227,24 @@ class TorchEngine:
         *,
         stride: Sequence[int],
         dilation: Sequence[int],
+        counts: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return each window's maximum, minimum or mean, by reducing one axis after the other.
+        """Return the pooled windows, one axis reduced after the other where the kind allows it.
 
         Torch's own means add up a whole window in one float32 accumulator, which a global mean of a photograph
         does not survive.
         """
-        pool_sizes(x, size, stride, dilation)
-        data = self._tensor(x)
-        for axis, (k, s, d) in enumerate(zip(size, stride, dilation, strict=True), start=2):
-            windows = data.unfold(axis, d * (k - 1) + 1, s)[..., ::d]
-            match kind:
-                case PoolKind.MAX:
-                    data = windows.amax(-1)
-                case PoolKind.MIN:
-                    data = windows.amin(-1)
-                case PoolKind.AVG:
-                    data = windows.sum(-1)
-        if kind is PoolKind.AVG:
-            data /= prod(size)
-        return data.cpu().numpy()
+        sizes = pool_sizes(x, size, stride, dilation)
+        data, kernel = self._tensor(x), list(zip(size, stride, dilation, strict=True))
+        seen = prod(size) if counts is None else torch.from_numpy(counts).to(self.device)
+        if kind.ufunc:
+            return kind.tensor(torch, data, kernel, seen).cpu().numpy()
+        out = torch.empty((*x.shape[:2], *sizes), dtype=data.dtype, device=self.device)
+        for tile in tiles.cut(out.shape, range(x.ndim), BUFFER // prod(size)):
+            box = _box(tile[2:], size, stride, dilation)
+            part = seen if isinstance(seen, int) else seen[tile[2:]]
+            out[tile] = kind.tensor(torch, data[(*tile[:2], *box)], kernel, part)
+        return out.cpu().numpy()
 
     def max_positions(
         self, x: np.ndarray, size: Sequence[int], *, stride: Sequence[int], dilation: Sequence[int]

@@ -1,0 +1,232 @@
+"""What a pool makes of its window: one class a kind, with every answer that the program asks of it.
+
+A new pool is one class here, with one row in `POOLS`.  `PoolKind` says what the answers mean.  Arrays are numpy's or
+torch's and come with their module, called ``xp``: neither is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import inf, isnan
+from typing import Any, ClassVar
+
+from convcli.common.frozen import frozen
+from convcli.geometry.windows import Window
+
+
+@frozen
+class Counterpart:
+    """The same pool in another framework.
+
+    Attributes
+    ----------
+    over_everything : str
+        The layer that pools over everything, such as ``GlobalMaxPool``.
+    remark : str
+        How to get it, or with ``missing`` why not.
+    missing : bool
+        Whether the framework has no such pool.
+    undilated : str
+        Why its pool takes no dilation; empty where it takes one.
+    """
+
+    over_everything: str = ""
+    remark: str = ""
+    missing: bool = False
+    undilated: str = ""
+
+
+class PoolKind:
+    """A kind of pool; all pools of one kind are equal.  ``str()`` gives its name.
+
+    Attributes
+    ----------
+    name : str
+        As it is written: ``max``.
+    noun, function : str
+        In explanations: "the maximum", and ``max(1, 2) = 2``.
+    fill : float
+        What stands in padding that does not count; it never changes a result.
+    include : bool
+        Whether padding can count as zeros, where that is asked for; else it never does.
+    averages : bool
+        Whether the result is a weighted mean, so that colours may be premultiplied by their alpha.
+    selects : bool
+        Whether the result is that of one sample or two, which explanations point at.
+    ufunc : str or None
+        numpy's function of two samples, where one axis reduced after the other gives the window's result.
+    torch, keras, onnx : Counterpart
+        The same pool elsewhere.
+    """
+
+    name: ClassVar[str]
+    noun: ClassVar[str]
+    function: ClassVar[str]
+    fill: ClassVar[float]
+    include: ClassVar[bool] = False
+    averages: ClassVar[bool] = False
+    selects: ClassVar[bool] = True
+    ufunc: ClassVar[str | None] = None
+    torch: ClassVar[Counterpart]
+    keras: ClassVar[Counterpart]
+    onnx: ClassVar[Counterpart]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    # Arithmetic
+
+    def reduce(self, xp: Any, windows: Any, counts: Any) -> Any:
+        """Return the results of windows (…, taps), NaN where one of them holds a NaN.
+
+        Parameters
+        ----------
+        xp : module
+            numpy, or torch: then gradients flow back as `shares` says.
+        windows : array
+            Where there is a ``ufunc`` the taps of one axis, else those of all axes in C order.
+        counts : int or array
+            How many taps of each window are samples; the others are ``fill``.  Broadcasts with the results.
+        """
+        raise NotImplementedError
+
+    def finish(self, values: Any, counts: Any) -> Any:
+        """Return what remains to be done when all axes are reduced; in place where it can be."""
+        return values
+
+    def tensor(self, torch: Any, x: Any, kernel: Sequence[tuple[int, int, int]], counts: Any) -> Any:
+        """Return the pooled whole windows of a tensor (N, C, *space).
+
+        Parameters
+        ----------
+        kernel : sequence of tuple
+            Size, stride and dilation along each axis of space.
+        """
+        windows = x
+        for axis, (size, stride, dilation) in enumerate(kernel, 2):
+            windows = windows.unfold(axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
+            if self.ufunc:
+                windows = self.reduce(torch, windows, size)
+        if not self.ufunc:
+            windows = self.reduce(torch, windows.flatten(x.ndim), counts)
+        return self.finish(windows, counts)
+
+    def layer(self, torch: Any, x: Any, kernel: Sequence[tuple[int, int, int]], counts: Any) -> Any:
+        """Return the same for a layer of a net, up to three axes: its gradient goes where `shares` says."""
+        return self.tensor(torch, x, kernel, counts)
+
+    def shares(self, values: Sequence[float | None]) -> list[float]:
+        """Return how much of a result's gradient goes to each tap of its window.
+
+        Parameters
+        ----------
+        values : sequence of float or None
+            The taps in C order; None is padding that does not count.
+        """
+        raise NotImplementedError
+
+    def output_range(self, low: float, high: float) -> tuple[float, float]:
+        """Return the bounds of the results of samples between ``low`` and ``high``."""
+        return low, high
+
+    def passes(self, windows: Sequence[Window]) -> float:
+        """Estimate the cost, for each sample of the input, in passes over an array in the cache."""
+        return sum(2 * window.kernel.bit_length() for window in windows)
+
+    # Words
+
+    def told(self, value: str, places: Sequence[str]) -> str:
+        """Return a result in words; ``places`` are those of the taps that take a share of the gradient."""
+        return f"{self.noun}: {value}, from {places[0]}; all of the gradient goes there"
+
+
+class _Extreme(PoolKind):
+    """The largest or the smallest sample; the first of equal ones in C order takes all of the gradient, as in torch."""
+
+    best: ClassVar[Callable[..., Any]]
+
+    def shares(self, values: Sequence[float | None]) -> list[float]:
+        samples = {number: value for number, value in enumerate(values) if value is not None}
+        nans = [number for number, value in samples.items() if isnan(value)]
+        winner = nans[0] if nans else self.best(samples, key=samples.__getitem__, default=None)
+        return [float(number == winner) for number in range(len(values))]
+
+
+class MaxPool(_Extreme):
+    name = "max"
+    noun = "maximum"
+    function = "max"
+    best = max
+    fill = -inf
+    ufunc = "maximum"
+    torch = Counterpart("AdaptiveMaxPool(1)")
+    keras = Counterpart("GlobalMaxPooling")
+    onnx = Counterpart("GlobalMaxPool")
+
+    def reduce(self, xp: Any, windows: Any, counts: Any) -> Any:
+        return xp.amax(windows, -1)
+
+    def layer(self, torch: Any, x: Any, kernel: Sequence[tuple[int, int, int]], counts: Any) -> Any:
+        pool = getattr(torch.nn.functional, f"max_pool{len(kernel)}d")  # `amax` shares among equal ones
+        size, stride, dilation = zip(*kernel, strict=True)
+        return pool(x, size, stride, dilation=dilation)
+
+
+class AvgPool(PoolKind):
+    """The mean; each sample that counts takes the same share of the gradient."""
+
+    name = "avg"
+    noun = function = "mean"
+    fill = 0.0
+    include = True
+    averages = True
+    selects = False
+    ufunc = "add"
+    torch = Counterpart("AdaptiveAvgPool(1)", undilated="its average pool has no dilation")
+    keras = Counterpart("GlobalAveragePooling")
+    onnx = Counterpart("GlobalAveragePool")
+
+    def reduce(self, xp: Any, windows: Any, counts: Any) -> Any:
+        return xp.sum(windows, -1)
+
+    def finish(self, values: Any, counts: Any) -> Any:
+        values /= counts
+        return values
+
+    def shares(self, values: Sequence[float | None]) -> list[float]:
+        counted = sum(value is not None for value in values)
+        return [0.0 if value is None else 1 / counted for value in values]
+
+    def told(self, value: str, places: Sequence[str]) -> str:
+        return f"mean of {len(places)}: {value}; each gets 1/{len(places)} of the gradient"
+
+
+class MinPool(_Extreme):
+    name = "min"
+    noun = "minimum"
+    function = "min"
+    best = min
+    fill = inf
+    ufunc = "minimum"
+    torch = Counterpart("-AdaptiveMaxPool(1)(-x)", remark="as -max_pool(-x)")
+    keras = Counterpart(missing=True, remark="it has no minimum pool")
+    onnx = Counterpart(missing=True, remark="it has no minimum pool: -MaxPool(-x)")
+
+    def reduce(self, xp: Any, windows: Any, counts: Any) -> Any:
+        return xp.amin(windows, -1)
+
+    def layer(self, torch: Any, x: Any, kernel: Sequence[tuple[int, int, int]], counts: Any) -> Any:
+        return -MAX.layer(torch, -x, kernel, counts)
+
+
+MAX, AVG, MIN = MaxPool(), AvgPool(), MinPool()
+POOLS: tuple[PoolKind, ...] = (MAX, AVG, MIN)
