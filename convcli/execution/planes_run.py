@@ -16,9 +16,10 @@ from convcli.data.info import Info, PlanarSource
 from convcli.engines.base import Engine
 from convcli.execution.block import Read, Runner
 from convcli.execution.blocks import in_order
+from convcli.execution.planes import SUM
 from convcli.jobs.chain import Chain
-from convcli.jobs.job import Job, positions
-from convcli.pixels.render import Rendering, Tally
+from convcli.jobs.job import ERROR, Job, positions
+from convcli.pixels.render import SPARE, Rendering, Tally
 from convcli.plan.choose import Plan, choose
 
 
@@ -135,7 +136,9 @@ def _part(
         result=alone.dtype,
     )
     averages = all(kernel.non_negative for kernel in chain.kernels)
+    largest = 2.0**source.coded.bits - 1
     # Means stay within what they are made of, also where that is blacker than black.
-    low, top = (0.0, 2.0**source.coded.bits - 1) if averages else (plane.black, plane.white)
-    how = Rendering(alone.info.dtype, low=low, top=top, fits=averages)
+    low, top = (0.0, largest) if averages else (plane.black, plane.white)
+    error = (SUM + ERROR[job.compute]) * len(chain.stages) * largest
+    how = Rendering(alone.info.dtype, low=low, top=top, fits=averages and error < SPARE)
     return _Filtered(Runner(alone, view, engine, own.algorithms), how)

@@ -25,6 +25,8 @@ from convcli.pixels.measures import Measured
 from convcli.pixels.ranges import Range
 from convcli.pixels.render import Rendering, Target
 
+# What an algorithm may be off by, of the kernel's absolute sum times the input's range: the largest of their bounds.
+ERROR = {"float32": 1e-5, "float64": 1e-13}
 ROUNDING = 1e-6  # of the largest value: what sums in float32 of one and the same number differ by
 
 
@@ -153,6 +155,7 @@ class Job:
             bound=bound,
             compute=self.compute,
             reach=(low, high) if self._bounded else None,
+            error=ERROR[self.compute] * len(self.chain.stages) * (high - low),
             noise=ROUNDING * bound if rounded else 0.0,
         )
         return self.policy.rendering(target, measured)

@@ -62,6 +62,10 @@ class Range(ABC):
     def __str__(self) -> str:
         return self.word()
 
+    def clipping(self, share: float) -> str:
+        """Return what is said where a share of the values was clipped."""
+        return f"{share:.2%} of the values clipped by --range {self} ({self.advice})"
+
     def first_pass(self) -> Pass | None:
         """Return what must be measured on all values before any of them becomes a pixel, None for nothing."""
         return None

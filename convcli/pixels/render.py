@@ -16,7 +16,7 @@ from convcli.common.frozen import frozen
 if TYPE_CHECKING:
     import torch
 
-SPARE = 0.25  # of a level: less than rounds to the next one, more than any algorithm's error
+SPARE = 0.25  # of a level: less than rounds to the next one, more than the rounding of a mapping's own steps
 
 
 @frozen
@@ -87,6 +87,8 @@ class Target:
         ``float32`` or ``float64``: the type of the values.
     reach : (float, float), optional
         Bounds of the values where all of them are known to be numbers.
+    error : float
+        How far computed values may be off, beyond ``reach`` too.
     noise : float
         Differences that may come from rounding alone: what is measured is not stretched beyond them.
     """
@@ -96,6 +98,7 @@ class Target:
     bound: float
     compute: str
     reach: tuple[float, float] | None = None
+    error: float = 0.0
     noise: float = 0.0
 
     @property
@@ -113,10 +116,8 @@ class Target:
         if self.floats:
             return 1.0
         limit = np.iinfo(self.dtype).max
-        top = float(limit)
-        return (
-            top if int(top) <= limit else float(np.nextafter(top, 0))
-        )  # 64 bits: the nearest float is outside
+        top = float(limit)  # of 64 bits the nearest float lies outside
+        return top if int(top) <= limit else float(np.nextafter(top, 0))
 
     @property
     def middle(self) -> float:
@@ -152,10 +153,12 @@ class Target:
         return self.rendering(anchor=anchor, scale=span / width, offset=offset)
 
     def checked(self, how: Rendering) -> Rendering:
-        """Note whether values within ``reach`` are within the output's range, with rounding to spare."""
+        """Note whether values within ``reach`` and its ``error`` round to the output's range, all of them."""
         if self.reach is None or self.floats:
             return how
-        low, high = (0.0, max(map(abs, self.reach))) if how.absolute else self.reach
+        low, high = self.reach[0] - self.error, self.reach[1] + self.error
+        if how.absolute:
+            low, high = 0.0, max(-low, high)
         return replace(how, fits=how.low - SPARE <= how.map(low) and how.map(high) <= how.top + SPARE)
 
 

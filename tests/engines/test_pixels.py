@@ -20,8 +20,9 @@ from convcli.geometry.padding import PadMode
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel import load_kernel
+from convcli.kernel.model import Kernel
 from convcli.pixels.measures import Measured
-from convcli.pixels.ranges import MinMax, Range, parse_range
+from convcli.pixels.ranges import Clip, MinMax, Range, parse_range
 from convcli.pixels.render import Rendering, Tally, Target
 from convcli.plan.algorithms import Algorithm
 from convcli.plan.work import Work
@@ -174,6 +175,52 @@ def test_what_fits_is_known_before(kernel: str, policy: str, dtype: str, fits: b
     info = Info.of("YX", shape=(9, 9), dtype=dtype)
     chain = bind([load_kernel(kernel)], Settings(), "YX", [9, 9], 1)
     how = Job(info, chain, Channels.EACH, parse_range(policy), "uint8", "float32").rendering()
+    assert how.fits is fits
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("excess", [0.3, 0.45, 0.55, 0.75, 0.95])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_fits_does_not_round_beyond_the_range(
+    engine: Engine, dtype: str, excess: float, sign: int
+) -> None:
+    """Results that may exceed white, or fall below black, by less than a level: no pixel may wrap around."""
+    white = int(np.iinfo(dtype).max)
+    weight = 1 + excess / white if sign > 0 else -excess / white
+    chain = bind([Kernel("w", (1, 1, 1, 1), (weight,))], Settings(), "YX", [9, 9], 1)
+    how = Job(Info.of("YX", (9, 9), dtype), chain, Channels.EACH, Clip(), dtype, "float32").rendering()
+    pixels, tally = engine.render(np.full((1, 1, 9, 9), white * weight, np.float32), how)
+    assert np.unique(pixels).tolist() == [white if sign > 0 else 0]
+    assert tally.clipped == (81 if excess > 0.5 else 0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("algorithm", [Algorithm.DIRECT, Algorithm.TOEPLITZ, Algorithm.FFT])
+@pytest.mark.parametrize("kernel", ["box:31", "gaussian:sigma=12"])
+def test_white_stays_white(engine: Engine, kernel: str, algorithm: Algorithm, dtype: str) -> None:
+    """Sums in float32 may be off by more than half a level of 16 bits, and so lie above white."""
+    white = int(np.iinfo(dtype).max)
+    chain = bind([load_kernel(kernel)], Settings(), "YX", [200, 700], 1)
+    how = Job(Info.of("YX", (200, 700), dtype), chain, Channels.EACH, Clip(), dtype, "float32").rendering()
+    pixels, tally = engine.pixels(
+        np.full((1, 1, 200, 700), white, np.float32),
+        load_kernel(kernel).array(np.dtype("float32")),
+        stride=(1, 1),
+        dilation=(1, 1),
+        algorithm=algorithm,
+        how=how,
+    )
+    assert pixels.min() >= white - 1
+    assert tally.values == pixels.size
+
+
+@pytest.mark.parametrize(
+    ("dtype", "compute", "fits"),
+    [("uint8", "float32", True), ("uint16", "float32", False), ("uint16", "float64", True)],
+)
+def test_what_fits_allows_for_the_error_of_sums(dtype: str, compute: str, fits: bool) -> None:
+    chain = bind([load_kernel("box:31")], Settings(), "YX", [90, 90], 1)
+    how = Job(Info.of("YX", (90, 90), dtype), chain, Channels.EACH, Clip(), dtype, compute).rendering()
     assert how.fits is fits
 
 

@@ -141,10 +141,7 @@ def conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) -
     for line in notes:
         say(line)
     if tally.clipped:
-        say(
-            f"{tally.clipped / tally.values:.2%} of the values clipped by --range {task.job.policy} "
-            f"({task.job.policy.advice})"
-        )
+        say(task.job.policy.clipping(tally.clipped / tally.values))
     if tally.nans:
         say(f"{tally.nans} values are no numbers (NaN) and were written as black")
     if request.json:

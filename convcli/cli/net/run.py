@@ -182,10 +182,7 @@ def _write(
         for sink in sinks:
             sink.close()
     if tally.clipped:
-        notes.append(
-            f"{tally.clipped / tally.values:.2%} of the values were clipped by --range {policy}; "
-            "--range minmax keeps them all in view, .npy keeps the numbers"
-        )
+        notes.append(policy.clipping(tally.clipped / tally.values))
     return [] if STANDARD in names else names
 
 
