@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from convcli.common.choices import Channels, Nan, Precision
+from convcli.common.choices import Channels, EngineName, Nan, Precision
 from convcli.common.machine import available_threads
 from convcli.data.arrays import ArraySource
 from convcli.engines import get_engine
@@ -25,7 +25,7 @@ from convcli.pixels.ranges import parse_range
 from convcli.pixels.render import Tally
 from convcli.plan import algorithms
 from convcli.plan import choose as planner
-from convcli.plan.choose import EngineName, Plan, choose
+from convcli.plan.choose import Plan, choose
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from convcli.common.choices import Channels, Nan, Precision, parse_choice
+from convcli.common.choices import Channels, EngineName, Nan, Precision, parse_choice
 from convcli.common.errors import UsageError
 from convcli.data.arrays import ArraySource
 from convcli.data.info import SPACE, Colour
@@ -28,7 +28,6 @@ from convcli.jobs.job import default_rank, draft
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
 from convcli.pixels.ranges import parse_range
-from convcli.plan.choose import EngineName
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -35,6 +35,14 @@ class Precision(StrEnum):
     FLOAT64 = "float64"
 
 
+class EngineName(StrEnum):
+    """What computes."""
+
+    AUTO = "auto"  # the quicker one
+    NUMPY = "numpy"
+    TORCH = "torch"
+
+
 class Frames(StrEnum):
     """How much of an animation or of a TIFF's pages is read."""
 

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, field
-from typing import Any, TypeVar, dataclass_transform
+from functools import partial
+from typing import Any, TypeVar, dataclass_transform, overload
 
 T = TypeVar("T")
 
 
+@overload
+def frozen(cls: type[T]) -> type[T]: ...
+@overload
+def frozen(*, kw_only: bool) -> Callable[[type[T]], type[T]]: ...
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def frozen(cls: type[T]) -> type[T]:
+def frozen(cls: type[T] | None = None, *, kw_only: bool = False) -> Any:
     """Make a class what ``@dataclass(frozen=True)`` makes of it, fields of ``init=False`` or ``hash=...`` apart.
 
     >>> @frozen
@@ -28,6 +33,8 @@ def frozen(cls: type[T]) -> type[T]:
     Traceback (most recent call last):
     dataclasses.FrozenInstanceError: cannot assign to 'x'
     """
+    if cls is None:
+        return partial(_with, kw_only=kw_only, __repr__=_repr, __eq__=_eq, __hash__=_hash)
     return _with(cls, __repr__=_repr, __eq__=_eq, __hash__=_hash)
 
 
@@ -37,8 +44,8 @@ def frozen_identity(cls: type[T]) -> type[T]:
     return _with(cls, __repr__=_repr)
 
 
-def _with(cls: type[T], **methods: Callable[..., Any]) -> type[T]:
-    made = dataclass(repr=False, eq=False)(cls)
+def _with(cls: type[T], kw_only: bool = False, **methods: Callable[..., Any]) -> type[T]:
+    made = dataclass(repr=False, eq=False, kw_only=kw_only)(cls)
     for name, method in methods.items():
         if name not in vars(cls):
             setattr(made, name, method)

@@ -67,6 +67,20 @@ def parse_float(text: str, what: str = "number") -> float:
     return to_float(parse_number(text, what), what)
 
 
+def in_range(number: int, what: str, least: int, most: int | None = None) -> int:
+    """Return a number that lies within its limits.
+
+    Raises
+    ------
+    UsageError
+        For any other.
+    """
+    if number < least or (most is not None and number > most):
+        limits = f"{least} or more" if most is None else f"{least} to {most}"
+        raise UsageError(f"{what} {number} is not possible: give {limits}")
+    return number
+
+
 def parse_rate(text: str) -> Fraction:
     """Read frames a second: ``25``, ``29.97``, ``30000/1001``.
 

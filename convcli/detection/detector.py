@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from convcli.common.choices import Channels
+from convcli.common.choices import Channels, EngineName
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.info import Info, Source
@@ -29,7 +29,6 @@ from convcli.kernel import load_kernel
 from convcli.kernel.model import Defaults, Kernel
 from convcli.pixels.ranges import Float
 from convcli.pixels.render import Rendering, Tally, render
-from convcli.plan.choose import EngineName
 
 
 class Times(Protocol):

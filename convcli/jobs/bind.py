@@ -3,18 +3,19 @@
 Defaults are filled in, kernels find their axes, paddings become elements, and maps and channels are counted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Annotated
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
+from convcli.common.numbers import parse_float
+from convcli.common.options import Option, Panel
 from convcli.data.info import SPACE
-from convcli.geometry.axes import per_axis
+from convcli.geometry.axes import parse_numbers, per_axis
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.layers import Conv, Pool
-from convcli.geometry.padding import Padding, PaddingName, PadMode
+from convcli.geometry.padding import Padding, PaddingName, PadMode, parse_pad_mode, parse_padding
 from convcli.geometry.windows import TransposedWindow, Window
 from convcli.jobs.chain import Chain, ConvStage, PoolStage, Stage
 from convcli.kernel.model import Kernel
@@ -27,17 +28,85 @@ class Settings:
     Tuples have one value, or one for each axis of the kernel.
     """
 
-    stride: tuple[int, ...] | None = None
-    padding: tuple[Padding, ...] | None = None
-    pad_mode: PadMode | None = None
-    pad_value: float | None = None
-    dilation: tuple[int, ...] | None = None
-    bias: tuple[float, ...] | None = None
-    flip: bool | None = None
-    transposed: bool = False
-    output_padding: tuple[int, ...] = (0,)
-    axis: str | None = None
-    pool: Pool | None = None
+    stride: Annotated[
+        tuple[int, ...] | None,
+        Option(
+            "Step of the window: 2, or 2,1 for each axis.",
+            panel=Panel.WINDOW,
+            read=lambda text: parse_numbers(text, "stride"),
+        ),
+    ] = None
+    padding: Annotated[
+        tuple[Padding, ...] | None,
+        Option(
+            "valid, same, full, same-lower, same-upper, tail, a number, or before:after; one for each axis "
+            "(1:0,2:2). Neither --padding nor --pad-mode: same with replicated edges (valid along time). "
+            "--padding alone: zeros outside.",
+            panel=Panel.WINDOW,
+            read=parse_padding,
+        ),
+    ] = None
+    pad_mode: Annotated[
+        PadMode | None,
+        Option(
+            f"One of {', '.join(PadMode)}.",
+            panel=Panel.WINDOW,
+            read=parse_pad_mode,
+        ),
+    ] = None
+    pad_value: Annotated[
+        float | None,
+        Option(
+            "What constant padding holds.",
+            panel=Panel.WINDOW,
+            read=lambda text: parse_float(text, "pad value"),
+        ),
+    ] = None
+    dilation: Annotated[
+        tuple[int, ...] | None,
+        Option(
+            "Distance between the kernel's taps.",
+            panel=Panel.WINDOW,
+            read=lambda text: parse_numbers(text, "dilation"),
+        ),
+    ] = None
+    bias: Annotated[
+        tuple[float, ...] | None,
+        Option(
+            "Added to the result: one number, or one for each map.",
+            panel=Panel.KERNEL,
+            read=lambda text: tuple(parse_float(part, "bias") for part in text.split(",")),
+        ),
+    ] = None
+    flip: Annotated[
+        bool | None,
+        Option("True convolution; without it cross-correlation.", "--flip/--no-flip", panel=Panel.KERNEL),
+    ] = None
+    transposed: Annotated[
+        bool,
+        Option("Transposed convolution; padding (default 0) crops.", "--transpose", panel=Panel.WINDOW),
+    ] = False
+    output_padding: Annotated[
+        tuple[int, ...],
+        Option(
+            "Extra elements at the end, with --transpose.",
+            panel=Panel.WINDOW,
+            shown="0",
+            read=lambda text: parse_numbers(text, "output padding", minimum=0),
+        ),
+    ] = (0,)
+    axis: Annotated[
+        str | None,
+        Option("Axis of a 1-D kernel (y), or the axes of others (tx).", panel=Panel.WINDOW),
+    ] = None
+    pool: Annotated[
+        Pool | None,
+        Option(
+            "After the kernels, or alone: max:2, avg:3,s=2, min:2,ceil, global-max (also p= d=).",
+            panel=Panel.WINDOW,
+            read=parse_pool,
+        ),
+    ] = None
     sum_channels: bool = False
 
 

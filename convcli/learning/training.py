@@ -1,14 +1,14 @@
 """What a training is told, and what it tells: choices, rates, the curve of its loss, its state.  No torch."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from math import isfinite, log10
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen, frozen_identity
+from convcli.common.numbers import parse_float
+from convcli.common.options import Option, Panel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,37 +32,62 @@ class Optimizer(StrEnum):
 RATES = {Optimizer.SGD: 0.01, Optimizer.ADAM: 0.001}
 
 
+def _number(what: str) -> Callable[[str], float]:
+    return lambda text: parse_float(text, what)
+
+
 @frozen
 class Settings:
     """How a net is trained.
 
-    Parameters
+    Attributes
     ----------
     epochs
-        How often all examples are seen, those before a resumption included.
+        Those before a resumption included.
     rate
-        Length of a step; None is the optimizer's usual one.
+        None is the optimizer's usual one.
     momentum
         Share of the last step that the next one keeps; of ``sgd`` alone.
-    batch
-        Examples in one step.
     seed
         For the order of the examples, those that are held out, and random weights without a seed of their own.
     patience
-        Stop after so many epochs without a smaller loss, and keep the best weights; None never stops.
+        None never stops.
     held_out
         Share of the examples that is not learned from, whose loss is watched instead.
     """
 
-    loss: Loss = Loss.MSE
-    optimizer: Optimizer = Optimizer.ADAM
-    epochs: int = 10
-    rate: float | None = None
-    momentum: float = 0.9
-    batch: int = 16
-    seed: int = 0
-    patience: int | None = None
-    held_out: float = 0.0
+    loss: Annotated[Loss, Option("mse, bce, or ce (classes).", panel=Panel.TRAINING)] = Loss.MSE
+    optimizer: Annotated[Optimizer, Option("adam or sgd.", panel=Panel.TRAINING)] = Optimizer.ADAM
+    epochs: Annotated[int, Option("How often all examples are seen.", panel=Panel.TRAINING)] = 10
+    rate: Annotated[
+        float | None,
+        Option(
+            "Length of a step. Default: 0.001 (adam), 0.01 (sgd).",
+            "--lr",
+            panel=Panel.TRAINING,
+            read=_number("lr"),
+        ),
+    ] = None
+    momentum: Annotated[
+        float, Option("Of sgd. Default: 0.9.", panel=Panel.TRAINING, read=_number("momentum"))
+    ] = 0.9
+    batch: Annotated[int, Option("Examples in one step.", panel=Panel.TRAINING)] = 16
+    seed: Annotated[int, Option("Seed of the random generator.", panel=Panel.TRAINING)] = 0
+    patience: Annotated[
+        int | None,
+        Option(
+            "Stop after so many epochs without a smaller loss; keep the best weights.", panel=Panel.TRAINING
+        ),
+    ] = None
+    held_out: Annotated[
+        float,
+        Option(
+            "Share of the examples that is held out: 0.2 or 1/5.",
+            "--validation",
+            panel=Panel.TRAINING,
+            read=_number("validation"),
+        ),
+    ] = 0.0
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -160,14 +185,14 @@ class State:
         The parameters of the best epoch, where these may differ from the last; otherwise empty.
     """
 
-    parameters: Mapping[str, np.ndarray]
-    moments: Mapping[str, np.ndarray]
+    parameters: Mapping[str, "np.ndarray"]
+    moments: Mapping[str, "np.ndarray"]
     steps: int
     curve: tuple[Epoch, ...]
-    best: Mapping[str, np.ndarray]
+    best: Mapping[str, "np.ndarray"]
 
     @property
-    def kept(self) -> Mapping[str, np.ndarray]:
+    def kept(self) -> Mapping[str, "np.ndarray"]:
         """The parameters that the training is for."""
         return self.best or self.parameters
 

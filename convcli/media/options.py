@@ -3,12 +3,16 @@
 No files, no defaults that depend on a format: a reader takes what concerns it and ignores the rest.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from fractions import Fraction
+from typing import Annotated
 
+from convcli.common.choices import Frames, Reading, parse_choice
 from convcli.common.frozen import frozen
+from convcli.common.numbers import in_range, parse_rate
+from convcli.common.options import Option, Panel
+
+MILLION = 1_000_000
 
 
 class Compress(StrEnum):
@@ -18,6 +22,11 @@ class Compress(StrEnum):
     SMALL = "small"
 
 
+def parse_columns(text: str) -> tuple[str, ...]:
+    """Read names, numbers and stretches of columns."""
+    return tuple(part.strip() for part in text.split(","))
+
+
 @frozen
 class ReadOptions:
     """What a reader is told about its input.
@@ -25,35 +34,77 @@ class ReadOptions:
     Attributes
     ----------
     axes
-        Letters for the dimensions of an array without names (``.npy``, TIFF), e.g. ``YXC``.
-    matrix
-        Read a table as one two-dimensional grid (``YX``) instead of columns.
+        ``None`` where the file names its dimensions, or every dimension is space.
     columns
-        Columns of a table to filter: names, one-based numbers, ranges such as ``2-4``.
+        Names, one-based numbers, ranges such as ``2-4``; ``None`` is all that hold numbers.
     all_frames
-        Read every frame of an animation; otherwise the first.  A TIFF's pages are one stack in any case.
+        A TIFF's pages are one stack in any case.
     max_pixels
-        The most pixels that are decoded whole, all frames of an animation together, checked from the header;
-        ``None`` is no limit.
-    max_frames
-        The most frames of a clip or an animation, or pages of a TIFF; ``None`` is no limit.
+        Checked from the header; ``None`` is no limit.
     grey
         Read a clip's brightness alone.
-    allow_truncated
-        Leave out what cannot be read of a broken clip, instead of failing.
     rate
-        Frames a second of numbered pictures and arrays, which carry no time; ``None`` is the usual 25.
+        Of numbered pictures and arrays, which carry no time; ``None`` is the usual 25.
     """
 
-    axes: str | None = None
-    matrix: bool = False
-    columns: tuple[str, ...] | None = None
-    all_frames: bool = False
-    max_pixels: int | None = 256_000_000
-    max_frames: int | None = None
+    rate: Annotated[
+        Fraction | None,
+        Option(
+            "Frames a second of numbered images and arrays. Default: 25.",
+            "--fps",
+            panel=Panel.CLIPS,
+            read=parse_rate,
+        ),
+    ] = None
+    axes: Annotated[
+        str | None,
+        Option("Letters of an array's dimensions: YXC, CYX, ZYX, TYX...", panel=Panel.WINDOW),
+    ] = None
+    matrix: Annotated[
+        bool,
+        Option(
+            "matrix: read a table as one 2-D grid.",
+            "--as",
+            panel=Panel.TABLES,
+            read=lambda text: parse_choice(Reading, text, "--as") is Reading.MATRIX,
+        ),
+    ] = False
+    columns: Annotated[
+        tuple[str, ...] | None,
+        Option("Columns of a table to filter: names, numbers, 2-4.", panel=Panel.TABLES, read=parse_columns),
+    ] = None
+    all_frames: Annotated[
+        bool,
+        Option(
+            "first, or all frames of an animation. A TIFF's pages are one stack, Z.",
+            "--frames",
+            panel=Panel.CLIPS,
+            shown="first",
+            read=lambda text: parse_choice(Frames, text, "frames") is Frames.ALL,
+        ),
+    ] = False
+    allow_truncated: Annotated[bool, Option("Keep what can be read of a broken clip.", panel=Panel.CLIPS)] = (
+        False
+    )
+    max_pixels: Annotated[
+        int | None,
+        Option(
+            "Most pixels that are decoded whole, in millions; an animation's frames add up.",
+            panel=Panel.CLIPS,
+            shown=256,
+            read=lambda millions: millions * MILLION,
+        ),
+    ] = 256 * MILLION
+    max_frames: Annotated[
+        int | None,
+        Option(
+            "Most frames of a clip or an animation, or pages of a TIFF. Default: no limit.",
+            panel=Panel.CLIPS,
+            takes=int,
+            read=lambda number: in_range(number, "--max-frames", 1),
+        ),
+    ] = None
     grey: bool = False
-    allow_truncated: bool = False
-    rate: Fraction | None = None
 
 
 @frozen
@@ -64,40 +115,57 @@ class VideoOptions:
     ----------
     codec
         FFmpeg's name of an encoder or a codec: ``libx264``, ``h264``, ``ffv1``.
-    crf
-        Constant quality, smaller is better.
     preset
         Of x264, x265 and SVT-AV1: ``veryfast``, ``slow``, ``8``.
     pixels
         FFmpeg's name of a pixel format.
-    sound
-        Copy sound and subtitles.
     planes
         The frames come as planes, in the source's own pixel format.
     """
 
-    codec: str | None = None
-    crf: float | None = None
-    preset: str | None = None
-    pixels: str | None = None
-    sound: bool = True
+    codec: Annotated[
+        str | None,
+        Option("Of a clip: h264, hevc, vp9, av1, ffv1 (lossless)... Default: its own.", panel=Panel.CLIPS),
+    ] = None
+    crf: Annotated[
+        float | None,
+        Option("Constant quality of a clip, smaller is better. Default: 17 (H.264).", panel=Panel.CLIPS),
+    ] = None
+    preset: Annotated[
+        str | None, Option("Speed of the encoder: veryfast, medium, slow.", panel=Panel.CLIPS)
+    ] = None
+    pixels: Annotated[
+        str | None,
+        Option(
+            "Pixel format of a clip: yuv420p, yuv444p10le... Default: its own.",
+            "--pix-fmt",
+            panel=Panel.CLIPS,
+        ),
+    ] = None
+    sound: Annotated[
+        bool,
+        Option(
+            "Leave out sound and subtitles.",
+            "--no-audio",
+            panel=Panel.CLIPS,
+            shown=False,
+            read=lambda without: not without,
+        ),
+    ] = True
     planes: bool = False
 
 
 @frozen
 class WriteOptions:
-    """What a writer is told about its output.
+    """What a writer is told about its output; ``quality`` ``None`` is the format's own default."""
 
-    Attributes
-    ----------
-    quality
-        1 to 100, for JPEG and WebP; ``None`` is the format's own default.
-    compress
-        For PNG.
-    video
-        For clips.
-    """
-
-    quality: int | None = None
-    compress: Compress = Compress.FAST
+    quality: Annotated[
+        int | None,
+        Option(
+            "1 to 100, for JPEG and WebP.",
+            takes=int,
+            read=lambda number: in_range(number, "quality", 1, 100),
+        ),
+    ] = None
+    compress: Annotated[Compress, Option("fast or small, for PNG.")] = Compress.FAST
     video: VideoOptions = VideoOptions()

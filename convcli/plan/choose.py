@@ -6,10 +6,10 @@ What each algorithm costs stands in `convcli.plan.costs`; nothing is tried out h
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from functools import lru_cache
 from math import ceil
 
+from convcli.common.choices import EngineName
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.common.machine import available_memory
@@ -18,13 +18,6 @@ from convcli.plan import workload
 from convcli.plan.algorithms import Algorithm, Row, rows
 from convcli.plan.costs import BEGIN_TORCH, BLOCK, IMPORT_TORCH, NANOSECONDS
 from convcli.plan.work import Work, fft_tile
-
-
-class EngineName(StrEnum):
-    AUTO = "auto"
-    NUMPY = "numpy"
-    TORCH = "torch"
-
 
 BLOCK_ELEMENTS = {EngineName.NUMPY: 1 << 20, EngineName.TORCH: 1 << 21}  # of one block (measured)
 # Smaller ones would stay in the cache, but threads that change them take turns at Python's lock: with 2^18, 3x3

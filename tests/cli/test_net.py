@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from convcli.cli.net.command import _shifts
+from convcli.cli.net.request import parse_shifts
 from tests.shell import SAMPLES, convcli, ok
 
 HOUSE = SAMPLES / "house.png"
@@ -158,8 +158,8 @@ def test_check_shows_the_claim() -> None:
     assert facts[1]["holds_at"] == [2]
 
 
-def test_shifts() -> None:
-    assert _shifts("1-3,2,9") == [1, 2, 3, 9]
+def testparse_shifts() -> None:
+    assert parse_shifts("1-3,2,9") == [1, 2, 3, 9]
 
 
 # A pretrained net: CONTRIBUTING says how to put its weights on the path
@@ -261,7 +261,7 @@ CASES: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     "a bad size": (("net", "show", "ok.yaml", "--input", "3@x"), 2, ("input 'x'",)),
     "a shift too far": (("net", "check", "ok.yaml", "a.png", "--shifts", "9"), 2, ("9",)),
     "shift 0": (("net", "check", "ok.yaml", "a.png", "--shifts", "0-3"), 2, ("shift 0",)),
-    "no such axis": (("net", "check", "ok.yaml", "a.png", "--axis", "z"), 2, ("--axis z", "y, x")),
+    "no such axis": (("net", "check", "ok.yaml", "a.png", "--along", "z"), 2, ("--along z", "y, x")),
 }  # fmt: skip
 
 

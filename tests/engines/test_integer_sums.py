@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from scipy import signal  # type: ignore[import-untyped]
 
 import convcli
+from convcli.common.choices import EngineName
 from convcli.engines import get_engine
 from convcli.engines.on_numpy import integer_sums
 from convcli.jobs.bind import Settings, bind
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.integer_weights import MOST, whole
 from convcli.plan.algorithms import Algorithm
-from convcli.plan.choose import EngineName, choose
+from convcli.plan.choose import choose
 
 ENGINE = get_engine("numpy")
 

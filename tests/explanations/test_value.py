@@ -21,7 +21,7 @@ from convcli.execution.pipeline import reference
 from convcli.explanations.film import Frame, close_up, lay_down, slide
 from convcli.explanations.film_drawing import Painter
 from convcli.explanations.value import ConvExplanation, explain_conv, explain_pool
-from convcli.geometry.grammar import parse_pool
+from convcli.geometry.grammar import parse_pool, parse_size
 from convcli.geometry.padding import PadMode, parse_padding
 from convcli.jobs.bind import Settings, bind
 from convcli.kernel import Kernel, load_kernel
@@ -36,7 +36,7 @@ def facts(*arguments: object) -> dict[str, Any]:
 
 
 def frames_of(size: str, kernel: str | None, pool: str | None = None, **options: object) -> list[Frame]:
-    whole = numbered(size)
+    whole = numbered(*parse_size(size))
     kernels = [read_kernel(kernel, min(len(whole.letters), 2), numbers=True)] if kernel else []
     if "padding" in options:
         options["padding"] = parse_padding(str(options["padding"]))
@@ -315,7 +315,7 @@ def test_films_in_one_to_three_dimensions(size, kernel, options):
 @pytest.mark.parametrize(("size", "kernel"), [("4", "3"), ("3x2", "2x3"), ("2x2x2", "2x2x2")])
 def test_a_transposed_film_ends_in_the_transposed_convolution(size, kernel, options):
     frames = frames_of(size, kernel, transposed=True, **options)
-    whole = numbered(size)
+    whole = numbered(*parse_size(size))
     padding = {"padding": 1} if "padding" in options else {}
     extra = {"output_padding": 1} if "padding" in options else {}
     expected = api.filter(
@@ -353,7 +353,7 @@ def test_a_pools_film_shows_the_winner():
 )
 def test_pictures_are_600_wide_and_only_the_lit_cells_change(size, kernel, options):
     frames = frames_of(size, kernel, **options)
-    painter = Painter(frames, numbered(size).letters)
+    painter = Painter(frames, numbered(*parse_size(size)).letters)
     first, second = painter.paint(frames[0]), painter.paint(frames[1])
     assert first.shape == second.shape and first.shape[1] == 600 and first.shape[0] % 2 == 0
     assert first.shape == (painter.size[1], 600, 3)

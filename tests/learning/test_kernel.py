@@ -302,11 +302,11 @@ def test_folders_are_paired_by_name(photo: Path, capsys: pytest.CaptureFixture[s
         x = random.normal(size=40)
         np.save(f"in/deeper/{number}.npy", x)
         np.save(f"out/deeper/{number}.npy", np.correlate(x, [1.0, 3.0], "valid"))
-    found = report(capsys, "--input", "in", "--target", "out", "--size", "2")
+    found = report(capsys, "in", "--target", "out", "--size", "2")
     np.testing.assert_allclose(found["weights"], [[[1, 3]]], atol=1e-12)
     assert found["equations"] == 3 * 39
     Path("out/deeper/2.npy").rename("out/deeper/9.npy")
-    assert run(["learn", "--input", "in", "--target", "out", "--size", "2"]) == 2
+    assert run(["learn", "in", "--target", "out", "--size", "2"]) == 2
     assert "2.npy' has no target: there is none called deeper/2" in capsys.readouterr().err
 
 
@@ -316,7 +316,7 @@ def test_folders_may_hold_what_is_only_read(photo: Path, capsys: pytest.CaptureF
         Path(folder).mkdir(exist_ok=True)
         pixels = random.integers(1, 255, (9, 9, 3), dtype=np.uint8)
         Path(f"{folder}/{number}.qoi").write_bytes(imagecodecs.qoi_encode(pixels))
-    found = report(capsys, "--input", "in", "--target", "out", "--size", "1")
+    found = report(capsys, "in", "--target", "out", "--size", "1")
     assert found["equations"] == 2 * 9 * 9 * 3
 
 

@@ -95,7 +95,7 @@ def learn(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
     return json.loads(captured.out)
 
 
-SOBEL = ("--net", "linear.yaml", "--input", "photo.png", "--target", "sobel.npy", "-o", "w.safetensors")
+SOBEL = ("--net", "linear.yaml", "photo.png", "--target", "sobel.npy", "-o", "w.safetensors")
 
 
 def test_sgd_recovers_sobel_from_a_photo_and_its_float_result(
@@ -145,7 +145,7 @@ def parameter():
     return parameters_of(load_net(Path("linear.yaml")).trace(Shape(1, (96, 96))))["conv1.weight"]
 
 
-AUTOENCODER = ("--net", str(SAMPLES / "autoencoder.yaml"), "--input", "crops", "-o", "ae.safetensors")
+AUTOENCODER = ("--net", str(SAMPLES / "autoencoder.yaml"), "crops", "-o", "ae.safetensors")
 
 
 def test_the_autoencoders_loss_falls_tenfold(place: Path) -> None:
@@ -328,7 +328,7 @@ def test_classes_from_folders_or_a_table(
         "-o",
         "c.safetensors",
     )
-    facts = learn(capsys, "--net", "classes.yaml", "--input", "stripes", *targets, *settings)
+    facts = learn(capsys, "--net", "classes.yaml", "stripes", *targets, *settings)
     assert facts["classes"] == ["lying", "upright"]
     assert (facts["examples"], facts["held_out"]) == (12, 4)
     assert facts["accuracy"] == {"examples": 1.0, "held_out": 1.0}
@@ -347,7 +347,7 @@ def test_numbers_from_a_table(place: Path, capsys: pytest.CaptureFixture[str]) -
         lines.append(f"{index},{float(x @ [1, -2, 3, 0.5] + 4)!r}")
     Path("values.csv").write_text("\n".join(lines))
     settings = ("--optimizer", "sgd", "--lr", "0.1", "--epochs", "300", "-o", "d.safetensors")
-    learn(capsys, "--net", "dense.yaml", "--input", "signals", "--target", "values.csv", *settings)
+    learn(capsys, "--net", "dense.yaml", "signals", "--target", "values.csv", *settings)
     found = load_file("d.safetensors")
     np.testing.assert_allclose(found["dense1.weight"], [[1, -2, 3, 0.5]], atol=1e-3)
     np.testing.assert_allclose(found["dense1.bias"], [4], atol=1e-3)
@@ -361,7 +361,6 @@ def test_bce_is_torchs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
         capsys,
         "--net",
         "mask.yaml",
-        "--input",
         "photo.png",
         "--target",
         "mask.png",
@@ -384,9 +383,7 @@ def test_pictures_of_several_sizes_train_together(place: Path, capsys: pytest.Ca
     with Image.open("photo.png") as photo:
         photo.crop((0, 0, 50, 40)).save("part.png")
     np.save("part.npy", np.load("sobel.npy")[:38, :48])
-    facts = learn(
-        capsys, *SOBEL, "--input", "part.png", "--target", "part.npy", "--epochs", "2", "--lr", "0.01"
-    )
+    facts = learn(capsys, *SOBEL, "part.png", "--target", "part.npy", "--epochs", "2", "--lr", "0.01")
     assert facts["examples"] == 2
     assert facts["steps"] == 4  # a batch has one size
 
@@ -428,16 +425,16 @@ def bad_files() -> None:
 
 
 BAD = [
-    (["--net", "linear.yaml"], 2, "give --input"),
-    (["--net", "none.yaml", "--input", "photo.png"], 1, "none.yaml"),
+    (["--net", "linear.yaml"], 2, "name a file or a folder of inputs"),
+    (["--net", "none.yaml", "photo.png"], 1, "none.yaml"),
     ([*SOBEL, "--size", "3"], 2, "--size belongs to another job than --net"),
-    (["--net", "linear.yaml", "--input", "photo.png"], 2, "makes 1@94x94 of 1@96x96"),
-    (["--net", "linear.yaml", "--input", "photo.png", "--target", "photo.png"], 2, "the target is 1@96x96"),
-    (["--net", "linear.yaml", "--input", "empty"], 1, "no file of a known type"),
-    (["--net", "linear.yaml", "--input", "nan.npy", "--target", "nan.npy"], 1, "missing values"),
-    (["--net", "fixed.yaml", "--input", "photo.png"], 2, "no weights to learn"),
+    (["--net", "linear.yaml", "photo.png"], 2, "makes 1@94x94 of 1@96x96"),
+    (["--net", "linear.yaml", "photo.png", "--target", "photo.png"], 2, "the target is 1@96x96"),
+    (["--net", "linear.yaml", "empty"], 1, "no file of a known type"),
+    (["--net", "linear.yaml", "nan.npy", "--target", "nan.npy"], 1, "missing values"),
+    (["--net", "fixed.yaml", "photo.png"], 2, "no weights to learn"),
     ([*SOBEL, "--loss", "bce"], 2, "let the last layer be sigmoid"),
-    ([*SOBEL[:4], "--loss", "ce"], 2, "end with flatten and dense"),
+    ([*SOBEL[:3], "--loss", "ce"], 2, "end with flatten and dense"),
     ([*SOBEL, "--loss", "ce"], 2, "takes a table of labels"),
     ([*SOBEL, "--loss", "mes"], 2, "did you mean mse"),
     ([*SOBEL, "--epochs", "0"], 2, "epochs 0"),
@@ -455,17 +452,17 @@ BAD = [
     ([*SOBEL, "--resume", "torn.safetensors"], 1, "no checkpoint, or a damaged one"),
     ([*SOBEL, "--weights", "torn.safetensors"], 1, "torn.safetensors"),
     (
-        ["--net", "classes.yaml", "--input", "stripes", "--loss", "ce", "--target", "labels.csv"],
+        ["--net", "classes.yaml", "stripes", "--loss", "ce", "--target", "labels.csv"],
         1,
         "is not in its",
     ),
-    (["--net", "classes.yaml", "--input", "stripes", "--loss", "ce", "--target", "ragged.csv"], 1, "3 cells"),
+    (["--net", "classes.yaml", "stripes", "--loss", "ce", "--target", "ragged.csv"], 1, "3 cells"),
     (
-        ["--net", "classes.yaml", "--input", "stripes", "--loss", "ce", "--target", "twice.csv"],
+        ["--net", "classes.yaml", "stripes", "--loss", "ce", "--target", "twice.csv"],
         1,
         "named twice",
     ),
-    (["--net", "classes.yaml", "--input", "stripes", "--input", "crops", "--loss", "ce"], 2, "3 classes"),
+    (["--net", "classes.yaml", "stripes", "crops", "--loss", "ce"], 2, "3 classes"),
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convcli.common.choices import EngineName
 from convcli.common.errors import ConvError
 from convcli.engines.on_torch import bytes as torch_bytes
 from convcli.geometry.grammar import parse_pool
@@ -18,7 +19,7 @@ from convcli.kernel.model import Kernel
 from convcli.kernel.separable import separable_terms
 from convcli.pixels.render import Rendering
 from convcli.plan.algorithms import TABLE, Algorithm
-from convcli.plan.choose import EngineName, Plan, choose
+from convcli.plan.choose import Plan, choose
 from convcli.plan.work import Work
 
 

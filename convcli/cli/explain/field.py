@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from convcli.cli.explain.request import FieldRequest
+from convcli.cli.explain.request import Request
 from convcli.cli.net.input import bound, opened
 from convcli.cli.net.request import Filling
 from convcli.cli.shared import report
@@ -19,36 +20,39 @@ from convcli.media.options import WriteOptions
 from convcli.networks.parse import load_net
 
 
-def explain_field(request: FieldRequest) -> None:
-    """Do all that the command line asks for."""
-    net = load_net(request.net)
-    with opened(request.input, request.reading) as input:
-        check_reading(request.reading, input.file.format, request.input)
-        model = bound(net, input, Filling(request.weights, request.seed, Precision.FLOAT64, "cpu"))
-        if request.layer is not None:
-            model = model.upto(request.layer)
+def explain_field(request: Request, path: Path) -> None:
+    """Do all that the command line asks for; the net's file is ``path``."""
+    net = load_net(path)
+    name, asked = request.input or "", request.field
+    with opened(name, request.reading) as input:
+        check_reading(request.reading, input.file.format, name)
+        model = bound(
+            net, input, Filling(weights=asked.weights, seed=asked.seed, precision=Precision.FLOAT64)
+        )
+        if asked.layer is not None:
+            model = model.upto(asked.layer)
         array = input.whole()
         letters, notes = input.letters, input.notes
-    found = seen_by(model, array, request.at)
+    found = seen_by(model, array, request.at or ())
     fields = [None, *(seen.field for seen in found)]
     changed = [seen for seen, before in zip(found, fields, strict=False) if seen.field != before]
-    if request.picture is not None:
-        _write(request, request.picture, changed, model.input(array)[0].cpu().numpy())
+    if request.output is not None:
+        _write(request, request.output, changed, model.input(array)[0].cpu().numpy())
     if request.json:
         report.print_json([_described(seen) for seen in found])
         return
     for line in _lines(found, letters):
         print(line)
-    if not request.quiet:
-        if request.picture is not None:
-            print(request.picture)
+    if not request.messages.quiet:
+        if request.output is not None:
+            print(request.output)
         for line in notes:
             report.note(line)
         if not found[-1].gradient.any():
             report.note("this output does not move with the input at all: its units are off there")
 
 
-def _write(request: FieldRequest, path: str, found: Sequence[Seen], picture: object) -> None:
+def _write(request: Request, path: str, found: Sequence[Seen], picture: object) -> None:
     import numpy as np
 
     from convcli.explanations.receptive_drawing import draw
@@ -61,7 +65,7 @@ def _write(request: FieldRequest, path: str, found: Sequence[Seen], picture: obj
     if format.numbers:
         raise UsageError(f"{path!r}: {format.name.upper()} does not hold such a picture; name a .png file")
     if not request.force:
-        check_not_input(path, [request.input, str(request.net)])
+        check_not_input(path, [request.input or "", str(request.field.net)])
     pixels = draw(found, np.asarray(picture))
     info = Info.of("YXC", pixels.shape, "uint8", Colour.RGB)
     with output(path, force=request.force, binary=format.binary, seeks=format.seeks) as fp:

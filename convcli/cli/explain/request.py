@@ -1,46 +1,93 @@
 """The parsed command line of ``explain``."""
 
 from pathlib import Path
+from typing import Annotated
 
+from convcli.cli.shared.options import (
+    ChannelPolicy,
+    Force,
+    Json,
+    Kernels,
+    Layer,
+    Messages,
+    Output,
+    Seed,
+    Size,
+    Weights,
+)
 from convcli.common.choices import Channels
 from convcli.common.frozen import frozen
+from convcli.common.options import Argument, Group, Option, Panel
+from convcli.geometry.axes import parse_numbers
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions
 
 
-@frozen
+@frozen(kw_only=True)
+class FieldOptions:
+    """Whose receptive field is shown."""
+
+    net: Annotated[
+        Path | None,
+        Option(
+            "What the output --at of this net sees of the input, at each layer; -o draws it.",
+            "--receptive-field",
+            metavar="NET",
+            panel=Panel.NET,
+        ),
+    ] = None
+    layer: Annotated[Layer, "With --receptive-field: this layer's output. Default: the last."] = None
+    weights: Annotated[Weights, "With --receptive-field: the net's weights, as in net run."] = None
+    seed: Annotated[Seed, "With --receptive-field: for random weights."] = None
+
+
+@frozen(kw_only=True)
 class Request:
     """A parsed command line of ``explain``."""
 
-    input: str | None
-    size: str | None
-    kernels: tuple[str, ...]
-    settings: Settings
-    channels: Channels
-    at: tuple[int, ...] | None
-    map: int | None
-    channel: int | None
-    picture: str | None
-    film: str | None
-    rate: float
-    reading: ReadOptions
-    force: bool
-    quiet: bool
-    json: bool
-
-
-@frozen
-class FieldRequest:
-    """A parsed command line of ``explain --receptive-field``."""
-
-    net: Path
-    input: str
-    at: tuple[int, ...]
-    layer: str | None
-    weights: Path | None
-    seed: int | None
-    picture: str | None
-    reading: ReadOptions
-    force: bool
-    quiet: bool
-    json: bool
+    input: Annotated[str | None, Argument("A file, or - for standard input.", metavar="[INPUT]")] = None
+    kernels: Annotated[
+        Kernels,
+        "Name, name:parameters, FILE, or numbers; 3x3 alone has the weights 1, 2, 3... "
+        "Of several the last is explained.",
+    ] = ()
+    at: Annotated[
+        tuple[int, ...] | None,
+        Option(
+            "Which output value, counted from 0, one number an axis.",
+            metavar="Y,X",
+            panel=Panel.KERNEL,
+            read=lambda text: parse_numbers(text, "--at", minimum=0),
+        ),
+    ] = None
+    size: Annotated[Size, "Instead of a file: the numbers 1, 2, 3... in 5x5."] = None
+    settings: Annotated[
+        Settings,
+        Group(
+            padding="As in filter: same with replicated edges by default; alone it pads with zeros.",
+            transposed="Transposed convolution: which inputs contribute.",
+            pool="max:2, avg:3,s=2, global-max...: where the value came from.",
+        ),
+    ]
+    channels: ChannelPolicy = Channels.EACH
+    reading: Annotated[
+        ReadOptions,
+        Group(
+            *("axes", "matrix"),
+            columns="Columns of a table: names, numbers, 2-4.",
+            all_frames="first, or all frames (pages) of the input.",
+        ),
+    ]
+    map: Annotated[int | None, Option("Only this output of a bank, counted from 0.", panel=Panel.VALUES)] = (
+        None
+    )
+    channel: Annotated[int | None, Option("Only this channel of the input.", panel=Panel.VALUES)] = None
+    output: Annotated[Output, "Draw the output with its window: FILE.png."] = None
+    animate: Annotated[
+        str | None, Option("Draw the window moving: FILE.gif or FILE.mp4.", metavar="FILE")
+    ] = None
+    field: FieldOptions
+    fps: Annotated[float, Option("Steps a second of the animation.")] = 2.0
+    force: Force = False
+    json: Annotated[Json, "Print taps, products and sums as JSON."] = False
+    messages: Annotated[Messages, Group("debug", quiet="Print the value alone.")]

@@ -58,7 +58,7 @@ class Task:
 def explain_all(request: Request) -> None:
     """Do all that the command line asks for."""
     whole = (
-        numbered(request.size)
+        numbered(*request.size)
         if request.size is not None
         else read_whole(request.input or "", request.reading)
     )
@@ -71,15 +71,15 @@ def explain_all(request: Request) -> None:
     if request.at is not None:
         _check_place(request.at, task)
         explanation = _explain(task, request.at, request)
-        if request.picture is not None:
+        if request.output is not None:
             frames = [_close_up(task, request, request.at)]
-            _write(request, request.picture, frames, task.letters)
+            _write(request, request.output, frames, task.letters)
         _print(request, task, explanation, request.at)
         if whole.info.colour.has_alpha:
             notes.append("the alpha channel is left out: filter weighs colours by it, or passes it through")
-    if request.film is not None:
-        _write(request, request.film, _film(task, request), task.letters)
-    if not request.quiet:
+    if request.animate is not None:
+        _write(request, request.animate, _film(task, request), task.letters)
+    if not request.messages.quiet:
         for line in notes:
             report.note(line)
 
@@ -178,7 +178,7 @@ def _print(request: Request, task: Task, explanation: Explanation, at: tuple[int
         report.print_json(explain_text.as_json(explanation) | {"axes": task.letters, "output": task.outputs})
         return
     text = " ".join(number_text(value) for value in values)
-    if request.quiet:
+    if request.messages.quiet:
         print(text)
         return
     size = [window.kernel for window in task.stage.windows]
@@ -222,7 +222,7 @@ def _film(task: Task, request: Request) -> list[Frame]:
 
 def _write(request: Request, path: str, frames: Sequence[Frame], letters: str) -> None:
     format = registry.by_suffix(path)
-    moving = path == request.film
+    moving = path == request.animate
     if format.numbers or (moving and "T" not in format.axes):
         fitting = ".gif or .mp4" if moving else ".png"
         raise UsageError(
@@ -234,14 +234,12 @@ def _write(request: Request, path: str, frames: Sequence[Frame], letters: str) -
 
     painter = Painter(frames, letters)
     pictures = np.stack([painter.paint(frame) for frame in frames])
-    info = (
-        _info(pictures, request.rate) if moving else Info.of("YXC", pictures.shape[1:], "uint8", Colour.RGB)
-    )
+    info = _info(pictures, request.fps) if moving else Info.of("YXC", pictures.shape[1:], "uint8", Colour.RGB)
     with output(path, force=request.force, binary=format.binary, seeks=format.seeks) as fp:
         sink = registry.open_sink(fp, format, info, WriteOptions())
         sink.write(pictures if moving else pictures[0])
         sink.close()
-    if not (request.quiet or request.json):
+    if not (request.messages.quiet or request.json):
         print(_said(path, format, len(frames) if moving else 1))
 
 

@@ -65,7 +65,7 @@ def _filter_one(request: Request, name: str) -> None:
 
             task = tasks.prepare(request, name, format, wanted, source)
             paths += task.paths
-            if request.dry_run:
+            if request.dry_run or request.plan:
                 tasks.show(request, task)
                 return
             tally, more = tasks.perform(request, task)

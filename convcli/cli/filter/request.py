@@ -1,39 +1,75 @@
 """The parsed command line of ``filter``."""
 
 from pathlib import Path
+from typing import Annotated
 
-from convcli.cli.shared.progress import Progress
-from convcli.cli.shared.report import Verbosity
-from convcli.common.choices import Channels, Nan, Precision
+from convcli.cli.shared.options import (
+    Arithmetic,
+    ChannelPolicy,
+    Device,
+    Engine,
+    Force,
+    Json,
+    Kernels,
+    Messages,
+    Output,
+)
+from convcli.common.choices import Channels, EngineName, Nan, Precision
 from convcli.common.frozen import frozen
+from convcli.common.numbers import in_range
+from convcli.common.options import Argument, Option, Panel
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.pixels.ranges import Range
-from convcli.plan.choose import EngineName
+from convcli.pixels.ranges import FORMS, Range, parse_range
 
 
-@frozen
+@frozen(kw_only=True)
 class Request:
     """A parsed command line of ``filter``."""
 
-    inputs: tuple[str, ...]
-    kernels: tuple[str, ...]
-    output: str | None
-    out_dir: Path | None
-    format: str | None
+    inputs: Annotated[
+        tuple[str, ...], Argument("Files, frames/%04d.png, or - for standard input.", metavar="INPUT")
+    ]
+    kernels: Kernels = ()
+    output: Output = None
+    out_dir: Annotated[Path | None, Option("Folder for the outputs of several inputs.")] = None
+    format: Annotated[str | None, Option("Output type where no suffix says it: png, jpeg, csv, npy...")] = (
+        None
+    )
     settings: Settings
-    range: Range | None
-    channels: Channels
-    nan: Nan
-    precision: Precision
-    engine: EngineName
-    device: str
-    threads: int | None
+    range: Annotated[
+        Range | None,
+        Option(
+            f"How numbers become pixels: {FORMS}. Default: the kernel's.",
+            panel=Panel.VALUES,
+            read=parse_range,
+        ),
+    ] = None
+    channels: ChannelPolicy = Channels.EACH
     reading: ReadOptions
+    nan: Annotated[Nan, Option("Missing samples: propagate, skip or error.", panel=Panel.VALUES)] = (
+        Nan.PROPAGATE
+    )
+    precision: Annotated[
+        Arithmetic, "Arithmetic: auto (float32; float64 for tables, 64-bit data), float32, float64."
+    ] = Precision.AUTO
+    engine: Engine = EngineName.AUTO
+    device: Device = "cpu"
+    threads: Annotated[
+        int | None,
+        Option(
+            "Processor cores to use. Default: all.",
+            panel=Panel.SPEED,
+            takes=int,
+            read=lambda number: in_range(number, "threads", 1),
+        ),
+    ] = None
     writing: WriteOptions
-    force: bool
-    dry_run: bool
-    show_plan: bool
-    json: bool
-    progress: Progress
-    verbosity: Verbosity
+    force: Force = False
+    dry_run: Annotated[bool, Option("Say what would be done and stop.", panel=Panel.MESSAGES)] = False
+    plan: Annotated[
+        bool,
+        Option("As --dry-run, with the choice of engine and algorithm explained.", panel=Panel.MESSAGES),
+    ] = False
+    json: Annotated[Json, "Report each output as a line of JSON."] = False
+    messages: Messages

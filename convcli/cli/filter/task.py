@@ -110,7 +110,7 @@ def prepare(request: Request, name: str, source_format: Format, format: Format, 
 def perform(request: Request, task: Task) -> tuple[Tally, tuple[str, ...]]:
     """Compute and write; return what was clipped, and what the writers want to say."""
     job, format = task.job, task.format
-    if request.verbosity is Verbosity.VERBOSE:
+    if request.messages.verbosity is Verbosity.VERBOSE:
         for line in task.pipeline.lines:
             report.note(line)
         report.note(f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output")
@@ -125,7 +125,7 @@ def perform(request: Request, task: Task) -> tuple[Tally, tuple[str, ...]]:
             stack.enter_context(opening.open_sink(path, format, form, writing, force=request.force))
             for path in task.paths
         ]
-        meter = Meter(request.progress, "frames" if job.letters[job.stream] == "T" else "rows")
+        meter = Meter(request.messages.shown_progress, "frames" if job.letters[job.stream] == "T" else "rows")
         stack.callback(meter.close)
         tally = task.pipeline.write(sinks, form, meter)
     return tally, tuple(dict.fromkeys(line for sink in sinks for line in sink.notes))
@@ -135,7 +135,7 @@ def conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) -
     """Say what happened, now that it has: notes on stderr, the outputs' names or JSON on stdout."""
 
     def say(line: str) -> None:
-        if request.verbosity is not Verbosity.QUIET:
+        if request.messages.verbosity is not Verbosity.QUIET:
             report.note(f"{input_name(task.name)}: {line}" if len(request.inputs) > 1 else line)
 
     for line in notes:
@@ -147,7 +147,7 @@ def conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) -
     if request.json:
         facts = task.summary() | {"clipped": tally.clipped, "values": tally.values}
         report.print_json(facts, to_stderr=STANDARD in task.paths)
-    elif request.verbosity is not Verbosity.QUIET and STANDARD not in task.paths:
+    elif request.messages.verbosity is not Verbosity.QUIET and STANDARD not in task.paths:
         for path in task.paths:
             print(path)
 
@@ -161,11 +161,11 @@ def show(request: Request, task: Task) -> None:
         if not request.force:
             check_not_input(path, request.inputs)
     if request.json:
-        report.print_json(task.summary() | ({"plan": task.pipeline.lines} if request.show_plan else {}))
+        report.print_json(task.summary() | ({"plan": task.pipeline.lines} if request.plan else {}))
         return
     result, plan = task.job.result, task.pipeline.plan
     size = "x".join(map(str, result.shape))
     for path in task.paths:
         print(f"{path}: {result.letters} {size} {result.dtype}, {plan.engine} engine ({plan.reason})")
-    if request.show_plan:
+    if request.plan:
         print(*task.pipeline.lines, sep="\n")

@@ -15,7 +15,7 @@ import numpy as np
 
 from convcli.cli.learn.files import File, expand, paired
 from convcli.cli.learn.labels import class_numbers, is_label_table, labels
-from convcli.cli.learn.request import NetRequest
+from convcli.cli.learn.request import Request
 from convcli.cli.net.input import opened
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen_identity
@@ -49,7 +49,7 @@ class Loaded:
     notes: tuple[str, ...]
 
 
-def load(request: NetRequest, net: Net, device: torch.device) -> Loaded:
+def load(request: Request, net: Net, device: torch.device) -> Loaded:
     """Return all examples, each of them read and checked once.
 
     Raises
@@ -58,18 +58,18 @@ def load(request: NetRequest, net: Net, device: torch.device) -> Loaded:
         When a file cannot be read, does not fit the net, or has no target; it is named.
     """
     reader = _Reader(request, net, device)
-    targets = request.files.targets
+    targets = request.targets
     classes: list[str] = []
-    if request.settings.loss is Loss.CE or (targets and is_label_table(targets)):
-        files = expand(request.files.inputs)
+    if request.training.loss is Loss.CE or (targets and is_label_table(targets)):
+        files = expand(request.files)
         paths = [file.path for file in files]
         target, classes = _from_words(request, net, files, reader)
     elif targets:
-        pairs = paired(request.files)
+        pairs = paired(request)
         paths = [path for path, _ in pairs]
         target = partial(_from_file, reader, pairs)
     else:
-        paths = [file.path for file in expand(request.files.inputs)]
+        paths = [file.path for file in expand(request.files)]
         target = partial(_itself, reader)
 
     def read(number: int) -> Example:
@@ -102,13 +102,13 @@ def _itself(reader: _Reader, number: int, x: torch.Tensor) -> torch.Tensor:
 class _Reader:
     """Reads inputs and targets for one net."""
 
-    def __init__(self, request: NetRequest, net: Net, device: torch.device) -> None:
+    def __init__(self, request: Request, net: Net, device: torch.device) -> None:
         self.request, self.net, self.device = request, net, device
         self.raw_sizes: dict[str, tuple[int, ...]] = {}
         self.notes: dict[str, None] = {}
 
     def input(self, path: str) -> torch.Tensor:
-        array = self._array(path, self.request.files.reading)
+        array = self._array(path, self.request.reading)
         self.raw_sizes[path] = array.shape[1:]
         try:
             self.net.trace(self.net.preprocess.output(Shape(len(array), array.shape[1:])))
@@ -118,9 +118,9 @@ class _Reader:
 
     def target(self, input_path: str, path: str, x: torch.Tensor) -> torch.Tensor:
         """Read a target: grey and scaled as the input is, resized where it has the input's own size."""
-        array = self._array(path, self.request.files.reading_targets)
+        array = self._array(path, self.request.reading_targets)
         how = self.net.preprocess
-        scale = how.scale if self.request.target_scale is None else self.request.target_scale
+        scale = how.scale if self.request.net.target_scale is None else self.request.net.target_scale
         same_size = array.shape[1:] == self.raw_sizes[input_path]
         how = replace(how, scale=scale, mean=(), std=(), resize=how.resize if same_size else None)
         output = self.output(x)
@@ -153,7 +153,7 @@ class _Reader:
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         import torch
 
-        return torch.from_numpy(np.array(array, self.request.precision.value)).to(self.device)
+        return torch.from_numpy(np.array(array, self.request.net.precision.value)).to(self.device)
 
 
 def _shape(x: torch.Tensor) -> Shape:
@@ -161,16 +161,16 @@ def _shape(x: torch.Tensor) -> Shape:
 
 
 def _from_words(
-    request: NetRequest, net: Net, files: Sequence[File], reader: _Reader
+    request: Request, net: Net, files: Sequence[File], reader: _Reader
 ) -> tuple[TargetOf, list[str]]:
     """Return targets from the folders' names or a table's cells: classes, or numbers; and the classes' names."""
-    tables = request.files.targets
+    tables = request.targets
     if tables and not is_label_table(tables):
         raise UsageError(
             f"{shown(tables[0])}: --loss ce takes a table of labels, file,label in its first line"
         )
     cells = labels(tables[0], files) if tables else [[file.label] for file in files]
-    if request.settings.loss is not Loss.CE:
+    if request.training.loss is not Loss.CE:
         return partial(_from_cells, reader, files, cells), []
     if len(cells[0]) != 1:
         raise UsageError(f"{shown(tables[0])}: {len(cells[0])} columns of labels, and one is needed")
@@ -193,7 +193,7 @@ def _from_cells(
     file, row, output = files[number], cells[number], reader.output(x)
     if not output.flat or output.channels != len(row):
         raise UsageError(f"{shown(file.path)}: {len(row)} numbers as target, and the net makes {output}")
-    table = shown(reader.request.files.targets[0])
+    table = shown(reader.request.targets[0])
     values = np.array([parse_float(cell, f"{table}: {shown(file.path)}") for cell in row])
-    scale = 1.0 if reader.request.target_scale is None else reader.request.target_scale
+    scale = 1.0 if reader.request.net.target_scale is None else reader.request.net.target_scale
     return torch.tensor(values * scale, dtype=x.dtype, device=reader.device)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from convcli.cli.learn.request import Files
+from convcli.cli.learn.request import Request
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.media.files.target import shown
@@ -59,7 +59,7 @@ def expand(names: Sequence[str]) -> list[File]:
     return found
 
 
-def paired(files: Files) -> list[tuple[str, str]]:
+def paired(request: Request) -> list[tuple[str, str]]:
     """Return inputs with their targets: files in the order they were given, those of folders by their names.
 
     Raises
@@ -67,17 +67,17 @@ def paired(files: Files) -> list[tuple[str, str]]:
     UsageError
         When their numbers differ, or an input has no target.
     """
-    if files.pairs:
-        if len(files.pairs) % 2 or files.inputs:
-            count = len(files.pairs)
+    if not request.files:
+        raise UsageError("nothing to learn from: give INPUT TARGET, or inputs and --target")
+    if not request.targets:
+        if len(request.files) % 2:
+            count = len(request.files)
             raise UsageError(
                 f"{count} file{'s' * (count > 1)} do not make pairs: give INPUT TARGET, again for more, "
-                "or --input and --target"
+                "or inputs and --target"
             )
-        return list(zip(files.pairs[::2], files.pairs[1::2], strict=True))
-    if not files.inputs or not files.targets:
-        raise UsageError("nothing to learn from: give INPUT TARGET, or --input and --target")
-    inputs, targets = expand(files.inputs), expand(files.targets)
+        return list(zip(request.files[::2], request.files[1::2], strict=True))
+    inputs, targets = expand(request.files), expand(request.targets)
     if not any(target.in_folder for target in targets):
         if len(inputs) != len(targets):
             raise UsageError(f"{len(inputs)} inputs and {len(targets)} targets: give a target for each input")

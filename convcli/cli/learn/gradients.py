@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convcli.cli.learn.request import GradientRequest
+from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
 from convcli.common.errors import ConvError, UsageError
 from convcli.geometry.layers import Conv, format_size
@@ -25,7 +25,7 @@ NAMES = {
 }
 
 
-def show_gradients(request: GradientRequest) -> None:
+def show_gradients(request: Request) -> None:
     """Compute the gradients of one random case in three ways, print and compare them.
 
     Raises
@@ -51,9 +51,16 @@ def show_gradients(request: GradientRequest) -> None:
         print(f"\nequal up to rounding: these convolutions, {' and '.join(others)}")
 
 
-def _case(request: GradientRequest) -> Case:
-    channels, sizes = request.input
-    maps, kernel = request.kernel
+def _sizes(request: Request) -> tuple[int, tuple[int, ...], int, tuple[int, ...]]:
+    """Return the channels and size of the input, the maps and size of the kernel; one gives the other's rank."""
+    rank = len((request.input or request.size or (None, (0, 0)))[1])
+    channels, sizes = request.input or (None, (5,) * rank)
+    maps, kernel = request.size or (None, (3,) * rank)
+    return channels or 1, sizes, maps or 1, kernel
+
+
+def _case(request: Request) -> Case:
+    channels, sizes, maps, kernel = _sizes(request)
     asked = request.geometry
     layer = Conv(
         kernel,
@@ -70,20 +77,20 @@ def _case(request: GradientRequest) -> Case:
         )
     for window, n in zip(windows, sizes, strict=True):
         window.output_size(n)
-    return Case.random(channels, sizes, maps, windows, request.seed)
+    return Case.random(channels, sizes, maps, windows, request.training.seed)
 
 
-def _lines(
-    request: GradientRequest, case: Case, ours: Gradients, others: dict[str, Gradients]
-) -> Iterator[str]:
+def _lines(request: Request, case: Case, ours: Gradients, others: dict[str, Gradients]) -> Iterator[str]:
     first, *rest = case.output_gradient.shape
-    given = f"x {format_size(*request.input)}, w {_axes(case.weights)}, y and g {format_size(first, rest)}"
-    yield f"y = correlate(x, w) + b, L = sum(g * y); {given}; random numbers, seed {request.seed}"
+    given = (
+        f"x {format_size(*_sizes(request)[:2])}, w {_axes(case.weights)}, y and g {format_size(first, rest)}"
+    )
+    yield f"y = correlate(x, w) + b, L = sum(g * y); {given}; random numbers, seed {request.training.seed}"
     for name, meaning in NAMES.items():
         array: np.ndarray = getattr(ours, name)
         yield ""
         yield meaning
-        if not request.quiet and array.size <= SHOWN:
+        if not request.messages.quiet and array.size <= SHOWN:
             yield from _numbers(array)
         for other, theirs in others.items():
             difference = float(np.abs(array - getattr(theirs, name)).max())
@@ -104,12 +111,10 @@ def _numbers(array: np.ndarray) -> Iterator[str]:
         yield "".join(f"{value:>9.4f}" for value in row)
 
 
-def _described(
-    request: GradientRequest, case: Case, ours: Gradients, others: dict[str, Gradients]
-) -> dict[str, Any]:
+def _described(request: Request, case: Case, ours: Gradients, others: dict[str, Gradients]) -> dict[str, Any]:
     windows: list[dict[str, Any]] = [vars(window) for window in case.windows if isinstance(window, Window)]
     return {
-        "seed": request.seed,
+        "seed": request.training.seed,
         "windows": windows,
         "x": case.x.tolist(),
         "weights": case.weights.tolist(),

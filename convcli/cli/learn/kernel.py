@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from convcli.cli.learn.files import paired
-from convcli.cli.learn.request import KernelRequest
+from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.weights import matrices
 from convcli.cli.shared.whole import Whole, read_whole
@@ -37,9 +37,13 @@ EXACT = 0.01  # a residual below this share of what rounding leaves: the target 
 ROUNDED = 1.1  # a residual up to so many times what rounding leaves is explained by it
 
 
-def learn_kernel(request: KernelRequest) -> None:
-    """Learn a kernel and report it; write it where a name was given."""
-    pairs = paired(request.files)
+def learn_kernel(request: Request, size: tuple[int | None, tuple[int, ...]]) -> None:
+    """Learn a kernel of this size and report it; write it where a name was given."""
+    if size[0] is not None:
+        raise UsageError(
+            f"size {format_size(*size)}: the files say how many kernels there are; give the size alone"
+        )
+    pairs = paired(request)
     if request.output is not None:
         if Path(request.output).suffix.lower() not in SUFFIXES:
             raise UsageError(f"{shown(request.output)}: a kernel is written as {' or '.join(SUFFIXES)}")
@@ -52,8 +56,8 @@ def learn_kernel(request: KernelRequest) -> None:
         source, target = (
             _without_alpha(read_whole(name, options), name, notes)
             for name, options in (
-                (input_name, request.files.reading),
-                (target_name, request.files.reading_targets),
+                (input_name, request.reading),
+                (target_name, request.reading_targets),
             )
         )
         try:
@@ -61,7 +65,7 @@ def learn_kernel(request: KernelRequest) -> None:
         except ConvError as error:
             raise type(error)(f"{shown(input_name)} and {shown(target_name)}: {error}") from None
         examples.append(example)
-    found = fit(examples, bias=request.bias, minimum_norm=request.minimum_norm)
+    found = fit(examples, bias=request.fit.bias, minimum_norm=request.fit.minimum_norm)
     rounded = all(np.issubdtype(example.target.dtype, np.integer) for example in examples)
     kernel = _kernel(request, found, examples[0].stage.kernel.rank, padding, pairs)
     if request.output is not None:
@@ -82,7 +86,7 @@ def _without_alpha(whole: Whole, name: str, notes: dict[str, None]) -> Whole:
 
 
 def _example(
-    request: KernelRequest, source: Whole, target: Whole, first: Example | None, notes: dict[str, None]
+    request: Request, source: Whole, target: Whole, first: Example | None, notes: dict[str, None]
 ) -> tuple[Example, tuple[Padding, ...]]:
     """Bind the kernel to one pair; also return the padding, by name if it was found by its sizes."""
     if source.letters != target.letters:
@@ -91,10 +95,11 @@ def _example(
             f"{', '.join(target.letters.lower())} (--axes and --target-axes name those of arrays)"
         )
     plain = 1 if source.letters == "X" else 2
-    size = request.size * plain if len(request.size) == 1 else request.size
+    given = request.size[1] if request.size else ()
+    size = given * plain if len(given) == 1 else given
     kernel_axes(source.letters, len(size), None, size_text(size))
     channels, maps = len(source.array), len(target.array)
-    each = request.channels is Channels.EACH or (request.channels is None and channels == maps)
+    each = request.fit.channels is Channels.EACH or (request.fit.channels is None and channels == maps)
     if each and channels != maps:
         raise UsageError(f"{channels} channels and {maps} in the target: --channels each needs as many")
     shape = (1, 1, *size) if each else (maps, channels, *size)
@@ -109,7 +114,7 @@ def _example(
         raise TypeError("a kernel binds to a convolution")
     kind = target.array.dtype
     limits = None
-    if kind.kind in "iu" and kind.itemsize <= 2 and not request.keep_saturated:
+    if kind.kind in "iu" and kind.itemsize <= 2 and not request.fit.keep_saturated:
         limits = (float(np.iinfo(kind).min), float(np.iinfo(kind).max))
     borders = request.geometry.pad_mode is not None
     return Example(stage, source.array, target.array, borders, limits), padding
@@ -120,7 +125,7 @@ def _bank(shape: tuple[int, ...]) -> str:
 
 
 def _bound(
-    request: KernelRequest, sought: Kernel, source: Whole, wanted: tuple[int, ...], notes: dict[str, None]
+    request: Request, sought: Kernel, source: Whole, wanted: tuple[int, ...], notes: dict[str, None]
 ) -> tuple[Chain, tuple[Padding, ...]]:
     """Bind with the padding that was asked for, or with the first that makes the target's size."""
     given = request.geometry.padding
@@ -156,7 +161,7 @@ def _bound(
 
 
 def _kernel(
-    request: KernelRequest,
+    request: Request,
     found: Fit,
     rank: int,
     padding: tuple[Padding, ...],
@@ -194,14 +199,14 @@ def _write(path: str, kernel: Kernel, force: bool) -> None:
 # What is said
 
 
-def _print(request: KernelRequest, kernel: Kernel, found: Fit, rounded: bool, notes: dict[str, None]) -> None:
+def _print(request: Request, kernel: Kernel, found: Fit, rounded: bool, notes: dict[str, None]) -> None:
     for line in matrices(_readable(kernel)):
         print(line)
-    if request.quiet:
+    if request.messages.quiet:
         return
     for note in notes:
         report.note(note)
-    for label, text in _facts(kernel, found, rounded, request.bias):
+    for label, text in _facts(kernel, found, rounded, request.fit.bias):
         print(f"{label:<11}{text}")
     if request.output is not None:
         print(request.output)

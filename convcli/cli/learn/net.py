@@ -8,7 +8,7 @@ from typing import Any
 
 from convcli.cli.learn import curve as learn_curve
 from convcli.cli.learn.examples import Loaded, load
-from convcli.cli.learn.request import NetRequest
+from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.progress import Meter
 from convcli.common.choices import Precision
@@ -35,20 +35,20 @@ class Places:
     checkpoint: str
 
 
-def train_net(request: NetRequest) -> None:
-    """Train and report; what was reached stays in the checkpoint, however the training ends."""
-    net = load_net(request.net, request.num_classes)
-    places = _places(request)
-    learn_curve.check(request.curves, force=request.force)
-    before, earlier = checkpoint.read(request.resume) if request.resume is not None else (None, {})
-    loaded = load(request, net, choose_device(request.device))
-    check_loss(net, loaded.output, request.settings.loss)
+def train_net(request: Request, path: Path) -> None:
+    """Train the net of a file and report; what was reached stays in the checkpoint, however the training ends."""
+    net = load_net(path, request.net.num_classes)
+    places = _places(request, path)
+    learn_curve.check(request.net.curves, force=request.force)
+    before, earlier = checkpoint.read(request.net.resume) if request.net.resume is not None else (None, {})
+    loaded = load(request, net, choose_device(request.net.device))
+    check_loss(net, loaded.output, request.training.loss)
     training = _training(request, net, loaded, before)
     notes = [
         *loaded.notes,
-        *(f"resumed differently: {line}" for line in checkpoint.changed(request.settings, earlier)),
+        *(f"resumed differently: {line}" for line in checkpoint.changed(request.training, earlier)),
     ]
-    for note in () if request.quiet else notes:
+    for note in () if request.messages.quiet else notes:
         report.note(note)
     try:
         _run(request, training, places)
@@ -63,13 +63,15 @@ def train_net(request: NetRequest) -> None:
     _report(request, net, loaded, training, training.state, places)
 
 
-def _places(request: NetRequest) -> Places:
+def _places(request: Request, net: Path) -> Places:
     """Return the names of what is written, having checked that it can be."""
-    weights = request.output or f"{request.net.stem}{checkpoint.SUFFIX}"
+    weights = request.output or f"{net.stem}{checkpoint.SUFFIX}"
     kept = (
-        request.resume or request.checkpoint or Path(weights).with_suffix(f".checkpoint{checkpoint.SUFFIX}")
+        request.net.resume
+        or request.net.checkpoint
+        or Path(weights).with_suffix(f".checkpoint{checkpoint.SUFFIX}")
     )
-    if request.resume is not None and request.checkpoint not in (None, request.resume):
+    if request.net.resume is not None and request.net.checkpoint not in (None, request.net.resume):
         raise UsageError("--resume and --checkpoint: the file that is resumed from is kept up to date")
     for name in (weights, str(kept)):
         if Path(name).suffix.lower() != checkpoint.SUFFIX:
@@ -77,31 +79,31 @@ def _places(request: NetRequest) -> Places:
     if weights == str(kept) or same_file(weights, kept):
         raise UsageError(f"{shown(weights)}: weights and checkpoint need two names")
     check_output(weights, force=request.force)
-    check_output(str(kept), force=request.force or request.resume is not None)
+    check_output(str(kept), force=request.force or request.net.resume is not None)
     return Places(weights, str(kept))
 
 
-def _training(request: NetRequest, net: Net, loaded: Loaded, state: State | None) -> Training:
-    if request.precision is Precision.AUTO:
+def _training(request: Request, net: Net, loaded: Loaded, state: State | None) -> Training:
+    if request.net.precision is Precision.AUTO:
         raise UsageError("dtype auto is not possible here: give float32 or float64")
     wanted = parameters_of(net.trace(loaded.shape))
-    stored = None if request.weights is None else load_for(request.weights, wanted)
+    stored = None if request.net.weights is None else load_for(request.net.weights, wanted)
     import torch
 
-    numbers = initial(wanted, stored, request.settings.seed)
-    parameters = tensors(numbers, getattr(torch, request.precision), choose_device(request.device))
-    examples, held_out = split(loaded.examples, request.settings)
-    return Training(net, examples, held_out, parameters, request.settings, state)
+    numbers = initial(wanted, stored, request.training.seed)
+    parameters = tensors(numbers, getattr(torch, request.net.precision), choose_device(request.net.device))
+    examples, held_out = split(loaded.examples, request.training)
+    return Training(net, examples, held_out, parameters, request.training, state)
 
 
-def _run(request: NetRequest, training: Training, places: Places) -> None:
+def _run(request: Request, training: Training, places: Places) -> None:
     """Train to the end; the checkpoint is renewed now and then, and when the training stops for any reason."""
-    meter = Meter(request.progress, "epochs")
+    meter = Meter(request.messages.shown_progress, "epochs")
     written = time.monotonic()
     saved: State | None = None
     try:
         for epoch in training.epochs():
-            meter(epoch.number, request.settings.epochs)
+            meter(epoch.number, request.training.epochs)
             if epoch.number == 0 or time.monotonic() - written > BETWEEN:
                 saved = _save(request, training, places)
                 written = time.monotonic()
@@ -111,31 +113,31 @@ def _run(request: NetRequest, training: Training, places: Places) -> None:
             _save(request, training, places)
 
 
-def _save(request: NetRequest, training: Training, places: Places) -> State | None:
+def _save(request: Request, training: Training, places: Places) -> State | None:
     if training.state is not None:
         with output(places.checkpoint, force=True) as file:
-            checkpoint.write(file, training.state, request.settings)
+            checkpoint.write(file, training.state, request.training)
     return training.state
 
 
-def _diverged(request: NetRequest, training: Training, places: Places, error: DivergenceError) -> str:
+def _diverged(request: Request, training: Training, places: Places, error: DivergenceError) -> str:
     if training.state is None:
         return f"{error}: the weights or the examples are too large to begin with (preprocess: scale: 1/255?)"
     _write_curves(request, training.net, training.state)
     number = training.state.curve[-1].number
     return (
-        f"{error}: give a smaller --lr than {request.settings.learning_rate:g}; "
+        f"{error}: give a smaller --lr than {request.training.learning_rate:g}; "
         f"the state after epoch {number} is kept in {shown(places.checkpoint)} (--resume)"
     )
 
 
-def _write_curves(request: NetRequest, net: Net, state: State) -> None:
-    for name in request.curves:
-        learn_curve.write(name, state.curve, f"{net.name}: {request.settings.loss}", force=request.force)
+def _write_curves(request: Request, net: Net, state: State) -> None:
+    for name in request.net.curves:
+        learn_curve.write(name, state.curve, f"{net.name}: {request.training.loss}", force=request.force)
 
 
 def _report(
-    request: NetRequest,
+    request: Request,
     net: Net,
     loaded: Loaded,
     training: Training,
@@ -145,7 +147,7 @@ def _report(
     first = state.curve[0].loss
     loss, share = training.evaluate(training.examples)
     watched = training.evaluate(training.held_out) if training.held_out else None
-    last, settings = state.curve[-1].number, request.settings
+    last, settings = state.curve[-1].number, request.training
     kept = best_epoch(state.curve).number if state.best else last
     if request.json:
         facts: dict[str, Any] = {
@@ -159,11 +161,11 @@ def _report(
             "accuracy": {"examples": share, "held_out": watched[1] if watched else None},
             "classes": loaded.classes,
             "curve": [[epoch.number, epoch.loss, epoch.watched] for epoch in state.curve],
-            "files": [places.weights, places.checkpoint, *request.curves],
+            "files": [places.weights, places.checkpoint, *request.net.curves],
         }
         report.print_json(facts)
         return
-    if not request.quiet:
+    if not request.messages.quiet:
         count = sum(parameter.size for parameter in state.parameters.values())
         held = f", {len(training.held_out)} held out" if training.held_out else ""
         print(f"{net.name}: {loaded.shape} to {loaded.output}, {count} parameters")
@@ -187,5 +189,5 @@ def _report(
             print(
                 f"stopped after epoch {last}: no smaller loss for {settings.patience} epochs; epoch {kept} is kept"
             )
-    for name in (places.weights, *request.curves) if not request.quiet else ():
+    for name in (places.weights, *request.net.curves) if not request.messages.quiet else ():
         print(name)

@@ -1,74 +1,155 @@
-"""The three jobs of ``convcli learn``, parsed: what the command line hands to the modules that do them."""
+"""The parsed command line of ``convcli learn``, for its three jobs."""
 
-from __future__ import annotations
-
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
-from convcli.cli.shared.progress import Progress
-from convcli.common.choices import Channels, Precision
+from convcli.cli.shared.options import (
+    Arithmetic,
+    Device,
+    Force,
+    Json,
+    Messages,
+    NumClasses,
+    Output,
+    Size,
+    Weights,
+)
+from convcli.common.choices import Channels, Precision, parse_choice
+from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
+from convcli.common.numbers import parse_float
+from convcli.common.options import Argument, Group, Option, Panel
+from convcli.geometry.grammar import parse_size
 from convcli.jobs.bind import Settings as Geometry
 from convcli.learning.training import Settings
 from convcli.media.options import ReadOptions
 
 
-@frozen
-class Files:
-    """Where examples come from: alternating INPUT and TARGET, or inputs and targets named apart."""
-
-    pairs: tuple[str, ...]
-    inputs: tuple[str, ...]
-    targets: tuple[str, ...]
-    reading: ReadOptions
-    reading_targets: ReadOptions
+def _channels(text: str) -> Channels:
+    found = parse_choice(Channels, text, "channels")
+    if found not in (Channels.EACH, Channels.SUM):
+        raise UsageError(f"channels {text!r} is not possible here: give each or sum")
+    return found
 
 
-@frozen
-class KernelRequest:
-    """A parsed command line that asks for a kernel."""
+@frozen(kw_only=True)
+class Fit:
+    """How a kernel is fitted."""
 
-    files: Files
-    size: tuple[int, ...]
-    geometry: Geometry
-    channels: Channels | None
-    bias: bool
-    minimum_norm: bool
-    keep_saturated: bool
-    output: str | None
-    force: bool
-    quiet: bool
-    json: bool
+    channels: Annotated[
+        Channels | None,
+        Option(
+            "each: one kernel for every channel (default where their numbers agree); or sum.",
+            panel=Panel.VALUES,
+            read=_channels,
+        ),
+    ] = None
+    bias: Annotated[
+        bool,
+        Option(
+            "Seek no constant beside the weights.",
+            "--no-bias",
+            panel=Panel.KERNEL,
+            shown=False,
+            read=lambda without: not without,
+        ),
+    ] = True
+    minimum_norm: Annotated[
+        bool, Option("Of all kernels that fit equally take the smallest.", panel=Panel.KERNEL)
+    ] = False
+    keep_saturated: Annotated[
+        bool, Option("Count pixels that are black or white in the target too.", panel=Panel.VALUES)
+    ] = False
 
 
-@frozen
-class GradientRequest:
-    """A parsed command line that asks what the gradients are; sizes are channels (or maps) and space."""
+@frozen(kw_only=True)
+class Net:
+    """The net that is trained, where its weights come from and go to, and what computes."""
 
-    input: tuple[int, tuple[int, ...]]
-    kernel: tuple[int, tuple[int, ...]]
-    geometry: Geometry
-    seed: int
-    quiet: bool
-    json: bool
+    file: Annotated[
+        Path | None, Option("Train all weights of this net (YAML).", "--net", panel=Panel.NET)
+    ] = None
+    weights: Annotated[Weights, "Weights to start from."] = None
+    num_classes: NumClasses = None
+    target_scale: Annotated[
+        float | None,
+        Option(
+            "Factor for targets. Default: the net's preprocess scale.",
+            panel=Panel.TRAINING,
+            read=lambda text: parse_float(text, "target scale"),
+        ),
+    ] = None
+    checkpoint: Annotated[
+        Path | None,
+        Option(
+            "Where each epoch's state is kept. Default: OUTPUT.checkpoint.safetensors.", panel=Panel.TRAINING
+        ),
+    ] = None
+    resume: Annotated[
+        Path | None,
+        Option("Go on from a checkpoint, which is then kept up to date.", panel=Panel.TRAINING),
+    ] = None
+    curves: Annotated[
+        tuple[str, ...],
+        Option(
+            "Write the loss of every epoch: FILE.csv, FILE.png; or both.", "--curve", panel=Panel.TRAINING
+        ),
+    ] = ()
+    precision: Annotated[Arithmetic, "Arithmetic of training: float32 or float64."] = Precision.FLOAT32
+    device: Device = "cpu"
 
 
-@frozen
-class NetRequest:
-    """A parsed command line that asks for a trained net."""
+@frozen(kw_only=True)
+class Request:
+    """A parsed command line; `size` is the maps and the size of a kernel."""
 
-    net: Path
-    files: Files
-    settings: Settings
-    num_classes: int | None
-    weights: Path | None
-    resume: Path | None
-    checkpoint: Path | None
-    target_scale: float | None
-    output: str | None
-    curves: tuple[str, ...]
-    precision: Precision
-    device: str
-    force: bool
-    progress: Progress
-    quiet: bool
-    json: bool
+    files: Annotated[
+        tuple[str, ...],
+        Argument("Pairs of files; with --target or --net: inputs.", metavar="[INPUT TARGET]..."),
+    ] = ()
+    targets: Annotated[
+        tuple[str, ...],
+        Option(
+            "A file or folder of targets, again for more; or a CSV (file, label).",
+            "--target",
+            panel=Panel.TRAINING,
+        ),
+    ] = ()
+    size: Annotated[
+        tuple[int | None, tuple[int, ...]] | None,
+        Option(
+            "Learn one kernel of this size: 3x3, 5, 1x7, 3x3x3.",
+            panel=Panel.KERNEL,
+            read=lambda text: parse_size(text, "size"),
+        ),
+    ] = None
+    gradcheck: Annotated[
+        bool, Option("Show what the gradients of a convolution are.", panel=Panel.KERNEL)
+    ] = False
+    input: Annotated[Size, "With --gradcheck: the size of the input, 2@6x7."] = None
+    output: Annotated[Output, "kernel.yaml; or trained weights, FILE.safetensors."] = None
+    geometry: Annotated[
+        Geometry,
+        Group(
+            *("stride", "dilation"),
+            padding="same, valid, full, numbers... Default: what fits the sizes; --gradcheck: 0.",
+            pad_mode="What lies outside the input. Without it outputs that need it do not count.",
+        ),
+    ]
+    fit: Fit
+    net: Net
+    training: Settings
+    reading: Annotated[
+        ReadOptions, Group("matrix", axes="Letters of an array's dimensions: CYX, YXC, ZYX...")
+    ]
+    target_axes: Annotated[
+        str | None, Option("The same of targets. Default: --axes.", panel=Panel.WINDOW)
+    ] = None
+    force: Force = False
+    json: Json = False
+    messages: Annotated[Messages, Group("progress", "debug", quiet="No notes; only the kernel, or nothing.")]
+
+    @property
+    def reading_targets(self) -> ReadOptions:
+        return replace(self.reading, axes=self.target_axes or self.reading.axes)

@@ -1,18 +1,38 @@
 """The parsed command line of ``matrix``."""
 
+from typing import Annotated
+
+from convcli.cli.shared.options import Force, Json, Kernel, Messages, Output, Size
 from convcli.common.frozen import frozen
+from convcli.common.options import Group, Option, Panel
 from convcli.jobs.bind import Settings
 
 
-@frozen
+@frozen(kw_only=True)
 class Request:
-    """A parsed command line of ``matrix``; ``size`` is channels and space sizes."""
+    """A parsed command line of ``matrix``."""
 
-    size: tuple[int | None, tuple[int, ...]] | None
-    kernel: str
-    settings: Settings
-    output: str | None
-    verify: str | None
-    force: bool
-    quiet: bool
-    json: bool
+    kernel: Annotated[
+        Kernel, "Name, name:parameters, FILE, numbers; a bare size (3, 2x2) has the weights 1, 2, 3..."
+    ]
+    size: Annotated[Size, "The input: 5, 4x4, 3@4x4, 4x4x4."] = None
+    settings: Annotated[
+        Settings,
+        Group(
+            *("stride", "pad_mode", "pad_value", "dilation", "flip", "output_padding"),
+            padding="Number, before:after, valid, full, same... Default: 0 (same with --pad-mode).",
+            transposed="Of the transposed convolution; padding crops.",
+        ),
+    ]
+    output: Annotated[
+        Output, "FILE.npz (sparse, for scipy.sparse.load_npz), .csv, .npy, or a picture (.png); - is CSV."
+    ] = None
+    verify: Annotated[
+        str | None,
+        Option(
+            "Multiply with this file's numbers and compare with filter.", metavar="INPUT", panel=Panel.VALUES
+        ),
+    ] = None
+    force: Annotated[Force, "Overwrite an existing output."] = False
+    json: Annotated[Json, "Print the matrix and its facts as JSON."] = False
+    messages: Annotated[Messages, Group("debug", quiet="Print the matrix without the facts.")]

@@ -19,6 +19,7 @@ from convcli.data.info import SPACE, Colour, Info
 from convcli.execution.pipeline import reference
 from convcli.explanations.matrix import Matrix, convolution_matrix
 from convcli.geometry.layers import format_size
+from convcli.geometry.padding import PaddingName
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain, ConvStage
 from convcli.kernel.model import Kernel
@@ -76,7 +77,10 @@ def make(request: Request) -> None:
 
 
 def _settings(settings: Settings, kernel: Kernel) -> Settings:
-    """Fill in this command's default: nothing outside, unless the kernel itself asks for padding."""
+    """Fill in this command's default: nothing outside, unless a mode or the kernel itself asks for padding."""
+    moded = settings.pad_mode is not None or settings.pad_value is not None
+    if settings.padding is None and moded and not settings.transposed:
+        return replace(settings, padding=(PaddingName.SAME,))
     silent = settings.padding is None and kernel.defaults.padding is None
     return replace(settings, padding=((0, 0),)) if silent else settings
 
@@ -107,15 +111,15 @@ def _compare(matrix: Matrix, chain: Chain, array: np.ndarray) -> Verdict:
 
 def _print(request: Request, matrix: Matrix, verdict: Verdict | None) -> None:
     say = report.note if request.output == STANDARD else print  # where data are, words are not
-    if not request.quiet:
+    if not request.messages.quiet:
         say(facts(matrix))
     if request.output is None:
         lines = layout(matrix)
         for line in lines:
             print(line)
-        if not lines and not request.quiet:
+        if not lines and not request.messages.quiet:
             report.note(f"too large for {WIDTH} columns: -o W.png shows it, -o W.npz or W.csv keeps it")
-    elif not request.quiet and request.output != STANDARD:
+    elif not request.messages.quiet and request.output != STANDARD:
         print(request.output)
     if verdict is not None and verdict.holds:
         say(f"vec(X)      = {_vector(verdict.x)}")
@@ -152,7 +156,7 @@ def _write(request: Request, matrix: Matrix, path: str) -> None:
     if suffix == SPARSE:
         with output(path, force=request.force) as fp:
             _write_sparse(matrix, fp)
-        if matrix.offset.any() and not request.quiet:
+        if matrix.offset.any() and not request.messages.quiet:
             report.note("bias and constant padding are not part of the matrix; --json lists them as offset")
         return
     format = registry.by_name("csv") if path == STANDARD else registry.by_suffix(path)

@@ -1,38 +1,100 @@
 """The parsed command line of ``motion``."""
 
-from convcli.cli.shared.progress import Progress
-from convcli.cli.shared.report import Verbosity
+from typing import Annotated
+
+from convcli.cli.shared.options import Engine, Force, Json, Kernel, Messages, Output
+from convcli.common.choices import EngineName
+from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.detection.area import Area
+from convcli.common.numbers import parse_float
+from convcli.common.options import Argument, Group, Option, Panel
+from convcli.detection.area import Area, parse_area, parse_region
+from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.plan.choose import EngineName
 
 
-@frozen
-class MotionRequest:
-    """A parsed command line of ``motion``; ``threshold`` ``None`` is automatic."""
+def _not_negative(text: str, what: str) -> float:
+    number = parse_float(text, what)
+    if number < 0:
+        raise UsageError(f"{what} {text!r}: give 0 or more")
+    return number
 
-    input: str
-    output: str | None
-    picture: bool
-    overlay: bool
-    events: str | None
-    heatmap: str | None
-    still: str | None
-    threshold: float | None
-    min_area: Area
-    min_duration: float
-    merge_gap: float
-    region: tuple[int, int, int, int] | None
-    kernel: str
-    stride: tuple[int, ...] | None
-    denoise: int
-    steady_light: bool
-    engine: EngineName
-    reading: ReadOptions
-    writing: WriteOptions
-    force: bool
-    json: bool
-    exit_code: bool
-    progress: Progress
-    verbosity: Verbosity
+
+def _threshold(text: str) -> float | None:
+    return None if text == "auto" else _not_negative(text, "threshold")
+
+
+@frozen(kw_only=True)
+class Request:
+    """A parsed command line of ``motion``."""
+
+    input: Annotated[str, Argument("A clip, frames/%04d.png, or - for standard input.", metavar="CLIP")]
+    output: Annotated[Output, "Picture of the motion. Default: STEM.motion.mp4."] = None
+    no_output: Annotated[bool, Option("Only detect: write no clip.")] = False
+    overlay: Annotated[bool, Option("Draw the motion over the original, with boxes.")] = False
+    events: Annotated[str | None, Option("Events as .csv, else as lines of JSON; - is standard output.")] = (
+        None
+    )
+    heatmap: Annotated[str | None, Option("Sum of all motion as a picture.")] = None
+    still: Annotated[str | None, Option("Strip of sample frames as a picture.")] = None
+    threshold: Annotated[
+        float | None,
+        Option(
+            "auto (from the clip's noise), or grey levels of 255.",
+            panel=Panel.MOTION,
+            shown="auto",
+            read=_threshold,
+        ),
+    ]
+    min_area: Annotated[
+        Area,
+        Option(
+            "Smallest motion: pixels, or a share such as 0.1%.",
+            panel=Panel.MOTION,
+            shown="0.02%",
+            read=parse_area,
+        ),
+    ]
+    min_duration: Annotated[
+        float,
+        Option(
+            "Shortest event, in seconds.",
+            panel=Panel.MOTION,
+            shown="0.1",
+            read=lambda text: _not_negative(text, "min duration"),
+        ),
+    ]
+    merge_gap: Annotated[
+        float,
+        Option(
+            "Stillness that does not end an event, in seconds.",
+            panel=Panel.MOTION,
+            shown="0.25",
+            read=lambda text: _not_negative(text, "merge gap"),
+        ),
+    ]
+    region: Annotated[
+        tuple[int, int, int, int] | None,
+        Option("Look only there: x,y,width,height.", panel=Panel.MOTION, read=parse_region),
+    ] = None
+    kernel: Annotated[Kernel, "Of rank 3."] = "motion"
+    settings: Annotated[Settings, Group("stride", stride="Step of the window: 2, or 1,2,2 (time, y, x).")]
+    denoise: Annotated[
+        int, Option("Against sensor noise: mean of so many frames first.", panel=Panel.MOTION)
+    ] = 1
+    stabilise_light: Annotated[
+        bool, Option("Against flicker: subtract each frame's mean change.", panel=Panel.MOTION)
+    ] = False
+    engine: Engine = EngineName.AUTO
+    writing: Annotated[WriteOptions, Group("codec", "crf", "preset", "pixels", "sound")]
+    reading: Annotated[
+        ReadOptions,
+        Group(
+            *("rate", "allow_truncated", "max_pixels", "max_frames"),
+            axes="Letters of an array's dimensions: TYX, TYXC.",
+        ),
+    ]
+    exit_code: Annotated[bool, Option("As grep: 0 motion, 1 none, 2 trouble.", panel=Panel.MESSAGES)] = False
+    force: Force = False
+    json: Annotated[Json, "Report on standard output as JSON."] = False
+    messages: Messages

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from convcli.cli.motion.events import summary, table, write_events
-from convcli.cli.motion.request import MotionRequest
+from convcli.cli.motion.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.progress import Meter
 from convcli.cli.shared.report import Verbosity
@@ -30,14 +31,14 @@ STILLS = 6  # frames of the strip
 _TEXT = registry.by_name("csv")
 
 
-def detect(request: MotionRequest) -> bool:
+def detect(request: Request) -> bool:
     """Do it all; return whether there was motion."""
     how = Watching(
         motion_kernel(request.kernel),
         request.threshold,
-        request.stride,
+        request.settings.stride,
         request.denoise,
-        request.steady_light,
+        request.stabilise_light,
         request.engine,
     )
     picture = _picture_path(request)
@@ -48,7 +49,8 @@ def detect(request: MotionRequest) -> bool:
         if not request.force:
             check_not_input(path, [request.input])
     keep_freed_memory()
-    with closing(open_clip(request.input, request.reading, request.region)) as source:
+    reading = replace(request.reading, all_frames=True, grey=not request.overlay)
+    with closing(open_clip(request.input, reading, request.region)) as source:
         try:
             return _Detection(request, how, source).run()
         except ConvError as error:
@@ -58,8 +60,8 @@ def detect(request: MotionRequest) -> bool:
             raise ConvError(f"{name}: {error}", error.exit_code) from error
 
 
-def _picture_path(request: MotionRequest) -> str | None:
-    if not request.picture:
+def _picture_path(request: Request) -> str | None:
+    if request.no_output:
         return None
     if request.output is not None:
         return request.output
@@ -77,7 +79,7 @@ def _picture_format(path: str) -> Format:
     return format
 
 
-def _outputs(request: MotionRequest) -> list[tuple[str, Format]]:
+def _outputs(request: Request) -> list[tuple[str, Format]]:
     """Return the names of all outputs with their formats; wrong suffixes are found here."""
     found: list[tuple[str, Format]] = []
     if path := _picture_path(request):
@@ -90,7 +92,7 @@ def _outputs(request: MotionRequest) -> list[tuple[str, Format]]:
     return found
 
 
-def _check_apart(request: MotionRequest) -> None:
+def _check_apart(request: Request) -> None:
     """Refuse outputs that would replace each other, and events in place of a clip, whatever -y says."""
     paths = [path for path, _ in _outputs(request) if path != STANDARD]
     for index, path in enumerate(paths):
@@ -108,7 +110,7 @@ def _check_apart(request: MotionRequest) -> None:
 class _Detection:
     """One clip, and what is made of its results."""
 
-    def __init__(self, request: MotionRequest, how: Watching, source: Part) -> None:
+    def __init__(self, request: Request, how: Watching, source: Part) -> None:
         self.request, self.source = request, source
         self.watch = Watch(source, how, source.keys)
         self.clip = clip_of(source.info.companions)
@@ -125,7 +127,7 @@ class _Detection:
 
     def run(self) -> bool:
         request, watch = self.request, self.watch
-        if request.verbosity is Verbosity.VERBOSE:
+        if request.messages.verbosity is Verbosity.VERBOSE:
             report.note(f"engine {watch.engine}")
         threshold = watch.threshold()
         notes = self._pass(threshold)
@@ -135,7 +137,7 @@ class _Detection:
         if request.json:
             levels = threshold / watch.level
             report.print_json(summary(request.input, self.path, watch.frames, levels, events))
-        elif request.verbosity is not Verbosity.QUIET:
+        elif request.messages.verbosity is not Verbosity.QUIET:
             for line in dict.fromkeys((*self.source.info.notes, *watch.notes, *notes)):
                 report.note(line)
             for line in table(events):
@@ -153,7 +155,7 @@ class _Detection:
         stills: list[np.ndarray] = []
         with ExitStack() as stack:
             sink = self._sink(stack) if self.path else None
-            meter = Meter(request.progress, "frames")
+            meter = Meter(request.messages.shown_progress, "frames")
             stack.callback(meter.close)
             for index, (values, mask, seen) in enumerate(watch.sights(threshold, meter)):
                 frame = watch.frames[index]

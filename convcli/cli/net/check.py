@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from convcli.cli.net.input import bound, opened
 from convcli.cli.net.request import CheckRequest
 from convcli.cli.shared import report
+from convcli.common.choices import Precision
 from convcli.common.errors import UsageError
 from convcli.media.option_checks import check_reading
 from convcli.networks.check import Finding, measure
+from convcli.networks.model import Net
 
 
-def check_net(request: CheckRequest) -> None:
+def check_net(request: CheckRequest, net: Net) -> None:
     """Carry out ``net check``."""
     with opened(request.input, request.reading) as input:
         check_reading(request.reading, input.file.format, request.input)
-        if request.axis not in tuple(input.letters):
+        if request.along not in tuple(input.letters):
             raise UsageError(
-                f"--axis {request.axis.lower()}: the input has {', '.join(input.letters.lower())}"
+                f"--along {request.along.lower()}: the input has {', '.join(input.letters.lower())}"
             )
-        axis = input.letters.index(request.axis)
-        model = bound(request.net, input, request.filling)
+        axis = input.letters.index(request.along)
+        model = bound(net, input, replace(request.filling, precision=Precision.FLOAT64))
         size = model.steps[0].input.sizes[axis]
         if request.shifts[-1] >= size:
             raise UsageError(f"--shifts: {request.shifts[-1]} is not less than the input's {size} elements")

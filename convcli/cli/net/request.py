@@ -1,59 +1,151 @@
-"""What ``convcli net run`` and ``net check`` are asked for, parsed."""
+"""What ``convcli net`` is asked for, parsed."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
-from convcli.cli.shared.report import Verbosity
+from convcli.cli.shared.options import (
+    Arithmetic,
+    Device,
+    Force,
+    Json,
+    Layer,
+    Messages,
+    NumClasses,
+    Output,
+    Seed,
+    Size,
+    Weights,
+)
 from convcli.common.choices import Precision
+from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
+from convcli.common.numbers import in_range
+from convcli.common.options import Argument, Group, Option, Panel
+from convcli.geometry.axes import parse_numbers
 from convcli.media.options import ReadOptions
-from convcli.networks.model import Net
-from convcli.pixels.ranges import Range
+from convcli.pixels.ranges import FORMS, Range, parse_range
+
+NetFile = Annotated[Path, Argument("A YAML file; see samples/*.yaml.", metavar="NET")]
+InputFile = Annotated[str, Argument("Image, signal or array; - is standard input.", metavar="INPUT")]
+Reading = Annotated[
+    ReadOptions,
+    Group(
+        "matrix",
+        axes="Letters of an array's dimensions, with C for channels: CYX, YXC, CX...",
+        columns="Columns of a table: names, numbers, 2-4.",
+    ),
+]
 
 
-@frozen
+def _at_least_one(name: str) -> Callable[[int], int]:
+    return lambda number: in_range(number, name, 1)
+
+
+def parse_shifts(text: str) -> list[int]:
+    """Read shifts.
+
+    >>> parse_shifts("1-3,8")
+    [1, 2, 3, 8]
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        numbers = parse_numbers(f"{first},{last}" if dash else first, "shift")
+        if len(numbers) != (2 if dash else 1) or numbers[-1] - numbers[0] > 1000:
+            raise UsageError(f"shifts {text!r} are not possible: give 1,2,3 or 1-8")
+        found.extend(range(numbers[0], numbers[-1] + 1))
+    if not found:
+        raise UsageError(f"shifts {text!r} are none: give 1,2,3 or 1-8")
+    return sorted(set(found))
+
+
+@frozen(kw_only=True)
 class Filling:
     """Where weights come from that the net's file leaves open, and how numbers are computed."""
 
-    weights: Path | None
-    seed: int | None
-    precision: Precision
-    device: str
+    weights: Weights = None
+    seed: Seed = None
+    precision: Arithmetic = Precision.AUTO
+    device: Device = "cpu"
 
 
-@frozen
+@frozen(kw_only=True)
 class RunRequest:
     """A parsed command line of ``net run``."""
 
-    net: Net
-    input: str
-    reading: ReadOptions
+    net: NetFile
+    input: InputFile
+    output: Annotated[Output, "The output: .npy, .tiff, .csv, or pictures (one for each map)."] = None
+    layer: Layer = None
+    maps: Annotated[str | None, Option("Picture of the layer's feature maps, as a grid.")] = None
+    count: Annotated[int, Option("How many maps the grid shows.", shown=16, read=_at_least_one("--count"))]
+    colormap: Annotated[str, Option("viridis or grey.")] = "viridis"
+    with_input: Annotated[bool, Option("Draw the input beside the maps.")] = False
     filling: Filling
-    output: str | None
-    format: str | None
-    layer: str | None
-    maps: str | None
-    count: int
-    colours: str
-    with_input: bool
-    range: Range | None
-    block: int | None
-    top: int
-    force: bool
-    json: bool
-    verbosity: Verbosity
+    num_classes: NumClasses = None
+    range: Annotated[
+        Range | None,
+        Option(
+            f"How numbers become pixels: {FORMS}. Default: from 0 to the "
+            "input's white after preprocess, or minmax after mean and std.",
+            panel=Panel.VALUES,
+            read=parse_range,
+        ),
+    ] = None
+    top: Annotated[
+        int, Option("How many classes are printed, best first.", shown=5, read=_at_least_one("--top"))
+    ]
+    reading: Reading
+    format: Annotated[str | None, Option("Output type where no suffix says it.")] = None
+    block: Annotated[
+        int | None,
+        Option(
+            "Rows of output computed at a time. Default: as memory allows.",
+            panel=Panel.SPEED,
+            takes=int,
+            read=_at_least_one("--block"),
+        ),
+    ] = None
+    force: Force = False
+    json: Json = False
+    messages: Annotated[Messages, Group("verbose", "debug", quiet="No notes, only results and errors.")]
 
 
-@frozen
+@frozen(kw_only=True)
+class ShowRequest:
+    """A parsed command line of ``net show``."""
+
+    net: NetFile
+    input: Annotated[Size, "Size of the input, 3@32x32. Default: the net's own input:."] = None
+    num_classes: NumClasses = None
+    dot: Annotated[str | None, Option("Write the chain for Graphviz, to a file or -.")] = None
+    svg: Annotated[str | None, Option("Write the chain as a picture, to a file or -.")] = None
+    force: Force = False
+    json: Json = False
+    messages: Annotated[Messages, Group("debug")]
+
+
+@frozen(kw_only=True)
 class CheckRequest:
     """A parsed command line of ``net check``."""
 
-    net: Net
-    input: str
-    reading: ReadOptions
-    filling: Filling
-    shifts: Sequence[int]
-    axis: str
-    json: bool
+    net: NetFile
+    input: InputFile
+    shifts: Annotated[
+        list[int],
+        Option(
+            "Elements by which the input moves: 1,2,3 or 1-8.",
+            panel=Panel.WINDOW,
+            shown="1-8",
+            read=parse_shifts,
+        ),
+    ]
+    along: Annotated[
+        str, Option("The axis along which it moves.", panel=Panel.WINDOW, shown="x", read=str.upper)
+    ]
+    filling: Annotated[Filling, Group("weights", "seed", "device")]
+    num_classes: NumClasses = None
+    reading: Reading
+    json: Json = False
+    messages: Annotated[Messages, Group("debug")]

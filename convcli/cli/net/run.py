@@ -34,15 +34,15 @@ from convcli.pixels.ranges import Bound, Float, MinMax, Range, Window
 from convcli.pixels.render import Rendering, Tally, Target, render
 
 
-def run_net(request: RunRequest) -> None:
+def run_net(request: RunRequest, net: Net) -> None:
     """Carry out ``net run``."""
-    colours = parse_choice(pictures.Colours, request.colours, "colormap")
+    colours = parse_choice(pictures.Colours, request.colormap, "colormap")
     for target in (request.output, request.maps):
         if target is not None and target != STANDARD and not request.force:
             check_not_input(target, [request.input])
     with opened(request.input, request.reading) as input:
         check_reading(request.reading, input.file.format, request.input)
-        model = bound(request.net, input, request.filling)
+        model = bound(net, input, request.filling)
         result = model.upto(request.layer) if request.layer else model
         labels = _labels(request, model)
         flat = result.steps[-1].output.flat
@@ -74,9 +74,9 @@ def run_net(request: RunRequest) -> None:
 
 def _labels(request: RunRequest, model: TorchNet) -> tuple[str, ...]:
     """Return the names of the classes, from the net or from the weights that were trained for them."""
-    labels, last = request.net.labels, model.steps[-1].output
+    labels, last = model.net.labels, model.steps[-1].output
     if labels and len(labels) != last.channels:
-        raise UsageError(f"{request.net.name}: {len(labels)} labels for the {last} of the last layer")
+        raise UsageError(f"{model.net.name}: {len(labels)} labels for the {last} of the last layer")
     if labels or request.filling.weights is None:
         return labels
     names = class_names(request.filling.weights)
@@ -98,7 +98,7 @@ def _computed(request: RunRequest, input: Input, model: TorchNet) -> Iterator[np
     obstacle = _obstacle(request, model)
     rows = model.steps[-1].output.sizes[0]
     length = request.block or blocks.block_length(model.steps)
-    if request.verbosity is Verbosity.VERBOSE:
+    if request.messages.verbosity is Verbosity.VERBOSE:
         how = (
             f"whole: {obstacle} needs all of its input" if obstacle else f"blocks of {length} of {rows} rows"
         )
@@ -159,7 +159,7 @@ def _write(
     """Write the output, block by block where the policy allows; return the files' names."""
     target = request.output or ""
     format = _format(target, request.format)
-    policy, dtype = _rendering(request, input, format)
+    policy, dtype = _rendering(request, model.net, input, format)
     result = _form(model.steps[-1].output, input, format, dtype, model.precision)
     outputs.check(result, format)
     names = outputs.paths(request.input, target, None, (), format, result)
@@ -169,7 +169,7 @@ def _write(
     if first is not None or not outputs.streams(result, format):
         parts = [np.concatenate(list(parts), axis=0 if model.steps[-1].output.flat else 1)]
     measured = measure(first, lambda each: map(each.take, parts))
-    white = _white(request.net, input.info)
+    white = _white(model.net, input.info)
     how = policy.rendering(Target(result.dtype, white, bound=white, compute=model.precision), measured)
     tally = Tally()
     with ExitStack() as stack:
@@ -216,7 +216,7 @@ def _white(net: Net, info: Info) -> float:
     return abs(full * net.preprocess.scale) or 1.0
 
 
-def _rendering(request: RunRequest, input: Input, format: Format) -> tuple[Range, str]:
+def _rendering(request: RunRequest, net: Net, input: Input, format: Format) -> tuple[Range, str]:
     """Return the range policy and the type of pixels; ``float`` for numbers."""
     keeps = format.numbers or "float32" in format.dtypes
     asked = request.range
@@ -228,16 +228,16 @@ def _rendering(request: RunRequest, input: Input, format: Format) -> tuple[Range
         return asked, "float" if keeps else pixels
     if keeps:
         return Float(), "float"
-    preprocess = request.net.preprocess
+    preprocess = net.preprocess
     if preprocess.mean or preprocess.std:
         return MinMax(), pixels
-    return Window(Bound(0.0), Bound(_white(request.net, input.info))), pixels
+    return Window(Bound(0.0), Bound(_white(net, input.info))), pixels
 
 
 def _conclude(
     request: RunRequest, facts: dict[str, Any], notes: Sequence[str], labels: Sequence[str]
 ) -> None:
-    quiet = request.verbosity is Verbosity.QUIET
+    quiet = request.messages.verbosity is Verbosity.QUIET
     to_stdout = request.output != STANDARD and request.maps != STANDARD
     for line in () if quiet else notes:
         report.note(line)

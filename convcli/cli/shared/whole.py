@@ -14,7 +14,6 @@ from convcli.cli.shared.opened import opened
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity
 from convcli.data.info import SPACE, Info
-from convcli.geometry.grammar import parse_size
 from convcli.kernel import load_kernel
 from convcli.kernel.model import MAX_RANK, Kernel
 from convcli.media.options import ReadOptions
@@ -50,9 +49,8 @@ def read_whole(name: str, options: ReadOptions) -> Whole:
         return Whole(file.whole(), file.letters, file.info, file.format, file.notes)
 
 
-def numbered(size: str) -> Whole:
-    """Return an input of ``[C@]SIZE`` whose numbers are 1, 2, 3, … in every channel's order."""
-    channels, sizes = parse_size(size, "input")
+def numbered(channels: int | None, sizes: tuple[int, ...]) -> Whole:
+    """Return an input of these sizes whose numbers are 1, 2, 3, … in every channel's order."""
     shape = (channels or 1, *sizes)
     letters = SPACE[-len(sizes) :]
     array = np.arange(1.0, prod(shape) + 1).reshape(shape)

@@ -1,0 +1,136 @@
+"""A record of options becomes a command line: Typer's signature is made of its fields, and values are read back."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, fields
+from enum import StrEnum
+from functools import partial
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
+
+import typer
+
+from convcli.common.choices import parse_choice
+from convcli.common.options import Group, Option
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def takes_options(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a command of a function that takes a record of options.
+
+    The function's second parameter, if it has one, gets the flags that were given.
+    """
+    record, *more = (kind for name, kind in work.__annotations__.items() if name != "return")
+    group = _Group(record, Group())
+    leaves = list(group.leaves())
+    parameters = [leaf.parameter() for leaf in leaves]
+
+    def command(context: typer.Context | None = None, **raw: Any) -> Any:
+        request = group.read(raw)
+        return work(request) if context is None else work(request, given(context, leaves))
+
+    if more:
+        parameters.insert(0, inspect.Parameter("context", _KEYWORD, annotation=typer.Context))
+    command.__name__, command.__doc__ = work.__name__, work.__doc__
+    command.__annotations__ = {}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def given(context: typer.Context, leaves: Iterable[_Leaf]) -> list[str]:
+    """Return the flags that stand in a command line, in the order of the help."""
+    sources = ((leaf.flag, context.get_parameter_source(leaf.name)) for leaf in leaves)
+    return [flag for flag, source in sources if source is not None and source.name == "COMMANDLINE"]
+
+
+def flags(record: type) -> list[str]:
+    """Return the flags of a record's options."""
+    return [leaf.flag for leaf in _Group(record, Group()).leaves()]
+
+
+class _Group:
+    """The options of a record, those of nested records in their places."""
+
+    def __init__(self, record: type, group: Group) -> None:
+        self._record = record
+        self._parts: dict[str, _Group | _Leaf] = {}
+        for field in fields(record):
+            kind, *marks = get_args(field.type) if hasattr(field.type, "__metadata__") else (field.type,)
+            option = next((mark for mark in marks if isinstance(mark, Option)), None)
+            if option is not None:
+                if group.only and field.name not in (*group.only, *group.help):
+                    continue
+                words = [
+                    group.help.get(field.name),
+                    *(mark for mark in reversed(marks) if isinstance(mark, str)),
+                ]
+                help = next((text for text in words if text), option.help)
+                self._parts[field.name] = _Leaf(field.name, kind, field.default, option, help)
+            elif hasattr(kind, "__dataclass_fields__"):
+                inner = next((mark for mark in marks if isinstance(mark, Group)), group)
+                self._parts[field.name] = _Group(kind, inner)
+
+    def leaves(self) -> Iterator[_Leaf]:
+        for part in self._parts.values():
+            yield from part.leaves()
+
+    def read(self, raw: Mapping[str, Any]) -> Any:
+        return self._record(**{name: part.read(raw) for name, part in self._parts.items()})
+
+
+class _Leaf:
+    """One option: how it is written, and what becomes of it."""
+
+    def __init__(self, name: str, kind: Any, default: Any, option: Option, help: str) -> None:
+        self.name, self._option, self._default, self._help = name, option, default, help
+        kinds = (
+            [one for one in get_args(kind) if one is not NoneType] if isinstance(kind, UnionType) else [kind]
+        )
+        self._several = get_origin(kinds[0]) is tuple and option.read is None
+        self.flag = (
+            str(option.metavar)
+            if option.is_argument
+            else (option.flags or (f"--{name.replace('_', '-')}",))[0]
+        )
+        self._read, takes = option.read, option.takes
+        if self._several:
+            self._read, takes = tuple, list[str]
+        elif self._read is None and isinstance(kinds[0], type) and issubclass(kinds[0], StrEnum):
+            self._read = partial(parse_choice, kinds[0], what=str(self.flag).lstrip("-"))
+        elif self._read is None:
+            takes = kinds[0]
+        self._written = option.shown
+        if option.shown is not None:
+            takes = type(option.shown)
+        elif default is MISSING or option.read is None:
+            self._written = (
+                str(default) if isinstance(default, StrEnum) else None if default == () else default
+            )
+        self._takes = takes if self._written is not None else takes | None
+
+    def parameter(self) -> inspect.Parameter:
+        option, required = self._option, self._written is MISSING
+        default, takes = (..., self._takes) if required else (self._written, self._takes)
+        common: dict[str, Any] = {
+            "help": self._help,
+            "metavar": option.metavar,
+            "autocompletion": option.complete,
+            "rich_help_panel": None if option.is_argument else option.panel,
+        }
+        if option.is_argument:
+            made = typer.Argument(default, **common)
+        else:
+            made = typer.Option(default, *(option.flags or (self.flag,)), **common)
+        return inspect.Parameter(self.name, _KEYWORD, default=made, annotation=takes)
+
+    def leaves(self) -> Iterator[_Leaf]:
+        yield self
+
+    def read(self, raw: Mapping[str, Any]) -> Any:
+        value = raw[self.name]
+        if value is None or value == []:
+            return self._default
+        return value if self._read is None else self._read(value)

@@ -1,0 +1,91 @@
+"""An option is declared once: as a field of a frozen record, with its help, its parser and its panel.
+
+    @frozen
+    class Settings:
+        stride: Annotated[tuple[int, ...] | None, Option("Step of the window.", read=numbers)] = None
+
+Core, media and commands share such records.  `convcli.cli.shared.command` makes a command line of them; nothing here
+knows a shell.  A record may hold other records: groups of options that several commands share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+
+class Panel(StrEnum):
+    """Titles of the help on a terminal, in their order."""
+
+    KERNEL = "Kernel"
+    WINDOW = "Window and edges"
+    VALUES = "Values and range"
+    TABLES = "Tables"
+    MOTION = "Motion"
+    NET = "Net"
+    TRAINING = "Training"
+    CLIPS = "Clips"
+    OUTPUT = "Output"
+    SPEED = "Speed"
+    MESSAGES = "Messages"
+
+
+class Option:
+    """What the command line knows of a field.
+
+    Parameters
+    ----------
+    help : str
+    *flags : str
+        ``--name`` and perhaps a letter; by default the field's name.
+    panel : Panel
+    read : callable, optional
+        Makes the field's value of what is written; by default the field's type says it: texts, numbers, paths,
+        flags, the names of an enum.  It is not called for an option that is not given.
+    takes : type
+        What ``read`` expects: text, or the number or flag that the command line checks first.
+    shown : object, optional
+        What stands in the command line by default, where the field's own default is not written that way.
+    metavar : str, optional
+    complete : callable, optional
+        From the beginning of a value to what the shell offers.
+    """
+
+    is_argument = False
+
+    def __init__(
+        self,
+        help: str,
+        *flags: str,
+        panel: Panel = Panel.OUTPUT,
+        read: Callable[[Any], Any] | None = None,
+        takes: type = str,
+        shown: Any = None,
+        metavar: str | None = None,
+        complete: Callable[[str], list[str]] | None = None,
+    ) -> None:
+        self.help, self.flags, self.panel = help, flags, panel
+        self.read, self.takes, self.shown = read, takes, shown
+        self.metavar, self.complete = metavar, complete
+
+
+class Argument(Option):
+    """An option without a name: it is known by its place."""
+
+    is_argument = True
+
+
+class Group:
+    """Which options of a nested record a command offers, and its own help for some.
+
+    Parameters
+    ----------
+    *only : str
+        Names of fields; all by default.
+    **help : str
+        Help of a field, in place of the record's own.
+    """
+
+    def __init__(self, *only: str, **help: str) -> None:
+        self.only, self.help = only, help
