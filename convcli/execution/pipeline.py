@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from convcli.common.choices import Channels
+from convcli.common.choices import Channels, EngineName
 from convcli.common.frozen import frozen
 from convcli.common.machine import available_threads
 from convcli.common.prefetch import ahead
@@ -28,7 +28,7 @@ from convcli.jobs.chain import Chain
 from convcli.jobs.job import Job
 from convcli.pixels.ranges import Float
 from convcli.pixels.render import Tally
-from convcli.plan.choose import EngineName, Plan, choose
+from convcli.plan.choose import Plan, choose
 
 if TYPE_CHECKING:
     from convcli.execution.planes import Route
