@@ -235,7 +235,7 @@ def motion(
     from convcli.detection.detector import Watch, Watching, motion_kernel
     from convcli.detection.events import Detector, Rules
     from convcli.media.options import ReadOptions
-    from convcli.media.timing import clip_of
+    from convcli.media.timing import schedule
 
     if denoise < 1:
         raise UsageError(f"denoise {denoise} is not possible: give a number of frames from 1 on")
@@ -256,7 +256,7 @@ def motion(
     options = ReadOptions(axes=axes, all_frames=True, grey=True, rate=rate)
     with closing(_open_clip(clip, options, region)) as source:
         watch = Watch(source, how, source.keys)
-        times = clip_of(source.info.companions)
+        times = schedule(source.info.axis("T"))
         detector = Detector(Rules(area.pixels(watch.shape[0] * watch.shape[1]), min_duration, merge_gap))
         drawn = np.empty((len(watch.frames) if picture else 0, *watch.shape), watch.dtype)
         for index, sight in enumerate(watch.sights(watch.threshold())):

@@ -127,6 +127,11 @@ class Listed:
 Positions = Even | Listed
 
 
+def at_rate(rate: Fraction) -> Even:
+    """Return positions in time of samples that come at a rate, in hertz."""
+    return Even(Fraction(0), 1 / rate, SECOND)
+
+
 @frozen
 class Axis:
     """One dimension of an array.

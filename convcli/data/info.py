@@ -6,13 +6,13 @@ Shared words of the core and of the media, so that neither knows the other.  No 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from convcli.common.frozen import frozen
-from convcli.data.axes import Axis, axes_of
+from convcli.data.axes import Axis, Positions, axes_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,6 +96,11 @@ class Info:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         return tuple(axis.size for axis in self.axes)
+
+    def placed(self, **positions: Positions | None) -> Info:
+        """Return the same with other positions of some axes, e.g. ``placed(T=...)``."""
+        axes = (Axis(a.letter, a.size, positions.get(a.letter, a.positions)) for a in self.axes)
+        return replace(self, axes=tuple(axes))
 
     def axis(self, letter: str) -> Axis:
         """Return the axis of a letter that is there."""

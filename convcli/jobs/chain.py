@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from convcli.common.frozen import frozen
+from convcli.data.axes import Axis
 from convcli.geometry.field import Field
 from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import PoolKind
@@ -92,6 +93,11 @@ class ConvStage:
         own = dict(zip(self.axes, self.kernel.origin, strict=True))
         return tuple(own.get(index, 0) for index in range(len(self.windows)))
 
+    @property
+    def centred(self) -> bool:
+        """Whether an output lies at the centre of its window: the kernel names no origin."""
+        return bool(self.kernel.centred)
+
     def channels(self, maps: int, channels: int) -> tuple[int, int]:
         """Return maps and channels behind this stage."""
         outputs = 1 if self.kernel.combine is not Combine.NONE else self.kernel.outputs
@@ -106,6 +112,8 @@ class PoolStage:
     windows: tuple[Window, ...]
     include_padding: bool
     mode: PadMode = PadMode.ZERO
+
+    centred = True  # not annotated, so no field
 
     @property
     def origins(self) -> tuple[int, ...]:
@@ -195,6 +203,20 @@ class Chain:
             for stage in self.stages
         )
         return replace(self, stages=stages, channels=1)
+
+    def axis(self, axis: Axis) -> Axis:
+        """Return an axis of space of the input as it is behind the chain, with the positions of the outputs.
+
+        An output lies at the centre of its window, or at the sample under the kernel's origin: where the kernel names
+        one, and where nothing lies between samples.
+        """
+        number = self.letters.index(axis.letter)
+        between = axis.positions is None or axis.positions.between
+        for stage, sizes in zip(self.stages, self.sizes[1:], strict=True):
+            window = stage.windows[number]
+            tap = window.centre if between and stage.centred else window.dilation * stage.origins[number]
+            axis = axis.along(*window.places(tap), sizes[number])
+        return axis
 
     def field(self, axis: int) -> Field:
         """Return the receptive field of one output along one axis."""

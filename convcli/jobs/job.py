@@ -14,7 +14,9 @@ import numpy as np
 from convcli.common.choices import Channels, Nan, Precision
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
+from convcli.data.axes import Axis
 from convcli.data.info import SPACE, Companions, Info
+from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain
 from convcli.jobs.output import decide
@@ -124,9 +126,8 @@ class Job:
         if metadata.icc and channels != self.split.colours:
             metadata = replace(metadata, icc=None)
             notes += ("the colour profile does not describe the result's channels and is left out",)
-        return Info.of(
-            letters=axes,
-            shape=tuple(sizes[letter] for letter in axes),
+        return Info(
+            axes=tuple(self._axis(letter, sizes[letter]) for letter in axes),
             dtype=self.dtype,
             colour=colours.result_colour(self.info, channels, has_alpha),
             metadata=metadata,
@@ -134,11 +135,15 @@ class Job:
             notes=notes,
         )
 
+    def _axis(self, letter: str, size: int) -> Axis:
+        """Return an axis of the result."""
+        return self.chain.axis(self.info.axis(letter)) if letter in self.letters else Axis(letter, size)
+
     def _companions(self) -> Companions | None:
         companions = self.info.companions
         if companions is None:
             return None
-        if self.chain.transposed:
+        if any(isinstance(stage.windows[self.stream], TransposedWindow) for stage in self.chain.stages):
             return companions.drop()
         where = positions(self.chain, self.stream)
         return companions.take(_sequence(where))

@@ -66,6 +66,8 @@ class Kernel:
         One number for each output, added at the end; empty means zeros.
     origin
         For each space axis the tap that sits on the output's own position; empty means (k - 1) // 2.
+    centred
+        Whether nobody named an origin, so that outputs lie at the centres of their windows; worked out.
     combine
         Makes a bank's outputs one.
     display
@@ -94,6 +96,7 @@ class Kernel:
     source: str = ""
     defaults: Defaults = Defaults()
     slug: str = ""
+    centred: bool | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         what = f"kernel {self.name!r}"
@@ -105,6 +108,8 @@ class Kernel:
         # Nothing can be assigned in a frozen dataclass, so resolved values go the long way round.
         for name in ("shape", "weights"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.centred is None:
+            object.__setattr__(self, "centred", not self.origin)
         object.__setattr__(self, "bias", tuple(self.bias) or (0.0,) * self.outputs)
         object.__setattr__(self, "origin", tuple(self.origin) or tuple((k - 1) // 2 for k in self.size))
         object.__setattr__(self, "slug", self.slug or slug(self.name))

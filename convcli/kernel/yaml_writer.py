@@ -30,7 +30,7 @@ def _entries(kernel: Kernel) -> Iterator[tuple[str, str]]:
     yield "weights", _nested(kernel.weights, (*leading, *kernel.size), len("weights: "))
     if any(kernel.bias):
         yield "bias", _list(kernel.bias)
-    if kernel.origin != tuple((k - 1) // 2 for k in kernel.size):
+    if not kernel.centred or kernel.origin != tuple((k - 1) // 2 for k in kernel.size):
         yield "origin", _list(kernel.origin)
     if kernel.combine is not Combine.NONE:
         yield "combine", kernel.combine

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convcli.common.errors import ConvError, UsageError
+from convcli.data.axes import at_rate
 from convcli.data.info import Info, Sink, Source
 from convcli.media import registry
 from convcli.media.files import target
@@ -102,15 +102,14 @@ def timed(info: Info, rate: Fraction) -> Info:
     UsageError
         For what is no clip, and for frames that have times of their own.
     """
-    from convcli.media.timing import constant
-
-    if "T" not in info.letters and "Z" not in info.letters:
+    time = next((axis for axis in info.axes if axis.letter in "TZ"), None)
+    if time is None:
         raise UsageError(
             "--fps is for clips, and this is none (--axes TYX or TYXC says what an array's axes are)"
         )
-    if info.companions is not None:
+    if time.positions is not None:
         raise UsageError("--fps is for numbered pictures and arrays; these frames have times of their own")
-    return replace(info, companions=constant(rate))
+    return info.placed(**{time.letter: at_rate(rate)})
 
 
 def output_format(name: str) -> Format:

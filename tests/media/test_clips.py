@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import IO
@@ -13,10 +14,11 @@ import numpy as np
 import pytest
 
 from convcli.common.errors import ConvError, UsageError
+from convcli.data.axes import Axis, Listed, at_rate
 from convcli.data.info import Colour, Info, Source
 from convcli.media import registry
 from convcli.media.options import ReadOptions, VideoOptions, WriteOptions
-from convcli.media.timing import Clip
+from convcli.media.timing import Schedule, schedule
 from tests.clips import decoded, make, packets, pattern, times_of
 
 FILES: list[IO[bytes]] = []
@@ -50,10 +52,12 @@ def whole(path: Path, **options: bool) -> np.ndarray:
         source.close()
 
 
-def write(path: Path, frames: np.ndarray, companions: Clip | None = None, **video: object) -> tuple[str, ...]:
+def write(path: Path, frames: np.ndarray, like: Info | None = None, **video: object) -> tuple[str, ...]:
     grey = frames.ndim == 3
     colour = Colour.GREY if grey else Colour.RGB if frames.shape[-1] == 3 else Colour.RGBA
-    info = Info.of("TYX" if grey else "TYXC", frames.shape, frames.dtype.name, colour, companions=companions)
+    info = Info.of("TYX" if grey else "TYXC", frames.shape, frames.dtype.name, colour)
+    if like is not None:
+        info = replace(info.placed(T=like.axis("T").positions), companions=like.companions)
     with path.open("wb") as fp:
         options = WriteOptions(video=VideoOptions(**video))  # type: ignore[arg-type]
         sink = registry.open_sink(fp, registry.by_suffix(path), info, options)
@@ -93,7 +97,7 @@ def test_rotation_is_applied_once(rotation: int, tmp_path: Path) -> None:
     upright = np.rot90(frames, rotation // 90, axes=(1, 2))
     assert read.shape == upright.shape
     assert np.abs(read.astype(int) - upright.astype(int)).mean() < 6
-    write(tmp_path / "b.mp4", read, opened(path).info.companions)  # type: ignore[arg-type]
+    write(tmp_path / "b.mp4", read, opened(path).info)
     with av.open(str(tmp_path / "b.mp4")) as container:
         frame = next(container.decode(video=0))
         assert (frame.rotation, frame.height, frame.width) == (0, *read.shape[1:3])
@@ -104,7 +108,7 @@ def test_ten_bits_stay_ten_bits(tmp_path: Path) -> None:
     source = opened(path)
     assert source.info.dtype == "uint16"
     assert near(whole(path), decoded(path, "rgb48le"), 257)
-    write(tmp_path / "b.mp4", whole(path), source.info.companions)  # type: ignore[arg-type]
+    write(tmp_path / "b.mp4", whole(path), source.info)
     with av.open(str(tmp_path / "b.mp4")) as container:
         assert container.streams.video[0].pix_fmt == "yuv420p10le"
     assert np.abs(whole(tmp_path / "b.mp4").astype(int) - whole(path).astype(int)).mean() < 600
@@ -140,7 +144,7 @@ def test_variable_times_are_kept(suffix: str, tmp_path: Path) -> None:
     times = [0, 40, 60, 200, 210, 500]
     path = make(tmp_path / f"a{suffix}", pattern(), times=times, base=Fraction(1, 1000))
     source = opened(path)
-    write(tmp_path / f"b{suffix}", whole(path), source.info.companions)  # type: ignore[arg-type]
+    write(tmp_path / f"b{suffix}", whole(path), source.info)
     assert times_of(tmp_path / f"b{suffix}") == times_of(path) == [Fraction(t, 1000) for t in times]
     source.close()
 
@@ -154,10 +158,10 @@ def test_frames_in_avi_follow_one_another(tmp_path: Path) -> None:
 def test_sound_is_copied_byte_for_byte(tmp_path: Path) -> None:
     path = make(tmp_path / "a.mp4", pattern(), sound=True)
     source = opened(path)
-    write(tmp_path / "b.mp4", whole(path), source.info.companions)  # type: ignore[arg-type]
+    write(tmp_path / "b.mp4", whole(path), source.info)
     assert len(packets(path, "audio")) > 8
     assert packets(tmp_path / "b.mp4", "audio") == packets(path, "audio")
-    write(tmp_path / "c.mp4", whole(path), source.info.companions, sound=False)  # type: ignore[arg-type]
+    write(tmp_path / "c.mp4", whole(path), source.info, sound=False)
     with av.open(str(tmp_path / "c.mp4")) as container:
         assert [stream.type for stream in container.streams] == ["video"]
     source.close()
@@ -166,7 +170,7 @@ def test_sound_is_copied_byte_for_byte(tmp_path: Path) -> None:
 def test_sound_that_a_container_does_not_hold_is_said(tmp_path: Path) -> None:
     path = make(tmp_path / "a.mp4", pattern(), sound=True)
     source = opened(path)
-    notes = write(tmp_path / "b.webm", whole(path), source.info.companions)  # type: ignore[arg-type]
+    notes = write(tmp_path / "b.webm", whole(path), source.info)
     assert any("aac" in note for note in notes)
     source.close()
 
@@ -176,7 +180,7 @@ def test_colour_tags_are_kept(tags: tuple[int, int, int, int], tmp_path: Path) -
     path = make(tmp_path / "a.mp4", pattern(), tags=tags, aspect=Fraction(4, 3))
     source = opened(path)
     assert near(whole(path), decoded(path, "rgb24"))
-    write(tmp_path / "b.mp4", whole(path), source.info.companions)  # type: ignore[arg-type]
+    write(tmp_path / "b.mp4", whole(path), source.info)
     with av.open(str(tmp_path / "b.mp4")) as container:
         stream = container.streams.video[0]
         context = stream.codec_context
@@ -290,11 +294,42 @@ def test_floats_are_no_pixels() -> None:
         registry.open_sink(io.BytesIO(), registry.by_name("mp4"), info, WriteOptions())
 
 
+UNEVEN = Listed((0, 10, 25, 30, 50), Fraction(1, 100), "s", end=57)
+
+
+def shown(start: int, jump: int, size: int) -> Schedule:
+    return schedule(Axis("T", 5, UNEVEN).along(Fraction(start), Fraction(jump), size))
+
+
 def test_strides_add_up_times() -> None:
-    clip = Clip((0, 10, 25, 30, 50), Fraction(1, 100), 10, 7)
-    every_second = clip.take([0, 2, 4])
+    every_second = shown(0, 2, 3)
     assert every_second.times == (0, 25, 50)
     assert [every_second.duration(index) for index in range(3)] == [25, 25, 7]
-    assert clip.take([0, 2]).last == 25
-    assert clip.animation().durations == (100, 150, 50, 200, 70)
-    assert clip.take([1, 0, 1, 2, 3, 4, 3]).times == (-10, 0, 10, 25, 30, 50, 60)
+    assert shown(0, 2, 2).last == 25
+    assert schedule(Axis("T", 5, UNEVEN)).milliseconds() == [100, 150, 50, 200, 70]
+
+
+def test_frames_of_the_padding_continue_at_the_usual_step() -> None:
+    assert shown(-1, 1, 7).times == (-15, 0, 10, 25, 30, 50, 65)
+    assert not shown(-1, 1, 7).even
+
+
+def test_frames_between_others_divide_the_time() -> None:
+    between = schedule(Axis("T", 5, UNEVEN).along(Fraction(0), Fraction(1, 2), 9))
+    assert [time * between.base * 100 for time in between.times] == [
+        0,
+        5,
+        10,
+        Fraction(35, 2),
+        25,
+        Fraction(55, 2),
+        30,
+        40,
+        50,
+    ]
+
+
+def test_frames_without_times_follow_at_a_rate() -> None:
+    usual, asked = schedule(Axis("T", 3)), schedule(Axis("T", 3, at_rate(Fraction(30000, 1001))))
+    assert [usual.seconds(2), usual.shown_for(2)] == [0.08, 0.04]
+    assert asked.base == Fraction(1001, 30000)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import struct
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
 from convcli.common.errors import ConvError, UsageError
+from convcli.data.axes import Axis, Listed
 from convcli.data.info import Colour, Info, Metadata
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import image
 from convcli.media.pictures.exif import take_orientation
-from convcli.media.timing import Frames
+from convcli.media.timing import Clip, schedule
 
 GREY, GREY_ALPHA, RGB, RGBA, CMYK = list(Colour)[1:]
 
@@ -49,7 +51,7 @@ def read(data: bytes, **options) -> tuple[Info, np.ndarray]:
     return source.info, pixels
 
 
-def write(pixels, format, colour, *, axes=None, quality=None, metadata=None, companions=None):
+def write(pixels, format, colour, *, axes=None, quality=None, metadata=None, times=None):
     file = io.BytesIO()
     info = Info.of(
         axes or "YXC"[: pixels.ndim],
@@ -57,8 +59,7 @@ def write(pixels, format, colour, *, axes=None, quality=None, metadata=None, com
         pixels.dtype.name,
         colour,
         metadata or Metadata(),
-        companions,
-    )
+    ).placed(T=times)
     sink = image.sink(file, format, info, WriteOptions(quality=quality))
     for start in range(0, len(pixels), 7):
         sink.write(pixels[start : start + 7])
@@ -365,7 +366,8 @@ def test_frames_are_read_in_any_order(format):
     assert "5 frames" in info.notes[0]
     source = image.source(io.BytesIO(data), ReadOptions(all_frames=True))
     assert (source.info.letters, source.info.shape, source.info.colour) == ("TYXC", MOVING.shape, RGB)
-    assert source.info.companions == Frames(tuple(durations), loop=3)
+    assert source.info.axis("T").positions == Listed((0, 50, 120, 210, 320), Fraction(1, 1000), "s", 450)
+    assert source.info.companions == Clip(loop=3)
     for start, stop in ((0, 3), (1, 4), (3, 5), (0, 1)):
         assert np.array_equal(source.read(start, stop), MOVING[start:stop])
     source.close()
@@ -373,8 +375,8 @@ def test_frames_are_read_in_any_order(format):
 
 @pytest.mark.parametrize("format", ["gif", "webp"])
 def test_frames_are_written_with_their_durations(format):
-    frames = Frames((50, 70, 90, 110, 130), loop=0)
-    data, notes = write(MOVING, format, RGB, axes="TYXC", companions=frames)
+    times = Listed((0, 50, 120, 210, 320), Fraction(1, 1000), "s", 450)
+    data, notes = write(MOVING, format, RGB, axes="TYXC", times=times)
     assert notes == ()
     with Image.open(io.BytesIO(data)) as written:
         got = []
@@ -382,7 +384,7 @@ def test_frames_are_written_with_their_durations(format):
             written.seek(index)
             assert np.array_equal(np.asarray(written.convert("RGB")), frame)
             got.append(written.info["duration"])
-        assert (tuple(got), written.info["loop"]) == (frames.durations, 0)
+        assert (got, written.info["loop"]) == ([50, 70, 90, 110, 130], 0)
 
 
 def test_a_gif_says_that_colours_are_reduced():
@@ -405,19 +407,17 @@ def test_grey_and_transparent_animations():
 
 
 @pytest.mark.parametrize(
-    ("positions", "durations"),
+    ("start", "jump", "size", "durations"),
     [
-        ([0, 1, 2, 3, 4], (10, 20, 30, 40, 50)),
-        ([1, 2, 3], (20, 30, 40)),
-        ([0, 2, 4], (30, 70, 50)),  # the clock goes on while frames are skipped
-        ([None, 0, 1, None], (100, 10, 20, 100)),
-        ([2], (30,)),
+        (0, 1, 5, [10, 20, 30, 40, 50]),
+        (1, 1, 3, [20, 30, 40]),
+        (0, 2, 3, [30, 70, 50]),  # the clock goes on while frames are skipped
+        (-1, 1, 7, [30, 10, 20, 30, 40, 30, 30]),  # the usual step in the padding
+        (2, 1, 1, [30]),
     ],
 )
-def test_durations_follow_the_frames(positions, durations):
-    assert Frames((10, 20, 30, 40, 50)).take(positions).durations == durations
-
-
-def test_durations_that_correspond_to_nothing_become_their_mean():
-    left = Frames((10, 20, 60), loop=2).drop()
-    assert (left.duration(7), left.loop, left.take([0, 1]).duration(1)) == (30, 2, 30)
+def test_durations_follow_the_frames(start, jump, size, durations):
+    times = Listed((0, 10, 30, 60, 100), Fraction(1, 1000), "s", 150)
+    assert (
+        schedule(Axis("T", 5, times).along(Fraction(start), Fraction(jump), size)).milliseconds() == durations
+    )

@@ -25,7 +25,6 @@ from convcli.media.clips.numbered import find, pattern
 from convcli.media.files.atomic import replacing_all
 from convcli.media.opening import open_sink
 from convcli.media.options import WriteOptions
-from convcli.media.timing import constant
 from tests.clips import make, times_of
 from tests.clips import pattern as colours
 from tests.shell import convcli as shell
@@ -285,7 +284,7 @@ def test_left_overs_of_a_killed_run_go(tmp_path: Path) -> None:
 
 
 def test_too_few_frames_are_an_error(tmp_path: Path) -> None:
-    info = Info.of("TYX", (3, 4, 5), "uint8", companions=constant())
+    info = Info.of("TYX", (3, 4, 5), "uint8")
     png = registry.numbered(registry.by_name("png"))
     with (
         pytest.raises(ConvError, match="only 1 of 3"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from convcli.common.choices import Channels, Precision
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity
 from convcli.common.numbers import number_text
-from convcli.data.axes import axes_of
+from convcli.data.axes import SECOND, Listed, axes_of
 from convcli.data.info import Colour, Info
 from convcli.execution.pipeline import reference
 from convcli.explanations.film import Frame, close_up, lay_down, slide
@@ -29,7 +30,6 @@ from convcli.media.files.target import check_not_input, output
 from convcli.media.option_checks import check_reading
 from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
-from convcli.media.timing import Frames
 from convcli.pixels import channels as colours
 
 
@@ -244,11 +244,11 @@ def _write(request: Request, path: str, frames: Sequence[Frame], letters: str) -
 
 
 def _info(pictures: np.ndarray, rate: float) -> Info:
-    durations = (round(1000 / rate),) * (len(pictures) - 1)
-    times = Frames(
-        (*durations, 4 * durations[0] if durations else 1000), loop=0
-    )  # the last one stays a while
-    return Info.of("TYXC", pictures.shape, "uint8", Colour.RGB, companions=times)
+    step = round(1000 / rate)
+    count = len(pictures)
+    last = 4 * step if count > 1 else 1000
+    times = Listed(tuple(range(0, count * step, step)), Fraction(1, 1000), SECOND, (count - 1) * step + last)
+    return Info.of("TYXC", pictures.shape, "uint8", Colour.RGB).placed(T=times)
 
 
 def _said(path: str, format: Format, count: int) -> str:

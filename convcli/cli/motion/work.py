@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from convcli.media.files.target import STANDARD, check_not_input, input_name
 from convcli.media.option_checks import check_writing
 from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
-from convcli.media.timing import clip_of
+from convcli.media.timing import clip_of, schedule
 
 STILLS = 6  # frames of the strip
 _TEXT = registry.by_name("csv")
@@ -113,7 +114,8 @@ class _Detection:
     def __init__(self, request: Request, how: Watching, source: Part) -> None:
         self.request, self.source = request, source
         self.watch = Watch(source, how, source.keys)
-        self.clip = clip_of(source.info.companions)
+        self.time = source.info.axis("T")
+        self.schedule = schedule(self.time)
         self.path = _picture_path(request)
         rules = Rules(request.min_area.pixels(self._pixels), request.min_duration, request.merge_gap)
         self.least = max(rules.min_area, 1)
@@ -160,7 +162,7 @@ class _Detection:
             for index, (values, mask, seen) in enumerate(watch.sights(threshold, meter)):
                 frame = watch.frames[index]
                 self.detector.add(
-                    frame, *watch.shown(self.clip, index), watch.placed(seen, self.source.corner)
+                    frame, *watch.shown(self.schedule, index), watch.placed(seen, self.source.corner)
                 )
                 if heat is not None:
                     heat.add(values, mask)
@@ -194,11 +196,15 @@ class _Detection:
     def _sink(self, stack: ExitStack) -> Sink:
         assert self.path is not None
         shape = (len(self.watch.frames), *self.watch.shape)
-        companions = self.clip.take(self.watch.frames)
+        frames = self.watch.frames
+        step = frames[1] - frames[0] if len(frames) > 1 else 1
+        time = self.time.along(Fraction(frames[0]), Fraction(step), len(frames))
+        companions = clip_of(self.source.info.companions).take(frames)
         if self.request.overlay:
             form = Info.of("TYXC", (*shape, 3), self.watch.dtype, Colour.RGB, companions=companions)
         else:
             form = Info.of("TYX", shape, self.watch.dtype, Colour.GREY, companions=companions)
+        form = form.placed(T=time.positions)
         format = _picture_format(self.path)
         return stack.enter_context(
             opening.open_sink(self.path, format, form, self.request.writing, force=self.request.force)

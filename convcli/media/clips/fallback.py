@@ -22,6 +22,7 @@ import numpy as np
 
 from convcli.common import signals
 from convcli.common.errors import ConvError
+from convcli.data.axes import SECOND, Even, Listed, Positions
 from convcli.data.info import Colour, Info
 from convcli.media.clips.convert import ARRAYS
 from convcli.media.options import ReadOptions
@@ -159,7 +160,7 @@ class FallbackSource:
             raise ConvError("the size of the frames changes: cut the clip there")
         base = Fraction(int(config[1]), max(int(config[2]), 1))
         rate = Fraction(int(config[3]), max(int(config[4]), 1)) or Fraction(25)
-        times, step, even = _times([frame[0] for frame in frames], base, rate)
+        positions = _positions([frame[0] for frame in frames], base, rate)
         pixels, *sides = frames[0][1].decode(), *(int(number) for number in frames[0][2:])
         aspect, (width, height) = Fraction(sides[0], sides[1] or 1), sides[2:]
         check_pixels(width, height, options, "frame")
@@ -179,12 +180,16 @@ class FallbackSource:
             shape=(len(frames), *self._shape),
             dtype=self._dtype.newbyteorder("=").name,
             colour=colour,
-            companions=Clip(times, base if not even else 1 / rate, step, step, coding, reopen),
+            companions=Clip(coding, reopen),
             notes=(
                 "FFmpeg's libraries here do not know how this video is coded: its program reads it",
-                *((f"the frames carry no usable times: {float(rate):g} a second are taken",) if even else ()),
+                *(
+                    (f"the frames carry no usable times: {float(rate):g} a second are taken",)
+                    if isinstance(positions, Even)
+                    else ()
+                ),
             ),
-        )
+        ).placed(T=positions)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``.
@@ -218,19 +223,20 @@ class FallbackSource:
         self._program.close()
 
 
-def _times(found: Sequence[bytes], base: Fraction, rate: Fraction) -> tuple[tuple[int, ...], int, bool]:
-    """Return the times of the frames, the usual step, and whether the rate had to stand in for them.
+def _positions(found: Sequence[bytes], base: Fraction, rate: Fraction) -> Positions:
+    """Return where the frames lie in time; a constant rate has to stand in for times that cannot be.
 
-    >>> _times([b"0", b"40", b"80"], Fraction(1, 1000), Fraction(25))
-    ((0, 40, 80), 40, False)
-    >>> _times([b"0", b"90", b"80"], Fraction(1, 1000), Fraction(25))
-    ((0, 1, 2), 1, True)
+    >>> _positions([b"0", b"40", b"80"], Fraction(1, 1000), Fraction(25)).ticks
+    (0, 40, 80)
+    >>> _positions([b"0", b"90", b"80"], Fraction(1, 1000), Fraction(25)).spacing
+    Fraction(1, 25)
     """
     times = [int(time) for time in found if time.lstrip(b"-").isdigit()]
     gaps = sorted(b - a for a, b in pairwise(times))
     if len(times) < len(found) or (gaps and gaps[0] <= 0):
-        return tuple(range(len(found))), 1, True
-    return tuple(times), gaps[len(gaps) // 2] if gaps else max(round(1 / rate / base), 1), False
+        return Even(Fraction(0), 1 / rate, SECOND)
+    last = gaps[len(gaps) // 2] if gaps else max(round(1 / rate / base), 1)
+    return Listed(tuple(times), base, SECOND, times[-1] + last)
 
 
 def _tags(match: re.Match[bytes] | None) -> Tags:

@@ -19,14 +19,14 @@ import numpy as np
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
-from convcli.data.axes import Axis
+from convcli.data.axes import Axis, at_rate
 from convcli.data.info import Info, Sink, Source
 from convcli.media import registry
 from convcli.media.files.target import StrPath, shown, writing
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.registry import Format
 from convcli.media.shared import Recent
-from convcli.media.timing import Clip, constant
+from convcli.media.timing import Clip, clip_of
 
 _NUMBER = re.compile(r"%(?:0([1-9][0-9]?))?d")
 _WILD = re.compile(r"[*?]+|\[[^]]+\]")
@@ -158,8 +158,11 @@ class NumberedSource:
             self._form = first.info
         self.info = replace(
             self._form,
-            axes=(Axis("T", len(found.files)), *self._form.axes),
-            companions=constant(options.rate, found.first),
+            axes=(
+                Axis("T", len(found.files), at_rate(options.rate) if options.rate else None),
+                *self._form.axes,
+            ),
+            companions=Clip(first=found.first),
             notes=(*found.notes, *self._form.notes),
         )
         self._frames = Recent(lambda indices: [self._read(self._files[index]) for index in indices])
@@ -252,4 +255,4 @@ class NumberedSink:
 
 def first_number(info: Info) -> int:
     """Return the number of the first frame: that of the first picture that was read, else 1."""
-    return info.companions.first if isinstance(info.companions, Clip) else 1
+    return clip_of(info.companions).first

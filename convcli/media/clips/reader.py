@@ -127,10 +127,6 @@ class VideoSource:
         self._size = (first.width, first.height)
         tags = Tags(first.color_primaries, first.color_trc, first.colorspace, _range(first))
         self.info = self._info(deep, Clip(
-            self._decoder.frames.times,
-            self._decoder.frames.base,
-            self._decoder.frames.step,
-            self._decoder.frames.last,
             Coding(codec, form.name, tags, aspect if aspect != 1 else None),
             file.open,
         ), tuple(notes))  # fmt: skip
@@ -141,12 +137,12 @@ class VideoSource:
         channels = CHANNELS[self._colour].count
         return Info.of(
             letters="TYXC" if channels > 1 else "TYX",
-            shape=(len(clip.times), height, width, *((channels,) if channels > 1 else ())),
+            shape=(len(self._decoder.frames.times), height, width, *((channels,) if channels > 1 else ())),
             dtype="uint16" if deep else "uint8",
             colour=self._colour,
             companions=clip,
             notes=notes,
-        )
+        ).placed(T=self._decoder.frames.positions)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``.

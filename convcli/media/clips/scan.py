@@ -11,7 +11,6 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import pairwise
 from typing import IO, Any, NoReturn
 
 import av
@@ -20,6 +19,7 @@ import av.logging
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
+from convcli.data.axes import SECOND, Listed
 
 TRUNCATED = "--allow-truncated keeps what can be read"
 _SLACK = Fraction(1, 20)  # seconds that a container's own idea of its length may be off, beside a frame
@@ -134,10 +134,9 @@ class Frames:
     missing: Fraction
 
     @property
-    def step(self) -> int:
-        """The usual time between frames."""
-        gaps = sorted(b - a for a, b in pairwise(self.times))
-        return gaps[len(gaps) // 2] if gaps else max(self.last, 1)
+    def positions(self) -> Listed:
+        """Where the frames lie in time."""
+        return Listed(self.times, self.base, SECOND, self.times[-1] + self.last if self.times else None)
 
     def key_before(self, time: int) -> int | None:
         """Return the time of the last key frame up to a time."""

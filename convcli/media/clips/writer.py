@@ -23,7 +23,7 @@ from convcli.media.clips.convert import Converter
 from convcli.media.clips.planes import frame_of
 from convcli.media.options import VideoOptions, WriteOptions
 from convcli.media.shared import colour_of, finished
-from convcli.media.timing import UNKNOWN, Tags, clip_of
+from convcli.media.timing import UNKNOWN, Tags, clip_of, schedule
 
 _MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi", "ts": "mpegts",
            "y4m": "yuv4mpegpipe"}  # fmt: skip
@@ -98,12 +98,13 @@ class VideoSink:
     def __init__(self, fp: IO[bytes], format_name: str, info: Info, options: VideoOptions) -> None:
         self._info = replace(info, colour=colour_of(info))
         self._clip = clip_of(info.companions)
+        self._schedule = schedule(info.axis("T"))
         self._encoding = choose(format_name, self._info, self._clip.coding, options)
         self._notes = list(self._encoding.notes)
         self._format, self._fp = format_name, _Forwards(fp)
         self._written = 0
         self._constant = format_name in _CONSTANT
-        if self._constant and len(set(np.diff(self._clip.times).tolist())) > 1:
+        if self._constant and not self._schedule.even:
             self._notes.append(
                 f"{format_name.upper()} holds one frame rate: the times of the frames are evened out"
             )
@@ -119,9 +120,9 @@ class VideoSink:
         return tuple(dict.fromkeys(self._notes))
 
     def _open(self, sound: bool) -> None:
-        coding, clip, encoding = self._clip.coding, self._clip, self._encoding
+        coding, clip, shown, encoding = self._clip.coding, self._clip, self._schedule, self._encoding
         self._output = av.open(self._fp, "w", format=_MUXERS[self._format], io_open=_nothing_else)
-        rate = (1 / (clip.step * clip.base)).limit_denominator(1001)
+        rate = (1 / (shown.step * shown.base)).limit_denominator(1001)
         try:
             stream: Any = self._output.add_stream(encoding.codec, rate=rate, options=encoding.options)
         except ValueError:
@@ -133,7 +134,7 @@ class VideoSink:
         stream.pix_fmt = encoding.pixels
         context = stream.codec_context
         context.thread_type = "AUTO"  # without it, x264 cuts frames into slices: larger files, slower
-        self._base = 1 / rate if self._constant else clip.base
+        self._base = 1 / rate if self._constant else shown.base
         context.time_base = self._base
         stream.time_base = self._base
         context.flags |= Flags.frame_duration
@@ -193,9 +194,9 @@ class VideoSink:
         index = self._written
         if frame.format.name != self._encoding.pixels:
             frame = self._convert(frame)
-        frame.pts = index if self._constant else self._clip.time(index)
+        frame.pts = index if self._constant else self._schedule.times[index]
         frame.time_base = self._base
-        frame.duration = 1 if self._constant else self._clip.duration(index)
+        frame.duration = 1 if self._constant else self._schedule.duration(index)
         self._mux(frame, Fraction(frame.pts) * self._base)
         self._written += 1
 

@@ -5,19 +5,24 @@ Single pictures are in ``image``; films are no pictures and have their own room.
 
 from __future__ import annotations
 
+from fractions import Fraction
+from itertools import accumulate
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from convcli.common.errors import ConvError
+from convcli.data.axes import SECOND, Listed
 from convcli.data.info import Colour, Info
 from convcli.media.options import ReadOptions
 from convcli.media.pictures.pillow import carried, pixels_of, within_limit
 from convcli.media.shared import CHANNELS, OPAQUE, WITH_ALPHA, Recent
-from convcli.media.timing import FRAME_DURATION, Frames
+from convcli.media.timing import Clip, clip_of, schedule
 
 if TYPE_CHECKING:
     from PIL import Image
+
+FRAME_DURATION = 100  # milliseconds, where a file says nothing
 
 
 class FramesSource:
@@ -38,14 +43,15 @@ class FramesSource:
         self._colour = _common(colours)
         channels = CHANNELS[self._colour].count
         metadata, _ = carried(image)
+        times = tuple(accumulate(durations, initial=0))
         self.info = Info.of(
             letters="TYXC" if channels > 1 else "TYX",
             shape=(count, height, width, *((channels,) if channels > 1 else ())),
             dtype="uint8",
             colour=self._colour,
             metadata=metadata,
-            companions=Frames(tuple(durations), loop=image.info.get("loop")),
-        )
+            companions=Clip(loop=image.info.get("loop")),
+        ).placed(T=Listed(times[:-1], Fraction(1, 1000), SECOND, times[-1]))
         self._frames = Recent(self._decode)
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -87,17 +93,14 @@ def _common(colours: set[Colour]) -> Colour:
 
 def settings_for(info: Info, images: list[Image.Image], format_name: str) -> dict[str, Any]:
     """Return Pillow's settings that make one file of several frames."""
-    from convcli.media.timing import Clip
-
-    companions = info.companions.animation() if isinstance(info.companions, Clip) else info.companions
-    frames = companions if isinstance(companions, Frames) else Frames((), loop=0)
+    loop = clip_of(info.companions).loop
     settings: dict[str, Any] = {
         "save_all": True,
         "append_images": images[1:],
-        "duration": [frames.duration(index) for index in range(len(images))],
+        "duration": schedule(info.axis("T")).milliseconds(),
     }
-    if frames.loop is not None:
-        settings["loop"] = frames.loop
+    if loop is not None:
+        settings["loop"] = loop
     if info.colour.has_alpha and format_name == "gif":
         settings["disposal"] = 2  # clear, or the frame before shows through
     return settings
