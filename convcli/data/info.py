@@ -53,7 +53,6 @@ class Metadata:
 
     icc: bytes | None = None
     exif: bytes | None = None  # orientation already applied and taken out
-    dpi: tuple[float, float] | None = None  # x, y, in pixels per inch
 
 
 @frozen

@@ -12,11 +12,13 @@ import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import PurePath
 from typing import IO, Any
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
+from convcli.data.axes import INCH
 from convcli.data.info import Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.read_only import RARER
@@ -59,6 +61,8 @@ class Format:
         Whether it holds clips, read and written frame by frame; what becomes one is read with all its frames.
     numbered
         Whether it is a clip of numbered files, one of this format for each frame.
+    placed
+        The letters of the axes whose positions it can hold.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Format:
     numbers: bool = False
     film: bool = False
     numbered: bool = False
+    placed: str = ""
 
     @property
     def multi(self) -> bool:
@@ -156,22 +161,24 @@ _VIDEO = ("convcli.media.clips.reader:source", "convcli.media.clips.writer:sink"
 _TIFF_MAGIC = _magic(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 FORMATS: tuple[Format, ...] = (
-    Format("png", (".png",), _magic(b"\x89PNG\r\n\x1a\n"), *_PNG, "TYXC", SIXTEEN),
-    Format("jpeg", (".jpg", ".jpeg", ".jpe"), _magic(b"\xff\xd8\xff"), *_PICTURE, "YXC", BYTES),
-    Format("webp", (".webp",), _webp, *_PICTURE, "TYXC", BYTES),
-    Format("bmp", (".bmp",), _bmp, *_PICTURE, "YXC", BYTES),
-    Format("gif", (".gif",), _magic(b"GIF87a", b"GIF89a"), *_PICTURE, "TYXC", BYTES),
-    Format("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, "MTZYXC", REAL, seeks=True),
-    Format("mp4", (".mp4", ".m4v"), _movie(), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True),
-    Format("mov", (".mov", ".qt"), _movie(b"qt  "), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True),
-    Format("mkv", (".mkv",), _ebml(b"matroska"), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True),
-    Format("webm", (".webm",), _ebml(b"webm"), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True),
-    Format("avi", (".avi",), _avi, *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True),
-    Format("ts", (".ts", ".m2ts", ".mts"), _transport, *_VIDEO, "TYXC", SIXTEEN, film=True),
-    Format("y4m", (".y4m",), _magic(b"YUV4MPEG2"), *_VIDEO, "TYXC", SIXTEEN, film=True),
+    Format("png", (".png",), _magic(b"\x89PNG\r\n\x1a\n"), *_PNG, "TYXC", SIXTEEN, placed="TYX"),
+    Format("jpeg", (".jpg", ".jpeg", ".jpe"), _magic(b"\xff\xd8\xff"), *_PICTURE, "YXC", BYTES, placed="YX"),
+    Format("webp", (".webp",), _webp, *_PICTURE, "TYXC", BYTES, placed="T"),
+    Format("bmp", (".bmp",), _bmp, *_PICTURE, "YXC", BYTES, placed="YX"),
+    Format("gif", (".gif",), _magic(b"GIF87a", b"GIF89a"), *_PICTURE, "TYXC", BYTES, placed="T"),
+    Format("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, "MTZYXC", REAL, seeks=True, placed="YX"),
+    Format("mp4", (".mp4", ".m4v"), _movie(), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"),
+    Format(
+        "mov", (".mov", ".qt"), _movie(b"qt  "), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"
+    ),
+    Format("mkv", (".mkv",), _ebml(b"matroska"), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"),
+    Format("webm", (".webm",), _ebml(b"webm"), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"),
+    Format("avi", (".avi",), _avi, *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"),
+    Format("ts", (".ts", ".m2ts", ".mts"), _transport, *_VIDEO, "TYXC", SIXTEEN, film=True, placed="T"),
+    Format("y4m", (".y4m",), _magic(b"YUV4MPEG2"), *_VIDEO, "TYXC", SIXTEEN, film=True, placed="T"),
     Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "MTZYXC", REAL, numbers=True),
-    Format("tsv", (".tsv", ".tab"), _tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True),
-    Format("csv", (".csv",), _csv, *_CSV, "MYXC", REAL, binary=False, numbers=True),
+    Format("tsv", (".tsv", ".tab"), _tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
+    Format("csv", (".csv",), _csv, *_CSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
 )
 
 ONLY_READ: tuple[Format, ...] = tuple(
@@ -186,7 +193,8 @@ _SIGNED = tuple(row for row in READ if row.binary and row.name not in _VAGUE)
 def numbered(row: Format) -> Format:
     """Return a format's form as a clip of numbered files."""
     axes = "T" + "".join(letter for letter in row.axes if letter in "YXC")
-    return replace(row, axes=axes, film=True, numbered=True)
+    placed = row.placed.replace("T", "")
+    return replace(row, axes=axes, film=True, numbered=True, placed=placed)
 
 
 def known_suffixes() -> str:
@@ -333,6 +341,34 @@ def open_source(fp: IO[bytes], format: Format, options: ReadOptions) -> Source:
         source.close()
         raise ConvError(f"a clip of {info.size('T')} frames has more than --max-frames {most} allows")
     return source
+
+
+_USUAL = (
+    Fraction(1, 72),
+    Fraction(1, 96),
+)  # inches between pixels, which programs write when nobody has said
+
+
+def left_out(info: Info, format: Format) -> tuple[str, ...]:
+    """Return a line for each kind of positions that a format cannot hold.
+
+    >>> from convcli.data.axes import at_rate
+    >>> clip = Info.of("TYX", (5, 3, 4), "uint8").placed(T=at_rate(Fraction(25)))
+    >>> left_out(clip, by_name("npy"))
+    ('the times of the frames are left out: NPY holds none',)
+    """
+    lost = []
+    for axis in info.axes:
+        positions = axis.positions
+        if positions is None or axis.letter in format.placed:
+            continue
+        if positions.unit != INCH:
+            lost.append(
+                "the times of the frames are" if axis.letter == "T" else "the positions of the samples are"
+            )
+        elif positions.steps() not in _USUAL:
+            lost.append("the resolution is")
+    return tuple(f"{what} left out: {format.name.upper()} holds none" for what in dict.fromkeys(lost))
 
 
 def open_sink(fp: IO[bytes], format: Format, info: Info, options: WriteOptions) -> Sink:

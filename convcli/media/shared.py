@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
-from convcli.data.axes import Axis
+from convcli.data.axes import INCH, Axis, Even
 from convcli.data.info import Colour, Info, Metadata
 from convcli.media.options import ReadOptions
 
@@ -56,17 +57,17 @@ class Holds:
     frames: bool = False
     icc: bool = True
     exif: int = 2**31  # bytes of EXIF at most
-    dpi: bool = True
 
 
 _EIGHT = ("uint8",)
+_FINEST = 1_000_000  # the largest denominator of a resolution: floats are meant as decimals
 _ALL = tuple(CHANNELS)
 HOLDS = {
     "png": Holds("PNG", ("uint8", "uint16"), _ALL[:4], 1_000_000, frames=True),  # the width libpng admits
     "jpeg": Holds("JPEG", _EIGHT, (Colour.GREY, Colour.RGB, Colour.CMYK), 65_500, exif=65_527),
-    "webp": Holds("WebP", _EIGHT, _ALL[:4], 16_383, frames=True, dpi=False),
+    "webp": Holds("WebP", _EIGHT, _ALL[:4], 16_383, frames=True),
     "bmp": Holds("BMP", _EIGHT, (Colour.GREY, Colour.RGB), 2**31 - 1, icc=False, exif=0),
-    "gif": Holds("GIF", _EIGHT, _ALL[:4], 65_535, frames=True, icc=False, exif=0, dpi=False),
+    "gif": Holds("GIF", _EIGHT, _ALL[:4], 65_535, frames=True, icc=False, exif=0),
 }
 
 
@@ -90,11 +91,37 @@ def colour_of(info: Info) -> Colour:
     return plain.get(info.channels, Colour.NONE) if info.colour is Colour.NONE else info.colour
 
 
+Density = tuple[Fraction, Fraction]  # pixels per inch along x and y
+
+
 def info_of(
-    shape: tuple[int, ...], dtype: str, colour: Colour, metadata: Metadata, notes: tuple[str, ...] = ()
+    shape: tuple[int, ...],
+    dtype: str,
+    colour: Colour,
+    metadata: Metadata | None = None,
+    notes: tuple[str, ...] = (),
+    dpi: Density | None = None,
 ) -> Info:
     """Return the description of one picture, shape ``(Y, X)`` or ``(Y, X, C)``."""
-    return Info.of("YXC"[: len(shape)], shape, dtype, colour, metadata, notes=notes)
+    return with_dpi(Info.of("YXC"[: len(shape)], shape, dtype, colour, metadata, notes=notes), dpi)
+
+
+def with_dpi(info: Info, dpi: Density | None) -> Info:
+    """Return a picture whose pixels lie ``1 / dpi`` inches apart, the first at 0."""
+    if dpi is None:
+        return info
+    x, y = (Even(Fraction(0), 1 / value, INCH) for value in dpi)
+    return info.placed(X=x, Y=y)
+
+
+def dpi_of(info: Info) -> Density | None:
+    """Return pixels per inch along x and y, where both are known and a file can say them."""
+    spacings = [
+        positions.spacing
+        for positions in (info.axis("X").positions, info.axis("Y").positions)
+        if isinstance(positions, Even) and positions.unit == INCH
+    ]
+    return resolution(*(1 / spacing for spacing in spacings)) if len(spacings) == 2 else None
 
 
 def holders(colour: Colour) -> str:
@@ -177,26 +204,28 @@ def _carried(metadata: Metadata, colour: Colour, holds: Holds) -> tuple[Metadata
         exif = None
         most = f"at most {holds.exif} bytes" if holds.exif else "none"
         notes.append(f"the EXIF data is left out: {holds.name} holds {most}")
-    if metadata.dpi and not holds.dpi:
-        notes.append(f"the resolution is left out: {holds.name} holds none")
     return replace(metadata, icc=icc, exif=exif), tuple(notes)
 
 
-def settings_of(metadata: Metadata) -> dict[str, Any]:
-    """Return metadata as Pillow's settings."""
+def settings_of(info: Info) -> dict[str, Any]:
+    """Return metadata and resolution as Pillow's settings."""
     settings: dict[str, Any] = {}
+    metadata, dpi = info.metadata, dpi_of(info)
     if metadata.icc:
         settings["icc_profile"] = metadata.icc
     if metadata.exif:
         settings["exif"] = b"Exif\0\0" + metadata.exif
-    if metadata.dpi:
-        settings["dpi"] = metadata.dpi
+    if dpi:
+        settings["dpi"] = tuple(map(float, dpi))
     return settings
 
 
-def resolution(x: float, y: float) -> tuple[float, float] | None:
+def resolution(x: Fraction | float, y: Fraction | float) -> Density | None:
     """Return pixels per inch, or nothing where a file states what no format can store (broken EXIF data does)."""
-    return (float(x), float(y)) if 0 < x < 65_536 and 0 < y < 65_536 else None
+    if not (0 < x < 65_536 and 0 < y < 65_536):
+        return None
+    x, y = (Fraction(value).limit_denominator(_FINEST) for value in (x, y))
+    return (x, y) if x and y else None
 
 
 def profile_for(icc: bytes | None, colour: Colour) -> tuple[bytes | None, str | None]:

@@ -16,6 +16,7 @@ from convcli.data.info import Colour, Info, Metadata
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import image
 from convcli.media.pictures.exif import take_orientation
+from convcli.media.shared import with_dpi
 from convcli.media.timing import Clip, schedule
 
 GREY, GREY_ALPHA, RGB, RGBA, CMYK = list(Colour)[1:]
@@ -51,7 +52,7 @@ def read(data: bytes, **options) -> tuple[Info, np.ndarray]:
     return source.info, pixels
 
 
-def write(pixels, format, colour, *, axes=None, quality=None, metadata=None, times=None):
+def write(pixels, format, colour, *, axes=None, quality=None, metadata=None, times=None, dpi=None):
     file = io.BytesIO()
     info = Info.of(
         axes or "YXC"[: pixels.ndim],
@@ -60,6 +61,7 @@ def write(pixels, format, colour, *, axes=None, quality=None, metadata=None, tim
         colour,
         metadata or Metadata(),
     ).placed(T=times)
+    info = with_dpi(info, dpi and tuple(map(Fraction, dpi)))
     sink = image.sink(file, format, info, WriteOptions(quality=quality))
     for start in range(0, len(pixels), 7):
         sink.write(pixels[start : start + 7])
@@ -262,10 +264,9 @@ def test_a_jpeg_is_byte_for_byte_that_of_pillow(channels, profile, quality, samp
     pixels = smooth(61, 83, channels)
     exif = Image.Exif()
     exif[0x010F] = "Maker"
-    metadata = Metadata(
-        profile, exif.tobytes().removeprefix(b"Exif\0\0") if profile else None, (300.0, 150.0)
-    )
-    data, notes = write(pixels, "jpeg", RGB if channels == 3 else GREY, quality=quality, metadata=metadata)
+    metadata = Metadata(profile, exif.tobytes().removeprefix(b"Exif\0\0") if profile else None)
+    colour = RGB if channels == 3 else GREY
+    data, notes = write(pixels, "jpeg", colour, quality=quality, metadata=metadata, dpi=(300, 150))
     more = {"icc_profile": profile, "exif": exif.tobytes()} if profile else {}
     if channels == 3:
         more["subsampling"] = sampling
@@ -306,16 +307,15 @@ def test_alpha_is_left_out_with_a_note(format, colour, channels):
 def test_metadata_travels_and_losses_are_said():
     exif = Image.Exif()
     exif[0x010F] = "Maker"
-    metadata = Metadata(ICC, exif.tobytes().removeprefix(b"Exif\0\0"), (300.0, 150.0))
+    metadata = Metadata(ICC, exif.tobytes().removeprefix(b"Exif\0\0"))
     for format in ("jpeg", "webp"):
         data, notes = write(COLOUR, format, RGB, metadata=metadata)
         written = Image.open(io.BytesIO(data))
-        lost = ("the resolution is left out: WebP holds none",) if format == "webp" else ()
-        assert (notes, written.info["icc_profile"], written.getexif()[0x010F]) == (lost, ICC, "Maker")
+        assert (notes, written.info["icc_profile"], written.getexif()[0x010F]) == ((), ICC, "Maker")
         info, _ = read(data)
         assert (info.metadata.icc, info.metadata.exif) == (metadata.icc, metadata.exif)
     for format in ("jpeg", "bmp"):
-        data, _ = write(COLOUR, format, RGB, metadata=Metadata(dpi=(300, 150)))
+        data, _ = write(COLOUR, format, RGB, dpi=(300, 150))
         assert Image.open(io.BytesIO(data)).info["dpi"] == pytest.approx((300, 150), abs=0.02)
     for format in ("bmp", "gif"):
         _, notes = write(COLOUR // 200, format, RGB, metadata=metadata)

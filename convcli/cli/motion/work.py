@@ -177,7 +177,7 @@ class _Detection:
             notes: tuple[str, ...] = ()
             if sink is not None:
                 sink.close()
-                notes = sink.notes
+                notes = (*self.left_out, *sink.notes)
         if heat is not None:
             first = self.source.read(watch.frames[0], watch.frames[0] + 1)[0]
             rows, columns = watch.grid
@@ -206,6 +206,7 @@ class _Detection:
             form = Info.of("TYX", shape, self.watch.dtype, Colour.GREY, companions=companions)
         form = form.placed(T=time.positions)
         format = _picture_format(self.path)
+        self.left_out = registry.left_out(form, format)
         return stack.enter_context(
             opening.open_sink(self.path, format, form, self.request.writing, force=self.request.force)
         )

@@ -164,6 +164,7 @@ def _write(
     outputs.check(result, format)
     names = outputs.paths(request.input, target, None, (), format, result)
     form = outputs.form(result, format)
+    notes += registry.left_out(form, format)
     parts: Iterable[np.ndarray] = computed
     first = policy.first_pass()
     if first is not None or not outputs.streams(result, format):
@@ -206,7 +207,10 @@ def _form(output: Shape, input: Input, format: Format, dtype: str, compute: str)
         metadata = replace(metadata, icc=None, exif=None)
     colour = Colour.NONE if format.numbers else Colour.RGB if lead == "C" else Colour.GREY
     shape = (output.channels, *output.sizes) if lead else output.sizes
-    return Info.of(lead + input.letters, shape, kind, colour, metadata)
+    result = Info.of(lead + input.letters, shape, kind, colour, metadata)
+    if output.sizes != input.shape.sizes:
+        return result
+    return result.placed(**{axis.letter: axis.positions for axis in info.axes})
 
 
 def _white(net: Net, info: Info) -> float:

@@ -16,7 +16,7 @@ from convcli.data.axes import SECOND, Listed
 from convcli.data.info import Colour, Info
 from convcli.media.options import ReadOptions
 from convcli.media.pictures.pillow import carried, pixels_of, within_limit
-from convcli.media.shared import CHANNELS, OPAQUE, WITH_ALPHA, Recent
+from convcli.media.shared import CHANNELS, OPAQUE, WITH_ALPHA, Recent, with_dpi
 from convcli.media.timing import Clip, clip_of, schedule
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class FramesSource:
             colours.add(OPAQUE[colour] if colour.has_alpha and pixels[..., -1].min() == 255 else colour)
         self._colour = _common(colours)
         channels = CHANNELS[self._colour].count
-        metadata, _ = carried(image)
+        metadata, dpi, _ = carried(image)
         times = tuple(accumulate(durations, initial=0))
-        self.info = Info.of(
+        info = Info.of(
             letters="TYXC" if channels > 1 else "TYX",
             shape=(count, height, width, *((channels,) if channels > 1 else ())),
             dtype="uint8",
@@ -52,6 +52,7 @@ class FramesSource:
             metadata=metadata,
             companions=Clip(loop=image.info.get("loop")),
         ).placed(T=Listed(times[:-1], Fraction(1, 1000), SECOND, times[-1]))
+        self.info = with_dpi(info, dpi)
         self._frames = Recent(self._decode)
 
     def read(self, start: int, stop: int) -> np.ndarray:

@@ -6,11 +6,10 @@ Nothing else of EXIF is understood here: it travels as bytes.
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 
 import numpy as np
 
-from convcli.data.info import Metadata
+from convcli.media.shared import Density
 
 # Orientation -> (swap rows and columns, then mirror Y, then mirror X); EXIF 2.32, tag 0x0112.
 _TURNS = {
@@ -24,17 +23,17 @@ _TURNS = {
 }
 
 
-def turn(pixels: np.ndarray, metadata: Metadata, orientation: int) -> tuple[np.ndarray, Metadata]:
+def turn(pixels: np.ndarray, dpi: Density | None, orientation: int) -> tuple[np.ndarray, Density | None]:
     """Return pixels, shape ``(Y, X)`` or ``(Y, X, C)``, as they are to be seen, with x and y of dpi swapped too."""
     swap, mirror_y, mirror_x = _TURNS.get(orientation, (False, False, False))
     if swap:
         pixels = pixels.swapaxes(0, 1)
-        metadata = replace(metadata, dpi=metadata.dpi and metadata.dpi[::-1])
+        dpi = dpi and dpi[::-1]
     if mirror_y:
         pixels = pixels[::-1]
     if mirror_x:
         pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels), metadata
+    return np.ascontiguousarray(pixels), dpi
 
 
 def take_orientation(exif: bytes) -> tuple[int, bytes | None]:

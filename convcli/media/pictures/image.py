@@ -60,7 +60,7 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
             from convcli.media.pictures.animation import FramesSource
 
             return FramesSource(fp, image, count, options)
-        metadata, orientation = carried(image)
+        metadata, dpi, orientation = carried(image)
         notes = (first_of(count, what),) if count > 1 else ()
         shape = jpeg.shape_of(image)
         if shape is None:
@@ -70,11 +70,11 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
             data, colour = fp.read(), MODES[image.mode]
             if orientation == 1:
                 fp.close()
-                return jpeg.arriving(data, info_of(shape, "uint8", colour, metadata, notes))
+                return jpeg.arriving(data, info_of(shape, "uint8", colour, metadata, notes, dpi))
             pixels = jpeg.decoded(data, shape)
-        pixels, metadata = turn(pixels, metadata, orientation)
+        pixels, dpi = turn(pixels, dpi, orientation)
     fp.close()
-    return WholeSource(info_of(pixels.shape, pixels.dtype.name, colour, metadata, notes), pixels)
+    return WholeSource(info_of(pixels.shape, pixels.dtype.name, colour, metadata, notes, dpi), pixels)
 
 
 def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> Sink:
@@ -157,7 +157,7 @@ class PillowSink:
 
     def _settings(self) -> dict[str, Any]:
         """Return Pillow's settings of the format, metadata included."""
-        settings, quality = settings_of(self._info.metadata), self._options.quality
+        settings, quality = settings_of(self._info), self._options.quality
         if self._format == "jpeg":
             settings |= jpeg.settings_for(quality)
         if self._format == "webp":

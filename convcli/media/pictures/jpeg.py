@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcli.data.info import Colour, Info, Metadata, Source
+from convcli.data.info import Colour, Info, Source
 from convcli.media.files.ordered import Pieces
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.jpeg_segments import (
@@ -34,6 +34,7 @@ from convcli.media.shared import (
     CHANNELS,
     HOLDS,
     check_pixels,
+    dpi_of,
     finished,
     fit,
     info_of,
@@ -75,9 +76,9 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source | None:
     height, width, *_ = picture.shape
     check_pixels(width, height, options, "JPEG")
     fp.close()
-    metadata = Metadata(dpi=resolution(*picture.dpi) if picture.dpi else None)
+    dpi = resolution(*picture.dpi) if picture.dpi else None
     colour = Colour.RGB if len(picture.shape) == 3 else Colour.GREY
-    return arriving(data, info_of(picture.shape, "uint8", colour, metadata))
+    return arriving(data, info_of(picture.shape, "uint8", colour, dpi=dpi))
 
 
 def shape_of(image: Image.Image) -> tuple[int, ...] | None:
@@ -198,12 +199,12 @@ class JpegSink:
         """Return the segments that tell resolution, profile and EXIF: Pillow's, where there is more than the first."""
         metadata = self._info.metadata
         if not (metadata.icc or metadata.exif):
-            return [application(metadata.dpi)]
+            return [application(dpi_of(self._info))]
         from PIL import Image
 
         encoded = io.BytesIO()
         mode = CHANNELS[self._info.colour].mode
-        Image.new(mode, (1, 1)).save(encoded, "JPEG", **settings_of(metadata), **self._settings)
+        Image.new(mode, (1, 1)).save(encoded, "JPEG", **settings_of(self._info), **self._settings)
         segments, _ = taken_apart(encoded.getvalue())
         return [data for marker, data in segments if marker in APPLICATIONS]
 

@@ -6,6 +6,7 @@ ITU-T T.81, B.1.1 and B.2.2; JPEG File Interchange Format 1.02.
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 
 from convcli.common.frozen import frozen
 
@@ -24,7 +25,7 @@ class Plain:
     """A grey or colour picture without EXIF and profile: its shape, and pixels per inch where they are told."""
 
     shape: tuple[int, ...]
-    dpi: tuple[float, float] | None
+    dpi: tuple[Fraction, Fraction] | None
 
 
 def taken_apart(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
@@ -64,7 +65,7 @@ def plain(data: bytes) -> Plain | None:
     dpi = None
     if applications:
         unit, x, y = struct.unpack_from(">BHH", applications[0], 11)
-        factor = {_INCH: 1, _CENTIMETRE: 2.54}.get(unit)
+        factor = {_INCH: Fraction(1), _CENTIMETRE: Fraction(254, 100)}.get(unit)
         dpi = (x * factor, y * factor) if factor and x and y else None
     return Plain((height, width) if samples == 1 else (height, width, samples), dpi)
 
@@ -73,7 +74,7 @@ def _is_jfif(segment: bytes) -> bool:
     return segment[1] == APPLICATIONS[0] and segment[4:9] == _JFIF and len(segment) >= _JFIF_LENGTH
 
 
-def application(dpi: tuple[float, float] | None) -> bytes:
+def application(dpi: tuple[Fraction, Fraction] | None) -> bytes:
     """Return the segment of a picture without EXIF and profile."""
     x, y = (round(dpi[0]), round(dpi[1])) if dpi else (0, 0)
     told = (_INCH, x, y) if x and y else (0, 1, 1)

@@ -16,6 +16,7 @@ from convcli.media.shared import (
     CHANNELS,
     MODES,
     WITH_ALPHA,
+    Density,
     decoding,
     resolution,
 )
@@ -80,8 +81,8 @@ def open_image(fp: IO[bytes], decoders: tuple[str, ...]) -> Image.Image:
             raise ConvError(f"not a {' or '.join(decoders)} picture: {content}") from None
 
 
-def carried(image: Image.Image) -> tuple[Metadata, int]:
-    """Return what a picture carries beside its pixels, and the orientation that is still to be applied."""
+def carried(image: Image.Image) -> tuple[Metadata, Density | None, int]:
+    """Return what a picture carries, its resolution, and the orientation that is still to be applied to both."""
     orientation = image.getexif().get(0x0112, 1)  # Pillow also finds it in XMP and in text chunks
     exif: bytes | None = image.info.get("exif")
     if exif is None and "Raw profile type exif" in image.info:
@@ -89,14 +90,8 @@ def carried(image: Image.Image) -> tuple[Metadata, int]:
     if exif is not None:
         _, exif = take_orientation(exif.removeprefix(b"Exif\0\0"))
     dpi = image.info.get("dpi")
-    return (
-        Metadata(
-            icc=image.info.get("icc_profile") or None,
-            exif=exif or None,
-            dpi=resolution(*dpi) if dpi else None,
-        ),
-        orientation,
-    )
+    metadata = Metadata(icc=image.info.get("icc_profile") or None, exif=exif or None)
+    return metadata, resolution(*dpi) if dpi else None, orientation
 
 
 def pixels_of(image: Image.Image) -> tuple[np.ndarray, Colour]:

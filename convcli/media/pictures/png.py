@@ -25,9 +25,11 @@ from convcli.media.pictures.progressive import ArrivingSource
 from convcli.media.shared import (
     CHANNELS,
     HOLDS,
+    Density,
     WholeSource,
     check_pixels,
     decoding,
+    dpi_of,
     finished,
     fit,
     info_of,
@@ -64,7 +66,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
 
         fp.seek(0)
         return pillow_source(fp, options, ("PNG",))
-    metadata, orientation = _metadata(fp, chunks.others)
+    metadata, dpi, orientation = _metadata(fp, chunks.others)
     fp.close()
     notes: tuple[str, ...] = ()
     if frames > 1:
@@ -75,14 +77,14 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     _silence()
     shape = png_strips.shape_of(chunks) if orientation == 1 else None
     if shape is not None:
-        info = info_of(shape, f"uint{header.bits}", _colour(shape), metadata, notes)
+        info = info_of(shape, f"uint{header.bits}", _colour(shape), metadata, notes, dpi)
         return ArrivingSource(info, "PNG", partial(png_strips.fill, data, chunks))
     import imagecodecs
 
     with decoding("PNG"):
-        pixels, metadata = turn(imagecodecs.png_decode(data), metadata, orientation)
+        pixels, dpi = turn(imagecodecs.png_decode(data), dpi, orientation)
     return WholeSource(
-        info_of(pixels.shape, pixels.dtype.name, _colour(pixels.shape), metadata, notes), pixels
+        info_of(pixels.shape, pixels.dtype.name, _colour(pixels.shape), metadata, notes, dpi), pixels
     )
 
 
@@ -98,7 +100,7 @@ def _silence() -> None:
     logging.getLogger("imagecodecs").addHandler(logging.NullHandler())
 
 
-def _metadata(fp: IO[bytes], chunks: dict[bytes, bytes]) -> tuple[Metadata, int]:
+def _metadata(fp: IO[bytes], chunks: dict[bytes, bytes]) -> tuple[Metadata, Density | None, int]:
     """Return profile, EXIF, resolution and orientation; Pillow is loaded only for a file that has them."""
     if any(kind in chunks for kind in DESCRIBED):
         from convcli.media.pictures.pillow import carried, open_image
@@ -109,8 +111,8 @@ def _metadata(fp: IO[bytes], chunks: dict[bytes, bytes]) -> tuple[Metadata, int]
     density = chunks.get(b"pHYs", b"")
     if len(density) == 9 and density[8] == 1:
         x, y, _ = struct.unpack(">IIB", density)
-        return Metadata(dpi=resolution(x * _METRE, y * _METRE)), 1
-    return Metadata(), 1
+        return Metadata(), resolution(x * _METRE, y * _METRE), 1
+    return Metadata(), None, 1
 
 
 # Writing
@@ -152,14 +154,14 @@ class PngSink:
         self._header(8 * depth)
 
     def _header(self, bits: int) -> None:
-        info, metadata = self._info, self._info.metadata
+        info, metadata, dpi = self._info, self._info.metadata, dpi_of(self._info)
         kind = CHANNELS[info.colour].png
         assert kind is not None  # or `fit` has refused the colour
         self._chunk(b"IHDR", Header(info.size("X"), info.size("Y"), bits, kind).packed())
         if metadata.icc:
             self._chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
-        if metadata.dpi:
-            self._chunk(b"pHYs", struct.pack(">IIB", *(round(value / _METRE) for value in metadata.dpi), 1))
+        if dpi:
+            self._chunk(b"pHYs", struct.pack(">IIB", *(round(value / _METRE) for value in dpi), 1))
         if metadata.exif:
             self._chunk(b"eXIf", metadata.exif)
 

@@ -25,8 +25,10 @@ from convcli.media.shared import (
     check_pixels,
     colour_of,
     decoding,
+    dpi_of,
     finished,
     profile_for,
+    with_dpi,
 )
 
 if TYPE_CHECKING:
@@ -111,14 +113,14 @@ class TiffSource:
         self._segments = Recent(self._decode)
         self._wholes = Recent(self._decode_wholes)
         self._pool: ThreadPoolExecutor | None = None
-        metadata, lost = metadata_of(page, self._look.colour)
+        metadata, dpi, lost = metadata_of(page, self._look.colour)
         # Empty pictures tell the type, the channels and the sizes.
         pixel = self._look.apply(np.zeros((1, 1, self._split * self._samples), page.dtype))
-        upright, metadata = turn(np.empty((self._height, self._width, 0)), metadata, self._orientation)
+        upright, dpi = turn(np.empty((self._height, self._width, 0)), dpi, self._orientation)
         axes = "YXC"[: pixel.ndim]
         if count > 1:
             axes = ("T" if series.axes.startswith("TY") else "Z") + axes
-        self.info = Info.of(
+        info = Info.of(
             letters=_named(axes, options.axes),
             shape=(*((count,) if count > 1 else ()), *upright.shape[:2], *pixel.shape[2:]),
             dtype=pixel.dtype.name,
@@ -126,6 +128,7 @@ class TiffSource:
             metadata=metadata,
             notes=(*notes, *lost, *_left_out(tif)),
         )
+        self.info = with_dpi(info, dpi)
 
     def _check_size(self, size: int, count: int, options: ReadOptions) -> None:
         """Refuse sizes that would need too much memory, or more bytes than the file has."""
@@ -160,7 +163,7 @@ class TiffSource:
 
     def _decode_wholes(self, planes: list[int]) -> list[np.ndarray]:
         pictures = (self._look.apply(self._rows(plane, 0, self._height)) for plane in planes)
-        return [turn(picture, self.info.metadata, self._orientation)[0] for picture in pictures]
+        return [turn(picture, None, self._orientation)[0] for picture in pictures]
 
     def _rows(self, plane: int, start: int, stop: int) -> np.ndarray:
         """Return the samples of rows of a plane as stored, upright or not, shape ``(rows, X, S)``."""
@@ -285,7 +288,7 @@ class TiffSink:
             raise UsageError(
                 f"TIFF holds pictures and stacks of them, not the axes {info.letters}: write .npy or .csv"
             )
-        colour, dtype = colour_of(info), np.dtype(info.dtype)
+        colour, dtype, dpi = colour_of(info), np.dtype(info.dtype), dpi_of(info)
         icc, without = profile_for(info.metadata.icc, colour)
         exif = "the EXIF data is left out: TIFF is written without" if info.metadata.exif else None
         self.notes = tuple(note for note in (without, exif) if note)
@@ -303,8 +306,8 @@ class TiffSink:
                 extrasamples=["unassalpha"] if colour.has_alpha else None,
                 rowsperstrip=max(1, STRIP // (math.prod(plane[1:]) * dtype.itemsize)),
                 iccprofile=icc,
-                resolution=info.metadata.dpi,
-                resolutionunit="INCH" if info.metadata.dpi else None,
+                resolution=dpi and (float(dpi[0]), float(dpi[1])),
+                resolutionunit="INCH" if dpi else None,
                 software=False,
                 metadata=None,
                 returnoffset=True,

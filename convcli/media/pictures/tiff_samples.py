@@ -5,6 +5,8 @@ No file is read here; strips and tiles are in ``tiff``.
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +14,7 @@ import numpy as np
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.info import Colour, Metadata
-from convcli.media.shared import CHANNELS, WITH_ALPHA, profile_for, resolution
+from convcli.media.shared import CHANNELS, WITH_ALPHA, Density, profile_for, resolution
 
 if TYPE_CHECKING:
     import tifffile
@@ -22,7 +24,7 @@ _GREY = {0: "white is zero", 1: "black is zero", 4: "mask"}
 _COLOURS = {**dict.fromkeys(_GREY, Colour.GREY), 2: Colour.RGB, 3: Colour.RGB, 5: Colour.CMYK, 6: Colour.RGB}
 _WHITE_IS_ZERO, _PALETTE = 0, 3
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples
-_PER_INCH = {2: 1.0, 3: 2.54}  # ResolutionUnit: inch, centimetre
+_PER_INCH = {2: Fraction(1), 3: Fraction(254, 100)}  # ResolutionUnit: inch, centimetre
 
 
 @frozen
@@ -110,7 +112,7 @@ def straight(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([colours.astype(pixels.dtype), pixels[..., -1:]], axis=-1)
 
 
-def metadata_of(page: tifffile.TiffPage, colour: Colour) -> tuple[Metadata, tuple[str, ...]]:
+def metadata_of(page: tifffile.TiffPage, colour: Colour) -> tuple[Metadata, Density | None, tuple[str, ...]]:
     """Return profile and resolution of a page, and notes on what is not kept."""
     tags = page.tags
     icc, why_not = profile_for(tags.valueof(34675), colour)
@@ -120,11 +122,11 @@ def metadata_of(page: tifffile.TiffPage, colour: Colour) -> tuple[Metadata, tupl
     if unit and 282 in tags and 283 in tags:
         x, y = (_number(tags.valueof(code)) for code in (282, 283))
         dpi = resolution(x * unit, y * unit)
-    return Metadata(icc=icc, dpi=dpi), notes
+    return Metadata(icc=icc), dpi, notes
 
 
-def _number(value: tuple[int, int] | float) -> float:
+def _number(value: tuple[int, int] | float) -> Fraction:
     """Return a RATIONAL as a number, 0 for what is none."""
     if isinstance(value, tuple):
-        return value[0] / value[1] if value[1] else 0.0
-    return float(value)
+        return Fraction(*value) if value[1] else Fraction(0)
+    return Fraction(value) if math.isfinite(value) else Fraction(0)
