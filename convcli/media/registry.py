@@ -12,13 +12,12 @@ import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import PurePath
 from typing import IO, Any
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
-from convcli.data.axes import INCH
+from convcli.data.axes import INCH, Even
 from convcli.data.info import Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.read_only import RARER
@@ -343,15 +342,13 @@ def open_source(fp: IO[bytes], format: Format, options: ReadOptions) -> Source:
     return source
 
 
-_USUAL = (
-    Fraction(1, 72),
-    Fraction(1, 96),
-)  # inches between pixels, which programs write when nobody has said
+_USUAL = (72, 96)  # pixels per inch that programs write when nobody has said
 
 
 def left_out(info: Info, format: Format) -> tuple[str, ...]:
     """Return a line for each kind of positions that a format cannot hold.
 
+    >>> from fractions import Fraction
     >>> from convcli.data.axes import at_rate
     >>> clip = Info.of("TYX", (5, 3, 4), "uint8").placed(T=at_rate(Fraction(25)))
     >>> left_out(clip, by_name("npy"))
@@ -366,7 +363,7 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
             lost.append(
                 "the times of the frames are" if axis.letter == "T" else "the positions of the samples are"
             )
-        elif positions.steps() not in _USUAL:
+        elif not isinstance(positions, Even) or round(1 / positions.spacing) not in _USUAL:
             lost.append("the resolution is")
     return tuple(f"{what} left out: {format.name.upper()} holds none" for what in dict.fromkeys(lost))
 

@@ -1,0 +1,124 @@
+"""Where samples lie, through the command: resolutions and frame times as other programs read them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.clips import make, packets, pattern, times_of
+from tests.shell import convcli, ok
+
+
+def photo(path: Path, dpi: tuple[float, float] = (300, 150)) -> Path:
+    pixels = np.random.default_rng(4).integers(0, 255, (24, 36), np.uint8)
+    Image.fromarray(pixels).save(path, dpi=dpi)
+    return path
+
+
+def dpi_of(path: Path) -> tuple[float, float]:
+    with Image.open(path) as image:
+        x, y = image.info["dpi"]
+        return float(x), float(y)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
+def test_resolution_follows_stride_pools_and_transposition(suffix: str, tmp_path: Path) -> None:
+    given, out = photo(tmp_path / f"a{suffix}"), tmp_path / f"b{suffix}"
+    cases = {
+        (300, 150): ["-k", "box:3", "--padding", "valid"],
+        (150, 150): ["-k", "box:3", "--stride", "1,2"],
+        (100, 50): ["--pool", "max:3"],
+        (50, 50): ["-k", "box:3", "--stride", "1,2", "--pool", "avg:3"],
+        (900, 300): ["-k", "1,2,1;3,1,2", "--transpose", "--stride", "2,3"],
+    }
+    for expected, options in cases.items():
+        ok("filter", given, *options, "-o", out, "-y", "-q")
+        # PNG and BMP hold whole pixels a metre: what they round is multiplied by the stride here
+        assert dpi_of(out) == pytest.approx(expected, abs=0.04), options
+
+
+def test_what_cannot_hold_a_resolution_says_so_unless_it_was_a_default(tmp_path: Path) -> None:
+    given, usual = photo(tmp_path / "a.png"), photo(tmp_path / "b.png", (72, 72))
+    for name, form in (("c.webp", "WEBP"), ("c.npy", "NPY"), ("c.csv", "CSV")):
+        done = ok("filter", given, "-k", "box:3", "-o", tmp_path / name)
+        assert done.stderr.decode() == f"note: the resolution is left out: {form} holds none\n"
+        assert ok("filter", usual, "-k", "box:3", "-o", tmp_path / name, "-y").stderr == b""
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> Path:
+    """A clip with sound, of which the frames come at uneven times."""
+    return make(
+        tmp_path / "a.mkv",
+        pattern(7),
+        times=(0, 40, 80, 200, 240, 280, 360),
+        base=Fraction(1, 1000),
+        sound=True,
+    )
+
+
+def milliseconds(path: Path) -> list[int]:
+    return [round(time * 1000) for time in times_of(path)]
+
+
+def test_frames_keep_the_times_under_the_origin(uneven: Path, tmp_path: Path) -> None:
+    (tmp_path / "causal.yaml").write_text(
+        "name: causal\nrank: 3\nweights: [[[1]], [[2]], [[4]]]\nscale: 1/7\norigin: [2, 0, 0]\n"
+    )
+    cases = [
+        (["-k", "box:3x1x1"], [40, 80, 200, 240, 280]),
+        (["-k", tmp_path / "causal.yaml"], [80, 200, 240, 280, 360]),
+        (["-k", "box:2x1x1"], [0, 40, 80, 200, 240, 280]),
+        (["--pool", "avg:3x2x2,s=2x2x2"], [40, 200, 280]),
+    ]
+    for options, expected in cases:
+        ok("filter", uneven, *options, "-o", tmp_path / "b.mkv", "-y", "-q")
+        assert milliseconds(tmp_path / "b.mkv") == expected, options
+
+
+def test_a_larger_picture_keeps_times_and_sound(uneven: Path, tmp_path: Path) -> None:
+    ok("filter", uneven, "-k", "box:2x2", "--transpose", "--stride", "2", "-o", tmp_path / "b.mkv", "-q")
+    assert milliseconds(tmp_path / "b.mkv") == milliseconds(uneven)
+    assert packets(tmp_path / "b.mkv", "audio") == packets(uneven, "audio")
+
+
+def test_frames_between_frames_divide_the_time(tmp_path: Path) -> None:
+    clip = make(tmp_path / "a.mkv", pattern(4), base=Fraction(1, 10))
+    ok("filter", clip, "-k", "box:2x1x1", "--transpose", "--stride", "2,1,1", "-o", tmp_path / "b.mkv", "-q")
+    assert milliseconds(tmp_path / "b.mkv") == [0, 50, 100, 150, 200, 250, 300, 350]
+
+
+def test_pictures_of_a_clip_say_that_they_hold_no_times(tmp_path: Path) -> None:
+    clip = make(tmp_path / "a.mkv", pattern(3))
+    lost = "note: the times of the frames are left out: {} holds none\n"
+    for name, form in (("%04d.png", "PNG"), ("b.npy", "NPY"), ("b.tif", "TIFF")):
+        said = ok("filter", clip, "-k", "box:3", "-o", tmp_path / name).stderr.decode()
+        assert said.startswith(lost.format(form)), said
+    numbered = ok("filter", tmp_path / "%04d.png", "-k", "box:3", "-o", tmp_path / "c.npy")
+    assert numbered.stderr == b""  # they carry no times: nothing is lost
+
+
+def test_frames_per_second_become_those_of_the_result(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", pattern(6)[..., 0])
+    given = [
+        "filter",
+        tmp_path / "a.npy",
+        "--axes",
+        "TYX",
+        "--fps",
+        "10",
+        "-o",
+        tmp_path / "b.mkv",
+        "-y",
+        "-q",
+    ]
+    ok(*given, "-k", "box:3", "--range", "clip")
+    assert milliseconds(tmp_path / "b.mkv") == [0, 100, 200, 300, 400, 500]
+    ok(*given, "--pool", "avg:2x2x2", "--range", "clip")
+    assert milliseconds(tmp_path / "b.mkv") == [0, 200, 400]
+    again = convcli("filter", tmp_path / "b.mkv", "--fps", "10", "-k", "box:3", "-o", tmp_path / "c.mkv")
+    assert (again.returncode, b"times of their own" in again.stderr) == (2, True)
