@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from math import floor
+from itertools import accumulate
+from math import floor, gcd, lcm
 
 import numpy as np
 
@@ -28,6 +29,9 @@ class Finding:
     ----------
     jump
         Input elements from one output to the next.
+    period
+        The smallest shift of the input that is a whole number of steps of this layer and of all before it.  What
+        a stride has lost stays lost: after a pool of 2, upsampling brings the jump back to 1, not the period.
     moved
         For each shift the largest difference to the output moved along with the input, as a part of the
         largest output; the better of the two nearest places where the shift is no multiple of the jump.
@@ -39,6 +43,7 @@ class Finding:
 
     label: str
     jump: Fraction
+    period: Fraction
     moved: dict[int, float | None]
     unmoved: dict[int, float]
 
@@ -49,9 +54,9 @@ class Finding:
 
     @property
     def error(self) -> float | None:
-        """The largest error at the shifts that are multiples of the jump."""
+        """The largest error at the shifts that are multiples of the period."""
         return max(
-            (e for s, e in self.moved.items() if e is not None and (s / self.jump).denominator == 1),
+            (e for s, e in self.moved.items() if e is not None and (s / self.period).denominator == 1),
             default=None,
         )
 
@@ -59,7 +64,7 @@ class Finding:
     def elsewhere(self) -> float | None:
         """The smallest error at the other shifts."""
         return min(
-            (e for s, e in self.moved.items() if e is not None and (s / self.jump).denominator > 1),
+            (e for s, e in self.moved.items() if e is not None and (s / self.period).denominator > 1),
             default=None,
         )
 
@@ -83,10 +88,22 @@ def measure(model: TorchNet, array: np.ndarray, shifts: Sequence[int], axis: int
                 )
                 size = float(np.linalg.norm(before[index]))
                 unmoved[index][shift] = float(np.linalg.norm(after - before[index])) / (size or 1.0)
+    jumps = [step.fields[axis].jump for step in model.steps]
+    periods = accumulate(jumps, _common_multiple, initial=Fraction(1))
+    next(periods)
     return [
-        Finding(step.layer.label, step.fields[axis].jump, moved[index], unmoved[index])
-        for index, step in enumerate(model.steps)
+        Finding(step.layer.label, jumps[index], period, moved[index], unmoved[index])
+        for index, (step, period) in enumerate(zip(model.steps, periods, strict=True))
     ]
+
+
+def _common_multiple(a: Fraction, b: Fraction) -> Fraction:
+    """Return the smallest number that is a whole multiple of both.
+
+    >>> _common_multiple(Fraction(2), Fraction(1)), _common_multiple(Fraction(3, 2), Fraction(2))
+    (Fraction(2, 1), Fraction(6, 1))
+    """
+    return Fraction(lcm(a.numerator, b.numerator), gcd(a.denominator, b.denominator))
 
 
 def _moved(

@@ -51,6 +51,21 @@ def test_a_lost_phase_stays_lost_after_upsampling(tmp_path: Path) -> None:
     found = findings(tmp_path, "layers:\n- pool: {size: 2}\n- upsample: {scale: 2, mode: bilinear}\n")
     assert found["upsample1"].jump == 1
     assert found["upsample1"].holds == (2, 4, 6, 8)  # its jump alone would promise them all
+    assert found["upsample1"].period == 2
+    assert found["upsample1"].error is not None
+    assert found["upsample1"].error < 1e-12
+    assert found["upsample1"].elsewhere is not None
+    assert found["upsample1"].elsewhere > 0.01
+
+
+def test_the_period_is_common_to_all_layers_so_far(tmp_path: Path) -> None:
+    text = (
+        "layers:\n- pool: {size: 2}\n- tconv: {maps: 2, size: 3, stride: 2}\n- pool: {size: 3}\n"
+        "- conv: {maps: 1, size: 3}\n"
+    )
+    found = findings(tmp_path, text, image=np.random.default_rng(2).normal(size=(2, 60, 90)))
+    assert [found[label].period for label in ("pool1", "tconv1", "pool2", "conv1")] == [2, 2, 6, 6]
+    assert found["conv1"].holds == (6,)
 
 
 def test_upsampling_moves_by_more_than_its_input(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     return {
         "layer": finding.label,
         "jump": float(finding.jump),
+        "period": float(finding.period),
         "holds_at": finding.holds,
         "error": finding.error,
         "elsewhere": finding.elsewhere,
@@ -50,13 +51,13 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _lines(findings: Sequence[Finding], shifts: Sequence[int]) -> list[str]:
-    rows = [("layer", "jump", "holds at", "error", "elsewhere", "unmoved")]
+    rows = [("layer", "period", "holds at", "error", "elsewhere", "unmoved")]
     for finding in findings:
         at = finding.unmoved
         rows.append(
             (
                 finding.label,
-                f"{float(finding.jump):g}",
+                f"{float(finding.period):g}",
                 _spans(finding.holds) or "-",
                 _error(finding.error),
                 _error(finding.elsewhere),

@@ -91,9 +91,10 @@ def check(request: CheckRequest) -> None:
     The input is rolled along an axis, in float64. For every layer:
 
     \b
-      jump       input elements from one output to the next
+      period     the smallest shift that is a whole number of steps of this
+                 layer and of all before it
       holds at   the shifts at which its output moved along exactly
-      error      the largest error at multiples of the jump, of the largest output
+      error      the largest error at multiples of it, of the largest output
       elsewhere  the smallest error at all other shifts
       unmoved    change of the output left in its place, at the smallest and the
                  largest shift, of its norm: 0 would be invariance
