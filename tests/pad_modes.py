@@ -14,7 +14,9 @@ NUMPY: dict[str, dict[str, Any]] = {  # our names, and the options of numpy.pad
     "reflect": {"mode": "reflect"},
     "symmetric": {"mode": "symmetric"},
     "circular": {"mode": "wrap"},
+    "antireflect": {"mode": "reflect", "reflect_type": "odd"},
 }
+BEYOND = {"antireflect"}  # what stands outside may be smaller or larger than all of the data
 SCIPY = {  # the modes of scipy.ndimage
     "zero": "constant",
     "replicate": "nearest",

@@ -114,7 +114,7 @@ def test_python_returns_what_readme_shows(
 
 
 # The drawing of padding modes, against numpy.
-DRAWN = dict(re.findall(r"^(--pad-\S+ \S+) +([0-9][0-9 \[\]]+)$", blocks("text")[0], flags=re.MULTILINE))
+DRAWN = dict(re.findall(r"^(--pad-\S+ \S+) +([-0-9][-0-9 \[\]]+)$", blocks("text")[0], flags=re.MULTILINE))
 
 
 def test_every_padding_mode_is_drawn() -> None:

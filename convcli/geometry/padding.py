@@ -40,6 +40,17 @@ def _repeated(i: int, n: int) -> Sources:
     return ((i % n, 1),)
 
 
+def _mirrored_about_edge(i: int, n: int) -> Sources:
+    """Turn the data by half a circle about an edge sample, again and again: a period rises twice as far as they do."""
+    last = n - 1
+    periods, place = divmod(i, max(2 * last, 1))
+    turned = place > last
+    weights = {2 * last - place: -1} if turned else {place: 1}
+    for edge, weight in ((last, 2 * (periods + turned)), (0, -2 * periods)):
+        weights[edge] = weights.get(edge, 0) + weight
+    return tuple((sample, weight) for sample, weight in weights.items() if weight)
+
+
 @frozen
 class _Rule:
     """What is true of one mode; `PadMode` says what the fields mean."""
@@ -63,6 +74,9 @@ class PadMode(StrEnum):
         symmetric  21|1234|43    the edge is repeated (numpy "symmetric", scipy "reflect")
         circular   34|1234|12
 
+    ``antireflect`` continues the slope of the data: 7 9 after ``1 3 5``, by reflection about the edge sample in place
+    and value (numpy "reflect" with ``reflect_type="odd"``, PyWavelets "antireflect").
+
     Attributes
     ----------
     fills : bool
@@ -84,6 +98,7 @@ class PadMode(StrEnum):
     REFLECT = "reflect", _Rule(_mirrored)
     SYMMETRIC = "symmetric", _Rule(_mirrored_with_edge)
     CIRCULAR = "circular", _Rule(_repeated, periodic=True)
+    ANTIREFLECT = "antireflect", _Rule(_mirrored_about_edge, stays_in_range=False)
 
     fills: bool
     takes_value: bool

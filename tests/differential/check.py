@@ -67,14 +67,19 @@ def produce(job: Job, folder: Path, shell: bool = False, engine: str | None = No
     return read(folder / f"out{job.out_suffix}", job.kind)
 
 
-def expected(job: Job) -> np.ndarray:
-    """Return the values before any rounding, in the axes of the output."""
+def _planes(job: Job) -> tuple[np.ndarray, int | None]:
+    """Return the input as (channels, *space), and where its channels stood."""
     axes = job.kind.axes
     data = job.data.astype(np.float64)
     if axes == "XC":
         data, axes = data.T, "CX"
     where = axes.index("C") if "C" in axes else None
-    planes = np.moveaxis(data, where, 0) if where is not None else data[None]
+    return (np.moveaxis(data, where, 0) if where is not None else data[None]), where
+
+
+def expected(job: Job) -> np.ndarray:
+    """Return the values before any rounding, in the axes of the output."""
+    planes, where = _planes(job)
     if job.bank.shape[1] > 1:  # sums over the channels; the maps stand where they were
         found = oracle.correlate(planes, job.bank, job.geometry, job.flip) + job.bias
         found = np.moveaxis(found, 0, where or 0) if len(job.bank) > 1 else found[0]
@@ -101,7 +106,8 @@ def compare(job: Job, got: np.ndarray) -> Outcome:
     if got.shape != values.shape:
         raise DifferenceError(f"the shape is {got.shape}, it should be {values.shape}")
     wide = job.kind.dtype == "float64"
-    peak = max(np.abs(job.data.astype(np.float64)).max(), abs(job.geometry.value))
+    around = oracle.padded(_planes(job)[0], job.bank.shape[2:], job.geometry, job.flip)
+    peak = max(np.abs(job.data.astype(np.float64)).max(), np.abs(around).max(), abs(job.geometry.value))
     sums = np.abs(job.bank).sum(tuple(range(1, job.bank.ndim))).max()
     bound = (FLOAT64 if wide else FLOAT32) * (sums * peak + abs(job.bias))
     if job.floats:

@@ -225,7 +225,8 @@ def _policy(
     """Return a range policy that this job can have, None for its default, or ``refuse`` where there is none."""
     if kind.dtype not in ("uint8", "uint16"):
         return None
-    plain = not bias and not geometry.value  # the definition of offset speaks of pixels, not of these
+    # The definition of offset speaks of pixels, not of these.
+    plain = not bias and not geometry.value and geometry.mode not in pad_modes.BEYOND
     own = kind.numbers or out_suffix == ".npy" or bool(bank.sum()) or plain
     choices = ["clip", "abs", "-10:1e2", "-50%:150%", "minmax"]
     choices += [None, None] * own + ["offset", "offset:2"] * plain

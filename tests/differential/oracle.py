@@ -61,10 +61,22 @@ def correlate(planes: np.ndarray, bank: np.ndarray, how: Geometry, flip: bool = 
     The kernel slides along the last axes; those before it are walked along.
     """
     rank = bank.ndim - 2
-    sizes = bank.shape[2:]
-    origins = [(k - 1) // 2 for k in sizes]
+    whole = padded(planes, bank.shape[2:], how, flip)
     if flip:
         bank = np.flip(bank, tuple(range(2, bank.ndim)))
+    walked = whole.shape[1 : whole.ndim - rank]
+    items = np.moveaxis(whole.reshape(whole.shape[0], -1, *whole.shape[whole.ndim - rank :]), 0, 1)
+    found = np.stack([_scipy(item, bank, how) for item in items], axis=1)
+    again = _torch(items, bank, how)
+    assert np.allclose(found, again, rtol=1e-11, atol=1e-11 * max(1.0, np.abs(found).max(initial=0.0)))
+    return found.reshape(bank.shape[0], *walked, *found.shape[2:])
+
+
+def padded(planes: np.ndarray, sizes: tuple[int, ...], how: Geometry, flip: bool = False) -> np.ndarray:
+    """Return planes with what stands around them under a kernel of these sizes."""
+    rank = len(sizes)
+    origins = [(k - 1) // 2 for k in sizes]
+    if flip:
         origins = [k - 1 - origin for k, origin in zip(sizes, origins, strict=True)]
     widths = [(0, 0)] * (planes.ndim - rank)
     for axis in range(rank):
@@ -72,13 +84,7 @@ def correlate(planes: np.ndarray, bank: np.ndarray, how: Geometry, flip: bool = 
         widths.append(
             amounts(how.padding[axis], n, sizes[axis], how.stride[axis], how.dilation[axis], origins[axis])
         )
-    whole = pad_modes.padded(planes, widths, how.mode, how.value)
-    walked = whole.shape[1 : whole.ndim - rank]
-    items = np.moveaxis(whole.reshape(whole.shape[0], -1, *whole.shape[whole.ndim - rank :]), 0, 1)
-    found = np.stack([_scipy(item, bank, how) for item in items], axis=1)
-    again = _torch(items, bank, how)
-    assert np.allclose(found, again, rtol=1e-11, atol=1e-11 * max(1.0, np.abs(found).max(initial=0.0)))
-    return found.reshape(bank.shape[0], *walked, *found.shape[2:])
+    return pad_modes.padded(planes, widths, how.mode, how.value)
 
 
 def _scipy(item: np.ndarray, bank: np.ndarray, how: Geometry) -> np.ndarray:

@@ -12,6 +12,7 @@ import convcli
 from convcli.common.choices import EngineName
 from convcli.engines import get_engine
 from convcli.engines.on_numpy import integer_sums
+from convcli.geometry.padding import PaddingName, PadMode
 from convcli.jobs.bind import Settings, bind
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.integer_weights import MOST, whole
@@ -162,6 +163,9 @@ def test_the_plan_takes_whole_numbers_for_bytes_alone(name: str) -> None:
     assert _chosen(kernel, "uint8", "float64") is not Algorithm.WHOLE
     assert _chosen(kernel, "uint8", pad_value=0.5) is not Algorithm.WHOLE
     assert _chosen(kernel, "uint8", pad_value=300) is not Algorithm.WHOLE
+    assert _chosen(kernel, "uint8", pad_mode=PadMode.ANTIREFLECT) is not Algorithm.WHOLE
+    inside = {"pad_mode": PadMode.ANTIREFLECT, "padding": (PaddingName.VALID,)}
+    assert _chosen(kernel, "uint8", **inside) is Algorithm.WHOLE
 
 
 @pytest.mark.parametrize("axes", ["YX", "YXC"])

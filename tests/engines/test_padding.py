@@ -74,6 +74,7 @@ def test_pad_may_lie_outside_altogether():
     x = np.array([1, 2, 3], np.int16)
     assert pad(x, [(4, 7)], PadMode.CONSTANT, -5).tolist() == [-5, -5, -5]
     assert pad(x, [(4, 7)], PadMode.CIRCULAR).tolist() == [2, 3, 1]
+    assert pad(x, [(-1, 0)], PadMode.ANTIREFLECT).tolist() == [0]
     assert pad(x, [(-9, -6)], PadMode.REPLICATE).tolist() == [1, 1, 1]
     assert pad(x, [(2, 2)], PadMode.ZERO).tolist() == []
 

@@ -181,6 +181,7 @@ def test_time_on_planes(tmp_path: Path) -> None:
         (("-k", "box:3", "--stride", "2"), "another grid"),
         (("-k", "box:3", "--padding", "valid"), "another grid"),
         (("-k", "box:3", "--channels", "grey"), "grey"),
+        (("-k", "box:3", "--pad-mode", "antireflect"), "leaves the range"),
         (("--pool", "avg:2"), "pool"),
         (("-k", "sobel-x", "--channels", "luma"), "no weighted mean"),
     ],

@@ -25,6 +25,7 @@ from convcli.geometry.grammar import parse_pool, parse_size
 from convcli.geometry.padding import PadMode, parse_padding
 from convcli.jobs.bind import Settings, bind
 from convcli.kernel import Kernel, load_kernel
+from tests import pad_modes
 from tests.shell import SAMPLES, convcli, ok
 
 
@@ -60,6 +61,7 @@ KERNELS = ["sobel-x", "1,2,3;4,5,6", "gaussian:sigma=1", "kirsch", "sobel", "emb
         ("--padding", "2", "--stride", "2"),
         ("--padding", "1:2,0:1", "--pad-mode", "reflect", "--dilation", "2"),
         ("--padding", "full", "--pad-value", "7", "--flip", "--bias", "1.5"),
+        ("--padding", "full", "--pad-mode", "antireflect"),
     ],
     ids=" ".join,
 )
@@ -257,6 +259,16 @@ def test_the_gradients_route_is_torchs(pool):
             if tap.tap.source is not None:
                 ours[tap.tap.source] += tap.share
         assert np.abs(ours - gradient.numpy()[0, 0]).max() < 1e-12
+
+
+@pytest.mark.parametrize("mode", PadMode)
+def test_frames_show_what_stands_outside(mode):
+    frames = frames_of("4x3", "3x3", padding="5", pad_mode=mode)
+    x = np.arange(1.0, 13).reshape(4, 3)
+    assert frames[0].input.values == tuple(pad_modes.padded(x, 5, mode).ravel())
+    for frame in frames:
+        (at,) = frame.lit_outputs
+        assert sum(weight * frame.input.at(place) for place, weight in frame.weights) == frame.output.at(at)
 
 
 def test_a_nan_wins_and_padding_never_does():

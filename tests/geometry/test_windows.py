@@ -269,7 +269,7 @@ def test_modes_are_those_of_numpy_however_far_outside(mode, n):
         np.abs(expected[23 - lo : 23 + n + hi]).sum(axis=1).max() for lo, hi in ((1, 0), (0, 1), (23, 29))
     ]
     assert [mode.gain(-lo, n + hi, n) for lo, hi in ((1, 0), (0, 1), (23, 29))] == gains
-    assert n == 1 or mode.stays_in_range == (gains[-1] <= 1)
+    assert n == 1 or (gains[-1] > 1) == (mode in pad_modes.BEYOND) == (not mode.stays_in_range)
 
 
 @pytest.mark.parametrize("mode", [PadMode.ZERO, PadMode.CONSTANT])
@@ -314,6 +314,7 @@ def test_the_drawings_of_the_modes():
         "reflect": "32123432",
         "symmetric": "21123443",
         "circular": "34123412",
+        "antireflect": "-10123456",
     }
 
 

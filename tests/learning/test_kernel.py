@@ -9,6 +9,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.signal
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from convcli.kernel.yaml_writer import yaml_text
 from convcli.learning import equations
 from convcli.learning.equations import Example
 from convcli.learning.least_squares import SAFE, fit
+from tests import pad_modes
 from tests.shell import SAMPLES, convcli, ok
 
 CONVOLVE = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
@@ -161,11 +163,12 @@ def test_missing_saturated_and_border_outputs_do_not_count() -> None:
     assert found.left_out.saturated == inside.sum()
 
 
-def test_a_pad_mode_makes_the_border_count() -> None:
+@pytest.mark.parametrize("mode", [PadMode.CIRCULAR, PadMode.ANTIREFLECT])
+def test_a_pad_mode_makes_the_border_count(mode: PadMode) -> None:
     x = np.random.default_rng(2).normal(size=(1, 7, 8))
-    weights = [[0, 2, 0], [0, 1, -1], [5, 0, -1]]
-    y = scipy.ndimage.correlate(x[0], weights, mode="wrap")[None]
-    stage = stage_of((1, 1, 3, 3), (7, 8), 1, padding="same", pad_mode=PadMode.CIRCULAR)
+    weights = np.array([[0, 2, 0], [0, 1, -1], [5, 0, -1]])
+    y = scipy.signal.correlate(pad_modes.padded(x[0], 1, mode), weights, "valid", "direct")[None]
+    stage = stage_of((1, 1, 3, 3), (7, 8), 1, padding="same", pad_mode=mode)
     found = fit([Example(stage, x, y, borders=True)])
     assert found.equations == 56
     np.testing.assert_allclose(found.weights[0, 0], weights, atol=1e-12)

@@ -22,6 +22,7 @@ from convcli.networks.parse import load_net
 from convcli.networks.torch_layers import apply
 from convcli.networks.torch_run import TorchNet, forward
 from convcli.networks.weights import initial
+from tests.pad_modes import padded
 
 RANDOM = np.random.default_rng(5)
 
@@ -79,6 +80,10 @@ CONVOLUTIONS: dict[str, tuple[str, tuple[int, ...], Expected]] = {
     "circular": (
         "padding: 2x1, pad_mode: circular", (4, 3, 3, 2),
         lambda x, w: F.conv2d(F.pad(x, (1, 1, 2, 2), mode="circular"), w),
+    ),
+    "antireflect": (
+        "padding: 2x5, pad_mode: antireflect", (4, 3, 3, 2),
+        lambda x, w: F.conv2d(torch.from_numpy(padded(x.numpy(), ((0, 0), (0, 0), (2, 2), (5, 5)), "antireflect")), w),
     ),
     "replicate, same": (
         "padding: same, pad_mode: replicate", (4, 3, 3, 2),
@@ -378,6 +383,7 @@ layers:
         ("reflect", "avg", "bicubic"),
         ("circular", "min", "nearest"),
         ("symmetric", "avg", "bilinear"),
+        ("antireflect", "max", "bicubic"),
     ],
 )
 def test_blocks_equal_the_whole(mode: str, kind: str, up: str, length: int, tmp_path: Path) -> None:
