@@ -7,7 +7,7 @@ torch's and come with their module, called ``xp``: neither is imported here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf, isnan
+from math import inf, isnan, nan, prod
 from typing import Any, ClassVar
 
 from convcli.common.frozen import frozen
@@ -228,5 +228,47 @@ class MinPool(_Extreme):
         return -MAX.layer(torch, -x, kernel, counts)
 
 
-MAX, AVG, MIN = MaxPool(), AvgPool(), MinPool()
-POOLS: tuple[PoolKind, ...] = (MAX, AVG, MIN)
+class MedianPool(PoolKind):
+    """The middle sample, or the mean of the middle two.
+
+    Samples rank by their values, equal ones in C order.  The middle one takes all of the gradient, the middle two half
+    of it each.  A NaN ranks last and is the result wherever there is one; the last of them takes all of the gradient.
+    """
+
+    name = noun = function = "median"
+    fill = inf
+    include = True
+    torch = keras = onnx = Counterpart(missing=True, remark="it has no median pool")
+
+    def reduce(self, xp: Any, windows: Any, counts: Any) -> Any:
+        if xp.__name__ == "numpy":
+            ranked, take = xp.sort(windows, -1), xp.take_along_axis
+        else:
+            ranked, take = windows.sort(stable=True).values, xp.take_along_dim
+        if isinstance(counts, int):
+            low, high = ranked[..., (counts - 1) // 2], ranked[..., counts // 2]
+        else:
+            ranks = ((counts - 1).clip(min=0) // 2, counts // 2)
+            places = [xp.broadcast_to(rank[..., None], (*ranked.shape[:-1], 1)) for rank in ranks]
+            low, high = (take(ranked, place, -1)[..., 0] for place in places)
+            high = xp.where(counts > 0, high, nan)
+        return xp.where(xp.isnan(ranked[..., -1]), ranked[..., -1], 0.5 * low + 0.5 * high)
+
+    def shares(self, values: Sequence[float | None]) -> list[float]:
+        samples = {number: value for number, value in enumerate(values) if value is not None}
+        nans = [number for number, value in samples.items() if isnan(value)]
+        ranked = nans[-1:] or sorted(samples, key=samples.__getitem__)
+        middle = [ranked[(len(ranked) - 1) // 2], ranked[len(ranked) // 2]] if ranked else []
+        return [middle.count(number) / 2 for number in range(len(values))]
+
+    def passes(self, windows: Sequence[Window]) -> float:
+        return 40 * prod(window.kernel / window.stride for window in windows)  # each window is sorted
+
+    def told(self, value: str, places: Sequence[str]) -> str:
+        if len(places) == 1:
+            return super().told(value, places)
+        return f"median: {value}, the mean of those at {' and '.join(places)}; each gets half of the gradient"
+
+
+MAX, AVG, MIN, MEDIAN = MaxPool(), AvgPool(), MinPool(), MedianPool()
+POOLS: tuple[PoolKind, ...] = (MAX, AVG, MIN, MEDIAN)

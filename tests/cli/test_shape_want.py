@@ -320,6 +320,9 @@ def test_compare_says_where_a_pool_is_missing():
         assert told["torch"] == (False, "as -max_pool(-x)")
         assert told["Keras"] == (True, "it has no minimum pool")
         assert told["ONNX"] == (True, "it has no minimum pool: -MaxPool(-x)")
+    for text in ("pool:median:2", "gpool:median"):
+        lines = ok("shape", "8x8", text, "--compare").stdout.decode()
+        assert lines.count("it has no median pool") == 3 and not hasattr(torch.nn, "MedianPool2d")
     names = {one.who: one.setting for one in compare(parse_layer("gpool:avg"), (8, 8))}
     assert names["torch"] == "AdaptiveAvgPool(1)" and hasattr(torch.nn, "AdaptiveAvgPool2d")
     assert (names["Keras"], names["ONNX"]) == ("GlobalAveragePooling", "GlobalAveragePool")

@@ -23,7 +23,7 @@ from convcli.engines import get_engine, tiles
 from convcli.engines.base import Engine
 from convcli.engines.on_numpy import engine as numpy_engine
 from convcli.engines.on_torch import engine as torch_engine
-from convcli.geometry.pools import AVG, MAX, MIN, POOLS, PoolKind
+from convcli.geometry.pools import AVG, MAX, MEDIAN, MIN, POOLS, PoolKind
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
@@ -213,6 +213,9 @@ def test_pooling_is_what_its_definition_says(engine: Engine, problem: Problem, s
     assert maximum.dtype == minimum.dtype == mean.dtype == problem.dtype
     assert np.array_equal(maximum, windows.max(axis=axes))
     assert np.array_equal(minimum, windows.min(axis=axes))
+    median = engine.pool(x, MEDIAN, size, **problem.pooling)
+    assert median.dtype == problem.dtype
+    assert np.array_equal(median, np.median(windows, axis=axes))
     bound = 9e-6 if problem.dtype == "float32" else 1e-14
     np.testing.assert_allclose(mean, windows.astype(float).mean(axis=axes), rtol=0, atol=9 * bound)
 
@@ -367,6 +370,19 @@ def test_infinities_pool_as_numbers(engine: Engine):
     assert engine.pool(x, MAX, (2,), **options).tolist() == [[[1, np.inf, 3]]]
     assert engine.pool(x, MIN, (2,), **options).tolist() == [[[-np.inf, 2, -np.inf]]]
     assert engine.pool(x, AVG, (2,), **options).tolist() == [[[-np.inf, np.inf, -np.inf]]]
+    assert engine.pool(x, MEDIAN, (3,), **options).tolist() == [[[1, 3, -np.inf]]]
+    largest = np.full((1, 1, 2), np.finfo(np.float32).max)
+    assert engine.pool(largest, MEDIAN, (2,), **options).item() == np.finfo(np.float32).max
+
+
+@pytest.mark.parametrize("size", [3, 5, (3, 7)])
+def test_a_median_filter_is_scipys(engine: Engine, size: int | tuple[int, int]):
+    x = np.random.default_rng(6).integers(0, 256, (40, 50)).astype(np.float32)
+    high, wide = (size, size) if isinstance(size, int) else size
+    whole = scipy.ndimage.median_filter(x, size)
+    inside = whole[high // 2 : -(high // 2), wide // 2 : -(wide // 2)]
+    got = engine.pool(x[None, None], MEDIAN, (high, wide), stride=(1, 1), dilation=(1, 1))
+    assert np.array_equal(got[0, 0], inside)
 
 
 # Shapes, layouts, memory

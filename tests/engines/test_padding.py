@@ -16,7 +16,7 @@ from convcli.engines.base import Engine
 from convcli.engines.padding import pad
 from convcli.engines.pooling import average_counts, max_positions_padded, pool_padded
 from convcli.geometry.padding import PadMode
-from convcli.geometry.pools import AVG, MAX, MIN
+from convcli.geometry.pools import AVG, MAX, MEDIAN, MIN
 from convcli.geometry.windows import Window
 from tests import pad_modes
 
@@ -148,6 +148,22 @@ def test_pooling_with_borders_is_what_its_definition_says(engine: Engine, case, 
         assert np.array_equal(maximum[at], values.max(-1))
         assert np.array_equal(minimum[at], values.min(-1))
         np.testing.assert_allclose(mean[at], values.astype(float).sum(-1) / count, rtol=0, atol=1e-5)
+
+
+@given(case=bordered(), include=st.booleans(), levels=st.integers(1, 4), holes=st.sampled_from([0, 0.1]))
+def test_a_median_with_borders_is_numpys_of_what_counts(
+    engine: Engine, case, include: bool, levels: int, holes: float
+):
+    x, windows = case
+    x = np.round(x * levels)  # many equal samples
+    x[np.random.default_rng(levels).random(x.shape) < holes] = np.nan
+    median = pool_padded(engine, x, MEDIAN, windows, include)
+    assert median.dtype == x.dtype
+    for index, values, _, count in naive(x, windows, include):
+        zeros = np.zeros((*x.shape[:2], count - values.shape[-1]))
+        samples = np.concatenate([values, zeros], axis=-1)
+        expected = np.median(samples, axis=-1) if count else np.full(x.shape[:2], np.nan)
+        assert np.array_equal(median[(slice(None), slice(None), *index)], expected, equal_nan=True)
 
 
 @given(case=bordered(), column_major=st.booleans(), empty=st.booleans())

@@ -18,7 +18,7 @@ from convcli.execution.blocks import execute
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.layers import Pool
 from convcli.geometry.padding import PaddingName, PadMode
-from convcli.geometry.pools import AVG, MAX, POOLS, PoolKind
+from convcli.geometry.pools import AVG, MAX, MEDIAN, POOLS, PoolKind
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel.model import Kernel
@@ -175,6 +175,10 @@ def test_pools_with_ceil_and_padding_in_any_blocks(engine: str, step: int, kind:
     functional = torch.nn.functional
     if kind is AVG:
         want = functional.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False)
+    elif kind is MEDIAN:
+        around = np.pad(array, 2, constant_values=np.nan)[1:, 1:]
+        windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3))[::2, ::2]
+        want = torch.from_numpy(np.nanmedian(windows, axis=(-2, -1)))[None, None]
     else:
         sign = 1 if kind is MAX else -1
         want = sign * functional.max_pool2d(sign * x, 3, 2, 1, ceil_mode=True)

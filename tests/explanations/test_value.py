@@ -23,6 +23,7 @@ from convcli.explanations.film_drawing import Painter
 from convcli.explanations.value import ConvExplanation, explain_conv, explain_pool
 from convcli.geometry.grammar import parse_pool, parse_size
 from convcli.geometry.padding import PadMode, parse_padding
+from convcli.geometry.pools import MEDIAN
 from convcli.jobs.bind import Settings, bind
 from convcli.kernel import Kernel, load_kernel
 from tests import pad_modes
@@ -237,6 +238,33 @@ def test_where_the_maximum_came_from():
     assert "<- the minimum" in ok("explain", *arguments, "--pool", "min:2").stdout.decode()
 
 
+def test_where_the_median_came_from():
+    arguments = (SAMPLES / "book-pool.csv", "--as", "matrix", "--at", "1,0", "--pool")
+    text = ok("explain", *arguments, "median:2").stdout.decode()  # of 12, 18, 25 and 31
+    assert text.count("0.5  <- the median") == 2 and "18       0.5  <-" in text and "25       0.5  <-" in text
+    assert (
+        "\nmedian: 21.5, the mean of those at y 2, x 1 and y 3, x 0; each gets half of the gradient\n" in text
+    )
+    odd = ok("explain", *arguments, "median:3,s=1").stdout.decode()
+    assert odd.count("1  <- the median") == 1 and "all of the gradient goes there\nfilter computes: " in odd
+
+
+@pytest.mark.parametrize(
+    ("samples", "shares"),
+    [
+        ([3, 1, 2], [0, 0, 1]),
+        ([4, 1, 3, 2], [0, 0, 0.5, 0.5]),
+        ([5, 5, 5, 5], [0, 0.5, 0.5, 0]),  # equal ones rank in order
+        ([7, 1, 7, 7, 9], [0, 0, 1, 0, 0]),
+        ([2, None, 1, None], [0.5, 0, 0.5, 0]),
+        ([1, np.nan, 0, np.nan, 2], [0, 0, 0, 1, 0]),
+        ([None, None], [0, 0]),
+    ],
+)
+def test_the_shares_of_a_median(samples, shares):
+    assert MEDIAN.shares(samples) == shares
+
+
 @pytest.mark.parametrize("pool", ["max:3,s=2,p=1", "max:2,ceil", "avg:3,s=2,p=1", "avg:3,s=2,p=1,include"])
 def test_the_gradients_route_is_torchs(pool):
     random = np.random.default_rng(3)
@@ -351,6 +379,8 @@ def test_a_pools_film_shows_the_winner():
     assert [frame.chosen for frame in frames[:3]] == [{(1, 1)}, {(1, 3)}, {(1, 5)}]
     assert frames[4].caption == "max(8, 9, 10, 14, 15, 16, 20, 21, 22) = 22"
     assert frames[0].input.at((-1, -1)) is None  # padding is nothing here
+    frames = frames_of("4x4", None, pool="median:2")
+    assert frames[0].caption == "median(1, 2, 5, 6) = 3.5" and frames[0].chosen == {(0, 1), (1, 0)}
 
 
 @pytest.mark.parametrize(

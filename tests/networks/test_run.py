@@ -182,6 +182,7 @@ POINTWISE: dict[str, Expected] = {
     "gpool": lambda x, w: x.amax((2, 3), keepdim=True),
     "gpool: {kind: avg}": lambda x, w: F.adaptive_avg_pool2d(x, 1),
     "gpool: {kind: min}": lambda x, w: x.amin((2, 3), keepdim=True),
+    "gpool: {kind: median}": lambda x, w: x.flatten(2).median(-1).values[..., None, None],
     "flatten": lambda x, w: x.reshape(1, -1),
     "upsample": lambda x, w: x.repeat_interleave(2, 2).repeat_interleave(2, 3),
     "upsample: {scale: 3x2, mode: bilinear}": lambda x, w: F.interpolate(
@@ -222,6 +223,24 @@ def test_a_pools_gradient_goes_where_explain_says(text: str, kind: PoolKind, tmp
             if tap.tap.source is not None:
                 expected[tap.tap.source] += tap.share
         np.testing.assert_allclose(gradient[0, 0], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_medians_gradient_is_that_of_torchs_quantile(size: int, padding: int, tmp_path: Path) -> None:
+    text = f"layers:\n- pool: {{kind: median, size: {size}, padding: {padding}, stride: 1}}\n"
+    (step,) = model_of(net_of(tmp_path, text), X2).steps
+    x, y = T2.clone().requires_grad_(), T2.clone().requires_grad_()
+    out = apply(step, {}, x)
+    padded = F.pad(y, [padding] * 4, value=np.nan)
+    windows = padded.unfold(2, size, 1).unfold(3, size, 1).flatten(4)
+    expected = windows.nanquantile(0.5, dim=-1)
+    np.testing.assert_allclose(out.detach(), expected.detach(), rtol=0, atol=1e-14)
+    weight = weights(*out.shape)
+    (out * weight).sum().backward()
+    (expected * weight).sum().backward()
+    np.testing.assert_allclose(x.grad, y.grad, rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda one: apply(step, {}, one), T2.clone().requires_grad_())
 
 
 @pytest.mark.parametrize(("rank", "shape"), [(1, (2, 23)), (3, (2, 6, 7, 8))])
