@@ -75,7 +75,7 @@ def test_options_are_those_of_the_shell() -> None:
         (np.zeros((2, 8, 8)), {"region": (0, 0, 9, 9)}, "outside"),
         (np.zeros((2, 8, 8)), {"fps": 0}, "frames a second"),
         (SAMPLES / "walk.mp4", {"fps": 5}, "times of their own"),
-        (SAMPLES / "house.png", {}, "is no clip"),
+        (SAMPLES / "house.png", {}, "house.png': no clip"),
     ],
 )
 def test_what_cannot_be_meant(array: Any, options: dict[str, Any], said: str) -> None:

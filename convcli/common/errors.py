@@ -1,16 +1,81 @@
-"""The errors of every room: one line for the person, one exit code for the shell."""
+"""The errors of every wing: one line for the person, one exit code for the shell.
+
+An error keeps what it is about apart from what is wrong, so that whoever knows the subject (the file that is read,
+the kernel, the layer) can add it further out, and no name is printed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class ConvError(Exception):
-    """The work failed: a file, its data, or a resource.  One line: what, where, what to do."""
+    """The work failed: a file, its data, or a resource.
 
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    Parameters
+    ----------
+    problem : str
+        What is wrong and what to do, in one line, without the subject.
+    subject : str
+        What it is about, as it is printed: ``'photo.png'``, ``kernel 'hedge'``, ``layer 2 (conv:5)``; empty where
+        that is not known yet.
+
+    Attributes
+    ----------
+    exit_code : int
+        What the command exits with.
+    """
+
+    exit_code = 1
+
+    def __init__(self, problem: str, *, subject: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.subject = subject
+
+    def __str__(self) -> str:
+        """Return the subject and the problem.
+
+        >>> str(ConvError("no such file", subject="'a.png'"))
+        "'a.png': no such file"
+        """
+        return f"{self.subject}: {self.problem}" if self.subject else self.problem
 
 
-class UsageError(ConvError):
-    """The command line or a kernel's text is at fault (exit code 2)."""
+class UsageError(ConvError, ValueError):
+    """The command line, an argument or a kernel's text is at fault (exit code 2)."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, exit_code=2)
+    exit_code = 2
+
+
+@contextmanager
+def about(subject: str) -> Iterator[None]:
+    """Give the errors of this block a subject, where they have none.
+
+    >>> with about("'a.png'"):
+    ...     raise ConvError("no such file")
+    Traceback (most recent call last):
+    convcli.common.errors.ConvError: 'a.png': no such file
+    """
+    try:
+        yield
+    except ConvError as error:
+        error.subject = error.subject or subject
+        raise
+
+
+@contextmanager
+def within(whole: str) -> Iterator[None]:
+    """Say in the errors of this block what their subject is a part of.
+
+    >>> with within("'net.yaml'"), within("layer 2 (conv)"):
+    ...     raise UsageError("size is needed")
+    Traceback (most recent call last):
+    convcli.common.errors.UsageError: 'net.yaml': layer 2 (conv): size is needed
+    """
+    try:
+        yield
+    except ConvError as error:
+        error.subject = f"{whole}: {error.subject}" if error.subject else whole
+        raise

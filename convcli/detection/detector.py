@@ -86,8 +86,9 @@ def motion_kernel(kernel: str | Kernel) -> Kernel:
         kernel = load_kernel(kernel, 3)
     if kernel.rank != 3 or (len(kernel.rows) > 1 and kernel.combine == "none"):
         raise UsageError(
-            f"kernel {kernel.name}: motion needs one of rank 3 (time, height, width) with one output, "
-            "such as motion, frame-difference, temporal-edge"
+            "motion needs a kernel of rank 3 (time, height, width) with one output, "
+            "such as motion, frame-difference, temporal-edge",
+            subject=kernel.title,
         )
     return kernel
 

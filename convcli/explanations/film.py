@@ -257,7 +257,8 @@ def _check(stage: ConvStage | PoolStage, sizes: Sequence[int], outputs: Sequence
         )
     if isinstance(stage, ConvStage) and stage.kernel.combine is not Combine.NONE:
         raise UsageError(
-            f"kernel {stage.kernel.name} combines several outputs: give one of its kernels alone to see it move"
+            "it combines several outputs: give one of its kernels alone to see it move",
+            subject=stage.kernel.title,
         )
 
 

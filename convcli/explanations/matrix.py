@@ -120,8 +120,9 @@ def convolution_matrix(stage: ConvStage, sizes: Sequence[int], channels: int) ->
         weights, bias = weights.sum(axis=0, keepdims=True), bias.sum(keepdims=True)
     elif kernel.combine is not Combine.NONE:
         raise UsageError(
-            f"kernel {kernel.name} combines its outputs by {kernel.combine}, which is not linear: "
-            "no matrix does that; give one of its kernels alone"
+            f"it combines its outputs by {kernel.combine}, which is not linear: no matrix does that; "
+            "give one of its kernels alone",
+            subject=kernel.title,
         )
     weights = weights.reshape(*weights.shape[:2], -1)  # (out, in, taps)
     outputs = tuple(window.output_size(n) for window, n in zip(stage.windows, sizes, strict=True))

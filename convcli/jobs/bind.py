@@ -4,10 +4,11 @@ Defaults are filled in, kernels find their axes, paddings become elements, and m
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Annotated
 
-from convcli.common.errors import UsageError
+from convcli.common.errors import UsageError, about
 from convcli.common.frozen import frozen
 from convcli.common.numbers import parse_float
 from convcli.common.options import Option, Panel
@@ -113,7 +114,7 @@ class Settings:
 def kernel_axes(letters: str, rank: int, axis: str | None, what: str) -> tuple[int, ...]:
     """Return which of the data's space axes a kernel of this rank slides along: the last, or those named.
 
-    >>> kernel_axes("TYX", 2, None, "box:3"), kernel_axes("TYX", 1, "t", "box:3")
+    >>> kernel_axes("TYX", 2, None, "kernel"), kernel_axes("TYX", 1, "t", "kernel")
     ((1, 2), (0,))
     """
     if axis is not None:
@@ -122,13 +123,13 @@ def kernel_axes(letters: str, rank: int, axis: str | None, what: str) -> tuple[i
         if unknown or len(set(wanted)) != len(wanted) or not wanted:
             raise UsageError(f"axis {axis!r}: the data has the axes {', '.join(letters.lower())}")
         if len(wanted) != rank:
-            raise UsageError(f"axis {axis!r} names {len(wanted)} axes, kernel {what} has rank {rank}")
+            raise UsageError(f"axis {axis!r} names {len(wanted)} axes, and the rank is {rank}", subject=what)
         return tuple(sorted(letters.index(letter) for letter in wanted))
     if rank > len(letters):
         raise UsageError(
-            f"kernel {what} has rank {rank} and the data only the axes {', '.join(letters.lower())}: "
-            f"give a kernel of rank {len(letters)}"
-            + ("; --as matrix reads a table as a grid" * (letters == "X"))
+            f"rank {rank}, and the data has only the axes {', '.join(letters.lower())}: "
+            f"give one of rank {len(letters)}" + ("; --as matrix reads a table as a grid" * (letters == "X")),
+            subject=what,
         )
     return tuple(range(len(letters) - rank, len(letters)))
 
@@ -181,7 +182,7 @@ def _bind_kernel(
     if any(settings.output_padding) and not settings.transposed:
         raise UsageError("output padding lengthens a transposed convolution: give --transpose with it")
     rank = kernel.rank
-    axes = kernel_axes(letters, rank, settings.axis, kernel.name)
+    axes = kernel_axes(letters, rank, settings.axis, kernel.title)
     names = [letters[axis] for axis in axes]
     flip = kernel.defaults.flip if settings.flip is None else settings.flip
     if flip:
@@ -192,8 +193,9 @@ def _bind_kernel(
         kernel = _over_channels(kernel, planes)
     if kernel.inputs not in (1, planes):
         raise UsageError(
-            f"kernel {kernel.name} sums over {kernel.inputs} channels and the data has {planes}: "
-            "give a kernel with one input or as many as there are channels (--axes names an array's, such as CYX)"
+            f"it sums over {kernel.inputs} channels and the data has {planes}: give a kernel with one input "
+            "or as many as there are channels (--axes names an array's, such as CYX)",
+            subject=kernel.title,
         )
     summed = kernel.inputs == planes and (planes > 1 or settings.sum_channels)
     defaults = kernel.defaults
@@ -250,13 +252,9 @@ def bind(
     maps = 1
     planes = channels
     for kernel in kernels:
-        try:
+        with about(kernel.title) if len(kernels) > 1 else nullcontext():
             stage = _bind_kernel(kernel, settings, letters, trail[-1], maps * planes)
             _append(stages, trail, stage)
-        except UsageError as error:
-            if len(kernels) == 1 or kernel.name in str(error):
-                raise
-            raise UsageError(f"kernel {kernel.name}: {error}") from None
         maps, planes = stage.channels(maps, planes)
     pool = settings.pool
     if pool is None and kernels and kernels[-1].defaults.pool is not None:

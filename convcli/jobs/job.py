@@ -87,8 +87,9 @@ class Job:
             for kernel in self.chain.kernels:
                 if not kernel.non_negative:
                     raise UsageError(
-                        f"nan skip renormalises weights and kernel {kernel.name} has negative ones: "
-                        "use it with smoothing kernels, or --nan propagate"
+                        "nan skip renormalises weights, and it has negative ones: "
+                        "use it with smoothing kernels, or --nan propagate",
+                        subject=kernel.title,
                     )
 
     @cached_property

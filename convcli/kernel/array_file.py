@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from convcli.common.errors import ConvError
+from convcli.common.errors import ConvError, about
 from convcli.common.numbers import quoted
 from convcli.kernel.model import MAX_WEIGHTS, Kernel, check_size, slug
 
@@ -65,17 +65,18 @@ def load_array(text: str, *, what: str = "kernel file", most: int = MAX_WEIGHTS)
     ``what`` the file is called in an error, and how many numbers it may hold at ``most``, is the caller's.
     """
     path, key = _split(text)
-    try:
-        match path.suffix.lower():
-            case ".npy":
-                with path.open("rb") as file:
-                    return _read_npy(file, text, most)
-            case ".npz":
-                return _read_npz(path, key, text, most)
-            case _:
-                return _read_safetensors(path, key, text, most)
-    except OSError as error:
-        raise ConvError(f"{what} {path}: {error.strerror or error}") from None
+    with about(f"{what} {text!r}"):
+        try:
+            match path.suffix.lower():
+                case ".npy":
+                    with path.open("rb") as file:
+                        return _read_npy(file, most)
+                case ".npz":
+                    return _read_npz(path, key, most)
+                case _:
+                    return _read_safetensors(path, key, most)
+        except OSError as error:
+            raise ConvError(error.strerror or str(error)) from None
 
 
 def _split(text: str) -> tuple[Path, str]:
@@ -83,7 +84,7 @@ def _split(text: str) -> tuple[Path, str]:
     return (Path(keyed[1]), keyed[2]) if keyed else (Path(text), "")
 
 
-def _read_npy(file: IO[bytes], where: str, most: int) -> np.ndarray:
+def _read_npy(file: IO[bytes], most: int) -> np.ndarray:
     """Read one array; its header is checked before any memory is set aside for it."""
     import numpy as np
     from numpy.lib import format as npy
@@ -94,20 +95,20 @@ def _read_npy(file: IO[bytes], where: str, most: int) -> np.ndarray:
         head = io.BytesIO(file.read(_MAX_HEADER))
         shape, fortran, dtype = readers[npy.read_magic(head)](head)
     except (ValueError, KeyError):
-        raise ConvError(f"{where}: no .npy file, or a damaged one") from None
+        raise ConvError("no .npy file, or a damaged one") from None
     if dtype.hasobject:
-        raise ConvError(f"{where}: holds pickled objects, which are never loaded; save it as plain numbers")
+        raise ConvError("it holds pickled objects, which are never loaded; save it as plain numbers")
     if shape:
-        check_size(shape, where, most)
+        check_size(shape, most)
     count = math.prod(shape)
     data = head.read()[: count * dtype.itemsize]
     data += file.read(count * dtype.itemsize - len(data))
     if len(data) < count * dtype.itemsize:
-        raise ConvError(f"{where}: cut short; {len(data)} of {count * dtype.itemsize} bytes are there")
+        raise ConvError(f"cut short; {len(data)} of {count * dtype.itemsize} bytes are there")
     return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
 
 
-def _read_npz(path: Path, key: str, where: str, most: int) -> np.ndarray:
+def _read_npz(path: Path, key: str, most: int) -> np.ndarray:
     import zipfile
     import zlib
 
@@ -116,33 +117,31 @@ def _read_npz(path: Path, key: str, where: str, most: int) -> np.ndarray:
             whole, stored = sum(member.file_size for member in archive.filelist), path.stat().st_size
             if whole > max(_BOMB, _GROWTH * stored):
                 raise ConvError(
-                    f"{where}: {stored} bytes that would become {whole} are taken for a zip bomb; "
+                    f"{stored} bytes that would become {whole} are taken for a zip bomb; "
                     "save the arrays with numpy.savez, which does not compress"
                 )
             keys = [name.removesuffix(".npy") for name in archive.namelist()]
             with archive.open(f"{_pick(keys, key, path)}.npy") as file:
-                return _read_npy(file, where, most)
+                return _read_npy(file, most)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError):
-        raise ConvError(f"{where}: no .npz file, or a damaged one") from None
+        raise ConvError("no .npz file, or a damaged one") from None
 
 
-def _read_safetensors(path: Path, key: str, where: str, most: int) -> np.ndarray:
+def _read_safetensors(path: Path, key: str, most: int) -> np.ndarray:
     try:
         safetensors = importlib.import_module("safetensors")  # an optional package
     except ImportError:
-        raise ConvError(
-            f"{where}: reading it needs the package safetensors (pip install safetensors)"
-        ) from None
+        raise ConvError("reading it needs the package safetensors (pip install safetensors)") from None
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             picked = _pick(list(file.keys()), key, path)
-            check_size(file.get_slice(picked).get_shape() or [1], where, most)
+            check_size(file.get_slice(picked).get_shape() or [1], most)
             array: np.ndarray = file.get_tensor(picked)
             return array
     except TypeError as error:  # numpy has no such type, as with bfloat16
-        raise ConvError(f"{where}: {error}; convert the weights to float32") from None
+        raise ConvError(f"{error}; convert the weights to float32") from None
     except safetensors.SafetensorError as error:
-        raise ConvError(f"{where}: no .safetensors file, or a damaged one ({error})") from None
+        raise ConvError(f"no .safetensors file, or a damaged one ({error})") from None
 
 
 def _pick(keys: list[str], key: str, path: Path) -> str:
@@ -150,5 +149,5 @@ def _pick(keys: list[str], key: str, path: Path) -> str:
         return key
     if not key and len(keys) == 1:
         return keys[0]
-    problem = f"has no array {quoted(key)}" if key else "holds several arrays"
-    raise ConvError(f"{path}: {problem}; write {path.name}#KEY with one of {', '.join(keys[:8])}")
+    problem = f"no array {quoted(key)}" if key else "several arrays"
+    raise ConvError(f"it has {problem}; write {path.name}#KEY with one of {', '.join(keys[:8])}")

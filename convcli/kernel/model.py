@@ -12,8 +12,9 @@ from dataclasses import field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from convcli.common.errors import UsageError
+from convcli.common.errors import UsageError, about
 from convcli.common.frozen import frozen
+from convcli.common.numbers import quoted
 from convcli.pixels.ranges import Clip, Offset, Range
 
 if TYPE_CHECKING:
@@ -99,12 +100,15 @@ class Kernel:
     centred: bool | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        what = f"kernel {self.name!r}"
+        with about(self.title):
+            self._complete()
+
+    def _complete(self) -> None:
         if not 1 <= self.rank <= MAX_RANK:
-            raise UsageError(f"{what} has {max(self.rank, 0)} axes of space: 1 to {MAX_RANK} are possible")
-        check_size(self.shape, what)
+            raise UsageError(f"{max(self.rank, 0)} axes of space: 1 to {MAX_RANK} are possible")
+        check_size(self.shape)
         if len(self.weights) != math.prod(self.shape):
-            raise UsageError(f"{what}: {len(self.weights)} weights do not fill {size_text(self.shape)}")
+            raise UsageError(f"{len(self.weights)} weights do not fill {size_text(self.shape)}")
         # Nothing can be assigned in a frozen dataclass, so resolved values go the long way round.
         for name in ("shape", "weights"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -114,15 +118,20 @@ class Kernel:
         object.__setattr__(self, "origin", tuple(self.origin) or tuple((k - 1) // 2 for k in self.size))
         object.__setattr__(self, "slug", self.slug or slug(self.name))
         if len(self.bias) != self.outputs:
-            raise UsageError(f"{what}: {len(self.bias)} biases for {self.outputs} outputs: give one for each")
+            raise UsageError(f"{len(self.bias)} biases for {self.outputs} outputs: give one for each")
         if len(self.origin) != self.rank:
-            raise UsageError(f"{what}: origin {self.origin} needs one index for each of {self.rank} axes")
+            raise UsageError(f"origin {self.origin} needs one index for each of {self.rank} axes")
         for index, k in zip(self.origin, self.size, strict=True):
             if not 0 <= index < k:
-                raise UsageError(f"{what}: origin {index} lies outside an axis of {k}: use 0 to {k - 1}")
+                raise UsageError(f"origin {index} lies outside an axis of {k}: use 0 to {k - 1}")
         # A sum of sizes is finite only if all of them are; and if it is not, nor would the results be.
         if not math.isfinite(sum(map(abs, self.weights)) + sum(map(abs, self.bias))):
-            raise UsageError(f"{what}: weights and bias must be finite numbers, and so must be their sum")
+            raise UsageError("weights and bias must be finite numbers, and so must be their sum")
+
+    @property
+    def title(self) -> str:
+        """What the kernel is called in a message."""
+        return kernel_title(self.name)
 
     @property
     def outputs(self) -> int:
@@ -263,21 +272,31 @@ class Kernel:
         """
         import numpy as np
 
-        try:
-            numbers = np.asarray(array)
-        except ValueError as error:  # ragged lists
-            raise UsageError(f"kernel {name!r}: {' '.join(str(error).split())}") from None
-        if numbers.dtype.kind not in "biuf":
-            raise UsageError(f"kernel {name!r}: weights are real numbers, not {numbers.dtype}")
-        shape = full_shape(numbers.shape, rank, f"kernel {name!r}")
-        check_size(shape, f"kernel {name!r}")
+        with about(kernel_title(name)):
+            try:
+                numbers = np.asarray(array)
+            except ValueError as error:  # ragged lists
+                raise UsageError(" ".join(str(error).split())) from None
+            if numbers.dtype.kind not in "biuf":
+                raise UsageError(f"weights are real numbers, not {numbers.dtype}")
+            shape = full_shape(numbers.shape, rank)
+            check_size(shape)
         return cls(name, shape, tuple(numbers.astype(np.float64).ravel().tolist()))
 
 
-def full_shape(shape: Sequence[int], rank: int | None, what: str) -> tuple[int, ...]:
+def kernel_title(name: str) -> str:
+    """Return what a kernel of this name is called in a message.
+
+    >>> kernel_title("hedge")
+    "kernel 'hedge'"
+    """
+    return f"kernel {quoted(name, 100)}"
+
+
+def full_shape(shape: Sequence[int], rank: int | None) -> tuple[int, ...]:
     """Return (out, in, *space) for weights given with fewer dimensions.
 
-    >>> full_shape((3, 3), None, "kernel"), full_shape((8, 3, 3), 2, "kernel")
+    >>> full_shape((3, 3), None), full_shape((8, 3, 3), 2)
     ((1, 1, 3, 3), (8, 1, 3, 3))
     """
     depth = len(shape)
@@ -285,7 +304,7 @@ def full_shape(shape: Sequence[int], rank: int | None, what: str) -> tuple[int, 
         rank = depth if depth <= MAX_RANK else depth - 2
     if not 1 <= rank <= MAX_RANK or not rank <= depth <= rank + 2:
         raise UsageError(
-            f"{what}: weights {depth} deep do not make a kernel"
+            f"weights {depth} deep do not make a kernel"
             + (
                 f" of rank {rank}: it takes {rank} (space), or up to two more (out × in × space)"
                 if depth
@@ -296,12 +315,12 @@ def full_shape(shape: Sequence[int], rank: int | None, what: str) -> tuple[int, 
     return (*leading, *(1,) * (2 - len(leading)), *shape[depth - rank :])
 
 
-def check_size(shape: Sequence[int], what: str, most: int = MAX_WEIGHTS) -> None:
+def check_size(shape: Sequence[int], most: int = MAX_WEIGHTS) -> None:
     """Refuse empty kernels and such as would not fit into memory."""
     if min(shape) < 1:
-        raise UsageError(f"{what} is empty: its size is {size_text(shape)}")
+        raise UsageError(f"empty: its size is {size_text(shape)}")
     if math.prod(shape) > most:
-        raise UsageError(f"{what}: {size_text(shape)} weights are more than {most:,}")
+        raise UsageError(f"{size_text(shape)} weights are more than {most:,}")
 
 
 def size_text(shape: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import reduce
 
-from convcli.common.errors import UsageError
+from convcli.common.errors import UsageError, within
 from convcli.common.frozen import frozen
 from convcli.common.numbers import parse_number, quoted, to_float
 from convcli.kernel.model import MAX_RANK, Kernel, check_size
@@ -48,37 +48,35 @@ def parse_parametric(text: str, rank: int = 2) -> Kernel:
     >>> parse_parametric("box:3x7").size, parse_parametric("box:3", rank=1).size
     ((3, 7), (3,))
     """
-    name, _, rest = text.partition(":")
+    name, colon, rest = text.partition(":")
     formula = FORMULAS[name]
-    values = {**formula.parameters, **_given(text, formula, rest)}
-    split = {key: value.split("x") for key, value in values.items()}
-    ranks = {len(parts) for parts in split.values() if len(parts) > 1}
-    if len(ranks) > 1 or max(ranks, default=1) > MAX_RANK:
-        raise UsageError(f"kernel {quoted(text)}: give one value, or one for each of up to {MAX_RANK} axes")
-    rank = formula.rank or rank
-    if formula.rank is not None and ranks:
-        raise UsageError(f"kernel {quoted(text)}: {name} takes one value, as in {formula.examples}")
-    rank = ranks.pop() if ranks else rank
-    arguments: dict[str, tuple[Fraction, ...]] = {}
-    for key, parts in split.items():
-        numbers = tuple(parse_number(part, f"kernel {quoted(text)}: {key}") for part in parts)
-        arguments[key] = numbers * rank if len(numbers) == 1 else numbers
-    try:
+    with within(f"kernel {quoted(text)}"):
+        values = {**formula.parameters, **_given(formula, rest.split(",") if colon else [])}
+        split = {key: value.split("x") for key, value in values.items()}
+        ranks = {len(parts) for parts in split.values() if len(parts) > 1}
+        if len(ranks) > 1 or max(ranks, default=1) > MAX_RANK:
+            raise UsageError(f"give one value, or one for each of up to {MAX_RANK} axes")
+        rank = formula.rank or rank
+        if formula.rank is not None and ranks:
+            raise UsageError(f"{name} takes one value, as in {formula.examples}")
+        rank = ranks.pop() if ranks else rank
+        arguments: dict[str, tuple[Fraction, ...]] = {}
+        for key, parts in split.items():
+            numbers = tuple(parse_number(part, key) for part in parts)
+            arguments[key] = numbers * rank if len(numbers) == 1 else numbers
         size, weights = formula.make(arguments)
-    except UsageError as error:
-        raise UsageError(f"kernel {quoted(text)}: {error}") from None
     return Kernel(text, (1, 1, *size), tuple(weights))
 
 
-def _given(text: str, formula: Formula, rest: str) -> dict[str, str]:
+def _given(formula: Formula, parts: Sequence[str]) -> dict[str, str]:
     given: dict[str, str] = {}
-    for position, part in enumerate(rest.split(",") if ":" in text else []):
+    for position, part in enumerate(parts):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals and position == 0:
             key, value = next(iter(formula.parameters)), key
         if key not in formula.parameters or key in given or not value:
             raise UsageError(
-                f"kernel {quoted(text)}: {quoted(part)} is not understood; "
+                f"{quoted(part)} is not understood; "
                 f"parameters are {', '.join(formula.parameters)}, as in {formula.examples}"
             )
         given[key] = value
@@ -91,7 +89,7 @@ def _sizes(numbers: Sequence[Fraction]) -> tuple[int, ...]:
             raise UsageError(f"size {to_float(number):g} is not possible: it is a whole number from 1 on")
     # What is far too large is refused below; cut down, it still fits into one line.
     sizes = tuple(min(int(number), 10**9) for number in numbers)
-    check_size(sizes, "the kernel")
+    check_size(sizes)
     return sizes
 
 
@@ -108,7 +106,7 @@ def _radii(sigmas: Sequence[float], *, at_least: int = 0) -> tuple[int, ...]:
         if 4 * sigma + 0.5 < at_least:
             raise UsageError(f"sigma {sigma:g} is too small to reach a neighbour: use {1 / 8} or more")
     radii = tuple(math.floor(min(4 * sigma + 0.5, 1e9)) for sigma in sigmas)
-    check_size([2 * radius + 1 for radius in radii], "the kernel")
+    check_size([2 * radius + 1 for radius in radii])
     return radii
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from convcli.common.errors import UsageError
+from convcli.common.errors import UsageError, within
 from convcli.common.numbers import parse_number, quoted, to_float
-from convcli.kernel.model import Kernel, size_text
+from convcli.kernel.model import Kernel, kernel_title, size_text
 
 
 def parse_inline(text: str) -> Kernel:
@@ -25,34 +25,40 @@ def parse_inline(text: str) -> Kernel:
     >>> parse_inline("1/9, 1/9").weights == (1 / 9, 1 / 9)
     True
     """
-    frames = [
-        [
-            [_entry(entry, text, frame, row, column) for column, entry in enumerate(line.split(","), 1)]
-            for row, line in enumerate(part.split(";"), 1)
-        ]
-        for frame, part in enumerate(text.split("|"), 1)
-    ]
-    for number, rows in enumerate(frames, 1):
-        where = f" of frame {number}" if len(frames) > 1 else ""
-        for row, entries in enumerate(rows, 1):
-            if len(entries) != len(frames[0][0]):
-                raise UsageError(
-                    f"kernel {quoted(text)}: row {row}{where} has {len(entries)} numbers, "
-                    f"the first row has {len(frames[0][0])}"
-                )
-        if len(rows) != len(frames[0]):
-            raise UsageError(
-                f"kernel {quoted(text)}: frame {number} has {len(rows)} rows, the first has {len(frames[0])}"
-            )
+    with within(kernel_title(text)):
+        frames = _frames(text)
     size = [len(frames), len(frames[0]), len(frames[0][0])]
     space = size if size[0] > 1 else size[1:] if size[1] > 1 else size[2:]
     weights = tuple(to_float(n, quoted(text)) for rows in frames for entries in rows for n in entries)
     return Kernel(text, (1, 1, *space), weights, slug=f"k{size_text(size[-max(2, len(space)) :])}")
 
 
-def _entry(entry: str, text: str, frame: int, row: int, column: int) -> Fraction:
-    place = f"frame {frame}, " if "|" in text else ""
-    what = f"kernel {quoted(text)}: {place}row {row}, entry {column}"
+def _frames(text: str) -> list[list[list[Fraction]]]:
+    several = "|" in text
+    frames = [
+        [
+            [
+                _entry(entry, f"frame {frame}, " * several + f"row {row}, entry {column}")
+                for column, entry in enumerate(line.split(","), 1)
+            ]
+            for row, line in enumerate(part.split(";"), 1)
+        ]
+        for frame, part in enumerate(text.split("|"), 1)
+    ]
+    first = frames[0]
+    for number, rows in enumerate(frames, 1):
+        for row, entries in enumerate(rows, 1):
+            if len(entries) != len(first[0]):
+                where = f" of frame {number}" if several else ""
+                raise UsageError(
+                    f"row {row}{where} has {len(entries)} numbers, the first row has {len(first[0])}"
+                )
+        if len(rows) != len(first):
+            raise UsageError(f"frame {number} has {len(rows)} rows, the first has {len(first)}")
+    return frames
+
+
+def _entry(entry: str, what: str) -> Fraction:
     if not entry.strip():
         raise UsageError(f"{what} is empty: write numbers as in 1,0,-1;1,0,-1")
     return parse_number(entry, what)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from convcli.common.errors import ConvError, UsageError
+from convcli.common.errors import ConvError, UsageError, within
 from convcli.common.numbers import quoted
 
 Node = str | list["Node"] | dict[str, "Node"]
@@ -35,52 +35,50 @@ def read_document(
     UsageError
         When its text is not what a kernel file may hold; says in which line.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConvError(f"{what} file {path}: {error.strerror or error}") from None
-    if len(data) > MAX_BYTES:
-        raise UsageError(
-            f"{path}: larger than 1 MiB; keep large weights in a .npy file and name it in weights:"
-        )
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not a text file in UTF-8 (byte {error.start})") from None
-    node = parse_document(text, str(path), what)
-    if not isinstance(node, dict):
-        raise UsageError(f"{path}: no {what}: it needs keys such as {example}")
-    return node
+    with within(f"{what} file {str(path)!r}"):
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise ConvError(error.strerror or str(error)) from None
+        if len(data) > MAX_BYTES:
+            raise UsageError("larger than 1 MiB; keep large weights in a .npy file and name it in weights:")
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"not a text file in UTF-8 (byte {error.start})") from None
+        node = parse_document(text, what)
+        if not isinstance(node, dict):
+            raise UsageError(f"no {what}: it needs keys such as {example}")
+        return node
 
 
-def parse_document(text: str, where: str = "text", what: str = "kernel") -> Node:
+def parse_document(text: str, what: str = "kernel") -> Node:
     """Return the one document of a YAML text; an empty text is an empty string.
 
     >>> parse_document("a: [1e-3, no]")
     {'a': ['1e-3', 'no']}
     """
-    builder = _Builder(where, what)
-    for event in _events(text, where):
+    builder = _Builder(what)
+    for event in _events(text):
         builder.take(event)
     return builder.root
 
 
-def _events(text: str, where: str) -> Iterator[yaml.Event]:
+def _events(text: str) -> Iterator[yaml.Event]:
     try:
         yield from yaml.parse(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise UsageError(f"{where}: {line}not valid YAML: {error.problem or error.context}") from None
+        raise UsageError(f"{line}not valid YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
-        raise UsageError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"not valid YAML: {' '.join(str(error).split())}") from None
 
 
 class _Builder:
     """Puts events together; keeps its own stack, so that no nesting can exhaust Python's."""
 
-    def __init__(self, where: str, what: str) -> None:
-        self.where = where
+    def __init__(self, what: str) -> None:
         self.what = what
         self.root: Node = ""
         self.documents = 0
@@ -130,4 +128,4 @@ class _Builder:
 
     def refuse(self, event: yaml.Event, problem: str) -> None:
         line = f"line {event.start_mark.line + 1}: " if event.start_mark else ""
-        raise UsageError(f"{self.where}: {line}{problem}")
+        raise UsageError(f"{line}{problem}")

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
-from convcli.common.errors import UsageError
+from convcli.common.errors import UsageError, within
 from convcli.common.numbers import parse_number, quoted, to_float
 from convcli.geometry.axes import parse_numbers, per_axis
 from convcli.geometry.padding import parse_pad_mode, parse_padding
@@ -51,7 +50,7 @@ def load_yaml(path: Path, rank: int = 2) -> Kernel:
         For a key or value that is not possible: names the file, the key, the value and what is valid.
     """
     document = read_document(path)
-    with _at(str(path)):
+    with within(f"kernel file {str(path)!r}"):
         for key in document:
             if key not in KEYS:
                 near = difflib.get_close_matches(key, KEYS, n=1)
@@ -60,15 +59,6 @@ def load_yaml(path: Path, rank: int = 2) -> Kernel:
         if ("weights" in document) == ("parametric" in document):
             raise UsageError("one of weights: and parametric: is needed, and not both")
         return _Fields(document, path).kernel(rank)
-
-
-@contextmanager
-def _at(place: str) -> Iterator[None]:
-    """Say in an error where the fault is."""
-    try:
-        yield
-    except UsageError as error:
-        raise UsageError(f"{place}: {error}") from None
 
 
 class _Fields:
@@ -110,7 +100,7 @@ class _Fields:
         if key not in self.document:
             return None
         node = self.document[key]
-        with _at(key):
+        with within(key):
             if isinstance(node, list) and node and key in _PER_AXIS:
                 return reader(",".join(_scalar(item) for item in node))
             return reader(_scalar(node))
@@ -121,12 +111,12 @@ class _Fields:
         if formula is not None:
             return formula.shape, formula.weights
         node = self.document["weights"]
-        with _at("weights"):
+        with within("weights"):
             if isinstance(node, str) and is_array_file(node):
                 stored = read_array(str(self.path.parent / node), rank=rank)
                 return stored.shape, stored.weights
             shape, numbers = nested_numbers(node)
-            return full_shape(shape, rank, "a kernel"), numbers
+            return full_shape(shape, rank), numbers
 
     def bias(self, outputs: int) -> tuple[float, ...]:
         text = self.read("bias", str)

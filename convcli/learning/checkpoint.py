@@ -12,7 +12,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import IO, Any
 
-from convcli.common.errors import ConvError
+from convcli.common.errors import ConvError, about
 from convcli.learning.training import Epoch, Settings, State
 from convcli.networks.weights import save
 
@@ -44,19 +44,18 @@ def read(path: Path) -> tuple[State, dict[str, Any]]:
     """
     import safetensors
 
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            facts = json.loads((file.metadata() or {}).get(_KEY, "null"))
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if facts is None:
-            raise ConvError(
-                f"{path}: no checkpoint: it has weights alone (--weights {path} starts from them)"
-            )
-        return _state(arrays, facts), dict(facts["settings"])
-    except OSError as error:
-        raise ConvError(f"checkpoint {path}: {error.strerror or error}") from None
-    except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise ConvError(f"{path}: no checkpoint, or a damaged one ({error})") from None
+    with about(f"checkpoint {str(path)!r}"):
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                facts = json.loads((file.metadata() or {}).get(_KEY, "null"))
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if facts is None:
+                raise ConvError(f"no checkpoint: it has weights alone (--weights {path} starts from them)")
+            return _state(arrays, facts), dict(facts["settings"])
+        except OSError as error:
+            raise ConvError(error.strerror or str(error)) from None
+        except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
+            raise ConvError(f"no checkpoint, or a damaged one ({error})") from None
 
 
 def _state(arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> State:

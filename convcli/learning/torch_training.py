@@ -38,11 +38,11 @@ def check_loss(net: Net, output: Shape, loss: Loss) -> None:
     UsageError
     """
     if loss is Loss.BCE and last_activation(net) is not ActivationKind.SIGMOID:
-        raise UsageError(f"{net.name}: --loss bce is for probabilities: let the last layer be sigmoid")
+        raise UsageError("--loss bce is for probabilities: let the last layer be sigmoid", subject=net.title)
     if loss is Loss.CE and math.prod(output.sizes) > 1:
         raise UsageError(
-            f"{net.name}: --loss ce is for one number for each class, and the output is {output}: "
-            "end with flatten and dense"
+            f"--loss ce is for one number for each class, and the output is {output}: end with flatten and dense",
+            subject=net.title,
         )
 
 
@@ -84,7 +84,7 @@ class Training:
         known = parameters_of(self._steps(examples[0].input))
         self._learned = {name: self._parameters[name] for name, one in known.items() if one.trained}
         if not self._learned:
-            raise UsageError(f"{net.name} has no weights to learn")
+            raise UsageError("no weights to learn", subject=net.title)
         if state is not None:
             self._load(state)
         for tensor in self._learned.values():
@@ -113,7 +113,8 @@ class Training:
         shapes = {name: tuple(tensor.shape) for name, tensor in self._parameters.items()}
         if {name: array.shape for name, array in state.parameters.items()} != shapes:
             raise UsageError(
-                f"the checkpoint is not of the net {self.net.name}: its weights differ in name or shape"
+                "the checkpoint is of another net: its weights differ in name or shape",
+                subject=self.net.title,
             )
         found = {name.partition("/")[2] for name in state.moments}
         wanted = (
@@ -140,8 +141,9 @@ class Training:
         for name, parameter in parameters_of(steps).items():
             if parameter.shape != tuple(self._parameters[name].shape):
                 raise UsageError(
-                    f"{self.net.name}: {name} would need another shape for examples of {sizes} than for the first: "
-                    "write resize: in preprocess"
+                    f"{name} would need another shape for examples of {sizes} than for the first: "
+                    "write resize: in preprocess",
+                    subject=self.net.title,
                 )
 
     # The loss

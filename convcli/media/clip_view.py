@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
-from convcli.common.errors import ConvError, UsageError
+from convcli.common.errors import UsageError
 from convcli.data.info import Colour, Source
 from convcli.media import registry
-from convcli.media.files.target import STANDARD
+from convcli.media.files.target import STANDARD, about_input
 from convcli.media.opening import Given
 from convcli.media.options import ReadOptions
 
@@ -60,7 +61,7 @@ class Part:
         self._source.close()
 
 
-def checked(source: Source, name: str) -> Source:
+def checked(source: Source) -> Source:
     """Return a source whose axes are those of a clip; an array without names is taken for one.
 
     Raises
@@ -78,7 +79,7 @@ def checked(source: Source, name: str) -> Source:
             if still
             else "--axes TYX or TYXC says what an array's are"
         )
-        raise UsageError(f"{name!r} is no clip: it has the axes {', '.join(info.letters.lower())} ({hint})")
+        raise UsageError(f"no clip: it has the axes {', '.join(info.letters.lower())} ({hint})")
     return source
 
 
@@ -91,20 +92,12 @@ def open_clip(name: str, options: ReadOptions, region: Box | None) -> Part:
         When it has other axes, and for a region outside the picture.
     """
     given = Given(name)
-    try:
+    with about_input(name), ExitStack() as failing:
+        failing.callback(given.close)
         format, notes = registry.identify(given.head, "" if name == STANDARD else given.files[0])
         source = given.open(format, options)
-        try:
-            source.info = replace(source.info, notes=(*notes, *source.info.notes))
-            return Part(checked(source, name), region)
-        except BaseException:
-            source.close()
-            raise
-    except ConvError as error:
-        given.close()
-        if isinstance(error, UsageError) or any(one in str(error) for one in (name, *given.files)):
-            raise
-        raise ConvError(f"{name}: {error}", error.exit_code) from None
-    except BaseException:
-        given.close()
-        raise
+        failing.callback(source.close)
+        source.info = replace(source.info, notes=(*notes, *source.info.notes))
+        part = Part(checked(source), region)
+        failing.pop_all()
+        return part

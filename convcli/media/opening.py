@@ -141,7 +141,8 @@ def check_output(path: str, format: Format, info: Info | None = None, *, force: 
     names = pattern(path)
     if names is None:
         raise UsageError(
-            f"{path!r}: a clip needs a number in its pictures' names, such as %04d{format.suffixes[0]}"
+            f"a clip needs a number in its pictures' names, such as %04d{format.suffixes[0]}",
+            subject=target.shown(path),
         )
     first = first_number(info) if info is not None else 1
     count = info.size("T") if info is not None else 1
@@ -180,4 +181,4 @@ def open_sink(
     except FileExistsError as error:
         raise target.already_there(error.filename) from None
     except OSError as error:
-        raise ConvError(f"{target.shown(path)} cannot be written: {target.reason(error)}") from None
+        raise ConvError(f"cannot be written: {target.reason(error)}", subject=target.shown(path)) from None

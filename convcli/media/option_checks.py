@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.media.files.target import StrPath, shown
+from convcli.media.files.target import StrPath, about_input
 from convcli.media.options import Compress, ReadOptions, WriteOptions
 from convcli.media.registry import Format
 
@@ -63,7 +63,8 @@ def check_reading(options: ReadOptions, format: Format, name: StrPath) -> None:
     UsageError
         With the option and what the input is.
     """
-    _check(_READING, options, format, f"{shown(name, 'standard input')} is {format.name.upper()}")
+    with about_input(name):
+        _check(_READING, options, format, f"the input is {format.name.upper()}")
 
 
 def check_writing(options: WriteOptions, format: Format | None) -> None:

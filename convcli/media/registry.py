@@ -214,7 +214,7 @@ def by_suffix(path: str | PurePath) -> Format:
     """
     row = _readable(path)
     if not row.writer:
-        raise UsageError(f"{str(path)!r}: {row.name} is only read; write .png or .tif")
+        raise UsageError(f"{row.name} is only read; write .png or .tif", subject=repr(str(path)))
     return row
 
 
@@ -224,7 +224,9 @@ def _readable(path: str | PurePath) -> Format:
         if suffix in row.suffixes:
             return row
     what = f"unknown suffix {suffix!r}" if suffix else "a name without a suffix"
-    raise UsageError(f"{str(path)!r}: {what}; known: {known_suffixes()} (or name the type with --format)")
+    raise UsageError(
+        f"{what}; known: {known_suffixes()} (or name the type with --format)", subject=repr(str(path))
+    )
 
 
 def written_as(source: Format) -> Format:
@@ -297,10 +299,7 @@ def identify(
         When the content is of no known format, or is text and the name says otherwise.
     """
     if named is None and not PurePath(path).suffix:
-        try:
-            return sniff(head), ()
-        except ConvError as error:
-            raise ConvError(f"{str(path)!r}: {error}") from None
+        return sniff(head), ()
     found = next((row for row in _SIGNED if row.recognises(head)), None)
     try:
         expected = named or _readable(path)
@@ -311,7 +310,7 @@ def identify(
     if expected.recognises(head) or (not expected.binary and is_text(head)):
         return expected, ()
     if found is None:
-        raise ConvError(f"{str(path)!r} is no {expected.name.upper()} file: it holds {_content(head)}")
+        raise ConvError(f"no {expected.name.upper()} file: it holds {_content(head)}")
     note = f"{str(path)!r} holds {found.name.upper()} data, not {expected.name.upper()}: read as what it is"
     return found, (note,)
 

@@ -318,6 +318,8 @@ def as_broken(what: str) -> Iterator[None]:
     """Turn what a decoder raises into one line; in a thread, because warnings are every thread's."""
     try:
         yield
+    except ConvError:  # a UsageError is a ValueError too
+        raise
     except MemoryError:
         raise ConvError(f"not enough memory to decode the {what}") from None
     except _BROKEN as error:

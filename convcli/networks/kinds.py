@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from convcli.common.errors import UsageError
+from convcli.common.errors import UsageError, within
 from convcli.common.frozen import frozen
 from convcli.common.numbers import to_float
 from convcli.geometry.layers import Conv, Pool
@@ -33,7 +33,7 @@ from convcli.networks.operations import (
     PRelu,
     Upsample,
 )
-from convcli.networks.options import Options, at, scalar
+from convcli.networks.options import Options, scalar
 from convcli.networks.parameters import Fill, Numbers, Stored
 from convcli.networks.weight_files import is_weights_file, swaps
 
@@ -105,7 +105,7 @@ def _bank(options: Options, transposed: bool) -> _Bank:
         if key in options:
             raise UsageError(f"{key}: belongs to size:, and here {source}: gives the weights")
     node = options.node[source]
-    with at(source):
+    with within(source):
         if source == "kernel":
             return _kernel_bank(options, _named_kernel(options, scalar(node)))
         if isinstance(node, str) and not is_weights_file(node):
@@ -122,7 +122,7 @@ def _bank(options: Options, transposed: bool) -> _Bank:
             depth, numbers = nested_numbers(node)
             swapped, shape = False, tuple(depth)
             fill = Numbers(tuple(to_float(number, "weights") for number in numbers))
-        out, inputs, *size_ = full_shape(shape, options.whole("rank", 0, 0) or None, "the array")
+        out, inputs, *size_ = full_shape(shape, options.whole("rank", 0, 0) or None)
         if swapped:
             groups = options.whole("groups", 1)
             out, inputs = inputs * groups, out // groups
@@ -138,7 +138,7 @@ def _named_kernel(options: Options, text: str) -> Kernel:
 def _kernel_bank(options: Options, kernel: Kernel) -> _Bank:
     """A kernel as ``filter`` takes it: with its bias, origin, combination and default geometry."""
     if kernel.defaults.pool is not None:
-        raise UsageError(f"kernel {kernel.name} has a pool of its own: write it as a layer")
+        raise UsageError("it has a pool of its own: write it as a layer", subject=kernel.title)
     if options.truth("flip", bool(kernel.defaults.flip)):
         kernel = kernel.flipped()
     fill = Numbers(kernel.weights)
@@ -219,7 +219,7 @@ def _dense(options: Options) -> Operation:
         return Dense(bank.out, bank.fill, _bias(options, bank))
     if "seed" in options:
         raise UsageError("seed: belongs to outputs:, and here weights: gives the weights")
-    with at("weights"):
+    with within("weights"):
         node = options.node["weights"]
         if isinstance(node, str):
             if not is_weights_file(node):

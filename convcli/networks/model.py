@@ -11,7 +11,7 @@ from dataclasses import field
 from enum import StrEnum
 from math import prod
 
-from convcli.common.errors import UsageError
+from convcli.common.errors import UsageError, within
 from convcli.common.frozen import frozen
 from convcli.common.numbers import quoted
 from convcli.geometry.axes import per_axis
@@ -135,6 +135,11 @@ class Net:
     description: str = ""
     source: str = ""
 
+    @property
+    def title(self) -> str:
+        """What the net is called in a message."""
+        return f"net {quoted(self.name)}"
+
     def trace(self, shape: Shape) -> tuple[Step, ...]:
         """Follow an input of this shape, already preprocessed, through the layers.
 
@@ -147,10 +152,8 @@ class Net:
         fields = (Field(),) * len(shape.sizes)
         space = shape.sizes  # what a flat list of numbers was made of
         for number, layer in enumerate(self.layers, 1):
-            try:
+            with within(f"{self.title}: layer {number} ({layer.name}) on {shape}"):
                 step = _bound(layer, shape, fields, space)
-            except UsageError as error:
-                raise UsageError(f"{self.name}: layer {number} ({layer.name}) on {shape}: {error}") from None
             steps.append(step)
             shape, fields = step.output, step.fields
             if not shape.flat:
@@ -172,7 +175,7 @@ class Net:
             return names.index(name)
         if name.isdecimal() and 1 <= int(name) <= len(names):
             return int(name) - 1
-        raise UsageError(f"{self.name}: no layer named {quoted(name)}; {nearest(name, names)}")
+        raise UsageError(f"no layer named {quoted(name)}; {nearest(name, names)}", subject=self.title)
 
 
 def _bound(layer: Layer, shape: Shape, fields: Sequence[Field], space: Sequence[int]) -> Step:

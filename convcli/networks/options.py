@@ -6,13 +6,12 @@ Knows numbers, lists and files of weights, and no layers.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 from convcli.common.choices import parse_choice
-from convcli.common.errors import ConvError, UsageError
+from convcli.common.errors import UsageError, within
 from convcli.common.numbers import parse_float, quoted, to_float
 from convcli.geometry.axes import parse_numbers
 from convcli.geometry.padding import Padding, PadMode, parse_pad_mode, parse_padding
@@ -22,16 +21,6 @@ from convcli.networks.parameters import Fill, Numbers, Random, Stored
 from convcli.networks.weight_files import is_weights_file, stored_shape
 
 T = TypeVar("T")
-
-
-@contextmanager
-def at(place: str) -> Iterator[None]:
-    """Say in an error where the fault is."""
-    try:
-        yield
-    except ConvError as error:
-        kind = UsageError if isinstance(error, UsageError) else ConvError
-        raise kind(f"{place}: {error}") from None
 
 
 class Options:
@@ -82,7 +71,7 @@ class Options:
         if key not in self.node:
             return default
         node = self.node[key]
-        with at(key):
+        with within(key):
             return reader(",".join(map(scalar, node)) if isinstance(node, list) else scalar(node))
 
     def text(self, key: str, default: str = "") -> str:
@@ -138,7 +127,7 @@ class Options:
         if key not in self.node:
             return default
         node = self.node[key]
-        with at(key):
+        with within(key):
             if isinstance(node, str):
                 if is_weights_file(node):
                     return self.stored(node)

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from convcli.common.errors import UsageError
+from convcli.common.errors import UsageError, within
 from convcli.common.numbers import quoted
 from convcli.geometry.grammar import parse_size
 from convcli.kernel.yaml_document import Node, read_document
 from convcli.networks.kinds import READERS
 from convcli.networks.model import Grey, Layer, Net, Preprocess
 from convcli.networks.operations import Interpolation
-from convcli.networks.options import Options, at, nearest, scalar
+from convcli.networks.options import Options, nearest, scalar
 from convcli.networks.parameters import Shape
 
 KEYS = ("name", "description", "source", "input", "num_classes", "labels", "seed", "preprocess", "layers")
@@ -37,7 +37,7 @@ def load_net(path: Path, num_classes: int | None = None) -> Net:
         For a key or value that is not possible: names the file, the layer, the key, and what is valid.
     """
     document = read_document(path, "net", "layers: [relu]")
-    with at(str(path)):
+    with within(f"net file {str(path)!r}"):
         options = Options(document, path.parent)
         options.only(KEYS)
         options.needs("layers")
@@ -45,7 +45,7 @@ def load_net(path: Path, num_classes: int | None = None) -> Net:
             raise UsageError("it has no num_classes, so --num-classes has no meaning for it")
         classes = options.whole("num_classes", 0) if num_classes is None else num_classes
         seed = (options.whole("seed", 0, minimum=0),) if "seed" in options else None
-        with at("preprocess"):
+        with within("preprocess"):
             preprocess = _preprocess(Options(document.get("preprocess", ""), path.parent))
         return Net(
             name=options.text("name", path.stem),
@@ -64,7 +64,7 @@ def _input(text: str) -> Shape:
 
 
 def _labels(node: Node) -> tuple[str, ...]:
-    with at("labels"):
+    with within("labels"):
         if not isinstance(node, list):
             raise UsageError("a list of names is needed, such as [cat, dog]")
         return tuple(scalar(item) for item in node)
@@ -97,13 +97,15 @@ def _layers(node: Node, folder: Path, seed: tuple[int, ...] | None, classes: int
             kind, given = item, ""
         else:
             raise UsageError(
-                f"layer {number}: a name (relu) or a name with options (pool: {{size: 2}}) is needed"
+                "a name (relu) or a name with options (pool: {size: 2}) is needed", subject=f"layer {number}"
             )
         if kind not in READERS:
-            raise UsageError(f"layer {number}: no kind {quoted(kind)}; {nearest(kind, list(READERS))}")
+            raise UsageError(
+                f"no kind {quoted(kind)}; {nearest(kind, list(READERS))}", subject=f"layer {number}"
+            )
         reader, keys = READERS[kind]
         counts[kind] += 1
-        with at(f"layer {number} ({kind})"):
+        with within(f"layer {number} ({kind})"):
             options = Options(given, folder, None if seed is None else (*seed, number), classes)
             options.only(("name", *keys))
             name = options.text("name", f"{kind}{counts[kind]}")

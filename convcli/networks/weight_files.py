@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convcli.common.errors import ConvError, UsageError
+from convcli.common.errors import ConvError, UsageError, about
 from convcli.common.numbers import quoted
 from convcli.kernel.array_file import is_array_file, load_array
 
@@ -62,8 +62,9 @@ def load_weights(text: str) -> np.ndarray:
         return arrays[key]
     if not key and len(arrays) == 1:
         return next(iter(arrays.values()))
-    problem = f"has no array {quoted(key)}" if key else "holds several arrays"
-    raise ConvError(f"{path}: {problem}; write {path.name}#KEY with one of {few(arrays)}")
+    problem = f"no array {quoted(key)}" if key else "several arrays"
+    hint = f"write {path.name}#KEY with one of {few(arrays)}"
+    raise ConvError(f"it has {problem}; {hint}", subject=_title(path))
 
 
 def few(arrays: Mapping[str, Any], most: int = 8) -> str:
@@ -79,11 +80,16 @@ def stored_shape(text: str) -> tuple[int, ...]:
 
 def load_all(path: Path) -> Arrays:
     """Return every array of numbers in a file that holds them by name; errors as in `load_weights`."""
-    try:
-        stamp = path.stat()
-    except OSError as error:
-        raise ConvError(f"weights file {path}: {error.strerror or error}") from None
-    return _load_all(path, stamp.st_mtime_ns, stamp.st_size)
+    with about(_title(path)):
+        try:
+            stamp = path.stat()
+        except OSError as error:
+            raise ConvError(error.strerror or str(error)) from None
+        return _load_all(path, stamp.st_mtime_ns, stamp.st_size)
+
+
+def _title(path: Path) -> str:
+    return f"weights file {str(path)!r}"
 
 
 @lru_cache(maxsize=2)  # the layers of a net ask one after the other
@@ -95,7 +101,7 @@ def _load_all(path: Path, changed: int, size: int) -> Arrays:
         return _onnx(path)
     if suffix in (".npz", ".safetensors"):
         return {key: load_weights(f"{path}#{key}") for key in _keys(path)}
-    raise UsageError(f"{path}: weights by name come from {', '.join(SUFFIXES[1:])}")
+    raise UsageError(f"weights by name come from {', '.join(SUFFIXES[1:])}")
 
 
 def _keys(path: Path) -> list[str]:
@@ -106,14 +112,14 @@ def _keys(path: Path) -> list[str]:
             with zipfile.ZipFile(path) as archive:
                 return [name.removesuffix(".npy") for name in archive.namelist()]
         except zipfile.BadZipFile:
-            raise ConvError(f"{path}: no .npz file, or a damaged one") from None
+            raise ConvError("no .npz file, or a damaged one") from None
     import safetensors
 
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             return list(file.keys())
     except safetensors.SafetensorError as error:
-        raise ConvError(f"{path}: no .safetensors file, or a damaged one ({error})") from None
+        raise ConvError(f"no .safetensors file, or a damaged one ({error})") from None
 
 
 def _state_dict(path: Path) -> Arrays:
@@ -129,12 +135,12 @@ def _state_dict(path: Path) -> Arrays:
     except pickle.UnpicklingError as error:
         if "unsupported" in str(error).lower() or "global" in str(error).lower():
             raise ConvError(
-                f"{path}: holds pickled objects, which can run code and are refused; "
+                "it holds pickled objects, which can run code and are refused; "
                 "save its tensors alone with torch.save(model.state_dict(), FILE)"
             ) from None
-        raise ConvError(f"{path}: no PyTorch state dict, or a damaged one") from None
+        raise ConvError("no PyTorch state dict, or a damaged one") from None
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError):
-        raise ConvError(f"{path}: no PyTorch state dict, or a damaged one") from None
+        raise ConvError("no PyTorch state dict, or a damaged one") from None
     arrays: Arrays = {}
     waiting: list[tuple[str, Any]] = [("", found)]
     while waiting:
@@ -147,7 +153,7 @@ def _state_dict(path: Path) -> Arrays:
             inner = [(f"{name}.{key}" if name else str(key), part) for key, part in value.items()]
             waiting.extend(reversed(inner))
     if not arrays:
-        raise ConvError(f"{path}: holds no tensors by name; save model.state_dict()")
+        raise ConvError("it holds no tensors by name; save model.state_dict()")
     return arrays
 
 
@@ -157,21 +163,19 @@ def _onnx(path: Path) -> Arrays:
         numpy_helper = importlib.import_module("onnx.numpy_helper")
         decode_error = importlib.import_module("google.protobuf.message").DecodeError
     except ImportError:
-        raise ConvError(f"{path}: reading it needs the package onnx (pip install 'convcli[onnx]')") from None
+        raise ConvError("reading it needs the package onnx (pip install 'convcli[onnx]')") from None
     try:
         model = onnx.load(str(path), load_external_data=False)
     except (decode_error, ValueError):
-        raise ConvError(f"{path}: no ONNX model, or a damaged one") from None
+        raise ConvError("no ONNX model, or a damaged one") from None
     arrays: Arrays = {}
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise ConvError(
-                f"{path}: {tensor.name} lies in another file; save the model with its data inside"
-            )
+            raise ConvError(f"{tensor.name} lies in another file; save the model with its data inside")
         try:
             arrays[tensor.name] = numpy_helper.to_array(tensor)
         except (ValueError, TypeError):  # its bytes do not fit its shape, or its type is none of numpy's
-            raise ConvError(f"{path}: {tensor.name} is damaged, or of a type that numpy has not") from None
+            raise ConvError(f"{tensor.name} is damaged, or of a type that numpy has not") from None
     if not arrays:
-        raise ConvError(f"{path}: the model has no initializers, so no weights")
+        raise ConvError("the model has no initializers, so no weights")
     return arrays

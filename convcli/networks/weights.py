@@ -106,7 +106,10 @@ def load_for(path: Path, parameters: Mapping[str, Parameter]) -> Arrays:
     found = load_all(path)
     fitting = {name: found[name] for name in parameters if name in found}
     if not fitting:
-        raise ConvError(f"{path}: none of its arrays ({few(found, 4)}) is of this net: {few(parameters, 4)}")
+        raise ConvError(
+            f"none of its arrays ({few(found, 4)}) is of this net: {few(parameters, 4)}",
+            subject=f"weights file {str(path)!r}",
+        )
     if swaps(str(path)):
         fitting |= {
             name: _swapped(array, parameters[name])
@@ -147,13 +150,13 @@ def _fitted(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
     import numpy as np
 
     if array.dtype.kind not in "biuf":
-        raise UsageError(f"{name}: weights are real numbers, not {array.dtype}")
+        raise UsageError(f"weights are real numbers, not {array.dtype}", subject=name)
     if [n for n in array.shape if n != 1] != [n for n in shape if n != 1] and not (
         array.ndim == 1 and array.size == math.prod(shape)
     ):
         got, wanted = (size_text(one) or "one number" for one in (array.shape, shape))
-        raise UsageError(f"{name}: the weights are {got}, and {wanted} is needed")
+        raise UsageError(f"the weights are {got}, and {wanted} is needed", subject=name)
     numbers = np.asarray(array, np.float64).reshape(shape)
     if not np.isfinite(numbers).all():
-        raise UsageError(f"{name}: the weights hold values that are not finite (NaN or infinity)")
+        raise UsageError("the weights hold values that are not finite (NaN or infinity)", subject=name)
     return numbers

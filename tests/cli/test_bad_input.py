@@ -117,7 +117,7 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "unknown pool": (IMAGE, (*FILTER_A, "--pool", "mean:2"), 2, "mean"),
     "kernel larger than the input": (CSV, ("filter", "a.csv", "-k", "box:9", "--padding", "valid"), 2, "larger"),
     "the second kernel larger than the first's result": (
-        CSV, ("filter", "a.csv", "-k", "box:3", "-k", "box:4", "--padding", "valid"), 2, "kernel box:4",
+        CSV, ("filter", "a.csv", "-k", "box:3", "-k", "box:4", "--padding", "valid"), 2, "'a.csv': kernel 'box:4'",
     ),
     "output padding without transpose": (IMAGE, (*FILTER_A, *BOX, "--output-padding", "1"), 2, "--transpose"),
     "two types for one output": (IMAGE, (*FILTER_A, *BOX, "-o", "b.jpg", "--format", "png"), 2, "--format"),

@@ -501,7 +501,7 @@ def test_samples_that_are_no_numbers_are_trouble_and_not_rest(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (("-o", "a.png", "--heatmap", "./a.png"), "'./a.png' is named for two outputs"),
+        (("-o", "a.png", "--heatmap", "./a.png"), "'./a.png': named for two outputs"),
         (("--no-output", "--events", "a.png"), "events are text"),
         (("--no-output", "--events", "walk.mp4"), "events are text"),
     ],

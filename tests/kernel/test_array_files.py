@@ -73,7 +73,7 @@ def test_npz(tmp_path: Path, save) -> None:
     assert (kernel.weights, kernel.slug) == ((1, 2), "two-conv1.weight")
     save(tmp_path / "one.npz", w=[4, 5])
     assert load_kernel(f"{tmp_path}/one.npz").weights == (4, 5)
-    for text, part in (("two.npz", "holds several arrays"), ("two.npz#c", "has no array 'c'")):
+    for text, part in (("two.npz", "it has several arrays"), ("two.npz#c", "it has no array 'c'")):
         with pytest.raises(ConvError) as caught:
             load_kernel(f"{tmp_path}/{text}")
         one_line(caught, part, "conv1.weight, b", exit_code=1)
@@ -153,7 +153,7 @@ def test_safetensors(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     numpy_io.save_file({"a": np.float32([[1, 2]]), "b": np.float32([3])}, path)
     assert load_kernel(f"{path}#a").weights == (1, 2)
-    for text, part in ((str(path), "holds several arrays"), (f"{path}#c", "has no array 'c'")):
+    for text, part in ((str(path), "it has several arrays"), (f"{path}#c", "it has no array 'c'")):
         with pytest.raises(ConvError) as caught:
             load_kernel(text)
         one_line(caught, part, exit_code=1)

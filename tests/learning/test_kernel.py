@@ -310,7 +310,7 @@ def test_folders_are_paired_by_name(photo: Path, capsys: pytest.CaptureFixture[s
     assert found["equations"] == 3 * 39
     Path("out/deeper/2.npy").rename("out/deeper/9.npy")
     assert run(["learn", "in", "--target", "out", "--size", "2"]) == 2
-    assert "2.npy' has no target: there is none called deeper/2" in capsys.readouterr().err
+    assert "2.npy': no target is called deeper/2" in capsys.readouterr().err
 
 
 def test_folders_may_hold_what_is_only_read(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

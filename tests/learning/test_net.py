@@ -488,7 +488,7 @@ def test_a_checkpoint_of_another_net_or_optimizer_is_refused(
     assert run(["learn", *SOBEL, *resumed]) == 2
     assert "trained with sgd: say --optimizer sgd" in capsys.readouterr().err
     assert run(["learn", *AUTOENCODER, *resumed, "--optimizer", "sgd"]) == 2
-    assert "not of the net autoencoder" in capsys.readouterr().err
+    assert "net 'autoencoder': the checkpoint is of another net" in capsys.readouterr().err
     assert run(["learn", *SOBEL, "-o", "v.safetensors", "--resume", "w.safetensors"]) == 1
     assert "weights alone (--weights w.safetensors starts from them)" in capsys.readouterr().err
     assert run(["learn", *SOBEL, *resumed, "--optimizer", "sgd", "--lr", "0.02"]) == 0

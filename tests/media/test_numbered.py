@@ -180,7 +180,7 @@ def test_frames_that_differ_are_named_and_nothing_is_left(why: str, tmp_path: Pa
     done = shell("filter", "in/%04d.png", "-k", "box:3", "-o", "out/%04d.png", cwd=tmp_path)
     line = done.stderr.decode()
     assert done.returncode == 1
-    assert line.startswith("error: 'in/0003.png' is ") and said in line and line.count("\n") == 1, line
+    assert line.startswith("error: 'in/0003.png': it is ") and said in line and line.count("\n") == 1, line
     assert names(tmp_path / "out") == []
 
 
@@ -200,7 +200,7 @@ def test_existing_pictures_are_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "out" / "0002.png").write_bytes(b"mine")
     done = shell("filter", "in/%04d.png", "-k", "box:3", "-o", "out/%04d.png", cwd=tmp_path)
     assert done.returncode == 1
-    assert re.fullmatch(rb"error: 'out/0002.png' exists; .*\n", done.stderr)
+    assert re.fullmatch(rb"error: 'out/0002.png': it exists; .*\n", done.stderr)
     assert names(tmp_path / "out") == ["0002.png"]
     assert (tmp_path / "out" / "0002.png").read_bytes() == b"mine"
     assert shell(
@@ -219,7 +219,7 @@ def test_existing_pictures_are_refused_before_any_work(tmp_path: Path) -> None:
         (("filter", "in/%04d.png", "-o", "in/a%d.mp4", "--fps", "x"), 2, "'x' is not a number"),
         (("filter", "in/%04d.png", "-o", "in/a.mp4", "--fps", "0"), 2, "frames a second"),
         (("filter", "in/0000.png", "-o", "in/b.png", "--fps", "5"), 2, "--fps is for clips"),
-        (("filter", "t%d.tif", "-o", "b%d.tif"), 1, "is no frame"),
+        (("filter", "t%d.tif", "-o", "b%d.tif"), 1, "no frame"),
         (("motion", "in/%04d.png", "-o", "a.jpg"), 2, "such as %04d.jpg"),
     ],
 )

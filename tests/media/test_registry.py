@@ -166,9 +166,9 @@ def test_content_decides_between_binary_formats() -> None:
 def test_text_is_a_table_only_by_name() -> None:
     with pytest.raises(ConvError) as error:
         named("photo.png", "csv")
-    assert str(error.value) == r"'photo.png' is no PNG file: it holds text ('a,b\n1,2\n')"
+    assert str(error.value) == r"no PNG file: it holds text ('a,b\n1,2\n')"
     assert error.value.exit_code == 1
-    with pytest.raises(ConvError, match="is no NPY file: it holds text"):
+    with pytest.raises(ConvError, match=r"^no NPY file: it holds text"):
         named("a.npy", "tsv")
     assert named("a.csv", "tsv")[0].name == "csv"  # the delimiter is the reader's concern
     assert identify(b"only words", "a.tsv")[0].name == "tsv"
@@ -178,7 +178,7 @@ def test_names_that_say_nothing() -> None:
     for name in ("-", "/dev/fd/63", "photo"):
         assert named(name, "jpeg")[0].name == "jpeg"
         assert named(name, "csv", "tsv")[0].name == "tsv"
-    with pytest.raises(ConvError, match="'photo': data of no known format"):
+    with pytest.raises(ConvError, match=r"^data of no known format"):
         identify(b"\0\1\2\3", "photo")
     with pytest.raises(UsageError, match=r"unknown suffix '\.xyz'"):
         named("a.xyz", "csv")
@@ -187,7 +187,7 @@ def test_names_that_say_nothing() -> None:
 
 
 def test_damaged_first_bytes() -> None:
-    with pytest.raises(ConvError, match="is no PNG file: it holds unknown bytes"):
+    with pytest.raises(ConvError, match=r"^no PNG file: it holds unknown bytes"):
         identify(b"\x89PNX\r\n\x1a\n", "a.png")
     with pytest.raises(ConvError, match="it holds nothing"):
         identify(b"", "a.png")

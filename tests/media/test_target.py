@@ -192,7 +192,7 @@ except ConvError as error:
         done = run(code, target, blocks)
         assert done.returncode == 1, done.stderr
         assert done.stderr.count(b"\n") == 1
-        assert b"a.bin' cannot be written: File too large" in done.stderr
+        assert b"a.bin': cannot be written: File too large" in done.stderr
         assert target.read_bytes() == b"old"
         assert list(tmp_path.iterdir()) == [target]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100_000
@@ -375,11 +375,11 @@ except ConvError as error:
 """
     done = run(code, stdout=None, stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1))
     assert done.returncode == 1
-    assert b"standard output is closed" in done.stderr
+    assert b"standard output: it is closed" in done.stderr
     code = 'try:\n    open_input("-")\nexcept ConvError as error:\n    sys.exit(str(error))'
     done = run(code, preexec_fn=lambda: os.close(0))
     assert done.returncode == 1
-    assert b"standard input is closed" in done.stderr
+    assert b"standard input: it is closed" in done.stderr
 
 
 def test_stand_ins_of_a_caller_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,7 +451,7 @@ def test_redirected_input_starts_where_the_shell_stands(tmp_path: Path) -> None:
 
 def test_empty_standard_input() -> None:
     done = run('try:\n    open_input("-")\nexcept ConvError as e:\n    sys.exit(str(e))', input=b"")
-    assert done.stderr == b"standard input is empty\n"
+    assert done.stderr == b"standard input: it is empty\n"
 
 
 def test_same_file_and_output_onto_the_input(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_a_truncated_state_dict(tmp_path: Path) -> None:
     data = (tmp_path / "w.pth").read_bytes()
     for length in (10, 100, len(data) // 2, len(data) - 5):
         (tmp_path / "cut.pth").write_bytes(data[:length])
-        with pytest.raises(ConvError, match=r"cut\.pth: no PyTorch state dict, or a damaged one"):
+        with pytest.raises(ConvError, match=r"cut\.pth': no PyTorch state dict, or a damaged one"):
             load_weights(f"{tmp_path / 'cut.pth'}#w")
 
 

@@ -14,7 +14,7 @@ from convcli.common.errors import UsageError
 from convcli.data.info import Colour, Info
 from convcli.explanations.receptive import Seen, Span, seen_by
 from convcli.media import registry
-from convcli.media.files.target import check_not_input, output
+from convcli.media.files.target import check_not_input, output, shown
 from convcli.media.option_checks import check_reading
 from convcli.media.options import WriteOptions
 from convcli.networks.parse import load_net
@@ -63,7 +63,9 @@ def _write(request: Request, path: str, found: Sequence[Seen], picture: object) 
         )
     format = registry.by_suffix(path)
     if format.numbers:
-        raise UsageError(f"{path!r}: {format.name.upper()} does not hold such a picture; name a .png file")
+        raise UsageError(
+            f"{format.name.upper()} does not hold such a picture; name a .png file", subject=shown(path)
+        )
     if not request.force:
         check_not_input(path, [request.input or "", str(request.field.net)])
     pixels = draw(found, np.asarray(picture))

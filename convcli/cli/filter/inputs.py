@@ -5,28 +5,27 @@ Loaded once the command line makes sense.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import report
-from convcli.common.errors import ConvError, UsageError
+from convcli.common.errors import ConvError, UsageError, within
 from convcli.common.machine import keep_freed_memory
 from convcli.kernel import load_kernel
 from convcli.media import opening, registry
-from convcli.media.files.target import STANDARD, input_name, shown
+from convcli.media.files.target import STANDARD, about_input, shown, shown_input
 from convcli.media.opening import Given
 from convcli.media.registry import Format
 
 
 def filter_all(request: Request) -> None:
-    """Filter every input; one that fails does not stop the others, and the last error's exit code remains."""
+    """Filter every input; one that fails does not stop the others, and the highest exit code remains."""
     for text in request.kernels:  # a wrong name is found before any file is opened
         load_kernel(text)
     if request.out_dir is not None and not request.out_dir.is_dir():
-        raise ConvError(f"{str(request.out_dir)!r}: there is no such folder; make it first")
+        raise ConvError("there is no such folder; make it first", subject=shown(request.out_dir))
     keep_freed_memory()
     failures: list[ConvError] = []
     for name in request.inputs:
@@ -38,49 +37,29 @@ def filter_all(request: Request) -> None:
             report.error(str(error))
             failures.append(error)
     if failures:
-        raise ConvError(
-            f"{len(failures)} of {len(request.inputs)} inputs failed", max(e.exit_code for e in failures)
-        )
+        whole = ConvError(f"{len(failures)} of {len(request.inputs)} inputs failed")
+        whole.exit_code = max(error.exit_code for error in failures)
+        raise whole
 
 
 def _filter_one(request: Request, name: str) -> None:
-    given = Given(name)
-    try:
+    with about_input(name), ExitStack() as stack:
+        given = Given(name)
+        stack.callback(given.close)
         format, notes = _input_format(request, given)
         wanted = _output_format(request, format)
         film = wanted.film or any(load_kernel(kernel).rank == 3 for kernel in request.kernels)
         source = given.open(format, replace(request.reading, all_frames=request.reading.all_frames or film))
-    except ConvError as error:
-        given.close()
-        raise _about(name, error, given.files) from None
-    except BaseException:
-        given.close()
-        raise
-    with closing(source):
-        paths = given.files
-        try:
-            from convcli.cli.filter import (
-                task as tasks,  # what computes; a thread decodes the first rows meanwhile
-            )
+        stack.callback(source.close)
+        from convcli.cli.filter import task as tasks  # heavy; a thread decodes the first rows meanwhile
 
+        with within(shown_input(name)):  # a kernel that does not fit says to which input
             task = tasks.prepare(request, name, format, wanted, source)
-            paths += task.paths
-            if request.dry_run or request.plan:
-                tasks.show(request, task)
-                return
-            tally, more = tasks.perform(request, task)
-        except ConvError as error:
-            raise _about(name, error, paths) from None
-        tasks.conclude(request, task, tally, (*notes, *task.job.result.notes, *more))
-
-
-def _about(name: str, error: ConvError, files: Sequence[str]) -> ConvError:
-    """Say which input an error is about, where the message names no file."""
-    text = str(error)
-    named = text.startswith(("'", '"')) or name in text or any(shown(path) in text for path in files)
-    if isinstance(error, UsageError) or named:
-        return error
-    return ConvError(f"{input_name(name)}: {text}", error.exit_code)
+        if request.dry_run or request.plan:
+            tasks.show(request, task)
+            return
+        tally, more = tasks.perform(request, task)
+    tasks.conclude(request, task, tally, (*notes, *task.job.result.notes, *more))
 
 
 def _has_suffix(name: str) -> bool:
@@ -112,7 +91,9 @@ def _output_format(request: Request, source: Format) -> Format:
     if request.output is not None and _has_suffix(request.output):
         format = opening.output_format(request.output)
         if request.format and registry.by_name(request.format).name != format.name:
-            raise UsageError(f"{request.output!r} and --format {request.format}: the name says another type")
+            raise UsageError(
+                f"the name says another type than --format {request.format}", subject=shown(request.output)
+            )
         return format
     if request.format is None:
         return registry.written_as(source)

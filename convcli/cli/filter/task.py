@@ -19,7 +19,7 @@ from convcli.execution.pipeline import Pipeline, Resources
 from convcli.jobs.job import Job, default_rank, draft
 from convcli.kernel import load_kernel
 from convcli.media import opening, registry
-from convcli.media.files.target import STANDARD, check_not_input, input_name
+from convcli.media.files.target import STANDARD, check_not_input, shown_input
 from convcli.media.option_checks import check_writing
 from convcli.media.registry import Format
 from convcli.pixels.render import Tally
@@ -137,7 +137,7 @@ def conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) -
 
     def say(line: str) -> None:
         if request.messages.verbosity is not Verbosity.QUIET:
-            report.note(f"{input_name(task.name)}: {line}" if len(request.inputs) > 1 else line)
+            report.note(f"{shown_input(task.name)}: {line}" if len(request.inputs) > 1 else line)
 
     for line in notes:
         say(line)

@@ -19,7 +19,7 @@ def check(names: Sequence[str], *, force: bool) -> None:
     for name in names:
         suffix = Path(name).suffix.lower()
         if suffix != TABLE and suffix not in PICTURES:
-            raise UsageError(f"{shown(name)}: a curve is written as {', '.join((TABLE, *PICTURES))}")
+            raise UsageError(f"a curve is written as {', '.join((TABLE, *PICTURES))}", subject=shown(name))
         if suffix in PICTURES:
             _matplotlib(name)
         check_output(name, force=force, binary=suffix in PICTURES)
@@ -52,7 +52,8 @@ def _matplotlib(name: str) -> Any:
         return importlib.import_module("matplotlib.figure")
     except ImportError:
         raise ConvError(
-            f"{shown(name)}: drawing the curve needs matplotlib (pip install 'convcli[plot]'); .csv needs nothing"
+            "drawing the curve needs matplotlib (pip install 'convcli[plot]'); .csv needs nothing",
+            subject=shown(name),
         ) from None
 
 

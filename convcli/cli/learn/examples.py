@@ -17,7 +17,7 @@ from convcli.cli.learn.files import File, expand, paired
 from convcli.cli.learn.labels import class_numbers, is_label_table, labels
 from convcli.cli.learn.request import Request
 from convcli.cli.net.input import opened
-from convcli.common.errors import ConvError, UsageError
+from convcli.common.errors import ConvError, UsageError, about, within
 from convcli.common.frozen import frozen_identity
 from convcli.common.numbers import parse_float
 from convcli.learning.examples import MEMORY, Example, Examples, kept
@@ -93,8 +93,8 @@ def _itself(reader: _Reader, number: int, x: torch.Tensor) -> torch.Tensor:
     """Return an autoencoder's target."""
     if (output := reader.output(x)) != _shape(x):
         raise UsageError(
-            f"{reader.net.name}: without --target the net learns to give its input back, and it makes {output} of "
-            f"{_shape(x)}"
+            f"without --target the net learns to give its input back, and it makes {output} of {_shape(x)}",
+            subject=reader.net.title,
         )
     return x
 
@@ -110,10 +110,8 @@ class _Reader:
     def input(self, path: str) -> torch.Tensor:
         array = self._array(path, self.request.reading)
         self.raw_sizes[path] = array.shape[1:]
-        try:
+        with within(shown(path)):
             self.net.trace(self.net.preprocess.output(Shape(len(array), array.shape[1:])))
-        except UsageError as error:
-            raise UsageError(f"{shown(path)}: {error}") from None
         return preprocess(self.net.preprocess, self._tensor(array)[None])[0]
 
     def target(self, input_path: str, path: str, x: torch.Tensor) -> torch.Tensor:
@@ -132,7 +130,7 @@ class _Reader:
             y = y.flatten()
         if tuple(y.shape) != (output.channels, *output.sizes):
             raise UsageError(
-                f"{shown(path)}: the target is {_shape(y)}, and the net makes {output} of {_shape(x)}"
+                f"the target is {_shape(y)}, and the net makes {output} of {_shape(x)}", subject=shown(path)
             )
         return y
 
@@ -146,7 +144,7 @@ class _Reader:
             array = found.whole()
         if not np.isfinite(array).all():
             raise ConvError(
-                f"{shown(path)} has missing values (NaN or infinity), from which no net can learn"
+                "it has missing values (NaN or infinity), from which no net can learn", subject=shown(path)
             )
         return array
 
@@ -167,13 +165,13 @@ def _from_words(
     tables = request.targets
     if tables and not is_label_table(tables):
         raise UsageError(
-            f"{shown(tables[0])}: --loss ce takes a table of labels, file,label in its first line"
+            "--loss ce takes a table of labels, file,label in its first line", subject=shown(tables[0])
         )
     cells = labels(tables[0], files) if tables else [[file.label] for file in files]
     if request.training.loss is not Loss.CE:
         return partial(_from_cells, reader, files, cells), []
     if len(cells[0]) != 1:
-        raise UsageError(f"{shown(tables[0])}: {len(cells[0])} columns of labels, and one is needed")
+        raise UsageError(f"{len(cells[0])} columns of labels, and one is needed", subject=shown(tables[0]))
     output = reader.output(reader.input(files[0].path))
     numbers, names = class_numbers([row[0] for row in cells], net.labels, output.channels)
     return partial(_from_class, reader, numbers), names
@@ -192,8 +190,10 @@ def _from_cells(
 
     file, row, output = files[number], cells[number], reader.output(x)
     if not output.flat or output.channels != len(row):
-        raise UsageError(f"{shown(file.path)}: {len(row)} numbers as target, and the net makes {output}")
-    table = shown(reader.request.targets[0])
-    values = np.array([parse_float(cell, f"{table}: {shown(file.path)}") for cell in row])
+        raise UsageError(
+            f"{len(row)} numbers as target, and the net makes {output}", subject=shown(file.path)
+        )
+    with about(shown(reader.request.targets[0])):
+        values = np.array([parse_float(cell, shown(file.path)) for cell in row])
     scale = 1.0 if reader.request.net.target_scale is None else reader.request.net.target_scale
     return torch.tensor(values * scale, dtype=x.dtype, device=reader.device)

@@ -53,7 +53,7 @@ def expand(names: Sequence[str]) -> list[File]:
             if Path(file).suffix.lower() in suffixes and not file.startswith(".")
         ]
         if not inside:
-            raise ConvError(f"{shown(name)}: no file of a known type in this folder")
+            raise ConvError("no file of a known type in this folder", subject=shown(name))
         keys = ((path, path.relative_to(folder).with_suffix("").as_posix()) for path in sorted(inside))
         found += [File(str(path), key, True) for path, key in keys]
     return found
@@ -86,10 +86,11 @@ def paired(request: Request) -> list[tuple[str, str]]:
     for target in targets:
         if target.key in by_key:
             raise UsageError(
-                f"{shown(by_key[target.key])} and {shown(target.path)} are both called {target.key}"
+                f"both are called {target.key}",
+                subject=f"{shown(by_key[target.key])} and {shown(target.path)}",
             )
         by_key[target.key] = target.path
     for input in inputs:
         if input.key not in by_key:
-            raise UsageError(f"{shown(input.path)} has no target: there is none called {input.key}")
+            raise UsageError(f"no target is called {input.key}", subject=shown(input.path))
     return [(input.path, by_key[input.key]) for input in inputs]

@@ -16,7 +16,7 @@ from convcli.cli.shared import report
 from convcli.cli.shared.weights import matrices
 from convcli.cli.shared.whole import Whole, read_whole
 from convcli.common.choices import Channels
-from convcli.common.errors import ConvError, UsageError
+from convcli.common.errors import ConvError, UsageError, within
 from convcli.common.numbers import number_text
 from convcli.geometry.axes import per_axis
 from convcli.geometry.layers import format_size
@@ -46,7 +46,7 @@ def learn_kernel(request: Request, size: tuple[int | None, tuple[int, ...]]) -> 
     pairs = paired(request)
     if request.output is not None:
         if Path(request.output).suffix.lower() not in SUFFIXES:
-            raise UsageError(f"{shown(request.output)}: a kernel is written as {' or '.join(SUFFIXES)}")
+            raise UsageError(f"a kernel is written as {' or '.join(SUFFIXES)}", subject=shown(request.output))
         check_not_input(request.output, [name for pair in pairs for name in pair])
         check_output(request.output, force=request.force, binary=False)
     notes: dict[str, None] = {}
@@ -60,10 +60,8 @@ def learn_kernel(request: Request, size: tuple[int | None, tuple[int, ...]]) -> 
                 (target_name, request.reading_targets),
             )
         )
-        try:
+        with within(f"{shown(input_name)} and {shown(target_name)}"):
             example, padding = _example(request, source, target, examples[0] if examples else None, notes)
-        except ConvError as error:
-            raise type(error)(f"{shown(input_name)} and {shown(target_name)}: {error}") from None
         examples.append(example)
     found = fit(examples, bias=request.fit.bias, minimum_norm=request.fit.minimum_norm)
     rounded = all(np.issubdtype(example.target.dtype, np.integer) for example in examples)
@@ -97,7 +95,7 @@ def _example(
     plain = 1 if source.letters == "X" else 2
     given = request.size[1] if request.size else ()
     size = given * plain if len(given) == 1 else given
-    kernel_axes(source.letters, len(size), None, size_text(size))
+    kernel_axes(source.letters, len(size), None, f"kernel {size_text(size)}")
     channels, maps = len(source.array), len(target.array)
     each = request.fit.channels is Channels.EACH or (request.fit.channels is None and channels == maps)
     if each and channels != maps:
@@ -190,7 +188,7 @@ def _write(path: str, kernel: Kernel, force: bool) -> None:
     text = yaml_text(kernel).encode()
     if len(text) > MAX_BYTES:
         raise ConvError(
-            f"{shown(path)}: {len(kernel.weights)} weights are too many for a kernel file (1 MiB)"
+            f"{len(kernel.weights)} weights are too many for a kernel file (1 MiB)", subject=shown(path)
         )
     with output(path, force=force, binary=False) as file:
         file.write(text)

@@ -25,7 +25,7 @@ def _rows(name: str) -> list[list[str]]:
         try:
             lines = file.read().decode("utf-8-sig").splitlines()
         except UnicodeDecodeError:
-            raise ConvError(f"{shown(name)}: not a text in UTF-8") from None
+            raise ConvError("not a text in UTF-8", subject=shown(name)) from None
     rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if row]
     return rows or [[]]
 
@@ -40,20 +40,22 @@ def labels(table: str, files: Sequence[File]) -> list[list[str]]:
     """
     header, *rows = _rows(table)
     if len(header) < 2:
-        raise ConvError(f"{shown(table)}: a second column is needed, such as file,label")
+        raise ConvError("a second column is needed, such as file,label", subject=shown(table))
     found: dict[str, list[str]] = {}
     for number, row in enumerate(rows, 2):
         if len(row) != len(header):
-            raise ConvError(f"{shown(table)}: line {number} has {len(row)} cells, the header {len(header)}")
+            raise ConvError(
+                f"line {number} has {len(row)} cells, the header {len(header)}", subject=shown(table)
+            )
         if row[0] in found:
-            raise ConvError(f"{shown(table)}: line {number}: {row[0]!r} is named twice")
+            raise ConvError(f"line {number}: {row[0]!r} is named twice", subject=shown(table))
         found[row[0]] = row[1:]
     result = []
     for file in files:
         names = (file.path, file.key, Path(file.path).name, file.key + Path(file.path).suffix)
         cells = next((found[name] for name in names if name in found), None)
         if cells is None:
-            raise ConvError(f"{shown(table)}: {shown(file.path)} is not in its column {COLUMN}")
+            raise ConvError(f"{shown(file.path)} is not in its column {COLUMN}", subject=shown(table))
         result.append(cells)
     return result
 

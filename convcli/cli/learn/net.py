@@ -75,9 +75,9 @@ def _places(request: Request, net: Path) -> Places:
         raise UsageError("--resume and --checkpoint: the file that is resumed from is kept up to date")
     for name in (weights, str(kept)):
         if Path(name).suffix.lower() != checkpoint.SUFFIX:
-            raise UsageError(f"{shown(name)}: trained weights are written as {checkpoint.SUFFIX}")
+            raise UsageError(f"trained weights are written as {checkpoint.SUFFIX}", subject=shown(name))
     if weights == str(kept) or same_file(weights, kept):
-        raise UsageError(f"{shown(weights)}: weights and checkpoint need two names")
+        raise UsageError("weights and checkpoint need two names", subject=shown(weights))
     check_output(weights, force=request.force)
     check_output(str(kept), force=request.force or request.net.resume is not None)
     return Places(weights, str(kept))

@@ -61,7 +61,7 @@ def make(request: Request) -> None:
     chain = bind([kernel], _settings(request.settings, kernel), SPACE[-len(sizes) :], sizes, channels or 1)
     stage = chain.stages[0]
     if not isinstance(stage, ConvStage) or len(chain.stages) > 1:
-        raise UsageError(f"kernel {kernel.name} asks for a pool, which is not linear: no matrix does that")
+        raise UsageError("it asks for a pool, which is not linear: no matrix does that", subject=kernel.title)
     matrix = convolution_matrix(stage, sizes, channels or 1)
     verdict = None if array is None else _compare(matrix, chain, array)
     if request.output is not None:

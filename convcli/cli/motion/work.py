@@ -14,7 +14,7 @@ from convcli.cli.motion.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.progress import Meter
 from convcli.cli.shared.report import Verbosity
-from convcli.common.errors import ConvError, UsageError
+from convcli.common.errors import UsageError
 from convcli.common.machine import keep_freed_memory
 from convcli.data.info import Colour, Info, Sink
 from convcli.detection.detector import Watch, Watching, motion_kernel
@@ -22,7 +22,7 @@ from convcli.detection.events import Box, Detector, Rules
 from convcli.detection.picture import HeatMap, overlay, strip
 from convcli.media import opening, registry
 from convcli.media.clip_view import Part, open_clip
-from convcli.media.files.target import STANDARD, check_not_input, input_name
+from convcli.media.files.target import STANDARD, about_input, check_not_input, shown
 from convcli.media.option_checks import check_writing
 from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
@@ -51,14 +51,9 @@ def detect(request: Request) -> bool:
             check_not_input(path, [request.input])
     keep_freed_memory()
     reading = replace(request.reading, all_frames=True, grey=not request.overlay)
-    with closing(open_clip(request.input, reading, request.region)) as source:
-        try:
-            return _Detection(request, how, source).run()
-        except ConvError as error:
-            name = input_name(request.input)
-            if isinstance(error, UsageError) or name in str(error):
-                raise
-            raise ConvError(f"{name}: {error}", error.exit_code) from error
+    clip = open_clip(request.input, reading, request.region)
+    with closing(clip) as source, about_input(request.input):
+        return _Detection(request, how, source).run()
 
 
 def _picture_path(request: Request) -> str | None:
@@ -74,8 +69,9 @@ def _picture_format(path: str) -> Format:
     format = registry.by_name("mp4") if path == STANDARD else opening.output_format(path)
     if "T" not in format.axes:
         raise UsageError(
-            f"{path!r}: a {format.name.upper()} file holds no clip: write .mp4, .mkv, .gif, "
-            f"or one file a frame, such as %04d{format.suffixes[0]}"
+            f"a {format.name.upper()} file holds no clip: write .mp4, .mkv, .gif, "
+            f"or one file a frame, such as %04d{format.suffixes[0]}",
+            subject=shown(path),
         )
     return format
 
@@ -98,7 +94,7 @@ def _check_apart(request: Request) -> None:
     paths = [path for path, _ in _outputs(request) if path != STANDARD]
     for index, path in enumerate(paths):
         if Path(path).resolve() in [Path(other).resolve() for other in paths[:index]]:
-            raise UsageError(f"{path!r} is named for two outputs: give each a name of its own")
+            raise UsageError("named for two outputs: give each a name of its own", subject=shown(path))
     events = request.events
     if events not in (None, STANDARD) and Path(str(events)).suffix.lower() in {
         suffix for row in registry.FORMATS if row.binary for suffix in row.suffixes

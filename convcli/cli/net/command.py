@@ -59,7 +59,7 @@ def show(request: ShowRequest) -> None:
     given = Shape(channels or 1, sizes) if request.input is not None else found.input
     if given is None:
         raise UsageError(
-            f"{request.net}: say the input's size: --input 3@32x32 (or input: 3@32x32 in the file)"
+            "say the input's size: --input 3@32x32 (or input: 3@32x32 in the file)", subject=found.title
         )
     shape = found.preprocess.output(given)
     steps = found.trace(shape)

@@ -65,10 +65,10 @@ def bound(net: Net, input: Input, filling: Filling) -> TorchNet:
     except UsageError as error:
         info = input.info
         if "C" not in info.letters and len(info.letters) > 1 and info.colour is Colour.NONE:
-            raise UsageError(
-                f"{error} (the input's axes were taken for {info.letters}; "
+            error.problem += (
+                f" (the input's axes were taken for {info.letters}; "
                 f"if the first counts channels, say --axes C{info.letters[1:]})"
-            ) from None
+            )
         raise
     parameters = parameters_of(steps)
     stored = None if filling.weights is None else load_for(filling.weights, parameters)

@@ -76,7 +76,7 @@ def _labels(request: RunRequest, model: TorchNet) -> tuple[str, ...]:
     """Return the names of the classes, from the net or from the weights that were trained for them."""
     labels, last = model.net.labels, model.steps[-1].output
     if labels and len(labels) != last.channels:
-        raise UsageError(f"{model.net.name}: {len(labels)} labels for the {last} of the last layer")
+        raise UsageError(f"{len(labels)} labels for the {last} of the last layer", subject=model.net.title)
     if labels or request.filling.weights is None:
         return labels
     names = class_names(request.filling.weights)
@@ -134,7 +134,7 @@ def _draw(request: RunRequest, input: Input, model: TorchNet, colours: pictures.
     format = _format(request.maps or "", request.format)
     info = Info.of("YXC", page.shape, "uint8", Colour.RGB)
     if format.numbers:
-        raise UsageError(f"--maps {request.maps!r}: name a picture, such as maps.png")
+        raise UsageError("maps are drawn as a picture, such as maps.png", subject=shown(request.maps or ""))
     with output(request.maps or "", force=request.force, seeks=format.seeks) as fp:
         sink = registry.open_sink(fp, format, info, WriteOptions())
         sink.write(page)
@@ -145,7 +145,7 @@ def _format(name: str, given: str | None) -> Format:
     if name != STANDARD and Path(name).suffix:
         return registry.by_suffix(name)
     if given is None:
-        raise UsageError(f"{shown(name)} has no suffix that names a type: give --format npy, png, ...")
+        raise UsageError("no suffix names a type: give --format npy, png, ...", subject=shown(name))
     return registry.by_name(given)
 
 

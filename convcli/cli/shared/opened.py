@@ -10,12 +10,11 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
-from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.info import Info, Source
 from convcli.jobs.job import canonical
 from convcli.media import registry
-from convcli.media.files.target import STANDARD, open_input, shown
+from convcli.media.files.target import STANDARD, about_input, open_input
 from convcli.media.options import ReadOptions
 from convcli.media.registry import Format
 
@@ -66,18 +65,11 @@ class Opened:
 def opened(name: str, options: ReadOptions) -> Iterator[Opened]:
     """Open a file or ``-``; errors within name it."""
     fp = open_input(name)
-    with ExitStack() as stack:
+    with about_input(name), ExitStack() as stack:
         stack.callback(fp.close)
-        try:
-            head = fp.read(registry.HEAD)
-            fp.seek(0)
-            format, notes = registry.identify(head, "" if name == STANDARD else name)
-            source = registry.open_source(fp, format, options)
-            stack.callback(source.close)
-            yield Opened(source, canonical(source.info), format, (*notes, *source.info.notes))
-        except UsageError:
-            raise
-        except ConvError as error:
-            if name in str(error):
-                raise
-            raise ConvError(f"{shown(name, 'standard input')}: {error}", error.exit_code) from None
+        head = fp.read(registry.HEAD)
+        fp.seek(0)
+        format, notes = registry.identify(head, "" if name == STANDARD else name)
+        source = registry.open_source(fp, format, options)
+        stack.callback(source.close)
+        yield Opened(source, canonical(source.info), format, (*notes, *source.info.notes))

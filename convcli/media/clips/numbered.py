@@ -22,7 +22,7 @@ from convcli.common.frozen import frozen
 from convcli.data.axes import Axis, at_rate
 from convcli.data.info import Info, Sink, Source
 from convcli.media import registry
-from convcli.media.files.target import StrPath, shown, writing
+from convcli.media.files.target import StrPath, about_input, shown, writing
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.registry import Format
 from convcli.media.shared import Recent
@@ -154,7 +154,7 @@ class NumberedSource:
     def __init__(self, found: Numbered, options: ReadOptions) -> None:
         self._files = found.files
         self._options = replace(options, all_frames=False)
-        with closing(self._open(found.files[0])) as first:
+        with about_input(found.files[0]), closing(self._open(found.files[0])) as first:
             self._form = first.info
         self.info = replace(
             self._form,
@@ -180,20 +180,18 @@ class NumberedSource:
         if source.info.letters not in ("YX", "YXC"):
             source.close()
             axes = ", ".join(source.info.letters.lower())
-            raise ConvError(f"{shown(path)} is no frame: it has the axes {axes}, a picture has y, x")
+            raise ConvError(f"no frame: it has the axes {axes}, a picture has y, x")
         return source
 
     def _read(self, path: Path) -> np.ndarray:
         try:
-            with closing(self._open(path)) as source:
+            with about_input(path), closing(self._open(path)) as source:
                 here, first = _form(source.info), _form(self._form)
                 if here != first:
-                    raise ConvError(f"{shown(path)} is {here} and the first frame {first}: they must agree")
+                    raise ConvError(f"it is {here} and the first frame {first}: they must agree")
                 return source.read(0, source.info.length)
         except OSError as error:
-            raise ConvError(f"{shown(path)} cannot be read: {error.strerror}") from None
-        except ConvError as error:
-            raise error if str(path) in str(error) else ConvError(f"{shown(path)}: {error}") from None
+            raise ConvError(f"cannot be read: {error.strerror}", subject=shown(path)) from None
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``."""

@@ -15,13 +15,13 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING
 
 from convcli.common import signals
-from convcli.common.errors import ConvError, UsageError
+from convcli.common.errors import ConvError, UsageError, about
 from convcli.media.files.atomic import replacing
 
 if TYPE_CHECKING:
@@ -39,9 +39,14 @@ def shown(path: StrPath, standard: str = "standard output") -> str:
     return standard if str(path) == STANDARD else repr(str(path))
 
 
-def input_name(name: str) -> str:
-    """Return what an input is called in a message, without quotes."""
-    return "standard input" if name == STANDARD else name
+def shown_input(name: StrPath) -> str:
+    """Return an input for a message."""
+    return shown(name, "standard input")
+
+
+def about_input(name: StrPath) -> AbstractContextManager[None]:
+    """Name an input in the errors of a block that have no subject."""
+    return about(shown_input(name))
 
 
 def reason(error: OSError | ValueError) -> str:
@@ -63,19 +68,19 @@ def open_input(path: StrPath) -> IO[bytes]:
     ConvError
         One line each for a missing or empty file, a folder, a URL, no permission, a closed standard input.
     """
-    name = shown(path, "standard input")
-    try:
-        fp = _standard_input() if str(path) == STANDARD else _open_local(path)
-        if not (fp.seekable() and fp.tell() == 0):
-            fp = _spool(fp, name)
-        empty = not fp.read(1)
-        fp.seek(0)
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
-        raise ConvError(f"{name} cannot be read: {reason(error)}") from None
-    if empty:
-        fp.close()
-        raise ConvError(f"{name} is empty")
-    return fp
+    with about_input(path):
+        try:
+            fp = _standard_input() if str(path) == STANDARD else _open_local(path)
+            if not (fp.seekable() and fp.tell() == 0):
+                fp = _spool(fp)
+            empty = not fp.read(1)
+            fp.seek(0)
+        except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+            raise ConvError(f"cannot be read: {reason(error)}") from None
+        if empty:
+            fp.close()
+            raise ConvError("it is empty")
+        return fp
 
 
 def _open_local(path: StrPath) -> IO[bytes]:
@@ -83,31 +88,29 @@ def _open_local(path: StrPath) -> IO[bytes]:
         return Path(path).open("rb")
     except FileNotFoundError:
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):  # Path makes one slash of two
-            raise ConvError(f"{shown(path)}: convcli reads local files; download it first") from None
-        raise ConvError(f"{shown(path)}: no such file") from None
+            raise ConvError("convcli reads local files; download it first") from None
+        raise ConvError("no such file") from None
     except IsADirectoryError:
-        raise ConvError(f"{shown(path)} is a folder; name the files in it") from None
+        raise ConvError("it is a folder; name the files in it") from None
 
 
 def _standard_input() -> IO[bytes]:
     if sys.stdin is None:
-        raise ConvError("standard input is closed")
+        raise ConvError("it is closed")
     try:
         return open(sys.stdin.fileno(), "rb", closefd=False)
     except io.UnsupportedOperation:  # a caller in this process has put an object there
         return sys.stdin.buffer
 
 
-def _spool(fp: IO[bytes], name: str) -> IO[bytes]:
+def _spool(fp: IO[bytes]) -> IO[bytes]:
     copy = tempfile.SpooledTemporaryFile(max_size=SPOOL)  # noqa: SIM115
     try:
         while chunk := fp.read(1 << 20):
             try:
                 copy.write(chunk)
             except OSError as error:
-                raise ConvError(
-                    f"{name} cannot be kept in {tempfile.gettempdir()}: {reason(error)}"
-                ) from None
+                raise ConvError(f"cannot be kept in {tempfile.gettempdir()}: {reason(error)}") from None
         copy.seek(0)
     except BaseException:
         copy.close()
@@ -141,7 +144,7 @@ def check_not_input(target: StrPath, inputs: Iterable[StrPath]) -> None:
     for name in inputs:
         if same_file(target, name) and Path(target).is_file():
             raise ConvError(
-                f"{shown(target)} is an input too; choose another output, or overwrite it with -y"
+                "it is an input too; choose another output, or overwrite it with -y", subject=shown(target)
             )
 
 
@@ -203,7 +206,7 @@ def output(
     except FileExistsError:
         raise already_there(path) from None
     except OSError as error:
-        raise ConvError(f"{shown(path)} cannot be written: {reason(error)}") from None
+        raise ConvError(f"cannot be written: {reason(error)}", subject=shown(path)) from None
 
 
 @contextmanager
@@ -232,34 +235,37 @@ def _stand_in() -> IO[bytes] | None:
 
 def already_there(path: StrPath) -> ConvError:
     """Return the error for an output that exists."""
-    return ConvError(f"{shown(path)} exists; overwrite it with -y (--force), or name another with -o")
+    return ConvError(
+        "it exists; overwrite it with -y (--force), or name another with -o", subject=shown(path)
+    )
 
 
 def _destination(path: StrPath, force: bool, binary: bool) -> Path | Callable[[], int]:
     """Return the real path of a regular file (to be), or what opens anything else and gives a descriptor."""
-    try:
-        place = _resolve(path)
-        mode = _mode(place)
+    with about(shown(path)):
+        try:
+            place = _resolve(path)
+            mode = _mode(place)
+        except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+            raise ConvError(f"cannot be written: {reason(error)}") from None
         if isinstance(place, int):
             if binary and os.isatty(place):
-                raise UsageError(f"{shown(path)} is a terminal and the data is binary: name a file with -o")
+                raise UsageError("it is a terminal and the data is binary: name a file with -o")
             return partial(os.dup, place)
         if mode is None and not place.parent.is_dir():
-            raise ConvError(f"{shown(path)}: there is no folder {shown(place.parent)}; make it first")
+            raise ConvError(f"there is no folder {shown(place.parent)}; make it first")
         if mode is not None:
             if stat.S_ISDIR(mode):
-                raise ConvError(f"{shown(path)} is a folder; name a file in it, or use --out-dir")
+                raise ConvError("it is a folder; name a file in it, or use --out-dir")
             if not force and (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
                 raise already_there(path)
             if not os.access(place, os.W_OK):
-                raise ConvError(f"{shown(path)}: no permission to write it")
+                raise ConvError("no permission to write it")
             if not stat.S_ISREG(mode):
                 return partial(os.open, place, os.O_WRONLY)
         if not os.access(place.parent, os.W_OK | os.X_OK):
-            raise ConvError(f"{shown(path)}: no permission to write in the folder {shown(place.parent)}")
-    except (OSError, ValueError) as error:
-        raise ConvError(f"{shown(path)} cannot be written: {reason(error)}") from None
-    return place
+            raise ConvError(f"no permission to write in the folder {shown(place.parent)}")
+        return place
 
 
 def _mode(place: Path | int) -> int | None:
@@ -278,7 +284,7 @@ def _resolve(path: StrPath) -> Path | int:
     """
     if str(path) == STANDARD:
         if sys.stdout is None:
-            raise ConvError("standard output is closed; name a file with -o")
+            raise ConvError("it is closed; name a file with -o")
         return sys.stdout.fileno()
     here = os.fspath(path)
     for _ in range(_LINKS):
@@ -327,7 +333,6 @@ class _Raw(io.FileIO):
     def __init__(self, descriptor: int, name: str, seekable: bool) -> None:
         super().__init__(descriptor, "wb", closefd=False)
         self.name = name  # a text, as libraries expect: Python would put the descriptor's number here
-        self._shown = name
         self._seekable = seekable
         self.discard = False  # after a failure: what is still in a buffer goes nowhere
 
@@ -339,7 +344,7 @@ class _Raw(io.FileIO):
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise ConvError(f"{self._shown} cannot be written: {reason(error)}") from None
+            raise ConvError(f"cannot be written: {reason(error)}", subject=self.name) from None
 
     def seekable(self) -> bool:
         # A redirected standard output may be in append mode, or hold something before us: never seek there.
