@@ -1,4 +1,4 @@
-"""Measure what the planner's table says of this machine: prints `convcli.plan.costs.NANOSECONDS` anew.
+"""Measure what the planner's table says of this machine: prints `convcli.engines.costs.NANOSECONDS` anew.
 
 Each constant is the slope or the offset between two correlations of one algorithm, on one core, in blocks as the
 runner makes them; the least of several runs' processor time counts, for whatever disturbs a run makes it longer.
@@ -13,13 +13,14 @@ from math import log2, prod
 
 import numpy as np
 
+from convcli.common.choices import EngineName
 from convcli.engines import get_engine
+from convcli.engines.algorithms import ALGORITHMS, TorchBox
 from convcli.engines.base import Engine
+from convcli.engines.costs import NANOSECONDS
 from convcli.engines.on_numpy import integer_sums
+from convcli.engines.work import LINE, Work, fft_tile, toeplitz_rows
 from convcli.pixels.render import Rendering
-from convcli.plan.algorithms import Algorithm
-from convcli.plan.costs import NANOSECONDS
-from convcli.plan.work import LINE, Work, fft_tile, toeplitz_rows
 
 RUNS = 25
 WIDTH = 4000
@@ -39,20 +40,21 @@ def least(work: Callable[[], object]) -> float:
 
 def an_element(
     engine: Engine,
-    algorithm: Algorithm,
+    name: str,
     kernel: tuple[int, ...],
     maps: tuple[int, int] = (1, 1),
     data: np.dtype | None = None,
 ) -> float:
     """Return an algorithm's nanoseconds for an element of one output map."""
+    [algorithm] = [one for one in ALGORITHMS[EngineName(engine.name)] if one.name == name]
     random = np.random.default_rng(1)
-    weights = np.ones(kernel) if algorithm is Algorithm.BOX else random.normal(size=kernel)
-    if algorithm is Algorithm.WHOLE:
+    weights = np.ones(kernel) if name == "box" else random.normal(size=kernel)
+    if name == "integer":
         weights = 1.0 + np.arange(prod(kernel)).reshape(kernel)
-    if algorithm in (Algorithm.SEPARABLE, Algorithm.BANDS):
+    if "separable" in name:
         weights = np.multiply.outer(*(random.normal(size=k) for k in kernel))
     weights = np.broadcast_to(weights, (*maps, *kernel)).astype(np.float32)
-    sizes = (ROWS, WIDTH) if algorithm is not Algorithm.FFT else (482, WIDTH)
+    sizes = (ROWS, WIDTH) if name != "fft" else (482, WIDTH)
     shape = (1, maps[1], *(n + k - 1 for n, k in zip(sizes, kernel, strict=True)))
     x = random.random(shape, np.float32) if data is None else random.integers(0, 256, shape).astype(data)
     one = (1,) * len(kernel)
@@ -72,7 +74,7 @@ def a_byte(engine: Engine, box: tuple[int, int]) -> float:
     one = (1, 1)
 
     def work() -> object:
-        return engine.pixels(x, weights, stride=one, dilation=one, algorithm=Algorithm.BOX, how=how)
+        return engine.pixels(x, weights, stride=one, dilation=one, algorithm=TorchBox(), how=how)
 
     return least(work) / (ROWS * WIDTH)
 
@@ -91,23 +93,21 @@ def measure() -> dict[str, float]:
         data = np.random.default_rng(0).random((ROWS, WIDTH), np.float32)
         other = np.empty_like(data)
         found["pass"] = least(lambda: np.rint(data, out=other)) / data.size
-        found["numpy tap"] = an_element(numpy, Algorithm.DIRECT, (5, 5)) / 25
+        found["numpy tap"] = an_element(numpy, "direct", (5, 5)) / 25
         folds = (31).bit_length() - 1 + (31).bit_count()
-        found["numpy fold"] = an_element(numpy, Algorithm.BOX, (31, 31)) / (2 * folds + 1)
+        found["numpy sum"] = an_element(numpy, "box", (31, 31)) / (2 * folds + 1)
         plain = 15  # 6 numbers: as many sums, and a product and a sum for each but the first
-        found["numpy whole"] = an_element(numpy, Algorithm.WHOLE, (2, 3), data=integer_sums.SUM) / (plain + 1)
-        across = an_element(numpy, Algorithm.BOX, (31, 31), data=integer_sums.COUNT)
-        found["running sum"] = across - folds * found["numpy whole"] - found["pass"]
-        found["torch tap"] = an_element(torch, Algorithm.DIRECT, (5, 5)) / 25
+        found["numpy integer"] = an_element(numpy, "integer", (2, 3), data=integer_sums.SUM) / (plain + 1)
+        across = an_element(numpy, "box", (31, 31), data=integer_sums.COUNT)
+        found["running sum"] = across - folds * found["numpy integer"] - found["pass"]
+        found["torch tap"] = an_element(torch, "direct", (5, 5)) / 25
         for engine in (numpy, torch):
-            points = [
-                (toeplitz_rows(k, k) + k, an_element(engine, Algorithm.TOEPLITZ, (k, k)) / k) for k in (5, 15)
-            ]
+            points = [(toeplitz_rows(k, k) + k, an_element(engine, "toeplitz", (k, k)) / k) for k in (5, 15)]
             name = f"{engine.name} column"
             found[name], found[f"{name} tap"] = line(*points)
-        points = [(2 * (k - 1), an_element(numpy, Algorithm.TOEPLITZ, (1, k))) for k in (17, 65)]
+        points = [(2 * (k - 1), an_element(numpy, "toeplitz", (1, k))) for k in (17, 65)]
         found["square"], found["square tap"] = line(*points)
-        points = [(LINE + k, an_element(torch, Algorithm.TOEPLITZ, (1, k))) for k in (5, 65)]
+        points = [(LINE + k, an_element(torch, "toeplitz", (1, k))) for k in (5, 65)]
         found["line"], found["line tap"] = line(*points)
         points = [(k.bit_length(), a_byte(torch, (31, k))) for k in (3, 31)]
         found["bytes box"], found["bytes sum"] = line(*points)
@@ -116,9 +116,9 @@ def measure() -> dict[str, float]:
         tiles = -(-WIDTH // (tile[1] - 30))
         transformed = tiles * prod(tile) / prod(work.sizes)
         for engine in (numpy, torch):
-            each = an_element(engine, Algorithm.FFT, (31, 31)) / transformed
+            each = an_element(engine, "fft", (31, 31)) / transformed
             found[f"{engine.name} fft"] = each / log2(prod(tile))
-        narrow, wide = (an_element(torch, Algorithm.NATIVE, (k, k), (16, 16)) for k in (1, 3))
+        narrow, wide = (an_element(torch, "native", (k, k), (16, 16)) for k in (1, 3))
         found["native tap"] = (wide - narrow) / 8 / 256
         found["native"] = max(narrow - found["native tap"] * 256, 0) / 32
     return found

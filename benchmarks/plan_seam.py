@@ -6,8 +6,9 @@ Used by `plan_grid.py`, which knows nothing of plans.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from unittest.mock import patch
 
 import numpy as np
@@ -15,7 +16,9 @@ import numpy as np
 from convcli.common.choices import Channels, EngineName, Nan, Precision
 from convcli.common.machine import available_threads
 from convcli.data.arrays import ArraySource
-from convcli.engines import get_engine
+from convcli.engines import algorithms, get_engine
+from convcli.engines.interface import Algorithm
+from convcli.engines.work import Work
 from convcli.execution.blocks import execute
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job, canonical
@@ -23,7 +26,6 @@ from convcli.jobs.output import decide
 from convcli.kernel.model import Kernel
 from convcli.pixels.ranges import parse_range
 from convcli.pixels.render import Tally
-from convcli.plan import algorithms
 from convcli.plan import choose as planner
 from convcli.plan.choose import Plan, choose
 
@@ -48,7 +50,7 @@ class Ways:
 def ways(array: np.ndarray, weights: np.ndarray, axes: str) -> Ways:
     """Return the plans for filtering an array with a kernel, same size and same type.
 
-    Each plan is what the planner itself makes when its table has one row only.
+    Each plan is what the planner itself makes when one algorithm is offered only.
     """
     job, source = _job(array, weights, axes)
     plan_with = partial(
@@ -62,18 +64,22 @@ def ways(array: np.ndarray, weights: np.ndarray, axes: str) -> Ways:
         result=job.dtype,
     )
     found = {}
-    for row in algorithms.TABLE:
-        engine = EngineName(row.engine)
+    for algorithm in chain.from_iterable(algorithms.ALGORITHMS.values()):
         uncached = patch.object(planner, "_choose", planner._choose.__wrapped__)
-        with uncached, patch.object(algorithms, "TABLE", (replace(row, steady=True),)):
-            plan = plan_with(engine=engine, torch_loaded=True)
-        if plan.algorithms == (row.algorithm,):  # else it is not offered for such a job
-            found[_name(plan)] = Way(
-                plan.seconds, engine is EngineName.TORCH, _computation(job, source, plan)
-            )
+        with uncached, patch.object(planner, "ways", partial(_only, algorithm)):
+            plan = plan_with(engine=algorithm.engine, torch_loaded=True)
+        if plan.algorithms == (algorithm,):  # else it is not offered for such a job
+            torch = algorithm.engine is EngineName.TORCH
+            found[_name(plan)] = Way(plan.seconds, torch, _computation(job, source, plan))
     running = plan_with(engine=EngineName.AUTO, torch_loaded=True)
     starting = plan_with(engine=EngineName.AUTO, torch_loaded=False)
     return Ways(found, {"running": _name(running), "starting": _name(starting)})
+
+
+def _only(algorithm: Algorithm, engine: EngineName, work: Work, _: bool) -> list[Algorithm]:
+    """Return one algorithm where it is offered, in place of `convcli.engines.algorithms.ways`."""
+    offered = algorithms.ways(engine, work)
+    return [algorithm] if algorithm in offered else offered
 
 
 def _name(plan: Plan) -> str:
@@ -84,11 +90,11 @@ def _job(array: np.ndarray, weights: np.ndarray, axes: str) -> tuple[Job, ArrayS
     source = ArraySource(array, axes)
     info, kernel = source.info, Kernel.from_array(weights)
     letters = canonical(info)
-    chain = bind([kernel], Settings(), letters, [info.size(letter) for letter in letters], info.channels)
+    bound = bind([kernel], Settings(), letters, [info.size(letter) for letter in letters], info.channels)
     policy = parse_range("float" if array.dtype.kind == "f" else "clip")
     types = ("float32", "float64", info.dtype)
     choice = decide(policy, [kernel], info.dtype, types, True, Precision.AUTO)
-    job = Job(info, chain, Channels.EACH, choice.policy, choice.dtype, choice.compute, Nan.PROPAGATE)
+    job = Job(info, bound, Channels.EACH, choice.policy, choice.dtype, choice.compute, Nan.PROPAGATE)
     job.check()
     return job, source
 

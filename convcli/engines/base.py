@@ -7,16 +7,16 @@ the data has been put there before (`convcli.engines.padding`), what is cropped 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from convcli.common.errors import UsageError
+from convcli.engines.interface import Algorithm, Correlation
 from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import TransposedWindow, Window
 from convcli.pixels.render import Rendering, Tally
-from convcli.plan.algorithms import Algorithm
 
 MAX_RANK = 3
 TYPES = ("float32", "float64", "int16", "uint16", "uint8")  # integers for sums and products of bytes
@@ -160,6 +160,33 @@ class Engine(Protocol):
         first NaN before every number.
         """
         ...
+
+
+def prepared(
+    algorithm: Algorithm,
+    direct: Algorithm,
+    x: np.ndarray,
+    weights: np.ndarray,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    groups: int = 1,
+    finite: bool = False,
+    **more: Any,
+) -> tuple[Algorithm, Correlation]:
+    """Check that everything fits; return the correlation, and who does it: ``direct`` where others spread NaN.
+
+    Parameters
+    ----------
+    more
+        The other fields of the correlation.
+    """
+    if x.dtype in algorithm.integers:
+        sizes, finite = pool_sizes(x, weights.shape[2:], stride, dilation), True
+    else:
+        sizes = correlation_sizes(x, weights, stride, dilation, groups)
+    if not (algorithm.local or finite or all_finite(x)):
+        algorithm = direct
+    return algorithm, Correlation(x, weights, sizes, tuple(stride), tuple(dilation), groups, finite, **more)
 
 
 def correlation_sizes(

@@ -11,13 +11,21 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
-from convcli.plan.work import fft_tile
+from convcli.engines import tiles
+from convcli.engines.interface import Array, Correlation
+from convcli.engines.work import fft_tile
 
-Array = Any  # numpy.ndarray or torch.Tensor
+
+def by_numpy(call: Correlation) -> np.ndarray:
+    """Return a correlation of numpy's finite data; in ``call.out`` where it is given."""
+    x, out = call.x, call.out
+    if out is None:
+        out = tiles.empty((len(x), len(call.weights), *call.sizes), tiles.memory_order(x), x.dtype)
+    correlate(np.fft, x, *spectra(call), out)
+    return out
 
 
 def correlate(transforms: ModuleType, x: Array, kernels: Array, extents: Sequence[int], out: Array) -> None:
@@ -53,17 +61,15 @@ def correlate(transforms: ModuleType, x: Array, kernels: Array, extents: Sequenc
             target[index] = transforms.irfftn(summed, lengths, axes)[(0, *inside)]
 
 
-def spectra(
-    weights: np.ndarray, dilation: Sequence[int], sizes: Sequence[int]
-) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Return the spectra of all kernels for data of these sizes, and the kernels' extents.
+def spectra(call: Correlation) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Return the spectra of all kernels, and the kernels' extents.
 
     They are conjugate, which turns the transform's convolution into correlation.
     """
+    weights, dilation = call.weights, call.dilation
     extents = tuple(d * (k - 1) + 1 for d, k in zip(dilation, weights.shape[2:], strict=True))
-    return _spectra(
-        weights.tobytes(), weights.shape, weights.dtype.name, tuple(dilation), fft_tile(extents, sizes)
-    ), extents
+    tile = fft_tile(extents, call.x.shape[2:])
+    return _spectra(weights.tobytes(), weights.shape, weights.dtype.name, dilation, tile), extents
 
 
 @lru_cache(maxsize=8)

@@ -90,6 +90,20 @@ def cut(shape: Sequence[int], order: Sequence[int], size: int) -> list[Slices]:
     return [tuple(tile[axis] for axis in back) for tile in product(*parts)]
 
 
+def inputs(
+    outputs: Sequence[slice], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Slices:
+    """Return the inputs that the windows of these outputs cover.
+
+    >>> inputs([slice(2, 5)], [3], [2], [4])
+    (slice(4, 17, None),)
+    """
+    return tuple(
+        slice(part.start * s, (part.stop - 1) * s + d * (k - 1) + 1)
+        for part, k, s, d in zip(outputs, kernel, stride, dilation, strict=True)
+    )
+
+
 def even(length: int, most: int) -> int:
     """Return the step of as few parts as steps of ``most`` give, all about as long.
 

@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from math import prod
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from convcli.engines import tiles
+from convcli.engines.interface import Array, Correlation
+from convcli.engines.work import toeplitz_rows
 from convcli.kernel.separable import separable_terms
-from convcli.plan.work import toeplitz_rows
 
-Array = Any  # numpy.ndarray or torch.Tensor
 Vector = tuple[float, ...]
 
 SPLIT = 64  # taps of zero that interleaved pixels may cost a Toeplitz matrix before they are split (measured)
@@ -86,24 +86,20 @@ def matrix(vector: Vector, step: int, count: int) -> np.ndarray:
     return band
 
 
-def by_products(
-    backend: Backend,
-    x: np.ndarray,
-    weights: np.ndarray,
-    dilation: Sequence[int],
-    out: np.ndarray | None = None,
-) -> Array:
-    """Return the valid correlation with stride 1, ``(N, O, *sizes)``, of finite data; in ``out`` if it can."""
-    rows, pixel = as_rows(x, weights, dilation, separable=False)
-    room = rows_of(out, pixel)
+def by_products(backend: Backend, call: Correlation) -> Array:
+    """Return the correlation of finite data; in ``call.out`` if it can."""
+    weights, dilation = call.weights, call.dilation
+    rows, pixel = as_rows(call.x, weights, dilation, separable=False)
+    room = rows_of(call.out, pixel)
     place = None if room is None else backend.take(room, room.dtype)
     data = backend.take(rows, weights.dtype)
     return as_items(backend, correlate(backend, data, weights, dilation, pixel, place), pixel)
 
 
-def by_bands(backend: Backend, x: np.ndarray, weights: np.ndarray, dilation: Sequence[int]) -> Array:
+def by_bands(backend: Backend, call: Correlation) -> Array:
     """Return the same for a kernel that is a sum of a few outer products, axis by axis."""
-    rows, pixel = as_rows(x, weights, dilation, separable=True)
+    weights, dilation = call.weights, call.dilation
+    rows, pixel = as_rows(call.x, weights, dilation, separable=True)
     found = separable(backend, backend.take(rows, weights.dtype), weights, dilation, pixel)
     return as_items(backend, found, pixel)
 

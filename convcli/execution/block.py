@@ -15,6 +15,7 @@ from convcli.common.choices import Channels, Nan
 from convcli.common.errors import ConvError
 from convcli.data.info import Source
 from convcli.engines.base import Engine
+from convcli.engines.interface import Algorithm
 from convcli.execution import stages
 from convcli.execution.stages import Span
 from convcli.jobs.chain import Chain, ConvStage, PoolStage
@@ -22,7 +23,6 @@ from convcli.jobs.job import Job, positions
 from convcli.pixels import channels as colours
 from convcli.pixels.channels import Alpha
 from convcli.pixels.render import Rendering, Tally
-from convcli.plan.algorithms import Algorithm
 
 Read = Callable[[int, int], np.ndarray]
 

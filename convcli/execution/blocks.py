@@ -10,11 +10,11 @@ import numpy as np
 
 from convcli.data.info import Source
 from convcli.engines.base import Engine
+from convcli.engines.interface import Algorithm
 from convcli.execution.block import Read, Runner
 from convcli.jobs.job import Job
 from convcli.pixels.measures import Measured, Pass, measure
 from convcli.pixels.render import Rendering, Tally
-from convcli.plan.algorithms import Algorithm
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

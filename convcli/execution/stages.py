@@ -11,13 +11,13 @@ from dataclasses import replace
 import numpy as np
 
 from convcli.engines.base import Engine
+from convcli.engines.interface import Algorithm
 from convcli.engines.padding import pad
 from convcli.engines.pooling import pool_padded
 from convcli.geometry.padding import PadMode
 from convcli.jobs.chain import ConvStage, PoolStage
 from convcli.kernel.model import Combine
 from convcli.pixels.render import Rendering, Tally
-from convcli.plan.algorithms import Algorithm
 
 Span = tuple[int, int]
 

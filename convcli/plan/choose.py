@@ -1,11 +1,12 @@
 """Which engine does a job, by which algorithms, in blocks of what size: decided from sizes alone, and able to say why.
 
-What each algorithm costs stands in `convcli.plan.costs`; nothing is tried out here.
+What each algorithm costs stands in `convcli.engines.costs`; nothing is tried out here.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil
 
@@ -13,11 +14,12 @@ from convcli.common.choices import EngineName
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.common.machine import available_memory
+from convcli.engines.algorithms import ways
+from convcli.engines.costs import NANOSECONDS
+from convcli.engines.interface import Algorithm
+from convcli.engines.work import Work
 from convcli.jobs.chain import Chain
 from convcli.plan import workload
-from convcli.plan.algorithms import Algorithm, Row, rows
-from convcli.plan.costs import BEGIN_TORCH, BLOCK, IMPORT_TORCH, NANOSECONDS
-from convcli.plan.work import Work, fft_tile
 
 BLOCK_ELEMENTS = {EngineName.NUMPY: 1 << 20, EngineName.TORCH: 1 << 21}  # of one block (measured)
 # Smaller ones would stay in the cache, but threads that change them take turns at Python's lock: with 2^18, 3x3
@@ -30,6 +32,10 @@ LEAST_BLOCK = 1 << 16  # less is not worth a thread
 HALOS = 2  # a block is at least so many halos long, so that little is read and converted twice
 COPIES = 6  # arrays of a block's size that one worker holds at a time: input, padded, passes, output, pixels
 PASSES = 8  # over a block beside the algorithms: to floats, round, look for what clips, to pixels
+IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
+# Seconds that torch's jobs take longer than numpy's when both are loaded (`plan_grid.py`)
+BEGIN_TORCH = 250e-6
+BLOCK = 300e-6  # seconds that Python needs for a block
 
 
 @frozen
@@ -43,11 +49,17 @@ class Candidate:
         One for each stage; None for a pool or a transposed convolution, where an engine has but one.
     seconds : float
         What it is estimated to take.
+    fused : bool
+        Whether it goes through blocks from bytes to bytes, in tiles of its own.
+    tile : int
+        Outputs along the stream axis of which blocks should be multiples.
     """
 
     engine: EngineName
     algorithms: tuple[Algorithm | None, ...]
     seconds: float
+    fused: bool = False
+    tile: int = 1
 
     def __str__(self) -> str:
         names = " + ".join(str(algorithm or "its own") for algorithm in self.algorithms)
@@ -190,18 +202,16 @@ def _choose(
         candidate
         for name in (EngineName.NUMPY, EngineName.TORCH)
         for candidate in _candidates(
-            chain, works, name, threads, dtype, loaded, steady=engine is EngineName.NUMPY
+            chain, works, stream, name, threads, dtype, loaded, engine is name is EngineName.NUMPY
         )
     ]
     if engine is not EngineName.AUTO:
-        allowed, reason = [c for c in possible if c.engine is engine], f"{engine} was asked for"
+        reason = f"{engine} was asked for"
     elif device != "cpu":
-        allowed, reason = (
-            [c for c in possible if c.engine is EngineName.TORCH],
-            f"only torch runs on {device}",
-        )
+        engine, reason = EngineName.TORCH, f"only torch runs on {device}"
     else:
-        allowed, reason = possible, "the cheapest" + ("" if loaded else ", torch with its import")
+        reason = "the cheapest" + ("" if loaded else ", torch with its import")
+    allowed = [one for one in possible if engine in (one.engine, EngineName.AUTO)]
     best = min(allowed, key=lambda candidate: candidate.seconds)
     rejected = sorted((c for c in possible if c is not best), key=lambda candidate: candidate.seconds)
     if (best.seconds - _start(best.engine, loaded)) * threads < WORTH_THREADS:
@@ -209,13 +219,13 @@ def _choose(
     slices, halo = workload.slice_elements(chain, stream), workload.halo(chain, stream)
     return Plan(
         best.engine,
-        _block_length(chain, works, stream, threads, best),
+        _block_length(chain, stream, threads, best),
         threads,
         reason,
         best.algorithms,
         tuple(rejected),
         best.seconds,
-        slices * _element_bytes(works, best, dtype),
+        slices * (1 if best.fused else 8 if dtype == "float64" else 4),
         halo,
         device,
     )
@@ -224,28 +234,29 @@ def _choose(
 def _candidates(
     chain: Chain,
     works: list[Work | None],
+    stream: int,
     engine: EngineName,
     threads: int,
     dtype: str,
     loaded: bool,
-    steady: bool,
+    reproducible: bool,
 ) -> list[Candidate]:
     """Return an engine's ways: the best one for every stage, and with one stage, all others too."""
-    fixed = workload.elements(chain) * PASSES * NANOSECONDS["pass"] * 1e-9 * (2 if dtype == "float64" else 1)
+    elements, start = workload.elements(chain), _start(engine, loaded)
+    fixed = elements * PASSES * NANOSECONDS["pass"] * 1e-9 * (2 if dtype == "float64" else 1)
     fixed += sum(workload.other_seconds(chain, index) for index, work in enumerate(works) if work is None)
-    start = _start(engine, loaded)
-    steady = steady and engine is EngineName.NUMPY
-    ways = [rows(engine.value, work, steady) if work is not None else [] for work in works]
 
-    def candidate(chosen: list[tuple[float, Row] | None]) -> Candidate:
-        algorithms = tuple(pair and pair[1].algorithm for pair in chosen)
-        blocks = workload.elements(chain) / _block_elements(works, engine, algorithms) * BLOCK
-        seconds = sum(pair[0] for pair in chosen if pair) + fixed + blocks
-        return Candidate(engine, algorithms, start + seconds / threads)
+    def candidate(chosen: Sequence[Algorithm | None]) -> Candidate:
+        pairs = [(one, work) for one, work in zip(chosen, works, strict=True) if one and work]
+        fused = any(one.fused(work) for one, work in pairs)
+        tiles = [one.tile(work, stream) for one, work in pairs if stream < len(work.sizes)]
+        seconds = sum(one.cost(work) * 1e-9 for one, work in pairs) + fixed
+        seconds += elements / _block_elements(engine, fused) * BLOCK
+        return Candidate(engine, tuple(chosen), start + seconds / threads, fused, max(tiles, default=1))
 
-    if len(ways) == 1 and ways[0]:
-        return [candidate([pair]) for pair in ways[0]]
-    return [candidate([way[0] if way else None for way in ways])]
+    if len(works) == 1 and works[0]:
+        return [candidate([one]) for one in ways(engine, works[0], reproducible)]
+    return [candidate([ways(engine, work, reproducible)[0] if work else None for work in works])]
 
 
 def _start(engine: EngineName, loaded: bool) -> float:
@@ -255,50 +266,24 @@ def _start(engine: EngineName, loaded: bool) -> float:
     return BEGIN_TORCH if loaded else IMPORT_TORCH
 
 
-def _tile_rows(works: list[Work | None], algorithms: tuple[Algorithm | None, ...], stream: int) -> int:
-    """Return how many outputs along the stream axis one row of a transform's tiles gives; 1 without any."""
-    rows = [1]
-    for work, algorithm in zip(works, algorithms, strict=True):
-        if work is not None and algorithm is Algorithm.FFT and stream < len(work.sizes):
-            rows.append(fft_tile(work.extents, work.needed)[stream] - work.extents[stream] + 1)
-    return max(rows)
+def _block_elements(engine: EngineName, fused: bool) -> int:
+    """Return the most elements of one block."""
+    return BLOCK_OF_PICTURES if fused else BLOCK_ELEMENTS[engine]
 
 
-def _block_length(chain: Chain, works: list[Work | None], stream: int, threads: int, best: Candidate) -> int:
+def _block_length(chain: Chain, stream: int, threads: int, best: Candidate) -> int:
     """Return how many samples of the output's stream axis make a block: with tiles, whole rows of them.
 
     There are as many blocks for one thread as for the other.
     """
     slices, length = max(workload.slice_elements(chain, stream), 1), chain.output[stream]
-    most = _block_elements(works, best.engine, best.algorithms)
+    most = _block_elements(best.engine, best.fused)
     # A second turn evens out the threads, and takes half a millisecond.
-    least = 1 if _has_loop(works, best.engine, best.algorithms) else 2
+    least = 1 if best.fused else 2
     turns = max(ceil(slices * length / (threads * most)), least)
     elements = max(slices * length // (turns * threads), LEAST_BLOCK)
     step = max(elements // slices, HALOS * workload.halo(chain, stream), 1)
-    tile = _tile_rows(works, best.algorithms, stream)
-    if tile > 1:
-        return min(max(step // tile, 1) * tile, length)
+    if best.tile > 1:
+        return min(max(step // best.tile, 1) * best.tile, length)
     unit = WHOLE_ROWS if step >= 2 * WHOLE_ROWS else 1
     return min(ceil(step / unit) * unit, length)  # no short block more than there are turns
-
-
-def _block_elements(
-    works: list[Work | None], engine: EngineName, algorithms: tuple[Algorithm | None, ...]
-) -> int:
-    """Return the most elements of one block."""
-    return BLOCK_OF_PICTURES if _has_loop(works, engine, algorithms) else BLOCK_ELEMENTS[engine]
-
-
-def _element_bytes(works: list[Work | None], best: Candidate, dtype: str) -> int:
-    """Return the bytes of one element of a block: floats, but where torch goes through it in tiles of its own."""
-    if _has_loop(works, best.engine, best.algorithms):
-        return 1
-    return 8 if dtype == "float64" else 4
-
-
-def _has_loop(works: list[Work | None], engine: EngineName, algorithms: tuple[Algorithm | None, ...]) -> bool:
-    """Return whether torch goes through a block by itself, from bytes to bytes."""
-    [work, *others] = works
-    looped = engine is EngineName.TORCH and algorithms[0] in (Algorithm.TOEPLITZ, Algorithm.BOX)
-    return looped and not others and work is not None and work.pictures

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from math import prod
 
+from convcli.engines.costs import NANOSECONDS
+from convcli.engines.work import Work
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.chain import Chain, ConvStage, PoolStage
 from convcli.kernel.integer_weights import whole
 from convcli.kernel.separable import separable_terms
-from convcli.plan.costs import NANOSECONDS
-from convcli.plan.work import Work
 
 
 def works(chain: Chain, dtype: str, source: str, result: str) -> list[Work | None]:
@@ -38,7 +38,7 @@ def _work(
         kept.remove(idle)
         items *= sizes[idle]
     in_bytes = source in ("uint8", "int8") and dtype == "float32" and stage.stays_in_range
-    operations, mean = _whole(stage, source) if in_bytes else (0, False)
+    operations, mean = _integers(stage, source) if in_bytes else (0, False)
     terms = None
     if kernel.outputs == kernel.inputs == 1:
         shape = tuple(windows[axis].kernel for axis in kept)
@@ -51,20 +51,20 @@ def _work(
         inputs=kernel.inputs,
         outputs=kernel.outputs,
         items=items,
-        terms=len(terms or ()),
+        products=len(terms or ()),
         bytes=in_bytes,
-        whole=operations,
+        integer_operations=operations,
         mean=mean,
-        straight=pixels and in_bytes and _unsigned(stage, source),
-        even=kernel.outputs == kernel.inputs == 1 and len(set(kernel.weights)) == 1,
+        to_bytes=pixels and in_bytes and _unsigned(stage, source),
+        box=kernel.outputs == kernel.inputs == 1 and len(set(kernel.weights)) == 1,
         dtype=dtype,
     )
 
 
-def _whole(stage: ConvStage, source: str) -> tuple[int, bool]:
-    """Return the operations in whole numbers for an element of all outputs, and whether it is a weighted mean.
+def _integers(stage: ConvStage, source: str) -> tuple[int, bool]:
+    """Return the operations in 16-bit integers for an element of all outputs, and whether it is a weighted mean.
 
-    No operations where whole numbers would not do.
+    0 operations where such integers do not hold the sums.
     """
     if stage.kernel.inputs > 1 or stage.value not in range(-128, 256):
         return 0, False

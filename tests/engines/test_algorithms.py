@@ -1,7 +1,9 @@
-"""Every row of the table of algorithms, against torch in float64: error, layouts, NaN, blocks."""
+"""Every algorithm, against torch in float64: error, layouts, NaN, blocks."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import reduce
 
 import numpy as np
@@ -12,12 +14,13 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from convcli.engines import get_engine
+from convcli.engines.algorithms import ALGORITHMS, TorchBands, TorchFft, TorchToeplitz, ways
+from convcli.engines.interface import Algorithm
+from convcli.engines.work import Work, fft_tile, smooth
 from convcli.kernel.separable import separable_terms
-from convcli.plan.algorithms import TABLE, Algorithm, Row, rows
-from convcli.plan.work import Work, fft_tile, smooth
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-ROWS = [pytest.param(row, id=f"{row.engine}-{row.algorithm}") for row in TABLE]
+ALL = [pytest.param(one, id=f"{one.engine}-{one}") for found in ALGORITHMS.values() for one in found]
 
 
 def reference(x: np.ndarray, weights: np.ndarray, **options: tuple[int, ...]) -> np.ndarray:
@@ -34,19 +37,19 @@ def work_of(x: np.ndarray, weights: np.ndarray, stride: tuple[int, ...], dilatio
         dilation=dilation,
         inputs=weights.shape[1],
         outputs=weights.shape[0],
-        terms=len(separable_terms(weights[0, 0]) or ()) if one else 0,
-        even=one and len(set(weights.ravel().tolist())) == 1,
+        products=len(separable_terms(weights[0, 0]) or ()) if one else 0,
+        box=one and len(set(weights.ravel().tolist())) == 1,
     )
 
 
 def kernel_for(
-    row: Row, random: np.random.Generator, size: tuple[int, ...], maps: tuple[int, int]
+    algorithm: Algorithm, random: np.random.Generator, size: tuple[int, ...], maps: tuple[int, int]
 ) -> np.ndarray:
-    """Return weights that the row offers to work on: dense where it can, else of few terms, else even."""
+    """Return weights that the algorithm offers to work on: dense where it can, else of few terms, else even."""
     weights = random.normal(size=(*maps, *size))
-    if row.algorithm is Algorithm.BOX:
+    if algorithm.name == "box":
         weights[:] = 0.7
-    elif row.algorithm in (Algorithm.SEPARABLE, Algorithm.BANDS):
+    elif "separable" in algorithm.name:
         terms = [[random.normal(size=k) for k in size] for _ in range(random.integers(1, 3))]
         weights = sum(reduce(np.multiply.outer, term) for term in terms).reshape(1, 1, *size)
     return weights
@@ -70,9 +73,9 @@ def problems(draw: st.DrawFn) -> dict:
     }
 
 
-def arrays(row: Row, problem: dict) -> tuple[np.ndarray, np.ndarray]:
+def arrays(algorithm: Algorithm, problem: dict) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(problem["seed"])
-    weights = kernel_for(row, random, problem["kernel"], problem["maps"]).astype(problem["dtype"])
+    weights = kernel_for(algorithm, random, problem["kernel"], problem["maps"]).astype(problem["dtype"])
     x = random.uniform(0, 255, (problem["items"], weights.shape[1], *problem["sizes"])).astype(
         problem["dtype"]
     )
@@ -80,27 +83,29 @@ def arrays(row: Row, problem: dict) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(x.transpose(layout)).transpose(np.argsort(layout)), weights
 
 
-def bound(row: Row, x: np.ndarray, weights: np.ndarray) -> float:
-    """The row's error: of the largest absolute sum of a kernel times the largest datum."""
-    share = row.error if x.dtype == np.float32 else 1e-13
+def bound(algorithm: Algorithm, x: np.ndarray, weights: np.ndarray) -> float:
+    """The stated error: of the largest absolute sum of a kernel times the largest datum."""
+    share = algorithm.error if x.dtype == np.float32 else 1e-13
     return share * np.abs(weights).sum(axis=tuple(range(1, weights.ndim))).max() * np.abs(x).max()
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("algorithm", ALL)
 @settings(max_examples=60)
 @given(problem=problems())
-def test_the_error_is_what_the_table_says(row: Row, problem: dict) -> None:
-    x, weights = arrays(row, problem)
+def test_the_error_is_what_it_says(algorithm: Algorithm, problem: dict) -> None:
+    x, weights = arrays(algorithm, problem)
     options = {"stride": problem["stride"], "dilation": problem["dilation"]}
-    if not row.offers(work_of(x, weights, **options)):
+    if not algorithm.offers(work_of(x, weights, **options)):
         return
-    got = get_engine(row.engine).correlate(x, weights, algorithm=row.algorithm, **options)
+    got = get_engine(algorithm.engine).correlate(x, weights, algorithm=algorithm, **options)
     assert got.dtype == x.dtype
-    np.testing.assert_allclose(got, reference(x, weights, **options), rtol=0, atol=bound(row, x, weights))
+    np.testing.assert_allclose(
+        got, reference(x, weights, **options), rtol=0, atol=bound(algorithm, x, weights)
+    )
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_large_and_even_data(row: Row) -> None:
+@pytest.mark.parametrize("algorithm", ALL)
+def test_large_and_even_data(algorithm: Algorithm) -> None:
     """Roundings that all go the same way, tiles that end inside the data, interleaved pixels."""
     random = np.random.default_rng(5)
     cases = [
@@ -111,73 +116,71 @@ def test_large_and_even_data(row: Row) -> None:
     ]
     for shape, size in cases:
         rank = len(size)
-        maps = (4, 1) if row.algorithm is Algorithm.NATIVE else (1, 1)
+        maps = (4, 1) if algorithm.name == "native" else (1, 1)
         options = {"stride": (1,) * rank, "dilation": (1,) * rank}
         for even in (False, True):
-            weights = kernel_for(row, random, size, maps).astype(np.float32)
+            weights = kernel_for(algorithm, random, size, maps).astype(np.float32)
             x = random.integers(0, 256, shape).astype(np.float32)
             if even:
                 weights[:] = 1 / np.prod(size)
                 x[:] = 254.7
             x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0)
-            if row.offers(work_of(x, weights, **options)):
-                got = get_engine(row.engine).correlate(x, weights, algorithm=row.algorithm, **options)
+            if algorithm.offers(work_of(x, weights, **options)):
+                got = get_engine(algorithm.engine).correlate(x, weights, algorithm=algorithm, **options)
                 want = reference(x, weights, **options)
-                np.testing.assert_allclose(got, want, rtol=0, atol=bound(row, x, weights))
+                np.testing.assert_allclose(got, want, rtol=0, atol=bound(algorithm, x, weights))
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("algorithm", ALL)
 @settings(max_examples=40)
 @given(problem=problems(), bad=st.sampled_from([np.nan, np.inf, -np.inf]))
-def test_bad_values_spoil_exactly_their_windows(row: Row, problem: dict, bad: float) -> None:
-    x, weights = arrays(row, problem)
+def test_bad_values_spoil_exactly_their_windows(algorithm: Algorithm, problem: dict, bad: float) -> None:
+    x, weights = arrays(algorithm, problem)
     options = {"stride": problem["stride"], "dilation": problem["dilation"]}
-    if not row.offers(work_of(x, weights, **options)):
+    if not algorithm.offers(work_of(x, weights, **options)):
         return
     holes = np.zeros(x.shape)
     holes[tuple(np.random.default_rng(problem["seed"]).integers(0, x.shape))] = 1
     spoiled = reference(holes, np.ones(weights.shape), **options) > 0
     x[holes > 0] = bad
 
-    got = get_engine(row.engine).correlate(x, weights, algorithm=row.algorithm, **options)
+    got = get_engine(algorithm.engine).correlate(x, weights, algorithm=algorithm, **options)
 
     assert np.array_equal(~np.isfinite(got), spoiled)
     clean = reference(np.where(holes > 0, 0, x), weights, **options)
     good = np.where(spoiled, 0, got)
-    limit = bound(row, np.where(holes > 0, 0, x), weights)
+    limit = bound(algorithm, np.where(holes > 0, 0, x), weights)
     np.testing.assert_allclose(good, np.where(spoiled, 0, clean), rtol=0, atol=limit)
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.values[0].steady and row.values[0].engine == "numpy"]
+    "algorithm", [one for one in ALL if one.values[0].reproducible and one.values[0].engine == "numpy"]
 )
 @settings(max_examples=40)
 @given(problem=problems(), share=st.floats(0, 1))
-def test_the_block_shape_never_changes_a_steady_result(row: Row, problem: dict, share: float) -> None:
-    x, weights = arrays(row, problem)
+def test_the_block_shape_never_changes_a_reproducible_result(
+    algorithm: Algorithm, problem: dict, share: float
+) -> None:
+    x, weights = arrays(algorithm, problem)
     options = {"stride": problem["stride"], "dilation": problem["dilation"]}
-    if not row.offers(work_of(x, weights, **options)):
+    if not algorithm.offers(work_of(x, weights, **options)):
         return
     x.flat[int(share * (x.size - 1))] = np.nan
     engine = get_engine("numpy")
-    whole = engine.correlate(x, weights, algorithm=row.algorithm, **options)
+    whole = engine.correlate(x, weights, algorithm=algorithm, **options)
     count = whole.shape[2]
     start = int(share * (count - 1))
     step, extent = problem["stride"][0], problem["dilation"][0] * (problem["kernel"][0] - 1) + 1
     part = x[:, :, start * step : (count - 1) * step + extent]
-    alone = engine.correlate(part, weights, algorithm=row.algorithm, **options)
+    alone = engine.correlate(part, weights, algorithm=algorithm, **options)
     assert np.array_equal(alone, whole[:, :, start:], equal_nan=True)
 
 
 def test_pixels_stay_interleaved() -> None:
     pixels = np.random.default_rng(3).random((20, 330, 3), dtype=np.float32)
     seen = pixels.transpose(2, 0, 1)[:, None]
-    for algorithm, size in (
-        (Algorithm.TOEPLITZ, (3, 4)),
-        (Algorithm.BANDS, (3, 4)),
-        (Algorithm.FFT, (3, 4)),
-    ):
-        weights = np.ones((1, 1, *size), np.float32)
+    for algorithm in (TorchToeplitz(), TorchBands(), TorchFft()):
+        weights = np.ones((1, 1, 3, 4), np.float32)
         got = get_engine("torch").correlate(
             seen, weights, stride=(1, 1), dilation=(1, 1), algorithm=algorithm
         )
@@ -200,9 +203,18 @@ def test_tiles_are_as_long_as_the_data_or_a_few_kernels() -> None:
 
 
 def test_every_engine_can_do_everything_somehow() -> None:
-    for engine in ("numpy", "torch"):
+    for engine in ALGORITHMS:
         awkward = Work((9, 9), (2, 2), (2, 1), (1, 3), inputs=3, outputs=5)
-        assert rows(engine, awkward)
-        assert [seconds for seconds, _ in rows(engine, awkward)] == sorted(
-            s for s, _ in rows(engine, awkward)
-        )
+        costs = [one.cost(awkward) for one in ways(engine, awkward)]
+        assert costs
+        assert costs == sorted(costs)
+
+
+def test_the_algorithms_can_be_asked_without_an_array_library() -> None:
+    code = (
+        "import sys; from convcli.engines.algorithms import EngineName, Work, ways; "
+        "found = ways(EngineName.TORCH, Work((900, 900), (9, 9), (1, 1), (1, 1))); "
+        "print(len(found), sorted({'numpy', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "3 []\n"

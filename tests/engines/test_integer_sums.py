@@ -11,12 +11,13 @@ from scipy import signal  # type: ignore[import-untyped]
 import convcli
 from convcli.common.choices import EngineName
 from convcli.engines import get_engine
+from convcli.engines.algorithms import NumpyBox, NumpyInteger
+from convcli.engines.interface import Algorithm
 from convcli.engines.on_numpy import integer_sums
 from convcli.geometry.padding import PaddingName, PadMode
 from convcli.jobs.bind import Settings, bind
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.integer_weights import MOST, whole
-from convcli.plan.algorithms import Algorithm
 from convcli.plan.choose import choose
 
 ENGINE = get_engine("numpy")
@@ -66,7 +67,7 @@ def test_whole_numbers_are_exact(problem: tuple, factor: float) -> None:
         stride=stride,
         dilation=dilation,
         finite=True,
-        algorithm=Algorithm.WHOLE,
+        algorithm=NumpyInteger(),
     )
     expected = exact(data, kernel, stride, dilation)
     assert got.dtype == np.float32
@@ -91,7 +92,7 @@ def test_boxes_of_bytes_are_exact(
         stride=stride,
         dilation=dilation,
         finite=True,
-        algorithm=Algorithm.BOX,
+        algorithm=NumpyBox(),
     )
     np.testing.assert_array_equal(got, exact(data, np.ones(size, int), stride, dilation))
 
@@ -136,7 +137,7 @@ def test_the_largest_sum_fits() -> None:
     weights = np.full((1, 1, 1, 2), 64, np.float32) * [1, -1]
     for signs in ([1, 1], [-1, -1], [1, -1]):
         weights = np.array([[[[64 * signs[0], 64 * signs[1]]]]], np.float32)
-        got = ENGINE.correlate(data, weights, stride=(1, 1), dilation=(1, 1), algorithm=Algorithm.WHOLE)
+        got = ENGINE.correlate(data, weights, stride=(1, 1), dilation=(1, 1), algorithm=NumpyInteger())
         assert set(got.ravel().tolist()) == {255 * 64 * sum(signs)}
 
 
@@ -158,14 +159,14 @@ def _chosen(kernel: Kernel, source: str, dtype: str = "float32", **more: object)
 @pytest.mark.parametrize("name", ["hedge", "sobel-x", "sobel", "sharpen", "1,2,3;4,5,4;3,2,1"])
 def test_the_plan_takes_whole_numbers_for_bytes_alone(name: str) -> None:
     kernel = load_kernel(name)
-    assert _chosen(kernel, "uint8") is Algorithm.WHOLE
-    assert _chosen(kernel, "uint16") is not Algorithm.WHOLE
-    assert _chosen(kernel, "uint8", "float64") is not Algorithm.WHOLE
-    assert _chosen(kernel, "uint8", pad_value=0.5) is not Algorithm.WHOLE
-    assert _chosen(kernel, "uint8", pad_value=300) is not Algorithm.WHOLE
-    assert _chosen(kernel, "uint8", pad_mode=PadMode.ANTIREFLECT) is not Algorithm.WHOLE
+    assert _chosen(kernel, "uint8") == NumpyInteger()
+    assert _chosen(kernel, "uint16") != NumpyInteger()
+    assert _chosen(kernel, "uint8", "float64") != NumpyInteger()
+    assert _chosen(kernel, "uint8", pad_value=0.5) != NumpyInteger()
+    assert _chosen(kernel, "uint8", pad_value=300) != NumpyInteger()
+    assert _chosen(kernel, "uint8", pad_mode=PadMode.ANTIREFLECT) != NumpyInteger()
     inside = {"pad_mode": PadMode.ANTIREFLECT, "padding": (PaddingName.VALID,)}
-    assert _chosen(kernel, "uint8", **inside) is Algorithm.WHOLE
+    assert _chosen(kernel, "uint8", **inside) == NumpyInteger()
 
 
 @pytest.mark.parametrize("axes", ["YX", "YXC"])

@@ -13,6 +13,7 @@ from scipy import ndimage
 from convcli.common.prefetch import ahead
 from convcli.data.info import PlanarSource
 from convcli.engines import get_engine
+from convcli.engines.algorithms import NumpyInteger
 from convcli.engines.on_numpy import integer_sums
 from convcli.media import registry
 from convcli.media.clips.convert import Converter
@@ -20,7 +21,6 @@ from convcli.media.clips.decoder import Decoder
 from convcli.media.options import ReadOptions
 from convcli.media.timing import Clip
 from convcli.pixels.render import Rendering
-from convcli.plan.algorithms import Algorithm
 from tests.clips import make, pattern
 from tests.shell import ok
 
@@ -260,7 +260,7 @@ def test_whole_numbers_are_exact(column: tuple, row: tuple, dilation: tuple[int,
         (weights / divisor)[None, None].astype(np.float32),
         stride=(1, 1),
         dilation=dilation,
-        algorithm=Algorithm.WHOLE,
+        algorithm=NumpyInteger(),
         how=Rendering("uint8", low=0, top=255, fits=True),
     )
     np.testing.assert_array_equal(pixels[0, 0], expected)  # round() is half to even

@@ -3,36 +3,39 @@
 Every output element is computed by the same operations in the same order whatever the shape of the block it
 lies in, so cutting the work differently cannot change a result by a single bit.
 
-How it is quick all the same: the output is cut into tiles that stay in the processor's cache while all taps
+How it is fast all the same: the output is cut into tiles that stay in the processor's cache while all taps
 are added up; arrays keep the memory order of their input, so that numpy's inner loops are long; numpy releases
 the interpreter's lock, so that threads can share the tiles (`convcli.engines.tiles`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from convcli.common.machine import available_threads
-from convcli.engines import fft, shift_and_add, tiles, toeplitz
-from convcli.engines.base import all_finite, correlation_sizes, pool_sizes, transposed_sizes
-from convcli.engines.on_numpy import integer_sums
-from convcli.engines.on_numpy.products import NumpyProducts, one_thread
+from convcli.engines import shift_and_add, tiles
+from convcli.engines.algorithms import NumpyDirect
+from convcli.engines.base import pool_sizes, prepared, transposed_sizes
+from convcli.engines.interface import Algorithm, Correlation
+from convcli.engines.on_numpy.sums import TILE, shifted
 from convcli.engines.padding import pad
 from convcli.engines.reductions import fold_windows, windows_of
 from convcli.geometry.pools import PoolKind
-from convcli.geometry.windows import Window
-from convcli.kernel.separable import separable_terms
 from convcli.pixels.render import Rendering, Tally, render
-from convcli.plan.algorithms import Algorithm
 
-FOLD_TILE = 1 << 16  # elements of shared partial sums, of which several are held at a time (measured)
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+DIRECT = NumpyDirect()
+ONE_THREAD = "OPENBLAS_NUM_THREADS"
 TAPS = 1 << 18  # elements of whole windows that are pooled at a time
-TILE = 1 << 17  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)
-PRODUCTS = NumpyProducts()
 STRIP = 1 << 21  # bytes of a strip on its way to pixels: smaller ones contend for Python's lock (measured)
 HALOS = 4  # a strip is at least so many kernels high
 
@@ -52,7 +55,7 @@ class NumpyEngine:
         self.threads = threads or available_threads()
 
     def __enter__(self) -> NumpyEngine:
-        self._limited = one_thread()
+        self._limited = _one_thread()
         self._limited.__enter__()
         return self
 
@@ -66,7 +69,7 @@ class NumpyEngine:
         self, algorithm: Algorithm | None, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool
     ) -> np.dtype | None:
         """Return 16 bits for bytes that are added up without rounding."""
-        return integer_sums.type_of(algorithm, data, weights, fill)
+        return (algorithm or DIRECT).takes(data, weights, fill, rendered)
 
     def pixels(
         self,
@@ -88,21 +91,15 @@ class NumpyEngine:
             order = tiles.planar(tiles.memory_order(x))
             out = tiles.empty((len(x), len(weights), *sizes), order, np.dtype(how.dtype))
         tally = Tally()
-        exact = x.dtype == integer_sums.COUNT and algorithm is Algorithm.WHOLE and how.keeps_bytes
-        exact = exact and integer_sums.averages(weights)
         rows = tiles.even(sizes[0], rows)
         for start in range(0, sizes[0], rows):
             stop = min(start + rows, sizes[0])
             part = x[:, :, start * stride[0] : (stop - 1) * stride[0] + extent]
-            if exact:
-                place = out[:, :, start:stop]
-                integer_sums.means(part, weights, stride, dilation, self.threads, place)
-                tally.values += place.size
-                continue
-            values = self.correlate(
-                part, weights, stride=stride, dilation=dilation, finite=True, algorithm=algorithm
-            )
-            out[:, :, start:stop], counted = render(values, how)
+            chosen, call = self._prepared(algorithm, part, weights, stride, dilation, finite=True)
+            place = out[:, :, start:stop]
+            made, counted = chosen.pixels(call, how, place)
+            if made is not place:
+                place[...] = made
             tally.add(counted)
         return out, tally
 
@@ -118,30 +115,15 @@ class NumpyEngine:
         algorithm: Algorithm | None = None,
         out: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return the valid cross-correlation, ``(N, O, *sizes)``.
+        """Return the valid cross-correlation, ``(N, O, *sizes)``."""
+        chosen, call = self._prepared(algorithm, x, weights, stride, dilation, groups, finite, out=out)
+        made: np.ndarray = chosen.run(call)
+        return made
 
-        All algorithms leave NaN and infinities where they belong by themselves.
-        """
-        if algorithm is Algorithm.WHOLE:
-            return integer_sums.correlate(x, weights, stride, dilation, self.threads)
-        if algorithm is Algorithm.BOX and x.dtype == integer_sums.COUNT:
-            return integer_sums.box(x, weights, stride, dilation)
-        sizes = correlation_sizes(x, weights, stride, dilation, groups)
-        if algorithm is Algorithm.BOX:
-            return self._box(x, weights, stride, dilation)
-        if algorithm is Algorithm.SEPARABLE:
-            return self._separable(x, weights, stride, dilation)
-        if algorithm is Algorithm.BANDS and (finite or all_finite(x)):
-            return toeplitz.by_bands(PRODUCTS, x, weights, dilation)
-        if algorithm is Algorithm.TOEPLITZ and (finite or all_finite(x)):
-            return toeplitz.by_products(PRODUCTS, x, weights, dilation, out)
-        if algorithm is Algorithm.FFT and (finite or all_finite(x)):
-            if out is None:
-                out = tiles.empty((len(x), len(weights), *sizes), tiles.memory_order(x), x.dtype)
-            fft.correlate(np.fft, x, *fft.spectra(weights, dilation, x.shape[2:]), out)
-            return out
-        reach = shift_and_add.correlation_reach(stride, dilation)
-        return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach, out)
+    def _prepared(
+        self, algorithm: Algorithm | None, *arguments: Any, **more: Any
+    ) -> tuple[Algorithm, Correlation]:
+        return prepared(algorithm or DIRECT, DIRECT, *arguments, threads=self.threads, **more)
 
     def transpose(
         self,
@@ -156,87 +138,10 @@ class NumpyEngine:
         """Return the transposed convolution, ``(N, O, *sizes)``, nothing cropped."""
         sizes = transposed_sizes(x, weights, stride, dilation, groups)
         reach = shift_and_add.transposed_reach(stride, dilation, x.shape[2:])
-        return self._shift_and_add(x, weights, sizes, stride, groups, finite, reach)
-
-    def _box(
-        self, x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int]
-    ) -> np.ndarray:
-        """Correlate each channel with one even kernel: sums that share their parts, then one product."""
-        x = tiles.with_long_runs(x, stride)
-        for axis, (size, step, gap) in enumerate(zip(weights.shape[2:], stride, dilation, strict=True), 2):
-            if (size, step) != (1, 1):
-                x = self._sums(x, axis, size, step, gap)
-        with np.errstate(all="ignore"):
-            return np.multiply(x, weights.flat[0])
-
-    def _sums(self, x: np.ndarray, axis: int, size: int, stride: int, dilation: int) -> np.ndarray:
-        """Return the sums of all windows along one axis, which no tile cuts: its parts are shared by many."""
-        shape = list(x.shape)
-        shape[axis] = Window(size, stride, dilation).output_size(shape[axis])
-        order = tiles.memory_order(x)
-        out = tiles.empty(shape, order, x.dtype)
-        place = order.index(axis)
-
-        def work(tile: tiles.Slices) -> None:
-            tile = (*tile[:axis], slice(None), *tile[axis + 1 :])
-            block = x[tile].transpose(order)
-            out[tile].transpose(order)[...] = fold_windows(
-                np.add, block, place, shape[axis], size, stride, dilation
-            )
-
-        others = (*shape[:axis], 1, *shape[axis + 1 :])
-        cut = tiles.cut(others, order, FOLD_TILE // x.shape[axis])
-        tiles.run(work, cut, self.threads, operations=x.size * size.bit_length())
-        return out
-
-    def _separable(
-        self, x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int]
-    ) -> np.ndarray:
-        """Correlate with one kernel, axis by axis; several outer products are added up."""
-        total: np.ndarray | None = None
-        for vectors in separable_terms(weights[0, 0]) or ():
-            part = x
-            for axis, vector in enumerate(vectors):
-                if vector == (1.0,) and stride[axis] == 1:
-                    continue
-                alone = [1] * len(vectors)
-                steps, gaps, shape = alone.copy(), alone.copy(), alone.copy()
-                steps[axis], gaps[axis], shape[axis] = stride[axis], dilation[axis], len(vector)
-                kernel = np.array(vector, x.dtype).reshape(1, 1, *shape)
-                sizes = correlation_sizes(part, kernel, steps, gaps, 1)
-                reach = shift_and_add.correlation_reach(steps, gaps)
-                part = self._shift_and_add(part, kernel, sizes, steps, 1, False, reach)
-            if total is None:
-                total = part if part is not x else x.copy()
-            else:
-                with np.errstate(all="ignore"):
-                    np.add(total, part, out=total)
-        if total is None:
-            raise ValueError(f"a kernel of shape {weights.shape} is no sum of a few outer products")
-        return total
-
-    def _shift_and_add(
-        self,
-        x: np.ndarray,
-        weights: np.ndarray,
-        sizes: tuple[int, ...],
-        stride: Sequence[int],
-        groups: int,
-        finite: bool,
-        reach: shift_and_add.Reach,
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
-        skip_zeros = not weights.all() and (finite or all_finite(x))
-        x = tiles.with_long_runs(x, stride)
-        order = tiles.planar(tiles.memory_order(x))
-        if out is None:
-            out = tiles.empty((len(x), len(weights), *sizes), order, x.dtype)
-
-        def run(work: Callable[[tiles.Slices], None], shape: tuple[int, ...], operations: int) -> None:
-            tiles.run(work, tiles.cut(shape, order, TILE), self.threads, prod(shape) * operations)
-
-        shift_and_add.shift_and_add(x, weights, out, groups, reach, skip_zeros, _begin, np.empty_like, run)
-        return out
+        call = Correlation(
+            x, weights, sizes, tuple(stride), tuple(dilation), groups, finite, threads=self.threads
+        )
+        return shifted(call, reach)
 
     def pool(
         self,
@@ -256,8 +161,7 @@ class NumpyEngine:
 
         def work(tile: tiles.Slices) -> None:
             windows = list(zip(tile[2:], size, stride, dilation, strict=True))
-            box = [slice(a.start * s, (a.stop - 1) * s + d * (k - 1) + 1) for a, k, s, d in windows]
-            block = x[(*tile[:2], *box)]
+            block = x[(*tile[:2], *tiles.inputs(tile[2:], size, stride, dilation))]
             if not kind.ufunc:
                 taps = windows_of(block, size, stride, dilation).reshape(*out[tile].shape, -1)
                 out[tile] = kind.reduce(np, taps, prod(size) if counts is None else counts[tile[2:]])
@@ -295,16 +199,18 @@ class NumpyEngine:
         return found
 
 
-def _begin(total: np.ndarray) -> shift_and_add.AddProduct:
-    scratch = np.empty_like(total)
+def _one_thread() -> AbstractContextManager[object]:
+    """Return a context in which numpy's products take one core: the cores are shared by blocks.
 
-    def add_product(total: np.ndarray, where: tuple[Any, ...], data: np.ndarray, weight: Any) -> None:
-        part, product = total[where], scratch[where]
-        if isinstance(weight, float) and abs(weight) == 1:  # the same numbers in half the time
-            add = np.add if weight > 0 else np.subtract
-            add(part, data, out=part)
-        else:
-            np.multiply(data, weight, out=product)
-            np.add(part, product, out=part)
+    The same as the environment's ``OPENBLAS_NUM_THREADS=1``, which is quicker where numpy is not loaded yet.
+    """
+    return (
+        nullcontext() if os.environ.get(ONE_THREAD) == "1" else _controller().limit(limits=1, user_api="blas")
+    )
 
-    return add_product
+
+@cache
+def _controller() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

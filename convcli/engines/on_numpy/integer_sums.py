@@ -1,6 +1,6 @@
-"""Sums of bytes in 16-bit integers: exact, and in numpy three times as quick as floats, of which they are half.
+"""Exact correlation of 8-bit data in 16-bit integers, about three times faster in NumPy than float32.
 
-For data of 8 bits and kernels that are small whole numbers times a factor (`convcli.kernel.integer_weights`).
+For kernels that are small integers times a factor (`convcli.kernel.integer_weights`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import numpy as np
 
 from convcli.engines import shift_and_add, tiles
 from convcli.engines.base import pool_sizes
+from convcli.engines.interface import Correlation
 from convcli.engines.reductions import fold_windows
 from convcli.geometry.windows import Window
 from convcli.kernel.integer_weights import Whole, groups, whole
-from convcli.plan.algorithms import Algorithm
+from convcli.pixels.render import Tally
 
 SUM = np.dtype(np.int16)  # what data come in, with their padding
 COUNT = np.dtype(np.uint16)  # the same where nothing is negative
@@ -25,58 +26,34 @@ Finish = Callable[[np.ndarray, np.ndarray], None]  # gets the place of a result,
 TILE = 1 << 18  # elements: sums, their input and a scratch of 16 bits share the cache (measured)
 
 
-def type_of(algorithm: Algorithm | None, data: np.dtype, weights: np.ndarray, fill: float) -> np.dtype | None:
-    """Return the integers in which an algorithm adds up such data; None where it takes floats."""
-    unsigned = data == np.uint8 and fill in range(256)
-    if algorithm is Algorithm.WHOLE:
-        return COUNT if unsigned and weights.min() >= 0 else SUM
-    return COUNT if algorithm is Algorithm.BOX and unsigned and 255 * weights.size <= MOST else None
-
-
-def correlate(
-    x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int], threads: int
-) -> np.ndarray:
-    """Return the valid cross-correlation of one channel with each kernel, ``(N, O, *sizes)``.
-
-    Parameters
-    ----------
-    x : ndarray
-        ``(N, 1, *space)`` in 16 bits, with values of 8 bits.
-    weights : ndarray
-        ``(O, 1, *kernel)``; the result has their type.
+def correlate(call: Correlation) -> np.ndarray:
+    """Return the correlation of one channel with each kernel; data are 16 bits wide, with values of 8 bits.
 
     Raises
     ------
     ValueError
-        A kernel that is no multiple of small whole numbers.
+        A kernel that is no multiple of small integers.
     """
-    sizes = pool_sizes(x, weights.shape[2:], stride, dilation)
-    out = tiles.empty((len(x), len(weights), *sizes), tiles.planar(tiles.memory_order(x)), weights.dtype)
+    x, weights = call.x, call.weights
+    out = tiles.empty((len(x), len(weights), *call.sizes), tiles.planar(tiles.memory_order(x)), weights.dtype)
     for index, kernel in enumerate(weights[:, 0]):
-        found = _whole(kernel, x.dtype == COUNT)
-        sums = _sums(x, found, stride, dilation, threads)
-        np.multiply(sums[:, 0], weights.dtype.type(found.factor), out=out[:, index])
+        found = _integers(kernel, x.dtype == COUNT)
+        np.multiply(_sums(call, found)[:, 0], weights.dtype.type(found.factor), out=out[:, index])
     return out
 
 
-def averages(weights: np.ndarray) -> bool:
-    """Return whether `means` does such work: one kernel that is a weighted mean."""
-    return weights.shape[:2] == (1, 1) and _whole(weights[0, 0], unsigned=True).divisor is not None
+def averages(call: Correlation) -> bool:
+    """Return whether `means` does such work: one kernel that is a weighted mean, data without a sign."""
+    one = call.weights.shape[:2] == (1, 1) and call.x.dtype == COUNT
+    return one and _integers(call.weights[0, 0], unsigned=True).divisor is not None
 
 
-def means(
-    x: np.ndarray,
-    weights: np.ndarray,
-    stride: Sequence[int],
-    dilation: Sequence[int],
-    threads: int,
-    out: np.ndarray,
-) -> None:
+def means(call: Correlation, out: np.ndarray) -> tuple[np.ndarray, Tally]:
     """Fill ``out``, ``(N, 1, *sizes)`` of bytes, with the weighted means of bytes, rounded half to even.
 
-    No float is needed.  The other parameters are those of `correlate`, the data without a sign.
+    No float is needed.
     """
-    found = _whole(weights[0, 0], unsigned=True)
+    found = _integers(call.weights[0, 0], unsigned=True)
     divisor = COUNT.type(found.total)
 
     def round_to(target: np.ndarray, sums: np.ndarray) -> None:
@@ -89,55 +66,44 @@ def means(
         was_half = sums == rounded * divisor
         target[...] = rounded - (was_half & (rounded & 1).astype(bool))  # odd ones of them go down again
 
-    _sums(x, found, stride, dilation, threads, out, round_to)
+    _sums(call, found, out, round_to)
+    return out, Tally(values=out.size)
 
 
-def _whole(kernel: np.ndarray, unsigned: bool) -> Whole:
+def _integers(kernel: np.ndarray, unsigned: bool) -> Whole:
     found = whole(tuple(kernel.ravel().tolist()), kernel.shape)
     if found is None or not found.fits(unsigned):
-        raise ValueError(f"a kernel of shape {kernel.shape} is no multiple of small whole numbers")
+        raise ValueError(f"a kernel of shape {kernel.shape} is no multiple of small integers")
     return found
 
 
 def _sums(
-    x: np.ndarray,
-    found: Whole,
-    stride: Sequence[int],
-    dilation: Sequence[int],
-    threads: int,
-    out: np.ndarray | None = None,
-    finish: Finish | None = None,
+    call: Correlation, found: Whole, out: np.ndarray | None = None, finish: Finish | None = None
 ) -> np.ndarray:
     """Return the sums of number * data, ``(N, 1, *sizes)``, pass by pass; each takes its axes' stride.
 
     With ``finish``, each tile of the sums goes through it into ``out``, while it is in the cache.
     """
-    sums = tiles.with_long_runs(x, stride)
+    stride = call.stride
+    sums = tiles.with_long_runs(call.x, stride)
     last = len(found.passes) - 1
     slid = [any(size[axis] > 1 for size, _ in found.passes) for axis in range(len(stride))]
     for index, (size, numbers) in enumerate(found.passes):
         here = [k > 1 or not (index or own) for k, own in zip(size, slid, strict=True)]
         steps = [s if own else 1 for s, own in zip(stride, here, strict=True)]
         end = (out, finish) if index == last else (None, None)
-        sums = _pass(sums, size, numbers, steps, dilation, threads, *end)
+        sums = _pass(sums, size, numbers, steps, call.dilation, call.threads, *end)
     return sums
 
 
-def box(x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int]) -> np.ndarray:
-    """Return the correlation of one channel with one even kernel, ``(N, 1, *sizes)``.
+def box(call: Correlation) -> np.ndarray:
+    """Return the correlation of one channel with one kernel of equal weights, data in 16 bits without a sign.
 
     The fastest axis comes first, while sums have 16 bits.  Running sums in integers have no error that grows;
     where they overflow, differences do not.
-
-    Parameters
-    ----------
-    x : ndarray
-        ``(N, 1, *space)`` in 16 bits without a sign, with values of 8 bits.
-    weights : ndarray
-        ``(1, 1, *kernel)``; the result has their type.
     """
-    pool_sizes(x, weights.shape[2:], stride, dilation)
-    x = tiles.with_long_runs(x, stride)
+    weights, stride, dilation = call.weights, call.stride, call.dilation
+    x = tiles.with_long_runs(call.x, stride)
     order = tiles.memory_order(x)
     sums, largest = x.transpose(order), 255
     for place, axis in reversed(list(enumerate(order))):

@@ -7,40 +7,16 @@ for each group after it that the band reaches into.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from convcli.engines.toeplitz import Vector, matrix
-from convcli.plan.work import SQUARE
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
+from convcli.engines.work import SQUARE
 
 SCRATCH = 1 << 16  # elements of a product before it is added up: they stay in the cache (measured)
-ONE_THREAD = "OPENBLAS_NUM_THREADS"
-
-
-def one_thread() -> AbstractContextManager[object]:
-    """Return a context in which numpy's products take one core: the cores are shared by blocks.
-
-    The same as the environment's ``OPENBLAS_NUM_THREADS=1``, which is quicker where numpy is not loaded yet.
-    """
-    return (
-        nullcontext() if os.environ.get(ONE_THREAD) == "1" else _controller().limit(limits=1, user_api="blas")
-    )
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
 
 
 class NumpyProducts:

@@ -6,9 +6,9 @@ right to its left: 31 columns are 32 from the first one on, less the one behind 
 (`signed_digits`).  A tile's rows lie one behind the other without gaps, so that sums at a row's end run on into the
 next one: such results are left out.
 
-Sums have 16 bits while they fit, and are floats after that, which hold them exactly: `convcli.plan.work.Work.exact_box`
-says of which boxes that is true.  As in `convcli.engines.on_torch.bytes` a tile stays in the cache from its first step
-to its last, without Python's lock.
+Sums have 16 bits while they fit, and are floats after that, which hold them exactly
+(`convcli.engines.work.Work.exact_box` says of which boxes that is true).  As in `convcli.engines.on_torch.bytes` a
+tile stays in the cache from its first step to its last, without Python's lock.
 """
 
 from typing import List, Tuple  # noqa: UP035  # TorchScript knows no others
@@ -18,7 +18,7 @@ import torch
 
 from convcli.engines.on_torch.products import script
 from convcli.engines.on_torch.rounding import Rounding, round_to_bytes
-from convcli.plan.work import SHORT
+from convcli.engines.work import SHORT
 
 TILE = 1 << 16  # elements (measured)
 

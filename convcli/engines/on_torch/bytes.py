@@ -5,20 +5,19 @@ Python's lock only at their ends: small kernels take less than half of the time 
 loop; where torch has it no more, Python does, with the same results.
 """
 
-from collections.abc import Sequence
 from typing import List  # noqa: UP035  # TorchScript knows no other
 
 import numpy as np
 import torch
 
 from convcli.engines import toeplitz
+from convcli.engines.interface import Correlation
 from convcli.engines.on_numpy.products import NumpyProducts
 from convcli.engines.on_torch.boxes import filter_box
 from convcli.engines.on_torch.products import TorchProducts, add_products, script
 from convcli.engines.on_torch.rounding import Rounding, round_to_bytes, rounding
+from convcli.engines.work import toeplitz_rows
 from convcli.pixels.render import Rendering, Tally
-from convcli.plan.algorithms import Algorithm
-from convcli.plan.work import toeplitz_rows
 
 TILE = 1 << 17  # elements (measured)
 
@@ -31,33 +30,27 @@ def fits(x: np.ndarray, weights: np.ndarray, how: Rendering) -> bool:
 
 
 def filtered(
-    x: np.ndarray,
-    weights: np.ndarray,
-    dilation: Sequence[int],
-    algorithm: Algorithm | None,
-    how: Rendering,
-    place: np.ndarray | None = None,
+    call: Correlation, how: Rendering, place: np.ndarray | None, running_sums: bool
 ) -> tuple[np.ndarray, Tally]:
-    """Return the valid correlation of bytes with one kernel, rendered: ``(N, 1, Y, X)``; in ``place`` if it can.
+    """Return the correlation of bytes with one kernel, rendered, ``(N, 1, Y, X)``; in ``place`` if it can.
 
-    By running sums where the algorithm is ``BOX``, else by products.
+    By products, or for a kernel of equal weights (`convcli.engines.work.Work.exact_box`) by running sums.
     """
-    data, pixel = toeplitz.as_rows(x, weights, dilation, separable=False)
-    kernel = weights[0, 0]
-    reach, shift = dilation[0] * (len(kernel) - 1), dilation[1] * pixel
-    height, width = data.shape[2] - reach, data.shape[3] - shift * (kernel.shape[1] - 1)
+    data, pixel = toeplitz.as_rows(call.x, call.weights, call.dilation, separable=False)
+    kernel = call.weights[0, 0]
+    step, shift = call.dilation[0], call.dilation[1] * pixel
+    height, width = data.shape[2] - step * (len(kernel) - 1), data.shape[3] - shift * (kernel.shape[1] - 1)
     out = toeplitz.rows_of(place, pixel)
     if out is None:
         out = np.empty((len(data), 1, height, width), np.uint8)
-    unit = float(kernel[0, 0]) if algorithm is Algorithm.BOX else 1.0  # of a box the sums arrive
+    unit = float(kernel[0, 0]) if running_sums else 1.0  # of a box the sums arrive
     numbers = rounding(how, 255 * float(np.abs(kernel).sum()), unit)
     tally = Tally(values=out.size)
-    with torch.inference_mode():
-        for source, target in zip(torch.from_numpy(data[:, 0]), torch.from_numpy(out[:, 0]), strict=True):
-            if algorithm is Algorithm.BOX:
-                tally.clipped += filter_box(source, kernel, shift, numbers, target)
-            else:
-                tally.clipped += _filter(source, kernel, dilation[0], shift, numbers, target)
+    for source, target in zip(torch.from_numpy(data[:, 0]), torch.from_numpy(out[:, 0]), strict=True):
+        if running_sums:
+            tally.clipped += filter_box(source, kernel, shift, numbers, target)
+        else:
+            tally.clipped += _filter(source, kernel, step, shift, numbers, target)
     return toeplitz.as_items(NumpyProducts(), out, pixel), tally
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from convcli.engines.on_torch.device import CPU, tensor_of
 from convcli.engines.toeplitz import Vector, matrix
-from convcli.plan.work import LINE
+from convcli.engines.work import LINE
 
 TILE = 1 << 16  # elements of a result that gets all of its products before the next (measured)
 LAST_PYTHON = (3, 13)  # with TorchScript

@@ -13,7 +13,7 @@ from convcli.common.frozen import frozen
 SQUARE = 16  # neighbours along the fastest axis that one Toeplitz matrix gives in numpy, at least (measured)
 LINE = 16  # the same in torch (8 and 32 are slower, measured)
 SHORT = 1 << 15  # integers of 16 bits end below it
-WHOLE_FLOATS = 1 << 24  # whole numbers up to it are exact in float32
+EXACT_FLOATS = 1 << 24  # integers up to it are exact in float32
 
 
 @frozen
@@ -26,20 +26,20 @@ class Work:
         Of the output.
     kernel, stride, dilation : tuple of int
     inputs, outputs : int
-        Maps that are summed, and that come of them.
+        Maps that are summed, and that result.
     items : int
         Planes, volumes or signals that are filtered alike.
-    terms : int
-        Outer products of vectors whose sum is the kernel, of the only one; 0 for several, or too many terms.
-    even : bool
-        Whether there is one kernel, and all its weights are equal: a box.
+    products : int
+        Outer products of vectors whose sum is the only kernel; 0 for several kernels, or where too many are needed.
+    box : bool
+        Whether there is one kernel, and all its weights are equal.
     bytes : bool
         Whether the data are integers of 8 bits.
-    whole : int
-        Operations for an element in whole numbers; 0 where data or kernel are none, or too large.
+    integer_operations : int
+        Operations in 16-bit integers for an element; 0 where data or weights do not allow them.
     mean : bool
-        Whether the kernel is a weighted mean in whole numbers.
-    straight : bool
+        Whether the kernel is a weighted mean in integers.
+    to_bytes : bool
         Whether bytes become bytes: unsigned ones, the padding included, and nothing else is done to the results.
     dtype : str
         ``float32`` or ``float64``.
@@ -52,12 +52,12 @@ class Work:
     inputs: int = 1
     outputs: int = 1
     items: int = 1
-    terms: int = 0
-    even: bool = False
+    products: int = 0
+    box: bool = False
     bytes: bool = False
-    whole: int = 0
+    integer_operations: int = 0
     mean: bool = False
-    straight: bool = False
+    to_bytes: bool = False
     dtype: str = "float32"
 
     @property
@@ -92,13 +92,13 @@ class Work:
     @property
     def pictures(self) -> bool:
         """Whether it is one kernel with several rows, from bytes to bytes, as torch's compiled loops do it."""
-        return self.straight and self.filters == 1 and len(self.kernel) == 2 and self.kernel[0] > 1
+        return self.to_bytes and self.filters == 1 and len(self.kernel) == 2 and self.kernel[0] > 1
 
     @property
     def exact_box(self) -> bool:
         """Whether it is a box on bytes whose sums torch's loop holds: down the rows in 16 bits, all in a float."""
-        box = self.pictures and self.even and self.dense and set(self.dilation) == {1}
-        return box and 255 * self.kernel[0] < SHORT and 2 * 255 * self.taps < WHOLE_FLOATS
+        box = self.pictures and self.box and self.dense and set(self.dilation) == {1}
+        return box and 255 * self.kernel[0] < SHORT and 2 * 255 * self.taps < EXACT_FLOATS
 
     @property
     def width(self) -> float:

@@ -1,0 +1,114 @@
+"""What an algorithm answers, and what it is asked to compute.
+
+No array library is imported here, so that a plan needs none.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from convcli.common.choices import EngineName
+from convcli.common.frozen import frozen
+from convcli.engines.work import Work
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from convcli.pixels.render import Rendering, Tally
+
+Array = Any  # numpy.ndarray or torch.Tensor
+
+
+@frozen
+class Correlation:
+    """One valid cross-correlation on arrays that fit each other (`convcli.engines.base.prepared` checks them).
+
+    Attributes
+    ----------
+    x : ndarray
+        ``(N, C, *space)``.
+    weights : ndarray
+        ``(O, I, *kernel)``.
+    sizes : tuple of int
+        The result's space axes.
+    stride, dilation : sequence of int
+        One number for each space axis.
+    groups : int
+    finite : bool
+        Whether ``x`` is known to hold no NaN and no infinity.
+    out : ndarray, optional
+        Where the result belongs; an algorithm may return an array of its own all the same.
+    threads : int
+        Of the numpy engine; torch has threads of its own.
+    device : torch.device, optional
+        Of the torch engine.
+    """
+
+    x: np.ndarray
+    weights: np.ndarray
+    sizes: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+    finite: bool = False
+    out: np.ndarray | None = None
+    threads: int = 1
+    device: Any = None
+
+
+@frozen
+class Algorithm(ABC):
+    """One way of one engine to correlate, with all that the planner and the engine ask of it.
+
+    Attributes
+    ----------
+    engine : EngineName
+    name : str
+    error : float
+        Its bound in float32, as a share of the kernel's absolute sum times the input's largest absolute value.
+    reproducible : bool
+        Whether the shape of a block cannot change a result by a bit.
+    local : bool
+        Whether a NaN or an infinity spoils only the outputs whose window holds it.
+    integers : tuple of str
+        The types of integers that it takes beside floats of the weights' type.
+    """
+
+    engine: ClassVar[EngineName]
+    name: ClassVar[str]
+    error: ClassVar[float]
+    reproducible: ClassVar[bool] = True
+    local: ClassVar[bool] = True
+    integers: ClassVar[tuple[str, ...]] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+    @abstractmethod
+    def offers(self, work: Work) -> bool:
+        """Return whether it can do a piece of work within its error."""
+
+    @abstractmethod
+    def cost(self, work: Work) -> float:
+        """Return what that takes on one core, in nanoseconds."""
+
+    @abstractmethod
+    def run(self, call: Correlation) -> Array:
+        """Return the correlation ``(N, O, *sizes)``, an array of its library; maybe in ``call.out``."""
+
+    @abstractmethod
+    def pixels(self, call: Correlation, how: Rendering, out: np.ndarray | None) -> tuple[np.ndarray, Tally]:
+        """Return the correlation as pixels; maybe in ``out``."""
+
+    def takes(self, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool) -> np.dtype | None:
+        """Return the integers in which it wants such data (`convcli.engines.base.Engine.takes`); None for floats."""
+        return None
+
+    def fused(self, work: Work) -> bool:
+        """Return whether it goes from bytes to bytes in tiles of its own, so that blocks need not fit the cache."""
+        return False
+
+    def tile(self, work: Work, axis: int) -> int:
+        """Return the outputs along an axis that it computes at a time: blocks should be multiples of it."""
+        return 1
