@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -122,3 +123,54 @@ def test_frames_per_second_become_those_of_the_result(tmp_path: Path) -> None:
     assert milliseconds(tmp_path / "b.mkv") == [0, 200, 400]
     again = convcli("filter", tmp_path / "b.mkv", "--fps", "10", "-k", "box:3", "-o", tmp_path / "c.mkv")
     assert (again.returncode, b"times of their own" in again.stderr) == (2, True)
+
+
+def test_axes_are_shown_with_unit_and_spacing(uneven: Path, tmp_path: Path) -> None:
+    given = photo(tmp_path / "a.tif", (300, 150))
+    job = ["filter", given, "-k", "box:2", "--stride", "2", "--padding", "valid", "-o", tmp_path / "b.tif"]
+    lines = [
+        "y: 12 samples, 1/75 in apart, the first at 1/300 in",
+        "x: 18 samples, 1/150 in apart, the first at 1/600 in",
+    ]
+    assert ok(*job, "--dry-run").stdout.decode().splitlines()[1:] == [f"  {line}" for line in lines]
+    said = ok(*job, "-v").stderr.decode().splitlines()
+    assert [line for line in said if " apart" in line] == [f"note: {line}" for line in lines]
+    for more in (["--dry-run", "-y"], ["-y"]):
+        y, x = json.loads(ok(*job, *more, "--json").stdout)["axes"]
+        assert y == {
+            "letter": "Y",
+            "size": 12,
+            "unit": "in",
+            "first": pytest.approx(1 / 300),
+            "spacing": pytest.approx(1 / 75),
+        }
+        assert (x["letter"], x["spacing"]) == ("X", pytest.approx(1 / 150))
+    clip = json.loads(
+        ok("filter", uneven, "-k", "box:3x1x1", "-o", tmp_path / "b.mkv", "--dry-run", "--json").stdout
+    )
+    assert clip["axes"][0] == {"letter": "T", "size": 5, "unit": "s", "first": 0.04, "spacing": [0.04, 0.12]}
+    assert clip["axes"][1] == {"letter": "Y", "size": 48}
+
+
+def test_a_table_keeps_its_times_and_says_that_they_are_uneven(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("time [s],v\n0.10,1\n0.2,3\n0.4,2\n0.5,7\n0.6,1\n1.0,8\n")
+    job = [
+        "filter",
+        tmp_path / "a.csv",
+        "-k",
+        "1,1",
+        "--padding",
+        "valid",
+        "--stride",
+        "2",
+        "-o",
+        tmp_path / "b.csv",
+    ]
+    done = ok(*job)
+    said = (
+        "note: the rows are not evenly spaced in time [s]: steps from 0.1 to 0.4; they are filtered as rows"
+    )
+    assert said in done.stderr.decode().splitlines()
+    assert (tmp_path / "b.csv").read_text() == "time [s],v\n0.10,4.0\n0.4,9.0\n0.6,9.0\n"
+    shown = ok(*job, "--dry-run", "-y").stdout.decode().splitlines()
+    assert shown[1] == "  x: 3 samples, 0.2 to 0.3 s apart, the first at 0.1 s"

@@ -9,6 +9,7 @@ import csv
 import io
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convcli.common.errors import ConvError, UsageError
-from convcli.data.axes import axes_of
+from convcli.data.axes import Listed, axes_of
 from convcli.data.info import Info
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.tables.columns import pick
@@ -466,3 +467,37 @@ def test_blocks_are_ours_to_change() -> None:
     table = opened("1\n2\n3\n")
     table.read(0, 3)[:] = 9
     assert table.read(0, 3).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("cells", "steps"),
+    [
+        (("0", "1", "2", "3"), None),
+        (("0.0", "0.1", "0.2", "0.30000000000000004"), None),  # as programs print them
+        (("0.033", "0.067", "0.100", "0.133"), None),  # 30 a second, rounded
+        (("1700000000.5", "1700000001.0", "1700000001.5", "1700000002.0"), None),
+        (("1e-3", "2e-3", "3e-3", "4e-3"), None),
+        (("0", "1", "3", "6.5"), "1 to 3.5"),
+        (("0.0", "0.1", "0.2", "0.5"), "0.1 to 0.3"),
+        (("1e-3", "2e-3", "3e-3", "9e-3"), "0.001 to 0.006"),
+        (("1700000000", "1700000001", "1700000002", "1700000007"), "1 to 5"),
+    ],
+)
+def test_rows_that_are_not_evenly_spaced_are_said(cells: tuple[str, ...], steps: str | None) -> None:
+    table = opened("t [s],v\n" + "".join(f"{cell},{index}\n" for index, cell in enumerate(cells)))
+    said = [note for note in table.info.notes if "evenly" in note]
+    expected = f"the rows are not evenly spaced in t [s]: steps from {steps}; they are filtered as rows"
+    assert said == ([expected] if steps else [])
+    positions = table.info.axis("X").positions
+    assert isinstance(positions, Listed)
+    assert [float(positions.at(index) or 0) for index in range(4)] == [float(cell) for cell in cells]
+    assert positions.unit == "s"
+
+
+def test_rows_without_a_time_have_empty_cells() -> None:
+    table = opened("t,v,name\n0.5,1,a\n1.5,2,b\n3.5,3,c\n")
+    axis = table.info.axis("X").along(Fraction(-1), Fraction(2), 3)
+    assert table.info.companions is not None
+    rows = table.info.companions.take([0, 1, 2])
+    info = replace(table.info, axes=(axis, *table.info.axes[1:]), companions=rows)
+    assert written(info, np.array([7.0, 8.0, 9.0])) == "t,v,name\n,7.0,a\n1.5,8.0,b\n,9.0,c\n"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from convcli.cli.filter.request import Request
-from convcli.cli.shared import outputs, report
+from convcli.cli.shared import outputs, placed, report
 from convcli.cli.shared.naming import pool_slug
 from convcli.cli.shared.progress import Meter
 from convcli.cli.shared.report import Verbosity
@@ -46,7 +46,7 @@ class Task:
             "input": self.name,
             "outputs": list(self.paths),
             "format": self.format.name,
-            "axes": result.letters,
+            "axes": placed.records(result),
             "shape": list(result.shape),
             "dtype": result.dtype,
             "range": str(self.job.policy),
@@ -114,6 +114,8 @@ def perform(request: Request, task: Task) -> tuple[Tally, tuple[str, ...]]:
         for line in task.pipeline.lines:
             report.note(line)
         report.note(f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output")
+        for line in placed.lines(job.result):
+            report.note(line)
     if not request.force:
         for path in task.paths:
             check_not_input(path, request.inputs)
@@ -168,5 +170,7 @@ def show(request: Request, task: Task) -> None:
     size = "x".join(map(str, result.shape))
     for path in task.paths:
         print(f"{path}: {result.letters} {size} {result.dtype}, {plan.engine} engine ({plan.reason})")
+    for line in placed.lines(result):
+        print(f"  {line}")
     if request.plan:
         print(*task.pipeline.lines, sep="\n")

@@ -6,8 +6,6 @@ import difflib
 import re
 from collections.abc import Sequence
 
-import numpy as np
-
 from convcli.common.errors import UsageError
 
 _SHOWN = 12  # names in a message
@@ -27,11 +25,6 @@ def listed(names: Sequence[str]) -> str:
     """Return names for a message, the first dozen of them."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
-
-
-def increases(values: np.ndarray) -> bool:
-    """Say whether this is a time axis: strictly increasing, nothing missing."""
-    return len(values) > 1 and bool((values[1:] > values[:-1]).all())
 
 
 def pick(wanted: Sequence[str], header: tuple[str, ...] | None, width: int) -> list[int]:

@@ -18,9 +18,11 @@ import polars as pl
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
+from convcli.data.axes import Listed
 from convcli.data.info import Info
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.media.tables.columns import increases, listed, name_of, pick
+from convcli.media.tables.clock import Clock, increases
+from convcli.media.tables.columns import listed, name_of, pick
 from convcli.media.tables.delimited import Cells, Dialect, is_missing, is_number, parse, to_floats
 
 
@@ -75,6 +77,8 @@ class TableCompanions:
         The names of those that hold numbers with a decimal comma.
     empty_cells
         Whether missing values are empty cells.
+    time
+        The name of the one that tells when each row was; its cells are empty where a row has no time.
     notes
         Lines for the person.
     """
@@ -86,6 +90,7 @@ class TableCompanions:
     empty_cells: bool
     is_tsv: bool = False
     commas: tuple[str, ...] = ()
+    time: str | None = None
     notes: tuple[str, ...] = ()
 
     def take(self, positions: Sequence[int | None]) -> TableCompanions:
@@ -119,11 +124,13 @@ class TableSource:
         values = _floats(cells, chosen)
         named = cells.header is not None and is_number(cells.header[chosen[0]])  # a year is no name of a time
         by_itself = options.columns is None and not options.matrix and len(chosen) > 1 and not named
+        time = None
         if by_itself and increases(values[0]):
+            time = Clock.of(cells, chosen[0], values[0])
             chosen, values = chosen[1:], values[1:]
         self._values = values  # one row a channel: each signal is contiguous
         self.info = (
-            _grid_info(cells, self._values) if options.matrix else _columns_info(cells, chosen, is_tsv)
+            _grid_info(cells, self._values) if options.matrix else _columns_info(cells, chosen, is_tsv, time)
         )
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -149,7 +156,7 @@ def _grid_info(cells: Cells, values: np.ndarray) -> Info:
     return Info.of("YX", values.shape[::-1], "float64", notes=notes)
 
 
-def _columns_info(cells: Cells, chosen: list[int], is_tsv: bool) -> Info:
+def _columns_info(cells: Cells, chosen: list[int], is_tsv: bool, time: Clock | None) -> Info:
     kept = [index for index in range(cells.frame.width) if index not in set(chosen)]
     empty = any(column.null_count() for column in cells.frame)
     others = cells.frame[:, kept]
@@ -158,10 +165,13 @@ def _columns_info(cells: Cells, chosen: list[int], is_tsv: bool) -> Info:
         note += f"; not filtered: {listed([name_of(cells.header, index) for index in kept])}"
     dialect = replace(cells.dialect, decimal="," if cells.commas & set(chosen) else ".")
     commas = tuple(str(index) for index in kept if index in cells.commas)
-    companions = TableCompanions(dialect, cells.header, tuple(chosen), others, empty, is_tsv, commas)
+    name = str(time.column) if time else None
+    companions = TableCompanions(dialect, cells.header, tuple(chosen), others, empty, is_tsv, commas, name)
     rows = len(cells.frame)
     shape = (rows,) if len(chosen) == 1 else (rows, len(chosen))
-    return Info.of("XC"[: len(shape)], shape, "float64", companions=companions, notes=(*cells.notes, note))
+    notes = (*cells.notes, note, *(time.notes if time else ()))
+    info = Info.of("XC"[: len(shape)], shape, "float64", companions=companions, notes=notes)
+    return info.placed(X=time.positions) if time else info
 
 
 def _numeric(cells: Cells) -> list[int]:
@@ -248,6 +258,10 @@ class TableSink:
         self._others = table.others if table else pl.DataFrame()
         if self._others.width and len(self._others) != info.length:
             raise ConvError(f"{len(self._others)} rows of other columns don't fit {info.length} samples")
+        times = info.axis("X").positions if table and table.time in self._others.columns else None
+        if table and isinstance(times, Listed) and None in times.ticks:
+            known = pl.Series([tick is not None for tick in times.ticks])
+            self._others = self._others.with_columns(pl.when(known).then(pl.col(str(table.time))))
         self.notes = table.notes if table else ()
         self._dialect = _dialect(table, format_name)
         if table and self._dialect.delimiter == ",":  # numbers of columns that pass through, too

@@ -1,0 +1,91 @@
+"""The time column of a table: where its rows lie, and whether they are evenly spaced."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+import numpy as np
+import polars as pl
+
+from convcli.common.frozen import frozen
+from convcli.common.numbers import number_text
+from convcli.data.axes import Listed
+from convcli.media.tables.columns import name_of
+from convcli.media.tables.delimited import Cells
+
+_UNIT = re.compile(r"[\[(]([^\[\]()]{1,12})[\])]\s*$")  # time [s], t (ms)
+_EXACT = 2.0**53  # from here on, doubles are no longer all whole numbers
+_ROUNDING = 1e-9  # of the whole span: what computing times in doubles leaves
+
+
+def increases(values: np.ndarray) -> bool:
+    """Say whether this is a time axis: strictly increasing, nothing missing."""
+    return len(values) > 1 and bool(np.isfinite(values).all() and (values[1:] > values[:-1]).all())
+
+
+@frozen
+class Clock:
+    """The column that tells when each row was.
+
+    Attributes
+    ----------
+    column
+        Counted from 0.
+    positions
+        In the unit that the column's name ends in, such as ``time [s]``; an empty unit where it has none.
+    notes
+        A line for the person, where the rows are not evenly spaced: kernels count rows.
+    """
+
+    column: int
+    positions: Listed
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, cells: Cells, column: int, values: np.ndarray) -> Clock:
+        """Return what the cells of a column tell; ``values`` are their numbers, increasing."""
+        name = name_of(cells.header, column)
+        unit, digits = _UNIT.search(name), _digits(cells.frame[:, column])
+        positions = listed(values, unit[1] if unit else "", digits)
+        notes: tuple[str, ...] = ()
+        if not is_even(values, digits):
+            steps = np.diff(values)
+            low, high = (number_text(float(f"{step:.6g}")) for step in (steps.min(), steps.max()))
+            notes = (
+                f"the rows are not evenly spaced in {name}: steps from {low} to {high}; they are filtered as rows",
+            )
+        return cls(column, positions, notes)
+
+
+def listed(values: np.ndarray, unit: str, digits: int | None = None) -> Listed:
+    """Return the positions that numbers with so many digits behind the point mean; doubles mean what they are.
+
+    >>> listed(np.array([0.1, 0.25]), "s", 2).ticks, listed(np.array([0.5, 0.75]), "s").ticks
+    ((10, 25), (2, 3))
+    """
+    if digits is not None and np.abs(values).max() * 10.0**digits < _EXACT:
+        ticks = np.rint(values * 10.0**digits).astype(np.int64)
+        return Listed(tuple(ticks.tolist()), Fraction(1, 10**digits), unit)
+    ratios = [value.as_integer_ratio() for value in values.tolist()]
+    parts = max(below for _, below in ratios)  # powers of two: a multiple of all of them
+    return Listed(tuple(above * (parts // below) for above, below in ratios), Fraction(1, parts), unit)
+
+
+def is_even(values: np.ndarray, digits: int | None = None) -> bool:
+    """Say whether times are evenly spaced, but for the rounding to so many digits behind the point.
+
+    >>> is_even(np.array([0.033, 0.067, 0.1, 0.133]), 3), is_even(np.array([0.0, 1.0, 3.0]), 1)
+    (True, False)
+    """
+    even = np.linspace(values[0], values[-1], len(values))
+    allowed = _ROUNDING * (values[-1] - values[0]) + (0.0 if digits is None else 10.0**-digits)
+    return bool(np.abs(values - even).max() <= allowed)
+
+
+def _digits(cells: pl.Series) -> int | None:
+    """Return how many digits are behind the point at most, ``None`` where exponents make it unclear."""
+    if cells.str.contains("[eE]").any():
+        return None
+    found = cells.str.extract(r"[.,](\d+)\s*$", 1).str.len_chars().max()
+    return int(str(found or 0))
