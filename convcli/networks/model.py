@@ -30,6 +30,9 @@ class Grey(StrEnum):
     LUMA = "luma"  # Rec. 709, of red, green and blue
 
 
+MOST_AXES = 3  # of space, that torch convolves and resizes
+
+
 @frozen
 class Preprocess:
     """What is done to an input before the first layer, in this order: grey, resize, scale, mean and std."""
@@ -146,8 +149,13 @@ class Net:
         Raises
         ------
         UsageError
-            Naming the layer that does not fit, what it got and what it takes.
+            For more than three axes of space; for a layer that does not fit, naming it, what it got and what it
+            takes.
         """
+        if len(shape.sizes) > MOST_AXES:
+            raise UsageError(
+                f"a net takes at most {MOST_AXES} axes of space, and the input has {len(shape.sizes)}"
+            )
         steps: list[Step] = []
         fields = (Field(),) * len(shape.sizes)
         space = shape.sizes  # what a flat list of numbers was made of

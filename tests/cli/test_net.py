@@ -222,6 +222,9 @@ def files(folder: Path) -> None:
     np.save(folder / "w.npy", np.ones((2, 4, 3, 3)))
     np.save(folder / "a.npy", np.ones((9, 9)))
     np.save(folder / "c.npy", np.ones((3, 9, 9)))
+    np.save(folder / "four.npy", np.ones((2, 3, 9, 9)))
+    (folder / "up.yaml").write_text("layers: [upsample: {scale: 2, mode: bilinear}]")
+    (folder / "tconv.yaml").write_text("seed: 1\nlayers: [tconv: {maps: 2, size: 3, stride: 2}]")
     Image.new("RGB", (9, 9)).save(folder / "a.png")
     (folder / "old.png").write_bytes(b"old")
     (folder / "code.pth").write_bytes(b"\x80\x02c__builtin__\nprint\nX\x01\x00\x00\x00aR.")
@@ -259,6 +262,8 @@ CASES: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     "no such device": ((*RUN, "ok.yaml", "a.png", "-o", "b.png", "--device", "abacus"), 2, ("abacus",)),
     "nothing to show": (("net", "show", "ok.yaml"), 2, ("--input",)),
     "a bad size": (("net", "show", "ok.yaml", "--input", "3@x"), 2, ("input 'x'",)),
+    "four axes, upsample": ((*RUN, "up.yaml", "four.npy", "-o", "b.npy"), 2, ("at most 3 axes", "--axes CZYX")),
+    "four axes, tconv": ((*RUN, "tconv.yaml", "four.npy", "-o", "b.npy"), 2, ("at most 3 axes",)),
     "a shift too far": (("net", "check", "ok.yaml", "a.png", "--shifts", "9"), 2, ("9",)),
     "shift 0": (("net", "check", "ok.yaml", "a.png", "--shifts", "0-3"), 2, ("shift 0",)),
     "no such axis": (("net", "check", "ok.yaml", "a.png", "--along", "z"), 2, ("--along z", "y, x")),
