@@ -17,7 +17,8 @@ import numpy as np
 from convcli.common.choices import Channels, EngineName, Nan, Precision, parse_choice
 from convcli.common.errors import UsageError
 from convcli.data.arrays import ArraySource
-from convcli.data.info import SPACE, Colour
+from convcli.data.info import ITEMS, SPACE, Colour
+from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline, Resources
 from convcli.geometry.axes import parse_numbers
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
@@ -70,7 +71,7 @@ def filter(
     Parameters
     ----------
     array : array_like
-        Numbers in 1 to 4 dimensions (5 with ``axes``).
+        Numbers in 1 to 4 dimensions (6 with ``axes``).
     kernel : str, Kernel, array_like, or a list of these
         A name, ``name:parameters``, a file or inline text; a Kernel; weights (up to three dimensions are
         space, four are out × in × y × x).  A list of names or Kernels is applied in turn.
@@ -80,7 +81,8 @@ def filter(
     range : str
         ``float`` keeps the numbers; ``clip`` and others give the input's integer type.
     axes : str
-        Letters of the array's dimensions, e.g. ``YXC``; by default every dimension is space.
+        Letters of the array's dimensions, e.g. ``YXC``; by default every dimension is space.  ``N`` are independent
+        items, each filtered alone.
 
     Returns
     -------
@@ -103,7 +105,7 @@ def filter(
         raise UsageError(f"threads {threads} is not possible: give 1 or more")
     data = _real(array, "cannot be filtered")
     source = ArraySource(data, _axes(data.shape, axes))
-    info = source.info
+    info = item_of(source.info)
     settings = Settings(
         stride=_numbers(stride),
         padding=_padding(padding),
@@ -312,9 +314,13 @@ def _axes(shape: tuple[int, ...], axes: str | None) -> str:
             )
         return SPACE[-len(shape) :]
     letters = axes.upper()
-    if len(letters) != len(shape) or len(set(letters)) != len(letters) or set(letters) - set(SPACE + "C"):
+    if (
+        len(letters) != len(shape)
+        or len(set(letters)) != len(letters)
+        or set(letters) - set(ITEMS + SPACE + "C")
+    ):
         raise UsageError(
-            f"axes {axes!r} do not name the {len(shape)} dimensions of shape {shape}: one of C, T, Z, Y, X each"
+            f"axes {axes!r} do not name the {len(shape)} dimensions of shape {shape}: one of N, C, T, Z, Y, X each"
         )
     return letters
 

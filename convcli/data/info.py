@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPACE = "TZYX"  # the axes that kernels slide along, slowest first; "C" counts channels, "M" maps
+ITEMS = "N"  # independent items, never filtered
 
 
 class Colour(StrEnum):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -19,11 +20,12 @@ from convcli.common.frozen import frozen
 from convcli.common.machine import available_threads
 from convcli.common.prefetch import ahead
 from convcli.data.arrays import ArraySource
-from convcli.data.info import Info, PlanarSink, PlanarSource, Sink, Source
+from convcli.data.info import ITEMS, Info, PlanarSink, PlanarSource, Sink, Source
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
 from convcli.execution.block import Runner
 from convcli.execution.blocks import execute
+from convcli.execution.items import items, place_of, with_items
 from convcli.jobs.chain import Chain
 from convcli.jobs.job import Job
 from convcli.pixels.ranges import Float
@@ -110,6 +112,11 @@ class Pipeline:
         if step is not None:
             self.plan = replace(self.plan, step=step)
 
+    @cached_property
+    def result(self) -> Info:
+        """The form of the output: of one job, or of all items of the axis N."""
+        return with_items(self.job.result, self.source.info)
+
     @property
     def planar(self) -> bool:
         """Whether a clip's planes are filtered instead of its colours."""
@@ -134,12 +141,33 @@ class Pipeline:
     def blocks(
         self, tally: Tally, progress: Progress = _silent, into: np.ndarray | None = None
     ) -> Iterator[np.ndarray]:
-        """Yield the output block by block, as `convcli.execution.blocks.execute` does."""
+        """Yield the output block by block, as `convcli.execution.blocks.execute` does; items one by one."""
+        if ITEMS in self.source.info.letters:
+            return self._items(tally, progress, into)
         plan = self.plan
         workers = plan.workers(self.job.length)
         return execute(
             self.job, self.source, self.engine, plan.step, tally, workers, progress, plan.algorithms, into
         )
+
+    def _items(self, tally: Tally, progress: Progress, into: np.ndarray | None) -> Iterator[np.ndarray]:
+        """Compute the job for each item; where they are not the slowest axis of the output, all are one block."""
+        place, count = place_of(self.job.result, self.source.info), self.result.size(ITEMS)
+        if into is None and place != self.result.stream_axis:
+            into = np.empty(self.result.shape, self.result.dtype)
+        for index, item in enumerate(items(self.source)):
+            one = copy(self)
+            one.source = item
+            one.__dict__.pop("runner", None)
+            form = self.job.result
+            made = np.empty(form.shape, form.dtype) if into is None else np.moveaxis(into, place, 0)[index]
+            for _ in one.blocks(tally, into=made):
+                pass
+            progress(index + 1, count)
+            if into is None:
+                yield np.expand_dims(made, place)
+        if into is not None:
+            yield into
 
     def array(self) -> np.ndarray:
         """Return the whole output.
@@ -150,8 +178,7 @@ class Pipeline:
             When its blocks do not fit into memory.
         """
         self.plan.check_memory(self.job.length)
-        form = self.job.result
-        result = np.empty(form.shape, form.dtype)
+        result = np.empty(self.result.shape, self.result.dtype)
         for _ in self.blocks(Tally(), into=result):
             pass
         return result
@@ -171,7 +198,7 @@ class Pipeline:
             self._write_planes(cast(PlanarSink, sinks[0]), tally, progress)
         else:
             beside = self.plan.workers(self.job.length) > 1
-            write_blocks(self.blocks(tally, progress), self.job.result, sinks, written, beside)
+            write_blocks(self.blocks(tally, progress), self.result, sinks, written, beside)
         for sink in sinks:
             sink.close()
         return tally

@@ -15,11 +15,11 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from convcli.common.errors import ConvError, UsageError
-from convcli.data.info import SPACE, Info
+from convcli.data.info import ITEMS, SPACE, Info
 from convcli.media.options import ReadOptions, WriteOptions
 
-MAX_AXES = 5
-_LETTERS = SPACE + "CM"
+MAX_AXES = 6
+_LETTERS = SPACE + "CM" + ITEMS
 _KINDS = "biuf"  # bool, integers, floats
 _MAX_HEADER = 10_000  # bytes; an honest one has about 120
 _COPY = 1 << 20
@@ -33,7 +33,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> ArraySource:
     UsageError
         When ``options.axes`` doesn't fit, or is needed and missing.
     ConvError
-        For anything but an array of 1 to 5 axes of real numbers, and for a file that is cut short.
+        For anything but an array of 1 to 6 axes of real numbers, and for a file that is cut short.
     """
     return ArraySource(fp, options)
 
@@ -120,7 +120,7 @@ def parse_axes(text: str | None, shape: tuple[int, ...]) -> str:
     """
     rank = len(shape)
     if text is None:
-        likely, space = {3: "YXC", 4: "TYXC", 5: "TZYXC"}.get(rank, ""), SPACE[-rank:]
+        likely, space = {3: "YXC", 4: "TYXC", 5: "TZYXC", 6: "NTZYXC"}.get(rank, ""), SPACE[-rank:]
         if rank in (3, 4) and shape[-1] <= 4:
             raise UsageError(
                 f"shape {shape}: if its last axis is channels say --axes {likely}, if it is space --axes {space}"

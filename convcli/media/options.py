@@ -58,7 +58,7 @@ class ReadOptions:
     ] = None
     axes: Annotated[
         str | None,
-        Option("Letters of an array's dimensions: YXC, CYX, ZYX, TYX...", panel=Panel.WINDOW),
+        Option("Letters of an array's dimensions: YXC, CYX, NCYX, ZYX, TYX...", panel=Panel.WINDOW),
     ] = None
     matrix: Annotated[
         bool,

@@ -165,7 +165,7 @@ FORMATS: tuple[Format, ...] = (
     Format("webp", (".webp",), _webp, *_PICTURE, "TYXC", BYTES, placed="T"),
     Format("bmp", (".bmp",), _bmp, *_PICTURE, "YXC", BYTES, placed="YX"),
     Format("gif", (".gif",), _magic(b"GIF87a", b"GIF89a"), *_PICTURE, "TYXC", BYTES, placed="T"),
-    Format("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, "MTZYXC", REAL, seeks=True, placed="YX"),
+    Format("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, "NMTZYXC", REAL, seeks=True, placed="YX"),
     Format("mp4", (".mp4", ".m4v"), _movie(), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"),
     Format(
         "mov", (".mov", ".qt"), _movie(b"qt  "), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"
@@ -175,7 +175,7 @@ FORMATS: tuple[Format, ...] = (
     Format("avi", (".avi",), _avi, *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"),
     Format("ts", (".ts", ".m2ts", ".mts"), _transport, *_VIDEO, "TYXC", SIXTEEN, film=True, placed="T"),
     Format("y4m", (".y4m",), _magic(b"YUV4MPEG2"), *_VIDEO, "TYXC", SIXTEEN, film=True, placed="T"),
-    Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "MTZYXC", REAL, numbers=True),
+    Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "NMTZYXC", REAL, numbers=True),
     Format("tsv", (".tsv", ".tab"), _tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
     Format("csv", (".csv",), _csv, *_CSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
 )

@@ -15,6 +15,7 @@ from convcli.cli.shared.report import Verbosity
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.data.info import Source
+from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline, Resources
 from convcli.jobs.job import Job, default_rank, draft
 from convcli.kernel import load_kernel
@@ -41,7 +42,7 @@ class Task:
         return self.pipeline.job
 
     def summary(self) -> dict[str, Any]:
-        result = self.job.result
+        result = self.pipeline.result
         return {
             "input": self.name,
             "outputs": list(self.paths),
@@ -68,10 +69,10 @@ def prepare(request: Request, name: str, source_format: Format, format: Format, 
     ConvError
         For what cannot be done, before any work starts.
     """
-    info = source.info
+    info = item_of(source.info)
     if "M" in info.letters:
         raise UsageError(
-            "axes: M counts the maps of a result; name the input's dimensions with C, T, Z, Y, X"
+            "axes: M counts the maps of a result; name the input's dimensions with N, C, T, Z, Y, X"
         )
     check_writing(request.writing, format)
     kernels = [load_kernel(text, default_rank(info)) for text in request.kernels]
@@ -88,7 +89,6 @@ def prepare(request: Request, name: str, source_format: Format, format: Format, 
     )
     if format.numbered and "T" not in job.result.letters:  # one picture: its name is meant as it stands
         format = registry.by_name(format.name)
-    outputs.check(job.result, format)
     step = None
     if source_format.film or format.film:
         step = FILM_STEP
@@ -97,12 +97,13 @@ def prepare(request: Request, name: str, source_format: Format, format: Format, 
     resources = Resources(request.engine, request.device, request.threads)
     planes = format.film and not format.numbered
     pipeline = Pipeline(job, source, resources, step=step, planes=planes)
+    outputs.check(pipeline.result, format)
     pipeline.plan.check_memory(job.length)
     slugs = [kernel.slug for kernel in kernels]
     if request.settings.pool is not None:
         slugs.append(pool_slug(str(request.settings.pool)))
     names = outputs.paths(
-        opening.output_name(name, format), request.output, request.out_dir, slugs, format, job.result
+        opening.output_name(name, format), request.output, request.out_dir, slugs, format, pipeline.result
     )
     return Task(name, pipeline, format, names)
 
@@ -114,12 +115,12 @@ def perform(request: Request, task: Task) -> tuple[Tally, tuple[str, ...]]:
         for line in task.pipeline.lines:
             report.note(line)
         report.note(f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output")
-        for line in placed.lines(job.result):
+        for line in placed.lines(task.pipeline.result):
             report.note(line)
     if not request.force:
         for path in task.paths:
             check_not_input(path, request.inputs)
-    form = outputs.form(job.result, format)
+    form = outputs.form(task.pipeline.result, format)
     with ExitStack() as stack:
         video = replace(request.writing.video, planes=task.pipeline.planar)
         writing = replace(request.writing, video=video)
@@ -160,13 +161,13 @@ def show(request: Request, task: Task) -> None:
     if request.device != "cpu":  # the plan does not look whether it is there
         _ = task.pipeline.engine
     for path in task.paths:
-        opening.check_output(path, task.format, task.job.result, force=request.force)
+        opening.check_output(path, task.format, task.pipeline.result, force=request.force)
         if not request.force:
             check_not_input(path, request.inputs)
     if request.json:
         report.print_json(task.summary() | ({"plan": task.pipeline.lines} if request.plan else {}))
         return
-    result, plan = task.job.result, task.pipeline.plan
+    result, plan = task.pipeline.result, task.pipeline.plan
     size = "x".join(map(str, result.shape))
     for path in task.paths:
         print(f"{path}: {result.letters} {size} {result.dtype}, {plan.engine} engine ({plan.reason})")

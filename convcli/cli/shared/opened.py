@@ -10,8 +10,9 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
+from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.data.info import Info, Source
+from convcli.data.info import ITEMS, Info, Source
 from convcli.jobs.job import canonical
 from convcli.media import registry
 from convcli.media.files.target import STANDARD, about_input, open_input
@@ -72,4 +73,6 @@ def opened(name: str, options: ReadOptions) -> Iterator[Opened]:
         format, notes = registry.identify(head, "" if name == STANDARD else name)
         source = registry.open_source(fp, format, options)
         stack.callback(source.close)
+        if ITEMS in source.info.letters:
+            raise UsageError("independent items (N) are for filter: give this command one item")
         yield Opened(source, canonical(source.info), format, (*notes, *source.info.notes))

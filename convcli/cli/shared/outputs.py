@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convcli.cli.shared.naming import default_name, map_names
 from convcli.common.errors import UsageError
-from convcli.data.info import SPACE, Colour, Info
+from convcli.data.info import ITEMS, SPACE, Colour, Info
 from convcli.media.files.target import STANDARD
 from convcli.media.registry import FORMATS, Format
 
@@ -77,7 +77,7 @@ def form(info: Info, format: Format) -> Info:
     if not format.multi:
         letters = letters.replace("M", "")
     if not format.numbers:
-        letters = "".join(letter for letter in f"M{SPACE}C" if letter in letters)
+        letters = "".join(letter for letter in f"{ITEMS}M{SPACE}C" if letter in letters)
     colour = info.colour
     if not format.numbers and colour is Colour.NONE:
         colour = (Colour.GREY, Colour.GREY_ALPHA, Colour.RGB, Colour.RGBA)[info.channels - 1]

@@ -155,7 +155,7 @@ class TiffSource:
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return the rows of a still, or the pages of a stack, ``start:stop``."""
         with decoding("TIFF"):
-            if self.info.stream_axis == 0 and self.info.letters[0] in "ZT":
+            if self.info.stream_axis == 0 and self.info.letters[0] in "ZTN":
                 return np.stack(self._wholes(list(range(start, stop))))
             if self._orientation != 1:
                 return self._wholes([0])[0][start:stop]
@@ -244,8 +244,8 @@ def _named(axes: str, wanted: str | None) -> str:
     """Return the axes by the names that were asked for; rows, columns and channels cannot be renamed."""
     if wanted is None or wanted == axes:
         return axes
-    if len(wanted) != len(axes) or wanted.lstrip("TZ") != axes.lstrip("TZ"):
-        raise UsageError(f"--axes {wanted!r} does not fit a TIFF of {axes}: only its Z can be named T")
+    if len(wanted) != len(axes) or wanted.lstrip("NTZ") != axes.lstrip("TZ"):
+        raise UsageError(f"--axes {wanted!r} does not fit a TIFF of {axes}: only its Z can be named T or N")
     return wanted
 
 
