@@ -16,10 +16,10 @@ import numpy as np
 from convcli.common.choices import Channels, EngineName, Nan, Precision
 from convcli.common.machine import available_threads
 from convcli.data.arrays import ArraySource
-from convcli.engines import algorithms, get_engine
+from convcli.engines import algorithms
 from convcli.engines.interface import Algorithm
 from convcli.engines.work import Work
-from convcli.execution.blocks import execute
+from convcli.execution.pipeline import Pipeline
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job, canonical
 from convcli.jobs.output import decide
@@ -101,9 +101,9 @@ def _job(array: np.ndarray, weights: np.ndarray, axes: str) -> tuple[Job, ArrayS
 
 def _computation(job: Job, source: ArraySource, plan: Plan) -> Callable[[], object]:
     def compute() -> None:
-        engine = get_engine(plan.engine.value, "cpu", plan.engine_threads(job.length))
-        workers = plan.workers(job.length)
-        for _ in execute(job, source, engine, plan.step, Tally(), workers, algorithms=plan.algorithms):
+        pipeline = Pipeline(job, source)
+        pipeline.plan = plan
+        for _ in pipeline.blocks(Tally()):
             pass
 
     return compute

@@ -16,6 +16,7 @@ import numpy as np
 from convcli.common.choices import Channels, EngineName
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
+from convcli.data.box import whole
 from convcli.data.info import Info, Source
 from convcli.detection.events import Box, Look, look, moving
 from convcli.detection.noise import MOST_FRAMES, Noise, sample
@@ -200,8 +201,9 @@ class Watch:
         """Return one result, (1, Y, X)."""
         if self._whole:
             return square_difference(*self._source.read(index, index + 2))[None]
+        box = ((index, index + 1), *whole(self._chain.output[1:]))
         runner = self._pipeline.runner
-        return _plane(runner.block(index, index + 1, runner.reader(index, index + 1))[0])
+        return _plane(runner.values(box, runner.reader(box))[0])
 
     def _present(self, values: np.ndarray, index: int) -> np.ndarray:
         """Return a result as it is.

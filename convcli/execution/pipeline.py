@@ -20,11 +20,12 @@ from convcli.common.frozen import frozen
 from convcli.common.machine import available_threads
 from convcli.common.prefetch import ahead
 from convcli.data.arrays import ArraySource
+from convcli.data.box import Box, grid
 from convcli.data.info import ITEMS, Info, PlanarSink, PlanarSource, Sink, Source
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
-from convcli.execution.block import Runner
-from convcli.execution.blocks import execute
+from convcli.execution.box import Runner
+from convcli.execution.boxes import execute
 from convcli.execution.items import items, place_of, with_items
 from convcli.jobs.chain import Chain
 from convcli.jobs.job import Job
@@ -135,20 +136,35 @@ class Pipeline:
 
     @cached_property
     def runner(self) -> Runner:
-        """What computes single blocks as numbers, in any order."""
+        """What computes boxes of the output, in any order."""
         return Runner(self.job, self.source, self.engine, self.plan.algorithms)
+
+    @property
+    def boxes(self) -> list[Box]:
+        """The boxes of the output, in the order in which they are computed and written."""
+        steps = list(self.job.chain.output)
+        steps[self.job.stream] = self.plan.step
+        return list(grid(self.job.chain.output, steps))
 
     def blocks(
         self, tally: Tally, progress: Progress = _silent, into: np.ndarray | None = None
     ) -> Iterator[np.ndarray]:
-        """Yield the output block by block, as `convcli.execution.blocks.execute` does; items one by one."""
+        """Yield the output box by box, in order, axes and type as ``result`` says; items one by one.
+
+        Parameters
+        ----------
+        tally : Tally
+            Counts what was clipped; colours only, never alpha.
+        into : ndarray, optional
+            Of the form of ``result``; boxes are written to where they belong in it.
+        """
         if ITEMS in self.source.info.letters:
-            return self._items(tally, progress, into)
-        plan = self.plan
-        workers = plan.workers(self.job.length)
-        return execute(
-            self.job, self.source, self.engine, plan.step, tally, workers, progress, plan.algorithms, into
-        )
+            yield from self._items(tally, progress, into)
+            return
+        boxes, workers = self.boxes, self.plan.workers(self.job.length)
+        for box, block in zip(boxes, execute(self.runner, boxes, tally, workers, into), strict=True):
+            yield block
+            progress(box[self.job.stream][1], self.job.length)
 
     def _items(self, tally: Tally, progress: Progress, into: np.ndarray | None) -> Iterator[np.ndarray]:
         """Compute the job for each item; where they are not the slowest axis of the output, all are one block."""

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from convcli.common.choices import Channels
+from convcli.data.box import Box, Span, grid, whole
 from convcli.data.info import Info, PlanarSource
 from convcli.engines.base import Engine
-from convcli.execution.block import Read, Runner
-from convcli.execution.blocks import in_order
+from convcli.execution.box import Read, Runner
+from convcli.execution.boxes import in_order
 from convcli.execution.planes import SUM
 from convcli.jobs.chain import Chain
 from convcli.jobs.job import ERROR, Job, positions
@@ -40,9 +41,9 @@ class _View:
 class _Part(Protocol):
     """One plane on its way: what is read of it, and what is made of that."""
 
-    def reader(self, start: int, stop: int) -> Any: ...
+    def reader(self, frames: Span) -> Any: ...
 
-    def pixels(self, start: int, stop: int, read: Any) -> tuple[np.ndarray, Tally]: ...
+    def pixels(self, frames: Span, read: Any) -> tuple[np.ndarray, Tally]: ...
 
 
 class _Filtered:
@@ -50,14 +51,15 @@ class _Filtered:
 
     def __init__(self, runner: Runner, how: Rendering) -> None:
         self._runner, self._how = runner, how
-        self.reader = runner.reader
 
-    def pixels(self, start: int, stop: int, read: Read) -> tuple[np.ndarray, Tally]:
-        if self._runner.straight:
-            pixels, tally = self._runner.pixels(start, stop, read, self._how)
-        else:
-            values, _ = self._runner.block(start, stop, read)
-            pixels, tally = self._runner.engine.render(values, self._how)
+    def _box(self, frames: Span) -> Box:
+        return (frames, *whole(self._runner.job.chain.output[1:]))
+
+    def reader(self, frames: Span) -> Read:
+        return self._runner.reader(self._box(frames))
+
+    def pixels(self, frames: Span, read: Read) -> tuple[np.ndarray, Tally]:
+        pixels, tally = self._runner.pixels(self._box(frames), read, self._how)
         return pixels[0, 0], tally
 
 
@@ -68,13 +70,14 @@ class _Kept:
         self._where = positions(job.chain, job.stream)
         self._view, self._outside = view, outside
 
-    def reader(self, start: int, stop: int) -> np.ndarray:
-        frames = self._where[start:stop].tolist()
+    def reader(self, frames: Span) -> np.ndarray:
         outside = np.full((1, *self._view.info.shape[1:]), self._outside, self._view.info.dtype)
-        parts = [self._view.read(at, at + 1) if at >= 0 else outside for at in frames]
+        parts = [
+            self._view.read(at, at + 1) if at >= 0 else outside for at in self._where[slice(*frames)].tolist()
+        ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def pixels(self, start: int, stop: int, read: np.ndarray) -> tuple[np.ndarray, Tally]:
+    def pixels(self, frames: Span, read: np.ndarray) -> tuple[np.ndarray, Tally]:
         return read, Tally()
 
 
@@ -87,7 +90,7 @@ def execute(
     tally: Tally,
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Compute a job on the planes, block by block, as `convcli.execution.blocks.execute` does on the colours.
+    """Compute a job on the planes, block by block, as `convcli.execution.boxes.execute` does on the colours.
 
     Parameters
     ----------
@@ -103,19 +106,20 @@ def execute(
     """
     parts = [_part(job, chain, source, index, engine, plan) for index, chain in enumerate(chains)]
 
-    def reader(start: int, stop: int) -> list[Any]:
-        return [part.reader(start, stop) for part in parts]
+    def reader(box: Box) -> list[Any]:
+        return [part.reader(box[0]) for part in parts]
 
-    def work(start: int, stop: int, reads: list[Any]) -> list[tuple[np.ndarray, Tally]]:
-        return [part.pixels(start, stop, read) for part, read in zip(parts, reads, strict=True)]
+    def work(box: Box, reads: list[Any]) -> list[tuple[np.ndarray, Tally]]:
+        return [part.pixels(box[0], read) for part, read in zip(parts, reads, strict=True)]
 
-    length, step = job.length, plan.step
+    boxes = list(grid((job.length,), (plan.step,)))
     with engine:
-        for index, results in enumerate(in_order(length, step, reader, work, plan.workers(length)), start=1):
+        made = in_order(boxes, reader, work, plan.workers(job.length))
+        for (frames,), results in zip(boxes, made, strict=True):
             for _, counted in results:
                 tally.add(counted)
             yield tuple(pixels for pixels, _ in results)
-            progress(min(index * step, length), length)
+            progress(frames[1], job.length)
 
 
 def _part(

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from convcli.data.box import Span
 from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm
 from convcli.engines.padding import pad
@@ -18,8 +19,6 @@ from convcli.geometry.padding import PadMode
 from convcli.jobs.chain import ConvStage, PoolStage
 from convcli.kernel.model import Combine
 from convcli.pixels.render import Rendering, Tally
-
-Span = tuple[int, int]
 
 
 def correlate(
@@ -144,12 +143,20 @@ def transpose(
 def pool(
     stage: PoolStage, engine: Engine, block: np.ndarray, box: Sequence[Span], dtype: np.dtype
 ) -> np.ndarray:
-    """Return the pooled input box ``box``, given in elements of the block; what is outside is padding."""
-    windows = [
-        replace(window, before=max(-lo, 0), after=min(max(hi - size, 0), window.after))
-        for window, (lo, hi), size in zip(stage.windows, box, block.shape[2:], strict=True)
-    ]
-    return pool_padded(engine, block.astype(dtype, copy=False), stage.kind, windows, stage.include_padding)
+    """Return the pooled input box ``box``, given in elements of the block; what is outside is padding.
+
+    A box that lies wholly in padding shares no element with the block: windows are then laid from the block to
+    the box, and those before it are left out of the result.
+    """
+    windows, wanted = [], [slice(None)] * 2
+    for window, (lo, hi), n in zip(stage.windows, box, block.shape[2:], strict=True):
+        skipped = -(-max(lo, 0) // window.stride)
+        beyond = hi - n > window.after  # the last window hangs over even the padding
+        after = window.after if beyond else max(hi - n, 0)
+        windows.append(replace(window, before=skipped * window.stride - lo, after=after, ceil=beyond))
+        wanted.append(slice(skipped, skipped + (hi - lo - window.extent) // window.stride + 1))
+    made = pool_padded(engine, block.astype(dtype, copy=False), stage.kind, windows, stage.include_padding)
+    return made[tuple(wanted)]
 
 
 def _over_planes(

@@ -122,6 +122,13 @@ class PoolStage:
     def channels(self, maps: int, channels: int) -> tuple[int, int]:
         return maps, channels
 
+    def reaches_data(self, sizes: Sequence[int]) -> bool:
+        """Return whether every window surely has a tap on the data; one on padding alone gives no number."""
+        return all(
+            max(window.before, window.after) < window.extent and window.dilation <= n
+            for window, n in zip(self.windows, sizes, strict=True)
+        )
+
 
 Stage = ConvStage | PoolStage
 
@@ -185,6 +192,14 @@ class Chain:
                 and stage.stays_in_range
             )
             for stage in self.stages
+        )
+
+    @property
+    def gives_numbers(self) -> bool:
+        """Whether numbers surely give numbers: no pool has a window on padding alone."""
+        return all(
+            isinstance(stage, ConvStage) or stage.reaches_data(sizes)
+            for stage, sizes in zip(self.stages, self.sizes, strict=False)
         )
 
     def coverage(self, opaque: float) -> Chain:

@@ -169,8 +169,8 @@ class Job:
     @property
     def _bounded(self) -> bool:
         """Whether results are the chain's alone, and numbers: what divides or adds to them is not in its bounds."""
-        integers = np.dtype(self.info.dtype).kind in "iu"
-        return integers and self.split.alpha is not Alpha.PREMULTIPLIED and self.channels is not Channels.LUMA
+        numbers = np.dtype(self.info.dtype).kind in "iu" and self.chain.gives_numbers
+        return numbers and self.split.alpha is not Alpha.PREMULTIPLIED and self.channels is not Channels.LUMA
 
 
 def draft(

@@ -109,6 +109,9 @@ def box(
         amounts = [(-lo, hi - n) for (lo, hi), n in zip(ranges, sizes, strict=True)]
         if not any(side for pair in amounts for side in pair):
             return x
+        if any(hi <= 0 or lo >= n for (lo, hi), n in zip(ranges, sizes, strict=True)):
+            shape = (*x.shape[: -len(sizes)], *(hi - lo for lo, hi in ranges))
+            return x.new_full(shape, mode.fill(value))  # nothing of x: more than a negative padding can cut
         return F.pad(x, [side for pair in reversed(amounts) for side in pair], value=mode.fill(value))
     for axis, ((lo, hi), n) in enumerate(zip(ranges, sizes, strict=True), x.ndim - len(ranges)):
         if (lo, hi) != (0, n):

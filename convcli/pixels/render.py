@@ -182,7 +182,8 @@ def render(values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
     NaN becomes the lowest value (black) and is counted; infinities clip.  Rounding is half to even.
     """
     tally = Tally(values=values.size)
-    how.apply(values, np)
+    with np.errstate(all="ignore"):  # infinities times 0, where all numbers are equal
+        how.apply(values, np)
     target = np.dtype(how.dtype)
     if target.kind == "f":
         return values.astype(target, copy=False), tally

@@ -12,11 +12,10 @@ from PIL import Image
 from scipy import signal
 
 import convcli
-from convcli.common.choices import Channels
+from convcli.common.choices import Channels, EngineName
 from convcli.data.arrays import ArraySource
-from convcli.engines import get_engine
 from convcli.engines.padding import pad
-from convcli.execution.blocks import execute
+from convcli.execution.pipeline import Pipeline, Resources
 from convcli.geometry.padding import PadMode
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
@@ -82,7 +81,7 @@ def test_offset_never_clips(dtype: str, sizes: tuple[int, int], padding: int, we
             source = ArraySource(picture, "YX")
             job = Job(source.info, chain, Channels.EACH, parse_range(policy), dtype, "float32")
             tally = Tally()
-            list(execute(job, source, get_engine("numpy"), 2, tally))
+            list(Pipeline(job, source, Resources(EngineName.NUMPY), step=2).blocks(tally))
             exact = correlated(picture, np.array(weights, float), padding)
             outside = np.count_nonzero((exact < limits.min - 0.5) | (exact > limits.max + 0.5))
             assert tally.clipped == (0 if policy == "offset" else outside)
@@ -108,7 +107,7 @@ def test_blocks_change_no_bit(compute: str, sizes: tuple[int, ...], padding: Any
     source = ArraySource(x.swapaxes(0, 1), "YZX")
     job = Job(source.info, chain, Channels.EACH, parse_range("float"), compute, compute)
     whole, *others = (
-        np.concatenate(list(execute(job, source, get_engine("numpy"), step, Tally())))
+        np.concatenate(list(Pipeline(job, source, Resources(EngineName.NUMPY), step=step).blocks(Tally())))
         for step in (999, 1, 4, 17)
     )
     for other in others:

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from convcli.common.choices import Channels, Nan
 from convcli.common.errors import ConvError, UsageError
 from convcli.data.arrays import ArraySource
-from convcli.engines import get_engine
-from convcli.execution.blocks import execute
+from convcli.execution.pipeline import Pipeline, Resources
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.layers import Pool
 from convcli.geometry.padding import PaddingName, PadMode
@@ -24,6 +23,7 @@ from convcli.jobs.job import Job
 from convcli.kernel.model import Kernel
 from convcli.pixels.ranges import Float
 from convcli.pixels.render import Tally
+from convcli.plan.choose import EngineName
 from tests import pad_modes
 
 ENGINES = ["numpy"]
@@ -56,7 +56,7 @@ def computed(
     chain = bind(kernels, how, letters, sizes, filtered)
     job = Job(source.info, chain, channels, FLOAT, compute, compute, nan)
     job.check()
-    blocks = list(execute(job, source, get_engine(engine), step, Tally()))
+    blocks = list(Pipeline(job, source, Resources(EngineName(engine)), step=step).blocks(Tally()))
     result = np.concatenate(blocks, axis=job.result.stream_axis)
     assert result.shape == job.result.shape
     return result

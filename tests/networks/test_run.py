@@ -425,6 +425,27 @@ def test_blocks_equal_the_whole(mode: str, kind: str, up: str, length: int, tmp_
         assert max(asked) < 25  # the receptive field, not the image
 
 
+@pytest.mark.parametrize("length", [1, 3])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "conv: {maps: 1, size: 3, padding: 5, seed: 0}",
+        "conv: {maps: 1, size: 3, padding: 9, pad_mode: constant, pad_value: 7, seed: 0}",
+        "conv: {maps: 1, size: 3, padding: 9, pad_mode: reflect, seed: 0}",
+        "tconv: {maps: 1, size: 1, stride: 4, seed: 0}",
+        "tconv: {maps: 1, size: 2, stride: 5, output_padding: 4, seed: 0}",
+        "pool: {kind: max, size: 2, padding: 4}",
+        "pool: {kind: avg, size: 2, padding: 4, stride: 1, include_padding: true}",
+        "pool: {kind: avg, size: 3, padding: 5, stride: 2, ceil: true}",
+    ],
+)
+def test_blocks_wholly_in_padding_or_between_taps(layer: str, length: int, tmp_path: Path) -> None:
+    image = data(2, 4, 5)
+    model = model_of(net_of(tmp_path, f"layers:\n- {layer}\n"), image)
+    found = np.concatenate(list(run_blocks(model, lambda a, b: image[:, a:b], length)), axis=1)
+    np.testing.assert_allclose(found, model.run(image), rtol=1e-12, atol=1e-13)
+
+
 def test_an_odd_bicubic_scale_in_blocks(tmp_path: Path) -> None:
     image = data(2, 17, 5)
     model = model_of(net_of(tmp_path, "layers:\n- upsample: {scale: 3, mode: bicubic}\n"), image)

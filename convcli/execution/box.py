@@ -1,0 +1,272 @@
+"""One box of a job's output: which inputs it needs, read, pad, compute, what alpha and luma add, and its pixels.
+
+Files are not known here, only :class:`convcli.data.info.Source`.  Boxes have a span for
+each axis of space, in the order of the chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+
+import numpy as np
+
+from convcli.common.choices import Channels, Nan
+from convcli.common.errors import ConvError
+from convcli.data.box import Box, Span, slices
+from convcli.data.info import Source
+from convcli.engines import get_engine
+from convcli.engines.base import Engine
+from convcli.engines.interface import Algorithm
+from convcli.execution import stages
+from convcli.jobs.chain import Chain, ConvStage, PoolStage, Stage
+from convcli.jobs.job import Job, positions
+from convcli.pixels import channels as colours
+from convcli.pixels.channels import Alpha
+from convcli.pixels.measures import Measured
+from convcli.pixels.render import Rendering, Tally
+from convcli.plan.choose import Plan
+
+Read = Callable[[Box], np.ndarray]
+"""Returns (…, channels, *space) of a box: of the input, or of what a stage makes of it."""
+
+
+def needed_by(stage: Stage, sizes: Sequence[int], box: Box) -> Box:
+    """Return the inputs, out of ``sizes``, from which a stage's outputs can be padded and computed alone."""
+    return tuple(
+        stage.mode.support(*window.input_range(*span), n)
+        for window, span, n in zip(stage.windows, box, sizes, strict=True)
+    )
+
+
+class Runner:
+    """Computes boxes of one job's output with one engine."""
+
+    def __init__(
+        self, job: Job, source: Source, engine: Engine, algorithms: Sequence[Algorithm | None] = ()
+    ) -> None:
+        self.job = job
+        self.engine = engine
+        self._algorithms = algorithms or (None,) * len(job.chain.stages)
+        self.dtype = np.dtype(job.compute)
+        self._source = source
+        info = source.info
+        order = [info.letters.index(letter) for letter in job.letters]
+        self._order = ([info.letters.index("C")] if "C" in info.letters else []) + order
+        premultiplied = job.split.alpha is Alpha.PREMULTIPLIED
+        self._coverage_chain = job.chain.coverage(job.full_scale) if premultiplied else None
+
+    def reader(self, box: Box) -> Read:
+        """Read all that a box of outputs needs; what is returned gives parts of it without reading."""
+        needed = self.needed(box)
+        stream = self.job.stream
+        block = self._source.read(*needed[stream]).transpose(self._order)
+        block = block if "C" in self.job.info.letters else block[None]
+        index = [slice(*span) for span in needed]
+        index[stream] = slice(None)
+        block = block[(slice(None), *index)]
+        first = [start for start, _ in needed]
+
+        def read(part: Box) -> np.ndarray:
+            return block[(slice(None), *slices(part, first))]
+
+        return read
+
+    def needed(self, box: Box) -> Box:
+        """Return which of the input's samples a box of outputs needs."""
+        chain, outputs = self.job.chain, box
+        for stage, sizes in zip(reversed(chain.stages), reversed(chain.sizes[:-1]), strict=True):
+            box = needed_by(stage, sizes, box)
+        if self._samples and (sampled := self._under_origins(outputs)) is not None:
+            return tuple(
+                (min(a, start), max(b, stop)) for (a, b), (start, stop) in zip(box, sampled, strict=True)
+            )
+        return box
+
+    @cached_property
+    def _samples(self) -> bool:
+        """Whether some channels pass through, taken at the kernels' origins."""
+        return self.job.split.alpha is Alpha.SAMPLED or self.job.split.channels is Channels.LUMA
+
+    def values(
+        self, box: Box, read: Read, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return colours (M, C, *space) and alpha (M or 1, 1, *space) of a box of outputs.
+
+        ``read`` comes from `reader` with the same box.  Colours may be written to ``out`` where they are all
+        that there is, and have its type.
+        """
+        job = self.job
+        alone = job.split.plain and not self._samples and out is not None and out.dtype == self.dtype
+        values = self._values(job.chain, partial(self._colour, read), box, out if alone else None)
+        alpha = None
+        if self._coverage_chain is not None:
+            alpha = self._values(self._coverage_chain, partial(self._coverage, read), box)
+            colours.unpremultiply(values, alpha, job.full_scale)
+        elif self._samples:
+            sampled = self._sample(read, box)
+            if job.split.alpha is Alpha.SAMPLED:
+                alpha = sampled[None, job.split.colours :].astype(self.dtype)
+            if job.split.channels is Channels.LUMA:
+                kept = sampled[: job.split.colours].astype(self.dtype)
+                values = kept[None] + (values - colours.luma(kept, self.dtype))
+        return values, alpha
+
+    @cached_property
+    def _straight(self) -> bool:
+        """Whether pixels are one stage's outputs and nothing else: then bytes need not become floats and back.
+
+        What a range policy has measured is computed the same way again, as floats.
+        """
+        job = self.job
+        stage = job.chain.stages[0]
+        if len(job.chain.stages) > 1 or not isinstance(stage, ConvStage) or not stages.straight(stage):
+            return False
+        integers = np.dtype(job.info.dtype).kind in "iu" and np.dtype(job.dtype).kind in "iu"
+        plain = job.split.plain and not self._samples
+        return integers and plain and job.policy.first_pass() is None
+
+    def pixels(
+        self, box: Box, read: Read, how: Rendering, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Tally]:
+        """Return a box of outputs as pixels (M, C, *space), alpha last; maybe in ``out``.
+
+        The tally counts colours only, never alpha.
+        """
+        stage = self.job.chain.stages[0]
+        if self._straight and isinstance(stage, ConvStage):
+            block, window = self._input(0, self.job.chain, partial(self._colour, read), box)
+            return stages.pixels(stage, self.engine, block, window, self.dtype, self._algorithms[0], how, out)
+        values, alpha = self.values(box, read, out)
+        pixels, tally = self.engine.render(values, how)
+        if alpha is not None:
+            opaque = Rendering(how.dtype, low=how.low, top=how.top)
+            coverage, _ = self.engine.render(alpha, opaque)
+            shape = (pixels.shape[0], 1, *pixels.shape[2:])
+            pixels = np.concatenate([pixels, np.broadcast_to(coverage, shape)], axis=1)
+        return pixels, tally
+
+    def result(
+        self, box: Box, read: Read, how: Rendering, into: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Tally]:
+        """Return a box of outputs as pixels, axes and type as ``job.result`` says.
+
+        ``into`` has the form of the whole result; the box is then written to where it belongs in it.
+        """
+        job, axes = self.job, self.job.result.letters
+        names = "MC" + job.letters
+        left = [letter for letter in names if letter in axes]
+        dropped = tuple(index for index, letter in enumerate(names) if letter not in left)
+        place = None
+        if into is not None:
+            index = dict(zip(job.letters, slices(box), strict=True))
+            block = into[tuple(index.get(letter, slice(None)) for letter in axes)]
+            place = np.expand_dims(block.transpose([axes.index(letter) for letter in left]), dropped)
+        pixels, tally = self.pixels(box, read, how, place)
+        if place is not None and not np.may_share_memory(pixels, place):
+            place[...] = pixels
+            pixels = place
+        return pixels.squeeze(dropped).transpose([left.index(letter) for letter in axes]), tally
+
+    def _colour(self, read: Read, box: Box) -> np.ndarray:
+        block = read(box)
+        if self.job.nan is Nan.ERROR and block.dtype.kind == "f":
+            self._refuse_nan(block, box)
+        return self.job.split.colour_block(block, self.dtype)[None]
+
+    def _coverage(self, read: Read, box: Box) -> np.ndarray:
+        return self.job.split.alpha_block(read(box))[None]
+
+    def _refuse_nan(self, block: np.ndarray, box: Box) -> None:
+        where = np.argwhere(np.isnan(block))
+        if len(where):
+            channel, *place = (int(index) for index in where[0])
+            places = zip(self.job.letters.lower(), place, box, strict=True)
+            spot = ", ".join(f"{name} {at + start}" for name, at, (start, _) in places)
+            raise ConvError(
+                f"a missing sample (NaN) at {spot} of channel {channel}, counted from 0: "
+                "--nan skip leaves it out, --nan propagate passes it on"
+            )
+
+    def _values(self, chain: Chain, read: Read, box: Box, out: np.ndarray | None = None) -> np.ndarray:
+        """Compute a box of the chain's last stage, each stage asking the one before it."""
+        produce = read
+        for index in range(len(chain.stages)):
+            last = index == len(chain.stages) - 1
+            produce = partial(self._stage, index, chain, produce, out if last else None)
+        return produce(box)
+
+    def _stage(self, index: int, chain: Chain, read: Read, out: np.ndarray | None, box: Box) -> np.ndarray:
+        stage = chain.stages[index]
+        block, window = self._input(index, chain, read, box)
+        if isinstance(stage, PoolStage):
+            return stages.pool(stage, self.engine, block, window, self.dtype)
+        if stage.transposed:
+            first = [start for start, _ in needed_by(stage, chain.sizes[index], box)]
+            return stages.transpose(stage, self.engine, block, box, first, self.dtype)
+        skip = self.job.nan is Nan.SKIP
+        return stages.correlate(
+            stage, self.engine, block, window, self.dtype, skip, self._algorithms[index], out
+        )
+
+    def _input(self, index: int, chain: Chain, read: Read, box: Box) -> tuple[np.ndarray, list[Span]]:
+        """Return the block that a stage's outputs need, and what they look at in it, padding included."""
+        stage = chain.stages[index]
+        needed = needed_by(stage, chain.sizes[index], box)
+        ranges = (window.input_range(*span) for window, span in zip(stage.windows, box, strict=True))
+        return read(needed), [(lo - a, hi - a) for (lo, hi), (a, _) in zip(ranges, needed, strict=True)]
+
+    def _sample(self, read: Read, box: Box) -> np.ndarray:
+        """Return the input (C, *space) under the kernels' origins of the outputs; zero outside the data."""
+        inside = self._under_origins(box)
+        if inside is None:
+            shape = (self.job.info.channels, *(stop - start for start, stop in box))
+            return np.zeros(shape, self.job.info.dtype)
+        block = read(inside)
+        for axis, (places, (first, _)) in enumerate(zip(self._places(box), inside, strict=True), start=1):
+            block = np.take(block, np.maximum(places - first, 0), axis=axis)
+            if (places < 0).any():
+                block[(slice(None),) * axis + (places < 0,)] = 0
+        return block
+
+    def _under_origins(self, box: Box) -> Box | None:
+        """Return the box of the input that lies under the kernels' origins; None where all of it is outside."""
+        inside = [places[places >= 0] for places in self._places(box)]
+        if not all(map(len, inside)):
+            return None
+        return tuple((int(places.min()), int(places.max()) + 1) for places in inside)
+
+    def _places(self, box: Box) -> list[np.ndarray]:
+        return [where[slice(*span)] for where, span in zip(self._positions, box, strict=True)]
+
+    @cached_property
+    def _positions(self) -> list[np.ndarray]:
+        return [positions(self.job.chain, axis) for axis in range(len(self.job.letters))]
+
+
+def compute(
+    job: Job, plan: Plan, source: Source, box: Box, measured: Measured | None = None
+) -> tuple[np.ndarray, Tally]:
+    """Return one box of a job's output, and what was clipped in it: the same bits in any order and any process.
+
+    Parameters
+    ----------
+    job : Job
+    plan : Plan
+        Of the same job.
+    source : Source
+        The job's input; what the box needs is read from it.
+    box : Box
+        A span of the output for each axis in ``job.letters``.
+    measured : optional
+        What the range policy measures on all values, where it does.
+
+    Returns
+    -------
+    ndarray, Tally
+        Axes and type as ``job.result`` says; the tally counts colours only, never alpha.
+    """
+    engine = get_engine(plan.engine.value, plan.device, plan.engine_threads(job.length))
+    runner = Runner(job, source, engine, plan.algorithms)
+    with engine:
+        return runner.result(box, runner.reader(box), job.rendering(measured))
