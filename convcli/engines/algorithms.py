@@ -21,13 +21,13 @@ from convcli.engines.costs import (
     VECTOR,
     WIDE_LINES,
 )
-from convcli.engines.interface import Algorithm, Array, Correlation
+from convcli.engines.interface import Algorithm, Array, Correlation, Pixels, Render
 from convcli.engines.work import LINE, SQUARE, Work, fft_tile, toeplitz_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from convcli.pixels.render import Rendering, Tally
+    from convcli.pixels.render import Rendering
 
 
 # What depends on the library
@@ -46,11 +46,6 @@ class _OfLibrary(Algorithm):
 class _InNumpy(_OfLibrary):
     engine = EngineName.NUMPY
 
-    def pixels(self, call: Correlation, how: Rendering, out: np.ndarray | None) -> tuple[np.ndarray, Tally]:
-        from convcli.pixels.render import render
-
-        return render(self.run(call), how)
-
     def backend(self, call: Correlation) -> Any:
         from convcli.engines.on_numpy.products import NumpyProducts
 
@@ -66,11 +61,6 @@ class _InNumpy(_OfLibrary):
 class _InTorch(_OfLibrary):
     engine = EngineName.TORCH
     integers = ("uint8",)
-
-    def pixels(self, call: Correlation, how: Rendering, out: np.ndarray | None) -> tuple[np.ndarray, Tally]:
-        from convcli.engines.on_torch.pixels import render
-
-        return render(self.run(call), how)
 
     def backend(self, call: Correlation) -> Any:
         from convcli.engines.on_torch.products import TorchProducts
@@ -99,12 +89,12 @@ class _Fused(_InTorch):
         """Return what the loop costs less than a block on its way through floats."""
         return PASSES_SAVED * work.elements * NANOSECONDS["pass"] + NANOSECONDS["loop"]
 
-    def pixels(self, call: Correlation, how: Rendering, out: np.ndarray | None) -> tuple[np.ndarray, Tally]:
+    def pixels(self, call: Correlation, how: Rendering, out: np.ndarray | None, render: Render) -> Pixels:
         from convcli.engines.on_torch import bytes as torch_bytes
 
         if call.device.type == "cpu" and torch_bytes.fits(call.x, call.weights, how):
             return torch_bytes.filtered(call, how, out, self.running_sums)
-        return super().pixels(call, how, out)
+        return super().pixels(call, how, out, render)
 
 
 def _column(work: Work, axis: int, columns: int, begin: str, tap: str) -> float:
@@ -175,12 +165,12 @@ class NumpyInteger(_InNumpy):
 
         return correlate(call)
 
-    def pixels(self, call: Correlation, how: Rendering, out: np.ndarray | None) -> tuple[np.ndarray, Tally]:
+    def pixels(self, call: Correlation, how: Rendering, out: np.ndarray | None, render: Render) -> Pixels:
         from convcli.engines.on_numpy import integer_sums
 
         if out is not None and how.keeps_bytes and integer_sums.averages(call):
             return integer_sums.means(call, out)
-        return super().pixels(call, how, out)
+        return super().pixels(call, how, out, render)
 
 
 class NumpyBox(_InNumpy):

@@ -6,8 +6,9 @@ the data has been put there before (`convcli.engines.padding`), what is cropped 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ MAX_RANK = 3
 TYPES = ("float32", "float64", "int16", "uint16", "uint8")  # integers for sums and products of bytes
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """Correlation, its transpose, and pooling in 1-D to 3-D.
 
     Shapes: the data ``x`` is ``(N, C, *space)``, N independent items of C channels; weights are
@@ -41,15 +42,19 @@ class Engine(Protocol):
     """
 
     name: str
+    direct: Algorithm  # does everything
+    threads: int | None
+    device: Any = None  # torch.device
 
+    @abstractmethod
     def __enter__(self) -> Engine:
         """Begin a job: from now on the engine's number of threads holds."""
-        ...
 
+    @abstractmethod
     def __exit__(self, *exception: object) -> None:
         """End it: the process gets back what it had."""
-        ...
 
+    @abstractmethod
     def pad(
         self,
         x: np.ndarray,
@@ -62,11 +67,10 @@ class Engine(Protocol):
 
         What `convcli.engines.padding.pad` returns; a view of ``x`` where nothing changes.
         """
-        ...
 
+    @abstractmethod
     def render(self, values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
         """Turn floats into pixels, as `convcli.pixels.render.render` says; the memory of ``values`` may be reused."""
-        ...
 
     def takes(
         self, algorithm: Algorithm | None, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool
@@ -76,7 +80,7 @@ class Engine(Protocol):
         ``data`` is their type, ``weights`` those of the call to come, ``fill`` what is put beside them, and
         ``rendered`` is for `pixels`, not for `correlate`.
         """
-        ...
+        return (algorithm or self.direct).takes(data, weights, fill, rendered)
 
     def pixels(
         self,
@@ -93,7 +97,8 @@ class Engine(Protocol):
 
         Where it can be, piece by piece, so that no piece leaves the cache between its first step and its last.
         """
-        ...
+        chosen, call = self._prepared(algorithm, x, weights, stride, dilation, finite=True)
+        return self._pixels(chosen, call, how, out)
 
     def correlate(
         self,
@@ -115,7 +120,7 @@ class Engine(Protocol):
         ``out``, of the result's shape and type, is where the result belongs: an algorithm that can writes it
         there and returns it, which saves a copy; another one returns an array of its own.
         """
-        ...
+        return self._correlate(*self._prepared(algorithm, x, weights, stride, dilation, groups, finite, out))
 
     def transpose(
         self,
@@ -132,8 +137,10 @@ class Engine(Protocol):
         Every input lays the kernel down: ``y[i * stride + t * dilation] += weights[t] * x[i]``.  The weights
         are ``(out, in, *kernel)`` here too; torch and ONNX store them the other way round.
         """
-        ...
+        sizes = transposed_sizes(x, weights, stride, dilation, groups)
+        return self._transpose(self._call(x, weights, sizes, stride, dilation, groups, finite))
 
+    @abstractmethod
     def pool(
         self,
         x: np.ndarray,
@@ -149,8 +156,8 @@ class Engine(Protocol):
         ``counts`` (*sizes) is how many taps of each window are samples, where some are padding: the kind's
         ``fill``.
         """
-        ...
 
+    @abstractmethod
     def max_positions(
         self, x: np.ndarray, size: Sequence[int], *, stride: Sequence[int], dilation: Sequence[int]
     ) -> np.ndarray:
@@ -159,34 +166,54 @@ class Engine(Protocol):
         Positions count along the space axes of ``x`` in C order.  Of equal ones the first counts, and the
         first NaN before every number.
         """
-        ...
 
+    def _prepared(
+        self,
+        algorithm: Algorithm | None,
+        x: np.ndarray,
+        weights: np.ndarray,
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        groups: int = 1,
+        finite: bool = False,
+        out: np.ndarray | None = None,
+    ) -> tuple[Algorithm, Correlation]:
+        """Check that everything fits; return the call, and who does it: the direct one where others spread NaN."""
+        algorithm = algorithm or self._default(weights)
+        if x.dtype in algorithm.integers:
+            sizes, finite = pool_sizes(x, weights.shape[2:], stride, dilation), True
+        else:
+            sizes = correlation_sizes(x, weights, stride, dilation, groups)
+        if not (algorithm.local or finite or all_finite(x)):
+            algorithm = self.direct
+        return algorithm, self._call(x, weights, sizes, stride, dilation, groups, finite, out)
 
-def prepared(
-    algorithm: Algorithm,
-    direct: Algorithm,
-    x: np.ndarray,
-    weights: np.ndarray,
-    stride: Sequence[int],
-    dilation: Sequence[int],
-    groups: int = 1,
-    finite: bool = False,
-    **more: Any,
-) -> tuple[Algorithm, Correlation]:
-    """Check that everything fits; return the correlation, and who does it: ``direct`` where others spread NaN.
+    def _call(
+        self,
+        x: np.ndarray,
+        weights: np.ndarray,
+        sizes: tuple[int, ...],
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        *more: Any,
+    ) -> Correlation:
+        where = {"threads": self.threads or 1, "device": self.device}
+        return Correlation(x, weights, sizes, tuple(stride), tuple(dilation), *more, **where)
 
-    Parameters
-    ----------
-    more
-        The other fields of the correlation.
-    """
-    if x.dtype in algorithm.integers:
-        sizes, finite = pool_sizes(x, weights.shape[2:], stride, dilation), True
-    else:
-        sizes = correlation_sizes(x, weights, stride, dilation, groups)
-    if not (algorithm.local or finite or all_finite(x)):
-        algorithm = direct
-    return algorithm, Correlation(x, weights, sizes, tuple(stride), tuple(dilation), groups, finite, **more)
+    def _default(self, weights: np.ndarray) -> Algorithm:
+        """Return the algorithm where none is asked for."""
+        return self.direct
+
+    @abstractmethod
+    def _correlate(self, algorithm: Algorithm, call: Correlation) -> np.ndarray: ...
+
+    @abstractmethod
+    def _pixels(
+        self, algorithm: Algorithm, call: Correlation, how: Rendering, out: np.ndarray | None
+    ) -> tuple[np.ndarray, Tally]: ...
+
+    @abstractmethod
+    def _transpose(self, call: Correlation) -> np.ndarray: ...
 
 
 def correlation_sizes(

@@ -6,6 +6,7 @@ No array library is imported here, so that a plan needs none.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from convcli.common.choices import EngineName
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from convcli.pixels.render import Rendering, Tally
 
 Array = Any  # numpy.ndarray or torch.Tensor
+Pixels = tuple["np.ndarray", "Tally"]
+Render = Callable[[Array, "Rendering"], Pixels]
 
 
 @frozen
@@ -97,9 +100,9 @@ class Algorithm(ABC):
     def run(self, call: Correlation) -> Array:
         """Return the correlation ``(N, O, *sizes)``, an array of its library; maybe in ``call.out``."""
 
-    @abstractmethod
-    def pixels(self, call: Correlation, how: Rendering, out: np.ndarray | None) -> tuple[np.ndarray, Tally]:
-        """Return the correlation as pixels; maybe in ``out``."""
+    def pixels(self, call: Correlation, how: Rendering, out: np.ndarray | None, render: Render) -> Pixels:
+        """Return the correlation as pixels, by the engine's ``render`` or without it; maybe in ``out``."""
+        return render(self.run(call), how)
 
     def takes(self, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool) -> np.dtype | None:
         """Return the integers in which it wants such data (`convcli.engines.base.Engine.takes`); None for floats."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ import numpy as np
 from convcli.common.machine import available_threads
 from convcli.engines import shift_and_add, tiles
 from convcli.engines.algorithms import NumpyDirect
-from convcli.engines.base import pool_sizes, prepared, transposed_sizes
+from convcli.engines.base import Engine, pool_sizes
 from convcli.engines.interface import Algorithm, Correlation
 from convcli.engines.on_numpy.sums import TILE, shifted
 from convcli.engines.padding import pad
@@ -33,15 +34,14 @@ from convcli.pixels.render import Rendering, Tally, render
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
-DIRECT = NumpyDirect()
 ONE_THREAD = "OPENBLAS_NUM_THREADS"
 TAPS = 1 << 18  # elements of whole windows that are pooled at a time
 STRIP = 1 << 21  # bytes of a strip on its way to pixels: smaller ones contend for Python's lock (measured)
 HALOS = 4  # a strip is at least so many kernels high
 
 
-class NumpyEngine:
-    """Shift and add; the interface is described in `convcli.engines.base.Engine`.
+class NumpyEngine(Engine):
+    """Arithmetic in numpy: the readable reference.
 
     Parameters
     ----------
@@ -49,7 +49,8 @@ class NumpyEngine:
         By default as many as the process may use.  Results do not depend on it.
     """
 
-    name = "numpy"
+    name, direct = "numpy", NumpyDirect()
+    threads: int
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or available_threads()
@@ -65,83 +66,35 @@ class NumpyEngine:
     pad = staticmethod(pad)
     render = staticmethod(render)
 
-    def takes(
-        self, algorithm: Algorithm | None, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool
-    ) -> np.dtype | None:
-        """Return 16 bits for bytes that are added up without rounding."""
-        return (algorithm or DIRECT).takes(data, weights, fill, rendered)
+    def _correlate(self, algorithm: Algorithm, call: Correlation) -> np.ndarray:
+        made: np.ndarray = algorithm.run(call)
+        return made
 
-    def pixels(
-        self,
-        x: np.ndarray,
-        weights: np.ndarray,
-        *,
-        stride: Sequence[int],
-        dilation: Sequence[int],
-        algorithm: Algorithm | None,
-        how: Rendering,
-        out: np.ndarray | None = None,
+    def _pixels(
+        self, algorithm: Algorithm, call: Correlation, how: Rendering, out: np.ndarray | None
     ) -> tuple[np.ndarray, Tally]:
         """Return the cross-correlation as pixels, strip by strip along the first space axis."""
-        sizes = pool_sizes(x, weights.shape[2:], stride, dilation)
-        extent = dilation[0] * (weights.shape[2] - 1) + 1
-        row = prod(sizes[1:]) * len(x) * len(weights) * x.itemsize
-        rows = max(STRIP // max(row, 1), HALOS * extent // stride[0], 1)
+        (length, *others), step = call.sizes, call.stride[0]
+        extent = call.dilation[0] * (call.weights.shape[2] - 1) + 1
+        maps = (len(call.x), len(call.weights))
+        row = prod(others) * prod(maps) * call.x.itemsize
+        rows = tiles.even(length, max(STRIP // max(row, 1), HALOS * extent // step, 1))
         if out is None:
-            order = tiles.planar(tiles.memory_order(x))
-            out = tiles.empty((len(x), len(weights), *sizes), order, np.dtype(how.dtype))
+            order = tiles.planar(tiles.memory_order(call.x))
+            out = tiles.empty((*maps, *call.sizes), order, np.dtype(how.dtype))
         tally = Tally()
-        rows = tiles.even(sizes[0], rows)
-        for start in range(0, sizes[0], rows):
-            stop = min(start + rows, sizes[0])
-            part = x[:, :, start * stride[0] : (stop - 1) * stride[0] + extent]
-            chosen, call = self._prepared(algorithm, part, weights, stride, dilation, finite=True)
+        for start in range(0, length, rows):
+            stop = min(start + rows, length)
+            part = call.x[:, :, start * step : (stop - 1) * step + extent]
             place = out[:, :, start:stop]
-            made, counted = chosen.pixels(call, how, place)
+            made, counted = algorithm.pixels(replace(call, x=part, sizes=place.shape[2:]), how, place, render)
             if made is not place:
                 place[...] = made
             tally.add(counted)
         return out, tally
 
-    def correlate(
-        self,
-        x: np.ndarray,
-        weights: np.ndarray,
-        *,
-        stride: Sequence[int],
-        dilation: Sequence[int],
-        groups: int = 1,
-        finite: bool = False,
-        algorithm: Algorithm | None = None,
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Return the valid cross-correlation, ``(N, O, *sizes)``."""
-        chosen, call = self._prepared(algorithm, x, weights, stride, dilation, groups, finite, out=out)
-        made: np.ndarray = chosen.run(call)
-        return made
-
-    def _prepared(
-        self, algorithm: Algorithm | None, *arguments: Any, **more: Any
-    ) -> tuple[Algorithm, Correlation]:
-        return prepared(algorithm or DIRECT, DIRECT, *arguments, threads=self.threads, **more)
-
-    def transpose(
-        self,
-        x: np.ndarray,
-        weights: np.ndarray,
-        *,
-        stride: Sequence[int],
-        dilation: Sequence[int],
-        groups: int = 1,
-        finite: bool = False,
-    ) -> np.ndarray:
-        """Return the transposed convolution, ``(N, O, *sizes)``, nothing cropped."""
-        sizes = transposed_sizes(x, weights, stride, dilation, groups)
-        reach = shift_and_add.transposed_reach(stride, dilation, x.shape[2:])
-        call = Correlation(
-            x, weights, sizes, tuple(stride), tuple(dilation), groups, finite, threads=self.threads
-        )
-        return shifted(call, reach)
+    def _transpose(self, call: Correlation) -> np.ndarray:
+        return shifted(call, shift_and_add.transposed_reach(call.stride, call.dilation, call.x.shape[2:]))
 
     def pool(
         self,

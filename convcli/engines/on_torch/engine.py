@@ -7,8 +7,8 @@ only on request.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from convcli.engines import shift_and_add, tiles
 from convcli.engines.algorithms import TorchDirect, TorchNative
-from convcli.engines.base import all_finite, pool_sizes, prepared, transposed_sizes
+from convcli.engines.base import Engine, all_finite, pool_sizes
 from convcli.engines.costs import FEW
 from convcli.engines.interface import Algorithm, Correlation
 from convcli.engines.on_torch import native as torch_native
@@ -27,11 +27,10 @@ from convcli.geometry.pools import PoolKind
 from convcli.pixels.render import Rendering, Tally
 
 MAX_POOL = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
-DIRECT, NATIVE = TorchDirect(), TorchNative()
 
 
-class TorchEngine:
-    """Algorithms in torch; the interface is described in `convcli.engines.base.Engine`.
+class TorchEngine(Engine):
+    """Arithmetic in torch, on the processor or a CUDA device.
 
     Few maps, and data that hold a NaN or an infinity, are shifted and added unless another algorithm is asked
     for.  The rest goes through torch's own kernels, of which no one promises that such a value leaves its
@@ -50,7 +49,7 @@ class TorchEngine:
         No such device.
     """
 
-    name = "torch"
+    name, direct = "torch", TorchDirect()
 
     def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
         self.device = device_named(device)
@@ -77,66 +76,28 @@ class TorchEngine:
         """Return bytes for the products that begin with them, and for whatever crosses a bus."""
         if self.device.type != "cpu":
             return data if data == np.uint8 and fill in range(256) else None
-        return (algorithm or DIRECT).takes(data, weights, fill, rendered)
+        return super().takes(algorithm, data, weights, fill, rendered)
 
-    def pixels(
-        self,
-        x: np.ndarray,
-        weights: np.ndarray,
-        *,
-        stride: Sequence[int],
-        dilation: Sequence[int],
-        algorithm: Algorithm | None,
-        how: Rendering,
-        out: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, Tally]:
-        """Return the cross-correlation as pixels, which are made on the device."""
-        chosen, call = self._prepared(algorithm, x, weights, stride, dilation, finite=True)
-        with full_precision(self.device), torch.inference_mode():
-            return chosen.pixels(call, how, out)
+    def _default(self, weights: np.ndarray) -> Algorithm:
+        return self.direct if _few(weights) else TorchNative()
 
-    def correlate(
-        self,
-        x: np.ndarray,
-        weights: np.ndarray,
-        *,
-        stride: Sequence[int],
-        dilation: Sequence[int],
-        groups: int = 1,
-        finite: bool = False,
-        algorithm: Algorithm | None = None,
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Return the valid cross-correlation, ``(N, O, *sizes)``."""
-        place = None if self.device.type != "cpu" else out
-        chosen, call = self._prepared(algorithm, x, weights, stride, dilation, groups, finite, out=place)
+    def _correlate(self, algorithm: Algorithm, call: Correlation) -> np.ndarray:
+        if self.device.type != "cpu":
+            call = replace(call, out=None)
         with full_precision(self.device), torch.inference_mode():
-            made: torch.Tensor = chosen.run(call)
+            made: torch.Tensor = algorithm.run(call)
         return made.cpu().numpy()
 
-    def _prepared(
-        self, algorithm: Algorithm | None, x: np.ndarray, weights: np.ndarray, *arguments: Any, **more: Any
-    ) -> tuple[Algorithm, Correlation]:
-        chosen = algorithm or (DIRECT if _few(weights) else NATIVE)
-        return prepared(chosen, DIRECT, x, weights, *arguments, device=self.device, **more)
+    def _pixels(
+        self, algorithm: Algorithm, call: Correlation, how: Rendering, out: np.ndarray | None
+    ) -> tuple[np.ndarray, Tally]:
+        """Return the cross-correlation as pixels, which are made on the device."""
+        with full_precision(self.device), torch.inference_mode():
+            return algorithm.pixels(call, how, out, torch_pixels.render)
 
-    def transpose(
-        self,
-        x: np.ndarray,
-        weights: np.ndarray,
-        *,
-        stride: Sequence[int],
-        dilation: Sequence[int],
-        groups: int = 1,
-        finite: bool = False,
-    ) -> np.ndarray:
-        """Return the transposed convolution, ``(N, O, *sizes)``, nothing cropped."""
-        sizes = transposed_sizes(x, weights, stride, dilation, groups)
-        call = Correlation(
-            x, weights, sizes, tuple(stride), tuple(dilation), groups, finite, device=self.device
-        )
-        if _few(weights) or not (finite or all_finite(x)):
-            reach = shift_and_add.transposed_reach(stride, dilation, x.shape[2:])
+    def _transpose(self, call: Correlation) -> np.ndarray:
+        if _few(call.weights) or not (call.finite or all_finite(call.x)):
+            reach = shift_and_add.transposed_reach(call.stride, call.dilation, call.x.shape[2:])
             return shifted(call, reach).cpu().numpy()
         with full_precision(self.device):
             return torch_native.transpose(call).cpu().numpy()
