@@ -132,7 +132,7 @@ def modules_after(*arguments: str) -> set[str]:
         ("--help",),
         ("filter", "--help"),
         ("shape", "3@32x32", "conv:6@5x5"),
-        ("shape", "32", "--kernel", "3", "--want", "16"),
+        ("shape", "32", "--kernel-size", "3", "--want", "16"),
         ("shape", "32", "conv:3,s=2", "--compare"),
         ("matrix", "--help"),
         ("explain", "--help"),

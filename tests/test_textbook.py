@@ -70,10 +70,10 @@ def test_six_kernels_on_three_channels() -> None:
 @pytest.mark.parametrize(
     ("arguments", "size"),
     [
-        (("7", "--kernel", "3"), "5"),
-        (("3", "--kernel", "3", "--transpose"), "5"),
-        (("5x5", "--kernel", "3"), "3x3"),
-        (("5x5", "--kernel", "3", "--stride", "2"), "2x2"),
+        (("7", "--kernel-size", "3"), "5"),
+        (("3", "--kernel-size", "3", "--transpose"), "5"),
+        (("5x5", "--kernel-size", "3"), "3x3"),
+        (("5x5", "--kernel-size", "3", "--stride", "2"), "2x2"),
     ],
 )
 def test_sizes_of_the_books(arguments: tuple[str, ...], size: str) -> None:

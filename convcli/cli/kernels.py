@@ -11,10 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from convcli.cli.shared.report import Debug, print_json
+from convcli.cli.shared.command import takes_options
+from convcli.cli.shared.options import Json, Messages
+from convcli.cli.shared.report import print_json
 from convcli.cli.shared.tables import WIDTH
 from convcli.cli.shared.weights import MOST, matrices, nested, slices_of
+from convcli.common.frozen import frozen
 from convcli.common.numbers import number_text
+from convcli.common.options import Argument, Group
 from convcli.kernel import analysis, library, load_kernel
 from convcli.kernel.model import Combine, Kernel, size_text
 
@@ -28,14 +32,36 @@ app = typer.Typer(
     add_completion=False,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+@frozen(kw_only=True)
+class ListRequest:
+    """A parsed command line of ``kernels list``."""
+
+    json: Json = False
+    messages: Annotated[Messages, Group("debug")]
+
+
+@frozen(kw_only=True)
+class ShowRequest:
+    """A parsed command line of ``kernels show``."""
+
+    kernel: Annotated[
+        str,
+        Argument(
+            "A library name, a parametric one (box:5), a kernel file, or weights ('1,0,-1;1,0,-1').",
+            metavar="NAME|FILE",
+        ),
+    ]
+    json: Json = False
+    messages: Annotated[Messages, Group("debug")]
 
 
 @app.command("list")
-def list_kernels(as_json: AsJson = False, debug: Debug = False) -> None:
+@takes_options
+def list_kernels(request: ListRequest) -> None:
     """List the library: name, rank, size, and what each kernel is for."""
     entries = library.entries()
-    if as_json:
+    if request.json:
         print_json([_listed(entry) for entry in entries])
         return
     rows = [("name", "rank", "size", "what for")]
@@ -72,20 +98,11 @@ def _listed(entry: library.Entry) -> dict[str, Any]:
 
 
 @app.command("show")
-def show_kernel(
-    kernel: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|FILE",
-            help="A library name, a parametric one (box:5), a kernel file, or weights ('1,0,-1;1,0,-1').",
-        ),
-    ],
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
+@takes_options
+def show_kernel(request: ShowRequest) -> None:
     """Show a kernel: matrix, range, factors, symmetry, source."""
-    shown = load_kernel(kernel)
-    if as_json:
+    shown = load_kernel(request.kernel)
+    if request.json:
         print_json(_described(shown))
         return
     print(shown.name)

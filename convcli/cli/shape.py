@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Annotated
 
-import typer
-
-from convcli.cli.shared.report import Debug, Verbosity, note, print_json
+from convcli.cli.shared.command import takes_options
+from convcli.cli.shared.options import Json, Messages
+from convcli.cli.shared.report import note, print_json
 from convcli.cli.shared.tables import WIDTH, as_json_text, axes_text, table
 from convcli.common.errors import UsageError
-from convcli.geometry.grammar import parse_layers, parse_size
+from convcli.common.frozen import frozen
+from convcli.common.options import Argument, Group, Option, Panel
+from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.layers import Conv, Layer, Row, format_size, trace
 from convcli.geometry.pools import POOLS
 from convcli.geometry.search import remarks, search
@@ -22,32 +24,42 @@ from convcli.geometry.search import remarks, search
 MOST_CHOICES = 20  # of --want, in text
 
 
-def shape(
-    size: Annotated[
-        str, typer.Argument(metavar="SIZE", help="The input: 100, 32x32, or 3@32x32 with channels.")
-    ],
-    layers: Annotated[list[str] | None, typer.Argument(metavar="LAYER", help="See above.")] = None,
-    kernel: Annotated[str | None, typer.Option(help="One layer as flags: its size, 5, 5x3 or 6@5x5.")] = None,
-    stride: Annotated[str | None, typer.Option(help="One number, or one for each axis: 2,1.")] = None,
-    padding: Annotated[str | None, typer.Option(help="Number, before:after, or a name such as same.")] = None,
-    dilation: Annotated[str | None, typer.Option(help="Distance between the kernel's taps.")] = None,
-    transpose: Annotated[bool, typer.Option("--transpose", help="Transposed convolution.")] = False,
-    output_padding: Annotated[str | None, typer.Option(help="Extra elements, with --transpose.")] = None,
+@frozen(kw_only=True)
+class Request:
+    """A parsed command line of ``shape``; the settings of a layer stay the texts that its grammar reads."""
+
+    size: Annotated[str, Argument("The input: 100, 32x32, or 3@32x32 with channels.", metavar="SIZE")]
+    layers: Annotated[tuple[str, ...], Argument("See above.", metavar="LAYER")] = ()
+    kernel_size: Annotated[
+        str | None, Option("One layer as flags: its size, 5, 5x3 or 6@5x5.", panel=Panel.KERNEL)
+    ] = None
+    stride: Annotated[str | None, Option("One number, or one for each axis: 2,1.", panel=Panel.WINDOW)] = None
+    padding: Annotated[
+        str | None, Option("Number, before:after, or a name such as same.", panel=Panel.WINDOW)
+    ] = None
+    dilation: Annotated[str | None, Option("Distance between the kernel's taps.", panel=Panel.WINDOW)] = None
+    transpose: Annotated[bool, Option("Transposed convolution.", panel=Panel.WINDOW)] = False
+    output_padding: Annotated[str | None, Option("Extra elements, with --transpose.", panel=Panel.WINDOW)] = (
+        None
+    )
     pool: Annotated[
-        str | None, typer.Option(metavar="|".join(map(str, POOLS)), help="The flags are a pool's.")
-    ] = None,
-    ceil: Annotated[bool, typer.Option("--ceil", help="Let a pool's last window hang over the end.")] = False,
+        str | None,
+        Option(
+            f"The one layer is a pool ({', '.join(map(str, POOLS))}): max:2, avg:3,ceil, global-max.",
+            panel=Panel.WINDOW,
+        ),
+    ] = None
     want: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="Search the settings not given that make this size of the input."),
-    ] = None,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Say what torch, Keras and ONNX give for these layers, and why.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the final size alone.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    debug: Debug = False,
-) -> None:
+        Option("Search the settings not given that make this size of the input.", metavar="SIZE"),
+    ] = None
+    compare: Annotated[bool, Option("Say what torch, Keras and ONNX give for these layers, and why.")] = False
+    json: Annotated[Json, "Print everything as JSON."] = False
+    messages: Annotated[Messages, Group("debug", quiet="Print the final size alone.")]
+
+
+@takes_options
+def shape(request: Request) -> None:
     """Work out sizes, receptive fields, parameters and multiply-adds of layers.
 
     \b
@@ -69,46 +81,37 @@ def shape(
     Examples:
       convcli shape 3@32x32 conv:6@5x5 pool:max:2 conv:16@5x5 pool:max:2
       convcli shape 3@224x224 conv:64@7,s=2,p=3
-      convcli shape 32x32 --kernel 5 --stride 2 --padding same
+      convcli shape 32x32 --kernel-size 5 --stride 2 --padding same
       convcli shape 4@8x8 tconv:3,s=2,p=1,op=1 -q
-      convcli shape 224x224 --kernel 7 --want 112x112
+      convcli shape 224x224 --kernel-size 7 --want 112x112
       convcli shape 8x8 conv:3,s=2,same --compare
     """
-    channels, sizes = parse_size(size)
-    options = {
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-        "output-padding": output_padding,
-        "pool": pool,
-        "transpose": transpose or None,
-        "ceil": ceil or None,
-    }
-    given = {name: str(value) for name, value in options.items() if value is not None}
-    if kernel is not None:
-        if layers:
-            raise UsageError(f"layers ({layers[0]}) and --kernel cannot be combined: write one or the other")
-        layers = [_layer_text(kernel, given)]
-    elif given:
-        name = next(iter(given))
-        raise UsageError(f"--{name} needs --kernel; in a layer it is written inside, such as conv:5,s=2,p=1")
-    elif not layers:
-        raise UsageError("no layers: write some, such as conv:6@5x5 pool:max:2, or one as --kernel 5")
-    chain = parse_layers(layers)
+    channels, sizes = parse_size(request.size)
+    layers = request.layers
+    flags = _layer_text(request)
+    if flags and layers:
+        raise UsageError(
+            f"layers ({layers[0]}) and --kernel-size or --pool cannot be combined: write one or the other"
+        )
+    if not flags and not layers:
+        raise UsageError("no layers: write some, such as conv:6@5x5 pool:max:2, or one as --kernel-size 5")
+    chain = parse_layers([flags] if flags else layers)
     shown = format_size(channels, sizes)
-    if want is not None:
-        if kernel is None or compare:
-            raise UsageError("--want needs --kernel, the one size that it holds, and goes without --compare")
-        _want(chain[0], frozenset(given), channels, sizes, want, Verbosity.of(quiet, False), as_json)
+    if request.want is not None:
+        if not flags or request.compare:
+            raise UsageError(
+                "--want needs --kernel-size or --pool, the one size that it holds, and goes without --compare"
+            )
+        _want(request, chain[0], channels, sizes, request.want)
         return
     rows = trace(chain, channels, sizes)
-    if compare:
-        _compare(chain, sizes, rows, as_json)
+    if request.compare:
+        _compare(chain, sizes, rows, request.json)
         return
     notes = remarks(chain, sizes, rows)
-    if as_json:
+    if request.json:
         print(as_json_text(shown, rows, notes))
-    elif quiet:
+    elif request.messages.quiet:
         print(rows[-1].output)
     else:
         print(table(shown, rows))
@@ -116,39 +119,46 @@ def shape(
             note(line)
 
 
-def _layer_text(kernel: str, given: dict[str, str]) -> str:
-    """Write the one layer that the flags describe, as `parse_layers` reads it."""
-    for name, needed in (("output-padding", "transpose"), ("ceil", "pool")):
-        if name in given and needed not in given:
-            raise UsageError(f"--{name} needs --{needed}")
-    if "pool" in given and "transpose" in given:
-        raise UsageError("--transpose and --pool cannot be combined: a pool has no transposed form here")
-    kind = f"pool:{given['pool']}" if "pool" in given else "tconv" if "transpose" in given else "conv"
-    keys = {"stride": "s", "padding": "p", "dilation": "d", "output-padding": "op"}
-    parts = [kernel, *(f"{key}={given[name]}" for name, key in keys.items() if name in given)]
-    return f"{kind}:{','.join(part.replace(',', 'x') for part in parts)}{',ceil' if 'ceil' in given else ''}"
+def _layer_text(request: Request) -> str:
+    """Write the one layer that the flags describe, as `parse_layers` reads it; nothing where there is none."""
+    keys = {"stride": "s", "padding": "p", "dilation": "d", "output_padding": "op"}
+    given = {name: getattr(request, name) for name in keys if getattr(request, name) is not None}
+    if request.pool is not None and (request.kernel_size is not None or request.transpose):
+        other = "--kernel-size" if request.kernel_size is not None else "--transpose"
+        raise UsageError(
+            f"{other} and --pool cannot be combined: a pool has its own size, and no transposed form"
+        )
+    if request.pool is None and request.kernel_size is None:
+        if given or request.transpose:
+            name = next(iter(given), "transpose").replace("_", "-")
+            raise UsageError(
+                f"--{name} needs --kernel-size; in a layer it is written inside, such as conv:5,s=2,p=1"
+            )
+        return ""
+    if "output_padding" in given and not request.transpose:
+        raise UsageError("--output-padding needs --transpose")
+    if request.pool is not None:
+        first = str(parse_pool(request.pool))
+    else:
+        first = f"{'tconv' if request.transpose else 'conv'}:{(request.kernel_size or '').replace(',', 'x')}"
+    return ",".join([first, *(f"{keys[name]}={text.replace(',', 'x')}" for name, text in given.items())])
 
 
-def _want(
-    layer: Layer,
-    fixed: frozenset[str],
-    channels: int | None,
-    sizes: tuple[int, ...],
-    want: str,
-    verbosity: Verbosity,
-    as_json: bool,
-) -> None:
+def _want(request: Request, layer: Layer, channels: int | None, sizes: tuple[int, ...], want: str) -> None:
     """Print the layers that give a size; the first is the simplest."""
     maps, wanted = parse_size(want, "--want")
+    keys = {"s": "stride", "p": "padding", "d": "dilation", "op": "output_padding", "ceil": "ceil"}
+    _, *parts = _layer_text(request).split(",")
+    fixed = frozenset(keys[key] for part in parts if (key := part.partition("=")[0]) in keys)
     if isinstance(layer, Conv) and layer.out is None:
         layer = replace(layer, out=maps)
     out = layer.out if isinstance(layer, Conv) else channels
     if maps is not None and maps != out:
         raise UsageError(f"--want {want} has {maps} channels and the layer {layer} gives {out or 1}")
     found = search(layer, fixed, channels, sizes, wanted)
-    if as_json:
+    if request.json:
         print_json([{"layer": str(c), "output": c.row.output, "same_as": c.names} for c in found])
-    elif verbosity is Verbosity.QUIET:
+    elif request.messages.quiet:
         print(found[0])
     else:
         header = ("layer", "output", "field", "unused", "the same as")

@@ -67,18 +67,29 @@ def test_fractions_of_a_transposed_chain():
     [
         (["3@32x32", "conv:6@5x5"], "6@28x28"),
         (["32x32", "conv:5"], "28x28"),
-        (["7", "--kernel", "3"], "5"),
-        (["3", "--kernel", "3", "--transpose"], "5"),
-        (["32x32", "--kernel", "5", "--stride", "2", "--padding", "2", "--dilation", "1"], "16x16"),
-        (["32x30", "--kernel", "5,3", "--stride", "2x1", "--padding", "1:0,same"], "15x30"),
-        (["3@32x32", "--kernel", "6@5x5"], "6@28x28"),
+        (["7", "--kernel-size", "3"], "5"),
+        (["3", "--kernel-size", "3", "--transpose"], "5"),
+        (["32x32", "--kernel-size", "5", "--stride", "2", "--padding", "2", "--dilation", "1"], "16x16"),
+        (["32x30", "--kernel-size", "5,3", "--stride", "2x1", "--padding", "1:0,same"], "15x30"),
+        (["3@32x32", "--kernel-size", "6@5x5"], "6@28x28"),
         (
-            ["4", "--kernel", "3", "--stride", "2", "--padding", "1", "--transpose", "--output-padding", "1"],
+            [
+                "4",
+                "--kernel-size",
+                "3",
+                "--stride",
+                "2",
+                "--padding",
+                "1",
+                "--transpose",
+                "--output-padding",
+                "1",
+            ],
             "8",
         ),
-        (["7", "--kernel", "3", "--pool", "max"], "2"),
-        (["8", "--kernel", "3", "--pool", "max", "--stride", "2", "--ceil"], "4"),
-        (["9", "--kernel", "3", "--dilation", "4"], "1"),
+        (["7", "--pool", "max:3"], "2"),
+        (["8", "--pool", "max:3,ceil", "--stride", "2"], "4"),
+        (["9", "--kernel-size", "3", "--dilation", "4"], "1"),
     ],
 )
 def test_quiet_prints_the_size_alone(arguments, expected):
@@ -110,17 +121,20 @@ def test_json():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["7"], "no layers: write some, such as conv:6@5x5 pool:max:2, or one as --kernel 5"),
-        (["7", "conv:3", "--kernel", "3"], "layers (conv:3) and --kernel cannot be combined"),
-        (["7", "conv:3", "--stride", "2"], "--stride needs --kernel; in a layer it is written inside"),
-        (["7", "--transpose"], "--transpose needs --kernel"),
-        (["7", "--kernel", "3", "--output-padding", "1"], "--output-padding needs --transpose"),
-        (["7", "--kernel", "3", "--ceil"], "--ceil needs --pool"),
-        (["7", "--kernel", "3", "--pool", "max", "--transpose"], "--transpose and --pool cannot be combined"),
-        (["7", "--kernel", "3", "--pool", "sum"], "layer 1 (pool:sum:3): pool 'sum:3' is unknown"),
-        (["7", "--kernel", "3", "--stride", "0"], "layer 1 (conv:3,s=0): stride 0 is not possible"),
-        (["7", "--kernel", "3", "--padding", "-1"], "layer 1 (conv:3,p=-1): padding -1 is not possible"),
-        (["7", "--kernel", "3", "--padding", ""], "layer 1 (conv:3,p=): padding '' is unknown"),
+        (["7"], "no layers: write some, such as conv:6@5x5 pool:max:2, or one as --kernel-size 5"),
+        (
+            ["7", "conv:3", "--kernel-size", "3"],
+            "layers (conv:3) and --kernel-size or --pool cannot be combined",
+        ),
+        (["7", "conv:3", "--stride", "2"], "--stride needs --kernel-size; in a layer it is written inside"),
+        (["7", "--transpose"], "--transpose needs --kernel-size"),
+        (["7", "--kernel-size", "3", "--output-padding", "1"], "--output-padding needs --transpose"),
+        (["7", "--kernel-size", "3", "--pool", "max:2"], "--kernel-size and --pool cannot be combined"),
+        (["7", "--pool", "max:3", "--transpose"], "--transpose and --pool cannot be combined"),
+        (["7", "--pool", "sum:3"], "pool 'sum:3' is unknown"),
+        (["7", "--kernel-size", "3", "--stride", "0"], "layer 1 (conv:3,s=0): stride 0 is not possible"),
+        (["7", "--kernel-size", "3", "--padding", "-1"], "layer 1 (conv:3,p=-1): padding -1 is not possible"),
+        (["7", "--kernel-size", "3", "--padding", ""], "layer 1 (conv:3,p=): padding '' is unknown"),
         (
             ["7", "conv:3", "conv:9"],
             "layer 2 (conv:9): kernel 9 is larger than the input 5 with padding 0:0: 4",
@@ -136,15 +150,15 @@ def test_help_keeps_its_examples_on_their_lines():
     text = printed("--help")
     assert "\n    convcli shape 3@32x32 conv:6@5x5 pool:max:2 conv:16@5x5 pool:max:2\n" in text
     assert "\n    gpool:KIND                                 pool over everything\n" in text
-    assert f"\n  --pool {'|'.join(map(str, POOLS))} " in text
+    assert f"a pool ({', '.join(map(str, POOLS))}): max:2" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
 
 
 def test_imports_neither_arrays_nor_rich():
     script = (
         "import sys\n"
-        "from convcli.cli.shape import shape\n"
-        "shape('3@32x32', ['conv:6@5x5'], quiet=True)\n"
+        "from convcli.cli.program import run\n"
+        "run(['shape', '3@32x32', 'conv:6@5x5', '-q'])\n"
         "print(sorted({'numpy', 'torch', 'rich', 'yaml'} & set(sys.modules)))\n"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

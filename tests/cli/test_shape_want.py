@@ -111,24 +111,28 @@ def test_the_names_of_the_padding_are_told():
 
 
 def test_want_on_the_shell():
-    done = ok("shape", "3@224x224", "--kernel", "7", "--want", "64@112x112")
+    done = ok("shape", "3@224x224", "--kernel-size", "7", "--want", "64@112x112")
     lines = done.stdout.decode().splitlines()
     assert lines[0].split() == ["layer", "output", "field", "unused", "the", "same", "as"]
     assert lines[1].split() == ["conv:64@7,s=2,p=3", "64@112x112", "7", "0", "p=same"]
-    assert ok("shape", "32", "--kernel", "3", "--want", "16", "-q").stdout == b"conv:3,s=2,p=1\n"
-    listed = json.loads(ok("shape", "32", "--kernel", "3", "--want", "16", "--json").stdout)
+    assert ok("shape", "32", "--kernel-size", "3", "--want", "16", "-q").stdout == b"conv:3,s=2,p=1\n"
+    listed = json.loads(ok("shape", "32", "--kernel-size", "3", "--want", "16", "--json").stdout)
     assert listed[0] == {"layer": "conv:3,s=2,p=1", "output": "16", "same_as": ["same"]}
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("32", "--kernel", "3", "--want", "100"), 1, "makes 100 of 32 with conv:3: the nearest is 38"),
-        (("32", "conv:3", "--want", "16"), 2, "--want needs --kernel"),
-        (("32x32", "--kernel", "3", "--want", "16"), 2, "--want 16 has 1 axes and the input 32x32 2"),
-        (("3@9", "--kernel", "6@3", "--want", "4@9"), 2, "--want 4@9 has 4 channels and the layer conv:6@3"),
-        (("9", "--kernel", "3", "--want", "0"), 2, "--want 0 is not possible"),
-        (("9", "--kernel", "3", "--want", "5", "--compare"), 2, "goes without --compare"),
+        (("32", "--kernel-size", "3", "--want", "100"), 1, "makes 100 of 32 with conv:3: the nearest is 38"),
+        (("32", "conv:3", "--want", "16"), 2, "--want needs --kernel-size"),
+        (("32x32", "--kernel-size", "3", "--want", "16"), 2, "--want 16 has 1 axes and the input 32x32 2"),
+        (
+            ("3@9", "--kernel-size", "6@3", "--want", "4@9"),
+            2,
+            "--want 4@9 has 4 channels and the layer conv:6@3",
+        ),
+        (("9", "--kernel-size", "3", "--want", "0"), 2, "--want 0 is not possible"),
+        (("9", "--kernel-size", "3", "--want", "5", "--compare"), 2, "goes without --compare"),
     ],
 )
 def test_refusals(arguments, code, message):

@@ -17,6 +17,7 @@ from convcli.cli.shared.options import (
 )
 from convcli.common.choices import Channels
 from convcli.common.frozen import frozen
+from convcli.common.numbers import parse_float
 from convcli.common.options import Argument, Group, Option, Panel
 from convcli.geometry.axes import parse_numbers
 from convcli.jobs.bind import Settings
@@ -87,7 +88,15 @@ class Request:
         str | None, Option("Draw the window moving: FILE.gif or FILE.mp4.", metavar="FILE")
     ] = None
     field: FieldOptions
-    fps: Annotated[float, Option("Steps a second of the animation.")] = 2.0
+    fps: Annotated[
+        float,
+        Option(
+            "Steps a second of the animation.",
+            panel=Panel.OUTPUT,
+            shown="2",
+            read=lambda text: parse_float(text, "fps"),
+        ),
+    ]
     force: Force = False
     json: Annotated[Json, "Print taps, products and sums as JSON."] = False
     messages: Annotated[Messages, Group("debug", quiet="Print the value alone.")]

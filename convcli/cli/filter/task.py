@@ -11,7 +11,6 @@ from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, placed, report
 from convcli.cli.shared.naming import pool_slug
 from convcli.cli.shared.progress import Meter
-from convcli.cli.shared.report import Verbosity
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.data.info import Source
@@ -111,7 +110,7 @@ def prepare(request: Request, name: str, source_format: Format, format: Format, 
 def perform(request: Request, task: Task) -> tuple[Tally, tuple[str, ...]]:
     """Compute and write; return what was clipped, and what the writers want to say."""
     job, format = task.job, task.format
-    if request.messages.verbosity is Verbosity.VERBOSE:
+    if request.messages.explain_choices:
         for line in task.pipeline.lines:
             report.note(line)
         report.note(f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output")
@@ -139,7 +138,7 @@ def conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) -
     """Say what happened, now that it has: notes on stderr, the outputs' names or JSON on stdout."""
 
     def say(line: str) -> None:
-        if request.messages.verbosity is not Verbosity.QUIET:
+        if not request.messages.quiet:
             report.note(f"{shown_input(task.name)}: {line}" if len(request.inputs) > 1 else line)
 
     for line in notes:
@@ -151,7 +150,7 @@ def conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) -
     if request.json:
         facts = task.summary() | {"clipped": tally.clipped, "values": tally.values}
         report.print_json(facts, to_stderr=STANDARD in task.paths)
-    elif request.messages.verbosity is not Verbosity.QUIET and STANDARD not in task.paths:
+    elif not request.messages.quiet and STANDARD not in task.paths:
         for path in task.paths:
             print(path)
 

@@ -13,7 +13,6 @@ from convcli.cli.motion.events import summary, table, write_events
 from convcli.cli.motion.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.progress import Meter
-from convcli.cli.shared.report import Verbosity
 from convcli.common.errors import UsageError
 from convcli.common.machine import keep_freed_memory
 from convcli.data.info import Colour, Info, Sink
@@ -125,7 +124,7 @@ class _Detection:
 
     def run(self) -> bool:
         request, watch = self.request, self.watch
-        if request.messages.verbosity is Verbosity.VERBOSE:
+        if request.messages.explain_choices:
             report.note(f"engine {watch.engine}")
         threshold = watch.threshold()
         notes = self._pass(threshold)
@@ -135,7 +134,7 @@ class _Detection:
         if request.json:
             levels = threshold / watch.level
             report.print_json(summary(request.input, self.path, watch.frames, levels, events))
-        elif request.messages.verbosity is not Verbosity.QUIET:
+        elif not request.messages.quiet:
             for line in dict.fromkeys((*self.source.info.notes, *watch.notes, *notes)):
                 report.note(line)
             for line in table(events):

@@ -13,7 +13,6 @@ import numpy as np
 from convcli.cli.net.input import Input, bound, opened
 from convcli.cli.net.request import RunRequest
 from convcli.cli.shared import outputs, report
-from convcli.cli.shared.report import Verbosity
 from convcli.common.choices import parse_choice
 from convcli.common.errors import UsageError
 from convcli.data.info import Colour, Info, Sink
@@ -98,7 +97,7 @@ def _computed(request: RunRequest, input: Input, model: TorchNet) -> Iterator[np
     obstacle = _obstacle(request, model)
     rows = model.steps[-1].output.sizes[0]
     length = request.block or blocks.block_length(model.steps)
-    if request.messages.verbosity is Verbosity.VERBOSE:
+    if request.messages.explain_choices:
         how = (
             f"whole: {obstacle} needs all of its input" if obstacle else f"blocks of {length} of {rows} rows"
         )
@@ -241,7 +240,7 @@ def _rendering(request: RunRequest, net: Net, input: Input, format: Format) -> t
 def _conclude(
     request: RunRequest, facts: dict[str, Any], notes: Sequence[str], labels: Sequence[str]
 ) -> None:
-    quiet = request.messages.verbosity is Verbosity.QUIET
+    quiet = request.messages.quiet
     to_stdout = request.output != STANDARD and request.maps != STANDARD
     for line in () if quiet else notes:
         report.note(line)

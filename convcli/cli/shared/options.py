@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 from convcli.cli.shared.progress import Progress
-from convcli.cli.shared.report import Verbosity
 from convcli.common.choices import Channels, EngineName, Precision
 from convcli.common.frozen import frozen
 from convcli.common.numbers import in_range
@@ -79,7 +78,7 @@ NumClasses = Annotated[int | None, Option("In the place of the net's own num_cla
 
 @frozen
 class Messages:
-    """What a person is told beside the data; `convcli.__main__` looks for ``--debug`` itself."""
+    """What a person is told beside the data; `convcli.cli.program` looks for ``--debug`` itself."""
 
     progress: Annotated[
         Progress, Option("auto (a bar, on a terminal), json (lines on stderr) or none.", panel=Panel.MESSAGES)
@@ -91,8 +90,8 @@ class Messages:
     debug: Annotated[bool, Option("Keep the traceback of an error.", panel=Panel.MESSAGES)] = False
 
     @property
-    def verbosity(self) -> Verbosity:
-        return Verbosity.QUIET if self.quiet else Verbosity.VERBOSE if self.verbose else Verbosity.NORMAL
+    def explain_choices(self) -> bool:
+        return self.verbose and not self.quiet
 
     @property
     def shown_progress(self) -> Progress:

@@ -5,23 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import sys
-from enum import IntEnum
-from typing import Annotated, Any
-
-import typer
-
-Debug = Annotated[bool, typer.Option("--debug", help="Keep the traceback of an error.")]
-"""An option of every command; `convcli.cli.program` looks for it."""
-
-
-class Verbosity(IntEnum):
-    QUIET = 0
-    NORMAL = 1
-    VERBOSE = 2
-
-    @classmethod
-    def of(cls, quiet: bool, verbose: bool) -> Verbosity:
-        return cls.QUIET if quiet else cls.VERBOSE if verbose else cls.NORMAL
+from typing import Any
 
 
 def note(text: str) -> None:
