@@ -28,30 +28,24 @@ MOST_CHOICES = 20  # of --want, in text
 class Request:
     """A parsed command line of ``shape``; the settings of a layer stay the texts that its grammar reads."""
 
+    panel = Panel.WINDOW
+
     size: Annotated[str, Argument("The input: 100, 32x32, or 3@32x32 with channels.", metavar="SIZE")]
     layers: Annotated[tuple[str, ...], Argument("See above.", metavar="LAYER")] = ()
     kernel_size: Annotated[
         str | None, Option("One layer as flags: its size, 5, 5x3 or 6@5x5.", panel=Panel.KERNEL)
     ] = None
-    stride: Annotated[str | None, Option("One number, or one for each axis: 2,1.", panel=Panel.WINDOW)] = None
-    padding: Annotated[
-        str | None, Option("Number, before:after, or a name such as same.", panel=Panel.WINDOW)
-    ] = None
-    dilation: Annotated[str | None, Option("Distance between the kernel's taps.", panel=Panel.WINDOW)] = None
-    transpose: Annotated[bool, Option("Transposed convolution.", panel=Panel.WINDOW)] = False
-    output_padding: Annotated[str | None, Option("Extra elements, with --transpose.", panel=Panel.WINDOW)] = (
-        None
-    )
+    stride: Annotated[str | None, Option("One number, or one for each axis: 2,1.")] = None
+    padding: Annotated[str | None, Option("Number, before:after, or a name such as same.")] = None
+    dilation: Annotated[str | None, Option("Distance between the kernel's taps.")] = None
+    transpose: Annotated[bool, Option("Transposed convolution.")] = False
+    output_padding: Annotated[str | None, Option("Extra elements, with --transpose.")] = None
     pool: Annotated[
         str | None,
-        Option(
-            f"The one layer is a pool ({', '.join(map(str, POOLS))}): max:2, avg:3,ceil, global-max.",
-            panel=Panel.WINDOW,
-        ),
+        Option(f"The one layer is a pool ({', '.join(map(str, POOLS))}): max:2, avg:3,ceil, global-max."),
     ] = None
     want: Annotated[
-        str | None,
-        Option("Search the settings not given that make this size of the input.", metavar="SIZE"),
+        str | None, Option("Search the settings not given that make this size of the input.", metavar="SIZE")
     ] = None
     compare: Annotated[bool, Option("Say what torch, Keras and ONNX give for these layers, and why.")] = False
     json: Annotated[Json, "Print everything as JSON."] = False

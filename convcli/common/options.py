@@ -39,7 +39,8 @@ class Option:
     help : str
     *flags : str
         ``--name`` and perhaps a letter; by default the field's name.
-    panel : Panel
+    panel : Panel, optional
+        By default that of the record, its attribute ``panel``, else Output.
     read : callable, optional
         Makes the field's value of what is written; by default the field's type says it: texts, numbers, paths,
         flags, the names of an enum.  It is not called for an option that is not given.
@@ -58,7 +59,7 @@ class Option:
         self,
         help: str,
         *flags: str,
-        panel: Panel = Panel.OUTPUT,
+        panel: Panel | None = None,
         read: Callable[[Any], Any] | None = None,
         takes: type = str,
         shown: Any = None,

@@ -29,12 +29,12 @@ class Settings:
     Tuples have one value, or one for each axis of the kernel.
     """
 
+    panel = Panel.WINDOW
+
     stride: Annotated[
         tuple[int, ...] | None,
         Option(
-            "Step of the window: 2, or 2,1 for each axis.",
-            panel=Panel.WINDOW,
-            read=lambda text: parse_numbers(text, "stride"),
+            "Step of the window: 2, or 2,1 for each axis.", read=lambda text: parse_numbers(text, "stride")
         ),
     ] = None
     padding: Annotated[
@@ -43,33 +43,16 @@ class Settings:
             "valid, same, full, same-lower, same-upper, tail, a number, or before:after; one for each axis "
             "(1:0,2:2). Neither --padding nor --pad-mode: same with replicated edges (valid along time). "
             "--padding alone: zeros outside.",
-            panel=Panel.WINDOW,
             read=parse_padding,
         ),
     ] = None
-    pad_mode: Annotated[
-        PadMode | None,
-        Option(
-            f"One of {', '.join(PadMode)}.",
-            panel=Panel.WINDOW,
-            read=parse_pad_mode,
-        ),
-    ] = None
+    pad_mode: Annotated[PadMode | None, Option(f"One of {', '.join(PadMode)}.", read=parse_pad_mode)] = None
     pad_value: Annotated[
-        float | None,
-        Option(
-            "What constant padding holds.",
-            panel=Panel.WINDOW,
-            read=lambda text: parse_float(text, "pad value"),
-        ),
+        float | None, Option("What constant padding holds.", read=lambda text: parse_float(text, "pad value"))
     ] = None
     dilation: Annotated[
         tuple[int, ...] | None,
-        Option(
-            "Distance between the kernel's taps.",
-            panel=Panel.WINDOW,
-            read=lambda text: parse_numbers(text, "dilation"),
-        ),
+        Option("Distance between the kernel's taps.", read=lambda text: parse_numbers(text, "dilation")),
     ] = None
     bias: Annotated[
         tuple[float, ...] | None,
@@ -84,27 +67,21 @@ class Settings:
         Option("True convolution; without it cross-correlation.", "--flip/--no-flip", panel=Panel.KERNEL),
     ] = None
     transposed: Annotated[
-        bool,
-        Option("Transposed convolution; padding (default 0) crops.", "--transpose", panel=Panel.WINDOW),
+        bool, Option("Transposed convolution; padding (default 0) crops.", "--transpose")
     ] = False
     output_padding: Annotated[
         tuple[int, ...],
         Option(
             "Extra elements at the end, with --transpose.",
-            panel=Panel.WINDOW,
             shown="0",
             read=lambda text: parse_numbers(text, "output padding", minimum=0),
         ),
     ] = (0,)
-    axis: Annotated[
-        str | None,
-        Option("Axis of a 1-D kernel (y), or the axes of others (tx).", panel=Panel.WINDOW),
-    ] = None
+    axis: Annotated[str | None, Option("Axis of a 1-D kernel (y), or the axes of others (tx).")] = None
     pool: Annotated[
         Pool | None,
         Option(
             "After the kernels, or alone: max:2, avg:3,s=2, min:2,ceil, global-max (also p= d=).",
-            panel=Panel.WINDOW,
             read=parse_pool,
         ),
     ] = None

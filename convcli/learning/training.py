@@ -56,36 +56,25 @@ class Settings:
         Share of the examples that is not learned from, whose loss is watched instead.
     """
 
-    loss: Annotated[Loss, Option("mse, bce, or ce (classes).", panel=Panel.TRAINING)] = Loss.MSE
-    optimizer: Annotated[Optimizer, Option("adam or sgd.", panel=Panel.TRAINING)] = Optimizer.ADAM
-    epochs: Annotated[int, Option("How often all examples are seen.", panel=Panel.TRAINING)] = 10
+    panel = Panel.TRAINING
+
+    loss: Annotated[Loss, Option("mse, bce, or ce (classes).")] = Loss.MSE
+    optimizer: Annotated[Optimizer, Option("adam or sgd.")] = Optimizer.ADAM
+    epochs: Annotated[int, Option("How often all examples are seen.")] = 10
     rate: Annotated[
         float | None,
-        Option(
-            "Length of a step. Default: 0.001 (adam), 0.01 (sgd).",
-            "--lr",
-            panel=Panel.TRAINING,
-            read=_number("lr"),
-        ),
+        Option("Length of a step. Default: 0.001 (adam), 0.01 (sgd).", "--lr", read=_number("lr")),
     ] = None
-    momentum: Annotated[
-        float, Option("Of sgd. Default: 0.9.", panel=Panel.TRAINING, read=_number("momentum"))
-    ] = 0.9
-    batch: Annotated[int, Option("Examples in one step.", panel=Panel.TRAINING)] = 16
-    seed: Annotated[int, Option("Seed of the random generator.", panel=Panel.TRAINING)] = 0
+    momentum: Annotated[float, Option("Of sgd. Default: 0.9.", read=_number("momentum"))] = 0.9
+    batch: Annotated[int, Option("Examples in one step.")] = 16
+    seed: Annotated[int, Option("Seed of the random generator.")] = 0
     patience: Annotated[
-        int | None,
-        Option(
-            "Stop after so many epochs without a smaller loss; keep the best weights.", panel=Panel.TRAINING
-        ),
+        int | None, Option("Stop after so many epochs without a smaller loss; keep the best weights.")
     ] = None
     held_out: Annotated[
         float,
         Option(
-            "Share of the examples that is held out: 0.2 or 1/5.",
-            "--validation",
-            panel=Panel.TRAINING,
-            read=_number("validation"),
+            "Share of the examples that is held out: 0.2 or 1/5.", "--validation", read=_number("validation")
         ),
     ] = 0.0
 

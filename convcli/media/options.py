@@ -47,14 +47,11 @@ class ReadOptions:
         Of numbered pictures and arrays, which carry no time; ``None`` is the usual 25.
     """
 
+    panel = Panel.CLIPS
+
     rate: Annotated[
         Fraction | None,
-        Option(
-            "Frames a second of numbered images and arrays. Default: 25.",
-            "--fps",
-            panel=Panel.CLIPS,
-            read=parse_rate,
-        ),
+        Option("Frames a second of numbered images and arrays. Default: 25.", "--fps", read=parse_rate),
     ] = None
     axes: Annotated[
         str | None,
@@ -78,19 +75,15 @@ class ReadOptions:
         Option(
             "first, or all frames of an animation. A TIFF's pages are one stack, Z.",
             "--frames",
-            panel=Panel.CLIPS,
             shown="first",
             read=lambda text: parse_choice(Frames, text, "frames") is Frames.ALL,
         ),
     ] = False
-    allow_truncated: Annotated[bool, Option("Keep what can be read of a broken clip.", panel=Panel.CLIPS)] = (
-        False
-    )
+    allow_truncated: Annotated[bool, Option("Keep what can be read of a broken clip.")] = False
     max_pixels: Annotated[
         int | None,
         Option(
             "Most pixels that are decoded whole, in millions; an animation's frames add up.",
-            panel=Panel.CLIPS,
             shown=256,
             read=lambda millions: millions * MILLION,
         ),
@@ -99,7 +92,6 @@ class ReadOptions:
         int | None,
         Option(
             "Most frames of a clip or an animation, or pages of a TIFF. Default: no limit.",
-            panel=Panel.CLIPS,
             takes=int,
             read=lambda number: in_range(number, "--max-frames", 1),
         ),
@@ -123,34 +115,21 @@ class VideoOptions:
         The frames come as planes, in the source's own pixel format.
     """
 
+    panel = Panel.CLIPS
+
     codec: Annotated[
-        str | None,
-        Option("Of a clip: h264, hevc, vp9, av1, ffv1 (lossless)... Default: its own.", panel=Panel.CLIPS),
+        str | None, Option("Of a clip: h264, hevc, vp9, av1, ffv1 (lossless)... Default: its own.")
     ] = None
     crf: Annotated[
-        float | None,
-        Option("Constant quality of a clip, smaller is better. Default: 17 (H.264).", panel=Panel.CLIPS),
+        float | None, Option("Constant quality of a clip, smaller is better. Default: 17 (H.264).")
     ] = None
-    preset: Annotated[
-        str | None, Option("Speed of the encoder: veryfast, medium, slow.", panel=Panel.CLIPS)
-    ] = None
+    preset: Annotated[str | None, Option("Speed of the encoder: veryfast, medium, slow.")] = None
     pixels: Annotated[
-        str | None,
-        Option(
-            "Pixel format of a clip: yuv420p, yuv444p10le... Default: its own.",
-            "--pix-fmt",
-            panel=Panel.CLIPS,
-        ),
+        str | None, Option("Pixel format of a clip: yuv420p, yuv444p10le... Default: its own.", "--pix-fmt")
     ] = None
     sound: Annotated[
         bool,
-        Option(
-            "Leave out sound and subtitles.",
-            "--no-audio",
-            panel=Panel.CLIPS,
-            shown=False,
-            read=lambda without: not without,
-        ),
+        Option("Leave out sound and subtitles.", "--no-audio", shown=False, read=lambda without: not without),
     ] = True
     planes: bool = False
 
@@ -162,9 +141,7 @@ class WriteOptions:
     quality: Annotated[
         int | None,
         Option(
-            "1 to 100, for JPEG and WebP.",
-            takes=int,
-            read=lambda number: in_range(number, "quality", 1, 100),
+            "1 to 100, for JPEG and WebP.", takes=int, read=lambda number: in_range(number, "quality", 1, 100)
         ),
     ] = None
     compress: Annotated[Compress, Option("fast or small, for PNG.")] = Compress.FAST

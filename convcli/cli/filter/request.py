@@ -68,8 +68,7 @@ class Request:
     force: Force = False
     dry_run: Annotated[bool, Option("Say what would be done and stop.", panel=Panel.MESSAGES)] = False
     plan: Annotated[
-        bool,
-        Option("As --dry-run, with the choice of engine and algorithm explained.", panel=Panel.MESSAGES),
+        bool, Option("As --dry-run, with the choice of engine and algorithm explained.", panel=Panel.MESSAGES)
     ] = False
     json: Annotated[Json, "Report each output as a line of JSON."] = False
     messages: Messages

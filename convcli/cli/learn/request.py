@@ -67,6 +67,8 @@ class Fit:
 class Net:
     """The net that is trained, where its weights come from and go to, and what computes."""
 
+    panel = Panel.TRAINING
+
     file: Annotated[
         Path | None, Option("Train all weights of this net (YAML).", "--net", panel=Panel.NET)
     ] = None
@@ -76,25 +78,15 @@ class Net:
         float | None,
         Option(
             "Factor for targets. Default: the net's preprocess scale.",
-            panel=Panel.TRAINING,
             read=lambda text: parse_float(text, "target scale"),
         ),
     ] = None
     checkpoint: Annotated[
-        Path | None,
-        Option(
-            "Where each epoch's state is kept. Default: OUTPUT.checkpoint.safetensors.", panel=Panel.TRAINING
-        ),
+        Path | None, Option("Where each epoch's state is kept. Default: OUTPUT.checkpoint.safetensors.")
     ] = None
-    resume: Annotated[
-        Path | None,
-        Option("Go on from a checkpoint, which is then kept up to date.", panel=Panel.TRAINING),
-    ] = None
+    resume: Annotated[Path | None, Option("Go on from a checkpoint, which is then kept up to date.")] = None
     curves: Annotated[
-        tuple[str, ...],
-        Option(
-            "Write the loss of every epoch: FILE.csv, FILE.png; or both.", "--curve", panel=Panel.TRAINING
-        ),
+        tuple[str, ...], Option("Write the loss of every epoch: FILE.csv, FILE.png; or both.", "--curve")
     ] = ()
     precision: Annotated[Arithmetic, "Arithmetic of training: float32 or float64."] = Precision.FLOAT32
     device: Device = "cpu"

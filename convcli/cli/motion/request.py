@@ -28,63 +28,47 @@ def _threshold(text: str) -> float | None:
 class Request:
     """A parsed command line of ``motion``."""
 
+    panel = Panel.MOTION
+
     input: Annotated[str, Argument("A clip, frames/%04d.png, or - for standard input.", metavar="CLIP")]
     output: Annotated[Output, "Picture of the motion. Default: STEM.motion.mp4."] = None
-    no_output: Annotated[bool, Option("Only detect: write no clip.")] = False
-    overlay: Annotated[bool, Option("Draw the motion over the original, with boxes.")] = False
-    events: Annotated[str | None, Option("Events as .csv, else as lines of JSON; - is standard output.")] = (
-        None
+    no_output: Annotated[bool, Option("Only detect: write no clip.", panel=Panel.OUTPUT)] = False
+    overlay: Annotated[bool, Option("Draw the motion over the original, with boxes.", panel=Panel.OUTPUT)] = (
+        False
     )
-    heatmap: Annotated[str | None, Option("Sum of all motion as a picture.")] = None
-    still: Annotated[str | None, Option("Strip of sample frames as a picture.")] = None
+    events: Annotated[
+        str | None, Option("Events as .csv, else as lines of JSON; - is standard output.", panel=Panel.OUTPUT)
+    ] = None
+    heatmap: Annotated[str | None, Option("Sum of all motion as a picture.", panel=Panel.OUTPUT)] = None
+    still: Annotated[str | None, Option("Strip of sample frames as a picture.", panel=Panel.OUTPUT)] = None
     threshold: Annotated[
         float | None,
-        Option(
-            "auto (from the clip's noise), or grey levels of 255.",
-            panel=Panel.MOTION,
-            shown="auto",
-            read=_threshold,
-        ),
+        Option("auto (from the clip's noise), or grey levels of 255.", shown="auto", read=_threshold),
     ]
     min_area: Annotated[
-        Area,
-        Option(
-            "Smallest motion: pixels, or a share such as 0.1%.",
-            panel=Panel.MOTION,
-            shown="0.02%",
-            read=parse_area,
-        ),
+        Area, Option("Smallest motion: pixels, or a share such as 0.1%.", shown="0.02%", read=parse_area)
     ]
     min_duration: Annotated[
         float,
         Option(
-            "Shortest event, in seconds.",
-            panel=Panel.MOTION,
-            shown="0.1",
-            read=lambda text: _not_negative(text, "min duration"),
+            "Shortest event, in seconds.", shown="0.1", read=lambda text: _not_negative(text, "min duration")
         ),
     ]
     merge_gap: Annotated[
         float,
         Option(
             "Stillness that does not end an event, in seconds.",
-            panel=Panel.MOTION,
             shown="0.25",
             read=lambda text: _not_negative(text, "merge gap"),
         ),
     ]
     region: Annotated[
-        tuple[int, int, int, int] | None,
-        Option("Look only there: x,y,width,height.", panel=Panel.MOTION, read=parse_region),
+        tuple[int, int, int, int] | None, Option("Look only there: x,y,width,height.", read=parse_region)
     ] = None
     kernel: Annotated[Kernel, "Of rank 3."] = "motion"
     settings: Annotated[Settings, Group("stride", stride="Step of the window: 2, or 1,2,2 (time, y, x).")]
-    denoise: Annotated[
-        int, Option("Against sensor noise: mean of so many frames first.", panel=Panel.MOTION)
-    ] = 1
-    stabilise_light: Annotated[
-        bool, Option("Against flicker: subtract each frame's mean change.", panel=Panel.MOTION)
-    ] = False
+    denoise: Annotated[int, Option("Against sensor noise: mean of so many frames first.")] = 1
+    stabilise_light: Annotated[bool, Option("Against flicker: subtract each frame's mean change.")] = False
     engine: Engine = EngineName.AUTO
     writing: Annotated[WriteOptions, Group("codec", "crf", "preset", "pixels", "sound")]
     reading: Annotated[

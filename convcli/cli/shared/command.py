@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin
 import typer
 
 from convcli.common.choices import parse_choice
-from convcli.common.options import Group, Option
+from convcli.common.options import Group, Option, Panel
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
@@ -68,7 +68,10 @@ class _Group:
                     *(mark for mark in reversed(marks) if isinstance(mark, str)),
                 ]
                 help = next((text for text in words if text), option.help)
-                self._parts[field.name] = _Leaf(field.name, kind, field.default, option, help)
+                panel: Panel = (
+                    getattr(record, "panel", Panel.OUTPUT) if option.panel is None else option.panel
+                )
+                self._parts[field.name] = _Leaf(field.name, kind, field.default, option, help, panel)
             elif hasattr(kind, "__dataclass_fields__"):
                 inner = next((mark for mark in marks if isinstance(mark, Group)), group)
                 self._parts[field.name] = _Group(kind, inner)
@@ -84,8 +87,8 @@ class _Group:
 class _Leaf:
     """One option: how it is written, and what becomes of it."""
 
-    def __init__(self, name: str, kind: Any, default: Any, option: Option, help: str) -> None:
-        self.name, self._option, self._default, self._help = name, option, default, help
+    def __init__(self, name: str, kind: Any, default: Any, option: Option, help: str, panel: Panel) -> None:
+        self.name, self._option, self._default, self._help, self._panel = name, option, default, help, panel
         kinds = (
             [one for one in get_args(kind) if one is not NoneType] if isinstance(kind, UnionType) else [kind]
         )
@@ -118,7 +121,7 @@ class _Leaf:
             "help": self._help,
             "metavar": option.metavar,
             "autocompletion": option.complete,
-            "rich_help_panel": None if option.is_argument else option.panel,
+            "rich_help_panel": None if option.is_argument else self._panel,
         }
         if option.is_argument:
             made = typer.Argument(default, **common)

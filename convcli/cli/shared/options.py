@@ -28,7 +28,10 @@ KERNEL = Option(
 Kernels = Annotated[tuple[str, ...], KERNEL]
 Kernel = Annotated[str, KERNEL]
 
-Output = Annotated[str | None, Option("Output file, or - . Default: STEM.KERNEL.EXT here.", "--output", "-o")]
+Output = Annotated[
+    str | None,
+    Option("Output file, or - . Default: STEM.KERNEL.EXT here.", "--output", "-o", panel=Panel.OUTPUT),
+]
 Size = Annotated[
     tuple[int | None, tuple[int, ...]] | None,
     Option(
@@ -58,7 +61,7 @@ Seed = Annotated[
         read=lambda number: in_range(number, "--seed", 0),
     ),
 ]
-Force = Annotated[bool, Option("Overwrite existing outputs.", "--force", "-y")]
+Force = Annotated[bool, Option("Overwrite existing outputs.", "--force", "-y", panel=Panel.OUTPUT)]
 Json = Annotated[bool, Option("Print JSON instead of text.", panel=Panel.MESSAGES)]
 Engine = Annotated[EngineName, Option("auto, numpy or torch.", panel=Panel.SPEED)]
 Device = Annotated[str, Option("cpu or cuda.", panel=Panel.SPEED)]
@@ -80,14 +83,14 @@ NumClasses = Annotated[int | None, Option("In the place of the net's own num_cla
 class Messages:
     """What a person is told beside the data; `convcli.cli.program` looks for ``--debug`` itself."""
 
-    progress: Annotated[
-        Progress, Option("auto (a bar, on a terminal), json (lines on stderr) or none.", panel=Panel.MESSAGES)
-    ] = Progress.AUTO
-    quiet: Annotated[bool, Option("No notes, only errors.", "--quiet", "-q", panel=Panel.MESSAGES)] = False
-    verbose: Annotated[
-        bool, Option("Say what was chosen, and why.", "--verbose", "-v", panel=Panel.MESSAGES)
-    ] = False
-    debug: Annotated[bool, Option("Keep the traceback of an error.", panel=Panel.MESSAGES)] = False
+    panel = Panel.MESSAGES
+
+    progress: Annotated[Progress, Option("auto (a bar, on a terminal), json (lines on stderr) or none.")] = (
+        Progress.AUTO
+    )
+    quiet: Annotated[bool, Option("No notes, only errors.", "--quiet", "-q")] = False
+    verbose: Annotated[bool, Option("Say what was chosen, and why.", "--verbose", "-v")] = False
+    debug: Annotated[bool, Option("Keep the traceback of an error.")] = False
 
     @property
     def explain_choices(self) -> bool:
