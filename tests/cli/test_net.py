@@ -102,6 +102,35 @@ def test_a_signal_keeps_its_channels_as_columns(tmp_path: Path) -> None:
     assert np.loadtxt(tmp_path / "o.csv", delimiter=",").tolist() == [[-2, -3], [-1, 1], [-4, 3]]
 
 
+@pytest.mark.parametrize("axes", ["NCYX", "NYXC", "CYNX"])
+def test_every_item_of_a_batch_goes_through_the_net_alone(axes: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    batch, weights = rng.normal(size=(4, 2, 7, 9)), rng.normal(size=(3, 2, 3, 2))
+    np.save(tmp_path / "w.npy", weights)
+    np.save(tmp_path / "a.npy", batch.transpose(["NCYX".index(letter) for letter in axes]))
+    (tmp_path / "n.yaml").write_text("layers:\n- conv: {weights: w.npy, stride: [2, 1]}\n- relu\n")
+    ok("net", "run", "n.yaml", "a.npy", "--axes", axes, "-o", "o.npy", cwd=tmp_path)
+    expected = torch.relu(
+        nn.functional.conv2d(torch.from_numpy(batch), torch.from_numpy(weights), stride=(2, 1))
+    )
+    found = np.load(tmp_path / "o.npy")
+    order = ["NCYX".index(letter) for letter in ("CYNX" if axes == "CYNX" else "NCYX")]
+    np.testing.assert_allclose(found, expected.numpy().transpose(order), rtol=1e-5, atol=1e-5)
+
+
+def test_scores_of_every_item(tmp_path: Path) -> None:
+    (tmp_path / "n.yaml").write_text("layers:\n- flatten\n- dense: {weights: [[1, 0], [0, 1], [1, 1]]}\n")
+    np.save(tmp_path / "a.npy", np.array([[3.0, 5.0], [2.0, -1.0]]))
+    run = ["net", "run", "n.yaml", "a.npy", "--axes", "NX"]
+    assert json.loads(ok(*run, "--json", cwd=tmp_path).stdout)["scores"] == [[3, 5, 8], [2, -1, 1]]
+    said = ok(*run, "--top", "1", cwd=tmp_path).stdout.decode().splitlines()
+    assert said == ["item 0", "class 2   8", "item 1", "class 0   2"]
+    ok(*run, "-o", "o.npy", cwd=tmp_path)
+    assert np.load(tmp_path / "o.npy").tolist() == [[3, 5, 8], [2, -1, 1]]
+    refused = convcli(*run, "--maps", "m.png", cwd=tmp_path)
+    assert (refused.returncode, b"draws one item" in refused.stderr) == (2, True)
+
+
 def test_class_scores(tmp_path: Path) -> None:
     (tmp_path / "n.yaml").write_text(
         "labels: [left, right, up]\nlayers:\n- flatten\n"

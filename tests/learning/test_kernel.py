@@ -380,3 +380,19 @@ def test_an_existing_kernel_is_kept(photo: Path) -> None:
     assert (done.returncode, Path("k.yaml").read_text()) == (1, "mine")
     assert ok("learn", "photo.png", "photo.png", "--size", "1", "-o", "k.yaml", "-y", cwd=photo)
     assert load_kernel("k.yaml").weights == pytest.approx((1.0,))
+
+
+def test_every_item_of_a_batch_is_an_example(tmp_path: Path) -> None:
+    random = np.random.default_rng(12)
+    x, weights = random.normal(size=(10, 2, 4, 5)), random.normal(size=(3, 2, 3, 2))
+    y = CONVOLVE[2](
+        torch.tensor(x), torch.tensor(weights)
+    ).numpy()  # 8 numbers a map in each item, for 12 weights
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    learn = ["learn", "x.npy", "y.npy", "--size", "3x2", "--channels", "sum", "-o", "k.yaml"]
+    ok(*learn, "--axes", "NCYX", cwd=tmp_path)
+    np.testing.assert_allclose(load_kernel(str(tmp_path / "k.yaml")).array(), weights, atol=1e-9)
+    np.save(tmp_path / "y.npy", y[:9])
+    done = convcli(*learn, "-y", "--axes", "NCYX", cwd=tmp_path)
+    assert (done.returncode, b"10 items (N) and 9 in the target" in done.stderr) == (2, True)

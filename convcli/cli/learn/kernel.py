@@ -14,7 +14,7 @@ from convcli.cli.learn.files import paired
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.weights import matrices
-from convcli.cli.shared.whole import Whole, read_whole
+from convcli.cli.shared.whole import Whole, read_items
 from convcli.common.choices import Channels
 from convcli.common.errors import ConvError, UsageError, within
 from convcli.common.numbers import number_text
@@ -53,16 +53,22 @@ def learn_kernel(request: Request, size: tuple[int | None, tuple[int, ...]]) -> 
     examples: list[Example] = []
     padding: tuple[Padding, ...] = ()
     for input_name, target_name in pairs:
-        source, target = (
-            _without_alpha(read_whole(name, options), name, notes)
+        sources, targets = (
+            [_without_alpha(item, name, notes) for item in read_items(name, options)]
             for name, options in (
                 (input_name, request.reading),
                 (target_name, request.reading_targets),
             )
         )
         with within(f"{shown(input_name)} and {shown(target_name)}"):
-            example, padding = _example(request, source, target, examples[0] if examples else None, notes)
-        examples.append(example)
+            if len(sources) != len(targets):
+                raise UsageError(
+                    f"{len(sources)} items (N) and {len(targets)} in the target: they must agree"
+                )
+            for source, target in zip(sources, targets, strict=True):
+                first = examples[0] if examples else None
+                example, padding = _example(request, source, target, first, notes)
+                examples.append(example)
     found = fit(examples, bias=request.fit.bias, minimum_norm=request.fit.minimum_norm)
     rounded = all(np.issubdtype(example.target.dtype, np.integer) for example in examples)
     kernel = _kernel(request, found, examples[0].stage.kernel.rank, padding, pairs)

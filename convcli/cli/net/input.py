@@ -43,6 +43,10 @@ class Input:
         left_out = ("the alpha channel is left out: a net sees colours",) * self.info.colour.has_alpha
         return (*left_out, *self.file.notes)
 
+    def items(self) -> Iterator[Input]:
+        """Yield the independent items, of the axis N, as inputs of their own; without that axis, this one."""
+        return map(Input, self.file.items())
+
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Return a part along the first axis of space."""
         return self.file.rows(start, stop)[: self.shape.channels]
@@ -52,9 +56,9 @@ class Input:
 
 
 @contextmanager
-def opened(name: str, options: ReadOptions) -> Iterator[Input]:
-    """Open a file or ``-``; errors within name it."""
-    with files.opened(name, options) as file:
+def opened(name: str, options: ReadOptions, *, batch: bool = False) -> Iterator[Input]:
+    """Open a file or ``-``; errors within name it.  Independent items are refused, but for a ``batch``."""
+    with files.opened(name, options, batch=batch) as file:
         yield Input(file)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from convcli.cli.net.request import RunRequest
 from convcli.cli.shared import outputs, report
 from convcli.common.choices import parse_choice
 from convcli.common.errors import UsageError
-from convcli.data.info import Colour, Info, Sink
+from convcli.data.info import ITEMS, Colour, Info, Sink
+from convcli.execution.items import place_of, with_items
 from convcli.execution.pipeline import write_blocks
 from convcli.jobs.output import PIXELS
 from convcli.media import registry
@@ -39,7 +41,7 @@ def run_net(request: RunRequest, net: Net) -> None:
     for target in (request.output, request.maps):
         if target is not None and target != STANDARD and not request.force:
             check_not_input(target, [request.input])
-    with opened(request.input, request.reading) as input:
+    with opened(request.input, request.reading, batch=True) as input:
         check_reading(request.reading, input.file.format, request.input)
         model = bound(net, input, request.filling)
         result = model.upto(request.layer) if request.layer else model
@@ -57,16 +59,20 @@ def run_net(request: RunRequest, net: Net) -> None:
         notes = list(input.notes)
         written: list[str] = []
         if request.maps is not None:
+            if ITEMS in input.info.letters:
+                raise UsageError("--maps draws one item, and the input has several (N): give a file of one")
             _draw(request, input, _mapped(request, model, result), colours)
             written.append(request.maps)
         if flat:
             _obstacle(request, result)
-            values = result.run(input.whole())
-            facts["scores"] = [float(value) for value in values]
+            values = [result.run(item.whole()) for item in input.items()]
+            scores = [row.astype(float).tolist() for row in values]
+            facts["scores"] = scores if ITEMS in input.info.letters else scores[0]
             if request.output is not None:
-                written += _write(request, input, result, [values], notes)
+                written += _write(request, input, result, ([row] for row in values), notes)
         elif request.output is not None:
-            written += _write(request, input, result, _computed(request, input, result), notes)
+            computed = (_computed(request, item, result) for item in input.items())
+            written += _write(request, input, result, computed, notes)
     facts["files"] = written
     _conclude(request, facts, notes, labels if result.steps[-1] is model.steps[-1] else ())
 
@@ -152,33 +158,40 @@ def _write(
     request: RunRequest,
     input: Input,
     model: TorchNet,
-    computed: Iterator[np.ndarray] | Sequence[np.ndarray],
+    computed: Iterable[Iterable[np.ndarray]],
     notes: list[str],
 ) -> Sequence[str]:
-    """Write the output, block by block where the policy allows; return the files' names."""
+    """Write the output, the blocks of every item, as they come where the policy allows; return the files' names."""
     target = request.output or ""
     format = _format(target, request.format)
     policy, dtype = _rendering(request, model.net, input, format)
-    result = _form(model.steps[-1].output, input, format, dtype, model.precision)
+    one = _form(model.steps[-1].output, input, format, dtype, model.precision)
+    result = with_items(one, input.info)
     outputs.check(result, format)
     names = outputs.paths(request.input, target, None, (), format, result)
     form = outputs.form(result, format)
     notes += registry.left_out(form, format)
-    parts: Iterable[np.ndarray] = computed
-    first = policy.first_pass()
-    if first is not None or not outputs.streams(result, format):
-        parts = [np.concatenate(list(parts), axis=0 if model.steps[-1].output.flat else 1)]
-    measured = measure(first, lambda each: map(each.take, parts))
-    white = _white(model.net, input.info)
-    how = policy.rendering(Target(result.dtype, white, bound=white, compute=model.precision), measured)
-    tally = Tally()
+    first, white, tally = policy.first_pass(), _white(model.net, input.info), Tally()
+    pixels = Target(result.dtype, white, bound=white, compute=model.precision)
+    whole = first is not None or result is not one or not outputs.streams(result, format)
+
+    def rendered(item: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        parts = [np.concatenate(list(item), axis=0 if model.steps[-1].output.flat else 1)] if whole else item
+        measured = measure(first, lambda each: map(each.take, parts))
+        return _pixels(parts, one, policy.rendering(pixels, measured), tally)
+
+    made: Iterator[np.ndarray] = chain.from_iterable(map(rendered, computed))
+    if result is not one:
+        place = place_of(one, input.info)
+        items = (np.expand_dims(block, place) for block in made)
+        made = items if place == result.stream_axis else iter([np.concatenate(list(items), place)])
     with ExitStack() as stack:
         files = [
             stack.enter_context(output(name, force=request.force, binary=format.binary, seeks=format.seeks))
             for name in names
         ]
         sinks: list[Sink] = [registry.open_sink(file, format, form, WriteOptions()) for file in files]
-        write_blocks(_pixels(parts, result, how, tally), result, sinks, form)
+        write_blocks(made, result, sinks, form)
         for sink in sinks:
             sink.close()
     if tally.clipped:
@@ -251,8 +264,12 @@ def _conclude(
         report.print_json(facts, to_stderr=not to_stdout)
         return
     if scores is not None and request.output is None and to_stdout:
-        for line in _ranking(scores, labels, request.top):
-            print(line)
+        several = isinstance(scores[0], list)
+        for number, row in enumerate(scores if several else [scores]):
+            if several:
+                print(f"item {number}")
+            for line in _ranking(row, labels, request.top):
+                print(line)
     if not quiet and to_stdout:
         for name in facts["files"]:
             print(name)

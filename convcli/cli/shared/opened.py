@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import numpy as np
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.data.info import ITEMS, Info, Source
+from convcli.execution.items import items
 from convcli.jobs.job import canonical
 from convcli.media import registry
 from convcli.media.files.target import STANDARD, about_input, open_input
@@ -47,6 +49,13 @@ class Opened:
     def sizes(self) -> tuple[int, ...]:
         return tuple(self.info.size(letter) for letter in self.letters)
 
+    def items(self) -> Iterator[Opened]:
+        """Yield the independent items, of the axis N, as inputs of their own; without that axis, this one."""
+        if ITEMS in self.info.letters:
+            yield from (replace(self, source=item) for item in items(self.source))
+        else:
+            yield self
+
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Return a part along the first axis of space, (channels, *space)."""
         info = self.info
@@ -63,8 +72,8 @@ class Opened:
 
 
 @contextmanager
-def opened(name: str, options: ReadOptions) -> Iterator[Opened]:
-    """Open a file or ``-``; errors within name it."""
+def opened(name: str, options: ReadOptions, *, batch: bool = False) -> Iterator[Opened]:
+    """Open a file or ``-``; errors within name it.  Independent items are refused, but for a ``batch``."""
     fp = open_input(name)
     with about_input(name), ExitStack() as stack:
         stack.callback(fp.close)
@@ -73,6 +82,6 @@ def opened(name: str, options: ReadOptions) -> Iterator[Opened]:
         format, notes = registry.identify(head, "" if name == STANDARD else name)
         source = registry.open_source(fp, format, options)
         stack.callback(source.close)
-        if ITEMS in source.info.letters:
-            raise UsageError("independent items (N) are for filter: give this command one item")
+        if ITEMS in source.info.letters and not batch:
+            raise UsageError("this takes one item and not several, of the axis N: give a file of one")
         yield Opened(source, canonical(source.info), format, (*notes, *source.info.notes))

@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from convcli.cli.shared.opened import opened
+from convcli.cli.shared.opened import Opened, opened
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity
 from convcli.data.info import SPACE, Info
@@ -46,7 +46,17 @@ class Whole:
 def read_whole(name: str, options: ReadOptions) -> Whole:
     """Read a file or ``-``."""
     with opened(name, options) as file:
-        return Whole(file.whole(), file.letters, file.info, file.format, file.notes)
+        return _whole(file)
+
+
+def read_items(name: str, options: ReadOptions) -> list[Whole]:
+    """Read the independent items of a file, the axis N; of a file without that axis the one that it is."""
+    with opened(name, options, batch=True) as file:
+        return [_whole(item) for item in file.items()]
+
+
+def _whole(file: Opened) -> Whole:
+    return Whole(file.whole(), file.letters, file.info, file.format, file.notes)
 
 
 def numbered(channels: int | None, sizes: tuple[int, ...]) -> Whole:
