@@ -49,14 +49,15 @@ def test_a_kernel_may_be_made_of_lists() -> None:
     assert convcli.filter(np.full((9, 9), 7, np.uint8), lists, range="clip").tolist() == [[7] * 9] * 9
 
 
+@pytest.mark.parametrize("policy", ["minmax", "percentile:0:100"])
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 @pytest.mark.parametrize("kernel", ["gaussian:sigma=8", "gaussian:sigma=3", "gaussian:sigma=20", "box:31"])
-def test_minmax_stretches_no_rounding(kernel: str, engine: str) -> None:
+def test_minmax_stretches_no_rounding(kernel: str, engine: str, policy: str) -> None:
     """An even picture is even afterwards; a faint structure is shown."""
     even = np.full((50, 60), 77, np.uint8)
-    assert np.unique(convcli.filter(even, kernel, range="minmax", engine=engine)).tolist() == [0]
+    assert np.unique(convcli.filter(even, kernel, range=policy, engine=engine)).tolist() == [0]
     even[25, 30] = 78
-    stretched = convcli.filter(even, kernel, range="minmax", engine=engine)
+    stretched = convcli.filter(even, kernel, range=policy, engine=engine)
     assert (stretched.min(), stretched.max()) == (0, 255)
 
 

@@ -196,6 +196,39 @@ class MinMax(Range):
         return target.stretch(*measured, noise=target.noise)
 
 
+@frozen
+class Percentile(MinMax):
+    """The percentiles LO and HI of the whole output become black and white; what lies beyond them is clipped.
+
+    Between two values percentiles are interpolated linearly, as ``numpy.percentile`` does by default.
+    """
+
+    form = "percentile:LO:HI"
+    example = "percentile:1:99"
+    advice = "which is what percentiles do; minmax shows them all"
+    low: float
+    high: float
+
+    @classmethod
+    def read(cls, text: str, parameters: str | None) -> Percentile:
+        what = f"range {quoted(text)}"
+        low, colon, high = (parameters or "").partition(":")
+        if not colon:
+            raise UsageError(f"{what}: give two percentiles, such as {cls.example}")
+        ends = parse_float(low, what), parse_float(high, what)
+        if not 0 <= ends[0] < ends[1] <= 100:
+            raise UsageError(f"{what}: LO must be below HI, and both from 0 to 100")
+        return cls(*ends)
+
+    def __str__(self) -> str:
+        return f"percentile:{_exact_text(self.low)}:{_exact_text(self.high)}"
+
+    def first_pass(self) -> Pass | None:
+        from convcli.pixels.measures import Percentiles
+
+        return Percentiles((self.low, self.high))
+
+
 class Float(Range):
     """Kept as numbers."""
 
@@ -211,7 +244,7 @@ class Float(Range):
         return target.rendering()
 
 
-POLICIES: tuple[type[Range], ...] = (Clip, Abs, Offset, Window, MinMax, Float)
+POLICIES: tuple[type[Range], ...] = (Clip, Abs, Offset, Window, MinMax, Percentile, Float)
 FORMS = ", ".join(policy.form for policy in POLICIES)
 
 

@@ -151,6 +151,23 @@ def test_alpha_passes_through_signed_kernels(tmp_path: Path, policy: str) -> Non
     np.testing.assert_array_equal(pixels(tmp_path / "a.hedge.png")[..., 3], picture[::2, ::2, 3])
 
 
+def test_percentiles_stretch_what_outliers_would_spoil(tmp_path: Path) -> None:
+    """One range for all channels; through a pipe as well."""
+    picture = np.random.default_rng(0).integers(90, 120, (40, 50, 3), dtype=np.uint8)
+    picture[3, 4], picture[20, 30] = 255, 0
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    words = ("-k", "1,0,-2;0,3,0", "--range", "percentile:1:99.5", "--padding", "valid")
+    done = ok("filter", "a.png", *words, "-o", "b.png", cwd=tmp_path)
+    kernel = np.array([[1, 0, -2], [0, 3, 0]])[..., None]
+    values = ndimage.correlate(picture.astype(float), kernel)[1:, 1:-1]
+    low, high = np.percentile(values, [1, 99.5])
+    assert high - low < np.ptp(values) / 4
+    close_to_rounded(pixels(tmp_path / "b.png"), (values - low) / (high - low) * 255)
+    assert b"clipped by --range percentile:1:99.5 (which is what percentiles do" in done.stderr
+    piped = ok("filter", "-", *words, stdin=(tmp_path / "a.png").read_bytes())
+    assert piped.stdout == (tmp_path / "b.png").read_bytes()
+
+
 def test_16_bit_colour_stays_16_bit(tmp_path: Path) -> None:
     import imagecodecs
 

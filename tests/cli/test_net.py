@@ -95,6 +95,18 @@ def test_several_maps_become_several_pictures(tmp_path: Path) -> None:
     assert pixels_of(tmp_path / "m.1.png").shape == (7, 7)
 
 
+def test_percentiles_of_all_maps(tmp_path: Path) -> None:
+    data = np.random.default_rng(1).normal(100, 30, (19, 17)).astype(np.float32)
+    np.save(tmp_path / "a.npy", data)
+    (tmp_path / "n.yaml").write_text("layers:\n- conv: {kernel: '1,2,0;0,0,-1'}\n")
+    done = ok("net", "run", "n.yaml", "a.npy", "-o", "m.png", "--range", "percentile:5:90", cwd=tmp_path)
+    values = data[:-1, :-2].astype(float) + 2 * data[:-1, 1:-1] - data[1:, 2:]
+    low, high = np.percentile(values, [5, 90])
+    exact = ((values - low) / (high - low) * 255).clip(0, 255)
+    assert np.abs(pixels_of(tmp_path / "m.png") - exact).max() <= 0.501
+    assert b"% of the values clipped by --range percentile:5:90" in done.stderr
+
+
 def test_a_signal_keeps_its_channels_as_columns(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("a,b\n1,2\n3,5\n4,4\n8,1\n")
     (tmp_path / "n.yaml").write_text("layers:\n- conv: {kernel: '1,-1', rank: 1}\n")

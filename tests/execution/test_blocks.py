@@ -21,7 +21,7 @@ from convcli.geometry.pools import AVG, MAX, MEDIAN, POOLS, PoolKind
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel.model import Kernel
-from convcli.pixels.ranges import Float
+from convcli.pixels.ranges import Float, MinMax, Percentile, Range
 from convcli.pixels.render import Tally
 from convcli.plan.choose import EngineName
 from tests import pad_modes
@@ -221,6 +221,28 @@ def test_block_size_never_changes_a_numpy_result() -> None:
         np.testing.assert_array_equal(
             computed(array, kernels, Settings(), axes="YX", step=step, compute="float32"), whole
         )
+
+
+@pytest.mark.parametrize("policy", [MinMax(), Percentile(2.5, 90)])
+@pytest.mark.parametrize("compute", ["float32", "float64"])
+def test_ranges_are_measured_on_the_whole_in_any_blocks_and_threads(policy: Range, compute: str) -> None:
+    array = np.random.default_rng(2).normal(1e3, 1, size=(41, 23)).astype(compute)
+    array[7, 5] = np.nan
+    source = ArraySource(array, "YX")
+    chain = bind([Kernel("k", (1, 1, 2, 2), (1.0, 2.0, 0.5, -1.5))], Settings(), "YX", array.shape, 1)
+    values = computed(array, list(chain.kernels), Settings(), axes="YX", step=41, compute=compute)
+    finite = values[np.isfinite(values)].astype(float)
+    low, high = np.percentile(finite, [2.5, 90]) if policy != MinMax() else (finite.min(), finite.max())
+    job = Job(source.info, chain, Channels.EACH, policy, "uint8", compute)
+    made = []
+    for step, threads in ((41, 1), (1, 1), (7, 3)):
+        resources = Resources(EngineName.NUMPY, threads=threads)
+        blocks = list(Pipeline(job, source, resources, step=step).blocks(Tally()))
+        got = np.concatenate(blocks)[np.isfinite(values)]
+        exact = ((finite - low) / (high - low) * 255).clip(0, 255)
+        np.testing.assert_allclose(got, exact, rtol=0, atol=0.5001)
+        made.append(got.tolist())
+    assert made[0] == made[1] == made[2]
 
 
 def test_nan_skip_renormalises_what_is_there() -> None:

@@ -29,7 +29,7 @@ from convcli.media import registry
 from convcli.media.options import ReadOptions
 from convcli.networks.parameters import Shape
 from convcli.networks.parse import load_net
-from convcli.pixels.ranges import parse_range
+from convcli.pixels.ranges import POLICIES, parse_range
 from tests.fuzz import seeds
 from tests.fuzz.mutate import reword, spoil, with_checksums
 
@@ -241,8 +241,8 @@ READERS = (
     ),
     _grammar("pool grammar", parse_pool, ("max:2", "avg:3,s=2", "min:2x3,ceil,p=1", "global-max", "avg:2,include"),
              (",", ":", "=", "s=", "p=", "d=", "ceil", "include", "global-", "x"), 3000),
-    _grammar("range grammar", parse_range, ("clip", "offset:2", "0%:400%", "-10:1e1", "minmax", "abs", "float"),
-             (":", "%", "offset", "clip", "window"), 3000),
+    _grammar("range grammar", parse_range, (*(policy.example for policy in POLICIES), "-10:1e1"),
+             (":", "%", "offset", "clip", "percentile"), 3000),
     _grammar("padding grammar", _padding, ("same", "1:0,2:2", "valid", "3x1", "same-upper"),
              (",", "x", ":", "same", "full", "-lower"), 3000),
     _grammar("other options", _options, ("2,1", "reflect", "png", "1/9", ".tif"), (",", "x", "constant", "."), 3000),

@@ -14,7 +14,7 @@ from convcli.geometry.padding import PaddingName, PadMode
 from convcli.kernel import Combine, Defaults, Kernel, library, load_kernel
 from convcli.kernel.yaml_document import MAX_DEPTH, parse_document
 from convcli.kernel.yaml_reader import KEYS
-from convcli.pixels.ranges import Abs, parse_range
+from convcli.pixels.ranges import POLICIES, Abs, parse_range
 
 SCHEMA = json.loads((library.library_dir() / library.SCHEMA).read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -199,6 +199,7 @@ BAD_YAML_BEYOND_A_SCHEMA = [
     ("weights: [1, 2]\norigin: 2", ("origin 2 lies outside an axis of 2",)),
     ("weights: [1, 2]\norigin: [0, 0]", ("origin: ", "2 values for 1 axis")),
     ("weights: [1]\ndisplay: offset:0", ("display: ", "above 0")),
+    ("weights: [1]\ndisplay: percentile:9:1", ("display: ", "LO must be below HI")),
     ("weights: [1]\nstride: [1, 2]", ("stride: ", "2 values for 1 axis")),
 ]
 
@@ -280,6 +281,7 @@ def test_what_no_schema_can_say(text: str) -> None:
         "parametric: gaussian:sigma=2x1",
         "weights: [1]\ndisplay: -1.5:2e3",
         "weights: [1]\ndisplay: offset:1/2",
+        *(f"weights: [1]\ndisplay: {policy.example}" for policy in POLICIES),
         "weights: [1]\npadding: 2x1:0",
         "weights: [1]\npadding: [same, 1]",
         "weights: [1]\nstride: [2]\ndilation: 3\norigin: 0",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from convcli.common.errors import UsageError
@@ -13,10 +15,13 @@ from convcli.pixels.ranges import (
     Float,
     MinMax,
     Offset,
+    Percentile,
     Range,
     Window,
     parse_range,
 )
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -28,6 +33,8 @@ from convcli.pixels.ranges import (
         ("offset:2", Offset(gain=2)),
         ("offset:1/2", Offset(gain=0.5)),
         ("minmax", MinMax()),
+        ("percentile:1:99", Percentile(1, 99)),
+        ("percentile: 1/2 :1e2", Percentile(0.5, 100)),
         ("float", Float()),
         ("-10:10", Window(Bound(-10), Bound(10))),
         (" 1e-3 : .5 ", Window(Bound(0.001), Bound(0.5))),
@@ -53,6 +60,7 @@ def test_each_policy_has_an_example(policy: type[Range]) -> None:
     example = parse_range(policy.example)
     assert type(example) is policy
     assert str(example) == policy.example
+    assert f"| `{policy.form.partition('[')[0]}` |" in README or f"| `{policy.example}` |" in README
 
 
 def test_a_long_gain_survives_being_written() -> None:
@@ -82,6 +90,15 @@ def test_percent_follows_the_input_depth() -> None:
         ("offset:0", "gain must be above 0"),
         ("offset:-2", "gain must be above 0"),
         ("offset:inf", "'inf' is not a number"),
+        ("percentile", "give two percentiles, such as percentile:1:99"),
+        ("percentile:5", "give two percentiles"),
+        ("percentile:5:", "'' is not a number"),
+        ("percentile:1:2:3", "'2:3' is not a number"),
+        ("percentile:99:1", "LO must be below HI"),
+        ("percentile:5:5", "LO must be below HI"),
+        ("percentile:-1:5", "from 0 to 100"),
+        ("percentile:1:101", "from 0 to 100"),
+        ("percentil:1:99", "did you mean percentile"),
         ("5:1", "LO must be below HI"),
         ("5:5", "LO must be below HI"),
         ("1%:5", "both ends in percent or neither"),
