@@ -51,6 +51,7 @@ def _with(cls: type[T], kw_only: bool = False, **methods: Callable[..., Any]) ->
             setattr(made, name, method)
     made.__setattr__ = _set_once  # type: ignore[method-assign]
     made.__delattr__ = _delete  # type: ignore[method-assign]
+    made.__getstate__ = _fields  # type: ignore[method-assign]
     return made
 
 
@@ -63,6 +64,11 @@ def _set_once(self: Any, name: str, value: Any) -> None:
 
 def _delete(_: Any, name: str) -> None:
     raise FrozenInstanceError(f"cannot delete {name!r}")
+
+
+def _fields(self: Any) -> dict[str, Any]:
+    """Serve `pickle`: fields alone, not what was worked out of them and is kept beside them."""
+    return {name: value for name, value in self.__dict__.items() if name in self.__dataclass_fields__}
 
 
 def _repr(self: Any) -> str:

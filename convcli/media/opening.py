@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convcli.common.errors import ConvError, UsageError
+from convcli.common.frozen import frozen
 from convcli.data.axes import at_rate
 from convcli.data.info import Info, Sink, Source
 from convcli.media import registry
@@ -75,6 +76,35 @@ class Given:
 
     def close(self) -> None:
         self._fp.close()
+
+
+@frozen
+class Location:
+    """Where a source is: all that it takes to open it again, here or in another process.
+
+    Attributes
+    ----------
+    name
+        As `Given` takes it; no pipe, which can be read once only.
+    format
+        The name of its format.
+    options
+        What its reader is told.
+    """
+
+    name: str
+    format: str
+    options: ReadOptions
+
+    def open(self) -> Source:
+        """Open the source; errors as in `Given.open`."""
+        given = Given(self.name)
+        try:
+            format = registry.by_name(self.format)
+            return given.open(registry.numbered(format) if given.numbered else format, self.options)
+        except BaseException:
+            given.close()
+            raise
 
 
 def _numbered(name: str) -> Numbered | None:

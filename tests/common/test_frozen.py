@@ -80,3 +80,4 @@ def test_copies_and_what_is_worked_out_later() -> None:
     assert replace(point, y=0).length == 3
     assert asdict(point) == {"x": 3, "y": 4, "marks": [], "weight": 1.0}
     assert copy.deepcopy(point) == pickle.loads(pickle.dumps(point)) == point
+    assert point.length and "length" not in vars(pickle.loads(pickle.dumps(point)))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from math import prod
+from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy import ndimage
 
 import convcli
@@ -17,7 +23,7 @@ from convcli.common.choices import Channels, EngineName, Nan, Precision
 from convcli.common.errors import UsageError
 from convcli.data.arrays import ArraySource
 from convcli.data.box import Box, slices, whole
-from convcli.data.info import Colour
+from convcli.data.info import Colour, Source
 from convcli.execution.box import compute
 from convcli.execution.boxes import measured
 from convcli.execution.pipeline import Pipeline, Resources
@@ -26,8 +32,11 @@ from convcli.geometry.padding import PadMode
 from convcli.jobs.bind import Settings
 from convcli.jobs.job import Job, draft
 from convcli.kernel.model import Kernel
+from convcli.media.opening import Location
+from convcli.media.options import ReadOptions
 from convcli.pixels.ranges import parse_range
 from convcli.pixels.render import Tally
+from convcli.plan.choose import Plan
 
 KINDS = ("max", "avg", "min")
 COLOURS = {2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
@@ -184,3 +193,47 @@ def test_rows_wholly_in_padding_have_their_colour_and_no_coverage(step: int) -> 
     colours = ndimage.correlate(padded, kernel.array()[0, 0][..., None])[1:-1, 1:-1, :3]
     np.testing.assert_allclose(found[..., :3], colours, rtol=1e-6)
     np.testing.assert_array_equal(found[..., 3], np.pad(array[..., 3], 19))
+
+
+def elsewhere(job: Job, plan: Plan, opened: Callable[[], Source], boxes: list[Box]) -> list[bytes]:
+    """Compute boxes in a process of its own, and return their bits."""
+    source = opened()
+    found = [compute(job, plan, source, box)[0].tobytes() for box in boxes]
+    source.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def another_process() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("suffix", ["", ".npy", ".tiff", ".png"])
+def test_another_process_gives_the_same_bits(
+    suffix: str, another_process: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(8).integers(0, 256, (70, 90, 3)).astype(np.uint8)
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".npy":
+        np.save(path, pixels)
+    elif suffix:
+        Image.fromarray(pixels).save(path)
+    array = ArraySource(pixels, "YXC")
+    place = Location(str(path), suffix[1:], ReadOptions(axes="YXC" if suffix == ".npy" else None))
+    opened: Callable[[], Source] = place.open if suffix else partial(copy, array)
+    source = opened()
+    weights = (1.0, -2.0, 0.0, 3.0, 1.0, 0.5, 0.0, -1.0, 2.0)
+    job = draft(
+        source.info, [Kernel("k", (1, 1, 3, 3), weights)], Settings(), channels=Channels.EACH,
+        range=parse_range("clip"), precision=Precision.AUTO, nan=Nan.PROPAGATE, holds=("uint8",),
+        keeps_numbers=False,
+    )  # fmt: skip
+    pipeline = Pipeline(job, source, Resources(EngineName.NUMPY, threads=1))
+    boxes = list(partition(np.random.default_rng(3), whole(job.chain.output), 2))
+    found = another_process.submit(elsewhere, job, pipeline.plan, opened, boxes).result()
+    here = pipeline.array()
+    source.close()
+    assert found == [here[axes_of_result(job, box)].tobytes() for box in boxes]
+    expected = ndimage.correlate(pixels.astype(float), np.reshape(weights, (3, 3, 1)), mode="nearest")
+    np.testing.assert_array_equal(here, np.clip(np.rint(expected), 0, 255))
