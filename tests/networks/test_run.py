@@ -472,3 +472,5 @@ def test_blocks_are_as_large_as_memory_should_hold(tmp_path: Path) -> None:
     assert isinstance(steps[0].layer.operation, Convolution)
     assert 16 <= block_length(steps) <= 40  # 64 maps of 4000 columns: 32 MB are 32 rows
     assert block_length(net.trace(Shape(3, (40, 40)))) == 38
+    wide = net_of(tmp_path, "layers:\n- conv: {maps: 64, size: 31, seed: 0}\n", "wide.yaml")
+    assert block_length(wide.trace(Shape(3, (4000, 40_000)))) == 4 * 31  # memory would hold 3 rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -247,3 +248,30 @@ def test_a_dense_kernel_has_no_few_terms() -> None:
 
 def test_factors_of_whole_numbers_stay_whole() -> None:
     assert separable_terms(np.outer([1.0, 2, 1], [-1.0, 0, 1])) == (((1.0, 2.0, 1.0), (-1.0, 0.0, 1.0)),)
+
+
+def test_the_halo_is_what_one_output_sees() -> None:
+    """Counted in steps of the output, and by listing the inputs instead of by the formula."""
+    kernels = [Kernel.from_array(np.ones((5, 1))), Kernel.from_array(np.ones((7, 1)))]
+    chain = bind(kernels, Settings(stride=(2,), dilation=(3,)), "YX", (900, 40), 1)
+    middles = {7 * 2 + 3 * tap for tap in range(7)}  # of output 7, among the outputs of the first kernel
+    seen = {middle * 2 + 3 * tap for middle in middles for tap in range(5)}
+    steps = (max(seen) - min(seen) + 1) / (2 * 2)
+    assert steps <= plan_of(chain).halo < steps + 1
+
+
+@pytest.mark.parametrize("engine", [EngineName.NUMPY, EngineName.TORCH])
+def test_a_block_of_a_wide_picture_is_two_halos_long(engine: EngineName) -> None:
+    """Shorter ones read and convert more than half as much again; longer ones take memory."""
+    plan = plan_of(chain_of(41, (6000, 200_000), dilation=(2,), stride=(2,)), engine, threads=1)
+    assert names(plan) == ("direct",)
+    halo = (2 * (41 - 1) + 1 + 1) // 2
+    assert plan.halo == halo
+    assert 2 * halo <= plan.step < 2 * halo + 16  # rounded up to groups of rows
+
+
+def test_memory_counts_the_halo_of_every_block() -> None:
+    plan = plan_of(chain_of("box:101", (6000, 3000)), threads=1)
+    alone = replace(plan, halo=0)
+    block = plan.memory(6000) / alone.memory(6000)
+    assert block == (plan.step + 101) / plan.step
