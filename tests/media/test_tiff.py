@@ -237,6 +237,47 @@ def test_pages_are_a_stack(storage):
     assert read(made(STACK, **storage), axes="TYX")[0].letters == "TYX"
 
 
+@pytest.mark.parametrize("pages", [2, 5])
+def test_each_page_has_its_own_palette(pages):
+    rng = np.random.default_rng(pages)
+    pictures = []
+    for _ in range(pages):
+        picture = Image.fromarray(rng.integers(0, 256, (6, 7), dtype=np.uint8), "P")
+        picture.putpalette(rng.integers(0, 256, 768, dtype=np.uint8).tobytes())
+        pictures.append(picture)
+    data = saved(pictures[0], save_all=True, append_images=pictures[1:])
+    _, got = read(data, 2)
+    np.testing.assert_array_equal(got, np.stack([np.asarray(picture.convert("RGB")) for picture in pictures]))
+
+
+def test_each_page_has_its_own_orientation():
+    pixels = np.random.default_rng(1).integers(0, 256, (4, 5, 7), dtype=np.uint8)
+    orientations = (1, 3, 2, 4)
+    fp = io.BytesIO()
+    with tifffile.TiffWriter(fp) as tif:
+        for page, orientation in zip(pixels, orientations, strict=True):
+            tif.write(page, extratags=[(274, "H", 1, orientation, True)], metadata=None, contiguous=False)
+    turned = [pixels[0], pixels[1, ::-1, ::-1], pixels[2, :, ::-1], pixels[3, ::-1]]
+    np.testing.assert_array_equal(read(fp.getvalue())[1], np.stack(turned))
+    fp = io.BytesIO()
+    with tifffile.TiffWriter(fp) as tif:
+        for page, orientation in zip(pixels, (1, 6, 1, 1), strict=True):
+            tif.write(page, extratags=[(274, "H", 1, orientation, True)], metadata=None, contiguous=False)
+    with pytest.raises(ConvError, match="page 2 of the TIFF has another form"):
+        read(fp.getvalue())
+
+
+def test_a_palette_may_have_alpha_beside_it():
+    rng = np.random.default_rng(3)
+    picture = Image.fromarray(rng.integers(0, 256, (5, 6), dtype=np.uint8), "P")
+    picture.putpalette(rng.integers(0, 256, 768, dtype=np.uint8).tobytes())
+    picture = picture.convert("PA")
+    picture.putalpha(Image.fromarray(rng.integers(0, 256, (5, 6), dtype=np.uint8)))
+    info, got = read(saved(picture))
+    assert info.colour is Colour.RGBA
+    np.testing.assert_array_equal(got, np.asarray(picture.convert("RGBA")))
+
+
 def test_pages_that_are_called_time_stay_time():
     assert read(made(STACK, metadata={"axes": "TYX"}))[0].letters == "TYX"
 

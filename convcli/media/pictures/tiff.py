@@ -93,7 +93,7 @@ class TiffSource:
         series = tif.series[0]
         page: Any = series.keyframe
         self._pages: list[Any] = list(series.pages)
-        self._fp, self._page, self._together = fp, page, series.dataoffset
+        self._fp, self._tif, self._page, self._together = fp, tif, page, series.dataoffset
         # samples in separate planes, depth, rows, columns, samples side by side
         self._split, depth, self._height, self._width, self._samples = page.shaped
         if 0 in page.shaped:
@@ -162,8 +162,18 @@ class TiffSource:
             return self._look.apply(self._rows(0, start, stop))
 
     def _decode_wholes(self, planes: list[int]) -> list[np.ndarray]:
-        pictures = (self._look.apply(self._rows(plane, 0, self._height)) for plane in planes)
-        return [turn(picture, None, self._orientation)[0] for picture in pictures]
+        return [self._whole(plane) for plane in planes]
+
+    def _whole(self, plane: int) -> np.ndarray:
+        """Return a plane as it is shown: palette and orientation are those of its own page."""
+        look, orientation = self._look, self._orientation
+        if 0 < plane < len(self._pages):
+            own: Any = self._tif.pages.get(self._pages[plane].index, aspage=True, cache=False)
+            look, orientation = look_of(own)[0], int(own.tags.valueof(274, 1))
+        picture = turn(look.apply(self._rows(plane, 0, self._height)), None, orientation)[0]
+        if plane and picture.shape != self.info.shape[1:]:
+            raise ConvError(f"page {plane + 1} of the TIFF has another form than the first: read it alone")
+        return picture
 
     def _rows(self, plane: int, start: int, stop: int) -> np.ndarray:
         """Return the samples of rows of a plane as stored, upright or not, shape ``(rows, X, S)``."""

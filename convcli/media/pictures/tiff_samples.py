@@ -36,13 +36,15 @@ class Look:
     table: np.ndarray | None = None  # value -> sample or colour, for palettes and fewer than 8 bits
     inverted: int | None = None  # the value of black, where white is zero
     premultiplied: bool = False
+    alpha_beside: bool = False  # the last sample is alpha, and not looked up in the table
 
     def apply(self, samples: np.ndarray) -> np.ndarray:
         """Return pixels, shape ``(rows, X)`` or ``(rows, X, C)``, of samples ``(rows, X, S)``."""
         pixels = samples[..., : self.keep]
         if self.table is not None:
-            pixels = self.table[pixels.astype(np.intp)]
-            pixels = pixels.reshape(*pixels.shape[:2], -1)
+            looked_up = pixels[..., : self.keep - self.alpha_beside]
+            looked_up = self.table[looked_up.astype(np.intp)].reshape(*pixels.shape[:2], -1)
+            pixels = np.concatenate([looked_up, pixels[..., -1:]], -1) if self.alpha_beside else looked_up
         if self.inverted is not None:
             pixels = (self.inverted - pixels).astype(pixels.dtype)
         if self.premultiplied:
@@ -65,7 +67,7 @@ def look_of(page: tifffile.TiffPage) -> tuple[Look, tuple[str, ...]]:
     bits = page.bitspersample if isinstance(page.bitspersample, int) else 8
     total = page.samplesperpixel
     if page.photometric == _PALETTE:
-        return Look(Colour.RGB, 1, _palette(page)), ()
+        return _palette_look(page, total)
 
     base = CHANNELS[opaque].count
     if total < base:
@@ -90,6 +92,16 @@ def look_of(page: tifffile.TiffPage) -> tuple[Look, tuple[str, ...]]:
         table = np.round(np.arange(2**bits) * (255 / (2**bits - 1))).astype(np.uint8)
     inverted = black if page.photometric == _WHITE_IS_ZERO and page.dtype.kind in "bu" else None
     return Look(colour, keep, table, inverted, premultiplied), tuple(notes)
+
+
+def _palette_look(page: tifffile.TiffPage, total: int) -> tuple[Look, tuple[str, ...]]:
+    """Return how indices into a palette become colours; one extra sample may be their alpha."""
+    table = _palette(page)
+    extra = page.extrasamples[0] if page.extrasamples else 0
+    if total == 2 and extra in (_PREMULTIPLIED, _STRAIGHT) and page.bitspersample == 8:
+        return Look(Colour.RGBA, 2, table, premultiplied=extra == _PREMULTIPLIED, alpha_beside=True), ()
+    left_out = f"{total - 1} extra channels of the TIFF are left out"
+    return Look(Colour.RGB, 1, table), (left_out,) if total > 1 else ()
 
 
 def _palette(page: tifffile.TiffPage) -> np.ndarray:
