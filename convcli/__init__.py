@@ -1,6 +1,7 @@
 """Convolution on arrays and files: the Python side of the command.
 
 The verbs are those of the shell: :func:`filter`, :func:`motion` and :func:`shape`; :class:`Kernel` holds weights.
+What fails raises :class:`ConvError`, and :class:`UsageError` (a ValueError too) where an argument is at fault.
 Nothing heavy is imported before it is used.
 
 >>> import convcli
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from convcli.api import filter, motion, shape
+    from convcli.common.errors import ConvError, UsageError
     from convcli.kernel import load_kernel
     from convcli.kernel.model import Kernel
 
-__all__ = ["Kernel", "filter", "load_kernel", "motion", "shape"]
+    __version__: str
+
+__all__ = ["ConvError", "Kernel", "UsageError", "filter", "load_kernel", "motion", "shape"]
 
 _HOMES = {
     "filter": "convcli.api",
@@ -27,16 +31,20 @@ _HOMES = {
     "motion": "convcli.api",
     "load_kernel": "convcli.kernel",
     "Kernel": "convcli.kernel.model",
+    "ConvError": "convcli.common.errors",
+    "UsageError": "convcli.common.errors",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'convcli' has no attribute {name!r}")
     import importlib
 
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("convcli")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'convcli' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, "__version__", *(name for name in globals() if name.startswith("__"))])

@@ -5,8 +5,9 @@ What only ``motion`` needs is imported in it, so that the others do not wait for
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from os import PathLike, fspath
@@ -16,6 +17,7 @@ import numpy as np
 
 from convcli.common.choices import Channels, EngineName, Nan, Precision, parse_choice
 from convcli.common.errors import UsageError
+from convcli.common.numbers import quoted
 from convcli.data.arrays import ArraySource
 from convcli.data.info import ITEMS, SPACE, Colour
 from convcli.execution.items import item_of
@@ -37,18 +39,29 @@ if TYPE_CHECKING:
     from convcli.media.clip_view import Part
     from convcli.media.options import ReadOptions
 
-Numbers = int | Sequence[int]
+    OneKernel = str | Kernel | ArrayLike
 
+# Every closed choice, for type checkers; a test compares them with the enums and classes that read them.
+ChannelsName = Literal["each", "luma", "grey", "sum"]
+DtypeName = Literal["auto", "float32", "float64"]
+EngineChoice = Literal["auto", "numpy", "torch"]
+NanName = Literal["propagate", "skip", "error"]
+PaddingChoice = Literal["valid", "full", "same", "same-lower", "same-upper", "tail"]
+PadModeName = Literal["zero", "constant", "replicate", "reflect", "symmetric", "circular", "antireflect"]
+RangeName = Literal["clip", "abs", "offset", "minmax", "float"]
+
+Numbers = int | str | Sequence[int]
+Paddings = PaddingChoice | str | int | Sequence[PaddingChoice | int | tuple[int, int]]
 _COLOURS_OF_CLIPS = {1: Colour.GREY, 2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
 
 
 def filter(
     array: ArrayLike,
-    kernel: str | Kernel | ArrayLike | Sequence[str | Kernel | np.ndarray] | None = None,
+    kernel: OneKernel | Sequence[OneKernel] | None = None,
     *,
     stride: Numbers | None = None,
-    padding: str | int | Sequence[int | tuple[int, int]] | None = None,
-    pad_mode: str | None = None,
+    padding: Paddings | None = None,
+    pad_mode: PadModeName | None = None,
     pad_value: float | None = None,
     dilation: Numbers | None = None,
     bias: float | Sequence[float] | None = None,
@@ -56,13 +69,13 @@ def filter(
     transpose: bool = False,
     output_padding: Numbers = 0,
     pool: str | None = None,
-    range: str = "float",
-    channels: str = "each",
+    range: RangeName | str = "float",
+    channels: ChannelsName = "each",
     axis: str | None = None,
     axes: str | None = None,
-    nan: str = "propagate",
-    dtype: str = "auto",
-    engine: str = "auto",
+    nan: NanName = "propagate",
+    dtype: DtypeName = "auto",
+    engine: EngineChoice = "auto",
     device: str = "cpu",
     threads: int | None = None,
 ) -> np.ndarray:
@@ -71,29 +84,69 @@ def filter(
     Parameters
     ----------
     array : array_like
-        Numbers in 1 to 4 dimensions (6 with ``axes``).
+        Real numbers, shape (X,), (Y, X), (Z, Y, X) or (T, Z, Y, X), or as ``axes`` says; booleans are 0 and 1.
     kernel : str, Kernel, array_like, or a list of these
-        A name, ``name:parameters``, a file or inline text; a Kernel; weights (up to three dimensions are
-        space, four are out × in × y × x).  A list of names or Kernels is applied in turn.
-    padding : str, int, or one for each axis
-        A name such as ``same``, a number, or pairs (before, after).  Without it and without ``pad_mode``:
-        same size with replicated edges.
+        A name, ``name:parameters``, a file or inline text; a Kernel; weights of shape (x,), (y, x), (z, y, x),
+        (out, in, y, x) or (out, in, z, y, x).  A list that holds a text, a Kernel or an array is applied in turn;
+        nested lists of numbers are weights.  May be left out where ``pool`` is given.
+    stride : int, sequence of int, or text such as ``2x1``
+        Steps of the kernel in samples, one for all axes that it slides along or one for each.  Default: the kernel's
+        own, else 1.
+    padding : str, int, or a sequence with one for each axis
+        Samples around the data: a name, a number for both sides, or pairs (before, after).  Default: the kernel's
+        own; else ``same`` with replicated edges (``valid`` along T) where ``pad_mode`` is not given either.
+    pad_mode : str
+        What stands outside of the data.  Default: the kernel's own, else ``zero`` where ``padding`` is given.
+    pad_value : float
+        The value of ``pad_mode="constant"``, in the array's units.
+    dilation : int, sequence of int, or text such as ``2x1``
+        Distance of the kernel's taps in samples.  Default: the kernel's own, else 1.
+    bias : float or sequence of float
+        Added at the end, in the array's units: one number, or one for each map.  Default: the kernel's own.
+    flip : bool
+        Mirror the kernel: true convolution instead of correlation.  Default: the kernel's own, else False.
+    transpose : bool
+        Transposed convolution: ``stride`` enlarges, and ``padding`` crops.
+    output_padding : int, sequence of int, or text such as ``1x0``
+        Samples by which a transposed convolution is longer at its end.
+    pool : str
+        After the kernels, such as ``max:2``, ``avg:3,s=2`` or ``global-max``.  Default: the last kernel's own.
     range : str
-        ``float`` keeps the numbers; ``clip`` and others give the input's integer type.
+        ``float`` keeps the numbers.  ``clip``, ``abs``, ``offset``, ``offset:GAIN``, ``minmax``, a window ``LO:HI`` in
+        the array's units or ``LO%:HI%`` of its full scale, and the others of the shell's ``--range`` give the
+        array's integer type, or floats from 0 to 1.
+    channels : str
+        What a kernel with one input does with several channels: each alone, the brightness (Rec. 709) with the
+        colours kept, the brightness alone, or the sum of all.
+    axis : str
+        Letters of the axes that the kernel slides along, such as ``y``.  Default: the last ones.
     axes : str
-        Letters of the array's dimensions, e.g. ``YXC``; by default every dimension is space.  ``N`` are independent
-        items, each filtered alone.
+        Letters of the array's dimensions in their order, each of N, C, T, Z, Y, X at most once, such as ``YXC``;
+        those along N are independent items, each filtered alone.  Default: every dimension is space.
+    nan : str
+        A missing sample (NaN) spoils each output whose window holds it, is skipped (the weights of the others are
+        renormalised; for kernels without negative weights), or is an error.
+    dtype : str
+        Arithmetic.  ``auto``: float32; float64 for float64 and for integers of 32 bits or more.
+    engine : str
+        ``auto``: the one that is expected to be quicker.
+    device : str
+        ``cpu``, or for torch ``cuda`` or ``cuda:1``.
+    threads : int
+        Processor threads.  Default: as many as the process may use.
 
     Returns
     -------
     ndarray
-        Axes in the input's order; a bank's maps are a new first dimension, or take the place of the channels
-        that they sum over.
+        Axes in the array's order; a bank's maps are a new first dimension, or take the place of the channels that
+        they sum over.
 
     Raises
     ------
-    convcli.common.errors.UsageError
-        Options that make no sense for this array, unknown names.
+    convcli.UsageError
+        Unknown names and values that are not possible, a kernel that does not fit the array.
+    convcli.ConvError
+        A kernel file that cannot be read, too little memory, a missing value with ``nan="error"``.
 
     >>> import numpy as np
     >>> filter([-1, 4, 11, 14, 21, 25, 30], "smooth3", padding="valid").round(2).tolist()
@@ -101,36 +154,36 @@ def filter(
     >>> filter(np.eye(3, dtype="uint8") * 90, "box:3", range="clip").dtype
     dtype('uint8')
     """
-    if threads is not None and threads < 1:
+    if threads is not None and _whole(threads, "threads") < 1:
         raise UsageError(f"threads {threads} is not possible: give 1 or more")
     data = _real(array, "cannot be filtered")
     source = ArraySource(data, _axes(data.shape, axes))
     info = item_of(source.info)
     settings = Settings(
-        stride=_numbers(stride),
+        stride=_wholes(stride, "stride"),
         padding=_padding(padding),
-        pad_mode=None if pad_mode is None else parse_pad_mode(pad_mode),
-        pad_value=pad_value,
-        dilation=_numbers(dilation),
+        pad_mode=None if pad_mode is None else parse_pad_mode(str(pad_mode)),
+        pad_value=None if pad_value is None else _number(pad_value, "pad value", nan=True),
+        dilation=_wholes(dilation, "dilation"),
         bias=None if bias is None else _bias(bias),
-        flip=flip,
-        transposed=transpose,
-        output_padding=_numbers(output_padding) or (0,),
-        axis=axis,
-        pool=None if pool is None else parse_pool(pool),
+        flip=None if flip is None else _truth(flip, "flip"),
+        transposed=_truth(transpose, "transpose"),
+        output_padding=_wholes(output_padding, "output padding") or (0,),
+        axis=None if axis is None else str(axis),
+        pool=None if pool is None else parse_pool(str(pool)),
     )
     job = draft(
         info,
         [_kernel(one, default_rank(info)) for one in _several(kernel)],
         settings,
-        channels=parse_choice(Channels, channels, "channels"),
-        range=parse_range(range),
-        precision=parse_choice(Precision, dtype, "dtype"),
-        nan=parse_choice(Nan, nan, "nan"),
+        channels=parse_choice(Channels, str(channels), "channels"),
+        range=parse_range(str(range)),
+        precision=parse_choice(Precision, str(dtype), "dtype"),
+        nan=parse_choice(Nan, str(nan), "nan"),
         holds=("float32", "float64", info.dtype),
         keeps_numbers=True,
     )
-    resources = Resources(parse_choice(EngineName, engine, "engine"), device, threads)
+    resources = Resources(parse_choice(EngineName, str(engine), "engine"), str(device), threads)
     return Pipeline(job, source, resources).array()
 
 
@@ -140,38 +193,50 @@ def shape(size: str, *layers: str) -> str:
     Parameters
     ----------
     size : str
-        ``[C@]SIZE``, e.g. ``3@32x32``.
+        ``[C@]SIZE`` in samples, such as ``3@32x32``.
     *layers : str
-        E.g. ``conv:6@5x5``, ``pool:max:2``.
+        Such as ``conv:6@5x5``, ``pool:max:2``.
+
+    Returns
+    -------
+    str
+        In the same form.
+
+    Raises
+    ------
+    convcli.UsageError
+        For a size or a layer that cannot be read, and for a layer that does not fit.
 
     >>> shape("28x28", "conv:5,s=2,p=2", "pool:max:2")
     '7x7'
     """
-    channels, sizes = parse_size(size)
-    rows = trace(parse_layers(layers), channels, sizes)
+    channels, sizes = parse_size(str(size))
+    rows = trace(parse_layers(map(str, layers)), channels, sizes)
     return rows[-1].output if rows else format_size(channels, sizes)
 
 
 @overload
 def motion(
     clip: ArrayLike | str | PathLike[str], kernel: str | Kernel = ..., *, picture: Literal[False] = ...,
-    threshold: float | str = ..., min_area: float | str = ..., min_duration: float = ..., merge_gap: float = ...,
+    threshold: float | Literal["auto"] = ..., min_area: float | str = ...,
+    min_duration: float = ..., merge_gap: float = ...,
     region: Box | None = ..., stride: Sequence[int] | None = ..., denoise: int = ..., stabilise_light: bool = ...,
-    axes: str | None = ..., fps: float | str | None = ..., engine: str = ...,
+    axes: str | None = ..., fps: float | str | None = ..., engine: EngineChoice = ...,
 ) -> list[Event]: ...  # fmt: skip
 @overload
 def motion(
     clip: ArrayLike | str | PathLike[str], kernel: str | Kernel = ..., *, picture: Literal[True],
-    threshold: float | str = ..., min_area: float | str = ..., min_duration: float = ..., merge_gap: float = ...,
+    threshold: float | Literal["auto"] = ..., min_area: float | str = ...,
+    min_duration: float = ..., merge_gap: float = ...,
     region: Box | None = ..., stride: Sequence[int] | None = ..., denoise: int = ..., stabilise_light: bool = ...,
-    axes: str | None = ..., fps: float | str | None = ..., engine: str = ...,
+    axes: str | None = ..., fps: float | str | None = ..., engine: EngineChoice = ...,
 ) -> tuple[list[Event], np.ndarray]: ...  # fmt: skip
 def motion(
     clip: ArrayLike | str | PathLike[str],
     kernel: str | Kernel = "motion",
     *,
     picture: bool = False,
-    threshold: float | str = "auto",
+    threshold: float | Literal["auto"] = "auto",
     min_area: float | str = "0.02%",
     min_duration: float = 0.1,
     merge_gap: float = 0.25,
@@ -181,50 +246,54 @@ def motion(
     stabilise_light: bool = False,
     axes: str | None = None,
     fps: float | str | None = None,
-    engine: str = "auto",
+    engine: EngineChoice = "auto",
 ) -> list[Event] | tuple[list[Event], np.ndarray]:
     """Find motion in a clip; every option means what it means in the shell.
 
     Parameters
     ----------
     clip : array_like, str or path
-        Frames (T, Y, X) or (T, Y, X, C), or a file: a clip, an animation, ``.npy``, ``frames/%04d.png``.
+        Frames, shape (T, Y, X) or (T, Y, X, C), or a file: a clip, an animation, ``.npy``, ``frames/%04d.png``.
     kernel : str or Kernel
-        Of rank 3, with one output.
+        Of rank 3 (time, y, x), with one output.
     picture : bool
         Return also what ``convcli motion`` draws.
     threshold : float or "auto"
-        Grey levels of 255; by default from the clip's noise.
+        Grey levels of 255 by which a pixel must differ; by default from the clip's noise.
     min_area : float or str
-        Pixels, or a share of the picture such as ``"0.1%"``.
-    min_duration, merge_gap : float
-        Seconds.
-    region : (x, y, width, height), optional
-        Look only there.
-    stride : sequence of int, optional
-        Steps along time, y and x.
+        Pixels that must move at once, or a share of the picture such as ``"0.1%"``.
+    min_duration : float
+        Seconds that an event must last.
+    merge_gap : float
+        Seconds; stillness of at most so long does not end an event.
+    region : (x, y, width, height)
+        Look only there; pixels.
+    stride : sequence of int
+        Steps along time, y and x, in frames and pixels.
     denoise : int
         The mean of so many frames comes first.
     stabilise_light : bool
         Subtract the mean change of each frame.
-    axes : str, optional
-        Letters of an array's dimensions in another order, e.g. ``CTYX``.
-    fps : float or str, optional
-        Frames a second of what carries no time: arrays, numbered pictures; 25 without it.
+    axes : str
+        Letters of an array's dimensions in another order, such as ``CTYX``.
+    fps : float or str
+        Frames a second of what carries no time: arrays, numbered pictures.  Default: 25.
+    engine : str
+        ``auto``: the one that is expected to be quicker.
 
     Returns
     -------
     list of Event
         In order of time; times in seconds, frames counted from 0, boxes (x, y, width, height) in pixels.
     ndarray
-        With ``picture``: (T, Y, X) of 8 or 16 bits, one picture for each result; rest is mid grey.
+        With ``picture``: shape (T, Y, X), 8 or 16 bits, one picture for each result; rest is mid grey.
 
     Raises
     ------
-    convcli.common.errors.UsageError
-        For options that make no sense, and for what is no clip.
-    convcli.common.errors.ConvError
-        For a file that cannot be read.
+    convcli.UsageError
+        Values that are not possible, a kernel of another rank, and what is no clip.
+    convcli.ConvError
+        A file that cannot be read.
 
     >>> import numpy as np
     >>> clip = np.zeros((20, 48, 64), np.uint8)
@@ -233,33 +302,40 @@ def motion(
     [(8, 12, (19, 19, 12, 12))]
     """
     from convcli.common.numbers import parse_rate
-    from convcli.detection.area import Area, parse_area
+    from convcli.detection.area import Area, parse_area, parse_region
     from convcli.detection.detector import Watch, Watching, motion_kernel
     from convcli.detection.events import Detector, Rules
     from convcli.media.options import ReadOptions
     from convcli.media.timing import schedule
 
-    if denoise < 1:
+    picture = _truth(picture, "picture")
+    if _whole(denoise, "denoise") < 1:
         raise UsageError(f"denoise {denoise} is not possible: give a number of frames from 1 on")
-    if min_duration < 0 or merge_gap < 0 or (not isinstance(threshold, str) and threshold < 0):
+    least = None if threshold == "auto" else _number(threshold, "threshold (auto, or grey levels of 255)")
+    rules = _number(min_duration, "min duration"), _number(merge_gap, "merge gap")
+    if min(*rules, least or 0) < 0:
         raise UsageError("threshold, min_duration and merge_gap: give 0 or more")
-    if isinstance(threshold, str) and threshold != "auto":
-        raise UsageError(f"threshold {threshold!r}: give auto, or grey levels of 255")
     how = Watching(
-        motion_kernel(kernel),
-        None if isinstance(threshold, str) else float(threshold),
-        None if stride is None else tuple(stride),
+        motion_kernel(_kernel(kernel, 3)),
+        least,
+        _wholes(stride, "stride"),
         denoise,
-        stabilise_light,
-        parse_choice(EngineName, engine, "engine"),
+        _truth(stabilise_light, "stabilise_light"),
+        parse_choice(EngineName, str(engine), "engine"),
     )
-    area = parse_area(min_area) if isinstance(min_area, str) else Area(float(min_area), percent=False)
+    area = (
+        parse_area(min_area)
+        if isinstance(min_area, str)
+        else Area(_number(min_area, "min area"), percent=False)
+    )
+    if region is not None:
+        region = parse_region(",".join(map(str, region)) if isinstance(region, Iterable) else str(region))
     rate = None if fps is None else parse_rate(str(fps))
-    options = ReadOptions(axes=axes, all_frames=True, grey=True, rate=rate)
+    options = ReadOptions(axes=None if axes is None else str(axes), all_frames=True, grey=True, rate=rate)
     with closing(_open_clip(clip, options, region)) as source:
         watch = Watch(source, how, source.keys)
         times = schedule(source.info.axis("T"))
-        detector = Detector(Rules(area.pixels(watch.shape[0] * watch.shape[1]), min_duration, merge_gap))
+        detector = Detector(Rules(area.pixels(watch.shape[0] * watch.shape[1]), *rules))
         drawn = np.empty((len(watch.frames) if picture else 0, *watch.shape), watch.dtype)
         for index, sight in enumerate(watch.sights(watch.threshold())):
             detector.add(
@@ -275,7 +351,10 @@ def _real(array: Any, refusal: str) -> np.ndarray:
     """Return an array of integers or floats; booleans become 0 and 1."""
     if isinstance(array, np.ma.MaskedArray):
         raise UsageError(f"a masked array {refusal}: fill it, e.g. with NaN")
-    data = np.asarray(array)
+    try:
+        data = np.asarray(array)
+    except (TypeError, ValueError) as error:  # ragged lists, tensors elsewhere
+        raise UsageError(f"what is given {refusal}: {' '.join(str(error).split())}") from None
     if data.dtype.kind == "b":
         data = data.astype(np.uint8)
     if data.dtype.kind not in "iuf":
@@ -313,7 +392,7 @@ def _axes(shape: tuple[int, ...], axes: str | None) -> str:
                 f"an array of shape {shape} may end in channels: say axes='{likely}', or '{SPACE[-len(shape) :]}'"
             )
         return SPACE[-len(shape) :]
-    letters = axes.upper()
+    letters = str(axes).upper()
     if (
         len(letters) != len(shape)
         or len(set(letters)) != len(letters)
@@ -326,9 +405,11 @@ def _axes(shape: tuple[int, ...], axes: str | None) -> str:
 
 
 def _several(kernel: Any) -> list[Any]:
+    """Return the kernels of a list that names any or holds arrays; nested lists of numbers are one kernel."""
     if kernel is None:
         return []
-    if isinstance(kernel, list | tuple) and kernel and all(isinstance(one, str | Kernel) for one in kernel):
+    listed = isinstance(kernel, list | tuple)
+    if listed and any(isinstance(one, str | Kernel) or getattr(one, "ndim", 0) for one in kernel):
         return list(kernel)
     return [kernel]
 
@@ -339,25 +420,51 @@ def _kernel(kernel: Any, rank: int) -> Kernel:
     return load_kernel(kernel, rank) if isinstance(kernel, str) else Kernel.from_array(kernel)
 
 
-def _numbers(value: Numbers | None) -> tuple[int, ...] | None:
+def _whole(value: Any, what: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UsageError(f"{what} {quoted(value)} is not possible: give a whole number") from None
+
+
+def _wholes(value: Any, what: str) -> tuple[int, ...] | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return parse_numbers(value, "number")
+        return parse_numbers(value, what)
+    found = tuple(_whole(one, what) for one in _listed(value))
+    if not found:
+        raise UsageError(f"{what} is empty: give a whole number, or one for each axis")
+    return found
+
+
+def _listed(value: Any) -> Any:
+    """Return what is given for each axis; anything but a list is one value for all."""
+    if isinstance(value, np.ndarray):
+        return np.atleast_1d(value)
+    return value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)
+
+
+def _number(value: Any, what: str, *, nan: bool = False) -> float:
     try:
-        return (operator.index(value),)  # type: ignore[arg-type]
-    except TypeError:
-        return tuple(operator.index(one) for one in value)  # type: ignore[union-attr]
+        number = math.nan if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number, nan = math.nan, False
+    if math.isnan(number) and not (nan and isinstance(value, float | np.floating)):
+        raise UsageError(f"{what} {quoted(value)} is not possible: give a number")
+    return number
+
+
+def _truth(value: Any, what: str) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise UsageError(f"{what} {quoted(value)} is not possible: it is True or False")
+    return bool(value)
 
 
 def _padding(value: Any) -> tuple[Padding, ...] | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return parse_padding(value)
-    if hasattr(value, "__index__"):
-        return ((operator.index(value),) * 2,)
-    return tuple(_one_padding(one) for one in value)
+    if value is None or isinstance(value, str):
+        return None if value is None else parse_padding(value)
+    return tuple(map(_one_padding, _listed(value)))
 
 
 def _one_padding(value: Any) -> Padding:
@@ -365,17 +472,17 @@ def _one_padding(value: Any) -> Padding:
         return parse_padding(value)[0]
     if hasattr(value, "__index__"):
         return (operator.index(value),) * 2
-    if len(value) != 2:
-        raise UsageError(f"padding {value!r} is no pair: give (before, after), a number or a name")
-    return operator.index(value[0]), operator.index(value[1])
+    pair = _listed(value)
+    if len(pair) != 2:
+        raise UsageError(f"padding {quoted(value)} is no pair: give (before, after), a number or a name")
+    return _whole(pair[0], "padding"), _whole(pair[1], "padding")
 
 
 def _bias(value: Any) -> tuple[float, ...]:
-    try:
-        numbers = np.atleast_1d(np.asarray(value, float))
-    except (TypeError, ValueError):
-        raise UsageError(f"bias {value!r} is no number, nor one for each map") from None
-    return tuple(numbers.tolist())
+    found = tuple(_number(one, "bias") for one in _listed(value))
+    if not found:
+        raise UsageError("bias is empty: give a number, or one for each map")
+    return found
 
 
 __all__ = ["filter", "motion", "shape"]

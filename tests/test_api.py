@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import replace
-from typing import Any
+from importlib.metadata import version
+from typing import Any, get_args
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, signal
 
 import convcli
+from convcli import api
+from convcli.common.choices import Channels, EngineName, Nan, Precision
 from convcli.common.errors import UsageError
+from convcli.geometry.padding import PaddingName, PadMode
 from convcli.kernel.model import Kernel
+from convcli.pixels.ranges import POLICIES
 
 
 @pytest.mark.parametrize(
@@ -133,3 +140,159 @@ def test_bytes_are_filtered_in_float64(weights: np.ndarray, engine: str) -> None
     pixels = convcli.filter(data, weights, range="clip", engine=engine, dtype="float64")
     sure = abs(want % 1 - 0.5) > 1e-9
     np.testing.assert_array_equal(pixels[sure], np.rint(want).clip(0, 255)[sure])
+
+
+def parameters_of(function: Any) -> list[str]:
+    """Return the parameters that a docstring in numpydoc's form describes."""
+    section = re.search(
+        r"^ +Parameters\n +-+\n(.*?)(\n\n +\S+\n +-+\n|\n\n +>>>|\Z)", function.__doc__, re.M | re.S
+    )
+    assert section
+    indent = min(len(line) - len(line.lstrip()) for line in section[1].splitlines() if line.strip())
+    names = re.findall(rf"^ {{{indent}}}(\S.*?)(?: : .*)?$", section[1], re.M)
+    return [name.lstrip("*") for names_ in names for name in names_.split(", ")]
+
+
+@pytest.mark.parametrize(
+    "function", [convcli.filter, convcli.motion, convcli.shape], ids=lambda one: one.__name__
+)
+def test_every_parameter_is_described(function: Any) -> None:
+    assert parameters_of(function) == list(inspect.signature(function).parameters)
+    assert "Raises\n" in function.__doc__ and "Returns\n" in function.__doc__
+
+
+def test_the_names_in_types_are_those_that_are_read() -> None:
+    closed = {policy.word() for policy in POLICIES if ":" not in policy.form.replace("[:", "[")}
+    for types, names in (
+        (api.PadModeName, PadMode),
+        (api.PaddingChoice, PaddingName),
+        (api.ChannelsName, Channels),
+        (api.NanName, Nan),
+        (api.DtypeName, Precision),
+        (api.EngineChoice, EngineName),
+        (api.RangeName, closed),
+    ):
+        assert sorted(get_args(types)) == sorted(map(str, names))
+
+
+def test_nothing_strays_into_the_package() -> None:
+    convcli.filter([1, 2], "box:1")  # what it imports lies beside the verbs from now on
+    assert {name for name in dir(convcli) if not name.startswith("__")} == set(convcli.__all__)
+    assert all(getattr(convcli, name) for name in convcli.__all__)
+    assert convcli.__version__ == version("convcli")
+
+
+def test_the_errors_are_those_that_python_knows() -> None:
+    assert issubclass(convcli.UsageError, convcli.ConvError)
+    with pytest.raises(ValueError, match="no kernel named 'hegde'"):
+        convcli.filter([1, 2], "hegde")
+    with pytest.raises(ValueError, match="layer 1"):
+        convcli.shape("4", "conv:5")
+    with pytest.raises(TypeError):
+        convcli.filter([1, 2], "box:1", strides=2)  # type: ignore[call-arg]
+
+
+class Strange:
+    """Neither a number, nor a text, nor a list of any."""
+
+    def __repr__(self) -> str:
+        return "Strange"
+
+
+STRANGE = [Strange(), 1.5, "nonsense", [1, [2]], [Strange()], {}, b"1", [], (1, 2, 3), 1j, float("nan"), None]
+IS_POSSIBLE = {  # values of the above that mean something for a parameter, beside its default
+    "bias": [1.5],
+    "pad_value": [1.5, STRANGE[10]],
+    "kernel": [(1, 2, 3)],
+    "output_padding": [None],
+    "threshold": [1.5],
+    "min_area": [1.5],
+    "min_duration": [1.5],
+    "merge_gap": [1.5],
+    "fps": [1.5],
+    "stride": [(1, 2, 3)],
+}
+
+
+def bad_values(function: Any, *, but: str) -> list[tuple[str, Any]]:
+    found = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        possible = [parameter.default, *IS_POSSIBLE.get(name, [])]
+        found += [(name, value) for value in STRANGE if name != but and value not in possible]
+    return found
+
+
+@pytest.mark.parametrize(("name", "value"), bad_values(convcli.filter, but="array"), ids=repr)
+def test_bad_values_of_filter_have_an_error_of_ours(name: str, value: Any) -> None:
+    with pytest.raises(convcli.UsageError):
+        convcli.filter(np.eye(4), **{"kernel": "box:1", "pad_mode": "constant", name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), bad_values(convcli.motion, but="clip"), ids=repr)
+def test_bad_values_of_motion_have_an_error_of_ours(name: str, value: Any) -> None:
+    with pytest.raises(convcli.UsageError):
+        convcli.motion(np.zeros((3, 8, 8), np.uint8), **{name: value})  # type: ignore[call-overload]
+
+
+NO_ARRAYS = [one for one in STRANGE if one not in (1.5, (1, 2, 3))]
+
+
+@pytest.mark.parametrize("value", [*NO_ARRAYS, [[1, 2], [3]], np.ma.masked_less([1, 2], 2)], ids=repr)
+def test_what_is_no_array_is_refused(value: Any) -> None:
+    with pytest.raises(convcli.UsageError):
+        convcli.filter(value, "box:1")
+    if not isinstance(value, str):  # the name of a file
+        with pytest.raises(convcli.UsageError):
+            convcli.motion(value)
+
+
+@pytest.mark.parametrize("name", ["name", "shape", "weights", "bias", "origin", "combine", "display"])
+@pytest.mark.parametrize("value", STRANGE, ids=repr)
+def test_bad_values_of_a_kernel_have_an_error_of_ours(name: str, value: Any) -> None:
+    given: dict[str, Any] = {"name": "k", "shape": (1, 1, 3), "weights": (1.0, 2.0, 3.0), name: value}
+    good = [("name", "nonsense"), ("weights", (1, 2, 3)), ("bias", []), ("origin", []), ("display", None)]
+    if (name, value) in good:
+        assert convcli.filter(np.arange(5), Kernel(**given)).shape == (5,)
+        return
+    with pytest.raises(convcli.UsageError):
+        Kernel(**given)
+
+
+@pytest.mark.parametrize("layer", STRANGE, ids=repr)
+def test_bad_layers_have_an_error_of_ours(layer: Any) -> None:
+    for arguments in ((layer,), ("8x8", layer)):
+        with pytest.raises(convcli.UsageError):
+            convcli.shape(*arguments)
+
+
+A, B = np.array([[1.0, -2, 0.5]]), np.array([[0.25], [3], [-1]])
+
+
+@pytest.mark.parametrize(
+    "kernels",
+    [
+        [A, B],
+        (A, B),
+        [Kernel.from_array(A), B],
+        ["1,-2,0.5", B],
+        [A, Kernel.from_array(B)],
+        [A, B.tolist()],
+        [A.astype(np.float32), B.astype(np.float32)],
+    ],
+    ids=["arrays", "tuple", "kernel, array", "text, array", "array, kernel", "array, lists", "float32"],
+)
+def test_a_list_of_kernels_is_applied_in_turn(kernels: Any) -> None:
+    data = np.random.default_rng(5).normal(size=(9, 8))
+    got = convcli.filter(data, kernels, padding="valid")
+    want = signal.correlate(signal.correlate(data, A, "valid"), B, "valid")
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-13)
+
+
+def test_nested_lists_of_numbers_are_weights() -> None:
+    data = np.random.default_rng(5).normal(size=(9, 8))
+    weights = [[1, -2, 0.5], [0.25, 3, -1]]
+    for given in (weights, tuple(map(tuple, weights)), [list(map(np.float64, row)) for row in weights]):
+        got = convcli.filter(data, given, padding="valid")
+        np.testing.assert_allclose(
+            got, signal.correlate(data, np.array(weights), "valid"), rtol=0, atol=1e-13
+        )

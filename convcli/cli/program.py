@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+import convcli
 from convcli.cli.shared import report
 from convcli.common.errors import ConvError
 
@@ -78,9 +79,7 @@ def build(names: Iterable[str]) -> typer.Typer:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"convcli {version('convcli')}")
+        typer.echo(f"convcli {convcli.__version__}")
         raise typer.Exit
 
 

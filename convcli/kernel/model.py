@@ -6,16 +6,18 @@ Pure values: numpy is imported only where an array is asked for or given.  No fi
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from convcli.common.errors import UsageError, about
+from convcli.common.choices import parse_choice
+from convcli.common.errors import ConvError, UsageError, about
 from convcli.common.frozen import frozen
 from convcli.common.numbers import quoted
-from convcli.pixels.ranges import Clip, Offset, Range
+from convcli.pixels.ranges import Clip, Offset, Range, parse_range
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,22 +103,41 @@ class Kernel:
 
     def __post_init__(self) -> None:
         with about(self.title):
-            self._complete()
+            try:
+                self._complete()
+            except ConvError:
+                raise
+            except (TypeError, ValueError, AttributeError) as error:
+                parts = "name (text), shape and origin (whole numbers), weights and bias (numbers)"
+                raise UsageError(f"a kernel is made of {parts}: {error}") from None
 
     def _complete(self) -> None:
+        """Bring what was given into the types of the fields, fill in what was left out, and check it."""
+        for name in ("shape", "weights", "bias", "origin"):
+            if isinstance(getattr(self, name), str | bytes | dict):
+                raise TypeError(f"{name} is no sequence of numbers")
+        if self.display is not None and not isinstance(self.display, Range):
+            object.__setattr__(self, "display", parse_range(str(self.display)))
+        given = {
+            "shape": tuple(map(operator.index, self.shape)),
+            "weights": tuple(self.weights),
+            "bias": tuple(self.bias),
+            "origin": tuple(map(operator.index, self.origin)),
+            "combine": parse_choice(Combine, self.combine, "combine"),
+            "slug": self.slug or slug(self.name),
+        }
+        # Nothing can be assigned in a frozen dataclass, so resolved values go the long way round.
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
         if not 1 <= self.rank <= MAX_RANK:
             raise UsageError(f"{max(self.rank, 0)} axes of space: 1 to {MAX_RANK} are possible")
         check_size(self.shape)
         if len(self.weights) != math.prod(self.shape):
             raise UsageError(f"{len(self.weights)} weights do not fill {size_text(self.shape)}")
-        # Nothing can be assigned in a frozen dataclass, so resolved values go the long way round.
-        for name in ("shape", "weights"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.centred is None:
             object.__setattr__(self, "centred", not self.origin)
-        object.__setattr__(self, "bias", tuple(self.bias) or (0.0,) * self.outputs)
-        object.__setattr__(self, "origin", tuple(self.origin) or tuple((k - 1) // 2 for k in self.size))
-        object.__setattr__(self, "slug", self.slug or slug(self.name))
+        object.__setattr__(self, "bias", self.bias or (0.0,) * self.outputs)
+        object.__setattr__(self, "origin", self.origin or tuple((k - 1) // 2 for k in self.size))
         if len(self.bias) != self.outputs:
             raise UsageError(f"{len(self.bias)} biases for {self.outputs} outputs: give one for each")
         if len(self.origin) != self.rank:
