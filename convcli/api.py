@@ -311,7 +311,9 @@ def motion(
     picture = _truth(picture, "picture")
     if _whole(denoise, "denoise") < 1:
         raise UsageError(f"denoise {denoise} is not possible: give a number of frames from 1 on")
-    least = None if threshold == "auto" else _number(threshold, "threshold (auto, or grey levels of 255)")
+    least = (
+        None if threshold == "auto" else _number(threshold, "threshold", give="auto, or grey levels of 255")
+    )
     rules = _number(min_duration, "min duration"), _number(merge_gap, "merge gap")
     if min(*rules, least or 0) < 0:
         raise UsageError("threshold, min_duration and merge_gap: give 0 or more")
@@ -445,13 +447,13 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)
 
 
-def _number(value: Any, what: str, *, nan: bool = False) -> float:
+def _number(value: Any, what: str, *, give: str = "a number", nan: bool = False) -> float:
     try:
         number = math.nan if isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError):
         number, nan = math.nan, False
     if math.isnan(number) and not (nan and isinstance(value, float | np.floating)):
-        raise UsageError(f"{what} {quoted(value)} is not possible: give a number")
+        raise UsageError(f"{what} {quoted(value)} is not possible: give {give}")
     return number
 
 
