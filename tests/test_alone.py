@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from tests.clips import make, pattern
-from tests.shell import SAMPLES
+from tests.shell import SAMPLES, convcli
 
 _WATCHED = """
 import json, os, sys
@@ -104,3 +104,21 @@ def test_the_named_files_and_nothing_else(name: str, tmp_path: Path) -> None:
     files, others = watched(*arguments, cwd=tmp_path)
     assert {file for file in files if not file.startswith(".out.convcli-")} == expected
     assert others == []
+
+
+def test_no_content_chooses_a_decoder_that_starts_a_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostScript that looks like an IM picture: Pillow, left to choose, would hand it to Ghostscript."""
+    text = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%Image type: x\n" + b"% a comment\n" * 30
+    header = text + b"%" * (509 - len(text)) + b"\n\0\x1a"
+    (tmp_path / "a.im").write_bytes(header + b"\n%%EndComments\nshowpage\n%%EOF\n")
+    with Image.open(tmp_path / "a.im") as image:
+        assert image.format == "EPS"
+    program = tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path / 'started'}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    done = convcli("filter", "a.im", "-k", "identity", "-o", "out.png", cwd=tmp_path)
+    assert done.returncode == 1 and b"not a IM picture" in done.stderr, done.stderr
+    assert not (tmp_path / "started").exists()

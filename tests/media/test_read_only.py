@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.media.options import ReadOptions
@@ -47,6 +48,59 @@ def test_the_pixels_are_pillows(decoder: str) -> None:
     assert identify(data[:HEAD], f"a{row.suffixes[0]}")[0].name == row.name
     if row.name != "tga":  # which has no signature
         assert sniff(data[:HEAD]).name == row.name
+
+
+@pytest.mark.parametrize(
+    ("decoder", "mode", "read_as"),
+    [
+        ("TGA", "P", "RGBA"),  # a palette with alpha
+        ("TGA", "LA", "LA"),
+        ("TGA", "RGBA", "RGBA"),
+        ("TGA", "1", "L"),
+        ("PCX", "P", "RGB"),
+        ("PPM", "1", "L"),
+        ("QOI", "RGBA", "RGBA"),
+        ("JPEG2000", "LA", "LA"),
+        ("DDS", "L", "L"),
+    ],
+)
+def test_colours_are_expanded_as_pillow_does(decoder: str, mode: str, read_as: str) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.dstack([NOISE, NOISE[::-1, :, :1]])).convert(mode).save(file, decoder)
+    opened = source(io.BytesIO(file.getvalue()), ReadOptions())
+    with Image.open(file) as image:
+        expected = np.asarray(image.convert(read_as))
+    assert opened.info.channels == len(read_as)
+    np.testing.assert_array_equal(opened.read(0, 23), expected)
+
+
+def test_a_psd_is_read_as_a_whole() -> None:
+    header = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 23, 37, 8, 3)  # RGB of 8 bits
+    data = header + bytes(12) + bytes(2) + NOISE.transpose(2, 0, 1).tobytes()  # no layers; not compressed
+    opened = source(io.BytesIO(data), ReadOptions())
+    np.testing.assert_array_equal(opened.read(0, 23), NOISE)
+
+
+def test_the_colour_profile_of_a_rarer_picture_is_kept() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    file = io.BytesIO()
+    Image.fromarray(NOISE).save(file, "AVIF", icc_profile=profile)
+    assert source(io.BytesIO(file.getvalue()), ReadOptions()).info.metadata.icc == profile
+
+
+def test_an_animated_avif_keeps_its_times() -> None:
+    pictures = [Image.fromarray(np.roll(NOISE[:22, :32], k, 0)) for k in range(3)]
+    file = io.BytesIO()
+    pictures[0].save(file, "AVIF", save_all=True, append_images=pictures[1:], duration=70)
+    opened = source(io.BytesIO(file.getvalue()), ReadOptions(all_frames=True))
+    with Image.open(file) as image:
+        assert (image.n_frames, image.format) == (3, "AVIF")
+        for index in range(3):
+            image.seek(index)
+            np.testing.assert_array_equal(opened.read(index, index + 1)[0], np.asarray(image.convert("RGB")))
+    assert opened.info.axis("T").positions.ticks == (0, 70, 140)
+    alone = source(io.BytesIO(file.getvalue()), ReadOptions())
+    assert "T" not in alone.info.letters and "first of the 3 frames" in alone.info.notes[0]
 
 
 def test_every_suffix_is_known_and_none_is_written() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import accumulate
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -15,12 +15,9 @@ from convcli.common.errors import ConvError
 from convcli.data.axes import SECOND, Listed
 from convcli.data.info import Colour, Info
 from convcli.media.options import ReadOptions
-from convcli.media.pictures.pillow import carried, pixels_of, within_limit
+from convcli.media.pictures.pillow import Picture, within_limit
 from convcli.media.shared import CHANNELS, OPAQUE, WITH_ALPHA, Recent, with_dpi
 from convcli.media.timing import Clip, clip_of, schedule
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 FRAME_DURATION = 100  # milliseconds, where a file says nothing
 
@@ -28,21 +25,19 @@ FRAME_DURATION = 100  # milliseconds, where a file says nothing
 class FramesSource:
     """The frames of an animation, axes ``TYX`` or ``TYXC``, decoded as they are asked for."""
 
-    def __init__(self, fp: IO[bytes], image: Image.Image, count: int, options: ReadOptions) -> None:
-        self._fp, self._image, self._options = fp, image, options
-        width, height = image.size
+    def __init__(self, fp: IO[bytes], picture: Picture, options: ReadOptions) -> None:
+        self._fp, self._picture, self._options = fp, picture, options
+        (width, height), count = picture.size, picture.count
         durations, colours = [], set()
         for index in range(count):
-            image.seek(index)
-            image.load()  # WebP knows a frame's duration only then
-            durations.append(int(image.info.get("duration") or FRAME_DURATION))
-            pixels, colour = pixels_of(image)
+            pixels, colour = picture.frame(index)
+            durations.append(int(picture.info().get("duration") or FRAME_DURATION))
             if pixels.shape[:2] != (height, width):
-                raise ConvError(f"frame {index} of the {image.format} is larger than the picture")
+                raise ConvError(f"frame {index} of the {picture.decoder} is larger than the picture")
             colours.add(OPAQUE[colour] if colour.has_alpha and pixels[..., -1].min() == 255 else colour)
         self._colour = _common(colours)
         channels = CHANNELS[self._colour].count
-        metadata, dpi, _ = carried(image)
+        metadata, dpi, _ = picture.carried()
         times = tuple(accumulate(durations, initial=0))
         info = Info.of(
             letters="TYXC" if channels > 1 else "TYX",
@@ -50,21 +45,20 @@ class FramesSource:
             dtype="uint8",
             colour=self._colour,
             metadata=metadata,
-            companions=Clip(loop=image.info.get("loop")),
+            companions=Clip(loop=picture.info().get("loop")),
         ).placed(T=Listed(times[:-1], Fraction(1, 1000), SECOND, times[-1]))
         self.info = with_dpi(info, dpi)
         self._frames = Recent(self._decode)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``."""
-        with within_limit(self._image.format or "animation", self._options):
+        with within_limit(self._picture.decoder, self._options):
             return np.stack(self._frames(list(range(start, stop))))
 
     def _decode(self, indices: list[int]) -> list[np.ndarray]:
         frames = []
         for index in indices:
-            self._image.seek(index)
-            pixels, colour = pixels_of(self._image)
+            pixels, colour = self._picture.frame(index)
             if colour is not self._colour:
                 pixels = as_colour(pixels, colour, self._colour)
             frames.append(pixels)
@@ -92,16 +86,8 @@ def _common(colours: set[Colour]) -> Colour:
     return WITH_ALPHA[opaque] if alpha else opaque
 
 
-def settings_for(info: Info, images: list[Image.Image], format_name: str) -> dict[str, Any]:
+def settings_for(info: Info) -> dict[str, Any]:
     """Return Pillow's settings that make one file of several frames."""
     loop = clip_of(info.companions).loop
-    settings: dict[str, Any] = {
-        "save_all": True,
-        "append_images": images[1:],
-        "duration": schedule(info.axis("T")).milliseconds(),
-    }
-    if loop is not None:
-        settings["loop"] = loop
-    if info.colour.has_alpha and format_name == "gif":
-        settings["disposal"] = 2  # clear, or the frame before shows through
-    return settings
+    settings: dict[str, Any] = {"save_all": True, "duration": schedule(info.axis("T")).milliseconds()}
+    return settings if loop is None else settings | {"loop": loop}

@@ -15,7 +15,15 @@ from convcli.data.info import Colour, Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import jpeg
 from convcli.media.pictures.exif import turn
-from convcli.media.pictures.pillow import DECODERS, carried, first_of, open_image, pixels_of, within_limit
+from convcli.media.pictures.pillow import (
+    DECODERS,
+    Picture,
+    PillowPicture,
+    carried,
+    first_of,
+    open_image,
+    within_limit,
+)
 from convcli.media.shared import (
     CHANNELS,
     HOLDS,
@@ -33,8 +41,6 @@ from convcli.media.shared import (
 if TYPE_CHECKING:
     from PIL import Image
 
-_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF", "FLI")
-
 
 def source(fp: IO[bytes], options: ReadOptions) -> Source:
     """Open a JPEG, WebP, BMP or GIF: the first picture, or all frames with ``options.all_frames``.
@@ -50,30 +56,38 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
 def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]) -> Source:
     """Open a picture with one of Pillow's decoders; closes ``fp`` with the source, or at once if it can."""
     image = open_image(fp, decoders)
-    what = image.format or decoders[0]
-    check_pixels(*image.size, options, what)
+    shape = jpeg.shape_of(image)
+    if shape is None:
+        return picture_source(fp, PillowPicture(image), options)
+    check_pixels(*image.size, options, "JPEG")
+    with within_limit("JPEG", options):
+        metadata, dpi, orientation = carried(image)
+        fp.seek(0)
+        data, colour = fp.read(), MODES[image.mode]
+        if orientation == 1:
+            fp.close()
+            return jpeg.arriving(data, info_of(shape, "uint8", colour, metadata, (), dpi))
+        pixels, dpi = turn(jpeg.decoded(data, shape), dpi, orientation)
+    fp.close()
+    return WholeSource(info_of(pixels.shape, pixels.dtype.name, colour, metadata, (), dpi), pixels)
+
+
+def picture_source(fp: IO[bytes], picture: Picture, options: ReadOptions) -> Source:
+    """Decode a picture, or with ``options.all_frames`` its frames when they are asked for; closes ``fp`` alike."""
+    what, count = picture.decoder, picture.count
+    check_pixels(*picture.size, options, what)
     with within_limit(what, options):
-        count = getattr(image, "n_frames", 1) if what in _ANIMATED else 1
         if options.all_frames and count > 1:
             check_frames(count, options, what)
-            check_pixels(*image.size, options, what, count)
+            check_pixels(*picture.size, options, what, count)
             from convcli.media.pictures.animation import FramesSource
 
-            return FramesSource(fp, image, count, options)
-        metadata, dpi, orientation = carried(image)
-        notes = (first_of(count, what),) if count > 1 else ()
-        shape = jpeg.shape_of(image)
-        if shape is None:
-            pixels, colour = pixels_of(image)
-        else:
-            fp.seek(0)
-            data, colour = fp.read(), MODES[image.mode]
-            if orientation == 1:
-                fp.close()
-                return jpeg.arriving(data, info_of(shape, "uint8", colour, metadata, notes, dpi))
-            pixels = jpeg.decoded(data, shape)
+            return FramesSource(fp, picture, options)
+        pixels, colour = picture.frame(0)
+        metadata, dpi, orientation = picture.carried()
         pixels, dpi = turn(pixels, dpi, orientation)
     fp.close()
+    notes = (first_of(count, what),) if count > 1 else ()
     return WholeSource(info_of(pixels.shape, pixels.dtype.name, colour, metadata, notes, dpi), pixels)
 
 
@@ -94,7 +108,7 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
 
 
 class PillowSink:
-    """Collects a picture's rows or an animation's frames; Pillow encodes them in the end."""
+    """Collects a picture's rows or an animation's frames, encoded in the end: by Pillow, or animations by imageio."""
 
     def __init__(self, fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> None:
         fitted = fit(info, HOLDS[format_name])
@@ -113,20 +127,34 @@ class PillowSink:
     def close(self) -> None:
         """Encode and write everything."""
         finished(self._arrived, self._info)
+        settings, animated = self._settings(), "T" in self._info.letters
+        if animated:
+            from convcli.media.pictures.animation import settings_for
+
+            settings |= settings_for(self._info)
+        if animated and self._format != "gif":
+            from imageio.v3 import imwrite
+
+            extension = f".{self._format}"
+            self._fp.write(
+                imwrite(
+                    "<bytes>", self._pixels, plugin="pillow", extension=extension, is_batch=True, **settings
+                )
+            )
+            return
         from PIL import Image
 
         mode = CHANNELS[self._info.colour].mode
         size = (self._info.size("X"), self._info.size("Y"))
-        pictures = self._pixels if "T" in self._info.letters else self._pixels[np.newaxis]
+        pictures = self._pixels if animated else self._pixels[np.newaxis]
         images = [Image.frombuffer(mode, size, picture, "raw", mode, 0, 1) for picture in pictures]
-        if self._format == "gif":
+        if (
+            self._format == "gif"
+        ):  # imageio takes arrays, and Pillow would reduce their colours and alpha otherwise
             images = [self._paletted(image) for image in images]
+            if animated:
+                settings |= {"append_images": images[1:], "disposal": 2 if self._info.colour.has_alpha else 0}
         encoded = io.BytesIO()
-        settings = self._settings()
-        if "T" in self._info.letters:
-            from convcli.media.pictures.animation import settings_for
-
-            settings |= settings_for(self._info, images, self._format)
         images[0].save(encoded, HOLDS[self._format].name, **settings)
         self._fp.write(encoded.getbuffer())
 

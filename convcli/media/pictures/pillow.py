@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DECODERS = ("JPEG", "WEBP", "BMP", "GIF")
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF", "FLI")
 
 
 _BEGINNINGS = {b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP", b"BM": "BMP", b"GIF8": "GIF"}
@@ -77,38 +78,105 @@ def open_image(fp: IO[bytes], decoders: tuple[str, ...]) -> Image.Image:
         except Image.UnidentifiedImageError:
             if head.startswith(tuple(_BEGINNINGS)):
                 raise ConvError(f"broken or truncated {what}: its header cannot be read") from None
-            content = f"it begins with {head!r}" if head else "it is empty"
-            raise ConvError(f"not a {' or '.join(decoders)} picture: {content}") from None
+            raise unknown(head, decoders) from None
 
 
-def carried(image: Image.Image) -> tuple[Metadata, Density | None, int]:
-    """Return what a picture carries, its resolution, and the orientation that is still to be applied to both."""
-    orientation = image.getexif().get(0x0112, 1)  # Pillow also finds it in XMP and in text chunks
-    exif: bytes | None = image.info.get("exif")
-    if exif is None and "Raw profile type exif" in image.info:
-        exif = image.getexif().tobytes()
+def unknown(head: bytes, decoders: tuple[str, ...]) -> ConvError:
+    """Return the error for content that no decoder knows, from its first bytes."""
+    content = f"it begins with {head!r}" if head else "it is empty"
+    return ConvError(f"not a {' or '.join(decoders)} picture: {content}")
+
+
+Carried = tuple[Metadata, Density | None, int]
+"""What a picture carries, its resolution, and the orientation that is still to be applied to both."""
+
+
+class Picture(Protocol):
+    """A picture whose header has been read; its frames are decoded as they are asked for."""
+
+    decoder: str  # Pillow's name of the format
+    size: tuple[int, int]  # width and height
+    count: int  # frames
+
+    def frame(self, index: int) -> tuple[np.ndarray, Colour]:
+        """Decode a frame: palettes and 1 bit expanded, transparency as alpha."""
+        ...
+
+    def info(self) -> dict[Any, Any]:
+        """Return what Pillow says of the frame decoded last, by Pillow's names."""
+        ...
+
+    def carried(self) -> Carried: ...
+
+
+class PillowPicture:
+    """A picture that Pillow has opened."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self._image = image
+        self.decoder, self.size = image.format or "picture", image.size
+        self.count = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
+
+    def frame(self, index: int) -> tuple[np.ndarray, Colour]:
+        image = self._image
+        image.seek(index)
+        image.load()  # some formats know their mode only now
+        colour = colour_of_mode(image.mode, image.has_transparency_data, "transparency" in image.info)
+        if image.mode in _DEEP:
+            return deep(np.asarray(image), image.mode, self.decoder), colour
+        return np.asarray(image.convert(CHANNELS[colour].mode)), colour
+
+    def info(self) -> dict[Any, Any]:
+        return self._image.info
+
+    def carried(self) -> Carried:
+        return carried(self._image)
+
+
+def carried(image: Image.Image) -> Carried:
+    """Return what a picture carries."""
+    exif = image.getexif()  # Pillow also finds the orientation in XMP and in text chunks
+    info = image.info
+    if "exif" not in info and "Raw profile type exif" in info:
+        info = info | {"exif": exif.tobytes()}
+    return carried_in(info, exif.get(0x0112, 1))
+
+
+def carried_in(info: dict[Any, Any], orientation: int) -> Carried:
+    """Return the same from Pillow's names."""
+    exif: bytes | None = info.get("exif")
     if exif is not None:
         _, exif = take_orientation(exif.removeprefix(b"Exif\0\0"))
-    dpi = image.info.get("dpi")
-    metadata = Metadata(icc=image.info.get("icc_profile") or None, exif=exif or None)
+    dpi = info.get("dpi")
+    metadata = Metadata(icc=info.get("icc_profile") or None, exif=exif or None)
     return metadata, resolution(*dpi) if dpi else None, orientation
 
 
-def pixels_of(image: Image.Image) -> tuple[np.ndarray, Colour]:
-    """Decode a frame: palettes and 1 bit expanded, transparency as alpha."""
-    image.load()  # some formats know their mode only now
-    if image.mode in _DEEP:
-        dtype = "uint16" if image.format == "PPM" and image.mode == "I" else _DEEP[image.mode]
-        return np.asarray(image).astype(dtype), Colour.GREY
-    if image.mode == "P":
-        target = "RGBA" if image.has_transparency_data else "RGB"
-    else:
-        target = _EXPANDED.get(image.mode, image.mode)
+def colour_of_mode(mode: str, alpha: bool, transparent: bool) -> Colour:
+    """Return what a picture of one of Pillow's modes is read as.
+
+    Parameters
+    ----------
+    mode : str
+    alpha : bool
+        Whether a palette has transparent entries.
+    transparent : bool
+        Whether one colour is transparent.
+    """
+    if mode in _DEEP:
+        return Colour.GREY
+    target = ("RGBA" if alpha else "RGB") if mode == "P" else _EXPANDED.get(mode, mode)
     if target not in MODES:
-        raise ConvError(
-            f"colours of the kind {image.mode} cannot be filtered: convert the picture to RGB first"
-        )
+        raise ConvError(f"colours of the kind {mode} cannot be filtered: convert the picture to RGB first")
     colour = MODES[target]
-    if "transparency" in image.info:
-        colour = WITH_ALPHA.get(colour, colour)
-    return np.asarray(image.convert(CHANNELS[colour].mode)), colour
+    return WITH_ALPHA.get(colour, colour) if transparent else colour
+
+
+def is_deep(mode: str) -> bool:
+    """Say whether a mode has more than 8 bits."""
+    return mode in _DEEP
+
+
+def deep(pixels: np.ndarray, mode: str, decoder: str) -> np.ndarray:
+    """Return grey samples of more than 8 bits in the type that holds them."""
+    return pixels.astype("uint16" if decoder == "PPM" and mode == "I" else _DEEP[mode])

@@ -1,6 +1,6 @@
-"""Pictures that are read and not written: one row for each format, decoded by Pillow.
+"""Pictures that are read and not written: one row for each format, decoded by imageio's plug-in for Pillow.
 
-Names and first bytes only; Pillow is loaded with the first picture.  Results go to a format of ``registry.FORMATS``.
+Names and first bytes only; imageio is loaded with the first picture.  Results go to a format of ``registry.FORMATS``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _eight(head: bytes) -> int:
 
 @frozen
 class Rarer:
-    """A format that Pillow reads.
+    """A format that imageio reads with Pillow.
 
     Attributes
     ----------
@@ -147,12 +147,13 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     ConvError
         For other, broken or truncated content, and for more than ``options.max_pixels``.
     """
-    from convcli.media.pictures.image import pillow_source
+    from convcli.media.pictures.image import picture_source
+    from convcli.media.pictures.one_decoder import ImageioPicture
 
     head = fp.read(_HEAD)
     fp.seek(0)
     row = next((row for row in RARER if row.recognises(head)), RARER[0])
-    found = pillow_source(fp, options, (row.decoder,))
+    found = picture_source(fp, ImageioPicture(fp, row.decoder), options)
     bits = row.bits(head)
     if bits > 8 and found.info.dtype == "uint8":
         note = f"the {bits} bits a channel of this {row.name.upper()} are read as 8"
