@@ -7,7 +7,7 @@ told by the place of its first output among the inputs and by the step from one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
@@ -62,7 +62,8 @@ class Listed:
     Attributes
     ----------
     ticks
-        Whole numbers; ``None`` for a sample that lies on none of the list, such as one computed from padding alone.
+        Whole numbers, maybe a range; ``None`` for a sample that lies on none of the list, such as one computed from
+        padding alone.
     tick
         In ``unit``.
     end
@@ -74,7 +75,7 @@ class Listed:
 
     between = False  # not annotated, so no field
 
-    ticks: tuple[int | None, ...]
+    ticks: Sequence[int | None]
     tick: Fraction
     unit: str
     end: int | None = None
@@ -95,6 +96,7 @@ class Listed:
         >>> times.along(Fraction(0), Fraction(2), 2)
         Listed(ticks=(0, 25), tick=Fraction(1, 100), unit='s', end=40)
         """
+        ticks: Sequence[int | None]
         if start.denominator == jump.denominator == 1:
             ticks = self._strided(int(start), int(jump), size)
         else:
@@ -102,10 +104,11 @@ class Listed:
         end = self._end(start + jump * size) if ticks and ticks[-1] is not None else None
         return Listed(ticks, self.tick, self.unit, end)
 
-    def _strided(self, start: int, jump: int, size: int) -> tuple[int | None, ...]:
+    def _strided(self, start: int, jump: int, size: int) -> Sequence[int | None]:
         before = min(max(-(start // jump), 0), size)  # new samples before the list
         inside = self.ticks[start + before * jump :: jump][: size - before]
-        return (*(None,) * before, *inside, *(None,) * (size - before - len(inside)))
+        after = size - before - len(inside)
+        return (*(None,) * before, *inside, *(None,) * after) if before or after else inside
 
     def _tick(self, place: Fraction) -> int | None:
         inside = place.denominator == 1 and 0 <= place < len(self.ticks)
@@ -117,11 +120,8 @@ class Listed:
 
     def steps(self) -> tuple[Fraction, Fraction] | None:
         """Return the smallest and the largest step between neighbours, ``None`` where there are no two."""
-        known = self._gaps()
+        known = [b - a for a, b in pairwise(self.ticks) if a is not None and b is not None]
         return (min(known) * self.tick, max(known) * self.tick) if known else None
-
-    def _gaps(self) -> list[int]:
-        return [b - a for a, b in pairwise(self.ticks) if a is not None and b is not None]
 
 
 Positions = Even | Listed

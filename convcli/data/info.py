@@ -37,7 +37,7 @@ class Colour(StrEnum):
 
 
 class Companions(Protocol):
-    """What belongs to the samples of the stream axis: time stamps, other columns of a table."""
+    """What belongs to the samples of the stream axis and is no position: other columns of a table, a clip's sound."""
 
     def take(self, positions: Sequence[int | None]) -> Companions:
         """Return the companions of new samples; ``None`` is a sample outside the data."""

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from convcli.common.errors import UsageError
 from convcli.data.axes import Axis, Even, Listed, Positions
+from convcli.geometry.grammar import parse_pool
 from convcli.geometry.windows import TransposedWindow, Window
+from convcli.jobs.bind import Settings, bind
+from convcli.kernel.model import Kernel
 
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
 Place = Fraction | None
@@ -134,3 +137,41 @@ def test_steps_are_those_between_known_neighbours() -> None:
 
 def test_an_axis_without_positions_keeps_having_none() -> None:
     assert Axis("X", 9).along(Fraction(1), Fraction(2), 4) == Axis("X", 4)
+
+
+PIXELS = Even(Fraction(0), Fraction(1, 300), "in")
+TIMES = Listed((0, 10, 25, 40, 45, 60, 80), Fraction(1, 100), "s")
+
+
+def bound(positions: Positions, kernels: list[Kernel], settings: Settings) -> list[Fraction | None]:
+    chain = bind(kernels, settings, "X", (7,), 1)
+    result = chain.axis(Axis("X", 7, positions))
+    assert result.positions is not None
+    return [result.positions.at(index) for index in range(result.size)]
+
+
+def test_outputs_lie_at_the_centre_or_where_the_kernel_says() -> None:
+    """Expected by hand: [1, 2] covers samples o and o + 1; seven samples, nothing outside."""
+    valid = Settings(padding=((0, 0),))
+    plain, named = Kernel("plain", (1, 1, 2), (1.0, 2.0)), Kernel("named", (1, 1, 2), (1.0, 2.0), origin=(1,))
+    inches = [
+        [Fraction(place, 600) for place in places]
+        for places in (range(1, 13, 2), range(2, 14, 2), range(2, 12, 2))
+    ]
+    assert bound(PIXELS, [plain], valid) == inches[0]
+    assert bound(PIXELS, [plain.flipped()], valid) == inches[0]
+    assert bound(PIXELS, [plain.with_bias([3.0])], valid) == inches[0]
+    assert bound(PIXELS, [named], valid) == inches[1]
+    assert bound(PIXELS, [plain, plain], valid) == inches[2]
+    seconds = [Fraction(tick, 100) for tick in (0, 10, 25, 40, 45, 60, 80)]
+    assert bound(TIMES, [plain], valid) == seconds[:6]
+    assert bound(TIMES, [named], valid) == seconds[1:]
+    assert bound(TIMES, [named, plain], valid) == seconds[1:6]
+    around = Settings(padding=((1, 1),))
+    assert bound(TIMES, [named], around) == [*seconds, None]
+
+
+def test_a_pool_lies_at_its_centre_and_takes_the_time_of_a_sample_within() -> None:
+    pool = Settings(pool=parse_pool("avg:4,s=3"))
+    assert bound(PIXELS, [], pool) == [Fraction(3, 600), Fraction(9, 600)]
+    assert bound(TIMES, [], pool) == [Fraction(10, 100), Fraction(45, 100)]

@@ -61,12 +61,15 @@ class Clock:
 def listed(values: np.ndarray, unit: str, digits: int | None = None) -> Listed:
     """Return the positions that numbers with so many digits behind the point mean; doubles mean what they are.
 
-    >>> listed(np.array([0.1, 0.25]), "s", 2).ticks, listed(np.array([0.5, 0.75]), "s").ticks
-    ((10, 25), (2, 3))
+    >>> listed(np.array([0.1, 0.25, 0.3]), "s", 2).ticks, listed(np.array([0.5, 0.75]), "s").ticks
+    ((10, 25, 30), (2, 3))
     """
     if digits is not None and np.abs(values).max() * 10.0**digits < _EXACT:
         ticks = np.rint(values * 10.0**digits).astype(np.int64)
-        return Listed(tuple(ticks.tolist()), Fraction(1, 10**digits), unit)
+        step = int(ticks[1] - ticks[0])
+        even = bool((np.diff(ticks) == step).all())
+        places = range(int(ticks[0]), int(ticks[-1]) + 1, step) if even else tuple(ticks.tolist())
+        return Listed(places, Fraction(1, 10**digits), unit)
     ratios = [value.as_integer_ratio() for value in values.tolist()]
     parts = max(below for _, below in ratios)  # powers of two: a multiple of all of them
     return Listed(tuple(above * (parts // below) for above, below in ratios), Fraction(1, parts), unit)
@@ -87,5 +90,5 @@ def _digits(cells: pl.Series) -> int | None:
     """Return how many digits are behind the point at most, ``None`` where exponents make it unclear."""
     if cells.str.contains("[eE]").any():
         return None
-    found = cells.str.extract(r"[.,](\d+)\s*$", 1).str.len_chars().max()
-    return int(str(found or 0))
+    behind = cells.str.len_bytes().cast(pl.Int64) - cells.str.find("[.,]") - 1
+    return int(str(behind.max() or 0))
