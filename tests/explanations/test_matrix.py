@@ -255,7 +255,9 @@ def test_a_summed_bank_is_one_matrix_and_a_magnitude_is_none():
         [11, 22, 0],
         [0, 11, 22],
     ]
-    with pytest.raises(UsageError, match="sobel combines its outputs by magnitude, which is not linear"):
+    with pytest.raises(
+        UsageError, match="kernel 'sobel': it combines its outputs by magnitude, which is not linear"
+    ):
         matrix_of(load_kernel("sobel"), (5, 5))
 
 
@@ -366,7 +368,7 @@ def test_a_mode_alone_keeps_the_size_as_filter_does():
     [
         (("-k", "3"), "--input says how large the input is"),
         (("--input", "3", "-k", "5"), "kernel 5 is larger than the input 3 with padding 0:0: 2 more needed"),
-        (("--input", "4", "-k", "3x3"), "kernel 3x3 has rank 2 and the data only the axes x"),
+        (("--input", "4", "-k", "3x3"), "kernel '3x3': rank 2, and the data has only the axes x"),
         (("--input", "4x4", "-k", "3", "--verify", SAMPLES / "book-signal.csv"), "they must agree"),
         (("--input", "0", "-k", "3"), "input 0 is not possible"),
         (("--input", "4", "-k", "0"), "kernel size '0' is not possible"),

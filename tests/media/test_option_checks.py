@@ -37,7 +37,7 @@ def test_reading(options: ReadOptions, formats: set[str], option: str) -> None:
         if format.name in formats:
             check_reading(options, format, "a.x")
         else:
-            with pytest.raises(UsageError, match=f"^{option}.*'a.x' is {format.name.upper()}$"):
+            with pytest.raises(UsageError, match=f"^'a.x': {option}.*the input is {format.name.upper()}$"):
                 check_reading(options, format, "a.x")
 
 
@@ -63,7 +63,10 @@ def test_nothing_is_refused_that_was_not_given() -> None:
     ("arguments", "words"),
     [
         (("filter", "house.png", "-k", "box:3", "--crf", "20"), ("--crf", "PNG")),
-        (("filter", "house.png", "-k", "box:3", "--columns", "2"), ("--columns", "'house.png' is PNG")),
+        (
+            ("filter", "house.png", "-k", "box:3", "--columns", "2"),
+            ("'house.png': --columns", "input is PNG"),
+        ),
         (("filter", "walk.mp4", "-k", "box:3", "-o", "o.gif", "--no-audio"), ("--no-audio", "GIF")),
         (("motion", "walk.mp4", "--no-output", "--codec", "h264"), ("--codec", "no output")),
         (("motion", "walk.mp4", "--axes", "TYX"), ("--axes", "MP4")),
