@@ -212,13 +212,13 @@ def by_suffix(path: str | PurePath) -> Format:
     UsageError
         For a name without a suffix or with an unknown one.
     """
-    row = _readable(path)
+    row = readable(path)
     if not row.writer:
         raise UsageError(f"{row.name} is only read; write .png or .tif", subject=repr(str(path)))
     return row
 
 
-def _readable(path: str | PurePath) -> Format:
+def readable(path: str | PurePath) -> Format:
     suffix = PurePath(path).suffix.lower()
     for row in READ:
         if suffix in row.suffixes:
@@ -302,7 +302,7 @@ def identify(
         return sniff(head), ()
     found = next((row for row in _SIGNED if row.recognises(head)), None)
     try:
-        expected = named or _readable(path)
+        expected = named or readable(path)
     except UsageError:
         if found is None:
             raise

@@ -298,3 +298,24 @@ def test_yaml_defaults_hold_and_the_command_line_wins(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), want[::2, ::2])
     ok("filter", "a.npy", "-k", "half.yaml", "--stride", "1", "-o", "c.npy", cwd=tmp_path)
     np.testing.assert_array_equal(np.load(tmp_path / "c.npy"), want)
+
+
+def test_two_inputs_never_share_an_output(tmp_path: Path) -> None:
+    """Found before any work where the names tell it, else before the second one is written."""
+    for folder in ("a", "b", "out"):
+        (tmp_path / folder).mkdir()
+    for number, name in enumerate(("a/x.png", "b/x.png", "a/y", "b/y")):
+        Image.new("L", (4, 3), 40 * number).save(tmp_path / name, "PNG")
+    for more in ((), ("-y",), ("--dry-run",)):
+        done = convcli("filter", "a/x.png", "b/x.png", "-k", "1", "--out-dir", "out", *more, cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.startswith(b"error: 'b/x.png': its output has the name of that of 'a/x.png'")
+        assert list((tmp_path / "out").iterdir()) == []
+    done = convcli("filter", "a/y", "b/y", "-k", "1", "--out-dir", "out", "-y", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-2].startswith(b"error: 'b/y': its output has the name of that of 'a/y'")
+    [made] = (tmp_path / "out").iterdir()
+    with Image.open(made) as picture:
+        assert picture.getextrema() == (80, 80)  # of the first
+    done = convcli("filter", "a/x.png", "b/y", "-k", "1", "--out-dir", "out", "-y", cwd=tmp_path)
+    assert done.returncode == 0

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from convcli.cli.filter.request import Request
-from convcli.cli.shared import report
+from convcli.cli.shared import outputs, report
 from convcli.common.errors import ConvError, UsageError, within
 from convcli.common.machine import keep_freed_memory
 from convcli.kernel import load_kernel
@@ -26,11 +26,13 @@ def filter_all(request: Request) -> None:
         load_kernel(text)
     if request.out_dir is not None and not request.out_dir.is_dir():
         raise ConvError("there is no such folder; make it first", subject=shown(request.out_dir))
+    _refuse_shared_outputs(request)
     keep_freed_memory()
+    claimed: dict[str, str] = {}
     failures: list[ConvError] = []
     for name in request.inputs:
         try:
-            _filter_one(request, name)
+            _filter_one(request, name, claimed)
         except ConvError as error:
             if len(request.inputs) == 1:
                 raise
@@ -42,7 +44,30 @@ def filter_all(request: Request) -> None:
         raise whole
 
 
-def _filter_one(request: Request, name: str) -> None:
+def _refuse_shared_outputs(request: Request) -> None:
+    """Refuse inputs whose outputs would get one name, before any work; their contents may tell more later."""
+    claimed: dict[str, str] = {}
+    for name in request.inputs if len(request.inputs) > 1 else ():
+        try:
+            format = _output_format(request, registry.readable(name))
+        except UsageError:  # only its content says what it is
+            continue
+        path = outputs.named_after(opening.output_name(name, format), request.out_dir, (), format)
+        with within(shown_input(name)):
+            _claim(claimed, path, name)
+
+
+def _claim(claimed: dict[str, str], path: str, name: str) -> None:
+    """Note that an output belongs to an input, and to no other."""
+    if path in claimed:
+        raise UsageError(
+            f"its output has the name of that of {shown(claimed[path])}: rename one of them, or filter them into "
+            "different folders"
+        )
+    claimed[path] = name
+
+
+def _filter_one(request: Request, name: str, claimed: dict[str, str]) -> None:
     with about_input(name), ExitStack() as stack:
         given = Given(name)
         stack.callback(given.close)
@@ -55,6 +80,8 @@ def _filter_one(request: Request, name: str) -> None:
 
         with within(shown_input(name)):  # a kernel that does not fit says to which input
             task = tasks.prepare(request, name, format, wanted, source)
+            for path in task.paths:
+                _claim(claimed, path, name)
         if request.dry_run or request.plan:
             tasks.show(request, task)
             return

@@ -25,12 +25,8 @@ def paths(
     """
     target = output
     if target is None:
-        if source == STANDARD and folder is None:
-            target = STANDARD
-        else:
-            given = Path(source).suffix if source != STANDARD else ""
-            suffix = given if given.lower() in format.suffixes else format.suffixes[0]
-            target = str((folder or Path()) / default_name(source, slugs, suffix))
+        alone = source == STANDARD and folder is None
+        target = STANDARD if alone else named_after(source, folder, slugs, format)
     if "M" not in result.letters or format.multi:
         return (target,)
     if target == STANDARD:
@@ -39,6 +35,13 @@ def paths(
             "name a file with -o, or choose --format npy or tiff"
         )
     return tuple(map_names(target, result.size("M")))
+
+
+def named_after(source: str, folder: Path | None, slugs: Sequence[str], format: Format) -> str:
+    """Return the name of an output that is called after its input and kernels."""
+    given = Path(source).suffix if source != STANDARD else ""
+    suffix = given if given.lower() in format.suffixes else format.suffixes[0]
+    return str((folder or Path()) / default_name(source, slugs, suffix))
 
 
 def check(result: Info, format: Format) -> None:
