@@ -147,3 +147,27 @@ def test_broken() -> None:
 def test_a_resolution_that_no_format_holds_is_left_out() -> None:
     assert resolution(72, 300) == (72.0, 300.0)
     assert resolution(4294967295, 72) is resolution(0, 72) is resolution(float("nan"), 72) is None
+
+
+def test_fits_is_refused_by_name_and_by_content(tmp_path: Path) -> None:
+    cards = (
+        "SIMPLE  =                    T",
+        "BITPIX  =                   16",
+        "NAXIS   =                    2",
+    )
+    sizes = (
+        "NAXIS1  =                    3",
+        "NAXIS2  =                    2",
+        "BZERO   =                32768",
+    )
+    header = "".join(card.ljust(80) for card in (*cards, *sizes, "END")).ljust(2880)
+    data = header.encode() + np.arange(6, dtype=">i2").tobytes().ljust(2880, b"\0")
+    (tmp_path / "a.fits").write_bytes(data)
+    (tmp_path / "a.dat").write_bytes(data)
+    for name in ("a.fits", "a.dat"):
+        done = convcli("filter", name, "-k", "1", "-o", "o.npy", cwd=tmp_path)
+        assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+        assert b"FITS is not read: its numbers need BZERO and BSCALE" in done.stderr
+    done = convcli("filter", "-", "-k", "1", "-o", "o.npy", cwd=tmp_path, stdin=data)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dat", "a.fits"]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import IO
 
+from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.info import Source
 from convcli.media.options import ReadOptions
@@ -123,7 +124,6 @@ RARER: tuple[Rarer, ...] = (
     Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0")),
     Rarer("cur", (".cur",), "CUR", _cursor),
     Rarer("icns", (".icns",), "ICNS", _magic(b"icns")),
-    Rarer("fits", (".fits", ".fit", ".fts"), "FITS", _magic(b"SIMPLE  =")),
     Rarer("blp", (".blp",), "BLP", _magic(b"BLP1", b"BLP2")),
     Rarer("ftex", (".ftc", ".ftu"), "FTEX", _magic(b"FTEX")),
     Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95")),
@@ -137,6 +137,20 @@ RARER: tuple[Rarer, ...] = (
     Rarer("pcx", (".pcx",), "PCX", _pcx),
     Rarer("tga", (".tga", ".vda", ".icb", ".vst"), "TGA", _tga),
 )
+
+
+def refuse_fits(fp: IO[bytes], options: ReadOptions) -> Source:
+    """Refuse FITS, which is recognised only for this: Pillow ignores BZERO and BSCALE, and reads signed numbers wrong.
+
+    Raises
+    ------
+    ConvError
+    """
+    fp.close()
+    raise ConvError(
+        "FITS is not read: its numbers need BZERO and BSCALE; convert it to .npy or TIFF, "
+        "for example with astropy.io.fits"
+    )
 
 
 def source(fp: IO[bytes], options: ReadOptions) -> Source:
