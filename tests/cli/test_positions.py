@@ -48,6 +48,8 @@ def test_what_cannot_hold_a_resolution_says_so_unless_it_was_a_default(tmp_path:
         done = ok("filter", given, "-k", "box:3", "-o", tmp_path / name)
         assert done.stderr.decode() == f"note: the resolution is left out: {form} holds none\n"
         assert ok("filter", usual, "-k", "box:3", "-o", tmp_path / name, "-y").stderr == b""
+        shown = ok("filter", given, "-k", "box:3", "-o", tmp_path / name, "-y", "--dry-run").stdout
+        assert f"  the resolution is left out: {form} holds none" in shown.decode().splitlines()
 
 
 @pytest.fixture

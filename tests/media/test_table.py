@@ -478,6 +478,7 @@ def test_blocks_are_ours_to_change() -> None:
         (("1700000000.5", "1700000001.0", "1700000001.5", "1700000002.0"), None),
         (("1e-3", "2e-3", "3e-3", "4e-3"), None),
         (("0", "1", "3", "6.5"), "1 to 3.5"),
+        (("1", "2", "3", "5"), "1 to 2"),  # a row is missing
         (("0.0", "0.1", "0.2", "0.5"), "0.1 to 0.3"),
         (("1e-3", "2e-3", "3e-3", "9e-3"), "0.001 to 0.006"),
         (("1700000000", "1700000001", "1700000002", "1700000007"), "1 to 5"),
@@ -501,3 +502,14 @@ def test_rows_without_a_time_have_empty_cells() -> None:
     rows = table.info.companions.take([0, 1, 2])
     info = replace(table.info, axes=(axis, *table.info.axes[1:]), companions=rows)
     assert written(info, np.array([7.0, 8.0, 9.0])) == "t,v,name\n,7.0,a\n1.5,8.0,b\n,9.0,c\n"
+
+
+def test_columns_that_are_asked_for_keep_the_times_of_their_rows() -> None:
+    text = "name,t,a,b\nx,1,5,2\ny,2,6,1\nz,4,7,9\n"
+    for columns in (("b",), ("a", "b")):
+        table = opened(text, columns=columns)
+        assert [float(table.info.axis("X").positions.at(index)) for index in range(3)] == [1, 2, 4]  # type: ignore[union-attr,arg-type]
+        assert "steps from 1 to 2" in table.info.notes[-1]
+    for columns in (("t",), ("t", "b")):
+        assert opened(text, columns=columns).info.axis("X").positions is None
+    assert opened("2019,2020\n1,2\n2,3\n", columns=("2",)).info.axis("X").positions is None

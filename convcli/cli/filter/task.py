@@ -172,5 +172,7 @@ def show(request: Request, task: Task) -> None:
         print(f"{path}: {result.letters} {size} {result.dtype}, {plan.engine} engine ({plan.reason})")
     for line in placed.lines(result):
         print(f"  {line}")
+    for line in registry.left_out(outputs.form(result, task.format), task.format):
+        print(f"  {line}")
     if request.plan:
         print(*task.pipeline.lines, sep="\n")

@@ -78,12 +78,15 @@ def listed(values: np.ndarray, unit: str, digits: int | None = None) -> Listed:
 def is_even(values: np.ndarray, digits: int | None = None) -> bool:
     """Say whether times are evenly spaced, but for the rounding to so many digits behind the point.
 
+    Rounding never makes a step half as long again as another, unless it is as coarse as the steps: a row is missing.
+
     >>> is_even(np.array([0.033, 0.067, 0.1, 0.133]), 3), is_even(np.array([0.0, 1.0, 3.0]), 1)
     (True, False)
     """
+    steps = np.diff(values)
     even = np.linspace(values[0], values[-1], len(values))
     allowed = _ROUNDING * (values[-1] - values[0]) + (0.0 if digits is None else 10.0**-digits)
-    return bool(np.abs(values - even).max() <= allowed)
+    return bool(np.abs(values - even).max() <= allowed and steps.max() < 1.5 * steps.min())
 
 
 def _digits(cells: pl.Series) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import IO
@@ -117,17 +117,22 @@ class TableSource:
     def __init__(self, fp: IO[bytes], options: ReadOptions, is_tsv: bool = False) -> None:
         self._fp = fp
         cells = parse(_whole(fp))
+        time = None
         if options.columns is not None:
             chosen = pick(options.columns, cells.header, cells.frame.width)
+            first = next(_numeric(cells), None)
+            if first is not None and first not in chosen and not options.matrix:
+                time = _clock(cells, first)
+        elif options.matrix:
+            chosen = list(range(cells.frame.width))
         else:
-            chosen = list(range(cells.frame.width)) if options.matrix else _numeric(cells)
+            chosen = list(_numeric(cells))
+            if not chosen:
+                row = listed(list(map(repr, cells.frame.row(0))))
+                raise ConvError(f"no column holds numbers; the first row is {row}")
+            time = _clock(cells, chosen[0]) if len(chosen) > 1 else None
+            chosen = chosen[1:] if time else chosen
         values = _floats(cells, chosen)
-        named = cells.header is not None and is_number(cells.header[chosen[0]])  # a year is no name of a time
-        by_itself = options.columns is None and not options.matrix and len(chosen) > 1 and not named
-        time = None
-        if by_itself and increases(values[0]):
-            time = Clock.of(cells, chosen[0], values[0])
-            chosen, values = chosen[1:], values[1:]
         self._values = values  # one row a channel: each signal is contiguous
         self.info = (
             _grid_info(cells, self._values) if options.matrix else _columns_info(cells, chosen, is_tsv, time)
@@ -174,18 +179,20 @@ def _columns_info(cells: Cells, chosen: list[int], is_tsv: bool, time: Clock | N
     return info.placed(X=time.positions) if time else info
 
 
-def _numeric(cells: Cells) -> list[int]:
-    """Return the columns whose first cell with a value holds a number."""
-    found = []
+def _numeric(cells: Cells) -> Iterator[int]:
+    """Yield the columns whose first cell with a value holds a number."""
     for index, column in enumerate(cells.frame):
         first = next((cell for cell in column if cell is not None and not is_missing(cell)), "")
         if is_number(first, "," if index in cells.commas else "."):
-            found.append(index)
-    if not found:
-        raise ConvError(
-            f"no column holds numbers; the first row is {listed(list(map(repr, cells.frame.row(0))))}"
-        )
-    return found
+            yield index
+
+
+def _clock(cells: Cells, column: int) -> Clock | None:
+    """Return what a column tells if it is one of times: increasing numbers, under a name that is none of a year."""
+    numbers, wrong = to_floats(cells, [column])
+    values = numbers.to_numpy()[:, 0]
+    named = cells.header is not None and is_number(cells.header[column])
+    return None if wrong or named or not increases(values) else Clock.of(cells, column, values)
 
 
 def _floats(cells: Cells, chosen: Sequence[int]) -> np.ndarray:
