@@ -2,7 +2,7 @@
 
 from convcli.cli.matrix.request import Request
 from convcli.cli.shared.command import takes_options
-from convcli.common.errors import UsageError
+from convcli.common.errors import ConvError, UsageError
 
 
 @takes_options
@@ -22,6 +22,11 @@ def matrix(request: Request) -> None:
     """
     if request.size is None and request.verify is None:
         raise UsageError("--input says how large the input is, such as --input 4x4 (or give --verify FILE)")
+    from convcli.cli.matrix.text import show
     from convcli.cli.matrix.work import make
 
-    make(request)
+    made = make(request)
+    show(made, json=request.json, quiet=request.messages.quiet)
+    if made.verdict is not None and not made.verdict.holds:
+        difference = made.verdict.difference
+        raise ConvError(f"the matrix and the convolution differ by {difference:.3g}: please report it")
