@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from convcli.cli.shared import terminal
 from convcli.cli.shared.command import takes_options
 from convcli.cli.shared.options import Json, Messages
 from convcli.cli.shared.report import print_json
@@ -25,6 +26,7 @@ from convcli.kernel.model import Combine, Kernel, size_text
 _BLACK, _GREYS = 232, 24  # the terminal's grey ramp of 24 steps
 
 app = typer.Typer(
+    cls=terminal.Group,
     name="kernels",
     help="List the kernel library, or show what one kernel is like.",
     no_args_is_help=True,
@@ -56,7 +58,7 @@ class ShowRequest:
     messages: Annotated[Messages, Group("debug")]
 
 
-@app.command("list")
+@app.command("list", cls=terminal.Command)
 @takes_options
 def list_kernels(request: ListRequest) -> None:
     """List the library: name, rank, size, and what each kernel is for."""
@@ -68,6 +70,8 @@ def list_kernels(request: ListRequest) -> None:
     for entry in entries:
         use = f"{entry.summary}; {entry.examples}" if entry.examples else entry.summary
         rows.append((entry.kernel.name, str(entry.rank or "any"), entry.size, use))
+    if terminal.is_terminal(sys.stdout) and terminal.draw_table(rows, left=4, wrap=True, stream=sys.stdout):
+        return
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         start = "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False))
@@ -97,7 +101,7 @@ def _listed(entry: library.Entry) -> dict[str, Any]:
     }
 
 
-@app.command("show")
+@app.command("show", cls=terminal.Command)
 @takes_options
 def show_kernel(request: ShowRequest) -> None:
     """Show a kernel: matrix, range, factors, symmetry, source."""

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 import convcli
-from convcli.cli.shared import report
+from convcli.cli.shared import report, terminal
 from convcli.common.errors import ConvError
 
 INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 and the signal's number, as in a shell
@@ -42,6 +42,7 @@ OVERVIEW = (["--help"], ["-h"], ["--version"])
 def _program() -> typer.Typer:
     app = typer.Typer(
         name="convcli",
+        cls=terminal.Group,
         help="Convolution on real files: exact, explained, fast.",
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -56,7 +57,7 @@ def overview() -> typer.Typer:
     """Return the program with nothing but the names of its commands, for its help."""
     app = _program()
     for name, (_, _, summary) in COMMANDS.items():
-        app.command(name, help=summary)(_nothing)
+        app.command(name, help=summary, cls=terminal.Command)(_nothing)
     return app
 
 
@@ -73,7 +74,7 @@ def build(names: Iterable[str]) -> typer.Typer:
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, cls=terminal.Command)(command)
     return app
 
 
@@ -142,7 +143,8 @@ def run(arguments: list[str]) -> int:
             return _closed_pipe()
         raise
     except _NoArguments as error:
-        print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]  # the help text
+        if text := error.format_message():  # type: ignore[attr-defined]  # the help; nothing where rich drew it
+            print(text, file=sys.stderr)
         return 2
     except _ClickException as error:
         report.error(_usage(error))

@@ -12,7 +12,7 @@ from typing import Annotated
 from convcli.cli.shared.command import takes_options
 from convcli.cli.shared.options import Json, Messages
 from convcli.cli.shared.report import note, print_json
-from convcli.cli.shared.tables import WIDTH, as_json_text, axes_text, table
+from convcli.cli.shared.tables import WIDTH, as_json_text, axes_text, print_layers, print_table
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.options import Argument, Group, Option, Panel
@@ -108,7 +108,7 @@ def shape(request: Request) -> None:
     elif request.messages.quiet:
         print(rows[-1].output)
     else:
-        print(table(shown, rows))
+        print_layers(shown, rows)
         for line in notes:
             note(line)
 
@@ -161,9 +161,7 @@ def _want(request: Request, layer: Layer, channels: int | None, sizes: tuple[int
             row = choice.row
             names = ", ".join(f"p={name}" for name in choice.names)
             lines.append((str(choice), row.output, axes_text(row.field), axes_text(row.unused), names))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+        print_table(lines, left=len(header), wrap=True)
         if len(found) > MOST_CHOICES:
             note(f"{len(found) - MOST_CHOICES} less simple ones are left out; --json lists them all")
 

@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
+from convcli.cli.shared import report
+from convcli.cli.shared.tables import print_table
 from convcli.detection.events import Event
 from convcli.media.files.target import STANDARD, output
 
@@ -56,10 +58,10 @@ def summary(
     }
 
 
-def table(events: Sequence[Event]) -> Iterator[str]:
-    """Yield the lines of a table, or that there is nothing."""
+def print_events(events: Sequence[Event]) -> None:
+    """Print a table on stderr, or that there is nothing."""
     if not events:
-        yield "no motion"
+        report.plain("no motion")
         return
     rows = [("start", "end", "peak", "frames", "area", "x,y,width,height", "strength")]
     rows += [
@@ -74,8 +76,6 @@ def table(events: Sequence[Event]) -> Iterator[str]:
         )
         for event in events[:_MOST]
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+    print_table(rows, left=0, stream=sys.stderr)
     if len(events) > _MOST:
-        yield f"and {len(events) - _MOST} more: --events FILE has them all"
+        report.plain(f"and {len(events) - _MOST} more: --events FILE has them all")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convcli.cli.motion.events import summary, table, write_events
+from convcli.cli.motion.events import print_events, summary, write_events
 from convcli.cli.motion.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.progress import Meter
@@ -137,8 +137,7 @@ class _Detection:
         elif not request.messages.quiet:
             for line in dict.fromkeys((*self.source.info.notes, *watch.notes, *notes)):
                 report.note(line)
-            for line in table(events):
-                report.plain(line)
+            print_events(events)
             for path, _ in _outputs(request):
                 if path != STANDARD and request.output != STANDARD and request.events != STANDARD:
                     print(path)

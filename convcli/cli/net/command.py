@@ -7,14 +7,16 @@ names files of weights.
 import typer
 
 from convcli.cli.net.request import CheckRequest, RunRequest, ShowRequest
+from convcli.cli.shared import terminal
 from convcli.cli.shared.command import takes_options
-from convcli.cli.shared.tables import as_json_text, table
+from convcli.cli.shared.tables import as_json_text, print_layers
 from convcli.common.errors import UsageError
 from convcli.geometry.layers import format_size
 from convcli.networks.parameters import Shape
 from convcli.networks.parse import load_net
 
 app = typer.Typer(
+    cls=terminal.Group,
     name="net",
     help="Chains of layers in YAML: run them on files, show their sizes, check how they follow shifts.",
     no_args_is_help=True,
@@ -23,7 +25,7 @@ app = typer.Typer(
 )
 
 
-@app.command("run")
+@app.command("run", cls=terminal.Command)
 @takes_options
 def run(request: RunRequest) -> None:
     """Run a net on a file: arrays, pictures, class scores, or a grid of feature maps.
@@ -42,7 +44,7 @@ def run(request: RunRequest) -> None:
     run_net(request, net)
 
 
-@app.command("show")
+@app.command("show", cls=terminal.Command)
 @takes_options
 def show(request: ShowRequest) -> None:
     """Show what a net makes of sizes: outputs, receptive fields, parameters, multiply-adds.
@@ -80,10 +82,10 @@ def show(request: ShowRequest) -> None:
         return
     if shape != given:
         print(f"preprocess: {given} becomes {shape}")
-    print(table(size, rows))
+    print_layers(size, rows)
 
 
-@app.command("check")
+@app.command("check", cls=terminal.Command)
 @takes_options
 def check(request: CheckRequest) -> None:
     """Measure whether a net's layers follow shifts of their input (equivariance), or ignore them (invariance).

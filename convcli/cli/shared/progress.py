@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from enum import StrEnum
 from typing import TextIO
 
+from convcli.cli.shared import terminal
 from convcli.common import signals
 
 BETWEEN = 0.2  # seconds between two lines
 PATIENCE = 1.0  # seconds of work before anything is shown
-_WIDTH = 24
 
 
 class Progress(StrEnum):
@@ -38,8 +39,8 @@ class Meter:
             how = Progress.NONE
         self._how, self._what = how, what
         self._begun = self._shown = time.monotonic()
-        self._drawn = False
-        signals.add(self.close)
+        self._bar: terminal.Bar | None = None
+        signals.add(self._leave)
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
@@ -54,22 +55,21 @@ class Meter:
 
             facts = {"done": done, "total": total, "unit": self._what, "per_second": round(rate, 2)}
             print(json.dumps(facts | {"seconds_left": round(left, 2)}), file=self._stream, flush=True)
-        elif now - self._begun > PATIENCE or self._drawn:
-            self._draw(done, total, rate, left)
-
-    def _draw(self, done: int, total: int, rate: float, left: float) -> None:
-        filled = _WIDTH * done // max(total, 1)
-        bar = "#" * filled + "-" * (_WIDTH - filled)
-        text = f"[{bar}] {done}/{total} {self._what}, {rate:.1f}/s, {clock(left)} left"
-        print(f"\r{text}\x1b[K", end="", file=self._stream, flush=True)
-        self._drawn = True
+        elif now - self._begun > PATIENCE or self._bar is not None:
+            self._bar = self._bar or terminal.Bar(self._stream, self._what)
+            self._bar.draw(done, total, rate, clock(left))
 
     def close(self) -> None:
         """Take the bar away, so that notes stand alone."""
-        if self._drawn:
-            print("\r\x1b[K", end="", file=self._stream, flush=True)
-            self._drawn = False
-        signals.discard(self.close)
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        signals.discard(self._leave)
+
+    def _leave(self) -> None:
+        """Undo the bar where a signal came, past Python's streams: the signal may have come while they wrote."""
+        if self._how is Progress.AUTO:
+            os.write(self._stream.fileno(), terminal.Bar.UNDO)
 
 
 def clock(seconds: float) -> str:

@@ -1,15 +1,49 @@
-"""Tables of plain text: layers and their sizes."""
+"""Tables: of plain text, or drawn on a terminal; layers and their sizes."""
 
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import TextIO
 
+from convcli.cli.shared import terminal
 from convcli.geometry.layers import Row
 
 WIDTH = 80
 
 
-def table(size: str, rows: Sequence[Row]) -> str:
-    """Lay out one line a layer, totals where there are several, and the final size on the last line."""
+def print_table(
+    rows: Sequence[Sequence[str]], left: int, *, wrap: bool = False, stream: TextIO | None = None
+) -> None:
+    """Print a table whose first row is its header; by rich on a terminal that is wide enough.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+    left : int
+        So many columns are texts and stand at the left of their room, the others are numbers.
+    wrap : bool
+        Whether the last column may take several lines on a terminal.
+    stream : text file, optional
+        Standard output by default.
+    """
+    stream = stream or sys.stdout
+    if terminal.is_terminal(stream) and terminal.draw_table(rows, left, wrap=wrap, stream=stream):
+        return
+    for line in lay_out(rows, left):
+        print(line, file=stream)
+
+
+def lay_out(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Return the lines of a table of plain text."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:{'<' if i < left else '>'}{widths[i]}}" for i, cell in enumerate(row)).rstrip()
+        for row in rows
+    ]
+
+
+def print_layers(size: str, rows: Sequence[Row]) -> None:
+    """Print one line a layer, totals where there are several, and the final size on the last line."""
     header = ("layer", "output", "field", "jump", "start", "params", "mult-adds", "unused")
     lines: list[tuple[str, ...]] = [header, ("input", size, "1", "1", "0", "", "", "")]
     for row in rows:
@@ -19,14 +53,8 @@ def table(size: str, rows: Sequence[Row]) -> str:
     if len(rows) > 1:
         costs = (str(sum(row.parameters for row in rows)), str(sum(row.multiply_adds for row in rows)))
         lines.append(("total", "", "", "", "", *costs, ""))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join([*(_line(line, widths) for line in lines), rows[-1].output])
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Put the two columns of text at the left of their room, the numbers at the right."""
-    padded = [f"{cell:{'<' if i < 2 else '>'}{widths[i]}}" for i, cell in enumerate(cells)]
-    return "  ".join(padded).rstrip()
+    print_table(lines, left=2)
+    print(rows[-1].output)
 
 
 def axes_text(values: Sequence[int | Fraction]) -> str:

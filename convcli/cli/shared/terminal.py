@@ -1,0 +1,119 @@
+"""What a terminal shows, drawn by rich: help in panels, tables, a progress bar.
+
+rich is loaded here alone, and only where there is a terminal: in a pipe everything is plain text, and starts as soon.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from typer.core import TyperCommand, TyperGroup
+
+from convcli.common.options import Panel
+
+_ORDER = {panel: number for number, panel in enumerate(Panel)}
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody looks at a stream."""
+    return stream is not None and stream.isatty()
+
+
+class Command(TyperCommand):
+    """A command whose help stands in panels on a terminal."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _prepare(self)
+        super().format_help(ctx, formatter)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option: Any = super().get_help_option(ctx)
+        option.rich_help_panel = Panel.MESSAGES
+        return option
+
+
+class Group(TyperGroup):
+    """Commands whose list stands in a panel on a terminal."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _prepare(self)
+        for child in self.commands.values():
+            _prepare(child)
+        super().format_help(ctx, formatter)
+
+
+def _prepare(command: Any) -> None:
+    """Have rich draw a command's help: its texts mean what they say, and panels come in their order."""
+    if not is_terminal(sys.stdout) or command.rich_markup_mode is not None:
+        return
+    from rich.markup import escape
+
+    command.rich_markup_mode = "rich"
+    # An empty style keeps the indentation of the first line of a block.
+    command.help = escape(command.help or "").replace("\b\n", "[b][/b]")
+    for parameter in command.params:
+        parameter.help = escape(parameter.help or "")
+    command.params.sort(key=lambda parameter: _ORDER.get(parameter.rich_help_panel, -1))
+
+
+def draw_table(rows: Sequence[Sequence[str]], left: int, *, wrap: bool, stream: TextIO) -> bool:
+    """Print a table whose first row is its header; return False, having printed nothing, where it is too wide.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+    left : int
+        So many columns are texts and stand at the left of their room, the others are numbers.
+    wrap : bool
+        Whether the last column may take several lines.
+    stream : text file
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=stream, highlight=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for index, (name, *cells) in enumerate(zip(*rows, strict=True)):
+        wraps = wrap and index == len(rows[0]) - 1
+        least = None if wraps else max(map(len, (name, *cells)))
+        justify: Any = "left" if index < left else "right"
+        table.add_column(Text(name), justify=justify, no_wrap=not wraps, min_width=least)
+    if table.__rich_measure__(console, console.options).minimum > console.width:
+        return False
+    for row in rows[1:]:
+        table.add_row(*map(Text, row))
+    console.print(table)
+    return True
+
+
+class Bar:
+    """A line that says how far work is, drawn anew with every step; the cursor is hidden meanwhile."""
+
+    UNDO = b"\r\x1b[K\x1b[?25h"  # clears the line and shows the cursor, for a process that leaves at once
+
+    def __init__(self, stream: TextIO, unit: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        facts = "{task.completed}/{task.total} {task.description}, {task.fields[rate]:.1f}/s, {task.fields[left]} left"
+        self._progress = Progress(
+            BarColumn(24),
+            TextColumn(facts, markup=False),
+            console=Console(file=stream),
+            auto_refresh=False,  # no thread: steps come often enough
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task(unit, total=None, rate=0.0, left="")
+        self._progress.start()
+
+    def draw(self, done: int, total: int, rate: float, left: str) -> None:
+        self._progress.update(self._task, completed=done, total=total, rate=rate, left=left, refresh=True)
+
+    def close(self) -> None:
+        self._progress.stop()
