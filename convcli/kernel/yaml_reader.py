@@ -5,7 +5,6 @@ What the keys mean stands in ``kernel.schema.json`` beside the library; the two 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -20,6 +19,7 @@ from convcli.kernel.array_file import is_array_file, read_array
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, Kernel, full_shape, slug
 from convcli.kernel.parametric import FORMULAS, parse_parametric
 from convcli.kernel.yaml_document import Node, read_document
+from convcli.kernel.yaml_fields import Fields, nested_numbers, truth
 from convcli.pixels.ranges import parse_range
 
 KEYS = (
@@ -51,66 +51,57 @@ def load_yaml(path: Path, rank: int = 2) -> Kernel:
     """
     document = read_document(path)
     with within(f"kernel file {str(path)!r}"):
-        for key in document:
-            if key not in KEYS:
-                near = difflib.get_close_matches(key, KEYS, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(KEYS)}"
-                raise UsageError(f"the key {quoted(key)} is unknown; {hint}")
+        fields = _Fields(document, path)
+        fields.only(KEYS)
         if ("weights" in document) == ("parametric" in document):
             raise UsageError("one of weights: and parametric: is needed, and not both")
-        return _Fields(document, path).kernel(rank)
+        return fields.kernel(rank)
 
 
-class _Fields:
+class _Fields(Fields):
     """The keys of one file, each read by its own rule."""
 
     def __init__(self, document: dict[str, Node], path: Path) -> None:
-        self.document = document
+        super().__init__(document)
         self.path = path
 
     def kernel(self, rank_hint: int) -> Kernel:
         shape, numbers = self.weights(rank_hint)
         rank = len(shape) - 2
-        scale = self.read("scale", parse_number)
+        scale = self.optional("scale", parse_number)
         if scale is not None:
             numbers = [Fraction(number) * scale for number in numbers]
         return Kernel(
-            name=self.read("name", _name) or self.path.stem,
+            name=self.optional("name", _name) or self.path.stem,
             shape=shape,
             weights=tuple(to_float(number, "weights") for number in numbers),
             bias=self.bias(shape[0]),
-            origin=self.read("origin", lambda text: _origin(text, rank)) or (),
-            combine=self.read("combine", _combine) or Combine.NONE,
-            display=self.read("display", parse_range),
-            description=self.read("description", str) or "",
-            source=self.read("source", str) or "",
+            origin=self.optional("origin", lambda text: _origin(text, rank)) or (),
+            combine=self.optional("combine", _combine) or Combine.NONE,
+            display=self.optional("display", parse_range),
+            description=self.text("description"),
+            source=self.text("source"),
             defaults=Defaults(
-                stride=self.read("stride", lambda text: _integers(text, rank)),
-                padding=self.read("padding", lambda text: per_axis(parse_padding(text), rank, "value")),
-                pad_mode=self.read("pad_mode", parse_pad_mode),
-                dilation=self.read("dilation", lambda text: _integers(text, rank)),
-                flip=self.read("flip", _truth),
-                pool=self.read("pool", str),
+                stride=self.optional("stride", lambda text: _integers(text, rank)),
+                padding=self.optional("padding", lambda text: per_axis(parse_padding(text), rank, "value")),
+                pad_mode=self.optional("pad_mode", parse_pad_mode),
+                dilation=self.optional("dilation", lambda text: _integers(text, rank)),
+                flip=self.optional("flip", truth),
+                pool=self.optional("pool", str),
             ),
             slug=slug(self.path.stem),
         )
 
-    def read(self, key: str, reader: Callable[[str], T]) -> T | None:
-        """Return what `reader` makes of a key's text, values of a list joined by commas; None without it."""
-        if key not in self.document:
-            return None
-        node = self.document[key]
-        with within(key):
-            if isinstance(node, list) and node and key in _PER_AXIS:
-                return reader(",".join(_scalar(item) for item in node))
-            return reader(_scalar(node))
+    def optional(self, key: str, reader: Callable[[str], T]) -> T | None:
+        """Return what `reader` makes of a key's text, None without it; only some keys take lists."""
+        return self.read(key, reader, None, one=key not in _PER_AXIS)
 
     def weights(self, rank_hint: int) -> tuple[tuple[int, ...], Numbers]:
-        rank = self.read("rank", _rank)
-        formula = self.read("parametric", lambda text: _parametric(text, rank, rank_hint))
+        rank = self.optional("rank", _rank)
+        formula = self.optional("parametric", lambda text: _parametric(text, rank, rank_hint))
         if formula is not None:
             return formula.shape, formula.weights
-        node = self.document["weights"]
+        node = self.node["weights"]
         with within("weights"):
             if isinstance(node, str) and is_array_file(node):
                 stored = read_array(str(self.path.parent / node), rank=rank)
@@ -119,60 +110,11 @@ class _Fields:
             return full_shape(shape, rank), numbers
 
     def bias(self, outputs: int) -> tuple[float, ...]:
-        text = self.read("bias", str)
+        text = self.optional("bias", str)
         if text is None:
             return ()
         values = tuple(to_float(parse_number(part, "bias"), "bias") for part in text.split(","))
         return values * outputs if len(values) == 1 else values
-
-
-def nested_numbers(node: Node) -> tuple[list[int], list[Fraction]]:
-    """Return the shape of nested lists of numbers, and the numbers, the last axis fastest.
-
-    >>> nested_numbers([["1", "1/3"]])
-    ([1, 2], [Fraction(1, 1), Fraction(1, 3)])
-    """
-    shape = _shape(node)
-    numbers: list[Fraction] = []
-    _collect(node, shape, (), numbers)
-    return shape, numbers
-
-
-def _scalar(node: Node, place: str = "") -> str:
-    if not isinstance(node, str):
-        raise UsageError(
-            f"{place}one value is needed, not a {'list' if isinstance(node, list) else 'mapping'}"
-        )
-    return node.strip()
-
-
-def _shape(node: Node) -> list[int]:
-    shape = []
-    while isinstance(node, list):
-        shape.append(len(node))
-        node = node[0] if node else ""
-    if not shape:
-        raise UsageError("a list of numbers is needed, or the name of a .npy, .npz or .safetensors file")
-    if not all(shape):
-        raise UsageError("an empty list")
-    return shape
-
-
-def _collect(node: Node, shape: list[int], path: tuple[int, ...], numbers: list[Fraction]) -> None:
-    """Append the numbers of nested lists, which must have the shape of the first ones."""
-    place = "row " + ".".join(str(index + 1) for index in path)  # rows of frames are counted as 2.1
-    if len(path) == len(shape):
-        entry = place.replace("row", "entry")
-        numbers.append(parse_number(_scalar(node, f"{entry}: "), entry))
-        return
-    if not isinstance(node, list):
-        raise UsageError(
-            f"{place} is {quoted(node)}: a list of {shape[len(path)]} is needed, as in the first row"
-        )
-    if len(node) != shape[len(path)]:
-        raise UsageError(f"{place} has {len(node)} entries, the first has {shape[len(path)]}")
-    for index, item in enumerate(node):
-        _collect(item, shape, (*path, index), numbers)
 
 
 def _parametric(text: str, rank: int | None, rank_hint: int) -> Kernel:
@@ -208,9 +150,3 @@ def _combine(text: str) -> Combine:
     if text not in tuple(Combine):
         raise UsageError(f"{quoted(text)} is unknown: use {', '.join(Combine)}")
     return Combine(text)
-
-
-def _truth(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise UsageError(f"{quoted(text)} is not possible: it is true or false")
-    return text == "true"

@@ -18,7 +18,7 @@ from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import MAX, POOLS
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, full_shape
-from convcli.kernel.yaml_reader import nested_numbers
+from convcli.kernel.yaml_fields import nested_numbers, scalar
 from convcli.networks.operations import (
     Activation,
     ActivationKind,
@@ -33,7 +33,7 @@ from convcli.networks.operations import (
     PRelu,
     Upsample,
 )
-from convcli.networks.options import Options, scalar
+from convcli.networks.options import Options
 from convcli.networks.parameters import Fill, Numbers, Stored
 from convcli.networks.weight_files import is_weights_file, swaps
 

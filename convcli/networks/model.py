@@ -18,8 +18,8 @@ from convcli.geometry.axes import per_axis
 from convcli.geometry.field import Field
 from convcli.geometry.layers import Row
 from convcli.geometry.windows import Window
+from convcli.kernel.yaml_fields import nearest
 from convcli.networks.operations import Interpolation, Operation, Windows, is_local
-from convcli.networks.options import nearest
 from convcli.networks.parameters import Parameter, Shape
 
 

@@ -12,10 +12,11 @@ from convcli.common.errors import UsageError, within
 from convcli.common.numbers import quoted
 from convcli.geometry.grammar import parse_size
 from convcli.kernel.yaml_document import Node, read_document
+from convcli.kernel.yaml_fields import nearest, scalar
 from convcli.networks.kinds import READERS
 from convcli.networks.model import Grey, Layer, Net, Preprocess
 from convcli.networks.operations import Interpolation
-from convcli.networks.options import Options, nearest, scalar
+from convcli.networks.options import Options
 from convcli.networks.parameters import Shape
 
 KEYS = ("name", "description", "source", "input", "num_classes", "labels", "seed", "preprocess", "layers")
