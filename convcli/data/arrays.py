@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from convcli.data.info import Info
+from convcli.data.box import Box, slices
+from convcli.data.info import Boxes, Info
 
 
-class ArraySource:
+class ArraySource(Boxes):
     """An array as an input."""
 
     def __init__(self, array: np.ndarray, axes: str) -> None:
         self._array = array
         self.info = Info.of(axes, array.shape, array.dtype.name)
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        index: list[slice] = [slice(None)] * self._array.ndim
-        index[self.info.stream_axis] = slice(start, stop)
-        return self._array[tuple(index)]
+    def read(self, box: Box) -> np.ndarray:
+        index = dict(zip(self.info.box_letters, slices(box), strict=True))
+        return self._array[tuple(index.get(letter, slice(None)) for letter in self.info.letters)]
 
     def close(self) -> None:
         pass

@@ -5,6 +5,7 @@ Shared words of the core and of the media, so that neither knows the other.  No 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
 from enum import StrEnum
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from convcli.common.frozen import frozen
 from convcli.data.axes import Axis, Positions, axes_of
+from convcli.data.box import Box, slices, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +113,19 @@ class Info:
         """The dimension along which blocks are read and written: the first that is not channels."""
         return next(i for i, letter in enumerate(self.letters) if letter not in "MC")
 
+    @cached_property
+    def box_letters(self) -> str:
+        """The letters of the axes that a box has spans for, in the array's order: all but channels and maps."""
+        return "".join(letter for letter in self.letters if letter not in "MC")
+
+    def strip(self, start: int, stop: int) -> Box:
+        """Return the box of the samples ``start:stop`` of the stream axis.
+
+        >>> Info.of("YXC", (480, 640, 3), "uint8").strip(8, 9)
+        ((8, 9), (0, 640))
+        """
+        return ((start, stop), *whole([self.size(letter) for letter in self.box_letters[1:]]))
+
     @property
     def length(self) -> int:
         return self.shape[self.stream_axis]
@@ -161,11 +176,53 @@ class Source(Protocol):
 
     info: Info
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    @property
+    def any_box(self) -> bool:
+        """Whether boxes are read as such; otherwise strips are, and what is too much of them is cut off."""
+        ...
+
+    def read(self, box: Box) -> np.ndarray:
+        """Return a box: a span for each letter in ``info.box_letters``, all of the channels."""
+        ...
+
+    def strip(self, start: int, stop: int) -> np.ndarray:
         """Return the samples ``start:stop`` of the stream axis, all of the other axes."""
         ...
 
     def close(self) -> None: ...
+
+
+class Strips(ABC):
+    """A source of which only strips can be read: any box is cut out of one."""
+
+    info: Info
+    any_box = False
+
+    @abstractmethod
+    def strip(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples ``start:stop`` of the stream axis, all of the other axes."""
+
+    def read(self, box: Box) -> np.ndarray:
+        """Return a box: a span for each letter in ``info.box_letters``, all of the channels."""
+        index = dict(zip(self.info.box_letters, slices(box), strict=True))
+        stream = index.pop(self.info.letters[self.info.stream_axis])
+        block = self.strip(stream.start, stream.stop)
+        return block[tuple(index.get(letter, slice(None)) for letter in self.info.letters)]
+
+
+class Boxes(ABC):
+    """A source of which any box can be read, in any order."""
+
+    info: Info
+    any_box = True
+
+    @abstractmethod
+    def read(self, box: Box) -> np.ndarray:
+        """Return a box: a span for each letter in ``info.box_letters``, all of the channels."""
+
+    def strip(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples ``start:stop`` of the stream axis, all of the other axes."""
+        return self.read(self.info.strip(start, stop))
 
 
 @runtime_checkable

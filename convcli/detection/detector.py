@@ -200,7 +200,7 @@ class Watch:
     def _one(self, index: int) -> np.ndarray:
         """Return one result, (1, Y, X)."""
         if self._whole:
-            return square_difference(*self._source.read(index, index + 2))[None]
+            return square_difference(*self._source.strip(index, index + 2))[None]
         box = ((index, index + 1), *whole(self._chain.output[1:]))
         runner = self._pipeline.runner
         return _plane(runner.values(box, runner.reader(box))[0])
@@ -233,11 +233,11 @@ class Watch:
             for index, block in enumerate(self._pipeline.blocks(Tally(), progress)):
                 yield judged(self._present(_plane(block), index))
             return
-        before = self._source.read(0, 1)[0]
+        before = self._source.strip(0, 1)[0]
         with ThreadPoolExecutor(1) as pool:  # one frame is judged while the next is decoded
             pending: Future[Sight] | None = None
             for index in range(self._job.length):
-                after = self._source.read(index + 1, index + 2)[0]
+                after = self._source.strip(index + 1, index + 2)[0]
                 done = pending
                 pending = pool.submit(lambda a, b: judged(square_difference(a, b)[None]), before, after)
                 if done is not None:

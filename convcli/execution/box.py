@@ -59,12 +59,10 @@ class Runner:
     def reader(self, box: Box) -> Read:
         """Read all that a box of outputs needs; what is returned gives parts of it without reading."""
         needed = self.needed(box)
-        stream = self.job.stream
-        block = self._source.read(*needed[stream]).transpose(self._order)
+        place = dict(zip(self.job.letters, needed, strict=True))
+        block = self._source.read(tuple(place[letter] for letter in self.job.info.box_letters))
+        block = block.transpose(self._order)
         block = block if "C" in self.job.info.letters else block[None]
-        index = [slice(*span) for span in needed]
-        index[stream] = slice(None)
-        block = block[(slice(None), *index)]
         first = [start for start, _ in needed]
 
         def read(part: Box) -> np.ndarray:

@@ -47,9 +47,9 @@ def items(source: Source) -> Iterator[ArraySource]:
     info = source.info
     axis, count = info.letters.index(ITEMS), info.size(ITEMS)
     apart = axis == info.stream_axis
-    everything = None if apart else source.read(0, info.length)
+    everything = None if apart else source.strip(0, info.length)
     for index in range(count):
-        block = source.read(index, index + 1) if everything is None else everything.take([index], axis)
+        block = source.strip(index, index + 1) if everything is None else everything.take([index], axis)
         item = ArraySource(block.squeeze(axis), info.letters.replace(ITEMS, ""))
         item.info = item_of(info)
         yield item

@@ -13,7 +13,7 @@ import numpy as np
 
 from convcli.common.choices import Channels
 from convcli.data.box import Box, Span, grid, whole
-from convcli.data.info import Info, PlanarSource
+from convcli.data.info import Info, PlanarSource, Strips
 from convcli.engines.base import Engine
 from convcli.execution.box import Read, Runner
 from convcli.execution.boxes import in_order
@@ -24,14 +24,14 @@ from convcli.pixels.render import SPARE, Rendering, Tally
 from convcli.plan.choose import Plan, choose
 
 
-class _View:
+class _View(Strips):
     """One plane as a source of its own."""
 
     def __init__(self, source: PlanarSource, index: int, frames: int) -> None:
         self._source, self._index = source, index
         self.info = Info.of("TYX", (frames, *source.coded.planes[index].shape), source.coded.dtype)
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def strip(self, start: int, stop: int) -> np.ndarray:
         return self._source.read_planes(start, stop)[self._index]
 
     def close(self) -> None:
@@ -73,7 +73,8 @@ class _Kept:
     def reader(self, frames: Span) -> np.ndarray:
         outside = np.full((1, *self._view.info.shape[1:]), self._outside, self._view.info.dtype)
         parts = [
-            self._view.read(at, at + 1) if at >= 0 else outside for at in self._where[slice(*frames)].tolist()
+            self._view.strip(at, at + 1) if at >= 0 else outside
+            for at in self._where[slice(*frames)].tolist()
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

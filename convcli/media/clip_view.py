@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from convcli.common.errors import UsageError
-from convcli.data.info import Colour, Source
+from convcli.data.info import Colour, Source, Strips
 from convcli.media import registry
 from convcli.media.files.target import STANDARD, about_input
 from convcli.media.opening import Given
@@ -18,7 +18,7 @@ from convcli.media.options import ReadOptions
 Box = tuple[int, int, int, int]  # x, y, width, height
 
 
-class Part:
+class Part(Strips):
     """A part of each frame of a source, without alpha.
 
     Attributes
@@ -54,8 +54,8 @@ class Part:
         self._cut = tuple(spans.get(letter, slice(None)) for letter in info.letters)
         self._source = source
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        return self._source.read(start, stop)[self._cut]
+    def strip(self, start: int, stop: int) -> np.ndarray:
+        return self._source.strip(start, stop)[self._cut]
 
     def close(self) -> None:
         self._source.close()

@@ -57,7 +57,7 @@ def by_colours(path: Path, weights: np.ndarray, mode: str) -> tuple[Planes, Plan
     """Filter the first frame in RGB by SciPy; return its planes, and those of the frame converted and back."""
     with path.open("rb") as fp:
         source = registry.open_source(fp, registry.by_suffix(path), ReadOptions())
-        rgb = source.read(0, 1)[0]
+        rgb = source.strip(0, 1)[0]
         clip = source.info.companions
         source.close()
     assert isinstance(clip, Clip)

@@ -73,7 +73,7 @@ def test_any_layout_reads_as_numpy_reads_it(shape: tuple[int, ...], order: str, 
         assert opened_source.info.shape == shape
         assert opened_source.info.dtype == array.dtype.newbyteorder("=").name
         for start, stop in [(0, shape[0]), (1, 2), (shape[0] - 1, shape[0]), (0, 1)]:
-            block = opened_source.read(start, stop)
+            block = opened_source.strip(start, stop)
             np.testing.assert_array_equal(block, array[start:stop])
             assert block.dtype.isnative
             assert block.flags.c_contiguous
@@ -89,13 +89,13 @@ def test_blocks_run_along_the_first_axis_of_space(axes: str, axis: int, order: s
     assert opened_source.info.stream_axis == axis
     for start, stop in [(0, 2), (2, array.shape[axis]), (1, 2)]:
         expected = array[(slice(None),) * axis + (slice(start, stop),)]
-        np.testing.assert_array_equal(opened_source.read(start, stop), expected)
+        np.testing.assert_array_equal(opened_source.strip(start, stop), expected)
 
 
 def test_booleans_are_zero_and_one() -> None:
     opened_source = opened(np.array([[True, False], [False, True], [True, True]]))
     assert opened_source.info.dtype == "uint8"
-    block = opened_source.read(0, 3)
+    block = opened_source.strip(0, 3)
     assert block.dtype == np.uint8
     assert block.tolist() == [[1, 0], [0, 1], [1, 1]]
 
@@ -105,14 +105,14 @@ def test_long_floats_are_read_as_float64_and_said_so() -> None:
     opened_source = opened(np.array([1.5, -2.25], np.longdouble))
     assert opened_source.info.dtype == "float64"
     assert "float64" in opened_source.info.notes[0]
-    assert opened_source.read(0, 2).tolist() == [1.5, -2.25]
+    assert opened_source.strip(0, 2).tolist() == [1.5, -2.25]
 
 
 def test_only_the_block_is_read() -> None:
     fp = Counting(saved(numbers((1000, 100))))
     opened_source = source(fp, ReadOptions())
     assert fp.taken < 200
-    opened_source.read(500, 510)
+    opened_source.strip(500, 510)
     assert fp.taken < 200 + 10 * 400
 
 
@@ -120,12 +120,12 @@ def test_headers_of_version_two_and_of_python_two_and_trailing_bytes() -> None:
     array = numbers((5, 6))
     fp = io.BytesIO()
     np.lib.format.write_array(fp, array, version=(2, 0))
-    np.testing.assert_array_equal(opened(fp.getvalue() + b"more").read(0, 5), array)
+    np.testing.assert_array_equal(opened(fp.getvalue() + b"more").strip(0, 5), array)
     text = "{'descr': '<f4', 'fortran_order': False, 'shape': (5L, 6L), }".ljust(117) + "\n"
     old = b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text.encode() + array.tobytes()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        np.testing.assert_array_equal(opened(old).read(0, 5), array)
+        np.testing.assert_array_equal(opened(old).strip(0, 5), array)
 
 
 # ------------------------------------------------------------------------------------------------- axes
@@ -228,7 +228,7 @@ def test_mutated_files_never_end_in_a_traceback(data: st.DataObject) -> None:
     content = content[: data.draw(st.integers(0, len(content)))]
     try:
         opened_source = opened(bytes(content))
-        opened_source.read(0, opened_source.info.length)
+        opened_source.strip(0, opened_source.info.length)
     except ConvError as error:
         assert "\n" not in str(error)
 
@@ -238,7 +238,7 @@ def test_a_file_that_shrinks_while_it_is_read() -> None:
     opened_source = source(fp, ReadOptions())
     fp.truncate(2000)
     with pytest.raises(ConvError, match="shorter"):
-        opened_source.read(20, 30)
+        opened_source.strip(20, 30)
 
 
 # ---------------------------------------------------------------------------------------------- writing

@@ -81,9 +81,9 @@ def test_frames_are_those_of_the_program_in_any_order(clip: Path) -> None:
     opened = source(clip.open("rb"), ReadOptions())
     assert isinstance(opened, FallbackSource)
     assert opened.info.shape == expected.shape
-    np.testing.assert_array_equal(opened.read(2, 5), expected[2:5])
-    np.testing.assert_array_equal(opened.read(0, 2), expected[:2])
-    np.testing.assert_array_equal(opened.read(len(expected) - 1, len(expected)), expected[-1:])
+    np.testing.assert_array_equal(opened.strip(2, 5), expected[2:5])
+    np.testing.assert_array_equal(opened.strip(0, 2), expected[:2])
+    np.testing.assert_array_equal(opened.strip(len(expected) - 1, len(expected)), expected[-1:])
     opened.close()
 
 

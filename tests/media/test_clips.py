@@ -47,7 +47,7 @@ def near(ours: np.ndarray, theirs: np.ndarray, unit: int = 1) -> bool:
 def whole(path: Path, **options: bool) -> np.ndarray:
     source = opened(path, **options)
     try:
-        return np.concatenate([source.read(index, index + 1) for index in range(source.info.length)])
+        return np.concatenate([source.strip(index, index + 1) for index in range(source.info.length)])
     finally:
         source.close()
 
@@ -204,7 +204,7 @@ def test_any_order_of_requests_gives_the_same_frames(tmp_path: Path) -> None:
     source = opened(path)
     assert source.keys == (0, 10, 20, 30)  # type: ignore[attr-defined]
     for start, stop in [(30, 33), (0, 2), (1, 4), (25, 26), (24, 27), (39, 40), (5, 6)]:
-        np.testing.assert_array_equal(source.read(start, stop), frames[start:stop])
+        np.testing.assert_array_equal(source.strip(start, stop), frames[start:stop])
     source.close()
 
 

@@ -46,7 +46,7 @@ def save(picture: Image.Image | np.ndarray, format: str, **settings) -> bytes:
 
 def read(data: bytes, **options) -> tuple[Info, np.ndarray]:
     source = image.source(io.BytesIO(data), ReadOptions(**options))
-    pixels = source.read(0, source.info.length)
+    pixels = source.strip(0, source.info.length)
     assert (pixels.shape, pixels.dtype.name) == (source.info.shape, source.info.dtype)
     source.close()
     return source.info, pixels
@@ -369,7 +369,7 @@ def test_frames_are_read_in_any_order(format):
     assert source.info.axis("T").positions == Listed((0, 50, 120, 210, 320), Fraction(1, 1000), "s", 450)
     assert source.info.companions == Clip(loop=3)
     for start, stop in ((0, 3), (1, 4), (3, 5), (0, 1)):
-        assert np.array_equal(source.read(start, stop), MOVING[start:stop])
+        assert np.array_equal(source.strip(start, stop), MOVING[start:stop])
     source.close()
 
 

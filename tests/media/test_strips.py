@@ -56,8 +56,8 @@ def test_a_png_of_libpng_is_read_by_strips(channels, dtype):
     source = png_of(imagecodecs.png_encode(pixels))
     assert (source.info.shape, source.info.dtype) == (pixels.shape, dtype)
     assert source.info.colour is COLOURS[channels]
-    assert np.array_equal(source.read(30, 41), pixels[30:])
-    assert np.array_equal(source.read(0, 41), pixels)
+    assert np.array_equal(source.strip(30, 41), pixels[30:])
+    assert np.array_equal(source.strip(0, 41), pixels)
     source.close()
 
 
@@ -68,7 +68,7 @@ def test_every_filter_crosses_strips(kind):
     rows = np.random.default_rng(kind).integers(0, 256, (23, 19), np.uint8)
     filtered = b"".join(bytes([kind]) + row.tobytes() for row in rows)
     data = grey_png(filtered, 19, 23, parts=7)
-    assert np.array_equal(png_of(data).read(0, 23), imagecodecs.png_decode(data))
+    assert np.array_equal(png_of(data).strip(0, 23), imagecodecs.png_decode(data))
 
 
 @pytest.mark.usefixtures("strip")
@@ -77,9 +77,9 @@ def test_rows_before_a_fault_are_there_and_the_fault_is_told():
     filtered[20 * 20] = 9  # a filter that does not exist
     source = png_of(grey_png(bytes(filtered), 19, 23))
     with pytest.raises(ConvError, match="broken or truncated PNG: "):
-        source.read(0, 23)
+        source.strip(0, 23)
     if png_strips.STRIP == 1:
-        assert source.read(0, 3)[2, :4].tolist() == [2, 4, 6, 8]
+        assert source.strip(0, 3)[2, :4].tolist() == [2, 4, 6, 8]
     source.close()
 
 
@@ -112,9 +112,9 @@ def test_the_end_is_judged_as_libpng_judges_it(data, parts):
         expected = str(error)
     if isinstance(expected, str):
         with pytest.raises(ConvError, match=f"^broken or truncated PNG: {expected}$"):
-            png.source(io.BytesIO(picture), ReadOptions()).read(0, 23)
+            png.source(io.BytesIO(picture), ReadOptions()).strip(0, 23)
     else:
-        assert np.array_equal(png_of(picture).read(0, 23), expected)
+        assert np.array_equal(png_of(picture).strip(0, 23), expected)
 
 
 def test_a_wrong_checksum_is_left_to_libpng():
@@ -158,7 +158,7 @@ def test_libpng_judges_what_is_unusual(chunks):
             png.source(io.BytesIO(picture), ReadOptions())
     else:
         source = png.source(io.BytesIO(picture), ReadOptions())
-        assert np.array_equal(source.read(0, source.info.length), expected)
+        assert np.array_equal(source.strip(0, source.info.length), expected)
 
 
 def test_a_picture_that_no_memory_holds_is_refused_by_its_format():
@@ -178,7 +178,7 @@ def test_opening_many_pictures_adds_up_to_nothing():
 def test_a_stream_that_swells_is_not_inflated_further_than_the_rows():
     deflated = zlib.compress(bytes(500_000_000), 1)
     source = png_of(grey_png(b"", 19, 23, deflated))
-    assert not source.read(0, 23).any()
+    assert not source.strip(0, 23).any()
 
 
 @pytest.mark.usefixtures("strip")
@@ -222,10 +222,10 @@ def test_what_breaks_a_picture_is_raised_where_its_rows_are_asked_for():
         raise ConvError("broken")
 
     source = ArrivingSource(Info.of("YX", (4, 3), "uint8", Colour.GREY), "picture", fill)
-    assert source.read(0, 2).tolist() == [[5] * 3] * 2
+    assert source.strip(0, 2).tolist() == [[5] * 3] * 2
     for _ in range(2):
         with pytest.raises(ConvError, match="broken"):
-            source.read(1, 3)
+            source.strip(1, 3)
     source.close()
 
 
@@ -280,7 +280,7 @@ def test_a_jpeg_is_what_pillow_says_with_and_without_it(name):
     def read(opened):
         try:
             source = opened()
-            return source.info, source.read(0, source.info.length).tolist()
+            return source.info, source.strip(0, source.info.length).tolist()
         except ConvError as error:
             return str(error)
 
@@ -302,7 +302,7 @@ def test_a_plain_jpeg_does_without_pillow(name, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "PIL", None)
         source = image.source(io.BytesIO(JPEGS[name]), ReadOptions())
-        pixels = source.read(0, source.info.length)
+        pixels = source.strip(0, source.info.length)
         sink = image.sink(file, "jpeg", source.info, WriteOptions())
         sink.write(pixels)
         sink.close()

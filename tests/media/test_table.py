@@ -35,7 +35,7 @@ def opened(text: str | bytes, name: str = "csv", **options: object) -> TableSour
 
 def values(text: str | bytes, **options: object) -> list[object]:
     table = opened(text, **options)
-    result: list[object] = table.read(0, table.info.length).tolist()
+    result: list[object] = table.strip(0, table.info.length).tolist()
     return result
 
 
@@ -52,7 +52,7 @@ def written(info: Info, array: np.ndarray, name: str = "csv", step: int = 3) -> 
 def copied(text: str | bytes, name: str = "csv", read_as: str = "csv", **options: object) -> str:
     """Read a table and write it again."""
     table = opened(text, read_as, **options)
-    return written(table.info, table.read(0, table.info.length), name)
+    return written(table.info, table.strip(0, table.info.length), name)
 
 
 # ------------------------------------------------------------------------------------- what is recognised
@@ -102,8 +102,8 @@ def test_axes_and_names() -> None:
     assert opened("5,text\n6,more\n").info.notes == ("filtered columns: 1; not filtered: 2",)
     table = opened("a\n5\n6\n7\n")
     assert (table.info.letters, table.info.shape) == ("X", (3,))
-    assert table.read(1, 3).tolist() == [6, 7]
-    assert opened("5,2\n3,4\n9,9").read(1, 2).tolist() == [[3, 4]]
+    assert table.strip(1, 3).tolist() == [6, 7]
+    assert opened("5,2\n3,4\n9,9").strip(1, 2).tolist() == [[3, 4]]
 
 
 def test_the_time_axis_is_the_first_numeric_column_when_it_rises_and_is_not_alone() -> None:
@@ -205,7 +205,7 @@ def test_matrix() -> None:
     table = opened("1,2,3\n2,5,6\n", matrix=True)
     assert (table.info.letters, table.info.shape) == ("YX", (2, 3))
     assert table.info.companions is None
-    assert table.read(0, 2).tolist() == [[1, 2, 3], [2, 5, 6]]
+    assert table.strip(0, 2).tolist() == [[1, 2, 3], [2, 5, 6]]
     table = opened("a,b\n1,2\n3,4\n", matrix=True)
     assert table.info.shape == (2, 2)
     assert table.info.notes == ("the header line is left out",)
@@ -285,7 +285,7 @@ def test_any_text_is_a_table_or_one_line(text: str, matrix: bool) -> None:
     except ConvError as error:
         assert "\n" not in str(error)
         return
-    block = table.read(0, table.info.length)
+    block = table.strip(0, table.info.length)
     assert block.shape == table.info.shape
     assert block.dtype == np.float64
 
@@ -343,18 +343,18 @@ def test_line_ends_in_quoted_cells_stay() -> None:
 
 def test_numbers_may_be_names_of_columns() -> None:
     years = "country,2019,2020,2021\nFrance,1,2,3\nSpain,4,5,6\nItaly,7,8,9\n"
-    assert opened(years).read(0, 3).tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    assert opened(years).strip(0, 3).tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
     assert copied(years).startswith("country,2019,2020,2021\nFrance,1.0,2.0,3.0\n")
     falling = "city;2021;2020\nRome;3,5;2\nBern;1;2\n"
-    assert opened(falling).read(0, 2).tolist() == [[3.5, 2], [1, 2]]
+    assert opened(falling).strip(0, 2).tolist() == [[3.5, 2], [1, 2]]
     hearing = "ear,250,500,1000\nleft,20,15,30\nright,10,10,5\n"
-    assert opened(hearing).read(0, 2).tolist() == [[20, 15, 30], [10, 10, 5]]
+    assert opened(hearing).strip(0, 2).tolist() == [[20, 15, 30], [10, 10, 5]]
     data = "France,1,2,3\nSpain,4,5,6\nItaly,7,8,9\n"
-    assert opened(data, columns=("2-4",)).read(0, 3).tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    assert opened(data, columns=("2-4",)).strip(0, 3).tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
     steps = "name,t,1\na,1,5\nb,2,6\n"  # a time axis all the same: its name is a word
-    assert opened(steps).read(0, 2).tolist() == [5, 6]
+    assert opened(steps).strip(0, 2).tolist() == [5, 6]
     born = "Ada,1815,1852\nAlan,1912,1954\n"
-    assert opened(born, columns=("2", "3")).read(0, 2).tolist() == [[1815, 1852], [1912, 1954]]
+    assert opened(born, columns=("2", "3")).strip(0, 2).tolist() == [[1815, 1852], [1912, 1954]]
 
 
 def test_missing_values_are_written_as_the_table_writes_them() -> None:
@@ -445,7 +445,7 @@ def test_arrays_are_plain_grids() -> None:
     assert written(Info.of("XC", (2, 1), "float64"), np.array([[1.5], [NAN]])) == "1.5\nNaN\n"
     assert written(Info.of("YX", (2, 2), "float64"), np.eye(2), "tsv") == "1.0\t0.0\n0.0\t1.0\n"
     matrix = opened("1;2\n3;4\n", matrix=True)
-    assert written(matrix.info, matrix.read(0, 2)) == "1.0,2.0\n3.0,4.0\n"
+    assert written(matrix.info, matrix.strip(0, 2)) == "1.0,2.0\n3.0,4.0\n"
 
 
 @pytest.mark.parametrize(("axes", "shape"), [("YXC", (4, 4, 3)), ("ZYX", (4, 4, 4)), ("MYX", (2, 4, 4))])
@@ -465,8 +465,8 @@ def test_an_output_that_is_not_full() -> None:
 
 def test_blocks_are_ours_to_change() -> None:
     table = opened("1\n2\n3\n")
-    table.read(0, 3)[:] = 9
-    assert table.read(0, 3).tolist() == [1, 2, 3]
+    table.strip(0, 3)[:] = 9
+    assert table.strip(0, 3).tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

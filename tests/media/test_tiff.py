@@ -59,7 +59,7 @@ def read(data: bytes, step: int | None = None, **options) -> tuple[Info, np.ndar
     info = source.info
     step = step or info.length
     pixels = np.concatenate(
-        [source.read(at, min(at + step, info.length)) for at in range(0, info.length, step)]
+        [source.strip(at, min(at + step, info.length)) for at in range(0, info.length, step)]
     )
     assert (pixels.shape, pixels.dtype.name) == (info.shape, info.dtype)
     source.close()
@@ -118,7 +118,7 @@ def test_only_the_touched_strips_and_tiles_are_read():
         file = Counting(made(pixels, **storage))
         source = tiff.source(file, ReadOptions())
         before = file.count
-        assert np.array_equal(source.read(1000, 1010), pixels[1000:1010])
+        assert np.array_equal(source.strip(1000, 1010), pixels[1000:1010])
         assert file.count - before < 50_000 < pixels.nbytes / 10
 
 
@@ -129,7 +129,7 @@ def test_overlapping_reads_decode_a_strip_once(monkeypatch):
     original = source._decode
     source._segments._make = lambda keys: decoded.extend(keys) or original(keys)
     for start, stop in ((0, 18), (14, 34), (30, 50), (46, 64)):
-        assert np.array_equal(source.read(start, stop), pixels[start:stop])
+        assert np.array_equal(source.strip(start, stop), pixels[start:stop])
     assert decoded == [0, 1, 2, 3]
 
 
@@ -324,7 +324,7 @@ def test_companion_files_are_not_opened(tmp_path):
     with (tmp_path / "a.ome.tif").open("rb") as file:
         source = tiff.source(file, ReadOptions())
         assert (source.info.letters, source.info.shape) == ("YX", (20, 30))
-        assert np.array_equal(source.read(0, 20), STACK[0])
+        assert np.array_equal(source.strip(0, 20), STACK[0])
 
 
 EIGHT = b"II*\0\x08\0\0\0"

@@ -173,7 +173,7 @@ class _Detection:
                 sink.close()
                 notes = (*self.left_out, *sink.notes)
         if heat is not None:
-            first = self.source.read(watch.frames[0], watch.frames[0] + 1)[0]
+            first = self.source.strip(watch.frames[0], watch.frames[0] + 1)[0]
             rows, columns = watch.grid
             scene = first[::rows, ::columns][: watch.shape[0], : watch.shape[1]]
             self._save(str(request.heatmap), heat.picture(scene if scene.shape[:2] == watch.shape else None))
@@ -184,7 +184,7 @@ class _Detection:
     def _picture(self, frame: int, values: np.ndarray, mask: np.ndarray, box: Box | None) -> np.ndarray:
         if self.request.overlay:
             rows, columns = self.watch.grid
-            return overlay(self.source.read(frame, frame + 1)[0][::rows, ::columns], mask, box)
+            return overlay(self.source.strip(frame, frame + 1)[0][::rows, ::columns], mask, box)
         return self.watch.picture(values)
 
     def _sink(self, stack: ExitStack) -> Sink:

@@ -60,7 +60,7 @@ class Opened:
         """Return a part along the first axis of space, (channels, *space)."""
         info = self.info
         along = info.letters[info.stream_axis] == self.letters[0]
-        block = self.source.read(start, stop) if along else self.source.read(0, info.length)
+        block = self.source.strip(start, stop) if along else self.source.strip(0, info.length)
         letters = ("C" if "C" in info.letters else "") + self.letters
         block = block.transpose([info.letters.index(letter) for letter in letters])
         block = block if "C" in info.letters else block[None]

@@ -23,7 +23,7 @@ import numpy as np
 from convcli.common import signals
 from convcli.common.errors import ConvError
 from convcli.data.axes import SECOND, Even, Listed, Positions
-from convcli.data.info import Colour, Info
+from convcli.data.info import Colour, Info, Strips
 from convcli.media.clips.convert import ARRAYS
 from convcli.media.options import ReadOptions
 from convcli.media.shared import CHANNELS, Recent, check_pixels
@@ -133,7 +133,7 @@ class Program:
         self._fp.close()
 
 
-class FallbackSource:
+class FallbackSource(Strips):
     """A clip, axes ``TYX`` (grey) or ``TYXC``, 8 bits, or 16 where there are more than 8.
 
     Frames before the latest request are reached by decoding from the beginning.
@@ -191,7 +191,7 @@ class FallbackSource:
             ),
         ).placed(T=positions)
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def strip(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``.
 
         Raises

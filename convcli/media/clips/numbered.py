@@ -20,7 +20,7 @@ import numpy as np
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.axes import Axis, at_rate
-from convcli.data.info import Info, Sink, Source
+from convcli.data.info import Info, Sink, Source, Strips
 from convcli.media import registry
 from convcli.media.files.target import StrPath, about_input, shown, writing
 from convcli.media.options import ReadOptions, WriteOptions
@@ -148,7 +148,7 @@ def frames_name(path: Path) -> str:
     return f"{path.stem[: first.start()]}%04d{_WILD.sub('', path.stem[first.end() :])}{path.suffix}"
 
 
-class NumberedSource:
+class NumberedSource(Strips):
     """Pictures of one size, depth and colour as a clip, axes ``TYX`` or ``TYXC``."""
 
     def __init__(self, found: Numbered, options: ReadOptions) -> None:
@@ -189,11 +189,11 @@ class NumberedSource:
                 here, first = _form(source.info), _form(self._form)
                 if here != first:
                     raise ConvError(f"it is {here} and the first frame {first}: they must agree")
-                return source.read(0, source.info.length)
+                return source.strip(0, source.info.length)
         except OSError as error:
             raise ConvError(f"cannot be read: {error.strerror}", subject=shown(path)) from None
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def strip(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``."""
         return np.stack(self._frames(list(range(start, stop))))
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
-from convcli.data.info import Colour, Info, Source
+from convcli.data.info import Colour, Info, Source, Strips
 from convcli.media.clips.convert import ARRAYS, Converter
 from convcli.media.clips.decoder import Decoder, has_alpha_beside
 from convcli.media.clips.planes import coded, components
@@ -91,7 +91,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         return FallbackSource(Program(fp, name), options, file.open)
 
 
-class VideoSource:
+class VideoSource(Strips):
     """A clip, axes ``TYX`` (grey) or ``TYXC``, 8 bits, or 16 where there are more than 8."""
 
     def __init__(self, file: VideoFile, options: ReadOptions) -> None:
@@ -144,7 +144,7 @@ class VideoSource:
             notes=notes,
         ).placed(T=self._decoder.frames.positions)
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def strip(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``.
 
         Raises

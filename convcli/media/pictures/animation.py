@@ -13,7 +13,7 @@ import numpy as np
 
 from convcli.common.errors import ConvError
 from convcli.data.axes import SECOND, Listed
-from convcli.data.info import Colour, Info
+from convcli.data.info import Colour, Info, Strips
 from convcli.media.options import ReadOptions
 from convcli.media.pictures.pillow import Picture, within_limit
 from convcli.media.shared import CHANNELS, OPAQUE, WITH_ALPHA, Recent, with_dpi
@@ -22,7 +22,7 @@ from convcli.media.timing import Clip, clip_of, schedule
 FRAME_DURATION = 100  # milliseconds, where a file says nothing
 
 
-class FramesSource:
+class FramesSource(Strips):
     """The frames of an animation, axes ``TYX`` or ``TYXC``, decoded as they are asked for."""
 
     def __init__(self, fp: IO[bytes], picture: Picture, options: ReadOptions) -> None:
@@ -50,7 +50,7 @@ class FramesSource:
         self.info = with_dpi(info, dpi)
         self._frames = Recent(self._decode)
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def strip(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``."""
         with within_limit(self._picture.decoder, self._options):
             return np.stack(self._frames(list(range(start, stop))))

@@ -7,7 +7,7 @@ from threading import Condition, Thread
 
 import numpy as np
 
-from convcli.data.info import Info
+from convcli.data.info import Info, Strips
 from convcli.media.shared import as_broken
 
 # Decodes into an array from the top, and yields how many rows are there; the same rows may be written again.
@@ -15,7 +15,7 @@ Fill = Callable[[np.ndarray], Iterator[int]]
 PATIENCE = 0.1  # seconds for a decoder that is stopped: one that decodes a picture at once goes on in vain
 
 
-class ArrivingSource:
+class ArrivingSource(Strips):
     """A picture whose rows come in while it is read; what breaks it is raised where its rows are asked for.
 
     Parameters
@@ -55,7 +55,7 @@ class ArrivingSource:
                 self._error = error
                 self._news.notify_all()
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def strip(self, start: int, stop: int) -> np.ndarray:
         """Return the rows ``start:stop``, shape ``(rows, X)`` or ``(rows, X, C)``, once they are there.
 
         Raises

@@ -14,7 +14,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from convcli.common.errors import ConvError, UsageError
-from convcli.data.info import Info, Sink, Source
+from convcli.data.box import Box, Span
+from convcli.data.info import Boxes, Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.tiff_samples import look_of, metadata_of
@@ -86,7 +87,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         return TiffSource(fp, tif, options)
 
 
-class TiffSource:
+class TiffSource(Boxes):
     """A still, or a stack of pages of one shape; planes are counted from 0."""
 
     def __init__(self, fp: IO[bytes], tif: tifffile.TiffFile, options: ReadOptions) -> None:
@@ -152,39 +153,54 @@ class TiffSource:
         if end > size:
             raise ConvError(f"truncated TIFF: its pixels end at byte {end}, the file at byte {size}")
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Return the rows of a still, or the pages of a stack, ``start:stop``."""
+    def read(self, box: Box) -> np.ndarray:
+        """Return rows and columns of a still, or of pages of a stack; strips and tiles beside them are not decoded."""
+        *pages, rows, columns = box
+        planes = list(range(*pages[0])) if pages else [0]
         with decoding("TIFF"):
-            if self.info.stream_axis == 0 and self.info.letters[0] in "ZTN":
-                return np.stack(self._wholes(list(range(start, stop))))
-            if self._orientation != 1:
-                return self._wholes([0])[0][start:stop]
-            return self._look.apply(self._rows(0, start, stop))
+            if self._orientation == 1 and (not pages or (rows, columns) != self._sizes):
+                found = [self._part(plane, rows, columns) for plane in planes]
+            else:  # pages that a window meets again are kept
+                found = [picture[slice(*rows), slice(*columns)] for picture in self._wholes(planes)]
+            return np.stack(found) if pages else found[0]
+
+    @property
+    def _sizes(self) -> tuple[Span, Span]:
+        """All rows and columns of a page as it is shown."""
+        return (0, self.info.size("Y")), (0, self.info.size("X"))
 
     def _decode_wholes(self, planes: list[int]) -> list[np.ndarray]:
-        return [self._whole(plane) for plane in planes]
+        return [self._part(plane, *self._sizes) for plane in planes]
 
-    def _whole(self, plane: int) -> np.ndarray:
-        """Return a plane as it is shown: palette and orientation are those of its own page."""
+    def _part(self, plane: int, rows: Span, columns: Span) -> np.ndarray:
+        """Return a part of a plane as it is shown: palette and orientation are those of its own page."""
         look, orientation = self._look, self._orientation
         if 0 < plane < len(self._pages):
             own: Any = self._tif.pages.get(self._pages[plane].index, aspage=True, cache=False)
             look, orientation = look_of(own)[0], int(own.tags.valueof(274, 1))
-        picture = turn(look.apply(self._rows(plane, 0, self._height)), None, orientation)[0]
-        if plane and picture.shape != self.info.shape[1:]:
+        channels = (self.info.channels,) if "C" in self.info.letters else ()
+        stored = (0, self._height), (0, self._width)
+        if orientation == 1 and self._sizes == stored:
+            picture, sizes = look.apply(self._rows(plane, rows, columns)), self._sizes
+        else:
+            whole = turn(look.apply(self._rows(plane, *stored)), None, orientation)[0]
+            picture, sizes = whole[slice(*rows), slice(*columns)], ((0, whole.shape[0]), (0, whole.shape[1]))
+        if sizes != self._sizes or picture.shape[2:] != channels:
             raise ConvError(f"page {plane + 1} of the TIFF has another form than the first: read it alone")
         return picture
 
-    def _rows(self, plane: int, start: int, stop: int) -> np.ndarray:
-        """Return the samples of rows of a plane as stored, upright or not, shape ``(rows, X, S)``."""
-        samples = np.empty((self._split, stop - start, self._width, self._samples), self._stored)
-        offset = self._offset(plane)
+    def _rows(self, plane: int, rows: Span, columns: Span) -> np.ndarray:
+        """Return a part of the samples of a plane as stored, upright or not, shape ``(rows, X, S)``."""
+        offset, (start, stop), (left, right) = self._offset(plane), rows, columns
         if offset is None:
-            self._paste(plane, start, stop, samples)
+            samples = np.empty((self._split, stop - start, right - left, self._samples), self._stored)
+            self._paste(plane, rows, columns, samples)
         else:
+            samples = np.empty((self._split, stop - start, self._width, self._samples), self._stored)
             row = self._width * self._samples * samples.itemsize
-            for part, rows in enumerate(samples):
-                _fill(self._fp, offset + (part * self._height + start) * row, rows)
+            for part, filled in enumerate(samples):
+                _fill(self._fp, offset + (part * self._height + start) * row, filled)
+            samples = samples[:, :, left:right]
         samples = samples.astype(self._page.dtype, copy=False)
         return samples[0] if self._split == 1 else np.moveaxis(samples[..., 0], 0, -1)
 
@@ -195,22 +211,23 @@ class TiffSource:
         page = self._pages[plane]
         return int(page.dataoffsets[0]) if page.is_final else None
 
-    def _paste(self, plane: int, start: int, stop: int, samples: np.ndarray) -> None:
-        """Fill rows from the strips or tiles that they touch."""
+    def _paste(self, plane: int, rows: Span, columns: Span, samples: np.ndarray) -> None:
+        """Fill a part from the strips or tiles that it touches."""
+        (start, stop), (left, right) = rows, columns
         places = [
             (part, down, across)
             for part in range(self._split)
             for down in range(start // self._tall, math.ceil(stop / self._tall))
-            for across in range(self._across)
+            for across in range(left // self._wide, math.ceil(right / self._wide))
         ]
         grid = (len(self._pages), self._split, self._down, self._across)
         keys = [int(np.ravel_multi_index((plane, *place), grid)) for place in places]
         for (part, down, across), segment in zip(places, self._segments(keys), strict=True):
             y, x = down * self._tall, across * self._wide
-            above, below = max(y, start), min(y + segment.shape[0], stop, self._height)
-            right = min(x + segment.shape[1], self._width)
-            samples[part, above - start : below - start, x:right] = segment[
-                above - y : below - y, : right - x
+            top, bottom = max(y, start), min(y + segment.shape[0], stop)
+            first, last = max(x, left), min(x + segment.shape[1], right)
+            samples[part, top - start : bottom - start, first - left : last - left] = segment[
+                top - y : bottom - y, first - x : last - x
             ]
 
     def _decode(self, keys: list[int]) -> list[np.ndarray]:

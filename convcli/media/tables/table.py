@@ -19,7 +19,7 @@ import polars as pl
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.axes import Listed
-from convcli.data.info import Info
+from convcli.data.info import Info, Strips
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.tables.clock import Clock, increases
 from convcli.media.tables.columns import listed, name_of, pick
@@ -111,7 +111,7 @@ class TableCompanions:
         return replace(self, others=pl.DataFrame(), notes=(*self.notes, note))
 
 
-class TableSource:
+class TableSource(Strips):
     """A table in memory."""
 
     def __init__(self, fp: IO[bytes], options: ReadOptions, is_tsv: bool = False) -> None:
@@ -138,7 +138,7 @@ class TableSource:
             _grid_info(cells, self._values) if options.matrix else _columns_info(cells, chosen, is_tsv, time)
         )
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def strip(self, start: int, stop: int) -> np.ndarray:
         block = self._values[:, start:stop].copy()
         return block[0] if self.info.letters == "X" else block.T
 
