@@ -71,14 +71,14 @@ def test_colours_are_expanded_as_pillow_does(decoder: str, mode: str, read_as: s
     with Image.open(file) as image:
         expected = np.asarray(image.convert(read_as))
     assert opened.info.channels == len(read_as)
-    np.testing.assert_array_equal(opened.read(0, 23), expected)
+    np.testing.assert_array_equal(opened.strip(0, 23), expected)
 
 
 def test_a_psd_is_read_as_a_whole() -> None:
     header = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 23, 37, 8, 3)  # RGB of 8 bits
     data = header + bytes(12) + bytes(2) + NOISE.transpose(2, 0, 1).tobytes()  # no layers; not compressed
     opened = source(io.BytesIO(data), ReadOptions())
-    np.testing.assert_array_equal(opened.read(0, 23), NOISE)
+    np.testing.assert_array_equal(opened.strip(0, 23), NOISE)
 
 
 def test_the_colour_profile_of_a_rarer_picture_is_kept() -> None:
@@ -97,7 +97,7 @@ def test_an_animated_avif_keeps_its_times() -> None:
         assert (image.n_frames, image.format) == (3, "AVIF")
         for index in range(3):
             image.seek(index)
-            np.testing.assert_array_equal(opened.read(index, index + 1)[0], np.asarray(image.convert("RGB")))
+            np.testing.assert_array_equal(opened.strip(index, index + 1)[0], np.asarray(image.convert("RGB")))
     assert opened.info.axis("T").positions.ticks == (0, 70, 140)
     alone = source(io.BytesIO(file.getvalue()), ReadOptions())
     assert "T" not in alone.info.letters and "first of the 3 frames" in alone.info.notes[0]
