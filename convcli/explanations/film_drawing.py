@@ -15,10 +15,10 @@ import numpy as np
 
 from convcli.common.frozen import frozen
 from convcli.explanations.film import Board, Frame, Place
+from convcli.pixels.drawing import INK, PAPER, font
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont, ImageFont
 
 WIDTH = 600
 MARGIN, GAP = 16, 22
@@ -28,8 +28,8 @@ COMFORTABLE, PER_DIGIT = 24, 6  # pixels of a cell that is large enough, and for
 CAPTION_LINES, CAPTION_SIZE, TITLE_SIZE = 3, 15, 13
 BRICK = 170  # height of the oblique view
 
-PAPER, INK, PALE, GRID = (255, 255, 255), (34, 34, 34), (130, 130, 130), (120, 130, 140)
-FAINT = (205, 205, 200)
+PALE, GRID = (130, 130, 130), (120, 130, 140)
+DIM = (205, 205, 200)
 DATA, OUTSIDE, UNKNOWN = (226, 236, 246), (243, 243, 240), (255, 255, 255)
 LIT, LIT_OUTSIDE, WINNER = (255, 203, 130), (250, 226, 190), (238, 126, 30)
 KERNEL, DONE, CURRENT = (221, 212, 240), (216, 238, 214), (96, 187, 104)
@@ -161,7 +161,7 @@ class Painter:
             return
         cell = grid.cell
         offset = self._kernel_offset(grid, frame)
-        pen.text((grid.x + offset[0], grid.y - 4), grid.title, fill=PALE, font=_font(TITLE_SIZE), anchor="ls")
+        pen.text((grid.x + offset[0], grid.y - 4), grid.title, fill=PALE, font=font(TITLE_SIZE), anchor="ls")
         weights = dict(frame.weights)
         for row_number, row in enumerate(grid.rows):
             for column_number, column in enumerate(grid.columns):
@@ -172,15 +172,13 @@ class Painter:
                     x, y = grid.x + column_number * cell, grid.y + row_number * cell
                 fill = _fill(grid.board, board, place, frame)
                 inside = board.inside(place)
-                pen.rectangle(
-                    (x, y, x + cell, y + cell), fill=fill, outline=GRID if inside else (205, 205, 200)
-                )
+                pen.rectangle((x, y, x + cell, y + cell), fill=fill, outline=GRID if inside else DIM)
                 weighted = grid.board == "input" and place in weights and cell >= 30 and self._rank > 1
                 raised = y - cell // 8 if weighted else y
                 self._paint_number(pen, x, raised, grid, board.at(place), INK if inside else PALE)
                 if weighted:
                     text = _text(weights[place])
-                    small = _font(min(cell * 3 // 10, int(cell * 1.1 / len(text))))
+                    small = font(min(cell * 3 // 10, int(cell * 1.1 / len(text))))
                     pen.text((x + cell - 3, y + cell - 2), text, fill=WEIGHT, font=small, anchor="rs")
         if grid.board != "kernel":
             lit = frame.lit_inputs if grid.board == "input" else frame.lit_outputs
@@ -221,7 +219,7 @@ class Painter:
             return
         size = min(int(grid.cell * 0.44), int(grid.cell * 1.5 / max(self._digits[grid.board], 1)), 20)
         middle = (x + grid.cell / 2, y + grid.cell / 2)
-        pen.text(middle, _text(value), fill=ink, font=_font(max(size, 7)), anchor="mm")
+        pen.text(middle, _text(value), fill=ink, font=font(max(size, 7)), anchor="mm")
 
     def _paint_rays(self, pen: ImageDraw, frame: Frame) -> None:
         """Join a signal's window, through its kernel, with the output that it makes."""
@@ -240,20 +238,20 @@ class Painter:
             (frame.input, frame.lit_inputs, LIT, MARGIN),
             (frame.output, frame.lit_outputs, CURRENT, 2 * MARGIN + half),
         ):
-            pen.text((x, MARGIN), board.title, fill=PALE, font=_font(TITLE_SIZE), anchor="la")
+            pen.text((x, MARGIN), board.title, fill=PALE, font=font(TITLE_SIZE), anchor="la")
             paint_box(pen, board, lit, colour, (x, MARGIN, half, BRICK))
 
     def _paint_caption(self, pen: ImageDraw, caption: str) -> None:
-        font = _font(CAPTION_SIZE)
         for size in (CAPTION_SIZE, CAPTION_SIZE - 2, CAPTION_SIZE - 4):
-            font = _font(size)
             letters = int((WIDTH - 2 * MARGIN) / (size * 0.56))
             lines = textwrap.wrap(caption, letters)
             if len(lines) <= CAPTION_LINES:
                 break
         y = self.size[1] - MARGIN - CAPTION_LINES * (CAPTION_SIZE + 5) + 8
         for number, line in enumerate(lines[:CAPTION_LINES]):
-            pen.text((WIDTH // 2, y + number * (CAPTION_SIZE + 5)), line, fill=INK, font=font, anchor="ma")
+            pen.text(
+                (WIDTH // 2, y + number * (CAPTION_SIZE + 5)), line, fill=INK, font=font(size), anchor="ma"
+            )
 
 
 def _board(frame: Frame, name: str) -> Board | None:
@@ -299,18 +297,6 @@ def _span(grid: _Grid, lit: frozenset[Place]) -> tuple[int, int]:
     return grid.x + min(columns) * grid.cell, grid.x + (max(columns) + 1) * grid.cell
 
 
-_fonts: dict[int, FreeTypeFont | ImageFont] = {}
-
-
-def _font(size: int) -> FreeTypeFont | ImageFont:
-    from PIL import ImageFont
-
-    size = max(size, 7)
-    if size not in _fonts:
-        _fonts[size] = ImageFont.load_default(size)
-    return _fonts[size]
-
-
 def paint_box(
     pen: ImageDraw, board: Board, lit: frozenset[Place], colour: Colour, room: tuple[int, int, int, int]
 ) -> None:
@@ -343,7 +329,7 @@ def paint_box(
     inner_low = [-low for low in board.low]
     inner_high = [at + size for at, size in zip(inner_low, board.inner, strict=True)]
     if board.shape != board.inner:
-        box((0, 0, 0), board.shape, None, FAINT, 0)
+        box((0, 0, 0), board.shape, None, DIM, 0)
     box(inner_low, inner_high, None, GRID, 0)
     cells = sorted(
         (tuple(at - low for at, low in zip(place, board.low, strict=True)) for place in lit),

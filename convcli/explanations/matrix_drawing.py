@@ -6,12 +6,12 @@ import numpy as np
 
 from convcli.common.numbers import number_text
 from convcli.explanations.matrix import Matrix
+from convcli.pixels.drawing import INK, PAPER, font
 
 SIDE = 1200  # pixels that the longer side takes, where the cells can be made so large
 LARGEST, SMALLEST = 48, 26  # pixels of a cell with its number written in
-PAPER, EMPTY, ZERO, LINE = (255, 255, 255), (246, 246, 244), (214, 214, 210), (120, 120, 120)
+EMPTY, ZERO, LINE = (246, 246, 244), (214, 214, 210), (120, 120, 120)
 POSITIVE, NEGATIVE = (230, 97, 1), (33, 102, 172)
-INK = (30, 30, 30)
 
 
 def draw(matrix: Matrix) -> np.ndarray:
@@ -66,17 +66,16 @@ def _colours(values: np.ndarray, taken: np.ndarray) -> np.ndarray:
 
 
 def _with_numbers(picture: np.ndarray, matrix: Matrix, cell: int) -> np.ndarray:
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     texts = [number_text(value) for value in matrix.values.tolist()]
     size = min(cell // 2, int(cell * 1.6 / max(map(len, texts), default=1)))
     if size < 9:
         return picture
-    font = ImageFont.load_default(size)
     image = Image.fromarray(picture)
     pen = ImageDraw.Draw(image)
     for row, column, text in zip(matrix.rows.tolist(), matrix.columns.tolist(), texts, strict=True):
         middle = ((column + 0.5) * cell, (row + 0.5) * cell)
         dark = picture[row * cell + cell // 2, column * cell + cell // 2].astype(int).sum() < 400
-        pen.text(middle, text, fill=PAPER if dark else INK, font=font, anchor="mm")
+        pen.text(middle, text, fill=PAPER if dark else INK, font=font(size), anchor="mm")
     return np.asarray(image)

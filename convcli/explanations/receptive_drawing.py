@@ -9,15 +9,14 @@ import numpy as np
 
 from convcli.explanations.receptive import Seen, Span
 from convcli.networks.pictures import Colours, colour
+from convcli.pixels.drawing import FAINT, INK, PAPER, write
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageFont import FreeTypeFont, ImageFont
 
 PANEL, GAP, LINE, COLUMNS = 250, 14, 34, 3
 TITLE = 34  # letters over a panel
 FRAMES = ((230, 97, 1), (33, 102, 172), (27, 140, 90), (150, 60, 160), (200, 30, 60), (120, 120, 20))
-PAPER, INK, FAINT_INK = (255, 255, 255), (30, 30, 30), (110, 110, 110)
 
 
 def draw(found: Sequence[Seen], picture: np.ndarray) -> np.ndarray:
@@ -30,7 +29,7 @@ def draw(found: Sequence[Seen], picture: np.ndarray) -> np.ndarray:
     picture : ndarray
         (channels, *space) of the net's input, any range.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
     view = _view(found[-1], picture.shape[1:])
     panels = [("input", "each layer's frame", _panel(_grey(picture), view))]
@@ -47,13 +46,12 @@ def draw(found: Sequence[Seen], picture: np.ndarray) -> np.ndarray:
     sheet = Image.new(
         "RGB", (GAP + columns * (max(wide, PANEL) + GAP), GAP + rows * (high + LINE + GAP)), PAPER
     )
-    pen = ImageDraw.Draw(sheet)
     for number, (title, remark, panel) in enumerate(panels):
         x = GAP + number % columns * (max(wide, PANEL) + GAP)
         y = GAP + number // columns * (high + LINE + GAP)
         ink = FRAMES[(number - 1) % len(FRAMES)] if number else INK
-        pen.text((x, y), _short(title), fill=ink, font=_font(15))
-        pen.text((x, y + 18), remark, fill=FAINT_INK, font=_font(12))
+        write(sheet, (x, y), _short(title), ink, 15)
+        write(sheet, (x, y + 18), remark, FAINT, 12)
         sheet.paste(panel, (x, y + LINE))
     return np.asarray(sheet)
 
@@ -123,12 +121,6 @@ def _outline(
         (rows[1] - top) * down - 1,
     )
     ImageDraw.Draw(panel).rectangle(box, outline=tone, width=2)
-
-
-def _font(size: int) -> FreeTypeFont | ImageFont:
-    from PIL import ImageFont as Fonts
-
-    return Fonts.load_default(size)
 
 
 def _short(title: str) -> str:

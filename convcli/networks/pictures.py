@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convcli.common.errors import UsageError
+from convcli.pixels.drawing import FAINT, INK, PAPER, text_width, write
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageFont import FreeTypeFont
 
 SMALL, LARGE = 128, 256  # pixels: tiles are magnified by whole numbers up to about one, reduced to the other
 GAP, LINE = 10, 17  # around a tile, and a line of text
 PLAIN, FINE = 13.0, 10.0  # sizes of letters
-PAPER, INK, FAINT, MISSING = (255, 255, 255), (20, 20, 20), (120, 120, 120), (255, 0, 255)
+MISSING = (255, 0, 255)
 
 
 class Colours(StrEnum):
@@ -99,8 +99,8 @@ def grid(
     offset = left.width + 2 * GAP if left else 0
     from PIL import Image
 
-    page = Image.new("RGB", (max(size[0] + offset, _width(title) + 2 * GAP), size[1]), PAPER)
-    _write(page, (GAP, 6), title, INK)
+    page = Image.new("RGB", (max(size[0] + offset, text_width(title, PLAIN) + 2 * GAP), size[1]), PAPER)
+    write(page, (GAP, 6), title, INK, PLAIN)
     if left:
         page.paste(left, (GAP, top))
     for index, tile in enumerate(tiles):
@@ -116,10 +116,10 @@ def _tile(values: np.ndarray, label: str, colours: Colours) -> Image:
     parts, low, high = normalised(_flat(values))
     picture = _line(parts[0], low, high) if values.ndim == 1 else _picture(parts, colours)
     extent = f"{low:.2g} … {high:.2g}"
-    room = _width(label) + 8 + _width(extent, FINE)
+    room = text_width(label, PLAIN) + 8 + text_width(extent, FINE)
     tile = Image.new("RGB", (max(picture.width, room), picture.height + LINE), PAPER)
-    _write(tile, (0, 0), label, INK)
-    _write(tile, (tile.width - _width(extent, FINE), 2), extent, FAINT, FINE)
+    write(tile, (0, 0), label, INK, PLAIN)
+    write(tile, (tile.width - text_width(extent, FINE), 2), extent, FAINT, FINE)
     tile.paste(picture, (0, LINE))
     return tile
 
@@ -189,24 +189,6 @@ def _input(values: np.ndarray, room: int) -> Image:
         else:
             picture = picture.resize(_fitting(*picture.size, most), Image.Resampling.BOX)
     tile = Image.new("RGB", (picture.width, picture.height + LINE), PAPER)
-    _write(tile, (0, 0), "Input", INK)
+    write(tile, (0, 0), "Input", INK, PLAIN)
     tile.paste(picture, (0, LINE))
     return tile
-
-
-def _font(size: float) -> FreeTypeFont:
-    from PIL import ImageFont
-
-    return cast("FreeTypeFont", ImageFont.load_default(size))
-
-
-def _width(text: str, size: float = PLAIN) -> int:
-    return math.ceil(_font(size).getlength(text))
-
-
-def _write(
-    picture: Image, place: tuple[int, int], text: str, ink: tuple[int, int, int], size: float = PLAIN
-) -> None:
-    from PIL import ImageDraw
-
-    ImageDraw.Draw(picture).text(place, text, fill=ink, font=_font(size))
