@@ -31,6 +31,7 @@ from convcli.geometry.grammar import parse_pool
 from convcli.geometry.padding import PadMode
 from convcli.jobs.bind import Settings
 from convcli.jobs.job import Job, draft
+from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
 from convcli.media.opening import Location
 from convcli.media.options import ReadOptions
@@ -237,3 +238,25 @@ def test_another_process_gives_the_same_bits(
     assert found == [here[axes_of_result(job, box)].tobytes() for box in boxes]
     expected = ndimage.correlate(pixels.astype(float), np.reshape(weights, (3, 3, 1)), mode="nearest")
     np.testing.assert_array_equal(here, np.clip(np.rint(expected), 0, 255))
+
+
+@pytest.mark.parametrize("engine", [EngineName.AUTO, EngineName.TORCH])
+@pytest.mark.parametrize("kernel", ["box:9", "gaussian:sigma=3", "sobel-x", "motion"])
+def test_partitions_keep_the_bound_of_every_algorithm(engine: EngineName, kernel: str) -> None:
+    """Products and transforms group their sums by the box: their error in float32 is bounded, not their bits."""
+    random = np.random.default_rng(4)
+    array = random.integers(0, 256, (6, 70, 81)).astype(np.float32)
+    bank = load_kernel(kernel)
+    job = draft(
+        ArraySource(array, "TYX").info, [bank], Settings(), channels=Channels.EACH, range=parse_range("float"),
+        precision=Precision.AUTO, nan=Nan.PROPAGATE, holds=("float32",), keeps_numbers=True,
+    )  # fmt: skip
+    pipeline = Pipeline(job, ArraySource(array, "TYX"), Resources(engine, threads=1))
+    bound = max(algorithm.error for algorithm in pipeline.plan.algorithms if algorithm is not None)
+    found, _ = in_parts(pipeline, list(partition(random, whole(job.chain.output), 4)))
+    weights = bank.array("float64")[0, 0]
+    if weights.ndim == 2:
+        expected = ndimage.correlate(array.astype(float), weights[None], mode="nearest")
+    else:
+        expected = ndimage.correlate(array.astype(float), weights, mode="nearest", origin=(-1, 0, 0))[:-1]
+    assert np.abs(found - expected).max() <= bound * np.abs(weights).sum() * 255
