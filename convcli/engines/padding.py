@@ -66,7 +66,7 @@ def pad(
     if dtype == x.dtype and not padded:
         return x[tuple(terms[0][0] for ((_, terms),) in pieces)]
     # Sums are rounded, so that they are made axis by axis whatever the block: a block never changes a bit.
-    if padded > 1 and (not mode.stays_in_range or prod(map(len, pieces)) > MANY):
+    if padded > 1 and all(pieces) and (not mode.stays_in_range or prod(map(len, pieces)) > MANY):
         for axis in range(kept, x.ndim):
             one = [(0, n) for n in x.shape[kept:]]
             one[axis - kept] = ranges[axis - kept]

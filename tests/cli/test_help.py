@@ -48,7 +48,9 @@ def help_of(command: tuple[str, ...]) -> str:
 @pytest.mark.skipif("CONVCLI_UNPINNED" in os.environ, reason="the layout is that of the pinned typer")
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_is_as_in_its_snapshot(command: tuple[str, ...]) -> None:
-    assert help_of(command) == snapshot(command).read_text(encoding="utf-8")
+    assert help_of(command) == snapshot(command).read_text(encoding="utf-8"), (
+        "if the change is meant: python -m tests.cli.test_help"
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -70,6 +70,11 @@ def test_padding_makes_correlations_those_of_scipy(mode: PadMode, engine: Engine
         np.testing.assert_allclose(got[0, 0], expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("mode", PadMode)
+def test_a_box_that_is_empty_along_two_axes(mode: PadMode):
+    assert pad(np.zeros((1, 1)), [(0, 0), (0, 0)], mode).shape == (0, 0)
+
+
 def test_pad_may_lie_outside_altogether():
     x = np.array([1, 2, 3], np.int16)
     assert pad(x, [(4, 7)], PadMode.CONSTANT, -5).tolist() == [-5, -5, -5]

@@ -17,7 +17,7 @@ from convcli.execution.pipeline import Pipeline, Resources
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.layers import Pool
 from convcli.geometry.padding import PaddingName, PadMode
-from convcli.geometry.pools import AVG, MAX, MEDIAN, POOLS, PoolKind
+from convcli.geometry.pools import AVG, MAX, MEDIAN, MIN, POOLS, PoolKind
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel.model import Kernel
@@ -164,6 +164,31 @@ def test_transposed_in_any_blocks(case: dict) -> None:
     np.testing.assert_allclose(got.reshape(want.shape), want, rtol=0, atol=1e-11)
 
 
+def _largest(x: np.ndarray) -> np.ndarray:
+    found: np.ndarray = torch.nn.functional.max_pool2d(torch.from_numpy(x)[None], 3, 2, 1, ceil_mode=True)[
+        0
+    ].numpy()
+    return found
+
+
+def _mean(x: np.ndarray) -> np.ndarray:
+    options = {"ceil_mode": True, "count_include_pad": False}
+    found: np.ndarray = torch.nn.functional.avg_pool2d(torch.from_numpy(x)[None], 3, 2, 1, **options)[
+        0
+    ].numpy()
+    return found
+
+
+def _middle(x: np.ndarray) -> np.ndarray:
+    around = np.pad(x, 2, constant_values=np.nan)[1:, 1:]
+    windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3))[::2, ::2]
+    return np.asarray(np.nanmedian(windows, axis=(-2, -1)))
+
+
+# Windows of 3 at every second place, one place of padding, the last window over the end
+OTHERS_POOLS = {AVG: _mean, MAX: _largest, MEDIAN: _middle, MIN: lambda x: -_largest(-x)}
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("step", [1, 2, 5, 100])
 @pytest.mark.parametrize("kind", POOLS)
@@ -171,18 +196,7 @@ def test_pools_with_ceil_and_padding_in_any_blocks(engine: str, step: int, kind:
     array = np.random.default_rng(5).normal(size=(13, 11))
     pool = Pool(kind, (3,), stride=(2,), padding=((1, 1),), ceil=True)
     got = computed(array, [], Settings(pool=pool), axes="YX", step=step, engine=engine)
-    x = torch.from_numpy(array)[None, None]
-    functional = torch.nn.functional
-    if kind is AVG:
-        want = functional.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False)
-    elif kind is MEDIAN:
-        around = np.pad(array, 2, constant_values=np.nan)[1:, 1:]
-        windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3))[::2, ::2]
-        want = torch.from_numpy(np.nanmedian(windows, axis=(-2, -1)))[None, None]
-    else:
-        sign = 1 if kind is MAX else -1
-        want = sign * functional.max_pool2d(sign * x, 3, 2, 1, ceil_mode=True)
-    np.testing.assert_allclose(got, want[0, 0].numpy(), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(got, OTHERS_POOLS[kind](array), rtol=0, atol=1e-14)
 
 
 def test_the_bounds_of_a_mean_hold_the_zeros_that_it_counts() -> None:
