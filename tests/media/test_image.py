@@ -421,3 +421,21 @@ def test_durations_follow_the_frames(start, jump, size, durations):
     assert (
         schedule(Axis("T", 5, times).along(Fraction(start), Fraction(jump), size)).milliseconds() == durations
     )
+
+
+@pytest.mark.parametrize("all_frames", [False, True])
+def test_a_gif_that_is_cut_off_anywhere_is_read_or_refused(all_frames: bool) -> None:
+    """Pillow counts frames by walking through the file, and stumbles where a block's length is missing."""
+    frames = [Image.new("L", (9, 7), shade) for shade in (10, 90)]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    data = file.getvalue()
+    refused = 0
+    for end in range(20, len(data)):
+        try:
+            opened = image.source(io.BytesIO(data[:end]), ReadOptions(all_frames=all_frames))
+            opened.strip(0, opened.info.length)
+        except ConvError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 10

@@ -74,9 +74,10 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
 
 def picture_source(fp: IO[bytes], picture: Picture, options: ReadOptions) -> Source:
     """Decode a picture, or with ``options.all_frames`` its frames when they are asked for; closes ``fp`` alike."""
-    what, count = picture.decoder, picture.count
+    what = picture.decoder
     check_pixels(*picture.size, options, what)
     with within_limit(what, options):
+        count = picture.count
         if options.all_frames and count > 1:
             check_frames(count, options, what)
             check_pixels(*picture.size, options, what, count)

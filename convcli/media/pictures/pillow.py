@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -96,7 +97,11 @@ class Picture(Protocol):
 
     decoder: str  # Pillow's name of the format
     size: tuple[int, int]  # width and height
-    count: int  # frames
+
+    @property
+    def count(self) -> int:
+        """The number of frames; counting may read the file."""
+        ...
 
     def frame(self, index: int) -> tuple[np.ndarray, Colour]:
         """Decode a frame: palettes and 1 bit expanded, transparency as alpha."""
@@ -115,7 +120,11 @@ class PillowPicture:
     def __init__(self, image: Image.Image) -> None:
         self._image = image
         self.decoder, self.size = image.format or "picture", image.size
-        self.count = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
+
+    @cached_property
+    def count(self) -> int:
+        """The frames, which are counted in the file when this is first asked for."""
+        return getattr(self._image, "n_frames", 1) if self.decoder in ANIMATED else 1
 
     def frame(self, index: int) -> tuple[np.ndarray, Colour]:
         image = self._image
