@@ -80,7 +80,8 @@ def decide(
             return Choice(Float(), compute, compute)
         if dtype not in holds and dtype not in PIXELS:
             raise UsageError(
-                f"{dtype} data as pixels of {holds[0]} needs --range: minmax, a window LO:HI, clip, abs or offset"
+                f"{dtype} data as pixels of {holds[0]} needs --range: minmax, percentile, a window LO:HI, "
+                "clip, abs or offset"
             )
         display = kernels[-1].display_policy if kernels else Clip()
         return Choice(display, dtype, compute)

@@ -306,6 +306,8 @@ def test_two_inputs_never_share_an_output(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
     for number, name in enumerate(("a/x.png", "b/x.png", "a/y", "b/y")):
         Image.new("L", (4, 3), 40 * number).save(tmp_path / name, "PNG")
+    done = convcli("filter", "a/x.png", "a/x.png", "-k", "1", "--out-dir", "out", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, b"error: 'a/x.png': it is named twice\n")
     for more in ((), ("-y",), ("--dry-run",)):
         done = convcli("filter", "a/x.png", "b/x.png", "-k", "1", "--out-dir", "out", *more, cwd=tmp_path)
         assert done.returncode == 2

@@ -392,3 +392,11 @@ def test_an_existing_file_is_kept(tmp_path):
     done = convcli("matrix", "--input", "4", "-k", "3", "-o", "w.npz", cwd=tmp_path)
     assert done.returncode == 1 and b"exists" in done.stderr
     assert (tmp_path / "w.npz").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_samples_that_are_no_numbers_are_compared_as_they_are(value: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"v\n1\n2\n{value}\n4\n5\n6\n")
+    done = ok("matrix", "-k", "1,2,1", "--verify", "a.csv", cwd=tmp_path)
+    assert b"equal: the largest difference is 0" in done.stdout
+    assert b"Warning" not in done.stderr

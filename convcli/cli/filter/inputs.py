@@ -59,6 +59,8 @@ def _refuse_shared_outputs(request: Request) -> None:
 
 def _claim(claimed: dict[str, str], path: str, name: str) -> None:
     """Note that an output belongs to an input, and to no other."""
+    if claimed.get(path) == name:
+        raise UsageError("it is named twice")
     if path in claimed:
         raise UsageError(
             f"its output has the name of that of {shown(claimed[path])}: rename one of them, or filter them into "

@@ -23,7 +23,11 @@ class Verdict:
 
     @property
     def difference(self) -> float:
-        return float(np.abs(self.product - self.filtered).max())
+        """The largest difference; NaN and infinity differ from all but themselves."""
+        alike = (self.product == self.filtered) | (np.isnan(self.product) & np.isnan(self.filtered))
+        with np.errstate(invalid="ignore"):
+            gaps = np.where(alike, 0.0, np.abs(self.product - self.filtered))
+        return float(np.nan_to_num(gaps, nan=np.inf).max())
 
     @property
     def holds(self) -> bool:

@@ -73,7 +73,7 @@ def _compare(matrix: Matrix, chain: Chain, array: np.ndarray) -> Verdict:
     filtered = reference(chain, array, "float64").ravel()
     sizes = replace(matrix, values=np.abs(matrix.values), offset=np.abs(matrix.offset)).times(np.abs(array))
     taps = np.bincount(matrix.rows, minlength=1).max()
-    bound = float(sizes.max() * (taps + 2) * 2 * np.finfo(np.float64).eps)
+    bound = float(sizes[np.isfinite(sizes)].max(initial=0) * (taps + 2) * 2 * np.finfo(np.float64).eps)
     return Verdict(array.ravel(), product, filtered, bound)
 
 
