@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from convcli.cli import picture
+from convcli.cli.kernels import half_blocks, shows_colours
 
 SAMPLES = Path(__file__).parent
 OUT = Path("demo-out")
@@ -43,7 +43,7 @@ def thumbnail(path: Path, columns: int = 38) -> list[str]:
         cells = cells.reshape(rows, columns, -1)
         extreme = np.abs(cells - np.median(pixels)).argmax(axis=2)[..., None]  # thin lines stay in view
         grey = np.take_along_axis(cells, extreme, axis=2)[..., 0] / 255
-    return picture.half_blocks(grey.tolist())
+    return half_blocks(grey.tolist())
 
 
 def motion() -> int:
@@ -53,7 +53,7 @@ def motion() -> int:
     command += ["-o", str(OUT / "walk.motion.mp4"), "--heatmap", str(where), "-y"]
     print(f"\nMotion in a clip: when, where, how much\n$ {shlex.join(command)}", flush=True)
     code = subprocess.run([sys.executable, "-m", "convcli", *command[1:]], check=False).returncode
-    if not code and picture.wanted():
+    if not code and shows_colours():
         print(*thumbnail(where), sep="\n")
     return code
 
@@ -70,7 +70,7 @@ def main() -> int:
             return done.returncode
         written = Path(done.stdout.strip())
         print(f"wrote {written} ({written.stat().st_size:,} bytes)")
-        if picture.wanted():
+        if shows_colours():
             for before, after in zip(thumbnail(source), thumbnail(written), strict=False):
                 print(f"{before}  {after}")
     if code := motion():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -153,3 +154,18 @@ def test_a_small_filter_job_does_not_pay_for_torch(tmp_path: Path) -> None:
     used = modules_after("filter", str(table), "-k", "smooth3", "-o", str(tmp_path / "b.csv"))
     assert "numpy" in used
     assert not used & (HEAVY - {"numpy", "polars"})
+
+
+SCRIPTS = sorted(
+    path for folder in ("samples", "benchmarks") for path in (PACKAGE.parent / folder).glob("*.py")
+)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_import_what_is_there(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "convcli":
+            module = importlib.import_module(node.module or "")
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}".removeprefix("convcli.")
+                assert hasattr(module, alias.name) or inner in FILES, f"{node.module} has no {alias.name}"
