@@ -83,5 +83,7 @@ def opened(name: str, options: ReadOptions, *, batch: bool = False) -> Iterator[
         source = registry.open_source(fp, format, options)
         stack.callback(source.close)
         if ITEMS in source.info.letters and not batch:
-            raise UsageError("this takes one item and not several, of the axis N: give a file of one")
+            raise UsageError(
+                "several items along the axis N; this command takes one: give a file with a single item"
+            )
         yield Opened(source, canonical(source.info), format, (*notes, *source.info.notes))
