@@ -67,14 +67,14 @@ class Clip:
         Opens the file once more, for its sound and subtitles.
     first
         The number of the first frame, where each is a file with a number.
-    loop
-        How often an animation runs, 0 is for ever, ``None`` is once.
+    plays
+        How many times an animation plays; 0 is for ever.
     """
 
     coding: Coding | None = None
     reopen: Callable[[], Any] | None = None
     first: int = 1
-    loop: int | None = 0
+    plays: int = 0
 
     def take(self, positions: Sequence[int | None]) -> Clip:
         """Return the companions of new frames: the first has the number of the frame that it comes from.
@@ -130,13 +130,24 @@ class Schedule:
         """Return how long a frame is shown, in seconds."""
         return float(self.duration(index) * self.base)
 
-    def milliseconds(self) -> list[int]:
-        """Return the durations in milliseconds; their sums are rounded, so that errors do not add up.
+    def delays(self, unit: Fraction) -> list[int]:
+        """Return how long each frame is shown in whole units, at least one.
 
-        >>> Schedule((0, 1, 2, 3), Fraction(1, 30), 1, 1).milliseconds()
-        [33, 34, 33, 33]
+        The ends of the frames are rounded, so that errors do not add up.
+
+        Parameters
+        ----------
+        unit
+            In seconds.
+
+        >>> Schedule(range(6), Fraction(1, 30), 1, 1).delays(Fraction(1, 100))
+        [3, 4, 3, 3, 4, 3]
         """
-        marks = [round(time * self.base * 1000) for time in (*self.times, self.times[-1] + self.last)]
+        ends = [round((time - self.times[0]) * self.base / unit) for time in self.times[1:]]
+        ends.append(round((self.times[-1] + self.last - self.times[0]) * self.base / unit))
+        marks = [0]
+        for end in ends:
+            marks.append(max(end, marks[-1] + 1))
         return [b - a for a, b in pairwise(marks)]
 
 

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 import convcli
-from tests.clips import pattern, times_of
+from tests.clips import make, pattern, times_of
 from tests.shell import ok
 
 DURATIONS = [50, 120, 70, 80, 200]
-LOOP = 3
+LOOP = 3  # as each format counts it: WebP and APNG how often they play, GIF how often it is repeated
 KINDS = ("gif", "webp", "png")
 
 
@@ -80,8 +80,63 @@ def test_from_one_kind_to_another(source: str, target: str, tmp_path: Path) -> N
     path = animation(tmp_path / f"a.{source}", frames())
     ok("filter", path, "-k", "identity", "--frames", "all", "-o", tmp_path / f"b.{target}")
     durations, loop, pictures = shown(tmp_path / f"b.{target}")
-    assert (durations, loop) == (DURATIONS, LOOP)
+    plays = LOOP + (source == "gif") - (target == "gif")
+    assert (durations, loop) == (DURATIONS, plays)
     np.testing.assert_array_equal(pictures[..., 3], frames()[..., 3])
+
+
+def repeated(path: Path, loop: int | None) -> Path:
+    """Write an animation with a count; ``None`` writes none into a GIF."""
+    images = [Image.fromarray(picture) for picture in frames(alpha=False)]
+    count = {} if loop is None else {"loop": loop}
+    images[0].save(path, save_all=True, append_images=images[1:], duration=100, **count)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("source", "count", "gif", "other"),
+    [  # gif2webp of libwebp, and the other way round
+        ("a.gif", None, None, 1),
+        ("a.gif", 0, 0, 0),
+        ("a.gif", 1, 1, 2),
+        ("a.png", 1, None, 1),
+        ("a.webp", 0, 0, 0),
+        ("a.webp", 4, 3, 4),
+        ("a.png", 100_000, 65_534, 65_535),  # APNG counts in 32 bits, the others in 16
+    ],
+)
+def test_a_clip_plays_as_often_as_before(
+    source: str, count: int | None, gif: int | None, other: int, tmp_path: Path
+) -> None:
+    path = repeated(tmp_path / source, count)
+    for name, expected in (("b.gif", gif), ("b.webp", other)):
+        ok("filter", path, "-k", "identity", "--frames", "all", "-o", tmp_path / name)
+        assert shown(tmp_path / name)[1] == expected
+
+
+@pytest.mark.parametrize("rate", ["24", "30", "30000/1001", "60"])
+def test_the_delays_of_a_gif_add_up_to_the_length_of_the_clip(rate: str, tmp_path: Path) -> None:
+    """30 frames a second are delays of 3, 3 and 4 hundredths in turn, as the GIF writer of FFmpeg has them."""
+    base = 1 / Fraction(rate)
+    make(tmp_path / "a.mkv", pattern(45, 24, 32), codec="ffv1", pixels="bgr0", base=base)
+    ok("filter", tmp_path / "a.mkv", "-k", "identity", "-o", tmp_path / "a.gif", "-q")
+    durations = np.array(shown(tmp_path / "a.gif")[0])
+    assert np.abs(durations.cumsum() - [round(1000 * base * (n + 1)) for n in range(45)]).max() <= 6
+    assert durations.min() >= 10
+
+
+def test_a_gif_that_must_be_slower_is_said(tmp_path: Path) -> None:
+    make(tmp_path / "a.mkv", pattern(60, 24, 32), codec="ffv1", pixels="bgr0", base=Fraction(1, 120))
+    done = ok("filter", tmp_path / "a.mkv", "-k", "identity", "-o", tmp_path / "a.gif")
+    assert shown(tmp_path / "a.gif")[0] == [10] * 60
+    assert b"0.60 s instead of 0.50 s" in done.stderr
+
+
+def test_delays_of_png_are_fractions(tmp_path: Path) -> None:
+    images = [Image.fromarray(picture) for picture in pattern(30, 24, 32)]
+    images[0].save(tmp_path / "a.png", save_all=True, append_images=images[1:], duration=1000 / 30)
+    ok("filter", tmp_path / "a.png", "-k", "identity", "-o", tmp_path / "b.mkv", "-q", "--frames", "all")
+    assert abs(times_of(tmp_path / "b.mkv")[-1] - Fraction(29, 30)) < Fraction(1, 1000)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -306,7 +306,7 @@ def test_strides_add_up_times() -> None:
     assert every_second.times == (0, 25, 50)
     assert [every_second.duration(index) for index in range(3)] == [25, 25, 7]
     assert shown(0, 2, 2).last == 25
-    assert schedule(Axis("T", 5, UNEVEN)).milliseconds() == [100, 150, 50, 200, 70]
+    assert schedule(Axis("T", 5, UNEVEN)).delays(Fraction(1, 1000)) == [100, 150, 50, 200, 70]
 
 
 def test_frames_of_the_padding_continue_at_the_usual_step() -> None:

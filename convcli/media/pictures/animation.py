@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import accumulate
+from math import lcm
 from typing import IO, Any
 
 import numpy as np
@@ -31,22 +32,25 @@ class FramesSource(Strips):
         durations, colours = [], set()
         for index in range(count):
             pixels, colour = picture.frame(index)
-            durations.append(int(picture.info().get("duration") or FRAME_DURATION))
+            # PNG's are fractions of seconds, which Pillow gives as milliseconds.
+            shown = Fraction(picture.info().get("duration") or FRAME_DURATION)
+            durations.append(shown.limit_denominator(1000))
             if pixels.shape[:2] != (height, width):
                 raise ConvError(f"frame {index} of the {picture.decoder} is larger than the picture")
             colours.add(OPAQUE[colour] if colour.has_alpha and pixels[..., -1].min() == 255 else colour)
         self._colour = _common(colours)
         channels = CHANNELS[self._colour].count
         metadata, dpi, _ = picture.carried()
-        times = tuple(accumulate(durations, initial=0))
+        parts = lcm(*(shown.denominator for shown in durations))
+        times = tuple(accumulate((int(shown * parts) for shown in durations), initial=0))
         info = Info.of(
             letters="TYXC" if channels > 1 else "TYX",
             shape=(count, height, width, *((channels,) if channels > 1 else ())),
             dtype="uint8",
             colour=self._colour,
             metadata=metadata,
-            companions=Clip(loop=picture.info().get("loop")),
-        ).placed(T=Listed(times[:-1], Fraction(1, 1000), SECOND, times[-1]))
+            companions=Clip(plays=_plays(picture)),
+        ).placed(T=Listed(times[:-1], Fraction(1, 1000 * parts), SECOND, times[-1]))
         self.info = with_dpi(info, dpi)
         self._frames = Recent(self._decode)
 
@@ -86,8 +90,37 @@ def _common(colours: set[Colour]) -> Colour:
     return WITH_ALPHA[opaque] if alpha else opaque
 
 
-def settings_for(info: Info) -> dict[str, Any]:
-    """Return Pillow's settings that make one file of several frames."""
-    loop = clip_of(info.companions).loop
-    settings: dict[str, Any] = {"save_all": True, "duration": schedule(info.axis("T")).milliseconds()}
-    return settings if loop is None else settings | {"loop": loop}
+def _plays(picture: Picture) -> int:
+    """Return how many times an animation plays, 0 for ever: GIF counts repeats, and has no count for once."""
+    count: int | None = picture.info().get("loop")
+    if picture.decoder != "GIF":
+        return count or 0
+    return 1 if count is None else count and count + 1
+
+
+_MOST = 65535  # delays and counts have 16 bits
+
+
+def settings_for(info: Info, format_name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return Pillow's settings that make one file of several frames, and notes about changed times."""
+    shown, plays = schedule(info.axis("T")), min(clip_of(info.companions).plays, _MOST)
+    unit = Fraction(1, 100) if format_name == "gif" else Fraction(1, 1000)
+    delays = shown.delays(unit)
+    settings: dict[str, Any] = {"save_all": True, "loop": plays}
+    if format_name == "gif":
+        delays = [min(delay, _MOST) for delay in delays]
+        if plays:
+            settings["loop"] = plays - 1 or None  # Pillow writes no count for None
+    if format_name == "png":  # numerators have 16 bits
+        delays = [delay if delay <= _MOST else round(delay, -3) for delay in delays]
+    settings["duration"] = [int(delay * unit * 1000) for delay in delays]
+    seconds = float((shown.times[-1] + shown.last - shown.times[0]) * shown.base)
+    ours = float(sum(delays) * unit)
+    notes = []
+    if abs(ours - seconds) > unit:
+        limit = f"at least {float(unit):g} s" if ours > seconds else f"at most {float(_MOST * unit):g} s"
+        what = f"a frame of {format_name.upper()} lasts {limit}"
+        notes.append(f"the clip lasts {ours:.2f} s instead of {seconds:.2f} s: {what}")
+    if format_name == "gif" and min(delays) < 2:
+        notes.append("some frames last 0.01 s: many players show them for 0.1 s, as GIF's first ones did")
+    return settings, tuple(notes)

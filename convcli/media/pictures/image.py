@@ -132,7 +132,9 @@ class PillowSink:
         if animated:
             from convcli.media.pictures.animation import settings_for
 
-            settings |= settings_for(self._info)
+            frames, notes = settings_for(self._info, self._format)
+            settings |= frames
+            self.notes += notes
         if animated and self._format != "gif":
             from imageio.v3 import imwrite
 
