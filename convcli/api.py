@@ -94,7 +94,8 @@ def filter(
         own, else 1.
     padding : str, int, or a sequence with one for each axis
         Samples around the data: a name, a number for both sides, or pairs (before, after).  Default: the kernel's
-        own; else ``same`` with replicated edges (``valid`` along T) where ``pad_mode`` is not given either.
+        own; else ``same``, where ``pad_mode`` is not given either with replicated edges and ``valid`` along T.
+        A ``pool`` without kernels has a window of its own: ``stride``, ``dilation`` and this are then its, default 0.
     pad_mode : str
         What stands outside of the data.  Default: the kernel's own, else ``zero`` where ``padding`` is given.
     pad_value : float

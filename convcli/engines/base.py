@@ -153,8 +153,8 @@ class Engine(ABC):
     ) -> np.ndarray:
         """Return the pooled whole windows, ``(N, C, *sizes)``; NaN wins.
 
-        ``counts`` (*sizes) is how many taps of each window are samples, where some are padding: the kind's
-        ``fill``.
+        ``counts``, which broadcasts with the result, is how many taps of each window are samples, where some are
+        padding or missing: the kind's ``fill``.
         """
 
     @abstractmethod

@@ -15,7 +15,7 @@ from convcli.common.errors import UsageError
 from convcli.engines.base import Engine
 from convcli.engines.padding import pad
 from convcli.geometry.padding import PadMode
-from convcli.geometry.pools import MAX, PoolKind
+from convcli.geometry.pools import AVG, MAX, PoolKind
 from convcli.geometry.windows import Window
 
 Span = tuple[int, int]
@@ -27,6 +27,7 @@ def pool_padded(
     kind: PoolKind,
     windows: Sequence[Window],
     include_padding: bool = False,
+    skip_nan: bool = False,
 ) -> np.ndarray:
     """Return the pooled ``x``, ``(N, C, *sizes)`` with the windows' output sizes.
 
@@ -40,6 +41,8 @@ def pool_padded(
         One for each space axis, with padding and ceil mode.
     include_padding : bool
         Padding counts as zeros (but never what ``ceil`` lets hang over even the padding), if the kind lets it.
+    skip_nan : bool
+        Missing samples do not count; the result is missing where a window has no others.
     """
     include = include_padding and kind.include
     sizes = x.shape[2:]
@@ -48,15 +51,24 @@ def pool_padded(
         zeros = [(-window.before, n + window.after) for window, n in zip(windows, sizes, strict=True)]
         zeros, ranges = in_two_steps(ranges, zeros)
         x = pad(x, zeros, PadMode.ZERO)
-    counts = sample_counts(windows, sizes, include)
-    return engine.pool(
-        pad(x, ranges, PadMode.CONSTANT, kind.fill),
-        kind,
-        [window.kernel for window in windows],
-        stride=[window.stride for window in windows],
-        dilation=[window.dilation for window in windows],
-        counts=counts,
-    )
+
+    def pool(x: np.ndarray, kind: PoolKind, counts: np.ndarray | None) -> np.ndarray:
+        return engine.pool(
+            pad(x, ranges, PadMode.CONSTANT, kind.fill),
+            kind,
+            [window.kernel for window in windows],
+            stride=[window.stride for window in windows],
+            dilation=[window.dilation for window in windows],
+            counts=counts,
+        )
+
+    if not skip_nan:
+        return pool(x, kind, sample_counts(windows, sizes, include))
+    missing = np.isnan(x)
+    counts = pool((~missing).astype(np.float64), AVG, np.ones(1, int)).astype(int)  # sums, exact in float64
+    pooled = pool(np.where(missing, x.dtype.type(kind.fill), x), kind, counts)
+    pooled[counts == 0] = np.nan
+    return pooled
 
 
 def in_two_steps(ranges: Sequence[Span], zeros: Sequence[Span]) -> tuple[list[Span], list[Span]]:

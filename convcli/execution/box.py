@@ -100,6 +100,8 @@ class Runner:
         alpha = None
         if self._coverage_chain is not None:
             alpha = self._values(self._coverage_chain, partial(self._coverage, read), box)
+            if not job.chain.gives_numbers:
+                alpha[~np.isfinite(alpha)] = 0  # a pool's window on padding alone
             colours.unpremultiply(values, alpha, job.full_scale)
         elif self._samples:
             sampled = self._sample(read, box)
@@ -181,9 +183,10 @@ class Runner:
             channel, *place = (int(index) for index in where[0])
             places = zip(self.job.letters.lower(), place, box, strict=True)
             spot = ", ".join(f"{name} {at + start}" for name, at, (start, _) in places)
+            skip = "" if self.job.unskippable else "--nan skip leaves it out, "
             raise ConvError(
                 f"a missing sample (NaN) at {spot} of channel {channel}, counted from 0: "
-                "--nan skip leaves it out, --nan propagate passes it on"
+                f"{skip}--nan propagate passes it on"
             )
 
     def _values(self, chain: Chain, read: Read, box: Box, out: np.ndarray | None = None) -> np.ndarray:
@@ -197,12 +200,12 @@ class Runner:
     def _stage(self, index: int, chain: Chain, read: Read, out: np.ndarray | None, box: Box) -> np.ndarray:
         stage = chain.stages[index]
         block, window = self._input(index, chain, read, box)
+        skip = self.job.nan is Nan.SKIP
         if isinstance(stage, PoolStage):
-            return stages.pool(stage, self.engine, block, window, self.dtype)
+            return stages.pool(stage, self.engine, block, window, self.dtype, skip)
         if stage.transposed:
             first = [start for start, _ in needed_by(stage, chain.sizes[index], box)]
             return stages.transpose(stage, self.engine, block, box, first, self.dtype)
-        skip = self.job.nan is Nan.SKIP
         return stages.correlate(
             stage, self.engine, block, window, self.dtype, skip, self._algorithms[index], out
         )

@@ -141,7 +141,12 @@ def transpose(
 
 
 def pool(
-    stage: PoolStage, engine: Engine, block: np.ndarray, box: Sequence[Span], dtype: np.dtype
+    stage: PoolStage,
+    engine: Engine,
+    block: np.ndarray,
+    box: Sequence[Span],
+    dtype: np.dtype,
+    skip_nan: bool,
 ) -> np.ndarray:
     """Return the pooled input box ``box``, given in elements of the block; what is outside is padding.
 
@@ -155,7 +160,8 @@ def pool(
         after = window.after if beyond else max(hi - n, 0)
         windows.append(replace(window, before=skipped * window.stride - lo, after=after, ceil=beyond))
         wanted.append(slice(skipped, skipped + (hi - lo - window.extent) // window.stride + 1))
-    made = pool_padded(engine, block.astype(dtype, copy=False), stage.kind, windows, stage.include_padding)
+    block = block.astype(dtype, copy=False)
+    made = pool_padded(engine, block, stage.kind, windows, stage.include_padding, skip_nan)
     return made[tuple(wanted)]
 
 

@@ -49,8 +49,6 @@ class PoolKind:
         What stands in padding that does not count; it never changes a result.
     include : bool
         Whether padding can count as zeros, where that is asked for; else it never does.
-    averages : bool
-        Whether the result is a weighted mean, so that colours may be premultiplied by their alpha.
     selects : bool
         Whether the result is that of one sample or two, which explanations point at.
     ufunc : str or None
@@ -64,7 +62,6 @@ class PoolKind:
     function: ClassVar[str]
     fill: ClassVar[float]
     include: ClassVar[bool] = False
-    averages: ClassVar[bool] = False
     selects: ClassVar[bool] = True
     ufunc: ClassVar[str | None] = None
     torch: ClassVar[Counterpart]
@@ -188,7 +185,6 @@ class AvgPool(PoolKind):
     noun = function = "mean"
     fill = 0.0
     include = True
-    averages = True
     selects = False
     ufunc = "add"
     torch = Counterpart("AdaptiveAvgPool(1)", undilated="its average pool has no dilation")

@@ -42,7 +42,7 @@ class Settings:
         Option(
             "valid, same, full, same-lower, same-upper, tail, a number, or before:after; one for each axis "
             "(1:0,2:2). Neither --padding nor --pad-mode: same with replicated edges (valid along time). "
-            "--padding alone: zeros outside.",
+            "--padding alone: zeros outside; --pad-mode alone: same, along time too.",
             read=parse_padding,
         ),
     ] = None
@@ -118,7 +118,9 @@ def _default_padding(settings: Settings, kernel: Kernel, letters: Sequence[str])
         return kernel.defaults.padding
     if settings.transposed:
         return ((0, 0),)
-    return tuple(PaddingName.VALID if letter == "T" else PaddingName.SAME for letter in letters)
+    said = (settings.pad_mode, settings.pad_value, kernel.defaults.pad_mode) != (None, None, None)
+    time = PaddingName.SAME if said else PaddingName.VALID
+    return tuple(time if letter == "T" else PaddingName.SAME for letter in letters)
 
 
 def _default_mode(settings: Settings, kernel: Kernel) -> PadMode:
@@ -191,6 +193,35 @@ def _bind_kernel(
     return ConvStage(kernel, windows, mode, mode.fill(settings.pad_value or 0.0), summed, axes)
 
 
+def _pool_alone(pool: Pool, settings: Settings) -> Pool:
+    """Return a pool that follows no kernel with the window that the options ask for."""
+    of_kernels = {
+        "--pad-mode": settings.pad_mode is not None,
+        "--pad-value": settings.pad_value is not None,
+        "--bias": settings.bias is not None,
+        "--flip": settings.flip,
+        "--transpose": settings.transposed,
+        "--output-padding": any(settings.output_padding),
+        "--channels sum": settings.sum_channels,
+    }
+    for name in (name for name, given in of_kernels.items() if given):
+        raise UsageError(
+            f"{name} says how a kernel is applied, and {pool} has none: leave it out, or give -k"
+        )
+    for name, default in {"stride": None, "padding": ((0, 0),), "dilation": (1,)}.items():
+        asked, own = getattr(settings, name), getattr(pool, name)
+        if asked is None or asked == own:
+            continue
+        if pool.size is None:
+            raise UsageError(
+                f"--{name} is of a window that moves, and {pool} is over everything: leave it out"
+            )
+        if own != default:
+            raise UsageError(f"--{name} says another {name} than {pool}: give one of them")
+        pool = replace(pool, **{name: asked})
+    return pool
+
+
 def _bind_pool(pool: Pool, letters: str, sizes: tuple[int, ...], axis: str | None) -> PoolStage:
     """A pool slides along Y and X (or X alone), or along as many last axes as its window names."""
     plane = len(letters.removeprefix("T").removeprefix("Z")) or 1
@@ -237,6 +268,7 @@ def bind(
     if pool is None and kernels and kernels[-1].defaults.pool is not None:
         pool = parse_pool(kernels[-1].defaults.pool)
     if pool is not None:
+        pool = pool if kernels else _pool_alone(pool, settings)
         _append(stages, trail, _bind_pool(pool, letters, trail[-1], settings.axis))
     if not stages:
         raise UsageError("nothing to do: give a kernel (-k NAME, see `convcli kernels list`) or --pool")

@@ -179,19 +179,19 @@ class Chain:
 
     @property
     def averages(self) -> bool:
-        """Whether every stage is a weighted mean without bias, so that colours may be premultiplied."""
+        """Whether every stage is a weighted mean without bias or a pool, so that colours may be premultiplied.
+
+        Neither makes a colour larger than its alpha where no sample's is: that of all pools is their order.
+        """
         return all(
-            stage.kind.averages
-            if isinstance(stage, PoolStage)
-            else (
-                stage.kernel.non_negative
-                and all(sum(row) > 0 for row in stage.kernel.rows)
-                and not any(stage.kernel.bias)
-                and stage.kernel.combine is Combine.NONE
-                and not stage.summed
-                and stage.stays_in_range
-            )
+            stage.kernel.non_negative
+            and all(sum(row) > 0 for row in stage.kernel.rows)
+            and not any(stage.kernel.bias)
+            and stage.kernel.combine is Combine.NONE
+            and not stage.summed
+            and stage.stays_in_range
             for stage in self.stages
+            if isinstance(stage, ConvStage)
         )
 
     @property

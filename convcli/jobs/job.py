@@ -81,16 +81,24 @@ class Job:
         Raises
         ------
         UsageError
-            ``skip`` with negative weights: what they would be renormalised to can be anything.
+            ``skip`` where `unskippable` says why not.
         """
-        if self.nan is Nan.SKIP:
-            for kernel in self.chain.kernels:
-                if not kernel.non_negative:
-                    raise UsageError(
-                        "nan skip renormalises weights, and it has negative ones: "
-                        "use it with smoothing kernels, or --nan propagate",
-                        subject=kernel.title,
-                    )
+        if self.nan is Nan.SKIP and self.unskippable:
+            subject, why = self.unskippable
+            raise UsageError(f"nan skip renormalises weights, and {why}, or --nan propagate", subject=subject)
+
+    @cached_property
+    def unskippable(self) -> tuple[str, str] | None:
+        """Which kernel keeps missing samples from being skipped, and why; None where they can be."""
+        for kernel in self.chain.kernels:
+            if not kernel.non_negative:  # what they would be renormalised to can be anything
+                return kernel.title, "it has negative ones: use it with smoothing kernels"
+            if self.chain.transposed:
+                return (
+                    kernel.title,
+                    "a transposed convolution adds up as many as reach an output: leave one out",
+                )
+        return None
 
     @cached_property
     def letters(self) -> str:

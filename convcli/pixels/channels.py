@@ -75,7 +75,7 @@ def split(info: Info, channels: Channels, *, averages: bool, full_scale: float) 
     Parameters
     ----------
     averages : bool
-        Whether all kernels are weighted means, so that premultiplied colour is right.
+        Whether premultiplied colour is right (`convcli.jobs.chain.Chain.averages`).
 
     Raises
     ------
@@ -110,7 +110,7 @@ def unpremultiply(colour: np.ndarray, alpha: np.ndarray, full_scale: float) -> n
     coverage = alpha / alpha.dtype.type(full_scale)
     visible = coverage > 0
     np.divide(colour, coverage, out=colour, where=visible)
-    np.multiply(colour, visible, out=colour)
+    np.copyto(colour, 0, where=~visible)
     return colour
 
 

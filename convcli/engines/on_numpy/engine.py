@@ -111,13 +111,14 @@ class NumpyEngine(Engine):
         x = tiles.with_long_runs(x, stride)
         order = tiles.memory_order(x)
         out = tiles.empty((*x.shape[:2], *sizes), order, x.dtype)
+        seen = None if counts is None else np.broadcast_to(counts, out.shape)
 
         def work(tile: tiles.Slices) -> None:
             windows = list(zip(tile[2:], size, stride, dilation, strict=True))
             block = x[(*tile[:2], *tiles.inputs(tile[2:], size, stride, dilation))]
             if not kind.ufunc:
                 taps = windows_of(block, size, stride, dilation).reshape(*out[tile].shape, -1)
-                out[tile] = kind.reduce(np, taps, prod(size) if counts is None else counts[tile[2:]])
+                out[tile] = kind.reduce(np, taps, prod(size) if seen is None else seen[tile])
                 return
             block = block.transpose(order)
             for axis, (outputs, *window) in enumerate(windows, start=2):

@@ -119,13 +119,15 @@ class TorchEngine(Engine):
         """
         sizes = pool_sizes(x, size, stride, dilation)
         data, kernel = tensor_of(x, self.device), list(zip(size, stride, dilation, strict=True))
-        seen = prod(size) if counts is None else torch.from_numpy(counts).to(self.device)
+        out = torch.empty((*x.shape[:2], *sizes), dtype=data.dtype, device=self.device)
+        seen = (
+            prod(size) if counts is None else torch.from_numpy(counts).to(self.device).broadcast_to(out.shape)
+        )
         if kind.ufunc:
             return kind.tensor(torch, data, kernel, seen).cpu().numpy()
-        out = torch.empty((*x.shape[:2], *sizes), dtype=data.dtype, device=self.device)
         for tile in tiles.cut(out.shape, range(x.ndim), torch_native.BUFFER // prod(size)):
             box = tiles.inputs(tile[2:], size, stride, dilation)
-            part = seen if isinstance(seen, int) else seen[tile[2:]]
+            part = seen if isinstance(seen, int) else seen[tile]
             out[tile] = kind.tensor(torch, data[(*tile[:2], *box)], kernel, part)
         return out.cpu().numpy()
 
