@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
 from enum import StrEnum
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.axes import Axis, Positions, axes_of
 from convcli.data.box import Box, slices, whole
@@ -118,13 +120,27 @@ class Info:
         """The letters of the axes that a box has spans for, in the array's order: all but channels and maps."""
         return "".join(letter for letter in self.letters if letter not in "MC")
 
+    @cached_property
+    def box(self) -> Box:
+        """The box of everything."""
+        return whole([self.size(letter) for letter in self.box_letters])
+
+    def spans(self, box: Box) -> Box:
+        """Return a span for each axis: those of a box, and all of the channels and maps.
+
+        >>> Info.of("CYX", (3, 480, 640), "uint8").spans(((8, 9), (0, 640)))
+        ((0, 3), (8, 9), (0, 640))
+        """
+        given = dict(zip(self.box_letters, box, strict=True))
+        return tuple(given.get(axis.letter, (0, axis.size)) for axis in self.axes)
+
     def strip(self, start: int, stop: int) -> Box:
         """Return the box of the samples ``start:stop`` of the stream axis.
 
         >>> Info.of("YXC", (480, 640, 3), "uint8").strip(8, 9)
         ((8, 9), (0, 640))
         """
-        return ((start, stop), *whole([self.size(letter) for letter in self.box_letters[1:]]))
+        return ((start, stop), *self.box[1:])
 
     @property
     def length(self) -> int:
@@ -171,15 +187,43 @@ class Coded:
         return "uint8" if self.bits <= 8 else "uint16"
 
 
+@frozen
+class Grain:
+    """Which boxes of a file are read or written as such, and in what order.
+
+    Attributes
+    ----------
+    any_order : bool
+        Whether any box is, in any order; otherwise strips are, one after the other.
+    piece : tuple of int
+        How many samples along the last axes are one piece, such as a tile or a chunk, that is read or written as a
+        whole; none are single samples.
+    """
+
+    any_order: bool = False
+    piece: tuple[int, ...] = ()
+
+    def steps(self, info: Info) -> dict[str, int]:
+        """Return for each letter of ``info.box_letters`` of how many samples boxes are multiples.
+
+        >>> Grain(any_order=True, piece=(64, 64)).steps(Info.of("ZYX", (9, 480, 640), "uint8"))
+        {'Z': 1, 'Y': 64, 'X': 64}
+        >>> Grain().steps(Info.of("ZYX", (9, 480, 640), "uint8"))
+        {'Z': 1, 'Y': 480, 'X': 640}
+        """
+        sizes = [info.size(letter) for letter in info.box_letters]
+        piece = self.piece if self.any_order else sizes[1:]
+        return dict(zip(info.box_letters, (*(1,) * (len(sizes) - len(piece)), *piece), strict=True))
+
+
+STRIPS, BOXES = Grain(), Grain(any_order=True)
+
+
 class Source(Protocol):
     """An open input."""
 
     info: Info
-
-    @property
-    def any_box(self) -> bool:
-        """Whether boxes are read as such; otherwise strips are, and what is too much of them is cut off."""
-        ...
+    grain: Grain
 
     def read(self, box: Box) -> np.ndarray:
         """Return a box: a span for each letter in ``info.box_letters``, all of the channels."""
@@ -196,7 +240,7 @@ class Strips(ABC):
     """A source of which only strips can be read: any box is cut out of one."""
 
     info: Info
-    any_box = False
+    grain = STRIPS
 
     @abstractmethod
     def strip(self, start: int, stop: int) -> np.ndarray:
@@ -204,17 +248,15 @@ class Strips(ABC):
 
     def read(self, box: Box) -> np.ndarray:
         """Return a box: a span for each letter in ``info.box_letters``, all of the channels."""
-        index = dict(zip(self.info.box_letters, slices(box), strict=True))
-        stream = index.pop(self.info.letters[self.info.stream_axis])
-        block = self.strip(stream.start, stream.stop)
-        return block[tuple(index.get(letter, slice(None)) for letter in self.info.letters)]
+        (start, stop), *others = box
+        return self.strip(start, stop)[slices(self.info.spans(((0, stop - start), *others)))]
 
 
 class Boxes(ABC):
     """A source of which any box can be read, in any order."""
 
     info: Info
-    any_box = True
+    grain = BOXES
 
     @abstractmethod
     def read(self, box: Box) -> np.ndarray:
@@ -236,22 +278,60 @@ class PlanarSource(Source, Protocol):
         ...
 
 
-class Sink(Protocol):
-    """An open output; blocks arrive in order along the stream axis."""
+class Sink(ABC):
+    """An open output, which takes boxes as its grain allows, each once, until it has all of them.
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Lines for the person, complete after :meth:`close`: what the format could not hold."""
-        ...
+    Attributes
+    ----------
+    info : Info
+        The form of what it takes.
+    notes : tuple of str
+        Lines for the person, complete after :meth:`close`: what the format could not hold.
+    """
 
-    def write(self, block: np.ndarray) -> None: ...
+    grain = STRIPS
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, info: Info) -> None:
+        self.info = info
+        self._next = 0  # sample of the stream axis
+        self._missing = prod(info.shape)
+
+    def write(self, box: Box, values: np.ndarray) -> None:
+        """Take the values of a box: a span for each letter in ``info.box_letters``, all channels and maps.
+
+        Raises
+        ------
+        ValueError
+            For values of another shape, and for a box that the grain does not allow: the caller's mistake.
+        """
+        if values.shape != tuple(stop - start for start, stop in self.info.spans(box)):
+            raise ValueError(f"values of shape {values.shape} do not fill the box {box}")
+        if not self.grain.any_order and box != self.info.strip(self._next, self._next + len(range(*box[0]))):
+            raise ValueError(f"the box {box} is not the next strip, which begins at {self._next}")
+        self.put(box, values)
+        self._next = box[0][1]
+        self._missing -= values.size
+
+    @abstractmethod
+    def put(self, box: Box, values: np.ndarray) -> None:
+        """Write a box that fits."""
 
     def close(self) -> None:
-        """Finish the file's content (the target is renamed into place by its owner)."""
-        ...
+        """Finish the file's content (the target is renamed into place by its owner).
+
+        Raises
+        ------
+        ConvError
+            Unless all samples have come.
+        """
+        if self._missing:
+            raise ConvError(
+                f"the output is incomplete: {self._missing} of {prod(self.info.shape)} samples are missing"
+            )
 
 
-class PlanarSink(Sink, Protocol):
+class PlanarSink(Protocol):
     """An open clip that takes frames as its source has them: one array (T, Y, X) for each component."""
 
     def write_planes(self, planes: Sequence[np.ndarray]) -> None: ...

@@ -230,7 +230,7 @@ class Watch:
             return Sight(values, mask, look(values, mask))
 
         if not self._whole:
-            for index, block in enumerate(self._pipeline.blocks(Tally(), progress)):
+            for index, (_, block) in enumerate(self._pipeline.blocks(Tally(), progress)):
                 yield judged(self._present(_plane(block), index))
             return
         before = self._source.strip(0, 1)[0]

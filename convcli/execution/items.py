@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from convcli.data.arrays import ArraySource
-from convcli.data.info import ITEMS, Info, Source
+import numpy as np
+
+from convcli.data.box import Box
+from convcli.data.info import ITEMS, Boxes, Info, Source
 
 
 def item_of(info: Info) -> Info:
@@ -42,14 +44,23 @@ def with_items(result: Info, given: Info) -> Info:
     return replace(result, axes=(*result.axes[:place], given.axis(ITEMS), *result.axes[place:]))
 
 
-def items(source: Source) -> Iterator[ArraySource]:
-    """Yield the items one after the other; each is read whole, all at once where they are not the slowest axis."""
-    info = source.info
-    axis, count = info.letters.index(ITEMS), info.size(ITEMS)
-    apart = axis == info.stream_axis
-    everything = None if apart else source.strip(0, info.length)
-    for index in range(count):
-        block = source.strip(index, index + 1) if everything is None else everything.take([index], axis)
-        item = ArraySource(block.squeeze(axis), info.letters.replace(ITEMS, ""))
-        item.info = item_of(info)
-        yield item
+class Item(Boxes):
+    """One item of a source, which stays its owner's."""
+
+    def __init__(self, source: Source, index: int) -> None:
+        self.info, self.grain = item_of(source.info), source.grain
+        self._source, self._index = source, index
+
+    def read(self, box: Box) -> np.ndarray:
+        info = self._source.info
+        at = info.box_letters.index(ITEMS)
+        block = self._source.read((*box[:at], (self._index, self._index + 1), *box[at:]))
+        return block.squeeze(info.letters.index(ITEMS))
+
+    def close(self) -> None:
+        pass
+
+
+def items(source: Source) -> Iterator[Item]:
+    """Yield the items one after the other; nothing is read yet."""
+    yield from (Item(source, index) for index in range(source.info.size(ITEMS)))

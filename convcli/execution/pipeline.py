@@ -148,8 +148,8 @@ class Pipeline:
 
     def blocks(
         self, tally: Tally, progress: Progress = _silent, into: np.ndarray | None = None
-    ) -> Iterator[np.ndarray]:
-        """Yield the output box by box, in order, axes and type as ``result`` says; items one by one.
+    ) -> Iterator[tuple[Box, np.ndarray]]:
+        """Yield the output box by box, in order; items one by one.
 
         Parameters
         ----------
@@ -157,33 +157,35 @@ class Pipeline:
             Counts what was clipped; colours only, never alpha.
         into : ndarray, optional
             Of the form of ``result``; boxes are written to where they belong in it.
+
+        Yields
+        ------
+        Box, ndarray
+            A span for each of ``result.box_letters``, and its values, axes and type as ``result`` says.
         """
         if ITEMS in self.source.info.letters:
             yield from self._items(tally, progress, into)
             return
-        boxes, workers = self.boxes, self.plan.workers(self.job.length)
-        for box, block in zip(boxes, execute(self.runner, boxes, tally, workers, into), strict=True):
-            yield block
-            progress(box[self.job.stream][1], self.job.length)
+        job, boxes = self.job, self.boxes
+        order = [job.letters.index(letter) for letter in job.result.box_letters]
+        made = execute(self.runner, boxes, tally, self.plan.workers(job.length), into)
+        for done, (box, block) in enumerate(zip(boxes, made, strict=True), 1):
+            yield tuple(box[axis] for axis in order), block
+            progress(job.length * done // len(boxes), job.length)
 
-    def _items(self, tally: Tally, progress: Progress, into: np.ndarray | None) -> Iterator[np.ndarray]:
-        """Compute the job for each item; where they are not the slowest axis of the output, all are one block."""
-        place, count = place_of(self.job.result, self.source.info), self.result.size(ITEMS)
-        if into is None and place != self.result.stream_axis:
-            into = np.empty(self.result.shape, self.result.dtype)
+    def _items(
+        self, tally: Tally, progress: Progress, into: np.ndarray | None
+    ) -> Iterator[tuple[Box, np.ndarray]]:
+        """Compute the job for each item."""
+        place, at = place_of(self.job.result, self.source.info), self.result.box_letters.index(ITEMS)
         for index, item in enumerate(items(self.source)):
             one = copy(self)
             one.source = item
             one.__dict__.pop("runner", None)
-            form = self.job.result
-            made = np.empty(form.shape, form.dtype) if into is None else np.moveaxis(into, place, 0)[index]
-            for _ in one.blocks(tally, into=made):
-                pass
-            progress(index + 1, count)
-            if into is None:
-                yield np.expand_dims(made, place)
-        if into is not None:
-            yield into
+            own = None if into is None else np.moveaxis(into, place, 0)[index]
+            for box, block in one.blocks(tally, into=own):
+                yield (*box[:at], (index, index + 1), *box[at:]), np.expand_dims(block, place)
+            progress(index + 1, self.result.size(ITEMS))
 
     def array(self) -> np.ndarray:
         """Return the whole output.
@@ -199,22 +201,20 @@ class Pipeline:
             pass
         return result
 
-    def write(self, sinks: Sequence[Sink], written: Info, progress: Progress = _silent) -> Tally:
+    def write(self, sinks: Sequence[Sink], progress: Progress = _silent) -> Tally:
         """Compute everything, write it and close the sinks; return what was clipped.
 
         Parameters
         ----------
         sinks : sequence of Sink
-            One, or one for each map.
-        written : Info
-            The form of what each of them gets.
+            One, or one for each map; strips come in order, other boxes only where their grain allows it.
         """
         tally = Tally()
         if self.planar:
             self._write_planes(cast(PlanarSink, sinks[0]), tally, progress)
         else:
             beside = self.plan.workers(self.job.length) > 1
-            write_blocks(self.blocks(tally, progress), self.result, sinks, written, beside)
+            write_blocks(self.blocks(tally, progress), self.result, sinks, beside)
         for sink in sinks:
             sink.close()
         return tally
@@ -233,21 +233,23 @@ class Pipeline:
 
 
 def write_blocks(
-    blocks: Iterator[np.ndarray], result: Info, sinks: Sequence[Sink], written: Info, beside: bool = False
+    blocks: Iterator[tuple[Box, np.ndarray]], result: Info, sinks: Sequence[Sink], beside: bool = False
 ) -> None:
     """Write blocks of a result to sinks, each of which takes all of it or one map.
 
     Parameters
     ----------
-    result, written : Info
-        The form of the blocks, and of what each sink gets.
+    result : Info
+        The form of the blocks, which come with their boxes.
     beside : bool
         Compute the next blocks while one is written.
     """
     with closing(ahead(blocks)) if beside else nullcontext(blocks) as made:
-        for block in made:
+        written = sinks[0].info
+        order = [result.box_letters.index(letter) for letter in written.box_letters]
+        for box, block in made:
             for sink, part in zip(sinks, _parts(block, result, written), strict=True):
-                sink.write(part)
+                sink.write(tuple(box[axis] for axis in order), part)
 
 
 def _parts(block: np.ndarray, result: Info, written: Info) -> list[np.ndarray]:

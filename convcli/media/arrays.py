@@ -6,19 +6,22 @@ Only plain numbers: pickled objects are never loaded, structured and complex typ
 from __future__ import annotations
 
 import ast
+import io
 import math
 import re
+import shutil
 import tempfile
 import warnings
-from itertools import product
 from typing import IO, NamedTuple
 
 import numpy as np
 
 from convcli.common.errors import ConvError, UsageError
-from convcli.data.box import Box, Span, slices
+from convcli.data.box import Box
 from convcli.data.info import ITEMS, SPACE, Boxes, Info
+from convcli.media import region
 from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.region import RegionSink
 
 MAX_AXES = 6
 _LETTERS = SPACE + "CM" + ITEMS
@@ -168,87 +171,44 @@ class ArraySource(Boxes):
             When the file has shrunk.
         """
         shape, fortran, dtype, offset = self._header
-        given = dict(zip(self.info.box_letters, box, strict=True))
-        spans = [given.get(axis.letter, (0, axis.size)) for axis in self.info.axes]
-        if fortran:  # the same bytes are the transposed array in C order
-            shape, spans = shape[::-1], spans[::-1]
-        wanted, read = self._runs(shape, spans)
-        last = max((axis for axis, n in enumerate(shape) if read[axis] != (0, n)), default=0)
-        begin, end = read[last]
-        inner = math.prod(shape[last + 1 :])
-        outer = [range(start, stop) for start, stop in read[:last]]
-        runs = np.empty((math.prod(map(len, outer)), (end - begin) * inner * dtype.itemsize), np.uint8)
-        for place, run in zip(product(*outer), runs, strict=True):
-            first = 0
-            for n, at in zip(shape, (*place, begin), strict=False):
-                first = first * n + at
-            self._fp.seek(offset + first * inner * dtype.itemsize)
-            self._fill(run.data)
-        block = runs.view(dtype).reshape(*(stop - start for start, stop in read))[wanted]
+        order = -1 if fortran else 1  # the same bytes are the transposed array in C order
+        spans = self.info.spans(box)[::order]
+        block = region.read(self._fp, offset, shape[::order], dtype, spans)
         return np.ascontiguousarray(block.T if fortran else block, self.info.dtype)
-
-    @staticmethod
-    def _runs(shape: tuple[int, ...], spans: list[Span]) -> tuple[tuple[slice, ...], list[Span]]:
-        """Return what to cut out of what is read, and that: more than half of an inner axis is read whole.
-
-        One long read takes less time than one for each row.
-        """
-        first = next((axis for axis, n in enumerate(shape) if spans[axis] != (0, n)), 0)
-        read = [
-            (0, n) if axis > first and 2 * (stop - start) > n else (start, stop)
-            for axis, (n, (start, stop)) in enumerate(zip(shape, spans, strict=True))
-        ]
-        return slices(tuple(spans), [start for start, _ in read]), read
-
-    def _fill(self, view: memoryview) -> None:
-        while view:
-            count = self._fp.readinto(view)  # type: ignore[attr-defined]
-            if not count:
-                raise ConvError("the file has become shorter while it was read")
-            view = view[count:]
 
     def close(self) -> None:
         self._fp.close()
 
 
-class ArraySink:
-    """A ``.npy`` that is written in blocks of its stream axis."""
-
-    notes: tuple[str, ...] = ()  # it holds everything
+class ArraySink(RegionSink):
+    """A ``.npy``; a pipe gets strips as they come if they follow one another in the file, anything else at the end."""
 
     def __init__(self, fp: IO[bytes], info: Info) -> None:
-        self._info = info
-        self._dtype = np.dtype(info.dtype).newbyteorder("<")
-        self._outer = math.prod(info.shape[: info.stream_axis])
+        dtype = np.dtype(info.dtype).newbyteorder("<")
+        header = io.BytesIO()
+        descr = np.lib.format.dtype_to_descr(dtype)
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": descr, "fortran_order": False, "shape": info.shape}
+        )
+        fp.write(header.getvalue())
+        super().__init__(fp, info, header.tell(), dtype)
         self._target = fp
-        # With channels first every block has a part in each channel: a pipe gets it all at the end.
-        self._fp = fp if self._outer == 1 or fp.seekable() else tempfile.TemporaryFile()  # noqa: SIM115
-        self._done = 0
-        descr = np.lib.format.dtype_to_descr(self._dtype)
-        header = {"descr": descr, "fortran_order": False, "shape": info.shape}
-        np.lib.format.write_array_header_1_0(self._fp, header)
-        self._offset = self._fp.tell() if self._outer > 1 else 0
+        self._streams = not fp.seekable()
 
-    def write(self, block: np.ndarray) -> None:
-        axis, shape = self._info.stream_axis, self._info.shape
-        count = block.shape[axis]
-        if block.shape != (*shape[:axis], count, *shape[axis + 1 :]) or self._done + count > shape[axis]:
-            raise ConvError(
-                f"a block of shape {block.shape} at {self._done} doesn't fit an array of shape {shape}"
-            )
-        data = np.ascontiguousarray(block, self._dtype).reshape(self._outer, -1).view(np.uint8)
-        step = data.shape[1] // count if count else 0
-        for index, run in enumerate(data):
-            if self._outer > 1:
-                self._fp.seek(self._offset + (index * shape[axis] + self._done) * step)
-            self._fp.write(run.data)
-        self._done += count
+    def put(self, box: Box, values: np.ndarray) -> None:
+        if self._streams:
+            follows = math.prod(self.info.shape[: self.info.stream_axis]) == 1
+            if follows and box == self.info.strip(self._next, box[0][1]):
+                self._fp.write(np.ascontiguousarray(values, self._dtype).view(np.uint8).data)
+                return
+            if self._next:
+                raise ValueError(f"the box {box} is not the next strip, and the file cannot seek")
+            self._streams, self._fp = False, tempfile.TemporaryFile()  # noqa: SIM115
+        super().put(box, values)
 
     def close(self) -> None:
-        if self._done != self._info.length:
-            raise ConvError(f"only {self._done} of {self._info.length} samples came")
+        super().close()
         if self._fp is not self._target:
             with self._fp:
-                self._fp.seek(0)
-                while chunk := self._fp.read(_COPY):
-                    self._target.write(chunk)
+                self._fp.seek(self._offset)
+                shutil.copyfileobj(self._fp, self._target, _COPY)

@@ -23,6 +23,8 @@ from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.registry import Format
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from convcli.media.clips.numbered import Numbered
 
 
@@ -181,6 +183,13 @@ def check_output(path: str, format: Format, info: Info | None = None, *, force: 
         place = names.folder / names.name(number)
         if number == first or place.exists():
             target.check_output(place, force=force or info is None, binary=format.binary)
+
+
+def write(path: str, format: Format, info: Info, values: np.ndarray, *, force: bool = False) -> None:
+    """Write an output that is there as a whole; errors as `open_sink`."""
+    with open_sink(path, format, info, WriteOptions(), force=force) as sink:
+        sink.write(info.box, values)
+        sink.close()
 
 
 @contextmanager

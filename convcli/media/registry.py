@@ -18,7 +18,7 @@ from typing import IO, Any
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.axes import INCH, Even
-from convcli.data.info import Info, Sink, Source
+from convcli.data.info import BOXES, STRIPS, Grain, Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.read_only import RARER
 
@@ -62,6 +62,8 @@ class Format:
         Whether it is a clip of numbered files, one of this format for each frame.
     placed
         The letters of the axes whose positions it can hold.
+    grain
+        Which boxes its writer takes.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Format:
     film: bool = False
     numbered: bool = False
     placed: str = ""
+    grain: Grain = STRIPS
 
     @property
     def multi(self) -> bool:
@@ -165,7 +168,17 @@ FORMATS: tuple[Format, ...] = (
     Format("webp", (".webp",), _webp, *_PICTURE, "TYXC", BYTES, placed="T"),
     Format("bmp", (".bmp",), _bmp, *_PICTURE, "YXC", BYTES, placed="YX"),
     Format("gif", (".gif",), _magic(b"GIF87a", b"GIF89a"), *_PICTURE, "TYXC", BYTES, placed="T"),
-    Format("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, "NMTZYXC", REAL, seeks=True, placed="YX"),
+    Format(
+        "tiff",
+        (".tif", ".tiff", ".btf"),
+        _TIFF_MAGIC,
+        *_TIFF,
+        "NMTZYXC",
+        REAL,
+        seeks=True,
+        placed="YX",
+        grain=BOXES,
+    ),
     Format("mp4", (".mp4", ".m4v"), _movie(), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"),
     Format(
         "mov", (".mov", ".qt"), _movie(b"qt  "), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"
@@ -175,7 +188,7 @@ FORMATS: tuple[Format, ...] = (
     Format("avi", (".avi",), _avi, *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"),
     Format("ts", (".ts", ".m2ts", ".mts"), _transport, *_VIDEO, "TYXC", SIXTEEN, film=True, placed="T"),
     Format("y4m", (".y4m",), _magic(b"YUV4MPEG2"), *_VIDEO, "TYXC", SIXTEEN, film=True, placed="T"),
-    Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "NMTZYXC", REAL, numbers=True),
+    Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "NMTZYXC", REAL, numbers=True, grain=BOXES),
     Format("tsv", (".tsv", ".tab"), _tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
     Format("csv", (".csv",), _csv, *_CSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
 )
@@ -202,7 +215,7 @@ def numbered(row: Format) -> Format:
     """Return a format's form as a clip of numbered files."""
     axes = "T" + "".join(letter for letter in row.axes if letter in "YXC")
     placed = row.placed.replace("T", "")
-    return replace(row, axes=axes, film=True, numbered=True, placed=placed)
+    return replace(row, axes=axes, film=True, numbered=True, placed=placed, grain=STRIPS)
 
 
 def known_suffixes() -> str:

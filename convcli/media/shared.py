@@ -327,15 +327,3 @@ def as_broken(what: str) -> Iterator[None]:
         lines = [] if isinstance(error, UnicodeError) else str(error).strip().splitlines()
         detail = lines[0][:160] if lines else "the decoder refuses it"
         raise ConvError(f"broken or truncated {what}: {detail}") from error
-
-
-def finished(arrived: int, info: Info) -> None:
-    """Refuse to finish a file that lacks samples.
-
-    Raises
-    ------
-    ConvError
-        Unless all samples of the stream axis have arrived.
-    """
-    if arrived != info.length:
-        raise ConvError(f"the picture is incomplete: {arrived} of {info.length} rows or frames arrived")

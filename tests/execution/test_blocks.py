@@ -22,7 +22,6 @@ from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel.model import Kernel
 from convcli.pixels.ranges import Float, MinMax, Percentile, Range
-from convcli.pixels.render import Tally
 from convcli.plan.choose import EngineName
 from tests import pad_modes
 
@@ -56,8 +55,7 @@ def computed(
     chain = bind(kernels, how, letters, sizes, filtered)
     job = Job(source.info, chain, channels, FLOAT, compute, compute, nan)
     job.check()
-    blocks = list(Pipeline(job, source, Resources(EngineName(engine)), step=step).blocks(Tally()))
-    result = np.concatenate(blocks, axis=job.result.stream_axis)
+    result = Pipeline(job, source, Resources(EngineName(engine)), step=step).array()
     assert result.shape == job.result.shape
     return result
 
@@ -251,8 +249,7 @@ def test_ranges_are_measured_on_the_whole_in_any_blocks_and_threads(policy: Rang
     made = []
     for step, threads in ((41, 1), (1, 1), (7, 3)):
         resources = Resources(EngineName.NUMPY, threads=threads)
-        blocks = list(Pipeline(job, source, resources, step=step).blocks(Tally()))
-        got = np.concatenate(blocks)[np.isfinite(values)]
+        got = Pipeline(job, source, resources, step=step).array()[np.isfinite(values)]
         exact = ((finite - low) / (high - low) * 255).clip(0, 255)
         np.testing.assert_allclose(got, exact, rtol=0, atol=0.5001)
         made.append(got.tolist())

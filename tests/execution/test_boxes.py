@@ -187,9 +187,7 @@ def test_rows_wholly_in_padding_have_their_colour_and_no_coverage(step: int) -> 
         source.info, [kernel], how, channels=Channels.EACH, range=parse_range("float"), precision=Precision.AUTO,
         nan=Nan.PROPAGATE, holds=("float32",), keeps_numbers=True,
     )  # fmt: skip
-    found = np.concatenate(
-        list(Pipeline(job, source, Resources(EngineName.NUMPY), step=step).blocks(Tally()))
-    )
+    found = Pipeline(job, source, Resources(EngineName.NUMPY), step=step).array()
     padded = np.pad(array.astype(float), ((20, 20), (20, 20), (0, 0)), constant_values=9)
     colours = ndimage.correlate(padded, kernel.array()[0, 0][..., None])[1:-1, 1:-1, :3]
     np.testing.assert_allclose(found[..., :3], colours, rtol=1e-6)

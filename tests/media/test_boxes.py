@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
+from itertools import pairwise, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +13,11 @@ import pytest
 import tifffile
 from PIL import Image
 
+from convcli.common.errors import ConvError
 from convcli.data.box import Box, slices
-from convcli.data.info import Source
-from convcli.media import arrays, registry
-from convcli.media.options import ReadOptions
+from convcli.data.info import BOXES, STRIPS, Colour, Info, Source
+from convcli.media import arrays, opening, registry
+from convcli.media.options import ReadOptions, WriteOptions
 
 RANDOM = np.random.default_rng(11)
 STACK = RANDOM.integers(0, 60_000, (5, 70, 83)).astype(np.uint16)
@@ -32,9 +36,7 @@ def boxes(source: Source) -> list[Box]:
 
 def check(source: Source, expected: np.ndarray, places: list[Box] | None = None) -> None:
     for box in places or boxes(source):
-        index = dict(zip(source.info.box_letters, slices(box), strict=True))
-        cut = expected[tuple(index.get(letter, slice(None)) for letter in source.info.letters)]
-        np.testing.assert_array_equal(source.read(box), cut)
+        np.testing.assert_array_equal(source.read(box), expected[slices(source.info.spans(box))])
 
 
 def tiff(array: np.ndarray, **how: Any) -> Source:
@@ -51,7 +53,7 @@ def test_boxes_of_arrays(array: np.ndarray, axes: str, order: Any) -> None:
     file = io.BytesIO()
     np.save(file, np.asarray(array, order=order))
     source = arrays.source(file, ReadOptions(axes=axes))
-    assert source.any_box
+    assert source.grain == BOXES
     check(source, array)
 
 
@@ -82,7 +84,7 @@ def test_boxes_are_cut_out_of_strips() -> None:
     file = io.BytesIO()
     Image.fromarray(COLOURS).save(file, "png")
     source = registry.open_source(io.BytesIO(file.getvalue()), registry.by_name("png"), ReadOptions())
-    assert not source.any_box
+    assert source.grain == STRIPS
     check(source, COLOURS)
     source.close()
 
@@ -111,3 +113,88 @@ def test_little_is_read_beside_a_small_box() -> None:
     file.count = 0
     check(source, picture, [((70, 120), (65, 130))])
     assert file.count == 2 * 64 * 64
+
+
+def test_only_the_columns_of_a_box_are_read_of_uncompressed_strips() -> None:
+    picture = RANDOM.integers(0, 256, (640, 640, 3)).astype(np.uint8)
+    saved = io.BytesIO()
+    tifffile.imwrite(saved, picture, rowsperstrip=16, photometric="rgb", metadata=None)
+    file = Counting(saved.getvalue())
+    source = registry.open_source(file, registry.by_name("tiff"), ReadOptions())
+    file.count = 0
+    check(source, picture, [((10, 40), (600, 620))])
+    assert file.count == 30 * 20 * 3
+
+
+def cut(sizes: list[int]) -> list[Box]:
+    """Cut everything at two places of each axis, in random order."""
+    ends = [sorted({0, n, *RANDOM.integers(0, n, 2).tolist()}) for n in sizes]
+    found = list(product(*(list(pairwise(places)) for places in ends)))
+    return [found[index] for index in RANDOM.permutation(len(found))]
+
+
+class Pipe(io.BytesIO):
+    """What cannot seek."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *place: int) -> int:
+        raise io.UnsupportedOperation
+
+    tell = seek
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [
+        ("X", (70,)),
+        ("ZYX", (5, 30, 23)),
+        ("YXC", (30, 23, 3)),
+        ("MYX", (2, 30, 23)),
+        ("NTYXC", (2, 3, 9, 8, 3)),
+    ],
+)
+@pytest.mark.parametrize(("name", "file"), [("npy", io.BytesIO), ("npy", Pipe), ("tiff", io.BytesIO)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float64"])
+def test_boxes_are_written_in_any_order(
+    axes: str, shape: tuple[int, ...], name: str, file: type[io.BytesIO], dtype: str
+) -> None:
+    if name == "tiff" and "Y" not in axes:
+        pytest.skip("TIFF holds pictures")
+    array = (RANDOM.random(shape) * 250).astype(dtype)
+    info, fp = Info.of(axes, shape, dtype), file()
+    sink = registry.open_sink(fp, registry.by_name(name), info, WriteOptions())
+    for box in cut([info.size(letter) for letter in info.box_letters]):
+        sink.write(box, array[slices(info.spans(box))])
+    sink.close()
+    written = io.BytesIO(fp.getvalue())
+    found = np.load(written) if name == "npy" else tifffile.imread(written).reshape(shape)
+    np.testing.assert_array_equal(found, array)
+    assert found.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "format", [*registry.FORMATS, registry.numbered(registry.by_name("tiff"))], ids=lambda row: row.name
+)
+def test_what_a_format_says_of_its_grain_is_true(format: registry.Format, tmp_path: Path) -> None:
+    axes = "TYX" if format.film else "YX"
+    info = Info.of(axes, (4, 32, 32)[: len(axes)], "uint8", Colour.NONE if format.numbers else Colour.GREY)
+    name = f"%d{format.suffixes[0]}" if format.numbered else f"a{format.suffixes[0]}"
+    last = tuple((n - 2, n) for n in info.shape)
+    corner = np.zeros([2] * len(last), np.uint8)
+    with (
+        pytest.raises(ConvError, match="samples are missing"),
+        opening.open_sink(str(tmp_path / name), format, info, WriteOptions()) as sink,
+    ):
+        assert sink.grain == format.grain
+        with pytest.raises(ValueError, match="do not fill the box"):
+            sink.write(info.box, corner)
+        with (
+            nullcontext()
+            if format.grain.any_order
+            else pytest.raises(ValueError, match="is not the next strip")
+        ):
+            sink.write(last, corner)
+        sink.close()
+    assert not list(tmp_path.iterdir())

@@ -62,7 +62,8 @@ def write(path: Path, frames: np.ndarray, like: Info | None = None, **video: obj
         options = WriteOptions(video=VideoOptions(**video))  # type: ignore[arg-type]
         sink = registry.open_sink(fp, registry.by_suffix(path), info, options)
         for start in range(0, len(frames), 2):
-            sink.write(frames[start : start + 2])
+            block = frames[start : start + 2]
+            sink.write(info.strip(start, start + len(block)), block)
         sink.close()
     return sink.notes
 

@@ -64,7 +64,7 @@ def write(pixels, format, colour, *, axes=None, quality=None, metadata=None, tim
     info = with_dpi(info, dpi and tuple(map(Fraction, dpi)))
     sink = image.sink(file, format, info, WriteOptions(quality=quality))
     for start in range(0, len(pixels), 7):
-        sink.write(pixels[start : start + 7])
+        sink.write(info.strip(start, start + len(pixels[start : start + 7])), pixels[start : start + 7])
     sink.close()
     return file.getvalue(), sink.notes
 
@@ -344,8 +344,8 @@ def test_what_a_format_cannot_hold_is_refused(format, info, words):
 def test_a_file_that_lacks_rows_is_not_finished():
     file = io.BytesIO()
     sink = image.sink(file, "bmp", Info.of("YX", (4, 5), "uint8", GREY), WriteOptions())
-    sink.write(np.zeros((3, 5), np.uint8))
-    with pytest.raises(ConvError, match="3 of 4"):
+    sink.write(((0, 3), (0, 5)), np.zeros((3, 5), np.uint8))
+    with pytest.raises(ConvError, match="5 of 20 samples are missing"):
         sink.close()
     assert file.getvalue() == b""
 

@@ -45,7 +45,7 @@ def encode(pixels, colour, *, rows=5, compress=Compress.FAST, metadata=None, dpi
     sink = png.sink(fp, "png", info, WriteOptions(compress=compress))
     for start in range(0, len(pixels), rows):
         block = pixels[start : start + rows].copy()
-        sink.write(block)
+        sink.write(info.strip(start, start + len(block)), block)
         block[:] = 7  # a caller may use its block again
     sink.close()
     return fp.data
@@ -231,8 +231,8 @@ def test_animations_give_the_first_frame_and_a_note_or_all():
     assert np.array_equal(pixels, np.stack([np.asarray(frame) for frame in frames]))
     fp = io.BytesIO()
     sink = png.sink(fp, "png", info, WriteOptions())
-    sink.write(pixels[:2])
-    sink.write(pixels[2:])
+    sink.write(info.strip(0, 2), pixels[:2])
+    sink.write(info.strip(2, info.length), pixels[2:])
     sink.close()
     with Image.open(fp) as again:
         assert again.n_frames == 3
@@ -309,6 +309,6 @@ def test_plain_numbers_become_grey_or_rgb(channels, mode):
 
 def test_a_file_that_lacks_rows_is_not_finished():
     sink = png.sink(io.BytesIO(), "png", Info.of("YX", (4, 5), "uint8", GREY), WriteOptions())
-    sink.write(np.zeros((3, 5), np.uint8))
-    with pytest.raises(ConvError, match="3 of 4"):
+    sink.write(((0, 3), (0, 5)), np.zeros((3, 5), np.uint8))
+    with pytest.raises(ConvError, match="5 of 20 samples are missing"):
         sink.close()

@@ -211,7 +211,7 @@ def test_readers_and_writers_exist_and_agree(row: Format) -> None:
 def test_opened_through_the_registry(name: str) -> None:
     fp = io.BytesIO()
     writer = open_sink(fp, by_name(name), Info.of("YX", (2, 3), "float64"), WriteOptions())
-    writer.write(np.arange(6.0).reshape(2, 3) / 3)
+    writer.write(writer.info.box, np.arange(6.0).reshape(2, 3) / 3)
     writer.close()
     fp.seek(0)
     source = open_source(fp, by_name(name), ReadOptions(matrix=True))

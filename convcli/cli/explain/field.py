@@ -13,10 +13,9 @@ from convcli.common.choices import Precision
 from convcli.common.errors import UsageError
 from convcli.data.info import Colour, Info
 from convcli.explanations.receptive import Seen, Span, seen_by
-from convcli.media import registry
-from convcli.media.files.target import check_not_input, output, shown
+from convcli.media import opening, registry
+from convcli.media.files.target import check_not_input, shown
 from convcli.media.option_checks import check_reading
-from convcli.media.options import WriteOptions
 from convcli.networks.parse import load_net
 
 
@@ -70,10 +69,7 @@ def _write(request: Request, path: str, found: Sequence[Seen], picture: object) 
         check_not_input(path, [request.input or "", str(request.field.net)])
     pixels = draw(found, np.asarray(picture))
     info = Info.of("YXC", pixels.shape, "uint8", Colour.RGB)
-    with output(path, force=request.force, binary=format.binary, seeks=format.seeks) as fp:
-        sink = registry.open_sink(fp, format, info, WriteOptions())
-        sink.write(pixels)
-        sink.close()
+    opening.write(path, format, info, pixels, force=request.force)
 
 
 def _lines(found: Sequence[Seen], letters: str) -> list[str]:

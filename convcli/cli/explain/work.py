@@ -25,10 +25,9 @@ from convcli.jobs.bind import bind
 from convcli.jobs.chain import Chain, ConvStage, PoolStage, Stage
 from convcli.jobs.output import compute_type
 from convcli.kernel.model import Combine, Kernel
-from convcli.media import registry
-from convcli.media.files.target import check_not_input, output
+from convcli.media import opening, registry
+from convcli.media.files.target import check_not_input
 from convcli.media.option_checks import check_reading
-from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
 from convcli.pixels import channels as colours
 
@@ -235,10 +234,7 @@ def _write(request: Request, path: str, frames: Sequence[Frame], letters: str) -
     painter = Painter(frames, letters)
     pictures = np.stack([painter.paint(frame) for frame in frames])
     info = _info(pictures, request.fps) if moving else Info.of("YXC", pictures.shape[1:], "uint8", Colour.RGB)
-    with output(path, force=request.force, binary=format.binary, seeks=format.seeks) as fp:
-        sink = registry.open_sink(fp, format, info, WriteOptions())
-        sink.write(pictures if moving else pictures[0])
-        sink.close()
+    opening.write(path, format, info, pictures if moving else pictures[0], force=request.force)
     if not (request.messages.quiet or request.json):
         print(_said(path, format, len(frames) if moving else 1))
 

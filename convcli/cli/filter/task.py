@@ -129,7 +129,7 @@ def perform(request: Request, task: Task) -> tuple[Tally, tuple[str, ...]]:
         ]
         meter = Meter(request.messages.shown_progress, "frames" if job.letters[job.stream] == "T" else "rows")
         stack.callback(meter.close)
-        tally = task.pipeline.write(sinks, form, meter)
+        tally = task.pipeline.write(sinks, meter)
     said = dict.fromkeys(line for sink in sinks for line in sink.notes)
     return tally, (*registry.left_out(form, format), *said)
 

@@ -20,9 +20,9 @@ from convcli.geometry.padding import PaddingName
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain, ConvStage
 from convcli.kernel.model import Kernel
-from convcli.media import registry
+from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, check_not_input, output, shown
-from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.options import ReadOptions
 
 MOST_DENSE = 25_000_000  # numbers of a table or an array, zeros among them
 
@@ -95,10 +95,7 @@ def _write(request: Request, matrix: Matrix, path: str) -> None:
 
         pixels = draw(matrix)
         info = Info.of("YXC", pixels.shape, "uint8", Colour.RGB)
-    with output(path, force=request.force, binary=format.binary, seeks=format.seeks) as fp:
-        sink = registry.open_sink(fp, format, info, WriteOptions())
-        sink.write(pixels)
-        sink.close()
+    opening.write(path, format, info, pixels, force=request.force)
 
 
 def _check_dense(matrix: Matrix, path: str) -> None:

@@ -23,7 +23,6 @@ from convcli.media import opening, registry
 from convcli.media.clip_view import Part, open_clip
 from convcli.media.files.target import STANDARD, about_input, check_not_input, shown
 from convcli.media.option_checks import check_writing
-from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
 from convcli.media.timing import clip_of, schedule
 
@@ -164,7 +163,7 @@ class _Detection:
                     continue
                 picture = self._picture(frame, values, mask, seen.box if seen.area >= self.least else None)
                 if sink is not None:
-                    sink.write(picture[None])
+                    sink.write(sink.info.strip(index, index + 1), picture[None])
                 if request.still and index in wanted:
                     stills.append(picture)
             self.detector.close()
@@ -209,6 +208,4 @@ class _Detection:
         format = registry.by_suffix(path)
         colour = Colour.RGB if picture.ndim == 3 else Colour.GREY
         info = Info.of("YXC" if picture.ndim == 3 else "YX", picture.shape, picture.dtype.name, colour)
-        with opening.open_sink(path, format, info, WriteOptions(), force=self.request.force) as sink:
-            sink.write(picture)
-            sink.close()
+        opening.write(path, format, info, picture, force=self.request.force)

@@ -16,11 +16,12 @@ from convcli.cli.net.request import RunRequest
 from convcli.cli.shared import outputs, report
 from convcli.common.choices import parse_choice
 from convcli.common.errors import UsageError
+from convcli.data.box import Box
 from convcli.data.info import ITEMS, Colour, Info, Sink
 from convcli.execution.items import place_of, with_items
 from convcli.execution.pipeline import write_blocks
 from convcli.jobs.output import PIXELS
-from convcli.media import registry
+from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, check_not_input, output, shown
 from convcli.media.option_checks import check_reading
 from convcli.media.options import WriteOptions
@@ -140,10 +141,7 @@ def _draw(request: RunRequest, input: Input, model: TorchNet, colours: pictures.
     info = Info.of("YXC", page.shape, "uint8", Colour.RGB)
     if format.numbers:
         raise UsageError("maps are drawn as a picture, such as maps.png", subject=shown(request.maps or ""))
-    with output(request.maps or "", force=request.force, seeks=format.seeks) as fp:
-        sink = registry.open_sink(fp, format, info, WriteOptions())
-        sink.write(page)
-        sink.close()
+    opening.write(request.maps or "", format, info, page, force=request.force)
 
 
 def _format(name: str, given: str | None) -> Format:
@@ -191,12 +189,20 @@ def _write(
             for name in names
         ]
         sinks: list[Sink] = [registry.open_sink(file, format, form, WriteOptions()) for file in files]
-        write_blocks(made, result, sinks, form)
+        write_blocks(_strips(made, result), result, sinks)
         for sink in sinks:
             sink.close()
     if tally.clipped:
         notes.append(policy.clipping(tally.clipped / tally.values))
     return [] if STANDARD in names else names
+
+
+def _strips(blocks: Iterator[np.ndarray], result: Info) -> Iterator[tuple[Box, np.ndarray]]:
+    start = 0
+    for block in blocks:
+        stop = start + block.shape[result.stream_axis]
+        yield result.strip(start, stop), block
+        start = stop
 
 
 def _pixels(parts: Iterable[np.ndarray], result: Info, how: Rendering, tally: Tally) -> Iterator[np.ndarray]:

@@ -88,8 +88,8 @@ def form(info: Info, format: Format) -> Info:
 
 
 def streams(result: Info, format: Format) -> bool:
-    """Whether blocks can be written as they come: the file's stream axis is the result's."""
+    """Whether blocks can be written as they come: in any order, or because the file's stream axis is the result's."""
     written = form(result, format)
-    if "M" in written.letters and not format.numbers:
-        return False
-    return written.letters[written.stream_axis] == result.letters[result.stream_axis]
+    return (
+        format.grain.any_order or written.letters[written.stream_axis] == result.letters[result.stream_axis]
+    )

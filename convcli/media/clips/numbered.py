@@ -20,6 +20,7 @@ import numpy as np
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.axes import Axis, at_rate
+from convcli.data.box import Box
 from convcli.data.info import Info, Sink, Source, Strips
 from convcli.media import registry
 from convcli.media.files.target import StrPath, about_input, shown, writing
@@ -211,44 +212,42 @@ def _form(info: Info) -> str:
     return f"{info.size('X')} x {info.size('Y')} {info.dtype}{colour}"
 
 
-class NumberedSink:
+class NumberedSink(Sink):
     """Writes each frame into a file of its own."""
 
     def __init__(
         self, folder: Path, names: Pattern, format: Format, info: Info, options: WriteOptions
     ) -> None:
+        super().__init__(info)
         self._folder, self._names, self._format, self._options = folder, names, format, options
         self._axis = info.letters.index("T")
-        self._total = info.size("T")
         self._one = replace(
             info, axes=tuple(axis for axis in info.axes if axis.letter != "T"), companions=None
         )
-        self._first = self._next = first_number(info)
-        self.notes: tuple[str, ...] = ()
+        self._first = first_number(info)
 
-    def write(self, block: np.ndarray) -> None:
+    def put(self, box: Box, values: np.ndarray) -> None:
         """Write the next frames."""
-        for pixels in np.moveaxis(block, self._axis, 0):
-            name = self._names.name(self._next)
+        for number, pixels in enumerate(np.moveaxis(values, self._axis, 0), self._first + box[0][0]):
+            name = self._names.name(number)
             descriptor = os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             try:
                 with writing(descriptor, self._names.folder / name, True) as fp:
                     sink: Sink = registry.open_sink(fp, self._format, self._one, self._options)
-                    sink.write(pixels)
+                    sink.write(self._one.box, pixels)
                     sink.close()
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             self.notes = tuple(dict.fromkeys((*self.notes, *sink.notes)))
-            self._next += 1
 
     def close(self) -> None:
         """Say what there is now."""
-        if self._next - self._first != self._total:
-            raise ConvError(f"only {self._next - self._first} of {self._total} frames came")
-        last = self._names.folder / self._names.name(self._next - 1)
-        if self._total > 1:
-            self.notes += (f"{self._total} files, the last is {last}",)
+        super().close()
+        total = self.info.size("T")
+        last = self._names.folder / self._names.name(self._first + total - 1)
+        if total > 1:
+            self.notes += (f"{total} files, the last is {last}",)
 
 
 def first_number(info: Info) -> int:

@@ -6,6 +6,7 @@ What is chosen (encoder, pixel format) is decided in `codecs`.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -17,12 +18,13 @@ import numpy as np
 from av.codec.context import Flags
 
 from convcli.common.errors import ConvError, UsageError
+from convcli.data.box import Box
 from convcli.data.info import Info, Sink
 from convcli.media.clips.codecs import choose
 from convcli.media.clips.convert import Converter
 from convcli.media.clips.planes import frame_of
 from convcli.media.options import VideoOptions, WriteOptions
-from convcli.media.shared import colour_of, finished
+from convcli.media.shared import colour_of
 from convcli.media.timing import UNKNOWN, Tags, clip_of, schedule
 
 _MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi", "ts": "mpegts",
@@ -92,10 +94,11 @@ class _Passengers:
         self._input.close()
 
 
-class VideoSink:
+class VideoSink(Sink):
     """Codes frames one after the other."""
 
     def __init__(self, fp: IO[bytes], format_name: str, info: Info, options: VideoOptions) -> None:
+        super().__init__(info)
         self._info = replace(info, colour=colour_of(info))
         self._clip = clip_of(info.companions)
         self._schedule = schedule(info.axis("T"))
@@ -114,10 +117,6 @@ class VideoSink:
         except BaseException:
             self._discard()
             raise
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self._notes))
 
     def _open(self, sound: bool) -> None:
         coding, clip, shown, encoding = self._clip.coding, self._clip, self._schedule, self._encoding
@@ -173,9 +172,9 @@ class VideoSink:
             return replace(tags, range=_LIMITED)
         return replace(tags, range=tags.range or _LIMITED)
 
-    def write(self, block: np.ndarray) -> None:
+    def put(self, box: Box, values: np.ndarray) -> None:
         """Code the next frames."""
-        for pixels in block:
+        for pixels in values:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=self._encoding.array)
             self.encode(frame)
 
@@ -188,6 +187,7 @@ class VideoSink:
             frame = frame_of(parts, coding.plain)
             frame.colorspace, frame.color_range = coding.tags.matrix, coding.tags.range
             self.encode(frame)
+            self._missing -= math.prod(self.info.shape[1:])
 
     def encode(self, frame: av.VideoFrame) -> None:
         """Code one frame, whatever its pixel format."""
@@ -218,7 +218,7 @@ class VideoSink:
     def close(self) -> None:
         """Finish the file."""
         try:
-            finished(self._written, self._info)
+            super().close()
             self._mux(None, None)
             try:
                 self._output.close()
@@ -230,6 +230,7 @@ class VideoSink:
             self._discard()
 
     def _discard(self) -> None:
+        self.notes = tuple(dict.fromkeys(self._notes))
         if self._passengers is not None:
             self._passengers.close()
 

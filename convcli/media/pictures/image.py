@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from convcli.data.box import Box
 from convcli.data.info import Colour, Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import jpeg
@@ -32,7 +33,6 @@ from convcli.media.shared import (
     check_frames,
     check_pixels,
     colour_of,
-    finished,
     fit,
     info_of,
     settings_of,
@@ -108,26 +108,24 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     return PillowSink(fp, format_name, info, options)
 
 
-class PillowSink:
+class PillowSink(Sink):
     """Collects a picture's rows or an animation's frames, encoded in the end: by Pillow, or animations by imageio."""
 
     def __init__(self, fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> None:
+        super().__init__(info)
         fitted = fit(info, HOLDS[format_name])
         self.notes = fitted.notes
         self._fp, self._format, self._options = fp, format_name, options
         self._info, self._convert = fitted.info, fitted.convert
         self._pixels = np.empty(self._info.shape, np.uint8)
-        self._arrived = 0
 
-    def write(self, block: np.ndarray) -> None:
-        """Take the next rows or frames."""
-        rows = self._convert(block)
-        self._pixels[self._arrived : self._arrived + len(rows)] = rows
-        self._arrived += len(rows)
+    def put(self, box: Box, values: np.ndarray) -> None:
+        """Keep rows or frames."""
+        self._pixels[slice(*box[0])] = self._convert(values)
 
     def close(self) -> None:
         """Encode and write everything."""
-        finished(self._arrived, self._info)
+        super().close()
         settings, animated = self._settings(), "T" in self._info.letters
         if animated:
             from convcli.media.pictures.animation import settings_for

@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcli.data.info import Colour, Info, Source
+from convcli.data.box import Box
+from convcli.data.info import Colour, Info, Sink, Source
 from convcli.media.files.ordered import Pieces
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.jpeg_segments import (
@@ -35,7 +36,6 @@ from convcli.media.shared import (
     HOLDS,
     check_pixels,
     dpi_of,
-    finished,
     fit,
     info_of,
     resolution,
@@ -126,7 +126,7 @@ def settings_for(quality: int | None) -> dict[str, Any]:
     return {"quality": quality, "subsampling": "4:4:4" if quality >= FULL_CHROMA_FROM else "4:2:0"}
 
 
-class JpegSink:
+class JpegSink(Sink):
     """Writes grey or colour, strips encoded on threads.
 
     A picture of one strip is the same byte for byte as Pillow's; grey but for its sampling factors, which say
@@ -134,6 +134,7 @@ class JpegSink:
     """
 
     def __init__(self, fp: IO[bytes], info: Info, options: WriteOptions) -> None:
+        super().__init__(info)
         fitted = fit(info, HOLDS["jpeg"])
         self.notes = fitted.notes
         self._fp, self._info, self._convert = fp, fitted.info, fitted.convert
@@ -143,13 +144,11 @@ class JpegSink:
             (min(height, max(_ROWS, STRIP // math.prod(row) // _ROWS * _ROWS)), *row), np.uint8
         )
         self._filled = self._encoded = 0  # rows of the strip, and strips
-        self._arrived = 0
         self._pieces = Pieces(fp.write)
 
-    def write(self, block: np.ndarray) -> None:
-        """Take the next rows, shape ``(rows, X)`` or ``(rows, X, 3)``; the block may be reused afterwards."""
-        rows = self._convert(block)
-        self._arrived += len(rows)
+    def put(self, box: Box, values: np.ndarray) -> None:
+        """Take the next rows, shape ``(rows, X)`` or ``(rows, X, 3)``; the values may be reused afterwards."""
+        rows = self._convert(values)
         while len(rows):
             if self._filled == len(self._strip):
                 self._pieces.add(self._take_strip())
@@ -160,7 +159,7 @@ class JpegSink:
 
     def close(self) -> None:
         """Write what is left and the end of the file."""
-        finished(self._arrived, self._info)
+        super().close()
         last = self._take_strip()
         self._pieces.close()
         self._fp.write(last() + END)

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from convcli.data.box import Box
 from convcli.data.info import Colour, Info, Metadata, Sink, Source
 from convcli.media.files.ordered import Pieces
 from convcli.media.options import Compress, ReadOptions, WriteOptions
@@ -30,7 +31,6 @@ from convcli.media.shared import (
     check_pixels,
     decoding,
     dpi_of,
-    finished,
     fit,
     info_of,
     resolution,
@@ -133,10 +133,11 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     return PngSink(fp, info, options)
 
 
-class PngSink:
+class PngSink(Sink):
     """Writes rows as they arrive: filtered here, deflated piece by piece on threads, written in order."""
 
     def __init__(self, fp: IO[bytes], info: Info, options: WriteOptions) -> None:
+        super().__init__(info)
         fitted = fit(info, HOLDS["png"])
         self.notes = fitted.notes
         self._fp, self._info, self._convert = fp, fitted.info, fitted.convert
@@ -145,7 +146,6 @@ class PngSink:
         self._pixel = depth * CHANNELS[self._info.colour].count  # bytes
         self._above = np.zeros(self._info.size("X") * self._pixel, np.uint8)  # PNG filters from zeros
         self._rows = _adaptive if self._small else _sub
-        self._arrived = 0
         self._piece: list[np.ndarray] = []
         self._tail = b""  # what deflate may look back to
         self._checksum = 1
@@ -165,10 +165,9 @@ class PngSink:
         if metadata.exif:
             self._chunk(b"eXIf", metadata.exif)
 
-    def write(self, block: np.ndarray) -> None:
-        """Take the next rows, shape ``(rows, X)`` or ``(rows, X, C)``; the block may be reused afterwards."""
-        pixels = self._convert(block)
-        self._arrived += len(pixels)
+    def put(self, box: Box, values: np.ndarray) -> None:
+        """Take the next rows, shape ``(rows, X)`` or ``(rows, X, C)``; the values may be reused afterwards."""
+        pixels = self._convert(values)
         if pixels.dtype == np.uint16:
             pixels = pixels.astype(">u2")
         rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(len(pixels), -1)
@@ -206,7 +205,7 @@ class PngSink:
 
     def close(self) -> None:
         """Write what is left and the end of the file."""
-        finished(self._arrived, self._info)
+        super().close()
         last = self._take_piece(last=True)
         self._deflated.close()
         self._chunk(b"IDAT", last())

@@ -15,10 +15,12 @@ import numpy as np
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.data.box import Box, Span
-from convcli.data.info import Boxes, Info, Sink, Source
+from convcli.data.info import Boxes, Grain, Info, Sink, Source
+from convcli.media import region
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.tiff_samples import look_of, metadata_of
+from convcli.media.region import RegionSink
 from convcli.media.shared import (
     CHANNELS,
     Recent,
@@ -27,7 +29,6 @@ from convcli.media.shared import (
     colour_of,
     decoding,
     dpi_of,
-    finished,
     profile_for,
     with_dpi,
 )
@@ -130,6 +131,10 @@ class TiffSource(Boxes):
             notes=(*notes, *lost, *_left_out(tif)),
         )
         self.info = with_dpi(info, dpi)
+        if self._orientation != 1:
+            self.grain = Grain(any_order=True, piece=upright.shape[:2])  # decoded and turned as a whole
+        elif self._offset(0) is None:
+            self.grain = Grain(any_order=True, piece=(self._tall, self._wide))
 
     def _check_size(self, size: int, count: int, options: ReadOptions) -> None:
         """Refuse sizes that would need too much memory, or more bytes than the file has."""
@@ -191,16 +196,13 @@ class TiffSource(Boxes):
 
     def _rows(self, plane: int, rows: Span, columns: Span) -> np.ndarray:
         """Return a part of the samples of a plane as stored, upright or not, shape ``(rows, X, S)``."""
-        offset, (start, stop), (left, right) = self._offset(plane), rows, columns
+        offset, shape = self._offset(plane), (self._split, self._height, self._width, self._samples)
+        spans = ((0, self._split), rows, columns, (0, self._samples))
         if offset is None:
-            samples = np.empty((self._split, stop - start, right - left, self._samples), self._stored)
+            samples = np.empty([stop - start for start, stop in spans], self._stored)
             self._paste(plane, rows, columns, samples)
         else:
-            samples = np.empty((self._split, stop - start, self._width, self._samples), self._stored)
-            row = self._width * self._samples * samples.itemsize
-            for part, filled in enumerate(samples):
-                _fill(self._fp, offset + (part * self._height + start) * row, filled)
-            samples = samples[:, :, left:right]
+            samples = region.read(self._fp, offset, shape, self._stored, spans)
         samples = samples.astype(self._page.dtype, copy=False)
         return samples[0] if self._split == 1 else np.moveaxis(samples[..., 0], 0, -1)
 
@@ -237,7 +239,8 @@ class TiffSource(Boxes):
             plane, index = divmod(key, self._split * self._down * self._across)
             page = self._pages[plane]
             data = np.empty(page.databytecounts[index], np.uint8)
-            _fill(self._fp, page.dataoffsets[index], data)
+            self._fp.seek(page.dataoffsets[index])
+            region.fill(self._fp, data)
             jobs.append((data.tobytes() or None, index, page.jpegtables))
 
         def decode(job: tuple[bytes | None, int, bytes | None]) -> np.ndarray:
@@ -257,14 +260,6 @@ class TiffSource(Boxes):
         if self._pool is not None:
             self._pool.shutdown()
         self._fp.close()
-
-
-def _fill(fp: IO[bytes], offset: int, array: np.ndarray) -> None:
-    """Fill an array from a file by an ordinary read: a map of a file that shrinks would crash."""
-    fp.seek(offset)
-    got = fp.readinto(array.view(np.uint8).data) if array.size else 0  # type: ignore[attr-defined]
-    if got != array.nbytes:
-        raise ConvError(f"truncated TIFF: {array.nbytes} bytes should follow byte {offset}, {got} do")
 
 
 def _named(axes: str, wanted: str | None) -> str:
@@ -304,8 +299,8 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     return TiffSink(fp, info)
 
 
-class TiffSink:
-    """Directories first, with room for the pixels; blocks are then written to their places."""
+class TiffSink(RegionSink):
+    """Directories first, with room for the pixels; boxes are then written to their places."""
 
     def __init__(self, fp: IO[bytes], info: Info) -> None:
         import tifffile
@@ -319,13 +314,11 @@ class TiffSink:
         icc, without = profile_for(info.metadata.icc, colour)
         exif = "the EXIF data is left out: TIFF is written without" if info.metadata.exif else None
         self.notes = tuple(note for note in (without, exif) if note)
-        self._fp, self._info, self._dtype, self._arrived = fp, info, dtype, 0
-
         plane = info.shape[len(pages) :]
         shape = (math.prod(info.shape[: len(pages)]), *plane)
         size = math.prod(shape) * dtype.itemsize
         with tifffile.TiffWriter(fp, bigtiff=size > BIG) as tif:
-            self._offset, _ = tif.write(  # type: ignore[misc]
+            offset, _ = tif.write(  # type: ignore[misc]
                 shape=shape,
                 dtype=dtype,
                 photometric=CHANNELS[colour].photometric if colour in CHANNELS else "minisblack",
@@ -339,19 +332,8 @@ class TiffSink:
                 metadata=None,
                 returnoffset=True,
             )
-
-    def write(self, block: np.ndarray) -> None:
-        """Take the next samples of the stream axis, with all of the other axes."""
-        info = self._info
-        axis = info.stream_axis
-        sample = math.prod(info.shape[axis + 1 :]) * self._dtype.itemsize
-        data = np.ascontiguousarray(block, self._dtype).reshape(math.prod(info.shape[:axis]), -1)
-        for outer, part in enumerate(data):
-            self._fp.seek(self._offset + (outer * info.length + self._arrived) * sample)
-            self._fp.write(part.data)
-        self._arrived += block.shape[axis]
+        super().__init__(fp, info, offset, dtype)
 
     def close(self) -> None:
-        """Check that everything has arrived."""
-        finished(self._arrived, self._info)
+        super().close()
         self._fp.seek(0, os.SEEK_END)

@@ -19,7 +19,8 @@ import polars as pl
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.axes import Listed
-from convcli.data.info import Info, Strips
+from convcli.data.box import Box
+from convcli.data.info import Info, Sink, Strips
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.tables.clock import Clock, increases
 from convcli.media.tables.columns import listed, name_of, pick
@@ -247,13 +248,12 @@ def _dialect(table: TableCompanions | None, format_name: str) -> Dialect:
     return replace(dialect, delimiter=delimiter, decimal=dialect.decimal if delimiter != "," else ".")
 
 
-class TableSink:
+class TableSink(Sink):
     """A table that is written in blocks of rows."""
 
     def __init__(self, fp: IO[bytes], format_name: str, info: Info) -> None:
         self._fp = fp
-        self._info = info
-        self._done = 0
+        super().__init__(info)
         space = info.letters.replace("M", "").replace("C", "")
         if len(space) > 2 or (len(space) == 2 and len(info.letters) > 2):
             raise ConvError(
@@ -287,14 +287,11 @@ class TableSink:
             ).writerow(column.name for column in self._columns)
             fp.write(text.getvalue().encode())
 
-    def write(self, block: np.ndarray) -> None:
-        axes = self._info.letters
+    def put(self, box: Box, values: np.ndarray) -> None:
+        axes, (start, stop) = self.info.letters, box[0]
         order = [axes.index(letter) for letter in sorted(axes, key=lambda letter: "CM".find(letter))]
-        count = block.shape[self._info.stream_axis]
-        numbers = (block.transpose(order) if self._signals else block).reshape(count, -1)
-        if self._done + count > self._info.length:
-            raise ConvError(f"more than {self._info.length} rows came")
-        rows = self._others.slice(self._done, count)
+        numbers = (values.transpose(order) if self._signals else values).reshape(stop - start, -1)
+        rows = self._others.slice(start, stop - start)
         frame = pl.DataFrame(
             {
                 str(index): rows[column.other] if column.other else self._text(numbers[:, column.value])
@@ -304,7 +301,6 @@ class TableSink:
         # On a thread, which is waited for: an interrupt of Polars itself ends Python under its feet.
         with ThreadPoolExecutor(1) as thread:
             self._fp.write(thread.submit(self._lines, frame).result())
-        self._done += count
 
     def _lines(self, frame: pl.DataFrame) -> memoryview:
         text = io.BytesIO()
@@ -325,7 +321,3 @@ class TableSink:
         if self._dialect.decimal != ".":
             series = series.cast(pl.String).str.replace(".", self._dialect.decimal, literal=True)
         return series
-
-    def close(self) -> None:
-        if self._done != self._info.length:
-            raise ConvError(f"only {self._done} of {self._info.length} rows came")
