@@ -5,18 +5,16 @@ Only plain numbers: pickled objects are never loaded, structured and complex typ
 
 from __future__ import annotations
 
-import ast
 import io
 import math
-import re
 import shutil
 import tempfile
-import warnings
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
 
 from convcli.common.errors import ConvError, UsageError
+from convcli.data.array_files import NpyHeader, npy_header
 from convcli.data.box import Box
 from convcli.data.info import ITEMS, SPACE, Boxes, Info
 from convcli.media import region
@@ -26,7 +24,6 @@ from convcli.media.region import RegionSink
 MAX_AXES = 6
 _LETTERS = SPACE + "CM" + ITEMS
 _KINDS = "biuf"  # bool, integers, floats
-_MAX_HEADER = 10_000  # bytes; an honest one has about 120
 _COPY = 1 << 20
 
 
@@ -48,54 +45,8 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     return ArraySink(fp, info)
 
 
-class _Header(NamedTuple):
-    shape: tuple[int, ...]
-    fortran: bool
-    dtype: np.dtype
-    offset: int  # of the data in the file
-
-
-def _header(fp: IO[bytes]) -> _Header:
-    """Read a header, as in numpy's NEP 1; numpy's own parser fails in too many ways on a damaged one."""
-    fp.seek(0)
-    try:
-        version = np.lib.format.read_magic(fp)
-    except ValueError:
-        raise ConvError("no .npy file: it doesn't begin as one") from None
-    if version not in ((1, 0), (2, 0)):  # (3, 0) is for the field names of structured types
-        raise ConvError(
-            f".npy version {version[0]}.{version[1]}: 1.0 and 2.0 hold plain numbers; save it anew"
-        )
-    width = 2 if version == (1, 0) else 4
-    length = int.from_bytes(fp.read(width), "little")
-    text = fp.read(min(length, _MAX_HEADER + 1))
-    if len(text) < length:
-        raise ConvError(f"damaged .npy header: it is {length} bytes long, {len(text)} were read")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd literals and old type names
-            # Python 2 wrote (5L, 6L)
-            header = ast.literal_eval(re.sub(r"(\d)L\b", r"\1", text.decode("latin-1")).strip())
-            shape, fortran, descr = header["shape"], header["fortran_order"], header["descr"]
-            if not (
-                isinstance(shape, tuple) and all(type(n) is int for n in shape) and type(fortran) is bool
-            ):
-                raise ValueError
-            if not isinstance(descr, str):
-                raise ConvError(
-                    "a structured .npy: only plain numbers can be filtered; save one of its fields"
-                )
-            return _Header(shape, fortran, np.dtype(descr), width + 8 + length)
-    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
-        raise ConvError(f"damaged .npy header: {text[:60]!r}") from None
-
-
-def _check(header: _Header, size: int) -> None:
+def _check(header: NpyHeader, size: int) -> None:
     shape, dtype = header.shape, header.dtype
-    if dtype.hasobject:
-        raise ConvError(
-            "a pickled .npy (dtype object) can run code when loaded and is refused; save plain numbers"
-        )
     if dtype.kind not in _KINDS:
         advice = "; save its .real or abs()" if dtype.kind == "c" else ""
         raise ConvError(f"dtype {str(dtype)!r}: only booleans, integers and floats can be filtered{advice}")
@@ -151,7 +102,8 @@ class ArraySource(Boxes):
     """A ``.npy`` that is any box of which is read, with ordinary reads."""
 
     def __init__(self, fp: IO[bytes], options: ReadOptions) -> None:
-        header = _header(fp)
+        fp.seek(0)
+        header = npy_header(fp)
         _check(header, fp.seek(0, 2))
         dtype, notes = header.dtype.newbyteorder("="), ()
         if dtype.kind == "b":

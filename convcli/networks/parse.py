@@ -20,6 +20,7 @@ from convcli.networks.options import Options
 from convcli.networks.parameters import Shape
 
 KEYS = ("name", "description", "source", "input", "num_classes", "labels", "seed", "preprocess", "layers")
+MAX_LAYERS = 10_000
 
 
 def load_net(path: Path, num_classes: int | None = None) -> Net:
@@ -91,6 +92,9 @@ def _layers(node: Node, folder: Path, seed: tuple[int, ...] | None, classes: int
         raise UsageError("layers: a list is needed, such as - conv: {maps: 6, size: 5}")
     counts: Counter[str] = Counter()
     layers: list[Layer] = []
+    names: set[str] = set()
+    if len(node) > MAX_LAYERS:
+        raise UsageError(f"{len(node):,} layers are more than {MAX_LAYERS:,}")
     for number, item in enumerate(node, 1):
         if isinstance(item, dict) and len(item) == 1:
             kind, given = next(iter(item.items()))
@@ -110,7 +114,8 @@ def _layers(node: Node, folder: Path, seed: tuple[int, ...] | None, classes: int
             options = Options(given, folder, None if seed is None else (*seed, number), classes)
             options.only(("name", *keys))
             name = options.text("name", f"{kind}{counts[kind]}")
-            if any(layer.name == name for layer in layers):
+            if name in names:
                 raise UsageError(f"the name {quoted(name)} is taken by an earlier layer")
+            names.add(name)
             layers.append(Layer(name, reader(options)))
     return tuple(layers)

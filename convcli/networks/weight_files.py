@@ -8,21 +8,26 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convcli.common.errors import ConvError, UsageError, about
 from convcli.common.numbers import quoted
 from convcli.kernel.array_file import is_array_file, load_array
+from convcli.kernel.model import check_size
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
 STATE_DICTS = (".pt", ".pth", ".bin")
 ONNX = (".onnx",)
 SUFFIXES = (".npy", ".npz", ".safetensors", *STATE_DICTS, *ONNX)
 MAX_NUMBERS = 500_000_000  # of one array, 2 GB as float32
+_MOST_ENTRIES = 100_000  # of a state dict
+_DEEPEST = 50
 
 Arrays = dict[str, "np.ndarray"]
 
@@ -99,27 +104,12 @@ def _load_all(path: Path, changed: int, size: int) -> Arrays:
         return _state_dict(path)
     if suffix in ONNX:
         return _onnx(path)
-    if suffix in (".npz", ".safetensors"):
-        return {key: load_weights(f"{path}#{key}") for key in _keys(path)}
-    raise UsageError(f"weights by name come from {', '.join(SUFFIXES[1:])}")
+    if suffix == ".npy":
+        raise UsageError(f"weights by name come from {', '.join(SUFFIXES[1:])}")
+    from convcli.data.array_files import open_arrays
 
-
-def _keys(path: Path) -> list[str]:
-    if path.suffix.lower() == ".npz":
-        import zipfile
-
-        try:
-            with zipfile.ZipFile(path) as archive:
-                return [name.removesuffix(".npy") for name in archive.namelist()]
-        except zipfile.BadZipFile:
-            raise ConvError("no .npz file, or a damaged one") from None
-    import safetensors
-
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return list(file.keys())
-    except safetensors.SafetensorError as error:
-        raise ConvError(f"no .safetensors file, or a damaged one ({error})") from None
+    file = open_arrays(path)
+    return {name: file.read(name, partial(check_size, most=MAX_NUMBERS)) for name in file.names}
 
 
 def _state_dict(path: Path) -> Arrays:
@@ -142,19 +132,38 @@ def _state_dict(path: Path) -> Arrays:
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError):
         raise ConvError("no PyTorch state dict, or a damaged one") from None
     arrays: Arrays = {}
-    waiting: list[tuple[str, Any]] = [("", found)]
-    while waiting:
-        name, value = waiting.pop()
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), found)]
+    for visited in count(1):
+        if not waiting:
+            break
+        names, value = waiting.pop()
+        if visited > _MOST_ENTRIES or len(names) > _DEEPEST:
+            raise ConvError(f"more than {_MOST_ENTRIES:,} entries, or one inside the other without an end")
         if isinstance(value, torch.Tensor):
-            if value.layout is torch.strided and not value.is_complex() and not value.is_quantized:
-                kept = value.detach()
-                arrays[name] = (kept.float() if kept.dtype is torch.bfloat16 else kept).numpy()
+            array = _as_array(value, ".".join(names))
+            arrays |= {} if array is None else {".".join(names): array}
         elif isinstance(value, Mapping):
-            inner = [(f"{name}.{key}" if name else str(key), part) for key, part in value.items()]
-            waiting.extend(reversed(inner))
+            waiting.extend(reversed([((*names, str(key)), part) for key, part in value.items()]))
     if not arrays:
         raise ConvError("it holds no tensors by name; save model.state_dict()")
     return arrays
+
+
+def _as_array(tensor: torch.Tensor, name: str) -> np.ndarray | None:
+    """Return a tensor as an array; None for a kind of tensor that numpy has not."""
+    import torch
+
+    if tensor.is_nested or tensor.is_meta or tensor.layout is not torch.strided or tensor.is_quantized:
+        return None
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise ConvError(f"{name} is larger than what the file holds of it: save it with .contiguous()")
+    values = tensor.detach().resolve_neg()
+    if values.is_floating_point() and values.dtype not in (torch.float16, torch.float32, torch.float64):
+        values = values.float()  # bfloat16 and its kind
+    try:
+        return None if values.is_complex() else values.numpy()
+    except TypeError:
+        return None
 
 
 def _onnx(path: Path) -> Arrays:
@@ -174,7 +183,7 @@ def _onnx(path: Path) -> Arrays:
             raise ConvError(f"{tensor.name} lies in another file; save the model with its data inside")
         try:
             arrays[tensor.name] = numpy_helper.to_array(tensor)
-        except (ValueError, TypeError):  # its bytes do not fit its shape, or its type is none of numpy's
+        except (ValueError, TypeError, KeyError):  # bytes that do not fit its shape, an unknown type
             raise ConvError(f"{tensor.name} is damaged, or of a type that numpy has not") from None
     if not arrays:
         raise ConvError("the model has no initializers, so no weights")

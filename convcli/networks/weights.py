@@ -45,12 +45,11 @@ def class_names(path: Path) -> tuple[str, ...]:
     """Return the names of the classes that a file of weights was trained for; nothing where it holds none."""
     if path.suffix.lower() != ".safetensors":
         return ()
-    import safetensors
+    from convcli.data.array_files import open_arrays
 
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            names = json.loads((file.metadata() or {}).get(_CLASSES, "[]"))
-    except (safetensors.SafetensorError, OSError, ValueError):
+        names = json.loads(open_arrays(path).facts.get(_CLASSES, "[]"))
+    except (ConvError, OSError, ValueError, TypeError, RecursionError):
         return ()
     return tuple(map(str, names)) if isinstance(names, list) else ()
 

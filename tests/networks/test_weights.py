@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from convcli.common.errors import ConvError
 from convcli.networks.model import parameters_of
@@ -17,7 +18,7 @@ from convcli.networks.parameters import Shape
 from convcli.networks.parse import load_net
 from convcli.networks.torch_run import TorchNet
 from convcli.networks.weight_files import load_all, load_weights
-from convcli.networks.weights import initial, load_for, save
+from convcli.networks.weights import class_names, initial, load_for, save
 
 RANDOM = np.random.default_rng(8)
 W = RANDOM.normal(size=(2, 3, 3, 2))
@@ -195,3 +196,54 @@ def test_wrong_keys_and_shapes_are_named(tmp_path: Path) -> None:
 def test_half_precision_is_widened(tmp_path: Path) -> None:
     torch.save({"w": torch.tensor([1.5, -2.0], dtype=torch.bfloat16)}, tmp_path / "w.pth")
     np.testing.assert_array_equal(load_weights(f"{tmp_path / 'w.pth'}#w"), [1.5, -2.0])
+
+
+def test_unusual_tensors(tmp_path: Path) -> None:
+    negative = (
+        torch.complex(torch.zeros(2), torch.tensor([1.0, -2.0])).conj().imag
+    )  # its sign is a bit of the tensor
+    assert negative.is_neg()
+    tensors = {
+        "eighth": torch.tensor([1.5, -2.0]).to(torch.float8_e4m3fn),
+        "negative": negative,
+        "meta": torch.zeros(2, device="meta"),
+        "complex": torch.zeros(2, dtype=torch.complex64),
+    }
+    torch.save(tensors, tmp_path / "w.pth")
+    arrays = load_all(tmp_path / "w.pth")
+    assert {name: array.tolist() for name, array in arrays.items()} == {
+        "eighth": [1.5, -2.0],
+        "negative": [-1.0, 2.0],
+    }
+
+
+def test_small_files_of_huge_weights(tmp_path: Path) -> None:
+    cycle: dict[str, object] = {"w": torch.zeros(2)}
+    cycle["again"] = cycle
+    shared: dict[str, object] = {"w": torch.zeros(2)}
+    for _ in range(40):
+        shared = {"a": shared, "b": shared}
+    expanded = {"w": torch.zeros(1).expand(10**12)}
+    for value, problem in (
+        (cycle, "without an end"),
+        (shared, "more than 100,000 entries"),
+        (expanded, "w is larger than what the file holds"),
+    ):
+        torch.save(value, tmp_path / "w.pth")
+        with pytest.raises(ConvError, match=problem):
+            load_all(tmp_path / "w.pth")
+
+
+def test_an_onnx_type_of_the_future(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    tensor = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [1], [1.0])
+    tensor.data_type = 999
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], [tensor])), tmp_path / "w.onnx")
+    with pytest.raises(ConvError, match="w is damaged, or of a type that numpy has not"):
+        load_all(tmp_path / "w.onnx")
+
+
+def test_class_names_of_a_stranger(tmp_path: Path) -> None:
+    for text in ("[" * 100_000, "{", "3"):
+        save_file({"w": np.zeros(2)}, tmp_path / "w.safetensors", {"classes": text})
+        assert class_names(tmp_path / "w.safetensors") == ()

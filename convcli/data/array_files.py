@@ -1,0 +1,235 @@
+"""Arrays in files of arrays: ``.npy``, ``.npz``, ``.safetensors``.
+
+What a header says is checked before memory is set aside for it.  Files are read, never mapped: a mapped file that
+becomes shorter ends the process.  Pickled objects are never loaded.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import lzma
+import math
+import re
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from convcli.common.errors import ConvError
+
+T = TypeVar("T")
+Check = Callable[[Sequence[int]], None]  # refuses a shape
+
+_BOMB = 64 << 20  # bytes of an archive's arrays that are always allowed
+_GROWTH = 100  # beyond that, so many bytes from each stored one; weights hardly compress at all
+_MAX_HEADER = 10_000  # bytes of a .npy's; an honest one has about 120
+_MAX_NAMES = 100_000_000  # bytes of a .safetensors' header, as its own library allows
+_MAX_NUMBERS = 32  # of a shape
+_SAFE_TYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BOOL": "?",
+    **{f"{kind.upper()}{8 * size}": f"<{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)},
+}
+
+
+class NpyHeader(NamedTuple):
+    """What a ``.npy`` says of its array; ``offset`` is where the data begin."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype
+    offset: int
+
+
+def npy_header(file: IO[bytes]) -> NpyHeader:
+    """Read a header, as in numpy's NEP 1; numpy's own parser fails in too many ways on a damaged one.
+
+    Raises
+    ------
+    ConvError
+        For what is no ``.npy`` of plain numbers.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+    except ValueError:
+        raise ConvError("no .npy file: it doesn't begin as one") from None
+    if version not in ((1, 0), (2, 0)):  # (3, 0) is for the field names of structured types
+        raise ConvError(
+            f".npy version {version[0]}.{version[1]}: 1.0 and 2.0 hold plain numbers; save it anew"
+        )
+    width = 2 if version == (1, 0) else 4
+    length = int.from_bytes(file.read(width), "little")
+    text = file.read(min(length, _MAX_HEADER + 1))
+    if len(text) < length:
+        raise ConvError(f"damaged .npy header: it is {length} bytes long, {len(text)} were read")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd literals and old type names
+            # Python 2 wrote (5L, 6L)
+            header = ast.literal_eval(re.sub(r"(\d)L\b", r"\1", text.decode("latin-1")).strip())
+            shape, fortran, descr = header["shape"], header["fortran_order"], header["descr"]
+            if not isinstance(descr, str):
+                raise ConvError("a structured .npy: only plain numbers are read; save one of its fields")
+            if not (
+                isinstance(shape, tuple)
+                and _is_shape(shape)
+                and type(fortran) is bool
+                and isinstance(descr, str)
+            ):
+                raise ValueError
+            dtype = np.dtype(descr)
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
+        raise ConvError(f"damaged .npy header: {text[:60]!r}") from None
+    if dtype.hasobject:
+        raise ConvError(
+            "pickled objects (dtype object) can run code when they are loaded and are refused; save plain numbers"
+        )
+    if dtype.subdtype or not dtype.itemsize:
+        raise ConvError(f"damaged .npy header: dtype {descr!r}")
+    return NpyHeader(shape, fortran, dtype, width + 8 + length)
+
+
+def _is_shape(shape: tuple[object, ...]) -> bool:
+    return len(shape) <= _MAX_NUMBERS and all(type(n) is int for n in shape)
+
+
+class ArrayFile(Protocol):
+    """A file of arrays by name; ``facts`` are the texts that it keeps beside them."""
+
+    names: list[str]
+    facts: Mapping[str, str]
+
+    def read(self, name: str, check: Check) -> np.ndarray:
+        """Return an array of plain values, of any shape that ``check`` lets pass."""
+        ...
+
+
+def open_arrays(path: Path) -> ArrayFile:
+    """Open a file of arrays; its suffix, one of `SUFFIXES`, tells its format.
+
+    Raises
+    ------
+    ConvError
+        When it is no such file, or a damaged one; `ArrayFile.read` raises it too.
+    OSError
+        When it cannot be opened or read.
+    """
+    return SUFFIXES[path.suffix.lower()](path)
+
+
+class _Npy:
+    """One array, without a name."""
+
+    facts: Mapping[str, str] = {}
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.names = [""]
+
+    def read(self, name: str, check: Check) -> np.ndarray:
+        with self._path.open("rb") as file:
+            return _npy(file, check)
+
+
+class _Npz:
+    """A zip archive of ``.npy`` files."""
+
+    facts: Mapping[str, str] = {}
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.names = self._with(
+            lambda archive: [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+        )
+
+    def read(self, name: str, check: Check) -> np.ndarray:
+        def member(archive: zipfile.ZipFile) -> np.ndarray:
+            with archive.open(f"{name}.npy") as file:
+                return _npy(file, check)
+
+        return self._with(member)
+
+    def _with(self, take: Callable[[zipfile.ZipFile], T]) -> T:
+        try:
+            with zipfile.ZipFile(self._path) as archive:
+                whole, stored = (
+                    sum(member.file_size for member in archive.filelist),
+                    self._path.stat().st_size,
+                )
+                if whole > max(_BOMB, _GROWTH * stored):
+                    raise ConvError(
+                        f"{stored} bytes that would become {whole} are taken for a zip bomb; "
+                        "save the arrays with numpy.savez, which does not compress"
+                    )
+                return take(archive)
+        except ConvError:
+            raise
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, KeyError, ValueError):
+            raise ConvError("no .npz file, or a damaged one") from None
+
+
+class _Safetensors:
+    """A header of JSON, and the values in a row.  The format's own library maps the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(0)
+                length = int.from_bytes(file.read(8), "little")
+                if not 2 <= length <= min(_MAX_NAMES, size - 8):
+                    raise ValueError
+                header = json.loads(file.read(length))
+            self._first = 8 + length
+            self.facts: Mapping[str, str] = dict(header.pop("__metadata__", {}))
+            self._entries = {
+                name: (str(entry["dtype"]), tuple(entry["shape"]), *entry["data_offsets"])
+                for name, entry in header.items()
+            }
+            for kind, shape, start, stop in self._entries.values():
+                dtype = _SAFE_TYPES.get(kind)
+                if not (
+                    _is_shape((*shape, start, stop))
+                    and 0 <= start <= stop <= size - self._first
+                    and (dtype is None or math.prod(shape) * np.dtype(dtype).itemsize == stop - start)
+                ):
+                    raise ValueError
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise ConvError("no .safetensors file, or a damaged one") from None
+        self.names = list(self._entries)
+
+    def read(self, name: str, check: Check) -> np.ndarray:
+        kind, shape, start, _ = self._entries[name]
+        if kind not in _SAFE_TYPES:
+            raise ConvError(f"{kind} is no type of numpy's; convert the weights to float32")
+        with self._path.open("rb") as file:
+            file.seek(self._first + start)
+            return _values(file, shape, np.dtype(_SAFE_TYPES[kind]), check)
+
+
+SUFFIXES: dict[str, Callable[[Path], ArrayFile]] = {".npy": _Npy, ".npz": _Npz, ".safetensors": _Safetensors}
+
+
+def _npy(file: IO[bytes], check: Check) -> np.ndarray:
+    header = npy_header(file)
+    if header.fortran:  # the same bytes are the transposed array in C order
+        return _values(file, header.shape[::-1], header.dtype, check).T
+    return _values(file, header.shape, header.dtype, check)
+
+
+def _values(file: IO[bytes], shape: Sequence[int], dtype: np.dtype, check: Check) -> np.ndarray:
+    if shape:
+        check(shape)
+    wanted = math.prod(shape) * dtype.itemsize
+    data = file.read(wanted)
+    if len(data) < wanted:
+        raise ConvError(f"cut short; {len(data)} of {wanted} bytes are there")
+    return np.frombuffer(data, dtype).reshape(shape)
