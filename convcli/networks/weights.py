@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 from convcli.common.errors import ConvError, UsageError
 from convcli.kernel.model import size_text
 from convcli.networks.parameters import Fill, Numbers, Parameter, Random, Stored
-from convcli.networks.weight_files import Arrays, few, load_all, load_weights, swaps
+from convcli.networks.weight_files import MAX_NUMBERS, Arrays, few, load_all, load_weights, swaps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,8 @@ def initial(
     Raises
     ------
     UsageError
-        When a parameter has no numbers, or not as many as its shape needs; named, got and wanted.
+        When a parameter has no numbers, or not as many as its shape needs; named, got and wanted.  For more
+        parameters than `MAX_NUMBERS`.
     """
     missing = [
         name
@@ -85,6 +86,9 @@ def initial(
             f"no numbers for {few(dict.fromkeys(missing), 4)}: give --weights FILE with arrays of these names, "
             "or a seed (seed: 0 in the net, or --seed 0) for random ones"
         )
+    count = sum(math.prod(parameter.shape) for parameter in parameters.values())
+    if count > MAX_NUMBERS:
+        raise UsageError(f"{count:,} parameters are more than {MAX_NUMBERS:,}")
     arrays: Arrays = {}
     for position, (name, parameter) in enumerate(parameters.items()):
         if stored and name in stored:

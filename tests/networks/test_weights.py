@@ -247,3 +247,9 @@ def test_class_names_of_a_stranger(tmp_path: Path) -> None:
     for text in ("[" * 100_000, "{", "3"):
         save_file({"w": np.zeros(2)}, tmp_path / "w.safetensors", {"classes": text})
         assert class_names(tmp_path / "w.safetensors") == ()
+
+
+def test_more_parameters_than_memory_is_meant_for(tmp_path: Path) -> None:
+    (tmp_path / "n.yaml").write_text("layers: [conv: {maps: 100000000, size: 3, seed: 0}]")
+    with pytest.raises(ConvError, match=r"2,800,000,000 parameters are more than 500,000,000"):
+        run(tmp_path / "n.yaml")
