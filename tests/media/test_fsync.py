@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +38,30 @@ class Disk:
         ] = {}  # file: its size and time of change when it was synchronised
         self.renamed: list[str] = []
         self.unsafe: list[str] = []
-        self._fsync, self._replace = os.fsync, os.replace
+        self._fsync = os.fsync
         monkeypatch.setattr(os, "fsync", self.fsync)
-        for name in ("replace", "rename"):
-            monkeypatch.setattr(os, name, self.replace)
+        for name in ("replace", "rename", "link"):
+            monkeypatch.setattr(os, name, partial(self.move, getattr(os, name)))
 
     def fsync(self, descriptor: int) -> None:
         self._fsync(descriptor)
         state = os.fstat(descriptor)
         self._safe[state.st_ino] = state.st_size, state.st_mtime_ns
 
-    def replace(self, source: Any, target: Any) -> None:
-        state = os.stat(source)  # noqa: PTH116
+    def move(
+        self,
+        how: Callable[..., None],
+        source: str,
+        target: str,
+        *,
+        src_dir_fd: int | None = None,
+        **rest: Any,
+    ) -> None:
+        state = os.stat(source, dir_fd=src_dir_fd)
         if self._safe.get(state.st_ino) != (state.st_size, state.st_mtime_ns):
-            self.unsafe.append(str(target))
-        self.renamed.append(Path(target).name)
-        self._replace(source, target)
+            self.unsafe.append(target)
+        how(source, target, src_dir_fd=src_dir_fd, **rest)
+        self.renamed.append(target)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -253,34 +253,82 @@ def test_an_interrupt_leaves_no_picture(tmp_path: Path) -> None:
     assert names(tmp_path / "out") == []
 
 
+def put(folder: int, name: str, text: str = "new") -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT, 0o666, dir_fd=folder)
+    os.write(descriptor, text.encode())
+    os.close(descriptor)
+
+
 def test_what_was_replaced_comes_back_when_the_end_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a").write_text("old")
-    rename = Path.replace
+    rename = os.replace
 
-    def fails(self: Path, target: Path) -> Path:
-        if Path(target) == tmp_path / "b" and self.parent.name == "new":
+    def fails(source: str, target: str, **folders: int) -> None:
+        if target == "b":
             raise OSError(28, os.strerror(28))
-        return rename(self, target)
+        rename(source, target, **folders)
 
-    monkeypatch.setattr(Path, "replace", fails)
+    monkeypatch.setattr(os, "replace", fails)
     with pytest.raises(OSError, match="No space"), replacing_all(tmp_path, force=True) as folder:
-        (folder / "a").write_text("new")
-        (folder / "b").write_text("new")
+        put(folder, "a")
+        put(folder, "b")
     assert names(tmp_path) == ["a"]
     assert (tmp_path / "a").read_text() == "old"
 
 
-def test_left_overs_of_a_killed_run_go(tmp_path: Path) -> None:
-    left = tmp_path / ".convcli-000000" / "new"
-    left.mkdir(parents=True)
-    (left / "x").touch()
+def test_left_overs_of_a_killed_run_go_and_nothing_else(tmp_path: Path) -> None:
+    for stage, part in (("0" * 16, "new"), ("1" * 16, "other")):
+        left = tmp_path / f".convcli-{stage}" / part
+        left.mkdir(parents=True)
+        (left / "x").touch()
+    precious = tmp_path / "home"
+    precious.mkdir()
+    (precious / "new").mkdir()
+    (tmp_path / f".convcli-{'2' * 16}").symlink_to(precious)
     with replacing_all(tmp_path, force=False) as folder:
-        (folder / "a").touch()
+        put(folder, "a")
         with replacing_all(tmp_path, force=False) as other:  # one that is in use is left alone
-            (other / "b").touch()
-    assert names(tmp_path) == ["a", "b"]
+            put(other, "b")
+    assert names(tmp_path) == [f".convcli-{'1' * 16}", f".convcli-{'2' * 16}", "a", "b", "home"]
+    assert names(precious) == ["new"]
+
+
+def test_a_folder_whose_name_is_taken_over_stays_ours(tmp_path: Path) -> None:
+    """Another user may rename our folder, and lead its name to one of ours: files go where they were meant to."""
+    target, precious = tmp_path / "shared", tmp_path / "home"
+    target.mkdir()
+    precious.mkdir()
+    (precious / "new").mkdir()
+    (precious / "new" / "thesis").touch()
+    with replacing_all(target, force=False) as folder:
+        (stage,) = target.iterdir()
+        assert stage.stat().st_mode & 0o777 == 0o700
+        stage.rename(tmp_path / "moved")
+        stage.symlink_to(precious)
+        put(folder, "a")
+    assert "a" in names(target)
+    assert names(precious / "new") == ["thesis"]
+
+
+def test_links_are_followed_as_for_single_outputs(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "x").write_text("old")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").symlink_to("../real/x")
+    with replacing_all(tmp_path / "out", force=True) as folder:
+        put(folder, "a")
+    assert (tmp_path / "out" / "a").is_symlink()
+    assert (tmp_path / "real" / "x").read_text() == "new"
+
+
+def test_a_folder_in_the_place_of_a_frame_stays(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "thesis").touch()
+    with pytest.raises(OSError, match="no file"), replacing_all(tmp_path, force=True) as folder:
+        put(folder, "a")
+    assert names(tmp_path / "a") == ["thesis"]
 
 
 def test_too_few_frames_are_an_error(tmp_path: Path) -> None:

@@ -467,3 +467,45 @@ def test_same_file_and_output_onto_the_input(tmp_path: Path) -> None:
     with pytest.raises(ConvError) as error:
         check_not_input(tmp_path / "link.png", ["-", tmp_path / "a.png"])
     one_line(error, "link.png", "input", "-y")
+
+
+def test_what_replaces_a_private_file_is_private_from_the_start(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    target.touch(mode=0o600)
+    target.chmod(0o640)
+    with replacing(target, True):
+        (temporary,) = set(tmp_path.iterdir()) - {target}
+        assert temporary.stat().st_mode & 0o777 == 0o600
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_one_of_several_runs_without_force_wins(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    ready, won = threading.Barrier(8), []
+
+    def work(number: int) -> None:
+        try:
+            with output(target) as fp:
+                fp.write(bytes([number]) * 100)
+                ready.wait()
+            won.append(number)
+        except ConvError as error:
+            assert "it exists" in str(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert target.read_bytes() == bytes(won) * 100
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_may_be_renamed_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with output(tmp_path / "a" / "x.bin") as fp:
+        fp.write(b"whole")
+        (tmp_path / "a").rename(tmp_path / "b")
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["x.bin"]
+    assert (tmp_path / "b" / "x.bin").read_bytes() == b"whole"

@@ -213,10 +213,10 @@ def _form(info: Info) -> str:
 
 
 class NumberedSink(Sink):
-    """Writes each frame into a file of its own."""
+    """Writes each frame into a file of its own, in the folder of a descriptor."""
 
     def __init__(
-        self, folder: Path, names: Pattern, format: Format, info: Info, options: WriteOptions
+        self, folder: int, names: Pattern, format: Format, info: Info, options: WriteOptions
     ) -> None:
         super().__init__(info)
         self._folder, self._names, self._format, self._options = folder, names, format, options
@@ -230,7 +230,7 @@ class NumberedSink(Sink):
         """Write the next frames."""
         for number, pixels in enumerate(np.moveaxis(values, self._axis, 0), self._first + box[0][0]):
             name = self._names.name(number)
-            descriptor = os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=self._folder)
             try:
                 with writing(descriptor, self._names.folder / name, True) as fp:
                     sink: Sink = registry.open_sink(fp, self._format, self._one, self._options)

@@ -1,6 +1,8 @@
-"""Replacing a regular file by a whole new one: a temporary beside it, fsync, rename.
+"""Replacing regular files by whole new ones: a temporary beside them, fsync, rename.
 
-Nothing but this: which outputs are regular files and what messages say is decided in :mod:`convcli.media.files.target`.
+Everything happens relative to an open folder, so that nobody who may write in it (or renames it meanwhile) leads a
+name elsewhere; nothing is removed that this process has not made, or a killed run of the same user.
+Which outputs are regular files and what messages say is decided in :mod:`convcli.media.files.target`.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import errno
 import fcntl
 import itertools
 import os
+import re
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -20,13 +24,16 @@ from pathlib import Path
 from convcli.common import signals
 
 _NAME_MAX = 255  # bytes of a file's name, on every file system in common use
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY  # needs no permission to list it
+_STAGE = re.compile(r"\.convcli-[0-9a-f]{16}")
 
 
 @contextmanager
 def replacing(target: Path, force: bool) -> Iterator[int]:
     """Yield a descriptor whose content becomes ``target`` at the end; on any exception all stays as it was.
 
-    What a killed run with the same target has left is removed; a temporary in use is locked and stays.
+    A file that is replaced leaves its permissions, and its owner where possible.  What a killed run with the same
+    target has left is removed; a temporary in use is locked and stays.
 
     Raises
     ------
@@ -35,34 +42,35 @@ def replacing(target: Path, force: bool) -> Iterator[int]:
     OSError
         When something cannot be written.
     """
+    folder = os.open(target.parent, _FOLDER)
     try:
-        with signals.held():
-            temporary, descriptor = _claim(target)
-            undo = partial(_unlink, temporary, descriptor)
-            signals.add(undo)
-    except BaseException:  # an interrupt between creating a temporary and knowing of it
-        _remove_left_overs(target, 0)
-        raise
-    try:
-        yield descriptor
-        if target.exists():
-            if not force:
-                raise FileExistsError
-            with contextlib.suppress(PermissionError):  # a file system without modes
-                os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode))
-        os.fsync(descriptor)
-        temporary.replace(target)
+        try:
+            with signals.held():
+                temporary, descriptor = _claim(folder, target)
+                undo = partial(_unlink, folder, temporary, descriptor)
+                signals.add(undo)
+        except BaseException:  # an interrupt between creating a temporary and knowing of it
+            _remove_left_overs(folder, target)
+            raise
+        try:
+            yield descriptor
+            _take_over(descriptor, _stat(folder, target.name))
+            os.fsync(descriptor)
+            _move(folder, temporary, folder, target.name, force)
+        finally:
+            undo()
+            signals.discard(undo)
+            os.close(descriptor)
     finally:
-        undo()
-        signals.discard(undo)
-        os.close(descriptor)
+        os.close(folder)
 
 
 @contextmanager
-def replacing_all(folder: Path, force: bool) -> Iterator[Path]:
-    """Yield a new folder whose files all move into ``folder`` at the end; on any exception all stays as it was.
+def replacing_all(path: Path, force: bool) -> Iterator[int]:
+    """Yield the descriptor of a new folder whose files all move into a folder at the end.
 
-    What a killed run has left there is removed.
+    On any exception all stays as it was.  A symbolic link is followed: the file that it leads to is replaced, after
+    all others.  What a killed run has left there is removed.
 
     Raises
     ------
@@ -71,74 +79,136 @@ def replacing_all(folder: Path, force: bool) -> Iterator[Path]:
     OSError
         When something cannot be written.
     """
-    with signals.held():
-        stage, descriptor = _claim_folder(folder)
-        undo = partial(shutil.rmtree, stage, ignore_errors=True)
-        signals.add(undo)
-    fresh, old = stage / "new", stage / "old"
-    moved: list[Path] = []
+    folder = os.open(path, _FOLDER)
     try:
-        fresh.mkdir()
-        old.mkdir()
-        yield fresh
         with signals.held():
-            for path in sorted(fresh.iterdir()):
-                target = folder / path.name
-                if target.exists():
-                    if not force:
-                        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-                    path.chmod(stat.S_IMODE(target.stat().st_mode))
-                    moved.append(target)
-                    target.replace(old / path.name)
-                else:
-                    moved.append(target)
-                path.replace(target)
-    except BaseException:
-        for target in moved:
-            if (old / target.name).exists():
-                (old / target.name).replace(target)
-            elif not (fresh / target.name).exists():
-                target.unlink(missing_ok=True)
-        raise
+            _remove_stages(folder, path)
+            stage, name = _claim_stage(folder)
+            undo = partial(_remove_stage, folder, name, stage)
+            signals.add(undo)
+        try:
+            fresh, old = (_subfolder(stage, name) for name in ("new", "old"))
+            try:
+                yield fresh
+                with signals.held():
+                    _move_all(fresh, old, folder, path, force)
+            finally:
+                os.close(fresh)
+                os.close(old)
+        finally:
+            undo()
+            signals.discard(undo)
+            os.close(stage)
     finally:
-        undo()
-        signals.discard(undo)
+        os.close(folder)
+
+
+def _move_all(fresh: int, old: int, folder: int, path: Path, force: bool) -> None:
+    moved: list[str] = []
+    links: list[str] = []
+    try:
+        for name in sorted(entry.name for entry in os.scandir(fresh)):
+            there = _stat(folder, name)
+            if there and not force:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path / name))
+            if there and stat.S_ISLNK(there.st_mode):
+                links.append(name)
+                continue
+            if there and not stat.S_ISREG(there.st_mode):
+                raise OSError(errno.EINVAL, "it is no file", str(path / name))
+            if there:
+                with _open(fresh, name) as descriptor:
+                    _take_over(descriptor, there)
+                _move(folder, name, old, name, force=False, keep=True)
+            moved.append(name)
+            _move(fresh, name, folder, name, force)
+        for name in links:
+            with (
+                _open(fresh, name) as whole,
+                replacing((path / name).resolve(), force) as descriptor,
+                open(whole, "rb", closefd=False) as source,
+                open(descriptor, "wb", closefd=False) as copy,
+            ):
+                shutil.copyfileobj(source, copy)
+    except BaseException:
+        for name in moved:
+            if _stat(old, name):
+                os.replace(name, name, src_dir_fd=old, dst_dir_fd=folder)
+            elif not _stat(fresh, name):
+                os.unlink(name, dir_fd=folder)
+        raise
+
+
+def _stat(folder: int, name: str) -> os.stat_result | None:
+    """Return what a name is, a link itself; None for nothing."""
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def _open(folder: int, name: str) -> Iterator[int]:
+    descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
         os.close(descriptor)
 
 
-def _claim_folder(folder: Path) -> tuple[Path, int]:
-    """Create a folder that is ours alone; return it with its descriptor, locked."""
-    for number in itertools.count():
-        stage = folder / f".convcli-{number:06}"
-        with contextlib.suppress(FileExistsError):
-            stage.mkdir()
-        descriptor = os.open(stage, os.O_RDONLY | os.O_NOFOLLOW)
-        if _lock(descriptor, without=True) and os.fstat(descriptor).st_nlink:
-            for left_over in stage.iterdir():  # of a killed run
-                shutil.rmtree(left_over, ignore_errors=True)
-            return stage, descriptor
-        os.close(descriptor)
-    raise AssertionError  # the count has no end
+def _take_over(descriptor: int, former: os.stat_result | None) -> None:
+    """Give a new file the owner and the permissions of the one that it replaces, where the system allows it."""
+    if former is None:
+        return
+    with contextlib.suppress(PermissionError):  # only root gives files away; file systems without modes
+        os.fchown(descriptor, former.st_uid, former.st_gid)
+    with contextlib.suppress(PermissionError):
+        os.fchmod(descriptor, stat.S_IMODE(former.st_mode))
 
 
-def _beside(target: Path, number: int) -> Path:
-    """Return a temporary's path; it has the suffix of the target, by which some writers go.
+def _move(source: int, name: str, target: int, new_name: str, force: bool, keep: bool = False) -> None:
+    """Rename a file; without ``force`` never over another, whoever makes it at this moment.
 
-    >>> _beside(Path("folder/photo.png"), 0).name
+    With ``keep`` it keeps its old name too, where the file system knows such links.
+    """
+    if not force:
+        try:
+            os.link(name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except OSError:  # no hard links here
+            if _stat(target, new_name):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_name) from None
+        else:
+            if not keep:
+                os.unlink(name, dir_fd=source)
+            return
+    os.replace(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+
+
+# ------------------------------------------------------------------------------------- temporary files
+
+
+def _beside(target: Path, number: int) -> str:
+    """Return a temporary's name; it has the suffix of the target, by which some writers go.
+
+    >>> _beside(Path("folder/photo.png"), 0)
     '.photo.convcli-000000.png'
     """
     tail = os.fsencode(f".convcli-{number:06}{target.suffix}")
     stem = os.fsencode(target.stem)[: max(0, _NAME_MAX - 1 - len(tail))]
-    return target.with_name(os.fsdecode(b"." + stem + tail))
+    return os.fsdecode(b"." + stem + tail)
 
 
-def _claim(target: Path) -> tuple[Path, int]:
-    """Create a temporary that is ours alone; return it with its descriptor, locked."""
+def _claim(folder: int, target: Path) -> tuple[str, int]:
+    """Create a temporary that is ours alone; return its name and its descriptor, locked."""
+    _remove_left_overs(folder, target)
+    # What replaces a private file is never open to others, not for a moment.
+    mode = 0o600 if _stat(folder, target.name) else 0o666
     for number in itertools.count():
         temporary = _beside(target, number)
-        _remove_left_overs(target, number)
         try:
-            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
         except FileExistsError:  # another run is writing the same target
             continue
         try:
@@ -146,7 +216,7 @@ def _claim(target: Path) -> tuple[Path, int]:
             if _lock(descriptor, without=True) and os.fstat(descriptor).st_nlink:
                 return temporary, descriptor
         except BaseException:
-            _unlink(temporary, descriptor)
+            _unlink(folder, temporary, descriptor)
             raise
         os.close(descriptor)
     raise AssertionError  # the count has no end
@@ -164,22 +234,71 @@ def _lock(descriptor: int, without: bool) -> bool:
     return True
 
 
-def _remove_left_overs(target: Path, first: int) -> None:
-    for number in itertools.count(first):
+def _remove_left_overs(folder: int, target: Path) -> None:
+    for number in itertools.count():
         temporary = _beside(target, number)
         try:
-            descriptor = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
         except OSError:
             return
         try:
-            if _lock(descriptor, without=False):
-                _unlink(temporary, descriptor)
+            if _is_ours(descriptor, stat.S_IFREG) and _lock(descriptor, without=False):
+                _unlink(folder, temporary, descriptor)
         finally:
             os.close(descriptor)
 
 
-def _unlink(temporary: Path, descriptor: int) -> None:
+def _is_ours(descriptor: int, kind: int) -> bool:
+    """Tell whether the user of this process owns a file or folder."""
+    found = os.fstat(descriptor)
+    return stat.S_IFMT(found.st_mode) == kind and found.st_uid == os.geteuid()
+
+
+def _unlink(folder: int, temporary: str, descriptor: int) -> None:
     """Remove a temporary while it is still the file of this descriptor: after a rename its name is free to all."""
     with contextlib.suppress(OSError):
-        if os.path.samestat(os.fstat(descriptor), temporary.stat()):
-            temporary.unlink()
+        found = _stat(folder, temporary)
+        if found and os.path.samestat(os.fstat(descriptor), found):
+            os.unlink(temporary, dir_fd=folder)
+
+
+# ----------------------------------------------------------------------------------- temporary folders
+
+
+def _claim_stage(folder: int) -> tuple[int, str]:
+    """Make a folder of which nobody knows the name before; return its descriptor, locked, and its name."""
+    name = f".convcli-{secrets.token_hex(8)}"
+    os.mkdir(name, 0o700, dir_fd=folder)
+    stage = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+    if not _is_ours(stage, stat.S_IFDIR):
+        os.close(stage)
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), name)
+    _lock(stage, without=True)
+    return stage, name
+
+
+def _subfolder(stage: int, name: str) -> int:
+    os.mkdir(name, 0o700, dir_fd=stage)
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=stage)
+
+
+def _remove_stage(folder: int, name: str, stage: int) -> None:
+    for part in ("new", "old"):
+        shutil.rmtree(part, ignore_errors=True, dir_fd=stage)
+    with contextlib.suppress(OSError):
+        found = _stat(folder, name)
+        if found and os.path.samestat(os.fstat(stage), found):
+            os.rmdir(name, dir_fd=folder)
+
+
+def _remove_stages(folder: int, path: Path) -> None:
+    """Remove what killed runs of this user have left: folders of such a name that hold nothing but our parts."""
+    with contextlib.suppress(OSError):
+        for name in [entry.name for entry in os.scandir(path) if _STAGE.fullmatch(entry.name)]:
+            stage = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            try:
+                known = {entry.name for entry in os.scandir(stage)} <= {"new", "old"}
+                if known and _is_ours(stage, stat.S_IFDIR) and _lock(stage, without=False):
+                    _remove_stage(folder, name, stage)
+            finally:
+                os.close(stage)

@@ -44,7 +44,7 @@ def pick(wanted: Sequence[str], header: tuple[str, ...] | None, width: int) -> l
         if header
         else f"numbers 1-{width} (there is no header)"
     )
-    found: list[int] = []
+    found: dict[int, None] = {}  # in order, each once
     for text in map(str.strip, wanted):
         numbers = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text, re.ASCII)
         if names.count(text) > 1:
@@ -52,17 +52,17 @@ def pick(wanted: Sequence[str], header: tuple[str, ...] | None, width: int) -> l
                 f"--columns {text!r}: {names.count(text)} columns are called so; give the number instead"
             )
         if text in names:
-            span = [names.index(text)]
+            span = range(names.index(text), names.index(text) + 1)
         elif numbers:
             first, last = int(numbers[1]), int(numbers[2] or numbers[1])
             if not 1 <= first <= last <= width:
                 raise UsageError(f"--columns {text!r}: the table has columns 1 to {width}")
-            span = list(range(first - 1, last))
+            span = range(first - 1, last)
         else:
             nearest = difflib.get_close_matches(text, names, n=1)
             hint = f"did you mean {nearest[0]!r}? " if nearest else ""
             raise UsageError(f"--columns {text!r}: no such column; {hint}there are the {known}")
-        found += [index for index in span if index not in found]
+        found |= dict.fromkeys(span)
     if not found:
         raise UsageError(f"--columns is empty; there are the {known}")
-    return found
+    return list(found)

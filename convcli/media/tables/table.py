@@ -163,7 +163,7 @@ def _grid_info(cells: Cells, values: np.ndarray) -> Info:
 
 
 def _columns_info(cells: Cells, chosen: list[int], is_tsv: bool, time: Clock | None) -> Info:
-    kept = [index for index in range(cells.frame.width) if index not in set(chosen)]
+    kept = sorted(set(range(cells.frame.width)) - set(chosen))
     empty = any(column.null_count() for column in cells.frame)
     others = cells.frame[:, kept]
     note = f"filtered columns: {listed([name_of(cells.header, index) for index in chosen])}"
