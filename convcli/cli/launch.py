@@ -42,8 +42,13 @@ def main() -> NoReturn:
             number is not None and signal.getsignal(number) is not signal.SIG_IGN
         ):  # ignored under nohup: stays so
             leave_on(number)
-    if sys.stderr is None:  # it was closed: nobody reads notes
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    # Descriptors that were closed are taken, or the first file opened would stand where output is written.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # nobody reads the words
+            setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     speak_plainly()
     code = run(sys.argv[1:])
     sys.stderr.flush()

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from convcli.common.errors import ConvError, UsageError, within
-from convcli.common.numbers import quoted
+from convcli.common.numbers import printable, quoted
 
 Node = str | list["Node"] | dict[str, "Node"]
 
@@ -95,7 +95,7 @@ class _Builder:
             if self.documents > 1:
                 self.refuse(event, f"a second document; a {self.what} file holds one")
         elif isinstance(event, yaml.ScalarEvent):
-            self.place(event, event.value)
+            self.place(event, printable(event.value, keep="\n\t"))  # a stranger's text may come to a terminal
         elif isinstance(event, yaml.CollectionStartEvent):
             if len(self.open) == MAX_DEPTH:
                 self.refuse(event, f"nested more than {MAX_DEPTH} deep")

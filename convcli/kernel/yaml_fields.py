@@ -82,11 +82,11 @@ def nearest(text: str, names: list[str]) -> str:
 
 
 def scalar(node: Node, place: str = "") -> str:
-    """Return the text of a value that is neither a list nor a mapping."""
+    """Return the text of a value that is neither a list nor a mapping, in one line."""
     if not isinstance(node, str):
         kind = "list" if isinstance(node, list) else "mapping"
         raise UsageError(f"{place}one value is needed, not a {kind}")
-    return node.strip()
+    return " ".join(node.strip().splitlines())
 
 
 def truth(text: str) -> bool:

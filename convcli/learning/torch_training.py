@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from convcli.common.errors import UsageError
 from convcli.learning.examples import Example, Examples
+from convcli.learning.torch_optimizers import DESCENTS, Memory
 from convcli.learning.training import DivergenceError, Epoch, Loss, Optimizer, Settings, State, best_epoch
 from convcli.networks.model import Net, Step, parameters_of
 from convcli.networks.operations import Activation, ActivationKind
@@ -89,24 +90,15 @@ class Training:
             self._load(state)
         for tensor in self._learned.values():
             tensor.requires_grad_(True)
-        self._optimizer = self._make_optimizer(state)
+        settings = self.settings
+        self._descent = DESCENTS[settings.optimizer](settings.learning_rate, settings.momentum)
+        self._memory: dict[str, Memory] = {name: {} for name in self._learned}
+        for name, array in (state.moments if state else {}).items():
+            parameter, _, moment = name.partition("/")
+            place = "cpu" if moment == "step" else self._learned[parameter].device
+            self._memory[parameter][moment] = torch.tensor(array, device=place)
         self._best: dict[str, np.ndarray] = dict(state.best) if state else {}
         self.state = state
-
-    def _make_optimizer(self, state: State | None) -> torch.optim.Optimizer:
-        rate, tensors = self.settings.learning_rate, list(self._learned.values())
-        optimizer: torch.optim.Optimizer
-        if self.settings.optimizer is Optimizer.ADAM:
-            optimizer = torch.optim.Adam(tensors, lr=rate)
-        else:
-            optimizer = torch.optim.SGD(tensors, lr=rate, momentum=self.settings.momentum)
-        if state is not None:
-            for name, array in state.moments.items():
-                parameter, _, moment = name.partition("/")
-                like = self._learned[parameter]
-                place = "cpu" if moment == "step" else like.device  # Adam counts its steps there
-                optimizer.state[like][moment] = torch.tensor(array, device=place)
-        return optimizer
 
     def _load(self, state: State) -> None:
         """Take over parameters and check that the optimizer's memory is its own."""
@@ -117,12 +109,7 @@ class Training:
                 subject=self.net.title,
             )
         found = {name.partition("/")[2] for name in state.moments}
-        wanted = (
-            {"step", "exp_avg", "exp_avg_sq"}
-            if self.settings.optimizer is Optimizer.ADAM
-            else {"momentum_buffer"}
-        )
-        if found - wanted:
+        if found - DESCENTS[self.settings.optimizer].memory:
             other = next(one for one in Optimizer if one is not self.settings.optimizer)
             raise UsageError(f"the checkpoint was trained with {other}: say --optimizer {other}")
         with torch.no_grad():
@@ -205,7 +192,7 @@ class Training:
             yield self._keep(Epoch(0, loss, self._watched()), 0)
         while self.state is not None and not self._done(self.state.curve):
             number = self.state.curve[-1].number + 1
-            with _repeatable():
+            with _repeatable(next(iter(self._learned.values())).device):
                 loss, steps = self._epoch(number, self.state.steps)
             yield self._keep(Epoch(number, loss, self._watched()), steps)
 
@@ -220,13 +207,15 @@ class Training:
         total = 0.0
         for batch in self._batches(self.examples, order.tolist()):
             steps += 1
-            self._optimizer.zero_grad()
             loss = self._loss(self._outputs(_stack(batch, "input"), True), _stack(batch, "target"))
             value = loss.item()
             if not math.isfinite(value):
                 raise DivergenceError(f"the loss is {value}", steps, number)
-            loss.backward()
-            self._optimizer.step()
+            gradients = torch.autograd.grad(loss, list(self._learned.values()), allow_unused=True)
+            with torch.no_grad():
+                for (name, tensor), gradient in zip(self._learned.items(), gradients, strict=True):
+                    if gradient is not None:
+                        self._descent.step(tensor, gradient, self._memory[name])
             total += value * len(batch)
         for name, tensor in self._parameters.items():
             if not torch.isfinite(tensor).all():
@@ -245,9 +234,8 @@ class Training:
             self._best = parameters
         moments = {
             f"{name}/{moment}": value.cpu().numpy().copy()
-            for name, tensor in self._learned.items()
-            for moment, value in self._optimizer.state.get(tensor, {}).items()
-            if isinstance(value, torch.Tensor)
+            for name, memory in self._memory.items()
+            for moment, value in memory.items()
         }
         self.state = State(parameters, moments, steps, curve, self._best)
         return epoch
@@ -264,8 +252,14 @@ def _stack(batch: Sequence[Example], what: str) -> torch.Tensor:
 
 
 @contextmanager
-def _repeatable() -> Iterator[None]:
-    """Let nothing depend on chance: neither threads that finish in another order, nor algorithms tried out."""
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """Let nothing depend on chance: neither threads that finish in another order, nor algorithms tried out.
+
+    On a CPU the layers' algorithms do not, and torch need not load its compiler to be told so.
+    """
+    if device.type == "cpu":
+        yield
+        return
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from convcli.common.errors import ConvError, UsageError
+from convcli.common.numbers import printable
 from convcli.kernel.model import size_text
 from convcli.networks.parameters import Fill, Numbers, Parameter, Random, Stored
 from convcli.networks.weight_files import MAX_NUMBERS, Arrays, few, load_all, load_weights, swaps
@@ -51,7 +52,7 @@ def class_names(path: Path) -> tuple[str, ...]:
         names = json.loads(open_arrays(path).facts.get(_CLASSES, "[]"))
     except (ConvError, OSError, ValueError, TypeError, RecursionError):
         return ()
-    return tuple(map(str, names)) if isinstance(names, list) else ()
+    return tuple(printable(str(name)) for name in names) if isinstance(names, list) else ()
 
 
 def initial(

@@ -493,3 +493,24 @@ def test_a_checkpoint_of_another_net_or_optimizer_is_refused(
     assert "weights alone (--weights w.safetensors starts from them)" in capsys.readouterr().err
     assert run(["learn", *SOBEL, *resumed, "--optimizer", "sgd", "--lr", "0.02"]) == 0
     assert "resumed differently: rate was None and is 0.02" in capsys.readouterr().err
+
+
+def test_nothing_is_made_beside_the_output(place: Path, tmp_path: Path) -> None:
+    """torch's compiler would make folders in the temporary directory, and connect to ask for the user's name."""
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "net.yaml").write_text("layers: [conv: {size: 3, padding: 1, seed: 1}]")
+    Image.new("L", (9, 9), 7).save(tmp_path / "a.png")
+    code = (
+        "import sys\nfrom convcli.cli.program import run\n"
+        "code = run(['learn', 'a.png', '--net', 'net.yaml', '-o', 'w.safetensors', '--epochs', '2', '-q'])\n"
+        "sys.exit(code or sum(name in sys.modules for name in ('torch._dynamo', 'torch._inductor')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+        capture_output=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert not any((tmp_path / "temporary").iterdir())

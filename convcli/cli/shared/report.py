@@ -7,29 +7,22 @@ import io
 import sys
 from typing import Any
 
+from convcli.common.numbers import printable
+
 
 def note(text: str) -> None:
     """Say on stderr what went otherwise than one may expect; control characters in names cannot break the line."""
-    plain(f"note: {one_line(text)}")
+    plain(f"note: {printable(text)}")
 
 
 def error(text: str) -> None:
     """Say on stderr what failed."""
-    plain(f"error: {one_line(text)}")
+    plain(f"error: {printable(text)}")
 
 
 def plain(text: str) -> None:
     """Print a line on stderr in one write, so that lines of several processes do not interleave."""
     sys.stderr.write(f"{text}\n")
-
-
-def one_line(text: str) -> str:
-    """Return a text with line breaks and control characters made visible.
-
-    >>> one_line("a\\nb")
-    'a\\\\nb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 _PLAIN = {"×": "x", "·": ".", "…": "...", "−": "-", "–": "-", "√": "sqrt ", "²": "^2", "±": "+-"}

@@ -283,7 +283,7 @@ def _resolve(path: StrPath) -> Path | int:
     ours to replace, so the way ends at the descriptor.
     """
     if str(path) == STANDARD:
-        if sys.stdout is None:
+        if sys.stdout is None or sys.stdout.name == os.devnull:  # as the launcher leaves it
             raise ConvError("it is closed; name a file with -o")
         return sys.stdout.fileno()
     here = os.fspath(path)
