@@ -267,7 +267,7 @@ def compute(
     ndarray, Tally
         Axes and type as ``job.result`` says; the tally counts colours only, never alpha.
     """
-    engine = get_engine(plan.engine.value, plan.device, plan.engine_threads(job.length))
+    engine = get_engine(plan.engine.value, plan.device, plan.engine_threads)
     runner = Runner(job, source, engine, plan.algorithms)
     with engine:
         return runner.result(box, runner.reader(box), job.rendering(measured))

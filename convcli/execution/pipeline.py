@@ -21,7 +21,7 @@ from convcli.common.machine import available_threads
 from convcli.common.prefetch import ahead
 from convcli.data.arrays import ArraySource
 from convcli.data.box import Box, grid
-from convcli.data.info import ITEMS, Info, PlanarSink, PlanarSource, Sink, Source
+from convcli.data.info import BOXES, ITEMS, Grain, Info, PlanarSink, PlanarSource, Sink, Source
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
 from convcli.execution.box import Runner
@@ -74,6 +74,8 @@ class Pipeline:
         Samples of the output's stream axis in one block; by default the plan's choice.
     planes : bool
         Whether the output takes a clip's coded planes, so that they may be filtered instead of its colours.
+    grain : Grain
+        Which boxes the output takes; an array takes any.
 
     Attributes
     ----------
@@ -90,6 +92,7 @@ class Pipeline:
         *,
         step: int | None = None,
         planes: bool = False,
+        grain: Grain = BOXES,
     ) -> None:
         self.job, self.source = job, source
         self.route: Route | None = None
@@ -109,9 +112,20 @@ class Pipeline:
             dtype=job.compute,
             source=first,
             result=job.dtype,
+            cuts=self._cuts(grain) if step is None else (),
         )
         if step is not None:
-            self.plan = replace(self.plan, step=step)
+            self.plan = self.plan.cut(job.stream, step)
+
+    def _cuts(self, grain: Grain) -> list[int]:
+        """Return of how many samples boxes are multiples along each axis; nothing where only strips can be cut."""
+        if not (grain.any_order and self.source.grain.any_order):
+            return []
+        pieces = self.source.grain.steps(self.source.info)
+        jumps = [int(self.job.chain.field(axis).jump) for axis in range(len(self.job.letters))]
+        return [
+            -(-pieces[letter] // max(jump, 1)) for letter, jump in zip(self.job.letters, jumps, strict=True)
+        ]
 
     @cached_property
     def result(self) -> Info:
@@ -132,7 +146,7 @@ class Pipeline:
     def engine(self) -> Engine:
         """The engine, loaded when it is first asked for."""
         plan = self.plan
-        return get_engine(plan.engine.value, plan.device, plan.engine_threads(self.job.length))
+        return get_engine(plan.engine.value, plan.device, plan.engine_threads)
 
     @cached_property
     def runner(self) -> Runner:
@@ -142,9 +156,7 @@ class Pipeline:
     @property
     def boxes(self) -> list[Box]:
         """The boxes of the output, in the order in which they are computed and written."""
-        steps = list(self.job.chain.output)
-        steps[self.job.stream] = self.plan.step
-        return list(grid(self.job.chain.output, steps))
+        return list(grid(self.job.chain.output, self.plan.steps))
 
     def blocks(
         self, tally: Tally, progress: Progress = _silent, into: np.ndarray | None = None
@@ -168,7 +180,7 @@ class Pipeline:
             return
         job, boxes = self.job, self.boxes
         order = [job.letters.index(letter) for letter in job.result.box_letters]
-        made = execute(self.runner, boxes, tally, self.plan.workers(job.length), into)
+        made = execute(self.runner, boxes, tally, self.plan.workers, into)
         for done, (box, block) in enumerate(zip(boxes, made, strict=True), 1):
             yield tuple(box[axis] for axis in order), block
             progress(job.length * done // len(boxes), job.length)
@@ -195,7 +207,7 @@ class Pipeline:
         ConvError
             When its blocks do not fit into memory.
         """
-        self.plan.check_memory(self.job.length)
+        self.plan.check_memory()
         result = np.empty(self.result.shape, self.result.dtype)
         for _ in self.blocks(Tally(), into=result):
             pass
@@ -213,7 +225,7 @@ class Pipeline:
         if self.planar:
             self._write_planes(cast(PlanarSink, sinks[0]), tally, progress)
         else:
-            beside = self.plan.workers(self.job.length) > 1
+            beside = self.plan.workers > 1
             write_blocks(self.blocks(tally, progress), self.result, sinks, beside)
         for sink in sinks:
             sink.close()

@@ -113,9 +113,9 @@ def execute(
     def work(box: Box, reads: list[Any]) -> list[tuple[np.ndarray, Tally]]:
         return [part.pixels(box[0], read) for part, read in zip(parts, reads, strict=True)]
 
-    boxes = list(grid((job.length,), (plan.step,)))
+    boxes = list(grid((job.length,), plan.steps[:1]))
     with engine:
-        made = in_order(boxes, reader, work, plan.workers(job.length))
+        made = in_order(boxes, reader, work, plan.workers)
         for (frames,), results in zip(boxes, made, strict=True):
             for _, counted in results:
                 tally.add(counted)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
-from math import ceil
+from math import ceil, prod
 
 from convcli.common.choices import EngineName
 from convcli.common.errors import ConvError
@@ -30,6 +31,9 @@ WHOLE_ROWS = 16  # of which a long block is a multiple: groups of 8 or 16 rows a
 WORTH_THREADS = 0.01  # seconds on one core below which threads take longer to begin than they save (measured)
 LEAST_BLOCK = 1 << 16  # less is not worth a thread
 HALOS = 2  # a block is at least so many halos long, so that little is read and converted twice
+MOST_MEMORY = (
+    1 << 31
+)  # bytes that strips may take at a time, where cutting them along other axes too can save some
 COPIES = 6  # arrays of a block's size that one worker holds at a time: input, padded, passes, output, pixels
 PASSES = 8  # over a block beside the algorithms: to floats, round, look for what clips, to pixels
 IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
@@ -73,8 +77,8 @@ class Plan:
     Attributes
     ----------
     engine : EngineName
-    step : int
-        Samples of the output's stream axis in one block.
+    steps : tuple of int
+        Samples of the output in one block, along each of the chain's axes.
     threads : int
         Cores to use.
     reason : str
@@ -84,39 +88,50 @@ class Plan:
         What else was possible, the cheapest first.
     seconds : float
         The estimate.
-    slice_bytes : int
-        Bytes of one sample of the stream axis, at the widest place.
-    halo : int
-        Samples that a block needs beside its own.
+    output : tuple of int
+        Sizes of the output.
+    halos : tuple of int
+        Samples along each axis that a block needs beside its own.
+    whole_bytes : int
+        Bytes of all samples, at the widest place.
     device : str
         ``cpu``, or another one that the engine knows.
     """
 
     engine: EngineName
-    step: int
+    steps: tuple[int, ...]
     threads: int
     reason: str
     algorithms: tuple[Algorithm | None, ...] = ()
     rejected: tuple[Candidate, ...] = ()
     seconds: float = 0.0
-    slice_bytes: int = 0
-    halo: int = 0
+    output: tuple[int, ...] = ()
+    halos: tuple[int, ...] = ()
+    whole_bytes: int = 0
     device: str = "cpu"
 
-    def workers(self, length: int) -> int:
-        """Return how many blocks of an output of this length are computed at a time."""
-        return min(self.threads, -(-length // self.step))
+    @property
+    def workers(self) -> int:
+        """How many blocks are computed at a time."""
+        return min(self.threads, prod(-(-n // step) for n, step in zip(self.output, self.steps, strict=True)))
 
-    def engine_threads(self, length: int) -> int:
-        """Return the cores for each block: one where blocks share them, else all."""
-        return 1 if self.workers(length) > 1 else self.threads
+    @property
+    def engine_threads(self) -> int:
+        """The cores for each block: one where blocks share them, else all."""
+        return 1 if self.workers > 1 else self.threads
 
-    def memory(self, length: int) -> int:
-        """Return about how many bytes the blocks of an output of this length take at a time."""
-        block = (min(self.step, length) + self.halo) * self.slice_bytes
-        return (self.workers(length) + 1) * COPIES * block
+    @property
+    def memory(self) -> int:
+        """About how many bytes the blocks take at a time."""
+        axes = zip(self.steps, self.halos, self.output, strict=True)
+        share = prod((step + halo) / n for step, halo, n in axes if step < n)
+        return ceil((self.workers + 1) * COPIES * self.whole_bytes * share)
 
-    def check_memory(self, length: int, available: int | None = None) -> None:
+    def cut(self, axis: int, step: int) -> Plan:
+        """Return the plan with blocks of another size along an axis."""
+        return replace(self, steps=(*self.steps[:axis], step, *self.steps[axis + 1 :]))
+
+    def check_memory(self, available: int | None = None) -> None:
         """Refuse a job that cannot fit.
 
         Parameters
@@ -130,10 +145,10 @@ class Plan:
             With what is needed and what there is.
         """
         there = available_memory() if available is None else available
-        needed = self.memory(length)
+        needed = self.memory
         if there is not None and needed > there:
             raise ConvError(
-                f"blocks of {self.step} need about {needed / 1e9:.1f} GB and {there / 1e9:.1f} GB are free: "
+                f"{self._blocks} need about {needed / 1e9:.1f} GB and {there / 1e9:.1f} GB are free: "
                 "use fewer --threads, a smaller kernel, or a format that streams (.tiff, .npy)"
             )
 
@@ -143,9 +158,13 @@ class Plan:
         chosen = Candidate(self.engine, self.algorithms, self.seconds)
         return (
             f"{chosen}; {self.reason}",
-            f"blocks of {self.step}, {self.threads} threads",
+            f"{self._blocks}, {self.threads} threads",
             *(f"rejected: {candidate}" for candidate in self.rejected),
         )
+
+    @property
+    def _blocks(self) -> str:
+        return f"blocks of {'x'.join(map(str, self.steps))}"
 
 
 def choose(
@@ -159,6 +178,7 @@ def choose(
     source: str = "float32",
     result: str = "float32",
     torch_loaded: bool | None = None,
+    cuts: Sequence[int] = (),
 ) -> Plan:
     """Choose engine, algorithms and block length for a chain.
 
@@ -180,9 +200,23 @@ def choose(
         What the last stage's results become: the output's type.
     torch_loaded : bool, optional
         Whether torch's import is paid for; by default what is true.
+    cuts : sequence of int
+        Where blocks may be cut along all axes: of how many samples they are multiples along each.
     """
     loaded = "torch" in sys.modules if torch_loaded is None else torch_loaded
-    return _choose(chain, stream, engine, device, threads, dtype, source, result, loaded)
+    plan = _choose(chain, stream, engine, device, threads, dtype, source, result, loaded)
+    return _bricks(plan, stream, cuts) if cuts else plan
+
+
+def _bricks(plan: Plan, stream: int, cuts: Sequence[int]) -> Plan:
+    """Cut strips that take too much memory along other axes too, slow ones first, down to so many halos."""
+    most = min(MOST_MEMORY, (available_memory() or MOST_MEMORY) // 2)
+    for axis, (n, unit, halo) in enumerate(zip(plan.output, cuts, plan.halos, strict=True)):
+        least, parts = max(HALOS * halo, 1), 1
+        while axis != stream and plan.memory > most and plan.steps[axis] > max(least, unit):
+            parts += 1
+            plan = plan.cut(axis, min(ceil(max(n / parts, least) / unit) * unit, n))
+    return plan
 
 
 @lru_cache(maxsize=64)  # pictures of one size are often filtered alike
@@ -216,19 +250,22 @@ def _choose(
     rejected = sorted((c for c in possible if c is not best), key=lambda candidate: candidate.seconds)
     if (best.seconds - _start(best.engine, loaded)) * threads < WORTH_THREADS:
         threads = 1
-    slices, halo = workload.slice_elements(chain, stream), workload.halo(chain, stream)
-    return Plan(
+    whole = workload.widest_elements(chain) * (1 if best.fused else 8 if dtype == "float64" else 4)
+    halos = tuple(workload.halo(chain, axis) for axis in range(len(chain.output)))
+    plan = Plan(
         best.engine,
-        _block_length(chain, stream, threads, best),
+        chain.output,
         threads,
         reason,
         best.algorithms,
         tuple(rejected),
         best.seconds,
-        slices * (1 if best.fused else 8 if dtype == "float64" else 4),
-        halo,
+        chain.output,
+        halos,
+        whole,
         device,
     )
+    return plan.cut(stream, _block_length(chain, stream, threads, best))
 
 
 def _candidates(

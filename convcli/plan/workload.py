@@ -102,12 +102,21 @@ def other_seconds(chain: Chain, index: int) -> float:
     return prod(sizes) * len(stage.kernel.weights) * NANOSECONDS["numpy tap"] * 1e-9
 
 
+def widest_elements(chain: Chain) -> int:
+    """Return the values of all samples, where the chain is widest."""
+    return max(map(prod, chain.sizes)) * _values(chain)
+
+
 def slice_elements(chain: Chain, stream: int) -> int:
     """Return the values in one sample of the stream axis, where the chain is widest."""
+    return max(prod(sizes) // max(sizes[stream], 1) for sizes in chain.sizes) * _values(chain)
+
+
+def _values(chain: Chain) -> int:
+    """Return the values of one sample of all axes."""
     maps, channels = chain.outputs
-    widest = max(prod(sizes) // max(sizes[stream], 1) for sizes in chain.sizes)
     banks = max((stage.kernel.outputs for stage in chain.stages if isinstance(stage, ConvStage)), default=1)
-    return widest * max(chain.channels, channels) * max(maps, banks)
+    return max(chain.channels, channels) * max(maps, banks)
 
 
 def halo(chain: Chain, stream: int) -> int:

@@ -22,7 +22,7 @@ from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
 from convcli.kernel.separable import separable_terms
 from convcli.pixels.render import Rendering
-from convcli.plan.choose import Plan, choose
+from convcli.plan.choose import MOST_MEMORY, Plan, choose
 
 
 def chain_of(kernel: str | int, sizes: tuple[int, ...] = (3000, 4000), channels: int = 1, **how) -> Chain:
@@ -108,7 +108,7 @@ def test_boxes_of_bytes_are_running_sums(
 def test_no_loop_is_planned_that_does_not_run(source: str, result: str, how: dict[str, Any]) -> None:
     plan = plan_of(chain_of("box:31", **how), EngineName.TORCH, source=source, result=result)
     assert names(plan) == ("separable toeplitz",)
-    assert plan.step < 1000
+    assert plan.steps[0] < 1000
 
 
 @pytest.mark.parametrize("source", ["uint8", "float32"])
@@ -136,7 +136,7 @@ def test_blocks_come_in_whole_turns_of_the_threads() -> None:
     for height in (3000, 3001, 2999, 4096):
         chain = chain_of(3, (height, 4000))
         plan = plan_of(chain, EngineName.TORCH)
-        assert -(-height // plan.step) % 2 == 0, (height, plan.step)
+        assert -(-height // plan.steps[0]) % 2 == 0, (height, plan.steps[0])
 
 
 def test_torchs_import_is_one_of_the_costs() -> None:
@@ -166,7 +166,7 @@ def test_a_plan_says_what_it_rejected_and_why() -> None:
     assert {("numpy", "direct"), ("torch", "fft"), ("numpy", "separable")} <= ways
     first, second, *others = plan.lines
     assert first.startswith("torch separable toeplitz: about ")
-    assert second == f"blocks of {plan.step}, 2 threads"
+    assert second == f"blocks of {plan.steps[0]}x4000, 2 threads"
     assert len(others) == len(plan.rejected)
     assert all(line.startswith("rejected: ") and "\n" not in line for line in plan.lines[2:])
 
@@ -185,24 +185,25 @@ def test_strides_keep_to_algorithms_that_have_them() -> None:
 
 def test_blocks_of_a_transform_are_whole_tiles() -> None:
     plan = plan_of(chain_of(31))
-    assert plan.step % (512 - 30) == 0
+    assert plan.steps[0] % (512 - 30) == 0
 
 
 def test_a_core_for_each_block_or_all_for_one() -> None:
     plan = plan_of(chain_of(3), threads=4)
-    assert plan.workers(plan.step) == 1
-    assert plan.engine_threads(plan.step) == 4
-    assert plan.workers(100 * plan.step) == 4
-    assert plan.engine_threads(100 * plan.step) == 1
+    assert (plan.workers, plan.engine_threads) == (4, 1)
+    alone = plan.cut(0, 3000)
+    assert (alone.workers, alone.engine_threads) == (1, 4)
+    assert plan.cut(0, 1000).workers == 3
+    assert alone.cut(1, 2000).workers == 2  # blocks are counted along every axis
 
 
 def test_memory_that_does_not_suffice_is_said_before_work_starts() -> None:
     plan = plan_of(chain_of(255))
-    needed = plan.memory(3000)
+    needed = plan.memory
     assert 3000 * 4000 * 4 < needed < 4e9
-    plan.check_memory(3000, available=needed)
+    plan.check_memory(available=needed)
     with pytest.raises(ConvError, match=r"need about \d\.\d GB and 0\.1 GB are free") as caught:
-        plan.check_memory(3000, available=10**8)
+        plan.check_memory(available=10**8)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 1
 
@@ -257,7 +258,7 @@ def test_the_halo_is_what_one_output_sees() -> None:
     middles = {7 * 2 + 3 * tap for tap in range(7)}  # of output 7, among the outputs of the first kernel
     seen = {middle * 2 + 3 * tap for middle in middles for tap in range(5)}
     steps = (max(seen) - min(seen) + 1) / (2 * 2)
-    assert steps <= plan_of(chain).halo < steps + 1
+    assert steps <= plan_of(chain).halos[0] < steps + 1
 
 
 @pytest.mark.parametrize("engine", [EngineName.NUMPY, EngineName.TORCH])
@@ -266,12 +267,57 @@ def test_a_block_of_a_wide_picture_is_two_halos_long(engine: EngineName) -> None
     plan = plan_of(chain_of(41, (6000, 200_000), dilation=(2,), stride=(2,)), engine, threads=1)
     assert names(plan) == ("direct",)
     halo = (2 * (41 - 1) + 1 + 1) // 2
-    assert plan.halo == halo
-    assert 2 * halo <= plan.step < 2 * halo + 16  # rounded up to groups of rows
+    assert plan.halos[0] == halo
+    assert 2 * halo <= plan.steps[0] < 2 * halo + 16  # rounded up to groups of rows
 
 
 def test_memory_counts_the_halo_of_every_block() -> None:
     plan = plan_of(chain_of("box:101", (6000, 3000)), threads=1)
-    alone = replace(plan, halo=0)
-    block = plan.memory(6000) / alone.memory(6000)
-    assert block == (plan.step + 101) / plan.step
+    alone = replace(plan, halos=(0, 0))
+    assert plan.memory / alone.memory == pytest.approx((plan.steps[0] + 101) / plan.steps[0])
+
+
+# Bricks
+
+
+def bricks(sizes: tuple[int, ...], kernel: str = "box:31x31x31", cuts: tuple[int, ...] | None = None) -> Plan:
+    chain = chain_of(kernel, sizes)
+    cuts = (1,) * len(sizes) if cuts is None else cuts
+    return choose(chain, 0, engine=EngineName.NUMPY, device="cpu", threads=2, torch_loaded=False, cuts=cuts)
+
+
+def test_strips_that_take_much_memory_are_cut_along_other_axes_too() -> None:
+    strips = bricks((900, 1000, 1100), cuts=())
+    cut = bricks((900, 1000, 1100))
+    assert strips.steps[1:] == (1000, 1100)
+    assert strips.memory > 2 * MOST_MEMORY > MOST_MEMORY >= cut.memory > MOST_MEMORY / 2
+    assert cut.steps[0] == strips.steps[0]
+    assert 2 * 31 <= cut.steps[1] < 1000
+    assert cut.steps[2] == 1100  # rows stay whole where other axes are enough
+
+
+def test_rows_are_cut_where_nothing_else_can_be() -> None:
+    wide = bricks((300, 3_000_000), "box:31x31")
+    assert wide.steps[0] >= 2 * 31
+    assert wide.steps[1] < 3_000_000
+    assert wide.memory <= MOST_MEMORY
+
+
+@pytest.mark.parametrize("cuts", [(1, 1000, 1100), (1, 256, 1100), (1, 64, 64)])
+def test_bricks_are_whole_pieces(cuts: tuple[int, ...]) -> None:
+    plan = bricks((900, 1000, 1100), cuts=cuts)
+    for n, step, unit in zip(plan.output[1:], plan.steps[1:], cuts[1:], strict=True):
+        assert step == n or step % unit == 0
+    assert (plan.steps[1:] == (1000, 1100)) is (cuts[1] == 1000)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "sizes"), [("gaussian:sigma=30", (3000, 4000)), ("box:3x3x3", (500, 600, 700))]
+)
+def test_strips_that_fit_stay_strips(kernel: str, sizes: tuple[int, ...]) -> None:
+    assert bricks(sizes, kernel) == bricks(sizes, kernel, cuts=())
+
+
+def test_a_machine_with_little_memory_gets_smaller_bricks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convcli.plan.choose.available_memory", lambda: 1 << 30)
+    assert bricks((900, 1000, 1100)).memory <= 1 << 29

@@ -95,9 +95,9 @@ def prepare(request: Request, name: str, source_format: Format, format: Format, 
         step = job.length
     resources = Resources(request.engine, request.device, request.threads)
     planes = format.film and not format.numbered
-    pipeline = Pipeline(job, source, resources, step=step, planes=planes)
+    pipeline = Pipeline(job, source, resources, step=step, planes=planes, grain=format.grain)
     outputs.check(pipeline.result, format)
-    pipeline.plan.check_memory(job.length)
+    pipeline.plan.check_memory()
     slugs = [kernel.slug for kernel in kernels]
     if request.settings.pool is not None:
         slugs.append(pool_slug(str(request.settings.pool)))
