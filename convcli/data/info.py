@@ -267,6 +267,16 @@ class Boxes(ABC):
         return self.read(self.info.strip(start, stop))
 
 
+def channels_first(source: Source, letters: str, box: Box) -> np.ndarray:
+    """Return a box, a span for each of ``letters``, as (channels, *space), the axes of space in that order too."""
+    info, place = source.info, dict(zip(letters, box, strict=True))
+    block = source.read(tuple(place[letter] for letter in info.box_letters))
+    block = block.transpose(
+        [info.letters.index(letter) for letter in f"C{letters}" if letter in info.letters]
+    )
+    return block if "C" in info.letters else block[None]
+
+
 @runtime_checkable
 class PlanarSource(Source, Protocol):
     """An open clip that can also be read component by component."""

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from typing import Protocol, cast
 
 import numpy as np
 
 from convcli.common.choices import Channels, Nan
 from convcli.common.errors import ConvError
 from convcli.data.box import Box, Span, slices
-from convcli.data.info import Source
+from convcli.data.info import Source, channels_first
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm
 from convcli.execution import stages
-from convcli.jobs.chain import Chain, ConvStage, PoolStage, Stage
+from convcli.geometry.padding import PadMode
+from convcli.geometry.windows import TransposedWindow, Window
+from convcli.jobs.chain import Chain, ConvStage, PoolStage
 from convcli.jobs.job import Job, positions
 from convcli.pixels import channels as colours
 from convcli.pixels.channels import Alpha
@@ -31,11 +34,21 @@ Read = Callable[[Box], np.ndarray]
 """Returns (…, channels, *space) of a box: of the input, or of what a stage makes of it."""
 
 
-def needed_by(stage: Stage, sizes: Sequence[int], box: Box) -> Box:
+class Windowed(Protocol):
+    """A stage, or a layer of a net."""
+
+    @property
+    def windows(self) -> Sequence[Window | TransposedWindow] | None: ...
+
+    @property
+    def mode(self) -> PadMode: ...
+
+
+def needed_by(stage: Windowed, sizes: Sequence[int], box: Box) -> Box:
     """Return the inputs, out of ``sizes``, from which a stage's outputs can be padded and computed alone."""
     return tuple(
         stage.mode.support(*window.input_range(*span), n)
-        for window, span, n in zip(stage.windows, box, sizes, strict=True)
+        for window, span, n in zip(stage.windows or (), box, sizes, strict=True)
     )
 
 
@@ -50,19 +63,13 @@ class Runner:
         self._algorithms = algorithms or (None,) * len(job.chain.stages)
         self.dtype = np.dtype(job.compute)
         self._source = source
-        info = source.info
-        order = [info.letters.index(letter) for letter in job.letters]
-        self._order = ([info.letters.index("C")] if "C" in info.letters else []) + order
         premultiplied = job.split.alpha is Alpha.PREMULTIPLIED
         self._coverage_chain = job.chain.coverage(job.full_scale) if premultiplied else None
 
     def reader(self, box: Box) -> Read:
         """Read all that a box of outputs needs; what is returned gives parts of it without reading."""
         needed = self.needed(box)
-        place = dict(zip(self.job.letters, needed, strict=True))
-        block = self._source.read(tuple(place[letter] for letter in self.job.info.box_letters))
-        block = block.transpose(self._order)
-        block = block if "C" in self.job.info.letters else block[None]
+        block = channels_first(self._source, self.job.letters, needed)
         first = [start for start, _ in needed]
 
         def read(part: Box) -> np.ndarray:
@@ -119,8 +126,10 @@ class Runner:
         What a range policy has measured is computed the same way again, as floats.
         """
         job = self.job
+        if len(job.chain.stages) != 1:
+            return False
         stage = job.chain.stages[0]
-        if len(job.chain.stages) > 1 or not isinstance(stage, ConvStage) or not stages.straight(stage):
+        if not isinstance(stage, ConvStage) or not stages.straight(stage):
             return False
         integers = np.dtype(job.info.dtype).kind in "iu" and np.dtype(job.dtype).kind in "iu"
         plain = job.split.plain and not self._samples
@@ -133,8 +142,8 @@ class Runner:
 
         The tally counts colours only, never alpha.
         """
-        stage = self.job.chain.stages[0]
-        if self._straight and isinstance(stage, ConvStage):
+        if self._straight:
+            stage = cast(ConvStage, self.job.chain.stages[0])
             block, window = self._input(0, self.job.chain, partial(self._colour, read), box)
             return stages.pixels(stage, self.engine, block, window, self.dtype, self._algorithms[0], how, out)
         values, alpha = self.values(box, read, out)
@@ -195,7 +204,7 @@ class Runner:
         for index in range(len(chain.stages)):
             last = index == len(chain.stages) - 1
             produce = partial(self._stage, index, chain, produce, out if last else None)
-        return produce(box)
+        return produce(box) if chain.stages else produce(box).copy()  # rendering reuses the memory
 
     def _stage(self, index: int, chain: Chain, read: Read, out: np.ndarray | None, box: Box) -> np.ndarray:
         stage = chain.stages[index]

@@ -48,6 +48,8 @@ class Job:
     compute : str
         ``float32`` or ``float64``.
     nan : Nan
+    white : float, optional
+        Where it is not that of the input's type.
     """
 
     info: Info
@@ -57,10 +59,13 @@ class Job:
     dtype: str
     compute: str
     nan: Nan = Nan.PROPAGATE
+    white: float | None = None
 
     @cached_property
     def full_scale(self) -> float:
-        """White in the input's units: the top of an integer type, 1 for floats."""
+        """White in the input's units: as it was given, else the top of an integer type, 1 for floats."""
+        if self.white is not None:
+            return self.white
         kind = np.dtype(self.info.dtype).kind
         return float(np.iinfo(self.info.dtype).max) if kind in "iu" else 1.0
 

@@ -1,21 +1,24 @@
-"""Large inputs in parts: every layer asks the one before it for the rows that it needs, borders and all.
+"""A net's output as a source: any box of it is computed when it is asked for, borders and all.
 
-The halo of a block is what `convcli.geometry.axes` says that its outputs need, layer by layer, and padding is put
-only where the data end: the result is that of the whole input.  Only chains without flatten, dense, global
-pools and resizing are local enough for it.
+Every layer asks the one before it for the box that it needs, as stages of a filter do, and padding is put only where
+the data end: the result is that of the whole input.  Chains with flatten, dense, global pools or resizing are not local
+enough for it, and are computed whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convcli.geometry.padding import PadMode
+from convcli.data.box import Box, slices, whole
+from convcli.data.info import ITEMS, Boxes, Info, Source, channels_first
+from convcli.execution.box import needed_by
+from convcli.execution.items import Item, with_items
 from convcli.networks.model import Net, Step
-from convcli.networks.operations import Convolution
 from convcli.networks.torch_layers import Part, Tensors, apply
 from convcli.networks.torch_run import TorchNet, computing
 
@@ -23,10 +26,8 @@ if TYPE_CHECKING:
     import torch
 
 BLOCK_NUMBERS = 1 << 23  # of the largest layer in a block: 32 MB of float32
+_Produce = Callable[[Box], "torch.Tensor"]
 HALOS = 4  # a block is at least so many halos long, so that little is computed twice
-
-ReadRows = Callable[[int, int], np.ndarray]
-_Produce = Callable[[int, int], "torch.Tensor"]
 
 
 def not_local(net: Net, steps: Sequence[Step]) -> str:
@@ -51,38 +52,80 @@ def block_length(steps: Sequence[Step]) -> int:
     return min(max(BLOCK_NUMBERS * rows // heaviest, HALOS * halo, 1), rows)
 
 
-def run_blocks(model: TorchNet, read: ReadRows, length: int) -> Iterator[np.ndarray]:
-    """Yield the last step's output (channels, rows, …) block by block along the first axis of space.
+class NetSource(Boxes):
+    """The last step's output of a net, (channels, *space) or flat numbers; of all items, where the input has several.
 
     Parameters
     ----------
-    read
-        Returns rows ``start:stop`` of the input, (channels, rows, …).
-    length
-        Rows of output in a block.
+    source : Source
+        The net's input.
+    letters : str
+        Its axes of space in the order in which the net takes them.
+    rows : int
+        How many rows of the output are computed at a time, where the chain is local.
     """
 
-    def first(start: int, stop: int) -> torch.Tensor:
-        return model.input(read(start, stop))
+    def __init__(self, model: TorchNet, source: Source, letters: str, rows: int) -> None:
+        self._model, self._source, self._letters, self.rows = model, source, letters, rows
+        output = model.steps[-1].output
+        if output.flat:
+            one = Info.of("X", (output.channels,), model.precision)
+        elif output.channels > 1:
+            one = Info.of(f"C{letters}", (output.channels, *output.sizes), model.precision)
+        else:
+            one = Info.of(letters, output.sizes, model.precision)
+        self.info = with_items(one, source.info)
+        self._last: tuple[Box, np.ndarray] | None = (
+            None  # what a range policy measures first is asked for again
+        )
 
-    produce: _Produce = first
-    for step in model.steps:
-        produce = _after(step, model.parameters, produce)
-    rows = model.steps[-1].output.sizes[0]
-    for start in range(0, rows, length):
+    def read(self, box: Box) -> np.ndarray:
+        if self._last is None or self._last[0] != box:
+            self._last = box, self._read(box)
+        return self._last[1]
+
+    def _read(self, box: Box) -> np.ndarray:
+        if ITEMS not in self.info.letters:
+            return self._values(self._source, box).reshape(
+                *(stop - start for start, stop in self.info.spans(box))
+            )
+        at, axis = self.info.box_letters.index(ITEMS), self.info.letters.index(ITEMS)
+        others = (*box[:at], *box[at + 1 :])
+        parts = [self._values(Item(self._source, index), others) for index in range(*box[at])]
+        shape = [stop - start for start, stop in self.info.spans(box)]
+        return np.stack([part.reshape(*shape[:axis], *shape[axis + 1 :]) for part in parts], axis)
+
+    def maps(self, box: Box) -> np.ndarray:
+        """Return (channels, *space) of a box, of an input of one item."""
+        return self._values(self._source, box)
+
+    def _values(self, source: Source, box: Box) -> np.ndarray:
+        """Return (channels, *space) of a box of one item, or a part of its flat numbers."""
+        model = self._model
+        channels = source.info.channels - source.info.colour.has_alpha  # a net sees colours
+
+        def colours(part: Box) -> np.ndarray:
+            return channels_first(source, self._letters, part)[:channels]
+
+        if not_local(model.net, model.steps):
+            everything = model.run(colours(whole([source.info.size(letter) for letter in self._letters])))
+            return everything[(slice(None),) * (everything.ndim - len(box)) + slices(box)]
+        produce: _Produce = lambda part: model.input(colours(part))  # noqa: E731
+        for step in model.steps:
+            produce = partial(_part, step, model.parameters, produce)
+        (start, stop), *others = box
         with computing():
-            block: np.ndarray = produce(start, min(start + length, rows))[0].cpu().numpy()
-        yield block
+            parts = [
+                produce(((at, min(at + self.rows, stop)), *others))[0].cpu().numpy()
+                for at in range(start, stop, self.rows)
+            ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def close(self) -> None:
+        """The input is its owner's."""
 
 
-def _after(step: Step, parameters: Tensors, produce: _Produce) -> _Produce:
-    """Return what produces rows of a layer's output, given what produces rows of its input."""
-    operation = step.layer.operation
-    mode = operation.pad_mode if isinstance(operation, Convolution) else PadMode.ZERO
-    window, rows = (step.windows or ())[0], step.input.sizes[0]
-
-    def part(start: int, stop: int) -> torch.Tensor:
-        first, end = mode.support(*window.input_range(start, stop), rows)
-        return apply(step, parameters, produce(first, end), Part(first, start, stop))
-
-    return part
+def _part(step: Step, parameters: Tensors, produce: _Produce, box: Box) -> torch.Tensor:
+    """Return a box of a layer's output, given what produces boxes of its input."""
+    needed = needed_by(step, step.input.sizes, box)
+    return apply(step, parameters, produce(needed), Part(tuple(start for start, _ in needed), box))

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from convcli.common.frozen import frozen
+from convcli.data.box import Box, Span, slices, whole
 from convcli.engines.pooling import in_two_steps, sample_counts
 from convcli.geometry.axes import per_axis
 from convcli.geometry.padding import PadMode, Sources
@@ -42,11 +43,15 @@ _LINEAR = ("linear", "bilinear", "trilinear")
 
 @frozen
 class Part:
-    """Outputs ``start:stop`` along the first axis of space, from an input that begins at ``first``."""
+    """A box of outputs, from an input that begins at ``first``."""
 
-    first: int
-    start: int
-    stop: int
+    first: tuple[int, ...]
+    box: Box
+
+    @classmethod
+    def all(cls, step: Step) -> Part:
+        """Return the part that is the whole output, from the whole input."""
+        return cls((0,) * len(step.input.sizes), whole(step.output.sizes))
 
 
 def apply(
@@ -54,6 +59,7 @@ def apply(
 ) -> torch.Tensor:
     """Return one layer's output, or a part of it from the inputs that this part needs."""
     own = {name: parameters[f"{step.name}.{name}"] for name in step.parameters}
+    part = part or Part.all(step)
     match step.layer.operation:
         case Convolution() as convolution:
             compute = _transpose if convolution.geometry.transposed else _correlate
@@ -83,21 +89,10 @@ def per_channel(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return values.reshape(-1, *(1,) * (x.ndim - 2))
 
 
-def _spans(step: Step, part: Part | None) -> list[tuple[int, int]]:
-    """Return the outputs that are wanted, along each axis."""
-    spans = [(0, size) for size in step.output.sizes]
-    if part:
-        spans[0] = (part.start, part.stop)
-    return spans
-
-
-def _needed(step: Step, part: Part | None) -> list[tuple[int, int]]:
+def _needed(step: Step, part: Part) -> list[Span]:
     """Return the inputs that are needed, along each axis, counted from the first that is there."""
-    windows = step.windows or ()
-    ranges = [w.input_range(*span) for w, span in zip(windows, _spans(step, part), strict=True)]
-    if part:
-        ranges[0] = (ranges[0][0] - part.first, ranges[0][1] - part.first)
-    return ranges
+    ranges = (w.input_range(*span) for w, span in zip(step.windows or (), part.box, strict=True))
+    return [(lo - first, hi - first) for (lo, hi), first in zip(ranges, part.first, strict=True)]
 
 
 def box(
@@ -135,9 +130,7 @@ def _outside(x: torch.Tensor, axis: int, sources: Sequence[Sources]) -> torch.Te
     return sum(map(part, others), part(first))
 
 
-def _correlate(
-    step: Step, operation: Convolution, own: Tensors, x: torch.Tensor, part: Part | None
-) -> torch.Tensor:
+def _correlate(step: Step, operation: Convolution, own: Tensors, x: torch.Tensor, part: Part) -> torch.Tensor:
     windows = step.windows or ()
     parts = operation.parts(x.shape[1])
     weight, bias = own["weight"], own.get("bias")
@@ -156,9 +149,7 @@ def _correlate(
     return _combined(out, operation.combine, parts)
 
 
-def _transpose(
-    step: Step, operation: Convolution, own: Tensors, x: torch.Tensor, part: Part | None
-) -> torch.Tensor:
+def _transpose(step: Step, operation: Convolution, own: Tensors, x: torch.Tensor, part: Part) -> torch.Tensor:
     """Lay all kernels down, then cut out what is wanted: cropping, output padding and blocks are one cut."""
     windows = step.windows or ()
     parts = operation.parts(x.shape[1])
@@ -174,12 +165,9 @@ def _transpose(
         groups=parts,
     )
     cut = [
-        (lo + window.before, hi + window.before)
-        for window, (lo, hi) in zip(windows, _spans(step, part), strict=True)
+        (lo + window.before - first * window.stride, hi + window.before - first * window.stride)
+        for window, (lo, hi), first in zip(windows, part.box, part.first, strict=True)
     ]
-    if part:
-        moved = part.first * windows[0].stride
-        cut[0] = (cut[0][0] - moved, cut[0][1] - moved)
     out = box(full, cut)
     if "bias" in own:
         out = out + per_channel(own["bias"].repeat(parts) if operation.each else own["bias"], out)
@@ -199,13 +187,12 @@ def _combined(x: torch.Tensor, combine: Combine, parts: int) -> torch.Tensor:
             return bank.sum(2)
 
 
-def _pool(step: Step, operation: Pooling, x: torch.Tensor, part: Part | None) -> torch.Tensor:
+def _pool(step: Step, operation: Pooling, x: torch.Tensor, part: Part) -> torch.Tensor:
     pool, windows, sizes = operation.geometry, operation.windows(step.input), step.input.sizes
     include = pool.include_padding and pool.kind.include
     ranges = _needed(step, part)
     if include:
-        moved = (part.first if part else 0, *(0 for _ in sizes[1:]))
-        axes = zip(windows, sizes, moved, strict=True)
+        axes = zip(windows, sizes, part.first, strict=True)
         zeros = [(-window.before - first, n + window.after - first) for window, n, first in axes]
         zeros, ranges = in_two_steps(ranges, zeros)
         x = box(x, zeros)
@@ -213,7 +200,7 @@ def _pool(step: Step, operation: Pooling, x: torch.Tensor, part: Part | None) ->
     counts: torch.Tensor | int = prod(window.kernel for window in windows)
     found = sample_counts(windows, sizes, include)
     if found is not None:
-        counts = torch.from_numpy(found[slice(part.start, part.stop) if part else ...]).to(x.device)
+        counts = torch.from_numpy(found[slices(part.box)]).to(x.device)
     return pool.kind.layer(torch, box(x, ranges, PadMode.CONSTANT, pool.kind.fill), kernel, counts)
 
 
@@ -231,14 +218,12 @@ def _activate(x: torch.Tensor, kind: ActivationKind, slope: float) -> torch.Tens
             return torch.softmax(x, 1)
 
 
-def _upsample(step: Step, operation: Upsample, x: torch.Tensor, part: Part | None) -> torch.Tensor:
+def _upsample(step: Step, operation: Upsample, x: torch.Tensor, part: Part) -> torch.Tensor:
     rank = len(step.output.sizes)
     scale = per_axis(operation.scale, rank, "scale")
     out = resized(x, operation.mode, scale=scale)
-    if part:
-        moved = part.first * scale[0]
-        out = out[:, :, part.start - moved : part.stop - moved]
-    return out
+    first = [at * factor for at, factor in zip(part.first, scale, strict=True)]
+    return out[(slice(None), slice(None), *slices(part.box, first))]
 
 
 def resized(

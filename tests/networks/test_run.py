@@ -11,10 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from convcli.data.arrays import ArraySource
+from convcli.data.box import Box, grid, slices
 from convcli.explanations.value import explain_pool
 from convcli.geometry.pools import POOLS, PoolKind
 from convcli.jobs.chain import PoolStage
-from convcli.networks.blocks import block_length, not_local, run_blocks
+from convcli.networks.blocks import NetSource, block_length, not_local
 from convcli.networks.model import Net, parameters_of
 from convcli.networks.operations import Convolution
 from convcli.networks.parameters import Shape
@@ -410,19 +412,32 @@ def test_blocks_equal_the_whole(mode: str, kind: str, up: str, length: int, tmp_
     text = LOCAL.replace("MODE", mode).replace("KIND", kind).replace("UP", up)
     model = model_of(net_of(tmp_path, text), image)
     assert not_local(model.net, model.steps) == ""
-    asked: list[int] = []
-
-    def read(start: int, stop: int) -> np.ndarray:
-        assert 0 <= start < stop <= 37
-        asked.append(stop - start)
-        return image[:, start:stop]
-
+    source = Asked(image, "CYX")
     for index in range(len(model.steps)):
         part = model.upto(str(index + 1))
-        found = np.concatenate(list(run_blocks(part, read, length)), axis=1)
-        np.testing.assert_allclose(found, part.run(image), rtol=1e-12, atol=1e-13)
+        computed = NetSource(part, source, "YX", length)
+        expected = part.run(image)
+        np.testing.assert_allclose(computed.maps(computed.info.box), expected, rtol=1e-12, atol=1e-13)
+        rows, columns = expected.shape[1:]
+        box = (rows // 3, rows), (columns // 4, columns // 4 + 2)
+        np.testing.assert_allclose(computed.maps(box), expected[(..., *slices(box))], rtol=1e-12, atol=1e-13)
     if length == 1 and mode != "circular":
-        assert max(asked) < 25  # the receptive field, not the image
+        assert (
+            max(stop - start for (start, stop), _ in source.boxes) < 25
+        )  # the receptive field, not the image
+
+
+class Asked(ArraySource):
+    """Remembers what was read."""
+
+    def __init__(self, array: np.ndarray, axes: str) -> None:
+        super().__init__(array, axes)
+        self.boxes: list[Box] = []
+
+    def read(self, box: Box) -> np.ndarray:
+        assert all(0 <= start < stop <= n for (start, stop), (_, n) in zip(box, self.info.box, strict=True))
+        self.boxes.append(box)
+        return super().read(box)
 
 
 @pytest.mark.parametrize("length", [1, 3])
@@ -442,15 +457,18 @@ def test_blocks_equal_the_whole(mode: str, kind: str, up: str, length: int, tmp_
 def test_blocks_wholly_in_padding_or_between_taps(layer: str, length: int, tmp_path: Path) -> None:
     image = data(2, 4, 5)
     model = model_of(net_of(tmp_path, f"layers:\n- {layer}\n"), image)
-    found = np.concatenate(list(run_blocks(model, lambda a, b: image[:, a:b], length)), axis=1)
-    np.testing.assert_allclose(found, model.run(image), rtol=1e-12, atol=1e-13)
+    computed = NetSource(model, ArraySource(image, "CYX"), "YX", length)
+    expected = model.run(image)
+    np.testing.assert_allclose(computed.maps(computed.info.box), expected, rtol=1e-12, atol=1e-13)
+    for box in grid(expected.shape[1:], (length, length + 1)):
+        np.testing.assert_allclose(computed.maps(box), expected[(..., *slices(box))], rtol=1e-12, atol=1e-13)
 
 
 def test_an_odd_bicubic_scale_in_blocks(tmp_path: Path) -> None:
     image = data(2, 17, 5)
     model = model_of(net_of(tmp_path, "layers:\n- upsample: {scale: 3, mode: bicubic}\n"), image)
-    found = np.concatenate(list(run_blocks(model, lambda a, b: image[:, a:b], 2)), axis=1)
-    np.testing.assert_allclose(found, model.run(image), rtol=1e-12, atol=1e-13)
+    computed = NetSource(model, ArraySource(image, "CYX"), "YX", 2)
+    np.testing.assert_allclose(computed.maps(computed.info.box), model.run(image), rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from convcli.cli.net.request import Filling
 from convcli.cli.shared import opened as files
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.data.info import Colour, Info
+from convcli.data.info import Colour, Info, Source
 from convcli.jobs.output import compute_type
 from convcli.media.options import ReadOptions
 from convcli.networks.model import Net, parameters_of
@@ -31,6 +31,10 @@ class Input:
         return self.file.info
 
     @property
+    def source(self) -> Source:
+        return self.file.source
+
+    @property
     def letters(self) -> str:
         return self.file.letters
 
@@ -43,16 +47,8 @@ class Input:
         left_out = ("the alpha channel is left out: a net sees colours",) * self.info.colour.has_alpha
         return (*left_out, *self.file.notes)
 
-    def items(self) -> Iterator[Input]:
-        """Yield the independent items, of the axis N, as inputs of their own; without that axis, this one."""
-        return map(Input, self.file.items())
-
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        """Return a part along the first axis of space."""
-        return self.file.rows(start, stop)[: self.shape.channels]
-
     def whole(self) -> np.ndarray:
-        return self.rows(0, self.shape.sizes[0])
+        return self.file.whole()[: self.shape.channels]
 
 
 @contextmanager

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,29 @@ import numpy as np
 from convcli.cli.net.input import Input, bound, opened
 from convcli.cli.net.request import RunRequest
 from convcli.cli.shared import outputs, report
-from convcli.common.choices import parse_choice
+from convcli.common.choices import Channels, EngineName, parse_choice
 from convcli.common.errors import UsageError
-from convcli.data.box import Box
-from convcli.data.info import ITEMS, Colour, Info, Sink
-from convcli.execution.items import place_of, with_items
-from convcli.execution.pipeline import write_blocks
+from convcli.data.arrays import ArraySource
+from convcli.data.box import grid
+from convcli.data.info import ITEMS, Colour, Info, Source
+from convcli.execution.items import item_of, with_items
+from convcli.execution.pipeline import Pipeline, Resources, write_blocks
+from convcli.jobs.chain import Chain
+from convcli.jobs.job import Job
 from convcli.jobs.output import PIXELS
 from convcli.media import opening, registry
-from convcli.media.files.target import STANDARD, check_not_input, output, shown
+from convcli.media.files.target import STANDARD, check_not_input, shown
 from convcli.media.option_checks import check_reading
 from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
 from convcli.networks import blocks, pictures
+from convcli.networks.blocks import NetSource
 from convcli.networks.model import Net
 from convcli.networks.parameters import Shape
 from convcli.networks.torch_run import TorchNet
 from convcli.networks.weights import class_names
-from convcli.pixels.measures import measure
 from convcli.pixels.ranges import Bound, Float, MinMax, Range, Window
-from convcli.pixels.render import Rendering, Tally, Target, render
+from convcli.pixels.render import Tally
 
 
 def run_net(request: RunRequest, net: Net) -> None:
@@ -64,15 +66,14 @@ def run_net(request: RunRequest, net: Net) -> None:
                 raise UsageError("--maps draws one item, and the input has several (N): give a file of one")
             _draw(request, input, _mapped(request, model, result), colours)
             written.append(request.maps)
+        if flat or request.output is not None:
+            computed: Source = _source(request, input, result)
         if flat:
-            _obstacle(request, result)
-            values = [result.run(item.whole()) for item in input.items()]
-            scores = [row.astype(float).tolist() for row in values]
-            facts["scores"] = scores if ITEMS in input.info.letters else scores[0]
-            if request.output is not None:
-                written += _write(request, input, result, ([row] for row in values), notes)
-        elif request.output is not None:
-            computed = (_computed(request, item, result) for item in input.items())
+            scores, letters = computed.read(computed.info.box), computed.info.letters
+            computed = ArraySource(scores, letters)
+            rows = np.moveaxis(scores, letters.index(ITEMS), 0) if ITEMS in letters else scores
+            facts["scores"] = rows.astype(float).tolist()
+        if request.output is not None:
             written += _write(request, input, result, computed, notes)
     facts["files"] = written
     _conclude(request, facts, notes, labels if result.steps[-1] is model.steps[-1] else ())
@@ -99,28 +100,26 @@ def _mapped(request: RunRequest, model: TorchNet, result: TorchNet) -> TorchNet:
     return model.upto(spatial[-1])
 
 
-def _computed(request: RunRequest, input: Input, model: TorchNet) -> Iterator[np.ndarray]:
-    """Yield the output in blocks, or whole where the chain needs all of its input."""
-    obstacle = _obstacle(request, model)
-    rows = model.steps[-1].output.sizes[0]
-    length = request.block or blocks.block_length(model.steps)
-    if request.messages.explain_choices:
-        how = (
-            f"whole: {obstacle} needs all of its input" if obstacle else f"blocks of {length} of {rows} rows"
-        )
-        report.note(f"{model.steps[-1].name} ({model.steps[-1].output}) on {model.device}, {how}")
-    if obstacle or length >= rows:
-        yield model.run(input.whole())
-    else:
-        yield from blocks.run_blocks(model, input.rows, length)
+def _source(request: RunRequest, input: Input, model: TorchNet) -> NetSource:
+    """Return the output, which is computed in blocks where the chain does not need all of its input.
 
-
-def _obstacle(request: RunRequest, model: TorchNet) -> str:
-    """Return what needs all of its input, or nothing; refuse it where blocks were asked for."""
+    Raises
+    ------
+    UsageError
+        When blocks were asked for and cannot be.
+    """
+    last = model.steps[-1]
     obstacle = blocks.not_local(model.net, model.steps)
     if obstacle and request.block is not None:
         raise UsageError(f"--block: {obstacle} needs all of its input, so the net cannot run in blocks")
-    return obstacle
+    rows = (*last.output.sizes, 1)[0]
+    length = rows if obstacle else request.block or blocks.block_length(model.steps)
+    if request.messages.explain_choices and not last.output.flat:
+        how = (
+            f"whole: {obstacle} needs all of its input" if obstacle else f"blocks of {length} of {rows} rows"
+        )
+        report.note(f"{last.name} ({last.output}) on {model.device}, {how}")
+    return NetSource(model, input.source, input.letters, length)
 
 
 def _draw(request: RunRequest, input: Input, model: TorchNet, colours: pictures.Colours) -> None:
@@ -129,7 +128,8 @@ def _draw(request: RunRequest, input: Input, model: TorchNet, colours: pictures.
         raise UsageError(
             f"layer {step.name} has {step.output} flat numbers, no maps: choose one before flatten"
         )
-    parts = [part[: request.count] for part in _computed(request, input, model)]
+    computed, sizes = _source(request, input, model), step.output.sizes
+    parts = [computed.maps(box)[: request.count] for box in grid(sizes, (computed.rows, *sizes[1:]))]
     page = pictures.grid(
         np.concatenate(parts, axis=1),
         count=request.count,
@@ -153,63 +153,37 @@ def _format(name: str, given: str | None) -> Format:
 
 
 def _write(
-    request: RunRequest,
-    input: Input,
-    model: TorchNet,
-    computed: Iterable[Iterable[np.ndarray]],
-    notes: list[str],
+    request: RunRequest, input: Input, model: TorchNet, computed: Source, notes: list[str]
 ) -> Sequence[str]:
-    """Write the output, the blocks of every item, as they come where the policy allows; return the files' names."""
+    """Write the output, in blocks where the range policy allows; return the files' names."""
     target = request.output or ""
     format = _format(target, request.format)
     policy, dtype = _rendering(request, model.net, input, format)
-    one = _form(model.steps[-1].output, input, format, dtype, model.precision)
-    result = with_items(one, input.info)
+    result = with_items(_form(model.steps[-1].output, input, format, dtype, model.precision), input.info)
     outputs.check(result, format)
     names = outputs.paths(request.input, target, None, (), format, result)
     form = outputs.form(result, format)
     notes += registry.left_out(form, format)
-    first, white, tally = policy.first_pass(), _white(model.net, input.info), Tally()
-    pixels = Target(result.dtype, white, bound=white, compute=model.precision)
-    whole = first is not None or result is not one or not outputs.streams(result, format)
-
-    def rendered(item: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        parts = [np.concatenate(list(item), axis=0 if model.steps[-1].output.flat else 1)] if whole else item
-        measured = measure(first, lambda each: map(each.take, parts))
-        return _pixels(parts, one, policy.rendering(pixels, measured), tally)
-
-    made: Iterator[np.ndarray] = chain.from_iterable(map(rendered, computed))
-    if result is not one:
-        place = place_of(one, input.info)
-        items = (np.expand_dims(block, place) for block in made)
-        made = items if place == result.stream_axis else iter([np.concatenate(list(items), place)])
+    one = item_of(computed.info)
+    chain = Chain(one.box_letters, (tuple(map(one.size, one.box_letters)),), (), one.channels)
+    white = _white(model.net, input.info)
+    job = Job(one, chain, Channels.EACH, policy, result.dtype, model.precision, white=white)
+    step = job.length  # in one piece, if it is measured first, so that it is computed but once
+    if isinstance(computed, NetSource) and policy.first_pass() is None and outputs.streams(result, format):
+        step = computed.rows
+    pipeline = Pipeline(job, computed, Resources(EngineName.NUMPY, threads=1), step=step)
+    tally = Tally()
     with ExitStack() as stack:
-        files = [
-            stack.enter_context(output(name, force=request.force, binary=format.binary, seeks=format.seeks))
+        sinks = [
+            stack.enter_context(opening.open_sink(name, format, form, WriteOptions(), force=request.force))
             for name in names
         ]
-        sinks: list[Sink] = [registry.open_sink(file, format, form, WriteOptions()) for file in files]
-        write_blocks(_strips(made, result), result, sinks)
+        write_blocks(pipeline.blocks(tally), result, sinks)
         for sink in sinks:
             sink.close()
     if tally.clipped:
         notes.append(policy.clipping(tally.clipped / tally.values))
     return [] if STANDARD in names else names
-
-
-def _strips(blocks: Iterator[np.ndarray], result: Info) -> Iterator[tuple[Box, np.ndarray]]:
-    start = 0
-    for block in blocks:
-        stop = start + block.shape[result.stream_axis]
-        yield result.strip(start, stop), block
-        start = stop
-
-
-def _pixels(parts: Iterable[np.ndarray], result: Info, how: Rendering, tally: Tally) -> Iterator[np.ndarray]:
-    for part in parts:
-        pixels, counted = render(part.copy(), how)
-        tally.add(counted)
-        yield pixels if len(result.letters) == pixels.ndim else pixels[0]
 
 
 def _form(output: Shape, input: Input, format: Format, dtype: str, compute: str) -> Info:

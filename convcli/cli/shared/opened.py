@@ -13,7 +13,8 @@ import numpy as np
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.data.info import ITEMS, Info, Source
+from convcli.data.box import whole
+from convcli.data.info import ITEMS, Info, Source, channels_first
 from convcli.execution.items import items
 from convcli.jobs.job import canonical
 from convcli.media import registry
@@ -56,19 +57,9 @@ class Opened:
         else:
             yield self
 
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        """Return a part along the first axis of space, (channels, *space)."""
-        info = self.info
-        along = info.letters[info.stream_axis] == self.letters[0]
-        block = self.source.strip(start, stop) if along else self.source.strip(0, info.length)
-        letters = ("C" if "C" in info.letters else "") + self.letters
-        block = block.transpose([info.letters.index(letter) for letter in letters])
-        block = block if "C" in info.letters else block[None]
-        return block if along else block[:, start:stop]
-
     def whole(self) -> np.ndarray:
         """Return all of it, (channels, *space), in one piece of memory."""
-        return np.ascontiguousarray(self.rows(0, self.sizes[0]))
+        return np.ascontiguousarray(channels_first(self.source, self.letters, whole(self.sizes)))
 
 
 @contextmanager
