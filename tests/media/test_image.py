@@ -367,7 +367,7 @@ def test_frames_are_read_in_any_order(format):
     source = image.source(io.BytesIO(data), ReadOptions(all_frames=True))
     assert (source.info.letters, source.info.shape, source.info.colour) == ("TYXC", MOVING.shape, RGB)
     assert source.info.axis("T").positions == Listed((0, 50, 120, 210, 320), Fraction(1, 1000), "s", 450)
-    assert source.info.companions == Clip(loop=3)
+    assert source.info.companions == Clip(plays=4 if format == "GIF" else 3)  # GIF counts repeats
     for start, stop in ((0, 3), (1, 4), (3, 5), (0, 1)):
         assert np.array_equal(source.strip(start, stop), MOVING[start:stop])
     source.close()
@@ -418,9 +418,8 @@ def test_grey_and_transparent_animations():
 )
 def test_durations_follow_the_frames(start, jump, size, durations):
     times = Listed((0, 10, 30, 60, 100), Fraction(1, 1000), "s", 150)
-    assert (
-        schedule(Axis("T", 5, times).along(Fraction(start), Fraction(jump), size)).milliseconds() == durations
-    )
+    shown = schedule(Axis("T", 5, times).along(Fraction(start), Fraction(jump), size))
+    assert shown.delays(Fraction(1, 1000)) == durations
 
 
 @pytest.mark.parametrize("all_frames", [False, True])

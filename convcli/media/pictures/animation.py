@@ -118,9 +118,10 @@ def settings_for(info: Info, format_name: str) -> tuple[dict[str, Any], tuple[st
     ours = float(sum(delays) * unit)
     notes = []
     if abs(ours - seconds) > unit:
-        limit = f"at least {float(unit):g} s" if ours > seconds else f"at most {float(_MOST * unit):g} s"
-        what = f"a frame of {format_name.upper()} lasts {limit}"
-        notes.append(f"the clip lasts {ours:.2f} s instead of {seconds:.2f} s: {what}")
+        why = f"a frame lasts at least {float(unit):g} s" if ours > seconds else "delays have 16 bits"
+        notes.append(
+            f"the clip lasts {ours:.2f} s instead of {seconds:.2f} s: in {format_name.upper()} {why}"
+        )
     if format_name == "gif" and min(delays) < 2:
         notes.append("some frames last 0.01 s: many players show them for 0.1 s, as GIF's first ones did")
     return settings, tuple(notes)

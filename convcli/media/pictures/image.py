@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from convcli.common.errors import ConvError
 from convcli.data.box import Box
 from convcli.data.info import Colour, Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
@@ -156,7 +157,10 @@ class PillowSink(Sink):
             if animated:
                 settings |= {"append_images": images[1:], "disposal": 2 if self._info.colour.has_alpha else 0}
         encoded = io.BytesIO()
-        images[0].save(encoded, HOLDS[self._format].name, **settings)
+        try:
+            images[0].save(encoded, HOLDS[self._format].name, **settings)
+        except OverflowError:  # Pillow adds up the delays of equal frames
+            raise ConvError("GIF shows a picture for at most 655.35 s: write .png or .webp") from None
         self._fp.write(encoded.getbuffer())
 
     def _paletted(self, image: Image.Image) -> Image.Image:
