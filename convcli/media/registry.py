@@ -21,6 +21,7 @@ from convcli.data.axes import INCH, Even
 from convcli.data.info import BOXES, STRIPS, Grain, Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.read_only import RARER
+from convcli.media.timing import clip_of
 
 HEAD = 4096  # bytes that are enough to recognise any format
 
@@ -367,7 +368,7 @@ _USUAL = (72, 96)  # pixels per inch that programs write when nobody has said
 
 
 def left_out(info: Info, format: Format) -> tuple[str, ...]:
-    """Return a line for each kind of positions that a format cannot hold.
+    """Return a line for each kind of positions that a format cannot hold, and one for what films have beside pixels.
 
     >>> from fractions import Fraction
     >>> from convcli.data.axes import at_rate
@@ -386,7 +387,11 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
             )
         elif not isinstance(positions, Even) or round(1 / positions.spacing) not in _USUAL:
             lost.append("the resolution is")
-    return tuple(f"{what} left out: {format.name.upper()} holds none" for what in dict.fromkeys(lost))
+    notes = [f"{what} left out: {format.name.upper()} holds none" for what in dict.fromkeys(lost)]
+    also = clip_of(info.companions).also
+    if also and (format.numbered or not format.film):
+        notes.append(f"left out: {', '.join(also)} ({format.name.upper()} holds none)")
+    return tuple(notes)
 
 
 def open_sink(fp: IO[bytes], format: Format, info: Info, options: WriteOptions) -> Sink:

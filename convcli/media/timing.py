@@ -31,6 +31,29 @@ class Tags:
 
 
 @frozen
+class Light:
+    """The light that a clip of high dynamic range was made for.
+
+    Attributes
+    ----------
+    display
+        Of the mastering display (SMPTE ST 2086): x and y of red, green, blue and white, then the least and the most
+        cd/m².
+    content
+        The brightest pixel and the brightest frame on average, in cd/m² (CTA-861.3).
+    """
+
+    display: tuple[Fraction, ...] = ()
+    content: tuple[int, int] | None = None
+
+    def mastering(self, chroma: int, luminance: int) -> str:
+        """Return the display as encoders take it, in whole parts of so many; 0 for decimals."""
+        parts = (*(chroma,) * 8, luminance, luminance)
+        x = [f"{round(v * n)}" if n else f"{float(v):.5f}" for v, n in zip(self.display, parts, strict=True)]
+        return f"G({x[2]},{x[3]})B({x[4]},{x[5]})R({x[0]},{x[1]})WP({x[6]},{x[7]})L({x[9]},{x[8]})"
+
+
+@frozen
 class Coding:
     """How a clip was coded, so that a result can be coded alike.
 
@@ -42,17 +65,33 @@ class Coding:
         FFmpeg's name of the pixel format, such as ``yuv420p10le``.
     aspect
         Width of a pixel divided by its height.
+    chroma
+        Where halved colour is sampled, as FFmpeg calls it; empty where it is as usual (``left``).
+    light
+        Of high dynamic range.
+    unkept
+        What lies beside the pixels and is in no output, in words.
     """
 
     codec: str
     pixels: str
     tags: Tags
     aspect: Fraction | None = None
+    chroma: str = ""
+    light: Light | None = None
+    unkept: tuple[str, ...] = ()
 
     @property
     def plain(self) -> str:
         """The pixel format without what its old names say about the range: that is a tag."""
         return self.pixels.replace("yuvj", "yuv")
+
+    @property
+    def also(self) -> tuple[str, ...]:
+        """What is to be known of the pixels, for files that hold pixels alone, in words."""
+        aspect = (f"pixel aspect {self.aspect.numerator}:{self.aspect.denominator}",) if self.aspect else ()
+        light = ("light of the mastering display and of the content",) if self.light else ()
+        return (*aspect, *light, *self.unkept)
 
 
 @frozen
@@ -69,12 +108,23 @@ class Clip:
         The number of the first frame, where each is a file with a number.
     plays
         How many times an animation plays; 0 is for ever.
+    start
+        The first time stamp of the file, in seconds, from which the times are counted.
+    tracks
+        What else is in the file, in words: sound, subtitles, chapters.
     """
 
     coding: Coding | None = None
     reopen: Callable[[], Any] | None = None
     first: int = 1
     plays: int = 0
+    start: Fraction = Fraction(0)
+    tracks: tuple[str, ...] = ()
+
+    @property
+    def also(self) -> tuple[str, ...]:
+        """What a file that holds frames alone leaves out, in words."""
+        return (*self.tracks, *(self.coding.also if self.coding else ()))
 
     def take(self, positions: Sequence[int | None]) -> Clip:
         """Return the companions of new frames: the first has the number of the frame that it comes from.

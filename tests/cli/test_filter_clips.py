@@ -57,7 +57,7 @@ def test_sound_and_subtitles_travel_along(kernel: str, subtitled: Path) -> None:
 def test_subtitles_that_a_container_does_not_hold_are_said(subtitled: Path) -> None:
     done = ok("filter", subtitled, "-k", "box:3", "-o", (out := subtitled.with_name("b.mp4")))
     assert done.stderr.decode().splitlines() == [
-        "note: the subtitle stream (subrip) is left out: mp4 cannot hold it"
+        "note: the subtitle stream (subrip) is left out: MP4 cannot hold it"
     ]
     assert packets(out, "audio") == packets(subtitled, "audio")
 

@@ -6,6 +6,8 @@ Tables and choices only; nothing is opened.
 from __future__ import annotations
 
 import difflib
+import os
+from collections.abc import Iterator
 
 import av
 import av.error
@@ -16,7 +18,7 @@ from convcli.data.info import Colour, Info
 from convcli.media.clips.convert import ARRAYS
 from convcli.media.clips.decoder import carries_alpha
 from convcli.media.options import VideoOptions
-from convcli.media.timing import Coding
+from convcli.media.timing import UNKNOWN, Coding
 
 CRF = 17  # x264 and x265: no loss that is seen
 _ENCODERS = {
@@ -131,7 +133,43 @@ def choose(container: str, info: Info, coding: Coding | None, options: VideoOpti
             notes.append(f"the alpha channel is left out: {codec} as {pixels} holds none")
         elif codec == "libvpx":
             tuning["auto-alt-ref"] = "0"  # with such frames it takes no alpha
+    if coding is not None:
+        notes += _described(container, codec, pixels, coding, tuning)
     return Encoding(codec, pixels, ARRAYS[info.colour][deep], tuning, tuple(notes))
+
+
+_DESCRIBING = ("mp4", "mov", "mkv", "webm")  # containers that hold colour tags for any codec
+_LIGHT = {  # of encoders: the option, the words for the display and for the content, parts of the display's numbers
+    "libx264": ("x264-params", "mastering-display", "cll", (50_000, 10_000)),
+    "libx265": ("x265-params", "master-display", "max-cll", (50_000, 10_000)),
+    "libsvtav1": ("svtav1-params", "mastering-display", "content-light", (0, 0)),
+}
+_SAYING = ("libx264", "libx265", "libsvtav1", "prores_ks")  # encoders that write them themselves
+
+
+def _described(
+    container: str, codec: str, pixels: str, coding: Coding, tuning: dict[str, str]
+) -> Iterator[str]:
+    """Add what the encoder is told of colour and light, and yield a line for what nothing holds."""
+    where = f"{codec} in {container.upper()} holds none"
+    tags, light = coding.tags, coding.light
+    said = {tags.primaries, tags.transfer, tags.matrix} - {UNKNOWN, 0}
+    if (said or tags.range == 2) and container not in _DESCRIBING and codec not in _SAYING:
+        yield f"the colour tags are left out: {where}"
+    if coding.chroma and _chroma(av.VideoFormat(pixels)) == "420":
+        tuning["chroma_sample_location"] = coding.chroma
+        if codec not in _SAYING[:3] and container not in ("mkv", "webm"):
+            yield f"the place of the colour samples ({coding.chroma}) is left out: {where}"
+    if light is None:
+        return
+    if codec not in _LIGHT:
+        yield f"the light of the mastering display and of the content is left out: {where}"
+        return
+    parameters, display, content, parts = _LIGHT[codec]
+    told = [tuning[parameters]] if parameters in tuning else []
+    told += [f"{display}={light.mastering(*parts)}"] if light.display else []
+    told += [f"{content}={light.content[0]},{light.content[1]}"] if light.content else []
+    tuning[parameters] = ":".join(told)
 
 
 def _codec(container: str, coding: Coding | None, asked: str | None) -> str:
@@ -238,6 +276,7 @@ def _tuning(codec: str, options: VideoOptions, coding: Coding | None) -> dict[st
         tuning |= {"b": "0", "row-mt": "1", "cpu-used": "4", "deadline": "good"}
     if codec == "libsvtav1":
         tuning["preset"] = "8"
+        os.environ.setdefault("SVT_LOG", "1")  # errors alone: it writes on stderr by itself
     if codec == "ffv1":
         tuning |= {"level": "3", "slicecrc": "1"}
     if codec in ("mpeg4", "mjpeg"):

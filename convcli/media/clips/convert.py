@@ -25,15 +25,19 @@ class Converter:
         FFmpeg's name.
     matrix, range : int
         Of the result, in the numbers of ITU-T H.273; 0 for what follows from the input.
+    chroma : str
+        Where halved colour is sampled in the result; empty for the usual place.
     """
 
-    def __init__(self, form: str, matrix: int = 0, range: int = 0) -> None:
+    def __init__(self, form: str, matrix: int = 0, range: int = 0, chroma: str = "") -> None:
         self._form = form
         scale = [f"flags={_FLAGS}"]
         if matrix in _MATRICES:
             scale.append(f"out_color_matrix={_MATRICES[matrix]}")
         if range in _RANGES:
             scale.append(f"out_range={_RANGES[range]}")
+        if chroma:
+            scale.append(f"out_chroma_loc={chroma}")
         self._scale = ":".join(scale)
         self._graph: av.filter.Graph | None = None
         self._shape: tuple[object, ...] = ()

@@ -16,7 +16,7 @@ import av.error
 from av.codec.context import Flags
 
 from convcli.common.errors import ConvError
-from convcli.media.clips.scan import TRUNCATED, Frames, VideoFile, libav, scan, video_stream
+from convcli.media.clips.scan import TRUNCATED, Frames, VideoFile, libav, scan, start_of, video_stream
 
 # Codecs whose packets may hold frames that are never shown.
 HIDING = ("vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d")
@@ -47,6 +47,8 @@ class Decoder:
         if frames is None or allow_truncated:
             frames = self._count(frames)
         self.frames = frames
+        with file.open() as container:
+            self.start = start_of(container) if self._timed else Fraction(0)  # seconds
         self._kept: dict[int, av.VideoFrame] = {}
         self._longest = 0
         self._next = 0  # the number of the frame that the stream gives next

@@ -25,12 +25,14 @@ from convcli.common.errors import ConvError
 from convcli.data.axes import SECOND, Even, Listed, Positions
 from convcli.data.info import Colour, Info, Strips
 from convcli.media.clips.convert import ARRAYS
+from convcli.media.clips.scan import INTERLACED, start_of
+from convcli.media.clips.tracks import carried
 from convcli.media.options import ReadOptions
 from convcli.media.shared import CHANNELS, Recent, check_pixels
 from convcli.media.timing import UNKNOWN, Clip, Coding, Tags
 
 _CONFIG = re.compile(rb"config in time_base: (\d+)/(\d+), frame_rate: (\d+)/(\d+)")
-_FRAME = re.compile(rb"\] n: *\d+ pts: *(\S+) .*?fmt:(\S+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+)")
+_FRAME = re.compile(rb"\] n: *\d+ pts: *(\S+) .*?fmt:(\S+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(\S)")
 _COLOURS = re.compile(rb"color_range:(\S+) color_space:(\S+) color_primaries:(\S+) color_trc:(\S+)")
 # Of ITU-T H.273, as FFmpeg calls them
 _RANGES = {b"tv": 1, b"pc": 2}
@@ -156,12 +158,14 @@ class FallbackSource(Strips):
         config, frames, colours = _CONFIG.search(said), _FRAME.findall(said), _COLOURS.search(said)
         if config is None or not frames:
             raise ConvError("the video stream holds no frames")
-        if len({frame[4:] for frame in frames}) > 1:
+        if len({frame[4:6] for frame in frames}) > 1:
             raise ConvError("the size of the frames changes: cut the clip there")
         base = Fraction(int(config[1]), max(int(config[2]), 1))
         rate = Fraction(int(config[3]), max(int(config[4]), 1)) or Fraction(25)
-        positions = _positions([frame[0] for frame in frames], base, rate)
-        pixels, *sides = frames[0][1].decode(), *(int(number) for number in frames[0][2:])
+        with reopen() as container:
+            start, tracks = start_of(container), carried(container)
+        positions = _positions([frame[0] for frame in frames], base, rate, start)
+        pixels, *sides = frames[0][1].decode(), *(int(number) for number in frames[0][2:6])
         aspect, (width, height) = Fraction(sides[0], sides[1] or 1), sides[2:]
         check_pixels(width, height, options, "frame")
         form = av.VideoFormat(pixels)
@@ -180,9 +184,15 @@ class FallbackSource(Strips):
             shape=(len(frames), *self._shape),
             dtype=self._dtype.newbyteorder("=").name,
             colour=colour,
-            companions=Clip(coding, reopen),
+            companions=Clip(
+                coding,
+                reopen,
+                start=start if isinstance(positions, Listed) else Fraction(0),
+                tracks=tracks,
+            ),
             notes=(
                 "FFmpeg's libraries here do not know how this video is coded: its program reads it",
+                *((INTERLACED,) if frames[0][6] in (b"T", b"B") else ()),
                 *(
                     (f"the frames carry no usable times: {float(rate):g} a second are taken",)
                     if isinstance(positions, Even)
@@ -223,15 +233,15 @@ class FallbackSource(Strips):
         self._program.close()
 
 
-def _positions(found: Sequence[bytes], base: Fraction, rate: Fraction) -> Positions:
+def _positions(found: Sequence[bytes], base: Fraction, rate: Fraction, start: Fraction) -> Positions:
     """Return where the frames lie in time; a constant rate has to stand in for times that cannot be.
 
-    >>> _positions([b"0", b"40", b"80"], Fraction(1, 1000), Fraction(25)).ticks
+    >>> _positions([b"1000", b"1040", b"1080"], Fraction(1, 1000), Fraction(25), Fraction(1)).ticks
     (0, 40, 80)
-    >>> _positions([b"0", b"90", b"80"], Fraction(1, 1000), Fraction(25)).spacing
+    >>> _positions([b"0", b"90", b"80"], Fraction(1, 1000), Fraction(25), Fraction(0)).spacing
     Fraction(1, 25)
     """
-    times = [int(time) for time in found if time.lstrip(b"-").isdigit()]
+    times = [int(time) - round(start / base) for time in found if time.lstrip(b"-").isdigit()]
     gaps = sorted(b - a for a, b in pairwise(times))
     if len(times) < len(found) or (gaps and gaps[0] <= 0):
         return Even(Fraction(0), 1 / rate, SECOND)

@@ -5,10 +5,13 @@ Which frames there are is found out in `scan`, decoding is in `decoder`, writing
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import IO, Any
 
 import av
+import av.logging
 import numpy as np
 
 from convcli.common.errors import ConvError
@@ -17,10 +20,11 @@ from convcli.data.info import Colour, Info, Source, Strips
 from convcli.media.clips.convert import ARRAYS, Converter
 from convcli.media.clips.decoder import Decoder, has_alpha_beside
 from convcli.media.clips.planes import coded, components
-from convcli.media.clips.scan import UnknownCodecError, VideoFile, video_stream
+from convcli.media.clips.scan import INTERLACED, UnknownCodecError, VideoFile, pictures, video_stream
+from convcli.media.clips.tracks import carried
 from convcli.media.options import ReadOptions
 from convcli.media.shared import CHANNELS, Recent, check_pixels
-from convcli.media.timing import Clip, Coding, Tags
+from convcli.media.timing import Clip, Coding, Light, Tags
 
 _ONE_UNIT = 1 << 16  # of a display matrix: fixed point
 
@@ -102,7 +106,8 @@ class VideoSource(Strips):
             aspect = stream.sample_aspect_ratio or None
             codec = stream.codec_context.name
             beside = has_alpha_beside(stream)
-            if len(container.streams.video) > 1:
+            tracks, chroma = carried(container), _chroma_place(container, stream)
+            if len(pictures(container)) > 1:
                 notes.append("the file has several video streams: the first is read")
         self._decoder = Decoder(file, options.allow_truncated)
         if self._decoder.lost or self._decoder.frames.missing:
@@ -113,7 +118,7 @@ class VideoSource(Strips):
             notes.append(", ".join(part for part in (lost, cut, kept) if part))
         first = self._decoder(0, 1)[0]
         if first.interlaced_frame:
-            notes.append("the clip is interlaced: its two fields are filtered as one picture")
+            notes.append(INTERLACED)
         self._orientation = orientation(first)
         self.coded = coded(first, self._orientation != Orientation(), options.grey)
         if self._orientation.transposed and aspect:
@@ -127,8 +132,10 @@ class VideoSource(Strips):
         self._size = (first.width, first.height)
         tags = Tags(first.color_primaries, first.color_trc, first.colorspace, _range(first))
         self.info = self._info(deep, Clip(
-            Coding(codec, form.name, tags, aspect if aspect != 1 else None),
+            Coding(codec, form.name, tags, aspect if aspect != 1 else None, chroma, _light(first), _unkept(first)),
             file.open,
+            start=self._decoder.start,
+            tracks=tracks,
         ), tuple(notes))  # fmt: skip
         self._frames = Recent(self._decode)
 
@@ -142,7 +149,7 @@ class VideoSource(Strips):
             colour=self._colour,
             companions=clip,
             notes=notes,
-        ).placed(T=self._decoder.frames.positions)
+        ).placed(T=self._decoder.frames.positions(self._decoder.start))
 
     def strip(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``.
@@ -190,3 +197,49 @@ class VideoSource(Strips):
 def _range(frame: av.VideoFrame) -> int:
     """Return 2 for full range, 1 for limited, 0 for not said; the old ``yuvj`` formats say it by their name."""
     return 2 if frame.format.name.startswith("yuvj") else int(frame.color_range)
+
+
+def _chroma_place(container: Any, stream: av.VideoStream) -> str:
+    """Return where halved colour is sampled if that is not the usual place; PyAV has it in its description alone."""
+    av.logging.set_level(av.logging.VERBOSE)
+    av.logging.set_libav_level(av.logging.VERBOSE)
+    try:
+        described = container.dumps_format()
+    finally:
+        av.logging.set_level(None)
+    found = re.search(
+        rf"Stream #0:{stream.index}\b.*[(, ](center|topleft|top|bottomleft|bottom)\)", described
+    )
+    return found[1] if found else ""
+
+
+_UNKEPT = {
+    "A53_CC": "closed captions",
+    "DOVI_METADATA": "Dolby Vision",
+    "DYNAMIC_HDR_PLUS": "HDR10+",
+    "STEREO3D": "the mark of a stereo picture",
+    "SPHERICAL": "the mark of a spherical picture",
+    "ICC_PROFILE": "a colour profile",
+    "S12M_TIMECODE": "time codes",
+}
+
+
+def _unkept(frame: av.VideoFrame) -> tuple[str, ...]:
+    """Return what lies beside the pixels of a frame and is in no output, in words."""
+    sides: Iterable[Any] = frame.side_data
+    return tuple(_UNKEPT[data.type.name] for data in sides if data.type.name in _UNKEPT)
+
+
+def _light(frame: av.VideoFrame) -> Light | None:
+    """Return what a frame says of light (FFmpeg's ``AVMasteringDisplayMetadata``, ``AVContentLightMetadata``)."""
+    sides: Iterable[Any] = frame.side_data
+    found = {data.type.name: bytes(data) for data in sides}
+    display, content = (
+        np.frombuffer(found.get(name, b""), np.int32).tolist()
+        for name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
+    )
+    values: tuple[Fraction, ...] = ()
+    if display and display[20] and display[21]:  # primaries and luminance are there
+        values = tuple(Fraction(a, b or 1) for a, b in zip(display[:20:2], display[1:20:2], strict=True))
+    light = Light(values, (content[0], content[1]) if content else None)
+    return light if light != Light() else None

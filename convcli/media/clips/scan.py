@@ -21,6 +21,7 @@ from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.axes import SECOND, Listed
 
+INTERLACED = "the clip is interlaced: its two fields are filtered as one picture, and written as such"
 TRUNCATED = "--allow-truncated keeps what can be read"
 _SLACK = Fraction(1, 20)  # seconds that a container's own idea of its length may be off, beside a frame
 
@@ -94,6 +95,12 @@ class UnknownCodecError(ConvError):
     """FFmpeg's libraries here have no decoder for the video; its program may have one."""
 
 
+def pictures(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """Return the video streams that are no cover pictures."""
+    cover = av.stream.Disposition.attached_pic
+    return [stream for stream in container.streams.video if not stream.disposition & cover]
+
+
 def video_stream(container: av.container.InputContainer) -> av.VideoStream:
     """Return the first video stream that is no cover picture.
 
@@ -102,13 +109,22 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream:
     ConvError
         When there is none, with what there is.
     """
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            if stream.codec_context is None:
-                raise UnknownCodecError("the video is coded in a way that FFmpeg does not know")
-            return stream
+    for stream in pictures(container):
+        if stream.codec_context is None:
+            raise UnknownCodecError("the video is coded in a way that FFmpeg does not know")
+        return stream
     kinds = sorted({stream.type for stream in container.streams})
     raise ConvError(f"no video stream: the file holds {', '.join(kinds) or 'nothing'}")
+
+
+_PRIMING = Fraction(1, 10)  # seconds of sound that a decoder needs to begin, and that are not played
+
+
+def start_of(container: av.container.InputContainer) -> Fraction:
+    """Return the first time stamp of a file, in seconds: where players begin to count."""
+    start = Fraction(container.start_time or 0, av.time_base)
+    shown = next((stream.start_time or 0 for stream in pictures(container)), 0)
+    return Fraction(0) if -_PRIMING < start < 0 <= shown else start
 
 
 @frozen
@@ -133,10 +149,11 @@ class Frames:
     last: int
     missing: Fraction
 
-    @property
-    def positions(self) -> Listed:
-        """Where the frames lie in time."""
-        return Listed(self.times, self.base, SECOND, self.times[-1] + self.last if self.times else None)
+    def positions(self, start: Fraction) -> Listed:
+        """Return where the frames lie in time, counted from a start in seconds."""
+        shift = round(start / self.base)
+        times = tuple(time - shift for time in self.times)
+        return Listed(times, self.base, SECOND, times[-1] + self.last)
 
     def key_before(self, time: int) -> int | None:
         """Return the time of the last key frame up to a time."""
@@ -175,7 +192,9 @@ def _announced(container: av.container.InputContainer, stream: av.VideoStream, b
     """Return when the stream should end, in seconds, as the file's headers have it; 0 if they say nothing."""
     start = (stream.start_time or 0) * base
     if stream.duration:
-        return start + stream.duration * base
+        # Of fragments alone, MP4's duration is the end of the last one, counted from 0.
+        fragments = stream.frames == 0 and container.format.name.startswith("mov")
+        return stream.duration * base + (0 if fragments else start)
     tag = stream.metadata.get("DURATION", "")  # Matroska, written by most: 00:00:02.000000000
     hours, _, rest = tag.partition(":")
     minutes, _, seconds = rest.partition(":")

@@ -5,9 +5,9 @@ What is chosen (encoder, pixel format) is decided in `codecs`.
 
 from __future__ import annotations
 
-import io
+import ctypes
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import IO, Any
@@ -23,6 +23,7 @@ from convcli.data.info import Info, Sink
 from convcli.media.clips.codecs import choose
 from convcli.media.clips.convert import Converter
 from convcli.media.clips.planes import frame_of
+from convcli.media.clips.tracks import Tracks
 from convcli.media.options import VideoOptions, WriteOptions
 from convcli.media.shared import colour_of
 from convcli.media.timing import UNKNOWN, Tags, clip_of, schedule
@@ -31,6 +32,8 @@ _MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi":
            "y4m": "yuv4mpegpipe"}  # fmt: skip
 _CONSTANT = ("avi", "y4m")  # containers that have a frame rate and no times
 _LIMITED, _FULL = 1, 2
+BT601 = 5
+JPEG = ("mjpeg", "ljpeg")
 
 
 def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> Sink:
@@ -44,56 +47,6 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     return VideoSink(fp, format_name, info, options.video)
 
 
-ALSO_HELD = {  # FFmpeg lists only what it would choose itself
-    "mpegts": ("aac", "ac3", "eac3", "mp3", "opus", "dts", "truehd", "dvb_subtitle"),
-}
-
-
-class _Passengers:
-    """Sound and subtitles of the source: packets in order of time, copied as they are."""
-
-    def __init__(self, reopen: Any, output: av.container.OutputContainer, notes: list[str]) -> None:
-        self._input = reopen()
-        self._streams: dict[int, Any] = {}
-        for stream in self._input.streams:
-            if stream.type in ("audio", "subtitle"):
-                self._add(stream, output, notes)
-            elif stream.type in ("data", "attachment"):
-                notes.append(f"a {stream.type} stream is left out")
-        wanted = [stream for stream in self._input.streams if stream.index in self._streams]
-        self._packets: Iterator[Any] = self._input.demux(wanted) if wanted else iter(())
-        self._waiting: Any = None
-
-    def _add(self, stream: Any, output: av.container.OutputContainer, notes: list[str]) -> None:
-        name = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
-        if name not in output.supported_codecs and name not in ALSO_HELD.get(output.format.name, ()):
-            notes.append(
-                f"the {stream.type} stream ({name}) is left out: {output.format.name} cannot hold it"
-            )
-            return
-        copy = output.add_stream_from_template(stream)
-        copy.metadata.update(stream.metadata)
-        self._streams[stream.index] = copy
-
-    def until(self, seconds: Fraction | None, output: av.container.OutputContainer) -> None:
-        """Copy what comes before a time, or all the rest."""
-        while True:
-            packet = self._waiting or next(self._packets, None)
-            self._waiting = None
-            if packet is None:
-                return
-            if packet.dts is None:  # the end of a stream
-                continue
-            if seconds is not None and packet.dts * packet.time_base > seconds:
-                self._waiting = packet
-                return
-            packet.stream = self._streams[packet.stream_index]
-            output.mux(packet)
-
-    def close(self) -> None:
-        self._input.close()
-
-
 class VideoSink(Sink):
     """Codes frames one after the other."""
 
@@ -104,14 +57,20 @@ class VideoSink(Sink):
         self._schedule = schedule(info.axis("T"))
         self._encoding = choose(format_name, self._info, self._clip.coding, options)
         self._notes = list(self._encoding.notes)
-        self._format, self._fp = format_name, _Forwards(fp)
+        self._format, self._fp = format_name, fp
         self._written = 0
         self._constant = format_name in _CONSTANT
         if self._constant and not self._schedule.even:
             self._notes.append(
                 f"{format_name.upper()} holds one frame rate: the times of the frames are evened out"
             )
-        self._passengers: _Passengers | None = None
+        if self._clip.coding:
+            self._notes += [
+                f"{what} left out: no output here holds them" for what in self._clip.coding.unkept
+            ]
+        if self._clip.reopen is None and self._clip.tracks:
+            self._notes.append(f"left out: {', '.join(self._clip.tracks)} (the frames are not the file's)")
+        self._tracks: Tracks | None = None
         try:
             self._open(options.sound)
         except BaseException:
@@ -141,26 +100,23 @@ class VideoSink(Sink):
             context.flags |= Flags.qscale
         if coding and coding.aspect:
             context.sample_aspect_ratio = coding.aspect
+            if not _set_aspect(stream, coding.aspect):
+                self._notes.append(f"the pixel aspect {coding.aspect} may be left out")
         self._tags = self._meaning(coding.tags if coding else Tags())
         context.color_primaries, context.color_trc = self._tags.primaries, self._tags.transfer
         context.colorspace, context.color_range = self._tags.matrix, self._tags.range
-        self._convert = Converter(encoding.pixels, self._tags.matrix, self._tags.range)
+        chroma = encoding.options.get("chroma_sample_location", "")
+        self._convert = Converter(encoding.pixels, self._tags.matrix, self._tags.range, chroma)
         self._stream = stream
-        if clip.reopen is not None and sound and self._format != "y4m":
-            self._passengers = _Passengers(clip.reopen, self._output, self._notes)
         if clip.reopen is not None:
-            self._describe(clip.reopen)
-
-    def _describe(self, reopen: Any) -> None:
-        """Copy title, date and chapters."""
-        with reopen() as container:
-            about = {key: value for key, value in container.metadata.items() if key not in _ABOUT_THE_FILE}
-            self._output.metadata.update(about)
-            if container.chapters():
-                self._output.set_chapters(container.chapters())
+            late = self._constant and shown.times[0] >= shown.step
+            begin = shown.times[0] * shown.base if late else Fraction(0)
+            self._tracks = Tracks(clip.reopen(), self._output, stream, self._format, sound, begin)
 
     def _meaning(self, tags: Tags) -> Tags:
         """Return the tags of what is written: those of RGB do not hold for planes, and the other way round."""
+        if self._encoding.codec in JPEG:  # JPEG has one matrix and one range, and no place for others
+            return replace(tags, matrix=BT601, range=_FULL)
         rgb = av.VideoFormat(self._encoding.pixels).is_rgb
         if rgb:
             return replace(tags, matrix=0, range=_FULL)
@@ -192,83 +148,58 @@ class VideoSink(Sink):
     def encode(self, frame: av.VideoFrame) -> None:
         """Code one frame, whatever its pixel format."""
         index = self._written
-        if frame.format.name != self._encoding.pixels:
+        if frame.format.name != self._encoding.pixels or self._encoding.codec in JPEG:
             frame = self._convert(frame)
         frame.pts = index if self._constant else self._schedule.times[index]
         frame.time_base = self._base
         frame.duration = 1 if self._constant else self._schedule.duration(index)
-        self._mux(frame, Fraction(frame.pts) * self._base)
+        self._mux(frame, frame.pts * self._base)
         self._written += 1
 
     def _mux(self, frame: av.VideoFrame | None, until: Fraction | None) -> None:
         try:
             for packet in self._stream.encode(frame):
                 self._output.mux(packet)
-            if self._passengers is not None:
-                self._passengers.until(until, self._output)
+            if self._tracks is not None:
+                self._tracks.until(until, self._output)
+            if frame is None:
+                self._output.close()
         except av.error.FFmpegError as error:
-            self._fp.check()
-            raise ConvError(self._failed(error)) from error
-
-    def _failed(self, error: av.error.FFmpegError) -> str:
-        return (
-            f"the encoder {self._encoding.codec} failed at frame {self._written}: {error.strerror or error}"
-        )
+            why = f"failed at frame {self._written}: {error.strerror or error}"
+            raise ConvError(f"the encoder {self._encoding.codec} {why}") from error
 
     def close(self) -> None:
         """Finish the file."""
         try:
             super().close()
             self._mux(None, None)
-            try:
-                self._output.close()
-            except av.error.FFmpegError as error:
-                self._fp.check()
-                raise ConvError(self._failed(error)) from error
-            self._fp.check()
         finally:
             self._discard()
 
     def _discard(self) -> None:
-        self.notes = tuple(dict.fromkeys(self._notes))
-        if self._passengers is not None:
-            self._passengers.close()
+        if self._tracks is not None:
+            self._tracks.close()
+        notes = (*self._notes, *(self._tracks.notes if self._tracks is not None else ()))
+        self.notes = tuple(dict.fromkeys(notes))
 
 
-_ABOUT_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder", "ENCODER", "software")
+def _set_aspect(stream: Any, aspect: Fraction) -> bool:
+    """Set the pixel aspect of a stream, which some muxers write and PyAV sets for the encoder alone.
+
+    ``AVStream.sample_aspect_ratio`` is written in place.  The pointer to the ``AVStream`` stands before the container
+    in PyAV's object; where the fields of FFmpeg 6 to 8 are not found there, nothing is written.
+    """
+    size = type(stream).__basicsize__ // ctypes.sizeof(ctypes.c_size_t)
+    words = (ctypes.c_size_t * size).from_address(id(stream))[:]
+    if id(stream.container) not in words[3:]:
+        return False
+    fields = (ctypes.c_int * 20).from_address(words[words.index(id(stream.container)) - 1])
+    index, base, unset = fields[2], fields[8:10], fields[18:20]
+    if index != stream.index or tuple(base) != stream.time_base.as_integer_ratio() or unset != [0, 1]:
+        return False
+    fields[18:20] = [*aspect.as_integer_ratio()]
+    return bool(stream.sample_aspect_ratio == aspect)
 
 
 def _nothing_else(url: str, *_: Any) -> Any:
     raise PermissionError(f"a second file, {url!r}, is never written")
-
-
-class _Forwards(io.RawIOBase):
-    """The output as libav sees it; an error of ours, such as a full disk, is kept and raised as it was."""
-
-    def __init__(self, fp: IO[bytes]) -> None:
-        self._fp = fp
-        self._error: BaseException | None = None
-        self.name = "output"
-
-    def write(self, data: Any) -> int:
-        try:
-            return self._fp.write(bytes(data))
-        except BaseException as error:
-            self._error = self._error or error
-            raise
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._fp.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._fp.tell()
-
-    def seekable(self) -> bool:
-        return self._fp.seekable()
-
-    def writable(self) -> bool:
-        return True
-
-    def check(self) -> None:
-        if self._error is not None:
-            raise self._error

@@ -1,0 +1,404 @@
+"""What a clip's file has beside the pictures: kept, or said in a note, in every container.
+
+The sources are made by the program of imageio-ffmpeg, results are read back with PyAV.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import subprocess
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from av.stream import Disposition
+
+from convcli.common.errors import ConvError
+from convcli.media.registry import by_name, by_suffix, left_out, numbered
+from tests.clips import decoded, make, packets, pattern, times_of
+from tests.media.test_clips import opened, whole, write
+from tests.shell import ok
+
+PICTURES = ("-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=0.6")
+SOUND = ("-f", "lavfi", "-i", "sine=r=48000:d=0.6")
+TAGGED = "setsar=4/3,setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "0")
+
+
+def ffmpeg(*arguments: object) -> str:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-y", "-hide_banner", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True)
+    return done.stderr.decode(errors="replace")
+
+
+def made(path: Path, *arguments: object) -> Path:
+    ffmpeg(*arguments, path)
+    assert path.is_file()
+    return path
+
+
+def described(path: Path) -> str:
+    """Return what the other FFmpeg says of the video."""
+    return next(line for line in ffmpeg("-v", "verbose", "-i", path).splitlines() if " Video: " in line)
+
+
+def written(source: Path, target: Path, **video: object) -> tuple[str, ...]:
+    """Write a clip as it is; return all notes."""
+    clip = opened(source)
+    try:
+        frames = whole(source)
+        return (*left_out(clip.info, by_suffix(target)), *write(target, frames, clip.info, **video))
+    finally:
+        clip.close()
+
+
+CODECS = {"dts": "dca", "flac": "flac", "opus": "libopus", "truehd": "truehd", "alac": "alac", "ac3": "ac3"}
+CODECS |= {"adpcm_g722": "g722", "mp3": "libmp3lame", "aac": "aac"}
+HELD = {  # of these, what `ffmpeg -c:a copy` writes into each container and reads back; PyAV offers no G.722 in MKV
+    "mkv": set(CODECS) - {"adpcm_g722"},
+    "mp4": set(CODECS) - {"truehd", "adpcm_g722"},
+    "mov": {"dts", "alac", "ac3", "mp3", "aac"},
+    "avi": set(CODECS) - {"opus", "truehd", "alac"},
+    "ts": {"dts", "opus", "ac3", "mp3", "aac"},
+    "webm": {"opus"},
+    "y4m": set(),
+}
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One clip with a track of each codec."""
+    tracks = [("-map", "1", f"-c:a:{number}", name) for number, name in enumerate(CODECS.values())]
+    options = [word for track in tracks for word in track]
+    path = tmp_path_factory.mktemp("sounds") / "a.mkv"
+    g722 = list(CODECS).index("adpcm_g722")
+    rate = (f"-ar:a:{g722}", "16000", "-ac", "1", "-strict", "-2")
+    return made(path, *PICTURES, *SOUND, "-map", "0", *options, *rate, *X264)
+
+
+@pytest.mark.parametrize("container", HELD)
+def test_sound_is_kept_by_its_codec_or_said(container: str, sounds: Path, tmp_path: Path) -> None:
+    target = tmp_path / f"b.{container}"
+    notes = written(sounds, target, codec="mpeg4" if container == "avi" else None)
+    for name in CODECS:
+        said = any(f"({name}) is left out: {container.upper()} cannot hold it" in note for note in notes)
+        assert said == (name not in HELD[container]), (name, notes)
+        if not said:
+            got, original = (bodies(path, name) for path in (target, sounds))
+            assert len(original) > 4
+            if not (container == "ts" and name == "aac"):  # each packet gets a header there
+                assert [part for part in got if part] == original
+
+
+def bodies(path: Path, codec: str) -> list[bytes]:
+    """Return the packets of the sound of a codec."""
+    with av.open(str(path)) as container:
+        stream = next(s for s in container.streams.audio if s.codec_context.codec.canonical_name == codec)
+        return [bytes(packet) for packet in container.demux(stream) if packet.size]
+
+
+def test_sound_of_a_transport_stream_in_avi(tmp_path: Path) -> None:
+    source = made(tmp_path / "a.ts", *PICTURES, *SOUND, *X264, "-c:a", "aac")
+    assert written(source, tmp_path / "b.avi") == ()
+    assert len(bodies(tmp_path / "b.avi", "aac")) == len(bodies(source, "aac")) > 8
+
+
+def sup(path: Path) -> Path:
+    """Write a picture of 8 x 8 as a PGS subtitle, segment by segment (Blu-ray's presentation graphics)."""
+    line = bytes([1] * 8) + b"\0\0"  # eight pixels of colour 1
+    run = line * 8
+    composed = struct.pack(">HHBHBBBB", 64, 48, 0x10, 0, 0x80, 0, 0, 1)
+    parts = [
+        (0x16, composed + struct.pack(">HBBHH", 0, 0, 0, 4, 4)),
+        (0x17, struct.pack(">BBHHHH", 1, 0, 4, 4, 8, 8)),
+        (0x14, bytes([0, 0, 1, 200, 128, 128, 255])),
+        (0x15, struct.pack(">HBB", 0, 0, 0xC0) + (len(run) + 4).to_bytes(3, "big") + struct.pack(">HH", 8, 8) + run),
+        (0x80, b""),
+    ]  # fmt: skip
+    shown = [b"PG" + struct.pack(">IIBH", 9000, 0, kind, len(data)) + data for kind, data in parts]
+    path.write_bytes(b"".join(shown))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codec", "encoder", "suffix"),
+    [
+        ("hdmv_pgs_subtitle", "copy", ".mkv"),
+        ("dvd_subtitle", "dvdsub", ".mkv"),
+        ("dvb_subtitle", "dvbsub", ".ts"),
+    ],
+)
+def test_pictures_as_subtitles_are_kept(codec: str, encoder: str, suffix: str, tmp_path: Path) -> None:
+    words = sup(tmp_path / "a.sup")
+    source = made(
+        tmp_path / f"a{suffix}", *PICTURES, "-i", words, *X264, "-map", "0", "-map", "1", "-c:s", encoder
+    )
+    assert len(packets(source, "subtitle")) > 0
+    assert written(source, tmp_path / "b.mkv") == ()
+    assert packets(tmp_path / "b.mkv", "subtitle") == packets(source, "subtitle")
+    assert any(codec in note for note in written(source, tmp_path / "b.webm"))
+
+
+WORDS = "1\n00:00:00,000 --> 00:00:00,300\nLook,\n\n2\n00:00:00,300 --> 00:00:00,500\nit moves.\n"
+CHAPTERS = """;FFMETADATA1
+title=Whole
+artist=Me
+[CHAPTER]
+TIMEBASE=1/1000
+START=0
+END=200
+title=one
+[CHAPTER]
+TIMEBASE=1/1000
+START=200
+END=500
+title=two
+"""
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip with everything: two tracks of sound of which the second is played, subtitles, a cover, a font..."""
+    folder = tmp_path_factory.mktemp("rich")
+    (folder / "a.srt").write_text(WORDS)
+    (folder / "a.txt").write_text(CHAPTERS)
+    (folder / "a.ttf").write_bytes(bytes(range(256)) * 4)
+    made(folder / "cover.jpg", "-f", "lavfi", "-i", "color=red:s=16x16", "-frames:v", "1")
+    return made(
+        folder / "a.mkv",
+        *(*PICTURES, *SOUND, "-i", folder / "a.srt", "-i", folder / "a.txt"),
+        *("-map", "0", "-map", "1", "-map", "1", "-map", "2", "-map", "2", "-map_metadata", "3"),
+        *(*X264, "-c:a", "libopus", "-c:s", "srt", "-vf", TAGGED),
+        *("-attach", folder / "a.ttf", "-metadata:s:t:0", "mimetype=application/x-truetype-font"),
+        *("-attach", folder / "cover.jpg", "-metadata:s:t:1", "mimetype=image/jpeg"),
+        *("-metadata:s:v:0", "title=Main", "-metadata:s:v:0", "language=fra"),
+        *(
+            "-metadata:s:a:1",
+            "title=Talk",
+            "-metadata:s:a:1",
+            "language=deu",
+            "-metadata:s:s:0",
+            "language=spa",
+        ),
+        *("-disposition:a:0", "0", "-disposition:a:1", "default+comment"),
+        *("-disposition:s:0", "forced+hearing_impaired"),
+    )
+
+
+def kinds(container: Any, kind: str) -> list[Any]:
+    return [s for s in container.streams if s.type == kind and not s.disposition & Disposition.attached_pic]
+
+
+def tag(container: Any, kind: str, number: int, key: str) -> str | None:
+    found = kinds(container, kind)
+    return found[number].metadata.get(key) if len(found) > number else None
+
+
+def marks(container: Any, kind: str, number: int) -> Disposition:
+    found = kinds(container, kind)
+    return found[number].disposition if len(found) > number else Disposition(0)
+
+
+def tags(container: Any) -> dict[str, str]:
+    return {key.lower(): value for key, value in container.metadata.items()}
+
+
+Seen = Callable[[Any], bool]
+CARRIERS: dict[str, tuple[Seen, str]] = {  # what shows that it is there; what a note says where it is not
+    "sound": (lambda c: len(kinds(c, "audio")) == 2, "2 audio streams"),
+    "subtitles": (lambda c: len(kinds(c, "subtitle")) == 2, "2 subtitle streams"),
+    "cover": (lambda c: any(s.disposition & Disposition.attached_pic for s in c.streams), "cover picture"),
+    "font": (lambda c: bool(kinds(c, "attachment")), "attachment stream"),
+    "chapters": (lambda c: [chapter["metadata"]["title"] for chapter in c.chapters()] == ["one", "two"], "chapters"),
+    "tags": (lambda c: (tags(c).get("title"), tags(c).get("artist")) == ("Whole", "Me"), "tags"),
+    "title": (lambda c: tag(c, "video", 0, "title") == "Main", "title of the video stream"),
+    "language": (lambda c: tag(c, "video", 0, "language") == "fra", "language of the video stream"),
+    "title of sound": (lambda c: tag(c, "audio", 1, "title") == "Talk", "(title of the|2) audio stream"),
+    "language of sound": (lambda c: tag(c, "audio", 1, "language") == "deu", "(language of the|2) audio stream"),
+    "which is played": (lambda c: bool(marks(c, "audio", 1) & Disposition.default), "(default|2 audio streams)"),
+    "comment": (lambda c: bool(marks(c, "audio", 1) & Disposition.comment), "(comment|2 audio streams)"),
+    "forced": (lambda c: bool(marks(c, "subtitle", 0) & Disposition.forced), "(forced|2 subtitle streams)"),
+    "aspect": (lambda c: abs(c.streams.video[0].sample_aspect_ratio - Fraction(4, 3)) < 0.01, "pixel aspect 4:3"),
+    "colours": (lambda c: c.streams.video[0].codec_context.color_trc == 1, "colour tags"),
+}  # fmt: skip
+KEPT = {  # as read back; everything else must be said
+    "mkv": set(CARRIERS),
+    "mp4": {"sound", "cover", "chapters", "tags", "language", "language of sound", "which is played", "comment",
+            "aspect", "colours"},
+    "mov": {"chapters", "tags", "language", "aspect", "colours"},
+    "webm": {"sound", "chapters", "tags", "title", "language", "title of sound", "language of sound",
+             "which is played", "aspect", "colours"},
+    "avi": {"tags", "title", "aspect", "colours"},
+    "ts": {"sound", "language of sound", "aspect", "colours"},
+    "y4m": {"aspect"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("container", KEPT)
+def test_each_container_keeps_what_it_can_and_says_the_rest(
+    container: str, rich: Path, tmp_path: Path
+) -> None:
+    notes = "\n".join(written(rich, tmp_path / f"b.{container}"))
+    with av.open(str(tmp_path / f"b.{container}")) as result:
+        kept = {name for name, (seen, _) in CARRIERS.items() if seen(result)}
+    said = {name for name, (_, words) in CARRIERS.items() if re.search(words, notes)}
+    assert kept == KEPT[container]
+    assert said | kept == set(CARRIERS), notes
+    assert not said & kept & {"sound", "subtitles", "cover", "font", "chapters", "aspect", "colours"}, notes
+
+
+def test_files_of_frames_alone_say_what_they_leave_out(rich: Path, tmp_path: Path) -> None:
+    done = ok("filter", rich, "-k", "box:3", "-o", tmp_path / "b.gif")
+    lines = [next(line for line in done.stderr.decode().splitlines() if "left out: 2" in line)]
+    info = opened(rich).info
+    for format in (*map(by_name, ("webp", "png", "npy", "tiff")), numbered(by_name("png"))):
+        lines.append(next(line for line in left_out(info, format) if "left out: 2" in line))
+    for line in lines:
+        for words in (
+            "2 audio streams (opus)",
+            "2 subtitle streams (subrip)",
+            "cover picture",
+            "chapters",
+            "tags",
+            "4:3",
+        ):
+            assert words in line
+
+
+def test_no_sound_is_no_note(rich: Path, tmp_path: Path) -> None:
+    notes = written(rich, tmp_path / "b.webm", sound=False)
+    assert not any("audio" in note or "subtitle" in note for note in notes)
+
+
+def test_a_cover_is_no_second_film(rich: Path, tmp_path: Path) -> None:
+    for path in (rich, tmp_path / "b.mp4"):
+        with av.open(str(path)) as container:
+            cover = [s for s in container.streams.video if s.disposition & Disposition.attached_pic]
+            (picture,) = [bytes(packet) for packet in container.demux(cover) if packet.size]
+        assert picture.startswith(b"\xff\xd8")
+        notes = written(path, tmp_path / f"{'b' if path == rich else 'c'}.mp4")
+        assert not any("several video streams" in note for note in notes)
+    assert len(times_of(tmp_path / "c.mp4")) == 15
+
+
+def shifted(path: Path, start: float) -> Path:
+    return made(path, *PICTURES, *SOUND, *X264, "-c:a", "aac", "-output_ts_offset", start)
+
+
+WRAP = 2**33 / 90_000  # seconds that the clock of a transport stream counts
+
+
+@pytest.mark.parametrize("name", ["a.ts", "wrap.ts", "a.mkv"])
+def test_times_count_from_the_first_time_stamp(name: str, tmp_path: Path) -> None:
+    source = shifted(tmp_path / name, WRAP - 1.7 if name == "wrap.ts" else 3600)
+    raw, heard = times_of(source), [packet.pts for packet in _sound(source)]
+    assert raw[0] < 0 if name == "wrap.ts" else raw[0] > 3599
+    for target in ("b.mp4", "b.mkv", "b.mov", "b.avi"):
+        assert not written(source, tmp_path / target)
+        times = times_of(tmp_path / target)
+        gap = 0 if target == "b.avi" else times[0]
+        assert gap < Fraction(1, 20)
+        assert [round(float(time - times[0]), 2) for time in times] == [round(0.04 * n, 2) for n in range(15)]
+        sound = _sound(tmp_path / target)
+        assert len(sound) == len(heard)
+        lead = raw[0] - heard[0] * _sound(source)[0].time_base
+        if target != "b.avi":
+            assert abs(times[0] - sound[0].pts * sound[0].time_base - lead) <= Fraction(1, 500)
+
+
+def _sound(path: Path) -> list[Any]:
+    with av.open(str(path)) as container:
+        return [packet for packet in container.demux(audio=0) if packet.size]
+
+
+def test_motion_counts_as_players_do(tmp_path: Path) -> None:
+    moving = (
+        "-f",
+        "lavfi",
+        "-i",
+        "color=gray:s=64x48:r=25:d=0.6,drawbox=c=white:t=fill:w=20:h=20:enable='gt(t,0.3)'",
+    )
+    source = made(tmp_path / "a.ts", *moving, *X264, "-output_ts_offset", "100")
+    report = ("motion", source, "--no-output", "--events", "-", "--min-duration", "0", "-q")
+    begin, raw = (json.loads(ok(*report, *more).stdout)["start"] for more in ((), ("--raw-times",)))
+    assert begin == pytest.approx(0.32)
+    assert raw - begin == pytest.approx(float(times_of(source)[0]))
+
+
+def test_later_fragments_are_whole(tmp_path: Path) -> None:
+    made(
+        *(tmp_path / "a.m3u8", "-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=1.2", *X264, "-g", "10"),
+        *(
+            "-f",
+            "hls",
+            "-hls_time",
+            "0.4",
+            "-hls_segment_type",
+            "fmp4",
+            "-hls_fmp4_init_filename",
+            "init.mp4",
+        ),
+        *("-hls_segment_filename", tmp_path / "%d.m4s"),
+    )
+    segment = tmp_path / "all.mp4"
+    segment.write_bytes((tmp_path / "init.mp4").read_bytes() + (tmp_path / "2.m4s").read_bytes())
+    assert times_of(segment)[0] == Fraction(4, 5)
+    written(segment, tmp_path / "b.mp4")
+    assert times_of(tmp_path / "b.mp4") == [Fraction(n, 25) for n in range(10)]
+    segment.write_bytes(segment.read_bytes()[: segment.stat().st_size * 6 // 10])
+    with pytest.raises(ConvError, match="cut short"):
+        opened(segment)
+
+
+@pytest.mark.parametrize("codec", ["libx265", "libx264", "libsvtav1"])
+def test_light_and_the_place_of_colour_are_kept(codec: str, tmp_path: Path) -> None:
+    light = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):max-cll=1000,400"
+    colours = ("-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc")
+    source = made(
+        *(tmp_path / "a.mp4", *PICTURES, "-c:v", "libx265", "-pix_fmt", "yuv420p10le", *colours),
+        *("-chroma_sample_location", "topleft", "-x265-params", f"log-level=error:master-display={light}"),
+    )
+    for target in (tmp_path / "b.mkv", tmp_path / "b.mp4"):
+        assert not written(source, target, codec=codec)
+        assert "topleft" in described(target)
+        (one, two) = (_light_of(path) for path in (source, target))
+        assert one == pytest.approx(two, abs=2e-4) and one[-2:] == [1000, 400]
+    notes = written(source, tmp_path / "b.webm", codec="vp9")
+    assert any("light of the mastering display" in note for note in notes)
+
+
+def _light_of(path: Path) -> list[float]:
+    """Return the mastering display and the light of the content of the first frame, from FFmpeg's structures."""
+    with av.open(str(path)) as container:
+        sides = {side.type.name: bytes(side) for side in next(container.decode(video=0)).side_data}
+    display = struct.unpack("22i", sides["MASTERING_DISPLAY_METADATA"])
+    values = [a / b for a, b in zip(display[:20:2], display[1:20:2], strict=True)]
+    return [*values, *struct.unpack("2I", sides["CONTENT_LIGHT_LEVEL"])]
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("name", ["b.avi", "b.mov", "b.mkv"])
+def test_mjpeg_of_any_range(name: str, full: bool, tmp_path: Path) -> None:
+    frames = np.repeat(pattern(3, 6, 8), 8, axis=1).repeat(8, axis=2)
+    source = make(tmp_path / "a.mkv", frames, pixels="yuv444p", tags=(1, 1, 1, 2 if full else 1))
+    if name == "b.avi":  # on the planes
+        ok("filter", source, "-k", "identity", "--codec", "mjpeg", "-o", tmp_path / name)
+    else:
+        written(source, tmp_path / name, codec="mjpeg")
+    assert "yuvj" in described(tmp_path / name) or "pc" in described(tmp_path / name)
+    difference = decoded(tmp_path / name, "rgb24").astype(int) - decoded(source, "rgb24")
+    assert np.abs(difference).mean() < 3
+    assert np.abs(difference.mean(axis=(0, 1, 2))).max() < 1
+
+
+@pytest.mark.parametrize("codec", ["av1", "hevc"])
+def test_encoders_do_not_talk(codec: str, tmp_path: Path) -> None:
+    source = make(tmp_path / "a.mkv", pattern(3))
+    assert ok("filter", source, "-k", "box:3", "--codec", codec, "-o", tmp_path / "b.mkv").stderr == b""
