@@ -119,6 +119,7 @@ MEANING = {
     "--quality": "quality of a lossy picture",
     "--quiet": "no notes",
     "--range": "how numbers become pixels",
+    "--raw-times": "time stamps as they are",
     "--receptive-field": "a net whose receptive field is shown",
     "--region": "part of the picture",
     "--resume": "checkpoint to go on from",

@@ -78,6 +78,9 @@ class Request:
             axes="Letters of an array's dimensions: TYX, TYXC.",
         ),
     ]
+    raw_times: Annotated[
+        bool, Option("Times as the file's time stamps have them, not from its first.", panel=Panel.MOTION)
+    ] = False
     exit_code: Annotated[bool, Option("As grep: 0 motion, 1 none, 2 trouble.", panel=Panel.MESSAGES)] = False
     force: Force = False
     json: Annotated[Json, "Report on standard output as JSON."] = False

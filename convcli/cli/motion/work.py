@@ -148,15 +148,15 @@ class _Detection:
         heat = HeatMap(watch.shape) if request.heatmap else None
         wanted = set(np.linspace(0, len(watch.frames) - 1, STILLS).round().astype(int).tolist())
         stills: list[np.ndarray] = []
+        start = float(clip_of(self.source.info.companions).start) if request.raw_times else 0.0
         with ExitStack() as stack:
             sink = self._sink(stack) if self.path else None
             meter = Meter(request.messages.shown_progress, "frames")
             stack.callback(meter.close)
             for index, (values, mask, seen) in enumerate(watch.sights(threshold, meter)):
                 frame = watch.frames[index]
-                self.detector.add(
-                    frame, *watch.shown(self.schedule, index), watch.placed(seen, self.source.corner)
-                )
+                time, duration = watch.shown(self.schedule, index)
+                self.detector.add(frame, time + start, duration, watch.placed(seen, self.source.corner))
                 if heat is not None:
                     heat.add(values, mask)
                 if sink is None and not (request.still and index in wanted):
