@@ -5,9 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 WORKERS ?= 2
 
+LOOPS := $(wildcard convcli/engines/native/*.[ch])
+LIBRARY := convcli/engines/native/librows.so
+
 .PHONY: demo test lint bench clean test-oldest test-newest test-corpora fuzz faults differential
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt hatch_build.py $(LOOPS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
 	touch $@

@@ -10,17 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from math import log2, prod
+from unittest.mock import patch
 
 import numpy as np
 
 from convcli.common.choices import EngineName
 from convcli.engines import get_engine
-from convcli.engines.algorithms import ALGORITHMS, TorchBox
+from convcli.engines.algorithms import ALGORITHMS
 from convcli.engines.base import Engine
 from convcli.engines.costs import NANOSECONDS
-from convcli.engines.on_numpy import integer_sums
-from convcli.engines.work import LINE, Work, fft_tile, toeplitz_rows
-from convcli.pixels.render import Rendering
+from convcli.engines.native import library
+from convcli.engines.work import Work, fft_tile
 
 RUNS = 25
 WIDTH = 4000
@@ -38,45 +38,20 @@ def least(work: Callable[[], object]) -> float:
     return float(min(times))
 
 
-def an_element(
-    engine: Engine,
-    name: str,
-    kernel: tuple[int, ...],
-    maps: tuple[int, int] = (1, 1),
-    data: np.dtype | None = None,
-) -> float:
+def an_element(engine: Engine, name: str, kernel: tuple[int, ...], maps: tuple[int, int] = (1, 1)) -> float:
     """Return an algorithm's nanoseconds for an element of one output map."""
     [algorithm] = [one for one in ALGORITHMS[EngineName(engine.name)] if one.name == name]
     random = np.random.default_rng(1)
-    weights = np.ones(kernel) if name == "box" else random.normal(size=kernel)
-    if name == "integer":
-        weights = 1.0 + np.arange(prod(kernel)).reshape(kernel)
-    if "separable" in name:
-        weights = np.multiply.outer(*(random.normal(size=k) for k in kernel))
-    weights = np.broadcast_to(weights, (*maps, *kernel)).astype(np.float32)
+    weights = np.broadcast_to(random.normal(size=kernel), (*maps, *kernel)).astype(np.float32)
     sizes = (ROWS, WIDTH) if name != "fft" else (482, WIDTH)
     shape = (1, maps[1], *(n + k - 1 for n, k in zip(sizes, kernel, strict=True)))
-    x = random.random(shape, np.float32) if data is None else random.integers(0, 256, shape).astype(data)
+    x = random.random(shape, np.float32)
     one = (1,) * len(kernel)
 
     def work() -> object:
         return engine.correlate(x, weights, stride=one, dilation=one, finite=True, algorithm=algorithm)
 
     return least(work) / prod(sizes)
-
-
-def a_byte(engine: Engine, box: tuple[int, int]) -> float:
-    """Return the nanoseconds for a byte of a picture that becomes a mean of bytes."""
-    sizes = tuple(n + k - 1 for n, k in zip((ROWS, WIDTH), box, strict=True))
-    x = np.random.default_rng(1).integers(0, 256, (1, 1, *sizes), np.uint8)
-    weights = np.full((1, 1, *box), 1 / prod(box), np.float32)
-    how = Rendering("uint8", top=255.0, fits=True)
-    one = (1, 1)
-
-    def work() -> object:
-        return engine.pixels(x, weights, stride=one, dilation=one, algorithm=TorchBox(), how=how)
-
-    return least(work) / (ROWS * WIDTH)
 
 
 def line(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
@@ -93,24 +68,12 @@ def measure() -> dict[str, float]:
         data = np.random.default_rng(0).random((ROWS, WIDTH), np.float32)
         other = np.empty_like(data)
         found["pass"] = least(lambda: np.rint(data, out=other)) / data.size
-        found["numpy tap"] = an_element(numpy, "direct", (5, 5)) / 25
-        folds = (31).bit_length() - 1 + (31).bit_count()
-        found["numpy sum"] = an_element(numpy, "box", (31, 31)) / (2 * folds + 1)
-        plain = 15  # 6 numbers: as many sums, and a product and a sum for each but the first
-        found["numpy integer"] = an_element(numpy, "integer", (2, 3), data=integer_sums.SUM) / (plain + 1)
-        across = an_element(numpy, "box", (31, 31), data=integer_sums.COUNT)
-        found["running sum"] = across - folds * found["numpy integer"] - found["pass"]
+        if library.loops():
+            points = [(float(k * k), an_element(numpy, "direct", (k, k))) for k in (3, 5)]
+            found["row"], found["row tap"] = line(*points)
+        with patch.object(library, "loops", lambda: None):
+            found["numpy tap"] = an_element(numpy, "direct", (5, 5)) / 25
         found["torch tap"] = an_element(torch, "direct", (5, 5)) / 25
-        for engine in (numpy, torch):
-            points = [(toeplitz_rows(k, k) + k, an_element(engine, "toeplitz", (k, k)) / k) for k in (5, 15)]
-            name = f"{engine.name} column"
-            found[name], found[f"{name} tap"] = line(*points)
-        points = [(2 * (k - 1), an_element(numpy, "toeplitz", (1, k))) for k in (17, 65)]
-        found["square"], found["square tap"] = line(*points)
-        points = [(LINE + k, an_element(torch, "toeplitz", (1, k))) for k in (5, 65)]
-        found["line"], found["line tap"] = line(*points)
-        points = [(k.bit_length(), a_byte(torch, (31, k))) for k in (3, 31)]
-        found["bytes box"], found["bytes sum"] = line(*points)
         tile = fft_tile((31, 31), (512, WIDTH + 30))
         work = Work((482, WIDTH), (31, 31), (1, 1), (1, 1))
         tiles = -(-WIDTH // (tile[1] - 30))

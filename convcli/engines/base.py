@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ from convcli.engines.interface import Algorithm, Correlation
 from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import TransposedWindow, Window
+from convcli.kernel.model import Combine
 from convcli.pixels.render import Rendering, Tally
 
 MAX_RANK = 3
-TYPES = ("float32", "float64", "int16", "uint16", "uint8")  # integers for sums and products of bytes
+TYPES = ("float32", "float64", "int8", "uint8", "int16", "uint16")  # integers for algorithms that take them
 
 
 class Engine(ABC):
@@ -92,13 +94,15 @@ class Engine(ABC):
         algorithm: Algorithm | None,
         how: Rendering,
         out: np.ndarray | None = None,
+        bias: tuple[float, ...] = (),
+        combine: Combine = Combine.NONE,
     ) -> tuple[np.ndarray, Tally]:
         """Return what `render` makes of `correlate`, for data that came from integers.
 
-        Where it can be, piece by piece, so that no piece leaves the cache between its first step and its last.
+        ``bias`` and ``combine`` are for algorithms that have them (`Algorithm.finishes`).
         """
         chosen, call = self._prepared(algorithm, x, weights, stride, dilation, finite=True)
-        return self._pixels(chosen, call, how, out)
+        return self._pixels(chosen, replace(call, bias=bias, combine=combine), how, out)
 
     def correlate(
         self,

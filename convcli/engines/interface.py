@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from convcli.common.choices import EngineName
 from convcli.common.frozen import frozen
 from convcli.engines.work import Work
+from convcli.kernel.model import Combine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +47,10 @@ class Correlation:
         Of the numpy engine; torch has threads of its own.
     device : torch.device, optional
         Of the torch engine.
+    bias : tuple of float
+        One for each map, added to it; none where empty.  Only of an algorithm that `finishes`.
+    combine : Combine
+        What the maps become, of such an algorithm.
     """
 
     x: np.ndarray
@@ -58,6 +63,8 @@ class Correlation:
     out: np.ndarray | None = None
     threads: int = 1
     device: Any = None
+    bias: tuple[float, ...] = ()
+    combine: Combine = Combine.NONE
 
 
 @frozen
@@ -107,6 +114,10 @@ class Algorithm(ABC):
     def takes(self, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool) -> np.dtype | None:
         """Return the integers in which it wants such data (`convcli.engines.base.Engine.takes`); None for floats."""
         return None
+
+    def finishes(self, how: Rendering) -> bool:
+        """Return whether `pixels` adds a bias and combines maps."""
+        return False
 
     def fused(self, work: Work) -> bool:
         """Return whether it goes from bytes to bytes in tiles of its own, so that blocks need not fit the cache."""

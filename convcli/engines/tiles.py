@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 
 Slices = tuple[slice, ...]
+T = TypeVar("T")
 
 THREADED = 1 << 25  # operations below which threads cost more than they save (measured)
 
@@ -114,13 +116,13 @@ def even(length: int, most: int) -> int:
     return max(-(-length // parts), 1)
 
 
-def run(work: Callable[[Slices], None], tiles: Sequence[Slices], threads: int, operations: int) -> None:
-    """Do the work of every tile, on threads where there is enough of it.
+def run(work: Callable[[T], None], tiles: Sequence[T], threads: int, operations: int) -> None:
+    """Do the work of every tile, or of another part, on threads where there is enough of it.
 
     numpy's warnings about infinities and NaN are off: such values are data, and their results too.
     """
 
-    def quietly(tile: Slices) -> None:
+    def quietly(tile: T) -> None:
         with np.errstate(all="ignore"):  # holds for one thread
             work(tile)
 

@@ -10,11 +10,6 @@ from math import ceil, prod
 
 from convcli.common.frozen import frozen
 
-SQUARE = 16  # neighbours along the fastest axis that one Toeplitz matrix gives in numpy, at least (measured)
-LINE = 16  # the same in torch (8 and 32 are slower, measured)
-SHORT = 1 << 15  # integers of 16 bits end below it
-EXACT_FLOATS = 1 << 24  # integers up to it are exact in float32
-
 
 @frozen
 class Work:
@@ -33,14 +28,10 @@ class Work:
         Outer products of vectors whose sum is the only kernel; 0 for several kernels, or where too many are needed.
     box : bool
         Whether there is one kernel, and all its weights are equal.
-    bytes : bool
-        Whether the data are integers of 8 bits.
-    integer_operations : int
-        Operations in 16-bit integers for an element; 0 where data or weights do not allow them.
-    mean : bool
-        Whether the kernel is a weighted mean in integers.
-    to_bytes : bool
-        Whether bytes become bytes: unsigned ones, the padding included, and nothing else is done to the results.
+    whole : int
+        The largest sum of absolute integers of a kernel; 0 where data or weights are no small integers.
+    short : bool
+        Whether sums of them fit 16 bits.
     dtype : str
         ``float32`` or ``float64``.
     """
@@ -54,10 +45,8 @@ class Work:
     items: int = 1
     products: int = 0
     box: bool = False
-    bytes: bool = False
-    integer_operations: int = 0
-    mean: bool = False
-    to_bytes: bool = False
+    whole: int = 0
+    short: bool = False
     dtype: str = "float32"
 
     @property
@@ -90,24 +79,8 @@ class Work:
         return set(self.stride) <= {1}
 
     @property
-    def pictures(self) -> bool:
-        """Whether it is one kernel with several rows, from bytes to bytes, as torch's compiled loops do it."""
-        return self.to_bytes and self.filters == 1 and len(self.kernel) == 2 and self.kernel[0] > 1
-
-    @property
-    def exact_box(self) -> bool:
-        """Whether it is a box on bytes whose sums torch's loop holds: down the rows in 16 bits, all in a float."""
-        box = self.pictures and self.box and self.dense and set(self.dilation) == {1}
-        return box and 255 * self.kernel[0] < SHORT and 2 * 255 * self.taps < EXACT_FLOATS
-
-    @property
     def width(self) -> float:
         return 2.0 if self.dtype == "float64" else 1.0
-
-
-def toeplitz_rows(extent: int, columns: int) -> int:
-    """Return how many neighbouring outputs one Toeplitz matrix gives: few, for most of it is zeros (measured)."""
-    return 16 if columns == 1 and extent > 40 else 8
 
 
 def fft_tile(extents: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:

@@ -135,6 +135,11 @@ class Runner:
         plain = job.split.plain and not self._samples
         return integers and plain and job.policy.first_pass() is None
 
+    def _finishes(self, how: Rendering) -> bool:
+        """Whether sums of products are all, or bias and combination are the algorithm's."""
+        stage, algorithm = cast(ConvStage, self.job.chain.stages[0]), self._algorithms[0]
+        return stage.plain or (algorithm is not None and algorithm.finishes(how))
+
     def pixels(
         self, box: Box, read: Read, how: Rendering, out: np.ndarray | None = None
     ) -> tuple[np.ndarray, Tally]:
@@ -142,10 +147,10 @@ class Runner:
 
         The tally counts colours only, never alpha.
         """
-        if self._straight:
-            stage = cast(ConvStage, self.job.chain.stages[0])
+        if self._straight and self._finishes(how):
+            stage, algorithm = cast(ConvStage, self.job.chain.stages[0]), self._algorithms[0]
             block, window = self._input(0, self.job.chain, partial(self._colour, read), box)
-            return stages.pixels(stage, self.engine, block, window, self.dtype, self._algorithms[0], how, out)
+            return stages.pixels(stage, self.engine, block, window, self.dtype, algorithm, how, out)
         values, alpha = self.values(box, read, out)
         pixels, tally = self.engine.render(values, how)
         if alpha is not None:

@@ -65,8 +65,8 @@ def correlate(
 
 
 def straight(stage: ConvStage) -> bool:
-    """Return whether an engine can make pixels of a stage."""
-    return stage.plain and stage.kernel.inputs == 1 and len(stage.windows) <= 3
+    """Return whether an engine can make pixels of a stage, if its algorithm finishes what is not plain."""
+    return not stage.transposed and stage.kernel.inputs == 1 and len(stage.windows) <= 3
 
 
 def pixels(
@@ -81,7 +81,6 @@ def pixels(
 ) -> tuple[np.ndarray, Tally]:
     """Return the outputs of a `straight` stage as pixels, for a block of integers."""
     weights = stage.weights(dtype.name)
-    weights = stage.weights(dtype.name)
     padded = _padded(stage, engine, block, box, dtype, algorithm, rendered=True)
     tally = Tally()
 
@@ -94,6 +93,8 @@ def pixels(
             algorithm=algorithm,
             how=how,
             out=out,
+            bias=stage.kernel.bias,
+            combine=stage.kernel.combine,
         )
         tally.add(counted)
         return made

@@ -26,7 +26,7 @@ BLOCK_ELEMENTS = {EngineName.NUMPY: 1 << 20, EngineName.TORCH: 1 << 21}  # of on
 # Smaller ones would stay in the cache, but threads that change them take turns at Python's lock: with 2^18, 3x3
 # on 12 megapixels takes twice as long; torch's own threads are no quicker on an idle machine and a hundred times slower
 # beside other work, for each waits for all (measured).
-BLOCK_OF_PICTURES = 1 << 24  # where torch goes through pictures of bytes in tiles of its own (measured)
+BLOCK_OF_ROWS = 1 << 22  # where compiled loops go through rows that stay in the cache by themselves
 WHOLE_ROWS = 16  # of which a long block is a multiple: groups of 8 or 16 rows are products
 WORTH_THREADS = 0.01  # seconds on one core below which threads take longer to begin than they save (measured)
 LEAST_BLOCK = 1 << 16  # less is not worth a thread
@@ -231,7 +231,7 @@ def _choose(
     result: str,
     loaded: bool,
 ) -> Plan:
-    works = workload.works(chain, dtype, source, result)
+    works = workload.works(chain, dtype, source)
     possible = [
         candidate
         for name in (EngineName.NUMPY, EngineName.TORCH)
@@ -250,7 +250,8 @@ def _choose(
     rejected = sorted((c for c in possible if c is not best), key=lambda candidate: candidate.seconds)
     if (best.seconds - _start(best.engine, loaded)) * threads < WORTH_THREADS:
         threads = 1
-    whole = workload.widest_elements(chain) * (1 if best.fused else 8 if dtype == "float64" else 4)
+    held = [source, result] if best.fused and len(chain.stages) == 1 else [dtype]
+    whole = workload.widest_elements(chain) * max(map(workload.bytes_of, held))
     halos = tuple(workload.halo(chain, axis) for axis in range(len(chain.output)))
     plan = Plan(
         best.engine,
@@ -280,14 +281,14 @@ def _candidates(
 ) -> list[Candidate]:
     """Return an engine's ways: the best one for every stage, and with one stage, all others too."""
     elements, start = workload.elements(chain), _start(engine, loaded)
-    fixed = elements * PASSES * NANOSECONDS["pass"] * 1e-9 * (2 if dtype == "float64" else 1)
-    fixed += sum(workload.other_seconds(chain, index) for index, work in enumerate(works) if work is None)
+    passes = elements * PASSES * NANOSECONDS["pass"] * 1e-9 * (2 if dtype == "float64" else 1)
+    fixed = sum(workload.other_seconds(chain, index) for index, work in enumerate(works) if work is None)
 
     def candidate(chosen: Sequence[Algorithm | None]) -> Candidate:
         pairs = [(one, work) for one, work in zip(chosen, works, strict=True) if one and work]
         fused = any(one.fused(work) for one, work in pairs)
         tiles = [one.tile(work, stream) for one, work in pairs if stream < len(work.sizes)]
-        seconds = sum(one.cost(work) * 1e-9 for one, work in pairs) + fixed
+        seconds = sum(one.cost(work) * 1e-9 for one, work in pairs) + fixed + (0 if fused else passes)
         seconds += elements / _block_elements(engine, fused) * BLOCK
         return Candidate(engine, tuple(chosen), start + seconds / threads, fused, max(tiles, default=1))
 
@@ -305,7 +306,7 @@ def _start(engine: EngineName, loaded: bool) -> float:
 
 def _block_elements(engine: EngineName, fused: bool) -> int:
     """Return the most elements of one block."""
-    return BLOCK_OF_PICTURES if fused else BLOCK_ELEMENTS[engine]
+    return BLOCK_OF_ROWS if fused else BLOCK_ELEMENTS[engine]
 
 
 def _block_length(chain: Chain, stream: int, threads: int, best: Candidate) -> int:

@@ -11,10 +11,11 @@ from convcli.jobs.chain import Chain, ConvStage, PoolStage
 from convcli.kernel.integer_weights import whole
 from convcli.kernel.separable import separable_terms
 
+INTEGERS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
 
-def works(chain: Chain, dtype: str, source: str, result: str) -> list[Work | None]:
+
+def works(chain: Chain, dtype: str, source: str) -> list[Work | None]:
     """Describe each stage's correlation; None for pools and transposed convolutions."""
-    alone = result == "uint8" and len(chain.stages) == 1
     found: list[Work | None] = []
     maps, channels = 1, chain.channels
     for stage, sizes in zip(chain.stages, chain.sizes[1:], strict=True):
@@ -22,23 +23,20 @@ def works(chain: Chain, dtype: str, source: str, result: str) -> list[Work | Non
             found.append(None)
         else:
             items = 1 if stage.summed else maps * channels
-            found.append(_work(stage, sizes, items, dtype, source, alone and stage.plain))
+            found.append(_work(stage, sizes, items, dtype, source))
         source = dtype
         maps, channels = stage.channels(maps, channels)
     return found
 
 
-def _work(
-    stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, source: str, pixels: bool
-) -> Work:
+def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, source: str) -> Work:
     kernel = stage.kernel
     windows, kept = stage.windows, list(range(len(stage.windows)))
     if len(kept) > 3:  # walked along, one by one
         idle = next(axis for axis in kept if axis not in stage.axes)
         kept.remove(idle)
         items *= sizes[idle]
-    in_bytes = source in ("uint8", "int8") and dtype == "float32" and stage.stays_in_range
-    operations, mean = _integers(stage, source) if in_bytes else (0, False)
+    total, short = _integers(stage, source)
     terms = None
     if kernel.outputs == kernel.inputs == 1:
         shape = tuple(windows[axis].kernel for axis in kept)
@@ -52,33 +50,39 @@ def _work(
         outputs=kernel.outputs,
         items=items,
         products=len(terms or ()),
-        bytes=in_bytes,
-        integer_operations=operations,
-        mean=mean,
-        to_bytes=pixels and in_bytes and _unsigned(stage, source),
+        whole=total,
+        short=short and dtype == "float32",
         box=kernel.outputs == kernel.inputs == 1 and len(set(kernel.weights)) == 1,
         dtype=dtype,
     )
 
 
 def _integers(stage: ConvStage, source: str) -> tuple[int, bool]:
-    """Return the operations in 16-bit integers for an element of all outputs, and whether it is a weighted mean.
+    """Return the largest sum of absolute integers of a kernel, and whether sums of samples with them fit 16 bits.
 
-    0 operations where such integers do not hold the sums.
+    0 where sums are not exact: float32 counts to 2**24.
     """
-    if stage.kernel.inputs > 1 or stage.value not in range(-128, 256):
+    limits = INTEGERS.get(source)
+    outside = stage.mode.fill(stage.value)
+    if limits is None or stage.kernel.inputs > 1 or not stage.stays_in_range:
         return 0, False
-    filters = stage.weights("float32")[:, 0]
-    found = [whole(tuple(weights.ravel().tolist()), weights.shape) for weights in filters]
-    unsigned = _unsigned(stage, source)
-    if not all(one is not None and one.fits(unsigned) for one in found):
+    if not limits[0] <= outside <= limits[1] or outside != int(outside):
         return 0, False
-    mean = unsigned and all(one is not None and one.divisor for one in found)
-    return sum(one.operations + 1 for one in found if one), mean
+    found = [whole(tuple(weights.ravel().tolist())) for weights in stage.weights("float32")[:, 0]]
+    first = found[0]
+    if first is None or any(one is None or one.unit != first.unit for one in found):
+        return 0, False
+    short = limits[1] < 256 and all(one is not None and one.fits_16_bits(limits[0] == 0) for one in found)
+    return max(one.total for one in found if one), short
 
 
-def _unsigned(stage: ConvStage, source: str) -> bool:
-    return source == "uint8" and stage.value in range(256)
+def bytes_of(dtype: str) -> int:
+    """Return the size of a type by its name.
+
+    >>> bytes_of("uint16"), bytes_of("bool")
+    (2, 1)
+    """
+    return int("".join(filter(str.isdigit, dtype)) or 8) // 8
 
 
 def elements(chain: Chain) -> int:
@@ -104,19 +108,24 @@ def other_seconds(chain: Chain, index: int) -> float:
 
 def widest_elements(chain: Chain) -> int:
     """Return the values of all samples, where the chain is widest."""
-    return max(map(prod, chain.sizes)) * _values(chain)
+    return _widest(chain, [prod(sizes) for sizes in chain.sizes])
 
 
 def slice_elements(chain: Chain, stream: int) -> int:
     """Return the values in one sample of the stream axis, where the chain is widest."""
-    return max(prod(sizes) // max(sizes[stream], 1) for sizes in chain.sizes) * _values(chain)
+    return _widest(chain, [prod(sizes) // max(sizes[stream], 1) for sizes in chain.sizes])
 
 
-def _values(chain: Chain) -> int:
-    """Return the values of one sample of all axes."""
-    maps, channels = chain.outputs
-    banks = max((stage.kernel.outputs for stage in chain.stages if isinstance(stage, ConvStage)), default=1)
-    return max(chain.channels, channels) * max(maps, banks)
+def _widest(chain: Chain, samples: list[int]) -> int:
+    """Return the most values before or after a stage, given the samples of each; a bank has all of its outputs."""
+    maps, channels = 1, chain.channels
+    widest = samples[0] * channels
+    for stage, after in zip(chain.stages, samples[1:], strict=True):
+        planes = 1 if isinstance(stage, ConvStage) and stage.summed else maps * channels
+        outputs = stage.kernel.outputs if isinstance(stage, ConvStage) else 1
+        maps, channels = stage.channels(maps, channels)
+        widest = max(widest, after * planes * outputs)
+    return widest
 
 
 def halo(chain: Chain, stream: int) -> int:

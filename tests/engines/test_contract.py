@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from unittest.mock import patch
@@ -24,6 +25,7 @@ from convcli.engines.base import Engine
 from convcli.engines.on_numpy import engine as numpy_engine
 from convcli.engines.on_torch import native as torch_native
 from convcli.geometry.pools import AVG, MAX, MEDIAN, MIN, POOLS, PoolKind
+from tests.engines.engines import NAMES, engine_named
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
@@ -31,10 +33,10 @@ CONVOLVE_TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3
 MAX_POOL = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
 
 
-@pytest.fixture(scope="module", params=["numpy", "torch", pytest.param("torch-cuda", marks=needs_cuda)])
-def engine(request: pytest.FixtureRequest) -> Engine:
-    name, _, device = request.param.partition("-")
-    return get_engine(name, device or "cpu")
+@pytest.fixture(scope="module", params=[*NAMES, pytest.param("torch-cuda", marks=needs_cuda)])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    with engine_named(request.param) as engine:
+        yield engine
 
 
 @dataclass(frozen=True)

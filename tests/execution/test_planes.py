@@ -14,7 +14,6 @@ from convcli.common.prefetch import ahead
 from convcli.data.info import PlanarSource
 from convcli.engines import get_engine
 from convcli.engines.algorithms import NumpyInteger
-from convcli.engines.on_numpy import integer_sums
 from convcli.media import registry
 from convcli.media.clips.convert import Converter
 from convcli.media.clips.decoder import Decoder
@@ -256,7 +255,7 @@ def test_whole_numbers_are_exact(column: tuple, row: tuple, dilation: tuple[int,
     sums = np.lib.stride_tricks.sliding_window_view(data.astype(np.int64), wide.shape)
     expected = [[round(Fraction(int((part * wide).sum()), divisor)) for part in line] for line in sums]
     pixels, _ = get_engine("numpy").pixels(
-        data[None, None].astype(integer_sums.COUNT),
+        data[None, None].astype(np.float32),
         (weights / divisor)[None, None].astype(np.float32),
         stride=(1, 1),
         dilation=dilation,

@@ -10,13 +10,9 @@ the interpreter's lock, so that threads can share the tiles (`convcli.engines.ti
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
-from functools import cache
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,13 +27,7 @@ from convcli.engines.reductions import fold_windows, windows_of
 from convcli.geometry.pools import PoolKind
 from convcli.pixels.render import Rendering, Tally, render
 
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
-
-ONE_THREAD = "OPENBLAS_NUM_THREADS"
 TAPS = 1 << 18  # elements of whole windows that are pooled at a time
-STRIP = 1 << 21  # bytes of a strip on its way to pixels: smaller ones contend for Python's lock (measured)
-HALOS = 4  # a strip is at least so many kernels high
 
 
 class NumpyEngine(Engine):
@@ -56,12 +46,10 @@ class NumpyEngine(Engine):
         self.threads = threads or available_threads()
 
     def __enter__(self) -> NumpyEngine:
-        self._limited = _one_thread()
-        self._limited.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._limited.__exit__(None, None, None)
+        pass
 
     pad = staticmethod(pad)
     render = staticmethod(render)
@@ -73,25 +61,7 @@ class NumpyEngine(Engine):
     def _pixels(
         self, algorithm: Algorithm, call: Correlation, how: Rendering, out: np.ndarray | None
     ) -> tuple[np.ndarray, Tally]:
-        """Return the cross-correlation as pixels, strip by strip along the first space axis."""
-        (length, *others), step = call.sizes, call.stride[0]
-        extent = call.dilation[0] * (call.weights.shape[2] - 1) + 1
-        maps = (len(call.x), len(call.weights))
-        row = prod(others) * prod(maps) * call.x.itemsize
-        rows = tiles.even(length, max(STRIP // max(row, 1), HALOS * extent // step, 1))
-        if out is None:
-            order = tiles.planar(tiles.memory_order(call.x))
-            out = tiles.empty((*maps, *call.sizes), order, np.dtype(how.dtype))
-        tally = Tally()
-        for start in range(0, length, rows):
-            stop = min(start + rows, length)
-            part = call.x[:, :, start * step : (stop - 1) * step + extent]
-            place = out[:, :, start:stop]
-            made, counted = algorithm.pixels(replace(call, x=part, sizes=place.shape[2:]), how, place, render)
-            if made is not place:
-                place[...] = made
-            tally.add(counted)
-        return out, tally
+        return algorithm.pixels(call, how, out, render)
 
     def _transpose(self, call: Correlation) -> np.ndarray:
         return shifted(call, shift_and_add.transposed_reach(call.stride, call.dilation, call.x.shape[2:]))
@@ -151,20 +121,3 @@ class NumpyEngine(Engine):
             best = np.where(better, value, best)
             found = np.where(better, position, found)
         return found
-
-
-def _one_thread() -> AbstractContextManager[object]:
-    """Return a context in which numpy's products take one core: the cores are shared by blocks.
-
-    The same as the environment's ``OPENBLAS_NUM_THREADS=1``, which is quicker where numpy is not loaded yet.
-    """
-    return (
-        nullcontext() if os.environ.get(ONE_THREAD) == "1" else _controller().limit(limits=1, user_api="blas")
-    )
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()

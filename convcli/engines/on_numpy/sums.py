@@ -8,6 +8,7 @@ windows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -18,6 +19,7 @@ from convcli.engines.base import all_finite, correlation_sizes
 from convcli.engines.interface import Correlation
 from convcli.engines.reductions import fold_windows
 from convcli.geometry.windows import Window
+from convcli.kernel.integer_weights import Whole, whole
 from convcli.kernel.separable import separable_terms
 
 PARTIAL_TILE = 1 << 16  # elements of shared partial sums, of which several are held at a time (measured)
@@ -68,8 +70,49 @@ def box(call: Correlation) -> np.ndarray:
     for axis, window in enumerate(windows, start=2):
         if window[:2] != (1, 1):
             x = _sums(x, axis, Window(*window), call.threads)
+    return _scaled(x, mean_of(call.weights), call.weights.flat[0])
+
+
+def integer(call: Correlation) -> np.ndarray:
+    """Return the correlation with small integers times a factor: floats count them exactly."""
+    found = integers(call.weights)
+    numbers = np.array([one.numbers for one in found], call.weights.dtype).reshape(call.weights.shape)
+    return _scaled(direct(replace(call, weights=numbers, out=None)), found[0].divisor, found[0].factor)
+
+
+def integers(weights: np.ndarray) -> list[Whole]:
+    """Return kernels (O, 1, *kernel) as integers times one factor.
+
+    Raises
+    ------
+    ValueError
+        Kernels that are no such thing.
+    """
+    found = [whole(tuple(kernel.ravel().tolist())) for kernel in weights]
+    first = found[0]
+    if first is None or any(one is None or one.unit != first.unit for one in found):
+        raise ValueError(f"kernels of shape {weights.shape} are no multiples of small integers")
+    return [one for one in found if one]
+
+
+def mean_of(weights: np.ndarray) -> int | None:
+    """Return how many samples a kernel of equal weights is the mean of, None where it is no mean.
+
+    >>> mean_of(np.full((1, 1, 2, 2), 0.25)), mean_of(np.full((1, 1, 2), 0.25))
+    (4, None)
+    """
+    count = weights[0, 0].size
+    return count if weights.flat[0] == weights.dtype.type(1 / count) else None
+
+
+def _scaled(sums: np.ndarray, divisor: int | None, factor: float) -> np.ndarray:
+    """Return sums as means, by quotients, since these are exact where products with a rounded factor are not."""
     with np.errstate(all="ignore"):
-        return np.multiply(x, call.weights.flat[0])
+        return (
+            np.divide(sums, sums.dtype.type(divisor))
+            if divisor
+            else np.multiply(sums, sums.dtype.type(factor))
+        )
 
 
 def _sums(x: np.ndarray, axis: int, window: Window, threads: int) -> np.ndarray:

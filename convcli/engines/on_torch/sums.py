@@ -12,6 +12,8 @@ from convcli.engines import fft, shift_and_add, tiles
 from convcli.engines.base import all_finite
 from convcli.engines.interface import Correlation
 from convcli.engines.on_torch.device import tensor_of
+from convcli.geometry.windows import Window
+from convcli.kernel.separable import separable_terms
 
 TILE = 1 << 18  # elements of shift and add: in the cache, and enough for torch's own threads (measured)
 
@@ -29,17 +31,26 @@ def shifted(call: Correlation, reach: shift_and_add.Reach) -> torch.Tensor:
     order = tiles.planar(tiles.memory_order(x))
     data = tensor_of(x, call.device, weights.dtype)
     out = room(call, order, data.dtype)
-    size = TILE if call.device.type == "cpu" else out.numel()
+    _shift(data, torch.from_numpy(np.array(weights)), out, call.groups, reach, skip_zeros, order)
+    return out
+
+
+def _shift(
+    data: torch.Tensor,
+    kernel: torch.Tensor,
+    out: torch.Tensor,
+    groups: int,
+    reach: shift_and_add.Reach,
+    skip_zeros: bool,
+    order: Sequence[int],
+) -> None:
+    size = TILE if out.device.type == "cpu" else out.numel()
 
     def run(work: Callable[[tiles.Slices], None], shape: tuple[int, ...], _: int) -> None:
         for tile in tiles.cut(shape, order, size):
             work(tile)
 
-    kernel = torch.from_numpy(np.array(weights))
-    shift_and_add.shift_and_add(
-        data, kernel, out, call.groups, reach, skip_zeros, _begin, torch.empty_like, run
-    )
-    return out
+    shift_and_add.shift_and_add(data, kernel, out, groups, reach, skip_zeros, _begin, torch.empty_like, run)
 
 
 def _begin(_: torch.Tensor) -> shift_and_add.AddProduct:
@@ -50,6 +61,34 @@ def _begin(_: torch.Tensor) -> shift_and_add.AddProduct:
             total[where].addcmul_(data, weight.to(data.device))
 
     return add_product
+
+
+def separable(call: Correlation) -> torch.Tensor:
+    """Return the correlation with one kernel, axis by axis; several outer products are added up."""
+    total: torch.Tensor | None = None
+    data = tensor_of(call.x, call.device, call.weights.dtype)
+    for vectors in separable_terms(call.weights[0, 0]) or ():
+        part = data
+        for axis, vector in enumerate(vectors):
+            if vector != (1.0,) or call.stride[axis] != 1:
+                part = _along(part, axis, vector, call.stride[axis], call.dilation[axis])
+        total = part if total is None else total + part
+    if total is None:
+        raise ValueError(f"a kernel of shape {call.weights.shape} is no sum of a few outer products")
+    return total
+
+
+def _along(x: torch.Tensor, axis: int, vector: Sequence[float], stride: int, dilation: int) -> torch.Tensor:
+    rank = x.ndim - 2
+    kernel = torch.tensor(vector, dtype=x.dtype)
+    kernel = kernel.reshape([1, 1, *(len(vector) if index == axis else 1 for index in range(rank))])
+    steps, gaps = ([number if index == axis else 1 for index in range(rank)] for number in (stride, dilation))
+    shape = list(x.shape)
+    shape[axis + 2] = Window(len(vector), stride, dilation).output_size(shape[axis + 2])
+    out = torch.empty(shape, dtype=x.dtype, device=x.device)
+    reach = shift_and_add.correlation_reach(steps, gaps)
+    _shift(x, kernel, out, 1, reach, skip_zeros=False, order=range(x.ndim))
+    return out
 
 
 def by_transforms(call: Correlation) -> torch.Tensor:

@@ -1,0 +1,38 @@
+/* What a caller asks of the loops (`convcli.engines.native.library` has the same fields), and where they lie. */
+#ifndef CONVCLI_ROWS_H
+#define CONVCLI_ROWS_H
+
+#include <stdint.h>
+
+#define CONVCLI_ABI 1
+
+enum type { U8, I8, U16, I16, F32, F64 };
+enum form { DENSE, SEPARABLE, FOLD };                    /* all taps; one pass an axis; windows that share their parts */
+enum combine { NONE, MAGNITUDE, MAXIMUM, SUM };          /* of several kernels */
+enum fold { ADD, GREATEST, LEAST };
+enum scale { AS_IT_IS, TIMES, DIVIDED_BY };
+enum lanes { FLOATS, DOUBLES, SHORTS };                  /* shorts: exact sums of small integers, modulo 2**16 */
+
+/* Sizes are of the output; three axes of space, the last of them a run of neighbours in memory.  Steps are in bytes. */
+typedef struct {
+    const char *x;
+    char *y;
+    const double *weights; /* dense: (maps, channels, z, y, x); separable: (terms, z + y + x) */
+    const double *bias;    /* one for each map, or NULL */
+    int64_t x_type, y_type, lanes, form, combine, fold, scale;
+    int64_t items, maps, channels;
+    int64_t size[3], kernel[3], stride[3], dilation[3];
+    int64_t pixel; /* neighbours along the last axis are so many elements apart */
+    int64_t x_item, x_channel, x_z, x_y, y_item, y_map, y_z, y_y;
+    int64_t finite;     /* the data hold no NaN and no infinity: taps of weight zero may be left out */
+    int64_t with_sign;  /* sums of shorts are signed */
+    int64_t is_rendered, is_absolute, fits; /* convcli.pixels.render.Rendering, and its numbers */
+    double factor;      /* by which sums are scaled */
+    double anchor, width, times, offset, low, top;
+    int64_t clipped, nans; /* counted by the loops */
+} Job;
+
+#define JOINED_(a, b) a##_##b
+#define JOINED(a, b) JOINED_(a, b)
+
+#endif

@@ -1,0 +1,232 @@
+"""The compiled loops: the bits of numpy's sums, for every width of vectors, cut of the work and number of threads."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convcli.engines.base import pool_sizes
+from convcli.engines.interface import Correlation
+from convcli.engines.native import library, rows
+from convcli.engines.on_numpy import sums
+from convcli.kernel.model import Combine
+from convcli.kernel.separable import separable_terms
+from convcli.pixels.render import Rendering, Tally, render
+
+FORMS: dict[str, tuple[Callable, Callable]] = {
+    "direct": (rows.dense, sums.direct),
+    "integer": (rows.integer, sums.integer),
+    "separable": (rows.separable, sums.separable),
+    "box": (rows.box, sums.box),
+}
+
+
+def test_the_loops_are_there_where_a_compiler_is() -> None:
+    compiler = os.environ.get("CC") or any(map(shutil.which, ("cc", "gcc", "clang")))
+    assert library.load() or not compiler, "not compiled: run make, or python hatch_build.py"
+
+
+def widths() -> list[library.Loops]:
+    found = [library.load(str(width)) for width in library.WIDTHS]
+    return [one for one in found if one]
+
+
+@pytest.fixture(autouse=True)
+def _loops() -> None:
+    if not widths():
+        pytest.skip("no C compiler")
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[library.Loops], None]]:
+    yield lambda loops: monkeypatch.setattr(library, "loops", lambda: loops)
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> tuple[str, Correlation]:
+    form = draw(st.sampled_from(list(FORMS)))
+    rank = draw(st.integers(1, 3))
+    axes = lambda lo, hi: tuple(draw(st.integers(lo, hi)) for _ in range(rank))  # noqa: E731
+    kernel, dilation = axes(1, 12 if rank < 3 else 4), axes(1, 3)
+    stride = axes(1, 3) if draw(st.booleans()) else (1,) * rank
+    size = tuple(
+        d * (k - 1) + 1 + n
+        for k, d, n in zip(kernel, dilation, axes(0, 150 if rank < 3 else 20), strict=True)
+    )
+    maps = (draw(st.integers(1, 3)), draw(st.integers(1, 3))) if form == "direct" else (1, 1)
+    wide = np.dtype(draw(st.sampled_from(["float32", "float32", "float64"])))
+    types = ["uint8", "int8", "uint16", "int16"] if form == "integer" else [*rows.TYPES[:4], wide.name]
+    dtype = np.dtype(draw(st.sampled_from(types)))
+    random = np.random.default_rng(draw(st.integers(0, 2**16)))
+    shape = (draw(st.integers(1, 4)), maps[1], *size)
+    if dtype.kind == "f":
+        x = random.normal(0, 100, shape).astype(dtype)
+    else:
+        x = random.integers(np.iinfo(dtype).min, np.iinfo(dtype).max + 1, shape).astype(dtype)
+    if draw(st.booleans()):  # interleaved pixels
+        x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0)
+    weights = random.normal(size=(*maps, *kernel))
+    if form == "integer":
+        weights = random.integers(-4, 5, weights.shape) * 1.0
+        weights.flat[np.abs(weights).cumsum() > 250] = 0
+        weights.flat[0] = 1
+        weights /= draw(st.sampled_from([1, 3, 8]))
+    elif form == "separable":
+        terms = [[random.normal(size=k) for k in kernel] for _ in range(draw(st.integers(1, 2)))]
+        weights = sum(reduce(np.multiply.outer, term) for term in terms).reshape(1, 1, *kernel)
+    elif form == "box":
+        weights[:] = draw(st.sampled_from([1 / weights.size, 0.7]))
+    elif draw(st.booleans()):
+        weights[random.random(weights.shape) < 0.3] = 0
+    finite = dtype.kind != "f" or draw(st.booleans())
+    threads = draw(st.integers(1, 3))
+    sizes = pool_sizes(x, kernel, stride, dilation)
+    return form, Correlation(x, weights.astype(wide), sizes, stride, dilation, finite=finite, threads=threads)
+
+
+def as_floats(call: Correlation) -> Correlation:
+    return replace(call, x=call.x.astype(call.weights.dtype), threads=1)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problem=calls())
+def test_every_width_gives_the_bits_of_the_reference(problem: tuple[str, Correlation]) -> None:
+    form, call = problem
+    if form == "separable" and separable_terms(call.weights[0, 0]) is None:
+        return
+    compiled, plain = FORMS[form]
+    want = plain(as_floats(call))
+    for loops in widths():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(library, "loops", lambda loops=loops: loops)
+            got = rows.correlate(call, compiled)
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want, err_msg=f"{form}, vectors of {loops.width} bytes")
+
+
+@settings(max_examples=40, deadline=None)
+@given(problem=calls(), bad=st.sampled_from([np.nan, np.inf, -np.inf]))
+def test_no_numbers_spoil_what_the_reference_says(problem: tuple[str, Correlation], bad: float) -> None:
+    form, call = problem
+    if call.x.dtype.kind != "f" or (form == "separable" and separable_terms(call.weights[0, 0]) is None):
+        return
+    call.x.flat[call.x.size // 2] = bad
+    compiled, plain = FORMS[form]
+    call = replace(call, finite=False)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(rows.correlate(call, compiled), plain(as_floats(call)))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("combine", Combine)
+@pytest.mark.parametrize("compute", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"absolute": True},
+        {"scale": 0.4, "offset": 100.0},
+        {"anchor": -7.5, "width": 3.0, "scale": 41.0},
+    ],
+    ids=["clip", "abs", "offset", "window"],
+)
+def test_pixels_are_what_rendering_makes_of_the_sums(
+    use: Callable, dtype: str, combine: Combine, compute: str, how: dict
+) -> None:
+    """Bias and combination first, in numpy's operations; the counts too."""
+    random = np.random.default_rng(7)
+    x = random.integers(0, np.iinfo(dtype).max + 1, (3, 1, 40, 371)).astype(dtype)
+    x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0)
+    weights = random.normal(size=(2, 1, 3, 2)).astype(compute)
+    sizes = pool_sizes(x, (3, 2), (1, 1), (1, 1))
+    call = Correlation(x, weights, sizes, (1, 1), (1, 1), finite=True, bias=(20.25, -11.5), combine=combine)
+    bank = sums.direct(as_floats(call)) + np.array(call.bias, compute).reshape(2, 1, 1)
+    values = {
+        Combine.NONE: bank,
+        Combine.MAGNITUDE: np.sqrt(np.square(bank).sum(axis=1, keepdims=True)),
+        Combine.MAX: bank.max(axis=1, keepdims=True),
+        Combine.SUM: bank.sum(axis=1, keepdims=True),
+    }[combine]
+    rendering = Rendering(dtype, **how, low=0, top=float(np.iinfo(dtype).max))
+    want, counted = render(values.copy(), rendering)
+    for loops in widths():
+        use(loops)
+        got, tally = rows.pixels(call, rows.dense, rendering, None)
+        np.testing.assert_array_equal(got, want)
+        assert tally == counted
+        assert 0 < tally.clipped < tally.values
+
+
+def test_a_window_longer_than_the_ring_of_its_parts(use: Callable) -> None:
+    """Tall and wide windows, narrow strips of columns, every start of a stride."""
+    random = np.random.default_rng(3)
+    for kernel, stride in (((101, 3), (1, 1)), ((64, 200), (7, 2)), ((37, 1), (40, 1)), ((5, 900), (2, 1))):
+        x = random.normal(0, 9, (1, 1, 230, 5000)).astype(np.float32)
+        weights = np.full((1, 1, *kernel), 0.3, np.float32)
+        call = Correlation(x, weights, pool_sizes(x, kernel, stride, (1, 1)), stride, (1, 1), threads=2)
+        want = sums.box(call)
+        for loops in widths():
+            use(loops)
+            np.testing.assert_array_equal(rows.correlate(call, rows.box), want)
+
+
+def test_results_go_where_they_belong_or_elsewhere() -> None:
+    x = np.random.default_rng(3).random((1, 1, 20, 60), np.float32)
+    weights = np.ones((1, 1, 3, 3), np.float32)
+    call = Correlation(x, weights, (18, 58), (1, 1), (1, 1))
+    whole = np.zeros((1, 1, 22, 70), np.float32)
+    place = whole[:, :, 2:20, 5:63]
+    assert rows.correlate(replace(call, out=place), rows.dense) is place
+    np.testing.assert_array_equal(place, sums.direct(call))
+    place[...] = 0
+    assert not whole.any()
+    across = np.zeros((1, 1, 18, 116), np.float32)[..., ::2]
+    assert rows.correlate(replace(call, out=across), rows.dense) is not across
+
+
+def test_another_library_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is none, one of another program, one of another version, and none at all."""
+    assert library.load("0") is None
+    monkeypatch.setattr(library, "ABI", library.ABI + 1)
+    assert library.load() is None
+    monkeypatch.undo()
+    for content in (b"", b"\x7fELF nonsense"):
+        (tmp_path / library.NAME).write_bytes(content)
+        monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+        assert library.load() is None
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    assert library.load() is None
+    (tmp_path / library.NAME).unlink()
+    assert library.load() is None
+
+
+@pytest.mark.parametrize(("asked", "width"), [("0", "None"), ("16", "16"), ("", "widest")])
+def test_the_environment_chooses(asked: str, width: str) -> None:
+    code = "from convcli.engines.native.library import loops; print(loops() and loops().width)"
+    environment = {**os.environ, library.VARIABLE: asked}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    widest = str(widths()[0].width)
+    assert done.stdout.strip() == (widest if width == "widest" else width)
+
+
+def test_counts_add_up_over_threads() -> None:
+    x = np.zeros((1, 1, 64, 64), np.uint8)
+    x[:, :, ::2] = 255
+    weights = np.full((1, 1, 1, 1), 2, np.float32)
+    call = Correlation(x, weights, (64, 64), (1, 1), (1, 1), finite=True, threads=4)
+    _, tally = rows.pixels(call, rows.integer, Rendering("uint8", low=0, top=255), None)
+    assert tally == Tally(values=64 * 64, clipped=32 * 64)
