@@ -217,4 +217,4 @@ def test_the_algorithms_can_be_asked_without_an_array_library() -> None:
         "print(len(found), sorted({'numpy', 'torch'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "3 []\n"
+    assert done.stdout == "2 []\n"
