@@ -95,18 +95,6 @@ def test_many_pieces_on_threads_make_one_valid_stream(compress):
     assert len(zlib.decompress(stream)) == 900 * (1 + 3 * 1500)  # checks the Adler-32 sum as well
 
 
-def test_paeth_is_the_one_of_the_specification():
-    left, up, corner = np.random.default_rng(1).integers(0, 6, (3, 20, 20), np.uint8) * 50
-
-    def predict(a: int, b: int, c: int) -> int:  # PNG (Third Edition), 9.4, word for word
-        p = a + b - c
-        pa, pb, pc = abs(p - a), abs(p - b), abs(p - c)
-        return a if pa <= pb and pa <= pc else b if pb <= pc else c
-
-    expected = np.vectorize(predict)(left.astype(int), up.astype(int), corner.astype(int))
-    assert np.array_equal(png._paeth(left, up, corner), expected)
-
-
 def test_opencv_reads_it_and_its_own_file_is_hardly_smaller():
     cv2 = pytest.importorskip("cv2")
     data = pytest.importorskip("skimage.data")

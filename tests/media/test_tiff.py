@@ -233,7 +233,8 @@ def test_orientation_is_applied(orientation):
 )
 def test_pages_are_a_stack(storage):
     info, got = read(made(STACK, **storage), 2)
-    assert (info.letters, info.notes) == ("ZYX", ())
+    lost = next((name for kind, name in (("imagej", "ImageJ"), ("ome", "OME")) if kind in storage), None)
+    assert (info.letters, info.notes) == ("ZYX", (f"left out of the TIFF: {lost} metadata",) if lost else ())
     assert np.array_equal(got, STACK)
     assert read(made(STACK, **storage), axes="TYX")[0].letters == "TYX"
 
@@ -290,7 +291,55 @@ def test_pages_of_another_size_are_left_out_with_a_note():
         tif.write(PIXELS[::2, ::2], subfiletype=1)
     info, got = read(file.getvalue())
     assert np.array_equal(got, PIXELS)
-    assert info.notes == ("1 further pictures (of other size or kind) in the TIFF are left out",)
+    assert info.notes == ("left out of the TIFF: reduced copies or masks (1)",)
+
+
+def test_a_reduced_copy_before_the_picture_is_not_taken():
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as tif:
+        tif.write(PIXELS[::2, ::2], subfiletype=1)
+        tif.write(PIXELS)
+        tif.write(COLOURED)
+    info, got = read(file.getvalue())
+    assert np.array_equal(got, PIXELS)
+    left = "reduced copies or masks (1), pictures of other size or kind (1)"
+    assert info.notes == (f"left out of the TIFF: {left}",)
+
+
+@pytest.mark.parametrize("pages", [3, 9])  # tifffile looks at few of many pages
+def test_masks_are_no_pages(pages):
+    file, shown = io.BytesIO(), [index < PIXELS // 20 for index in range(pages)]
+    with tifffile.TiffWriter(file) as tif:
+        for picture in shown:
+            alike = {"photometric": "minisblack", "metadata": None, "contiguous": False}
+            tif.write(picture, **alike)
+            tif.write(~picture, subfiletype=4, **alike)
+    info, got = read(file.getvalue(), 2)
+    assert np.array_equal(got, np.stack(shown) * 255)
+    assert info.notes == (f"left out of the TIFF: reduced copies or masks ({pages})",)
+
+
+def test_a_picture_whose_copies_are_in_subdirectories():
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as tif:
+        tif.write(PIXELS, subifds=2, tile=(16, 16))
+        for step in (2, 4):
+            tif.write(PIXELS[::step, ::step], subfiletype=1, tile=(16, 16))
+    info, got = read(file.getvalue())
+    assert np.array_equal(got, PIXELS)
+    assert info.notes == ("left out of the TIFF: reduced copies or masks (2)",)
+
+
+def test_pages_of_other_resolutions_are_said():
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as tif:
+        for dpi in (100, 200):
+            tif.write(PIXELS, resolution=(dpi, dpi), resolutionunit=2, metadata=None, contiguous=False)
+    info, _ = read(file.getvalue())
+    assert dpi_of(info) == (100, 100)
+    assert info.notes == (
+        "the pages of the TIFF differ in profile or resolution: those of the first are kept",
+    )
 
 
 def test_a_hyperstack_is_one_stack_with_a_note():

@@ -1,10 +1,12 @@
-"""Animations (GIF, WebP, PNG): frames that are decoded as they are asked for, and how long each is shown.
+"""Animations (GIF, WebP, PNG): frames that are laid one over the other, and how long each is shown.
 
 Single pictures are in ``image``; films are no pictures and have their own room.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from enum import Enum
 from fractions import Fraction
 from itertools import accumulate
 from math import lcm
@@ -13,14 +15,124 @@ from typing import IO, Any
 import numpy as np
 
 from convcli.common.errors import ConvError
+from convcli.common.frozen import frozen
 from convcli.data.axes import SECOND, Listed
 from convcli.data.info import Colour, Info, Strips
 from convcli.media.options import ReadOptions
-from convcli.media.pictures.pillow import Picture, within_limit
-from convcli.media.shared import CHANNELS, OPAQUE, WITH_ALPHA, Recent, with_dpi
+from convcli.media.pictures.exif import turn
+from convcli.media.pictures.pillow import Carried, Picture, within_limit
+from convcli.media.shared import CHANNELS, OPAQUE, Recent, with_dpi
 from convcli.media.timing import Clip, clip_of, schedule
 
 FRAME_DURATION = 100  # milliseconds, where a file says nothing
+
+
+class Disposal(Enum):
+    """What becomes of a frame's place before the next one is drawn."""
+
+    KEEP, CLEAR, RESTORE = range(3)  # as PNG counts
+
+
+@frozen
+class Stored:
+    """A frame as it is stored: a picture for a place on the canvas.
+
+    Attributes
+    ----------
+    decode
+        Returns the picture with alpha, shape ``(Y, X, C)``; of its channels the last are taken.
+    place
+        x, y, width and height.
+    milliseconds
+        How long it is shown, 0 where the file says nothing.
+    over
+        Whether it is blended with what is there; else it replaces it.
+    ground
+        What clearing leaves, in the channels of the picture.
+    """
+
+    decode: Callable[[], np.ndarray]
+    place: tuple[int, int, int, int]
+    milliseconds: Fraction | int
+    disposal: Disposal
+    over: bool = True
+    ground: np.ndarray | int = 0
+
+
+class Composed:
+    """Frames that are laid one over the other; the interface is `convcli.media.pictures.pillow.Picture`.
+
+    Parameters
+    ----------
+    colour : Colour
+        Of the canvas, with alpha.
+    alpha : bool
+        Whether the frames have alpha too.
+    """
+
+    def __init__(
+        self,
+        decoder: str,
+        size: tuple[int, int],
+        frames: Sequence[Stored],
+        colour: Colour,
+        dtype: str,
+        carried: Carried,
+        lost: tuple[str, ...],
+        loop: int | None,
+        alpha: bool = True,
+    ) -> None:
+        self.decoder, self.size, self.count, self.lost = decoder, size, len(frames), lost
+        self._frames, self._colour, self._carried, self._loop = frames, colour, carried, loop
+        self._alpha = alpha
+        self._canvas = np.empty((*size[::-1], CHANNELS[colour].count), dtype)
+        self._index = -1
+
+    def frame(self, index: int) -> tuple[np.ndarray, Colour]:
+        if index < self._index:
+            self._index = -1
+        while self._index < index or index < 0:
+            self._index += 1
+            self._draw(self._frames[self._index])
+        return (self._shown, self._colour) if self._alpha else (opaque(self._shown), OPAQUE[self._colour])
+
+    def _draw(self, stored: Stored) -> None:
+        x, y, width, height = stored.place
+        place = self._canvas[y : y + height, x : x + width]
+        ground = np.broadcast_to(stored.ground, 4)[-self._canvas.shape[-1] :]
+        if self._index == 0:
+            self._canvas[...] = ground
+        if place.shape[:2] != (height, width):
+            raise ConvError(f"frame {self._index} of the {self.decoder} is larger than the picture")
+        picture = stored.decode()[..., -self._canvas.shape[-1] :]
+        before = place.copy()
+        place[...] = over(before, picture) if stored.over else picture
+        self._shown = self._canvas.copy()
+        if stored.disposal is not Disposal.KEEP:
+            place[...] = before if stored.disposal is Disposal.RESTORE else ground
+
+    def info(self) -> dict[Any, Any]:
+        return {"duration": self._frames[self._index].milliseconds, "loop": self._loop}
+
+    def carried(self) -> Carried:
+        return self._carried
+
+
+def over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """Return integers blended by their alpha, the last channel (PNG, third edition, 13.16; colours are straight)."""
+    full = np.iinfo(above.dtype).max
+    alpha = above[..., -1:]
+    if ((alpha == 0) | (alpha == full)).all():
+        return np.where((alpha == 0) & (below[..., -1:] > 0), below, above)
+    top, ground = alpha / full, below[..., -1:] / full * (1 - alpha / full)
+    total = top + ground
+    colours = (above[..., :-1] * top + below[..., :-1] * ground) / np.where(total > 0, total, 1)
+    return np.rint(np.concatenate([colours, total * full], -1)).astype(above.dtype)
+
+
+def opaque(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels, shape ``(Y, X, C)``, without their alpha."""
+    return pixels[..., 0] if pixels.shape[-1] == 2 else pixels[..., :-1]
 
 
 class FramesSource(Strips):
@@ -28,28 +140,27 @@ class FramesSource(Strips):
 
     def __init__(self, fp: IO[bytes], picture: Picture, options: ReadOptions) -> None:
         self._fp, self._picture, self._options = fp, picture, options
-        (width, height), count = picture.size, picture.count
-        durations, colours = [], set()
-        for index in range(count):
+        durations, self._opaque = [], True
+        for index in range(picture.count):
             pixels, colour = picture.frame(index)
             # PNG's are fractions of seconds, which Pillow gives as milliseconds.
             shown = Fraction(picture.info().get("duration") or FRAME_DURATION)
             durations.append(shown.limit_denominator(1000))
-            if pixels.shape[:2] != (height, width):
-                raise ConvError(f"frame {index} of the {picture.decoder} is larger than the picture")
-            colours.add(OPAQUE[colour] if colour.has_alpha and pixels[..., -1].min() == 255 else colour)
-        self._colour = _common(colours)
-        channels = CHANNELS[self._colour].count
-        metadata, dpi, _ = picture.carried()
+            full = pixels.dtype.kind == "u" and np.iinfo(pixels.dtype).max
+            self._opaque = self._opaque and colour.has_alpha and pixels[..., -1].min() == full
+        metadata, dpi, self._orientation = picture.carried()
+        upright, dpi = turn(opaque(pixels) if self._opaque else pixels, dpi, self._orientation)
+        height, width, *channels = upright.shape
         parts = lcm(*(shown.denominator for shown in durations))
         times = tuple(accumulate((int(shown * parts) for shown in durations), initial=0))
         info = Info.of(
-            letters="TYXC" if channels > 1 else "TYX",
-            shape=(count, height, width, *((channels,) if channels > 1 else ())),
-            dtype="uint8",
-            colour=self._colour,
+            letters="TYXC" if channels else "TYX",
+            shape=(picture.count, height, width, *channels),
+            dtype=pixels.dtype.name,
+            colour=OPAQUE[colour] if self._opaque else colour,
             metadata=metadata,
             companions=Clip(plays=_plays(picture)),
+            notes=picture.lost,
         ).placed(T=Listed(times[:-1], Fraction(1, 1000 * parts), SECOND, times[-1]))
         self.info = with_dpi(info, dpi)
         self._frames = Recent(self._decode)
@@ -60,34 +171,12 @@ class FramesSource(Strips):
             return np.stack(self._frames(list(range(start, stop))))
 
     def _decode(self, indices: list[int]) -> list[np.ndarray]:
-        frames = []
-        for index in indices:
-            pixels, colour = self._picture.frame(index)
-            if colour is not self._colour:
-                pixels = as_colour(pixels, colour, self._colour)
-            frames.append(pixels)
-        return frames
+        frames = (self._picture.frame(index)[0] for index in indices)
+        return [turn(opaque(p) if self._opaque else p, None, self._orientation)[0] for p in frames]
 
     def close(self) -> None:
         """Close the file."""
         self._fp.close()
-
-
-def as_colour(pixels: np.ndarray, colour: Colour, wanted: Colour) -> np.ndarray:
-    """Return 8-bit pixels in another colour that holds theirs; alpha that is not wanted is full."""
-    from PIL import Image
-
-    mode = CHANNELS[colour].mode
-    image = Image.frombuffer(mode, pixels.shape[1::-1], np.ascontiguousarray(pixels), "raw", mode, 0, 1)
-    return np.asarray(image.convert(CHANNELS[wanted].mode))
-
-
-def _common(colours: set[Colour]) -> Colour:
-    """Return the poorest colour that holds all of these."""
-    alpha = any(colour.has_alpha for colour in colours)
-    grey = all(colour in (Colour.GREY, Colour.GREY_ALPHA) for colour in colours)
-    opaque = Colour.GREY if grey else Colour.RGB
-    return WITH_ALPHA[opaque] if alpha else opaque
 
 
 def _plays(picture: Picture) -> int:

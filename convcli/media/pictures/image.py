@@ -7,6 +7,7 @@ come as binary file objects.  PNG is in ``png``, TIFF in ``tiff``, what animatio
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,11 @@ import numpy as np
 from convcli.common.errors import ConvError
 from convcli.data.box import Box
 from convcli.data.info import Colour, Info, Sink, Source
+from convcli.media.carriers import left_out
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import jpeg
 from convcli.media.pictures.exif import turn
+from convcli.media.pictures.jpeg_segments import lost_of
 from convcli.media.pictures.pillow import (
     DECODERS,
     Picture,
@@ -34,6 +37,7 @@ from convcli.media.shared import (
     check_frames,
     check_pixels,
     colour_of,
+    decoding,
     fit,
     info_of,
     settings_of,
@@ -41,6 +45,9 @@ from convcli.media.shared import (
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+_WITH_COLOUR_SPACE = 108  # bytes of a BMP's second header from version 4 on
 
 
 def source(fp: IO[bytes], options: ReadOptions) -> Source:
@@ -51,6 +58,13 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     ConvError
         For other, broken or truncated content, and for more than ``options.max_pixels``.
     """
+    if fp.read(4) == b"GIF8":
+        from convcli.media.pictures.gif import composed
+
+        with decoding("GIF"):
+            fp.seek(0)
+            return picture_source(fp, composed(fp.read(), options.all_frames), options)
+    fp.seek(0)
     return jpeg.source(fp, options) or pillow_source(fp, options, DECODERS)
 
 
@@ -59,18 +73,25 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
     image = open_image(fp, decoders)
     shape = jpeg.shape_of(image)
     if shape is None:
-        return picture_source(fp, PillowPicture(image), options)
+        picture = PillowPicture(image)
+        fp.seek(0)
+        if picture.decoder in ("JPEG", "MPO"):
+            picture.lost = lost_of(fp.read())
+        elif picture.decoder == "BMP" and (head := fp.read(74))[14] >= _WITH_COLOUR_SPACE:
+            picture.lost = left_out("BMP", [head[70:].decode("latin-1").strip()])
+        return picture_source(fp, picture, options)
     check_pixels(*image.size, options, "JPEG")
     with within_limit("JPEG", options):
         metadata, dpi, orientation = carried(image)
         fp.seek(0)
         data, colour = fp.read(), MODES[image.mode]
+        lost = lost_of(data)
         if orientation == 1:
             fp.close()
-            return jpeg.arriving(data, info_of(shape, "uint8", colour, metadata, (), dpi))
+            return jpeg.arriving(data, info_of(shape, "uint8", colour, metadata, lost, dpi))
         pixels, dpi = turn(jpeg.decoded(data, shape), dpi, orientation)
     fp.close()
-    return WholeSource(info_of(pixels.shape, pixels.dtype.name, colour, metadata, (), dpi), pixels)
+    return WholeSource(info_of(pixels.shape, pixels.dtype.name, colour, metadata, lost, dpi), pixels)
 
 
 def picture_source(fp: IO[bytes], picture: Picture, options: ReadOptions) -> Source:
@@ -88,8 +109,8 @@ def picture_source(fp: IO[bytes], picture: Picture, options: ReadOptions) -> Sou
         pixels, colour = picture.frame(0)
         metadata, dpi, orientation = picture.carried()
         pixels, dpi = turn(pixels, dpi, orientation)
+        notes = (*((first_of(count, what),) if count > 1 else ()), *picture.lost)
     fp.close()
-    notes = (first_of(count, what),) if count > 1 else ()
     return WholeSource(info_of(pixels.shape, pixels.dtype.name, colour, metadata, notes, dpi), pixels)
 
 
@@ -114,7 +135,10 @@ class PillowSink(Sink):
 
     def __init__(self, fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> None:
         super().__init__(info)
-        fitted = fit(info, HOLDS[format_name])
+        holds = HOLDS[format_name]
+        if format_name == "png":  # what is written here of it
+            holds = replace(holds, name="animated PNG", dtypes=("uint8",))
+        fitted = fit(info, holds)
         self.notes = fitted.notes
         self._fp, self._format, self._options = fp, format_name, options
         self._info, self._convert = fitted.info, fitted.convert

@@ -27,6 +27,7 @@ from convcli.media.pictures.jpeg_segments import (
     SCAN,
     START,
     application,
+    lost_of,
     plain,
     taken_apart,
 )
@@ -78,7 +79,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source | None:
     fp.close()
     dpi = resolution(*picture.dpi) if picture.dpi else None
     colour = Colour.RGB if len(picture.shape) == 3 else Colour.GREY
-    return arriving(data, info_of(picture.shape, "uint8", colour, dpi=dpi))
+    return arriving(data, info_of(picture.shape, "uint8", colour, notes=lost_of(data), dpi=dpi))
 
 
 def shape_of(image: Image.Image) -> tuple[int, ...] | None:

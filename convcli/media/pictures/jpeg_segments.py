@@ -9,13 +9,15 @@ import struct
 from fractions import Fraction
 
 from convcli.common.frozen import frozen
+from convcli.media.carriers import LOST, STORAGE, left_out
 
 START, END = b"\xff\xd8", b"\xff\xd9"
 FRAMES = (0xC0, 0xC1, 0xC2)  # the markers of frames of 8 bits: baseline, extended, progressive
 APPLICATIONS = range(0xE0, 0xF0)  # of segments that hold what surrounds the samples
-SCAN = 0xDA
+SCAN, COMMENT = 0xDA, 0xFE
 _JFIF = b"JFIF\0"
 _FRAME_LENGTH, _JFIF_LENGTH = 10, 16  # of segments up to what is read of them, marker and length included
+_TAIL = 1 << 16  # bytes in which the end mark is looked for
 _INCH, _CENTIMETRE = 1, 2  # what JFIF counts pixels by
 _OTHER_FRAMES = set(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}  # lossless, arithmetic coding
 
@@ -45,6 +47,27 @@ def taken_apart(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
         segments.append((data[at + 1], data[at : at + 2 + length]))
         at += 2 + length
     return segments, at
+
+
+def lost_of(data: bytes) -> tuple[str, ...]:
+    """Return the line for what of a file is lost, segments and what lies behind the picture's end."""
+    try:
+        segments, scan = taken_apart(data)
+    except ValueError:
+        return ()
+    whole = data[-_TAIL:].rstrip(b"\0\r\n").endswith(END) or data.find(END, scan) < 0  # or it is cut short
+    found = [] if whole else ["behind"]
+    for marker, segment in segments:
+        name = segment[4:].partition(b"\0")[0][:40].decode("latin-1")
+        if marker in APPLICATIONS:
+            known = name in LOST["JPEG"] or name in STORAGE["JPEG"].split(", ")
+            found += [
+                name if known else f"APP{marker - APPLICATIONS[0]}",
+                *(["hdrgm"] if b"hdrgm" in segment else []),
+            ]
+        elif marker == COMMENT:
+            found.append("COM")
+    return left_out("JPEG", found)
 
 
 def plain(data: bytes) -> Plain | None:

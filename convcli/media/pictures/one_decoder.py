@@ -6,6 +6,7 @@ Ghostscript (`tests/test_alone.py` has such a file).
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from convcli.media.pictures.pillow import (
     colour_of_mode,
     deep,
     is_deep,
+    lost_of,
     unknown,
 )
 from convcli.media.shared import CHANNELS, decoding
@@ -38,16 +40,14 @@ class OneDecoder(PillowPlugin):
         self._image = Image.open(request.get_file(), formats=(decoder,))
 
     @property
-    def first(self) -> int:
-        """The number of the first frame: 1 in a PSD, where `read` would look for 0."""
-        image: Any = self._image
-        return int(image.tell())
+    def image(self) -> Any:
+        """Pillow's picture."""
+        return self._image
 
     def load(self, index: int) -> None:
         """Decode a frame; some formats know its mode and its size only then, and `read` would garble an ICNS."""
-        image: Any = self._image
-        image.seek(index)
-        image.load()
+        self.image.seek(index)
+        self.image.load()
 
 
 class ImageioPicture:
@@ -71,10 +71,14 @@ class ImageioPicture:
                     unknown(head, (decoder,)) if isinstance(cause, UnidentifiedImageError) else cause
                 ) from None
             self._plugin, self.decoder = plugin, decoder
-            self._first = self._index = plugin.first
+            self._first = self._index = plugin.image.tell()  # 1 in a PSD, where `read` would look for 0
             height, width = plugin.properties(index=self._first).shape[:2]
             self.size = (width, height)
             self.count = plugin.properties(index=...).n_images or 1 if decoder in ANIMATED else 1
+
+    @cached_property
+    def lost(self) -> tuple[str, ...]:
+        return lost_of(self._plugin.image)
 
     def frame(self, index: int) -> tuple[np.ndarray, Colour]:
         self._index = index = self._first + index

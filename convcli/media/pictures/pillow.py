@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from convcli.common.errors import ConvError
 from convcli.data.info import Colour, Metadata
+from convcli.media.carriers import LOST, left_out
 from convcli.media.options import ReadOptions
 from convcli.media.pictures.exif import take_orientation
 from convcli.media.shared import (
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DECODERS = ("JPEG", "WEBP", "BMP", "GIF")
-ANIMATED = ("GIF", "WEBP", "PNG", "AVIF", "FLI")
+ANIMATED = ("WEBP", "AVIF", "FLI")
 
 
 _BEGINNINGS = {b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP", b"BM": "BMP", b"GIF8": "GIF"}
@@ -53,8 +54,10 @@ def within_limit(what: str, options: ReadOptions) -> Iterator[None]:
             raise ConvError(f"a {what} with frames of more pixels than --max-pixels allows") from error
 
 
-def first_of(count: int, what: str) -> str:
-    """Return the note for an animation of which one frame is read."""
+def first_of(count: int, what: str, hidden: bool = False) -> str:
+    """Return the note for an animation of which one picture is read; a hidden one is none of its frames."""
+    if hidden:
+        return f"only the default image of this {what} is read, none of its {count} frames (--frames all takes those)"
     return f"only the first of the {count} frames of this {what} is read (--frames all takes all of them)"
 
 
@@ -66,11 +69,9 @@ def open_image(fp: IO[bytes], decoders: tuple[str, ...]) -> Image.Image:
     ConvError
         When none of them knows the content.
     """
-    from PIL import GifImagePlugin, Image
+    from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None  # only the header is read: check_pixels follows, and names the option
-    # Frames that share the palette stay palette or grey, as the file has them.
-    GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_AFTER_DIFFERENT_PALETTE_ONLY
     head = fp.read(16)
     what = next((name for beginning, name in _BEGINNINGS.items() if head.startswith(beginning)), decoders[0])
     with decoding(what):
@@ -103,6 +104,11 @@ class Picture(Protocol):
         """The number of frames; counting may read the file."""
         ...
 
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The line for what of the file is left out; asked for when a frame has been decoded."""
+        ...
+
     def frame(self, index: int) -> tuple[np.ndarray, Colour]:
         """Decode a frame: palettes and 1 bit expanded, transparency as alpha."""
         ...
@@ -126,6 +132,10 @@ class PillowPicture:
         """The frames, which are counted in the file when this is first asked for."""
         return getattr(self._image, "n_frames", 1) if self.decoder in ANIMATED else 1
 
+    @cached_property
+    def lost(self) -> tuple[str, ...]:
+        return lost_of(self._image)
+
     def frame(self, index: int) -> tuple[np.ndarray, Colour]:
         image = self._image
         image.seek(index)
@@ -140,6 +150,17 @@ class PillowPicture:
 
     def carried(self) -> Carried:
         return carried(self._image)
+
+
+def lost_of(image: Any) -> tuple[str, ...]:
+    """Return the line for what of a file is left out, as far as Pillow knows."""
+    info, format = image.info, image.format or "picture"
+    found = {key for key in info if info[key] and (key != "sizes" or len(info[key]) > 1)}
+    found |= {str(number) for number, *_ in getattr(image, "resources", ())}  # of a PSD
+    with suppress(OSError, SyntaxError, ValueError):  # layers that Pillow does not understand
+        if format not in ANIMATED and getattr(image, "n_frames", 1) > 1:
+            found.add("frames")
+    return left_out(format, [key for key in LOST["other"] if key in found])
 
 
 def carried(image: Image.Image) -> Carried:

@@ -21,7 +21,15 @@ from convcli.media.files.ordered import Pieces
 from convcli.media.options import Compress, ReadOptions, WriteOptions
 from convcli.media.pictures import png_strips
 from convcli.media.pictures.exif import turn
-from convcli.media.pictures.png_chunks import DESCRIBED, SIGNATURE, Header, chunk, chunks_of, header_of
+from convcli.media.pictures.png_chunks import (
+    DESCRIBED,
+    SIGNATURE,
+    Header,
+    chunk,
+    chunks_of,
+    header_of,
+    lost_of,
+)
 from convcli.media.pictures.progressive import ArrivingSource
 from convcli.media.shared import (
     CHANNELS,
@@ -60,19 +68,20 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     check_pixels(header.width, header.height, options, "PNG")
     data = head + fp.read()
     chunks = chunks_of(data, header)
-    frames = int.from_bytes(chunks.others.get(b"acTL", b"")[:4], "big")
-    if frames > 1 and options.all_frames:
-        from convcli.media.pictures.image import pillow_source
-
-        fp.seek(0)
-        return pillow_source(fp, options, ("PNG",))
-    metadata, dpi, orientation = _metadata(fp, chunks.others)
-    fp.close()
-    notes: tuple[str, ...] = ()
-    if frames > 1:
+    carried, notes = _metadata(fp, chunks.others), lost_of(chunks.others)
+    if b"acTL" in chunks.others:
+        from convcli.media.pictures import apng
+        from convcli.media.pictures.image import picture_source
         from convcli.media.pictures.pillow import first_of
 
-        notes = (first_of(frames, "PNG"),)
+        with decoding("PNG"):
+            animation, hidden = apng.composed(data, chunks, carried, notes)
+        if options.all_frames and (hidden or animation.count > 1):
+            return picture_source(fp, animation, options)
+        if hidden or animation.count > 1:
+            notes = (first_of(animation.count, "PNG", hidden), *notes)
+    metadata, dpi, orientation = carried
+    fp.close()
 
     _silence()
     shape = png_strips.shape_of(chunks) if orientation == 1 else None
@@ -226,23 +235,13 @@ def _sub(rows: np.ndarray, above: np.ndarray, pixel: int) -> np.ndarray:
 
 
 def _adaptive(rows: np.ndarray, above: np.ndarray, pixel: int) -> np.ndarray:
-    """Filter each row by the type with the least sum of absolute differences (PNG specification, 12.7)."""
-    up = np.vstack([above, rows[:-1]])
-    left = np.zeros_like(rows)
-    left[:, pixel:] = rows[:, :-pixel]
-    corner = np.zeros_like(rows)
-    corner[:, pixel:] = up[:, :-pixel]
-    mean = (left & up) + ((left ^ up) >> 1)  # floor((left + up) / 2) in 8 bits
-    candidates = [rows, rows - left, rows - up, rows - mean, rows - _paeth(left, up, corner)]
-    costs = [np.minimum(filtered, -filtered).sum(axis=1, dtype=np.uint64) for filtered in candidates]
-    best = np.argmin(costs, axis=0).astype(np.uint8)
-    chosen = np.choose(best[:, np.newaxis], candidates)
-    return np.hstack([best[:, np.newaxis], chosen])
+    """Filter each row by the type with the least sum of absolute differences, which libpng finds (PNG, 12.7)."""
+    import imagecodecs
 
-
-def _paeth(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """Return the neighbour that is nearest to left + up - corner (PNG specification, 9.4)."""
-    a, b, c = (values.astype(np.int16) for values in (left, up, corner))
-    to_left, to_up, to_corner = abs(b - c), abs(a - c), abs(a + b - 2 * c)
-    nearest_up = np.where(to_up <= to_corner, up, corner)
-    return np.where((to_left <= to_up) & (to_left <= to_corner), left, nearest_up)
+    samples = np.vstack([above, rows]).reshape(len(rows) + 1, -1, pixel)
+    if pixel > 4:
+        samples = samples.view(">u2").astype(np.uint16)
+    samples = samples.squeeze(2) if pixel == 1 else samples
+    stored = bytes(imagecodecs.png_encode(samples, level=0, filter=imagecodecs.PNG.FILTER.ALL))
+    filtered = zlib.decompress(b"".join(chunks_of(stored, header_of(stored)).pixels))
+    return np.frombuffer(filtered, np.uint8).reshape(len(samples), -1)[1:]

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import field
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
+from convcli.media.carriers import left_out
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = ">IIBBBBB"
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT")  # beside them, capitals begin what a reader must not skip
-_TEXTS = (b"Raw profile type ", b"XML:com.adobe.xmp\0")  # text chunks that may hold EXIF or the orientation
-DESCRIBED = (b"iCCP", b"eXIf", *_TEXTS)  # what only Pillow reads
+_TEXTS = {
+    b"Raw profile type exif": b"exif",
+    b"XML:com.adobe.xmp\0": b"XML:com.adobe.xmp",
+    b"Software\0": b"Software",
+}
+DESCRIBED = (b"iCCP", b"eXIf", b"exif", b"XML:com.adobe.xmp")  # what only Pillow reads
 
 
 @frozen
@@ -36,7 +42,7 @@ class Chunks:
     Attributes
     ----------
     others : dict
-        The first of each kind of chunk, pixels left out; text chunks by their keyword's first bytes.
+        The first of each kind of chunk, pixels left out; some text chunks by their keyword.
     pixels : list of memoryview
         The parts of the deflated rows.
     sound : bool
@@ -47,6 +53,14 @@ class Chunks:
     others: dict[bytes, bytes] = field(default_factory=dict)
     pixels: list[memoryview] = field(default_factory=list)
     sound: bool = True
+
+
+def lost_of(kinds: Iterable[bytes]) -> tuple[str, ...]:
+    """Return the line for what of a file's chunks is lost; sRGB, iCCP and cICP override gamma and primaries."""
+    kinds = set(kinds)
+    if kinds & {b"sRGB", b"iCCP", b"cICP"}:
+        kinds -= {b"gAMA", b"cHRM"}
+    return left_out("PNG", sorted(kind.decode("latin-1") for kind in kinds))
 
 
 def chunk(kind: bytes, *data: bytes) -> list[bytes]:
@@ -106,7 +120,7 @@ def chunks_of(data: bytes, header: Header) -> Chunks:
             sound = sound and isal_zlib.crc32(whole[start + 4 : end - 4]) == checksum
         before = kind
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
-            kind = next((text for text in _TEXTS if data.startswith(text, start + 8)), kind)
+            kind = next((name for text, name in _TEXTS.items() if data.startswith(text, start + 8)), kind)
         if kind == b"IDAT":
             pixels.append(whole[start + 8 : end - 4])
         else:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from convcli.common.errors import ConvError, UsageError
 from convcli.data.box import Box, Span
 from convcli.data.info import Boxes, Grain, Info, Sink, Source
 from convcli.media import region
+from convcli.media.carriers import LOST, left_out
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.tiff_samples import look_of, metadata_of
@@ -41,6 +44,8 @@ STRIP = 1 << 18  # bytes of the strips that are written
 BIG = 2**32 - 2**24  # bytes of pixels from which a file becomes a BigTIFF; the rest is for directories
 BOMB = 1000  # so many bytes of pixels from each byte of a file are more than honest pictures have
 _YCBCR = 6
+_DESCRIPTION, _PRIVATE = 270, 32768  # tags; those from 32768 on belong to somebody
+_COPY = 1 | 4  # bits of NewSubfileType: a reduced copy of another picture, a mask
 _JPEG = (6, 7, 34892, 33007)  # compressions that decode YCbCr to RGB
 # Kinds of TIFF by makers of microscopes and scanners, some of which name other files: read as plain pages.
 _FOREIGN = (
@@ -79,23 +84,24 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         check_frames(len(tif.pages), options, "TIFF")
         if not len(tif.pages) or not tif.series:
             raise ConvError("broken or truncated TIFF: it holds no picture")
-        page = tif.series[0].keyframe
+        series = _main(tif)
+        page = series.keyframe
         if page.photometric == _YCBCR and page.compression not in _JPEG:
             from convcli.media.pictures.image import pillow_source
 
             fp.seek(0)
             return pillow_source(fp, options, ("TIFF",))  # tifffile knows YCbCr only inside JPEG
-        return TiffSource(fp, tif, options)
+        return TiffSource(fp, tif, series, options)
 
 
 class TiffSource(Boxes):
     """A still, or a stack of pages of one shape; planes are counted from 0."""
 
-    def __init__(self, fp: IO[bytes], tif: tifffile.TiffFile, options: ReadOptions) -> None:
-        series = tif.series[0]
+    def __init__(
+        self, fp: IO[bytes], tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, options: ReadOptions
+    ) -> None:
         page: Any = series.keyframe
-        self._pages: list[Any] = list(series.pages)
-        self._fp, self._tif, self._page, self._together = fp, tif, page, series.dataoffset
+        self._fp, self._page = fp, page
         # samples in separate planes, depth, rows, columns, samples side by side
         self._split, depth, self._height, self._width, self._samples = page.shaped
         if 0 in page.shaped:
@@ -104,18 +110,26 @@ class TiffSource(Boxes):
             raise ConvError(
                 "a TIFF of which one page is a volume cannot be read: store a page for each slice"
             )
-        self._look, notes = look_of(page)
+        count = math.prod(series.shape) // max(1, math.prod(page.shape))
+        apart = len(series) == count  # or one directory has them all
+        every: list[Any] = list(series.pages)
+        pages = [each.aspage() for each in every] if apart else [page]
+        kept = [index for index, own in enumerate(pages) if not own.subfiletype & _COPY] or range(len(pages))
+        pages = [pages[index] for index in kept]
+        masks = len(every) - len(pages) if apart else 0
+        self._pages = [every[index] for index in kept] if apart else every
+        self._together = None if masks else series.dataoffset
+        count -= masks
+        self._looks = [(look_of(own)[0], int(own.tags.valueof(274, 1))) for own in pages]
+        (self._look, self._orientation), metadata, dpi = self._looks[0], *metadata_of(pages[0])
         self._stored = np.dtype(page.dtype).newbyteorder(tif.byteorder)
         self._tall, self._wide = page.chunks[:2]  # of strips or tiles, and how many there are
         self._down, self._across = math.ceil(self._height / self._tall), math.ceil(self._width / self._wide)
-        self._orientation = int(page.tags.valueof(274, 1))
-        count = math.prod(series.shape) // max(1, math.prod(page.shape))
         self._check_size(tif.filehandle.size, count, options)
 
         self._segments = Recent(self._decode)
         self._wholes = Recent(self._decode_wholes)
         self._pool: ThreadPoolExecutor | None = None
-        metadata, dpi, lost = metadata_of(page, self._look.colour)
         # Empty pictures tell the type, the channels and the sizes.
         pixel = self._look.apply(np.zeros((1, 1, self._split * self._samples), page.dtype))
         upright, dpi = turn(np.empty((self._height, self._width, 0)), dpi, self._orientation)
@@ -128,7 +142,7 @@ class TiffSource(Boxes):
             dtype=pixel.dtype.name,
             colour=self._look.colour,
             metadata=metadata,
-            notes=(*notes, *lost, *_left_out(tif)),
+            notes=_notes(tif, series, pages, masks),
         )
         self.info = with_dpi(info, dpi)
         if self._orientation != 1:
@@ -179,10 +193,7 @@ class TiffSource(Boxes):
 
     def _part(self, plane: int, rows: Span, columns: Span) -> np.ndarray:
         """Return a part of a plane as it is shown: palette and orientation are those of its own page."""
-        look, orientation = self._look, self._orientation
-        if 0 < plane < len(self._pages):
-            own: Any = self._tif.pages.get(self._pages[plane].index, aspage=True, cache=False)
-            look, orientation = look_of(own)[0], int(own.tags.valueof(274, 1))
+        look, orientation = self._looks[min(plane, len(self._looks) - 1)]
         channels = (self.info.channels,) if "C" in self.info.letters else ()
         stored = (0, self._height), (0, self._width)
         if orientation == 1 and self._sizes == stored:
@@ -271,19 +282,38 @@ def _named(axes: str, wanted: str | None) -> str:
     return wanted
 
 
-def _left_out(tif: tifffile.TiffFile) -> tuple[str, ...]:
+def _main(tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    """Return the pages that people mean: the first that are no reduced copies of others, and no masks."""
+    return next((series for series in tif.series if not series.keyframe.subfiletype & _COPY), tif.series[0])
+
+
+def _notes(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, pages: Sequence[Any], masks: int
+) -> tuple[str, ...]:
     """Return notes on what of the file is not read, or read as something else."""
-    notes = []
-    others = sum(len(series.levels) for series in tif.series) - 1
-    if others:
-        notes.append(f"{others} further pictures (of other size or kind) in the TIFF are left out")
-    lead = tif.series[0].axes.partition("Y")[0]
+    notes = [note for page in pages for note in look_of(page)[1]]
+    if any(metadata_of(page) != metadata_of(pages[0]) for page in pages):
+        notes.append("the pages of the TIFF differ in profile or resolution: those of the first are kept")
+    lead = series.axes.partition("Y")[0]
     if len(lead) > 1:
-        sizes = ", ".join(f"{letter} {size}" for letter, size in zip(lead, tif.series[0].shape, strict=False))
+        sizes = ", ".join(f"{letter} {size}" for letter, size in zip(lead, series.shape, strict=False))
         notes.append(f"the pages of the TIFF ({sizes}) are read as one stack, Z")
-    if 34665 in tif.series[0].keyframe.tags:
-        notes.append("the EXIF data of the TIFF is left out")
-    return tuple(notes)
+    counted = Counter({"reduced copies or masks": masks})
+    for level in (level for one in tif.series for level in one.levels if level is not series):
+        copy = level.keyframe.subfiletype & _COPY or level not in tif.series
+        counted["reduced copies or masks" if copy else "pictures of other size or kind"] += len(level)
+    more = (f"{kind} ({number})" for kind, number in counted.items() if number)
+    carried = dict.fromkeys(key for page in pages for key in _carriers(page))
+    return (*dict.fromkeys(notes), *left_out("TIFF", carried, more))
+
+
+def _carriers(page: tifffile.TiffPage) -> Iterator[str]:
+    """Yield what a page carries, by the keys of `convcli.media.carriers`."""
+    for code in (tag.code for tag in page.tags):
+        if code == _DESCRIPTION and (page.is_ome or page.is_imagej or page.is_shaped):
+            yield from ["OME"] * page.is_ome + ["ImageJ"] * page.is_imagej
+        elif code >= _PRIVATE or str(code) in LOST["TIFF"]:
+            yield str(code)
 
 
 def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> Sink:

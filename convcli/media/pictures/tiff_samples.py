@@ -14,7 +14,7 @@ import numpy as np
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.info import Colour, Metadata
-from convcli.media.shared import CHANNELS, WITH_ALPHA, Density, profile_for, resolution
+from convcli.media.shared import CHANNELS, WITH_ALPHA, Density, resolution
 
 if TYPE_CHECKING:
     import tifffile
@@ -124,17 +124,15 @@ def straight(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([colours.astype(pixels.dtype), pixels[..., -1:]], axis=-1)
 
 
-def metadata_of(page: tifffile.TiffPage, colour: Colour) -> tuple[Metadata, Density | None, tuple[str, ...]]:
-    """Return profile and resolution of a page, and notes on what is not kept."""
+def metadata_of(page: tifffile.TiffPage) -> tuple[Metadata, Density | None]:
+    """Return profile and resolution of a page."""
     tags = page.tags
-    icc, why_not = profile_for(tags.valueof(34675), colour)
-    notes = (why_not,) if why_not else ()
     unit = _PER_INCH.get(tags.valueof(296, 2))
     dpi = None
     if unit and 282 in tags and 283 in tags:
         x, y = (_number(tags.valueof(code)) for code in (282, 283))
         dpi = resolution(x * unit, y * unit)
-    return Metadata(icc=icc), dpi, notes
+    return Metadata(icc=tags.valueof(34675)), dpi
 
 
 def _number(value: tuple[int, int] | float) -> Fraction:

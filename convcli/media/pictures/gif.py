@@ -1,0 +1,109 @@
+"""GIF, taken apart here: Pillow shows frames with palettes and transparent colours of other ones.
+
+Pillow decodes the indices of each frame, as a picture of its own.  GIF89a, CompuServe 1990.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from functools import partial
+
+import numpy as np
+
+from convcli.common.errors import ConvError
+from convcli.data.info import Colour, Metadata
+from convcli.media.carriers import left_out
+from convcli.media.pictures.animation import Composed, Disposal, Stored
+
+_RAMP = np.arange(256, dtype=np.uint8).repeat(3).reshape(256, 3)
+_IMAGE, _EXTENSION, _END = b",!;"
+_CONTROL, _APPLICATION = 0xF9, 0xFF
+_OTHERS = {0xFE: "comment", 0x01: "text"}
+_PALETTE, _INTERLACED = 0x80, 0x40  # flags; the lowest three bits tell the size of the palette
+_DISPOSALS = {2: Disposal.CLEAR, 3: Disposal.RESTORE}
+_LOOPING = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+
+
+def composed(data: bytes, all_frames: bool) -> Composed:
+    """Return the frames of a GIF, or what concerns the first.
+
+    What no frame covers, and what one clears, has the background's colour, or is transparent where that frame has a
+    transparent colour (as FFmpeg has it).
+
+    Raises
+    ------
+    LookupError, struct.error
+        For a file that is cut short.
+    """
+    width, height, flags, background, aspect = struct.unpack_from("<HHBBB", data, 6)
+    shared, at = _palette(data, 13, flags)
+    frames: list[Stored] = []
+    grey, found, loop, control = True, ["aspect"] if aspect else [], None, bytes(4)
+    while at < len(data) and data[at] != _END:
+        kind, at = data[at], at + 1
+        if kind == _EXTENSION:
+            label, (parts, at) = data[at], _parts(data, at + 1)
+            name = parts[0][:11] if parts else b""
+            if label == _CONTROL:
+                control = name
+            elif label == _APPLICATION and name in _LOOPING:
+                (loop,) = struct.unpack_from("<H", parts[1], 1)
+            else:
+                found.append(_OTHERS.get(label) or name.decode("latin-1"))
+        elif kind == _IMAGE:
+            x, y, wide, high, flags = struct.unpack_from("<HHHHB", data, at)
+            own, start = _palette(data, at + 9, flags)
+            _, at = _parts(data, start + 1)
+            palette = shared if own is None else own
+            if palette is None:
+                raise ConvError("broken GIF: a frame has no palette")
+            grey = grey and np.array_equal(palette, _RAMP[: len(palette)])
+            packed, delay, clear = struct.unpack_from("<BHB", control)
+            table = np.zeros((256, 4), np.uint8)
+            table[: len(palette), :3], table[:, 3] = palette, 255
+            ground = np.zeros(4, np.uint8)
+            if packed & 1:
+                table[clear, 3] = 0
+            elif shared is not None and background < len(shared):
+                ground = np.append(shared[background], 255)
+            if not frames:  # some files state no size, or too small a one
+                width, height = max(width, x + wide), max(height, y + high)
+                alpha = all_frames or packed & 1 or (not ground[3] and (wide, high) != (width, height))
+            screen = struct.pack("<6sHHBBB", b"GIF89a", wide, high, 0xF7, 0, 0) + _RAMP.tobytes()
+            image = struct.pack("<cHHHHB", b",", 0, 0, wide, high, flags & _INTERLACED)
+            decode = partial(_decoded, screen + image + data[start:at] + b";", table)
+            disposal = _DISPOSALS.get(packed >> 2 & 7, Disposal.KEEP)
+            frames.append(Stored(decode, (x, y, wide, high), 10 * delay, disposal, ground=ground))
+            control = bytes(4)  # was for this frame alone
+        elif kind:
+            raise ConvError(f"broken GIF: no block begins at byte {at - 1}")
+    if not frames:
+        raise ConvError("broken GIF: it has no picture")
+    colour = Colour.GREY_ALPHA if grey else Colour.RGBA
+    lost = left_out("GIF", found)
+    carried = Metadata(), None, 1
+    return Composed("GIF", (width, height), frames, colour, "uint8", carried, lost, loop, bool(alpha))
+
+
+def _palette(data: bytes, at: int, flags: int) -> tuple[np.ndarray | None, int]:
+    """Return a palette, shape ``(entries, 3)``, if flags say that there is one, and where it ends."""
+    if not flags & _PALETTE:
+        return None, at
+    end = at + (6 << (flags & 7))
+    return np.frombuffer(data[at:end], np.uint8).reshape(-1, 3), end
+
+
+def _parts(data: bytes, at: int) -> tuple[list[bytes], int]:
+    """Return the blocks that follow each other up to an empty one, and where that ends."""
+    parts = []
+    while size := data[at]:
+        parts.append(data[at + 1 : at + 1 + size])
+        at += 1 + size
+    return parts, at + 1
+
+
+def _decoded(single: bytes, table: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    return table[np.asarray(Image.open(io.BytesIO(single), formats=("GIF",)))]
