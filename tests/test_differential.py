@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.differential.check import DifferenceError, check, compare, engines_agree, produce
+from tests.differential.check import DifferenceError, check, compare, engines_agree, expected, produce
 from tests.differential.jobs import KINDS, job, write
 from tests.differential.oracle import Geometry, correlate, mapping
 
@@ -39,12 +39,31 @@ def test_the_engines_agree_on_bytes(tmp_path: Path) -> None:
 
 
 def test_a_wrong_result_is_seen(tmp_path: Path) -> None:
-    for number in range(12):
-        made = job(number)
+    """One level of 8 bits under every policy, away from the exact value: on its other side the next may be as near.
+
+    In 16 bits the bound of float32 alone is more than a level.
+    """
+    pixels = [one for one in map(job, range(IN_PROCESS)) if one.kind.dtype == "uint8" and not one.floats]
+    first = {one.effective_policy: one for one in reversed(pixels)}
+    assert {name.partition(":")[0] for name in first} == {
+        "clip",
+        "abs",
+        "-10",
+        "-50%",
+        "minmax",
+        "percentile",
+        "offset",
+    }
+    for made in (*map(job, range(12)), *first.values()):
         write(made, tmp_path)
         got = produce(made, tmp_path).copy()
-        place = (0,) * got.ndim
-        got[place] = got[place] + 2 if got[place] < 9 else got[place] - 2
+        values, place = expected(made), (0,) * got.ndim
+        step = {"uint8": 1, "uint16": 5}.get(got.dtype.name, 2)
+        exact, top = values, np.inf
+        if not made.floats:
+            how = mapping(made.effective_policy, got.dtype.name, values, made.bank)
+            exact, top = how.exact(values), how.top
+        got[place] = got[place] + step if exact[place] <= got[place] <= top - step else got[place] - step
         with pytest.raises(DifferenceError):
             compare(made, got)
 

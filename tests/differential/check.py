@@ -116,7 +116,7 @@ def compare(job: Job, got: np.ndarray) -> Outcome:
         return Outcome(values.size, error=float(error.max() / bound))
     how = oracle.mapping(job.effective_policy, got.dtype.name, values, job.bank)
     exact = how.exact(values)
-    slack = max(NEAR_HALF, bound * how.scale * (3 if job.policy == "minmax" else 1))
+    slack = max(NEAR_HALF, bound * how.scale * (3 if job.measured else 1))
     _require(np.abs(got - exact) <= 0.5 + slack, got, exact)
     return Outcome(values.size, off=int(np.count_nonzero(got != np.rint(exact))))
 

@@ -77,6 +77,11 @@ class Job:
         return self.effective_policy == "float"
 
     @property
+    def measured(self) -> bool:
+        """Whether black and white are measured, with the error of results."""
+        return self.effective_policy.startswith(("minmax", "percentile"))
+
+    @property
     def effective_policy(self) -> str:
         if self.policy is not None:
             return self.policy
@@ -228,7 +233,7 @@ def _policy(
     # The definition of offset speaks of pixels, not of these.
     plain = not bias and not geometry.value and geometry.mode not in pad_modes.BEYOND
     own = kind.numbers or out_suffix == ".npy" or bool(bank.sum()) or plain
-    choices = ["clip", "abs", "-10:1e2", "-50%:150%", "minmax"]
+    choices = ["clip", "abs", "-10:1e2", "-50%:150%", "minmax", "percentile:5:90"]
     choices += [None, None] * own + ["offset", "offset:2"] * plain
     return rng.choice(choices)
 

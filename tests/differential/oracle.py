@@ -143,6 +143,8 @@ def mapping(policy: str, dtype: str, values: np.ndarray, bank: np.ndarray) -> Ma
         return Mapping(gain * (white - middle) / reach if reach else 0.0, middle, top=white)
     if word == "minmax":
         bottom, ceiling = float(values.min()), float(values.max())
+    elif word == "percentile":
+        bottom, ceiling = np.percentile(values, [float(end) for end in rest.split(":")]).tolist()
     else:
         bottom, ceiling = (
             float(end.rstrip("%")) / 100 * white if "%" in policy else float(end) for end in (word, rest)

@@ -43,10 +43,17 @@ def test_every_item_is_a_job_of_its_own(axes: str, places: tuple[int, int, int],
     assert np.array_equal(found, np.stack(alone, places[list(KERNELS).index(kernel)]))
 
 
-def test_ranges_are_measured_in_each_item() -> None:
-    slopes = np.arange(7, dtype=np.uint8) * np.array([[[1]], [[20]]], np.uint8) + np.uint8(40)
-    found = convcli.filter(slopes, "identity", axes="NYX", range="minmax")
-    assert (found.min((1, 2)).tolist(), found.max((1, 2)).tolist()) == ([0, 0], [255, 255])
+@pytest.mark.parametrize(("policy", "percents"), [("minmax", (0, 100)), ("percentile:20:90", (20, 90))])
+@pytest.mark.parametrize("axes", ["NYX", "YNX", "TYX"])
+def test_ranges_are_measured_in_each_item(axes: str, policy: str, percents: tuple[int, int]) -> None:
+    """Items have nothing to do with each other; frames of a clip have one range."""
+    pictures = (np.random.default_rng(2).integers(0, 60, (2, 9, 7)) * [[[1]], [[4]]]).astype(np.uint8)
+    where = None if axes == "TYX" else (1, 2)
+    low, high = np.percentile(pictures, percents, axis=where, keepdims=True)
+    exact = ((pictures - low) / (high - low)).clip(0, 1) * 255
+    given = np.moveaxis(pictures, 0, max(axes.find("N"), 0))
+    found = convcli.filter(given, "identity", axes=axes, range=policy)
+    assert np.abs(np.moveaxis(found, max(axes.find("N"), 0), 0) - exact).max() <= 0.501
 
 
 @pytest.mark.parametrize("axes", ["NCYX", "YNXC"])
