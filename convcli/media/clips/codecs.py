@@ -40,26 +40,10 @@ _CONTAINS = {  # codecs that a source's are kept for
     "ts": ("h264", "hevc"),
 }
 LOSSLESS = ("ffv1", "huffyuv", "ffvhuff", "utvideo", "rawvideo", "png", "qtrle")
-_SPEEDS = (
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-    "placebo",
-)
+_SPEEDS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
+           "placebo")  # fmt: skip
 _PRESETS = {"libx264": _SPEEDS, "libx265": _SPEEDS, "libsvtav1": tuple(map(str, range(14)))}
-_QUALITY = {
-    "libx264": 51,
-    "libx265": 51,
-    "libsvtav1": 63,
-    "libvpx-vp9": 63,
-    "libvpx": 63,
-}  # the least, by --crf
+_QUALITY = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63, "libvpx": 63}  # the least  # fmt: skip
 _EVEN = ("libx264", "libx265", "mpeg4", "libsvtav1")  # halved chroma needs even sizes
 _BACKWARDS = ("libx264", "libx265", "mpeg4")  # whose frames may refer to later ones
 _RAW = (  # of lossless codecs, for arrays: colour, deep, names in the order of preference

@@ -21,7 +21,7 @@ from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.axes import SECOND, Listed
 
-INTERLACED = "the clip is interlaced: its two fields are filtered as one picture, and written as such"
+INTERLACED = "the clip is interlaced: its two fields are filtered and written as one picture"
 TRUNCATED = "--allow-truncated keeps what can be read"
 _SLACK = Fraction(1, 20)  # seconds that a container's own idea of its length may be off, beside a frame
 
@@ -39,7 +39,7 @@ def libav(what: str) -> Iterator[None]:
         raise ConvError(f"{what}: {error.strerror or error}") from error
 
 
-class View(io.RawIOBase):
+class View:
     """A second place to read in a file that is open already: several of them share it without disturbing it."""
 
     def __init__(self, fp: IO[bytes], lock: threading.Lock) -> None:
@@ -61,12 +61,6 @@ class View(io.RawIOBase):
 
     def tell(self) -> int:
         return self._at
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
 
 def _refuse(url: str, *_: Any) -> NoReturn:

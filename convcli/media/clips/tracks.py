@@ -34,6 +34,7 @@ _ABOUT_THE_CODE = (
     "number_of_",
     "_statistics",
 )
+_REFUSALS = (av.error.FFmpegError, ValueError, LookupError, OverflowError)  # what muxers and PyAV raise
 _COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 
 
@@ -47,14 +48,16 @@ def name_of(stream: Any) -> str:
 
 
 def _others(container: Any) -> list[Any]:
-    """Return all tracks but the pictures, and the list of chapters that MP4 also has as a track."""
-    chapters = [s for s in container.streams if s.discard == Discard.all] if container.chapters() else []
-    return [s for s in container.streams if s not in pictures(container) and s not in chapters]
+    """Return all tracks but the pictures, and what MP4 has as tracks of its own: the chapters, the time code."""
+    known = [s for s in container.streams if s.discard == Discard.all] if container.chapters() else []
+    known += [s for s in container.streams if s.type == "data" and "timecode" in s.metadata]
+    return [s for s in container.streams if s not in pictures(container) and s not in known]
 
 
 def carried(container: Any) -> tuple[str, ...]:
     """Return what a file has beside its pictures, in words."""
     extras = {"chapters": container.chapters(), "tags": _tags(container.metadata, _ABOUT_THE_FILE)}
+    extras |= {key: pictures(container)[0].metadata.get(key) for key in ("title", "timecode")}
     return (*_counted(_others(container)), *(name for name, there in extras.items() if there))
 
 
@@ -97,13 +100,12 @@ class Tracks:
         self._shift, self._cut = start_of(source) + begin, begin > 0
         self._first = pictures(source)[0]
         self._about = _tags(source.metadata, _ABOUT_THE_FILE)
+        self._chapters = self._shifted(source.chapters())
         self._lost: Counter[str] = Counter()
         wanted = [s for s in _others(source) if sound or s.type not in ("audio", "subtitle")]
         self._packets: Iterator[Any] = source.demux(wanted) if wanted else iter(())
-        count = _FIRST * sum(s.type in ("audio", "video") for s in wanted)
-        peeked = list(
-            itertools.takewhile(lambda packet: packet is not None, (self._next() for _ in range(count)))
-        )
+        count = sum({"audio": _FIRST, "video": 1}.get(s.type, 0) for s in wanted)
+        peeked = list(itertools.islice(iter(self._next, None), count))
         firsts: dict[int, list[Any]] = {}
         for packet in peeked:
             if packet.size:
@@ -112,7 +114,11 @@ class Tracks:
         for words in _counted(stream for stream in wanted if stream not in held):
             what, they = (f"{words} are", "them") if words[0].isdigit() else (f"the {words} is", "it")
             self.notes.append(f"{what} left out: {self._name} cannot hold {they}")
-        self._compare(held, firsts)
+        try:
+            self._compare(held, firsts)
+        except _REFUSALS:
+            self.notes.append(f"all but the pictures is left out: {self._name} refuses it")
+            held, self._about, self._chapters = [], {}, []
         self._describe(output, picture)
         self._streams = {s.index: self._add(output, s, firsts.get(s.index, [])) for s in held}
         going_on = any(s.type in ("audio", "subtitle", "data") for s in held)
@@ -124,16 +130,16 @@ class Tracks:
         try:
             with _read(self._written([stream], {stream.index: firsts})) as container:
                 return name_of(stream) in map(name_of, container.streams)
-        except (av.error.FFmpegError, ValueError):  # the muxer refuses it
+        except _REFUSALS:
             return False
 
     def _compare(self, held: Sequence[Any], firsts: Mapping[int, list[Any]]) -> None:
         """Write everything into memory, and note what does not come back."""
-        chapters, lost = self._source.chapters(), []
+        lost: list[str] = []
         with _read(self._written(held, firsts)) as container:
             back = [pictures(container)[0], *_others(container)]
             metadata = {key.lower() for key in container.metadata}
-            if len(container.chapters()) < len(chapters):
+            if len(container.chapters()) < len(self._chapters):
                 lost.append("chapters")
             if tags := [key for key in self._about if key.lower() not in metadata]:
                 lost.append(f"tags ({', '.join(tags)})")
@@ -190,13 +196,17 @@ class Tracks:
         output.metadata.update(self._about)
         picture.metadata.update(_tags(self._first.metadata, _ABOUT_THE_CODE))
         picture.disposition = self._first.disposition
-        chapters = []
-        for chapter in self._source.chapters():
+        if self._chapters:
+            output.set_chapters(self._chapters)
+
+    def _shifted(self, chapters: Sequence[Any]) -> list[Any]:
+        """Return chapters in the times of the output, without those that end before they begin."""
+        shifted = []
+        for chapter in chapters:
             shift = round(self._shift / chapter["time_base"])
             begin, end = (max(chapter[key] - shift, 0) for key in ("start", "end"))
-            chapters.append({**chapter, "start": begin, "end": end})
-        if chapters:
-            output.set_chapters(chapters)
+            shifted += [{**chapter, "start": begin, "end": end}] if begin <= end else []
+        return shifted
 
     def until(self, seconds: Fraction | None, output: Any) -> None:
         """Copy what comes before a time of the output, or all the rest; a packet that is refused is counted."""
@@ -250,9 +260,10 @@ def _read(written: tuple[io.BytesIO, str]) -> Any:
 
 def _differences(stream: Any, back: Any, later: bool) -> Iterator[str]:
     """Yield what a track has lost on its way through a file; the first of its type is the default anyway."""
-    for key in ("title", "language"):
-        value = stream.metadata.get(key)
-        if value and value != "und" and back.metadata.get(key) != value:
+    before, after = ({key.lower(): value for key, value in s.metadata.items()} for s in (stream, back))
+    for key in ("title", "language", "timecode"):
+        value = before.get(key, "und")
+        if value not in ("und", after.get(key)):
             yield f"{key} of the {name_of(stream)}"
     gone = stream.disposition & ~back.disposition & ~(0 if later else Disposition.default)
     if gone:
