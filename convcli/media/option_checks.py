@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.media.files.target import StrPath, about_input
-from convcli.media.options import Compress, ReadOptions, WriteOptions
+from convcli.media.options import Compress, Header, ReadOptions, WriteOptions
 from convcli.media.registry import Format
 
 T = TypeVar("T")
@@ -42,6 +42,7 @@ _READING: tuple[_Concern[ReadOptions], ...] = (
     ),
     _Concern("--as matrix", lambda o: o.matrix, _TABLE, "reads a table as a grid"),
     _Concern("--columns", lambda o: o.columns is not None, _TABLE, "picks columns of a table"),
+    _Concern("--header", lambda o: o.header is not Header.AUTO, _TABLE, "is for tables"),
     _Concern("--allow-truncated", lambda o: o.allow_truncated, _film, _CLIPS),
 )
 _WRITING: tuple[_Concern[WriteOptions], ...] = (

@@ -22,6 +22,14 @@ class Compress(StrEnum):
     SMALL = "small"
 
 
+class Header(StrEnum):
+    """Whether the first line of a table holds names."""
+
+    AUTO = "auto"  # as its cells look
+    YES = "yes"
+    NO = "no"
+
+
 def parse_columns(text: str) -> tuple[str, ...]:
     """Read names, numbers and stretches of columns."""
     return tuple(part.strip() for part in text.split(","))
@@ -70,6 +78,9 @@ class ReadOptions:
         tuple[str, ...] | None,
         Option("Columns of a table to filter: names, numbers, 2-4.", panel=Panel.TABLES, read=parse_columns),
     ] = None
+    header: Annotated[
+        Header, Option("yes, no or auto: the first line of a table holds names.", panel=Panel.TABLES)
+    ] = Header.AUTO
     all_frames: Annotated[
         bool,
         Option(

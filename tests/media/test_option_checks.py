@@ -8,7 +8,7 @@ import pytest
 
 from convcli.common.errors import UsageError
 from convcli.media.option_checks import check_reading, check_writing
-from convcli.media.options import Compress, ReadOptions, VideoOptions, WriteOptions
+from convcli.media.options import Compress, Header, ReadOptions, VideoOptions, WriteOptions
 from convcli.media.registry import FORMATS, by_name
 from tests.shell import SAMPLES, convcli
 
@@ -18,6 +18,7 @@ READING = [
     (ReadOptions(axes="YXC"), {"npy", "tiff"}, "--axes"),
     (ReadOptions(matrix=True), TABLES, "--as matrix"),
     (ReadOptions(columns=("1",)), TABLES, "--columns"),
+    (ReadOptions(header=Header.YES), TABLES, "--header"),
     (ReadOptions(allow_truncated=True), CLIPS, "--allow-truncated"),
 ]
 WRITING = [

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from convcli.common.errors import ConvError, UsageError
 from convcli.data.axes import Listed, axes_of
 from convcli.data.info import Info
-from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.options import Header, ReadOptions, WriteOptions
 from convcli.media.tables.columns import pick
 from convcli.media.tables.delimited import find_delimiter, has_header
 from convcli.media.tables.table import TableSource, csv_source, sink, tsv_source
@@ -119,6 +119,18 @@ def test_the_time_axis_is_the_first_numeric_column_when_it_rises_and_is_not_alon
         ("day,v\n2024-01-01,5\n2024-01-02,6\n", "v"),
     ]:
         assert opened(text).info.notes[0].split(";")[0] == f"filtered columns: {filtered}", text
+
+
+@pytest.mark.parametrize("text", ["5,6\n1,2\n3,4\n", '"5",6\n1,2\n3,4\n', "5,6\r\n1,2\r\n3,4\r\n"])
+def test_the_header_can_be_said(text: str) -> None:
+    assert values(text, header=Header.YES) == [[1, 2], [3, 4]]
+    assert opened(text, header=Header.YES).info.notes == ("filtered columns: 5, 6",)
+    for header in (Header.NO, Header.AUTO):
+        assert values(text, header=header) == [[5, 6], [1, 2], [3, 4]]
+    with pytest.raises(ConvError, match="no column holds numbers"):
+        opened("a,b\n1,2\n", header=Header.NO)
+    with pytest.raises(ConvError, match="a header and no rows"):
+        opened("1,2\n", header=Header.YES)
 
 
 def test_header_or_not() -> None:

@@ -74,7 +74,7 @@ class Request:
     reading: Annotated[
         ReadOptions,
         Group(
-            *("axes", "matrix"),
+            *("axes", "matrix", "header"),
             columns="Columns of a table: names, numbers, 2-4.",
             all_frames="first, or all frames (pages) of the input.",
         ),

@@ -12,7 +12,7 @@ from convcli.learning.training import Settings
 OF_KERNEL = {*flags(Fit), "--pad-mode"}
 OF_GEOMETRY = {"--size", "--stride", "--padding", "--dilation"}
 OF_NET = {*flags(Net), *flags(Settings)}
-OF_FILES = {"[INPUT TARGET]...", "--target", "--axes", "--target-axes", "--as"}
+OF_FILES = {"[INPUT TARGET]...", "--target", "--axes", "--target-axes", "--as", "--header"}
 
 
 @takes_options

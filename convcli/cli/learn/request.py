@@ -133,7 +133,7 @@ class Request:
     net: Net
     training: Settings
     reading: Annotated[
-        ReadOptions, Group("matrix", axes="Letters of an array's dimensions: CYX, YXC, ZYX...")
+        ReadOptions, Group(*("matrix", "header"), axes="Letters of an array's dimensions: CYX, YXC, ZYX...")
     ]
     target_axes: Annotated[
         str | None, Option("The same of targets. Default: --axes.", panel=Panel.WINDOW)

@@ -31,7 +31,7 @@ InputFile = Annotated[str, Argument("Image, signal or array; - is standard input
 Reading = Annotated[
     ReadOptions,
     Group(
-        "matrix",
+        *("matrix", "header"),
         axes="Letters of an array's dimensions, with C for channels: CYX, YXC, CX...",
         columns="Columns of a table: names, numbers, 2-4.",
     ),

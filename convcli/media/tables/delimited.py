@@ -18,6 +18,7 @@ import polars as pl
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
+from convcli.media.options import Header
 
 SAMPLE_BYTES = 1 << 16
 SAMPLE_ROWS = 100
@@ -63,10 +64,11 @@ class Cells:
     notes: tuple[str, ...] = ()
 
 
-def parse(raw: bytes) -> Cells:
+def parse(raw: bytes, named: Header = Header.AUTO) -> Cells:
     """Split a whole file into cells.
 
-    The header, the delimiter (comma, semicolon, tab, bar, single spaces) and the decimal mark are recognised.
+    The header (unless ``named`` says it), the delimiter (comma, semicolon, tab, bar, single spaces) and the decimal
+    mark are recognised.
     What is not UTF-8 is taken for Windows-1252, and said so.
 
     Raises
@@ -102,7 +104,7 @@ def parse(raw: bytes) -> Cells:
         frame = _split_plain(raw, delimiter, width)
         starts = range(1, len(frame) + 1)
     header = None
-    if has_header(rows, delimiter):
+    if named is Header.YES or (named is Header.AUTO and has_header(rows, delimiter)):
         header = tuple(cell or "" for cell in frame.row(0))
         frame, starts = frame.slice(1), starts[1:]
         if not len(frame):

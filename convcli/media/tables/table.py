@@ -117,7 +117,7 @@ class TableSource(Strips):
 
     def __init__(self, fp: IO[bytes], options: ReadOptions, is_tsv: bool = False) -> None:
         self._fp = fp
-        cells = parse(_whole(fp))
+        cells = parse(_whole(fp), options.header)
         time = None
         if options.columns is not None:
             chosen = pick(options.columns, cells.header, cells.frame.width)
