@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 
@@ -34,21 +34,13 @@ Read = Callable[[Box], np.ndarray]
 """Returns (…, channels, *space) of a box: of the input, or of what a stage makes of it."""
 
 
-class Windowed(Protocol):
-    """A stage, or a layer of a net."""
-
-    @property
-    def windows(self) -> Sequence[Window | TransposedWindow] | None: ...
-
-    @property
-    def mode(self) -> PadMode: ...
-
-
-def needed_by(stage: Windowed, sizes: Sequence[int], box: Box) -> Box:
-    """Return the inputs, out of ``sizes``, from which a stage's outputs can be padded and computed alone."""
+def needed_by(
+    windows: Sequence[Window | TransposedWindow], mode: PadMode, sizes: Sequence[int], box: Box
+) -> Box:
+    """Return the inputs, out of ``sizes``, from which a box of outputs can be padded and computed alone."""
     return tuple(
-        stage.mode.support(*window.input_range(*span), n)
-        for window, span, n in zip(stage.windows or (), box, sizes, strict=True)
+        mode.support(*window.input_range(*span), n)
+        for window, span, n in zip(windows, box, sizes, strict=True)
     )
 
 
@@ -81,7 +73,7 @@ class Runner:
         """Return which of the input's samples a box of outputs needs."""
         chain, outputs = self.job.chain, box
         for stage, sizes in zip(reversed(chain.stages), reversed(chain.sizes[:-1]), strict=True):
-            box = needed_by(stage, sizes, box)
+            box = needed_by(stage.windows, stage.mode, sizes, box)
         if self._samples and (sampled := self._under_origins(outputs)) is not None:
             return tuple(
                 (min(a, start), max(b, stop)) for (a, b), (start, stop) in zip(box, sampled, strict=True)
@@ -218,7 +210,7 @@ class Runner:
         if isinstance(stage, PoolStage):
             return stages.pool(stage, self.engine, block, window, self.dtype, skip)
         if stage.transposed:
-            first = [start for start, _ in needed_by(stage, chain.sizes[index], box)]
+            first = [start for start, _ in needed_by(stage.windows, stage.mode, chain.sizes[index], box)]
             return stages.transpose(stage, self.engine, block, box, first, self.dtype)
         return stages.correlate(
             stage, self.engine, block, window, self.dtype, skip, self._algorithms[index], out
@@ -227,7 +219,7 @@ class Runner:
     def _input(self, index: int, chain: Chain, read: Read, box: Box) -> tuple[np.ndarray, list[Span]]:
         """Return the block that a stage's outputs need, and what they look at in it, padding included."""
         stage = chain.stages[index]
-        needed = needed_by(stage, chain.sizes[index], box)
+        needed = needed_by(stage.windows, stage.mode, chain.sizes[index], box)
         ranges = (window.input_range(*span) for window, span in zip(stage.windows, box, strict=True))
         return read(needed), [(lo - a, hi - a) for (lo, hi), (a, _) in zip(ranges, needed, strict=True)]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -36,14 +36,6 @@ class _View(Strips):
 
     def close(self) -> None:
         """The source is its owner's."""
-
-
-class _Part(Protocol):
-    """One plane on its way: what is read of it, and what is made of that."""
-
-    def reader(self, frames: Span) -> Any: ...
-
-    def pixels(self, frames: Span, read: Any) -> tuple[np.ndarray, Tally]: ...
 
 
 class _Filtered:
@@ -125,7 +117,7 @@ def execute(
 
 def _part(
     job: Job, chain: Chain | None, source: PlanarSource, index: int, engine: Engine, plan: Plan
-) -> _Part:
+) -> _Filtered | _Kept:
     view, plane = _View(source, index, job.info.length), source.coded.planes[index]
     if chain is None:
         return _Kept(job, view, plane.black)

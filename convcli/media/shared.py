@@ -19,7 +19,7 @@ import numpy as np
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.axes import INCH, Axis, Even
-from convcli.data.info import Colour, Info, Metadata, Strips
+from convcli.data.info import Colour, Info, Metadata
 from convcli.media.options import ReadOptions
 
 
@@ -234,21 +234,6 @@ def profile_for(icc: bytes | None, colour: Colour) -> tuple[bytes | None, str | 
         return icc, None
     space = icc[16:20].decode("latin-1").strip()
     return None, f"the colour profile is left out: it is for {space}, the result is {colour.upper()}"
-
-
-class WholeSource(Strips):
-    """A picture that was decoded whole."""
-
-    def __init__(self, info: Info, pixels: np.ndarray) -> None:
-        self.info = info
-        self._pixels = pixels
-
-    def strip(self, start: int, stop: int) -> np.ndarray:
-        """Return the rows ``start:stop``, shape ``(rows, X)`` or ``(rows, X, C)``."""
-        return self._pixels[start:stop]
-
-    def close(self) -> None:
-        """Nothing stays open."""
 
 
 class Recent:

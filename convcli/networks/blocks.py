@@ -70,10 +70,8 @@ class NetSource(Boxes):
         output = model.steps[-1].output
         if output.flat:
             one = Info.of("X", (output.channels,), model.precision)
-        elif output.channels > 1:
-            one = Info.of(f"C{letters}", (output.channels, *output.sizes), model.precision)
         else:
-            one = Info.of(letters, output.sizes, model.precision)
+            one = Info.of(f"C{letters}", (output.channels, *output.sizes), model.precision)
         self.info = with_items(one, source.info)
         self._last: tuple[Box, np.ndarray] | None = (
             None  # what a range policy measures first is asked for again
@@ -86,18 +84,10 @@ class NetSource(Boxes):
 
     def _read(self, box: Box) -> np.ndarray:
         if ITEMS not in self.info.letters:
-            return self._values(self._source, box).reshape(
-                *(stop - start for start, stop in self.info.spans(box))
-            )
+            return self._values(self._source, box)
         at, axis = self.info.box_letters.index(ITEMS), self.info.letters.index(ITEMS)
         others = (*box[:at], *box[at + 1 :])
-        parts = [self._values(Item(self._source, index), others) for index in range(*box[at])]
-        shape = [stop - start for start, stop in self.info.spans(box)]
-        return np.stack([part.reshape(*shape[:axis], *shape[axis + 1 :]) for part in parts], axis)
-
-    def maps(self, box: Box) -> np.ndarray:
-        """Return (channels, *space) of a box, of an input of one item."""
-        return self._values(self._source, box)
+        return np.stack([self._values(Item(self._source, index), others) for index in range(*box[at])], axis)
 
     def _values(self, source: Source, box: Box) -> np.ndarray:
         """Return (channels, *space) of a box of one item, or a part of its flat numbers."""
@@ -127,5 +117,5 @@ class NetSource(Boxes):
 
 def _part(step: Step, parameters: Tensors, produce: _Produce, box: Box) -> torch.Tensor:
     """Return a box of a layer's output, given what produces boxes of its input."""
-    needed = needed_by(step, step.input.sizes, box)
+    needed = needed_by(step.windows or (), step.layer.operation.pad_mode, step.input.sizes, box)
     return apply(step, parameters, produce(needed), Part(tuple(start for start, _ in needed), box))

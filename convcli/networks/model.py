@@ -17,10 +17,9 @@ from convcli.common.numbers import quoted
 from convcli.geometry.axes import per_axis
 from convcli.geometry.field import Field
 from convcli.geometry.layers import Row
-from convcli.geometry.padding import PadMode
 from convcli.geometry.windows import Window
 from convcli.kernel.yaml_fields import nearest
-from convcli.networks.operations import Convolution, Interpolation, Operation, Windows, is_local
+from convcli.networks.operations import Interpolation, Operation, Windows, is_local
 from convcli.networks.parameters import Parameter, Shape
 
 
@@ -112,12 +111,6 @@ class Step:
     @property
     def name(self) -> str:
         return self.layer.name
-
-    @property
-    def mode(self) -> PadMode:
-        """What lies outside the data."""
-        operation = self.layer.operation
-        return operation.pad_mode if isinstance(operation, Convolution) else PadMode.ZERO
 
     @property
     def local(self) -> bool:

@@ -26,6 +26,11 @@ Windows = tuple[Window | TransposedWindow, ...]
 class Operation(Protocol):
     """What all kinds of layers can say of themselves; ``str()`` is a short text for tables."""
 
+    @property
+    def pad_mode(self) -> PadMode:
+        """What lies outside the data."""
+        ...
+
     def output(self, shape: Shape) -> Shape:
         """Return what it makes of an input of this shape; a UsageError says what does not fit."""
         ...
@@ -43,6 +48,8 @@ class Operation(Protocol):
 
 class _Pointwise:
     """Each number by itself, or each position by itself."""
+
+    pad_mode = PadMode.ZERO  # not annotated, so no field
 
     def output(self, shape: Shape) -> Shape:
         return shape

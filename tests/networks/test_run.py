@@ -417,10 +417,10 @@ def test_blocks_equal_the_whole(mode: str, kind: str, up: str, length: int, tmp_
         part = model.upto(str(index + 1))
         computed = NetSource(part, source, "YX", length)
         expected = part.run(image)
-        np.testing.assert_allclose(computed.maps(computed.info.box), expected, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(computed.read(computed.info.box), expected, rtol=1e-12, atol=1e-13)
         rows, columns = expected.shape[1:]
         box = (rows // 3, rows), (columns // 4, columns // 4 + 2)
-        np.testing.assert_allclose(computed.maps(box), expected[(..., *slices(box))], rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(computed.read(box), expected[(..., *slices(box))], rtol=1e-12, atol=1e-13)
     if length == 1 and mode != "circular":
         assert (
             max(stop - start for (start, stop), _ in source.boxes) < 25
@@ -459,16 +459,16 @@ def test_blocks_wholly_in_padding_or_between_taps(layer: str, length: int, tmp_p
     model = model_of(net_of(tmp_path, f"layers:\n- {layer}\n"), image)
     computed = NetSource(model, ArraySource(image, "CYX"), "YX", length)
     expected = model.run(image)
-    np.testing.assert_allclose(computed.maps(computed.info.box), expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(computed.read(computed.info.box), expected, rtol=1e-12, atol=1e-13)
     for box in grid(expected.shape[1:], (length, length + 1)):
-        np.testing.assert_allclose(computed.maps(box), expected[(..., *slices(box))], rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(computed.read(box), expected[(..., *slices(box))], rtol=1e-12, atol=1e-13)
 
 
 def test_an_odd_bicubic_scale_in_blocks(tmp_path: Path) -> None:
     image = data(2, 17, 5)
     model = model_of(net_of(tmp_path, "layers:\n- upsample: {scale: 3, mode: bicubic}\n"), image)
     computed = NetSource(model, ArraySource(image, "CYX"), "YX", 2)
-    np.testing.assert_allclose(computed.maps(computed.info.box), model.run(image), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(computed.read(computed.info.box), model.run(image), rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def _draw(request: RunRequest, input: Input, model: TorchNet, colours: pictures.
             f"layer {step.name} has {step.output} flat numbers, no maps: choose one before flatten"
         )
     computed, sizes = _source(request, input, model), step.output.sizes
-    parts = [computed.maps(box)[: request.count] for box in grid(sizes, (computed.rows, *sizes[1:]))]
+    parts = [computed.read(box)[: request.count] for box in grid(sizes, (computed.rows, *sizes[1:]))]
     page = pictures.grid(
         np.concatenate(parts, axis=1),
         count=request.count,

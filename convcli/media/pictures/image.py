@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from convcli.common.errors import ConvError
+from convcli.data.arrays import ArraySource
 from convcli.data.box import Box
 from convcli.data.info import Colour, Info, Sink, Source
 from convcli.media.carriers import left_out
@@ -33,7 +34,6 @@ from convcli.media.shared import (
     CHANNELS,
     HOLDS,
     MODES,
-    WholeSource,
     check_frames,
     check_pixels,
     colour_of,
@@ -91,7 +91,7 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
             return jpeg.arriving(data, info_of(shape, "uint8", colour, metadata, lost, dpi))
         pixels, dpi = turn(jpeg.decoded(data, shape), dpi, orientation)
     fp.close()
-    return WholeSource(info_of(pixels.shape, pixels.dtype.name, colour, metadata, lost, dpi), pixels)
+    return ArraySource(pixels, info_of(pixels.shape, pixels.dtype.name, colour, metadata, lost, dpi))
 
 
 def picture_source(fp: IO[bytes], picture: Picture, options: ReadOptions) -> Source:
@@ -111,7 +111,7 @@ def picture_source(fp: IO[bytes], picture: Picture, options: ReadOptions) -> Sou
         pixels, dpi = turn(pixels, dpi, orientation)
         notes = (*((first_of(count, what),) if count > 1 else ()), *picture.lost)
     fp.close()
-    return WholeSource(info_of(pixels.shape, pixels.dtype.name, colour, metadata, notes, dpi), pixels)
+    return ArraySource(pixels, info_of(pixels.shape, pixels.dtype.name, colour, metadata, notes, dpi))
 
 
 def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> Sink:

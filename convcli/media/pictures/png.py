@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from convcli.data.arrays import ArraySource
 from convcli.data.box import Box
 from convcli.data.info import Colour, Info, Metadata, Sink, Source
 from convcli.media.files.ordered import Pieces
@@ -35,7 +36,6 @@ from convcli.media.shared import (
     CHANNELS,
     HOLDS,
     Density,
-    WholeSource,
     check_pixels,
     decoding,
     dpi_of,
@@ -92,8 +92,8 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
 
     with decoding("PNG"):
         pixels, dpi = turn(imagecodecs.png_decode(data), dpi, orientation)
-    return WholeSource(
-        info_of(pixels.shape, pixels.dtype.name, _colour(pixels.shape), metadata, notes, dpi), pixels
+    return ArraySource(
+        pixels, info_of(pixels.shape, pixels.dtype.name, _colour(pixels.shape), metadata, notes, dpi)
     )
 
 
