@@ -5,7 +5,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from functools import cached_property
 from itertools import zip_longest
 from typing import Annotated, Any
 
@@ -14,8 +14,8 @@ import typer
 from convcli.cli.shared import terminal
 from convcli.cli.shared.command import takes_options
 from convcli.cli.shared.options import Json, Messages
-from convcli.cli.shared.report import print_json
-from convcli.cli.shared.tables import WIDTH
+from convcli.cli.shared.report import show
+from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.cli.shared.weights import MOST, matrices, nested, slices_of
 from convcli.common.frozen import frozen
 from convcli.common.numbers import number_text
@@ -63,19 +63,11 @@ class ShowRequest:
 def list_kernels(request: ListRequest) -> None:
     """List the library: name, rank, size, and what each kernel is for."""
     entries = library.entries()
-    if request.json:
-        print_json([_listed(entry) for entry in entries])
-        return
     rows = [("name", "rank", "size", "what for")]
     for entry in entries:
         use = f"{entry.summary}; {entry.examples}" if entry.examples else entry.summary
         rows.append((entry.kernel.name, str(entry.rank or "any"), entry.size, use))
-    if terminal.is_terminal(sys.stdout) and terminal.draw_table(rows, left=4, wrap=True, stream=sys.stdout):
-        return
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    for row in rows:
-        start = "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False))
-        print(start + _fitted(row[3], WIDTH - len(start)))
+    show(entries, [Table(rows, wrap=True, fit=_fitted)], json=request.json)
 
 
 def _fitted(use: str, width: int) -> str:
@@ -86,80 +78,74 @@ def _fitted(use: str, width: int) -> str:
     return textwrap.shorten(use, width, placeholder=" …")
 
 
-def _listed(entry: library.Entry) -> dict[str, Any]:
-    kernel = entry.kernel
-    return {
-        "name": kernel.name,
-        "rank": entry.rank,
-        "size": kernel.size,
-        "outputs": kernel.outputs,
-        "inputs": kernel.inputs,
-        "combine": kernel.combine,
-        "examples": entry.examples,
-        "description": kernel.description,
-        "source": kernel.source,
-    }
-
-
 @app.command("show", cls=terminal.Command)
 @takes_options
 def show_kernel(request: ShowRequest) -> None:
     """Show a kernel: matrix, range, factors, symmetry, source."""
-    shown = load_kernel(request.kernel)
-    if request.json:
-        print_json(_described(shown))
-        return
-    print(shown.name)
-    if shown.description:
-        print(textwrap.fill(shown.description, WIDTH))
-    print()
-    for line in matrices(shown):
-        print(line)
+    found = Described(load_kernel(request.kernel))
+    show(found, _lines(found), json=request.json)
+
+
+@frozen
+class Described:
+    """What can be said of a kernel."""
+
+    kernel: Kernel
+
+    @cached_property
+    def separations(self) -> list[analysis.Separation | None]:
+        return [analysis.separation(weights, self.kernel.size) for weights in analysis.filters(self.kernel)]
+
+    @cached_property
+    def symmetry(self) -> tuple[str, ...]:
+        return analysis.symmetries(self.kernel)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self.kernel.defaults).items() if value is not None}
+
+    @property
+    def examples(self) -> str | None:
+        return library.examples(self.kernel.name)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        kernel = self.kernel
+        plain = ("name", "slug", "description", "source", "rank", "size", "outputs", "inputs", "origin")
+        return {
+            **{name: getattr(kernel, name) for name in plain},
+            "weights": nested(kernel.weights, kernel.shape),
+            "bias": kernel.bias,
+            "combine": kernel.combine,
+            "display": str(kernel.display_policy),
+            "defaults": self.defaults,
+            "sum": kernel.sum,
+            "absolute_sum": kernel.absolute_sum,
+            "range_8bit": kernel.output_range(0, 255),
+            "separable": all(self.separations),
+            "factors": self.separations,
+            "symmetry": self.symmetry,
+            "examples": self.examples,
+        }
+
+
+def _lines(found: Described) -> Iterator[str]:
+    kernel = found.kernel
+    yield kernel.name
+    if kernel.description:
+        yield textwrap.fill(kernel.description, WIDTH)
+    yield ""
+    yield from matrices(kernel)
     if shows_colours():
-        for line in _pictures(shown):
-            print(line)
-    for label, text in _facts(shown):
+        yield from _pictures(kernel)
+    for label, text in _facts(found):
         start = f"{label:<11}"
-        print(textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start)))
+        yield textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start))
 
 
-def _described(kernel: Kernel) -> dict[str, Any]:
-    separations = _separations(kernel)
-    return {
-        "name": kernel.name,
-        "slug": kernel.slug,
-        "description": kernel.description,
-        "source": kernel.source,
-        "rank": kernel.rank,
-        "size": kernel.size,
-        "outputs": kernel.outputs,
-        "inputs": kernel.inputs,
-        "origin": kernel.origin,
-        "weights": nested(kernel.weights, kernel.shape),
-        "bias": kernel.bias,
-        "combine": kernel.combine,
-        "display": str(kernel.display_policy),
-        "defaults": _defaults(kernel),
-        "sum": kernel.sum,
-        "absolute_sum": kernel.absolute_sum,
-        "range_8bit": kernel.output_range(0, 255),
-        "separable": all(separations),
-        "factors": [asdict(found) if found else None for found in separations],
-        "symmetry": analysis.symmetries(kernel),
-        "examples": library.examples(kernel.name),
-    }
-
-
-def _separations(kernel: Kernel) -> list[analysis.Separation | None]:
-    return [analysis.separation(weights, kernel.size) for weights in analysis.filters(kernel)]
-
-
-def _defaults(kernel: Kernel) -> dict[str, Any]:
-    return {key: value for key, value in asdict(kernel.defaults).items() if value is not None}
-
-
-def _facts(kernel: Kernel) -> Iterator[tuple[str, str]]:
+def _facts(found: Described) -> Iterator[tuple[str, str]]:
     """Yield the lines below the matrix: a word, and what is to be said."""
+    kernel = found.kernel
     bank = f", {kernel.outputs} out × {kernel.inputs} in" if kernel.outputs * kernel.inputs > 1 else ""
     yield (
         "size",
@@ -177,12 +163,12 @@ def _facts(kernel: Kernel) -> Iterator[tuple[str, str]]:
     yield "range", f"{low} to {high} from 8-bit input (0 to 255)"
     yield "display", str(kernel.display_policy)
     if kernel.rank > 1:
-        yield "separable", _separable_text(_separations(kernel))
-    yield "symmetry", ", ".join(analysis.symmetries(kernel)) or "none"
-    if defaults := _defaults(kernel):
-        yield "defaults", ", ".join(f"{key} {_default_text(value)}" for key, value in defaults.items())
-    if examples := library.examples(kernel.name):
-        yield "parameters", f"as in {examples}"
+        yield "separable", _separable_text(found.separations)
+    yield "symmetry", ", ".join(found.symmetry) or "none"
+    if found.defaults:
+        yield "defaults", ", ".join(f"{key} {_default_text(value)}" for key, value in found.defaults.items())
+    if found.examples:
+        yield "parameters", f"as in {found.examples}"
     if kernel.source:
         yield "source", kernel.source
 

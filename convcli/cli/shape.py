@@ -4,22 +4,25 @@ Reads the command line and lays out the table; the arithmetic is in `convcli.geo
 Nothing here may import numpy, torch or rich.
 """
 
-import textwrap
-from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 from convcli.cli.shared.command import takes_options
+from convcli.cli.shared.layers import Traced, axes_text, lines
 from convcli.cli.shared.options import Json, Messages
-from convcli.cli.shared.report import note, print_json
-from convcli.cli.shared.tables import WIDTH, as_json_text, axes_text, print_layers, print_table
+from convcli.cli.shared.report import Note, show
+from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.options import Argument, Group, Option, Panel
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
-from convcli.geometry.layers import Conv, Layer, Row, format_size, trace
+from convcli.geometry.layers import Conv, Layer, format_size, trace
 from convcli.geometry.pools import POOLS
-from convcli.geometry.search import remarks, search
+from convcli.geometry.search import Choice, remarks, search
+
+if TYPE_CHECKING:
+    from convcli.geometry.frameworks import Answer
 
 MOST_CHOICES = 20  # of --want, in text
 
@@ -90,27 +93,22 @@ def shape(request: Request) -> None:
     if not flags and not layers:
         raise UsageError("no layers: write some, such as conv:6@5x5 pool:max:2, or one as --kernel-size 5")
     chain = parse_layers([flags] if flags else layers)
-    shown = format_size(channels, sizes)
+    quiet = request.messages.quiet
     if request.want is not None:
         if not flags or request.compare:
             raise UsageError(
                 "--want needs --kernel-size or --pool, the one size that it holds, and goes without --compare"
             )
-        _want(request, chain[0], channels, sizes, request.want)
+        choices = _choices(request, chain[0], channels, sizes, request.want)
+        show(choices, map(str, choices[:1]) if quiet else _choice_lines(choices), json=request.json)
         return
     rows = trace(chain, channels, sizes)
     if request.compare:
-        _compare(chain, sizes, rows, request.json)
+        compared = _compared(chain, [sizes, *(row.sizes for row in rows)])
+        show(compared, (line for one in compared for line in _compared_lines(one)), json=request.json)
         return
-    notes = remarks(chain, sizes, rows)
-    if request.json:
-        print(as_json_text(shown, rows, notes))
-    elif request.messages.quiet:
-        print(rows[-1].output)
-    else:
-        print_layers(shown, rows)
-        for line in notes:
-            note(line)
+    found = Traced(format_size(channels, sizes), rows, remarks(chain, sizes, rows))
+    show(found, [found.output] if quiet else lines(found), json=request.json, indent=2)
 
 
 def _layer_text(request: Request) -> str:
@@ -138,8 +136,10 @@ def _layer_text(request: Request) -> str:
     return ",".join([first, *(f"{keys[name]}={text.replace(',', 'x')}" for name, text in given.items())])
 
 
-def _want(request: Request, layer: Layer, channels: int | None, sizes: tuple[int, ...], want: str) -> None:
-    """Print the layers that give a size; the first is the simplest."""
+def _choices(
+    request: Request, layer: Layer, channels: int | None, sizes: tuple[int, ...], want: str
+) -> list[Choice]:
+    """Return the layers that give a size; the first is the simplest."""
     maps, wanted = parse_size(want, "--want")
     keys = {"s": "stride", "p": "padding", "d": "dilation", "op": "output_padding", "ceil": "ceil"}
     _, *parts = _layer_text(request).split(",")
@@ -149,53 +149,46 @@ def _want(request: Request, layer: Layer, channels: int | None, sizes: tuple[int
     out = layer.out if isinstance(layer, Conv) else channels
     if maps is not None and maps != out:
         raise UsageError(f"--want {want} has {maps} channels and the layer {layer} gives {out or 1}")
-    found = search(layer, fixed, channels, sizes, wanted)
-    if request.json:
-        print_json([{"layer": str(c), "output": c.row.output, "same_as": c.names} for c in found])
-    elif request.messages.quiet:
-        print(found[0])
-    else:
-        header = ("layer", "output", "field", "unused", "the same as")
-        lines = [header]
-        for choice in found[:MOST_CHOICES]:
-            row = choice.row
-            names = ", ".join(f"p={name}" for name in choice.names)
-            lines.append((str(choice), row.output, axes_text(row.field), axes_text(row.unused), names))
-        print_table(lines, left=len(header), wrap=True)
-        if len(found) > MOST_CHOICES:
-            note(f"{len(found) - MOST_CHOICES} less simple ones are left out; --json lists them all")
+    return search(layer, fixed, channels, sizes, wanted)
 
 
-def _compare(chain: Sequence[Layer], sizes: tuple[int, ...], rows: Sequence[Row], as_json: bool) -> None:
-    """Print, for each layer, what every framework makes of the same input."""
-    from convcli.geometry import frameworks
+def _choice_lines(choices: Sequence[Choice]) -> Iterator[str | Table]:
+    rows = [("layer", "output", "field", "unused", "the same as")]
+    for choice in choices[:MOST_CHOICES]:
+        names = ", ".join(f"p={name}" for name in choice.same_as)
+        places = axes_text(choice.row.field), axes_text(choice.row.unused)
+        rows.append((str(choice), choice.output, *places, names))
+    yield Table(rows, wrap=True)
+    if len(choices) > MOST_CHOICES:
+        yield Note(f"{len(choices) - MOST_CHOICES} less simple ones are left out; --json lists them all")
 
-    inputs = [sizes, *(row.sizes for row in rows[:-1])]
-    found = [frameworks.compare(layer, before) for layer, before in zip(chain, inputs, strict=True)]
-    if as_json:
-        print_json(
-            [
-                {
-                    "layer": str(layer),
-                    "input": before,
-                    "answers": [asdict(answer) for answer in answers],
-                    "why": frameworks.reasons(layer, answers),
-                }
-                for layer, before, answers in zip(chain, inputs, found, strict=True)
-            ]
-        )
-        return
-    for layer, before, answers in zip(chain, inputs, found, strict=True):
-        print(f"{layer} on {format_size(None, before)}")
-        lines = [("", "setting", "padding", "output", "")]
-        for answer in answers:
-            texts = (frameworks.padding_text(answer), frameworks.size_text(answer))
-            lines.append((answer.who, answer.setting, *texts, answer.remark))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            *cells, remark = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
-            start = "  " + "  ".join(cells)
-            fits = len(start) + 2 + len(remark.rstrip()) <= WIDTH
-            print(f"{start}  {remark}".rstrip() if fits else f"{start.rstrip()}\n{'':11}{remark.rstrip()}")
-        for reason in frameworks.reasons(layer, answers):
-            print(textwrap.fill(reason, WIDTH, initial_indent="- ", subsequent_indent="  "))
+
+@frozen
+class Compared:
+    """What every framework makes of a layer and its input, and why that differs."""
+
+    layer: Layer
+    input: tuple[int, ...]
+    answers: "Sequence[Answer]"
+    why: Sequence[str]
+
+
+def _compared(chain: Sequence[Layer], inputs: Sequence[tuple[int, ...]]) -> list[Compared]:
+    from convcli.geometry.frameworks import compare, reasons
+
+    found = [(layer, sizes, compare(layer, sizes)) for layer, sizes in zip(chain, inputs, strict=False)]
+    return [Compared(layer, sizes, answers, reasons(layer, answers)) for layer, sizes, answers in found]
+
+
+def _compared_lines(found: Compared) -> Iterator[str]:
+    import textwrap
+
+    yield f"{found.layer} on {format_size(None, found.input)}"
+    rows = [("", "setting", "padding", "output", "")]
+    for one in found.answers:
+        rows.append((one.who, one.setting, one.padding_text, one.size_text, one.remark))
+    for line, (*_, remark) in zip(Table(rows).lines(), rows, strict=True):
+        fits = len(line) + 2 <= WIDTH
+        yield f"  {line}" if fits else f"  {line.removesuffix(remark).rstrip()}\n{'':11}{remark}"
+    for reason in found.why:
+        yield textwrap.fill(reason, WIDTH, initial_indent="- ", subsequent_indent="  ")

@@ -108,14 +108,24 @@ def parse_rate(text: str) -> Fraction:
     return rate
 
 
-def number_text(value: float) -> str:
-    """Return a float shortly: a fraction when it is one exactly, else up to 6 digits; what is no number by its name.
+def decimal_text(value: float) -> str:
+    """Return a float as a decimal of 6 digits or, of large ones, of 2 after the point; trailing zeros are left out.
 
-    >>> [number_text(v) for v in (2.0, -0.25, 1 / 9, 0.33, 2 ** 0.5, -0.0, float("nan"))]
-    ['2', '-0.25', '1/9', '0.33', '1.41421', '0', 'nan']
+    >>> [decimal_text(v) for v in (2.0, -0.0, 1 / 9, 36844.22265625, 1234567.0, 1e300, float("nan"))]
+    ['2', '0', '0.111111', '36844.22', '1234567', '1e+300', 'nan']
     """
-    plain = f"{value + 0.0:.6g}"
-    if float(plain) == value or not math.isfinite(value):
-        return plain
+    whole = len(str(int(abs(value)))) if abs(value) < 1e15 else 0
+    return f"{value + 0.0:.{max(6, whole + 2)}g}"
+
+
+def number_text(value: float) -> str:
+    """Return a float shortly: a fraction of small numbers when it is one exactly, else as `decimal_text`.
+
+    >>> [number_text(v) for v in (2.0, -0.25, 1 / 9, 0.33, 2 ** 0.5, 52321 / 256)]
+    ['2', '-0.25', '1/9', '0.33', '1.41421', '204.379']
+    """
+    decimal = decimal_text(value)
+    if float(decimal) == value or not math.isfinite(value):
+        return decimal
     fraction = Fraction(value).limit_denominator(1000)
-    return str(fraction) if float(fraction) == value else plain
+    return str(fraction) if float(fraction) == value and abs(fraction.numerator) <= 1000 else decimal

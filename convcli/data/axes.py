@@ -148,6 +148,18 @@ class Axis:
     size: int
     positions: Positions | None = None
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """The axis for a program; a spacing that varies is a pair, the smallest and the largest."""
+        facts: dict[str, object] = {"letter": self.letter, "size": self.size}
+        if self.positions is not None:
+            first, steps = self.positions.at(0), self.positions.steps()
+            facts |= {"unit": self.positions.unit, "first": None if first is None else float(first)}
+            if steps is not None:
+                low, high = map(float, steps)
+                facts["spacing"] = low if low == high else [low, high]
+        return facts
+
     def along(self, start: Fraction, jump: Fraction, size: int) -> Axis:
         """Return the axis of new samples; arguments as in `Even.along`."""
         return Axis(self.letter, size, self.positions and self.positions.along(start, jump, size))

@@ -143,13 +143,13 @@ def _seen(
     explanation: Explanation, grid: Board
 ) -> tuple[frozenset[Place], tuple[tuple[Place, float], ...], frozenset[Place]]:
     if isinstance(explanation, ConvExplanation):
-        products = explanation.sums[0].planes[0].products
+        products = explanation.sums[0].channels[0].taps
         return (
             frozenset(one.tap.position for one in products),
             tuple((one.tap.position, one.weight) for one in products),
             frozenset(),
         )
-    pooled = explanation.planes[0]
+    pooled = explanation.outputs[0]
     cells = {place for place, _ in grid.places()}
     seen = frozenset(one.tap.position for one in pooled.taps) & cells
     return seen, (), frozenset(one.tap.position for one in explanation.chosen(pooled))
@@ -223,7 +223,7 @@ def close_up(
     grid = _board_of(stage, data, tuple(low), tuple(high))
     seen, weights, chosen = _seen(explanation, grid)
     kernel = _kernel_board(stage, which)
-    products = explanation.sums[0].planes[0].products if isinstance(explanation, ConvExplanation) else ()
+    products = explanation.sums[0].channels[0].taps if isinstance(explanation, ConvExplanation) else ()
     title = "output " + ",".join(map(str, at))
     output = Board(title, at, tuple(one + 1 for one in at), outputs, (value,))
     return Frame(
@@ -293,17 +293,17 @@ def caption(explanation: Explanation) -> str:
     """
     if isinstance(explanation, ConvExplanation):
         found = explanation.sums[0]
-        products = [one for plane in found.planes for one in plane.products]
+        products = [one for plane in found.channels for one in plane.taps]
         terms = [f"{_factor(one.value)}x{_factor(one.weight)}" for one in products[:TERMS]]
         if len(products) > TERMS:
             terms.append("...")
         if found.bias:
             terms.append(_factor(found.bias))
         return f"{' + '.join(terms) or '0'} = {number_text(explanation.values[0])}"
-    pooled = explanation.planes[0]
+    pooled = explanation.outputs[0]
     values = [number_text(one.value) for one in pooled.taps if one.value is not None]
     text = ", ".join(values[:TERMS]) + (", ..." if len(values) > TERMS else "")
-    return f"{explanation.kind.function}({text}) = {number_text(pooled.value)}"
+    return f"{explanation.pool.function}({text}) = {number_text(pooled.value)}"
 
 
 def _factor(value: float) -> str:

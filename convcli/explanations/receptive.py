@@ -38,7 +38,7 @@ class Seen:
         Its label.
     at
         Which of its outputs, one index an axis: the one in the middle of what the last layer's output needs.
-    field
+    sees
         (start, stop) along each axis of the net's input, which may lie outside it: padding.
     gradient : ndarray
         Of the input's sizes; 1 is the largest.  All zero where the output does not move at all.
@@ -46,19 +46,17 @@ class Seen:
 
     layer: str
     at: tuple[int, ...]
-    field: tuple[Span, ...]
+    sees: tuple[Span, ...]
     gradient: np.ndarray
 
-    @property
-    def size(self) -> tuple[int, ...]:
-        return tuple(stop - start for start, stop in self.field)
+    facts = ("layer", "at", "sees", "effective")
 
     @property
     def effective(self) -> tuple[Span, ...]:
         """(start, stop) along each axis of the elements whose gradient is not faint; empty where none is."""
         found = np.argwhere(self.gradient > FAINT)
         if not len(found):
-            return tuple((0, 0) for _ in self.field)
+            return tuple((0, 0) for _ in self.sees)
         low, high = found.min(axis=0).tolist(), found.max(axis=0).tolist()
         return tuple((start, last + 1) for start, last in zip(low, high, strict=True))
 

@@ -34,12 +34,12 @@ def draw(found: Sequence[Seen], picture: np.ndarray) -> np.ndarray:
     view = _view(found[-1], picture.shape[1:])
     panels = [("input", "each layer's frame", _panel(_grey(picture), view))]
     for seen in found:
-        sizes = f"sees {_size(seen.field)}, effective {_size(seen.effective)}"
+        sizes = f"sees {_size(seen.sees)}, effective {_size(seen.effective)}"
         panels.append((seen.layer, sizes, _panel(colour(_flat(seen.gradient), Colours.VIRIDIS), view)))
     for number, seen in enumerate(found):
         tone = FRAMES[number % len(FRAMES)]
-        _outline(panels[0][2], seen.field, view, tone)
-        _outline(panels[number + 1][2], seen.field, view, tone)
+        _outline(panels[0][2], seen.sees, view, tone)
+        _outline(panels[number + 1][2], seen.sees, view, tone)
     wide, high = panels[0][2].size
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
@@ -79,7 +79,7 @@ def _grey(picture: np.ndarray) -> np.ndarray:
 
 def _view(last: Seen, sizes: Sequence[int]) -> tuple[Span, Span]:
     """Return the rows and columns to show: the last layer's field with a margin."""
-    rows, columns = _two(last.field)
+    rows, columns = _two(last.sees)
     n_rows, n_columns = (sizes[0], sizes[1]) if len(sizes) > 1 else (1, sizes[0])
     spans = []
     for (start, stop), n in ((rows, n_rows), (columns, n_columns)):

@@ -30,17 +30,24 @@ class Product:
     def product(self) -> float:
         return self.value * self.weight
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """The tap for a program."""
+        return {**self.tap.facts, "value": self.value, "weight": self.weight, "product": self.product}
+
 
 @frozen
 class Plane:
     """The products on one channel of the input."""
 
     channel: int
-    products: tuple[Product, ...]
+    taps: tuple[Product, ...]
+
+    facts = ("channel", "sum", "taps")
 
     @property
     def sum(self) -> float:
-        return math.fsum(product.product for product in self.products)
+        return math.fsum(one.product for one in self.taps)
 
 
 @frozen
@@ -52,12 +59,14 @@ class Sum:
 
     map: int
     channel: int | None
-    planes: tuple[Plane, ...]
+    channels: tuple[Plane, ...]
     bias: float
+
+    facts = ("map", "channel", "bias", "total", "channels")
 
     @property
     def total(self) -> float:
-        return math.fsum(p.product for plane in self.planes for p in plane.products) + self.bias
+        return math.fsum(one.product for plane in self.channels for one in plane.taps) + self.bias
 
 
 @frozen
@@ -87,38 +96,51 @@ class ConvExplanation:
 
 @frozen
 class PoolTap:
-    """One tap of a pool; ``share`` is how much of the output's gradient goes to this input."""
+    """One tap of a pool; ``gradient`` is how much of the output's gradient goes to this input."""
 
     tap: Tap
     value: float | None  # None: padding, which never wins and is not counted
-    share: float
+    gradient: float
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """The tap for a program."""
+        return {**self.tap.facts, "value": self.value, "gradient": self.gradient}
 
 
 @frozen
 class Pooled:
-    """One plane of a pool's input under the window, and the result."""
+    """One channel of a pool's input under the window, and the result."""
 
-    plane: int
+    channel: int
     taps: tuple[PoolTap, ...]
     value: float
+
+    facts = ("channel", "value", "taps")
 
     @property
     def sharing(self) -> tuple[PoolTap, ...]:
         """The taps that take a share of the gradient."""
-        return tuple(tap for tap in self.taps if tap.share)
+        return tuple(tap for tap in self.taps if tap.gradient)
 
 
 @frozen
 class PoolExplanation:
     """A pool's output at one place."""
 
-    kind: PoolKind
+    pool: PoolKind
     at: tuple[int, ...]
-    planes: tuple[Pooled, ...]
+    outputs: tuple[Pooled, ...]
+
+    facts = ("at", "pool", "outputs")
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        return tuple(pooled.value for pooled in self.outputs)
 
     def chosen(self, pooled: Pooled) -> tuple[PoolTap, ...]:
         """Return the taps whose samples are a plane's result, where the kind selects samples."""
-        return pooled.sharing if self.kind.selects else ()
+        return pooled.sharing if self.pool.selects else ()
 
 
 Explanation = ConvExplanation | PoolExplanation

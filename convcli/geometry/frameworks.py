@@ -45,6 +45,16 @@ class Answer:
     sizes: tuple[int, ...] | None
     remark: str = ""
 
+    @property
+    def size_text(self) -> str:
+        """The output as ``shape`` writes it, a dash when it is refused."""
+        return "-" if self.sizes is None else format_size(None, self.sizes)
+
+    @property
+    def padding_text(self) -> str:
+        """The padding of each axis, a dash when it is refused."""
+        return "-" if self.padding is None else _listed(self.padding, "x")
+
 
 Windows = tuple[Window | TransposedWindow, ...]
 
@@ -244,13 +254,3 @@ def reasons(layer: Layer, answers: Sequence[Answer]) -> list[str]:
 
 def _pads(answer: Answer) -> str:
     return _listed(answer.padding or ()) if answer.padding else "none"
-
-
-def size_text(answer: Answer) -> str:
-    """Return the output as ``shape`` writes it, a dash when it is refused."""
-    return "-" if answer.sizes is None else format_size(None, answer.sizes)
-
-
-def padding_text(answer: Answer) -> str:
-    """Return the padding of each axis, a dash when it is refused."""
-    return "-" if answer.padding is None else _listed(answer.padding, "x")

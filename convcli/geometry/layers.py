@@ -150,7 +150,7 @@ class Row:
     element = 0).
     """
 
-    label: str
+    layer: str
     channels: int | None
     sizes: tuple[int, ...]
     field: tuple[int, ...]
@@ -159,6 +159,19 @@ class Row:
     parameters: int  # weights and biases
     multiply_adds: int  # for one input; those with padding count, the bias's do not
     unused: tuple[int, ...]  # elements at the end of this layer's input that no window reaches
+
+    facts = (
+        "layer",
+        "output",
+        "channels",
+        "sizes",
+        "field",
+        "jump",
+        "start",
+        "parameters",
+        "multiply_adds",
+        "unused",
+    )
 
     @property
     def output(self) -> str:
@@ -179,7 +192,7 @@ def trace(layers: Iterable[Layer], channels: int | None, sizes: Sequence[int]) -
 
     >>> from convcli.geometry.pools import MAX
     >>> for row in trace([Conv((5, 5), out=6), Pool(MAX, (2,))], 3, (32, 32)):
-    ...     print(row.label, row.output, row.parameters)
+    ...     print(row.layer, row.output, row.parameters)
     conv:6@5x5 6@28x28 456
     pool:max:2 6@14x14 0
     """
@@ -202,7 +215,7 @@ def trace(layers: Iterable[Layer], channels: int | None, sizes: Sequence[int]) -
             channels = layer.out if channels is None else maps
         rows.append(
             Row(
-                label=str(layer),
+                layer=str(layer),
                 channels=channels,
                 sizes=outputs,
                 field=tuple(f.size for f in fields),

@@ -43,7 +43,13 @@ class Choice:
 
     layer: Layer
     row: Row
-    names: tuple[PaddingName, ...]  # what its padding could be called as well
+    same_as: tuple[PaddingName, ...]  # what its padding could be called as well
+
+    facts = ("layer", "output", "same_as")
+
+    @property
+    def output(self) -> str:
+        return self.row.output
 
     def __str__(self) -> str:
         return str(self.layer)

@@ -46,6 +46,12 @@ class Tap:
         """Whether it looks at padding."""
         return self.position != self.source
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """The tap for a program."""
+        place = {"tap": self.index, "position": self.position, "source": self.source}
+        return {**place, "sources": self.sources, "padding": self.padded}
+
 
 def axis_taps(
     window: Window | TransposedWindow, output: int, n: int, mode: PadMode = PadMode.ZERO

@@ -59,6 +59,18 @@ class Entry:
     examples: str | None  # how to give it other numbers
 
     @property
+    def facts(self) -> dict[str, object]:
+        """The entry for a program."""
+        own, rest = (
+            ("rank", "examples"),
+            ("outputs", "inputs", "combine", "examples", "description", "source"),
+        )
+        return {
+            name: getattr(self if name in own else self.kernel, name)
+            for name in ("name", "rank", "size", *rest)
+        }
+
+    @property
     def size(self) -> str:
         """The size of one filter, with the number of them before it if there are several: ``2@3x3``."""
         size = size_text(self.kernel.size)

@@ -41,14 +41,21 @@ class Finding:
         part of the norm; 0 is invariance.  Borders count here.
     """
 
-    label: str
+    layer: str
     jump: Fraction
     period: Fraction
     moved: dict[int, float | None]
     unmoved: dict[int, float]
 
     @property
-    def holds(self) -> tuple[int, ...]:
+    def facts(self) -> dict[str, object]:
+        """The finding for a program."""
+        rest = ("holds_at", "error", "elsewhere", "moved", "unmoved")
+        steps = {"jump": float(self.jump), "period": float(self.period)}
+        return {"layer": self.layer, **steps, **{name: getattr(self, name) for name in rest}}
+
+    @property
+    def holds_at(self) -> tuple[int, ...]:
         """The shifts at which the output moved along exactly."""
         return tuple(shift for shift, error in self.moved.items() if error is not None and error <= TOLERANCE)
 

@@ -196,7 +196,7 @@ def _bound(layer: Layer, shape: Shape, fields: Sequence[Field], space: Sequence[
     elif windows is None and parameters:  # a dense layer: every output sees all
         fields = [field.through(Window(n)) for field, n in zip(fields, space, strict=True)]
     row = Row(
-        label=layer.label,
+        layer=layer.label,
         channels=None if output.flat else output.channels,
         sizes=output.sizes or (output.channels,),
         field=tuple(f.size for f in fields),

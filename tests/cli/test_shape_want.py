@@ -107,7 +107,7 @@ def test_one_setting_for_all_axes_where_that_is_possible():
 def test_the_names_of_the_padding_are_told():
     choice = search(Conv((5,)), NOTHING, None, (20,), (20,))[0]
     assert str(choice) == "conv:5,p=2"
-    assert set(choice.names) == {PaddingName.SAME, PaddingName.SAME_LOWER, PaddingName.SAME_UPPER}
+    assert set(choice.same_as) == {PaddingName.SAME, PaddingName.SAME_LOWER, PaddingName.SAME_UPPER}
 
 
 def test_want_on_the_shell():

@@ -46,12 +46,13 @@ def test_the_gradient_fills_the_theoretical_field(positive):
     array = np.random.default_rng(1).uniform(1, 2, (1, 60, 40))
     found = seen_by(model_of(positive, array), array, (5, 7))
     rows = trace(parse_layers(["conv:3x5,s=2x1,p=1x2", "pool:avg:2", "conv:3,d=2"]), None, (60, 40))
-    assert [found[index].size for index in (0, 2, 3)] == [row.field for row in rows]
-    assert found[1].field == found[0].field
+    sizes = [tuple(stop - start for start, stop in seen.sees) for seen in found]
+    assert [sizes[index] for index in (0, 2, 3)] == [row.field for row in rows]
+    assert found[1].sees == found[0].sees
     for seen in found:
         touched = np.argwhere(seen.gradient > 0)
-        assert touched.min(0).tolist() == [start for start, _ in seen.field]
-        assert (touched.max(0) + 1).tolist() == [stop for _, stop in seen.field]
+        assert touched.min(0).tolist() == [start for start, _ in seen.sees]
+        assert (touched.max(0) + 1).tolist() == [stop for _, stop in seen.sees]
         assert seen.gradient.max() == 1
     assert found[-1].at == (5, 7)
 
@@ -59,14 +60,14 @@ def test_the_gradient_fills_the_theoretical_field(positive):
 def test_what_lies_outside_is_padding(positive):
     array = np.ones((1, 60, 40))
     corner = seen_by(model_of(positive, array), array, (0, 0))[-1]
-    assert corner.field[0][0] == -1 and corner.field[1][0] == -2
+    assert corner.sees[0][0] == -1 and corner.sees[1][0] == -2
     assert [start for start, _ in corner.effective] == [0, 0]
 
 
 def test_a_pyramids_effective_field_is_smaller_than_its_theoretical_one():
     array = np.random.default_rng(2).uniform(0, 255, (1, 64, 64))
     last = seen_by(model_of(SAMPLES / "pyramid.yaml", array), array, (4, 4))[-1]
-    assert last.size == (29, 29)
+    assert [stop - start for start, stop in last.sees] == [29, 29]
     assert all(5 < stop - start < 29 for start, stop in last.effective)
 
 
@@ -75,7 +76,7 @@ def test_a_maximum_sees_only_where_it_came_from(tmp_path):
     array = np.zeros((1, 8, 8))
     array[0, 5, 6] = 1
     (seen,) = seen_by(model_of(tmp_path / "net.yaml", array), array, (1, 1))
-    assert seen.field == ((4, 8), (4, 8)) and seen.effective == ((5, 6), (6, 7))
+    assert seen.sees == ((4, 8), (4, 8)) and seen.effective == ((5, 6), (6, 7))
 
 
 def test_gradients_of_either_sign_count(tmp_path):

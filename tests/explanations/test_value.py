@@ -101,7 +101,7 @@ def test_taps_products_and_sums_of_any_kernel(data):
     found = explain_conv(chain.stages[0], x, at, results[(slice(None), 0, *at)].tolist())
     assert [one.total for one in found.sums] == pytest.approx(found.values, abs=1e-12)
     assert [one.bias for one in found.sums] == [0.5, -2.0]
-    assert all(len(one.planes) == 3 for one in found.sums)
+    assert all(len(one.channels) == 3 for one in found.sums)
 
 
 def test_padding_taps_are_named_with_what_stands_there():
@@ -279,13 +279,13 @@ def test_the_gradients_route_is_torchs(pool):
     else:
         out = torch.nn.functional.avg_pool2d(tensor, 3, 2, 1, count_include_pad="include" in pool)
     for at in np.ndindex(*chain.output):
-        found = explain_pool(chain.stages[0], x[None], at, [float(results[(0, *at)])]).planes[0]
+        found = explain_pool(chain.stages[0], x[None], at, [float(results[(0, *at)])]).outputs[0]
         assert found.value == pytest.approx(out[(0, 0, *at)].item())
         (gradient,) = torch.autograd.grad(out[(0, 0, *at)], tensor, retain_graph=True)
         ours = np.zeros_like(x)
         for tap in found.taps:
             if tap.tap.source is not None:
-                ours[tap.tap.source] += tap.share
+                ours[tap.tap.source] += tap.gradient
         assert np.abs(ours - gradient.numpy()[0, 0]).max() < 1e-12
 
 
@@ -302,7 +302,7 @@ def test_frames_show_what_stands_outside(mode):
 def test_a_nan_wins_and_padding_never_does():
     x = np.array([[-5.0, -3, -4, np.nan, 1, 2]])
     chain = bind([], Settings(pool=parse_pool("max:3,p=1")), "X", (6,), 1)
-    first, second = (explain_pool(chain.stages[0], x, (at,), [0.0]).planes[0] for at in (0, 1))
+    first, second = (explain_pool(chain.stages[0], x, (at,), [0.0]).outputs[0] for at in (0, 1))
     assert [tap.tap.position for tap in first.sharing] == [(1,)]
     assert [tap.tap.position for tap in second.sharing] == [(3,)]
 

@@ -26,7 +26,7 @@ def findings(tmp_path: Path, text: str, axis: int = 1, image: np.ndarray = IMAGE
     net = load_net(path)
     steps = net.trace(Shape(image.shape[0], image.shape[1:]))
     model = TorchNet.load(net, steps, initial(parameters_of(steps)), "float64")
-    return {f.label.split()[0]: f for f in measure(model, image, range(1, 9), axis)}
+    return {f.layer.split()[0]: f for f in measure(model, image, range(1, 9), axis)}
 
 
 def test_convolutions_follow_every_shift_and_pools_the_multiples_of_their_stride(tmp_path: Path) -> None:
@@ -36,9 +36,9 @@ def test_convolutions_follow_every_shift_and_pools_the_multiples_of_their_stride
     )
     for axis in (0, 1):
         found = findings(tmp_path, text, axis)
-        assert found["conv1"].holds == found["relu1"].holds == tuple(range(1, 9))
-        assert found["pool1"].holds == found["conv2"].holds == (2, 4, 6, 8)
-        assert found["pool2"].holds == (4, 8)
+        assert found["conv1"].holds_at == found["relu1"].holds_at == tuple(range(1, 9))
+        assert found["pool1"].holds_at == found["conv2"].holds_at == (2, 4, 6, 8)
+        assert found["pool2"].holds_at == (4, 8)
         assert found["pool2"].jump == 4
         assert found["conv1"].error is not None
         assert found["conv1"].error < 1e-12
@@ -50,7 +50,7 @@ def test_convolutions_follow_every_shift_and_pools_the_multiples_of_their_stride
 def test_a_lost_phase_stays_lost_after_upsampling(tmp_path: Path) -> None:
     found = findings(tmp_path, "layers:\n- pool: {size: 2}\n- upsample: {scale: 2, mode: bilinear}\n")
     assert found["upsample1"].jump == 1
-    assert found["upsample1"].holds == (2, 4, 6, 8)  # its jump alone would promise them all
+    assert found["upsample1"].holds_at == (2, 4, 6, 8)  # its jump alone would promise them all
     assert found["upsample1"].period == 2
     assert found["upsample1"].error is not None
     assert found["upsample1"].error < 1e-12
@@ -65,13 +65,13 @@ def test_the_period_is_common_to_all_layers_so_far(tmp_path: Path) -> None:
     )
     found = findings(tmp_path, text, image=np.random.default_rng(2).normal(size=(2, 60, 90)))
     assert [found[label].period for label in ("pool1", "tconv1", "pool2", "conv1")] == [2, 2, 6, 6]
-    assert found["conv1"].holds == (6,)
+    assert found["conv1"].holds_at == (6,)
 
 
 def test_upsampling_moves_by_more_than_its_input(tmp_path: Path) -> None:
     found = findings(tmp_path, "layers:\n- tconv: {maps: 2, size: 3, stride: 2}\n")
     assert found["tconv1"].jump == 0.5
-    assert found["tconv1"].holds == tuple(range(1, 9))
+    assert found["tconv1"].holds_at == tuple(range(1, 9))
 
 
 def test_a_position_dependent_layer_is_caught(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_position_dependent_layer_is_caught(tmp_path: Path) -> None:
     found = findings(
         tmp_path, "layers:\n- conv: {maps: 2, size: 9, padding: 4}\n- gpool: {kind: avg}\n- flatten\n"
     )
-    assert found["conv1"].holds == tuple(range(1, 9))
+    assert found["conv1"].holds_at == tuple(range(1, 9))
     assert found["gpool1"].moved[1] is None
     assert found["flatten1"].moved[1] is None
     assert found["gpool1"].unmoved[1] > 1e-6  # the borders count: not wholly invariant

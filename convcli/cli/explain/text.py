@@ -1,11 +1,14 @@
-"""An explanation in words: a table of taps, the window as small grids, the sum; and the same as JSON."""
+"""An explanation, and its form in words: a table of taps, the window as small grids, the sum."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from convcli.common.numbers import number_text
+from convcli.cli.shared import report
+from convcli.cli.shared.terminal import WIDTH, Table
+from convcli.common.frozen import frozen
+from convcli.common.numbers import decimal_text, number_text
 from convcli.explanations.value import (
     ConvExplanation,
     Explanation,
@@ -18,37 +21,53 @@ from convcli.explanations.value import (
 from convcli.geometry.taps import Tap
 from convcli.kernel.model import Combine
 
-WIDTH = 80
 MOST_ROWS = 400  # of taps, above which only the sums are printed
 
 
-def lines(explanation: Explanation, letters: str, kernel_size: Sequence[int]) -> Iterator[str]:
-    """Yield the explanation in lines.
+@frozen
+class Explained:
+    """One output taken apart; the axes are letters, the window is the kernel's size along each of them."""
 
-    Parameters
-    ----------
-    letters : str
-        The axes, e.g. ``YX``.
-    kernel_size : sequence of int
-        Taps along each axis, for the grids.
-    """
+    explanation: Explanation
+    axes: str
+    output: tuple[int, ...]
+    window: tuple[int, ...]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {**report.as_json(self.explanation), "axes": self.axes, "output": self.output}
+
+    @property
+    def values(self) -> str:
+        """What ``filter`` computes."""
+        return " ".join(map(decimal_text, self.explanation.values))
+
+
+def lines(found: Explained) -> Iterator[str | Table]:
+    """Yield the explanation in lines."""
+    explanation = found.explanation
     if isinstance(explanation, PoolExplanation):
-        for pooled in explanation.planes:
-            yield from _pool_lines(explanation, pooled, letters, len(explanation.planes) > 1)
-        return
+        for pooled in explanation.outputs:
+            yield from _pool_lines(explanation, pooled, found.axes)
+    else:
+        yield from _sums(explanation, found)
+    yield f"filter computes: {found.values}"
+
+
+def _sums(explanation: ConvExplanation, found: Explained) -> Iterator[str | Table]:
     several = len(explanation.sums) > 1
     bank = len({one.map for one in explanation.sums}) > 1
-    rows = sum(len(plane.products) for one in explanation.sums for plane in one.planes)
+    rows = sum(len(plane.taps) for one in explanation.sums for plane in one.channels)
     for one in explanation.sums:
         if several:
             names = [f"map {one.map}"] if bank else []
             names += [] if one.channel is None else [f"channel {one.channel}"]
             yield ", ".join(names)
         if rows <= MOST_ROWS:
-            for plane in one.planes:
-                if len(one.planes) > 1:
+            for plane in one.channels:
+                if len(one.channels) > 1:
                     yield f"channel {plane.channel}"
-                yield from _plane_lines(plane, explanation, letters, kernel_size)
+                yield from _plane_lines(plane, explanation, found)
         yield from _sum_lines(one, bank)
     if explanation.combine is not Combine.NONE:
         yield from _combined(explanation)
@@ -78,32 +97,15 @@ def _weighted(tap: Tap) -> str:
     return " ".join(texts).removeprefix("+ ")
 
 
-def _plane_lines(
-    plane: Plane, explanation: ConvExplanation, letters: str, kernel_size: Sequence[int]
-) -> Iterator[str]:
-    names = ",".join(letters.lower())
+def _plane_lines(plane: Plane, explanation: ConvExplanation, found: Explained) -> Iterator[str | Table]:
+    names = ",".join(found.axes.lower())
     rows = [(f"tap {names}", f"input {names}", "value", "weight", "product", "")]
-    for one in plane.products:
+    for one in plane.taps:
         numbers = (number_text(one.value), number_text(one.weight), number_text(one.product))
         rows.append((_place(one.tap.index), _place(one.tap.position), *numbers, _from(one.tap)))
-    if plane.products:
-        yield from _table(rows)
-    else:
-        yield "no input reaches this output: it lies between the kernels"
+    yield Table(rows, "<<>>><") if plane.taps else "no input reaches this output: it lies between the kernels"
     if not explanation.transposed:
-        yield from _grids(plane.products, kernel_size)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Align columns: the first two and the last at the left, numbers at the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    last = len(widths) - 1
-    for row in rows:
-        cells = (
-            f"{cell:{'<' if i in (0, 1, last) else '>'}{width}}"
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        yield "  ".join(cells).rstrip()
+        yield from _grids(plane.taps, found.window)
 
 
 def _grids(products: Sequence[Product], size: Sequence[int]) -> Iterator[str]:
@@ -121,7 +123,11 @@ def _grids(products: Sequence[Product], size: Sequence[int]) -> Iterator[str]:
         part = texts[start : start + wide]
         grids = (" ".join(f"{row[column]:>{widths[column]}}" for row in part) for column in range(3))
         middle = start // wide == (len(texts) // wide - 1) // 2
-        drawn.append("{} {} {} {} {}".format(*_between(grids, ("x", "=") if middle else (" ", " "))))
+        drawn.append(
+            "{}  {x}  {}  {equals}  {}".format(
+                *grids, x="x" if middle else " ", equals="=" if middle else " "
+            )
+        )
     if drawn and max(map(len, drawn)) <= WIDTH:
         yield ""
         high = size[-2] if len(size) > 1 else len(drawn)
@@ -132,13 +138,8 @@ def _grids(products: Sequence[Product], size: Sequence[int]) -> Iterator[str]:
         yield ""
 
 
-def _between(parts: Iterator[str], marks: Sequence[str]) -> list[str]:
-    first, second, third = parts
-    return [first, f" {marks[0]} ", second, f" {marks[1]} ", third]
-
-
 def _sum_lines(one: Sum, bank: bool) -> Iterator[str]:
-    parts = [number_text(plane.sum) for plane in one.planes]
+    parts = [number_text(plane.sum) for plane in one.channels]
     if len(parts) > 1:
         yield f"sums of the channels: {_added(parts)}"
     else:
@@ -160,76 +161,20 @@ def _combined(explanation: ConvExplanation) -> Iterator[str]:
         yield f"{where}{explanation.combine} of {', '.join(totals)}: {number_text(value)}"
 
 
-def _pool_lines(explanation: PoolExplanation, pooled: Pooled, letters: str, named: bool) -> Iterator[str]:
+def _pool_lines(explanation: PoolExplanation, pooled: Pooled, letters: str) -> Iterator[str | Table]:
     names = ",".join(letters.lower())
-    if named:
-        yield f"channel {pooled.plane}"
+    if len(explanation.outputs) > 1:
+        yield f"channel {pooled.channel}"
     rows = [(f"tap {names}", f"input {names}", "value", "gradient", "")]
     for one in pooled.taps:
-        value = "-" if one.value is None else number_text(one.value)
-        remark = f"<- the {explanation.kind.noun}" if one in explanation.chosen(pooled) else _from(one.tap)
-        rows.append((_place(one.tap.index), _place(one.tap.position), value, number_text(one.share), remark))
-    yield from _table(rows)
+        numbers = "-" if one.value is None else number_text(one.value), number_text(one.gradient)
+        remark = f"<- the {explanation.pool.noun}" if one in explanation.chosen(pooled) else _from(one.tap)
+        rows.append((_place(one.tap.index), _place(one.tap.position), *numbers, remark))
+    yield Table(rows, "<<>><")
     if pooled.sharing:
         places = [_named_place(one.tap.position, letters) for one in pooled.sharing]
-        yield explanation.kind.told(number_text(pooled.value), places)
+        yield explanation.pool.told(number_text(pooled.value), places)
 
 
 def _named_place(place: Sequence[int], letters: str) -> str:
     return ", ".join(f"{letter} {at}" for letter, at in zip(letters.lower(), place, strict=True))
-
-
-def as_json(explanation: Explanation) -> dict[str, Any]:
-    """Return the explanation as plain data."""
-    if isinstance(explanation, PoolExplanation):
-        planes = [
-            {
-                "channel": pooled.plane,
-                "value": pooled.value,
-                "taps": [{**_tap(one.tap), "value": one.value, "gradient": one.share} for one in pooled.taps],
-            }
-            for pooled in explanation.planes
-        ]
-        return {"at": explanation.at, "pool": str(explanation.kind), "outputs": planes}
-    sums = [
-        {
-            "map": one.map,
-            "channel": one.channel,
-            "bias": one.bias,
-            "total": one.total,
-            "channels": [
-                {
-                    "channel": plane.channel,
-                    "sum": plane.sum,
-                    "taps": [
-                        {
-                            **_tap(product.tap),
-                            "value": product.value,
-                            "weight": product.weight,
-                            "product": product.product,
-                        }
-                        for product in plane.products
-                    ],
-                }
-                for plane in one.planes
-            ],
-        }
-        for one in explanation.sums
-    ]
-    return {
-        "at": explanation.at,
-        "transposed": explanation.transposed,
-        "sums": sums,
-        "combine": explanation.combine,
-        "values": explanation.values,
-    }
-
-
-def _tap(tap: Tap) -> dict[str, Any]:
-    return {
-        "tap": tap.index,
-        "position": tap.position,
-        "source": tap.source,
-        "sources": tap.sources,
-        "padding": tap.padded,
-    }

@@ -8,27 +8,26 @@ from fractions import Fraction
 
 import numpy as np
 
-from convcli.cli.explain import text as explain_text
 from convcli.cli.explain.request import Request
+from convcli.cli.explain.text import Explained, lines
 from convcli.cli.shared import report
+from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.whole import Whole, numbered, read_kernel, read_whole
 from convcli.common.choices import Channels, Precision
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity
-from convcli.common.numbers import number_text
 from convcli.data.axes import SECOND, Listed, axes_of
 from convcli.data.info import Colour, Info
 from convcli.execution.pipeline import reference
 from convcli.explanations.film import Frame, close_up, lay_down, slide
-from convcli.explanations.value import Explanation, PoolExplanation, explain_conv, explain_pool
+from convcli.explanations.value import Explanation, explain_conv, explain_pool
 from convcli.jobs.bind import bind
 from convcli.jobs.chain import Chain, ConvStage, PoolStage, Stage
 from convcli.jobs.output import compute_type
 from convcli.kernel.model import Combine, Kernel
-from convcli.media import opening, registry
-from convcli.media.files.target import check_not_input
+from convcli.media import registry
+from convcli.media.files.target import shown
 from convcli.media.option_checks import check_reading
-from convcli.media.registry import Format
 from convcli.pixels import channels as colours
 
 
@@ -66,21 +65,26 @@ def explain_all(request: Request) -> None:
     rank = min(len(whole.letters), 2)
     kernels = [read_kernel(text, rank, numbers=request.size is not None) for text in request.kernels]
     task = _prepare(request, whole, kernels)
-    notes = list(whole.notes)
+    notes, quiet = list(whole.notes), request.messages.quiet
+    drawn: list[str] = []
     if request.at is not None:
         _check_place(request.at, task)
-        explanation = _explain(task, request.at, request)
+        window = tuple(window.kernel for window in task.stage.windows)
+        found = Explained(_explain(task, request.at, request), task.letters, task.outputs, window)
         if request.output is not None:
-            frames = [_close_up(task, request, request.at)]
-            _write(request, request.output, frames, task.letters)
-        _print(request, task, explanation, request.at)
+            _write(request, request.output, [_close_up(task, request, request.at)], task.letters)
+            drawn.append(request.output)
+        text = [found.values] if quiet else (*drawn, *lines(found))
+        report.show(found, text, json=request.json)
         if whole.info.colour.has_alpha:
             notes.append("the alpha channel is left out: filter weighs colours by it, or passes it through")
     if request.animate is not None:
-        _write(request, request.animate, _film(task, request), task.letters)
-    if not request.messages.quiet:
-        for line in notes:
-            report.note(line)
+        film = _film(task, request)
+        _write(request, request.animate, film, task.letters)
+        if not (quiet or request.json):
+            print(f"{request.animate}: {len(film)} frames" if len(film) > 1 else request.animate)
+    for line in () if quiet else notes:
+        report.note(line)
 
 
 def _prepare(request: Request, whole: Whole, kernels: Sequence[Kernel]) -> Task:
@@ -133,15 +137,15 @@ def _explain(task: Task, at: tuple[int, ...], request: Request) -> Explanation:
     values = np.moveaxis(task.results, (0, 1), (-2, -1))[at].ravel().tolist()
     if isinstance(task.stage, PoolStage):
         pooled = explain_pool(task.stage, task.data, at, values)
-        chosen = _chosen(request.channel, len(pooled.planes), "channel")
-        return replace(pooled, planes=tuple(pooled.planes[index] for index in chosen))
+        chosen = _chosen(request.channel, len(pooled.outputs), "channel")
+        return replace(pooled, outputs=tuple(pooled.outputs[index] for index in chosen))
     whole = explain_conv(task.stage, task.data, at, values)
     maps = _chosen(request.map, task.stage.kernel.outputs, "map")
     if task.stage.summed:
         channels: Sequence[int | None] = [None]
         wanted = _chosen(request.channel, len(task.data), "channel")
         sums = [
-            replace(one, planes=tuple(one.planes[index] for index in wanted))
+            replace(one, channels=tuple(one.channels[index] for index in wanted))
             if request.channel is not None
             else one
             for one in whole.sums
@@ -166,24 +170,6 @@ def _chosen(index: int | None, count: int, what: str) -> list[int]:
     if not 0 <= index < count:
         raise UsageError(f"--{what} {index} is not there: 0 to {count - 1} are")
     return [index]
-
-
-def _print(request: Request, task: Task, explanation: Explanation, at: tuple[int, ...]) -> None:
-    if isinstance(explanation, PoolExplanation):
-        values: Sequence[float] = [pooled.value for pooled in explanation.planes]
-    else:
-        values = explanation.values
-    if request.json:
-        report.print_json(explain_text.as_json(explanation) | {"axes": task.letters, "output": task.outputs})
-        return
-    text = " ".join(number_text(value) for value in values)
-    if request.messages.quiet:
-        print(text)
-        return
-    size = [window.kernel for window in task.stage.windows]
-    for line in explain_text.lines(explanation, task.letters, size):
-        print(line)
-    print(f"filter computes: {text}")
 
 
 def _one_plane(task: Task, request: Request) -> tuple[np.ndarray, np.ndarray, int]:
@@ -220,32 +206,30 @@ def _film(task: Task, request: Request) -> list[Frame]:
 
 
 def _write(request: Request, path: str, frames: Sequence[Frame], letters: str) -> None:
-    format = registry.by_suffix(path)
-    moving = path == request.animate
-    if format.numbers or (moving and "T" not in format.axes):
-        fitting = ".gif or .mp4" if moving else ".png"
-        raise UsageError(
-            f"{path!r}: {format.name.upper()} does not hold such a picture; name a {fitting} file"
-        )
-    if not request.force and request.input is not None:
-        check_not_input(path, [request.input])
+    """Draw frames: a clip of all where the path is that of the animation, else a picture."""
     from convcli.explanations.film_drawing import Painter
 
+    moving, format = path == request.animate, registry.by_suffix(path)
+    if moving and (format.numbers or "T" not in format.axes):
+        raise UsageError(
+            f"{format.name.upper()} does not hold such a picture; name a .gif or .mp4 file",
+            subject=shown(path),
+        )
     painter = Painter(frames, letters)
     pictures = np.stack([painter.paint(frame) for frame in frames])
-    info = _info(pictures, request.fps) if moving else Info.of("YXC", pictures.shape[1:], "uint8", Colour.RGB)
-    opening.write(path, format, info, pictures if moving else pictures[0], force=request.force)
-    if not (request.messages.quiet or request.json):
-        print(_said(path, format, len(frames) if moving else 1))
+    write_whole(
+        path,
+        pictures if moving else pictures[0],
+        form=_form(pictures, request.fps) if moving else None,
+        force=request.force,
+        inputs=[request.input] if request.input is not None else [],
+    )
 
 
-def _info(pictures: np.ndarray, rate: float) -> Info:
+def _form(pictures: np.ndarray, rate: float) -> Info:
+    """Return the form of an animation, which rests at its end."""
     step = round(1000 / rate)
     count = len(pictures)
     last = 4 * step if count > 1 else 1000
     times = Listed(tuple(range(0, count * step, step)), Fraction(1, 1000), SECOND, (count - 1) * step + last)
     return Info.of("TYXC", pictures.shape, "uint8", Colour.RGB).placed(T=times)
-
-
-def _said(path: str, format: Format, count: int) -> str:
-    return f"{path}: {count} frames" if count > 1 else path

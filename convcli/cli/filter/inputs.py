@@ -81,14 +81,14 @@ def _filter_one(request: Request, name: str, claimed: dict[str, str]) -> None:
         from convcli.cli.filter import task as tasks  # heavy; a thread decodes the first rows meanwhile
 
         with within(shown_input(name)):  # a kernel that does not fit says to which input
-            task = tasks.prepare(request, name, format, wanted, source)
+            task = tasks.prepare(request, name, format, wanted, source, notes)
             for path in task.paths:
                 _claim(claimed, path, name)
         if request.dry_run or request.plan:
             tasks.show(request, task)
             return
-        tally, more = tasks.perform(request, task)
-    tasks.conclude(request, task, tally, (*notes, *task.job.result.notes, *more))
+        done = tasks.perform(request, task)
+    tasks.conclude(request, *done)
 
 
 def _has_suffix(name: str) -> bool:

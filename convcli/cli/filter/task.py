@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from convcli.cli.shared.naming import pool_slug
 from convcli.cli.shared.progress import Meter
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.data.info import Source
+from convcli.data.info import Info, Source
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline, Resources
 from convcli.jobs.job import Job, default_rank, draft
@@ -35,33 +36,59 @@ class Task:
     pipeline: Pipeline
     format: Format
     paths: tuple[str, ...]
+    read_notes: tuple[str, ...]
 
     @property
     def job(self) -> Job:
         return self.pipeline.job
 
-    def summary(self) -> dict[str, Any]:
-        result = self.pipeline.result
+    @property
+    def form(self) -> Info:
+        """The form of what each output holds."""
+        return outputs.form(self.pipeline.result, self.format)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (*self.read_notes, *self.job.result.notes, *registry.left_out(self.form, self.format))
+
+
+@frozen
+class Report:
+    """What becomes of one input: what is known before the work, and after it what was counted and said."""
+
+    task: Task
+    notes: tuple[str, ...]
+    more: dict[str, Any]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        task, result = self.task, self.task.pipeline.result
         return {
-            "input": self.name,
-            "outputs": list(self.paths),
-            "format": self.format.name,
-            "axes": placed.records(result),
-            "shape": list(result.shape),
+            "input": task.name,
+            "outputs": task.paths,
+            "format": task.format.name,
+            "axes": result.axes,
+            "shape": result.shape,
             "dtype": result.dtype,
-            "range": str(self.job.policy),
-            "engine": self.pipeline.plan.engine.value,
-            "kernels": [kernel.name for kernel in self.job.chain.kernels],
+            "range": task.job.policy,
+            "engine": task.pipeline.plan.engine,
+            "kernels": [kernel.name for kernel in task.job.chain.kernels],
+            "notes": self.notes,
+            **self.more,
         }
 
 
-def prepare(request: Request, name: str, source_format: Format, format: Format, source: Source) -> Task:
+def prepare(
+    request: Request, name: str, source_format: Format, format: Format, source: Source, notes: tuple[str, ...]
+) -> Task:
     """Bind an input to kernels and outputs, and choose how to compute.
 
     Parameters
     ----------
     format : Format
         What the output is to be.
+    notes : tuple of str
+        What was said of the input so far.
 
     Raises
     ------
@@ -104,55 +131,48 @@ def prepare(request: Request, name: str, source_format: Format, format: Format, 
     names = outputs.paths(
         opening.output_name(name, format), request.output, request.out_dir, slugs, format, pipeline.result
     )
-    return Task(name, pipeline, format, names)
+    return Task(name, pipeline, format, names, notes)
 
 
-def perform(request: Request, task: Task) -> tuple[Tally, tuple[str, ...]]:
-    """Compute and write; return what was clipped, and what the writers want to say."""
-    job, format = task.job, task.format
+def perform(request: Request, task: Task) -> tuple[Report, Tally]:
+    """Compute and write."""
+    job = task.job
     if request.messages.explain_choices:
-        for line in task.pipeline.lines:
-            report.note(line)
-        report.note(f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output")
-        for line in placed.lines(task.pipeline.result):
+        how = f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output"
+        for line in (*task.pipeline.lines, how, *placed.lines(task.pipeline.result)):
             report.note(line)
     if not request.force:
         for path in task.paths:
             check_not_input(path, request.inputs)
-    form = outputs.form(task.pipeline.result, format)
     with ExitStack() as stack:
         video = replace(request.writing.video, planes=task.pipeline.planar)
         writing = replace(request.writing, video=video)
         sinks = [
-            stack.enter_context(opening.open_sink(path, format, form, writing, force=request.force))
+            stack.enter_context(opening.open_sink(path, task.format, task.form, writing, force=request.force))
             for path in task.paths
         ]
         meter = Meter(request.messages.shown_progress, "frames" if job.letters[job.stream] == "T" else "rows")
         stack.callback(meter.close)
         tally = task.pipeline.write(sinks, meter)
     said = dict.fromkeys(line for sink in sinks for line in sink.notes)
-    return tally, (*registry.left_out(form, format), *said)
+    counts = {"clipped": tally.clipped, "values": tally.values}
+    return Report(task, (*task.notes, *said), counts), tally
 
 
-def conclude(request: Request, task: Task, tally: Tally, notes: Sequence[str]) -> None:
+def conclude(request: Request, found: Report, tally: Tally) -> None:
     """Say what happened, now that it has: notes on stderr, the outputs' names or JSON on stdout."""
-
-    def say(line: str) -> None:
-        if not request.messages.quiet:
-            report.note(f"{shown_input(task.name)}: {line}" if len(request.inputs) > 1 else line)
-
-    for line in notes:
-        say(line)
+    task, quiet = found.task, request.messages.quiet
+    notes = list(found.notes)
     if tally.clipped:
-        say(task.job.policy.clipping(tally.clipped / tally.values))
+        notes.append(task.job.policy.clipping(tally.clipped / tally.values))
     if tally.nans:
-        say(f"{tally.nans} values are no numbers (NaN) and were written as black")
-    if request.json:
-        facts = task.summary() | {"clipped": tally.clipped, "values": tally.values}
-        report.print_json(facts, to_stderr=STANDARD in task.paths)
-    elif not request.messages.quiet and STANDARD not in task.paths:
-        for path in task.paths:
-            print(path)
+        notes.append(f"{tally.nans} values are no numbers (NaN) and were written as black")
+    named = f"{shown_input(task.name)}: " if len(request.inputs) > 1 else ""
+    for line in () if quiet else notes:
+        report.note(f"{named}{line}")
+    piped = STANDARD in task.paths
+    text = () if quiet or piped else task.paths
+    report.show(found, text, json=request.json, stream=sys.stderr if piped else None)
 
 
 def show(request: Request, task: Task) -> None:
@@ -163,16 +183,14 @@ def show(request: Request, task: Task) -> None:
         opening.check_output(path, task.format, task.pipeline.result, force=request.force)
         if not request.force:
             check_not_input(path, request.inputs)
-    if request.json:
-        report.print_json(task.summary() | ({"plan": task.pipeline.lines} if request.plan else {}))
-        return
-    result, plan = task.pipeline.result, task.pipeline.plan
+    found = Report(task, task.notes, {"plan": task.pipeline.lines} if request.plan else {})
+    report.show(found, _lines(found), json=request.json)
+
+
+def _lines(found: Report) -> Iterator[str]:
+    result, plan = found.task.pipeline.result, found.task.pipeline.plan
     size = "x".join(map(str, result.shape))
-    for path in task.paths:
-        print(f"{path}: {result.letters} {size} {result.dtype}, {plan.engine} engine ({plan.reason})")
-    for line in placed.lines(result):
-        print(f"  {line}")
-    for line in registry.left_out(outputs.form(result, task.format), task.format):
-        print(f"  {line}")
-    if request.plan:
-        print(*task.pipeline.lines, sep="\n")
+    for path in found.task.paths:
+        yield f"{path}: {result.letters} {size} {result.dtype}, {plan.engine} engine ({plan.reason})"
+    yield from (f"  {line}" for line in (*placed.lines(result), *found.notes))
+    yield from found.more.get("plan", ())

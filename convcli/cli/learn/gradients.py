@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
 from convcli.common.errors import ConvError, UsageError
+from convcli.common.frozen import frozen
 from convcli.geometry.layers import Conv, format_size
-from convcli.geometry.windows import TransposedWindow, Window
+from convcli.geometry.windows import TransposedWindow
 from convcli.learning.gradients import Case, Gradients, by_convolution, by_finite_differences
 
 MOST = 4096  # numbers that finite differences change one by one
@@ -38,17 +39,37 @@ def show_gradients(request: Request) -> None:
     from convcli.learning.torch_gradients import by_autograd
 
     others = {"autograd": by_autograd(case), "finite differences": by_finite_differences(case)}
-    if request.json:
-        report.print_json(_described(request, case, ours, others))
-    else:
-        for line in _lines(request, case, ours, others):
-            print(line)
+    found = Shown(request.training.seed, case, ours, others)
+    report.show(found, _lines(request, found), json=request.json)
     largest = max(float(np.abs(array).max()) for array in vars(ours).values())
     for name, other in others.items():
         if not (difference := ours.difference(other)) <= AGREE * max(largest, 1.0):
             raise ConvError(f"the gradients differ from {name} by {difference:.3g}: please report it")
     if not request.json:
         print(f"\nequal up to rounding: these convolutions, {' and '.join(others)}")
+
+
+@frozen
+class Shown:
+    """The gradients of a case in three ways."""
+
+    seed: int
+    case: Case
+    ours: Gradients
+    others: Mapping[str, Gradients]
+
+    @property
+    def differences(self) -> dict[str, dict[str, float]]:
+        """The largest difference to each other way, of each array."""
+        return {
+            other: {n: float(np.abs(getattr(self.ours, n) - getattr(theirs, n)).max()) for n in NAMES}
+            for other, theirs in self.others.items()
+        }
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        numbers = {name: getattr(self.case, name) for name in ("windows", "x", "weights", "output_gradient")}
+        return {"seed": self.seed, **numbers, "gradients": self.ours, "differences": self.differences}
 
 
 def _sizes(request: Request) -> tuple[int, tuple[int, ...], int, tuple[int, ...]]:
@@ -80,25 +101,19 @@ def _case(request: Request) -> Case:
     return Case.random(channels, sizes, maps, windows, request.training.seed)
 
 
-def _lines(request: Request, case: Case, ours: Gradients, others: dict[str, Gradients]) -> Iterator[str]:
-    first, *rest = case.output_gradient.shape
-    given = (
-        f"x {format_size(*_sizes(request)[:2])}, w {_axes(case.weights)}, y and g {format_size(first, rest)}"
-    )
-    yield f"y = correlate(x, w) + b, L = sum(g * y); {given}; random numbers, seed {request.training.seed}"
+def _lines(request: Request, found: Shown) -> Iterator[str]:
+    first, *rest = found.case.output_gradient.shape
+    size, weights = format_size(*_sizes(request)[:2]), "x".join(map(str, found.case.weights.shape))
+    given = f"x {size}, w {weights}, y and g {format_size(first, rest)}"
+    yield f"y = correlate(x, w) + b, L = sum(g * y); {given}; random numbers, seed {found.seed}"
     for name, meaning in NAMES.items():
-        array: np.ndarray = getattr(ours, name)
+        array: np.ndarray = getattr(found.ours, name)
         yield ""
         yield meaning
         if not request.messages.quiet and array.size <= SHOWN:
             yield from _numbers(array)
-        for other, theirs in others.items():
-            difference = float(np.abs(array - getattr(theirs, name)).max())
-            yield f"  {other + ':':<20} largest difference {difference:.2g}"
-
-
-def _axes(array: np.ndarray) -> str:
-    return "x".join(map(str, array.shape))
+        for other, differences in found.differences.items():
+            yield f"  {other + ':':<20} largest difference {differences[name]:.2g}"
 
 
 def _numbers(array: np.ndarray) -> Iterator[str]:
@@ -109,19 +124,3 @@ def _numbers(array: np.ndarray) -> Iterator[str]:
         if number and number % height == 0:
             yield ""
         yield "".join(f"{value:>9.4f}" for value in row)
-
-
-def _described(request: Request, case: Case, ours: Gradients, others: dict[str, Gradients]) -> dict[str, Any]:
-    windows: list[dict[str, Any]] = [vars(window) for window in case.windows if isinstance(window, Window)]
-    return {
-        "seed": request.training.seed,
-        "windows": windows,
-        "x": case.x.tolist(),
-        "weights": case.weights.tolist(),
-        "output_gradient": case.output_gradient.tolist(),
-        "gradients": {name: getattr(ours, name).tolist() for name in NAMES},
-        "differences": {
-            other: {name: float(np.abs(getattr(ours, name) - getattr(theirs, name)).max()) for name in NAMES}
-            for other, theirs in others.items()
-        },
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import floor, log10, prod
 from pathlib import Path
@@ -17,6 +17,7 @@ from convcli.cli.shared.weights import matrices
 from convcli.cli.shared.whole import Whole, read_items
 from convcli.common.choices import Channels
 from convcli.common.errors import ConvError, UsageError, within
+from convcli.common.frozen import frozen
 from convcli.common.numbers import number_text
 from convcli.geometry.axes import per_axis
 from convcli.geometry.layers import format_size
@@ -74,10 +75,8 @@ def learn_kernel(request: Request, size: tuple[int | None, tuple[int, ...]]) -> 
     kernel = _kernel(request, found, examples[0].stage.kernel.rank, padding, pairs)
     if request.output is not None:
         _write(request.output, kernel, request.force)
-    if request.json:
-        report.print_json(_described(kernel, found, rounded, request.output))
-    else:
-        _print(request, kernel, found, rounded, notes)
+    learned = Learned(kernel, found, rounded, request.output)
+    report.show(learned, _lines(learned, () if request.messages.quiet else notes, request), json=request.json)
 
 
 def _without_alpha(whole: Whole, name: str, notes: dict[str, None]) -> Whole:
@@ -203,17 +202,49 @@ def _write(path: str, kernel: Kernel, force: bool) -> None:
 # What is said
 
 
-def _print(request: Request, kernel: Kernel, found: Fit, rounded: bool, notes: dict[str, None]) -> None:
-    for line in matrices(_readable(kernel)):
-        print(line)
+@frozen
+class Learned:
+    """A kernel, how sure it is, and where it was written; of a target of whole numbers also what rounding leaves."""
+
+    kernel: Kernel
+    fit: Fit
+    rounded: bool
+    output: str | None
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the least certain weight, from the residual."""
+        fit = self.fit
+        spare = fit.equations / max(fit.equations - fit.unknowns, 1)
+        return float(fit.rms * spare**0.5 * fit.sensitivity.max()) if fit.determined else None
+
+    @property
+    def rounding_error(self) -> float | None:
+        """What rounding leaves of error in the least certain weight."""
+        return float(ROUNDING * self.fit.sensitivity.max()) if self.rounded else None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        fit, plain = self.fit, ("weights", "bias", "equations", "unknowns", "rank", "determined")
+        return {
+            **{name: getattr(fit, name) for name in plain},
+            "condition": fit.condition if fit.determined else None,
+            "residual": {"rms": fit.rms, "largest": fit.largest, "explained": fit.explained},
+            "standard_error": self.standard_error,
+            "rounding_error": self.rounding_error,
+            "left_out": fit.left_out,
+            "output": self.output,
+        }
+
+
+def _lines(found: Learned, notes: Iterable[str], request: Request) -> Iterator[str]:
+    yield from matrices(_readable(found.kernel))
     if request.messages.quiet:
         return
-    for note in notes:
-        report.note(note)
-    for label, text in _facts(kernel, found, rounded, request.fit.bias):
-        print(f"{label:<11}{text}")
-    if request.output is not None:
-        print(request.output)
+    yield from map(report.Note, notes)
+    yield from (f"{label:<11}{text}" for label, text in _facts(found, request.fit.bias))
+    if found.output is not None:
+        yield found.output
 
 
 def _readable(kernel: Kernel) -> Kernel:
@@ -224,45 +255,38 @@ def _readable(kernel: Kernel) -> Kernel:
     return replace(kernel, weights=weights, bias=tuple(round(bias, places) + 0.0 for bias in kernel.bias))
 
 
-def _facts(kernel: Kernel, found: Fit, rounded: bool, bias: bool) -> Iterator[tuple[str, str]]:
+def _facts(learned: Learned, bias: bool) -> Iterator[tuple[str, str]]:
+    kernel, found = learned.kernel, learned.fit
     if bias:
         yield "bias", ", ".join(map(number_text, _readable(kernel).bias))
-    unknowns = f"{found.unknowns} unknown{'s' * (found.unknowns > 1)}"
-    of_each = " of each output" if kernel.outputs > 1 else ""
+    data = f"{found.equations} equations for {found.unknowns} unknown{'s' * (found.unknowns > 1)}"
+    data += " of each output" * (kernel.outputs > 1)
     if found.determined:
-        yield "data", f"{found.equations} equations for {unknowns}{of_each}: they determine the kernel"
+        yield "data", f"{data}: they determine the kernel"
         yield "condition", f"{found.condition:.3g}"
     else:
-        yield (
-            "data",
-            f"{found.equations} equations for {unknowns}{of_each}, {found.rank} of them independent: "
-            "this is the smallest of many kernels that fit",
-        )
+        smallest = "this is the smallest of many kernels that fit"
+        yield "data", f"{data}, {found.rank} of them independent: {smallest}"
     yield (
         "residual",
         f"{found.rms:.3g} (root mean square), {found.largest:.3g} (largest); "
         f"{found.explained:.4%} of the target's variance is explained",
     )
-    largest = float(found.sensitivity.max())
-    if rounded:
+    if learned.rounded:
         share = found.rms / ROUNDING
         cause = (
             "rounding explains the residual" if share <= ROUNDED else f"the residual is {share:.3g} times it"
         )
         yield (
             "rounding",
-            f"of the target to whole numbers leaves {ROUNDING:.3g} of residual and {ROUNDING * largest:.2g} "
-            f"of error in a weight; {cause}",
+            f"of the target to whole numbers leaves {ROUNDING:.3g} of residual and "
+            f"{learned.rounding_error:.2g} of error in a weight; {cause}",
         )
     if found.determined and found.equations > found.unknowns:
-        yield "error", f"{_error(found):.2g} in the least certain weight (standard error from the residual)"
+        error = f"{learned.standard_error:.2g}"
+        yield "error", f"{error} in the least certain weight (standard error from the residual)"
     if any(vars(found.left_out).values()):
         yield "left out", "; ".join(_left_out(found))
-
-
-def _error(found: Fit) -> float:
-    spare = found.equations / max(found.equations - found.unknowns, 1)
-    return float(found.rms * spare**0.5 * found.sensitivity.max())
 
 
 def _left_out(found: Fit) -> Iterator[str]:
@@ -272,20 +296,3 @@ def _left_out(found: Fit) -> Iterator[str]:
         (found.left_out.missing, "outputs that meet missing values"),
     )
     yield from (f"{count} {reason}" for count, reason in reasons if count)
-
-
-def _described(kernel: Kernel, found: Fit, rounded: bool, written: str | None) -> dict[str, Any]:
-    return {
-        "weights": found.weights.tolist(),
-        "bias": found.bias.tolist(),
-        "equations": found.equations,
-        "unknowns": found.unknowns,
-        "rank": found.rank,
-        "determined": found.determined,
-        "condition": found.condition if found.determined else None,
-        "residual": {"rms": found.rms, "largest": found.largest, "explained": found.explained},
-        "standard_error": _error(found) if found.determined else None,
-        "rounding_error": float(ROUNDING * found.sensitivity.max()) if rounded else None,
-        "left_out": vars(found.left_out),
-        "output": written,
-    }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from convcli.cli.learn import curve as learn_curve
 from convcli.cli.learn.examples import Loaded, load
@@ -60,7 +60,9 @@ def train_net(request: Request, path: Path) -> None:
     with output(places.weights, force=request.force) as file:
         save(file, training.state.kept, class_facts(loaded.classes))
     _write_curves(request, net, training.state)
-    _report(request, net, loaded, training, training.state, places)
+    found = _trained(request, net, loaded, training, training.state, places)
+    text = () if request.messages.quiet else _lines(found, request, loaded, training.state)
+    report.show(found, text, json=request.json)
 
 
 def _places(request: Request, net: Path) -> Places:
@@ -136,58 +138,62 @@ def _write_curves(request: Request, net: Net, state: State) -> None:
         learn_curve.write(name, state.curve, f"{net.name}: {request.training.loss}", force=request.force)
 
 
-def _report(
-    request: Request,
-    net: Net,
-    loaded: Loaded,
-    training: Training,
-    state: State,
-    places: Places,
-) -> None:
-    first = state.curve[0].loss
+@frozen
+class Trained:
+    """What came of a training; the curve is (epoch, loss, watched loss)."""
+
+    net: str
+    examples: int
+    held_out: int
+    epochs: int
+    kept: int
+    steps: int
+    loss: dict[str, float | None]
+    accuracy: dict[str, float | None]
+    classes: Sequence[str]
+    curve: Sequence[tuple[int, float, float | None]]
+    files: Sequence[str]
+
+
+def _trained(
+    request: Request, net: Net, loaded: Loaded, training: Training, state: State, places: Places
+) -> Trained:
     loss, share = training.evaluate(training.examples)
-    watched = training.evaluate(training.held_out) if training.held_out else None
-    last, settings = state.curve[-1].number, request.training
-    kept = best_epoch(state.curve).number if state.best else last
-    if request.json:
-        facts: dict[str, Any] = {
-            "net": net.name,
-            "examples": len(training.examples),
-            "held_out": len(training.held_out),
-            "epochs": last,
-            "kept": kept,
-            "steps": state.steps,
-            "loss": {"before": first, "after": loss, "held_out": watched[0] if watched else None},
-            "accuracy": {"examples": share, "held_out": watched[1] if watched else None},
-            "classes": loaded.classes,
-            "curve": [[epoch.number, epoch.loss, epoch.watched] for epoch in state.curve],
-            "files": [places.weights, places.checkpoint, *request.net.curves],
-        }
-        report.print_json(facts)
-        return
-    if not request.messages.quiet:
-        count = sum(parameter.size for parameter in state.parameters.values())
-        held = f", {len(training.held_out)} held out" if training.held_out else ""
-        print(f"{net.name}: {loaded.shape} to {loaded.output}, {count} parameters")
-        print(f"{len(training.examples)} example{'s' * (len(training.examples) > 1)}{held}")
-        for line in curve_lines(state.curve):
-            print(line)
-        how = f"{settings.optimizer}, lr {settings.learning_rate:g}, batch {settings.batch}, seed {settings.seed}"
-        falls = f", {first / loss:.3g} times smaller" if 0 < loss < first else ""
-        print(f"loss ({settings.loss}) {first:.4g} before, {loss:.4g} after {kept} epochs{falls}; {how}")
-        if watched:
-            print(
-                f"held out: loss {watched[0]:.4g}"
-                + (f", {watched[1]:.1%} right" if watched[1] is not None else "")
-            )
-        if share is not None:
-            print(
-                f"{share:.1%} of the examples right"
-                + (f"; classes {', '.join(loaded.classes)}" if loaded.classes else "")
-            )
-        if last < settings.epochs:
-            print(
-                f"stopped after epoch {last}: no smaller loss for {settings.patience} epochs; epoch {kept} is kept"
-            )
-    for name in (places.weights, *request.net.curves) if not request.messages.quiet else ():
-        print(name)
+    watched = training.evaluate(training.held_out) if training.held_out else (None, None)
+    last = state.curve[-1].number
+    return Trained(
+        net.name,
+        len(training.examples),
+        len(training.held_out),
+        last,
+        best_epoch(state.curve).number if state.best else last,
+        state.steps,
+        {"before": state.curve[0].loss, "after": loss, "held_out": watched[0]},
+        {"examples": share, "held_out": watched[1]},
+        loaded.classes,
+        [(epoch.number, epoch.loss, epoch.watched) for epoch in state.curve],
+        [places.weights, places.checkpoint, *request.net.curves],
+    )
+
+
+def _lines(found: Trained, request: Request, loaded: Loaded, state: State) -> Iterator[str]:
+    settings, classes = request.training, f"; classes {', '.join(found.classes)}" if found.classes else ""
+    count = sum(parameter.size for parameter in state.parameters.values())
+    held = f", {found.held_out} held out" if found.held_out else ""
+    yield f"{found.net}: {loaded.shape} to {loaded.output}, {count} parameters"
+    yield f"{found.examples} example{'s' * (found.examples > 1)}{held}"
+    yield from curve_lines(state.curve)
+    how = f"{settings.optimizer}, lr {settings.learning_rate:g}, batch {settings.batch}, seed {settings.seed}"
+    first, loss, watched = found.loss["before"] or 0.0, found.loss["after"] or 0.0, found.loss["held_out"]
+    falls = f", {first / loss:.3g} times smaller" if 0 < loss < first else ""
+    yield f"loss ({settings.loss}) {first:.4g} before, {loss:.4g} after {found.kept} epochs{falls}; {how}"
+    right = {name: None if share is None else f"{share:.1%}" for name, share in found.accuracy.items()}
+    if watched is not None:
+        yield f"held out: loss {watched:.4g}" + (f", {right['held_out']} right" if right["held_out"] else "")
+    if right["examples"]:
+        yield f"{right['examples']} of the examples right{classes}"
+    if found.epochs < settings.epochs:
+        kept = f"no smaller loss for {settings.patience} epochs; epoch {found.kept} is kept"
+        yield f"stopped after epoch {found.epochs}: {kept}"
+    weights, _, *curves = found.files
+    yield from (weights, *curves)

@@ -27,6 +27,6 @@ def matrix(request: Request) -> None:
 
     made = make(request)
     show(made, json=request.json, quiet=request.messages.quiet)
-    if made.verdict is not None and not made.verdict.holds:
+    if made.verdict is not None and not made.verdict.equal:
         difference = made.verdict.difference
         raise ConvError(f"the matrix and the convolution differ by {difference:.3g}: please report it")

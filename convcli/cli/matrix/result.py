@@ -1,8 +1,10 @@
-"""What ``convcli matrix`` makes, apart from how it is shown: text and JSON are made of it in ``text``."""
+"""What ``convcli matrix`` makes, apart from how it is shown: its facts are the JSON, its text is made in ``text``."""
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from convcli.common.frozen import frozen_identity
 from convcli.explanations.matrix import Matrix
 
 SPARSE = ".npz"
+MOST_LISTED = 10_000  # numbers of a matrix in JSON
 
 
 @frozen_identity
@@ -21,6 +24,8 @@ class Verdict:
     filtered: np.ndarray
     bound: float
 
+    facts = ("equal", "difference")
+
     @property
     def difference(self) -> float:
         """The largest difference; NaN and infinity differ from all but themselves."""
@@ -30,7 +35,7 @@ class Verdict:
         return float(np.nan_to_num(gaps, nan=np.inf).max())
 
     @property
-    def holds(self) -> bool:
+    def equal(self) -> bool:
         """Whether they are equal up to the rounding of sums in another order."""
         return self.difference <= self.bound
 
@@ -48,3 +53,12 @@ class Made:
         """Whether bias and constant padding are not in the file."""
         sparse = self.path is not None and PurePath(self.path).suffix.lower() == SPARSE
         return sparse and bool(self.matrix.offset.any())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        matrix = self.matrix
+        found = {name: getattr(matrix, name) for name in ("shape", "inputs", "outputs")}
+        found |= {"entries": len(matrix.values), "structure": matrix.structure, "blocks": matrix.blocks}
+        if prod(matrix.shape) <= MOST_LISTED:
+            found |= {"matrix": matrix.dense(), "offset": matrix.offset}
+        return found | ({} if self.verdict is None else {"verify": self.verdict})

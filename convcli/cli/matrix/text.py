@@ -1,21 +1,20 @@
-"""A matrix in words within 80 columns: whole with its blocks, or as a grid of named blocks; and as JSON."""
+"""A matrix in words within 80 columns: whole with its blocks, or as a grid of named blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import sys
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from convcli.cli.matrix.result import Made, Verdict
 from convcli.cli.shared import report
-from convcli.common.numbers import number_text
+from convcli.cli.shared.terminal import WIDTH
+from convcli.common.numbers import decimal_text, number_text
 from convcli.explanations.matrix import Matrix
 from convcli.media.files.target import STANDARD
 
-WIDTH = 80
 MOST_LINES = 100
-MOST_LISTED = 10_000  # numbers of a matrix in JSON
 MOST_PRINTED = 16  # numbers of a vector in text
 
 
@@ -24,41 +23,22 @@ def show(made: Made, *, json: bool, quiet: bool) -> None:
     piped = made.path == STANDARD
     if made.loses_offset and not quiet:
         report.note("bias and constant padding are not part of the matrix; --json lists them as offset")
-    if json:
-        report.print_json(as_json(made), to_stderr=piped)
-        return
-    say = report.note if piped else print
+    report.show(made, _lines(made, quiet), json=json, stream=sys.stderr if piped and json else None)
+
+
+def _lines(made: Made, quiet: bool) -> Iterator[str]:
+    say = report.Note if made.path == STANDARD else str
     if not quiet:
-        say(facts(made.matrix))
+        yield say(facts(made.matrix))
     if made.path is None:
         lines = layout(made.matrix)
-        for line in lines:
-            print(line)
+        yield from lines
         if not lines and not quiet:
-            report.note(f"too large for {WIDTH} columns: -o W.png shows it, -o W.npz or W.csv keeps it")
-    elif not quiet and not piped:
-        print(made.path)
-    if made.verdict is not None and made.verdict.holds:
-        for line in comparison(made.verdict):
-            say(line)
-
-
-def as_json(made: Made) -> dict[str, Any]:
-    """Return what a program reads."""
-    matrix, verdict = made.matrix, made.verdict
-    found: dict[str, Any] = {
-        "shape": matrix.shape,
-        "inputs": matrix.inputs,
-        "outputs": matrix.outputs,
-        "entries": len(matrix.values),
-        "structure": matrix.structure,
-        "blocks": matrix.blocks,
-    }
-    if matrix.shape[0] * matrix.shape[1] <= MOST_LISTED:
-        found |= {"matrix": matrix.dense().tolist(), "offset": matrix.offset.tolist()}
-    if verdict is not None:
-        found["verify"] = {"equal": verdict.holds, "difference": verdict.difference}
-    return found
+            yield report.Note(f"too large for {WIDTH} columns: -o W.png shows it, -o W.npz or W.csv keeps it")
+    elif not quiet and made.path != STANDARD:
+        yield made.path
+    if made.verdict is not None and made.verdict.equal:
+        yield from map(say, comparison(made.verdict))
 
 
 def comparison(verdict: Verdict) -> list[str]:
@@ -72,7 +52,7 @@ def comparison(verdict: Verdict) -> list[str]:
 
 
 def _vector(values: np.ndarray) -> str:
-    text = " ".join(number_text(value) for value in values[:MOST_PRINTED].tolist())
+    text = " ".join(map(decimal_text, values[:MOST_PRINTED].tolist()))
     return text + (f" … ({len(values)} numbers)" if len(values) > MOST_PRINTED else "")
 
 

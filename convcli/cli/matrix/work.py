@@ -10,9 +10,10 @@ import numpy as np
 
 from convcli.cli.matrix.request import Request
 from convcli.cli.matrix.result import SPARSE, Made, Verdict
+from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.whole import read_kernel, read_whole
 from convcli.common.errors import UsageError
-from convcli.data.info import SPACE, Colour, Info
+from convcli.data.info import SPACE, Info
 from convcli.execution.pipeline import reference
 from convcli.explanations.matrix import Matrix, convolution_matrix
 from convcli.geometry.layers import format_size
@@ -20,7 +21,7 @@ from convcli.geometry.padding import PaddingName
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain, ConvStage
 from convcli.kernel.model import Kernel
-from convcli.media import opening, registry
+from convcli.media import registry
 from convcli.media.files.target import STANDARD, check_not_input, output, shown
 from convcli.media.options import ReadOptions
 
@@ -79,23 +80,24 @@ def _compare(matrix: Matrix, chain: Chain, array: np.ndarray) -> Verdict:
 
 def _write(request: Request, matrix: Matrix, path: str) -> None:
     suffix = PurePath(path).suffix.lower()
-    if request.verify is not None and not request.force:
-        check_not_input(path, [request.verify])
+    inputs = [request.verify] if request.verify is not None else []
     if suffix == SPARSE:
+        if not request.force:
+            check_not_input(path, inputs)
         with output(path, force=request.force) as fp:
             _write_sparse(matrix, fp)
         return
     format = registry.by_name("csv") if path == STANDARD else registry.by_suffix(path)
+    form = None
     if format.numbers:
         _check_dense(matrix, path)
         pixels = matrix.dense()
-        info = Info.of("YX", pixels.shape, "float64")
+        form = Info.of("YX", pixels.shape, "float64")
     else:
         from convcli.explanations.matrix_drawing import draw
 
         pixels = draw(matrix)
-        info = Info.of("YXC", pixels.shape, "uint8", Colour.RGB)
-    opening.write(path, format, info, pixels, force=request.force)
+    write_whole(path, pixels, force=request.force, inputs=inputs, format=format, form=form)
 
 
 def _check_dense(matrix: Matrix, path: str) -> None:

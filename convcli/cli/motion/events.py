@@ -6,23 +6,25 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from convcli.cli.shared import report
-from convcli.cli.shared.tables import print_table
+from convcli.cli.shared.terminal import Table
+from convcli.common.frozen import frozen
 from convcli.detection.events import Event
 from convcli.media.files.target import STANDARD, output
 
-_FIELDS = ("start", "end", "peak", "start_frame", "end_frame", "peak_frame", "area", "x", "y", "width", "height",
-           "strength")  # fmt: skip
+_BOX = ("x", "y", "width", "height")
+_FIELDS = ("start", "end", "peak", "start_frame", "end_frame", "peak_frame", "area", *_BOX, "strength")
 _MOST = 40  # rows of the table
 
 
 def write_events(path: str, events: Sequence[Event], *, force: bool) -> None:
     """Write events to a file, CSV if its suffix says so, or to standard output for ``-``."""
-    text = _csv(events) if PurePath(path).suffix.lower() == ".csv" else _lines(events)
+    rows = [event.facts for event in events]
+    table = PurePath(path).suffix.lower() == ".csv"
+    text = _csv(rows) if table else "".join(json.dumps(row) + "\n" for row in rows)
     if path == STANDARD:
         sys.stdout.write(text)
         return
@@ -30,52 +32,35 @@ def write_events(path: str, events: Sequence[Event], *, force: bool) -> None:
         fp.write(text.encode())
 
 
-def _lines(events: Sequence[Event]) -> str:
-    return "".join(json.dumps(event.facts) + "\n" for event in events)
-
-
-def _csv(events: Sequence[Event]) -> str:
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, _FIELDS, lineterminator="\n")
+    writer = csv.DictWriter(text, _FIELDS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for event in events:
-        facts = event.facts
-        box = dict(zip(("x", "y", "width", "height"), event.box, strict=True))
-        writer.writerow({key: value for key, value in facts.items() if key != "bbox"} | box)
+    writer.writerows(row | dict(zip(_BOX, row["bbox"], strict=True)) for row in rows)
     return text.getvalue()
 
 
-def summary(
-    name: str, path: str | None, frames: Sequence[int], threshold: float, events: Sequence[Event]
-) -> dict[str, Any]:
-    """Return the report for a program."""
-    return {
-        "input": name,
-        "output": path,
-        "frames": len(frames),
-        "threshold": round(threshold, 3),
-        "events": [event.facts for event in events],
-    }
+@frozen
+class Found:
+    """What was found in a clip; the threshold is in grey levels of 255."""
+
+    input: str
+    output: str | None
+    frames: int
+    threshold: float
+    events: Sequence[Event]
 
 
-def print_events(events: Sequence[Event]) -> None:
-    """Print a table on stderr, or that there is nothing."""
-    if not events:
-        report.plain("no motion")
+def lines(found: Found) -> Iterator[str | Table]:
+    """Yield a table of the events, or that there is nothing."""
+    if not found.events:
+        yield "no motion"
         return
-    rows = [("start", "end", "peak", "frames", "area", "x,y,width,height", "strength")]
-    rows += [
-        (
-            f"{event.start:.3f}",
-            f"{event.end:.3f}",
-            f"{event.peak:.3f}",
-            f"{event.start_frame}-{event.end_frame}",
-            str(event.area),
-            ",".join(map(str, event.box)),
-            f"{event.strength:.1f}",
-        )
-        for event in events[:_MOST]
-    ]
-    print_table(rows, left=0, stream=sys.stderr)
-    if len(events) > _MOST:
-        report.plain(f"and {len(events) - _MOST} more: --events FILE has them all")
+    rows: list[tuple[str, ...]] = [("start", "end", "peak", "frames", "area", "x,y,width,height", "strength")]
+    for event in found.events[:_MOST]:
+        times = (f"{time:.3f}" for time in (event.start, event.end, event.peak))
+        frames, box = f"{event.start_frame}-{event.end_frame}", ",".join(map(str, event.box))
+        rows.append((*times, frames, str(event.area), box, f"{event.strength:.1f}"))
+    yield Table(rows, ">")
+    if len(found.events) > _MOST:
+        yield f"and {len(found.events) - _MOST} more: --events FILE has them all"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from convcli.cli.motion.events import print_events, summary, write_events
+from convcli.cli.motion.events import Found, lines, write_events
 from convcli.cli.motion.request import Request
 from convcli.cli.shared import report
+from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.progress import Meter
 from convcli.common.errors import UsageError
 from convcli.common.machine import keep_freed_memory
@@ -130,16 +132,15 @@ class _Detection:
         events = self.detector.events
         if request.events is not None:
             write_events(request.events, events, force=request.force)
-        if request.json:
-            levels = threshold / watch.level
-            report.print_json(summary(request.input, self.path, watch.frames, levels, events))
-        elif not request.messages.quiet:
-            for line in dict.fromkeys((*self.source.info.notes, *watch.notes, *notes)):
-                report.note(line)
-            print_events(events)
-            for path, _ in _outputs(request):
-                if path != STANDARD and request.output != STANDARD and request.events != STANDARD:
-                    print(path)
+        levels = round(threshold / watch.level, 3)
+        found = Found(request.input, self.path, len(watch.frames), levels, events)
+        quiet = request.json or request.messages.quiet
+        said = map(report.Note, dict.fromkeys((*self.source.info.notes, *watch.notes, *notes)))
+        text = () if quiet else (*said, *lines(found))
+        report.show(found, text, json=request.json, stream=None if request.json else sys.stderr)
+        for path, _ in () if quiet else _outputs(request):
+            if path != STANDARD and request.output != STANDARD and request.events != STANDARD:
+                print(path)
         return bool(events)
 
     def _pass(self, threshold: float) -> tuple[str, ...]:
@@ -205,7 +206,6 @@ class _Detection:
         )
 
     def _save(self, path: str, picture: np.ndarray) -> None:
-        format = registry.by_suffix(path)
         colour = Colour.RGB if picture.ndim == 3 else Colour.GREY
-        info = Info.of("YXC" if picture.ndim == 3 else "YX", picture.shape, picture.dtype.name, colour)
-        opening.write(path, format, info, picture, force=self.request.force)
+        form = Info.of("YXC"[: picture.ndim], picture.shape, picture.dtype.name, colour)
+        write_whole(path, picture, force=self.request.force, form=form)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from convcli.cli.net.input import bound, opened
 from convcli.cli.net.request import CheckRequest
 from convcli.cli.shared import report
+from convcli.cli.shared.terminal import Table
 from convcli.common.choices import Precision
 from convcli.common.errors import UsageError
 from convcli.media.option_checks import check_reading
@@ -30,42 +30,18 @@ def check_net(request: CheckRequest, net: Net) -> None:
         if request.shifts[-1] >= size:
             raise UsageError(f"--shifts: {request.shifts[-1]} is not less than the input's {size} elements")
         findings = measure(model, input.whole(), request.shifts, axis)
-    if request.json:
-        report.print_json([_finding(finding) for finding in findings])
-        return
-    for line in _lines(findings, request.shifts):
-        print(line)
+    report.show(findings, [_table(findings, request.shifts)], json=request.json)
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "layer": finding.label,
-        "jump": float(finding.jump),
-        "period": float(finding.period),
-        "holds_at": finding.holds,
-        "error": finding.error,
-        "elsewhere": finding.elsewhere,
-        "moved": finding.moved,
-        "unmoved": finding.unmoved,
-    }
-
-
-def _lines(findings: Sequence[Finding], shifts: Sequence[int]) -> list[str]:
+def _table(findings: Sequence[Finding], shifts: Sequence[int]) -> Table:
     rows = [("layer", "period", "holds at", "error", "elsewhere", "unmoved")]
-    for finding in findings:
-        at = finding.unmoved
+    for found in findings:
+        unmoved = f"{found.unmoved[shifts[0]]:.2g} … {found.unmoved[shifts[-1]]:.2g}"
+        errors = _error(found.error), _error(found.elsewhere)
         rows.append(
-            (
-                finding.label,
-                f"{float(finding.period):g}",
-                _spans(finding.holds) or "-",
-                _error(finding.error),
-                _error(finding.elsewhere),
-                f"{at[shifts[0]]:.2g} … {at[shifts[-1]]:.2g}",
-            )
+            (found.layer, f"{float(found.period):g}", _spans(found.holds_at) or "-", *errors, unmoved)
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return Table(rows)
 
 
 def _error(value: float | None) -> str:

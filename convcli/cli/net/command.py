@@ -9,7 +9,8 @@ import typer
 from convcli.cli.net.request import CheckRequest, RunRequest, ShowRequest
 from convcli.cli.shared import terminal
 from convcli.cli.shared.command import takes_options
-from convcli.cli.shared.tables import as_json_text, print_layers
+from convcli.cli.shared.layers import Traced, lines
+from convcli.cli.shared.report import show as show_result
 from convcli.common.errors import UsageError
 from convcli.geometry.layers import format_size
 from convcli.networks.parameters import Shape
@@ -65,8 +66,6 @@ def show(request: ShowRequest) -> None:
         )
     shape = found.preprocess.output(given)
     steps = found.trace(shape)
-    rows = [step.row for step in steps]
-    size = format_size(shape.channels, shape.sizes)
     if request.dot is not None or request.svg is not None:
         from convcli.media.files.target import output
         from convcli.networks import graph
@@ -77,12 +76,9 @@ def show(request: ShowRequest) -> None:
                     file.write(draw(found.name, shape, steps).encode())
         if not request.json:
             return
-    if request.json:
-        print(as_json_text(size, rows))
-        return
-    if shape != given:
-        print(f"preprocess: {given} becomes {shape}")
-    print_layers(size, rows)
+    traced = Traced(format_size(shape.channels, shape.sizes), [step.row for step in steps])
+    before = [f"preprocess: {given} becomes {shape}"] if shape != given else []
+    show_result(traced, (*before, *lines(traced)), json=request.json, indent=2)
 
 
 @app.command("check", cls=terminal.Command)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from convcli.cli.net.request import RunRequest
 from convcli.cli.shared import outputs, report
 from convcli.common.choices import Channels, EngineName, parse_choice
 from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
 from convcli.data.arrays import ArraySource
 from convcli.data.box import grid
 from convcli.data.info import ITEMS, Colour, Info, Source
@@ -38,6 +40,26 @@ from convcli.pixels.ranges import Bound, Float, MinMax, Range, Window
 from convcli.pixels.render import Tally
 
 
+@frozen
+class Ran:
+    """What a net made of an input; ``scores`` are the numbers of a flat output, a row for each item."""
+
+    input: str
+    layer: str
+    output: str
+    files: Sequence[str]
+    scores: Sequence[list[float]] = ()
+    several: bool = False
+    labels: Sequence[str] = ()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        scores = {"scores": self.scores if self.several else self.scores[0]} if self.scores else {}
+        labels = {"labels": self.labels} if self.scores and self.labels else {}
+        named = {"input": self.input, "layer": self.layer, "output": self.output}
+        return {**named, **scores, "files": self.files, **labels}
+
+
 def run_net(request: RunRequest, net: Net) -> None:
     """Carry out ``net run``."""
     colours = parse_choice(pictures.Colours, request.colormap, "colormap")
@@ -49,34 +71,34 @@ def run_net(request: RunRequest, net: Net) -> None:
         model = bound(net, input, request.filling)
         result = model.upto(request.layer) if request.layer else model
         labels = _labels(request, model)
-        flat = result.steps[-1].output.flat
-        if request.output is None and request.maps is None and not flat:
+        last, several = result.steps[-1], ITEMS in input.info.letters
+        if request.output is None and request.maps is None and not last.output.flat:
             raise UsageError(
-                f"the output is {result.steps[-1].output}: name a file for it with -o, or draw it with --maps"
+                f"the output is {last.output}: name a file for it with -o, or draw it with --maps"
             )
-        facts: dict[str, Any] = {
-            "input": request.input,
-            "layer": result.steps[-1].name,
-            "output": str(result.steps[-1].output),
-        }
-        notes = list(input.notes)
-        written: list[str] = []
+        notes, files, scores = list(input.notes), [], []
         if request.maps is not None:
-            if ITEMS in input.info.letters:
+            if several:
                 raise UsageError("--maps draws one item, and the input has several (N): give a file of one")
             _draw(request, input, _mapped(request, model, result), colours)
-            written.append(request.maps)
-        if flat or request.output is not None:
+            files.append(request.maps)
+        if last.output.flat or request.output is not None:
             computed: Source = _source(request, input, result)
-        if flat:
-            scores, letters = computed.read(computed.info.box), computed.info.letters
-            computed = ArraySource(scores, letters)
-            rows = np.moveaxis(scores, letters.index(ITEMS), 0) if ITEMS in letters else scores
-            facts["scores"] = rows.astype(float).tolist()
+        if last.output.flat:
+            array, letters = computed.read(computed.info.box), computed.info.letters
+            computed = ArraySource(array, letters)
+            rows = np.moveaxis(array, letters.index(ITEMS), 0) if several else array[None]
+            scores = rows.astype(float).tolist()
         if request.output is not None:
-            written += _write(request, input, result, computed, notes)
-    facts["files"] = written
-    _conclude(request, facts, notes, labels if result.steps[-1] is model.steps[-1] else ())
+            files += _write(request, input, result, computed, notes)
+    if last is not model.steps[-1]:
+        labels = ()
+    for line in () if request.messages.quiet else notes:
+        report.note(line)
+    found = Ran(request.input, last.name, str(last.output), files, scores, several, labels)
+    piped = STANDARD in (request.output, request.maps)
+    text = () if piped else _lines(request, found)
+    report.show(found, text, json=request.json, stream=sys.stderr if piped else None)
 
 
 def _labels(request: RunRequest, model: TorchNet) -> tuple[str, ...]:
@@ -137,11 +159,11 @@ def _draw(request: RunRequest, input: Input, model: TorchNet, colours: pictures.
         title=f"{model.net.name}: {step.layer.label}, {step.output}",
         beside=input.whole() if request.with_input else None,
     )
-    format = _format(request.maps or "", request.format)
-    info = Info.of("YXC", page.shape, "uint8", Colour.RGB)
+    maps = request.maps or ""
+    format = _format(maps, request.format)
     if format.numbers:
-        raise UsageError("maps are drawn as a picture, such as maps.png", subject=shown(request.maps or ""))
-    opening.write(request.maps or "", format, info, page, force=request.force)
+        raise UsageError("maps are drawn as a picture, such as maps.png", subject=shown(maps))
+    outputs.write_whole(maps, page, force=request.force, format=format)
 
 
 def _format(name: str, given: str | None) -> Format:
@@ -230,29 +252,12 @@ def _rendering(request: RunRequest, net: Net, input: Input, format: Format) -> t
     return Window(Bound(0.0), Bound(_white(net, input.info))), pixels
 
 
-def _conclude(
-    request: RunRequest, facts: dict[str, Any], notes: Sequence[str], labels: Sequence[str]
-) -> None:
-    quiet = request.messages.quiet
-    to_stdout = request.output != STANDARD and request.maps != STANDARD
-    for line in () if quiet else notes:
-        report.note(line)
-    scores = facts.get("scores")
-    if request.json:
-        if scores is not None and labels:
-            facts["labels"] = list(labels)
-        report.print_json(facts, to_stderr=not to_stdout)
-        return
-    if scores is not None and request.output is None and to_stdout:
-        several = isinstance(scores[0], list)
-        for number, row in enumerate(scores if several else [scores]):
-            if several:
-                print(f"item {number}")
-            for line in _ranking(row, labels, request.top):
-                print(line)
-    if not quiet and to_stdout:
-        for name in facts["files"]:
-            print(name)
+def _lines(request: RunRequest, found: Ran) -> Iterator[str]:
+    for number, row in enumerate(found.scores if request.output is None else ()):
+        if found.several:
+            yield f"item {number}"
+        yield from _ranking(row, found.labels, request.top)
+    yield from () if request.messages.quiet else found.files
 
 
 def _ranking(scores: Sequence[float], labels: Sequence[str], top: int) -> list[str]:

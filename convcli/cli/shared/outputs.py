@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convcli.cli.shared.naming import default_name, map_names
 from convcli.common.errors import UsageError
 from convcli.data.info import ITEMS, SPACE, Colour, Info
-from convcli.media.files.target import STANDARD
+from convcli.media import opening, registry
+from convcli.media.files.target import STANDARD, check_not_input, shown
 from convcli.media.registry import FORMATS, Format
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def paths(
@@ -93,3 +98,33 @@ def streams(result: Info, format: Format) -> bool:
     return (
         format.grain.any_order or written.letters[written.stream_axis] == result.letters[result.stream_axis]
     )
+
+
+def write_whole(
+    path: str,
+    pixels: np.ndarray,
+    *,
+    force: bool,
+    inputs: Sequence[str] = (),
+    format: Format | None = None,
+    form: Info | None = None,
+) -> None:
+    """Write an array in one piece: as its form says, or as a picture, (Y, X) or (Y, X, C).
+
+    Raises
+    ------
+    UsageError
+        For a picture where the format holds numbers.
+    ConvError
+        For an output that is one of the inputs, unless it is forced; else as `convcli.media.files.target.output`.
+    """
+    format = format or registry.by_suffix(path)
+    if form is None and format.numbers:
+        raise UsageError(
+            f"{format.name.upper()} does not hold such a picture; name a .png file", subject=shown(path)
+        )
+    if not force:
+        check_not_input(path, inputs)
+    colour = Colour.GREY if pixels.ndim == 2 else Colour.RGB
+    form = form or Info.of("YXC"[: pixels.ndim], pixels.shape, pixels.dtype.name, colour)
+    opening.write(path, format, form, pixels, force=force)

@@ -1,9 +1,8 @@
-"""Axes as a person and a program read them: letter, size, unit and spacing."""
+"""Axes as a person reads them: letter, size, unit and spacing."""
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
 from convcli.common.numbers import number_text
 from convcli.data.axes import Axis
@@ -36,20 +35,3 @@ def _line(axis: Axis) -> str:
 
 def _text(value: Fraction) -> str:
     return number_text(float(value))
-
-
-def records(info: Info) -> list[dict[str, Any]]:
-    """Return the axes for JSON; a spacing that varies is a pair, the smallest and the largest."""
-    return [_record(axis) for axis in info.axes]
-
-
-def _record(axis: Axis) -> dict[str, Any]:
-    record: dict[str, Any] = {"letter": axis.letter, "size": axis.size}
-    if axis.positions is None:
-        return record
-    first, steps = axis.positions.at(0), axis.positions.steps()
-    record |= {"unit": axis.positions.unit, "first": None if first is None else float(first)}
-    if steps is not None:
-        low, high = map(float, steps)
-        record["spacing"] = low if low == high else [low, high]
-    return record

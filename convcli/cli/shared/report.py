@@ -5,8 +5,11 @@ from __future__ import annotations
 import codecs
 import io
 import sys
-from typing import Any
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any, TextIO
 
+from convcli.cli.shared.terminal import Table
 from convcli.common.numbers import printable
 
 
@@ -47,14 +50,67 @@ def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
     return _PLAIN.get(sign, sign.encode("unicode_escape").decode()), error.start + 1
 
 
-def print_json(value: Any, to_stderr: bool = False) -> None:
-    """Print a value as one line of JSON, escaped where the stream could not take it."""
+class Note(str):
+    """A line of a report that goes to stderr."""
+
+
+def show(
+    result: Any,
+    text: Iterable[str | Table],
+    *,
+    json: bool,
+    stream: TextIO | None = None,
+    indent: int | None = None,
+) -> None:
+    """Print a result: as JSON (`as_json`), or as what its renderer for people yields.
+
+    Parameters
+    ----------
+    result : record, or a list of records
+    text : iterable
+        Lines, tables and notes; an iterator that has nothing done yet where JSON is asked for.
+    stream : text file, optional
+        Standard output by default.
+    """
+    stream = stream or sys.stdout
+    if json:
+        print_json(result, stream, indent)
+        return
+    for part in text:
+        if isinstance(part, Note):
+            note(part)
+        elif isinstance(part, Table):
+            part.print(stream)
+        else:
+            print(part, file=stream)
+
+
+def as_json(value: Any) -> Any:
+    """Return what JSON holds of a value that it has no form for.
+
+    Of a record that is the attributes that its ``facts`` name, or the mapping that these are; else the text that it is
+    written as (a layer, a range), else its fields.  A fraction is a number, an array a list.
+    """
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Fraction):
+        return int(value) if value.denominator == 1 else float(value)
+    facts = getattr(value, "facts", ())
+    if isinstance(facts, dict):
+        return facts
+    if not facts and type(value).__str__ is not object.__str__:
+        return str(value)
+    return {name: getattr(value, name) for name in facts or value.__dataclass_fields__}
+
+
+def print_json(value: Any, stream: TextIO | None = None, indent: int | None = None) -> None:
+    """Print a value as JSON, on one line but for an ``indent``; escaped where the stream could not take it."""
     import json  # 1 ms that other commands need not wait for
 
-    stream = sys.stderr if to_stderr else sys.stdout
-    text = json.dumps(value, ensure_ascii=False)
+    stream = stream or sys.stdout
+    text = json.dumps(value, ensure_ascii=False, default=as_json, indent=indent)
     try:
         text.encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:
-        text = json.dumps(value)
+        text = json.dumps(value, default=as_json, indent=indent)
     print(text, file=stream)

@@ -6,13 +6,15 @@ rich is loaded here alone, and only where there is a terminal: in a pipe everyth
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from typer.core import TyperCommand, TyperGroup
 
+from convcli.common.frozen import frozen
 from convcli.common.options import Panel
 
+WIDTH = 80
 _ORDER = {panel: number for number, panel in enumerate(Panel)}
 
 
@@ -58,36 +60,67 @@ def _prepare(command: Any) -> None:
     command.params.sort(key=lambda parameter: _ORDER.get(parameter.rich_help_panel, -1))
 
 
-def draw_table(rows: Sequence[Sequence[str]], left: int, *, wrap: bool, stream: TextIO) -> bool:
-    """Print a table whose first row is its header; return False, having printed nothing, where it is too wide.
+@frozen
+class Table:
+    """Rows of a report, the first of which is the header: drawn on a terminal that is wide enough, else plain text.
 
-    Parameters
+    Attributes
     ----------
-    rows : sequence of sequence of str
-    left : int
-        So many columns are texts and stand at the left of their room, the others are numbers.
-    wrap : bool
-        Whether the last column may take several lines.
-    stream : text file
+    rows
+    align
+        ``<`` or ``>`` for each column, the last sign for all further ones.
+    wrap
+        Whether the last column may take several lines on a terminal.
+    fit
+        In plain text, shortens a text of the last column to so many characters.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    console = Console(file=stream, highlight=False)
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for index, (name, *cells) in enumerate(zip(*rows, strict=True)):
-        wraps = wrap and index == len(rows[0]) - 1
-        least = None if wraps else max(map(len, (name, *cells)))
-        justify: Any = "left" if index < left else "right"
-        table.add_column(Text(name), justify=justify, no_wrap=not wraps, min_width=least)
-    if table.__rich_measure__(console, console.options).minimum > console.width:
-        return False
-    for row in rows[1:]:
-        table.add_row(*map(Text, row))
-    console.print(table)
-    return True
+    rows: Sequence[Sequence[str]]
+    align: str = "<"
+    wrap: bool = False
+    fit: Callable[[str, int], str] | None = None
+
+    def sign(self, column: int) -> str:
+        """Return at which side of its room a column stands."""
+        return self.align[min(column, len(self.align) - 1)]
+
+    def lines(self) -> list[str]:
+        """Return the table as plain text."""
+        widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
+        rows = self.rows
+        if self.fit is not None:
+            room = WIDTH - sum(widths[:-1]) - 2 * len(widths[:-1])
+            rows = [(*row[:-1], self.fit(row[-1], room)) for row in rows]
+        return [
+            "  ".join(f"{cell:{self.sign(i)}{widths[i]}}" for i, cell in enumerate(row)).rstrip()
+            for row in rows
+        ]
+
+    def print(self, stream: TextIO) -> None:
+        """Print the table as fits a stream."""
+        if not (is_terminal(stream) and self._draw(stream)):
+            print(*self.lines(), sep="\n", file=stream)
+
+    def _draw(self, stream: TextIO) -> bool:
+        """Draw the table; return False, having printed nothing, where it is too wide."""
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table as Drawn
+        from rich.text import Text
+
+        console = Console(file=stream, highlight=False)
+        table = Drawn(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+        for index, (name, *cells) in enumerate(zip(*self.rows, strict=True)):
+            wraps = self.wrap and index == len(self.rows[0]) - 1
+            least = None if wraps else max(map(len, (name, *cells)))
+            justify: Any = "left" if self.sign(index) == "<" else "right"
+            table.add_column(Text(name), justify=justify, no_wrap=not wraps, min_width=least)
+        if table.__rich_measure__(console, console.options).minimum > console.width:
+            return False
+        for row in self.rows[1:]:
+            table.add_row(*map(Text, row))
+        console.print(table)
+        return True
 
 
 class Bar:

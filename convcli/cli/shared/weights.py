@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from convcli.cli.shared.tables import WIDTH
+from convcli.cli.shared.terminal import WIDTH
 from convcli.common.numbers import number_text
 from convcli.kernel.model import Kernel
 
 MOST = 8  # filters of a bank that are printed
+LARGE = 32 * 32  # numbers above which a matrix is shown by its corner and its centre
+PART = 5  # rows and columns of these
 
 
 def matrices(kernel: Kernel) -> Iterator[str]:
@@ -24,13 +26,20 @@ def matrices(kernel: Kernel) -> Iterator[str]:
 
 
 def _matrix(matrix: Sequence[Sequence[float]]) -> Iterator[str]:
-    """Yield a matrix's rows; where they are too wide, rounded to parts of the largest; or what to do instead."""
-    yield from (
+    """Yield a matrix's rows; where they are too wide, rounded to parts of the largest; or a summary."""
+    high, wide = len(matrix), len(matrix[0])
+    lines = high * wide <= LARGE and (
         _columns([[number_text(value) for value in row] for row in matrix])
         or _rounded(matrix, 1000, "thousandths")
         or _rounded(matrix, 100, "hundredths")
-        or [f"  {len(matrix)} × {len(matrix[0])} numbers; `--json` prints them"]
     )
+    if lines:
+        yield from lines
+        return
+    yield f"  {high} × {wide} numbers; `--json` prints them all"
+    for top, left in ((0, 0), (max(high - PART, 0) // 2, max(wide - PART, 0) // 2)):
+        yield f"  {'at the centre' if left or top else 'in the corner'} (row {top}, column {left}, counted from 0):"
+        yield from _matrix([row[left : left + PART] for row in matrix[top : top + PART]])
 
 
 def _rounded(matrix: Sequence[Sequence[float]], parts: int, word: str) -> list[str]:
