@@ -57,7 +57,7 @@ class Even:
 
 @frozen
 class Listed:
-    """Samples at listed positions: sample ``i`` lies at ``ticks[i] * tick``, and nothing lies elsewhere.
+    """Samples at listed positions: sample ``i`` lies at ``ticks[i] * tick``.
 
     Attributes
     ----------
@@ -69,6 +69,9 @@ class Listed:
     end
         Where the last sample ends, in ticks: how long the last frame of a clip is shown.  ``None`` where positions are
         instants.
+    step
+        Ticks from one sample to the next where they are evenly spaced but for rounding: samples outside of the list lie
+        so far apart.  ``None`` where they are not, and nothing lies outside.
     between
         As in `Even`: there is nothing between samples, and an output lies at the sample under the kernel's origin.
     """
@@ -79,22 +82,25 @@ class Listed:
     tick: Fraction
     unit: str
     end: int | None = None
+    step: Fraction | None = None
 
     def at(self, index: int) -> Fraction | None:
-        """Return the position of a sample, ``None`` outside of the list."""
-        tick = self.ticks[index] if 0 <= index < len(self.ticks) else None
+        """Return the position of a sample, ``None`` where there is none."""
+        tick = self._tick(Fraction(index))
         return None if tick is None else tick * self.tick
 
     def along(self, start: Fraction, jump: Fraction, size: int) -> Listed:
         """Return the positions of new samples, at ``start + jump * i`` when counted in the old ones.
 
-        A new sample that lies between two of the list, or outside of it, has no position.
+        A new sample that lies between two of the list has no position.
 
         >>> times = Listed((0, 10, 25), Fraction(1, 100), "s", end=40)
         >>> times.along(Fraction(-1), Fraction(2), 3)
-        Listed(ticks=(None, 10, None), tick=Fraction(1, 100), unit='s', end=None)
-        >>> times.along(Fraction(0), Fraction(2), 2)
-        Listed(ticks=(0, 25), tick=Fraction(1, 100), unit='s', end=40)
+        Listed(ticks=(None, 10, None), tick=Fraction(1, 100), unit='s', end=None, step=None)
+        >>> times.along(Fraction(0), Fraction(2), 2).ticks
+        (0, 25)
+        >>> Listed((7, 9), Fraction(1), "s", step=Fraction(2)).along(Fraction(-1), Fraction(1), 4).ticks
+        (5, 7, 9, 11)
         """
         ticks: Sequence[int | None]
         if start.denominator == jump.denominator == 1:
@@ -102,17 +108,25 @@ class Listed:
         else:
             ticks = tuple(self._tick(start + jump * index) for index in range(size))
         end = self._end(start + jump * size) if ticks and ticks[-1] is not None else None
-        return Listed(ticks, self.tick, self.unit, end)
+        return Listed(ticks, self.tick, self.unit, end, self.step and self.step * jump)
 
     def _strided(self, start: int, jump: int, size: int) -> Sequence[int | None]:
         before = min(max(-(start // jump), 0), size)  # new samples before the list
         inside = self.ticks[start + before * jump :: jump][: size - before]
-        after = size - before - len(inside)
-        return (*(None,) * before, *inside, *(None,) * after) if before or after else inside
+        outside = [*range(before), *range(before + len(inside), size)]
+        if not outside:
+            return inside
+        ends = [self._tick(Fraction(start + jump * index)) for index in outside]
+        return (*ends[:before], *inside, *ends[before:])
 
     def _tick(self, place: Fraction) -> int | None:
-        inside = place.denominator == 1 and 0 <= place < len(self.ticks)
-        return self.ticks[int(place)] if inside else None
+        if place.denominator != 1:
+            return None
+        nearest = min(max(int(place), 0), len(self.ticks) - 1)
+        if place == nearest:
+            return self.ticks[nearest]
+        end = None if self.step is None else self.ticks[nearest]
+        return None if end is None or self.step is None else end + round((place - nearest) * self.step)
 
     def _end(self, place: Fraction) -> int | None:
         """Return where a last sample ends if the next one would lie at a place."""

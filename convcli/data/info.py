@@ -41,7 +41,13 @@ class Colour(StrEnum):
 
 
 class Companions(Protocol):
-    """What belongs to the samples of the stream axis and is no position: other columns of a table, a clip's sound."""
+    """What belongs to the samples of the stream axis and is no position: other columns of a table, a clip's sound.
+
+    ``notes`` are lines for the person.
+    """
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
     def take(self, positions: Sequence[int | None]) -> Companions:
         """Return the companions of new samples; ``None`` is a sample outside the data."""

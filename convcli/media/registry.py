@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
-from convcli.data.axes import INCH, Even
+from convcli.data.axes import INCH, Even, Listed
 from convcli.data.info import BOXES, STRIPS, Grain, Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.read_only import RARER
@@ -368,7 +368,9 @@ _USUAL = (72, 96)  # pixels per inch that programs write when nobody has said
 
 
 def left_out(info: Info, format: Format) -> tuple[str, ...]:
-    """Return a line for each kind of positions that a format cannot hold, and one for what films have beside pixels.
+    """Return a line for each kind of positions that a format cannot hold, and for what films have beside pixels.
+
+    Rows of a table that have no time get one too.
 
     >>> from fractions import Fraction
     >>> from convcli.data.axes import at_rate
@@ -376,9 +378,13 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
     >>> left_out(clip, by_name("npy"))
     ('the times of the frames are left out: NPY holds none',)
     """
-    lost = []
+    lost: list[str] = []
+    lines: list[str] = []
     for axis in info.axes:
         positions = axis.positions
+        if isinstance(positions, Listed) and axis.letter == format.placed == "X" and None in positions.ticks:
+            nowhere = f"{positions.ticks.count(None)} of {axis.size} rows have no time"
+            lines.append(f"{nowhere}: they lie at none of the input's times, which are not evenly spaced")
         if positions is None or axis.letter in format.placed:
             continue
         if positions.unit != INCH:
@@ -391,7 +397,7 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
     also = clip_of(info.companions).also
     if also and (format.numbered or not format.film):
         notes.append(f"left out: {', '.join(also)} ({format.name.upper()} holds none)")
-    return tuple(notes)
+    return (*notes, *lines)
 
 
 def open_sink(fp: IO[bytes], format: Format, info: Info, options: WriteOptions) -> Sink:

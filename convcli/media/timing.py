@@ -126,6 +126,8 @@ class Clip:
         """What a file that holds frames alone leaves out, in words."""
         return (*self.tracks, *(self.coding.also if self.coding else ()))
 
+    notes = ()
+
     def take(self, positions: Sequence[int | None]) -> Clip:
         """Return the companions of new frames: the first has the number of the frame that it comes from.
 

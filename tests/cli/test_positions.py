@@ -176,3 +176,46 @@ def test_a_table_keeps_its_times_and_says_that_they_are_uneven(tmp_path: Path) -
     assert (tmp_path / "b.csv").read_text() == "time [s],v\n0.10,4.0\n0.4,9.0\n0.6,9.0\n"
     shown = ok(*job, "--dry-run", "-y").stdout.decode().splitlines()
     assert shown[1] == "  x: 3 samples, 0.2 to 0.3 s apart, the first at 0.1 s"
+
+
+@pytest.mark.parametrize("mode", ["zero", "replicate"])
+def test_rows_of_the_padding_go_on_in_even_times(mode: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("t (ms),v\n0.50,1\n0.75,4\n1.00,2\n1.25,7\n")
+    job = ["filter", tmp_path / "a.csv", "-k", "1,2,4", "--padding", "2:1", "--pad-mode", mode]
+    done = ok(*job, "-o", tmp_path / "b.csv")
+    cells = [line.split(",")[0] for line in (tmp_path / "b.csv").read_text().splitlines()]
+    assert cells == ["t (ms)", "0.25", "0.50", "0.75", "1.00", "1.25"]
+    assert done.stderr.decode() == "note: filtered columns: v; not filtered: t (ms)\n"
+    shown = ok(*job, "-o", tmp_path / "b.csv", "-y", "--dry-run").stdout.decode().splitlines()
+    assert shown[1] == "  x: 5 samples, 0.25 ms apart, the first at 0.25 ms"
+    (tmp_path / "a.csv").write_text("t;v\n0,033;1\n0,067;4\n0,100;2\n0,133;7\n")  # thirtieths, rounded
+    ok(*job, "-o", tmp_path / "b.csv", "-y", "-q")
+    text = (tmp_path / "b.csv").read_text().splitlines()
+    assert [line.split(";")[0] for line in text] == ["t", "0,000", "0,033", "0,067", "0,100", "0,133"]
+
+
+def test_rows_of_the_padding_have_no_uneven_times(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("t,v\n0.1,1\n0.2,4\n0.4,2\n")
+    job = ["filter", tmp_path / "a.csv", "-k", "1,2,4", "--padding", "full", "-o", tmp_path / "b.csv", "-y"]
+    said = "2 of 5 rows have no time: they lie at none of the input's times, which are not evenly spaced"
+    assert ok(*job).stderr.decode().splitlines()[-1] == f"note: {said}"
+    assert [line.split(",")[0] for line in (tmp_path / "b.csv").read_text().split()] == [
+        "t", "", "0.1", "0.2", "0.4", "",
+    ]  # fmt: skip
+    assert ok(*job, "--dry-run").stdout.decode().splitlines()[-1] == f"  {said}"
+
+
+def test_a_dry_run_says_what_the_real_one_says(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("t,v,word\n0.1,1,x\n0.2,4,y\n0.4,2,z\n")
+    for given, *options in (
+        (tmp_path / "a.csv", "-k", "1,2,4", "-o", tmp_path / "b.csv"),
+        (tmp_path / "a.csv", "-k", "1,2", "--transpose", "--stride", "2", "-o", tmp_path / "b.csv"),
+        (photo(tmp_path / "a.png"), "-k", "box:3", "-o", tmp_path / "b.webp"),
+    ):
+        job = ["filter", given, *options, "-y"]
+        notes = [line.removeprefix("note: ") for line in ok(*job).stderr.decode().splitlines()]
+        assert notes
+        shown = ok(*job, "--dry-run").stdout.decode().splitlines()
+        assert [line.strip() for line in shown][-len(notes) :] == notes
+        for more in ([], ["--dry-run"]):
+            assert json.loads(ok(*job, *more, "--json").stdout)["notes"] == notes

@@ -221,9 +221,9 @@ def test_a_pools_gradient_goes_where_explain_says(text: str, kind: PoolKind, tmp
     for at in np.ndindex(*out.shape):
         (gradient,) = torch.autograd.grad(out[at], tensor, retain_graph=True)
         expected = np.zeros_like(x)
-        for tap in explain_pool(stage, x[None], at, [out[at].item()]).planes[0].taps:
+        for tap in explain_pool(stage, x[None], at, [out[at].item()]).outputs[0].taps:
             if tap.tap.source is not None:
-                expected[tap.tap.source] += tap.share
+                expected[tap.tap.source] += tap.gradient
         np.testing.assert_allclose(gradient[0, 0], expected, atol=1e-12)
 
 

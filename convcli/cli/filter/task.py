@@ -49,7 +49,10 @@ class Task:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (*self.read_notes, *self.job.result.notes, *registry.left_out(self.form, self.format))
+        result = self.pipeline.result
+        beside = result.companions.notes if result.companions is not None else ()
+        lost = registry.left_out(self.form, self.format)
+        return (*self.read_notes, *result.notes, *lost, *beside)
 
 
 @frozen
@@ -154,9 +157,8 @@ def perform(request: Request, task: Task) -> tuple[Report, Tally]:
         meter = Meter(request.messages.shown_progress, "frames" if job.letters[job.stream] == "T" else "rows")
         stack.callback(meter.close)
         tally = task.pipeline.write(sinks, meter)
-    said = dict.fromkeys(line for sink in sinks for line in sink.notes)
-    counts = {"clipped": tally.clipped, "values": tally.values}
-    return Report(task, (*task.notes, *said), counts), tally
+    said = dict.fromkeys([*task.notes, *(line for sink in sinks for line in sink.notes)])
+    return Report(task, tuple(said), {"clipped": tally.clipped, "values": tally.values}), tally
 
 
 def conclude(request: Request, found: Report, tally: Tally) -> None:

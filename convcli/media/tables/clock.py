@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -49,7 +50,10 @@ class Clock:
         unit, digits = _UNIT.search(name), _digits(cells.frame[:, column])
         positions = listed(values, unit[1] if unit else "", digits)
         notes: tuple[str, ...] = ()
-        if not is_even(values, digits):
+        if is_even(values, digits):
+            whole = (positions.at(len(values) - 1) or 0) - (positions.at(0) or 0)
+            positions = replace(positions, step=Fraction(whole, len(values) - 1) / positions.tick)
+        else:
             steps = np.diff(values)
             low, high = (number_text(float(f"{step:.6g}")) for step in (steps.min(), steps.max()))
             notes = (

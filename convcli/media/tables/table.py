@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from fractions import Fraction
 from typing import IO
 
 import numpy as np
@@ -237,6 +238,21 @@ def _arrange(table: TableCompanions, channels: int, maps: int) -> list[_Column]:
     return [column for place in sorted(places) for column in places[place]]
 
 
+def _times(cells: pl.Series, times: Listed, comma: bool) -> pl.Series:
+    """Return the cells of the time column: as they were, those of rows in the padding as they would be written."""
+    digits = len(str(times.tick.denominator)) - 1
+    exact = times.tick == Fraction(1, 10**digits)
+    seconds = [None if tick is None else float(tick * times.tick) for tick in times.ticks]
+    numbers = cells.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    made = []
+    for cell, number, second in zip(cells, numbers, seconds, strict=True):
+        if second is not None and number != second:
+            cell = f"{second:.{digits}f}" if exact else str(second)
+            cell = cell.replace(".", ",") if comma else cell
+        made.append(None if second is None else cell)
+    return pl.Series(cells.name, made, dtype=pl.String)
+
+
 def _dialect(table: TableCompanions | None, format_name: str) -> Dialect:
     """Return how to write: as the table was written, but where it changes between TSV and CSV."""
     dialect = table.dialect if table else Dialect()
@@ -266,9 +282,9 @@ class TableSink(Sink):
         if self._others.width and len(self._others) != info.length:
             raise ConvError(f"{len(self._others)} rows of other columns don't fit {info.length} samples")
         times = info.axis("X").positions if table and table.time in self._others.columns else None
-        if table and isinstance(times, Listed) and None in times.ticks:
-            known = pl.Series([tick is not None for tick in times.ticks])
-            self._others = self._others.with_columns(pl.when(known).then(pl.col(str(table.time))))
+        if table and isinstance(times, Listed) and not isinstance(times.ticks, range):
+            cells = self._others[str(table.time)]
+            self._others = self._others.with_columns(_times(cells, times, cells.name in table.commas))
         self.notes = table.notes if table else ()
         self._dialect = _dialect(table, format_name)
         if table and self._dialect.delimiter == ",":  # numbers of columns that pass through, too
