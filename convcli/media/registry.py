@@ -198,16 +198,7 @@ ONLY_READ: tuple[Format, ...] = tuple(
     Format(row.name, row.suffixes, row.recognises, "convcli.media.pictures.read_only:source", "", "TYXC", ())
     for row in RARER
 )
-_FITS = Format(
-    "fits",
-    (".fits", ".fit", ".fts"),
-    _magic(b"SIMPLE  ="),
-    "convcli.media.pictures.read_only:refuse_fits",
-    "",
-    "YX",
-    (),
-)
-READ = (*FORMATS, *ONLY_READ, _FITS)
+READ = (*FORMATS, *ONLY_READ)
 _VAGUE = ("tga",)  # no signature: only a file that is named so is taken for one
 _SIGNED = tuple(row for row in READ if row.binary and row.name not in _VAGUE)
 

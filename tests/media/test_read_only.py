@@ -6,6 +6,7 @@ import io
 import struct
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -79,6 +80,58 @@ def test_a_psd_is_read_as_a_whole() -> None:
     data = header + bytes(12) + bytes(2) + NOISE.transpose(2, 0, 1).tobytes()  # no layers; not compressed
     opened = source(io.BytesIO(data), ReadOptions())
     np.testing.assert_array_equal(opened.strip(0, 23), NOISE)
+
+
+SUN = (0x59A66A95, 37, 23)
+TARGA = struct.pack("<BBB5xHHHH", 0, 0, 2, 0, 0, 37, 23)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (
+            b"SIMPLE  =                    T / conforms to FITS standard".ljust(80),
+            "FITS with numbers that need BZERO",
+        ),
+        (b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 23, 37, 16, 3), "PSD with 16 bits a channel"),
+        (b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 23, 37, 8, 7), "PSD with several colours of ink"),
+        (struct.pack(">8I", *SUN, 32, 23 * 37 * 4, 1, 0, 0), "SUN with 32 bits a pixel"),  # Pillow: X last
+        (struct.pack(">8I", *SUN, 24, 0, 2, 0, 0), "SUN with compressed rows of odd length"),
+        (TARGA + b"\x10\x21" + bytes(23 * 37 * 2), "TGA with 16 bits a pixel"),  # Pillow: its ones are clear
+        (
+            imagecodecs.jpeg2k_encode(NOISE[..., 0].astype(np.int16) - 99, level=0, codecformat="jp2"),
+            "JPEG2000 with signed samples",
+        ),
+    ],
+)
+def test_what_pillow_misreads_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(ConvError, match=f"{words}.* is not read: convert it to"):
+        source(io.BytesIO(data), ReadOptions())
+
+
+def test_ones_of_a_bitmap_are_black() -> None:
+    """Adobe's Photoshop File Formats Specification, and X11's bitmap(1): a set bit is ink; so FFmpeg reads both."""
+    bits = NOISE[..., 0] > 127
+    psd = b"8BPS" + struct.pack(">H6xHIIHH", 1, 1, 23, 37, 1, 0) + bytes(14) + np.packbits(bits, 1).tobytes()
+    xbm = b"#define a_width 37\n#define a_height 23\nstatic char a_bits[] = {\n"
+    xbm += b",".join(b"0x%02x" % byte for byte in np.packbits(bits, 1, "little").flat) + b"};\n"
+    for data in (psd, xbm):
+        opened = source(io.BytesIO(data), ReadOptions())
+        np.testing.assert_array_equal(opened.strip(0, 23), np.where(bits, 0, 255))
+
+
+def test_channels_that_are_not_read_are_said() -> None:
+    header = b"8BPS" + struct.pack(">H6xHIIHH", 1, 2, 23, 37, 8, 1)  # grey with a second channel
+    opened = source(
+        io.BytesIO(header + bytes(14) + NOISE[..., :2].transpose(2, 0, 1).tobytes()), ReadOptions()
+    )
+    assert opened.info.notes == ("left out of the PSD: further channels (1)",)
+    deep = imagecodecs.jpeg2k_encode(
+        NOISE[..., 0].astype(np.uint16), level=0, codecformat="jp2", bitspersample=12
+    )
+    assert source(io.BytesIO(deep), ReadOptions()).info.notes[-1] == (
+        "the 12 bits a channel of this JPEG2000 are read as 16"
+    )
 
 
 def test_the_colour_profile_of_a_rarer_picture_is_kept() -> None:
@@ -167,7 +220,7 @@ def test_fits_is_refused_by_name_and_by_content(tmp_path: Path) -> None:
     for name in ("a.fits", "a.dat"):
         done = convcli("filter", name, "-k", "1", "-o", "o.npy", cwd=tmp_path)
         assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
-        assert b"FITS is not read: its numbers need BZERO and BSCALE" in done.stderr
+        assert b"FITS with numbers that need BZERO and BSCALE is not read" in done.stderr
     done = convcli("filter", "-", "-k", "1", "-o", "o.npy", cwd=tmp_path, stdin=data)
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dat", "a.fits"]

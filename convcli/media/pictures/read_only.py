@@ -6,6 +6,7 @@ Names and first bytes only; imageio is loaded with the first picture.  Results g
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from typing import IO
@@ -16,10 +17,6 @@ from convcli.data.info import Source
 from convcli.media.options import ReadOptions
 
 _HEAD = 4096  # bytes, as the registry reads
-
-
-def _eight(head: bytes) -> int:
-    return 8
 
 
 @frozen
@@ -38,13 +35,22 @@ class Rarer:
         Whether the first bytes of a file are of this format.
     bits
         How many bits a channel has by the file's header, where that may be more than the 8 that Pillow keeps.
+    misread
+        What of the format Pillow reads as something else, by the file's header: it is refused.
+    channels
+        How many the file has, 0 where all are read.
+    ink
+        Whether the file's ones are black, which Pillow shows as white.
     """
 
     name: str
     suffixes: tuple[str, ...]
     decoder: str
     recognises: Callable[[bytes], bool]
-    bits: Callable[[bytes], int] = _eight
+    bits: Callable[[bytes], int] = lambda head: 8
+    misread: Callable[[bytes], str] = lambda head: ""
+    channels: Callable[[bytes], int] = lambda head: 0
+    ink: Callable[[bytes], bool] = lambda head: False
 
 
 def _magic(*signatures: bytes) -> Callable[[bytes], bool]:
@@ -108,6 +114,29 @@ def _dds_bits(head: bytes) -> int:
     return 16 if head[84:88] == b"DX10" and head[128:129] in (b"\x5e", b"\x5f", b"\x60") else 8  # BC6H
 
 
+def _jpeg2000_misread(head: bytes) -> str:
+    size = head.find(b"\xff\x51")
+    return "signed samples" if 0 <= size < len(head) - 40 and head[size + 40] & 0x80 else ""
+
+
+def _psd_misread(head: bytes) -> str:
+    depth, mode = struct.unpack_from(">HH", head, 22)
+    return f"{depth} bits a channel" if depth not in (1, 8) else "several colours of ink" if mode == 7 else ""
+
+
+def _sun_misread(head: bytes) -> str:
+    width, _, depth, _, kind = struct.unpack_from(">5I", head, 4)
+    odd = kind == 2 and -(-width * depth // 8) % 2
+    return "32 bits a pixel" if depth == 32 else "compressed rows of odd length" if odd else ""
+
+
+def _tga_misread(head: bytes) -> str:
+    depth = {1: head[7], 2: head[16]}.get(
+        head[2] & 7
+    )  # of a palette or of colours; grey may have 8 bits of alpha
+    return "16 bits a pixel" if depth == 16 else ""
+
+
 _NETPBM = rb"P[Ff]\s+-?[0-9]|P[4-6]\s+(#[^\n]*\n\s*)*\d+\s|P[1-3]\s+(#[^\n]*\n\s*)*\d+[ \t]+\d+\s"
 _JPEG2000 = _magic(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 
@@ -115,10 +144,20 @@ _JPEG2000 = _magic(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 RARER: tuple[Rarer, ...] = (
     Rarer("avif", (".avif", ".avifs"), "AVIF", _avif, _avif_bits),
     Rarer(
-        "jpeg2000", (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"), "JPEG2000", _JPEG2000, _jpeg2000_bits
+        "jpeg2000",
+        (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"),
+        "JPEG2000",
+        _JPEG2000,
+        _jpeg2000_bits,
+        _jpeg2000_misread,
     ),
     Rarer("netpbm", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), "PPM", _pattern(_NETPBM), _netpbm_bits),
-    Rarer("psd", (".psd",), "PSD", _magic(b"8BPS\0\1")),
+    Rarer(
+        *("psd", (".psd",), "PSD", _magic(b"8BPS\0\1")),
+        misread=_psd_misread,
+        channels=lambda head: head[13],
+        ink=lambda head: head[23] == 1,
+    ),
     Rarer("dds", (".dds",), "DDS", _magic(b"DDS "), _dds_bits),
     Rarer("qoi", (".qoi",), "QOI", _magic(b"qoif")),
     Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0")),
@@ -126,31 +165,24 @@ RARER: tuple[Rarer, ...] = (
     Rarer("icns", (".icns",), "ICNS", _magic(b"icns")),
     Rarer("blp", (".blp",), "BLP", _magic(b"BLP1", b"BLP2")),
     Rarer("ftex", (".ftc", ".ftu"), "FTEX", _magic(b"FTEX")),
-    Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95")),
+    Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95"), misread=_sun_misread),
     Rarer("sgi", (".sgi", ".rgb", ".rgba", ".bw"), "SGI", _magic(b"\x01\xda"), lambda head: 8 * head[3]),
     Rarer("msp", (".msp",), "MSP", _magic(b"DanM", b"LinS")),
     Rarer("dcx", (".dcx",), "DCX", _magic(b"\xb1\x68\xde\x3a")),
     Rarer("xpm", (".xpm",), "XPM", _magic(b"/* XPM */")),
-    Rarer("xbm", (".xbm",), "XBM", _pattern(rb"\s*(/\*.*?\*/\s*)?#define\s+\w*width\s+\d+\s+#define\s")),
+    Rarer(
+        *("xbm", (".xbm",), "XBM", _pattern(rb"\s*(/\*.*?\*/\s*)?#define\s+\w*width\s+\d+\s+#define\s")),
+        ink=lambda head: True,
+    ),
+    Rarer(
+        *("fits", (".fits", ".fit", ".fts"), "FITS", _magic(b"SIMPLE  =")),
+        misread=lambda head: "numbers that need BZERO and BSCALE",
+    ),
     Rarer("fli", (".fli", ".flc"), "FLI", _flic),
     Rarer("im", (".im",), "IM", _im),
     Rarer("pcx", (".pcx",), "PCX", _pcx),
-    Rarer("tga", (".tga", ".vda", ".icb", ".vst"), "TGA", _tga),
+    Rarer("tga", (".tga", ".vda", ".icb", ".vst"), "TGA", _tga, misread=_tga_misread),
 )
-
-
-def refuse_fits(fp: IO[bytes], options: ReadOptions) -> Source:
-    """Refuse FITS, which is recognised only for this: Pillow ignores BZERO and BSCALE, and reads signed numbers wrong.
-
-    Raises
-    ------
-    ConvError
-    """
-    fp.close()
-    raise ConvError(
-        "FITS is not read: its numbers need BZERO and BSCALE; convert it to .npy or TIFF, "
-        "for example with astropy.io.fits"
-    )
 
 
 def source(fp: IO[bytes], options: ReadOptions) -> Source:
@@ -161,15 +193,27 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     ConvError
         For other, broken or truncated content, and for more than ``options.max_pixels``.
     """
+    from convcli.data.arrays import ArraySource
     from convcli.media.pictures.image import picture_source
     from convcli.media.pictures.one_decoder import ImageioPicture
+    from convcli.media.shared import decoding
 
     head = fp.read(_HEAD)
     fp.seek(0)
     row = next((row for row in RARER if row.recognises(head)), RARER[0])
+    name = row.name.upper()
+    with decoding(row.decoder):
+        what = row.misread(head)
+    if what:
+        raise ConvError(f"{name} with {what} is not read: convert it to .npy, TIFF or PNG")
     found = picture_source(fp, ImageioPicture(fp, row.decoder), options)
-    bits = row.bits(head)
-    if bits > 8 and found.info.dtype == "uint8":
-        note = f"the {bits} bits a channel of this {row.name.upper()} are read as 8"
-        found.info = replace(found.info, notes=(*found.info.notes, note))
+    bits, kept = row.bits(head), {"uint8": 8, "uint16": 16}.get(found.info.dtype)
+    notes = (
+        [f"the {bits} bits a channel of this {name} are read as {kept}"] if kept and kept != bits > 8 else []
+    )
+    extra = row.channels(head) - found.info.channels
+    notes += [f"left out of the {name}: further channels ({extra})"] if extra > 0 else []
+    found.info = replace(found.info, notes=(*found.info.notes, *notes))
+    if row.ink(head):
+        return ArraySource(255 - found.strip(0, found.info.length), found.info)
     return found
