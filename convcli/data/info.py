@@ -13,7 +13,7 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from convcli.common.errors import ConvError
+from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.axes import Axis, Positions, axes_of
 from convcli.data.box import Box, slices, whole
@@ -158,6 +158,14 @@ class Info:
 
     def size(self, letter: str) -> int:
         return self.axis(letter).size
+
+
+def refuse_items(info: Info) -> None:
+    """Refuse several items where one is taken."""
+    if ITEMS in info.letters:
+        raise UsageError(
+            "several items along the axis N; this command takes one: give a file with a single item"
+        )
 
 
 @frozen

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from convcli.common.errors import UsageError
-from convcli.data.info import Colour, Source, Strips
+from convcli.data.info import Colour, Source, Strips, refuse_items
 from convcli.media import registry
 from convcli.media.files.target import STANDARD, about_input
 from convcli.media.opening import Given
@@ -70,6 +70,7 @@ def checked(source: Source) -> Source:
         When it has other axes.
     """
     info = source.info
+    refuse_items(info)
     if info.letters == "ZYX":
         source.info = info = replace(info, axes=(replace(info.axis("Z"), letter="T"), *info.axes[1:]))
     if sorted(info.letters.replace("C", "")) != sorted("TYX"):

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 import convcli
+from tests.shell import SAMPLES, ok
 from tests.shell import convcli as shell
-from tests.shell import ok
 
 BATCH = np.random.default_rng(8).integers(0, 255, (4, 3, 9, 11)).astype(np.float64)
 BANK = np.random.default_rng(9).normal(size=(5, 3, 3, 2))
@@ -103,6 +103,11 @@ def test_items_are_no_axis_to_slide_along(tmp_path: Path) -> None:
         done = shell(*given, *options, cwd=tmp_path)
         assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
         assert words in done.stderr.decode()
-    for command in (["explain", "-k", "box:3", "--at", "0,0"], ["motion"]):
-        done = shell(command[0], tmp_path / "a.npy", "--axes", "NYX", *command[1:])
+    for words, options in (
+        (["explain"], ["-k", "box:3", "--at", "0,0"]),
+        (["motion"], []),
+        (["net", "check", SAMPLES / "pyramid.yaml"], []),
+    ):
+        done = shell(*words, tmp_path / "a.npy", "--axes", "NYX", *options)
         assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), done.stderr
+        assert b"several items along the axis N; this command takes one" in done.stderr

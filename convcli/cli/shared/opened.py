@@ -11,10 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.data.box import whole
-from convcli.data.info import ITEMS, Info, Source, channels_first
+from convcli.data.info import ITEMS, Info, Source, channels_first, refuse_items
 from convcli.execution.items import items
 from convcli.jobs.job import canonical
 from convcli.media import registry
@@ -73,8 +72,6 @@ def opened(name: str, options: ReadOptions, *, batch: bool = False) -> Iterator[
         format, notes = registry.identify(head, "" if name == STANDARD else name)
         source = registry.open_source(fp, format, options)
         stack.callback(source.close)
-        if ITEMS in source.info.letters and not batch:
-            raise UsageError(
-                "several items along the axis N; this command takes one: give a file with a single item"
-            )
+        if not batch:
+            refuse_items(source.info)
         yield Opened(source, canonical(source.info), format, (*notes, *source.info.notes))
