@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -107,12 +108,32 @@ def webp() -> bytes:
     return data[:at] + size.to_bytes(4, "little") + data[at + 4 :]
 
 
+def one_strip(compression: int, stream: bytes) -> bytes:
+    """Return a TIFF of 9 x 9 pixels whose only strip is the stream of a codec that tells its own size."""
+    entries = [
+        *[(256, 3, 1, 9), (257, 3, 1, 9), (258, 3, 1, 8), (259, 3, 1, compression), (262, 3, 1, 1)],
+        *[(273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, 9), (279, 4, 1, len(stream))],
+    ]
+    stream += bytes(len(stream) % 2)
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(stream))
+    return head + stream + struct.pack("<H", len(entries)) + packed + bytes(4)
+
+
+def many_scans() -> bytes:
+    """Return a progressive JPEG whose last scan, of a few bytes, is there 5,000 times."""
+    data = saved((2_000, 2_000), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * 5_000 + data[-2:]
+
+
 def icon(width: int, height: int) -> bytes:
     """Return an icon of 16 x 16 pixels that holds a PNG of another size."""
     picture = png(width, height)
     return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(picture), 22) + picture
 
 
+LERC = bytes(imagecodecs.lerc_encode(np.arange(81, dtype=np.uint8).reshape(9, 9)))
 ALIASES = "name: a\nweights: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
     f"x{n}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 10)}]\n" for n in range(9)
 )
@@ -131,6 +152,16 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "TIFF, one strip": ("a.tif", lambda: tiff(60_000, 60_000, rows=60_000), "--max-pixels"),
     "TIFF, shared strips": ("a.tif", lambda: tiff(60_000, 60_000), "--max-pixels"),
     "TIFF, shared pages": ("a.tif", lambda: tiff(4_000, 4_000, pages=2_000, rows=4_000), "--max-pixels"),
+    "TIFF, JPEG inside": ("a.tif", lambda: one_strip(7, enlarged(saved((9, 9), "JPEG"), ">HH")), "60000 x 60000"),
+    "TIFF, PNG inside": ("a.tif", lambda: one_strip(34933, png(44_000, 44_000)), "44000 x 44000"),
+    "TIFF, WebP inside": ("a.tif", lambda: one_strip(50001, webp()), "16384 x 16384"),
+    "TIFF, JPEG 2000 inside": (
+        "a.tif", lambda: one_strip(34712, enlarged(saved((9, 9), "JPEG2000"), ">II")), "60000 x 60000",
+    ),
+    "TIFF, LERC inside": ("a.tif", lambda: one_strip(34887, enlarged(LERC, "<ii")), "60000 x 60000"),
+    "TIFF, a size that is not told": ("a.tif", lambda: one_strip(50002, bytes(99)), "does not tell its size"),
+    "JPEG, scans": ("a.jpg", many_scans, "scans"),
+    "TIFF, scans inside": ("a.tif", lambda: one_strip(7, many_scans()), "2000 x 2000"),
     "ICO": ("a.ico", lambda: icon(60_000, 60_000), ""),
     "PPM": ("a.ppm", lambda: b"P6 60000 60000 255 \0", "--max-pixels"),
     "QOI": ("a.qoi", lambda: b"qoif" + struct.pack(">IIBB", 60_000, 60_000, 3, 0) + bytes(64), "--max-pixels"),

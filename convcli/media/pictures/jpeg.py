@@ -27,6 +27,7 @@ from convcli.media.pictures.jpeg_segments import (
     SCAN,
     START,
     application,
+    check_scans,
     lost_of,
     plain,
     taken_apart,
@@ -71,6 +72,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source | None:
         return None
     data = fp.read()
     fp.seek(0)
+    check_scans(data)
     picture = plain(data)
     if picture is None:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from fractions import Fraction
 
+from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.media.carriers import LOST, STORAGE, left_out
 
@@ -15,6 +16,7 @@ START, END = b"\xff\xd8", b"\xff\xd9"
 FRAMES = (0xC0, 0xC1, 0xC2)  # the markers of frames of 8 bits: baseline, extended, progressive
 APPLICATIONS = range(0xE0, 0xF0)  # of segments that hold what surrounds the samples
 SCAN, COMMENT = 0xDA, 0xFE
+MOST_SCANS = 100
 _JFIF = b"JFIF\0"
 _FRAME_LENGTH, _JFIF_LENGTH = 10, 16  # of segments up to what is read of them, marker and length included
 _TAIL = 1 << 16  # bytes in which the end mark is looked for
@@ -68,6 +70,25 @@ def lost_of(data: bytes) -> tuple[str, ...]:
         elif marker == COMMENT:
             found.append("COM")
     return left_out("JPEG", found)
+
+
+def check_scans(data: bytes) -> None:
+    """Refuse a JPEG of very many scans: each takes time for the whole picture, and may be a few bytes.
+
+    Raises
+    ------
+    ConvError
+        For more than `MOST_SCANS`.
+    """
+    try:
+        _, at = taken_apart(data)
+    except ValueError:
+        return
+    scans = 1 + data.count(bytes([0xFF, SCAN]), at, max(data.find(END, at), at))
+    if scans > MOST_SCANS:
+        raise ConvError(
+            f"a JPEG of {scans} scans is meant to take long and is refused; honest ones have about 10"
+        )
 
 
 def plain(data: bytes) -> Plain | None:

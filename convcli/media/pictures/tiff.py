@@ -22,6 +22,8 @@ from convcli.media import region
 from convcli.media.carriers import LOST, left_out
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.exif import turn
+from convcli.media.pictures.jpeg_segments import check_scans
+from convcli.media.pictures.stated import stated_size
 from convcli.media.pictures.tiff_samples import look_of, metadata_of
 from convcli.media.region import RegionSink
 from convcli.media.shared import (
@@ -47,6 +49,8 @@ _YCBCR = 6
 _DESCRIPTION, _PRIVATE = 270, 32768  # tags; those from 32768 on belong to somebody
 _COPY = 1 | 4  # bits of NewSubfileType: a reduced copy of another picture, a mask
 _JPEG = (6, 7, 34892, 33007)  # compressions that decode YCbCr to RGB
+# Compressions whose streams tell sizes of their own: JPEG, JPEG 2000, LERC, WebP, PNG, JPEG XR, JPEG XL.
+_STREAMS = {*_JPEG, 33003, 33004, 33005, 34712, 34887, 34927, 50001, 34933, 34934, 22610, 50002, 52546}
 # Kinds of TIFF by makers of microscopes and scanners, some of which name other files: read as plain pages.
 _FOREIGN = (
     *("ome", "mmstack", "ndtiff", "lsm", "fluoview", "stk", "sis", "svs", "scn", "qpi", "ndpi", "bif", "avs"),
@@ -257,6 +261,8 @@ class TiffSource(Boxes):
         def decode(job: tuple[bytes | None, int, bytes | None]) -> np.ndarray:
             data, index, tables = job
             page = self._page
+            if data and page.compression in _STREAMS:
+                self._check_stream(data)
             segment, _, shape = page.decode(data, index, jpegtables=tables, jpegheader=page.jpegheader)
             pixels: np.ndarray = np.full(shape, page.nodata, page.dtype) if segment is None else segment
             return pixels[0]
@@ -265,6 +271,21 @@ class TiffSource(Boxes):
             return list(map(decode, jobs))
         self._pool = self._pool or ThreadPoolExecutor(os.cpu_count())
         return list(self._pool.map(decode, jobs))
+
+    def _check_stream(self, data: bytes) -> None:
+        """Refuse a strip or tile that would become more than it is: its decoder sets aside what the stream says."""
+        size = stated_size(data)
+        if size is None:
+            raise ConvError(
+                f"TIFF with the compression {self._page.compression.name}: a strip does not tell its size, and is "
+                "not decoded; save it with LZW or deflate"
+            )
+        if size[0] > self._wide or size[1] > self._tall:
+            raise ConvError(
+                f"damaged TIFF: a strip or tile of {self._wide} x {self._tall} pixels holds a stream of "
+                f"{size[0]} x {size[1]}"
+            )
+        check_scans(data)
 
     def close(self) -> None:
         """Close the file."""
