@@ -49,6 +49,11 @@ class Companions(Protocol):
     @property
     def notes(self) -> tuple[str, ...]: ...
 
+    @property
+    def also(self) -> tuple[str, ...]:
+        """What formats of another kind hold none of, for messages."""
+        ...
+
     def take(self, positions: Sequence[int | None]) -> Companions:
         """Return the companions of new samples; ``None`` is a sample outside the data."""
         ...
@@ -155,6 +160,11 @@ class Info:
     @property
     def channels(self) -> int:
         return self.axis("C").size if "C" in self.letters else 1
+
+    @property
+    def also(self) -> tuple[str, ...]:
+        """What there is beside samples, positions and metadata, for messages."""
+        return self.companions.also if self.companions else ()
 
     def size(self, letter: str) -> int:
         return self.axis(letter).size

@@ -21,7 +21,6 @@ from convcli.data.axes import INCH, Even, Listed
 from convcli.data.info import BOXES, STRIPS, Grain, Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.read_only import RARER
-from convcli.media.timing import clip_of
 
 HEAD = 4096  # bytes that are enough to recognise any format
 
@@ -359,7 +358,7 @@ _USUAL = (72, 96)  # pixels per inch that programs write when nobody has said
 
 
 def left_out(info: Info, format: Format) -> tuple[str, ...]:
-    """Return a line for each kind of positions that a format cannot hold, and for what films have beside pixels.
+    """Return a line for each kind of positions that a format cannot hold, and for what else it holds none of.
 
     Rows of a table that have no time get one too.
 
@@ -385,8 +384,10 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
         elif not isinstance(positions, Even) or round(1 / positions.spacing) not in _USUAL:
             lost.append("the resolution is")
     notes = [f"{what} left out: {format.name.upper()} holds none" for what in dict.fromkeys(lost)]
-    also = clip_of(info.companions).also
-    if also and (format.numbered or not format.film):
+    also = [] if not format.binary or (format.film and not format.numbered) else list(info.also)
+    if format.writer not in (_PNG[1], _PICTURE[1], _TIFF[1]):  # those look for themselves
+        also += ["the colour profile"] * bool(info.metadata.icc) + ["EXIF data"] * bool(info.metadata.exif)
+    if also:
         notes.append(f"left out: {', '.join(also)} ({format.name.upper()} holds none)")
     return (*notes, *lines)
 

@@ -9,13 +9,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
-from convcli.data.info import Source
+from convcli.data.info import Colour, Info, Metadata, Source
 from convcli.media import registry
 from convcli.media.carriers import LOST
-from convcli.media.options import ReadOptions
+from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import image, png, tiff
+from convcli.media.shared import HOLDS
 from tests.pictures import chunk
 
 PIXELS = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
@@ -97,6 +98,28 @@ FORMATS: dict[str, tuple[Callable[[str], bytes], Callable[..., Source]]] = {
         lambda fp, options: registry.open_source(fp, registry.sniff(fp.getvalue()), options),
     ),
 }
+
+
+@pytest.mark.parametrize(
+    "format", [row for row in registry.FORMATS if "X" in row.axes], ids=lambda row: row.name
+)
+def test_a_format_keeps_profile_and_exif_or_says_so(format: registry.Format) -> None:
+    exif = b"MM\0*\0\0\0\10\0\1\1\17\0\2\0\0\0\4abc\0\0\0\0\0"  # the maker is abc
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    letters = "TYXC" if format.film else "YXC"
+    info = Info.of(letters, (2, 12, 16, 3)[-len(letters) :], "uint8", Colour.RGB, Metadata(profile, exif))
+    said = registry.left_out(info, format)
+    if format.name in HOLDS or format.name == "tiff":
+        file = io.BytesIO()
+        sink = registry.open_sink(file, format, info, WriteOptions())
+        sink.write(info.strip(0, 12), np.zeros((12, 16, 3), np.uint8))
+        sink.close()
+        said += sink.notes
+        kept = registry.open_source(io.BytesIO(file.getvalue()), format, ReadOptions()).info.metadata
+        assert (kept.icc is None) == any("profile is left out" in line for line in said)
+        assert (kept.exif is None) == any("EXIF data is left out" in line for line in said)
+    else:
+        assert f"left out: the colour profile, EXIF data ({format.name.upper()} holds none)" in said
 
 
 @pytest.mark.parametrize(("format", "key"), [(format, key) for format in LOST for key in LOST[format]])

@@ -120,6 +120,16 @@ def test_ones_of_a_bitmap_are_black() -> None:
         np.testing.assert_array_equal(opened.strip(0, 23), np.where(bits, 0, 255))
 
 
+@pytest.mark.parametrize("head", [b"P5 37 23 255\n", b"P6 # a comment\n37 23 255\n", b"P5 37 23 65535\n"])
+def test_netpbm_pictures_that_follow_the_first_are_said(head: bytes) -> None:
+    one = head + bytes(23 * 37 * {b"P6": 3}.get(head[:2], 2 if b"65535" in head else 1))
+    assert source(io.BytesIO(one), ReadOptions()).info.notes[1:] == ()
+    assert (
+        source(io.BytesIO(one + one), ReadOptions()).info.notes[-1]
+        == "left out of the NETPBM: further pictures"
+    )
+
+
 def test_channels_that_are_not_read_are_said() -> None:
     header = b"8BPS" + struct.pack(">H6xHIIHH", 1, 2, 23, 37, 8, 1)  # grey with a second channel
     opened = source(

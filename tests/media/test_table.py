@@ -20,6 +20,7 @@ from convcli.common.errors import ConvError, UsageError
 from convcli.data.axes import Listed, axes_of
 from convcli.data.info import Info
 from convcli.media.options import Header, ReadOptions, WriteOptions
+from convcli.media.registry import by_name, left_out
 from convcli.media.tables.columns import pick
 from convcli.media.tables.delimited import find_delimiter, has_header
 from convcli.media.tables.table import TableSource, csv_source, sink, tsv_source
@@ -119,6 +120,21 @@ def test_the_time_axis_is_the_first_numeric_column_when_it_rises_and_is_not_alon
         ("day,v\n2024-01-01,5\n2024-01-02,6\n", "v"),
     ]:
         assert opened(text).info.notes[0].split(";")[0] == f"filtered columns: {filtered}", text
+
+
+@pytest.mark.parametrize("text", ["x;y\n1;2\n", '"x";y\n1;2\n', "1;2\n3;4\n"])
+def test_the_mark_of_utf_8_is_kept(text: str) -> None:
+    for mark in ("", "\ufeff"):
+        table = opened(mark + text)
+        array = table.strip(0, table.info.length)
+        assert written(table.info, array).startswith(mark + text[1 if text[0] == '"' else 0])
+
+
+def test_a_format_without_columns_names_what_it_leaves_out() -> None:
+    table = opened("name,t,a,b\nx,1,2,5\ny,2,3,5\n")
+    left = left_out(table.info, by_name("npy"))
+    assert left[-1] == "left out: the names of the columns, columns name, t (NPY holds none)"
+    assert not any("columns" in line for line in left_out(table.info, by_name("csv")))
 
 
 @pytest.mark.parametrize("text", ["5,6\n1,2\n3,4\n", '"5",6\n1,2\n3,4\n', "5,6\r\n1,2\r\n3,4\r\n"])

@@ -5,6 +5,7 @@ Names and first bytes only; imageio is loaded with the first picture.  Results g
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Callable
@@ -37,6 +38,8 @@ class Rarer:
         How many bits a channel has by the file's header, where that may be more than the 8 that Pillow keeps.
     misread
         What of the format Pillow reads as something else, by the file's header: it is refused.
+    end
+        Where the first picture ends, 0 where another cannot follow.
     channels
         How many the file has, 0 where all are read.
     ink
@@ -49,6 +52,7 @@ class Rarer:
     recognises: Callable[[bytes], bool]
     bits: Callable[[bytes], int] = lambda head: 8
     misread: Callable[[bytes], str] = lambda head: ""
+    end: Callable[[bytes], int] = lambda head: 0
     channels: Callable[[bytes], int] = lambda head: 0
     ink: Callable[[bytes], bool] = lambda head: False
 
@@ -93,10 +97,21 @@ def _tga(head: bytes) -> bool:
     )
 
 
+# A netpbm header is a letter and a number, then width, height and the value of white, with comments.
+_NETPBM_HEADER = re.compile(rb"P([2356])" + rb"\s+(?:#[^\n]*\n\s*)*(\d+)" * 3)
+
+
 def _netpbm_bits(head: bytes) -> int:
-    """A netpbm header is a letter and a number, then width, height and the value of white, with comments."""
-    found = re.match(rb"P[2356]" + rb"\s+(?:#[^\n]*\n\s*)*(\d+)" * 3, head)
-    return int(found[3]).bit_length() if found else 8
+    found = _NETPBM_HEADER.match(head)
+    return int(found[4]).bit_length() if found else 8
+
+
+def _netpbm_end(head: bytes) -> int:
+    found = _NETPBM_HEADER.match(head)
+    if not found or found[1] in b"23":
+        return 0
+    kind, width, height, white = map(int, found.groups())
+    return found.end() + 1 + width * height * (3 if kind == 6 else 1) * (2 if white > 255 else 1)
 
 
 def _jpeg2000_bits(head: bytes) -> int:
@@ -151,7 +166,14 @@ RARER: tuple[Rarer, ...] = (
         _jpeg2000_bits,
         _jpeg2000_misread,
     ),
-    Rarer("netpbm", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), "PPM", _pattern(_NETPBM), _netpbm_bits),
+    Rarer(
+        "netpbm",
+        (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+        "PPM",
+        _pattern(_NETPBM),
+        _netpbm_bits,
+        end=_netpbm_end,
+    ),
     Rarer(
         *("psd", (".psd",), "PSD", _magic(b"8BPS\0\1")),
         misread=_psd_misread,
@@ -201,7 +223,8 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     head = fp.read(_HEAD)
     fp.seek(0)
     row = next((row for row in RARER if row.recognises(head)), RARER[0])
-    name = row.name.upper()
+    name, size = row.name.upper(), fp.seek(0, os.SEEK_END)
+    fp.seek(0)
     with decoding(row.decoder):
         what = row.misread(head)
     if what:
@@ -213,6 +236,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     )
     extra = row.channels(head) - found.info.channels
     notes += [f"left out of the {name}: further channels ({extra})"] if extra > 0 else []
+    notes += [f"left out of the {name}: further pictures"] if 0 < row.end(head) < size else []
     found.info = replace(found.info, notes=(*found.info.notes, *notes))
     if row.ink(head):
         return ArraySource(255 - found.strip(0, found.info.length), found.info)

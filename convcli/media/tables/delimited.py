@@ -10,6 +10,7 @@ import csv
 import io
 import itertools
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Sequence
 
@@ -33,11 +34,12 @@ _NO_CHARACTER = "\x1f"  # what polars is told to split at when it shall not
 
 @frozen
 class Dialect:
-    """How a table is written; the decimal mark is that of its numbers."""
+    """How a table is written; the decimal mark is that of its numbers, and ``marked`` means UTF-8's mark."""
 
     delimiter: str = ","
     newline: str = "\n"
     decimal: str = "."
+    marked: bool = False
 
 
 @frozen
@@ -77,6 +79,7 @@ def parse(raw: bytes, named: Header = Header.AUTO) -> Cells:
         For a row with another number of fields than the first, naming its line; for bytes that are no text;
         for a table without rows.
     """
+    marked = raw.startswith(BOM_UTF8)
     raw, notes = _decoded(raw)
     newline = "\r\n" if b"\r\n" in raw[:SAMPLE_BYTES] else "\n"
     quoted = b'"' in raw or _NO_CHARACTER.encode() in raw
@@ -111,7 +114,7 @@ def parse(raw: bytes, named: Header = Header.AUTO) -> Cells:
             raise ConvError("the table has a header and no rows")
     commas = delimiter != "," and b"," in raw
     with_commas = frozenset(i for i, column in enumerate(frame) if commas and _has_decimal_commas(column))
-    return Cells(frame, header, Dialect(delimiter, newline), starts, with_commas, notes)
+    return Cells(frame, header, Dialect(delimiter, newline, marked=marked), starts, with_commas, notes)
 
 
 def _decoded(raw: bytes) -> tuple[bytes, tuple[str, ...]]:
@@ -119,7 +122,7 @@ def _decoded(raw: bytes) -> tuple[bytes, tuple[str, ...]]:
     if b"\0" in raw:
         line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
         raise ConvError(f"line {line} holds a zero byte: this is no text, or UTF-16 (convert it to UTF-8)")
-    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    raw = raw.removeprefix(BOM_UTF8)
     if raw.isascii():
         return raw, ()
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -103,6 +104,15 @@ class TableCompanions:
             return replace(self, others=self.others[positions.start : positions.stop : positions.step])
         rows = pl.Series(positions, dtype=pl.UInt32)
         return replace(self, others=self.others.select(pl.all().gather(rows)))
+
+    @property
+    def also(self) -> tuple[str, ...]:
+        """What only tables hold."""
+        others = listed([name_of(self.header, int(index)) for index in self.others.columns])
+        return (
+            *(("the names of the columns",) if self.header else ()),
+            *((f"columns {others}",) if others else ()),
+        )
 
     def drop(self) -> TableCompanions:
         """Return the companions without the other columns."""
@@ -296,6 +306,8 @@ class TableSink(Sink):
             _arrange(table, info.channels, maps) if table else [_Column("", value) for value in range(width)]
         )
         self._empty = table is not None and table.empty_cells and len(self._columns) > 1
+        if self._dialect.marked:
+            fp.write(BOM_UTF8)
         if table and table.header:
             text = io.StringIO()
             csv.writer(
