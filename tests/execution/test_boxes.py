@@ -27,7 +27,7 @@ from convcli.common.choices import Channels, EngineName, Nan, Precision
 from convcli.common.errors import UsageError
 from convcli.data.arrays import ArraySource
 from convcli.data.box import Box, slices, whole
-from convcli.data.info import Colour, Source
+from convcli.data.info import STRIPS, Colour, Source
 from convcli.execution.box import compute
 from convcli.execution.boxes import measured
 from convcli.execution.pipeline import Pipeline, Resources
@@ -183,12 +183,12 @@ class Shuffled(Pipeline):
         return [boxes[index] for index in np.random.default_rng(self.seed).permutation(len(boxes))]
 
 
-@settings(max_examples=100)
+@settings(max_examples=80)
 @given(
     jobs(st.sampled_from(list(PadMode))),
     st.sampled_from(["npy", "tiff"]),
     st.integers(1, 60_000),
-    st.integers(1, 9),
+    st.integers(2, 9),
     st.integers(0, 2**32 - 1),
 )
 def test_bricks_of_the_plan_give_the_file_of_the_whole(
@@ -199,7 +199,7 @@ def test_bricks_of_the_plan_give_the_file_of_the_whole(
     np.save(saved, given.strip(0, given.info.length))
     source = arrays.source(saved, ReadOptions(axes=given.info.letters))
     source.info, format = given.info, registry.by_name(name)
-    with mock.patch.multiple("convcli.plan.choose", MOST_MEMORY=memory, HALOS=seed % 2):
+    with mock.patch.multiple("convcli.plan.choose", MOST_MEMORY=memory, HALOS=1):
         pipeline = Shuffled(
             job, source, Resources(EngineName.NUMPY, threads=1 + seed % 3), grain=format.grain
         )
@@ -212,11 +212,49 @@ def test_bricks_of_the_plan_give_the_file_of_the_whole(
     sink = registry.open_sink(made, format, form, WriteOptions())
     tally = pipeline.write([sink])
     expected, counted = in_parts(Pipeline(job, given, Resources(EngineName.NUMPY)), [whole(job.chain.output)])
+    np.testing.assert_array_equal(pipeline.array(), expected)
     expected = expected.transpose([job.result.letters.index(letter) for letter in form.letters])
     file = io.BytesIO(made.getvalue())
     found = np.load(file) if name == "npy" else tifffile.imread(file).reshape(form.shape)
     np.testing.assert_array_equal(found, expected)
     assert (tally.clipped, tally.values, tally.nans) == (counted.clipped, counted.values, counted.nans)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "how", "stride", "sizes"),
+    [
+        (".tiff", {}, 1, (6, 6)),  # two halos of three
+        (".tiff", {"tile": (32, 64), "compression": "zlib"}, 1, (32, 64)),
+        (".tiff", {"tile": (32, 64), "compression": "zlib"}, 2, (16, 32)),
+        (".tiff", {"rowsperstrip": 20, "compression": "zlib"}, 1, (20, 250)),
+        (".npy", {}, 1, (6, 6)),
+        (".png", {}, 1, (150, 250)),
+    ],
+    ids=str,
+)
+def test_bricks_are_whole_pieces_of_what_is_read(
+    suffix: str, how: dict[str, object], stride: int, sizes: tuple[int, int], tmp_path: Path
+) -> None:
+    path, stack = tmp_path / f"a{suffix}", np.zeros((4, 150, 250), np.uint8)
+    if suffix == ".tiff":
+        tifffile.imwrite(path, stack, photometric="minisblack", metadata=None, **how)
+    elif suffix == ".npy":
+        np.save(path, stack)
+    else:
+        frames = [Image.fromarray(page + 9 * n) for n, page in enumerate(stack)]
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+    source = Location(str(path), suffix[1:], ReadOptions(all_frames=True)).open()
+    settings = Settings(stride=(1, stride, stride))
+    job = draft(
+        source.info, [load_kernel("box:3x3x3")], settings, channels=Channels.EACH, range=parse_range("float"),
+        precision=Precision.AUTO, nan=Nan.PROPAGATE, holds=("float32",), keeps_numbers=True,
+    )  # fmt: skip
+    with mock.patch("convcli.plan.choose.MOST_MEMORY", 1):
+        any_box = Pipeline(job, source, Resources(EngineName.NUMPY))
+        strips = Pipeline(job, source, Resources(EngineName.NUMPY), grain=STRIPS)
+    source.close()
+    assert any_box.plan.steps[1:] == sizes
+    assert strips.plan.steps[1:] == job.chain.output[1:]
 
 
 @pytest.mark.parametrize("engine", list(EngineName))
