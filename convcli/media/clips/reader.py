@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import pairwise
 from typing import IO, Any
 
 import av
@@ -16,15 +17,24 @@ import numpy as np
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
+from convcli.data.axes import Even, Positions, at_rate
 from convcli.data.info import Colour, Info, Source, Strips
 from convcli.media.clips.convert import ARRAYS, Converter
 from convcli.media.clips.decoder import Decoder, has_alpha_beside
 from convcli.media.clips.planes import coded, components
-from convcli.media.clips.scan import INTERLACED, UnknownCodecError, VideoFile, pictures, video_stream
+from convcli.media.clips.scan import (
+    INTERLACED,
+    UnknownCodecError,
+    VideoFile,
+    pictures,
+    scan,
+    start_of,
+    video_stream,
+)
 from convcli.media.clips.tracks import carried
 from convcli.media.options import ReadOptions
 from convcli.media.shared import CHANNELS, Recent, check_pixels
-from convcli.media.timing import Clip, Coding, Light, Tags
+from convcli.media.timing import RATE, Clip, Coding, Light, Tags
 
 _ONE_UNIT = 1 << 16  # of a display matrix: fixed point
 
@@ -90,26 +100,49 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     try:
         return VideoSource(file, options)
     except UnknownCodecError:
-        from convcli.media.clips.fallback import FallbackSource, Program
+        from convcli.media.clips.fallback import ProgramFile
 
-        return FallbackSource(Program(fp, name), options, file.open)
+        decoded = ProgramFile(fp, name)
+        try:
+            return VideoSource(decoded, options, original=file)
+        except BaseException:
+            decoded.close()
+            raise
 
 
 class VideoSource(Strips):
-    """A clip, axes ``TYX`` (grey) or ``TYXC``, 8 bits, or 16 where there are more than 8."""
+    """A clip, axes ``TYX`` (grey) or ``TYXC``, 8 bits, or 16 where there are more than 8.
 
-    def __init__(self, file: VideoFile, options: ReadOptions) -> None:
+    Parameters
+    ----------
+    file : VideoFile
+    options : ReadOptions
+    original : VideoFile
+        The file itself where ``file`` is what a program makes of it.
+    """
+
+    def __init__(self, file: VideoFile, options: ReadOptions, original: VideoFile | None = None) -> None:
         notes: list[str] = []
         with file.open() as container:
             stream = video_stream(container)
             check_pixels(stream.codec_context.width, stream.codec_context.height, options, "frame")
             aspect = stream.sample_aspect_ratio or None
-            codec = stream.codec_context.name
+            codec = stream.codec_context.name if original is None else ""
             beside = has_alpha_beside(stream)
-            tracks, chroma = carried(container), _chroma_place(container, stream)
+            chroma = _chroma_place(container, stream)
+        with (original or file).open() as container:
+            tracks = carried(container)
+            rate = pictures(container)[0].average_rate or RATE
             if len(pictures(container)) > 1:
                 notes.append("the file has several video streams: the first is read")
         self._decoder = Decoder(file, options.allow_truncated)
+        start = self._decoder.start
+        positions: Positions = self._decoder.frames.positions(start)
+        if original is not None:
+            notes.append("FFmpeg's libraries here do not know how this video is coded: its program reads it")
+            start, positions = _positions(original, len(self._decoder.frames.times), rate)
+            if isinstance(positions, Even):
+                notes.append(f"the frames carry no usable times: {float(rate):g} a second are taken")
         if self._decoder.lost or self._decoder.frames.missing:
             frames = self._decoder.frames
             lost = f"{self._decoder.lost} frames could not be decoded" if self._decoder.lost else ""
@@ -133,10 +166,10 @@ class VideoSource(Strips):
         tags = Tags(first.color_primaries, first.color_trc, first.colorspace, _range(first))
         self.info = self._info(deep, Clip(
             Coding(codec, form.name, tags, aspect if aspect != 1 else None, chroma, _light(first), _unkept(first)),
-            file.open,
-            start=self._decoder.start,
+            (original or file).open,
+            start=start,
             tracks=tracks,
-        ), tuple(notes))  # fmt: skip
+        ), tuple(notes)).placed(T=positions)  # fmt: skip
         self._frames = Recent(self._decode)
 
     def _info(self, deep: bool, clip: Clip, notes: tuple[str, ...]) -> Info:
@@ -149,7 +182,7 @@ class VideoSource(Strips):
             colour=self._colour,
             companions=clip,
             notes=notes,
-        ).placed(T=self._decoder.frames.positions(self._decoder.start))
+        )
 
     def strip(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``.
@@ -192,6 +225,20 @@ class VideoSource(Strips):
 
     def close(self) -> None:
         self._decoder.close()
+
+
+def _positions(file: VideoFile, count: int, rate: Fraction) -> tuple[Fraction, Positions]:
+    """Return the first time stamp of a file, and where its frames lie by its packets, or at a rate.
+
+    Packets that are not so many, or less than a millisecond apart, carry no usable times.
+    """
+    frames = scan(file)
+    least = min((b - a for a, b in pairwise(frames.times)), default=frames.last) if frames else 0
+    if frames is None or len(frames.times) != count or least * frames.base < Fraction(1, 1000):
+        return Fraction(0), at_rate(rate)
+    with file.open() as container:
+        start = start_of(container)
+    return start, frames.positions(start)
 
 
 def _range(frame: av.VideoFrame) -> int:

@@ -71,6 +71,8 @@ def _refuse(url: str, *_: Any) -> NoReturn:
 class VideoFile:
     """A video file that can be opened several times, each with a position of its own."""
 
+    seeks = True  # whether one can jump in it
+
     def __init__(self, fp: IO[bytes], demuxer: str) -> None:
         self._fp, self._demuxer = fp, demuxer
         self._lock = threading.Lock()
@@ -158,7 +160,7 @@ class Frames:
 def scan(file: VideoFile) -> Frames | None:
     """Return the frames of a file from its packets, or ``None`` when packets do not tell (they carry no times)."""
     with file.open() as container, libav("broken or truncated video"):
-        stream = video_stream(container)
+        stream = pictures(container)[0]
         base = stream.time_base or Fraction(1, 1000)
         marks: list[tuple[int | None, int, bool]] = []
         try:
@@ -173,7 +175,7 @@ def scan(file: VideoFile) -> Frames | None:
         times = tuple(time for time, _, _ in ordered if time is not None)
         if len(set(times)) < len(times):  # two fields of one frame, or hidden frames
             return None
-        keys = tuple(time for time, _, key in ordered if key and time is not None)
+        keys = tuple(time for time, _, key in ordered if key and time is not None and file.seeks)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         last = (ordered[-1][1] if ordered else 0) or max(round(1 / rate / base), 1)
         end = (times[-1] + last) * base if times else Fraction(0)
