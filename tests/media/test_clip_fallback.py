@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -135,3 +136,16 @@ def test_an_interrupt_leaves_no_process(tmp_path: Path) -> None:
     assert b"Traceback" not in errors
     assert not running(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_times_are_those_of_the_packets_and_the_form_is_kept(tmp_path: Path) -> None:
+    stamps = ("-bsf:v", "setts=ts=N*2+125", "-bsf:a", "setts=ts=PTS+5/TB", "-vf", "setsar=4/3")
+    source = make(tmp_path / "a.mkv", *stamps)
+    done = ok("filter", source, "-k", "box:3", "-o", tmp_path / "b.mkv", "--codec", "ffv1")
+    assert b"no usable times" not in done.stderr
+    times = times_of(tmp_path / "b.mkv")
+    assert [float(time - times[0]) for time in times] == pytest.approx([n * 0.08 for n in range(10)])
+    assert times[0] < 0.05
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
