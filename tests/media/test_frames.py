@@ -203,3 +203,49 @@ def test_a_hidden_default_image_is_the_still_picture() -> None:
     assert f"only the default image of this PNG is read, none of its {len(frames)} frames" in line
     with Image.open(io.BytesIO(data)) as picture:
         np.testing.assert_array_equal(pixels, np.asarray(picture))
+
+
+# WebP
+
+
+def lossless(pixels: np.ndarray) -> bytes:
+    """Return the chunk that holds the pixels of a picture."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", lossless=True, exact=True)
+    data = file.getvalue()
+    return data[data.index(b"VP8L") :]
+
+
+def draw_webp(seed: int) -> tuple[bytes, np.ndarray]:
+    """Return an animated WebP of any places, disposals and blending, and its frames (RFC 9649, 2.7.1)."""
+    pick, rng = random.Random(seed), np.random.default_rng(seed)
+    wide, high = pick.randint(4, 9), pick.randint(4, 9)
+
+    def three(*numbers: int) -> bytes:
+        return b"".join(number.to_bytes(3, "little") for number in numbers)
+
+    data = b"VP8X\n\0\0\0\x12\0\0\0" + three(wide - 1, high - 1) + b"ANIM\6\0\0\0" + b"\x11\x22\x33\x44\0\0"
+    canvas, frames = np.zeros((high, wide, 4)), []
+    for number in range(pick.randint(2, 5)):
+        w, h = (wide, high) if number == 0 else (pick.randint(1, wide), pick.randint(1, high))
+        x, y = pick.randint(0, (wide - w) // 2), pick.randint(0, (high - h) // 2)
+        pixels = rng.integers(0, 256, (h, w, 4), np.uint8)
+        pixels[..., 3] = rng.choice([0, 255, 90], (h, w))
+        clears, replaces = pick.random() < 0.3, pick.random() < 0.4
+        frame = three(x, y, w - 1, h - 1, 50) + bytes([clears | replaces << 1]) + lossless(pixels)
+        data += b"ANMF" + struct.pack("<I", len(frame)) + frame + bytes(len(frame) % 2)
+
+        place = canvas[2 * y : 2 * y + h, 2 * x : 2 * x + w]
+        place[...] = pixels if replaces else blended(place.copy(), pixels.astype(float), 255)
+        frames.append(canvas.copy())
+        if clears:
+            place[...] = 0
+    return b"RIFF" + struct.pack("<I", 4 + len(data)) + b"WEBP" + data, np.stack(frames).astype(np.uint8)
+
+
+def test_frames_of_an_animated_webp() -> None:
+    for seed in range(10):
+        data, expected = draw_webp(seed)
+        info, got = read(data, all_frames=True)
+        difference = rgba(got, info.channels).astype(int) - rgba(expected, 4)
+        assert np.abs(difference).max() <= 1  # libwebp blends in integers

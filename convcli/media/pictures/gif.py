@@ -60,19 +60,14 @@ def composed(data: bytes, all_frames: bool) -> Composed:
                 raise ConvError("broken GIF: a frame has no palette")
             grey = grey and np.array_equal(palette, _RAMP[: len(palette)])
             packed, delay, clear = struct.unpack_from("<BHB", control)
-            table = np.zeros((256, 4), np.uint8)
-            table[: len(palette), :3], table[:, 3] = palette, 255
-            ground = np.zeros(4, np.uint8)
-            if packed & 1:
-                table[clear, 3] = 0
-            elif shared is not None and background < len(shared):
+            ground, opaque = np.zeros(4, np.uint8), not packed & 1
+            if opaque and shared is not None and background < len(shared):
                 ground = np.append(shared[background], 255)
             if not frames:  # some files state no size, or too small a one
                 width, height = max(width, x + wide), max(height, y + high)
-                alpha = all_frames or packed & 1 or (not ground[3] and (wide, high) != (width, height))
-            screen = struct.pack("<6sHHBBB", b"GIF89a", wide, high, 0xF7, 0, 0) + _RAMP.tobytes()
-            image = struct.pack("<cHHHHB", b",", 0, 0, wide, high, flags & _INTERLACED)
-            decode = partial(_decoded, screen + image + data[start:at] + b";", table)
+                alpha = all_frames or not opaque or (not ground[3] and (wide, high) != (width, height))
+            form = (wide, high, flags & _INTERLACED)
+            decode = partial(_decoded, data, start, at, form, palette, None if opaque else clear)
             disposal = _DISPOSALS.get(packed >> 2 & 7, Disposal.KEEP)
             frames.append(Stored(decode, (x, y, wide, high), 10 * delay, disposal, ground=ground))
             control = bytes(4)  # was for this frame alone
@@ -103,7 +98,16 @@ def _parts(data: bytes, at: int) -> tuple[list[bytes], int]:
     return parts, at + 1
 
 
-def _decoded(single: bytes, table: np.ndarray) -> np.ndarray:
+def _decoded(
+    data: bytes, start: int, end: int, form: tuple[int, int, int], palette: np.ndarray, clear: int | None
+) -> np.ndarray:
+    """Return a frame, shape ``(Y, X, 4)``, from its compressed indices."""
     from PIL import Image
 
+    screen = struct.pack("<6sHHBBB", b"GIF89a", *form[:2], 0xF7, 0, 0) + _RAMP.tobytes()
+    single = screen + struct.pack("<cHHHHB", b",", 0, 0, *form) + data[start:end] + b";"
+    table = np.zeros((256, 4), np.uint8)
+    table[: len(palette), :3], table[:, 3] = palette, 255
+    if clear is not None:
+        table[clear, 3] = 0
     return table[np.asarray(Image.open(io.BytesIO(single), formats=("GIF",)))]
