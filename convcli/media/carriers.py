@@ -31,7 +31,7 @@ LOST = {
     "GIF": _carriers(
         "comment = comment; text = text; pixel aspect = aspect; XMP = XMP DataXMP; colour profile = ICCRGBG1012"
     ),
-    "BMP": _carriers("colour profile = DEBM, KNIL; gamma = \0\0\0\0"),
+    "BMP": _carriers("colour profile = DEBM, KNIL; gamma = \0\0\0\0; a fourth channel = fourth"),
     "TIFF": _carriers(
         "georeference = 33550, 33922, 34264, 34735, 34736, 34737; GDAL metadata = 42112; nodata value = 42113; "
         "OME metadata = OME; ImageJ metadata = ImageJ, 50838, 50839; description = 270; XMP = 700; "

@@ -70,6 +70,9 @@ def gif_with(key: str) -> bytes:
 
 def bmp_with(key: str) -> bytes:
     plain = saved("BMP")
+    if key == "fourth":
+        pixels = np.dstack([PIXELS] * 3 + [255 - PIXELS])[::-1]
+        return plain[:10] + struct.pack("<IIiiHH", 54, 40, 16, 12, 1, 32) + bytes(24) + pixels.tobytes()
     header = struct.pack("<I", 108) + plain[18:54] + bytes(16) + key.encode() + bytes(48)
     begins = plain[:10] + struct.pack("<I", struct.unpack_from("<I", plain, 10)[0] + 68)
     return begins + header + plain[54:]

@@ -184,6 +184,13 @@ def test_white_is_zero_is_inverted():
     assert np.array_equal(got, np.where(bits, 0, 255))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_numbers_of_which_zero_is_white_are_kept_and_said(dtype):
+    info, got = read(made(PIXELS.astype(dtype), photometric="miniswhite", metadata=None))
+    assert np.array_equal(got, PIXELS)
+    assert info.notes == (f"white is zero in this TIFF, and its {dtype} numbers are kept as they are",)
+
+
 def test_few_bits_are_spread_over_eight_and_twelve_stay_numbers():
     for bits, factor in ((2, 85), (4, 17)):
         pixels = PIXELS % 2**bits

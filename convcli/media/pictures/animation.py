@@ -122,6 +122,8 @@ def over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
     """Return integers blended by their alpha, the last channel (PNG, third edition, 13.16; colours are straight)."""
     full = np.iinfo(above.dtype).max
     alpha = above[..., -1:]
+    if alpha.min() == full:
+        return above
     if ((alpha == 0) | (alpha == full)).all():
         return np.where((alpha == 0) & (below[..., -1:] > 0), below, above)
     top, ground = alpha / full, below[..., -1:] / full * (1 - alpha / full)

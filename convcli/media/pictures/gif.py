@@ -110,4 +110,5 @@ def _decoded(
     table[: len(palette), :3], table[:, 3] = palette, 255
     if clear is not None:
         table[clear, 3] = 0
-    return table[np.asarray(Image.open(io.BytesIO(single), formats=("GIF",)))]
+    indices = np.asarray(Image.open(io.BytesIO(single), formats=("GIF",)))
+    return table.view(np.uint32)[indices].view(np.uint8)  # four bytes at once

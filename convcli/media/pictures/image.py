@@ -7,6 +7,8 @@ come as binary file objects.  PNG is in ``png``, TIFF in ``tiff``, what animatio
 from __future__ import annotations
 
 import io
+import struct
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
@@ -47,9 +49,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-_WITH_COLOUR_SPACE = 108  # bytes of a BMP's second header from version 4 on
-
-
 def source(fp: IO[bytes], options: ReadOptions) -> Source:
     """Open a JPEG, WebP, BMP or GIF: the first picture, or all frames with ``options.all_frames``.
 
@@ -77,8 +76,8 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
         fp.seek(0)
         if picture.decoder in ("JPEG", "MPO"):
             picture.lost = lost_of(fp.read())
-        elif picture.decoder == "BMP" and (head := fp.read(74))[14] >= _WITH_COLOUR_SPACE:
-            picture.lost = left_out("BMP", [head[70:].decode("latin-1").strip()])
+        elif picture.decoder == "BMP":
+            picture.lost = left_out("BMP", _bmp_carriers(fp.read()))
         return picture_source(fp, picture, options)
     check_pixels(*image.size, options, "JPEG")
     with within_limit("JPEG", options):
@@ -92,6 +91,14 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
         pixels, dpi = turn(jpeg.decoded(data, shape), dpi, orientation)
     fp.close()
     return ArraySource(pixels, info_of(pixels.shape, pixels.dtype.name, colour, metadata, lost, dpi))
+
+
+def _bmp_carriers(data: bytes) -> Iterator[str]:
+    begins, size, bits, compression = struct.unpack_from("<II10xHI", data.ljust(34, b"\0"), 10)
+    if size >= 108:  # from version 4 on
+        yield data[70:74].decode("latin-1").strip()
+    if (bits, compression) == (32, 0) and len(set(data[begins + 3 :: 4])) > 1:
+        yield "fourth"
 
 
 def picture_source(fp: IO[bytes], picture: Picture, options: ReadOptions) -> Source:

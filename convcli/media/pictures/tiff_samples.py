@@ -91,6 +91,8 @@ def look_of(page: tifffile.TiffPage) -> tuple[Look, tuple[str, ...]]:
         black = 255
         table = np.round(np.arange(2**bits) * (255 / (2**bits - 1))).astype(np.uint8)
     inverted = black if page.photometric == _WHITE_IS_ZERO and page.dtype.kind in "bu" else None
+    if inverted is None and page.photometric == _WHITE_IS_ZERO:
+        notes.append(f"white is zero in this TIFF, and its {page.dtype} numbers are kept as they are")
     return Look(colour, keep, table, inverted, premultiplied), tuple(notes)
 
 
