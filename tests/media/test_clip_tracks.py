@@ -110,6 +110,15 @@ def test_sound_of_a_transport_stream_in_avi(tmp_path: Path) -> None:
     assert len(bodies(tmp_path / "b.avi", "aac")) == len(bodies(source, "aac")) > 8
 
 
+def test_a_packet_that_is_refused_does_not_end_the_job(tmp_path: Path) -> None:
+    again = ("-bsf:a", "setts=ts='if(eq(N,9),TS-9*1536,TS)'")  # the tenth packet has the time of the ninth
+    source = made(tmp_path / "a.mkv", *PICTURES, *SOUND, *X264, "-c:a", "ac3", *again)
+    (note,) = written(source, tmp_path / "b.mp4")
+    assert note == "packets of the audio stream (ac3) are left out: MP4 refuses 1 of them"
+    kept, original = (bodies(path, "ac3") for path in (tmp_path / "b.mp4", source))
+    assert kept == original[:9] + original[10:]
+
+
 def sup(path: Path) -> Path:
     """Write a picture of 8 x 8 as a PGS subtitle, segment by segment (Blu-ray's presentation graphics)."""
     line = bytes([1] * 8) + b"\0\0"  # eight pixels of colour 1

@@ -246,7 +246,7 @@ class Tracks:
 
     def close(self) -> None:
         self.notes += [
-            f"{count} packets of the {name} are left out: {self._name} refuses them"
+            f"packets of the {name} are left out: {self._name} refuses {count} of them"
             for name, count in self._lost.items()
         ]
         self._lost.clear()
