@@ -17,6 +17,3 @@ class ArraySource(Boxes):
 
     def read(self, box: Box) -> np.ndarray:
         return self._array[slices(self.info.spans(box))]
-
-    def close(self) -> None:
-        pass

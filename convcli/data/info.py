@@ -290,6 +290,9 @@ class Boxes(ABC):
         """Return the samples ``start:stop`` of the stream axis, all of the other axes."""
         return self.read(self.info.strip(start, stop))
 
+    def close(self) -> None:  # noqa: B027
+        """Nothing stays open, unless a source says otherwise."""
+
 
 def channels_first(source: Source, letters: str, box: Box) -> np.ndarray:
     """Return a box, a span for each of ``letters``, as (channels, *space), the axes of space in that order too."""

@@ -57,9 +57,6 @@ class Item(Boxes):
         block = self._source.read((*box[:at], (self._index, self._index + 1), *box[at:]))
         return block.squeeze(info.letters.index(ITEMS))
 
-    def close(self) -> None:
-        pass
-
 
 def items(source: Source) -> Iterator[Item]:
     """Yield the items one after the other; nothing is read yet."""

@@ -111,9 +111,6 @@ class NetSource(Boxes):
             ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
-    def close(self) -> None:
-        """The input is its owner's."""
-
 
 def _part(step: Step, parameters: Tensors, produce: _Produce, box: Box) -> torch.Tensor:
     """Return a box of a layer's output, given what produces boxes of its input."""
