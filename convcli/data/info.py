@@ -84,6 +84,7 @@ class Info:
     metadata: Metadata = field(default_factory=Metadata)
     companions: Companions | None = None
     notes: tuple[str, ...] = ()  # lines for the person: what the reader noticed
+    white: float | None = None  # where it is not the type's largest: 4095 of 12 bits in uint16
 
     @classmethod
     def of(

@@ -22,7 +22,8 @@ from convcli.kernel.model import Combine
 from convcli.pixels.render import Rendering, Tally
 
 MAX_RANK = 3
-TYPES = ("float32", "float64", "int8", "uint8", "int16", "uint16")  # integers for algorithms that take them
+# Integers for algorithms that take them; wider floats for integers of 64 bits, in numpy's direct sums alone.
+TYPES = ("float32", "float64", "int8", "uint8", "int16", "uint16", "longdouble")
 
 
 class Engine(ABC):

@@ -7,6 +7,7 @@ each axis of space, in the order of the chain.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import cast
 
@@ -29,6 +30,8 @@ from convcli.pixels.channels import Alpha
 from convcli.pixels.measures import Measured
 from convcli.pixels.render import Rendering, Tally
 from convcli.plan.choose import Plan
+
+BITS = np.finfo(np.longdouble).nmant + 1  # of integers that the widest floats hold; 53 on some machines
 
 Read = Callable[[Box], np.ndarray]
 """Returns (…, channels, *space) of a box: of the input, or of what a stage makes of it."""
@@ -93,6 +96,10 @@ class Runner:
         ``read`` comes from `reader` with the same box.  Colours may be written to ``out`` where they are all
         that there is, and have its type.
         """
+        runner = self._wider if self._largest(box, read) > self._exact else self
+        return runner._floats(box, read, out)
+
+    def _floats(self, box: Box, read: Read, out: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         job = self.job
         alone = job.split.plain and not self._samples and out is not None and out.dtype == self.dtype
         values = self._values(job.chain, partial(self._colour, read), box, out if alone else None)
@@ -110,6 +117,30 @@ class Runner:
                 kept = sampled[: job.split.colours].astype(self.dtype)
                 values = kept[None] + (values - colours.luma(kept, self.dtype))
         return values, alpha
+
+    @cached_property
+    def _exact(self) -> float:
+        """The largest sample up to which integers, and the sums of whole weights, are exact in float64."""
+        kind = np.dtype(self.job.info.dtype)
+        if kind.kind not in "iu" or self.dtype != np.float64:
+            return np.inf
+        gain, rest = self.job.chain.growth or (1.0, 0.0)
+        limit = (2.0**52 - rest) / gain  # a median may be a half
+        return limit if np.iinfo(kind).max > limit else np.inf
+
+    def _largest(self, box: Box, read: Read) -> int:
+        """Return the largest sample that a box needs, where it may be too large."""
+        if self._exact == np.inf:
+            return 0
+        block = read(self.needed(box))
+        return max(int(block.max()), -int(block.min()))
+
+    @cached_property
+    def _wider(self) -> Runner:
+        """What computes boxes with larger samples: direct sums in wider floats, where that makes them exact."""
+        if self.job.chain.growth is None or not self.job.split.plain or BITS < 64:
+            return self
+        return Runner(replace(self.job, compute="longdouble"), self._source, get_engine("numpy", "cpu", 1))
 
     @cached_property
     def _straight(self) -> bool:
@@ -139,15 +170,29 @@ class Runner:
 
         The tally counts colours only, never alpha.
         """
+        largest, limit, runner = self._largest(box, read), 2.0**53, self
+        if largest > self._exact and self._wider is not self:
+            gain, rest = self.job.chain.growth or (1.0, 0.0)
+            limit, runner = (2.0**BITS - rest) / gain, self._wider
+            how = replace(how, top=runner.job.target.top)
+        pixels, tally = runner._pixels(box, read, how, out)
+        tally.rounded |= largest > limit
+        return pixels, tally
+
+    def _pixels(
+        self, box: Box, read: Read, how: Rendering, out: np.ndarray | None
+    ) -> tuple[np.ndarray, Tally]:
+        alpha = None
         if self._straight and self._finishes(how):
             stage, algorithm = cast(ConvStage, self.job.chain.stages[0]), self._algorithms[0]
             block, window = self._input(0, self.job.chain, partial(self._colour, read), box)
-            return stages.pixels(stage, self.engine, block, window, self.dtype, algorithm, how, out)
-        values, alpha = self.values(box, read, out)
-        pixels, tally = self.engine.render(values, how)
+            pixels, tally = stages.pixels(stage, self.engine, block, window, self.dtype, algorithm, how, out)
+        else:
+            values, alpha = self._floats(box, read, out)
+            pixels, tally = self.engine.render(values, how)
+        tally.look(pixels)
         if alpha is not None:
-            opaque = Rendering(how.dtype, low=how.low, top=how.top)
-            coverage, _ = self.engine.render(alpha, opaque)
+            coverage, _ = self.engine.render(alpha, self.job.opaque)
             shape = (pixels.shape[0], 1, *pixels.shape[2:])
             pixels = np.concatenate([pixels, np.broadcast_to(coverage, shape)], axis=1)
         return pixels, tally

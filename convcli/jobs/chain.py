@@ -195,6 +195,28 @@ class Chain:
         )
 
     @property
+    def growth(self) -> tuple[float, float] | None:
+        """How integers grow where they stay integers; None where they do not.
+
+        No sum on the way is larger than the first number times the largest sample plus the second.
+        """
+        gain, rest = 1.0, 0.0
+        for stage, sizes in zip(self.stages, self.sizes, strict=False):
+            if isinstance(stage, PoolStage):
+                if not stage.kind.selects:
+                    return None
+                continue
+            kernel = stage.kernel
+            numbers = (*kernel.weights, *kernel.bias, stage.value)
+            if kernel.combine is Combine.MAGNITUDE or not all(
+                float(number).is_integer() for number in numbers
+            ):
+                return None
+            total, spread = max(kernel.absolute_sum, 1.0), stage.padded_range(-1.0, 1.0, sizes)[1]
+            gain, rest = gain * spread * total, rest * spread * total + max(map(abs, kernel.bias))
+        return gain, rest
+
+    @property
     def gives_numbers(self) -> bool:
         """Whether numbers surely give numbers: no pool has a window on padding alone."""
         return all(

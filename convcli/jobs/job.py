@@ -19,16 +19,16 @@ from convcli.data.info import SPACE, Companions, Info
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain
-from convcli.jobs.output import decide
+from convcli.jobs.output import PIXELS, decide
 from convcli.kernel.model import Kernel
 from convcli.pixels import channels as colours
-from convcli.pixels.channels import Alpha, Split, filtered_channels
+from convcli.pixels.channels import Alpha, Split, filtered_channels, white_of
 from convcli.pixels.measures import Measured
-from convcli.pixels.ranges import Range
+from convcli.pixels.ranges import Clip, Float, Range
 from convcli.pixels.render import Rendering, Target
 
 # What an algorithm may be off by, of the kernel's absolute sum times the input's range: the largest of their bounds.
-ERROR = {"float32": 1e-5, "float64": 1e-13}
+ERROR = {"float32": 1e-5, "float64": 1e-13, "longdouble": 1e-13}
 ROUNDING = 1e-6  # of the largest value: what sums in float32 of one and the same number differ by
 
 
@@ -49,7 +49,7 @@ class Job:
         ``float32`` or ``float64``.
     nan : Nan
     white : float, optional
-        Where it is not that of the input's type.
+        The output's, where it is not that of its type.
     """
 
     info: Info
@@ -63,11 +63,8 @@ class Job:
 
     @cached_property
     def full_scale(self) -> float:
-        """White in the input's units: as it was given, else the top of an integer type, 1 for floats."""
-        if self.white is not None:
-            return self.white
-        kind = np.dtype(self.info.dtype).kind
-        return float(np.iinfo(self.info.dtype).max) if kind in "iu" else 1.0
+        """White in the input's units."""
+        return white_of(self.info)
 
     @cached_property
     def split(self) -> Split:
@@ -99,10 +96,7 @@ class Job:
             if not kernel.non_negative:  # what they would be renormalised to can be anything
                 return kernel.title, "it has negative ones: use it with smoothing kernels"
             if self.chain.transposed:
-                return (
-                    kernel.title,
-                    "a transposed convolution adds up as many as reach an output: leave one out",
-                )
+                return kernel.title, "a transposed one adds up as many as reach an output: leave one out"
         return None
 
     @cached_property
@@ -147,6 +141,7 @@ class Job:
             metadata=metadata,
             companions=self._companions(),
             notes=notes,
+            white=self.white,
         )
 
     def _axis(self, letter: str, size: int) -> Axis:
@@ -164,11 +159,21 @@ class Job:
 
     def rendering(self, measured: Measured | None = None) -> Rendering:
         """Work out the range policy's numbers."""
+        return self.policy.rendering(self.target, measured)
+
+    @cached_property
+    def opaque(self) -> Rendering:
+        """What becomes of alpha: opaque stays opaque."""
+        policy = Float() if self.policy.keeps_numbers else Clip()
+        return policy.rendering(replace(self.target, reach=None, numbers=False))
+
+    @cached_property
+    def target(self) -> Target:
         signed = np.dtype(self.info.dtype).kind == "i"
         low, high = self.chain.value_range(-self.full_scale - 1 if signed else 0.0, self.full_scale)
         bound = max(abs(low), abs(high))
         rounded = self.compute == "float32" and np.dtype(self.info.dtype).kind in "iu"
-        target = Target(
+        return Target(
             self.dtype,
             full_scale=self.full_scale,
             bound=bound,
@@ -176,8 +181,9 @@ class Job:
             reach=(low, high) if self._bounded else None,
             error=ERROR[self.compute] * len(self.chain.stages) * (high - low),
             noise=ROUNDING * bound if rounded else 0.0,
+            white=self.white,
+            numbers=np.dtype(self.info.dtype).kind in "iu" and self.info.dtype not in PIXELS,
         )
-        return self.policy.rendering(target, measured)
 
     @property
     def _bounded(self) -> bool:
@@ -223,7 +229,9 @@ def draft(
     sizes = [info.size(letter) for letter in letters]
     chain = bind(kernels, settings, letters, sizes, filtered_channels(info, channels))
     choice = decide(range, kernels, info.dtype, holds, keeps_numbers, precision)
-    job = Job(info, chain, channels, choice.policy, choice.dtype, choice.compute, nan)
+    as_they_are = choice.dtype == info.dtype and choice.compute in holds  # in a format of numbers
+    white = info.white if as_they_are else None
+    job = Job(info, chain, channels, choice.policy, choice.dtype, choice.compute, nan, white)
     job.check()
     return job
 

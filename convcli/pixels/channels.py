@@ -64,6 +64,12 @@ class Split:
         return block[self.colours :]
 
 
+def white_of(info: Info) -> float:
+    """Return white, and opaque, in an input's units: the top of an integer type or of its used bits, 1 for floats."""
+    kind = np.dtype(info.dtype)
+    return info.white or (float(np.iinfo(kind).max) if kind.kind in "iu" else 1.0)
+
+
 def filtered_channels(info: Info, channels: Channels) -> int:
     """Return how many of an input's channels go through the kernels; alpha is never one of them."""
     return 1 if channels in (Channels.LUMA, Channels.GREY) else info.channels - info.colour.has_alpha

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 
 Measured = tuple[float, float]  # what becomes black, and what white
@@ -60,7 +61,7 @@ class Extremes:
         if not (np.isfinite(low) and np.isfinite(high)):
             finite = values[np.isfinite(values)]
             low, high = finite.min(initial=np.inf), finite.max(initial=-np.inf)
-        return float(low), float(high)
+        return low.item(), high.item()
 
     def merge(self, one: Measured, other: Measured) -> Measured:
         return min(one[0], other[0]), max(one[1], other[1])
@@ -104,6 +105,10 @@ class Percentiles:
         return sorted({prefix for prefix, _ in self.wanted}) or [0]
 
     def take(self, values: np.ndarray) -> Counts:
+        if values.itemsize > 8:
+            raise ConvError(
+                "percentiles are taken of float64, which rounds numbers beyond 2^53: use --range minmax"
+            )
         keys, bits = _ordered(values[np.isfinite(values)]), 8 * values.itemsize
         rest = bits - self.known - DIGIT
         counts = []

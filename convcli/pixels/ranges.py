@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from convcli.common.errors import UsageError
@@ -18,7 +19,7 @@ from convcli.common.numbers import parse_float, quoted
 
 if TYPE_CHECKING:
     from convcli.pixels.measures import Measured, Pass
-    from convcli.pixels.render import Rendering, Target
+    from convcli.pixels.render import Rendering, Tally, Target
 
 _BOUND = re.compile(r"\s*([^%\s]+)\s*(%?)\s*")
 
@@ -39,6 +40,8 @@ class Range(ABC):
         Whether a value that the output's type holds is its own pixel.
     advice : str
         What to do where values were clipped.
+    remedy : str
+        The same where all pixels became one.
     """
 
     form: ClassVar[str]
@@ -46,6 +49,7 @@ class Range(ABC):
     keeps_numbers: ClassVar[bool] = False
     identity: ClassVar[bool] = False
     advice: ClassVar[str] = "minmax shows them all, float in .npy or .tiff keeps the numbers"
+    remedy: ClassVar[str] = "--range minmax shows what differs"
 
     @classmethod
     def word(cls) -> str:
@@ -62,9 +66,18 @@ class Range(ABC):
     def __str__(self) -> str:
         return self.word()
 
-    def clipping(self, share: float) -> str:
-        """Return what is said where a share of the values was clipped."""
-        return f"{share:.2%} of the values clipped by --range {self} ({self.advice})"
+    def remarks(self, tally: Tally, white: float) -> Iterator[str]:
+        """Yield what is to be said about what became of the values."""
+        if tally.clipped:
+            share = tally.clipped / tally.values
+            yield f"{share:.2%} of the values clipped by --range {self} ({self.advice})"
+        if tally.nans:
+            yield f"{tally.nans} values are no numbers (NaN) and were written as black"
+        if tally.rounded:
+            yield "numbers beyond 2^53 are rounded to 53 bits: kernels of whole weights keep them with --range clip"
+        name = {0: " (black)", white: " (white)"}.get(tally.only or 0.0, "")
+        if tally.even and not self.keeps_numbers and (name or not self.identity):
+            yield f"all of the result is {tally.only:g}{name} by --range {self}: {self.remedy}"
 
     def first_pass(self) -> Pass | None:
         """Return what must be measured on all values before any of them becomes a pixel, None for nothing."""
@@ -76,22 +89,24 @@ class Range(ABC):
 
 
 class Clip(Range):
-    """Cut at both ends."""
+    """Cut at black and at white, which is 1 of floats."""
 
     form = example = "clip"
     identity = True
+    remedy = "--range minmax or a window LO:HI shows what differs (white of floats is 1)"
 
     def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
-        return target.rendering()
+        return target.rendering(scale=target.level)
 
 
 class Abs(Range):
     """The size without the sign, cut at the upper end."""
 
     form = example = "abs"
+    remedy = Clip.remedy
 
     def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
-        return target.rendering(absolute=True)
+        return target.rendering(absolute=True, scale=target.level)
 
 
 @frozen
@@ -184,6 +199,7 @@ class MinMax(Range):
     """The smallest value of the whole output becomes black, the largest white."""
 
     form = example = "minmax"
+    remedy = "the results are alike"
 
     def first_pass(self) -> Pass | None:
         from convcli.pixels.measures import Extremes
@@ -206,6 +222,7 @@ class Percentile(MinMax):
     form = "percentile:LO:HI"
     example = "percentile:1:99"
     advice = "which is what percentiles do; minmax shows them all"
+    remedy = "those between the percentiles are alike; minmax shows others"
     low: float
     high: float
 
@@ -241,7 +258,7 @@ class Float(Range):
                 f"range float cannot be written as {target.dtype}: "
                 "write .npy, .tiff or .csv, or use another --range"
             )
-        return target.rendering()
+        return target.rendering(fits=True)
 
 
 POLICIES: tuple[type[Range], ...] = (Clip, Abs, Offset, Window, MinMax, Percentile, Float)

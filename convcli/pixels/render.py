@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
 SPARE = 0.25  # of a level: less than rounds to the next one, more than the rounding of a mapping's own steps
 
+SLACK = 1e-6  # of a float's white: the rounding of a mapping may lie so far beyond it
+
 
 @frozen
 class Rendering:
     """A range policy with its numbers worked out: ``v -> (v - anchor) / width * scale + offset``.
 
-    ``dtype`` is a numpy type name.  Integers are rounded and clipped to low…top, floats are not.  The anchor is
+    ``dtype`` is a numpy type name.  Integers are rounded, and all are clipped to low…top.  The anchor is
     subtracted first, so that a narrow window far from zero keeps its digits: ``v * scale + offset`` would lose
     them in float32.  ``width`` divides where a product would not end at exactly 1.
-    Where a result ``fits``, no value can be outside or no number, and none is looked for.
+    Where a result ``fits``, no value can be outside or no number, and none is looked for; numbers that are kept fit.
     A policy with another mapping returns a subclass with its own `apply`, through `Target.checked`.
     """
 
@@ -91,6 +93,10 @@ class Target:
         How far computed values may be off, beyond ``reach`` too.
     noise : float
         Differences that may come from rounding alone: what is measured is not stretched beyond them.
+    white : float, optional
+        The output's white, where it is not that of its type: 4095 of 12 bits in 16.
+    numbers : bool
+        Whether the input's are no levels of brightness: where ``clip`` and ``abs`` cut, they stay as they are.
     """
 
     dtype: str
@@ -100,6 +106,8 @@ class Target:
     reach: tuple[float, float] | None = None
     error: float = 0.0
     noise: float = 0.0
+    white: float | None = None
+    numbers: bool = False
 
     @property
     def floats(self) -> bool:
@@ -115,17 +123,25 @@ class Target:
         """White."""
         if self.floats:
             return 1.0
-        limit = np.iinfo(self.dtype).max
-        top = float(limit)  # of 64 bits the nearest float lies outside
-        return top if int(top) <= limit else float(np.nextafter(top, 0))
+        limit, kind = self._limit, np.dtype(self.compute).type
+        top = kind(limit)  # of 64 bits the nearest float may lie outside
+        return (top if int(top) <= limit else np.nextafter(top, kind(0))).item()
+
+    @property
+    def _limit(self) -> int:
+        return int(self.white or np.iinfo(self.dtype).max)
 
     @property
     def middle(self) -> float:
         """Mid grey."""
         if self.floats:
             return 0.5
-        limits = np.iinfo(self.dtype)
-        return float((int(limits.max) + int(limits.min) + 1) // 2)
+        return float((self._limit + int(self.low) + 1) // 2)
+
+    @property
+    def level(self) -> float:
+        """What a unit of the input is in the output, where white becomes white."""
+        return 1.0 if self.numbers else self.top / self.full_scale
 
     def rendering(self, **mapping: Any) -> Rendering:
         """Return a `Rendering` with the numbers of its mapping, all of which have defaults.
@@ -143,11 +159,11 @@ class Target:
         noise : float
             How far apart they may be and still count as one.
         """
-        anchor, width = float(np.dtype(self.compute).type(bottom)), ceiling - bottom
+        anchor, width = float(np.dtype(self.compute).type(bottom)), float(ceiling - bottom)
         if width <= noise:
             return self.rendering(anchor=anchor, scale=0.0, offset=self.low)
         span = self.top - self.low
-        offset = self.low + (anchor - bottom) / width * span  # what the anchor's rounding left over
+        offset = self.low + float(anchor - bottom) / width * span  # what the anchor's rounding left over
         if self.floats:
             return self.rendering(anchor=anchor, width=width, offset=offset)
         return self.rendering(anchor=anchor, scale=span / width, offset=offset)
@@ -164,40 +180,64 @@ class Target:
 
 @dataclass
 class Tally:
-    """How many values were written, clipped, and no numbers at all."""
+    """How many values were written, clipped, and no numbers at all; and which one, where they all became one."""
 
     values: int = 0
     clipped: int = 0
     nans: int = 0
+    rounded: bool = False  # integers beyond 2^53
+    only: float | None = None  # NaN where they became several
 
     def add(self, other: Tally) -> None:
         self.values += other.values
         self.clipped += other.clipped
         self.nans += other.nans
+        self.rounded |= other.rounded
+        if other.only is not None:
+            self.only = other.only if self.only in (None, other.only) else np.nan
+
+    @property
+    def even(self) -> bool:
+        """Whether several values became one."""
+        return self.values > 1 and self.only is not None and not np.isnan(self.only)
+
+    def look(self, pixels: np.ndarray) -> None:
+        """Note whether all pixels of a block are one; the first row shows of most that they are not."""
+        if pixels.size:
+            first = pixels.flat[0]
+            even = (pixels[..., :1, :] == first).all() and pixels.min() == pixels.max()
+            self.only = float(first) if even else np.nan
 
 
 def render(values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
     """Turn a block of floats into the output's type; the block's memory may be reused.
 
-    NaN becomes the lowest value (black) and is counted; infinities clip.  Rounding is half to even.
+    NaN becomes the lowest value (black) and is counted, and stays among floats; infinities clip.  Rounding is half to
+    even.
     """
     tally = Tally(values=values.size)
     with np.errstate(all="ignore"):  # infinities times 0, where all numbers are equal
         how.apply(values, np)
     target = np.dtype(how.dtype)
-    if target.kind == "f":
-        return values.astype(target, copy=False), tally
-    np.rint(values, out=values)
+    floats = target.kind == "f"
+    if not floats:
+        np.rint(values, out=values)
     if how.fits:
-        return values.astype(target), tally
+        pixels = values.astype(target, copy=False)
+        tally.rounded = floats and values.itemsize > 8 and bool((pixels != values).any())
+        return pixels, tally
     least, most = values.min(initial=np.inf), values.max(initial=-np.inf)
-    if np.isnan(least):
+    if floats and np.isnan(least):
+        least, most = -np.inf, np.inf
+    elif np.isnan(least):
         missing = np.isnan(values)
         tally.nans = int(np.count_nonzero(missing))
         values[missing] = how.low
         least, most = values.min(), values.max()
     if least < how.low or most > how.top:
-        tally.clipped = int(np.count_nonzero(values < how.low)) + int(np.count_nonzero(values > how.top))
+        slack = SLACK if floats else how.top * 2.0**-52 * (how.scale != 1)
+        low, top = how.low - slack, how.top + slack
+        tally.clipped = int(np.count_nonzero(values < low)) + int(np.count_nonzero(values > top))
         np.maximum(values, how.low, out=values)  # the two take half the time of np.clip (measured)
         np.minimum(values, how.top, out=values)
     return values.astype(target), tally

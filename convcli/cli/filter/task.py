@@ -164,11 +164,7 @@ def perform(request: Request, task: Task) -> tuple[Report, Tally]:
 def conclude(request: Request, found: Report, tally: Tally) -> None:
     """Say what happened, now that it has: notes on stderr, the outputs' names or JSON on stdout."""
     task, quiet = found.task, request.messages.quiet
-    notes = list(found.notes)
-    if tally.clipped:
-        notes.append(task.job.policy.clipping(tally.clipped / tally.values))
-    if tally.nans:
-        notes.append(f"{tally.nans} values are no numbers (NaN) and were written as black")
+    notes = (*found.notes, *task.job.policy.remarks(tally, task.job.target.top))
     named = f"{shown_input(task.name)}: " if len(request.inputs) > 1 else ""
     for line in () if quiet else notes:
         report.note(f"{named}{line}")

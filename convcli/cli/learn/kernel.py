@@ -30,6 +30,7 @@ from convcli.kernel.yaml_writer import yaml_text
 from convcli.learning.equations import Example
 from convcli.learning.least_squares import ROUNDING, Fit, fit
 from convcli.media.files.target import check_not_input, check_output, output, shown
+from convcli.pixels.channels import white_of
 
 SUFFIXES = (".yaml", ".yml")
 GUESSES = (PaddingName.SAME, PaddingName.VALID, PaddingName.FULL)
@@ -118,7 +119,7 @@ def _example(
     kind = target.array.dtype
     limits = None
     if kind.kind in "iu" and kind.itemsize <= 2 and not request.fit.keep_saturated:
-        limits = (float(np.iinfo(kind).min), float(np.iinfo(kind).max))
+        limits = (float(np.iinfo(kind).min), white_of(target.info))
     borders = request.geometry.pad_mode is not None
     return Example(stage, source.array, target.array, borders, limits), padding
 

@@ -36,6 +36,7 @@ from convcli.networks.model import Net
 from convcli.networks.parameters import Shape
 from convcli.networks.torch_run import TorchNet
 from convcli.networks.weights import class_names
+from convcli.pixels.channels import white_of
 from convcli.pixels.ranges import Bound, Float, MinMax, Range, Window
 from convcli.pixels.render import Tally
 
@@ -186,10 +187,9 @@ def _write(
     names = outputs.paths(request.input, target, None, (), format, result)
     form = outputs.form(result, format)
     notes += registry.left_out(form, format)
-    one = item_of(computed.info)
+    one = replace(item_of(computed.info), white=_white(model.net, input.info))
     chain = Chain(one.box_letters, (tuple(map(one.size, one.box_letters)),), (), one.channels)
-    white = _white(model.net, input.info)
-    job = Job(one, chain, Channels.EACH, policy, result.dtype, model.precision, white=white)
+    job = Job(one, chain, Channels.EACH, policy, result.dtype, model.precision)
     step = job.length  # in one piece, if it is measured first, so that it is computed but once
     if isinstance(computed, NetSource) and policy.first_pass() is None and outputs.streams(result, format):
         step = computed.rows
@@ -203,8 +203,7 @@ def _write(
         write_blocks(pipeline.blocks(tally), result, sinks)
         for sink in sinks:
             sink.close()
-    if tally.clipped:
-        notes.append(policy.clipping(tally.clipped / tally.values))
+    notes += policy.remarks(tally, job.target.top)
     return [] if STANDARD in names else names
 
 
@@ -229,9 +228,7 @@ def _form(output: Shape, input: Input, format: Format, dtype: str, compute: str)
 
 def _white(net: Net, info: Info) -> float:
     """Return white as the first layer sees it."""
-    kind = np.dtype(info.dtype)
-    full = float(np.iinfo(kind).max) if kind.kind in "iu" else 1.0
-    return abs(full * net.preprocess.scale) or 1.0
+    return abs(white_of(info) * net.preprocess.scale) or 1.0
 
 
 def _rendering(request: RunRequest, net: Net, input: Input, format: Format) -> tuple[Range, str]:

@@ -209,7 +209,8 @@ def _form(info: Info) -> str:
     '4 x 3 uint8'
     """
     colour = f" {info.colour}" if info.channels > 1 else ""
-    return f"{info.size('X')} x {info.size('Y')} {info.dtype}{colour}"
+    white = f" of white {info.white:g}" if info.white else ""
+    return f"{info.size('X')} x {info.size('Y')} {info.dtype}{colour}{white}"
 
 
 class NumberedSink(Sink):

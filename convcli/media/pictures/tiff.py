@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -148,7 +149,7 @@ class TiffSource(Boxes):
             metadata=metadata,
             notes=_notes(tif, series, pages, masks),
         )
-        self.info = with_dpi(info, dpi)
+        self.info = replace(with_dpi(info, dpi), white=self._look.white)
         if self._orientation != 1:
             self.grain = Grain(any_order=True, piece=upright.shape[:2])  # decoded and turned as a whole
         elif self._offset(0) is None:
@@ -205,7 +206,7 @@ class TiffSource(Boxes):
         else:
             whole = turn(look.apply(self._rows(plane, *stored)), None, orientation)[0]
             picture, sizes = whole[slice(*rows), slice(*columns)], ((0, whole.shape[0]), (0, whole.shape[1]))
-        if sizes != self._sizes or picture.shape[2:] != channels:
+        if (sizes, picture.shape[2:], look.white) != (self._sizes, channels, self._look.white):
             raise ConvError(f"page {plane + 1} of the TIFF has another form than the first: read it alone")
         return picture
 

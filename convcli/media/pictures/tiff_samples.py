@@ -35,6 +35,7 @@ class Look:
     keep: int  # of the samples, the first so many
     table: np.ndarray | None = None  # value -> sample or colour, for palettes and fewer than 8 bits
     inverted: int | None = None  # the value of black, where white is zero
+    white: int | None = None  # where it is less than the type's largest
     premultiplied: bool = False
     alpha_beside: bool = False  # the last sample is alpha, and not looked up in the table
 
@@ -48,7 +49,7 @@ class Look:
         if self.inverted is not None:
             pixels = (self.inverted - pixels).astype(pixels.dtype)
         if self.premultiplied:
-            pixels = straight(pixels)
+            pixels = straight(pixels, self.white)
         return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
@@ -84,16 +85,19 @@ def look_of(page: tifffile.TiffPage) -> tuple[Look, tuple[str, ...]]:
     if keep < total:
         notes.append(f"{total - keep} extra channels of the TIFF are left out")
     if 8 < bits < 16:
-        notes.append(f"samples of {bits} bits are kept as the numbers 0 to {2**bits - 1} in 16 bits")
+        notes.append(
+            f"samples of {bits} bits are read as the numbers 0 to {2**bits - 1}, of which the last is white"
+        )
 
     table, black = None, 2**bits - 1
+    white = black if 8 < bits < 16 else None
     if bits < 8:
         black = 255
         table = np.round(np.arange(2**bits) * (255 / (2**bits - 1))).astype(np.uint8)
     inverted = black if page.photometric == _WHITE_IS_ZERO and page.dtype.kind in "bu" else None
     if inverted is None and page.photometric == _WHITE_IS_ZERO:
         notes.append(f"white is zero in this TIFF, and its {page.dtype} numbers are kept as they are")
-    return Look(colour, keep, table, inverted, premultiplied), tuple(notes)
+    return Look(colour, keep, table, inverted, white, premultiplied), tuple(notes)
 
 
 def _palette_look(page: tifffile.TiffPage, total: int) -> tuple[Look, tuple[str, ...]]:
@@ -114,9 +118,9 @@ def _palette(page: tifffile.TiffPage) -> np.ndarray:
     return (colours >> 8 if colours.max() > 255 else colours).T.astype(np.uint8)
 
 
-def straight(pixels: np.ndarray) -> np.ndarray:
+def straight(pixels: np.ndarray, white: int | None = None) -> np.ndarray:
     """Return pixels whose colours are divided by their alpha, the last channel; no colour where it is 0."""
-    full = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+    full = white or (1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)
     alpha = pixels[..., -1:].astype(np.float64)
     colours = np.divide(
         pixels[..., :-1] * float(full), alpha, out=np.zeros(pixels[..., :-1].shape), where=alpha > 0

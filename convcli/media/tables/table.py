@@ -32,7 +32,8 @@ from convcli.media.tables.delimited import Cells, Dialect, is_missing, is_number
 def csv_source(fp: IO[bytes], options: ReadOptions) -> TableSource:
     """Open a table.
 
-    Axes are ``XC`` (rows, columns), ``X`` for one column, ``YX`` with ``options.matrix``; float64.
+    Axes are ``XC`` (rows, columns), ``X`` for one column, ``YX`` with ``options.matrix``; float64, or integers where
+    all are and some lie beyond 2^53.
 
     Raises
     ------
@@ -144,11 +145,11 @@ class TableSource(Strips):
                 raise ConvError(f"no column holds numbers; the first row is {row}")
             time = _clock(cells, chosen[0]) if len(chosen) > 1 else None
             chosen = chosen[1:] if time else chosen
-        values = _floats(cells, chosen)
-        self._values = values  # one row a channel: each signal is contiguous
-        self.info = (
+        self._values = _numbers(cells, chosen)  # one row a channel: each signal is contiguous
+        info = (
             _grid_info(cells, self._values) if options.matrix else _columns_info(cells, chosen, is_tsv, time)
         )
+        self.info = replace(info, dtype=self._values.dtype.name)
 
     def strip(self, start: int, stop: int) -> np.ndarray:
         block = self._values[:, start:stop].copy()
@@ -207,8 +208,8 @@ def _clock(cells: Cells, column: int) -> Clock | None:
     return None if wrong or named or not increases(values) else Clock.of(cells, column, values)
 
 
-def _floats(cells: Cells, chosen: Sequence[int]) -> np.ndarray:
-    """Return the numbers of columns, one column a row."""
+def _numbers(cells: Cells, chosen: Sequence[int]) -> np.ndarray:
+    """Return the numbers of columns, one column a row: floats, or integers where floats do not hold those."""
     values, wrong = to_floats(cells, chosen)
     if wrong is not None:
         row, column = wrong
@@ -217,7 +218,13 @@ def _floats(cells: Cells, chosen: Sequence[int]) -> np.ndarray:
             f"line {cells.lines[row]}, column {name!r}: {cell!r} is no number; correct it, empty it if it is "
             "missing, or leave the column out with --columns"
         )
-    return np.ascontiguousarray(values.to_numpy().T)
+    found = np.ascontiguousarray(values.to_numpy().T)
+    if np.abs(found).max(initial=0, where=np.isfinite(found)) >= 2**53:
+        for kind in (pl.Int64, pl.UInt64):
+            whole = cells.frame[:, list(chosen)].select(pl.all().cast(kind, strict=False))
+            if not any(whole.null_count().row(0)):
+                return np.ascontiguousarray(whole.to_numpy().T)
+    return found
 
 
 @frozen
