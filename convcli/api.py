@@ -114,8 +114,9 @@ def filter(
         After the kernels, such as ``max:2``, ``avg:3,s=2`` or ``global-max``.  Default: the last kernel's own.
     range : str
         ``float`` keeps the numbers.  ``clip``, ``abs``, ``offset``, ``offset:GAIN``, ``minmax``, a window ``LO:HI`` in
-        the array's units or ``LO%:HI%`` of its full scale, and the others of the shell's ``--range`` give the
-        array's integer type, or floats from 0 to 1.
+        the array's units or ``LO%:HI%`` of its white (of floats 1), and the others of the shell's ``--range`` give the
+        array's integer type, or floats from 0 to 1.  Integers beyond 2^53 are exact where the weights are whole; as
+        floats they are rounded.
     channels : str
         What a kernel with one input does with several channels: each alone, the brightness (Rec. 709) with the
         colours kept, the brightness alone, or the sum of all.

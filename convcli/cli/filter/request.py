@@ -40,7 +40,7 @@ class Request:
     range: Annotated[
         Range | None,
         Option(
-            f"How numbers become pixels: {FORMS}. Default: the kernel's.",
+            f"How numbers become pixels: {FORMS}. White of floats is 1. Default: the kernel's.",
             panel=Panel.VALUES,
             read=parse_range,
         ),
