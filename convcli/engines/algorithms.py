@@ -70,7 +70,7 @@ class _Rows(_InNumpy):
         return data if fill == int(fill) and limits.min <= fill <= limits.max else None
 
     def run(self, call: Correlation) -> Array:
-        if library.loops() is None:
+        if library.loops() is None or call.x.itemsize > 8:  # floats that are wider than those of the loops
             return self.by_numpy(call)
         from convcli.engines.native import rows
 
@@ -80,7 +80,7 @@ class _Rows(_InNumpy):
         return library.loops() is not None and how.affine and how.dtype in self.integers
 
     def pixels(self, call: Correlation, how: Rendering, out: np.ndarray | None, render: Render) -> Pixels:
-        if not self.finishes(how):
+        if call.x.itemsize > 8 or not self.finishes(how):
             return super().pixels(call, how, out, render)
         from convcli.engines.native import rows
 
