@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from convcli.engines.native.rows import Form
+    from convcli.geometry.padding import PadMode
     from convcli.pixels.render import Rendering
 
 
@@ -61,13 +62,9 @@ class _Rows(_InNumpy):
         """Return numpy's products and sums for each output."""
         return self.row_passes(work)
 
-    def takes(self, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool) -> np.dtype | None:
-        from numpy import iinfo
-
-        if library.loops() is None or data.name not in self.integers:
-            return None
-        limits = iinfo(data)
-        return data if fill == int(fill) and limits.min <= fill <= limits.max else None
+    def pads(self, data: np.dtype, weights: np.dtype, mode: PadMode) -> bool:
+        held = data.name in self.integers or (data.kind == "f" and 4 <= data.itemsize <= weights.itemsize)
+        return library.loops() is not None and held and mode.stays_in_range
 
     def run(self, call: Correlation) -> Array:
         if library.loops() is None or call.x.itemsize > 8:  # floats that are wider than those of the loops

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from convcli.common.errors import UsageError
-from convcli.engines.interface import Algorithm, Correlation
+from convcli.engines.interface import Algorithm, Correlation, Outside
 from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import TransposedWindow, Window
@@ -75,15 +75,9 @@ class Engine(ABC):
     def render(self, values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
         """Turn floats into pixels, as `convcli.pixels.render.render` says; the memory of ``values`` may be reused."""
 
-    def takes(
-        self, algorithm: Algorithm | None, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool
-    ) -> np.dtype | None:
-        """Return the integers in which an algorithm wants such data; None for floats.
-
-        ``data`` is their type, ``weights`` those of the call to come, ``fill`` what is put beside them, and
-        ``rendered`` is for `pixels`, not for `correlate`.
-        """
-        return (algorithm or self.direct).takes(data, weights, fill, rendered)
+    def takes(self, data: np.dtype, fill: float) -> np.dtype | None:
+        """Return the integers in which this engine wants data and what is put beside them; None for floats."""
+        return None
 
     def pixels(
         self,
@@ -97,12 +91,14 @@ class Engine(ABC):
         out: np.ndarray | None = None,
         bias: tuple[float, ...] = (),
         combine: Combine = Combine.NONE,
+        outside: Outside | None = None,
     ) -> tuple[np.ndarray, Tally]:
         """Return what `render` makes of `correlate`, for data that came from integers.
 
-        ``bias`` and ``combine`` are for algorithms that have them (`Algorithm.finishes`).
+        ``bias`` and ``combine`` are for algorithms that have them (`Algorithm.finishes`), ``outside`` for those
+        that pad (`Algorithm.pads`).
         """
-        chosen, call = self._prepared(algorithm, x, weights, stride, dilation, finite=True)
+        chosen, call = self._prepared(algorithm, x, weights, stride, dilation, finite=True, outside=outside)
         return self._pixels(chosen, replace(call, bias=bias, combine=combine), how, out)
 
     def correlate(
@@ -116,6 +112,7 @@ class Engine(ABC):
         finite: bool = False,
         algorithm: Algorithm | None = None,
         out: np.ndarray | None = None,
+        outside: Outside | None = None,
     ) -> np.ndarray:
         """Return the valid cross-correlation, ``(N, O, *sizes)`` with sizes (n - extent) // stride + 1.
 
@@ -124,8 +121,10 @@ class Engine(ABC):
         engine's direct one.  Where the data hold a NaN or an infinity that it would spread, it gives way.
         ``out``, of the result's shape and type, is where the result belongs: an algorithm that can writes it
         there and returns it, which saves a copy; another one returns an array of its own.
+        ``outside`` is for algorithms that pad (`Algorithm.pads`).
         """
-        return self._correlate(*self._prepared(algorithm, x, weights, stride, dilation, groups, finite, out))
+        prepared = self._prepared(algorithm, x, weights, stride, dilation, groups, finite, out, outside)
+        return self._correlate(*prepared)
 
     def transpose(
         self,
@@ -182,16 +181,22 @@ class Engine(ABC):
         groups: int = 1,
         finite: bool = False,
         out: np.ndarray | None = None,
+        outside: Outside | None = None,
     ) -> tuple[Algorithm, Correlation]:
         """Check that everything fits; return the call, and who does it: the direct one where others spread NaN."""
         algorithm = algorithm or self._default(weights)
-        if x.dtype in algorithm.integers:
-            sizes, finite = pool_sizes(x, weights.shape[2:], stride, dilation), True
+        padded = x
+        if outside is not None:  # of its shape, without memory
+            padded = np.broadcast_to(x.ravel()[:1], (*x.shape[:2], *(hi - lo for lo, hi in outside.ranges)))
+        if outside is not None or x.dtype in algorithm.integers:
+            sizes = pool_sizes(padded, weights.shape[2:], stride, dilation)
+            finite = finite or x.dtype.kind != "f"
         else:
             sizes = correlation_sizes(x, weights, stride, dilation, groups)
         if not (algorithm.local or finite or all_finite(x)):
             algorithm = self.direct
-        return algorithm, self._call(x, weights, sizes, stride, dilation, groups, finite, out)
+        call = self._call(x, weights, sizes, stride, dilation, groups, finite, out)
+        return algorithm, replace(call, outside=outside)
 
     def _call(
         self,

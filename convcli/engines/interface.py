@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from convcli.common.choices import EngineName
 from convcli.common.frozen import frozen
 from convcli.engines.work import Work
+from convcli.geometry.padding import PadMode
 from convcli.kernel.model import Combine
 
 if TYPE_CHECKING:
@@ -22,6 +23,24 @@ if TYPE_CHECKING:
 Array = Any  # numpy.ndarray or torch.Tensor
 Pixels = tuple["np.ndarray", "Tally"]
 Render = Callable[[Array, "Rendering"], Pixels]
+
+
+@frozen
+class Outside:
+    """What a correlation sees around data that are not padded yet.
+
+    Attributes
+    ----------
+    ranges : tuple of (lo, hi)
+        The box that the windows cover, in elements of the data, along each space axis.
+    mode : PadMode
+    value : float
+        What the mode ``constant`` fills with.
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+    mode: PadMode
+    value: float
 
 
 @frozen
@@ -51,6 +70,8 @@ class Correlation:
         One for each map, added to it; none where empty.  Only of an algorithm that `finishes`.
     combine : Combine
         What the maps become, of such an algorithm.
+    outside : Outside, optional
+        Of an algorithm that `pads`: ``x`` is without its padding.
     """
 
     x: np.ndarray
@@ -65,6 +86,7 @@ class Correlation:
     device: Any = None
     bias: tuple[float, ...] = ()
     combine: Combine = Combine.NONE
+    outside: Outside | None = None
 
 
 @frozen
@@ -111,9 +133,9 @@ class Algorithm(ABC):
         """Return the correlation as pixels, by the engine's ``render`` or without it; maybe in ``out``."""
         return render(self.run(call), how)
 
-    def takes(self, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool) -> np.dtype | None:
-        """Return the integers in which it wants such data (`convcli.engines.base.Engine.takes`); None for floats."""
-        return None
+    def pads(self, data: np.dtype, weights: np.dtype, mode: PadMode) -> bool:
+        """Return whether it takes data of this type as they are, with what is outside."""
+        return False
 
     def finishes(self, how: Rendering) -> bool:
         """Return whether `pixels` adds a bias and combines maps."""

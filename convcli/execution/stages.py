@@ -12,7 +12,7 @@ import numpy as np
 
 from convcli.data.box import Span
 from convcli.engines.base import Engine
-from convcli.engines.interface import Algorithm
+from convcli.engines.interface import Algorithm, Outside
 from convcli.engines.padding import pad
 from convcli.engines.pooling import pool_padded
 from convcli.geometry.padding import PadMode
@@ -44,16 +44,17 @@ def correlate(
     out : ndarray, optional
         Where the result belongs; it may be elsewhere all the same.
     """
-    padded = _padded(stage, engine, block, box, dtype, algorithm, rendered=False)
     finite = block.dtype.kind in "iu"
+    looks = skip_nan and not finite
+    padded, outside = _padded(stage, engine, block, box, dtype, None if looks else algorithm)
 
     def apply(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         def planes(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-            return _in_three_axes(stage, engine, x, dtype, finite, algorithm, out)
+            return _in_three_axes(stage, engine, x, dtype, finite, algorithm, out, outside)
 
         return _over_planes(stage, x, planes, out)
 
-    missing = np.isnan(padded) if skip_nan and not finite else None
+    missing = np.isnan(padded) if looks else None
     if missing is None or not missing.any():
         return _finish(stage, apply(padded, out if stage.plain else None))
     padded = np.where(missing, 0, padded)
@@ -81,7 +82,7 @@ def pixels(
 ) -> tuple[np.ndarray, Tally]:
     """Return the outputs of a `straight` stage as pixels, for a block of integers."""
     weights = stage.weights(dtype.name)
-    padded = _padded(stage, engine, block, box, dtype, algorithm, rendered=True)
+    padded, outside = _padded(stage, engine, block, box, dtype, algorithm)
     tally = Tally()
 
     def apply(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
@@ -95,6 +96,7 @@ def pixels(
             out=out,
             bias=stage.kernel.bias,
             combine=stage.kernel.combine,
+            outside=outside,
         )
         tally.add(counted)
         return made
@@ -109,14 +111,13 @@ def _padded(
     box: Sequence[Span],
     dtype: np.dtype,
     algorithm: Algorithm | None,
-    rendered: bool,
-) -> np.ndarray:
-    """Return the box with what lies outside, in integers where the algorithm takes them and they hold it."""
-    kind = None
-    if stage.stays_in_range:
-        weights = stage.weights(dtype.name)
-        kind = engine.takes(algorithm, block.dtype, weights, stage.value, rendered)
-    return engine.pad(block, box, stage.mode, stage.value, kind or dtype)
+) -> tuple[np.ndarray, Outside | None]:
+    """Return the box with what lies outside; or the block as it is, for an algorithm that pads by itself."""
+    pads = algorithm is not None and algorithm.pads(block.dtype, dtype, stage.mode)
+    if pads and len(stage.windows) <= 3:
+        return block, Outside(tuple(box), stage.mode, stage.value)
+    kind = engine.takes(block.dtype, stage.value) if stage.stays_in_range else None
+    return engine.pad(block, box, stage.mode, stage.value, kind or dtype), None
 
 
 def transpose(
@@ -193,6 +194,7 @@ def _in_three_axes(
     finite: bool,
     algorithm: Algorithm | None = None,
     out: np.ndarray | None = None,
+    outside: Outside | None = None,
 ) -> np.ndarray:
     """Call the engine; of four space axes, one that the kernel does not touch is walked along."""
     weights = stage.weights(dtype.name)
@@ -208,7 +210,14 @@ def _in_three_axes(
         if stage.transposed:
             return engine.transpose(part, weights, stride=stride, dilation=dilation, finite=finite)
         return engine.correlate(
-            part, weights, stride=stride, dilation=dilation, finite=finite, algorithm=algorithm, out=out
+            part,
+            weights,
+            stride=stride,
+            dilation=dilation,
+            finite=finite,
+            algorithm=algorithm,
+            out=out,
+            outside=outside,
         )
 
     if walked is None:

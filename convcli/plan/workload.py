@@ -36,7 +36,7 @@ def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, sour
         idle = next(axis for axis in kept if axis not in stage.axes)
         kept.remove(idle)
         items *= sizes[idle]
-    total, short = _integers(stage, source)
+    total, short = _integers(stage, source, dtype)
     terms = None
     if kernel.outputs == kernel.inputs == 1:
         shape = tuple(windows[axis].kernel for axis in kept)
@@ -57,7 +57,7 @@ def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, sour
     )
 
 
-def _integers(stage: ConvStage, source: str) -> tuple[int, bool]:
+def _integers(stage: ConvStage, source: str, dtype: str) -> tuple[int, bool]:
     """Return the largest sum of absolute integers of a kernel, and whether sums of samples with them fit 16 bits.
 
     0 where sums are not exact: float32 counts to 2**24.
@@ -68,7 +68,7 @@ def _integers(stage: ConvStage, source: str) -> tuple[int, bool]:
         return 0, False
     if not limits[0] <= outside <= limits[1] or outside != int(outside):
         return 0, False
-    found = [whole(tuple(weights.ravel().tolist())) for weights in stage.weights("float32")[:, 0]]
+    found = [whole(tuple(weights.ravel().tolist())) for weights in stage.weights(dtype)[:, 0]]
     first = found[0]
     if first is None or any(one is None or one.unit != first.unit for one in found):
         return 0, False

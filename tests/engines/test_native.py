@@ -17,10 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convcli.engines.algorithms import NumpyDirect
 from convcli.engines.base import pool_sizes
-from convcli.engines.interface import Correlation
+from convcli.engines.interface import Correlation, Outside
 from convcli.engines.native import library, rows
 from convcli.engines.on_numpy import sums
+from convcli.engines.padding import pad
+from convcli.geometry.padding import PadMode
 from convcli.kernel.model import Combine
 from convcli.kernel.separable import separable_terms
 from convcli.pixels.render import Rendering, Tally, render
@@ -114,6 +117,37 @@ def test_every_width_gives_the_bits_of_the_reference(problem: tuple[str, Correla
             got = rows.correlate(call, compiled)
         assert got.dtype == want.dtype
         np.testing.assert_array_equal(got, want, err_msg=f"{form}, vectors of {loops.width} bytes")
+
+
+@settings(max_examples=150, deadline=None)
+@given(problem=calls(), mode=st.sampled_from(PadMode), data=st.data())
+def test_padding_on_the_way_is_padding_before(
+    problem: tuple[str, Correlation], mode: PadMode, data: st.DataObject
+) -> None:
+    """Every mode, by more than the data are long, and boxes that begin inside."""
+    form, call = problem
+    few = form == "separable" and separable_terms(call.weights[0, 0]) is None
+    if few or not NumpyDirect().pads(call.x.dtype, call.weights.dtype, mode):
+        return
+    ranges = []
+    for n, extent in zip(call.x.shape[2:], extents(call), strict=True):
+        lo = data.draw(st.integers(-min(2 * n, 40), n - 1))
+        ranges.append((lo, lo + extent + data.draw(st.integers(0, min(2 * n, 60)))))
+    value = float(data.draw(st.sampled_from([0, 7, -3, 2.5, 255, 1000])))
+    padded = pad(call.x, ranges, mode, value, call.weights.dtype)
+    sizes = pool_sizes(padded, call.weights.shape[2:], call.stride, call.dilation)
+    call = replace(call, sizes=sizes)
+    want = FORMS[form][1](replace(call, x=padded, threads=1))
+    for loops in widths():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(library, "loops", lambda loops=loops: loops)
+            lazy = replace(call, outside=Outside(tuple(ranges), mode, value))
+            got = rows.correlate(lazy, FORMS[form][0])
+        np.testing.assert_array_equal(got, want, err_msg=f"{form} {mode}, vectors of {loops.width} bytes")
+
+
+def extents(call: Correlation) -> list[int]:
+    return [d * (k - 1) + 1 for d, k in zip(call.dilation, call.weights.shape[2:], strict=True)]
 
 
 @settings(max_examples=40, deadline=None)

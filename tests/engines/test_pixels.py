@@ -146,9 +146,8 @@ def test_a_policy_may_have_a_mapping_of_its_own(engine: Engine, name: str, top: 
     how = Root().rendering(target)
     assert how.fits is (top == 255)
     exact = np.sqrt(signal.correlate(data.astype(float), weights, "valid") / 255) * 255
-    kind = engine.takes(named(engine, name), data.dtype, weights, 0.0, rendered=True)
     geometry = {"stride": (1, 1), "dilation": (1, 1), "algorithm": named(engine, name)}
-    pixels, _ = engine.pixels(data.astype(kind or np.float32), weights, how=how, **geometry)
+    pixels, _ = engine.pixels(data.astype(np.float32), weights, how=how, **geometry)
     np.testing.assert_allclose(pixels, exact, rtol=0, atol=0.501)
 
 
@@ -265,9 +264,8 @@ def test_bytes_become_pixels_and_what_clips_is_counted_once(
     apart[::2] = SHARPEN
     exact = np.stack([signal.correlate(item[0].astype(float), apart, "valid") for item in data])[:, None]
     exact = ((abs(exact) if how.absolute else exact) - how.anchor) * how.scale + how.offset
-    kind = engine.takes(named(engine, name), data.dtype, SHARPEN, 0.0, rendered=True)
     pixels, tally = engine.pixels(
-        data.astype(kind or np.float32, order="K"),
+        data.astype(np.float32, order="K"),
         SHARPEN[None, None].astype(np.float32),
         stride=(1, 1),
         dilation=dilation,

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from convcli.common.frozen import frozen
 
-ABI = 1
+ABI = 2
 NAME = "librows.so"  # on every system: it is loaded by its path
 VARIABLE = "CONVCLI_NATIVE"
 WIDTHS = (64, 32, 16)  # bytes of a vector
 
 _NUMBERS = (
     "x_type y_type lanes form combine fold scale items maps channels "
-    "size:3 kernel:3 stride:3 dilation:3 pixel x_item x_channel x_z x_y y_item y_map y_z y_y "
+    "size:3 kernel:3 stride:3 dilation:3 pixel x_item x_channel x_z x_y y_item y_map y_z y_y is_exact "
     "finite with_sign is_rendered is_absolute fits"
 )
 
@@ -27,11 +27,13 @@ _NUMBERS = (
 def _fields() -> list[tuple[str, type]]:
     """Return the fields of ``Job`` in ``rows.h``."""
     fields: list[tuple[str, type]] = [(name, ctypes.c_void_p) for name in ("x", "y", "weights", "bias")]
+    fields.append(("source", ctypes.c_void_p * 3))
     for text in _NUMBERS.split():
         name, _, count = text.partition(":")
         fields.append((name, ctypes.c_int64 * int(count) if count else ctypes.c_int64))
     fields += [
-        (name, ctypes.c_double) for name in ["factor", "anchor", "width", "times", "offset", "low", "top"]
+        (name, ctypes.c_double)
+        for name in ["factor", "fill", "anchor", "width", "times", "offset", "low", "top"]
     ]
     return [*fields, ("clipped", ctypes.c_int64), ("nans", ctypes.c_int64)]
 

@@ -22,13 +22,15 @@ typedef struct {
     int64_t wide;       /* elements of a row of the input that they need */
     int64_t phase;      /* elements of a row at one of the stride's phases */
     int is_direct;      /* rows are read where they lie */
+    Run *runs;          /* where a row of the input comes from */
+    int run_count;
     const char *item;
     int64_t z;
     int levels;         /* of folds along y: of 1, 2, 4 ... rows */
     int64_t come;       /* rows of which all folds are made */
     int64_t level_first[MOST_LEVELS], level_slots[MOST_LEVELS];
     TAPS *taps;
-    T *line, *spare;
+    T *line, *spare, *blank;
 } NAME(Work);
 #define WORK NAME(Work)
 
@@ -106,46 +108,66 @@ static void NAME(pass)(T *out, const TAPS *taps, int64_t size) {
 /* From sums to results */
 
 #ifndef SHORT
-
-#define STORE(type)                                                                                                  \
+#define EACH(do)                                                                                                     \
     for (int64_t i = 0; i < n; i++)                                                                                  \
-        ((type *)to)[i] = (type)(int32_t)values[i];
+        values[i] = do;
 
-/* Map n values, round, count and cut what is outside, and store them: what convcli.pixels.render.render does. */
-APART void NAME(store)(Job *job, F *values, int64_t n, char *to) {
-    if (job->is_rendered) {
-        F anchor = (F)job->anchor, width = (F)job->width, times = (F)job->times, offset = (F)job->offset;
-        if (job->is_absolute)
-            for (int64_t i = 0; i < n; i++)
-                values[i] = values[i] < 0 ? -values[i] : values[i];
-        if (job->anchor != 0)
-            for (int64_t i = 0; i < n; i++)
-                values[i] -= anchor;
-        if (job->width != 1)
-            for (int64_t i = 0; i < n; i++)
-                values[i] /= width;
-        if (job->times != 1)
-            for (int64_t i = 0; i < n; i++)
-                values[i] *= times;
-        if (job->offset != 0)
-            for (int64_t i = 0; i < n; i++)
-                values[i] += offset;
-        for (int64_t i = 0; i < n; i++)
-            values[i] = ROUNDED(values[i]);
-        if (!job->fits) {
-            F low = (F)job->low, top = (F)job->top;
-            int32_t clipped = 0, nans = 0;
-            for (int64_t i = 0; i < n; i++) {
-                F value = values[i];
-                nans += value != value;
-                clipped += (value < low) | (value > top);
-                value = value > low ? value : low; /* NaN too */
-                values[i] = value < top ? value : top;
-            }
-            job->clipped += clipped;
-            job->nans += nans;
-        }
+static void NAME(scale)(const Job *job, F *values, int64_t n, int64_t map) {
+    F factor = (F)job->factor;
+    if (job->scale == TIMES)
+        EACH(values[i] * factor)
+    else if (job->scale == DIVIDED_BY)
+        EACH(values[i] / factor)
+    if (job->bias) {
+        F bias = (F)job->bias[map];
+        EACH(values[i] + bias)
     }
+}
+
+/* Add a map's results to those of the maps before it. */
+static void NAME(join)(const Job *job, F *total, F *values, int64_t n, int is_first) {
+    if (job->combine == MAGNITUDE)
+        EACH(values[i] * values[i])
+    for (int64_t i = 0; i < n; i++)
+        if (job->combine == MAXIMUM && !is_first)
+            total[i] = total[i] > values[i] || total[i] != total[i] ? total[i] : values[i];
+        else
+            total[i] = is_first ? values[i] : total[i] + values[i];
+}
+
+/* Round n values, count and cut what is outside, and store them. */
+#define STORE(type)                                                                                                  \
+    if (job->fits)                                                                                                   \
+        for (int64_t i = 0; i < n; i++)                                                                              \
+            ((type *)to)[i] = (type)(int32_t)ROUNDED(values[i]);                                                     \
+    else                                                                                                             \
+        for (int64_t i = 0; i < n; i++) {                                                                            \
+            F value = (F)ROUNDED(values[i]);                                                                         \
+            nans += value != value;                                                                                  \
+            clipped += (value < low) | (value > top);                                                                \
+            value = value > low ? value : low; /* NaN too */                                                         \
+            ((type *)to)[i] = (type)(int32_t)(value < top ? value : top);                                            \
+        }
+
+/* What convcli.pixels.render.render does. */
+APART void NAME(store)(Job *job, F *restrict values, int64_t n, char *restrict to) {
+    F anchor = (F)job->anchor, width = (F)job->width, times = (F)job->times, offset = (F)job->offset;
+    F low = (F)job->low, top = (F)job->top;
+    int32_t clipped = 0, nans = 0;
+    if (!job->is_rendered) {
+        memcpy(to, values, (size_t)n * sizeof(F));
+        return;
+    }
+    if (job->is_absolute)
+        EACH(values[i] < 0 ? -values[i] : values[i])
+    if (anchor != 0)
+        EACH(values[i] - anchor)
+    if (width != 1)
+        EACH(values[i] / width)
+    if (times != 1)
+        EACH(values[i] * times)
+    if (offset != 0)
+        EACH(values[i] + offset)
     switch (job->y_type) {
     case U8:
         STORE(uint8_t) break;
@@ -153,77 +175,46 @@ APART void NAME(store)(Job *job, F *values, int64_t n, char *to) {
         STORE(int8_t) break;
     case U16:
         STORE(uint16_t) break;
-    case I16:
-        STORE(int16_t) break;
     default:
-        memcpy(to, values, (size_t)n * sizeof(F));
+        STORE(int16_t)
     }
+    job->clipped += clipped;
+    job->nans += nans;
 }
-
-APART void NAME(scale)(const Job *job, F *values, int64_t n) {
-    F factor = (F)job->factor;
-    if (job->scale == TIMES)
-        for (int64_t i = 0; i < n; i++)
-            values[i] *= factor;
-    else if (job->scale == DIVIDED_BY)
-        for (int64_t i = 0; i < n; i++)
-            values[i] /= factor;
-}
-
-/* Add a map's results to those of the maps before it: `total` of the first, then one after the other. */
-APART void NAME(join)(const Job *job, F *total, const F *values, int64_t n, int is_first) {
-    for (int64_t i = 0; i < n; i++) {
-        F value = job->combine == MAGNITUDE ? values[i] * values[i] : values[i];
-        if (is_first)
-            total[i] = value;
-        else if (job->combine == MAXIMUM)
-            total[i] = total[i] > value || total[i] != total[i] ? total[i] : value;
-        else
-            total[i] += value;
-    }
-}
-#undef STORE
-#endif
-
-#ifdef SHORT
-#define FINISH(name) JOINED(name, float)
-#else
 #define FINISH(name) NAME(name)
+#else
+#define FINISH(name) JOINED(name, float)
 #endif
 
-/* Make a row of results of one map, or of what all maps combine to, from the sums of their taps. */
-static void NAME(emit)(WORK *work, int maps, int map, char *to) {
+/* Make a row of results of one map, or of what several combine to, from the sums of their taps. */
+static void NAME(emit)(WORK *work, int64_t maps, int64_t map, char *to) {
     Job *job = work->job;
     int64_t from, n, size = work->outputs;
     for (int64_t x = 0; x < size; x = from + n) {
+        F total[BLOCK], *made = total;
         T sums[BLOCK];
-        F values[BLOCK], total[BLOCK], *made = values;
         n = NAME(step)(x, size, &from);
-        for (int index = 0; index < maps; index++) {
-            const TAPS *taps = work->taps + map + index;
-            NAME(add_up)(sums, taps, 0, taps->count, from, n);
-            for (int64_t i = 0; i < n; i++)
+        for (int64_t index = map; index < map + maps; index++) {
+            NAME(add_up)(sums, work->taps + index, 0, work->taps[index].count, from, n);
 #ifdef SHORT
+            F values[BLOCK];
+            for (int64_t i = 0; i < n; i++)
                 values[i] = job->with_sign ? (F)(int16_t)sums[i] : (F)sums[i];
 #else
-                values[i] = sums[i];
+            F *values = sums;
 #endif
-            FINISH(scale)(job, values, n);
-            if (job->bias) {
-                F bias = (F)job->bias[map + index];
-                for (int64_t i = 0; i < n; i++)
-                    values[i] += bias;
-            }
-            if (maps > 1 || job->combine == MAGNITUDE) {
-                FINISH(join)(job, total, values, n, index == 0);
-                made = total;
-            }
+            FINISH(scale)(job, values, n, index);
+            if (job->combine == NONE)
+                FINISH(store)(job, values + x - from, n - x + from, to + x * size_of(job->y_type));
+            else
+                FINISH(join)(job, made, values, n, index == map);
         }
+        if (job->combine == NONE)
+            continue;
         if (job->combine == MAGNITUDE)
             for (int64_t i = 0; i < n; i++)
                 total[i] = ROOT(total[i]);
-        int64_t skip = x - from;
-        FINISH(store)(job, made + skip, n - skip, to + x * size_of(job->y_type));
+        FINISH(store)(job, total + x - from, n - x + from, to + x * size_of(job->y_type));
     }
 }
 
@@ -232,54 +223,63 @@ static void NAME(emit)(WORK *work, int maps, int map, char *to) {
 #define CONVERT(type)                                                                                                \
     for (int64_t i = 0; i < n; i++)                                                                                  \
         to[i] = (T)((const type *)from)[i];
-#define PICK(type)                                                                                                   \
-    for (int64_t i = 0; i * step + rest < all; i++)                                                                  \
-        for (int64_t c = 0; c < pixel; c++)                                                                          \
-            to[i * pixel + c] = (T)((const type *)from)[(i * step + rest) * pixel + c];
-#define OF_ALL_TYPES(do)                                                                                             \
-    switch (type) {                                                                                                  \
-    case U8:                                                                                                         \
-        do(uint8_t) break;                                                                                           \
-    case I8:                                                                                                         \
-        do(int8_t) break;                                                                                            \
-    case U16:                                                                                                        \
-        do(uint16_t) break;                                                                                          \
-    case I16:                                                                                                        \
-        do(int16_t) break;                                                                                           \
-    case F32:                                                                                                        \
-        do(float) break;                                                                                             \
-    default:                                                                                                         \
-        do(double)                                                                                                   \
+
+APART void NAME(convert)(T *restrict to, const char *restrict from, int64_t type, int64_t n) {
+    switch (type) {
+    case U8:
+        CONVERT(uint8_t) break;
+    case I8:
+        CONVERT(int8_t) break;
+    case U16:
+        CONVERT(uint16_t) break;
+    case I16:
+        CONVERT(int16_t) break;
+    case F32:
+        CONVERT(float) break;
+    default:
+        CONVERT(double)
     }
-
-APART void NAME(convert)(T *to, const char *from, int64_t type, int64_t n) { OF_ALL_TYPES(CONVERT) }
-
-/* Every `step`-th pixel from `rest` on, of `all`. */
-APART void NAME(pick)(T *to, const char *from, int64_t type, int64_t all, int64_t pixel, int64_t step, int64_t rest) {
-    OF_ALL_TYPES(PICK)
 }
 
-static void NAME(split)(const WORK *work, T *to, const char *from, int64_t type) {
-    int64_t step = work->job->stride[2], pixel = work->job->pixel;
-    for (int64_t rest = 0; rest < step; rest++)
-        NAME(pick)(to + rest * work->phase, from, type, work->wide / pixel, pixel, step, rest);
+/* Sort a row by the phases of the stride: neighbours of a phase then lie beside each other. */
+static void NAME(split)(const WORK *work, T *to, const T *from) {
+    int64_t step = work->job->stride[2], pixel = work->job->pixel, all = work->wide / pixel;
+    for (int64_t rest = 0; rest < step; rest++, to += work->phase)
+        for (int64_t i = 0; i * step + rest < all; i++)
+            for (int64_t c = 0; c < pixel; c++)
+                to[i * pixel + c] = from[(i * step + rest) * pixel + c];
+}
+
+static void NAME(read)(const WORK *work, T *to, const char *from) {
+    const Job *job = work->job;
+    for (const Run *run = work->runs; run < work->runs + work->run_count; run++) {
+        T *place = to + run->to * job->pixel;
+        int64_t n = run->count * job->pixel;
+        if (from && run->from >= 0)
+            NAME(convert)(place, from + run->from * job->pixel * size_of(job->x_type), job->x_type, n);
+        else
+            for (int64_t i = 0; i < n; i++)
+                place[i] = LANE(job->fill);
+    }
 }
 
 static const T *NAME(row)(WORK *work, int64_t place, int64_t channel, int64_t z, int64_t y, int in_phases) {
     const Job *job = work->job;
-    int64_t begin = work->first * job->stride[2] * job->pixel * size_of(job->x_type);
-    const char *from = work->item + channel * job->x_channel + z * job->x_z + y * job->x_y + begin;
-    if (work->is_direct)
-        return (const T *)from;
     Ring *ring = &work->inputs;
-    int64_t extent = extent_of(job, 1), slot = place * extent + y % extent, tag = z << 32 | y;
+    int64_t extent = extent_of(job, 1) + job->stride[1], slot = place * extent + y % extent, tag = z << 32 | y;
+    z = job->from[0] ? job->from[0][z] : z;
+    y = job->from[1] ? job->from[1][y] : y;
+    const char *from = z < 0 || y < 0 ? NULL : work->item + channel * job->x_channel + z * job->x_z + y * job->x_y;
+    if (work->is_direct)
+        return from ? (const T *)from + work->runs->from * job->pixel : work->blank;
     T *to = (T *)(ring->rows + slot * ring->bytes);
     if (ring->tags[slot] != tag) {
         ring->tags[slot] = tag;
-        if (in_phases && job->stride[2] > 1)
-            NAME(split)(work, to, from, job->x_type);
-        else
-            NAME(convert)(to, from, job->x_type, work->wide);
+        if (in_phases && job->stride[2] > 1) {
+            NAME(read)(work, work->spare, from);
+            NAME(split)(work, to, work->spare);
+        } else
+            NAME(read)(work, to, from);
     }
     return to;
 }
@@ -307,11 +307,11 @@ static void NAME(dense_row)(WORK *work, int64_t y, char *to) {
                     }
             }
     if (job->combine != NONE) {
-        NAME(emit)(work, (int)job->maps, 0, to);
+        NAME(emit)(work, job->maps, 0, to);
         return;
     }
     for (int64_t map = 0; map < job->maps; map++)
-        NAME(emit)(work, 1, (int)map, to + map * job->y_map);
+        NAME(emit)(work, 1, map, to + map * job->y_map);
 }
 
 #ifndef SHORT
@@ -360,14 +360,14 @@ static void NAME(separable_row)(WORK *work, int64_t y, char *to) {
             row = made;
         }
         if (step > 1) {
-            NAME(split)(work, sums, (const char *)row, TYPE);
+            NAME(split)(work, sums, row);
             row = sums;
         }
         for (int64_t i = 0; i < job->kernel[2]; i++)
             if (last->at[i + 1] > last->at[i])
                 last->rows[last->at[i]] = row + NAME(offset)(work, i);
     }
-    NAME(emit)(work, (int)job->maps, 0, to);
+    NAME(emit)(work, job->maps, 0, to);
 }
 
 /* Windows that share their parts: the folds of 1, 2, 4 ... neighbours, from which each size is put together. */
@@ -440,24 +440,46 @@ static const T *NAME(fold_level)(WORK *work, int level, int64_t y) {
     return to;
 }
 
-static void NAME(fold_row)(WORK *work, int64_t y, char *to) {
-    Job *job = work->job;
+/* Running sums of rows, where these are exact: of the first row from all, then by what comes and what goes. */
+static void NAME(run_down)(WORK *work, int64_t y, T *sums) {
+    const Job *job = work->job;
+    int64_t size = job->kernel[1], n = work->wide;
+    for (; work->come < y + size; work->come++) {
+        if (work->come >= size) {
+            const T *gone = NAME(fold_level)(work, 0, work->come - size);
+            for (int64_t i = 0; i < n; i++)
+                sums[i] -= gone[i];
+        } else if (work->come == 0)
+            memset(sums, 0, (size_t)n * sizeof(T));
+        const T *row = NAME(fold_level)(work, 0, work->come);
+        for (int64_t i = 0; i < n; i++)
+            sums[i] += row[i];
+    }
+}
+
+/* The same along a row, from left to right. */
+static void NAME(run_along)(const WORK *work, T *total, const T *sums, int64_t all) {
+    int64_t gap = work->job->kernel[2] * work->job->pixel, pixel = work->job->pixel;
+    int32_t *each = (int32_t *)work->spare;
+    for (int64_t i = 0; i < all + gap - pixel; i++)
+        each[i] = (int32_t)(i < gap ? sums[i] : sums[i] - sums[i - gap]);
+    for (int64_t c = 0; c < pixel; c++) {
+        int32_t sum = 0;
+        int64_t i = c;
+        for (; i < gap - pixel; i += pixel)
+            sum += each[i];
+        for (int64_t x = c; x < all; x += pixel, i += pixel)
+            each[i] = sum += each[i];
+    }
+    for (int64_t x = 0; x < all; x++)
+        total[x] = (T)each[x + gap - pixel];
+}
+
+/* The same by windows that share their parts. */
+static void NAME(fold_along)(const WORK *work, T *total, T *parts, int64_t all) {
+    const Job *job = work->job;
     int64_t size = job->kernel[2], gap = job->dilation[2] * job->pixel, n = work->wide;
-    int64_t step = job->stride[2], all = n - gap * (size - 1);
-    T *parts = work->line, *total = work->line + n;
-    y *= job->stride[1];
-    if (2 * job->stride[1] <= job->kernel[1]) /* windows overlap much: each part is made when its last row comes */
-        for (; work->come < y + extent_of(job, 1); work->come++)
-            for (int level = 1; level < work->levels; level++) {
-                int64_t place = work->come - job->dilation[1] * ((1 << level) - 1);
-                if (place >= 0)
-                    NAME(fold_level)(work, level, place);
-            }
-    const T *rows = NAME(fold_rows)(work, y, parts);
-    if (rows != parts)
-        memcpy(parts, rows, (size_t)n * sizeof(T));
-    int is_first = 1;
-    for (int level = 0; size >> level; level++) {
+    for (int level = 0, is_first = 1; size >> level; level++) {
         if (size >> level & 1) {
             const T *part = parts + (size >> (level + 1) << (level + 1)) * gap;
             if (is_first)
@@ -471,17 +493,36 @@ static void NAME(fold_row)(WORK *work, int64_t y, char *to) {
             NAME(fold)(job->fold, parts, parts, parts + (gap << level), n);
         }
     }
-    if (step > 1) {
-        NAME(pick)(parts, (const char *)total, TYPE, all / job->pixel, job->pixel, step, 0);
-        total = parts;
+}
+
+static void NAME(fold_row)(WORK *work, int64_t y, char *to) {
+    Job *job = work->job;
+    int64_t step = job->stride[2], all = work->wide - job->pixel * (extent_of(job, 2) - 1);
+    T *parts = work->line, *total = work->line + work->wide;
+    y *= job->stride[1];
+    if (job->is_exact)
+        NAME(run_down)(work, y, parts);
+    else if (2 * job->stride[1] <= job->kernel[1]) /* windows overlap much: make each part when its last row comes */
+        for (; work->come < y + extent_of(job, 1); work->come++)
+            for (int level = 1; level < work->levels; level++) {
+                int64_t place = work->come - job->dilation[1] * ((1 << level) - 1);
+                if (place >= 0)
+                    NAME(fold_level)(work, level, place);
+            }
+    if (job->is_exact)
+        NAME(run_along)(work, total, parts, all);
+    else {
+        const T *rows = NAME(fold_rows)(work, y, parts);
+        if (rows != parts)
+            memcpy(parts, rows, (size_t)work->wide * sizeof(T));
+        NAME(fold_along)(work, total, parts, all);
     }
-    NAME(scale)(job, total, work->outputs);
-    if (job->bias)
-        for (int64_t i = 0; i < work->outputs; i++)
-            total[i] += (T)job->bias[0];
+    for (int64_t i = 0; step > 1 && i < work->outputs / job->pixel; i++)
+        memmove(total + i * job->pixel, total + i * step * job->pixel, (size_t)job->pixel * sizeof(T));
     for (int64_t x = 0; x < work->outputs; x += BLOCK) {
-        int64_t count = work->outputs - x < BLOCK ? work->outputs - x : BLOCK;
-        NAME(store)(job, total + x, count, to + x * size_of(job->y_type));
+        int64_t n = work->outputs - x < BLOCK ? work->outputs - x : BLOCK;
+        NAME(scale)(job, total + x, n, 0);
+        NAME(store)(job, total + x, n, to + x * size_of(job->y_type));
     }
 }
 #endif
@@ -531,8 +572,17 @@ static void NAME(strip)(WORK *work, int64_t first, int64_t count) {
     work->outputs = count * job->pixel;
     work->wide = ((count - 1) * step + reach + 1) * job->pixel;
     work->phase = (count + reach / step) * job->pixel;
-    forget(&work->inputs);
-    forget(&work->sums);
+    work->run_count = 0;
+    for (int64_t place = 0, n = work->wide / job->pixel; place < n; place++) {
+        int64_t from = job->from[2] ? job->from[2][first * step + place] : first * step + place;
+        Run *last = work->runs + work->run_count - 1;
+        if (work->run_count && from == (last->from < 0 ? -1 : last->from + last->count))
+            last->count++;
+        else
+            work->runs[work->run_count++] = (Run){place, from, 1};
+    }
+    for (int64_t i = 0; i < work->wide; i++)
+        work->blank[i] = LANE(job->fill);
     for (int64_t item = 0; item < job->items; item++)
         for (int64_t z = 0; z < job->size[0]; z++) {
             work->item = job->x + item * job->x_item;
@@ -560,13 +610,15 @@ static void NAME(strip)(WORK *work, int64_t first, int64_t count) {
 static int NAME(run)(Job *job) {
     WORK work = {.job = job};
     int64_t step = job->stride[2], extent = extent_of(job, 1), sets = job->form == FOLD ? 0 : 3 * job->maps;
-    int64_t inputs = job->channels * job->kernel[0] * extent, sums = 0;
-    work.is_direct = job->x_type == TYPE && sizeof(T) == sizeof(F) && (step == 1 || job->form != DENSE);
+    int64_t inputs = job->channels * job->kernel[0] * (extent + job->stride[1]), sums = 0;
+    work.is_direct = job->x_type == TYPE && !job->from[2] && (step == 1 || job->form != DENSE);
     if (job->form == SEPARABLE)
         sums = job->maps * extent;
-    while (job->form == FOLD && job->kernel[1] >> work.levels) {
+    while (job->form == FOLD && (job->is_exact ? !work.levels : job->kernel[1] >> work.levels)) {
         work.level_first[work.levels] = sums;
         work.level_slots[work.levels] = ((1 << work.levels) + 1) * job->dilation[1] + job->stride[1];
+        if (job->is_exact)
+            work.level_slots[0] = extent + 1;
         sums += work.level_slots[work.levels++];
     }
     int64_t most = STRIP / (int64_t)sizeof(T) / (inputs + sums) / job->pixel / step;
@@ -578,8 +630,10 @@ static int NAME(run)(Job *job) {
     int made = ring_of(&work.inputs, work.is_direct ? 0 : inputs, bytes) & ring_of(&work.sums, sums, bytes);
     work.line = malloc((size_t)((lines + 1) * bytes));
     work.spare = malloc((size_t)(24 * bytes));
+    work.blank = malloc((size_t)bytes);
+    work.runs = malloc((size_t)row * sizeof(Run));
     work.taps = calloc((size_t)(sets + 1), sizeof(TAPS));
-    made = made && work.line && work.spare && work.taps && (sets == 0 || NAME(begin_all_taps)(&work));
+    made = made && work.line && work.spare && work.blank && work.runs && work.taps && (sets == 0 || NAME(begin_all_taps)(&work));
     for (int64_t first = 0; made && first < job->size[2]; first += count)
         NAME(strip)(&work, first, job->size[2] - first < count ? job->size[2] - first : count);
     for (int64_t set = 0; work.taps && set < sets; set++) {
@@ -591,6 +645,8 @@ static int NAME(run)(Job *job) {
     free_ring(&work.sums);
     free(work.line);
     free(work.spare);
+    free(work.blank);
+    free(work.runs);
     free(work.taps);
     return !made;
 }
@@ -602,5 +658,5 @@ static int NAME(run)(Job *job) {
 #undef WORK
 #undef FINISH
 #undef CONVERT
-#undef PICK
-#undef OF_ALL_TYPES
+#undef STORE
+#undef EACH

@@ -25,6 +25,11 @@ typedef struct {
     int64_t slots, bytes;
 } Ring;
 
+/* Neighbours of a padded row that are neighbours in the data; from -1 they are the fill value.  In pixels. */
+typedef struct {
+    int64_t to, from, count;
+} Run;
+
 static int ring_of(Ring *ring, int64_t slots, int64_t bytes) {
     ring->slots = slots;
     ring->bytes = (bytes + 63 + 64) / 64 * 64; /* rows do not share a line of the cache */

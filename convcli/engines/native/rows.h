@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define CONVCLI_ABI 1
+#define CONVCLI_ABI 2
 
 enum type { U8, I8, U16, I16, F32, F64 };
 enum form { DENSE, SEPARABLE, FOLD };                    /* all taps; one pass an axis; windows that share their parts */
@@ -19,15 +19,17 @@ typedef struct {
     char *y;
     const double *weights; /* dense: (maps, channels, z, y, x); separable: (terms, z + y + x) */
     const double *bias;    /* one for each map, or NULL */
+    const int64_t *from[3]; /* which sample of the data stands at each place, -1 for the fill value; or NULL */
     int64_t x_type, y_type, lanes, form, combine, fold, scale;
     int64_t items, maps, channels;
     int64_t size[3], kernel[3], stride[3], dilation[3];
     int64_t pixel; /* neighbours along the last axis are so many elements apart */
     int64_t x_item, x_channel, x_z, x_y, y_item, y_map, y_z, y_y;
+    int64_t is_exact;   /* sums are integers that floats count */
     int64_t finite;     /* the data hold no NaN and no infinity: taps of weight zero may be left out */
     int64_t with_sign;  /* sums of shorts are signed */
     int64_t is_rendered, is_absolute, fits; /* convcli.pixels.render.Rendering, and its numbers */
-    double factor;      /* by which sums are scaled */
+    double factor, fill; /* by which sums are scaled; what stands outside */
     double anchor, width, times, offset, low, top;
     int64_t clipped, nans; /* counted by the loops */
 } Job;

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -14,10 +15,11 @@ import numpy as np
 
 from convcli.common.frozen import frozen
 from convcli.engines import tiles
-from convcli.engines.interface import Correlation
+from convcli.engines.interface import Correlation, Outside
 from convcli.engines.native import library
 from convcli.engines.native.library import Job
 from convcli.engines.on_numpy.sums import integers, mean_of
+from convcli.geometry.padding import PadMode
 from convcli.kernel.model import Combine
 from convcli.kernel.separable import separable_terms
 from convcli.pixels.render import Rendering, Tally
@@ -59,7 +61,7 @@ def integer(call: Correlation) -> Form:
     numbers = np.array([one.numbers for one in found], np.float64).reshape(call.weights.shape)
     fields = {"form": DENSE, **_scaled(found[0].divisor, found[0].factor)}
     unsigned = call.x.dtype == np.uint8
-    short = call.x.itemsize == 1 and call.weights.dtype == np.float32
+    short = call.x.itemsize == 1 and call.weights.dtype == np.float32 and _fills_integers(call, 0)
     if short and all(one.fits_16_bits(unsigned) for one in found):
         fields |= {"lanes": SHORTS, "with_sign": not unsigned or any(one.signed for one in found)}
     return Form(numbers, fields)
@@ -70,6 +72,8 @@ def separable(call: Correlation) -> Form:
     terms = separable_terms(call.weights[0, 0])
     if terms is None:
         raise ValueError(f"a kernel of shape {call.weights.shape} is no sum of a few outer products")
+    if len(terms) > 1 and (call.combine is not Combine.NONE or any(call.bias)):
+        return dense(call)  # the terms are what is combined
     ones = [(1.0,)] * (3 - len(terms[0]))
     numbers = [value for term in terms for vector in (*ones, *term) for value in vector]
     return Form(np.array(numbers), {"form": SEPARABLE}, len(terms))
@@ -77,12 +81,23 @@ def separable(call: Correlation) -> Form:
 
 def box(call: Correlation) -> Form:
     """Return the sums of windows that share their parts, times the one weight; quotients of means."""
-    return Form(call.weights, {"form": FOLD, **_scaled(mean_of(call.weights), call.weights.flat[0])})
+    scaled = _scaled(mean_of(call.weights), call.weights.flat[0])
+    largest = 1 << (8 * call.x.itemsize)
+    exact = (
+        call.x.dtype.kind in "iu" and call.dilation[-2:] == (1, 1) and largest * call.weights.size <= 1 << 24
+    )
+    return Form(call.weights, {"form": FOLD, "is_exact": exact, **scaled})
 
 
 def pool(call: Correlation, ufunc: str) -> Form:
     """Return the maxima, minima or sums of windows."""
     return Form(call.weights, {"form": FOLD, "fold": FOLDS.index(ufunc)})
+
+
+def _fills_integers(call: Correlation, least: int) -> bool:
+    """Return whether what stands outside is an integer from ``least`` on that the data's type can hold."""
+    fill = 0.0 if call.outside is None else call.outside.mode.fill(call.outside.value)
+    return fill == int(fill) and least <= fill < 1 << (8 * call.x.itemsize)
 
 
 def _scaled(divisor: int | None, factor: float) -> dict[str, float]:
@@ -114,6 +129,11 @@ def _run(
 ) -> tuple[np.ndarray, Tally]:
     """Run the loops over all of a call."""
     x, maps = call.x, len(call.weights)
+    fill = 0.0
+    sources: list[np.ndarray | None] = [None] * len(call.sizes)
+    if call.outside is not None:
+        x, sources = _sources(x, call.outside)
+        fill = call.outside.mode.fill(call.outside.value)
     pixel = tiles.pixel_size(x)
     if pixel == 1 and x.strides[-1] != x.itemsize:
         x = np.ascontiguousarray(x)
@@ -138,13 +158,14 @@ def _run(
         x_channel=x.strides[1],
         y_map=out.strides[1],
         finite=call.finite,
+        fill=fill,
         combine=COMBINE.index(Combine.SUM if form.terms > 1 else call.combine),
         **{"lanes": DOUBLES if call.weights.dtype == np.float64 else FLOATS, **form.fields},
     )
-    for name, array in (("x", x), ("y", out)):
-        steps = [0] * 3 + list(array.strides[2:-1])
-        for axis, step in zip(("item", "z", "y"), (array.strides[0], *steps[-2:]), strict=True):
-            setattr(job, f"{name}_{axis}", step)
+    for axis, table in enumerate([None] * len(ones) + sources):
+        job.source[axis] = None if table is None else table.ctypes.data
+    job.x_item, job.x_z, job.x_y = x.strides[0], *(0, 0, *x.strides[2:-1])[-2:]
+    job.y_item, job.y_z, job.y_y = out.strides[0], *(0, 0, *out.strides[2:-1])[-2:]
     if how is not None:
         job.is_rendered, job.is_absolute, job.fits = True, how.absolute, how.fits
         job.anchor, job.width, job.times, job.offset = how.anchor, how.width, how.scale, how.offset
@@ -168,6 +189,33 @@ def _place(out: np.ndarray | None, shape: tuple[int, ...], pixel: int, dtype: np
     return np.moveaxis(np.empty((*others, items), dtype), -1, 0)
 
 
+def _sources(x: np.ndarray, outside: Outside) -> tuple[np.ndarray, list[np.ndarray | None]]:
+    """Return data from the first sample that is seen, and for each axis which sample stands at each place.
+
+    None stands for the samples in their order, -1 for the fill value.
+    """
+    first, tables = [slice(None)] * 2, []
+    for (lo, hi), n in zip(outside.ranges, x.shape[2:], strict=True):
+        inside = lo >= 0 and hi <= n
+        first.append(slice(lo if inside else 0, None))
+        tables.append(None if inside else _table(lo, hi, n, outside.mode))
+    return x[tuple(first)], tables
+
+
+@lru_cache(maxsize=64)  # the blocks of a job ask for the same again and again
+def _table(lo: int, hi: int, n: int, mode: PadMode) -> np.ndarray:
+    """Return which of n samples stands at each place of ``lo:hi``.
+
+    >>> _table(-2, 5, 3, PadMode.REFLECT), _table(-1, 4, 3, PadMode.ZERO)
+    (array([2, 1, 0, 1, 2, 1, 0]), array([-1,  0,  1,  2, -1]))
+    """
+    table = np.arange(lo, hi)
+    for index in np.flatnonzero((table < 0) | (table >= n)).tolist():
+        found = mode.sources(lo + index, n)
+        table[index] = found[0][0] if found else -1
+    return table
+
+
 def _parts(shape: tuple[int, ...], threads: int) -> list[tuple[slice, ...]]:
     """Cut (items, z, y, x) of the output for the threads, along the first axis that is long enough."""
     axis = next((i for i, n in enumerate(shape) if n >= 8 * threads), int(np.argmax(shape)))
@@ -183,11 +231,15 @@ def _part(job: Job, x: np.ndarray, out: np.ndarray, part: tuple[slice, ...]) -> 
     """Return the job of a part of the outputs."""
     mine = Job.from_buffer_copy(job)
     first = [piece.start for piece in part]
-    steps = [1, *job.stride]
     pixel = job.pixel
     inputs = (job.x_item, job.x_z, job.x_y, pixel * x.itemsize)
     outputs = (job.y_item, job.y_z, job.y_y, pixel * out.itemsize)
-    mine.x = x.ctypes.data + sum(map(prod, zip(first, steps, inputs, strict=True)))
+    mine.x = x.ctypes.data + first[0] * job.x_item
+    for axis, (start, step, size) in enumerate(zip(first[1:], job.stride, inputs[1:], strict=True)):
+        if job.source[axis]:  # data stay where they are, the part of the table moves
+            mine.source[axis] = job.source[axis] + start * step * 8
+        else:
+            mine.x += start * step * size
     mine.y = out.ctypes.data + sum(map(prod, zip(first, outputs, strict=True)))
     mine.items, *sizes = (piece.stop - piece.start for piece in part)
     mine.size = tuple(sizes)

@@ -70,13 +70,9 @@ class TorchEngine(Engine):
     pad = staticmethod(torch_pixels.pad)
     render = staticmethod(torch_pixels.render)
 
-    def takes(
-        self, algorithm: Algorithm | None, data: np.dtype, weights: np.ndarray, fill: float, rendered: bool
-    ) -> np.dtype | None:
-        """Return bytes for the products that begin with them, and for whatever crosses a bus."""
-        if self.device.type != "cpu":
-            return data if data == np.uint8 and fill in range(256) else None
-        return super().takes(algorithm, data, weights, fill, rendered)
+    def takes(self, data: np.dtype, fill: float) -> np.dtype | None:
+        """Return bytes for whatever crosses a bus."""
+        return data if self.device.type != "cpu" and data == np.uint8 and fill in range(256) else None
 
     def _default(self, weights: np.ndarray) -> Algorithm:
         return self.direct if _few(weights) else TorchNative()
