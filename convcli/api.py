@@ -357,7 +357,9 @@ def _real(array: Any, refusal: str) -> np.ndarray:
         raise UsageError(f"a masked array {refusal}: fill it, e.g. with NaN")
     try:
         data = np.asarray(array)
-    except (TypeError, ValueError) as error:  # ragged lists, tensors elsewhere
+    except ValueError:
+        raise UsageError(f"what is given {refusal}: its lists are not all equally long") from None
+    except TypeError as error:  # tensors elsewhere
         raise UsageError(f"what is given {refusal}: {' '.join(str(error).split())}") from None
     if data.dtype.kind == "b":
         data = data.astype(np.uint8)
@@ -413,6 +415,8 @@ def _several(kernel: Any) -> list[Any]:
     if kernel is None:
         return []
     listed = isinstance(kernel, list | tuple)
+    if listed and (not kernel or any(one is None for one in kernel)):
+        raise UsageError(f"kernel {quoted(kernel)} is not possible: give a kernel, or a list of some")
     if listed and any(isinstance(one, str | Kernel) or getattr(one, "ndim", 0) for one in kernel):
         return list(kernel)
     return [kernel]

@@ -296,3 +296,21 @@ def test_nested_lists_of_numbers_are_weights() -> None:
         np.testing.assert_allclose(
             got, signal.correlate(data, np.array(weights), "valid"), rtol=0, atol=1e-13
         )
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        ([], "give a kernel, or a list of some"),
+        ([None], "give a kernel, or a list of some"),
+        (["box:3", None], "give a kernel, or a list of some"),
+        ([[1, 2], [3]], "its lists are not all equally long"),
+        ([[None, 1]], "weights are real numbers"),
+        ([[["box:3"]]], "weights are real numbers"),
+    ],
+)
+def test_lists_that_are_no_kernels_are_refused_in_own_words(kernel: Any, said: str) -> None:
+    with pytest.raises(convcli.UsageError, match=said):
+        convcli.filter(np.eye(4), kernel)
+    with pytest.raises(convcli.UsageError, match="its lists are not all equally long"):
+        convcli.filter([[1, 2], [3]], "box:3")

@@ -103,6 +103,7 @@ def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     where = f" (see `{context.command_path} --help`)" if context is not None else ""
     text: str = error.format_message()  # type: ignore[attr-defined]
+    text = text.replace("not a valid int", "not a whole number").replace("not a valid float", "not a number")
     return f"{text.rstrip('.')}{where}"
 
 

@@ -49,6 +49,19 @@ class UsageError(ConvError, ValueError):
     exit_code = 2
 
 
+def unreadable(error: OSError) -> str:
+    """Say why a file cannot be read.
+
+    >>> unreadable(FileNotFoundError(2, "No such file or directory"))
+    'no such file'
+    """
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder; name a file in it"
+    return f"cannot be read: {error.strerror or error}"
+
+
 @contextmanager
 def about(subject: str) -> Iterator[None]:
     """Give the errors of this block a subject, where they have none.

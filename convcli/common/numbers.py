@@ -94,6 +94,15 @@ def in_range(number: int, what: str, least: int, most: int | None = None) -> int
     return number
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "value"), counted(2, "value"), counted(0, "axis", "axes")
+    ('1 value', '2 values', '0 axes')
+    """
+    return f"{count} {one if count == 1 else several or one + 's'}"
+
+
 def parse_rate(text: str) -> Fraction:
     """Read frames a second: ``25``, ``29.97``, ``30000/1001``.
 

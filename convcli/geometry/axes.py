@@ -6,6 +6,7 @@ import re
 from typing import TypeVar
 
 from convcli.common.errors import UsageError
+from convcli.common.numbers import counted
 from convcli.geometry.padding import (
     at_least,
 )
@@ -23,10 +24,8 @@ def per_axis(values: tuple[T, ...], rank: int, what: str) -> tuple[T, ...]:
         return values * rank
     if len(values) != rank:
         shown = ",".join(":".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values)
-        axes = "1 axis" if rank == 1 else f"{rank} axes"
-        raise UsageError(
-            f"{what} {shown} has {len(values)} values for {axes}: give one, or one for each axis"
-        )
+        many = f"{counted(len(values), 'value')} for {counted(rank, 'axis', 'axes')}"
+        raise UsageError(f"{what} {shown} has {many}: give one, or one for each axis")
     return values
 
 

@@ -50,6 +50,8 @@ def parse_pool(text: str) -> Pool:
     name, colon, body = text.partition(":")
     everything = name.startswith("global-")
     kind = next((kind for kind in POOLS if kind.name == name.removeprefix("global-")), None)
+    if kind is not None and not (everything or colon):
+        raise UsageError(f"pool {text!r} needs a size: {kind}:2, or global-{kind} over everything")
     if kind is None or everything == bool(colon):
         names = [*(f"{kind}:2" for kind in POOLS), *(f"global-{kind}" for kind in POOLS)]
         raise UsageError(f"pool {text!r} is unknown: use {', '.join(names[:-1])} or {names[-1]}")

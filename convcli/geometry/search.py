@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
+from convcli.common.numbers import counted
 from convcli.geometry.axes import per_axis
 from convcli.geometry.layers import Conv, Layer, Pool, Row, format_size, trace
 from convcli.geometry.padding import PaddingName
@@ -81,9 +82,10 @@ def search(
     """
     rank = len(sizes)
     if len(wanted) != rank:
+        many = counted(len(wanted), "axis", "axes")
         raise UsageError(
-            f"--want {format_size(None, wanted)} has {len(wanted)} axes and the input {format_size(None, sizes)} "
-            f"{rank}: give as many"
+            f"--want {format_size(None, wanted)} has {many} and the input {format_size(None, sizes)} {rank}: "
+            "give as many"
         )
     found = []
     for axis, (n, goal) in enumerate(zip(sizes, wanted, strict=True)):

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from convcli.common.errors import UsageError, about
 from convcli.common.frozen import frozen
-from convcli.common.numbers import parse_float
+from convcli.common.numbers import counted, parse_float
 from convcli.common.options import Option, Panel
 from convcli.data.info import SPACE
 from convcli.geometry.axes import parse_numbers, per_axis
@@ -100,7 +100,10 @@ def kernel_axes(letters: str, rank: int, axis: str | None, what: str) -> tuple[i
         if unknown or len(set(wanted)) != len(wanted) or not wanted:
             raise UsageError(f"axis {axis!r}: the data has the axes {', '.join(letters.lower())}")
         if len(wanted) != rank:
-            raise UsageError(f"axis {axis!r} names {len(wanted)} axes, and the rank is {rank}", subject=what)
+            raise UsageError(
+                f"axis {axis!r} names {counted(len(wanted), 'axis', 'axes')}, and the rank is {rank}",
+                subject=what,
+            )
         return tuple(sorted(letters.index(letter) for letter in wanted))
     if rank > len(letters):
         raise UsageError(

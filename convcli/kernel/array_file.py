@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcli.common.errors import ConvError, about
+from convcli.common.errors import ConvError, about, unreadable
 from convcli.common.numbers import quoted
 from convcli.kernel.model import MAX_WEIGHTS, Kernel, check_size, slug
 
@@ -68,7 +68,7 @@ def load_array(text: str, *, what: str = "kernel file", most: int = MAX_WEIGHTS)
             file = open_arrays(path)
             return file.read(_pick(file.names, key, path), partial(check_size, most=most))
         except OSError as error:
-            raise ConvError(error.strerror or str(error)) from None
+            raise ConvError(unreadable(error)) from None
 
 
 def _split(text: str) -> tuple[Path, str]:

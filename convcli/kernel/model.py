@@ -141,7 +141,7 @@ class Kernel:
         if len(self.bias) != self.outputs:
             raise UsageError(f"{len(self.bias)} biases for {self.outputs} outputs: give one for each")
         if len(self.origin) != self.rank:
-            raise UsageError(f"origin {self.origin} needs one index for each of {self.rank} axes")
+            raise UsageError(f"origin {self.origin} needs one index an axis, and there are {self.rank}")
         for index, k in zip(self.origin, self.size, strict=True):
             if not 0 <= index < k:
                 raise UsageError(f"origin {index} lies outside an axis of {k}: use 0 to {k - 1}")
@@ -296,10 +296,11 @@ class Kernel:
         with about(kernel_title(name)):
             try:
                 numbers = np.asarray(array)
-            except ValueError as error:  # ragged lists
-                raise UsageError(" ".join(str(error).split())) from None
+            except ValueError:
+                raise UsageError("its lists are not all equally long") from None
             if numbers.dtype.kind not in "biuf":
-                raise UsageError(f"weights are real numbers, not {numbers.dtype}")
+                what = numbers.dtype if numbers.dtype.kind == "c" else quoted(array)
+                raise UsageError(f"weights are real numbers, not {what}")
             shape = full_shape(numbers.shape, rank)
             check_size(shape)
         return cls(name, shape, tuple(numbers.astype(np.float64).ravel().tolist()))

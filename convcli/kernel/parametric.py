@@ -74,7 +74,7 @@ def _given(formula: Formula, parts: Sequence[str]) -> dict[str, str]:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals and position == 0:
             key, value = next(iter(formula.parameters)), key
-        if key not in formula.parameters or key in given or not value:
+        if key not in formula.parameters or key in given or "" in value.split("x"):
             raise UsageError(
                 f"{quoted(part)} is not understood; "
                 f"parameters are {', '.join(formula.parameters)}, as in {formula.examples}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from convcli.common.errors import ConvError, UsageError, within
+from convcli.common.errors import ConvError, UsageError, unreadable, within
 from convcli.common.numbers import printable, quoted
 
 Node = str | list["Node"] | dict[str, "Node"]
@@ -40,7 +40,7 @@ def read_document(
             with path.open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
         except OSError as error:
-            raise ConvError(error.strerror or str(error)) from None
+            raise ConvError(unreadable(error)) from None
         if len(data) > MAX_BYTES:
             raise UsageError("larger than 1 MiB; keep large weights in a .npy file and name it in weights:")
         try:

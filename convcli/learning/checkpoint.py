@@ -12,7 +12,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import IO, Any
 
-from convcli.common.errors import ConvError, about
+from convcli.common.errors import ConvError, about, unreadable
 from convcli.learning.training import Epoch, Settings, State
 from convcli.networks.weights import save
 
@@ -53,7 +53,7 @@ def read(path: Path) -> tuple[State, dict[str, Any]]:
                 raise ConvError(f"no checkpoint: it has weights alone (--weights {path} starts from them)")
             return _state(arrays, facts), dict(facts["settings"])
         except OSError as error:
-            raise ConvError(error.strerror or str(error)) from None
+            raise ConvError(unreadable(error)) from None
         except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
             raise ConvError(f"no checkpoint, or a damaged one ({error})") from None
 

@@ -14,6 +14,7 @@ from typing import IO
 import numpy as np
 
 from convcli.common.errors import ConvError, UsageError
+from convcli.common.numbers import counted
 from convcli.data.array_files import NpyHeader, npy_header
 from convcli.data.box import Box
 from convcli.data.info import ITEMS, SPACE, Boxes, Info
@@ -82,7 +83,9 @@ def parse_axes(text: str | None, shape: tuple[int, ...]) -> str:
                 f"shape {shape}: if its last axis is channels say --axes {likely}, if it is space --axes {space}"
             )
         if rank > len(SPACE):
-            raise UsageError(f"shape {shape} has {rank} axes; name them, for example --axes {likely}")
+            raise UsageError(
+                f"shape {shape} has {counted(rank, 'axis', 'axes')}; name them, for example --axes {likely}"
+            )
         return space
     axes = text.strip().upper()
     unknown = [letter for letter in axes if letter not in _LETTERS]
@@ -92,7 +95,9 @@ def parse_axes(text: str | None, shape: tuple[int, ...]) -> str:
         twice = next(letter for letter in axes if axes.count(letter) > 1)
         raise UsageError(f"--axes {text!r}: {twice!r} stands there twice")
     if len(axes) != rank:
-        raise UsageError(f"--axes {text!r} names {len(axes)} axes, the array has {rank}: shape {shape}")
+        raise UsageError(
+            f"--axes {text!r} names {counted(len(axes), 'axis', 'axes')}, the array has {rank}: shape {shape}"
+        )
     if not set(axes) & set(SPACE):
         raise UsageError(f"--axes {text!r}: at least one of {' '.join(SPACE)} is needed to slide along")
     return axes

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from convcli.common.errors import UsageError, within
 from convcli.common.frozen import frozen
-from convcli.common.numbers import to_float
+from convcli.common.numbers import counted, to_float
 from convcli.geometry.layers import Conv, Pool
 from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import MAX, POOLS
@@ -231,7 +231,7 @@ def _dense(options: Options) -> Operation:
             shape = tuple(depth)
             fill = Numbers(tuple(to_float(number, "weights") for number in numbers))
         if len(shape) != 2:
-            raise UsageError(f"{len(shape)} axes, and two are needed: outputs × inputs")
+            raise UsageError(f"{counted(len(shape), 'axis', 'axes')}, and two are needed: outputs × inputs")
     bank = _Bank(fill, shape[0], (), shape[1])
     return Dense(bank.out, fill, _bias(options, bank), shape[1])
 

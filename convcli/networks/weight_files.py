@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convcli.common.errors import ConvError, UsageError, about
+from convcli.common.errors import ConvError, UsageError, about, unreadable
 from convcli.common.numbers import quoted
 from convcli.kernel.array_file import is_array_file, load_array
 from convcli.kernel.model import check_size
@@ -89,7 +89,7 @@ def load_all(path: Path) -> Arrays:
         try:
             stamp = path.stat()
         except OSError as error:
-            raise ConvError(error.strerror or str(error)) from None
+            raise ConvError(unreadable(error)) from None
         return _load_all(path, stamp.st_mtime_ns, stamp.st_size)
 
 

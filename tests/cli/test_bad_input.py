@@ -66,6 +66,21 @@ FILTER_A = ("filter", "a.png")
 WITH_K = (*FILTER_A, "-k", "k.yaml")
 
 CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
+    "a parameter without a value": (IMAGE, (*FILTER_A, "-k", "box:x"), 2, "'x' is not understood; parameters are"),
+    "a pool without a size": (IMAGE, (*FILTER_A, "--pool", "median"), 2, "needs a size: median:2, or global-median"),
+    "a block that is no number": (
+        IMAGE, ("net", "run", "n.yaml", "a.png", "--block", "x"), 2, "'x' is not a whole number (see"
+    ),
+    "no kernel file": (IMAGE, (*FILTER_A, "-k", "no.yaml"), 1, "kernel file 'no.yaml': no such file"),
+    "an array of one axis": (
+        array("a.npy", np.ones(9)), ("filter", "a.npy", *BOX, "--axes", "YX"), 2, "the array has 1: shape"
+    ),
+    "a clip as a table": (
+        array("a.npy", np.ones((2, 3, 4, 5))),
+        ("filter", "a.npy", *BOX, "--axes", "NCYX", "-o", "b.csv"),
+        2,
+        "CSV files cannot hold data of the axes n, c, y, x: write npy",
+    ),
     "missing file": (nothing, ("filter", "no.png", *BOX), 1, "no such file"),
     "a folder": (lambda f: (f / "d.png").mkdir(), ("filter", "d.png", *BOX), 1, "folder"),
     "an empty file": (put("a.png", b""), (*FILTER_A, *BOX), 1, "empty"),
@@ -75,7 +90,7 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "an unknown suffix and content": (put("a.xyz", b"neither"), ("filter", "a.xyz", *BOX), 2, ".xyz"),
     "an unknown output suffix": (IMAGE, (*FILTER_A, *BOX, "-o", "b.xyz"), 2, ".xyz"),
     "a URL": (nothing, ("filter", "https://example.org/a.png", *BOX), 1, "local files"),
-    "output exists": (existing, (*FILTER_A, *BOX, "-o", "b.png"), 1, "exists"),
+    "output exists": (existing, (*FILTER_A, *BOX, "-o", "b.png"), 1, "name another output"),
     "output folder missing": (IMAGE, (*FILTER_A, *BOX, "-o", "no/b.png"), 1, "no folder"),
     "output is a folder": (
         lambda f: (IMAGE(f), (f / "b.png").mkdir()), (*FILTER_A, *BOX, "-o", "b.png"), 1, "folder",

@@ -273,7 +273,7 @@ def files(folder: Path) -> None:
 
 RUN = ("net", "run")
 CASES: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
-    "no net": ((*RUN, "no.yaml", "a.png", "-o", "b.png"), 1, ("no.yaml", "No such file")),
+    "no net": ((*RUN, "no.yaml", "a.png", "-o", "b.png"), 1, ("no.yaml", "no such file")),
     "no input": ((*RUN, "ok.yaml", "no.png", "-o", "b.png"), 1, ("no.png",)),
     "no output": ((*RUN, "ok.yaml", "a.png"), 2, ("3@4x4", "-o", "--maps")),
     "an existing output": ((*RUN, "ok.yaml", "a.png", "-o", "old.png"), 1, ("exists",)),

@@ -125,7 +125,7 @@ def test_want_on_the_shell():
     [
         (("32", "--kernel-size", "3", "--want", "100"), 1, "makes 100 of 32 with conv:3: the nearest is 38"),
         (("32", "conv:3", "--want", "16"), 2, "--want needs --kernel-size"),
-        (("32x32", "--kernel-size", "3", "--want", "16"), 2, "--want 16 has 1 axes and the input 32x32 2"),
+        (("32x32", "--kernel-size", "3", "--want", "16"), 2, "--want 16 has 1 axis and the input 32x32 2"),
         (
             ("3@9", "--kernel-size", "6@3", "--want", "4@9"),
             2,

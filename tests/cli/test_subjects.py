@@ -65,7 +65,7 @@ CASES = {  # name: command line, exit code, subject, beginning of the problem
     "an output's folder": ("filter e -k box:3 --out-dir r", 1, "'r'", "there is no such folder"),
     "an output's type": ("filter e -k box:3 -o e.e", 2, "'e.e'", "unknown suffix '.e'"),
     "a kernel file": ("kernels show k.yaml", 2, "kernel file 'k.yaml': weights", "entry 1.2: 'two'"),
-    "no kernel file": ("kernels show in.yaml", 1, "kernel file 'in.yaml'", "No such file"),
+    "no kernel file": ("kernels show in.yaml", 1, "kernel file 'in.yaml'", "no such file"),
     "an array file": ("kernels show w.npz", 1, "kernel file 'w.npz'", "no .npz file"),
     "a formula": ("kernels show gaussian:sigma=e", 2, "kernel 'gaussian:sigma=e'", "sigma: 'e' is not"),
     "a layer of shape": ("shape 8x8 conv:3 conv:40", 2, "layer 2 (conv:40)", "kernel 40 is larger"),
@@ -74,7 +74,7 @@ CASES = {  # name: command line, exit code, subject, beginning of the problem
         "net show net.yaml --input 8x8", 2, "net 'net': layer 2 (conv2) on 2@6x6", "kernel 40 is larger",
     ),
     "a net's weights": ("net run ok.yaml e --weights w.npz -o o/n.npy", 1, "weights file 'w.npz'", "no .npz file"),
-    "no net": ("net show e.yaml", 1, "net file 'e.yaml'", "No such file"),
+    "no net": ("net show e.yaml", 1, "net file 'e.yaml'", "no such file"),
 }  # fmt: skip
 
 

@@ -400,3 +400,11 @@ def test_samples_that_are_no_numbers_are_compared_as_they_are(value: str, tmp_pa
     done = ok("matrix", "-k", "1,2,1", "--verify", "a.csv", cwd=tmp_path)
     assert b"equal: the largest difference is 0" in done.stdout
     assert b"Warning" not in done.stderr
+
+
+def test_vectors_that_are_compared_are_written_alike_and_arrays_have_axes(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(24.0).reshape(2, 3, 4) / 7)
+    said = ok("matrix", "-k", "1,1,1", "--verify", tmp_path / "a.npy", "--axes", "CYX", "-q")
+    lines = said.stdout.decode().splitlines()[-4:-1]
+    assert all(line.partition("= ")[0] and "/" not in line for line in lines)
+    assert lines[1].partition("= ")[2] == lines[2].partition("= ")[2]

@@ -453,7 +453,7 @@ def test_one_window_as_a_picture(tmp_path):
             ("--input", "5x5", "-k", "3x3", "--at", "5,0"),
             "--at 5,0 lies outside the output: y 0 to 4, x 0 to 4",
         ),
-        (("--input", "5x5", "-k", "3x3", "--at", "1"), "--at 1 has 1 numbers and the output the axes y,x"),
+        (("--input", "5x5", "-k", "3x3", "--at", "1"), "--at 1 has 1 number and the output the axes y,x"),
         (("--input", "5x5", "-k", "3x3", "--at", "-1,0"), "--at -1 is not possible"),
         (("--input", "5x5", "-k", "3x3", "--at", "a"), "--at 'a' is not a number"),
         (("--input", "5x5", "-k", "3x3"), "--at says which output value to explain"),
@@ -492,3 +492,12 @@ def test_explanations_are_plain_values():
     chain = bind([load_kernel("1,2")], Settings(), "X", (5,), 1)
     found = explain_conv(chain.stages[0], data, (1,), [5.0])
     assert found == explain_conv(chain.stages[0], data, (1,), [5.0]) and isinstance(found, ConvExplanation)
+
+
+def test_results_are_decimals(tmp_path):
+    array = np.random.default_rng(3).integers(0, 65535, (9, 9)).astype(np.uint16)
+    Image.fromarray(array).save(tmp_path / "a.png")
+    weights = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
+    want = float((array[2:7, 2:7] * weights).sum())
+    said = ok("explain", tmp_path / "a.png", "-k", "binomial5", "--at", "4,4").stdout.decode().splitlines()
+    assert said[-1] == f"filter computes: {want:.2f}" and "/" not in said[-2]

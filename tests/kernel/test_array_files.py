@@ -106,7 +106,7 @@ BAD_NPY = [
     (header("{'descr': '<f8', 'fortran_order': False, 'shape': (-3,)}"), "empty", 2),
     (header("__import__('os').system('true')"), "damaged", 1),
     (npy_bytes(np.array([1j])), "real numbers, not complex128", 2),
-    (npy_bytes(np.array(["a"])), "real numbers, not <U1", 2),
+    (npy_bytes(np.array(["a"])), "real numbers, not", 2),
     (npy_bytes(np.array([(1, 2.0)], dtype="i4,f8")), "structured", 1),
     (npy_bytes(np.array([1, np.nan])), "must be finite", 2),
     (npy_bytes(np.array(3.0)), "weights 0 deep do not make a kernel", 2),

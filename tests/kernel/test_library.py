@@ -6,6 +6,8 @@ import json
 import math
 import subprocess
 import sys
+import time
+from fractions import Fraction
 from pathlib import Path
 
 import jsonschema
@@ -403,3 +405,17 @@ def test_the_list_needs_no_numpy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "set()"
     assert "hedge" in done.stdout
+
+
+def test_a_huge_kernel_is_shown_by_its_corner_and_its_centre(tmp_path: Path) -> None:
+    weights = np.arange(301.0 * 201).reshape(301, 201) / 7
+    np.save(tmp_path / "k.npy", weights)
+    began = time.process_time()
+    shown = run("show", str(tmp_path / "k.npy")).splitlines()
+    assert time.process_time() - began < 2
+    assert shown[2] == "  301 × 201 numbers; `--json` prints them all"
+    at = shown.index("  at the centre (row 148, column 98, counted from 0):")
+    for first, part in ((4, weights[:5, :5]), (at + 1, weights[148:153, 98:103])):
+        numbers = [[float(Fraction(cell)) for cell in line.split()] for line in shown[first : first + 5]]
+        np.testing.assert_allclose(numbers, part, rtol=1e-5)
+    assert len(shown) < 30

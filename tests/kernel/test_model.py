@@ -51,7 +51,7 @@ def test_too_many_weights_are_refused_before_they_are_copied() -> None:
         ({"shape": (1, 1, 1, 1, 1, 2)}, "4 axes of space"),
         ({"bias": (1, 2)}, "2 biases for 1 outputs"),
         ({"origin": (2,)}, "origin 2 lies outside"),
-        ({"origin": (0, 0)}, "one index for each of 1 axes"),
+        ({"origin": (0, 0)}, "one index an axis, and there are 1"),
         ({"weights": (1, math.inf)}, "finite"),
         ({"bias": (math.nan,)}, "finite"),
     ],

@@ -74,7 +74,8 @@ class Request:
     reading: Annotated[
         ReadOptions,
         Group(
-            *("axes", "matrix", "header"),
+            *("matrix", "header"),
+            axes="Letters of an array's dimensions: CYX, YXC, ZYX, TYX...",
             columns="Columns of a table: names, numbers, 2-4.",
             all_frames="first, or all frames (pages) of the input.",
         ),

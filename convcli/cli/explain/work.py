@@ -16,6 +16,7 @@ from convcli.cli.shared.whole import Whole, numbered, read_kernel, read_whole
 from convcli.common.choices import Channels, Precision
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity
+from convcli.common.numbers import counted
 from convcli.data.axes import SECOND, Listed, axes_of
 from convcli.data.info import Colour, Info
 from convcli.execution.pipeline import reference
@@ -119,7 +120,7 @@ def _check_place(at: tuple[int, ...], task: Task) -> None:
     sizes = task.outputs
     if len(at) != len(sizes):
         raise UsageError(
-            f"--at {_place(at)} has {len(at)} numbers and the output the axes {names}: give one for each"
+            f"--at {_place(at)} has {counted(len(at), 'number')} and the output the axes {names}: give one for each"
         )
     if any(place >= size for place, size in zip(at, sizes, strict=True)):
         limits = ", ".join(

@@ -70,5 +70,7 @@ class Request:
     plan: Annotated[
         bool, Option("As --dry-run, with the choice of engine and algorithm explained.", panel=Panel.MESSAGES)
     ] = False
-    json: Annotated[Json, "Report each output as a line of JSON."] = False
+    json: Annotated[Json, "Report each output as a line of JSON (the axis M counts the kernel's maps)."] = (
+        False
+    )
     messages: Messages

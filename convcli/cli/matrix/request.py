@@ -6,6 +6,7 @@ from convcli.cli.shared.options import Force, Json, Kernel, Messages, Output, Si
 from convcli.common.frozen import frozen
 from convcli.common.options import Group, Option, Panel
 from convcli.jobs.bind import Settings
+from convcli.media.options import ReadOptions
 
 
 @frozen(kw_only=True)
@@ -23,6 +24,9 @@ class Request:
             padding="Number, before:after, valid, full, same... Default: 0 (same with --pad-mode).",
             transposed="Of the transposed convolution; padding crops.",
         ),
+    ]
+    reading: Annotated[
+        ReadOptions, Group("axes", axes="Letters of an array's dimensions, for --verify: YX, ZYX, CYX...")
     ]
     output: Annotated[
         Output, "FILE.npz (sparse, for scipy.sparse.load_npz), .csv, .npy, or a picture (.png); - is CSV."

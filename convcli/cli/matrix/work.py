@@ -23,7 +23,6 @@ from convcli.jobs.chain import Chain, ConvStage
 from convcli.kernel.model import Kernel
 from convcli.media import registry
 from convcli.media.files.target import STANDARD, check_not_input, output, shown
-from convcli.media.options import ReadOptions
 
 MOST_DENSE = 25_000_000  # numbers of a table or an array, zeros among them
 
@@ -59,7 +58,7 @@ def _array(request: Request, kernel: Kernel) -> np.ndarray | None:
     if request.verify is None:
         return None
     rank = len(request.size[1]) if request.size else kernel.rank
-    array = read_whole(request.verify, ReadOptions(matrix=rank > 1)).array.astype(np.float64)
+    array = read_whole(request.verify, replace(request.reading, matrix=rank > 1)).array.astype(np.float64)
     if request.size is not None and (request.size[0] or 1, *request.size[1]) != array.shape:
         found = format_size(array.shape[0] if array.shape[0] > 1 else None, array.shape[1:])
         raise UsageError(

@@ -69,7 +69,7 @@ def _picture_format(path: str) -> Format:
     format = registry.by_name("mp4") if path == STANDARD else opening.output_format(path)
     if "T" not in format.axes:
         raise UsageError(
-            f"a {format.name.upper()} file holds no clip: write .mp4, .mkv, .gif, "
+            f"{format.name.upper()} files hold no clip: write .mp4, .mkv, .gif, "
             f"or one file a frame, such as %04d{format.suffixes[0]}",
             subject=shown(path),
         )

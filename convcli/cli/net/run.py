@@ -183,7 +183,7 @@ def _write(
     format = _format(target, request.format)
     policy, dtype = _rendering(request, model.net, input, format)
     result = with_items(_form(model.steps[-1].output, input, format, dtype, model.precision), input.info)
-    outputs.check(result, format)
+    outputs.check(result, format, grey=False)
     names = outputs.paths(request.input, target, None, (), format, result)
     form = outputs.form(result, format)
     notes += registry.left_out(form, format)

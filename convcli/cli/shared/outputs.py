@@ -49,19 +49,19 @@ def named_after(source: str, folder: Path | None, slugs: Sequence[str], format: 
     return str((folder or Path()) / default_name(source, slugs, suffix))
 
 
-def check(result: Info, format: Format) -> None:
-    """Refuse data that the format cannot hold, and say what can.
+def check(result: Info, format: Format, *, grey: bool = True) -> None:
+    """Refuse data that the format cannot hold, and say what can; ``grey``: whether one channel can be asked for.
 
     Raises
     ------
     UsageError
     """
     axes = result.letters.replace("M", "")
-    named = f"a {format.name.upper()} file cannot hold"
+    named = f"{format.name.upper()} files cannot hold"
     if not _holds(format, axes):
         holders = [row.name for row in FORMATS if _holds(row, axes)]
         hint = "; --as matrix reads a table as a picture" if "Y" not in axes and not format.numbers else ""
-        if format.name in ("csv", "tsv") and "C" in axes:
+        if grey and "C" in axes and _holds(format, axes.replace("C", "")):
             hint = "; --channels grey leaves one number a pixel"
         letters = ", ".join(axes.lower())
         raise UsageError(f"{named} data of the axes {letters}: write {' or '.join(holders)}{hint}")
