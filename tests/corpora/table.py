@@ -17,6 +17,7 @@ CAUSES: tuple[tuple[str, str], ...] = (
         r"separate_planar_extra",
         "two planes of signed samples: both are filtered; Pillow reads one, as unsigned",
     ),
+    (r"\.xbm", "a set bit is ink, as X11 has it; Pillow shows it white"),
     (r"i_trns\.png", "its transparent value is honoured; Pillow knows none for 16-bit grey"),
     (
         r"tbbn1g04\.png",
