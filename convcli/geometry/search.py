@@ -6,9 +6,9 @@ Searches a small range with the arithmetic of `layers`; nothing here computes si
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
@@ -25,8 +25,7 @@ PER_AXIS = 8  # choices of each axis that are combined, where no setting serves 
 SYMMETRIC = 1  # sides of padding differ by at most this
 
 
-@dataclass(frozen=True, order=True)
-class Setting:
+class Setting(NamedTuple):
     """The settings of one axis; the order of the fields makes the simpler one the smaller."""
 
     ceil: bool
