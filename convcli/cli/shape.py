@@ -19,10 +19,10 @@ from convcli.common.options import Argument, Group, Option, Panel
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.layers import Conv, Layer, format_size, trace
 from convcli.geometry.pools import POOLS
-from convcli.geometry.search import Choice, remarks, search
 
 if TYPE_CHECKING:
     from convcli.geometry.frameworks import Answer
+    from convcli.geometry.search import Choice
 
 MOST_CHOICES = 20  # of --want, in text
 
@@ -107,7 +107,12 @@ def shape(request: Request) -> None:
         compared = _compared(chain, [sizes, *(row.sizes for row in rows)])
         show(compared, (line for one in compared for line in _compared_lines(one)), json=request.json)
         return
-    found = Traced(format_size(channels, sizes), rows, remarks(chain, sizes, rows))
+    notes: list[str] = []
+    if any(not isinstance(layer, Conv) or layer.transposed for layer in chain):  # others have one size alone
+        from convcli.geometry.search import remarks
+
+        notes = remarks(chain, sizes, rows)
+    found = Traced(format_size(channels, sizes), rows, notes)
     show(found, [found.output] if quiet else lines(found), json=request.json, indent=2)
 
 
@@ -138,8 +143,10 @@ def _layer_text(request: Request) -> str:
 
 def _choices(
     request: Request, layer: Layer, channels: int | None, sizes: tuple[int, ...], want: str
-) -> list[Choice]:
+) -> "list[Choice]":
     """Return the layers that give a size; the first is the simplest."""
+    from convcli.geometry.search import search
+
     maps, wanted = parse_size(want, "--want")
     keys = {"s": "stride", "p": "padding", "d": "dilation", "op": "output_padding", "ceil": "ceil"}
     _, *parts = _layer_text(request).split(",")
@@ -152,7 +159,7 @@ def _choices(
     return search(layer, fixed, channels, sizes, wanted)
 
 
-def _choice_lines(choices: Sequence[Choice]) -> Iterator[str | Table]:
+def _choice_lines(choices: "Sequence[Choice]") -> Iterator[str | Table]:
     rows = [("layer", "output", "field", "unused", "the same as")]
     for choice in choices[:MOST_CHOICES]:
         names = ", ".join(f"p={name}" for name in choice.same_as)
