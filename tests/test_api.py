@@ -314,3 +314,11 @@ def test_lists_that_are_no_kernels_are_refused_in_own_words(kernel: Any, said: s
         convcli.filter(np.eye(4), kernel)
     with pytest.raises(convcli.UsageError, match="its lists are not all equally long"):
         convcli.filter([[1, 2], [3]], "box:3")
+
+
+def test_a_magnitude_whose_squares_are_too_large() -> None:
+    x = np.random.default_rng(3).random((9, 11)).astype(np.float32)
+    x[4, 5] = 1e30
+    wide = x.astype(np.float64)
+    expected = np.hypot(ndimage.sobel(wide, 0, mode="nearest"), ndimage.sobel(wide, 1, mode="nearest"))
+    np.testing.assert_allclose(convcli.filter(x, "sobel"), expected, rtol=1e-5)

@@ -250,6 +250,10 @@ class Recent:
         self._kept.update(zip(missing, self._make(missing), strict=True))
         return [self._kept[key] for key in keys]
 
+    def clear(self) -> None:
+        """Let go of the pieces: who holds this may be held for longer than the file is open."""
+        self._kept = {}
+
 
 def check_pixels(width: int, height: int, options: ReadOptions, what: str, frames: int = 1) -> None:
     """Refuse sizes, read from a header, that would decode into too much memory.

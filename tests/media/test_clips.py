@@ -20,6 +20,7 @@ from convcli.media import registry
 from convcli.media.options import ReadOptions, VideoOptions, WriteOptions
 from convcli.media.timing import Schedule, schedule
 from tests.clips import decoded, make, packets, pattern, times_of
+from tests.shell import ok
 
 FILES: list[IO[bytes]] = []
 
@@ -334,3 +335,23 @@ def test_frames_without_times_follow_at_a_rate() -> None:
     usual, asked = schedule(Axis("T", 3)), schedule(Axis("T", 3, at_rate(Fraction(30000, 1001))))
     assert [usual.seconds(2), usual.shown_for(2)] == [0.08, 0.04]
     assert asked.base == Fraction(1001, 30000)
+
+
+@pytest.mark.parametrize("pixels", ["gray10le", "yuv444p12le", "yuva444p"])
+def test_y4m_of_every_depth(tmp_path: Path, pixels: str) -> None:
+    """They are extensions of the format, which FFmpeg writes when it is told that they are meant."""
+    make(tmp_path / "a.mkv", pattern(3), codec="ffv1", pixels=pixels)
+    done = ok("filter", tmp_path / "a.mkv", "-k", "identity", "-o", tmp_path / "a.y4m")
+    assert b"error" not in done.stderr
+    with av.open(tmp_path / "a.mkv") as first, av.open(tmp_path / "a.y4m") as second:
+        for one, other in zip(first.decode(video=0), second.decode(video=0), strict=True):
+            assert (one.format.name, other.format.name) == (pixels, pixels)
+            assert np.array_equal(one.to_ndarray(), other.to_ndarray())
+
+
+def test_frames_that_are_shown_for_an_hour(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full((3, 8, 8), 100, np.uint8))
+    ok("filter", tmp_path / "a.npy", "--axes", "TYX", "-k", "box:3", "--fps", "1/3600", "--range", "clip",
+       "-o", tmp_path / "a.y4m")  # fmt: skip
+    with av.open(tmp_path / "a.y4m") as clip:
+        assert clip.streams.video[0].average_rate == Fraction(1, 3600)

@@ -79,8 +79,18 @@ class VideoSink(Sink):
 
     def _open(self, sound: bool) -> None:
         coding, clip, shown, encoding = self._clip.coding, self._clip, self._schedule, self._encoding
-        self._output = av.open(self._fp, "w", format=_MUXERS[self._format], io_open=_nothing_else)
-        rate = (1 / (shown.step * shown.base)).limit_denominator(1001)
+        self._output = av.open(
+            self._fp,
+            "w",
+            format=_MUXERS[self._format],
+            io_open=_nothing_else,
+            container_options={
+                "strict": "-1"
+            },  # y4m of more than 8 bits, and with alpha, as everybody reads them
+        )
+        usual = shown.step * shown.base
+        # Whole seconds where a frame is shown so long that no such fraction is near.
+        rate = (1 / usual).limit_denominator(1001) or Fraction(1, round(usual))
         try:
             stream: Any = self._output.add_stream(encoding.codec, rate=rate, options=encoding.options)
         except ValueError:

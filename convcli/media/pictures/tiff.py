@@ -292,6 +292,8 @@ class TiffSource(Boxes):
         """Close the file."""
         if self._pool is not None:
             self._pool.shutdown()
+        self._segments.clear()
+        self._wholes.clear()
         self._fp.close()
 
 
