@@ -259,3 +259,12 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.box-3.png", "c.box-3.png"]
     assert b"1 of 3 inputs failed" in done.stderr
+
+
+def test_a_picture_of_five_channels_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((6, 7, 5), np.uint8))
+    done = convcli(
+        "filter", "a.npy", "--axes", "YXC", "-k", "box:3", "--range", "clip", "-o", "b.png", cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"error: 'a.npy': PNG files cannot hold 5 channels: write npy\n"

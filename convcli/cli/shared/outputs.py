@@ -87,7 +87,7 @@ def form(info: Info, format: Format) -> Info:
     if not format.numbers:
         letters = "".join(letter for letter in f"{ITEMS}M{SPACE}C" if letter in letters)
     colour = info.colour
-    if not format.numbers and colour is Colour.NONE:
+    if not format.numbers and colour is Colour.NONE and info.channels <= 4:  # `check` refuses more
         colour = (Colour.GREY, Colour.GREY_ALPHA, Colour.RGB, Colour.RGBA)[info.channels - 1]
     return replace(info, axes=tuple(map(info.axis, letters)), colour=colour)
 
