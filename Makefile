@@ -8,7 +8,7 @@ WORKERS ?= 2
 LOOPS := $(wildcard convcli/engines/native/*.[ch])
 LIBRARY := convcli/engines/native/librows.so
 
-.PHONY: demo test lint bench clean test-oldest test-newest test-corpora fuzz faults differential
+.PHONY: demo test lint bench clean test-oldest test-newest test-corpora fuzz faults differential sanitize wheels
 
 $(STAMP): pyproject.toml constraints.txt hatch_build.py $(LOOPS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -42,6 +42,18 @@ test-corpora: $(STAMP)
 # and torch.  Each writes its results.md under tests/.
 fuzz faults differential: $(STAMP)
 	WORKERS=$(WORKERS) $(BIN)/python -m tests.$@
+
+# The compiled loops under AddressSanitizer and UndefinedBehaviorSanitizer: their tests, two minutes.
+sanitize: $(STAMP)
+	$(BIN)/python hatch_build.py -g -fsanitize=address,undefined -fno-sanitize-recover=all
+	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		$(BIN)/python -m pytest -p no:cacheprovider tests/engines/test_native.py -k "not environment"; status=$$?; \
+		rm convcli/engines/native/librows.so; $(BIN)/python hatch_build.py; exit $$status
+
+# The wheel with compiled loops, and the one that runs everywhere.
+wheels: $(STAMP)
+	$(BIN)/python -m build --wheel --no-isolation
+	CONVCLI_PURE=1 $(BIN)/python -m build --wheel --no-isolation
 
 # A peer of the benchmarks that needs another OpenCV than the rest.
 $(VENV)/peers/bin/dvr-scan: $(STAMP)

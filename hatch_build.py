@@ -59,7 +59,7 @@ def compile_library(to: Path = LIBRARY, more: tuple[str, ...] = ()) -> bool:
         Flags, such as those of a sanitizer.
     """
     sources = [Path(__file__), *FOLDER.glob("*.[ch]")]
-    if to.exists() and to.stat().st_mtime > max(source.stat().st_mtime for source in sources):
+    if not more and to.exists() and to.stat().st_mtime > max(source.stat().st_mtime for source in sources):
         return True
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine())
     found = compiler()
@@ -105,5 +105,5 @@ def _platform() -> str:
 
 
 if __name__ == "__main__":
-    if not compile_library():
+    if not compile_library(more=tuple(sys.argv[1:])):
         print("no C compiler: numpy and torch do everything, only slower", file=sys.stderr)
