@@ -35,6 +35,7 @@ COMMANDS = {  # in the order of the help
     "net": Command("net.command", "app", "Run, show and check chains of layers."),
     "learn": Command("learn.command", "learn", "Learn kernels from examples."),
     "kernels": Command("kernels", "app", "List the kernel library, or show what one kernel is like."),
+    "doctor": Command("doctor", "doctor", "Say what this installation has: engines, codecs, extras."),
 }
 OVERVIEW = (["--help"], ["-h"], ["--version"])
 

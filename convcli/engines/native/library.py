@@ -89,6 +89,13 @@ def load(asked: str = "") -> Loops | None:
     return Loops(handle, widths[0]) if fits and widths else None
 
 
+def absence() -> str:
+    """Return why there are no loops, and what to do."""
+    if os.environ.get(VARIABLE) == "0":
+        return f"switched off by {VARIABLE}=0"
+    return "none; with a C compiler, pip install . from a clone builds them. All else works, only slower"
+
+
 @cache
 def loops() -> Loops | None:
     """Return the loops that this process uses: those that ``CONVCLI_NATIVE`` asks for, once."""

@@ -1,0 +1,67 @@
+"""``convcli doctor``: what this installation can do, and what would make it do more."""
+
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Annotated
+
+from convcli.cli.shared.command import takes_options
+from convcli.cli.shared.options import Json, Messages
+from convcli.cli.shared.report import show
+from convcli.cli.shared.terminal import Table
+from convcli.common.frozen import frozen
+from convcli.common.machine import available_memory, available_threads
+from convcli.common.options import Group
+from convcli.engines.native import library
+
+PACKAGES = {
+    "engines": ("numpy", "torch"),
+    "codecs": ("Pillow", "imagecodecs", "tifffile", "isal", "imageio", "imageio-ffmpeg", "av", "polars"),
+    "extras": ("onnx", "matplotlib"),
+}
+
+
+@frozen(kw_only=True)
+class Request:
+    """A parsed command line of ``doctor``."""
+
+    json: Json = False
+    messages: Annotated[Messages, Group("debug")]
+
+
+@takes_options
+def doctor(request: Request) -> None:
+    """Say what this installation has: engines, compiled loops, codecs, extras."""
+    loops = library.loops()
+    versions = {group: {name: _version(name) for name in names} for group, names in PACKAGES.items()}
+    cuda = _cuda()
+    machine = {"threads": available_threads(), "memory": available_memory()}
+    found = {
+        "convcli": _version("convcli"),
+        "loops": None if loops is None else {"vector_bits": 8 * loops.width},
+        "cuda": cuda,
+        **versions,
+        "machine": machine,
+    }
+    rows = [("convcli", str(found["convcli"]))]
+    rows.append(("compiled loops", f"vectors of {8 * loops.width} bits" if loops else library.absence()))
+    for group, packages in versions.items():
+        rows.append((group, ", ".join(f"{name} {one or 'not installed'}" for name, one in packages.items())))
+    rows.append(("CUDA", ", ".join(cuda) or "no device"))
+    rows.append(("processors", str(machine["threads"])))
+    show(found, [Table(rows, wrap=True)], json=request.json)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cuda() -> list[str]:
+    """Return the names of torch's devices."""
+    if find_spec("torch") is None:
+        return []
+    import torch
+
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
