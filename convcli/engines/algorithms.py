@@ -10,8 +10,8 @@ from math import ceil, log2, prod
 from typing import TYPE_CHECKING
 
 from convcli.common.choices import EngineName
-from convcli.engines.costs import FEW, LINES, NANOSECONDS, TINY, VECTOR
-from convcli.engines.interface import Algorithm, Array, Correlation, Pixels, Render
+from convcli.engines.costs import FEW, LINES, NANOSECONDS, TINY, VECTOR, WIDE_TRANSFORMS
+from convcli.engines.interface import Algorithm, Array, Correlation, Pixels, Render, Values
 from convcli.engines.native import library
 from convcli.engines.work import Work, fft_tile
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from convcli.engines.native.rows import Form
     from convcli.geometry.padding import PadMode
     from convcli.pixels.render import Rendering
+
+# How many times larger than those near a window any value of a transform's box may be: its error in float64, at most
+# 2**-50 of the largest, then stays below 2**-24 of those near it, and below 1e-13 of them where all is float64.
+SPREAD = {"float32": 2.0**26, "float64": 2.0**6}
+EXACT_LEVELS = 2.0**38  # of integers that a transform in float64 may take: 2**-12 of a level
 
 
 class _InNumpy(Algorithm):
@@ -220,10 +225,21 @@ class TorchSeparable(_InTorch):
 
 
 class _Fft(Algorithm):
-    """Overlap-save transforms, tile by tile: large kernels cost hardly more than small ones."""
+    """Overlap-save transforms, tile by tile: large kernels cost hardly more than small ones.
+
+    In float64, but of integers of 8 bits: there float32 errs by at most 2**-12 of a level.
+    """
 
     name, error = "fft", 5e-6
     reproducible = local = False
+
+    def mixes(self, call: Correlation) -> bool:
+        return True
+
+    def serves(self, call: Correlation, values: Values) -> bool:
+        if call.finite:
+            return call.weights.dtype == "float32" or values.largest <= EXACT_LEVELS
+        return values.finite and values.spread <= SPREAD[call.weights.dtype.name]
 
     def offers(self, work: Work) -> bool:
         return work.dense and work.taps > 1
@@ -235,13 +251,14 @@ class _Fft(Algorithm):
         each = prod(tile) * log2(max(prod(transformed), 2)) * NANOSECONDS[f"{self.engine} fft"]
         lines = LINES[self.engine] if len(transformed) == 1 else 1.0
         products = prod(tile) * work.filters * NANOSECONDS["pass"]
-        return tiles * (each * (work.inputs + work.outputs) / 2 + products) * work.items * lines
+        wide = 1.0 if work.bytes else WIDE_TRANSFORMS[self.engine]
+        return tiles * (each * (work.inputs + work.outputs) / 2 + products) * work.items * lines * wide
 
     def tile(self, work: Work, axis: int) -> int:
         return fft_tile(work.extents, work.needed)[axis] - work.extents[axis] + 1
 
 
-class NumpyFft(_InNumpy, _Fft):  # as fast in float64 (measured)
+class NumpyFft(_InNumpy, _Fft):
     def run(self, call: Correlation) -> Array:
         from convcli.engines.fft import by_numpy
 
@@ -249,9 +266,6 @@ class NumpyFft(_InNumpy, _Fft):  # as fast in float64 (measured)
 
 
 class TorchFft(_InTorch, _Fft):
-    def cost(self, work: Work) -> float:
-        return super().cost(work) * work.width
-
     def run(self, call: Correlation) -> Array:
         from convcli.engines.on_torch.sums import by_transforms
 
@@ -284,6 +298,26 @@ ALGORITHMS: dict[EngineName, tuple[Algorithm, ...]] = {
     EngineName.NUMPY: (NumpyDirect(), NumpyInteger(), NumpyBox(), NumpySeparable(), NumpyFft()),
     EngineName.TORCH: (TorchDirect(), TorchSeparable(), TorchFft(), TorchNative()),
 }
+
+
+def work_of(call: Correlation) -> Work:
+    """Return a call's sizes, for what plans have not seen: a part of a box."""
+    from convcli.kernel.separable import separable_terms
+
+    weights = call.weights
+    alone = weights.shape[:2] == (1, 1)
+    return Work(
+        sizes=call.sizes,
+        kernel=weights.shape[2:],
+        stride=call.stride,
+        dilation=call.dilation,
+        inputs=weights.shape[1],
+        outputs=len(weights) // call.groups,
+        items=len(call.x) * call.groups,
+        products=len(separable_terms(weights[0, 0]) or ()) if alone else 0,
+        box=alone and bool((weights == weights.flat[0]).all()),
+        dtype=weights.dtype.name,
+    )
 
 
 def ways(engine: EngineName, work: Work, reproducible: bool = False) -> list[Algorithm]:

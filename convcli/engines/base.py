@@ -7,14 +7,20 @@ the data has been put there before (`convcli.engines.padding`), what is cropped 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from convcli.common.choices import EngineName
 from convcli.common.errors import UsageError
+from convcli.data.box import slices
+from convcli.engines.algorithms import ways, work_of
 from convcli.engines.interface import Algorithm, Correlation, Outside
+from convcli.engines.locality import look
 from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import TransposedWindow, Window
@@ -46,6 +52,7 @@ class Engine(ABC):
 
     name: str
     direct: Algorithm  # does everything
+    gave_way: Counter[tuple[str, str]]  # the outputs for which an algorithm gave way to another
     threads: int | None
     device: Any = None  # torch.device
 
@@ -99,6 +106,8 @@ class Engine(ABC):
         that pad (`Algorithm.pads`).
         """
         chosen, call = self._prepared(algorithm, x, weights, stride, dilation, finite=True, outside=outside)
+        if chosen.mixes(call):
+            return self.render(self._where_it_serves(chosen, call), how)
         return self._pixels(chosen, replace(call, bias=bias, combine=combine), how, out)
 
     def correlate(
@@ -118,13 +127,16 @@ class Engine(ABC):
 
         The kernel is not mirrored: ``y[i] = sum over t of weights[t] * x[i * stride + t * dilation]``.
         ``algorithm`` is one that `convcli.plan.choose` offers for this engine, kernel and stride; without it, the
-        engine's direct one.  Where the data hold a NaN or an infinity that it would spread, it gives way.
+        engine's direct one.  Where the data hold a NaN or an infinity that it would spread, or values so large that
+        its error would be felt far from them, it gives way to the cheapest one that serves.
         ``out``, of the result's shape and type, is where the result belongs: an algorithm that can writes it
         there and returns it, which saves a copy; another one returns an array of its own.
         ``outside`` is for algorithms that pad (`Algorithm.pads`).
         """
-        prepared = self._prepared(algorithm, x, weights, stride, dilation, groups, finite, out, outside)
-        return self._correlate(*prepared)
+        chosen, call = self._prepared(algorithm, x, weights, stride, dilation, groups, finite, out, outside)
+        if chosen.mixes(call) or not (chosen.local or call.finite or all_finite(x)):
+            return self._where_it_serves(chosen, call)
+        return self._correlate(chosen, call)
 
     def transpose(
         self,
@@ -183,7 +195,7 @@ class Engine(ABC):
         out: np.ndarray | None = None,
         outside: Outside | None = None,
     ) -> tuple[Algorithm, Correlation]:
-        """Check that everything fits; return the call, and who does it: the direct one where others spread NaN."""
+        """Check that everything fits; return the algorithm and the call."""
         algorithm = algorithm or self._default(weights)
         padded = x
         if outside is not None:  # of its shape, without memory
@@ -193,10 +205,32 @@ class Engine(ABC):
             finite = finite or x.dtype.kind != "f"
         else:
             sizes = correlation_sizes(x, weights, stride, dilation, groups)
-        if not (algorithm.local or finite or all_finite(x)):
-            algorithm = self.direct
         call = self._call(x, weights, sizes, stride, dilation, groups, finite, out)
         return algorithm, replace(call, outside=outside)
+
+    def _where_it_serves(self, algorithm: Algorithm, call: Correlation) -> np.ndarray:
+        """Correlate with an algorithm in the parts of a box where it serves, and in the others with the cheapest."""
+        found = look(call)
+        if algorithm.serves(call, found.values):
+            made = self._correlate(algorithm, call)
+            found.clear(made)
+            return made
+        made = np.empty((len(call.x), len(call.weights), *call.sizes), call.weights.dtype)
+        waiting = [found]
+        while waiting:
+            part = waiting.pop()
+            chosen, alone = algorithm, part.alone
+            if not algorithm.serves(call, part.values):
+                if part.halves is not None:
+                    waiting += part.halves
+                    continue
+                others = ways(EngineName(self.name), work_of(alone))
+                chosen = next(one for one in others if one.serves(call, part.values))
+                self.gave_way[str(algorithm), str(chosen)] += prod(alone.sizes)
+            place = made[(..., *slices(part.outputs))]
+            place[...] = self._correlate(chosen, alone)
+            part.clear(place)
+        return made
 
     def _call(
         self,

@@ -17,6 +17,7 @@ NANOSECONDS = {
 }
 # Factors and differences, measured too
 LINES = {"numpy": 2.0, "torch": 4.0}  # transforms of lines beside planes: too short to be fast
+WIDE_TRANSFORMS = {"numpy": 1.4, "torch": 2.0}  # transforms of float64 beside those of float32
 VECTOR = 16  # maps that torch's own kernels fill a vector with
 TINY = 28_000.0  # products and sums below which nothing is worth more than the direct sum
 FEW = 4  # input maps times output maps below which shift and add is faster than torch's kernels

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
+from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from convcli.common.choices import EngineName
@@ -88,6 +90,36 @@ class Correlation:
     combine: Combine = Combine.NONE
     outside: Outside | None = None
 
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """Elements from a window's first to its last along each axis of space."""
+        sizes = zip(self.weights.shape[2:], self.dilation, strict=True)
+        return tuple(d * (k - 1) + 1 for k, d in sizes)
+
+    def narrowed(self, x: np.ndarray, sizes: tuple[int, ...]) -> Correlation:
+        """Return the same for a part of the data, with a result of its own."""
+        return replace(self, x=x, sizes=sizes, out=None)
+
+
+@frozen
+class Values:
+    """What a look at a box's values found (`convcli.engines.locality`).
+
+    Attributes
+    ----------
+    largest : float
+        The largest absolute value; NaN where there is one.
+    spread : float
+        How many times smaller the largest value near a window is, at most.
+    """
+
+    largest: float
+    spread: float
+
+    @property
+    def finite(self) -> bool:
+        return isfinite(self.largest)
+
 
 @frozen
 class Algorithm(ABC):
@@ -120,6 +152,14 @@ class Algorithm(ABC):
     @abstractmethod
     def offers(self, work: Work) -> bool:
         """Return whether it can do a piece of work within its error."""
+
+    def mixes(self, call: Correlation) -> bool:
+        """Return whether a large value may be felt outside its windows, so that `serves` must be asked."""
+        return False
+
+    def serves(self, call: Correlation, values: Values) -> bool:
+        """Return whether its error is within its bound at every output, whatever stands elsewhere in the box."""
+        return self.local or values.finite
 
     @abstractmethod
     def cost(self, work: Work) -> float:

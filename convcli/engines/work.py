@@ -32,6 +32,8 @@ class Work:
         The largest sum of absolute integers of a kernel; 0 where data or weights are no small integers.
     short : bool
         Whether sums of them fit 16 bits.
+    bytes : bool
+        Whether the data are integers of 8 bits.
     dtype : str
         ``float32`` or ``float64``.
     """
@@ -47,6 +49,7 @@ class Work:
     box: bool = False
     whole: int = 0
     short: bool = False
+    bytes: bool = False
     dtype: str = "float32"
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import prod
+from math import frexp, ldexp, prod
 from typing import TYPE_CHECKING
 
 from convcli.kernel.analysis import separation
@@ -22,14 +22,14 @@ Terms = tuple[tuple[Vector, ...], ...]
 def separable_terms(weights: np.ndarray) -> Terms | None:
     """Return products of one vector an axis whose sum is the kernel, or None where more than `MOST` are needed.
 
-    One term is an outer product; its factors are whole numbers where they can be.  Several come from singular
+    One term is an outer product; its factors are whole numbers times powers of two where they can be.  Several come from singular
     values, in three dimensions of the kernel unfolded to a matrix, then of each singular vector (De Lathauwer et
     al., "A multilinear singular value decomposition", 2000).  What they leave out is at most 2**-23 of the
     kernel's absolute sum in float32, no more than its rounding, and 2**-45 in float64.
 
     >>> import numpy as np
     >>> separable_terms(np.array([[1.0, 2, 1], [2, 4, 2]]))
-    (((1.0, 2.0), (1.0, 2.0, 1.0)),)
+    (((0.25, 0.5), (4.0, 8.0, 4.0)),)
     >>> len(separable_terms(np.array([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])))
     2
     """
@@ -45,7 +45,17 @@ def _cached(weights: bytes, shape: tuple[int, ...], dtype: str) -> Terms | None:
     tolerance = total * (2.0**-23 if dtype == "float32" else 2.0**-45)
     terms = _terms(array, tolerance)
     sizes = sum(prod(sum(map(abs, vector)) for vector in term) for term in terms or ())
-    return terms if sizes <= CANCELLATION * total else None
+    return tuple(map(_bounded, terms)) if terms and sizes <= CANCELLATION * total else None
+
+
+def _bounded(term: tuple[Vector, ...]) -> tuple[Vector, ...]:
+    """Move powers of two to the last factor, so that the sums along the others never exceed the data's largest."""
+    *others, last = term
+    shifts = [frexp(sum(map(abs, vector)))[1] for vector in others]
+    moved = [
+        tuple(ldexp(value, -shift) for value in vector) for vector, shift in zip(others, shifts, strict=True)
+    ]
+    return (*moved, tuple(ldexp(value, sum(shifts)) for value in last))
 
 
 def _terms(array: np.ndarray, tolerance: float) -> Terms | None:

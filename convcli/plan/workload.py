@@ -52,6 +52,7 @@ def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, sour
         products=len(terms or ()),
         whole=total,
         short=short and dtype == "float32",
+        bytes=source in ("uint8", "int8") and dtype == "float32",
         box=kernel.outputs == kernel.inputs == 1 and len(set(kernel.weights)) == 1,
         dtype=dtype,
     )

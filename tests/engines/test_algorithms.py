@@ -5,15 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from functools import reduce
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 from torch.nn import functional as F
 
-from convcli.engines import get_engine
+from convcli.engines import get_engine, locality
 from convcli.engines.algorithms import ALGORITHMS, NumpyBox, NumpyDirect, NumpySeparable, TorchFft, ways
 from convcli.engines.interface import Algorithm
 from convcli.engines.work import Work, fft_tile, smooth
@@ -151,6 +153,83 @@ def test_bad_values_spoil_exactly_their_windows(algorithm: Algorithm, problem: d
     good = np.where(spoiled, 0, got)
     limit = bound(algorithm, np.where(holes > 0, 0, x), weights)
     np.testing.assert_allclose(good, np.where(spoiled, 0, clean), rtol=0, atol=limit)
+
+
+def uneven(draw: st.DrawFn, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw data in which places far apart differ much: fills, patches, spikes, zeros, ramps, even areas."""
+    random = np.random.default_rng(draw(st.integers(0, 2**16)))
+    scale = draw(st.sampled_from([1e-3, 1.0, 100.0]))
+    kind = draw(st.sampled_from(["noise", "even", "ramp", "zeros", "fading"]))
+    x = random.normal(size=shape)
+    if kind == "even":
+        x[:] = 0.9
+    elif kind == "ramp":
+        x[:] = np.arange(shape[-1]) / shape[-1]
+    elif kind == "zeros":
+        x[..., shape[-1] // 3 :] = 0
+    elif kind == "fading":
+        x *= 10.0 ** -np.linspace(0, draw(st.integers(1, 30)), shape[-1])
+    x *= scale
+    fill = draw(st.sampled_from([None, -9999.0, 1e20, -3e38, 1e-30]))
+    if fill is not None:
+        corner = [slice(at, at + draw(st.integers(1, 4))) for at in map(random.integers, shape[2:])]
+        x[(..., *corner)] = fill
+    return x
+
+
+@st.composite
+def uneven_problems(draw: st.DrawFn) -> dict:
+    rank = draw(st.integers(1, 3))
+    kernel = tuple(draw(st.integers(1, 6 if rank < 3 else 3)) for _ in range(rank))
+    dilation = tuple(draw(st.integers(1, 2)) for _ in range(rank))
+    space = tuple(draw(st.integers(12, (400, 90, 24)[rank - 1])) for _ in range(rank))
+    maps = draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (4, 1)]))
+    return {
+        "kernel": kernel,
+        "options": {"stride": (draw(st.sampled_from([1, 1, 2])),) * rank, "dilation": dilation},
+        "maps": maps,
+        "x": uneven(draw, (draw(st.integers(1, 2)), maps[1], *space)),
+        "dtype": draw(st.sampled_from(["float32", "float32", "float64"])),
+        "seed": draw(st.integers(0, 2**16)),
+    }
+
+
+def nearby(
+    x: np.ndarray, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> np.ndarray:
+    """Return the largest value, of all channels, within two windows' widths of each output's window."""
+    seen = np.abs(x).max(axis=1)
+    for axis, (k, step, gap) in enumerate(zip(kernel, stride, dilation, strict=True), 1):
+        size, count = gap * (k - 1) + 1, (seen.shape[axis] - gap * (k - 1) - 1) // step + 1
+        reach = 2 * size if k > 1 else 0  # along other axes nothing is mixed
+        padded = np.pad(seen, [(reach, reach) if one == axis else (0, 0) for one in range(seen.ndim)])
+        wide = sliding_window_view(padded, size + 2 * reach, axis).max(axis=-1)
+        seen = wide.take(np.arange(count) * step, axis)
+    return seen[:, np.newaxis]
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+@settings(max_examples=60)
+@given(problem=uneven_problems())
+def test_an_error_is_not_felt_far_away(algorithm: Algorithm, problem: dict) -> None:
+    """At most the bound of what lies in an output's own window, or of the largest value within two windows of it."""
+    random = np.random.default_rng(problem["seed"])
+    weights = kernel_for(algorithm, random, problem["kernel"], problem["maps"])
+    x, weights = (array.astype(problem["dtype"]) for array in (problem["x"], weights))
+    options = problem["options"]
+    x = x[:, : weights.shape[1]]
+    if not algorithm.offers(work_of(x, weights, **options)):
+        return
+    engine = get_engine(algorithm.engine)
+    with patch.object(locality, "PART", 64):
+        got = engine.correlate(x, weights, algorithm=algorithm, **options)
+    want, own = reference(x, weights, **options), reference(np.abs(x), np.abs(weights), **options)
+    share = algorithm.error if x.dtype == np.float32 else 1e-13
+    sums = np.abs(weights.astype(float)).sum(axis=tuple(range(1, weights.ndim)))
+    near = nearby(x.astype(float), weights.shape[2:], **options) * sums.reshape(-1, *[1] * (x.ndim - 2))
+    held = own < np.finfo(x.dtype).max / 4
+    limit = share * np.maximum(own, near)
+    assert (np.abs(got - want) <= limit)[held].all()
 
 
 @pytest.mark.parametrize(

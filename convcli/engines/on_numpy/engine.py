@@ -10,6 +10,7 @@ the interpreter's lock, so that threads can share the tiles (`convcli.engines.ti
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -44,6 +45,7 @@ class NumpyEngine(Engine):
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or available_threads()
+        self.gave_way = Counter()
 
     def __enter__(self) -> NumpyEngine:
         return self
@@ -55,7 +57,8 @@ class NumpyEngine(Engine):
     render = staticmethod(render)
 
     def _correlate(self, algorithm: Algorithm, call: Correlation) -> np.ndarray:
-        made: np.ndarray = algorithm.run(call)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities are results
+            made: np.ndarray = algorithm.run(call)
         return made
 
     def _pixels(

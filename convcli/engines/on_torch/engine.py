@@ -6,6 +6,7 @@ only on request.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
@@ -54,6 +55,7 @@ class TorchEngine(Engine):
     def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
         self.device = device_named(device)
         self.threads = threads
+        self.gave_way = Counter()
         self._before: int | None = None
 
     def __enter__(self) -> TorchEngine:

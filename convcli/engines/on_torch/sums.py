@@ -94,9 +94,9 @@ def _along(x: torch.Tensor, axis: int, vector: Sequence[float], stride: int, dil
 def by_transforms(call: Correlation) -> torch.Tensor:
     """Return the correlation by `convcli.engines.fft`."""
     data = tensor_of(call.x, call.device, call.weights.dtype)
-    kernels, extents = fft.spectra(call)
+    kernels = torch.from_numpy(fft.spectra(call)).to(call.device)
     out = room(call, tiles.memory_order(call.x), data.dtype)
-    fft.correlate(torch.fft, data, torch.from_numpy(kernels).to(call.device), extents, out)
+    fft.correlate(torch.fft, data, kernels, call.extents, lambda part: part.to(kernels.real.dtype), out)
     return out
 
 
