@@ -227,7 +227,7 @@ class Engine(ABC):
                 others = ways(EngineName(self.name), work_of(alone))
                 chosen = next(one for one in others if one.serves(call, part.values))
                 self.gave_way[str(algorithm), str(chosen)] += prod(alone.sizes)
-            place = made[(..., *slices(part.outputs))]
+            place = made[(slice(None), slice(None), *slices(part.outputs))]
             place[...] = self._correlate(chosen, alone)
             part.clear(place)
         return made

@@ -63,7 +63,9 @@ class Look:
         call, outputs = self.call, self.outputs
         axes = zip(outputs, call.extents, call.stride, strict=True)
         needed = tuple((a * s, (b - 1) * s + e) for (a, b), e, s in axes)
-        return call.narrowed(call.x[(..., *slices(needed))], tuple(b - a for a, b in outputs))
+        return call.narrowed(
+            call.x[(slice(None), slice(None), *slices(needed))], tuple(b - a for a, b in outputs)
+        )
 
     @property
     def halves(self) -> tuple[Look, Look] | None:

@@ -22,9 +22,9 @@ Terms = tuple[tuple[Vector, ...], ...]
 def separable_terms(weights: np.ndarray) -> Terms | None:
     """Return products of one vector an axis whose sum is the kernel, or None where more than `MOST` are needed.
 
-    One term is an outer product; its factors are whole numbers times powers of two where they can be.  Several come from singular
-    values, in three dimensions of the kernel unfolded to a matrix, then of each singular vector (De Lathauwer et
-    al., "A multilinear singular value decomposition", 2000).  What they leave out is at most 2**-23 of the
+    One term is an outer product; its factors are whole numbers times powers of two where they can be.  Several come
+    from singular values, in three dimensions of the kernel unfolded to a matrix, then of each singular vector (De
+    Lathauwer et al., "A multilinear singular value decomposition", 2000).  What they leave out is at most 2**-23 of the
     kernel's absolute sum in float32, no more than its rounding, and 2**-45 in float64.
 
     >>> import numpy as np
