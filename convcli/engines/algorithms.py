@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from convcli.geometry.padding import PadMode
     from convcli.pixels.render import Rendering
 
-# How many times larger than those near a window any value of a transform's box may be: its error in float64, at most
-# 2**-50 of the largest, then stays below 2**-24 of those near it, and below 1e-13 of them where all is float64.
+# How many times larger than those in a window any value of a transform's box may be: its error in float64, at most
+# 2**-50 of the largest, then stays below 2**-24 of those in it, and below 1e-13 of them where all is float64.
 SPREAD = {"float32": 2.0**26, "float64": 2.0**6}
 EXACT_LEVELS = 2.0**38  # of integers that a transform in float64 may take: 2**-12 of a level
 

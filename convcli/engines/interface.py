@@ -110,7 +110,7 @@ class Values:
     largest : float
         The largest absolute value; NaN where there is one.
     spread : float
-        How many times smaller the largest value near a window is, at most.
+        How many times larger than the largest value in a window any value is, at most.
     """
 
     largest: float

@@ -6,6 +6,7 @@ a sum where the values near every window are not much smaller.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property, reduce
 from math import ceil, prod
 
@@ -15,13 +16,13 @@ from convcli.common.frozen import frozen_identity
 from convcli.data.box import Box, slices, whole
 from convcli.engines.interface import Correlation, Values
 
-CELLS = 4  # windows along a part that is not cut again: about a transform's tile
+CELLS = 8  # half windows along a part that is not cut again: about a transform's tile
 PART = 1 << 14  # outputs of a part that is not worth cutting
 
 
 @frozen_identity
 class Look:
-    """How large the values are near each window of a call, in cells as wide as the window; `look` makes one.
+    """How large the values in each window of a call are, in cells half as wide as the window; `look` makes one.
 
     Attributes
     ----------
@@ -29,15 +30,15 @@ class Look:
     seen : ndarray
         ``(N, *cells)``: the largest absolute value in the cells that windows touch which begin in a cell; NaN where
         they hold one.
-    near : ndarray
-        The same with one more cell on each side: all of it lies within two windows' widths.
+    held : ndarray
+        The same for the one cell that all of these windows hold whole.
     part : Box
         The cells that this look is about.
     """
 
     call: Correlation
     seen: np.ndarray
-    near: np.ndarray
+    held: np.ndarray
     part: Box
 
     @cached_property
@@ -45,7 +46,8 @@ class Look:
         """What there is; windows on nothing but zeros do not count, for `clear` sees to them."""
         seen = self._of(self.seen)
         along = tuple(axis for axis, extent in enumerate(self.call.extents, 1) if extent > 1)
-        near = np.where(seen > 0, self._of(self.near), np.inf)
+        held = self._of(self.held)
+        near = np.where(held > 0, held, np.where(seen > 0, seen, np.inf))
         with np.errstate(all="ignore"):
             spread = (seen.max(axis=along, keepdims=True) / near).max()
         return Values(float(seen.max()), float(spread))
@@ -54,8 +56,8 @@ class Look:
     def outputs(self) -> Box:
         """The outputs whose windows begin in these cells."""
         call = self.call
-        axes = zip(self.part, call.extents, call.stride, call.sizes, strict=True)
-        return tuple((min(ceil(a * e / s), n), min(ceil(b * e / s), n)) for (a, b), e, s, n in axes)
+        axes = zip(self.part, _widths(call), call.stride, call.sizes, strict=True)
+        return tuple((min(ceil(a * w / s), n), min(ceil(b * w / s), n)) for (a, b), w, s, n in axes)
 
     @property
     def alone(self) -> Correlation:
@@ -77,7 +79,7 @@ class Look:
         start, stop = self.part[axis]
         cut = (start + stop) // 2
         parts = ((*self.part[:axis], span, *self.part[axis + 1 :]) for span in ((start, cut), (cut, stop)))
-        first, second = (Look(self.call, self.seen, self.near, part) for part in parts)
+        first, second = (Look(self.call, self.seen, self.held, part) for part in parts)
         return first, second
 
     def clear(self, made: np.ndarray) -> None:
@@ -85,9 +87,9 @@ class Look:
         empty = self._of(self.seen) == 0
         if not empty.any():
             return
-        axes = zip(self.outputs, self.part, self.call.extents, self.call.stride, strict=True)
-        for axis, ((start, stop), (first, _), extent, stride) in enumerate(axes, 1):
-            empty = empty.take(np.arange(start, stop) * stride // extent - first, axis)
+        axes = zip(self.outputs, self.part, _widths(self.call), self.call.stride, strict=True)
+        for axis, ((start, stop), (first, _), width, stride) in enumerate(axes, 1):
+            empty = empty.take(np.arange(start, stop) * stride // width - first, axis)
         np.copyto(made, 0, where=empty[:, np.newaxis])
 
     def _of(self, cells: np.ndarray) -> np.ndarray:
@@ -101,14 +103,18 @@ def look(call: Correlation) -> Look:
     wide = [axis for axis in order if call.extents[axis - 2] > 1]
     with np.errstate(invalid="ignore"):
         for number, axis in enumerate(wide):
-            cells = _largest(cells, axis, call.extents[axis - 2], signed=number == 0)
+            cells = _largest(cells, axis, _widths(call)[axis - 2], signed=number == 0)
         cells = (cells if wide else np.abs(cells)).max(axis=1)
-    counts = [(n - 1) * s // e + 1 for n, s, e in zip(call.sizes, call.stride, call.extents, strict=True)]
-    seen = near = cells
+    counts = [(n - 1) * s // w + 1 for n, s, w in zip(call.sizes, call.stride, _widths(call), strict=True)]
+    seen = held = cells
     for axis, (count, extent) in enumerate(zip(counts, call.extents, strict=True), 1):
         if extent > 1:
-            seen, near = _around(seen, axis, 0, 1, count), _around(near, axis, 1, 2, count)
-    return Look(call, seen, near, whole(counts))
+            seen, held = _around(seen, axis, range(3), count), _around(held, axis, [1], count)
+    return Look(call, seen, held, whole(counts))
+
+
+def _widths(call: Correlation) -> list[int]:
+    return [max(extent // 2, 1) for extent in call.extents]
 
 
 def _largest(x: np.ndarray, axis: int, width: int, signed: bool) -> np.ndarray:
@@ -124,10 +130,9 @@ def _largest(x: np.ndarray, axis: int, width: int, signed: bool) -> np.ndarray:
     return np.stack(found, axis)
 
 
-def _around(cells: np.ndarray, axis: int, before: int, after: int, count: int) -> np.ndarray:
-    """Return the largest of each cell and its neighbours along an axis, for the first ``count`` cells."""
+def _around(cells: np.ndarray, axis: int, shifts: Sequence[int], count: int) -> np.ndarray:
+    """Return the largest of the neighbours of each cell along an axis, for the first ``count`` cells."""
     amounts = [(0, 0)] * cells.ndim
-    amounts[axis] = (before, after)
+    amounts[axis] = (0, 2)
     padded = np.moveaxis(np.pad(cells, amounts), axis, 0)
-    parts = [padded[shift : shift + count] for shift in range(before + after + 1)]
-    return np.moveaxis(reduce(np.maximum, parts), 0, axis)
+    return np.moveaxis(reduce(np.maximum, [padded[shift : shift + count] for shift in shifts]), 0, axis)

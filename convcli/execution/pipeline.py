@@ -142,6 +142,14 @@ class Pipeline:
         """What was chosen, and why."""
         return (*self.plan.lines, *((self.route.reason,) if self.route else ()))
 
+    @property
+    def gave_way(self) -> tuple[str, ...]:
+        """Where an algorithm gave way to another, in words; known when the work is done."""
+        return tuple(
+            f"{first} would have blurred large values into the rest: {other} computed {count} values instead"
+            for (first, other), count in self.engine.gave_way.items()
+        )
+
     @cached_property
     def engine(self) -> Engine:
         """The engine, loaded when it is first asked for."""

@@ -157,6 +157,9 @@ def perform(request: Request, task: Task) -> tuple[Report, Tally]:
         meter = Meter(request.messages.shown_progress, "frames" if job.letters[job.stream] == "T" else "rows")
         stack.callback(meter.close)
         tally = task.pipeline.write(sinks, meter)
+    if request.messages.explain_choices:
+        for line in task.pipeline.gave_way:
+            report.note(line)
     said = dict.fromkeys([*task.notes, *(line for sink in sinks for line in sink.notes)])
     return Report(task, tuple(said), {"clipped": tally.clipped, "values": tally.values}), tally
 

@@ -20,7 +20,8 @@ from convcli.engines.on_torch.sums import room
 
 CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
 CONVOLVE_TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
-RUN = 256  # products that one float32 accumulator of torch may add up: an error of at most RUN * 2**-25
+# Products that one float32 accumulator of torch may add up, of floats and of integers: the more, the more it errs
+RUN, RUN_OF_INTEGERS = 256, 64  # at most RUN * 2**-25; of bytes less than 2**-12 of a level (measured)
 # Bytes that torch's kernels may rearrange at a time: more is up to five times slower (measured)
 BUFFER = 1 << 24
 
@@ -38,10 +39,11 @@ def correlate(call: Correlation) -> torch.Tensor:
     data = tensor_of(call.x, call.device, call.weights.dtype)
     kernel = tensor_of(call.weights, call.device)
     out = room(call, range(data.ndim), data.dtype)
+    run = RUN_OF_INTEGERS if call.finite else RUN
     for items, _, *space in _tiles(call):
         box = tiles.inputs(space, kernel.shape[2:], stride, dilation)
         part = data[(items, slice(None), *box)]
-        out[(items, slice(None), *space)] = _halved(part, kernel, groups, dilation, apply)
+        out[(items, slice(None), *space)] = _halved(part, kernel, groups, dilation, apply, run)
     return out
 
 
@@ -67,10 +69,10 @@ def transpose(call: Correlation) -> torch.Tensor:
 
 
 def _halved(
-    x: torch.Tensor, weights: torch.Tensor, groups: int, dilation: Sequence[int], apply: Apply
+    x: torch.Tensor, weights: torch.Tensor, groups: int, dilation: Sequence[int], apply: Apply, run: int
 ) -> torch.Tensor:
     """Correlate; in float32 as the sum of halves while one accumulator would have too much to add."""
-    if _is_short(weights):
+    if _is_short(weights, run):
         return apply(x, weights)
     axis, half = _halves(weights)
     first, second = weights.tensor_split([half], axis)
@@ -80,8 +82,8 @@ def _halved(
         distance = half * dilation[axis - 2]
         shorter = x.shape[axis] - (weights.shape[axis] - half) * dilation[axis - 2]
         parts = x.narrow(axis, 0, shorter), x.narrow(axis, distance, x.shape[axis] - distance)
-    total = _halved(parts[0], first, groups, dilation, apply)
-    total += _halved(parts[1], second, groups, dilation, apply)
+    total = _halved(parts[0], first, groups, dilation, apply, run)
+    total += _halved(parts[1], second, groups, dilation, apply, run)
     return total
 
 
@@ -109,8 +111,8 @@ def _transpose_halved(
     return total
 
 
-def _is_short(weights: torch.Tensor) -> bool:
-    return weights.dtype == torch.float64 or prod(weights.shape[1:]) <= RUN
+def _is_short(weights: torch.Tensor, run: int = RUN) -> bool:
+    return weights.dtype == torch.float64 or prod(weights.shape[1:]) <= run
 
 
 def _halves(weights: torch.Tensor) -> tuple[int, int]:
