@@ -15,10 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from convcli.common.choices import EngineName
 from convcli.common.errors import UsageError
 from convcli.data.box import slices
-from convcli.engines.algorithms import ways, work_of
 from convcli.engines.interface import Algorithm, Correlation, Outside
 from convcli.engines.locality import look
 from convcli.geometry.padding import PadMode
@@ -224,8 +222,7 @@ class Engine(ABC):
                 if part.halves is not None:
                     waiting += part.halves
                     continue
-                others = ways(EngineName(self.name), work_of(alone))
-                chosen = next(one for one in others if one.serves(call, part.values))
+                chosen = next(one for one in self._ways(alone) if one.serves(call, part.values))
                 self.gave_way[str(algorithm), str(chosen)] += prod(alone.sizes)
             place = made[(slice(None), slice(None), *slices(part.outputs))]
             place[...] = self._correlate(chosen, alone)
@@ -247,6 +244,10 @@ class Engine(ABC):
     def _default(self, weights: np.ndarray) -> Algorithm:
         """Return the algorithm where none is asked for."""
         return self.direct
+
+    @abstractmethod
+    def _ways(self, call: Correlation) -> Sequence[Algorithm]:
+        """Return the algorithms for a call, the cheapest first."""
 
     @abstractmethod
     def _correlate(self, algorithm: Algorithm, call: Correlation) -> np.ndarray: ...

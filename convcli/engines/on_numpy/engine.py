@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from convcli.common.choices import EngineName
 from convcli.common.machine import available_threads
 from convcli.engines import shift_and_add, tiles
-from convcli.engines.algorithms import NumpyDirect
+from convcli.engines.algorithms import NumpyDirect, ways, work_of
 from convcli.engines.base import Engine, pool_sizes
 from convcli.engines.interface import Algorithm, Correlation
 from convcli.engines.on_numpy.sums import TILE, shifted
@@ -55,6 +56,9 @@ class NumpyEngine(Engine):
 
     pad = staticmethod(pad)
     render = staticmethod(render)
+
+    def _ways(self, call: Correlation) -> Sequence[Algorithm]:
+        return ways(EngineName.NUMPY, work_of(call))
 
     def _correlate(self, algorithm: Algorithm, call: Correlation) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):  # infinities are results

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from convcli.common.choices import EngineName
 from convcli.engines import shift_and_add, tiles
-from convcli.engines.algorithms import TorchDirect, TorchNative
+from convcli.engines.algorithms import TorchDirect, TorchNative, ways, work_of
 from convcli.engines.base import Engine, all_finite, pool_sizes
 from convcli.engines.costs import FEW
 from convcli.engines.interface import Algorithm, Correlation
@@ -78,6 +79,9 @@ class TorchEngine(Engine):
 
     def _default(self, weights: np.ndarray) -> Algorithm:
         return self.direct if _few(weights) else TorchNative()
+
+    def _ways(self, call: Correlation) -> Sequence[Algorithm]:
+        return ways(EngineName.TORCH, work_of(call))
 
     def _correlate(self, algorithm: Algorithm, call: Correlation) -> np.ndarray:
         if self.device.type != "cpu":
