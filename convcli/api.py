@@ -263,7 +263,7 @@ def motion(
     threshold : float or "auto"
         Grey levels of 255 by which a pixel must differ; by default from the clip's noise.
     min_area : float or str
-        Pixels that must move at once, or a share of the picture such as ``"0.1%"``.
+        Pixels of the smallest connected region that moves, or a share of the picture such as ``"0.1%"``.
     min_duration : float
         Seconds that an event must last.
     merge_gap : float
@@ -275,7 +275,7 @@ def motion(
     denoise : int
         The mean of so many frames comes first.
     stabilise_light : bool
-        Subtract the mean change of each frame.
+        Take out changes of light, gain and offset; ``threshold="auto"`` always does.
     axes : str
         Letters of an array's dimensions in another order, such as ``CTYX``.
     fps : float or str
@@ -316,8 +316,8 @@ def motion(
     least = (
         None if threshold == "auto" else _number(threshold, "threshold", give="auto, or grey levels of 255")
     )
-    rules = _number(min_duration, "min duration"), _number(merge_gap, "merge gap")
-    if min(*rules, least or 0) < 0:
+    spans = _number(min_duration, "min duration"), _number(merge_gap, "merge gap")
+    if min(*spans, least or 0) < 0:
         raise UsageError("threshold, min_duration and merge_gap: give 0 or more")
     how = Watching(
         motion_kernel(_kernel(kernel, 3)),
@@ -339,9 +339,11 @@ def motion(
     with closing(_open_clip(clip, options, region)) as source:
         watch = Watch(source, how, source.keys)
         times = schedule(source.info.axis("T"))
-        detector = Detector(Rules(area.pixels(watch.shape[0] * watch.shape[1]), *rules))
+        pixels = area.pixels(watch.shape[0] * watch.shape[1])
+        rules = Rules(pixels, *spans, min_way=0 if least is not None else 2 * pixels)
+        detector = Detector(rules)
         drawn = np.empty((len(watch.frames) if picture else 0, *watch.shape), watch.dtype)
-        for index, sight in enumerate(watch.sights(watch.threshold())):
+        for index, sight in enumerate(watch.sights(watch.threshold(), rules.min_area)):
             detector.add(
                 watch.frames[index], *watch.shown(times, index), watch.placed(sight.look, source.corner)
             )

@@ -5,8 +5,7 @@ Files, options in words and what is written stay outside: a source comes in, sig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -18,10 +17,22 @@ from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.box import whole
 from convcli.data.info import Info, Source
-from convcli.detection.events import Box, Look, look, moving
-from convcli.detection.noise import MOST_FRAMES, Noise, sample
+from convcli.detection.events import GLOBAL, NOTHING, Look, look
+from convcli.detection.light import light_change
+from convcli.detection.noise import (
+    CEILING,
+    MOST_FRAMES,
+    Limits,
+    block_side,
+    largest,
+    limits,
+    per_block,
+    sample,
+)
+from convcli.detection.regions import grouped, keep_regions
 from convcli.detection.square_difference import square_difference
-from convcli.execution.pipeline import Pipeline, Resources
+from convcli.execution.boxes import in_order
+from convcli.execution.pipeline import Pipeline, Progress, Resources
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain, ConvStage
@@ -29,7 +40,11 @@ from convcli.jobs.job import Job, canonical
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Defaults, Kernel
 from convcli.pixels.ranges import Float
-from convcli.pixels.render import Rendering, Tally, render
+from convcli.pixels.render import Rendering, render
+
+LEFT = 0.25  # of a change of light, at most, is left when it is taken out
+FAINT = 0.3  # grey levels: where half of the picture changes by less, the light does not
+MANY = 0.05  # of the blocks: where more lie beyond their limits, it may be noise that has grown
 
 
 class Times(Protocol):
@@ -55,7 +70,7 @@ class Watching:
     denoise
         The mean of so many frames comes first.
     steady_light
-        Subtract the mean of each result.
+        Take out what the light of the whole scene changes; with ``threshold`` ``None`` always.
     engine
     """
 
@@ -179,79 +194,145 @@ class Watch:
         plan = self._pipeline.plan
         return f"{plan.engine}: {'frames are subtracted in whole numbers' if self._whole else plan.reason}"
 
-    def threshold(self) -> float:
-        """Return what a value must exceed to count as motion."""
+    def threshold(self) -> Limits:
+        """Return what a value must exceed to count as motion, place by place."""
+        side = block_side(self.shape)
         if self._how.threshold is not None:
-            return self._how.threshold * self.level
-        noise = Noise(self.level)
+            blocks = per_block(np.zeros(self.shape, np.float32), side, np.max)
+            return Limits(blocks + self._how.threshold * self.level, side)
         extent = sum(stage.windows[0].extent - 1 for stage in self._chain.stages) + 1
         step = max(self._chain.stages[-1].windows[0].stride, 1)
         starts = [key // step for key in self._keys]
         spans = sample(self._job.length, starts, most=max(MOST_FRAMES // max(extent, step), 1))
-        for span in spans:
-            for index in span:
-                noise.add(self._steady(self._present(self._one(index), index)))
+        indices = [index for span in spans for index in span]
+
+        def results() -> Iterator[np.ndarray]:
+            for index in indices:
+                frames = self._read(index)
+                yield self._steadied(index, frames, self._values(index, frames))[0]
+
+        result = limits(results(), per_block(self._scene(indices[0]), side, np.mean), side, self.level)
+        low, high = result.blocks.min() / self.level, result.blocks.max() / self.level
         self.notes = (
-            f"threshold {noise.threshold / self.level:.1f} grey levels, from noise of "
-            f"{noise.sigma / self.level:.2f} in {sum(map(len, spans))} results",
+            f"threshold {low:.1f} to {high:.1f} grey levels, from the noise of each place in {len(indices)} results",
         )
-        return noise.threshold
+        return result
 
-    def _one(self, index: int) -> np.ndarray:
-        """Return one result, (1, Y, X)."""
-        if self._whole:
-            return square_difference(*self._source.strip(index, index + 2))[None]
-        box = ((index, index + 1), *whole(self._chain.output[1:]))
-        runner = self._pipeline.runner
-        return _plane(runner.values(box, runner.reader(box))[0])
+    def _scene(self, index: int) -> np.ndarray:
+        """Return the frame that a result is about, with the result's shape."""
+        rows, columns = self.grid
+        scene = _grey(self._read(index)[-1])[::rows, ::columns][: self.shape[0], : self.shape[1]]
+        return np.pad(scene, [(0, n - m) for n, m in zip(self.shape, scene.shape, strict=True)], mode="edge")
 
-    def _present(self, values: np.ndarray, index: int) -> np.ndarray:
-        """Return a result as it is.
+    def _read(self, index: int) -> list[np.ndarray]:
+        """Return the frames that a result is made of, grey ones or (C, Y, X).
 
         Raises
         ------
         ConvError
             For samples that are no numbers: whether they move cannot be said.
         """
-        if np.dtype(self._source.info.dtype).kind == "f" and not np.isfinite(values).all():
+        if self._whole:
+            return [self._source.strip(index, index + 1)[0], self._source.strip(index + 1, index + 2)[0]]
+        box = ((index, index + 1), *whole(self._chain.output[1:]))
+        needed = self._pipeline.runner.needed(box)
+        block = self._pipeline.runner.reader(box)(needed)
+        if block.dtype.kind == "f" and not np.isfinite(block).all():
             raise ConvError(
                 f"samples near frame {self.frames[index]} are no numbers (NaN or infinite): fill them first"
             )
-        return values
+        return [frame if len(frame) > 1 else frame[0] for frame in block.swapaxes(0, 1)]
+
+    def _values(self, index: int, frames: Sequence[np.ndarray]) -> np.ndarray:
+        """Return one result, (Y, X)."""
+        if self._whole:
+            return square_difference(*frames)
+        box = ((index, index + 1), *whole(self._chain.output[1:]))
+        first = [start for start, _ in self._pipeline.runner.needed(box)]
+        block = np.stack([frame if frame.ndim == 3 else frame[None] for frame in frames], axis=1)
+        values, _ = self._pipeline.runner.values(
+            box,
+            lambda part: block[
+                (slice(None), *(slice(a - o, b - o) for (a, b), o in zip(part, first, strict=True)))
+            ],
+        )
+        return values.reshape(values.shape[-2:])
+
+    def _steadied(
+        self, index: int, frames: Sequence[np.ndarray], values: np.ndarray
+    ) -> tuple[np.ndarray, float]:
+        """Return a result in steady light, and how much of a change of light may be left in it."""
+        if np.median(np.abs(values[::16, ::16])) <= FAINT * self.level:
+            return values, 0.0
+        white = self._job.full_scale
+        grey = [_grey(frame) for frame in frames]
+        lights = [light_change(frame, grey[-1], white) for frame in grey[:-1]]
+        if not any(lights):
+            return values, 0.0
+        steady = [
+            light.applied(frame, white) if light else frame
+            for frame, light in zip(frames, (*lights, None), strict=True)
+        ]
+        return self._values(index, steady), LEFT / self._unit * max(light.change for light in lights if light)
 
     def sights(
-        self, threshold: float, progress: Callable[[int, int], None] = lambda done, total: None
+        self,
+        limits: Limits,
+        min_area: float = 1.0,
+        progress: Progress = lambda done, total: None,
     ) -> Iterator[Sight]:
-        """Yield all results in order."""
+        """Yield all results in order; regions of less than ``min_area`` pixels do not move."""
 
-        def judged(values: np.ndarray) -> Sight:
-            values = self._steady(values)[0]
-            mask = moving(values, threshold)
-            return Sight(values, mask, look(values, mask))
+        def judged(index: int, frames: list[np.ndarray]) -> Sight:
+            return self._judged(index, frames, limits, max(min_area, 1))
 
-        if not self._whole:
-            for index, (_, block) in enumerate(self._pipeline.blocks(Tally(), progress)):
-                yield judged(self._present(_plane(block), index))
-            return
-        before = self._source.strip(0, 1)[0]
-        with ThreadPoolExecutor(1) as pool:  # one frame is judged while the next is decoded
-            pending: Future[Sight] | None = None
-            for index in range(self._job.length):
-                after = self._source.strip(index + 1, index + 2)[0]
-                done = pending
-                pending = pool.submit(lambda a, b: judged(square_difference(a, b)[None]), before, after)
-                if done is not None:
-                    yield done.result()
-                    progress(index, self._job.length)
-                before = after
-            if pending is not None:
-                yield pending.result()
-                progress(self._job.length, self._job.length)
+        workers = max(self._pipeline.plan.workers, 2)
+        with self._pipeline.engine:
+            for index, sight in enumerate(in_order(range(self._job.length), self._read, judged, workers)):
+                yield sight
+                progress(index + 1, self._job.length)
 
-    def _steady(self, values: np.ndarray) -> np.ndarray:
-        if self._how.steady_light:
-            values = values - values.mean(axis=(1, 2), keepdims=True, dtype=np.float32)
-        return values
+    def _judged(self, index: int, frames: list[np.ndarray], limits: Limits, least: float) -> Sight:
+        values = self._values(index, frames)
+        blocks, bounds = largest(values, limits.side), limits.blocks
+        how = self._how
+        if how.steady_light or (how.threshold is None and (blocks > bounds).any()):
+            values, left = self._steadied(index, frames, values)
+            blocks, bounds = largest(values, limits.side), bounds + left
+        if (blocks > bounds).mean() > MANY:
+            bounds = np.maximum(bounds, limits.raised(values, blocks, CEILING * self.level))
+        mask, over = np.zeros(values.shape, bool), blocks > bounds
+        return Sight(
+            values,
+            mask,
+            self._look(values, mask, over, bounds, limits.side, least) if over.any() else NOTHING,
+        )
+
+    def _look(
+        self,
+        values: np.ndarray,
+        mask: np.ndarray,
+        over: np.ndarray,
+        bounds: np.ndarray,
+        side: int,
+        least: float,
+    ) -> Look:
+        """Find what moves, write it to ``mask``, and measure it; only blocks that are ``over`` hold any."""
+        rows, columns = (np.flatnonzero(over.any(axis=axis)) for axis in (1, 0))
+        left, top = int(columns[0]) * side, int(rows[0]) * side
+        if values.dtype.kind == "i":  # compared as they are, which is faster
+            bounds = np.floor(bounds).astype(values.dtype)
+        for row in rows.tolist():
+            here = np.flatnonzero(over[row])
+            part = slice(row * side, (row + 1) * side), slice(here[0] * side, (here[-1] + 1) * side)
+            found = np.abs(values[part])
+            bound = bounds[row, here[0] : here[-1] + 1].repeat(side)[: found.shape[1]]
+            np.greater(found, bound, out=mask[part])
+        inside = mask[top : (rows[-1] + 1) * side, left : (columns[-1] + 1) * side]
+        if np.count_nonzero(inside) >= GLOBAL * mask.size:
+            return look(values, mask, [(0, 0, mask.shape[1], mask.shape[0])])
+        boxes = [(left + x, top + y, width, height) for x, y, width, height in keep_regions(inside, least)]
+        return look(values, mask, grouped(boxes, side // 2)) if boxes else NOTHING
 
     def shown(self, times: Times, index: int) -> tuple[float, float]:
         """Return when a result's frame is shown and for how long, in seconds."""
@@ -266,9 +347,11 @@ class Watch:
         ``corner`` is the place (x, y) of the source's pictures in it.
         """
         rows, columns = self.grid
-        x, y, width, height = look.box
-        box: Box = (corner[0] + x * columns, corner[1] + y * rows, width * columns, height * rows)
-        return replace(look, box=box, strength=look.strength / self.level)
+        boxes = tuple(
+            (corner[0] + x * columns, corner[1] + y * rows, width * columns, height * rows)
+            for x, y, width, height in look.boxes
+        )
+        return replace(look, boxes=boxes, strength=look.strength / self.level)
 
     @cached_property
     def _rendering(self) -> Rendering:
@@ -291,6 +374,7 @@ def _bound(kernels: Sequence[Kernel], settings: Sequence[Settings], info: Info) 
     return Chain(letters, trail, tuple(chain.stages[0] for chain in chains), 1)
 
 
-def _plane(block: np.ndarray) -> np.ndarray:
-    """Return results as (T, Y, X)."""
-    return block.reshape(block.shape[-3:])
+def _grey(frame: np.ndarray) -> np.ndarray:
+    """Return a frame (Y, X) of one (Y, X) or (C, Y, X)."""
+    grey: np.ndarray = frame if frame.ndim == 2 else frame.mean(axis=0, dtype=np.float32)
+    return grey

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
 from convcli.common.frozen import frozen
+from convcli.detection.regions import Box, grouped, near, union
 
-Box = tuple[int, int, int, int]  # x, y, width, height
+GLOBAL = 0.4  # of the picture: what changes at once in so much of it is no object
+CUT = 2  # results: a change of the whole picture that lasts longer is motion, as of a camera
 
 
 @frozen
@@ -20,45 +21,33 @@ class Look:
     ----------
     area
         Pixels beyond the threshold.
-    box
-        The smallest rectangle around them.
+    boxes
+        Around each region.
     strength
         Their mean size, in the units of the values.
+    share
+        Of the picture.
     """
 
     area: int
-    box: Box
+    boxes: tuple[Box, ...]
     strength: float
+    share: float = 0.0
 
 
-NOTHING = Look(0, (0, 0, 0, 0), 0.0)
+NOTHING = Look(0, (), 0.0)
 
 
-def moving(values: np.ndarray, threshold: float) -> np.ndarray:
-    """Return where a result (Y, X) lies beyond the threshold, of either sign."""
-    if values.dtype.kind == "i":  # compared as they are, which is faster
-        threshold = math.floor(threshold)
-    found = values > threshold
-    found |= values < -threshold
-    return found
-
-
-def look(values: np.ndarray, mask: np.ndarray) -> Look:
-    """Measure what moves in a result (Y, X), ``mask`` from :func:`moving`.
+def look(values: np.ndarray, mask: np.ndarray, boxes: list[Box]) -> Look:
+    """Measure what moves in a result (Y, X): ``mask``, inside boxes that do not overlap.
 
     >>> values = np.zeros((4, 6)); values[1, 2:5] = -9
-    >>> look(values, moving(values, 2))
-    Look(area=3, box=(2, 1, 3, 1), strength=9.0)
+    >>> look(values, values < -2, [(2, 1, 3, 1)])
+    Look(area=3, boxes=((2, 1, 3, 1),), strength=9.0, share=0.125)
     """
-    rows = np.flatnonzero(mask.any(axis=1))
-    if not len(rows):
-        return NOTHING
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    columns = np.flatnonzero(mask[top:bottom].any(axis=0))
-    left, right = int(columns[0]), int(columns[-1]) + 1
-    inside = mask[top:bottom, left:right]
-    found = values[top:bottom, left:right][inside]
-    return Look(len(found), (left, top, right - left, bottom - top), float(np.abs(found).mean()))
+    parts = [(slice(y, y + height), slice(x, x + width)) for x, y, width, height in boxes]
+    found = np.abs(np.concatenate([values[part][mask[part]] for part in parts]))
+    return Look(len(found), tuple(boxes), float(found.mean()), len(found) / mask.size)
 
 
 @frozen
@@ -71,6 +60,8 @@ class Event:
         At the peak, where the most moves the most: pixels, and their mean size in grey levels of 255.
     box
         Around all that moves during the event.
+    objects
+        A box for each thing that moves, around all of its way.
     """
 
     start: float
@@ -82,6 +73,7 @@ class Event:
     area: int
     box: Box
     strength: float
+    objects: tuple[Box, ...] = ()
 
     @property
     def facts(self) -> dict[str, object]:
@@ -96,18 +88,8 @@ class Event:
             "area": self.area,
             "bbox": list(self.box),
             "strength": round(self.strength, 3),
+            "objects": [list(box) for box in self.objects],
         }
-
-
-def union(a: Box, b: Box) -> Box:
-    """Return the smallest rectangle around two.
-
-    >>> union((2, 1, 3, 1), (0, 4, 1, 1))
-    (0, 1, 5, 4)
-    """
-    left, top = min(a[0], b[0]), min(a[1], b[1])
-    right, bottom = max(a[0] + a[2], b[0] + b[2]), max(a[1] + a[3], b[1] + b[3])
-    return left, top, right - left, bottom - top
 
 
 @frozen
@@ -117,56 +99,116 @@ class Rules:
     Attributes
     ----------
     min_area
-        Pixels that must move at once.
+        Pixels of the smallest region that moves.
     min_duration
         Seconds from the first moving frame to the end of the last.
     merge_gap
         Stillness of at most so many seconds does not end an event.
+    min_way
+        Pixels of the smallest box around all of the way of what lasts for several results.
     """
 
     min_area: float = 1.0
     min_duration: float = 0.0
     merge_gap: float = 0.0
+    min_way: float = 0.0
+
+
+@frozen
+class _Track:
+    """One thing that moves: all of it as an event, its latest box, and the end of its last result."""
+
+    event: Event
+    latest: Box
+    until: float
+
+    def joined(self, later: _Track) -> _Track:
+        a, b = self.event, later.event
+        first, last = (a if a.start <= b.start else b), (a if a.end > b.end else b)
+        peak = a if a.area * a.strength >= b.area * b.strength else b
+        event = Event(
+            first.start, last.end, peak.peak, first.start_frame, last.end_frame, peak.peak_frame,
+            peak.area, union(a.box, b.box), peak.strength, (*a.objects, *b.objects),
+        )  # fmt: skip
+        return _Track(event, later.latest, max(self.until, later.until))
 
 
 class Detector:
-    """Turns looks, in order of time, into events."""
+    """Turns looks, in order of time, into events.
+
+    What moves in one result belongs to what moved near it just before, and together they must last for
+    ``min_duration``: drops, hot pixels and noise flash here and there, things go on.
+
+    Attributes
+    ----------
+    events : list of Event
+        Once the clip is over.
+    changes : list of float
+        When the whole picture changed: a cut, a lamp.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self.events: list[Event] = []
-        self._rules = rules
-        self._open: Event | None = None
-        self._until = 0.0  # the end of the last moving frame of the open event
+        self.changes: list[float] = []
+        self.rules = rules
+        self._tracks: list[_Track] = []
+        self._lasting: list[_Track] = []
+        self._whole: list[tuple[int, float, float, Look]] = []
 
     def add(self, frame: int, time: float, duration: float, look: Look) -> None:
         """Take the look at one frame: its number, when and for how many seconds it is shown."""
-        if look.area < max(self._rules.min_area, 1):
-            return
-        here = Event(time, time, time, frame, frame, frame, look.area, look.box, look.strength)
-        before = self._open
-        if before is not None and time - self._until > self._rules.merge_gap + 1e-9:
-            self.close()
-            before = None
-        self._open = here if before is None else _joined(before, here)
-        self._until = time + duration
+        if look.share >= GLOBAL:
+            self._whole.append((frame, time, duration, look))
+        else:
+            self._settle()
+            self._take(frame, time, duration, look)
+
+    def _settle(self) -> None:
+        """Decide whether the changes of the whole picture, up to now, are motion."""
+        whole, self._whole = self._whole, []
+        if len(whole) > CUT:
+            for each in whole:
+                self._take(*each)
+        elif whole:
+            self.changes.append(whole[0][1])
+
+    def _take(self, frame: int, time: float, duration: float, look: Look) -> None:
+        ended = [track for track in self._tracks if time - track.until > self.rules.merge_gap + 1e-9]
+        self._end(ended)
+        tracks, new = [track for track in self._tracks if track not in ended], []
+        for box in look.boxes:
+            one = _Track(
+                Event(time, time, time, frame, frame, frame, look.area, box, look.strength),
+                box,
+                time + duration,
+            )
+            for track in [track for track in tracks if near(box, track.latest, max(box[2:]))]:
+                tracks.remove(track)
+                one = track.joined(one)
+            new.append(one)
+        self._tracks = tracks + new
+
+    def _end(self, tracks: list[_Track]) -> None:
+        shortest = self.rules.min_duration - 1e-9
+        self._lasting += [
+            replace(track, event=replace(track.event, objects=(track.event.box,)))
+            for track in tracks
+            if track.until - track.event.start >= shortest
+            and (
+                track.event.start == track.event.end
+                or track.event.box[2] * track.event.box[3] >= self.rules.min_way
+            )
+        ]
 
     def close(self) -> None:
-        """End the open event, if any: the clip is over."""
-        event, self._open = self._open, None
-        if event is not None and self._until - event.start >= self._rules.min_duration - 1e-9:
-            self.events.append(event)
-
-
-def _joined(event: Event, here: Event) -> Event:
-    stronger = here.area * here.strength > event.area * event.strength
-    peak = here if stronger else event
-    return replace(
-        event,
-        end=here.end,
-        end_frame=here.end_frame,
-        peak=peak.peak,
-        peak_frame=peak.peak_frame,
-        area=peak.area,
-        strength=peak.strength,
-        box=union(event.box, here.box),
-    )
+        """The clip is over: what lasted, together where it happens at once, is its events."""
+        self._settle()
+        self._end(self._tracks)
+        found: list[_Track] = []
+        for track in sorted(self._lasting, key=lambda track: track.event.start):
+            if found and track.event.start - found[-1].until <= self.rules.merge_gap + 1e-9:
+                track = found.pop().joined(track)
+            found.append(track)
+        self.events = [
+            replace(track.event, objects=tuple(grouped(list(track.event.objects), 0))) for track in found
+        ]

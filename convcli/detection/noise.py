@@ -1,54 +1,148 @@
-"""How much a kernel's result varies where nothing moves, and the threshold that follows."""
+"""How much a kernel's result varies where nothing moves, place by place, and the thresholds that follow.
+
+A result is looked at in square blocks: the largest value of each.  What is usual at a place, and in other places of
+the same brightness, is noise: of a sensor, of compression, of rain.  What is not is motion.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
 import numpy as np
+
+from convcli.common.frozen import frozen
 
 FLOOR = 2.0  # grey levels of 255: rounding and compression alone reach this
 CEILING = 40.0  # grey levels: what varies more is motion itself, a camera that is moved
-FACTOR = 6.0  # standard deviations; in a million pixels of pure noise 0.002 lie beyond
-MAD_TO_SIGMA = 1.4826  # of normal noise: 1 / Φ⁻¹(3/4), Rousseeuw and Croux (1993)
+FACTOR = 2.0  # times what is usual: the largest of a block of normal noise is usually 3.6 standard deviations
+USUAL = 0.9  # the quantile over time that is usual at a place
+PEERS = 0.75  # the quantile over blocks of one brightness that is usual for it
+LEAST = 0.9  # a place varies at least so many times as much: what is rare did not happen there yet
+MOST = 2.0  # a place varies at most so many times as much as others of its brightness; more is lasting motion
+GROUPS = 16  # of brightness, at most
+GROUP = 24  # blocks of one brightness, at least
+COHERENT = (
+    0.2  # a block's mean beside its largest value: less in noise, more where a scene moves or brightens
+)
 MOST_FRAMES = 200  # that are looked at
-_PIXELS = 1 << 15  # of a frame that are looked at
 
 
-class Noise:
-    """Collects samples of a kernel's results and estimates their noise.
+def block_side(shape: tuple[int, ...]) -> int:
+    """Return the side of the blocks of a result of this (height, width), in pixels."""
+    return 16 if min(shape) >= 160 else 8
+
+
+def _rows(values: np.ndarray, side: int, reduce: Callable[..., Any]) -> np.ndarray:
+    full = len(values) // side * side
+    rows: np.ndarray = reduce(values[:full].reshape(-1, side, values.shape[1]), axis=1)
+    rest = values[full:]
+    return np.concatenate([rows, reduce(rest, axis=0)[None]]) if len(rest) else rows
+
+
+def per_block(values: np.ndarray, side: int, reduce: Callable[..., Any]) -> np.ndarray:
+    """Reduce each block of (Y, X) to a number, those at the right and lower edge may be smaller.
+
+    >>> per_block(np.arange(12).reshape(3, 4), 2, np.max).tolist()
+    [[5, 7], [9, 11]]
+    """
+    return _rows(_rows(values, side, reduce).T, side, reduce).T
+
+
+def largest(values: np.ndarray, side: int) -> np.ndarray:
+    """Return the largest absolute value of each block."""
+    rows = np.maximum(_rows(values, side, np.max), -_rows(values, side, np.min))
+    return _rows(rows.T, side, np.max).T
+
+
+def _around(blocks: np.ndarray) -> np.ndarray:
+    """Return the largest of each block and its eight neighbours."""
+    for _ in range(2):
+        wide = np.pad(blocks, ((1, 1), (0, 0)), mode="edge")
+        blocks = np.maximum(np.maximum(wide[:-2], wide[1:-1]), wide[2:]).T
+    return blocks
+
+
+@frozen
+class Limits:
+    """What a result must exceed to count as motion, for each of its blocks.
+
+    Attributes
+    ----------
+    blocks : ndarray
+        In the units of the values.
+    side : int
+        Of a block, in pixels.
+    groups : ndarray
+        (groups, blocks): indices of blocks of about the same brightness.
+    """
+
+    blocks: np.ndarray
+    side: int
+    groups: np.ndarray | None = None
+
+    def usual(self, blocks: np.ndarray) -> np.ndarray:
+        """Return for each block what is usual among those of its brightness."""
+        found = np.empty(blocks.size, np.float32)
+        assert self.groups is not None
+        place = int(PEERS * self.groups.shape[1])
+        found[self.groups] = np.partition(blocks.reshape(-1)[self.groups], place, axis=1)[:, place, None]
+        return found.reshape(blocks.shape)
+
+    def noise(self, values: np.ndarray) -> np.ndarray:
+        """Return the largest value of each block, NaN where a block is no noise.
+
+        It is none where more happens than in others of its brightness, and neighbouring pixels change alike.
+        """
+        blocks = largest(values, self.side)
+        mean = np.abs(per_block(values, self.side, partial(np.mean, dtype=np.float32)))
+        return np.where((blocks > MOST * self.usual(blocks)) & (mean > COHERENT * blocks), np.nan, blocks)
+
+    def raised(self, values: np.ndarray, blocks: np.ndarray, most: float) -> np.ndarray:
+        """Return the limits for one result of which much lies beyond them, given its largest values.
+
+        Noise that has grown raises them; a scene that moves, or a light, does not.
+        """
+        if self.groups is None or (FACTOR * (usual := self.usual(blocks)) <= self.blocks).all():
+            return self.blocks
+        side = self.side
+        over = np.argwhere(blocks > self.blocks)
+        coherence = [
+            abs(values[y * side : (y + 1) * side, x * side : (x + 1) * side].mean()) / blocks[y, x]
+            for y, x in over[:: len(over) // 64 + 1].tolist()
+        ]
+        if np.median(coherence) > COHERENT:
+            return self.blocks
+        return np.clip(FACTOR * usual, self.blocks, max(most, self.blocks.max()))
+
+
+def limits(results: Iterable[np.ndarray], brightness: np.ndarray, side: int, level: float) -> Limits:
+    """Return thresholds from what some results (Y, X) vary.
 
     Parameters
     ----------
+    results : iterable of ndarray
+    brightness : ndarray
+        Of each block of the scene.
     level : float
         One grey level of 255 in the units of the values.
-
-    >>> noise = Noise()
-    >>> noise.add(np.random.default_rng(1).normal(0, 3, (4, 100, 100)))
-    >>> round(noise.threshold)
-    18
     """
-
-    def __init__(self, level: float = 1.0) -> None:
-        self._level = level
-        self._samples: list[np.ndarray] = []
-
-    def add(self, values: np.ndarray) -> None:
-        """Take results (T, Y, X); an even share of the pixels of each frame is kept."""
-        for frame in values:
-            step = -(-frame.size // _PIXELS)
-            # An odd step walks through all columns, whatever the width.
-            self._samples.append(frame.reshape(-1)[:: step + 1 - step % 2].astype(np.float32))
-
-    @property
-    def sigma(self) -> float:
-        """The standard deviation without outliers: motion fills less than half of most frames."""
-        if not self._samples:
-            return 0.0
-        values = np.concatenate(self._samples)
-        return float(MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
-
-    @property
-    def threshold(self) -> float:
-        """What a result must exceed to count as motion, in the units of the values."""
-        return min(max(FACTOR * self.sigma, FLOOR * self._level), CEILING * self._level)
+    order = np.argsort(brightness, axis=None, kind="stable")
+    count = max(min(order.size // GROUP, GROUPS), 1)
+    # As many in each; some that lie between two are in both.
+    ends = np.linspace(0, order.size, count + 1).astype(int)
+    size = int(np.diff(ends).max())
+    groups = order[np.minimum(ends[:-1], order.size - size)[:, None] + np.arange(size)]
+    found = Limits(brightness, side, groups)
+    samples = np.stack([found.noise(values) for values in results])
+    samples.sort(axis=0)  # what is no noise comes last
+    known = np.isfinite(samples).sum(axis=0, keepdims=True)
+    place = np.maximum(USUAL * (known - 1), 0).astype(int)
+    usual = np.where(known, np.take_along_axis(samples, place, axis=0), 0)[0]
+    peers = found.usual(usual)
+    usual = _around(np.clip(usual, LEAST * peers, MOST * peers))
+    return Limits(np.clip(FACTOR * usual, FLOOR * level, CEILING * level), side, groups)
 
 
 def sample(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from convcli.detection.events import Box
+from convcli.detection.regions import Box
 
 _TINT = (255, 64, 32)  # of 255: what moves
 _FRAME = (255, 220, 0)  # of 255: the box around it
@@ -23,7 +25,7 @@ def colours(frame: np.ndarray) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def overlay(frame: np.ndarray, mask: np.ndarray, box: Box | None) -> np.ndarray:
+def overlay(frame: np.ndarray, mask: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
     """Draw what moves over a frame.
 
     Parameters
@@ -32,7 +34,7 @@ def overlay(frame: np.ndarray, mask: np.ndarray, box: Box | None) -> np.ndarray:
         (Y, X) or (Y, X, C) of an unsigned integer type.
     mask : ndarray
         (Y, X), what moves.
-    box : (x, y, width, height), optional
+    boxes : sequence of (x, y, width, height)
         Drawn around it, two pixels wide.
 
     Returns
@@ -44,9 +46,8 @@ def overlay(frame: np.ndarray, mask: np.ndarray, box: Box | None) -> np.ndarray:
     white = np.iinfo(drawn.dtype).max
     tint = np.array(_TINT, np.float32) * (white / 255)
     drawn[mask] = (drawn[mask] * 0.5 + tint * 0.5).astype(drawn.dtype)
-    if box is not None:
-        left, top, width, height = box
-        edge = np.array(_FRAME, np.float64) * (white / 255)
+    edge = np.array(_FRAME, np.float64) * (white / 255)
+    for left, top, width, height in boxes:
         rows, columns = slice(top, top + height), slice(left, left + width)
         for strip in (
             (slice(top, top + 2), columns),

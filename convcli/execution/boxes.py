@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+P = TypeVar("P")  # a box, or the number of one
 
 
 def execute(
@@ -66,7 +67,7 @@ def measured(runner: Runner, boxes: Sequence[Box], workers: int = 1) -> Measured
 
 
 def in_order(
-    boxes: Sequence[Box], reader: Callable[[Box], R], work: Callable[[Box, R], T], workers: int
+    boxes: Sequence[P], reader: Callable[[P], R], work: Callable[[P, R], T], workers: int
 ) -> Iterator[T]:
     """Yield ``work(box, reader(box))`` of every box, in order.
 

@@ -20,9 +20,11 @@ from PIL import Image
 
 import convcli
 from convcli.detection.detector import is_square_difference, newest
-from convcli.detection.events import Detector, Look, Rules, look, moving
-from convcli.detection.noise import Noise, sample
+from convcli.detection.events import Detector, Look, Rules, look
+from convcli.detection.light import light_change
+from convcli.detection.noise import limits, sample
 from convcli.detection.picture import HeatMap, overlay
+from convcli.detection.regions import keep_regions
 from convcli.detection.square_difference import square_difference
 from convcli.jobs.bind import Settings, bind
 from convcli.kernel import load_kernel
@@ -182,6 +184,7 @@ def test_the_sample_clip_has_its_known_events() -> None:
     assert [(e["start_frame"], e["end_frame"]) for e in report["events"]] == list(samples.EVENTS)
     assert list(report["events"][0]) == [
         "start", "end", "peak", "start_frame", "end_frame", "peak_frame", "area", "bbox", "strength",
+        "objects",
     ]  # fmt: skip
 
 
@@ -229,34 +232,94 @@ def test_a_region_is_all_that_is_looked_at() -> None:
 
 
 def test_events_end_after_the_gap_and_short_ones_are_dropped() -> None:
-    detector = Detector(Rules(min_area=5, min_duration=0.15, merge_gap=0.25))
-    seen = [9, 9, 4, 4, 9, 0, 0, 0, 0, 9, 0, 0, 0, 0, 9, 9]
+    detector = Detector(Rules(min_duration=0.15, merge_gap=0.25))
+    seen = [9, 9, 0, 0, 9, 0, 0, 0, 0, 9, 0, 0, 0, 0, 9, 9]
     for frame, area in enumerate(seen):
-        detector.add(frame, frame / 10, 0.1, Look(area, (frame, 0, 2, 2), 3.0))
+        detector.add(frame, frame / 10, 0.1, Look(area, ((frame, 0, 2, 2),) if area else (), 3.0))
     detector.close()
     assert [(e.start_frame, e.end_frame) for e in detector.events] == [(0, 4), (14, 15)]
     assert detector.events[0].box == (0, 0, 6, 2)
 
 
-def test_noise_is_estimated_in_spite_of_motion() -> None:
-    values = np.random.default_rng(8).normal(0, 4, (3, 200, 200))
-    values[:, :20] += 100  # a tenth moves
-    noise = Noise()
-    noise.add(values)
-    assert noise.sigma == pytest.approx(4, rel=0.2)
-    assert noise.threshold == pytest.approx(24, rel=0.2)
-    assert Noise().threshold == 2
-    everything = Noise()
-    everything.add(np.random.default_rng(8).normal(0, 60, (1, 99, 99)))
-    assert everything.threshold == 40
+def blocks_of(values: np.ndarray) -> np.ndarray:
+    """Return the limits of a scene that is a little lighter from left to right, by `limits`."""
+    height, width = values.shape[1:]
+    scene = np.broadcast_to(np.arange(-(-width // 16)), (-(-height // 16), -(-width // 16)))
+    return limits(values, scene, 16, 1.0).blocks
+
+
+def test_the_threshold_is_above_normal_noise_of_any_size() -> None:
+    noise = np.random.default_rng(8).normal(0, 1, (16, 240, 320))
+    for sigma in (0.1, 1, 3):
+        found = blocks_of(sigma * noise)
+        assert found.min() >= 2  # compression alone reaches that
+        if sigma >= 1:
+            assert 5 * sigma < found.min() and found.max() < 11 * sigma
+    assert blocks_of(60 * noise).max() == 40
     assert sum(map(len, sample(10_000, list(range(0, 10_000, 50))))) <= 200
+
+
+def test_what_moves_all_the_time_is_no_noise() -> None:
+    values = np.random.default_rng(8).normal(0, 1, (16, 240, 320))
+    quiet = blocks_of(values)
+    values[:, 96:144, 100:150] += 30  # a place where all pixels change alike, in every result
+    np.testing.assert_allclose(blocks_of(values), quiet, rtol=0.35)
+
+
+def test_noise_of_one_place_raises_the_threshold_there_alone() -> None:
+    values = np.random.default_rng(8).normal(0, 1, (16, 240, 320))
+    values[:, :, 160:] *= 3  # the scene is lighter there, as noise of light is larger in light
+    found = blocks_of(values)
+    assert found[:, :9].max() < 13 and found[:, 11:].min() > 16
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (30, 40)])
+def test_regions_are_scipys(size: tuple[int, int]) -> None:
+    from scipy import ndimage
+
+    random = np.random.default_rng(2)
+    for share in (0.1, 0.3, 0.5, 1):
+        mask = random.random(size) < share
+        numbered, _ = ndimage.label(mask, np.ones((3, 3)))
+        areas = np.bincount(numbered.ravel())
+        expected = [
+            (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+            for number, (rows, columns) in enumerate(ndimage.find_objects(numbered), 1)
+            if areas[number] >= 3
+        ]
+        kept = mask & (areas[numbered] >= 3)
+        assert sorted(keep_regions(mask, 3)) == sorted(expected)
+        np.testing.assert_array_equal(mask, kept)
+
+
+def test_what_goes_nowhere_is_a_hot_pixel_and_no_object() -> None:
+    for step, events in ((0, 0), (2, 1)):
+        detector = Detector(Rules(min_way=30))
+        for frame in range(9):
+            detector.add(frame, frame / 10, 0.1, Look(20, ((step * frame, 0, 4, 5), (90, 90, 4, 5)), 3.0))
+        detector.close()
+        assert len(detector.events) == events
+    assert detector.events[0].objects == ((0, 0, 20, 5),)
 
 
 def test_a_look_measures_both_signs() -> None:
     values = np.zeros((6, 8))
     values[1, 2], values[3, 6] = -5, 9
-    seen = look(values, moving(values, 4))
-    assert (seen.area, seen.box, seen.strength) == (2, (2, 1, 5, 3), 7.0)
+    seen = look(values, np.abs(values) > 4, [(2, 1, 5, 3)])
+    assert (seen.area, seen.strength, seen.share) == (2, 7.0, 2 / 48)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1.12, 0), (0.8, 20), (1, -9), (1.5, 3)])
+def test_a_change_of_light_is_found_whatever_moves(gain: float, offset: float) -> None:
+    random = np.random.default_rng(3)
+    scene = 20 + 100 * random.random((12, 16)).repeat(16, axis=0).repeat(16, axis=1)
+    before, after = scene + random.normal(0, 5, scene.shape), gain * scene + offset
+    after[40:120, 50:150] = 210  # a sixth of the picture
+    light = light_change(before, after + random.normal(0, 5, scene.shape), 255)
+    assert light is not None
+    assert light.gain == pytest.approx(gain, rel=0.05)
+    assert light.gain * 70 + light.offset == pytest.approx(gain * 70 + offset, abs=2)
+    assert light_change(before, scene + random.normal(0, 5, scene.shape), 255) is None
 
 
 # Pictures
@@ -266,7 +329,7 @@ def test_overlay_draws_on_what_moves_alone() -> None:
     frame = np.full((20, 30), 100, np.uint8)
     mask = np.zeros((20, 30), bool)
     mask[8:12, 10:16] = True
-    drawn = overlay(frame, mask, (8, 6, 12, 9))
+    drawn = overlay(frame, mask, [(8, 6, 12, 9)])
     assert (drawn[:6] == 100).all()
     assert (drawn[9, 12] == [177, 82, 66]).all()
     assert (drawn[6, 8:20] == [255, 220, 0]).all()
@@ -313,6 +376,37 @@ def test_exit_code_is_that_of_grep(frames: np.ndarray, code: int, tmp_path: Path
     done = shell("motion", clip, "--no-output", "--exit-code", "-q")
     assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
     assert shell("motion", tmp_path / "no.mp4", "--no-output", "--exit-code").returncode == 2
+
+
+def test_the_table_of_events_is_the_data(tmp_path: Path) -> None:
+    done = ok("motion", SAMPLES / "walk.mp4", "--no-output", "-q")
+    assert done.stderr == b""
+    header, *rows = done.stdout.decode().splitlines()
+    assert header.split()[:4] == ["start", "end", "peak", "frames"]
+    assert [row.split()[3] for row in rows] == ["11-35", "66-90"]
+
+
+def test_an_edit_decision_list_counts_frames(tmp_path: Path) -> None:
+    ok("motion", SAMPLES / "walk.mp4", "--no-output", "--events", tmp_path / "a.edl", "-q")
+    title, mode, _, *cuts = (tmp_path / "a.edl").read_text().splitlines()
+    assert (title, mode) == ("TITLE: motion", "FCM: NON-DROP FRAME")
+    # 25 frames a second: frames 11 to 35 of the clip, 25 of them, then 66 to 90.
+    assert cuts == [
+        "001  AX       V     C        00:00:00:11 00:00:01:11 00:00:00:00 00:00:01:00",
+        "002  AX       V     C        00:00:02:16 00:00:03:16 00:00:01:00 00:00:02:00",
+    ]
+
+
+def test_a_cut_is_no_motion_and_a_clip_full_of_it_is_doubted(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    scenes = 60 + 120 * random.random((2, 12, 16)).repeat(8, axis=1).repeat(8, axis=2)
+    np.save(tmp_path / "a.npy", scenes.repeat(10, axis=0).astype(np.uint8))
+    done = ok("motion", tmp_path / "a.npy", "--axes", "TYX", "--no-output")
+    assert b"no motion" in done.stderr and b"the whole picture changes at 0.400 s" in done.stderr
+    frames = np.stack([np.roll(samples.walk()[0], 4 * index, axis=1) for index in range(12)])
+    np.save(tmp_path / "b.npy", frames)
+    done = ok("motion", tmp_path / "b.npy", "--axes", "TYX", "--no-output")
+    assert b"fills the whole clip" in done.stderr and b"Try --region" in done.stderr
 
 
 def test_a_clip_comes_through_a_pipe(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def motion(request: Request) -> int:
 
     \b
     A camera that shakes: every edge moves, all is one event; try --region.
-    A light that flickers: all changes at once; --stabilise-light.
+    A light that flickers: part of auto; else --stabilise-light.
     Sensor noise: the threshold rises above it; --denoise 3 finds more.
 
     \b

@@ -16,15 +16,26 @@ from convcli.detection.events import Event
 from convcli.media.files.target import STANDARD, output
 
 _BOX = ("x", "y", "width", "height")
-_FIELDS = ("start", "end", "peak", "start_frame", "end_frame", "peak_frame", "area", *_BOX, "strength")
+_FIELDS = (
+    "start",
+    "end",
+    "peak",
+    "start_frame",
+    "end_frame",
+    "peak_frame",
+    "area",
+    *_BOX,
+    "strength",
+    "objects",
+)
 _MOST = 40  # rows of the table
 
 
 def write_events(path: str, events: Sequence[Event], *, force: bool) -> None:
     """Write events to a file, CSV if its suffix says so, or to standard output for ``-``."""
     rows = [event.facts for event in events]
-    table = PurePath(path).suffix.lower() == ".csv"
-    text = _csv(rows) if table else "".join(json.dumps(row) + "\n" for row in rows)
+    writers = {".csv": _csv, ".edl": _edl}
+    text = writers.get(PurePath(path).suffix.lower(), _lines)(rows)
     if path == STANDARD:
         sys.stdout.write(text)
         return
@@ -32,12 +43,36 @@ def write_events(path: str, events: Sequence[Event], *, force: bool) -> None:
         fp.write(text.encode())
 
 
+def _lines(rows: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, _FIELDS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row | dict(zip(_BOX, row["bbox"], strict=True)) for row in rows)
+    for row in rows:
+        objects = " ".join(",".join(map(str, box)) for box in row["objects"])
+        writer.writerow(row | dict(zip(_BOX, row["bbox"], strict=True)) | {"objects": objects})
     return text.getvalue()
+
+
+def _edl(rows: Sequence[dict[str, Any]]) -> str:
+    """Return an edit decision list (CMX 3600): an event is a cut of the clip, its frames counted at its mean rate."""
+    last = max(rows, key=lambda row: row["end_frame"], default=None)
+    rate = max(round(last["end_frame"] / last["end"]), 1) if last and last["end"] else 25
+
+    def timecode(frame: int) -> str:
+        seconds, frames = divmod(frame, rate)
+        return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}:{frames:02}"
+
+    lines, done = ["TITLE: motion", "FCM: NON-DROP FRAME", ""], 0
+    for number, row in enumerate(rows, 1):
+        first, end = row["start_frame"], row["end_frame"] + 1
+        places = (first, end, done, done + end - first)
+        lines.append(f"{number:03}  AX       V     C        {' '.join(map(timecode, places))}")
+        done += end - first
+    return "\n".join(lines) + "\n"
 
 
 @frozen

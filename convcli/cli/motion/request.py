@@ -37,7 +37,8 @@ class Request:
         False
     )
     events: Annotated[
-        str | None, Option("Events as .csv, else as lines of JSON; - is standard output.", panel=Panel.OUTPUT)
+        str | None,
+        Option("Events as .csv, .edl, else as lines of JSON; - is standard output.", panel=Panel.OUTPUT),
     ] = None
     heatmap: Annotated[str | None, Option("Sum of all motion as a picture.", panel=Panel.OUTPUT)] = None
     still: Annotated[str | None, Option("Strip of sample frames as a picture.", panel=Panel.OUTPUT)] = None
@@ -68,7 +69,9 @@ class Request:
     kernel: Annotated[Kernel, "Of rank 3."] = "motion"
     settings: Annotated[Settings, Group("stride", stride="Step of the window: 2, or 1,2,2 (time, y, x).")]
     denoise: Annotated[int, Option("Against sensor noise: mean of so many frames first.")] = 1
-    stabilise_light: Annotated[bool, Option("Against flicker: subtract each frame's mean change.")] = False
+    stabilise_light: Annotated[bool, Option("Against flicker: take out changes of light. Part of auto.")] = (
+        False
+    )
     engine: Engine = EngineName.AUTO
     writing: Annotated[WriteOptions, Group("codec", "crf", "preset", "pixels", "sound")]
     reading: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
@@ -19,8 +20,10 @@ from convcli.common.errors import UsageError
 from convcli.common.machine import keep_freed_memory
 from convcli.data.info import Colour, Info, Sink
 from convcli.detection.detector import Watch, Watching, motion_kernel
-from convcli.detection.events import Box, Detector, Rules
+from convcli.detection.events import Detector, Rules
+from convcli.detection.noise import Limits
 from convcli.detection.picture import HeatMap, overlay, strip
+from convcli.detection.regions import Box
 from convcli.media import opening, registry
 from convcli.media.clip_view import Part, open_clip
 from convcli.media.files.target import STANDARD, about_input, check_not_input, shown
@@ -29,6 +32,8 @@ from convcli.media.registry import Format
 from convcli.media.timing import clip_of, schedule
 
 STILLS = 6  # frames of the strip
+SHOWN = 5  # changes of the whole picture that are named
+MOST = 0.9  # of the clip or the picture: an event that fills more is doubted
 _TEXT = registry.by_name("csv")
 
 
@@ -113,8 +118,10 @@ class _Detection:
         self.time = source.info.axis("T")
         self.schedule = schedule(self.time)
         self.path = _picture_path(request)
-        rules = Rules(request.min_area.pixels(self._pixels), request.min_duration, request.merge_gap)
-        self.least = max(rules.min_area, 1)
+        area = request.min_area.pixels(self._pixels)
+        # Under an automatic threshold, what stays in one tiny place is a hot pixel.
+        way = 2 * area if request.threshold is None else 0
+        rules = Rules(area, request.min_duration, request.merge_gap, way)
         self.detector = Detector(rules)
         if request.overlay and self.watch.dtype != source.info.dtype:
             raise UsageError(f"--overlay draws on pixels of 8 or 16 bits; the clip holds {source.info.dtype}")
@@ -127,23 +134,49 @@ class _Detection:
         request, watch = self.request, self.watch
         if request.messages.explain_choices:
             report.note(f"engine {watch.engine}")
-        threshold = watch.threshold()
-        notes = self._pass(threshold)
+        limits = watch.threshold()
+        notes = self._pass(limits)
         events = self.detector.events
         if request.events is not None:
             write_events(request.events, events, force=request.force)
-        levels = round(threshold / watch.level, 3)
+        levels = round(float(np.median(limits.blocks)) / watch.level, 3)
         found = Found(request.input, self.path, len(watch.frames), levels, events)
+        table = request.no_output and request.events is None  # it is the data, and goes where data goes
         quiet = request.json or request.messages.quiet
-        said = map(report.Note, dict.fromkeys((*self.source.info.notes, *watch.notes, *notes)))
-        text = () if quiet else (*said, *lines(found))
-        report.show(found, text, json=request.json, stream=None if request.json else sys.stderr)
+        said = (*self.source.info.notes, *watch.notes, *notes, *self._global_changes(), *self._doubts())
+        text = () if quiet else (*map(report.Note, dict.fromkeys(said)), *lines(found))
+        if quiet and table and events and not request.exit_code:
+            text = tuple(lines(found))
+        stream = None if request.json or (table and events) else sys.stderr
+        report.show(found, text, json=request.json, stream=stream)
         for path, _ in () if quiet else _outputs(request):
             if path != STANDARD and request.output != STANDARD and request.events != STANDARD:
                 print(path)
         return bool(events)
 
-    def _pass(self, threshold: float) -> tuple[str, ...]:
+    def _global_changes(self) -> tuple[str, ...]:
+        times = self.detector.changes
+        some = ", ".join(f"{time:.3f}" for time in times[:SHOWN]) + (", ..." if len(times) > SHOWN else "")
+        return (
+            (f"the whole picture changes at {some} s (a cut, a lamp): not counted as motion",)
+            if times
+            else ()
+        )
+
+    def _doubts(self) -> tuple[str, ...]:
+        """Return a line about an event that is all of the clip, or of the picture."""
+        height, width = (self.source.info.size(letter) for letter in "YX")
+        for event in self.detector.events:
+            clip = event.end_frame - event.start_frame >= MOST * (len(self.watch.frames) - 1)
+            if clip or event.box[2] * event.box[3] >= MOST * width * height:
+                what = "the whole clip" if clip else "nearly the whole picture"
+                return (
+                    f"the event at {event.start:.3f} s fills {what}: a camera that moves, rain or leaves? "
+                    "Try --region with a quiet part, --min-area 0.5%, or a higher --threshold",
+                )
+        return ()
+
+    def _pass(self, limits: Limits) -> tuple[str, ...]:
         """Go through the clip once; return what the writers want to say."""
         request, watch = self.request, self.watch
         heat = HeatMap(watch.shape) if request.heatmap else None
@@ -154,7 +187,9 @@ class _Detection:
             sink = self._sink(stack) if self.path else None
             meter = Meter(request.messages.shown_progress, "frames")
             stack.callback(meter.close)
-            for index, (values, mask, seen) in enumerate(watch.sights(threshold, meter)):
+            for index, (values, mask, seen) in enumerate(
+                watch.sights(limits, self.detector.rules.min_area, meter)
+            ):
                 frame = watch.frames[index]
                 time, duration = watch.shown(self.schedule, index)
                 self.detector.add(frame, time + start, duration, watch.placed(seen, self.source.corner))
@@ -162,7 +197,7 @@ class _Detection:
                     heat.add(values, mask)
                 if sink is None and not (request.still and index in wanted):
                     continue
-                picture = self._picture(frame, values, mask, seen.box if seen.area >= self.least else None)
+                picture = self._picture(frame, values, mask, seen.boxes)
                 if sink is not None:
                     sink.write(sink.info.strip(index, index + 1), picture[None])
                 if request.still and index in wanted:
@@ -181,10 +216,10 @@ class _Detection:
             self._save(request.still, strip(stills))
         return notes
 
-    def _picture(self, frame: int, values: np.ndarray, mask: np.ndarray, box: Box | None) -> np.ndarray:
+    def _picture(self, frame: int, values: np.ndarray, mask: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
         if self.request.overlay:
             rows, columns = self.watch.grid
-            return overlay(self.source.strip(frame, frame + 1)[0][::rows, ::columns], mask, box)
+            return overlay(self.source.strip(frame, frame + 1)[0][::rows, ::columns], mask, boxes)
         return self.watch.picture(values)
 
     def _sink(self, stack: ExitStack) -> Sink:
