@@ -133,6 +133,7 @@ def icon(width: int, height: int) -> bytes:
     return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(picture), 22) + picture
 
 
+WHITE = saved((15_000, 1_000), "WEBP", lossless=True)
 LERC = bytes(imagecodecs.lerc_encode(np.arange(81, dtype=np.uint8).reshape(9, 9)))
 ALIASES = "name: a\nweights: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
     f"x{n}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 10)}]\n" for n in range(9)
@@ -145,6 +146,7 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "PNG, frames": ("a.png", lambda: png(9_000, 9_000, chunk(b"acTL", struct.pack(">II", 900, 0))), ""),
     "JPEG": ("a.jpg", lambda: enlarged(saved((9, 9), "JPEG"), ">HH"), "--max-pixels"),
     "WebP": ("a.webp", webp, "--max-pixels"),
+    "WebP, at the limit": ("a.webp", lambda: WHITE, "for so small a file"),
     "BMP": ("a.bmp", lambda: enlarged(saved((9, 9), "BMP"), "<ii"), "--max-pixels"),
     "GIF, canvas": ("a.gif", lambda: gif(60_000, 60_000, 1), "--max-pixels"),
     "GIF, frame": ("a.gif", lambda: gif(10, 10, 1, (60_000, 60_000)), "--max-pixels"),

@@ -81,5 +81,7 @@ def _pick(keys: Sequence[str], key: str, path: Path) -> str:
         return key
     if not key and len(keys) == 1:
         return keys[0]
+    if not keys:
+        raise ConvError("it holds no array")
     problem = f"no array {quoted(key)}" if key else "several arrays"
     raise ConvError(f"it has {problem}; write {path.name}#KEY with one of {', '.join(keys[:8])}")

@@ -13,6 +13,7 @@ from convcli.common.numbers import in_range, parse_rate
 from convcli.common.options import Option, Panel
 
 MILLION = 1_000_000
+MAX_PIXELS = 256 * MILLION
 
 
 class Compress(StrEnum):
@@ -96,9 +97,9 @@ class ReadOptions:
         Option(
             "Most pixels that are decoded whole, in millions; an animation's frames add up.",
             shown=256,
-            read=lambda millions: millions * MILLION,
+            read=lambda millions: in_range(millions, "--max-pixels", 1) * MILLION,
         ),
-    ] = 256 * MILLION
+    ] = MAX_PIXELS
     max_frames: Annotated[
         int | None,
         Option(

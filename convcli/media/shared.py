@@ -20,7 +20,7 @@ from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.axes import INCH, Axis, Even
 from convcli.data.info import Colour, Info, Metadata
-from convcli.media.options import ReadOptions
+from convcli.media.options import MAX_PIXELS, ReadOptions
 
 
 @frozen
@@ -236,6 +236,9 @@ def profile_for(icc: bytes | None, colour: Colour) -> tuple[bytes | None, str | 
     return None, f"the colour profile is left out: it is for {space}, the result is {colour.upper()}"
 
 
+MODEST, GROWTH = 8_000_000, 1000  # pixels of files that become more than so many from each of their bytes
+
+
 class Recent:
     """Keeps the pieces that the latest request touched, so that overlapping requests make none twice."""
 
@@ -255,8 +258,12 @@ class Recent:
         self._kept = {}
 
 
-def check_pixels(width: int, height: int, options: ReadOptions, what: str, frames: int = 1) -> None:
+def check_pixels(
+    width: int, height: int, options: ReadOptions, what: str, frames: int = 1, stored: int | None = None
+) -> None:
     """Refuse sizes, read from a header, that would decode into too much memory.
+
+    A file of few bytes, ``stored``, may become fewer pixels than others, unless a limit was asked for.
 
     Raises
     ------
@@ -265,12 +272,14 @@ def check_pixels(width: int, height: int, options: ReadOptions, what: str, frame
     """
     if width < 1 or height < 1:
         raise ConvError(f"broken {what}: its size is {width} x {height}")
-    pixels = frames * width * height
-    if options.max_pixels is not None and pixels > options.max_pixels:
+    pixels, most = frames * width * height, options.max_pixels
+    if stored is not None and most == MAX_PIXELS and pixels > GROWTH * stored:
+        most = MODEST
+    if most is not None and pixels > most:
         each = f"{frames} frames of " if frames > 1 else ""
         raise ConvError(
             f"a {what} of {each}{width} x {height} pixels must be decoded whole and has more than "
-            f"{options.max_pixels // 1_000_000} million "
+            f"{most // 1_000_000} million{' for so small a file' if most == MODEST else ''} "
             f"(filter and motion allow it with --max-pixels {-(-pixels // 1_000_000)})"
         )
 

@@ -79,7 +79,7 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
         array("a.npy", np.ones((2, 3, 4, 5))),
         ("filter", "a.npy", *BOX, "--axes", "NCYX", "-o", "b.csv"),
         2,
-        "CSV files cannot hold data of the axes n, c, y, x: write npy",
+        "CSV files cannot hold data of the axes n, c, y, x: write tiff or npy",
     ),
     "missing file": (nothing, ("filter", "no.png", *BOX), 1, "no such file"),
     "a folder": (lambda f: (f / "d.png").mkdir(), ("filter", "d.png", *BOX), 1, "folder"),

@@ -103,13 +103,15 @@ def _bmp_carriers(data: bytes) -> Iterator[str]:
 
 def picture_source(fp: IO[bytes], picture: Picture, options: ReadOptions) -> Source:
     """Decode a picture, or with ``options.all_frames`` its frames when they are asked for; closes ``fp`` alike."""
-    what = picture.decoder
-    check_pixels(*picture.size, options, what)
+    what, at = picture.decoder, fp.tell()
+    stored = fp.seek(0, io.SEEK_END)
+    fp.seek(at)
+    check_pixels(*picture.size, options, what, stored=stored)
     with within_limit(what, options):
         count = picture.count
         if options.all_frames and count > 1:
             check_frames(count, options, what)
-            check_pixels(*picture.size, options, what, count)
+            check_pixels(*picture.size, options, what, count, stored)
             from convcli.media.pictures.animation import FramesSource
 
             return FramesSource(fp, picture, options)
