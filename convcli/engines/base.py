@@ -19,7 +19,7 @@ from convcli.common.errors import UsageError
 from convcli.data.box import slices
 from convcli.engines.interface import Algorithm, Correlation, Outside
 from convcli.engines.locality import look
-from convcli.geometry.padding import PadMode
+from convcli.engines.padding import pad
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import TransposedWindow, Window
 from convcli.kernel.model import Combine
@@ -62,19 +62,7 @@ class Engine(ABC):
     def __exit__(self, *exception: object) -> None:
         """End it: the process gets back what it had."""
 
-    @abstractmethod
-    def pad(
-        self,
-        x: np.ndarray,
-        ranges: Sequence[tuple[int, int]],
-        mode: PadMode,
-        value: float,
-        dtype: np.dtype,
-    ) -> np.ndarray:
-        """Return the box ``ranges`` of integers or floats, with what lies outside, as floats of type ``dtype``.
-
-        What `convcli.engines.padding.pad` returns; a view of ``x`` where nothing changes.
-        """
+    pad = staticmethod(pad)
 
     @abstractmethod
     def render(self, values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:

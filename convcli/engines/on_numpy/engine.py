@@ -24,7 +24,6 @@ from convcli.engines.algorithms import NumpyDirect, ways, work_of
 from convcli.engines.base import Engine, pool_sizes
 from convcli.engines.interface import Algorithm, Correlation
 from convcli.engines.on_numpy.sums import TILE, shifted
-from convcli.engines.padding import pad
 from convcli.engines.reductions import fold_windows, windows_of
 from convcli.geometry.pools import PoolKind
 from convcli.pixels.render import Rendering, Tally, render
@@ -54,7 +53,6 @@ class NumpyEngine(Engine):
     def __exit__(self, *exception: object) -> None:
         pass
 
-    pad = staticmethod(pad)
     render = staticmethod(render)
 
     def _ways(self, call: Correlation) -> Sequence[Algorithm]:

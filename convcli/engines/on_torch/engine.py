@@ -70,7 +70,6 @@ class TorchEngine(Engine):
             torch.set_num_threads(self._before)
             self._before = None
 
-    pad = staticmethod(torch_pixels.pad)
     render = staticmethod(torch_pixels.render)
 
     def takes(self, data: np.dtype, fill: float) -> np.dtype | None:

@@ -1,20 +1,14 @@
-"""From integers to floats and back, on torch's threads: what surrounds an algorithm, as quick as the algorithm.
+"""From floats to pixels on their device.
 
-Padding moves bytes, a quarter of what floats would be, and the change of type is one pass of its own.  On the way
-back a float becomes a byte by way of 16 bits: two passes that torch has vector code for, where the direct one
-takes three times as long (measured).
+A float becomes a byte by way of 16 bits: two passes that torch has vector code for, where the direct one takes three
+times as long (measured).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
-from convcli.engines.on_torch.device import type_of
-from convcli.engines.padding import pad as pad_array
-from convcli.geometry.padding import PadMode
 from convcli.pixels.render import Rendering, Tally
 from convcli.pixels.render import render as render_array
 
@@ -22,19 +16,6 @@ SMALL_INTEGERS = {
     np.dtype(np.uint8),
     np.dtype(np.int16),
 }  # float32 holds them all, torch converts them at speed
-
-
-def pad(
-    x: np.ndarray, ranges: Sequence[tuple[int, int]], mode: PadMode, value: float, dtype: np.dtype
-) -> np.ndarray:
-    """Return the box ``ranges`` of ``x`` as floats, as `convcli.engines.padding.pad` does."""
-    held = mode.stays_in_range and _holds(x.dtype, mode.fill(value))
-    if x.dtype not in SMALL_INTEGERS or dtype.kind != "f" or not held:
-        return pad_array(x, ranges, mode, value, dtype)
-    padded = pad_array(x, ranges, mode, value)
-    if not padded.flags.writeable:  # a view of data that torch may not see as its own
-        return padded.astype(dtype)
-    return torch.from_numpy(padded).to(type_of(dtype)).numpy()
 
 
 def render(values: np.ndarray | torch.Tensor, how: Rendering) -> tuple[np.ndarray, Tally]:
@@ -65,10 +46,3 @@ def _limit(data: torch.Tensor, how: Rendering) -> tuple[int, int]:
         clipped = int((data < how.low).count_nonzero()) + int((data > how.top).count_nonzero())
         data.clamp_(how.low, how.top)
     return nans, clipped
-
-
-def _holds(dtype: np.dtype, value: float) -> bool:
-    if dtype.kind not in "iu":
-        return False
-    limits = np.iinfo(dtype)
-    return limits.min <= value <= limits.max and value == int(value)
