@@ -159,16 +159,6 @@ class Engine(ABC):
         padding or missing: the kind's ``fill``.
         """
 
-    @abstractmethod
-    def max_positions(
-        self, x: np.ndarray, size: Sequence[int], *, stride: Sequence[int], dilation: Sequence[int]
-    ) -> np.ndarray:
-        """Return where each window's maximum lies: int64 ``(N, C, *sizes)``.
-
-        Positions count along the space axes of ``x`` in C order.  Of equal ones the first counts, and the
-        first NaN before every number.
-        """
-
     def _prepared(
         self,
         algorithm: Algorithm | None,

@@ -11,11 +11,10 @@ from functools import reduce
 
 import numpy as np
 
-from convcli.common.errors import UsageError
 from convcli.engines.base import Engine
 from convcli.engines.padding import pad
 from convcli.geometry.padding import PadMode
-from convcli.geometry.pools import AVG, MAX, PoolKind
+from convcli.geometry.pools import AVG, PoolKind
 from convcli.geometry.windows import Window
 
 Span = tuple[int, int]
@@ -46,7 +45,7 @@ def pool_padded(
     """
     include = include_padding and kind.include
     sizes = x.shape[2:]
-    ranges = _ranges(windows, sizes)
+    ranges = [window.input_range(0, window.output_size(n)) for window, n in zip(windows, sizes, strict=True)]
     if include:
         zeros = [(-window.before, n + window.after) for window, n in zip(windows, sizes, strict=True)]
         zeros, ranges = in_two_steps(ranges, zeros)
@@ -109,47 +108,3 @@ def average_counts(window: Window, size: int, include_padding: bool = False) -> 
     below = -((starts - first) // window.dilation)  # taps before `first`, rounded up
     reached = -((starts - end) // window.dilation)  # taps before `end`
     return np.maximum(np.minimum(reached, window.kernel) - np.maximum(below, 0), 0)
-
-
-def max_positions_padded(
-    engine: Engine, x: np.ndarray, windows: Sequence[Window], *, column_major: bool = False
-) -> np.ndarray:
-    """Return where in the unpadded space of ``x`` each window's maximum lies: int64 ``(N, C, *sizes)``.
-
-    Positions count the elements of one channel in C order, or with ``column_major`` the first axis fastest
-    (ONNX's ``storage_order=1``).  Every window must reach the data.
-    """
-    padded = pad(x, _ranges(windows, x.shape[2:]), PadMode.CONSTANT, MAX.fill)
-    found = engine.max_positions(
-        padded,
-        [window.kernel for window in windows],
-        stride=[window.stride for window in windows],
-        dilation=[window.dilation for window in windows],
-    )
-    axes = list(zip(np.unravel_index(found, padded.shape[2:]), windows, x.shape[2:], strict=True))
-    outside = np.zeros(found.shape, bool)  # all of the window's data is -inf, and so is the padding before it
-    for place, window, size in axes:
-        outside |= (place < window.before) | (place >= window.before + size)
-    first = np.meshgrid(*(_first_inside(window, size) for _, window, size in axes), indexing="ij")
-    places = tuple(
-        np.where(outside, inside, place - window.before)
-        for inside, (place, window, _) in zip(first, axes, strict=True)
-    )
-    return np.ravel_multi_index(places, x.shape[2:], order="F" if column_major else "C")
-
-
-def _first_inside(window: Window, size: int) -> np.ndarray:
-    """Return the first element of the data under each window along one axis."""
-    starts = np.arange(window.output_size(size)) * window.stride - window.before
-    first = np.where(starts < 0, starts % window.dilation, starts)
-    empty = (first >= size) | (first - starts >= window.extent)
-    if empty.any():
-        raise UsageError(
-            f"window {np.flatnonzero(empty)[0]} along an axis of {size} holds nothing but padding and has no "
-            f"maximum: padding {window.before}:{window.after} must be less than the extent {window.extent}"
-        )
-    return first
-
-
-def _ranges(windows: Sequence[Window], sizes: Sequence[int]) -> list[Span]:
-    return [window.input_range(0, window.output_size(n)) for window, n in zip(windows, sizes, strict=True)]

@@ -80,12 +80,11 @@ class Frame:
     input: Board
     kernel: Board | None
     output: Board
-    lit_inputs: frozenset[Place]
-    lit_taps: frozenset[Place]
     lit_outputs: frozenset[Place]
-    weights: tuple[tuple[Place, float], ...]
-    chosen: frozenset[Place]
     caption: str
+    lit_inputs: frozenset[Place]
+    weights: tuple[tuple[Place, float], ...] = ()
+    chosen: frozenset[Place] = frozenset()
 
 
 def slide(
@@ -115,18 +114,8 @@ def slide(
         filled[number] = float(results[at])
         output = Board("output", (0,) * results.ndim, results.shape, results.shape, tuple(filled))
         explanation = explain(stage, data, at, float(results[at]), which)
-        seen, weights, chosen = _seen(explanation, grid)
-        yield Frame(
-            grid,
-            kernel,
-            output,
-            seen,
-            frozenset(tap for tap, _ in kernel.places()) if kernel else frozenset(),
-            frozenset([at]),
-            weights,
-            chosen,
-            caption(explanation),
-        )
+        lit = frozenset([at])
+        yield Frame(grid, kernel, output, lit, caption(explanation), *_seen(explanation, grid))
 
 
 def explain(
@@ -144,11 +133,8 @@ def _seen(
 ) -> tuple[frozenset[Place], tuple[tuple[Place, float], ...], frozenset[Place]]:
     if isinstance(explanation, ConvExplanation):
         products = explanation.sums[0].channels[0].taps
-        return (
-            frozenset(one.tap.position for one in products),
-            tuple((one.tap.position, one.weight) for one in products),
-            frozenset(),
-        )
+        weights = tuple((one.tap.position, one.weight) for one in products)
+        return frozenset(place for place, _ in weights), weights, frozenset()
     pooled = explanation.outputs[0]
     cells = {place for place, _ in grid.places()}
     seen = frozenset(one.tap.position for one in pooled.taps) & cells
@@ -185,17 +171,8 @@ def lay_down(stage: ConvStage, data: np.ndarray, results: np.ndarray, which: int
         output = Board("output", low, high, results.shape, tuple(sums.values()))
         text = " ".join(number_text(weight) for weight in list(laid.values())[:TERMS])
         more = " ..." if len(laid) > TERMS else ""
-        yield Frame(
-            grid,
-            kernel,
-            output,
-            frozenset([source]),
-            frozenset(np.ndindex(*weights.shape)),
-            frozenset(laid),
-            (),
-            frozenset(),
-            f"add {number_text(value)} x ({text}{more})",
-        )
+        said = f"add {number_text(value)} x ({text}{more})"
+        yield Frame(grid, kernel, output, frozenset(laid), said, frozenset([source]))
 
 
 def close_up(
@@ -221,22 +198,11 @@ def close_up(
         low = [min(max(lo, 0), n - 1) for lo, n in zip(low, data.shape, strict=True)]
         high = [max(min(hi, n), lo + 1) for hi, n, lo in zip(high, data.shape, low, strict=True)]
     grid = _board_of(stage, data, tuple(low), tuple(high))
-    seen, weights, chosen = _seen(explanation, grid)
     kernel = _kernel_board(stage, which)
-    products = explanation.sums[0].channels[0].taps if isinstance(explanation, ConvExplanation) else ()
     title = "output " + ",".join(map(str, at))
     output = Board(title, at, tuple(one + 1 for one in at), outputs, (value,))
-    return Frame(
-        grid,
-        kernel,
-        output,
-        seen,
-        frozenset(one.tap.index for one in products),
-        frozenset([at]),
-        weights,
-        chosen,
-        caption(explanation),
-    )
+    lit = frozenset([at])
+    return Frame(grid, kernel, output, lit, caption(explanation), *_seen(explanation, grid))
 
 
 def _ranges(low: Place, high: Place) -> list[range]:

@@ -202,15 +202,6 @@ class Kernel:
         return all(abs(math.fsum(row)) <= 1e-12 * math.fsum(map(abs, row)) for row in self.rows)
 
     @property
-    def one_sided_sum(self) -> float:
-        """The larger of the positive and the negative weights' sums: no response to 0…1 is larger.
-
-        ``offset`` is scaled by it, so that gain 1 never clips.  Of several outputs the largest counts, as
-        `combine` makes it; the bias is not part of it.
-        """
-        return max(map(abs, self._interval(0.0, 1.0, (0.0,) * self.outputs)))
-
-    @property
     def display_policy(self) -> Range:
         """The kernel's own range policy, else ``offset`` for signed results that sum to zero, else ``clip``."""
         if self.display is not None:
@@ -227,10 +218,8 @@ class Kernel:
         >>> Kernel("difference", (1, 1, 2), (3.0, -2.0), bias=(1.0,)).output_range(0, 10)
         (-19.0, 31.0)
         """
-        return self._interval(low, high, self.bias)
-
-    def _interval(self, low: float, high: float, bias: Sequence[float]) -> tuple[float, float]:
         rows: Sequence[Sequence[float]] = self.rows
+        bias: Sequence[float] = self.bias
         if self.combine is Combine.SUM:  # the taps of all outputs meet the same inputs: add them first
             rows, bias = [[math.fsum(taps) for taps in zip(*rows, strict=True)]], [math.fsum(bias)]
         lows, highs = [], []

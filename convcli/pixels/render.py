@@ -43,11 +43,6 @@ class Rendering:
     fits: bool = False
 
     @property
-    def keeps_bytes(self) -> bool:
-        """Whether bytes that fit need but be rounded."""
-        return self == Rendering("uint8", low=self.low, top=self.top, fits=True)
-
-    @property
     def affine(self) -> bool:
         """Whether its numbers are the whole mapping, so that loops of bytes can do it; not if `apply` is another."""
         return type(self) is Rendering

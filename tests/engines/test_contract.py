@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from unittest.mock import patch
 
 import numpy as np
@@ -239,34 +238,6 @@ def test_long_windows_that_overlap(engine: Engine, stride: int, dilation: int):
             assert same_bits(alone, mean[:, :, 2:3])
 
 
-@given(problem=problems(), levels=st.integers(1, 4), holes=st.sampled_from([0, 0.2]))
-def test_positions_are_those_of_the_first_maximum(
-    engine: Engine, problem: Problem, levels: int, holes: float
-):
-    rng = np.random.default_rng(problem.seed)
-    x = rng.integers(0, levels, problem.x.shape).astype(problem.dtype)  # many ties
-    x[rng.random(x.shape) < holes] = np.nan
-    numbers = np.broadcast_to(np.arange(prod(problem.sizes)).reshape(problem.sizes), x.shape)
-    flat = (*x.shape[:2], *windows_of(x, problem).shape[2 : x.ndim], -1)
-    first = windows_of(x, problem).reshape(flat).argmax(axis=-1)  # numpy: the first; NaN before numbers
-    expected = np.take_along_axis(windows_of(numbers, problem).reshape(flat), first[..., None], -1)[..., 0]
-
-    got = engine.max_positions(x, problem.kernel, **problem.pooling)
-
-    assert got.dtype == np.int64
-    assert np.array_equal(got, expected)
-
-
-@given(problem=problems())
-def test_positions_are_torchs(engine: Engine, problem: Problem):
-    pool = MAX_POOL[len(problem.sizes) - 1]
-    expected = pool(
-        torch.from_numpy(problem.x.copy()), problem.kernel, return_indices=True, **problem.pooling
-    )[1]
-    got = engine.max_positions(problem.x, problem.kernel, **problem.pooling)
-    assert np.array_equal(got, expected.numpy())
-
-
 @pytest.mark.parametrize("inputs, outputs, size", [(1, 1, 127), (3, 4, 31), (64, 4, 5)])
 def test_long_sums_stay_exact_on_an_even_surface(engine: Engine, inputs: int, outputs: int, size: int):
     # The worst case: all roundings of one running sum go the same way.  Torch's own kernels err by 1e-4 here.
@@ -448,14 +419,12 @@ def test_layout_and_read_only_memory_do_not_matter(engine: Engine, problem: Prob
         engine.correlate(plain, weights, **problem.options),
         engine.transpose(plain, weights, **problem.options),
         engine.pool(plain, AVG, problem.kernel, **problem.pooling),
-        engine.max_positions(plain, problem.kernel, **problem.pooling),
     ]
     for other in (x, backwards):
         got = [
             engine.correlate(other, weights, **problem.options),
             engine.transpose(other, weights, **problem.options),
             engine.pool(other, AVG, problem.kernel, **problem.pooling),
-            engine.max_positions(other, problem.kernel, **problem.pooling),
         ]
         for ours, theirs in zip(got, expected, strict=True):
             if engine.name == "numpy":
@@ -525,12 +494,8 @@ def test_what_does_not_fit_is_refused(engine: Engine, x, weights, options, messa
 
 
 def test_a_pool_larger_than_the_data_is_refused(engine: Engine):
-    for call in (
-        lambda **o: engine.pool(ONES, MAX, (7, 1), **o),
-        lambda **o: engine.max_positions(ONES, (7, 1), **o),
-    ):
-        with pytest.raises(UsageError, match="larger than the input 6"):
-            call(stride=(1, 1), dilation=(1, 1))
+    with pytest.raises(UsageError, match="larger than the input 6"):
+        engine.pool(ONES, MAX, (7, 1), stride=(1, 1), dilation=(1, 1))
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from convcli.common.errors import UsageError
 from convcli.engines import get_engine, padding
 from convcli.engines.base import Engine
 from convcli.engines.padding import pad
-from convcli.engines.pooling import average_counts, max_positions_padded, pool_padded
+from convcli.engines.pooling import average_counts, pool_padded
 from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import AVG, MAX, MEDIAN, MIN
 from convcli.geometry.windows import Window
@@ -119,7 +118,7 @@ def bordered(draw: st.DrawFn) -> tuple[np.ndarray, list[Window]]:
 
 
 def naive(x: np.ndarray, windows: list[Window], include_padding: bool = False):
-    """Yield every window as (index, its values in order, their positions, how many count in a mean)."""
+    """Yield every window as (index, its values in order, how many count in a mean)."""
     outputs = [w.output_size(n) for w, n in zip(windows, x.shape[2:], strict=True)]
     for index in np.ndindex(*outputs):
         taps = [
@@ -133,9 +132,8 @@ def naive(x: np.ndarray, windows: list[Window], include_padding: bool = False):
         ]
         grid = np.ix_(*inside)
         values = x[(slice(None), slice(None), *grid)].reshape(*x.shape[:2], -1)
-        positions = np.ravel_multi_index(np.broadcast_arrays(*grid), x.shape[2:]).ravel()
         counts = counted if include_padding else inside
-        yield index, values, positions, np.prod([len(axis) for axis in counts])
+        yield index, values, np.prod([len(axis) for axis in counts])
 
 
 @given(case=bordered(), include=st.booleans())
@@ -144,7 +142,7 @@ def test_pooling_with_borders_is_what_its_definition_says(engine: Engine, case, 
     maximum = pool_padded(engine, x, MAX, windows)
     minimum = pool_padded(engine, x, MIN, windows)
     mean = pool_padded(engine, x, AVG, windows, include)
-    for index, values, _, count in naive(x, windows, include):
+    for index, values, count in naive(x, windows, include):
         at = (slice(None), slice(None), *index)
         if values.size == 0:  # dilated taps on both sides of the data, none on it
             assert np.isneginf(maximum[at]).all() and np.isposinf(minimum[at]).all()
@@ -164,30 +162,11 @@ def test_a_median_with_borders_is_numpys_of_what_counts(
     x[np.random.default_rng(levels).random(x.shape) < holes] = np.nan
     median = pool_padded(engine, x, MEDIAN, windows, include)
     assert median.dtype == x.dtype
-    for index, values, _, count in naive(x, windows, include):
+    for index, values, count in naive(x, windows, include):
         zeros = np.zeros((*x.shape[:2], count - values.shape[-1]))
         samples = np.concatenate([values, zeros], axis=-1)
         expected = np.median(samples, axis=-1) if count else np.full(x.shape[:2], np.nan)
         assert np.array_equal(median[(slice(None), slice(None), *index)], expected, equal_nan=True)
-
-
-@given(case=bordered(), column_major=st.booleans(), empty=st.booleans())
-def test_positions_with_borders_are_those_of_the_data(engine: Engine, case, column_major: bool, empty: bool):
-    x, windows = case
-    if empty:
-        x[:] = -np.inf  # ties with the padding, which never wins
-    expected = np.empty(
-        (*x.shape[:2], *(w.output_size(n) for w, n in zip(windows, x.shape[2:], strict=True))), int
-    )
-    for index, values, positions, _ in naive(x, windows):
-        if values.size == 0:
-            with pytest.raises(UsageError, match="nothing but padding"):
-                max_positions_padded(engine, x, windows)
-            return
-        expected[(slice(None), slice(None), *index)] = positions[values.argmax(-1)]
-    if column_major:
-        expected = np.ravel_multi_index(np.unravel_index(expected, x.shape[2:]), x.shape[2:], order="F")
-    assert np.array_equal(max_positions_padded(engine, x, windows, column_major=column_major), expected)
 
 
 @pytest.mark.parametrize("ceil", [False, True])

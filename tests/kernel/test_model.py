@@ -116,14 +116,6 @@ def test_magnitude_of_one_output_is_its_size() -> None:
     assert kernel.with_bias([-30]).output_range(0, 10) == (20, 50)
 
 
-def test_one_sided_sum_is_the_largest_response_to_zero_and_one() -> None:
-    assert Kernel("k", (1, 1, 3), (3, -1, -1), bias=(100,)).one_sided_sum == 3
-    assert Kernel("k", (1, 1, 3), (1, -3, -1)).one_sided_sum == 4
-    assert Kernel("k", (2, 1, 2), (1, -3, 2, 0)).one_sided_sum == 3
-    assert Kernel("k", (2, 1, 2), (1, -3, 2, 0), combine=Combine.SUM).one_sided_sum == 3
-    assert Kernel("k", (2, 1, 2), (3, -3, 4, -4), combine=Combine.MAGNITUDE).one_sided_sum == 5
-
-
 def test_sums_and_signs() -> None:
     kernel = Kernel("k", (1, 1, 3), (0.1, 0.2, -0.3))
     assert kernel.zero_sum

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -106,23 +105,3 @@ class NumpyEngine(Engine):
         tiles.run(work, tiles.cut(out.shape, order, elements), self.threads, operations=x.size * passes)
         with np.errstate(invalid="ignore"):  # a window of nothing but padding
             return kind.finish(out, prod(size) if counts is None else counts)
-
-    def max_positions(
-        self, x: np.ndarray, size: Sequence[int], *, stride: Sequence[int], dilation: Sequence[int]
-    ) -> np.ndarray:
-        """Return where each window's maximum lies: int64 ``(N, C, *sizes)``, the first of equal ones."""
-        sizes = pool_sizes(x, size, stride, dilation)
-        numbers = np.arange(prod(x.shape[2:])).reshape(x.shape[2:])
-        best = np.empty(0, x.dtype)
-        found = np.empty(0, np.int64)
-        for index in np.ndindex(*size):
-            axes = zip(index, sizes, stride, dilation, strict=True)
-            taken: tuple[Any, ...] = tuple(slice(t * d, t * d + (n - 1) * s + 1, s) for t, n, s, d in axes)
-            value, position = x[(..., *taken)], numbers[taken]
-            if not any(index):  # the first of all
-                best, found = value, np.broadcast_to(position, value.shape).copy()
-                continue
-            better = (value > best) | (np.isnan(value) & ~np.isnan(best))
-            best = np.where(better, value, best)
-            found = np.where(better, position, found)
-        return found

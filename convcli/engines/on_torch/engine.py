@@ -13,7 +13,6 @@ from math import prod
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from convcli.common.choices import EngineName
 from convcli.engines import shift_and_add, tiles
@@ -27,8 +26,6 @@ from convcli.engines.on_torch.device import device_named, full_precision, tensor
 from convcli.engines.on_torch.sums import shifted
 from convcli.geometry.pools import PoolKind
 from convcli.pixels.render import Rendering, Tally
-
-MAX_POOL = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
 
 
 class TorchEngine(Engine):
@@ -131,23 +128,6 @@ class TorchEngine(Engine):
             part = seen if isinstance(seen, int) else seen[tile]
             out[tile] = kind.tensor(torch, data[(*tile[:2], *box)], kernel, part)
         return out.cpu().numpy()
-
-    def max_positions(
-        self, x: np.ndarray, size: Sequence[int], *, stride: Sequence[int], dilation: Sequence[int]
-    ) -> np.ndarray:
-        """Return where each window's maximum lies: int64 ``(N, C, *sizes)``, the first of equal ones."""
-        sizes = pool_sizes(x, size, stride, dilation)
-        data = tensor_of(x, self.device)
-
-        def largest(data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            pool = MAX_POOL[len(sizes) - 1]
-            return pool(data, tuple(size), tuple(stride), dilation=tuple(dilation), return_indices=True)
-
-        value, position = largest(data)
-        if value.isnan().any():  # torch reports the last NaN
-            has_nan, first_nan = largest(data.isnan().to(data.dtype))
-            position = torch.where(has_nan > 0, first_nan, position)
-        return position.cpu().numpy()
 
 
 def _few(weights: np.ndarray) -> bool:
