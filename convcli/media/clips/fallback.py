@@ -19,6 +19,7 @@ import av
 from convcli.common import signals
 from convcli.common.errors import ConvError
 from convcli.media.clips.scan import VideoFile
+from convcli.media.files.atomic import closed_after
 
 # The frames are numbered: what these decoders say of times may be no times, and the packets have them.
 _CODED = (
@@ -58,13 +59,9 @@ class ProgramFile(VideoFile):
         self.stop()
         self._said.truncate(0)
         self._said.seek(0)
-        file = self._anew()
-        try:
-            with signals.held():  # or it would run on, unknown
-                signals.add(self._abandon)
-                self._running = self._started(file)
-        finally:
-            os.close(file)
+        with closed_after(self._anew()) as file, signals.held():  # or it would run on, unknown
+            signals.add(self._abandon)
+            self._running = self._started(file)
         return av.open(SimpleNamespace(read=self._read), "r", format="mov")
 
     def _started(self, file: int) -> subprocess.Popen[bytes]:

@@ -23,6 +23,7 @@ from convcli.data.axes import Axis, at_rate
 from convcli.data.box import Box
 from convcli.data.info import Info, Sink, Source, Strips
 from convcli.media import registry
+from convcli.media.files.atomic import closed_after
 from convcli.media.files.target import StrPath, about_input, shown, writing
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.registry import Format
@@ -231,15 +232,13 @@ class NumberedSink(Sink):
         """Write the next frames."""
         for number, pixels in enumerate(np.moveaxis(values, self._axis, 0), self._first + box[0][0]):
             name = self._names.name(number)
-            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=self._folder)
-            try:
+            new = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=self._folder)
+            with closed_after(new) as descriptor:
                 with writing(descriptor, self._names.folder / name, True) as fp:
                     sink: Sink = registry.open_sink(fp, self._format, self._one, self._options)
                     sink.write(self._one.box, pixels)
                     sink.close()
                 os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
             self.notes = tuple(dict.fromkeys((*self.notes, *sink.notes)))
 
     def close(self) -> None:

@@ -25,7 +25,18 @@ from convcli.common import signals
 
 _NAME_MAX = 255  # bytes of a file's name, on every file system in common use
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY  # needs no permission to list it
+_MADE = os.O_RDWR | os.O_NOFOLLOW  # a file that was made here
+_MADE_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _STAGE = re.compile(r"\.convcli-[0-9a-f]{16}")
+
+
+@contextmanager
+def closed_after(descriptor: int) -> Iterator[int]:
+    """Yield a descriptor and close it at the end."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -42,8 +53,7 @@ def replacing(target: Path, force: bool) -> Iterator[int]:
     OSError
         When something cannot be written.
     """
-    folder = os.open(target.parent, _FOLDER)
-    try:
+    with closed_after(os.open(target.parent, _FOLDER)) as folder:
         try:
             with signals.held():
                 temporary, descriptor = _claim(folder, target)
@@ -61,8 +71,6 @@ def replacing(target: Path, force: bool) -> Iterator[int]:
             undo()
             signals.discard(undo)
             os.close(descriptor)
-    finally:
-        os.close(folder)
 
 
 @contextmanager
@@ -79,28 +87,24 @@ def replacing_all(path: Path, force: bool) -> Iterator[int]:
     OSError
         When something cannot be written.
     """
-    folder = os.open(path, _FOLDER)
-    try:
+    with closed_after(os.open(path, _FOLDER)) as folder:
         with signals.held():
             _remove_stages(folder, path)
             stage, name = _claim_stage(folder)
             undo = partial(_remove_stage, folder, name, stage)
             signals.add(undo)
         try:
-            fresh, old = (_subfolder(stage, name) for name in ("new", "old"))
-            try:
+            with (
+                closed_after(_subfolder(stage, "new")) as fresh,
+                closed_after(_subfolder(stage, "old")) as old,
+            ):
                 yield fresh
                 with signals.held():
                     _move_all(fresh, old, folder, path, force)
-            finally:
-                os.close(fresh)
-                os.close(old)
         finally:
             undo()
             signals.discard(undo)
             os.close(stage)
-    finally:
-        os.close(folder)
 
 
 def _move_all(fresh: int, old: int, folder: int, path: Path, force: bool) -> None:
@@ -117,14 +121,14 @@ def _move_all(fresh: int, old: int, folder: int, path: Path, force: bool) -> Non
             if there and not stat.S_ISREG(there.st_mode):
                 raise OSError(errno.EINVAL, "it is no file", str(path / name))
             if there:
-                with _open(fresh, name) as descriptor:
+                with closed_after(os.open(name, _MADE, dir_fd=fresh)) as descriptor:
                     _take_over(descriptor, there)
                 _move(folder, name, old, name, force=False, keep=True)
             moved.append(name)
             _move(fresh, name, folder, name, force)
         for name in links:
             with (
-                _open(fresh, name) as whole,
+                closed_after(os.open(name, _MADE, dir_fd=fresh)) as whole,
                 replacing((path / name).resolve(), force) as descriptor,
                 open(whole, "rb", closefd=False) as source,
                 open(descriptor, "wb", closefd=False) as copy,
@@ -145,15 +149,6 @@ def _stat(folder: int, name: str) -> os.stat_result | None:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
-
-
-@contextmanager
-def _open(folder: int, name: str) -> Iterator[int]:
-    descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW, dir_fd=folder)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _take_over(descriptor: int, former: os.stat_result | None) -> None:
@@ -238,14 +233,12 @@ def _remove_left_overs(folder: int, target: Path) -> None:
     for number in itertools.count():
         temporary = _beside(target, number)
         try:
-            descriptor = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+            descriptor = os.open(temporary, _MADE | os.O_NONBLOCK, dir_fd=folder)
         except OSError:
             return
-        try:
+        with closed_after(descriptor):
             if _is_ours(descriptor, stat.S_IFREG) and _lock(descriptor, without=False):
                 _unlink(folder, temporary, descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _is_ours(descriptor: int, kind: int) -> bool:
@@ -269,7 +262,7 @@ def _claim_stage(folder: int) -> tuple[int, str]:
     """Make a folder of which nobody knows the name before; return its descriptor, locked, and its name."""
     name = f".convcli-{secrets.token_hex(8)}"
     os.mkdir(name, 0o700, dir_fd=folder)
-    stage = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+    stage = os.open(name, _MADE_FOLDER, dir_fd=folder)
     if not _is_ours(stage, stat.S_IFDIR):
         os.close(stage)
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), name)
@@ -279,7 +272,7 @@ def _claim_stage(folder: int) -> tuple[int, str]:
 
 def _subfolder(stage: int, name: str) -> int:
     os.mkdir(name, 0o700, dir_fd=stage)
-    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=stage)
+    return os.open(name, _MADE_FOLDER, dir_fd=stage)
 
 
 def _remove_stage(folder: int, name: str, stage: int) -> None:
@@ -295,10 +288,7 @@ def _remove_stages(folder: int, path: Path) -> None:
     """Remove what killed runs of this user have left: folders of such a name that hold nothing but our parts."""
     with contextlib.suppress(OSError):
         for name in [entry.name for entry in os.scandir(path) if _STAGE.fullmatch(entry.name)]:
-            stage = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
-            try:
+            with closed_after(os.open(name, _MADE_FOLDER, dir_fd=folder)) as stage:
                 known = {entry.name for entry in os.scandir(stage)} <= {"new", "old"}
                 if known and _is_ours(stage, stat.S_IFDIR) and _lock(stage, without=False):
                     _remove_stage(folder, name, stage)
-            finally:
-                os.close(stage)

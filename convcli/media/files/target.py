@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 
 from convcli.common import signals
 from convcli.common.errors import ConvError, UsageError, about
-from convcli.media.files.atomic import replacing
+from convcli.media.files.atomic import closed_after, replacing
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -193,7 +193,7 @@ def output(
         else:
             if sys.stdout is not None:
                 sys.stdout.flush()  # words that were printed earlier come first
-            with _direct(destination) as descriptor, writing(descriptor, path, False) as fp:
+            with closed_after(destination()) as descriptor, writing(descriptor, path, False) as fp:
                 if not seeks:
                     yield fp
                 else:
@@ -295,15 +295,6 @@ def _resolve(path: StrPath) -> Path | int:
             return place
         here = str(place.parent / place.readlink())
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-
-
-@contextmanager
-def _direct(opener: Callable[[], int]) -> Iterator[int]:
-    descriptor = opener()
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
