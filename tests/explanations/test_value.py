@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -501,3 +503,56 @@ def test_results_are_decimals(tmp_path):
     want = float((array[2:7, 2:7] * weights).sum())
     said = ok("explain", tmp_path / "a.png", "-k", "binomial5", "--at", "4,4").stdout.decode().splitlines()
     assert said[-1] == f"filter computes: {want:.2f}" and "/" not in said[-2]
+
+
+def _inputs(folder: Path) -> dict[str, list[str]]:
+    """Write one input of each kind; return what reads it."""
+    random = np.random.default_rng(5)
+    named = {}
+    for name, channels in {"grey": (), "rgb": (3,), "rgba": (4,), "grey-alpha": (2,)}.items():
+        pixels = random.integers(0, 256, (9, 11, *channels)).astype(np.uint8)
+        if name.endswith("a"):
+            pixels[2:7, 3:9, -1] = 0
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+        named[name] = [f"{folder}/{name}.png"]
+    deep = random.integers(0, 65536, (9, 11, 4)).astype(np.uint16)
+    tifffile.imwrite(folder / "deep.tiff", deep, photometric="rgb", extrasamples=[2])
+    named["deep"] = [f"{folder}/deep.tiff"]
+    holes = random.normal(0, 1e3, (3, 9, 11)).astype(np.float32)
+    holes[1, 4, 5] = np.nan
+    frames = np.repeat(random.integers(0, 256, (1, 140, 150)), 4, axis=0).astype(np.uint8)  # no motion
+    for name, array, axes in [("holes", holes, "CYX"), ("clip", frames, "TYX")]:
+        np.save(folder / f"{name}.npy", array)
+        named[name] = [f"{folder}/{name}.npy", "--axes", axes]
+    return named
+
+
+CHAINS = (
+    *(
+        ["-k", "gaussian:sigma=1.2"],
+        ["-k", "1,2,3;4,5,7;-6,8,1"],
+        ["-k", "0.1,0.2;0.3,0.7", "--pool", "max:2"],
+    ),
+    *(["-k", "box:3", "-k", "sobel"], ["--pool", "avg:3,s=2,p=1"], ["-k", "kirsch", "-k", "smooth3"]),
+)
+
+
+def test_explain_tells_the_numbers_that_filter_stores(tmp_path, capfd):
+    random = np.random.default_rng(11)
+    for name, reading in _inputs(tmp_path).items():
+        for chain in (*CHAINS, *([["-k", "motion"]] if name == "clip" else [])):
+            ways = ["luma", "grey", "each"] if name in ("rgb", "rgba", "deep") else ["each"]
+            job = [*reading, *chain, "--channels", ways[random.integers(len(ways))]]
+            assert run(["filter", *job, "-o", f"{tmp_path}/out.npy", "-y", "--json"]) == 0, job
+            axes = "".join(one["letter"] for one in json.loads(capfd.readouterr().out)["axes"])
+            stored = np.load(tmp_path / "out.npy")
+            stored = np.moveaxis(stored, axes.index("C"), -1) if "C" in axes else stored[..., None]
+            stored = np.moveaxis(stored, 0, -2) if "M" in axes else stored[..., None, :]
+            if name in ("rgba", "grey-alpha", "deep"):
+                stored = stored[..., :-1]
+            at = tuple(int(random.integers(size)) for size in stored.shape[:-2])
+            found = facts(*job, "--at", ",".join(map(str, at)))
+            told = [one["value"] for one in found["outputs"]] if "outputs" in found else found["values"]
+            assert np.array_equal(np.float32(told), stored[at].ravel(), equal_nan=True), (job, at)
+            if chain[-1] == "motion":
+                assert told == [0.0]

@@ -13,23 +13,29 @@ from convcli.cli.explain.text import Explained, lines
 from convcli.cli.shared import report
 from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.whole import Whole, numbered, read_kernel, read_whole
-from convcli.common.choices import Channels, Precision
+from convcli.common.choices import Channels, Nan, Precision
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity
 from convcli.common.numbers import counted
+from convcli.data.arrays import ArraySource
 from convcli.data.axes import SECOND, Listed, axes_of
 from convcli.data.info import Colour, Info
-from convcli.execution.pipeline import reference
+from convcli.execution.pipeline import Pipeline
 from convcli.explanations.film import Frame, close_up, lay_down, slide
 from convcli.explanations.value import Explanation, explain_conv, explain_pool
-from convcli.jobs.bind import bind
-from convcli.jobs.chain import Chain, ConvStage, PoolStage, Stage
-from convcli.jobs.output import compute_type
+from convcli.jobs.chain import ConvStage, PoolStage, Stage
+from convcli.jobs.job import Job, draft
 from convcli.kernel.model import Combine, Kernel
 from convcli.media import registry
 from convcli.media.files.target import shown
 from convcli.media.option_checks import check_reading
-from convcli.pixels import channels as colours
+from convcli.pixels.channels import Alpha
+
+ALPHA = {
+    Alpha.PREMULTIPLIED: "colours count as much as their alpha: values are colour times alpha, and filter divides "
+    "their sum by the mean alpha",
+    Alpha.SAMPLED: "the alpha channel is left out: it passes through",
+}
 
 
 @frozen_identity
@@ -42,12 +48,15 @@ class Task:
         (planes, *space) of the last stage's input.
     results : ndarray
         (maps, channels, *space) of its output.
+    alpha : Alpha
+        How the alpha channel takes part.
     """
 
     stage: Stage
     letters: str
     data: np.ndarray
     results: np.ndarray
+    alpha: Alpha
 
     @property
     def outputs(self) -> tuple[int, ...]:
@@ -77,8 +86,8 @@ def explain_all(request: Request) -> None:
             drawn.append(request.output)
         text = [found.values] if quiet else (*drawn, *lines(found))
         report.show(found, text, json=request.json)
-        if whole.info.colour.has_alpha:
-            notes.append("the alpha channel is left out: filter weighs colours by it, or passes it through")
+        if task.alpha in ALPHA:
+            notes.append(ALPHA[task.alpha])
     if request.animate is not None:
         film = _film(task, request)
         _write(request, request.animate, film, task.letters)
@@ -89,30 +98,41 @@ def explain_all(request: Request) -> None:
 
 
 def _prepare(request: Request, whole: Whole, kernels: Sequence[Kernel]) -> Task:
-    """Bind the chain, and compute the last stage's input and output as ``filter`` does."""
-    dtype = compute_type(whole.info.dtype, Precision.AUTO)
-    data = _filtered_channels(whole, request.channels, np.dtype(dtype))
-    settings = replace(request.settings, sum_channels=request.channels is Channels.SUM)
-    chain = bind(kernels, settings, whole.letters, data.shape[1:], len(data))
-    results = reference(chain, data, dtype)
-    if len(chain.stages) > 1:
-        before: Chain = replace(chain, stages=chain.stages[:-1], sizes=chain.sizes[:-1])
-        data = reference(before, data, dtype).reshape(-1, *before.output)
-    return Task(chain.stages[-1], whole.letters, data.astype(dtype), results)
-
-
-def _filtered_channels(whole: Whole, channels: Channels, dtype: np.dtype) -> np.ndarray:
-    """Return the channels that go through the kernels, without alpha."""
-    info = whole.info
-    opaque = whole.array[: info.channels - info.colour.has_alpha]
-    bare = replace(info, colour=Colour.NONE)
-    split = colours.split(
-        replace(bare, axes=axes_of("C" + whole.letters, opaque.shape)),
-        channels,
-        averages=True,
-        full_scale=1.0,
+    """Make the job that ``filter`` makes of this input, and compute the last stage's input and output by it."""
+    info, axes = whole.info, "C" * ("C" in whole.info.letters) + whole.letters
+    info = replace(info, axes=tuple(map(info.axis, axes)), companions=None)
+    job = draft(
+        info,
+        kernels,
+        request.settings,
+        channels=request.channels,
+        range=None,
+        precision=Precision.AUTO,
+        nan=Nan.PROPAGATE,
+        holds=("float32", "float64"),
+        keeps_numbers=True,
     )
-    return split.colour_block(opaque, dtype).astype(dtype)
+    data = job.split.colour_block(whole.array, np.dtype(job.compute))
+    results = _computed(job, whole.array)
+    if len(job.chain.stages) > 1:
+        planes = axes_of("C" + whole.letters, data.shape)
+        info = replace(info, axes=planes, dtype=data.dtype.name, colour=Colour.NONE)
+        chain = replace(job.chain, stages=job.chain.stages[:-1], sizes=job.chain.sizes[:-1])
+        before = replace(job, info=info, chain=chain, channels=Channels.EACH)
+        data = _computed(before, data).reshape(-1, *chain.output)
+    if job.split.channels is Channels.LUMA and not job.chain.summed:  # each colour gets what luma becomes
+        data = np.repeat(data, job.split.colours, axis=0)
+    return Task(job.chain.stages[-1], whole.letters, data.astype(job.compute), results, job.split.alpha)
+
+
+def _computed(job: Job, array: np.ndarray) -> np.ndarray:
+    """Return what ``filter`` computes of (channels, *space): (maps, channels, *space), without alpha."""
+    source = ArraySource(array if "C" in job.info.letters else array[0], job.info)
+    pipeline = Pipeline(job, source)
+    found, letters = pipeline.array(), pipeline.result.letters
+    found = found.transpose([letters.index(one) for one in "MC" + job.letters if one in letters])
+    found = found.reshape(job.chain.outputs[0], -1, *job.chain.output)
+    return found[:, : found.shape[1] - (job.split.alpha is not Alpha.NONE)]
 
 
 def _check_place(at: tuple[int, ...], task: Task) -> None:
@@ -136,33 +156,22 @@ def _place(at: Sequence[int]) -> str:
 def _explain(task: Task, at: tuple[int, ...], request: Request) -> Explanation:
     """Take one output apart, and keep the maps and channels that were asked for."""
     values = np.moveaxis(task.results, (0, 1), (-2, -1))[at].ravel().tolist()
-    if isinstance(task.stage, PoolStage):
-        pooled = explain_pool(task.stage, task.data, at, values)
-        chosen = _chosen(request.channel, len(pooled.outputs), "channel")
-        return replace(pooled, outputs=tuple(pooled.outputs[index] for index in chosen))
-    whole = explain_conv(task.stage, task.data, at, values)
-    maps = _chosen(request.map, task.stage.kernel.outputs, "map")
-    if task.stage.summed:
-        channels: Sequence[int | None] = [None]
-        wanted = _chosen(request.channel, len(task.data), "channel")
-        sums = [
-            replace(one, channels=tuple(one.channels[index] for index in wanted))
-            if request.channel is not None
-            else one
-            for one in whole.sums
-        ]
-    else:
-        channels = _chosen(request.channel, len(task.data), "channel")
-        sums = list(whole.sums)
-    kept = [n for n, one in enumerate(sums) if one.map in maps and one.channel in channels]
-    kept_values = whole.values
-    if whole.combine is Combine.NONE:
-        kept_values = tuple(whole.values[n] for n in kept)
-    elif request.channel is not None and not task.stage.summed:
-        kept_values = (whole.values[request.channel],)
-    if whole.combine is not Combine.NONE and request.map is not None:
-        return replace(whole, sums=tuple(sums[n] for n in kept), values=kept_values, combine=Combine.NONE)
-    return replace(whole, sums=tuple(sums[n] for n in kept), values=kept_values)
+    stage, channels = task.stage, _chosen(request.channel, len(task.data), "channel")
+    if isinstance(stage, PoolStage):
+        pooled = explain_pool(stage, task.data, at, values)
+        return replace(pooled, outputs=tuple(pooled.outputs[index] for index in channels))
+    found = explain_conv(stage, task.data, at, values)
+    maps, sums = _chosen(request.map, stage.kernel.outputs, "map"), found.sums
+    if stage.summed:
+        sums = tuple(replace(one, channels=tuple(one.channels[index] for index in channels)) for one in sums)
+    kept = [n for n, one in enumerate(sums) if one.map in maps and one.channel in (None, *channels)]
+    each = len(values) // len(sums)  # a sum of luma has a value for each colour
+    if found.combine is Combine.NONE:
+        values = [value for n in kept for value in values[n * each : (n + 1) * each]]
+    elif not stage.summed:
+        values = [values[index] for index in channels]
+    combine = found.combine if request.map is None else Combine.NONE
+    return replace(found, sums=tuple(sums[n] for n in kept), values=tuple(values), combine=combine)
 
 
 def _chosen(index: int | None, count: int, what: str) -> list[int]:
