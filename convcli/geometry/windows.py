@@ -17,37 +17,21 @@ from convcli.common.frozen import frozen
 from convcli.geometry.padding import Padding, PaddingName, at_least
 
 
-def _check_window(window: Window | TransposedWindow) -> None:
-    at_least("kernel size", window.kernel, 1)
-    at_least("stride", window.stride, 1)
-    at_least("dilation", window.dilation, 1)
-    at_least("padding", min(window.before, window.after), 0)
-
-
-def _described(window: Window | TransposedWindow) -> str:
-    dilated = f" (extent {window.extent} with dilation {window.dilation})" if window.dilation > 1 else ""
-    return f"kernel {window.kernel}{dilated}"
-
-
 @frozen
-class Window:
-    """A convolution's or a pool's window along one axis, its padding resolved to elements.
-
-    >>> Window(3).output_size(7)
-    5
-    >>> Window(3, stride=2, before=1, after=1).input_range(0, 2)
-    (-1, 4)
-    """
+class _Spaced:
+    """Taps ``dilation`` apart, the places of the kernel ``stride`` apart, and what is added or cut at both ends."""
 
     kernel: int
     stride: int = 1
     dilation: int = 1
     before: int = 0
     after: int = 0
-    ceil: bool = False
 
     def __post_init__(self) -> None:
-        _check_window(self)
+        at_least("kernel size", self.kernel, 1)
+        at_least("stride", self.stride, 1)
+        at_least("dilation", self.dilation, 1)
+        at_least("padding", min(self.before, self.after), 0)
 
     @property
     def extent(self) -> int:
@@ -58,6 +42,24 @@ class Window:
     def centre(self) -> Fraction:
         """The middle of the window, in elements from its first tap."""
         return Fraction(self.extent - 1, 2)
+
+    @property
+    def _described(self) -> str:
+        dilated = f" (extent {self.extent} with dilation {self.dilation})" if self.dilation > 1 else ""
+        return f"kernel {self.kernel}{dilated}"
+
+
+@frozen
+class Window(_Spaced):
+    """A convolution's or a pool's window along one axis, its padding resolved to elements.
+
+    >>> Window(3).output_size(7)
+    5
+    >>> Window(3, stride=2, before=1, after=1).input_range(0, 2)
+    (-1, 4)
+    """
+
+    ceil: bool = False
 
     def output_size(self, n: int) -> int:
         """Return how many windows fit on ``n`` elements and their padding.
@@ -79,7 +81,7 @@ class Window:
             size -= 1
         if size < 1:
             raise UsageError(
-                f"{_described(self)} is larger than the input {n} with padding {self.before}:{self.after}: "
+                f"{self._described} is larger than the input {n} with padding {self.before}:{self.after}: "
                 f"{max(-spare, 1)} more needed"
             )
         return size
@@ -119,7 +121,7 @@ class Window:
 
 
 @frozen
-class TransposedWindow:
+class TransposedWindow(_Spaced):
     """A transposed convolution's window along one axis: each input lays the kernel down, ``stride`` apart.
 
     ``before`` and ``after`` crop the full result; ``output_padding`` lengthens its end again: first it gives
@@ -129,26 +131,11 @@ class TransposedWindow:
     (5, 7)
     """
 
-    kernel: int
-    stride: int = 1
-    dilation: int = 1
-    before: int = 0
-    after: int = 0
     output_padding: int = 0
 
     def __post_init__(self) -> None:
-        _check_window(self)
+        super().__post_init__()
         at_least("output padding", self.output_padding, 0)
-
-    @property
-    def extent(self) -> int:
-        """Span of the taps: dilation * (kernel - 1) + 1."""
-        return self.dilation * (self.kernel - 1) + 1
-
-    @property
-    def centre(self) -> Fraction:
-        """The middle of the window, in elements from its first tap."""
-        return Fraction(self.extent - 1, 2)
 
     def full_size(self, n: int) -> int:
         """Return the size before cropping: (n - 1) * stride + extent."""
@@ -166,7 +153,7 @@ class TransposedWindow:
         if size < 1:
             raise UsageError(
                 f"padding {self.before}:{self.after} crops all of the transposed output {self.full_size(n)} "
-                f"({_described(self)} on the input {n}): {1 - size} too many"
+                f"({self._described} on the input {n}): {1 - size} too many"
             )
         return size
 

@@ -100,8 +100,7 @@ class ConvStage:
 
     def channels(self, maps: int, channels: int) -> tuple[int, int]:
         """Return maps and channels behind this stage."""
-        outputs = 1 if self.kernel.combine is not Combine.NONE else self.kernel.outputs
-        return (outputs, 1) if self.summed else (maps * outputs, channels)
+        return (self.kernel.maps, 1) if self.summed else (maps * self.kernel.maps, channels)
 
 
 @frozen
@@ -272,21 +271,3 @@ class Chain:
                     low, high = min(low, 0.0), max(high, 0.0)
                 low, high = stage.kind.output_range(low, high)
         return low, high
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds of the whole job."""
-        total = 0
-        maps, channels = 1, self.channels
-        for stage, sizes in zip(self.stages, self.sizes[1:], strict=True):
-            elements = 1
-            for size in sizes:
-                elements *= size
-            if isinstance(stage, ConvStage):
-                taps = len(stage.kernel.weights)
-                total += elements * taps * (1 if stage.summed else maps * channels)
-            else:
-                taps = sum(window.kernel for window in stage.windows)
-                total += elements * taps * maps * channels
-            maps, channels = stage.channels(maps, channels)
-        return total
