@@ -18,6 +18,7 @@ from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import MAX, POOLS
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, full_shape
+from convcli.kernel.yaml_document import Node
 from convcli.kernel.yaml_fields import nested_numbers, scalar
 from convcli.networks.operations import (
     Activation,
@@ -34,7 +35,7 @@ from convcli.networks.operations import (
     Upsample,
 )
 from convcli.networks.options import Options
-from convcli.networks.parameters import Fill, Numbers, Stored
+from convcli.networks.parameters import Fill, Numbers
 from convcli.networks.weight_files import is_weights_file, swaps
 
 Reader = Callable[[Options], Operation]
@@ -112,21 +113,26 @@ def _bank(options: Options, transposed: bool) -> _Bank:
             return _kernel_bank(options, load_kernel(node))
         if options.truth("flip"):
             raise UsageError("flip: only a kernel: is flipped here; flip the array itself")
-        if isinstance(node, str):
-            swapped = transposed and (
-                swaps(node) or options.choice("layout", Layout, Layout.OURS) is Layout.TORCH
-            )
-            fill: Fill = options.stored(node, swapped=swapped)
-            shape = fill.shape if isinstance(fill, Stored) else ()
-        else:
-            depth, numbers = nested_numbers(node)
-            swapped, shape = False, tuple(depth)
-            fill = Numbers(tuple(to_float(number, "weights") for number in numbers))
+        swapped = (
+            transposed
+            and isinstance(node, str)
+            and (swaps(node) or options.choice("layout", Layout, Layout.OURS) is Layout.TORCH)
+        )
+        fill, shape = _given_weights(options, node, swapped)
         out, inputs, *size_ = full_shape(shape, options.whole("rank", 0, 0) or None)
         if swapped:
             groups = options.whole("groups", 1)
             out, inputs = inputs * groups, out // groups
         return _Bank(fill, out, tuple(size_), inputs, each=inputs == 1 and len(shape) < len(size_) + 2)
+
+
+def _given_weights(options: Options, node: Node, swapped: bool = False) -> tuple[Fill, tuple[int, ...]]:
+    """Return weights that a file holds, or that are written out, and their shape."""
+    if isinstance(node, str):
+        stored = options.stored(node, swapped=swapped)
+        return stored, stored.shape
+    shape, numbers = nested_numbers(node)
+    return Numbers(tuple(to_float(number, "weights") for number in numbers)), tuple(shape)
 
 
 def _named_kernel(options: Options, text: str) -> Kernel:
@@ -221,15 +227,9 @@ def _dense(options: Options) -> Operation:
         raise UsageError("seed: belongs to outputs:, and here weights: gives the weights")
     with within("weights"):
         node = options.node["weights"]
-        if isinstance(node, str):
-            if not is_weights_file(node):
-                raise UsageError("a list of rows is needed, one for each output, or the name of a file")
-            fill: Fill = options.stored(node)
-            shape = fill.shape if isinstance(fill, Stored) else ()
-        else:
-            depth, numbers = nested_numbers(node)
-            shape = tuple(depth)
-            fill = Numbers(tuple(to_float(number, "weights") for number in numbers))
+        if isinstance(node, str) and not is_weights_file(node):
+            raise UsageError("a list of rows is needed, one for each output, or the name of a file")
+        fill, shape = _given_weights(options, node)
         if len(shape) != 2:
             raise UsageError(f"{counted(len(shape), 'axis', 'axes')}, and two are needed: outputs × inputs")
     bank = _Bank(fill, shape[0], (), shape[1])

@@ -11,7 +11,7 @@ from convcli.geometry.padding import Padding, PadMode, parse_pad_mode, parse_pad
 from convcli.kernel.yaml_document import Node
 from convcli.kernel.yaml_fields import Fields, nested_numbers
 from convcli.networks.parameters import Fill, Numbers, Random, Stored
-from convcli.networks.weight_files import is_weights_file, stored_shape
+from convcli.networks.weight_files import is_weights_file, load_weights
 
 
 class Options(Fields):
@@ -68,7 +68,7 @@ class Options(Fields):
     def stored(self, text: str, *, swapped: bool = False) -> Stored:
         """Return the array that ``FILE`` or ``FILE#KEY`` names, beside the net's own file."""
         place = str(self.folder / text)
-        return Stored(place, stored_shape(place), swapped)
+        return Stored(place, load_weights(place).shape, swapped)
 
     def channelwise(self, key: str, default: Fill) -> Fill:
         """Read one number, a list of them, or a file, for the channels of a layer."""

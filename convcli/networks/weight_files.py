@@ -78,11 +78,6 @@ def few(arrays: Mapping[str, Any], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" … ({len(names)} in all)" if len(names) > most else "")
 
 
-def stored_shape(text: str) -> tuple[int, ...]:
-    """Return the shape of the array that a text names."""
-    return tuple(load_weights(text).shape)
-
-
 def load_all(path: Path) -> Arrays:
     """Return every array of numbers in a file that holds them by name; errors as in `load_weights`."""
     with about(_title(path)):

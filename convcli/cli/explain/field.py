@@ -25,7 +25,7 @@ def explain_field(request: Request, path: Path) -> None:
     net = load_net(path)
     name, asked = request.input or "", request.field
     with opened(name, request.reading) as input:
-        check_reading(request.reading, input.file.format, name)
+        check_reading(request.reading, input.format, name)
         model = bound(
             net, input, Filling(weights=asked.weights, seed=asked.seed, precision=Precision.FLOAT64)
         )

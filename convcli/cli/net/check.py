@@ -19,7 +19,7 @@ from convcli.networks.model import Net
 def check_net(request: CheckRequest, net: Net) -> None:
     """Carry out ``net check``."""
     with opened(request.input, request.reading) as input:
-        check_reading(request.reading, input.file.format, request.input)
+        check_reading(request.reading, input.format, request.input)
         if request.along not in tuple(input.letters):
             raise UsageError(
                 f"--along {request.along.lower()}: the input has {', '.join(input.letters.lower())}"

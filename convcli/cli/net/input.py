@@ -11,7 +11,7 @@ from convcli.cli.net.request import Filling
 from convcli.cli.shared import opened as files
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.data.info import Colour, Info, Source
+from convcli.data.info import Colour
 from convcli.jobs.output import compute_type
 from convcli.media.options import ReadOptions
 from convcli.networks.model import Net, parameters_of
@@ -21,41 +21,23 @@ from convcli.networks.weights import initial, load_for
 
 
 @frozen
-class Input:
+class Input(files.Opened):
     """An open input as a net takes it: (channels, *space), alpha left out."""
-
-    file: files.Opened
-
-    @property
-    def info(self) -> Info:
-        return self.file.info
-
-    @property
-    def source(self) -> Source:
-        return self.file.source
-
-    @property
-    def letters(self) -> str:
-        return self.file.letters
 
     @property
     def shape(self) -> Shape:
-        return Shape(self.info.channels - self.info.colour.has_alpha, self.file.sizes)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        left_out = ("the alpha channel is left out: a net sees colours",) * self.info.colour.has_alpha
-        return (*left_out, *self.file.notes)
+        return Shape(self.info.channels - self.info.colour.has_alpha, self.sizes)
 
     def whole(self) -> np.ndarray:
-        return self.file.whole()[: self.shape.channels]
+        return super().whole()[: self.shape.channels]
 
 
 @contextmanager
 def opened(name: str, options: ReadOptions, *, batch: bool = False) -> Iterator[Input]:
     """Open a file or ``-``; errors within name it.  Independent items are refused, but for a ``batch``."""
     with files.opened(name, options, batch=batch) as file:
-        yield Input(file)
+        left_out = ("the alpha channel is left out: a net sees colours",) * file.info.colour.has_alpha
+        yield Input(file.source, file.letters, file.format, (*left_out, *file.notes))
 
 
 def bound(net: Net, input: Input, filling: Filling) -> TorchNet:

@@ -68,7 +68,7 @@ def run_net(request: RunRequest, net: Net) -> None:
         if target is not None and target != STANDARD and not request.force:
             check_not_input(target, [request.input])
     with opened(request.input, request.reading, batch=True) as input:
-        check_reading(request.reading, input.file.format, request.input)
+        check_reading(request.reading, input.format, request.input)
         model = bound(net, input, request.filling)
         result = model.upto(request.layer) if request.layer else model
         labels = _labels(request, model)
