@@ -126,7 +126,8 @@ def convolution_matrix(stage: ConvStage, sizes: Sequence[int], channels: int) ->
         )
     weights = weights.reshape(*weights.shape[:2], -1)  # (out, in, taps)
     outputs = tuple(window.output_size(n) for window, n in zip(stage.windows, sizes, strict=True))
-    _check(stage, sizes, outputs, channels, weights)
+    places = prod(sizes) if stage.transposed else prod(outputs)
+    _check_entries(places * weights.shape[0] * weights.shape[2] * channels)
 
     place, source, tap, times = _entries(stage, sizes, outputs)
     filled, inside = source < 0, source >= 0
@@ -168,13 +169,6 @@ def convolution_matrix(stage: ConvStage, sizes: Sequence[int], channels: int) ->
         (planes, *outputs),
         _structure(stage, sizes, outputs),
     )
-
-
-def _check(
-    stage: ConvStage, sizes: Sequence[int], outputs: Sequence[int], channels: int, weights: np.ndarray
-) -> None:
-    places = prod(sizes) if stage.transposed else prod(outputs)
-    _check_entries(places * weights.shape[0] * weights.shape[2] * channels)
 
 
 def _check_entries(count: int) -> None:

@@ -12,7 +12,7 @@ gradient of the output and nothing else matters.  No torch, no text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -116,22 +116,18 @@ def by_convolution(case: Case) -> Gradients:
 
 def by_finite_differences(case: Case) -> Gradients:
     """Return the gradients by changing each number a little, up and down: (L(+h) - L(-h)) / 2h."""
-    return Gradients(
-        _differences(case.x, lambda: loss(case)),
-        _differences(case.weights, lambda: loss(case)),
-        _differences(case.bias, lambda: loss(case)),
-    )
+    return Gradients(*(_differences(numbers, case) for numbers in (case.x, case.weights, case.bias)))
 
 
-def _differences(numbers: np.ndarray, compute: Callable[[], float]) -> np.ndarray:
+def _differences(numbers: np.ndarray, case: Case) -> np.ndarray:
     """Change each element of ``numbers`` in its place, and put it back."""
     found = np.empty_like(numbers)
     for index in np.ndindex(numbers.shape):
         before = numbers[index]
         numbers[index] = before + STEP
-        above = compute()
+        above = loss(case)
         numbers[index] = before - STEP
-        below = compute()
+        below = loss(case)
         numbers[index] = before
         found[index] = (above - below) / (2 * STEP)
     return found

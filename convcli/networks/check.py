@@ -62,18 +62,16 @@ class Finding:
     @property
     def error(self) -> float | None:
         """The largest error at the shifts that are multiples of the period."""
-        return max(
-            (e for s, e in self.moved.items() if e is not None and (s / self.period).denominator == 1),
-            default=None,
-        )
+        return max(self._errors(at_multiples=True), default=None)
 
     @property
     def elsewhere(self) -> float | None:
         """The smallest error at the other shifts."""
-        return min(
-            (e for s, e in self.moved.items() if e is not None and (s / self.period).denominator > 1),
-            default=None,
-        )
+        return min(self._errors(at_multiples=False), default=None)
+
+    def _errors(self, at_multiples: bool) -> list[float]:
+        known = [(shift, error) for shift, error in self.moved.items() if error is not None]
+        return [error for shift, error in known if ((shift / self.period).denominator == 1) is at_multiples]
 
 
 def measure(model: TorchNet, array: np.ndarray, shifts: Sequence[int], axis: int) -> list[Finding]:

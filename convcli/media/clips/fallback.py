@@ -23,6 +23,7 @@ from convcli.media.files.atomic import closed_after
 
 # The frames are numbered: what these decoders say of times may be no times, and the packets have them.
 _CODED = (
+    "-nostdin -hide_banner -v error -xerror -protocol_whitelist fd -f {demuxer} -fd {file} -i fd: "
     "-map 0:v:0 -vf setpts=N/25/TB -enc_time_base 1/25 -fps_mode passthrough "
     "-c:v ffv1 -level 3 -f mp4 -movflags frag_every_frame+empty_moov pipe:1"
 )
@@ -66,20 +67,7 @@ class ProgramFile(VideoFile):
 
     def _started(self, file: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [
-                *(self._path, "-nostdin", "-hide_banner", "-v", "error", "-xerror"),
-                *(
-                    "-protocol_whitelist",
-                    "fd",
-                    "-f",
-                    self._demuxer,
-                    "-fd",
-                    str(file),
-                    "-i",
-                    "fd:",
-                    *_CODED.split(),
-                ),
-            ],
+            [self._path, *_CODED.format(demuxer=self._demuxer, file=file).split()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._said,
