@@ -86,6 +86,11 @@ class Frame:
     weights: tuple[tuple[Place, float], ...] = ()
     chosen: frozenset[Place] = frozenset()
 
+    @property
+    def boards(self) -> dict[str, Board | None]:
+        """The grids by name, in the order in which they are drawn."""
+        return {"input": self.input, "kernel": self.kernel, "output": self.output}
+
 
 def slide(
     stage: ConvStage | PoolStage, data: np.ndarray, results: np.ndarray, which: int = 0

@@ -65,12 +65,11 @@ class Painter:
     def __init__(self, frames: Sequence[Frame], letters: str) -> None:
         self._rank = len(letters)
         self._letters = letters.lower()
-        last = frames[-1]
-        self._boards = {"input": last.input, "kernel": last.kernel, "output": last.output}
-        self._digits = {
-            name: max((len(_text(v)) for f in frames for v in _numbers(_board(f, name))), default=1)
-            for name in self._boards
-        }
+        self._boards = frames[-1].boards
+        self._digits = dict.fromkeys(self._boards, 1)
+        for name, board in ((name, board) for frame in frames for name, board in frame.boards.items()):
+            for value in board.values if board else ():
+                self._digits[name] = max(self._digits[name], len(_text(value)))
         self._top = BRICK + GAP if self._rank == 3 else 0
         self._grids, self._height = self._fitted()
 
@@ -125,17 +124,13 @@ class Painter:
                 if x > MARGIN and (new_row or x + wide > WIDTH - MARGIN):
                     x, y, tallest = MARGIN, y + tallest + GAP, 0
                 title = board.title + "".join(f" {self._letters[0]}={d}" for d in depth)
-                left = self._beneath(board, cell) if self._rank == 1 else x
+                left = (WIDTH - board.shape[-1] * cell) // 2 if self._rank == 1 else x
                 grids.append(_Grid(name, title, depth, left, y + TITLE_SIZE + 6, cell, rows, columns))
                 x, tallest = x + wide + GAP, max(tallest, high)
         bottom = y + tallest
         if self._rank == 2:
             return self._centred(grids), bottom - self._top
         return grids, bottom - self._top
-
-    def _beneath(self, board: Board, cell: int) -> int:
-        """Centre a signal's row."""
-        return (WIDTH - board.shape[-1] * cell) // 2
 
     def _centred(self, grids: list[_Grid]) -> list[_Grid]:
         """Put the grids of one line at the same height's middle, and the line in the picture's."""
@@ -156,12 +151,14 @@ class Painter:
     # Drawing
 
     def _paint_grid(self, pen: ImageDraw, grid: _Grid, frame: Frame) -> None:
-        board = _board(frame, grid.board)
+        board = frame.boards[grid.board]
         if board is None:
             return
         cell = grid.cell
-        offset = self._kernel_offset(grid, frame)
-        pen.text((grid.x + offset[0], grid.y - 4), grid.title, fill=PALE, font=font(TITLE_SIZE), anchor="ls")
+        left = grid.x
+        if self._rank == 1 and grid.board == "kernel" and frame.weights:
+            left = self._kernel_cell(grid, frame, grid.columns[0])[0]
+        pen.text((left, grid.y - 4), grid.title, fill=PALE, font=font(TITLE_SIZE), anchor="ls")
         weights = dict(frame.weights)
         for row_number, row in enumerate(grid.rows):
             for column_number, column in enumerate(grid.columns):
@@ -183,11 +180,6 @@ class Painter:
         if grid.board != "kernel":
             lit = frame.lit_inputs if grid.board == "input" else frame.lit_outputs
             self._outline(pen, grid, lit)
-
-    def _kernel_offset(self, grid: _Grid, frame: Frame) -> tuple[int, int]:
-        if self._rank != 1 or grid.board != "kernel" or not frame.weights:
-            return 0, 0
-        return self._kernel_cell(grid, frame, grid.columns[0])[0] - grid.x, 0
 
     def _kernel_cell(self, grid: _Grid, frame: Frame, tap: int) -> tuple[int, int]:
         """A signal's kernel is drawn under its window: tap by tap, with gaps where it is dilated."""
@@ -252,14 +244,6 @@ class Painter:
             pen.text(
                 (WIDTH // 2, y + number * (CAPTION_SIZE + 5)), line, fill=INK, font=font(size), anchor="ma"
             )
-
-
-def _board(frame: Frame, name: str) -> Board | None:
-    return {"input": frame.input, "kernel": frame.kernel, "output": frame.output}[name]
-
-
-def _numbers(board: Board | None) -> tuple[float | None, ...]:
-    return board.values if board else ()
 
 
 def _text(value: float | None) -> str:

@@ -97,13 +97,9 @@ def _panel(pixels: np.ndarray, view: tuple[Span, Span]) -> Image:
     y, x = max(-top, 0), max(-left, 0)  # where the input begins in the cut
     part = pixels[top + y : max(bottom, 0), left + x : max(right, 0)]
     cut[y : y + part.shape[0], x : x + part.shape[1]] = part
-    return Image.fromarray(cut).resize(_scaled(view), Image.Resampling.NEAREST)
-
-
-def _scaled(view: tuple[Span, Span]) -> tuple[int, int]:
-    (top, bottom), (left, right) = view
-    scale = PANEL / max(bottom - top, right - left)
-    return max(round((right - left) * scale), 1), max(round((bottom - top) * scale), 24)
+    scale = PANEL / max(cut.shape[:2])
+    size = max(round(cut.shape[1] * scale), 1), max(round(cut.shape[0] * scale), 24)
+    return Image.fromarray(cut).resize(size, Image.Resampling.NEAREST)
 
 
 def _outline(

@@ -134,18 +134,18 @@ def _sized(layer: Layer, fixed: frozenset[str], n: int) -> Iterable[tuple[Settin
     own_stride = layer.stride[0] if layer.stride else default_stride
     strides = [own_stride] if "stride" in fixed else sorted({*STRIDES, default_stride})
     dilations = [layer.dilation[0]] if "dilation" in fixed else DILATIONS
+    own_extra = layer.output_padding[0] if isinstance(layer, Conv) else 0
     ceils = [isinstance(layer, Pool) and layer.ceil]
     if isinstance(layer, Pool) and "ceil" not in fixed:
         ceils = [False, True]
     for stride, dilation, ceil in product(strides, dilations, ceils):
-        extra = range(stride) if transposed and "output_padding" not in fixed else [_extra(layer)]
+        extra = range(stride) if transposed and "output_padding" not in fixed else [own_extra]
         for padding, more in product(_paddings(layer, fixed, kernel, stride, dilation, n), extra):
-            window = _window(transposed, kernel, stride, dilation, padding, more, ceil)
-            size = _size(window, n)
+            spaced = (kernel, stride, dilation, *padding)
+            size = _size(TransposedWindow(*spaced, more) if transposed else Window(*spaced, ceil), n)
             if size is None:
                 continue
-            floored = _window(transposed, kernel, stride, dilation, padding, more, False)
-            if ceil and "ceil" not in fixed and size == _size(floored, n):
+            if ceil and "ceil" not in fixed and size == _size(Window(*spaced), n):
                 continue  # ceil without effect
             uneven = padding[0] != padding[1]
             distance = abs(stride - default_stride) + max(padding) + more
@@ -157,10 +157,6 @@ def _size(window: Window | TransposedWindow, n: int) -> int | None:
         return window.output_size(n)
     except UsageError:  # nothing comes out
         return None
-
-
-def _extra(layer: Layer) -> int:
-    return layer.output_padding[0] if isinstance(layer, Conv) else 0
 
 
 def _paddings(
@@ -175,20 +171,6 @@ def _paddings(
         for before in range(extent)
         for after in range(max(before - SYMMETRIC, 0), min(before + SYMMETRIC + 1, extent))
     ]
-
-
-def _window(
-    transposed: bool,
-    kernel: int,
-    stride: int,
-    dilation: int,
-    padding: tuple[int, int],
-    extra: int,
-    ceil: bool,
-) -> Window | TransposedWindow:
-    if transposed:
-        return TransposedWindow(kernel, stride, dilation, *padding, extra)
-    return Window(kernel, stride, dilation, *padding, ceil)
 
 
 def _nearest(layer: Layer, sized: list[tuple[Setting, int]], n: int, goal: int) -> str:

@@ -186,16 +186,8 @@ def _pool(options: Options) -> Operation:
     )
 
 
-def _global_pool(options: Options) -> Operation:
-    return Pooling(Pool(options.choice("kind", POOLS, MAX), None))
-
-
 def _activation(kind: ActivationKind, options: Options) -> Operation:
     return Activation(kind, options.number("slope", 0.01))
-
-
-def _prelu(options: Options) -> Operation:
-    return PRelu(options.channelwise("slope", Numbers((0.25,))))
 
 
 def _batchnorm(options: Options) -> Operation:
@@ -207,14 +199,6 @@ def _batchnorm(options: Options) -> Operation:
         var=options.channelwise("var", one),
         eps=options.number("eps", 1e-5),
     )
-
-
-def _bias_layer(options: Options) -> Operation:
-    return Bias(options.channelwise("values", Numbers((0.0,))))
-
-
-def _flatten(options: Options) -> Operation:
-    return Flatten()
 
 
 def _dense(options: Options) -> Operation:
@@ -254,15 +238,15 @@ READERS: dict[str, tuple[Reader, tuple[str, ...]]] = {
         (*_WEIGHTS, *_WINDOW, "origin", "output_padding", "layout"),
     ),
     "pool": (_pool, ("kind", "size", *_WINDOW, "ceil", "include_padding")),
-    "gpool": (_global_pool, ("kind",)),
+    "gpool": (lambda options: Pooling(Pool(options.choice("kind", POOLS, MAX), None)), ("kind",)),
     **{
         kind.value: (partial(_activation, kind), ("slope",) if kind is ActivationKind.LEAKY else ())
         for kind in ActivationKind
     },
-    "prelu": (_prelu, ("slope",)),
+    "prelu": (lambda options: PRelu(options.channelwise("slope", Numbers((0.25,)))), ("slope",)),
     "batchnorm": (_batchnorm, ("weight", "bias", "mean", "var", "eps")),
-    "bias": (_bias_layer, ("values",)),
-    "flatten": (_flatten, ()),
+    "bias": (lambda options: Bias(options.channelwise("values", Numbers((0.0,)))), ("values",)),
+    "flatten": (lambda options: Flatten(), ()),
     "dense": (_dense, ("outputs", "weights", "bias", "seed")),
     "upsample": (_upsample, ("scale", "mode")),
 }
