@@ -45,10 +45,10 @@ def frames_of(size: str, kernel: str | None, pool: str | None = None, **options:
     if "padding" in options:
         options["padding"] = parse_padding(str(options["padding"]))
     how = Settings(pool=parse_pool(pool) if pool else None, **options)
-    chain = bind(kernels, how, whole.letters, whole.array.shape[1:], 1)
-    results = reference(chain, whole.array, "float64")[0, 0]
+    chain = bind(kernels, how, whole.letters, whole.shape.sizes, 1)
+    results = reference(chain, whole.whole(), "float64")[0, 0]
     move = lay_down if how.transposed else slide
-    return list(move(chain.stages[0], whole.array[0], results))
+    return list(move(chain.stages[0], whole.whole()[0], results))
 
 
 # One value
@@ -361,7 +361,7 @@ def test_a_transposed_film_ends_in_the_transposed_convolution(size, kernel, opti
     padding = {"padding": 1} if "padding" in options else {}
     extra = {"output_padding": 1} if "padding" in options else {}
     expected = api.filter(
-        whole.array[0],
+        whole.whole()[0],
         read_kernel(kernel, 2, numbers=True),
         transpose=True,
         axes=whole.letters,
@@ -373,7 +373,7 @@ def test_a_transposed_film_ends_in_the_transposed_convolution(size, kernel, opti
     last = frames[-1].output
     assert last.inner == expected.shape
     assert [v for place, v in last.places() if last.inside(place)] == expected.ravel().tolist()
-    assert len(frames) == whole.array.size and all(len(frame.lit_inputs) == 1 for frame in frames)
+    assert len(frames) == whole.whole().size and all(len(frame.lit_inputs) == 1 for frame in frames)
 
 
 def test_a_pools_film_shows_the_winner():

@@ -20,8 +20,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from convcli.cli.learn import examples as learn_examples
-from convcli.cli.net.input import Input
 from convcli.cli.program import run
+from convcli.cli.shared.opened import Opened
 from convcli.learning.training import Epoch, curve_lines
 from convcli.media.options import ReadOptions
 from convcli.networks.parse import load_net
@@ -211,7 +211,7 @@ def test_examples_beyond_the_memory_meant_for_them_are_read_again(
     reads: list[str] = []
     original = learn_examples.opened
 
-    def counted(name: str, options: ReadOptions) -> AbstractContextManager[Input]:
+    def counted(name: str, options: ReadOptions) -> AbstractContextManager[Opened]:
         reads.append(name)
         return original(name, options)
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from convcli.cli.explain.request import Request
-from convcli.cli.net.input import bound, opened
+from convcli.cli.net.input import bound, notes_of
 from convcli.cli.net.request import Filling
 from convcli.cli.shared import report
+from convcli.cli.shared.opened import opened
 from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.terminal import Table
 from convcli.common.choices import Precision
 from convcli.common.errors import UsageError
 from convcli.explanations.receptive import Seen, Span, seen_by
-from convcli.media.option_checks import check_reading
 from convcli.networks.parse import load_net
 
 
@@ -25,14 +25,14 @@ def explain_field(request: Request, path: Path) -> None:
     net = load_net(path)
     name, asked = request.input or "", request.field
     with opened(name, request.reading) as input:
-        check_reading(request.reading, input.format, name)
+        input.check(request.reading, name)
         model = bound(
             net, input, Filling(weights=asked.weights, seed=asked.seed, precision=Precision.FLOAT64)
         )
         if asked.layer is not None:
             model = model.upto(asked.layer)
-        array = input.whole()
-        letters, notes = input.letters, input.notes
+        array = input.opaque()
+        letters, notes = input.letters, notes_of(input)
     found = seen_by(model, array, request.at or ())
     fields = [None, *(seen.sees for seen in found)]
     changed = [seen for seen, before in zip(found, fields, strict=False) if seen.sees != before]

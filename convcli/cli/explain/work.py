@@ -11,8 +11,9 @@ import numpy as np
 from convcli.cli.explain.request import Request
 from convcli.cli.explain.text import Explained, lines
 from convcli.cli.shared import report
+from convcli.cli.shared.opened import Opened
 from convcli.cli.shared.outputs import write_whole
-from convcli.cli.shared.whole import Whole, numbered, read_kernel, read_whole
+from convcli.cli.shared.whole import numbered, read_kernel, read_whole
 from convcli.common.choices import Channels, Nan, Precision
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity
@@ -28,7 +29,6 @@ from convcli.jobs.job import Job, draft
 from convcli.kernel.model import Combine, Kernel
 from convcli.media import registry
 from convcli.media.files.target import shown
-from convcli.media.option_checks import check_reading
 from convcli.pixels.channels import Alpha
 
 ALPHA = {
@@ -70,8 +70,7 @@ def explain_all(request: Request) -> None:
         if request.size is not None
         else read_whole(request.input or "", request.reading)
     )
-    if whole.format is not None:
-        check_reading(request.reading, whole.format, request.input or "")
+    whole.check(request.reading, request.input or "")
     rank = min(len(whole.letters), 2)
     kernels = [read_kernel(text, rank, numbers=request.size is not None) for text in request.kernels]
     task = _prepare(request, whole, kernels)
@@ -97,7 +96,7 @@ def explain_all(request: Request) -> None:
         report.note(line)
 
 
-def _prepare(request: Request, whole: Whole, kernels: Sequence[Kernel]) -> Task:
+def _prepare(request: Request, whole: Opened, kernels: Sequence[Kernel]) -> Task:
     """Make the job that ``filter`` makes of this input, and compute the last stage's input and output by it."""
     info, axes = whole.info, "C" * ("C" in whole.info.letters) + whole.letters
     info = replace(info, axes=tuple(map(info.axis, axes)), companions=None)
@@ -112,8 +111,9 @@ def _prepare(request: Request, whole: Whole, kernels: Sequence[Kernel]) -> Task:
         holds=("float32", "float64"),
         keeps_numbers=True,
     )
-    data = job.split.colour_block(whole.array, np.dtype(job.compute))
-    results = _computed(job, whole.array)
+    array = whole.whole()
+    data = job.split.colour_block(array, np.dtype(job.compute))
+    results = _computed(job, array)
     if len(job.chain.stages) > 1:
         planes = axes_of("C" + whole.letters, data.shape)
         info = replace(info, axes=planes, dtype=data.dtype.name, colour=Colour.NONE)

@@ -16,7 +16,8 @@ import numpy as np
 from convcli.cli.learn.files import File, expand, paired
 from convcli.cli.learn.labels import class_numbers, is_label_table, labels
 from convcli.cli.learn.request import Request
-from convcli.cli.net.input import opened
+from convcli.cli.net.input import notes_of
+from convcli.cli.shared.opened import opened
 from convcli.common.errors import ConvError, UsageError, about, within
 from convcli.common.frozen import frozen_identity
 from convcli.common.numbers import parse_float
@@ -139,9 +140,9 @@ class _Reader:
 
     def _array(self, path: str, reading: ReadOptions) -> np.ndarray:
         with opened(path, reading) as found:
-            for note in found.notes:
+            for note in notes_of(found):
                 self.notes[f"{shown(path)}: {note}"] = None
-            array = found.whole()
+            array = found.opaque()
         if not np.isfinite(array).all():
             raise ConvError(
                 "it has missing values (NaN or infinity), from which no net can learn", subject=shown(path)

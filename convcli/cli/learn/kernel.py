@@ -13,8 +13,9 @@ import numpy as np
 from convcli.cli.learn.files import paired
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
+from convcli.cli.shared.opened import Opened
 from convcli.cli.shared.weights import matrices
-from convcli.cli.shared.whole import Whole, read_items
+from convcli.cli.shared.whole import read_items
 from convcli.common.choices import Channels
 from convcli.common.errors import ConvError, UsageError, within
 from convcli.common.frozen import frozen
@@ -30,6 +31,7 @@ from convcli.kernel.yaml_writer import yaml_text
 from convcli.learning.equations import Example
 from convcli.learning.least_squares import ROUNDING, Fit, fit
 from convcli.media.files.target import check_not_input, check_output, output, shown
+from convcli.media.options import ReadOptions
 from convcli.pixels.channels import white_of
 
 SUFFIXES = (".yaml", ".yml")
@@ -55,13 +57,8 @@ def learn_kernel(request: Request, size: tuple[int | None, tuple[int, ...]]) -> 
     examples: list[Example] = []
     padding: tuple[Padding, ...] = ()
     for input_name, target_name in pairs:
-        sources, targets = (
-            [_without_alpha(item, name, notes) for item in read_items(name, options)]
-            for name, options in (
-                (input_name, request.reading),
-                (target_name, request.reading_targets),
-            )
-        )
+        sources = _read(input_name, request.reading, notes)
+        targets = _read(target_name, request.reading_targets, notes)
         with within(f"{shown(input_name)} and {shown(target_name)}"):
             if len(sources) != len(targets):
                 raise UsageError(
@@ -80,17 +77,18 @@ def learn_kernel(request: Request, size: tuple[int | None, tuple[int, ...]]) -> 
     report.show(learned, _lines(learned, () if request.messages.quiet else notes, request), json=request.json)
 
 
-def _without_alpha(whole: Whole, name: str, notes: dict[str, None]) -> Whole:
-    for note in whole.notes:
-        notes[f"{shown(name)}: {note}"] = None
-    if not whole.info.colour.has_alpha:
-        return whole
-    notes["the alpha channel is left out: colours alone are learned from"] = None
-    return replace(whole, array=whole.array[:-1])
+def _read(name: str, options: ReadOptions, notes: dict[str, None]) -> list[Opened]:
+    """Read the items of a file, and note what is to be said of them."""
+    items = read_items(name, options)
+    for item in items:
+        notes |= dict.fromkeys(f"{shown(name)}: {note}" for note in item.notes)
+        if item.info.colour.has_alpha:
+            notes["the alpha channel is left out: colours alone are learned from"] = None
+    return items
 
 
 def _example(
-    request: Request, source: Whole, target: Whole, first: Example | None, notes: dict[str, None]
+    request: Request, source: Opened, target: Opened, first: Example | None, notes: dict[str, None]
 ) -> tuple[Example, tuple[Padding, ...]]:
     """Bind the kernel to one pair; also return the padding, by name if it was found by its sizes."""
     if source.letters != target.letters:
@@ -102,7 +100,7 @@ def _example(
     given = request.size[1] if request.size else ()
     size = given * plain if len(given) == 1 else given
     kernel_axes(source.letters, len(size), None, f"kernel {size_text(size)}")
-    channels, maps = len(source.array), len(target.array)
+    channels, maps = source.shape.channels, target.shape.channels
     each = request.fit.channels is Channels.EACH or (request.fit.channels is None and channels == maps)
     if each and channels != maps:
         raise UsageError(f"{channels} channels and {maps} in the target: --channels each needs as many")
@@ -112,16 +110,17 @@ def _example(
             f"this pair needs {_bank(shape)} kernels and the one before it {_bank(first.stage.kernel.shape)}"
         )
     sought = Kernel(size_text(size), shape, (0.0,) * prod(shape))
-    chain, padding = _bound(request, sought, source, target.array.shape[1:], notes)
+    chain, padding = _bound(request, sought, source, target.shape.sizes, notes)
     stage = chain.stages[0]
     if not isinstance(stage, ConvStage):
         raise TypeError("a kernel binds to a convolution")
-    kind = target.array.dtype
+    wanted = target.opaque()
+    kind = wanted.dtype
     limits = None
     if kind.kind in "iu" and kind.itemsize <= 2 and not request.fit.keep_saturated:
         limits = (float(np.iinfo(kind).min), white_of(target.info))
     borders = request.geometry.pad_mode is not None
-    return Example(stage, source.array, target.array, borders, limits), padding
+    return Example(stage, source.opaque(), wanted, borders, limits), padding
 
 
 def _bank(shape: tuple[int, ...]) -> str:
@@ -129,16 +128,16 @@ def _bank(shape: tuple[int, ...]) -> str:
 
 
 def _bound(
-    request: Request, sought: Kernel, source: Whole, wanted: tuple[int, ...], notes: dict[str, None]
+    request: Request, sought: Kernel, source: Opened, wanted: tuple[int, ...], notes: dict[str, None]
 ) -> tuple[Chain, tuple[Padding, ...]]:
     """Bind with the padding that was asked for, or with the first that makes the target's size."""
     given = request.geometry.padding
-    sizes = source.array.shape[1:]
+    sizes = source.shape.sizes
     made: dict[str, tuple[Chain, tuple[Padding, ...]]] = {}
     for padding in [given] if given else [(name,) for name in GUESSES]:
         settings = replace(request.geometry, padding=padding)
         try:
-            chain = bind([sought], settings, source.letters, sizes, len(source.array))
+            chain = bind([sought], settings, source.letters, sizes, source.shape.channels)
         except UsageError:
             if given or padding == (GUESSES[-1],):
                 raise

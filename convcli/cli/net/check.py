@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from convcli.cli.net.input import bound, opened
+from convcli.cli.net.input import bound
 from convcli.cli.net.request import CheckRequest
 from convcli.cli.shared import report
+from convcli.cli.shared.opened import opened
 from convcli.cli.shared.terminal import Table
 from convcli.common.choices import Precision
 from convcli.common.errors import UsageError
-from convcli.media.option_checks import check_reading
 from convcli.networks.check import Finding, measure
 from convcli.networks.model import Net
 
@@ -19,7 +19,7 @@ from convcli.networks.model import Net
 def check_net(request: CheckRequest, net: Net) -> None:
     """Carry out ``net check``."""
     with opened(request.input, request.reading) as input:
-        check_reading(request.reading, input.format, request.input)
+        input.check(request.reading, request.input)
         if request.along not in tuple(input.letters):
             raise UsageError(
                 f"--along {request.along.lower()}: the input has {', '.join(input.letters.lower())}"
@@ -29,7 +29,7 @@ def check_net(request: CheckRequest, net: Net) -> None:
         size = model.steps[0].input.sizes[axis]
         if request.shifts[-1] >= size:
             raise UsageError(f"--shifts: {request.shifts[-1]} is not less than the input's {size} elements")
-        findings = measure(model, input.whole(), request.shifts, axis)
+        findings = measure(model, input.opaque(), request.shifts, axis)
     report.show(findings, [_table(findings, request.shifts)], json=request.json)
 
 

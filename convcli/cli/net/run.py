@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from convcli.cli.net.input import Input, bound, opened
+from convcli.cli.net.input import bound, notes_of
 from convcli.cli.net.request import RunRequest
 from convcli.cli.shared import outputs, report
+from convcli.cli.shared.opened import Opened, opened
 from convcli.common.choices import Channels, EngineName, parse_choice
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
@@ -27,7 +28,6 @@ from convcli.jobs.job import Job
 from convcli.jobs.output import PIXELS
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, check_not_input, shown
-from convcli.media.option_checks import check_reading
 from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
 from convcli.networks import blocks, pictures
@@ -68,7 +68,7 @@ def run_net(request: RunRequest, net: Net) -> None:
         if target is not None and target != STANDARD and not request.force:
             check_not_input(target, [request.input])
     with opened(request.input, request.reading, batch=True) as input:
-        check_reading(request.reading, input.format, request.input)
+        input.check(request.reading, request.input)
         model = bound(net, input, request.filling)
         result = model.upto(request.layer) if request.layer else model
         labels = _labels(request, model)
@@ -77,7 +77,7 @@ def run_net(request: RunRequest, net: Net) -> None:
             raise UsageError(
                 f"the output is {last.output}: name a file for it with -o, or draw it with --maps"
             )
-        notes, files, scores = list(input.notes), [], []
+        notes, files, scores = list(notes_of(input)), [], []
         if request.maps is not None:
             if several:
                 raise UsageError("--maps draws one item, and the input has several (N): give a file of one")
@@ -123,7 +123,7 @@ def _mapped(request: RunRequest, model: TorchNet, result: TorchNet) -> TorchNet:
     return model.upto(spatial[-1])
 
 
-def _source(request: RunRequest, input: Input, model: TorchNet) -> NetSource:
+def _source(request: RunRequest, input: Opened, model: TorchNet) -> NetSource:
     """Return the output, which is computed in blocks where the chain does not need all of its input.
 
     Raises
@@ -145,7 +145,7 @@ def _source(request: RunRequest, input: Input, model: TorchNet) -> NetSource:
     return NetSource(model, input.source, input.letters, length)
 
 
-def _draw(request: RunRequest, input: Input, model: TorchNet, colours: pictures.Colours) -> None:
+def _draw(request: RunRequest, input: Opened, model: TorchNet, colours: pictures.Colours) -> None:
     step = model.steps[-1]
     if step.output.flat:
         raise UsageError(
@@ -158,7 +158,7 @@ def _draw(request: RunRequest, input: Input, model: TorchNet, colours: pictures.
         count=request.count,
         colours=colours,
         title=f"{model.net.name}: {step.layer.label}, {step.output}",
-        beside=input.whole() if request.with_input else None,
+        beside=input.opaque() if request.with_input else None,
     )
     maps = request.maps or ""
     format = _format(maps, request.format)
@@ -176,7 +176,7 @@ def _format(name: str, given: str | None) -> Format:
 
 
 def _write(
-    request: RunRequest, input: Input, model: TorchNet, computed: Source, notes: list[str]
+    request: RunRequest, input: Opened, model: TorchNet, computed: Source, notes: list[str]
 ) -> Sequence[str]:
     """Write the output, in blocks where the range policy allows; return the files' names."""
     target = request.output or ""
@@ -207,7 +207,7 @@ def _write(
     return [] if STANDARD in names else names
 
 
-def _form(output: Shape, input: Input, format: Format, dtype: str, compute: str) -> Info:
+def _form(output: Shape, input: Opened, format: Format, dtype: str, compute: str) -> Info:
     """Return the result's axes: channels, maps that each want a file or page, or plain numbers."""
     kind = compute if format.numbers or dtype == "float" else dtype
     info = input.info
@@ -231,7 +231,7 @@ def _white(net: Net, info: Info) -> float:
     return abs(white_of(info) * net.preprocess.scale) or 1.0
 
 
-def _rendering(request: RunRequest, net: Net, input: Input, format: Format) -> tuple[Range, str]:
+def _rendering(request: RunRequest, net: Net, input: Opened, format: Format) -> tuple[Range, str]:
     """Return the range policy and the type of pixels; ``float`` for numbers."""
     keeps = format.numbers or "float32" in format.dtypes
     asked = request.range

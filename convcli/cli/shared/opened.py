@@ -12,42 +12,50 @@ from dataclasses import replace
 import numpy as np
 
 from convcli.common.frozen import frozen
+from convcli.data.arrays import ArraySource
 from convcli.data.box import whole
 from convcli.data.info import ITEMS, Info, Source, channels_first, refuse_items
 from convcli.execution.items import items
 from convcli.jobs.job import canonical
 from convcli.media import registry
 from convcli.media.files.target import STANDARD, about_input, open_input
+from convcli.media.option_checks import check_reading
 from convcli.media.options import ReadOptions
 from convcli.media.registry import Format
+from convcli.networks.parameters import Shape
 
 
 @frozen
 class Opened:
-    """An open input.
+    """An open input, or one in memory.
 
     Attributes
     ----------
     source : Source
-    letters : str
-        Its axes of space, in the order of ``TZYX``.
-    format : Format
+    format : Format or None
+        None where a size was given instead of a file.
     notes : tuple of str
         What its reader has to say.
     """
 
     source: Source
-    letters: str
-    format: Format
-    notes: tuple[str, ...]
+    format: Format | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def info(self) -> Info:
         return self.source.info
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        return tuple(self.info.size(letter) for letter in self.letters)
+    def letters(self) -> str:
+        """Its axes of space, in the order of ``TZYX``."""
+        return canonical(self.info)
+
+    @property
+    def shape(self) -> Shape:
+        """Its channels, alpha left out, and its sizes in space."""
+        sizes = tuple(map(self.info.size, self.letters))
+        return Shape(self.info.channels - self.info.colour.has_alpha, sizes)
 
     def items(self) -> Iterator[Opened]:
         """Yield the independent items, of the axis N, as inputs of their own; without that axis, this one."""
@@ -58,7 +66,20 @@ class Opened:
 
     def whole(self) -> np.ndarray:
         """Return all of it, (channels, *space), in one piece of memory."""
-        return np.ascontiguousarray(channels_first(self.source, self.letters, whole(self.sizes)))
+        return np.ascontiguousarray(channels_first(self.source, self.letters, whole(self.shape.sizes)))
+
+    def opaque(self) -> np.ndarray:
+        """Return all of it but alpha."""
+        return self.whole()[: self.shape.channels]
+
+    def check(self, options: ReadOptions, name: str) -> None:
+        """Refuse options of reading that mean nothing for its format."""
+        if self.format is not None:
+            check_reading(options, self.format, name)
+
+    def read(self) -> Opened:
+        """Return the same in memory."""
+        return replace(self, source=ArraySource(self.source.read(self.info.box), self.info))
 
 
 @contextmanager
@@ -74,4 +95,4 @@ def opened(name: str, options: ReadOptions, *, batch: bool = False) -> Iterator[
         stack.callback(source.close)
         if not batch:
             refuse_items(source.info)
-        yield Opened(source, canonical(source.info), format, (*notes, *source.info.notes))
+        yield Opened(source, format, (*notes, *source.info.notes))

@@ -12,60 +12,30 @@ import numpy as np
 
 from convcli.cli.shared.opened import Opened, opened
 from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen_identity
-from convcli.data.info import SPACE, Info
+from convcli.data.arrays import ArraySource
+from convcli.data.info import SPACE
 from convcli.kernel import load_kernel
 from convcli.kernel.model import MAX_RANK, Kernel
 from convcli.media.options import ReadOptions
-from convcli.media.registry import Format
 
 
-@frozen_identity
-class Whole:
-    """All samples of an input.
-
-    Attributes
-    ----------
-    array : ndarray
-        (channels, *space), the space axes in the order of ``letters``.
-    letters : str
-        Space axes in the order of ``TZYX``.
-    info : Info
-    format : Format or None
-        None where a size was given instead of a file.
-    notes : tuple of str
-    """
-
-    array: np.ndarray
-    letters: str
-    info: Info
-    format: Format | None = None
-    notes: tuple[str, ...] = ()
-
-
-def read_whole(name: str, options: ReadOptions) -> Whole:
+def read_whole(name: str, options: ReadOptions) -> Opened:
     """Read a file or ``-``."""
     with opened(name, options) as file:
-        return _whole(file)
+        return file.read()
 
 
-def read_items(name: str, options: ReadOptions) -> list[Whole]:
+def read_items(name: str, options: ReadOptions) -> list[Opened]:
     """Read the independent items of a file, the axis N; of a file without that axis the one that it is."""
     with opened(name, options, batch=True) as file:
-        return [_whole(item) for item in file.items()]
+        return [item.read() for item in file.items()]
 
 
-def _whole(file: Opened) -> Whole:
-    return Whole(file.whole(), file.letters, file.info, file.format, file.notes)
-
-
-def numbered(channels: int | None, sizes: tuple[int, ...]) -> Whole:
+def numbered(channels: int | None, sizes: tuple[int, ...]) -> Opened:
     """Return an input of these sizes whose numbers are 1, 2, 3, … in every channel's order."""
-    shape = (channels or 1, *sizes)
-    letters = SPACE[-len(sizes) :]
-    array = np.arange(1.0, prod(shape) + 1).reshape(shape)
-    axes = ("C" if shape[0] > 1 else "") + letters
-    return Whole(array, letters, Info.of(axes, shape if shape[0] > 1 else sizes, "float64"))
+    shape = sizes if channels in (None, 1) else (channels, *sizes)
+    axes = "C" * (len(shape) > len(sizes)) + SPACE[-len(sizes) :]
+    return Opened(ArraySource(np.arange(1.0, prod(shape) + 1).reshape(shape), axes))
 
 
 def read_kernel(text: str, rank: int, *, numbers: bool) -> Kernel:
