@@ -186,7 +186,8 @@ class Runner:
         if self._straight and self._finishes(how):
             stage, algorithm = cast(ConvStage, self.job.chain.stages[0]), self._algorithms[0]
             block, window = self._input(0, self.job.chain, partial(self._colour, read), box)
-            pixels, tally = stages.pixels(stage, self.engine, block, window, self.dtype, algorithm, how, out)
+            correlating = stages.Correlating(stage, self.engine, self.dtype, algorithm)
+            pixels, tally = correlating.pixels(block, window, how, out)
         else:
             values, alpha = self._floats(box, read, out)
             pixels, tally = self.engine.render(values, how)
@@ -254,12 +255,11 @@ class Runner:
         skip = self.job.nan is Nan.SKIP
         if isinstance(stage, PoolStage):
             return stages.pool(stage, self.engine, block, window, self.dtype, skip)
+        correlating = stages.Correlating(stage, self.engine, self.dtype, self._algorithms[index])
         if stage.transposed:
             first = [start for start, _ in needed_by(stage.windows, stage.mode, chain.sizes[index], box)]
-            return stages.transpose(stage, self.engine, block, box, first, self.dtype)
-        return stages.correlate(
-            stage, self.engine, block, window, self.dtype, skip, self._algorithms[index], out
-        )
+            return correlating.transpose(block, box, first)
+        return correlating.correlate(block, window, skip, out)
 
     def _input(self, index: int, chain: Chain, read: Read, box: Box) -> tuple[np.ndarray, list[Span]]:
         """Return the block that a stage's outputs need, and what they look at in it, padding included."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from convcli.common.frozen import frozen
 from convcli.data.box import Span
 from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm, Outside
@@ -21,125 +22,164 @@ from convcli.kernel.model import Combine
 from convcli.pixels.render import Rendering, Tally
 
 
-def correlate(
-    stage: ConvStage,
-    engine: Engine,
-    block: np.ndarray,
-    box: Sequence[Span],
-    dtype: np.dtype,
-    skip_nan: bool,
-    algorithm: Algorithm | None = None,
-    out: np.ndarray | None = None,
-) -> np.ndarray:
-    """Return the stage's outputs for the input box ``box``, given in elements of the block.
+@frozen
+class Correlating:
+    """A convolution on an engine, in floats of one type.
 
-    Parameters
+    Attributes
     ----------
-    block : ndarray
-        Integers or floats; integers hold no NaN, which saves looking for one.
-    skip_nan : bool
-        Leave missing samples out and renormalise the weights of the others.
+    stage : ConvStage
+    engine : Engine
+    dtype : numpy.dtype
     algorithm : Algorithm, optional
         One that the plan offers for this stage.
-    out : ndarray, optional
-        Where the result belongs; it may be elsewhere all the same.
     """
-    finite = block.dtype.kind in "iu"
-    looks = skip_nan and not finite
-    padded, outside = _padded(stage, engine, block, box, dtype, None if looks else algorithm)
 
-    def apply(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        def planes(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-            return _in_three_axes(stage, engine, x, dtype, finite, algorithm, out, outside)
+    stage: ConvStage
+    engine: Engine
+    dtype: np.dtype
+    algorithm: Algorithm | None = None
 
-        return _over_planes(stage, x, planes, out)
+    def correlate(
+        self, block: np.ndarray, box: Sequence[Span], skip_nan: bool, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the stage's outputs for the input box ``box``, given in elements of the block.
 
-    missing = np.isnan(padded) if looks else None
-    if missing is None or not missing.any():
-        return _finish(stage, apply(padded, out if stage.plain else None))
-    padded = np.where(missing, 0, padded)
-    sums, present = apply(padded), apply((~missing).astype(dtype))
-    total = _total_weights(stage, sums)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sums *= np.where(present > 1e-6 * total, total / present, np.nan)
-    return _finish(stage, sums)
+        Parameters
+        ----------
+        block : ndarray
+            Integers or floats; integers hold no NaN, which saves looking for one.
+        skip_nan : bool
+            Leave missing samples out and renormalise the weights of the others.
+        out : ndarray, optional
+            Where the result belongs; it may be elsewhere all the same.
+        """
+        stage, finite = self.stage, block.dtype.kind in "iu"
+        looks = skip_nan and not finite
+        padded, outside = self._padded(block, box, None if looks else self.algorithm)
+
+        def apply(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+            return self._over_planes(
+                x, lambda x, out: self._in_three_axes(x, finite, out=out, outside=outside), out
+            )
+
+        missing = np.isnan(padded) if looks else None
+        if missing is None or not missing.any():
+            return _finish(stage, apply(padded, out if stage.plain else None))
+        padded = np.where(missing, 0, padded)
+        sums, present = apply(padded), apply((~missing).astype(self.dtype))
+        total = _total_weights(stage, sums)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sums *= np.where(present > 1e-6 * total, total / present, np.nan)
+        return _finish(stage, sums)
+
+    def pixels(
+        self, block: np.ndarray, box: Sequence[Span], how: Rendering, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Tally]:
+        """Return the outputs of a `straight` stage as pixels, for a block of integers."""
+        kernel, windows = self.stage.kernel, self.stage.windows
+        weights = self.stage.weights(self.dtype.name)
+        padded, outside = self._padded(block, box, self.algorithm)
+        tally = Tally()
+
+        def apply(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+            made, counted = self.engine.pixels(
+                x,
+                weights,
+                stride=[window.stride for window in windows],
+                dilation=[window.dilation for window in windows],
+                algorithm=self.algorithm,
+                how=how,
+                out=out,
+                bias=kernel.bias,
+                combine=kernel.combine,
+                outside=outside,
+            )
+            tally.add(counted)
+            return made
+
+        return self._over_planes(padded, apply, out), tally
+
+    def transpose(self, block: np.ndarray, box: Sequence[Span], first: Sequence[int]) -> np.ndarray:
+        """Return the outputs ``box`` of a transposed convolution; ``first`` is where the block begins on each axis."""
+        finite = block.dtype.kind in "iu"
+        floats = block.astype(self.dtype, copy=False)
+        full = self._over_planes(floats, lambda planes, _: self._in_three_axes(planes, finite))
+        crop = [
+            (lo + window.before - begin * window.stride, hi + window.before - begin * window.stride)
+            for (lo, hi), window, begin in zip(box, self.stage.windows, first, strict=True)
+        ]
+        return _finish(self.stage, pad(full, crop, PadMode.ZERO, 0.0, self.dtype))
+
+    def _padded(
+        self, block: np.ndarray, box: Sequence[Span], algorithm: Algorithm | None
+    ) -> tuple[np.ndarray, Outside | None]:
+        """Return the box with what lies outside; or the block as it is, for an algorithm that pads by itself."""
+        stage = self.stage
+        pads = algorithm is not None and algorithm.pads(block.dtype, self.dtype, stage.mode)
+        if pads and len(stage.windows) <= 3:
+            return block, Outside(tuple(box), stage.mode, stage.value)
+        kind = self.engine.takes(block.dtype, stage.value) if stage.stays_in_range else None
+        return self.engine.pad(block, box, stage.mode, stage.value, kind or self.dtype), None
+
+    def _over_planes(
+        self,
+        x: np.ndarray,
+        apply: Callable[[np.ndarray, np.ndarray | None], np.ndarray],
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Apply to (M, C, *space), giving (O·M, C, *space): planes summed by the kernel, or each alone."""
+        maps, channels = x.shape[:2]
+        space = x.shape[2:]
+        swapped = None if out is None else out.swapaxes(0, 1)
+        if self.stage.summed:
+            return apply(x.reshape(1, maps * channels, *space), swapped).swapaxes(0, 1)
+        if maps == 1:
+            return apply(x[0][:, None], swapped).swapaxes(0, 1)
+        made = apply(x.reshape(maps * channels, 1, *space), None)  # (M·C, O, *space)
+        made = made.reshape(maps, channels, *made.shape[1:]).swapaxes(1, 2)
+        return made.reshape(-1, channels, *made.shape[3:])
+
+    def _in_three_axes(
+        self,
+        x: np.ndarray,
+        finite: bool,
+        out: np.ndarray | None = None,
+        outside: Outside | None = None,
+    ) -> np.ndarray:
+        """Call the engine; of four space axes, one that the kernel does not touch is walked along."""
+        stage, engine = self.stage, self.engine
+        weights = stage.weights(self.dtype.name)
+        stride = [window.stride for window in stage.windows]
+        dilation = [window.dilation for window in stage.windows]
+        idle = [index for index in range(len(stage.windows)) if index not in stage.axes]
+        walked = idle[0] if len(stage.windows) > 3 else None
+        if walked is not None:
+            weights = weights.squeeze(walked + 2)
+            del stride[walked], dilation[walked]
+
+        def apply(part: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+            if stage.transposed:
+                return engine.transpose(part, weights, stride=stride, dilation=dilation, finite=finite)
+            return engine.correlate(
+                part,
+                weights,
+                stride=stride,
+                dilation=dilation,
+                finite=finite,
+                algorithm=self.algorithm,
+                out=out,
+                outside=outside,
+            )
+
+        if walked is None:
+            return apply(x, out)
+        return np.stack([apply(part) for part in np.moveaxis(x, walked + 2, 0)], axis=walked + 2)
 
 
 def straight(stage: ConvStage) -> bool:
     """Return whether an engine can make pixels of a stage, if its algorithm finishes what is not plain."""
     return not stage.transposed and stage.kernel.inputs == 1 and len(stage.windows) <= 3
-
-
-def pixels(
-    stage: ConvStage,
-    engine: Engine,
-    block: np.ndarray,
-    box: Sequence[Span],
-    dtype: np.dtype,
-    algorithm: Algorithm | None,
-    how: Rendering,
-    out: np.ndarray | None = None,
-) -> tuple[np.ndarray, Tally]:
-    """Return the outputs of a `straight` stage as pixels, for a block of integers."""
-    weights = stage.weights(dtype.name)
-    padded, outside = _padded(stage, engine, block, box, dtype, algorithm)
-    tally = Tally()
-
-    def apply(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-        made, counted = engine.pixels(
-            x,
-            weights,
-            stride=[window.stride for window in stage.windows],
-            dilation=[window.dilation for window in stage.windows],
-            algorithm=algorithm,
-            how=how,
-            out=out,
-            bias=stage.kernel.bias,
-            combine=stage.kernel.combine,
-            outside=outside,
-        )
-        tally.add(counted)
-        return made
-
-    return _over_planes(stage, padded, apply, out), tally
-
-
-def _padded(
-    stage: ConvStage,
-    engine: Engine,
-    block: np.ndarray,
-    box: Sequence[Span],
-    dtype: np.dtype,
-    algorithm: Algorithm | None,
-) -> tuple[np.ndarray, Outside | None]:
-    """Return the box with what lies outside; or the block as it is, for an algorithm that pads by itself."""
-    pads = algorithm is not None and algorithm.pads(block.dtype, dtype, stage.mode)
-    if pads and len(stage.windows) <= 3:
-        return block, Outside(tuple(box), stage.mode, stage.value)
-    kind = engine.takes(block.dtype, stage.value) if stage.stays_in_range else None
-    return engine.pad(block, box, stage.mode, stage.value, kind or dtype), None
-
-
-def transpose(
-    stage: ConvStage,
-    engine: Engine,
-    block: np.ndarray,
-    box: Sequence[Span],
-    first: Sequence[int],
-    dtype: np.dtype,
-) -> np.ndarray:
-    """Return the outputs ``box`` of a transposed convolution; ``first`` is where the block begins on each axis."""
-    finite = block.dtype.kind in "iu"
-    full = _over_planes(
-        stage,
-        block.astype(dtype, copy=False),
-        lambda planes, _: _in_three_axes(stage, engine, planes, dtype, finite),
-    )
-    crop = [
-        (lo + window.before - begin * window.stride, hi + window.before - begin * window.stride)
-        for (lo, hi), window, begin in zip(box, stage.windows, first, strict=True)
-    ]
-    return _finish(stage, pad(full, crop, PadMode.ZERO, 0.0, dtype))
 
 
 def pool(
@@ -165,64 +205,6 @@ def pool(
     block = block.astype(dtype, copy=False)
     made = pool_padded(engine, block, stage.kind, windows, stage.include_padding, skip_nan)
     return made[tuple(wanted)]
-
-
-def _over_planes(
-    stage: ConvStage,
-    x: np.ndarray,
-    apply: Callable[[np.ndarray, np.ndarray | None], np.ndarray],
-    out: np.ndarray | None = None,
-) -> np.ndarray:
-    """Apply to (M, C, *space), giving (O·M, C, *space): planes summed by the kernel, or each alone."""
-    maps, channels = x.shape[:2]
-    space = x.shape[2:]
-    swapped = None if out is None else out.swapaxes(0, 1)
-    if stage.summed:
-        return apply(x.reshape(1, maps * channels, *space), swapped).swapaxes(0, 1)
-    if maps == 1:
-        return apply(x[0][:, None], swapped).swapaxes(0, 1)
-    made = apply(x.reshape(maps * channels, 1, *space), None)  # (M·C, O, *space)
-    made = made.reshape(maps, channels, *made.shape[1:]).swapaxes(1, 2)
-    return made.reshape(-1, channels, *made.shape[3:])
-
-
-def _in_three_axes(
-    stage: ConvStage,
-    engine: Engine,
-    x: np.ndarray,
-    dtype: np.dtype,
-    finite: bool,
-    algorithm: Algorithm | None = None,
-    out: np.ndarray | None = None,
-    outside: Outside | None = None,
-) -> np.ndarray:
-    """Call the engine; of four space axes, one that the kernel does not touch is walked along."""
-    weights = stage.weights(dtype.name)
-    stride = [window.stride for window in stage.windows]
-    dilation = [window.dilation for window in stage.windows]
-    idle = [index for index in range(len(stage.windows)) if index not in stage.axes]
-    walked = idle[0] if len(stage.windows) > 3 else None
-    if walked is not None:
-        weights = weights.squeeze(walked + 2)
-        del stride[walked], dilation[walked]
-
-    def apply(part: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        if stage.transposed:
-            return engine.transpose(part, weights, stride=stride, dilation=dilation, finite=finite)
-        return engine.correlate(
-            part,
-            weights,
-            stride=stride,
-            dilation=dilation,
-            finite=finite,
-            algorithm=algorithm,
-            out=out,
-            outside=outside,
-        )
-
-    if walked is None:
-        return apply(x, out)
-    return np.stack([apply(part) for part in np.moveaxis(x, walked + 2, 0)], axis=walked + 2)
 
 
 def _total_weights(stage: ConvStage, like: np.ndarray) -> np.ndarray:
