@@ -18,7 +18,6 @@ from convcli.engines.work import Work, fft_tile
 if TYPE_CHECKING:
     import numpy as np
 
-    from convcli.engines.native.rows import Form
     from convcli.geometry.padding import PadMode
     from convcli.pixels.render import Rendering
 
@@ -45,27 +44,15 @@ class _Rows(_InNumpy):
 
     integers = ("uint8", "int8", "uint16", "int16")
 
-    def form(self, call: Correlation) -> Form:
-        """Return the work for the compiled loops."""
-        raise NotImplementedError
-
-    def by_numpy(self, call: Correlation) -> np.ndarray:
-        """Return the same sums without them."""
-        raise NotImplementedError
-
     def cost(self, work: Work) -> float:
         if library.loops() is None:
-            return self.numpy_passes(work) * work.elements * work.width * NANOSECONDS["numpy tap"]
+            return self.row_passes(work) * work.elements * work.width * NANOSECONDS["numpy tap"]
         row = self.row_passes(work) * NANOSECONDS["row tap"] * work.width + NANOSECONDS["row"]
         return work.elements * row + NANOSECONDS["begin rows"]
 
     def row_passes(self, work: Work) -> float:
-        """Return the taps for each output of the loops, in products and sums of floats."""
+        """Return the products and sums of floats for each output."""
         raise NotImplementedError
-
-    def numpy_passes(self, work: Work) -> float:
-        """Return numpy's products and sums for each output."""
-        return self.row_passes(work)
 
     def pads(self, data: np.dtype, weights: np.dtype, mode: PadMode) -> bool:
         held = data.name in self.integers or (data.kind == "f" and 4 <= data.itemsize <= weights.itemsize)
@@ -73,10 +60,12 @@ class _Rows(_InNumpy):
 
     def run(self, call: Correlation) -> Array:
         if library.loops() is None or call.x.itemsize > 8:  # floats that are wider than those of the loops
-            return self.by_numpy(call)
+            from convcli.engines.on_numpy.sums import SUMS
+
+            return SUMS[self.name](call)
         from convcli.engines.native import rows
 
-        return rows.correlate(call, self.form)
+        return rows.correlate(call, rows.FORMS[self.name])
 
     def finishes(self, how: Rendering) -> bool:
         return library.loops() is not None and how.affine and how.dtype in self.integers
@@ -86,7 +75,7 @@ class _Rows(_InNumpy):
             return super().pixels(call, how, out, render)
         from convcli.engines.native import rows
 
-        return rows.pixels(call, self.form, how, out)
+        return rows.pixels(call, rows.FORMS[self.name], how, out)
 
     def fused(self, work: Work) -> bool:
         return library.loops() is not None
@@ -105,16 +94,6 @@ class NumpyDirect(_Rows):
 
     def row_passes(self, work: Work) -> float:
         return work.filters * work.taps
-
-    def form(self, call: Correlation) -> Form:
-        from convcli.engines.native import rows
-
-        return rows.dense(call)
-
-    def by_numpy(self, call: Correlation) -> np.ndarray:
-        from convcli.engines.on_numpy.sums import direct
-
-        return direct(call)
 
 
 class TorchDirect(_InTorch):
@@ -148,16 +127,6 @@ class NumpyInteger(_Rows):
     def row_passes(self, work: Work) -> float:
         return work.taps * work.filters * (0.5 if work.short else 1.0)
 
-    def form(self, call: Correlation) -> Form:
-        from convcli.engines.native import rows
-
-        return rows.integer(call)
-
-    def by_numpy(self, call: Correlation) -> np.ndarray:
-        from convcli.engines.on_numpy.sums import integer
-
-        return integer(call)
-
 
 class NumpyBox(_Rows):
     """Equal weights: sums of windows that share their parts."""
@@ -170,18 +139,8 @@ class NumpyBox(_Rows):
     def row_passes(self, work: Work) -> float:
         return sum(k.bit_length() - 1 + k.bit_count() for k in work.kernel if k > 1) + 1
 
-    def form(self, call: Correlation) -> Form:
-        from convcli.engines.native import rows
 
-        return rows.box(call)
-
-    def by_numpy(self, call: Correlation) -> np.ndarray:
-        from convcli.engines.on_numpy.sums import box
-
-        return box(call)
-
-
-class NumpySeparable(_Rows):
+class _Separable(Algorithm):
     """Outer products, one pass along each axis."""
 
     name, error = "separable", 1e-5
@@ -192,28 +151,14 @@ class NumpySeparable(_Rows):
     def row_passes(self, work: Work) -> float:
         return work.products * sum(k + 1 for k in work.kernel if k > 1)
 
-    def form(self, call: Correlation) -> Form:
-        from convcli.engines.native import rows
 
-        return rows.separable(call)
-
-    def by_numpy(self, call: Correlation) -> np.ndarray:
-        from convcli.engines.on_numpy.sums import separable
-
-        return separable(call)
+class NumpySeparable(_Separable, _Rows):
+    pass
 
 
-class TorchSeparable(_InTorch):
-    """The same in torch."""
-
-    name, error = "separable", 1e-5
-
-    def offers(self, work: Work) -> bool:
-        return work.products > 0 and work.taps > 1
-
+class TorchSeparable(_Separable, _InTorch):
     def cost(self, work: Work) -> float:
-        taps = work.products * sum(k + 1 for k in work.kernel if k > 1)
-        return work.elements * taps * NANOSECONDS["torch tap"] * work.width
+        return work.elements * self.row_passes(work) * NANOSECONDS["torch tap"] * work.width
 
     def run(self, call: Correlation) -> Array:
         from convcli.engines.on_torch.sums import separable

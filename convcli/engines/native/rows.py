@@ -89,6 +89,9 @@ def box(call: Correlation) -> Form:
     return Form(call.weights, {"form": FOLD, "is_exact": exact, **scaled})
 
 
+FORMS = {"direct": dense, "integer": integer, "separable": separable, "box": box}  # by their algorithms
+
+
 def pool(call: Correlation, ufunc: str) -> Form:
     """Return the maxima, minima or sums of windows."""
     return Form(call.weights, {"form": FOLD, "fold": FOLDS.index(ufunc)})

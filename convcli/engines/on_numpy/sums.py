@@ -164,3 +164,6 @@ def separable(call: Correlation) -> np.ndarray:
     if total is None:
         raise ValueError(f"a kernel of shape {call.weights.shape} is no sum of a few outer products")
     return total
+
+
+SUMS = {"direct": direct, "integer": integer, "separable": separable, "box": box}  # by their algorithms
