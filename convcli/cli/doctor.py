@@ -2,15 +2,12 @@
 
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Annotated
 
 from convcli.cli.shared.command import takes_options
-from convcli.cli.shared.options import Json, Messages
+from convcli.cli.shared.options import ReportRequest
 from convcli.cli.shared.report import show
 from convcli.cli.shared.terminal import Table
-from convcli.common.frozen import frozen
 from convcli.common.machine import available_memory, available_threads
-from convcli.common.options import Group
 from convcli.engines.native import library
 
 PACKAGES = {
@@ -20,16 +17,8 @@ PACKAGES = {
 }
 
 
-@frozen(kw_only=True)
-class Request:
-    """A parsed command line of ``doctor``."""
-
-    json: Json = False
-    messages: Annotated[Messages, Group("debug")]
-
-
 @takes_options
-def doctor(request: Request) -> None:
+def doctor(request: ReportRequest) -> None:
     """Say what this installation has: engines, compiled loops, codecs, extras."""
     loops = library.loops()
     versions = {group: {name: _version(name) for name in names} for group, names in PACKAGES.items()}

@@ -9,11 +9,9 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import Annotated, Any
 
-import typer
-
 from convcli.cli.shared import terminal
 from convcli.cli.shared.command import takes_options
-from convcli.cli.shared.options import Json, Messages
+from convcli.cli.shared.options import Json, Messages, ReportRequest
 from convcli.cli.shared.report import show
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.cli.shared.weights import MOST, matrices, nested, slices_of
@@ -25,22 +23,7 @@ from convcli.kernel.model import Combine, Kernel, size_text
 
 _BLACK, _GREYS = 232, 24  # the terminal's grey ramp of 24 steps
 
-app = typer.Typer(
-    cls=terminal.Group,
-    name="kernels",
-    help="List the kernel library, or show what one kernel is like.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-)
-
-
-@frozen(kw_only=True)
-class ListRequest:
-    """A parsed command line of ``kernels list``."""
-
-    json: Json = False
-    messages: Annotated[Messages, Group("debug")]
+app = terminal.group("kernels", "List the kernel library, or show what one kernel is like.")
 
 
 @frozen(kw_only=True)
@@ -60,7 +43,7 @@ class ShowRequest:
 
 @app.command("list", cls=terminal.Command)
 @takes_options
-def list_kernels(request: ListRequest) -> None:
+def list_kernels(request: ReportRequest) -> None:
     """List the library: name, rank, size, and what each kernel is for."""
     entries = library.entries()
     rows = [("name", "rank", "size", "what for")]

@@ -11,11 +11,12 @@ import difflib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import parse_float, quoted
+from convcli.common.options import Option, Panel
 
 if TYPE_CHECKING:
     from convcli.pixels.measures import Measured, Pass
@@ -279,6 +280,16 @@ def parse_range(text: str) -> Range:
     word, colon, rest = text.strip().partition(":")
     named = (policy for policy in POLICIES if policy is not Window and policy.word() == word)
     return next(named, Window).read(text, rest if colon else None)
+
+
+RangePolicy = Annotated[
+    Range | None,
+    Option(
+        f"How numbers become pixels: {FORMS}. White of floats is 1. Default: the kernel's.",
+        panel=Panel.VALUES,
+        read=parse_range,
+    ),
+]
 
 
 def _unknown(text: str) -> UsageError:

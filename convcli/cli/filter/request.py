@@ -13,14 +13,14 @@ from convcli.cli.shared.options import (
     Kernels,
     Messages,
     Output,
+    from_one_on,
 )
 from convcli.common.choices import Channels, EngineName, Nan, Precision
 from convcli.common.frozen import frozen
-from convcli.common.numbers import in_range
 from convcli.common.options import Argument, Option, Panel
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.pixels.ranges import FORMS, Range, parse_range
+from convcli.pixels.ranges import RangePolicy
 
 
 @frozen(kw_only=True)
@@ -37,14 +37,7 @@ class Request:
         None
     )
     settings: Settings
-    range: Annotated[
-        Range | None,
-        Option(
-            f"How numbers become pixels: {FORMS}. White of floats is 1. Default: the kernel's.",
-            panel=Panel.VALUES,
-            read=parse_range,
-        ),
-    ] = None
+    range: RangePolicy = None
     channels: ChannelPolicy = Channels.EACH
     reading: ReadOptions
     nan: Annotated[Nan, Option("Missing samples: propagate, skip or error.", panel=Panel.VALUES)] = (
@@ -61,7 +54,7 @@ class Request:
             "Processor cores to use. Default: all.",
             panel=Panel.SPEED,
             takes=int,
-            read=lambda number: in_range(number, "threads", 1),
+            read=from_one_on("threads"),
         ),
     ] = None
     writing: WriteOptions

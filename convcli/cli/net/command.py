@@ -4,8 +4,6 @@
 names files of weights.
 """
 
-import typer
-
 from convcli.cli.net.request import CheckRequest, RunRequest, ShowRequest
 from convcli.cli.shared import terminal
 from convcli.cli.shared.command import takes_options
@@ -16,13 +14,8 @@ from convcli.geometry.layers import format_size
 from convcli.networks.parameters import Shape
 from convcli.networks.parse import load_net
 
-app = typer.Typer(
-    cls=terminal.Group,
-    name="net",
-    help="Chains of layers in YAML: run them on files, show their sizes, check how they follow shifts.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
+app = terminal.group(
+    "net", "Chains of layers in YAML: run them on files, show their sizes, check how they follow shifts."
 )
 
 

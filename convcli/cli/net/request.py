@@ -1,6 +1,5 @@
 """What ``convcli net`` is asked for, parsed."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -16,15 +15,15 @@ from convcli.cli.shared.options import (
     Seed,
     Size,
     Weights,
+    from_one_on,
 )
 from convcli.common.choices import Precision
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.common.numbers import in_range
 from convcli.common.options import Argument, Group, Option, Panel
 from convcli.geometry.axes import parse_numbers
 from convcli.media.options import ReadOptions
-from convcli.pixels.ranges import FORMS, Range, parse_range
+from convcli.pixels.ranges import FORMS, RangePolicy
 
 NetFile = Annotated[Path, Argument("A YAML file; see samples/*.yaml.", metavar="NET")]
 InputFile = Annotated[str, Argument("Image, signal or array; - is standard input.", metavar="INPUT")]
@@ -36,10 +35,6 @@ Reading = Annotated[
         columns="Columns of a table: names, numbers, 2-4.",
     ),
 ]
-
-
-def _at_least_one(name: str) -> Callable[[int], int]:
-    return lambda number: in_range(number, name, 1)
 
 
 def parse_shifts(text: str) -> list[int]:
@@ -79,22 +74,18 @@ class RunRequest:
     output: Annotated[Output, "The output: .npy, .tiff, .csv, or pictures (one for each map)."] = None
     layer: Layer = None
     maps: Annotated[str | None, Option("Picture of the layer's feature maps, as a grid.")] = None
-    count: Annotated[int, Option("How many maps the grid shows.", shown=16, read=_at_least_one("--count"))]
+    count: Annotated[int, Option("How many maps the grid shows.", shown=16, read=from_one_on("--count"))]
     colormap: Annotated[str, Option("viridis or grey.")] = "viridis"
     with_input: Annotated[bool, Option("Draw the input beside the maps.")] = False
     filling: Filling
     num_classes: NumClasses = None
     range: Annotated[
-        Range | None,
-        Option(
-            f"How numbers become pixels: {FORMS}. Default: from 0 to the "
-            "input's white after preprocess, or minmax after mean and std.",
-            panel=Panel.VALUES,
-            read=parse_range,
-        ),
+        RangePolicy,
+        f"How numbers become pixels: {FORMS}. Default: from 0 to the "
+        "input's white after preprocess, or minmax after mean and std.",
     ] = None
     top: Annotated[
-        int, Option("How many classes are printed, best first.", shown=5, read=_at_least_one("--top"))
+        int, Option("How many classes are printed, best first.", shown=5, read=from_one_on("--top"))
     ]
     reading: Reading
     format: Annotated[str | None, Option("Output type where no suffix says it.")] = None
@@ -104,7 +95,7 @@ class RunRequest:
             "Rows of output computed at a time. Default: as memory allows.",
             panel=Panel.SPEED,
             takes=int,
-            read=_at_least_one("--block"),
+            read=from_one_on("--block"),
         ),
     ] = None
     force: Force = False

@@ -1,5 +1,6 @@
 """Options that several commands share, beside those of the records `Settings`, `ReadOptions` and `WriteOptions`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -7,8 +8,13 @@ from convcli.cli.shared.progress import Progress
 from convcli.common.choices import Channels, EngineName, Precision
 from convcli.common.frozen import frozen
 from convcli.common.numbers import in_range
-from convcli.common.options import Option, Panel
+from convcli.common.options import Group, Option, Panel
 from convcli.geometry.grammar import parse_size
+
+
+def from_one_on(name: str) -> Callable[[int], int]:
+    """Return what refuses numbers below 1."""
+    return lambda number: in_range(number, name, 1)
 
 
 def complete_kernel(incomplete: str) -> list[str]:
@@ -99,3 +105,11 @@ class Messages:
     @property
     def shown_progress(self) -> Progress:
         return Progress.NONE if self.quiet else self.progress
+
+
+@frozen(kw_only=True)
+class ReportRequest:
+    """A parsed command line of a report about nothing in particular."""
+
+    json: Json = False
+    messages: Annotated[Messages, Group("debug")]

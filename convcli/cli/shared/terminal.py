@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
+from typer import Typer
 from typer.core import TyperCommand, TyperGroup
 
 from convcli.common.frozen import frozen
@@ -44,6 +45,13 @@ class Group(TyperGroup):
         for child in self.commands.values():
             _prepare(child)
         super().format_help(ctx, formatter)
+
+
+def group(name: str, help: str) -> Typer:
+    """Return a command of several commands."""
+    return Typer(
+        cls=Group, name=name, help=help, no_args_is_help=True, rich_markup_mode=None, add_completion=False
+    )
 
 
 def _prepare(command: Any) -> None:
