@@ -21,7 +21,7 @@ from convcli.common.numbers import quoted
 from convcli.data.arrays import ArraySource
 from convcli.data.info import ITEMS, SPACE, Colour
 from convcli.execution.items import item_of
-from convcli.execution.pipeline import Pipeline, Resources
+from convcli.execution.pipeline import Pipeline
 from convcli.geometry.axes import parse_numbers
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.layers import format_size, trace
@@ -31,6 +31,7 @@ from convcli.jobs.job import default_rank, draft
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
 from convcli.pixels.ranges import parse_range
+from convcli.plan.choose import Resources
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -32,7 +32,7 @@ from convcli.detection.noise import (
 from convcli.detection.regions import grouped, keep_regions
 from convcli.detection.square_difference import square_difference
 from convcli.execution.boxes import in_order
-from convcli.execution.pipeline import Pipeline, Progress, Resources
+from convcli.execution.pipeline import Pipeline, Progress
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain, ConvStage
@@ -41,6 +41,7 @@ from convcli.kernel import load_kernel
 from convcli.kernel.model import Defaults, Kernel
 from convcli.pixels.ranges import Float
 from convcli.pixels.render import Rendering, render
+from convcli.plan.choose import Resources
 
 LEFT = 0.25  # of a change of light, at most, is left when it is taken out
 FAINT = 0.3  # grey levels: where half of the picture changes by less, the light does not

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from convcli.common.choices import Channels, EngineName
-from convcli.common.frozen import frozen
-from convcli.common.machine import available_threads
 from convcli.common.prefetch import ahead
 from convcli.data.arrays import ArraySource
 from convcli.data.box import Box, grid
@@ -31,7 +29,7 @@ from convcli.jobs.chain import Chain
 from convcli.jobs.job import Job
 from convcli.pixels.ranges import Float
 from convcli.pixels.render import Tally
-from convcli.plan.choose import Plan, choose
+from convcli.plan.choose import Plan, Resources, choose
 
 if TYPE_CHECKING:
     from convcli.execution.planes import Route
@@ -42,24 +40,6 @@ Progress = Callable[[int, int], None]
 
 def _silent(done: int, total: int) -> None:
     pass
-
-
-@frozen
-class Resources:
-    """What a person wants a job computed with.
-
-    Attributes
-    ----------
-    engine : EngineName
-    device : str
-        ``cpu`` or ``cuda``.
-    threads : int, optional
-        Processor cores; by default all that the process may use.
-    """
-
-    engine: EngineName = EngineName.AUTO
-    device: str = "cpu"
-    threads: int | None = None
 
 
 class Pipeline:
@@ -106,9 +86,7 @@ class Pipeline:
         self.plan: Plan = choose(
             chain,
             job.stream,
-            engine=resources.engine,
-            device=resources.device,
-            threads=available_threads() if resources.threads is None else resources.threads,
+            resources,
             dtype=job.compute,
             source=first,
             result=job.dtype,

@@ -21,7 +21,7 @@ from convcli.execution.planes import SUM
 from convcli.jobs.chain import Chain
 from convcli.jobs.job import ERROR, Job, positions
 from convcli.pixels.render import SPARE, Rendering, Tally
-from convcli.plan.choose import Plan, choose
+from convcli.plan.choose import Plan, Resources, choose
 
 
 class _View(Strips):
@@ -125,9 +125,7 @@ def _part(
     own = choose(
         chain,
         job.stream,
-        engine=plan.engine,
-        device="cpu",
-        threads=plan.threads,
+        Resources(plan.engine, threads=plan.threads),
         dtype=job.compute,
         source=view.info.dtype,
         result=alone.dtype,

@@ -14,7 +14,7 @@ from math import ceil, prod
 from convcli.common.choices import EngineName
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
-from convcli.common.machine import available_memory
+from convcli.common.machine import available_memory, available_threads
 from convcli.engines.algorithms import ways
 from convcli.engines.costs import NANOSECONDS
 from convcli.engines.interface import Algorithm
@@ -40,6 +40,24 @@ IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
 # Seconds that torch's jobs take longer than numpy's when both are loaded (`plan_grid.py`)
 BEGIN_TORCH = 250e-6
 BLOCK = 300e-6  # seconds that Python needs for a block
+
+
+@frozen
+class Resources:
+    """What a person wants a job computed with.
+
+    Attributes
+    ----------
+    engine : EngineName
+    device : str
+        ``cpu`` or ``cuda``.
+    threads : int, optional
+        Processor cores; by default all that the process may use.
+    """
+
+    engine: EngineName = EngineName.AUTO
+    device: str = "cpu"
+    threads: int | None = None
 
 
 @frozen
@@ -170,10 +188,8 @@ class Plan:
 def choose(
     chain: Chain,
     stream: int,
+    resources: Resources,
     *,
-    engine: EngineName,
-    device: str,
-    threads: int,
     dtype: str = "float32",
     source: str = "float32",
     result: str = "float32",
@@ -186,12 +202,8 @@ def choose(
     ----------
     stream : int
         The space axis along which blocks are cut.
-    engine : EngineName
-        What was asked for.
-    device : str
-        ``cpu`` or ``cuda``; only torch knows others than ``cpu``.
-    threads : int
-        Cores to use.
+    resources : Resources
+        What was asked for; only torch knows other devices than ``cpu``.
     dtype : str
         Of the arithmetic.
     source : str
@@ -204,7 +216,9 @@ def choose(
         Where blocks may be cut along all axes: of how many samples they are multiples along each.
     """
     loaded = "torch" in sys.modules if torch_loaded is None else torch_loaded
-    plan = _choose(chain, stream, engine, device, threads, dtype, source, result, loaded)
+    if resources.threads is None:
+        resources = replace(resources, threads=available_threads())
+    plan = _choose(chain, stream, resources, dtype, source, result, loaded)
     return _bricks(plan, stream, cuts) if cuts else plan
 
 
@@ -221,23 +235,14 @@ def _bricks(plan: Plan, stream: int, cuts: Sequence[int]) -> Plan:
 
 @lru_cache(maxsize=64)  # pictures of one size are often filtered alike
 def _choose(
-    chain: Chain,
-    stream: int,
-    engine: EngineName,
-    device: str,
-    threads: int,
-    dtype: str,
-    source: str,
-    result: str,
-    loaded: bool,
+    chain: Chain, stream: int, asked: Resources, dtype: str, source: str, result: str, loaded: bool
 ) -> Plan:
     works = workload.works(chain, dtype, source)
+    engine, device, threads = asked.engine, asked.device, asked.threads or 1
     possible = [
         candidate
         for name in (EngineName.NUMPY, EngineName.TORCH)
-        for candidate in _candidates(
-            chain, works, stream, name, threads, dtype, loaded, engine is name is EngineName.NUMPY
-        )
+        for candidate in _candidates(chain, works, stream, name, asked, dtype, loaded)
     ]
     if engine is not EngineName.AUTO:
         reason = f"{engine} was asked for"
@@ -274,13 +279,13 @@ def _candidates(
     works: list[Work | None],
     stream: int,
     engine: EngineName,
-    threads: int,
+    asked: Resources,
     dtype: str,
     loaded: bool,
-    reproducible: bool,
 ) -> list[Candidate]:
     """Return an engine's ways: the best one for every stage, and with one stage, all others too."""
     elements, start = workload.elements(chain), _start(engine, loaded)
+    reproducible = asked.engine is engine is EngineName.NUMPY
     passes = elements * PASSES * NANOSECONDS["pass"] * 1e-9 * (2 if dtype == "float64" else 1)
     fixed = sum(workload.other_seconds(chain, index) for index, work in enumerate(works) if work is None)
 
@@ -290,7 +295,9 @@ def _candidates(
         tiles = [one.tile(work, stream) for one, work in pairs if stream < len(work.sizes)]
         seconds = sum(one.cost(work) * 1e-9 for one, work in pairs) + fixed + (0 if fused else passes)
         seconds += elements / _block_elements(engine, fused) * BLOCK
-        return Candidate(engine, tuple(chosen), start + seconds / threads, fused, max(tiles, default=1))
+        return Candidate(
+            engine, tuple(chosen), start + seconds / (asked.threads or 1), fused, max(tiles, default=1)
+        )
 
     if len(works) == 1 and works[0]:
         return [candidate([one]) for one in ways(engine, works[0], reproducible)]

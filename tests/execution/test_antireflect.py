@@ -15,13 +15,14 @@ import convcli
 from convcli.common.choices import Channels, EngineName
 from convcli.data.arrays import ArraySource
 from convcli.engines.padding import pad
-from convcli.execution.pipeline import Pipeline, Resources
+from convcli.execution.pipeline import Pipeline
 from convcli.geometry.padding import PadMode
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel import Kernel, load_kernel
 from convcli.pixels.ranges import parse_range
 from convcli.pixels.render import Tally
+from convcli.plan.choose import Resources
 from tests import pad_modes
 from tests.shell import ok
 

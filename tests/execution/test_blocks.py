@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from convcli.common.choices import Channels, Nan
 from convcli.common.errors import ConvError, UsageError
 from convcli.data.arrays import ArraySource
-from convcli.execution.pipeline import Pipeline, Resources
+from convcli.execution.pipeline import Pipeline
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.layers import Pool
 from convcli.geometry.padding import PaddingName, PadMode
@@ -22,7 +22,7 @@ from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel.model import Kernel
 from convcli.pixels.ranges import Float, MinMax, Percentile, Range
-from convcli.plan.choose import EngineName
+from convcli.plan.choose import EngineName, Resources
 from tests import pad_modes
 
 ENGINES = ["numpy"]

@@ -30,7 +30,7 @@ from convcli.data.box import Box, slices, whole
 from convcli.data.info import STRIPS, Colour, Source
 from convcli.execution.box import compute
 from convcli.execution.boxes import measured
-from convcli.execution.pipeline import Pipeline, Resources
+from convcli.execution.pipeline import Pipeline
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.padding import PadMode
 from convcli.jobs.bind import Settings
@@ -42,7 +42,7 @@ from convcli.media.opening import Location
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.pixels.ranges import parse_range
 from convcli.pixels.render import Tally
-from convcli.plan.choose import Plan
+from convcli.plan.choose import Plan, Resources
 
 KINDS = ("max", "avg", "min", "median")
 RANGES = ["float"] * 3 + ["clip", "offset", "10:90", "minmax", "percentile:10:85"]

@@ -21,7 +21,7 @@ from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
 from convcli.kernel.separable import separable_terms
 from convcli.plan import choose as choose_module
-from convcli.plan.choose import MOST_MEMORY, Plan, choose
+from convcli.plan.choose import MOST_MEMORY, Plan, Resources, choose
 
 
 def chain_of(kernel: str | int, sizes: tuple[int, ...] = (3000, 4000), channels: int = 1, **how) -> Chain:
@@ -46,9 +46,7 @@ def plan_of(
     return choose(
         chain,
         0,
-        engine=engine,
-        device="cpu",
-        threads=threads,
+        Resources(engine, threads=threads),
         source=source,
         result=result,
         torch_loaded=loaded,
@@ -138,9 +136,7 @@ def test_torchs_import_is_one_of_the_costs() -> None:
 
 
 def test_other_devices_need_torch() -> None:
-    plan = choose(
-        chain_of(3, (9, 9)), 0, engine=EngineName.AUTO, device="cuda", threads=1, torch_loaded=False
-    )
+    plan = choose(chain_of(3, (9, 9)), 0, Resources(device="cuda", threads=1), torch_loaded=False)
     assert plan.engine is EngineName.TORCH
     assert "only torch runs on cuda" in plan.reason
 
@@ -277,7 +273,7 @@ def test_memory_counts_the_halo_of_every_block() -> None:
 def bricks(sizes: tuple[int, ...], kernel: str = "box:31x31x31", cuts: tuple[int, ...] | None = None) -> Plan:
     chain = chain_of(kernel, sizes)
     cuts = (1,) * len(sizes) if cuts is None else cuts
-    return choose(chain, 0, engine=EngineName.NUMPY, device="cpu", threads=2, torch_loaded=False, cuts=cuts)
+    return choose(chain, 0, Resources(EngineName.NUMPY, threads=2), torch_loaded=False, cuts=cuts)
 
 
 def test_strips_that_take_much_memory_are_cut_along_other_axes_too() -> None:

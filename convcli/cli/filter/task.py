@@ -16,7 +16,7 @@ from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.data.info import Info, Source
 from convcli.execution.items import item_of
-from convcli.execution.pipeline import Pipeline, Resources
+from convcli.execution.pipeline import Pipeline
 from convcli.jobs.job import Job, default_rank, draft
 from convcli.kernel import load_kernel
 from convcli.media import opening, registry
@@ -24,6 +24,7 @@ from convcli.media.files.target import STANDARD, check_not_input, shown_input
 from convcli.media.option_checks import check_writing
 from convcli.media.registry import Format
 from convcli.pixels.render import Tally
+from convcli.plan.choose import Resources
 
 FILM_STEP = 1  # frames of a clip that one worker computes: memory holds the kernel's frames and one a worker
 

@@ -22,7 +22,7 @@ from convcli.data.arrays import ArraySource
 from convcli.data.box import grid
 from convcli.data.info import ITEMS, Colour, Info, Source
 from convcli.execution.items import item_of, with_items
-from convcli.execution.pipeline import Pipeline, Resources, write_blocks
+from convcli.execution.pipeline import Pipeline, write_blocks
 from convcli.jobs.chain import Chain
 from convcli.jobs.job import Job
 from convcli.jobs.output import PIXELS
@@ -39,6 +39,7 @@ from convcli.networks.weights import class_names
 from convcli.pixels.channels import white_of
 from convcli.pixels.ranges import Bound, Float, MinMax, Range, Window
 from convcli.pixels.render import Tally
+from convcli.plan.choose import Resources
 
 
 @frozen
