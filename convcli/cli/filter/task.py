@@ -145,9 +145,8 @@ def perform(request: Request, task: Task) -> tuple[Report, Tally]:
         how = f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output"
         for line in (*task.pipeline.lines, how, *placed.lines(task.pipeline.result)):
             report.note(line)
-    if not request.force:
-        for path in task.paths:
-            check_not_input(path, request.inputs)
+    for path in task.paths:
+        check_not_input(path, request.inputs, force=request.force)
     with ExitStack() as stack:
         video = replace(request.writing.video, planes=task.pipeline.planar)
         writing = replace(request.writing, video=video)
@@ -183,8 +182,7 @@ def show(request: Request, task: Task) -> None:
         _ = task.pipeline.engine
     for path in task.paths:
         opening.check_output(path, task.format, task.pipeline.result, force=request.force)
-        if not request.force:
-            check_not_input(path, request.inputs)
+        check_not_input(path, request.inputs, force=request.force)
     found = Report(task, task.notes, {"plan": task.pipeline.lines} if request.plan else {})
     report.show(found, _lines(found), json=request.json)
 

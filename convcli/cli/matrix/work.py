@@ -81,8 +81,7 @@ def _write(request: Request, matrix: Matrix, path: str) -> None:
     suffix = PurePath(path).suffix.lower()
     inputs = [request.verify] if request.verify is not None else []
     if suffix == SPARSE:
-        if not request.force:
-            check_not_input(path, inputs)
+        check_not_input(path, inputs, force=request.force)
         with output(path, force=request.force) as fp:
             _write_sparse(matrix, fp)
         return

@@ -52,8 +52,7 @@ def detect(request: Request) -> bool:
     _check_apart(request)
     for path, format in _outputs(request):
         opening.check_output(path, format, force=request.force)
-        if not request.force:
-            check_not_input(path, [request.input])
+        check_not_input(path, [request.input], force=request.force)
     keep_freed_memory()
     reading = replace(request.reading, all_frames=True, grey=not request.overlay)
     clip = open_clip(request.input, reading, request.region)

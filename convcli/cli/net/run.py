@@ -66,8 +66,8 @@ def run_net(request: RunRequest, net: Net) -> None:
     """Carry out ``net run``."""
     colours = parse_choice(pictures.Colours, request.colormap, "colormap")
     for target in (request.output, request.maps):
-        if target is not None and target != STANDARD and not request.force:
-            check_not_input(target, [request.input])
+        if target is not None:
+            check_not_input(target, [request.input], force=request.force)
     with opened(request.input, request.reading, batch=True) as input:
         input.check(request.reading, request.input)
         model = bound(net, input, request.filling)

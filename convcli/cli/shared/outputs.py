@@ -123,8 +123,7 @@ def write_whole(
         raise UsageError(
             f"{format.name.upper()} does not hold such a picture; name a .png file", subject=shown(path)
         )
-    if not force:
-        check_not_input(path, inputs)
+    check_not_input(path, inputs, force=force)
     colour = Colour.GREY if pixels.ndim == 2 else Colour.RGB
     form = form or Info.of("YXC"[: pixels.ndim], pixels.shape, pixels.dtype.name, colour)
     opening.write(path, format, form, pixels, force=force)

@@ -133,15 +133,15 @@ def same_file(first: StrPath, second: StrPath) -> bool:
         return False
 
 
-def check_not_input(target: StrPath, inputs: Iterable[StrPath]) -> None:
-    """Refuse an output that is one of the inputs.
+def check_not_input(target: StrPath, inputs: Iterable[StrPath], *, force: bool = False) -> None:
+    """Refuse an output that is one of the inputs, unless ``force`` says that it may replace it.
 
     Raises
     ------
     ConvError
         When ``target`` leads to the same regular file as one of ``inputs``.
     """
-    for name in inputs:
+    for name in () if force else inputs:
         if same_file(target, name) and Path(target).is_file():
             raise ConvError(
                 "it is an input too; choose another output, or overwrite it with -y", subject=shown(target)
