@@ -191,7 +191,9 @@ class Engine(ABC):
             made = self._correlate(algorithm, call)
             found.clear(made)
             return made
-        made = np.empty((len(call.x), len(call.weights), *call.sizes), call.weights.dtype)
+        made = call.out
+        if made is None:
+            made = np.empty((len(call.x), len(call.weights), *call.sizes), call.weights.dtype)
         waiting = [found]
         while waiting:
             part = waiting.pop()
