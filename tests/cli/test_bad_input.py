@@ -164,7 +164,7 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "a bad shape": (nothing, ("shape", "3@32xx", "conv:3"), 2, "32xx"),
     "a layer that does not fit": (nothing, ("shape", "8x8", "conv:5", "conv:5"), 2, "2"),
     "no such kernel to show": (nothing, ("kernels", "show", "sobl"), 2, "sobel"),
-    "too many pixels": (IMAGE, (*FILTER_A, *BOX, "--max-pixels", "0"), 1, "--max-pixels"),
+    "no pixels allowed": (IMAGE, (*FILTER_A, *BOX, "--max-pixels", "0"), 2, "give 1 or more"),
 }  # fmt: skip
 
 
