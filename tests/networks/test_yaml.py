@@ -57,7 +57,10 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "an alias": ("layers: [&a relu, *a]", ("anchors", "net files")),
     "a key twice": ("layers: [relu]\nlayers: [tanh]", ("twice",)),
     "no mapping": ("relu", ("no net",)),
-    "a missing weights file": ("layers: [conv: {weights: no.npy}]", ("layer 1 (conv)", "no.npy", "no such file")),
+    "a missing weights file": (
+        "layers: [conv: {weights: no.npy}]",
+        ("layer 1 (conv)", "no.npy", "no such file"),
+    ),
     "a state dict without a key": ("layers: [conv: {weights: no.pth#w}]", ("no.pth", "no such file")),
     "too many layers": (f"layers: [{'relu, ' * 10_001}]", ("10,001 layers are more than 10,000",)),
     "flat weights for dense": ("layers: [dense: {weights: [1, 2]}]", ("layer 1 (dense)", "two are needed")),
