@@ -191,9 +191,8 @@ class Engine(ABC):
             made = self._correlate(algorithm, call)
             found.clear(made)
             return made
-        made = call.out
-        if made is None:
-            made = np.empty((len(call.x), len(call.weights), *call.sizes), call.weights.dtype)
+        shape = len(call.x), len(call.weights), *call.sizes
+        made = np.empty(shape, call.weights.dtype) if call.out is None else call.out
         waiting = [found]
         while waiting:
             part = waiting.pop()
