@@ -14,15 +14,15 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol, TypeVar
+from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 
 from convcli.common.errors import ConvError
 
-T = TypeVar("T")
 Check = Callable[[Sequence[int]], None]  # refuses a shape
 
 _BOMB = 64 << 20  # bytes of an archive's arrays that are always allowed
@@ -145,30 +145,25 @@ class _Npz:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.names = self._with(
-            lambda archive: [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
-        )
+        with self._opened() as archive:
+            self.names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
 
     def read(self, name: str, check: Check) -> np.ndarray:
-        def member(archive: zipfile.ZipFile) -> np.ndarray:
-            with archive.open(f"{name}.npy") as file:
-                return _npy(file, check)
+        with self._opened() as archive, archive.open(f"{name}.npy") as file:
+            return _npy(file, check)
 
-        return self._with(member)
-
-    def _with(self, take: Callable[[zipfile.ZipFile], T]) -> T:
+    @contextmanager
+    def _opened(self) -> Iterator[zipfile.ZipFile]:
         try:
             with zipfile.ZipFile(self._path) as archive:
-                whole, stored = (
-                    sum(member.file_size for member in archive.filelist),
-                    self._path.stat().st_size,
-                )
+                whole = sum(member.file_size for member in archive.filelist)
+                stored = self._path.stat().st_size
                 if whole > max(_BOMB, _GROWTH * stored):
                     raise ConvError(
                         f"{stored} bytes that would become {whole} are taken for a zip bomb; "
                         "save the arrays with numpy.savez, which does not compress"
                     )
-                return take(archive)
+                yield archive
         except ConvError:
             raise
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, KeyError, ValueError):

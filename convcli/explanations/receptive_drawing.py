@@ -35,7 +35,9 @@ def draw(found: Sequence[Seen], picture: np.ndarray) -> np.ndarray:
     panels = [("input", "each layer's frame", _panel(_grey(picture), view))]
     for seen in found:
         sizes = f"sees {_size(seen.sees)}, effective {_size(seen.effective)}"
-        panels.append((seen.layer, sizes, _panel(colour(_flat(seen.gradient), Colours.VIRIDIS), view)))
+        panels.append(
+            (seen.layer, sizes, _panel(colour(np.atleast_2d(seen.gradient), Colours.VIRIDIS), view))
+        )
     for number, seen in enumerate(found):
         tone = FRAMES[number % len(FRAMES)]
         _outline(panels[0][2], seen.sees, view, tone)
@@ -65,13 +67,9 @@ def _two(spans: Sequence[Span]) -> tuple[Span, Span]:
     return (spans[0], spans[1]) if len(spans) > 1 else ((0, 1), spans[0])
 
 
-def _flat(values: np.ndarray) -> np.ndarray:
-    return values if values.ndim > 1 else values[None]
-
-
 def _grey(picture: np.ndarray) -> np.ndarray:
     """Return the input's mean over the channels as pixels (rows, columns, 3), pale, so that frames are seen."""
-    mean = _flat(picture.astype(np.float64).mean(axis=0))
+    mean = np.atleast_2d(picture.astype(np.float64).mean(axis=0))
     low, high = float(np.nanmin(mean)), float(np.nanmax(mean))
     light = 90 + 165 * (np.nan_to_num(mean) - low) / ((high - low) or 1.0)
     return np.repeat(light.round().astype(np.uint8)[..., None], 3, axis=-1)
