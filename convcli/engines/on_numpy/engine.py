@@ -46,12 +46,6 @@ class NumpyEngine(Engine):
         self.threads = threads or available_threads()
         self.gave_way = Counter()
 
-    def __enter__(self) -> NumpyEngine:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
     render = staticmethod(render)
 
     def _ways(self, call: Correlation) -> Sequence[Algorithm]:
