@@ -184,7 +184,6 @@ def filter(
         precision=parse_choice(Precision, str(dtype), "dtype"),
         nan=parse_choice(Nan, str(nan), "nan"),
         holds=("float32", "float64", info.dtype),
-        keeps_numbers=True,
     )
     resources = Resources(parse_choice(EngineName, str(engine), "engine"), str(device), threads)
     return Pipeline(job, source, resources).array()

@@ -197,12 +197,12 @@ def draft(
     kernels: Sequence[Kernel],
     settings: Settings,
     *,
-    channels: Channels,
-    range: Range | None,
-    precision: Precision,
-    nan: Nan,
-    holds: Sequence[str],
-    keeps_numbers: bool,
+    channels: Channels = Channels.EACH,
+    range: Range | None = None,
+    precision: Precision = Precision.AUTO,
+    nan: Nan = Nan.PROPAGATE,
+    holds: Sequence[str] = ("float32", "float64"),
+    keeps_numbers: bool = True,
 ) -> Job:
     """Return the job of filtering one input.
 
@@ -217,7 +217,7 @@ def draft(
     range : Range, optional
         Without it, the default of the kernels and of the output's format.
     holds, keeps_numbers
-        What the output can store, as `convcli.jobs.output.decide` takes it.
+        What the output can store, as `convcli.jobs.output.decide` takes it; floats by default.
 
     Raises
     ------

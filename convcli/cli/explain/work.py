@@ -14,7 +14,7 @@ from convcli.cli.shared import report
 from convcli.cli.shared.opened import Opened
 from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.whole import numbered, read_kernel, read_whole
-from convcli.common.choices import Channels, Nan, Precision
+from convcli.common.choices import Channels
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity
 from convcli.common.numbers import counted
@@ -100,17 +100,7 @@ def _prepare(request: Request, whole: Opened, kernels: Sequence[Kernel]) -> Task
     """Make the job that ``filter`` makes of this input, and compute the last stage's input and output by it."""
     info, axes = whole.info, "C" * ("C" in whole.info.letters) + whole.letters
     info = replace(info, axes=tuple(map(info.axis, axes)), companions=None)
-    job = draft(
-        info,
-        kernels,
-        request.settings,
-        channels=request.channels,
-        range=None,
-        precision=Precision.AUTO,
-        nan=Nan.PROPAGATE,
-        holds=("float32", "float64"),
-        keeps_numbers=True,
-    )
+    job = draft(info, kernels, request.settings, channels=request.channels)
     array = whole.whole()
     data = job.split.colour_block(array, np.dtype(job.compute))
     results = _computed(job, array)
