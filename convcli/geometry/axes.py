@@ -7,9 +7,7 @@ from typing import TypeVar
 
 from convcli.common.errors import UsageError
 from convcli.common.numbers import counted
-from convcli.geometry.padding import (
-    at_least,
-)
+from convcli.geometry.padding import at_least
 
 T = TypeVar("T")
 

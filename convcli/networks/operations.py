@@ -63,6 +63,10 @@ class _Pointwise:
     def multiply_adds(self, shape: Shape) -> int:
         return 0
 
+    def __str__(self) -> str:
+        """The layer's kind, as in a net's file."""
+        return type(self).__name__.lower()
+
 
 class _Windowed(_Pointwise):
     """Slides along the axes of space, and so needs some."""
@@ -200,9 +204,6 @@ class PRelu(_Pointwise):
     def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
         return {"weight": Parameter((shape.channels,), self.slope)}
 
-    def __str__(self) -> str:
-        return "prelu"
-
 
 @frozen
 class BatchNorm(_Pointwise):
@@ -223,9 +224,6 @@ class BatchNorm(_Pointwise):
             "running_var": Parameter(one, self.var, trained=False),
         }
 
-    def __str__(self) -> str:
-        return "batchnorm"
-
 
 @frozen
 class Bias(_Pointwise):
@@ -235,9 +233,6 @@ class Bias(_Pointwise):
 
     def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
         return {"bias": Parameter((shape.channels,), self.values)}
-
-    def __str__(self) -> str:
-        return "bias"
 
 
 @frozen
@@ -249,9 +244,6 @@ class Flatten(_Pointwise):
 
     def windows(self, shape: Shape) -> None:
         return None
-
-    def __str__(self) -> str:
-        return "flatten"
 
 
 @frozen
