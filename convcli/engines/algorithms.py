@@ -6,6 +6,7 @@ new algorithm is one class here, listed in `ALGORITHMS`: `tests/engines/test_alg
 
 from __future__ import annotations
 
+from functools import reduce
 from math import ceil, log2, prod
 from typing import TYPE_CHECKING
 
@@ -150,6 +151,15 @@ class _Separable(Algorithm):
 
     def row_passes(self, work: Work) -> float:
         return work.products * sum(k + 1 for k in work.kernel if k > 1)
+
+    def keeps_shares(self, weights: np.ndarray) -> bool:
+        import numpy as np
+
+        from convcli.kernel.separable import separable_terms
+
+        first, *others = separable_terms(weights[0, 0]) or [((0.0,),)]  # several cancel each other
+        product = reduce(np.multiply.outer, map(np.array, first))
+        return not others and np.allclose(product, weights[0, 0], 1e-5, 0)
 
 
 class NumpySeparable(_Separable, _Rows):

@@ -161,6 +161,13 @@ class Algorithm(ABC):
         """Return whether its error is within its bound at every output, whatever stands elsewhere in the box."""
         return self.local or values.finite
 
+    def keeps_shares(self, weights: np.ndarray) -> bool:
+        """Return whether its error is a share of each output, for weights and data without negative numbers.
+
+        Then what no window holds is exactly zero, and what one holds under a small weight is not lost.
+        """
+        return self.local
+
     @abstractmethod
     def cost(self, work: Work) -> float:
         """Return what that takes on one core, in nanoseconds."""

@@ -106,6 +106,7 @@ class Runner:
         alpha = None
         if self._coverage_chain is not None:
             alpha = self._values(self._coverage_chain, partial(self._coverage, read), box)
+            self._correct_thin(values, alpha, self._coverage_chain, box, read)
             if not job.chain.gives_numbers:
                 alpha[~np.isfinite(alpha)] = 0  # a pool's window on padding alone
             colours.unpremultiply(values, alpha, job.full_scale)
@@ -117,6 +118,23 @@ class Runner:
                 kept = sampled[: job.split.colours].astype(self.dtype)
                 values = kept[None] + (values - colours.luma(kept, self.dtype))
         return values, alpha
+
+    def _correct_thin(
+        self, values: np.ndarray, alpha: np.ndarray, chain: Chain, box: Box, read: Read
+    ) -> None:
+        """Set colours and coverage anew, by sums, where the coverage may be little more than an algorithm's error."""
+        algorithms = zip(chain.stages, self._algorithms, strict=True)
+        if all(stages.keeps_shares(stage, chosen, self.dtype) for stage, chosen in algorithms):
+            return
+        sums = Runner(self.job, self._source, self.engine)
+        outside = any(getattr(stage, "value", 0.0) for stage in chain.stages)
+        for part in stages.parts(alpha <= stages.THIN * self.job.full_scale):
+            own = tuple((a + start, b + start) for (a, b), (start, _) in zip(part, box, strict=True))
+            colour, coverage = values[stages.at(part)], alpha[stages.at(part)]
+            colour[...] = coverage[...] = 0
+            if outside or self.job.split.alpha_block(read(self.needed(own))).any():
+                colour[...] = sums._values(self.job.chain, partial(self._colour, read), own)
+                coverage[...] = sums._values(chain, partial(self._coverage, read), own)
 
     @cached_property
     def _exact(self) -> float:
@@ -191,6 +209,9 @@ class Runner:
         else:
             values, alpha = self._floats(box, read, out)
             pixels, tally = self.engine.render(values, how)
+            if alpha is not None and self._coverage_chain and tally.clipped:  # nobody sees this black
+                hidden = np.broadcast_to(alpha == 0, pixels.shape).sum()
+                tally.clipped -= int(hidden) * self.engine.render(np.zeros(1, self.dtype), how)[1].clipped
         tally.look(pixels)
         if alpha is not None:
             coverage, _ = self.engine.render(alpha, self.job.opaque)

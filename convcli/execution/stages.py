@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from convcli.common.frozen import frozen
-from convcli.data.box import Span
+from convcli.data.box import Box, Span, grid, slices
 from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm, Outside
 from convcli.engines.padding import pad
@@ -20,6 +20,9 @@ from convcli.geometry.padding import PadMode
 from convcli.jobs.chain import ConvStage, PoolStage
 from convcli.kernel.model import Combine
 from convcli.pixels.render import Rendering, Tally
+
+THIN = 2.0**-8  # share of the weights up to which an algorithm's error would be seen in what is divided by it
+PART = 32  # outputs along each axis of a part that is computed again
 
 
 @frozen
@@ -58,19 +61,26 @@ class Correlating:
         looks = skip_nan and not finite
         padded, outside = self._padded(block, box, None if looks else self.algorithm)
 
-        def apply(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-            return self._over_planes(
-                x, lambda x, out: self._in_three_axes(x, finite, out=out, outside=outside), out
+        def apply(x: np.ndarray, out: np.ndarray | None = None, how: Correlating = self) -> np.ndarray:
+            return how._over_planes(
+                x, lambda x, out: how._in_three_axes(x, finite, out=out, outside=outside), out
             )
 
         missing = np.isnan(padded) if looks else None
         if missing is None or not missing.any():
             return _finish(stage, apply(padded, out if stage.plain else None))
         padded = np.where(missing, 0, padded)
-        sums, present = apply(padded), apply((~missing).astype(self.dtype))
-        total = _total_weights(stage, sums)
+        held = (~missing).astype(self.dtype)
+        sums, present = apply(padded), apply(held)
+        total, direct = _total_weights(stage, sums), replace(self, algorithm=None)
+        if not keeps_shares(stage, self.algorithm, self.dtype):
+            for part in parts(present <= THIN * total):
+                spans = zip(part, stage.windows, strict=True)
+                under = at(tuple((a * w.stride, (b - 1) * w.stride + w.extent) for (a, b), w in spans))
+                sums[at(part)] = apply(padded[under], how=direct)
+                present[at(part)] = apply(held[under], how=direct)
         with np.errstate(divide="ignore", invalid="ignore"):
-            sums *= np.where(present > 1e-6 * total, total / present, np.nan)
+            sums *= np.where(present > 0, total / present, np.nan)
         return _finish(stage, sums)
 
     def pixels(
@@ -175,6 +185,24 @@ class Correlating:
         if walked is None:
             return apply(x, out)
         return np.stack([apply(part) for part in np.moveaxis(x, walked + 2, 0)], axis=walked + 2)
+
+
+def at(box: Box) -> tuple[slice, ...]:
+    """Return where a box lies in (M, C, *space)."""
+    return (slice(None), slice(None), *slices(box))
+
+
+def parts(thin: np.ndarray) -> list[Box]:
+    """Return small boxes of outputs (M, C, *space) that hold every one that is marked."""
+    sizes = thin.shape[2:] if thin.any() else (0,)
+    return [box for box in grid(sizes, [PART] * len(sizes)) if thin[at(box)].any()]
+
+
+def keeps_shares(stage: ConvStage | PoolStage, algorithm: Algorithm | None, dtype: np.dtype) -> bool:
+    """Return whether the error of each sum of products that are not negative is a share of it."""
+    if algorithm is None or isinstance(stage, PoolStage):
+        return True
+    return algorithm.keeps_shares(stage.weights(dtype.name))
 
 
 def straight(stage: ConvStage) -> bool:

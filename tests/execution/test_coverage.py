@@ -1,0 +1,120 @@
+"""Coverage and the weights of what is there, under algorithms whose error is not a share of each output.
+
+Expected values are sums over each window in float64: `scipy.ndimage` leaves weights below 2e-16 out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convcli.common.choices import Channels, EngineName, Nan, Precision
+from convcli.data.arrays import ArraySource
+from convcli.data.info import Colour, Info
+from convcli.engines.algorithms import NumpyFft, NumpySeparable, TorchFft
+from convcli.engines.interface import Algorithm
+from convcli.execution.pipeline import Pipeline, Resources
+from convcli.jobs.bind import Settings
+from convcli.jobs.job import draft
+from convcli.kernel.model import Kernel
+from convcli.pixels.ranges import parse_range
+from convcli.pixels.render import Tally
+
+_away = (np.indices((15, 13)) - np.array([7, 5])[:, None, None]) ** 2
+DISC = (_away.sum(0) <= 30) / 7.0  # zero at its corners; its terms cancel there
+TAIL = np.exp(-(_away[0] / 1.5 + _away[1] / 1.2)) + 1e-25  # what is far away counts little
+ALGORITHM = [NumpyFft(), TorchFft(), NumpySeparable()]
+
+
+def windows(array: np.ndarray, weights: np.ndarray, step: int = 1) -> np.ndarray:
+    """Return the sums over the windows of (…, Y, X), edges replicated."""
+    (high, wide), lead = weights.shape, array.ndim - 2
+    around = [((high - 1) // 2, high // 2), ((wide - 1) // 2, wide // 2)]
+    padded = np.pad(array.astype(np.float64), [(0, 0)] * lead + around, mode="edge")
+    seen = np.lib.stride_tricks.sliding_window_view(padded, weights.shape, axis=(lead, lead + 1))
+    return np.einsum("...ij,ij->...", seen[..., ::step, ::step, :, :], weights)
+
+
+def pipeline(
+    array: np.ndarray, info: Info, weights: list[np.ndarray], algorithm: Algorithm, **options: Any
+) -> Pipeline:
+    kernels = [
+        Kernel(f"k{n}", (1, 1, *one.shape), tuple(one.ravel().tolist())) for n, one in enumerate(weights)
+    ]
+    asked = {"range": None, "nan": Nan.PROPAGATE, "keeps_numbers": True, "settings": Settings(), **options}
+    job = draft(
+        info,
+        kernels,
+        channels=Channels.EACH,
+        precision=Precision.AUTO,
+        holds=("float32", "float64", info.dtype),
+        **asked,
+    )
+    made = Pipeline(job, ArraySource(array, info), Resources(EngineName(algorithm.engine)))
+    made.plan = replace(made.plan, algorithms=(algorithm,) * len(weights))
+    return made
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("algorithm", ALGORITHM, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("weights", [[DISC], [TAIL], [DISC, TAIL]], ids=["disc", "tail", "chain"])
+def test_what_no_sample_covers_is_black_and_a_tail_counts(dtype, algorithm, weights):
+    random, top = np.random.default_rng(3), np.iinfo(dtype).max
+    clip = random.integers(0, top + 1, (2, 4, 60, 70)).astype(dtype)  # frames of red, green, blue, alpha
+    clip[:, 3] = 0
+    clip[0, 3, 20:40, 15:30], clip[1, 3, 30, 60] = top, 1
+    weights = [one / one.sum() for one in weights]
+    colour, alpha, present = clip[:, :3] * (clip[:, 3:] / top), clip[:, 3:].astype(float), clip[:, 3:] > 0
+    for one in weights:
+        colour, alpha, present = windows(colour, one), windows(alpha, one), windows(present, one > 0) > 0.5
+    info = Info.of("TCYX", clip.shape, dtype, Colour.RGBA)
+    got = pipeline(clip, info, weights, algorithm).array()
+    assert not got[~np.broadcast_to(present, got.shape)].any()
+    seen = present & (alpha > 1e-30)  # the least floats of 32 bits are rounded
+    want = np.divide(colour, alpha / top, out=np.zeros_like(colour), where=seen)
+    places = np.broadcast_to(seen, want.shape)
+    assert np.abs(got[:, :3] - want)[places].max() < 3e-3 * top / 255
+    np.testing.assert_allclose(got[:, 3:][seen], alpha[seen], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("range", "low", "high"), [("clip", 0, 255), ("61.3:177.9", 61.3, 177.9)])
+def test_no_hidden_value_is_clipped(range, low, high):
+    random = np.random.default_rng(4)
+    picture = random.integers(0, 256, (4, 60, 70)).astype(np.uint8)
+    picture[3] = 0
+    picture[3, 20:40, 15:30] = 255
+    made = pipeline(
+        picture,
+        Info.of("CYX", picture.shape, "uint8", Colour.RGBA),
+        [DISC / DISC.sum()],
+        NumpyFft(),
+        range=parse_range(range),
+    )
+    tally = Tally()
+    for _ in made.blocks(tally):
+        pass
+    colour, alpha = windows(picture[:3] * (picture[3] / 255), DISC), windows(picture[3] / 255, DISC)
+    mean = colour[:, alpha > 0] / alpha[alpha > 0]
+    levels = np.rint((mean - low) / (high - low) * 255)
+    assert tally.clipped == ((levels < 0) | (levels > 255)).sum()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHM, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("weights", [DISC, TAIL], ids=["disc", "tail"])
+def test_missing_samples_are_skipped_whatever_their_weight(algorithm, weights):
+    x = np.random.default_rng(5).normal(0, 100, (60, 70)).astype(np.float32)
+    x[8:50, 20:] = np.nan
+    made = pipeline(x, Info.of("YX", x.shape, "float32"), [weights], algorithm, nan=Nan.SKIP)
+    got, held = made.array(), np.isfinite(x)
+    sums, total, own = (
+        windows(np.where(held, x, 0), weights),
+        windows(held, weights),
+        windows(held, weights > 0),
+    )
+    assert np.array_equal(np.isnan(got), own < 0.5) and np.isnan(got).any()
+    seen = own > 0.5
+    want = (sums[seen] / total[seen]) * weights.sum()
+    np.testing.assert_allclose(got[seen], want, rtol=1e-4, atol=1e-2)
