@@ -138,7 +138,7 @@ class ArraySource(Boxes):
 
 
 class ArraySink(RegionSink):
-    """A ``.npy``; a pipe gets strips as they come if they follow one another in the file, anything else at the end."""
+    """A ``.npy``; a pipe gets strips as they come while they follow one another in the file, the rest at the end."""
 
     def __init__(self, fp: IO[bytes], info: Info) -> None:
         dtype = np.dtype(info.dtype).newbyteorder("<")
@@ -150,16 +150,14 @@ class ArraySink(RegionSink):
         fp.write(header.getvalue())
         super().__init__(fp, info, header.tell(), dtype)
         self._target = fp
-        self._streams = not fp.seekable()
+        self._streams, self._sent = not fp.seekable(), 0
 
     def put(self, box: Box, values: np.ndarray) -> None:
         if self._streams:
             follows = math.prod(self.info.shape[: self.info.stream_axis]) == 1
             if follows and box == self.info.strip(self._next, box[0][1]):
-                self._fp.write(np.ascontiguousarray(values, self._dtype).view(np.uint8).data)
+                self._sent += self._fp.write(np.ascontiguousarray(values, self._dtype).view(np.uint8).data)
                 return
-            if self._next:
-                raise ValueError(f"the box {box} is not the next strip, and the file cannot seek")
             self._streams, self._fp = False, tempfile.TemporaryFile()  # noqa: SIM115
         super().put(box, values)
 
@@ -167,5 +165,5 @@ class ArraySink(RegionSink):
         super().close()
         if self._fp is not self._target:
             with self._fp:
-                self._fp.seek(self._offset)
+                self._fp.seek(self._offset + self._sent)
                 shutil.copyfileobj(self._fp, self._target, _COPY)

@@ -174,6 +174,17 @@ def test_boxes_are_written_in_any_order(
     assert found.dtype == dtype
 
 
+def test_a_pipe_gets_what_follows_and_the_rest_at_the_end() -> None:
+    array = RANDOM.random(70)
+    fp = Pipe()
+    sink = registry.open_sink(fp, registry.by_name("npy"), Info.of("X", (70,), "float64"), WriteOptions())
+    for start, stop in ((0, 20), (40, 70), (20, 40)):
+        sink.write(((start, stop),), array[start:stop])
+        assert len(fp.getvalue()) == 128 + 20 * 8
+    sink.close()
+    np.testing.assert_array_equal(np.load(io.BytesIO(fp.getvalue())), array)
+
+
 @pytest.mark.parametrize(
     "format", [*registry.FORMATS, registry.numbered(registry.by_name("tiff"))], ids=lambda row: row.name
 )
