@@ -6,6 +6,7 @@ new algorithm is one class here, listed in `ALGORITHMS`: `tests/engines/test_alg
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import reduce
 from math import ceil, log2, prod
 from typing import TYPE_CHECKING
@@ -51,9 +52,9 @@ class _Rows(_InNumpy):
         row = self.row_passes(work) * NANOSECONDS["row tap"] * work.width + NANOSECONDS["row"]
         return work.elements * row + NANOSECONDS["begin rows"]
 
+    @abstractmethod
     def row_passes(self, work: Work) -> float:
         """Return the products and sums of floats for each output."""
-        raise NotImplementedError
 
     def pads(self, data: np.dtype, weights: np.dtype, mode: PadMode) -> bool:
         held = data.name in self.integers or (data.kind == "f" and 4 <= data.itemsize <= weights.itemsize)

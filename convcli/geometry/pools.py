@@ -6,6 +6,7 @@ torch's and come with their module, called ``xp``: neither is imported here.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from math import inf, isnan, nan, prod
 from typing import Any, ClassVar
@@ -36,7 +37,7 @@ class Counterpart:
     undilated: str = ""
 
 
-class PoolKind:
+class PoolKind(ABC):
     """A kind of pool; all pools of one kind are equal.  ``str()`` gives its name.
 
     Attributes
@@ -82,6 +83,7 @@ class PoolKind:
 
     # Arithmetic
 
+    @abstractmethod
     def reduce(self, xp: Any, windows: Any, counts: Any) -> Any:
         """Return the results of windows (…, taps), NaN where one of them holds a NaN.
 
@@ -94,7 +96,6 @@ class PoolKind:
         counts : int or array
             How many taps of each window are samples; the others are ``fill``.  Broadcasts with the results.
         """
-        raise NotImplementedError
 
     def finish(self, values: Any, counts: Any) -> Any:
         """Return what remains to be done when all axes are reduced; in place where it can be."""
@@ -121,6 +122,7 @@ class PoolKind:
         """Return the same for a layer of a net, up to three axes: its gradient goes where `shares` says."""
         return self.tensor(torch, x, kernel, counts)
 
+    @abstractmethod
     def shares(self, values: Sequence[float | None]) -> list[float]:
         """Return how much of a result's gradient goes to each tap of its window.
 
@@ -129,7 +131,6 @@ class PoolKind:
         values : sequence of float or None
             The taps in C order; None is padding that does not count.
         """
-        raise NotImplementedError
 
     def output_range(self, low: float, high: float) -> tuple[float, float]:
         """Return the bounds of the results of samples between ``low`` and ``high``."""

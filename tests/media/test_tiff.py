@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import struct
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -17,6 +18,7 @@ from convcli.data.info import Colour, Info, Metadata
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import tiff
 from convcli.media.pictures import tiff_samples as tiff_look
+from convcli.media.pictures.stated import stated_size
 from convcli.media.shared import dpi_of, with_dpi
 
 RNG = np.random.default_rng(7)
@@ -525,3 +527,26 @@ def test_a_file_that_lacks_rows_is_not_finished():
     sink.write(((0, 3), (0, 5)), np.zeros((3, 5), np.uint8))
     with pytest.raises(ConvError, match="5 of 20 samples are missing"):
         sink.close()
+
+
+def test_fill_bytes_before_the_markers_of_a_strip() -> None:
+    """ITU-T T.81, B.1.1.2: any marker may be preceded by any number of them."""
+    file = io.BytesIO()
+    Image.new("L", (7, 5), 90).save(file, "JPEG")
+    data = file.getvalue()
+    at = data.index(b"\xff\xc0")
+    assert stated_size(data[:at] + b"\xff\xff" + data[at:]) == (7, 5)
+    assert stated_size(data[:at] + data[at + 40 :]) is None
+
+
+def test_a_closed_file_keeps_no_pixels() -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.arange(4000, dtype=np.uint16).reshape(50, 80), compression="zlib")
+    file.seek(0)
+    source = tiff.source(file, ReadOptions())
+    source.strip(0, 50)
+    (piece,) = source._segments([0])
+    kept = weakref.ref(piece)
+    del piece
+    source.close()
+    assert kept() is None

@@ -43,12 +43,28 @@ def taken_apart(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
     segments: list[tuple[int, bytes]] = []
     at = len(START)
     while not segments or segments[-1][0] != SCAN:
+        while data[at : at + 2] == b"\xff\xff":  # any number of fill bytes may come before a marker
+            at += 1
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         if data[at : at + 1] != b"\xff" or length < 2 or at + 2 + length > len(data):
             raise ValueError(f"no segment of a JPEG at byte {at}")
         segments.append((data[at + 1], data[at : at + 2 + length]))
         at += 2 + length
     return segments, at
+
+
+def frame_size(data: bytes) -> tuple[int, int] | None:
+    """Return the width and height of a JPEG, of whatever kind; None where its segments are damaged."""
+    try:
+        segments, _ = taken_apart(data)
+    except ValueError:
+        return None
+    kinds = {*FRAMES, *_OTHER_FRAMES}
+    frame = next((segment for marker, segment in segments if marker in kinds), b"")
+    if len(frame) < _FRAME_LENGTH:
+        return None
+    height, width = struct.unpack_from(">HH", frame, 5)
+    return width, height
 
 
 def lost_of(data: bytes) -> tuple[str, ...]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import struct
 
-_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # of JPEG: markers of all kinds of frames
-_NO_LENGTH = {0x01, *range(0xD0, 0xDA), 0xFF}  # markers of JPEG that stand alone, and fill bytes
+from convcli.media.pictures.jpeg_segments import START, frame_size
 
 
 def stated_size(data: bytes) -> tuple[int, int] | None:
     """Return width and height of a JPEG, PNG, WebP, JPEG 2000 or LERC stream; None for what is none of these."""
     try:
-        if data.startswith(b"\xff\xd8"):
-            return _jpeg(data)
+        if data.startswith(START):
+            return frame_size(data)
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             return struct.unpack_from(">II", data, 16)
         if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
@@ -27,26 +26,6 @@ def stated_size(data: bytes) -> tuple[int, int] | None:
             return right - left, bottom - top
     except (struct.error, ValueError):
         pass
-    return None
-
-
-def _jpeg(data: bytes) -> tuple[int, int] | None:
-    """ITU-T T.81, B.2.2: the first frame header."""
-    at = 2
-    while data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker in _FRAMES:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
-        at += (
-            1
-            if marker == 0xFF
-            else 2
-            if marker in _NO_LENGTH
-            else 2 + struct.unpack_from(">H", data, at + 2)[0]
-        )
-        if at + 2 > len(data):
-            break
     return None
 
 
