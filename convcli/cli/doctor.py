@@ -1,5 +1,6 @@
 """``convcli doctor``: what this installation can do, and what would make it do more."""
 
+import textwrap
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
@@ -10,6 +11,7 @@ from convcli.cli.shared.terminal import Table
 from convcli.common.machine import available_memory, available_threads
 from convcli.engines.native import library
 
+WIDTH = 62  # of what stands beside the names, on a terminal of 80 columns
 PACKAGES = {
     "engines": ("numpy", "torch"),
     "codecs": ("Pillow", "imagecodecs", "tifffile", "isal", "imageio", "imageio-ffmpeg", "av", "polars"),
@@ -34,7 +36,9 @@ def doctor(request: ReportRequest) -> None:
     rows = [("convcli", str(found["convcli"]))]
     rows.append(("compiled loops", f"vectors of {8 * loops.width} bits" if loops else library.absence()))
     for group, packages in versions.items():
-        rows.append((group, ", ".join(f"{name} {one or 'not installed'}" for name, one in packages.items())))
+        said = ", ".join(f"{name} {one or 'not installed'}" for name, one in packages.items())
+        lines = textwrap.wrap(said, WIDTH, break_on_hyphens=False)
+        rows += zip((group, *[""] * (len(lines) - 1)), lines, strict=True)
     rows.append(("CUDA", ", ".join(cuda) or "no device"))
     rows.append(("processors", str(machine["threads"])))
     show(found, [Table(rows, wrap=True)], json=request.json)

@@ -14,6 +14,7 @@ from tests.shell import ok
 def test_it_names_what_is_there() -> None:
     text = ok("doctor").stdout.decode()
     assert len(text.splitlines()) < 24  # one screen
+    assert max(map(len, text.splitlines())) < 80
     found = json.loads(ok("doctor", "--json").stdout)
     for group, names in (
         ("engines", {"numpy", "torch"}),
