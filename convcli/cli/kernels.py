@@ -17,7 +17,7 @@ from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.cli.shared.weights import MOST, matrices, nested, slices_of
 from convcli.common.frozen import frozen
 from convcli.common.numbers import number_text
-from convcli.common.options import Argument, Group
+from convcli.common.options import Group, argument
 from convcli.kernel import analysis, library, load_kernel
 from convcli.kernel.model import Combine, Kernel, size_text
 
@@ -30,13 +30,10 @@ app = terminal.group("kernels", "List the kernel library, or show what one kerne
 class ShowRequest:
     """A parsed command line of ``kernels show``."""
 
-    kernel: Annotated[
-        str,
-        Argument(
-            "A library name, a parametric one (box:5), a kernel file, or weights ('1,0,-1;1,0,-1').",
-            metavar="NAME|FILE",
-        ),
-    ]
+    kernel: str = argument(
+        "A library name, a parametric one (box:5), a kernel file, or weights ('1,0,-1;1,0,-1').",
+        metavar="NAME|FILE",
+    )
     json: Json = False
     messages: Annotated[Messages, Group("debug")]
 

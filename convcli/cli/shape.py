@@ -15,7 +15,7 @@ from convcli.cli.shared.report import Note, show
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.common.options import Argument, Group, Option, Panel
+from convcli.common.options import Group, Panel, argument, flag, option
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.layers import Conv, Layer, format_size, trace
 from convcli.geometry.pools import POOLS
@@ -33,24 +33,21 @@ class Request:
 
     panel = Panel.WINDOW
 
-    size: Annotated[str, Argument("The input: 100, 32x32, or 3@32x32 with channels.", metavar="SIZE")]
-    layers: Annotated[tuple[str, ...], Argument("See above.", metavar="LAYER")] = ()
-    kernel_size: Annotated[
-        str | None, Option("One layer as flags: its size, 5, 5x3 or 6@5x5.", panel=Panel.KERNEL)
-    ] = None
-    stride: Annotated[str | None, Option("One number, or one for each axis: 2,1.")] = None
-    padding: Annotated[str | None, Option("Number, before:after, or a name such as same.")] = None
-    dilation: Annotated[str | None, Option("Distance between the kernel's taps.")] = None
-    transpose: Annotated[bool, Option("Transposed convolution.")] = False
-    output_padding: Annotated[str | None, Option("Extra elements, with --transpose.")] = None
-    pool: Annotated[
-        str | None,
-        Option(f"The one layer is a pool ({', '.join(map(str, POOLS))}): max:2, avg:3,ceil, global-max."),
-    ] = None
-    want: Annotated[
-        str | None, Option("Search the settings not given that make this size of the input.", metavar="SIZE")
-    ] = None
-    compare: Annotated[bool, Option("Say what torch, Keras and ONNX give for these layers, and why.")] = False
+    size: str = argument("The input: 100, 32x32, or 3@32x32 with channels.", metavar="SIZE")
+    layers: tuple[str, ...] = argument("See above.", default=(), metavar="LAYER")
+    kernel_size: str | None = option("One layer as flags: its size, 5, 5x3 or 6@5x5.", panel=Panel.KERNEL)
+    stride: str | None = option("One number, or one for each axis: 2,1.")
+    padding: str | None = option("Number, before:after, or a name such as same.")
+    dilation: str | None = option("Distance between the kernel's taps.")
+    transpose: bool = flag("Transposed convolution.")
+    output_padding: str | None = option("Extra elements, with --transpose.")
+    pool: str | None = option(
+        f"The one layer is a pool ({', '.join(map(str, POOLS))}): max:2, avg:3,ceil, global-max."
+    )
+    want: str | None = option(
+        "Search the settings not given that make this size of the input.", metavar="SIZE"
+    )
+    compare: bool = flag("Say what torch, Keras and ONNX give for these layers, and why.")
     json: Annotated[Json, "Print everything as JSON."] = False
     messages: Annotated[Messages, Group("debug", quiet="Print the final size alone.")]
 

@@ -2,8 +2,9 @@
 
     @frozen
     class Settings:
-        stride: Annotated[tuple[int, ...] | None, Option("Step of the window.", read=numbers)] = None
+        stride: tuple[int, ...] | None = option("Step of the window.", read=numbers)
 
+An option of several records is a type, ``Force = Annotated[bool, Option("Overwrite.")]``: ``force: Force = False``.
 Core, media and commands share such records.  `convcli.cli.shared.command` makes a command line of them; nothing here
 knows a shell.  A record may hold other records: groups of options that several commands share.
 """
@@ -11,6 +12,7 @@ knows a shell.  A record may hold other records: groups of options that several 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import MISSING, field
 from enum import StrEnum
 from typing import Any
 
@@ -75,6 +77,25 @@ class Argument(Option):
     """An option without a name: it is known by its place."""
 
     is_argument = True
+
+
+def option(help: str, *flags: str, default: Any = None, **more: Any) -> Any:
+    """Return a field that is an option; ``more`` is as `Option` takes it.
+
+    With ``shown`` and no other default the command line always gives a value, and the field has none of its own.
+    """
+    own = MISSING if default is None and "shown" in more else default
+    return field(default=own, metadata={Option: Option(help, *flags, **more)})
+
+
+def flag(help: str, *flags: str, panel: Panel | None = None) -> Any:
+    """Return a field that is an option without a value: False where it is not given."""
+    return option(help, *flags, default=False, panel=panel)
+
+
+def argument(help: str, *, metavar: str, default: Any = MISSING) -> Any:
+    """Return a field that is known by its place in the command line."""
+    return field(default=default, metadata={Option: Argument(help, metavar=metavar)})
 
 
 class Group:

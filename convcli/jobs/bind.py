@@ -6,12 +6,11 @@ Defaults are filled in, kernels find their axes, paddings become elements, and m
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Annotated
 
 from convcli.common.errors import UsageError, about
 from convcli.common.frozen import frozen
 from convcli.common.numbers import counted, parse_float
-from convcli.common.options import Option, Panel
+from convcli.common.options import Panel, flag, option
 from convcli.data.info import SPACE
 from convcli.geometry.axes import parse_numbers, per_axis
 from convcli.geometry.grammar import parse_pool
@@ -31,60 +30,41 @@ class Settings:
 
     panel = Panel.WINDOW
 
-    stride: Annotated[
-        tuple[int, ...] | None,
-        Option(
-            "Step of the window: 2, or 2,1 for each axis.", read=lambda text: parse_numbers(text, "stride")
-        ),
-    ] = None
-    padding: Annotated[
-        tuple[Padding, ...] | None,
-        Option(
-            "valid, same, full, same-lower, same-upper, tail, a number, or before:after; one for each axis "
-            "(1:0,2:2). Neither --padding nor --pad-mode: same with replicated edges (valid along time). "
-            "--padding alone: zeros outside; --pad-mode alone: same, along time too.",
-            read=parse_padding,
-        ),
-    ] = None
-    pad_mode: Annotated[PadMode | None, Option(f"One of {', '.join(PadMode)}.", read=parse_pad_mode)] = None
-    pad_value: Annotated[
-        float | None, Option("What constant padding holds.", read=lambda text: parse_float(text, "pad value"))
-    ] = None
-    dilation: Annotated[
-        tuple[int, ...] | None,
-        Option("Distance between the kernel's taps.", read=lambda text: parse_numbers(text, "dilation")),
-    ] = None
-    bias: Annotated[
-        tuple[float, ...] | None,
-        Option(
-            "Added to the result: one number, or one for each map.",
-            panel=Panel.KERNEL,
-            read=lambda text: tuple(parse_float(part, "bias") for part in text.split(",")),
-        ),
-    ] = None
-    flip: Annotated[
-        bool | None,
-        Option("True convolution; without it cross-correlation.", "--flip/--no-flip", panel=Panel.KERNEL),
-    ] = None
-    transposed: Annotated[
-        bool, Option("Transposed convolution; padding (default 0) crops.", "--transpose")
-    ] = False
-    output_padding: Annotated[
-        tuple[int, ...],
-        Option(
-            "Extra elements at the end, with --transpose.",
-            shown="0",
-            read=lambda text: parse_numbers(text, "output padding", minimum=0),
-        ),
-    ] = (0,)
-    axis: Annotated[str | None, Option("Axis of a 1-D kernel (y), or the axes of others (tx).")] = None
-    pool: Annotated[
-        Pool | None,
-        Option(
-            "After the kernels, or alone: max:2, avg:3,s=2, min:2,ceil, global-max (also p= d=).",
-            read=parse_pool,
-        ),
-    ] = None
+    stride: tuple[int, ...] | None = option(
+        "Step of the window: 2, or 2,1 for each axis.", read=lambda text: parse_numbers(text, "stride")
+    )
+    padding: tuple[Padding, ...] | None = option(
+        "valid, same, full, same-lower, same-upper, tail, a number, or before:after; one for each axis "
+        "(1:0,2:2). Neither --padding nor --pad-mode: same with replicated edges (valid along time). "
+        "--padding alone: zeros outside; --pad-mode alone: same, along time too.",
+        read=parse_padding,
+    )
+    pad_mode: PadMode | None = option(f"One of {', '.join(PadMode)}.", read=parse_pad_mode)
+    pad_value: float | None = option(
+        "What constant padding holds.", read=lambda text: parse_float(text, "pad value")
+    )
+    dilation: tuple[int, ...] | None = option(
+        "Distance between the kernel's taps.", read=lambda text: parse_numbers(text, "dilation")
+    )
+    bias: tuple[float, ...] | None = option(
+        "Added to the result: one number, or one for each map.",
+        panel=Panel.KERNEL,
+        read=lambda text: tuple(parse_float(part, "bias") for part in text.split(",")),
+    )
+    flip: bool | None = option(
+        "True convolution; without it cross-correlation.", "--flip/--no-flip", panel=Panel.KERNEL
+    )
+    transposed: bool = flag("Transposed convolution; padding (default 0) crops.", "--transpose")
+    output_padding: tuple[int, ...] = option(
+        "Extra elements at the end, with --transpose.",
+        default=(0,),
+        shown="0",
+        read=lambda text: parse_numbers(text, "output padding", minimum=0),
+    )
+    axis: str | None = option("Axis of a 1-D kernel (y), or the axes of others (tx).")
+    pool: Pool | None = option(
+        "After the kernels, or alone: max:2, avg:3,s=2, min:2,ceil, global-max (also p= d=).", read=parse_pool
+    )
     sum_channels: bool = False
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from math import isfinite, log10
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen, frozen_identity
 from convcli.common.numbers import parse_float
-from convcli.common.options import Option, Panel
+from convcli.common.options import Panel, option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,25 +58,22 @@ class Settings:
 
     panel = Panel.TRAINING
 
-    loss: Annotated[Loss, Option("mse, bce, or ce (classes).")] = Loss.MSE
-    optimizer: Annotated[Optimizer, Option("adam or sgd.")] = Optimizer.ADAM
-    epochs: Annotated[int, Option("How often all examples are seen.")] = 10
-    rate: Annotated[
-        float | None,
-        Option("Length of a step. Default: 0.001 (adam), 0.01 (sgd).", "--lr", read=_number("lr")),
-    ] = None
-    momentum: Annotated[float, Option("Of sgd. Default: 0.9.", read=_number("momentum"))] = 0.9
-    batch: Annotated[int, Option("Examples in one step.")] = 16
-    seed: Annotated[int, Option("Seed of the random generator.")] = 0
-    patience: Annotated[
-        int | None, Option("Stop after so many epochs without a smaller loss; keep the best weights.")
-    ] = None
-    held_out: Annotated[
-        float,
-        Option(
-            "Share of the examples that is held out: 0.2 or 1/5.", "--validation", read=_number("validation")
-        ),
-    ] = 0.0
+    loss: Loss = option("mse, bce, or ce (classes).", default=Loss.MSE)
+    optimizer: Optimizer = option("adam or sgd.", default=Optimizer.ADAM)
+    epochs: int = option("How often all examples are seen.", default=10)
+    rate: float | None = option(
+        "Length of a step. Default: 0.001 (adam), 0.01 (sgd).", "--lr", read=_number("lr")
+    )
+    momentum: float = option("Of sgd. Default: 0.9.", default=0.9, read=_number("momentum"))
+    batch: int = option("Examples in one step.", default=16)
+    seed: int = option("Seed of the random generator.", default=0)
+    patience: int | None = option("Stop after so many epochs without a smaller loss; keep the best weights.")
+    held_out: float = option(
+        "Share of the examples that is held out: 0.2 or 1/5.",
+        "--validation",
+        default=0.0,
+        read=_number("validation"),
+    )
 
     def __post_init__(self) -> None:
         for name, value, least in (

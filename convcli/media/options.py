@@ -5,12 +5,11 @@ No files, no defaults that depend on a format: a reader takes what concerns it a
 
 from enum import StrEnum
 from fractions import Fraction
-from typing import Annotated
 
 from convcli.common.choices import Frames, Reading, parse_choice
 from convcli.common.frozen import frozen
 from convcli.common.numbers import in_range, parse_rate
-from convcli.common.options import Option, Panel
+from convcli.common.options import Panel, flag, option
 
 MILLION = 1_000_000
 MAX_PIXELS = 256 * MILLION
@@ -58,56 +57,44 @@ class ReadOptions:
 
     panel = Panel.CLIPS
 
-    rate: Annotated[
-        Fraction | None,
-        Option("Frames a second of numbered images and arrays. Default: 25.", "--fps", read=parse_rate),
-    ] = None
-    axes: Annotated[
-        str | None,
-        Option("Letters of an array's dimensions: YXC, CYX, NCYX, ZYX, TYX...", panel=Panel.WINDOW),
-    ] = None
-    matrix: Annotated[
-        bool,
-        Option(
-            "matrix: read a table as one 2-D grid.",
-            "--as",
-            panel=Panel.TABLES,
-            read=lambda text: parse_choice(Reading, text, "--as") is Reading.MATRIX,
-        ),
-    ] = False
-    columns: Annotated[
-        tuple[str, ...] | None,
-        Option("Columns of a table to filter: names, numbers, 2-4.", panel=Panel.TABLES, read=parse_columns),
-    ] = None
-    header: Annotated[
-        Header, Option("yes, no or auto: the first line of a table holds names.", panel=Panel.TABLES)
-    ] = Header.AUTO
-    all_frames: Annotated[
-        bool,
-        Option(
-            "first, or all frames of an animation. A TIFF's pages are one stack, Z.",
-            "--frames",
-            shown="first",
-            read=lambda text: parse_choice(Frames, text, "frames") is Frames.ALL,
-        ),
-    ] = False
-    allow_truncated: Annotated[bool, Option("Keep what can be read of a broken clip.")] = False
-    max_pixels: Annotated[
-        int | None,
-        Option(
-            "Most pixels that are decoded whole, in millions; an animation's frames add up.",
-            shown=256,
-            read=lambda millions: in_range(millions, "--max-pixels", 1) * MILLION,
-        ),
-    ] = MAX_PIXELS
-    max_frames: Annotated[
-        int | None,
-        Option(
-            "Most frames of a clip or an animation, or pages of a TIFF. Default: no limit.",
-            takes=int,
-            read=lambda number: in_range(number, "--max-frames", 1),
-        ),
-    ] = None
+    rate: Fraction | None = option(
+        "Frames a second of numbered images and arrays. Default: 25.", "--fps", read=parse_rate
+    )
+    axes: str | None = option(
+        "Letters of an array's dimensions: YXC, CYX, NCYX, ZYX, TYX...", panel=Panel.WINDOW
+    )
+    matrix: bool = option(
+        "matrix: read a table as one 2-D grid.",
+        "--as",
+        default=False,
+        panel=Panel.TABLES,
+        read=lambda text: parse_choice(Reading, text, "--as") is Reading.MATRIX,
+    )
+    columns: tuple[str, ...] | None = option(
+        "Columns of a table to filter: names, numbers, 2-4.", panel=Panel.TABLES, read=parse_columns
+    )
+    header: Header = option(
+        "yes, no or auto: the first line of a table holds names.", default=Header.AUTO, panel=Panel.TABLES
+    )
+    all_frames: bool = option(
+        "first, or all frames of an animation. A TIFF's pages are one stack, Z.",
+        "--frames",
+        default=False,
+        shown="first",
+        read=lambda text: parse_choice(Frames, text, "frames") is Frames.ALL,
+    )
+    allow_truncated: bool = flag("Keep what can be read of a broken clip.")
+    max_pixels: int | None = option(
+        "Most pixels that are decoded whole, in millions; an animation's frames add up.",
+        default=MAX_PIXELS,
+        shown=256,
+        read=lambda millions: in_range(millions, "--max-pixels", 1) * MILLION,
+    )
+    max_frames: int | None = option(
+        "Most frames of a clip or an animation, or pages of a TIFF. Default: no limit.",
+        takes=int,
+        read=lambda number: in_range(number, "--max-frames", 1),
+    )
     grey: bool = False
 
 
@@ -129,20 +116,19 @@ class VideoOptions:
 
     panel = Panel.CLIPS
 
-    codec: Annotated[
-        str | None, Option("Of a clip: h264, hevc, vp9, av1, ffv1 (lossless)... Default: its own.")
-    ] = None
-    crf: Annotated[
-        float | None, Option("Constant quality of a clip, smaller is better. Default: 17 (H.264).")
-    ] = None
-    preset: Annotated[str | None, Option("Speed of the encoder: veryfast, medium, slow.")] = None
-    pixels: Annotated[
-        str | None, Option("Pixel format of a clip: yuv420p, yuv444p10le... Default: its own.", "--pix-fmt")
-    ] = None
-    sound: Annotated[
-        bool,
-        Option("Leave out sound and subtitles.", "--no-audio", shown=False, read=lambda without: not without),
-    ] = True
+    codec: str | None = option("Of a clip: h264, hevc, vp9, av1, ffv1 (lossless)... Default: its own.")
+    crf: float | None = option("Constant quality of a clip, smaller is better. Default: 17 (H.264).")
+    preset: str | None = option("Speed of the encoder: veryfast, medium, slow.")
+    pixels: str | None = option(
+        "Pixel format of a clip: yuv420p, yuv444p10le... Default: its own.", "--pix-fmt"
+    )
+    sound: bool = option(
+        "Leave out sound and subtitles.",
+        "--no-audio",
+        default=True,
+        shown=False,
+        read=lambda without: not without,
+    )
     planes: bool = False
 
 
@@ -150,11 +136,8 @@ class VideoOptions:
 class WriteOptions:
     """What a writer is told about its output; ``quality`` ``None`` is the format's own default."""
 
-    quality: Annotated[
-        int | None,
-        Option(
-            "1 to 100, for JPEG and WebP.", takes=int, read=lambda number: in_range(number, "quality", 1, 100)
-        ),
-    ] = None
-    compress: Annotated[Compress, Option("fast or small, for PNG.")] = Compress.FAST
+    quality: int | None = option(
+        "1 to 100, for JPEG and WebP.", takes=int, read=lambda number: in_range(number, "quality", 1, 100)
+    )
+    compress: Compress = option("fast or small, for PNG.", default=Compress.FAST)
     video: VideoOptions = VideoOptions()

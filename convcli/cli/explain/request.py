@@ -18,7 +18,7 @@ from convcli.cli.shared.options import (
 from convcli.common.choices import Channels
 from convcli.common.frozen import frozen
 from convcli.common.numbers import parse_float
-from convcli.common.options import Argument, Group, Option, Panel
+from convcli.common.options import Group, Panel, argument, option
 from convcli.geometry.axes import parse_numbers
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions
@@ -28,15 +28,12 @@ from convcli.media.options import ReadOptions
 class FieldOptions:
     """Whose receptive field is shown."""
 
-    net: Annotated[
-        Path | None,
-        Option(
-            "What the output --at of this net sees of the input, at each layer; -o draws it.",
-            "--receptive-field",
-            metavar="NET",
-            panel=Panel.NET,
-        ),
-    ] = None
+    net: Path | None = option(
+        "What the output --at of this net sees of the input, at each layer; -o draws it.",
+        "--receptive-field",
+        metavar="NET",
+        panel=Panel.NET,
+    )
     layer: Annotated[Layer, "With --receptive-field: this layer's output. Default: the last."] = None
     weights: Annotated[Weights, "With --receptive-field: the net's weights, as in net run."] = None
     seed: Annotated[Seed, "With --receptive-field: for random weights."] = None
@@ -46,21 +43,18 @@ class FieldOptions:
 class Request:
     """A parsed command line of ``explain``."""
 
-    input: Annotated[str | None, Argument("A file, or - for standard input.", metavar="[INPUT]")] = None
+    input: str | None = argument("A file, or - for standard input.", default=None, metavar="[INPUT]")
     kernels: Annotated[
         Kernels,
         "Name, name:parameters, FILE, or numbers; 3x3 alone has the weights 1, 2, 3... "
         "Of several the last is explained.",
     ] = ()
-    at: Annotated[
-        tuple[int, ...] | None,
-        Option(
-            "Which output value, counted from 0, one number an axis.",
-            metavar="Y,X",
-            panel=Panel.KERNEL,
-            read=lambda text: parse_numbers(text, "--at", minimum=0),
-        ),
-    ] = None
+    at: tuple[int, ...] | None = option(
+        "Which output value, counted from 0, one number an axis.",
+        metavar="Y,X",
+        panel=Panel.KERNEL,
+        read=lambda text: parse_numbers(text, "--at", minimum=0),
+    )
     size: Annotated[Size, "Instead of a file: the numbers 1, 2, 3... in 5x5."] = None
     settings: Annotated[
         Settings,
@@ -80,24 +74,17 @@ class Request:
             all_frames="first, or all frames (pages) of the input.",
         ),
     ]
-    map: Annotated[int | None, Option("Only this output of a bank, counted from 0.", panel=Panel.VALUES)] = (
-        None
-    )
-    channel: Annotated[int | None, Option("Only this channel of the input.", panel=Panel.VALUES)] = None
+    map: int | None = option("Only this output of a bank, counted from 0.", panel=Panel.VALUES)
+    channel: int | None = option("Only this channel of the input.", panel=Panel.VALUES)
     output: Annotated[Output, "Draw the output with its window: FILE.png."] = None
-    animate: Annotated[
-        str | None, Option("Draw the window moving: FILE.gif or FILE.mp4.", metavar="FILE")
-    ] = None
+    animate: str | None = option("Draw the window moving: FILE.gif or FILE.mp4.", metavar="FILE")
     field: FieldOptions
-    fps: Annotated[
-        float,
-        Option(
-            "Steps a second of the animation.",
-            panel=Panel.OUTPUT,
-            shown="2",
-            read=lambda text: parse_float(text, "fps"),
-        ),
-    ]
+    fps: float = option(
+        "Steps a second of the animation.",
+        panel=Panel.OUTPUT,
+        shown="2",
+        read=lambda text: parse_float(text, "fps"),
+    )
     force: Force = False
     json: Annotated[Json, "Print taps, products and sums as JSON."] = False
     messages: Annotated[Messages, Group("debug", quiet="Print the value alone.")]

@@ -19,7 +19,7 @@ from convcli.common.choices import Channels, Precision, parse_choice
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import parse_float
-from convcli.common.options import Argument, Group, Option, Panel
+from convcli.common.options import Group, Panel, argument, flag, option
 from convcli.geometry.grammar import parse_size
 from convcli.jobs.bind import Settings as Geometry
 from convcli.learning.training import Settings
@@ -37,30 +37,21 @@ def _channels(text: str) -> Channels:
 class Fit:
     """How a kernel is fitted."""
 
-    channels: Annotated[
-        Channels | None,
-        Option(
-            "each: one kernel for every channel (default where their numbers agree); or sum.",
-            panel=Panel.VALUES,
-            read=_channels,
-        ),
-    ] = None
-    bias: Annotated[
-        bool,
-        Option(
-            "Seek no constant beside the weights.",
-            "--no-bias",
-            panel=Panel.KERNEL,
-            shown=False,
-            read=lambda without: not without,
-        ),
-    ] = True
-    minimum_norm: Annotated[
-        bool, Option("Of all kernels that fit equally take the smallest.", panel=Panel.KERNEL)
-    ] = False
-    keep_saturated: Annotated[
-        bool, Option("Count pixels that are black or white in the target too.", panel=Panel.VALUES)
-    ] = False
+    channels: Channels | None = option(
+        "each: one kernel for every channel (default where their numbers agree); or sum.",
+        panel=Panel.VALUES,
+        read=_channels,
+    )
+    bias: bool = option(
+        "Seek no constant beside the weights.",
+        "--no-bias",
+        default=True,
+        panel=Panel.KERNEL,
+        shown=False,
+        read=lambda without: not without,
+    )
+    minimum_norm: bool = flag("Of all kernels that fit equally take the smallest.", panel=Panel.KERNEL)
+    keep_saturated: bool = flag("Count pixels that are black or white in the target too.", panel=Panel.VALUES)
 
 
 @frozen(kw_only=True)
@@ -69,25 +60,20 @@ class Net:
 
     panel = Panel.TRAINING
 
-    file: Annotated[
-        Path | None, Option("Train all weights of this net (YAML).", "--net", panel=Panel.NET)
-    ] = None
+    file: Path | None = option("Train all weights of this net (YAML).", "--net", panel=Panel.NET)
     weights: Annotated[Weights, "Weights to start from."] = None
     num_classes: NumClasses = None
-    target_scale: Annotated[
-        float | None,
-        Option(
-            "Factor for targets. Default: the net's preprocess scale.",
-            read=lambda text: parse_float(text, "target scale"),
-        ),
-    ] = None
-    checkpoint: Annotated[
-        Path | None, Option("Where each epoch's state is kept. Default: OUTPUT.checkpoint.safetensors.")
-    ] = None
-    resume: Annotated[Path | None, Option("Go on from a checkpoint, which is then kept up to date.")] = None
-    curves: Annotated[
-        tuple[str, ...], Option("Write the loss of every epoch: FILE.csv, FILE.png; or both.", "--curve")
-    ] = ()
+    target_scale: float | None = option(
+        "Factor for targets. Default: the net's preprocess scale.",
+        read=lambda text: parse_float(text, "target scale"),
+    )
+    checkpoint: Path | None = option(
+        "Where each epoch's state is kept. Default: OUTPUT.checkpoint.safetensors."
+    )
+    resume: Path | None = option("Go on from a checkpoint, which is then kept up to date.")
+    curves: tuple[str, ...] = option(
+        "Write the loss of every epoch: FILE.csv, FILE.png; or both.", "--curve", default=()
+    )
     precision: Annotated[Arithmetic, "Arithmetic of training: float32 or float64."] = Precision.FLOAT32
     device: Device = "cpu"
 
@@ -96,29 +82,21 @@ class Net:
 class Request:
     """A parsed command line; `size` is the maps and the size of a kernel."""
 
-    files: Annotated[
-        tuple[str, ...],
-        Argument("Pairs of files; with --target or --net: inputs.", metavar="[INPUT TARGET]..."),
-    ] = ()
-    targets: Annotated[
-        tuple[str, ...],
-        Option(
-            "A file or folder of targets, again for more; or a CSV (file, label).",
-            "--target",
-            panel=Panel.TRAINING,
-        ),
-    ] = ()
-    size: Annotated[
-        tuple[int | None, tuple[int, ...]] | None,
-        Option(
-            "Learn one kernel of this size: 3x3, 5, 1x7, 3x3x3.",
-            panel=Panel.KERNEL,
-            read=lambda text: parse_size(text, "size"),
-        ),
-    ] = None
-    gradcheck: Annotated[
-        bool, Option("Show what the gradients of a convolution are.", panel=Panel.KERNEL)
-    ] = False
+    files: tuple[str, ...] = argument(
+        "Pairs of files; with --target or --net: inputs.", default=(), metavar="[INPUT TARGET]..."
+    )
+    targets: tuple[str, ...] = option(
+        "A file or folder of targets, again for more; or a CSV (file, label).",
+        "--target",
+        default=(),
+        panel=Panel.TRAINING,
+    )
+    size: tuple[int | None, tuple[int, ...]] | None = option(
+        "Learn one kernel of this size: 3x3, 5, 1x7, 3x3x3.",
+        panel=Panel.KERNEL,
+        read=lambda text: parse_size(text, "size"),
+    )
+    gradcheck: bool = flag("Show what the gradients of a convolution are.", panel=Panel.KERNEL)
     input: Annotated[Size, "With --gradcheck: the size of the input, 2@6x7."] = None
     output: Annotated[Output, "kernel.yaml; or trained weights, FILE.safetensors."] = None
     geometry: Annotated[
@@ -135,9 +113,7 @@ class Request:
     reading: Annotated[
         ReadOptions, Group(*("matrix", "header"), axes="Letters of an array's dimensions: CYX, YXC, ZYX...")
     ]
-    target_axes: Annotated[
-        str | None, Option("The same of targets. Default: --axes.", panel=Panel.WINDOW)
-    ] = None
+    target_axes: str | None = option("The same of targets. Default: --axes.", panel=Panel.WINDOW)
     force: Force = False
     json: Json = False
     messages: Annotated[Messages, Group("progress", "debug", quiet="No notes; only the kernel, or nothing.")]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from convcli.cli.shared.options import Force, Json, Kernel, Messages, Output, Size
 from convcli.common.frozen import frozen
-from convcli.common.options import Group, Option, Panel
+from convcli.common.options import Group, Panel, option
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions
 
@@ -31,12 +31,9 @@ class Request:
     output: Annotated[
         Output, "FILE.npz (sparse, for scipy.sparse.load_npz), .csv, .npy, or a picture (.png); - is CSV."
     ] = None
-    verify: Annotated[
-        str | None,
-        Option(
-            "Multiply with this file's numbers and compare with filter.", metavar="INPUT", panel=Panel.VALUES
-        ),
-    ] = None
+    verify: str | None = option(
+        "Multiply with this file's numbers and compare with filter.", metavar="INPUT", panel=Panel.VALUES
+    )
     force: Annotated[Force, "Overwrite an existing output."] = False
     json: Annotated[Json, "Print the matrix and its facts as JSON."] = False
     messages: Annotated[Messages, Group("debug", quiet="Print the matrix without the facts.")]

@@ -7,7 +7,7 @@ from convcli.common.choices import EngineName
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import parse_float
-from convcli.common.options import Argument, Group, Option, Panel
+from convcli.common.options import Group, Panel, argument, flag, option
 from convcli.detection.area import Area, parse_area, parse_region
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions, WriteOptions
@@ -30,48 +30,34 @@ class Request:
 
     panel = Panel.MOTION
 
-    input: Annotated[str, Argument("A clip, frames/%04d.png, or - for standard input.", metavar="CLIP")]
+    input: str = argument("A clip, frames/%04d.png, or - for standard input.", metavar="CLIP")
     output: Annotated[Output, "Picture of the motion. Default: STEM.motion.mp4."] = None
-    no_output: Annotated[bool, Option("Only detect: write no clip.", panel=Panel.OUTPUT)] = False
-    overlay: Annotated[bool, Option("Draw the motion over the original, with boxes.", panel=Panel.OUTPUT)] = (
-        False
+    no_output: bool = flag("Only detect: write no clip.", panel=Panel.OUTPUT)
+    overlay: bool = flag("Draw the motion over the original, with boxes.", panel=Panel.OUTPUT)
+    events: str | None = option(
+        "Events as .csv, .edl, else as lines of JSON; - is standard output.", panel=Panel.OUTPUT
     )
-    events: Annotated[
-        str | None,
-        Option("Events as .csv, .edl, else as lines of JSON; - is standard output.", panel=Panel.OUTPUT),
-    ] = None
-    heatmap: Annotated[str | None, Option("Sum of all motion as a picture.", panel=Panel.OUTPUT)] = None
-    still: Annotated[str | None, Option("Strip of sample frames as a picture.", panel=Panel.OUTPUT)] = None
-    threshold: Annotated[
-        float | None,
-        Option("auto (from the clip's noise), or grey levels of 255.", shown="auto", read=_threshold),
-    ]
-    min_area: Annotated[
-        Area, Option("Smallest motion: pixels, or a share such as 0.1%.", shown="0.02%", read=parse_area)
-    ]
-    min_duration: Annotated[
-        float,
-        Option(
-            "Shortest event, in seconds.", shown="0.1", read=lambda text: _not_negative(text, "min duration")
-        ),
-    ]
-    merge_gap: Annotated[
-        float,
-        Option(
-            "Stillness that does not end an event, in seconds.",
-            shown="0.25",
-            read=lambda text: _not_negative(text, "merge gap"),
-        ),
-    ]
-    region: Annotated[
-        tuple[int, int, int, int] | None, Option("Look only there: x,y,width,height.", read=parse_region)
-    ] = None
+    heatmap: str | None = option("Sum of all motion as a picture.", panel=Panel.OUTPUT)
+    still: str | None = option("Strip of sample frames as a picture.", panel=Panel.OUTPUT)
+    threshold: float | None = option(
+        "auto (from the clip's noise), or grey levels of 255.", shown="auto", read=_threshold
+    )
+    min_area: Area = option(
+        "Smallest motion: pixels, or a share such as 0.1%.", shown="0.02%", read=parse_area
+    )
+    min_duration: float = option(
+        "Shortest event, in seconds.", shown="0.1", read=lambda text: _not_negative(text, "min duration")
+    )
+    merge_gap: float = option(
+        "Stillness that does not end an event, in seconds.",
+        shown="0.25",
+        read=lambda text: _not_negative(text, "merge gap"),
+    )
+    region: tuple[int, int, int, int] | None = option("Look only there: x,y,width,height.", read=parse_region)
     kernel: Annotated[Kernel, "Of rank 3."] = "motion"
     settings: Annotated[Settings, Group("stride", stride="Step of the window: 2, or 1,2,2 (time, y, x).")]
-    denoise: Annotated[int, Option("Against sensor noise: mean of so many frames first.")] = 1
-    stabilise_light: Annotated[bool, Option("Against flicker: take out changes of light. Part of auto.")] = (
-        False
-    )
+    denoise: int = option("Against sensor noise: mean of so many frames first.", default=1)
+    stabilise_light: bool = flag("Against flicker: take out changes of light. Part of auto.")
     engine: Engine = EngineName.AUTO
     writing: Annotated[WriteOptions, Group("codec", "crf", "preset", "pixels", "sound")]
     reading: Annotated[
@@ -81,10 +67,10 @@ class Request:
             axes="Letters of an array's dimensions: TYX, TYXC.",
         ),
     ]
-    raw_times: Annotated[
-        bool, Option("Times as the file's time stamps have them, not from its first.", panel=Panel.MOTION)
-    ] = False
-    exit_code: Annotated[bool, Option("As grep: 0 motion, 1 none, 2 trouble.", panel=Panel.MESSAGES)] = False
+    raw_times: bool = flag(
+        "Times as the file's time stamps have them, not from its first.", panel=Panel.MOTION
+    )
+    exit_code: bool = flag("As grep: 0 motion, 1 none, 2 trouble.", panel=Panel.MESSAGES)
     force: Force = False
     json: Annotated[Json, "Report on standard output as JSON."] = False
     messages: Messages

@@ -20,7 +20,7 @@ from convcli.cli.shared.options import (
 from convcli.common.choices import Precision
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.common.options import Argument, Group, Option, Panel
+from convcli.common.options import Argument, Group, Panel, flag, option
 from convcli.geometry.axes import parse_numbers
 from convcli.media.options import ReadOptions
 from convcli.pixels.ranges import FORMS, RangePolicy
@@ -73,10 +73,10 @@ class RunRequest:
     input: InputFile
     output: Annotated[Output, "The output: .npy, .tiff, .csv, or pictures (one for each map)."] = None
     layer: Layer = None
-    maps: Annotated[str | None, Option("Picture of the layer's feature maps, as a grid.")] = None
-    count: Annotated[int, Option("How many maps the grid shows.", shown=16, read=from_one_on("--count"))]
-    colormap: Annotated[str, Option("viridis or grey.")] = "viridis"
-    with_input: Annotated[bool, Option("Draw the input beside the maps.")] = False
+    maps: str | None = option("Picture of the layer's feature maps, as a grid.")
+    count: int = option("How many maps the grid shows.", shown=16, read=from_one_on("--count"))
+    colormap: str = option("viridis or grey.", default="viridis")
+    with_input: bool = flag("Draw the input beside the maps.")
     filling: Filling
     num_classes: NumClasses = None
     range: Annotated[
@@ -84,20 +84,15 @@ class RunRequest:
         f"How numbers become pixels: {FORMS}. Default: from 0 to the "
         "input's white after preprocess, or minmax after mean and std.",
     ] = None
-    top: Annotated[
-        int, Option("How many classes are printed, best first.", shown=5, read=from_one_on("--top"))
-    ]
+    top: int = option("How many classes are printed, best first.", shown=5, read=from_one_on("--top"))
     reading: Reading
-    format: Annotated[str | None, Option("Output type where no suffix says it.")] = None
-    block: Annotated[
-        int | None,
-        Option(
-            "Rows of output computed at a time. Default: as memory allows.",
-            panel=Panel.SPEED,
-            takes=int,
-            read=from_one_on("--block"),
-        ),
-    ] = None
+    format: str | None = option("Output type where no suffix says it.")
+    block: int | None = option(
+        "Rows of output computed at a time. Default: as memory allows.",
+        panel=Panel.SPEED,
+        takes=int,
+        read=from_one_on("--block"),
+    )
     force: Force = False
     json: Json = False
     messages: Annotated[Messages, Group("verbose", "debug", quiet="No notes, only results and errors.")]
@@ -110,8 +105,8 @@ class ShowRequest:
     net: NetFile
     input: Annotated[Size, "Size of the input, 3@32x32. Default: the net's own input:."] = None
     num_classes: NumClasses = None
-    dot: Annotated[str | None, Option("Write the chain for Graphviz, to a file or -.")] = None
-    svg: Annotated[str | None, Option("Write the chain as a picture, to a file or -.")] = None
+    dot: str | None = option("Write the chain for Graphviz, to a file or -.")
+    svg: str | None = option("Write the chain as a picture, to a file or -.")
     force: Force = False
     json: Json = False
     messages: Annotated[Messages, Group("debug")]
@@ -123,18 +118,10 @@ class CheckRequest:
 
     net: NetFile
     input: InputFile
-    shifts: Annotated[
-        list[int],
-        Option(
-            "Elements by which the input moves: 1,2,3 or 1-8.",
-            panel=Panel.WINDOW,
-            shown="1-8",
-            read=parse_shifts,
-        ),
-    ]
-    along: Annotated[
-        str, Option("The axis along which it moves.", panel=Panel.WINDOW, shown="x", read=str.upper)
-    ]
+    shifts: list[int] = option(
+        "Elements by which the input moves: 1,2,3 or 1-8.", panel=Panel.WINDOW, shown="1-8", read=parse_shifts
+    )
+    along: str = option("The axis along which it moves.", panel=Panel.WINDOW, shown="x", read=str.upper)
     filling: Annotated[Filling, Group("weights", "seed", "device")]
     num_classes: NumClasses = None
     reading: Reading

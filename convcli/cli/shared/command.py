@@ -59,6 +59,7 @@ class _Group:
         self._parts: dict[str, _Group | _Leaf] = {}
         for field in fields(record):
             kind, *marks = get_args(field.type) if hasattr(field.type, "__metadata__") else (field.type,)
+            marks += field.metadata.values()
             option = next((mark for mark in marks if isinstance(mark, Option)), None)
             if option is not None:
                 if group.only and field.name not in (*group.only, *group.help):

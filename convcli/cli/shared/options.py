@@ -8,7 +8,7 @@ from convcli.cli.shared.progress import Progress
 from convcli.common.choices import Channels, EngineName, Precision
 from convcli.common.frozen import frozen
 from convcli.common.numbers import in_range
-from convcli.common.options import Group, Option, Panel
+from convcli.common.options import Group, Option, Panel, flag, option
 from convcli.geometry.grammar import parse_size
 
 
@@ -91,12 +91,12 @@ class Messages:
 
     panel = Panel.MESSAGES
 
-    progress: Annotated[Progress, Option("auto (a bar, on a terminal), json (lines on stderr) or none.")] = (
-        Progress.AUTO
+    progress: Progress = option(
+        "auto (a bar, on a terminal), json (lines on stderr) or none.", default=Progress.AUTO
     )
-    quiet: Annotated[bool, Option("No notes, only errors.", "--quiet", "-q")] = False
-    verbose: Annotated[bool, Option("Say what was chosen, and why.", "--verbose", "-v")] = False
-    debug: Annotated[bool, Option("Keep the traceback of an error.")] = False
+    quiet: bool = flag("No notes, only errors.", "--quiet", "-q")
+    verbose: bool = flag("Say what was chosen, and why.", "--verbose", "-v")
+    debug: bool = flag("Keep the traceback of an error.")
 
     @property
     def explain_choices(self) -> bool:
