@@ -21,8 +21,7 @@ from convcli.engines.interface import Algorithm
 from convcli.engines.work import Work
 from convcli.execution.pipeline import Pipeline
 from convcli.jobs.bind import Settings, bind
-from convcli.jobs.job import Job, canonical
-from convcli.jobs.output import decide
+from convcli.jobs.job import Job, canonical, decide
 from convcli.kernel.model import Kernel
 from convcli.pixels.ranges import parse_range
 from convcli.pixels.render import Tally

@@ -13,10 +13,9 @@ from math import prod
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.geometry.axes import per_axis
-from convcli.geometry.field import Field
 from convcli.geometry.padding import Padding
 from convcli.geometry.pools import PoolKind
-from convcli.geometry.windows import TransposedWindow, Window, transposed_window, window
+from convcli.geometry.windows import Field, TransposedWindow, Window, transposed_window, window
 
 
 @frozen

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from convcli.common.frozen import frozen
 from convcli.data.axes import Axis
-from convcli.geometry.field import Field
 from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import PoolKind
-from convcli.geometry.windows import TransposedWindow, Window
+from convcli.geometry.windows import Field, TransposedWindow, Window
 from convcli.kernel.model import Combine, Kernel
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ def load_kernel(text: str, rank: int = 2) -> Kernel:
     if text in library.names() or (text.partition(":")[0] in FORMULAS and ":" in text):
         return library.load(text, rank)
     if Path(text).suffix.lower() in _YAML:
-        from convcli.kernel.yaml_reader import load_yaml
+        from convcli.kernel.yaml_file import load_yaml
 
         return load_yaml(Path(text), rank)
     if is_array_file(text):

@@ -39,7 +39,7 @@ def load(text: str, rank: int = 2) -> Kernel:
     (17,)
     """
     name = text.partition(":")[0]
-    from convcli.kernel.yaml_reader import load_yaml  # 10 ms that kernels written inline need not wait for
+    from convcli.kernel.yaml_file import load_yaml  # 10 ms that kernels written inline need not wait for
 
     kernel = load_yaml(library_dir() / f"{name}.yaml", rank)
     if name == text:

@@ -7,7 +7,7 @@ For y = correlate(x, w) + b and any loss L with g = dL/dy:
 - dL/db is the sum of g.
 
 Goodfellow, Bengio and Courville, "Deep Learning" (2016), section 9.5.  Here L is the sum of g * y, which makes g the
-gradient of the output and nothing else matters.  No torch, no text.
+gradient of the output and nothing else matters.  torch is loaded by `by_autograd` alone.  No text.
 """
 
 from __future__ import annotations
@@ -131,3 +131,20 @@ def _differences(numbers: np.ndarray, case: Case) -> np.ndarray:
         numbers[index] = before
         found[index] = (above - below) / (2 * STEP)
     return found
+
+
+def by_autograd(case: Case) -> Gradients:
+    """Return the gradients of the sum of g * y, y being torch's own convolution of the padded input."""
+    import torch
+    from torch.nn import functional as F
+
+    x, weights, bias = (
+        torch.tensor(array, requires_grad=True) for array in (case.x, case.weights, case.bias)
+    )
+    sides = [side for window in reversed(case.windows) for side in (window.before, window.after)]
+    y = getattr(F, f"conv{len(case.windows)}d")(
+        F.pad(x, sides)[None], weights, bias, stride=case.stride, dilation=case.dilation
+    )
+    (torch.tensor(case.output_gradient) * y[0]).sum().backward()
+    found = (tensor.grad for tensor in (x, weights, bias))
+    return Gradients(*(torch.zeros(()).numpy() if grad is None else grad.numpy() for grad in found))

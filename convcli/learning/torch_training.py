@@ -3,26 +3,87 @@
 The net is `convcli.net`'s, a plain function of its parameters; here are the loss, the order of the examples, and
 the loop.  The same seed gives the same numbers on the same machine, whether or not the training was interrupted: the
 order of an epoch follows from the seed and the epoch's number alone.  No files, no words but errors.
+
+The steps of gradient descent are here too: `torch.optim` imports torch's compiler, which takes longer to load than many
+trainings, makes folders in the temporary directory and asks the system who the user is.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from convcli.common.errors import UsageError
+from convcli.common.frozen import frozen
 from convcli.learning.examples import Example, Examples
-from convcli.learning.torch_optimizers import DESCENTS, Memory
 from convcli.learning.training import DivergenceError, Epoch, Loss, Optimizer, Settings, State, best_epoch
 from convcli.networks.model import Net, Step, parameters_of
-from convcli.networks.operations import Activation, ActivationKind
-from convcli.networks.parameters import Shape
+from convcli.networks.operations import Activation, ActivationKind, Shape
 from convcli.networks.torch_run import computing, forward
+
+_DECAY, _SQUARE_DECAY, _LEAST = 0.9, 0.999, 1e-8  # of Adam, as its paper proposes
+
+Memory = dict[str, torch.Tensor]
+
+
+@frozen
+class Descent(ABC):
+    """One way to follow gradients.
+
+    Attributes
+    ----------
+    memory : frozenset of str
+        What it remembers of each parameter, by torch's names.
+    """
+
+    rate: float
+    momentum: float
+    memory: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def step(self, parameter: torch.Tensor, gradient: torch.Tensor, memory: Memory) -> None:
+        """Change a parameter and what is remembered of it, in place."""
+
+
+class Adam(Descent):
+    """Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1."""
+
+    memory = frozenset({"step", "exp_avg", "exp_avg_sq"})
+
+    def step(self, parameter: torch.Tensor, gradient: torch.Tensor, memory: Memory) -> None:
+        count = memory.setdefault("step", torch.zeros(()))
+        mean = memory.setdefault("exp_avg", torch.zeros_like(parameter))
+        square = memory.setdefault("exp_avg_sq", torch.zeros_like(parameter))
+        count += 1
+        mean.lerp_(gradient, 1 - _DECAY)
+        square.mul_(_SQUARE_DECAY).addcmul_(gradient, gradient, value=1 - _SQUARE_DECAY)
+        steps = count.item()
+        root = (square.sqrt() / (1 - _SQUARE_DECAY**steps) ** 0.5).add_(_LEAST)
+        parameter.addcdiv_(mean, root, value=-self.rate / (1 - _DECAY**steps))
+
+
+class StochasticGradient(Descent):
+    """Each step adds the gradient to what is left of the one before."""
+
+    memory = frozenset({"momentum_buffer"})
+
+    def step(self, parameter: torch.Tensor, gradient: torch.Tensor, memory: Memory) -> None:
+        if self.momentum:
+            former = memory.get("momentum_buffer")
+            memory["momentum_buffer"] = gradient = (
+                gradient.clone() if former is None else former.mul_(self.momentum).add_(gradient)
+            )
+        parameter.add_(gradient, alpha=-self.rate)
+
+
+DESCENTS: Mapping[Optimizer, type[Descent]] = {Optimizer.ADAM: Adam, Optimizer.SGD: StochasticGradient}
 
 
 def last_activation(net: Net) -> ActivationKind | None:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 from convcli.networks.model import Step
-from convcli.networks.operations import Convolution, Dense, Pooling, Upsample
-from convcli.networks.parameters import Shape
+from convcli.networks.operations import Convolution, Dense, Pooling, Shape, Upsample
 
 _WIDTH, _BOX, _GAP, _MARGIN = 380, 46, 34, 16
 _COLOURS = {Convolution: "#cfe2f3", Dense: "#d9d2e9", Pooling: "#fce5cd", Upsample: "#d9ead3"}

@@ -15,12 +15,10 @@ from convcli.common.errors import UsageError, within
 from convcli.common.frozen import frozen
 from convcli.common.numbers import quoted
 from convcli.geometry.axes import per_axis
-from convcli.geometry.field import Field
 from convcli.geometry.layers import Row
-from convcli.geometry.windows import Window
-from convcli.kernel.yaml_fields import nearest
-from convcli.networks.operations import Interpolation, Operation, Windows, is_local
-from convcli.networks.parameters import Parameter, Shape
+from convcli.geometry.windows import Field, Window
+from convcli.kernel.yaml_document import nearest
+from convcli.networks.operations import Interpolation, Operation, Parameter, Shape, Windows, is_local
 
 
 class Grey(StrEnum):

@@ -1,4 +1,4 @@
-"""What each kind of layer is: its options, its parameters' shapes, what it does to sizes.  Nothing is computed.
+"""What each kind of layer is: its options, its parameters and their origin, what it does to sizes.  Nothing is computed.
 
 Everything that asks "which inputs does an output need" is answered by the windows of `convcli.geometry.axes`: an
 activation is a window of one, an upsampling is a transposed window.  No arrays, no files, no torch.
@@ -7,6 +7,7 @@ activation is a window of one, an upsampling is a transposed window.  No arrays,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 from enum import StrEnum
 from math import prod
 from typing import Protocol
@@ -14,11 +15,69 @@ from typing import Protocol
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.geometry.axes import per_axis
-from convcli.geometry.layers import Conv, Pool
+from convcli.geometry.layers import Conv, Pool, format_size
 from convcli.geometry.padding import PadMode
 from convcli.geometry.windows import TransposedWindow, Window
 from convcli.kernel.model import Combine, size_text
-from convcli.networks.parameters import Fill, Parameter, Shape
+
+
+@frozen
+class Shape:
+    """Channels and the sizes of space; without sizes it is a flat list of ``channels`` numbers."""
+
+    channels: int
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def flat(self) -> bool:
+        return not self.sizes
+
+    def __str__(self) -> str:
+        return format_size(self.channels, self.sizes) if self.sizes else str(self.channels)
+
+
+@frozen
+class Numbers:
+    """Numbers that the net's file holds itself: one for all, or all of them, the last axis fastest."""
+
+    values: tuple[float, ...] = field(repr=False)
+
+
+@frozen
+class Stored:
+    """An array in a file, ``FILE`` or ``FILE#KEY``, of the shape that it has there.
+
+    ``swapped`` says that the file has (in, out, …), as torch and ONNX keep transposed convolutions.
+    """
+
+    place: str
+    shape: tuple[int, ...]
+    swapped: bool = False
+
+
+@frozen
+class Random:
+    """Numbers drawn at random; without a seed they must come from elsewhere."""
+
+    seed: tuple[int, ...] | None = None
+
+
+Fill = Numbers | Stored | Random
+
+
+@frozen
+class Parameter:
+    """An array of a layer: its shape, and where its numbers come from.
+
+    Random ones are uniform between ±1/√fan_in, torch's own initial values for convolutions and dense layers.
+    """
+
+    shape: tuple[int, ...]
+    fill: Fill
+    fan_in: int = 1
+    trained: bool = True  # False: measured (a batch norm's mean and variance), not learned by gradients
+    swappable: int = 0  # the groups of a transposed convolution, whose first axes torch and ONNX swap
+
 
 Windows = tuple[Window | TransposedWindow, ...]
 

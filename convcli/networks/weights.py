@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.numbers import printable
 from convcli.kernel.model import size_text
-from convcli.networks.parameters import Fill, Numbers, Parameter, Random, Stored
+from convcli.networks.operations import Fill, Numbers, Parameter, Random, Stored
 from convcli.networks.weight_files import MAX_NUMBERS, Arrays, few, load_all, load_weights, swaps
 
 if TYPE_CHECKING:

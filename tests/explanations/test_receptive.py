@@ -21,7 +21,7 @@ from tests.shell import SAMPLES
 
 
 def model_of(path: Path, array: np.ndarray) -> TorchNet:
-    from convcli.networks.parameters import Shape
+    from convcli.networks.operations import Shape
 
     net = load_net(path)
     steps = net.trace(net.preprocess.output(Shape(len(array), array.shape[1:])))

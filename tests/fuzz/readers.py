@@ -24,10 +24,10 @@ from convcli.geometry.layers import trace
 from convcli.geometry.padding import parse_pad_mode, parse_padding
 from convcli.kernel import load_kernel
 from convcli.kernel.array_file import load_array
-from convcli.kernel.yaml_reader import load_yaml
+from convcli.kernel.yaml_file import load_yaml
 from convcli.media import registry
 from convcli.media.options import ReadOptions
-from convcli.networks.parameters import Shape
+from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
 from convcli.pixels.ranges import POLICIES, parse_range
 from tests.fuzz import seeds

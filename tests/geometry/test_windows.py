@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from convcli.common.errors import UsageError
 from convcli.geometry.axes import parse_numbers, per_axis
-from convcli.geometry.field import Field
 from convcli.geometry.padding import PaddingName, PadMode, parse_pad_mode, parse_padding
-from convcli.geometry.windows import TransposedWindow, Window, transposed_window, window
+from convcli.geometry.windows import Field, TransposedWindow, Window, transposed_window, window
 from tests import pad_modes
 
 SETTINGS = settings(max_examples=120, deadline=None, derandomize=True)

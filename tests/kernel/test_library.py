@@ -24,7 +24,7 @@ from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import POOLS
 from convcli.kernel import Combine, Kernel, library, load_kernel
 from convcli.kernel.parametric import FORMULAS
-from convcli.kernel.yaml_reader import KEYS
+from convcli.kernel.yaml_file import KEYS
 from convcli.pixels.ranges import Clip, Offset, Window
 
 NAMES = library.names()

@@ -13,7 +13,7 @@ from convcli.common.errors import ConvError, UsageError
 from convcli.geometry.padding import PaddingName, PadMode
 from convcli.kernel import Combine, Defaults, Kernel, library, load_kernel
 from convcli.kernel.yaml_document import MAX_DEPTH, parse_document
-from convcli.kernel.yaml_reader import KEYS
+from convcli.kernel.yaml_file import KEYS
 from convcli.pixels.ranges import POLICIES, Abs, parse_range
 
 SCHEMA = json.loads((library.library_dir() / library.SCHEMA).read_text())

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from convcli.cli.learn import gradients as learn_gradients
 from convcli.cli.program import run
 from convcli.geometry.windows import Window
-from convcli.learning.gradients import Case, Gradients, by_convolution, by_finite_differences
-from convcli.learning.torch_gradients import by_autograd
+from convcli.learning.gradients import Case, Gradients, by_autograd, by_convolution, by_finite_differences
 from tests.shell import ok
 
 

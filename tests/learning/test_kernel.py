@@ -23,7 +23,7 @@ from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import ConvStage
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.model import Defaults
-from convcli.kernel.yaml_writer import yaml_text
+from convcli.kernel.yaml_file import yaml_text
 from convcli.learning import equations
 from convcli.learning.equations import Example
 from convcli.learning.least_squares import SAFE, fit

@@ -11,7 +11,7 @@ from convcli.common.errors import ConvError
 from convcli.networks import pictures
 from convcli.networks.check import Finding, measure
 from convcli.networks.model import parameters_of
-from convcli.networks.parameters import Shape
+from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
 from convcli.networks.pictures import Colours
 from convcli.networks.torch_run import TorchNet

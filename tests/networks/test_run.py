@@ -18,8 +18,7 @@ from convcli.geometry.pools import POOLS, PoolKind
 from convcli.jobs.chain import PoolStage
 from convcli.networks.blocks import NetSource, block_length, not_local
 from convcli.networks.model import Net, parameters_of
-from convcli.networks.operations import Convolution
-from convcli.networks.parameters import Shape
+from convcli.networks.operations import Convolution, Shape
 from convcli.networks.parse import load_net
 from convcli.networks.torch_layers import apply
 from convcli.networks.torch_run import TorchNet, forward

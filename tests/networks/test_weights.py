@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from convcli.common.errors import ConvError
 from convcli.networks.model import parameters_of
-from convcli.networks.parameters import Shape
+from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
 from convcli.networks.torch_run import TorchNet
 from convcli.networks.weight_files import load_all, load_weights

@@ -12,8 +12,7 @@ from convcli.common.errors import ConvError
 from convcli.geometry.grammar import parse_layers
 from convcli.geometry.layers import trace
 from convcli.networks.model import Net
-from convcli.networks.operations import Convolution
-from convcli.networks.parameters import Shape
+from convcli.networks.operations import Convolution, Shape
 from convcli.networks.parse import load_net
 from tests.shell import SAMPLES
 

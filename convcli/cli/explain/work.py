@@ -11,9 +11,8 @@ import numpy as np
 from convcli.cli.explain.request import Request
 from convcli.cli.explain.text import Explained, lines
 from convcli.cli.shared import report
-from convcli.cli.shared.opened import Opened
+from convcli.cli.shared.opened import Opened, numbered, read_kernel, read_whole
 from convcli.cli.shared.outputs import write_whole
-from convcli.cli.shared.whole import numbered, read_kernel, read_whole
 from convcli.common.choices import Channels
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity

@@ -9,11 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from convcli.cli.filter.request import Request
-from convcli.cli.shared import outputs, placed, report
-from convcli.cli.shared.naming import pool_slug
+from convcli.cli.shared import outputs, report
+from convcli.cli.shared.outputs import pool_slug
 from convcli.cli.shared.progress import Meter
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
+from convcli.common.numbers import number_text
+from convcli.data.axes import Axis
 from convcli.data.info import Info, Source
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
@@ -143,7 +145,7 @@ def perform(request: Request, task: Task) -> tuple[Report, Tally]:
     job = task.job
     if request.messages.explain_choices:
         how = f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output"
-        for line in (*task.pipeline.lines, how, *placed.lines(task.pipeline.result)):
+        for line in (*task.pipeline.lines, how, *axis_lines(task.pipeline.result)):
             report.note(line)
     for path in task.paths:
         check_not_input(path, request.inputs, force=request.force)
@@ -192,5 +194,30 @@ def _lines(found: Report) -> Iterator[str]:
     size = "x".join(map(str, result.shape))
     for path in found.task.paths:
         yield f"{path}: {result.letters} {size} {result.dtype}, {plan.engine} engine ({plan.reason})"
-    yield from (f"  {line}" for line in (*placed.lines(result), *found.notes))
+    yield from (f"  {line}" for line in (*axis_lines(result), *found.notes))
     yield from found.more.get("plan", ())
+
+
+def axis_lines(info: Info) -> list[str]:
+    """Return a line for each axis whose positions are known.
+
+    >>> from fractions import Fraction
+    >>> from convcli.data.axes import Even
+    >>> axis_lines(Info.of("YX", (2, 9), "uint8").placed(X=Even(Fraction(1, 600), Fraction(1, 300), "in")))
+    ['x: 9 samples, 1/300 in apart, the first at 1/600 in']
+    """
+    return [line for axis in info.axes if (line := _axis_line(axis))]
+
+
+def _axis_line(axis: Axis) -> str:
+    if axis.positions is None:
+        return ""
+    unit = f" {axis.positions.unit}".rstrip()
+    words = [f"{axis.letter.lower()}: {axis.size} samples"]
+    if steps := axis.positions.steps():
+        span = " to ".join(dict.fromkeys(number_text(float(step)) for step in steps))
+        words.append(f"{span}{unit} apart")
+    first = axis.positions.at(0)
+    if first is not None:
+        words.append(f"the first at {number_text(float(first))}{unit}")
+    return ", ".join(words)

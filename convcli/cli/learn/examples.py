@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convcli.cli.learn.files import File, expand, paired
-from convcli.cli.learn.labels import class_numbers, is_label_table, labels
+from convcli.cli.learn.files import File, class_numbers, expand, is_label_table, labels, paired
 from convcli.cli.learn.request import Request
 from convcli.cli.net.input import notes_of
 from convcli.cli.shared.opened import opened
@@ -26,7 +25,7 @@ from convcli.learning.training import Loss
 from convcli.media.files.target import shown
 from convcli.media.options import ReadOptions
 from convcli.networks.model import Net
-from convcli.networks.parameters import Shape
+from convcli.networks.operations import Shape
 from convcli.networks.torch_run import preprocess
 
 if TYPE_CHECKING:

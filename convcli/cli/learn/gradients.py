@@ -36,7 +36,7 @@ def show_gradients(request: Request) -> None:
     """
     case = _case(request)
     ours = by_convolution(case)
-    from convcli.learning.torch_gradients import by_autograd
+    from convcli.learning.gradients import by_autograd
 
     others = {"autograd": by_autograd(case), "finite differences": by_finite_differences(case)}
     found = Shown(request.training.seed, case, ours, others)

@@ -13,9 +13,8 @@ import numpy as np
 from convcli.cli.learn.files import paired
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
-from convcli.cli.shared.opened import Opened
+from convcli.cli.shared.opened import Opened, read_items
 from convcli.cli.shared.weights import matrices
-from convcli.cli.shared.whole import read_items
 from convcli.common.choices import Channels
 from convcli.common.errors import ConvError, UsageError, within
 from convcli.common.frozen import frozen
@@ -27,7 +26,7 @@ from convcli.jobs.bind import bind, kernel_axes
 from convcli.jobs.chain import Chain, ConvStage
 from convcli.kernel.model import Defaults, Kernel, size_text, slug
 from convcli.kernel.yaml_document import MAX_BYTES
-from convcli.kernel.yaml_writer import yaml_text
+from convcli.kernel.yaml_file import yaml_text
 from convcli.learning.equations import Example
 from convcli.learning.least_squares import ROUNDING, Fit, fit
 from convcli.media.files.target import check_not_input, check_output, output, shown

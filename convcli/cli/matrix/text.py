@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from convcli.cli.matrix.result import Made, Verdict
+from convcli.cli.matrix.work import Made, Verdict
 from convcli.cli.shared import report
 from convcli.cli.shared.terminal import WIDTH
 from convcli.common.numbers import decimal_text, number_text

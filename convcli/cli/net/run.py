@@ -24,8 +24,7 @@ from convcli.data.info import ITEMS, Colour, Info, Source
 from convcli.execution.items import item_of, with_items
 from convcli.execution.pipeline import Pipeline, write_blocks
 from convcli.jobs.chain import Chain
-from convcli.jobs.job import Job
-from convcli.jobs.output import PIXELS
+from convcli.jobs.job import PIXELS, Job
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, check_not_input, shown
 from convcli.media.options import WriteOptions
@@ -33,7 +32,7 @@ from convcli.media.registry import Format
 from convcli.networks import blocks, pictures
 from convcli.networks.blocks import NetSource
 from convcli.networks.model import Net
-from convcli.networks.parameters import Shape
+from convcli.networks.operations import Shape
 from convcli.networks.torch_run import TorchNet
 from convcli.networks.weights import class_names
 from convcli.pixels.channels import white_of

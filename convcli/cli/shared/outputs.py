@@ -1,4 +1,4 @@
-"""From a result to its files: their names, and the form of data that each format takes."""
+"""From a result to its files: their names, ``STEM.KERNEL.EXT``, and the form of data that each format takes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcli.cli.shared.naming import default_name, map_names
 from convcli.common.errors import UsageError
 from convcli.data.info import ITEMS, SPACE, Colour, Info
+from convcli.kernel.model import slug
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, check_not_input, shown
 from convcli.media.registry import FORMATS, Format
@@ -127,3 +127,32 @@ def write_whole(
     colour = Colour.GREY if pixels.ndim == 2 else Colour.RGB
     form = form or Info.of("YXC"[: pixels.ndim], pixels.shape, pixels.dtype.name, colour)
     opening.write(path, format, form, pixels, force=force)
+
+
+def default_name(source: str, slugs: Sequence[str], suffix: str) -> str:
+    """Return an output's name from its input's and the slugs of what is done.
+
+    >>> default_name("photos/a.b.png", ["gaussian-sigma=2", "sobel"], ".png")
+    'a.b.gaussian-sigma=2+sobel.png'
+    """
+    stem = "stdin" if source == "-" else Path(source).stem
+    return f"{stem}.{'+'.join(slugs)}{suffix}"
+
+
+def map_names(path: str, maps: int) -> list[str]:
+    """Return the names for each map of a bank.
+
+    >>> map_names("out/a.bank.png", 2)
+    ['out/a.bank.0.png', 'out/a.bank.1.png']
+    """
+    whole = Path(path)
+    return [str(whole.with_name(f"{whole.stem}.{index}{whole.suffix}")) for index in range(maps)]
+
+
+def pool_slug(text: str) -> str:
+    """Return a pool's part of a file name.
+
+    >>> pool_slug("pool:max:2")
+    'max-2'
+    """
+    return slug(text.removeprefix("pool:").replace("gpool:", "global-"))

@@ -1,4 +1,4 @@
-"""A kernel from a YAML file: each key read strictly, into the types of `model`.
+"""A kernel from a YAML file, each key read strictly into the types of `model`; and as the text of such a file.
 
 What the keys mean stands in ``kernel.schema.json`` beside the library; the two are tested against each other.
 """
@@ -6,7 +6,7 @@ What the keys mean stands in ``kernel.schema.json`` beside the library; the two 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
@@ -14,12 +14,11 @@ from typing import TypeVar
 from convcli.common.errors import UsageError, within
 from convcli.common.numbers import parse_number, quoted, to_float
 from convcli.geometry.axes import parse_numbers, per_axis
-from convcli.geometry.padding import parse_pad_mode, parse_padding
+from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
 from convcli.kernel.array_file import is_array_file, read_array
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, Kernel, full_shape, slug
 from convcli.kernel.parametric import FORMULAS, parse_parametric
-from convcli.kernel.yaml_document import Node, read_document
-from convcli.kernel.yaml_fields import Fields, nested_numbers, truth
+from convcli.kernel.yaml_document import Fields, Node, nested_numbers, read_document, truth
 from convcli.pixels.ranges import parse_range
 
 KEYS = (
@@ -150,3 +149,71 @@ def _combine(text: str) -> Combine:
     if text not in tuple(Combine):
         raise UsageError(f"{quoted(text)} is unknown: use {', '.join(Combine)}")
     return Combine(text)
+
+
+def yaml_text(kernel: Kernel) -> str:
+    """Return a kernel's file; numbers are written so that they read back the same.
+
+    >>> print(yaml_text(Kernel("difference", (1, 1, 2), (1.0, -0.1), description="right minus left")), end="")
+    name: difference
+    description: "right minus left"
+    rank: 1
+    weights: [1.0, -0.1]
+    """
+    return "".join(f"{key}: {value}\n" for key, value in _entries(kernel))
+
+
+def _entries(kernel: Kernel) -> Iterator[tuple[str, str]]:
+    yield "name", kernel.name
+    if kernel.description:
+        yield "description", _quoted(kernel.description)
+    yield "rank", str(kernel.rank)
+    leading = kernel.shape[:2] if kernel.inputs > 1 else kernel.shape[:1] if kernel.outputs > 1 else ()
+    yield "weights", _nested(kernel.weights, (*leading, *kernel.size), len("weights: "))
+    if any(kernel.bias):
+        yield "bias", _list(kernel.bias)
+    if not kernel.centred or kernel.origin != tuple((k - 1) // 2 for k in kernel.size):
+        yield "origin", _list(kernel.origin)
+    if kernel.combine is not Combine.NONE:
+        yield "combine", kernel.combine
+    if kernel.display is not None:
+        yield "display", str(kernel.display)
+    defaults = kernel.defaults
+    if defaults.stride is not None:
+        yield "stride", _list(defaults.stride)
+    if defaults.padding is not None:
+        yield "padding", f"[{', '.join(map(_padding, defaults.padding))}]"
+    if defaults.pad_mode is not None:
+        yield "pad_mode", defaults.pad_mode
+    if defaults.dilation is not None:
+        yield "dilation", _list(defaults.dilation)
+    if defaults.flip is not None:
+        yield "flip", str(defaults.flip).lower()
+    if defaults.pool is not None:
+        yield "pool", _quoted(defaults.pool)
+    if kernel.source:
+        yield "source", _quoted(kernel.source)
+
+
+def _quoted(text: str) -> str:
+    import json  # 1 ms that readers need not wait for
+
+    # YAML's double quotes know JSON's escapes, but no surrogate pairs; what is printable needs none.
+    return json.dumps("".join(c if c.isprintable() else " " for c in text), ensure_ascii=False)
+
+
+def _list(values: Sequence[float]) -> str:
+    return f"[{', '.join(map(repr, values))}]"
+
+
+def _padding(padding: Padding) -> str:
+    return f'"{padding[0]}:{padding[1]}"' if isinstance(padding, tuple) else padding.value
+
+
+def _nested(flat: Sequence[float], shape: Sequence[int], indent: int) -> str:
+    """Return numbers as nested lists, each row on a line of its own."""
+    if len(shape) == 1:
+        return _list(flat)
+    step = len(flat) // shape[0]
+    parts = (_nested(flat[at : at + step], shape[1:], indent + 1) for at in range(0, len(flat), step))
+    return f"[{(',' + chr(10) + ' ' * (indent + 1)).join(parts)}]"
