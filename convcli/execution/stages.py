@@ -151,11 +151,7 @@ class Correlating:
         return made.reshape(-1, channels, *made.shape[3:])
 
     def _in_three_axes(
-        self,
-        x: np.ndarray,
-        finite: bool,
-        out: np.ndarray | None = None,
-        outside: Outside | None = None,
+        self, x: np.ndarray, finite: bool, out: np.ndarray | None = None, outside: Outside | None = None
     ) -> np.ndarray:
         """Call the engine; of four space axes, one that the kernel does not touch is walked along."""
         stage, engine = self.stage, self.engine
@@ -211,12 +207,7 @@ def straight(stage: ConvStage) -> bool:
 
 
 def pool(
-    stage: PoolStage,
-    engine: Engine,
-    block: np.ndarray,
-    box: Sequence[Span],
-    dtype: np.dtype,
-    skip_nan: bool,
+    stage: PoolStage, engine: Engine, block: np.ndarray, box: Sequence[Span], dtype: np.dtype, skip_nan: bool
 ) -> np.ndarray:
     """Return the pooled input box ``box``, given in elements of the block; what is outside is padding.
 

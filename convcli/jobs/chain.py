@@ -228,11 +228,7 @@ class Chain:
         Its weights have the sum 1, and what constant padding puts around the data is ``opaque``.
         """
         stages = tuple(
-            replace(
-                stage,
-                kernel=stage.kernel.normalised(),
-                value=stage.mode.fill(opaque),
-            )
+            replace(stage, kernel=stage.kernel.normalised(), value=stage.mode.fill(opaque))
             if isinstance(stage, ConvStage)
             else stage
             for stage in self.stages

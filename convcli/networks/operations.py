@@ -1,4 +1,4 @@
-"""What each kind of layer is: its options, its parameters and their origin, what it does to sizes.  Nothing is computed.
+"""What each kind of layer is: its options and parameters, and what it does to sizes.  Nothing is computed.
 
 Everything that asks "which inputs does an output need" is answered by the windows of `convcli.geometry.axes`: an
 activation is a window of one, an upsampling is a transposed window.  No arrays, no files, no torch.

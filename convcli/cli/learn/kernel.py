@@ -163,11 +163,7 @@ def _bound(
 
 
 def _kernel(
-    request: Request,
-    found: Fit,
-    rank: int,
-    padding: tuple[Padding, ...],
-    pairs: list[tuple[str, str]],
+    request: Request, found: Fit, rank: int, padding: tuple[Padding, ...], pairs: list[tuple[str, str]]
 ) -> Kernel:
     name = slug(Path(request.output).stem if request.output else "learned")
     more = f" and {len(pairs) - 1} more" if len(pairs) > 1 else ""
