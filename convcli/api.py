@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -30,7 +31,8 @@ from convcli.jobs.bind import Settings
 from convcli.jobs.job import default_rank, draft
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
-from convcli.pixels.ranges import parse_range
+from convcli.pixels.ranges import ROUNDED, parse_range
+from convcli.pixels.render import Tally
 from convcli.plan.choose import Resources
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def filter(
         ``float`` keeps the numbers.  ``clip``, ``abs``, ``offset``, ``offset:GAIN``, ``minmax``, a window ``LO:HI`` in
         the array's units or ``LO%:HI%`` of its white (of floats 1), and the others of the shell's ``--range`` give the
         array's integer type, or floats from 0 to 1.  Integers beyond 2^53 are exact where the weights are whole; as
-        floats they are rounded.
+        floats they are rounded, with a warning.
     channels : str
         What a kernel with one input does with several channels: each alone, the brightness (Rec. 709) with the
         colours kept, the brightness alone, or the sum of all.
@@ -186,7 +188,11 @@ def filter(
         holds=("float32", "float64", info.dtype),
     )
     resources = Resources(parse_choice(EngineName, str(engine), "engine"), str(device), threads)
-    return Pipeline(job, source, resources).array()
+    tally = Tally()
+    found = Pipeline(job, source, resources).array(tally)
+    if tally.rounded:
+        warnings.warn(ROUNDED, stacklevel=2)
+    return found
 
 
 def shape(size: str, *layers: str) -> str:

@@ -130,9 +130,13 @@ def decimal_text(value: float) -> str:
 def number_text(value: float) -> str:
     """Return a float shortly: a fraction of small numbers when it is one exactly, else as `decimal_text`.
 
-    >>> [number_text(v) for v in (2.0, -0.25, 1 / 9, 0.33, 2 ** 0.5, 52321 / 256)]
-    ['2', '-0.25', '1/9', '0.33', '1.41421', '204.379']
+    Integers have all of their digits.
+
+    >>> [number_text(v) for v in (2.0, -0.25, 1 / 9, 0.33, 2 ** 0.5, 52321 / 256, 2**60 + 1)]
+    ['2', '-0.25', '1/9', '0.33', '1.41421', '204.379', '1152921504606846977']
     """
+    if isinstance(value, int):
+        return str(value)
     decimal = decimal_text(value)
     if float(decimal) == value or not math.isfinite(value):
         return decimal

@@ -140,7 +140,7 @@ class Runner:
     def _exact(self) -> float:
         """The largest sample up to which integers, and the sums of whole weights, are exact in float64."""
         kind = np.dtype(self.job.info.dtype)
-        if kind.kind not in "iu" or self.dtype != np.float64:
+        if kind.kind not in "iu" or kind.itemsize < 4 or self.dtype != np.float64:
             return np.inf
         gain, rest = self.job.chain.growth or (1.0, 0.0)
         limit = (2.0**52 - rest) / gain  # a median may be a half

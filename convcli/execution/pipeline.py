@@ -185,8 +185,8 @@ class Pipeline:
                 yield (*box[:at], (index, index + 1), *box[at:]), np.expand_dims(block, place)
             progress(index + 1, self.result.size(ITEMS))
 
-    def array(self) -> np.ndarray:
-        """Return the whole output.
+    def array(self, tally: Tally | None = None) -> np.ndarray:
+        """Return the whole output; ``tally`` counts as for `blocks`.
 
         Raises
         ------
@@ -195,7 +195,7 @@ class Pipeline:
         """
         self.plan.check_memory()
         result = np.empty(self.result.shape, self.result.dtype)
-        for _ in self.blocks(Tally(), into=result):
+        for _ in self.blocks(tally or Tally(), into=result):
             pass
         return result
 

@@ -164,7 +164,7 @@ def lay_down(stage: ConvStage, data: np.ndarray, results: np.ndarray, which: int
     bias = float(stage.kernel.bias[which])
     sums: dict[Place, float] = dict.fromkeys(product(*_ranges(low, high)), bias)
     for source in np.ndindex(*data.shape):
-        value = float(data[source])
+        value = data[source].item()
         laid = {}
         for tap in np.ndindex(*weights.shape):
             place = tuple(

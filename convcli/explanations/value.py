@@ -47,7 +47,7 @@ class Plane:
 
     @property
     def sum(self) -> float:
-        return math.fsum(one.product for one in self.taps)
+        return added([one.product for one in self.taps])
 
 
 @frozen
@@ -66,7 +66,7 @@ class Sum:
 
     @property
     def total(self) -> float:
-        return math.fsum(one.product for plane in self.channels for one in plane.taps) + self.bias
+        return added([*(one.product for plane in self.channels for one in plane.taps), self.bias])
 
 
 @frozen
@@ -155,24 +155,28 @@ def explain_conv(
     ----------
     stage : ConvStage
     data : ndarray
-        (planes, *space), the stage's input.
+        (planes, *space), the stage's input; integers times whole weights stay Python's, which are exact.
     at : sequence of int
         Which output.
     values : sequence of float
         What ``filter`` computes there.
     """
     found = taps(stage.windows, at, data.shape[1:], stage.mode)
-    weights = stage.kernel.array(data.dtype).reshape(stage.weight_shape)
+    integers = data.dtype.kind in "iu"
+    weights = stage.kernel.array("float64" if integers else data.dtype).reshape(stage.weight_shape)
+
+    def number(value: float) -> float:
+        return int(value) if integers and float(value).is_integer() else float(value)
 
     def plane(channel: int, taken: np.ndarray) -> Plane:
         products = (
-            Product(tap, value_of(tap.sources, data[channel], stage.value), float(taken[tap.index]))
+            Product(tap, value_of(tap.sources, data[channel], number(stage.value)), number(taken[tap.index]))
             for tap in found
         )
         return Plane(channel, tuple(products))
 
     sums = []
-    for out, bias in enumerate(stage.kernel.bias):
+    for out, bias in enumerate(map(number, stage.kernel.bias)):
         if stage.summed:
             planes = tuple(plane(channel, weights[out, channel]) for channel in range(len(data)))
             sums.append(Sum(out, None, planes, bias))
@@ -185,7 +189,12 @@ def explain_conv(
 
 def value_of(sources: PlaceSources, plane: np.ndarray, fill: float) -> float:
     """Return what stands where these elements of a plane do, or the fill value where none does."""
-    return sum(weight * float(plane[place]) for place, weight in sources) if sources else fill
+    return sum(weight * plane[place].item() for place, weight in sources) if sources else fill
+
+
+def added(numbers: Sequence[float]) -> float:
+    """Return the sum: of Python integers exactly, of others rounded once."""
+    return sum(numbers) if all(isinstance(one, int) for one in numbers) else math.fsum(numbers)
 
 
 def explain_pool(
@@ -206,9 +215,10 @@ def explain_pool(
 
 def _sample(stage: PoolStage, plane: np.ndarray, tap: Tap) -> float | None:
     if tap.source is not None:
-        return float(plane[tap.source])
+        sample: float = plane[tap.source].item()
+        return sample
     inside = all(
         -window.before <= place < n + window.after
         for place, n, window in zip(tap.position, plane.shape, stage.windows, strict=True)
     )
-    return 0.0 if stage.include_padding and stage.kind.include and inside else None
+    return 0 if stage.include_padding and stage.kind.include and inside else None

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from convcli.pixels.measures import Measured, Pass
     from convcli.pixels.render import Rendering, Tally, Target
 
+ROUNDED = "numbers beyond 2^53 are rounded to 53 bits: kernels of whole weights keep them with range clip"
+
 _BOUND = re.compile(r"\s*([^%\s]+)\s*(%?)\s*")
 
 
@@ -75,7 +77,7 @@ class Range(ABC):
         if tally.nans:
             yield f"{tally.nans} values are no numbers (NaN) and were written as black"
         if tally.rounded:
-            yield "numbers beyond 2^53 are rounded to 53 bits: kernels of whole weights keep them with --range clip"
+            yield ROUNDED
         name = {0: " (black)", white: " (white)"}.get(tally.only or 0.0, "")
         if tally.even and not self.keeps_numbers and (name or not self.identity):
             yield f"all of the result is {tally.only:g}{name} by --range {self}: {self.remedy}"

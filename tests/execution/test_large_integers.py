@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ def correlated(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.clip(total, int(limits.min), int(limits.max)).astype(x.dtype)
 
 
+@pytest.mark.filterwarnings("ignore:numbers beyond 2")  # for sums that need 65 bits, which are clipped here
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])
 def test_whole_weights_are_exact(engine: str, dtype: str) -> None:
@@ -95,3 +98,33 @@ def test_tables_and_pictures(tmp_path: Path) -> None:
     assert ROUNDED not in done.stderr
     done = ok("filter", "in.tif", "-k", "box:2", "-y", "-o", "out.tif", cwd=tmp_path)
     assert ROUNDED in done.stderr  # the weights are quarters
+
+
+def test_python_is_warned_of_rounded_floats() -> None:
+    x = np.array([CLOCK + 1, CLOCK + 3, CLOCK + 7])
+    with pytest.warns(UserWarning, match=ROUNDED.decode()):
+        assert convcli.filter(x, [2, 1], padding="valid")[0] == float(3 * CLOCK + 5)
+    with pytest.warns(UserWarning, match=ROUNDED.decode()):
+        convcli.filter(x, [0.5, 0.5], padding="valid", range="clip")
+    assert convcli.filter(x, [-1, 1], padding="valid").tolist() == [2, 4]  # floats hold these
+
+
+def test_explain_counts_like_python(tmp_path: Path) -> None:
+    x = [CLOCK + 1, CLOCK + 3, -7]
+    np.save(tmp_path / "in.npy", np.array(x))
+
+    def explained(*more: str) -> tuple[dict[str, Any], bytes]:
+        done = ok("explain", "in.npy", "--at", "0", "--json", *more, cwd=tmp_path)
+        return json.loads(done.stdout), done.stderr
+
+    found, said = explained("-k", "-3,2", "--padding", "valid", "--bias", "1")
+    (total,) = found["sums"]
+    assert [tap["product"] for tap in total["channels"][0]["taps"]] == [-3 * x[0], 2 * x[1]]
+    assert total["total"] == -3 * x[0] + 2 * x[1] + 1
+    assert ROUNDED in said
+    assert ROUNDED not in explained("-k", "-1,1,0", "--padding", "valid")[1]  # 2 is exact
+    assert [tap["gradient"] for tap in explained("--pool", "max:2")[0]["outputs"][0]["taps"]] == [0, 1]
+    text = ok(
+        "explain", "in.npy", "--at", "0", "-k", "-3,2", "--padding", "valid", cwd=tmp_path
+    ).stdout.decode()
+    assert f"sum: {-3 * x[0] + 2 * x[1]}\n" in text

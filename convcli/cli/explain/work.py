@@ -29,6 +29,8 @@ from convcli.kernel.model import Combine, Kernel
 from convcli.media import registry
 from convcli.media.files.target import shown
 from convcli.pixels.channels import Alpha
+from convcli.pixels.ranges import ROUNDED
+from convcli.pixels.render import Tally
 
 ALPHA = {
     Alpha.PREMULTIPLIED: "colours count as much as their alpha: values are colour times alpha, and filter divides "
@@ -49,6 +51,8 @@ class Task:
         (maps, channels, *space) of its output.
     alpha : Alpha
         How the alpha channel takes part.
+    rounded : bool
+        Whether ``filter`` rounds integers beyond 2^53.
     """
 
     stage: Stage
@@ -56,6 +60,7 @@ class Task:
     data: np.ndarray
     results: np.ndarray
     alpha: Alpha
+    rounded: bool
 
     @property
     def outputs(self) -> tuple[int, ...]:
@@ -86,6 +91,8 @@ def explain_all(request: Request) -> None:
         report.show(found, text, json=request.json)
         if task.alpha in ALPHA:
             notes.append(ALPHA[task.alpha])
+        if task.rounded:
+            notes.append(ROUNDED)
     if request.animate is not None:
         film = _film(task, request)
         _write(request, request.animate, film, task.letters)
@@ -102,23 +109,26 @@ def _prepare(request: Request, whole: Opened, kernels: Sequence[Kernel]) -> Task
     job = draft(info, kernels, request.settings, channels=request.channels)
     array = whole.whole()
     data = job.split.colour_block(array, np.dtype(job.compute))
-    results = _computed(job, array)
+    tally = Tally()
+    results = _computed(job, array, tally)
     if len(job.chain.stages) > 1:
         planes = axes_of("C" + whole.letters, data.shape)
         info = replace(info, axes=planes, dtype=data.dtype.name, colour=Colour.NONE)
         chain = replace(job.chain, stages=job.chain.stages[:-1], sizes=job.chain.sizes[:-1])
         before = replace(job, info=info, chain=chain, channels=Channels.EACH)
-        data = _computed(before, data).reshape(-1, *chain.output)
+        data = _computed(before, data, tally).reshape(-1, *chain.output)
     if job.split.channels is Channels.LUMA and not job.chain.summed:  # each colour gets what luma becomes
         data = np.repeat(data, job.split.colours, axis=0)
-    return Task(job.chain.stages[-1], whole.letters, data.astype(job.compute), results, job.split.alpha)
+    if data.dtype not in ("int64", "uint64") or job.compute != "float64":  # which would be rounded
+        data = data.astype(job.compute)
+    return Task(job.chain.stages[-1], whole.letters, data, results, job.split.alpha, tally.rounded)
 
 
-def _computed(job: Job, array: np.ndarray) -> np.ndarray:
+def _computed(job: Job, array: np.ndarray, tally: Tally) -> np.ndarray:
     """Return what ``filter`` computes of (channels, *space): (maps, channels, *space), without alpha."""
     source = ArraySource(array if "C" in job.info.letters else array[0], job.info)
     pipeline = Pipeline(job, source)
-    found, letters = pipeline.array(), pipeline.result.letters
+    found, letters = pipeline.array(tally), pipeline.result.letters
     found = found.transpose([letters.index(one) for one in "MC" + job.letters if one in letters])
     found = found.reshape(job.chain.outputs[0], -1, *job.chain.output)
     return found[:, : found.shape[1] - (job.split.alpha is not Alpha.NONE)]
