@@ -279,7 +279,7 @@ def motion(
     stride : sequence of int
         Steps along time, y and x, in frames and pixels.
     denoise : int
-        The mean of so many frames comes first.
+        How many frames are averaged first.
     stabilise_light : bool
         Take out changes of light, gain and offset; ``threshold="auto"`` always does.
     axes : str
@@ -299,7 +299,7 @@ def motion(
     Raises
     ------
     convcli.UsageError
-        Values that are not possible, a kernel of another rank, and what is no clip.
+        Values that are not possible, a kernel of another rank, and what is not a clip.
     convcli.ConvError
         A file that cannot be read.
 
@@ -382,11 +382,11 @@ def _open_clip(clip: ArrayLike | str | PathLike[str], options: ReadOptions, regi
 
     if isinstance(clip, str | PathLike):
         return open_clip(fspath(clip), options, region)
-    data = _real(clip, "is no clip")
+    data = _real(clip, "is not a clip")
     axes = (options.axes or {3: "TYX", 4: "TYXC"}.get(data.ndim, "")).upper()
     if len(axes) != data.ndim or sorted(axes.replace("C", "")) != sorted("TYX") or axes.count("C") > 1:
         raise UsageError(
-            f"an array of shape {data.shape} is no clip: give frames (T, Y, X) or (T, Y, X, C), or axes='CTYX'"
+            f"an array of shape {data.shape} is not a clip: give frames (T, Y, X) or (T, Y, X, C), or axes='CTYX'"
         )
     source = ArraySource(data, axes)
     if source.info.channels in _COLOURS_OF_CLIPS and "C" in axes:
@@ -490,7 +490,7 @@ def _one_padding(value: Any) -> Padding:
         return (operator.index(value),) * 2
     pair = _listed(value)
     if len(pair) != 2:
-        raise UsageError(f"padding {quoted(value)} is no pair: give (before, after), a number or a name")
+        raise UsageError(f"padding {quoted(value)} is not a pair: give (before, after), a number or a name")
     return _whole(pair[0], "padding"), _whole(pair[1], "padding")
 
 

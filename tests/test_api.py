@@ -26,7 +26,7 @@ from convcli.pixels.ranges import POLICIES
     [
         ({"threads": 0}, "threads 0"),
         ({"bias": "x"}, "bias 'x'"),
-        ({"padding": [(1,)]}, "no pair"),
+        ({"padding": [(1,)]}, "not a pair"),
         ({"stride": 0}, "stride 0"),
         ({"engine": "tensorflow"}, "engine 'tensorflow'"),
     ],

@@ -64,10 +64,10 @@ def test_options_are_those_of_the_shell() -> None:
 @pytest.mark.parametrize(
     ("array", "options", "said"),
     [
-        (np.zeros((4, 5)), {}, "is no clip"),
+        (np.zeros((4, 5)), {}, "is not a clip"),
         (np.zeros((1, 8, 8)), {}, "larger"),
         (np.zeros((2, 8, 8), complex), {}, "complex128"),
-        (np.zeros((2, 8, 8)), {"axes": "ZYX"}, "is no clip"),
+        (np.zeros((2, 8, 8)), {"axes": "ZYX"}, "is not a clip"),
         (np.zeros((2, 8, 8)), {"kernel": "hedge"}, "rank 3"),
         (np.zeros((2, 8, 8)), {"threshold": "high"}, "threshold 'high'"),
         (np.zeros((2, 8, 8)), {"threshold": -1}, "0 or more"),
@@ -75,7 +75,7 @@ def test_options_are_those_of_the_shell() -> None:
         (np.zeros((2, 8, 8)), {"region": (0, 0, 9, 9)}, "outside"),
         (np.zeros((2, 8, 8)), {"fps": 0}, "frames a second"),
         (SAMPLES / "walk.mp4", {"fps": 5}, "times of their own"),
-        (SAMPLES / "house.png", {}, "house.png': no clip"),
+        (SAMPLES / "house.png", {}, "house.png': not a clip"),
     ],
 )
 def test_what_cannot_be_meant(array: Any, options: dict[str, Any], said: str) -> None:

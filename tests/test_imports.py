@@ -94,7 +94,7 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
         for name in leaves:
             del left[name]
     roots = True
-    while roots:  # what only leads to a circle is no part of it
+    while roots:  # what only leads to a circle is not a part of it
         roots = [name for name in left if not any(name in others for others in left.values())]
         for name in roots:
             del left[name]

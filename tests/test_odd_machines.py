@@ -28,7 +28,7 @@ NAMES = {
     "a percent": b"100%d%s",
     "a leading minus": b"-o",
     "another alphabet": "größe-図".encode(),
-    "bytes that are no text": b"gr\xf6\xdfe",
+    "bytes that are not text": b"gr\xf6\xdfe",
 }
 
 
@@ -120,7 +120,7 @@ def test_odd_names_of_files(name: str, place: str, tmp_path: Path) -> None:
     assert b"exists" in again.stderr
     again.stderr.decode("ascii" if place == "no UTF-8" else "utf-8")
 
-    if name == "bytes that are no text":
+    if name == "bytes that are not text":
         told = shell("filter", "-k", "box:3", "-y", "--json", "--", source, cwd=tmp_path, **settings)
         assert os.fsencode(json.loads(told.stdout)["outputs"][0]) == result
 
@@ -137,7 +137,7 @@ def test_odd_names_of_files(name: str, place: str, tmp_path: Path) -> None:
 )
 def test_what_is_missing_is_named_on_one_line(words: str, tmp_path: Path) -> None:
     """Every command says which file is not there, and is not thrown by its name."""
-    missing = b"-  a\n%d\x1b[1m" + NAMES["bytes that are no text"]
+    missing = b"-  a\n%d\x1b[1m" + NAMES["bytes that are not text"]
     command = [word.encode().replace(b"*", missing) for word in words.split()]
     for settings in (NO_UTF8, STRICT):
         done = shell(*command, cwd=tmp_path, **settings)

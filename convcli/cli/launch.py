@@ -2,7 +2,7 @@
 
 What is peculiar about a process stands here and nowhere else: the garbage collector, threads of numpy's libraries,
 interrupts during imports, signals, streams that are closed or speak another alphabet.  `convcli.cli.program` is the
-program itself, and runs as well in somebody else's process.
+program itself, and also runs inside another process.
 """
 
 import gc
@@ -47,7 +47,7 @@ def main() -> NoReturn:
         pass
     os.close(descriptor)
     for stream in ("stdout", "stderr"):
-        if getattr(sys, stream) is None:  # nobody reads the words
+        if getattr(sys, stream) is None:  # nobody reads it
             setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     speak_plainly()
     code = run(sys.argv[1:])

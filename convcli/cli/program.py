@@ -109,7 +109,7 @@ def _usage(error: Exception) -> str:
 
 
 def _closed_pipe() -> int:
-    """Whoever read our output has left: nothing to say, and nothing more to write."""
+    """The reader of our output has closed the pipe: say nothing and write nothing more."""
     sys.stdout = None  # at exit Python would try to write the rest once more, and complain
     return CLOSED_PIPE
 

@@ -169,7 +169,7 @@ def _choice_lines(choices: "Sequence[Choice]") -> Iterator[str | Table]:
 
 @frozen
 class Compared:
-    """What every framework makes of a layer and its input, and why that differs."""
+    """Each framework's output for a layer and its input, and why they differ."""
 
     layer: Layer
     input: tuple[int, ...]

@@ -1,6 +1,6 @@
 """The errors of every wing: one line for the person, one exit code for the shell.
 
-An error keeps what it is about apart from what is wrong, so that whoever knows the subject (the file that is read,
+An error keeps its subject apart from its message, so that the caller who knows the subject (the file that is read,
 the kernel, the layer) can add it further out, and no name is printed twice.
 """
 

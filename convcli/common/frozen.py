@@ -21,7 +21,7 @@ def frozen(cls: type[T]) -> type[T]: ...
 def frozen(*, kw_only: bool) -> Callable[[type[T]], type[T]]: ...
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(cls: type[T] | None = None, *, kw_only: bool = False) -> Any:
-    """Make a class what ``@dataclass(frozen=True)`` makes of it, fields of ``init=False`` or ``hash=...`` apart.
+    """Do what ``@dataclass(frozen=True)`` does, except for fields with ``init=False`` or ``hash=...``.
 
     >>> @frozen
     ... class Point:
@@ -40,7 +40,7 @@ def frozen(cls: type[T] | None = None, *, kw_only: bool = False) -> Any:
 
 @dataclass_transform(eq_default=False, frozen_default=True, field_specifiers=(field,))
 def frozen_identity(cls: type[T]) -> type[T]:
-    """Make a class what ``@dataclass(frozen=True, eq=False)`` makes of it: only itself is equal to it."""
+    """Do what ``@dataclass(frozen=True, eq=False)`` does: an instance equals only itself."""
     return _with(cls, __repr__=_repr)
 
 
@@ -56,7 +56,7 @@ def _with(cls: type[T], kw_only: bool = False, **methods: Callable[..., Any]) ->
 
 
 def _set_once(self: Any, name: str, value: Any) -> None:
-    """Serve ``__init__``, and nobody after it."""
+    """Used by ``__init__`` only."""
     if name in self.__dict__ or name not in self.__dataclass_fields__:
         raise FrozenInstanceError(f"cannot assign to {name!r}")
     self.__dict__[name] = value

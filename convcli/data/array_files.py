@@ -204,7 +204,7 @@ class _Safetensors:
     def read(self, name: str, check: Check) -> np.ndarray:
         kind, shape, start, _ = self._entries[name]
         if kind not in _SAFE_TYPES:
-            raise ConvError(f"{kind} is no type of numpy's; convert the weights to float32")
+            raise ConvError(f"{kind} is not a NumPy type; convert the weights to float32")
         with self._path.open("rb") as file:
             file.seek(self._first + start)
             return _values(file, shape, np.dtype(_SAFE_TYPES[kind]), check)

@@ -180,7 +180,7 @@ class Axis:
 
 
 def axes_of(letters: str, sizes: Iterable[int]) -> tuple[Axis, ...]:
-    """Return axes whose positions nobody knows.
+    """Return axes without known positions.
 
     >>> [axis.size for axis in axes_of("YX", (3, 4))]
     [3, 4]

@@ -1,6 +1,6 @@
-"""What a piece of data is: its axes, sizes, type, colour, and what travels along with it.
+"""The form of data: axes, sizes, type, colour, and companions such as metadata.
 
-Shared words of the core and of the media, so that neither knows the other.  No files, no arithmetic on samples.
+Shared by the core and the media, so that neither imports the other.  No files, no arithmetic on samples.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Colour(StrEnum):
 
 
 class Companions(Protocol):
-    """What belongs to the samples of the stream axis and is no position: other columns of a table, a clip's sound.
+    """Companions of the samples along the stream axis: other columns of a table, a clip's sound.
 
     ``notes`` are lines for the person.
     """
@@ -97,7 +97,7 @@ class Info:
         companions: Companions | None = None,
         notes: tuple[str, ...] = (),
     ) -> Info:
-        """Return the form of an array of which nobody knows where it lies.
+        """Return the form of an array without known positions.
 
         >>> Info.of("YXC", (480, 640, 3), "uint8").size("X")
         640
@@ -214,7 +214,7 @@ class Coded:
 
 @frozen
 class Grain:
-    """Which boxes of a file are read or written as such, and in what order.
+    """Which boxes of a file can be read or written, and in which order.
 
     Attributes
     ----------
@@ -262,7 +262,7 @@ class Source(Protocol):
 
 
 class Strips(ABC):
-    """A source of which only strips can be read: any box is cut out of one."""
+    """A source that reads strips only: a box is cut out of the strip that contains it."""
 
     info: Info
     grain = STRIPS
@@ -278,7 +278,7 @@ class Strips(ABC):
 
 
 class Boxes(ABC):
-    """A source of which any box can be read, in any order."""
+    """A source that reads any box, in any order."""
 
     info: Info
     grain = BOXES

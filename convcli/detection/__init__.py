@@ -1,4 +1,4 @@
-"""Motion in what a temporal kernel makes of a clip: events, the noise they must rise above, pictures of them.
+"""Motion in a clip's results of a temporal kernel: events, the noise threshold, pictures of them.
 
 Frames in, numbers and arrays out.  No files, no terminal.
 """

@@ -69,7 +69,7 @@ class Watching:
     stride
         Steps along time, y and x.
     denoise
-        The mean of so many frames comes first.
+        How many frames are averaged first.
     steady_light
         Take out what the light of the whole scene changes; with ``threshold`` ``None`` always.
     engine
@@ -231,7 +231,7 @@ class Watch:
         Raises
         ------
         ConvError
-            For samples that are no numbers: whether they move cannot be said.
+            For samples that are not numbers: whether they move cannot be said.
         """
         if self._whole:
             return [self._source.strip(index, index + 1)[0], self._source.strip(index + 1, index + 2)[0]]
@@ -240,7 +240,7 @@ class Watch:
         block = self._pipeline.runner.reader(box)(needed)
         if block.dtype.kind == "f" and not np.isfinite(block).all():
             raise ConvError(
-                f"samples near frame {self.frames[index]} are no numbers (NaN or infinite): fill them first"
+                f"samples near frame {self.frames[index]} are not numbers (NaN or infinite): fill them first"
             )
         return [frame if len(frame) > 1 else frame[0] for frame in block.swapaxes(0, 1)]
 

@@ -9,7 +9,7 @@ import numpy as np
 from convcli.common.frozen import frozen
 from convcli.detection.regions import Box, grouped, near, union
 
-GLOBAL = 0.4  # of the picture: what changes at once in so much of it is no object
+GLOBAL = 0.4  # of the picture: what changes at once in so much of it is not an object
 CUT = 2  # results: a change of the whole picture that lasts longer is motion, as of a camera
 
 

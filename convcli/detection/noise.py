@@ -91,7 +91,7 @@ class Limits:
         return found.reshape(blocks.shape)
 
     def noise(self, values: np.ndarray) -> np.ndarray:
-        """Return the largest value of each block, NaN where a block is no noise.
+        """Return the largest value of each block, NaN where a block is not noise.
 
         It is none where more happens than in others of its brightness, and neighbouring pixels change alike.
         """
@@ -136,7 +136,7 @@ def limits(results: Iterable[np.ndarray], brightness: np.ndarray, side: int, lev
     groups = order[np.minimum(ends[:-1], order.size - size)[:, None] + np.arange(size)]
     found = Limits(brightness, side, groups)
     samples = np.stack([found.noise(values) for values in results])
-    samples.sort(axis=0)  # what is no noise comes last
+    samples.sort(axis=0)  # what is not noise comes last
     known = np.isfinite(samples).sum(axis=0, keepdims=True)
     place = np.maximum(USUAL * (known - 1), 0).astype(int)
     usual = np.where(known, np.take_along_axis(samples, place, axis=0), 0)[0]

@@ -29,7 +29,7 @@ class Work:
     box : bool
         Whether there is one kernel, and all its weights are equal.
     whole : int
-        The largest sum of absolute integers of a kernel; 0 where data or weights are no small integers.
+        The largest sum of absolute integers of a kernel; 0 where data or weights are not small integers.
     short : bool
         Whether sums of them fit 16 bits.
     bytes : bool

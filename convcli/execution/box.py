@@ -34,7 +34,7 @@ from convcli.plan.choose import Plan
 BITS = np.finfo(np.longdouble).nmant + 1  # of integers that the widest floats hold; 53 on some machines
 
 Read = Callable[[Box], np.ndarray]
-"""Returns (…, channels, *space) of a box: of the input, or of what a stage makes of it."""
+"""Returns a box (…, channels, *space) of the input, or of a stage's output."""
 
 
 def needed_by(
@@ -122,7 +122,7 @@ class Runner:
     def _correct_thin(
         self, values: np.ndarray, alpha: np.ndarray, chain: Chain, box: Box, read: Read
     ) -> None:
-        """Set colours and coverage anew, by sums, where the coverage may be little more than an algorithm's error."""
+        """Compute colours and coverage again by direct sums where the coverage may be mostly an algorithm's error."""
         algorithms = zip(chain.stages, self._algorithms, strict=True)
         if all(stages.keeps_shares(stage, chosen, self.dtype) for stage, chosen in algorithms):
             return
@@ -209,7 +209,7 @@ class Runner:
         else:
             values, alpha = self._floats(box, read, out)
             pixels, tally = self.engine.render(values, how)
-            if alpha is not None and self._coverage_chain and tally.clipped:  # nobody sees this black
+            if alpha is not None and self._coverage_chain and tally.clipped:  # this black is invisible
                 hidden = np.broadcast_to(alpha == 0, pixels.shape).sum()
                 tally.clipped -= int(hidden) * self.engine.render(np.zeros(1, self.dtype), how)[1].clipped
         tally.look(pixels)

@@ -233,7 +233,7 @@ class Pipeline:
 def write_blocks(
     blocks: Iterator[tuple[Box, np.ndarray]], result: Info, sinks: Sequence[Sink], beside: bool = False
 ) -> None:
-    """Write blocks of a result to sinks, each of which takes all of it or one map.
+    """Write blocks of a result to sinks; each sink takes the whole result or one map.
 
     Parameters
     ----------

@@ -86,7 +86,7 @@ def _stage_refusal(stage: Stage, sizes: tuple[int, ...], coded: Coded, signed: b
     if not (kernel.non_negative or signed):
         return f"kernel {kernel.name} has negative weights"
     if abs(kernel.sum - 1) > SUM or any(kernel.bias):
-        return f"kernel {kernel.name} is no weighted mean"
+        return f"kernel {kernel.name} is not a weighted mean"
     for axis, n in list(enumerate(sizes))[-2:]:
         window, step = stage.windows[axis], max(plane.step[axis - len(sizes)] for plane in coded.planes)
         same = (window.stride, window.before) == (1, window.dilation * stage.origins[axis])

@@ -247,7 +247,7 @@ def reasons(layer: Layer, answers: Sequence[Answer]) -> list[str]:
         )
     elif len({answer.sizes for answer in answers if answer.sizes}) > 1 and not lines:
         lines.append(
-            "valid is no padding at all, same is ceil(input / stride) outputs; numbers are in between"
+            "valid means no padding, same gives ceil(input / stride) outputs; numbers are in between"
         )
     return lines
 

@@ -142,7 +142,7 @@ def _options_text(**options: Sequence[object]) -> str:
 
 @frozen
 class Row:
-    """What one layer makes of its input; the tuples hold one value an axis.
+    """One layer's output: the tuples hold one value for each axis.
 
     ``field``, ``jump`` and ``start`` are the receptive field of this layer's outputs in the chain's first
     input: its size, the step from one output's centre to the next, and the first one's centre (first

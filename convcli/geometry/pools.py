@@ -1,4 +1,4 @@
-"""What a pool makes of its window: one class a kind, with every answer that the program asks of it.
+"""Pools: one class for each kind, with everything that the program asks of it.
 
 A new pool is one class here, with one row in `POOLS`.  `PoolKind` says what the answers mean.  Arrays are numpy's or
 torch's and come with their module, called ``xp``: neither is imported here.

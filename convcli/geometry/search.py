@@ -127,7 +127,7 @@ def _one_axis(layer: Layer, axis: int, rank: int) -> Layer:
 
 
 def _sized(layer: Layer, fixed: frozenset[str], n: int) -> Iterable[tuple[Setting, int]]:
-    """Yield every setting of one axis with the size that it makes of ``n``."""
+    """Yield every setting of one axis with its output size for ``n``."""
     kernel = layer.size[0] if layer.size else n
     transposed = isinstance(layer, Conv) and layer.transposed
     default_stride = kernel if isinstance(layer, Pool) else 1

@@ -250,7 +250,7 @@ class Job:
 
     @cached_property
     def opaque(self) -> Rendering:
-        """What becomes of alpha: opaque stays opaque."""
+        """The rendering of alpha: opaque stays opaque."""
         policy = Float() if self.policy.keeps_numbers else Clip()
         return policy.rendering(replace(self.target, reach=None, numbers=False))
 

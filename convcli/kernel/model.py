@@ -115,7 +115,7 @@ class Kernel:
         """Bring what was given into the types of the fields, fill in what was left out, and check it."""
         for name in ("shape", "weights", "bias", "origin"):
             if isinstance(getattr(self, name), str | bytes | dict):
-                raise TypeError(f"{name} is no sequence of numbers")
+                raise TypeError(f"{name} is not a sequence of numbers")
         if self.display is not None and not isinstance(self.display, Range):
             object.__setattr__(self, "display", parse_range(str(self.display)))
         given = {

@@ -43,7 +43,7 @@ def parse_parametric(text: str, rank: int = 2) -> Kernel:
     Raises
     ------
     UsageError
-        For unknown parameters, values that are no numbers, and sizes beyond reason.
+        For unknown parameters, values that are not numbers, and sizes beyond reason.
 
     >>> parse_parametric("box:3x7").size, parse_parametric("box:3", rank=1).size
     ((3, 7), (3,))

@@ -17,7 +17,7 @@ def parse_inline(text: str) -> Kernel:
     Raises
     ------
     UsageError
-        Naming the row and the entry that is no number, or the rows that differ in length.
+        Naming the row and the entry that is not a number, or the rows that differ in length.
 
     >>> kernel = parse_inline("1, 0, -1; 2, 0, -2")
     >>> kernel.size, kernel.slug

@@ -14,7 +14,7 @@ from convcli.learning.training import Settings
 if TYPE_CHECKING:
     import torch
 
-MEMORY = 1 << 30  # bytes of examples that stay in memory; further ones are read anew in every epoch
+MEMORY = 1 << 30  # bytes of examples that stay in memory; others are read again in every epoch
 
 
 @frozen_identity

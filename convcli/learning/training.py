@@ -67,7 +67,7 @@ class Settings:
     momentum: float = option("Of sgd. Default: 0.9.", default=0.9, read=_number("momentum"))
     batch: int = option("Examples in one step.", default=16)
     seed: int = option("Seed of the random generator.", default=0)
-    patience: int | None = option("Stop after so many epochs without a smaller loss; keep the best weights.")
+    patience: int | None = option("Stop after this many epochs without a smaller loss; keep the best.")
     held_out: float = option(
         "Share of the examples that is held out: 0.2 or 1/5.",
         "--validation",

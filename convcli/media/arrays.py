@@ -90,7 +90,7 @@ def parse_axes(text: str | None, shape: tuple[int, ...]) -> str:
     axes = text.strip().upper()
     unknown = [letter for letter in axes if letter not in _LETTERS]
     if unknown:
-        raise UsageError(f"--axes {text!r}: {unknown[0]!r} is no axis; the letters are {' '.join(_LETTERS)}")
+        raise UsageError(f"--axes {text!r}: {unknown[0]!r} is unknown; the letters are {' '.join(_LETTERS)}")
     if len(set(axes)) < len(axes):
         twice = next(letter for letter in axes if axes.count(letter) > 1)
         raise UsageError(f"--axes {text!r}: {twice!r} stands there twice")
@@ -104,7 +104,7 @@ def parse_axes(text: str | None, shape: tuple[int, ...]) -> str:
 
 
 class ArraySource(Boxes):
-    """A ``.npy`` that is any box of which is read, with ordinary reads."""
+    """A ``.npy`` file; any box is read, with ordinary reads."""
 
     def __init__(self, fp: IO[bytes], options: ReadOptions) -> None:
         fp.seek(0)

@@ -80,7 +80,7 @@ def checked(source: Source) -> Source:
             if still
             else "--axes TYX or TYXC says what an array's are"
         )
-        raise UsageError(f"no clip: it has the axes {', '.join(info.letters.lower())} ({hint})")
+        raise UsageError(f"not a clip: it has the axes {', '.join(info.letters.lower())} ({hint})")
     return source
 
 

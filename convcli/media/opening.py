@@ -132,7 +132,7 @@ def timed(info: Info, rate: Fraction) -> Info:
     Raises
     ------
     UsageError
-        For what is no clip, and for frames that have times of their own.
+        For what is not a clip, and for frames that have times of their own.
     """
     time = next((axis for axis in info.axes if axis.letter in "TZ"), None)
     if time is None:

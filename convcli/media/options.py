@@ -48,7 +48,7 @@ class ReadOptions:
     all_frames
         A TIFF's pages are one stack in any case.
     max_pixels
-        Checked from the header; ``None`` is no limit.
+        Checked from the header; ``None`` means no limit.
     grey
         Read a clip's brightness alone.
     rate

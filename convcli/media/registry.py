@@ -243,7 +243,7 @@ def readable(path: str | PurePath) -> Format:
 
 
 def written_as(source: Format) -> Format:
-    """Return the format that results go to where nobody names one: the input's own, or PNG where that is only read.
+    """Return the default format of results: the input's own, or PNG if that one is only read.
 
     >>> written_as(identify(b"qoif", "a.qoi")[0]).name
     'png'

@@ -47,7 +47,7 @@ class Light:
     content: tuple[int, int] | None = None
 
     def mastering(self, chroma: int, luminance: int) -> str:
-        """Return the display as encoders take it, in whole parts of so many; 0 for decimals."""
+        """Return the display in the encoders' notation, as whole numbers of these units; 0 for decimals."""
         parts = (*(chroma,) * 8, luminance, luminance)
         x = [f"{round(v * n)}" if n else f"{float(v):.5f}" for v, n in zip(self.display, parts, strict=True)]
         return f"G({x[2]},{x[3]})B({x[4]},{x[5]})R({x[0]},{x[1]})WP({x[6]},{x[7]})L({x[9]},{x[8]})"
@@ -101,7 +101,7 @@ class Clip:
     Attributes
     ----------
     coding
-        ``None`` for what was no video.
+        ``None`` for what was not a video.
     reopen
         Opens the file once more, for its sound and subtitles.
     first

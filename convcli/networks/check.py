@@ -34,7 +34,7 @@ class Finding:
         a stride has lost stays lost: after a pool of 2, upsampling brings the jump back to 1, not the period.
     moved
         For each shift the largest difference to the output moved along with the input, as a part of the
-        largest output; the better of the two nearest places where the shift is no multiple of the jump.
+        largest output; the better of the two nearest places where the shift is not a multiple of the jump.
         None where no output is free of borders, or nothing is left to move.
     unmoved
         For each shift how much the output, left where it is, has changed: the norm of the difference as a

@@ -1,4 +1,4 @@
-"""A net: named layers in a chain, what is done to its input first, and what it makes of sizes.
+"""A net: named layers in a chain, the preprocessing of its input, and its output sizes.
 
 `Net.trace` is to networks what `convcli.geometry.layers.trace` is to the ``shape`` command, over the same windows and
 rows.  No arrays, no files, no torch.

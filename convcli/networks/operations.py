@@ -91,7 +91,7 @@ class Operation(Protocol):
         ...
 
     def output(self, shape: Shape) -> Shape:
-        """Return what it makes of an input of this shape; a UsageError says what does not fit."""
+        """Return the output shape for an input of this shape; a UsageError says what does not fit."""
         ...
 
     def windows(self, shape: Shape) -> Windows | None:
@@ -146,7 +146,7 @@ class Convolution(_Windowed):
     geometry
         ``out`` is the number of maps, with ``each`` that of every channel.
     weights, bias
-        Shapes (out, in / groups, *size) and (out,), for transposed ones too; ``bias`` None is no bias.
+        Shapes (out, in / groups, *size) and (out,), for transposed ones too; ``bias`` is None without a bias.
     inputs
         The channels that given weights sum over (of one group); None takes whatever comes.
     each

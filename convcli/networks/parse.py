@@ -51,7 +51,7 @@ class Options(Fields):
     Parameters
     ----------
     node
-        What stands behind the layer's name; an empty text is no options.
+        What stands behind the layer's name; an empty text means no options.
     folder
         Where files that it names are looked for.
     seed

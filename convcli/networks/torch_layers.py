@@ -124,7 +124,7 @@ def _outside(x: torch.Tensor, axis: int, sources: Sequence[Sources]) -> torch.Te
             return samples
         shape = [-1 if other == axis else 1 for other in range(x.ndim)]
         factor = torch.tensor(weights, dtype=x.dtype, device=x.device).reshape(shape)
-        return torch.where(factor == 0, 0, factor * samples)  # zero times a NaN is no zero
+        return torch.where(factor == 0, 0, factor * samples)  # zero times NaN is not zero
 
     first, *others = zip_longest(*sources, fillvalue=(0, 0))
     return sum(map(part, others), part(first))

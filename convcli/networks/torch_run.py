@@ -32,7 +32,7 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
-        raise UsageError(f"device {name!r} is not to be had here: use cpu (or cuda, with a GPU)") from None
+        raise UsageError(f"device {name!r} is not available: use cpu, or cuda with a GPU") from None
     return device
 
 

@@ -91,7 +91,7 @@ class Target:
     white : float, optional
         The output's white, where it is not that of its type: 4095 of 12 bits in 16.
     numbers : bool
-        Whether the input's are no levels of brightness: where ``clip`` and ``abs`` cut, they stay as they are.
+        Whether the input's are not levels of brightness: where ``clip`` and ``abs`` cut, they stay as they are.
     """
 
     dtype: str
@@ -139,7 +139,7 @@ class Target:
         return 1.0 if self.numbers else self.top / self.full_scale
 
     def rendering(self, **mapping: Any) -> Rendering:
-        """Return a `Rendering` with the numbers of its mapping, all of which have defaults.
+        """Return a `Rendering` with the numbers of its mapping; all have defaults.
 
         >>> Target("uint8", full_scale=255, bound=255, compute="float32").rendering(offset=128.0).map(-28)
         100.0
@@ -175,7 +175,7 @@ class Target:
 
 @dataclass
 class Tally:
-    """How many values were written, clipped, and no numbers at all; and which one, where they all became one."""
+    """Counts of values written, clipped and not numbers; and the value, where all results are equal."""
 
     values: int = 0
     clipped: int = 0

@@ -68,7 +68,7 @@ WITH_K = (*FILTER_A, "-k", "k.yaml")
 CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "a parameter without a value": (IMAGE, (*FILTER_A, "-k", "box:x"), 2, "'x' is not understood; parameters are"),
     "a pool without a size": (IMAGE, (*FILTER_A, "--pool", "median"), 2, "needs a size: median:2, or global-median"),
-    "a block that is no number": (
+    "a block that is not a number": (
         IMAGE, ("net", "run", "n.yaml", "a.png", "--block", "x"), 2, "'x' is not a whole number (see"
     ),
     "no kernel file": (IMAGE, (*FILTER_A, "-k", "no.yaml"), 1, "kernel file 'no.yaml': no such file"),

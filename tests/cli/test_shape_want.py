@@ -303,7 +303,7 @@ def test_keras_gives_what_its_documentation_says():
         ("conv:3,s=2,same", "their windows start elsewhere"),
         ("conv:4,d=2,same", "torch halves the padding (3)"),
         ("tconv:3,s=2,p=1", "a transposed size is not unique"),
-        ("conv:3,p=1", "valid is no padding at all"),
+        ("conv:3,p=1", "valid means no padding"),
         ("conv:4,same", "an odd element of padding goes after with Keras, torch and SAME_UPPER"),
     ],
 )

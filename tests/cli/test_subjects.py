@@ -48,7 +48,7 @@ CASES = {  # name: command line, exit code, subject, beginning of the problem
     "learn, the target": ("learn e r --size 3", 1, "'r'", BROKEN),
     "learn, both": ("learn e a.csv --size 3", 2, "'e' and 'a.csv'", "the input has the axes"),
     "motion": ("motion r --no-output", 1, "'r'", BROKEN),
-    "motion, no clip": ("motion e --no-output", 2, "'e'", "no clip"),
+    "motion, no clip": ("motion e --no-output", 2, "'e'", "not a clip"),
     "motion, the kernel": ("motion walk.mp4 -k box:3x3 --no-output", 2, "kernel 'box:3x3'", "motion needs"),
     "a missing file": ("filter in/r -k box:3", 1, "'in/r'", "no such file"),
     "a folder": ("filter in -k box:3", 1, "'in'", "it is a folder"),

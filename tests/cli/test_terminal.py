@@ -67,7 +67,7 @@ def test_help_stands_in_panels_in_their_order() -> None:
     titles = re.findall(r"╭─ (.+?) ─+╮", text)
     wanted = [panel.value for panel in Panel if panel not in (Panel.MOTION, Panel.NET, Panel.TRAINING)]
     assert titles == ["Arguments", *wanted]
-    assert "offset[:GAIN]" in text  # a bracket is no style
+    assert "offset[:GAIN]" in text  # a bracket is not markup
     assert "╭" not in ok("filter", "--help").stdout.decode()
 
 

@@ -463,8 +463,8 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, str]] = {
     "an empty file": (text("a.mp4", ""), MOTION, 1, "is empty"),
     "one frame": (lambda f: make(f / "a.mp4", TWO[:1]), MOTION, 2, "larger"),
     "kernel longer than the clip": (clip, ("filter", "a.mp4", "-k", "temporal-mean:5"), 2, "larger"),
-    "an image": (still("a.png"), ("motion", "a.png"), 2, "no clip"),
-    "an image named mp4": (still("a.mp4"), MOTION, 2, "no clip"),
+    "an image": (still("a.png"), ("motion", "a.png"), 2, "not a clip"),
+    "an image named mp4": (still("a.mp4"), MOTION, 2, "not a clip"),
     "a playlist": (text("a.m3u8", "#EXTM3U\nb.ts\n"), ("motion", "a.m3u8"), 2, ".m3u8"),
     "a playlist named mp4": (text("a.mp4", CONCAT), MOTION, 1, "text"),
     "a kernel and a mean longer than the clip": (clip, (*MOTION, "--denoise", "5"), 2, "larger"),
@@ -480,7 +480,7 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, str]] = {
     "an unknown encoder": (clip, (*MOTION, "--codec", "x"), 2, "codec"),
     "an unknown preset": (clip, (*MOTION, "--preset", "fastest"), 2, "libx264"),
     "output exists": (existing, (*MOTION, "-o", "o.mp4"), 1, "exists"),
-    "a still as output": (clip, (*MOTION, "-o", "o.jpg"), 2, "no clip"),
+    "a still as output": (clip, (*MOTION, "-o", "o.jpg"), 2, "not a clip"),
     "a picture as a clip": (still("a.png"), ("filter", "a.png", *BOX, "-o", "o.mp4"), 2, "axes"),
 }
 
@@ -587,7 +587,7 @@ def test_samples_that_are_no_numbers_are_trouble_and_not_rest(tmp_path: Path) ->
     for options in (("--no-output", "--exit-code"), ("-o", out), ("-o", out, "--threshold", "5")):
         done = shell("motion", tmp_path / "a.npy", "--axes", "TYX", *options)
         assert done.returncode == (2 if "--exit-code" in options else 1)
-        assert b"are no numbers (NaN or infinite)" in done.stderr
+        assert b"are not numbers (NaN or infinite)" in done.stderr
         assert done.stderr.count(b"\n") == 1
         assert not out.exists()
 

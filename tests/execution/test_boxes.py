@@ -206,7 +206,7 @@ def test_bricks_of_the_plan_give_the_file_of_the_whole(
     pipeline.plan, pipeline.seed = pipeline.plan.cut(job.stream, step), seed
     try:
         outputs.check(pipeline.result, format)
-    except UsageError:  # one row of numbers is no picture
+    except UsageError:  # one row of numbers is not a picture
         assume(False)
     form = outputs.form(pipeline.result, format)
     sink = registry.open_sink(made, format, form, WriteOptions())

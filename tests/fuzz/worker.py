@@ -52,7 +52,7 @@ def attempt(reader: Reader, case: bytes | str, number: int, folder: Path) -> boo
     Raises
     ------
     Exception
-        Whatever is no refusal in one line.
+        Whatever is not a refusal in one line.
     """
     try:
         reader.try_it(case, Random(number), folder)

@@ -272,7 +272,7 @@ def test_sound_alone_is_no_clip(tmp_path: Path) -> None:
     ("video", "fragment"),
     [
         ({"codec": "h265x"}, "h265"),
-        ({"codec": "aac"}, "no video encoder"),
+        ({"codec": "aac"}, "not a video encoder"),
         ({"codec": "libx264", "pixels": "yuv420p99"}, "pixel format"),
         ({"codec": "ffv1", "crf": 3.0}, "--crf"),
         ({"codec": "libx264", "crf": 51.5}, "--crf 51.5: libx264 has 0, the best, to 51"),

@@ -326,7 +326,7 @@ def test_links_are_followed_as_for_single_outputs(tmp_path: Path) -> None:
 def test_a_folder_in_the_place_of_a_frame_stays(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "thesis").touch()
-    with pytest.raises(OSError, match="no file"), replacing_all(tmp_path, force=True) as folder:
+    with pytest.raises(OSError, match="not a regular file"), replacing_all(tmp_path, force=True) as folder:
         put(folder, "a")
     assert names(tmp_path / "a") == ["thesis"]
 

@@ -1,4 +1,4 @@
-"""Tables: recognised, read, written so that they read back the same; what is no table ends in one line.
+"""Tables: recognised, read, written so that they read back the same; what is not a table ends in one line.
 
 The oracle is the standard library: ``csv`` and ``float``.
 """
@@ -289,7 +289,7 @@ def test_one_line_for_each_bad_table(text: str, words: list[str]) -> None:
 def test_points_and_commas_in_one_column() -> None:
     text = "x;y\n1,5;2\n1.5;3\n"
     assert opened(text).info.notes == ("filtered columns: y; not filtered: x",)
-    with pytest.raises(ConvError, match="line 2, column 'x': '1,5' is no number"):
+    with pytest.raises(ConvError, match="line 2, column 'x': '1,5' is not a number"):
         opened(text, columns=("x",))
 
 

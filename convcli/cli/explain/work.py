@@ -103,7 +103,7 @@ def explain_all(request: Request) -> None:
 
 
 def _prepare(request: Request, whole: Opened, kernels: Sequence[Kernel]) -> Task:
-    """Make the job that ``filter`` makes of this input, and compute the last stage's input and output by it."""
+    """Make the same job as ``filter`` for this input, and compute the last stage's input and output."""
     info, axes = whole.info, "C" * ("C" in whole.info.letters) + whole.letters
     info = replace(info, axes=tuple(map(info.axis, axes)), companions=None)
     job = draft(info, kernels, request.settings, channels=request.channels)

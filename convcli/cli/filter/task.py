@@ -60,7 +60,7 @@ class Task:
 
 @frozen
 class Report:
-    """What becomes of one input: what is known before the work, and after it what was counted and said."""
+    """The report on one input: what is known before the work, and afterwards the counts and notes."""
 
     task: Task
     notes: tuple[str, ...]

@@ -56,7 +56,7 @@ class Request:
     region: tuple[int, int, int, int] | None = option("Look only there: x,y,width,height.", read=parse_region)
     kernel: Annotated[Kernel, "Of rank 3."] = "motion"
     settings: Annotated[Settings, Group("stride", stride="Step of the window: 2, or 1,2,2 (time, y, x).")]
-    denoise: int = option("Against sensor noise: mean of so many frames first.", default=1)
+    denoise: int = option("Against sensor noise: first average this number of frames.", default=1)
     stabilise_light: bool = flag("Against flicker: take out changes of light. Part of auto.")
     engine: Engine = EngineName.AUTO
     writing: Annotated[WriteOptions, Group("codec", "crf", "preset", "pixels", "sound")]

@@ -41,7 +41,7 @@ def run(request: RunRequest) -> None:
 @app.command("show", cls=terminal.Command)
 @takes_options
 def show(request: ShowRequest) -> None:
-    """Show what a net makes of sizes: outputs, receptive fields, parameters, multiply-adds.
+    """Show a net's layers: outputs, receptive fields, parameters, multiply-adds.
 
     The columns are those of `convcli shape`; the multiply-adds are those of conv, tconv and dense.
 

@@ -13,7 +13,7 @@ from convcli.networks.weights import initial, load_for
 
 
 def notes_of(input: Opened) -> tuple[str, ...]:
-    """Return what is to be said of an input, of which a net takes all but alpha."""
+    """Return the notes on an input; a net takes everything but alpha."""
     left_out = ("the alpha channel is left out: a net sees colours",) * input.info.colour.has_alpha
     return (*left_out, *input.notes)
 

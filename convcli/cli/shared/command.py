@@ -86,7 +86,7 @@ class _Group:
 
 
 class _Leaf:
-    """One option: how it is written, and what becomes of it."""
+    """One option: how it is written, and the value that it gives."""
 
     def __init__(self, name: str, kind: Any, default: Any, option: Option, help: str, panel: Panel) -> None:
         self.name, self._option, self._default, self._help, self._panel = name, option, default, help, panel

@@ -11,7 +11,7 @@ from convcli.geometry.layers import Row
 
 @frozen
 class Traced:
-    """The size of an input, what each layer makes of it, and remarks."""
+    """The size of an input, the output of each layer, and remarks."""
 
     input: str
     layers: Sequence[Row]

@@ -32,7 +32,7 @@ _PLAIN = {"×": "x", "·": ".", "…": "...", "−": "-", "–": "-", "√": "sq
 
 
 def speak_plainly() -> None:
-    """Let standard output take every text: names that are no text byte by byte, other signs in its own alphabet.
+    """Let standard output take every text: names that are not text byte by byte, other signs in its own alphabet.
 
     Without it a name from another machine, or a × where the locale is not UTF-8, would be an error.
     """

@@ -20,7 +20,7 @@ _ORDER = {panel: number for number, panel in enumerate(Panel)}
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether somebody looks at a stream."""
+    """Whether a stream is a terminal."""
     return stream is not None and stream.isatty()
 
 
@@ -70,7 +70,7 @@ def _prepare(command: Any) -> None:
 
 @frozen
 class Table:
-    """Rows of a report, the first of which is the header: drawn on a terminal that is wide enough, else plain text.
+    """Rows of a report; the first is the header. A table on a terminal that is wide enough, else plain text.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Table:
     wrap
         Whether the last column may take several lines on a terminal.
     fit
-        In plain text, shortens a text of the last column to so many characters.
+        In plain text, shortens a text of the last column to this many characters.
     """
 
     rows: Sequence[Sequence[str]]
@@ -132,7 +132,7 @@ class Table:
 
 
 class Bar:
-    """A line that says how far work is, drawn anew with every step; the cursor is hidden meanwhile."""
+    """A progress line, redrawn with every step; the cursor is hidden meanwhile."""
 
     UNDO = b"\r\x1b[K\x1b[?25h"  # clears the line and shows the cursor, for a process that leaves at once
 

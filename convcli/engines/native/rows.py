@@ -71,7 +71,7 @@ def separable(call: Correlation) -> Form:
     """Return the sums axis by axis; several outer products are added up."""
     terms = separable_terms(call.weights[0, 0])
     if terms is None:
-        raise ValueError(f"a kernel of shape {call.weights.shape} is no sum of a few outer products")
+        raise ValueError(f"a kernel of shape {call.weights.shape} is not a sum of a few outer products")
     if len(terms) > 1 and (call.combine is not Combine.NONE or any(call.bias)):
         return dense(call)  # the terms are what is combined
     ones = [(1.0,)] * (3 - len(terms[0]))

@@ -91,12 +91,12 @@ def integers(weights: np.ndarray) -> list[Whole]:
     found = [whole(tuple(kernel.ravel().tolist())) for kernel in weights]
     first = found[0]
     if first is None or any(one is None or one.unit != first.unit for one in found):
-        raise ValueError(f"kernels of shape {weights.shape} are no multiples of small integers")
+        raise ValueError(f"kernels of shape {weights.shape} are not multiples of small integers")
     return [one for one in found if one]
 
 
 def mean_of(weights: np.ndarray) -> int | None:
-    """Return how many samples a kernel of equal weights is the mean of, None where it is no mean.
+    """Return how many samples a kernel of equal weights is the mean of, None where it is not a mean.
 
     >>> mean_of(np.full((1, 1, 2, 2), 0.25)), mean_of(np.full((1, 1, 2), 0.25))
     (4, None)
@@ -142,7 +142,7 @@ def separable(call: Correlation) -> np.ndarray:
     Raises
     ------
     ValueError
-        A kernel that is no sum of a few outer products.
+        A kernel that is not a sum of a few outer products.
     """
     total: np.ndarray | None = None
     for vectors in separable_terms(call.weights[0, 0]) or ():
@@ -162,7 +162,7 @@ def separable(call: Correlation) -> np.ndarray:
             with np.errstate(all="ignore"):
                 np.add(total, part, out=total)
     if total is None:
-        raise ValueError(f"a kernel of shape {call.weights.shape} is no sum of a few outer products")
+        raise ValueError(f"a kernel of shape {call.weights.shape} is not a sum of a few outer products")
     return total
 
 

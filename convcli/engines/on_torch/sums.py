@@ -74,7 +74,7 @@ def separable(call: Correlation) -> torch.Tensor:
                 part = _along(part, axis, vector, call.stride[axis], call.dilation[axis])
         total = part if total is None else total + part
     if total is None:
-        raise ValueError(f"a kernel of shape {call.weights.shape} is no sum of a few outer products")
+        raise ValueError(f"a kernel of shape {call.weights.shape} is not a sum of a few outer products")
     return total
 
 

@@ -80,7 +80,7 @@ def choose(container: str, info: Info, coding: Coding | None, options: VideoOpti
     Raises
     ------
     UsageError
-        For an unknown encoder or pixel format, an option that the encoder does not have, data that are no clip.
+        For an unknown encoder or pixel format, an option that the encoder does not have, data that are not a clip.
     """
     if (
         info.letters not in ("TYX", "TYXC")
@@ -167,7 +167,7 @@ def _codec(container: str, coding: Coding | None, asked: str | None) -> str:
         near = difflib.get_close_matches(asked, [*_ENCODERS, *_ENCODERS.values(), *LOSSLESS], n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(
-            f"codec {asked!r} is no video encoder here{hint} (h264, hevc, vp9, av1, ffv1, prores, mpeg4...)"
+            f"codec {asked!r} is not a video encoder here{hint} (h264, hevc, vp9, av1, ffv1, prores, mpeg4...)"
         )
     if coding is not None and coding.codec in _CONTAINS.get(container, ()):
         return _ENCODERS.get(coding.codec, coding.codec)

@@ -133,7 +133,7 @@ class Decoder:
         return f"broken at {self._seconds(self._next):.3f} s (frame {self._next}): {why}; {TRUNCATED}"
 
     def _start(self, index: int) -> None:
-        """Open the file anew, at the last key frame before a frame where there is one."""
+        """Reopen the file, at the last key frame before a frame if there is one."""
         self._release()
         key = self.frames.key_before(self.frames.times[index])
         if key is not None and key <= self.frames.times[0]:

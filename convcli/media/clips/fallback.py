@@ -1,6 +1,6 @@
 """The fallback decoder: what PyAV's FFmpeg cannot decode is decoded by the program of ``imageio-ffmpeg``.
 
-Its libraries are built with other decoders.  It codes the pictures anew without loss, as FFV1 in an MP4 of fragments,
+Its libraries are built with other decoders.  It recodes the pictures without loss, as FFV1 in a fragmented MP4,
 which the usual reader takes from a pipe.  The program gets an open file and no name: it can open no other, and its
 container is named, so that no playlist is followed.
 """
@@ -56,7 +56,7 @@ class ProgramFile(VideoFile):
             return copy
 
     def open(self) -> av.container.InputContainer:
-        """Start the program anew, and open what it writes."""
+        """Restart the program, and open its output."""
         self.stop()
         self._said.truncate(0)
         self._said.seek(0)

@@ -1,6 +1,6 @@
 """Numbered pictures as clips, one file a frame: ``frames/%04d.png``, or to read also ``frames/*.png``.
 
-A file that is really called so is itself, and no clip.  Frames are read as they are asked for, and written
+A literal file of such a name is read as one picture.  Frames are read as they are asked for, and written
 into a folder of their own that moves into place at the end.
 """
 
@@ -129,7 +129,7 @@ def _gaps(numbers: Sequence[int]) -> tuple[str, ...]:
 
 
 def clip_name(path: Path) -> str:
-    """Return a name for what becomes of a whole clip: its pictures' without the number, or their folder's.
+    """Return a name for the output of a whole clip: the pictures' name without the number, or their folder's.
 
     >>> clip_name(Path("shots/door-%04d.png")), clip_name(Path("shots/*.png"))
     ('door.png', 'shots.png')
@@ -139,7 +139,7 @@ def clip_name(path: Path) -> str:
 
 
 def frames_name(path: Path) -> str:
-    """Return a name for the pictures that become of a clip's pictures: wildcards become one number.
+    """Return a name pattern for output pictures: wildcards become one number.
 
     >>> frames_name(Path("shots/door-*.png")), frames_name(Path("shots/%03d.png"))
     ('door-%04d.png', '%03d.png')

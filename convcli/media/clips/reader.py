@@ -118,7 +118,7 @@ class VideoSource(Strips):
     file : VideoFile
     options : ReadOptions
     original : VideoFile
-        The file itself where ``file`` is what a program makes of it.
+        The original file where ``file`` is a program's recoding of it.
     """
 
     def __init__(self, file: VideoFile, options: ReadOptions, original: VideoFile | None = None) -> None:
@@ -230,7 +230,7 @@ class VideoSource(Strips):
 def _positions(file: VideoFile, count: int, rate: Fraction) -> tuple[Fraction, Positions]:
     """Return the first time stamp of a file, and where its frames lie by its packets, or at a rate.
 
-    Packets that are not so many, or less than a millisecond apart, carry no usable times.
+    Times are unusable if there are more or fewer packets than frames, or if they lie less than a millisecond apart.
     """
     frames = scan(file)
     least = min((b - a for a, b in pairwise(frames.times)), default=frames.last) if frames else 0

@@ -80,7 +80,7 @@ class VideoFile:
     def open(self) -> av.container.InputContainer:
         with libav("broken or truncated video"):
             view = View(self._fp, self._lock)
-            # Tags of old files are no UTF-8.
+            # Old files have tags in other encodings than UTF-8.
             return av.open(view, "r", format=self._demuxer, io_open=_refuse, metadata_errors="replace")
 
     def close(self) -> None:
@@ -92,13 +92,13 @@ class UnknownCodecError(ConvError):
 
 
 def pictures(container: av.container.InputContainer) -> list[av.VideoStream]:
-    """Return the video streams that are no cover pictures."""
+    """Return the video streams that are not cover pictures."""
     cover = av.stream.Disposition.attached_pic
     return [stream for stream in container.streams.video if not stream.disposition & cover]
 
 
 def video_stream(container: av.container.InputContainer) -> av.VideoStream:
-    """Return the first video stream that is no cover picture.
+    """Return the first video stream that is not a cover picture.
 
     Raises
     ------

@@ -42,7 +42,7 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     Raises
     ------
     UsageError
-        For data that are no clip, and for options that the encoder does not have.
+        For data that are not a clip, and for options that the encoder does not have.
     """
     return VideoSink(fp, format_name, info, options.video)
 

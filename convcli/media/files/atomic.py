@@ -1,7 +1,7 @@
-"""Replacing regular files by whole new ones: a temporary beside them, fsync, rename.
+"""Replacing regular files as a whole: a temporary file beside them, fsync, rename.
 
-Everything happens relative to an open folder, so that nobody who may write in it (or renames it meanwhile) leads a
-name elsewhere; nothing is removed that this process has not made, or a killed run of the same user.
+All operations are relative to an open folder, so that another user who can write there, or rename it, cannot redirect
+a name.  Only files of this process, or of a killed run of the same user, are removed.
 Which outputs are regular files and what messages say is decided in :mod:`convcli.media.files.target`.
 """
 
@@ -119,7 +119,7 @@ def _move_all(fresh: int, old: int, folder: int, path: Path, force: bool) -> Non
                 links.append(name)
                 continue
             if there and not stat.S_ISREG(there.st_mode):
-                raise OSError(errno.EINVAL, "it is no file", str(path / name))
+                raise OSError(errno.EINVAL, "it is not a regular file", str(path / name))
             if there:
                 with closed_after(os.open(name, _MADE, dir_fd=fresh)) as descriptor:
                     _take_over(descriptor, there)
@@ -162,7 +162,7 @@ def _take_over(descriptor: int, former: os.stat_result | None) -> None:
 
 
 def _move(source: int, name: str, target: int, new_name: str, force: bool, keep: bool = False) -> None:
-    """Rename a file; without ``force`` never over another, whoever makes it at this moment.
+    """Rename a file; without ``force`` never over another, even one that appears at this moment.
 
     With ``keep`` it keeps its old name too, where the file system knows such links.
     """
@@ -259,7 +259,7 @@ def _unlink(folder: int, temporary: str, descriptor: int) -> None:
 
 
 def _claim_stage(folder: int) -> tuple[int, str]:
-    """Make a folder of which nobody knows the name before; return its descriptor, locked, and its name."""
+    """Make a folder with an unpredictable name; return its descriptor, locked, and its name."""
     name = f".convcli-{secrets.token_hex(8)}"
     os.mkdir(name, 0o700, dir_fd=folder)
     stage = os.open(name, _MADE_FOLDER, dir_fd=folder)

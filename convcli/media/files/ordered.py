@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Pieces:
-    """Takes the work that makes each piece, and hands what comes of it on, in the order of taking.
+    """Runs the work for each piece on threads, and writes the results in the order in which the work was added.
 
     >>> parts = []
     >>> pieces = Pieces(parts.append)
@@ -29,7 +29,7 @@ class Pieces:
         self._pending: deque[Future[bytes]] = deque()
 
     def add(self, work: Callable[[], bytes]) -> None:
-        """Let a thread do the work; what was ready first is written before too much waits."""
+        """Let a thread do the work; the oldest pieces are written before too many wait."""
         threads = os.cpu_count() or 1
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor  # 4 ms that small files need not wait for

@@ -1,4 +1,4 @@
-"""Opening inputs and outputs: local names, ``-``, pipes and devices.  Nothing is written by halves.
+"""Opening inputs and outputs: local names, ``-``, pipes and devices.  Outputs are complete or absent.
 
 An output that is absent or a regular file is replaced by a whole new one (:mod:`convcli.media.files.atomic`); pipes,
 devices and ``/dev/fd/N`` are written directly.  Only bytes here: no format, no axes.

@@ -1,6 +1,6 @@
 """Animations (GIF, WebP, PNG): frames that are laid one over the other, and how long each is shown.
 
-Single pictures are in ``image``; films are no pictures and have their own room.
+Single pictures are in ``image``; clips are in ``media/clips``.
 """
 
 from __future__ import annotations

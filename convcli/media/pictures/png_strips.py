@@ -1,7 +1,7 @@
 """The rows of a PNG, strip by strip: inflated by ISA-L in a third of zlib's time, unfiltered by libpng.
 
 libpng gets each strip as a small picture of its own: the row above it, then its filtered rows, stored without
-compression.  What the way to there finds fault with, container or stream, is decoded whole, and libpng judges it.
+compression.  If the container or the stream looks wrong, libpng decodes the whole file and decides.
 """
 
 from __future__ import annotations

@@ -307,7 +307,7 @@ def _named(axes: str, wanted: str | None) -> str:
 
 
 def _main(tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """Return the pages that people mean: the first that are no reduced copies of others, and no masks."""
+    """Return the pages that people mean: neither reduced copies of other pages nor masks."""
     return next((series for series in tif.series if not series.keyframe.subfiletype & _COPY), tif.series[0])
 
 

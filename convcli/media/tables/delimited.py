@@ -76,7 +76,7 @@ def parse(raw: bytes, named: Header = Header.AUTO) -> Cells:
     Raises
     ------
     ConvError
-        For a row with another number of fields than the first, naming its line; for bytes that are no text;
+        For a row with another number of fields than the first, naming its line; for bytes that are not text;
         for a table without rows.
     """
     marked = raw.startswith(BOM_UTF8)
@@ -121,7 +121,7 @@ def _decoded(raw: bytes) -> tuple[bytes, tuple[str, ...]]:
     """Return the file as UTF-8 without a byte order mark."""
     if b"\0" in raw:
         line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
-        raise ConvError(f"line {line} holds a zero byte: this is no text, or UTF-16 (convert it to UTF-8)")
+        raise ConvError(f"line {line} holds a zero byte: not text, or UTF-16 (convert it to UTF-8)")
     raw = raw.removeprefix(BOM_UTF8)
     if raw.isascii():
         return raw, ()
@@ -203,7 +203,7 @@ def _number_beside(delimiter: str, cell: str) -> bool:
 def has_header(rows: Sequence[Sequence[str]], delimiter: str = ",") -> bool:
     """Say whether the first row holds names.
 
-    It does when a cell of it is no number and stands above a number, or when it holds no number at all and some
+    It does when a cell of it is not a number and stands above a number, or when it holds no number at all and some
     word without digits, or when its numbers are labels (see :func:`_are_labels`) beside such a word.  A text with
     digits above other text (a time stamp, an identifier) says nothing.
 

@@ -40,7 +40,7 @@ def csv_source(fp: IO[bytes], options: ReadOptions) -> TableSource:
     UsageError
         When ``options.columns`` names a column that is not there.
     ConvError
-        For a cell that is no number, with its line and column; for ragged rows; when no column is numeric.
+        For a cell that is not a number, with its line and column; for ragged rows; when no column is numeric.
     """
     return TableSource(fp, options)
 
@@ -215,7 +215,7 @@ def _numbers(cells: Cells, chosen: Sequence[int]) -> np.ndarray:
         row, column = wrong
         cell, name = cells.frame[row, column], name_of(cells.header, int(column))
         raise ConvError(
-            f"line {cells.lines[row]}, column {name!r}: {cell!r} is no number; correct it, empty it if it is "
+            f"line {cells.lines[row]}, column {name!r}: {cell!r} is not a number; correct it, empty it if it is "
             "missing, or leave the column out with --columns"
         )
     found = np.ascontiguousarray(values.to_numpy().T)
