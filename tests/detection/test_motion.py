@@ -480,7 +480,7 @@ BAD: dict[str, tuple[Prepare, tuple[str, ...], int, str]] = {
     "an unknown encoder": (clip, (*MOTION, "--codec", "x"), 2, "codec"),
     "an unknown preset": (clip, (*MOTION, "--preset", "fastest"), 2, "libx264"),
     "output exists": (existing, (*MOTION, "-o", "o.mp4"), 1, "exists"),
-    "a still as output": (clip, (*MOTION, "-o", "o.jpg"), 2, "not a clip"),
+    "a still as output": (clip, (*MOTION, "-o", "o.jpg"), 2, "no clip"),
     "a picture as a clip": (still("a.png"), ("filter", "a.png", *BOX, "-o", "o.mp4"), 2, "axes"),
 }
 
