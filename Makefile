@@ -8,7 +8,7 @@ WORKERS ?= 2
 LOOPS := $(wildcard convcli/engines/native/*.[ch])
 LIBRARY := convcli/engines/native/librows.so
 
-.PHONY: demo test lint bench clean test-oldest test-newest test-corpora fuzz faults differential sanitize wheels
+.PHONY: demo test lint bench clean test-oldest test-newest test-corpora fuzz faults differential strace sanitize wheels
 
 $(STAMP): pyproject.toml constraints.txt hatch_build.py $(LOOPS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -38,9 +38,9 @@ test-oldest test-newest: test-%:
 test-corpora: $(STAMP)
 	$(BIN)/python -m tests.corpora $(WORKERS)
 
-# Some minutes each: 100,000 spoiled files and texts, jobs that are killed and starved, 2,000 random jobs against scipy
-# and torch.  Each writes its results.md under tests/.
-fuzz faults differential: $(STAMP)
+# Some minutes each: 200,000 spoiled files and texts, jobs that are killed and starved, 2,000 random jobs against scipy
+# and torch, every command under strace.  Each writes its results.md under tests/.
+fuzz faults differential strace: $(STAMP)
 	WORKERS=$(WORKERS) $(BIN)/python -m tests.$@
 
 # The compiled loops under AddressSanitizer and UndefinedBehaviorSanitizer: their tests, two minutes.

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from convcli.common.errors import ConvError, about, unreadable
+from convcli.kernel.model import check_size
 from convcli.learning.training import Epoch, Settings, State
+from convcli.networks.weight_files import MAX_NUMBERS
 from convcli.networks.weights import save
 
 SUFFIX = ".safetensors"
@@ -42,19 +45,19 @@ def read(path: Path) -> tuple[State, dict[str, Any]]:
     ConvError
         When the file is missing, damaged, or no checkpoint.
     """
-    import safetensors
+    from convcli.data.array_files import open_arrays
 
     with about(f"checkpoint {str(path)!r}"):
         try:
-            with safetensors.safe_open(path, framework="numpy") as file:
-                facts = json.loads((file.metadata() or {}).get(_KEY, "null"))
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            file = open_arrays(path)
+            facts = json.loads(file.facts.get(_KEY, "null"))
             if facts is None:
                 raise ConvError(f"no checkpoint: it has weights alone (--weights {path} starts from them)")
+            arrays = {name: file.read(name, partial(check_size, most=MAX_NUMBERS)) for name in file.names}
             return _state(arrays, facts), dict(facts["settings"])
         except OSError as error:
             raise ConvError(unreadable(error)) from None
-        except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             raise ConvError(f"no checkpoint, or a damaged one ({error})") from None
 
 
@@ -67,7 +70,7 @@ def _state(arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> State:
         Epoch(int(number), float(loss), None if watched is None else float(watched))
         for number, loss, watched in facts["curve"]
     )
-    if not curve:
+    if min((epoch.number for epoch in curve), default=-1) < 0:
         raise ValueError("no epochs")
     return State(own, under(_MOMENTS), int(facts["steps"]), curve, under(_BEST))
 

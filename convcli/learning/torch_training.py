@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from convcli.common.errors import UsageError
+from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.learning.examples import Example, Examples
 from convcli.learning.training import DivergenceError, Epoch, Loss, Optimizer, Settings, State, best_epoch
@@ -173,6 +173,16 @@ class Training:
         if found - DESCENTS[self.settings.optimizer].memory:
             other = next(one for one in Optimizer if one is not self.settings.optimizer)
             raise UsageError(f"the checkpoint was trained with {other}: say --optimizer {other}")
+        sizes = {
+            f"{name}/{key}": (1,) if key == "step" else shapes[name]
+            for name in self._learned
+            for key in found
+        }
+        best = {name: array.shape for name, array in state.best.items()}
+        if best not in ({}, shapes) or any(
+            array.shape != sizes.get(name) or array.dtype.kind != "f" for name, array in state.moments.items()
+        ):
+            raise ConvError("the checkpoint is damaged: what it keeps beside the weights does not fit them")
         with torch.no_grad():
             for name, tensor in self._parameters.items():
                 tensor.copy_(torch.tensor(state.parameters[name]))

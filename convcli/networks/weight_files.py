@@ -124,7 +124,7 @@ def _state_dict(path: Path) -> Arrays:
                 "save its tensors alone with torch.save(model.state_dict(), FILE)"
             ) from None
         raise ConvError("no PyTorch state dict, or a damaged one") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError):
+    except Exception:  # whatever a damaged pickle, which is a program, makes torch's interpreter raise
         raise ConvError("no PyTorch state dict, or a damaged one") from None
     arrays: Arrays = {}
     waiting: list[tuple[tuple[str, ...], Any]] = [((), found)]

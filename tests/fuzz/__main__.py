@@ -116,7 +116,9 @@ def report(tallies: list[Tally], seconds: float) -> str:
         "error of its own (`ConvError`). Anything else has failed: another exception, a crash of the process, more",
         f"than {SECONDS} seconds, more than 8 GB. *Mutation* spoils real files (bit flips, bytes and words set, cuts,",
         "insertions, repetitions, splices, truncation; PNG with its checksums made right again) and texts (tokens",
-        "exchanged); *hypothesis* draws edits and joins tokens.",
+        "exchanged); *structure* changes one size, count, offset, depth or type of a header, or leaves out, doubles,",
+        "moves or empties one chunk, segment, box, directory entry, packet or member of an archive, and keeps the rest",
+        "sound (`tests/fuzz/structure.py`); *hypothesis* draws edits and joins tokens.",
         "",
         "| reader | made by | cases | accepted | refused | failed | seconds | slowest, ms |",
         "|---|---|---|---|---|---|---|---|",
@@ -131,10 +133,12 @@ def report(tallies: list[Tally], seconds: float) -> str:
 def main() -> int:
     start = time.perf_counter()
     workers = int(os.environ.get("WORKERS", "2"))
+    ways = (("mutation", 1.0), ("structure", 0.75), ("hypothesis", 0.25))
     jobs = [
-        (reader, way, reader.cases if way == "mutation" else reader.cases // 4)
+        (reader, way, int(share * reader.cases))
         for reader in READERS
-        for way in ("mutation", "hypothesis")
+        for way, share in ways
+        if way != "structure" or reader.rearrange
     ]
     with ThreadPoolExecutor(workers) as pool:
         tallies = list(pool.map(lambda job: fuzz(*job), jobs))

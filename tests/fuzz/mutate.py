@@ -5,7 +5,6 @@ No reader is known here.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -71,17 +70,6 @@ def spoil(seeds: Sequence[bytes], rng: Random) -> bytes:
         if data:
             rng.choice(WAYS)(data, rng, rng.choice(seeds))
     return bytes(data)
-
-
-def with_checksums(data: bytes) -> bytes:
-    """Return a spoiled PNG whose checksums are right: a reader that trusts them looks at what is inside."""
-    at, parts = 8, [data[:8]]
-    while at + 12 <= len(data):
-        stop = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        body = data[at + 4 : stop]
-        parts += [data[at : at + 4], body, zlib.crc32(body).to_bytes(4, "big")]
-        at = stop + 4
-    return b"".join(parts) + data[at:]
 
 
 def reword(seeds: Sequence[str], tokens: Sequence[str], rng: Random) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -16,8 +17,12 @@ from pathlib import Path
 from random import Random
 from typing import IO, Any
 
+from convcli.cli.learn.files import File, is_label_table, labels
+from convcli.cli.net.request import parse_shifts
 from convcli.common.errors import ConvError
-from convcli.common.numbers import parse_number
+from convcli.common.numbers import parse_number, parse_rate
+from convcli.data.info import Source
+from convcli.detection.area import parse_area, parse_region
 from convcli.geometry.axes import parse_numbers
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.layers import trace
@@ -25,13 +30,17 @@ from convcli.geometry.padding import parse_pad_mode, parse_padding
 from convcli.kernel import load_kernel
 from convcli.kernel.array_file import load_array
 from convcli.kernel.yaml_file import load_yaml
+from convcli.learning import checkpoint
 from convcli.media import registry
-from convcli.media.options import ReadOptions
+from convcli.media.clips.numbered import NumberedSource, find
+from convcli.media.options import Header, ReadOptions
 from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
+from convcli.networks.weight_files import load_all
 from convcli.pixels.ranges import POLICIES, parse_range
 from tests.fuzz import seeds
-from tests.fuzz.mutate import reword, spoil, with_checksums
+from tests.fuzz.mutate import reword, spoil
+from tests.fuzz.structure import png_with_checksums, restructured, zip_with_checksums
 
 MOST = 4_000_000  # pixels and numbers that are read; of more, the first and the last block
 COUNT = itertools.count()
@@ -47,13 +56,15 @@ def _opened(data: bytes, on_disk: bool) -> IO[bytes]:
     return file
 
 
-def _read(suffix: str, data: bytes, rng: Random) -> None:
+def _read(suffix: str, data: bytes, rng: Random, all_frames: bool | None = None) -> None:
     """Open a file as the command does, and read it in blocks."""
     name = f"a.{suffix}"
+    table = suffix in ("csv", "tsv")
     options = ReadOptions(
-        all_frames=rng.random() < 0.5,
+        all_frames=rng.random() < 0.5 if all_frames is None else all_frames,
         max_pixels=MOST,
-        matrix=suffix in ("csv", "tsv") and rng.random() < 0.3,
+        matrix=table and rng.random() < 0.3,
+        header=rng.choice(list(Header)) if table else Header.AUTO,
         axes=rng.choice((None, "YXC", "YX")) if suffix == "npy" else None,
         allow_truncated=rng.random() < 0.3,
     )
@@ -64,15 +75,34 @@ def _read(suffix: str, data: bytes, rng: Random) -> None:
         _opened(data, format.film) as file,
         closing(registry.open_source(file, format, options)) as source,
     ):
-        info, n = source.info, source.info.length
-        step = 13 if prod(info.shape) <= MOST else max(1, MOST * info.length // prod(info.shape))
-        starts = range(0, n, step) if prod(info.shape) <= MOST else (0, n - 1)
-        for start in starts:
-            block = source.strip(start, min(start + step, n))
-            axis = info.stream_axis
-            expected = (*info.shape[:axis], min(step, n - start), *info.shape[axis + 1 :])
-            if (block.shape, block.dtype.name) != (expected, info.dtype):
-                raise AssertionError(f"{block.shape} {block.dtype}, promised {expected} {info.dtype}")
+        _read_blocks(source)
+
+
+def _read_blocks(source: Source) -> None:
+    info, n = source.info, source.info.length
+    few = prod(info.shape) <= MOST
+    step = 13 if few else max(1, MOST * info.length // prod(info.shape))
+    for start in range(0, n, step) if few else (0, n - 1):
+        block = source.strip(start, min(start + step, n))
+        axis = info.stream_axis
+        expected = (*info.shape[:axis], min(step, n - start), *info.shape[axis + 1 :])
+        if (block.shape, block.dtype.name) != (expected, info.dtype):
+            raise AssertionError(f"{block.shape} {block.dtype}, promised {expected} {info.dtype}")
+
+
+def _numbered(data: bytes, folder: Path) -> None:
+    """A spoiled picture between two whole ones, or before them."""
+    inside = folder / f"{next(COUNT)}"
+    inside.mkdir()
+    try:
+        whole = seeds.files("png")[0]
+        for number, content in enumerate((data, whole) if len(data) % 2 else (whole, data, whole), 8):
+            (inside / f"{number}.png").write_bytes(content)
+        found = find(inside / "*.png" if len(data) % 3 else inside / "%d.png")
+        assert found is not None
+        _read_blocks(NumberedSource(found, ReadOptions(max_pixels=MOST)))
+    finally:
+        shutil.rmtree(inside)
 
 
 def _saved(suffix: str, data: bytes, folder: Path) -> Path:
@@ -81,29 +111,31 @@ def _saved(suffix: str, data: bytes, folder: Path) -> Path:
     return path
 
 
-def _weights(suffix: str, data: bytes, folder: Path) -> None:
-    path = _saved(suffix, data, folder)
-    try:
-        load_array(f"{path}#a", most=MOST)
-    finally:
-        path.unlink()
+def _on_disk(suffix: str, reader: Callable[[Path], object]) -> Callable[[bytes, Path], None]:
+    """Return a reader of a file's name as one of its content."""
+
+    def read(data: bytes, folder: Path) -> None:
+        path = _saved(suffix, data, folder)
+        try:
+            reader(path)
+        finally:
+            path.unlink()
+
+    return read
 
 
-def _kernel_file(data: bytes, folder: Path) -> None:
-    path = _saved("yaml", data, folder)
-    try:
-        load_yaml(path).array("float32")
-    finally:
-        path.unlink()
+def _weights(path: Path) -> None:
+    load_array(f"{path}#a", most=MOST)
 
 
-def _net_file(data: bytes, folder: Path) -> None:
-    path = _saved("yaml", data, folder)
-    try:
-        net = load_net(path)
-        net.trace(net.input or Shape(3, (32, 32)))
-    finally:
-        path.unlink()
+def _labels(path: Path) -> None:
+    if is_label_table([str(path)]):
+        labels(str(path), [File("a.png", "a", False), File("b.png", "b", True)])
+
+
+def _net_file(path: Path) -> None:
+    net = load_net(path)
+    net.trace(net.input or Shape(3, (32, 32)))
 
 
 def _shape(text: str) -> None:
@@ -124,6 +156,8 @@ class Reader:
         Makes a case.
     cases
         How many `make fuzz` tries.
+    rearrange
+        Makes a case of a file whose headers' numbers and parts are changed one by one.
     tokens
         Of a text, for Hypothesis: it puts them together in its own ways.
     """
@@ -133,26 +167,39 @@ class Reader:
     make: Callable[[Random], bytes | str]
     cases: int
     tokens: tuple[str, ...] = ()
+    rearrange: Callable[[Random], bytes] | None = None
 
 
-def _png(rng: Random) -> bytes:
-    data = spoil(seeds.files("png"), rng)
-    return with_checksums(data) if rng.random() < 0.9 else data
+def _sound(data: bytes, rng: Random) -> bytes:
+    """Return a spoiled file whose checksums, if it has any, are mostly right."""
+    return png_with_checksums(data) if data[:4] == b"\x89PNG" and rng.random() < 0.9 else data
 
 
-def _file(name: str, cases: int, suffix: str = "") -> Reader:
+def _bytes(
+    name: str, try_it: Callable[[bytes, Random, Path], object], cases: int, source: str = ""
+) -> Reader:
+    """Return a reader of binary files, those of the seeds called so or of another's."""
+
+    def rearrange(rng: Random) -> bytes:
+        seed = rng.choice(seeds.files(source or name))
+        if seed[:2] == b"PK" and rng.random() < 0.7:
+            return zip_with_checksums(seed, lambda member: spoil([member or b"-"], rng), rng)
+        return _sound(restructured(seed, rng), rng)
+
+    def make(rng: Random) -> bytes:
+        return _sound(spoil(seeds.files(source or name), rng), rng)
+
+    return Reader(name, try_it, make, cases, rearrange=rearrange)
+
+
+def _file(name: str, cases: int, suffix: str = "", all_frames: bool | None = None) -> Reader:
     kind = suffix or name
-    make = _png if name == "png" else lambda rng: spoil(seeds.files(name), rng)
-    return Reader(name, lambda case, rng, folder: _read(kind, case, rng), make, cases)
+    return _bytes(name, lambda case, rng, folder: _read(kind, case, rng, all_frames), cases)
 
 
-def _archive(name: str, cases: int) -> Reader:
-    return Reader(
-        name,
-        lambda case, rng, folder: _weights(name, case, folder),
-        lambda rng: spoil(seeds.files(name), rng),
-        cases,
-    )
+def _archive(name: str, cases: int, reader: Callable[[Path], object] = _weights, suffix: str = "") -> Reader:
+    read = _on_disk(suffix or name, reader)
+    return _bytes(name, lambda case, rng, folder: read(case, folder), cases)
 
 
 YAML = (
@@ -197,6 +244,10 @@ def _options(text: str) -> None:
         lambda: parse_pad_mode(text),
         lambda: registry.by_name(text),
         lambda: parse_number(text),
+        lambda: parse_rate(text),
+        lambda: parse_area(text),
+        lambda: parse_region(text),
+        lambda: parse_shifts(text),
     )
     for parser in parsers:
         try:
@@ -213,18 +264,27 @@ READERS = (
     _file("webp", 5000),
     _file("bmp", 5000),
     _file("gif", 5000),
+    _file("apng", 5000, "png", True),
+    _file("webp frames", 3000, "webp", True),
+    _file("gif frames", 5000, "gif", True),
+    _file("tiff pages", 5000, "tif", True),
     _file("tiff strips", 6000, "tif"),
     _file("tiff tiles", 3000, "tif"),
     _file("tiff compressed", 6000, "tif"),
     *(_file(suffix, 1000) for suffix in ("avif", "jp2", "ppm", "tga", "dds", "ico", "qoi")),
+    *(_file(suffix, 600) for suffix in (*seeds.WRITTEN, *seeds.BY_HAND)),
+    _bytes("numbered", lambda case, rng, folder: _numbered(case, folder), 2000, "png"),
     _file("npy", 5000),
     _archive("npz", 4000),
     _archive("safetensors", 4000),
+    _archive("pth", 3000, load_all),
+    _archive("checkpoint", 3000, checkpoint.read, "safetensors"),
+    _archive("labels", 1000, _labels, "csv"),
     _file("csv", 6000),
     _file("tsv", 2000),
     *(_file(suffix, 1500) for suffix in seeds.CLIPS),
-    _document("kernel yaml", _kernel_file, 5000),
-    _document("net yaml", _net_file, 4000),
+    _document("kernel yaml", _on_disk("yaml", lambda path: load_yaml(path).array("float32")), 5000),
+    _document("net yaml", _on_disk("yaml", _net_file), 4000),
     _grammar(
         "kernel text", load_kernel,
         ("1,0,-1;1,0,-1", "1/3,1/3,1/3", "gaussian:sigma=2", "box:3x5", "1,2|3,4", "hedge", "log:sigma=1,radius=2"),
@@ -245,5 +305,6 @@ READERS = (
              (":", "%", "offset", "clip", "percentile"), 3000),
     _grammar("padding grammar", _padding, ("same", "1:0,2:2", "valid", "3x1", "same-upper"),
              (",", "x", ":", "same", "full", "-lower"), 3000),
-    _grammar("other options", _options, ("2,1", "reflect", "png", "1/9", ".tif"), (",", "x", "constant", "."), 3000),
+    _grammar("other options", _options, ("2,1", "reflect", "png", "1/9", ".tif", "30/1.001", "0.1%", "1,2,3,4", "1-3"),
+             (",", "x", "constant", ".", "%", "-"), 3000),
 )  # fmt: skip

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
+import struct
 import tempfile
+import warnings
 import zipfile
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import tifffile
 from PIL import Image
 
 from tests import clips
+from tests.pictures import chunk
 
 ROOT = Path(__file__).parents[2]
 Y, X = np.mgrid[:14, :19]
@@ -35,12 +40,108 @@ CLIPS = {  # how the tests' clips are coded, a container each
 def pillow(picture: Image.Image | np.ndarray, format: str, **settings: object) -> bytes:
     file = io.BytesIO()
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    image.save(file, format, **settings)
+    with warnings.catch_warnings(
+        action="ignore", category=DeprecationWarning
+    ):  # IM will leave Pillow in 2028
+        image.save(file, format, **settings)
     return file.getvalue()
 
 
 def moving(format: str) -> bytes:
     return pillow(MOVING[0], format, save_all=True, append_images=MOVING[1:])
+
+
+def framed(format: str, **settings: object) -> bytes:
+    """An animation whose frames cover a part of the canvas each."""
+    frames = [MOVING[0].convert("RGBA")]
+    for shift in range(3):
+        frames.append(frames[-1].copy())
+        frames[-1].paste((80 * shift, 30, 200, 255), (2 + 3 * shift, 4, 9 + 3 * shift, 10))
+    return pillow(frames[0], format, save_all=True, append_images=frames[1:], duration=70, loop=2, **settings)
+
+
+def deep_apng() -> bytes:
+    """Two frames of 16-bit grey, the second smaller; Pillow writes none."""
+
+    def packed(pixels: np.ndarray) -> bytes:
+        return zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels))
+
+    height, width = DEEP.shape
+    frames = [(width, height, 0, 0), (8, 6, 5, 4)]
+    controls = [struct.pack(">5IHHBB", 2 * n, *frame, 1, 10, n, n) for n, frame in enumerate(frames)]
+    return b"".join((
+        b"\x89PNG\r\n\x1a\n",
+        chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)),
+        chunk(b"acTL", struct.pack(">II", 2, 0)),
+        chunk(b"fcTL", controls[0]),
+        chunk(b"IDAT", packed(DEEP)),
+        chunk(b"fcTL", controls[1][:3] + b"\1" + controls[1][4:]),
+        chunk(b"fdAT", struct.pack(">I", 2) + packed(DEEP[:6, :8])),
+        chunk(b"IEND", b""),
+    ))  # fmt: skip
+
+
+def pages(*pictures: np.ndarray | Image.Image, **settings: object) -> bytes:
+    """A TIFF whose pages differ in palette, depth or coding."""
+    images = [
+        picture if isinstance(picture, Image.Image) else Image.fromarray(picture) for picture in pictures
+    ]
+    return pillow(images[0], "TIFF", save_all=True, append_images=images[1:], **settings)
+
+
+def y4m(space: str, *planes: np.ndarray, interlace: str = "p") -> bytes:
+    """Return two frames of planes; the first is of full size."""
+    height, width = planes[0].shape
+    head = f"YUV4MPEG2 W{width} H{height} F30000:1001 I{interlace} A1:1 C{space} XYSCSS={space}\n".encode()
+    return (
+        head + (b"FRAME\n" + b"".join(plane.astype(f"<u{plane.itemsize}").tobytes() for plane in planes)) * 2
+    )
+
+
+def by_hand(name: str) -> tuple[bytes, ...]:
+    """Return files of a format that Pillow reads and does not write, or only in sizes that are large."""
+    image, (height, width) = Image.fromarray(RGB), GREY.shape
+    rows = b"".join(row.tobytes() + bytes(width % 2) for row in GREY)
+    match name:
+        case "psd":
+            head = b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, height, width, 8, 3) + bytes(12)
+            return (head + b"\0\0" + np.moveaxis(RGB, 2, 0).tobytes(),)
+        case "sun":
+            return (struct.pack(">8I", 0x59A66A95, width, height, 8, len(rows), 1, 0, 0) + rows,)
+        case "fli":
+            coded = b"".join(b"\1" + bytes([256 - width]) + row.tobytes() for row in GREY)
+            inside = struct.pack("<IHHBB", 0, 4, 1, 0, 0) + bytes(range(256)) * 3  # a palette
+            inside = struct.pack("<I", len(inside)) + inside[4:]
+            inside += struct.pack("<IH", 6 + len(coded), 15) + coded
+            frame = struct.pack("<IHH8x", 16 + len(inside), 0xF1FA, 2) + inside
+            head = struct.pack("<IHHHHHHI", 128 + 2 * len(frame), 0xAF12, 2, width, height, 8, 3, 70)
+            return (head.ljust(128, b"\0") + frame * 2,)
+        case "xpm":
+            lines = ["".join("ab"[int(value > 99)] for value in row) for row in GREY]
+            words = ",\n".join(
+                f'"{line}"' for line in (f"{width} {height} 2 1", "a c #102030", "b c #ffa500", *lines)
+            )
+            return (f"/* XPM */\nstatic char * a[] = {{\n{words}\n}};\n".encode(),)
+        case "cur":
+            icon = pillow(
+                Image.fromarray(np.dstack([RGB, GREY])).resize((16, 16)), "ICO", bitmap_format="bmp"
+            )
+            return (b"\0\0\2\0" + icon[4:],)
+        case "dcx":
+            picture = pillow(GREY, "PCX")
+            return (struct.pack("<4I", 0x3ADE68B1, 12, 0, 0)[:12] + picture,)
+        case "ftex":
+            texels = RGB.tobytes()
+            return (struct.pack("<4s8I", b"FTEX", 1, width, height, 1, 1, 1, 32, len(texels)) + texels,)
+        case "icns":
+            picture = pillow(image.resize((16, 16)), "PNG")
+            return (b"icns" + struct.pack(">I4sI", 16 + len(picture), b"icp4", 8 + len(picture)) + picture,)
+        case _:
+            raise KeyError(name)
+
+
+WRITTEN = {"sgi": "SGI", "pcx": "PCX", "im": "IM", "blp": "BLP", "xbm": "XBM", "msp": "MSP"}
+BY_HAND = ("psd", "sun", "fli", "xpm", "cur", "dcx", "ftex", "icns")
 
 
 def tiff(pixels: np.ndarray, **settings: object) -> bytes:
@@ -82,14 +183,46 @@ def files(reader: str) -> tuple[bytes, ...]:
             kinds = (RGB, GREY, DEEP, alpha, image.quantize(9), Image.fromarray(GREY > 99))
             return (*(pillow(kind, "PNG") for kind in kinds), pillow(RGB, "PNG", **extras), moving("PNG"))
         case "jpeg":
+            exif = Image.Exif()
+            exif[0x0112], exif[0x010E] = 6, "turned"
+            carried = {"exif": exif, "icc_profile": b"x" * 70_000, "dpi": (72, 99), "comment": b"a comment"}
             return (
                 pillow(RGB, "JPEG"),
-                pillow(RGB, "JPEG", progressive=True),
+                pillow(RGB, "JPEG", progressive=True, restart_marker_blocks=1),
                 pillow(GREY, "JPEG"),
                 pillow(image.convert("CMYK"), "JPEG"),
+                pillow(RGB, "JPEG", subsampling=2, xmp=b"<x:xmpmeta/>", **carried),
+                pillow(image, "MPO", save_all=True, append_images=MOVING),
+            )
+        case "apng":
+            return (
+                framed("PNG", disposal=2, blend=0),
+                framed("PNG", disposal=1, blend=1, default_image=True),
+                deep_apng(),
             )
         case "webp":
             return pillow(RGB, "WEBP"), pillow(alpha, "WEBP", lossless=True), moving("WEBP")
+        case "webp frames":
+            return framed("WEBP"), framed("WEBP", lossless=True, background=(9, 9, 9, 9))
+        case "gif frames":
+            still = [Image.fromarray(np.roll(RGB, n, 0)).quantize(4 + 9 * n) for n in range(3)]
+            palettes = pillow(
+                still[0], "GIF", save_all=True, append_images=still[1:], duration=[0, 20, 5], comment=b"c"
+            )
+            return (
+                framed("GIF", disposal=2),
+                framed("GIF", disposal=3),
+                palettes,
+                framed("GIF", transparency=0),
+            )
+        case "tiff pages":
+            return (
+                pages(image.quantize(9), image.quantize(30), image.rotate(90)),
+                pages(DEEP, GREY, compression="tiff_lzw"),
+                pages(alpha, alpha, compression="tiff_adobe_deflate", big_tiff=True),
+                tiff(np.stack([RGB] * 3), photometric="rgb", rowsperstrip=5, compression="zlib"),
+                tiff(np.stack([DEEP] * 3), ome=True, tile=(16, 16)),
+            )
         case "bmp":
             return tuple(pillow(kind, "BMP") for kind in (RGB, GREY, image.quantize(9), alpha))
         case "gif":
@@ -116,6 +249,41 @@ def files(reader: str) -> tuple[bytes, ...]:
         case "avif" | "jp2" | "ppm" | "tga" | "dds" | "ico" | "qoi":
             name = {"jp2": "JPEG2000"}.get(reader, reader.upper())
             return tuple(pillow(kind, name) for kind in (image, alpha)[: 1 + (reader not in ("ppm", "jp2"))])
+        case _ if reader in WRITTEN:
+            kind = {"blp": image.quantize(9), "xbm": image.convert("1"), "msp": image.convert("1")}.get(
+                reader, image
+            )
+            return (pillow(kind, WRITTEN[reader]),)
+        case _ if reader in BY_HAND:
+            return by_hand(reader)
+        case "y4m":
+            half = DEEP[::2, :-1:2] >> 6
+            return (
+                clip("y4m"),
+                y4m("420p10", DEEP[:, :-1] >> 6, half, half),
+                y4m("444alpha", GREY, GREY, GREY, GREY, interlace="t"),
+                y4m("mono16", DEEP),
+            )
+        case "pth":
+            import torch
+
+            weights = {"a.weight": torch.arange(9.0).reshape(3, 3), "b": torch.ones(4, dtype=torch.bfloat16)}
+            new, old = io.BytesIO(), io.BytesIO()
+            torch.save(weights, new)
+            torch.save({"net": weights}, old, _use_new_zipfile_serialization=False)
+            return new.getvalue(), old.getvalue()
+        case "checkpoint":
+            from safetensors.numpy import save
+
+            settings = {"epochs": 3, "batch": 4, "lr": "0.001", "optimizer": "adam", "loss": "mse", "seed": 0}
+            facts = {"steps": 8, "curve": [[1, 0.5, None], [2, 0.25, 0.5]], "settings": settings}
+            arrays = {name: np.ones((2, 3), np.float32) for name in ("a", "optimizer/a/step", "best/a")}
+            return (save(arrays, {"training": json.dumps(facts)}),)
+        case "labels":
+            return (
+                b"file,label\na.png,cat\nb.png,dog\n",
+                b'\xef\xbb\xbffile,x,y\r\n"a.png",1,2\r\nb.png,"3",4\r\n',
+            )
         case "npy":
             kinds = (RGB, GREY.astype(">i2"), GREY.astype(np.float64), np.asfortranarray(DEEP), GREY[0] > 99)
             return tuple(map(npy, kinds))
@@ -138,6 +306,9 @@ def files(reader: str) -> tuple[bytes, ...]:
                 b'a,"b, c",d\n1,"2",3\n4,"5",6\n7,NaN,9\n',
                 b"\xef\xbb\xbfa|b\n1e3|-2\n+.5|0x10\n",
                 b"1,2,3\n4,5,6\n7,8,9",
+                b'when,2019,2020,"a note"\n2024-01-31T12:00:00Z,1,2,"two\nlines"\n2024-02-01T12:00:00Z,3,,x\n',
+                b"12:00:01,5%,1 000,True\n12:00:02,6%,2 000,False\n12:00:03,7%,3 000,True\n",
+                b"# a comment\nx,y\n1,99999999999999999999999\n2,1e400\n3,-0.0\n",
             )
         case "tsv":
             return b"a\tb\n1\t2\n3\t4\n5\t\n", b"1\t2\t3\n4\t5\t6\n"

@@ -7,8 +7,8 @@ from functools import partial
 from hypothesis import strategies as st
 
 from tests.fuzz import seeds
-from tests.fuzz.mutate import with_checksums
 from tests.fuzz.readers import YAML, Reader
+from tests.fuzz.structure import png_with_checksums
 
 CELLS = (
     ",",
@@ -56,7 +56,7 @@ def cases(reader: Reader) -> st.SearchStrategy[bytes | str]:
         return joined(reader.tokens)
     if reader.name.endswith("yaml"):
         return joined(YAML, 30).map(encode) | edited(seeds.yamls(reader.name))
-    files = edited(seeds.files(reader.name))
-    if reader.name in ("csv", "tsv"):
+    files = edited(seeds.files("png" if reader.name == "numbered" else reader.name))
+    if reader.name in ("csv", "tsv", "labels"):
         return joined(CELLS, 40).map(encode) | files
-    return files.map(with_checksums) if reader.name == "png" else files
+    return files.map(png_with_checksums) if reader.name in ("png", "apng", "numbered") else files

@@ -63,9 +63,10 @@ def attempt(reader: Reader, case: bytes | str, number: int, folder: Path) -> boo
     return True
 
 
-def mutated(reader: Reader, number: int) -> bytes | str:
+def mutated(reader: Reader, number: int, way: str = "mutation") -> bytes | str:
     """Return the case of this number: always the same."""
-    return reader.make(Random(f"{SEED}/{reader.name}/{number}"))
+    rng = Random(f"{SEED}/{reader.name}/{way}/{number}")
+    return reader.rearrange(rng) if way == "structure" and reader.rearrange else reader.make(rng)
 
 
 def tell(reader: Reader, case: bytes | str, number: int, folder: Path) -> None:
@@ -106,7 +107,7 @@ def main(name: str, way: str, first: int, count: int) -> None:
             hypothesise(reader, first, count, Path(folder))
             return
         for number in range(first, first + count):
-            tell(reader, mutated(reader, number), number, Path(folder))
+            tell(reader, mutated(reader, number, way), number, Path(folder))
 
 
 if __name__ == "__main__":

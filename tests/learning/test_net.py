@@ -17,7 +17,8 @@ import pytest
 import scipy.ndimage
 import torch
 from PIL import Image
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from convcli.cli.learn import examples as learn_examples
 from convcli.cli.program import run
@@ -449,7 +450,7 @@ BAD = [
     ([*SOBEL, "--checkpoint", "w.safetensors"], 2, "need two names"),
     ([*SOBEL, "--curve", "c.gif"], 2, "a curve is written as"),
     ([*SOBEL, "--resume", "none.safetensors"], 1, "none.safetensors"),
-    ([*SOBEL, "--resume", "torn.safetensors"], 1, "no checkpoint, or a damaged one"),
+    ([*SOBEL, "--resume", "torn.safetensors"], 1, "no .safetensors file, or a damaged one"),
     ([*SOBEL, "--weights", "torn.safetensors"], 1, "torn.safetensors"),
     (
         ["--net", "classes.yaml", "stripes", "--loss", "ce", "--target", "labels.csv"],
@@ -493,6 +494,37 @@ def test_a_checkpoint_of_another_net_or_optimizer_is_refused(
     assert "weights alone (--weights w.safetensors starts from them)" in capsys.readouterr().err
     assert run(["learn", *SOBEL, *resumed, "--optimizer", "sgd", "--lr", "0.02"]) == 0
     assert "resumed differently: rate was None and is 0.02" in capsys.readouterr().err
+
+
+def _spoil(name: str, arrays: dict[str, np.ndarray], facts: str) -> None:
+    weights = load_file("w.checkpoint.safetensors")
+    save_file({**weights, **arrays}, name, {"training": facts})
+
+
+@pytest.mark.parametrize(
+    ("arrays", "facts"),
+    [
+        ({}, "[" * 100_000),
+        ({}, '{"steps": Infinity, "curve": [[1, 0.5, null]], "settings": {}}'),
+        ({}, '{"steps": 2, "curve": [[-4, 0.5, null]], "settings": {}}'),
+        ({"optimizer/conv1.weight/exp_avg": np.ones(7, np.float32)}, ""),
+        ({"optimizer/conv1.weight/exp_avg": np.ones((1, 1, 3, 3), np.int64)}, ""),
+        ({"optimizer/conv9.weight/exp_avg": np.ones((1, 1, 3, 3), np.float32)}, ""),
+        ({"best/conv1.weight": np.ones(7, np.float32)}, ""),
+    ],
+    ids=["depth", "infinite", "before the first epoch", "shape", "type", "name", "best"],
+)
+def test_a_damaged_checkpoint_is_one_line(
+    arrays: dict[str, np.ndarray], facts: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learn(capsys, *SOBEL, "--epochs", "1")
+    with safe_open("w.checkpoint.safetensors", "numpy") as file:
+        facts = facts or file.metadata()["training"]
+    _spoil("bad.safetensors", arrays, facts)
+    assert run(["learn", *SOBEL, "-o", "v.safetensors", "--resume", "bad.safetensors", "--epochs", "2"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and "damaged" in line and "internal" not in line
+    assert not Path("v.safetensors").exists()
 
 
 def test_nothing_is_made_beside_the_output(place: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from convcli.media.options import ReadOptions
 from convcli.media.pictures.read_only import RARER, source
 from convcli.media.registry import HEAD, ONLY_READ, by_name, by_suffix, identify, sniff
 from convcli.media.shared import resolution
+from tests.fuzz import seeds
 from tests.shell import convcli, ok
 
 NOISE = np.random.default_rng(0).integers(0, 256, (23, 37, 3), np.uint8)
@@ -49,6 +50,19 @@ def test_the_pixels_are_pillows(decoder: str) -> None:
     assert identify(data[:HEAD], f"a{row.suffixes[0]}")[0].name == row.name
     if row.name != "tga":  # which has no signature
         assert sniff(data[:HEAD]).name == row.name
+
+
+@pytest.mark.filterwarnings("ignore:IM image format:DeprecationWarning")
+@pytest.mark.parametrize("name", (*seeds.BY_HAND, *seeds.WRITTEN))
+def test_the_rarest_are_pillows_too(name: str) -> None:
+    """Formats that Pillow does not write, or writes large, are made by hand; it closes the file of an FTEX."""
+    for data in seeds.files(name):
+        opened = source(io.BytesIO(data), ReadOptions())
+        with Image.open(io.BytesIO(data)) as image:
+            mode = {1: "L", 3: "RGB", 4: "RGBA"}[opened.info.channels]
+            expected = np.asarray(image.convert(mode))
+        expected = 255 - expected if name == "xbm" else expected  # whose ones are ink
+        np.testing.assert_array_equal(opened.strip(0, opened.info.length), expected)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import sys
 from pathlib import Path
 
@@ -149,6 +150,16 @@ def test_damaged_files(suffix: str, content: bytes, tmp_path: Path) -> None:
         load_weights(str(path))
     assert f"w{suffix}" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_state_dict_of_the_old_kind_whose_storages_have_other_keys(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(400)}, tmp_path / "w.pth", _use_new_zipfile_serialization=False)
+    data = (tmp_path / "w.pth").read_bytes()
+    key = re.search(rb"\d{8,}", data)
+    assert key is not None
+    (tmp_path / "w.pth").write_bytes(data.replace(key[0], key[0][::-1], 1))
+    with pytest.raises(ConvError, match="no PyTorch state dict, or a damaged one"):
+        load_weights(f"{tmp_path / 'w.pth'}#w")
 
 
 def test_a_truncated_state_dict(tmp_path: Path) -> None:

@@ -101,11 +101,15 @@ def _bmp_carriers(data: bytes) -> Iterator[str]:
         yield "fourth"
 
 
-def picture_source(fp: IO[bytes], picture: Picture, options: ReadOptions) -> Source:
-    """Decode a picture, or with ``options.all_frames`` its frames when they are asked for; closes ``fp`` alike."""
-    what, at = picture.decoder, fp.tell()
-    stored = fp.seek(0, io.SEEK_END)
-    fp.seek(at)
+def picture_source(fp: IO[bytes], picture: Picture, options: ReadOptions, stored: int = 0) -> Source:
+    """Decode a picture, or with ``options.all_frames`` its frames when they are asked for; closes ``fp`` alike.
+
+    ``stored`` is the size of the file, where Pillow may have closed it already (FTEX).
+    """
+    what = picture.decoder
+    if not stored:
+        at, stored = fp.tell(), fp.seek(0, io.SEEK_END)
+        fp.seek(at)
     check_pixels(*picture.size, options, what, stored=stored)
     with within_limit(what, options):
         count = picture.count

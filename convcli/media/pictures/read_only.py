@@ -229,7 +229,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         what = row.misread(head)
     if what:
         raise ConvError(f"{name} with {what} is not read: convert it to .npy, TIFF or PNG")
-    found = picture_source(fp, ImageioPicture(fp, row.decoder), options)
+    found = picture_source(fp, ImageioPicture(fp, row.decoder), options, size)
     bits, kept = row.bits(head), {"uint8": 8, "uint16": 16}.get(found.info.dtype)
     notes = (
         [f"the {bits} bits a channel of this {name} are read as {kept}"] if kept and kept != bits > 8 else []
