@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pytest
 from PIL import Image
 
 from tests.faults.faults import as_anyone
-from tests.shell import SAMPLES
+from tests.shell import SAMPLES, as_user
 
 NO_UTF8 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 STRICT = {"PYTHONIOENCODING": "utf-8:strict"}  # as standard output is in most UTF-8 locales
@@ -33,7 +34,12 @@ NAMES = {
 
 
 def shell(
-    *words: str | bytes, cwd: Path, unset: tuple[str, ...] = (), anyone: bool = False, **settings: str
+    *words: str | bytes,
+    cwd: Path,
+    unset: tuple[str, ...] = (),
+    anyone: bool = False,
+    before: Callable[[], object] | None = None,
+    **settings: str,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the command; errors must be one line each."""
     environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "80", **settings}
@@ -41,7 +47,7 @@ def shell(
         environment.pop(name, None)
     done = subprocess.run(
         [sys.executable, "-m", "convcli", *words], cwd=cwd, env=environment, capture_output=True,
-        timeout=60, check=False, preexec_fn=as_anyone if anyone else None,
+        timeout=60, check=False, preexec_fn=as_anyone if anyone else before,
     )  # fmt: skip
     said = done.stderr
     assert b"internal error" not in said, said
@@ -214,3 +220,55 @@ def test_an_unreadable_input(home: Path) -> None:
     done = shell("filter", "house.png", "-k", "hedge", cwd=home, anyone=True)
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"Permission denied" in done.stderr
+
+
+def at_most(kind: int, most: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(kind, (most, most))
+
+
+def few_threads() -> None:
+    as_user(54_321)
+    at_most(resource.RLIMIT_NPROC, 1)()
+
+
+SCARCE: dict[str, tuple[str, Callable[[], object], str]] = {
+    **{
+        f"{megabytes} MB, {name}": (command, at_most(resource.RLIMIT_AS, megabytes << 20), words)
+        for megabytes in (350, 800)
+        for name, command, words in (
+            ("table", "filter noisy-signal.csv -k smooth3 -o o.csv", "polars needs"),
+            ("matrix", "matrix --input 40x40 -k 3x3 -o m.csv", "polars needs"),
+            ("torch", "net run sobel-pool.yaml house.png -o o.npy", "torch needs"),
+        )
+    },
+    "40 MB": ("filter house.png -k box:3 -o o.png", at_most(resource.RLIMIT_AS, 40 << 20), "numpy needs"),
+    "100 MB": ("motion walk.mp4 --no-output", at_most(resource.RLIMIT_AS, 100 << 20), ""),
+    "5 files": (
+        "filter noisy-signal.csv -k smooth3 -o o.csv",
+        at_most(resource.RLIMIT_NOFILE, 5),
+        "polars needs",
+    ),
+    "10 files": ("matrix --input 40x40 -k 3x3 -o m.csv", at_most(resource.RLIMIT_NOFILE, 10), "polars needs"),
+    "no frames": (
+        "filter walk.mp4 -k box:3 -o %d.png",
+        at_most(resource.RLIMIT_NOFILE, 5),
+        "Too many open files",
+    ),
+    "no thread": ("filter house.png -k box:3 -o o.png", few_threads, "no thread can be started"),
+    "no thread, table": ("filter noisy-signal.csv -k smooth3 -o o.csv", few_threads, "polars needs"),
+    "no thread, learn": ("learn house.png --target house.png --size 3 -o o.yaml", few_threads, "threads"),
+}
+
+
+@pytest.mark.parametrize("name", SCARCE)
+def test_memory_threads_and_files_that_are_too_few(name: str, home: Path) -> None:
+    """One line and nothing left, where libraries would abort, panic in thousands of lines, or wait forever."""
+    command, before, words = SCARCE[name]
+    if before is few_threads and os.geteuid():
+        pytest.skip("only root becomes another user, who has no other process")
+    home.chmod(0o777)
+    present = listing(home)
+    done = shell(*command.split(), cwd=home, before=before)
+    assert done.returncode == 1
+    assert words.encode() in done.stderr, done.stderr
+    assert listing(home) == present

@@ -14,10 +14,12 @@ try:  # the imports are a good part of a small job's time, so an interrupt is li
     import os
     import signal
     import sys
+    import warnings
     from typing import NoReturn
 
     from convcli.cli.program import run
     from convcli.cli.shared.report import speak_plainly
+    from convcli.common.machine import available_threads, check_room
     from convcli.common.signals import leave_on
 except KeyboardInterrupt:
     raise SystemExit(130) from None
@@ -25,6 +27,23 @@ except RuntimeError as error:  # Python 3.11 raises this for an interrupt while 
     if isinstance(error.__cause__, KeyboardInterrupt):
         raise SystemExit(130) from None
     raise
+
+
+class _Room:
+    """Stands before imports: compiled code ends the process, or waits forever, where memory or threads are too few."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        """Refuse a library that could not work; find none."""
+        cores = available_threads()
+        blas = 0 if "OPENBLAS_NUM_THREADS" in os.environ else cores - 1
+        match name:  # address space in megabytes and threads of a small job, as measured
+            case "numpy":
+                check_room(name, 150 + 64 * blas, blas)
+            case "torch":
+                check_room(name, 800 + 250 * cores, cores)
+            case "polars":
+                check_room(name, 800 + 250 * cores, 14 + cores, 12)
 
 
 def main() -> NoReturn:
@@ -50,6 +69,9 @@ def main() -> NoReturn:
         if getattr(sys, stream) is None:  # nobody reads it
             setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     speak_plainly()
+    sys.meta_path.insert(0, _Room)
+    if not sys.warnoptions:  # what libraries warn of is for programmers
+        warnings.simplefilter("ignore")
     code = run(sys.argv[1:])
     sys.stderr.flush()
     os._exit(code)

@@ -114,14 +114,19 @@ def _closed_pipe() -> int:
     return CLOSED_PIPE
 
 
-def _explained(error: Exception) -> tuple[str, int]:
+def _explained(error: BaseException) -> tuple[str, int]:
     """Return the line and the exit code for a failure."""
     if isinstance(error, ConvError):
         return str(error), error.exit_code
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "failed to map segment" in str(error):  # of a shared library
         return "not enough memory for this job", 1
     if isinstance(error, OSError):
         return f"{error.filename!r}: {error.strerror}" if error.filename else str(error.strerror or error), 1
+    if "start new thread" in str(error):
+        return (
+            "no thread can be started: this process may have too few, or too little memory (see ulimit -a)",
+            1,
+        )
     return f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1
 
 
@@ -151,7 +156,9 @@ def run(arguments: list[str]) -> int:
     except _ClickException as error:
         report.error(_usage(error))
         return 2
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of Polars
+            raise
         if "--debug" in arguments:
             import traceback
 

@@ -1,10 +1,13 @@
-"""What the machine has to give: processor cores and memory."""
+"""What the machine has to give: processor cores, memory, threads and open files."""
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+
+from convcli.common.errors import ConvError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LARGEST_KEPT = 32 << 20  # bytes of one array: as large as the C library admits
@@ -28,6 +31,36 @@ def available_memory() -> int | None:
     except OSError:  # not Linux
         return None
     return None if kilobytes is None else kilobytes * 1024
+
+
+def check_room(what: str, megabytes: int, threads: int = 0, files: int = 0) -> None:
+    """Take so much address space, so many threads and open files, and let go of them again.
+
+    Raises
+    ------
+    ConvError
+        When there are not so many: ``what`` would end the process, or wait forever.
+    """
+    import mmap
+    from threading import Event, Thread
+
+    end = Event()
+    with ExitStack() as taken:
+        try:
+            for _ in range(files):
+                taken.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+            taken.enter_context(mmap.mmap(-1, megabytes << 20, prot=0))
+            for _ in range(threads):
+                thread = Thread(target=end.wait, daemon=True)
+                thread.start()
+                taken.callback(thread.join)
+        except (OSError, RuntimeError, MemoryError):
+            raise ConvError(
+                f"{what} needs {megabytes} MB of address space, {threads} threads and {files} open files, more than "
+                "this process may have (see ulimit -a)"
+            ) from None
+        finally:
+            end.set()
 
 
 def keep_freed_memory() -> None:

@@ -97,7 +97,8 @@ class Runner:
         that there is, and have its type.
         """
         runner = self._wider if self._largest(box, read) > self._exact else self
-        return runner._floats(box, read, out)
+        with np.errstate(all="ignore"):  # infinities and NaN are data, and results
+            return runner._floats(box, read, out)
 
     def _floats(self, box: Box, read: Read, out: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         job = self.job
@@ -193,7 +194,8 @@ class Runner:
             gain, rest = self.job.chain.growth or (1.0, 0.0)
             limit, runner = (2.0**BITS - rest) / gain, self._wider
             how = replace(how, top=runner.job.target.top)
-        pixels, tally = runner._pixels(box, read, how, out)
+        with np.errstate(all="ignore"):
+            pixels, tally = runner._pixels(box, read, how, out)
         tally.rounded |= largest > limit
         return pixels, tally
 

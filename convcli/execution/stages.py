@@ -254,12 +254,10 @@ def _finish(stage: ConvStage, values: np.ndarray) -> np.ndarray:
 
 def _magnitude(bank: np.ndarray) -> np.ndarray:
     """Return the root of the sum of squares along axis 1, where squares are too large for a float too."""
-    with np.errstate(over="ignore"):
-        found: np.ndarray = np.sqrt(np.square(bank).sum(axis=1))
+    found: np.ndarray = np.sqrt(np.square(bank).sum(axis=1))
     beyond = np.isinf(found)
     if beyond.any():
         large = np.abs(bank).max(axis=1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaled = large * np.sqrt(np.square(bank / large[:, None]).sum(axis=1))
+        scaled = large * np.sqrt(np.square(bank / large[:, None]).sum(axis=1))
         found[beyond & np.isfinite(large)] = scaled[beyond & np.isfinite(large)]
     return found

@@ -321,6 +321,8 @@ def as_broken(what: str) -> Iterator[None]:
     except MemoryError:
         raise ConvError(f"not enough memory to decode the {what}") from None
     except _BROKEN as error:
+        if "start new thread" in str(error):
+            raise
         # libpng's words for what it refuses are sometimes those of another moment, and no text
         lines = [] if isinstance(error, UnicodeError) else str(error).strip().splitlines()
         detail = lines[0][:160] if lines else "the decoder refuses it"

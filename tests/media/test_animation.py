@@ -11,7 +11,13 @@ import pytest
 from PIL import Image
 
 import convcli
+from convcli.data.axes import SECOND, Listed
+from convcli.data.info import Colour, Info
+from convcli.media import registry
+from convcli.media.opening import open_sink
+from convcli.media.options import WriteOptions
 from tests.clips import make, pattern, times_of
+from tests.shell import convcli as shell
 from tests.shell import ok
 
 DURATIONS = [50, 120, 70, 80, 200]
@@ -83,6 +89,42 @@ def test_from_one_kind_to_another(source: str, target: str, tmp_path: Path) -> N
     plays = LOOP + (source == "gif") - (target == "gif")
     assert (durations, loop) == (DURATIONS, plays)
     np.testing.assert_array_equal(pictures[..., 3], frames()[..., 3])
+
+
+@pytest.mark.parametrize(
+    ("kind", "longest"),
+    [("gif", 655_350), ("png", 65_535_000), ("webp", 16_777_215)],  # 16 bits of 1/100 s, of s, 24 bits of ms
+)
+def test_a_frame_lasts_as_long_as_the_format_can_say(kind: str, longest: int, tmp_path: Path) -> None:
+    times = Listed((0, 1, 10**9), Fraction(1, 25), SECOND, 10**9 + 1)
+    info = Info.of("TYX", (3, 8, 9), "uint8", Colour.GREY).placed(T=times)
+    path, pixels = tmp_path / f"a.{kind}", np.arange(216, dtype=np.uint8).reshape(3, 8, 9)
+    with open_sink(str(path), registry.by_name(kind), info, WriteOptions()) as sink:
+        sink.write(info.box, pixels)
+        sink.close()
+    assert f"at most {longest / 1000:g} s" in " ".join(sink.notes)
+    assert shown(path)[0] == [40, longest, 40]
+
+
+def test_still_frames_that_last_too_long_together_are_one_line(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full((70, 8, 8), 100, np.uint8))
+    job = (
+        "filter",
+        "a.npy",
+        "--axes",
+        "TYX",
+        "-k",
+        "box:3",
+        "--range",
+        "clip",
+        "--fps",
+        "0.1",
+        "-o",
+        "a.gif",
+    )
+    done = shell(*job, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert b"GIF cannot hold these times" in done.stderr
 
 
 def repeated(path: Path, loop: int | None) -> Path:

@@ -81,6 +81,20 @@ def test_others_read_the_same_pixels(colour, dtype, compress, size, rows):
 
 
 @pytest.mark.parametrize("compress", Compress)
+@pytest.mark.parametrize("colour", CHANNELS)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_the_bytes_do_not_depend_on_how_the_rows_arrive(colour, dtype, compress):
+    """Strips have as many rows as the plan says, and that depends on the number of threads."""
+    sizes = [(1, 1), (70_000, 3), (3, 90_000), (300, 1400)] if compress is Compress.FAST else [(300, 1400)]
+    for height, width in sizes:
+        pixels = smooth(height, width, CHANNELS[colour], dtype)
+        whole = encode(pixels, colour, rows=height, compress=compress)
+        assert np.array_equal(imagecodecs.png_decode(whole), pixels)
+        for rows in {max(1, height // 7), -(-height // 2), max(1, height - 1)}:
+            assert encode(pixels, colour, rows=rows, compress=compress) == whole
+
+
+@pytest.mark.parametrize("compress", Compress)
 def test_many_pieces_on_threads_make_one_valid_stream(compress):
     pixels = smooth(900, 1500, 3)  # 4 MB: several pieces
     data = encode(pixels, RGB, rows=64, compress=compress)

@@ -262,7 +262,11 @@ def _claim_stage(folder: int) -> tuple[int, str]:
     """Make a folder with an unpredictable name; return its descriptor, locked, and its name."""
     name = f".convcli-{secrets.token_hex(8)}"
     os.mkdir(name, 0o700, dir_fd=folder)
-    stage = os.open(name, _MADE_FOLDER, dir_fd=folder)
+    try:
+        stage = os.open(name, _MADE_FOLDER, dir_fd=folder)
+    except OSError:  # no descriptor is left
+        os.rmdir(name, dir_fd=folder)
+        raise
     if not _is_ours(stage, stat.S_IFDIR):
         os.close(stage)
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), name)
@@ -277,6 +281,8 @@ def _subfolder(stage: int, name: str) -> int:
 
 def _remove_stage(folder: int, name: str, stage: int) -> None:
     for part in ("new", "old"):
+        with contextlib.suppress(OSError):  # without a descriptor left an empty one goes at least
+            os.rmdir(part, dir_fd=stage)
         shutil.rmtree(part, ignore_errors=True, dir_fd=stage)
     with contextlib.suppress(OSError):
         found = _stat(folder, name)

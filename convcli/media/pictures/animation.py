@@ -190,16 +190,18 @@ def _plays(picture: Picture) -> int:
 
 
 _MOST = 65535  # delays and counts have 16 bits
+_LONGEST = {"gif": _MOST, "png": 1000 * _MOST, "webp": 2**24 - 1}  # delays in the unit of each format
 
 
 def settings_for(info: Info, format_name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return Pillow's settings that make one file of several frames, and notes about changed times."""
     shown, plays = schedule(info.axis("T")), min(clip_of(info.companions).plays, _MOST)
     unit = Fraction(1, 100) if format_name == "gif" else Fraction(1, 1000)
-    delays = shown.delays(unit)
+    most = _LONGEST[format_name]
+    delays = [min(delay, most) for delay in shown.delays(unit)]
     settings: dict[str, Any] = {"save_all": True, "loop": plays}
     if format_name == "gif":
-        delays = [min(delay, _MOST) for delay in delays]
+        settings["disposal"] = 2 if info.colour.has_alpha else 0
         if plays:
             settings["loop"] = plays - 1 or None  # Pillow writes no count for None
     if format_name == "png":  # numerators have 16 bits
@@ -209,9 +211,9 @@ def settings_for(info: Info, format_name: str) -> tuple[dict[str, Any], tuple[st
     ours = float(sum(delays) * unit)
     notes = []
     if abs(ours - seconds) > unit:
-        why = f"a frame lasts at least {float(unit):g} s" if ours > seconds else "delays have 16 bits"
+        limit = f"at least {float(unit):g}" if ours > seconds else f"at most {float(most * unit):g}"
         notes.append(
-            f"the clip lasts {ours:.2f} s instead of {seconds:.2f} s: in {format_name.upper()} {why}"
+            f"the clip lasts {ours:.2f} s instead of {seconds:.2f} s: in {format_name.upper()} a frame lasts {limit} s"
         )
     if format_name == "gif" and min(delays) < 2:
         notes.append("some frames last 0.01 s: many players show them for 0.1 s, as GIF's first ones did")

@@ -164,40 +164,30 @@ class PillowSink(Sink):
     def close(self) -> None:
         """Encode and write everything."""
         super().close()
-        settings, animated = self._settings(), "T" in self._info.letters
-        if animated:
-            from convcli.media.pictures.animation import settings_for
-
-            frames, notes = settings_for(self._info, self._format)
-            settings |= frames
-            self.notes += notes
-        if animated and self._format != "gif":
-            from imageio.v3 import imwrite
-
-            extension = f".{self._format}"
-            self._fp.write(
-                imwrite(
-                    "<bytes>", self._pixels, plugin="pillow", extension=extension, is_batch=True, **settings
-                )
-            )
-            return
         from PIL import Image
 
+        settings, animated = self._settings(), "T" in self._info.letters
         mode = CHANNELS[self._info.colour].mode
         size = (self._info.size("X"), self._info.size("Y"))
         pictures = self._pixels if animated else self._pixels[np.newaxis]
         images = [Image.frombuffer(mode, size, picture, "raw", mode, 0, 1) for picture in pictures]
-        if (
-            self._format == "gif"
-        ):  # imageio takes arrays, and Pillow would reduce their colours and alpha otherwise
+        if self._format == "gif":
             images = [self._paletted(image) for image in images]
-            if animated:
-                settings |= {"append_images": images[1:], "disposal": 2 if self._info.colour.has_alpha else 0}
+        if animated:
+            from convcli.media.pictures.animation import settings_for
+
+            frames, notes = settings_for(self._info, self._format)
+            settings |= frames | {"append_images": images[1:]}
+            self.notes += notes
         encoded = io.BytesIO()
         try:
             images[0].save(encoded, HOLDS[self._format].name, **settings)
-        except OverflowError:  # Pillow adds up the delays of equal frames
-            raise ConvError("GIF shows a picture for at most 655.35 s: write .png or .webp") from None
+        except (OverflowError, RuntimeError, ValueError) as error:
+            # GIF and PNG add up the times of equal frames; WebP counts all milliseconds in 32 bits
+            if not animated:
+                raise
+            name = self._format.upper()
+            raise ConvError(f"{name} cannot hold these times ({error}): write .mkv, or give --fps") from None
         self._fp.write(encoded.getbuffer())
 
     def _paletted(self, image: Image.Image) -> Image.Image:

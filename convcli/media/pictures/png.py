@@ -154,8 +154,11 @@ class PngSink(Sink):
         depth = np.dtype(self._info.dtype).itemsize
         self._pixel = depth * CHANNELS[self._info.colour].count  # bytes
         self._above = np.zeros(self._info.size("X") * self._pixel, np.uint8)  # PNG filters from zeros
-        self._rows = _adaptive if self._small else _sub
-        self._piece: list[np.ndarray] = []
+        self._filter = _adaptive if self._small else _sub
+        row = 1 + len(self._above)  # with the number of its filter
+        # Pieces have so many rows however many arrive at once: the same bytes whatever the strips and threads.
+        self._piece = np.empty((min(self._info.length, -(-PIECE // row)), row), np.uint8)
+        self._filled = 0  # rows of it
         self._tail = b""  # what deflate may look back to
         self._checksum = 1
         self._deflated = Pieces(partial(self._chunk, b"IDAT"))
@@ -180,23 +183,22 @@ class PngSink(Sink):
         if pixels.dtype == np.uint16:
             pixels = pixels.astype(">u2")
         rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(len(pixels), -1)
-        step = max(1, PIECE // max(1, rows.shape[1]))
-        for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            self._piece.append(self._rows(part, self._above, self._pixel))
-            self._above = part[-1].copy()
-            if sum(piece.nbytes for piece in self._piece) >= PIECE:
+        while len(rows):
+            part = rows[: len(self._piece) - self._filled]
+            self._filter(part, self._above, self._pixel, self._piece[self._filled : self._filled + len(part)])
+            self._above, self._filled = part[-1].copy(), self._filled + len(part)
+            if self._filled == len(self._piece):
                 self._deflated.add(self._take_piece(last=False))
+            rows = rows[len(part) :]
 
     def _take_piece(self, last: bool) -> Callable[[], bytes]:
         """Return the work that deflates the collected rows; header and checksum of zlib are put around."""
         from isal import isal_zlib
 
-        piece, before, first = self._piece, self._tail, self._checksum == 1
-        for rows in piece:
-            self._checksum = isal_zlib.adler32(rows, self._checksum)
-        self._piece = []
-        self._tail = piece[-1].reshape(-1)[-_WINDOW:].tobytes() if piece else before
+        rows, before, first = self._piece[: self._filled], self._tail, self._checksum == 1
+        self._checksum = isal_zlib.adler32(rows, self._checksum)
+        self._piece, self._filled = np.empty_like(self._piece), 0
+        self._tail = rows.reshape(-1)[-_WINDOW:].tobytes()
         checksum = struct.pack(">I", self._checksum) if last else b""
 
         def work() -> bytes:
@@ -206,9 +208,8 @@ class PngSink(Sink):
                 if self._small
                 else isal_zlib.compressobj(1, zlib.DEFLATED, -15, zdict=before)
             )
-            parts = [stream.compress(rows) for rows in piece]
-            parts.append(stream.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH))
-            return b"".join([b"\x78\x01" if first else b"", *parts, checksum])
+            deflated = stream.compress(rows) + stream.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+            return (b"\x78\x01" if first else b"") + deflated + checksum
 
         return work
 
@@ -225,16 +226,14 @@ class PngSink(Sink):
             self._fp.write(part)
 
 
-def _sub(rows: np.ndarray, above: np.ndarray, pixel: int) -> np.ndarray:
+def _sub(rows: np.ndarray, above: np.ndarray, pixel: int, filtered: np.ndarray) -> None:
     """Filter rows of bytes by their left neighbours (PNG's type 1): good for photographs, and quick."""
-    filtered = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
     filtered[:, 0] = 1
     filtered[:, 1 : 1 + pixel] = rows[:, :pixel]
     np.subtract(rows[:, pixel:], rows[:, :-pixel], out=filtered[:, 1 + pixel :])
-    return filtered
 
 
-def _adaptive(rows: np.ndarray, above: np.ndarray, pixel: int) -> np.ndarray:
+def _adaptive(rows: np.ndarray, above: np.ndarray, pixel: int, filtered: np.ndarray) -> None:
     """Filter each row by the type with the least sum of absolute differences, which libpng finds (PNG, 12.7)."""
     import imagecodecs
 
@@ -243,5 +242,5 @@ def _adaptive(rows: np.ndarray, above: np.ndarray, pixel: int) -> np.ndarray:
         samples = samples.view(">u2").astype(np.uint16)
     samples = samples.squeeze(2) if pixel == 1 else samples
     stored = bytes(imagecodecs.png_encode(samples, level=0, filter=imagecodecs.PNG.FILTER.ALL))
-    filtered = zlib.decompress(b"".join(chunks_of(stored, header_of(stored)).pixels))
-    return np.frombuffer(filtered, np.uint8).reshape(len(samples), -1)[1:]
+    found = zlib.decompress(b"".join(chunks_of(stored, header_of(stored)).pixels))
+    filtered[...] = np.frombuffer(found, np.uint8).reshape(len(samples), -1)[1:]
