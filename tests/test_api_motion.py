@@ -42,6 +42,22 @@ def test_the_picture_is_the_filtered_clip() -> None:
     np.testing.assert_array_equal(picture, expected)
 
 
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_huge_value_is_felt_only_in_its_windows(engine: str) -> None:
+    """By a kernel so large that its transform would be quicker."""
+    random = np.random.default_rng(3)
+    weights = random.normal(size=(3, 25, 27))
+    clip = random.normal(0.5, 5, (8, 60, 90)).astype(np.float32)
+    clip[4, 3:6, 4:7] = 1e20
+    kernel = convcli.Kernel.from_array(weights - weights.mean())
+    _, picture = convcli.motion(clip, kernel, picture=True, engine=engine)  # type: ignore[call-overload]
+    clip[4, 3:6, 4:7] = 0.5
+    _, without = convcli.motion(clip, kernel, picture=True, engine=engine)  # type: ignore[call-overload]
+    np.testing.assert_allclose(picture[..., 20:], without[..., 20:], atol=1)  # a level of 255
+    assert np.ptp(without[..., 20:]) > 9
+    assert abs(picture[..., :20].astype(int) - without[..., :20]).max() > 99
+
+
 @pytest.mark.parametrize("order", ["TYXC", "CTYX"])
 def test_colour_is_taken_as_brightness(order: str) -> None:
     frames = np.zeros((6, 20, 30, 3), np.uint8)

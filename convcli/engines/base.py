@@ -18,7 +18,7 @@ import numpy as np
 from convcli.common.errors import UsageError
 from convcli.data.box import slices
 from convcli.engines.interface import Algorithm, Correlation, Outside
-from convcli.engines.locality import look
+from convcli.engines.locality import glance, look
 from convcli.engines.padding import pad
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import TransposedWindow, Window
@@ -185,6 +185,9 @@ class Engine(ABC):
 
     def _where_it_serves(self, algorithm: Algorithm, call: Correlation) -> np.ndarray:
         """Correlate with an algorithm in the parts of a box where it serves, and in the others with the cheapest."""
+        values = glance(call)
+        if values.finite and algorithm.serves(call, values):
+            return self._correlate(algorithm, call)
         found = look(call)
         if algorithm.serves(call, found.values):
             made = self._correlate(algorithm, call)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property, reduce
-from math import ceil, prod
+from itertools import product
+from math import ceil, inf, prod
 
 import numpy as np
 
@@ -111,6 +112,29 @@ def look(call: Correlation) -> Look:
         if extent > 1:
             seen, held = _around(seen, axis, range(3), count), _around(held, axis, [1], count)
     return Look(call, seen, held, whole(counts))
+
+
+def glance(call: Correlation) -> Values:
+    """Return bounds of what `look` finds, from a few values of each cell: much quicker, and mostly enough.
+
+    Both are infinite where a cell may hold nothing but zeros.
+    """
+    x, widths = call.x, _widths(call)
+    wide = [axis for axis, extent in enumerate(call.extents) if extent > 1]
+    along = (0, 1, *(axis + 2 for axis in wide))
+    few = {1: 8, 2: 3}.get(len(wide), 2)  # values of a cell along each axis
+    places = [[slice(None)]] * len(widths)
+    for axis in wide:
+        width = widths[axis]
+        end = width * ((call.sizes[axis] - 1) * call.stride[axis] // width + 2)
+        places[axis] = [slice(width + width * part // few, end, width) for part in range(few)]
+    with np.errstate(all="ignore"):
+        held = reduce(np.maximum, (np.abs(x[(slice(None), slice(None), *one)]) for one in product(*places)))
+        held = held.max(1, keepdims=True)
+        if not held.all():
+            return Values(inf, inf)
+        largest = np.maximum(x.max(along, keepdims=True), -x.min(along, keepdims=True))
+        return Values(float(largest.max()), float((largest / held).max()))
 
 
 def _widths(call: Correlation) -> list[int]:

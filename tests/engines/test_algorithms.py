@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from torch.nn import functional as F
 
+from convcli.common.choices import EngineName
 from convcli.engines import get_engine, locality
 from convcli.engines.algorithms import ALGORITHMS, NumpyBox, NumpyDirect, NumpySeparable, TorchFft, ways
 from convcli.engines.interface import Algorithm
 from convcli.engines.work import Work, fft_tile, smooth
+from convcli.geometry.pools import AVG
 from convcli.kernel.separable import separable_terms
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -250,6 +252,39 @@ def test_an_error_is_not_felt_far_away(algorithm: Algorithm, problem: dict) -> N
     held = own < np.finfo(x.dtype).max / 4
     limit = share * np.maximum(own, near)
     assert (np.abs(got - want) <= limit)[held].all()
+
+
+@pytest.mark.parametrize("engine", ALGORITHMS)
+@settings(max_examples=40)
+@given(problem=uneven_problems())
+def test_an_error_of_transposed_sums_and_mean_pools_stays_in_its_window(
+    engine: EngineName, problem: dict
+) -> None:
+    """At most the bound of what an output adds up: no value beside it is allowed for."""
+    random, options = np.random.default_rng(problem["seed"]), problem["options"]
+    outputs, inputs = problem["maps"]
+    x = problem["x"].astype(problem["dtype"])
+    weights = random.normal(size=(outputs, inputs, *problem["kernel"])).astype(problem["dtype"])
+    share = 1e-5 if x.dtype == np.float32 else 1e-13
+    transposed = [F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d][len(problem["kernel"]) - 1]
+
+    def laid_down(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        taps = torch.from_numpy(weights.astype(float).swapaxes(0, 1).copy())
+        return transposed(torch.from_numpy(x.astype(float)), taps, **options).numpy()
+
+    def means(x: np.ndarray) -> np.ndarray:
+        each = x.astype(float).reshape(-1, 1, *x.shape[2:])
+        found = reference(each, np.ones((1, 1, *problem["kernel"])), **options) / np.prod(problem["kernel"])
+        return found.reshape(*x.shape[:2], *found.shape[2:])
+
+    made = get_engine(engine)
+    for got, want, own in (
+        (made.transpose(x, weights, **options), laid_down(x, weights), laid_down(abs(x), abs(weights))),
+        (made.pool(x, AVG, problem["kernel"], **options), means(x), means(abs(x))),
+    ):
+        held = own < np.finfo(x.dtype).max / 4 / np.prod(problem["kernel"])
+        tiny = np.finfo(x.dtype).tiny  # floats below it have fewer digits
+        assert (np.abs(got - want) <= share * own + tiny)[held].all()
 
 
 @pytest.mark.parametrize(

@@ -491,3 +491,28 @@ def test_blocks_are_as_large_as_memory_should_hold(tmp_path: Path) -> None:
     assert block_length(net.trace(Shape(3, (40, 40)))) == 38
     wide = net_of(tmp_path, "layers:\n- conv: {maps: 64, size: 31, seed: 0}\n", "wide.yaml")
     assert block_length(wide.trace(Shape(3, (4000, 40_000)))) == 4 * 31  # memory would hold 3 rows
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ("", (16, 16, 3, 3)),
+        ("", (8, 16, 11, 13)),
+        ("groups: 16", (16, 1, 9, 9)),
+        ("stride: 2", (4, 16, 31, 29)),
+    ],
+)
+def test_a_huge_value_is_felt_only_in_its_windows(
+    options: str, shape: tuple[int, ...], dtype: str, tmp_path: Path
+) -> None:
+    """Torch's kernels are chosen by shape: sums of 3 x 3 are where a library would transform."""
+    w, x = weights(*shape), data(16, 70, 90)
+    x[:, 5:8, 60:66] = 1e20
+    save(tmp_path / "w.npy", w)
+    text = f"layers:\n- conv: {{weights: w.npy{', ' if options else ''}{options}}}\n"
+    found = model_of(net_of(tmp_path, text), x, dtype).run(x.astype(dtype))
+    arguments = {option.split(": ")[0]: int(option.split(": ")[1]) for option in filter(None, [options])}
+    want = F.conv2d(torch.from_numpy(x)[None], w, **arguments)[0].numpy()
+    own = F.conv2d(torch.from_numpy(abs(x))[None], abs(w), **arguments)[0].numpy()
+    assert (abs(found - want) <= {"float32": 1e-5, "float64": 1e-13}[dtype] * own).all()
