@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from math import prod
+from typing import Any
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
@@ -43,26 +44,12 @@ class Conv:
         UsageError
             When the layer does not have one value (or one for all) an axis, or the numbers cannot be.
         """
-        rank = len(sizes)
-        axes = zip(
-            sizes,
-            per_axis(self.size, rank, "kernel"),
-            per_axis(self.stride, rank, "stride"),
-            per_axis(self.padding, rank, "padding"),
-            per_axis(self.dilation, rank, "dilation"),
-            per_axis(self.output_padding, rank, "output padding"),
-            per_axis(self.origin or (None,), rank, "origin"),
-            strict=True,
-        )
-        if not self.transposed:
-            return tuple(
-                window(n, k, stride=s, padding=p, dilation=d, origin=origin)
-                for n, k, s, p, d, _, origin in axes
-            )
-        return tuple(
-            transposed_window(n, k, stride=s, padding=p, dilation=d, output_padding=extra, origin=origin)
-            for n, k, s, p, d, extra, origin in axes
-        )
+        settings = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+        if self.transposed:
+            settings["output_padding"] = self.output_padding
+        axes = _each_axis(len(sizes), kernel=self.size, **settings, origin=self.origin or (None,))
+        make = transposed_window if self.transposed else window
+        return tuple(make(n, **axis) for n, axis in zip(sizes, axes, strict=True))
 
     def __str__(self) -> str:
         maps = "" if self.out is None else f"{self.out}@"
@@ -89,16 +76,10 @@ class Pool:
         """Return the window along each axis of an input of these sizes; errors as in `Conv.windows`."""
         if self.size is None:
             return tuple(Window(n) for n in sizes)
-        rank = len(sizes)
-        axes = zip(
-            sizes,
-            per_axis(self.size, rank, "pool"),
-            per_axis(self.stride or self.size, rank, "stride"),
-            per_axis(self.padding, rank, "padding"),
-            per_axis(self.dilation, rank, "dilation"),
-            strict=True,
-        )
-        return tuple(window(n, k, stride=s, padding=p, dilation=d, ceil=self.ceil) for n, k, s, p, d in axes)
+        kernels, strides = per_axis(self.size, len(sizes), "pool"), self.stride or self.size
+        axes = _each_axis(len(sizes), stride=strides, padding=self.padding, dilation=self.dilation)
+        every = zip(sizes, kernels, axes, strict=True)
+        return tuple(window(n, kernel, ceil=self.ceil, **axis) for n, kernel, axis in every)
 
     def __str__(self) -> str:
         if self.size is None:
@@ -110,6 +91,12 @@ class Pool:
 
 
 Layer = Conv | Pool
+
+
+def _each_axis(rank: int, **settings: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """Return the settings of each axis, from tuples that hold one value an axis or a single one for all."""
+    values = [per_axis(given, rank, name.replace("_", " ")) for name, given in settings.items()]
+    return [dict(zip(settings, own, strict=True)) for own in zip(*values, strict=True)]
 
 
 def format_size(channels: int | None, sizes: Sequence[int]) -> str:

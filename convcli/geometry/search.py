@@ -103,26 +103,19 @@ def search(
 
 def _together(settings: tuple[Setting, ...]) -> tuple[int, ...]:
     """How complicated the settings of all axes are: the sums of each field."""
-    return (
-        sum(s.ceil for s in settings),
-        sum(s.uneven for s in settings),
-        sum(s.dilation for s in settings),
-        sum(s.distance for s in settings),
-    )
+    fields = ("ceil", "uneven", "dilation", "distance")
+    return tuple(sum(getattr(setting, field) for setting in settings) for field in fields)
 
 
 def _one_axis(layer: Layer, axis: int, rank: int) -> Layer:
     """Return the layer as it is along one axis."""
     if layer.size is None:
         raise UsageError(f"--want: {layer} pools over everything, to 1: there is nothing to choose")
-    one: dict[str, object] = {
-        "size": (per_axis(layer.size, rank, "kernel")[axis],),
-        "dilation": (per_axis(layer.dilation, rank, "dilation")[axis],),
-        "padding": (per_axis(layer.padding, rank, "padding")[axis],),
-        "stride": None if layer.stride is None else (per_axis(layer.stride, rank, "stride")[axis],),
-    }
+    names = {"size": "kernel", "dilation": "dilation", "padding": "padding", "stride": "stride"}
     if isinstance(layer, Conv):
-        one["output_padding"] = (per_axis(layer.output_padding, rank, "output padding")[axis],)
+        names["output_padding"] = "output padding"
+    given = {name: values for name in names if (values := getattr(layer, name)) is not None}
+    one = {name: (per_axis(values, rank, names[name])[axis],) for name, values in given.items()}
     return replace(layer, **one)  # type: ignore[arg-type]
 
 

@@ -17,7 +17,8 @@ from convcli.common.numbers import parse_number, quoted, to_float
 from convcli.kernel.model import MAX_RANK, Kernel, check_size
 
 Weights = tuple[tuple[int, ...], Sequence[float]]  # sizes of the axes, and the numbers, the last axis fastest
-Arguments = Mapping[str, tuple[Fraction, ...]]  # for each parameter one number an axis
+Sizes = tuple[int, ...]
+Floats = tuple[float, ...]
 
 
 @frozen
@@ -26,7 +27,7 @@ class Formula:
 
     examples: str
     parameters: Mapping[str, str]  # with the values that hold when they are left out
-    make: Callable[[Arguments], Weights]
+    make: Callable[..., Weights]  # of each parameter's values, one an axis
     rank: int | None = None  # when it has only one
 
 
@@ -60,11 +61,9 @@ def parse_parametric(text: str, rank: int = 2) -> Kernel:
         if formula.rank is not None and ranks:
             raise UsageError(f"{name} takes one value, as in {formula.examples}")
         rank = ranks.pop() if ranks else rank
-        arguments: dict[str, tuple[Fraction, ...]] = {}
-        for key, parts in split.items():
-            numbers = tuple(parse_number(part, key) for part in parts)
-            arguments[key] = numbers * rank if len(numbers) == 1 else numbers
-        size, weights = formula.make(arguments)
+        numbers = {key: [parse_number(part, key) for part in parts] for key, parts in split.items()}
+        every = {key: own * rank if len(own) == 1 else own for key, own in numbers.items()}
+        size, weights = formula.make(*(_READ[key](own) for key, own in every.items()))
     return Kernel(text, (1, 1, *size), tuple(weights))
 
 
@@ -83,7 +82,7 @@ def _given(formula: Formula, parts: Sequence[str]) -> dict[str, str]:
     return given
 
 
-def _sizes(numbers: Sequence[Fraction]) -> tuple[int, ...]:
+def _sizes(numbers: Sequence[Fraction]) -> Sizes:
     for number in numbers:
         if number.denominator != 1 or number < 1:
             raise UsageError(f"size {to_float(number):g} is not possible: it is a whole number from 1 on")
@@ -93,14 +92,14 @@ def _sizes(numbers: Sequence[Fraction]) -> tuple[int, ...]:
     return sizes
 
 
-def _sigmas(numbers: Sequence[Fraction]) -> tuple[float, ...]:
+def _sigmas(numbers: Sequence[Fraction]) -> Floats:
     for number in numbers:
         if number <= 0:
             raise UsageError(f"sigma {to_float(number):g} is not possible: it must be above 0")
     return tuple(to_float(number, "sigma") for number in numbers)
 
 
-def _radii(sigmas: Sequence[float], *, at_least: int = 0) -> tuple[int, ...]:
+def _radii(sigmas: Sequence[float], *, at_least: int = 0) -> Sizes:
     """Return round(4 sigma) for each axis, as scipy.ndimage cuts its Gaussians off."""
     for sigma in sigmas:
         if 4 * sigma + 0.5 < at_least:
@@ -122,32 +121,42 @@ def _bell(sigma: float, radius: int) -> list[float]:
     return [sample / total for sample in samples]
 
 
-def _identity(arguments: Arguments) -> Weights:
-    size = _sizes(arguments["size"])
+def _ratios(numbers: Sequence[Fraction]) -> Floats:
+    if min(numbers) <= 1:
+        raise UsageError(
+            f"ratio {to_float(min(numbers)):g} is not possible: the second Gaussian must be wider, as ratio=1.6"
+        )
+    return tuple(to_float(number, "ratio") for number in numbers)
+
+
+_READ: Mapping[str, Callable[[Sequence[Fraction]], Floats]] = {
+    "size": _sizes,
+    "sigma": _sigmas,
+    "ratio": _ratios,
+}
+
+
+def _identity(size: Sizes) -> Weights:
     return size, _outer([[float(i == (k - 1) // 2) for i in range(k)] for k in size])
 
 
-def _box(arguments: Arguments) -> Weights:
-    size = _sizes(arguments["size"])
+def _box(size: Sizes) -> Weights:
     return size, [1 / math.prod(size)] * math.prod(size)
 
 
-def _binomial(arguments: Arguments) -> Weights:
-    size = _sizes(arguments["size"])
+def _binomial(size: Sizes) -> Weights:
     if max(size) > 1000:
         raise UsageError(f"size {max(size)} is too large for a binomial (1000): use gaussian:sigma=…")
     return size, _outer([[math.comb(k - 1, i) / 2 ** (k - 1) for i in range(k)] for k in size])
 
 
-def _gaussian(arguments: Arguments) -> Weights:
-    sigmas = _sigmas(arguments["sigma"])
+def _gaussian(sigmas: Floats) -> Weights:
     radii = _radii(sigmas)
     return tuple(2 * r + 1 for r in radii), _outer(list(map(_bell, sigmas, radii)))
 
 
-def _log(arguments: Arguments) -> Weights:
+def _log(sigmas: Floats) -> Weights:
     """Sum the second derivatives of a Gaussian along each axis; then make flat areas give exactly zero."""
-    sigmas = _sigmas(arguments["sigma"])
     radii = _radii(sigmas, at_least=1)
     bells = list(map(_bell, sigmas, radii))
     curved = [
@@ -160,32 +169,25 @@ def _log(arguments: Arguments) -> Weights:
     return tuple(2 * r + 1 for r in radii), [weight - mean for weight in weights]
 
 
-def _dog(arguments: Arguments) -> Weights:
-    sigmas, ratios = _sigmas(arguments["sigma"]), arguments["ratio"]
-    if min(ratios) <= 1:
-        raise UsageError(
-            f"ratio {to_float(min(ratios)):g} is not possible: the second Gaussian must be wider, as ratio=1.6"
-        )
-    wide = [sigma * to_float(ratio, "ratio") for sigma, ratio in zip(sigmas, ratios, strict=True)]
+def _dog(sigmas: Floats, ratios: Floats) -> Weights:
+    wide = [sigma * ratio for sigma, ratio in zip(sigmas, ratios, strict=True)]
     radii = _radii(wide, at_least=1)
     near, far = _outer(list(map(_bell, sigmas, radii))), _outer(list(map(_bell, wide, radii)))
     return tuple(2 * r + 1 for r in radii), [a - b for a, b in zip(near, far, strict=True)]
 
 
-def _motion_blur(arguments: Arguments) -> Weights:
-    size = _sizes(arguments["size"])
+def _motion_blur(size: Sizes) -> Weights:
     return size, [float(x == y) / size[0] for y in range(size[0]) for x in range(size[1])]
 
 
-def _temporal_mean(arguments: Arguments) -> Weights:
-    frames = _sizes(arguments["size"])[0]
+def _temporal_mean(size: Sizes) -> Weights:
+    frames = size[0]
     return (frames, 1, 1), [1 / frames] * frames
 
 
-def _temporal_gaussian(arguments: Arguments) -> Weights:
-    sigma = _sigmas(arguments["sigma"])[:1]
-    (radius,) = _radii(sigma)
-    return (2 * radius + 1, 1, 1), _bell(sigma[0], radius)
+def _temporal_gaussian(sigmas: Floats) -> Weights:
+    (radius,) = _radii(sigmas[:1])
+    return (2 * radius + 1, 1, 1), _bell(sigmas[0], radius)
 
 
 FORMULAS: Mapping[str, Formula] = {

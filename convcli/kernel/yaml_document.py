@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,8 @@ Node = str | list["Node"] | dict[str, "Node"]
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
+
+T = TypeVar("T")
 
 _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # the C parser where PyYAML was built with it
 
@@ -64,10 +67,12 @@ def parse_document(text: str, what: str = "kernel") -> Node:
     >>> parse_document("a: [1e-3, no]")
     {'a': ['1e-3', 'no']}
     """
-    builder = _Builder(what)
-    for event in _events(text):
-        builder.take(event)
-    return builder.root
+    root: Node = ""
+    events = _allowed(text, what)
+    for event in events:
+        if isinstance(event, yaml.NodeEvent):
+            root = _node(event, events, what)
+    return root
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
@@ -80,63 +85,45 @@ def _events(text: str) -> Iterator[yaml.Event]:
         raise UsageError(f"not valid YAML: {' '.join(str(error).split())}") from None
 
 
-class _Builder:
-    """Puts events together; keeps its own stack, so that no nesting can exhaust Python's."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self.root: Node = ""
-        self.documents = 0
-        self.open: list[list[Node] | dict[str, Node]] = []
-        self.keys: list[str | None] = []  # for each open mapping the key that waits for its value
-
-    def take(self, event: yaml.Event) -> None:
+def _allowed(text: str, what: str) -> Iterator[yaml.Event]:
+    """Yield a text's events, but for what has no place in a file of ours."""
+    documents = 0
+    for event in _events(text):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            self.refuse(event, f"anchors and aliases (& and *) are not used in {self.what} files")
+            raise _refused(event, f"anchors and aliases (& and *) are not used in {what} files")
         if tag := getattr(event, "tag", None):
-            self.refuse(event, f"tags such as {quoted(tag)} are not used in {self.what} files")
-        if isinstance(event, yaml.DocumentStartEvent):
-            self.documents += 1
-            if self.documents > 1:
-                self.refuse(event, f"a second document; a {self.what} file holds one")
-        elif isinstance(event, yaml.ScalarEvent):
-            self.place(event, printable(event.value, keep="\n\t"))  # a stranger's text may come to a terminal
-        elif isinstance(event, yaml.CollectionStartEvent):
-            if len(self.open) == MAX_DEPTH:
-                self.refuse(event, f"nested more than {MAX_DEPTH} deep")
-            node: list[Node] | dict[str, Node] = {} if isinstance(event, yaml.MappingStartEvent) else []
-            self.place(event, node)
-            self.open.append(node)
-            self.keys.append(None)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            self.open.pop()
-            self.keys.pop()
-
-    def place(self, event: yaml.Event, node: Node) -> None:
-        if not self.open:
-            self.root = node
-            return
-        parent, key = self.open[-1], self.keys[-1]
-        if isinstance(parent, list):
-            parent.append(node)
-        elif key is not None:
-            parent[key] = node
-            self.keys[-1] = None
-        else:
-            if not isinstance(node, str):
-                self.refuse(event, "a key must be a word")
-            if node == "<<":
-                self.refuse(event, f"merge keys (<<) are not used in {self.what} files")
-            if node in parent:
-                self.refuse(event, f"the key {quoted(node)} appears twice")
-            self.keys[-1] = str(node)
-
-    def refuse(self, event: yaml.Event, problem: str) -> None:
-        line = f"line {event.start_mark.line + 1}: " if event.start_mark else ""
-        raise UsageError(f"{line}{problem}")
+            raise _refused(event, f"tags such as {quoted(tag)} are not used in {what} files")
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        if documents > 1:
+            raise _refused(event, f"a second document; a {what} file holds one")
+        yield event
 
 
-T = TypeVar("T")
+def _node(event: yaml.Event, events: Iterator[yaml.Event], what: str, depth: int = 0) -> Node:
+    """Return the node that an event begins; those within it follow among the events."""
+    if isinstance(event, yaml.ScalarEvent):
+        return printable(event.value, keep="\n\t")  # a stranger's text may come to a terminal
+    if depth == MAX_DEPTH:
+        raise _refused(event, f"nested more than {MAX_DEPTH} deep")
+    inside = takewhile(lambda one: not isinstance(one, yaml.CollectionEndEvent), events)
+    if isinstance(event, yaml.SequenceStartEvent):
+        return [_node(item, events, what, depth + 1) for item in inside]
+    mapping: dict[str, Node] = {}
+    for item in inside:
+        key = _node(item, events, what, depth + 1)
+        if not isinstance(key, str):
+            raise _refused(item, "a key must be a word")
+        if key == "<<":
+            raise _refused(item, f"merge keys (<<) are not used in {what} files")
+        if key in mapping:
+            raise _refused(item, f"the key {quoted(key)} appears twice")
+        mapping[key] = _node(next(events), events, what, depth + 1)
+    return mapping
+
+
+def _refused(event: yaml.Event, problem: str) -> UsageError:
+    line = f"line {event.start_mark.line + 1}: " if event.start_mark else ""
+    return UsageError(f"{line}{problem}")
 
 
 class Fields:

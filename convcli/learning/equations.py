@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 
 from convcli.common.frozen import frozen, frozen_identity
+from convcli.data.box import Box, grid, slices, whole
 from convcli.data.info import SPACE
 from convcli.engines.padding import pad
 from convcli.execution.pipeline import reference
@@ -53,12 +54,11 @@ class Example:
         return self.stage.summed or len(self.input) == 1
 
     @property
-    def spans(self) -> list[tuple[int, int]]:
+    def spans(self) -> Box:
         """Return the outputs that count, along each axis."""
-        sizes = zip(self.stage.windows, self.input.shape[1:], self.target.shape[1:], strict=True)
         if self.borders:
-            return [(0, outputs) for _, _, outputs in sizes]
-        return [_inside(window, n, outputs) for window, n, outputs in sizes]
+            return whole(self.target.shape[1:])
+        return tuple(map(_inside, self.stage.windows, self.input.shape[1:], self.target.shape[1:]))
 
     @property
     def counting(self) -> int:
@@ -77,7 +77,7 @@ class Example:
     def counted(self, results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return targets and results where the target counts, (outputs, counting)."""
         outputs = self.stage.kernel.outputs
-        places = (slice(None), *(slice(start, stop) for start, stop in self.spans))
+        places = (slice(None), *slices(self.spans))
         targets = self.target[places].reshape(outputs, -1).astype(np.float64)
         results = results[places].reshape(outputs, -1)
         kept = np.isfinite(results).all(0) & np.isfinite(targets).all(0) & self.within(targets)
@@ -116,11 +116,11 @@ def equations(example: Example, bias: bool) -> Iterator[tuple[np.ndarray, np.nda
     unknowns = prod(shape[1:]) + bias
     most = max(BLOCK // (unknowns * channels), unknowns // channels, 1)
     for box in _boxes([stop - start for start, stop in spans], most):
-        placed = [(lo + start, hi + start) for (lo, hi), (start, _) in zip(box, spans, strict=True)]
+        placed = tuple((lo + start, hi + start) for (lo, hi), (start, _) in zip(box, spans, strict=True))
         inputs = np.empty((unknowns, channels * prod(hi - lo for lo, hi in placed)))
         inputs[prod(shape[1:]) :] = 1
         _fill_inputs(inputs[: prod(shape[1:])], example, placed)
-        block = example.target[(slice(None), *(slice(lo, hi) for lo, hi in placed))]
+        block = example.target[(slice(None), *slices(placed))]
         targets = block.reshape(shape[0], -1).astype(np.float64)
         present = np.isfinite(inputs).all(0) & np.isfinite(targets).all(0)
         kept = present & example.within(targets)
@@ -129,7 +129,7 @@ def equations(example: Example, bias: bool) -> Iterator[tuple[np.ndarray, np.nda
         yield (inputs, targets, lost) if kept.all() else (inputs[:, kept], targets[:, kept], lost)
 
 
-def _fill_inputs(rows: np.ndarray, example: Example, box: Sequence[tuple[int, int]]) -> None:
+def _fill_inputs(rows: np.ndarray, example: Example, box: Box) -> None:
     """Write what stands under the taps for a box of outputs, each tap of each channel a row."""
     stage = example.stage
     ranges = [window.input_range(lo, hi) for window, (lo, hi) in zip(stage.windows, box, strict=True)]
@@ -143,10 +143,8 @@ def _fill_inputs(rows: np.ndarray, example: Example, box: Sequence[tuple[int, in
             for w, t, n in zip(stage.windows, tap, outputs, strict=True)
         )
         values = padded[(slice(None), *under)]
-        if example.across:
-            rows[number :: prod(taps)].reshape(-1, *outputs)[:] = values
-        else:
-            rows[number].reshape(-1, *outputs)[:] = values
+        own = rows[number :: prod(taps)] if example.across else rows[number]
+        own.reshape(-1, *outputs)[:] = values
 
 
 def _inside(window: Window | TransposedWindow, n: int, outputs: int) -> tuple[int, int]:
@@ -160,18 +158,10 @@ def _inside(window: Window | TransposedWindow, n: int, outputs: int) -> tuple[in
     return start, max(stop, start)
 
 
-def _boxes(shape: Sequence[int], most: int) -> Iterator[tuple[tuple[int, int], ...]]:
+def _boxes(shape: Sequence[int], most: int) -> Iterator[Box]:
     """Cut a box into boxes of at most ``most`` elements, whole along the last axes.
 
     >>> list(_boxes((3, 2), 4))
     [((0, 2), (0, 2)), ((2, 3), (0, 2))]
     """
-    if not shape:
-        yield ()
-        return
-    rest = prod(shape[1:])
-    step = max(most // max(rest, 1), 1)
-    for start in range(0, shape[0], step):
-        stop = min(start + step, shape[0])
-        for inner in _boxes(shape[1:], most):
-            yield ((start, stop), *inner)
+    return grid(shape, [max(most // max(prod(shape[axis + 1 :]), 1), 1) for axis in range(len(shape))])

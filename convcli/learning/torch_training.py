@@ -151,7 +151,6 @@ class Training:
             self._load(state)
         for tensor in self._learned.values():
             tensor.requires_grad_(True)
-        settings = self.settings
         self._descent = DESCENTS[settings.optimizer](settings.learning_rate, settings.momentum)
         self._memory: dict[str, Memory] = {name: {} for name in self._learned}
         for name, array in (state.moments if state else {}).items():
@@ -183,9 +182,7 @@ class Training:
             array.shape != sizes.get(name) or array.dtype.kind != "f" for name, array in state.moments.items()
         ):
             raise ConvError("the checkpoint is damaged: what it keeps beside the weights does not fit them")
-        with torch.no_grad():
-            for name, tensor in self._parameters.items():
-                tensor.copy_(torch.tensor(state.parameters[name]))
+        self.use(state.parameters)
 
     def _steps(self, x: torch.Tensor) -> tuple[Step, ...]:
         shape = tuple(x.shape)
@@ -207,13 +204,10 @@ class Training:
     # The loss
 
     def _loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        match self.settings.loss:
-            case Loss.MSE:
-                return F.mse_loss(outputs, targets)
-            case Loss.BCE:
-                return F.binary_cross_entropy_with_logits(outputs, targets)
-            case Loss.CE:
-                return F.cross_entropy(outputs.flatten(1), targets)
+        if self.settings.loss is Loss.CE:
+            return F.cross_entropy(outputs.flatten(1), targets)
+        bce = self.settings.loss is Loss.BCE
+        return (F.binary_cross_entropy_with_logits if bce else F.mse_loss)(outputs, targets)
 
     def _outputs(self, x: torch.Tensor, training: bool) -> torch.Tensor:
         """Run the net; the last sigmoid or softmax is left to the loss, which is exact where those saturate."""

@@ -18,7 +18,7 @@ from convcli.geometry.axes import per_axis
 from convcli.geometry.layers import Row
 from convcli.geometry.windows import Field, Window
 from convcli.kernel.yaml_document import nearest
-from convcli.networks.operations import Interpolation, Operation, Parameter, Shape, Windows, is_local
+from convcli.networks.operations import Interpolation, Operation, Parameter, Shape, Windows
 
 
 class Grey(StrEnum):
@@ -113,7 +113,7 @@ class Step:
     @property
     def local(self) -> bool:
         """Whether an output needs only a window of the input: such chains can run in blocks."""
-        return is_local(self.layer.operation, self.input)
+        return self.layer.operation.local(self.input)
 
 
 @frozen

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
 from math import prod
-from typing import Protocol
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
@@ -82,44 +81,31 @@ class Parameter:
 Windows = tuple[Window | TransposedWindow, ...]
 
 
-class Operation(Protocol):
-    """What all kinds of layers can say of themselves; ``str()`` is a short text for tables."""
+class Operation:
+    """What all kinds of layers can say of themselves; of itself one that takes each position by itself.
 
-    @property
-    def pad_mode(self) -> PadMode:
-        """What lies outside the data."""
-        ...
+    ``str()`` is a short text for tables.
+    """
+
+    pad_mode = PadMode.ZERO  # what lies outside the data; not annotated, so no field
 
     def output(self, shape: Shape) -> Shape:
         """Return the output shape for an input of this shape; a UsageError says what does not fit."""
-        ...
-
-    def windows(self, shape: Shape) -> Windows | None:
-        """Return the window along each axis of space; None when an output needs all of its input."""
-        ...
-
-    def parameters(self, shape: Shape) -> Mapping[str, Parameter]: ...
-
-    def multiply_adds(self, shape: Shape) -> int:
-        """Return those of its weights; activations, norms and resampling count none."""
-        ...
-
-
-class _Pointwise:
-    """Each number by itself, or each position by itself."""
-
-    pad_mode = PadMode.ZERO  # not annotated, so no field
-
-    def output(self, shape: Shape) -> Shape:
         return shape
 
     def windows(self, shape: Shape) -> Windows | None:
+        """Return the window along each axis of space; None when an output needs all of its input."""
         return (Window(1),) * len(shape.sizes)
+
+    def local(self, shape: Shape) -> bool:
+        """Return whether an output needs only a window of the input, whatever its size."""
+        return self.windows(shape) is not None
 
     def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
         return {}
 
     def multiply_adds(self, shape: Shape) -> int:
+        """Return those of its weights; activations, norms and resampling count none."""
         return 0
 
     def __str__(self) -> str:
@@ -127,7 +113,7 @@ class _Pointwise:
         return type(self).__name__.lower()
 
 
-class _Windowed(_Pointwise):
+class _Windowed(Operation):
     """Slides along the axes of space, and so needs some."""
 
     def _sizes(self, shape: Shape) -> tuple[int, ...]:
@@ -230,6 +216,9 @@ class Pooling(_Windowed):
     def windows(self, shape: Shape) -> tuple[Window, ...]:
         return self.geometry.windows(shape.sizes)
 
+    def local(self, shape: Shape) -> bool:
+        return self.geometry.size is not None
+
     def __str__(self) -> str:
         return str(self.geometry)
 
@@ -245,7 +234,7 @@ class ActivationKind(StrEnum):
 
 
 @frozen
-class Activation(_Pointwise):
+class Activation(Operation):
     kind: ActivationKind
     slope: float = 0.01  # of leaky, below zero
 
@@ -255,7 +244,7 @@ class Activation(_Pointwise):
 
 
 @frozen
-class PRelu(_Pointwise):
+class PRelu(Operation):
     """A leaky rectifier with a learned slope for each channel."""
 
     slope: Fill
@@ -265,7 +254,7 @@ class PRelu(_Pointwise):
 
 
 @frozen
-class BatchNorm(_Pointwise):
+class BatchNorm(Operation):
     """Each channel moved and scaled: (x - mean) / sqrt(var + eps) * weight + bias."""
 
     weight: Fill
@@ -285,7 +274,7 @@ class BatchNorm(_Pointwise):
 
 
 @frozen
-class Bias(_Pointwise):
+class Bias(Operation):
     """One number added to each channel."""
 
     values: Fill
@@ -295,7 +284,7 @@ class Bias(_Pointwise):
 
 
 @frozen
-class Flatten(_Pointwise):
+class Flatten(Operation):
     """All numbers in a row: channel by channel, each in C order."""
 
     def output(self, shape: Shape) -> Shape:
@@ -306,7 +295,7 @@ class Flatten(_Pointwise):
 
 
 @frozen
-class Dense(_Pointwise):
+class Dense(Operation):
     """Every output a weighted sum of all inputs; weights (outputs, inputs)."""
 
     outputs: int
@@ -345,11 +334,8 @@ class Interpolation(StrEnum):
     BICUBIC = "bicubic"
 
 
-_REACH = {
-    Interpolation.NEAREST: 1,
-    Interpolation.BILINEAR: 2,
-    Interpolation.BICUBIC: 4,
-}  # old samples a new one
+# Old samples that a new one is made of.
+_REACH = {Interpolation.NEAREST: 1, Interpolation.BILINEAR: 2, Interpolation.BICUBIC: 4}
 
 
 @frozen
@@ -378,9 +364,3 @@ class Upsample(_Windowed):
 
     def __str__(self) -> str:
         return f"upsample:{size_text(self.scale)},{self.mode}"
-
-
-def is_local(operation: Operation, shape: Shape) -> bool:
-    """Whether an output needs only a window of the input, whatever its size."""
-    everything = isinstance(operation, Pooling) and operation.geometry.size is None
-    return operation.windows(shape) is not None and not everything

@@ -36,8 +36,6 @@ from convcli.networks.operations import (
 
 Tensors = Mapping[str, torch.Tensor]
 
-_CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
-_TRANSPOSE = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 _LINEAR = ("linear", "bilinear", "trilinear")
 
 
@@ -62,12 +60,15 @@ def apply(
     part = part or Part.all(step)
     match step.layer.operation:
         case Convolution() as convolution:
-            compute = _transpose if convolution.geometry.transposed else _correlate
-            return compute(step, convolution, own, x, part)
+            return _convolve(step, convolution, own, x, part)
         case Pooling() as pooling:
             return _pool(step, pooling, x, part)
-        case Activation(kind=kind, slope=slope):
-            return _activate(x, kind, slope)
+        case Activation(kind=ActivationKind.LEAKY, slope=slope):
+            return F.leaky_relu(x, slope)
+        case Activation(kind=ActivationKind.SOFTMAX):
+            return torch.softmax(x, 1)
+        case Activation(kind=kind):  # relu, sigmoid, tanh
+            return getattr(torch, kind)(x)
         case PRelu():
             return F.prelu(x, own["weight"])
         case BatchNorm(eps=eps):
@@ -130,47 +131,27 @@ def _outside(x: torch.Tensor, axis: int, sources: Sequence[Sources]) -> torch.Te
     return sum(map(part, others), part(first))
 
 
-def _correlate(step: Step, operation: Convolution, own: Tensors, x: torch.Tensor, part: Part) -> torch.Tensor:
-    windows = step.windows or ()
-    parts = operation.parts(x.shape[1])
+def _convolve(step: Step, operation: Convolution, own: Tensors, x: torch.Tensor, part: Part) -> torch.Tensor:
+    """Transposed: lay all kernels down, then cut; cropping, output padding and blocks are one cut."""
+    windows, parts = step.windows or (), operation.parts(x.shape[1])
     weight, bias = own["weight"], own.get("bias")
     if operation.each:
         weight = weight.repeat(parts, *(1,) * (weight.ndim - 1))
         bias = None if bias is None else bias.repeat(parts)
-    padded = box(x, _needed(step, part), operation.pad_mode, operation.pad_value)
-    out = _CONVOLVE[len(windows) - 1](
-        padded,
-        weight,
-        bias,
-        stride=tuple(window.stride for window in windows),
-        dilation=tuple(window.dilation for window in windows),
-        groups=parts,
-    )
-    return _combined(out, operation.combine, parts)
-
-
-def _transpose(step: Step, operation: Convolution, own: Tensors, x: torch.Tensor, part: Part) -> torch.Tensor:
-    """Lay all kernels down, then cut out what is wanted: cropping, output padding and blocks are one cut."""
-    windows = step.windows or ()
-    parts = operation.parts(x.shape[1])
-    weight = own["weight"]
-    if operation.each:
-        weight = weight.repeat(parts, *(1,) * (weight.ndim - 1))
-    swapped = weight.unflatten(0, (parts, -1)).transpose(1, 2).flatten(0, 1)  # torch: (in, out of a group)
-    full = _TRANSPOSE[len(windows) - 1](
-        x,
-        swapped,
-        stride=tuple(window.stride for window in windows),
-        dilation=tuple(window.dilation for window in windows),
-        groups=parts,
-    )
-    cut = [
-        (lo + window.before - first * window.stride, hi + window.before - first * window.stride)
-        for window, (lo, hi), first in zip(windows, part.box, part.first, strict=True)
-    ]
-    out = box(full, cut)
-    if "bias" in own:
-        out = out + per_channel(own["bias"].repeat(parts) if operation.each else own["bias"], out)
+    strides, dilations = [w.stride for w in windows], [w.dilation for w in windows]
+    if operation.geometry.transposed:
+        transpose = getattr(F, f"conv_transpose{len(windows)}d")
+        swapped = (
+            weight.unflatten(0, (parts, -1)).transpose(1, 2).flatten(0, 1)
+        )  # torch: (in, out of a group)
+        full = transpose(x, swapped, stride=strides, dilation=dilations, groups=parts)
+        starts = [w.before - first * w.stride for w, first in zip(windows, part.first, strict=True)]
+        out = box(full, [(lo + start, hi + start) for (lo, hi), start in zip(part.box, starts, strict=True)])
+        out = out if bias is None else out + per_channel(bias, out)
+    else:
+        correlate = getattr(F, f"conv{len(windows)}d")
+        padded = box(x, _needed(step, part), operation.pad_mode, operation.pad_value)
+        out = correlate(padded, weight, bias, stride=strides, dilation=dilations, groups=parts)
     return _combined(out, operation.combine, parts)
 
 
@@ -202,20 +183,6 @@ def _pool(step: Step, operation: Pooling, x: torch.Tensor, part: Part) -> torch.
     if found is not None:
         counts = torch.from_numpy(found[slices(part.box)]).to(x.device)
     return pool.kind.layer(torch, box(x, ranges, PadMode.CONSTANT, pool.kind.fill), kernel, counts)
-
-
-def _activate(x: torch.Tensor, kind: ActivationKind, slope: float) -> torch.Tensor:
-    match kind:
-        case ActivationKind.RELU:
-            return F.relu(x)
-        case ActivationKind.LEAKY:
-            return F.leaky_relu(x, slope)
-        case ActivationKind.SIGMOID:
-            return torch.sigmoid(x)
-        case ActivationKind.TANH:
-            return torch.tanh(x)
-        case ActivationKind.SOFTMAX:
-            return torch.softmax(x, 1)
 
 
 def _upsample(step: Step, operation: Upsample, x: torch.Tensor, part: Part) -> torch.Tensor:

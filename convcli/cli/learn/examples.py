@@ -67,10 +67,10 @@ def load(request: Request, net: Net, device: torch.device) -> Loaded:
     elif targets:
         pairs = paired(request)
         paths = [path for path, _ in pairs]
-        target = partial(_from_file, reader, pairs)
+        target = partial(reader.target, pairs)
     else:
         paths = [file.path for file in expand(request.files)]
-        target = partial(_itself, reader)
+        target = reader.itself
 
     def read(number: int) -> Example:
         x = reader.input(paths[number])
@@ -81,22 +81,6 @@ def load(request: Request, net: Net, device: torch.device) -> Loaded:
     for number in range(1, len(examples)):
         examples[number]  # so that what is amiss shows now, and not in the middle of the training
     return Loaded(examples, _shape(first), reader.output(first), classes, tuple(reader.notes))
-
-
-def _from_file(
-    reader: _Reader, pairs: Sequence[tuple[str, str]], number: int, x: torch.Tensor
-) -> torch.Tensor:
-    return reader.target(*pairs[number], x)
-
-
-def _itself(reader: _Reader, number: int, x: torch.Tensor) -> torch.Tensor:
-    """Return an autoencoder's target."""
-    if (output := reader.output(x)) != _shape(x):
-        raise UsageError(
-            f"without --target the net learns to give its input back, and it makes {output} of {_shape(x)}",
-            subject=reader.net.title,
-        )
-    return x
 
 
 class _Reader:
@@ -114,8 +98,9 @@ class _Reader:
             self.net.trace(self.net.preprocess.output(Shape(len(array), array.shape[1:])))
         return preprocess(self.net.preprocess, self._tensor(array)[None])[0]
 
-    def target(self, input_path: str, path: str, x: torch.Tensor) -> torch.Tensor:
+    def target(self, pairs: Sequence[tuple[str, str]], number: int, x: torch.Tensor) -> torch.Tensor:
         """Read a target: grey and scaled as the input is, resized where it has the input's own size."""
+        input_path, path = pairs[number]
         array = self._array(path, self.request.reading_targets)
         how = self.net.preprocess
         scale = how.scale if self.request.net.target_scale is None else self.request.net.target_scale
@@ -133,6 +118,27 @@ class _Reader:
                 f"the target is {_shape(y)}, and the net makes {output} of {_shape(x)}", subject=shown(path)
             )
         return y
+
+    def itself(self, _: int, x: torch.Tensor) -> torch.Tensor:
+        """Return an autoencoder's target."""
+        if (output := self.output(x)) != _shape(x):
+            raise UsageError(
+                f"without --target the net learns to give its input back, and it makes {output} of {_shape(x)}",
+                subject=self.net.title,
+            )
+        return x
+
+    def numbers(self, path: str, cells: Sequence[str], x: torch.Tensor) -> torch.Tensor:
+        """Return numbers of a table as a target."""
+        output = self.output(x)
+        if not output.flat or output.channels != len(cells):
+            raise UsageError(
+                f"{len(cells)} numbers as target, and the net makes {output}", subject=shown(path)
+            )
+        with about(shown(self.request.targets[0])):
+            values = np.array([parse_float(cell, shown(path)) for cell in cells])
+        scale = 1.0 if self.request.net.target_scale is None else self.request.net.target_scale
+        return x.new_tensor(values * scale)
 
     def output(self, x: torch.Tensor) -> Shape:
         return self.net.trace(_shape(x))[-1].output
@@ -169,31 +175,9 @@ def _from_words(
         )
     cells = labels(tables[0], files) if tables else [[file.label] for file in files]
     if request.training.loss is not Loss.CE:
-        return partial(_from_cells, reader, files, cells), []
+        return lambda number, x: reader.numbers(files[number].path, cells[number], x), []
     if len(cells[0]) != 1:
         raise UsageError(f"{len(cells[0])} columns of labels, and one is needed", subject=shown(tables[0]))
     output = reader.output(reader.input(files[0].path))
     numbers, names = class_numbers([row[0] for row in cells], net.labels, output.channels)
-    return partial(_from_class, reader, numbers), names
-
-
-def _from_class(reader: _Reader, numbers: Sequence[int], number: int, x: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    return torch.tensor(numbers[number], device=reader.device)
-
-
-def _from_cells(
-    reader: _Reader, files: Sequence[File], cells: Sequence[Sequence[str]], number: int, x: torch.Tensor
-) -> torch.Tensor:
-    import torch
-
-    file, row, output = files[number], cells[number], reader.output(x)
-    if not output.flat or output.channels != len(row):
-        raise UsageError(
-            f"{len(row)} numbers as target, and the net makes {output}", subject=shown(file.path)
-        )
-    with about(shown(reader.request.targets[0])):
-        values = np.array([parse_float(cell, shown(file.path)) for cell in row])
-    scale = 1.0 if reader.request.net.target_scale is None else reader.request.net.target_scale
-    return torch.tensor(values * scale, dtype=x.dtype, device=reader.device)
+    return lambda number, x: x.new_tensor(numbers[number], dtype=int), names

@@ -54,15 +54,10 @@ def _spans(numbers: Sequence[int]) -> str:
     >>> _spans([1, 2, 3, 4, 8]), _spans([2, 4, 6])
     ('1-4,8', '2,4,6')
     """
-    parts: list[str] = []
-    index = 0
-    while index < len(numbers):
-        end = index
-        while end + 1 < len(numbers) and numbers[end + 1] == numbers[end] + 1:
-            end += 1
-        if end - index >= 2:
-            parts.append(f"{numbers[index]}-{numbers[end]}")
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
         else:
-            parts += [str(number) for number in numbers[index : end + 1]]
-        index = end + 1
-    return ",".join(parts)
+            runs.append([number])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(map(str, run)) for run in runs)
