@@ -156,7 +156,7 @@ class _Separable(Algorithm):
     def keeps_shares(self, weights: np.ndarray) -> bool:
         import numpy as np
 
-        from convcli.kernel.separable import separable_terms
+        from convcli.kernel.analysis import separable_terms
 
         first, *others = separable_terms(weights[0, 0]) or [((0.0,),)]  # several cancel each other
         product = reduce(np.multiply.outer, map(np.array, first))
@@ -258,7 +258,7 @@ ALGORITHMS: dict[EngineName, tuple[Algorithm, ...]] = {
 
 def work_of(call: Correlation) -> Work:
     """Return a call's sizes, for what plans have not seen: a part of a box."""
-    from convcli.kernel.separable import separable_terms
+    from convcli.kernel.analysis import separable_terms
 
     weights = call.weights
     alone = weights.shape[:2] == (1, 1)

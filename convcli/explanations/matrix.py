@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import product
 from math import prod
 
 import numpy as np
@@ -129,41 +130,32 @@ def convolution_matrix(stage: ConvStage, sizes: Sequence[int], channels: int) ->
     places = prod(sizes) if stage.transposed else prod(outputs)
     _check_entries(places * weights.shape[0] * weights.shape[2] * channels)
 
+    maps, together = range(weights.shape[0]), stage.summed or channels == 1
+    # Which plane of rows and which of columns an output's and an input's weights are.
+    pairs = [
+        (out, channel, out, channel) if together else (out * channels + channel, channel, out, 0)
+        for out, channel in product(maps, range(channels))
+    ]
     place, source, tap, times = _entries(stage, sizes, outputs)
-    filled, inside = source < 0, source >= 0
-    sums = np.zeros((*weights.shape[:2], prod(outputs)))  # what constant padding adds to each output
-    if stage.value:
-        for (out, channel), _ in np.ndenumerate(weights[..., 0]):
-            taps = weights[out, channel][tap[filled]]
-            sums[out, channel] = stage.value * np.bincount(place[filled], taps, prod(outputs))
-    place, source, tap, times = place[inside], source[inside], tap[inside], times[inside]
-    order = np.lexsort((source, place))
-    place, source, tap, times = place[order], source[order], tap[order], times[order]
-    new = np.ones(len(place), bool)  # several taps may meet one input, where the padding repeats it
-    new[1:] = (np.diff(place) != 0) | (np.diff(source) != 0)
-    first = np.flatnonzero(new)
-    added = np.add.reduceat(weights[..., tap] * times, first, axis=-1) if len(first) else weights[..., :0]
-    place, source = place[first], source[first]
-
-    if stage.summed or channels == 1:
-        pairs = [(out, channel, out, channel) for out, channel in np.ndindex(weights.shape[0], channels)]
-    else:
-        pairs = [
-            (out * channels + channel, channel, out, 0)
-            for out, channel in np.ndindex(weights.shape[0], channels)
-        ]
-    rows = np.concatenate([row * prod(outputs) + place for row, _, _, _ in pairs])
-    columns = np.concatenate([column * prod(sizes) + source for _, column, _, _ in pairs])
-    values = np.concatenate([added[out, channel] for _, _, out, channel in pairs])
-    order = np.lexsort((columns, rows))
     planes = 1 + max(row for row, _, _, _ in pairs)
     offset = np.repeat(bias, planes // len(bias))[:, None] + np.zeros(prod(outputs))
-    for row, _, out, channel in pairs:
-        offset[row] += sums[out, channel]
+    filled, inside = source < 0, source >= 0
+    for row, _, out, channel in pairs if stage.value else ():
+        taps = weights[out, channel][tap[filled]]
+        offset[row] += stage.value * np.bincount(place[filled], taps, prod(outputs))
+    place, source, tap, times = place[inside], source[inside], tap[inside], times[inside]
+    rows = np.concatenate([row * prod(outputs) + place for row, _, _, _ in pairs])
+    columns = np.concatenate([column * prod(sizes) + source for _, column, _, _ in pairs])
+    values = np.concatenate([weights[out, channel][tap] * times for _, _, out, channel in pairs])
+    order = np.lexsort((columns, rows))
+    rows, columns, values = rows[order], columns[order], values[order]
+    new = np.ones(len(rows), bool)  # several taps may meet one input, where the padding repeats it
+    new[1:] = (np.diff(rows) != 0) | (np.diff(columns) != 0)
+    first = np.flatnonzero(new)
     return Matrix(
-        rows[order],
-        columns[order],
-        values[order],
+        rows[first],
+        columns[first],
+        np.add.reduceat(values, first) if len(first) else values,
         offset.ravel(),
         (channels, *sizes),
         (planes, *outputs),

@@ -6,10 +6,11 @@ What the keys mean stands in ``kernel.schema.json`` beside the library; the two 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from convcli.common.errors import UsageError, within
 from convcli.common.numbers import parse_number, quoted, to_float
@@ -81,12 +82,7 @@ class _Fields(Fields):
             description=self.text("description"),
             source=self.text("source"),
             defaults=Defaults(
-                stride=self.optional("stride", lambda text: _integers(text, rank)),
-                padding=self.optional("padding", lambda text: per_axis(parse_padding(text), rank, "value")),
-                pad_mode=self.optional("pad_mode", parse_pad_mode),
-                dilation=self.optional("dilation", lambda text: _integers(text, rank)),
-                flip=self.optional("flip", truth),
-                pool=self.optional("pool", str),
+                **{key: self.optional(key, partial(read, rank)) for key, (read, _) in _DEFAULTS.items()}
             ),
             slug=slug(self.path.stem),
         )
@@ -141,7 +137,7 @@ def _origin(text: str, rank: int) -> tuple[int, ...]:
     return () if text == "center" else per_axis(parse_numbers(text, "index", 0), rank, "index")
 
 
-def _integers(text: str, rank: int) -> tuple[int, ...]:
+def _integers(rank: int, text: str) -> tuple[int, ...]:
     return per_axis(parse_numbers(text, "value"), rank, "value")
 
 
@@ -178,19 +174,9 @@ def _entries(kernel: Kernel) -> Iterator[tuple[str, str]]:
         yield "combine", kernel.combine
     if kernel.display is not None:
         yield "display", str(kernel.display)
-    defaults = kernel.defaults
-    if defaults.stride is not None:
-        yield "stride", _list(defaults.stride)
-    if defaults.padding is not None:
-        yield "padding", f"[{', '.join(map(_padding, defaults.padding))}]"
-    if defaults.pad_mode is not None:
-        yield "pad_mode", defaults.pad_mode
-    if defaults.dilation is not None:
-        yield "dilation", _list(defaults.dilation)
-    if defaults.flip is not None:
-        yield "flip", str(defaults.flip).lower()
-    if defaults.pool is not None:
-        yield "pool", _quoted(defaults.pool)
+    for key, (_, written) in _DEFAULTS.items():
+        if (value := getattr(kernel.defaults, key)) is not None:
+            yield key, written(value)
     if kernel.source:
         yield "source", _quoted(kernel.source)
 
@@ -206,8 +192,9 @@ def _list(values: Sequence[float]) -> str:
     return f"[{', '.join(map(repr, values))}]"
 
 
-def _padding(padding: Padding) -> str:
-    return f'"{padding[0]}:{padding[1]}"' if isinstance(padding, tuple) else padding.value
+def _paddings(paddings: Sequence[Padding]) -> str:
+    texts = (f'"{one[0]}:{one[1]}"' if isinstance(one, tuple) else one.value for one in paddings)
+    return f"[{', '.join(texts)}]"
 
 
 def _nested(flat: Sequence[float], shape: Sequence[int], indent: int) -> str:
@@ -217,3 +204,14 @@ def _nested(flat: Sequence[float], shape: Sequence[int], indent: int) -> str:
     step = len(flat) // shape[0]
     parts = (_nested(flat[at : at + step], shape[1:], indent + 1) for at in range(0, len(flat), step))
     return f"[{(',' + chr(10) + ' ' * (indent + 1)).join(parts)}]"
+
+
+# How each default is read, in a kernel of a rank, and how it is written.
+_DEFAULTS: Mapping[str, tuple[Callable[[int, str], Any], Callable[[Any], str]]] = {
+    "stride": (_integers, _list),
+    "padding": (lambda rank, text: per_axis(parse_padding(text), rank, "value"), _paddings),
+    "pad_mode": (lambda _, text: parse_pad_mode(text), str),
+    "dilation": (_integers, _list),
+    "flip": (lambda _, text: truth(text), lambda flip: str(flip).lower()),
+    "pool": (lambda _, text: text, _quoted),
+}

@@ -19,8 +19,7 @@ from convcli.data.info import ITEMS, Boxes, Info, Source, channels_first
 from convcli.execution.box import needed_by
 from convcli.execution.items import Item, with_items
 from convcli.networks.model import Net, Step
-from convcli.networks.torch_layers import Part, Tensors, apply
-from convcli.networks.torch_run import TorchNet, computing
+from convcli.networks.torch_run import Part, Tensors, TorchNet, apply, computing
 
 if TYPE_CHECKING:
     import torch

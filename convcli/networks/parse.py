@@ -42,7 +42,7 @@ from convcli.networks.operations import (
     Stored,
     Upsample,
 )
-from convcli.networks.weight_files import is_weights_file, load_weights, swaps
+from convcli.networks.weights import is_weights_file, load_weights, swaps
 
 
 class Options(Fields):

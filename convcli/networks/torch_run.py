@@ -1,6 +1,8 @@
 """A net computed with torch: a plain function of parameters and input, so that gradients flow through both.
 
-What a single layer does is in `torch_layers`.  Importing this module imports torch.  No files, no blocks.
+Each kind of layer gives all of its output, or a part of it from the part of the input that this needs; the whole is the
+part that covers everything, so that blocks and whole inputs go through the same lines.  Importing this module imports
+torch.  No files.
 """
 
 from __future__ import annotations
@@ -8,16 +10,215 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
+from itertools import zip_longest
+from math import prod
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
+from convcli.data.box import Box, Span, slices, whole
+from convcli.engines.pooling import in_two_steps, sample_counts
 from convcli.geometry.axes import per_axis
+from convcli.geometry.padding import PadMode, Sources
+from convcli.kernel.model import Combine
 from convcli.networks.model import Grey, Net, Preprocess, Step
-from convcli.networks.torch_layers import Tensors, apply, per_channel, resized
+from convcli.networks.operations import (
+    Activation,
+    ActivationKind,
+    BatchNorm,
+    Bias,
+    Convolution,
+    Dense,
+    Flatten,
+    Interpolation,
+    Pooling,
+    PRelu,
+    Upsample,
+)
 from convcli.pixels.channels import REC709
+
+Tensors = Mapping[str, torch.Tensor]
+
+_LINEAR = ("linear", "bilinear", "trilinear")
+
+
+@frozen
+class Part:
+    """A box of outputs, from an input that begins at ``first``."""
+
+    first: tuple[int, ...]
+    box: Box
+
+    @classmethod
+    def all(cls, step: Step) -> Part:
+        """Return the part that is the whole output, from the whole input."""
+        return cls((0,) * len(step.input.sizes), whole(step.output.sizes))
+
+
+def apply(
+    step: Step, parameters: Tensors, x: torch.Tensor, part: Part | None = None, *, training: bool = False
+) -> torch.Tensor:
+    """Return one layer's output, or a part of it from the inputs that this part needs."""
+    own = {name: parameters[f"{step.name}.{name}"] for name in step.parameters}
+    part = part or Part.all(step)
+    match step.layer.operation:
+        case Convolution() as convolution:
+            return _convolve(step, convolution, own, x, part)
+        case Pooling() as pooling:
+            return _pool(step, pooling, x, part)
+        case Activation(kind=ActivationKind.LEAKY, slope=slope):
+            return F.leaky_relu(x, slope)
+        case Activation(kind=ActivationKind.SOFTMAX):
+            return torch.softmax(x, 1)
+        case Activation(kind=kind):  # relu, sigmoid, tanh
+            return getattr(torch, kind)(x)
+        case PRelu():
+            return F.prelu(x, own["weight"])
+        case BatchNorm(eps=eps):
+            return F.batch_norm(
+                x, own["running_mean"], own["running_var"], own["weight"], own["bias"], training, eps=eps
+            )
+        case Bias():
+            return x + per_channel(own["bias"], x)
+        case Flatten():
+            return x.flatten(1)
+        case Dense():
+            return F.linear(x, own["weight"], own.get("bias"))
+        case Upsample() as upsample:
+            return _upsample(step, upsample, x, part)
+    raise TypeError(f"no way to compute {step.layer.operation}")
+
+
+def per_channel(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return values.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def _needed(step: Step, part: Part) -> list[Span]:
+    """Return the inputs that are needed, along each axis, counted from the first that is there."""
+    ranges = (w.input_range(*span) for w, span in zip(step.windows or (), part.box, strict=True))
+    return [(lo - first, hi - first) for (lo, hi), first in zip(ranges, part.first, strict=True)]
+
+
+def box(
+    x: torch.Tensor, ranges: Sequence[tuple[int, int]], mode: PadMode = PadMode.ZERO, value: float = 0.0
+) -> torch.Tensor:
+    """Return a box of ``x`` (…, *space) and of what padding puts around it; negative padding cuts."""
+    sizes = x.shape[x.ndim - len(ranges) :]
+    if mode.fills:
+        amounts = [(-lo, hi - n) for (lo, hi), n in zip(ranges, sizes, strict=True)]
+        if not any(side for pair in amounts for side in pair):
+            return x
+        if any(hi <= 0 or lo >= n for (lo, hi), n in zip(ranges, sizes, strict=True)):
+            shape = (*x.shape[: -len(sizes)], *(hi - lo for lo, hi in ranges))
+            return x.new_full(shape, mode.fill(value))  # nothing of x: more than a negative padding can cut
+        return F.pad(x, [side for pair in reversed(amounts) for side in pair], value=mode.fill(value))
+    for axis, ((lo, hi), n) in enumerate(zip(ranges, sizes, strict=True), x.ndim - len(ranges)):
+        if (lo, hi) != (0, n):
+            x = _outside(x, axis, [mode.sources(i, n) for i in range(lo, hi)])
+    return x
+
+
+def _outside(x: torch.Tensor, axis: int, sources: Sequence[Sources]) -> torch.Tensor:
+    """Return along an axis the sums of samples with their weights."""
+
+    def part(terms: Sequence[tuple[int, int]]) -> torch.Tensor:
+        index, weights = zip(*terms, strict=True)
+        samples = x.index_select(axis, torch.tensor(index, device=x.device))
+        if set(weights) == {1}:
+            return samples
+        shape = [-1 if other == axis else 1 for other in range(x.ndim)]
+        factor = torch.tensor(weights, dtype=x.dtype, device=x.device).reshape(shape)
+        return torch.where(factor == 0, 0, factor * samples)  # zero times NaN is not zero
+
+    first, *others = zip_longest(*sources, fillvalue=(0, 0))
+    return sum(map(part, others), part(first))
+
+
+def _convolve(step: Step, operation: Convolution, own: Tensors, x: torch.Tensor, part: Part) -> torch.Tensor:
+    """Transposed: lay all kernels down, then cut; cropping, output padding and blocks are one cut."""
+    windows, parts = step.windows or (), operation.parts(x.shape[1])
+    weight, bias = own["weight"], own.get("bias")
+    if operation.each:
+        weight = weight.repeat(parts, *(1,) * (weight.ndim - 1))
+        bias = None if bias is None else bias.repeat(parts)
+    strides, dilations = [w.stride for w in windows], [w.dilation for w in windows]
+    if operation.geometry.transposed:
+        transpose = getattr(F, f"conv_transpose{len(windows)}d")
+        swapped = (
+            weight.unflatten(0, (parts, -1)).transpose(1, 2).flatten(0, 1)
+        )  # torch: (in, out of a group)
+        full = transpose(x, swapped, stride=strides, dilation=dilations, groups=parts)
+        starts = [w.before - first * w.stride for w, first in zip(windows, part.first, strict=True)]
+        out = box(full, [(lo + start, hi + start) for (lo, hi), start in zip(part.box, starts, strict=True)])
+        out = out if bias is None else out + per_channel(bias, out)
+    else:
+        correlate = getattr(F, f"conv{len(windows)}d")
+        padded = box(x, _needed(step, part), operation.pad_mode, operation.pad_value)
+        out = correlate(padded, weight, bias, stride=strides, dilation=dilations, groups=parts)
+    return _combined(out, operation.combine, parts)
+
+
+def _combined(x: torch.Tensor, combine: Combine, parts: int) -> torch.Tensor:
+    if combine is Combine.NONE:
+        return x
+    bank = x.unflatten(1, (parts, -1))
+    match combine:
+        case Combine.MAGNITUDE:
+            return torch.linalg.vector_norm(bank, dim=2)
+        case Combine.MAX:
+            return bank.amax(2)
+        case Combine.SUM:
+            return bank.sum(2)
+
+
+def _pool(step: Step, operation: Pooling, x: torch.Tensor, part: Part) -> torch.Tensor:
+    pool, windows, sizes = operation.geometry, operation.windows(step.input), step.input.sizes
+    include = pool.include_padding and pool.kind.include
+    ranges = _needed(step, part)
+    if include:
+        axes = zip(windows, sizes, part.first, strict=True)
+        zeros = [(-window.before - first, n + window.after - first) for window, n, first in axes]
+        zeros, ranges = in_two_steps(ranges, zeros)
+        x = box(x, zeros)
+    kernel = [(window.kernel, window.stride, window.dilation) for window in windows]
+    counts: torch.Tensor | int = prod(window.kernel for window in windows)
+    found = sample_counts(windows, sizes, include)
+    if found is not None:
+        counts = torch.from_numpy(found[slices(part.box)]).to(x.device)
+    return pool.kind.layer(torch, box(x, ranges, PadMode.CONSTANT, pool.kind.fill), kernel, counts)
+
+
+def _upsample(step: Step, operation: Upsample, x: torch.Tensor, part: Part) -> torch.Tensor:
+    rank = len(step.output.sizes)
+    scale = per_axis(operation.scale, rank, "scale")
+    out = resized(x, operation.mode, scale=scale)
+    first = [at * factor for at, factor in zip(part.first, scale, strict=True)]
+    return out[(slice(None), slice(None), *slices(part.box, first))]
+
+
+def resized(
+    x: torch.Tensor,
+    mode: Interpolation,
+    *,
+    scale: Sequence[int] | None = None,
+    size: Sequence[int] | None = None,
+) -> torch.Tensor:
+    rank = x.ndim - 2
+    name = _LINEAR[rank - 1] if mode is Interpolation.BILINEAR else mode.value
+    if mode is Interpolation.NEAREST:
+        return F.interpolate(x, size=size, scale_factor=scale, mode="nearest-exact")
+    smooth = size is not None and rank == 2  # a smaller picture is averaged, not sampled
+    return F.interpolate(
+        x,
+        size=tuple(size) if size else None,
+        scale_factor=tuple(map(float, scale)) if scale else None,
+        mode=name,
+        align_corners=False,
+        antialias=smooth,
+    )
 
 
 def choose_device(name: str) -> torch.device:

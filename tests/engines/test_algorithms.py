@@ -21,7 +21,7 @@ from convcli.engines.algorithms import ALGORITHMS, NumpyBox, NumpyDirect, NumpyS
 from convcli.engines.interface import Algorithm
 from convcli.engines.work import Work, fft_tile, smooth
 from convcli.geometry.pools import AVG
-from convcli.kernel.separable import separable_terms
+from convcli.kernel.analysis import separable_terms
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 ALL = [pytest.param(one, id=f"{one.engine}-{one}") for found in ALGORITHMS.values() for one in found]

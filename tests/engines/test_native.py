@@ -24,8 +24,8 @@ from convcli.engines.native import library, rows
 from convcli.engines.on_numpy import sums
 from convcli.engines.padding import pad
 from convcli.geometry.padding import PadMode
+from convcli.kernel.analysis import separable_terms
 from convcli.kernel.model import Combine
-from convcli.kernel.separable import separable_terms
 from convcli.pixels.render import Rendering, Tally, render
 
 FORMS: dict[str, tuple[Callable, Callable]] = {

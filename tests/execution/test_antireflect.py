@@ -139,7 +139,7 @@ def test_alpha_is_no_weight_and_passes_through(tmp_path: Path) -> None:
 
 
 def test_its_gradient_is_the_transposed_padding() -> None:
-    from convcli.networks.torch_layers import box
+    from convcli.networks.torch_run import box
 
     sizes, amounts = (3, 4), ((5, 2), (1, 9))
     x = torch.arange(12.0, dtype=torch.float64).reshape(1, 1, *sizes).requires_grad_()

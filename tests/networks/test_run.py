@@ -20,8 +20,7 @@ from convcli.networks.blocks import NetSource, block_length, not_local
 from convcli.networks.model import Net, parameters_of
 from convcli.networks.operations import Convolution, Shape
 from convcli.networks.parse import load_net
-from convcli.networks.torch_layers import apply
-from convcli.networks.torch_run import TorchNet, forward
+from convcli.networks.torch_run import TorchNet, apply, forward
 from convcli.networks.weights import initial
 from tests.pad_modes import padded
 

@@ -18,8 +18,7 @@ from convcli.networks.model import parameters_of
 from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
 from convcli.networks.torch_run import TorchNet
-from convcli.networks.weight_files import load_all, load_weights
-from convcli.networks.weights import class_names, initial, load_for, save
+from convcli.networks.weights import class_names, initial, load_all, load_for, load_weights, save
 
 RANDOM = np.random.default_rng(8)
 W = RANDOM.normal(size=(2, 3, 3, 2))

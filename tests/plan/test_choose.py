@@ -18,8 +18,8 @@ from convcli.geometry.padding import PadMode
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain
 from convcli.kernel import load_kernel
+from convcli.kernel.analysis import separable_terms
 from convcli.kernel.model import Kernel
-from convcli.kernel.separable import separable_terms
 from convcli.plan import choose as choose_module
 from convcli.plan.choose import MOST_MEMORY, Plan, Resources, choose
 

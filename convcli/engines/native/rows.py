@@ -20,8 +20,8 @@ from convcli.engines.native import library
 from convcli.engines.native.library import Job
 from convcli.engines.on_numpy.sums import integers, mean_of
 from convcli.geometry.padding import PadMode
+from convcli.kernel.analysis import separable_terms
 from convcli.kernel.model import Combine
-from convcli.kernel.separable import separable_terms
 from convcli.pixels.render import Rendering, Tally
 
 TYPES = ("uint8", "int8", "uint16", "int16", "float32", "float64")  # in the order of `rows.h`, as those below

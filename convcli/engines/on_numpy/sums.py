@@ -19,8 +19,8 @@ from convcli.engines.base import all_finite, correlation_sizes
 from convcli.engines.interface import Correlation
 from convcli.engines.reductions import fold_windows
 from convcli.geometry.windows import Window
+from convcli.kernel.analysis import separable_terms
 from convcli.kernel.integer_weights import Whole, whole
-from convcli.kernel.separable import separable_terms
 
 PARTIAL_TILE = 1 << 16  # elements of shared partial sums, of which several are held at a time (measured)
 TILE = 1 << 17  # elements: a tile, its temporary and its input share a 2 MiB cache (measured)

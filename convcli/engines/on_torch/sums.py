@@ -13,7 +13,7 @@ from convcli.engines.base import all_finite
 from convcli.engines.interface import Correlation
 from convcli.engines.on_torch.device import tensor_of
 from convcli.geometry.windows import Window
-from convcli.kernel.separable import separable_terms
+from convcli.kernel.analysis import separable_terms
 
 TILE = 1 << 18  # elements of shift and add: in the cache, and enough for torch's own threads (measured)
 
