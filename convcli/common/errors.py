@@ -9,6 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_SPACES = "\u00a0\u2009\u202f\u3000"  # that do not break lines, or are wide
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return a text with line breaks and control characters made visible, but for those to ``keep``.
+
+    >>> printable("a\\nb"), printable("\\x1b[2J\\n", keep="\\n")
+    ('a\\\\nb', '\\\\x1b[2J\\n')
+    """
+    if text.isprintable():
+        return text
+    keep += _SPACES
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
 
 class ConvError(Exception):
     """The work failed: a file, its data, or a resource.

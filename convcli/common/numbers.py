@@ -14,20 +14,7 @@ from convcli.common.errors import UsageError
 
 _DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 _NUMBER = re.compile(rf"({_DECIMAL})(?:\s*/\s*({_DECIMAL}))?")
-_SPACES = "\u00a0\u2009\u202f\u3000"  # that do not break lines, or are wide
 _LONGEST = 100  # characters; a longer "number" is a mistake or an attack
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Return a text with line breaks and control characters made visible, but for those to ``keep``.
-
-    >>> printable("a\\nb"), printable("\\x1b[2J\\n", keep="\\n")
-    ('a\\\\nb', '\\\\x1b[2J\\n')
-    """
-    if text.isprintable():
-        return text
-    keep += _SPACES
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def quoted(value: object, longest: int = 40) -> str:

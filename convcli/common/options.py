@@ -12,7 +12,6 @@ knows a shell.  A record may hold other records: groups of options that several 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, field
 from enum import StrEnum
 from typing import Any
 
@@ -84,8 +83,8 @@ def option(help: str, *flags: str, default: Any = None, **more: Any) -> Any:
 
     With ``shown`` and no other default the command line always gives a value, and the field has none of its own.
     """
-    own = MISSING if default is None and "shown" in more else default
-    return field(default=own, metadata={Option: Option(help, *flags, **more)})
+    made = Option(help, *flags, **more)
+    return _field(made) if default is None and made.shown is not None else _field(made, default=default)
 
 
 def flag(help: str, *flags: str, panel: Panel | None = None) -> Any:
@@ -93,9 +92,15 @@ def flag(help: str, *flags: str, panel: Panel | None = None) -> Any:
     return option(help, *flags, default=False, panel=panel)
 
 
-def argument(help: str, *, metavar: str, default: Any = MISSING) -> Any:
-    """Return a field that is known by its place in the command line."""
-    return field(default=default, metadata={Option: Argument(help, metavar=metavar)})
+def argument(help: str, *, metavar: str, **default: Any) -> Any:
+    """Return a field that is known by its place in the command line, with a ``default`` or without."""
+    return _field(Argument(help, metavar=metavar), **default)
+
+
+def _field(option: Option, **default: Any) -> Any:
+    from dataclasses import field  # which the list of all commands need not wait for
+
+    return field(metadata={Option: option}, **default)
 
 
 class Group:

@@ -18,7 +18,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from convcli.cli.shared.progress import Meter, Progress
+from convcli.cli.shared.options import Progress
+from convcli.cli.shared.progress import Meter
 from tests.clips import decoded, make, packets, pattern
 from tests.shell import convcli, ok
 

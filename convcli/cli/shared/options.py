@@ -1,15 +1,14 @@
 """Options that several commands share, beside those of the records `Settings`, `ReadOptions` and `WriteOptions`."""
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from convcli.cli.shared.progress import Progress
 from convcli.common.choices import Channels, EngineName, Precision
 from convcli.common.frozen import frozen
 from convcli.common.numbers import in_range
 from convcli.common.options import Group, Option, Panel, flag, option
-from convcli.geometry.grammar import parse_size
 
 
 def from_one_on(name: str) -> Callable[[int], int]:
@@ -22,6 +21,12 @@ def complete_kernel(incomplete: str) -> list[str]:
     from convcli.kernel.library import names
 
     return [name for name in names() if name.startswith(incomplete)]
+
+
+def _size(text: str) -> tuple[int | None, tuple[int, ...]]:
+    from convcli.geometry.grammar import parse_size  # 2 ms that other commands need not wait for
+
+    return parse_size(text, "input")
 
 
 KERNEL = Option(
@@ -45,7 +50,7 @@ Size = Annotated[
         "--input",
         metavar="SIZE",
         panel=Panel.KERNEL,
-        read=lambda text: parse_size(text, "input"),
+        read=_size,
     ),
 ]
 """The size of an input: its channels, and its sizes in space."""
@@ -83,6 +88,14 @@ Weights = Annotated[
 
 
 NumClasses = Annotated[int | None, Option("In the place of the net's own num_classes.", panel=Panel.NET)]
+
+
+class Progress(StrEnum):
+    """Whether and how progress is shown."""
+
+    AUTO = "auto"  # a bar, on a terminal only
+    JSON = "json"  # lines for programs
+    NONE = "none"
 
 
 @frozen

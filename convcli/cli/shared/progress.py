@@ -5,22 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from enum import StrEnum
 from typing import TextIO
 
 from convcli.cli.shared import terminal
+from convcli.cli.shared.options import Progress
 from convcli.common import signals
 
 BETWEEN = 0.2  # seconds between two lines
 PATIENCE = 1.0  # seconds of work before anything is shown
-
-
-class Progress(StrEnum):
-    """Whether and how progress is shown."""
-
-    AUTO = "auto"  # a bar, on a terminal only
-    JSON = "json"  # lines for programs
-    NONE = "none"
 
 
 class Meter:

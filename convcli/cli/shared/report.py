@@ -6,11 +6,10 @@ import codecs
 import io
 import sys
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import Any, TextIO
 
 from convcli.cli.shared.terminal import Table
-from convcli.common.numbers import printable
+from convcli.common.errors import printable
 
 
 def note(text: str) -> None:
@@ -91,6 +90,8 @@ def as_json(value: Any) -> Any:
     Of a record that is the attributes that its ``facts`` name, or the mapping that these are; else the text that it is
     written as (a layer, a range), else its fields.  A fraction is a number, an array a list.
     """
+    from fractions import Fraction  # 5 ms that text need not wait for
+
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, Fraction):

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from typer import Typer
 from typer.core import TyperCommand, TyperGroup
 
-from convcli.common.frozen import frozen
 from convcli.common.options import Panel
 
 WIDTH = 80
@@ -68,8 +67,7 @@ def _prepare(command: Any) -> None:
     command.params.sort(key=lambda parameter: _ORDER.get(parameter.rich_help_panel, -1))
 
 
-@frozen
-class Table:
+class Table(NamedTuple):
     """Rows of a report; the first is the header. A table on a terminal that is wide enough, else plain text.
 
     Attributes
