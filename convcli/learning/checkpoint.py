@@ -16,8 +16,7 @@ from typing import IO, Any
 from convcli.common.errors import ConvError, about, unreadable
 from convcli.kernel.model import check_size
 from convcli.learning.training import Epoch, Settings, State
-from convcli.networks.weight_files import MAX_NUMBERS
-from convcli.networks.weights import save
+from convcli.networks.weights import MAX_NUMBERS, save
 
 SUFFIX = ".safetensors"
 _KEY = "training"  # of the metadata

@@ -36,7 +36,7 @@ from convcli.media.clips.numbered import NumberedSource, find
 from convcli.media.options import Header, ReadOptions
 from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
-from convcli.networks.weight_files import load_all
+from convcli.networks.weights import load_all
 from convcli.pixels.ranges import POLICIES, parse_range
 from tests.fuzz import seeds
 from tests.fuzz.mutate import reword, spoil
