@@ -210,16 +210,23 @@ class Runner:
             pixels, tally = correlating.pixels(block, window, how, out)
         else:
             values, alpha = self._floats(box, read, out)
+            hidden = None
+            if alpha is not None:
+                alpha = self.stored(alpha)
+                if not alpha.all():
+                    hidden = values[np.broadcast_to(alpha == 0, values.shape)]
             pixels, tally = self.engine.render(values, how)
-            if alpha is not None and self._coverage_chain and tally.clipped:  # this black is invisible
-                hidden = np.broadcast_to(alpha == 0, pixels.shape).sum()
-                tally.clipped -= int(hidden) * self.engine.render(np.zeros(1, self.dtype), how)[1].clipped
+            if hidden is not None and tally.clipped:
+                tally.clipped -= self.engine.render(hidden, how)[1].clipped
         tally.look(pixels)
         if alpha is not None:
-            coverage, _ = self.engine.render(alpha, self.job.opaque)
             shape = (pixels.shape[0], 1, *pixels.shape[2:])
-            pixels = np.concatenate([pixels, np.broadcast_to(coverage, shape)], axis=1)
+            pixels = np.concatenate([pixels, np.broadcast_to(alpha, shape)], axis=1)
         return pixels, tally
+
+    def stored(self, alpha: np.ndarray) -> np.ndarray:
+        """Return alpha as the result holds it; where it is zero nobody sees the colours."""
+        return self.engine.render(alpha.copy(), self.job.opaque)[0]
 
     def result(
         self, box: Box, read: Read, how: Rendering, into: np.ndarray | None = None

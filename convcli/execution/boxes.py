@@ -55,11 +55,14 @@ def execute(
 
 
 def measured(runner: Runner, boxes: Sequence[Box], workers: int = 1) -> Measured | None:
-    """Return what the job's range policy measures on its values; alpha is none of them."""
+    """Return what the job's range policy measures on its values: alpha is none of them, nor is what it hides."""
 
     def sweep(each: Pass) -> Iterator[Any]:
         def take(box: Box, read: Read) -> Any:
-            return each.take(runner.values(box, read)[0])
+            values, alpha = runner.values(box, read)
+            return each.take(
+                values if alpha is None else values[np.broadcast_to(runner.stored(alpha) > 0, values.shape)]
+            )
 
         return in_order(boxes, runner.reader, take, workers)
 

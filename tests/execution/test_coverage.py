@@ -14,7 +14,7 @@ import pytest
 from convcli.common.choices import Channels, EngineName, Nan, Precision
 from convcli.data.arrays import ArraySource
 from convcli.data.info import Colour, Info
-from convcli.engines.algorithms import NumpyFft, NumpySeparable, TorchFft
+from convcli.engines.algorithms import NumpyDirect, NumpyFft, NumpySeparable, TorchFft
 from convcli.engines.interface import Algorithm
 from convcli.execution.pipeline import Pipeline, Resources
 from convcli.jobs.bind import Settings
@@ -118,3 +118,50 @@ def test_missing_samples_are_skipped_whatever_their_weight(algorithm, weights):
     seen = own > 0.5
     want = (sums[seen] / total[seen]) * weights.sum()
     np.testing.assert_allclose(got[seen], want, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "stride", "dilation"),
+    [*((one, 1, n) for one in ALGORITHM for n in (1, 2)), (NumpySeparable(), 3, 2), (NumpyDirect(), 2, 3)],
+)
+def test_minmax_measures_what_is_seen(algorithm, stride, dilation):
+    """Of colours between 90 and 160: the black of what is transparent is none of them."""
+    random = np.random.default_rng(6)
+    picture = random.integers(90, 161, (4, 90, 100)).astype(np.uint8)
+    picture[3] = np.where(np.indices((90, 100))[1] < 40, 0, picture[3])
+    picture[:3, :, :40] = 255  # hidden
+    weights = np.zeros([dilation * (n - 1) + 1 for n in DISC.shape])
+    weights[::dilation, ::dilation] = DISC / DISC.sum()
+    settings = Settings(stride=(stride,), dilation=(dilation,))
+    info = Info.of("CYX", picture.shape, "uint8", Colour.RGBA)
+    made = pipeline(
+        picture, info, [DISC / DISC.sum()], algorithm, settings=settings, range=parse_range("minmax")
+    )
+    got = made.array(tally := Tally())
+
+    alpha = windows(picture[3].astype(float), weights, stride)
+    colour = windows(picture[:3] * (picture[3] / 255), weights, stride)
+    seen = np.rint(alpha) > 0
+    mean = colour[:, seen] / alpha[seen] * 255
+    want = np.rint((mean - mean.min()) / np.ptp(mean) * 255)
+    assert abs(got[:3, seen] - want).max() <= 1
+    np.testing.assert_allclose(got[3], alpha, atol=0.51)
+    assert got[:3, seen].min() == 0 and got[:3, seen].max() == 255
+    assert not got[3][~seen].any() and not seen.all() and not tally.clipped
+
+
+def test_minmax_under_signed_kernels_measures_what_is_seen():
+    """Alpha passes through: what a signed kernel makes of hidden colours is seen by nobody."""
+    picture = np.random.default_rng(7).integers(90, 161, (4, 60, 70)).astype(np.uint8)
+    picture[3], picture[:3, :, :30] = 255, 0
+    picture[3, :, :31] = 0
+    picture[:3, 9, 9] = 255
+    edges = np.array([[-1.0, 0, 2]])
+    info = Info.of("CYX", picture.shape, "uint8", Colour.RGBA)
+    made = pipeline(picture, info, [edges], NumpySeparable(), range=parse_range("minmax"))
+    got = made.array(tally := Tally())
+    seen = windows(picture[:3], edges)[:, :, 31:]
+    want = np.rint((seen - seen.min()) / np.ptp(seen) * 255)
+    np.testing.assert_array_equal(got[:3, :, 31:], want)
+    np.testing.assert_array_equal(got[3], picture[3])
+    assert not tally.clipped
