@@ -76,17 +76,9 @@ class Described:
     def separations(self) -> list[analysis.Separation | None]:
         return [analysis.separation(weights, self.kernel.size) for weights in analysis.filters(self.kernel)]
 
-    @cached_property
-    def symmetry(self) -> tuple[str, ...]:
-        return analysis.symmetries(self.kernel)
-
     @property
     def defaults(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self.kernel.defaults).items() if value is not None}
-
-    @property
-    def examples(self) -> str | None:
-        return library.examples(self.kernel.name)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -104,8 +96,8 @@ class Described:
             "range_8bit": kernel.output_range(0, 255),
             "separable": all(self.separations),
             "factors": self.separations,
-            "symmetry": self.symmetry,
-            "examples": self.examples,
+            "symmetry": analysis.symmetries(kernel),
+            "examples": library.examples(kernel.name),
         }
 
 
@@ -144,11 +136,11 @@ def _facts(found: Described) -> Iterator[tuple[str, str]]:
     yield "display", str(kernel.display_policy)
     if kernel.rank > 1:
         yield "separable", _separable_text(found.separations)
-    yield "symmetry", ", ".join(found.symmetry) or "none"
+    yield "symmetry", ", ".join(analysis.symmetries(kernel)) or "none"
     if found.defaults:
         yield "defaults", ", ".join(f"{key} {_default_text(value)}" for key, value in found.defaults.items())
-    if found.examples:
-        yield "parameters", f"as in {found.examples}"
+    if examples := library.examples(kernel.name):
+        yield "parameters", f"as in {examples}"
     if kernel.source:
         yield "source", kernel.source
 

@@ -189,17 +189,14 @@ def close_up(
     """
     explanation = explain(stage, data, at, value, which)
     spans = [window.input_range(one, one + 1) for window, one in zip(stage.windows, at, strict=True)]
-    low, high = [], []
-    for (lo, hi), n in zip(spans, data.shape, strict=True):
-        low.append(lo if lo < 0 or lo == 0 else lo - 1)  # a neighbour more, where there is one
-        high.append(hi if hi >= n else hi + 1)
+    low = [lo - (lo > 0) for lo, _ in spans]  # a neighbour more, where there is one
+    high = [hi + (hi < n) for (_, hi), n in zip(spans, data.shape, strict=True)]
     widest = max(hi - lo for lo, hi in zip(low, high, strict=True))
     if widest > LONGEST:
         raise UsageError(
             f"a window of {widest} cells is too wide for a picture: {LONGEST} at most; --json has it"
         )
-    transposed = isinstance(stage, ConvStage) and stage.transposed
-    if transposed:
+    if isinstance(stage, ConvStage) and stage.transposed:
         low = [min(max(lo, 0), n - 1) for lo, n in zip(low, data.shape, strict=True)]
         high = [max(min(hi, n), lo + 1) for hi, n, lo in zip(high, data.shape, low, strict=True)]
     grid = _board_of(stage, data, tuple(low), tuple(high))

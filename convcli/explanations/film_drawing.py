@@ -127,10 +127,7 @@ class Painter:
                 left = (WIDTH - board.shape[-1] * cell) // 2 if self._rank == 1 else x
                 grids.append(_Grid(name, title, depth, left, y + TITLE_SIZE + 6, cell, rows, columns))
                 x, tallest = x + wide + GAP, max(tallest, high)
-        bottom = y + tallest
-        if self._rank == 2:
-            return self._centred(grids), bottom - self._top
-        return grids, bottom - self._top
+        return self._centred(grids) if self._rank == 2 else grids, y + tallest - self._top
 
     def _centred(self, grids: list[_Grid]) -> list[_Grid]:
         """Put the grids of one line at the same height's middle, and the line in the picture's."""

@@ -9,6 +9,7 @@ No files, no drawing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,15 +70,12 @@ def spatial(steps: Sequence[Step]) -> tuple[Step, ...]:
     UsageError
         When there is none.
     """
-    for count, step in enumerate(steps):
-        if step.output.flat:
-            steps = steps[:count]
-            break
-    if not steps:
+    found = tuple(takewhile(lambda step: not step.output.flat, steps))
+    if not found:
         raise UsageError(
             "the net's first layer already leaves no places: there is no receptive field to show"
         )
-    return tuple(steps)
+    return found
 
 
 def places(steps: Sequence[Step], at: Sequence[int]) -> list[tuple[int, ...]]:

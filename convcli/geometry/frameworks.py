@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.geometry.layers import Conv, Layer, Pool, format_size
+from convcli.geometry.layers import Conv, Layer, Pool, axis_text, format_size
 from convcli.geometry.padding import PaddingName
 from convcli.geometry.pools import Counterpart, PoolKind
 from convcli.geometry.windows import TransposedWindow, Window
@@ -115,12 +115,7 @@ def _listed(values: Sequence[object], between: str = ",") -> str:
     >>> _listed([(1, 1), (1, 1)]), _listed([(0, 1), (2, 2)])
     ('1', '0:1,2')
     """
-    texts = [
-        (str(value[0]) if value[0] == value[1] else f"{value[0]}:{value[1]}")
-        if isinstance(value, tuple)
-        else str(value)
-        for value in values
-    ]
+    texts = [axis_text(value) for value in values]
     return texts[0] if len(set(texts)) == 1 else between.join(texts)
 
 

@@ -110,11 +110,14 @@ def format_size(channels: int | None, sizes: Sequence[int]) -> str:
 
 def _joined(values: Sequence[object]) -> str:
     """Write one value an axis as it is read: ``2x1``, and padding of equal sides as one number."""
-    return "x".join(_one_padding(v) if isinstance(v, tuple) else str(v) for v in values)
+    return "x".join(map(axis_text, values))
 
 
-def _one_padding(sides: tuple[int, int]) -> str:
-    before, after = sides
+def axis_text(value: object) -> str:
+    """Write the value of one axis; of padding, equal sides as one number, else ``before:after``."""
+    if not isinstance(value, tuple):
+        return str(value)
+    before, after = value
     return str(before) if before == after else f"{before}:{after}"
 
 

@@ -152,6 +152,9 @@ class _Extreme(PoolKind):
 
     best: ClassVar[Callable[..., Any]]
 
+    def reduce(self, xp: Any, windows: Any, counts: Any) -> Any:
+        return getattr(xp, f"a{self.name}")(windows, -1)
+
     def shares(self, values: Sequence[float | None]) -> list[float]:
         samples = {number: value for number, value in enumerate(values) if value is not None}
         nans = [number for number, value in samples.items() if isnan(value)]
@@ -169,9 +172,6 @@ class MaxPool(_Extreme):
     torch = Counterpart("AdaptiveMaxPool(1)")
     keras = Counterpart("GlobalMaxPooling")
     onnx = Counterpart("GlobalMaxPool")
-
-    def reduce(self, xp: Any, windows: Any, counts: Any) -> Any:
-        return xp.amax(windows, -1)
 
     def layer(self, torch: Any, x: Any, kernel: Sequence[tuple[int, int, int]], counts: Any) -> Any:
         pool = getattr(torch.nn.functional, f"max_pool{len(kernel)}d")  # `amax` shares among equal ones
@@ -217,9 +217,6 @@ class MinPool(_Extreme):
     torch = Counterpart("-AdaptiveMaxPool(1)(-x)", remark="as -max_pool(-x)")
     keras = Counterpart(missing=True, remark="it has no minimum pool")
     onnx = Counterpart(missing=True, remark="it has no minimum pool: -MaxPool(-x)")
-
-    def reduce(self, xp: Any, windows: Any, counts: Any) -> Any:
-        return xp.amin(windows, -1)
 
     def layer(self, torch: Any, x: Any, kernel: Sequence[tuple[int, int, int]], counts: Any) -> Any:
         return -MAX.layer(torch, -x, kernel, counts)

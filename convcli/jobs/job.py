@@ -85,8 +85,9 @@ def decide(
     'uint8'
     """
     compute = compute_type(dtype, precision)
-    if precision is Precision.AUTO and any(_beyond_float32(kernel) for kernel in kernels):
-        compute = "float64"
+    largest = [max(map(abs, kernel.weights)) for kernel in kernels]
+    if precision is Precision.AUTO and any(one > 0 and not LEAST < one < MOST for one in largest):
+        compute = "float64"  # float32, which ends at 1e-38 and 1e38, would lose a kernel's weights or sums
     floats = compute in holds
     integer = np.dtype(dtype).kind in "iu"
     if asked is None:
@@ -106,12 +107,6 @@ def decide(
     if integer and (dtype in holds or dtype in PIXELS):
         return Choice(asked, dtype, compute)
     return Choice(asked, compute if floats else "uint8", compute)
-
-
-def _beyond_float32(kernel: Kernel) -> bool:
-    """Return whether float32, which ends at 1e-38 and 1e38, would lose a kernel's weights or sums."""
-    largest = max(map(abs, kernel.weights))
-    return largest > 0 and not LEAST < largest < MOST
 
 
 # What an algorithm may be off by, of the kernel's absolute sum times the input's range: the largest of their bounds.

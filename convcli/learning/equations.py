@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
+from operator import add
 
 import numpy as np
 
@@ -100,9 +101,12 @@ class LeftOut:
     missing: int = 0  # a NaN or an infinity in the target or under the window
 
     def __add__(self, other: LeftOut) -> LeftOut:
-        return LeftOut(
-            self.border + other.border, self.saturated + other.saturated, self.missing + other.missing
-        )
+        return LeftOut(*map(add, vars(self).values(), vars(other).values()))
+
+    def told(self, *reasons: str) -> list[str]:
+        """Return how many were left out for each reason, in the order of the fields, where there are any."""
+        counts = zip(vars(self).values(), reasons, strict=True)
+        return [f"{count} {reason}" for count, reason in counts if count]
 
 
 def equations(example: Example, bias: bool) -> Iterator[tuple[np.ndarray, np.ndarray, LeftOut]]:

@@ -165,12 +165,12 @@ def _undetermined(taps: int, bias: bool, rank: int, equations: int) -> str:
 
 
 def _why_none(left_out: LeftOut) -> str:
-    reasons = (
-        (left_out.border, "have windows that leave the input (--pad-mode says what lies there)"),
-        (left_out.saturated, "are saturated in the target (--keep-saturated)"),
-        (left_out.missing, "meet missing values (NaN)"),
+    reasons = left_out.told(
+        "have windows that leave the input (--pad-mode says what lies there)",
+        "are saturated in the target (--keep-saturated)",
+        "meet missing values (NaN)",
     )
-    return ", ".join(f"{count} {reason}" for count, reason in reasons if count) or "the target is empty"
+    return ", ".join(reasons) or "the target is empty"
 
 
 # The solution

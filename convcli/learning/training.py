@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen, frozen_identity
-from convcli.common.numbers import parse_float
+from convcli.common.numbers import in_range, parse_float
 from convcli.common.options import Panel, option
 
 if TYPE_CHECKING:
@@ -76,14 +76,9 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("epochs", self.epochs, 1),
-            ("batch", self.batch, 1),
-            ("seed", self.seed, 0),
-            ("patience", self.patience, 1),
-        ):
-            if value is not None and value < least:
-                raise UsageError(f"{name} {value} is not possible: give {least} or more")
+        for name, least in {"epochs": 1, "batch": 1, "seed": 0, "patience": 1}.items():
+            if (value := getattr(self, name)) is not None:
+                in_range(value, name, least)
         if self.rate is not None and not 0 < self.rate < float("inf"):
             raise UsageError(f"lr {self.rate:g} is not possible: give a number above 0")
         if not 0 <= self.momentum < 1:

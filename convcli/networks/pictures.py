@@ -126,11 +126,9 @@ def _tile(values: np.ndarray, label: str, colours: Colours) -> Image:
 
 def _flat(values: np.ndarray) -> np.ndarray:
     """Return one plane: a signal as a row, of more axes the middle slice of the first ones."""
-    if values.ndim == 1:
-        return values[None]
     while values.ndim > 2:
         values = values[len(values) // 2]
-    return values
+    return np.atleast_2d(values)
 
 
 def _picture(parts: np.ndarray, colours: Colours) -> Image:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from convcli.cli.explain.request import Request
+from convcli.cli.explain.text import place_text
 from convcli.cli.net.input import bound, notes_of
 from convcli.cli.net.request import Filling
 from convcli.cli.shared import report
@@ -58,8 +59,7 @@ def _lines(
     names = ",".join(letters.lower())
     rows = [("layer", f"output {names}", f"sees {names}", "size", "effective", "size")]
     for seen in found:
-        at = ",".join(map(str, seen.at))
-        rows.append((seen.layer, at, *_spans(seen.sees), *_spans(seen.effective)))
+        rows.append((seen.layer, place_text(seen.at), *_spans(seen.sees), *_spans(seen.effective)))
     yield Table(rows)
     if request.messages.quiet:
         return

@@ -75,7 +75,8 @@ def _sums(explanation: ConvExplanation, found: Explained) -> Iterator[str | Tabl
         yield f"{rows} taps are not shown: --map 0 (or --channel 0) shows those of one, --json all of them"
 
 
-def _place(place: Sequence[int]) -> str:
+def place_text(place: Sequence[int]) -> str:
+    """Write a place as ``--at`` takes it."""
     return ",".join(map(str, place))
 
 
@@ -83,7 +84,7 @@ def _from(tap: Tap) -> str:
     if not tap.padded:
         return ""
     if tap.source is not None:
-        return f"padding: {_place(tap.source)} again"
+        return f"padding: {place_text(tap.source)} again"
     return "padding" + (": " + _weighted(tap) if tap.sources else "")
 
 
@@ -91,7 +92,7 @@ def _weighted(tap: Tap) -> str:
     """Return the elements that stand there, such as ``2 x (0,0) - (0,3)``; the largest weight comes first."""
     terms = sorted(tap.sources, key=lambda one: -one[1])
     texts = [
-        f"{'-' if weight < 0 else '+'} {f'{abs(weight)} x ' * (abs(weight) > 1)}({_place(place)})"
+        f"{'-' if weight < 0 else '+'} {f'{abs(weight)} x ' * (abs(weight) > 1)}({place_text(place)})"
         for place, weight in terms
     ]
     return " ".join(texts).removeprefix("+ ")
@@ -102,7 +103,7 @@ def _plane_lines(plane: Plane, explanation: ConvExplanation, found: Explained) -
     rows = [(f"tap {names}", f"input {names}", "value", "weight", "product", "")]
     for one in plane.taps:
         numbers = (number_text(one.value), number_text(one.weight), number_text(one.product))
-        rows.append((_place(one.tap.index), _place(one.tap.position), *numbers, _from(one.tap)))
+        rows.append((place_text(one.tap.index), place_text(one.tap.position), *numbers, _from(one.tap)))
     yield Table(rows, "<<>>><") if plane.taps else "no input reaches this output: it lies between the kernels"
     if not explanation.transposed:
         yield from _grids(plane.taps, found.window)
@@ -123,11 +124,9 @@ def _grids(products: Sequence[Product], size: Sequence[int]) -> Iterator[str]:
         part = texts[start : start + wide]
         grids = (" ".join(f"{row[column]:>{widths[column]}}" for row in part) for column in range(3))
         middle = start // wide == (len(texts) // wide - 1) // 2
-        drawn.append(
-            "{}  {x}  {}  {equals}  {}".format(
-                *grids, x="x" if middle else " ", equals="=" if middle else " "
-            )
-        )
+        values, weights, results = grids
+        times, equals = ("x", "=") if middle else (" ", " ")
+        drawn.append(f"{values}  {times}  {weights}  {equals}  {results}")
     if drawn and max(map(len, drawn)) <= WIDTH:
         yield ""
         high = size[-2] if len(size) > 1 else len(drawn)
@@ -141,16 +140,13 @@ def _grids(products: Sequence[Product], size: Sequence[int]) -> Iterator[str]:
 def _sum_lines(one: Sum, bank: bool) -> Iterator[str]:
     parts = [number_text(plane.sum) for plane in one.channels]
     if len(parts) > 1:
-        yield f"sums of the channels: {_added(parts)}"
+        added = " + ".join(f"({part})" if part.startswith("-") else part for part in parts)
+        yield f"sums of the channels: {added}"
     else:
         yield f"sum: {parts[0]}"
     if one.bias or bank or len(parts) > 1:
         yield f"bias: {number_text(one.bias)}"
         yield f"together: {number_text(one.total)}"
-
-
-def _added(parts: Sequence[str]) -> str:
-    return " + ".join(f"({part})" if part.startswith("-") else part for part in parts)
 
 
 def _combined(explanation: ConvExplanation) -> Iterator[str]:
@@ -169,12 +165,9 @@ def _pool_lines(explanation: PoolExplanation, pooled: Pooled, letters: str) -> I
     for one in pooled.taps:
         numbers = "-" if one.value is None else number_text(one.value), number_text(one.gradient)
         remark = f"<- the {explanation.pool.noun}" if one in explanation.chosen(pooled) else _from(one.tap)
-        rows.append((_place(one.tap.index), _place(one.tap.position), *numbers, remark))
+        rows.append((place_text(one.tap.index), place_text(one.tap.position), *numbers, remark))
     yield Table(rows, "<<>><")
     if pooled.sharing:
-        places = [_named_place(one.tap.position, letters) for one in pooled.sharing]
+        axes = [zip(letters.lower(), one.tap.position, strict=True) for one in pooled.sharing]
+        places = [", ".join(f"{letter} {at}" for letter, at in place) for place in axes]
         yield explanation.pool.told(number_text(pooled.value), places)
-
-
-def _named_place(place: Sequence[int], letters: str) -> str:
-    return ", ".join(f"{letter} {at}" for letter, at in zip(letters.lower(), place, strict=True))

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from convcli.cli.explain.request import Request
-from convcli.cli.explain.text import Explained, lines
+from convcli.cli.explain.text import Explained, lines, place_text
 from convcli.cli.shared import report
 from convcli.cli.shared.opened import Opened, numbered, read_kernel, read_whole
 from convcli.cli.shared.outputs import write_whole
@@ -139,17 +139,13 @@ def _check_place(at: tuple[int, ...], task: Task) -> None:
     sizes = task.outputs
     if len(at) != len(sizes):
         raise UsageError(
-            f"--at {_place(at)} has {counted(len(at), 'number')} and the output the axes {names}: give one for each"
+            f"--at {place_text(at)} has {counted(len(at), 'number')} and the output the axes {names}: give one for each"
         )
     if any(place >= size for place, size in zip(at, sizes, strict=True)):
         limits = ", ".join(
             f"{letter} 0 to {size - 1}" for letter, size in zip(task.letters.lower(), sizes, strict=True)
         )
-        raise UsageError(f"--at {_place(at)} lies outside the output: {limits}")
-
-
-def _place(at: Sequence[int]) -> str:
-    return ",".join(map(str, at))
+        raise UsageError(f"--at {place_text(at)} lies outside the output: {limits}")
 
 
 def _explain(task: Task, at: tuple[int, ...], request: Request) -> Explanation:

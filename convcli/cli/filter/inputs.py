@@ -73,7 +73,8 @@ def _filter_one(request: Request, name: str, claimed: dict[str, str]) -> None:
     with about_input(name), ExitStack() as stack:
         given = Given(name)
         stack.callback(given.close)
-        format, notes = _input_format(request, given)
+        format, notes = _format_of(request, given.files[0], given.head)
+        format = registry.numbered(format) if given.numbered else format
         wanted = _output_format(request, format)
         film = wanted.film or any(load_kernel(kernel).rank == 3 for kernel in request.kernels)
         source = given.open(format, replace(request.reading, all_frames=request.reading.all_frames or film))
@@ -95,13 +96,8 @@ def _has_suffix(name: str) -> bool:
     return name != STANDARD and bool(Path(name).suffix)
 
 
-def _input_format(request: Request, given: Given) -> tuple[Format, tuple[str, ...]]:
-    """Return an input's type: by its name where that says one, else by its content, else as --format says."""
-    format, notes = _format_of(request, given.files[0], given.head)
-    return registry.numbered(format) if given.numbered else format, notes
-
-
 def _format_of(request: Request, name: str, head: bytes) -> tuple[Format, tuple[str, ...]]:
+    """Return an input's type: by its name where that says one, else by its content, else as --format says."""
     if _has_suffix(name):
         try:
             return registry.identify(head, name)

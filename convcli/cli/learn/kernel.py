@@ -280,14 +280,10 @@ def _facts(learned: Learned, bias: bool) -> Iterator[tuple[str, str]]:
     if found.determined and found.equations > found.unknowns:
         error = f"{learned.standard_error:.2g}"
         yield "error", f"{error} in the least certain weight (standard error from the residual)"
-    if any(vars(found.left_out).values()):
-        yield "left out", "; ".join(_left_out(found))
-
-
-def _left_out(found: Fit) -> Iterator[str]:
-    reasons = (
-        (found.left_out.border, "outputs at the border, where the window leaves the input"),
-        (found.left_out.saturated, "saturated outputs (the ends of the target's range)"),
-        (found.left_out.missing, "outputs that meet missing values"),
+    left_out = found.left_out.told(
+        "outputs at the border, where the window leaves the input",
+        "saturated outputs (the ends of the target's range)",
+        "outputs that meet missing values",
     )
-    yield from (f"{count} {reason}" for count, reason in reasons if count)
+    if left_out:
+        yield "left out", "; ".join(left_out)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 from pathlib import PurePath
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -139,8 +139,10 @@ def _write(request: Request, matrix: Matrix, path: str) -> None:
     inputs = [request.verify] if request.verify is not None else []
     if suffix == SPARSE:
         check_not_input(path, inputs, force=request.force)
+        data, indices, indptr = matrix.csr()
+        kind, shape = np.array(b"csr"), np.array(matrix.shape)  # as `scipy.sparse.load_npz` reads it
         with output(path, force=request.force) as fp:
-            _write_sparse(matrix, fp)
+            np.savez_compressed(fp, indices=indices, indptr=indptr, format=kind, shape=shape, data=data)
         return
     format = registry.by_name("csv") if path == STANDARD else registry.by_suffix(path)
     form = None
@@ -162,11 +164,3 @@ def _check_dense(matrix: Matrix, path: str) -> None:
             f"it would hold {rows} x {columns} numbers, nearly all of them 0: write {SPARSE}, or a picture",
             subject=shown(path),
         )
-
-
-def _write_sparse(matrix: Matrix, fp: IO[bytes]) -> None:
-    """Write what `scipy.sparse.load_npz` reads as compressed sparse rows."""
-    data, indices, indptr = matrix.csr()
-    np.savez_compressed(
-        fp, indices=indices, indptr=indptr, format=np.array(b"csr"), shape=np.array(matrix.shape), data=data
-    )
