@@ -7,17 +7,17 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import zip_longest
-from typing import Annotated, Any
+from typing import Any
 
-from convcli.cli.shared import terminal
+from convcli.cli.shared import options, terminal
 from convcli.cli.shared.command import takes_options
-from convcli.cli.shared.options import Json, Messages, ReportRequest
+from convcli.cli.shared.options import ReportRequest
 from convcli.cli.shared.report import show
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.cli.shared.weights import MOST, matrices, nested, slices_of
 from convcli.common.frozen import frozen
 from convcli.common.numbers import number_text
-from convcli.common.options import Group, argument
+from convcli.common.options import argument, group
 from convcli.kernel import analysis, library, load_kernel
 from convcli.kernel.model import Combine, Kernel, size_text
 
@@ -34,8 +34,8 @@ class ShowRequest:
         "A library name, a parametric one (box:5), a kernel file, or weights ('1,0,-1;1,0,-1').",
         metavar="NAME|FILE",
     )
-    json: Json = False
-    messages: Annotated[Messages, Group("debug")]
+    json: bool = options.json()
+    messages: options.Messages = group("debug")
 
 
 @app.command("list", cls=terminal.Command)

@@ -6,16 +6,16 @@ Nothing here may import numpy, torch or rich.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
+from convcli.cli.shared import options
 from convcli.cli.shared.command import takes_options
 from convcli.cli.shared.layers import Traced, axes_text, lines
-from convcli.cli.shared.options import Json, Messages
 from convcli.cli.shared.report import Note, show
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.common.options import Group, Panel, argument, flag, option
+from convcli.common.options import Panel, argument, flag, group, option
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.layers import Conv, Layer, format_size, trace
 from convcli.geometry.pools import POOLS
@@ -48,8 +48,8 @@ class Request:
         "Search the settings not given that make this size of the input.", metavar="SIZE"
     )
     compare: bool = flag("Say what torch, Keras and ONNX give for these layers, and why.")
-    json: Annotated[Json, "Print everything as JSON."] = False
-    messages: Annotated[Messages, Group("debug", quiet="Print the final size alone.")]
+    json: bool = options.json("Print everything as JSON.")
+    messages: options.Messages = group("debug", quiet="Print the final size alone.")
 
 
 @takes_options

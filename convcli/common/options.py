@@ -4,9 +4,10 @@
     class Settings:
         stride: tuple[int, ...] | None = option("Step of the window.", read=numbers)
 
-An option of several records is a type, ``Force = Annotated[bool, Option("Overwrite.")]``: ``force: Force = False``.
+An option of several records is what `shared` returns: ``force = shared("Overwrite.", default=False)``, and then
+``force: bool = options.force()``, or with a help of its own.  A record may hold other records as a `group`.
 Core, media and commands share such records.  `convcli.cli.shared.command` makes a command line of them; nothing here
-knows a shell.  A record may hold other records: groups of options that several commands share.
+knows a shell.
 """
 
 from __future__ import annotations
@@ -81,10 +82,21 @@ class Argument(Option):
 def option(help: str, *flags: str, default: Any = None, **more: Any) -> Any:
     """Return a field that is an option; ``more`` is as `Option` takes it.
 
-    With ``shown`` and no other default the command line always gives a value, and the field has none of its own.
+    ``...`` is no default: the option must be given.  With ``shown`` and no other default the command line always gives
+    a value, and the field has none of its own.
     """
     made = Option(help, *flags, **more)
-    return _field(made) if default is None and made.shown is not None else _field(made, default=default)
+    given = default is ... or (default is None and made.shown is not None)
+    return _field(made) if given else _field(made, default=default)
+
+
+def shared(help: str, *flags: str, default: Any = None, **more: Any) -> Callable[..., Any]:
+    """Return what makes fields of one option for several records, which may give it another help or default."""
+
+    def made(help: str = help, default: Any = default) -> Any:
+        return option(help, *flags, default=default, **more)
+
+    return made
 
 
 def flag(help: str, *flags: str, panel: Panel | None = None) -> Any:
@@ -95,12 +107,6 @@ def flag(help: str, *flags: str, panel: Panel | None = None) -> Any:
 def argument(help: str, *, metavar: str, **default: Any) -> Any:
     """Return a field that is known by its place in the command line, with a ``default`` or without."""
     return _field(Argument(help, metavar=metavar), **default)
-
-
-def _field(option: Option, **default: Any) -> Any:
-    from dataclasses import field  # which the list of all commands need not wait for
-
-    return field(metadata={Option: option}, **default)
 
 
 class Group:
@@ -116,3 +122,14 @@ class Group:
 
     def __init__(self, *only: str, **help: str) -> None:
         self.only, self.help = only, help
+
+
+def group(*only: str, **help: str) -> Any:
+    """Return a field that is a record of options; arguments as for `Group`."""
+    return _field(Group(*only, **help))
+
+
+def _field(offered: Option | Group, **default: Any) -> Any:
+    from dataclasses import field  # which the list of all commands need not wait for
+
+    return field(metadata={"offered": offered}, **default)

@@ -11,12 +11,12 @@ import difflib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import parse_float, quoted
-from convcli.common.options import Option, Panel
+from convcli.common.options import Panel, shared
 
 if TYPE_CHECKING:
     from convcli.pixels.measures import Measured, Pass
@@ -284,14 +284,11 @@ def parse_range(text: str) -> Range:
     return next(named, Window).read(text, rest if colon else None)
 
 
-RangePolicy = Annotated[
-    Range | None,
-    Option(
-        f"How numbers become pixels: {FORMS}. White of floats is 1. Default: the kernel's.",
-        panel=Panel.VALUES,
-        read=parse_range,
-    ),
-]
+range_policy = shared(
+    f"How numbers become pixels: {FORMS}. White of floats is 1. Default: the kernel's.",
+    panel=Panel.VALUES,
+    read=parse_range,
+)
 
 
 def _unknown(text: str) -> UsageError:

@@ -1,24 +1,12 @@
 """The parsed command line of ``explain``."""
 
 from pathlib import Path
-from typing import Annotated
 
-from convcli.cli.shared.options import (
-    ChannelPolicy,
-    Force,
-    Json,
-    Kernels,
-    Layer,
-    Messages,
-    Output,
-    Seed,
-    Size,
-    Weights,
-)
+from convcli.cli.shared import options
 from convcli.common.choices import Channels
 from convcli.common.frozen import frozen
 from convcli.common.numbers import parse_float
-from convcli.common.options import Group, Panel, argument, option
+from convcli.common.options import Panel, argument, group, option
 from convcli.geometry.axes import parse_numbers
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions
@@ -34,9 +22,9 @@ class FieldOptions:
         metavar="NET",
         panel=Panel.NET,
     )
-    layer: Annotated[Layer, "With --receptive-field: this layer's output. Default: the last."] = None
-    weights: Annotated[Weights, "With --receptive-field: the net's weights, as in net run."] = None
-    seed: Annotated[Seed, "With --receptive-field: for random weights."] = None
+    layer: str | None = options.layer("With --receptive-field: this layer's output. Default: the last.")
+    weights: Path | None = options.weights("With --receptive-field: the net's weights, as in net run.")
+    seed: int | None = options.seed("With --receptive-field: for random weights.")
 
 
 @frozen(kw_only=True)
@@ -44,39 +32,32 @@ class Request:
     """A parsed command line of ``explain``."""
 
     input: str | None = argument("A file, or - for standard input.", default=None, metavar="[INPUT]")
-    kernels: Annotated[
-        Kernels,
+    kernels: tuple[str, ...] = options.kernels(
         "Name, name:parameters, FILE, or numbers; 3x3 alone has the weights 1, 2, 3... "
-        "Of several the last is explained.",
-    ] = ()
+        "Of several the last is explained."
+    )
     at: tuple[int, ...] | None = option(
         "Which output value, counted from 0, one number an axis.",
         metavar="Y,X",
         panel=Panel.KERNEL,
         read=lambda text: parse_numbers(text, "--at", minimum=0),
     )
-    size: Annotated[Size, "Instead of a file: the numbers 1, 2, 3... in 5x5."] = None
-    settings: Annotated[
-        Settings,
-        Group(
-            padding="As in filter: same with replicated edges by default; alone it pads with zeros.",
-            transposed="Transposed convolution: which inputs contribute.",
-            pool="max:2, avg:3,s=2, global-max...: where the value came from.",
-        ),
-    ]
-    channels: ChannelPolicy = Channels.EACH
-    reading: Annotated[
-        ReadOptions,
-        Group(
-            *("matrix", "header"),
-            axes="Letters of an array's dimensions: CYX, YXC, ZYX, TYX...",
-            columns="Columns of a table: names, numbers, 2-4.",
-            all_frames="first, or all frames (pages) of the input.",
-        ),
-    ]
+    size: options.Size | None = options.size("Instead of a file: the numbers 1, 2, 3... in 5x5.")
+    settings: Settings = group(
+        padding="As in filter: same with replicated edges by default; alone it pads with zeros.",
+        transposed="Transposed convolution: which inputs contribute.",
+        pool="max:2, avg:3,s=2, global-max...: where the value came from.",
+    )
+    channels: Channels = options.channels()
+    reading: ReadOptions = group(
+        *("matrix", "header"),
+        axes="Letters of an array's dimensions: CYX, YXC, ZYX, TYX...",
+        columns="Columns of a table: names, numbers, 2-4.",
+        all_frames="first, or all frames (pages) of the input.",
+    )
     map: int | None = option("Only this output of a bank, counted from 0.", panel=Panel.VALUES)
     channel: int | None = option("Only this channel of the input.", panel=Panel.VALUES)
-    output: Annotated[Output, "Draw the output with its window: FILE.png."] = None
+    output: str | None = options.output("Draw the output with its window: FILE.png.")
     animate: str | None = option("Draw the window moving: FILE.gif or FILE.mp4.", metavar="FILE")
     field: FieldOptions
     fps: float = option(
@@ -85,6 +66,6 @@ class Request:
         shown="2",
         read=lambda text: parse_float(text, "fps"),
     )
-    force: Force = False
-    json: Annotated[Json, "Print taps, products and sums as JSON."] = False
-    messages: Annotated[Messages, Group("debug", quiet="Print the value alone.")]
+    force: bool = options.force()
+    json: bool = options.json("Print taps, products and sums as JSON.")
+    messages: options.Messages = group("debug", quiet="Print the value alone.")

@@ -1,26 +1,14 @@
 """The parsed command line of ``filter``."""
 
 from pathlib import Path
-from typing import Annotated
 
-from convcli.cli.shared.options import (
-    Arithmetic,
-    ChannelPolicy,
-    Device,
-    Engine,
-    Force,
-    Json,
-    Kernels,
-    Messages,
-    Output,
-    from_one_on,
-)
+from convcli.cli.shared import options
 from convcli.common.choices import Channels, EngineName, Nan, Precision
 from convcli.common.frozen import frozen
 from convcli.common.options import Panel, argument, flag, option
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.pixels.ranges import RangePolicy
+from convcli.pixels.ranges import Range, range_policy
 
 
 @frozen(kw_only=True)
@@ -28,30 +16,31 @@ class Request:
     """A parsed command line of ``filter``."""
 
     inputs: tuple[str, ...] = argument("Files, frames/%04d.png, or - for standard input.", metavar="INPUT")
-    kernels: Kernels = ()
-    output: Output = None
+    kernels: tuple[str, ...] = options.kernels()
+    output: str | None = options.output()
     out_dir: Path | None = option("Folder for the outputs of several inputs.")
     format: str | None = option("Output type where no suffix says it: png, jpeg, csv, npy...")
     settings: Settings
-    range: RangePolicy = None
-    channels: ChannelPolicy = Channels.EACH
+    range: Range | None = range_policy()
+    channels: Channels = options.channels()
     reading: ReadOptions
     nan: Nan = option("Missing samples: propagate, skip or error.", default=Nan.PROPAGATE, panel=Panel.VALUES)
-    precision: Annotated[
-        Arithmetic, "Arithmetic: auto (float32; float64 for tables, 64-bit data), float32, float64."
-    ] = Precision.AUTO
-    engine: Engine = EngineName.AUTO
-    device: Device = "cpu"
+    precision: Precision = options.precision(
+        "Arithmetic: auto (float32; float64 for tables, 64-bit data), float32, float64."
+    )
+    engine: EngineName = options.engine()
+    device: str = options.device()
     threads: int | None = option(
-        "Processor cores to use. Default: all.", panel=Panel.SPEED, takes=int, read=from_one_on("threads")
+        "Processor cores to use. Default: all.",
+        panel=Panel.SPEED,
+        takes=int,
+        read=options.from_one_on("threads"),
     )
     writing: WriteOptions
-    force: Force = False
+    force: bool = options.force()
     dry_run: bool = flag("Say what would be done and stop.", panel=Panel.MESSAGES)
     plan: bool = flag(
         "As --dry-run, with the choice of engine and algorithm explained.", panel=Panel.MESSAGES
     )
-    json: Annotated[Json, "Report each output as a line of JSON (the axis M counts the kernel's maps)."] = (
-        False
-    )
-    messages: Messages
+    json: bool = options.json("Report each output as a line of JSON (the axis M counts the kernel's maps).")
+    messages: options.Messages

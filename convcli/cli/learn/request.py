@@ -2,24 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
-from convcli.cli.shared.options import (
-    Arithmetic,
-    Device,
-    Force,
-    Json,
-    Messages,
-    NumClasses,
-    Output,
-    Size,
-    Weights,
-)
+from convcli.cli.shared import options
 from convcli.common.choices import Channels, Precision, parse_choice
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import parse_float
-from convcli.common.options import Group, Panel, argument, flag, option
+from convcli.common.options import Panel, argument, flag, group, option
 from convcli.geometry.grammar import parse_size
 from convcli.jobs.bind import Settings as Geometry
 from convcli.learning.training import Settings
@@ -61,8 +50,8 @@ class Net:
     panel = Panel.TRAINING
 
     file: Path | None = option("Train all weights of this net (YAML).", "--net", panel=Panel.NET)
-    weights: Annotated[Weights, "Weights to start from."] = None
-    num_classes: NumClasses = None
+    weights: Path | None = options.weights("Weights to start from.")
+    num_classes: int | None = options.num_classes()
     target_scale: float | None = option(
         "Factor for targets. Default: the net's preprocess scale.",
         read=lambda text: parse_float(text, "target scale"),
@@ -74,8 +63,10 @@ class Net:
     curves: tuple[str, ...] = option(
         "Write the loss of every epoch: FILE.csv, FILE.png; or both.", "--curve", default=()
     )
-    precision: Annotated[Arithmetic, "Arithmetic of training: float32 or float64."] = Precision.FLOAT32
-    device: Device = "cpu"
+    precision: Precision = options.precision(
+        "Arithmetic of training: float32 or float64.", default=Precision.FLOAT32
+    )
+    device: str = options.device()
 
 
 @frozen(kw_only=True)
@@ -97,26 +88,23 @@ class Request:
         read=lambda text: parse_size(text, "size"),
     )
     gradcheck: bool = flag("Show what the gradients of a convolution are.", panel=Panel.KERNEL)
-    input: Annotated[Size, "With --gradcheck: the size of the input, 2@6x7."] = None
-    output: Annotated[Output, "kernel.yaml; or trained weights, FILE.safetensors."] = None
-    geometry: Annotated[
-        Geometry,
-        Group(
-            *("stride", "dilation"),
-            padding="same, valid, full, numbers... Default: what fits the sizes; --gradcheck: 0.",
-            pad_mode="What lies outside the input. Without it outputs that need it do not count.",
-        ),
-    ]
+    input: options.Size | None = options.size("With --gradcheck: the size of the input, 2@6x7.")
+    output: str | None = options.output("kernel.yaml; or trained weights, FILE.safetensors.")
+    geometry: Geometry = group(
+        *("stride", "dilation"),
+        padding="same, valid, full, numbers... Default: what fits the sizes; --gradcheck: 0.",
+        pad_mode="What lies outside the input. Without it outputs that need it do not count.",
+    )
     fit: Fit
     net: Net
     training: Settings
-    reading: Annotated[
-        ReadOptions, Group(*("matrix", "header"), axes="Letters of an array's dimensions: CYX, YXC, ZYX...")
-    ]
+    reading: ReadOptions = group(
+        *("matrix", "header"), axes="Letters of an array's dimensions: CYX, YXC, ZYX..."
+    )
     target_axes: str | None = option("The same of targets. Default: --axes.", panel=Panel.WINDOW)
-    force: Force = False
-    json: Json = False
-    messages: Annotated[Messages, Group("progress", "debug", quiet="No notes; only the kernel, or nothing.")]
+    force: bool = options.force()
+    json: bool = options.json()
+    messages: options.Messages = group("progress", "debug", quiet="No notes; only the kernel, or nothing.")
 
     @property
     def reading_targets(self) -> ReadOptions:

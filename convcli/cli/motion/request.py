@@ -1,13 +1,11 @@
 """The parsed command line of ``motion``."""
 
-from typing import Annotated
-
-from convcli.cli.shared.options import Engine, Force, Json, Kernel, Messages, Output
+from convcli.cli.shared import options
 from convcli.common.choices import EngineName
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import parse_float
-from convcli.common.options import Group, Panel, argument, flag, option
+from convcli.common.options import Panel, argument, flag, group, option
 from convcli.detection.area import Area, parse_area, parse_region
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions, WriteOptions
@@ -31,7 +29,7 @@ class Request:
     panel = Panel.MOTION
 
     input: str = argument("A clip, frames/%04d.png, or - for standard input.", metavar="CLIP")
-    output: Annotated[Output, "Picture of the motion. Default: STEM.motion.mp4."] = None
+    output: str | None = options.output("Picture of the motion. Default: STEM.motion.mp4.")
     no_output: bool = flag("Only detect: write no clip.", panel=Panel.OUTPUT)
     overlay: bool = flag("Draw the motion over the original, with boxes.", panel=Panel.OUTPUT)
     events: str | None = option(
@@ -54,23 +52,20 @@ class Request:
         read=lambda text: _not_negative(text, "merge gap"),
     )
     region: tuple[int, int, int, int] | None = option("Look only there: x,y,width,height.", read=parse_region)
-    kernel: Annotated[Kernel, "Of rank 3."] = "motion"
-    settings: Annotated[Settings, Group("stride", stride="Step of the window: 2, or 1,2,2 (time, y, x).")]
+    kernel: str = options.kernel("Of rank 3.", default="motion")
+    settings: Settings = group("stride", stride="Step of the window: 2, or 1,2,2 (time, y, x).")
     denoise: int = option("Against sensor noise: first average this number of frames.", default=1)
     stabilise_light: bool = flag("Against flicker: take out changes of light. Part of auto.")
-    engine: Engine = EngineName.AUTO
-    writing: Annotated[WriteOptions, Group("codec", "crf", "preset", "pixels", "sound")]
-    reading: Annotated[
-        ReadOptions,
-        Group(
-            *("rate", "allow_truncated", "max_pixels", "max_frames"),
-            axes="Letters of an array's dimensions: TYX, TYXC.",
-        ),
-    ]
+    engine: EngineName = options.engine()
+    writing: WriteOptions = group("codec", "crf", "preset", "pixels", "sound")
+    reading: ReadOptions = group(
+        *("rate", "allow_truncated", "max_pixels", "max_frames"),
+        axes="Letters of an array's dimensions: TYX, TYXC.",
+    )
     raw_times: bool = flag(
         "Times as the file's time stamps have them, not from its first.", panel=Panel.MOTION
     )
     exit_code: bool = flag("As grep: 0 motion, 1 none, 2 trouble.", panel=Panel.MESSAGES)
-    force: Force = False
-    json: Annotated[Json, "Report on standard output as JSON."] = False
-    messages: Messages
+    force: bool = options.force()
+    json: bool = options.json("Report on standard output as JSON.")
+    messages: options.Messages

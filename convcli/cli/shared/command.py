@@ -58,24 +58,17 @@ class _Group:
         self._record = record
         self._parts: dict[str, _Group | _Leaf] = {}
         for field in fields(record):
-            kind, *marks = get_args(field.type) if hasattr(field.type, "__metadata__") else (field.type,)
-            marks += field.metadata.values()
-            option = next((mark for mark in marks if isinstance(mark, Option)), None)
-            if option is not None:
+            kind: Any = field.type
+            offered = field.metadata.get("offered")
+            if isinstance(offered, Option):
                 if group.only and field.name not in (*group.only, *group.help):
                     continue
-                words = [
-                    group.help.get(field.name),
-                    *(mark for mark in reversed(marks) if isinstance(mark, str)),
-                ]
-                help = next((text for text in words if text), option.help)
-                panel: Panel = (
-                    getattr(record, "panel", Panel.OUTPUT) if option.panel is None else option.panel
-                )
-                self._parts[field.name] = _Leaf(field.name, kind, field.default, option, help, panel)
+                help = group.help.get(field.name, offered.help)
+                usual: Panel = getattr(record, "panel", Panel.OUTPUT)
+                panel = offered.panel or usual
+                self._parts[field.name] = _Leaf(field.name, kind, field.default, offered, help, panel)
             elif hasattr(kind, "__dataclass_fields__"):
-                inner = next((mark for mark in marks if isinstance(mark, Group)), group)
-                self._parts[field.name] = _Group(kind, inner)
+                self._parts[field.name] = _Group(kind, offered or group)
 
     def leaves(self) -> Iterator[_Leaf]:
         for part in self._parts.values():

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
+from functools import partial
 
 from convcli.common.choices import Channels, EngineName, Precision
 from convcli.common.frozen import frozen
 from convcli.common.numbers import in_range
-from convcli.common.options import Group, Option, Panel, flag, option
+from convcli.common.options import Panel, flag, group, option, shared
 
 
 def from_one_on(name: str) -> Callable[[int], int]:
@@ -23,71 +22,51 @@ def complete_kernel(incomplete: str) -> list[str]:
     return [name for name in names() if name.startswith(incomplete)]
 
 
-def _size(text: str) -> tuple[int | None, tuple[int, ...]]:
+Size = tuple[int | None, tuple[int, ...]]
+"""The size of an input: its channels, and its sizes in space."""
+
+
+def _size(text: str) -> Size:
     from convcli.geometry.grammar import parse_size  # 2 ms that other commands need not wait for
 
     return parse_size(text, "input")
 
 
-KERNEL = Option(
+kernels = shared(
     "Name, name:parameters, FILE.yaml, FILE.npy, or numbers; several are applied in turn.",
     "--kernel",
     "-k",
+    default=(),
     panel=Panel.KERNEL,
     complete=complete_kernel,
 )
-Kernels = Annotated[tuple[str, ...], KERNEL]
-Kernel = Annotated[str, KERNEL]
+kernel = partial(kernels, default=...)
 
-Output = Annotated[
-    str | None,
-    Option("Output file, or - . Default: STEM.KERNEL.EXT here.", "--output", "-o", panel=Panel.OUTPUT),
-]
-Size = Annotated[
-    tuple[int | None, tuple[int, ...]] | None,
-    Option(
-        "Size of the input: 5, 4x4, 3@4x4.",
-        "--input",
-        metavar="SIZE",
-        panel=Panel.KERNEL,
-        read=_size,
-    ),
-]
-"""The size of an input: its channels, and its sizes in space."""
+output = shared("Output file, or - . Default: STEM.KERNEL.EXT here.", "--output", "-o", panel=Panel.OUTPUT)
+size = shared("Size of the input: 5, 4x4, 3@4x4.", "--input", metavar="SIZE", panel=Panel.KERNEL, read=_size)
 
-ChannelPolicy = Annotated[Channels, Option("each, luma, grey or sum.", panel=Panel.VALUES)]
-Arithmetic = Annotated[
-    Precision, Option("Arithmetic: auto, float32 or float64.", "--dtype", panel=Panel.VALUES)
-]
-Layer = Annotated[
-    str | None,
-    Option("Name or number of the layer whose output is wanted. Default: the last.", panel=Panel.NET),
-]
-Seed = Annotated[
-    int | None,
-    Option(
-        "Seed of random weights, where the net gives neither numbers nor a seed.",
-        panel=Panel.NET,
-        takes=int,
-        read=lambda number: in_range(number, "--seed", 0),
-    ),
-]
-Force = Annotated[bool, Option("Overwrite existing outputs.", "--force", "-y", panel=Panel.OUTPUT)]
-Json = Annotated[bool, Option("Print JSON instead of text.", panel=Panel.MESSAGES)]
-Engine = Annotated[EngineName, Option("auto, numpy or torch.", panel=Panel.SPEED)]
-Device = Annotated[str, Option("cpu or cuda.", panel=Panel.SPEED)]
-Weights = Annotated[
-    Path | None,
-    Option(
-        "Arrays named LAYER.weight, LAYER.bias: .safetensors, .npz, .pth, .onnx.",
-        "--weights",
-        "-w",
-        panel=Panel.NET,
-    ),
-]
-
-
-NumClasses = Annotated[int | None, Option("In the place of the net's own num_classes.", panel=Panel.NET)]
+channels = shared("each, luma, grey or sum.", default=Channels.EACH, panel=Panel.VALUES)
+precision = shared(
+    "Arithmetic: auto, float32 or float64.", "--dtype", default=Precision.AUTO, panel=Panel.VALUES
+)
+layer = shared("Name or number of the layer whose output is wanted. Default: the last.", panel=Panel.NET)
+seed = shared(
+    "Seed of random weights, where the net gives neither numbers nor a seed.",
+    panel=Panel.NET,
+    takes=int,
+    read=lambda number: in_range(number, "--seed", 0),
+)
+force = shared("Overwrite existing outputs.", "--force", "-y", default=False, panel=Panel.OUTPUT)
+json = shared("Print JSON instead of text.", default=False, panel=Panel.MESSAGES)
+engine = shared("auto, numpy or torch.", default=EngineName.AUTO, panel=Panel.SPEED)
+device = shared("cpu or cuda.", default="cpu", panel=Panel.SPEED)
+weights = shared(
+    "Arrays named LAYER.weight, LAYER.bias: .safetensors, .npz, .pth, .onnx.",
+    "--weights",
+    "-w",
+    panel=Panel.NET,
+)
+num_classes = shared("In the place of the net's own num_classes.", panel=Panel.NET)
 
 
 class Progress(StrEnum):
@@ -124,5 +103,5 @@ class Messages:
 class ReportRequest:
     """A parsed command line of a report about nothing in particular."""
 
-    json: Json = False
-    messages: Annotated[Messages, Group("debug")]
+    json: bool = json()
+    messages: Messages = group("debug")
