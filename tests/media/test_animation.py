@@ -6,6 +6,8 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +17,7 @@ from convcli.data.axes import SECOND, Listed
 from convcli.data.info import Colour, Info
 from convcli.media import registry
 from convcli.media.opening import open_sink
-from convcli.media.options import WriteOptions
+from convcli.media.options import Compress, WriteOptions
 from tests.clips import make, pattern, times_of
 from tests.shell import convcli as shell
 from tests.shell import ok
@@ -202,3 +204,39 @@ def test_an_animation_becomes_a_clip_with_its_times(tmp_path: Path) -> None:
     ok("filter", tmp_path / "b.mkv", "-k", "box:3", "-o", tmp_path / "c.png", "-q")
     durations, loop, _ = shown(tmp_path / "c.png")
     assert (durations[:4], loop) == (DURATIONS[:4], 0)
+
+
+@pytest.mark.parametrize("channels", ["", "A", "RGB", "RGBA"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("compress", list(Compress))
+def test_png_keeps_every_bit_of_its_frames(
+    channels: str, dtype: str, compress: Compress, tmp_path: Path
+) -> None:
+    """By libpng; and by FFmpeg where PyAV makes an array of its frames."""
+    colour = {"": Colour.GREY, "A": Colour.GREY_ALPHA, "RGB": Colour.RGB, "RGBA": Colour.RGBA}[channels]
+    shape = (6, 12, 17, *((max(2, len(channels)),) if channels else ()))
+    x = np.random.default_rng(3).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+    if "A" in channels:
+        x[..., -1] |= 1  # an alpha of zero would make its colours black
+    x[2] = x[1] = x[0]  # nothing changes
+    x[2, 3:5, 6:9] = 7
+    x[5] = x[4]
+    x[5, 11, 16] ^= 1
+    times = Listed((0, 1, 2, 3, 5, 6), Fraction(1, 10), SECOND, 7)
+    info = Info.of("TYXC"[: x.ndim], x.shape, dtype, colour).placed(T=times)
+    path = tmp_path / "a.png"
+    with open_sink(str(path), registry.by_name("png"), info, WriteOptions(compress=compress)) as sink:
+        for start in range(0, 6, 2):
+            sink.write(info.strip(start, start + 2), x[start : start + 2])
+        sink.close()
+    assert not sink.notes
+    np.testing.assert_array_equal(imagecodecs.apng_decode(path.read_bytes()).reshape(x.shape), x)
+    with av.open(str(path)) as file:
+        seen = list(file.decode(video=0))
+    assert [frame.time for frame in seen] == [0, 0.1, 0.2, 0.3, 0.5, 0.6]
+    if channels != "A":
+        np.testing.assert_array_equal(np.stack([frame.to_ndarray() for frame in seen]), x)
+    ok("filter", "a.png", "-k", "identity", "--frames", "all", "-o", "b.png", cwd=tmp_path)
+    np.testing.assert_array_equal(
+        imagecodecs.apng_decode((tmp_path / "b.png").read_bytes()).reshape(x.shape), x
+    )

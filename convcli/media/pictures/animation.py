@@ -189,32 +189,27 @@ def _plays(picture: Picture) -> int:
     return 1 if count is None else count and count + 1
 
 
-_MOST = 65535  # delays and counts have 16 bits
-_LONGEST = {"gif": _MOST, "png": 1000 * _MOST, "webp": 2**24 - 1}  # delays in the unit of each format
+MOST = 65535  # delays and counts have 16 bits
 
 
-def settings_for(info: Info, format_name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return Pillow's settings that make one file of several frames, and notes about changed times."""
-    shown, plays = schedule(info.axis("T")), min(clip_of(info.companions).plays, _MOST)
-    unit = Fraction(1, 100) if format_name == "gif" else Fraction(1, 1000)
-    most = _LONGEST[format_name]
+def delays_for(info: Info, name: str, unit: Fraction, most: int) -> tuple[list[int], int, tuple[str, ...]]:
+    """Return how long frames are shown, in a format's units, how often all are played, and notes of changed times.
+
+    Parameters
+    ----------
+    name : str
+        Of the format.
+    unit : Fraction
+        Seconds.
+    most : int
+        Units that a frame can last.
+    """
+    shown, plays = schedule(info.axis("T")), min(clip_of(info.companions).plays, MOST)
     delays = [min(delay, most) for delay in shown.delays(unit)]
-    settings: dict[str, Any] = {"save_all": True, "loop": plays}
-    if format_name == "gif":
-        settings["disposal"] = 2 if info.colour.has_alpha else 0
-        if plays:
-            settings["loop"] = plays - 1 or None  # Pillow writes no count for None
-    if format_name == "png":  # numerators have 16 bits
-        delays = [delay if delay <= _MOST else round(delay, -3) for delay in delays]
-    settings["duration"] = [int(delay * unit * 1000) for delay in delays]
     seconds = float((shown.times[-1] + shown.last - shown.times[0]) * shown.base)
     ours = float(sum(delays) * unit)
-    notes = []
-    if abs(ours - seconds) > unit:
-        limit = f"at least {float(unit):g}" if ours > seconds else f"at most {float(most * unit):g}"
-        notes.append(
-            f"the clip lasts {ours:.2f} s instead of {seconds:.2f} s: in {format_name.upper()} a frame lasts {limit} s"
-        )
-    if format_name == "gif" and min(delays) < 2:
-        notes.append("some frames last 0.01 s: many players show them for 0.1 s, as GIF's first ones did")
-    return settings, tuple(notes)
+    if abs(ours - seconds) <= unit:
+        return delays, plays, ()
+    limit = f"at least {float(unit):g}" if ours > seconds else f"at most {float(most * unit):g}"
+    note = f"the clip lasts {ours:.2f} s instead of {seconds:.2f} s: in {name} a frame lasts {limit} s"
+    return delays, plays, (note,)

@@ -16,9 +16,7 @@ from convcli.common.errors import ConvError
 from convcli.data.info import Colour
 from convcli.media.pictures.animation import Composed, Disposal, Stored
 from convcli.media.pictures.pillow import Carried
-from convcli.media.pictures.png_chunks import SIGNATURE, Chunks, chunk
-
-_CONTROL = ">IIIIIHHBB"  # number, width, height, x, y, delay and its divisor, disposal, blending
+from convcli.media.pictures.png_chunks import CONTROL, SIGNATURE, Chunks, chunk
 
 
 def composed(data: bytes, chunks: Chunks, carried: Carried, lost: tuple[str, ...]) -> tuple[Composed, bool]:
@@ -36,7 +34,7 @@ def composed(data: bytes, chunks: Chunks, carried: Carried, lost: tuple[str, ...
         body = data[at + 8 : at + 8 + int.from_bytes(data[at : at + 4], "big")]
         at += 12 + len(body)
         if kind == b"fcTL":
-            found.append((struct.unpack(_CONTROL, body), []))
+            found.append((struct.unpack(CONTROL, body), []))
         elif kind in (b"PLTE", b"tRNS"):
             shared += b"".join(chunk(kind, body))
         elif kind == b"IDAT" and not found:

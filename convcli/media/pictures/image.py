@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from convcli.media.shared import (
     CHANNELS,
     HOLDS,
     MODES,
+    Holds,
     check_frames,
     check_pixels,
     colour_of,
@@ -138,22 +139,37 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     UsageError
         For what the format cannot hold and no faithful reduction leads to.
     """
-    if format_name == "jpeg" and colour_of(info) is not Colour.CMYK:
-        return jpeg.JpegSink(fp, info, options)
-    return PillowSink(fp, format_name, info, options)
+    if colour_of(info) is Colour.CMYK and format_name == "jpeg":
+        return CmykSink(fp, info, options)
+    writers: dict[str, Callable[..., Sink]] = {
+        "jpeg": jpeg.JpegSink,
+        "webp": WebpSink,
+        "bmp": BmpSink,
+        "gif": GifSink,
+    }
+    return writers[format_name](fp, info, options)
 
 
 class PillowSink(Sink):
-    """Collects a picture's rows or an animation's frames, encoded in the end: by Pillow, or animations by imageio."""
+    """Collects a picture's rows or an animation's frames, which Pillow encodes in the end.
 
-    def __init__(self, fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> None:
+    Attributes
+    ----------
+    holds : Holds
+        The format.
+    unit, longest
+        How an animation counts the times of its frames: seconds, and the most units.
+    """
+
+    holds: ClassVar[Holds]
+    unit: ClassVar[Fraction] = Fraction(1, 1000)
+    longest: ClassVar[int] = 2**24 - 1
+
+    def __init__(self, fp: IO[bytes], info: Info, options: WriteOptions) -> None:
         super().__init__(info)
-        holds = HOLDS[format_name]
-        if format_name == "png":  # what is written here of it
-            holds = replace(holds, name="animated PNG", dtypes=("uint8",))
-        fitted = fit(info, holds)
+        fitted = fit(info, self.holds)
         self.notes = fitted.notes
-        self._fp, self._format, self._options = fp, format_name, options
+        self._fp, self._options = fp, options
         self._info, self._convert = fitted.info, fitted.convert
         self._pixels = np.empty(self._info.shape, np.uint8)
 
@@ -166,32 +182,83 @@ class PillowSink(Sink):
         super().close()
         from PIL import Image
 
-        settings, animated = self._settings(), "T" in self._info.letters
+        settings, animated = settings_of(self._info) | self.settings(), "T" in self._info.letters
         mode = CHANNELS[self._info.colour].mode
         size = (self._info.size("X"), self._info.size("Y"))
         pictures = self._pixels if animated else self._pixels[np.newaxis]
-        images = [Image.frombuffer(mode, size, picture, "raw", mode, 0, 1) for picture in pictures]
-        if self._format == "gif":
-            images = [self._paletted(image) for image in images]
+        images = [
+            self.stored(Image.frombuffer(mode, size, picture, "raw", mode, 0, 1)) for picture in pictures
+        ]
         if animated:
-            from convcli.media.pictures.animation import settings_for
-
-            frames, notes = settings_for(self._info, self._format)
-            settings |= frames | {"append_images": images[1:]}
-            self.notes += notes
+            settings |= {"save_all": True, "append_images": images[1:]} | self.timing()
         encoded = io.BytesIO()
         try:
-            images[0].save(encoded, HOLDS[self._format].name, **settings)
+            images[0].save(encoded, self.holds.name, **settings)
         except (OverflowError, RuntimeError, ValueError) as error:
-            # GIF and PNG add up the times of equal frames; WebP counts all milliseconds in 32 bits
+            # GIF adds up the times of equal frames; WebP counts all milliseconds in 32 bits
             if not animated:
                 raise
-            name = self._format.upper()
+            name = self.holds.name
             raise ConvError(f"{name} cannot hold these times ({error}): write .mkv, or give --fps") from None
         self._fp.write(encoded.getbuffer())
 
-    def _paletted(self, image: Image.Image) -> Image.Image:
-        """Return an image that GIF stores as it is: grey, or a palette with a place for transparency."""
+    def stored(self, image: Image.Image) -> Image.Image:
+        """Return an image as the format stores it."""
+        return image
+
+    def settings(self) -> dict[str, Any]:
+        """Return Pillow's settings of the format."""
+        return {}
+
+    def timing(self) -> dict[str, Any]:
+        """Return Pillow's settings of the times and repeats of an animation; what changes them becomes a note."""
+        from convcli.media.pictures.animation import delays_for
+
+        delays, plays, notes = delays_for(self._info, self.holds.name, self.unit, self.longest)
+        self.notes += notes
+        return {"duration": [int(delay * self.unit * 1000) for delay in delays], "loop": plays}
+
+    def _note(self, line: str) -> None:
+        self.notes = tuple(dict.fromkeys((*self.notes, line)))
+
+
+class CmykSink(PillowSink):
+    """A JPEG of four inks."""
+
+    holds = HOLDS["jpeg"]
+
+    def settings(self) -> dict[str, Any]:
+        return jpeg.settings_for(self._options.quality)
+
+
+class BmpSink(PillowSink):
+    holds = HOLDS["bmp"]
+
+
+class WebpSink(PillowSink):
+    holds = HOLDS["webp"]
+
+    def settings(self) -> dict[str, Any]:
+        quality = self._options.quality
+        return {"lossless": True, "exact": True} if quality is None else {"quality": quality}
+
+
+class GifSink(PillowSink):
+    holds, unit, longest = HOLDS["gif"], Fraction(1, 100), 65535
+
+    def settings(self) -> dict[str, Any]:
+        return {"optimize": False}  # a shortened palette would no longer be read as grey
+
+    def timing(self) -> dict[str, Any]:
+        settings = super().timing()
+        if min(settings["duration"]) < 20:
+            self._note("some frames last 0.01 s: many players show them for 0.1 s, as GIF's first ones did")
+        if settings["loop"]:
+            settings["loop"] = settings["loop"] - 1 or None  # repeats; Pillow writes no count for None
+        return settings | {"disposal": 2 if self._info.colour.has_alpha else 0}
+
+    def stored(self, image: Image.Image) -> Image.Image:
+        """Return an image that is grey, or has a palette with a place for transparency."""
         from PIL import Image
 
         if image.mode == "L":
@@ -211,17 +278,3 @@ class PillowSink(Sink):
             paletted.paste(clear, mask=Image.fromarray(np.where(alpha < 128, 255, 0).astype(np.uint8)))
             paletted.info["transparency"] = clear
         return paletted
-
-    def _note(self, line: str) -> None:
-        self.notes = tuple(dict.fromkeys((*self.notes, line)))
-
-    def _settings(self) -> dict[str, Any]:
-        """Return Pillow's settings of the format, metadata included."""
-        settings, quality = settings_of(self._info), self._options.quality
-        if self._format == "jpeg":
-            settings |= jpeg.settings_for(quality)
-        if self._format == "webp":
-            settings |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
-        if self._format == "gif":
-            settings["optimize"] = False  # a shortened palette would no longer be read as grey
-        return settings

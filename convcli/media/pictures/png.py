@@ -7,9 +7,12 @@ Edition), W3C 2025; zlib, RFC 1950; concatenated deflate pieces as in pigz.
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 from functools import cache, partial
 from typing import IO, Any
 
@@ -23,6 +26,7 @@ from convcli.media.options import Compress, ReadOptions, WriteOptions
 from convcli.media.pictures import png_strips
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.png_chunks import (
+    CONTROL,
     DESCRIBED,
     SIGNATURE,
     Header,
@@ -128,18 +132,14 @@ def _metadata(fp: IO[bytes], chunks: dict[bytes, bytes]) -> tuple[Metadata, Dens
 
 
 def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> Sink:
-    """Open a PNG for writing row by row; axes ``TYX[C]`` make an animated one, which is encoded in the end.
+    """Open a PNG for writing row by row; axes ``TYX[C]`` make an animated one.
 
     Raises
     ------
     UsageError
         For what PNG cannot hold and no faithful reduction leads to.
     """
-    if "T" in info.letters:
-        from convcli.media.pictures.image import PillowSink
-
-        return PillowSink(fp, format_name, info, options)
-    return PngSink(fp, info, options)
+    return (AnimatedPngSink if "T" in info.letters else PngSink)(fp, info, options)
 
 
 class PngSink(Sink):
@@ -224,6 +224,70 @@ class PngSink(Sink):
     def _chunk(self, kind: bytes, *data: bytes) -> None:
         for part in chunk(kind, *data):
             self._fp.write(part)
+
+
+class AnimatedPngSink(Sink):
+    """Writes frames as they arrive, of each what has changed; each is deflated as a PNG of its own (11.3.6)."""
+
+    def __init__(self, fp: IO[bytes], info: Info, options: WriteOptions) -> None:
+        from convcli.media.pictures.animation import MOST, delays_for
+
+        super().__init__(info)
+        self._fp, self._options, self._number = fp, options, 0  # of the next chunk about frames
+        self._before = np.empty(0)
+        unit = Fraction(1, 1000)
+        self._delays, self._plays, notes = delays_for(info, "PNG", unit, MOST * 1000)
+        self.notes = (*fit(info, HOLDS["png"]).notes, *notes)
+
+    def put(self, box: Box, values: np.ndarray) -> None:
+        """Write frames."""
+        for frame, delay in zip(values, self._delays[slice(*box[0])], strict=True):
+            y, x = (0, 0), (0, 0)
+            if self._number:
+                changed = (frame != self._before).reshape(*frame.shape[:2], -1).any(-1)
+                spans = (np.flatnonzero(changed.any(axis)) for axis in (1, 0))
+                y, x = ((int(span[0]), int(span[-1]) + 1) if len(span) else (0, 1) for span in spans)
+            self._before = frame.copy()
+            self._write(frame[slice(*y), slice(*x)] if self._number else frame, (x[0], y[0]), delay)
+
+    def _write(self, part: np.ndarray, place: tuple[int, int], delay: int) -> None:
+        """Write a frame's part; the first one with what concerns all of them."""
+        sizes = dict(zip("YX", part.shape, strict=False))
+        axes = tuple(
+            replace(axis, size=sizes.get(axis.letter, axis.size))
+            for axis in self.info.axes
+            if axis.letter != "T"
+        )
+        first = not self._number
+        form = replace(self.info, axes=axes, metadata=self.info.metadata if first else Metadata())
+        single = PngSink(encoded := io.BytesIO(), form, self._options)
+        single.write(single.info.box, part)
+        single.close()
+        data = encoded.getvalue()
+        chunks = chunks_of(data, header_of(data))
+        if first:
+            self._fp.write(SIGNATURE)
+            for kind, body in chunks.others.items():
+                self._chunk(kind, body)
+            self._chunk(b"acTL", struct.pack(">II", len(self._delays), self._plays))
+        shown = (delay, 1000) if delay <= 65535 else (round(delay / 1000), 1)
+        control = struct.pack(CONTROL, self._number, sizes["X"], sizes["Y"], *place, *shown, 0, 0)
+        self._number += 1
+        self._chunk(b"fcTL", control)
+        if first:
+            self._chunk(b"IDAT", b"".join(chunks.pixels))
+        else:
+            self._chunk(b"fdAT", struct.pack(">I", self._number), *map(bytes, chunks.pixels))
+            self._number += 1
+
+    def _chunk(self, kind: bytes, *data: bytes) -> None:
+        for part in chunk(kind, *data):
+            self._fp.write(part)
+
+    def close(self) -> None:
+        """Write the end of the file."""
+        super().close()
+        self._chunk(b"IEND")
 
 
 def _sub(rows: np.ndarray, above: np.ndarray, pixel: int, filtered: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from convcli.media.carriers import left_out
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = ">IIBBBBB"
+CONTROL = ">IIIIIHHBB"  # of a frame: number, width, height, x, y, delay and its divisor, disposal, blending
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT")  # beside them, capitals begin what a reader must not skip
 _TEXTS = {
     b"Raw profile type exif": b"exif",
