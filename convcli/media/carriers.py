@@ -51,7 +51,7 @@ STORAGE = {
     "JPEG": "JFIF, Exif, ICC_PROFILE, Adobe, Ducky",
     "BMP": "BGRs, niW",
     "GIF": "NETSCAPE2.0, ANIMEXTS1.0",
-    "TIFF": "32995, 32996, 32997, 32998, 34675, 50674",
+    "TIFF": "281, 32995, 32996, 32997, 32998, 34675, 50674",
 }
 _UNKNOWN = {"PNG": "chunk", "JPEG": "segment", "GIF": "extension", "TIFF": "tag"}
 

@@ -137,6 +137,50 @@ def test_overlapping_reads_decode_a_strip_once(monkeypatch):
     assert decoded == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("storage", "grid"),
+    [
+        ({"tile": (32, 48), "compression": "zlib"}, (32, 48)),
+        ({"tile": (32, 48)}, (32, 48)),
+        ({"rowsperstrip": 16, "compression": "zlib"}, (16, 200)),
+    ],
+)
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_of_tiles_and_strips_a_box_decodes_those_that_it_touches(storage, grid, planes):
+    pixels = RNG.integers(0, 65536, (3, 150, 200, 3), np.uint16)
+    stored = pixels if planes == "contig" else np.moveaxis(pixels, -1, 1).copy()
+    data = made(stored, photometric="rgb", planarconfig=planes, **storage)
+    source = tiff.source(io.BytesIO(data), ReadOptions())
+    decoded, original = [], source._decode
+    source._segments._make = lambda keys: decoded.extend(keys) or original(keys)
+    whole = np.stack(
+        [
+            np.moveaxis(page, 0, -1) if planes != "contig" else page
+            for page in tifffile.imread(io.BytesIO(data))
+        ]
+    )
+    for _ in range(12):
+        box = tuple(
+            (int(start), int(RNG.integers(start + 1, n + 1)))
+            for n in (3, 150, 199)
+            for start in [RNG.integers(n)]
+        )
+        decoded.clear()
+        source._segments.clear()
+        assert np.array_equal(source.read(box), whole[tuple(slice(*span) for span in box)])
+        across = [(stop - 1) // n - start // n + 1 for n, (start, stop) in zip((1, *grid), box, strict=True)]
+        assert len(decoded) == np.prod(across) * (3 if planes == "separate" else 1)
+
+
+def test_of_ycbcr_without_jpeg_one_page_is_read_and_said():
+    pages = [Image.fromarray(RNG.integers(0, 256, (16, 24, 3), np.uint8)).convert("YCbCr") for _ in range(3)]
+    data = saved(pages[0], save_all=True, append_images=pages[1:], description="tall")
+    info, got = read(data)
+    assert np.array_equal(got, np.asarray(pages[0].convert("RGB")))
+    assert info.notes[0].startswith("only the first of the 3 pages of this TIFF is read: it holds YCbCr")
+    assert "description" in info.notes[1]
+
+
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "packbits", "tiff_deflate"])
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16", "F"])
 def test_what_pillow_writes(mode, compression):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -101,6 +102,27 @@ def test_deep_greys_have_the_white_of_their_bits(tmp_path: Path) -> None:
         assert np.abs(got - want).max() <= 1, (target, policy)  # to 16 bits, and from there to 8
     ok("filter", "in.tif", "-k", "2", "--range", "clip", "-o", "twice.tif", cwd=tmp_path)
     assert tifffile.imread(tmp_path / "twice.tif").max() == 4095
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_chain_of_tiffs_keeps_the_white_of_12_bits(channels: int, tmp_path: Path) -> None:
+    levels = np.arange(0, 4096, 63).reshape(1, 66, 1).repeat(5, 0)
+    pixels = np.concatenate([levels, levels // 2, levels // 3][:channels], -1).squeeze()
+    bits(tmp_path / "in.tif", pixels, 12, photometric="rgb" if channels == 3 else "minisblack")
+    ok("filter", "in.tif", "-k", "1", "-o", "a.tif", cwd=tmp_path)
+    ok("filter", "a.tif", "-k", "1", "-o", "b.tif", cwd=tmp_path)
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        page = file.pages[0]
+        assert np.array_equal(page.asarray(), pixels) and page.bitspersample == 16
+        assert set(np.atleast_1d(page.tags.valueof("MaxSampleValue"))) == {4095}
+    done = ok("filter", "b.tif", "-k", "1", "-o", "c.png", cwd=tmp_path)
+    assert b"12 bits" in done.stderr
+    want = np.rint(pixels * (65535 / 4095))
+    np.testing.assert_array_equal(imagecodecs.png_decode((tmp_path / "c.png").read_bytes()), want)
+    tifffile.imwrite(tmp_path / "all.tif", pixels.astype(np.uint16))
+    ok("filter", "all.tif", "-k", "1", "-o", "d.tif", cwd=tmp_path)
+    with tifffile.TiffFile(tmp_path / "d.tif") as file:
+        assert "MaxSampleValue" not in file.pages[0].tags
 
 
 @pytest.mark.parametrize("count", [9, 15])

@@ -25,7 +25,7 @@ from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.jpeg_segments import check_scans
 from convcli.media.pictures.stated import stated_size
-from convcli.media.pictures.tiff_samples import look_of, metadata_of
+from convcli.media.pictures.tiff_samples import MOST, look_of, metadata_of
 from convcli.media.region import RegionSink
 from convcli.media.shared import (
     CHANNELS,
@@ -94,8 +94,14 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         if page.photometric == _YCBCR and page.compression not in _JPEG:
             from convcli.media.pictures.image import pillow_source
 
+            notes = _notes(tif, series, [page], 0)
+            if len(tif.pages) > 1:
+                few = f"only the first of the {len(tif.pages)} pages of this TIFF is read"
+                notes = (f"{few}: it holds YCbCr, save it as RGB to read all", *notes)
             fp.seek(0)
-            return pillow_source(fp, options, ("TIFF",))  # tifffile knows YCbCr only inside JPEG
+            still = pillow_source(fp, options, ("TIFF",))  # tifffile knows YCbCr only inside JPEG
+            still.info = replace(still.info, notes=notes)
+            return still
         return TiffSource(fp, tif, series, options)
 
 
@@ -384,6 +390,9 @@ class TiffSink(RegionSink):
                 resolutionunit="INCH" if dpi else None,
                 software=False,
                 metadata=None,
+                extratags=[(MOST, "H", info.channels, (int(info.white),) * info.channels)]
+                if info.white
+                else None,
                 returnoffset=True,
             )
         super().__init__(fp, info, offset, dtype)

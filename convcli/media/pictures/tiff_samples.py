@@ -24,6 +24,7 @@ _GREY = {0: "white is zero", 1: "black is zero", 4: "mask"}
 _COLOURS = {**dict.fromkeys(_GREY, Colour.GREY), 2: Colour.RGB, 3: Colour.RGB, 5: Colour.CMYK, 6: Colour.RGB}
 _WHITE_IS_ZERO, _PALETTE = 0, 3
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples
+MOST = 281  # MaxSampleValue: 4095 says that samples of 12 bits were stored in 16
 _PER_INCH = {2: Fraction(1), 3: Fraction(254, 100)}  # ResolutionUnit: inch, centimetre
 
 
@@ -66,6 +67,9 @@ def look_of(page: tifffile.TiffPage) -> tuple[Look, tuple[str, ...]]:
         what = getattr(page.photometric, "name", page.photometric) if opaque is None else page.dtype
         raise ConvError(f"a TIFF of {str(what)[:40]} cannot be filtered: convert it to grey or RGB first")
     bits = page.bitspersample if isinstance(page.bitspersample, int) else 8
+    if bits == 16 and page.dtype == "uint16" and page.photometric != _WHITE_IS_ZERO:
+        tops = np.atleast_1d(page.tags.valueof(MOST, 65535)).tolist()  # of each sample
+        bits = next((n for n in range(9, 16) if tops and set(tops) == {2**n - 1}), 16)
     total = page.samplesperpixel
     if page.photometric == _PALETTE:
         return _palette_look(page, total)
