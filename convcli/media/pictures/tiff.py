@@ -390,7 +390,7 @@ class TiffSink(RegionSink):
                 resolutionunit="INCH" if dpi else None,
                 software=False,
                 metadata=None,
-                extratags=[(MOST, "H", info.channels, (int(info.white),) * info.channels)]
+                extratags=[(MOST, "H", info.channels, (int(info.white),) * info.channels, True)]
                 if info.white
                 else None,
                 returnoffset=True,
