@@ -69,6 +69,9 @@ class Metadata:
 
     icc: bytes | None = None
     exif: bytes | None = None  # orientation already applied and taken out
+    srgb: int | None = (
+        None  # colours are sRGB's, to be shown with this intent; formats without such a mark mean it
+    )
 
 
 @frozen

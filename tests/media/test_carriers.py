@@ -29,7 +29,10 @@ def saved(format: str, **settings: object) -> bytes:
 
 
 def png_with(key: str) -> bytes:
-    keywords = {"XML:com.adobe.xmp": (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>")}
+    keywords = {
+        "XML:com.adobe.xmp": (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>"),
+        "Software": (b"tEXt", b"Software\0a program"),
+    }
     kind, data = keywords.get(key, (key.encode("latin-1"), b"Title\0words"))
     plain = saved("PNG")
     return plain[:33] + chunk(kind, data) + plain[33:]
@@ -135,3 +138,25 @@ def test_every_known_carrier_is_named(format: str, key: str) -> None:
     (line,) = opened.info.notes
     assert line.startswith("left out of the ") and LOST[format][key] in line
     opened.close()
+
+
+@pytest.mark.parametrize("described", [False, True])
+def test_png_stays_srgb(described: bool) -> None:
+    plain = (
+        saved("PNG", exif=bytes(Image.Exif()) + b"MM\0*\0\0\0\10\0\0\0\0\0\0") if described else saved("PNG")
+    )
+    opened = png.source(io.BytesIO(plain[:33] + chunk(b"sRGB", b"\2") + plain[33:]), ReadOptions())
+    sink = png.sink(file := io.BytesIO(), "png", opened.info, WriteOptions())
+    sink.write(opened.info.box, opened.strip(0, 12))
+    sink.close()
+    with Image.open(io.BytesIO(file.getvalue())) as picture:
+        assert picture.info["srgb"] == 2
+    assert not (*opened.info.notes, *sink.notes)
+
+
+def test_a_second_jpeg_behind_the_first_is_said() -> None:
+    """As some phones write them, without a directory of them."""
+    plain = saved("JPEG")
+    assert not image.source(io.BytesIO(plain + bytes(5)), ReadOptions()).info.notes
+    opened = image.source(io.BytesIO(plain + plain), ReadOptions())
+    assert opened.info.notes == ("left out of the JPEG: data behind the picture",)

@@ -19,7 +19,6 @@ SCAN, COMMENT = 0xDA, 0xFE
 MOST_SCANS = 100
 _JFIF = b"JFIF\0"
 _FRAME_LENGTH, _JFIF_LENGTH = 10, 16  # of segments up to what is read of them, marker and length included
-_TAIL = 1 << 16  # bytes in which the end mark is looked for
 _INCH, _CENTIMETRE = 1, 2  # what JFIF counts pixels by
 _OTHER_FRAMES = set(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}  # lossless, arithmetic coding
 
@@ -73,8 +72,8 @@ def lost_of(data: bytes) -> tuple[str, ...]:
         segments, scan = taken_apart(data)
     except ValueError:
         return ()
-    whole = data[-_TAIL:].rstrip(b"\0\r\n").endswith(END) or data.find(END, scan) < 0  # or it is cut short
-    found = [] if whole else ["behind"]
+    end = data.find(END, scan)  # no samples look like it
+    found = ["behind"] if end >= 0 and data[end + 2 :].strip(b"\0\r\n") else []
     for marker, segment in segments:
         name = segment[4:].partition(b"\0")[0][:40].decode("latin-1")
         if marker in APPLICATIONS:

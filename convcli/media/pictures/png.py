@@ -115,17 +115,19 @@ def _silence() -> None:
 
 def _metadata(fp: IO[bytes], chunks: dict[bytes, bytes]) -> tuple[Metadata, Density | None, int]:
     """Return profile, EXIF, resolution and orientation; Pillow is loaded only for a file that has them."""
+    srgb = next(iter(chunks.get(b"sRGB", b"")), None)
     if any(kind in chunks for kind in DESCRIBED):
         from convcli.media.pictures.pillow import carried, open_image
 
         with decoding("PNG's metadata"):
             fp.seek(0)
-            return carried(open_image(fp, ("PNG",)))
+            metadata, dpi, orientation = carried(open_image(fp, ("PNG",)))
+            return replace(metadata, srgb=srgb), dpi, orientation
     density = chunks.get(b"pHYs", b"")
     if len(density) == 9 and density[8] == 1:
         x, y, _ = struct.unpack(">IIB", density)
-        return Metadata(), resolution(x * _METRE, y * _METRE), 1
-    return Metadata(), None, 1
+        return Metadata(srgb=srgb), resolution(x * _METRE, y * _METRE), 1
+    return Metadata(srgb=srgb), None, 1
 
 
 # Writing
@@ -170,6 +172,8 @@ class PngSink(Sink):
         kind = CHANNELS[info.colour].png
         assert kind is not None  # or `fit` has refused the colour
         self._chunk(b"IHDR", Header(info.size("X"), info.size("Y"), bits, kind).packed())
+        if metadata.srgb is not None and not metadata.icc:
+            self._chunk(b"sRGB", bytes([metadata.srgb]))
         if metadata.icc:
             self._chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
         if dpi:
