@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import signal
 
 from convcli.common.errors import UsageError
 from convcli.explanations.matrix import Matrix, Structure, convolution_matrix
@@ -337,6 +338,18 @@ def test_verify_multiplies_the_samples_numbers():
     assert "W vec(X)    = 118 245 373 180 308 433 240 366 495\n" in text
     assert "convolution = 118 245 373 180 308 433 240 366 495\n" in text
     assert text.endswith("equal: the largest difference is 0\n")
+
+
+def test_verify_takes_a_header_of_numbers(tmp_path):
+    (tmp_path / "a.csv").write_text("2019,2020,2021\n1,2,3\n4,5,6\n7,8,9\n")
+    want = signal.correlate2d(np.arange(1, 10).reshape(3, 3), [[1, 2], [3, 4]], mode="valid").ravel()
+    job = ("matrix", "-k", "1,2;3,4", "--verify", "a.csv", "--header")
+    assert f"= {' '.join(map(str, want))}\nequal" in ok(*job, "yes", cwd=tmp_path).stdout.decode()
+    assert f"{' '.join(map(str, want))}\nequal" in ok(*job, "no", cwd=tmp_path).stdout.decode()
+    assert f"= {' '.join(map(str, want))}\nequal" not in ok(*job, "no", cwd=tmp_path).stdout.decode()
+    np.save(tmp_path / "a.npy", np.eye(3))
+    done = convcli(*job[:4], "a.npy", "--header", "yes", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1) and b"--header is for tables" in done.stderr
 
 
 def test_verify_with_a_transposed_convolution_gives_the_books_numbers():

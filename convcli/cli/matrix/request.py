@@ -21,7 +21,7 @@ class Request:
         transposed="Of the transposed convolution; padding crops.",
     )
     reading: ReadOptions = group(
-        "axes", axes="Letters of an array's dimensions, for --verify: YX, ZYX, CYX..."
+        *("axes", "header"), axes="Letters of an array's dimensions, for --verify: YX, ZYX, CYX..."
     )
     output: str | None = options.output(
         "FILE.npz (sparse, for scipy.sparse.load_npz), .csv, .npy, or a picture (.png); - is CSV."

@@ -115,7 +115,9 @@ def _array(request: Request, kernel: Kernel) -> np.ndarray | None:
     if request.verify is None:
         return None
     rank = len(request.size[1]) if request.size else kernel.rank
-    array = read_whole(request.verify, replace(request.reading, matrix=rank > 1)).whole().astype(np.float64)
+    read = read_whole(request.verify, replace(request.reading, matrix=rank > 1))
+    read.check(request.reading, request.verify)
+    array = read.whole().astype(np.float64)
     if request.size is not None and (request.size[0] or 1, *request.size[1]) != array.shape:
         found = format_size(array.shape[0] if array.shape[0] > 1 else None, array.shape[1:])
         raise UsageError(
