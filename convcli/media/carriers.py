@@ -21,7 +21,8 @@ LOST = {
         "text = tEXt, zTXt, iTXt; XMP = XML:com.adobe.xmp; gamma = gAMA; primaries = cHRM; colour coding = cICP; "
         "HDR metadata = mDCV, mDCv, cLLI, cLLi; significant bits = sBIT; background = bKGD; time = tIME; "
         "suggested palette = sPLT; histogram = hIST; position = oFFs; calibration = pCAL, sCAL; "
-        "writing program = Software; stereo layout = sTER; content credentials = caBX; preview = prVW; GIF extensions = gIFg, gIFx, gIFt"
+        "writing program = Software; "
+        "stereo layout = sTER; content credentials = caBX; preview = prVW; GIF extensions = gIFg, gIFx, gIFt"
     ),
     "JPEG": _carriers(
         "comment = COM; thumbnail = JFXX; XMP = http://ns.adobe.com/xap/1.0/, http://ns.adobe.com/xmp/extension/; "
@@ -38,8 +39,8 @@ LOST = {
         "captions (IPTC) = 33723; Photoshop resources = 34377; layers = 37724; EXIF = 34665; GPS = 34853; "
         "texts = 269, 271, 272, 285, 306, 315, 316, 33432; transfer function = 301; primaries = 318, 319; "
         "reference black and white = 532; grey response = 290; ink names = 333, 336, 337; "
-        "sample limits = 280, 340, 341; halftone hints = 321; clipping path = 343; position = 286, 287; DNG metadata = 50706; "
-        "microscope metadata = 33628, 33629, 33630, 33631, 34361, 34362, 34412, 51123"
+        "sample limits = 280, 340, 341; halftone hints = 321; clipping path = 343; position = 286, 287; "
+        "DNG metadata = 50706; microscope metadata = 33628, 33629, 33630, 33631, 34361, 34362, 34412, 51123"
     ),
     "other": _carriers(
         "comment = comment; XMP = xmp, 1060; captions (IPTC) = 1028; EXIF = 1058; other sizes = sizes; "
