@@ -38,11 +38,13 @@ from convcli.plan.choose import Resources
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from convcli.detection.area import Polygon, Stencil
     from convcli.detection.events import Box, Event
-    from convcli.media.clip_view import Part
+    from convcli.media.clip_view import Part, Watched
     from convcli.media.options import ReadOptions
 
     OneKernel = str | Kernel | ArrayLike
+    Where = Box | Sequence[tuple[int, int]] | str | PathLike[str] | np.ndarray | Sequence["Where"]
 
 # Every closed choice, for type checkers; a test compares them with the enums and classes that read them.
 ChannelsName = Literal["each", "luma", "grey", "sum"]
@@ -228,7 +230,8 @@ def motion(
     clip: ArrayLike | str | PathLike[str], kernel: str | Kernel = ..., *, picture: Literal[False] = ...,
     threshold: float | Literal["auto"] = ..., min_area: float | str = ...,
     min_duration: float = ..., merge_gap: float = ...,
-    region: Box | None = ..., stride: Sequence[int] | None = ..., denoise: int = ..., stabilise_light: bool = ...,
+    region: Where | None = ..., ignore: Where | None = ...,
+    stride: Sequence[int] | None = ..., denoise: int = ..., stabilise_light: bool = ...,
     axes: str | None = ..., fps: float | str | None = ..., engine: EngineChoice = ...,
 ) -> list[Event]: ...  # fmt: skip
 @overload
@@ -236,7 +239,8 @@ def motion(
     clip: ArrayLike | str | PathLike[str], kernel: str | Kernel = ..., *, picture: Literal[True],
     threshold: float | Literal["auto"] = ..., min_area: float | str = ...,
     min_duration: float = ..., merge_gap: float = ...,
-    region: Box | None = ..., stride: Sequence[int] | None = ..., denoise: int = ..., stabilise_light: bool = ...,
+    region: Where | None = ..., ignore: Where | None = ...,
+    stride: Sequence[int] | None = ..., denoise: int = ..., stabilise_light: bool = ...,
     axes: str | None = ..., fps: float | str | None = ..., engine: EngineChoice = ...,
 ) -> tuple[list[Event], np.ndarray]: ...  # fmt: skip
 def motion(
@@ -248,7 +252,8 @@ def motion(
     min_area: float | str = "0.02%",
     min_duration: float = 0.1,
     merge_gap: float = 0.25,
-    region: Box | None = None,
+    region: Where | None = None,
+    ignore: Where | None = None,
     stride: Sequence[int] | None = None,
     denoise: int = 1,
     stabilise_light: bool = False,
@@ -274,8 +279,10 @@ def motion(
         Seconds that an event must last.
     merge_gap : float
         Seconds; stillness of at most so long does not end an event.
-    region : (x, y, width, height)
-        Look only there; pixels.
+    region : (x, y, width, height), [(x, y), (x, y), (x, y), ...], str, array of bool, or a list of these
+        Look only there: in a rectangle, between corners, as the shell writes it, or where a mask (Y, X) is true.
+    ignore : as ``region``
+        Do not look there.
     stride : sequence of int
         Steps along time, y and x, in frames and pixels.
     denoise : int
@@ -310,7 +317,7 @@ def motion(
     [(8, 12, (19, 19, 12, 12))]
     """
     from convcli.common.numbers import parse_rate
-    from convcli.detection.area import Area, parse_area, parse_region
+    from convcli.detection.area import Area, Areas, parse_area
     from convcli.detection.detector import Watch, Watching, motion_kernel
     from convcli.detection.events import Detector, Rules
     from convcli.media.options import ReadOptions
@@ -338,14 +345,13 @@ def motion(
         if isinstance(min_area, str)
         else Area(_number(min_area, "min area"), percent=False)
     )
-    if region is not None:
-        region = parse_region(",".join(map(str, region)) if isinstance(region, Iterable) else str(region))
+    areas = Areas(_regions(region, "region"), _regions(ignore, "ignore"))
     rate = None if fps is None else parse_rate(str(fps))
     options = ReadOptions(axes=None if axes is None else str(axes), all_frames=True, grey=True, rate=rate)
-    with closing(_open_clip(clip, options, region)) as source:
-        watch = Watch(source, how, source.keys)
+    with closing(_open_clip(clip, options, areas.mask if areas != Areas() else None)) as source:
+        watch = Watch(source, how, source.keys, source.watched)
         times = schedule(source.info.axis("T"))
-        pixels = area.pixels(watch.shape[0] * watch.shape[1])
+        pixels = area.pixels(watch.pixels)
         rules = Rules(pixels, *spans, min_way=0 if least is not None else 2 * pixels)
         detector = Detector(rules)
         drawn = np.empty((len(watch.frames) if picture else 0, *watch.shape), watch.dtype)
@@ -376,12 +382,32 @@ def _real(array: Any, refusal: str) -> np.ndarray:
     return data
 
 
-def _open_clip(clip: ArrayLike | str | PathLike[str], options: ReadOptions, region: Box | None) -> Part:
+def _regions(given: Any, what: str) -> tuple[Polygon | Stencil, ...]:
+    """Return what one region or a list of them means."""
+    from convcli.detection.area import Stencil, parse_region
+    from convcli.media.clip_view import light_part
+
+    if given is None:
+        return ()
+    if isinstance(given, str | PathLike):
+        return (parse_region(fspath(given), what, light_part),)
+    if getattr(given, "ndim", 0) == 2 and np.asarray(given).dtype == bool:
+        return (Stencil(what, np.asarray(given)),)
+    parts = list(given) if isinstance(given, Iterable) else [given]
+    sizes = {0 if isinstance(part, str) else len(part) for part in parts if hasattr(part, "__len__")}
+    if sizes == {2}:
+        return (parse_region(" ".join(",".join(map(str, part)) for part in parts), what),)
+    if not sizes:
+        return (parse_region(",".join(map(str, parts)), what),)
+    return tuple(region for part in parts for region in _regions(part, what))
+
+
+def _open_clip(clip: ArrayLike | str | PathLike[str], options: ReadOptions, watched: Watched | None) -> Part:
     from convcli.media.clip_view import Part, open_clip
     from convcli.media.opening import timed
 
     if isinstance(clip, str | PathLike):
-        return open_clip(fspath(clip), options, region)
+        return open_clip(fspath(clip), options, watched)
     data = _real(clip, "is not a clip")
     axes = (options.axes or {3: "TYX", 4: "TYXC"}.get(data.ndim, "")).upper()
     if len(axes) != data.ndim or sorted(axes.replace("C", "")) != sorted("TYX") or axes.count("C") > 1:
@@ -393,7 +419,7 @@ def _open_clip(clip: ArrayLike | str | PathLike[str], options: ReadOptions, regi
         source.info = replace(source.info, colour=_COLOURS_OF_CLIPS[source.info.channels])
     if options.rate is not None:
         source.info = timed(source.info, options.rate)
-    return Part(source, region)
+    return Part(source, watched)
 
 
 def _axes(shape: tuple[int, ...], axes: str | None) -> str:

@@ -1,10 +1,17 @@
-"""Parts of the picture in words: areas in pixels or percent, and regions."""
+"""Parts of the picture in words: how large something is, and where to look."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import parse_float
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @frozen
@@ -33,14 +40,105 @@ def parse_area(text: str) -> Area:
     return Area(number, text.endswith("%"))
 
 
-def parse_region(text: str) -> tuple[int, int, int, int]:
-    """Read ``x,y,width,height``.
+@frozen
+class Polygon:
+    """The pixels whose centres lie inside some corners.
 
-    >>> parse_region("10,0,64,48")
-    (10, 0, 64, 48)
+    Attributes
+    ----------
+    name
+        What messages call it.
+    corners
+        (x, y) of corners of pixels, in order; where the outline crosses itself, what it goes around twice is outside.
     """
-    parts = text.split(",")
-    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts) or min(map(int, parts[2:])) < 1:
-        raise UsageError(f"region {text!r}: give x,y,width,height in pixels, such as 0,0,320,240")
-    x, y, width, height = map(int, parts)
-    return x, y, width, height
+
+    name: str
+    corners: tuple[tuple[int, int], ...]
+
+    def mask(self, height: int, width: int) -> np.ndarray:
+        """Return which pixels (Y, X) of a picture lie inside.
+
+        Raises
+        ------
+        UsageError
+            When a corner lies outside the picture.
+        """
+        import numpy as np
+
+        if any(x > width or y > height for x, y in self.corners):
+            raise UsageError(f"{self.name} lies outside the picture of {width} x {height}")
+        rows, columns = np.ogrid[:height, :width]
+        inside = np.zeros((height, width), bool)
+        for (x0, y0), (x1, y1) in zip(self.corners, (*self.corners[1:], self.corners[0]), strict=True):
+            if y0 != y1:  # whether a ray to the left of each centre crosses this side
+                crossed = (min(y0, y1) <= rows) & (rows < max(y0, y1))
+                inside ^= crossed & (columns + 0.5 > x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0))
+        return inside
+
+
+@frozen
+class Stencil:
+    """The pixels that a picture of the same size marks, (Y, X)."""
+
+    name: str
+    marked: np.ndarray
+
+    def mask(self, height: int, width: int) -> np.ndarray:
+        """Return ``marked``; refuse a picture of another size (UsageError)."""
+        if self.marked.shape != (height, width):
+            other = " x ".join(map(str, self.marked.shape[::-1]))
+            raise UsageError(f"{self.name} is a mask of {other}, and the picture has {width} x {height}")
+        return self.marked
+
+
+@frozen
+class Areas:
+    """Where to look: inside any of some regions, everywhere if there are none, but not inside what is ignored."""
+
+    regions: tuple[Polygon | Stencil, ...] = ()
+    ignored: tuple[Polygon | Stencil, ...] = ()
+
+    def mask(self, height: int, width: int) -> np.ndarray:
+        """Return which pixels (Y, X) of a picture are looked at.
+
+        Raises
+        ------
+        UsageError
+            When an area does not fit the picture, or no pixel is left.
+        """
+        import numpy as np
+
+        inside = np.full((height, width), not self.regions)
+        for region in self.regions:
+            inside |= region.mask(height, width)
+        for region in self.ignored:
+            inside &= ~region.mask(height, width)
+        if not inside.any():
+            raise UsageError("--region and --ignore leave no pixel to look at")
+        return inside
+
+
+def parse_region(
+    text: str, what: str = "region", mask: Callable[[str], np.ndarray] | None = None
+) -> Polygon | Stencil:
+    """Read a rectangle, a polygon, or the name of a picture, which ``mask`` opens.
+
+    >>> parse_region("10,0,64,48").corners
+    ((10, 0), (74, 0), (74, 48), (10, 48))
+    >>> parse_region("10,0 64,48 9,30").corners
+    ((10, 0), (64, 48), (9, 30))
+    """
+    name = f"{what} {text!r}"
+    points = [point.split(",") for point in text.split()]
+    if not all(part.isdecimal() for point in points for part in point):
+        if mask is not None and Path(text).is_file():
+            return Stencil(name, mask(text))
+    elif [len(point) for point in points] == [4]:
+        x, y, width, height = map(int, points[0])
+        if width and height:
+            return Polygon(name, ((x, y), (x + width, y), (x + width, y + height), (x, y + height)))
+    elif len(points) >= 3 and all(len(point) == 2 for point in points):
+        return Polygon(name, tuple((int(x), int(y)) for x, y in points))
+    raise UsageError(
+        f"{name}: give x,y,width,height in pixels, corners as 'x,y x,y x,y', or a picture whose light part it is"
+    )

@@ -15,7 +15,7 @@ import numpy as np
 from convcli.common.choices import Channels, EngineName
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
-from convcli.data.box import whole
+from convcli.data.box import slices, whole
 from convcli.data.info import Info, Source
 from convcli.detection.events import GLOBAL, NOTHING, Look, look
 from convcli.detection.light import light_change
@@ -43,6 +43,7 @@ from convcli.pixels.ranges import Float
 from convcli.pixels.render import Rendering, render
 from convcli.plan.choose import Resources
 
+SOME = 251  # one pixel of so many is looked at for a change of light
 LEFT = 0.25  # of a change of light, at most, is left when it is taken out
 FAINT = 0.3  # grey levels: where half of the picture changes by less, the light does not
 MANY = 0.05  # of the blocks: where more lie beyond their limits, it may be noise that has grown
@@ -142,6 +143,8 @@ class Watch:
     how : Watching
     keys : sequence of int
         Frames at which decoding can begin.
+    watched : ndarray, optional
+        Which pixels (Y, X) are looked at; the others count as if they never changed.
 
     Attributes
     ----------
@@ -149,6 +152,8 @@ class Watch:
         For each result the frame that it is about.
     shape : (height, width)
         Of a result.
+    pixels : int
+        Of a result, that are looked at.
     dtype : str
         Of the pictures: the clip's, where that is 8 or 16 bits.
     level : float
@@ -157,8 +162,14 @@ class Watch:
         How the threshold was found.
     """
 
-    def __init__(self, source: Source, how: Watching, keys: Sequence[int] = (0,)) -> None:
-        self._source, self._how, self._keys = source, how, keys
+    def __init__(
+        self,
+        source: Source,
+        how: Watching,
+        keys: Sequence[int] = (0,),
+        watched: np.ndarray | None = None,
+    ) -> None:
+        self._source, self._how, self._keys, self._watched = source, how, keys, watched
         info = source.info
         kernels = [how.kernel]
         if how.denoise > 1:
@@ -171,6 +182,10 @@ class Watch:
         self._pipeline = Pipeline(self._job, source, Resources(engine), step=1)
         self.shape = (self._chain.output[1], self._chain.output[2])
         self.grid = tuple(window.stride for window in self._chain.stages[-1].windows[1:])
+        watched = np.ones(self.shape, bool) if watched is None else self._sampled(watched)
+        self._rest = None if watched.all() else ~watched
+        self._some = np.flatnonzero(watched)[::SOME]
+        self.pixels = int(watched.sum())
         self.frames = [newest(self._chain, index) for index in range(self._job.length)]
         kind = np.dtype(info.dtype)
         self.dtype = kind.name if kind.kind == "u" and kind.itemsize <= 2 else "uint8"
@@ -212,17 +227,21 @@ class Watch:
                 frames = self._read(index)
                 yield self._steadied(index, frames, self._values(index, frames))[0]
 
-        result = limits(results(), per_block(self._scene(indices[0]), side, np.mean), side, self.level)
+        brightness = per_block(self._sampled(_grey(self._read(indices[0])[-1])), side, np.mean)
+        if self._rest is not None:
+            with np.errstate(invalid="ignore", divide="ignore"):  # NaN where nothing is looked at
+                brightness /= per_block(~self._rest, side, np.mean)
+        result = limits(results(), brightness, side, self.level)
         low, high = result.blocks.min() / self.level, result.blocks.max() / self.level
         self.notes = (
             f"threshold {low:.1f} to {high:.1f} grey levels, from the noise of each place in {len(indices)} results",
         )
         return result
 
-    def _scene(self, index: int) -> np.ndarray:
-        """Return the frame that a result is about, with the result's shape."""
+    def _sampled(self, frame: np.ndarray) -> np.ndarray:
+        """Return a frame (Y, X) with a result's shape."""
         rows, columns = self.grid
-        scene = _grey(self._read(index)[-1])[::rows, ::columns][: self.shape[0], : self.shape[1]]
+        scene = frame[::rows, ::columns][: self.shape[0], : self.shape[1]]
         return np.pad(scene, [(0, n - m) for n, m in zip(self.shape, scene.shape, strict=True)], mode="edge")
 
     def _read(self, index: int) -> list[np.ndarray]:
@@ -234,10 +253,15 @@ class Watch:
             For samples that are not numbers: whether they move cannot be said.
         """
         if self._whole:
-            return [self._source.strip(index, index + 1)[0], self._source.strip(index + 1, index + 2)[0]]
+            frames = [self._source.strip(at, at + 1)[0] for at in (index, index + 1)]
+            return (
+                frames if self._watched is None else [np.where(self._watched, frame, 0) for frame in frames]
+            )
         box = ((index, index + 1), *whole(self._chain.output[1:]))
         needed = self._pipeline.runner.needed(box)
         block = self._pipeline.runner.reader(box)(needed)
+        if self._watched is not None:
+            block = np.where(self._watched[slices(needed[1:])], block, block.dtype.type(0))
         if block.dtype.kind == "f" and not np.isfinite(block).all():
             raise ConvError(
                 f"samples near frame {self.frames[index]} are not numbers (NaN or infinite): fill them first"
@@ -246,8 +270,12 @@ class Watch:
 
     def _values(self, index: int, frames: Sequence[np.ndarray]) -> np.ndarray:
         """Return one result, (Y, X)."""
-        if self._whole:
-            return square_difference(*frames)
+        values = square_difference(*frames) if self._whole else self._computed(index, frames)
+        if self._rest is not None:
+            values[self._rest] = 0
+        return values
+
+    def _computed(self, index: int, frames: Sequence[np.ndarray]) -> np.ndarray:
         box = ((index, index + 1), *whole(self._chain.output[1:]))
         first = [start for start, _ in self._pipeline.runner.needed(box)]
         block = np.stack([frame if frame.ndim == 3 else frame[None] for frame in frames], axis=1)
@@ -263,7 +291,7 @@ class Watch:
         self, index: int, frames: Sequence[np.ndarray], values: np.ndarray
     ) -> tuple[np.ndarray, float]:
         """Return a result in steady light, and how much of a change of light may be left in it."""
-        if np.median(np.abs(values[::16, ::16])) <= FAINT * self.level:
+        if np.median(np.abs(values.reshape(-1)[self._some])) <= FAINT * self.level:
             return values, 0.0
         white = self._job.full_scale
         grey = [_grey(frame) for frame in frames]
@@ -330,10 +358,10 @@ class Watch:
             bound = bounds[row, here[0] : here[-1] + 1].repeat(side)[: found.shape[1]]
             np.greater(found, bound, out=mask[part])
         inside = mask[top : (rows[-1] + 1) * side, left : (columns[-1] + 1) * side]
-        if np.count_nonzero(inside) >= GLOBAL * mask.size:
-            return look(values, mask, [(0, 0, mask.shape[1], mask.shape[0])])
+        if np.count_nonzero(inside) >= GLOBAL * self.pixels:
+            return look(values, mask, [(0, 0, mask.shape[1], mask.shape[0])], self.pixels)
         boxes = [(left + x, top + y, width, height) for x, y, width, height in keep_regions(inside, least)]
-        return look(values, mask, grouped(boxes, side // 2)) if boxes else NOTHING
+        return look(values, mask, grouped(boxes, side // 2), self.pixels) if boxes else NOTHING
 
     def shown(self, times: Times, index: int) -> tuple[float, float]:
         """Return when a result's frame is shown and for how long, in seconds."""

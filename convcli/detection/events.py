@@ -26,7 +26,7 @@ class Look:
     strength
         Their mean size, in the units of the values.
     share
-        Of the picture.
+        Of all that is looked at.
     """
 
     area: int
@@ -38,16 +38,16 @@ class Look:
 NOTHING = Look(0, (), 0.0)
 
 
-def look(values: np.ndarray, mask: np.ndarray, boxes: list[Box]) -> Look:
-    """Measure what moves in a result (Y, X): ``mask``, inside boxes that do not overlap.
+def look(values: np.ndarray, mask: np.ndarray, boxes: list[Box], pixels: int) -> Look:
+    """Measure what moves in a result (Y, X): ``mask``, inside boxes that do not overlap, of so many pixels in all.
 
     >>> values = np.zeros((4, 6)); values[1, 2:5] = -9
-    >>> look(values, values < -2, [(2, 1, 3, 1)])
+    >>> look(values, values < -2, [(2, 1, 3, 1)], 24)
     Look(area=3, boxes=((2, 1, 3, 1),), strength=9.0, share=0.125)
     """
     parts = [(slice(y, y + height), slice(x, x + width)) for x, y, width, height in boxes]
     found = np.abs(np.concatenate([values[part][mask[part]] for part in parts]))
-    return Look(len(found), tuple(boxes), float(found.mean()), len(found) / mask.size)
+    return Look(len(found), tuple(boxes), float(found.mean()), len(found) / pixels)
 
 
 @frozen

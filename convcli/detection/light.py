@@ -60,4 +60,5 @@ def light_change(before: np.ndarray, after: np.ndarray, white: float) -> Light |
     gain = float(np.median(rise[apart] / run[apart])) if apart.sum() >= _PAIRS else 1.0
     offset = float(np.median(y - gain * x))
     change = float(np.abs(gain * x + offset - x).max())
-    return Light(gain, offset, change) if change > _SMALLEST * white else None
+    worse = np.median(np.abs(gain * x + offset - y)) - np.median(np.abs(x - y))
+    return Light(gain, offset, change) if worse < _SMALLEST * white < change else None

@@ -84,7 +84,7 @@ class Limits:
 
     def usual(self, blocks: np.ndarray) -> np.ndarray:
         """Return for each block what is usual among those of its brightness."""
-        found = np.empty(blocks.size, np.float32)
+        found = np.zeros(blocks.size, np.float32)
         assert self.groups is not None
         place = int(PEERS * self.groups.shape[1])
         found[self.groups] = np.partition(blocks.reshape(-1)[self.groups], place, axis=1)[:, place, None]
@@ -124,11 +124,11 @@ def limits(results: Iterable[np.ndarray], brightness: np.ndarray, side: int, lev
     ----------
     results : iterable of ndarray
     brightness : ndarray
-        Of each block of the scene.
+        Of each block of the scene, NaN where it is not looked at.
     level : float
         One grey level of 255 in the units of the values.
     """
-    order = np.argsort(brightness, axis=None, kind="stable")
+    order = np.argsort(brightness, axis=None, kind="stable")[: max(np.isfinite(brightness).sum(), 1)]
     count = max(min(order.size // GROUP, GROUPS), 1)
     # As many in each; some that lie between two are in both.
     ends = np.linspace(0, order.size, count + 1).astype(int)

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
 from convcli.common.errors import UsageError
-from convcli.data.info import Colour, Source, Strips, refuse_items
+from convcli.data.info import Colour, Source, Strips, channels_first, refuse_items
 from convcli.media import registry
 from convcli.media.files.target import STANDARD, about_input
 from convcli.media.opening import Given
 from convcli.media.options import ReadOptions
 
-Box = tuple[int, int, int, int]  # x, y, width, height
+Watched = Callable[[int, int], np.ndarray]  # from height and width to a mask
 
 
 class Part(Strips):
     """A part of each frame of a source, without alpha.
 
+    Parameters
+    ----------
+    source : Source
+    watched : callable, optional
+        From the height and width of the frames to which pixels are looked at, (Y, X); by default all.
+
     Attributes
     ----------
     corner
-        Its place (x, y) in the frame.
+        The place (x, y) in the frame of the smallest rectangle with all that is looked at, which is the part.
+    watched
+        Which of its pixels are, ``None`` for all.
     keys
         The frames at which decoding can begin.
     """
 
-    def __init__(self, source: Source, region: Box | None) -> None:
+    def __init__(self, source: Source, watched: Watched | None = None) -> None:
         info = source.info
-        x, y, width, height = region or (0, 0, info.size("X"), info.size("Y"))
-        if x + width > info.size("X") or y + height > info.size("Y"):
-            raise UsageError(
-                f"region {x},{y},{width},{height} lies outside the picture of {info.size('X')} x {info.size('Y')}"
-            )
+        x, y, width, height = 0, 0, info.size("X"), info.size("Y")
+        self.watched = None
+        if watched is not None:
+            mask = watched(height, width)
+            columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+            x, y = int(columns[0]), int(rows[0])
+            width, height = int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y
+            mask = mask[y : y + height, x : x + width]
+            self.watched = None if mask.all() else mask
         spans = {"X": slice(x, x + width), "Y": slice(y, y + height)}
         colour = info.colour
         if colour.has_alpha:
@@ -84,13 +97,13 @@ def checked(source: Source) -> Source:
     return source
 
 
-def open_clip(name: str, options: ReadOptions, region: Box | None) -> Part:
+def open_clip(name: str, options: ReadOptions, watched: Watched | None = None) -> Part:
     """Open a clip of any format, numbered pictures, or an array, as frames over time.
 
     Raises
     ------
     UsageError
-        When it has other axes, and for a region outside the picture.
+        When it has other axes.
     """
     given = Given(name)
     with about_input(name), ExitStack() as failing:
@@ -99,6 +112,30 @@ def open_clip(name: str, options: ReadOptions, region: Box | None) -> Part:
         source = given.open(format, options)
         failing.callback(source.close)
         source.info = replace(source.info, notes=(*notes, *source.info.notes))
-        part = Part(checked(source), region)
+        part = Part(checked(source), watched)
         failing.pop_all()
         return part
+
+
+def light_part(name: str) -> np.ndarray:
+    """Return which pixels (Y, X) of a picture are light: at least half as much as its lightest.
+
+    Raises
+    ------
+    UsageError
+        For what is no picture.
+    """
+    given = Given(name)
+    with about_input(name), closing(given):
+        format, _ = registry.identify(given.head, given.files[0])
+        with closing(given.open(format, ReadOptions())) as source:
+            info = source.info
+            if sorted(info.box_letters) != sorted("YX"):
+                raise UsageError(
+                    f"no mask: it has the axes {', '.join(info.letters.lower())}, give one picture"
+                )
+            pixels = channels_first(source, "YX", tuple((0, info.size(letter)) for letter in "YX")).astype(
+                float
+            )
+    light = pixels[:-1].mean(axis=0) * pixels[-1] if info.colour.has_alpha else pixels.mean(axis=0)
+    return light > light.max() / 2 if light.max() > 0 else np.zeros(light.shape, bool)

@@ -11,13 +11,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcli.common.errors import ConvError, UsageError
+from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.data.axes import at_rate
 from convcli.data.info import Info, Sink, Source
 from convcli.media import registry
 from convcli.media.files import target
-from convcli.media.files.atomic import replacing_all
 from convcli.media.option_checks import check_reading
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.registry import Format
@@ -214,10 +213,5 @@ def open_sink(
     check_output(path, format, info, force=force)
     names = pattern(path)
     assert names is not None  # or the check has failed
-    try:
-        with replacing_all(names.folder, force) as folder:
-            yield NumberedSink(folder, names, format, info, options)
-    except FileExistsError as error:
-        raise target.already_there(error.filename) from None
-    except OSError as error:
-        raise ConvError(f"cannot be written: {target.reason(error)}", subject=target.shown(path)) from None
+    with target.outputs(names.folder, force=force) as opened:
+        yield NumberedSink(opened, names, format, info, options)

@@ -178,6 +178,10 @@ class Schedule:
         """Return how long a frame is shown, in units of ``base``."""
         return self.times[index + 1] - self.times[index] if index + 1 < len(self.times) else self.last
 
+    def end(self, index: int) -> int:
+        """Return until when a frame is shown, in units of ``base``."""
+        return self.times[index] + self.duration(index)
+
     def shown_for(self, index: int) -> float:
         """Return how long a frame is shown, in seconds."""
         return float(self.duration(index) * self.base)

@@ -305,7 +305,7 @@ def test_what_goes_nowhere_is_a_hot_pixel_and_no_object() -> None:
 def test_a_look_measures_both_signs() -> None:
     values = np.zeros((6, 8))
     values[1, 2], values[3, 6] = -5, 9
-    seen = look(values, np.abs(values) > 4, [(2, 1, 5, 3)])
+    seen = look(values, np.abs(values) > 4, [(2, 1, 5, 3)], 48)
     assert (seen.area, seen.strength, seen.share) == (2, 7.0, 2 / 48)
 
 

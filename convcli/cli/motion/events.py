@@ -10,24 +10,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from convcli.cli.motion.cuts import Cut
 from convcli.cli.shared.terminal import Table
 from convcli.common.frozen import frozen
 from convcli.detection.events import Event
 from convcli.media.files.target import STANDARD, output
 
 _BOX = ("x", "y", "width", "height")
-_FIELDS = (
-    "start",
-    "end",
-    "peak",
-    "start_frame",
-    "end_frame",
-    "peak_frame",
-    "area",
-    *_BOX,
-    "strength",
-    "objects",
-)
+_TIMES = ("start", "end", "peak", "start_frame", "end_frame", "peak_frame")
+_FIELDS = (*_TIMES, "area", *_BOX, "strength", "objects")
 _MOST = 40  # rows of the table
 
 
@@ -84,6 +75,7 @@ class Found:
     frames: int
     threshold: float
     events: Sequence[Event]
+    cuts: Sequence[Cut] = ()
 
 
 def lines(found: Found) -> Iterator[str | Table]:

@@ -1,12 +1,14 @@
 """The parsed command line of ``motion``."""
 
+from pathlib import Path
+
 from convcli.cli.shared import options
 from convcli.common.choices import EngineName
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import parse_float
 from convcli.common.options import Panel, argument, flag, group, option
-from convcli.detection.area import Area, parse_area, parse_region
+from convcli.detection.area import Area, parse_area
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions, WriteOptions
 
@@ -35,6 +37,9 @@ class Request:
     events: str | None = option(
         "Events as .csv, .edl, else as lines of JSON; - is standard output.", panel=Panel.OUTPUT
     )
+    cut: Path | None = option(
+        "Folder for a clip of each event, from a second before it to a second after.", panel=Panel.OUTPUT
+    )
     heatmap: str | None = option("Sum of all motion as a picture.", panel=Panel.OUTPUT)
     still: str | None = option("Strip of sample frames as a picture.", panel=Panel.OUTPUT)
     threshold: float | None = option(
@@ -51,7 +56,11 @@ class Request:
         shown="0.25",
         read=lambda text: _not_negative(text, "merge gap"),
     )
-    region: tuple[int, int, int, int] | None = option("Look only there: x,y,width,height.", read=parse_region)
+    region: tuple[str, ...] = option(
+        "Look only there: x,y,width,height, corners 'x,y x,y x,y', or a mask picture. Repeat for more.",
+        default=(),
+    )
+    ignore: tuple[str, ...] = option("Do not look there: as --region.", default=())
     kernel: str = options.kernel("Of rank 3.", default="motion")
     settings: Settings = group("stride", stride="Step of the window: 2, or 1,2,2 (time, y, x).")
     denoise: int = option("Against sensor noise: first average this number of frames.", default=1)

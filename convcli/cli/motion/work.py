@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from convcli.cli.motion.cuts import Cutter
 from convcli.cli.motion.events import Found, lines, write_events
 from convcli.cli.motion.request import Request
 from convcli.cli.shared import report
@@ -19,13 +20,14 @@ from convcli.cli.shared.progress import Meter
 from convcli.common.errors import UsageError
 from convcli.common.machine import keep_freed_memory
 from convcli.data.info import Colour, Info, Sink
+from convcli.detection.area import Areas, parse_region
 from convcli.detection.detector import Watch, Watching, motion_kernel
 from convcli.detection.events import Detector, Rules
 from convcli.detection.noise import Limits
 from convcli.detection.picture import HeatMap, overlay, strip
 from convcli.detection.regions import Box
 from convcli.media import opening, registry
-from convcli.media.clip_view import Part, open_clip
+from convcli.media.clip_view import Part, light_part, open_clip
 from convcli.media.files.target import STANDARD, about_input, check_not_input, shown
 from convcli.media.option_checks import check_writing
 from convcli.media.registry import Format
@@ -48,14 +50,20 @@ def detect(request: Request) -> bool:
         request.engine,
     )
     picture = _picture_path(request)
-    check_writing(request.writing, None if picture is None else _picture_format(picture))
+    check_writing(request.writing, _picture_format(picture or "-") if picture or request.cut else None)
     _check_apart(request)
     for path, format in _outputs(request):
         opening.check_output(path, format, force=request.force)
         check_not_input(path, [request.input], force=request.force)
     keep_freed_memory()
     reading = replace(request.reading, all_frames=True, grey=not request.overlay)
-    clip = open_clip(request.input, reading, request.region)
+    areas = Areas(
+        *(
+            tuple(parse_region(text, what, light_part) for text in texts)
+            for what, texts in (("region", request.region), ("ignore", request.ignore))
+        )
+    )
+    clip = open_clip(request.input, reading, areas.mask if areas != Areas() else None)
     with closing(clip) as source, about_input(request.input):
         return _Detection(request, how, source).run()
 
@@ -113,21 +121,18 @@ class _Detection:
 
     def __init__(self, request: Request, how: Watching, source: Part) -> None:
         self.request, self.source = request, source
-        self.watch = Watch(source, how, source.keys)
+        self.watch = Watch(source, how, source.keys, source.watched)
         self.time = source.info.axis("T")
         self.schedule = schedule(self.time)
         self.path = _picture_path(request)
-        area = request.min_area.pixels(self._pixels)
+        area = request.min_area.pixels(self.watch.pixels)
         # Under an automatic threshold, what stays in one tiny place is a hot pixel.
         way = 2 * area if request.threshold is None else 0
         rules = Rules(area, request.min_duration, request.merge_gap, way)
         self.detector = Detector(rules)
+        self.cutter = request.cut and Cutter(request, request.cut, source, self.schedule)
         if request.overlay and self.watch.dtype != source.info.dtype:
             raise UsageError(f"--overlay draws on pixels of 8 or 16 bits; the clip holds {source.info.dtype}")
-
-    @property
-    def _pixels(self) -> int:
-        return self.watch.shape[0] * self.watch.shape[1]
 
     def run(self) -> bool:
         request, watch = self.request, self.watch
@@ -138,8 +143,10 @@ class _Detection:
         events = self.detector.events
         if request.events is not None:
             write_events(request.events, events, force=request.force)
+        cuts = tuple(self.cutter.write(events)) if self.cutter and events else ()
+        notes += tuple(self.cutter.notes) if self.cutter else ()
         levels = round(float(np.median(limits.blocks)) / watch.level, 3)
-        found = Found(request.input, self.path, len(watch.frames), levels, events)
+        found = Found(request.input, self.path, len(watch.frames), levels, events, cuts)
         table = request.no_output and request.events is None  # it is the data, and goes where data goes
         quiet = request.json or request.messages.quiet
         said = (*self.source.info.notes, *watch.notes, *notes, *self._global_changes(), *self._doubts())
@@ -148,7 +155,7 @@ class _Detection:
             text = tuple(lines(found))
         stream = None if request.json or (table and events) else sys.stderr
         report.show(found, text, json=request.json, stream=stream)
-        for path, _ in () if quiet else _outputs(request):
+        for path in () if quiet else (*(path for path, _ in _outputs(request)), *(cut.file for cut in cuts)):
             if path != STANDARD and request.output != STANDARD and request.events != STANDARD:
                 print(path)
         return bool(events)

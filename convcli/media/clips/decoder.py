@@ -179,7 +179,9 @@ class Decoder:
             try:
                 index, frame = next(self._stream, (None, None))
             except av.error.FFmpegError as error:
-                raise ConvError(self._broken(error.strerror or str(error))) from error
+                if not self._sought:
+                    raise ConvError(self._broken(error.strerror or str(error))) from error
+                index, frame = None, None  # some of an open group's frames need what is before its key frame
             if index != self._next and self._sought:  # a seek that came out elsewhere: never again
                 self.frames = replace(self.frames, keys=())
                 self._start(start)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -23,8 +24,7 @@ from convcli.data.axes import Axis, at_rate
 from convcli.data.box import Box
 from convcli.data.info import Info, Sink, Source, Strips
 from convcli.media import registry
-from convcli.media.files.atomic import closed_after
-from convcli.media.files.target import StrPath, about_input, shown, writing
+from convcli.media.files.target import StrPath, about_input, shown
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.registry import Format
 from convcli.media.shared import Recent
@@ -215,13 +215,18 @@ def _form(info: Info) -> str:
 
 
 class NumberedSink(Sink):
-    """Writes each frame into a file of its own, in the folder of a descriptor."""
+    """Writes each frame into a file of its own, which ``opened`` opens by its name."""
 
     def __init__(
-        self, folder: int, names: Pattern, format: Format, info: Info, options: WriteOptions
+        self,
+        opened: Callable[[str], AbstractContextManager[IO[bytes]]],
+        names: Pattern,
+        format: Format,
+        info: Info,
+        options: WriteOptions,
     ) -> None:
         super().__init__(info)
-        self._folder, self._names, self._format, self._options = folder, names, format, options
+        self._opened, self._names, self._format, self._options = opened, names, format, options
         self._axis = info.letters.index("T")
         self._one = replace(
             info, axes=tuple(axis for axis in info.axes if axis.letter != "T"), companions=None
@@ -232,13 +237,10 @@ class NumberedSink(Sink):
         """Write the next frames."""
         for number, pixels in enumerate(np.moveaxis(values, self._axis, 0), self._first + box[0][0]):
             name = self._names.name(number)
-            new = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=self._folder)
-            with closed_after(new) as descriptor:
-                with writing(descriptor, self._names.folder / name, True) as fp:
-                    sink: Sink = registry.open_sink(fp, self._format, self._one, self._options)
-                    sink.write(self._one.box, pixels)
-                    sink.close()
-                os.fsync(descriptor)
+            with self._opened(name) as fp:
+                sink: Sink = registry.open_sink(fp, self._format, self._one, self._options)
+                sink.write(self._one.box, pixels)
+                sink.close()
             self.notes = tuple(dict.fromkeys((*self.notes, *sink.notes)))
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ _ABOUT_THE_CODE = (
     "number_of_",
     "_statistics",
 )
-_REFUSALS = (av.error.FFmpegError, ValueError, LookupError, OverflowError)  # what muxers and PyAV raise
+REFUSALS = (av.error.FFmpegError, ValueError, LookupError, OverflowError)  # what muxers and PyAV raise
 _COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 
 
@@ -88,19 +88,30 @@ class Tracks:
     sound
         Whether sound and subtitles are wanted.
     begin
-        The time of the output's first frame, in seconds, where the output counts frames and has no times: the sound
-        before it is left out.
+        The time of the output's first frame, in seconds, where the output begins there; the sound before it is left
+        out.
+    end
+        Where the output ends, in seconds; by default with the source.  What lies outside is left out in silence then.
     """
 
     def __init__(
-        self, source: Any, output: Any, picture: Any, name: str, sound: bool, begin: Fraction
+        self,
+        source: Any,
+        output: Any,
+        picture: Any,
+        name: str,
+        sound: bool,
+        begin: Fraction,
+        end: Fraction | None = None,
     ) -> None:
         self.notes: list[str] = []
         self._source, self._muxer, self._name = source, output.format.name, name.upper()
         self._shift, self._cut = start_of(source) + begin, begin > 0
+        said = f"the sound before the first frame is left out: {self._name} has no times"
+        self._unheard = [said] if end is None else []
         self._first = pictures(source)[0]
         self._about = _tags(source.metadata, _ABOUT_THE_FILE)
-        self._chapters = self._shifted(source.chapters())
+        self._chapters = self._shifted(source.chapters(), None if end is None else end - begin)
         self._lost: Counter[str] = Counter()
         wanted = [s for s in _others(source) if sound or s.type not in ("audio", "subtitle")]
         self._packets: Iterator[Any] = source.demux(wanted) if wanted else iter(())
@@ -116,7 +127,7 @@ class Tracks:
             self.notes.append(f"{what} left out: {self._name} cannot hold {they}")
         try:
             self._compare(held, firsts)
-        except _REFUSALS:
+        except REFUSALS:
             self.notes.append(f"all but the pictures is left out: {self._name} refuses it")
             held, self._about, self._chapters = [], {}, []
         self._describe(output, picture)
@@ -130,7 +141,7 @@ class Tracks:
         try:
             with _read(self._written([stream], {stream.index: firsts})) as container:
                 return name_of(stream) in map(name_of, container.streams)
-        except _REFUSALS:
+        except REFUSALS:
             return False
 
     def _compare(self, held: Sequence[Any], firsts: Mapping[int, list[Any]]) -> None:
@@ -199,12 +210,13 @@ class Tracks:
         if self._chapters:
             output.set_chapters(self._chapters)
 
-    def _shifted(self, chapters: Sequence[Any]) -> list[Any]:
-        """Return chapters in the times of the output, without those that end before they begin."""
+    def _shifted(self, chapters: Sequence[Any], length: Fraction | None) -> list[Any]:
+        """Return chapters in the times of the output, without those that end before they begin, or begin after it."""
         shifted = []
         for chapter in chapters:
             shift = round(self._shift / chapter["time_base"])
-            begin, end = (max(chapter[key] - shift, 0) for key in ("start", "end"))
+            most = chapter["end"] if length is None else round(length / chapter["time_base"])
+            begin, end = (min(max(chapter[key] - shift, 0), most) for key in ("start", "end"))
             shifted += [{**chapter, "start": begin, "end": end}] if begin <= end else []
         return shifted
 
@@ -229,7 +241,7 @@ class Tracks:
             if packet.pts is not None:
                 packet.pts -= shift
             if self._cut and packet.dts < 0:
-                self.notes.append(f"the sound before the first frame is left out: {self._name} has no times")
+                self.notes += self._unheard
                 continue
             name = name_of(packet.stream)
             packet.stream = copy

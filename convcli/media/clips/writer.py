@@ -28,7 +28,7 @@ from convcli.media.options import VideoOptions, WriteOptions
 from convcli.media.shared import colour_of
 from convcli.media.timing import UNKNOWN, Tags, clip_of, schedule
 
-_MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi", "ts": "mpegts",
+MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi", "ts": "mpegts",
            "y4m": "yuv4mpegpipe"}  # fmt: skip
 _CONSTANT = ("avi", "y4m")  # containers that have a frame rate and no times
 _LIMITED, _FULL = 1, 2
@@ -82,7 +82,7 @@ class VideoSink(Sink):
         self._output = av.open(
             self._fp,
             "w",
-            format=_MUXERS[self._format],
+            format=MUXERS[self._format],
             io_open=_nothing_else,
             container_options={
                 "strict": "-1"
@@ -110,7 +110,7 @@ class VideoSink(Sink):
             context.flags |= Flags.qscale
         if coding and coding.aspect:
             context.sample_aspect_ratio = coding.aspect
-            if not _set_aspect(stream, coding.aspect):
+            if not set_aspect(stream, coding.aspect):
                 self._notes.append(f"the pixel aspect {coding.aspect} may be left out")
         self._tags = self._meaning(coding.tags if coding else Tags())
         context.color_primaries, context.color_trc = self._tags.primaries, self._tags.transfer
@@ -193,7 +193,7 @@ class VideoSink(Sink):
         self.notes = tuple(dict.fromkeys(notes))
 
 
-def _set_aspect(stream: Any, aspect: Fraction) -> bool:
+def set_aspect(stream: Any, aspect: Fraction) -> bool:
     """Set the pixel aspect of a stream, which some muxers write and PyAV sets for the encoder alone.
 
     ``AVStream.sample_aspect_ratio`` is written in place.  The pointer to the ``AVStream`` stands before the container

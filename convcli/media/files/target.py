@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 
 from convcli.common import signals
 from convcli.common.errors import ConvError, UsageError, about
-from convcli.media.files.atomic import closed_after, replacing
+from convcli.media.files.atomic import closed_after, replacing, replacing_all
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -207,6 +207,32 @@ def output(
         raise already_there(path) from None
     except OSError as error:
         raise ConvError(f"cannot be written: {reason(error)}", subject=shown(path)) from None
+
+
+@contextmanager
+def outputs(
+    folder: Path, *, force: bool = False
+) -> Iterator[Callable[[str], AbstractContextManager[IO[bytes]]]]:
+    """Open a folder for files that appear in it together, whole, or not at all.
+
+    The block gets what opens one by its name; errors as in `output`.
+    """
+
+    @contextmanager
+    def opened(name: str) -> Iterator[IO[bytes]]:
+        new = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=stage)
+        with closed_after(new) as descriptor:
+            with writing(descriptor, folder / name, True) as fp:
+                yield fp
+            os.fsync(descriptor)
+
+    try:
+        with replacing_all(folder, force) as stage:
+            yield opened
+    except FileExistsError as error:
+        raise already_there(error.filename) from None
+    except OSError as error:
+        raise ConvError(f"cannot be written: {reason(error)}", subject=shown(folder)) from None
 
 
 @contextmanager
