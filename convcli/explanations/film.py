@@ -7,7 +7,6 @@ made in `film_drawing`.  The arithmetic is that of `explain` and, for the result
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -16,10 +15,10 @@ import numpy as np
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import number_text
-from convcli.explanations.value import ConvExplanation, Explanation, explain_conv, explain_pool, value_of
+from convcli.explanations.value import explain_conv, explain_pool, value_of
 from convcli.geometry.taps import over_axes
 from convcli.geometry.windows import TransposedWindow
-from convcli.jobs.chain import ConvStage, PoolStage
+from convcli.jobs.chain import ConvStage, PoolStage, Stage
 from convcli.kernel.model import Combine
 
 Place = tuple[int, ...]
@@ -92,9 +91,7 @@ class Frame:
         return {"input": self.input, "kernel": self.kernel, "output": self.output}
 
 
-def slide(
-    stage: ConvStage | PoolStage, data: np.ndarray, results: np.ndarray, which: int = 0
-) -> Iterator[Frame]:
+def slide(stage: Stage, data: np.ndarray, results: np.ndarray, which: int = 0) -> Iterator[Frame]:
     """Yield one frame for each output: the window moves over the input.
 
     Parameters
@@ -112,38 +109,47 @@ def slide(
         When there would be too many frames or cells to look at.
     """
     _check(stage, data.shape, results.shape)
-    grid = _input_board(stage, data, results.shape)
-    kernel = _kernel_board(stage, which)
+    spans = [window.input_range(0, count) for window, count in zip(stage.windows, results.shape, strict=True)]
+    low = tuple(min(lo, 0) for lo, _ in spans)
+    high = tuple(max(hi, n) for (_, hi), n in zip(spans, data.shape, strict=True))
+    grid = _board_of(stage, data, low, high)
     filled: list[float | None] = [None] * results.size
     for number, at in enumerate(np.ndindex(*results.shape)):
-        filled[number] = float(results[at])
+        filled[number] = value = float(results[at])
         output = Board("output", (0,) * results.ndim, results.shape, results.shape, tuple(filled))
-        explanation = explain(stage, data, at, float(results[at]), which)
-        lit = frozenset([at])
-        yield Frame(grid, kernel, output, lit, caption(explanation), *_seen(explanation, grid))
+        yield _frame(stage, data, at, value, which, grid, output)
 
 
-def explain(
-    stage: ConvStage | PoolStage, data: np.ndarray, at: Place, value: float, which: int = 0
-) -> Explanation:
-    """Explain one output of one map on one channel."""
+def _frame(
+    stage: Stage, data: np.ndarray, at: Place, value: float, which: int, grid: Board, output: Board
+) -> Frame:
+    """Return the moment of one output, of one map on one channel: what is lit, and the sum in words.
+
+    ``1x10 + 2x20 + 0.5 = 50.5``
+    """
+    lit = frozenset([at])
     if isinstance(stage, PoolStage):
-        return explain_pool(stage, data[None], at, [value])
-    whole = explain_conv(stage, data[None], at, [value])
-    return replace(whole, sums=(whole.sums[which],))
-
-
-def _seen(
-    explanation: Explanation, grid: Board
-) -> tuple[frozenset[Place], tuple[tuple[Place, float], ...], frozenset[Place]]:
-    if isinstance(explanation, ConvExplanation):
-        products = explanation.sums[0].channels[0].taps
-        weights = tuple((one.tap.position, one.weight) for one in products)
-        return frozenset(place for place, _ in weights), weights, frozenset()
-    pooled = explanation.outputs[0]
-    cells = {place for place, _ in grid.places()}
-    seen = frozenset(one.tap.position for one in pooled.taps) & cells
-    return seen, (), frozenset(one.tap.position for one in explanation.chosen(pooled))
+        pool = explain_pool(stage, data[None], at, [value])
+        (pooled,) = pool.outputs
+        seen = frozenset(one.tap.position for one in pooled.taps) & {place for place, _ in grid.places()}
+        chosen = frozenset(one.tap.position for one in pool.chosen(pooled))
+        values = [number_text(one.value) for one in pooled.taps if one.value is not None]
+        text = ", ".join(values[:TERMS]) + (", ..." if len(values) > TERMS else "")
+        said = f"{pool.pool.function}({text}) = {number_text(value)}"
+        return Frame(grid, None, output, lit, said, seen, chosen=chosen)
+    found = explain_conv(stage, data[None], at, [value]).sums[which]
+    (plane,) = found.channels
+    terms = [f"{_factor(one.value)}x{_factor(one.weight)}" for one in plane.taps[:TERMS]]
+    if len(plane.taps) > TERMS:
+        terms.append("...")
+    if found.bias:
+        terms.append(_factor(found.bias))
+    weights = tuple((one.tap.position, one.weight) for one in plane.taps)
+    said, seen = (
+        f"{' + '.join(terms) or '0'} = {number_text(value)}",
+        frozenset(place for place, _ in weights),
+    )
+    return Frame(grid, _kernel_board(stage, which), output, lit, said, seen, weights)
 
 
 def lay_down(stage: ConvStage, data: np.ndarray, results: np.ndarray, which: int = 0) -> Iterator[Frame]:
@@ -181,13 +187,12 @@ def lay_down(stage: ConvStage, data: np.ndarray, results: np.ndarray, which: int
 
 
 def close_up(
-    stage: ConvStage | PoolStage, data: np.ndarray, at: Place, value: float, outputs: Place, which: int = 0
+    stage: Stage, data: np.ndarray, at: Place, value: float, outputs: Place, which: int = 0
 ) -> Frame:
     """Return one output with the neighbourhood that it comes from, as a frame.
 
     The parameters are those of `slide`, with the output's place, its value and the output's sizes.
     """
-    explanation = explain(stage, data, at, value, which)
     spans = [window.input_range(one, one + 1) for window, one in zip(stage.windows, at, strict=True)]
     low = [lo - (lo > 0) for lo, _ in spans]  # a neighbour more, where there is one
     high = [hi + (hi < n) for (_, hi), n in zip(spans, data.shape, strict=True)]
@@ -200,18 +205,16 @@ def close_up(
         low = [min(max(lo, 0), n - 1) for lo, n in zip(low, data.shape, strict=True)]
         high = [max(min(hi, n), lo + 1) for hi, n, lo in zip(high, data.shape, low, strict=True)]
     grid = _board_of(stage, data, tuple(low), tuple(high))
-    kernel = _kernel_board(stage, which)
     title = "output " + ",".join(map(str, at))
     output = Board(title, at, tuple(one + 1 for one in at), outputs, (value,))
-    lit = frozenset([at])
-    return Frame(grid, kernel, output, lit, caption(explanation), *_seen(explanation, grid))
+    return _frame(stage, data, at, value, which, grid, output)
 
 
 def _ranges(low: Place, high: Place) -> list[range]:
     return [range(lo, hi) for lo, hi in zip(low, high, strict=True)]
 
 
-def _check(stage: ConvStage | PoolStage, sizes: Sequence[int], outputs: Sequence[int]) -> None:
+def _check(stage: Stage, sizes: Sequence[int], outputs: Sequence[int]) -> None:
     transposed = isinstance(stage, ConvStage) and stage.transposed
     frames = prod(sizes) if transposed else prod(outputs)
     widest = max(
@@ -230,14 +233,7 @@ def _check(stage: ConvStage | PoolStage, sizes: Sequence[int], outputs: Sequence
         )
 
 
-def _input_board(stage: ConvStage | PoolStage, data: np.ndarray, outputs: Sequence[int]) -> Board:
-    spans = [window.input_range(0, count) for window, count in zip(stage.windows, outputs, strict=True)]
-    low = tuple(min(lo, 0) for lo, _ in spans)
-    high = tuple(max(hi, n) for (_, hi), n in zip(spans, data.shape, strict=True))
-    return _board_of(stage, data, low, high)
-
-
-def _board_of(stage: ConvStage | PoolStage, data: np.ndarray, low: Place, high: Place) -> Board:
+def _board_of(stage: Stage, data: np.ndarray, low: Place, high: Place) -> Board:
     values: list[float | None] = []
     for place in product(*_ranges(low, high)):
         sources = over_axes([stage.mode.sources(i, n) for i, n in zip(place, data.shape, strict=True)])
@@ -246,32 +242,10 @@ def _board_of(stage: ConvStage | PoolStage, data: np.ndarray, low: Place, high: 
     return Board("input", low, high, data.shape, tuple(values))
 
 
-def _kernel_board(stage: ConvStage | PoolStage, which: int) -> Board | None:
-    if isinstance(stage, PoolStage):
-        return None
+def _kernel_board(stage: ConvStage, which: int) -> Board:
     size = stage.weight_shape[2:]
     weights = stage.kernel.array().reshape(stage.weight_shape)[which, 0]
     return Board("kernel", (0,) * len(size), size, size, tuple(weights.ravel().tolist()))
-
-
-def caption(explanation: Explanation) -> str:
-    """Return the sum in words.
-
-    ``1x10 + 2x20 + 0.5 = 50.5``
-    """
-    if isinstance(explanation, ConvExplanation):
-        found = explanation.sums[0]
-        products = [one for plane in found.channels for one in plane.taps]
-        terms = [f"{_factor(one.value)}x{_factor(one.weight)}" for one in products[:TERMS]]
-        if len(products) > TERMS:
-            terms.append("...")
-        if found.bias:
-            terms.append(_factor(found.bias))
-        return f"{' + '.join(terms) or '0'} = {number_text(explanation.values[0])}"
-    pooled = explanation.outputs[0]
-    values = [number_text(one.value) for one in pooled.taps if one.value is not None]
-    text = ", ".join(values[:TERMS]) + (", ..." if len(values) > TERMS else "")
-    return f"{explanation.pool.function}({text}) = {number_text(pooled.value)}"
 
 
 def _factor(value: float) -> str:

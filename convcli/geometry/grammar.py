@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from convcli.common.errors import UsageError
+from convcli.common.errors import UsageError, within
 from convcli.geometry.axes import parse_numbers
 from convcli.geometry.layers import Conv, Layer, Pool
 from convcli.geometry.padding import PaddingName, parse_padding
@@ -108,10 +108,8 @@ def parse_layers(texts: Iterable[str]) -> list[Layer]:
     """Read a chain; an error names the layer by its number."""
     layers = []
     for number, text in enumerate(texts, 1):
-        try:
+        with within(f"layer {number} ({text})"):
             layers.append(parse_layer(text))
-        except UsageError as error:
-            raise UsageError(f"layer {number} ({text}): {error}") from None
     return layers
 
 

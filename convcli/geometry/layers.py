@@ -11,7 +11,7 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-from convcli.common.errors import UsageError
+from convcli.common.errors import within
 from convcli.common.frozen import frozen
 from convcli.geometry.axes import per_axis
 from convcli.geometry.padding import Padding
@@ -189,11 +189,9 @@ def trace(layers: Iterable[Layer], channels: int | None, sizes: Sequence[int]) -
     sizes = tuple(sizes)
     fields = (Field(),) * len(sizes)
     for number, layer in enumerate(layers, 1):
-        try:
+        with within(f"layer {number} ({layer})"):
             windows = layer.windows(sizes)
             outputs = tuple(w.output_size(n) for w, n in zip(windows, sizes, strict=True))
-        except UsageError as error:
-            raise UsageError(f"layer {number} ({layer}): {error}") from None
         fields = tuple(f.through(w) for f, w in zip(fields, windows, strict=True))
         parameters = multiply_adds = 0
         if isinstance(layer, Conv):

@@ -55,7 +55,7 @@ def _mirrored_about_edge(i: int, n: int) -> Sources:
 class _Rule:
     """What is true of one mode; `PadMode` says what the fields mean."""
 
-    outside: Callable[[int, int], Sources]
+    _outside: Callable[[int, int], Sources]
     fills: bool = False
     takes_value: bool = False
     periodic: bool = False
@@ -110,9 +110,7 @@ class PadMode(StrEnum):
         """Make a member that is its name."""
         mode = str.__new__(cls, name)
         mode._value_ = name
-        mode.fills, mode.takes_value = rule.fills, rule.takes_value
-        mode.periodic, mode.stays_in_range = rule.periodic, rule.stays_in_range
-        mode._outside = rule.outside
+        vars(mode).update(vars(rule))
         return mode
 
     def sources(self, i: int, n: int) -> Sources:

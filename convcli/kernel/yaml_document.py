@@ -147,11 +147,6 @@ class Fields:
             if key not in names:
                 raise UsageError(f"the key {quoted(key)} is unknown; {nearest(key, names)}")
 
-    def needs(self, *keys: str) -> None:
-        for key in keys:
-            if key not in self.node:
-                raise UsageError(f"{key}: is needed")
-
     def read(self, key: str, reader: Callable[[str], T], default: T, *, one: bool = False) -> T:
         """Return what `reader` makes of a key's text, a list's values joined by commas.
 

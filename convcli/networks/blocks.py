@@ -31,9 +31,9 @@ HALOS = 4  # a block is at least so many halos long, so that little is computed 
 
 def not_local(net: Net, steps: Sequence[Step]) -> str:
     """Return which part of a chain needs all of its input; nothing when the chain is local."""
-    if not net.preprocess.local:
+    if net.preprocess.resize is not None:
         return "preprocess: resize"
-    return next((step.name for step in steps if not step.local), "")
+    return next((step.name for step in steps if not step.layer.operation.local(step.input)), "")
 
 
 def block_length(steps: Sequence[Step]) -> int:

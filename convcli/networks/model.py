@@ -66,10 +66,6 @@ class Preprocess:
             )
         return Shape(channels, per_axis(self.resize, len(shape.sizes), "preprocess: resize"))
 
-    @property
-    def local(self) -> bool:
-        return self.resize is None
-
 
 @frozen
 class Layer:
@@ -109,11 +105,6 @@ class Step:
     @property
     def name(self) -> str:
         return self.layer.name
-
-    @property
-    def local(self) -> bool:
-        """Whether an output needs only a window of the input: such chains can run in blocks."""
-        return self.layer.operation.local(self.input)
 
 
 @frozen

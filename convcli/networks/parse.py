@@ -22,26 +22,9 @@ from convcli.geometry.pools import MAX, POOLS
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, full_shape
 from convcli.kernel.yaml_document import Fields, Node, nearest, nested_numbers, read_document, scalar
+from convcli.networks import operations as kinds
 from convcli.networks.model import Grey, Layer, Net, Preprocess
-from convcli.networks.operations import (
-    Activation,
-    ActivationKind,
-    BatchNorm,
-    Bias,
-    Convolution,
-    Dense,
-    Fill,
-    Flatten,
-    Interpolation,
-    Numbers,
-    Operation,
-    Pooling,
-    PRelu,
-    Random,
-    Shape,
-    Stored,
-    Upsample,
-)
+from convcli.networks.operations import Fill, Numbers, Operation, Random, Shape, Stored
 from convcli.networks.weights import is_weights_file, load_weights, swaps
 
 
@@ -142,7 +125,7 @@ class _Bank:
     kernel: Kernel | None = None
 
 
-def _convolution(options: Options, *, transposed: bool) -> Convolution:
+def _convolution(options: Options, *, transposed: bool) -> kinds.Convolution:
     bank = _bank(options, transposed)
     groups = options.whole("groups", 1)
     asked = bank.kernel.defaults if bank.kernel else Defaults()
@@ -157,7 +140,7 @@ def _convolution(options: Options, *, transposed: bool) -> Convolution:
         transposed=transposed,
         output_padding=options.wholes("output_padding", (0,), minimum=0),
     )
-    return Convolution(
+    return kinds.Convolution(
         geometry,
         bank.fill,
         bias=_bias(options, bank),
@@ -252,7 +235,7 @@ def _pool(options: Options) -> Operation:
     if "size" not in options:
         raise UsageError("size: is needed (gpool: pools over everything)")
     size = options.wholes("size", ())
-    return Pooling(
+    return kinds.Pooling(
         Pool(
             kind,
             size,
@@ -265,13 +248,13 @@ def _pool(options: Options) -> Operation:
     )
 
 
-def _activation(kind: ActivationKind, options: Options) -> Operation:
-    return Activation(kind, options.number("slope", 0.01))
+def _activation(kind: kinds.ActivationKind, options: Options) -> Operation:
+    return kinds.Activation(kind, options.number("slope", 0.01))
 
 
 def _batchnorm(options: Options) -> Operation:
     one, zero = Numbers((1.0,)), Numbers((0.0,))
-    return BatchNorm(
+    return kinds.BatchNorm(
         weight=options.channelwise("weight", one),
         bias=options.channelwise("bias", zero),
         mean=options.channelwise("mean", zero),
@@ -285,7 +268,7 @@ def _dense(options: Options) -> Operation:
         raise UsageError("one of outputs: and weights: is needed, and not both")
     if "outputs" in options:
         bank = _Bank(options.seeded(), options.whole("outputs", 1), ())
-        return Dense(bank.out, bank.fill, _bias(options, bank))
+        return kinds.Dense(bank.out, bank.fill, _bias(options, bank))
     if "seed" in options:
         raise UsageError("seed: belongs to outputs:, and here weights: gives the weights")
     with within("weights"):
@@ -296,12 +279,12 @@ def _dense(options: Options) -> Operation:
         if len(shape) != 2:
             raise UsageError(f"{counted(len(shape), 'axis', 'axes')}, and two are needed: outputs × inputs")
     bank = _Bank(fill, shape[0], (), shape[1])
-    return Dense(bank.out, fill, _bias(options, bank), shape[1])
+    return kinds.Dense(bank.out, fill, _bias(options, bank), shape[1])
 
 
 def _upsample(options: Options) -> Operation:
-    mode = options.choice("mode", Interpolation, Interpolation.NEAREST)
-    return Upsample(options.wholes("scale", (2,)), mode)
+    mode = options.choice("mode", kinds.Interpolation, kinds.Interpolation.NEAREST)
+    return kinds.Upsample(options.wholes("scale", (2,)), mode)
 
 
 _WEIGHTS = ("weights", "kernel", "maps", "size", "seed", "bias", "groups", "rank", "flip")
@@ -317,15 +300,15 @@ READERS: dict[str, tuple[Reader, tuple[str, ...]]] = {
         (*_WEIGHTS, *_WINDOW, "origin", "output_padding", "layout"),
     ),
     "pool": (_pool, ("kind", "size", *_WINDOW, "ceil", "include_padding")),
-    "gpool": (lambda options: Pooling(Pool(options.choice("kind", POOLS, MAX), None)), ("kind",)),
+    "gpool": (lambda options: kinds.Pooling(Pool(options.choice("kind", POOLS, MAX), None)), ("kind",)),
     **{
-        kind.value: (partial(_activation, kind), ("slope",) if kind is ActivationKind.LEAKY else ())
-        for kind in ActivationKind
+        kind.value: (partial(_activation, kind), ("slope",) if kind is kinds.ActivationKind.LEAKY else ())
+        for kind in kinds.ActivationKind
     },
-    "prelu": (lambda options: PRelu(options.channelwise("slope", Numbers((0.25,)))), ("slope",)),
+    "prelu": (lambda options: kinds.PRelu(options.channelwise("slope", Numbers((0.25,)))), ("slope",)),
     "batchnorm": (_batchnorm, ("weight", "bias", "mean", "var", "eps")),
-    "bias": (lambda options: Bias(options.channelwise("values", Numbers((0.0,)))), ("values",)),
-    "flatten": (lambda options: Flatten(), ()),
+    "bias": (lambda options: kinds.Bias(options.channelwise("values", Numbers((0.0,)))), ("values",)),
+    "flatten": (lambda options: kinds.Flatten(), ()),
     "dense": (_dense, ("outputs", "weights", "bias", "seed")),
     "upsample": (_upsample, ("scale", "mode")),
 }
@@ -354,7 +337,8 @@ def load_net(path: Path, num_classes: int | None = None) -> Net:
     with within(f"net file {str(path)!r}"):
         options = Options(document, path.parent)
         options.only(KEYS)
-        options.needs("layers")
+        if "layers" not in options:
+            raise UsageError("layers: is needed")
         if num_classes is not None and "num_classes" not in options:
             raise UsageError("it has no num_classes, so --num-classes has no meaning for it")
         classes = options.whole("num_classes", 0) if num_classes is None else num_classes
@@ -392,7 +376,7 @@ def _preprocess(options: Options) -> Preprocess:
     return Preprocess(
         grey=options.choice("grey", Grey, Grey.MEAN) if "grey" in options else None,
         resize=options.wholes("resize", (1,)) if "resize" in options else None,
-        interpolation=options.choice("interpolation", Interpolation, Interpolation.BILINEAR),
+        interpolation=options.choice("interpolation", kinds.Interpolation, kinds.Interpolation.BILINEAR),
         scale=options.number("scale", 1.0),
         mean=options.numbers("mean"),
         std=std,

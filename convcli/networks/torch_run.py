@@ -24,20 +24,8 @@ from convcli.engines.pooling import in_two_steps, sample_counts
 from convcli.geometry.axes import per_axis
 from convcli.geometry.padding import PadMode, Sources
 from convcli.kernel.model import Combine
+from convcli.networks import operations as kinds
 from convcli.networks.model import Grey, Net, Preprocess, Step
-from convcli.networks.operations import (
-    Activation,
-    ActivationKind,
-    BatchNorm,
-    Bias,
-    Convolution,
-    Dense,
-    Flatten,
-    Interpolation,
-    Pooling,
-    PRelu,
-    Upsample,
-)
 from convcli.pixels.channels import REC709
 
 Tensors = Mapping[str, torch.Tensor]
@@ -65,29 +53,29 @@ def apply(
     own = {name: parameters[f"{step.name}.{name}"] for name in step.parameters}
     part = part or Part.all(step)
     match step.layer.operation:
-        case Convolution() as convolution:
+        case kinds.Convolution() as convolution:
             return _convolve(step, convolution, own, x, part)
-        case Pooling() as pooling:
+        case kinds.Pooling() as pooling:
             return _pool(step, pooling, x, part)
-        case Activation(kind=ActivationKind.LEAKY, slope=slope):
+        case kinds.Activation(kind=kinds.ActivationKind.LEAKY, slope=slope):
             return F.leaky_relu(x, slope)
-        case Activation(kind=ActivationKind.SOFTMAX):
+        case kinds.Activation(kind=kinds.ActivationKind.SOFTMAX):
             return torch.softmax(x, 1)
-        case Activation(kind=kind):  # relu, sigmoid, tanh
+        case kinds.Activation(kind=kind):  # relu, sigmoid, tanh
             return getattr(torch, kind)(x)
-        case PRelu():
+        case kinds.PRelu():
             return F.prelu(x, own["weight"])
-        case BatchNorm(eps=eps):
+        case kinds.BatchNorm(eps=eps):
             return F.batch_norm(
                 x, own["running_mean"], own["running_var"], own["weight"], own["bias"], training, eps=eps
             )
-        case Bias():
+        case kinds.Bias():
             return x + per_channel(own["bias"], x)
-        case Flatten():
+        case kinds.Flatten():
             return x.flatten(1)
-        case Dense():
+        case kinds.Dense():
             return F.linear(x, own["weight"], own.get("bias"))
-        case Upsample() as upsample:
+        case kinds.Upsample() as upsample:
             return _upsample(step, upsample, x, part)
     raise TypeError(f"no way to compute {step.layer.operation}")
 
@@ -137,7 +125,9 @@ def _outside(x: torch.Tensor, axis: int, sources: Sequence[Sources]) -> torch.Te
     return sum(map(part, others), part(first))
 
 
-def _convolve(step: Step, operation: Convolution, own: Tensors, x: torch.Tensor, part: Part) -> torch.Tensor:
+def _convolve(
+    step: Step, operation: kinds.Convolution, own: Tensors, x: torch.Tensor, part: Part
+) -> torch.Tensor:
     """Transposed: lay all kernels down, then cut; cropping, output padding and blocks are one cut."""
     windows, parts = step.windows or (), operation.parts(x.shape[1])
     weight, bias = own["weight"], own.get("bias")
@@ -174,7 +164,7 @@ def _combined(x: torch.Tensor, combine: Combine, parts: int) -> torch.Tensor:
             return bank.sum(2)
 
 
-def _pool(step: Step, operation: Pooling, x: torch.Tensor, part: Part) -> torch.Tensor:
+def _pool(step: Step, operation: kinds.Pooling, x: torch.Tensor, part: Part) -> torch.Tensor:
     pool, windows, sizes = operation.geometry, operation.windows(step.input), step.input.sizes
     include = pool.include_padding and pool.kind.include
     ranges = _needed(step, part)
@@ -191,7 +181,7 @@ def _pool(step: Step, operation: Pooling, x: torch.Tensor, part: Part) -> torch.
     return pool.kind.layer(torch, box(x, ranges, PadMode.CONSTANT, pool.kind.fill), kernel, counts)
 
 
-def _upsample(step: Step, operation: Upsample, x: torch.Tensor, part: Part) -> torch.Tensor:
+def _upsample(step: Step, operation: kinds.Upsample, x: torch.Tensor, part: Part) -> torch.Tensor:
     rank = len(step.output.sizes)
     scale = per_axis(operation.scale, rank, "scale")
     out = resized(x, operation.mode, scale=scale)
@@ -201,24 +191,18 @@ def _upsample(step: Step, operation: Upsample, x: torch.Tensor, part: Part) -> t
 
 def resized(
     x: torch.Tensor,
-    mode: Interpolation,
+    mode: kinds.Interpolation,
     *,
-    scale: Sequence[int] | None = None,
-    size: Sequence[int] | None = None,
+    scale: tuple[int, ...] | None = None,
+    size: tuple[int, ...] | None = None,
 ) -> torch.Tensor:
+    if mode is kinds.Interpolation.NEAREST:
+        return F.interpolate(x, size, scale, "nearest-exact")
     rank = x.ndim - 2
-    name = _LINEAR[rank - 1] if mode is Interpolation.BILINEAR else mode.value
-    if mode is Interpolation.NEAREST:
-        return F.interpolate(x, size=size, scale_factor=scale, mode="nearest-exact")
+    name = _LINEAR[rank - 1] if mode is kinds.Interpolation.BILINEAR else mode.value
+    factors = None if scale is None else tuple(map(float, scale))
     smooth = size is not None and rank == 2  # a smaller picture is averaged, not sampled
-    return F.interpolate(
-        x,
-        size=tuple(size) if size else None,
-        scale_factor=tuple(map(float, scale)) if scale else None,
-        mode=name,
-        align_corners=False,
-        antialias=smooth,
-    )
+    return F.interpolate(x, size, factors, name, align_corners=False, antialias=smooth)
 
 
 def choose_device(name: str) -> torch.device:

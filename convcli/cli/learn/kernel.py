@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import floor, log10, prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -110,9 +110,7 @@ def _example(
         )
     sought = Kernel(size_text(size), shape, (0.0,) * prod(shape))
     chain, padding = _bound(request, sought, source, target.shape.sizes, notes)
-    stage = chain.stages[0]
-    if not isinstance(stage, ConvStage):
-        raise TypeError("a kernel binds to a convolution")
+    stage = cast(ConvStage, chain.stages[0])
     wanted = target.opaque()
     kind = wanted.dtype
     limits = None

@@ -54,8 +54,7 @@ def train_net(request: Request, path: Path) -> None:
         _run(request, training, places)
     except DivergenceError as error:
         raise ConvError(_diverged(request, training, places, error)) from None
-    if training.state is None:
-        raise TypeError("a training that ended has a state")
+    assert training.state is not None
     training.use(training.state.kept)
     with output(places.weights, force=request.force) as file:
         save(file, training.state.kept, class_facts(loaded.classes))

@@ -14,17 +14,14 @@ from convcli.common.errors import printable
 
 def note(text: str) -> None:
     """Say on stderr what went otherwise than one may expect; control characters in names cannot break the line."""
-    plain(f"note: {printable(text)}")
+    sys.stderr.write(
+        f"note: {printable(text)}\n"
+    )  # in one write, so that lines of several processes do not mix
 
 
 def error(text: str) -> None:
     """Say on stderr what failed."""
-    plain(f"error: {printable(text)}")
-
-
-def plain(text: str) -> None:
-    """Print a line on stderr in one write, so that lines of several processes do not interleave."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"error: {printable(text)}\n")
 
 
 _PLAIN = {"×": "x", "·": ".", "…": "...", "−": "-", "–": "-", "√": "sqrt ", "²": "^2", "±": "+-"}
