@@ -17,9 +17,9 @@ from dataclasses import replace
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.geometry.layers import Conv, Layer, Pool, axis_text, format_size
+from convcli.geometry.layers import Layer, Pool, axis_text, format_size
 from convcli.geometry.padding import PaddingName
-from convcli.geometry.pools import Counterpart, PoolKind
+from convcli.geometry.pools import Counterpart
 from convcli.geometry.windows import TransposedWindow, Window
 
 
@@ -77,30 +77,17 @@ def compare(layer: Layer, sizes: Sequence[int]) -> list[Answer]:
     """
     sizes = tuple(sizes)
     own = layer.windows(sizes)
-    if layer.size is None:
-        return _global(layer.kind, own, sizes)
-    answers = [_answer("convcli", "p=" + _listed(layer.padding, "x"), own, sizes)]
-    transposed = isinstance(layer, Conv) and layer.transposed
-    rules = {"torch": _torch_transposed if transposed else _torch, "Keras": _keras, "ONNX": _onnx}
+    setting = str(layer) if layer.size is None else "p=" + _listed(layer.padding, "x")
+    answers = [_answer("convcli", setting, own, sizes)]
+    rules = {"torch": _torch_transposed if layer.transposed else _torch, "Keras": _keras, "ONNX": _onnx}
     for who, rule in rules.items():
-        same = _counterparts(layer.kind)[who] if isinstance(layer, Pool) else Counterpart()
-        answers += [_missing(who, same)] if same.missing else rule(layer, own, sizes)
-    return answers
-
-
-def _counterparts(kind: PoolKind) -> dict[str, Counterpart]:
-    return {"torch": kind.torch, "Keras": kind.keras, "ONNX": kind.onnx}
-
-
-def _missing(who: str, same: Counterpart) -> Answer:
-    return Answer(who, "", None, None, same.remark)
-
-
-def _global(kind: PoolKind, own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
-    answers = [_answer("convcli", f"gpool:{kind}", own, sizes)]
-    for who, same in _counterparts(kind).items():
-        found = _answer(who, same.over_everything, own, sizes, same.remark)
-        answers.append(_missing(who, same) if same.missing else found)
+        same: Counterpart = getattr(layer.kind, who.lower()) if isinstance(layer, Pool) else Counterpart()
+        if same.missing:
+            answers.append(Answer(who, "", None, None, same.remark))
+        elif layer.size is None:
+            answers.append(_answer(who, same.over_everything, own, sizes, same.remark))
+        else:
+            answers += rule(layer, own, sizes)
     return answers
 
 
@@ -121,8 +108,9 @@ def _listed(values: Sequence[object], between: str = ",") -> str:
 
 def _torch(layer: Layer, own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
     amounts = [(window.before, window.after) for window in own]
-    setting = f"padding={_listed(amounts)}"
+    setting, remark = f"padding={_listed(amounts)}", ""
     if isinstance(layer, Pool):
+        remark = layer.kind.torch.remark
         setting += ", ceil_mode=True" if layer.ceil else ""
         if any(max(pair) > window.kernel // 2 for pair, window in zip(amounts, own, strict=True)):
             return [Answer("torch", setting, None, None, "a pool's padding is at most half its kernel")]
@@ -131,12 +119,8 @@ def _torch(layer: Layer, own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
     if any(before != after for before, after in amounts):
         first = _answer("torch", "F.pad, then padding=0", own, sizes, "its own is symmetric")
     else:
-        first = _answer(
-            "torch", setting, own, sizes, layer.kind.torch.remark if isinstance(layer, Pool) else ""
-        )
-    if isinstance(layer, Pool):
-        return [first]
-    return [first, _torch_same(own, sizes)]
+        first = _answer("torch", setting, own, sizes, remark)
+    return [first] if isinstance(layer, Pool) else [first, _torch_same(own, sizes)]
 
 
 def _torch_same(own: Windows, sizes: tuple[int, ...]) -> Answer:
@@ -155,8 +139,7 @@ def _torch_transposed(_: Layer, own: Windows, sizes: tuple[int, ...]) -> list[An
     setting = f"padding={_listed([(w.before, w.after) for w in windows])}"
     setting += "" if extra == "0" else f", output_padding={extra}"
     if any(window.output_padding >= max(window.stride, window.dilation) for window in windows):
-        remark = "op must be < stride or dilation"
-        return [Answer("torch", setting, None, None, remark)]
+        return [Answer("torch", setting, None, None, "op must be < stride or dilation")]
     if any(window.before != window.after for window in windows):
         return [_answer("torch", "padding=0, then a slice", own, sizes, "it crops both sides alike")]
     return [_answer("torch", setting, own, sizes)]
@@ -167,12 +150,10 @@ def _keras(layer: Layer, own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
         return [Answer("Keras", "", None, None, "its pools have no dilation")]
     if any(window.stride > 1 for window in own) and any(window.dilation > 1 for window in own):
         return [Answer("Keras", "valid or same", None, None, "strides exclude dilation_rate")]
-    if not (isinstance(layer, Conv) and layer.transposed):
-        answers = []
+    if not layer.transposed:
         bare = replace(layer, ceil=False) if isinstance(layer, Pool) else layer
-        for name, padding in (("valid", PaddingName.VALID), ("same", PaddingName.SAME_UPPER)):
-            answers.append(_named("Keras", f"padding='{name}'", bare, padding, sizes))
-        return answers
+        names = {"valid": PaddingName.VALID, "same": PaddingName.SAME_UPPER}
+        return [_named("Keras", f"padding='{name}'", bare, names[name], sizes) for name in names]
     filled = tuple(max(window.extent - window.stride, 0) for window in own)
     valid = tuple(n * window.stride + more for n, window, more in zip(sizes, own, filled, strict=True))
     same = tuple(n * window.stride for n, window in zip(sizes, own, strict=True))
@@ -188,16 +169,15 @@ def _keras(layer: Layer, own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
 def _onnx(layer: Layer, own: Windows, sizes: tuple[int, ...]) -> list[Answer]:
     numbers = [window.before for window in own] + [window.after for window in own]
     setting = f"pads=[{','.join(map(str, numbers))}]"
-    if isinstance(layer, Conv) and layer.transposed:
+    if layer.transposed:
         extra = [window.output_padding for window in own if isinstance(window, TransposedWindow)]
         setting += f", output_padding={_listed(extra)}" if any(extra) else ""
     elif isinstance(layer, Pool) and layer.ceil:
         setting += ", ceil_mode=1"
     answers = [_answer("ONNX", setting, own, sizes)]
     plain = replace(layer, ceil=False) if isinstance(layer, Pool) else replace(layer, output_padding=(0,))
-    for name, padding in (("UPPER", PaddingName.SAME_UPPER), ("LOWER", PaddingName.SAME_LOWER)):
-        answers.append(_named("ONNX", f"auto_pad=SAME_{name}", plain, padding, sizes))
-    return answers
+    names = {"UPPER": PaddingName.SAME_UPPER, "LOWER": PaddingName.SAME_LOWER}
+    return answers + [_named("ONNX", f"auto_pad=SAME_{name}", plain, names[name], sizes) for name in names]
 
 
 def _named(who: str, setting: str, layer: Layer, padding: PaddingName, sizes: tuple[int, ...]) -> Answer:
@@ -216,8 +196,7 @@ def reasons(layer: Layer, answers: Sequence[Answer]) -> list[str]:
     keras = found.get(("Keras", "padding='same'"))
     lines = []
     named = PaddingName.SAME in layer.padding
-    transposed = isinstance(layer, Conv) and layer.transposed
-    if named and not transposed and upper and upper.padding != own.padding:
+    if named and not layer.transposed and upper and upper.padding != own.padding:
         lines.append(
             "same: convcli's padding depends on the kernel alone, so that output o sits on input o * stride; "
             f"Keras and SAME_UPPER pad only what ceil(n/s) outputs need ({_pads(upper)} instead of {_pads(own)}): "
@@ -234,7 +213,7 @@ def reasons(layer: Layer, answers: Sequence[Answer]) -> list[str]:
         )
     if isinstance(layer, Pool) and layer.ceil and keras and keras.sizes != own.sizes:
         lines.append("ceil: Keras has no such mode; its same gives ceil(n/s), valid rounds down")
-    if transposed and len({answer.sizes for answer in answers if answer.sizes}) > 1:
+    if layer.transposed and len({answer.sizes for answer in answers if answer.sizes}) > 1:
         lines.append(
             "a transposed size is not unique, several inputs of the convolution give one output: "
             "torch and ONNX choose by output_padding, Keras' same takes input times stride, "

@@ -72,6 +72,8 @@ class Pool:
     ceil: bool = False
     include_padding: bool = False
 
+    transposed = False  # not annotated, so no field
+
     def windows(self, sizes: Sequence[int]) -> tuple[Window, ...]:
         """Return the window along each axis of an input of these sizes; errors as in `Conv.windows`."""
         if self.size is None:
@@ -149,18 +151,10 @@ class Row:
     multiply_adds: int  # for one input; those with padding count, the bias's do not
     unused: tuple[int, ...]  # elements at the end of this layer's input that no window reaches
 
-    facts = (
-        "layer",
-        "output",
-        "channels",
-        "sizes",
-        "field",
-        "jump",
-        "start",
-        "parameters",
-        "multiply_adds",
-        "unused",
-    )
+    @property
+    def facts(self) -> dict[str, object]:
+        """The row for a program."""
+        return {"layer": self.layer, "output": self.output, **vars(self)}
 
     @property
     def output(self) -> str:

@@ -122,7 +122,6 @@ def _one_axis(layer: Layer, axis: int, rank: int) -> Layer:
 def _sized(layer: Layer, fixed: frozenset[str], n: int) -> Iterable[tuple[Setting, int]]:
     """Yield every setting of one axis with its output size for ``n``."""
     kernel = layer.size[0] if layer.size else n
-    transposed = isinstance(layer, Conv) and layer.transposed
     default_stride = kernel if isinstance(layer, Pool) else 1
     own_stride = layer.stride[0] if layer.stride else default_stride
     strides = [own_stride] if "stride" in fixed else sorted({*STRIDES, default_stride})
@@ -132,10 +131,10 @@ def _sized(layer: Layer, fixed: frozenset[str], n: int) -> Iterable[tuple[Settin
     if isinstance(layer, Pool) and "ceil" not in fixed:
         ceils = [False, True]
     for stride, dilation, ceil in product(strides, dilations, ceils):
-        extra = range(stride) if transposed and "output_padding" not in fixed else [own_extra]
+        extra = range(stride) if layer.transposed and "output_padding" not in fixed else [own_extra]
         for padding, more in product(_paddings(layer, fixed, kernel, stride, dilation, n), extra):
             spaced = (kernel, stride, dilation, *padding)
-            size = _size(TransposedWindow(*spaced, more) if transposed else Window(*spaced, ceil), n)
+            size = _size(TransposedWindow(*spaced, more) if layer.transposed else Window(*spaced, ceil), n)
             if size is None:
                 continue
             if ceil and "ceil" not in fixed and size == _size(Window(*spaced), n):
@@ -205,7 +204,7 @@ def _choice(
         name
         for name in PaddingName
         if any(window.before or window.after for window in windows)
-        and not (isinstance(chosen, Conv) and chosen.transposed)
+        and not chosen.transposed
         and replace(chosen, padding=(name,)).windows(sizes) == windows
     ]
     return Choice(chosen, trace([chosen], channels, sizes)[0], tuple(names))

@@ -61,14 +61,9 @@ class Entry:
     @property
     def facts(self) -> dict[str, object]:
         """The entry for a program."""
-        own, rest = (
-            ("rank", "examples"),
-            ("outputs", "inputs", "combine", "examples", "description", "source"),
-        )
-        return {
-            name: getattr(self if name in own else self.kernel, name)
-            for name in ("name", "rank", "size", *rest)
-        }
+        names = ("name", "rank", "size", "outputs", "inputs", "combine", "examples", "description", "source")
+        own = {"rank": self.rank, "examples": self.examples}
+        return {name: own[name] if name in own else getattr(self.kernel, name) for name in names}
 
     @property
     def size(self) -> str:

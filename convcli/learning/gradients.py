@@ -13,6 +13,7 @@ gradient of the output and nothing else matters.  torch is loaded by `by_autogra
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -52,12 +53,9 @@ class Case:
         return cls(x, weights, bias, gradient, tuple(windows))
 
     @property
-    def stride(self) -> tuple[int, ...]:
-        return tuple(window.stride for window in self.windows)
-
-    @property
-    def dilation(self) -> tuple[int, ...]:
-        return tuple(window.dilation for window in self.windows)
+    def steps(self) -> dict[str, Any]:
+        """Stride and dilation, as convolutions take them."""
+        return {name: tuple(getattr(w, name) for w in self.windows) for name in ("stride", "dilation")}
 
     @property
     def padded(self) -> np.ndarray:
@@ -83,9 +81,7 @@ class Gradients:
 
 def loss(case: Case) -> float:
     """Return L, the sum of g * y."""
-    y = NumpyEngine().correlate(case.padded[None], case.weights, stride=case.stride, dilation=case.dilation)[
-        0
-    ]
+    y = NumpyEngine().correlate(case.padded[None], case.weights, **case.steps)[0]
     y = y + case.bias.reshape(-1, *(1,) * len(case.windows))
     return float((case.output_gradient * y).sum())
 
@@ -101,14 +97,13 @@ def by_convolution(case: Case) -> Gradients:
     ([[5.0, 57.0, 570.0, 700.0]], [[[321.0, 432.0]]])
     """
     engine, g = NumpyEngine(), case.output_gradient
-    back = engine.transpose(g[None], case.weights.swapaxes(0, 1), stride=case.stride, dilation=case.dilation)[
-        0
-    ]
+    back = engine.transpose(g[None], case.weights.swapaxes(0, 1), **case.steps)[0]
     sizes = case.x.shape[1:]
     inside = [(w.before, w.before + n) for w, n in zip(case.windows, sizes, strict=True)]
     x = pad(back, inside, PadMode.ZERO)  # cuts the padding off; inputs that no window reaches get zero
     # Each channel of x is an item of its own, each map of g a kernel of its own: stride and dilation change places.
-    slid = engine.correlate(case.padded[:, None], g[:, None], stride=case.dilation, dilation=case.stride)
+    swapped: dict[str, Any] = {"stride": case.steps["dilation"], "dilation": case.steps["stride"]}
+    slid = engine.correlate(case.padded[:, None], g[:, None], **swapped)
     kernel = tuple(slice(0, window.kernel) for window in case.windows)  # a stride may leave room for more
     weights = slid.swapaxes(0, 1)[(slice(None), slice(None), *kernel)]
     return Gradients(x, weights, g.sum(axis=tuple(range(1, g.ndim))))
@@ -142,9 +137,8 @@ def by_autograd(case: Case) -> Gradients:
         torch.tensor(array, requires_grad=True) for array in (case.x, case.weights, case.bias)
     )
     sides = [side for window in reversed(case.windows) for side in (window.before, window.after)]
-    y = getattr(F, f"conv{len(case.windows)}d")(
-        F.pad(x, sides)[None], weights, bias, stride=case.stride, dilation=case.dilation
-    )
+    convolve = getattr(F, f"conv{len(case.windows)}d")
+    y = convolve(F.pad(x, sides)[None], weights, bias, **case.steps)
     (torch.tensor(case.output_gradient) * y[0]).sum().backward()
     found = (tensor.grad for tensor in (x, weights, bias))
     return Gradients(*(torch.zeros(()).numpy() if grad is None else grad.numpy() for grad in found))
