@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from convcli.common.errors import ConvError
+from convcli.media.files.target import open_input
 from convcli.media.options import ReadOptions
 from convcli.media.tables import table
 from tests.faults.faults import FAULTS, Fault, Place, can_mount
 from tests.faults.jobs import KINDS
 from tests.faults.run import Calm, calm, disturbed
+from tests.shell import SAMPLES, convcli
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,45 @@ def test_a_table_that_shrinks_between_two_reads_is_refused(tmp_path: Path) -> No
     path.write_text("a,b\n" + "1,2.5\n" * 100)
     with Shrinking(path, "r+") as file, pytest.raises(ConvError, match="shrank while it was read"):
         table.csv_source(file, ReadOptions())
+
+
+def test_a_table_larger_than_the_memory_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "a.csv").open("wb+") as file:
+        os.truncate(file.fileno(), 1 << 40)  # a hole
+        with pytest.raises(ConvError, match="1048576 MB need more memory than the"):
+            table.csv_source(file, ReadOptions())
+
+
+def test_a_pipe_without_an_end_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a quarter of the room in the temporary folder at most; here there are 200 MB."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=200 << 20))
+    os.mkfifo(tmp_path / "a.csv")
+    with subprocess.Popen(["sh", "-c", f"yes 1,2 2>/dev/null > {tmp_path / 'a.csv'}"]) as endless:
+        with pytest.raises(ConvError, match="longer than 51 MB, a quarter of the room"):
+            open_input(tmp_path / "a.csv")
+        assert endless.wait(10)
+
+
+ENDLESS = {
+    "YAML": ("kernels", "show", "a.yaml"),
+    **{suffix: ("kernels", "show", f"a.{suffix}") for suffix in ("npy", "npz", "safetensors")},
+    **{
+        name: ("net", "run", SAMPLES / "lenet.yaml", SAMPLES / "house.png", "-w", f"a.{name}")
+        for name in ("pth", "onnx")
+    },
+    "a net": ("net", "show", "a.yaml"),
+    "a table": ("filter", "a.csv", "-k", "smooth3"),
+    "a picture": ("motion", "a.png", "--no-output"),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_devices_without_an_end_are_one_line(name: str, tmp_path: Path) -> None:
+    place = next(word for word in ENDLESS[name] if str(word).startswith("a."))
+    (tmp_path / str(place)).symlink_to("/dev/urandom")
+    done = convcli(*ENDLESS[name], cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert done.stderr.count(b"\n") == 1 and done.stderr.startswith(b"error: "), done.stderr
 
 
 KILL = "import os, signal\n{}os.kill(os.getpid(), signal.SIGINT)\n"

@@ -12,7 +12,7 @@ from typing import Any
 from convcli.cli.shared import options, terminal
 from convcli.cli.shared.command import takes_options
 from convcli.cli.shared.options import ReportRequest
-from convcli.cli.shared.report import show
+from convcli.cli.shared.report import Drawing, show
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.cli.shared.weights import MOST, matrices, nested, slices_of
 from convcli.common.frozen import frozen
@@ -185,7 +185,9 @@ def _pictures(kernel: Kernel) -> Iterator[str]:
         grey = parts if kernel.non_negative else [[(part + 1) / 2 for part in row] for row in parts]
         drawn.append(half_blocks(grey, zoom))
     for first in range(0, len(drawn), across):
-        yield from ("  " + "  ".join(lines) for lines in zip(*drawn[first : first + across], strict=True))
+        yield from (
+            Drawing("  " + "  ".join(lines)) for lines in zip(*drawn[first : first + across], strict=True)
+        )
         yield ""
 
 

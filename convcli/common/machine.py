@@ -30,7 +30,13 @@ def available_memory() -> int | None:
             )
     except OSError:  # not Linux
         return None
-    return None if kilobytes is None else kilobytes * 1024
+    if kilobytes is None:
+        return None
+    import resource
+
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)  # ulimit -v
+    taken = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
+    return 1024 * kilobytes if most == resource.RLIM_INFINITY else min(1024 * kilobytes, max(0, most - taken))
 
 
 def check_room(what: str, megabytes: int, threads: int = 0, files: int = 0) -> None:

@@ -10,7 +10,9 @@ import ast
 import json
 import lzma
 import math
+import os
 import re
+import stat
 import warnings
 import zipfile
 import zlib
@@ -121,7 +123,21 @@ def open_arrays(path: Path) -> ArrayFile:
     OSError
         When it cannot be opened or read.
     """
+    regular(path)
     return SUFFIXES[path.suffix.lower()](path)
+
+
+def regular(path: Path) -> os.stat_result:
+    """Return what the system knows of a file; one without an end, a device or a pipe, is refused.
+
+    Raises
+    ------
+    ConvError, OSError
+    """
+    found = path.stat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise ConvError("it is no regular file; save what it gives to one")
+    return found
 
 
 class _Npy:

@@ -240,17 +240,19 @@ MODEST, GROWTH = 8_000_000, 1000  # pixels of files that become more than so man
 
 
 class Recent:
-    """Keeps the pieces that the latest request touched, so that overlapping requests make none twice."""
+    """Keeps the pieces that the latest request touched, so that overlapping requests make none twice.
 
-    def __init__(self, make: Callable[[list[int]], list[np.ndarray]]) -> None:
-        self._make = make
+    It does not hold what makes them: that is its owner's, and a circle of references keeps pictures in memory.
+    """
+
+    def __init__(self) -> None:
         self._kept: dict[int, np.ndarray] = {}
 
-    def __call__(self, keys: list[int]) -> list[np.ndarray]:
+    def __call__(self, keys: list[int], make: Callable[[list[int]], list[np.ndarray]]) -> list[np.ndarray]:
         """Return the pieces of the keys, made anew where the request before had not touched them."""
         missing = [key for key in keys if key not in self._kept]
         self._kept = {key: self._kept[key] for key in keys if key in self._kept}
-        self._kept.update(zip(missing, self._make(missing), strict=True))
+        self._kept.update(zip(missing, make(missing), strict=True))
         return [self._kept[key] for key in keys]
 
     def clear(self) -> None:

@@ -85,9 +85,11 @@ def few(arrays: Mapping[str, Any], most: int = 8) -> str:
 
 def load_all(path: Path) -> Arrays:
     """Return every array of numbers in a file that holds them by name; errors as in `load_weights`."""
+    from convcli.data.array_files import regular
+
     with about(_title(path)):
         try:
-            stamp = path.stat()
+            stamp = regular(path)
         except OSError as error:
             raise ConvError(unreadable(error)) from None
         return _load_all(path, stamp.st_mtime_ns, stamp.st_size)

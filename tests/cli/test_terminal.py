@@ -13,12 +13,13 @@ import termios
 import time
 from collections.abc import Callable
 from fcntl import ioctl
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from convcli.common.options import Panel
-from tests.shell import ok
+from tests.shell import SAMPLES, ok
 
 HIDDEN, SHOWN = b"\x1b[?25l", b"\x1b[?25h"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -153,3 +154,25 @@ def test_a_bar_goes_when_the_work_is_done() -> None:
     assert b"9/9 frames" in shown
     assert shown.rindex(SHOWN) < shown.rindex(b"done")
     assert b"\x1b[2K" in shown  # the line was cleared
+
+
+def test_names_of_files_do_not_steer_a_terminal(tmp_path: Path) -> None:
+    """On a terminal they are shown, as ls does; a pipe gets them byte by byte, for the command that reads them."""
+    name = "a\x1b[2J\x9b31m"
+    for suffix in (".png", ".yaml", ".csv"):
+        (tmp_path / f"{name}{suffix}").write_bytes((SAMPLES / SAME[suffix]).read_bytes())
+    jobs = (
+        ("filter", f"{name}.png", "-k", f"{name}.yaml", "-y"),
+        ("filter", f"{name}.csv", "-k", "smooth3", "-y"),
+        ("motion", f"{name}%d.png", "--no-output"),
+        ("kernels", "show", f"{name}.yaml"),
+    )
+    for job in jobs:
+        shown, _ = on_terminal(
+            "/bin/sh", "-c", f'cd "$0" && exec {sys.executable} -m convcli "$@"', str(tmp_path), *job
+        )
+        assert b"\x1b[2J" not in shown and "\x9b".encode() not in shown, shown
+        assert b"\\x1b[2J" in shown or job[0] == "kernels", shown
+
+
+SAME = {".png": "house.png", ".yaml": "../kernels/hedge.yaml", ".csv": "noisy-signal.csv"}

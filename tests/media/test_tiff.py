@@ -131,7 +131,7 @@ def test_overlapping_reads_decode_a_strip_once(monkeypatch):
     source = tiff.source(io.BytesIO(made(pixels, compression="zlib", rowsperstrip=16)), ReadOptions())
     decoded = []
     original = source._decode
-    source._segments._make = lambda keys: decoded.extend(keys) or original(keys)
+    source._decode = lambda keys: decoded.extend(keys) or original(keys)
     for start, stop in ((0, 18), (14, 34), (30, 50), (46, 64)):
         assert np.array_equal(source.strip(start, stop), pixels[start:stop])
     assert decoded == [0, 1, 2, 3]
@@ -152,7 +152,7 @@ def test_of_tiles_and_strips_a_box_decodes_those_that_it_touches(storage, grid, 
     data = made(stored, photometric="rgb", planarconfig=planes, **storage)
     source = tiff.source(io.BytesIO(data), ReadOptions())
     decoded, original = [], source._decode
-    source._segments._make = lambda keys: decoded.extend(keys) or original(keys)
+    source._decode = lambda keys: decoded.extend(keys) or original(keys)
     whole = np.stack(
         [
             np.moveaxis(page, 0, -1) if planes != "contig" else page
@@ -589,7 +589,7 @@ def test_a_closed_file_keeps_no_pixels() -> None:
     file.seek(0)
     source = tiff.source(file, ReadOptions())
     source.strip(0, 50)
-    (piece,) = source._segments([0])
+    (piece,) = source._segments([0], source._decode)
     kept = weakref.ref(piece)
     del piece
     source.close()

@@ -97,7 +97,7 @@ def explain_all(request: Request) -> None:
         film = _film(task, request)
         _write(request, request.animate, film, task.letters)
         if not (quiet or request.json):
-            print(f"{request.animate}: {len(film)} frames" if len(film) > 1 else request.animate)
+            report.say(f"{request.animate}: {len(film)} frames" if len(film) > 1 else request.animate)
     for line in () if quiet else notes:
         report.note(line)
 

@@ -157,7 +157,7 @@ class _Detection:
         report.show(found, text, json=request.json, stream=stream)
         for path in () if quiet else (*(path for path, _ in _outputs(request)), *(cut.file for cut in cuts)):
             if path != STANDARD and request.output != STANDARD and request.events != STANDARD:
-                print(path)
+                report.say(path)
         return bool(events)
 
     def _global_changes(self) -> tuple[str, ...]:

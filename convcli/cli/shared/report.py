@@ -46,6 +46,10 @@ def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
     return _PLAIN.get(sign, sign.encode("unicode_escape").decode()), error.start + 1
 
 
+class Drawing(str):
+    """A line of colours that a terminal draws."""
+
+
 class Note(str):
     """A line of a report that goes to stderr."""
 
@@ -76,9 +80,16 @@ def show(
         if isinstance(part, Note):
             note(part)
         elif isinstance(part, Table):
-            part.print(stream)
+            part._replace(rows=[[*map(printable, row)] for row in part.rows]).print(stream)
         else:
-            print(part, file=stream)
+            say(part, stream)
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print a line, standard output by default; what names of files hold never steers a terminal."""
+    stream = stream or sys.stdout
+    shown = printable(text, keep="\n\t") if stream.isatty() and not isinstance(text, Drawing) else text
+    print(shown, file=stream)
 
 
 def as_json(value: Any) -> Any:

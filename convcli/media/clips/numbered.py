@@ -94,7 +94,7 @@ def find(path: StrPath) -> Numbered | None:
     named = None if wild else pattern(path)
     if not (wild or named) or not whole.parent.is_dir():
         return None
-    names = [entry.name for entry in os.scandir(whole.parent) if not entry.is_dir()]
+    names = [entry.name for entry in os.scandir(whole.parent) if entry.is_file()]
     if named is None:
         hidden = whole.name.startswith(".")
         fitting = [n for n in names if fnmatchcase(n, whole.name) and n.startswith(".") == hidden]
@@ -167,7 +167,7 @@ class NumberedSource(Strips):
             companions=Clip(first=found.first),
             notes=(*found.notes, *self._form.notes),
         )
-        self._frames = Recent(lambda indices: [self._read(self._files[index]) for index in indices])
+        self._frames = Recent()
 
     def _open(self, path: Path) -> Source:
         fp = path.open("rb")
@@ -197,7 +197,10 @@ class NumberedSource(Strips):
 
     def strip(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``."""
-        return np.stack(self._frames(list(range(start, stop))))
+        frames = self._frames(
+            list(range(start, stop)), lambda indices: [self._read(self._files[index]) for index in indices]
+        )
+        return np.stack(frames)
 
     def close(self) -> None:
         pass  # no file is open between reads

@@ -170,7 +170,7 @@ class VideoSource(Strips):
             start=start,
             tracks=tracks,
         ), tuple(notes)).placed(T=positions)  # fmt: skip
-        self._frames = Recent(self._decode)
+        self._frames = Recent()
 
     def _info(self, deep: bool, clip: Clip, notes: tuple[str, ...]) -> Info:
         width, height = self._size[:: -1 if self._orientation.transposed else 1]
@@ -192,7 +192,7 @@ class VideoSource(Strips):
         ConvError
             When one of them is broken or missing, or of another size.
         """
-        frames = self._frames(list(range(start, stop)))
+        frames = self._frames(list(range(start, stop)), self._decode)
         return frames[0][None] if len(frames) == 1 else np.stack(frames)
 
     def _decode(self, indices: list[int]) -> list[np.ndarray]:

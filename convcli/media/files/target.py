@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING
 
 from convcli.common import signals
 from convcli.common.errors import ConvError, UsageError, about
+from convcli.common.machine import available_memory
 from convcli.media.files.atomic import closed_after, replacing, replacing_all
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 STANDARD = "-"  # standard input or output
 SPOOL = 32 << 20  # bytes of a pipe that are held in memory before a temporary file takes them
+_MODEST = 1 << 28  # bytes for which no one looks at the memory that is free
 _LINKS = 40  # symbolic links that are followed, as in Linux
 
 StrPath = str | PurePath
@@ -109,6 +111,13 @@ def _spool(fp: IO[bytes]) -> IO[bytes]:
         while chunk := fp.read(1 << 20):
             try:
                 copy.write(chunk)
+                if (size := copy.tell()) > SPOOL and 4 * size > shutil.disk_usage(tempfile.gettempdir()).free:
+                    raise ConvError(
+                        f"it is longer than {size >> 20} MB, a quarter of the room in {tempfile.gettempdir()}: "
+                        "save what is needed of it to a file"
+                    )
+            except FileNotFoundError:
+                raise ConvError("no folder for temporary files can be used; set TMPDIR to one") from None
             except OSError as error:
                 raise ConvError(f"cannot be kept in {tempfile.gettempdir()}: {reason(error)}") from None
         copy.seek(0)
@@ -118,6 +127,27 @@ def _spool(fp: IO[bytes]) -> IO[bytes]:
     finally:
         fp.close()
     return copy
+
+
+def whole(fp: IO[bytes], growth: int = 1) -> bytes:
+    """Return all of a file, of which ``growth`` times its size is needed in memory.
+
+    Raises
+    ------
+    ConvError
+        For a file that is too large for that, and for one that shrinks meanwhile: any part of a table looks whole.
+    """
+    size = fp.seek(0, os.SEEK_END)
+    fp.seek(0)
+    free = available_memory() if growth * size > _MODEST else None
+    if free is not None and growth * size > free:
+        raise ConvError(
+            f"it is read whole, and its {size >> 20} MB need more memory than the {free >> 20} MB that are free"
+        )
+    data = fp.read()
+    if len(data) < size:
+        raise ConvError(f"it shrank while it was read: {len(data)} of {size} bytes are there")
+    return data
 
 
 # --------------------------------------------------------------------------------------------- outputs

@@ -165,12 +165,12 @@ class FramesSource(Strips):
             notes=picture.lost,
         ).placed(T=Listed(times[:-1], Fraction(1, 1000 * parts), SECOND, times[-1]))
         self.info = with_dpi(info, dpi)
-        self._frames = Recent(self._decode)
+        self._frames = Recent()
 
     def strip(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``."""
         with within_limit(self._picture.decoder, self._options):
-            return np.stack(self._frames(list(range(start, stop))))
+            return np.stack(self._frames(list(range(start, stop)), self._decode))
 
     def _decode(self, indices: list[int]) -> list[np.ndarray]:
         frames = (self._picture.frame(index)[0] for index in indices)

@@ -19,6 +19,7 @@ from convcli.data.arrays import ArraySource
 from convcli.data.box import Box
 from convcli.data.info import Colour, Info, Sink, Source
 from convcli.media.carriers import left_out
+from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import jpeg
 from convcli.media.pictures.exif import turn
@@ -62,8 +63,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         from convcli.media.pictures.gif import composed
 
         with decoding("GIF"):
-            fp.seek(0)
-            return picture_source(fp, composed(fp.read(), options.all_frames), options)
+            return picture_source(fp, composed(whole(fp), options.all_frames), options)
     fp.seek(0)
     return jpeg.source(fp, options) or pillow_source(fp, options, DECODERS)
 
@@ -74,17 +74,15 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
     shape = jpeg.shape_of(image)
     if shape is None:
         picture = PillowPicture(image)
-        fp.seek(0)
         if picture.decoder in ("JPEG", "MPO"):
-            picture.lost = lost_of(fp.read())
+            picture.lost = lost_of(whole(fp))
         elif picture.decoder == "BMP":
-            picture.lost = left_out("BMP", _bmp_carriers(fp.read()))
+            picture.lost = left_out("BMP", _bmp_carriers(whole(fp)))
         return picture_source(fp, picture, options)
     check_pixels(*image.size, options, "JPEG")
     with within_limit("JPEG", options):
         metadata, dpi, orientation = carried(image)
-        fp.seek(0)
-        data, colour = fp.read(), MODES[image.mode]
+        data, colour = whole(fp), MODES[image.mode]
         lost = lost_of(data)
         if orientation == 1:
             fp.close()

@@ -19,6 +19,7 @@ import numpy as np
 from convcli.data.box import Box
 from convcli.data.info import Colour, Info, Sink, Source
 from convcli.media.files.ordered import Pieces
+from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.jpeg_segments import (
     APPLICATIONS,
@@ -70,7 +71,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source | None:
     fp.seek(0)
     if not begins:
         return None
-    data = fp.read()
+    data = whole(fp)
     fp.seek(0)
     check_scans(data)
     picture = plain(data)

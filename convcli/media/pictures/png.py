@@ -22,6 +22,7 @@ from convcli.data.arrays import ArraySource
 from convcli.data.box import Box
 from convcli.data.info import Colour, Info, Metadata, Sink, Source
 from convcli.media.files.ordered import Pieces
+from convcli.media.files.target import whole
 from convcli.media.options import Compress, ReadOptions, WriteOptions
 from convcli.media.pictures import png_strips
 from convcli.media.pictures.exif import turn
@@ -70,7 +71,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     head = fp.read(33)
     header = header_of(head)
     check_pixels(header.width, header.height, options, "PNG")
-    data = head + fp.read()
+    data = whole(fp)
     chunks = chunks_of(data, header)
     carried, notes = _metadata(fp, chunks.others), lost_of(chunks.others)
     if b"acTL" in chunks.others:
@@ -163,7 +164,7 @@ class PngSink(Sink):
         self._filled = 0  # rows of it
         self._tail = b""  # what deflate may look back to
         self._checksum = 1
-        self._deflated = Pieces(partial(self._chunk, b"IDAT"))
+        self._deflated = Pieces(partial(_write, fp, b"IDAT"))
         fp.write(SIGNATURE)
         self._header(8 * depth)
 
@@ -171,15 +172,15 @@ class PngSink(Sink):
         info, metadata, dpi = self._info, self._info.metadata, dpi_of(self._info)
         kind = CHANNELS[info.colour].png
         assert kind is not None  # or `fit` has refused the colour
-        self._chunk(b"IHDR", Header(info.size("X"), info.size("Y"), bits, kind).packed())
+        _write(self._fp, b"IHDR", Header(info.size("X"), info.size("Y"), bits, kind).packed())
         if metadata.srgb is not None and not metadata.icc:
-            self._chunk(b"sRGB", bytes([metadata.srgb]))
+            _write(self._fp, b"sRGB", bytes([metadata.srgb]))
         if metadata.icc:
-            self._chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
+            _write(self._fp, b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
         if dpi:
-            self._chunk(b"pHYs", struct.pack(">IIB", *(round(value / _METRE) for value in dpi), 1))
+            _write(self._fp, b"pHYs", struct.pack(">IIB", *(round(value / _METRE) for value in dpi), 1))
         if metadata.exif:
-            self._chunk(b"eXIf", metadata.exif)
+            _write(self._fp, b"eXIf", metadata.exif)
 
     def put(self, box: Box, values: np.ndarray) -> None:
         """Take the next rows, shape ``(rows, X)`` or ``(rows, X, C)``; the values may be reused afterwards."""
@@ -222,12 +223,13 @@ class PngSink(Sink):
         super().close()
         last = self._take_piece(last=True)
         self._deflated.close()
-        self._chunk(b"IDAT", last())
-        self._chunk(b"IEND")
+        _write(self._fp, b"IDAT", last())
+        _write(self._fp, b"IEND")
 
-    def _chunk(self, kind: bytes, *data: bytes) -> None:
-        for part in chunk(kind, *data):
-            self._fp.write(part)
+
+def _write(fp: IO[bytes], kind: bytes, *data: bytes) -> None:
+    for part in chunk(kind, *data):
+        fp.write(part)
 
 
 class AnimatedPngSink(Sink):

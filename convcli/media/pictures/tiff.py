@@ -138,8 +138,8 @@ class TiffSource(Boxes):
         self._down, self._across = math.ceil(self._height / self._tall), math.ceil(self._width / self._wide)
         self._check_size(tif.filehandle.size, count, options)
 
-        self._segments = Recent(self._decode)
-        self._wholes = Recent(self._decode_wholes)
+        self._segments = Recent()
+        self._wholes = Recent()
         self._pool: ThreadPoolExecutor | None = None
         # Empty pictures tell the type, the channels and the sizes.
         pixel = self._look.apply(np.zeros((1, 1, self._split * self._samples), page.dtype))
@@ -191,7 +191,10 @@ class TiffSource(Boxes):
             if self._orientation == 1 and (not pages or (rows, columns) != self._sizes):
                 found = [self._part(plane, rows, columns) for plane in planes]
             else:  # pages that a window meets again are kept
-                found = [picture[slice(*rows), slice(*columns)] for picture in self._wholes(planes)]
+                found = [
+                    picture[slice(*rows), slice(*columns)]
+                    for picture in self._wholes(planes, self._decode_wholes)
+                ]
             return np.stack(found) if pages else found[0]
 
     @property
@@ -246,7 +249,7 @@ class TiffSource(Boxes):
         ]
         grid = (len(self._pages), self._split, self._down, self._across)
         keys = [int(np.ravel_multi_index((plane, *place), grid)) for place in places]
-        for (part, down, across), segment in zip(places, self._segments(keys), strict=True):
+        for (part, down, across), segment in zip(places, self._segments(keys, self._decode), strict=True):
             y, x = down * self._tall, across * self._wide
             top, bottom = max(y, start), min(y + segment.shape[0], stop)
             first, last = max(x, left), min(x + segment.shape[1], right)

@@ -23,10 +23,13 @@ from convcli.common.frozen import frozen
 from convcli.data.axes import Listed
 from convcli.data.box import Box
 from convcli.data.info import Info, Sink, Strips
+from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.tables.clock import Clock, increases
 from convcli.media.tables.columns import listed, name_of, pick
 from convcli.media.tables.delimited import Cells, Dialect, is_missing, is_number, parse, to_floats
+
+_GROWTH = 8  # bytes of memory that a byte of a table takes at least
 
 
 def csv_source(fp: IO[bytes], options: ReadOptions) -> TableSource:
@@ -129,7 +132,7 @@ class TableSource(Strips):
 
     def __init__(self, fp: IO[bytes], options: ReadOptions, is_tsv: bool = False) -> None:
         self._fp = fp
-        cells = parse(_whole(fp), options.header)
+        cells = parse(whole(fp, _GROWTH), options.header)
         time = None
         if options.columns is not None:
             chosen = pick(options.columns, cells.header, cells.frame.width)
@@ -157,16 +160,6 @@ class TableSource(Strips):
 
     def close(self) -> None:
         self._fp.close()
-
-
-def _whole(fp: IO[bytes]) -> bytes:
-    """Read a file that must not shrink meanwhile: a table has no mark at its end, any part of it looks whole."""
-    size = fp.seek(0, io.SEEK_END)
-    fp.seek(0)
-    raw = fp.read()
-    if len(raw) < size:
-        raise ConvError(f"it shrank while it was read: {len(raw)} of {size} bytes are there")
-    return raw
 
 
 def _grid_info(cells: Cells, values: np.ndarray) -> Info:
