@@ -51,7 +51,10 @@ class PoolKind(ABC):
     include : bool
         Whether padding can count as zeros, where that is asked for; else it never does.
     selects : bool
-        Whether the result is that of one sample or two, which explanations point at.
+        Whether the result is one sample, or half the sum of two: explanations point at them, and integers stay exact.
+    within : bool
+        Whether the result lies within the range of the window's samples: a pool of colours times alpha, divided by
+        the pool of alpha, is then a colour again.
     ufunc : str or None
         numpy's function of two samples, where one axis reduced after the other gives the window's result.
     torch, keras, onnx : Counterpart
@@ -64,6 +67,7 @@ class PoolKind(ABC):
     fill: ClassVar[float]
     include: ClassVar[bool] = False
     selects: ClassVar[bool] = True
+    within: ClassVar[bool] = True
     ufunc: ClassVar[str | None] = None
     torch: ClassVar[Counterpart]
     keras: ClassVar[Counterpart]
@@ -132,8 +136,8 @@ class PoolKind(ABC):
             The taps in C order; None is padding that does not count.
         """
 
-    def output_range(self, low: float, high: float) -> tuple[float, float]:
-        """Return the bounds of the results of samples between ``low`` and ``high``."""
+    def output_range(self, low: float, high: float, taps: int) -> tuple[float, float]:
+        """Return the bounds of the results of up to ``taps`` samples between ``low`` and ``high``."""
         return low, high
 
     def passes(self, windows: Sequence[Window]) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING
 
 from convcli.common.frozen import frozen
@@ -177,19 +178,20 @@ class Chain:
 
     @property
     def averages(self) -> bool:
-        """Whether every stage is a weighted mean without bias or a pool, so that colours may be premultiplied.
+        """Whether every stage is a weighted mean without bias, or a pool within the range of its samples.
 
-        Neither makes a colour larger than its alpha where no sample's is: that of all pools is their order.
+        Colours may then be premultiplied: no result has a colour larger than its alpha.
         """
         return all(
-            stage.kernel.non_negative
+            stage.kind.within
+            if isinstance(stage, PoolStage)
+            else stage.kernel.non_negative
             and all(sum(row) > 0 for row in stage.kernel.rows)
             and not any(stage.kernel.bias)
             and stage.kernel.combine is Combine.NONE
             and not stage.summed
             and stage.stays_in_range
             for stage in self.stages
-            if isinstance(stage, ConvStage)
         )
 
     @property
@@ -264,5 +266,6 @@ class Chain:
             else:
                 if stage.kind.include and stage.include_padding:
                     low, high = min(low, 0.0), max(high, 0.0)
-                low, high = stage.kind.output_range(low, high)
+                taps = prod(window.kernel for window in stage.windows)
+                low, high = stage.kind.output_range(low, high, taps)
         return low, high

@@ -17,7 +17,7 @@ from convcli.execution.pipeline import Pipeline
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.layers import Pool
 from convcli.geometry.padding import PaddingName, PadMode
-from convcli.geometry.pools import AVG, MAX, MEDIAN, MIN, POOLS, PoolKind
+from convcli.geometry.pools import AVG, MAX, MEDIAN, MIN, POOLS, AvgPool, PoolKind
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel.model import Kernel
@@ -206,6 +206,23 @@ def test_the_bounds_of_a_mean_hold_the_zeros_that_it_counts() -> None:
     ):
         chain = bind([brighter], Settings(pool=parse_pool(text)), "YX", (5, 5), 1)
         assert chain.value_range(0, 255) == bounds
+
+
+class _Sum(AvgPool):
+    """A pool whose results leave the range of its samples."""
+
+    within = False
+
+    def output_range(self, low: float, high: float, taps: int) -> tuple[float, float]:
+        return taps * low, taps * high
+
+
+def test_a_pool_says_itself_whether_it_leaves_the_range_of_its_samples() -> None:
+    for kind, bounds, averages in ((AVG, (-1, 3), True), (_Sum(), (-6, 18), False)):
+        pool = Pool(kind, (2, 3), stride=(2,))
+        chain = bind([], Settings(pool=pool), "YX", (6, 6), 1)
+        assert chain.value_range(-1, 3) == bounds
+        assert chain.averages is averages
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -33,6 +33,7 @@ from convcli.execution.boxes import measured
 from convcli.execution.pipeline import Pipeline
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.padding import PadMode
+from convcli.geometry.pools import POOLS
 from convcli.jobs.bind import Settings
 from convcli.jobs.job import Job, draft
 from convcli.kernel import load_kernel
@@ -40,12 +41,11 @@ from convcli.kernel.model import Kernel
 from convcli.media import arrays, registry
 from convcli.media.opening import Location
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.pixels.ranges import parse_range
+from convcli.pixels.ranges import POLICIES, parse_range
 from convcli.pixels.render import Tally
 from convcli.plan.choose import Plan, Resources
 
-KINDS = ("max", "avg", "min", "median")
-RANGES = ["float"] * 3 + ["clip", "offset", "10:90", "minmax", "percentile:10:85"]
+RANGES = ["float"] * 3 + [policy.example for policy in POLICIES]
 COLOURS = {2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
 
 
@@ -123,7 +123,7 @@ def jobs(draw: st.DrawFn, modes: st.SearchStrategy[PadMode]) -> tuple[Job, Array
         before = draw(st.integers(0, 4))
         pool = replace(
             parse_pool(
-                f"{draw(st.sampled_from(KINDS))}:{draw(st.integers(1, 3))},s={draw(st.integers(1, 3))}"
+                f"{draw(st.sampled_from(POOLS))}:{draw(st.integers(1, 3))},s={draw(st.integers(1, 3))}"
             ),
             padding=((before, before + draw(st.integers(0, 2))),),
             ceil=draw(st.booleans()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from convcli.data.arrays import ArraySource
 from convcli.data.box import Box, grid, slices
 from convcli.explanations.value import explain_pool
-from convcli.geometry.pools import POOLS, PoolKind
+from convcli.geometry.pools import MAX, POOLS, PoolKind
 from convcli.jobs.chain import PoolStage
 from convcli.networks.blocks import NetSource, block_length, not_local
 from convcli.networks.model import Net, parameters_of
@@ -179,6 +180,9 @@ POINTWISE: dict[str, Expected] = {
         x, torch.full((3, 1, 2, 2), 0.25, dtype=x.dtype), dilation=2, groups=3
     ),
     "pool: {kind: min, size: 3}": lambda x, w: -F.max_pool2d(-x, 3),
+    "pool: {kind: median, size: 3}": lambda x, w: (
+        x.unfold(2, 3, 3).unfold(3, 3, 3).flatten(-2).median(-1).values
+    ),
     "gpool": lambda x, w: x.amax((2, 3), keepdim=True),
     "gpool: {kind: avg}": lambda x, w: F.adaptive_avg_pool2d(x, 1),
     "gpool: {kind: min}": lambda x, w: x.amin((2, 3), keepdim=True),
@@ -192,6 +196,13 @@ POINTWISE: dict[str, Expected] = {
         x, size=(26, 22), mode="bicubic", align_corners=False
     ),
 }
+
+
+@pytest.mark.parametrize("layer", ["pool", "gpool"])
+def test_every_kind_of_pool_has_its_value(layer: str) -> None:
+    default = {str(MAX)}  # of a layer that names no kind
+    named = {found[1] for text in POINTWISE if (found := re.match(rf"{layer}: {{kind: (\w+)", text))}
+    assert named | default == {str(kind) for kind in POOLS}
 
 
 @pytest.mark.parametrize("layer", POINTWISE)
