@@ -152,13 +152,14 @@ def _csv(head: bytes) -> bool:
     return not _tsv(head) and any(mark in row for row in rows for mark in b"0123456789,;|")
 
 
-_IMAGE = "convcli.media.pictures.image"
+_PICTURES = "convcli.media.pictures."
+_IMAGE = f"{_PICTURES}image"
 _TABLE = "convcli.media.tables.table"
 _CSV, _TSV = ((f"{_TABLE}:{name}_source", f"{_TABLE}:sink") for name in ("csv", "tsv"))
 _ARRAY = ("convcli.media.arrays:source", "convcli.media.arrays:sink")
-_TIFF = ("convcli.media.pictures.tiff:source", "convcli.media.pictures.tiff:sink")
+_TIFF = (f"{_PICTURES}tiff:source", f"{_PICTURES}tiff:sink")
 _PICTURE = (f"{_IMAGE}:source", f"{_IMAGE}:sink")
-_PNG = ("convcli.media.pictures.png:source", "convcli.media.pictures.png:sink")
+_PNG = (f"{_PICTURES}png:source", f"{_PICTURES}png:sink")
 _VIDEO = ("convcli.media.clips.reader:source", "convcli.media.clips.writer:sink")
 _TIFF_MAGIC = _magic(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -385,7 +386,7 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
             lost.append("the resolution is")
     notes = [f"{what} left out: {format.name.upper()} holds none" for what in dict.fromkeys(lost)]
     also = [] if not format.binary or (format.film and not format.numbered) else list(info.also)
-    if format.writer not in (_PNG[1], _PICTURE[1], _TIFF[1]):  # those look for themselves
+    if not format.writer.startswith(_PICTURES):  # those say it themselves, see `shared.fit`
         also += ["the colour profile"] * bool(info.metadata.icc) + ["EXIF data"] * bool(info.metadata.exif)
     if also:
         notes.append(f"left out: {', '.join(also)} ({format.name.upper()} holds none)")
