@@ -1,7 +1,5 @@
 """The program: registers the commands, runs one, and turns every failure into one line and an exit code."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Choices that a person makes by name, and how such a name is read.  No arrays, no files."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 from enum import StrEnum

@@ -4,8 +4,6 @@ An error keeps its subject apart from its message, so that the caller who knows 
 the kernel, the layer) can add it further out, and no name is printed twice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

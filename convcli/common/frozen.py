@@ -5,8 +5,6 @@ classes, which would be a seventh of its time (measured with Python 3.11): here 
 other methods are the same for all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, field
 from functools import partial

@@ -1,7 +1,5 @@
 """What the machine has to give: processor cores, memory, threads and open files."""
 
-from __future__ import annotations
-
 import os
 import sys
 from contextlib import ExitStack

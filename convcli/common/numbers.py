@@ -4,8 +4,6 @@ Fractions stay fractions until the last step, so that ``1/9`` and ``scale: 1/256
 No files, no kernels, no arrays.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from fractions import Fraction

@@ -10,8 +10,6 @@ Core, media and commands share such records.  `convcli.cli.shared.command` makes
 knows a shell.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any

@@ -3,8 +3,6 @@
 Threads only; nothing here knows what is iterated over.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -7,8 +7,6 @@ a program that was started, a progress bar) says here how it goes away.
 Only the command's own process does this: from Python, an interrupt is the caller's, and stays an exception.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Callable, Iterator

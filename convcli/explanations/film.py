@@ -4,8 +4,6 @@ A frame says everything that its picture shows, so that a test can read the numb
 made in `film_drawing`.  The arithmetic is that of `explain` and, for the results, of the engines.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod

@@ -8,8 +8,6 @@ Rows and columns count (channel, space…) in C order, as ``numpy.ravel`` does. 
 circulant matrices: R. M. Gray, "Toeplitz and circulant matrices: a review" (2006).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from enum import StrEnum
 from itertools import product

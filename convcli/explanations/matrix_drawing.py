@@ -1,7 +1,5 @@
 """A matrix as a picture: orange is positive, blue negative, lines part the blocks.  No files, no text layout."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from convcli.common.numbers import number_text

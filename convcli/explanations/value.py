@@ -4,8 +4,6 @@ Values, as plain data: what stands where is `taps`' to say, and the result is co
 compute it for ``filter`` and handed in.  No files, no text, no drawing.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Numbers for each axis: read from text, one standing for all."""
 
-from __future__ import annotations
-
 import re
 from typing import TypeVar
 

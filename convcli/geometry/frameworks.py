@@ -10,8 +10,6 @@ Their rules, as documented (and as tests check against torch and ONNX):
 - ONNX: pads for both sides of each axis; ``auto_pad`` SAME_UPPER as Keras, SAME_LOWER with an odd one before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

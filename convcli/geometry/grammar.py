@@ -1,7 +1,5 @@
 """The grammar of layers and of sizes: the texts of ``convcli shape`` and of ``--pool``, read once into dataclasses."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from convcli.common.errors import UsageError, within

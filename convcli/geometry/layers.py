@@ -4,8 +4,6 @@ Sizes and parameters only: no arrays, no weights, no files; how windows lie on a
 layers are written is `convcli.geometry.grammar`'s to read.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from math import prod

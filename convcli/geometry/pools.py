@@ -4,8 +4,6 @@ A new pool is one class here, with one row in `POOLS`.  `PoolKind` says what the
 torch's and come with their module, called ``xp``: neither is imported here.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from math import inf, isnan, nan, prod

@@ -3,8 +3,6 @@
 Searches a small range with the arithmetic of `layers`; nothing here computes sizes of its own, or prints.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import product

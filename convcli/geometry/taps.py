@@ -4,8 +4,6 @@ The windows say where a tap looks and the padding mode what stands there; here t
 for those who show the arithmetic (`matrix`, `explain`).  The standard library alone; no weights, no values.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import product
 from math import prod

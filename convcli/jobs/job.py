@@ -3,8 +3,6 @@
 No samples are read and nothing is computed here but positions and sizes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property

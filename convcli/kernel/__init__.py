@@ -1,7 +1,5 @@
 """Kernels: what they are, and every way to name one.  Nothing here imports numpy until an array is wanted."""
 
-from __future__ import annotations
-
 import difflib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A kernel as integers times one factor: sums of small integers are exact, whatever their order."""
 
-from __future__ import annotations
-
 from functools import cached_property, lru_cache
 
 from convcli.common.frozen import frozen

@@ -1,7 +1,5 @@
 """The kernels that come with the program: where they lie, what they are called."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from functools import cache, lru_cache

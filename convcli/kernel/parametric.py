@@ -4,8 +4,6 @@ A new one is one function and one row of `FORMULAS`, and a YAML file of the same
 No files, no arrays.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """Kernels written on the command line: ``"1,0,-1;1,0,-1"``.  No files, no names."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 from convcli.common.errors import UsageError, within

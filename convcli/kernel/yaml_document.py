@@ -6,8 +6,6 @@ harm: aliases, anchors, tags, merge keys, duplicate keys, deep nesting, more tha
 mapping key by key: every value by its own rule, every error with its place.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction

@@ -3,8 +3,6 @@
 What the keys mean stands in ``kernel.schema.json`` beside the library; the two are tested against each other.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction

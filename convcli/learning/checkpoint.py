@@ -4,8 +4,6 @@ The parameters stand under their own names, so that a checkpoint serves as weigh
 under ``optimizer/``, the best parameters under ``best/``, numbers and settings in the metadata.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields

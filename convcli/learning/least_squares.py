@@ -9,8 +9,6 @@ QR decompositions, as many times slower as they are safer, which also tell wheth
 Golub and Van Loan, "Matrix Computations" (4th ed.), section 5.3.  No files, no text for people but errors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import prod
 

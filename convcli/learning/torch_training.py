@@ -8,8 +8,6 @@ The steps of gradient descent are here too: `torch.optim` imports torch's compil
 trainings, makes folders in the temporary directory and asks the system who the user is.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,8 +4,6 @@ The input is rolled: what leaves on one side enters on the other.  Only outputs 
 field touches neither that seam nor any padding, so that what is seen is the layers' own doing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import accumulate

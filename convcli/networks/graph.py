@@ -1,7 +1,5 @@
 """A traced net as a drawing: Graphviz text, or an SVG of our own.  Text only; no files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 

@@ -4,8 +4,6 @@
 rows.  No arrays, no files, no torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum

@@ -4,8 +4,6 @@ Everything that asks "which inputs does an output need" is answered by the windo
 activation is a window of one, an upsampling is a transposed window.  No arrays, no files, no torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum

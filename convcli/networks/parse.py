@@ -3,8 +3,6 @@
 Errors name the file, the layer by number and kind, and the key.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum

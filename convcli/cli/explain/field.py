@@ -1,7 +1,5 @@
 """Show what one output of a net sees, at each layer: a table, and a picture with ``-o``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """An explanation, and its form in words: a table of taps, the window as small grids, the sum."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Explain one output, or draw all of them: read, bind, compute with the engines, take apart, show."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction

@@ -3,8 +3,6 @@
 Loaded once the command line makes sense.
 """
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path

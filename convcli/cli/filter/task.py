@@ -1,7 +1,5 @@
 """One input's work: bind it to kernels and outputs, choose, compute, write, and say what happened."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack

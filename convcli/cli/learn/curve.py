@@ -1,7 +1,5 @@
 """The loss over the epochs as a file: a table, or a picture drawn with matplotlib, which is an extra."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Sequence
 from pathlib import Path

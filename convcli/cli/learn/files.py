@@ -3,8 +3,6 @@
 Names only: but for such a table nothing is opened.
 """
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Sequence

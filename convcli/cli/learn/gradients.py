@@ -1,7 +1,5 @@
 """Show what the gradients of a convolution are, beside autograd and finite differences."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

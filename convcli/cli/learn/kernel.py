@@ -1,7 +1,5 @@
 """Learn one kernel: read the pairs, bind a kernel of the wanted shape to them, solve, say how sure it is."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import floor, log10, prod

@@ -1,7 +1,5 @@
 """Train a net: examples in, checkpoints on the way, weights and the curve out.  Loads torch."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path

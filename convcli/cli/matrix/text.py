@@ -1,7 +1,5 @@
 """A matrix in words within 80 columns: whole with its blocks, or as a grid of named blocks."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 

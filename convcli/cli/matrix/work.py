@@ -3,8 +3,6 @@
 No arithmetic but the comparison with `filter`'s.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from math import prod
 from pathlib import PurePath

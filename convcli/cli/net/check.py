@@ -1,7 +1,5 @@
 """The work of ``convcli net check``: measure, and lay out the table.  Loads torch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

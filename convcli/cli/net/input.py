@@ -1,7 +1,5 @@
 """What the commands on nets share: an input as a net takes it, and the net bound to it.  Loads torch."""
 
-from __future__ import annotations
-
 from convcli.cli.net.request import Filling
 from convcli.cli.shared.opened import Opened
 from convcli.common.errors import UsageError

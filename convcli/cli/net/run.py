@@ -1,7 +1,5 @@
 """The work of ``convcli net run``: compute, write, report.  Loads torch."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """How far long work is: a line on a terminal that is redrawn, or lines of JSON for programs.  Only on stderr."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """What a person is told beside the data: notes on stderr, results as text or JSON on stdout."""
 
-from __future__ import annotations
-
 import codecs
 import io
 import sys

@@ -3,8 +3,6 @@
 rich is loaded here alone, and only where there is a terminal: in a pipe everything is plain text, and starts as soon.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TextIO
