@@ -77,13 +77,12 @@ def _grey(picture: np.ndarray) -> np.ndarray:
 
 def _view(last: Seen, sizes: Sequence[int]) -> tuple[Span, Span]:
     """Return the rows and columns to show: the last layer's field with a margin."""
-    rows, columns = _two(last.sees)
-    n_rows, n_columns = (sizes[0], sizes[1]) if len(sizes) > 1 else (1, sizes[0])
-    spans = []
-    for (start, stop), n in ((rows, n_rows), (columns, n_columns)):
-        margin = max((stop - start) // 6, 1) if n > 1 else 0
-        spans.append((start - margin, stop + margin))
-    return spans[0], spans[1]
+    spans, counts = _two(last.sees), (1, *sizes)[-2:]
+    margins = [
+        max((stop - start) // 6, 1) if n > 1 else 0 for (start, stop), n in zip(spans, counts, strict=True)
+    ]
+    rows, columns = ((start - m, stop + m) for (start, stop), m in zip(spans, margins, strict=True))
+    return rows, columns
 
 
 def _panel(pixels: np.ndarray, view: tuple[Span, Span]) -> Image:

@@ -29,15 +29,6 @@ PIXELS = ("uint8", "uint16")
 LEAST, MOST = 1e-30, 1e30  # between them is a kernel's largest weight that float32 holds, with room for sums
 
 
-@frozen
-class Choice:
-    """How values are computed and written; types are numpy type names."""
-
-    policy: Range
-    dtype: str
-    compute: str
-
-
 def compute_type(dtype: str, precision: Precision) -> str:
     """Return the arithmetic's type for an input's.
 
@@ -58,8 +49,8 @@ def decide(
     holds: Sequence[str],
     keeps_numbers: bool,
     precision: Precision,
-) -> Choice:
-    """Decide policy and types of one output.
+) -> tuple[Range, str, str]:
+    """Return the range policy of one output, its type, and the type of the arithmetic; types are numpy type names.
 
     Parameters
     ----------
@@ -79,7 +70,7 @@ def decide(
     UsageError
         Float data for a format of integers and no ``--range``; ``float`` for such a format.
 
-    >>> decide(None, [], "uint8", ("uint8",), False, Precision.AUTO).dtype
+    >>> decide(None, [], "uint8", ("uint8",), False, Precision.AUTO)[1]
     'uint8'
     """
     compute = compute_type(dtype, precision)
@@ -90,21 +81,21 @@ def decide(
     integer = np.dtype(dtype).kind in "iu"
     if asked is None:
         if keeps_numbers or (floats and not integer):
-            return Choice(Float(), compute, compute)
+            return Float(), compute, compute
         if dtype not in holds and dtype not in PIXELS:
             raise UsageError(
                 f"{dtype} data as pixels of {holds[0]} needs --range: minmax, percentile, a window LO:HI, "
                 "clip, abs or offset"
             )
         display = kernels[-1].display_policy if kernels else Clip()
-        return Choice(display, dtype, compute)
+        return display, dtype, compute
     if asked.keeps_numbers:
         if not floats:
             raise UsageError(f"--range {asked}: this format holds integers only; write .npy, .tiff or .csv")
-        return Choice(asked, compute, compute)
+        return asked, compute, compute
     if integer and (dtype in holds or dtype in PIXELS):
-        return Choice(asked, dtype, compute)
-    return Choice(asked, compute if floats else "uint8", compute)
+        return asked, dtype, compute
+    return asked, compute if floats else "uint8", compute
 
 
 # What an algorithm may be off by, of the kernel's absolute sum times the input's range: the largest of their bounds.
@@ -308,10 +299,10 @@ def draft(
     settings = replace(settings, sum_channels=channels is Channels.SUM)
     sizes = [info.size(letter) for letter in letters]
     chain = bind(kernels, settings, letters, sizes, filtered_channels(info, channels))
-    choice = decide(range, kernels, info.dtype, holds, keeps_numbers, precision)
-    as_they_are = choice.dtype == info.dtype and choice.compute in holds  # in a format of numbers
+    policy, dtype, compute = decide(range, kernels, info.dtype, holds, keeps_numbers, precision)
+    as_they_are = dtype == info.dtype and compute in holds  # in a format of numbers
     white = info.white if as_they_are else None
-    job = Job(info, chain, channels, choice.policy, choice.dtype, choice.compute, nan, white)
+    job = Job(info, chain, channels, policy, dtype, compute, nan, white)
     job.check()
     return job
 

@@ -187,17 +187,14 @@ class Training:
         if shape not in self._traced:
             sizes = Shape(shape[0], shape[1:])
             self._traced[shape] = self.net.trace(sizes)
-            self._check_size(sizes, self._traced[shape])
+            for name, parameter in parameters_of(self._traced[shape]).items():
+                if parameter.shape != tuple(self._parameters[name].shape):
+                    raise UsageError(
+                        f"{name} would need another shape for examples of {sizes} than for the first: "
+                        "write resize: in preprocess",
+                        subject=self.net.title,
+                    )
         return self._traced[shape]
-
-    def _check_size(self, sizes: Shape, steps: Sequence[Step]) -> None:
-        for name, parameter in parameters_of(steps).items():
-            if parameter.shape != tuple(self._parameters[name].shape):
-                raise UsageError(
-                    f"{name} would need another shape for examples of {sizes} than for the first: "
-                    "write resize: in preprocess",
-                    subject=self.net.title,
-                )
 
     # The loss
 

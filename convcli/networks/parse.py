@@ -68,9 +68,6 @@ class Options(Fields):
     def padding(self, default: tuple[Padding, ...] = ((0, 0),)) -> tuple[Padding, ...]:
         return self.read("padding", parse_padding, default)
 
-    def pad_mode(self, default: PadMode = PadMode.ZERO) -> PadMode:
-        return self.read("pad_mode", parse_pad_mode, default)
-
     def seeded(self) -> Random:
         """Return the random numbers of this layer: its own seed, else the net's, else none yet."""
         if "seed" in self.node:
@@ -145,7 +142,7 @@ def _convolution(options: Options, *, transposed: bool) -> kinds.Convolution:
         inputs=None if bank.each else bank.inputs,
         groups=groups,
         each=bank.each and groups == 1,
-        pad_mode=options.pad_mode(asked.pad_mode or PadMode.ZERO),
+        pad_mode=options.read("pad_mode", parse_pad_mode, asked.pad_mode or PadMode.ZERO),
         pad_value=options.number("pad_value", 0.0),
         combine=bank.kernel.combine if bank.kernel else Combine.NONE,
     )
@@ -168,16 +165,17 @@ def _bank(options: Options, transposed: bool) -> _Bank:
     node = options.node[source]
     with within(source):
         if source == "kernel":
-            return _kernel_bank(options, _named_kernel(options, scalar(node)))
+            text = scalar(node)
+            beside = Path(text).suffix.lower() in (".yaml", ".yml")
+            text = str(options.folder / text) if beside else text
+            return _kernel_bank(options, load_kernel(text, options.whole("rank", 2)))
         if isinstance(node, str) and not is_weights_file(node):
             return _kernel_bank(options, load_kernel(node))
         if options.truth("flip"):
             raise UsageError("flip: only a kernel: is flipped here; flip the array itself")
-        swapped = (
-            transposed
-            and isinstance(node, str)
-            and (swaps(node) or options.choice("layout", Layout, Layout.OURS) is Layout.TORCH)
-        )
+        swapped = False
+        if transposed and isinstance(node, str):
+            swapped = swaps(node) or options.choice("layout", Layout, Layout.OURS) is Layout.TORCH
         fill, shape = _given_weights(options, node, swapped)
         out, inputs, *size_ = full_shape(shape, options.whole("rank", 0, 0) or None)
         if swapped:
@@ -193,12 +191,6 @@ def _given_weights(options: Options, node: Node, swapped: bool = False) -> tuple
         return stored, stored.shape
     shape, numbers = nested_numbers(node)
     return Numbers(tuple(to_float(number, "weights") for number in numbers)), tuple(shape)
-
-
-def _named_kernel(options: Options, text: str) -> Kernel:
-    if Path(text).suffix.lower() in (".yaml", ".yml"):
-        text = str(options.folder / text)
-    return load_kernel(text, options.whole("rank", 2))
 
 
 def _kernel_bank(options: Options, kernel: Kernel) -> _Bank:
@@ -281,8 +273,8 @@ def _dense(options: Options) -> Operation:
 
 
 def _upsample(options: Options) -> Operation:
-    mode = options.choice("mode", kinds.Interpolation, kinds.Interpolation.NEAREST)
-    return kinds.Upsample(options.wholes("scale", (2,)), mode)
+    mode = kinds.Interpolation.NEAREST
+    return kinds.Upsample(options.wholes("scale", (2,)), options.choice("mode", kinds.Interpolation, mode))
 
 
 _WEIGHTS = ("weights", "kernel", "maps", "size", "seed", "bias", "groups", "rank", "flip")

@@ -83,7 +83,9 @@ def explain_all(request: Request) -> None:
         window = tuple(window.kernel for window in task.stage.windows)
         found = Explained(_explain(task, request.at, request), task.letters, task.outputs, window)
         if request.output is not None:
-            _write(request, request.output, [_close_up(task, request, request.at)], task.letters)
+            data, results, which = _one_plane(task, request)
+            frame = close_up(task.stage, data, request.at, float(results[request.at]), task.outputs, which)
+            _write(request, request.output, [frame], task.letters)
             drawn.append(request.output)
         text = [found.values] if quiet else (*drawn, *lines(found))
         report.show(found, text, json=request.json)
@@ -194,11 +196,6 @@ def _one_plane(task: Task, request: Request) -> tuple[np.ndarray, np.ndarray, in
     channel = _chosen(request.channel or 0, len(task.data), "channel")[0]
     results = task.results.reshape(maps, len(task.data), *task.outputs)
     return task.data[channel], results[which, channel], which
-
-
-def _close_up(task: Task, request: Request, at: tuple[int, ...]) -> Frame:
-    data, results, which = _one_plane(task, request)
-    return close_up(task.stage, data, at, float(results[at]), task.outputs, which)
 
 
 def _film(task: Task, request: Request) -> list[Frame]:

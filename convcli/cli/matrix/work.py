@@ -147,7 +147,12 @@ def _write(request: Request, matrix: Matrix, path: str) -> None:
     format = registry.by_name("csv") if path == STANDARD else registry.by_suffix(path)
     form = None
     if format.numbers:
-        _check_dense(matrix, path)
+        if prod(matrix.shape) > MOST_DENSE:
+            rows, columns = matrix.shape
+            raise UsageError(
+                f"it would hold {rows} x {columns} numbers, nearly all of them 0: write {SPARSE}, or a picture",
+                subject=shown(path),
+            )
         pixels = matrix.dense()
         form = Info.of("YX", pixels.shape, "float64")
     else:
@@ -155,12 +160,3 @@ def _write(request: Request, matrix: Matrix, path: str) -> None:
 
         pixels = draw(matrix)
     write_whole(path, pixels, force=request.force, inputs=inputs, format=format, form=form)
-
-
-def _check_dense(matrix: Matrix, path: str) -> None:
-    rows, columns = matrix.shape
-    if rows * columns > MOST_DENSE:
-        raise UsageError(
-            f"it would hold {rows} x {columns} numbers, nearly all of them 0: write {SPARSE}, or a picture",
-            subject=shown(path),
-        )
