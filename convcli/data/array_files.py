@@ -4,8 +4,6 @@ What a header says is checked before memory is set aside for it.  Files are read
 becomes shorter ends the process.  Pickled objects are never loaded.
 """
 
-from __future__ import annotations
-
 import ast
 import json
 import lzma

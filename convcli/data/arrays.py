@@ -1,7 +1,5 @@
 """Arrays as inputs."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from convcli.data.box import Box, slices

@@ -1,7 +1,5 @@
 """Boxes: a stretch of each of several axes, and how sizes are cut into boxes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import product
 

@@ -1,7 +1,5 @@
 """All boxes of a job, in order: read, compute on threads, render, hand over."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar

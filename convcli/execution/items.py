@@ -3,8 +3,6 @@
 A job of many items is the same job for each, with nothing between them: `convcli.execution.pipeline` runs them in turn.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

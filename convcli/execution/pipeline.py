@@ -4,8 +4,6 @@ Everything that computes what ``filter`` computes goes through here: the shell, 
 ``matrix --verify`` and ``learn``.  No files and no words for people: sources and sinks come in, tallies go out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from copy import copy

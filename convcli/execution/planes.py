@@ -12,8 +12,6 @@ Luma alone (``--channels luma``) is the clip's own, by its own matrix; kernels o
 leaves black to white is clipped.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -3,8 +3,6 @@
 What each plane goes through is decided in `convcli.execution.planes`; no files here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any

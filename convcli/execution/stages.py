@@ -3,8 +3,6 @@
 Blocks are (M, C, *space): maps, channels, and the space axes in the chain's order.  No reading, no rendering.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 

@@ -3,8 +3,6 @@
 Works on blocks with the channels first, (C, *space).  Knows no kernels, axes or files.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 import numpy as np

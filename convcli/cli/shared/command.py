@@ -83,34 +83,28 @@ class _Leaf:
 
     def __init__(self, name: str, kind: Any, default: Any, option: Option, help: str, panel: Panel) -> None:
         self.name, self._option, self._default, self._help, self._panel = name, option, default, help, panel
-        kinds = (
-            [one for one in get_args(kind) if one is not NoneType] if isinstance(kind, UnionType) else [kind]
-        )
-        self._several = get_origin(kinds[0]) is tuple and option.read is None
-        self.flag = (
-            str(option.metavar)
-            if option.is_argument
-            else (option.flags or (f"--{name.replace('_', '-')}",))[0]
-        )
+        self._flags = option.flags or (f"--{name.replace('_', '-')}",)
+        self.flag = str(option.metavar) if option.is_argument else self._flags[0]
+        if isinstance(kind, UnionType):
+            kind = next(one for one in get_args(kind) if one is not NoneType)
         self._read, takes = option.read, option.takes
-        if self._several:
+        if self._read is None and get_origin(kind) is tuple:
             self._read, takes = tuple, list[str]
-        elif self._read is None and isinstance(kinds[0], type) and issubclass(kinds[0], StrEnum):
-            self._read = partial(parse_choice, kinds[0], what=str(self.flag).lstrip("-"))
+        elif self._read is None and isinstance(kind, type) and issubclass(kind, StrEnum):
+            self._read = partial(parse_choice, kind, what=self.flag.lstrip("-"))
         elif self._read is None:
-            takes = kinds[0]
+            takes = kind
         self._written = option.shown
         if option.shown is not None:
             takes = type(option.shown)
-        elif default is MISSING or option.read is None:
-            self._written = (
-                str(default) if isinstance(default, StrEnum) else None if default == () else default
-            )
+        elif isinstance(default, StrEnum):
+            self._written = str(default)
+        elif (default is MISSING or option.read is None) and default != ():
+            self._written = default
         self._takes = takes if self._written is not None else takes | None
 
     def parameter(self) -> inspect.Parameter:
-        option, required = self._option, self._written is MISSING
-        default, takes = (..., self._takes) if required else (self._written, self._takes)
+        option, default = self._option, ... if self._written is MISSING else self._written
         common: dict[str, Any] = {
             "help": self._help,
             "metavar": option.metavar,
@@ -120,8 +114,8 @@ class _Leaf:
         if option.is_argument:
             made = typer.Argument(default, **common)
         else:
-            made = typer.Option(default, *(option.flags or (self.flag,)), **common)
-        return inspect.Parameter(self.name, _KEYWORD, default=made, annotation=takes)
+            made = typer.Option(default, *self._flags, **common)
+        return inspect.Parameter(self.name, _KEYWORD, default=made, annotation=self._takes)
 
     def leaves(self) -> Iterator[_Leaf]:
         yield self
