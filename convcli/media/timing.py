@@ -166,9 +166,23 @@ class Schedule:
     last: int
 
     @property
-    def even(self) -> bool:
-        """Whether all frames but the last are shown equally long."""
-        return len({b - a for a, b in pairwise(self.times)}) < 2
+    def rate(self) -> Fraction | None:
+        """The frames a second of which these times are multiples, but for their rounding; None where there is none.
+
+        >>> Schedule([0, 33, 67, 100, 133, 167, 200, 234, 267], Fraction(1, 1000), 33, 33).rate
+        Fraction(30000, 1001)
+        """
+        if len({b - a for a, b in pairwise(self.times)}) < 2:
+            return 1 / (self.step * self.base)
+        seconds = [(time - self.times[0]) * float(self.base) for time in self.times]
+        mean = (len(seconds) - 1) / seconds[-1]
+
+        def off(rate: Fraction) -> float:
+            return max(abs(time - index / float(rate)) for index, time in enumerate(seconds))
+
+        usual = [Fraction(1000 * round(mean * part / 1000), part) for part in (1000, 1001)]
+        best = [min((one for one in usual if one), key=off, default=Fraction(mean)), Fraction(mean)]
+        return next((one.limit_denominator(1001) for one in best if off(one) <= self.base), None)
 
     def seconds(self, index: int) -> float:
         """Return when a frame is shown."""

@@ -54,7 +54,8 @@ def written(source: Path, target: Path, **video: object) -> tuple[str, ...]:
     clip = opened(source)
     try:
         frames = whole(source)
-        return (*left_out(clip.info, by_suffix(target)), *write(target, frames, clip.info, **video))
+        notes = *clip.info.notes, *left_out(clip.info, by_suffix(target))
+        return (*notes, *write(target, frames, clip.info, **video))
     finally:
         clip.close()
 
@@ -184,7 +185,19 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "a.mkv",
         *(*PICTURES, *SOUND, "-i", folder / "a.srt", "-i", folder / "a.txt"),
         *("-map", "0", "-map", "1", "-map", "1", "-map", "2", "-map", "2", "-map_metadata", "3"),
-        *(*X264, "-c:a", "libopus", "-c:s", "srt", "-vf", TAGGED),
+        *(
+            *X264,
+            "-c:a",
+            "libopus",
+            "-c:s",
+            "srt",
+            "-vf",
+            f"{TAGGED},setfield=tff,format=yuv420p",
+            "-x264opts",
+            "interlaced=1:tff=1",
+            "-flags",
+            "+ilme+ildct",
+        ),
         *("-attach", folder / "a.ttf", "-metadata:s:t:0", "mimetype=application/x-truetype-font"),
         *("-attach", folder / "cover.jpg", "-metadata:s:t:1", "mimetype=image/jpeg"),
         *("-metadata:s:v:0", "title=Main", "-metadata:s:v:0", "language=fra"),
@@ -235,10 +248,11 @@ CARRIERS: dict[str, tuple[Seen, str]] = {  # what shows that it is there; what a
     "comment": (lambda c: bool(marks(c, "audio", 1) & Disposition.comment), "(comment|2 audio streams)"),
     "forced": (lambda c: bool(marks(c, "subtitle", 0) & Disposition.forced), "(forced|2 subtitle streams)"),
     "aspect": (lambda c: abs(c.streams.video[0].sample_aspect_ratio - Fraction(4, 3)) < 0.01, "pixel aspect 4:3"),
+    "field order": (lambda c: next(c.decode(video=0)).interlaced_frame, "field order"),
     "colours": (lambda c: c.streams.video[0].codec_context.color_trc == 1, "colour tags"),
 }  # fmt: skip
 KEPT = {  # as read back; everything else must be said
-    "mkv": set(CARRIERS),
+    "mkv": set(CARRIERS) - {"field order"},
     "mp4": {"sound", "cover", "chapters", "tags", "language", "language of sound", "which is played", "comment",
             "aspect", "colours"},
     "mov": {"chapters", "tags", "language", "aspect", "colours"},

@@ -20,6 +20,7 @@ from convcli.media import registry
 from convcli.media.options import ReadOptions, VideoOptions, WriteOptions
 from convcli.media.timing import Schedule, schedule
 from tests.clips import decoded, make, packets, pattern, times_of
+from tests.shell import convcli as shell
 from tests.shell import ok
 
 FILES: list[IO[bytes]] = []
@@ -313,7 +314,7 @@ def test_strides_add_up_times() -> None:
 
 def test_frames_of_the_padding_continue_at_the_usual_step() -> None:
     assert shown(-1, 1, 7).times == (-15, 0, 10, 25, 30, 50, 65)
-    assert not shown(-1, 1, 7).even
+    assert shown(-1, 1, 7).rate is None
 
 
 def test_frames_between_others_divide_the_time() -> None:
@@ -329,6 +330,29 @@ def test_frames_between_others_divide_the_time() -> None:
         40,
         50,
     ]
+
+
+@pytest.mark.parametrize("rate", ["30000/1001", "24000/1001", "60000/1001", "30", "12", "7", "29.5"])
+def test_times_that_are_rounded_have_the_rate_of_the_clip(rate: str, tmp_path: Path) -> None:
+    """Matroska counts milliseconds; AVI, Y4M and MPEG-1 and 2 count frames."""
+    exact = Fraction(rate)
+    ticks = tuple(round(1000 * n / exact) for n in range(60))
+    assert schedule(Axis("T", 60, Listed(ticks, Fraction(1, 1000), "s"))).rate == exact
+    make(tmp_path / "a.mkv", pattern(60, 24, 32), base=1 / exact)
+    codecs = ["ffv1", "mpeg2video"] if exact.denominator < 1002 and rate not in ("7", "29.5") else ["ffv1"]
+    for codec, name in zip(codecs, ("b.avi", "b.mkv"), strict=False):
+        done = ok("filter", "a.mkv", "-k", "identity", "--codec", codec, "-o", name, cwd=tmp_path)
+        assert b"evened out" not in done.stderr
+        with av.open(str(tmp_path / name)) as file:
+            assert file.streams.video[0].frames in (0, 60)
+            assert abs(times_of(tmp_path / name)[-1] - 59 / exact) <= Fraction(1, 1000)
+
+
+def test_what_an_encoder_takes_no_rate_for_is_one_line(tmp_path: Path) -> None:
+    make(tmp_path / "a.mkv", pattern(9), base=Fraction(1, 7))
+    done = shell("filter", "a.mkv", "-k", "identity", "--codec", "mpeg1video", "-o", "b.mkv", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert b"the encoder mpeg1video takes no 7 frames a second" in done.stderr
 
 
 def test_frames_without_times_follow_at_a_rate() -> None:

@@ -21,7 +21,7 @@ from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.axes import SECOND, Listed
 
-INTERLACED = "the clip is interlaced: its two fields are filtered and written as one picture"
+INTERLACED = "the clip is interlaced: its two fields are filtered and written as one picture, without their field order"
 TRUNCATED = "--allow-truncated keeps what can be read"
 _SLACK = Fraction(1, 20)  # seconds that a container's own idea of its length may be off, beside a frame
 

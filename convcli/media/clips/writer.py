@@ -30,7 +30,12 @@ from convcli.media.timing import UNKNOWN, Tags, clip_of, schedule
 
 MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi", "ts": "mpegts",
            "y4m": "yuv4mpegpipe"}  # fmt: skip
-_CONSTANT = ("avi", "y4m")  # containers that have a frame rate and no times
+_CONSTANT = (
+    "avi",
+    "y4m",
+    "mpeg1video",
+    "mpeg2video",
+)  # containers and codecs that have a frame rate and no times
 _LIMITED, _FULL = 1, 2
 BT601 = 5
 JPEG = ("mjpeg", "ljpeg")
@@ -59,10 +64,11 @@ class VideoSink(Sink):
         self._notes = list(self._encoding.notes)
         self._format, self._fp = format_name, fp
         self._written = 0
-        self._constant = format_name in _CONSTANT
-        if self._constant and not self._schedule.even:
+        constant = [name for name in (format_name, self._encoding.codec) if name in _CONSTANT]
+        self._constant = bool(constant)
+        if constant and self._schedule.rate is None:
             self._notes.append(
-                f"{format_name.upper()} holds one frame rate: the times of the frames are evened out"
+                f"{constant[0].upper()} holds one frame rate: the times of the frames are evened out"
             )
         if self._clip.coding:
             self._notes += [
@@ -88,9 +94,9 @@ class VideoSink(Sink):
                 "strict": "-1"
             },  # y4m of more than 8 bits, and with alpha, as everybody reads them
         )
-        usual = shown.step * shown.base
+        usual = shown.rate or 1 / (shown.step * shown.base)
         # Whole seconds where a frame is shown so long that no such fraction is near.
-        rate = (1 / usual).limit_denominator(1001) or Fraction(1, round(usual))
+        rate = usual.limit_denominator(1001) or Fraction(1, round(1 / usual))
         try:
             stream: Any = self._output.add_stream(encoding.codec, rate=rate, options=encoding.options)
         except ValueError:
@@ -176,6 +182,12 @@ class VideoSink(Sink):
                 self._output.close()
         except av.error.FFmpegError as error:
             why = f"failed at frame {self._written}: {error.strerror or error}"
+            rates, rate = (
+                av.Codec(self._encoding.codec, "w").frame_rates,
+                self._stream.codec_context.framerate,
+            )
+            if rates and rate not in rates:
+                why = f"takes no {float(rate):.6g} frames a second: choose another --codec"
             raise ConvError(f"the encoder {self._encoding.codec} {why}") from error
 
     def close(self) -> None:
