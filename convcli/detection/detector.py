@@ -17,7 +17,8 @@ from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.box import slices, whole
 from convcli.data.info import Info, Source
-from convcli.detection.events import GLOBAL, NOTHING, Look, look
+from convcli.detection.changes import kind_of
+from convcli.detection.events import GLOBAL, MUCH, NOTHING, Look, look
 from convcli.detection.light import light_change
 from convcli.detection.noise import (
     CEILING,
@@ -232,10 +233,9 @@ class Watch:
             with np.errstate(invalid="ignore", divide="ignore"):  # NaN where nothing is looked at
                 brightness /= per_block(~self._rest, side, np.mean)
         result = limits(results(), brightness, side, self.level)
-        low, high = result.blocks.min() / self.level, result.blocks.max() / self.level
-        self.notes = (
-            f"threshold {low:.1f} to {high:.1f} grey levels, from the noise of each place in {len(indices)} results",
-        )
+        usual, most = np.median(result.blocks) / self.level, result.blocks.max() / self.level
+        more = f" at most places, {most:.1f} where the clip varies most" if most > 1.05 * usual else ""
+        self.notes = (f"threshold {usual:.1f} of 255 grey levels{more} (noise in {len(indices)} results)",)
         return result
 
     def _sampled(self, frame: np.ndarray) -> np.ndarray:
@@ -325,17 +325,18 @@ class Watch:
         values = self._values(index, frames)
         blocks, bounds = largest(values, limits.side), limits.blocks
         how = self._how
+        judges_light = how.steady_light or how.threshold is None
+        shift = float(np.median(values.reshape(-1)[self._some])) if judges_light else 0.0
         if how.steady_light or (how.threshold is None and (blocks > bounds).any()):
             values, left = self._steadied(index, frames, values)
             blocks, bounds = largest(values, limits.side), bounds + left
         if (blocks > bounds).mean() > MANY:
             bounds = np.maximum(bounds, limits.raised(values, blocks, CEILING * self.level))
         mask, over = np.zeros(values.shape, bool), blocks > bounds
-        return Sight(
-            values,
-            mask,
-            self._look(values, mask, over, bounds, limits.side, least) if over.any() else NOTHING,
-        )
+        seen = self._look(values, mask, over, bounds, limits.side, least) if over.any() else NOTHING
+        if seen.share >= MUCH:
+            seen = replace(seen, kind=kind_of(_grey(frames[0]), _grey(frames[-1])))
+        return Sight(values, mask, replace(seen, shift=shift) if shift else seen)
 
     def _look(
         self,
@@ -380,7 +381,7 @@ class Watch:
             (corner[0] + x * columns, corner[1] + y * rows, width * columns, height * rows)
             for x, y, width, height in look.boxes
         )
-        return replace(look, boxes=boxes, strength=look.strength / self.level)
+        return replace(look, boxes=boxes, strength=look.strength / self.level, shift=look.shift / self.level)
 
     @cached_property
     def _rendering(self) -> Rendering:

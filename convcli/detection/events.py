@@ -7,9 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from convcli.common.frozen import frozen
+from convcli.detection.changes import Change, Kind, changes_of_light
 from convcli.detection.regions import Box, grouped, near, union
 
 GLOBAL = 0.4  # of the picture: what changes at once in so much of it is not an object
+MUCH, SWITCHED = 0.2, 8.0  # of the picture, where most of it is so many grey levels lighter or darker
+LIT = 2.0  # grey levels: where most of the picture is so much lighter or darker, it is the light
 CUT = 2  # results: a change of the whole picture that lasts longer is motion, as of a camera
 
 
@@ -27,12 +30,18 @@ class Look:
         Their mean size, in the units of the values.
     share
         Of all that is looked at.
+    shift
+        How much lighter most of the picture is, in the units of the values.
+    kind
+        What it is that changes so much of the picture at once.
     """
 
     area: int
     boxes: tuple[Box, ...]
     strength: float
     share: float = 0.0
+    shift: float = 0.0
+    kind: Kind = Kind.CUT
 
 
 NOTHING = Look(0, (), 0.0)
@@ -143,21 +152,23 @@ class Detector:
     ----------
     events : list of Event
         Once the clip is over.
-    changes : list of float
-        When the whole picture changed: a cut, a lamp.
+    changes : list of Change
+        What changed the whole picture and is no motion, once the clip is over.
     """
 
     def __init__(self, rules: Rules) -> None:
         self.events: list[Event] = []
-        self.changes: list[float] = []
+        self.changes: list[Change] = []
         self.rules = rules
         self._tracks: list[_Track] = []
         self._lasting: list[_Track] = []
         self._whole: list[tuple[int, float, float, Look]] = []
+        self._shifts: list[tuple[float, float, float]] = []
 
     def add(self, frame: int, time: float, duration: float, look: Look) -> None:
         """Take the look at one frame: its number, when and for how many seconds it is shown."""
-        if look.share >= GLOBAL:
+        self._shifts.append((time, time + duration, look.shift))
+        if look.share >= (MUCH if abs(look.shift) >= SWITCHED else GLOBAL):
             self._whole.append((frame, time, duration, look))
         else:
             self._settle()
@@ -166,11 +177,12 @@ class Detector:
     def _settle(self) -> None:
         """Decide whether the changes of the whole picture, up to now, are motion."""
         whole, self._whole = self._whole, []
-        if len(whole) > CUT:
+        if len(whole) > CUT and any(abs(look.shift) < LIT for *_, look in whole):
             for each in whole:
                 self._take(*each)
         elif whole:
-            self.changes.append(whole[0][1])
+            kind = next((look.kind for *_, look in whole if look.kind is not Kind.LAMP), Kind.LAMP)
+            self.changes.append(Change(kind, whole[0][1], whole[-1][1] + whole[-1][2]))
 
     def _take(self, frame: int, time: float, duration: float, look: Look) -> None:
         ended = [track for track in self._tracks if time - track.until > self.rules.merge_gap + 1e-9]
@@ -204,6 +216,10 @@ class Detector:
         """The clip is over: what lasted, together where it happens at once, is its events."""
         self._settle()
         self._end(self._tracks)
+        light = changes_of_light(self._shifts)
+        sudden = [one for one in self.changes if one.kind is not Kind.LAMP or not any(map(one.meets, light))]
+        light = [one for one in light if not any(map(one.meets, sudden))]
+        self.changes = sorted(sudden + light, key=lambda change: change.start)
         found: list[_Track] = []
         for track in sorted(self._lasting, key=lambda track: track.event.start):
             if found and track.event.start - found[-1].until <= self.rules.merge_gap + 1e-9:

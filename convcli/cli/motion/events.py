@@ -13,8 +13,10 @@ from typing import Any
 from convcli.cli.motion.cuts import Cut
 from convcli.cli.shared.terminal import Table
 from convcli.common.frozen import frozen
+from convcli.detection.changes import Change
 from convcli.detection.events import Event
 from convcli.media.files.target import STANDARD, output
+from convcli.media.timing import Schedule
 
 _BOX = ("x", "y", "width", "height")
 _TIMES = ("start", "end", "peak", "start_frame", "end_frame", "peak_frame")
@@ -22,11 +24,19 @@ _FIELDS = (*_TIMES, "area", *_BOX, "strength", "objects")
 _MOST = 40  # rows of the table
 
 
-def write_events(path: str, events: Sequence[Event], *, force: bool) -> None:
-    """Write events to a file, CSV if its suffix says so, or to standard output for ``-``."""
+def write_events(
+    path: str, events: Sequence[Event], changes: Sequence[Change], schedule: Schedule, *, force: bool
+) -> None:
+    """Write events to a file as its suffix says, or to standard output for ``-``; changes only into an EDL."""
+    suffix = PurePath(path).suffix.lower()
     rows = [event.facts for event in events]
-    writers = {".csv": _csv, ".edl": _edl}
-    text = writers.get(PurePath(path).suffix.lower(), _lines)(rows)
+    text = (
+        _edl(events, changes, schedule)
+        if suffix == ".edl"
+        else _csv(rows)
+        if suffix == ".csv"
+        else _lines(rows)
+    )
     if path == STANDARD:
         sys.stdout.write(text)
         return
@@ -48,21 +58,27 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _edl(rows: Sequence[dict[str, Any]]) -> str:
-    """Return an edit decision list (CMX 3600): an event is a cut of the clip, its frames counted at its mean rate."""
-    last = max(rows, key=lambda row: row["end_frame"], default=None)
-    rate = max(round(last["end_frame"] / last["end"]), 1) if last and last["end"] else 25
+def _edl(events: Sequence[Event], changes: Sequence[Change], schedule: Schedule) -> str:
+    """Return an edit decision list (CMX 3600): an event is a cut of the clip, a change of the picture is a comment.
+
+    Timecodes count frames of the clip's usual length from its beginning, also where frames are not evenly long.
+    """
+    rate = 1 / (schedule.step * schedule.base)
 
     def timecode(frame: int) -> str:
-        seconds, frames = divmod(frame, rate)
+        seconds, frames = divmod(frame, max(round(rate), 1))
         return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}:{frames:02}"
 
     lines, done = ["TITLE: motion", "FCM: NON-DROP FRAME", ""], 0
-    for number, row in enumerate(rows, 1):
-        first, end = row["start_frame"], row["end_frame"] + 1
+    for number, event in enumerate(events, 1):
+        first = round(event.start * rate)
+        end = round((event.end + schedule.shown_for(event.end_frame)) * rate)
         places = (first, end, done, done + end - first)
         lines.append(f"{number:03}  AX       V     C        {' '.join(map(timecode, places))}")
         done += end - first
+    for change in changes:
+        span = [timecode(round(time * rate)) for time in (change.start, change.end)]
+        lines.append(f"* {change.kind.upper()} FROM {' TO '.join(span)}")
     return "\n".join(lines) + "\n"
 
 
@@ -75,6 +91,7 @@ class Found:
     frames: int
     threshold: float
     events: Sequence[Event]
+    changes: Sequence[Change] = ()
     cuts: Sequence[Cut] = ()
 
 

@@ -142,11 +142,13 @@ class _Detection:
         notes = self._pass(limits)
         events = self.detector.events
         if request.events is not None:
-            write_events(request.events, events, force=request.force)
+            write_events(request.events, events, self.detector.changes, self.schedule, force=request.force)
         cuts = tuple(self.cutter.write(events)) if self.cutter and events else ()
         notes += tuple(self.cutter.notes) if self.cutter else ()
         levels = round(float(np.median(limits.blocks)) / watch.level, 3)
-        found = Found(request.input, self.path, len(watch.frames), levels, events, cuts)
+        found = Found(
+            request.input, self.path, len(watch.frames), levels, events, self.detector.changes, cuts
+        )
         table = request.no_output and request.events is None  # it is the data, and goes where data goes
         quiet = request.json or request.messages.quiet
         said = (*self.source.info.notes, *watch.notes, *notes, *self._global_changes(), *self._doubts())
@@ -161,13 +163,9 @@ class _Detection:
         return bool(events)
 
     def _global_changes(self) -> tuple[str, ...]:
-        times = self.detector.changes
-        some = ", ".join(f"{time:.3f}" for time in times[:SHOWN]) + (", ..." if len(times) > SHOWN else "")
-        return (
-            (f"the whole picture changes at {some} s (a cut, a lamp): not counted as motion",)
-            if times
-            else ()
-        )
+        changes = self.detector.changes
+        some = ", ".join(map(str, changes[:SHOWN])) + (", ..." if len(changes) > SHOWN else "")
+        return (f"the whole picture changes, which is not counted as motion: {some}",) if changes else ()
 
     def _doubts(self) -> tuple[str, ...]:
         """Return a line about an event that is all of the clip, or of the picture."""
