@@ -31,9 +31,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, *extra: bytes) -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    pixels = chunk(b"IDAT", zlib.compress(bytes(1 << 20), 9))
+def png(width: int, height: int, *extra: bytes, bits: int = 8, deflated: int = 1 << 20) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(deflated), 9))
     return b"".join((b"\x89PNG\r\n\x1a\n", header, *extra, pixels, chunk(b"IEND", b"")))
 
 
@@ -108,11 +108,12 @@ def webp() -> bytes:
     return data[:at] + size.to_bytes(4, "little") + data[at + 4 :]
 
 
-def one_strip(compression: int, stream: bytes) -> bytes:
-    """Return a TIFF of 9 x 9 pixels whose only strip is the stream of a codec that tells its own size."""
+def one_strip(compression: int, stream: bytes, side: int = 9) -> bytes:
+    """Return a TIFF of ``side`` x ``side`` pixels whose only strip is the stream of a codec."""
+    bits = 1 if compression == 2 else 8
     entries = [
-        *[(256, 3, 1, 9), (257, 3, 1, 9), (258, 3, 1, 8), (259, 3, 1, compression), (262, 3, 1, 1)],
-        *[(273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, 9), (279, 4, 1, len(stream))],
+        *[(256, 3, 1, side), (257, 3, 1, side), (258, 3, 1, bits), (259, 3, 1, compression), (262, 3, 1, 1)],
+        *[(273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, side), (279, 4, 1, len(stream))],
     ]
     stream += bytes(len(stream) % 2)
     packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
@@ -133,6 +134,7 @@ def icon(width: int, height: int) -> bytes:
     return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(picture), 22) + picture
 
 
+QOI = b"qoif" + struct.pack(">IIBB", 15_900, 15_900, 3, 0)
 WHITE = saved((15_000, 1_000), "WEBP", lossless=True)
 LERC = bytes(imagecodecs.lerc_encode(np.arange(81, dtype=np.uint8).reshape(9, 9)))
 ALIASES = "name: a\nweights: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
@@ -144,6 +146,9 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "PNG, header": ("a.png", lambda: png(60_000, 60_000), "--max-pixels 3600"),
     "PNG, profile": ("a.png", lambda: png(64, 64, chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(300 << 20)))), ""),
     "PNG, frames": ("a.png", lambda: png(9_000, 9_000, chunk(b"acTL", struct.pack(">II", 900, 0))), ""),
+    "PNG, too little deflated": ("a.png", lambda: png(15_900, 15_900), "cannot become 15900 x 15900 pixels"),
+    "PNG, bits": ("a.png", lambda: png(15_900, 15_900, bits=1, deflated=32 << 20), "for so small a file"),
+    "QOI, runs": ("a.qoi", lambda: QOI + b"\xfd" * 4_077_582, "for so small a file"),
     "JPEG": ("a.jpg", lambda: enlarged(saved((9, 9), "JPEG"), ">HH"), "--max-pixels"),
     "WebP": ("a.webp", webp, "--max-pixels"),
     "WebP, at the limit": ("a.webp", lambda: WHITE, "for so small a file"),
@@ -161,6 +166,8 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
         "a.tif", lambda: one_strip(34712, enlarged(saved((9, 9), "JPEG2000"), ">II")), "60000 x 60000",
     ),
     "TIFF, LERC inside": ("a.tif", lambda: one_strip(34887, enlarged(LERC, "<ii")), "60000 x 60000"),
+    "TIFF, a strip of little": ("a.tif", lambda: one_strip(2, bytes(100), 15_000), "for so small a file"),
+    "TIFF, a codec that is not there": ("a.tif", lambda: one_strip(48124, bytes(100)), "broken or truncated TIFF"),
     "TIFF, a size that is not told": ("a.tif", lambda: one_strip(50002, bytes(99)), "does not tell its size"),
     "JPEG, scans": ("a.jpg", many_scans, "scans"),
     "TIFF, scans inside": ("a.tif", lambda: one_strip(7, many_scans()), "2000 x 2000"),

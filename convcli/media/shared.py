@@ -301,7 +301,7 @@ def check_frames(count: int, options: ReadOptions, what: str) -> None:
 # What decoders raise on hostile data, beside their own errors (which are RuntimeErrors or ValueErrors).
 _BROKEN = (
     *(OSError, EOFError, SyntaxError, ValueError, LookupError, TypeError, AttributeError),
-    *(ArithmeticError, RuntimeError, AssertionError, struct.error),
+    *(ArithmeticError, RuntimeError, AssertionError, struct.error, ImportError),
 )
 
 
@@ -323,8 +323,8 @@ def as_broken(what: str) -> Iterator[None]:
     except MemoryError:
         raise ConvError(f"not enough memory to decode the {what}") from None
     except _BROKEN as error:
-        if "start new thread" in str(error):
-            raise
+        if "start new thread" in str(error) or "failed to map segment" in str(error):
+            raise  # a library or a thread finds no room
         # libpng's words for what it refuses are sometimes those of another moment, and no text
         lines = [] if isinstance(error, UnicodeError) else str(error).strip().splitlines()
         detail = lines[0][:160] if lines else "the decoder refuses it"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import imagecodecs
@@ -27,8 +28,8 @@ from convcli.media.opening import open_sink
 from convcli.media.options import WriteOptions
 from tests.clips import make, times_of
 from tests.clips import pattern as colours
+from tests.shell import as_user, ok
 from tests.shell import convcli as shell
-from tests.shell import ok
 
 KERNEL = "1,2,0;0,-1,0;0,0,0|0,0,1;0,1,0;0,0,0"  # asymmetric, of two frames
 
@@ -321,6 +322,70 @@ def test_links_are_followed_as_for_single_outputs(tmp_path: Path) -> None:
         put(folder, "a")
     assert (tmp_path / "out" / "a").is_symlink()
     assert (tmp_path / "real" / "x").read_text() == "new"
+
+
+ATTACK = """
+import os, sys, time
+shared, home, sticky = sys.argv[1:]
+os.umask(0)
+for name in (".convcli-000000", ".0001.convcli-000000.png", ".one.convcli-000000.png"):
+    os.symlink(home, f"{shared}/{name}")
+if sticky == "True":  # elsewhere links are followed, whoever made them, as by every program
+    os.symlink(f"{home}/new.png", f"{shared}/0002.png")
+    os.symlink(f"{home}/thesis", f"{shared}/link.png")
+os.mkfifo(f"{shared}/.two.convcli-000000.png")
+print("ready", flush=True)
+while True:
+    for entry in os.scandir(shared):
+        if ".convcli-" in entry.name and not entry.is_symlink():
+            try:
+                os.rename(entry.path, f"{shared}/moved-{time.monotonic_ns()}")
+                os.symlink(home, entry.path)
+            except OSError:
+                pass
+"""
+
+
+@pytest.mark.parametrize("mode", [0o1777, 0o777], ids=["sticky", "open to all"])
+def test_another_user_leads_no_output_astray(mode: int, tmp_path: Path) -> None:
+    """In a folder in which both may write, the other prepares names and takes over those that come."""
+    if os.geteuid():
+        pytest.skip("only root becomes two other users")
+    pictures(tmp_path / "in", colours(3)[..., 0])
+    home, shared = tmp_path / "home", tmp_path / "shared"
+    for folder in (home, shared):
+        folder.mkdir()
+    (home / "thesis").write_text("precious")
+    (home / "new").mkdir()
+    (home / "new" / "letter").touch()
+    for path in (home, *home.rglob("*")):
+        os.chown(path, 54_322, 54_322)
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o11)
+    shared.chmod(mode)
+    (tmp_path / "attack.py").write_text(ATTACK)
+    attack = [sys.executable, str(tmp_path / "attack.py"), str(shared), str(home), str(mode > 0o777)]
+    with subprocess.Popen(attack, stdout=subprocess.PIPE, preexec_fn=partial(as_user, 54_323)) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"ready\n"
+        for source, target in (
+            ("%04d.png", "%04d.png"),
+            ("0000.png", "one.png"),
+            ("0000.png", "two.png"),
+            ("0000.png", "link.png"),
+        ):
+            job = ["filter", f"in/{source}", "-k", "box:3", "-o", f"{shared}/{target}", "-y"]
+            done = subprocess.run(
+                [sys.executable, "-m", "convcli", *job],
+                cwd=tmp_path, capture_output=True, timeout=60, preexec_fn=partial(as_user, 54_322),
+            )  # fmt: skip
+            assert done.returncode in (0, 1), done.stderr
+            assert done.returncode == 0 or done.stderr.count(b"error: ") == done.stderr.count(b"\n") == 1, (
+                done.stderr
+            )
+        other.kill()
+    assert names(home) == ["new", "thesis"]
+    assert (home / "thesis").read_text() == "precious"
+    assert names(home / "new") == ["letter"]
 
 
 def test_a_folder_in_the_place_of_a_frame_stays(tmp_path: Path) -> None:

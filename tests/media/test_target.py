@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from convcli.common.errors import ConvError, UsageError
-from convcli.media.files.atomic import replacing
+from convcli.media.files.atomic import replacing, replacing_all
 from convcli.media.files.target import check_not_input, check_output, open_input, output, same_file
 
 
@@ -80,6 +80,23 @@ def test_a_file_that_comes_meanwhile_is_kept(tmp_path: Path) -> None:
         target.write_bytes(b"theirs")
     assert target.read_bytes() == b"theirs"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_is_renamed_meanwhile_gets_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    with output(folder / "x.csv") as fp:
+        fp.write(b"whole")
+        folder.rename(tmp_path / "b")
+        folder.mkdir()
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["x.csv"]
+    assert list(folder.iterdir()) == []
+    with replacing_all(tmp_path / "b", force=True) as new:
+        os.close(os.open("x.csv", os.O_WRONLY | os.O_CREAT, dir_fd=new))
+        (tmp_path / "b").rename(tmp_path / "c")
+        (tmp_path / "b").mkdir()
+    assert [path.stat().st_size for path in (tmp_path / "c").iterdir()] == [0]
+    assert list((tmp_path / "b").iterdir()) == []
 
 
 @pytest.mark.parametrize(

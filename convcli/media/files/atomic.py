@@ -129,7 +129,7 @@ def _move_all(fresh: int, old: int, folder: int, path: Path, force: bool) -> Non
         for name in links:
             with (
                 closed_after(os.open(name, _MADE, dir_fd=fresh)) as whole,
-                replacing((path / name).resolve(), force) as descriptor,
+                replacing(followed(path / name).resolve(), force) as descriptor,
                 open(whole, "rb", closefd=False) as source,
                 open(descriptor, "wb", closefd=False) as copy,
             ):
@@ -141,6 +141,20 @@ def _move_all(fresh: int, old: int, folder: int, path: Path, force: bool) -> Non
             elif not _stat(fresh, name):
                 os.unlink(name, dir_fd=folder)
         raise
+
+
+def followed(link: Path) -> Path:
+    """Return where a symbolic link leads, one step.
+
+    Raises
+    ------
+    OSError
+        For somebody else's link in a folder in which all may write, such as ``/tmp`` (as Linux's protected_symlinks).
+    """
+    folder, owner, shared = link.parent.stat(), link.lstat().st_uid, stat.S_ISVTX | stat.S_IWOTH
+    if folder.st_mode & shared == shared and owner not in (os.geteuid(), folder.st_uid):
+        raise OSError("it is another user's link, in a folder in which all may write")
+    return link.parent / link.readlink()
 
 
 def _stat(folder: int, name: str) -> os.stat_result | None:

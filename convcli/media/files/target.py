@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING
 from convcli.common import signals
 from convcli.common.errors import ConvError, UsageError, about
 from convcli.common.machine import available_memory
-from convcli.media.files.atomic import closed_after, replacing, replacing_all
+from convcli.media.files.atomic import closed_after, followed, replacing, replacing_all
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -349,7 +349,7 @@ def _resolve(path: StrPath) -> Path | int:
         place = Path(folder, name)
         if not place.is_symlink():
             return place
-        here = str(place.parent / place.readlink())
+        here = str(followed(place))
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 

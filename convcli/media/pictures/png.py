@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from convcli.common.errors import ConvError
 from convcli.data.arrays import ArraySource
 from convcli.data.box import Box
 from convcli.data.info import Colour, Info, Metadata, Sink, Source
@@ -40,6 +41,7 @@ from convcli.media.pictures.progressive import ArrivingSource
 from convcli.media.shared import (
     CHANNELS,
     HOLDS,
+    MODEST,
     Density,
     check_pixels,
     decoding,
@@ -50,6 +52,7 @@ from convcli.media.shared import (
 )
 
 PIECE = 1 << 20  # filtered bytes that are deflated together
+_DEFLATE = 1032  # bytes that deflate makes of one at most
 _WINDOW = 1 << 15  # deflate looks back that far
 _METRE = 0.0254  # inches to metres: pHYs counts pixels per metre
 _COLOURS = {1: Colour.GREY, 2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
@@ -73,6 +76,13 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     check_pixels(header.width, header.height, options, "PNG")
     data = whole(fp)
     chunks = chunks_of(data, header)
+    deflated = sum(map(len, chunks.pixels))
+    if header.size > _DEFLATE * deflated:
+        raise ConvError(
+            f"truncated PNG: {deflated} bytes cannot become {header.width} x {header.height} pixels"
+        )
+    if header.bits < 8 and header.size > MODEST:
+        check_pixels(header.width, header.height, options, "PNG", stored=len(data))
     carried, notes = _metadata(fp, chunks.others), lost_of(chunks.others)
     if b"acTL" in chunks.others:
         from convcli.media.pictures import apng

@@ -13,6 +13,7 @@ from convcli.media.carriers import left_out
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = ">IIBBBBB"
 CONTROL = ">IIIIIHHBB"  # of a frame: number, width, height, x, y, delay and its divisor, disposal, blending
+_SAMPLES = {2: 3, 4: 2, 6: 4}  # of a pixel, by PNG's colour types
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT")  # beside them, capitals begin what a reader must not skip
 _TEXTS = {
     b"Raw profile type exif": b"exif",
@@ -31,6 +32,11 @@ class Header:
     bits: int
     kind: int
     methods: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all samples, without the numbers of filters."""
+        return self.width * self.height * self.bits * _SAMPLES.get(self.kind, 1) // 8
 
     def packed(self) -> bytes:
         return struct.pack(_HEADER, self.width, self.height, self.bits, self.kind, *self.methods)

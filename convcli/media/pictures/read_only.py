@@ -44,6 +44,8 @@ class Rarer:
         How many the file has, 0 where all are read.
     ink
         Whether the file's ones are black, which Pillow shows as white.
+    slow
+        Whether Pillow decodes it in Python, so that small files must not become large pictures.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Rarer:
     end: Callable[[bytes], int] = lambda head: 0
     channels: Callable[[bytes], int] = lambda head: 0
     ink: Callable[[bytes], bool] = lambda head: False
+    slow: bool = False
 
 
 def _magic(*signatures: bytes) -> Callable[[bytes], bool]:
@@ -181,7 +184,7 @@ RARER: tuple[Rarer, ...] = (
         ink=lambda head: head[23] == 1,
     ),
     Rarer("dds", (".dds",), "DDS", _magic(b"DDS "), _dds_bits),
-    Rarer("qoi", (".qoi",), "QOI", _magic(b"qoif")),
+    Rarer("qoi", (".qoi",), "QOI", _magic(b"qoif"), slow=True),
     Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0")),
     Rarer("cur", (".cur",), "CUR", _cursor),
     Rarer("icns", (".icns",), "ICNS", _magic(b"icns")),
@@ -191,7 +194,7 @@ RARER: tuple[Rarer, ...] = (
     Rarer("sgi", (".sgi", ".rgb", ".rgba", ".bw"), "SGI", _magic(b"\x01\xda"), lambda head: 8 * head[3]),
     Rarer("msp", (".msp",), "MSP", _magic(b"DanM", b"LinS")),
     Rarer("dcx", (".dcx",), "DCX", _magic(b"\xb1\x68\xde\x3a")),
-    Rarer("xpm", (".xpm",), "XPM", _magic(b"/* XPM */")),
+    Rarer("xpm", (".xpm",), "XPM", _magic(b"/* XPM */"), slow=True),
     Rarer(
         *("xbm", (".xbm",), "XBM", _pattern(rb"\s*(/\*.*?\*/\s*)?#define\s+\w*width\s+\d+\s+#define\s")),
         ink=lambda head: True,
@@ -229,7 +232,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         what = row.misread(head)
     if what:
         raise ConvError(f"{name} with {what} is not read: convert it to .npy, TIFF or PNG")
-    found = picture_source(fp, ImageioPicture(fp, row.decoder), options, size)
+    found = picture_source(fp, ImageioPicture(fp, row.decoder), options, size // 64 if row.slow else size)
     bits, kept = row.bits(head), {"uint8": 8, "uint16": 16}.get(found.info.dtype)
     notes = (
         [f"the {bits} bits a channel of this {name} are read as {kept}"] if kept and kept != bits > 8 else []

@@ -29,6 +29,7 @@ from convcli.media.pictures.tiff_samples import MOST, look_of, metadata_of
 from convcli.media.region import RegionSink
 from convcli.media.shared import (
     CHANNELS,
+    MODEST,
     Recent,
     check_frames,
     check_pixels,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 STRIP = 1 << 18  # bytes of the strips that are written
 BIG = 2**32 - 2**24  # bytes of pixels from which a file becomes a BigTIFF; the rest is for directories
-BOMB = 1000  # so many bytes of pixels from each byte of a file are more than honest pictures have
+BOMB = 1100  # bytes of pixels from each byte of a file: deflate makes 1032 at most
 _YCBCR = 6
 _DESCRIPTION, _PRIVATE = 270, 32768  # tags; those from 32768 on belong to somebody
 _COPY = 1 | 4  # bits of NewSubfileType: a reduced copy of another picture, a mask
@@ -179,7 +180,8 @@ class TiffSource(Boxes):
                 )
             end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
             if count * page.nbytes > BOMB * size:  # a few strips, said to be many
-                check_pixels(self._width, self._height, options, "TIFF that grows so much", count)
+                stored = size if count * page.nbytes > MODEST else None
+                check_pixels(self._width, self._height, options, "TIFF that grows so much", count, stored)
         if end > size:
             raise ConvError(f"truncated TIFF: its pixels end at byte {end}, the file at byte {size}")
 
