@@ -65,7 +65,7 @@ def kind_of(before: np.ndarray, after: np.ndarray) -> Kind:
     ['lamp', 'infrared switch', 'cut']
     """
     side = max(min(before.shape) // _ACROSS, 8)
-    means = [per_block(frame.astype(np.float32), side, np.mean) for frame in (before, after)]
+    means = [per_block(frame.astype(float), side, np.mean) for frame in (before, after)]
     steps = np.stack(
         [np.concatenate([np.diff(mean, axis=axis).ravel() for axis in (0, 1)]) for mean in means]
     )
