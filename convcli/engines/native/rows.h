@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define CONVCLI_ABI 2
+#define CONVCLI_ABI 3
 
 enum type { U8, I8, U16, I16, F32, F64 };
 enum form { DENSE, SEPARABLE, FOLD };                    /* all taps; one pass an axis; windows that share their parts */
@@ -28,7 +28,8 @@ typedef struct {
     int64_t is_exact;   /* sums are integers that floats count */
     int64_t finite;     /* the data hold no NaN and no infinity: taps of weight zero may be left out */
     int64_t with_sign;  /* sums of shorts are signed */
-    int64_t is_rendered, is_absolute, fits; /* convcli.pixels.render.Rendering, and its numbers */
+    int64_t is_rendered, is_rounded, is_absolute, fits; /* convcli.pixels.render.Rendering, its numbers, and whether
+                                                          it only rounds what fits */
     double factor, fill; /* by which sums are scaled; what stands outside */
     double anchor, width, times, offset, low, top;
     int64_t clipped, nans; /* counted by the loops */

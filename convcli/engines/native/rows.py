@@ -61,7 +61,7 @@ def integer(call: Correlation) -> Form:
     numbers = np.array([one.numbers for one in found], np.float64).reshape(call.weights.shape)
     fields = {"form": DENSE, **_scaled(found[0].divisor, found[0].factor)}
     unsigned = call.x.dtype == np.uint8
-    short = call.x.itemsize == 1 and call.weights.dtype == np.float32 and _fills_integers(call, 0)
+    short = call.x.itemsize == 1 and call.weights.dtype == np.float32 and _fills_integers(call)
     if short and all(one.fits_16_bits(unsigned) for one in found):
         fields |= {"lanes": SHORTS, "with_sign": not unsigned or any(one.signed for one in found)}
     return Form(numbers, fields)
@@ -82,11 +82,13 @@ def separable(call: Correlation) -> Form:
 def box(call: Correlation) -> Form:
     """Return the sums of windows that share their parts, times the one weight; quotients of means."""
     scaled = _scaled(mean_of(call.weights), call.weights.flat[0])
-    largest = 1 << (8 * call.x.itemsize)
-    exact = (
-        call.x.dtype.kind in "iu" and call.dilation[-2:] == (1, 1) and largest * call.weights.size <= 1 << 24
-    )
-    return Form(call.weights, {"form": FOLD, "is_exact": exact, **scaled})
+    if call.x.dtype.kind == "f" or call.dilation[-2:] != (1,) * len(call.dilation[-2:]):
+        return Form(call.weights, {"form": FOLD, **scaled})
+    total = call.weights.size << (8 * call.x.itemsize)
+    fields = {"form": FOLD, "is_exact": total <= 1 << 24 and _fills_integers(call), **scaled}
+    if fields["is_exact"] and total <= 1 << 16 and call.weights.dtype == np.float32:
+        fields |= {"lanes": SHORTS, "with_sign": call.x.dtype.kind == "i"}
+    return Form(call.weights, fields)
 
 
 FORMS = {"direct": dense, "integer": integer, "separable": separable, "box": box}  # by their algorithms
@@ -97,14 +99,27 @@ def pool(call: Correlation, ufunc: str) -> Form:
     return Form(call.weights, {"form": FOLD, "fold": FOLDS.index(ufunc)})
 
 
-def _fills_integers(call: Correlation, least: int) -> bool:
-    """Return whether what stands outside is an integer from ``least`` on that the data's type can hold."""
+def _fills_integers(call: Correlation) -> bool:
+    """Return whether what stands outside is one of the integers of the data's type."""
     fill = 0.0 if call.outside is None else call.outside.mode.fill(call.outside.value)
-    return fill == int(fill) and least <= fill < 1 << (8 * call.x.itemsize)
+    limits = np.iinfo(call.x.dtype)
+    return fill.is_integer() and limits.min <= fill <= limits.max
 
 
 def _scaled(divisor: int | None, factor: float) -> dict[str, float]:
     return {"scale": DIVIDED_BY, "factor": divisor} if divisor else {"scale": TIMES, "factor": factor}
+
+
+@lru_cache(maxsize=64)
+def rounds_alike(divisor: int, top: int) -> bool:
+    """Return whether integers up to ``divisor * top`` times 1 / divisor round to the integers of the quotients.
+
+    In float32, where both err by less than half of 1 / divisor below 2^22, so that only ties have to be tried.
+    """
+    ties = (2 * np.arange(top) + 1) * divisor
+    ties = (ties[ties % 2 == 0] // 2).astype(np.float32)
+    products = ties * np.float32(1 / divisor)
+    return divisor * (top + 1) < 1 << 22 and bool((np.rint(products) == np.rint(ties / divisor)).all())
 
 
 def correlate(call: Correlation, form: Callable[[Correlation], Form]) -> np.ndarray:
@@ -173,6 +188,11 @@ def _run(
         job.is_rendered, job.is_absolute, job.fits = True, how.absolute, how.fits
         job.anchor, job.width, job.times, job.offset = how.anchor, how.width, how.scale, how.offset
         job.low, job.top = how.low, how.top
+        plain = (how.absolute, how.anchor, how.width, how.scale, how.offset) == (False, 0, 1, 1, 0)
+        if plain and how.fits and not bias.any() and call.combine is Combine.NONE and form.terms < 2:
+            if job.scale == DIVIDED_BY and rounds_alike(int(job.factor), int(how.top)):
+                job.scale, job.factor = TIMES, 1 / job.factor
+            job.is_rounded = job.scale != DIVIDED_BY
     jobs = [_part(job, x, out, part) for part in _parts((len(x) // pixel, *whole), call.threads)]
     loops = library.loops()
     assert loops is not None
