@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import tempfile
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def compiler() -> list[str] | None:
 
 
 def compile_library(to: Path = LIBRARY, more: tuple[str, ...] = ()) -> bool:
-    """Compile the loops, once for each width of vectors; return whether there is a library now.
+    """Compile the loops, for each width of vectors and type of lanes; return whether there is a library now.
 
     Parameters
     ----------
@@ -68,9 +69,9 @@ def compile_library(to: Path = LIBRARY, more: tuple[str, ...] = ()) -> bool:
     position = [] if os.name == "nt" else ["-fPIC"]
     with tempfile.TemporaryDirectory() as folder:
         objects = []
-        for width, flags in WIDTHS[machine].items():
-            objects.append(f"{folder}/{width}.o")
-            source = [str(FOLDER / "rows.c"), "-c", f"-DWIDTH={width}", "-o", objects[-1]]
+        for (width, flags), lanes in product(WIDTHS[machine].items(), range(3)):
+            objects.append(f"{folder}/{width}-{lanes}.o")
+            source = [str(FOLDER / "rows.c"), "-c", f"-DWIDTH={width}", f"-DLANES={lanes}", "-o", objects[-1]]
             commands = [*found, *FLAGS, *position, *flags, *more, *source]
             if subprocess.run(commands, check=False).returncode:
                 return False

@@ -67,7 +67,9 @@ def works() -> Iterator[Work]:
 @cache
 def picture(kind: str, dtype: str) -> np.ndarray:
     bytes_ = photograph(3000, 4000, grey=kind == "grey")
-    return bytes_.astype(np.uint16) * 257 if dtype == "u16" else bytes_.astype({"u8": "u1", "f32": "f4"}[dtype])
+    return (
+        bytes_.astype(np.uint16) * 257 if dtype == "u16" else bytes_.astype({"u8": "u1", "f32": "f4"}[dtype])
+    )
 
 
 def ours(array: np.ndarray, kernel: Any = None, **options: Any) -> Callable[[int], np.ndarray]:
@@ -126,7 +128,13 @@ def edges() -> Iterator[Work]:
         gx, gy = (cv2.Sobel(x, cv2.CV_32F, *d, borderType=EDGE) for d in ((1, 0), (0, 1)))
         return cv2.convertScaleAbs(cv2.magnitude(gx, gy), alpha=0.25)
 
-    yield Work("Sobel magnitude, u8", "OpenCV Sobel, magnitude", 1.2, ours(x, "sobel", range="0%:400%"), opencv(sobel))
+    yield Work(
+        "Sobel magnitude, u8",
+        "OpenCV Sobel, magnitude",
+        1.2,
+        ours(x, "sobel", range="0%:400%"),
+        opencv(sobel),
+    )
     for name, rows in (("Laplacian", "0,1,0;1,-4,1;0,1,0"), ("sharpen", "0,-1,0;-1,5,-1;0,-1,0")):
         kernel = np.array([[float(n) for n in row.split(",")] for row in rows.split(";")], np.float32)
         theirs = partial(cv2.filter2D, x, -1, kernel, borderType=EDGE)
@@ -228,7 +236,9 @@ def timed(work: Work, threads: int) -> Times:
                 taken[which].append(sample)
         if turn >= 2 and spent > LONGEST:
             break
-    (mine, clock), (theirs, other) = ([1e3 * median(times) for times in zip(*one, strict=True)] for one in taken)
+    (mine, clock), (theirs, other) = (
+        [1e3 * median(times) for times in zip(*one, strict=True)] for one in taken
+    )
     return Times((mine, theirs), (clock, other))
 
 

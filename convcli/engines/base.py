@@ -174,7 +174,9 @@ class Engine(ABC):
         algorithm = algorithm or self._default(weights)
         padded = x
         if outside is not None:  # of its shape, without memory
-            padded = np.broadcast_to(x[(slice(1),) * x.ndim], (*x.shape[:2], *(hi - lo for lo, hi in outside.ranges)))
+            padded = np.broadcast_to(
+                x[(slice(1),) * x.ndim], (*x.shape[:2], *(hi - lo for lo, hi in outside.ranges))
+            )
         if outside is not None or x.dtype in algorithm.integers:
             sizes = pool_sizes(padded, weights.shape[2:], stride, dilation)
             finite = finite or x.dtype.kind != "f"

@@ -58,18 +58,6 @@ def empty(shape: Sequence[int], order: Sequence[int], dtype: np.dtype) -> np.nda
     return np.empty([shape[axis] for axis in order], dtype).transpose(np.argsort(order))
 
 
-def with_long_runs(x: np.ndarray, stride: Sequence[int]) -> np.ndarray:
-    """Return ``x``, copied into C order where steps of ``stride`` would leave numpy's inner loops short.
-
-    Interleaved pixels are one long run of memory a row, but only for whole rows: with a stride the run would
-    be the three colours of one pixel.
-    """
-    *_, next_to_fastest, fastest = memory_order(x)
-    if fastest < 2 and x.shape[fastest] > 1 and next_to_fastest >= 2 and stride[next_to_fastest - 2] > 1:
-        return np.ascontiguousarray(x)
-    return x
-
-
 def cut(shape: Sequence[int], order: Sequence[int], size: int) -> list[Slices]:
     """Return tiles of about ``size`` elements that cover an array: whole along the fastest axes.
 

@@ -1,4 +1,5 @@
-/* The loops, built once for each width of the machine's vectors: WIDTH is their size in bytes.
+/* The loops, built for each width of the machine's vectors and each type of lanes: WIDTH is the vectors' size in bytes,
+   T the type in which sums are made, F the one in which they are finished.
 
    Every output is a sum over rows of the input.  Rows are converted once and stay in a ring while outputs need them;
    a row of results is scaled, combined, mapped, rounded and stored before it leaves the cache.  Each result is made
@@ -10,6 +11,32 @@
 #include <string.h>
 
 #include "rows.h"
+
+#if LANES == 0
+typedef float T, F;
+#define TYPE F32
+#define LANE(weight) (float)(weight)
+#elif LANES == 1
+typedef double T, F;
+#define TYPE F64
+#define LANE(weight) (weight)
+#else /* exact sums of small integers, modulo 2**16 */
+typedef uint16_t T;
+typedef float F;
+#define TYPE U16
+#define LANE(weight) (uint16_t)(int16_t)(weight)
+#endif
+#define IN_FLOATS (LANES < 2)
+#define COUNTED(sum) (IN_FLOATS ? (F)(sum) : (F)(((int32_t)(sum) ^ sign) - sign))
+#define OF_TYPE(code, DO)                                                                                            \
+    switch (code) {                                                                                                  \
+    case U8: DO(uint8_t) break;                                                                                      \
+    case I8: DO(int8_t) break;                                                                                       \
+    case U16: DO(uint16_t) break;                                                                                    \
+    case I16: DO(int16_t) break;                                                                                     \
+    case F32: DO(float) break;                                                                                       \
+    default: DO(double)                                                                                              \
+    }
 
 #define RUN 32             /* products in one running sum, as in convcli/engines/shift_and_add.py */
 #define CACHE (96 * 1024)  /* bytes of a ring that share the second-level cache with rows of results (measured) */
@@ -51,11 +78,13 @@ static void *take(Memory *memory, int64_t bytes) {
     return (void *)(((uintptr_t)(piece + 1) + 63) / 64 * 64);
 }
 
+#define TAKE(memory, type, count) take(memory, (int64_t)(count) * (int64_t)sizeof(type))
+
 static void begin_ring(Memory *memory, Ring *ring, int64_t slots, int64_t bytes) {
     ring->slots = slots;
     ring->bytes = (bytes + 63 + 64) / 64 * 64; /* rows do not share a line of the cache */
     ring->rows = take(memory, slots * ring->bytes);
-    ring->tags = take(memory, slots * (int64_t)sizeof(int64_t));
+    ring->tags = TAKE(memory, int64_t, slots);
 }
 
 static void forget(Ring *ring) {
@@ -87,55 +116,659 @@ static void find_inside(const Job *job, int64_t inside[2]) {
     }
 }
 
-#define T float
-#define F float
-#define TYPE F32
-#define IN_FLOATS 1
-#define LANE(weight) (float)(weight)
-#define COUNTED(sum) (sum)
-#define NAME(name) JOINED(name, float)
-#define FINISH(name) NAME(name)
-#include "loops.h"
-#undef T
-#undef F
-#undef TYPE
-#undef LANE
-#undef NAME
+typedef T Vector __attribute__((vector_size(WIDTH), aligned(sizeof(T)), may_alias));
+#define BLOCK ((int64_t)(4 * WIDTH / sizeof(T))) /* sums of a row that are made in registers at a time */
 
-#define T double
-#define F double
-#define TYPE F64
-#define LANE(weight) (weight)
-#define NAME(name) JOINED(name, double)
-#include "loops.h"
-#undef T
-#undef F
-#undef TYPE
-#undef IN_FLOATS
-#undef LANE
-#undef COUNTED
-#undef NAME
-#undef FINISH
+/* A product of one row of sums, or of two neighbours, which share most of their data. */
+typedef struct {
+    const T *row;      /* what is multiplied: the row at `place`, from `offset` on */
+    int64_t place, offset;
+    int which;         /* 1: of the first row of sums, 2: of the second, 3: of both */
+    T weights[2];
+} Product;
 
-#define T uint16_t
-#define F float
-#define TYPE U16
-#define IN_FLOATS 0
-#define LANE(weight) (uint16_t)(int16_t)(weight)
-#define COUNTED(sum) (F)(((int32_t)(sum) ^ sign) - sign)
-#define NAME(name) JOINED(name, short)
-#define FINISH(name) JOINED(name, float)
-#define SHORT
-#include "loops.h"
+typedef struct {
+    int64_t planes, tall, wide; /* of the taps, those of weight zero too */
+    const int64_t *offsets;     /* of the columns */
+    int is_paired, leaves;
+    int *ends;                  /* where each leaf of the sum's tree ends among the products */
+    Product *all;
+    int64_t used;
+} Products;
+
+typedef struct {
+    Job *job;
+    Memory *memory;
+    Ring inputs, sums; /* converted rows; for FOLD all levels, for SEPARABLE results along z */
+    int64_t depth, height; /* slices, and rows of each, in the ring of inputs */
+    int64_t chunk;     /* rows of outputs that are made of a slice before the next slice */
+    int64_t outputs;   /* elements of a row of results in the strip */
+    int64_t wide;      /* elements of a row of the input that they need */
+    int64_t phase;     /* elements of a row at one of the stride's phases */
+    int is_direct;     /* rows are read where they lie */
+    int is_paired;     /* two rows of results are made at a time */
+    Run *runs;         /* where a row of the input comes from */
+    int64_t run_count;
+    const char *item;
+    int64_t z;
+    int levels;        /* of folds along y: of 1, 2, 4 ... rows */
+    int64_t begun, come; /* rows of the chunk of which all folds are made */
+    int64_t level_first[MOST_LEVELS], level_slots[MOST_LEVELS];
+    Products *products;
+    const T **sources, **made;
+    T **lines, *blank;
+    char *outside;     /* a row of the fill value, of the data's type */
+} Work;
+
+/* Sums in registers */
+
+INLINE void multiply(const Product *first, const Product *stop, T *out, T *next, int64_t x) {
+    Vector a = {0}, b = {0}, c = {0}, d = {0}, e = {0}, f = {0}, g = {0}, h = {0};
+    for (const Product *one = first; one < stop; one++) {
+        const Vector *data = (const Vector *)(one->row + x);
+        Vector p = data[0], q = data[1], r = data[2], s = data[3];
+        if (one->which & 1) {
+            Vector weight = one->weights[0] - (Vector){0};
+            a += weight * p, b += weight * q, c += weight * r, d += weight * s;
+        }
+        if (one->which & 2) {
+            Vector weight = one->weights[1] - (Vector){0};
+            e += weight * p, f += weight * q, g += weight * r, h += weight * s;
+        }
+    }
+    Vector *to = (Vector *)out, *behind = (Vector *)next;
+    to[0] = a, to[1] = b, to[2] = c, to[3] = d;
+    if (next)
+        behind[0] = e, behind[1] = f, behind[2] = g, behind[3] = h;
+}
+
+/* Set `out`, and `next` where it is there, to BLOCK sums from x on: few products in turn, many as the sum of halves. */
+APART void add_up(const Products *products, int64_t taps, int *leaf, T *out, T *next, int64_t x) {
+    if (taps <= RUN) {
+        const int *end = products->ends + (*leaf)++;
+        multiply(products->all + end[0], products->all + end[1], out, next, x);
+        return;
+    }
+    T rest[2][BLOCK];
+    add_up(products, taps / 2, leaf, out, next, x);
+    add_up(products, taps - taps / 2, leaf, rest[0], next ? rest[1] : NULL, x);
+    for (int64_t i = 0; i < BLOCK; i++)
+        out[i] = (T)(out[i] + rest[0][i]);
+    for (int64_t i = 0; next && i < BLOCK; i++)
+        next[i] = (T)(next[i] + rest[1][i]);
+}
+
+/* Where the block begins that holds output x of a row: the last one goes back and makes some outputs again. */
+INLINE int64_t start(int64_t x, int64_t size) { return x + BLOCK > size && size >= BLOCK ? size - BLOCK : x; }
+
+/* Set blocks of sums from `from` on; `next` is NULL where only one row is made. */
+static void sums_of(const Products *products, T *out, T *next, int64_t from) {
+    int leaf = 0;
+    add_up(products, products->planes * products->tall * products->wide, &leaf, out, next, from);
+}
+
+static void pass(const Products *products, T *out, T *next, int64_t size) {
+    for (int64_t x = 0; x < size; x += BLOCK)
+        sums_of(products, out + start(x, size), next ? next + start(x, size) : NULL, start(x, size));
+}
+
+static void find(Products *products, const T *const *sources) {
+    for (Product *one = products->all; one < products->all + products->used; one++)
+        one->row = sources[one->place] + one->offset;
+}
+
+/* Note the products of the taps lo to hi, in the leaves of the tree of their sum. */
+static void begin_leaves(Products *products, const double *weights, int64_t lo, int64_t hi, int skip_zeros) {
+    int64_t wide = products->wide, tall = products->tall, middle = lo + (hi - lo) / 2;
+    if (hi - lo > RUN) {
+        begin_leaves(products, weights, lo, middle, skip_zeros);
+        begin_leaves(products, weights, middle, hi, skip_zeros);
+        return;
+    }
+    for (int64_t plane = lo / wide / tall; plane <= (hi - 1) / wide / tall; plane++) {
+        int64_t y = lo / wide - plane * tall, last = (hi - 1) / wide - plane * tall;
+        for (y = y > 0 ? y : 0; y <= (last < tall ? last : tall - 1) + products->is_paired; y++)
+            for (int64_t x = 0; x < wide; x++) {
+                Product one = {NULL, plane * (tall + products->is_paired) + y, products->offsets[x], 0, {0, 0}};
+                for (int64_t of = 0; of <= products->is_paired; of++) {
+                    int64_t tap = (plane * tall + y - of) * wide + x;
+                    if (y < of || y >= tall + of || tap < lo || tap >= hi || (skip_zeros && weights[tap] == 0))
+                        continue;
+                    one.weights[of] = LANE(weights[tap]);
+                    one.which |= 1 << of;
+                }
+                if (one.which)
+                    products->all[products->used++] = one;
+            }
+    }
+    products->ends[++products->leaves] = (int)products->used;
+}
+
+static void begin(Memory *memory, Products *products, Products made, const double *weights, int skip_zeros) {
+    int64_t taps = made.planes * made.tall * made.wide;
+    *products = made;
+    products->ends = TAKE(memory, int, taps + 1);
+    products->ends[0] = 0;
+    products->all = TAKE(memory, Product, 2 * taps);
+    begin_leaves(products, weights, 0, taps, skip_zeros);
+}
+
+/* From sums to results */
+
+#define EACH(do)                                                                                                     \
+    for (int64_t i = 0; i < n; i++)                                                                                  \
+        to[i] = do;
+
+/* Set `to`, which may be `sums`, to what a map's sums are worth, with its bias. */
+APART void scale(const Job *job, F *to, const T *sums, int64_t n, int64_t map) {
+    F factor = (F)job->factor;
+    int32_t sign = job->with_sign ? 0x8000 : 0; /* shorts are counted modulo 2**16 */
+    (void)sign;
+    if (job->scale == TIMES)
+        EACH(COUNTED(sums[i]) * factor)
+    else if (job->scale == DIVIDED_BY)
+        EACH(COUNTED(sums[i]) / factor)
+    else if (to != (const void *)sums)
+        EACH(COUNTED(sums[i]))
+    if (job->bias) {
+        F bias = (F)job->bias[map];
+        EACH(to[i] + bias)
+    }
+}
+
+/* Add a map's results to those of the maps before it. */
+static void join(const Job *job, F *to, F *values, int64_t n, int is_first) {
+    for (int64_t i = 0; job->combine == MAGNITUDE && i < n; i++)
+        values[i] *= values[i];
+    if (is_first)
+        EACH(values[i])
+    else if (job->combine == MAXIMUM)
+        EACH(to[i] > values[i] || to[i] != to[i] ? to[i] : values[i])
+    else
+        EACH(to[i] + values[i])
+}
+
+/* Round n values, count and cut what is outside, and store them. */
+#define STORE(type)                                                                                                  \
+    if (job->fits)                                                                                                   \
+        for (int64_t i = 0; i < n; i++)                                                                              \
+            ((type *)place)[i] = (type)(int32_t)ROUNDED(to[i]);                                                      \
+    else                                                                                                             \
+        for (int64_t i = 0; i < n; i++) {                                                                            \
+            F value = (F)ROUNDED(to[i]);                                                                             \
+            nans += value != value;                                                                                  \
+            clipped += (value < low) | (value > top);                                                                \
+            value = value > low ? value : low; /* NaN too */                                                         \
+            ((type *)place)[i] = (type)(int32_t)(value < top ? value : top);                                         \
+        }
+
+/* What convcli.pixels.render.render does. */
+APART void store(Job *job, F *restrict to, int64_t n, char *restrict place) {
+    F anchor = (F)job->anchor, width = (F)job->width, times = (F)job->times, offset = (F)job->offset;
+    F low = (F)job->low, top = (F)job->top;
+    int32_t clipped = 0, nans = 0;
+    if (!job->is_rendered) {
+        memcpy(place, to, (size_t)n * sizeof(F));
+        return;
+    }
+    if (job->is_absolute)
+        EACH(to[i] < 0 ? -to[i] : to[i])
+    if (anchor != 0)
+        EACH(to[i] - anchor)
+    if (width != 1)
+        EACH(to[i] / width)
+    if (times != 1)
+        EACH(to[i] * times)
+    if (offset != 0)
+        EACH(to[i] + offset)
+    OF_TYPE(job->y_type, STORE)
+    job->clipped += clipped;
+    job->nans += nans;
+}
+
+#define ROUND(type)                                                                                                  \
+    for (int64_t i = 0; i < n; i++)                                                                                  \
+        ((type *)place)[i] = (type)(int32_t)ROUNDED(COUNTED(sums[i]) * factor);
+
+/* Store n sums of a map as results; mostly they are only scaled and rounded. */
+APART void finish(Job *job, const T *sums, int64_t n, int64_t map, char *restrict place) {
+    F values[BLOCK], factor = (F)(job->scale == TIMES ? job->factor : 1);
+    int32_t sign = job->with_sign ? 0x8000 : 0;
+    (void)sign;
+    if (job->is_rounded)
+        OF_TYPE(job->y_type, ROUND)
+    else {
+        scale(job, values, sums, n, map);
+        store(job, values, n, place);
+    }
+}
+
+/* Make one row of results, or two, of a map or of what several combine to; the first `done` of them are made again. */
+static void emit(Work *work, int64_t maps, int64_t map, int count, int done, char *to) {
+    Job *job = work->job;
+    int64_t n, size = work->outputs, item = size_of(job->y_type);
+    int in_place = IN_FLOATS && !job->is_rendered && job->combine == NONE && size >= BLOCK;
+    for (int64_t x = 0; x < size; x += BLOCK) {
+        int64_t from = start(x, size), again = x - from;
+        n = size - from < BLOCK ? size - from : BLOCK;
+        F total[2][BLOCK];
+        for (int64_t index = map; index < map + maps; index++) {
+            T sums[2][BLOCK], *made[2] = {sums[0], sums[1]};
+            for (int row = 0; in_place && row < count; row++)
+                made[row] = (T *)(to + row * job->y_y) + from;
+            sums_of(work->products + index, made[0], count > 1 ? made[1] : NULL, from);
+            for (int row = in_place ? 0 : done; row < count; row++) {
+                F scaled[BLOCK], *values = IN_FLOATS ? (F *)(void *)made[row] : scaled;
+                if (job->combine == NONE && !in_place) {
+                    finish(job, made[row] + again, n - again, index, to + row * job->y_y + x * item);
+                    continue;
+                }
+                scale(job, values, made[row], n, index);
+                if (!in_place)
+                    join(job, total[row], values, n, index == map);
+            }
+        }
+        for (int row = done; job->combine != NONE && row < count; row++) {
+            for (int64_t i = 0; job->combine == MAGNITUDE && i < n; i++)
+                total[row][i] = ROOT(total[row][i]);
+            store(job, total[row] + again, n - again, to + row * job->y_y + x * item);
+        }
+    }
+}
+
+/* Rows of the input */
+
+#define CONVERT(type)                                                                                                \
+    for (int64_t i = 0; i < n; i++)                                                                                  \
+        to[i] = (T)((const type *)from)[i];
+
+APART void convert(T *restrict to, const char *restrict from, int64_t type, int64_t n) { OF_TYPE(type, CONVERT) }
+
+static void read(const Work *work, T *to, const char *from) {
+    const Job *job = work->job;
+    for (const Run *run = work->runs; run < work->runs + work->run_count; run++) {
+        T *place = to + run->to * job->pixel;
+        int64_t n = run->count * job->pixel;
+        if (from && run->from >= 0)
+            convert(place, from + run->from * job->pixel * size_of(job->x_type), job->x_type, n);
+        else
+            memcpy(place, work->blank, (size_t)n * sizeof(T));
+    }
+}
+
+/* Sort a row by the phases of the stride: neighbours of a phase then lie beside each other. */
+static void split(const Work *work, T *to, const T *from) {
+    int64_t step = work->job->stride[2], pixel = work->job->pixel, all = work->wide / pixel;
+    for (int64_t rest = 0; rest < step; rest++, to += work->phase)
+        for (int64_t i = 0; i * step + rest < all; i++)
+            for (int64_t c = 0; c < pixel; c++)
+                to[i * pixel + c] = from[(i * step + rest) * pixel + c];
+}
+
+/* Where a row of the data begins; NULL outside. */
+static const char *data(const Work *work, int64_t channel, int64_t z, int64_t y) {
+    const Job *job = work->job;
+    z = job->from[0] ? job->from[0][z] : z;
+    y = job->from[1] ? job->from[1][y] : y;
+    return z < 0 || y < 0 ? NULL : work->item + channel * job->x_channel + z * job->x_z + y * job->x_y;
+}
+
+static const T *row(Work *work, int64_t channel, int64_t z, int64_t y, int in_phases) {
+    const char *from = data(work, channel, z, y);
+    if (work->is_direct)
+        return from ? (const T *)from + work->runs->from * work->job->pixel : work->blank;
+    int is_there;
+    int64_t slot = (channel * work->depth + z % work->depth) * work->height + y % work->height;
+    T *to = slot_of(&work->inputs, slot, z, y, &is_there);
+    if (is_there)
+        return to;
+    if (in_phases && work->job->stride[2] > 1) {
+        read(work, work->lines[0], from);
+        split(work, to, work->lines[0]);
+    } else
+        read(work, to, from);
+    return to;
+}
+
+/* All taps */
+
+static void dense_rows(Work *work, int64_t y, int done, char *to) {
+    const Job *job = work->job;
+    const T **source = work->sources;
+    for (int64_t channel = 0; channel < job->channels; channel++)
+        for (int64_t k = 0; k < job->kernel[0]; k++)
+            for (int64_t j = 0; j < job->kernel[1] + work->is_paired; j++)
+                *source++ = row(work, channel, work->z * job->stride[0] + k * job->dilation[0],
+                                      y * job->stride[1] + j * job->dilation[1], 1);
+    for (int64_t map = 0; map < job->maps; map++)
+        find(work->products + map, work->sources);
+    for (int64_t map = 0; map < (job->combine == NONE ? job->maps : 1); map++)
+        emit(work, job->combine == NONE ? 1 : job->maps, map, 1 + work->is_paired, done, to + map * job->y_map);
+}
+
+/* Separable kernels: a pass along z into a ring, one along y into lines, one along x.
+   A term has three sets of products; those along x are where `emit` looks for them, the others behind all of these. */
+
+INLINE int does_nothing(const Work *work, const Products *products, int axis) {
+    return products->planes * products->tall == 1 && products->all->weights[0] == 1 && work->job->stride[axis] == 1;
+}
+
+static const T *along_z(Work *work, int64_t term, int64_t y) {
+    const Job *job = work->job;
+    Products *all = work->products + job->maps + 2 * term;
+    int64_t z = work->z * job->stride[0];
+    int is_there;
+    if (does_nothing(work, all, 0))
+        return row(work, 0, z, y, 0);
+    T *to = slot_of(&work->sums, (term * work->height) + y % work->height, work->z, y, &is_there);
+    if (is_there)
+        return to;
+    for (int64_t k = 0; k < job->kernel[0]; k++)
+        work->sources[k] = row(work, 0, z + k * job->dilation[0], y, 0);
+    find(all, work->sources);
+    pass(all, to, NULL, work->wide);
+    return to;
+}
+
+static void separable_rows(Work *work, int64_t y, int done, char *to) {
+    const Job *job = work->job;
+    for (int64_t term = 0; term < job->maps; term++) {
+        Products *all = work->products + job->maps + 2 * term + 1;
+        T **lines = work->lines + LINES + 3 * term;
+        const T **rows = work->sources + job->kernel[0];
+        for (int64_t j = 0; j < job->kernel[1] + work->is_paired; j++)
+            rows[j] = along_z(work, term, y * job->stride[1] + j * job->dilation[1]);
+        work->made[2 * term] = rows[0], work->made[2 * term + 1] = rows[work->is_paired];
+        if (!does_nothing(work, all, 1)) {
+            find(all, rows);
+            pass(all, lines[0], work->is_paired ? lines[1] : NULL, work->wide);
+            work->made[2 * term] = lines[0], work->made[2 * term + 1] = lines[1];
+        }
+    }
+    for (int row = 0; row <= work->is_paired; row++) {
+        for (int64_t term = 0; term < job->maps; term++) {
+            const T *from = work->made[2 * term + row], *phases = work->lines[LINES + 3 * term + 2];
+            if (job->stride[2] > 1)
+                split(work, work->lines[LINES + 3 * term + 2], from);
+            find(work->products + term, job->stride[2] > 1 ? &phases : &from);
+        }
+        emit(work, job->maps, 0, 1, row < done, to + row * job->y_y);
+    }
+}
+
+/* Windows that share their parts: the folds of 1, 2, 4 ... neighbours, from which each size is put together. */
+
+APART void fold(int64_t how, T *to, const T *a, const T *b, int64_t n) {
+    if (how == ADD)
+        EACH((T)(a[i] + b[i]))
+    else if (how == GREATEST)
+        EACH(a[i] > b[i] || a[i] != a[i] ? a[i] : b[i])
+    else
+        EACH(a[i] < b[i] || a[i] != a[i] ? a[i] : b[i])
+}
+
+/* Along z nothing is shared: halves of halves, in the same tree. */
+static const T *fold_slices(Work *work, int64_t y, int64_t first, int64_t count, T *to, T *spare) {
+    const Job *job = work->job;
+    int64_t left = 1;
+    if (count == 1)
+        return row(work, 0, work->z * job->stride[0] + first * job->dilation[0], y, 0);
+    while (2 * left < count)
+        left *= 2;
+    const T *a = fold_slices(work, y, first, left, to, spare);
+    const T *b = fold_slices(work, y, first + left, count - left, spare, spare + work->wide + BLOCK);
+    fold(job->fold, to, a, b, work->wide);
+    return to;
+}
+
+/* The fold of 2**level rows from y on. */
+static const T *fold_level(Work *work, int level, int64_t y) {
+    const Job *job = work->job;
+    int is_there;
+    if (level == 0 && job->kernel[0] == 1)
+        return row(work, 0, work->z * job->stride[0], y, 0);
+    int64_t slot = work->level_first[level] + y % work->level_slots[level];
+    T *to = slot_of(&work->sums, slot, work->z, y, &is_there);
+    if (is_there)
+        return to;
+    if (level == 0)
+        return fold_slices(work, y, 0, job->kernel[0], to, work->lines[LINES]);
+    const T *a = fold_level(work, level - 1, y);
+    const T *b = fold_level(work, level - 1, y + (job->dilation[1] << (level - 1)));
+    fold(job->fold, to, a, b, work->wide);
+    return to;
+}
+
+/* Put a row of windows together.  Wide parts come first: making narrower ones leaves them where they are. */
+static const T *fold_down(Work *work, int64_t y, T *to) {
+    const Job *job = work->job;
+    int64_t size = job->kernel[1], step = job->dilation[1];
+    const T *parts[MOST_LEVELS], *total = NULL;
+    if (2 * job->stride[1] <= size) /* windows overlap much: make each part when its last row comes */
+        for (; work->come < y + extent_of(job, 1); work->come++)
+            for (int level = 1; level < work->levels; level++)
+                if (work->come - work->begun >= step * ((1 << level) - 1))
+                    fold_level(work, level, work->come - step * ((1 << level) - 1));
+    for (int level = work->levels - 1; level >= 0; level--)
+        if (size >> level & 1)
+            parts[level] = fold_level(work, level, y + (size >> (level + 1) << (level + 1)) * step);
+    for (int level = 0; level < work->levels; level++)
+        if (size >> level & 1) {
+            if (total)
+                fold(job->fold, to, parts[level], total, work->wide);
+            total = total ? to : parts[level];
+        }
+    return total;
+}
+
+#define SLIDE(type)                                                                                                  \
+    for (int64_t i = 0; i < n; i++)                                                                                  \
+        sums[i] = (T)(sums[i] + (T)((const type *)come)[i] - (T)(gone ? ((const type *)gone)[i] : 0));
+
+APART void slide(T *restrict sums, const char *come, const char *gone, int64_t type, int64_t n) { OF_TYPE(type, SLIDE) }
+
+/* Running sums of rows, where these are exact: of the first row from all, then by what comes and what goes. */
+static const T *run_down(Work *work, int64_t y, T *sums) {
+    const Job *job = work->job;
+    int64_t size = job->kernel[1], item = size_of(job->x_type) * job->pixel, whole = work->begun + size;
+    if (work->come == work->begun)
+        memset(sums, 0, (size_t)work->wide * sizeof(T));
+    for (; work->come < y + size; work->come++) {
+        if (job->kernel[0] > 1) {
+            const T *come = fold_level(work, 0, work->come);
+            const T *gone = work->come < whole ? NULL : fold_level(work, 0, work->come - size);
+            slide(sums, (const char *)come, (const char *)gone, TYPE, work->wide);
+            continue;
+        }
+        int64_t z = work->z * job->stride[0];
+        const char *come = data(work, 0, z, work->come), *gone = NULL;
+        if (work->come >= whole)
+            gone = data(work, 0, z, work->come - size);
+        for (const Run *run = work->runs; run < work->runs + work->run_count; run++) {
+            const char *of = come && run->from >= 0 ? come + run->from * item : work->outside;
+            const char *less = gone && run->from >= 0 ? gone + run->from * item : work->outside;
+            slide(sums + run->to * job->pixel, of, work->come < whole ? NULL : less, job->x_type,
+                        run->count * job->pixel);
+        }
+    }
+    return sums;
+}
+
+/* Fold along a row of `all` windows, by windows that share their parts. */
+static const T *fold_along(const Work *work, const T *row, int64_t all) {
+    const Job *job = work->job;
+    int64_t size = job->kernel[2], gap = job->dilation[2] * job->pixel, n = work->wide;
+    const T *parts = row, *total = NULL, *held = NULL;
+    for (int level = 0; size >> level; level++) {
+        if (size >> level & 1) {
+            const T *part = parts + (size >> (level + 1) << (level + 1)) * gap;
+            if (total)
+                fold(job->fold, work->lines[4], part, total, all);
+            held = total ? NULL : parts;
+            total = total ? work->lines[4] : part;
+        }
+        if (size >> (level + 1)) { /* into a line that holds neither the parts nor the total */
+            int line = 1;
+            while (work->lines[line] == parts || work->lines[line] == held)
+                line++;
+            fold(job->fold, work->lines[line], parts, parts + (gap << level), n -= gap << level);
+            parts = work->lines[line];
+        }
+    }
+    return total;
+}
+
+static void fold_row(Work *work, int64_t y, char *to) {
+    Job *job = work->job;
+    int64_t step = job->stride[2], all = work->wide - job->pixel * (extent_of(job, 2) - 1);
+    const T *row = job->is_exact ? run_down(work, y * job->stride[1], work->lines[LINES - 1])
+                                 : fold_down(work, y * job->stride[1], work->lines[0]);
+    const T *total = fold_along(work, row, all);
+    if (step > 1) {
+        T *kept = work->lines[LINES - 2];
+        for (int64_t i = 0; i < work->outputs; i++)
+            kept[i] = total[i / job->pixel * step * job->pixel + i % job->pixel];
+        total = kept;
+    }
+    if (IN_FLOATS && !job->is_rendered) {
+        scale(job, (F *)(void *)to, total, work->outputs, 0);
+        return;
+    }
+    for (int64_t x = 0; x < work->outputs; x += BLOCK) {
+        int64_t n = work->outputs - x < BLOCK ? work->outputs - x : BLOCK;
+        finish(job, total + x, n, 0, to + x * size_of(job->y_type));
+    }
+}
+
+/* All rows */
+
+static void begin_strip(Work *work, int64_t first, int64_t count) {
+    const Job *job = work->job;
+    int64_t step = job->stride[2], reach = extent_of(job, 2) - 1;
+    work->outputs = count * job->pixel;
+    work->wide = ((count - 1) * step + reach + 1) * job->pixel;
+    work->run_count = 0;
+    for (int64_t place = 0, n = work->wide / job->pixel; place < n; place++) {
+        int64_t from = job->from[2] ? job->from[2][first * step + place] : first * step + place;
+        Run *last = work->runs + work->run_count - 1;
+        if (work->run_count && from == (last->from < 0 ? -1 : last->from + last->count))
+            last->count++;
+        else
+            work->runs[work->run_count++] = (Run){place, from, 1};
+    }
+}
+
+/* Make the rows of a chunk of one slice. */
+static void chunk(Work *work, int64_t from, int64_t stop, char *to) {
+    const Job *job = work->job;
+    work->come = work->begun = from * job->stride[1];
+    for (int64_t y = from; y < stop; y += 1 + work->is_paired) {
+        int done = work->is_paired && y + 1 == stop; /* an odd row: the one before it is made again */
+        char *place = to + (y - done) * job->y_y;
+        if (job->form == DENSE)
+            dense_rows(work, y - done, done, place);
+        else if (job->form == FOLD)
+            fold_row(work, y, place);
+        else
+            separable_rows(work, y - done, done, place);
+    }
+}
+
+/* Note all products of a job: of dense kernels a set for each map, of separable ones one for each term and axis. */
+static void begin_products(Work *work) {
+    const Job *job = work->job;
+    const int64_t *kernel = job->kernel, count = job->channels * kernel[0] * kernel[1] * kernel[2];
+    int64_t *offsets = TAKE(work->memory, int64_t, kernel[2]), *none = TAKE(work->memory, int64_t, 1);
+    int skip = job->finite != 0, pair = work->is_paired;
+    for (int64_t i = 0, step = job->stride[2]; i < kernel[2]; i++) /* each phase of the stride is a run of its own */
+        offsets[i] = i * job->dilation[2] % step * work->phase + i * job->dilation[2] / step * job->pixel;
+    none[0] = 0;
+    work->products = TAKE(work->memory, Products, 3 * job->maps);
+    for (int64_t map = 0; map < job->maps; map++) {
+        Products *along = work->products + map, *before = work->products + job->maps + 2 * map;
+        const double *weights = job->weights + map * (job->form == DENSE ? count : kernel[0] + kernel[1] + kernel[2]);
+        Products dense = {.planes = job->channels * kernel[0], kernel[1], kernel[2], offsets, .is_paired = pair};
+        if (job->form == DENSE) {
+            begin(work->memory, along, dense, weights, skip);
+            continue;
+        }
+        begin(work->memory, before, (Products){kernel[0], 1, 1, none}, weights, 0);
+        weights += kernel[0];
+        begin(work->memory, before + 1, (Products){1, kernel[1], 1, none, .is_paired = pair}, weights, 0);
+        begin(work->memory, along, (Products){1, 1, kernel[2], offsets}, weights + kernel[1], 0);
+    }
+}
+
+static void run(Job *job, Memory *memory) {
+    Work work = {.job = job, .memory = memory};
+    const int64_t *kernel = job->kernel;
+    int64_t step = job->stride[2], extent = extent_of(job, 1), sums = 0, is_deep = kernel[0] > 1;
+    work.is_paired = job->form != FOLD && job->stride[1] == job->dilation[1] && job->size[1] > 1;
+    work.chunk = is_deep && 2 * extent + 16 < job->size[1] ? 2 * extent + 16 : job->size[1];
+    work.depth = extent_of(job, 0);
+    work.height = extent + (is_deep ? work.chunk : 2) * job->stride[1];
+    int64_t inputs = job->form == FOLD && job->is_exact && !is_deep ? 0 : job->channels * work.depth * work.height;
+    if (job->form == SEPARABLE)
+        sums = job->maps * work.height;
+    while (job->form == FOLD && (job->is_exact ? is_deep && !work.levels : kernel[1] >> work.levels)) {
+        work.level_first[work.levels] = sums;
+        work.level_slots[work.levels] = job->is_exact ? extent + 1 : ((1 << work.levels) + 1) * job->dilation[1] + job->stride[1];
+        sums += work.level_slots[work.levels++];
+    }
+    int64_t most = (is_deep ? 2 : 1) * CACHE / (int64_t)sizeof(T) / (inputs + (is_deep || job->form == FOLD ? sums : 0) + 4) / job->pixel / step;
+    most = most < 2 * extent_of(job, 2) ? 2 * extent_of(job, 2) : most;
+    most = most * job->pixel < 8 * BLOCK ? 8 * BLOCK / job->pixel + 1 : most;
+    int64_t strips = (job->size[2] + most - 1) / most, count = (job->size[2] + strips - 1) / strips;
+    int64_t row = ((count + 1) * step + extent_of(job, 2)) * job->pixel + BLOCK, bytes = row * (int64_t)sizeof(T);
+    work.phase = (count + (extent_of(job, 2) - 1) / step) * job->pixel;
+    begin_ring(memory, &work.inputs, inputs, bytes);
+    begin_ring(memory, &work.sums, sums, bytes);
+    int64_t lines = LINES + (job->form == FOLD ? 1 : 3 * job->maps);
+    work.lines = TAKE(memory, T *, lines);
+    for (int64_t line = 0; line < lines; line++) /* the last one of folds is one for each half of the slices */
+        work.lines[line] = take(memory, bytes * (job->form == FOLD && line == LINES ? 24 : 1));
+    work.blank = take(memory, bytes);
+    work.outside = take(memory, 2 * bytes);
+    for (int64_t i = 0; i < row; i++)
+        work.blank[i] = LANE(job->fill);
+    for (int64_t i = 0; job->is_exact && i < row; i++) /* the fill value is one of the data's integers */
+        if (size_of(job->x_type) == 1)
+            work.outside[i] = (char)(int)job->fill;
+        else
+            ((uint16_t *)(void *)work.outside)[i] = (uint16_t)(int)job->fill;
+    work.runs = TAKE(memory, Run, row);
+    work.made = TAKE(memory, T *, 2 * job->maps);
+    work.sources = TAKE(memory, T *, (job->channels * kernel[0] + 1) * (kernel[1] + 1) + kernel[0]);
+    if (job->form != FOLD)
+        begin_products(&work);
+    int64_t inside[2] = {0, job->size[2]}; /* outputs that see nothing but neighbours in the data */
+    if (job->x_type == TYPE && (step == 1 || job->form != DENSE))
+        find_inside(job, inside);
+    for (int64_t first = 0, n; first < job->size[2]; first += n) {
+        int64_t stop = first < inside[0] ? inside[0] : first < inside[1] ? inside[1] : job->size[2];
+        n = stop - first < count ? stop - first : count;
+        work.is_direct = job->x_type == TYPE && (step == 1 || job->form != DENSE) && n * job->pixel >= BLOCK &&
+                         first >= inside[0] && first + n <= inside[1];
+        begin_strip(&work, first, n);
+        for (int64_t item = 0; item < job->items; item++) {
+            forget(&work.inputs);
+            forget(&work.sums);
+            work.item = job->x + item * job->x_item;
+            char *to = job->y + item * job->y_item + first * job->pixel * size_of(job->y_type);
+            for (int64_t y = 0; y < job->size[1]; y += work.chunk)
+                for (work.z = 0; work.z < job->size[0]; work.z++)
+                    chunk(&work, y, y + work.chunk < job->size[1] ? y + work.chunk : job->size[1],
+                                to + work.z * job->y_z);
+        }
+    }
+}
 
 /* Returns 0, or 1 where memory does not suffice. */
-#define ENTRY_(width) convcli_rows_##width
-#define ENTRY(width) ENTRY_(width)
-int ENTRY(WIDTH)(Job *job) {
+int ENTRY(WIDTH, LANES)(Job *job) {
     Memory memory = {.pieces = NULL};
     int failed = setjmp(memory.failed);
     if (!failed)
-        (job->lanes == SHORTS ? run_short : job->lanes == DOUBLES ? run_double : run_float)(job, &memory);
+        run(job, &memory);
     while (memory.pieces) {
         Piece *piece = memory.pieces;
         memory.pieces = piece->next;

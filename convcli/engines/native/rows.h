@@ -35,7 +35,7 @@ typedef struct {
     int64_t clipped, nans; /* counted by the loops */
 } Job;
 
-#define JOINED_(a, b) a##_##b
-#define JOINED(a, b) JOINED_(a, b)
+#define ENTRY_(width, lanes) convcli_rows_##width##_##lanes
+#define ENTRY(width, lanes) ENTRY_(width, lanes)
 
 #endif

@@ -7,11 +7,14 @@
 #else
 #define PUBLIC __attribute__((visibility("default")))
 #endif
+#define DECLARE(width) int ENTRY(width, 0)(Job *), ENTRY(width, 1)(Job *), ENTRY(width, 2)(Job *);
+#define RUN(width)                                                                                                   \
+    (job->lanes == FLOATS ? ENTRY(width, 0) : job->lanes == DOUBLES ? ENTRY(width, 1) : ENTRY(width, 2))(job)
 
-int convcli_rows_16(Job *job);
+DECLARE(16)
 #ifdef __x86_64__
-int convcli_rows_32(Job *job);
-int convcli_rows_64(Job *job);
+DECLARE(32)
+DECLARE(64)
 #endif
 
 PUBLIC int convcli_abi(void) { return CONVCLI_ABI * 10000 + (int)sizeof(Job); }
@@ -34,11 +37,9 @@ PUBLIC int convcli_has(int width) {
 /* Runs a job with vectors of so many bytes; returns 1 where memory does not suffice. */
 PUBLIC int convcli_run(Job *job, int width) {
 #ifdef __x86_64__
-    if (width == 64)
-        return convcli_rows_64(job);
-    if (width == 32)
-        return convcli_rows_32(job);
+    if (width > 16)
+        return width == 64 ? RUN(64) : RUN(32);
 #endif
     (void)width;
-    return convcli_rows_16(job);
+    return RUN(16);
 }

@@ -1,12 +1,4 @@
-"""The readable reference: sums of shifted arrays.  It starts fast and needs nothing but numpy.
-
-Every output element is computed by the same operations in the same order whatever the shape of the block it
-lies in, so cutting the work differently cannot change a result by a single bit.
-
-How it is fast all the same: the output is cut into tiles that stay in the processor's cache while all taps
-are added up; arrays keep the memory order of their input, so that numpy's inner loops are long; numpy releases
-the interpreter's lock, so that threads can share the tiles (`convcli.engines.tiles`).
-"""
+"""The numpy engine: the readable reference, with the compiled loops as its fast path.  It starts fast."""
 
 from __future__ import annotations
 
@@ -22,8 +14,9 @@ from convcli.engines import shift_and_add, tiles
 from convcli.engines.algorithms import NumpyDirect, ways, work_of
 from convcli.engines.base import Engine, pool_sizes
 from convcli.engines.interface import Algorithm, Correlation
-from convcli.engines.on_numpy.sums import TILE, shifted
-from convcli.engines.reductions import fold_windows, windows_of
+from convcli.engines.native import library, rows
+from convcli.engines.on_numpy import sums
+from convcli.engines.reductions import windows_of
 from convcli.geometry.pools import PoolKind
 from convcli.pixels.render import Rendering, Tally, render
 
@@ -62,7 +55,7 @@ class NumpyEngine(Engine):
         return algorithm.pixels(call, how, out, render)
 
     def _transpose(self, call: Correlation) -> np.ndarray:
-        return shifted(call, shift_and_add.transposed_reach(call.stride, call.dilation, call.x.shape[2:]))
+        return sums.shifted(call, shift_and_add.transposed_reach(call))
 
     def pool(
         self,
@@ -76,26 +69,24 @@ class NumpyEngine(Engine):
     ) -> np.ndarray:
         """Return the pooled windows: one axis folded after the other where the kind allows it, else each whole."""
         sizes = pool_sizes(x, size, stride, dilation)
-        x = tiles.with_long_runs(x, stride)
-        order = tiles.memory_order(x)
-        out = tiles.empty((*x.shape[:2], *sizes), order, x.dtype)
-        seen = None if counts is None else np.broadcast_to(counts, out.shape)
-
-        def work(tile: tiles.Slices) -> None:
-            windows = list(zip(tile[2:], size, stride, dilation, strict=True))
-            block = x[(*tile[:2], *tiles.inputs(tile[2:], size, stride, dilation))]
-            if not kind.ufunc:
+        whole, taken = (*x.shape[:2], *sizes), prod(size) if counts is None else counts
+        if kind.ufunc:
+            planes = x.reshape(-1, 1, *x.shape[2:])
+            ones = np.ones((1, 1, *size), x.dtype)
+            call = self._call(planes, ones, sizes, stride, dilation)
+            out = folded(call, kind.ufunc).reshape(whole)
+        else:
+            out, seen = np.empty(whole, x.dtype), np.broadcast_to(taken, whole)
+            for tile in tiles.cut(whole, tiles.memory_order(x), TAPS // prod(size)):
+                block = x[(*tile[:2], *tiles.inputs(tile[2:], size, stride, dilation))]
                 taps = windows_of(block, size, stride, dilation).reshape(*out[tile].shape, -1)
-                out[tile] = kind.reduce(np, taps, prod(size) if seen is None else seen[tile])
-                return
-            block = block.transpose(order)
-            for axis, (outputs, *window) in enumerate(windows, start=2):
-                count = outputs.stop - outputs.start
-                block = fold_windows(getattr(np, kind.ufunc), block, order.index(axis), count, *window)
-            out[tile].transpose(order)[...] = block
-
-        elements = TILE * max(size) // prod(stride) if kind.ufunc else TAPS // prod(size)
-        passes = len(size) if kind.ufunc else prod(size)
-        tiles.run(work, tiles.cut(out.shape, order, elements), self.threads, operations=x.size * passes)
+                out[tile] = kind.reduce(np, taps, seen[tile])
         with np.errstate(invalid="ignore"):  # a window of nothing but padding
-            return kind.finish(out, prod(size) if counts is None else counts)
+            return kind.finish(out, taken)
+
+
+def folded(call: Correlation, ufunc: str) -> np.ndarray:
+    """Return the windows of each plane, folded by a function of numpy's."""
+    if library.loops() is not None and call.x.itemsize <= 8:
+        return rows.correlate(call, lambda call: rows.pool(call, ufunc))
+    return sums.fold(call, getattr(np, ufunc))

@@ -34,8 +34,12 @@ def device_named(name: str) -> torch.device:
     return device
 
 
-def tensor_of(x: np.ndarray, device: torch.device, dtype: np.dtype | None = None) -> torch.Tensor:
+def tensor_of(
+    x: np.ndarray | torch.Tensor, device: torch.device, dtype: np.dtype | None = None
+) -> torch.Tensor:
     """Return ``x`` on a device: without a copy where torch can see numpy's memory and the type stays."""
+    if isinstance(x, torch.Tensor):
+        return x
     if not x.flags.writeable or min(x.strides, default=0) < 0:
         x = x.copy()
     data = torch.from_numpy(x).to(device)

@@ -95,8 +95,7 @@ class TorchEngine(Engine):
 
     def _transpose(self, call: Correlation) -> np.ndarray:
         if _few(call.weights) or not (call.finite or all_finite(call.x)):
-            reach = shift_and_add.transposed_reach(call.stride, call.dilation, call.x.shape[2:])
-            return shifted(call, reach).cpu().numpy()
+            return shifted(call, shift_and_add.transposed_reach(call)).cpu().numpy()
         with full_precision(self.device):
             return torch_native.transpose(call).cpu().numpy()
 
