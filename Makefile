@@ -8,7 +8,7 @@ WORKERS ?= 2
 LOOPS := $(wildcard convcli/engines/native/*.[ch])
 LIBRARY := convcli/engines/native/librows.so
 
-.PHONY: demo test lint bench clean test-oldest test-newest test-corpora fuzz faults differential strace sanitize wheels
+.PHONY: demo test lint bench clean test-oldest test-newest test-corpora fuzz faults differential strace sanitize wheels test-torch
 
 $(STAMP): pyproject.toml constraints.txt hatch_build.py $(LOOPS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -42,6 +42,11 @@ test-corpora: $(STAMP)
 # and torch, every command under strace.  Each writes its results.md under tests/.
 fuzz faults differential strace: $(STAMP)
 	WORKERS=$(WORKERS) $(BIN)/python -m tests.$@
+
+# What holds for every engine, and the documented commands, in a shell whose engine is torch.
+test-torch: $(STAMP)
+	CONVCLI_ENGINE=torch $(BIN)/python -m pytest -p no:cacheprovider -n $(WORKERS) tests/engines/test_contract.py \
+		tests/execution/test_blocks.py tests/test_readme.py
 
 # The compiled loops under AddressSanitizer and UndefinedBehaviorSanitizer: their tests, two minutes.
 sanitize: $(STAMP)

@@ -51,6 +51,8 @@ class Option:
     metavar : str, optional
     complete : callable, optional
         From the beginning of a value to what the shell offers.
+    variable : str, optional
+        Of the environment: the default for a shell.
     """
 
     is_argument = False
@@ -65,10 +67,11 @@ class Option:
         shown: Any = None,
         metavar: str | None = None,
         complete: Callable[[str], list[str]] | None = None,
+        variable: str | None = None,
     ) -> None:
         self.help, self.flags, self.panel = help, flags, panel
         self.read, self.takes, self.shown = read, takes, shown
-        self.metavar, self.complete = metavar, complete
+        self.metavar, self.complete, self.variable = metavar, complete, variable
 
 
 class Argument(Option):

@@ -209,7 +209,9 @@ def printed_defaults(command: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Yield the options whose help prints a default, with what it prints."""
     context = typer.Context(ALL[command])
     for one in options_of(command):
-        shown = re.search(r"\[default: (.*)\]$", (one.get_help_record(context) or ("", ""))[1])
+        shown = re.search(
+            r"\[(?:env var: \w+; )?default: (.*)\]$", (one.get_help_record(context) or ("", ""))[1]
+        )
         if shown and not one.is_flag:
             yield one.opts[0], shown[1]
 
@@ -234,6 +236,42 @@ def test_a_printed_default_written_out_changes_nothing(
     for name, text in defaults.items():
         assert outcome(name, text) == plain, f"{name} {text}"
     assert defaults or command == ("matrix",)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "written", "error"),
+    [
+        ("CONVCLI_ENGINE", "torch", (), ""),
+        (
+            "CONVCLI_ENGINE",
+            "opencv",
+            (),
+            "CONVCLI_ENGINE: engine 'opencv' is unknown: it is one of auto, numpy, torch",
+        ),
+        ("CONVCLI_ENGINE", "opencv", ("--engine", "torch"), ""),
+        (
+            "CONVCLI_DEVICE",
+            "gpu",
+            ("--engine", "torch"),
+            "CONVCLI_DEVICE: unknown device 'gpu': use cpu or cuda",
+        ),
+        ("CONVCLI_DEVICE", "gpu", ("--engine", "torch", "--device", "cpu"), ""),
+    ],
+)
+def test_the_environment_has_the_defaults_of_a_shell(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    written: tuple[str, ...],
+    error: str,
+) -> None:
+    """What is written on the command line wins."""
+    monkeypatch.setenv(variable, value)
+    code = run(["filter", str(SAMPLES / "house.png"), "-k", "box:3", "--plan", *written])
+    told = capsys.readouterr()
+    assert (code, told.err) == ((2, f"error: {error}\n") if error else (0, ""))
+    assert bool(error) != ("torch engine (torch was asked for)" in told.out)
 
 
 def core_dependencies() -> list[str]:

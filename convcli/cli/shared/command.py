@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from enum import StrEnum
@@ -13,6 +14,7 @@ from typing import Any, get_args, get_origin
 import typer
 
 from convcli.common.choices import parse_choice
+from convcli.common.errors import UsageError
 from convcli.common.options import Group, Option, Panel
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -114,7 +116,7 @@ class _Leaf:
         if option.is_argument:
             made = typer.Argument(default, **common)
         else:
-            made = typer.Option(default, *self._flags, **common)
+            made = typer.Option(default, *self._flags, envvar=option.variable, **common)
         return inspect.Parameter(self.name, _KEYWORD, default=made, annotation=self._takes)
 
     def leaves(self) -> Iterator[_Leaf]:
@@ -124,4 +126,10 @@ class _Leaf:
         value = raw[self.name]
         if value is None or value == []:
             return self._default
-        return value if self._read is None else self._read(value)
+        try:
+            return value if self._read is None else self._read(value)
+        except UsageError as error:
+            variable = self._option.variable
+            if variable and os.environ.get(variable) == str(value):
+                raise UsageError(f"{variable}: {error}") from None
+            raise

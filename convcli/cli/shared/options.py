@@ -1,10 +1,12 @@
 """Options that several commands share, beside those of the records `Settings`, `ReadOptions` and `WriteOptions`."""
 
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 
 from convcli.common.choices import Channels, EngineName, Precision
+from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import in_range
 from convcli.common.options import Panel, flag, group, option, shared
@@ -13,6 +15,13 @@ from convcli.common.options import Panel, flag, group, option, shared
 def from_one_on(name: str) -> Callable[[int], int]:
     """Return what refuses numbers below 1."""
     return lambda number: in_range(number, name, 1)
+
+
+def _named_device(text: str) -> str:
+    """Refuse what names no device; whether it is there is asked when it is needed."""
+    if re.fullmatch(r"cpu|cuda(:\d+)?", text):
+        return text
+    raise UsageError(f"unknown device {text!r}: use cpu or cuda")
 
 
 def complete_kernel(incomplete: str) -> list[str]:
@@ -58,8 +67,17 @@ seed = shared(
 )
 force = shared("Overwrite existing outputs.", "--force", "-y", default=False, panel=Panel.OUTPUT)
 json = shared("Print JSON instead of text.", default=False, panel=Panel.MESSAGES)
-engine = shared("auto, numpy or torch.", default=EngineName.AUTO, panel=Panel.SPEED)
-device = shared("cpu or cuda.", default="cpu", panel=Panel.SPEED)
+engine = shared(
+    "auto, numpy or torch.", default=EngineName.AUTO, panel=Panel.SPEED, variable="CONVCLI_ENGINE"
+)
+device = shared(
+    "cpu or cuda.",
+    default="cpu",
+    panel=Panel.SPEED,
+    read=_named_device,
+    shown="cpu",
+    variable="CONVCLI_DEVICE",
+)
 weights = shared(
     "Arrays named LAYER.weight, LAYER.bias: .safetensors, .npz, .pth, .onnx.",
     "--weights",

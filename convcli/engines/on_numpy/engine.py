@@ -89,4 +89,4 @@ def folded(call: Correlation, ufunc: str) -> np.ndarray:
     """Return the windows of each plane, folded by a function of numpy's."""
     if library.loops() is not None and call.x.itemsize <= 8:
         return rows.correlate(call, lambda call: rows.pool(call, ufunc))
-    return sums.fold(call, getattr(np, ufunc))
+    return sums.fold(call, getattr(np, ufunc)).copy(order="K")

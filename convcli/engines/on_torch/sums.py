@@ -20,7 +20,9 @@ def direct(call: Correlation) -> torch.Tensor:
 def shifted(call: Correlation, reach: shift_and_add.Reach) -> torch.Tensor:
     """Return the sum over all taps; ``reach`` says what each takes, and where it goes."""
     data = tensor_of(call.x, call.device, call.weights.dtype)
-    out = room(call, range(data.ndim), data.dtype)
+    own = isinstance(call.x, np.ndarray)  # else what `separable` has made
+    order = tiles.planar(tiles.memory_order(call.x)) if own else range(data.ndim)
+    out = room(call, order, data.dtype)
 
     def asarray(weight: np.ndarray) -> torch.Tensor:
         return torch.tensor(weight, device=out.device)
