@@ -1,4 +1,4 @@
-"""Golden pixels: commands whose decoded outputs must not change; ``python -m tests.golden.test_golden`` hashes them anew.
+"""Golden pixels: decoded outputs that must not change; ``python -m tests.golden.test_golden`` hashes them anew.
 
 A line of `commands.txt` is a hash and a command.  Every command runs with the compiled loops and without them; one that
 begins with ``=`` computes with integers, so that every engine gives the same pixels.
