@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import struct
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 
 from convcli.common.errors import ConvError, UsageError
@@ -248,3 +251,22 @@ def test_fits_is_refused_by_name_and_by_content(tmp_path: Path) -> None:
     done = convcli("filter", "-", "-k", "1", "-o", "o.npy", cwd=tmp_path, stdin=data)
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dat", "a.fits"]
+
+
+@pytest.mark.parametrize("form", ["gray", "gray16be", "rgb24", "rgba", "rgb48be", "rgba64be"])
+def test_sgi_as_ffmpeg_compresses_it(form: str, tmp_path: Path) -> None:
+    """Pillow takes the ends of such rows for broken; 16 bits stay 16."""
+    channels = 1 if "gray" in form else 4 if "rgba" in form else 3
+    top = 65536 if "16" in form or "48" in form or "64" in form else 256
+    pixels = np.arange(40 * 60 * channels).reshape(40, 60, channels) // 7 * (top // 256 + 1) % top
+    pixels = pixels.astype(np.uint16 if top > 256 else np.uint8).squeeze()
+    encoder = av.CodecContext.create("sgi", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 60, 40, form, Fraction(1, 25)
+    frame = av.VideoFrame.from_ndarray(pixels, format=form)
+    data = b"".join(map(bytes, [*encoder.encode(frame), *encoder.encode(None)]))
+    (tmp_path / "a.sgi").write_bytes(data)
+    ok("filter", "a.sgi", "-k", "identity", "-o", "b.tif", cwd=tmp_path)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), pixels)
+    (tmp_path / "cut.sgi").write_bytes(data[:900])
+    done = convcli("filter", "cut.sgi", "-k", "identity", "-o", "c.png", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)

@@ -46,6 +46,8 @@ class Rarer:
         Whether the file's ones are black, which Pillow shows as white.
     slow
         Whether Pillow decodes it in Python, so that small files must not become large pictures.
+    ffmpeg
+        Whether FFmpeg's decoder of this name reads the file, because Pillow's does not read all of the kind.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Rarer:
     channels: Callable[[bytes], int] = lambda head: 0
     ink: Callable[[bytes], bool] = lambda head: False
     slow: bool = False
+    ffmpeg: Callable[[bytes], bool] = lambda head: False
 
 
 def _magic(*signatures: bytes) -> Callable[[bytes], bool]:
@@ -191,7 +194,10 @@ RARER: tuple[Rarer, ...] = (
     Rarer("blp", (".blp",), "BLP", _magic(b"BLP1", b"BLP2")),
     Rarer("ftex", (".ftc", ".ftu"), "FTEX", _magic(b"FTEX")),
     Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95"), misread=_sun_misread),
-    Rarer("sgi", (".sgi", ".rgb", ".rgba", ".bw"), "SGI", _magic(b"\x01\xda"), lambda head: 8 * head[3]),
+    Rarer(
+        *("sgi", (".sgi", ".rgb", ".rgba", ".bw"), "SGI", _magic(b"\x01\xda"), lambda head: 8 * head[3]),
+        ffmpeg=lambda head: head[2] == 1 and head[10:12] in (b"\0\1", b"\0\3", b"\0\4"),  # run lengths
+    ),
     Rarer("msp", (".msp",), "MSP", _magic(b"DanM", b"LinS")),
     Rarer("dcx", (".dcx",), "DCX", _magic(b"\xb1\x68\xde\x3a")),
     Rarer("xpm", (".xpm",), "XPM", _magic(b"/* XPM */"), slow=True),
@@ -220,7 +226,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     """
     from convcli.data.arrays import ArraySource
     from convcli.media.pictures.image import picture_source
-    from convcli.media.pictures.one_decoder import ImageioPicture
+    from convcli.media.pictures.one_decoder import FfmpegPicture, ImageioPicture
     from convcli.media.shared import decoding
 
     head = fp.read(_HEAD)
@@ -229,10 +235,11 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     name, size = row.name.upper(), fp.seek(0, os.SEEK_END)
     fp.seek(0)
     with decoding(row.decoder):
-        what = row.misread(head)
+        what, ffmpeg = row.misread(head), row.ffmpeg(head)
     if what:
         raise ConvError(f"{name} with {what} is not read: convert it to .npy, TIFF or PNG")
-    found = picture_source(fp, ImageioPicture(fp, row.decoder), options, size // 64 if row.slow else size)
+    picture = FfmpegPicture(fp, row.decoder) if ffmpeg else ImageioPicture(fp, row.decoder)
+    found = picture_source(fp, picture, options, size // 64 if row.slow else size)
     bits, kept = row.bits(head), {"uint8": 8, "uint16": 16}.get(found.info.dtype)
     notes = (
         [f"the {bits} bits a channel of this {name} are read as {kept}"] if kept and kept != bits > 8 else []
