@@ -125,6 +125,27 @@ def test_frames_of_a_gif(seed: int) -> None:
         np.testing.assert_array_equal(ffmpeg(data, expected.shape[1:3]), expected)
 
 
+@pytest.mark.parametrize("cut", [0, 1, 2])
+def test_frames_beyond_the_picture_empty_ones_and_a_missing_end(cut: int) -> None:
+    """FFmpeg and browsers cut frames at the edge; an empty frame changes nothing; nothing need follow the last block."""
+    rng = np.random.default_rng(4)
+    palette = rng.integers(0, 256, (8, 3), np.uint8)
+    data = b"GIF89a" + struct.pack("<HHBBB", 12, 10, 0xF2, 0, 0) + palette.tobytes()
+    canvas, frames = np.zeros((10, 12), np.uint8), []
+    for x, y, w, h in ((0, 0, 12, 10), (8, 6, 7, 9), (3, 3, 0, 0), (20, 30, 4, 4), (1, 2, 3, 4)):
+        indices = rng.integers(0, 8, (h, w), np.uint8)
+        data += b"\x21\xf9\4" + struct.pack("<BHBB", 4, 5, 0, 0)
+        data += b"," + struct.pack("<HHHHB", x, y, w, h, 0) + b"\3" + compressed(indices, 3) + b"\0"
+        canvas[y : y + h, x : x + w] = indices[: max(10 - y, 0), : max(12 - x, 0)]
+        frames.append(palette[canvas])
+    data += b";\0"
+    info, got = read(data[: len(data) - cut], all_frames=True)
+    np.testing.assert_array_equal(got, np.stack(frames))
+    assert info.notes == ("left out of the GIF: what lies outside of the picture",)
+    seen = ffmpeg(data[: len(data) - cut], (10, 12))
+    np.testing.assert_array_equal(seen[:2, ..., :3], got[:2])
+
+
 # PNG
 
 

@@ -14,7 +14,6 @@ from typing import IO, Any
 
 import numpy as np
 
-from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.axes import SECOND, Listed
 from convcli.data.info import Colour, Info, Strips
@@ -97,14 +96,12 @@ class Composed:
         return (self._shown, self._colour) if self._alpha else (opaque(self._shown), OPAQUE[self._colour])
 
     def _draw(self, stored: Stored) -> None:
-        x, y, width, height = stored.place
+        x, y, width, height = stored.place  # what lies outside of the canvas is cut off
         place = self._canvas[y : y + height, x : x + width]
         ground = np.broadcast_to(stored.ground, 4)[-self._canvas.shape[-1] :]
         if self._index == 0:
             self._canvas[...] = ground
-        if place.shape[:2] != (height, width):
-            raise ConvError(f"frame {self._index} of the {self.decoder} is larger than the picture")
-        picture = stored.decode()[..., -self._canvas.shape[-1] :]
+        picture = stored.decode()[: place.shape[0], : place.shape[1], -self._canvas.shape[-1] :]
         before = place.copy()
         place[...] = over(before, picture) if stored.over else picture
         self._shown = self._canvas.copy()
@@ -122,7 +119,7 @@ def over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
     """Return integers blended by their alpha, the last channel (PNG, third edition, 13.16; colours are straight)."""
     full = np.iinfo(above.dtype).max
     alpha = above[..., -1:]
-    if alpha.min() == full:
+    if alpha.min(initial=full) == full:
         return above
     if ((alpha == 0) | (alpha == full)).all():
         return np.where((alpha == 0) & (below[..., -1:] > 0), below, above)

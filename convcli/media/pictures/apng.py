@@ -44,8 +44,10 @@ def composed(data: bytes, chunks: Chunks, carried: Carried, lost: tuple[str, ...
     count, plays = struct.unpack(">II", chunks.others[b"acTL"])
     if count != len(found):
         raise ConvError(f"broken PNG: it states {count} frames and has {len(found)}")
-    frames = []
+    frames: list[Stored] = []
     for (_, width, height, x, y, delay, divisor, disposal, blending), parts in found:
+        if x + width > header.width or y + height > header.height:
+            raise ConvError(f"broken PNG: frame {len(frames)} is larger than the picture")
         single = b"".join(chunk(b"IHDR", replace(header, width=width, height=height).packed()))
         single = SIGNATURE + single + shared + b"".join((*chunk(b"IDAT", *parts), *chunk(b"IEND")))
         shown = Fraction(1000 * delay, divisor or 100)

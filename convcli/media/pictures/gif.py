@@ -39,6 +39,7 @@ def composed(data: bytes, all_frames: bool) -> Composed:
     width, height, flags, background, aspect = struct.unpack_from("<HHBBB", data, 6)
     shared, at = _palette(data, 13, flags)
     frames: list[Stored] = []
+    beyond: tuple[str, ...] = ()
     grey, found, loop, control = True, ["aspect"] if aspect else [], None, bytes(4)
     while at < len(data) and data[at] != _END:
         kind, at = data[at], at + 1
@@ -66,6 +67,10 @@ def composed(data: bytes, all_frames: bool) -> Composed:
             if not frames:  # some files state no size, or too small a one
                 width, height = max(width, x + wide), max(height, y + high)
                 alpha = all_frames or not opaque or (not ground[3] and (wide, high) != (width, height))
+            if x + wide > width or y + high > height:
+                beyond = ("what lies outside of the picture",)
+                if wide * high > 2 * width * height + (1 << 16):
+                    raise ConvError(f"broken GIF: frame {len(frames)} is larger than the picture")
             form = (wide, high, flags & _INTERLACED)
             decode = partial(_decoded, data, start, at, form, palette, None if opaque else clear)
             disposal = _DISPOSALS.get(packed >> 2 & 7, Disposal.KEEP)
@@ -76,7 +81,7 @@ def composed(data: bytes, all_frames: bool) -> Composed:
     if not frames:
         raise ConvError("broken GIF: it has no picture")
     colour = Colour.GREY_ALPHA if grey else Colour.RGBA
-    lost = left_out("GIF", found)
+    lost = left_out("GIF", found, beyond)
     carried = Metadata(), None, 1
     return Composed("GIF", (width, height), frames, colour, "uint8", carried, lost, loop, bool(alpha))
 
@@ -110,5 +115,7 @@ def _decoded(
     table[: len(palette), :3], table[:, 3] = palette, 255
     if clear is not None:
         table[clear, 3] = 0
+    if not form[0] * form[1]:  # some programs write such frames for their times
+        return np.zeros((form[1], form[0], 4), np.uint8)
     indices = np.asarray(Image.open(io.BytesIO(single), formats=("GIF",)))
     return table.view(np.uint32)[indices].view(np.uint8)  # four bytes at once
