@@ -127,7 +127,7 @@ def test_frames_of_a_gif(seed: int) -> None:
 
 @pytest.mark.parametrize("cut", [0, 1, 2])
 def test_frames_beyond_the_picture_empty_ones_and_a_missing_end(cut: int) -> None:
-    """FFmpeg and browsers cut frames at the edge; an empty frame changes nothing; nothing need follow the last block."""
+    """FFmpeg and browsers cut frames at the edge; an empty frame changes nothing; the end mark may be missing."""
     rng = np.random.default_rng(4)
     palette = rng.integers(0, 256, (8, 3), np.uint8)
     data = b"GIF89a" + struct.pack("<HHBBB", 12, 10, 0xF2, 0, 0) + palette.tobytes()
