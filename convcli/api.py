@@ -232,7 +232,7 @@ def motion(
     min_duration: float = ..., merge_gap: float = ...,
     region: Where | None = ..., ignore: Where | None = ...,
     stride: Sequence[int] | None = ..., denoise: int = ..., stabilise_light: bool = ...,
-    axes: str | None = ..., fps: float | str | None = ..., engine: EngineChoice = ...,
+    axes: str | None = ..., fps: float | str | None = ..., engine: EngineChoice = ..., raw_times: bool = ...,
 ) -> list[Event]: ...  # fmt: skip
 @overload
 def motion(
@@ -241,7 +241,7 @@ def motion(
     min_duration: float = ..., merge_gap: float = ...,
     region: Where | None = ..., ignore: Where | None = ...,
     stride: Sequence[int] | None = ..., denoise: int = ..., stabilise_light: bool = ...,
-    axes: str | None = ..., fps: float | str | None = ..., engine: EngineChoice = ...,
+    axes: str | None = ..., fps: float | str | None = ..., engine: EngineChoice = ..., raw_times: bool = ...,
 ) -> tuple[list[Event], np.ndarray]: ...  # fmt: skip
 def motion(
     clip: ArrayLike | str | PathLike[str],
@@ -260,6 +260,7 @@ def motion(
     axes: str | None = None,
     fps: float | str | None = None,
     engine: EngineChoice = "auto",
+    raw_times: bool = False,
 ) -> list[Event] | tuple[list[Event], np.ndarray]:
     """Find motion in a clip; every option means what it means in the shell.
 
@@ -295,6 +296,8 @@ def motion(
         Frames a second of what carries no time: arrays, numbered pictures.  Default: 25.
     engine : str
         ``auto``: the one that is expected to be quicker.
+    raw_times : bool
+        Give the file's own time stamps; by default times count from the first one, as players show them.
 
     Returns
     -------
@@ -321,7 +324,7 @@ def motion(
     from convcli.detection.detector import Watch, Watching, motion_kernel
     from convcli.detection.events import Detector, Rules
     from convcli.media.options import ReadOptions
-    from convcli.media.timing import schedule
+    from convcli.media.timing import clip_of, schedule
 
     picture = _truth(picture, "picture")
     if _whole(denoise, "denoise") < 1:
@@ -351,14 +354,15 @@ def motion(
     with closing(_open_clip(clip, options, areas.mask if areas != Areas() else None)) as source:
         watch = Watch(source, how, source.keys, source.watched)
         times = schedule(source.info.axis("T"))
+        start = float(clip_of(source.info.companions).start) if _truth(raw_times, "raw_times") else 0.0
         pixels = area.pixels(watch.pixels)
         rules = Rules(pixels, *spans, min_way=0 if least is not None else 2 * pixels)
         detector = Detector(rules)
         drawn = np.empty((len(watch.frames) if picture else 0, *watch.shape), watch.dtype)
         for index, sight in enumerate(watch.sights(watch.threshold(), rules.min_area)):
-            detector.add(
-                watch.frames[index], *watch.shown(times, index), watch.placed(sight.look, source.corner)
-            )
+            time, duration = watch.shown(times, index)
+            placed = watch.placed(sight.look, source.corner)
+            detector.add(watch.frames[index], time + start, duration, placed)
             if picture:
                 drawn[index] = watch.picture(sight.values)
         detector.close()

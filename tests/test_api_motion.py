@@ -12,7 +12,7 @@ import pytest
 import convcli
 from convcli.common.errors import ConvError, UsageError
 from convcli.kernel import load_kernel
-from tests.clips import decoded
+from tests.clips import decoded, make
 from tests.shell import SAMPLES, ok
 
 import clips as samples  # isort: skip  # samples/ is on the path through tests.clips
@@ -102,3 +102,16 @@ def test_what_cannot_be_meant(array: Any, options: dict[str, Any], said: str) ->
 def test_a_missing_file() -> None:
     with pytest.raises(ConvError, match="no such file"):
         convcli.motion("no.mp4")
+
+
+def test_raw_times_are_those_of_the_file(tmp_path: Path) -> None:
+    frames = samples.walk()[..., None].repeat(3, -1)
+    make(
+        tmp_path / "a.mkv", frames, codec="ffv1", pixels="bgr0", times=[1000 + n for n in range(len(frames))]
+    )
+    raw, shown = (convcli.motion(tmp_path / "a.mkv", raw_times=flag) for flag in (True, False))
+    done = ok("motion", "a.mkv", "--raw-times", "--events", "-", "--no-output", "-q", cwd=tmp_path)
+    assert [event.facts for event in raw] == [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one.start - two.start for one, two in zip(raw, shown, strict=True)] == pytest.approx(
+        [40.0] * len(raw)
+    )

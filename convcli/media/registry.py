@@ -318,6 +318,8 @@ def identify(
     try:
         expected = named or readable(path)
     except UsageError:
+        if found is None and head[4:8] in _SEGMENT:
+            raise ConvError(f"it holds {_content(head)}") from None
         if found is None:
             raise
         return found, ()
@@ -329,9 +331,14 @@ def identify(
     return found, (note,)
 
 
+_SEGMENT = (b"styp", b"sidx", b"moof")  # the boxes that begin a part of a stream
+
+
 def _content(head: bytes) -> str:
     if not head:
         return "nothing (it is empty)"
+    if head[4:8] in _SEGMENT:
+        return "a part of a stream without its beginning (join them: cat init.mp4 part.m4s > clip.mp4)"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "UTF-16 text (convert it to UTF-8)"
     return (

@@ -102,6 +102,7 @@ def test_sniffed_from_little(head: bytes, name: str) -> None:
         (b"\x7fELF\x02\x01", ["unknown bytes", "ELF"]),
         (b"RIFF\0\0\0\0WAVE", ["unknown bytes"]),
         (b"plain words", ["text", "plain words"]),
+        (b"\0\0\0\x18stypmsdh", ["a part of a stream without its beginning", "cat init.mp4"]),
         ("a,b\n1,2".encode("utf-16"), ["UTF-16"]),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n\x04", ["unknown bytes"]),
     ],
@@ -229,3 +230,9 @@ print(*heavy & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("\n", "", 0)
+
+
+def test_a_segment_of_a_stream_says_what_to_do() -> None:
+    for name in ("part.m4s", "part.mp4"):
+        with pytest.raises(ConvError, match="a part of a stream without its beginning"):
+            identify(b"\0\0\0\x18stypmsdh", name)
