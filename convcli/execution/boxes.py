@@ -53,14 +53,11 @@ def execute(
 
 
 def measured(runner: Runner, boxes: Sequence[Box], workers: int = 1) -> Measured | None:
-    """Return what the job's range policy measures on its values: alpha is none of them, nor is what it hides."""
+    """Return what the job's range policy measures on its values; alpha is none of them, the black that it hides is."""
 
     def sweep(each: Pass) -> Iterator[Any]:
         def take(box: Box, read: Read) -> Any:
-            values, alpha = runner.values(box, read)
-            return each.take(
-                values if alpha is None else values[np.broadcast_to(runner.stored(alpha) > 0, values.shape)]
-            )
+            return each.take(runner.values(box, read)[0])
 
         return in_order(boxes, runner.reader, take, workers)
 
