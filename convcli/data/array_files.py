@@ -158,26 +158,25 @@ class _Npz:
     facts: Mapping[str, str] = {}
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._opened() as archive:
-            self.names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+        with self._sound():
+            self._archive = zipfile.ZipFile(path)
+            whole = sum(member.file_size for member in self._archive.filelist)
+            stored = path.stat().st_size
+            if whole > max(_BOMB, _GROWTH * stored):
+                raise ConvError(
+                    f"{stored} bytes that would become {whole} are taken for a zip bomb; "
+                    "save the arrays with numpy.savez, which does not compress"
+                )
+            self.names = [name[:-4] for name in self._archive.namelist() if name.endswith(".npy")]
 
     def read(self, name: str, check: Check) -> np.ndarray:
-        with self._opened() as archive, archive.open(f"{name}.npy") as file:
+        with self._sound(), self._archive.open(f"{name}.npy") as file:
             return _npy(file, check)
 
     @contextmanager
-    def _opened(self) -> Iterator[zipfile.ZipFile]:
+    def _sound(self) -> Iterator[None]:
         try:
-            with zipfile.ZipFile(self._path) as archive:
-                whole = sum(member.file_size for member in archive.filelist)
-                stored = self._path.stat().st_size
-                if whole > max(_BOMB, _GROWTH * stored):
-                    raise ConvError(
-                        f"{stored} bytes that would become {whole} are taken for a zip bomb; "
-                        "save the arrays with numpy.savez, which does not compress"
-                    )
-                yield archive
+            yield
         except ConvError:
             raise
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, KeyError, ValueError):

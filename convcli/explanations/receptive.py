@@ -127,7 +127,7 @@ def seen_by(model: TorchNet, array: np.ndarray, at: Sequence[int]) -> list[Seen]
             (gradient,) = torch.autograd.grad(out[(0, channel, *place)], x, retain_graph=True)
             total += gradient[0].nan_to_num(0, 0, 0).abs().sum(0)  # a magnitude of 0 has no gradient
         largest = float(total.max())
-        field = tuple(f.input_range(one, one + 1) for f, one in zip(step.fields, place, strict=True))
+        field = tuple(f.of(one) for f, one in zip(step.fields, place, strict=True))
         numbers = (total / largest if largest else total).cpu().numpy().astype(np.float64)
         found.append(Seen(step.layer.label, place, field, numbers))
     return found

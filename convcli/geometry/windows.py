@@ -298,7 +298,7 @@ def _halves(total: int, padding: PaddingName) -> tuple[int, int]:
     return (small, total - small) if padding is PaddingName.SAME_UPPER else (total - small, small)
 
 
-PHASES = 4096  # outputs that `Field.size` looks at, enough for transposed strides of up to this in all
+PHASES = 4096  # outputs whose fields are told apart, enough for transposed strides of up to this in all
 
 
 @frozen
@@ -307,7 +307,8 @@ class Field:
 
     The centre of the field of output ``o`` is ``start + o * jump`` (first input element = 0).  After
     transposed windows both can be fractions, neighbouring outputs see differently many inputs, and that line
-    misses their centres by less than half the jump before each transposed window.  Formulas: Araujo, Norris
+    misses their centres by less than half the jump before each transposed window.  What outputs see repeats:
+    ``ranges`` has the first of them, and each round of so many lies ``step`` inputs further.  Formulas: Araujo, Norris
     and Sim, "Computing receptive fields of convolutional neural networks", Distill (2019).
 
     >>> field = Field().through(Window(3, stride=2, before=1, after=1)).through(Window(3))
@@ -315,38 +316,43 @@ class Field:
     (7, 2, 2)
     """
 
-    windows: tuple[Window | TransposedWindow, ...] = ()
+    ranges: tuple[tuple[int, int], ...] = ((0, 1),)
+    step: int = 1
     jump: Fraction = Fraction(1)
     start: Fraction = Fraction(0)
 
     def through(self, window: Window | TransposedWindow) -> Field:
-        """Return the field behind one more window."""
+        """Return the field behind one more window, at a cost that does not depend on those before it."""
+        period = len(self.ranges)
+        if isinstance(window, TransposedWindow):
+            period = min(period * window.stride, PHASES)
+        else:
+            period //= gcd(period, window.stride)
+        ranges = []
+        for output in range(period + 1):
+            first, stop = window.input_range(output, output + 1)
+            nearest = next(filter(self._sees, range(first, stop)), first)
+            furthest = next(filter(self._sees, range(stop - 1, first, -1)), nearest)
+            ranges.append((self.of(nearest)[0], self.of(furthest)[1] if stop > first else self.of(first)[0]))
         start, jump = window.places(window.centre)
-        return Field((*self.windows, window), self.jump * jump, self.start + start * self.jump)
+        step = ranges.pop()[0] - ranges[0][0]
+        return Field(tuple(ranges), step, self.jump * jump, self.start + start * self.jump)
 
-    def input_range(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the first input's elements ``lo:hi`` that the last outputs ``start:stop`` need.
+    def of(self, output: int) -> tuple[int, int]:
+        """Return the first input's elements ``lo:hi`` that an output sees; none where ``lo == hi``.
 
-        >>> Field().through(Window(3)).through(Window(5, before=2, after=2)).input_range(0, 10)
-        (-2, 14)
+        >>> Field().through(Window(3)).through(Window(5, before=2, after=2)).of(9)
+        (7, 14)
         """
-        for window in reversed(self.windows):
-            start, stop = window.input_range(start, stop)
-        return start, stop
+        turns, phase = divmod(output, len(self.ranges))
+        lo, hi = self.ranges[phase]
+        return lo + turns * self.step, hi + turns * self.step
+
+    def _sees(self, output: int) -> bool:
+        lo, hi = self.of(output)
+        return lo < hi
 
     @property
     def size(self) -> int:
         """The largest number of neighbouring inputs that one output sees."""
-        ranges = (self.input_range(output, output + 1) for output in range(min(self._period, PHASES)))
-        return max(hi - lo for lo, hi in ranges)
-
-    @property
-    def _period(self) -> int:
-        """After how many outputs the fields repeat, moved by whole elements."""
-        period = 1
-        for window in self.windows:
-            if isinstance(window, TransposedWindow):
-                period *= window.stride
-            else:
-                period //= gcd(period, window.stride)
-        return period
+        return max(hi - lo for lo, hi in self.ranges)

@@ -30,7 +30,8 @@ LOST = {
         "captions (IPTC) = Photoshop 3.0; FlashPix data = FPXR; content credentials = JP"
     ),
     "GIF": _carriers(
-        "comment = comment; text = text; pixel aspect = aspect; XMP = XMP DataXMP; colour profile = ICCRGBG1012"
+        "comment = comment; text = text; data behind the picture = behind; pixel aspect = aspect; "
+        "XMP = XMP DataXMP; colour profile = ICCRGBG1012"
     ),
     "BMP": _carriers("colour profile = DEBM, KNIL; gamma = \0\0\0\0; a fourth channel = fourth"),
     "TIFF": _carriers(

@@ -8,7 +8,6 @@ enough for it, and are computed whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -19,13 +18,12 @@ from convcli.data.info import ITEMS, Boxes, Info, Source, channels_first
 from convcli.execution.box import needed_by
 from convcli.execution.items import Item, with_items
 from convcli.networks.model import Net, Step
-from convcli.networks.torch_run import Part, Tensors, TorchNet, apply, computing
+from convcli.networks.torch_run import Part, TorchNet, apply, computing
 
 if TYPE_CHECKING:
     import torch
 
 BLOCK_NUMBERS = 1 << 23  # of the largest layer in a block: 32 MB of float32
-_Produce = Callable[[Box], "torch.Tensor"]
 HALOS = 4  # a block is at least so many halos long, so that little is computed twice
 
 
@@ -99,19 +97,26 @@ class NetSource(Boxes):
         if not_local(model.net, model.steps):
             everything = model.run(colours(whole([source.info.size(letter) for letter in self._letters])))
             return everything[(slice(None),) * (everything.ndim - len(box)) + slices(box)]
-        produce: _Produce = lambda part: model.input(colours(part))  # noqa: E731
-        for step in model.steps:
-            produce = partial(_part, step, model.parameters, produce)
         (start, stop), *others = box
         with computing():
             parts = [
-                produce(((at, min(at + self.rows, stop)), *others))[0].cpu().numpy()
+                _part(model, colours, ((at, min(at + self.rows, stop)), *others))[0].cpu().numpy()
                 for at in range(start, stop, self.rows)
             ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
-def _part(step: Step, parameters: Tensors, produce: _Produce, box: Box) -> torch.Tensor:
-    """Return a box of a layer's output, given what produces boxes of its input."""
-    needed = needed_by(step.windows or (), step.layer.operation.pad_mode, step.input.sizes, box)
-    return apply(step, parameters, produce(needed), Part(tuple(start for start, _ in needed), box))
+def _part(model: TorchNet, colours: Callable[[Box], np.ndarray], box: Box) -> torch.Tensor:
+    """Return a box of the output: first which box of each layer's input it needs, then the layers on these."""
+    boxes = [box]
+    for step in reversed(model.steps):
+        boxes.append(
+            needed_by(step.windows or (), step.layer.operation.pad_mode, step.input.sizes, boxes[-1])
+        )
+    needed = boxes.pop()
+    values = model.input(colours(needed))
+    for step in model.steps:
+        wanted = boxes.pop()
+        values = apply(step, model.parameters, values, Part(tuple(start for start, _ in needed), wanted))
+        needed = wanted
+    return values

@@ -138,6 +138,6 @@ def _moved(
 def _inside(field: Field, outputs_: int, lo: int, hi: int) -> Iterator[int]:
     """Yield the outputs whose receptive field lies within ``lo:hi``."""
     for output in range(outputs_):
-        start, stop = field.input_range(output, output + 1)
+        start, stop = field.of(output)
         if lo <= start and stop <= hi:
             yield output

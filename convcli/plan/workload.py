@@ -131,5 +131,5 @@ def _widest(chain: Chain, samples: list[int]) -> int:
 
 def halo(chain: Chain, stream: int) -> int:
     """Return the samples of the stream axis that a block needs beside its own, at the output's step."""
-    lo, hi = chain.field(stream).input_range(0, 1)
+    lo, hi = chain.field(stream).of(0)
     return -(-(hi - lo) // max(int(chain.field(stream).jump), 1))

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.corpora.reference import Seen, boxed, look, written
+from tests.corpora.reference import Seen, boxed, frames_of, look, written
 from tests.measured import Measured, measured
 
 SECONDS = 20
 MEGABYTES = 1024
 TOLERANCE = 1.25  # of 255: rounding at both ends, and 16 bits that Pillow cuts to 8
 LOSSLESS = {"PNG": "png", "TIFF": "tif", "BMP": "bmp", "WEBP": "webp"}
+MOVING = ("GIF", "PNG", "WEBP", "TIFF")  # whose frames or pages are all compared
+PIXELS = 30_000_000  # of all frames together, above which they are not
 LOSSY = {"JPEG": "jpg", "MPO": "jpg", "GIF": "gif"}
 
 
@@ -46,6 +48,8 @@ class Verdict:
     reason: str  # of a refusal
     flaws: tuple[str, ...]
     difference: float | None  # the largest, of 255; None where it could not be compared
+    moving: float | None  # the same of all frames or pages
+    still: str  # why frames or pages could not be compared
     seconds: float
     megabytes: float
     jobs: int
@@ -81,6 +85,11 @@ def judge(corpus: str, path: Path, name: str) -> Verdict:
             ran = measured("motion", path, "--no-output", "-q", limit=SECONDS + 1)
             runs.append(ran)
             flaws += [f"motion: {flaw}" for flaw in flaws_of(ran)]
+        moving, still = None, ""
+        if seen and seen.frames > 1 and seen.kind in MOVING and not runs[0].code:
+            moving, still, ran = _all_frames(path, seen, Path(folder, "all.npy"))
+            runs.append(ran)
+            flaws += [f"all frames: {flaw}" for flaw in flaws_of(ran)]
     reason = runs[0].words.strip().removeprefix("error: ").replace(str(path), name) if runs[0].code else ""
     return Verdict(
         corpus,
@@ -90,10 +99,45 @@ def judge(corpus: str, path: Path, name: str) -> Verdict:
         reason,
         tuple(flaws),
         difference,
+        moving,
+        still,
         max(ran.seconds for ran in runs),
         max(ran.megabytes for ran in runs),
         len(runs),
     )
+
+
+def _all_frames(path: Path, seen: Seen, out: Path) -> tuple[float | None, str, Measured]:
+    """Filter all frames or pages; return how far they are from scipy's, or why they were not compared."""
+    ran = measured("filter", path, "-k", "box:3", "--frames", "all", "-o", out, "-q", limit=SECONDS + 1)
+    if ran.code:
+        return None, ran.words.strip().removeprefix("error: ").replace(f"{path}", path.name), ran
+    got = np.load(out)
+    if got.size > PIXELS:
+        return None, "too large to be compared", ran
+    expected = frames_of(path, seen.kind)
+    if expected is None:
+        return None, "pages of several sizes, or of samples that Pillow reduces", ran
+    shape = expected[0].shape[:2]
+    got = got if got.shape[1:3] == shape else got[None]  # one frame is a still picture
+    if got.shape[1:3] != shape or len(got) != len(expected):
+        return None, f"{got.shape} here, {len(expected)} of {shape[0]} x {shape[1]} there", ran
+    scale = 257 if got.max(initial=0) > 256 else 1
+    distances = [
+        np.abs(_rgba(frame / scale) - (mean := boxed(other, True)))
+        * np.append(np.repeat(mean[..., 3:] / 255, 3, -1), np.ones_like(mean[..., 3:]), -1)
+        for frame, other in zip(got, expected, strict=True)
+    ]  # what is seen of a colour
+    return max(float(distance.max(initial=0)) for distance in distances), "", ran
+
+
+def _rgba(frame: np.ndarray) -> np.ndarray:
+    """Return grey or colours, with alpha or without, as colours with alpha."""
+    frame = np.atleast_3d(frame)
+    count = frame.shape[2]
+    alpha = frame[..., -1:] if count in (2, 4) else np.full_like(frame[..., :1], 255)
+    colours = np.repeat(frame[..., :1], 3, -1) if count < 3 else frame[..., :3]
+    return np.concatenate([colours, alpha], -1)
 
 
 def _check(out: Path, seen: Seen | None, lossless: bool) -> tuple[list[str], float | None]:

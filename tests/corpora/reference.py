@@ -6,8 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, ImageSequence
 from scipy import ndimage
 
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
@@ -83,6 +84,25 @@ def _bits(path: Path, image: Image.Image) -> int:
     if image.format == "PPM" and image.mode == "I":
         return 16
     return {"I": 32, "F": 32}.get(image.mode, 16 if image.mode in DEEP else 8)
+
+
+def frames_of(path: Path, kind: str) -> list[np.ndarray] | None:
+    """Return all frames or pages (Y, X, 4) of 0 to 255 by a reader that convcli has not; ``None`` where there is none.
+
+    FFmpeg for GIF and PNG, libwebp's own compositor for WebP, libtiff for pages of one size; the last two by Pillow,
+    which also decodes the first two itself where FFmpeg fails or leaves out frames.
+    """
+    if kind in ("GIF", "PNG"):
+        with suppress(Exception), av.open(str(path), metadata_errors="ignore") as container:
+            found = [frame.to_ndarray(format="rgba64le") / 257.0 for frame in container.decode(video=0)]
+            if len(found) > 1:
+                return found
+    with Image.open(path) as image:
+        hidden = kind == "PNG" and image.default_image  # type: ignore[attr-defined]
+        pictures = [frame.copy() for frame in ImageSequence.Iterator(image)][hidden:]
+    if len({picture.size for picture in pictures}) > 1 or any(picture.mode in DEEP for picture in pictures):
+        return None
+    return [np.asarray(picture.convert("RGBA")).astype(np.float64) for picture in pictures]
 
 
 def boxed(pixels: np.ndarray, alpha: bool) -> np.ndarray:

@@ -28,6 +28,10 @@ CAUSES: tuple[tuple[str, str], ...] = (
         "colour at half resolution is enlarged smoothly; libtiff, which Pillow uses, repeats it",
     ),
     (
+        r"p_16\.tga",
+        "opaque, for its header counts no bits of alpha; Pillow takes the bit beside the colours for it",
+    ),
+    (
         r"tiff_wrong_bits_per_sample_3",
         "a fourth sample that is not said to be alpha is left out, with a note",
     ),
@@ -36,7 +40,7 @@ CAUSES: tuple[tuple[str, str], ...] = (
 
 def cause(verdict: Verdict) -> str:
     """Return why a result differs from scipy's on Pillow's decode, or nothing if that is not known."""
-    if verdict.difference is None or verdict.difference <= TOLERANCE:
+    if max(verdict.difference or 0, verdict.moving or 0) <= TOLERANCE:
         return ""
     return next(
         (why for pattern, why in CAUSES if re.search(pattern, f"{verdict.corpus}/{verdict.name}")), ""
@@ -50,6 +54,11 @@ def unexplained(verdicts: Sequence[Verdict]) -> list[str]:
         f"{v.corpus}/{v.name}: differs by {v.difference:.1f}, cause unknown"
         for v in verdicts
         if v.difference is not None and v.difference > TOLERANCE and not cause(v)
+    ]
+    lines += [
+        f"{v.corpus}/{v.name}: its frames differ by {v.moving:.1f}, cause unknown"
+        for v in verdicts
+        if v.moving is not None and v.moving > TOLERANCE and not cause(v)
     ]
     opened = [v for v in verdicts if v.seen]
     share = sum(v.filtered for v in opened) / max(1, len(opened))
@@ -110,6 +119,7 @@ def document(verdicts: Sequence[Verdict]) -> str:
         for v in compared
         if v.difference is not None and v.difference > TOLERANCE
     ]
+    lines += _of_frames(opened)
     others = [v for v in verdicts if not v.seen]
     lines += [
         "",
@@ -124,6 +134,26 @@ def document(verdicts: Sequence[Verdict]) -> str:
     reasons = Counter(_kind_of_reason(v.reason) for v in others if not v.filtered)
     lines += [f"| {count} | {_cell(reason)} |" for reason, count in reasons.most_common()]
     return "\n".join(lines) + "\n"
+
+
+def _of_frames(opened: Sequence[Verdict]) -> list[str]:
+    """Return what became of the frames of animations and of the pages of TIFFs."""
+    compared = [v for v in opened if v.moving is not None]
+    other = [v for v in compared if v.moving is not None and v.moving > TOLERANCE]
+    lines = [
+        "",
+        "## All frames and pages",
+        "",
+        f"`--frames all` of what has several: {len(compared)} were compared frame by frame with another decoder",
+        "(FFmpeg for GIF and PNG, or Pillow where that fails; libwebp's compositor for WebP, libtiff for TIFF) and",
+        f"scipy's filter, colours weighted by alpha; {len(compared) - len(other)} are equal to within",
+        f"{TOLERANCE:g} of 255.",
+        "",
+        "| file | difference, or why none was taken | cause |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {v.name} | {v.moving:.1f} | {cause(v) or 'unknown'} |" for v in other]
+    return lines + [f"| {v.name} | {_cell(v.still)} | |" for v in opened if v.still]
 
 
 def _kind_of_reason(reason: str) -> str:

@@ -6,9 +6,10 @@ padding is numpy's; black, white and rounding are the textbook's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.ndimage
 import scipy.signal
 import torch
 
@@ -19,13 +20,17 @@ Amount = str | tuple[int, int]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Of the kernel's axes, one value each; of a mode and what constant padding holds."""
+    """Of the kernel's axes, one value each; of a mode and what constant padding holds.
+
+    With ``extra``, elements at the end, it is that of a transposed convolution, whose padding crops.
+    """
 
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
     padding: tuple[Amount, ...]
     mode: str
     value: float = 0.0
+    extra: tuple[int, ...] | None = None
 
 
 def amounts(padding: Amount, n: int, taps: int, stride: int, dilation: int, origin: int) -> tuple[int, int]:
@@ -49,6 +54,25 @@ def amounts(padding: Amount, n: int, taps: int, stride: int, dilation: int, orig
     return padding
 
 
+def outputs(
+    lengths: tuple[int, ...], sizes: tuple[int, ...], how: Geometry, flip: bool
+) -> tuple[int, ...] | None:
+    """Return how many outputs there are along each axis; ``None`` where the kernel is larger than what it meets."""
+    found = []
+    for axis, (n, taps) in enumerate(zip(lengths, sizes, strict=True)):
+        stride, dilation = how.stride[axis], how.dilation[axis]
+        reach = dilation * (taps - 1)
+        if how.extra is not None:
+            before, after = how.padding[axis]
+            found.append((n - 1) * stride + reach + 1 + how.extra[axis] - int(before) - int(after))
+        else:
+            origin = (taps - 1) // 2
+            origin = taps - 1 - origin if flip else origin
+            around = sum(amounts(how.padding[axis], n, taps, stride, dilation, origin))
+            found.append((n + around - reach - 1) // stride + 1)
+    return tuple(found) if min(found) > 0 else None
+
+
 def dilated(weights: np.ndarray, dilation: tuple[int, ...]) -> np.ndarray:
     spread = np.zeros([(n - 1) * d + 1 for n, d in zip(weights.shape, dilation, strict=True)])
     spread[tuple(slice(None, None, d) for d in dilation)] = weights
@@ -61,6 +85,8 @@ def correlate(planes: np.ndarray, bank: np.ndarray, how: Geometry, flip: bool = 
     The kernel slides along the last axes; those before it are walked along.
     """
     rank = bank.ndim - 2
+    if how.extra is not None:
+        return _transposed(planes, bank, how, flip)
     whole = padded(planes, bank.shape[2:], how, flip)
     if flip:
         bank = np.flip(bank, tuple(range(2, bank.ndim)))
@@ -70,6 +96,80 @@ def correlate(planes: np.ndarray, bank: np.ndarray, how: Geometry, flip: bool = 
     again = _torch(items, bank, how)
     assert np.allclose(found, again, rtol=1e-11, atol=1e-11 * max(1.0, np.abs(found).max(initial=0.0)))
     return found.reshape(bank.shape[0], *walked, *found.shape[2:])
+
+
+def _transposed(planes: np.ndarray, bank: np.ndarray, how: Geometry, flip: bool) -> np.ndarray:
+    """Zeros between the inputs and a full convolution by scipy, and torch's own; both in float64."""
+    assert how.extra is not None
+    rank = bank.ndim - 2
+    if flip:
+        bank = np.flip(bank, tuple(range(2, bank.ndim)))
+    walked = planes.shape[1 : planes.ndim - rank]
+    items = np.moveaxis(planes.reshape(planes.shape[0], -1, *planes.shape[planes.ndim - rank :]), 0, 1)
+    crop = tuple(slice(int(before), None) for before, _ in how.padding)
+    counts = outputs(items.shape[2:], bank.shape[2:], how, flip)
+    assert counts is not None
+
+    def one(item: np.ndarray) -> np.ndarray:
+        apart = [dilated(plane, how.stride) for plane in item]
+        found = []
+        for kernel in bank:
+            whole = sum(
+                scipy.signal.convolve(plane, dilated(weights, how.dilation), mode="full", method="direct")
+                for plane, weights in zip(apart, kernel, strict=True)
+            )
+            room = np.pad(whole, [(0, extra) for extra in how.extra or ()])[crop]
+            found.append(room[tuple(slice(count) for count in counts)])
+        return np.stack(found)
+
+    found = np.stack([one(item) for item in items], axis=1)
+    transposed = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[rank - 1]
+    weights = torch.tensor(np.swapaxes(bank, 0, 1).copy())
+    full = transposed(torch.tensor(items.copy()), weights, stride=how.stride, dilation=how.dilation).numpy()
+    full = np.pad(full, [(0, 0), (0, 0), *((0, extra) for extra in how.extra)])
+    again = full[(slice(None), slice(None), *crop)][(..., *(slice(count) for count in counts))].swapaxes(0, 1)
+    assert np.allclose(found, again, rtol=1e-11, atol=1e-11 * max(1.0, np.abs(found).max(initial=0.0)))
+    return found.reshape(bank.shape[0], *walked, *found.shape[2:])
+
+
+def with_alpha(
+    planes: np.ndarray, bank: np.ndarray, how: Geometry, flip: bool, bias: float, white: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return colours and alpha of planes whose last is alpha, under one kernel, and how much covers each output.
+
+    A mean weights colours by alpha, and alpha is filtered by the kernel divided by its sum.  With any other kernel
+    colours are filtered alone, and alpha is the sample under the kernel's origin: none outside the data, where the
+    mode puts no single sample.
+    """
+    colours, alpha = planes[:-1], planes[-1:]
+    if bank.min() >= 0 and bank.sum() > 0 and not bias and how.mode not in pad_modes.BEYOND:
+        mean = bank / bank.sum()
+        covered = correlate(alpha / white, mean, replace(how, value=1.0), flip)[0]
+        mixed = np.stack(
+            [correlate((plane * alpha[0] / white)[None], bank, how, flip)[0] for plane in colours]
+        )
+        found = np.divide(mixed, covered, out=np.zeros_like(mixed), where=covered > 0)
+        return found, covered * white, covered
+    found = np.stack([correlate(plane[None], bank, how, flip)[0] for plane in colours]) + bias
+    point = np.zeros_like(bank)
+    point[(0, 0, *((k - 1) // 2 for k in bank.shape[2:]))] = 1
+    alone = how.mode in pad_modes.BEYOND or how.mode == "constant"
+    sampled = correlate(alpha, point, replace(how, mode="zero") if alone else how, flip)[0]
+    return found, sampled, np.ones_like(sampled)
+
+
+def locally(planes: np.ndarray, bank: np.ndarray, how: Geometry, flip: bool) -> np.ndarray:
+    """Return what bounds an output's error: its own terms, or the largest value within two windows' widths."""
+    own = correlate(np.abs(planes), np.abs(bank), how, flip)
+    near = np.abs(padded(planes, bank.shape[2:], how, flip))
+    rank = bank.ndim - 2
+    for axis in range(rank):
+        k, stride, dilation = bank.shape[2 + axis], how.stride[axis], how.dilation[axis]
+        extent, at = dilation * (k - 1) + 1, planes.ndim - rank + axis
+        near = scipy.ndimage.maximum_filter1d(near, 5 * extent | 1 if k > 1 else 1, at, mode="constant")
+        count = (near.shape[at] - extent) // stride + 1
+        near = near.take((extent - 1) // 2 + stride * np.arange(count), at)
+    return np.maximum(own, near.max(axis=0) * np.abs(bank).sum())
 
 
 def padded(planes: np.ndarray, sizes: tuple[int, ...], how: Geometry, flip: bool = False) -> np.ndarray:

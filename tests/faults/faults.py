@@ -211,11 +211,19 @@ def read_only(place: Place, moment: float) -> Ended:
         place.folder.chmod(0o755)
 
 
+def _copied(place: Place, mine: Path) -> None:
+    """Give a run an input of its own, and what lies beside it."""
+    shutil.copyfile(place.source, mine)
+    net = place.source.with_name("net.yaml")
+    if net.exists():
+        shutil.copyfile(net, mine.with_name("net.yaml"))
+    place.source = mine
+
+
 def shrinks(place: Place, moment: float) -> Ended:
     """The input loses its end while it is read."""
     mine = place.folder / f"mine{place.kind.source}"
-    shutil.copyfile(place.source, mine)
-    place.source = mine
+    _copied(place, mine)
     size = int(mine.stat().st_size * (0.05 + 0.9 * moment))
     shorter = place.folder / f"shorter{place.kind.source}"
     shorter.write_bytes(mine.read_bytes()[:size])
@@ -236,8 +244,7 @@ def clock_jumps(place: Place, moment: float) -> Ended:
     """The clock on the wall falls back ten years after some looks at it, and the input's date lies in the future."""
     later = time.time() + 3e8
     mine = place.folder / f"mine{place.kind.source}"
-    shutil.copyfile(place.source, mine)
-    place.source = mine
+    _copied(place, mine)
     command = [sys.executable, "-c", CLOCK, str(int(moment * 10)), *place.command()[3:]]
     process = _start(place, command)
     _wait(place, process, moment)
@@ -255,6 +262,7 @@ class Fault:
     do: Callable[[Place, float], Ended]
     codes: tuple[int, ...]
     leaves: bool = False  # whether a temporary may survive
+    pipe: bool = False  # whether the output goes to standard output
 
 
 # A signal that comes before Python has its handlers ends the process as any other: by the signal's number.
@@ -264,7 +272,7 @@ FAULTS = (
     Fault("SIGTERM", killed(signal.SIGTERM), (0, 143, -15)),
     Fault("SIGPIPE", killed(signal.SIGPIPE), (0, 141, -13)),
     Fault("standard output's reader leaves", reader_leaves, (0, 141)),
-    Fault("output to a pipe that closes", pipe_closes, (0, 141)),
+    Fault("output to a pipe that closes", pipe_closes, (0, 141), pipe=True),
     Fault("file size limit", file_limit, (1,)),
     Fault("full disk", full_disk, (1,)),
     Fault("folder turns read-only", read_only, (0, 1), leaves=True),

@@ -1,4 +1,7 @@
-"""The jobs that are disturbed: a picture, a table and a clip, each long enough to be hit while it writes."""
+"""The jobs that are disturbed: a picture, a table and a clip, each long enough to be hit while it writes.
+
+Other outputs and commands are disturbed at fewer moments, for they end by the same ways.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
+from PIL import Image
 
 from tests import clips
 
@@ -25,9 +30,14 @@ class Kind:
     size: int
     small: int
     options: tuple[str, ...]
+    command_words: tuple[str, ...] = ("filter",)
+    moments: int = 20
+    pipes: bool = True  # whether the output may be standard output
 
     def command(self, source: Path, target: Path | str) -> list[str]:
-        return ["filter", str(source), *self.options, "-y", "-o", str(target)]
+        words = [word.replace("BESIDE", str(source.parent)) for word in self.command_words]
+        options = [word.replace("SOURCE", str(source)) for word in self.options]
+        return [*words, str(source), *options, "-y", "-o", str(target)]
 
 
 def _picture(path: Path, size: int) -> None:
@@ -47,11 +57,58 @@ def _clip(path: Path, size: int) -> None:
     clips.make(path, clips.pattern(size, 240, 320))
 
 
+def _animation(path: Path, size: int) -> None:
+    frames = [Image.fromarray(frame).quantize(64) for frame in clips.pattern(size, 120, 160)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=40)
+
+
+def _pages(path: Path, size: int) -> None:
+    pixels = np.random.default_rng(3).integers(0, 1 << 16, (5, size, size), np.uint16)
+    tifffile.imwrite(path, pixels, photometric="minisblack")
+
+
+def _array(path: Path, size: int) -> None:
+    np.save(path, np.random.default_rng(4).normal(0, 9, (size, size)).astype(np.float32))
+
+
 NUMPY = ("--engine", "numpy", "--threads", "1")
 KINDS = (
     Kind("image", ".tif", ".png", _picture, 1600, 300, ("-k", "gaussian:sigma=1", *NUMPY)),
     Kind("table", ".csv", ".csv", _table, 150_000, 4000, ("-k", "binomial5", *NUMPY)),
     Kind("video", ".mp4", ".mp4", _clip, 60, 4, ("-k", "box:5", "--preset", "veryfast", *NUMPY)),
+)
+_FEW: dict[str, Any] = {"moments": 5}
+_NET = "layers: [conv: {kernel: sobel, padding: same, pad_mode: replicate}]"
+OTHERS = (
+    Kind("APNG", ".gif", ".png", _animation, 40, 4, ("-k", "box:5", "--frames", "all", *NUMPY), **_FEW),
+    Kind(
+        "WebP of frames",
+        ".gif",
+        ".webp",
+        _animation,
+        12,
+        4,
+        ("-k", "box:5", "--frames", "all", *NUMPY),
+        **_FEW,
+    ),
+    Kind("TIFF of pages", ".tif", ".tif", _pages, 600, 60, ("-k", "box:5", *NUMPY), **_FEW),
+    Kind(
+        "array by regions", ".npy", ".npy", _array, 1500, 100, ("-k", "box:5", "--axes", "YX", *NUMPY), **_FEW
+    ),
+    Kind("net run", ".tif", ".npy", _picture, 800, 60, (), ("net", "run", "BESIDE/net.yaml"), **_FEW),
+    Kind(
+        "learn",
+        ".tif",
+        ".yaml",
+        _picture,
+        500,
+        60,
+        ("SOURCE", "--size", "5x5"),
+        ("learn",),
+        pipes=False,
+        **_FEW,
+    ),
+    Kind("motion", ".mp4", ".mp4", _clip, 60, 8, ("--preset", "veryfast"), ("motion",), **_FEW),
 )
 
 
@@ -60,4 +117,5 @@ def made(kind: Kind, size: int, folder: Path) -> Path:
     """Return a job's input, made once."""
     path = folder / f"{kind.name}-{size}{kind.source}"
     kind.make(path, size)
+    (folder / "net.yaml").write_text(_NET)
     return path

@@ -352,7 +352,7 @@ def test_field_of_a_chain_of_windows(chain):
     for w in chain:
         field = field.through(w)
     seen = hulls(chain, 500, 4)
-    assert [field.input_range(o, o + 1) for o in range(4)] == seen
+    assert [field.of(o) for o in range(4)] == seen
     assert {hi - lo for lo, hi in seen} == {field.size}
     assert [Fraction(lo + hi - 1, 2) for lo, hi in seen] == [field.start + o * field.jump for o in range(4)]
 
@@ -369,7 +369,7 @@ def test_field_of_a_chain_with_transposed_windows(chain):
         field = field.through(w)
         jump = jump * w.stride if isinstance(w, Window) else jump / w.stride
     seen = hulls(chain, 120, 2 * period)
-    assert [field.input_range(o, o + 1) for o in range(2 * period)] == seen
+    assert [field.of(o) for o in range(2 * period)] == seen
     assert field.size == max(hi - lo for lo, hi in seen)
     assert field.jump == jump == Fraction(seen[period][0] - seen[0][0], period)
     for o, (lo, hi) in enumerate(seen):

@@ -65,6 +65,8 @@ def gif_with(key: str) -> bytes:
     plain = saved("GIF")
     if key == "aspect":
         return plain[:12] + b"\x31" + plain[13:]
+    if key == "behind":
+        return plain[:-1] + b"GIF"
     label = {"comment": 0xFE, "text": 0x01}.get(key, 0xFF)
     body = key.encode().ljust(11)
     at = plain.index(b"\x2c\0\0\0\0")

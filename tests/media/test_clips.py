@@ -378,3 +378,19 @@ def test_frames_that_are_shown_for_an_hour(tmp_path: Path) -> None:
     ok("filter", tmp_path / "a.mkv", "-k", "box:3", "-o", tmp_path / "a.y4m")
     with av.open(tmp_path / "a.y4m") as clip:
         assert clip.streams.video[0].average_rate == Fraction(1, 3600)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_grey_y4m_stays_grey_to_the_bit(depth: int, tmp_path: Path) -> None:
+    """As planes of YUV, in the range 16 to 235, levels would fall together."""
+    frames = np.arange(256, dtype=np.uint8).reshape(1, 16, 16).repeat(2, 0).astype(f"<u{depth // 8}")
+    if depth == 16:
+        frames = frames * 257 + 3
+    space = "mono16" if depth == 16 else "mono"
+    head = f"YUV4MPEG2 W16 H16 F25:1 Ip A1:1 C{space} XCOLORRANGE=FULL\n".encode()
+    (tmp_path / "a.y4m").write_bytes(head + b"".join(b"FRAME\n" + frame.tobytes() for frame in frames))
+    done = ok("filter", tmp_path / "a.y4m", "-k", "identity", "-o", tmp_path / "b.y4m")
+    assert done.stderr == b""
+    data = (tmp_path / "b.y4m").read_bytes()
+    assert f" C{space} ".encode() in data.partition(b"\n")[0]
+    assert data.split(b"FRAME\n")[1:] == [frame.tobytes() for frame in frames]

@@ -8,7 +8,9 @@ import struct
 import subprocess
 import zlib
 from fractions import Fraction
+from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
@@ -18,6 +20,7 @@ from convcli.data.info import Info
 from convcli.media.options import ReadOptions
 from convcli.media.pictures import image, png
 from tests.pictures import chunk
+from tests.shell import convcli, ok
 
 KINDS = {1: 0, 2: 4, 3: 2, 4: 6}  # PNG's colour types by channels
 
@@ -270,3 +273,38 @@ def test_frames_of_an_animated_webp() -> None:
         info, got = read(data, all_frames=True)
         difference = rgba(got, info.channels).astype(int) - rgba(expected, 4)
         assert np.abs(difference).max() <= 1  # libwebp blends in integers
+
+
+@pytest.mark.parametrize("stated", [0, 1, 3, 1 << 31])
+def test_an_animation_that_states_another_number_of_frames_is_a_still_picture(
+    stated: int, tmp_path: Path
+) -> None:
+    """PNG (Third Edition), 11.3.6.1: the numbers must agree.  Without ``--frames all`` nobody asked for the others."""
+    data, _ = draw_apng(1, 8, 3, hidden=True)
+    at = data.index(b"acTL") - 4
+    (tmp_path / "a.png").write_bytes(
+        data[:at] + chunk(b"acTL", struct.pack(">II", stated, 0)) + data[at + 20 :]
+    )
+    done = ok("filter", tmp_path / "a.png", "-k", "identity", "-o", tmp_path / "b.png")
+    assert f"states {stated} frames and has 2; the still picture alone is read".encode() in done.stderr
+    with Image.open(tmp_path / "b.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), imagecodecs.png_decode(data))
+    done = convcli(
+        "filter", tmp_path / "a.png", "-k", "identity", "--frames", "all", "-o", tmp_path / "c.gif"
+    )
+    assert done.returncode == 1 and f"states {stated} frames and has 2".encode() in done.stderr
+
+
+def test_a_gif_without_a_palette_is_grey(tmp_path: Path) -> None:
+    """The format leaves the colours to the reader; Pillow takes grey too."""
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(grey).save(tmp_path / "a.gif")
+    data = (tmp_path / "a.gif").read_bytes()
+    assert data[10] == 0x87
+    bare = data[:10] + b"\0" + data[11:13] + data[13 + 768 :]
+    (tmp_path / "b.gif").write_bytes(bare)
+    with Image.open(tmp_path / "b.gif") as image:
+        assert np.array_equal(np.asarray(image.convert("L")), grey)
+    ok("filter", tmp_path / "b.gif", "-k", "identity", "-o", tmp_path / "b.png")
+    with Image.open(tmp_path / "b.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), grey)

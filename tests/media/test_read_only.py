@@ -55,6 +55,14 @@ def test_the_pixels_are_pillows(decoder: str) -> None:
         assert sniff(data[:HEAD]).name == row.name
 
 
+def test_a_dib_is_a_bmp_without_its_first_header() -> None:
+    file = io.BytesIO()
+    Image.fromarray(NOISE).save(file, "BMP")
+    data = file.getvalue()[14:]
+    assert sniff(data[:HEAD]).name == "dib"
+    np.testing.assert_array_equal(source(io.BytesIO(data), ReadOptions()).strip(0, 23), NOISE)
+
+
 @pytest.mark.filterwarnings("ignore:IM image format:DeprecationWarning")
 @pytest.mark.parametrize("name", (*seeds.BY_HAND, *seeds.WRITTEN))
 def test_the_rarest_are_pillows_too(name: str) -> None:
@@ -114,7 +122,10 @@ TARGA = struct.pack("<BBB5xHHHH", 0, 0, 2, 0, 0, 37, 23)
         (b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 23, 37, 8, 7), "PSD with several colours of ink"),
         (struct.pack(">8I", *SUN, 32, 23 * 37 * 4, 1, 0, 0), "SUN with 32 bits a pixel"),  # Pillow: X last
         (struct.pack(">8I", *SUN, 24, 0, 2, 0, 0), "SUN with compressed rows of odd length"),
-        (TARGA + b"\x10\x21" + bytes(23 * 37 * 2), "TGA with 16 bits a pixel"),  # Pillow: its ones are clear
+        (
+            TARGA + b"\x10\x21" + bytes(23 * 37 * 2),
+            "TGA with 16 bits a pixel",
+        ),  # Pillow: its ones are clear
         (
             imagecodecs.jpeg2k_encode(NOISE[..., 0].astype(np.int16) - 99, level=0, codecformat="jp2"),
             "JPEG2000 with signed samples",

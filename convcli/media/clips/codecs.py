@@ -93,13 +93,14 @@ def choose(container: str, info: Info, coding: Coding | None, options: VideoOpti
         )
     codec = _codec(container, coding, options.codec)
     formats = [form.name for form in av.Codec(codec, "w").video_formats or ()]
+    grey = container == "y4m" and info.colour is Colour.GREY  # the one kind of Y4M that is no YUV
     notes: list[str] = []
     deep = info.dtype == "uint16"
     if options.pixels is not None:
         pixels = _asked(codec, options.pixels, formats)
     elif options.planes and coding is not None and coding.plain in formats and not _uneven(codec, info):
         pixels = coding.plain
-    elif codec in LOSSLESS and container != "y4m" and not options.planes:
+    elif codec in LOSSLESS and ((container != "y4m" and not options.planes) or grey):
         names = next(names for colour, is_deep, names in _RAW if (colour, is_deep) == (info.colour, deep))
         pixels = next((name for name in names if name in formats or not formats), "")
         if not pixels:
@@ -138,7 +139,11 @@ def _described(
     where = f"{codec} in {container.upper()} holds none"
     tags, light = coding.tags, coding.light
     said = {tags.primaries, tags.transfer, tags.matrix} - {UNKNOWN, 0}
-    if (said or tags.range == 2) and container not in _DESCRIBING and codec not in _SAYING:
+    if (
+        (said or (tags.range == 2 and container != "y4m"))
+        and container not in _DESCRIBING
+        and codec not in _SAYING
+    ):
         yield f"the colour tags are left out: {where}"
     if coding.chroma and _chroma(av.VideoFormat(pixels)) == "420":
         tuning["chroma_sample_location"] = coding.chroma

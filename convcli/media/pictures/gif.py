@@ -56,9 +56,8 @@ def composed(data: bytes, all_frames: bool) -> Composed:
             x, y, wide, high, flags = struct.unpack_from("<HHHHB", data, at)
             own, start = _palette(data, at + 9, flags)
             _, at = _parts(data, start + 1)
-            palette = shared if own is None else own
-            if palette is None:
-                raise ConvError("broken GIF: a frame has no palette")
+            # Without any palette the format leaves the colours to the reader: grey, as others have it
+            palette = next(one for one in (own, shared, _RAMP) if one is not None)
             grey = grey and np.array_equal(palette, _RAMP[: len(palette)])
             packed, delay, clear = struct.unpack_from("<BHB", control)
             ground, opaque = np.zeros(4, np.uint8), not packed & 1
@@ -76,8 +75,11 @@ def composed(data: bytes, all_frames: bool) -> Composed:
             disposal = _DISPOSALS.get(packed >> 2 & 7, Disposal.KEEP)
             frames.append(Stored(decode, (x, y, wide, high), 10 * delay, disposal, ground=ground))
             control = bytes(4)  # was for this frame alone
-        elif kind:
+        elif kind and not frames:
             raise ConvError(f"broken GIF: no block begins at byte {at - 1}")
+        elif kind:
+            found.append("behind")
+            break
     if not frames:
         raise ConvError("broken GIF: it has no picture")
     colour = Colour.GREY_ALPHA if grey else Colour.RGBA

@@ -89,12 +89,17 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         from convcli.media.pictures.image import picture_source
         from convcli.media.pictures.pillow import first_of
 
-        with decoding("PNG"):
-            animation, hidden = apng.composed(data, chunks, carried, notes)
-        if options.all_frames and (hidden or animation.count > 1):
-            return picture_source(fp, animation, options)
-        if hidden or animation.count > 1:
-            notes = (first_of(animation.count, "PNG", hidden), *notes)
+        try:
+            with decoding("PNG"):
+                animation, hidden = apng.composed(data, chunks, carried, notes)
+            if options.all_frames and (hidden or animation.count > 1):
+                return picture_source(fp, animation, options)
+            if hidden or animation.count > 1:
+                notes = (first_of(animation.count, "PNG", hidden), *notes)
+        except ConvError as error:  # its first picture may be whole
+            if options.all_frames:
+                raise
+            notes = (f"{error}; the still picture alone is read", *notes)
     metadata, dpi, orientation = carried
     fp.close()
 

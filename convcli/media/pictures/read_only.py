@@ -79,6 +79,10 @@ def _cursor(head: bytes) -> bool:
     return head[:4] == b"\0\0\2\0" and head[4:6] > b"\0\0"  # without cursors it may be a Targa
 
 
+def _dib(head: bytes) -> bool:
+    return head[:4] == b"\x28\0\0\0" and head[12:14] == b"\1\0"  # a BMP's second header, of one plane
+
+
 def _flic(head: bytes) -> bool:
     return head[4:6] in (b"\x11\xaf", b"\x12\xaf") and head[14:16] in (b"\0\0", b"\3\0")
 
@@ -187,6 +191,7 @@ RARER: tuple[Rarer, ...] = (
         ink=lambda head: head[23] == 1,
     ),
     Rarer("dds", (".dds",), "DDS", _magic(b"DDS "), _dds_bits),
+    Rarer("dib", (".dib",), "DIB", _dib),
     Rarer("qoi", (".qoi",), "QOI", _magic(b"qoif"), slow=True),
     Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0")),
     Rarer("cur", (".cur",), "CUR", _cursor),
