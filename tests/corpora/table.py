@@ -28,10 +28,6 @@ CAUSES: tuple[tuple[str, str], ...] = (
         "colour at half resolution is enlarged smoothly; libtiff, which Pillow uses, repeats it",
     ),
     (
-        r"p_16\.tga",
-        "opaque, for its header counts no bits of alpha; Pillow takes the bit beside the colours for it",
-    ),
-    (
         r"tiff_wrong_bits_per_sample_3",
         "a fourth sample that is not said to be alpha is left out, with a note",
     ),
