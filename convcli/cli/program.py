@@ -112,11 +112,14 @@ def _closed_pipe() -> int:
     return CLOSED_PIPE
 
 
+_NO_MEMORY = ("failed to map segment", "DefaultCPUAllocator")  # of a shared library, of torch
+
+
 def _explained(error: BaseException) -> tuple[str, int]:
     """Return the line and the exit code for a failure."""
     if isinstance(error, ConvError):
         return str(error), error.exit_code
-    if isinstance(error, MemoryError) or "failed to map segment" in str(error):  # of a shared library
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
         return "not enough memory for this job", 1
     if isinstance(error, OSError):
         return f"{error.filename!r}: {error.strerror}" if error.filename else str(error.strerror or error), 1

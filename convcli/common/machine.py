@@ -8,6 +8,7 @@ from pathlib import Path
 from convcli.common.errors import ConvError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+_MODEST = 1 << 28  # bytes for which no one looks at the memory that is free
 LARGEST_KEPT = 32 << 20  # bytes of one array: as large as the C library admits
 MOST_KEPT = 256 << 20  # bytes that are free before some are handed back
 
@@ -35,6 +36,18 @@ def available_memory() -> int | None:
     most, _ = resource.getrlimit(resource.RLIMIT_AS)  # ulimit -v
     taken = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
     return 1024 * kilobytes if most == resource.RLIM_INFINITY else min(1024 * kilobytes, max(0, most - taken))
+
+
+def check_memory(what: str, wanted: int) -> None:
+    """Refuse what takes more memory than is free.
+
+    Raises
+    ------
+    ConvError
+    """
+    free = available_memory() if wanted > _MODEST else None
+    if free is not None and wanted > free:
+        raise ConvError(f"{what} would take {wanted >> 20:,} MB of memory, and {free >> 20:,} MB are free")
 
 
 def check_room(what: str, megabytes: int, threads: int = 0, files: int = 0) -> None:

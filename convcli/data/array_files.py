@@ -210,6 +210,8 @@ class _Safetensors:
                     and (dtype is None or math.prod(shape) * np.dtype(dtype).itemsize == stop - start)
                 ):
                     raise ValueError
+            if sum(stop - start for *_, start, stop in self._entries.values()) > size - self._first:
+                raise ValueError  # arrays that share their bytes: few could become very many
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise ConvError("no .safetensors file, or a damaged one") from None
         self.names = list(self._entries)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convcli.common.machine import check_memory
 from convcli.data.box import Box, slices, whole
 from convcli.data.info import ITEMS, Boxes, Info, Source, channels_first
 from convcli.execution.box import needed_by
@@ -65,6 +66,10 @@ class NetSource(Boxes):
     def __init__(self, model: TorchNet, source: Source, letters: str, rows: int) -> None:
         self._model, self._source, self._letters, self.rows = model, source, letters, rows
         output = model.steps[-1].output
+        share = 1.0 if not_local(model.net, model.steps) else min(1.0, rows / output.sizes[0])
+        for step in model.steps:
+            numbers = step.output.channels * prod(step.output.sizes)
+            check_memory(f"layer {step.name}", int(8 * numbers * share))  # float32, beside the layer before
         if output.flat:
             one = Info.of("X", (output.channels,), model.precision)
         else:

@@ -49,7 +49,7 @@ class Options(Fields):
         self.seed = seed
         self.classes = classes
 
-    def whole(self, key: str, default: int, minimum: int = 1) -> int:
+    def whole(self, key: str, default: int, minimum: int = 1, most: int | None = None) -> int:
         def one(text: str) -> int:
             if text == "num_classes":
                 if not self.classes:
@@ -58,6 +58,8 @@ class Options(Fields):
             numbers = parse_numbers(text, "the number", minimum)
             if len(numbers) > 1:
                 raise UsageError(f"{quoted(text)}: one number is needed")
+            if most is not None and numbers[0] > most:
+                raise UsageError(f"{quoted(text)} is more than {most:,}")
             return numbers[0]
 
         return self.read(key, one, default)
@@ -158,7 +160,7 @@ def _bank(options: Options, transposed: bool) -> _Bank:
         size = options.wholes("size", ())
         if len(size) > MAX_RANK:
             raise UsageError(f"size: {len(size)} axes, and 1 to {MAX_RANK} are possible")
-        return _Bank(options.seeded(), options.whole("maps", 1), size)
+        return _Bank(options.seeded(), options.whole("maps", 1, most=MAX_MAPS), size)
     for key in ("maps", "seed"):
         if key in options:
             raise UsageError(f"{key}: belongs to size:, and here {source}: gives the weights")
@@ -257,7 +259,7 @@ def _dense(options: Options) -> Operation:
     if ("weights" in options) == ("outputs" in options):
         raise UsageError("one of outputs: and weights: is needed, and not both")
     if "outputs" in options:
-        bank = _Bank(options.seeded(), options.whole("outputs", 1), ())
+        bank = _Bank(options.seeded(), options.whole("outputs", 1, most=MAX_MAPS), ())
         return kinds.Dense(bank.out, bank.fill, _bias(options, bank))
     if "seed" in options:
         raise UsageError("seed: belongs to outputs:, and here weights: gives the weights")
@@ -305,7 +307,7 @@ READERS: dict[str, tuple[Reader, tuple[str, ...]]] = {
 
 
 KEYS = ("name", "description", "source", "input", "num_classes", "labels", "seed", "preprocess", "layers")
-MAX_LAYERS = 10_000
+MAX_LAYERS, MAX_MAPS = 10_000, 1_000_000
 
 
 def load_net(path: Path, num_classes: int | None = None) -> Net:

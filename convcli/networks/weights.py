@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from convcli.common.errors import ConvError, UsageError, about, printable, unreadable
+from convcli.common.machine import check_memory
 from convcli.common.numbers import quoted
 from convcli.kernel.array_file import is_array_file, load_array
 from convcli.kernel.model import check_size, size_text
@@ -33,6 +34,7 @@ SUFFIXES = (".npy", ".npz", ".safetensors", *STATE_DICTS, *ONNX)
 MAX_NUMBERS = 500_000_000  # of one array, 2 GB as float32
 _MOST_ENTRIES = 100_000  # of a state dict
 _DEEPEST = 50
+_GROWTH = 4  # bytes of each one of a file: those of 8 bits become float32
 
 Arrays = dict[str, "np.ndarray"]
 
@@ -134,6 +136,7 @@ def _state_dict(path: Path) -> Arrays:
     except Exception:  # whatever a damaged pickle, which is a program, makes torch's interpreter raise
         raise ConvError("no PyTorch state dict, or a damaged one") from None
     arrays: Arrays = {}
+    made = 0  # bytes beside the file's own
     waiting: list[tuple[tuple[str, ...], Any]] = [((), found)]
     for visited in count(1):
         if not waiting:
@@ -143,7 +146,11 @@ def _state_dict(path: Path) -> Arrays:
             raise ConvError(f"more than {_MOST_ENTRIES:,} entries, or one inside the other without an end")
         if isinstance(value, torch.Tensor):
             array = _as_array(value, ".".join(names))
-            arrays |= {} if array is None else {".".join(names): array}
+            if array is not None:
+                arrays[".".join(names)] = array
+                made += array.nbytes if array.ctypes.data != value.data_ptr() else 0  # a copy, no view
+            if made > _GROWTH * path.stat().st_size:
+                raise ConvError("its tensors share their numbers and would become far larger than the file")
         elif isinstance(value, Mapping):
             waiting.extend(reversed([((*names, str(key)), part) for key, part in value.items()]))
     if not arrays:
@@ -260,6 +267,7 @@ def initial(
     count = sum(math.prod(parameter.shape) for parameter in parameters.values())
     if count > MAX_NUMBERS:
         raise UsageError(f"{count:,} parameters are more than {MAX_NUMBERS:,}")
+    check_memory(f"{count:,} parameters", 16 * count)  # as float64, and once more on the way
     arrays: Arrays = {}
     for position, (name, parameter) in enumerate(parameters.items()):
         if stored and name in stored:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
@@ -24,6 +25,7 @@ from convcli.networks.parse import load_net
 from convcli.networks.torch_run import TorchNet, apply, forward
 from convcli.networks.weights import initial
 from tests.pad_modes import padded
+from tests.shell import convcli
 
 RANDOM = np.random.default_rng(5)
 
@@ -526,3 +528,11 @@ def test_a_huge_value_is_felt_only_in_its_windows(
     want = F.conv2d(torch.from_numpy(x)[None], w, **arguments)[0].numpy()
     own = F.conv2d(torch.from_numpy(abs(x))[None], abs(w), **arguments)[0].numpy()
     assert (abs(found - want) <= {"float32": 1e-5, "float64": 1e-13}[dtype] * own).all()
+
+
+def test_feature_maps_that_the_memory_cannot_hold_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "n.yaml").write_text("input: 1@9x90000\nseed: 0\nlayers: [conv: {maps: 1000000, size: 1}]\n")
+    Image.new("L", (90_000, 9)).save(tmp_path / "a.png")
+    done = convcli("net", "run", "n.yaml", "a.png", "-o", "o.npy", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert b"layer conv1 would take" in done.stderr and done.stderr.count(b"\n") == 1

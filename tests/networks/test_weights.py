@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import re
+import struct
 import sys
 from pathlib import Path
 
@@ -234,7 +236,9 @@ def test_small_files_of_huge_weights(tmp_path: Path) -> None:
     for _ in range(40):
         shared = {"a": shared, "b": shared}
     expanded = {"w": torch.zeros(1).expand(10**12)}
+    one = torch.zeros(100_000, dtype=torch.bfloat16)
     for value, problem in (
+        ({f"w{number}": one for number in range(200)}, "would become far larger than the file"),
         (cycle, "without an end"),
         (shared, "more than 100,000 entries"),
         (expanded, "w is larger than what the file holds"),
@@ -242,6 +246,14 @@ def test_small_files_of_huge_weights(tmp_path: Path) -> None:
         torch.save(value, tmp_path / "w.pth")
         with pytest.raises(ConvError, match=problem):
             load_all(tmp_path / "w.pth")
+
+
+def test_arrays_of_safetensors_do_not_share_bytes(tmp_path: Path) -> None:
+    entry = {"dtype": "F32", "shape": [100], "data_offsets": [0, 400]}
+    header = json.dumps({f"w{number}": entry for number in range(9)}).encode()
+    (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(400))
+    with pytest.raises(ConvError, match="or a damaged one"):
+        load_all(tmp_path / "w.safetensors")
 
 
 def test_an_onnx_type_of_the_future(tmp_path: Path) -> None:
@@ -260,6 +272,8 @@ def test_class_names_of_a_stranger(tmp_path: Path) -> None:
 
 
 def test_more_parameters_than_memory_is_meant_for(tmp_path: Path) -> None:
-    (tmp_path / "n.yaml").write_text("layers: [conv: {maps: 100000000, size: 3, seed: 0}]")
-    with pytest.raises(ConvError, match=r"2,800,000,000 parameters are more than 500,000,000"):
+    (tmp_path / "n.yaml").write_text(
+        "seed: 0\nlayers: [conv: {maps: 1000000, size: 7}, conv: {maps: 1000, size: 1}]"
+    )
+    with pytest.raises(ConvError, match=r"1,148,001,000 parameters are more than 500,000,000"):
         run(tmp_path / "n.yaml")

@@ -61,6 +61,11 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("layer 1 (conv)", "no.npy", "no such file"),
     ),
     "a state dict without a key": ("layers: [conv: {weights: no.pth#w}]", ("no.pth", "no such file")),
+    "too many maps": (
+        "layers: [conv: {maps: 100000000, size: 1}]",
+        ("layer 1 (conv)", "more than 1,000,000"),
+    ),
+    "too many outputs": ("layers: [dense: {outputs: 2000000}]", ("layer 1 (dense)", "more than 1,000,000")),
     "too many layers": (f"layers: [{'relu, ' * 10_001}]", ("10,001 layers are more than 10,000",)),
     "flat weights for dense": ("layers: [dense: {weights: [1, 2]}]", ("layer 1 (dense)", "two are needed")),
 }

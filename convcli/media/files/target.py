@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 
 from convcli.common import signals
 from convcli.common.errors import ConvError, UsageError, about
-from convcli.common.machine import available_memory
+from convcli.common.machine import check_memory
 from convcli.media.files.atomic import closed_after, followed, replacing, replacing_all
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 STANDARD = "-"  # standard input or output
 SPOOL = 32 << 20  # bytes of a pipe that are held in memory before a temporary file takes them
-_MODEST = 1 << 28  # bytes for which no one looks at the memory that is free
 _LINKS = 40  # symbolic links that are followed, as in Linux
 
 StrPath = str | PurePath
@@ -139,11 +138,7 @@ def whole(fp: IO[bytes], growth: int = 1) -> bytes:
     """
     size = fp.seek(0, os.SEEK_END)
     fp.seek(0)
-    free = available_memory() if growth * size > _MODEST else None
-    if free is not None and growth * size > free:
-        raise ConvError(
-            f"it is read whole, and its {size >> 20} MB need more memory than the {free >> 20} MB that are free"
-        )
+    check_memory("read whole, it", growth * size)
     data = fp.read()
     if len(data) < size:
         raise ConvError(f"it shrank while it was read: {len(data)} of {size} bytes are there")

@@ -20,6 +20,7 @@ import polars as pl
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
+from convcli.common.numbers import quoted
 from convcli.data.axes import Listed
 from convcli.data.box import Box
 from convcli.data.info import Info, Sink, Strips
@@ -144,7 +145,7 @@ class TableSource(Strips):
         else:
             chosen = list(_numeric(cells))
             if not chosen:
-                row = listed(list(map(repr, cells.frame.row(0))))
+                row = listed([quoted(cell or "") for cell in cells.frame.row(0)])
                 raise ConvError(f"no column holds numbers; the first row is {row}")
             time = _clock(cells, chosen[0]) if len(chosen) > 1 else None
             chosen = chosen[1:] if time else chosen
@@ -208,7 +209,7 @@ def _numbers(cells: Cells, chosen: Sequence[int]) -> np.ndarray:
         row, column = wrong
         cell, name = cells.frame[row, column], name_of(cells.header, int(column))
         raise ConvError(
-            f"line {cells.lines[row]}, column {name!r}: {cell!r} is not a number; correct it, empty it if it is "
+            f"line {cells.lines[row]}, column {name!r}: {quoted(cell)} is not a number; correct it, empty it if it is "
             "missing, or leave the column out with --columns"
         )
     found = np.ascontiguousarray(values.to_numpy().T)
