@@ -6,7 +6,6 @@ Ghostscript (`tests/test_alone.py` has such a file).
 
 from __future__ import annotations
 
-import struct
 from functools import cached_property
 from typing import IO, Any, BinaryIO, cast
 
@@ -17,7 +16,7 @@ from imageio.plugins.pillow import PillowPlugin
 from imageio.v3 import imopen
 from PIL import Image, UnidentifiedImageError
 
-from convcli.data.info import Colour, Metadata
+from convcli.data.info import Colour
 from convcli.media.pictures.pillow import (
     ANIMATED,
     Carried,
@@ -100,33 +99,3 @@ class ImageioPicture:
     def carried(self) -> Carried:
         info = self.info()
         return carried_in(info, info.get("Orientation", 1))
-
-
-class FfmpegPicture:
-    """A picture that FFmpeg's decoder reads, a file of width and height at byte 6; the interface is `Picture` too."""
-
-    count = 1
-    lost: tuple[str, ...] = ()
-
-    def __init__(self, fp: IO[bytes], decoder: str) -> None:
-        self.decoder, self._data = decoder, fp.read()
-        width, height = struct.unpack_from(">HH", self._data, 6)
-        self.size = (width, height)
-
-    def frame(self, index: int) -> tuple[np.ndarray, Colour]:
-        import av
-
-        av.logging.set_level(None)
-        context: Any = av.CodecContext.create(self.decoder.lower(), "r")
-        context.thread_count = 1
-        frames = [*context.decode(av.Packet(self._data)), *context.decode(None)]
-        pixels: np.ndarray = frames[0].to_ndarray()
-        return pixels, {2: Colour.GREY, 3: Colour.RGB, 4: Colour.RGBA}[
-            pixels.shape[-1] if pixels.ndim == 3 else 2
-        ]
-
-    def info(self) -> dict[Any, Any]:
-        return {}
-
-    def carried(self) -> Carried:
-        return Metadata(), None, 1

@@ -10,11 +10,11 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import replace
-from typing import IO
+from typing import IO, Any
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
-from convcli.data.info import Source
+from convcli.data.info import Colour, Source
 from convcli.media.options import ReadOptions
 
 _HEAD = 4096  # bytes, as the registry reads
@@ -231,7 +231,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     """
     from convcli.data.arrays import ArraySource
     from convcli.media.pictures.image import picture_source
-    from convcli.media.pictures.one_decoder import FfmpegPicture, ImageioPicture
+    from convcli.media.pictures.one_decoder import ImageioPicture
     from convcli.media.shared import decoding
 
     head = fp.read(_HEAD)
@@ -243,8 +243,9 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         what, ffmpeg = row.misread(head), row.ffmpeg(head)
     if what:
         raise ConvError(f"{name} with {what} is not read: convert it to .npy, TIFF or PNG")
-    picture = FfmpegPicture(fp, row.decoder) if ffmpeg else ImageioPicture(fp, row.decoder)
-    found = picture_source(fp, picture, options, size // 64 if row.slow else size)
+    if ffmpeg:
+        return _by_ffmpeg(fp, name, options, size)
+    found = picture_source(fp, ImageioPicture(fp, row.decoder), options, size // 64 if row.slow else size)
     bits, kept = row.bits(head), {"uint8": 8, "uint16": 16}.get(found.info.dtype)
     notes = (
         [f"the {bits} bits a channel of this {name} are read as {kept}"] if kept and kept != bits > 8 else []
@@ -256,3 +257,23 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     if row.ink(head):
         return ArraySource(255 - found.strip(0, found.info.length), found.info)
     return found
+
+
+def _by_ffmpeg(fp: IO[bytes], name: str, options: ReadOptions, size: int) -> Source:
+    """Open a picture that tells its width and height at byte 6, by FFmpeg's decoder of this name."""
+    import av
+
+    from convcli.data.arrays import ArraySource
+    from convcli.media.shared import check_pixels, decoding, info_of
+
+    data = fp.read()
+    with decoding(name):
+        width, height = struct.unpack_from(">HH", data, 6)
+        check_pixels(width, height, options, name, stored=size)
+        av.logging.set_level(None)
+        context: Any = av.CodecContext.create(name.lower(), "r")
+        context.thread_count = 1
+        pixels = [*context.decode(av.Packet(data)), *context.decode(None)][0].to_ndarray()
+    fp.close()
+    colour = {2: Colour.GREY, 3: Colour.RGB, 4: Colour.RGBA}[pixels.shape[-1] if pixels.ndim == 3 else 2]
+    return ArraySource(pixels, info_of(pixels.shape, pixels.dtype.name, colour))
