@@ -15,7 +15,7 @@ import numpy as np
 
 from convcli.common.choices import Channels, EngineName, Nan, Precision
 from convcli.common.machine import available_threads
-from convcli.data.arrays import ArraySource
+from convcli.data.info import ArraySource
 from convcli.engines import algorithms
 from convcli.engines.interface import Algorithm
 from convcli.engines.work import Work

@@ -19,8 +19,7 @@ import numpy as np
 from convcli.common.choices import Channels, EngineName, Nan, Precision, parse_choice
 from convcli.common.errors import UsageError
 from convcli.common.numbers import quoted
-from convcli.data.arrays import ArraySource
-from convcli.data.info import ITEMS, SPACE, Colour
+from convcli.data.info import ITEMS, SPACE, ArraySource, Colour
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
 from convcli.geometry.axes import parse_numbers

@@ -13,6 +13,8 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import numpy as np
+
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.axes import Axis, Positions, axes_of
@@ -376,3 +378,14 @@ class PlanarSink(Protocol):
     """An open clip that takes frames as its source has them: one array (T, Y, X) for each component."""
 
     def write_planes(self, planes: Sequence[np.ndarray]) -> None: ...
+
+
+class ArraySource(Boxes):
+    """An array as an input, with its form or the letters of its axes."""
+
+    def __init__(self, array: np.ndarray, form: Info | str) -> None:
+        self._array = array
+        self.info = form if isinstance(form, Info) else Info.of(form, array.shape, array.dtype.name)
+
+    def read(self, box: Box) -> np.ndarray:
+        return self._array[slices(self.info.spans(box))]

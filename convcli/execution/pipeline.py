@@ -15,9 +15,8 @@ import numpy as np
 
 from convcli.common.choices import Channels, EngineName
 from convcli.common.prefetch import ahead
-from convcli.data.arrays import ArraySource
 from convcli.data.box import Box, grid
-from convcli.data.info import BOXES, ITEMS, Grain, Info, PlanarSink, PlanarSource, Sink, Source
+from convcli.data.info import BOXES, ITEMS, ArraySource, Grain, Info, PlanarSink, PlanarSource, Sink, Source
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
 from convcli.execution.box import Runner

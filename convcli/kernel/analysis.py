@@ -1,4 +1,4 @@
-"""What can be said of a kernel by looking at it: separable into what factors or terms, symmetric in what ways.
+"""What can be said of a kernel by looking at it: its factors or terms, its symmetries, the integers behind its weights.
 
 It serves the planner, the engines and the shell alike; no terminal, and no arrays but in `separable_terms`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import lru_cache, reduce
+from functools import cached_property, lru_cache, reduce
 from math import frexp, ldexp, prod
 from typing import TYPE_CHECKING
 
@@ -125,16 +125,16 @@ def _close(a: Sequence[float], b: Sequence[float]) -> bool:
     return all(abs(x - y) <= _TOLERANCE * largest for x, y in zip(a, b, strict=True))
 
 
-MOST = 8  # terms: with more, other algorithms are always quicker
+MOST_TERMS = 8  # terms: with more, other algorithms are always quicker
 CANCELLATION = 4.0  # how much larger than the kernel the terms may be that add up to it
-EXACT = 4096  # taps up to which fractions are looked for in the factors
+MOST_TAPS = 4096  # taps up to which fractions are looked for in the factors
 
 Vector = tuple[float, ...]
 Terms = tuple[tuple[Vector, ...], ...]
 
 
 def separable_terms(weights: np.ndarray) -> Terms | None:
-    """Return products of one vector an axis whose sum is the kernel, or None where more than `MOST` are needed.
+    """Return products of one vector an axis whose sum is the kernel, or None where more than `MOST_TERMS` are needed.
 
     One term is an outer product; its factors are whole numbers times powers of two where they can be.  Several come
     from singular values, in three dimensions of the kernel unfolded to a matrix, then of each singular vector (De
@@ -180,11 +180,11 @@ def _terms(array: np.ndarray, tolerance: float) -> Terms | None:
     left, values, right = np.linalg.svd(array.reshape(len(array), -1), full_matrices=False)
     count, rest = 0, array.reshape(len(array), -1)
     while count == 0 or np.abs(rest).sum() > tolerance / 2:
-        if count == min(MOST, len(values)):
+        if count == min(MOST_TERMS, len(values)):
             return None
         rest = rest - np.outer(left[:, count] * values[count], right[count])
         count += 1
-    if count == 1 and array.size <= EXACT:
+    if count == 1 and array.size <= MOST_TAPS:
         found = separation(array.ravel().tolist(), array.shape)
         if found is not None:
             *others, last = found.factors
@@ -197,4 +197,71 @@ def _terms(array: np.ndarray, tolerance: float) -> Terms | None:
             return None
         head = tuple((left[:, index] * values[index]).tolist())
         terms += [(head, *tail) for tail in tails]
-    return tuple(terms) if len(terms) <= MOST else None
+    return tuple(terms) if len(terms) <= MOST_TERMS else None
+
+
+MOST = 256  # of the sum of absolute numbers: times 65535 it stays below 2**24, where float32 counts exactly
+MOST_SIGNED = 128  # times 255 or -128 it stays within 16 bits with a sign
+STEPS = 12  # the smallest weight may be so many times the factor
+EXACT = 2e-7  # of a quotient, to its rounding: what float32 leaves of a weight
+
+
+@frozen
+class Whole:
+    """Weights ``factor * numbers``.
+
+    Attributes
+    ----------
+    factor : float
+    numbers : tuple of int
+        In C order.
+    """
+
+    factor: float
+    numbers: tuple[int, ...]
+
+    @cached_property
+    def signed(self) -> bool:
+        return any(number < 0 for number in self.numbers)
+
+    @cached_property
+    def total(self) -> int:
+        """The sum of the absolute numbers."""
+        return sum(map(abs, self.numbers))
+
+    @property
+    def divisor(self) -> int | None:
+        """By what the sums are divided where the kernel is a weighted mean."""
+        mean = not self.signed and abs(self.factor * self.total - 1) <= EXACT
+        return self.total if mean else None
+
+    @property
+    def unit(self) -> tuple[int | None, float]:
+        """What sums of the numbers are divided by, or multiplied with: kernels that share it make a bank."""
+        return self.divisor, 0.0 if self.divisor else self.factor
+
+    def fits_16_bits(self, unsigned: bool) -> bool:
+        """Return whether sums of 8 bits, with or without a sign, fit 16."""
+        return self.total <= (MOST if unsigned and not self.signed else MOST_SIGNED)
+
+
+@lru_cache(maxsize=256)
+def whole(weights: tuple[float, ...]) -> Whole | None:
+    """Return a kernel as integers; None where there are none small enough.
+
+    >>> whole((0.1, 0.5, 0.0))
+    Whole(factor=0.1, numbers=(1, 5, 0))
+    >>> whole((0.3, 0.7123, 1.0)) is None
+    True
+    """
+    sizes = [abs(weight) for weight in weights if weight]
+    if not sizes:
+        return None
+    for step in range(1, STEPS + 1):
+        factor = min(sizes) / step
+        if sum(sizes) > (MOST + 0.5) * factor:
+            return None
+        quotients = [weight / factor for weight in weights]
+        if all(abs(quotient - round(quotient)) <= EXACT * abs(quotient) for quotient in quotients):
+            return Whole(factor, tuple(round(quotient) for quotient in quotients))
+    return None

@@ -65,17 +65,6 @@ class Fit:
 
 
 @frozen_identity
-class _Normal:
-    """The normal equations, and what was counted on the way."""
-
-    matrix: np.ndarray  # inputs times inputs, (unknowns, unknowns)
-    moments: np.ndarray  # inputs times targets, (unknowns, outputs)
-    equations: int
-    mean: np.ndarray  # of each target
-    left_out: LeftOut
-
-
-@frozen_identity
 class _Factor:
     """The triangular R of all inputs, with what its singular values tell, columns scaled to length 1.
 
@@ -124,31 +113,31 @@ def fit(examples: Sequence[Example], *, bias: bool = True, minimum_norm: bool = 
             f"a kernel of {size_text(shape[2:])} x {shape[1]} inputs has {unknowns} unknowns for each output: "
             f"{MOST_UNKNOWNS} are possible"
         )
-    normal = _normal_equations(examples, bias, unknowns)
-    if not normal.equations:
-        raise ConvError(f"no output is left to learn from: {_why_none(normal.left_out)}")
-    factor = _cholesky(normal.matrix) or _orthogonal(examples, bias, unknowns)
+    matrix, moments, count, mean, left_out = _normal_equations(examples, bias, unknowns)
+    if not count:
+        raise ConvError(f"no output is left to learn from: {_why_none(left_out)}")
+    factor = _cholesky(matrix) or _orthogonal(examples, bias, unknowns)
     if factor.rank < unknowns and not minimum_norm:
-        raise ConvError(_undetermined(taps, bias, factor.rank, normal.equations))
-    solution = factor.inverse @ (factor.inverse.T @ normal.moments)
+        raise ConvError(_undetermined(taps, bias, factor.rank, count))
+    solution = factor.inverse @ (factor.inverse.T @ moments)
     solution += factor.inverse @ (factor.inverse.T @ _moments_left(examples, bias, solution))
     outputs = solution.shape[1]
     weights = solution[:taps].T.reshape(shape)
     constants = solution[taps] if bias else np.zeros(outputs)
-    squares, variation, largest = _residuals(examples, weights, constants, normal.mean)
+    squares, variation, largest = _residuals(examples, weights, constants, mean)
     errors = np.linalg.norm(factor.inverse[:taps], axis=1)
     return Fit(
         weights=weights,
         bias=constants,
-        equations=normal.equations,
+        equations=count,
         unknowns=unknowns,
         rank=factor.rank,
         condition=factor.condition,
-        rms=float(np.sqrt(squares / (normal.equations * outputs))),
+        rms=float(np.sqrt(squares / (count * outputs))),
         largest=largest,
         explained=float(1 - squares / variation) if variation else 1.0,
         sensitivity=np.broadcast_to(errors, (outputs, taps)).reshape(shape),
-        left_out=normal.left_out,
+        left_out=left_out,
     )
 
 
@@ -174,7 +163,13 @@ def _why_none(left_out: LeftOut) -> str:
 # The solution
 
 
-def _normal_equations(examples: Sequence[Example], bias: bool, unknowns: int) -> _Normal:
+def _normal_equations(
+    examples: Sequence[Example], bias: bool, unknowns: int
+) -> tuple[np.ndarray, np.ndarray, int, np.ndarray, LeftOut]:
+    """Return inputs times inputs, (unknowns, unknowns), and times targets, (unknowns, outputs); and counts on the way.
+
+    These are the number of equations, the mean of each target, and what was left out.
+    """
     outputs = examples[0].stage.kernel.outputs
     matrix, moments, sums = np.zeros((unknowns, unknowns)), np.zeros((unknowns, outputs)), np.zeros(outputs)
     count, left_out = 0, LeftOut()
@@ -186,7 +181,7 @@ def _normal_equations(examples: Sequence[Example], bias: bool, unknowns: int) ->
             matrix += inputs @ inputs.T
             moments += inputs @ targets.T
             sums += targets.sum(1)
-    return _Normal(matrix, moments, count, sums / max(count, 1), left_out)
+    return matrix, moments, count, sums / max(count, 1), left_out
 
 
 def _cholesky(matrix: np.ndarray) -> _Factor | None:

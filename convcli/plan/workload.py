@@ -8,8 +8,7 @@ from convcli.engines.costs import NANOSECONDS
 from convcli.engines.work import Work
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.chain import Chain, ConvStage, PoolStage
-from convcli.kernel.analysis import separable_terms
-from convcli.kernel.integer_weights import whole
+from convcli.kernel.analysis import separable_terms, whole
 
 INTEGERS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
 

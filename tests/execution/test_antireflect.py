@@ -13,7 +13,7 @@ from scipy import signal
 
 import convcli
 from convcli.common.choices import Channels, EngineName
-from convcli.data.arrays import ArraySource
+from convcli.data.info import ArraySource
 from convcli.engines.padding import pad
 from convcli.execution.pipeline import Pipeline
 from convcli.geometry.padding import PadMode

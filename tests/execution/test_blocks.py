@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from convcli.common.choices import Channels, Nan
 from convcli.common.errors import ConvError, UsageError
-from convcli.data.arrays import ArraySource
+from convcli.data.info import ArraySource
 from convcli.execution.pipeline import Pipeline
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.layers import Pool

@@ -25,9 +25,8 @@ import convcli
 from convcli.cli.shared import outputs
 from convcli.common.choices import Channels, EngineName, Nan, Precision
 from convcli.common.errors import UsageError
-from convcli.data.arrays import ArraySource
 from convcli.data.box import Box, slices, whole
-from convcli.data.info import STRIPS, Colour, Source
+from convcli.data.info import STRIPS, ArraySource, Colour, Source
 from convcli.execution.box import compute
 from convcli.execution.boxes import measured
 from convcli.execution.pipeline import Pipeline

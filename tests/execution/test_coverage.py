@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from convcli.common.choices import Channels, EngineName, Nan, Precision
-from convcli.data.arrays import ArraySource
-from convcli.data.info import Colour, Info
+from convcli.data.info import ArraySource, Colour, Info
 from convcli.engines.algorithms import NumpyDirect, NumpyFft, NumpySeparable, TorchFft
 from convcli.engines.interface import Algorithm
 from convcli.execution.pipeline import Pipeline, Resources

@@ -444,7 +444,7 @@ BAD = [
     ([*SOBEL, "--batch", "0"], 2, "batch 0"),
     ([*SOBEL, "--patience", "0"], 2, "patience 0"),
     ([*SOBEL, "--validation", "1/2"], 2, "leaves none on one side"),
-    ([*SOBEL, "--device", "cuda:77"], 2, "not to be had here"),
+    ([*SOBEL, "--device", "cuda:77"], 2, "is not available"),
     ([*SOBEL, "-o", "w.npy"], 2, "written as .safetensors"),
     ([*SOBEL, "-o", "none/w.safetensors"], 1, "no folder"),
     ([*SOBEL, "--checkpoint", "w.safetensors"], 2, "need two names"),

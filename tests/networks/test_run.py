@@ -13,8 +13,8 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from convcli.data.arrays import ArraySource
 from convcli.data.box import Box, grid, slices
+from convcli.data.info import ArraySource
 from convcli.explanations.value import explain_pool
 from convcli.geometry.pools import MAX, POOLS, PoolKind
 from convcli.jobs.chain import PoolStage

@@ -15,9 +15,8 @@ from convcli.common.choices import Channels
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen_identity
 from convcli.common.numbers import counted
-from convcli.data.arrays import ArraySource
 from convcli.data.axes import SECOND, Listed, axes_of
-from convcli.data.info import Colour, Info
+from convcli.data.info import ArraySource, Colour, Info
 from convcli.execution.pipeline import Pipeline
 from convcli.explanations.film import Frame, close_up, lay_down, slide
 from convcli.explanations.value import Explanation, explain_conv, explain_pool

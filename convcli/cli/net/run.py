@@ -16,9 +16,8 @@ from convcli.cli.shared.opened import Opened, opened
 from convcli.common.choices import Channels, EngineName, parse_choice
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.data.arrays import ArraySource
 from convcli.data.box import grid
-from convcli.data.info import ITEMS, Colour, Info, Source
+from convcli.data.info import ITEMS, ArraySource, Colour, Info, Source
 from convcli.execution.items import item_of, with_items
 from convcli.execution.pipeline import Pipeline, write_blocks
 from convcli.jobs.chain import Chain

@@ -15,9 +15,8 @@ import numpy as np
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.data.arrays import ArraySource
 from convcli.data.box import whole
-from convcli.data.info import ITEMS, SPACE, Info, Source, channels_first, refuse_items
+from convcli.data.info import ITEMS, SPACE, ArraySource, Info, Source, channels_first, refuse_items
 from convcli.execution.items import items
 from convcli.jobs.job import canonical
 from convcli.kernel import load_kernel

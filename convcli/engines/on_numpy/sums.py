@@ -14,7 +14,7 @@ import numpy as np
 from convcli.engines import shift_and_add, tiles
 from convcli.engines.interface import Correlation
 from convcli.engines.reductions import fold_windows
-from convcli.kernel.integer_weights import Whole, whole
+from convcli.kernel.analysis import Whole, whole
 
 
 def direct(call: Correlation) -> np.ndarray:

@@ -15,9 +15,8 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from convcli.common.errors import ConvError
-from convcli.data.arrays import ArraySource
 from convcli.data.box import Box
-from convcli.data.info import Colour, Info, Sink, Source
+from convcli.data.info import ArraySource, Colour, Info, Sink, Source
 from convcli.media.carriers import left_out
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions

@@ -19,9 +19,8 @@ from typing import IO, Any
 import numpy as np
 
 from convcli.common.errors import ConvError
-from convcli.data.arrays import ArraySource
 from convcli.data.box import Box
-from convcli.data.info import Colour, Info, Metadata, Sink, Source
+from convcli.data.info import ArraySource, Colour, Info, Metadata, Sink, Source
 from convcli.media.files.ordered import Pieces
 from convcli.media.files.target import whole
 from convcli.media.options import Compress, ReadOptions, WriteOptions

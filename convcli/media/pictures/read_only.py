@@ -229,7 +229,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     ConvError
         For other, broken or truncated content, and for more than ``options.max_pixels``.
     """
-    from convcli.data.arrays import ArraySource
+    from convcli.data.info import ArraySource
     from convcli.media.pictures.image import picture_source
     from convcli.media.pictures.one_decoder import ImageioPicture
     from convcli.media.shared import decoding
