@@ -84,9 +84,10 @@ class Frame:
     chosen: frozenset[Place] = frozenset()
 
     @property
-    def boards(self) -> dict[str, Board | None]:
-        """The grids by name, in the order in which they are drawn."""
-        return {"input": self.input, "kernel": self.kernel, "output": self.output}
+    def boards(self) -> dict[str, Board]:
+        """The grids by name, in the order in which they are drawn; a pool has no kernel."""
+        found = {"input": self.input, "kernel": self.kernel, "output": self.output}
+        return {name: board for name, board in found.items() if board is not None}
 
 
 def slide(stage: Stage, data: np.ndarray, results: np.ndarray, which: int = 0) -> Iterator[Frame]:

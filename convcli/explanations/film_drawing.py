@@ -68,7 +68,7 @@ class Painter:
         self._boards = frames[-1].boards
         self._digits = dict.fromkeys(self._boards, 1)
         for name, board in ((name, board) for frame in frames for name, board in frame.boards.items()):
-            for value in board.values if board else ():
+            for value in board.values:
                 self._digits[name] = max(self._digits[name], len(_text(value)))
         self._top = BRICK + GAP if self._rank == 3 else 0
         self._grids, self._height = self._fitted()
@@ -111,8 +111,6 @@ class Painter:
         grids: list[_Grid] = []
         x, y, tallest = MARGIN, MARGIN + self._top, 0
         for name, board in self._boards.items():
-            if board is None:
-                continue
             rows = range(board.low[-2], board.high[-2]) if self._rank > 1 else range(1)
             columns = range(board.low[-1], board.high[-1])
             depths: list[Place] = [()]
@@ -148,11 +146,7 @@ class Painter:
     # Drawing
 
     def _paint_grid(self, pen: ImageDraw, grid: _Grid, frame: Frame) -> None:
-        board = frame.boards[grid.board]
-        if board is None:
-            return
-        cell = grid.cell
-        left = grid.x
+        board, cell, left = frame.boards[grid.board], grid.cell, grid.x
         if self._rank == 1 and grid.board == "kernel" and frame.weights:
             left = self._kernel_cell(grid, frame, grid.columns[0])[0]
         pen.text((left, grid.y - 4), grid.title, fill=PALE, font=font(TITLE_SIZE), anchor="ls")

@@ -52,7 +52,8 @@ def draw(found: Sequence[Seen], picture: np.ndarray) -> np.ndarray:
         x = GAP + number % columns * (max(wide, PANEL) + GAP)
         y = GAP + number // columns * (high + LINE + GAP)
         ink = FRAMES[(number - 1) % len(FRAMES)] if number else INK
-        write(sheet, (x, y), _short(title), ink, 15)
+        short = title if len(title) <= TITLE else title[: TITLE - 3] + "..."
+        write(sheet, (x, y), short, ink, 15)
         write(sheet, (x, y + 18), remark, FAINT, 12)
         sheet.paste(panel, (x, y + LINE))
     return np.asarray(sheet)
@@ -114,7 +115,3 @@ def _outline(
         (rows[1] - top) * down - 1,
     )
     ImageDraw.Draw(panel).rectangle(box, outline=tone, width=2)
-
-
-def _short(title: str) -> str:
-    return title if len(title) <= TITLE else title[: TITLE - 3] + "..."

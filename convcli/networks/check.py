@@ -122,9 +122,9 @@ def _moved(
         box: list[tuple[slice, slice]] = []  # along each axis of space: outputs after, and before
         for index, (field, outputs_, n) in enumerate(zip(step.fields, step.output.sizes, sizes, strict=True)):
             along = index == axis
-            inside = list(_inside(field, outputs_, shift if along else 0, n))
             by = places if along else 0
-            inside = [o for o in inside if 0 <= o - by < outputs_]
+            free = _inside(field, outputs_, shift if along else 0, n)
+            inside = [o for o in free if 0 <= o - by < outputs_]
             if not inside:
                 return None
             first, last = inside[0], inside[-1] + 1

@@ -40,18 +40,13 @@ class Part:
     first: tuple[int, ...]
     box: Box
 
-    @classmethod
-    def all(cls, step: Step) -> Part:
-        """Return the part that is the whole output, from the whole input."""
-        return cls((0,) * len(step.input.sizes), whole(step.output.sizes))
-
 
 def apply(
     step: Step, parameters: Tensors, x: torch.Tensor, part: Part | None = None, *, training: bool = False
 ) -> torch.Tensor:
     """Return one layer's output, or a part of it from the inputs that this part needs."""
     own = {name: parameters[f"{step.name}.{name}"] for name in step.parameters}
-    part = part or Part.all(step)
+    part = part or Part((0,) * len(step.input.sizes), whole(step.output.sizes))
     match step.layer.operation:
         case kinds.Convolution() as convolution:
             return _convolve(step, convolution, own, x, part)

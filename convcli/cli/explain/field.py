@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from convcli.cli.explain.request import Request
 from convcli.cli.explain.text import place_text
 from convcli.cli.net.input import bound, notes_of
@@ -36,19 +34,15 @@ def explain_field(request: Request, path: Path) -> None:
     fields = [None, *(seen.sees for seen in found)]
     changed = [seen for seen, before in zip(found, fields, strict=False) if seen.sees != before]
     if request.output is not None:
-        _write(request, request.output, changed, model.input(array)[0].cpu().numpy())
+        from convcli.explanations.receptive_drawing import draw
+
+        if len(found[0].sees) > 2:
+            raise UsageError(
+                "a picture shows signals and images: leave -o out for a volume, the table has it all"
+            )
+        picture = draw(changed, model.input(array)[0].cpu().numpy())
+        write_whole(request.output, picture, force=request.force, inputs=[name, str(asked.net)])
     report.show(found, _lines(request, found, letters, notes), json=request.json)
-
-
-def _write(request: Request, path: str, found: Sequence[Seen], picture: np.ndarray) -> None:
-    from convcli.explanations.receptive_drawing import draw
-
-    if len(found[0].sees) > 2:
-        raise UsageError(
-            "a picture shows signals and images: leave -o out for a volume, the table has it all"
-        )
-    inputs = [request.input or "", str(request.field.net)]
-    write_whole(path, draw(found, picture), force=request.force, inputs=inputs)
 
 
 def _lines(

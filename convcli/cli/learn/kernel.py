@@ -69,7 +69,14 @@ def learn_kernel(request: Request, size: tuple[int | None, tuple[int, ...]]) -> 
     rounded = all(np.issubdtype(example.target.dtype, np.integer) for example in examples)
     kernel = _kernel(request, found, examples[0].stage.kernel.rank, padding, pairs)
     if request.output is not None:
-        _write(request.output, kernel, request.force)
+        text = yaml_text(kernel).encode()
+        if len(text) > MAX_BYTES:
+            raise ConvError(
+                f"{len(kernel.weights)} weights are too many for a kernel file (1 MiB)",
+                subject=shown(request.output),
+            )
+        with output(request.output, force=request.force, binary=False) as file:
+            file.write(text)
     learned = Learned(kernel, found, rounded, request.output)
     report.show(learned, _lines(learned, () if request.messages.quiet else notes, request), json=request.json)
 
@@ -178,16 +185,6 @@ def _kernel(
             dilation=None if asked.dilation is None else per_axis(asked.dilation, rank, "dilation"),
         ),
     )
-
-
-def _write(path: str, kernel: Kernel, force: bool) -> None:
-    text = yaml_text(kernel).encode()
-    if len(text) > MAX_BYTES:
-        raise ConvError(
-            f"{len(kernel.weights)} weights are too many for a kernel file (1 MiB)", subject=shown(path)
-        )
-    with output(path, force=force, binary=False) as file:
-        file.write(text)
 
 
 # What is said

@@ -39,7 +39,8 @@ def paths(
             f"{result.size('M')} maps do not fit one {format.name.upper()} on standard output: "
             "name a file with -o, or choose --format npy or tiff"
         )
-    return tuple(map_names(target, result.size("M")))
+    whole = Path(target)
+    return tuple(str(whole.with_name(f"{whole.stem}.{n}{whole.suffix}")) for n in range(result.size("M")))
 
 
 def named_after(source: str, folder: Path | None, slugs: Sequence[str], format: Format) -> str:
@@ -137,16 +138,6 @@ def default_name(source: str, slugs: Sequence[str], suffix: str) -> str:
     """
     stem = "stdin" if source == "-" else Path(source).stem
     return f"{stem}.{'+'.join(slugs)}{suffix}"
-
-
-def map_names(path: str, maps: int) -> list[str]:
-    """Return the names for each map of a bank.
-
-    >>> map_names("out/a.bank.png", 2)
-    ['out/a.bank.0.png', 'out/a.bank.1.png']
-    """
-    whole = Path(path)
-    return [str(whole.with_name(f"{whole.stem}.{index}{whole.suffix}")) for index in range(maps)]
 
 
 def pool_slug(text: str) -> str:
