@@ -13,8 +13,6 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import numpy as np
-
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.axes import Axis, Positions, axes_of
