@@ -263,7 +263,7 @@ def _by_ffmpeg(fp: IO[bytes], name: str, options: ReadOptions, size: int) -> Sou
     """Open a picture that tells its width and height at byte 6, by FFmpeg's decoder of this name."""
     import av
 
-    from convcli.data.arrays import ArraySource
+    from convcli.data.info import ArraySource
     from convcli.media.shared import check_pixels, decoding, info_of
 
     data = fp.read()
