@@ -1,26 +1,18 @@
-"""Puts beside the data what a kernel sees there: one gather for every padding mode, and the change of type.
+"""Puts beside the data what a kernel sees there, in every padding mode, and changes the type.
 
-The mode says which samples stand where, with which weights; here its answers become copies and sums of whole
-slices.
+The mode says which samples stand where, with which weights; here its answers become copies and sums of slices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from itertools import product
-from math import prod
+from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from convcli.engines import tiles
-from convcli.geometry.padding import PadMode, Sources
-
-Term = tuple[slice, int]  # samples along one axis, and their weight
-Piece = tuple[slice, tuple[Term, ...]]  # where it goes, and what is added up there (nothing: the fill value)
-
-MANY = 4096  # pieces above which it is quicker to pad one axis after the other
+from convcli.geometry.padding import PadMode
 
 
 def pad(
@@ -57,85 +49,35 @@ def pad(
     """
     dtype = x.dtype if dtype is None else np.dtype(dtype)
     kept = x.ndim - len(ranges)
-    pieces: list[list[Piece]] = [[(slice(None), ((slice(None), 1),))]] * kept
-    pieces += [_pieces(lo, hi, n, mode) for (lo, hi), n in zip(ranges, x.shape[kept:], strict=True)]
-    shape = (*x.shape[:kept], *(max(hi - lo, 0) for lo, hi in ranges))
-    fill = mode.fill(value)
-
-    padded = sum(len(axis) != 1 or not _is_inside(axis[0]) for axis in pieces)
-    if dtype == x.dtype and not padded:
-        return x[tuple(terms[0][0] for ((_, terms),) in pieces)]
-    # Sums are rounded, so that they are made axis by axis whatever the block: a block never changes a bit.
-    if padded > 1 and all(pieces) and (not mode.stays_in_range or prod(map(len, pieces)) > MANY):
-        for axis in range(kept, x.ndim):
-            one = [(0, n) for n in x.shape[kept:]]
-            one[axis - kept] = ranges[axis - kept]
-            x = pad(x, one, mode, value, dtype)
-        return x
-    out = tiles.empty(shape, tiles.memory_order(x), dtype)
+    inside = [slice(max(lo, 0), max(hi, 0)) for lo, hi in ranges]
+    if all(0 <= lo <= hi <= n for (lo, hi), n in zip(ranges, x.shape[kept:], strict=True)):
+        cut = x[(*[slice(None)] * kept, *inside)]
+        return cut if dtype == x.dtype else np.asarray(cut, dtype)
     with np.errstate(all="ignore"):  # what a narrower type cannot hold becomes infinite
-        for box in product(*pieces):
-            target = tuple(where for where, _ in box)
-            for number, terms in enumerate(product(*(terms for _, terms in box))):
-                samples, weight = x[tuple(source for source, _ in terms)], prod(w for _, w in terms)
-                if weight != 1:
-                    samples = np.array(weight).astype(dtype) * samples.astype(dtype, copy=False)
-                out[target] = out[target] + samples if number else samples
-            if not all(terms for _, terms in box):
-                out[target] = fill
+        for axis, (lo, hi) in enumerate(ranges, kept):
+            if (lo, hi) != (
+                0,
+                x.shape[axis],
+            ):  # sums are rounded axis by axis, so that a block never changes a bit
+                x = _along(x, axis, lo, hi, mode, mode.fill(value), dtype)
+    return x
+
+
+def _along(
+    x: np.ndarray, axis: int, lo: int, hi: int, mode: PadMode, fill: float, dtype: np.dtype
+) -> np.ndarray:
+    n = x.shape[axis]
+    shape = (*x.shape[:axis], max(hi - lo, 0), *x.shape[axis + 1 :])
+    out = tiles.empty(shape, tiles.memory_order(x), dtype)
+    source, target = np.moveaxis(x, axis, 0), np.moveaxis(out, axis, 0)
+    first, last = min(max(lo, 0), hi), min(hi, n)
+    target[first - lo : max(last - lo, 0)] = source[first : max(last, 0)]
+    for place in chain(range(lo, first), range(max(last, first), hi)):
+        total = target[place - lo : place - lo + 1]
+        total[...] = fill
+        for number, (at, weight) in enumerate(mode.sources(place, n)):
+            samples = source[at : at + 1]
+            if weight != 1:
+                samples = np.array(weight).astype(dtype) * samples.astype(dtype)
+            total[...] = total + samples if number else samples
     return out
-
-
-def _is_inside(piece: Piece) -> bool:
-    where, terms = piece
-    if len(terms) != 1 or terms[0][1] != 1 or terms[0][0].step is not None:
-        return False
-    source = terms[0][0]
-    return source == slice(None) or where.stop - where.start == source.stop - source.start
-
-
-@lru_cache(maxsize=256)  # the blocks of a job ask for the same again and again
-def _pieces(lo: int, hi: int, n: int, mode: PadMode) -> list[Piece]:
-    """Cut the stretch ``lo:hi`` of an axis of ``n`` elements into pieces that are slices of it."""
-    first, last = max(lo, 0), min(hi, n)
-    if first >= last:
-        return list(_runs(range(lo, hi), lo, n, mode))
-    inside = (slice(first - lo, last - lo), ((slice(first, last), 1),))
-    before, after = _runs(range(lo, first), lo, n, mode), _runs(range(last, hi), lo, n, mode)
-    return [*before, inside, *after]
-
-
-def _runs(positions: range, origin: int, n: int, mode: PadMode) -> Iterator[Piece]:
-    """Yield runs of neighbours whose sources are evenly spaced, each of them rising, falling, or all the same."""
-    sources = [mode.sources(position, n) for position in positions]
-    start = 0
-    while start < len(sources):
-        first = sources[start]
-        steps = _steps(first, *sources[start + 1 : start + 2])
-        stop = start + 1
-        while stop < len(sources) and sources[stop] == tuple(
-            (source + step * (stop - start), weight)
-            for (source, weight), step in zip(first, steps, strict=True)
-        ):
-            stop += 1
-        place = positions.start - origin + start
-        terms = zip(first, steps, strict=True)
-        yield (
-            slice(place, place + stop - start),
-            tuple((_slice(source, step, stop - start), weight) for (source, weight), step in terms),
-        )
-        start = stop
-
-
-def _steps(first: Sources, second: Sources = ()) -> list[int]:
-    """Return how far apart the sources of two neighbours lie; 0 where these are no such run."""
-    if len(first) != len(second):
-        return [0] * len(first)
-    return [after - before for (before, _), (after, _) in zip(first, second, strict=True)]
-
-
-def _slice(source: int, step: int, count: int) -> slice:
-    if step == 0:
-        return slice(source, source + 1)  # one element, which numpy spreads over the run
-    end = source + step * count
-    return slice(source, end if end >= 0 else None, step)
