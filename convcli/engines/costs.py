@@ -8,8 +8,8 @@ NANOSECONDS = {
     "row": 0.6,  # the compiled loops, beside their sums: an element
     "row tap": 0.045,  # a product and a sum of theirs
     "begin rows": 20_000.0,  # a call of theirs
-    "numpy tap": 0.36,  # a product and a sum: an element
-    "torch tap": 0.3,
+    "numpy tap": 0.58,  # a product and a sum: an element
+    "torch tap": 0.48,
     "numpy fft": 0.83,
     "torch fft": 0.4,  # an element of a tile and doubling of its size
     "native": 1.3,  # torch's own: an element of a map, for its layouts
