@@ -44,7 +44,7 @@ from convcli.pixels.ranges import Float
 from convcli.pixels.render import Rendering, render
 from convcli.plan.choose import Resources
 
-SOME = 251  # one pixel of so many is looked at for a change of light
+SOME = 4096  # pixels are looked at for a change of light
 LEFT = 0.25  # of a change of light, at most, is left when it is taken out
 FAINT = 0.3  # grey levels: where half of the picture changes by less, the light does not
 MANY = 0.05  # of the blocks: where more lie beyond their limits, it may be noise that has grown
@@ -185,7 +185,8 @@ class Watch:
         self.grid = tuple(window.stride for window in self._chain.stages[-1].windows[1:])
         watched = np.ones(self.shape, bool) if watched is None else self._sampled(watched)
         self._rest = None if watched.all() else ~watched
-        self._some = np.flatnonzero(watched)[::SOME]
+        self._some = np.flatnonzero(watched)
+        self._some = self._some[:: len(self._some) // SOME | 1]  # odd, so that not the same columns are taken
         self.pixels = int(watched.sum())
         self.frames = [newest(self._chain, index) for index in range(self._job.length)]
         kind = np.dtype(info.dtype)
@@ -352,12 +353,17 @@ class Watch:
         left, top = int(columns[0]) * side, int(rows[0]) * side
         if values.dtype.kind == "i":  # compared as they are, which is faster
             bounds = np.floor(bounds).astype(values.dtype)
-        for row in rows.tolist():
-            here = np.flatnonzero(over[row])
-            part = slice(row * side, (row + 1) * side), slice(here[0] * side, (here[-1] + 1) * side)
-            found = np.abs(values[part])
-            bound = bounds[row, here[0] : here[-1] + 1].repeat(side)[: found.shape[1]]
-            np.greater(found, bound, out=mask[part])
+        height, width = values.shape[0] // side, values.shape[1] // side
+
+        def blocks(array: np.ndarray) -> np.ndarray:
+            return array[: height * side, : width * side].reshape(height, side, width, side).swapaxes(1, 2)
+
+        y, x = np.nonzero(over[:height, :width])
+        blocks(mask)[y, x] = np.abs(blocks(values)[y, x]) > bounds[y, x, None, None]
+        for row, column in np.argwhere(over).tolist():
+            if row == height or column == width:  # at the edges they may be smaller
+                part = slice(row * side, (row + 1) * side), slice(column * side, (column + 1) * side)
+                mask[part] = np.abs(values[part]) > bounds[row, column]
         inside = mask[top : (rows[-1] + 1) * side, left : (columns[-1] + 1) * side]
         if np.count_nonzero(inside) >= GLOBAL * self.pixels:
             return look(values, mask, [(0, 0, mask.shape[1], mask.shape[0])], self.pixels)

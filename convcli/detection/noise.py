@@ -53,7 +53,7 @@ def per_block(values: np.ndarray, side: int, reduce: Callable[..., Any]) -> np.n
 def largest(values: np.ndarray, side: int) -> np.ndarray:
     """Return the largest absolute value of each block."""
     rows = np.maximum(_rows(values, side, np.max), -_rows(values, side, np.min))
-    return _rows(rows.T, side, np.max).T
+    return _rows(np.ascontiguousarray(rows.T), side, np.max).T
 
 
 def _around(blocks: np.ndarray) -> np.ndarray:

@@ -54,11 +54,9 @@ def keep_regions(mask: np.ndarray, least: float) -> list[Box]:
     ([(0, 0, 3, 2)], [[True, True, False, False, False], [False, False, True, False, False]])
     """
     height, width = mask.shape
-    flat = np.zeros(height * (width + 1) + 1, bool)
-    wide = flat[:-1].reshape(height, width + 1)
-    wide[:, 1:] = mask  # a column of rest between the rows, which are one long row now
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    starts, stops = edges[::2], edges[1::2]
+    at = np.flatnonzero(mask)
+    at += at // width + 1  # a column of rest between the rows, which are one long row now
+    starts, stops = at[np.diff(at, prepend=-2) != 1], at[np.diff(at, append=-2) != 1] + 1
     # The runs of the next row that touch a run: from the first that ends behind its start to the last before its end.
     first = np.searchsorted(stops, starts + width, side="right")
     touching = np.maximum(np.searchsorted(starts, stops + width + 1, side="right") - first, 0)
@@ -79,10 +77,8 @@ def keep_regions(mask: np.ndarray, least: float) -> list[Box]:
     small = area[label] < least
     if small.any():
         lengths = (stops - starts)[small]
-        flat[np.repeat(starts[small] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())] = (
-            False
-        )
-        mask[:] = wide[:, 1:]
+        gone = np.repeat(starts[small] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+        mask[gone // (width + 1), gone % (width + 1) - 1] = False
     order = np.argsort(-area, kind="stable")
     return [
         (-left, -top, right + left, bottom + top)
