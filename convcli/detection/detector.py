@@ -47,6 +47,9 @@ from convcli.plan.choose import Resources
 SOME = 4096  # pixels are looked at for a change of light
 LEFT = 0.25  # of a change of light, at most, is left when it is taken out
 FAINT = 0.3  # grey levels: where half of the picture changes by less, the light does not
+FEW, OFTEN = 3, 0.8  # so many regions in so many results are scattered things that fall or fly
+LARGER = 3.0  # times as many pixels as most of these have are something else
+SCATTERED = 0.002  # of the picture, at most, is taken for one of these
 MANY = 0.05  # of the blocks: where more lie beyond their limits, it may be noise that has grown
 
 
@@ -192,6 +195,7 @@ class Watch:
         kind = np.dtype(info.dtype)
         self.dtype = kind.name if kind.kind == "u" and kind.itemsize <= 2 else "uint8"
         self.notes: tuple[str, ...] = ()
+        self._least = 0.0  # pixels of a region, beside what is asked for
         # What one of the values is in the units of the data; the level and thresholds are in values.
         self._unit = how.kernel.weights[-1] if self._whole else 1.0
         self.level = self._job.full_scale / 255 / self._unit
@@ -237,7 +241,23 @@ class Watch:
         usual, most = np.median(result.blocks) / self.level, result.blocks.max() / self.level
         more = f" at most places, {most:.1f} where the clip varies most" if most > 1.05 * usual else ""
         self.notes = (f"threshold {usual:.1f} of 255 grey levels{more} (noise in {len(indices)} results)",)
+        if usual >= CEILING / 2:
+            self._least = self._scatter(indices, result)
         return result
+
+    def _scatter(self, indices: Sequence[int], limits: Limits) -> float:
+        """Return of how many pixels regions must be, where small ones move everywhere all the time: snow, insects."""
+        looks = [self._judged(index, self._read(index), limits, 1).look for index in indices]
+        areas = [
+            look.area / len(look.boxes) for look in looks if len(look.boxes) >= FEW and look.share < MUCH
+        ]
+        if len(areas) < OFTEN * len(looks):
+            return 0
+        least = min(LARGER * float(np.quantile(areas, 0.9)), SCATTERED * self.pixels)
+        self.notes += (
+            f"small things move everywhere (snow, hail?): regions of less than {least:.0f} pixels are left out",
+        )
+        return least
 
     def _sampled(self, frame: np.ndarray) -> np.ndarray:
         """Return a frame (Y, X) with a result's shape."""
@@ -314,7 +334,7 @@ class Watch:
         """Yield all results in order; regions of less than ``min_area`` pixels do not move."""
 
         def judged(index: int, frames: list[np.ndarray]) -> Sight:
-            return self._judged(index, frames, limits, max(min_area, 1))
+            return self._judged(index, frames, limits, max(min_area, self._least, 1))
 
         workers = max(self._pipeline.plan.workers, 2)
         with self._pipeline.engine:

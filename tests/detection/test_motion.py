@@ -607,3 +607,27 @@ def test_no_output_takes_the_place_of_another(options: tuple[str, ...], line: st
     assert line in done.stderr.decode()
     assert [path.name for path in tmp_path.iterdir()] == ["walk.mp4"]
     assert (tmp_path / "walk.mp4").read_bytes() == (SAMPLES / "walk.mp4").read_bytes()
+
+
+def snow(count: int = 100) -> np.ndarray:
+    """Light flakes of 2 or 3 pixels fall all over a darker scene, 2 to 5 pixels from frame to frame."""
+    random = np.random.default_rng(7)
+    scene = 70 + 60 * random.random((15, 20)).repeat(16, axis=0).repeat(16, axis=1)
+    frames = scene + random.normal(0, 2, (count, 240, 320))
+    flakes = zip(*(random.uniform(*span, 80) for span in ((0, 318), (0, 240), (2, 5), (2, 4))), strict=True)
+    for x, y, speed, size in flakes:
+        for index, frame in enumerate(frames):
+            row, column, side = int(y + speed * index) % 240, int(x), int(size)
+            frame[row : row + side, column : column + side] = 225
+    return frames
+
+
+def test_snow_is_no_motion_and_hides_none(tmp_path: Path) -> None:
+    frames = snow()
+    np.save(tmp_path / "a.npy", np.rint(np.clip(frames, 0, 255)).astype(np.uint8))
+    done = ok("motion", tmp_path / "a.npy", "--axes", "TYX", "--no-output")
+    assert b"no motion" in done.stderr and b"small things move everywhere" in done.stderr
+    for index in range(40, 60):
+        frames[index, 100:160, 20 + 4 * (index - 40) : 60 + 4 * (index - 40)] = 20
+    (event,) = convcli.motion(np.rint(np.clip(frames, 0, 255)).astype(np.uint8))
+    assert (event.start_frame, event.end_frame) == (40, 60)
