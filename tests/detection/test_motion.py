@@ -19,8 +19,10 @@ import torch
 from PIL import Image
 
 import convcli
+from convcli.cli.motion.events import Found, lines
+from convcli.cli.shared.terminal import Table
 from convcli.detection.detector import is_square_difference, newest
-from convcli.detection.events import Detector, Look, Rules, look
+from convcli.detection.events import Detector, Event, Look, Rules, look
 from convcli.detection.light import light_change
 from convcli.detection.noise import limits, sample
 from convcli.detection.picture import HeatMap, overlay
@@ -384,6 +386,21 @@ def test_the_table_of_events_is_the_data(tmp_path: Path) -> None:
     header, *rows = done.stdout.decode().splitlines()
     assert header.split()[:4] == ["start", "end", "peak", "frames"]
     assert [row.split()[3] for row in rows] == ["11-35", "66-90"]
+
+
+def test_the_table_fits_a_terminal_of_80_columns() -> None:
+    def drawn(box: tuple[int, int, int, int], start: float) -> list[str]:
+        frame = round(25 * start)
+        event = Event(start, start + 9, start + 5, frame, frame + 225, frame + 125, 1234567, box, 123.4)
+        (table,) = lines(Found("a.mp4", None, 10**6, 2.0, [event]))
+        assert isinstance(table, Table)
+        return table.lines()
+
+    header, row = drawn((1200, 1000, 2640, 1160), 12345.678)
+    assert len(row) <= 80 and len(header) <= 80
+    assert header.split() == ["start", "end", "frames", "area", "x,y,width,height", "strength"]
+    assert row.split()[:3] == ["12345.678", "12354.678", "308642-308867"]
+    assert "peak" in drawn((1, 2, 30, 40), 1.5)[0]
 
 
 def test_an_edit_decision_list_counts_frames(tmp_path: Path) -> None:

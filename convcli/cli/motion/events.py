@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from convcli.cli.motion.cuts import Cut
-from convcli.cli.shared.terminal import Table
+from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.common.frozen import frozen
 from convcli.detection.changes import Change
 from convcli.detection.events import Event
@@ -96,7 +96,7 @@ class Found:
 
 
 def lines(found: Found) -> Iterator[str | Table]:
-    """Yield a table of the events, or that there is nothing."""
+    """Yield a table of the events, without their peaks where it is too wide, or that there is nothing."""
     if not found.events:
         yield "no motion"
         return
@@ -105,6 +105,8 @@ def lines(found: Found) -> Iterator[str | Table]:
         times = (f"{time:.3f}" for time in (event.start, event.end, event.peak))
         frames, box = f"{event.start_frame}-{event.end_frame}", ",".join(map(str, event.box))
         rows.append((*times, frames, str(event.area), box, f"{event.strength:.1f}"))
+    if max(map(len, Table(rows, ">").lines())) > WIDTH:  # lines that wrap are no table
+        rows = [(*row[:2], *row[3:]) for row in rows]
     yield Table(rows, ">")
     if len(found.events) > _MOST:
         yield f"and {len(found.events) - _MOST} more: --events FILE has them all"
