@@ -43,7 +43,11 @@ def test_a_wrong_result_is_seen(tmp_path: Path) -> None:
 
     In 16 bits the bound of float32 alone is more than a level.
     """
-    pixels = [one for one in map(job, range(IN_PROCESS)) if one.kind.dtype == "uint8" and not one.floats]
+    pixels = [
+        one
+        for one in map(job, range(IN_PROCESS))
+        if one.kind.dtype == "uint8" and not one.floats and not one.kind.alpha
+    ]
     first = {one.effective_policy: one for one in reversed(pixels)}
     assert {name.partition(":")[0] for name in first} == {
         "clip",
@@ -54,7 +58,7 @@ def test_a_wrong_result_is_seen(tmp_path: Path) -> None:
         "percentile",
         "offset",
     }
-    for made in (*map(job, range(12)), *first.values()):
+    for made in (*(one for one in map(job, range(12)) if not one.kind.alpha), *first.values()):
         write(made, tmp_path)
         got = produce(made, tmp_path).copy()
         values, place = expected(made), (0,) * got.ndim

@@ -27,6 +27,7 @@ CAUSES: tuple[tuple[str, str], ...] = (
         r"old-style-jpeg",
         "colour at half resolution is enlarged smoothly; libtiff, which Pillow uses, repeats it",
     ),
+    (r"mode_16bit\.png", "FFmpeg knows no APNG of 16 bits, and Pillow keeps 8 of them before it blends"),
     (
         r"tiff_wrong_bits_per_sample_3",
         "a fourth sample that is not said to be alpha is left out, with a note",

@@ -227,10 +227,12 @@ def _data(rng: Random, kind: Kind) -> np.ndarray:
     if np.dtype(kind.dtype).kind == "f":
         return numbers.normal(0, 10, shape).astype(kind.dtype)
     limits = np.iinfo(kind.dtype)
-    if kind.suffix == ".gif":  # a palette, and one transparent colour
+    if kind.suffix == ".gif":  # a palette, of which the first colour is transparent and in every frame
         palette = numbers.integers(0, 256, (9, 4), np.uint8)
         palette[:, 3] = [0] + [255] * 8
-        return palette[numbers.integers(0, 9, shape[:-1])]
+        indices = numbers.integers(0, 9, shape[:-1])
+        indices[:, 0, 0] = 0
+        return palette[indices]
     data = numbers.integers(limits.min, limits.max, shape, kind.dtype, endpoint=True)
     if kind.alpha:
         whole = numbers.random(shape[:-1])
@@ -379,16 +381,23 @@ def _apng(frames: np.ndarray) -> bytes:
 
 
 def _write_gif(path: Path, data: np.ndarray) -> None:
-    """Write frames of few colours, each replacing the one before; FFmpeg must decode them to what they are."""
+    """Write whole frames of few colours, coded by Pillow one by one; FFmpeg must decode them to what they are."""
     colours, indices = np.unique(data.reshape(-1, 4), axis=0, return_inverse=True)
     clear = int(np.argmin(colours[:, 3]))
-    frames = []
+    parts = []
     for index in indices.reshape(data.shape[:-1]).astype(np.uint8):
-        frames.append(Image.fromarray(index, "P"))
-        frames[-1].putpalette(colours[:, :3].tobytes())
-    transparency = {"transparency": clear} if not colours[clear, 3] else {}
-    how = {"save_all": True, "append_images": frames[1:], "duration": 40, "disposal": 2, "optimize": False}
-    frames[0].save(path, **how, **transparency)
+        image, file = Image.fromarray(index, "P"), io.BytesIO()
+        image.putpalette(colours[:, :3].tobytes())
+        image.save(file, "GIF", optimize=False)
+        single = file.getvalue()
+        start = 13 + (6 << (single[10] & 7))
+        start = single.index(b"\x2c\0\0\0\0", start)
+        parts += [single[: 13 + (6 << (single[10] & 7))]] * (not parts)
+        parts.append(b"\x21\xf9\4" + bytes([2 << 2 | 1, 4, 0, clear, 0]) + single[start:-1])
+    path.write_bytes(b"".join((*parts, b";")))
+    seen = _decoded(path, "rgba")
+    visible = data[..., 3:] > 0
+    assert np.array_equal(seen * visible, data * visible)
 
 
 def _decoded(path: Path, form: str) -> np.ndarray:
@@ -408,6 +417,9 @@ def read(path: Path, kind: Kind) -> np.ndarray:
         case ".png" | ".bmp":
             with Image.open(path) as image:
                 return np.asarray(image)
+        case ".tif" if "Z" in kind.axes:
+            with tifffile.TiffFile(path) as file:
+                return np.stack([page.asarray() for page in file.pages])
         case ".tif":
             return tifffile.imread(path)
         case ".npy":

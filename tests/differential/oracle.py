@@ -138,8 +138,8 @@ def with_alpha(
     """Return colours and alpha of planes whose last is alpha, under one kernel, and how much covers each output.
 
     A mean weights colours by alpha, and alpha is filtered by the kernel divided by its sum.  With any other kernel
-    colours are filtered alone, and alpha is the sample under the kernel's origin: none outside the data, where the
-    mode puts no single sample.
+    colours are filtered alone, and alpha is the sample under the kernel's origin: none outside the data where the
+    mode puts no sample, and the mirrored one where it puts several.
     """
     colours, alpha = planes[:-1], planes[-1:]
     if bank.min() >= 0 and bank.sum() > 0 and not bias and how.mode not in pad_modes.BEYOND:
@@ -153,8 +153,8 @@ def with_alpha(
     found = np.stack([correlate(plane[None], bank, how, flip)[0] for plane in colours]) + bias
     point = np.zeros_like(bank)
     point[(0, 0, *((k - 1) // 2 for k in bank.shape[2:]))] = 1
-    alone = how.mode in pad_modes.BEYOND or how.mode == "constant"
-    sampled = correlate(alpha, point, replace(how, mode="zero") if alone else how, flip)[0]
+    one = replace(how, mode="reflect" if how.mode in pad_modes.BEYOND else how.mode, value=0.0)
+    sampled = correlate(alpha, point, one, flip)[0]
     return found, sampled, np.ones_like(sampled)
 
 
