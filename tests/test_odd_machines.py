@@ -222,6 +222,24 @@ def test_an_unreadable_input(home: Path) -> None:
     assert b"Permission denied" in done.stderr
 
 
+@pytest.mark.parametrize("threads", ["0", "-1", "999999", "evil", "1"])
+def test_threads_of_polars_that_are_not_possible(threads: str, home: Path) -> None:
+    done = shell(
+        "filter", "noisy-signal.csv", "-k", "smooth3", "-q", "-o", "-", cwd=home, POLARS_MAX_THREADS=threads
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_an_output_larger_than_the_disk_is_refused_at_once(home: Path) -> None:
+    (home / "k.yaml").write_text("weights: [[1, 2], [0, 1]]\npadding: 1000000\n")  # a stranger's
+    present = listing(home)
+    for name in ("o.npy", "o.tif"):
+        done = shell("filter", "house.png", "-k", "k.yaml", "-o", name, cwd=home)
+        assert done.returncode == 1
+        assert b"it would take" in done.stderr, done.stderr
+    assert listing(home) == present
+
+
 def at_most(kind: int, most: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(kind, (most, most))
 

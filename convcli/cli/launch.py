@@ -43,6 +43,8 @@ class _Room:
             case "torch":
                 check_room(name, 800 + 250 * cores, cores)
             case "polars":
+                if os.environ.get("POLARS_MAX_THREADS", "") not in map(str, range(1, cores + 1)):
+                    os.environ.pop("POLARS_MAX_THREADS", None)  # 0 ends in a panic, and so do too many
                 check_room(name, 800 + 250 * cores, 14 + cores, 12)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -205,6 +206,10 @@ def open_sink(
         As `convcli.media.files.target.output`.
     """
     if not format.numbered:
+        if format.grain.any_order:  # stored as they are: how many bytes is known
+            import numpy as np
+
+            target.check_disk(path, prod(info.shape) * np.dtype(info.dtype).itemsize)
         with target.output(path, force=force, binary=format.binary, seeks=format.seeks) as fp:
             yield registry.open_sink(fp, format, info, options)
         return

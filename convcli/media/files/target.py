@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 STANDARD = "-"  # standard input or output
 SPOOL = 32 << 20  # bytes of a pipe that are held in memory before a temporary file takes them
+_LARGE = 1 << 28  # bytes for which nobody looks at the room on the disk
 _LINKS = 40  # symbolic links that are followed, as in Linux
 
 StrPath = str | PurePath
@@ -177,6 +178,27 @@ def check_output(path: StrPath, *, force: bool = False, binary: bool = True) -> 
     """Raise what :func:`output` would raise at once, and touch nothing (for ``--dry-run``)."""
     if not (str(path) == STANDARD and _stand_in()):
         _destination(path, force, binary)
+
+
+def check_disk(path: StrPath, size: int) -> None:
+    """Refuse a regular file of more bytes than the disk has.
+
+    Raises
+    ------
+    ConvError
+    """
+    place = Path(path)
+    if (
+        size < _LARGE
+        or str(path) == STANDARD
+        or (place.exists() and not place.is_file())
+        or not place.parent.is_dir()
+    ):
+        return
+    if size > (free := shutil.disk_usage(place.parent).free):
+        raise ConvError(
+            f"it would take {size >> 20:,} MB, and {free >> 20:,} MB are free", subject=shown(path)
+        )
 
 
 @contextmanager
