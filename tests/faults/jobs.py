@@ -95,7 +95,17 @@ OTHERS = (
     Kind(
         "array by regions", ".npy", ".npy", _array, 1500, 100, ("-k", "box:5", "--axes", "YX", *NUMPY), **_FEW
     ),
-    Kind("net run", ".tif", ".npy", _picture, 800, 60, (), ("net", "run", "BESIDE/net.yaml"), **_FEW),
+    Kind(
+        "net run",
+        ".tif",
+        ".npy",
+        _picture,
+        800,
+        60,
+        ("--format", "npy"),
+        ("net", "run", "BESIDE/net.yaml"),
+        **_FEW,
+    ),
     Kind(
         "learn",
         ".tif",
