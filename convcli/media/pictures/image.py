@@ -177,27 +177,40 @@ class PillowSink(Sink):
     def close(self) -> None:
         """Encode and write everything."""
         super().close()
-        from PIL import Image
-
         settings, animated = settings_of(self._info) | self.settings(), "T" in self._info.letters
-        mode = CHANNELS[self._info.colour].mode
-        size = (self._info.size("X"), self._info.size("Y"))
-        pictures = self._pixels if animated else self._pixels[np.newaxis]
-        images = [
-            self.stored(Image.frombuffer(mode, size, picture, "raw", mode, 0, 1)) for picture in pictures
-        ]
-        if animated:
-            settings |= {"save_all": True, "append_images": images[1:]} | self.timing()
-        encoded = io.BytesIO()
         try:
-            images[0].save(encoded, self.holds.name, **settings)
+            encoded = self.animation(settings | self.timing()) if animated else self.pictures(settings)
         except (OverflowError, RuntimeError, ValueError) as error:
             # GIF adds up the times of equal frames; WebP counts all milliseconds in 32 bits
             if not animated:
                 raise
             name = self.holds.name
             raise ConvError(f"{name} cannot hold these times ({error}): write .mkv, or give --fps") from None
-        self._fp.write(encoded.getbuffer())
+        self._fp.write(encoded)
+
+    def pictures(self, settings: dict[str, Any]) -> memoryview | bytes:
+        """Return the file that Pillow makes of the picture, or of all frames."""
+        from PIL import Image
+
+        mode = CHANNELS[self._info.colour].mode
+        size = (self._info.size("X"), self._info.size("Y"))
+        first, *others = (
+            self.stored(Image.frombuffer(mode, size, picture, "raw", mode, 0, 1))
+            for picture in self._pixels.reshape(-1, *self._pixels.shape[self._info.letters.index("Y") :])
+        )
+        encoded = io.BytesIO()
+        first.save(encoded, self.holds.name, append_images=others, **settings)
+        return encoded.getbuffer()
+
+    def animation(self, settings: dict[str, Any]) -> memoryview | bytes:
+        """Return the file of all frames."""
+        from imageio.v3 import imwrite
+
+        extension = f".{self.holds.name.lower()}"
+        made: bytes = imwrite(
+            "<bytes>", self._pixels, plugin="pillow", extension=extension, is_batch=True, **settings
+        )
+        return made
 
     def stored(self, image: Image.Image) -> Image.Image:
         """Return an image as the format stores it."""
@@ -253,6 +266,10 @@ class GifSink(PillowSink):
         if settings["loop"]:
             settings["loop"] = settings["loop"] - 1 or None  # repeats; Pillow writes no count for None
         return settings | {"disposal": 2 if self._info.colour.has_alpha else 0}
+
+    def animation(self, settings: dict[str, Any]) -> memoryview | bytes:
+        """Return the file of all frames; imageio takes no palettes."""
+        return self.pictures(settings | {"save_all": True})
 
     def stored(self, image: Image.Image) -> Image.Image:
         """Return an image that is grey, or has a palette with a place for transparency."""
