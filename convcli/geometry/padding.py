@@ -150,7 +150,7 @@ class PadMode(StrEnum):
     def gain(self, lo: int, hi: int, n: int) -> int:
         """Return the largest sum of absolute weights at any position from the data to the ends of ``lo:hi``.
 
-        The weights of a position have the sum 1 (or there are none), so that values spread over at most this many
+        The weights of a position must have the sum 1, or there are none: values then spread over at most this many
         times the range of the data, around the same middle.
 
         >>> PadMode.REFLECT.gain(-2, 6, 4)

@@ -203,7 +203,7 @@ class Chain:
         gain, rest = 1.0, 0.0
         for stage, sizes in zip(self.stages, self.sizes, strict=False):
             if isinstance(stage, PoolStage):
-                if not stage.kind.selects:
+                if not (stage.kind.selects and stage.kind.within):
                     return None
                 continue
             kernel = stage.kernel

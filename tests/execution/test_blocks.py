@@ -17,7 +17,7 @@ from convcli.execution.pipeline import Pipeline
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.layers import Pool
 from convcli.geometry.padding import PaddingName, PadMode
-from convcli.geometry.pools import AVG, MAX, MEDIAN, MIN, POOLS, AvgPool, PoolKind
+from convcli.geometry.pools import AVG, MAX, MEDIAN, MIN, POOLS, MaxPool, PoolKind
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel.model import Kernel
@@ -208,7 +208,7 @@ def test_the_bounds_of_a_mean_hold_the_zeros_that_it_counts() -> None:
         assert chain.value_range(0, 255) == bounds
 
 
-class _Sum(AvgPool):
+class _Sum(MaxPool):
     """A pool whose results leave the range of its samples."""
 
     within = False
@@ -218,11 +218,12 @@ class _Sum(AvgPool):
 
 
 def test_a_pool_says_itself_whether_it_leaves_the_range_of_its_samples() -> None:
-    for kind, bounds, averages in ((AVG, (-1, 3), True), (_Sum(), (-6, 18), False)):
+    for kind, bounds, averages in ((MAX, (-1, 3), True), (_Sum(), (-6, 18), False)):
         pool = Pool(kind, (2, 3), stride=(2,))
         chain = bind([], Settings(pool=pool), "YX", (6, 6), 1)
         assert chain.value_range(-1, 3) == bounds
         assert chain.averages is averages
+        assert (chain.growth == (1, 0)) is averages  # integers stay as small as they are
 
 
 @pytest.mark.parametrize("engine", ENGINES)

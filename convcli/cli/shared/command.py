@@ -9,7 +9,7 @@ from dataclasses import MISSING, fields
 from enum import StrEnum
 from functools import partial
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -25,7 +25,8 @@ def takes_options(work: Callable[..., Any]) -> Callable[..., Any]:
 
     The function's second parameter, if it has one, gets the flags that were given.
     """
-    record, *more = (kind for name, kind in work.__annotations__.items() if name != "return")
+    hints = get_type_hints(work)  # annotations may be texts
+    record, *more = (kind for name, kind in hints.items() if name != "return")
     group = _Group(record, Group())
     leaves = list(group.leaves())
     parameters = [leaf.parameter() for leaf in leaves]
