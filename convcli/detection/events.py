@@ -51,8 +51,9 @@ def look(values: np.ndarray, mask: np.ndarray, boxes: list[Box], pixels: int) ->
     """Measure what moves in a result (Y, X): ``mask``, inside boxes that do not overlap, of so many pixels in all.
 
     >>> values = np.zeros((4, 6)); values[1, 2:5] = -9
-    >>> look(values, values < -2, [(2, 1, 3, 1)], 24)
-    Look(area=3, boxes=((2, 1, 3, 1),), strength=9.0, share=0.125)
+    >>> seen = look(values, values < -2, [(2, 1, 3, 1)], 24)
+    >>> seen.area, seen.boxes, seen.strength, seen.share
+    (3, ((2, 1, 3, 1),), 9.0, 0.125)
     """
     parts = [(slice(y, y + height), slice(x, x + width)) for x, y, width, height in boxes]
     found = np.abs(np.concatenate([values[part][mask[part]] for part in parts]))

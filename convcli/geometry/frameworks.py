@@ -62,6 +62,7 @@ def compare(layer: Layer, sizes: Sequence[int]) -> list[Answer]:
 
     The first answer is convcli's own.
 
+    >>> from convcli.geometry.layers import Conv
     >>> for answer in compare(Conv((3,), stride=(2,), padding=(PaddingName.SAME,)), (8,)):
     ...     print(answer.who, answer.setting, answer.padding, answer.sizes)
     convcli p=same ((1, 1),) (4,)

@@ -154,17 +154,17 @@ def test_libpng_judges_what_is_unusual(chunks):
     try:
         expected = imagecodecs.png_decode(picture)
     except (imagecodecs.PngError, UnicodeDecodeError):  # of its message
-        with pytest.raises(ConvError, match=r"^broken or truncated PNG: "):
+        with pytest.raises(ConvError, match=r"^(broken or )?truncated PNG: "):
             png.source(io.BytesIO(picture), ReadOptions())
     else:
         source = png.source(io.BytesIO(picture), ReadOptions())
         assert np.array_equal(source.strip(0, source.info.length), expected)
 
 
-def test_a_picture_that_no_memory_holds_is_refused_by_its_format():
+def test_a_picture_that_its_bytes_cannot_hold_is_refused_before_memory_is_asked_for():
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1_000_000, 1_000_000, 16, 6, 0, 0, 0))
     picture = b"".join([png.SIGNATURE, header, ROWS, chunk(b"IEND", b"")])
-    with pytest.raises(ConvError, match="not enough memory to decode the PNG"):
+    with pytest.raises(ConvError, match="bytes cannot become 1000000 x 1000000 pixels"):
         png.source(io.BytesIO(picture), ReadOptions(max_pixels=None))
 
 
