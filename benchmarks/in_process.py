@@ -187,10 +187,10 @@ def volumes() -> Iterator[Work]:
         theirs = partial(ndimage.gaussian_filter, x, 1.5, mode="nearest", radius=6)
         yield Work(
             f"volume Gaussian 1.5, {dtype}", "scipy.ndimage", 6,
-            ours(x, "gaussian:sigma=1.5", axes="ZYX"), lambda _, theirs=theirs: theirs(),
+            ours(x, "gaussian:sigma=1.5x1.5x1.5", axes="ZYX"), lambda _, theirs=theirs: theirs(),
         )  # fmt: skip
         theirs = partial(ndimage.uniform_filter, x, 7, mode="nearest")
-        box = ours(x, "box:7", axes="ZYX")
+        box = ours(x, "box:7x7x7", axes="ZYX")
         yield Work(f"volume box 7, {dtype}", "scipy.ndimage", 6, box, lambda _, theirs=theirs: theirs())
 
 
