@@ -117,7 +117,7 @@ def _all_frames(path: Path, seen: Seen, out: Path) -> tuple[float | None, str, M
         return None, "too large to be compared", ran
     expected = frames_of(path, seen.kind)
     if expected is None:
-        return None, "pages of several sizes, or of samples that Pillow reduces", ran
+        return None, "pages of several sizes, or of samples that Pillow reduces or refuses", ran
     shape = expected[0].shape[:2]
     got = got if got.shape[1:3] == shape else got[None]  # one frame is a still picture
     if got.shape[1:3] != shape or len(got) != len(expected):

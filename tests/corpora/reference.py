@@ -97,9 +97,12 @@ def frames_of(path: Path, kind: str) -> list[np.ndarray] | None:
             found = [frame.to_ndarray(format="rgba64le") / 257.0 for frame in container.decode(video=0)]
             if len(found) > 1:
                 return found
-    with Image.open(path) as image:
-        hidden = kind == "PNG" and image.default_image  # type: ignore[attr-defined]
-        pictures = [frame.copy() for frame in ImageSequence.Iterator(image)][hidden:]
+    try:
+        with Image.open(path) as image:
+            hidden = kind == "PNG" and image.default_image  # type: ignore[attr-defined]
+            pictures = [frame.copy() for frame in ImageSequence.Iterator(image)][hidden:]
+    except Image.DecompressionBombError:  # frames far beyond the canvas
+        return None
     if len({picture.size for picture in pictures}) > 1 or any(picture.mode in DEEP for picture in pictures):
         return None
     return [np.asarray(picture.convert("RGBA")).astype(np.float64) for picture in pictures]
