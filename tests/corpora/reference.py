@@ -81,6 +81,8 @@ def _bits(path: Path, image: Image.Image) -> int:
     if image.format == "TIFF":
         bits = image.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
         return max(8, *(bits if isinstance(bits, tuple) else (bits,)), 8)
+    if image.format == "SGI":  # Pillow reads 16 bits as 8
+        return 8 * head[3]
     if image.format == "PPM" and image.mode == "I":
         return 16
     return {"I": 32, "F": 32}.get(image.mode, 16 if image.mode in DEEP else 8)
