@@ -6,7 +6,9 @@ import io
 import logging
 import struct
 import weakref
+from contextlib import closing
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -594,3 +596,12 @@ def test_a_closed_file_keeps_no_pixels() -> None:
     del piece
     source.close()
     assert kept() is None
+
+
+def test_blank_pages_of_a_fax_are_read(tmp_path: Path) -> None:
+    """Group 4 stores an even row in one bit: 5.8 MB of bits in some kilobytes."""
+    page = Image.new("1", (3307, 4677), 1)
+    page.save(tmp_path / "fax.tif", compression="group4", save_all=True, append_images=[page, page])
+    with (tmp_path / "fax.tif").open("rb") as fp, closing(tiff.source(fp, ReadOptions())) as source:
+        assert source.info.shape == (3, 4677, 3307)
+        assert (source.strip(1, 2) == 255).all()

@@ -179,8 +179,9 @@ class TiffSource(Boxes):
                     f"broken TIFF: it lists {listed} of the {needed} strips or tiles that it needs"
                 )
             end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
-            if count * page.nbytes > BOMB * size:  # a few strips, said to be many
-                stored = size if count * page.nbytes > MODEST else None
+            packed = count * page.nbytes * page.bitspersample // (8 * np.dtype(page.dtype).itemsize)
+            if packed > BOMB * size:  # a few strips, said to be many; blank pages of a fax are honest
+                stored = size if packed > MODEST else None
                 check_pixels(self._width, self._height, options, "TIFF that grows so much", count, stored)
         if end > size:
             raise ConvError(f"truncated TIFF: its pixels end at byte {end}, the file at byte {size}")
