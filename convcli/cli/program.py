@@ -10,6 +10,7 @@ import typer
 import convcli
 from convcli.cli.shared import report, terminal
 from convcli.common.errors import ConvError
+from convcli.common.machine import NO_MEMORY, NO_THREAD
 
 INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 and the signal's number, as in a shell
 
@@ -112,22 +113,16 @@ def _closed_pipe() -> int:
     return CLOSED_PIPE
 
 
-_NO_MEMORY = ("failed to map segment", "DefaultCPUAllocator")  # of a shared library, of torch
-
-
 def _explained(error: BaseException) -> tuple[str, int]:
     """Return the line and the exit code for a failure."""
     if isinstance(error, ConvError):
         return str(error), error.exit_code
-    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
         return "not enough memory for this job", 1
     if isinstance(error, OSError):
         return f"{error.filename!r}: {error.strerror}" if error.filename else str(error.strerror or error), 1
-    if "start new thread" in str(error):
-        return (
-            "no thread can be started: this process may have too few, or too little memory (see ulimit -a)",
-            1,
-        )
+    if NO_THREAD in str(error):
+        return "no thread can be started: too few are allowed, or too little memory (see ulimit -a)", 1
     return f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from convcli.common.errors import ConvError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-_MODEST = 1 << 28  # bytes for which no one looks at the memory that is free
+_MODEST = 1 << 28  # bytes that are not compared with the free memory
+NO_MEMORY = ("failed to map segment", "DefaultCPUAllocator")  # in errors of the system's loader, of torch
+NO_THREAD = "start new thread"  # in Python's error
 LARGEST_KEPT = 32 << 20  # bytes of one array: as large as the C library admits
 MOST_KEPT = 256 << 20  # bytes that are free before some are handed back
 
@@ -51,12 +53,12 @@ def check_memory(what: str, wanted: int) -> None:
 
 
 def check_room(what: str, megabytes: int, threads: int = 0, files: int = 0) -> None:
-    """Take so much address space, so many threads and open files, and let go of them again.
+    """Check that this much address space and this many threads and open files are available.
 
     Raises
     ------
     ConvError
-        When there are not so many: ``what`` would end the process, or wait forever.
+        When they are not: ``what`` would end the process, or wait forever.
     """
     import mmap
     from threading import Event, Thread

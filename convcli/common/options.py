@@ -131,6 +131,6 @@ def group(*only: str, **help: str) -> Any:
 
 
 def _field(offered: Option | Group, **default: Any) -> Any:
-    from dataclasses import field  # which the list of all commands need not wait for
+    from dataclasses import field  # the list of commands starts without it
 
     return field(metadata={"offered": offered}, **default)

@@ -1,4 +1,4 @@
-"""All windows of an array, and their folds along an axis: always in the same tree whatever the block.
+"""The windows of an array, and reductions of them along an axis, always in the same tree whatever the block.
 
 Numpy only; nothing here knows kernels.
 """
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 
-def fold_windows(
-    fold: np.ufunc, x: np.ndarray, axis: int, count: int, size: int, stride: int, dilation: int
+def reduce_windows(
+    reduce: np.ufunc, x: np.ndarray, axis: int, count: int, size: int, stride: int, dilation: int
 ) -> np.ndarray:
-    """Fold the ``count`` windows along an axis: ``((x0 x1) (x2 x3)) ...``, always in this same tree.
+    """Reduce the ``count`` windows along an axis: ``((x0 x1) (x2 x3)) ...``, always in this same tree.
 
-    Windows share their parts: folds of 2, 4, 8 ... neighbours at every position, from which each size is put together.
+    Windows share their parts: reductions of 2, 4, 8 ... neighbours at every position make up each size.
     """
     total: np.ndarray | None = None
     parts, width = x.swapaxes(0, axis), 1
@@ -24,10 +24,10 @@ def fold_windows(
         if size & width:
             first = size // (2 * width) * (2 * width) * dilation  # behind all wider parts
             part = parts[first : first + (count - 1) * stride + 1 : stride]
-            total = part if total is None else fold(part, total)
+            total = part if total is None else reduce(part, total)
         if total is not None and 2 * width > size:
             return total.swapaxes(0, axis)
-        parts = fold(parts[: -width * dilation], parts[width * dilation :])
+        parts = reduce(parts[: -width * dilation], parts[width * dilation :])
         width *= 2
 
 

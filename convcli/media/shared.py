@@ -18,6 +18,7 @@ import numpy as np
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
+from convcli.common.machine import NO_MEMORY, NO_THREAD
 from convcli.data.axes import INCH, Axis, Even
 from convcli.data.info import Colour, Info, Metadata
 from convcli.media.options import MAX_PIXELS, ReadOptions
@@ -249,7 +250,7 @@ class Recent:
         self._kept: dict[int, np.ndarray] = {}
 
     def __call__(self, keys: list[int], make: Callable[[list[int]], list[np.ndarray]]) -> list[np.ndarray]:
-        """Return the pieces of the keys, made anew where the request before had not touched them."""
+        """Return the pieces of the keys, made again unless the previous request touched them."""
         missing = [key for key in keys if key not in self._kept]
         self._kept = {key: self._kept[key] for key in keys if key in self._kept}
         self._kept.update(zip(missing, make(missing), strict=True))
@@ -323,8 +324,8 @@ def as_broken(what: str) -> Iterator[None]:
     except MemoryError:
         raise ConvError(f"not enough memory to decode the {what}") from None
     except _BROKEN as error:
-        if "start new thread" in str(error) or "failed to map segment" in str(error):
-            raise  # a library or a thread finds no room
+        if any(words in str(error) for words in (*NO_MEMORY, NO_THREAD)):
+            raise  # the machine is at fault, not the file
         # libpng's words for what it refuses are sometimes those of another moment, and no text
         lines = [] if isinstance(error, UnicodeError) else str(error).strip().splitlines()
         detail = lines[0][:160] if lines else "the decoder refuses it"

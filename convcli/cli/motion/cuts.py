@@ -37,12 +37,12 @@ class Cut:
 
 
 class Cutter:
-    """Writes parts of a clip: packets are copied where there are any, frames are coded where there are none.
+    """Writes parts of a clip: its packets are copied, or its frames are coded if it has none.
 
     Attributes
     ----------
     notes : list of str
-        What is to be said.
+        Lines for the person.
     """
 
     def __init__(self, request: Request, folder: Path, source: Part, schedule: Schedule) -> None:
@@ -92,7 +92,7 @@ class Cutter:
         return copy_part(fp, self._format.name, self._clip, begin, end, self._request.writing.video.sound)
 
     def _code(self, fp: IO[bytes], first: int, last: int) -> Sequence[str]:
-        """Write some frames, in their colours and as they are, not a part of them."""
+        """Code some frames, whole and in their own colours."""
         indices, start = range(first, last + 1), self._schedule.times[first]
         ticks = tuple(self._schedule.times[index] - start for index in indices)
         reading = replace(self._request.reading, all_frames=True)

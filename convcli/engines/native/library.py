@@ -18,7 +18,7 @@ VARIABLE = "CONVCLI_NATIVE"
 WIDTHS = (64, 32, 16)  # bytes of a vector
 
 _NUMBERS = (
-    "x_type y_type lanes form combine fold scale items maps channels "
+    "x_type y_type lanes form combine reduce scale items maps channels "
     "size:3 kernel:3 stride:3 dilation:3 pixel x_item x_channel x_z x_y y_item y_map y_z y_y is_exact "
     "finite with_sign is_rendered is_rounded is_absolute fits"
 )

@@ -139,7 +139,7 @@ typedef struct {
 typedef struct {
     Job *job;
     Memory *memory;
-    Ring inputs, sums; /* converted rows; for FOLD all levels, for SEPARABLE results along z */
+    Ring inputs, sums; /* converted rows; for REDUCE all levels, for SEPARABLE results along z */
     int64_t depth, height; /* slices, and rows of each, in the ring of inputs */
     int64_t chunk;     /* rows of outputs that are made of a slice before the next slice */
     int64_t outputs;   /* elements of a row of results in the strip */
@@ -151,8 +151,8 @@ typedef struct {
     int64_t run_count;
     const char *item;
     int64_t z;
-    int levels;        /* of folds along y: of 1, 2, 4 ... rows */
-    int64_t begun, come; /* rows of the chunk of which all folds are made */
+    int levels;        /* of reductions along y: of 1, 2, 4 ... rows */
+    int64_t begun, come; /* rows of the chunk of which all reductions are made */
     int64_t level_first[MOST_LEVELS], level_slots[MOST_LEVELS];
     Products *products;
     const T **sources, **made;
@@ -496,9 +496,9 @@ static void separable_rows(Work *work, int64_t y, int done, char *to) {
     }
 }
 
-/* Windows that share their parts: the folds of 1, 2, 4 ... neighbours, from which each size is put together. */
+/* Windows that share their parts: reductions of 1, 2, 4 ... neighbours, from which each size is put together. */
 
-APART void fold(int64_t how, T *to, const T *a, const T *b, int64_t n) {
+APART void reduce(int64_t how, T *to, const T *a, const T *b, int64_t n) {
     if (how == ADD)
         EACH((T)(a[i] + b[i]))
     else if (how == GREATEST)
@@ -508,21 +508,21 @@ APART void fold(int64_t how, T *to, const T *a, const T *b, int64_t n) {
 }
 
 /* Along z nothing is shared: halves of halves, in the same tree. */
-static const T *fold_slices(Work *work, int64_t y, int64_t first, int64_t count, T *to, T *spare) {
+static const T *reduce_slices(Work *work, int64_t y, int64_t first, int64_t count, T *to, T *spare) {
     const Job *job = work->job;
     int64_t left = 1;
     if (count == 1)
         return row(work, 0, work->z * job->stride[0] + first * job->dilation[0], y, 0);
     while (2 * left < count)
         left *= 2;
-    const T *a = fold_slices(work, y, first, left, to, spare);
-    const T *b = fold_slices(work, y, first + left, count - left, spare, spare + work->wide + BLOCK);
-    fold(job->fold, to, a, b, work->wide);
+    const T *a = reduce_slices(work, y, first, left, to, spare);
+    const T *b = reduce_slices(work, y, first + left, count - left, spare, spare + work->wide + BLOCK);
+    reduce(job->reduce, to, a, b, work->wide);
     return to;
 }
 
-/* The fold of 2**level rows from y on. */
-static const T *fold_level(Work *work, int level, int64_t y) {
+/* The reduction of 2**level rows from y on. */
+static const T *reduce_level(Work *work, int level, int64_t y) {
     const Job *job = work->job;
     int is_there;
     if (level == 0 && job->kernel[0] == 1)
@@ -532,15 +532,15 @@ static const T *fold_level(Work *work, int level, int64_t y) {
     if (is_there)
         return to;
     if (level == 0)
-        return fold_slices(work, y, 0, job->kernel[0], to, work->lines[LINES]);
-    const T *a = fold_level(work, level - 1, y);
-    const T *b = fold_level(work, level - 1, y + (job->dilation[1] << (level - 1)));
-    fold(job->fold, to, a, b, work->wide);
+        return reduce_slices(work, y, 0, job->kernel[0], to, work->lines[LINES]);
+    const T *a = reduce_level(work, level - 1, y);
+    const T *b = reduce_level(work, level - 1, y + (job->dilation[1] << (level - 1)));
+    reduce(job->reduce, to, a, b, work->wide);
     return to;
 }
 
 /* Put a row of windows together.  Wide parts come first: making narrower ones leaves them where they are. */
-static const T *fold_down(Work *work, int64_t y, T *to) {
+static const T *reduce_down(Work *work, int64_t y, T *to) {
     const Job *job = work->job;
     int64_t size = job->kernel[1], step = job->dilation[1];
     const T *parts[MOST_LEVELS], *total = NULL;
@@ -548,14 +548,14 @@ static const T *fold_down(Work *work, int64_t y, T *to) {
         for (; work->come < y + extent_of(job, 1); work->come++)
             for (int level = 1; level < work->levels; level++)
                 if (work->come - work->begun >= step * ((1 << level) - 1))
-                    fold_level(work, level, work->come - step * ((1 << level) - 1));
+                    reduce_level(work, level, work->come - step * ((1 << level) - 1));
     for (int level = work->levels - 1; level >= 0; level--)
         if (size >> level & 1)
-            parts[level] = fold_level(work, level, y + (size >> (level + 1) << (level + 1)) * step);
+            parts[level] = reduce_level(work, level, y + (size >> (level + 1) << (level + 1)) * step);
     for (int level = 0; level < work->levels; level++)
         if (size >> level & 1) {
             if (total)
-                fold(job->fold, to, parts[level], total, work->wide);
+                reduce(job->reduce, to, parts[level], total, work->wide);
             total = total ? to : parts[level];
         }
     return total;
@@ -575,8 +575,8 @@ static const T *run_down(Work *work, int64_t y, T *sums) {
         memset(sums, 0, (size_t)work->wide * sizeof(T));
     for (; work->come < y + size; work->come++) {
         if (job->kernel[0] > 1) {
-            const T *come = fold_level(work, 0, work->come);
-            const T *gone = work->come < whole ? NULL : fold_level(work, 0, work->come - size);
+            const T *come = reduce_level(work, 0, work->come);
+            const T *gone = work->come < whole ? NULL : reduce_level(work, 0, work->come - size);
             slide(sums, (const char *)come, (const char *)gone, TYPE, work->wide);
             continue;
         }
@@ -595,7 +595,7 @@ static const T *run_down(Work *work, int64_t y, T *sums) {
 }
 
 /* Fold along a row of `all` windows, by windows that share their parts. */
-static const T *fold_along(const Work *work, const T *row, int64_t all) {
+static const T *reduce_along(const Work *work, const T *row, int64_t all) {
     const Job *job = work->job;
     int64_t size = job->kernel[2], gap = job->dilation[2] * job->pixel, n = work->wide;
     const T *parts = row, *total = NULL, *held = NULL;
@@ -603,7 +603,7 @@ static const T *fold_along(const Work *work, const T *row, int64_t all) {
         if (size >> level & 1) {
             const T *part = parts + (size >> (level + 1) << (level + 1)) * gap;
             if (total)
-                fold(job->fold, work->lines[4], part, total, all);
+                reduce(job->reduce, work->lines[4], part, total, all);
             held = total ? NULL : parts;
             total = total ? work->lines[4] : part;
         }
@@ -611,19 +611,19 @@ static const T *fold_along(const Work *work, const T *row, int64_t all) {
             int line = 1;
             while (work->lines[line] == parts || work->lines[line] == held)
                 line++;
-            fold(job->fold, work->lines[line], parts, parts + (gap << level), n -= gap << level);
+            reduce(job->reduce, work->lines[line], parts, parts + (gap << level), n -= gap << level);
             parts = work->lines[line];
         }
     }
     return total;
 }
 
-static void fold_row(Work *work, int64_t y, char *to) {
+static void reduce_row(Work *work, int64_t y, char *to) {
     Job *job = work->job;
     int64_t step = job->stride[2], all = work->wide - job->pixel * (extent_of(job, 2) - 1);
     const T *row = job->is_exact ? run_down(work, y * job->stride[1], work->lines[LINES - 1])
-                                 : fold_down(work, y * job->stride[1], work->lines[0]);
-    const T *total = fold_along(work, row, all);
+                                 : reduce_down(work, y * job->stride[1], work->lines[0]);
+    const T *total = reduce_along(work, row, all);
     if (step > 1) {
         T *kept = work->lines[LINES - 2];
         for (int64_t i = 0; i < work->outputs; i++)
@@ -667,8 +667,8 @@ static void chunk(Work *work, int64_t from, int64_t stop, char *to) {
         char *place = to + (y - done) * job->y_y;
         if (job->form == DENSE)
             dense_rows(work, y - done, done, place);
-        else if (job->form == FOLD)
-            fold_row(work, y, place);
+        else if (job->form == REDUCE)
+            reduce_row(work, y, place);
         else
             separable_rows(work, y - done, done, place);
     }
@@ -703,19 +703,19 @@ static void run(Job *job, Memory *memory) {
     Work work = {.job = job, .memory = memory};
     const int64_t *kernel = job->kernel;
     int64_t step = job->stride[2], extent = extent_of(job, 1), sums = 0, is_deep = kernel[0] > 1;
-    work.is_paired = job->form != FOLD && job->stride[1] == job->dilation[1] && job->size[1] > 1;
+    work.is_paired = job->form != REDUCE && job->stride[1] == job->dilation[1] && job->size[1] > 1;
     work.chunk = is_deep && 2 * extent + 16 < job->size[1] ? 2 * extent + 16 : job->size[1];
     work.depth = extent_of(job, 0);
     work.height = extent + (is_deep ? work.chunk : 2) * job->stride[1];
-    int64_t inputs = job->form == FOLD && job->is_exact && !is_deep ? 0 : job->channels * work.depth * work.height;
+    int64_t inputs = job->form == REDUCE && job->is_exact && !is_deep ? 0 : job->channels * work.depth * work.height;
     if (job->form == SEPARABLE)
         sums = job->maps * work.height;
-    while (job->form == FOLD && (job->is_exact ? is_deep && !work.levels : kernel[1] >> work.levels)) {
+    while (job->form == REDUCE && (job->is_exact ? is_deep && !work.levels : kernel[1] >> work.levels)) {
         work.level_first[work.levels] = sums;
         work.level_slots[work.levels] = job->is_exact ? extent + 1 : ((1 << work.levels) + 1) * job->dilation[1] + job->stride[1];
         sums += work.level_slots[work.levels++];
     }
-    int64_t most = (is_deep ? 2 : 1) * CACHE / (int64_t)sizeof(T) / (inputs + (is_deep || job->form == FOLD ? sums : 0) + 4) / job->pixel / step;
+    int64_t most = (is_deep ? 2 : 1) * CACHE / (int64_t)sizeof(T) / (inputs + (is_deep || job->form == REDUCE ? sums : 0) + 4) / job->pixel / step;
     most = most < 2 * extent_of(job, 2) ? 2 * extent_of(job, 2) : most;
     most = most * job->pixel < 8 * BLOCK ? 8 * BLOCK / job->pixel + 1 : most;
     int64_t strips = (job->size[2] + most - 1) / most, count = (job->size[2] + strips - 1) / strips;
@@ -723,10 +723,10 @@ static void run(Job *job, Memory *memory) {
     work.phase = (count + (extent_of(job, 2) - 1) / step) * job->pixel;
     begin_ring(memory, &work.inputs, inputs, bytes);
     begin_ring(memory, &work.sums, sums, bytes);
-    int64_t lines = LINES + (job->form == FOLD ? 1 : 3 * job->maps);
+    int64_t lines = LINES + (job->form == REDUCE ? 1 : 3 * job->maps);
     work.lines = TAKE(memory, T *, lines);
-    for (int64_t line = 0; line < lines; line++) /* the last one of folds is one for each half of the slices */
-        work.lines[line] = take(memory, bytes * (job->form == FOLD && line == LINES ? 24 : 1));
+    for (int64_t line = 0; line < lines; line++) /* the last one of reductions is one for each half of the slices */
+        work.lines[line] = take(memory, bytes * (job->form == REDUCE && line == LINES ? 24 : 1));
     work.blank = take(memory, bytes);
     work.outside = take(memory, 2 * bytes);
     for (int64_t i = 0; i < row; i++)
@@ -739,7 +739,7 @@ static void run(Job *job, Memory *memory) {
     work.runs = TAKE(memory, Run, row);
     work.made = TAKE(memory, T *, 2 * job->maps);
     work.sources = TAKE(memory, T *, (job->channels * kernel[0] + 1) * (kernel[1] + 1) + kernel[0]);
-    if (job->form != FOLD)
+    if (job->form != REDUCE)
         begin_products(&work);
     int64_t inside[2] = {0, job->size[2]}; /* outputs that see nothing but neighbours in the data */
     if (job->x_type == TYPE && (step == 1 || job->form != DENSE))

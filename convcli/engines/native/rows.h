@@ -7,9 +7,9 @@
 #define CONVCLI_ABI 3
 
 enum type { U8, I8, U16, I16, F32, F64 };
-enum form { DENSE, SEPARABLE, FOLD };                    /* all taps; one pass an axis; windows that share their parts */
+enum form { DENSE, SEPARABLE, REDUCE };                    /* all taps; one pass an axis; windows that share their parts */
 enum combine { NONE, MAGNITUDE, MAXIMUM, SUM };          /* of several kernels */
-enum fold { ADD, GREATEST, LEAST };
+enum reduce { ADD, GREATEST, LEAST };
 enum scale { AS_IT_IS, TIMES, DIVIDED_BY };
 enum lanes { FLOATS, DOUBLES, SHORTS };                  /* shorts: exact sums of small integers, modulo 2**16 */
 
@@ -20,7 +20,7 @@ typedef struct {
     const double *weights; /* dense: (maps, channels, z, y, x); separable: (terms, z + y + x) */
     const double *bias;    /* one for each map, or NULL */
     const int64_t *from[3]; /* which sample of the data stands at each place, -1 for the fill value; or NULL */
-    int64_t x_type, y_type, lanes, form, combine, fold, scale;
+    int64_t x_type, y_type, lanes, form, combine, reduce, scale;
     int64_t items, maps, channels;
     int64_t size[3], kernel[3], stride[3], dilation[3];
     int64_t pixel; /* neighbours along the last axis are so many elements apart */

@@ -26,9 +26,9 @@ from convcli.pixels.render import Rendering, Tally
 
 TYPES = ("uint8", "int8", "uint16", "int16", "float32", "float64")  # in the order of `rows.h`, as those below
 COMBINE = (Combine.NONE, Combine.MAGNITUDE, Combine.MAX, Combine.SUM)
-DENSE, SEPARABLE, FOLD = range(3)
+DENSE, SEPARABLE, REDUCE = range(3)
 FLOATS, DOUBLES, SHORTS = range(3)
-FOLDS = ("add", "maximum", "minimum")
+REDUCTIONS = ("add", "maximum", "minimum")
 TIMES, DIVIDED_BY = 1, 2
 
 
@@ -83,9 +83,9 @@ def box(call: Correlation) -> Form:
     """Return the sums of windows that share their parts, times the one weight; quotients of means."""
     scaled = _scaled(mean_of(call.weights), call.weights.flat[0])
     if call.x.dtype.kind == "f" or call.dilation[-2:] != (1,) * len(call.dilation[-2:]):
-        return Form(call.weights, {"form": FOLD, **scaled})
+        return Form(call.weights, {"form": REDUCE, **scaled})
     total = call.weights.size << (8 * call.x.itemsize)
-    fields = {"form": FOLD, "is_exact": total <= 1 << 24 and _fills_integers(call), **scaled}
+    fields = {"form": REDUCE, "is_exact": total <= 1 << 24 and _fills_integers(call), **scaled}
     if fields["is_exact"] and total <= 1 << 16 and call.weights.dtype == np.float32:
         fields |= {"lanes": SHORTS, "with_sign": call.x.dtype.kind == "i"}
     return Form(call.weights, fields)
@@ -96,7 +96,7 @@ FORMS = {"direct": dense, "integer": integer, "separable": separable, "box": box
 
 def pool(call: Correlation, ufunc: str) -> Form:
     """Return the maxima, minima or sums of windows."""
-    return Form(call.weights, {"form": FOLD, "fold": FOLDS.index(ufunc)})
+    return Form(call.weights, {"form": REDUCE, "reduce": REDUCTIONS.index(ufunc)})
 
 
 def _fills_integers(call: Correlation) -> bool:

@@ -67,14 +67,14 @@ class NumpyEngine(Engine):
         dilation: Sequence[int],
         counts: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return the pooled windows: one axis folded after the other where the kind allows it, else each whole."""
+        """Return the pooled windows, reduced along one axis after the other where the kind allows it, else whole."""
         sizes = pool_sizes(x, size, stride, dilation)
         whole, taken = (*x.shape[:2], *sizes), prod(size) if counts is None else counts
         if kind.ufunc:
             planes = x.reshape(-1, 1, *x.shape[2:])
             ones = np.ones((1, 1, *size), x.dtype)
             call = self._call(planes, ones, sizes, stride, dilation)
-            out = folded(call, kind.ufunc).reshape(whole)
+            out = reduced(call, kind.ufunc).reshape(whole)
         else:
             out, seen = np.empty(whole, x.dtype), np.broadcast_to(taken, whole)
             for tile in tiles.cut(whole, tiles.memory_order(x), TAPS // prod(size)):
@@ -85,8 +85,8 @@ class NumpyEngine(Engine):
             return kind.finish(out, taken)
 
 
-def folded(call: Correlation, ufunc: str) -> np.ndarray:
-    """Return the windows of each plane, folded by a function of numpy's."""
+def reduced(call: Correlation, ufunc: str) -> np.ndarray:
+    """Return the windows of each plane, reduced by a NumPy function."""
     if library.loops() is not None and call.x.itemsize <= 8:
         return rows.correlate(call, lambda call: rows.pool(call, ufunc))
-    return sums.fold(call, getattr(np, ufunc)).copy(order="K")
+    return sums.reduce(call, getattr(np, ufunc)).copy(order="K")

@@ -13,7 +13,7 @@ import numpy as np
 
 from convcli.engines import shift_and_add, tiles
 from convcli.engines.interface import Correlation
-from convcli.engines.reductions import fold_windows
+from convcli.engines.reductions import reduce_windows
 from convcli.kernel.analysis import Whole, whole
 
 
@@ -35,16 +35,16 @@ def shifted(call: Correlation, reach: shift_and_add.Reach) -> np.ndarray:
 
 def box(call: Correlation) -> np.ndarray:
     """Return the correlation of each channel with one kernel of equal weights: shared sums, then one product."""
-    return _scaled(fold(call, np.add), mean_of(call.weights), call.weights.flat[0])
+    return _scaled(reduce(call, np.add), mean_of(call.weights), call.weights.flat[0])
 
 
-def fold(call: Correlation, ufunc: np.ufunc) -> np.ndarray:
-    """Return the windows of a call, each folded along one axis after the other; its weights only say how large."""
+def reduce(call: Correlation, ufunc: np.ufunc) -> np.ndarray:
+    """Return the windows of a call, each reduced along one axis after the other; its weights give the size alone."""
     made = call.x
     windows = zip(call.sizes, call.weights.shape[2:], call.stride, call.dilation, strict=True)
     with np.errstate(all="ignore"):
         for axis, window in enumerate(windows, start=2):
-            made = fold_windows(ufunc, made, axis, *window)
+            made = reduce_windows(ufunc, made, axis, *window)
     return made
 
 

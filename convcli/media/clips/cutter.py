@@ -1,6 +1,6 @@
 """A part of a clip as a file of its own, whose packets are copied: nothing is coded again.
 
-Which part is the caller's choice.  What no packets can be copied of (arrays, animations) goes through `writer`.
+The caller chooses the part.  Arrays and animations have no packets to copy: `writer` codes them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REORDERED = 16  # frames that a codec here may decode before one that is shown 
 def copy_part(
     fp: IO[bytes], format_name: str, clip: Clip, begin: Fraction, end: Fraction, sound: bool
 ) -> tuple[str, ...]:
-    """Copy the packets of a part, sound and subtitles with them; return what is to be said.
+    """Copy the packets of a part, sound and subtitles with them; return the notes.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def _packets(reopen: Callable[[], Any], source: Any, begin: Fraction, end: Fract
     """Yield the packets of what is shown between two time stamps, in seconds; the first of them becomes 0.
 
     What comes before the key frame is left out.  What comes after the end is left out unless frames before it need it.
-    Times of decoding are made anew, as some demuxers guess them wrongly after a jump.
+    Decoding times are computed again, because some demuxers guess them wrongly after a jump.
     """
     base: Any = pictures(source)[0].time_base
     first, last = round(begin / base), round(end / base)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 STANDARD = "-"  # standard input or output
 SPOOL = 32 << 20  # bytes of a pipe that are held in memory before a temporary file takes them
-_LARGE = 1 << 28  # bytes for which nobody looks at the room on the disk
+_LARGE = 1 << 28  # bytes that are not compared with the free space on the disk
 _LINKS = 40  # symbolic links that are followed, as in Linux
 
 StrPath = str | PurePath
