@@ -3,8 +3,6 @@
 Files, options in words and what is written stay outside: a source comes in, sights go out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property

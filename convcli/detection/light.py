@@ -1,7 +1,5 @@
 """Light that changes: the gain and the offset between two frames, whatever moves in them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from convcli.common.frozen import frozen

@@ -4,8 +4,6 @@ A result is looked at in square blocks: the largest value of each.  What is usua
 the same brightness, is noise: of a sensor, of compression, of rain.  What is not is motion.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Motion drawn: over the original frames, summed up in one picture, as a strip of samples."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

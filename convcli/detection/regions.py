@@ -1,7 +1,5 @@
 """Connected regions of a mask, and boxes around them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 Box = tuple[int, int, int, int]  # x, y, width, height

@@ -4,8 +4,6 @@ The same sums as any engine's, a third of the work: the squares' sums are added 
 16 bits, and divided only where they are looked at.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 _STRIP = 48  # rows at a time, so that what is added up stays in the cache

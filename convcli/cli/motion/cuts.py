@@ -1,7 +1,5 @@
 """``motion --cut``: each event as a clip of its own, with what comes before and after it."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import closing

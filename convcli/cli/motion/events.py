@@ -1,7 +1,5 @@
 """Events for others: lines of JSON, CSV, a table for a person."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

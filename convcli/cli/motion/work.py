@@ -1,7 +1,5 @@
 """The work of ``motion``: open, look, and make of one pass over the clip everything at once that was asked for."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
