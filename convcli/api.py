@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from convcli.common.choices import Channels, EngineName, Nan, Precision, parse_choice
-from convcli.common.errors import UsageError
-from convcli.common.numbers import quoted
+from convcli.common import Channels, EngineName, Nan, Precision, UsageError, parse_choice, quoted
 from convcli.data.info import ITEMS, SPACE, ArraySource, Colour
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline

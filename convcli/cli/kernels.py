@@ -15,8 +15,7 @@ from convcli.cli.shared.options import ReportRequest
 from convcli.cli.shared.report import Drawing, show
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.cli.shared.weights import MOST, matrices, nested, slices_of
-from convcli.common.frozen import frozen
-from convcli.common.numbers import number_text
+from convcli.common import frozen, number_text
 from convcli.common.options import argument, group
 from convcli.kernel import analysis, library, load_kernel
 from convcli.kernel.model import Combine, Kernel, size_text

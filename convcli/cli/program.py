@@ -9,7 +9,7 @@ import typer
 
 import convcli
 from convcli.cli.shared import report, terminal
-from convcli.common.errors import ConvError
+from convcli.common import ConvError
 from convcli.common.machine import NO_MEMORY, NO_THREAD
 
 INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 and the signal's number, as in a shell

@@ -13,8 +13,7 @@ from convcli.cli.shared.command import takes_options
 from convcli.cli.shared.layers import Traced, axes_text, lines
 from convcli.cli.shared.report import Note, show
 from convcli.cli.shared.terminal import WIDTH, Table
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import UsageError, frozen
 from convcli.common.options import Panel, argument, flag, group, option
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.layers import Conv, Layer, format_size, trace

@@ -4,11 +4,16 @@ Fractions stay fractions until the last step, so that ``1/9`` and ``scale: 1/256
 No files, no kernels, no arrays.
 """
 
+from __future__ import annotations
+
 import math
 import re
-from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from convcli.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from fractions import Fraction  # the list of commands starts without it, 5 ms sooner
 
 _DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 _NUMBER = re.compile(rf"({_DECIMAL})(?:\s*/\s*({_DECIMAL}))?")
@@ -43,6 +48,8 @@ def parse_number(text: str, what: str = "number") -> Fraction:
     >>> parse_number("1/9"), parse_number("-1e-3")
     (Fraction(1, 9), Fraction(-1, 1000))
     """
+    from fractions import Fraction
+
     match = _NUMBER.fullmatch(text.strip()) if len(text) <= _LONGEST else None
     if match is None:
         raise UsageError(f"{what}: {quoted(text)} is not a number (write 3, -0.5, 1e-3 or 1/9)")
@@ -96,6 +103,8 @@ def parse_rate(text: str) -> Fraction:
     UsageError
         Also for a rate that is not between 0.001 and 100 000.
     """
+    from fractions import Fraction
+
     rate = parse_number(text, "frames a second")
     if not Fraction(1, 1000) <= rate <= 100_000:
         raise UsageError(f"frames a second: {quoted(text)} is not possible: give 0.001 to 100000, such as 25")
@@ -125,5 +134,7 @@ def number_text(value: float) -> str:
     decimal = decimal_text(value)
     if float(decimal) == value or not math.isfinite(value):
         return decimal
+    from fractions import Fraction
+
     fraction = Fraction(value).limit_denominator(1000)
     return str(fraction) if float(fraction) == value and abs(fraction.numerator) <= 1000 else decimal

@@ -21,7 +21,7 @@ from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 
-from convcli.common.errors import ConvError
+from convcli.common import ConvError
 
 Check = Callable[[Sequence[int]], None]  # refuses a shape
 

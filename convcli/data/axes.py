@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 
 SECOND = "s"
 INCH = "in"

@@ -13,8 +13,7 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, UsageError, frozen
 from convcli.data.axes import Axis, Positions, axes_of
 from convcli.data.box import Box, slices, whole
 

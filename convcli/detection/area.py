@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
-from convcli.common.numbers import parse_float
+from convcli.common import UsageError, frozen, parse_float
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.detection.noise import per_block
 
 _ACROSS = 30  # blocks along the shorter side, of 8 pixels at least, whose outlines are compared

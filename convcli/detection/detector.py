@@ -10,9 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from convcli.common.choices import Channels, EngineName
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen
+from convcli.common import Channels, ConvError, EngineName, UsageError, frozen
 from convcli.data.box import slices, whole
 from convcli.data.info import Info, Source
 from convcli.detection.changes import kind_of

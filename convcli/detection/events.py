@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.detection.changes import Change, Kind, changes_of_light
 from convcli.detection.regions import Box, grouped, near, union
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 
 _POINTS = 4096  # that are compared, each the mean of some pixels side by side
 _WIDE = 8  # pixels

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 
 FLOOR = 2.0  # grey levels of 255: rounding and compression alone reach this
 CEILING = 40.0  # grey levels: what varies more is motion itself, a camera that is moved

@@ -13,8 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from convcli.common.choices import Channels, Nan
-from convcli.common.errors import ConvError
+from convcli.common import Channels, ConvError, Nan
 from convcli.data.box import Box, Span, slices
 from convcli.data.info import Source, channels_first
 from convcli.engines import get_engine

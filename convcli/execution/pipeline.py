@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from convcli.common.choices import Channels, EngineName
+from convcli.common import Channels, EngineName
 from convcli.common.prefetch import ahead
 from convcli.data.box import Box, grid
 from convcli.data.info import BOXES, ITEMS, ArraySource, Grain, Info, PlanarSink, PlanarSource, Sink, Source

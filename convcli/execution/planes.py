@@ -16,8 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from convcli.common.choices import Channels
-from convcli.common.frozen import frozen
+from convcli.common import Channels, frozen
 from convcli.data.info import Coded, Plane
 from convcli.geometry.padding import PadMode
 from convcli.geometry.windows import Window

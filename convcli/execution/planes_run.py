@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from convcli.common.choices import Channels
+from convcli.common import Channels
 from convcli.data.box import Box, Span, grid, whole
 from convcli.data.info import Info, PlanarSource, Strips
 from convcli.engines.base import Engine

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.data.box import Box, Span, grid, slices
 from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm, Outside

@@ -10,9 +10,7 @@ from math import prod
 
 import numpy as np
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
-from convcli.common.numbers import number_text
+from convcli.common import UsageError, frozen, number_text
 from convcli.explanations.value import explain_conv, explain_pool, value_of
 from convcli.geometry.taps import over_axes
 from convcli.geometry.windows import TransposedWindow

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.explanations.film import Board, Frame, Place
 from convcli.pixels.drawing import INK, PAPER, font
 

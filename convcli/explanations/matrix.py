@@ -15,8 +15,7 @@ from math import prod
 
 import numpy as np
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen_identity
+from convcli.common import UsageError, frozen_identity
 from convcli.geometry.taps import axis_taps
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.chain import ConvStage

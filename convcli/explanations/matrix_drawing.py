@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from convcli.common.numbers import number_text
+from convcli.common import number_text
 from convcli.explanations.matrix import Matrix
 from convcli.pixels.drawing import INK, PAPER, font
 

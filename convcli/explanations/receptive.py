@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen_identity
+from convcli.common import UsageError, frozen_identity
 from convcli.networks.model import Step
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.taps import PlaceSources, Tap, taps
 from convcli.jobs.chain import ConvStage, PoolStage

@@ -3,8 +3,7 @@
 import re
 from typing import TypeVar
 
-from convcli.common.errors import UsageError
-from convcli.common.numbers import counted
+from convcli.common import UsageError, counted
 from convcli.geometry.padding import at_least
 
 T = TypeVar("T")

@@ -13,8 +13,7 @@ Their rules, as documented (and as tests check against torch and ONNX):
 from collections.abc import Sequence
 from dataclasses import replace
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import UsageError, frozen
 from convcli.geometry.layers import Layer, Pool, axis_text, format_size
 from convcli.geometry.padding import PaddingName
 from convcli.geometry.pools import Counterpart

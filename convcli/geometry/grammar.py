@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from convcli.common.errors import UsageError, within
+from convcli.common import UsageError, within
 from convcli.geometry.axes import parse_numbers
 from convcli.geometry.layers import Conv, Layer, Pool
 from convcli.geometry.padding import PaddingName, parse_padding

@@ -9,8 +9,7 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-from convcli.common.errors import within
-from convcli.common.frozen import frozen
+from convcli.common import frozen, within
 from convcli.geometry.axes import per_axis
 from convcli.geometry.padding import Padding
 from convcli.geometry.pools import PoolKind

@@ -11,9 +11,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from itertools import chain
 
-from convcli.common.choices import parse_choice
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import UsageError, frozen, parse_choice
 
 Sources = tuple[tuple[int, int], ...]
 """Samples and their integer weights: what stands at a position is the sum of the products."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from math import inf, isnan, nan, prod
 from typing import Any, ClassVar
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.geometry.windows import Window
 
 

@@ -8,9 +8,7 @@ from dataclasses import replace
 from itertools import product
 from typing import NamedTuple, TypeVar
 
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen
-from convcli.common.numbers import counted
+from convcli.common import ConvError, UsageError, counted, frozen
 from convcli.geometry.axes import per_axis
 from convcli.geometry.layers import Conv, Layer, Pool, Row, format_size, trace
 from convcli.geometry.padding import PaddingName

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import product
 from math import prod
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.geometry.padding import PadMode, Sources
 from convcli.geometry.windows import TransposedWindow, Window
 

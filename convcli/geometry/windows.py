@@ -13,8 +13,7 @@ from __future__ import annotations
 from fractions import Fraction
 from math import gcd
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import UsageError, frozen
 from convcli.geometry.padding import Padding, PaddingName, at_least
 
 

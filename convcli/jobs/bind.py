@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
-from convcli.common.errors import UsageError, about
-from convcli.common.frozen import frozen
-from convcli.common.numbers import counted, parse_float
+from convcli.common import UsageError, about, counted, frozen, parse_float
 from convcli.common.options import Panel, flag, option
 from convcli.data.info import SPACE
 from convcli.geometry.axes import parse_numbers, per_axis

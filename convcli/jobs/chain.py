@@ -11,7 +11,7 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.data.axes import Axis
 from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import PoolKind

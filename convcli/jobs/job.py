@@ -9,9 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from convcli.common.choices import Channels, Nan, Precision
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import Channels, Nan, Precision, UsageError, frozen
 from convcli.data.axes import Axis
 from convcli.data.info import SPACE, Companions, Info
 from convcli.geometry.windows import TransposedWindow

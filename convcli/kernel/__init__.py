@@ -3,8 +3,7 @@
 import difflib
 from pathlib import Path
 
-from convcli.common.errors import UsageError
-from convcli.common.numbers import quoted
+from convcli.common import UsageError, quoted
 from convcli.kernel import library
 from convcli.kernel.array_file import SUFFIXES, is_array_file, read_array
 from convcli.kernel.model import Combine, Defaults, Kernel

@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache, reduce
 from math import frexp, ldexp, prod
 from typing import TYPE_CHECKING
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.kernel.model import Kernel
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcli.common.errors import ConvError, about, unreadable
-from convcli.common.numbers import quoted
+from convcli.common import ConvError, about, quoted, unreadable
 from convcli.kernel.model import MAX_WEIGHTS, Kernel, check_size, slug
 
 if TYPE_CHECKING:

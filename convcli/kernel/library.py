@@ -5,8 +5,7 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, frozen
 from convcli.kernel.model import Kernel, size_text, slug
 from convcli.kernel.parametric import FORMULAS, parse_parametric
 

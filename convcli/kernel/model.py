@@ -13,10 +13,7 @@ from dataclasses import field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from convcli.common.choices import parse_choice
-from convcli.common.errors import ConvError, UsageError, about
-from convcli.common.frozen import frozen
-from convcli.common.numbers import quoted
+from convcli.common import ConvError, UsageError, about, frozen, parse_choice, quoted
 from convcli.pixels.ranges import Clip, Offset, Range, parse_range
 
 if TYPE_CHECKING:

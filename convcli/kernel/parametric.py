@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import reduce
 
-from convcli.common.errors import UsageError, within
-from convcli.common.frozen import frozen
-from convcli.common.numbers import parse_number, quoted, to_float
+from convcli.common import UsageError, frozen, parse_number, quoted, to_float, within
 from convcli.kernel.model import MAX_RANK, Kernel, check_size
 
 Weights = tuple[tuple[int, ...], Sequence[float]]  # sizes of the axes, and the numbers, the last axis fastest

@@ -2,8 +2,7 @@
 
 from fractions import Fraction
 
-from convcli.common.errors import UsageError, within
-from convcli.common.numbers import parse_number, quoted, to_float
+from convcli.common import UsageError, parse_number, quoted, to_float, within
 from convcli.kernel.model import Kernel, kernel_title, size_text
 
 

@@ -15,9 +15,8 @@ from typing import TypeVar
 
 import yaml
 
-from convcli.common.choices import parse_choice
+from convcli.common import parse_choice, parse_float, parse_number, quoted
 from convcli.common.errors import ConvError, UsageError, printable, unreadable, within
-from convcli.common.numbers import parse_float, parse_number, quoted
 
 Node = str | list["Node"] | dict[str, "Node"]
 

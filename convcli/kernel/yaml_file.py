@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from convcli.common.errors import UsageError, within
-from convcli.common.numbers import parse_number, quoted, to_float
+from convcli.common import UsageError, parse_number, quoted, to_float, within
 from convcli.geometry.axes import parse_numbers, per_axis
 from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
 from convcli.kernel.array_file import is_array_file, read_array

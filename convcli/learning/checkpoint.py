@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from convcli.common.errors import ConvError, about, unreadable
+from convcli.common import ConvError, about, unreadable
 from convcli.kernel.model import check_size
 from convcli.learning.training import Epoch, Settings, State
 from convcli.networks.weights import MAX_NUMBERS, save

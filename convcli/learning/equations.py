@@ -13,7 +13,7 @@ from operator import add
 
 import numpy as np
 
-from convcli.common.frozen import frozen, frozen_identity
+from convcli.common import frozen, frozen_identity
 from convcli.data.box import Box, grid, slices, whole
 from convcli.data.info import SPACE
 from convcli.engines.padding import pad

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen_identity
+from convcli.common import UsageError, frozen_identity
 from convcli.learning.training import Settings
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from convcli.common.frozen import frozen_identity
+from convcli.common import frozen_identity
 from convcli.engines.on_numpy.engine import NumpyEngine
 from convcli.engines.padding import pad
 from convcli.geometry.padding import PadMode

@@ -14,8 +14,7 @@ from math import prod
 
 import numpy as np
 
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen_identity
+from convcli.common import ConvError, UsageError, frozen_identity
 from convcli.kernel.model import size_text
 from convcli.learning.equations import Example, LeftOut, equations
 

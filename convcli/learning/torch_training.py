@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, UsageError, frozen
 from convcli.learning.examples import Example, Examples
 from convcli.learning.training import DivergenceError, Epoch, Loss, Optimizer, Settings, State, best_epoch
 from convcli.networks.model import Net, Step, parameters_of

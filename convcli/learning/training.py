@@ -5,9 +5,7 @@ from enum import StrEnum
 from math import isfinite, log10
 from typing import TYPE_CHECKING
 
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen, frozen_identity
-from convcli.common.numbers import in_range, parse_float
+from convcli.common import ConvError, UsageError, frozen, frozen_identity, in_range, parse_float
 from convcli.common.options import Panel, option
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from math import floor, gcd, lcm
 
 import numpy as np
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.geometry.windows import Field
 from convcli.networks.model import Step
 from convcli.networks.torch_run import TorchNet, computing, outputs

@@ -9,9 +9,7 @@ from dataclasses import field
 from enum import StrEnum
 from math import prod
 
-from convcli.common.errors import UsageError, within
-from convcli.common.frozen import frozen
-from convcli.common.numbers import quoted
+from convcli.common import UsageError, frozen, quoted, within
 from convcli.geometry.axes import per_axis
 from convcli.geometry.layers import Row
 from convcli.geometry.windows import Field, Window

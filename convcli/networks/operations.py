@@ -9,8 +9,7 @@ from dataclasses import field
 from enum import StrEnum
 from math import prod
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import UsageError, frozen
 from convcli.geometry.axes import per_axis
 from convcli.geometry.layers import Conv, Pool, format_size
 from convcli.geometry.padding import PadMode

@@ -9,9 +9,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from convcli.common.errors import UsageError, within
-from convcli.common.frozen import frozen
-from convcli.common.numbers import counted, parse_float, quoted, to_float
+from convcli.common import UsageError, counted, frozen, parse_float, quoted, to_float, within
 from convcli.geometry.axes import parse_numbers
 from convcli.geometry.grammar import parse_size
 from convcli.geometry.layers import Conv, Pool

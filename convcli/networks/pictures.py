@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convcli.common.errors import UsageError
+from convcli.common import UsageError
 from convcli.pixels.drawing import FAINT, INK, PAPER, text_width, write
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import UsageError, frozen
 from convcli.data.box import Box, Span, slices, whole
 from convcli.engines.pooling import in_two_steps, sample_counts
 from convcli.geometry.axes import per_axis

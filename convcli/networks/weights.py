@@ -17,9 +17,8 @@ from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from convcli.common.errors import ConvError, UsageError, about, printable, unreadable
+from convcli.common import ConvError, UsageError, about, printable, quoted, unreadable
 from convcli.common.machine import check_memory
-from convcli.common.numbers import quoted
 from convcli.kernel.array_file import is_array_file, load_array
 from convcli.kernel.model import check_size, size_text
 from convcli.networks.operations import Fill, Numbers, Parameter, Random, Stored

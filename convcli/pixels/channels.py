@@ -7,9 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from convcli.common.choices import Channels
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import Channels, UsageError, frozen
 from convcli.data.info import Colour, Info
 
 REC709 = (0.2126, 0.7152, 0.0722)  # luma of R, G, B: ITU-R BT.709-6, section 3

@@ -13,8 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, frozen
 
 Measured = tuple[float, float]  # what becomes black, and what white
 

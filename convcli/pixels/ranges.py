@@ -13,9 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
-from convcli.common.numbers import parse_float, quoted
+from convcli.common import UsageError, frozen, parse_float, quoted
 from convcli.common.options import Panel, shared
 
 if TYPE_CHECKING:

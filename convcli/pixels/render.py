@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 
 if TYPE_CHECKING:
     import torch

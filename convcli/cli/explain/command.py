@@ -2,7 +2,7 @@
 
 from convcli.cli.explain.request import FieldOptions, Request
 from convcli.cli.shared.command import takes_options
-from convcli.common.errors import UsageError
+from convcli.common import UsageError
 from convcli.jobs.bind import Settings
 
 

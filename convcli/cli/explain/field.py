@@ -11,8 +11,7 @@ from convcli.cli.shared import report
 from convcli.cli.shared.opened import opened
 from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.terminal import Table
-from convcli.common.choices import Precision
-from convcli.common.errors import UsageError
+from convcli.common import Precision, UsageError
 from convcli.explanations.receptive import Seen, Span, seen_by
 from convcli.networks.parse import load_net
 

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common.choices import Channels
-from convcli.common.frozen import frozen
-from convcli.common.numbers import parse_float
+from convcli.common import Channels, frozen, parse_float
 from convcli.common.options import Panel, argument, group, option
 from convcli.geometry.axes import parse_numbers
 from convcli.jobs.bind import Settings

@@ -5,7 +5,7 @@ from typing import Any
 
 from convcli.cli.shared import report
 from convcli.cli.shared.terminal import WIDTH, Table
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.common.numbers import decimal_text, number_text
 from convcli.explanations.value import (
     ConvExplanation,

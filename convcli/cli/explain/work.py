@@ -11,10 +11,7 @@ from convcli.cli.explain.text import Explained, lines, place_text
 from convcli.cli.shared import report
 from convcli.cli.shared.opened import Opened, numbered, read_kernel, read_whole
 from convcli.cli.shared.outputs import write_whole
-from convcli.common.choices import Channels
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen_identity
-from convcli.common.numbers import counted
+from convcli.common import Channels, UsageError, counted, frozen_identity
 from convcli.data.axes import SECOND, Listed, axes_of
 from convcli.data.info import ArraySource, Colour, Info
 from convcli.execution.pipeline import Pipeline

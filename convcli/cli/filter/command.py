@@ -5,7 +5,7 @@ The work is in `convcli.cli.filter.inputs`, which loads only once the command li
 
 from convcli.cli.filter.request import Request
 from convcli.cli.shared.command import takes_options
-from convcli.common.errors import UsageError
+from convcli.common import UsageError
 
 
 def _check(request: Request) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
-from convcli.common.errors import ConvError, UsageError, within
+from convcli.common import ConvError, UsageError, within
 from convcli.common.machine import keep_freed_memory
 from convcli.kernel import load_kernel
 from convcli.media import opening, registry

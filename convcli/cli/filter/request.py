@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common.choices import Channels, EngineName, Nan, Precision
-from convcli.common.frozen import frozen
+from convcli.common import Channels, EngineName, Nan, Precision, frozen
 from convcli.common.options import Panel, argument, flag, option
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions, WriteOptions

@@ -10,9 +10,7 @@ from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.outputs import pool_slug
 from convcli.cli.shared.progress import Meter
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
-from convcli.common.numbers import number_text
+from convcli.common import UsageError, frozen, number_text
 from convcli.data.axes import Axis
 from convcli.data.info import Info, Source
 from convcli.execution.items import item_of

@@ -6,7 +6,7 @@ A kernel by least squares (`kernel`), a net by gradients (`net`), or a look at w
 
 from convcli.cli.learn.request import Fit, Net, Request
 from convcli.cli.shared.command import flags, takes_options
-from convcli.common.errors import UsageError
+from convcli.common import UsageError
 from convcli.learning.training import Settings
 
 OF_KERNEL = {*flags(Fit), "--pad-mode"}

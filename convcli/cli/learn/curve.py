@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convcli.common.errors import ConvError, UsageError
+from convcli.common import ConvError, UsageError
 from convcli.learning.training import Epoch
 from convcli.media.files.target import check_output, output, shown
 

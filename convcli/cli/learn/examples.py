@@ -17,9 +17,7 @@ from convcli.cli.learn.files import File, class_numbers, expand, is_label_table,
 from convcli.cli.learn.request import Request
 from convcli.cli.net.input import notes_of
 from convcli.cli.shared.opened import opened
-from convcli.common.errors import ConvError, UsageError, about, within
-from convcli.common.frozen import frozen_identity
-from convcli.common.numbers import parse_float
+from convcli.common import ConvError, UsageError, about, frozen_identity, parse_float, within
 from convcli.learning.examples import MEMORY, Example, Examples, kept
 from convcli.learning.training import Loss
 from convcli.media.files.target import shown

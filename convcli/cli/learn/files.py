@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from convcli.cli.learn.request import Request
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, UsageError, frozen
 from convcli.media.files.target import open_input, shown
 from convcli.media.registry import READ
 

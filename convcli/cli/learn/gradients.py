@@ -7,8 +7,7 @@ import numpy as np
 
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, UsageError, frozen
 from convcli.geometry.layers import Conv, format_size
 from convcli.geometry.windows import TransposedWindow
 from convcli.learning.gradients import Case, Gradients, by_convolution, by_finite_differences

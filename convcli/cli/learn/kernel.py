@@ -13,10 +13,7 @@ from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.opened import Opened, read_items
 from convcli.cli.shared.weights import matrices
-from convcli.common.choices import Channels
-from convcli.common.errors import ConvError, UsageError, within
-from convcli.common.frozen import frozen
-from convcli.common.numbers import number_text
+from convcli.common import Channels, ConvError, UsageError, frozen, number_text, within
 from convcli.geometry.axes import per_axis
 from convcli.geometry.layers import format_size
 from convcli.geometry.padding import Padding, PaddingName

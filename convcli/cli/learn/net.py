@@ -9,9 +9,7 @@ from convcli.cli.learn.examples import Loaded, load
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.progress import Meter
-from convcli.common.choices import Precision
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, Precision, UsageError, frozen
 from convcli.learning import checkpoint
 from convcli.learning.examples import split
 from convcli.learning.torch_training import Training, check_loss

@@ -4,10 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common.choices import Channels, Precision, parse_choice
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
-from convcli.common.numbers import parse_float
+from convcli.common import Channels, Precision, UsageError, frozen, parse_choice, parse_float
 from convcli.common.options import Panel, argument, flag, group, option
 from convcli.geometry.grammar import parse_size
 from convcli.jobs.bind import Settings as Geometry

@@ -2,7 +2,7 @@
 
 from convcli.cli.matrix.request import Request
 from convcli.cli.shared.command import takes_options
-from convcli.common.errors import ConvError, UsageError
+from convcli.common import ConvError, UsageError
 
 
 @takes_options

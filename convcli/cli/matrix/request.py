@@ -1,7 +1,7 @@
 """The parsed command line of ``matrix``."""
 
 from convcli.cli.shared import options
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.common.options import Panel, group, option
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions

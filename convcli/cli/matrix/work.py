@@ -13,8 +13,7 @@ import numpy as np
 from convcli.cli.matrix.request import Request
 from convcli.cli.shared.opened import read_kernel, read_whole
 from convcli.cli.shared.outputs import write_whole
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen_identity
+from convcli.common import UsageError, frozen_identity
 from convcli.data.info import SPACE, Info
 from convcli.execution.pipeline import reference
 from convcli.explanations.matrix import Matrix, convolution_matrix

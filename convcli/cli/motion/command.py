@@ -2,7 +2,7 @@
 
 from convcli.cli.motion.request import Request
 from convcli.cli.shared.command import takes_options
-from convcli.common.errors import ConvError, UsageError
+from convcli.common import ConvError, UsageError
 
 NONE_FOUND = 1
 TROUBLE = 2

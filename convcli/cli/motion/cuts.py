@@ -11,8 +11,7 @@ from typing import IO
 import numpy as np
 
 from convcli.cli.motion.request import Request
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import UsageError, frozen
 from convcli.data.axes import SECOND, Listed
 from convcli.data.info import Info, channels_first
 from convcli.detection.events import Event

@@ -10,7 +10,7 @@ from typing import Any
 
 from convcli.cli.motion.cuts import Cut
 from convcli.cli.shared.terminal import WIDTH, Table
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.detection.changes import Change
 from convcli.detection.events import Event
 from convcli.media.files.target import STANDARD, output

@@ -3,10 +3,7 @@
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common.choices import EngineName
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
-from convcli.common.numbers import parse_float
+from convcli.common import EngineName, UsageError, frozen, parse_float
 from convcli.common.options import Panel, argument, flag, group, option
 from convcli.detection.area import Area, parse_area
 from convcli.jobs.bind import Settings

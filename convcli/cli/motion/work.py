@@ -15,7 +15,7 @@ from convcli.cli.motion.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.progress import Meter
-from convcli.common.errors import UsageError
+from convcli.common import UsageError
 from convcli.common.machine import keep_freed_memory
 from convcli.data.info import Colour, Info, Sink
 from convcli.detection.area import Areas, parse_region

@@ -8,8 +8,7 @@ from convcli.cli.net.request import CheckRequest
 from convcli.cli.shared import report
 from convcli.cli.shared.opened import opened
 from convcli.cli.shared.terminal import Table
-from convcli.common.choices import Precision
-from convcli.common.errors import UsageError
+from convcli.common import Precision, UsageError
 from convcli.networks.check import Finding, measure
 from convcli.networks.model import Net
 

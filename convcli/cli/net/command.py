@@ -9,7 +9,7 @@ from convcli.cli.shared import terminal
 from convcli.cli.shared.command import takes_options
 from convcli.cli.shared.layers import Traced, lines
 from convcli.cli.shared.report import show as show_result
-from convcli.common.errors import UsageError
+from convcli.common import UsageError
 from convcli.geometry.layers import format_size
 from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net

@@ -2,7 +2,7 @@
 
 from convcli.cli.net.request import Filling
 from convcli.cli.shared.opened import Opened
-from convcli.common.errors import UsageError
+from convcli.common import UsageError
 from convcli.data.info import Colour
 from convcli.jobs.job import compute_type
 from convcli.networks.model import Net, parameters_of

@@ -4,9 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common.choices import Precision
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import Precision, UsageError, frozen
 from convcli.common.options import Panel, argument, flag, group, option
 from convcli.geometry.axes import parse_numbers
 from convcli.media.options import ReadOptions

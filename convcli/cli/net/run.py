@@ -13,9 +13,7 @@ from convcli.cli.net.input import bound, notes_of
 from convcli.cli.net.request import RunRequest
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.opened import Opened, opened
-from convcli.common.choices import Channels, EngineName, parse_choice
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import Channels, EngineName, UsageError, frozen, parse_choice
 from convcli.data.box import grid
 from convcli.data.info import ITEMS, ArraySource, Colour, Info, Source
 from convcli.execution.items import item_of, with_items

@@ -13,8 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from convcli.common.choices import parse_choice
-from convcli.common.errors import UsageError
+from convcli.common import UsageError, parse_choice
 from convcli.common.options import Group, Option, Panel
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from convcli.cli.shared.report import Note
 from convcli.cli.shared.terminal import Table
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.geometry.layers import Row
 
 

@@ -13,8 +13,7 @@ from math import prod
 
 import numpy as np
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import UsageError, frozen
 from convcli.data.box import whole
 from convcli.data.info import ITEMS, SPACE, ArraySource, Info, Source, channels_first, refuse_items
 from convcli.execution.items import items

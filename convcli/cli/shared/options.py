@@ -5,10 +5,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 
-from convcli.common.choices import Channels, EngineName, Precision
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
-from convcli.common.numbers import in_range
+from convcli.common import Channels, EngineName, Precision, UsageError, frozen, in_range
 from convcli.common.options import Panel, flag, group, option, shared
 
 

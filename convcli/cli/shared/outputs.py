@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcli.common.errors import UsageError
+from convcli.common import UsageError
 from convcli.data.info import ITEMS, SPACE, Colour, Info
 from convcli.kernel.model import slug
 from convcli.media import opening, registry

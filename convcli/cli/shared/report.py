@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, TextIO
 
 from convcli.cli.shared.terminal import Table
-from convcli.common.errors import printable
+from convcli.common import printable
 
 
 def note(text: str) -> None:

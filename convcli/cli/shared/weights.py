@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from convcli.cli.shared.terminal import WIDTH
-from convcli.common.numbers import number_text
+from convcli.common import number_text
 from convcli.kernel.model import Kernel
 
 MOST = 8  # filters of a bank that are printed
