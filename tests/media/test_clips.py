@@ -118,6 +118,22 @@ def test_ten_bits_stay_ten_bits(tmp_path: Path) -> None:
     source.close()
 
 
+@pytest.mark.parametrize("bits", [10, 12])
+def test_white_of_planar_rgb_is_white(bits: int, tmp_path: Path) -> None:
+    """Of 1023 levels each is v * 65535 / 1023, and within one of it."""
+    levels = np.linspace(0, 2**bits - 1, 64).astype("<u2")
+    with av.open(str(tmp_path / "a.mkv"), "w") as output:
+        stream = output.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 16, f"gbrp{bits}le"
+        frame = av.VideoFrame(64, 16, stream.pix_fmt)
+        for plane in frame.planes:
+            plane.update(np.tile(np.resize(levels, plane.line_size // 2), (16, 1)).tobytes())
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    exact = levels * (65535 / (2**bits - 1))
+    assert np.abs(whole(tmp_path / "a.mkv") - exact[:, None]).max() < 1
+
+
 @pytest.mark.parametrize(
     ("name", "frames", "codec", "form"),
     [

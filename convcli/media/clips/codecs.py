@@ -15,7 +15,7 @@ import av.error
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.data.info import Colour, Info
-from convcli.media.clips.convert import ARRAYS
+from convcli.media.clips.convert import ARRAYS, array_format
 from convcli.media.clips.decoder import carries_alpha
 from convcli.media.options import VideoOptions
 from convcli.media.timing import UNKNOWN, Coding
@@ -120,7 +120,7 @@ def choose(container: str, info: Info, coding: Coding | None, options: VideoOpti
             tuning["auto-alt-ref"] = "0"  # with such frames it takes no alpha
     if coding is not None:
         notes += _described(container, codec, pixels, coding, tuning)
-    return Encoding(codec, pixels, ARRAYS[info.colour][deep], tuning, tuple(notes))
+    return Encoding(codec, pixels, array_format(info.colour, deep, pixels), tuning, tuple(notes))
 
 
 _DESCRIBING = ("mp4", "mov", "mkv", "webm")  # containers that hold colour tags for any codec

@@ -64,9 +64,20 @@ class Converter:
         return graph
 
 
-# FFmpeg's pixel formats for the arrays: 8 bits, 16 bits
+# FFmpeg's pixel formats for arrays: 8 bits, 16 bits
 ARRAYS = {
     Colour.GREY: ("gray", "gray16le"),
     Colour.RGB: ("rgb24", "rgb48le"),
     Colour.RGBA: ("rgba", "rgba64le"),
 }
+_PLANAR = {"rgb24": "gbrp", "rgb48le": "gbrp16le", "rgba": "gbrap", "rgba64le": "gbrap16le"}
+
+
+def array_format(colour: Colour, deep: bool, coded: str) -> str:
+    """Return the pixel format of the arrays of frames that are coded as ``coded``.
+
+    From and to Y, U and V it is planar: the same values in a quarter of the time.  From RGB it is packed, because
+    FFmpeg shifts bits from one planar RGB to another, and white does not stay white.
+    """
+    packed = ARRAYS[colour][deep]
+    return packed if av.VideoFormat(coded).is_rgb else _PLANAR.get(packed, packed)

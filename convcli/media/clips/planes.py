@@ -1,6 +1,6 @@
 """The components of a frame as arrays, in the form in which they are coded: no conversion, no copy."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
 import av
 import numpy as np
@@ -39,16 +39,27 @@ def coded(frame: av.VideoFrame, turned: bool, grey: bool) -> Coded:
 
 
 def components(frame: av.VideoFrame) -> tuple[np.ndarray, ...]:
-    """Return the planes of a planar frame, (Y, X) each: views of its memory, writable if that is its own."""
-    return tuple(_samples(plane, _type(frame)) for plane in frame.planes)
+    """Return the components of a frame, (Y, X) each, in the order Y, U, V or R, G, B, A.
+
+    Of a planar frame they are views of its memory, writable if that is its own.
+    """
+    if _is_packed(frame.format):
+        return tuple(np.moveaxis(frame.to_ndarray(), -1, 0))
+    return tuple(_samples(frame.planes[part.plane], _type(frame)) for part in frame.format.components)
 
 
-def frame_of(planes: tuple[np.ndarray, ...], form: str) -> av.VideoFrame:
-    """Return a new frame of a planar format with these samples."""
-    frame = av.VideoFrame(planes[0].shape[1], planes[0].shape[0], form)
-    for target, plane in zip(components(frame), planes, strict=True):
-        target[...] = plane
+def frame_of(parts: Sequence[np.ndarray], form: str) -> av.VideoFrame:
+    """Return a new frame of a pixel format with these components."""
+    if _is_packed(av.VideoFormat(form)):
+        return av.VideoFrame.from_ndarray(np.stack(parts, axis=-1), form)
+    frame = av.VideoFrame(parts[0].shape[1], parts[0].shape[0], form)
+    for target, part in zip(components(frame), parts, strict=True):
+        target[...] = part
     return frame
+
+
+def _is_packed(form: av.VideoFormat) -> bool:
+    return max(part.plane for part in form.components) < len(form.components) - 1
 
 
 def _type(frame: av.VideoFrame) -> np.dtype:

@@ -19,7 +19,7 @@ from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.axes import Even, Positions, at_rate
 from convcli.data.info import Colour, Info, Source, Strips
-from convcli.media.clips.convert import ARRAYS, Converter
+from convcli.media.clips.convert import Converter, array_format
 from convcli.media.clips.decoder import Decoder, has_alpha_beside
 from convcli.media.clips.planes import coded, components
 from convcli.media.clips.scan import (
@@ -59,7 +59,7 @@ class Orientation:
     left_right: bool = False
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """Return (Y, X) or (Y, X, C) as it is shown."""
+        """Return (Y, X) as it is shown."""
         if self.transposed:
             pixels = pixels.swapaxes(0, 1)
         return pixels[:: -1 if self.up_down else 1, :: -1 if self.left_right else 1]
@@ -161,7 +161,7 @@ class VideoSource(Strips):
             notes.append(f"the alpha channel is left out: nothing here decodes that of {codec.upper()}")
         deep = max(component.bits for component in form.components) > 8
         self._colour = Colour.GREY if options.grey else _colour(form)
-        self._convert = Converter(ARRAYS[self._colour][deep])
+        self._convert = Converter(array_format(self._colour, deep, form.name))
         self._size = (first.width, first.height)
         tags = Tags(first.color_primaries, first.color_trc, first.colorspace, _range(first))
         self.info = self._info(deep, Clip(
@@ -193,14 +193,16 @@ class VideoSource(Strips):
             When one of them is broken or missing, or of another size.
         """
         frames = self._frames(list(range(start, stop)), self._decode)
-        return frames[0][None] if len(frames) == 1 else np.stack(frames)
+        found = frames[0][None] if len(frames) == 1 else np.stack(frames)
+        return np.moveaxis(found, 1, -1) if found.shape[1] > 1 else found[:, 0]
 
     def _decode(self, indices: list[int]) -> list[np.ndarray]:
-        # One by one: only the arrays are kept, the decoder's frames soon go.
+        # One by one: only the arrays (C, Y, X) are kept, the decoder's frames soon go.
         return [self._array(index, self._decoder(index, index + 1)[0]) for index in indices]
 
     def _array(self, index: int, frame: av.VideoFrame) -> np.ndarray:
-        return self._orientation.apply(self._convert(self._checked(index, frame)).to_ndarray())
+        parts = components(self._convert(self._checked(index, frame)))
+        return np.stack([self._orientation.apply(part) for part in parts])
 
     def _checked(self, index: int, frame: av.VideoFrame) -> av.VideoFrame:
         if (frame.width, frame.height) != self._size:

@@ -147,8 +147,8 @@ class VideoSink(Sink):
     def put(self, box: Box, values: np.ndarray) -> None:
         """Code the next frames."""
         for pixels in values:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=self._encoding.array)
-            self.encode(frame)
+            parts = [pixels] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+            self.encode(frame_of(parts, self._encoding.array))
 
     def write_planes(self, planes: Sequence[np.ndarray]) -> None:
         """Code the next frames, given as the source's planes (T, Y, X)."""
