@@ -173,6 +173,10 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "TIFF, scans inside": ("a.tif", lambda: one_strip(7, many_scans()), "2000 x 2000"),
     "ICO": ("a.ico", lambda: icon(60_000, 60_000), ""),
     "PPM": ("a.ppm", lambda: b"P6 60000 60000 255 \0", "--max-pixels"),
+    "PAM": (
+        "a.pam", lambda: b"P7\nWIDTH 60000\nHEIGHT 60000\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n",
+        "--max-pixels",
+    ),
     "QOI": ("a.qoi", lambda: b"qoif" + struct.pack(">IIBB", 60_000, 60_000, 3, 0) + bytes(64), "--max-pixels"),
     "TGA": ("a.tga", lambda: enlarged(saved((9, 9), "TGA"), "<HH"), "--max-pixels"),
     "PSD": ("a.psd", lambda: b"8BPS\0\1" + struct.pack(">6xHIIHH64x", 3, 60_000, 60_000, 8, 3), "--max-pixels"),

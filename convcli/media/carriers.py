@@ -6,13 +6,21 @@ samples are stored, needs no line.  What a format that is *written* cannot hold 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
 def _carriers(text: str) -> dict[str, str]:
-    """Read ``name = key, key; name = key``."""
+    """Read ``name = key, key; name = key``; keys that are numbers may be ranges, ``1-9``."""
     rows = (row.split("=") for row in text.split(";"))
-    return {key.strip(): name.strip() for name, keys in rows for key in keys.split(",")}
+    return {
+        key: name.strip() for name, keys in rows for part in keys.split(",") for key in _keys(part.strip())
+    }
+
+
+def _keys(part: str) -> list[str]:
+    numbers = re.fullmatch(r"(\d+)-(\d+)", part)
+    return [str(n) for n in range(int(numbers[1]), int(numbers[2]) + 1)] if numbers else [part]
 
 
 # By format: what is lost, by its key.
@@ -21,19 +29,22 @@ LOST = {
         "text = tEXt, zTXt, iTXt; XMP = XML:com.adobe.xmp; gamma = gAMA; primaries = cHRM; colour coding = cICP; "
         "HDR metadata = mDCV, mDCv, cLLI, cLLi; significant bits = sBIT; background = bKGD; time = tIME; "
         "suggested palette = sPLT; histogram = hIST; position = oFFs; calibration = pCAL, sCAL; "
-        "writing program = Software; "
+        "pixel aspect = aspect; data behind the picture = behind; "
         "stereo layout = sTER; content credentials = caBX; preview = prVW; GIF extensions = gIFg, gIFx, gIFt"
     ),
     "JPEG": _carriers(
-        "comment = COM; thumbnail = JFXX; XMP = http://ns.adobe.com/xap/1.0/, http://ns.adobe.com/xmp/extension/; "
+        "comment = comment; thumbnail = JFXX; XMP = http://ns.adobe.com/xap/1.0/, http://ns.adobe.com/xmp/extension/; "
         "gain map = hdrgm, urn:iso:std:iso:ts:21496:-1; further pictures = MPF; data behind the picture = behind; "
-        "captions (IPTC) = Photoshop 3.0; FlashPix data = FPXR; content credentials = JP"
+        "captions (IPTC) = Photoshop 3.0; FlashPix data = FPXR; content credentials = JP; pixel aspect = aspect"
     ),
     "GIF": _carriers(
         "comment = comment; text = text; data behind the picture = behind; pixel aspect = aspect; "
         "XMP = XMP DataXMP; colour profile = ICCRGBG1012"
     ),
-    "BMP": _carriers("colour profile = DEBM, KNIL; gamma = \0\0\0\0; a fourth channel = fourth"),
+    "BMP": _carriers(
+        "colour profile = DEBM, KNIL; gamma = \0\0\0\0; a fourth channel = fourth; "
+        "data behind the picture = behind"
+    ),
     "TIFF": _carriers(
         "georeference = 33550, 33922, 34264, 34735, 34736, 34737; GDAL metadata = 42112; nodata value = 42113; "
         "OME metadata = OME; ImageJ metadata = ImageJ, 50838, 50839; description = 270; XMP = 700; "
@@ -41,22 +52,79 @@ LOST = {
         "texts = 269, 271, 272, 285, 306, 315, 316, 33432; transfer function = 301; primaries = 318, 319; "
         "reference black and white = 532; grey response = 290; ink names = 333, 336, 337; "
         "sample limits = 280, 340, 341; halftone hints = 321; clipping path = 343; position = 286, 287; "
-        "DNG metadata = 50706; microscope metadata = 33628, 33629, 33630, 33631, 34361, 34362, 34412, 51123"
+        "pixel aspect = aspect; DNG metadata = 50706-51111; microscope metadata = 33628-33631, 34361, 34362, "
+        "34412, 51123, 65420-65458"
     ),
+    "WEBP": _carriers("XMP = XMP; data behind the picture = behind; content credentials = C2PA"),
     "other": _carriers(
-        "comment = comment; XMP = xmp, 1060; captions (IPTC) = 1028; EXIF = 1058; other sizes = sizes; "
-        "layers or further pictures = frames"
+        "comment = comment; XMP = xmp, 1060; captions (IPTC) = iptc, 1028; EXIF = exif box, 1058; other sizes = sizes; "
+        "georeference = geo; texts = xml; boxes of others = uuid; thumbnail = 1033, 1036; clipping path = 2000-2997; "
+        "gain map = tmap; HDR metadata = light; colour coding = nclx; "
+        "smaller copies = mipmaps; hotspot = hotspot; bits of alpha = attributes; "
+        "Targa's extension (texts, time, preview) = extension; layers or further pictures = frames"
     ),
 }
+# By format: the bytes at the beginning or the end of a file that show a carrier; of a comment, what it says.
+_SHOWN = {
+    "AVIF": {"tmap": rb"tmap", "light": rb"mdcv|clli", "nclx": rb"colrnclx(?!\0[\1\2]\0[\1\2\6\x0d-\x0f])"},
+    "JPEG2000": {"xmp": rb"uuid\xbe\x7a\xcf\xcb", "iptc": rb"uuid\x33\xc7\xa4\xd2", "exif box": rb"uuidJpgTiffExif",
+                 "geo": rb"uuid\xb1\x4b\xf8\xbd|asoc", "uuid": rb"uuid(?!\xbe\x7a|\x33\xc7|JpgT|\xb1\x4b)",
+                 "xml": rb"xml "},
+    "NETPBM": {"comment": rb"\AP\d\s+(?:\d+\s+)*#([^\n]*)"},
+    "PAM": {"comment": rb"\AP7\s+(?:[A-Z]+\s+\w+\s+)*#([^\n]*)"},
+    "DDS": {
+        "mipmaps": rb"\A.{28}(?![\0\1]\0{3})",
+        "frames": rb"\A.{112}(?:.[^\0]|..[\x20\x21])|\A.{84}DX10.{52}(?![\0\1]\0{3})",  # faces, slices, items
+    },
+    "CUR": {"hotspot": rb"\A", "sizes": rb"\A.{4}[^\1]"},
+    "BLP": {"mipmaps": rb"\ABLP(?:2.{20}|1.{28})(?!\0{4})"},
+    "FTEX": {"mipmaps": rb"\A.{16}(?![\0\1]\0{3})"},
+    "PCD": {"frames": rb"\A"},  # the same in other sizes
+    "TGA": {"comment": rb"\A[^\0]", "extension": rb"(?!\0{8}).{8}TRUEVISION-XFILE\.\0\Z",
+            "attributes": rb"\A(?:.\x01.{5}\x10.{9}|..[\2\x0a].{13}\x10)[^\0\x10\x20\x30]"},
+}  # fmt: skip
 # By format: what is kept, or describes the storage; then what a key is called that is in neither.
 STORAGE = {
-    "PNG": "IHDR, PLTE, IDAT, IEND, tRNS, pHYs, iCCP, eXIf, sRGB, acTL, fcTL, fdAT, iDOT, exif",
-    "JPEG": "JFIF, Exif, ICC_PROFILE, Adobe, Ducky",
-    "BMP": "BGRs, niW",
-    "GIF": "NETSCAPE2.0, ANIMEXTS1.0",
-    "TIFF": "281, 32995, 32996, 32997, 32998, 34675, 50674",
+    "PNG": _carriers(
+        "= IHDR, PLTE, IDAT, IEND, tRNS, pHYs, iCCP, eXIf, sRGB, acTL, fcTL, fdAT, iDOT, exif, Software"
+    ),
+    "JPEG": _carriers("= JFIF, Exif, ICC_PROFILE, Adobe, Ducky"),
+    "BMP": _carriers("= BGRs, niW"),
+    "GIF": _carriers("= NETSCAPE2.0, ANIMEXTS1.0"),
+    "TIFF": _carriers(
+        "= 254-266, 273-279, 281-284, 288, 289, 291-293, 296, 297, 305, 317, 320, 322-328, 330, 332, 334, 338, 339, "
+        "347, 512-521, 529-531, 559, 32995-32998, 34675, 50674"
+    ),
+    "WEBP": _carriers("= VP8, VP8L, VP8X, ALPH, ANIM, ANMF, ICCP, EXIF"),
 }
-_UNKNOWN = {"PNG": "chunk", "JPEG": "segment", "GIF": "extension", "TIFF": "tag"}
+_UNKNOWN = {"JPEG": "segment", "GIF": "extension", "TIFF": "tag"}
+_NAMED = 3  # of unknown ones
+# Programs that name themselves in each comment: that is no loss, because another one writes the result.
+_PROGRAM = re.compile(
+    rb"\W*(lavc|creat(ed|or)\b.{0,12}\b(by|with|using|for|gimp|gd-jpeg)|file written by|optimized with)",
+    re.IGNORECASE,
+)
+
+
+def comment(text: bytes) -> str:
+    """Return the key of a comment, an empty one where it only names the program that wrote it, or is blank.
+
+    >>> comment(b"Lavc62.11.100"), comment(b" Created with GIMP"), comment(b"Created in the evening")
+    ('', '', 'comment')
+    """
+    return "comment" if text.strip(b"\0 \r\n\t") and not _PROGRAM.match(text) else ""
+
+
+def is_data(behind: bytes) -> bool:
+    """Say whether bytes behind a picture are more than padding."""
+    return bool(behind.strip(b"\0\r\n"))
+
+
+def shown(format: str, ends: bytes) -> list[str]:
+    """Return the keys of what is in a file beside its picture, by its first and last bytes."""
+    ends = ends[: 1 << 16] + ends[-26:] if len(ends) > 1 << 16 else ends
+    found = {key: re.search(mark, ends, re.DOTALL) for key, mark in _SHOWN.get(format, {}).items()}
+    return [key for key, match in found.items() if match and (not match.re.groups or comment(match[1]))]
 
 
 def left_out(format: str, found: Iterable[str], more: Iterable[str] = ()) -> tuple[str, ...]:
@@ -65,7 +133,11 @@ def left_out(format: str, found: Iterable[str], more: Iterable[str] = ()) -> tup
     >>> left_out("PNG", ["PLTE", "tEXt", "zTXt", "gAMA", "joKe"])
     ('left out of the PNG: text, gamma, chunk joKe',)
     """
-    lost, storage = LOST.get(format, LOST["other"]), STORAGE.get(format, "").split(", ")
-    known = (lost.get(key) or f"{_UNKNOWN[format]} {key}" for key in found if key not in storage)
-    names = dict.fromkeys((*more, *known))
+    lost, storage = LOST.get(format, LOST["other"]), STORAGE.get(format, {})
+    keys = [key for key in dict.fromkeys(found) if key and key not in storage]
+    names = dict.fromkeys((*more, *(lost[key] for key in keys if key in lost)))
+    unknown = [key for key in keys if key not in lost]
+    if unknown:
+        rest = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+        names[f"{_UNKNOWN.get(format, 'chunk')} {', '.join(unknown[:_NAMED])}{rest}"] = None
     return (f"left out of the {format}: {', '.join(names)}",) if names else ()

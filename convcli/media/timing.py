@@ -5,7 +5,7 @@ Plain facts, shared by everything that reads or writes clips.  No codec is opene
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -70,7 +70,7 @@ class Coding:
     light
         Of high dynamic range.
     unkept
-        What lies beside the pixels and is in no output, in words.
+        What lies beside the pixels and is in no output, in words; it may grow while frames are read.
     """
 
     codec: str
@@ -79,7 +79,7 @@ class Coding:
     aspect: Fraction | None = None
     chroma: str = ""
     light: Light | None = None
-    unkept: tuple[str, ...] = ()
+    unkept: Collection[str] = ()
 
     @property
     def plain(self) -> str:

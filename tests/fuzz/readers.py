@@ -271,7 +271,7 @@ READERS = (
     _file("tiff strips", 6000, "tif"),
     _file("tiff tiles", 3000, "tif"),
     _file("tiff compressed", 6000, "tif"),
-    *(_file(suffix, 1000) for suffix in ("avif", "jp2", "ppm", "tga", "dds", "ico", "qoi")),
+    *(_file(suffix, 1000) for suffix in ("avif", "jp2", "ppm", "pam", "tga", "dds", "ico", "qoi")),
     *(_file(suffix, 600) for suffix in (*seeds.WRITTEN, *seeds.BY_HAND)),
     _bytes("numbered", lambda case, rng, folder: _numbered(case, folder), 2000, "png"),
     _file("npy", 5000),

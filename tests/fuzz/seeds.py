@@ -136,12 +136,20 @@ def by_hand(name: str) -> tuple[bytes, ...]:
         case "icns":
             picture = pillow(image.resize((16, 16)), "PNG")
             return (b"icns" + struct.pack(">I4sI", 16 + len(picture), b"icp4", 8 + len(picture)) + picture,)
+        case "pxr":
+            head = b"\x80\xe8\0\0".ljust(416, b"\0") + struct.pack("<HH4xHH", height, width, 14, 2)
+            return (head.ljust(1024, b"\0") + RGB.tobytes(),)
+        case "gbr":
+            head = struct.pack(">5I4sI", 29, 2, width, height, 1, b"GIMP", 10) + b"\0"
+            return (head + GREY.tobytes(),)
+        case "p7":
+            return (b"P7 332\n#END_OF_COMMENTS\n" + f"{width} {height} 255\n".encode() + GREY.tobytes(),)
         case _:
             raise KeyError(name)
 
 
 WRITTEN = {"sgi": "SGI", "pcx": "PCX", "im": "IM", "blp": "BLP", "xbm": "XBM", "msp": "MSP"}
-BY_HAND = ("psd", "sun", "fli", "xpm", "cur", "dcx", "ftex", "icns")
+BY_HAND = ("psd", "sun", "fli", "xpm", "cur", "dcx", "ftex", "icns", "pxr", "gbr", "p7")
 
 
 def tiff(pixels: np.ndarray, **settings: object) -> bytes:
@@ -246,7 +254,13 @@ def files(reader: str) -> tuple[bytes, ...]:
                 pillow(Image.fromarray(GREY > 99), "TIFF", compression="group4"),
                 pillow(Image.fromarray(GREY > 99), "TIFF", compression="group3"),
             )
-        case "avif" | "jp2" | "ppm" | "tga" | "dds" | "ico" | "qoi":
+        case "pam":
+            head = f"P7\nWIDTH {GREY.shape[1]}\nHEIGHT {GREY.shape[0]}\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n"
+            return (head.encode() + RGB.tobytes(),)
+        case "tga":
+            head = struct.pack("<BBB5xHHHHBB", 0, 0, 2, 0, 0, *GREY.shape[::-1], 16, 0)
+            return pillow(image, "TGA"), pillow(alpha, "TGA"), head + (GREY.astype("<u2") * 119).tobytes()
+        case "avif" | "jp2" | "ppm" | "dds" | "ico" | "qoi":
             name = {"jp2": "JPEG2000"}.get(reader, reader.upper())
             return tuple(pillow(kind, name) for kind in (image, alpha)[: 1 + (reader not in ("ppm", "jp2"))])
         case _ if reader in WRITTEN:

@@ -11,6 +11,7 @@ import struct
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from av.stream import Disposition
 
 from convcli.common.errors import ConvError
 from convcli.media.registry import by_name, by_suffix, left_out, numbered
+from convcli.media.timing import schedule
 from tests.clips import decoded, make, packets, pattern, times_of
 from tests.media.test_clips import opened, whole, write
 from tests.shell import ok
@@ -425,3 +427,70 @@ def test_mjpeg_of_any_range(name: str, full: bool, tmp_path: Path) -> None:
 def test_encoders_do_not_talk(codec: str, tmp_path: Path) -> None:
     source = make(tmp_path / "a.mkv", pattern(3))
     assert ok("filter", source, "-k", "box:3", "--codec", codec, "-o", tmp_path / "b.mkv").stderr == b""
+
+
+@pytest.mark.parametrize("rate", ["25", "30000/1001"])
+@pytest.mark.parametrize("codec", [("libx264", "-pix_fmt", "yuv420p", "-bf", "2"), ("mpeg4", "-bf", "2")])
+def test_reordered_frames_in_avi_have_their_places(codec: tuple[str, ...], rate: str, tmp_path: Path) -> None:
+    """AVI has times in the order of the packets alone; Matroska holds the same packets with theirs."""
+    moving = ("-f", "lavfi", "-i", f"testsrc=s=64x48:r={rate}:d=0.8", "-c:v", *codec)
+    avi, other = made(tmp_path / "a.avi", *moving), made(tmp_path / "a.mkv", *moving)
+    np.testing.assert_array_equal(whole(avi), whole(other))
+    source = opened(avi)
+    picks = (15, 3, 4, 19, 0)
+    frames = np.concatenate([source.strip(index, index + 1) for index in picks])
+    np.testing.assert_array_equal(frames, whole(other)[list(picks)])
+    shown = schedule(source.info.axis("T"))
+    assert [b - a for a, b in pairwise(shown.times)] == [shown.last] * (len(shown.times) - 1)
+    assert shown.last * shown.base == 1 / Fraction(rate)
+    source.close()
+
+
+@pytest.mark.parametrize("frame", [0, 7])
+def test_captions_are_said_whenever_they_begin(frame: int, tmp_path: Path) -> None:
+    """CEA-608 in a supplemental message of H.264 (ATSC A/53, part 4, 6.2.3)."""
+    made(tmp_path / "a.h264", *PICTURES, *X264)
+    data = (tmp_path / "a.h264").read_bytes()
+    at = [found.start() for found in re.finditer(rb"\x00\x00\x01[\x65\x41\x61]", data)][frame]
+    captions = b"\xb5\0\x31GA94\x03\x41\xff\xfc\x94\x20\xff"
+    message = b"\0\0\1\6\4" + bytes([len(captions)]) + captions + b"\x80"
+    (tmp_path / "b.h264").write_bytes(data[:at] + message + data[at:])
+    source = made(tmp_path / "b.mp4", "-f", "h264", "-r", "25", "-i", tmp_path / "b.h264", "-c", "copy")
+    for plain, path in ((True, tmp_path / "a.h264"), (False, source)):
+        if plain:
+            path = made(tmp_path / "a.mp4", "-f", "h264", "-r", "25", "-i", path, "-c", "copy")
+        done = ok("filter", path, "-k", "box:3", "-o", tmp_path / f"c{plain}.mkv")
+        assert done.stderr == (
+            b"" if plain else b"note: left out: closed captions (no output here holds any)\n"
+        )
+    assert ok("filter", source, "-k", "box:3", "-o", tmp_path / "d.mkv", "-q").stderr == b""
+
+
+def test_comments_of_y4m_are_said(tmp_path: Path) -> None:
+    frames = (b"FRAME\n" + bytes(range(192)) + bytes([128]) * 96) * 3
+    for extra, said in (
+        (b"", ()),
+        (b" XYSCSS=420JPEG XCOLORRANGE=FULL", ()),
+        (b" Xfilmed in May", ("comments",)),
+    ):
+        (tmp_path / "a.y4m").write_bytes(b"YUV4MPEG2 W16 H12 F25:1 Ip A1:1 C420jpeg" + extra + b"\n" + frames)
+        notes = written(tmp_path / "a.y4m", tmp_path / "b.y4m")
+        assert notes == tuple(f"left out: {words} (no output here holds any)" for words in said)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "codec", "written_as"),
+    [("yuv444p", "av1", "yuv420p"), ("yuv422p", "mpeg4", "yuv420p"), ("yuv411p", "mpeg4", "yuv420p"),
+     ("yuv411p", "h264", None), ("yuv420p", "av1", None), ("gray", "av1", None)],
+)  # fmt: skip
+def test_colour_of_lower_resolution_is_said(
+    pixels: str, codec: str, written_as: str | None, tmp_path: Path
+) -> None:
+    source = made(tmp_path / "a.mkv", *PICTURES, "-c:v", "ffv1", "-pix_fmt", pixels)
+    notes = written(source, tmp_path / "b.mkv", codec=codec)
+    said = f"colour has a lower resolution ({written_as} instead of {pixels}): "
+    assert [note.startswith(said) for note in notes if "resolution" in note] == [True] * bool(written_as)
+    with av.open(str(tmp_path / "b.mkv")) as result:
+        got, was = (av.VideoFormat(name) for name in (result.streams.video[0].pix_fmt, pixels))
+    sizes = [(form.chroma_width(64), form.chroma_height(64)) for form in (got, was)]
+    assert bool(written_as) == any(a < b for a, b in zip(*sizes, strict=True)) or pixels == "gray"

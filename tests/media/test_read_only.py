@@ -123,10 +123,6 @@ TARGA = struct.pack("<BBB5xHHHH", 0, 0, 2, 0, 0, 37, 23)
         (struct.pack(">8I", *SUN, 32, 23 * 37 * 4, 1, 0, 0), "SUN with 32 bits a pixel"),  # Pillow: X last
         (struct.pack(">8I", *SUN, 24, 0, 2, 0, 0), "SUN with compressed rows of odd length"),
         (
-            TARGA + b"\x10\x21" + bytes(23 * 37 * 2),
-            "TGA with 16 bits a pixel",
-        ),  # Pillow: its ones are clear
-        (
             imagecodecs.jpeg2k_encode(NOISE[..., 0].astype(np.int16) - 99, level=0, codecformat="jp2"),
             "JPEG2000 with signed samples",
         ),
@@ -148,14 +144,57 @@ def test_ones_of_a_bitmap_are_black() -> None:
         np.testing.assert_array_equal(opened.strip(0, 23), np.where(bits, 0, 255))
 
 
+@pytest.mark.parametrize("table", [False, True])
+def test_a_targa_of_sixteen_bits(table: bool) -> None:
+    """5 bits a colour, of which 31 is white; Pillow takes the bit that is left for its opposite."""
+    colours = (NOISE >> 3).astype("<u2")
+    packed = colours[..., 0] << 10 | colours[..., 1] << 5 | colours[..., 2]
+    if table:
+        packed, indices = packed[0], np.indices((23, 37))[1].astype(np.uint8)
+        head = struct.pack("<BBBHHBHHHHBB", 0, 1, 1, 0, 37, 16, 0, 0, 37, 23, 8, 0x20)
+        data, colours = packed.tobytes() + indices.tobytes(), colours[:1].repeat(23, axis=0)
+    else:
+        head, data = TARGA + b"\x10\x20", packed.tobytes()
+    opened = source(io.BytesIO(head + data), ReadOptions())
+    np.testing.assert_allclose(opened.strip(0, 23), colours * (255 / 31), atol=1)
+
+
+@pytest.mark.parametrize("white", [1, 15, 255, 1000, 65535])
+@pytest.mark.parametrize(
+    ("kind", "read_as"), [("GRAYSCALE", 1), ("GRAYSCALE_ALPHA", 4), ("RGB", 3), ("RGB_ALPHA", 4)]
+)
+def test_a_portable_arbitrary_map(white: int, kind: str, read_as: int) -> None:
+    depth = {"GRAYSCALE": 1, "GRAYSCALE_ALPHA": 2, "RGB": 3, "RGB_ALPHA": 4}[kind]
+    samples = (np.arange(23 * 37 * depth).reshape(23, 37, depth) * 41) % (white + 1)
+    head = f"P7\n# {'words ' * 900}\nWIDTH 37\nHEIGHT 23\nDEPTH {depth}\nMAXVAL {white}\nTUPLTYPE {kind}\nENDHDR\n"
+    data = head.encode() + samples.astype(">u2" if white > 255 else "u1").tobytes()
+    assert sniff(data[:HEAD]).name == "pam"
+    if depth in (2, 4) and white not in (255, 65535):  # FFmpeg's decoder does not scale them
+        with pytest.raises(ConvError, match="channels of this kind"):
+            source(io.BytesIO(data), ReadOptions())
+        return
+    opened = source(io.BytesIO(data), ReadOptions())
+    got = opened.strip(0, 23).reshape(23, 37, read_as)
+    expected = samples / white if depth != 2 else samples[..., [0, 0, 0, 1]] / white
+    np.testing.assert_allclose(got / np.iinfo(got.dtype).max, expected, atol=1 / np.iinfo(got.dtype).max)
+    assert opened.info.notes == ("left out of the PAM: comment",)
+
+
+@pytest.mark.parametrize(
+    "head", [b"P6\n# %s\n37 23\n255\n", b"P6 37 23\n# a\n# %s\n255\n", b"P3 # %s\n37 23 255 "]
+)
+def test_a_netpbm_with_long_comments(head: bytes) -> None:
+    pixels = " ".join(map(str, NOISE.flat)).encode() if head[1:2] == b"3" else NOISE.tobytes()
+    data = head % (b"words " * 2000) + pixels
+    assert sniff(data[:HEAD]).name == "netpbm"
+    np.testing.assert_array_equal(source(io.BytesIO(data), ReadOptions()).strip(0, 23), NOISE)
+
+
 @pytest.mark.parametrize("head", [b"P5 37 23 255\n", b"P6 # a comment\n37 23 255\n", b"P5 37 23 65535\n"])
 def test_netpbm_pictures_that_follow_the_first_are_said(head: bytes) -> None:
     one = head + bytes(23 * 37 * {b"P6": 3}.get(head[:2], 2 if b"65535" in head else 1))
     assert source(io.BytesIO(one), ReadOptions()).info.notes[1:] == ()
-    assert (
-        source(io.BytesIO(one + one), ReadOptions()).info.notes[-1]
-        == "left out of the NETPBM: further pictures"
-    )
+    assert source(io.BytesIO(one + one), ReadOptions()).info.notes[-1].endswith("further pictures")
 
 
 def test_channels_that_are_not_read_are_said() -> None:

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import cast
 
 import av
@@ -97,6 +98,13 @@ class Decoder:
         times = [time for time in found if time is not None]
         if known is None and (len(times) < len(found) or sorted(set(times)) != times):
             self._timed = False
+            ordered = sorted(set(times))
+            if (
+                1 < len(ordered) == len(found)
+            ):  # AVI has times in the order of its packets, and that of the last is a guess
+                step = sorted(b - a for a, b in pairwise(ordered))[len(ordered) // 2 - 1]
+                ordered[-1] = max(ordered[-1], ordered[-2] + step)
+                return Frames(tuple(time - ordered[0] for time in ordered), (), base, step, Fraction(0))
             return Frames(tuple(range(len(found))), (), 1 / rate, 1, Fraction(0))
         self._timed = True
         if known is None:

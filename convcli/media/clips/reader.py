@@ -36,6 +36,7 @@ from convcli.media.options import ReadOptions
 from convcli.media.shared import CHANNELS, Recent, check_pixels
 from convcli.media.timing import RATE, Clip, Coding, Light, Tags
 
+_COMMENTS = re.compile(rb"[^\n]* X(?!YSCSS=|COLORRANGE=)")  # of Y4M, beside what FFmpeg writes there
 _ONE_UNIT = 1 << 16  # of a display matrix: fixed point
 
 
@@ -95,16 +96,17 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     ConvError
         Without a video stream or frames, and for a file that is cut short, unless ``options.allow_truncated``.
     """
-    name = demuxer(fp.read(64))
-    file = VideoFile(fp, name)
+    head = fp.read(1024)
+    name = demuxer(head)
+    file, comments = VideoFile(fp, name), name == "yuv4mpegpipe" and bool(_COMMENTS.match(head))
     try:
-        return VideoSource(file, options)
+        return VideoSource(file, options, comments)
     except UnknownCodecError:
         from convcli.media.clips.fallback import ProgramFile
 
         decoded = ProgramFile(fp, name)
         try:
-            return VideoSource(decoded, options, original=file)
+            return VideoSource(decoded, options, comments, original=file)
         except BaseException:
             decoded.close()
             raise
@@ -117,11 +119,15 @@ class VideoSource(Strips):
     ----------
     file : VideoFile
     options : ReadOptions
+    comments : bool
+        Whether the header of the file has any.
     original : VideoFile
         The original file where ``file`` is a program's recoding of it.
     """
 
-    def __init__(self, file: VideoFile, options: ReadOptions, original: VideoFile | None = None) -> None:
+    def __init__(
+        self, file: VideoFile, options: ReadOptions, comments: bool, original: VideoFile | None = None
+    ) -> None:
         notes: list[str] = []
         with file.open() as container:
             stream = video_stream(container)
@@ -157,6 +163,7 @@ class VideoSource(Strips):
         if self._orientation.transposed and aspect:
             aspect = 1 / aspect
         form = first.format
+        self._unkept = dict.fromkeys([*_unkept(first), *(["comments"] if comments else [])])
         if beside and not _colour(form).has_alpha:
             notes.append(f"the alpha channel is left out: nothing here decodes that of {codec.upper()}")
         deep = max(component.bits for component in form.components) > 8
@@ -165,7 +172,7 @@ class VideoSource(Strips):
         self._size = (first.width, first.height)
         tags = Tags(first.color_primaries, first.color_trc, first.colorspace, _range(first))
         self.info = self._info(deep, Clip(
-            Coding(codec, form.name, tags, aspect if aspect != 1 else None, chroma, _light(first), _unkept(first)),
+            Coding(codec, form.name, tags, aspect if aspect != 1 else None, chroma, _light(first), self._unkept.keys()),
             (original or file).open,
             start=start,
             tracks=tracks,
@@ -210,6 +217,7 @@ class VideoSource(Strips):
                 f"{width} x {height}" for width, height in (self._size, (frame.width, frame.height))
             )
             raise ConvError(f"the size changes from {before} to {here} at frame {index}: cut the clip there")
+        self._unkept |= dict.fromkeys(_unkept(frame))  # captions often begin later
         return frame
 
     def read_planes(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
@@ -264,6 +272,8 @@ def _chroma_place(container: Any, stream: av.VideoStream) -> str:
 
 _UNKEPT = {
     "A53_CC": "closed captions",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid",
+    "AMBIENT_VIEWING_ENVIRONMENT": "the light around the screen",
     "DOVI_METADATA": "Dolby Vision",
     "DYNAMIC_HDR_PLUS": "HDR10+",
     "STEREO3D": "the mark of a stereo picture",

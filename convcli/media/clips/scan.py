@@ -169,7 +169,8 @@ def scan(file: VideoFile) -> Frames | None:
                     marks.append((packet.pts, packet.duration or 0, packet.is_keyframe))
         except av.error.FFmpegError:  # what is missing shows below
             pass
-        if any(time is None for time, _, _ in marks):
+        reordered = container.format.name == "avi" and stream.codec_context.has_b_frames
+        if reordered or any(time is None for time, _, _ in marks):
             return None
         ordered = sorted(marks)
         times = tuple(time for time, _, _ in ordered if time is not None)

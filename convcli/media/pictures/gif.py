@@ -13,13 +13,13 @@ import numpy as np
 
 from convcli.common.errors import ConvError
 from convcli.data.info import Colour, Metadata
-from convcli.media.carriers import left_out
+from convcli.media.carriers import comment, is_data, left_out
 from convcli.media.pictures.animation import Composed, Disposal, Stored
 
 _RAMP = np.arange(256, dtype=np.uint8).repeat(3).reshape(256, 3)
 _IMAGE, _EXTENSION, _END = b",!;"
 _CONTROL, _APPLICATION = 0xF9, 0xFF
-_OTHERS = {0xFE: "comment", 0x01: "text"}
+_COMMENT, _TEXT = 0xFE, 0x01
 _PALETTE, _INTERLACED = 0x80, 0x40  # flags; the lowest three bits tell the size of the palette
 _DISPOSALS = {2: Disposal.CLEAR, 3: Disposal.RESTORE}
 _LOOPING = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
@@ -50,8 +50,10 @@ def composed(data: bytes, all_frames: bool) -> Composed:
                 control = name
             elif label == _APPLICATION and name in _LOOPING:
                 (loop,) = struct.unpack_from("<H", parts[1], 1)
+            elif label == _COMMENT:
+                found.append(comment(b"".join(parts)))
             else:
-                found.append(_OTHERS.get(label) or name.decode("latin-1"))
+                found.append("text" if label == _TEXT else name.decode("latin-1"))
         elif kind == _IMAGE:
             x, y, wide, high, flags = struct.unpack_from("<HHHHB", data, at)
             own, start = _palette(data, at + 9, flags)
@@ -80,6 +82,8 @@ def composed(data: bytes, all_frames: bool) -> Composed:
         elif kind:
             found.append("behind")
             break
+    if is_data(data[at + 1 :]):
+        found.append("behind")
     if not frames:
         raise ConvError("broken GIF: it has no picture")
     colour = Colour.GREY_ALPHA if grey else Colour.RGBA

@@ -17,7 +17,7 @@ import numpy as np
 from convcli.common.errors import ConvError
 from convcli.data.box import Box
 from convcli.data.info import ArraySource, Colour, Info, Sink, Source
-from convcli.media.carriers import left_out
+from convcli.media.carriers import is_data, left_out
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import jpeg
@@ -75,8 +75,8 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
         picture = PillowPicture(image)
         if picture.decoder in ("JPEG", "MPO"):
             picture.lost = lost_of(whole(fp))
-        elif picture.decoder == "BMP":
-            picture.lost = left_out("BMP", _bmp_carriers(whole(fp)))
+        elif carriers := {"BMP": _bmp_carriers, "WEBP": _webp_carriers}.get(picture.decoder):
+            picture.lost = left_out(picture.decoder, carriers(whole(fp)))
         return picture_source(fp, picture, options)
     check_pixels(*image.size, options, "JPEG")
     with within_limit("JPEG", options):
@@ -93,10 +93,24 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
 
 def _bmp_carriers(data: bytes) -> Iterator[str]:
     begins, size, bits, compression = struct.unpack_from("<II10xHI", data.ljust(34, b"\0"), 10)
+    end = begins + struct.unpack_from("<I", data.ljust(38, b"\0"), 34)[0]
     if size >= 108:  # from version 4 on
         yield data[70:74].decode("latin-1").strip()
+        end = max(end, 14 + sum(struct.unpack_from("<II", data.ljust(138, b"\0"), 126)) if size >= 124 else 0)
+    if end > begins and is_data(data[end:]):
+        yield "behind"
     if (bits, compression) == (32, 0) and len(set(data[begins + 3 :: 4])) > 1:
         yield "fourth"
+
+
+def _webp_carriers(data: bytes) -> Iterator[str]:
+    at, end = 12, 8 + int.from_bytes(data[4:8], "little")
+    while at + 8 <= min(end, len(data)):
+        kind, size = struct.unpack_from("<4sI", data, at)
+        yield kind.decode("latin-1").strip()
+        at += 8 + size + size % 2
+    if is_data(data[end:]):
+        yield "behind"
 
 
 def picture_source(fp: IO[bytes], picture: Picture, options: ReadOptions, stored: int = 0) -> Source:

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
-from convcli.media.carriers import LOST, STORAGE, left_out
+from convcli.media.carriers import LOST, STORAGE, comment, is_data, left_out
 
 START, END = b"\xff\xd8", b"\xff\xd9"
 FRAMES = (0xC0, 0xC1, 0xC2)  # the markers of frames of 8 bits: baseline, extended, progressive
@@ -73,17 +73,19 @@ def lost_of(data: bytes) -> tuple[str, ...]:
     except ValueError:
         return ()
     end = data.find(END, scan)  # no samples look like it
-    found = ["behind"] if end >= 0 and data[end + 2 :].strip(b"\0\r\n") else []
+    found = ["behind"] if end >= 0 and is_data(data[end + 2 :]) else []
     for marker, segment in segments:
         name = segment[4:].partition(b"\0")[0][:40].decode("latin-1")
         if marker in APPLICATIONS:
-            known = name in LOST["JPEG"] or name in STORAGE["JPEG"].split(", ")
-            found += [
-                name if known else f"APP{marker - APPLICATIONS[0]}",
-                *(["hdrgm"] if b"hdrgm" in segment else []),
-            ]
+            known = name in LOST["JPEG"] or name in STORAGE["JPEG"]
+            found += [name if known else f"APP{marker - APPLICATIONS[0]}", *["hdrgm"] * (b"hdrgm" in segment)]
         elif marker == COMMENT:
-            found.append("COM")
+            found.append(comment(segment[4:]))
+        if _is_jfif(segment):
+            unit, x, y, *thumbnail = (
+                struct.unpack_from(">BHHBB", segment, 11) if len(segment) > 17 else (1, 0, 0)
+            )
+            found += ["aspect"] * (not unit and x != y) + ["JFXX"] * any(thumbnail)
     return left_out("JPEG", found)
 
 

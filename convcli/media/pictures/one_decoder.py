@@ -6,6 +6,8 @@ Ghostscript (`tests/test_alone.py` has such a file).
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterable
 from functools import cached_property
 from typing import IO, Any, BinaryIO, cast
 
@@ -28,6 +30,8 @@ from convcli.media.pictures.pillow import (
     unknown,
 )
 from convcli.media.shared import CHANNELS, decoding
+
+_PSD_RESOLUTION = 1005
 
 
 class OneDecoder(PillowPlugin):
@@ -53,13 +57,16 @@ class OneDecoder(PillowPlugin):
 class ImageioPicture:
     """A picture that imageio has opened with one decoder; the interface is `convcli.media.pictures.pillow.Picture`.
 
+    ``carries`` has what else is known to be in the file, by the keys of `convcli.media.carriers`.
+
     Raises
     ------
     ConvError
         When the decoder does not know the content.
     """
 
-    def __init__(self, fp: IO[bytes], decoder: str) -> None:
+    def __init__(self, fp: IO[bytes], decoder: str, carries: Iterable[str]) -> None:
+        self._carries = carries
         head = fp.read(16)
         fp.seek(0)
         with decoding(decoder):
@@ -78,7 +85,7 @@ class ImageioPicture:
 
     @cached_property
     def lost(self) -> tuple[str, ...]:
-        return lost_of(self._plugin.image)
+        return lost_of(self._plugin.image, self._carries)
 
     def frame(self, index: int) -> tuple[np.ndarray, Colour]:
         self._index = index = self._first + index
@@ -98,4 +105,7 @@ class ImageioPicture:
 
     def carried(self) -> Carried:
         info = self.info()
+        for number, _, data in getattr(self._plugin.image, "resources", ()):
+            if number == _PSD_RESOLUTION and len(data) > 11:  # pixels per inch, in 65536ths
+                info["dpi"] = tuple(part / 65536 for part in struct.unpack_from(">i4xi", data))
         return carried_in(info, info.get("Orientation", 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -11,7 +11,7 @@ import numpy as np
 
 from convcli.common.errors import ConvError
 from convcli.data.info import Colour, Metadata
-from convcli.media.carriers import LOST, left_out
+from convcli.media.carriers import LOST, comment, left_out
 from convcli.media.options import ReadOptions
 from convcli.media.pictures.exif import take_orientation
 from convcli.media.shared import (
@@ -152,15 +152,18 @@ class PillowPicture:
         return carried(self._image)
 
 
-def lost_of(image: Any) -> tuple[str, ...]:
-    """Return the line for what of a file is left out, as far as Pillow knows."""
-    info, format = image.info, image.format or "picture"
+def lost_of(image: Any, also: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the line for what of a file is left out, as far as Pillow knows, and what else is known to be there."""
+    info, format = {str(key).lower(): value for key, value in image.info.items()}, image.format or "picture"
     found = {key for key in info if info[key] and (key != "sizes" or len(info[key]) > 1)}
+    text = info.get("comment", b"")
+    if not comment(text if isinstance(text, bytes) else str(text).encode()):
+        found.discard("comment")
     found |= {str(number) for number, *_ in getattr(image, "resources", ())}  # of a PSD
     with suppress(OSError, SyntaxError, ValueError):  # layers that Pillow does not understand
         if format not in ANIMATED and getattr(image, "n_frames", 1) > 1:
             found.add("frames")
-    return left_out(format, [key for key in LOST["other"] if key in found])
+    return left_out(format, [*(key for key in LOST["other"] if key in found), *also])
 
 
 def carried(image: Image.Image) -> Carried:

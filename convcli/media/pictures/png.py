@@ -82,7 +82,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         )
     if header.bits < 8 and header.size > MODEST:
         check_pixels(header.width, header.height, options, "PNG", stored=len(data))
-    carried, notes = _metadata(fp, chunks.others), lost_of(chunks.others)
+    carried, notes = _metadata(fp, chunks.others), lost_of(chunks)
     if b"acTL" in chunks.others:
         from convcli.media.pictures import apng
         from convcli.media.pictures.image import picture_source

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import field
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
-from convcli.media.carriers import left_out
+from convcli.media.carriers import is_data, left_out
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = ">IIBBBBB"
@@ -19,6 +18,12 @@ _TEXTS = {
     b"Raw profile type exif": b"exif",
     b"XML:com.adobe.xmp\0": b"XML:com.adobe.xmp",
     b"Software\0": b"Software",
+}
+_PALETTE = 3
+_USUAL = {  # what says that colours are as they are without it: sRGB's
+    b"gAMA": struct.pack(">I", 45455),
+    b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
+    b"cICP": bytes([1, 13, 0, 1]),
 }
 DESCRIBED = (b"iCCP", b"eXIf", b"exif", b"XML:com.adobe.xmp")  # what only Pillow reads
 
@@ -62,11 +67,17 @@ class Chunks:
     sound: bool = True
 
 
-def lost_of(kinds: Iterable[bytes]) -> tuple[str, ...]:
-    """Return the line for what of a file's chunks is lost; sRGB, iCCP and cICP override gamma and primaries."""
-    kinds = set(kinds)
-    if kinds & {b"sRGB", b"iCCP", b"cICP"}:
+def lost_of(chunks: Chunks) -> tuple[str, ...]:
+    """Return the line for what of a file is lost; sRGB, iCCP and cICP override gamma and primaries."""
+    kinds = {kind for kind, data in chunks.others.items() if _USUAL.get(kind) != data}
+    if chunks.others.keys() & {b"sRGB", b"iCCP", b"cICP"}:
         kinds -= {b"gAMA", b"cHRM"}
+    bits = 8 if chunks.header.kind == _PALETTE else chunks.header.bits
+    if set(chunks.others.get(b"sBIT", b"")) == {bits}:
+        kinds.remove(b"sBIT")
+    density = chunks.others.get(b"pHYs", b"").ljust(9, b"\1")
+    if not density[8] and density[:4] != density[4:8]:
+        kinds.add(b"aspect")
     return left_out("PNG", sorted(kind.decode("latin-1") for kind in kinds))
 
 
@@ -119,6 +130,7 @@ def chunks_of(data: bytes, header: Header) -> Chunks:
         if kind == b"IEND":
             if not pixels:
                 raise ConvError("broken PNG: it has no pixels (no IDAT chunk)")
+            others |= {b"behind": b""} if is_data(data[end:]) else {}
             return Chunks(header, others, pixels, sound)
         if kind[:1].isupper() and end <= len(data):
             (checksum,) = struct.unpack_from(">I", data, end - 4)

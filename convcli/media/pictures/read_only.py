@@ -10,14 +10,21 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import replace
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.info import Colour, Source
+from convcli.media.carriers import left_out, shown
 from convcli.media.options import ReadOptions
 
-_HEAD = 4096  # bytes, as the registry reads
+if TYPE_CHECKING:
+    import numpy as np
+
+_HEAD = 1 << 20  # bytes that hold the headers, with comments of any length
+_TAIL = 26  # bytes of a Targa's last record
+# FFmpeg's pixel formats that PyAV makes no arrays of, and others that hold the same
+_PLAIN = {"monob": "gray", "ya8": "rgba", "ya16le": "rgba64le", "rgb555le": "rgb24", "pal8": "rgb24"}
 
 
 @frozen
@@ -42,12 +49,12 @@ class Rarer:
         Where the first picture ends, 0 where another cannot follow.
     channels
         How many the file has, 0 where all are read.
-    ink
-        Whether the file's ones are black, which Pillow shows as white.
+    mended
+        The pixels as they are meant, of what Pillow makes of them and the first bytes.
     slow
         Whether Pillow decodes it in Python, so that small files must not become large pictures.
     ffmpeg
-        Whether FFmpeg's decoder of this name reads the file, because Pillow's does not read all of the kind.
+        The width and height of a file that FFmpeg reads, because Pillow's decoder does not read it, or not right.
     """
 
     name: str
@@ -58,9 +65,9 @@ class Rarer:
     misread: Callable[[bytes], str] = lambda head: ""
     end: Callable[[bytes], int] = lambda head: 0
     channels: Callable[[bytes], int] = lambda head: 0
-    ink: Callable[[bytes], bool] = lambda head: False
+    mended: Callable[[np.ndarray, bytes], np.ndarray] = lambda pixels, head: pixels
     slow: bool = False
-    ffmpeg: Callable[[bytes], bool] = lambda head: False
+    ffmpeg: Callable[[bytes], tuple[int, int] | None] = lambda head: None
 
 
 def _magic(*signatures: bytes) -> Callable[[bytes], bool]:
@@ -155,60 +162,94 @@ def _sun_misread(head: bytes) -> str:
     return "32 bits a pixel" if depth == 32 else "compressed rows of odd length" if odd else ""
 
 
-def _tga_misread(head: bytes) -> str:
-    depth = {1: head[7], 2: head[16]}.get(
-        head[2] & 7
-    )  # of a palette or of colours; grey may have 8 bits of alpha
-    return "16 bits a pixel" if depth == 16 else ""
+def _tga_sixteen(head: bytes) -> tuple[int, int] | None:
+    # Of a palette or of colours, whose bit of alpha Pillow turns round; grey may have 8 bits of alpha.
+    depth = {1: head[7], 2: head[16]}.get(head[2] & 7)
+    return struct.unpack_from("<HH", head, 12) if depth == 16 else None
 
 
-_NETPBM = rb"P[Ff]\s+-?[0-9]|P[4-6]\s+(#[^\n]*\n\s*)*\d+\s|P[1-3]\s+(#[^\n]*\n\s*)*\d+[ \t]+\d+\s"
+def _sgi_rows(head: bytes) -> tuple[int, int] | None:
+    compressed = head[2] == 1 and head[10:12] in (b"\0\1", b"\0\3", b"\0\4")  # run lengths
+    return struct.unpack_from(">HH", head, 6) if compressed else None
+
+
+def _pam(head: bytes) -> dict[bytes, bytes]:
+    return dict(re.findall(rb"^(\w+)[ \t]+(\w+)", head.partition(b"ENDHDR")[0], re.MULTILINE))
+
+
+def _pam_misread(head: bytes) -> str:
+    said = _pam(head)
+    alpha = said[b"DEPTH"] in (b"2", b"4") and said[b"MAXVAL"] in (b"255", b"65535")
+    known = said[b"DEPTH"] in (b"1", b"3") or (alpha and said.get(b"TUPLTYPE") != b"CMYK")
+    return "" if known and b"TUPLTYPE" in said else "channels of this kind"
+
+
+def _without_mask(pixels: np.ndarray, head: bytes) -> np.ndarray:
+    """Return an icon with the transparency of its mask if its alpha is zero everywhere, as Windows shows it."""
+    import numpy as np
+
+    if pixels.shape[-1] != 4 or pixels[..., 3].any():
+        return pixels
+    height, width = pixels.shape[:2]
+    pixels = pixels.copy()
+    pixels[..., 3] = 255
+    for entry in range(6, 6 + 16 * head[4], 16):
+        (start,) = struct.unpack_from("<I", head, entry + 12)
+        if struct.unpack_from("<Iii2xH", head, start)[1:] == (width, 2 * height, 32):
+            size, row = struct.unpack_from("<I", head, start)[0], -(-width // 32) * 4
+            mask = np.frombuffer(head, np.uint8, row * height, start + size + 4 * width * height)
+            hidden = np.unpackbits(mask.reshape(height, row), axis=1)[::-1, :width]
+            pixels[..., 3] = np.where(hidden, 0, 255)
+    return pixels
+
+
+_NETPBM = (
+    # A comment may be longer than the first bytes.
+    rb"P[Ff]\s+-?[0-9]|P[4-6]\s+(#[^\n]*\n\s*)*(\d+\s|#[^\n]*\Z)|P[1-3]\s+(#[^\n]*\n\s*)*(\d+[ \t]+\d+\s|#[^\n]*\Z)"
+)
 _JPEG2000 = _magic(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 
 # Those with the vaguest beginnings come last.
 RARER: tuple[Rarer, ...] = (
     Rarer("avif", (".avif", ".avifs"), "AVIF", _avif, _avif_bits),
     Rarer(
-        "jpeg2000",
-        (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"),
-        "JPEG2000",
-        _JPEG2000,
-        _jpeg2000_bits,
-        _jpeg2000_misread,
+        *("jpeg2000", (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"), "JPEG2000", _JPEG2000),
+        *(_jpeg2000_bits, _jpeg2000_misread),
     ),
     Rarer(
-        "netpbm",
-        (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
-        "PPM",
-        _pattern(_NETPBM),
-        _netpbm_bits,
-        end=_netpbm_end,
+        *("netpbm", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), "PPM", _pattern(_NETPBM)),
+        *(_netpbm_bits, lambda head: "", _netpbm_end),
+    ),
+    Rarer(
+        *("pam", (".pam",), "PAM", _pattern(rb"P7\s*\n")),
+        misread=_pam_misread,
+        ffmpeg=lambda head: (int(_pam(head)[b"WIDTH"]), int(_pam(head)[b"HEIGHT"])),
     ),
     Rarer(
         *("psd", (".psd",), "PSD", _magic(b"8BPS\0\1")),
         misread=_psd_misread,
         channels=lambda head: head[13],
-        ink=lambda head: head[23] == 1,
+        mended=lambda pixels, head: 255 - pixels if head[23] == 1 else pixels,  # ones are black
     ),
     Rarer("dds", (".dds",), "DDS", _magic(b"DDS "), _dds_bits),
     Rarer("dib", (".dib",), "DIB", _dib),
     Rarer("qoi", (".qoi",), "QOI", _magic(b"qoif"), slow=True),
-    Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0")),
-    Rarer("cur", (".cur",), "CUR", _cursor),
+    Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0"), mended=_without_mask),
+    Rarer("cur", (".cur",), "CUR", _cursor, mended=_without_mask),
     Rarer("icns", (".icns",), "ICNS", _magic(b"icns")),
     Rarer("blp", (".blp",), "BLP", _magic(b"BLP1", b"BLP2")),
     Rarer("ftex", (".ftc", ".ftu"), "FTEX", _magic(b"FTEX")),
     Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95"), misread=_sun_misread),
     Rarer(
         *("sgi", (".sgi", ".rgb", ".rgba", ".bw"), "SGI", _magic(b"\x01\xda"), lambda head: 8 * head[3]),
-        ffmpeg=lambda head: head[2] == 1 and head[10:12] in (b"\0\1", b"\0\3", b"\0\4"),  # run lengths
+        ffmpeg=_sgi_rows,
     ),
     Rarer("msp", (".msp",), "MSP", _magic(b"DanM", b"LinS")),
     Rarer("dcx", (".dcx",), "DCX", _magic(b"\xb1\x68\xde\x3a")),
     Rarer("xpm", (".xpm",), "XPM", _magic(b"/* XPM */"), slow=True),
     Rarer(
         *("xbm", (".xbm",), "XBM", _pattern(rb"\s*(/\*.*?\*/\s*)?#define\s+\w*width\s+\d+\s+#define\s")),
-        ink=lambda head: True,
+        mended=lambda pixels, head: 255 - pixels,  # ones are ink
     ),
     Rarer(
         *("fits", (".fits", ".fit", ".fts"), "FITS", _magic(b"SIMPLE  =")),
@@ -217,7 +258,11 @@ RARER: tuple[Rarer, ...] = (
     Rarer("fli", (".fli", ".flc"), "FLI", _flic),
     Rarer("im", (".im",), "IM", _im),
     Rarer("pcx", (".pcx",), "PCX", _pcx),
-    Rarer("tga", (".tga", ".vda", ".icb", ".vst"), "TGA", _tga, misread=_tga_misread),
+    Rarer("pixar", (".pxr",), "PIXAR", _magic(b"\x80\xe8\0\0")),
+    Rarer("gbr", (".gbr",), "GBR", lambda head: head[4:8] == b"\0\0\0\2" and head[20:24] == b"GIMP"),
+    Rarer("xvthumb", (".p7",), "XVThumb", _magic(b"P7 332")),
+    Rarer("pcd", (".pcd",), "PCD", lambda head: head[2048:2052] == b"PCD_"),
+    Rarer("tga", (".tga", ".vda", ".icb", ".vst"), "TGA", _tga, ffmpeg=_tga_sixteen),
 )
 
 
@@ -234,33 +279,37 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     from convcli.media.pictures.one_decoder import ImageioPicture
     from convcli.media.shared import decoding
 
-    head = fp.read(_HEAD)
+    head, size = fp.read(_HEAD), fp.seek(0, os.SEEK_END)
+    fp.seek(max(len(head), size - _TAIL))
+    head += fp.read()
     fp.seek(0)
     row = next((row for row in RARER if row.recognises(head)), RARER[0])
-    name, size = row.name.upper(), fp.seek(0, os.SEEK_END)
-    fp.seek(0)
+    name = row.name.upper()
     with decoding(row.decoder):
         what, ffmpeg = row.misread(head), row.ffmpeg(head)
     if what:
         raise ConvError(f"{name} with {what} is not read: convert it to .npy, TIFF or PNG")
+    found = [*shown(name, head), *["frames"] * (0 < row.end(head) < size)]
     if ffmpeg:
-        return _by_ffmpeg(fp, name, options, size)
-    found = picture_source(fp, ImageioPicture(fp, row.decoder), options, size // 64 if row.slow else size)
-    bits, kept = row.bits(head), {"uint8": 8, "uint16": 16}.get(found.info.dtype)
-    notes = (
+        return _by_ffmpeg(fp, name, options, size, ffmpeg, left_out(name, found))
+    picture = ImageioPicture(fp, row.decoder, found)
+    opened = picture_source(fp, picture, options, size // 64 if row.slow else size)
+    bits, kept = row.bits(head), {"uint8": 8, "uint16": 16}.get(opened.info.dtype)
+    more = (
         [f"the {bits} bits a channel of this {name} are read as {kept}"] if kept and kept != bits > 8 else []
     )
-    extra = row.channels(head) - found.info.channels
-    notes += [f"left out of the {name}: further channels ({extra})"] if extra > 0 else []
-    notes += [f"left out of the {name}: further pictures"] if 0 < row.end(head) < size else []
-    found.info = replace(found.info, notes=(*found.info.notes, *notes))
-    if row.ink(head):
-        return ArraySource(255 - found.strip(0, found.info.length), found.info)
-    return found
+    extra = row.channels(head) - opened.info.channels
+    more += [f"left out of the {name}: further channels ({extra})"] if extra > 0 else []
+    opened.info = replace(opened.info, notes=(*opened.info.notes, *more))
+    if row.mended is Rarer.mended:
+        return opened
+    return ArraySource(row.mended(opened.strip(0, opened.info.length), head), opened.info)
 
 
-def _by_ffmpeg(fp: IO[bytes], name: str, options: ReadOptions, size: int) -> Source:
-    """Open a picture that tells its width and height at byte 6, by FFmpeg's decoder of this name."""
+def _by_ffmpeg(
+    fp: IO[bytes], name: str, options: ReadOptions, stored: int, size: tuple[int, int], notes: tuple[str, ...]
+) -> Source:
+    """Open a picture of a size by FFmpeg's decoder of this name."""
     import av
 
     from convcli.data.info import ArraySource
@@ -268,12 +317,13 @@ def _by_ffmpeg(fp: IO[bytes], name: str, options: ReadOptions, size: int) -> Sou
 
     data = fp.read()
     with decoding(name):
-        width, height = struct.unpack_from(">HH", data, 6)
-        check_pixels(width, height, options, name, stored=size)
+        check_pixels(*size, options, name, stored=stored)
         av.logging.set_level(None)
-        context: Any = av.CodecContext.create(name.lower(), "r")
+        context: Any = av.CodecContext.create({"TGA": "targa"}.get(name, name.lower()), "r")
         context.thread_count = 1
-        pixels = [*context.decode(av.Packet(data)), *context.decode(None)][0].to_ndarray()
+        frame = [*context.decode(av.Packet(data)), *context.decode(None)][0]
+        plain = _PLAIN.get(frame.format.name)
+        pixels = (frame.reformat(format=plain) if plain else frame).to_ndarray()
     fp.close()
     colour = {2: Colour.GREY, 3: Colour.RGB, 4: Colour.RGBA}[pixels.shape[-1] if pixels.ndim == 3 else 2]
-    return ArraySource(pixels, info_of(pixels.shape, pixels.dtype.name, colour))
+    return ArraySource(pixels, info_of(pixels.shape, pixels.dtype.name, colour, notes=notes))

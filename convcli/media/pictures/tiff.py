@@ -20,7 +20,7 @@ from convcli.common.errors import ConvError, UsageError
 from convcli.data.box import Box, Span
 from convcli.data.info import Boxes, Grain, Info, Sink, Source
 from convcli.media import region
-from convcli.media.carriers import LOST, left_out
+from convcli.media.carriers import left_out
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.jpeg_segments import check_scans
@@ -48,7 +48,8 @@ STRIP = 1 << 18  # bytes of the strips that are written
 BIG = 2**32 - 2**24  # bytes of pixels from which a file becomes a BigTIFF; the rest is for directories
 BOMB = 1100  # bytes of pixels from each byte of a file: deflate makes 1032 at most
 _YCBCR = 6
-_DESCRIPTION, _PRIVATE = 270, 32768  # tags; those from 32768 on belong to somebody
+_DESCRIPTION, _NO_UNIT = 270, 1  # a tag, and a unit of resolution
+_SHAPED = {"shape", "axes", "truncated"}  # what tifffile itself writes into descriptions
 _COPY = 1 | 4  # bits of NewSubfileType: a reduced copy of another picture, a mask
 _JPEG = (6, 7, 34892, 33007)  # compressions that decode YCbCr to RGB
 # Compressions whose streams tell sizes of their own: JPEG, JPEG 2000, LERC, WebP, PNG, JPEG XR, JPEG XL.
@@ -345,11 +346,20 @@ def _notes(
 
 def _carriers(page: tifffile.TiffPage) -> Iterator[str]:
     """Yield what a page carries, by the keys of `convcli.media.carriers`."""
+    from tifffile.tifffile import shaped_description_metadata
+
     for code in (tag.code for tag in page.tags):
         if code == _DESCRIPTION and (page.is_ome or page.is_imagej or page.is_shaped):
             yield from ["OME"] * page.is_ome + ["ImageJ"] * page.is_imagej
-        elif code >= _PRIVATE or str(code) in LOST["TIFF"]:
+            if (
+                page.shaped_description
+                and set(shaped_description_metadata(page.shaped_description)) - _SHAPED
+            ):
+                yield str(code)
+        else:
             yield str(code)
+    if page.tags.valueof(296) == _NO_UNIT and page.tags.valueof(282) != page.tags.valueof(283):
+        yield "aspect"
 
 
 def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> Sink:
