@@ -4,7 +4,6 @@ import textwrap
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from convcli.cli.shared.command import takes_options
 from convcli.cli.shared.options import ReportRequest
 from convcli.cli.shared.report import show
 from convcli.cli.shared.terminal import Table
@@ -19,9 +18,14 @@ PACKAGES = {
 }
 
 
-@takes_options
-def doctor(request: ReportRequest) -> None:
+class Request(ReportRequest):
     """Say what this installation has: engines, compiled loops, codecs, extras."""
+
+    work = "doctor.doctor"
+
+
+def doctor(request: Request) -> None:
+    """Print what is installed."""
     loops = library.loops()
     versions = {group: {name: _version(name) for name in names} for group, names in PACKAGES.items()}
     cuda = _cuda()

@@ -9,8 +9,7 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import Any
 
-from convcli.cli.shared import options, terminal
-from convcli.cli.shared.command import takes_options
+from convcli.cli.shared import options
 from convcli.cli.shared.options import ReportRequest
 from convcli.cli.shared.report import Drawing, show
 from convcli.cli.shared.terminal import WIDTH, Table
@@ -22,12 +21,18 @@ from convcli.kernel.model import Combine, Kernel, size_text
 
 _BLACK, _GREYS = 232, 24  # the terminal's grey ramp of 24 steps
 
-app = terminal.group("kernels", "List the kernel library, or show what one kernel is like.")
+
+class ListRequest(ReportRequest):
+    """List the library: name, rank, size, and what each kernel is for."""
+
+    work = "kernels.list_kernels"
 
 
 @frozen(kw_only=True)
 class ShowRequest:
-    """A parsed command line of ``kernels show``."""
+    """Show a kernel: matrix, range, factors, symmetry, source."""
+
+    work = "kernels.show_kernel"
 
     kernel: str = argument(
         "A library name, a parametric one (box:5), a kernel file, or weights ('1,0,-1;1,0,-1').",
@@ -37,10 +42,14 @@ class ShowRequest:
     messages: options.Messages = group("debug")
 
 
-@app.command("list", cls=terminal.Command)
-@takes_options
-def list_kernels(request: ReportRequest) -> None:
-    """List the library: name, rank, size, and what each kernel is for."""
+COMMANDS = (
+    "List the kernel library, or show what one kernel is like.",
+    {"list": ListRequest, "show": ShowRequest},
+)
+
+
+def list_kernels(request: ListRequest) -> None:
+    """Print the library's kernels."""
     entries = library.entries()
     rows = [("name", "rank", "size", "what for")]
     for entry in entries:
@@ -57,10 +66,8 @@ def _fitted(use: str, width: int) -> str:
     return textwrap.shorten(use, width, placeholder=" …")
 
 
-@app.command("show", cls=terminal.Command)
-@takes_options
 def show_kernel(request: ShowRequest) -> None:
-    """Show a kernel: matrix, range, factors, symmetry, source."""
+    """Print what one kernel is like."""
     found = Described(load_kernel(request.kernel))
     show(found, _lines(found), json=request.json)
 

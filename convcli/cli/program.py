@@ -16,25 +16,22 @@ INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 and the signal's number, as in a shel
 
 
 class Command(NamedTuple):
-    """Where a command is, and what it does in a few words: the list of all is shown without loading them."""
+    """Which record of options a command is, and what it does in a few words: the list of all loads none of them."""
 
-    module: str
-    attribute: str
+    place: str
     summary: str
 
 
 COMMANDS = {  # in the order of the help
-    "filter": Command(
-        "filter.command", "filter_files", "Filter images, clips, signals and arrays with kernels."
-    ),
-    "motion": Command("motion.command", "motion", "Find motion in a clip: when, where, and how much."),
-    "shape": Command("shape", "shape", "Work out sizes, receptive fields and parameters of layers."),
-    "matrix": Command("matrix.command", "matrix", "Write a convolution as a matrix."),
-    "explain": Command("explain.command", "explain", "Take one output value apart: taps, products, sum."),
-    "net": Command("net.command", "app", "Run, show and check chains of layers."),
-    "learn": Command("learn.command", "learn", "Learn kernels from examples."),
-    "kernels": Command("kernels", "app", "List the kernel library, or show what one kernel is like."),
-    "doctor": Command("doctor", "doctor", "Say what this installation has: engines, codecs, extras."),
+    "filter": Command("filter.request.Request", "Filter images, clips, signals and arrays with kernels."),
+    "motion": Command("motion.request.Request", "Find motion in a clip: when, where, and how much."),
+    "shape": Command("shape.Request", "Work out sizes, receptive fields and parameters of layers."),
+    "matrix": Command("matrix.request.Request", "Write a convolution as a matrix."),
+    "explain": Command("explain.request.Request", "Take one output value apart: taps, products, sum."),
+    "net": Command("net.request.COMMANDS", "Run, show and check chains of layers."),
+    "learn": Command("learn.request.Request", "Learn kernels from examples."),
+    "kernels": Command("kernels.COMMANDS", "List the kernel library, or show what one kernel is like."),
+    "doctor": Command("doctor.Request", "Say what this installation has: engines, codecs, extras."),
 }
 OVERVIEW = (["--help"], ["-h"], ["--version"])
 
@@ -56,7 +53,7 @@ def _program() -> typer.Typer:
 def overview() -> typer.Typer:
     """Return the program with nothing but the names of its commands, for its help."""
     app = _program()
-    for name, (_, _, summary) in COMMANDS.items():
+    for name, (_, summary) in COMMANDS.items():
         app.command(name, help=summary, cls=terminal.Command)(_nothing)
     return app
 
@@ -68,13 +65,18 @@ def _nothing() -> None:
 def build(names: Iterable[str]) -> typer.Typer:
     """Return the program with these commands: one that is not called is neither imported nor built."""
     app = _program()
+    from convcli.cli.shared.command import command
+
     for name in names:
-        module, attribute, _ = COMMANDS[name]
-        command = getattr(importlib.import_module(f"convcli.cli.{module}"), attribute)
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
+        module, _, attribute = COMMANDS[name].place.rpartition(".")
+        found = getattr(importlib.import_module(f"convcli.cli.{module}"), attribute)
+        if isinstance(found, tuple):  # the help of several commands, and their records
+            group = terminal.group(name, found[0])
+            for word, record in found[1].items():
+                group.command(word, cls=terminal.Command)(command(record))
+            app.add_typer(group, name=name)
         else:
-            app.command(name, cls=terminal.Command)(command)
+            app.command(name, cls=terminal.Command)(command(found))
     return app
 
 

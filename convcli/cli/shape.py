@@ -9,14 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from convcli.cli.shared import options
-from convcli.cli.shared.command import takes_options
 from convcli.cli.shared.layers import Traced, axes_text, lines
 from convcli.cli.shared.report import Note, show
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.common import UsageError, frozen
 from convcli.common.options import Panel, argument, flag, group, option
+from convcli.geometry import Conv, Layer, format_size, trace
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
-from convcli.geometry.layers import Conv, Layer, format_size, trace
 from convcli.geometry.pools import POOLS
 
 if TYPE_CHECKING:
@@ -28,31 +27,6 @@ MOST_CHOICES = 20  # of --want, in text
 
 @frozen(kw_only=True)
 class Request:
-    """A parsed command line of ``shape``; the settings of a layer stay the texts that its grammar reads."""
-
-    panel = Panel.WINDOW
-
-    size: str = argument("The input: 100, 32x32, or 3@32x32 with channels.", metavar="SIZE")
-    layers: tuple[str, ...] = argument("See above.", default=(), metavar="LAYER")
-    kernel_size: str | None = option("One layer as flags: its size, 5, 5x3 or 6@5x5.", panel=Panel.KERNEL)
-    stride: str | None = option("One number, or one for each axis: 2,1.")
-    padding: str | None = option("Number, before:after, or a name such as same.")
-    dilation: str | None = option("Distance between the kernel's taps.")
-    transpose: bool = flag("Transposed convolution.")
-    output_padding: str | None = option("Extra elements, with --transpose.")
-    pool: str | None = option(
-        f"The one layer is a pool ({', '.join(map(str, POOLS))}): max:2, avg:3,ceil, global-max."
-    )
-    want: str | None = option(
-        "Search the settings not given that make this size of the input.", metavar="SIZE"
-    )
-    compare: bool = flag("Say what torch, Keras and ONNX give for these layers, and why.")
-    json: bool = options.json("Print everything as JSON.")
-    messages: options.Messages = group("debug", quiet="Print the final size alone.")
-
-
-@takes_options
-def shape(request: Request) -> None:
     """Work out sizes, receptive fields, parameters and multiply-adds of layers.
 
     \b
@@ -79,6 +53,31 @@ def shape(request: Request) -> None:
       convcli shape 224x224 --kernel-size 7 --want 112x112
       convcli shape 8x8 conv:3,s=2,same --compare
     """
+
+    work = "shape.shape"
+    panel = Panel.WINDOW
+
+    size: str = argument("The input: 100, 32x32, or 3@32x32 with channels.", metavar="SIZE")
+    layers: tuple[str, ...] = argument("See above.", default=(), metavar="LAYER")
+    kernel_size: str | None = option("One layer as flags: its size, 5, 5x3 or 6@5x5.", panel=Panel.KERNEL)
+    stride: str | None = option("One number, or one for each axis: 2,1.")
+    padding: str | None = option("Number, before:after, or a name such as same.")
+    dilation: str | None = option("Distance between the kernel's taps.")
+    transpose: bool = flag("Transposed convolution.")
+    output_padding: str | None = option("Extra elements, with --transpose.")
+    pool: str | None = option(
+        f"The one layer is a pool ({', '.join(map(str, POOLS))}): max:2, avg:3,ceil, global-max."
+    )
+    want: str | None = option(
+        "Search the settings not given that make this size of the input.", metavar="SIZE"
+    )
+    compare: bool = flag("Say what torch, Keras and ONNX give for these layers, and why.")
+    json: bool = options.json("Print everything as JSON.")
+    messages: options.Messages = group("debug", quiet="Print the final size alone.")
+
+
+def shape(request: Request) -> None:
+    """Print the sizes, what else gives them, or what other frameworks give."""
     channels, sizes = parse_size(request.size)
     layers = request.layers
     flags = _layer_text(request)
@@ -109,7 +108,7 @@ def shape(request: Request) -> None:
 
         notes = remarks(chain, sizes, rows)
     found = Traced(format_size(channels, sizes), rows, notes)
-    show(found, [found.output] if quiet else lines(found), json=request.json, indent=2)
+    show(found, [found.output] if quiet else lines(found), json=request.json, quiet=quiet, indent=2)
 
 
 def _layer_text(request: Request) -> str:

@@ -4,8 +4,6 @@ Fractions stay fractions until the last step, so that ``1/9`` and ``scale: 1/256
 No files, no kernels, no arrays.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from typing import TYPE_CHECKING
@@ -30,7 +28,7 @@ def quoted(value: object, longest: int = 40) -> str:
     return repr(text if len(text) <= longest else text[: longest - 4] + "...")
 
 
-def parse_number(text: str, what: str = "number") -> Fraction:
+def parse_number(text: str, what: str = "number") -> "Fraction":
     """Read an integer, a decimal number or a fraction, without rounding.
 
     Parameters
@@ -59,7 +57,7 @@ def parse_number(text: str, what: str = "number") -> Fraction:
     return Fraction(match[1]) / over
 
 
-def to_float(number: Fraction | float, what: str = "number") -> float:
+def to_float(number: "Fraction | float", what: str = "number") -> float:
     """Round an exact number to the nearest float; too large a one is an error."""
     try:
         return float(number)
@@ -95,7 +93,7 @@ def counted(count: int, one: str, several: str = "") -> str:
     return f"{count} {one if count == 1 else several or one + 's'}"
 
 
-def parse_rate(text: str) -> Fraction:
+def parse_rate(text: str) -> "Fraction":
     """Read frames a second: ``25``, ``29.97``, ``30000/1001``.
 
     Raises

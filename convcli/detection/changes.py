@@ -1,7 +1,5 @@
 """Changes of the whole picture, which are no motion: what each is, from frames and from how the light goes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from enum import StrEnum
 from itertools import groupby
@@ -41,7 +39,7 @@ class Change:
 
     facts = ("kind", "start", "end")
 
-    def meets(self, other: Change) -> bool:
+    def meets(self, other: "Change") -> bool:
         """Say whether both go on at the same time, or one right after the other."""
         return self.start <= other.end + _SUDDEN and other.start <= self.end + _SUDDEN
 
@@ -78,7 +76,7 @@ def kind_of(before: np.ndarray, after: np.ndarray) -> Kind:
     return Kind.INFRARED if outlines >= _OUTLINES else Kind.CUT
 
 
-def changes_of_light(shifts: Sequence[tuple[float, float, float]]) -> list[Change]:
+def changes_of_light(shifts: Sequence[tuple[float, float, float]]) -> "list[Change]":
     """Return where the light of a whole clip changes.
 
     Parameters
@@ -97,7 +95,7 @@ def changes_of_light(shifts: Sequence[tuple[float, float, float]]) -> list[Chang
     return _flickers(found)
 
 
-def _flickers(changes: list[Change]) -> list[Change]:
+def _flickers(changes: "list[Change]") -> "list[Change]":
     """Join changes that follow each other so often that the light flickers."""
     groups: list[list[Change]] = []
     for change in changes:

@@ -30,12 +30,11 @@ from convcli.detection.regions import grouped, keep_regions
 from convcli.detection.square_difference import square_difference
 from convcli.execution.boxes import in_order
 from convcli.execution.pipeline import Pipeline, Progress
-from convcli.geometry.windows import TransposedWindow
+from convcli.geometry import TransposedWindow
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain, ConvStage
 from convcli.jobs.job import Job, canonical
-from convcli.kernel import load_kernel
-from convcli.kernel.model import Defaults, Kernel
+from convcli.kernel import Defaults, Kernel, load_kernel
 from convcli.pixels.ranges import Float
 from convcli.pixels.render import Rendering, render
 from convcli.plan.choose import Resources

@@ -1,7 +1,5 @@
 """Events: stretches of time in which something moves, found frame by frame as results come."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -132,7 +130,7 @@ class _Track:
     latest: Box
     until: float
 
-    def joined(self, later: _Track) -> _Track:
+    def joined(self, later: "_Track") -> "_Track":
         a, b = self.event, later.event
         first, last = (a if a.start <= b.start else b), (a if a.end > b.end else b)
         peak = a if a.area * a.strength >= b.area * b.strength else b
@@ -201,7 +199,7 @@ class Detector:
             new.append(one)
         self._tracks = tracks + new
 
-    def _end(self, tracks: list[_Track]) -> None:
+    def _end(self, tracks: "list[_Track]") -> None:
         shortest = self.rules.min_duration - 1e-9
         self._lasting += [
             replace(track, event=replace(track.event, objects=(track.event.box,)))

@@ -4,8 +4,6 @@ Files are not known here, only :class:`convcli.data.info.Source`.  Boxes have a 
 each axis of space, in the order of the chain.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -20,8 +18,7 @@ from convcli.engines import get_engine
 from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm
 from convcli.execution import stages
-from convcli.geometry.padding import PadMode
-from convcli.geometry.windows import TransposedWindow, Window
+from convcli.geometry import PadMode, TransposedWindow, Window
 from convcli.jobs.chain import Chain, ConvStage, PoolStage
 from convcli.jobs.job import Job, positions
 from convcli.pixels import channels as colours
@@ -154,7 +151,7 @@ class Runner:
         return max(int(block.max()), -int(block.min()))
 
     @cached_property
-    def _wider(self) -> Runner:
+    def _wider(self) -> "Runner":
         """What computes boxes with larger samples: direct sums in wider floats, where that makes them exact."""
         if self.job.chain.growth is None or not self.job.split.plain or BITS < 64:
             return self

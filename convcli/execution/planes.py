@@ -18,11 +18,10 @@ import numpy as np
 
 from convcli.common import Channels, frozen
 from convcli.data.info import Coded, Plane
-from convcli.geometry.padding import PadMode
-from convcli.geometry.windows import Window
+from convcli.geometry import PadMode, Window
 from convcli.jobs.chain import Chain, ConvStage, Stage
 from convcli.jobs.job import Job
-from convcli.kernel.model import Combine, Kernel
+from convcli.kernel import Combine, Kernel
 
 COARSEST = 2  # pixels from one sample of colour to the next: with 4, straight lines between are too far off
 SUM = 1e-6  # what the weights' sum may differ from 1: black stays black to a small part of a level

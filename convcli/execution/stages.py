@@ -14,9 +14,9 @@ from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm, Outside
 from convcli.engines.padding import pad
 from convcli.engines.pooling import pool_padded
-from convcli.geometry.padding import PadMode
+from convcli.geometry import PadMode
 from convcli.jobs.chain import ConvStage, PoolStage
-from convcli.kernel.model import Combine
+from convcli.kernel import Combine
 from convcli.pixels.render import Rendering, Tally
 
 THIN = 2.0**-8  # share of the weights up to which an algorithm's error would be seen in what is divided by it

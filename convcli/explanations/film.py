@@ -12,10 +12,10 @@ import numpy as np
 
 from convcli.common import UsageError, frozen, number_text
 from convcli.explanations.value import explain_conv, explain_pool, value_of
+from convcli.geometry import TransposedWindow
 from convcli.geometry.taps import over_axes
-from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.chain import ConvStage, PoolStage, Stage
-from convcli.kernel.model import Combine
+from convcli.kernel import Combine
 
 Place = tuple[int, ...]
 
@@ -142,10 +142,7 @@ def _frame(
     if found.bias:
         terms.append(_factor(found.bias))
     weights = tuple((one.tap.position, one.weight) for one in plane.taps)
-    said, seen = (
-        f"{' + '.join(terms) or '0'} = {number_text(value)}",
-        frozenset(place for place, _ in weights),
-    )
+    said, seen = f"{' + '.join(terms) or '0'} = {number_text(value)}", frozenset(dict(weights))
     return Frame(grid, _kernel_board(stage, which), output, lit, said, seen, weights)
 
 

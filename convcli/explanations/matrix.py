@@ -16,10 +16,10 @@ from math import prod
 import numpy as np
 
 from convcli.common import UsageError, frozen_identity
+from convcli.geometry import TransposedWindow
 from convcli.geometry.taps import axis_taps
-from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.chain import ConvStage
-from convcli.kernel.model import Combine
+from convcli.kernel import Combine
 
 MOST = 12_000_000  # entries; sorting them takes about 100 bytes each
 

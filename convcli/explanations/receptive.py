@@ -6,8 +6,6 @@ Urtasun and Zemel, "Understanding the effective receptive field in deep convolut
 No files, no drawing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -93,7 +91,7 @@ def places(steps: Sequence[Step], at: Sequence[int]) -> list[tuple[int, ...]]:
     return found[::-1]
 
 
-def seen_by(model: TorchNet, array: np.ndarray, at: Sequence[int]) -> list[Seen]:
+def seen_by(model: "TorchNet", array: np.ndarray, at: Sequence[int]) -> list[Seen]:
     """Return what each layer's output sees of an input (channels, *space).
 
     Parameters

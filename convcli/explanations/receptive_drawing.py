@@ -1,7 +1,5 @@
 """Receptive fields as a picture: the input with a frame for each layer, and beside it what moves each output."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -86,7 +84,7 @@ def _view(last: Seen, sizes: Sequence[int]) -> tuple[Span, Span]:
     return rows, columns
 
 
-def _panel(pixels: np.ndarray, view: tuple[Span, Span]) -> Image:
+def _panel(pixels: np.ndarray, view: tuple[Span, Span]) -> "Image":
     """Cut the view out of the input, white where there is none, and enlarge or reduce it to a panel."""
     from PIL import Image
 
@@ -101,7 +99,7 @@ def _panel(pixels: np.ndarray, view: tuple[Span, Span]) -> Image:
 
 
 def _outline(
-    panel: Image, field: Sequence[Span], view: tuple[Span, Span], tone: tuple[int, int, int]
+    panel: "Image", field: Sequence[Span], view: tuple[Span, Span], tone: tuple[int, int, int]
 ) -> None:
     from PIL import ImageDraw
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from convcli.common import UsageError, within
-from convcli.geometry.axes import parse_numbers
+from convcli.common import UsageError, parse_numbers, within
 from convcli.geometry.layers import Conv, Layer, Pool
 from convcli.geometry.padding import PaddingName, parse_padding
 from convcli.geometry.pools import POOLS

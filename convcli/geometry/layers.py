@@ -9,8 +9,7 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-from convcli.common import frozen, within
-from convcli.geometry.axes import per_axis
+from convcli.common import frozen, per_axis, within
 from convcli.geometry.padding import Padding
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import Field, TransposedWindow, Window, transposed_window, window
@@ -148,6 +147,16 @@ class Row:
     multiply_adds: int  # for one input; those with padding count, the bias's do not
     unused: tuple[int, ...]  # elements at the end of this layer's input that no window reaches
 
+    @classmethod
+    def of(
+        cls, layer: str, channels: int | None, sizes: tuple[int, ...], fields: Sequence[Field], **costs: Any
+    ) -> "Row":
+        """Return the row of a layer whose outputs have these receptive fields, one an axis."""
+        size, jump, start = (
+            tuple(getattr(one, name) for one in fields) for name in ("size", "jump", "start")
+        )
+        return cls(layer, channels, sizes, size, jump, start, **costs)
+
     @property
     def facts(self) -> dict[str, object]:
         """The row for a program."""
@@ -191,18 +200,8 @@ def trace(layers: Iterable[Layer], channels: int | None, sizes: Sequence[int]) -
             parameters = weights + maps
             multiply_adds = weights * prod(sizes if layer.transposed else outputs)
             channels = layer.out if channels is None else maps
-        rows.append(
-            Row(
-                layer=str(layer),
-                channels=channels,
-                sizes=outputs,
-                field=tuple(f.size for f in fields),
-                jump=tuple(f.jump for f in fields),
-                start=tuple(f.start for f in fields),
-                parameters=parameters,
-                multiply_adds=multiply_adds,
-                unused=tuple(w.unused(n) for w, n in zip(windows, sizes, strict=True)),
-            )
-        )
+        unused = tuple(w.unused(n) for w, n in zip(windows, sizes, strict=True))
+        costs = {"parameters": parameters, "multiply_adds": multiply_adds, "unused": unused}
+        rows.append(Row.of(str(layer), channels, outputs, fields, **costs))
         sizes = outputs
     return rows

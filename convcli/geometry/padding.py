@@ -4,14 +4,12 @@ A new padding mode is one row of `PadMode` and its rule.  How much a name comes 
 is worked out in `geometry`; no arrays here.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from enum import StrEnum
 from itertools import chain
 
-from convcli.common import UsageError, frozen, parse_choice
+from convcli.common import UsageError, frozen, in_range, parse_choice
 
 Sources = tuple[tuple[int, int], ...]
 """Samples and their integer weights: what stands at a position is the sum of the products."""
@@ -104,7 +102,7 @@ class PadMode(StrEnum):
     stays_in_range: bool
     _outside: Callable[[int, int], Sources]
 
-    def __new__(cls, name: str, rule: _Rule) -> PadMode:
+    def __new__(cls, name: str, rule: _Rule) -> "PadMode":
         """Make a member that is its name."""
         mode = str.__new__(cls, name)
         mode._value_ = name
@@ -175,12 +173,6 @@ Padding = PaddingName | tuple[int, int]
 """Padding of one axis: a name, or the elements (before, after) the data."""
 
 
-def at_least(what: str, value: int, minimum: int) -> None:
-    """Refuse a value that is too small, with its name."""
-    if value < minimum:
-        raise UsageError(f"{what} {value} is not possible: it must be {minimum} or more")
-
-
 def parse_padding(text: str) -> tuple[Padding, ...]:
     """Read padding of one or more axes: names, numbers, or before:after, separated by ``,`` or ``x``.
 
@@ -198,11 +190,11 @@ def _parse_one_padding(part: str, text: str) -> Padding:
         names = ", ".join(PaddingName)
         raise UsageError(f"padding {text!r} is unknown: use {names}, a number, or before:after such as 1:0")
     before, after = int(match[1]), int(match[2] or match[1])
-    at_least("padding", min(before, after), 0)
+    in_range(min(before, after), "padding", 0)
     return before, after
 
 
-def parse_pad_mode(text: str) -> PadMode:
+def parse_pad_mode(text: str) -> "PadMode":
     """Read the name of a padding mode.
 
     >>> parse_pad_mode("reflect")

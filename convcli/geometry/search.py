@@ -8,8 +8,7 @@ from dataclasses import replace
 from itertools import product
 from typing import NamedTuple, TypeVar
 
-from convcli.common import ConvError, UsageError, counted, frozen
-from convcli.geometry.axes import per_axis
+from convcli.common import ConvError, UsageError, counted, frozen, per_axis
 from convcli.geometry.layers import Conv, Layer, Pool, Row, format_size, trace
 from convcli.geometry.padding import PaddingName
 from convcli.geometry.windows import TransposedWindow, Window

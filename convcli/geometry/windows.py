@@ -8,13 +8,11 @@ data: its first element is 0, padding lies below 0 and from ``n`` on.  The formu
 Visin, "A guide to convolution arithmetic for deep learning" (2016).
 """
 
-from __future__ import annotations
-
 from fractions import Fraction
 from math import gcd
 
-from convcli.common import UsageError, frozen
-from convcli.geometry.padding import Padding, PaddingName, at_least
+from convcli.common import UsageError, frozen, in_range
+from convcli.geometry.padding import Padding, PaddingName
 
 
 @frozen
@@ -28,10 +26,10 @@ class _Spaced:
     after: int = 0
 
     def __post_init__(self) -> None:
-        at_least("kernel size", self.kernel, 1)
-        at_least("stride", self.stride, 1)
-        at_least("dilation", self.dilation, 1)
-        at_least("padding", min(self.before, self.after), 0)
+        in_range(self.kernel, "kernel size", 1)
+        in_range(self.stride, "stride", 1)
+        in_range(self.dilation, "dilation", 1)
+        in_range(min(self.before, self.after), "padding", 0)
 
     @property
     def extent(self) -> int:
@@ -135,7 +133,7 @@ class TransposedWindow(_Spaced):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least("output padding", self.output_padding, 0)
+        in_range(self.output_padding, "output padding", 0)
 
     def full_size(self, n: int) -> int:
         """Return the size before cropping: (n - 1) * stride + extent."""
@@ -320,7 +318,7 @@ class Field:
     jump: Fraction = Fraction(1)
     start: Fraction = Fraction(0)
 
-    def through(self, window: Window | TransposedWindow) -> Field:
+    def through(self, window: Window | TransposedWindow) -> "Field":
         """Return the field behind one more window, at a cost that does not depend on those before it."""
         period = len(self.ranges)
         if isinstance(window, TransposedWindow):

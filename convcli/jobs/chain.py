@@ -3,8 +3,6 @@
 `convcli.jobs.bind` makes one of options and sizes.  No arrays, no files, no engine.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,10 +11,8 @@ from typing import TYPE_CHECKING
 
 from convcli.common import frozen
 from convcli.data.axes import Axis
-from convcli.geometry.padding import PadMode
-from convcli.geometry.pools import PoolKind
-from convcli.geometry.windows import Field, TransposedWindow, Window
-from convcli.kernel.model import Combine, Kernel
+from convcli.geometry import Field, PadMode, PoolKind, TransposedWindow, Window
+from convcli.kernel import Combine, Kernel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +71,7 @@ class ConvStage:
         """(out, in, *space) with 1 for the axes that the kernel does not touch."""
         return (self.kernel.outputs, self.kernel.inputs, *(window.kernel for window in self.windows))
 
-    def weights(self, dtype: str) -> np.ndarray:
+    def weights(self, dtype: str) -> "np.ndarray":
         """Return the kernel's weights in this shape; the array is made once and read-only."""
         if dtype not in self._arrays:
             array = self.kernel.array(dtype).reshape(self.weight_shape)
@@ -84,7 +80,7 @@ class ConvStage:
         return self._arrays[dtype]
 
     @cached_property
-    def _arrays(self) -> dict[str, np.ndarray]:
+    def _arrays(self) -> "dict[str, np.ndarray]":
         return {}
 
     @property
@@ -224,7 +220,7 @@ class Chain:
             for stage, sizes in zip(self.stages, self.sizes, strict=False)
         )
 
-    def coverage(self, opaque: float) -> Chain:
+    def coverage(self, opaque: float) -> "Chain":
         """Return the chain that tells how much of each output is covered, for `averages` of data with alpha.
 
         Its weights have the sum 1, and what constant padding puts around the data is ``opaque``.

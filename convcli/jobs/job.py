@@ -12,10 +12,10 @@ import numpy as np
 from convcli.common import Channels, Nan, Precision, UsageError, frozen
 from convcli.data.axes import Axis
 from convcli.data.info import SPACE, Companions, Info
-from convcli.geometry.windows import TransposedWindow
+from convcli.geometry import TransposedWindow
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain
-from convcli.kernel.model import Kernel
+from convcli.kernel import Kernel
 from convcli.pixels import channels as colours
 from convcli.pixels.channels import Alpha, Split, filtered_channels, white_of
 from convcli.pixels.measures import Measured

@@ -3,8 +3,6 @@
 It serves the planner, the engines and the shell alike; no terminal, and no arrays but in `separable_terms`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -133,7 +131,7 @@ Vector = tuple[float, ...]
 Terms = tuple[tuple[Vector, ...], ...]
 
 
-def separable_terms(weights: np.ndarray) -> Terms | None:
+def separable_terms(weights: "np.ndarray") -> Terms | None:
     """Return products of one vector an axis whose sum is the kernel, or None where more than `MOST_TERMS` are needed.
 
     One term is an outer product; its factors are whole numbers times powers of two where they can be.  Several come
@@ -172,7 +170,7 @@ def _bounded(term: tuple[Vector, ...]) -> tuple[Vector, ...]:
     return (*moved, tuple(ldexp(value, sum(shifts)) for value in last))
 
 
-def _terms(array: np.ndarray, tolerance: float) -> Terms | None:
+def _terms(array: "np.ndarray", tolerance: float) -> Terms | None:
     import numpy as np
 
     if array.ndim == 1:

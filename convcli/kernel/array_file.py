@@ -4,12 +4,11 @@ Only plain numbers are read, and no more of them than a kernel may have: pickled
 file says of itself.
 """
 
-from __future__ import annotations
-
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SUFFIXES = (".npy", ".npz", ".safetensors")
-_KEYED = re.compile(r"(.+?\.(?:npz|safetensors))#(.+)", re.IGNORECASE | re.DOTALL)
+_KEYED = re.compile(r"(.+?\.(?:npz|safetensors|pt|pth|bin|onnx))#(.+)", re.IGNORECASE | re.DOTALL)
 
 
 def is_array_file(text: str) -> bool:
@@ -29,7 +28,7 @@ def is_array_file(text: str) -> bool:
     >>> is_array_file("net.npz#conv1.weight"), is_array_file("1,0,-1")
     (True, False)
     """
-    return _split(text)[0].suffix.lower() in SUFFIXES
+    return split(text)[0].suffix.lower() in SUFFIXES
 
 
 def read_array(text: str, *, rank: int | None = None) -> Kernel:
@@ -49,33 +48,35 @@ def read_array(text: str, *, rank: int | None = None) -> Kernel:
     UsageError
         When the array does not make a kernel.
     """
-    path, key = _split(text)
+    path, key = split(text)
     kernel = Kernel.from_array(load_array(text), text, rank=rank)
     return replace(kernel, slug=slug(f"{path.stem}-{key}" if key else path.stem))
 
 
-def load_array(text: str, *, what: str = "kernel file", most: int = MAX_WEIGHTS) -> np.ndarray:
+def load_array(text: str, *, what: str = "kernel file", most: int = MAX_WEIGHTS) -> "np.ndarray":
     """Return the array that ``FILE`` or ``FILE#KEY`` names, of whatever shape; errors as in `read_array`.
 
     ``what`` the file is called in an error, and how many numbers it may hold at ``most``, is the caller's.
     """
     from convcli.data.array_files import open_arrays
 
-    path, key = _split(text)
+    path, key = split(text)
     with about(f"{what} {text!r}"):
         try:
             file = open_arrays(path)
-            return file.read(_pick(file.names, key, path), partial(check_size, most=most))
+            return file.read(pick(file.names, key, path), partial(check_size, most=most))
         except OSError as error:
             raise ConvError(unreadable(error)) from None
 
 
-def _split(text: str) -> tuple[Path, str]:
+def split(text: str) -> tuple[Path, str]:
+    """Return the file and the key of ``FILE`` or ``FILE#KEY``."""
     keyed = _KEYED.fullmatch(text)
     return (Path(keyed[1]), keyed[2]) if keyed else (Path(text), "")
 
 
-def _pick(keys: Sequence[str], key: str, path: Path) -> str:
+def pick(keys: Sequence[str], key: str, path: Path) -> str:
+    """Return the one array that is meant; refuse others (ConvError)."""
     if key in keys:
         return key
     if not key and len(keys) == 1:
@@ -83,4 +84,10 @@ def _pick(keys: Sequence[str], key: str, path: Path) -> str:
     if not keys:
         raise ConvError("it holds no array")
     problem = f"no array {quoted(key)}" if key else "several arrays"
-    raise ConvError(f"it has {problem}; write {path.name}#KEY with one of {', '.join(keys[:8])}")
+    raise ConvError(f"it has {problem}; write {path.name}#KEY with one of {few(keys)}")
+
+
+def few(names: Collection[str], most: int = 8) -> str:
+    """Return names for an error, the first of them where there are many."""
+    shown = ", ".join(islice(names, most))
+    return shown + (f" … ({len(names)} in all)" if len(names) > most else "")

@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from convcli.common import UsageError, parse_number, quoted, to_float, within
-from convcli.geometry.axes import parse_numbers, per_axis
-from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
+from convcli.common import UsageError, parse_number, parse_numbers, per_axis, quoted, to_float, within
+from convcli.geometry import Padding, parse_pad_mode, parse_padding
 from convcli.kernel.array_file import is_array_file, read_array
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, Kernel, full_shape, slug
 from convcli.kernel.parametric import FORMULAS, parse_parametric
@@ -74,7 +73,7 @@ class _Fields(Fields):
             weights=tuple(to_float(number, "weights") for number in numbers),
             bias=self.bias(shape[0]),
             origin=self.optional("origin", lambda text: _origin(text, rank)) or (),
-            combine=self.optional("combine", _combine) or Combine.NONE,
+            combine=self.choice("combine", Combine, Combine.NONE),
             display=self.optional("display", parse_range),
             description=self.text("description"),
             source=self.text("source"),
@@ -136,12 +135,6 @@ def _origin(text: str, rank: int) -> tuple[int, ...]:
 
 def _integers(rank: int, text: str) -> tuple[int, ...]:
     return per_axis(parse_numbers(text, "value"), rank, "value")
-
-
-def _combine(text: str) -> Combine:
-    if text not in tuple(Combine):
-        raise UsageError(f"{quoted(text)} is unknown: use {', '.join(Combine)}")
-    return Combine(text)
 
 
 def yaml_text(kernel: Kernel) -> str:

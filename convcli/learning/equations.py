@@ -4,8 +4,6 @@ Every output is one equation: the input's values under the taps, times the unkno
 bias, is the target's value.  The equations are made block by block and never all in memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
@@ -18,8 +16,7 @@ from convcli.data.box import Box, grid, slices, whole
 from convcli.data.info import SPACE
 from convcli.engines.padding import pad
 from convcli.execution.pipeline import reference
-from convcli.geometry.padding import PadMode
-from convcli.geometry.windows import TransposedWindow, Window
+from convcli.geometry import PadMode, TransposedWindow, Window
 from convcli.jobs.chain import Chain, ConvStage
 
 BLOCK = 1 << 20  # numbers of the equations that are in memory at once: 8 MB
@@ -100,7 +97,7 @@ class LeftOut:
     saturated: int = 0  # the target is at the end of its range
     missing: int = 0  # a NaN or an infinity in the target or under the window
 
-    def __add__(self, other: LeftOut) -> LeftOut:
+    def __add__(self, other: "LeftOut") -> "LeftOut":
         return LeftOut(*map(add, vars(self).values(), vars(other).values()))
 
     def told(self, *reasons: str) -> list[str]:
@@ -109,7 +106,7 @@ class LeftOut:
         return [f"{count} {reason}" for count, reason in counts if count]
 
 
-def equations(example: Example, bias: bool) -> Iterator[tuple[np.ndarray, np.ndarray, LeftOut]]:
+def equations(example: Example, bias: bool) -> "Iterator[tuple[np.ndarray, np.ndarray, LeftOut]]":
     """Yield blocks of equations, one a column, and what was left out of each.
 
     The first array has what stands under each tap, then a 1 where a bias is sought; the second the targets.

@@ -1,7 +1,5 @@
 """What is learned from: examples that are read when they are needed, so that a training set may exceed memory."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,8 +18,8 @@ MEMORY = 1 << 30  # bytes of examples that stay in memory; others are read again
 class Example:
     """A preprocessed input, (channels, *space), and its target: of the output's shape, or a class's number."""
 
-    input: torch.Tensor
-    target: torch.Tensor
+    input: "torch.Tensor"
+    target: "torch.Tensor"
 
     @property
     def size(self) -> int:

@@ -9,16 +9,15 @@ trainings, makes folders in the temporary directory and asks the system who the 
 """
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from convcli.common import ConvError, UsageError, frozen
+from convcli.common import ConvError, UsageError
 from convcli.learning.examples import Example, Examples
 from convcli.learning.training import DivergenceError, Epoch, Loss, Optimizer, Settings, State, best_epoch
 from convcli.networks.model import Net, Step, parameters_of
@@ -30,57 +29,48 @@ _DECAY, _SQUARE_DECAY, _LEAST = 0.9, 0.999, 1e-8  # of Adam, as its paper propos
 Memory = dict[str, torch.Tensor]
 
 
-@frozen
-class Descent(ABC):
+def _adam(parameter: torch.Tensor, gradient: torch.Tensor, memory: Memory, settings: Settings) -> None:
+    """Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1."""
+    count = memory.setdefault("step", torch.zeros(()))
+    mean = memory.setdefault("exp_avg", torch.zeros_like(parameter))
+    square = memory.setdefault("exp_avg_sq", torch.zeros_like(parameter))
+    count += 1
+    mean.lerp_(gradient, 1 - _DECAY)
+    square.mul_(_SQUARE_DECAY).addcmul_(gradient, gradient, value=1 - _SQUARE_DECAY)
+    steps = count.item()
+    root = (square.sqrt() / (1 - _SQUARE_DECAY**steps) ** 0.5).add_(_LEAST)
+    parameter.addcdiv_(mean, root, value=-settings.learning_rate / (1 - _DECAY**steps))
+
+
+def _sgd(parameter: torch.Tensor, gradient: torch.Tensor, memory: Memory, settings: Settings) -> None:
+    """Each step adds the gradient to what is left of the one before."""
+    if settings.momentum:
+        former = memory.get("momentum_buffer")
+        memory["momentum_buffer"] = gradient = (
+            gradient.clone() if former is None else former.mul_(settings.momentum).add_(gradient)
+        )
+    parameter.add_(gradient, alpha=-settings.learning_rate)
+
+
+class Descent(NamedTuple):
     """One way to follow gradients.
 
     Attributes
     ----------
-    memory : frozenset of str
+    step
+        Changes a parameter and what is remembered of it, in place.
+    memory
         What it remembers of each parameter, by torch's names.
     """
 
-    rate: float
-    momentum: float
-    memory: ClassVar[frozenset[str]]
-
-    @abstractmethod
-    def step(self, parameter: torch.Tensor, gradient: torch.Tensor, memory: Memory) -> None:
-        """Change a parameter and what is remembered of it, in place."""
+    step: Callable[[torch.Tensor, torch.Tensor, Memory, Settings], None]
+    memory: frozenset[str]
 
 
-class Adam(Descent):
-    """Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1."""
-
-    memory = frozenset({"step", "exp_avg", "exp_avg_sq"})
-
-    def step(self, parameter: torch.Tensor, gradient: torch.Tensor, memory: Memory) -> None:
-        count = memory.setdefault("step", torch.zeros(()))
-        mean = memory.setdefault("exp_avg", torch.zeros_like(parameter))
-        square = memory.setdefault("exp_avg_sq", torch.zeros_like(parameter))
-        count += 1
-        mean.lerp_(gradient, 1 - _DECAY)
-        square.mul_(_SQUARE_DECAY).addcmul_(gradient, gradient, value=1 - _SQUARE_DECAY)
-        steps = count.item()
-        root = (square.sqrt() / (1 - _SQUARE_DECAY**steps) ** 0.5).add_(_LEAST)
-        parameter.addcdiv_(mean, root, value=-self.rate / (1 - _DECAY**steps))
-
-
-class StochasticGradient(Descent):
-    """Each step adds the gradient to what is left of the one before."""
-
-    memory = frozenset({"momentum_buffer"})
-
-    def step(self, parameter: torch.Tensor, gradient: torch.Tensor, memory: Memory) -> None:
-        if self.momentum:
-            former = memory.get("momentum_buffer")
-            memory["momentum_buffer"] = gradient = (
-                gradient.clone() if former is None else former.mul_(self.momentum).add_(gradient)
-            )
-        parameter.add_(gradient, alpha=-self.rate)
-
-
-DESCENTS: Mapping[Optimizer, type[Descent]] = {Optimizer.ADAM: Adam, Optimizer.SGD: StochasticGradient}
+DESCENTS: Mapping[Optimizer, Descent] = {
+    Optimizer.ADAM: Descent(_adam, frozenset({"step", "exp_avg", "exp_avg_sq"})),
+    Optimizer.SGD: Descent(_sgd, frozenset({"momentum_buffer"})),
+}
 
 
 def last_activation(net: Net) -> ActivationKind | None:
@@ -148,7 +138,6 @@ class Training:
             self._load(state)
         for tensor in self._learned.values():
             tensor.requires_grad_(True)
-        self._descent = DESCENTS[settings.optimizer](settings.learning_rate, settings.momentum)
         self._memory: dict[str, Memory] = {name: {} for name in self._learned}
         for name, array in (state.moments if state else {}).items():
             parameter, _, moment = name.partition("/")
@@ -263,7 +252,7 @@ class Training:
 
     def _epoch(self, number: int, steps: int) -> tuple[float, int]:
         order = np.random.default_rng([self.settings.seed, number]).permutation(len(self.examples))
-        total = 0.0
+        total, step = 0.0, DESCENTS[self.settings.optimizer].step
         for batch in self._batches(self.examples, order.tolist()):
             steps += 1
             loss = self._loss(self._outputs(_stack(batch, "input"), True), _stack(batch, "target"))
@@ -274,7 +263,7 @@ class Training:
             with torch.no_grad():
                 for (name, tensor), gradient in zip(self._learned.items(), gradients, strict=True):
                     if gradient is not None:
-                        self._descent.step(tensor, gradient, self._memory[name])
+                        step(tensor, gradient, self._memory[name], self.settings)
             total += value * len(batch)
         for name, tensor in self._parameters.items():
             if not torch.isfinite(tensor).all():

@@ -5,8 +5,6 @@ the data end: the result is that of the whole input.  Chains with flatten, dense
 enough for it, and are computed whole.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import TYPE_CHECKING
@@ -111,7 +109,7 @@ class NetSource(Boxes):
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
-def _part(model: TorchNet, colours: Callable[[Box], np.ndarray], box: Box) -> torch.Tensor:
+def _part(model: TorchNet, colours: Callable[[Box], np.ndarray], box: Box) -> "torch.Tensor":
     """Return a box of the output: first which box of each layer's input it needs, then the layers on these."""
     boxes = [box]
     for step in reversed(model.steps):

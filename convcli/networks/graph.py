@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 from convcli.networks.model import Step
-from convcli.networks.operations import Convolution, Dense, Pooling, Shape, Upsample
+from convcli.networks.operations import Convolution, Dense, Pooling, Upsample
 
 _WIDTH, _BOX, _GAP, _MARGIN = 380, 46, 34, 16
 _COLOURS = {Convolution: "#cfe2f3", Dense: "#d9d2e9", Pooling: "#fce5cd", Upsample: "#d9ead3"}
@@ -21,7 +21,7 @@ def _facts(step: Step) -> str:
     return f"{count}field {field}"
 
 
-def dot(name: str, shape: Shape, steps: Sequence[Step]) -> str:
+def dot(name: str, steps: Sequence[Step]) -> str:
     """Return the chain in Graphviz's language, arrows labelled with sizes."""
 
     def text(value: str) -> str:
@@ -39,13 +39,13 @@ def dot(name: str, shape: Shape, steps: Sequence[Step]) -> str:
         lines.append(f"  n{number - 1} -> n{number} [label={text(str(step.input))}];")
     lines += [
         f'  n{len(steps) + 1} [label="output", fillcolor="#ffffff"];',
-        f"  n{len(steps)} -> n{len(steps) + 1} [label={text(str(steps[-1].output if steps else shape))}];",
+        f"  n{len(steps)} -> n{len(steps) + 1} [label={text(str(steps[-1].output))}];",
         "}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def svg(name: str, shape: Shape, steps: Sequence[Step]) -> str:
+def svg(name: str, steps: Sequence[Step]) -> str:
     """Return the chain as a picture: one box a layer from top to bottom, arrows labelled with sizes."""
     height = 2 * _MARGIN + 40 + len(steps) * (_BOX + _GAP) + _GAP
     middle = _WIDTH // 2
@@ -58,7 +58,7 @@ def svg(name: str, shape: Shape, steps: Sequence[Step]) -> str:
         f'<text x="{middle}" y="{_MARGIN + 12}" text-anchor="middle" font-weight="bold">{escape(name)}</text>',
     ]
     y = _MARGIN + 24
-    for label, step in [*((str(step.input), step) for step in steps), (str(_end(shape, steps)), None)]:
+    for label, step in [*((str(step.input), step) for step in steps), (str(steps[-1].output), None)]:
         parts.append(
             f'<line x1="{middle}" y1="{y}" x2="{middle}" y2="{y + _GAP - 3}" stroke="#444" '
             f'marker-end="url(#tip)"/>'
@@ -75,7 +75,3 @@ def svg(name: str, shape: Shape, steps: Sequence[Step]) -> str:
             )
             y += _BOX
     return "\n".join([*parts, "</svg>"]) + "\n"
-
-
-def _end(shape: Shape, steps: Sequence[Step]) -> Shape:
-    return steps[-1].output if steps else shape

@@ -9,10 +9,8 @@ from dataclasses import field
 from enum import StrEnum
 from math import prod
 
-from convcli.common import UsageError, frozen, quoted, within
-from convcli.geometry.axes import per_axis
-from convcli.geometry.layers import Row
-from convcli.geometry.windows import Field, Window
+from convcli.common import UsageError, frozen, per_axis, quoted, within
+from convcli.geometry import Field, Row, Window
 from convcli.kernel.yaml_document import nearest
 from convcli.networks.operations import Interpolation, Operation, Parameter, Shape, Windows
 
@@ -180,13 +178,11 @@ def _bound(layer: Layer, shape: Shape, fields: Sequence[Field], space: Sequence[
         fields = [field.through(window) for field, window in zip(fields, windows, strict=True)]
     elif windows is None and parameters:  # a dense layer: every output sees all
         fields = [field.through(Window(n)) for field, n in zip(fields, space, strict=True)]
-    row = Row(
-        layer=layer.label,
-        channels=None if output.flat else output.channels,
-        sizes=output.sizes or (output.channels,),
-        field=tuple(f.size for f in fields),
-        jump=tuple(f.jump for f in fields),
-        start=tuple(f.start for f in fields),
+    row = Row.of(
+        layer.label,
+        None if output.flat else output.channels,
+        output.sizes or (output.channels,),
+        fields,
         parameters=sum(prod(parameter.shape) for parameter in parameters.values()),
         multiply_adds=operation.multiply_adds(shape),
         unused=tuple(w.unused(n) for w, n in zip(windows or (), shape.sizes, strict=False))

@@ -1,6 +1,6 @@
 """What each kind of layer is: its options and parameters, and what it does to sizes.  Nothing is computed.
 
-Everything that asks "which inputs does an output need" is answered by the windows of `convcli.geometry.axes`: an
+Everything that asks "which inputs does an output need" is answered by the windows of `convcli.common.axes`: an
 activation is a window of one, an upsampling is a transposed window.  No arrays, no files, no torch.
 """
 
@@ -9,11 +9,8 @@ from dataclasses import field
 from enum import StrEnum
 from math import prod
 
-from convcli.common import UsageError, frozen
-from convcli.geometry.axes import per_axis
-from convcli.geometry.layers import Conv, Pool, format_size
-from convcli.geometry.padding import PadMode
-from convcli.geometry.windows import TransposedWindow, Window
+from convcli.common import UsageError, frozen, per_axis
+from convcli.geometry import Conv, PadMode, Pool, TransposedWindow, Window, format_size
 from convcli.kernel.model import Combine, size_text
 
 
@@ -75,6 +72,12 @@ class Parameter:
     swappable: int = 0  # the groups of a transposed convolution, whose first axes torch and ONNX swap
 
 
+def _with_bias(weight: Parameter, bias: Fill | None) -> Mapping[str, Parameter]:
+    """Return weights (out, …) and a bias for each output, if there is one."""
+    own = {} if bias is None else {"bias": Parameter(weight.shape[:1], bias, weight.fan_in)}
+    return {"weight": weight, **own}
+
+
 Windows = tuple[Window | TransposedWindow, ...]
 
 
@@ -112,6 +115,9 @@ class Operation:
 
 class _Windowed(Operation):
     """Slides along the axes of space, and so needs some."""
+
+    def output(self, shape: Shape) -> Shape:
+        return Shape(shape.channels, self._sizes(shape))
 
     def _sizes(self, shape: Shape) -> tuple[int, ...]:
         if shape.flat:
@@ -185,11 +191,8 @@ class Convolution(_Windowed):
         size = per_axis(self.geometry.size, len(shape.sizes), "kernel")
         fan_in = inputs * prod(size)
         swappable = self.groups if self.geometry.transposed else 0
-        shape_ = (self.out, inputs, *size)
-        found = {"weight": Parameter(shape_, self.weights, fan_in, swappable=swappable)}
-        if self.bias is not None:
-            found["bias"] = Parameter((self.out,), self.bias, fan_in)
-        return found
+        weight = Parameter((self.out, inputs, *size), self.weights, fan_in, swappable=swappable)
+        return _with_bias(weight, self.bias)
 
     def multiply_adds(self, shape: Shape) -> int:
         weights = prod(self.parameters(shape)["weight"].shape) * (shape.channels if self.each else 1)
@@ -207,9 +210,6 @@ class Pooling(_Windowed):
 
     geometry: Pool
 
-    def output(self, shape: Shape) -> Shape:
-        return Shape(shape.channels, self._sizes(shape))
-
     def windows(self, shape: Shape) -> tuple[Window, ...]:
         return self.geometry.windows(shape.sizes)
 
@@ -224,7 +224,6 @@ class ActivationKind(StrEnum):
     """A function of one number, or (softmax) of the channels at one position."""
 
     RELU = "relu"
-    LEAKY = "leaky"
     SIGMOID = "sigmoid"
     TANH = "tanh"
     SOFTMAX = "softmax"
@@ -233,18 +232,26 @@ class ActivationKind(StrEnum):
 @frozen
 class Activation(Operation):
     kind: ActivationKind
-    slope: float = 0.01  # of leaky, below zero
 
     def __str__(self) -> str:
-        slope = f":{self.slope:g}" if self.kind is ActivationKind.LEAKY else ""
-        return f"{self.kind}{slope}"
+        return self.kind
+
+
+@frozen
+class Leaky(Operation):
+    """A rectifier with a slope below zero."""
+
+    slope: float = 0.01
+
+    def __str__(self) -> str:
+        return f"leaky:{self.slope:g}"
 
 
 @frozen
 class PRelu(Operation):
     """A leaky rectifier with a learned slope for each channel."""
 
-    slope: Fill
+    slope: Fill = Numbers((0.25,))
 
     def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
         return {"weight": Parameter((shape.channels,), self.slope)}
@@ -254,10 +261,10 @@ class PRelu(Operation):
 class BatchNorm(Operation):
     """Each channel moved and scaled: (x - mean) / sqrt(var + eps) * weight + bias."""
 
-    weight: Fill
-    bias: Fill
-    mean: Fill
-    var: Fill
+    weight: Fill = Numbers((1.0,))
+    bias: Fill = Numbers((0.0,))
+    mean: Fill = Numbers((0.0,))
+    var: Fill = Numbers((1.0,))
     eps: float = 1e-5
 
     def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
@@ -274,7 +281,7 @@ class BatchNorm(Operation):
 class Bias(Operation):
     """One number added to each channel."""
 
-    values: Fill
+    values: Fill = Numbers((0.0,))
 
     def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
         return {"bias": Parameter((shape.channels,), self.values)}
@@ -311,10 +318,7 @@ class Dense(Operation):
         return None
 
     def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
-        found = {"weight": Parameter((self.outputs, shape.channels), self.weights, shape.channels)}
-        if self.bias is not None:
-            found["bias"] = Parameter((self.outputs,), self.bias, shape.channels)
-        return found
+        return _with_bias(Parameter((self.outputs, shape.channels), self.weights, shape.channels), self.bias)
 
     def multiply_adds(self, shape: Shape) -> int:
         return shape.channels * self.outputs
@@ -339,7 +343,7 @@ _REACH = {Interpolation.NEAREST: 1, Interpolation.BILINEAR: 2, Interpolation.BIC
 class Upsample(_Windowed):
     """More samples by a whole factor, edges repeated; pixel centres as in torch (``align_corners=False``)."""
 
-    scale: tuple[int, ...]
+    scale: tuple[int, ...] = (2,)
     mode: Interpolation = Interpolation.NEAREST
 
     def output(self, shape: Shape) -> Shape:
@@ -347,7 +351,7 @@ class Upsample(_Windowed):
             raise UsageError(
                 f"bicubic needs two axes of space, and {shape} comes in: use bilinear or nearest"
             )
-        return Shape(shape.channels, self._sizes(shape))
+        return super().output(shape)
 
     def windows(self, shape: Shape) -> Windows:
         return tuple(self._window(scale) for scale in per_axis(self.scale, len(shape.sizes), "scale"))

@@ -4,24 +4,27 @@ Errors name the file, the layer by number and kind, and the key.
 """
 
 from collections import Counter
-from collections.abc import Callable
-from enum import StrEnum
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from enum import EnumType, StrEnum
 from functools import partial
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args
 
-from convcli.common import UsageError, counted, frozen, parse_float, quoted, to_float, within
-from convcli.geometry.axes import parse_numbers
+from convcli.common import UsageError, counted, frozen, parse_float, parse_numbers, quoted, to_float, within
+from convcli.geometry import Conv, Padding, PadMode, Pool, parse_pad_mode, parse_padding
 from convcli.geometry.grammar import parse_size
-from convcli.geometry.layers import Conv, Pool
-from convcli.geometry.padding import Padding, PadMode, parse_pad_mode, parse_padding
 from convcli.geometry.pools import MAX, POOLS
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, full_shape
 from convcli.kernel.yaml_document import Fields, Node, nearest, nested_numbers, read_document, scalar
 from convcli.networks import operations as kinds
-from convcli.networks.model import Grey, Layer, Net, Preprocess
+from convcli.networks.model import Layer, Net, Preprocess
 from convcli.networks.operations import Fill, Numbers, Operation, Random, Shape, Stored
 from convcli.networks.weights import is_weights_file, load_weights, swaps
+
+T = TypeVar("T")
 
 
 class Options(Fields):
@@ -79,10 +82,8 @@ class Options(Fields):
         place = str(self.folder / text)
         return Stored(place, load_weights(place).shape, swapped)
 
-    def channelwise(self, key: str, default: Fill) -> Fill:
+    def channelwise(self, key: str) -> Fill:
         """Read one number, a list of them, or a file, for the channels of a layer."""
-        if key not in self.node:
-            return default
         node = self.node[key]
         with within(key):
             if isinstance(node, str):
@@ -94,6 +95,32 @@ class Options(Fields):
                 raise UsageError(f"a list of numbers is needed, not lists {len(shape)} deep")
             return Numbers(tuple(to_float(number, "value") for number in numbers))
 
+    def record(self, kind: type[T], /, **known: Any) -> T:
+        """Return a record of this kind: what is known of it, and what the keys named as its other fields say."""
+        for field in fields(kind):  # type: ignore[arg-type]
+            if field.name in self and field.name not in known:
+                known[field.name] = self._field(field.name, field.type)
+        return kind(**known)
+
+    def _field(self, key: str, kind: Any) -> Any:
+        """Return what a key says, as its field's type asks for."""
+        if kind == Fill:
+            return self.channelwise(key)
+        if isinstance(kind, UnionType):
+            (kind,) = set(get_args(kind)) - {NoneType}
+        if isinstance(kind, EnumType):
+            return self.choice(key, kind, None)
+        return _OF_TYPE[kind](self, key)
+
+
+# How a key is read, by the type of its field.
+_OF_TYPE: Mapping[Any, Callable[[Options, str], Any]] = {
+    bool: Options.truth,
+    float: lambda options, key: options.number(key, 0.0),
+    tuple[int, ...]: lambda options, key: options.wholes(key, ()),
+    tuple[float, ...]: Options.numbers,
+    tuple[Padding, ...]: lambda options, key: options.padding(),
+}
 
 Reader = Callable[[Options], Operation]
 
@@ -214,43 +241,16 @@ def _bias(options: Options, bank: _Bank) -> Fill | None:
         return None
     if options.node["bias"] == "true":
         return bank.fill if random else Numbers((0.0,))
-    return options.channelwise("bias", Numbers((0.0,)))
+    return options.channelwise("bias")
 
 
 # The others
 
 
 def _pool(options: Options) -> Operation:
-    kind = options.choice("kind", POOLS, MAX)
     if "size" not in options:
         raise UsageError("size: is needed (gpool: pools over everything)")
-    size = options.wholes("size", ())
-    return kinds.Pooling(
-        Pool(
-            kind,
-            size,
-            stride=options.wholes("stride", ()) or None,
-            dilation=options.wholes("dilation", (1,)),
-            padding=options.padding(),
-            ceil=options.truth("ceil"),
-            include_padding=options.truth("include_padding"),
-        )
-    )
-
-
-def _activation(kind: kinds.ActivationKind, options: Options) -> Operation:
-    return kinds.Activation(kind, options.number("slope", 0.01))
-
-
-def _batchnorm(options: Options) -> Operation:
-    one, zero = Numbers((1.0,)), Numbers((0.0,))
-    return kinds.BatchNorm(
-        weight=options.channelwise("weight", one),
-        bias=options.channelwise("bias", zero),
-        mean=options.channelwise("mean", zero),
-        var=options.channelwise("var", one),
-        eps=options.number("eps", 1e-5),
-    )
+    return kinds.Pooling(options.record(Pool, kind=options.choice("kind", POOLS, MAX)))
 
 
 def _dense(options: Options) -> Operation:
@@ -272,37 +272,34 @@ def _dense(options: Options) -> Operation:
     return kinds.Dense(bank.out, fill, _bias(options, bank), shape[1])
 
 
-def _upsample(options: Options) -> Operation:
-    mode = kinds.Interpolation.NEAREST
-    return kinds.Upsample(options.wholes("scale", (2,)), options.choice("mode", kinds.Interpolation, mode))
+def _keys(kind: type, *known: str) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.name not in known)
 
 
-_WEIGHTS = ("weights", "kernel", "maps", "size", "seed", "bias", "groups", "rank", "flip")
-_WINDOW = ("stride", "padding", "dilation")
+def _row(kind: type[Operation], /, **known: Any) -> tuple[Reader, tuple[str, ...]]:
+    """Return how a layer is read whose options are the fields of its operation, and its keys."""
+    return lambda options: options.record(kind, **known), _keys(kind, *known)
+
+
+_CONV = (
+    *("weights", "kernel", "maps", "size", "seed", "bias", "groups", "rank", "flip"),
+    *("stride", "padding", "dilation", "origin"),
+)
 
 READERS: dict[str, tuple[Reader, tuple[str, ...]]] = {
-    "conv": (
-        partial(_convolution, transposed=False),
-        (*_WEIGHTS, *_WINDOW, "origin", "pad_mode", "pad_value"),
-    ),
-    "tconv": (
-        partial(_convolution, transposed=True),
-        (*_WEIGHTS, *_WINDOW, "origin", "output_padding", "layout"),
-    ),
-    "pool": (_pool, ("kind", "size", *_WINDOW, "ceil", "include_padding")),
+    "conv": (partial(_convolution, transposed=False), (*_CONV, "pad_mode", "pad_value")),
+    "tconv": (partial(_convolution, transposed=True), (*_CONV, "output_padding", "layout")),
+    "pool": (_pool, _keys(Pool)),
     "gpool": (lambda options: kinds.Pooling(Pool(options.choice("kind", POOLS, MAX), None)), ("kind",)),
-    **{
-        kind.value: (partial(_activation, kind), ("slope",) if kind is kinds.ActivationKind.LEAKY else ())
-        for kind in kinds.ActivationKind
-    },
-    "prelu": (lambda options: kinds.PRelu(options.channelwise("slope", Numbers((0.25,)))), ("slope",)),
-    "batchnorm": (_batchnorm, ("weight", "bias", "mean", "var", "eps")),
-    "bias": (lambda options: kinds.Bias(options.channelwise("values", Numbers((0.0,)))), ("values",)),
-    "flatten": (lambda options: kinds.Flatten(), ()),
+    **{kind.value: _row(kinds.Activation, kind=kind) for kind in kinds.ActivationKind},
+    "leaky": _row(kinds.Leaky),
+    "prelu": _row(kinds.PRelu),
+    "batchnorm": _row(kinds.BatchNorm),
+    "bias": _row(kinds.Bias),
+    "flatten": _row(kinds.Flatten),
     "dense": (_dense, ("outputs", "weights", "bias", "seed")),
-    "upsample": (_upsample, ("scale", "mode")),
+    "upsample": _row(kinds.Upsample),
 }
-
 
 KEYS = ("name", "description", "source", "input", "num_classes", "labels", "seed", "preprocess", "layers")
 MAX_LAYERS, MAX_MAPS = 10_000, 1_000_000
@@ -359,18 +356,11 @@ def _labels(node: Node) -> tuple[str, ...]:
 
 
 def _preprocess(options: Options) -> Preprocess:
-    options.only(("grey", "resize", "interpolation", "scale", "mean", "std"))
-    std = options.numbers("std")
-    if 0.0 in std:
+    options.only(_keys(Preprocess))
+    found = options.record(Preprocess)
+    if 0.0 in found.std:
         raise UsageError("std: 0 would divide by zero")
-    return Preprocess(
-        grey=options.choice("grey", Grey, Grey.MEAN) if "grey" in options else None,
-        resize=options.wholes("resize", (1,)) if "resize" in options else None,
-        interpolation=options.choice("interpolation", kinds.Interpolation, kinds.Interpolation.BILINEAR),
-        scale=options.number("scale", 1.0),
-        mean=options.numbers("mean"),
-        std=std,
-    )
+    return found
 
 
 def _layers(node: Node, folder: Path, seed: tuple[int, ...] | None, classes: int) -> tuple[Layer, ...]:

@@ -3,8 +3,6 @@
 Arrays in, an array of pixels out; Pillow draws the letters.  No files.
 """
 
-from __future__ import annotations
-
 import math
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -109,7 +107,7 @@ def grid(
     return np.asarray(page)
 
 
-def _tile(values: np.ndarray, label: str, colours: Colours) -> Image:
+def _tile(values: np.ndarray, label: str, colours: Colours) -> "Image":
     """One map with its label above."""
     from PIL import Image
 
@@ -131,7 +129,7 @@ def _flat(values: np.ndarray) -> np.ndarray:
     return np.atleast_2d(values)
 
 
-def _picture(parts: np.ndarray, colours: Colours) -> Image:
+def _picture(parts: np.ndarray, colours: Colours) -> "Image":
     from PIL import Image
 
     height, width = parts.shape
@@ -149,7 +147,7 @@ def _fitting(width: int, height: int, most: int) -> tuple[int, int]:
     return max(1, round(width * most / longest)), max(1, round(height * most / longest))
 
 
-def _line(parts: np.ndarray, low: float, high: float) -> Image:
+def _line(parts: np.ndarray, low: float, high: float) -> "Image":
     """A signal as a line, with its zero where that lies within."""
     from PIL import Image, ImageDraw
 
@@ -169,7 +167,7 @@ def _line(parts: np.ndarray, low: float, high: float) -> Image:
     return picture
 
 
-def _input(values: np.ndarray, room: int) -> Image:
+def _input(values: np.ndarray, room: int) -> "Image":
     """The input with its label, as high as the grid (magnified by whole numbers, or reduced)."""
     from PIL import Image
 

@@ -5,8 +5,6 @@ part that covers everything, so that blocks and whole inputs go through the same
 torch.  No files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
@@ -17,12 +15,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from convcli.common import UsageError, frozen
+from convcli.common import UsageError, frozen, per_axis
 from convcli.data.box import Box, Span, slices, whole
 from convcli.engines.pooling import in_two_steps, sample_counts
-from convcli.geometry.axes import per_axis
 from convcli.geometry.padding import PadMode, Sources
-from convcli.kernel.model import Combine
+from convcli.kernel import Combine
 from convcli.networks import operations as kinds
 from convcli.networks.model import Grey, Net, Preprocess, Step
 from convcli.pixels.channels import REC709
@@ -51,7 +48,7 @@ def apply(
             return _convolve(step, convolution, own, x, part)
         case kinds.Pooling() as pooling:
             return _pool(step, pooling, x, part)
-        case kinds.Activation(kind=kinds.ActivationKind.LEAKY, slope=slope):
+        case kinds.Leaky(slope=slope):
             return F.leaky_relu(x, slope)
         case kinds.Activation(kind=kinds.ActivationKind.SOFTMAX):
             return torch.softmax(x, 1)
@@ -300,7 +297,7 @@ class TorchNet:
         arrays: Mapping[str, np.ndarray],
         precision: str = "float32",
         device: str = "cpu",
-    ) -> TorchNet:
+    ) -> "TorchNet":
         """Bring arrays by name (`convcli.networks.weights.initial`) to a device, as float32 or float64."""
         place = choose_device(device)
         dtype: torch.dtype = getattr(torch, precision)
@@ -310,7 +307,7 @@ class TorchNet:
     def precision(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
-    def upto(self, name: str) -> TorchNet:
+    def upto(self, name: str) -> "TorchNet":
         """Return the net whose last layer is the one of this name (or number)."""
         return replace(self, steps=self.steps[: self.net.position(name) + 1])
 

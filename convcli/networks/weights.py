@@ -17,9 +17,9 @@ from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from convcli.common import ConvError, UsageError, about, printable, quoted, unreadable
+from convcli.common import ConvError, UsageError, about, printable, unreadable
 from convcli.common.machine import check_memory
-from convcli.kernel.array_file import is_array_file, load_array
+from convcli.kernel.array_file import few, is_array_file, load_array, pick, split
 from convcli.kernel.model import check_size, size_text
 from convcli.networks.operations import Fill, Numbers, Parameter, Random, Stored
 
@@ -44,17 +44,12 @@ def is_weights_file(text: str) -> bool:
     >>> is_weights_file("resnet18.pth#conv1.weight"), is_weights_file("1,0,-1")
     (True, False)
     """
-    return is_array_file(text) or _split(text)[0].suffix.lower() in (*STATE_DICTS, *ONNX)
-
-
-def _split(text: str) -> tuple[Path, str]:
-    path, hash_, key = text.partition("#")
-    return (Path(path), key) if hash_ else (Path(text), "")
+    return is_array_file(text) or split(text)[0].suffix.lower() in (*STATE_DICTS, *ONNX)
 
 
 def swaps(text: str) -> bool:
     """Whether a file keeps transposed convolutions as (in, out, …): torch's state dicts and ONNX do."""
-    return _split(text)[0].suffix.lower() in (*STATE_DICTS, *ONNX)
+    return split(text)[0].suffix.lower() in (*STATE_DICTS, *ONNX)
 
 
 def load_weights(text: str) -> np.ndarray:
@@ -67,21 +62,10 @@ def load_weights(text: str) -> np.ndarray:
     """
     if is_array_file(text):
         return load_array(text, what="weights file", most=MAX_NUMBERS)
-    path, key = _split(text)
+    path, key = split(text)
     arrays = load_all(path)
-    if key in arrays:
-        return arrays[key]
-    if not key and len(arrays) == 1:
-        return next(iter(arrays.values()))
-    problem = f"no array {quoted(key)}" if key else "several arrays"
-    hint = f"write {path.name}#KEY with one of {few(arrays)}"
-    raise ConvError(f"it has {problem}; {hint}", subject=_title(path))
-
-
-def few(arrays: Mapping[str, Any], most: int = 8) -> str:
-    """Return names for an error, the first of them where there are many."""
-    names = list(arrays)
-    return ", ".join(names[:most]) + (f" … ({len(names)} in all)" if len(names) > most else "")
+    with about(_title(path)):
+        return arrays[pick(list(arrays), key, path)]
 
 
 def load_all(path: Path) -> Arrays:
@@ -289,7 +273,7 @@ def load_for(path: Path, parameters: Mapping[str, Parameter]) -> Arrays:
     if not fitting:
         raise ConvError(
             f"none of its arrays ({few(found, 4)}) is of this net: {few(parameters, 4)}",
-            subject=f"weights file {str(path)!r}",
+            subject=_title(path),
         )
     if swaps(str(path)):
         fitting |= {

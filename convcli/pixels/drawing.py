@@ -1,7 +1,5 @@
 """What drawers share: ink, paper, fonts, and texts laid on pictures.  Pillow loads when something is drawn."""
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
@@ -16,7 +14,7 @@ LEAST = 7  # pixels; a smaller letter is a blot
 
 
 @lru_cache
-def font(size: float) -> FreeTypeFont:
+def font(size: float) -> "FreeTypeFont":
     """Return Pillow's own font in a size of pixels, at least 7."""
     from PIL import ImageFont
 
@@ -28,7 +26,7 @@ def text_width(text: str, size: float) -> int:
     return math.ceil(font(size).getlength(text))
 
 
-def write(picture: Image, place: tuple[int, int], text: str, ink: Colour, size: float) -> None:
+def write(picture: "Image", place: tuple[int, int], text: str, ink: Colour, size: float) -> None:
     """Write a text whose upper left corner is ``place``, (x, y)."""
     from PIL import ImageDraw
 

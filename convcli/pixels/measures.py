@@ -3,8 +3,6 @@
 One sweep over all values of an output is a `Pass`; `measure` runs passes until one of them gives the result.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import reduce
@@ -31,11 +29,11 @@ class Pass(Protocol):
     def merge(self, one: Any, other: Any) -> Any:
         """Return what two blocks add together."""
 
-    def finish(self, found: Any) -> Pass | Measured:
+    def finish(self, found: Any) -> "Pass | Measured":
         """Return the result of all blocks, or another pass that is needed to know it."""
 
 
-def measure(first: Pass | None, sweep: Callable[[Pass], Iterable[Any]]) -> Measured | None:
+def measure(first: "Pass | None", sweep: "Callable[[Pass], Iterable[Any]]") -> Measured | None:
     """Return what a policy's passes measure; None where nothing needs measuring.
 
     Parameters
@@ -120,7 +118,7 @@ class Percentiles:
     def merge(self, one: Counts, other: Counts) -> Counts:
         return one[0], one[1] + other[1]
 
-    def finish(self, found: Counts) -> Pass | Measured:
+    def finish(self, found: Counts) -> "Pass | Measured":
         bits, counts = found
         if not self.known:
             total = int(counts.sum())

@@ -3,8 +3,6 @@
 Values arrive in the input's own units (0–255 for 8 bits).  Nothing here knows files, kernels or axes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -53,7 +51,7 @@ class Rendering:
         self.apply(values, np)
         return float(values)
 
-    def apply(self, values: np.ndarray | torch.Tensor, library: Any) -> None:
+    def apply(self, values: "np.ndarray | torch.Tensor", library: Any) -> None:
         """Map values in place, before rounding; ``library`` is ``numpy`` or ``torch``, theirs alike."""
         if self.absolute:
             library.abs(values, out=values)
@@ -183,7 +181,7 @@ class Tally:
     rounded: bool = False  # integers beyond 2^53
     only: float | None = None  # NaN where they became several
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: "Tally") -> None:
         self.values += other.values
         self.clipped += other.clipped
         self.nans += other.nans
@@ -204,7 +202,7 @@ class Tally:
             self.only = float(first) if even else np.nan
 
 
-def render(values: np.ndarray, how: Rendering) -> tuple[np.ndarray, Tally]:
+def render(values: np.ndarray, how: Rendering) -> "tuple[np.ndarray, Tally]":
     """Turn a block of floats into the output's type; the block's memory may be reused.
 
     NaN becomes the lowest value (black) and is counted, and stays among floats; infinities clip.  Rounding is half to

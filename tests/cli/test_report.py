@@ -1,18 +1,22 @@
 """What is said on stderr: which lines are notes and which errors, and that a line is one piece."""
 
-from __future__ import annotations
-
+import json
 import os
 import socket
 import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from convcli import __main__ as module
 from convcli.cli import launch
+from convcli.cli.program import run
 from tests.shell import SAMPLES
 
 
@@ -56,3 +60,57 @@ def test_every_line_is_one_write_and_says_what_it_is(
 def test_the_command_and_the_module_start_alike() -> None:
     (script,) = entry_points(group="console_scripts", name="convcli")
     assert script.load() is launch.main is module.main
+
+
+@pytest.mark.parametrize(
+    ("name", "grain"),
+    [
+        ("a.npy", {"any_order": True, "steps": {"Y": 1, "X": 1}}),
+        ("a.png", {"any_order": False, "steps": {"Y": 1, "X": 70}}),
+        (
+            "a.tif",
+            {"any_order": True, "steps": {"Y": 32, "X": 48}},
+        ),  # the tiles that tifffile is told to write
+    ],
+)
+def test_json_says_in_which_boxes_an_input_is_read(
+    name: str,
+    grain: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    numbers = np.random.default_rng(5).integers(0, 255, (90, 70), dtype=np.uint8)
+    np.save("a.npy", numbers)
+    Image.fromarray(numbers).save("a.png")
+    tifffile.imwrite("a.tif", numbers, tile=(32, 48))
+    assert run(["filter", name, "-k", "box:3", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["grain"] == grain
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "filter a.png -k box:3 -o b.png --range 0:9",
+        "explain a.png -k box:3 --at 1,2",
+        "matrix --input 5 -k bias.yaml -o W.npz",
+        "net run net.yaml a.png -o b.npy",
+        "learn a.png a.png --size 3",
+        "shape 8 pool:max:3,s=2",
+    ],
+)
+def test_json_holds_the_notes_that_are_said(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(6)
+    Image.fromarray(random.integers(0, 255, (12, 14, 4), dtype=np.uint8), "RGBA").save("a.png")
+    Path("bias.yaml").write_text("weights: [1, 2]\nbias: 3\n")
+    Path("net.yaml").write_text("layers: [relu]\n")
+    assert run([*words.split(), "--json"]) == 0
+    done = capsys.readouterr()
+    notes = json.loads(done.out)["notes"]
+    assert notes and [f"note: {note}" for note in notes] == done.err.splitlines()
+    assert run([*words.split(), "-y" if " -o " in words else "--json", "-q"]) == 0
+    assert capsys.readouterr().err == ""

@@ -10,12 +10,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from convcli.cli.shape import shape
+from convcli.cli.shape import Request
+from convcli.cli.shared.command import command
 from convcli.common.errors import UsageError
 from convcli.geometry.pools import POOLS
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-app.command()(shape)
+app.command()(command(Request))
 
 
 def printed(*arguments: str) -> str:

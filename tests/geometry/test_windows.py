@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from convcli.common.axes import parse_numbers, per_axis
 from convcli.common.errors import UsageError
-from convcli.geometry.axes import parse_numbers, per_axis
 from convcli.geometry.padding import PaddingName, PadMode, parse_pad_mode, parse_padding
 from convcli.geometry.windows import Field, TransposedWindow, Window, transposed_window, window
 from tests import pad_modes
@@ -407,13 +407,13 @@ def test_field_of_known_networks():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Window(3, stride=0), "stride 0 is not possible: it must be 1 or more"),
-        (lambda: Window(0), "kernel size 0 is not possible: it must be 1 or more"),
-        (lambda: Window(3, dilation=0), "dilation 0 is not possible: it must be 1 or more"),
-        (lambda: Window(3, before=2, after=-1), "padding -1 is not possible: it must be 0 or more"),
+        (lambda: Window(3, stride=0), "stride 0 is not possible: give 1 or more"),
+        (lambda: Window(0), "kernel size 0 is not possible: give 1 or more"),
+        (lambda: Window(3, dilation=0), "dilation 0 is not possible: give 1 or more"),
+        (lambda: Window(3, before=2, after=-1), "padding -1 is not possible: give 0 or more"),
         (
             lambda: TransposedWindow(3, output_padding=-2),
-            "output padding -2 is not possible: it must be 0 or more",
+            "output padding -2 is not possible: give 0 or more",
         ),
         (
             lambda: window(7, 5, dilation=2).output_size(7),
@@ -443,15 +443,15 @@ def test_field_of_known_networks():
         (lambda: parse_numbers("2,a", "stride"), "stride '2,a' is not a number"),
         (lambda: parse_numbers("", "stride"), "stride '' is not a number"),
         (lambda: parse_numbers("1.5", "stride"), "stride '1.5' is not a number"),
-        (lambda: parse_numbers("2,0", "stride"), "stride 0 is not possible: it must be 1 or more"),
+        (lambda: parse_numbers("2,0", "stride"), "stride 0 is not possible: give 1 or more"),
         (
             lambda: parse_padding("SAME"),
             "padding 'SAME' is unknown: use valid, full, same, same-lower, same-upper",
         ),
         (lambda: parse_padding("1:"), "padding '1:' is unknown"),
         (lambda: parse_padding("1:2:3"), "padding '1:2:3' is unknown"),
-        (lambda: parse_padding("-1"), "padding -1 is not possible: it must be 0 or more"),
-        (lambda: parse_padding("0:-3"), "padding -3 is not possible: it must be 0 or more"),
+        (lambda: parse_padding("-1"), "padding -1 is not possible: give 0 or more"),
+        (lambda: parse_padding("0:-3"), "padding -3 is not possible: give 0 or more"),
         (
             lambda: parse_pad_mode("edge"),
             "pad mode 'edge' is unknown: it is one of zero, constant, replicate, reflect",

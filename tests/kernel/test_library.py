@@ -18,7 +18,8 @@ from scipy import ndimage, signal
 from skimage import data, filters
 from typer.testing import CliRunner
 
-from convcli.cli.kernels import app, shows_colours
+from convcli.cli.kernels import shows_colours
+from convcli.cli.program import build
 from convcli.common.errors import ConvError, UsageError
 from convcli.kernel import Combine, Kernel, library, load_kernel
 from convcli.kernel.parametric import FORMULAS
@@ -258,7 +259,7 @@ def test_astronaut_shows_both_signs() -> None:
 
 
 def run(*arguments: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(build(["kernels"]), ["kernels", *arguments])
     assert result.exit_code == code, result.output
     return result.stdout
 
@@ -363,7 +364,7 @@ def test_show_as_json() -> None:
 
 
 def test_a_wrong_name_is_left_to_the_caller() -> None:
-    result = CliRunner().invoke(app, ["show", "hegde"])
+    result = CliRunner().invoke(build(["kernels"]), ["kernels", "show", "hegde"])
     assert isinstance(result.exception, UsageError)
     assert "nearest: hedge" in str(result.exception)
 
@@ -394,7 +395,7 @@ def test_when_a_picture_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_list_needs_no_numpy() -> None:
     code = (
-        "import sys; from convcli.cli.kernels import app; app(['list'], standalone_mode=False); "
+        "import sys; from convcli.cli.program import run; run(['kernels', 'list']); "
         "print({'numpy', 'torch', 'rich', 'scipy'} & set(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -167,7 +167,7 @@ BAD_YAML = [  # the schema refuses these as well, or no parser reads them
     ("weights: [1]\nbias: nan", ("'nan' is not a number",)),
     ("weights: [1, 2]\norigin: -1", ("origin: ", "-1")),
     ("weights: [1, 2]\norigin: centre", ("origin: ", "'centre'")),
-    ("weights: [1]\ncombine: mean", ("combine: 'mean' is unknown", "magnitude")),
+    ("weights: [1]\ncombine: mean", ("combine: the value 'mean' is unknown", "magnitude")),
     ("weights: [1]\ndisplay: clp", ("display: ", "did you mean clip")),
     ("weights: [1]\nstride: 0", ("stride: ", "0 is not possible")),
     ("weights: [1]\nstride: x", ("stride: ", "'x'")),

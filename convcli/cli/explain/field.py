@@ -16,9 +16,9 @@ from convcli.explanations.receptive import Seen, Span, seen_by
 from convcli.networks.parse import load_net
 
 
-def explain_field(request: Request, path: Path) -> None:
-    """Do all that the command line asks for; the net's file is ``path``."""
-    net = load_net(path)
+def explain_field(request: Request) -> None:
+    """Do all that the command line asks for."""
+    net = load_net(request.field.net or Path())
     name, asked = request.input or "", request.field
     with opened(name, request.reading) as input:
         input.check(request.reading, name)

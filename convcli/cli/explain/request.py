@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common import Channels, frozen, parse_float
+from convcli.common import Channels, UsageError, frozen, parse_float, parse_numbers
 from convcli.common.options import Panel, argument, group, option
-from convcli.geometry.axes import parse_numbers
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions
 
@@ -27,7 +26,20 @@ class FieldOptions:
 
 @frozen(kw_only=True)
 class Request:
-    """A parsed command line of ``explain``."""
+    """Take one output value apart: taps, products, sum.
+
+    For a pool it says where the maximum came from and where the gradient goes,
+    for a transposed convolution which inputs contribute.
+
+    \b
+    Examples:
+      convcli explain photo.png -k sobel-x --at 40,25
+      convcli explain table.csv -k smooth3 --at 0
+      convcli explain photo.png --pool max:2 --at 3,7 -o window.png
+      convcli explain --input 3x3 -k 2x2 --transpose --stride 2 --at 1,1
+      convcli explain --animate a.gif --input 5x5 -k 3x3 --stride 2 --padding 1
+      convcli explain photo.png --receptive-field net.yaml --at 4,4 -o field.png
+    """
 
     input: str | None = argument("A file, or - for standard input.", default=None, metavar="[INPUT]")
     kernels: tuple[str, ...] = options.kernels(
@@ -67,3 +79,41 @@ class Request:
     force: bool = options.force()
     json: bool = options.json("Print taps, products and sums as JSON.")
     messages: options.Messages = group("debug", quiet="Print the value alone.")
+
+    @property
+    def work(self) -> str:
+        """What does the work, once the command line makes sense."""
+        if self.field.net is not None:
+            self._check_field()
+            return "explain.field.explain_field"
+        self._check()
+        return "explain.work.explain_all"
+
+    def _check(self) -> None:
+        """Refuse what cannot be meant, before anything is read."""
+        if self.field != FieldOptions():
+            raise UsageError("--layer, --weights and --seed belong to --receptive-field NET")
+        if (self.input is None) == (self.size is None):
+            raise UsageError("give either a file, or --input SIZE for the numbers 1, 2, 3, ...")
+        if not self.kernels and self.settings.pool is None:
+            raise UsageError(
+                "nothing to explain: give a kernel (-k NAME, see `convcli kernels list`) or --pool"
+            )
+        if self.at is None and self.animate is None:
+            raise UsageError(
+                "--at says which output value to explain, such as --at 0,0 (or --animate OUT.gif)"
+            )
+        if self.at is None and self.output is not None:
+            raise UsageError("-o draws one output: say which with --at (--animate draws all of them)")
+        if not 0.1 <= self.fps <= 30:
+            raise UsageError(f"--fps {self.fps:g} is not possible: give 0.1 to 30 frames a second")
+
+    def _check_field(self) -> None:
+        """The same of ``--receptive-field``."""
+        misplaced = self.kernels or self.settings.pool or self.animate or self.size
+        if self.input is None or self.at is None or misplaced:
+            raise UsageError(
+                "--receptive-field NET needs a file and --at, and goes without kernels and --animate"
+            )
+        if self.settings != Settings():
+            raise UsageError("--receptive-field NET goes without options of a kernel: the net has its own")

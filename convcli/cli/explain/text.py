@@ -17,7 +17,7 @@ from convcli.explanations.value import (
     Sum,
 )
 from convcli.geometry.taps import Tap
-from convcli.kernel.model import Combine
+from convcli.kernel import Combine
 
 MOST_ROWS = 400  # of taps, above which only the sums are printed
 
@@ -30,10 +30,12 @@ class Explained:
     axes: str
     output: tuple[int, ...]
     window: tuple[int, ...]
+    notes: tuple[str, ...]
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {**report.as_json(self.explanation), "axes": self.axes, "output": self.output}
+        found = report.as_json(self.explanation)
+        return {**found, "axes": self.axes, "output": self.output, "notes": self.notes}
 
     @property
     def values(self) -> str:

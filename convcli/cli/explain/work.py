@@ -19,7 +19,7 @@ from convcli.explanations.film import Frame, close_up, lay_down, slide
 from convcli.explanations.value import Explanation, explain_conv, explain_pool
 from convcli.jobs.chain import ConvStage, PoolStage, Stage
 from convcli.jobs.job import Job, draft
-from convcli.kernel.model import Combine, Kernel
+from convcli.kernel import Combine, Kernel
 from convcli.media import registry
 from convcli.media.files.target import shown
 from convcli.pixels.channels import Alpha
@@ -27,9 +27,11 @@ from convcli.pixels.ranges import ROUNDED
 from convcli.pixels.render import Tally
 
 ALPHA = {
-    Alpha.PREMULTIPLIED: "colours count as much as their alpha: values are colour times alpha, and filter divides "
-    "their sum by the mean alpha",
-    Alpha.SAMPLED: "the alpha channel is left out: it passes through",
+    Alpha.PREMULTIPLIED: (
+        "colours count as much as their alpha: values are colour times alpha, and filter divides "
+        "their sum by the mean alpha",
+    ),
+    Alpha.SAMPLED: ("the alpha channel is left out: it passes through",),
 }
 
 
@@ -60,6 +62,11 @@ class Task:
     def outputs(self) -> tuple[int, ...]:
         return tuple(self.results.shape[2:])
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What an explanation leaves unsaid."""
+        return (*ALPHA.get(self.alpha, ()), *((ROUNDED,) if self.rounded else ()))
+
 
 def explain_all(request: Request) -> None:
     """Do all that the command line asks for."""
@@ -72,30 +79,28 @@ def explain_all(request: Request) -> None:
     rank = min(len(whole.letters), 2)
     kernels = [read_kernel(text, rank, numbers=request.size is not None) for text in request.kernels]
     task = _prepare(request, whole, kernels)
-    notes, quiet = list(whole.notes), request.messages.quiet
-    drawn: list[str] = []
+    quiet = request.messages.quiet
     if request.at is not None:
         _check_place(request.at, task)
         window = tuple(window.kernel for window in task.stage.windows)
-        found = Explained(_explain(task, request.at, request), task.letters, task.outputs, window)
+        notes = (*whole.notes, *task.notes)
+        found = Explained(_explain(task, request.at, request), task.letters, task.outputs, window, notes)
+        drawn: list[str] = []
         if request.output is not None:
             data, results, which = _one_plane(task, request)
             frame = close_up(task.stage, data, request.at, float(results[request.at]), task.outputs, which)
             _write(request, request.output, [frame], task.letters)
             drawn.append(request.output)
-        text = [found.values] if quiet else (*drawn, *lines(found))
-        report.show(found, text, json=request.json)
-        if task.alpha in ALPHA:
-            notes.append(ALPHA[task.alpha])
-        if task.rounded:
-            notes.append(ROUNDED)
+        report.show(
+            found, [found.values] if quiet else (*drawn, *lines(found)), json=request.json, quiet=quiet
+        )
     if request.animate is not None:
         film = _film(task, request)
         _write(request, request.animate, film, task.letters)
         if not (quiet or request.json):
             report.say(f"{request.animate}: {len(film)} frames" if len(film) > 1 else request.animate)
-    for line in () if quiet else notes:
-        report.note(line)
+        for line in () if quiet or request.at is not None else whole.notes:
+            report.note(line)
 
 
 def _prepare(request: Request, whole: Opened, kernels: Sequence[Kernel]) -> Task:

@@ -87,7 +87,7 @@ def _filter_one(request: Request, name: str, claimed: dict[str, str]) -> None:
             tasks.show(request, task)
             return
         done = tasks.perform(request, task)
-    tasks.conclude(request, *done)
+    tasks.conclude(request, done)
 
 
 def _has_suffix(name: str) -> bool:

@@ -1,9 +1,9 @@
-"""The parsed command line of ``filter``."""
+"""The command line of ``filter``, the main job; the work is in `convcli.cli.filter.inputs`."""
 
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common import Channels, EngineName, Nan, Precision, frozen
+from convcli.common import Channels, EngineName, Nan, Precision, UsageError, frozen
 from convcli.common.options import Panel, argument, flag, option
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions, WriteOptions
@@ -12,7 +12,21 @@ from convcli.pixels.ranges import Range, range_policy
 
 @frozen(kw_only=True)
 class Request:
-    """A parsed command line of ``filter``."""
+    """Filter images, clips, signals and arrays with kernels.
+
+    \b
+    Examples:
+      convcli filter photo.png -k hedge
+      convcli filter photo.jpg -k gaussian:sigma=2 -k sobel -o edges.png
+      convcli filter signal.csv -k smooth3 --columns 2-4
+      convcli filter *.png -k "1/9,1/9,1/9;1/9,1/9,1/9;1/9,1/9,1/9" --out-dir out
+      convcli filter photo.png --pool max:2
+      convcli filter clip.mp4 -k box:3 -o soft.mp4
+      convcli filter frames/%04d.png -k temporal-mean:3 -o out/%04d.png
+      cat a.png | convcli filter - -k sharpen > b.png
+    """
+
+    work = "filter.inputs.filter_all"
 
     inputs: tuple[str, ...] = argument("Files, frames/%04d.png, or - for standard input.", metavar="INPUT")
     kernels: tuple[str, ...] = options.kernels()
@@ -43,3 +57,14 @@ class Request:
     )
     json: bool = options.json("Report each output as a line of JSON (the axis M counts the kernel's maps).")
     messages: options.Messages
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant, before anything is read."""
+        if not self.kernels and self.settings.pool is None:
+            raise UsageError("nothing to do: give a kernel (-k NAME, see `convcli kernels list`) or --pool")
+        if self.output is not None and self.out_dir is not None:
+            raise UsageError("--output and --out-dir: give one of them")
+        if len(self.inputs) > 1 and self.output is not None:
+            raise UsageError(f"{len(self.inputs)} inputs and one output: give --out-dir DIR instead of -o")
+        if len(self.inputs) > 1 and self.out_dir is None:
+            raise UsageError(f"{len(self.inputs)} inputs need --out-dir DIR for their outputs")

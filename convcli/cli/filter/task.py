@@ -21,7 +21,6 @@ from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, check_not_input, shown_input
 from convcli.media.option_checks import check_writing
 from convcli.media.registry import Format
-from convcli.pixels.render import Tally
 from convcli.plan.choose import Resources
 
 FILM_STEP = 1  # frames of a clip that one worker computes: memory holds the kernel's frames and one a worker
@@ -64,9 +63,10 @@ class Report:
 
     @property
     def facts(self) -> dict[str, Any]:
-        task, result = self.task, self.task.pipeline.result
+        task, result, source = self.task, self.task.pipeline.result, self.task.pipeline.source
         return {
             "input": task.name,
+            "grain": {"any_order": source.grain.any_order, "steps": source.grain.steps(source.info)},
             "outputs": task.paths,
             "format": task.format.name,
             "axes": result.axes,
@@ -136,7 +136,7 @@ def prepare(
     return Task(name, pipeline, format, names, notes)
 
 
-def perform(request: Request, task: Task) -> tuple[Report, Tally]:
+def perform(request: Request, task: Task) -> Report:
     """Compute and write."""
     job = task.job
     if request.messages.explain_choices:
@@ -158,20 +158,18 @@ def perform(request: Request, task: Task) -> tuple[Report, Tally]:
     if request.messages.explain_choices:
         for line in task.pipeline.gave_way:
             report.note(line)
-    said = dict.fromkeys([*task.notes, *(line for sink in sinks for line in sink.notes)])
-    return Report(task, tuple(said), {"clipped": tally.clipped, "values": tally.values}), tally
+    notes = [*task.notes, *(line for sink in sinks for line in sink.notes)]
+    notes += job.policy.remarks(tally, job.target.top)
+    return Report(task, tuple(dict.fromkeys(notes)), {"clipped": tally.clipped, "values": tally.values})
 
 
-def conclude(request: Request, found: Report, tally: Tally) -> None:
+def conclude(request: Request, found: Report) -> None:
     """Say what happened, now that it has: notes on stderr, the outputs' names or JSON on stdout."""
-    task, quiet = found.task, request.messages.quiet
-    notes = (*found.notes, *task.job.policy.remarks(tally, task.job.target.top))
-    named = f"{shown_input(task.name)}: " if len(request.inputs) > 1 else ""
-    for line in () if quiet else notes:
-        report.note(f"{named}{line}")
-    piped = STANDARD in task.paths
-    text = () if quiet or piped else task.paths
-    report.show(found, text, json=request.json, stream=sys.stderr if piped else None)
+    paths, quiet = found.task.paths, request.messages.quiet
+    named = f"{shown_input(found.task.name)}: " if len(request.inputs) > 1 else ""
+    piped = STANDARD in paths
+    text, stream = () if quiet or piped else paths, sys.stderr if piped else None
+    report.show(found, text, json=request.json, quiet=quiet, about=named, stream=stream)
 
 
 def show(request: Request, task: Task) -> None:
@@ -182,7 +180,7 @@ def show(request: Request, task: Task) -> None:
         opening.check_output(path, task.format, task.pipeline.result, force=request.force)
         check_not_input(path, request.inputs, force=request.force)
     found = Report(task, task.notes, {"plan": task.pipeline.lines} if request.plan else {})
-    report.show(found, _lines(found), json=request.json)
+    report.show(found, _lines(found), json=request.json, quiet=True)
 
 
 def _lines(found: Report) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Learn one kernel: read the pairs, bind a kernel of the wanted shape to them, solve, say how sure it is."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from math import floor, log10, prod
 from pathlib import Path
@@ -13,10 +13,8 @@ from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.opened import Opened, read_items
 from convcli.cli.shared.weights import matrices
-from convcli.common import Channels, ConvError, UsageError, frozen, number_text, within
-from convcli.geometry.axes import per_axis
-from convcli.geometry.layers import format_size
-from convcli.geometry.padding import Padding, PaddingName
+from convcli.common import Channels, ConvError, UsageError, frozen, number_text, per_axis, within
+from convcli.geometry import Padding, PaddingName, format_size
 from convcli.jobs.bind import bind, kernel_axes
 from convcli.jobs.chain import Chain, ConvStage
 from convcli.kernel.model import Defaults, Kernel, size_text, slug
@@ -35,8 +33,9 @@ EXACT = 0.01  # a residual below this share of what rounding leaves: the target 
 ROUNDED = 1.1  # a residual up to so many times what rounding leaves is explained by it
 
 
-def learn_kernel(request: Request, size: tuple[int | None, tuple[int, ...]]) -> None:
-    """Learn a kernel of this size and report it; write it where a name was given."""
+def learn_kernel(request: Request) -> None:
+    """Learn a kernel and report it; write it where a name was given."""
+    size = request.size or (None, ())
     if size[0] is not None:
         raise UsageError(
             f"size {format_size(*size)}: the files say how many kernels there are; give the size alone"
@@ -74,8 +73,8 @@ def learn_kernel(request: Request, size: tuple[int | None, tuple[int, ...]]) -> 
             )
         with output(request.output, force=request.force, binary=False) as file:
             file.write(text)
-    learned = Learned(kernel, found, rounded, request.output)
-    report.show(learned, _lines(learned, () if request.messages.quiet else notes, request), json=request.json)
+    learned, quiet = Learned(kernel, found, rounded, request.output, tuple(notes)), request.messages.quiet
+    report.show(learned, _lines(learned, request), json=request.json, quiet=quiet)
 
 
 def _read(name: str, options: ReadOptions, notes: dict[str, None]) -> list[Opened]:
@@ -195,6 +194,7 @@ class Learned:
     fit: Fit
     rounded: bool
     output: str | None
+    notes: tuple[str, ...]
 
     @property
     def standard_error(self) -> float | None:
@@ -219,14 +219,14 @@ class Learned:
             "rounding_error": self.rounding_error,
             "left_out": fit.left_out,
             "output": self.output,
+            "notes": self.notes,
         }
 
 
-def _lines(found: Learned, notes: Iterable[str], request: Request) -> Iterator[str]:
+def _lines(found: Learned, request: Request) -> Iterator[str]:
     yield from matrices(_readable(found.kernel))
     if request.messages.quiet:
         return
-    yield from map(report.Note, notes)
     yield from (f"{label:<11}{text}" for label, text in _facts(found, request.fit.bias))
     if found.output is not None:
         yield found.output

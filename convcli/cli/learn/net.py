@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from convcli.cli.learn import curve as learn_curve
 from convcli.cli.learn.examples import Loaded, load
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.progress import Meter
-from convcli.common import ConvError, Precision, UsageError, frozen
+from convcli.common import ConvError, Precision, UsageError, counted, frozen
 from convcli.learning import checkpoint
 from convcli.learning.examples import split
 from convcli.learning.torch_training import Training, check_loss
@@ -31,8 +33,9 @@ class Places:
     checkpoint: str
 
 
-def train_net(request: Request, path: Path) -> None:
+def train_net(request: Request) -> None:
     """Train the net of a file and report; what was reached stays in the checkpoint, however the training ends."""
+    path = request.net.file or Path()
     net = load_net(path, request.net.num_classes)
     places = _places(request, path)
     learn_curve.check(request.net.curves, force=request.force)
@@ -40,11 +43,9 @@ def train_net(request: Request, path: Path) -> None:
     loaded = load(request, net, choose_device(request.net.device))
     check_loss(net, loaded.output, request.training.loss)
     training = _training(request, net, loaded, before)
-    notes = [
-        *loaded.notes,
-        *(f"resumed differently: {line}" for line in checkpoint.changed(request.training, earlier)),
-    ]
-    for note in () if request.messages.quiet else notes:
+    changed = checkpoint.changed(request.training, earlier)
+    notes = (*loaded.notes, *(f"resumed differently: {line}" for line in changed))
+    for note in () if request.messages.quiet else notes:  # before the training, which may take long
         report.note(note)
     try:
         _run(request, training, places)
@@ -55,9 +56,9 @@ def train_net(request: Request, path: Path) -> None:
     with output(places.weights, force=request.force) as file:
         save(file, training.state.kept, class_facts(loaded.classes))
     _write_curves(request, net, training.state)
-    found = _trained(request, net, loaded, training, training.state, places)
-    text = () if request.messages.quiet else _lines(found, request, loaded, training.state)
-    report.show(found, text, json=request.json)
+    files = [places.weights, places.checkpoint, *request.net.curves]
+    found = Trained(loaded, training, training.state, files, notes)
+    report.show(found, () if request.messages.quiet else _lines(found), json=request.json, quiet=True)
 
 
 def _places(request: Request, net: Path) -> Places:
@@ -135,60 +136,55 @@ def _write_curves(request: Request, net: Net, state: State) -> None:
 
 @frozen
 class Trained:
-    """What came of a training; the curve is (epoch, loss, watched loss)."""
+    """What came of a training."""
 
-    net: str
-    examples: int
-    held_out: int
-    epochs: int
-    kept: int
-    steps: int
-    loss: dict[str, float | None]
-    accuracy: dict[str, float | None]
-    classes: Sequence[str]
-    curve: Sequence[tuple[int, float, float | None]]
+    loaded: Loaded
+    training: Training
+    state: State
     files: Sequence[str]
+    notes: Sequence[str]
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """The training for a program; the curve is (epoch, loss, watched loss)."""
+        training, curve = self.training, self.state.curve
+        loss, share = training.evaluate(training.examples)
+        watched = training.evaluate(training.held_out) if training.held_out else (None, None)
+        return {
+            "net": training.net.name,
+            "examples": len(training.examples),
+            "held_out": len(training.held_out),
+            "epochs": curve[-1].number,
+            "kept": (best_epoch(curve) if self.state.best else curve[-1]).number,
+            "steps": self.state.steps,
+            "loss": {"before": curve[0].loss, "after": loss, "held_out": watched[0]},
+            "accuracy": {"examples": share, "held_out": watched[1]},
+            "classes": self.loaded.classes,
+            "curve": [(epoch.number, epoch.loss, epoch.watched) for epoch in curve],
+            "files": self.files,
+            "notes": self.notes,
+        }
 
 
-def _trained(
-    request: Request, net: Net, loaded: Loaded, training: Training, state: State, places: Places
-) -> Trained:
-    loss, share = training.evaluate(training.examples)
-    watched = training.evaluate(training.held_out) if training.held_out else (None, None)
-    last = state.curve[-1].number
-    return Trained(
-        net.name,
-        len(training.examples),
-        len(training.held_out),
-        last,
-        best_epoch(state.curve).number if state.best else last,
-        state.steps,
-        {"before": state.curve[0].loss, "after": loss, "held_out": watched[0]},
-        {"examples": share, "held_out": watched[1]},
-        loaded.classes,
-        [(epoch.number, epoch.loss, epoch.watched) for epoch in state.curve],
-        [places.weights, places.checkpoint, *request.net.curves],
-    )
-
-
-def _lines(found: Trained, request: Request, loaded: Loaded, state: State) -> Iterator[str]:
-    settings, classes = request.training, f"; classes {', '.join(found.classes)}" if found.classes else ""
+def _lines(found: Trained) -> Iterator[str]:
+    facts, loaded, state, settings = found.facts, found.loaded, found.state, found.training.settings
+    classes = f"; classes {', '.join(loaded.classes)}" if loaded.classes else ""
     count = sum(parameter.size for parameter in state.parameters.values())
-    held = f", {found.held_out} held out" if found.held_out else ""
-    yield f"{found.net}: {loaded.shape} to {loaded.output}, {count} parameters"
-    yield f"{found.examples} example{'s' * (found.examples > 1)}{held}"
+    held = f", {facts['held_out']} held out" if facts["held_out"] else ""
+    yield f"{facts['net']}: {loaded.shape} to {loaded.output}, {count} parameters"
+    yield f"{counted(facts['examples'], 'example')}{held}"
     yield from curve_lines(state.curve)
     how = f"{settings.optimizer}, lr {settings.learning_rate:g}, batch {settings.batch}, seed {settings.seed}"
-    first, loss, watched = found.loss["before"] or 0.0, found.loss["after"] or 0.0, found.loss["held_out"]
+    first, loss, watched = facts["loss"].values()
     falls = f", {first / loss:.3g} times smaller" if 0 < loss < first else ""
-    yield f"loss ({settings.loss}) {first:.4g} before, {loss:.4g} after {found.kept} epochs{falls}; {how}"
-    right = {name: None if share is None else f"{share:.1%}" for name, share in found.accuracy.items()}
+    yield f"loss ({settings.loss}) {first:.4g} before, {loss:.4g} after {facts['kept']} epochs{falls}; {how}"
+    right, held_right = (None if share is None else f"{share:.1%} " for share in facts["accuracy"].values())
     if watched is not None:
-        yield f"held out: loss {watched:.4g}" + (f", {right['held_out']} right" if right["held_out"] else "")
-    if right["examples"]:
-        yield f"{right['examples']} of the examples right{classes}"
-    if found.epochs < settings.epochs:
-        kept = f"no smaller loss for {settings.patience} epochs; epoch {found.kept} is kept"
-        yield f"stopped after epoch {found.epochs}: {kept}"
+        yield f"held out: loss {watched:.4g}" + (f", {held_right}right" if held_right else "")
+    if right:
+        yield f"{right}of the examples right{classes}"
+    if facts["epochs"] < settings.epochs:
+        kept = f"no smaller loss for {settings.patience} epochs; epoch {facts['kept']} is kept"
+        yield f"stopped after epoch {facts['epochs']}: {kept}"
     weights, _, *curves = found.files
     yield from (weights, *curves)

@@ -1,9 +1,14 @@
-"""The parsed command line of ``convcli learn``, for its three jobs."""
+"""The command line of ``convcli learn``, for its three jobs.
 
+A kernel by least squares (`kernel`), a net by gradients (`net`), or a look at what those gradients are (`gradients`).
+"""
+
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from convcli.cli.shared import options
+from convcli.cli.shared.command import flags
 from convcli.common import Channels, Precision, UsageError, frozen, parse_choice, parse_float
 from convcli.common.options import Panel, argument, flag, group, option
 from convcli.geometry.grammar import parse_size
@@ -66,9 +71,32 @@ class Net:
     device: str = options.device()
 
 
+OF_KERNEL = {*flags(Fit), "--pad-mode"}
+OF_GEOMETRY = {"--size", "--stride", "--padding", "--dilation"}
+OF_NET = {*flags(Net), *flags(Settings)}
+OF_FILES = {"[INPUT TARGET]...", "--target", "--axes", "--target-axes", "--as", "--header"}
+
+
 @frozen(kw_only=True)
 class Request:
-    """A parsed command line; `size` is the maps and the size of a kernel."""
+    """Learn kernels from examples.
+
+    \b
+    Three jobs:
+      --size SIZE   the one kernel (and bias) that turns inputs into targets with
+                    the least squared error: exact, and it says how sure it is
+      --net NET     all weights of a net, by gradient descent; without targets
+                    the net learns to give its input back (an autoencoder), with
+                    --loss ce the folder of each input names its class
+      --gradcheck   shows that the gradients of a convolution are convolutions
+
+    \b
+    Examples:
+      convcli learn photo.png blurred.png --size 5x5 -o blur.yaml
+      convcli learn photos --net autoencoder.yaml -o ae.safetensors
+      convcli learn digits --net lenet.yaml --loss ce --patience 5
+      convcli learn --gradcheck --input 6x7 --size 3x2 --stride 2 --padding 1
+    """
 
     files: tuple[str, ...] = argument(
         "Pairs of files; with --target or --net: inputs.", default=(), metavar="[INPUT TARGET]..."
@@ -102,7 +130,31 @@ class Request:
     force: bool = options.force()
     json: bool = options.json()
     messages: options.Messages = group("progress", "debug", quiet="No notes; only the kernel, or nothing.")
+    given: Sequence[str] = ()
 
     @property
     def reading_targets(self) -> ReadOptions:
         return replace(self.reading, axes=self.target_axes or self.reading.axes)
+
+    @property
+    def work(self) -> str:
+        """What does the job that is asked for; options of another one are refused."""
+        if self.gradcheck:
+            self._refuse("--gradcheck", (OF_KERNEL | OF_NET | OF_FILES | {"--output"}) - {"--seed"})
+            return "learn.gradients.show_gradients"
+        if self.net.file is not None:
+            self._refuse("--net", OF_KERNEL | OF_GEOMETRY | {"--input"})
+            if not self.files:
+                raise UsageError("nothing to learn from: name a file or a folder of inputs, again for more")
+            return "learn.net.train_net"
+        if self.size is not None:
+            self._refuse("--size", OF_NET | {"--input"})
+            return "learn.kernel.learn_kernel"
+        raise UsageError(
+            "what to learn: --size 3x3 (a kernel), --net NET.yaml (a net's weights), or --gradcheck"
+        )
+
+    def _refuse(self, job: str, foreign: set[str]) -> None:
+        said = [flag.split()[0].strip("[") for flag in self.given if flag in foreign]
+        if said:
+            raise UsageError(f"{said[0]} belongs to another job than {job} (see `convcli learn --help`)")

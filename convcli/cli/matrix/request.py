@@ -1,7 +1,7 @@
 """The parsed command line of ``matrix``."""
 
 from convcli.cli.shared import options
-from convcli.common import frozen
+from convcli.common import UsageError, frozen
 from convcli.common.options import Panel, group, option
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions
@@ -9,7 +9,21 @@ from convcli.media.options import ReadOptions
 
 @frozen(kw_only=True)
 class Request:
-    """A parsed command line of ``matrix``."""
+    """Write a convolution as a matrix W, so that the output is W vec(X).
+
+    A dot is an entry that no tap makes; a 0 is a weight of zero. Lines part the
+    blocks: one block is one row of the output against one row of the input.
+
+    \b
+    Examples:
+      convcli matrix --input 5 -k 3
+      convcli matrix --input 4x4 -k "1,2;3,4" -o W.npz
+      convcli matrix --input 5 -k 3 --padding full --flip
+      convcli matrix --input 3 -k 3 --transpose
+      convcli matrix --input 4x4 -k 3x3 --pad-mode circular
+    """
+
+    work = "matrix.text.show_matrix"
 
     kernel: str = options.kernel(
         "Name, name:parameters, FILE, numbers; a bare size (3, 2x2) has the weights 1, 2, 3..."
@@ -32,3 +46,9 @@ class Request:
     force: bool = options.force("Overwrite an existing output.")
     json: bool = options.json("Print the matrix and its facts as JSON.")
     messages: options.Messages = group("debug", quiet="Print the matrix without the facts.")
+
+    def __post_init__(self) -> None:
+        if self.size is None and self.verify is None:
+            raise UsageError(
+                "--input says how large the input is, such as --input 4x4 (or give --verify FILE)"
+            )

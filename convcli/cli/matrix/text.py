@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from convcli.cli.matrix.work import Made, Verdict
+from convcli.cli.matrix.request import Request
+from convcli.cli.matrix.work import Made, Verdict, make
 from convcli.cli.shared import report
 from convcli.cli.shared.terminal import WIDTH
-from convcli.common.numbers import decimal_text, number_text
+from convcli.common import ConvError, number_text
+from convcli.common.numbers import decimal_text
 from convcli.explanations.matrix import Matrix
 from convcli.media.files.target import STANDARD
 
@@ -16,12 +18,20 @@ MOST_LINES = 100
 MOST_PRINTED = 16  # numbers of a vector in text
 
 
-def show(made: Made, *, json: bool, quiet: bool) -> None:
-    """Print what was made; where the matrix itself goes to standard output, words go to stderr."""
-    piped = made.path == STANDARD
-    if made.loses_offset and not quiet:
-        report.note("bias and constant padding are not part of the matrix; --json lists them as offset")
-    report.show(made, _lines(made, quiet), json=json, stream=sys.stderr if piped and json else None)
+def show_matrix(request: Request) -> None:
+    """Make a matrix and print it; where the matrix itself goes to standard output, words go to stderr.
+
+    Raises
+    ------
+    ConvError
+        When it does not do what ``filter`` does.
+    """
+    made, quiet = make(request), request.messages.quiet
+    stream = sys.stderr if made.path == STANDARD and request.json else None
+    report.show(made, _lines(made, quiet), json=request.json, quiet=quiet, stream=stream)
+    if made.verdict is not None and not made.verdict.equal:
+        difference = made.verdict.difference
+        raise ConvError(f"the matrix and the convolution differ by {difference:.3g}: please report it")
 
 
 def _lines(made: Made, quiet: bool) -> Iterator[str]:

@@ -17,11 +17,10 @@ from convcli.common import UsageError, frozen_identity
 from convcli.data.info import SPACE, Info
 from convcli.execution.pipeline import reference
 from convcli.explanations.matrix import Matrix, convolution_matrix
-from convcli.geometry.layers import format_size
-from convcli.geometry.padding import PaddingName
+from convcli.geometry import PaddingName, format_size
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain, ConvStage
-from convcli.kernel.model import Kernel
+from convcli.kernel import Kernel
 from convcli.media import registry
 from convcli.media.files.target import STANDARD, check_not_input, output, shown
 
@@ -63,10 +62,11 @@ class Made:
     path: str | None
 
     @property
-    def loses_offset(self) -> bool:
-        """Whether bias and constant padding are not in the file."""
-        sparse = self.path is not None and PurePath(self.path).suffix.lower() == SPARSE
-        return sparse and bool(self.matrix.offset.any())
+    def notes(self) -> tuple[str, ...]:
+        """What is not in the file."""
+        if self.path is None or PurePath(self.path).suffix.lower() != SPARSE or not self.matrix.offset.any():
+            return ()
+        return ("bias and constant padding are not part of the matrix; --json lists them as offset",)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Made:
         found |= {"entries": len(matrix.values), "structure": matrix.structure, "blocks": matrix.blocks}
         if prod(matrix.shape) <= MOST_LISTED:
             found |= {"matrix": matrix.dense(), "offset": matrix.offset}
-        return found | ({} if self.verdict is None else {"verify": self.verdict})
+        return found | {"notes": self.notes} | ({} if self.verdict is None else {"verify": self.verdict})
 
 
 MOST_DENSE = 25_000_000  # numbers of a table or an array, zeros among them

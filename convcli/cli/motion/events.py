@@ -91,6 +91,7 @@ class Found:
     events: Sequence[Event]
     changes: Sequence[Change] = ()
     cuts: Sequence[Cut] = ()
+    notes: Sequence[str] = ()
 
 
 def lines(found: Found) -> Iterator[str | Table]:

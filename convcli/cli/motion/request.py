@@ -23,7 +23,25 @@ def _threshold(text: str) -> float | None:
 
 @frozen(kw_only=True)
 class Request:
-    """A parsed command line of ``motion``."""
+    """Find motion in a clip: when, where, how much, and a picture of it.
+
+    Grey (exactly 128) is rest, lighter and darker are motion. Times are seconds in the clip; a change
+    belongs to the newer of two frames.
+
+    \b
+    A camera that shakes: every edge moves, all is one event; try --region.
+    A light that flickers: part of auto; else --stabilise-light.
+    Sensor noise: the threshold rises above it; --denoise 3 finds more.
+
+    \b
+    Examples:
+      convcli motion clip.mp4
+      convcli motion clip.mp4 --no-output --events - | head
+      convcli motion clip.mp4 --overlay -o seen.mp4 --heatmap where.png
+      convcli motion door.mp4 --no-output --exit-code -q && echo someone came
+    """
+
+    work = "motion.command.motion"
 
     panel = Panel.MOTION
 
@@ -75,3 +93,16 @@ class Request:
     force: bool = options.force()
     json: bool = options.json("Report on standard output as JSON.")
     messages: options.Messages
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant, before anything is read."""
+        if self.output is not None and self.no_output:
+            raise UsageError("--output and --no-output: give one of them")
+        if self.overlay and self.no_output:
+            raise UsageError("--overlay draws on the output, and --no-output writes none")
+        if self.denoise < 1:
+            raise UsageError(f"denoise {self.denoise} is not possible: give a number of frames from 1 on")
+        if self.events == "-" and (self.json or self.output == "-"):
+            raise UsageError("--events - and another output: only one thing goes to standard output")
+        if self.output == "-" and self.json:
+            raise UsageError("--json and -o -: only one thing goes to standard output")

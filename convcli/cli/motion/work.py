@@ -144,17 +144,19 @@ class _Detection:
         cuts = tuple(self.cutter.write(events)) if self.cutter and events else ()
         notes += tuple(self.cutter.notes) if self.cutter else ()
         levels = round(float(np.median(limits.blocks)) / watch.level, 3)
-        found = Found(
-            request.input, self.path, len(watch.frames), levels, events, self.detector.changes, cuts
-        )
-        table = request.no_output and request.events is None  # it is the data, and goes where data goes
-        quiet = request.json or request.messages.quiet
         said = (*self.source.info.notes, *watch.notes, *notes, *self._global_changes(), *self._doubts())
-        text = () if quiet else (*map(report.Note, dict.fromkeys(said)), *lines(found))
-        if quiet and table and events and not request.exit_code:
-            text = tuple(lines(found))
-        stream = None if request.json or (table and events) else sys.stderr
-        report.show(found, text, json=request.json, stream=stream)
+        changes, said = self.detector.changes, tuple(dict.fromkeys(said))
+        found = Found(request.input, self.path, len(watch.frames), levels, events, changes, cuts, said)
+        table = request.no_output and request.events is None  # it is the data, and goes where data goes
+        quiet, shown = request.messages.quiet, table and events and not request.exit_code
+        report.show(
+            found,
+            lines(found) if shown or not quiet else (),
+            json=request.json,
+            quiet=quiet,
+            stream=None if request.json or (table and events) else sys.stderr,
+        )
+        quiet = quiet or request.json
         for path in () if quiet else (*(path for path, _ in _outputs(request)), *(cut.file for cut in cuts)):
             if path != STANDARD and request.output != STANDARD and request.events != STANDARD:
                 report.say(path)

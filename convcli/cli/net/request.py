@@ -1,12 +1,11 @@
-"""What ``convcli net`` is asked for, parsed."""
+"""The command lines of ``convcli net``."""
 
 from functools import partial
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common import Precision, UsageError, frozen
+from convcli.common import Precision, UsageError, frozen, parse_numbers
 from convcli.common.options import Panel, argument, flag, group, option
-from convcli.geometry.axes import parse_numbers
 from convcli.media.options import ReadOptions
 from convcli.pixels.ranges import FORMS, Range, range_policy
 
@@ -50,7 +49,16 @@ class Filling:
 
 @frozen(kw_only=True)
 class RunRequest:
-    """A parsed command line of ``net run``."""
+    """Run a net on a file: arrays, pictures, class scores, or a grid of feature maps.
+
+    \b
+    Examples:
+      convcli net run samples/pyramid.yaml photo.png -o small.png
+      convcli net run samples/lenet.yaml digit.png
+      convcli net run stem.yaml photo.jpg -w r18.pth --layer conv1 --maps m.png
+    """
+
+    work = "net.command.run"
 
     net: Path = _net()
     input: str = _input()
@@ -79,10 +87,24 @@ class RunRequest:
     json: bool = options.json()
     messages: options.Messages = group("verbose", "debug", quiet="No notes, only results and errors.")
 
+    def __post_init__(self) -> None:
+        if self.with_input and self.maps is None:
+            raise UsageError("--with-input draws the input beside the maps: give --maps FILE.png")
+
 
 @frozen(kw_only=True)
 class ShowRequest:
-    """A parsed command line of ``net show``."""
+    """Show a net's layers: outputs, receptive fields, parameters, multiply-adds.
+
+    The columns are those of `convcli shape`; the multiply-adds are those of conv, tconv and dense.
+
+    \b
+    Examples:
+      convcli net show samples/lenet.yaml
+      convcli net show samples/resnet-stem.yaml --input 3@512x512 --svg stem.svg
+    """
+
+    work = "net.command.show"
 
     net: Path = _net()
     input: options.Size | None = options.size("Size of the input, 3@32x32. Default: the net's own input:.")
@@ -96,7 +118,28 @@ class ShowRequest:
 
 @frozen(kw_only=True)
 class CheckRequest:
-    """A parsed command line of ``net check``."""
+    """Measure whether a net's layers follow shifts of their input (equivariance), or ignore them (invariance).
+
+    The input is rolled along an axis, in float64. For every layer:
+
+    \b
+      period     the smallest shift that is a whole number of steps of this
+                 layer and of all before it
+      holds at   the shifts at which its output moved along exactly
+      error      the largest error at multiples of it, of the largest output
+      elsewhere  the smallest error at all other shifts
+      unmoved    change of the output left in its place, at the smallest and the
+                 largest shift, of its norm: 0 would be invariance
+
+    Outputs are compared for error and elsewhere only where their receptive field
+    meets neither a border nor padding; "-": there are none, or nothing to move.
+
+    \b
+    Example:
+      convcli net check samples/sobel-pool.yaml samples/house.png
+    """
+
+    work = "net.command.check"
 
     net: Path = _net()
     input: str = _input()
@@ -109,3 +152,9 @@ class CheckRequest:
     reading: ReadOptions = _reading()
     json: bool = options.json()
     messages: options.Messages = group("debug")
+
+
+COMMANDS = (
+    "Chains of layers in YAML: run them on files, show their sizes, check how they follow shifts.",
+    {"run": RunRequest, "show": ShowRequest, "check": CheckRequest},
+)

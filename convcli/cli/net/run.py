@@ -47,13 +47,14 @@ class Ran:
     scores: Sequence[list[float]] = ()
     several: bool = False
     labels: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     @property
     def facts(self) -> dict[str, Any]:
         scores = {"scores": self.scores if self.several else self.scores[0]} if self.scores else {}
         labels = {"labels": self.labels} if self.scores and self.labels else {}
         named = {"input": self.input, "layer": self.layer, "output": self.output}
-        return {**named, **scores, "files": self.files, **labels}
+        return {**named, **scores, "files": self.files, **labels, "notes": self.notes}
 
 
 def run_net(request: RunRequest, net: Net) -> None:
@@ -89,12 +90,10 @@ def run_net(request: RunRequest, net: Net) -> None:
             files += _write(request, input, result, computed, notes)
     if last is not model.steps[-1]:
         labels = ()
-    for line in () if request.messages.quiet else notes:
-        report.note(line)
-    found = Ran(request.input, last.name, str(last.output), files, scores, several, labels)
-    piped = STANDARD in (request.output, request.maps)
-    text = () if piped else _lines(request, found)
-    report.show(found, text, json=request.json, stream=sys.stderr if piped else None)
+    found = Ran(request.input, last.name, str(last.output), files, scores, several, labels, notes)
+    piped, quiet = STANDARD in (request.output, request.maps), request.messages.quiet
+    text, stream = () if piped else _lines(request, found), sys.stderr if piped else None
+    report.show(found, text, json=request.json, quiet=quiet, stream=stream)
 
 
 def _labels(request: RunRequest, model: TorchNet) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """A record of options becomes a command line: Typer's signature is made of its fields, and values are read back."""
 
-from __future__ import annotations
-
+import importlib
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,7 +8,7 @@ from dataclasses import MISSING, fields
 from enum import StrEnum
 from functools import partial
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 import typer
 
@@ -19,30 +18,29 @@ from convcli.common.options import Group, Option, Panel
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
-def takes_options(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a command of a function that takes a record of options.
+def command(record: type) -> Callable[..., Any]:
+    """Make a command of a record of options; its docstring is the help.
 
-    The function's second parameter, if it has one, gets the flags that were given.
+    Its attribute ``work`` names the function that does the work, as ``module.function`` of `convcli.cli`, which loads
+    once the command line makes sense.  A field ``given`` gets the flags that stand in the command line.
     """
-    hints = get_type_hints(work)  # annotations may be texts
-    record, *more = (kind for name, kind in hints.items() if name != "return")
     group = _Group(record, Group())
     leaves = list(group.leaves())
-    parameters = [leaf.parameter() for leaf in leaves]
+    asks = any(field.name == "given" for field in fields(record))
 
-    def command(context: typer.Context | None = None, **raw: Any) -> Any:
-        request = group.read(raw)
-        return work(request) if context is None else work(request, given(context, leaves))
+    def run(context: typer.Context, **raw: Any) -> Any:
+        request = group.read(raw, **({"given": given(context, leaves)} if asks else {}))
+        module, _, name = request.work.rpartition(".")
+        return getattr(importlib.import_module(f"convcli.cli.{module}"), name)(request)
 
-    if more:
-        parameters.insert(0, inspect.Parameter("context", _KEYWORD, annotation=typer.Context))
-    command.__name__, command.__doc__ = work.__name__, work.__doc__
-    command.__annotations__ = {}
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return command
+    parameters = [inspect.Parameter("context", _KEYWORD, annotation=typer.Context)]
+    parameters += (leaf.parameter() for leaf in leaves)
+    run.__doc__, run.__annotations__ = record.__doc__, {}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
 
 
-def given(context: typer.Context, leaves: Iterable[_Leaf]) -> list[str]:
+def given(context: typer.Context, leaves: "Iterable[_Leaf]") -> list[str]:
     """Return the flags that stand in a command line, in the order of the help."""
     sources = ((leaf.flag, context.get_parameter_source(leaf.name)) for leaf in leaves)
     return [flag for flag, source in sources if source is not None and source.name == "COMMANDLINE"]
@@ -72,12 +70,12 @@ class _Group:
             elif hasattr(kind, "__dataclass_fields__"):
                 self._parts[field.name] = _Group(kind, offered or group)
 
-    def leaves(self) -> Iterator[_Leaf]:
+    def leaves(self) -> "Iterator[_Leaf]":
         for part in self._parts.values():
             yield from part.leaves()
 
-    def read(self, raw: Mapping[str, Any]) -> Any:
-        return self._record(**{name: part.read(raw) for name, part in self._parts.items()})
+    def read(self, raw: Mapping[str, Any], **more: Any) -> Any:
+        return self._record(**{name: part.read(raw) for name, part in self._parts.items()}, **more)
 
 
 class _Leaf:
@@ -119,7 +117,7 @@ class _Leaf:
             made = typer.Option(default, *self._flags, envvar=option.variable, **common)
         return inspect.Parameter(self.name, _KEYWORD, default=made, annotation=self._takes)
 
-    def leaves(self) -> Iterator[_Leaf]:
+    def leaves(self) -> "Iterator[_Leaf]":
         yield self
 
     def read(self, raw: Mapping[str, Any]) -> Any:

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from convcli.cli.shared.report import Note
 from convcli.cli.shared.terminal import Table
 from convcli.common import frozen
-from convcli.geometry.layers import Row
+from convcli.geometry import Row
 
 
 @frozen
@@ -33,7 +32,7 @@ class Traced:
 
 
 def lines(found: Traced) -> Iterator[str | Table]:
-    """Yield one row a layer, totals where there are several, the final size and the remarks."""
+    """Yield one row a layer, totals where there are several, and the final size."""
     header = ("layer", "output", "field", "jump", "start", "params", "mult-adds", "unused")
     rows: list[tuple[str, ...]] = [header, ("input", found.input, "1", "1", "0", "", "", "")]
     for row in found.layers:
@@ -44,7 +43,6 @@ def lines(found: Traced) -> Iterator[str | Table]:
         rows.append(("total", "", "", "", "", str(found.parameters), str(found.multiply_adds), ""))
     yield Table(rows, "<<>")
     yield found.output
-    yield from map(Note, found.notes)
 
 
 def axes_text(values: Sequence[int | Fraction]) -> str:

@@ -1,7 +1,5 @@
 """From a result to its files: their names, ``STEM.KERNEL.EXT``, and the form of data that each format takes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -103,7 +101,7 @@ def streams(result: Info, format: Format) -> bool:
 
 def write_whole(
     path: str,
-    pixels: np.ndarray,
+    pixels: "np.ndarray",
     *,
     force: bool,
     inputs: Sequence[str] = (),

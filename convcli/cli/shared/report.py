@@ -57,30 +57,38 @@ def show(
     text: Iterable[str | Table],
     *,
     json: bool,
+    quiet: bool = False,
+    about: str = "",
     stream: TextIO | None = None,
     indent: int | None = None,
 ) -> None:
-    """Print a result: as JSON (`as_json`), or as what its renderer for people yields.
+    """Print a result: as JSON (`as_json`), or as what its renderer for people yields; its notes go to stderr.
 
     Parameters
     ----------
     result : record, or a list of records
+        Its ``notes``, if it has some, are lines for the person.
     text : iterable
         Lines, tables and notes; an iterator that has nothing done yet where JSON is asked for.
+    quiet : bool
+        Whether the notes are left out.
+    about : str
+        What stands before each of them.
     stream : text file, optional
         Standard output by default.
     """
     stream = stream or sys.stdout
     if json:
         print_json(result, stream, indent)
-        return
-    for part in text:
+    for part in () if json else text:
         if isinstance(part, Note):
             note(part)
         elif isinstance(part, Table):
             part._replace(rows=[[*map(printable, row)] for row in part.rows]).print(stream)
         else:
             say(part, stream)
+    for line in () if quiet else getattr(result, "notes", ()):
+        note(f"{about}{line}")
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

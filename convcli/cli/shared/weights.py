@@ -5,7 +5,7 @@ from typing import Any
 
 from convcli.cli.shared.terminal import WIDTH
 from convcli.common import number_text
-from convcli.kernel.model import Kernel
+from convcli.kernel import Kernel
 
 MOST = 8  # filters of a bank that are printed
 LARGE = 32 * 32  # numbers above which a matrix is shown by its corner and its centre

@@ -3,8 +3,8 @@
 import re
 from typing import TypeVar
 
-from convcli.common import UsageError, counted
-from convcli.geometry.padding import at_least
+from convcli.common.errors import UsageError
+from convcli.common.numbers import counted, in_range
 
 T = TypeVar("T")
 
@@ -34,6 +34,5 @@ def parse_numbers(text: str, what: str, minimum: int = 1) -> tuple[int, ...]:
     for part in re.split("[,x]", text):
         if not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", part):
             raise UsageError(f"{what} {text!r} is not a number, nor one for each axis such as 2 or 2,1")
-        at_least(what, int(part), minimum)
-        numbers.append(int(part))
+        numbers.append(in_range(int(part), what, minimum))
     return tuple(numbers)
