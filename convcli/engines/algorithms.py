@@ -190,11 +190,11 @@ class _Fft(Algorithm):
     reproducible = local = False
 
     def mixes(self, call: Correlation) -> bool:
-        return True
+        return not call.finite or call.weights.dtype != "float32"
 
     def serves(self, call: Correlation, values: Values) -> bool:
         if call.finite:
-            return call.weights.dtype == "float32" or values.largest <= EXACT_LEVELS
+            return values.largest <= EXACT_LEVELS
         return values.finite and values.spread <= SPREAD[call.weights.dtype.name]
 
     def offers(self, work: Work) -> bool:

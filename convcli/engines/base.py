@@ -18,7 +18,7 @@ import numpy as np
 from convcli.common.errors import UsageError
 from convcli.data.box import slices
 from convcli.engines.interface import Algorithm, Correlation, Outside
-from convcli.engines.locality import glance, look
+from convcli.engines.locality import look
 from convcli.engines.padding import pad
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import TransposedWindow, Window
@@ -187,13 +187,11 @@ class Engine(ABC):
 
     def _where_it_serves(self, algorithm: Algorithm, call: Correlation) -> np.ndarray:
         """Correlate with an algorithm in the parts of a box where it serves, and in the others with the cheapest."""
-        values = glance(call)
-        if values.finite and algorithm.serves(call, values):
-            return self._correlate(algorithm, call)
         found = look(call)
         if algorithm.serves(call, found.values):
             made = self._correlate(algorithm, call)
-            found.clear(made)
+            if algorithm.mixes(call):
+                found.clear(made)
             return made
         shape = len(call.x), len(call.weights), *call.sizes
         made = np.empty(shape, call.weights.dtype) if call.out is None else call.out
@@ -209,7 +207,8 @@ class Engine(ABC):
                 self.gave_way[str(algorithm), str(chosen)] += prod(alone.sizes)
             place = made[(slice(None), slice(None), *slices(part.outputs))]
             place[...] = self._correlate(chosen, alone)
-            part.clear(place)
+            if chosen.mixes(alone):
+                part.clear(place)
         return made
 
     def _call(

@@ -7,15 +7,15 @@ a sum where the values near every window are not much smaller.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, reduce
-from itertools import product
-from math import ceil, inf, prod
+from functools import cached_property
+from math import ceil, prod
 
 import numpy as np
 
 from convcli.common.frozen import frozen_identity
 from convcli.data.box import Box, slices, whole
 from convcli.engines.interface import Correlation, Values
+from convcli.engines.native import library, rows
 
 CELLS = 8  # half windows along a part that is not cut again: about a transform's tile
 PART = 1 << 14  # outputs of a part that is not worth cutting
@@ -31,27 +31,26 @@ class Look:
     seen : ndarray
         ``(N, *cells)``: the largest absolute value in the cells that windows touch which begin in a cell; NaN where
         they hold one.
-    held : ndarray
-        The same for the one cell that all of these windows hold whole.
+    near : ndarray
+        The same for the one cell that all of these windows hold whole, unless there is nothing but zeros in it.
     part : Box
         The cells that this look is about.
     """
 
     call: Correlation
     seen: np.ndarray
-    held: np.ndarray
+    near: np.ndarray
     part: Box
 
     @cached_property
     def values(self) -> Values:
         """What there is; windows on nothing but zeros do not count, for `clear` sees to them."""
-        seen = self._of(self.seen)
+        near = self._of(self.near)
         along = tuple(axis for axis, extent in enumerate(self.call.extents, 1) if extent > 1)
-        held = self._of(self.held)
-        near = np.where(held > 0, held, np.where(seen > 0, seen, np.inf))
+        largest = self._of(self.seen).max(axis=along, keepdims=True)
         with np.errstate(all="ignore"):
-            spread = (seen.max(axis=along, keepdims=True) / near).max()
-        return Values(float(seen.max()), float(spread))
+            spread = largest / near.min(axis=along, keepdims=True, where=near > 0, initial=np.inf)
+        return Values(float(largest.max()), float(spread.max()))
 
     @property
     def outputs(self) -> Box:
@@ -80,18 +79,17 @@ class Look:
         start, stop = self.part[axis]
         cut = (start + stop) // 2
         parts = ((*self.part[:axis], span, *self.part[axis + 1 :]) for span in ((start, cut), (cut, stop)))
-        first, second = (Look(self.call, self.seen, self.held, part) for part in parts)
+        first, second = (Look(self.call, self.seen, self.near, part) for part in parts)
         return first, second
 
     def clear(self, made: np.ndarray) -> None:
-        """Set to zero what windows on nothing but zeros give, of these outputs ``(N, O, *sizes)``."""
-        empty = self._of(self.seen) == 0
-        if not empty.any():
+        """Set to zero what windows on nothing but zeros give, of these outputs ``(N, O, *sizes)`` with stride 1."""
+        seen, cell = self._of(self.seen), _widths(self.call)
+        if seen.all() or (library.loops() is not None and rows.clear(made, cell, seen)):
             return
-        axes = zip(self.outputs, self.part, _widths(self.call), self.call.stride, strict=True)
-        for axis, ((start, stop), (first, _), width, stride) in enumerate(axes, 1):
-            empty = empty.take(np.arange(start, stop) * stride // width - first, axis)
-        np.copyto(made, 0, where=empty[:, np.newaxis])
+        for axis, (width, n) in reversed([*enumerate(zip(cell, made.shape[2:], strict=True), 1)]):
+            seen = seen.repeat(width, axis).take(range(n), axis)
+        np.copyto(made, 0, where=seen[:, np.newaxis] == 0)
 
     def _of(self, cells: np.ndarray) -> np.ndarray:
         return cells[(slice(None), *slices(self.part))]
@@ -99,64 +97,33 @@ class Look:
 
 def look(call: Correlation) -> Look:
     """Return the look at all of a call's box: one pass over it."""
-    cells = call.x
-    order = sorted(range(2, cells.ndim), key=lambda axis: -abs(cells.strides[axis]))
-    wide = [axis for axis in order if call.extents[axis - 2] > 1]
-    with np.errstate(invalid="ignore"):
-        for number, axis in enumerate(wide):
-            cells = _largest(cells, axis, _widths(call)[axis - 2], signed=number == 0)
-        cells = (cells if wide else np.abs(cells)).max(axis=1)
+    seen = near = _magnitudes(call.x, _widths(call))
     counts = [(n - 1) * s // w + 1 for n, s, w in zip(call.sizes, call.stride, _widths(call), strict=True)]
-    seen = held = cells
     for axis, (count, extent) in enumerate(zip(counts, call.extents, strict=True), 1):
         if extent > 1:
-            seen, held = _around(seen, axis, range(3), count), _around(held, axis, [1], count)
-    return Look(call, seen, held, whole(counts))
-
-
-def glance(call: Correlation) -> Values:
-    """Return bounds of what `look` finds, from a few values of each cell: much quicker, and mostly enough.
-
-    Both are infinite where a cell may hold nothing but zeros.
-    """
-    x, widths = call.x, _widths(call)
-    wide = [axis for axis, extent in enumerate(call.extents) if extent > 1]
-    along = (0, 1, *(axis + 2 for axis in wide))
-    few = {1: 8, 2: 3}.get(len(wide), 2)  # values of a cell along each axis
-    places = [[slice(None)]] * len(widths)
-    for axis in wide:
-        width = widths[axis]
-        end = width * ((call.sizes[axis] - 1) * call.stride[axis] // width + 2)
-        places[axis] = [slice(width + width * part // few, end, width) for part in range(few)]
-    with np.errstate(all="ignore"):
-        held = reduce(np.maximum, (np.abs(x[(slice(None), slice(None), *one)]) for one in product(*places)))
-        held = held.max(1, keepdims=True)
-        if not held.all():
-            return Values(inf, inf)
-        largest = np.maximum(x.max(along, keepdims=True), -x.min(along, keepdims=True))
-        return Values(float(largest.max()), float((largest / held).max()))
+            first, second, third = (_from(seen, axis, start, count) for start in range(3))
+            near, seen = _from(near, axis, 1, count), np.maximum(first, second)
+            beside = _from(seen, axis, 0, third.shape[axis])
+            np.maximum(beside, third, out=beside)
+    near = np.where(near == 0, seen, near)
+    return Look(call, seen, near, whole(counts))
 
 
 def _widths(call: Correlation) -> list[int]:
     return [max(extent // 2, 1) for extent in call.extents]
 
 
-def _largest(x: np.ndarray, axis: int, width: int, signed: bool) -> np.ndarray:
-    """Return the largest absolute value of every ``width`` elements along an axis."""
-    starts = range(0, x.shape[axis], width)
-    if (
-        abs(x.strides[axis]) == x.itemsize
-    ):  # nothing else lies beside an element: numpy is quicker all at once
-        high = np.maximum.reduceat(x, starts, axis)
-        return np.maximum(high, -np.minimum.reduceat(x, starts, axis)) if signed else high
-    parts = [x[(*[slice(None)] * axis, slice(start, start + width))] for start in starts]
-    found = [np.maximum(p.max(axis), -p.min(axis)) if signed else p.max(axis) for p in parts]
-    return np.stack(found, axis)
+def _magnitudes(x: np.ndarray, cell: Sequence[int]) -> np.ndarray:
+    """Return the largest absolute value, of all channels, in each cell."""
+    if library.loops() is not None and x.dtype.kind == "f":
+        return rows.magnitudes(x, cell)
+    with np.errstate(invalid="ignore"):
+        found = np.maximum(x.max(1), -x.min(1).astype(float))
+        for axis, width in enumerate(cell, 1):
+            found = np.maximum.reduceat(found, range(0, found.shape[axis], width), axis)
+    return found
 
 
-def _around(cells: np.ndarray, axis: int, shifts: Sequence[int], count: int) -> np.ndarray:
-    """Return the largest of the neighbours of each cell along an axis, for the first ``count`` cells."""
-    amounts = [(0, 0)] * cells.ndim
-    amounts[axis] = (0, 2)
-    padded = np.moveaxis(np.pad(cells, amounts), axis, 0)
-    return np.moveaxis(reduce(np.maximum, [padded[shift : shift + count] for shift in shifts]), 0, axis)
+def _from(cells: np.ndarray, axis: int, start: int, count: int) -> np.ndarray:
+    """Return that many cells along an axis, or those that there are."""
+    return cells[(*[slice(None)] * axis, slice(start, start + count))]

@@ -17,8 +17,17 @@ from torch.nn import functional as F
 
 from convcli.common.choices import EngineName
 from convcli.engines import get_engine, locality
-from convcli.engines.algorithms import ALGORITHMS, NumpyBox, NumpyDirect, NumpySeparable, TorchFft, ways
+from convcli.engines.algorithms import (
+    ALGORITHMS,
+    NumpyBox,
+    NumpyDirect,
+    NumpyFft,
+    NumpySeparable,
+    TorchFft,
+    ways,
+)
 from convcli.engines.interface import Algorithm
+from convcli.engines.native import library
 from convcli.engines.work import Work, fft_tile, smooth
 from convcli.geometry.pools import AVG
 from convcli.kernel.analysis import separable_terms
@@ -213,6 +222,7 @@ def uneven_problems(draw: st.DrawFn) -> dict:
         "x": uneven(draw, (draw(st.integers(1, 2)), maps[1], *space)),
         "dtype": draw(st.sampled_from(["float32", "float32", "float64"])),
         "seed": draw(st.integers(0, 2**16)),
+        "compiled": draw(st.booleans()),
     }
 
 
@@ -243,7 +253,8 @@ def test_an_error_is_not_felt_far_away(algorithm: Algorithm, problem: dict) -> N
     if not algorithm.offers(work_of(x, weights, **options)):
         return
     engine = get_engine(algorithm.engine)
-    with patch.object(locality, "PART", 64):
+    loops = library.loops() if problem["compiled"] else None
+    with patch.object(locality, "PART", 64), patch.object(library, "loops", lambda: loops):
         got = engine.correlate(x, weights, algorithm=algorithm, **options)
     want, own = reference(x, weights, **options), reference(np.abs(x), np.abs(weights), **options)
     share = algorithm.error if x.dtype == np.float32 else 1e-13
@@ -252,6 +263,30 @@ def test_an_error_is_not_felt_far_away(algorithm: Algorithm, problem: dict) -> N
     held = own < np.finfo(x.dtype).max / 4
     limit = share * np.maximum(own, near)
     assert (np.abs(got - want) <= limit)[held].all()
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(
+    ("space", "kernel"), [((3000,), (90,)), ((100, 120), (11, 9)), ((30, 40, 50), (4, 5, 6))]
+)
+@pytest.mark.parametrize("algorithm", [NumpyFft(), TorchFft()])
+def test_windows_on_zeros_give_zero(
+    algorithm: Algorithm, space: tuple[int, ...], kernel: tuple[int, ...], compiled: bool
+) -> None:
+    """Where all within two windows is zero, it is no rounding noise of a transform; every other result is there."""
+    random = np.random.default_rng(4)
+    x, weights = random.normal(size=(2, 1, *space)), random.normal(size=(2, 1, *kernel))
+    x[..., space[-1] // 3 :] = 0
+    x[(..., *(n // 2 for n in space))] = 0.5
+    options = {"stride": (1,) * len(space), "dilation": (1,) * len(space)}
+    seen = reference(x != 0, np.ones((1, 1, *kernel)), **options) > 0.5
+    loops = library.loops() if compiled else None
+    with patch.object(library, "loops", lambda: loops):
+        got = get_engine(algorithm.engine).correlate(x, weights, algorithm=algorithm, **options)
+    empty = np.broadcast_to(nearby(x, kernel, **options) == 0, got.shape)
+    assert empty.any()
+    np.testing.assert_array_equal(got[empty], 0)
+    assert got[np.broadcast_to(seen, got.shape)].all()
 
 
 @pytest.mark.parametrize("engine", ALGORITHMS)

@@ -264,3 +264,40 @@ def test_counts_add_up_over_threads() -> None:
     call = Correlation(x, weights, (64, 64), (1, 1), (1, 1), finite=True, threads=4)
     _, tally = rows.pixels(call, rows.integer, Rendering("uint8", low=0, top=255), None)
     assert tally == Tally(values=64 * 64, clipped=32 * 64)
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_magnitudes_in_cells_are_numpys(data: st.DataObject) -> None:
+    """The largest of each cell, for every layout; then what is zero there is cleared of noise, and nothing else."""
+    random = np.random.default_rng(data.draw(st.integers(0, 2**16)))
+    rank, (items, channels) = (
+        data.draw(st.integers(1, 3)),
+        data.draw(st.sampled_from([(1, 1), (3, 1), (2, 3)])),
+    )
+    space = [data.draw(st.integers(1, (5000, 70, 20)[rank - 1])) for _ in range(rank)]
+    cell = [data.draw(st.integers(1, n + 2)) for n in space]
+    x = random.normal(size=(items, channels, *space)).astype(
+        data.draw(st.sampled_from(["float32", "float64"]))
+    )
+    x *= random.random(x.shape) < data.draw(st.sampled_from([0.01, 0.3, 1]))
+    x.flat[random.integers(0, x.size)] = data.draw(st.sampled_from([-0.0, np.nan, -np.inf, 1e-42]))
+    order = data.draw(st.permutations(range(x.ndim)))
+    x = x.transpose(order).copy().transpose(np.argsort(order))
+    want = np.empty((items, *(-(-n // width) for n, width in zip(space, cell, strict=True))), x.dtype)
+    noisy, cleared = x + (x == 0), x + (x == 0)
+    for place in np.ndindex(want.shape):
+        part = [slice(at * width, at * width + width) for at, width in zip(place[1:], cell, strict=True)]
+        want[place] = np.abs(x[(place[0], slice(None), *part)]).max()
+        if want[place] == 0:
+            cleared[(place[0], slice(None), *part)] = 0
+    for loops in widths():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(library, "loops", lambda loops=loops: loops)
+            found = rows.magnitudes(x, cell)
+            np.testing.assert_array_equal(found, want)
+            made = noisy.copy(order="K")
+            if rows.clear(made, cell, found):
+                np.testing.assert_array_equal(made, cleared)
+            else:
+                assert made.strides[-1] != made.itemsize

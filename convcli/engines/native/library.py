@@ -12,7 +12,7 @@ from pathlib import Path
 
 from convcli.common.frozen import frozen
 
-ABI = 3
+ABI = 4
 NAME = "librows.so"  # on every system: it is loaded by its path
 VARIABLE = "CONVCLI_NATIVE"
 WIDTHS = (64, 32, 16)  # bytes of a vector
@@ -94,6 +94,13 @@ def absence() -> str:
     if os.environ.get(VARIABLE) == "0":
         return f"switched off by {VARIABLE}=0"
     return "none; with a C compiler, pip install . from a clone builds them. All else works, only slower"
+
+
+def run(job: Job) -> None:
+    """Do a job with the loops, which are there."""
+    found = loops()
+    assert found is not None
+    found.run(job)
 
 
 @cache

@@ -14,15 +14,18 @@
 
 #if LANES == 0
 typedef float T, F;
+typedef int32_t Bits;
 #define TYPE F32
 #define LANE(weight) (float)(weight)
 #elif LANES == 1
 typedef double T, F;
+typedef int64_t Bits;
 #define TYPE F64
 #define LANE(weight) (weight)
 #else /* exact sums of small integers, modulo 2**16 */
 typedef uint16_t T;
 typedef float F;
+typedef int16_t Bits;
 #define TYPE U16
 #define LANE(weight) (uint16_t)(int16_t)(weight)
 #endif
@@ -41,6 +44,7 @@ typedef float F;
 #define RUN 32             /* products in one running sum, as in convcli/engines/shift_and_add.py */
 #define CACHE (96 * 1024)  /* bytes of a ring that share the second-level cache with rows of results (measured) */
 #define MOST_LEVELS 32
+#define CELLS 2048         /* elements of a row whose largest magnitudes stay in the first-level cache */
 #define LINES 6            /* rows between passes, beside those of the terms of separable kernels */
 #define ROUNDED(v) (sizeof(v) == 4 ? __builtin_rintf((float)(v)) : __builtin_rint((double)(v)))
 #define ROOT(v) (sizeof(v) == 4 ? __builtin_sqrtf((float)(v)) : __builtin_sqrt((double)(v)))
@@ -763,12 +767,82 @@ static void run(Job *job, Memory *memory) {
     }
 }
 
+/* Magnitudes in cells: what lies where in the data (convcli.engines.locality) */
+
+/* Floats without their sign are in the order of their bits, NaN last. */
+#define MAGNITUDE(bits) ((bits) & (Bits)(((uint64_t)1 << (8 * sizeof(Bits) - 1)) - 1))
+#define RAISE(top, bits) top = MAGNITUDE(bits) > top ? MAGNITUDE(bits) : top
+
+APART void raise_to(Bits *restrict top, const Bits *restrict row, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        RAISE(top[i], row[i]);
+}
+
+INLINE Bits greatest(const Bits *row, int64_t n, int64_t step) {
+    Bits found = 0;
+    for (int64_t i = 0; i < n; i++)
+        RAISE(found, row[i * step]);
+    return found;
+}
+
+/* Set `cells` to the largest magnitude in each of a row. */
+APART void find_cells(Bits *cells, const Bits *row, int64_t n, int64_t wide, int64_t pixel) {
+    for (int64_t x = 0; x < n; x += wide)
+        for (int64_t i = 0, count = n - x < wide ? n - x : wide; i < pixel; i++)
+            *cells++ = pixel == 1 ? greatest(row + x, count, 1) : greatest(row + x * pixel + i, count, pixel);
+}
+
+/* Set a row to zero in runs of cells that are zero. */
+APART void clear_cells(const Bits *cells, Bits *row, int64_t n, int64_t wide, int64_t pixel) {
+    for (int64_t i = 0; i < pixel; i++) {
+        const Bits *cell = cells + i;
+        for (int64_t x = 0, first = 0; first < n; x += wide, cell += pixel) {
+            if (x < n && !*cell)
+                continue;
+            int64_t stop = x < n ? x : n;
+            if (pixel == 1 && first < stop)
+                memset(row + first, 0, (size_t)(stop - first) * sizeof(Bits));
+            for (; pixel > 1 && first < stop; first++)
+                row[first * pixel + i] = 0;
+            first = x + wide;
+        }
+    }
+}
+
+/* Find the largest magnitude, of all channels, in each cell of the data, or clear the data in cells of zero. */
+static void cells(Job *job, Memory *memory) {
+    const int64_t *size = job->size, *cell = job->kernel, pixel = job->pixel, rows = job->channels * cell[0] * cell[1];
+    int64_t strip = (CELLS / cell[2] / pixel + 1) * cell[2];
+    Bits *top = TAKE(memory, Bits, strip * pixel), *found = (Bits *)(void *)job->y;
+    for (int64_t item = 0; item < job->items; item++)
+        for (int64_t z = 0; z < size[0]; z += cell[0])
+            for (int64_t y = 0; y < size[1]; y += cell[1])
+                for (int64_t x = 0, n; x < size[2]; x += strip, found += (n + cell[2] - 1) / cell[2] * pixel) {
+                    n = size[2] - x < strip ? size[2] - x : strip;
+                    Bits *row = top;
+                    memset(top, 0, rows > 1 ? (size_t)(n * pixel) * sizeof(T) : 0);
+                    for (int64_t one = 0; one < rows; one++) {
+                        int64_t at_z = z + one / cell[1] % cell[0], at_y = y + one % cell[1];
+                        if (at_z >= size[0] || at_y >= size[1])
+                            continue;
+                        const char *from = job->x + item * job->x_item + one / cell[1] / cell[0] * job->x_channel;
+                        row = (Bits *)(uintptr_t)(from + at_z * job->x_z + at_y * job->x_y) + x * pixel;
+                        if (job->form == CLEAR)
+                            clear_cells(found, row, n, cell[2], pixel);
+                        else if (rows > 1)
+                            raise_to(top, row, n * pixel);
+                    }
+                    if (job->form == FIND)
+                        find_cells(found, rows > 1 ? top : row, n, cell[2], pixel);
+                }
+}
+
 /* Returns 0, or 1 where memory does not suffice. */
 int ENTRY(WIDTH, LANES)(Job *job) {
     Memory memory = {.pieces = NULL};
     int failed = setjmp(memory.failed);
     if (!failed)
-        run(job, &memory);
+        (job->form < FIND ? run : cells)(job, &memory);
     while (memory.pieces) {
         Piece *piece = memory.pieces;
         memory.pieces = piece->next;

@@ -4,10 +4,11 @@
 
 #include <stdint.h>
 
-#define CONVCLI_ABI 3
+#define CONVCLI_ABI 4
 
 enum type { U8, I8, U16, I16, F32, F64 };
-enum form { DENSE, SEPARABLE, REDUCE };                    /* all taps; one pass an axis; windows that share their parts */
+enum form { DENSE, SEPARABLE, REDUCE, FIND, CLEAR };     /* all taps; one pass an axis; windows that share their parts;
+                                                            magnitudes in cells: sizes are of the data, kernel of a cell */
 enum combine { NONE, MAGNITUDE, MAXIMUM, SUM };          /* of several kernels */
 enum reduce { ADD, GREATEST, LEAST };
 enum scale { AS_IT_IS, TIMES, DIVIDED_BY };

@@ -5,7 +5,7 @@ Each function returns the bits of its counterpart in `convcli.engines.on_numpy.s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
@@ -26,7 +26,7 @@ from convcli.pixels.render import Rendering, Tally
 
 TYPES = ("uint8", "int8", "uint16", "int16", "float32", "float64")  # in the order of `rows.h`, as those below
 COMBINE = (Combine.NONE, Combine.MAGNITUDE, Combine.MAX, Combine.SUM)
-DENSE, SEPARABLE, REDUCE = range(3)
+DENSE, SEPARABLE, REDUCE, FIND, CLEAR = range(5)
 FLOATS, DOUBLES, SHORTS = range(3)
 REDUCTIONS = ("add", "maximum", "minimum")
 TIMES, DIVIDED_BY = 1, 2
@@ -142,6 +142,47 @@ def pixels(
     return _run(call, form(call), how, out)
 
 
+def magnitudes(x: np.ndarray, cell: Sequence[int]) -> np.ndarray:
+    """Return the largest magnitude, of all channels, in each cell of floats: ``(N, *cells)``; NaN if it holds one."""
+    x = x if _has_rows(x) else np.ascontiguousarray(x)
+    pixel = tiles.pixel_size(x)
+    counts = [-(-n // width) for n, width in zip(x.shape[2:], cell, strict=True)]
+    made = np.empty((len(x) // pixel, *counts, pixel), x.dtype)
+    _run_cells(FIND, x, cell, made)
+    return np.moveaxis(made, -1, 1).reshape(len(x), *counts)
+
+
+def clear(x: np.ndarray, cell: Sequence[int], found: np.ndarray) -> bool:
+    """Set floats to zero, in their place, in cells whose magnitude is zero; return whether it can, by rows."""
+    if _has_rows(x):
+        apart = found.reshape(-1, tiles.pixel_size(x), *found.shape[1:])
+        _run_cells(CLEAR, x, cell, np.ascontiguousarray(np.moveaxis(apart, 1, -1)))
+    return _has_rows(x)
+
+
+def _has_rows(x: np.ndarray) -> bool:
+    return x.strides[-1] == x.itemsize * tiles.pixel_size(x)
+
+
+def _run_cells(form: int, x: np.ndarray, cell: Sequence[int], cells: np.ndarray) -> None:
+    ones = (1,) * (5 - x.ndim)
+    job = Job(
+        x=x.ctypes.data,
+        y=cells.ctypes.data,
+        lanes=DOUBLES if x.dtype == np.float64 else FLOATS,
+        form=form,
+        items=len(cells),
+        channels=x.shape[1],
+        size=(*ones, *x.shape[2:]),
+        kernel=(*ones, *cell),
+        pixel=cells.shape[-1],
+        x_item=x.strides[0],
+        x_channel=x.strides[1],
+    )
+    job.x_z, job.x_y = (0, 0, *x.strides[2:-1])[-2:]
+    library.run(job)
+
+
 def _run(
     call: Correlation, form: Form, how: Rendering | None, out: np.ndarray | None
 ) -> tuple[np.ndarray, Tally]:
@@ -194,9 +235,7 @@ def _run(
                 job.scale, job.factor = TIMES, 1 / job.factor
             job.is_rounded = job.scale != DIVIDED_BY
     jobs = [_part(job, x, out, part) for part in _parts((len(x) // pixel, *whole), call.threads)]
-    loops = library.loops()
-    assert loops is not None
-    tiles.run(loops.run, jobs, call.threads, out.size * weights.size)
+    tiles.run(library.run, jobs, call.threads, out.size * weights.size)
     return out, Tally(out.size, sum(one.clipped for one in jobs), sum(one.nans for one in jobs))
 
 
