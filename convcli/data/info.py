@@ -247,10 +247,14 @@ STRIPS, BOXES = Grain(), Grain(any_order=True)
 
 
 class Source(Protocol):
-    """An open input."""
+    """An open input.
+
+    ``later`` has lines for the person that come up while it is read, beside the notes in ``info``.
+    """
 
     info: Info
     grain: Grain
+    later: dict[str, None]
 
     def read(self, box: Box) -> np.ndarray:
         """Return a box: a span for each letter in ``info.box_letters``, all of the channels."""
@@ -268,6 +272,7 @@ class Strips(ABC):
 
     info: Info
     grain = STRIPS
+    later: dict[str, None] = {}
 
     @abstractmethod
     def strip(self, start: int, stop: int) -> np.ndarray:
@@ -284,6 +289,7 @@ class Boxes(ABC):
 
     info: Info
     grain = BOXES
+    later: dict[str, None] = {}
 
     @abstractmethod
     def read(self, box: Box) -> np.ndarray:

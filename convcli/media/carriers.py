@@ -60,7 +60,7 @@ LOST = {
         "comment = comment; XMP = xmp, 1060; captions (IPTC) = iptc, 1028; EXIF = exif box, 1058; other sizes = sizes; "
         "georeference = geo; texts = xml; boxes of others = uuid; thumbnail = 1033, 1036; clipping path = 2000-2997; "
         "gain map = tmap; HDR metadata = light; colour coding = nclx; "
-        "smaller copies = mipmaps; hotspot = hotspot; bits of alpha = attributes; "
+        "smaller copies = mipmaps; further channels = channels; hotspot = hotspot; bits of alpha = attributes; "
         "Targa's extension (texts, time, preview) = extension; layers or further pictures = frames"
     ),
 }
@@ -79,6 +79,8 @@ _SHOWN = {
     "CUR": {"hotspot": rb"\A", "sizes": rb"\A.{4}[^\1]"},
     "BLP": {"mipmaps": rb"\ABLP(?:2.{20}|1.{28})(?!\0{4})"},
     "FTEX": {"mipmaps": rb"\A.{16}(?![\0\1]\0{3})"},
+    # More channels than the mode has: grey and its like, RGB and Lab (a fourth is alpha), CMYK
+    "PSD": {"channels": rb"\A.{13}(?:[\2-\xff].{11}[\0\1\2\x08]|[\5-\xff].{11}[\3\4\x09])"},
     "PCD": {"frames": rb"\A"},  # the same in other sizes
     "TGA": {"comment": rb"\A[^\0]", "extension": rb"(?!\0{8}).{8}TRUEVISION-XFILE\.\0\Z",
             "attributes": rb"\A(?:.\x01.{5}\x10.{9}|..[\2\x0a].{13}\x10)[^\0\x10\x20\x30]"},

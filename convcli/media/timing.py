@@ -5,7 +5,7 @@ Plain facts, shared by everything that reads or writes clips.  No codec is opene
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -69,8 +69,6 @@ class Coding:
         Where halved colour is sampled, as FFmpeg calls it; empty where it is as usual (``left``).
     light
         Of high dynamic range.
-    unkept
-        What lies beside the pixels and is in no output, in words; it may grow while frames are read.
     """
 
     codec: str
@@ -79,7 +77,6 @@ class Coding:
     aspect: Fraction | None = None
     chroma: str = ""
     light: Light | None = None
-    unkept: Collection[str] = ()
 
     @property
     def plain(self) -> str:
@@ -91,7 +88,7 @@ class Coding:
         """What is to be known of the pixels, for files that hold pixels alone, in words."""
         aspect = (f"pixel aspect {self.aspect.numerator}:{self.aspect.denominator}",) if self.aspect else ()
         light = ("light of the mastering display and of the content",) if self.light else ()
-        return (*aspect, *light, *self.unkept)
+        return (*aspect, *light)
 
 
 @frozen

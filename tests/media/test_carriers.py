@@ -71,7 +71,7 @@ def tiff_with(key: str) -> bytes:
 def gif_with(key: str) -> bytes:
     plain = saved("GIF")
     if key == "aspect":
-        return plain[:12] + b"\x31" + plain[13:]
+        return plain[:12] + b"\x71" + plain[13:]
     if key == "behind":
         return plain[:-1] + b"GIF"
     label = {"comment": 0xFE, "text": 0x01}.get(key, 0xFF)
@@ -149,8 +149,8 @@ def psd_with(key: str) -> bytes:
     """With a resource, or with two empty layers."""
     resource = b"8BIM" + struct.pack(">HHI", int(key), 0, 4) + b"data" if key.isdecimal() else b""
     layers = struct.pack(">IIH", 74, 70, 2) + 2 * bytes(34) if key == "frames" else bytes(4)
-    head = struct.pack(">4sH6xHIIHHII", b"8BPS", 1, 1, 12, 16, 8, 1, 0, len(resource))
-    return head + resource + layers + bytes(2) + PIXELS.tobytes()
+    head = struct.pack(">4sH6xHIIHHII", b"8BPS", 1, 1 + (key == "channels"), 12, 16, 8, 1, 0, len(resource))
+    return head + resource + layers + bytes(2) + PIXELS.tobytes() * (1 + (key == "channels"))
 
 
 def other_with(key: str) -> bytes:
@@ -248,6 +248,7 @@ def test_every_known_carrier_is_named(format: str, key: str) -> None:
     *(saved("JPEG")[:20] + b"\xff\xfe" + struct.pack(">H", 2 + len(words)) + words + saved("JPEG")[20:]
       for words in (b"Lavc62.11.100\0", b"CREATOR: gd-jpeg v1.0 (using IJG JPEG v62), quality = 90\n")),
     saved("GIF", comment=b"Created with GIMP"),
+    saved("GIF")[:12] + b"\x31" + saved("GIF")[13:],
     saved("JPEG2000", comment="Created by OpenJPEG version 2.5.4"),
     dds_with(), bmp_with("BGRs"), b"P5\n# CREATOR: GIMP PNM Filter Version 1.1\n16 12\n255\n" + PIXELS.tobytes(),
 ])  # fmt: skip
@@ -261,6 +262,17 @@ def test_files_without_carriers_give_no_note(data: bytes) -> None:
 def test_tifffiles_own_words_are_no_loss_and_the_users_are() -> None:
     for words, said in ({}, ()), ({"axes": "YX"}, ()), ({"fs": 10}, ("left out of the TIFF: description",)):
         tifffile.imwrite(file := io.BytesIO(), PIXELS, metadata=words)
+        assert tiff.source(io.BytesIO(file.getvalue()), ReadOptions()).info.notes == said
+
+
+def test_primaries_of_srgb_in_a_tiff_are_no_loss() -> None:
+    for red, said in ((640, ()), (708, ("left out of the TIFF: primaries",))):  # BT.2020
+        coordinates = [(318, (3127, 3290)), (319, (10 * red, 3300, 3000, 6000, 1500, 600))]
+        tags = [
+            (code, "2I", len(values), tuple(part for value in values for part in (value, 10_000)), True)
+            for code, values in coordinates
+        ]
+        tifffile.imwrite(file := io.BytesIO(), PIXELS, metadata=None, extratags=tags)
         assert tiff.source(io.BytesIO(file.getvalue()), ReadOptions()).info.notes == said
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import convcli
 from convcli.common.errors import ConvError
@@ -406,3 +407,26 @@ def test_too_few_frames_are_an_error(tmp_path: Path) -> None:
         sink.write(info.strip(0, 1), np.zeros((1, 4, 5), np.uint8))
         sink.close()
     assert names(tmp_path) == []
+
+
+def test_what_later_pictures_carry_is_said(tmp_path: Path) -> None:
+    """The first picture speaks for all; what others have beside it comes up while they are read."""
+    picture, text = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(12, 16)), PngInfo()
+    text.add_text("Title", "words")
+    for number in range(3):
+        exif = Image.Exif()
+        exif[306] = f"2020:01:0{number + 1} 00:00:00"
+        picture.save(tmp_path / f"a{number}.jpg", exif=exif)
+        picture.save(tmp_path / f"b{number}.png", pnginfo=text if number == 2 else None)
+    for name, said in (
+        ("a", b"the pictures differ in profile or EXIF data"),
+        ("b", b"left out of the PNG: text"),
+    ):
+        suffix = {"a": ".jpg", "b": ".png"}[name]
+        for kernel in ("box:3", "temporal-mean:3"):
+            done = ok("filter", f"{name}%d{suffix}", "-k", kernel, "-o", "c.gif", "-y", cwd=tmp_path)
+            assert done.stderr.count(said) == 1
+        assert (
+            said
+            not in ok("filter", f"{name}0{suffix}", "-k", "box:3", "-o", "c.png", "-y", cwd=tmp_path).stderr
+        )

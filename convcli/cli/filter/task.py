@@ -158,7 +158,7 @@ def perform(request: Request, task: Task) -> Report:
     if request.messages.explain_choices:
         for line in task.pipeline.gave_way:
             report.note(line)
-    notes = [*task.notes, *(line for sink in sinks for line in sink.notes)]
+    notes = [*task.notes, *task.pipeline.source.later, *(line for sink in sinks for line in sink.notes)]
     notes += job.policy.remarks(tally, job.target.top)
     return Report(task, tuple(dict.fromkeys(notes)), {"clipped": tally.clipped, "values": tally.values})
 

@@ -144,7 +144,8 @@ class _Detection:
         cuts = tuple(self.cutter.write(events)) if self.cutter and events else ()
         notes += tuple(self.cutter.notes) if self.cutter else ()
         levels = round(float(np.median(limits.blocks)) / watch.level, 3)
-        said = (*self.source.info.notes, *watch.notes, *notes, *self._global_changes(), *self._doubts())
+        notes = (*self.source.later, *watch.notes, *notes)
+        said = (*self.source.info.notes, *notes, *self._global_changes(), *self._doubts())
         changes, said = self.detector.changes, tuple(dict.fromkeys(said))
         found = Found(request.input, self.path, len(watch.frames), levels, events, changes, cuts, said)
         table = request.no_output and request.events is None  # it is the data, and goes where data goes

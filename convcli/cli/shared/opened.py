@@ -82,7 +82,9 @@ class Opened:
 
     def read(self) -> Opened:
         """Return the same in memory."""
-        return replace(self, source=ArraySource(self.source.read(self.info.box), self.info))
+        source = ArraySource(self.source.read(self.info.box), self.info)
+        source.later = self.source.later
+        return replace(self, source=source)
 
 
 @contextmanager

@@ -108,10 +108,9 @@ def choose(container: str, info: Info, coding: Coding | None, options: VideoOpti
             notes.append(f"{codec} does not hold these numbers exactly: {pixels} is written")
     else:
         pixels = _like(info, coding, codec, formats, notes, carries_alpha(container, codec))
-        if coding and info.colour is not Colour.GREY and _coarser(pixels, coding.pixels):
-            notes.append(
-                f"colour has a lower resolution ({pixels} instead of {coding.pixels}): {codec} holds no more"
-            )
+        if coding and _chroma(av.VideoFormat(pixels)) < _chroma(av.VideoFormat(coding.pixels)):
+            less = f"{pixels} instead of {coding.pixels}"
+            notes.append(f"colour has a lower resolution ({less}): {codec} holds no more")
     tuning = _tuning(codec, options, coding)
     if container == "avi" and codec in _BACKWARDS:
         tuning["bf"] = "0"  # such frames come in another order, and AVI has no times that would tell it
@@ -227,12 +226,6 @@ def _like(
                         notes.append(f"{bits} bits a sample are rounded to {depth}: {codec} holds no more")
                     return name
     return formats[0]
-
-
-def _coarser(pixels: str, than: str) -> bool:
-    """Say whether a pixel format has fewer samples of colour than another one."""
-    new, old = av.VideoFormat(pixels), av.VideoFormat(than)
-    return new.chroma_width(64) < old.chroma_width(64) or new.chroma_height(64) < old.chroma_height(64)
 
 
 def _uneven(codec: str, info: Info) -> bool:

@@ -167,6 +167,7 @@ class NumberedSource(Strips):
             companions=Clip(first=found.first),
             notes=(*found.notes, *self._form.notes),
         )
+        self.later = {}
         self._frames = Recent()
 
     def _open(self, path: Path) -> Source:
@@ -191,6 +192,13 @@ class NumberedSource(Strips):
                 here, first = _form(source.info), _form(self._form)
                 if here != first:
                     raise ConvError(f"it is {here} and the first frame {first}: they must agree")
+                self.later |= dict.fromkeys(
+                    note for note in source.info.notes if note not in self._form.notes
+                )
+                if source.info.metadata != self._form.metadata:
+                    self.later["the pictures differ in profile or EXIF data: those of the first are kept"] = (
+                        None
+                    )
                 return source.strip(0, source.info.length)
         except OSError as error:
             raise ConvError(f"cannot be read: {error.strerror}", subject=shown(path)) from None

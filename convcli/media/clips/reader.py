@@ -36,7 +36,9 @@ from convcli.media.options import ReadOptions
 from convcli.media.shared import CHANNELS, Recent, check_pixels
 from convcli.media.timing import RATE, Clip, Coding, Light, Tags
 
-_COMMENTS = re.compile(rb"[^\n]* X(?!YSCSS=|COLORRANGE=)")  # of Y4M, beside what FFmpeg writes there
+_COMMENTS = re.compile(
+    rb"YUV4MPEG2 [^\n]*(?<= )X(?!YSCSS=|COLORRANGE=)"
+)  # of Y4M, beside what FFmpeg writes there
 _ONE_UNIT = 1 << 16  # of a display matrix: fixed point
 
 
@@ -98,15 +100,17 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     """
     head = fp.read(1024)
     name = demuxer(head)
-    file, comments = VideoFile(fp, name), name == "yuv4mpegpipe" and bool(_COMMENTS.match(head))
+    file = VideoFile(fp, name)
     try:
-        return VideoSource(file, options, comments)
+        found = VideoSource(file, options)
+        found.later |= dict.fromkeys(["comments in the header are left out"] * bool(_COMMENTS.match(head)))
+        return found
     except UnknownCodecError:
         from convcli.media.clips.fallback import ProgramFile
 
         decoded = ProgramFile(fp, name)
         try:
-            return VideoSource(decoded, options, comments, original=file)
+            return VideoSource(decoded, options, original=file)
         except BaseException:
             decoded.close()
             raise
@@ -119,15 +123,11 @@ class VideoSource(Strips):
     ----------
     file : VideoFile
     options : ReadOptions
-    comments : bool
-        Whether the header of the file has any.
     original : VideoFile
         The original file where ``file`` is a program's recoding of it.
     """
 
-    def __init__(
-        self, file: VideoFile, options: ReadOptions, comments: bool, original: VideoFile | None = None
-    ) -> None:
+    def __init__(self, file: VideoFile, options: ReadOptions, original: VideoFile | None = None) -> None:
         notes: list[str] = []
         with file.open() as container:
             stream = video_stream(container)
@@ -163,7 +163,7 @@ class VideoSource(Strips):
         if self._orientation.transposed and aspect:
             aspect = 1 / aspect
         form = first.format
-        self._unkept = dict.fromkeys([*_unkept(first), *(["comments"] if comments else [])])
+        self.later = {}
         if beside and not _colour(form).has_alpha:
             notes.append(f"the alpha channel is left out: nothing here decodes that of {codec.upper()}")
         deep = max(component.bits for component in form.components) > 8
@@ -172,7 +172,7 @@ class VideoSource(Strips):
         self._size = (first.width, first.height)
         tags = Tags(first.color_primaries, first.color_trc, first.colorspace, _range(first))
         self.info = self._info(deep, Clip(
-            Coding(codec, form.name, tags, aspect if aspect != 1 else None, chroma, _light(first), self._unkept.keys()),
+            Coding(codec, form.name, tags, aspect if aspect != 1 else None, chroma, _light(first)),
             (original or file).open,
             start=start,
             tracks=tracks,
@@ -217,7 +217,7 @@ class VideoSource(Strips):
                 f"{width} x {height}" for width, height in (self._size, (frame.width, frame.height))
             )
             raise ConvError(f"the size changes from {before} to {here} at frame {index}: cut the clip there")
-        self._unkept |= dict.fromkeys(_unkept(frame))  # captions often begin later
+        self.later |= dict.fromkeys(_unkept(frame))  # captions, say, often begin later
         return frame
 
     def read_planes(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
@@ -284,9 +284,10 @@ _UNKEPT = {
 
 
 def _unkept(frame: av.VideoFrame) -> tuple[str, ...]:
-    """Return what lies beside the pixels of a frame and is in no output, in words."""
+    """Return a line for each thing that lies beside the pixels of a frame and is in no output."""
     sides: Iterable[Any] = frame.side_data
-    return tuple(_UNKEPT[data.type.name] for data in sides if data.type.name in _UNKEPT)
+    found = (_UNKEPT.get(data.type.name) for data in sides)
+    return tuple(f"{what} left out: no output here holds them" for what in found if what)
 
 
 def _light(frame: av.VideoFrame) -> Light | None:

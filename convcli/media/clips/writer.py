@@ -70,6 +70,10 @@ class VideoSink(Sink):
             self._notes.append(
                 f"{constant[0].upper()} holds one frame rate: the times of the frames are evened out"
             )
+        if self._clip.plays > 1:
+            self._notes.append(
+                f"that it plays {self._clip.plays} times is left out: {format_name.upper()} cannot say it"
+            )
         if self._clip.reopen is None and self._clip.tracks:
             self._notes.append(f"left out: {', '.join(self._clip.tracks)} (the frames are not the file's)")
         self._tracks: Tracks | None = None
@@ -197,8 +201,6 @@ class VideoSink(Sink):
     def _discard(self) -> None:
         if self._tracks is not None:
             self._tracks.close()
-        if self._clip.coding and self._clip.coding.unkept:
-            self._notes.append(f"left out: {', '.join(self._clip.coding.unkept)} (no output here holds any)")
         notes = (*self._notes, *(self._tracks.notes if self._tracks is not None else ()))
         self.notes = tuple(dict.fromkeys(notes))
 

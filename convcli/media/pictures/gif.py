@@ -22,6 +22,7 @@ _CONTROL, _APPLICATION = 0xF9, 0xFF
 _COMMENT, _TEXT = 0xFE, 0x01
 _PALETTE, _INTERLACED = 0x80, 0x40  # flags; the lowest three bits tell the size of the palette
 _DISPOSALS = {2: Disposal.CLEAR, 3: Disposal.RESTORE}
+_SQUARE = (0, 49)  # not said, and 64/64: FFmpeg says it always
 _LOOPING = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 
 
@@ -40,7 +41,7 @@ def composed(data: bytes, all_frames: bool) -> Composed:
     shared, at = _palette(data, 13, flags)
     frames: list[Stored] = []
     beyond: tuple[str, ...] = ()
-    grey, found, loop, control = True, ["aspect"] if aspect else [], None, bytes(4)
+    grey, found, loop, control = True, ["aspect"] if aspect not in _SQUARE else [], None, bytes(4)
     while at < len(data) and data[at] != _END:
         kind, at = data[at], at + 1
         if kind == _EXTENSION:

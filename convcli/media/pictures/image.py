@@ -92,11 +92,12 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
 
 
 def _bmp_carriers(data: bytes) -> Iterator[str]:
-    begins, size, bits, compression = struct.unpack_from("<II10xHI", data.ljust(34, b"\0"), 10)
-    end = begins + struct.unpack_from("<I", data.ljust(38, b"\0"), 34)[0]
+    end, begins, size, bits, compression, pixels = struct.unpack_from(
+        "<I4xII10xHII", data.ljust(38, b"\0"), 2
+    )
     if size >= 108:  # from version 4 on
         yield data[70:74].decode("latin-1").strip()
-        end = max(end, 14 + sum(struct.unpack_from("<II", data.ljust(138, b"\0"), 126)) if size >= 124 else 0)
+    end = max(end, begins + pixels)  # some writers state a wrong size of the file
     if end > begins and is_data(data[end:]):
         yield "behind"
     if (bits, compression) == (32, 0) and len(set(data[begins + 3 :: 4])) > 1:

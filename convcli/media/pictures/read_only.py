@@ -47,8 +47,6 @@ class Rarer:
         What of the format Pillow reads as something else, by the file's header: it is refused.
     end
         Where the first picture ends, 0 where another cannot follow.
-    channels
-        How many the file has, 0 where all are read.
     mended
         The pixels as they are meant, of what Pillow makes of them and the first bytes.
     slow
@@ -64,7 +62,6 @@ class Rarer:
     bits: Callable[[bytes], int] = lambda head: 8
     misread: Callable[[bytes], str] = lambda head: ""
     end: Callable[[bytes], int] = lambda head: 0
-    channels: Callable[[bytes], int] = lambda head: 0
     mended: Callable[[np.ndarray, bytes], np.ndarray] = lambda pixels, head: pixels
     slow: bool = False
     ffmpeg: Callable[[bytes], tuple[int, int] | None] = lambda head: None
@@ -228,7 +225,6 @@ RARER: tuple[Rarer, ...] = (
     Rarer(
         *("psd", (".psd",), "PSD", _magic(b"8BPS\0\1")),
         misread=_psd_misread,
-        channels=lambda head: head[13],
         mended=lambda pixels, head: 255 - pixels if head[23] == 1 else pixels,  # ones are black
     ),
     Rarer("dds", (".dds",), "DDS", _magic(b"DDS "), _dds_bits),
@@ -298,8 +294,6 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     more = (
         [f"the {bits} bits a channel of this {name} are read as {kept}"] if kept and kept != bits > 8 else []
     )
-    extra = row.channels(head) - opened.info.channels
-    more += [f"left out of the {name}: further channels ({extra})"] if extra > 0 else []
     opened.info = replace(opened.info, notes=(*opened.info.notes, *more))
     if row.mended is Rarer.mended:
         return opened

@@ -49,6 +49,9 @@ BIG = 2**32 - 2**24  # bytes of pixels from which a file becomes a BigTIFF; the 
 BOMB = 1100  # bytes of pixels from each byte of a file: deflate makes 1032 at most
 _YCBCR = 6
 _DESCRIPTION, _NO_UNIT = 270, 1  # a tag, and a unit of resolution
+_RATIONAL = 5
+# sRGB's white and primaries, YCbCr's own range
+_USUAL = {318: (0.3127, 0.329), 319: (0.64, 0.33, 0.3, 0.6, 0.15, 0.06), 532: (0, 255, 128, 255, 128, 255)}
 _SHAPED = {"shape", "axes", "truncated"}  # what tifffile itself writes into descriptions
 _COPY = 1 | 4  # bits of NewSubfileType: a reduced copy of another picture, a mask
 _JPEG = (6, 7, 34892, 33007)  # compressions that decode YCbCr to RGB
@@ -344,11 +347,18 @@ def _notes(
     return (*dict.fromkeys(notes), *left_out("TIFF", carried, more))
 
 
+def _is_usual(tag: tifffile.TiffTag) -> bool:
+    """Say whether a tag says of colours what is so without it."""
+    parts = np.array(tag.value if tag.code in _USUAL and tag.dtype == _RATIONAL else ())
+    usual = _USUAL.get(tag.code, ())
+    return len(parts) == 2 * len(usual) > 0 and np.allclose(parts[::2] / parts[1::2], usual, atol=1e-4)
+
+
 def _carriers(page: tifffile.TiffPage) -> Iterator[str]:
     """Yield what a page carries, by the keys of `convcli.media.carriers`."""
     from tifffile.tifffile import shaped_description_metadata
 
-    for code in (tag.code for tag in page.tags):
+    for code in (tag.code for tag in page.tags if not _is_usual(tag)):
         if code == _DESCRIPTION and (page.is_ome or page.is_imagej or page.is_shaped):
             yield from ["OME"] * page.is_ome + ["ImageJ"] * page.is_imagej
             if (
