@@ -78,6 +78,8 @@ def show(
         Standard output by default.
     """
     stream = stream or sys.stdout
+    for line in () if quiet else getattr(result, "notes", ()):
+        note(f"{about}{line}")
     if json:
         print_json(result, stream, indent)
     for part in () if json else text:
@@ -87,8 +89,6 @@ def show(
             part._replace(rows=[[*map(printable, row)] for row in part.rows]).print(stream)
         else:
             say(part, stream)
-    for line in () if quiet else getattr(result, "notes", ()):
-        note(f"{about}{line}")
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
