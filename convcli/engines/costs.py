@@ -1,7 +1,5 @@
 """What the algorithms' steps cost, in nanoseconds of one core: the one table of constants."""
 
-from __future__ import annotations
-
 # Nanoseconds on one core, by `benchmarks/calibrate.py`.
 NANOSECONDS = {
     "pass": 0.25,  # one array in the cache, read and written: an element

@@ -5,8 +5,6 @@ mixes all of a tile: these functions are for finite data.  Arrays may be numpy's
 ``torch.fft`` have the same functions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import product

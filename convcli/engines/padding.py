@@ -3,8 +3,6 @@
 The mode says which samples stand where, with which weights; here its answers become copies and sums of slices.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import chain
 

@@ -4,8 +4,6 @@ The engines pool whole windows.  Here windows hang over the edge: padding does n
 and the kind of pool lets it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import reduce
 

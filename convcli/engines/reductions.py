@@ -3,8 +3,6 @@
 Numpy only; nothing here knows kernels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ This is the definition of a convolution read from left to right, and the only al
 infinities by itself exactly as the definition does.  Numpy and torch arrays slice alike.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product

@@ -3,8 +3,6 @@
 No arithmetic: nothing here can change a result.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import TypeVar

@@ -3,8 +3,6 @@
 No arrays, no algorithm by name: sizes in, sizes out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import ceil, prod
 

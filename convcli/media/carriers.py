@@ -4,8 +4,6 @@ A reader names what it found by the format's own keys (chunks, segments, tags). 
 samples are stored, needs no line.  What a format that is *written* cannot hold is in ``shared`` and ``registry``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Opening a clip to look at: any format, a part of the picture, colours without alpha."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace

@@ -3,8 +3,6 @@
 One row an option: when it was given, and which formats it means something for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Generic, TypeVar
 

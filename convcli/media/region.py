@@ -3,8 +3,6 @@
 A memory map would be shorter, and crash where a file shrinks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod

@@ -6,8 +6,6 @@ A reader is ``source(fp, options) -> Source``, a writer ``sink(fp, format_name, 
 ``fp`` is a binary file object, for reading always one that can seek.
 """
 
-from __future__ import annotations
-
 import difflib
 import importlib
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 No container and no codec is opened here: those are in ``image``, ``png`` and ``tiff``.
 """
 
-from __future__ import annotations
-
 import struct
 import warnings
 from collections.abc import Callable, Iterator

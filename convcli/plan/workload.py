@@ -1,7 +1,5 @@
 """What a chain has to do, in numbers: the planner's view of its stages.  Sizes alone, nothing computed."""
 
-from __future__ import annotations
-
 from math import prod
 
 from convcli.engines.costs import NANOSECONDS

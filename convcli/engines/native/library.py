@@ -3,8 +3,6 @@
 `hatch_build.py` compiles them.  Without them numpy and torch do everything, only slower.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 from functools import cache

@@ -3,8 +3,6 @@
 Each function returns the bits of its counterpart in `convcli.engines.on_numpy.sums`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """The numpy engine: the readable reference, with the compiled loops as its fast path.  It starts fast."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from math import prod

@@ -5,8 +5,6 @@ lies in, so cutting the work differently cannot change a result by a single bit.
 windows.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Where torch computes: which devices there are, how arrays get there, and what they must not round."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """From floats to pixels: on a CUDA device, so that fewer bytes cross the bus; else as numpy does it."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -1,7 +1,5 @@
 """Sums of shifted tensors, and transforms of tiles: the algorithms of numpy in torch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -3,8 +3,6 @@
 Tables and choices only; nothing is opened.
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 PyAV's ``reformat`` takes halved chroma for centred and so moves it by half a pixel; the filter knows better.
 """
 
-from __future__ import annotations
-
 import av
 import av.filter
 

@@ -3,8 +3,6 @@
 The caller chooses the part.  Arrays and animations have no packets to copy: `writer` codes them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import IO, Any

@@ -3,8 +3,6 @@
 A frame is found by its time, never by counting, so that none is taken for another.  No arrays here.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import replace

@@ -5,8 +5,6 @@ which the usual reader takes from a pipe.  The program gets an open file and no 
 container is named, so that no playlist is followed.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -4,8 +4,6 @@ A literal file of such a name is read as one picture.  Frames are read as they a
 into a folder of their own that moves into place at the end.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Sequence

@@ -3,8 +3,6 @@
 Which frames there are is found out in `scan`, decoding is in `decoder`, writing in `writer`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from fractions import Fraction

@@ -3,8 +3,6 @@
 Demuxing reads a file at the speed of the disk, decoding doesn't.  No pixels here; those are in `decoder`.
 """
 
-from __future__ import annotations
-
 import io
 import threading
 from bisect import bisect_right

@@ -4,8 +4,6 @@ No list says what a container holds: each track is written into a small file in 
 there is what it holds.  The pictures themselves are in `writer`.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
 import re

@@ -3,8 +3,6 @@
 What is chosen (encoder, pixel format) is decided in `codecs`.
 """
 
-from __future__ import annotations
-
 import ctypes
 import math
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ a name.  Only files of this process, or of a killed run of the same user, are re
 Which outputs are regular files and what messages say is decided in :mod:`convcli.media.files.target`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

@@ -1,7 +1,5 @@
 """Pieces of a file that threads make while others arrive, written in order."""
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable

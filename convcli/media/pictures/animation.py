@@ -3,8 +3,6 @@
 Single pictures are in ``image``; clips are in ``media/clips``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from enum import Enum
 from fractions import Fraction

@@ -3,8 +3,6 @@
 PNG (Third Edition), W3C 2025, 11.3.6.
 """
 
-from __future__ import annotations
-
 import struct
 from dataclasses import replace
 from fractions import Fraction

@@ -3,8 +3,6 @@
 Nothing else of EXIF is understood here: it travels as bytes.
 """
 
-from __future__ import annotations
-
 import struct
 
 import numpy as np

@@ -3,8 +3,6 @@
 Pillow decodes the indices of each frame, as a picture of its own.  GIF89a, CompuServe 1990.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 from functools import partial

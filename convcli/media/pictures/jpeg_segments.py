@@ -3,8 +3,6 @@
 ITU-T T.81, B.1.1 and B.2.2; JPEG File Interchange Format 1.02.
 """
 
-from __future__ import annotations
-
 import struct
 from fractions import Fraction
 

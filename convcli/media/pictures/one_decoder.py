@@ -4,8 +4,6 @@
 Ghostscript (`tests/test_alone.py` has such a file).
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterable
 from functools import cached_property

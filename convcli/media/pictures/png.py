@@ -5,8 +5,6 @@ deflated on threads, and nothing seeks.  Metadata that is more than a number is 
 Edition), W3C 2025; zlib, RFC 1950; concatenated deflate pieces as in pigz.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """The chunks that a PNG consists of.  PNG (Third Edition), W3C 2025, section 5."""
 
-from __future__ import annotations
-
 import struct
 from dataclasses import field
 

@@ -4,8 +4,6 @@ libpng gets each strip as a small picture of its own: the row above it, then its
 compression.  If the container or the stream looks wrong, libpng decodes the whole file and decides.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

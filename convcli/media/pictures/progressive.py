@@ -1,7 +1,5 @@
 """Pictures that a thread decodes from the top, while the rest of the program begins and their first rows are used."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from threading import Condition, Thread
 

@@ -1,7 +1,5 @@
 """The size that a coded picture states of itself, read from its head: what is decoded where no one else checks it."""
 
-from __future__ import annotations
-
 import struct
 
 from convcli.media.pictures.jpeg_segments import START, frame_size

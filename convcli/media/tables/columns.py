@@ -1,7 +1,5 @@
 """Which columns of a table are meant, and what they are called.  No cells, no files."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Cells stay text here, but for :func:`to_floats`.  Which columns are filtered is 
 :mod:`convcli.media.tables.table`.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import itertools
