@@ -17,8 +17,9 @@ def _carriers(text: str) -> dict[str, str]:
 
 
 def _keys(part: str) -> list[str]:
-    numbers = re.fullmatch(r"(\d+)-(\d+)", part)
-    return [str(n) for n in range(int(numbers[1]), int(numbers[2]) + 1)] if numbers else [part]
+    first, dash, last = part.partition("-")
+    numbers = dash and first.isdecimal() and last.isdecimal()
+    return [str(number) for number in range(int(first), int(last) + 1)] if numbers else [part]
 
 
 # By format: what is lost, by its key.
@@ -100,9 +101,8 @@ STORAGE = {
 _UNKNOWN = {"JPEG": "segment", "GIF": "extension", "TIFF": "tag"}
 _NAMED = 3  # of unknown ones
 # Programs that name themselves in each comment: that is no loss, because another one writes the result.
-_PROGRAM = re.compile(
-    rb"\W*(lavc|creat(ed|or)\b.{0,12}\b(by|with|using|for|gimp|gd-jpeg)|file written by|optimized with)",
-    re.IGNORECASE,
+_PROGRAM = (
+    rb"(?i)\W*(lavc|creat(ed|or)\b.{0,12}\b(by|with|using|for|gimp|gd-jpeg)|file written by|optimized with)"
 )
 
 
@@ -112,7 +112,7 @@ def comment(text: bytes) -> str:
     >>> comment(b"Lavc62.11.100"), comment(b" Created with GIMP"), comment(b"Created in the evening")
     ('', '', 'comment')
     """
-    return "comment" if text.strip(b"\0 \r\n\t") and not _PROGRAM.match(text) else ""
+    return "comment" if text.strip(b"\0 \r\n\t") and not re.match(_PROGRAM, text) else ""
 
 
 def is_data(behind: bytes) -> bool:

@@ -15,7 +15,6 @@ from typing import IO, TYPE_CHECKING, Any
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.info import Colour, Source
-from convcli.media.carriers import left_out, shown
 from convcli.media.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -271,6 +270,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         For other, broken or truncated content, and for more than ``options.max_pixels``.
     """
     from convcli.data.info import ArraySource
+    from convcli.media.carriers import left_out, shown
     from convcli.media.pictures.image import picture_source
     from convcli.media.pictures.one_decoder import ImageioPicture
     from convcli.media.shared import decoding
