@@ -21,8 +21,9 @@ from convcli.common.axes import parse_numbers
 from convcli.data.info import ITEMS, SPACE, ArraySource, Colour
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
-from convcli.geometry import Padding, format_size, parse_pad_mode, parse_padding, trace
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
+from convcli.geometry.layers import format_size, trace
+from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
 from convcli.jobs.bind import Settings
 from convcli.jobs.job import default_rank, draft
 from convcli.kernel import Kernel, load_kernel

@@ -1,7 +1,23 @@
-"""What everybody needs; the words that most modules use stand here under one name."""
+"""What everybody needs; the words that most modules use stand here under one name.
 
-from convcli.common.axes import parse_numbers, per_axis
-from convcli.common.choices import Channels, EngineName, Frames, Nan, Precision, Reading, parse_choice
+Numbers and choices load when they are asked for: the list of commands starts without them.
+"""
+
 from convcli.common.errors import ConvError, UsageError, about, printable, unreadable, within
 from convcli.common.frozen import frozen, frozen_identity
-from convcli.common.numbers import counted, in_range, number_text, parse_float, parse_number, quoted, to_float
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from convcli.common.axes import *
+    from convcli.common.choices import *
+    from convcli.common.numbers import *
+else:
+
+    def __getattr__(name: str) -> object:
+        from importlib import import_module
+
+        modules = (import_module(f"convcli.common.{one}") for one in ("numbers", "choices", "axes"))
+        for module in modules:
+            if name in vars(module):
+                return vars(module)[name]
+        raise AttributeError(f"module 'convcli.common' has no attribute {name!r}")

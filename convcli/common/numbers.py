@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fractions import Fraction  # the list of commands starts without it, 5 ms sooner
 
 _DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
-_NUMBER = re.compile(rf"({_DECIMAL})(?:\s*/\s*({_DECIMAL}))?")
+_NUMBER = rf"({_DECIMAL})(?:\s*/\s*({_DECIMAL}))?"  # compiled when a number is read
 _LONGEST = 100  # characters; a longer "number" is a mistake or an attack
 
 
@@ -48,7 +48,7 @@ def parse_number(text: str, what: str = "number") -> "Fraction":
     """
     from fractions import Fraction
 
-    match = _NUMBER.fullmatch(text.strip()) if len(text) <= _LONGEST else None
+    match = re.fullmatch(_NUMBER, text.strip()) if len(text) <= _LONGEST else None
     if match is None:
         raise UsageError(f"{what}: {quoted(text)} is not a number (write 3, -0.5, 1e-3 or 1/9)")
     over = Fraction(match[2]) if match[2] else Fraction(1)

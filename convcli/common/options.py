@@ -11,6 +11,7 @@ knows a shell.
 """
 
 from collections.abc import Callable
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
@@ -131,6 +132,4 @@ def group(*only: str, **help: str) -> Any:
 
 
 def _field(offered: Option | Group, **default: Any) -> Any:
-    from dataclasses import field  # the list of commands starts without it
-
     return field(metadata={"offered": offered}, **default)

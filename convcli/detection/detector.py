@@ -30,7 +30,7 @@ from convcli.detection.regions import grouped, keep_regions
 from convcli.detection.square_difference import square_difference
 from convcli.execution.boxes import in_order
 from convcli.execution.pipeline import Pipeline, Progress
-from convcli.geometry import TransposedWindow
+from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain, ConvStage
 from convcli.jobs.job import Job, canonical

@@ -18,7 +18,8 @@ from convcli.engines import get_engine
 from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm
 from convcli.execution import stages
-from convcli.geometry import PadMode, TransposedWindow, Window
+from convcli.geometry.padding import PadMode
+from convcli.geometry.windows import TransposedWindow, Window
 from convcli.jobs.chain import Chain, ConvStage, PoolStage
 from convcli.jobs.job import Job, positions
 from convcli.pixels import channels as colours

@@ -18,7 +18,8 @@ import numpy as np
 
 from convcli.common import Channels, frozen
 from convcli.data.info import Coded, Plane
-from convcli.geometry import PadMode, Window
+from convcli.geometry.padding import PadMode
+from convcli.geometry.windows import Window
 from convcli.jobs.chain import Chain, ConvStage, Stage
 from convcli.jobs.job import Job
 from convcli.kernel import Combine, Kernel

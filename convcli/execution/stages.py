@@ -14,7 +14,7 @@ from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm, Outside
 from convcli.engines.padding import pad
 from convcli.engines.pooling import pool_padded
-from convcli.geometry import PadMode
+from convcli.geometry.padding import PadMode
 from convcli.jobs.chain import ConvStage, PoolStage
 from convcli.kernel import Combine
 from convcli.pixels.render import Rendering, Tally

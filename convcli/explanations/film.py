@@ -12,8 +12,8 @@ import numpy as np
 
 from convcli.common import UsageError, frozen, number_text
 from convcli.explanations.value import explain_conv, explain_pool, value_of
-from convcli.geometry import TransposedWindow
 from convcli.geometry.taps import over_axes
+from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.chain import ConvStage, PoolStage, Stage
 from convcli.kernel import Combine
 

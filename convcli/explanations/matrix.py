@@ -16,8 +16,8 @@ from math import prod
 import numpy as np
 
 from convcli.common import UsageError, frozen_identity
-from convcli.geometry import TransposedWindow
 from convcli.geometry.taps import axis_taps
+from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.chain import ConvStage
 from convcli.kernel import Combine
 

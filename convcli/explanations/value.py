@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from convcli.common import frozen
-from convcli.geometry import PoolKind
+from convcli.geometry.pools import PoolKind
 from convcli.geometry.taps import PlaceSources, Tap, taps
 from convcli.jobs.chain import ConvStage, PoolStage
 from convcli.kernel import Combine

@@ -10,9 +10,10 @@ from dataclasses import replace
 from convcli.common import UsageError, about, counted, frozen, parse_float, parse_numbers, per_axis
 from convcli.common.options import Panel, flag, option
 from convcli.data.info import SPACE
-from convcli.geometry import Conv, Pool, TransposedWindow, Window
 from convcli.geometry.grammar import parse_pool
+from convcli.geometry.layers import Conv, Pool
 from convcli.geometry.padding import Padding, PaddingName, PadMode, parse_pad_mode, parse_padding
+from convcli.geometry.windows import TransposedWindow, Window
 from convcli.jobs.chain import Chain, ConvStage, PoolStage, Stage
 from convcli.kernel import Kernel
 

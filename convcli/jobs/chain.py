@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from convcli.common import frozen
 from convcli.data.axes import Axis
-from convcli.geometry import Field, PadMode, PoolKind, TransposedWindow, Window
+from convcli.geometry.padding import PadMode
+from convcli.geometry.pools import PoolKind
+from convcli.geometry.windows import Field, TransposedWindow, Window
 from convcli.kernel import Combine, Kernel
 
 if TYPE_CHECKING:

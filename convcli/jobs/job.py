@@ -12,7 +12,7 @@ import numpy as np
 from convcli.common import Channels, Nan, Precision, UsageError, frozen
 from convcli.data.axes import Axis
 from convcli.data.info import SPACE, Companions, Info
-from convcli.geometry import TransposedWindow
+from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain
 from convcli.kernel import Kernel

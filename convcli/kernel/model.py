@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, DTypeLike
 
-    from convcli.geometry import Padding, PadMode
+    from convcli.geometry.padding import Padding, PadMode
 
 MAX_RANK = 3
 MAX_WEIGHTS = 10_000_000

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from convcli.common import UsageError, parse_number, parse_numbers, per_axis, quoted, to_float, within
-from convcli.geometry import Padding, parse_pad_mode, parse_padding
+from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
 from convcli.kernel.array_file import is_array_file, read_array
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, Kernel, full_shape, slug
 from convcli.kernel.parametric import FORMULAS, parse_parametric

@@ -16,7 +16,8 @@ from convcli.data.box import Box, grid, slices, whole
 from convcli.data.info import SPACE
 from convcli.engines.padding import pad
 from convcli.execution.pipeline import reference
-from convcli.geometry import PadMode, TransposedWindow, Window
+from convcli.geometry.padding import PadMode
+from convcli.geometry.windows import TransposedWindow, Window
 from convcli.jobs.chain import Chain, ConvStage
 
 BLOCK = 1 << 20  # numbers of the equations that are in memory at once: 8 MB

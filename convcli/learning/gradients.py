@@ -20,7 +20,8 @@ import numpy as np
 from convcli.common import frozen_identity
 from convcli.engines.on_numpy.engine import NumpyEngine
 from convcli.engines.padding import pad
-from convcli.geometry import PadMode, Window
+from convcli.geometry.padding import PadMode
+from convcli.geometry.windows import Window
 
 STEP = 1.0  # of finite differences: L is linear in each number, so a large step is exact up to rounding
 

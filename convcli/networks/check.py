@@ -12,7 +12,7 @@ from math import floor, gcd, lcm
 import numpy as np
 
 from convcli.common import frozen
-from convcli.geometry import Field
+from convcli.geometry.windows import Field
 from convcli.networks.model import Step
 from convcli.networks.torch_run import TorchNet, computing, outputs
 

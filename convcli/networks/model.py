@@ -10,7 +10,8 @@ from enum import StrEnum
 from math import prod
 
 from convcli.common import UsageError, frozen, per_axis, quoted, within
-from convcli.geometry import Field, Row, Window
+from convcli.geometry.layers import Row
+from convcli.geometry.windows import Field, Window
 from convcli.kernel.yaml_document import nearest
 from convcli.networks.operations import Interpolation, Operation, Parameter, Shape, Windows
 

@@ -10,7 +10,9 @@ from enum import StrEnum
 from math import prod
 
 from convcli.common import UsageError, frozen, per_axis
-from convcli.geometry import Conv, PadMode, Pool, TransposedWindow, Window, format_size
+from convcli.geometry.layers import Conv, Pool, format_size
+from convcli.geometry.padding import PadMode
+from convcli.geometry.windows import TransposedWindow, Window
 from convcli.kernel.model import Combine, size_text
 
 

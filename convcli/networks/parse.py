@@ -13,8 +13,9 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args
 
 from convcli.common import UsageError, counted, frozen, parse_float, parse_numbers, quoted, to_float, within
-from convcli.geometry import Conv, Padding, PadMode, Pool, parse_pad_mode, parse_padding
 from convcli.geometry.grammar import parse_size
+from convcli.geometry.layers import Conv, Pool
+from convcli.geometry.padding import Padding, PadMode, parse_pad_mode, parse_padding
 from convcli.geometry.pools import MAX, POOLS
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, full_shape

@@ -8,7 +8,8 @@ import numpy as np
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
 from convcli.common import ConvError, UsageError, frozen
-from convcli.geometry import Conv, TransposedWindow, format_size
+from convcli.geometry.layers import Conv, format_size
+from convcli.geometry.windows import TransposedWindow
 from convcli.learning.gradients import Case, Gradients, by_convolution, by_finite_differences
 
 MOST = 4096  # numbers that finite differences change one by one

@@ -14,7 +14,8 @@ from convcli.cli.shared import report
 from convcli.cli.shared.opened import Opened, read_items
 from convcli.cli.shared.weights import matrices
 from convcli.common import Channels, ConvError, UsageError, frozen, number_text, per_axis, within
-from convcli.geometry import Padding, PaddingName, format_size
+from convcli.geometry.layers import format_size
+from convcli.geometry.padding import Padding, PaddingName
 from convcli.jobs.bind import bind, kernel_axes
 from convcli.jobs.chain import Chain, ConvStage
 from convcli.kernel.model import Defaults, Kernel, size_text, slug

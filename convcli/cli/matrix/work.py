@@ -17,7 +17,8 @@ from convcli.common import UsageError, frozen_identity
 from convcli.data.info import SPACE, Info
 from convcli.execution.pipeline import reference
 from convcli.explanations.matrix import Matrix, convolution_matrix
-from convcli.geometry import PaddingName, format_size
+from convcli.geometry.layers import format_size
+from convcli.geometry.padding import PaddingName
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain, ConvStage
 from convcli.kernel import Kernel

@@ -8,7 +8,7 @@ from convcli.cli.net.request import CheckRequest, RunRequest, ShowRequest
 from convcli.cli.shared.layers import Traced, lines
 from convcli.cli.shared.report import show as show_result
 from convcli.common import UsageError
-from convcli.geometry import format_size
+from convcli.geometry.layers import format_size
 from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
 

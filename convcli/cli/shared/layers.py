@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from convcli.cli.shared.terminal import Table
 from convcli.common import frozen
-from convcli.geometry import Row
+from convcli.geometry.layers import Row
 
 
 @frozen
