@@ -70,7 +70,7 @@ bench: $(STAMP) $(VENV)/peers/bin/dvr-scan
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/table.py
 	$(BIN)/python benchmarks/growth.py
-	$(BIN)/python benchmarks/plan_grid.py
+	$(BIN)/python benchmarks/estimates.py
 	$(BIN)/python benchmarks/cuda.py
 	$(BIN)/python benchmarks/video.py
 

@@ -68,6 +68,7 @@ def measure() -> dict[str, float]:
         data = np.random.default_rng(0).random((ROWS, WIDTH), np.float32)
         other = np.empty_like(data)
         found["pass"] = least(lambda: np.rint(data, out=other)) / data.size
+        found["new"] = least(lambda: np.empty(1 << 26, np.uint8).fill(0)) / (1 << 26)
         if library.loops():
             points = [(float(k * k), an_element(numpy, "direct", (k, k))) for k in (3, 5)]
             found["row"], found["row tap"] = line(*points)
@@ -81,6 +82,8 @@ def measure() -> dict[str, float]:
         for engine in (numpy, torch):
             each = an_element(engine, "fft", (31, 31)) / transformed
             found[f"{engine.name} fft"] = each / log2(prod(tile))
+        short = least(lambda: np.fft.irfftn(np.fft.rfftn(data[:8, :8], [8, 8]), [8, 8]))
+        found["begin tile"] = short
         narrow, wide = (an_element(torch, "native", (k, k), (16, 16)) for k in (1, 3))
         found["native tap"] = (wide - narrow) / 8 / 256
         found["native"] = max(narrow - found["native tap"] * 256, 0) / 32

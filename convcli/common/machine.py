@@ -1,18 +1,14 @@
 """What the machine has to give: processor cores, memory, threads and open files."""
 
 import os
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from convcli.common.errors import ConvError
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _MODEST = 1 << 28  # bytes that are not compared with the free memory
 NO_MEMORY = ("failed to map segment", "DefaultCPUAllocator")  # in errors of the system's loader, of torch
 NO_THREAD = "start new thread"  # in Python's error
-LARGEST_KEPT = 32 << 20  # bytes of one array: as large as the C library admits
-MOST_KEPT = 256 << 20  # bytes that are free before some are handed back
 
 
 def available_threads() -> int:
@@ -38,6 +34,14 @@ def available_memory() -> int | None:
     most, _ = resource.getrlimit(resource.RLIMIT_AS)  # ulimit -v
     taken = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
     return 1024 * kilobytes if most == resource.RLIM_INFINITY else min(1024 * kilobytes, max(0, most - taken))
+
+
+def resident_memory() -> int:
+    """Return the bytes that this process takes, 0 where the machine does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # not Linux
+        return 0
 
 
 def check_memory(what: str, wanted: int) -> None:
@@ -80,20 +84,3 @@ def check_room(what: str, megabytes: int, threads: int = 0, files: int = 0) -> N
             ) from None
         finally:
             end.set()
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep what is freed for the next block, instead of handing it back page by page.
-
-    A clip's frames and a picture's strips come and go by the megabyte; a fresh page for each takes an eighth of a
-    clip's time (measured).  It holds for the process: a command may ask for it, a library may not.  Other C
-    libraries than GNU's are left as they are.
-    """
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
-        mallopt(M_TRIM_THRESHOLD, MOST_KEPT)

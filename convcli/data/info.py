@@ -161,6 +161,11 @@ class Info:
         return self.shape[self.stream_axis]
 
     @property
+    def bytes(self) -> int:
+        """Of all samples."""
+        return prod(self.shape) * int("".join(filter(str.isdigit, self.dtype)) or 8) // 8
+
+    @property
     def channels(self) -> int:
         return self.axis("C").size if "C" in self.letters else 1
 
@@ -225,10 +230,13 @@ class Grain:
     piece : tuple of int
         How many samples along the last axes are one piece, such as a tile or a chunk, that is read or written as a
         whole; none are single samples.
+    kept : bool
+        Whether all samples are kept in memory, and parts are views of them.
     """
 
     any_order: bool = False
     piece: tuple[int, ...] = ()
+    kept: bool = False
 
     def steps(self, info: Info) -> dict[str, int]:
         """Return for each letter of ``info.box_letters`` of how many samples boxes are multiples.
@@ -243,7 +251,7 @@ class Grain:
         return dict(zip(info.box_letters, (*(1,) * (len(sizes) - len(piece)), *piece), strict=True))
 
 
-STRIPS, BOXES = Grain(), Grain(any_order=True)
+STRIPS, BOXES, KEPT = Grain(), Grain(any_order=True), Grain(kept=True)
 
 
 class Source(Protocol):
@@ -385,6 +393,8 @@ class PlanarSink(Protocol):
 
 class ArraySource(Boxes):
     """An array as an input, with its form or the letters of its axes."""
+
+    grain = Grain(any_order=True, kept=True)
 
     def __init__(self, array: np.ndarray, form: Info | str) -> None:
         self._array = array

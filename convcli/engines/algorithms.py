@@ -12,7 +12,7 @@ from math import ceil, log2, prod
 from typing import TYPE_CHECKING
 
 from convcli.common.choices import EngineName
-from convcli.engines.costs import FEW, LINES, NANOSECONDS, TINY, VECTOR, WIDE_TRANSFORMS
+from convcli.engines.costs import FEW, NANOSECONDS, NATIVE_TILE, TINY, VECTOR, WIDE_TRANSFORMS
 from convcli.engines.interface import Algorithm, Array, Correlation, Pixels, Render, Values
 from convcli.engines.native import library
 from convcli.engines.work import Work, fft_tile
@@ -37,6 +37,9 @@ class _InTorch(Algorithm):
     engine = EngineName.TORCH
     integers = ("uint8",)
 
+    def scratch(self, work: Work) -> int:
+        return 2 * work.bytes_made  # products, and a half of the sum
+
 
 class _Rows(_InNumpy):
     """Sums of rows: by the compiled loops where they are there, else by numpy, to the same bits.
@@ -49,8 +52,13 @@ class _Rows(_InNumpy):
     def cost(self, work: Work) -> float:
         if library.loops() is None:
             return self.row_passes(work) * work.elements * work.width * NANOSECONDS["numpy tap"]
-        row = self.row_passes(work) * NANOSECONDS["row tap"] * work.width + NANOSECONDS["row"]
+        row = self.row_passes(work) * NANOSECONDS["row tap"] * work.width + NANOSECONDS["row"] * prod(
+            work.stride
+        )
         return work.elements * row + NANOSECONDS["begin rows"]
+
+    def scratch(self, work: Work) -> int:
+        return 0 if library.loops() else 2 * work.bytes_made  # products, and a half of the sum
 
     @abstractmethod
     def row_passes(self, work: Work) -> float:
@@ -205,23 +213,29 @@ class _Fft(Algorithm):
         tiles = prod(ceil(n / self.tile(work, axis)) for axis, n in enumerate(work.sizes))
         transformed = [t for t, extent in zip(tile, work.extents, strict=True) if extent > 1]
         each = prod(tile) * log2(max(prod(transformed), 2)) * NANOSECONDS[f"{self.engine} fft"]
-        lines = LINES[self.engine] if len(transformed) == 1 else 1.0
         products = prod(tile) * work.filters * NANOSECONDS["pass"]
         wide = 1.0 if work.bytes else WIDE_TRANSFORMS[self.engine]
-        return tiles * (each * (work.inputs + work.outputs) / 2 + products) * work.items * lines * wide
+        each = each * (work.inputs + work.outputs) / 2 + products
+        return tiles * (each * wide + NANOSECONDS["begin tile"]) * work.items
+
+    def scratch(self, work: Work) -> int:
+        spectrum = prod(fft_tile(work.extents, work.needed)) * (8 if work.bytes else 16) // 2
+        return spectrum * (
+            work.filters + 3 * work.inputs + 4
+        )  # kernels, data and products, a result on its way
 
     def tile(self, work: Work, axis: int) -> int:
         return fft_tile(work.extents, work.needed)[axis] - work.extents[axis] + 1
 
 
-class NumpyFft(_InNumpy, _Fft):
+class NumpyFft(_Fft, _InNumpy):
     def run(self, call: Correlation) -> Array:
         from convcli.engines.fft import by_numpy
 
         return by_numpy(call)
 
 
-class TorchFft(_InTorch, _Fft):
+class TorchFft(_Fft, _InTorch):
     def run(self, call: Correlation) -> Array:
         from convcli.engines.on_torch.sums import by_transforms
 
@@ -242,6 +256,9 @@ class TorchNative(_InTorch):
         each = work.taps * work.filters * NANOSECONDS["native tap"] * few
         maps = (work.inputs + work.outputs) * NANOSECONDS["native"]
         return work.elements * (each + maps) * work.width**2
+
+    def scratch(self, work: Work) -> int:
+        return NATIVE_TILE * 4  # data, result and a half of the sum, in torch's layouts
 
     def run(self, call: Correlation) -> Array:
         from convcli.engines.on_torch.native import correlate

@@ -172,6 +172,10 @@ class Algorithm(ABC):
     def cost(self, work: Work) -> float:
         """Return what that takes on one core, in nanoseconds."""
 
+    def scratch(self, work: Work) -> int:
+        """Return about how many bytes it holds beside data and result."""
+        return 0
+
     @abstractmethod
     def run(self, call: Correlation) -> Array:
         """Return the correlation ``(N, O, *sizes)``, an array of its library; maybe in ``call.out``."""

@@ -65,6 +65,11 @@ class Work:
         return prod(self.sizes) * self.items
 
     @property
+    def bytes_made(self) -> int:
+        """Bytes of the result's floats."""
+        return self.elements * self.outputs * 4 * int(self.width)
+
+    @property
     def extents(self) -> tuple[int, ...]:
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 

@@ -9,11 +9,13 @@ from contextlib import closing, nullcontext
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from convcli.common import Channels, EngineName
+from convcli.common.machine import resident_memory
 from convcli.common.prefetch import ahead
 from convcli.data.box import Box, grid
 from convcli.data.info import BOXES, ITEMS, ArraySource, Grain, Info, PlanarSink, PlanarSource, Sink, Source
@@ -30,6 +32,9 @@ from convcli.plan.choose import Plan, Resources, choose
 
 if TYPE_CHECKING:
     from convcli.execution.planes import Route
+
+CODER = 16_000_000  # bytes of a clip's encoder and of what converts colours
+AHEAD, AHEAD_BYTES = 48, 5  # frames that x264 looks ahead, bytes of a pixel in each (measured)
 
 Progress = Callable[[int, int], None]
 """Called with the samples done along the stream axis, and their total."""
@@ -88,9 +93,27 @@ class Pipeline:
             source=first,
             result=job.dtype,
             cuts=self._cuts(grain) if step is None else (),
+            times=self._passes,
         )
         if step is not None:
             self.plan = self.plan.cut(job.stream, step)
+        own, info = source.grain, source.info
+        arriving = info.bytes if own.kept and not own.any_order else 0
+        kept = self.result.bytes if grain.kept else 0
+        frame = info.size("Y") * info.size("X") * AHEAD_BYTES if planes else 0
+        coded = CODER + min(job.length, AHEAD) * frame if planes else 0
+        self.plan = replace(self.plan, kept=own.kept, beside=self.plan.beside + arriving + kept + coded)
+
+    @property
+    def _passes(self) -> float:
+        """How often the plan's work is done: for each item, twice where values are measured first, for each plane."""
+        passes = 1.0 if self.job.policy.first_pass() is None else 2.0
+        passes *= self.source.info.size(ITEMS) if ITEMS in self.source.info.letters else 1
+        if self.route is None or not self.route.chains:
+            return passes
+        planes = cast(PlanarSource, self.source).coded.planes
+        filtered = (plane for plane, chain in zip(planes, self.route.chains, strict=True) if chain)
+        return passes * sum(prod(plane.shape) for plane in filtered) / prod(planes[0].shape)
 
     def _cuts(self, grain: Grain) -> list[int]:
         """Return of how many samples boxes are multiples along each axis; nothing where only strips can be cut."""
@@ -108,6 +131,11 @@ class Pipeline:
         return with_items(self.job.result, self.source.info)
 
     @property
+    def memory(self) -> int:
+        """About how many bytes the process takes at most."""
+        return resident_memory() + self.plan.beside + self.plan.memory
+
+    @property
     def planar(self) -> bool:
         """Whether a clip's planes are filtered instead of its colours."""
         return self.route is not None and bool(self.route.chains)
@@ -115,7 +143,10 @@ class Pipeline:
     @property
     def lines(self) -> tuple[str, ...]:
         """What was chosen, and why."""
-        return (*self.plan.lines, *((self.route.reason,) if self.route else ()))
+        blocks = (
+            f"about {self.memory / 1e6:.0f} MB of memory, {self.plan.memory / 1e6:.0f} MB of them for blocks"
+        )
+        return (*self.plan.lines, blocks, *((self.route.reason,) if self.route else ()))
 
     @property
     def gave_way(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import IO, Any
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.axes import INCH, Even, Listed
-from convcli.data.info import BOXES, STRIPS, Grain, Info, Sink, Source
+from convcli.data.info import BOXES, KEPT, STRIPS, Grain, Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.read_only import RARER
 
@@ -164,9 +164,9 @@ _TIFF_MAGIC = _magic(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FORMATS: tuple[Format, ...] = (
     Format("png", (".png",), _magic(b"\x89PNG\r\n\x1a\n"), *_PNG, "TYXC", SIXTEEN, placed="TYX"),
     Format("jpeg", (".jpg", ".jpeg", ".jpe"), _magic(b"\xff\xd8\xff"), *_PICTURE, "YXC", BYTES, placed="YX"),
-    Format("webp", (".webp",), _webp, *_PICTURE, "TYXC", BYTES, placed="T"),
-    Format("bmp", (".bmp",), _bmp, *_PICTURE, "YXC", BYTES, placed="YX"),
-    Format("gif", (".gif",), _magic(b"GIF87a", b"GIF89a"), *_PICTURE, "TYXC", BYTES, placed="T"),
+    Format("webp", (".webp",), _webp, *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),
+    Format("bmp", (".bmp",), _bmp, *_PICTURE, "YXC", BYTES, placed="YX", grain=KEPT),
+    Format("gif", (".gif",), _magic(b"GIF87a", b"GIF89a"), *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),
     Format(
         "tiff",
         (".tif", ".tiff", ".btf"),

@@ -16,28 +16,25 @@ from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.common.machine import available_memory, available_threads
 from convcli.engines.algorithms import ways
-from convcli.engines.costs import NANOSECONDS
 from convcli.engines.interface import Algorithm
-from convcli.engines.work import Work
 from convcli.jobs.chain import Chain
 from convcli.plan import workload
+from convcli.plan.workload import Workload
 
 BLOCK_ELEMENTS = {EngineName.NUMPY: 1 << 20, EngineName.TORCH: 1 << 21}  # of one block (measured)
 # Smaller ones would stay in the cache, but threads that change them take turns at Python's lock: with 2^18, 3x3
 # on 12 megapixels takes twice as long; torch's own threads are no quicker on an idle machine and a hundred times slower
 # beside other work, for each waits for all (measured).
 BLOCK_OF_ROWS = 1 << 22  # where compiled loops go through rows that stay in the cache by themselves
-WHOLE_ROWS = 16  # of which a long block is a multiple: groups of 8 or 16 rows are products
 WORTH_THREADS = 0.01  # seconds on one core below which threads take longer to begin than they save (measured)
 LEAST_BLOCK = 1 << 16  # less is not worth a thread
 HALOS = 2  # a block is at least so many halos long, so that little is read and converted twice
 MOST_MEMORY = (
     1 << 31
 )  # bytes that strips may take at a time, where cutting them along other axes too can save some
-COPIES = 6  # arrays of a block's size that one worker holds at a time: input, padded, passes, output, pixels
-PASSES = 8  # over a block beside the algorithms: to floats, round, look for what clips, to pixels
 IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
-# Seconds that torch's jobs take longer than numpy's when both are loaded (`plan_grid.py`)
+TORCH = 200_000_000  # bytes that it takes
+# Seconds that torch's jobs take longer than numpy's when both are loaded (measured)
 BEGIN_TORCH = 250e-6
 BLOCK = 300e-6  # seconds that Python needs for a block
 
@@ -100,18 +97,18 @@ class Plan:
     threads : int
         Cores to use.
     reason : str
+    job : Workload
+        What was planned.
     algorithms : tuple
         One for each stage of the chain; None leaves it to the engine.
     rejected : tuple of Candidate
         What else was possible, the cheapest first.
     seconds : float
         The estimate.
-    output : tuple of int
-        Sizes of the output.
-    halos : tuple of int
-        Samples along each axis that a block needs beside its own.
-    whole_bytes : int
-        Bytes of all samples, at the widest place.
+    beside : int
+        Bytes that are taken beside the blocks: by torch, by files whose samples are kept.
+    kept : bool
+        Whether the input's samples are among these, so that blocks are views of them.
     device : str
         ``cpu``, or another one that the engine knows.
     """
@@ -120,18 +117,22 @@ class Plan:
     steps: tuple[int, ...]
     threads: int
     reason: str
+    job: Workload
     algorithms: tuple[Algorithm | None, ...] = ()
     rejected: tuple[Candidate, ...] = ()
     seconds: float = 0.0
-    output: tuple[int, ...] = ()
-    halos: tuple[int, ...] = ()
-    whole_bytes: int = 0
     device: str = "cpu"
+    beside: int = 0
+    kept: bool = False
+
+    @property
+    def blocks(self) -> int:
+        return prod(-(-n // step) for n, step in zip(self.job.chain.output, self.steps, strict=True))
 
     @property
     def workers(self) -> int:
         """How many blocks are computed at a time."""
-        return min(self.threads, prod(-(-n // step) for n, step in zip(self.output, self.steps, strict=True)))
+        return min(self.threads, self.blocks)
 
     @property
     def engine_threads(self) -> int:
@@ -141,13 +142,21 @@ class Plan:
     @property
     def memory(self) -> int:
         """About how many bytes the blocks take at a time."""
-        axes = zip(self.steps, self.halos, self.output, strict=True)
-        share = prod((step + halo) / n for step, halo, n in axes if step < n)
-        return ceil((self.workers + 1) * COPIES * self.whole_bytes * share)
+        workers = self.workers
+        read, work, made = self.job.bytes(self.steps, self.algorithms)
+        beside = workers > 1  # others are read and written meanwhile
+        reads, waiting = (workers + 1, workers + 3) if beside else (1, 2)
+        return (
+            min(reads, self.blocks) * read * (not self.kept)
+            + workers * work
+            + (min(waiting, self.blocks) - 1) * made
+        )
 
     def cut(self, axis: int, step: int) -> Plan:
         """Return the plan with blocks of another size along an axis."""
-        return replace(self, steps=(*self.steps[:axis], step, *self.steps[axis + 1 :]))
+        made = replace(self, steps=(*self.steps[:axis], step, *self.steps[axis + 1 :]))
+        more = (made.blocks - self.blocks) * BLOCK * self.job.times
+        return replace(made, seconds=self.seconds + more / self.threads)
 
     def check_memory(self, available: int | None = None) -> None:
         """Refuse a job that cannot fit.
@@ -163,7 +172,7 @@ class Plan:
             With what is needed and what there is.
         """
         there = available_memory() if available is None else available
-        needed = self.memory
+        needed = self.memory + self.beside
         if there is not None and needed > there:
             raise ConvError(
                 f"{self._blocks} need about {needed / 1e9:.1f} GB and {there / 1e9:.1f} GB are free: "
@@ -195,6 +204,7 @@ def choose(
     result: str = "float32",
     torch_loaded: bool | None = None,
     cuts: Sequence[int] = (),
+    times: float = 1.0,
 ) -> Plan:
     """Choose engine, algorithms and block length for a chain.
 
@@ -214,19 +224,22 @@ def choose(
         Whether torch's import is paid for; by default what is true.
     cuts : sequence of int
         Where blocks may be cut along all axes: of how many samples they are multiples along each.
+    times : float
+        How often this is done: for each of several items, say.
     """
     loaded = "torch" in sys.modules if torch_loaded is None else torch_loaded
     if resources.threads is None:
         resources = replace(resources, threads=available_threads())
-    plan = _choose(chain, stream, resources, dtype, source, result, loaded)
+    plan = _choose(Workload(chain, source, dtype, result, times), stream, resources, loaded)
     return _bricks(plan, stream, cuts) if cuts else plan
 
 
 def _bricks(plan: Plan, stream: int, cuts: Sequence[int]) -> Plan:
     """Cut strips that take too much memory along other axes too, slow ones first, down to so many halos."""
     most = min(MOST_MEMORY, (available_memory() or MOST_MEMORY) // 2)
-    for axis, (n, unit, halo) in enumerate(zip(plan.output, cuts, plan.halos, strict=True)):
-        least, parts = max(HALOS * halo, 1), 1
+    chain = plan.job.chain
+    for axis, (n, unit) in enumerate(zip(chain.output, cuts, strict=True)):
+        least, parts = max(HALOS * workload.halo(chain, axis), 1), 1
         while axis != stream and plan.memory > most and plan.steps[axis] > max(least, unit):
             parts += 1
             plan = plan.cut(axis, min(ceil(max(n / parts, least) / unit) * unit, n))
@@ -234,15 +247,12 @@ def _bricks(plan: Plan, stream: int, cuts: Sequence[int]) -> Plan:
 
 
 @lru_cache(maxsize=64)  # pictures of one size are often filtered alike
-def _choose(
-    chain: Chain, stream: int, asked: Resources, dtype: str, source: str, result: str, loaded: bool
-) -> Plan:
-    works = workload.works(chain, dtype, source)
-    engine, device, threads = asked.engine, asked.device, asked.threads or 1
+def _choose(job: Workload, stream: int, asked: Resources, loaded: bool) -> Plan:
+    chain, engine, device, threads = job.chain, asked.engine, asked.device, asked.threads or 1
     possible = [
         candidate
         for name in (EngineName.NUMPY, EngineName.TORCH)
-        for candidate in _candidates(chain, works, stream, name, asked, dtype, loaded)
+        for candidate in _candidates(job, stream, name, asked, loaded)
     ]
     if engine is not EngineName.AUTO:
         reason = f"{engine} was asked for"
@@ -255,49 +265,34 @@ def _choose(
     rejected = sorted((c for c in possible if c is not best), key=lambda candidate: candidate.seconds)
     if (best.seconds - _start(best.engine, loaded)) * threads < WORTH_THREADS:
         threads = 1
-    held = [source, result] if best.fused and len(chain.stages) == 1 else [dtype]
-    whole = workload.widest_elements(chain) * max(map(workload.bytes_of, held))
-    halos = tuple(workload.halo(chain, axis) for axis in range(len(chain.output)))
     plan = Plan(
         best.engine,
         chain.output,
         threads,
         reason,
+        job,
         best.algorithms,
         tuple(rejected),
         best.seconds,
-        chain.output,
-        halos,
-        whole,
         device,
+        TORCH if best.engine is EngineName.TORCH and not loaded else 0,
     )
     return plan.cut(stream, _block_length(chain, stream, threads, best))
 
 
 def _candidates(
-    chain: Chain,
-    works: list[Work | None],
-    stream: int,
-    engine: EngineName,
-    asked: Resources,
-    dtype: str,
-    loaded: bool,
+    job: Workload, stream: int, engine: EngineName, asked: Resources, loaded: bool
 ) -> list[Candidate]:
     """Return an engine's ways: the best one for every stage, and with one stage, all others too."""
-    elements, start = workload.elements(chain), _start(engine, loaded)
+    start, works = _start(engine, loaded), job.works
     reproducible = asked.engine is engine is EngineName.NUMPY
-    passes = elements * PASSES * NANOSECONDS["pass"] * 1e-9 * (2 if dtype == "float64" else 1)
-    fixed = sum(workload.other_seconds(chain, index) for index, work in enumerate(works) if work is None)
 
     def candidate(chosen: Sequence[Algorithm | None]) -> Candidate:
+        seconds, fused = job.seconds(chosen)
         pairs = [(one, work) for one, work in zip(chosen, works, strict=True) if one and work]
-        fused = any(one.fused(work) for one, work in pairs)
         tiles = [one.tile(work, stream) for one, work in pairs if stream < len(work.sizes)]
-        seconds = sum(one.cost(work) * 1e-9 for one, work in pairs) + fixed + (0 if fused else passes)
-        seconds += elements / _block_elements(engine, fused) * BLOCK
-        return Candidate(
-            engine, tuple(chosen), start + seconds / (asked.threads or 1), fused, max(tiles, default=1)
-        )
+        seconds = (seconds + BLOCK) * job.times / (asked.threads or 1)
+        return Candidate(engine, tuple(chosen), start + seconds, fused, max(tiles, default=1))
 
     if len(works) == 1 and works[0]:
         return [candidate([one]) for one in ways(engine, works[0], reproducible)]
@@ -330,5 +325,4 @@ def _block_length(chain: Chain, stream: int, threads: int, best: Candidate) -> i
     step = max(elements // slices, HALOS * workload.halo(chain, stream), 1)
     if best.tile > 1:
         return min(max(step // best.tile, 1) * best.tile, length)
-    unit = WHOLE_ROWS if step >= 2 * WHOLE_ROWS else 1
-    return min(ceil(step / unit) * unit, length)  # no short block more than there are turns
+    return min(ceil(length / ceil(length / step)), length)  # all about as long

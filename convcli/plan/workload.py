@@ -1,17 +1,89 @@
 """What a chain has to do, in numbers: the planner's view of its stages.  Sizes alone, nothing computed."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from math import prod
 
+from convcli.common.frozen import frozen
 from convcli.engines.costs import NANOSECONDS
+from convcli.engines.interface import Algorithm
 from convcli.engines.work import Work
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.chain import Chain, ConvStage, PoolStage
 from convcli.kernel.analysis import separable_terms, whole
 
+PASSES = 8  # over a block beside the algorithms: to floats, round, look for what clips, to pixels
 INTEGERS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
 
 
-def works(chain: Chain, dtype: str, source: str) -> list[Work | None]:
+@frozen
+class Workload:
+    """What a plan is for: a chain, the types of samples, arithmetic and results, and how often it is done."""
+
+    chain: Chain
+    source: str
+    dtype: str
+    result: str
+    times: float = 1.0
+
+    @cached_property
+    def works(self) -> list[Work | None]:
+        """The stages in numbers."""
+        return _works(self.chain, self.dtype, self.source)
+
+    @property
+    def straight(self) -> bool:
+        """Whether loops go from samples to pixels."""
+        return len(self.chain.stages) == 1 and ("int" in self.source or "float" in self.result)
+
+    def seconds(self, chosen: Sequence[Algorithm | None]) -> tuple[float, bool]:
+        """Return what one block of everything takes on one core, and whether compiled loops go through it."""
+        pairs = [(one, work) for one, work in zip(chosen, self.works, strict=True) if one and work]
+        fused = any(one.fused(work) for one, work in pairs)
+        alone = sum(other_seconds(self.chain, i) for i, work in enumerate(self.works) if work is None)
+        wide = 2 if self.dtype == "float64" else 1
+        passes = 0 if fused and self.straight else PASSES * NANOSECONDS["pass"] * wide
+        written = NANOSECONDS["new"] * bytes_of(self.result)
+        each = elements(self.chain) * (passes + written) * 1e-9
+        return sum(one.cost(work) for one, work in pairs) * 1e-9 + alone + each, fused
+
+    def bytes(self, steps: Sequence[int], ways: Sequence[Algorithm | None]) -> tuple[int, int, int]:
+        """Return what a box of outputs takes: of its samples, of arrays while it is computed at most, of its pixels.
+
+        A stage holds what it is given, the same with its padding in the arithmetic's type where its algorithm does not
+        take it as it is, what its algorithm needs, and what it makes.
+        """
+        chain, width, pixel = self.chain, bytes_of(self.dtype), bytes_of(self.result)
+        maps, channels, planes = 1, chain.channels, [chain.channels]
+        for stage in chain.stages:
+            maps, channels = stage.channels(maps, channels)
+            planes.append(maps * channels)
+        made = read = prod(steps) * planes[-1] * pixel
+        rendered = made if self.result != self.dtype else 0
+        most, sizes = rendered, tuple(steps)
+        for index in reversed(range(len(chain.stages))):
+            stage, work, way = chain.stages[index], self.works[index], ways[index]
+            spans = [w.input_range(0, n) for w, n in zip(stage.windows, sizes, strict=True)]
+            padded = prod(hi - lo for lo, hi in spans) * planes[index] * width
+            given = tuple(min(hi - lo, n) for (lo, hi), n in zip(spans, chain.sizes[index], strict=True))
+            read = prod(given) * planes[index] * (width if index else bytes_of(self.source))
+            sums = prod(sizes) * planes[index + 1] * width
+            if isinstance(stage, ConvStage):
+                sums *= stage.kernel.outputs // stage.kernel.maps
+            if way is None or work is None:
+                beside = 2 * padded  # and products, or reductions
+            else:
+                beside = way.scratch(replace(work, sizes=sizes[-len(work.sizes) :]))
+                beside += 0 if way.fused(work) else padded
+                if way.fused(work) and self.straight:
+                    sums, rendered = made, 0  # from samples to pixels
+            most = max(most, (read if index else 0) + beside + sums + rendered)
+            sizes, rendered = given, 0
+        return read, most, made
+
+
+def _works(chain: Chain, dtype: str, source: str) -> list[Work | None]:
     """Describe each stage's correlation; None for pools and transposed convolutions."""
     found: list[Work | None] = []
     maps, channels = 1, chain.channels
@@ -102,11 +174,6 @@ def other_seconds(chain: Chain, index: int) -> float:
         else chain.sizes[index + 1]
     )
     return prod(sizes) * len(stage.kernel.weights) * NANOSECONDS["numpy tap"] * 1e-9
-
-
-def widest_elements(chain: Chain) -> int:
-    """Return the values of all samples, where the chain is widest."""
-    return _widest(chain, [prod(sizes) for sizes in chain.sizes])
 
 
 def slice_elements(chain: Chain, stream: int) -> int:

@@ -10,7 +10,6 @@ from pathlib import Path
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
 from convcli.common import ConvError, UsageError, within
-from convcli.common.machine import keep_freed_memory
 from convcli.kernel import load_kernel
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, about_input, shown, shown_input
@@ -25,7 +24,6 @@ def filter_all(request: Request) -> None:
     if request.out_dir is not None and not request.out_dir.is_dir():
         raise ConvError("there is no such folder; make it first", subject=shown(request.out_dir))
     _refuse_shared_outputs(request)
-    keep_freed_memory()
     claimed: dict[str, str] = {}
     failures: list[ConvError] = []
     for name in request.inputs:

@@ -16,7 +16,6 @@ from convcli.cli.shared import report
 from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.progress import Meter
 from convcli.common import UsageError
-from convcli.common.machine import keep_freed_memory
 from convcli.data.info import Colour, Info, Sink
 from convcli.detection.area import Areas, parse_region
 from convcli.detection.detector import Watch, Watching, motion_kernel
@@ -53,7 +52,6 @@ def detect(request: Request) -> bool:
     for path, format in _outputs(request):
         opening.check_output(path, format, force=request.force)
         check_not_input(path, [request.input], force=request.force)
-    keep_freed_memory()
     reading = replace(request.reading, all_frames=True, grey=not request.overlay)
     areas = Areas(
         *(

@@ -18,7 +18,7 @@ from convcli.common.choices import EngineName
 from convcli.engines import shift_and_add, tiles
 from convcli.engines.algorithms import TorchDirect, TorchNative, ways, work_of
 from convcli.engines.base import Engine, all_finite, pool_sizes
-from convcli.engines.costs import FEW
+from convcli.engines.costs import FEW, NATIVE_TILE
 from convcli.engines.interface import Algorithm, Correlation
 from convcli.engines.on_torch import native as torch_native
 from convcli.engines.on_torch import pixels as torch_pixels
@@ -122,7 +122,7 @@ class TorchEngine(Engine):
         )
         if kind.ufunc:
             return kind.tensor(torch, data, kernel, seen).cpu().numpy()
-        for tile in tiles.cut(out.shape, range(x.ndim), torch_native.BUFFER // prod(size)):
+        for tile in tiles.cut(out.shape, range(x.ndim), NATIVE_TILE // prod(size)):
             box = tiles.inputs(tile[2:], size, stride, dilation)
             part = seen if isinstance(seen, int) else seen[tile]
             out[tile] = kind.tensor(torch, data[(*tile[:2], *box)], kernel, part)

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from convcli.engines import tiles
+from convcli.engines.costs import NATIVE_TILE
 from convcli.engines.interface import Correlation
 from convcli.engines.on_torch.device import tensor_of
 from convcli.engines.on_torch.sums import room
@@ -20,8 +21,6 @@ CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
 CONVOLVE_TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 # Products that one float32 accumulator of torch may add up, of floats and of integers: the more, the more it errs
 RUN, RUN_OF_INTEGERS = 256, 64  # at most RUN * 2**-25; of bytes less than 2**-12 of a level (measured)
-# Bytes that torch's kernels may rearrange at a time: more is up to five times slower (measured)
-BUFFER = 1 << 24
 
 Apply = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -49,7 +48,7 @@ def _tiles(call: Correlation) -> list[tiles.Slices]:
     """Cut outputs so that what torch rearranges stays small: channels in blocks of 16, or every window."""
     x, shape = call.x, call.weights.shape
     copies = max(*shape[:2], 16) if x.dtype == np.float32 else prod(shape[1:])
-    size = BUFFER // (copies * x.itemsize) if call.device.type == "cpu" else len(x) * prod(call.sizes)
+    size = NATIVE_TILE // (copies * x.itemsize) if call.device.type == "cpu" else len(x) * prod(call.sizes)
     return tiles.cut((len(x), 1, *call.sizes), range(x.ndim), size)
 
 

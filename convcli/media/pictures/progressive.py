@@ -5,7 +5,7 @@ from threading import Condition, Thread
 
 import numpy as np
 
-from convcli.data.info import Info, Strips
+from convcli.data.info import KEPT, Info, Strips
 from convcli.media.shared import as_broken
 
 # Decodes into an array from the top, and yields how many rows are there; the same rows may be written again.
@@ -26,6 +26,8 @@ class ArrivingSource(Strips):
     ConvError
         When the picture does not fit the memory.
     """
+
+    grain = KEPT
 
     def __init__(self, info: Info, what: str, fill: Fill) -> None:
         self.info = info
