@@ -198,8 +198,7 @@ class Watch:
     def _plain(self) -> bool:
         how, info = self._how, self._source.info
         return (
-            how.engine is not EngineName.TORCH
-            and how.stride is None
+            how.stride is None
             and how.denoise == 1
             and (info.letters, info.dtype) == ("TYX", "uint8")
             and info.size("X") > 1
@@ -209,7 +208,7 @@ class Watch:
     def engine(self) -> str:
         """Which engine computes, and why."""
         plan = self._pipeline.plan
-        return f"{plan.engine}: {'frames are subtracted in whole numbers' if self._whole else plan.reason}"
+        return f"{plan.engine}: {'bytes are subtracted in whole numbers' if self._whole else plan.reason}"
 
     def threshold(self) -> Limits:
         """Return what a value must exceed to count as motion, place by place."""

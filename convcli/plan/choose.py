@@ -26,6 +26,7 @@ BLOCK_ELEMENTS = {EngineName.NUMPY: 1 << 20, EngineName.TORCH: 1 << 21}  # of on
 # on 12 megapixels takes twice as long; torch's own threads are no quicker on an idle machine and a hundred times slower
 # beside other work, for each waits for all (measured).
 BLOCK_OF_ROWS = 1 << 22  # where compiled loops go through rows that stay in the cache by themselves
+WHOLE_ROWS = 16  # of which a long block is a multiple
 WORTH_THREADS = 0.01  # seconds on one core below which threads take longer to begin than they save (measured)
 LEAST_BLOCK = 1 << 16  # less is not worth a thread
 HALOS = 2  # a block is at least so many halos long, so that little is read and converted twice
@@ -325,4 +326,5 @@ def _block_length(chain: Chain, stream: int, threads: int, best: Candidate) -> i
     step = max(elements // slices, HALOS * workload.halo(chain, stream), 1)
     if best.tile > 1:
         return min(max(step // best.tile, 1) * best.tile, length)
-    return min(ceil(length / ceil(length / step)), length)  # all about as long
+    unit = WHOLE_ROWS if step >= 2 * WHOLE_ROWS else 1
+    return min(ceil(step / unit) * unit, length)  # no short block more than there are turns
