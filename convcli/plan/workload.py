@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 from math import prod
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.engines.costs import NANOSECONDS
 from convcli.engines.interface import Algorithm
 from convcli.engines.work import Work
