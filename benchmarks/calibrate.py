@@ -38,12 +38,14 @@ def least(work: Callable[[], object]) -> float:
     return float(min(times))
 
 
-def an_element(engine: Engine, name: str, kernel: tuple[int, ...], maps: tuple[int, int] = (1, 1)) -> float:
+def an_element(
+    engine: Engine, name: str, kernel: tuple[int, ...], maps: tuple[int, int] = (1, 1), width: int = WIDTH
+) -> float:
     """Return an algorithm's nanoseconds for an element of one output map."""
     [algorithm] = [one for one in ALGORITHMS[EngineName(engine.name)] if one.name == name]
     random = np.random.default_rng(1)
     weights = np.broadcast_to(random.normal(size=kernel), (*maps, *kernel)).astype(np.float32)
-    sizes = (ROWS, WIDTH) if name != "fft" else (482, WIDTH)
+    sizes = (ROWS, width) if name != "fft" else (482, WIDTH)
     shape = (1, maps[1], *(n + k - 1 for n, k in zip(sizes, kernel, strict=True)))
     x = random.random(shape, np.float32)
     one = (1,) * len(kernel)
@@ -72,6 +74,8 @@ def measure() -> dict[str, float]:
         if library.loops():
             points = [(float(k * k), an_element(numpy, "direct", (k, k))) for k in (3, 5)]
             found["row"], found["row tap"] = line(*points)
+            narrow = an_element(numpy, "direct", (5, 5), width=40)
+            found["begin tap"] = max((narrow - points[1][1]) / 25 * 40, 0)
         with patch.object(library, "loops", lambda: None):
             found["numpy tap"] = an_element(numpy, "direct", (5, 5)) / 25
         found["torch tap"] = an_element(torch, "direct", (5, 5)) / 25

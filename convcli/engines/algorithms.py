@@ -52,10 +52,9 @@ class _Rows(_InNumpy):
     def cost(self, work: Work) -> float:
         if library.loops() is None:
             return self.row_passes(work) * work.elements * work.width * NANOSECONDS["numpy tap"]
-        row = self.row_passes(work) * NANOSECONDS["row tap"] * work.width + NANOSECONDS["row"] * prod(
-            work.stride
-        )
-        return work.elements * row + NANOSECONDS["begin rows"]
+        tap = NANOSECONDS["row tap"] + NANOSECONDS["begin tap"] / work.sizes[-1]
+        row = self.row_passes(work) * tap + NANOSECONDS["row"] * prod(work.stride)
+        return work.elements * row * work.width + NANOSECONDS["begin rows"]
 
     def scratch(self, work: Work) -> int:
         return 0 if library.loops() else 2 * work.bytes_made  # products, and a half of the sum
@@ -213,16 +212,15 @@ class _Fft(Algorithm):
         tiles = prod(ceil(n / self.tile(work, axis)) for axis, n in enumerate(work.sizes))
         transformed = [t for t, extent in zip(tile, work.extents, strict=True) if extent > 1]
         each = prod(tile) * log2(max(prod(transformed), 2)) * NANOSECONDS[f"{self.engine} fft"]
-        products = prod(tile) * work.filters * NANOSECONDS["pass"]
+        products = prod(tile) * work.filters * 4 * NANOSECONDS["pass"]  # complex numbers
         wide = 1.0 if work.bytes else WIDE_TRANSFORMS[self.engine]
-        each = each * (work.inputs + work.outputs) / 2 + products
-        return tiles * (each * wide + NANOSECONDS["begin tile"]) * work.items
+        whole = each * (work.inputs + work.outputs) / 2 + products
+        spectra = each * work.filters * 2
+        return spectra + tiles * (whole * wide + NANOSECONDS["begin tile"]) * work.items
 
     def scratch(self, work: Work) -> int:
         spectrum = prod(fft_tile(work.extents, work.needed)) * (8 if work.bytes else 16) // 2
-        return spectrum * (
-            work.filters + 3 * work.inputs + 4
-        )  # kernels, data and products, a result on its way
+        return spectrum * 3 * (work.filters + work.inputs + 1)  # each on its way, and products
 
     def tile(self, work: Work, axis: int) -> int:
         return fft_tile(work.extents, work.needed)[axis] - work.extents[axis] + 1

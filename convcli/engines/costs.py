@@ -6,6 +6,7 @@ NANOSECONDS = {
     "new": 0.2,  # a byte of memory that is written for the first time
     "row": 0.6,  # the compiled loops, beside their sums: an element
     "row tap": 0.045,  # a product and a sum of theirs
+    "begin tap": 2.5,  # a row of a product and a sum
     "begin rows": 20_000.0,  # a call of theirs
     "numpy tap": 0.58,  # a product and a sum: an element
     "torch tap": 0.48,

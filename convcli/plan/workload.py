@@ -35,7 +35,13 @@ class Workload:
     @property
     def straight(self) -> bool:
         """Whether loops go from samples to pixels."""
-        return len(self.chain.stages) == 1 and ("int" in self.source or "float" in self.result)
+        alone = len(self.chain.stages) == 1 and self.taken
+        return alone and ("int" in self.source or "float" in self.result)
+
+    @property
+    def taken(self) -> bool:
+        """Whether loops take the samples as they are, so that nobody converts and pads them."""
+        return self.source in (*INTEGERS, "float32", "float64")
 
     def seconds(self, chosen: Sequence[Algorithm | None]) -> tuple[float, bool]:
         """Return what one block of everything takes on one core, and whether compiled loops go through it."""
@@ -46,6 +52,9 @@ class Workload:
         passes = 0 if fused and self.straight else PASSES * NANOSECONDS["pass"] * wide
         written = NANOSECONDS["new"] * bytes_of(self.result)
         each = elements(self.chain) * (passes + written) * 1e-9
+        if not (fused and self.taken):
+            given = prod(self.chain.sizes[0]) * self.chain.channels
+            each += given * NANOSECONDS["new"] * bytes_of(self.dtype) * 1e-9
         return sum(one.cost(work) for one, work in pairs) * 1e-9 + alone + each, fused
 
     def bytes(self, steps: Sequence[int], ways: Sequence[Algorithm | None]) -> tuple[int, int, int]:
@@ -73,9 +82,15 @@ class Workload:
                 sums *= stage.kernel.outputs // stage.kernel.maps
             if way is None or work is None:
                 beside = 2 * padded  # and products, or reductions
+                if isinstance(stage, ConvStage):  # all of it, before it is cropped
+                    full = (
+                        (hi - lo - 1) * w.stride + w.extent
+                        for (lo, hi), w in zip(spans, stage.windows, strict=True)
+                    )
+                    beside += prod(full) * planes[index + 1] * width
             else:
                 beside = way.scratch(replace(work, sizes=sizes[-len(work.sizes) :]))
-                beside += 0 if way.fused(work) else padded
+                beside += 0 if way.fused(work) and (index or self.taken) else padded
                 if way.fused(work) and self.straight:
                     sums, rendered = made, 0  # from samples to pixels
             most = max(most, (read if index else 0) + beside + sums + rendered)

@@ -20,7 +20,7 @@ from convcli.engines.on_torch.sums import room
 CONVOLVE = (F.conv1d, F.conv2d, F.conv3d)
 CONVOLVE_TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 # Products that one float32 accumulator of torch may add up, of floats and of integers: the more, the more it errs
-RUN, RUN_OF_INTEGERS = 256, 64  # at most RUN * 2**-25; of bytes less than 2**-12 of a level (measured)
+RUN, RUN_OF_INTEGERS = 320, 64  # at most RUN * 2**-25; of bytes less than 2**-12 of a level (measured)
 
 Apply = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
