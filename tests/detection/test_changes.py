@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -58,6 +59,29 @@ def test_each_change_has_its_name_and_is_no_motion(tmp_path: Path) -> None:
     comments = [line for line in (tmp_path / "a.edl").read_text().splitlines() if line.startswith("*")]
     assert comments[0] == "* LAMP FROM 00:00:01:00 TO 00:00:01:01"
     assert [line.split(" FROM ")[0] for line in comments] == [f"* {kind.upper()}" for kind, *_ in EXPECTED]
+
+
+def test_changes_stand_between_the_events_of_a_file(tmp_path: Path) -> None:
+    frames = everything()
+    for index in range(60, 70):  # while the light fades
+        frames[index, 70:95, 8 * (index - 50) : 8 * (index - 50) + 20] = 250
+    np.save(tmp_path / "a.npy", frames)
+    arguments = ("motion", "a.npy", "--axes", "TYX", "--no-output", "-q", "--events")
+    ok(*arguments, "e.csv", cwd=tmp_path)
+    ok(*arguments, "e.jsonl", cwd=tmp_path)
+    with (tmp_path / "e.csv").open() as fp:
+        table = list(csv.DictReader(fp))
+    lines = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()]
+    kinds = ["lamp", "fade", "motion", "cut", "infrared switch", "flicker"]
+    assert [row["kind"] for row in table] == [row["kind"] for row in lines] == kinds
+    for row, line, start in zip(table, lines, [1, 2, 60 / RATE, 4, 5, 6], strict=True):
+        assert float(row["start"]) == line["start"] == pytest.approx(start, abs=0.05)
+        assert float(row["end"]) == line["end"]
+        if row["kind"] == "motion":
+            assert (row["start_frame"], row["x"]) == (str(line["start_frame"]), str(line["bbox"][0]))
+        else:
+            assert list(line) == ["kind", "start", "end"]
+            assert not any(row[name] for name in row if name not in line)
 
 
 def test_an_object_in_changing_light_is_motion(tmp_path: Path) -> None:

@@ -359,8 +359,9 @@ def test_all_outputs_at_once(tmp_path: Path) -> None:
     assert done.stdout.decode().split() == ["a.motion.mp4", "h.png", "s.png", "e.csv"]
     assert b"threshold" in done.stderr
     header, first = (tmp_path / "e.csv").read_text().splitlines()[:2]
-    assert header.split(",")[:3] == ["start", "end", "peak"]
-    assert float(first.split(",")[0]) == pytest.approx(0.12)
+    assert header.split(",")[:4] == ["kind", "start", "end", "peak"]
+    kind, start, *_ = first.split(",")
+    assert (kind, float(start)) == ("motion", pytest.approx(0.12))
     for name, width in (("h.png", 160), ("s.png", 6 * 160 + 5 * 4)):
         with Image.open(tmp_path / name) as image:
             assert image.size == (width, 120)

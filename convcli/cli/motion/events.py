@@ -18,22 +18,27 @@ from convcli.media.timing import Schedule
 
 _BOX = ("x", "y", "width", "height")
 _TIMES = ("start", "end", "peak", "start_frame", "end_frame", "peak_frame")
-_FIELDS = (*_TIMES, "area", *_BOX, "strength", "objects")
+_FIELDS = ("kind", *_TIMES, "area", *_BOX, "strength", "objects")
 _MOST = 40  # rows of the table
 
 
 def write_events(
     path: str, events: Sequence[Event], changes: Sequence[Change], schedule: Schedule, *, force: bool
 ) -> None:
-    """Write events to a file as its suffix says, or to standard output for ``-``; changes only into an EDL."""
+    """Write events and changes, by their start, to a file as its suffix says, or to standard output for ``-``.
+
+    A change has a kind, a start and an end, and no more; of an event the kind is ``motion``.
+    """
     suffix = PurePath(path).suffix.lower()
-    rows = [event.facts for event in events]
+    rows: list[dict[str, Any]] = [{"kind": "motion"} | event.facts for event in events]
+    rows += [{"kind": one.kind, "start": round(one.start, 6), "end": round(one.end, 6)} for one in changes]
+    rows.sort(key=lambda row: row["start"])
     text = (
         _edl(events, changes, schedule)
         if suffix == ".edl"
         else _csv(rows)
         if suffix == ".csv"
-        else _lines(rows)
+        else "".join(json.dumps(row) + "\n" for row in rows)
     )
     if path == STANDARD:
         sys.stdout.write(text)
@@ -42,17 +47,13 @@ def write_events(
         fp.write(text.encode())
 
 
-def _lines(rows: Sequence[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, _FIELDS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        objects = " ".join(",".join(map(str, box)) for box in row["objects"])
-        writer.writerow(row | dict(zip(_BOX, row["bbox"], strict=True)) | {"objects": objects})
+        objects = " ".join(",".join(map(str, box)) for box in row.get("objects", ()))
+        writer.writerow(row | dict(zip(_BOX, row.get("bbox", ()), strict=False)) | {"objects": objects})
     return text.getvalue()
 
 

@@ -100,6 +100,8 @@ class Request:
             raise UsageError("--output and --no-output: give one of them")
         if self.overlay and self.no_output:
             raise UsageError("--overlay draws on the output, and --no-output writes none")
+        if self.cut and self.cut.exists() and not self.cut.is_dir():
+            raise UsageError(f"--cut {str(self.cut)!r}: that is a file; name a folder for the clips")
         if self.denoise < 1:
             raise UsageError(f"denoise {self.denoise} is not possible: give a number of frames from 1 on")
         if self.events == "-" and (self.json or self.output == "-"):
