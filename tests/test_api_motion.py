@@ -30,7 +30,9 @@ def test_a_file_gives_the_events_and_the_picture_of_the_shell(tmp_path: Path) ->
     output = tmp_path / "m.mkv"
     done = ok("motion", SAMPLES / "walk.mp4", "-o", output, "--codec", "ffv1", "--events", "-", "-q")
     events, picture = convcli.motion(SAMPLES / "walk.mp4", picture=True)
-    assert [event.facts for event in events] == [json.loads(line) for line in done.stdout.splitlines()]
+    assert [{"kind": "motion"} | event.facts for event in events] == [
+        json.loads(line) for line in done.stdout.splitlines()
+    ]
     np.testing.assert_array_equal(picture, decoded(output, "gray"))
 
 
@@ -111,7 +113,9 @@ def test_raw_times_are_those_of_the_file(tmp_path: Path) -> None:
     )
     raw, shown = (convcli.motion(tmp_path / "a.mkv", raw_times=flag) for flag in (True, False))
     done = ok("motion", "a.mkv", "--raw-times", "--events", "-", "--no-output", "-q", cwd=tmp_path)
-    assert [event.facts for event in raw] == [json.loads(line) for line in done.stdout.splitlines()]
+    assert [{"kind": "motion"} | event.facts for event in raw] == [
+        json.loads(line) for line in done.stdout.splitlines()
+    ]
     assert [one.start - two.start for one, two in zip(raw, shown, strict=True)] == pytest.approx(
         [40.0] * len(raw)
     )

@@ -13,7 +13,7 @@ import numpy as np
 from convcli.common import Channels, ConvError, EngineName, UsageError, frozen
 from convcli.data.box import slices, whole
 from convcli.data.info import Info, Source
-from convcli.detection.changes import kind_of
+from convcli.detection.changes import kind_of, scene_of
 from convcli.detection.events import GLOBAL, MUCH, NOTHING, Look, look
 from convcli.detection.light import light_change
 from convcli.detection.noise import (
@@ -42,8 +42,8 @@ from convcli.plan.choose import Resources
 SOME = 4096  # pixels are looked at for a change of light
 LEFT = 0.25  # of a change of light, at most, is left when it is taken out
 FAINT = 0.3  # grey levels: where half of the picture changes by less, the light does not
-FEW, OFTEN = 3, 0.8  # so many regions in so many results are scattered things that fall or fly
-LARGER = 3.0  # times as many pixels as most of these have are something else
+FEW, OFTEN = 12, 0.8  # so many regions in so many results are scattered things that fall or fly
+LARGER = 2.0  # times as many pixels as the largest of these has are something else
 SCATTERED = 0.002  # of the picture, at most, is taken for one of these
 MANY = 0.05  # of the blocks: where more lie beyond their limits, it may be noise that has grown
 
@@ -241,13 +241,16 @@ class Watch:
 
     def _scatter(self, indices: Sequence[int], limits: Limits) -> float:
         """Return of how many pixels regions must be, where small ones move everywhere all the time: snow, insects."""
-        looks = [self._judged(index, self._read(index), limits, 1).look for index in indices]
-        areas = [
-            look.area / len(look.boxes) for look in looks if len(look.boxes) >= FEW and look.share < MUCH
-        ]
-        if len(areas) < OFTEN * len(looks):
+        areas = []
+        for index in indices:
+            _, mask, seen = self._judged(index, self._read(index), limits, 1)
+            regions = keep_regions(mask, 1) if seen.share < MUCH else []
+            if len(regions) >= FEW:
+                x, y, width, height = regions[0]
+                areas.append(np.count_nonzero(mask[y : y + height, x : x + width]))
+        if len(areas) < OFTEN * len(indices):
             return 0
-        least = min(LARGER * float(np.quantile(areas, 0.9)), SCATTERED * self.pixels)
+        least = min(LARGER * float(np.median(areas)), SCATTERED * self.pixels)
         self.notes += (
             f"small things move everywhere (snow, hail?): regions of less than {least:.0f} pixels are left out",
         )
@@ -350,8 +353,9 @@ class Watch:
         mask, over = np.zeros(values.shape, bool), blocks > bounds
         seen = self._look(values, mask, over, bounds, limits.side, least) if over.any() else NOTHING
         if seen.share >= MUCH:
-            seen = replace(seen, kind=kind_of(_grey(frames[0]), _grey(frames[-1])))
-        return Sight(values, mask, replace(seen, shift=shift) if shift else seen)
+            seen = replace(seen, kind=kind_of(*(scene_of(_grey(frame)) for frame in (frames[0], frames[-1]))))
+        scene = scene_of(_grey(frames[-1])) * (255 / self._job.full_scale) if seen.boxes else None
+        return Sight(values, mask, replace(seen, shift=shift, scene=scene) if shift or seen.boxes else seen)
 
     def _look(
         self,

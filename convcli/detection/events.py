@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from convcli.common import frozen
-from convcli.detection.changes import Change, Kind, changes_of_light
+from convcli.detection.changes import Change, Kind, changes_of_light, go_one_way, is_dissolve, kind_of
 from convcli.detection.regions import Box, grouped, near, union
 
 GLOBAL = 0.4  # of the picture: what changes at once in so much of it is not an object
 MUCH, SWITCHED = 0.2, 8.0  # of the picture, where most of it is so many grey levels lighter or darker
 LIT = 2.0  # grey levels: where most of the picture is so much lighter or darker, it is the light
+SCENES = 1024  # that are kept; of more every second
+NEAR = 1.0  # seconds between pieces of one dissolve, at most
 CUT = 2  # results: a change of the whole picture that lasts longer is motion, as of a camera
 
 
@@ -32,6 +34,8 @@ class Look:
         How much lighter most of the picture is, in the units of the values.
     kind
         What it is that changes so much of the picture at once.
+    scene
+        Of the frame, in grey levels.
     """
 
     area: int
@@ -40,6 +44,7 @@ class Look:
     share: float = 0.0
     shift: float = 0.0
     kind: Kind = Kind.CUT
+    scene: np.ndarray | None = None
 
 
 NOTHING = Look(0, (), 0.0)
@@ -163,10 +168,15 @@ class Detector:
         self._lasting: list[_Track] = []
         self._whole: list[tuple[int, float, float, Look]] = []
         self._shifts: list[tuple[float, float, float]] = []
+        self._scenes: list[tuple[float, np.ndarray]] = []
 
     def add(self, frame: int, time: float, duration: float, look: Look) -> None:
         """Take the look at one frame: its number, when and for how many seconds it is shown."""
         self._shifts.append((time, time + duration, look.shift))
+        if look.scene is not None:
+            self._scenes.append((time, look.scene))
+            if len(self._scenes) > SCENES:
+                del self._scenes[1::2]
         if look.share >= (MUCH if abs(look.shift) >= SWITCHED else GLOBAL):
             self._whole.append((frame, time, duration, look))
         else:
@@ -218,12 +228,29 @@ class Detector:
         light = changes_of_light(self._shifts)
         sudden = [one for one in self.changes if one.kind is not Kind.LAMP or not any(map(one.meets, light))]
         light = [one for one in light if not any(map(one.meets, sudden))]
-        self.changes = sorted(sudden + light, key=lambda change: change.start)
+        self.changes = sudden + light
         found: list[_Track] = []
         for track in sorted(self._lasting, key=lambda track: track.event.start):
             if found and track.event.start - found[-1].until <= self.rules.merge_gap + 1e-9:
                 track = found.pop().joined(track)
             found.append(track)
-        self.events = [
-            replace(track.event, objects=tuple(grouped(list(track.event.objects), 0))) for track in found
+        parts = [
+            (event, [scene for time, scene in self._scenes if event.start <= time <= event.end])
+            for event in (track.event for track in found)
         ]
+        dissolves = [(event, scenes) for event, scenes in parts if is_dissolve(scenes)]
+        for event, scenes in parts:
+            # Where a dissolve begins and ends, it is faint, and may come in pieces.
+            if not any(
+                event.start - other.end <= NEAR
+                and other.start - event.end <= NEAR
+                and go_one_way(scenes, way)
+                for other, way in dissolves
+            ):
+                self.events.append(replace(event, objects=tuple(grouped(list(event.objects), 0))))
+                continue
+            change = Change(Kind.DISSOLVE, event.start, event.end)
+            fades = [one for one in self.changes if one.kind is Kind.FADE and one.meets(change)]
+            if not fades or kind_of(scenes[0], scenes[-1]) is not Kind.LAMP:
+                self.changes = [change, *(one for one in self.changes if one not in fades)]
+        self.changes.sort(key=lambda change: change.start)

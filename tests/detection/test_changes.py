@@ -61,6 +61,20 @@ def test_each_change_has_its_name_and_is_no_motion(tmp_path: Path) -> None:
     assert [line.split(" FROM ")[0] for line in comments] == [f"* {kind.upper()}" for kind, *_ in EXPECTED]
 
 
+def test_a_dissolve_is_no_motion_and_what_moves_after_it_is(tmp_path: Path) -> None:
+    (first, _), (last, _) = scene(2), scene(6)
+    frames = np.stack([first + (last - first) * np.clip((index - 20) / 15, 0, 1) for index in range(100)])
+    frames += np.random.default_rng(5).normal(0, 1.2, frames.shape)
+    for index in range(70, 85):
+        frames[index, 70:95, 8 * (index - 70) : 8 * (index - 70) + 20] = 240
+    np.save(tmp_path / "a.npy", np.rint(frames.clip(0, 255)).astype(np.uint8))
+    done = json.loads(ok("motion", tmp_path / "a.npy", "--axes", "TYX", "--no-output", "--json").stdout)
+    (event,), (change,) = done["events"], done["changes"]
+    assert abs(event["start_frame"] - 70) <= 1 and abs(event["end_frame"] - 85) <= 1
+    assert change["kind"] == "dissolve"
+    assert (change["start"], change["end"]) == pytest.approx((21 / RATE, 35 / RATE), abs=0.1)
+
+
 def test_changes_stand_between_the_events_of_a_file(tmp_path: Path) -> None:
     frames = everything()
     for index in range(60, 70):  # while the light fades

@@ -627,21 +627,22 @@ def test_no_output_takes_the_place_of_another(options: tuple[str, ...], line: st
     assert (tmp_path / "walk.mp4").read_bytes() == (SAMPLES / "walk.mp4").read_bytes()
 
 
-def snow(count: int = 100) -> np.ndarray:
-    """Light flakes of 2 or 3 pixels fall all over a darker scene, 2 to 5 pixels from frame to frame."""
+def snow(flakes: int, speeds: tuple[int, int], count: int = 100) -> np.ndarray:
+    """Light flakes of 2 or 3 pixels fall all over a darker scene, at so many pixels from frame to frame."""
     random = np.random.default_rng(7)
     scene = 70 + 60 * random.random((15, 20)).repeat(16, axis=0).repeat(16, axis=1)
     frames = scene + random.normal(0, 2, (count, 240, 320))
-    flakes = zip(*(random.uniform(*span, 80) for span in ((0, 318), (0, 240), (2, 5), (2, 4))), strict=True)
-    for x, y, speed, size in flakes:
+    spans = ((0, 318), (0, 240), speeds, (2, 4))
+    for x, y, speed, size in zip(*(random.uniform(*span, flakes) for span in spans), strict=True):
         for index, frame in enumerate(frames):
             row, column, side = int(y + speed * index) % 240, int(x), int(size)
             frame[row : row + side, column : column + side] = 225
     return frames
 
 
-def test_snow_is_no_motion_and_hides_none(tmp_path: Path) -> None:
-    frames = snow()
+@pytest.mark.parametrize(("flakes", "speeds"), [(80, (2, 5)), (500, (11, 17))], ids=["snow", "hail"])
+def test_snow_is_no_motion_and_hides_none(flakes: int, speeds: tuple[int, int], tmp_path: Path) -> None:
+    frames = snow(flakes, speeds)
     np.save(tmp_path / "a.npy", np.rint(np.clip(frames, 0, 255)).astype(np.uint8))
     done = ok("motion", tmp_path / "a.npy", "--axes", "TYX", "--no-output")
     assert b"no motion" in done.stderr and b"small things move everywhere" in done.stderr
