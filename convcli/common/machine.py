@@ -36,12 +36,15 @@ def available_memory() -> int | None:
     return 1024 * kilobytes if most == resource.RLIM_INFINITY else min(1024 * kilobytes, max(0, most - taken))
 
 
-def resident_memory() -> int:
-    """Return the bytes that this process takes, 0 where the machine does not say."""
+def own_memory() -> tuple[int, int]:
+    """Return the bytes that this process takes, and the most that it took; 0 where the machine does not say."""
     try:
-        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
-        return 0
+        return 0, 0
+    fields = dict(line.split(":", 1) for line in lines)
+    rss, most = (1024 * int(fields[name].split()[0]) for name in ("VmRSS", "VmHWM"))
+    return rss, most
 
 
 def check_memory(what: str, wanted: int) -> None:

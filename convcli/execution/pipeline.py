@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from convcli.common import Channels, EngineName
-from convcli.common.machine import resident_memory
+from convcli.common.machine import own_memory
 from convcli.common.prefetch import ahead
 from convcli.data.box import Box, grid
 from convcli.data.info import BOXES, ITEMS, ArraySource, Grain, Info, PlanarSink, PlanarSource, Sink, Source
@@ -133,7 +133,8 @@ class Pipeline:
     @property
     def memory(self) -> int:
         """About how many bytes the process takes at most."""
-        return resident_memory() + self.plan.beside + self.plan.memory
+        now, most = own_memory()
+        return max(most, now + self.plan.beside + self.plan.memory)
 
     @property
     def planar(self) -> bool:
