@@ -373,7 +373,9 @@ def _real(array: Any, refusal: str) -> np.ndarray:
         data = np.asarray(array)
     except ValueError:
         raise UsageError(f"what is given {refusal}: its lists are not all equally long") from None
-    except TypeError as error:  # tensors elsewhere
+    except (
+        Exception
+    ) as error:  # tensors elsewhere, with gradients, or whatever an object raises that is asked for one
         raise UsageError(f"what is given {refusal}: {' '.join(str(error).split())}") from None
     if data.dtype.kind == "b":
         data = data.astype(np.uint8)

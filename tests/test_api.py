@@ -246,6 +246,28 @@ def test_what_is_no_array_is_refused(value: Any) -> None:
             convcli.motion(value)
 
 
+def test_tensors_that_are_no_arrays_are_refused() -> None:
+    import torch
+
+    for tensor in (torch.ones(3, requires_grad=True), torch.ones(3, dtype=torch.complex64).conj()):
+        with pytest.raises(convcli.UsageError, match=r"Tensor that .* Use tensor\."):
+            convcli.filter(tensor, "box:1")
+
+
+@pytest.mark.parametrize("weights", [[1e308], [[1e308, 1e307], [0, 0]], [1e39, -1e39]], ids=str)
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_the_largest_weights(weights: Any, engine: str) -> None:
+    kernel = np.array(weights)
+    data = np.arange(16, dtype=np.float32).reshape((4, 4) if kernel.ndim == 2 else 16) / 64
+    got = convcli.filter(data, kernel, engine=engine, padding="valid")
+    np.testing.assert_allclose(
+        got, signal.correlate(data.astype(float), kernel, "valid", "direct"), rtol=1e-6
+    )
+    if kernel.size > 1:
+        with pytest.raises(convcli.UsageError, match="its weights exceed float32"):
+            convcli.filter(data, kernel, engine=engine, dtype="float32")
+
+
 @pytest.mark.parametrize("name", ["name", "shape", "weights", "bias", "origin", "combine", "display"])
 @pytest.mark.parametrize("value", STRANGE, ids=repr)
 def test_bad_values_of_a_kernel_have_an_error_of_ours(name: str, value: Any) -> None:

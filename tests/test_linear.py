@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convcli.cli.program import run
 from convcli.geometry.grammar import parse_layers
 from convcli.geometry.layers import trace
 from convcli.kernel import load_kernel
+from convcli.kernel.analysis import separable_terms
 from convcli.media import registry
 from convcli.media.options import ReadOptions
 from convcli.networks.parse import load_net
@@ -115,6 +117,11 @@ def net(path: Path) -> None:
     found.trace(found.input)
 
 
+def explained(path: Path) -> None:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        assert run(["explain", str(path), "-k", "1,2,3", "--at", "1"]) == 0
+
+
 CASES: dict[str, tuple[int, Callable[[int, Path], Callable[[], object]]]] = {
     "columns of numbers": (1000, media("a.csv", columns("1"))),
     "columns of text among them": (1000, media("a.csv", columns("1x"))),
@@ -141,6 +148,8 @@ CASES: dict[str, tuple[int, Callable[[int, Path], Callable[[], object]]]] = {
         100,
         lambda n, folder: lambda: trace(parse_layers(["conv:4,s=2,p=1", "tconv:4,s=2,p=1"] * n), None, (32, 32)),
     ),
+    "rows of a kernel": (300, lambda n, folder: lambda: separable_terms(np.outer(np.arange(n), np.arange(900.0)))),
+    "columns that are explained": (1000, on_disk("a.csv", columns("1"), explained)),
 }  # fmt: skip
 
 
@@ -164,8 +173,6 @@ def test_a_net_of_thousands_of_layers_runs(tmp_path: Path) -> None:
     """Each layer asked the one before for its part, a call inside a call."""
     (tmp_path / "n.yaml").write_text("input: 1@5x5\nlayers:\n" + "- relu\n" * 1100)
     np.save(tmp_path / "a.npy", np.arange(-12.0, 13.0).reshape(1, 5, 5))
-    from convcli.cli.program import run
-
     words = [
         "net",
         "run",

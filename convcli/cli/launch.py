@@ -57,8 +57,8 @@ def main() -> NoReturn:
     # Blocks share the cores, and numpy starts in half the time without threads of its own.
     if sys.argv[1:2] != ["learn"]:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
+    for name in ("TERM", "INT", "HUP", "QUIT", "ALRM", "USR1", "USR2", "XCPU"):  # each would end the process
+        number = getattr(signal, f"SIG{name}", None)  # Windows has three
         if (
             number is not None and signal.getsignal(number) is not signal.SIG_IGN
         ):  # ignored under nohup: stays so

@@ -122,6 +122,8 @@ def open_arrays(path: Path) -> ArrayFile:
         When it cannot be opened or read.
     """
     regular(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConvError(f"its name must end in one of {', '.join(SUFFIXES)}")
     return SUFFIXES[path.suffix.lower()](path)
 
 

@@ -125,6 +125,8 @@ def _close(a: Sequence[float], b: Sequence[float]) -> bool:
 
 MOST_TERMS = 8  # terms: with more, other algorithms are always quicker
 CANCELLATION = 4.0  # how much larger than the kernel the terms may be that add up to it
+LARGEST = 2.0**1000  # of the absolute sum: with more, factors can exceed float64
+WHOLE = 256  # rows or columns of a kernel that is decomposed as it is
 MOST_TAPS = 4096  # taps up to which fractions are looked for in the factors
 
 Vector = tuple[float, ...]
@@ -155,6 +157,8 @@ def _cached(weights: bytes, shape: tuple[int, ...], dtype: str) -> Terms | None:
     array = np.frombuffer(weights).reshape(shape)
     total = float(np.abs(array).sum())
     tolerance = total * (2.0**-23 if dtype == "float32" else 2.0**-45)
+    if total > LARGEST:
+        return None
     terms = _terms(array, tolerance)
     sizes = sum(prod(sum(map(abs, vector)) for vector in term) for term in terms or ())
     return tuple(map(_bounded, terms)) if terms and sizes <= CANCELLATION * total else None
@@ -175,7 +179,7 @@ def _terms(array: "np.ndarray", tolerance: float) -> Terms | None:
 
     if array.ndim == 1:
         return ((tuple(array.tolist()),),)
-    left, values, right = np.linalg.svd(array.reshape(len(array), -1), full_matrices=False)
+    left, values, right = _singular(array.reshape(len(array), -1))
     count, rest = 0, array.reshape(len(array), -1)
     while count == 0 or np.abs(rest).sum() > tolerance / 2:
         if count == min(MOST_TERMS, len(values)):
@@ -196,6 +200,23 @@ def _terms(array: "np.ndarray", tolerance: float) -> Terms | None:
         head = tuple((left[:, index] * values[index]).tolist())
         terms += [(head, *tail) for tail in tails]
     return tuple(terms) if len(terms) <= MOST_TERMS else None
+
+
+def _singular(matrix: "np.ndarray") -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
+    """Return a matrix's singular value decomposition; of a large one the largest `MOST_TERMS` values, and some more.
+
+    All values take the cube of its size, minutes for 2000 rows; a random sketch of its columns finds the largest
+    (Halko, Martinsson, Tropp, "Finding structure with randomness", 2011).
+    """
+    import numpy as np
+
+    if min(matrix.shape) <= WHOLE:
+        return np.linalg.svd(matrix, full_matrices=False)
+    basis = np.random.default_rng(0).standard_normal((matrix.shape[1], 2 * MOST_TERMS))
+    for factor in (matrix, matrix.T, matrix):
+        basis = np.linalg.qr(factor @ basis)[0]
+    left, values, right = np.linalg.svd(basis.T @ matrix, full_matrices=False)
+    return basis @ left, values, right
 
 
 MOST = 256  # of the sum of absolute numbers: times 65535 it stays below 2**24, where float32 counts exactly

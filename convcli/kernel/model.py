@@ -252,10 +252,20 @@ class Kernel:
         return replace(self, bias=tuple(values) * self.outputs if len(values) == 1 else tuple(values))
 
     def array(self, dtype: DTypeLike = "float64") -> np.ndarray:
-        """Return the weights as a new array of shape (outputs, inputs, *space)."""
+        """Return the weights as a new array of shape (outputs, inputs, *space).
+
+        Raises
+        ------
+        UsageError
+            Where one exceeds what ``dtype`` holds.
+        """
         import numpy as np
 
-        return np.array(self.weights, dtype=dtype).reshape(self.shape)
+        with np.errstate(over="ignore"):
+            array = np.array(self.weights).astype(dtype).reshape(self.shape)
+        if not np.isfinite(array).all():
+            raise UsageError(f"its weights exceed {array.dtype}", subject=kernel_title(self.name))
+        return array
 
     @classmethod
     def from_array(cls, array: ArrayLike, name: str = "array", *, rank: int | None = None) -> Kernel:

@@ -91,7 +91,7 @@ def _load_all(path: Path, changed: int, size: int) -> Arrays:
         return _state_dict(path)
     if suffix in ONNX:
         return _onnx(path)
-    if suffix == ".npy":
+    if suffix not in SUFFIXES[1:]:
         raise UsageError(f"weights by name come from {', '.join(SUFFIXES[1:])}")
     from convcli.data.array_files import open_arrays
 

@@ -242,7 +242,9 @@ def _bricks(plan: Plan, stream: int, cuts: Sequence[int]) -> Plan:
     for axis, (n, unit) in enumerate(zip(chain.output, cuts, strict=True)):
         least, parts = max(HALOS * workload.halo(chain, axis), 1), 1
         while axis != stream and plan.memory > most and plan.steps[axis] > max(least, unit):
-            parts += 1
+            parts += (
+                1 + parts // 8
+            )  # of a result that no machine holds there are too many to be counted one by one
             plan = plan.cut(axis, min(ceil(max(n / parts, least) / unit) * unit, n))
     return plan
 

@@ -233,7 +233,14 @@ def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGHUP, 129),
+        (signal.SIGQUIT, 131),
+        (signal.SIGXCPU, 152),
+    ],
 )
 def test_interrupted_work_leaves_no_trace(number: int, code: int, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((1500, 1500), np.float32))

@@ -29,6 +29,15 @@ def test_files_are_written_all_the_same(name: str, closed: str, tmp_path: Path) 
     assert len(list(tmp_path.iterdir())) == ("-o" in COMMANDS[name])
 
 
+@pytest.mark.parametrize("unheard", ["2>/dev/full", "2</dev/null"])
+def test_notes_that_cannot_be_written_are_no_failure(unheard: str, tmp_path: Path) -> None:
+    job = f"filter {SAMPLES / 'noisy-signal.csv'} -k smooth3 -o o.csv"  # a note says which columns
+    line = f"{shlex.quote(sys.executable)} -m convcli {job} {unheard}"
+    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"o.csv\n")
+    assert (tmp_path / "o.csv").stat().st_size > 50
+
+
 def test_data_for_a_closed_output_are_not_lost_in_silence(tmp_path: Path) -> None:
     line = f"{shlex.quote(sys.executable)} -m convcli filter {SAMPLES / 'house.png'} -k box:3 -o - >&-"
     done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, timeout=60)

@@ -91,6 +91,7 @@ OTHERS = (
         ("-k", "box:5", "--frames", "all", *NUMPY),
         **_FEW,
     ),
+    Kind("AVI", ".mp4", ".avi", _clip, 60, 8, ("-k", "box:5", *NUMPY), **_FEW),
     Kind("TIFF of pages", ".tif", ".tif", _pages, 600, 60, ("-k", "box:5", *NUMPY), **_FEW),
     Kind(
         "array by regions", ".npy", ".npy", _array, 1500, 100, ("-k", "box:5", "--axes", "YX", *NUMPY), **_FEW

@@ -327,13 +327,12 @@ def test_links_are_followed_as_for_single_outputs(tmp_path: Path) -> None:
 
 ATTACK = """
 import os, sys, time
-shared, home, sticky = sys.argv[1:]
+shared, home = sys.argv[1:]
 os.umask(0)
 for name in (".convcli-000000", ".0001.convcli-000000.png", ".one.convcli-000000.png"):
     os.symlink(home, f"{shared}/{name}")
-if sticky == "True":  # elsewhere links are followed, whoever made them, as by every program
-    os.symlink(f"{home}/new.png", f"{shared}/0002.png")
-    os.symlink(f"{home}/thesis", f"{shared}/link.png")
+os.symlink(f"{home}/new.png", f"{shared}/0002.png")
+os.symlink(f"{home}/thesis", f"{shared}/link.png")
 os.mkfifo(f"{shared}/.two.convcli-000000.png")
 print("ready", flush=True)
 while True:
@@ -365,7 +364,7 @@ def test_another_user_leads_no_output_astray(mode: int, tmp_path: Path) -> None:
         parent.chmod(parent.stat().st_mode | 0o11)
     shared.chmod(mode)
     (tmp_path / "attack.py").write_text(ATTACK)
-    attack = [sys.executable, str(tmp_path / "attack.py"), str(shared), str(home), str(mode > 0o777)]
+    attack = [sys.executable, str(tmp_path / "attack.py"), str(shared), str(home)]
     with subprocess.Popen(attack, stdout=subprocess.PIPE, preexec_fn=partial(as_user, 54_323)) as other:
         assert other.stdout is not None and other.stdout.readline() == b"ready\n"
         for source, target in (

@@ -605,3 +605,17 @@ def test_blank_pages_of_a_fax_are_read(tmp_path: Path) -> None:
     with (tmp_path / "fax.tif").open("rb") as fp, closing(tiff.source(fp, ReadOptions())) as source:
         assert source.info.shape == (3, 4677, 3307)
         assert (source.strip(1, 2) == 255).all()
+
+
+@pytest.mark.parametrize(
+    "value", [("s", "a text"), ("H", (1, 2, 3)), ("d", (0.5,))], ids=lambda value: value[0]
+)
+def test_a_profile_that_is_no_profile(value):
+    kind, profile = value
+    file = io.BytesIO()
+    count = 0 if kind == "s" else len(profile)
+    tifffile.imwrite(file, np.eye(8, dtype=np.uint8), extratags=[(34675, kind, count, profile, True)])
+    file.seek(0)
+    with closing(tiff.source(file, ReadOptions())) as source:
+        assert source.info.metadata.icc is None
+        np.testing.assert_array_equal(source.strip(0, 8), np.eye(8))

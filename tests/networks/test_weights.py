@@ -127,6 +127,13 @@ class Evil:
         return (exec, ("raise SystemError('this must never run')",))
 
 
+@pytest.mark.parametrize("name", ["w.mp4", "", "."])
+def test_names_that_hold_no_weights(name: str, tmp_path: Path) -> None:
+    (tmp_path / "w.mp4").touch()
+    with pytest.raises(ConvError, match=r"weights by name come from \.npz"):
+        load_all(tmp_path / name)
+
+
 def test_pickled_code_is_refused_and_never_run(tmp_path: Path) -> None:
     (tmp_path / "old.pth").write_bytes(pickle.dumps({"w": Evil()}))
     torch.save({"w": Evil()}, tmp_path / "new.pth")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -329,3 +330,10 @@ def test_strips_that_fit_stay_strips(kernel: str, sizes: tuple[int, ...]) -> Non
 def test_a_machine_with_little_memory_gets_smaller_bricks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convcli.plan.choose.available_memory", lambda: 1 << 30)
     assert bricks((900, 1000, 1100)).memory <= 1 << 29
+
+
+def test_a_result_that_no_machine_holds_is_planned_at_once() -> None:
+    sizes = (10**9, 10**9, 10**9)
+    chain = chain_of("box:3x3x3", sizes)
+    plan = choose(chain, 0, Resources(EngineName.NUMPY, threads=2), cuts=(1, 1, 1))
+    assert prod(plan.steps[1:]) < 10**9  # the strips are cut along the other axes too

@@ -160,7 +160,8 @@ def _explain(task: Task, at: tuple[int, ...], request: Request) -> Explanation:
     maps, sums = _chosen(request.map, stage.kernel.outputs, "map"), found.sums
     if stage.summed:
         sums = tuple(replace(one, channels=tuple(one.channels[index] for index in channels)) for one in sums)
-    kept = [n for n, one in enumerate(sums) if one.map in maps and one.channel in (None, *channels)]
+    shown = {None, *channels}
+    kept = [n for n, one in enumerate(sums) if one.map in maps and one.channel in shown]
     each = len(values) // len(sums)  # a sum of luma has a value for each colour
     if found.combine is Combine.NONE:
         values = [value for n in kept for value in values[n * each : (n + 1) * each]]
@@ -170,9 +171,9 @@ def _explain(task: Task, at: tuple[int, ...], request: Request) -> Explanation:
     return replace(found, sums=tuple(sums[n] for n in kept), values=tuple(values), combine=combine)
 
 
-def _chosen(index: int | None, count: int, what: str) -> list[int]:
+def _chosen(index: int | None, count: int, what: str) -> Sequence[int]:
     if index is None:
-        return list(range(count))
+        return range(count)
     if not 0 <= index < count:
         raise UsageError(f"--{what} {index} is not there: 0 to {count - 1} are")
     return [index]

@@ -64,16 +64,13 @@ def train_net(request: Request) -> None:
 def _places(request: Request, net: Path) -> Places:
     """Return the names of what is written, having checked that it can be."""
     weights = request.output or f"{net.stem}{checkpoint.SUFFIX}"
-    kept = (
-        request.net.resume
-        or request.net.checkpoint
-        or Path(weights).with_suffix(f".checkpoint{checkpoint.SUFFIX}")
-    )
+    named = request.net.resume or request.net.checkpoint
     if request.net.resume is not None and request.net.checkpoint not in (None, request.net.resume):
         raise UsageError("--resume and --checkpoint: the file that is resumed from is kept up to date")
-    for name in (weights, str(kept)):
+    for name in (weights, str(named or weights)):
         if Path(name).suffix.lower() != checkpoint.SUFFIX:
             raise UsageError(f"trained weights are written as {checkpoint.SUFFIX}", subject=shown(name))
+    kept = named or Path(weights).with_suffix(f".checkpoint{checkpoint.SUFFIX}")
     if weights == str(kept) or same_file(weights, kept):
         raise UsageError("weights and checkpoint need two names", subject=shown(weights))
     check_output(weights, force=request.force)

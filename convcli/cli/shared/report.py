@@ -4,6 +4,7 @@ import codecs
 import io
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, TextIO
 
 from convcli.cli.shared.terminal import Table
@@ -26,13 +27,29 @@ _PLAIN = {"×": "x", "·": ".", "…": "...", "−": "-", "–": "-", "√": "sq
 
 
 def speak_plainly() -> None:
-    """Let standard output take every text: names that are not text byte by byte, other signs in its own alphabet.
+    """Let the standard streams take every text: names that are not text byte by byte, other signs in their alphabet.
 
     Without it a name from another machine, or a × where the locale is not UTF-8, would be an error.
     """
     codecs.register_error("plain", _plain)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="plain")
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        form = sys.stderr.encoding, sys.stderr.errors
+        sys.stderr = _Stderr(sys.stderr.detach(), *form, line_buffering=True)
+
+
+class _Stderr(io.TextIOWrapper):
+    """Standard error: what cannot be written there (a full disk, a reader that left) is lost, and the work goes on."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
 
 
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:

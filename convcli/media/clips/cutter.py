@@ -12,7 +12,7 @@ import av.error
 
 from convcli.common.errors import ConvError
 from convcli.media.clips.scan import pictures, start_of
-from convcli.media.clips.tracks import REFUSALS, Tracks
+from convcli.media.clips.tracks import REFUSALS, Tracks, Written
 from convcli.media.clips.writer import MUXERS, set_aspect
 from convcli.media.timing import Clip
 
@@ -42,7 +42,7 @@ def copy_part(
     """
     assert clip.reopen is not None
     try:
-        with clip.reopen() as source, av.open(fp, "w", format=MUXERS[format_name]) as output:
+        with clip.reopen() as source, av.open(Written(fp), "w", format=MUXERS[format_name]) as output:
             start = start_of(source)
             stream: Any = pictures(source)[0]
             picture = output.add_stream_from_template(stream)

@@ -8,9 +8,9 @@ import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import IO, Any
 
 import av
 import av.error
@@ -34,6 +34,31 @@ _ABOUT_THE_CODE = (
 )
 REFUSALS = (av.error.FFmpegError, ValueError, LookupError, OverflowError)  # what muxers and PyAV raise
 _COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+
+
+class Written:
+    """A file for muxers: they write on after a failure, and PyAV prints all that follow, so only one is raised."""
+
+    def __init__(self, fp: IO[bytes]) -> None:
+        self._fp, self._failed = fp, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fp, name)
+
+    def write(self, data: bytes) -> int:
+        return self._until_it_fails(self._fp.write, data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._until_it_fails(self._fp.seek, offset, whence)
+
+    def _until_it_fails(self, action: Callable[..., int], *given: Any) -> int:
+        if self._failed:
+            return 0
+        try:
+            return action(*given)
+        except Exception:
+            self._failed = True
+            raise
 
 
 def name_of(stream: Any) -> str:

@@ -21,7 +21,7 @@ from convcli.data.info import Info, Sink
 from convcli.media.clips.codecs import choose
 from convcli.media.clips.convert import Converter
 from convcli.media.clips.planes import frame_of
-from convcli.media.clips.tracks import Tracks
+from convcli.media.clips.tracks import Tracks, Written
 from convcli.media.options import VideoOptions, WriteOptions
 from convcli.media.shared import colour_of
 from convcli.media.timing import UNKNOWN, Tags, clip_of, schedule
@@ -84,7 +84,7 @@ class VideoSink(Sink):
     def _open(self, sound: bool) -> None:
         coding, clip, shown, encoding = self._clip.coding, self._clip, self._schedule, self._encoding
         self._output = av.open(
-            self._fp,
+            Written(self._fp),
             "w",
             format=MUXERS[self._format],
             io_open=_nothing_else,

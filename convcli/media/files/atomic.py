@@ -147,10 +147,11 @@ def followed(link: Path) -> Path:
     Raises
     ------
     OSError
-        For somebody else's link in a folder in which all may write, such as ``/tmp`` (as Linux's protected_symlinks).
+        For somebody else's link in a folder in which all may write, such as ``/tmp`` (Linux's protected_symlinks
+        asks for a sticky one, but in others such links are no better).
     """
-    folder, owner, shared = link.parent.stat(), link.lstat().st_uid, stat.S_ISVTX | stat.S_IWOTH
-    if folder.st_mode & shared == shared and owner not in (os.geteuid(), folder.st_uid):
+    folder, owner = link.parent.stat(), link.lstat().st_uid
+    if folder.st_mode & stat.S_IWOTH and owner not in (os.geteuid(), folder.st_uid):
         raise OSError("it is another user's link, in a folder in which all may write")
     return link.parent / link.readlink()
 

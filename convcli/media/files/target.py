@@ -290,9 +290,9 @@ def _collecting() -> Iterator[IO[bytes]]:
         undo = partial(os.unlink, whole.name)
         signals.add(undo)
     try:
-        with whole:
-            yield whole
+        yield whole
     finally:
+        whole.close()  # removes it even where the rest of it finds no room, which leaving its context does not
         signals.discard(undo)
 
 

@@ -142,7 +142,8 @@ def metadata_of(page: tifffile.TiffPage) -> tuple[Metadata, Density | None]:
     if unit and 282 in tags and 283 in tags:
         x, y = (_number(tags.valueof(code)) for code in (282, 283))
         dpi = resolution(x * unit, y * unit)
-    return Metadata(icc=tags.valueof(34675)), dpi
+    profile = tags.valueof(34675)
+    return Metadata(icc=profile if isinstance(profile, bytes) else None), dpi  # numbers and texts are none
 
 
 def _number(value: tuple[int, int] | float) -> Fraction:
