@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
 import zipfile
 import zlib
+from base64 import b85decode
 from collections.abc import Callable
+from functools import cache, partial, reduce
+from operator import xor
 from pathlib import Path
 
 import imagecodecs
@@ -18,6 +22,8 @@ import pytest
 import tifffile
 from PIL import Image
 
+from convcli.data.array_files import SUFFIXES
+from convcli.media.registry import HEAD, READ, identify
 from tests.clips import make, pattern
 from tests.measured import Measured, measured
 from tests.shell import convcli
@@ -45,7 +51,7 @@ def saved(size: tuple[int, int], kind: str, mode: str = "L", **settings: object)
 
 def tiff(width: int, height: int, pages: int = 1, rows: int = 1, loop: bool = False) -> bytes:
     """Return a TIFF whose strips are all the same few bytes."""
-    strip = zlib.compress(bytes(width * rows), 9)
+    strip = zlib.compress(bytes(min(width * rows, 1 << 24)), 9)
     count = -(-height // rows)
     at = 8 + len(strip)
     counts = struct.pack(f"<{count}I", *[len(strip)] * count)
@@ -134,7 +140,104 @@ def icon(width: int, height: int) -> bytes:
     return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(picture), 22) + picture
 
 
+def bmp(width: int, height: int) -> bytes:
+    """Return the second header of a BMP, and a palette."""
+    return struct.pack("<IiiHHIIIIII", 40, width, height, 1, 8, 0, 0, 0, 0, 0, 0) + bytes(1024)
+
+
+def cursor(width: int, height: int) -> bytes:
+    picture = bmp(width, 2 * height)
+    return struct.pack("<HHHBBBBHHII", 0, 2, 1, 16, 16, 0, 0, 1, 8, len(picture), 22) + picture
+
+
+def icns(picture: bytes) -> bytes:
+    return struct.pack(">4sI4sI", b"icns", 16 + len(picture), b"ic10", 8 + len(picture)) + picture
+
+
+def jpeg2000(size: int, tile: int, components: int) -> bytes:
+    """Return the head of a codestream, and an empty tile."""
+    sizes = struct.pack(">HH8IH", 38 + 3 * components, 0, size, size, 0, 0, tile, tile, 0, 0, components)
+    coding = b"\xff\x52\0\x0c\0\0\0\1\0\0\4\4\0\1" + b"\xff\x5c\0\4\x40\x40"
+    tiles = b"\xff\x90" + struct.pack(">HHIBB", 10, 0, 14, 0, 1) + b"\xff\x93\xff\xd9"
+    return b"\xff\x4f\xff\x51" + sizes + b"\7\1\1" * components + coding + tiles
+
+
+def jp2(codestream: bytes) -> bytes:
+    """Return boxes that say 9 x 9 pixels of three colours, and hold another codestream behind a false one."""
+    boxes = [
+        *[(b"jP  ", b"\r\n\x87\n"), (b"ftyp", b"jp2 \0\0\0\0jp2 "), (b"free", jpeg2000(9, 9, 3))],
+        (
+            b"jp2h",
+            struct.pack(">I4sIIHBBBB", 22, b"ihdr", 9, 9, 3, 7, 7, 0, 0) + b"\0\0\0\x0fcolr\1\0\0\0\0\0\x10",
+        ),
+        (b"jp2c", codestream),
+    ]
+    return b"".join(struct.pack(">I", 8 + len(body)) + name + body for name, body in boxes)
+
+
+def avif(said: int) -> bytes:
+    """Return a black AVIF of 16,384 x 16,384 pixels, as Pillow writes it in seven seconds, that says another size."""
+    return zlib.decompress(b85decode(BLACK)).replace(struct.pack(">II", 9, 9), struct.pack(">II", said, said))
+
+
+def blp(size: int, jpeg: bytes) -> bytes:
+    """Return a texture of a JPEG, which may have another size."""
+    head = b"BLP1" + struct.pack("<6I", 0, 0, size, size, 5, 0)
+    places = struct.pack("<16I", 160, *[0] * 15) + struct.pack("<16I", len(jpeg), *[0] * 15)
+    return head + places + bytes(4) + jpeg
+
+
+def msp(size: int) -> bytes:
+    head = struct.pack("<4sHH16x", b"LinS", size, size)
+    words = struct.unpack("<12H", head)
+    return head + struct.pack("<H6x", reduce(xor, words)) + bytes(2 * size)
+
+
+def pcx(size: int) -> bytes:
+    return struct.pack("<4B6H48x2BHH58x", 10, 5, 1, 8, 0, 0, size - 1, size - 1, 72, 72, 0, 3, size, 1)
+
+
+def dds(width: int, height: int) -> bytes:
+    return struct.pack(
+        "<4s7I44x8I5I", b"DDS ", 124, 4103, height, width, 0, 0, 0, 32, 64, 0, 32, 255, 65280, 1, 0, *[0] * 5
+    )
+
+
+def fits(side: int) -> bytes:
+    cards = (
+        "SIMPLE  =                    T",
+        "BITPIX  =                    8",
+        "NAXIS   =                    2",
+    )
+    sizes = (f"NAXIS{axis}  = {side:>20}" for axis in (1, 2))
+    return b"".join(card.encode().ljust(80) for card in (*cards, *sizes, "END")).ljust(2880)
+
+
+@cache
+def clip(suffix: str, height: int = 2560, width: int = 4096) -> bytes:
+    """Return a black frame; its size is in the codec's own headers."""
+    vp9 = ("libvpx-vp9", {"cpu-used": "8", "deadline": "realtime"})
+    hevc = ("libx265", {"preset": "ultrafast", "crf": "51", "x265-params": "log-level=none"})
+    codec, settings = vp9 if suffix in ("webm", "avi") else hevc
+    with tempfile.TemporaryDirectory() as folder:
+        frame = np.zeros((1, height, width), np.uint8)
+        return make(Path(folder, f"a.{suffix}"), frame, codec=codec, options=settings).read_bytes()
+
+
 QOI = b"qoif" + struct.pack(">IIBB", 15_900, 15_900, 3, 0)
+BLACK = (
+    r"c-muNV30{GsVqn=%S>Yc0uY^>nP!-qnF!*)%uOvxWPkw0jFg-rD4U@mGr5ET4e%9YmgIt2j6f`xnUkLk;<$kLj1W;qUIqsCT|l-*"
+    r"W@cU*T&)z4lgb3;C6*Z&I_Kx)gYC-5EGQ}f(w><G$@xH9B(u066>1+R6a($8$OLQV01`ZjWrog;@-iR+;pF_BqP*ms3ZS{X3~UWR"
+    r"A@R(DT$qo5&SGI?YGwht=}>M;Vu=s~7q|TP`v3p`E@P77bue1NFCl0+)1j#nsKV;}xxf$nCw^ZItISKja*HE>!oJ2Tec!U~G7-~Q"
+    r"<qx+Q0`~f<<eOQ)a!uPQ{7j8kASK5A!7SH>v5(9qSf4)^Q4`!H?9pUt;Il3I&6yR~9vB|&|MK+giOEF{rxew%iM9qEFiZ~(Ro=sw"
+    r"_`z;oZR*jS;1DUUiKmuK9@RXmc~tYL=26X~nuoP!O7sE%Os(!E"
+)
+FLI = struct.pack("<I6HI108x", 160, 0xAF12, 2, 60_000, 60_000, 8, 3, 70)
+PIXAR = struct.pack("<4s412x2H4x2H", b"\x80\xe8\0\0", 60_000, 60_000, 14, 2).ljust(512, b"\0")
+IM = b"Image type: RGB image\r\nImage size (x*y): 60000*60000\r\n"
+XBM = b"#define a_width 60000\n#define a_height 60000\nstatic char a_bits[] = {\n0}"
+SMALLER = (struct.pack(">HH", 60_000, 60_000), struct.pack(">HH", 15_900, 15_900))
+CLIPS = ("mp4", "mov", "mkv", "webm", "avi", "ts")
 WHITE = saved((15_000, 1_000), "WEBP", lossless=True)
 LERC = bytes(imagecodecs.lerc_encode(np.arange(81, dtype=np.uint8).reshape(9, 9)))
 ALIASES = "name: a\nweights: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
@@ -180,6 +283,59 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "QOI": ("a.qoi", lambda: b"qoif" + struct.pack(">IIBB", 60_000, 60_000, 3, 0) + bytes(64), "--max-pixels"),
     "TGA": ("a.tga", lambda: enlarged(saved((9, 9), "TGA"), "<HH"), "--max-pixels"),
     "PSD": ("a.psd", lambda: b"8BPS\0\1" + struct.pack(">6xHIIHH64x", 3, 60_000, 60_000, 8, 3), "--max-pixels"),
+    "JPEG, at the limit": (
+        "a.jpg", lambda: enlarged(saved((9, 9), "JPEG"), ">HH").replace(*SMALLER), "for so small a file",
+    ),
+    "PNG, at the limit": ("a.png", lambda: png(8_000, 8_000, bits=1, deflated=8_008_000), "for so small a file"),
+    "TIFF, LERC of many samples": (
+        "a.tif", lambda: one_strip(34887, imagecodecs.lerc_encode(np.zeros((9, 9, 60), "u1"), planar=False)), "60",
+    ),
+    "TIFF, LERC of many bands": ("a.tif", lambda: one_strip(34887, LERC * 50), "holds a stream of 50"),
+    "TIFF, JPEG 2000 of many components": ("a.tif", lambda: one_strip(34712, jpeg2000(9, 1, 16_384)), "16384"),
+    "TIFF, JPEG 2000 of many tiles": ("a.tif", lambda: one_strip(34712, jpeg2000(255, 1, 1), 255), "65025 tiles"),
+    "JPEG 2000": ("a.jp2", lambda: enlarged(saved((9, 9), "JPEG2000"), ">II"), "--max-pixels 3600"),
+    "JPEG 2000, tiles": ("a.j2k", lambda: jpeg2000(255, 1, 4), "the tiles of a JPEG2000"),
+    "JPEG 2000, tiles in boxes": ("a.jp2", lambda: jp2(jpeg2000(255, 1, 3)), "the tiles of a JPEG2000"),
+    "AVIF": ("a.avif", lambda: avif(60_000), "AVIF"),
+    "AVIF, another size inside": ("a.avif", lambda: avif(9), "AVIF"),
+    "DDS": ("a.dds", lambda: dds(60_000, 60_000), "--max-pixels 3600"),
+    "DIB": ("a.dib", lambda: bmp(60_000, 60_000), "--max-pixels 3600"),
+    "DIB, a long row": ("a.dib", lambda: bmp(3_999_999, 1), "for so small a file"),
+    "CUR": ("a.cur", lambda: cursor(60_000, 60_000), "the CUR inside takes more"),
+    "ICNS": ("a.icns", lambda: icns(png(60_000, 60_000)), "the ICNS inside takes more"),
+    "BLP": ("a.blp", lambda: blp(60_000, saved((9, 9), "JPEG")), "--max-pixels"),
+    "BLP, JPEG inside": (
+        "a.blp", lambda: blp(9, enlarged(saved((9, 9), "JPEG"), ">HH").replace(*SMALLER)), "the BLP inside",
+    ),
+    "FTEX": ("a.ftc", lambda: struct.pack("<4s8I", b"FTEX", 1, 60_000, 60_000, 1, 1, 1, 32, 3), "--max-pixels 3600"),
+    "Sun": ("a.ras", lambda: struct.pack(">8I", 0x59A66A95, 60_000, 60_000, 8, 0, 1, 0, 0), "--max-pixels 3600"),
+    "SGI": ("a.sgi", lambda: struct.pack(">hBB4H500x", 474, 0, 1, 3, 60_000, 60_000, 3), "--max-pixels 3600"),
+    "SGI, run lengths": (
+        "a.sgi", lambda: struct.pack(">hBB4H500x", 474, 1, 1, 3, 60_000, 60_000, 3), "--max-pixels 3600",
+    ),
+    "MSP": ("a.msp", lambda: msp(60_000), "--max-pixels 3600"),
+    "Pixar": ("a.pxr", lambda: PIXAR, "--max-pixels 3600"),
+    "GIMP brush": (
+        "a.gbr", lambda: struct.pack(">5I4sI", 28, 2, 60_000, 60_000, 1, b"GIMP", 10), "--max-pixels 3600",
+    ),
+    "XV thumbnail": ("a.p7", lambda: b"P7 332\n#END_OF_COMMENTS\n60000 60000 255\n", "--max-pixels 3600"),
+    "Photo CD": ("a.pcd", lambda: bytes(2048) + b"PCD_IPI" + bytes(2048), "broken or truncated PCD"),
+    "PCX": ("a.pcx", lambda: pcx(60_000), "--max-pixels 3600"),
+    "DCX": ("a.dcx", lambda: struct.pack("<3I", 0x3ADE68B1, 12, 0) + pcx(60_000), "--max-pixels 3600"),
+    "IM": (
+        "a.im", lambda: IM.ljust(511, b"\0") + b"\x1a", "3600",
+    ),
+    "FLI": ("a.fli", lambda: FLI + struct.pack("<IHH8x", 16, 0xF1FA, 0) * 2, "--max-pixels 3600"),
+    "FITS": ("a.fits", lambda: fits(60_000), "FITS with numbers"),
+    "XBM": (
+        "a.xbm", lambda: XBM, "--max-pixels 3600",
+    ),
+    "XPM": ("a.xpm", lambda: b'/* XPM */\nstatic char * a[] = {\n"60000 60000 1 1",\n"a c #102030",\n"a"};\n', "3600"),
+    "YUV4MPEG2": ("a.y4m", lambda: b"YUV4MPEG2 W60000 H60000 F25:1 Ip C420\nFRAME\n", ""),
+    **{f"a clip, {suffix}": (f"a.{suffix}", partial(clip, suffix), "so small a file") for suffix in CLIPS},
+    "a clip that grows": ("a.ts", lambda: clip("ts", 64, 64) + clip("ts"), "broken video"),
+    "CSV, columns": ("a.csv", lambda: b"1," * 500_000 + b"1\n", "columns"),
+    "TSV, columns": ("a.tsv", lambda: b"1\t" * 500_000 + b"1\n", "columns"),
     "npy": ("a.npy", lambda: npy((1 << 20, 1 << 20)) + bytes(64), "cut short"),
     "npy, header": ("a.npy", lambda: b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 1) + b"{" * 9_999_999, "header"),
 }  # fmt: skip
@@ -189,6 +345,7 @@ KERNELS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "YAML, length": ("k.yaml", lambda: b"name: a\nweights: [" + b"1," * 20_000_000 + b"1]"),
     "YAML, a number": ("k.yaml", lambda: b"name: a\nweights: [1e999999999/3]"),
     "npz": ("k.npz", lambda: zipped("a.npy", npy((16_000, 16_000)), 1000)),
+    "npz, weights": ("k.npz", lambda: zipped("a.npy", npy((3_000, 3_000), "|i1"), 9)),
     "npz, header": ("k.npz", lambda: zipped("a.npy", b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 1), 300)),
     "npy": ("k.npy", lambda: npy((1 << 20, 1 << 20)) + bytes(64)),
     "safetensors, header": ("k.safetensors", lambda: safetensors(2**63 - 1, bytes(64))),
@@ -220,12 +377,45 @@ def test_picture(name: str, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [file]
 
 
+def test_every_format_has_its_bomb() -> None:
+    """A new format fails here until a small file that would become huge is among `PICTURES`, or `KERNELS`."""
+    made = (content()[:HEAD] for _, content, _ in PICTURES.values())
+    names = [file for file, _, _ in PICTURES.values()]
+    found = {identify(head, name)[0].name for head, name in zip(made, names, strict=True)}
+    assert found == {row.name for row in READ}
+    assert {Path(file).suffix for file, _ in KERNELS.values()} >= set(SUFFIXES)
+
+
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernel(name: str, tmp_path: Path) -> None:
     file, content = KERNELS[name]
     (tmp_path / file).write_bytes(content())
     Image.new("L", (9, 9)).save(tmp_path / "a.png")
     check(measured("filter", "a.png", "-k", file, "-o", "-", cwd=tmp_path))
+
+
+NETS = {
+    "parameters": ["flatten", "dense: {outputs: 400000}"],
+    "maps": ["conv: {maps: 1000000, size: 1}"],
+    "padding": ["conv: {maps: 1, size: 3, padding: 20000, pad_mode: reflect}"],
+    "dilation": ["conv: {maps: 1, size: 3, padding: 10000, dilation: 10000}"],
+    "steps": ["upsample: {scale: 10}"] * 6 + ["gpool: {}"],
+    "transposed": ["tconv: {maps: 1, size: 3, stride: 1000000}"],
+    "transposed and cropped": ["tconv: {maps: 1, size: 3, stride: 9000, padding: 130000}"],
+    "work": ["conv: {maps: 1, size: 1000, padding: 1000}"],
+    "work of pools": ["pool: {kind: avg, size: 2000, padding: 1000, stride: 1}"],
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_net(name: str, tmp_path: Path) -> None:
+    """A hundred bytes of text and a small picture: refused before torch is loaded, which alone takes 200 MB."""
+    Image.new("L", (32, 32)).save(tmp_path / "a.png")
+    (tmp_path / "n.yaml").write_text("seed: 0\nlayers:\n" + "".join(f"- {layer}\n" for layer in NETS[name]))
+    done = measured("net", "run", "n.yaml", "a.png", "-o", "o.npy", cwd=tmp_path)
+    check(done)
+    assert "--max-pixels" in done.words
+    assert not (tmp_path / "o.npy").exists()
 
 
 def test_what_needs_no_refusal(tmp_path: Path) -> None:

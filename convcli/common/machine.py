@@ -6,7 +6,6 @@ from pathlib import Path
 
 from convcli.common.errors import ConvError
 
-_MODEST = 1 << 28  # bytes that are not compared with the free memory
 NO_MEMORY = ("failed to map segment", "DefaultCPUAllocator")  # in errors of the system's loader, of torch
 NO_THREAD = "start new thread"  # in Python's error
 
@@ -45,18 +44,6 @@ def own_memory() -> tuple[int, int]:
     fields = dict(line.split(":", 1) for line in lines)
     rss, most = (1024 * int(fields[name].split()[0]) for name in ("VmRSS", "VmHWM"))
     return rss, most
-
-
-def check_memory(what: str, wanted: int) -> None:
-    """Refuse what takes more memory than is free.
-
-    Raises
-    ------
-    ConvError
-    """
-    free = available_memory() if wanted > _MODEST else None
-    if free is not None and wanted > free:
-        raise ConvError(f"{what} would take {wanted >> 20:,} MB of memory, and {free >> 20:,} MB are free")
 
 
 def check_room(what: str, megabytes: int, threads: int = 0, files: int = 0) -> None:

@@ -22,11 +22,11 @@ from typing import IO, NamedTuple, Protocol
 import numpy as np
 
 from convcli.common import ConvError
+from convcli.common.budget import allow
 
-Check = Callable[[Sequence[int]], None]  # refuses a shape
+Check = Callable[[Sequence[int], int], None]  # refuses a shape in a file of so many bytes
 
-_BOMB = 64 << 20  # bytes of an archive's arrays that are always allowed
-_GROWTH = 100  # beyond that, so many bytes from each stored one; weights hardly compress at all
+_GROWTH = 100  # bytes of an archive's arrays from each stored one; weights hardly compress at all
 _MAX_HEADER = 10_000  # bytes of a .npy's; an honest one has about 120
 _MAX_NAMES = 100_000_000  # bytes of a .safetensors' header, as its own library allows
 _MAX_NUMBERS = 32  # of a shape
@@ -151,7 +151,7 @@ class _Npy:
 
     def read(self, name: str, check: Check) -> np.ndarray:
         with self._path.open("rb") as file:
-            return _npy(file, check)
+            return _npy(file, check, self._path.stat().st_size)
 
 
 class _Npz:
@@ -163,17 +163,14 @@ class _Npz:
         with self._sound():
             self._archive = zipfile.ZipFile(path)
             whole = sum(member.file_size for member in self._archive.filelist)
-            stored = path.stat().st_size
-            if whole > max(_BOMB, _GROWTH * stored):
-                raise ConvError(
-                    f"{stored} bytes that would become {whole} are taken for a zip bomb; "
-                    "save the arrays with numpy.savez, which does not compress"
-                )
+            self._size = path.stat().st_size
+            advice = "save the arrays with numpy.savez, which does not compress"
+            allow(whole, "its arrays", self._size, growth=_GROWTH, advice=advice)
             self.names = [name[:-4] for name in self._archive.namelist() if name.endswith(".npy")]
 
     def read(self, name: str, check: Check) -> np.ndarray:
         with self._sound(), self._archive.open(f"{name}.npy") as file:
-            return _npy(file, check)
+            return _npy(file, check, self._size)
 
     @contextmanager
     def _sound(self) -> Iterator[None]:
@@ -198,7 +195,7 @@ class _Safetensors:
                 if not 2 <= length <= min(_MAX_NAMES, size - 8):
                     raise ValueError
                 header = json.loads(file.read(length))
-            self._first = 8 + length
+            self._first, self._size = 8 + length, size
             self.facts: Mapping[str, str] = dict(header.pop("__metadata__", {}))
             self._entries = {
                 name: (str(entry["dtype"]), tuple(entry["shape"]), *entry["data_offsets"])
@@ -224,22 +221,22 @@ class _Safetensors:
             raise ConvError(f"{kind} is not a NumPy type; convert the weights to float32")
         with self._path.open("rb") as file:
             file.seek(self._first + start)
-            return _values(file, shape, np.dtype(_SAFE_TYPES[kind]), check)
+            return _values(file, shape, np.dtype(_SAFE_TYPES[kind]), check, self._size)
 
 
 SUFFIXES: dict[str, Callable[[Path], ArrayFile]] = {".npy": _Npy, ".npz": _Npz, ".safetensors": _Safetensors}
 
 
-def _npy(file: IO[bytes], check: Check) -> np.ndarray:
+def _npy(file: IO[bytes], check: Check, size: int) -> np.ndarray:
     header = npy_header(file)
     if header.fortran:  # the same bytes are the transposed array in C order
-        return _values(file, header.shape[::-1], header.dtype, check).T
-    return _values(file, header.shape, header.dtype, check)
+        return _values(file, header.shape[::-1], header.dtype, check, size).T
+    return _values(file, header.shape, header.dtype, check, size)
 
 
-def _values(file: IO[bytes], shape: Sequence[int], dtype: np.dtype, check: Check) -> np.ndarray:
+def _values(file: IO[bytes], shape: Sequence[int], dtype: np.dtype, check: Check, size: int) -> np.ndarray:
     if shape:
-        check(shape)
+        check(shape, size)
     wanted = math.prod(shape) * dtype.itemsize
     data = file.read(wanted)
     if len(data) < wanted:

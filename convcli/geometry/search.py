@@ -255,7 +255,7 @@ def _about_transposed(layer: Conv, sizes: tuple[int, ...]) -> str:
     for n, window in zip(sizes, layer.windows(sizes), strict=True):
         if window.stride == 1:
             continue
-        smallest = window.full_size(n) - window.before - window.after  # type: ignore[union-attr]
+        smallest = window.full_size(n) - window.before - window.after
         if smallest < 1:
             continue
         largest = smallest + window.stride - 1

@@ -59,6 +59,10 @@ class Window(_Spaced):
 
     ceil: bool = False
 
+    def full_size(self, n: int) -> int:
+        """Return the size of the data with its padding."""
+        return n + self.before + self.after
+
     def output_size(self, n: int) -> int:
         """Return how many windows fit on ``n`` elements and their padding.
 

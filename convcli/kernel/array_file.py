@@ -5,15 +5,14 @@ file says of itself.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convcli.common import ConvError, about, quoted, unreadable
-from convcli.kernel.model import MAX_WEIGHTS, Kernel, check_size, slug
+from convcli.kernel.model import Kernel, check_size, slug
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,10 +52,12 @@ def read_array(text: str, *, rank: int | None = None) -> Kernel:
     return replace(kernel, slug=slug(f"{path.stem}-{key}" if key else path.stem))
 
 
-def load_array(text: str, *, what: str = "kernel file", most: int = MAX_WEIGHTS) -> "np.ndarray":
+def load_array(
+    text: str, *, what: str = "kernel file", check: Callable[..., None] = check_size
+) -> "np.ndarray":
     """Return the array that ``FILE`` or ``FILE#KEY`` names, of whatever shape; errors as in `read_array`.
 
-    ``what`` the file is called in an error, and how many numbers it may hold at ``most``, is the caller's.
+    ``what`` the file is called in an error, and what refuses a shape, with the size of the file, is the caller's.
     """
     from convcli.data.array_files import open_arrays
 
@@ -64,7 +65,7 @@ def load_array(text: str, *, what: str = "kernel file", most: int = MAX_WEIGHTS)
     with about(f"{what} {text!r}"):
         try:
             file = open_arrays(path)
-            return file.read(pick(file.names, key, path), partial(check_size, most=most))
+            return file.read(pick(file.names, key, path), check)
         except OSError as error:
             raise ConvError(unreadable(error)) from None
 

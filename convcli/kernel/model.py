@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from convcli.common import ConvError, UsageError, about, frozen, parse_choice, quoted
+from convcli.common.budget import allow
 from convcli.pixels.ranges import Clip, Offset, Range, parse_range
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 MAX_RANK = 3
 MAX_WEIGHTS = 10_000_000
+_WEIGHT = 112  # bytes that a weight takes, as a Python number and in analysis (measured)
+_GROWTH = 1000  # bytes from each one of a file of weights
+_ADVICE = "save them uncompressed, as .npy or .safetensors"
 
 
 class Combine(StrEnum):
@@ -333,12 +337,16 @@ def full_shape(shape: Sequence[int], rank: int | None) -> tuple[int, ...]:
     return (*leading, *(1,) * (2 - len(leading)), *shape[depth - rank :])
 
 
-def check_size(shape: Sequence[int], most: int = MAX_WEIGHTS) -> None:
-    """Refuse empty kernels and such as would not fit into memory."""
+def check_size(
+    shape: Sequence[int], stored: int | None = None, *, most: int | None = MAX_WEIGHTS, each: int = _WEIGHT
+) -> None:
+    """Refuse empty kernels, and too many weights of ``each`` bytes in memory; ``stored`` as in `allow`."""
     if min(shape) < 1:
         raise UsageError(f"empty: its size is {size_text(shape)}")
-    if math.prod(shape) > most:
+    if most is not None and math.prod(shape) > most:
         raise UsageError(f"{size_text(shape)} weights are more than {most:,}")
+    if stored is not None:
+        allow(each * math.prod(shape), f"{size_text(shape)} weights", stored, growth=_GROWTH, advice=_ADVICE)
 
 
 def size_text(shape: Sequence[int]) -> str:

@@ -7,14 +7,12 @@ under ``optimizer/``, the best parameters under ``best/``, numbers and settings 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from convcli.common import ConvError, about, unreadable
-from convcli.kernel.model import check_size
 from convcli.learning.training import Epoch, Settings, State
-from convcli.networks.weights import MAX_NUMBERS, save
+from convcli.networks.weights import check_weights, save
 
 SUFFIX = ".safetensors"
 _KEY = "training"  # of the metadata
@@ -50,7 +48,7 @@ def read(path: Path) -> tuple[State, dict[str, Any]]:
             facts = json.loads(file.facts.get(_KEY, "null"))
             if facts is None:
                 raise ConvError(f"no checkpoint: it has weights alone (--weights {path} starts from them)")
-            arrays = {name: file.read(name, partial(check_size, most=MAX_NUMBERS)) for name in file.names}
+            arrays = {name: file.read(name, check_weights) for name in file.names}
             return _state(arrays, facts), dict(facts["settings"])
         except OSError as error:
             raise ConvError(unreadable(error)) from None

@@ -6,13 +6,13 @@ No files, no defaults that depend on a format: a reader takes what concerns it a
 from enum import StrEnum
 from fractions import Fraction
 
+from convcli.common.budget import PIXELS
 from convcli.common.choices import Frames, Reading, parse_choice
 from convcli.common.frozen import frozen
 from convcli.common.numbers import in_range, parse_rate
 from convcli.common.options import Panel, flag, option
 
 MILLION = 1_000_000
-MAX_PIXELS = 256 * MILLION
 
 
 class Compress(StrEnum):
@@ -86,7 +86,7 @@ class ReadOptions:
     allow_truncated: bool = flag("Keep what can be read of a broken clip.")
     max_pixels: int | None = option(
         "Most pixels that are decoded whole, in millions; an animation's frames add up.",
-        default=MAX_PIXELS,
+        default=PIXELS,
         shown=256,
         read=lambda millions: in_range(millions, "--max-pixels", 1) * MILLION,
     )

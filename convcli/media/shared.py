@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from convcli.common.budget import GROWTH, PIXEL, allow
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.common.machine import NO_MEMORY, NO_THREAD
 from convcli.data.axes import INCH, Axis, Even
 from convcli.data.info import Colour, Info, Metadata
-from convcli.media.options import MAX_PIXELS, ReadOptions
+from convcli.media.options import ReadOptions
 
 
 @frozen
@@ -235,9 +236,6 @@ def profile_for(icc: bytes | None, colour: Colour) -> tuple[bytes | None, str | 
     return None, f"the colour profile is left out: it is for {space}, the result is {colour.upper()}"
 
 
-MODEST, GROWTH = 8_000_000, 1000  # pixels of files that become more than so many from each of their bytes
-
-
 class Recent:
     """Keeps the pieces that the latest request touched, so that overlapping requests make none twice.
 
@@ -259,12 +257,19 @@ class Recent:
         self._kept = {}
 
 
-def check_pixels(
-    width: int, height: int, options: ReadOptions, what: str, frames: int = 1, stored: int | None = None
-) -> None:
-    """Refuse sizes, read from a header, that would decode into too much memory.
+_ROWS = 16  # that a picture counts for at least: a filter holds some rows at a time, however long they are
 
-    A file of few bytes, ``stored``, may become fewer pixels than others, unless a limit was asked for.
+
+def check_pixels(
+    width: int,
+    height: int,
+    options: ReadOptions,
+    what: str,
+    frames: int = 1,
+    stored: int | None = None,
+    growth: int = GROWTH,
+) -> None:
+    """Refuse sizes, read from a header, that would decode into too much memory; the last two as in `allow`.
 
     Raises
     ------
@@ -273,16 +278,9 @@ def check_pixels(
     """
     if width < 1 or height < 1:
         raise ConvError(f"broken {what}: its size is {width} x {height}")
-    pixels, most = frames * width * height, options.max_pixels
-    if stored is not None and most == MAX_PIXELS and pixels > GROWTH * stored:
-        most = MODEST
-    if most is not None and pixels > most:
-        each = f"{frames} frames of " if frames > 1 else ""
-        raise ConvError(
-            f"a {what} of {each}{width} x {height} pixels must be decoded whole and has more than "
-            f"{most // 1_000_000} million{' for so small a file' if most == MODEST else ''} "
-            f"(filter and motion allow it with --max-pixels {-(-pixels // 1_000_000)})"
-        )
+    each = f"{frames} frames of " if frames > 1 else ""
+    wanted = frames * width * max(height, _ROWS) * PIXEL
+    allow(wanted, f"a {what} of {each}{width} x {height} pixels", stored, options.max_pixels, growth)
 
 
 def check_frames(count: int, options: ReadOptions, what: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convcli.common.machine import check_memory
+from convcli.common.budget import check_memory
 from convcli.data.box import Box, slices, whole
 from convcli.data.info import ITEMS, Boxes, Info, Source, channels_first
 from convcli.execution.box import needed_by

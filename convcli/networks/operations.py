@@ -110,6 +110,11 @@ class Operation:
         """Return those of its weights; activations, norms and resampling count none."""
         return 0
 
+    def held(self, shape: Shape) -> int:
+        """Return how many numbers there are at once for an input of this shape, padding and cropping included."""
+        output = self.output(shape)
+        return output.channels * prod(output.sizes)
+
     def __str__(self) -> str:
         """The layer's kind, as in a net's file."""
         return type(self).__name__.lower()
@@ -196,6 +201,12 @@ class Convolution(_Windowed):
         weight = Parameter((self.out, inputs, *size), self.weights, fan_in, swappable=swappable)
         return _with_bias(weight, self.bias)
 
+    def held(self, shape: Shape) -> int:
+        maps = self.out * (shape.channels if self.each else 1)
+        full = prod(w.full_size(n) for w, n in zip(self.windows(shape), shape.sizes, strict=True))
+        laid = full * (maps if self.geometry.transposed else shape.channels)
+        return max(laid, maps * prod(self._sizes(shape)))
+
     def multiply_adds(self, shape: Shape) -> int:
         weights = prod(self.parameters(shape)["weight"].shape) * (shape.channels if self.each else 1)
         return weights * prod(shape.sizes if self.geometry.transposed else self._sizes(shape))
@@ -217,6 +228,11 @@ class Pooling(_Windowed):
 
     def local(self, shape: Shape) -> bool:
         return self.geometry.size is not None
+
+    def held(self, shape: Shape) -> int:
+        return shape.channels * prod(
+            w.full_size(n) for w, n in zip(self.windows(shape), shape.sizes, strict=True)
+        )
 
     def __str__(self) -> str:
         return str(self.geometry)

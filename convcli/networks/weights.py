@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from convcli.common import ConvError, UsageError, about, printable, unreadable
-from convcli.common.machine import check_memory
+from convcli.common.budget import PIXELS, allow, check_memory
 from convcli.kernel.array_file import few, is_array_file, load_array, pick, split
 from convcli.kernel.model import check_size, size_text
 from convcli.networks.operations import Fill, Numbers, Parameter, Random, Stored
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 STATE_DICTS = (".pt", ".pth", ".bin")
 ONNX = (".onnx",)
 SUFFIXES = (".npy", ".npz", ".safetensors", *STATE_DICTS, *ONNX)
-MAX_NUMBERS = 500_000_000  # of one array, 2 GB as float32
+_PARAMETER = 12  # bytes: a float64, and a float32 for torch
+check_weights = partial(check_size, most=None, each=_PARAMETER)
 _MOST_ENTRIES = 100_000  # of a state dict
 _DEEPEST = 50
 _GROWTH = 4  # bytes of each one of a file: those of 8 bits become float32
@@ -61,7 +62,7 @@ def load_weights(text: str) -> np.ndarray:
         When the file is missing, damaged, carries code, or has no such array; or a package to read it is missing.
     """
     if is_array_file(text):
-        return load_array(text, what="weights file", most=MAX_NUMBERS)
+        return load_array(text, what="weights file", check=check_weights)
     path, key = split(text)
     arrays = load_all(path)
     with about(_title(path)):
@@ -96,7 +97,7 @@ def _load_all(path: Path, changed: int, size: int) -> Arrays:
     from convcli.data.array_files import open_arrays
 
     file = open_arrays(path)
-    return {name: file.read(name, partial(check_size, most=MAX_NUMBERS)) for name in file.names}
+    return {name: file.read(name, check_weights) for name in file.names}
 
 
 def _state_dict(path: Path) -> Arrays:
@@ -219,6 +220,7 @@ def initial(
     parameters: Mapping[str, Parameter],
     stored: Mapping[str, np.ndarray] | None = None,
     seed: int | None = None,
+    pixels: int | None = PIXELS,
 ) -> Arrays:
     """Return float64 arrays for all parameters of a net.
 
@@ -230,12 +232,15 @@ def initial(
         Arrays that stand before what the net's file says, by the same names (`load_for`).
     seed
         For random parameters that have no seed.
+    pixels
+        As in `allow`, for the numbers that no file holds.
 
     Raises
     ------
     UsageError
-        When a parameter has no numbers, or not as many as its shape needs; named, got and wanted.  For more
-        parameters than `MAX_NUMBERS`.
+        When a parameter has no numbers, or not as many as its shape needs; named, got and wanted.
+    ConvError
+        For more parameters than memory is meant for.
     """
     missing = [
         name
@@ -248,9 +253,13 @@ def initial(
             "or a seed (seed: 0 in the net, or --seed 0) for random ones"
         )
     count = sum(math.prod(parameter.shape) for parameter in parameters.values())
-    if count > MAX_NUMBERS:
-        raise UsageError(f"{count:,} parameters are more than {MAX_NUMBERS:,}")
-    check_memory(f"{count:,} parameters", 16 * count)  # as float64, and once more on the way
+    drawn = sum(
+        math.prod(parameter.shape)
+        for name, parameter in parameters.items()
+        if not (stored and name in stored) and not isinstance(parameter.fill, Stored)
+    )
+    allow(_PARAMETER * drawn, f"{drawn:,} parameters that no file holds", 0, pixels)
+    check_memory(f"{count:,} parameters", _PARAMETER * count)
     arrays: Arrays = {}
     for position, (name, parameter) in enumerate(parameters.items()):
         if stored and name in stored:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from convcli.common.errors import ConvError, UsageError
+from convcli.media.files import target
 from convcli.media.files.atomic import replacing, replacing_all
 from convcli.media.files.target import check_not_input, check_output, open_input, output, same_file
 
@@ -526,3 +530,49 @@ def test_a_folder_may_be_renamed_meanwhile(tmp_path: Path) -> None:
         (tmp_path / "a").rename(tmp_path / "b")
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["x.bin"]
     assert (tmp_path / "b" / "x.bin").read_bytes() == b"whole"
+
+
+def spooled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> IO[bytes]:
+    """Return what `open_input` keeps of a long pipe, with ``folder`` for temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    reading, writing = os.pipe()
+    feeder = threading.Thread(target=lambda: os.write(writing, b"a secret " * 9) and os.close(writing))
+    feeder.start()
+    monkeypatch.setattr(target, "SPOOL", 10)
+    with monkeypatch.context() as patch, open(reading, closefd=False) as pipe:
+        patch.setattr(sys, "stdin", pipe)
+        copy = open_input("-")
+    feeder.join()
+    os.close(reading)
+    return copy
+
+
+def test_a_long_pipe_is_kept_where_no_other_user_gets_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file has no name at any time that could be foreseen, and is nobody else's to open."""
+    tmp_path.chmod(0o777)
+    named: list[tuple[str, int]] = []
+    watching = [True]
+
+    def hear(event: str, args: tuple[object, ...]) -> None:
+        if (
+            watching and event == "open" and args[1] is None
+        ):  # os.open, which `open` calls with flags of its own
+            named.append((str(args[0]), args[2]))
+
+    sys.addaudithook(hear)
+    copy = spooled(tmp_path, monkeypatch)
+    watching.clear()
+    descriptor = copy.fileno()
+    found = os.fstat(descriptor)
+    assert (stat.S_IMODE(found.st_mode), found.st_nlink, list(tmp_path.iterdir())) == (0o600, 0, [])
+    opened = [flags for name, flags in named if name.startswith(str(tmp_path))]
+    assert opened and all(flags & os.O_TMPFILE == os.O_TMPFILE or flags & os.O_EXCL for flags in opened)
+    assert os.pread(descriptor, 8, 0) == b"a secret"
+    if os.geteuid() == 0 and shutil.which("setpriv"):
+        other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        path = f"/proc/{os.getpid()}/fd/{descriptor}"
+        done = subprocess.run([*other, "cat", path], capture_output=True, text=True, check=False)
+        assert done.returncode != 0 and "secret" not in done.stdout and "denied" in done.stderr
+    copy.close()

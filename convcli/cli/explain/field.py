@@ -1,7 +1,10 @@
 """Show what one output of a net sees, at each layer: a table, and a picture with ``-o``."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convcli.cli.explain.request import Request
 from convcli.cli.explain.text import place_text
@@ -12,8 +15,10 @@ from convcli.cli.shared.opened import opened
 from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.terminal import Table
 from convcli.common import Precision, UsageError
-from convcli.explanations.receptive import Seen, Span, seen_by
 from convcli.networks.parse import load_net
+
+if TYPE_CHECKING:
+    from convcli.explanations.receptive import Seen, Span
 
 
 def explain_field(request: Request) -> None:
@@ -22,13 +27,14 @@ def explain_field(request: Request) -> None:
     name, asked = request.input or "", request.field
     with opened(name, request.reading) as input:
         input.check(request.reading, name)
-        model = bound(
-            net, input, Filling(weights=asked.weights, seed=asked.seed, precision=Precision.FLOAT64)
-        )
+        filling = Filling(weights=asked.weights, seed=asked.seed, precision=Precision.FLOAT64)
+        model = bound(net, input, filling, request.reading.max_pixels)
         if asked.layer is not None:
             model = model.upto(asked.layer)
         array = input.opaque()
         letters, notes = input.letters, notes_of(input)
+    from convcli.explanations.receptive import seen_by
+
     found = seen_by(model, array, request.at or ())
     fields = [None, *(seen.sees for seen in found)]
     changed = [seen for seen, before in zip(found, fields, strict=False) if seen.sees != before]

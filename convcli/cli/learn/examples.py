@@ -22,7 +22,7 @@ from convcli.learning.examples import MEMORY, Example, Examples, kept
 from convcli.learning.training import Loss
 from convcli.media.files.target import shown
 from convcli.media.options import ReadOptions
-from convcli.networks.model import Net
+from convcli.networks.model import Net, check_budget
 from convcli.networks.operations import Shape
 from convcli.networks.torch_run import preprocess
 
@@ -93,7 +93,9 @@ class _Reader:
         array = self._array(path, self.request.reading)
         self.raw_sizes[path] = array.shape[1:]
         with within(shown(path)):
-            self.net.trace(self.net.preprocess.output(Shape(len(array), array.shape[1:])))
+            given = Shape(len(array), array.shape[1:])
+            steps = self.net.trace(self.net.preprocess.output(given))
+            check_budget(steps, given, self.request.reading.max_pixels)
         return preprocess(self.net.preprocess, self._tensor(array)[None])[0]
 
     def target(self, pairs: Sequence[tuple[str, str]], number: int, x: torch.Tensor) -> torch.Tensor:

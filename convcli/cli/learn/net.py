@@ -85,7 +85,7 @@ def _training(request: Request, net: Net, loaded: Loaded, state: State | None) -
     stored = None if request.net.weights is None else load_for(request.net.weights, wanted)
     import torch
 
-    numbers = initial(wanted, stored, request.training.seed)
+    numbers = initial(wanted, stored, request.training.seed, request.reading.max_pixels)
     parameters = tensors(numbers, getattr(torch, request.net.precision), choose_device(request.net.device))
     examples, held_out = split(loaded.examples, request.training)
     return Training(net, examples, held_out, parameters, request.training, state)

@@ -124,7 +124,9 @@ class Request:
     net: Net
     training: Settings
     reading: ReadOptions = group(
-        *("matrix", "header"), axes="Letters of an array's dimensions: CYX, YXC, ZYX..."
+        *("matrix", "header"),
+        max_pixels="Most pixels, and what takes as much memory: weights, maps; in millions.",
+        axes="Letters of an array's dimensions: CYX, YXC, ZYX...",
     )
     target_axes: str | None = option("The same of targets. Default: --axes.", panel=Panel.WINDOW)
     force: bool = options.force()

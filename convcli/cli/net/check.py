@@ -1,32 +1,25 @@
 """The work of ``convcli net check``: measure, and lay out the table.  Loads torch."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from convcli.cli.net.input import bound
 from convcli.cli.net.request import CheckRequest
 from convcli.cli.shared import report
-from convcli.cli.shared.opened import opened
+from convcli.cli.shared.opened import Opened
 from convcli.cli.shared.terminal import Table
-from convcli.common import Precision, UsageError
+from convcli.common import UsageError
 from convcli.networks.check import Finding, measure
-from convcli.networks.model import Net
+from convcli.networks.torch_run import TorchNet
 
 
-def check_net(request: CheckRequest, net: Net) -> None:
+def check_net(request: CheckRequest, input: Opened, model: TorchNet) -> None:
     """Carry out ``net check``."""
-    with opened(request.input, request.reading) as input:
-        input.check(request.reading, request.input)
-        if request.along not in tuple(input.letters):
-            raise UsageError(
-                f"--along {request.along.lower()}: the input has {', '.join(input.letters.lower())}"
-            )
-        axis = input.letters.index(request.along)
-        model = bound(net, input, replace(request.filling, precision=Precision.FLOAT64))
-        size = model.steps[0].input.sizes[axis]
-        if request.shifts[-1] >= size:
-            raise UsageError(f"--shifts: {request.shifts[-1]} is not less than the input's {size} elements")
-        findings = measure(model, input.opaque(), request.shifts, axis)
+    if request.along not in tuple(input.letters):
+        raise UsageError(f"--along {request.along.lower()}: the input has {', '.join(input.letters.lower())}")
+    axis = input.letters.index(request.along)
+    size = model.steps[0].input.sizes[axis]
+    if request.shifts[-1] >= size:
+        raise UsageError(f"--shifts: {request.shifts[-1]} is not less than the input's {size} elements")
+    findings = measure(model, input.opaque(), request.shifts, axis)
     report.show(findings, [_table(findings, request.shifts)], json=request.json)
 
 

@@ -4,10 +4,12 @@
 names files of weights.
 """
 
+from dataclasses import replace
+
 from convcli.cli.net.request import CheckRequest, RunRequest, ShowRequest
 from convcli.cli.shared.layers import Traced, lines
 from convcli.cli.shared.report import show as show_result
-from convcli.common import UsageError
+from convcli.common import Precision, UsageError
 from convcli.geometry.layers import format_size
 from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
@@ -16,9 +18,15 @@ from convcli.networks.parse import load_net
 def run(request: RunRequest) -> None:
     """Read the net, which tells what is wrong with it before torch loads, and run it."""
     net = load_net(request.net, request.num_classes)
-    from convcli.cli.net.run import run_net
+    from convcli.cli.net.input import bound
+    from convcli.cli.shared.opened import opened
 
-    run_net(request, net)
+    with opened(request.input, request.reading, batch=True) as input:
+        input.check(request.reading, request.input)
+        model = bound(net, input, request.filling, request.reading.max_pixels)
+        from convcli.cli.net.run import run_net
+
+        run_net(request, input, model)
 
 
 def show(request: ShowRequest) -> None:
@@ -50,6 +58,13 @@ def show(request: ShowRequest) -> None:
 def check(request: CheckRequest) -> None:
     """Read the net as `run` does, and check it."""
     net = load_net(request.net, request.num_classes)
-    from convcli.cli.net.check import check_net
+    from convcli.cli.net.input import bound
+    from convcli.cli.shared.opened import opened
 
-    check_net(request, net)
+    with opened(request.input, request.reading) as input:
+        input.check(request.reading, request.input)
+        filling = replace(request.filling, precision=Precision.FLOAT64)
+        model = bound(net, input, filling, request.reading.max_pixels)
+        from convcli.cli.net.check import check_net
+
+        check_net(request, input, model)

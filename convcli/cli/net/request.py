@@ -14,6 +14,7 @@ _input = partial(argument, "Image, signal or array; - is standard input.", metav
 _reading = partial(
     group,
     *("matrix", "header"),
+    max_pixels="Most pixels, and what takes as much memory: weights, maps; in millions.",
     axes="Letters of an array's dimensions, with C for channels: CYX, YXC, CX...",
     columns="Columns of a table: names, numbers, 2-4.",
 )

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from convcli.cli.net.input import bound, notes_of
+from convcli.cli.net.input import notes_of
 from convcli.cli.net.request import RunRequest
 from convcli.cli.shared import outputs, report
-from convcli.cli.shared.opened import Opened, opened
+from convcli.cli.shared.opened import Opened
 from convcli.common import Channels, EngineName, UsageError, frozen, parse_choice
 from convcli.data.box import grid
 from convcli.data.info import ITEMS, ArraySource, Colour, Info, Source
@@ -57,37 +57,32 @@ class Ran:
         return {**named, **scores, "files": self.files, **labels, "notes": self.notes}
 
 
-def run_net(request: RunRequest, net: Net) -> None:
+def run_net(request: RunRequest, input: Opened, model: TorchNet) -> None:
     """Carry out ``net run``."""
     colours = parse_choice(pictures.Colours, request.colormap, "colormap")
     for target in (request.output, request.maps):
         if target is not None:
             check_not_input(target, [request.input], force=request.force)
-    with opened(request.input, request.reading, batch=True) as input:
-        input.check(request.reading, request.input)
-        model = bound(net, input, request.filling)
-        result = model.upto(request.layer) if request.layer else model
-        labels = _labels(request, model)
-        last, several = result.steps[-1], ITEMS in input.info.letters
-        if request.output is None and request.maps is None and not last.output.flat:
-            raise UsageError(
-                f"the output is {last.output}: name a file for it with -o, or draw it with --maps"
-            )
-        notes, files, scores = list(notes_of(input)), [], []
-        if request.maps is not None:
-            if several:
-                raise UsageError("--maps draws one item, and the input has several (N): give a file of one")
-            _draw(request, input, _mapped(request, model, result), colours)
-            files.append(request.maps)
-        if last.output.flat or request.output is not None:
-            computed: Source = _source(request, input, result)
-        if last.output.flat:
-            array, letters = computed.read(computed.info.box), computed.info.letters
-            computed = ArraySource(array, letters)
-            rows = np.moveaxis(array, letters.index(ITEMS), 0) if several else array[None]
-            scores = rows.astype(float).tolist()
-        if request.output is not None:
-            files += _write(request, input, result, computed, notes)
+    result = model.upto(request.layer) if request.layer else model
+    labels = _labels(request, model)
+    last, several = result.steps[-1], ITEMS in input.info.letters
+    if request.output is None and request.maps is None and not last.output.flat:
+        raise UsageError(f"the output is {last.output}: name a file for it with -o, or draw it with --maps")
+    notes, files, scores = list(notes_of(input)), [], []
+    if request.maps is not None:
+        if several:
+            raise UsageError("--maps draws one item, and the input has several (N): give a file of one")
+        _draw(request, input, _mapped(request, model, result), colours)
+        files.append(request.maps)
+    if last.output.flat or request.output is not None:
+        computed: Source = _source(request, input, result)
+    if last.output.flat:
+        array, letters = computed.read(computed.info.box), computed.info.letters
+        computed = ArraySource(array, letters)
+        rows = np.moveaxis(array, letters.index(ITEMS), 0) if several else array[None]
+        scores = rows.astype(float).tolist()
+    if request.output is not None:
+        files += _write(request, input, result, computed, notes)
     if last is not model.steps[-1]:
         labels = ()
     found = Ran(request.input, last.name, str(last.output), files, scores, several, labels, notes)

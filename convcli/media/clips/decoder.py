@@ -116,8 +116,8 @@ class Decoder:
         """Decode from the beginning or from a key frame."""
         context = decoder(stream)
         context.thread_type = "AUTO"
-        if not self._tolerant:
-            context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
+        strict = {} if self._tolerant else {"err_detect": "crccheck+bitstream+buffer+explode"}
+        context.options = {**self._file.limit, **strict}
         context.flags |= Flags.frame_duration
         if seek is not None:
             container.seek(seek, stream=stream)

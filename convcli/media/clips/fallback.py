@@ -21,7 +21,7 @@ from convcli.media.files.atomic import closed_after
 
 # The frames are numbered: what these decoders say of times may be no times, and the packets have them.
 _CODED = (
-    "-nostdin -hide_banner -v error -xerror -protocol_whitelist fd -f {demuxer} -fd {file} -i fd: "
+    "-nostdin -hide_banner -v error -xerror -protocol_whitelist fd {limit} -f {demuxer} -fd {file} -i fd: "
     "-map 0:v:0 -vf setpts=N/25/TB -enc_time_base 1/25 -fps_mode passthrough "
     "-c:v ffv1 -level 3 -f mp4 -movflags frag_every_frame+empty_moov pipe:1"
 )
@@ -32,14 +32,14 @@ class ProgramFile(VideoFile):
 
     seeks = False
 
-    def __init__(self, fp: IO[bytes], demuxer: str) -> None:
+    def __init__(self, fp: IO[bytes], demuxer: str, pixels: int | None) -> None:
         import imageio_ffmpeg
 
         try:
             self._path = imageio_ffmpeg.get_ffmpeg_exe()
         except RuntimeError:
             raise ConvError("the video is coded in a way that FFmpeg's libraries here do not know") from None
-        super().__init__(fp, demuxer)
+        super().__init__(fp, demuxer, pixels)
         self._running: subprocess.Popen[bytes] | None = None
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
 
@@ -64,8 +64,9 @@ class ProgramFile(VideoFile):
         return av.open(SimpleNamespace(read=self._read), "r", format="mov")
 
     def _started(self, file: int) -> subprocess.Popen[bytes]:
+        limit = " ".join(f"-{name} {value}" for name, value in self.limit.items())
         return subprocess.Popen(
-            [self._path, *_CODED.format(demuxer=self._demuxer, file=file).split()],
+            [self._path, *_CODED.format(demuxer=self._demuxer, file=file, limit=limit).split()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._said,

@@ -98,7 +98,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     """
     head = fp.read(1024)
     name = demuxer(head)
-    file = VideoFile(fp, name)
+    file = VideoFile(fp, name, options.max_pixels)
     try:
         found = VideoSource(file, options)
         found.later |= dict.fromkeys(["comments in the header are left out"] * bool(_COMMENTS.match(head)))
@@ -106,7 +106,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     except UnknownCodecError:
         from convcli.media.clips.fallback import ProgramFile
 
-        decoded = ProgramFile(fp, name)
+        decoded = ProgramFile(fp, name, options.max_pixels)
         try:
             return VideoSource(decoded, options, original=file)
         except BaseException:
@@ -129,7 +129,12 @@ class VideoSource(Strips):
         notes: list[str] = []
         with file.open() as container:
             stream = video_stream(container)
-            check_pixels(stream.codec_context.width, stream.codec_context.height, options, "frame")
+            size = (stream.codec_context.width, stream.codec_context.height)
+            if not all(size):
+                raise ConvError(
+                    "its frames are broken, or larger than --max-pixels allows for so small a file"
+                )
+            check_pixels(*size, options, "frame", stored=file.size)
             aspect = stream.sample_aspect_ratio or None
             codec = stream.codec_context.name if original is None else ""
             beside = has_alpha_beside(stream)

@@ -15,6 +15,7 @@ import av
 import av.error
 import av.logging
 
+from convcli.common.budget import PIXEL, PIXELS, allowed
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.axes import SECOND, Listed
@@ -71,15 +72,26 @@ class VideoFile:
 
     seeks = True  # whether one can jump in it
 
-    def __init__(self, fp: IO[bytes], demuxer: str) -> None:
+    def __init__(self, fp: IO[bytes], demuxer: str, pixels: int | None = PIXELS) -> None:
         self._fp, self._demuxer = fp, demuxer
         self._lock = threading.Lock()
+        self.size = fp.seek(0, io.SEEK_END)
+        most = allowed(self.size, pixels)
+        # What libavcodec refuses by itself, wherever in the stream a frame says so
+        self.limit = {} if most is None else {"max_pixels": str(max(1, most // PIXEL))}
 
     def open(self) -> av.container.InputContainer:
         with libav("broken or truncated video"):
             view = View(self._fp, self._lock)
             # Old files have tags in other encodings than UTF-8.
-            return av.open(view, "r", format=self._demuxer, io_open=_refuse, metadata_errors="replace")
+            return av.open(
+                view,
+                "r",
+                format=self._demuxer,
+                io_open=_refuse,
+                metadata_errors="replace",
+                options=self.limit,
+            )
 
     def close(self) -> None:
         self._fp.close()

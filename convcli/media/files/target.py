@@ -21,8 +21,8 @@ from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING
 
 from convcli.common import signals
+from convcli.common.budget import check_memory
 from convcli.common.errors import ConvError, UsageError, about
-from convcli.common.machine import check_memory
 from convcli.media.files.atomic import closed_after, followed, replacing, replacing_all
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ Single pictures are in ``image``; clips are in ``media/clips``.
 from collections.abc import Callable, Sequence
 from enum import Enum
 from fractions import Fraction
+from functools import partial
 from itertools import accumulate
 from math import lcm
 from typing import IO, Any
@@ -135,8 +136,9 @@ def opaque(pixels: np.ndarray) -> np.ndarray:
 class FramesSource(Strips):
     """The frames of an animation, axes ``TYX`` or ``TYXC``, decoded as they are asked for."""
 
-    def __init__(self, fp: IO[bytes], picture: Picture, options: ReadOptions) -> None:
-        self._fp, self._picture, self._options = fp, picture, options
+    def __init__(self, fp: IO[bytes], picture: Picture, options: ReadOptions, stored: int) -> None:
+        self._fp, self._picture = fp, picture
+        self._within = partial(within_limit, picture.decoder, options, stored)
         durations, self._opaque = [], True
         for index in range(picture.count):
             pixels, colour = picture.frame(index)
@@ -164,7 +166,7 @@ class FramesSource(Strips):
 
     def strip(self, start: int, stop: int) -> np.ndarray:
         """Return the frames ``start:stop``."""
-        with within_limit(self._picture.decoder, self._options):
+        with self._within():
             return np.stack(self._frames(list(range(start, stop)), self._decode))
 
     def _decode(self, indices: list[int]) -> list[np.ndarray]:

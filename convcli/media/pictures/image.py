@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from convcli.common.budget import GROWTH
 from convcli.common.errors import ConvError
 from convcli.data.box import Box
 from convcli.data.info import ArraySource, Colour, Info, Sink, Source
@@ -78,10 +79,10 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
         elif carriers := {"BMP": _bmp_carriers, "WEBP": _webp_carriers}.get(picture.decoder):
             picture.lost = left_out(picture.decoder, carriers(whole(fp)))
         return picture_source(fp, picture, options)
-    check_pixels(*image.size, options, "JPEG")
-    with within_limit("JPEG", options):
+    data, colour = whole(fp), MODES[image.mode]
+    check_pixels(*image.size, options, "JPEG", stored=len(data))
+    with within_limit("JPEG", options, len(data)):
         metadata, dpi, orientation = carried(image)
-        data, colour = whole(fp), MODES[image.mode]
         lost = lost_of(data)
         if orientation == 1:
             fp.close()
@@ -114,24 +115,26 @@ def _webp_carriers(data: bytes) -> Iterator[str]:
         yield "behind"
 
 
-def picture_source(fp: IO[bytes], picture: Picture, options: ReadOptions, stored: int = 0) -> Source:
+def picture_source(
+    fp: IO[bytes], picture: Picture, options: ReadOptions, stored: int = 0, growth: int = GROWTH
+) -> Source:
     """Decode a picture, or with ``options.all_frames`` its frames when they are asked for; closes ``fp`` alike.
 
-    ``stored`` is the size of the file, where Pillow may have closed it already (FTEX).
+    ``stored`` is the size of the file, where Pillow may have closed it already (FTEX); ``growth`` as in `allow`.
     """
     what = picture.decoder
     if not stored:
         at, stored = fp.tell(), fp.seek(0, io.SEEK_END)
         fp.seek(at)
-    check_pixels(*picture.size, options, what, stored=stored)
-    with within_limit(what, options):
+    check_pixels(*picture.size, options, what, stored=stored, growth=growth)
+    with within_limit(what, options, stored):
         count = picture.count
         if options.all_frames and count > 1:
             check_frames(count, options, what)
-            check_pixels(*picture.size, options, what, count, stored)
+            check_pixels(*picture.size, options, what, count, stored, growth)
             from convcli.media.pictures.animation import FramesSource
 
-            return FramesSource(fp, picture, options)
+            return FramesSource(fp, picture, options, stored)
         pixels, colour = picture.frame(0)
         metadata, dpi, orientation = picture.carried()
         pixels, dpi = turn(pixels, dpi, orientation)

@@ -78,7 +78,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source | None:
     if picture is None:
         return None
     height, width, *_ = picture.shape
-    check_pixels(width, height, options, "JPEG")
+    check_pixels(width, height, options, "JPEG", stored=len(data))
     fp.close()
     dpi = resolution(*picture.dpi) if picture.dpi else None
     colour = Colour.RGB if len(picture.shape) == 3 else Colour.GREY

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from convcli.common.budget import PIXEL, allowed
 from convcli.common.errors import ConvError
 from convcli.data.info import Colour, Metadata
 from convcli.media.carriers import LOST, comment, left_out
@@ -41,17 +42,20 @@ _DEEP = {"I": "int32", "F": "float32", "I;16": "uint16", "I;16L": "uint16", "I;1
 
 
 @contextmanager
-def within_limit(what: str, options: ReadOptions) -> Iterator[None]:
-    """Let Pillow decode, and stop it where a frame makes the picture grow beyond ``options.max_pixels``."""
+def within_limit(what: str, options: ReadOptions, stored: int) -> Iterator[None]:
+    """Let Pillow decode, and stop it where a picture inside is larger than a file of ``stored`` bytes may become."""
     from PIL import Image
 
+    most = allowed(stored, options.max_pixels)
     with decoding(what):
         # Pillow warns from so many on, and stops at twice as many.
-        Image.MAX_IMAGE_PIXELS = None if options.max_pixels is None else max(1, options.max_pixels // 2)
+        Image.MAX_IMAGE_PIXELS = None if most is None else max(1, most // PIXEL // 2)
         try:
             yield
         except Image.DecompressionBombError as error:
-            raise ConvError(f"a {what} with frames of more pixels than --max-pixels allows") from error
+            raise ConvError(
+                f"a {what} with pictures inside that are too large for its size (--max-pixels)"
+            ) from error
 
 
 def first_of(count: int, what: str, hidden: bool = False) -> str:

@@ -38,7 +38,6 @@ from convcli.media.pictures.progressive import ArrivingSource
 from convcli.media.shared import (
     CHANNELS,
     HOLDS,
-    MODEST,
     Density,
     check_pixels,
     decoding,
@@ -78,7 +77,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         raise ConvError(
             f"truncated PNG: {deflated} bytes cannot become {header.width} x {header.height} pixels"
         )
-    if header.bits < 8 and header.size > MODEST:
+    if header.bits < 8:
         check_pixels(header.width, header.height, options, "PNG", stored=len(data))
     carried, notes = _metadata(fp, chunks.others), lost_of(chunks)
     if b"acTL" in chunks.others:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
+from convcli.common.budget import GROWTH, allow, allowed
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.info import Colour, Source
@@ -50,6 +51,10 @@ class Rarer:
         The pixels as they are meant, of what Pillow makes of them and the first bytes.
     slow
         Whether Pillow decodes it in Python, so that small files must not become large pictures.
+    apart
+        Whether it holds pictures of other codings or sizes than the file states, so that a child process tries first.
+    beside
+        How many bytes its decoder sets aside beside the pixels, by the whole file.
     ffmpeg
         The width and height of a file that FFmpeg reads, because Pillow's decoder does not read it, or not right.
     """
@@ -63,6 +68,8 @@ class Rarer:
     end: Callable[[bytes], int] = lambda head: 0
     mended: Callable[[np.ndarray, bytes], np.ndarray] = lambda pixels, head: pixels
     slow: bool = False
+    apart: bool = False
+    beside: Callable[[bytes], int] | None = None
     ffmpeg: Callable[[bytes], tuple[int, int] | None] = lambda head: None
 
 
@@ -142,6 +149,13 @@ def _dds_bits(head: bytes) -> int:
     return 16 if head[84:88] == b"DX10" and head[128:129] in (b"\x5e", b"\x5f", b"\x60") else 8  # BC6H
 
 
+def _tiles(data: bytes) -> int:
+    from convcli.media.pictures.stated import TILE, stated_parts
+
+    samples, tiles = stated_parts(data)
+    return TILE * samples * tiles
+
+
 def _jpeg2000_misread(head: bytes) -> str:
     size = head.find(b"\xff\x51")
     return "signed samples" if 0 <= size < len(head) - 40 and head[size + 40] & 0x80 else ""
@@ -207,10 +221,11 @@ _JPEG2000 = _magic(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 
 # Those with the vaguest beginnings come last.
 RARER: tuple[Rarer, ...] = (
-    Rarer("avif", (".avif", ".avifs"), "AVIF", _avif, _avif_bits),
+    Rarer("avif", (".avif", ".avifs"), "AVIF", _avif, _avif_bits, apart=True),
     Rarer(
         *("jpeg2000", (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"), "JPEG2000", _JPEG2000),
         *(_jpeg2000_bits, _jpeg2000_misread),
+        beside=_tiles,
     ),
     Rarer(
         *("netpbm", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), "PPM", _pattern(_NETPBM)),
@@ -229,10 +244,10 @@ RARER: tuple[Rarer, ...] = (
     Rarer("dds", (".dds",), "DDS", _magic(b"DDS "), _dds_bits),
     Rarer("dib", (".dib",), "DIB", _dib),
     Rarer("qoi", (".qoi",), "QOI", _magic(b"qoif"), slow=True),
-    Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0"), mended=_without_mask),
-    Rarer("cur", (".cur",), "CUR", _cursor, mended=_without_mask),
-    Rarer("icns", (".icns",), "ICNS", _magic(b"icns")),
-    Rarer("blp", (".blp",), "BLP", _magic(b"BLP1", b"BLP2")),
+    Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0"), apart=True, mended=_without_mask),
+    Rarer("cur", (".cur",), "CUR", _cursor, apart=True, mended=_without_mask),
+    Rarer("icns", (".icns",), "ICNS", _magic(b"icns"), apart=True),
+    Rarer("blp", (".blp",), "BLP", _magic(b"BLP1", b"BLP2"), apart=True),
     Rarer("ftex", (".ftc", ".ftu"), "FTEX", _magic(b"FTEX")),
     Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95"), misread=_sun_misread),
     Rarer(
@@ -271,6 +286,8 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     """
     from convcli.data.info import ArraySource
     from convcli.media.carriers import left_out, shown
+    from convcli.media.files.target import whole
+    from convcli.media.pictures import trial
     from convcli.media.pictures.image import picture_source
     from convcli.media.pictures.one_decoder import ImageioPicture
     from convcli.media.shared import decoding
@@ -288,8 +305,14 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     found = [*shown(name, head), *["frames"] * (0 < row.end(head) < size)]
     if ffmpeg:
         return _by_ffmpeg(fp, name, options, size, ffmpeg, left_out(name, found))
+    with decoding(row.decoder):
+        if row.beside is not None:
+            allow(row.beside(whole(fp)), f"the tiles of a {name}", size, options.max_pixels)
+        if row.apart:
+            trial.check(whole(fp), row.decoder, allowed(size, options.max_pixels), options.all_frames)
+    fp.seek(0)
     picture = ImageioPicture(fp, row.decoder, found)
-    opened = picture_source(fp, picture, options, size // 64 if row.slow else size)
+    opened = picture_source(fp, picture, options, size, GROWTH // 64 if row.slow else GROWTH)
     bits, kept = row.bits(head), {"uint8": 8, "uint16": 16}.get(opened.info.dtype)
     more = (
         [f"the {bits} bits a channel of this {name} are read as {kept}"] if kept and kept != bits > 8 else []

@@ -4,6 +4,9 @@ import struct
 
 from convcli.media.pictures.jpeg_segments import START, frame_size
 
+_LERC, _CODESTREAM, _JP2 = b"Lerc2 ", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
+TILE = 4096  # bytes that OpenJPEG sets aside for each component of each tile (measured: 3,400)
+
 
 def stated_size(data: bytes) -> tuple[int, int] | None:
     """Return width and height of a JPEG, PNG, WebP, JPEG 2000 or LERC stream; None for what is none of these."""
@@ -14,17 +17,51 @@ def stated_size(data: bytes) -> tuple[int, int] | None:
             return struct.unpack_from(">II", data, 16)
         if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
             return _webp(data)
-        if data.startswith(b"Lerc2 "):
+        if data.startswith(_LERC):
             (version,) = struct.unpack_from("<i", data, 6)
             rows, columns = struct.unpack_from("<ii", data, 10 + 4 * (version >= 3))  # a checksum came with 3
             return columns, rows
-        if data.startswith((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")):
-            at = data.index(b"\xff\x4f\xff\x51")
-            right, bottom, left, top = struct.unpack_from(">IIII", data, at + 8)
+        if data.startswith((_CODESTREAM, _JP2)):
+            right, bottom, left, top = struct.unpack_from(">IIII", data, _codestream(data) + 8)
             return right - left, bottom - top
     except (struct.error, ValueError):
         pass
     return None
+
+
+def stated_parts(data: bytes) -> tuple[int, int]:
+    """Return how many samples a pixel has in a LERC or JPEG 2000 stream, and of how many tiles it consists.
+
+    Raises
+    ------
+    struct.error, ValueError
+        For a damaged head.
+    """
+    if data.startswith(_LERC):
+        (version,) = struct.unpack_from("<i", data, 6)
+        depth = struct.unpack_from("<i", data, 22)[0] if version >= 4 else 1
+        return depth * data.count(_LERC), 1  # one stream behind the other is one band after the other
+    if not data.startswith((_CODESTREAM, _JP2)):
+        return 1, 1
+    sizes = struct.unpack_from(">8IH", data, _codestream(data) + 8)
+    (right, bottom), (wide, tall, left, top) = sizes[:2], sizes[4:8]
+    return sizes[8], -(-(right - left) // wide) * -(-(bottom - top) // tall) if wide and tall else 0
+
+
+def _codestream(data: bytes) -> int:
+    """Return where a JPEG 2000 codestream begins (ISO/IEC 15444-1, annex I.4: boxes of a length and a name)."""
+    at = 0
+    while data.startswith(_JP2) and data[at + 4 : at + 8] != b"jp2c":
+        (length,) = struct.unpack_from(">I", data, at)
+        length = struct.unpack_from(">Q", data, at + 8)[0] if length == 1 else length
+        if length < 8:
+            raise ValueError("no codestream")
+        at += length
+    if data.startswith(_JP2):
+        at += 16 if data.startswith(b"\0\0\0\1", at) else 8
+    if not data.startswith(_CODESTREAM, at):
+        raise ValueError("no codestream")
+    return at
 
 
 def _webp(data: bytes) -> tuple[int, int] | None:

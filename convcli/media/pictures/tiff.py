@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from convcli.common.budget import allow
 from convcli.common.errors import ConvError, UsageError
 from convcli.data.box import Box, Span
 from convcli.data.info import Boxes, Grain, Info, Sink, Source
@@ -24,12 +25,11 @@ from convcli.media.carriers import left_out
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.jpeg_segments import check_scans
-from convcli.media.pictures.stated import stated_size
+from convcli.media.pictures.stated import TILE, stated_parts, stated_size
 from convcli.media.pictures.tiff_samples import MOST, look_of, metadata_of
 from convcli.media.region import RegionSink
 from convcli.media.shared import (
     CHANNELS,
-    MODEST,
     Recent,
     check_frames,
     check_pixels,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 STRIP = 1 << 18  # bytes of the strips that are written
 BIG = 2**32 - 2**24  # bytes of pixels from which a file becomes a BigTIFF; the rest is for directories
+_BLANK = 8_000_000  # bytes, packed, that a TIFF of any size may have
 BOMB = 1100  # bytes of pixels from each byte of a file: deflate makes 1032 at most
 _YCBCR = 6
 _DESCRIPTION, _NO_UNIT = 270, 1  # a tag, and a unit of resolution
@@ -185,7 +186,7 @@ class TiffSource(Boxes):
             end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
             packed = count * page.nbytes * page.bitspersample // (8 * np.dtype(page.dtype).itemsize)
             if packed > BOMB * size:  # a few strips, said to be many; blank pages of a fax are honest
-                stored = size if packed > MODEST else None
+                stored = size if packed > _BLANK else None
                 check_pixels(self._width, self._height, options, "TIFF that grows so much", count, stored)
         if end > size:
             raise ConvError(f"truncated TIFF: its pixels end at byte {end}, the file at byte {size}")
@@ -302,6 +303,13 @@ class TiffSource(Boxes):
                 f"damaged TIFF: a strip or tile of {self._wide} x {self._tall} pixels holds a stream of "
                 f"{size[0]} x {size[1]}"
             )
+        samples, tiles = stated_parts(data)
+        if samples > self._page.samplesperpixel:
+            raise ConvError(
+                f"damaged TIFF: a strip or tile of {self._page.samplesperpixel} samples a pixel holds a stream of "
+                f"{samples}"
+            )
+        allow(samples * tiles * TILE, f"the {tiles} tiles of a JPEG 2000 stream in the TIFF", len(data))
         check_scans(data)
 
     def close(self) -> None:
