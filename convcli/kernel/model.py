@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from convcli.common import ConvError, UsageError, about, frozen, parse_choice, quoted
@@ -219,13 +220,9 @@ class Kernel:
         >>> Kernel("difference", (1, 1, 2), (3.0, -2.0), bias=(1.0,)).output_range(0, 10)
         (-19.0, 31.0)
         """
-        rows: Sequence[Sequence[float]] = self.rows
-        bias: Sequence[float] = self.bias
-        if self.combine is Combine.SUM:  # the taps of all outputs meet the same inputs: add them first
-            rows, bias = [[math.fsum(taps) for taps in zip(*rows, strict=True)]], [math.fsum(bias)]
+        bias = (math.fsum(self.bias),) if self.combine is Combine.SUM else self.bias
         lows, highs = [], []
-        for row, offset in zip(rows, bias, strict=True):
-            up, down = math.fsum(w for w in row if w > 0), math.fsum(w for w in row if w < 0)
+        for (up, down), offset in zip(self._sides, bias, strict=True):
             lows.append(up * low + down * high + offset)
             highs.append(up * high + down * low + offset)
         if self.combine is Combine.MAGNITUDE:
@@ -234,6 +231,16 @@ class Kernel:
                 *(max(-lo, hi) for lo, hi in zip(lows, highs, strict=True))
             )
         return (max(lows) if self.combine is Combine.MAX else min(lows)), max(highs)
+
+    @cached_property
+    def _sides(self) -> list[tuple[float, float]]:
+        """The sums of positive and of negative weights, of each output."""
+        # The taps of outputs that are added up meet the same inputs: add them first.
+        rows = [map(math.fsum, zip(*self.rows, strict=True))] if self.combine is Combine.SUM else self.rows
+        return [
+            (math.fsum(w for w in row if w > 0), math.fsum(w for w in row if w < 0))
+            for row in map(tuple, rows)
+        ]
 
     def normalised(self) -> Kernel:
         """Return the kernel with each output's weights divided by their sum."""

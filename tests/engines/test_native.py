@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import correlate1d
 
 from convcli.engines.algorithms import NumpyDirect
 from convcli.engines.base import pool_sizes
@@ -201,6 +202,33 @@ def test_pixels_are_what_rendering_makes_of_the_sums(
         np.testing.assert_array_equal(got, want)
         assert tally == counted
         assert 0 < tally.clipped < tally.values
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16"])
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 300), (40, 1), (31, 31), (90, 101)], ids=str)
+def test_sums_of_boxes_of_integers_are_exact(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, kernel: tuple[int, int]
+) -> None:
+    """Where floats would not count them too, for one channel, three, and more than a vector holds."""
+    random, limits = np.random.default_rng(9), np.iinfo(dtype)
+    for channels, fill in ((1, 0.0), (3, 7.0), (67, 0.0)):
+        x = random.integers(limits.min, limits.max + 1, (95, 170, channels)).astype(dtype)
+        x[:, :9] = limits.max
+        planes = x.transpose(2, 0, 1)[:, None]
+        ranges = tuple((-k // 2, n + k // 3) for n, k in zip(x.shape[:2], kernel, strict=True))
+        padded = pad(planes, ranges, PadMode.CONSTANT, fill, np.dtype(np.float64))
+        sizes = pool_sizes(padded, kernel, (1, 1), (1, 1))
+        want = padded
+        for axis, (k, n) in enumerate(zip(kernel, sizes, strict=True), 2):
+            want = correlate1d(want, np.ones(k), axis, origin=-(k // 2))
+            want = want.take(range(n), axis)
+        call = Correlation(planes, np.full((1, 1, *kernel), 1, np.float32), sizes, (1, 1), (1, 1), finite=True,
+                           outside=Outside(ranges, PadMode.CONSTANT, fill))  # fmt: skip
+        plain = replace(call, x=padded.astype(np.float32), outside=None)
+        np.testing.assert_array_equal(sums.box(plain), want.astype(np.float32))
+        for loops in widths():
+            monkeypatch.setattr(library, "loops", lambda loops=loops: loops)
+            np.testing.assert_array_equal(rows.correlate(call, rows.box), want.astype(np.float32))
 
 
 def test_a_window_longer_than_the_ring_of_its_parts(use: Callable) -> None:

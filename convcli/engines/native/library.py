@@ -10,14 +10,14 @@ from pathlib import Path
 
 from convcli.common.frozen import frozen
 
-ABI = 4
+ABI = 5
 NAME = "librows.so"  # on every system: it is loaded by its path
 VARIABLE = "CONVCLI_NATIVE"
 WIDTHS = (64, 32, 16)  # bytes of a vector
 
 _NUMBERS = (
     "x_type y_type lanes form combine reduce scale items maps channels "
-    "size:3 kernel:3 stride:3 dilation:3 pixel x_item x_channel x_z x_y y_item y_map y_z y_y is_exact "
+    "size:3 kernel:3 stride:3 dilation:3 pixel x_item x_channel x_z x_y y_item y_map y_z y_y "
     "finite with_sign is_rendered is_rounded is_absolute fits"
 )
 

@@ -13,24 +13,27 @@
 #include "rows.h"
 
 #if LANES == 0
-typedef float T, F;
+typedef float T, Signed, F;
 typedef int32_t Bits;
 #define TYPE F32
-#define LANE(weight) (float)(weight)
 #elif LANES == 1
-typedef double T, F;
+typedef double T, Signed, F;
 typedef int64_t Bits;
 #define TYPE F64
-#define LANE(weight) (weight)
-#else /* exact sums of small integers, modulo 2**16 */
+#elif LANES == 2 /* exact sums of integers, modulo 2**16 */
 typedef uint16_t T;
+typedef int16_t Signed, Bits;
 typedef float F;
-typedef int16_t Bits;
 #define TYPE U16
-#define LANE(weight) (uint16_t)(int16_t)(weight)
+#else /* modulo 2**32 */
+typedef uint32_t T;
+typedef int32_t Signed, Bits;
+typedef float F;
+#define TYPE U32
 #endif
+#define LANE(weight) (T)(Signed)(weight)
 #define IN_FLOATS (LANES < 2)
-#define COUNTED(sum) (IN_FLOATS ? (F)(sum) : (F)(((int32_t)(sum) ^ sign) - sign))
+#define COUNTED(sum) (IN_FLOATS || with_sign ? (F)(Signed)(sum) : (F)(sum))
 #define OF_TYPE(code, DO)                                                                                            \
     switch (code) {                                                                                                  \
     case U8: DO(uint8_t) break;                                                                                      \
@@ -38,11 +41,12 @@ typedef int16_t Bits;
     case U16: DO(uint16_t) break;                                                                                    \
     case I16: DO(int16_t) break;                                                                                     \
     case F32: DO(float) break;                                                                                       \
+    case U32: DO(uint32_t) break;                                                                                    \
     default: DO(double)                                                                                              \
     }
 
 #define RUN 32             /* products in one running sum, as in convcli/engines/shift_and_add.py */
-#define CACHE (96 * 1024)  /* bytes of a ring that share the second-level cache with rows of results (measured) */
+#define CACHE (384 * 1024) /* bytes of a ring that share the second-level cache with rows of results (measured) */
 #define MOST_LEVELS 32
 #define CELLS 2048         /* elements of a row whose largest magnitudes stay in the first-level cache */
 #define LINES 6            /* rows between passes, beside those of the terms of separable kernels */
@@ -105,7 +109,7 @@ static void *slot_of(Ring *ring, int64_t slot, int64_t z, int64_t y, int *is_the
 
 static int64_t extent_of(const Job *job, int axis) { return job->dilation[axis] * (job->kernel[axis] - 1) + 1; }
 
-static int64_t size_of(int64_t type) { return type < U16 ? 1 : type < F32 ? 2 : type == F32 ? 4 : 8; }
+static int64_t size_of(int64_t type) { return type < U16 ? 1 : type < F32 ? 2 : type == F64 ? 8 : 4; }
 
 /* Set `inside` to the first output along a row, and the one behind the last, that see neighbours in the data alone. */
 static void find_inside(const Job *job, int64_t inside[2]) {
@@ -121,6 +125,7 @@ static void find_inside(const Job *job, int64_t inside[2]) {
 }
 
 typedef T Vector __attribute__((vector_size(WIDTH), aligned(sizeof(T)), may_alias));
+#define SLOTS ((int64_t)(WIDTH / sizeof(T)))
 #define BLOCK ((int64_t)(4 * WIDTH / sizeof(T))) /* sums of a row that are made in registers at a time */
 
 /* A product of one row of sums, or of two neighbours, which share most of their data. */
@@ -266,8 +271,7 @@ static void begin(Memory *memory, Products *products, Products made, const doubl
 /* Set `to`, which may be `sums`, to what a map's sums are worth, with its bias. */
 APART void scale(const Job *job, F *to, const T *sums, int64_t n, int64_t map) {
     F factor = (F)job->factor;
-    int32_t sign = job->with_sign ? 0x8000 : 0; /* shorts are counted modulo 2**16 */
-    (void)sign;
+    int with_sign = job->with_sign != 0;
     if (job->scale == TIMES)
         EACH(COUNTED(sums[i]) * factor)
     else if (job->scale == DIVIDED_BY)
@@ -293,58 +297,56 @@ static void join(const Job *job, F *to, F *values, int64_t n, int is_first) {
 }
 
 /* Round n values, count and cut what is outside, and store them. */
-#define STORE(type)                                                                                                  \
+#define KEEP(type, value)                                                                                            \
     if (job->fits)                                                                                                   \
         for (int64_t i = 0; i < n; i++)                                                                              \
-            ((type *)place)[i] = (type)(int32_t)ROUNDED(to[i]);                                                      \
+            ((type *)place)[i] = (type)(int32_t)ROUNDED(value);                                                      \
     else                                                                                                             \
         for (int64_t i = 0; i < n; i++) {                                                                            \
-            F value = (F)ROUNDED(to[i]);                                                                             \
-            nans += value != value;                                                                                  \
-            clipped += (value < low) | (value > top);                                                                \
-            value = value > low ? value : low; /* NaN too */                                                         \
-            ((type *)place)[i] = (type)(int32_t)(value < top ? value : top);                                         \
+            F whole = (F)ROUNDED(value), kept = whole > low ? whole : low; /* NaN too */                             \
+            kept = kept < top ? kept : top;                                                                          \
+            nans += whole != whole;                                                                                  \
+            cut += kept != whole;                                                                                    \
+            ((type *)place)[i] = (type)(int32_t)kept;                                                                \
         }
+#define STORE(type) KEEP(type, to[i])
+#define ROUND(type) KEEP(type, COUNTED(sums[i]) * factor)
+#define QUOTIENT(type) KEEP(type, COUNTED(sums[i]) / factor)
 
 /* What convcli.pixels.render.render does. */
 APART void store(Job *job, F *restrict to, int64_t n, char *restrict place) {
     F anchor = (F)job->anchor, width = (F)job->width, times = (F)job->times, offset = (F)job->offset;
     F low = (F)job->low, top = (F)job->top;
-    int32_t clipped = 0, nans = 0;
+    int32_t cut = 0, nans = 0;
     if (!job->is_rendered) {
         memcpy(place, to, (size_t)n * sizeof(F));
         return;
     }
     if (job->is_absolute)
         EACH(to[i] < 0 ? -to[i] : to[i])
-    if (anchor != 0)
-        EACH(to[i] - anchor)
-    if (width != 1)
-        EACH(to[i] / width)
-    if (times != 1)
-        EACH(to[i] * times)
-    if (offset != 0)
-        EACH(to[i] + offset)
+    if (anchor != 0 || width != 1)
+        EACH((to[i] - anchor) / width)
+    if (times != 1 || offset != 0)
+        EACH(to[i] * times + offset)
     OF_TYPE(job->y_type, STORE)
-    job->clipped += clipped;
+    job->clipped += cut - nans;
     job->nans += nans;
 }
 
-#define ROUND(type)                                                                                                  \
-    for (int64_t i = 0; i < n; i++)                                                                                  \
-        ((type *)place)[i] = (type)(int32_t)ROUNDED(COUNTED(sums[i]) * factor);
-
-/* Store n sums of a map as results; mostly they are only scaled and rounded. */
+/* Store n sums of a map as results; mostly they are only scaled, rounded and cut. */
 APART void finish(Job *job, const T *sums, int64_t n, int64_t map, char *restrict place) {
-    F values[BLOCK], factor = (F)(job->scale == TIMES ? job->factor : 1);
-    int32_t sign = job->with_sign ? 0x8000 : 0;
-    (void)sign;
-    if (job->is_rounded)
-        OF_TYPE(job->y_type, ROUND)
-    else {
+    F values[BLOCK], factor = (F)(job->scale == AS_IT_IS ? 1 : job->factor), low = (F)job->low, top = (F)job->top;
+    int with_sign = job->with_sign != 0;
+    int32_t cut = 0, nans = 0;
+    if (!job->is_rounded) {
         scale(job, values, sums, n, map);
         store(job, values, n, place);
-    }
+    } else if (job->scale == DIVIDED_BY)
+        OF_TYPE(job->y_type, QUOTIENT)
+    else
+        OF_TYPE(job->y_type, ROUND)
+    job->clipped += cut - nans;
+    job->nans += nans;
 }
 
 /* Make one row of results, or two, of a map or of what several combine to; the first `done` of them are made again. */
@@ -382,22 +384,20 @@ static void emit(Work *work, int64_t maps, int64_t map, int count, int done, cha
 
 /* Rows of the input */
 
-#define CONVERT(type)                                                                                                \
-    for (int64_t i = 0; i < n; i++)                                                                                  \
-        to[i] = (T)((const type *)from)[i];
+#define CONVERT(type) EACH((T)((const type *)from)[i])
+#define SLIDE(type) EACH((T)(to[i] + (T)((const type *)come)[i] - (T)(gone ? ((const type *)gone)[i] : 0)))
 
 APART void convert(T *restrict to, const char *restrict from, int64_t type, int64_t n) { OF_TYPE(type, CONVERT) }
+APART void slide(T *restrict to, const char *come, const char *gone, int64_t type, int64_t n) { OF_TYPE(type, SLIDE) }
 
 static void read(const Work *work, T *to, const char *from) {
     const Job *job = work->job;
-    for (const Run *run = work->runs; run < work->runs + work->run_count; run++) {
-        T *place = to + run->to * job->pixel;
-        int64_t n = run->count * job->pixel;
+    int64_t size = job->pixel * size_of(job->x_type);
+    for (const Run *run = work->runs; run < work->runs + work->run_count; run++)
         if (from && run->from >= 0)
-            convert(place, from + run->from * job->pixel * size_of(job->x_type), job->x_type, n);
+            convert(to + run->to * job->pixel, from + run->from * size, job->x_type, run->count * job->pixel);
         else
-            memcpy(place, work->blank, (size_t)n * sizeof(T));
-    }
+            memcpy(to + run->to * job->pixel, work->blank, (size_t)(run->count * job->pixel) * sizeof(T));
 }
 
 /* Sort a row by the phases of the stride: neighbours of a phase then lie beside each other. */
@@ -565,34 +565,23 @@ static const T *reduce_down(Work *work, int64_t y, T *to) {
     return total;
 }
 
-#define SLIDE(type)                                                                                                  \
-    for (int64_t i = 0; i < n; i++)                                                                                  \
-        sums[i] = (T)(sums[i] + (T)((const type *)come)[i] - (T)(gone ? ((const type *)gone)[i] : 0));
-
-APART void slide(T *restrict sums, const char *come, const char *gone, int64_t type, int64_t n) { OF_TYPE(type, SLIDE) }
-
 /* Running sums of rows, where these are exact: of the first row from all, then by what comes and what goes. */
 static const T *run_down(Work *work, int64_t y, T *sums) {
     const Job *job = work->job;
-    int64_t size = job->kernel[1], item = size_of(job->x_type) * job->pixel, whole = work->begun + size;
+    int64_t size = job->kernel[1], is_deep = job->kernel[0] > 1, type = is_deep ? TYPE : job->x_type;
+    const Run whole = {0, 0, work->wide / job->pixel}, *runs = is_deep ? &whole : work->runs;
     if (work->come == work->begun)
         memset(sums, 0, (size_t)work->wide * sizeof(T));
     for (; work->come < y + size; work->come++) {
-        if (job->kernel[0] > 1) {
-            const T *come = reduce_level(work, 0, work->come);
-            const T *gone = work->come < whole ? NULL : reduce_level(work, 0, work->come - size);
-            slide(sums, (const char *)come, (const char *)gone, TYPE, work->wide);
-            continue;
-        }
-        int64_t z = work->z * job->stride[0];
-        const char *come = data(work, 0, z, work->come), *gone = NULL;
-        if (work->come >= whole)
-            gone = data(work, 0, z, work->come - size);
-        for (const Run *run = work->runs; run < work->runs + work->run_count; run++) {
-            const char *of = come && run->from >= 0 ? come + run->from * item : work->outside;
-            const char *less = gone && run->from >= 0 ? gone + run->from * item : work->outside;
-            slide(sums + run->to * job->pixel, of, work->come < whole ? NULL : less, job->x_type,
-                        run->count * job->pixel);
+        const char *rows[2] = {NULL}, *from[2] = {NULL};
+        int count = work->come < work->begun + size ? 1 : 2;
+        for (int of = 0; of < count; of++)
+            rows[of] = is_deep ? (const char *)reduce_level(work, 0, work->come - of * size)
+                               : data(work, 0, work->z * job->stride[0], work->come - of * size);
+        for (const Run *run = runs; run < runs + (is_deep ? 1 : work->run_count); run++) {
+            for (int of = 0; of < count; of++)
+                from[of] = rows[of] && run->from >= 0 ? rows[of] + run->from * job->pixel * size_of(type) : work->outside;
+            slide(sums + run->to * job->pixel, from[0], from[1], type, run->count * job->pixel);
         }
     }
     return sums;
@@ -622,12 +611,40 @@ static const T *reduce_along(const Work *work, const T *row, int64_t all) {
     return total;
 }
 
+/* Sums of windows along a row, where these are exact: differences of the sums from the row's begin, modulo 2**n. */
+static const T *run_along(const Work *work, const T *row, int64_t all) {
+    int64_t gap = work->job->pixel, x = 0;
+    T *sums = work->lines[1] + gap, *total = work->lines[2];
+    memset(work->lines[1], 0, (size_t)gap * sizeof(T));
+#if LANES > 1 && defined(__GNUC__) && !defined(__clang__)
+    Vector none = {0}, sum = none, place = none, shifts[6];
+    int steps = 0;
+    for (int i = 0; i < SLOTS; i++)
+        place[i] = (T)i;
+    Vector last = place % (T)gap + (T)(SLOTS - gap);
+    for (int64_t by = gap; by < SLOTS; by *= 2)
+        shifts[steps++] = place + (T)(SLOTS - by);
+    for (; gap <= SLOTS && x < work->wide; x += SLOTS) {
+        Vector before = __builtin_shuffle(sum, last);
+        sum = *(const Vector *)(row + x);
+        for (int step = 0; step < steps; step++)
+            sum += __builtin_shuffle(none, sum, shifts[step]);
+        sum += before;
+        *(Vector *)(sums + x) = sum;
+    }
+#endif
+    for (; x < work->wide; x++)
+        sums[x] = (T)(sums[x - gap] + row[x]);
+    for (int64_t i = 0, reach = (work->job->kernel[2] - 1) * gap; i < all; i++)
+        total[i] = (T)(sums[i + reach] - sums[i - gap]);
+    return total;
+}
+
 static void reduce_row(Work *work, int64_t y, char *to) {
     Job *job = work->job;
     int64_t step = job->stride[2], all = work->wide - job->pixel * (extent_of(job, 2) - 1);
-    const T *row = job->is_exact ? run_down(work, y * job->stride[1], work->lines[LINES - 1])
-                                 : reduce_down(work, y * job->stride[1], work->lines[0]);
-    const T *total = reduce_along(work, row, all);
+    const T *total = IN_FLOATS ? reduce_along(work, reduce_down(work, y * job->stride[1], work->lines[0]), all)
+                               : run_along(work, run_down(work, y * job->stride[1], work->lines[LINES - 1]), all);
     if (step > 1) {
         T *kept = work->lines[LINES - 2];
         for (int64_t i = 0; i < work->outputs; i++)
@@ -682,11 +699,11 @@ static void chunk(Work *work, int64_t from, int64_t stop, char *to) {
 static void begin_products(Work *work) {
     const Job *job = work->job;
     const int64_t *kernel = job->kernel, count = job->channels * kernel[0] * kernel[1] * kernel[2];
-    int64_t *offsets = TAKE(work->memory, int64_t, kernel[2]), *none = TAKE(work->memory, int64_t, 1);
+    int64_t *offsets = TAKE(work->memory, int64_t, kernel[2]);
+    static const int64_t none[1];
     int skip = job->finite != 0, pair = work->is_paired;
     for (int64_t i = 0, step = job->stride[2]; i < kernel[2]; i++) /* each phase of the stride is a run of its own */
         offsets[i] = i * job->dilation[2] % step * work->phase + i * job->dilation[2] / step * job->pixel;
-    none[0] = 0;
     work->products = TAKE(work->memory, Products, 3 * job->maps);
     for (int64_t map = 0; map < job->maps; map++) {
         Products *along = work->products + map, *before = work->products + job->maps + 2 * map;
@@ -703,23 +720,24 @@ static void begin_products(Work *work) {
     }
 }
 
+#define FILL(type) ((type *)(void *)work.outside)[i] = (type)job->fill;
+
 static void run(Job *job, Memory *memory) {
     Work work = {.job = job, .memory = memory};
     const int64_t *kernel = job->kernel;
-    int64_t step = job->stride[2], extent = extent_of(job, 1), sums = 0, is_deep = kernel[0] > 1;
+    int64_t step = job->stride[2], extent = extent_of(job, 1), is_deep = kernel[0] > 1;
     work.is_paired = job->form != REDUCE && job->stride[1] == job->dilation[1] && job->size[1] > 1;
     work.chunk = is_deep && 2 * extent + 16 < job->size[1] ? 2 * extent + 16 : job->size[1];
     work.depth = extent_of(job, 0);
     work.height = extent + (is_deep ? work.chunk : 2) * job->stride[1];
-    int64_t inputs = job->form == REDUCE && job->is_exact && !is_deep ? 0 : job->channels * work.depth * work.height;
-    if (job->form == SEPARABLE)
-        sums = job->maps * work.height;
-    while (job->form == REDUCE && (job->is_exact ? is_deep && !work.levels : kernel[1] >> work.levels)) {
+    int64_t sums = job->form == SEPARABLE ? job->maps * work.height : 0;
+    int64_t inputs = job->form == REDUCE && !IN_FLOATS && !is_deep ? 0 : job->channels * work.depth * work.height;
+    while (job->form == REDUCE && (IN_FLOATS ? kernel[1] >> work.levels : is_deep && !work.levels)) {
         work.level_first[work.levels] = sums;
-        work.level_slots[work.levels] = job->is_exact ? extent + 1 : ((1 << work.levels) + 1) * job->dilation[1] + job->stride[1];
+        work.level_slots[work.levels] = IN_FLOATS ? ((1 << work.levels) + 1) * job->dilation[1] + job->stride[1] : extent + 1;
         sums += work.level_slots[work.levels++];
     }
-    int64_t most = (is_deep ? 2 : 1) * CACHE / (int64_t)sizeof(T) / (inputs + (is_deep || job->form == REDUCE ? sums : 0) + 4) / job->pixel / step;
+    int64_t most = CACHE / (int64_t)sizeof(T) / (inputs + (is_deep || job->form == REDUCE ? sums : 0) + 4) / job->pixel / step;
     most = most < 2 * extent_of(job, 2) ? 2 * extent_of(job, 2) : most;
     most = most * job->pixel < 8 * BLOCK ? 8 * BLOCK / job->pixel + 1 : most;
     int64_t strips = (job->size[2] + most - 1) / most, count = (job->size[2] + strips - 1) / strips;
@@ -732,14 +750,11 @@ static void run(Job *job, Memory *memory) {
     for (int64_t line = 0; line < lines; line++) /* the last one of reductions is one for each half of the slices */
         work.lines[line] = take(memory, bytes * (job->form == REDUCE && line == LINES ? 24 : 1));
     work.blank = take(memory, bytes);
-    work.outside = take(memory, 2 * bytes);
     for (int64_t i = 0; i < row; i++)
         work.blank[i] = LANE(job->fill);
-    for (int64_t i = 0; job->is_exact && i < row; i++) /* the fill value is one of the data's integers */
-        if (size_of(job->x_type) == 1)
-            work.outside[i] = (char)(int)job->fill;
-        else
-            ((uint16_t *)(void *)work.outside)[i] = (uint16_t)(int)job->fill;
+    work.outside = take(memory, 2 * bytes);
+    for (int64_t i = 0; !IN_FLOATS && i < row; i++) /* the fill value is one of the data's integers */
+        OF_TYPE(job->x_type, FILL)
     work.runs = TAKE(memory, Run, row);
     work.made = TAKE(memory, T *, 2 * job->maps);
     work.sources = TAKE(memory, T *, (job->channels * kernel[0] + 1) * (kernel[1] + 1) + kernel[0]);

@@ -4,15 +4,15 @@
 
 #include <stdint.h>
 
-#define CONVCLI_ABI 4
+#define CONVCLI_ABI 5
 
-enum type { U8, I8, U16, I16, F32, F64 };
+enum type { U8, I8, U16, I16, F32, F64, U32 };           /* the last for sums alone */
 enum form { DENSE, SEPARABLE, REDUCE, FIND, CLEAR };     /* all taps; one pass an axis; windows that share their parts;
                                                             magnitudes in cells: sizes are of the data, kernel of a cell */
 enum combine { NONE, MAGNITUDE, MAXIMUM, SUM };          /* of several kernels */
 enum reduce { ADD, GREATEST, LEAST };
 enum scale { AS_IT_IS, TIMES, DIVIDED_BY };
-enum lanes { FLOATS, DOUBLES, SHORTS };                  /* shorts: exact sums of small integers, modulo 2**16 */
+enum lanes { FLOATS, DOUBLES, SHORTS, WORDS };           /* exact sums of integers, modulo 2**16 and 2**32 */
 
 /* Sizes are of the output; three axes of space, the last of them a run of neighbours in memory.  Steps are in bytes. */
 typedef struct {
@@ -26,11 +26,9 @@ typedef struct {
     int64_t size[3], kernel[3], stride[3], dilation[3];
     int64_t pixel; /* neighbours along the last axis are so many elements apart */
     int64_t x_item, x_channel, x_z, x_y, y_item, y_map, y_z, y_y;
-    int64_t is_exact;   /* sums are integers that floats count */
     int64_t finite;     /* the data hold no NaN and no infinity: taps of weight zero may be left out */
-    int64_t with_sign;  /* sums of shorts are signed */
-    int64_t is_rendered, is_rounded, is_absolute, fits; /* convcli.pixels.render.Rendering, its numbers, and whether
-                                                          it only rounds what fits */
+    int64_t with_sign;  /* these are signed */
+    int64_t is_rendered, is_rounded, is_absolute, fits; /* convcli.pixels.render.Rendering; whether it only rounds */
     double factor, fill; /* by which sums are scaled; what stands outside */
     double anchor, width, times, offset, low, top;
     int64_t clipped, nans; /* counted by the loops */

@@ -16,7 +16,7 @@ from convcli.engines import tiles
 from convcli.engines.interface import Correlation, Outside
 from convcli.engines.native import library
 from convcli.engines.native.library import Job
-from convcli.engines.on_numpy.sums import integers, mean_of
+from convcli.engines.on_numpy.sums import COUNTED, integers, mean_of
 from convcli.geometry.padding import PadMode
 from convcli.kernel.analysis import separable_terms
 from convcli.kernel.model import Combine
@@ -25,7 +25,7 @@ from convcli.pixels.render import Rendering, Tally
 TYPES = ("uint8", "int8", "uint16", "int16", "float32", "float64")  # in the order of `rows.h`, as those below
 COMBINE = (Combine.NONE, Combine.MAGNITUDE, Combine.MAX, Combine.SUM)
 DENSE, SEPARABLE, REDUCE, FIND, CLEAR = range(5)
-FLOATS, DOUBLES, SHORTS = range(3)
+FLOATS, DOUBLES, SHORTS, WORDS = range(4)
 REDUCTIONS = ("add", "maximum", "minimum")
 TIMES, DIVIDED_BY = 1, 2
 
@@ -79,13 +79,11 @@ def separable(call: Correlation) -> Form:
 
 def box(call: Correlation) -> Form:
     """Return the sums of windows that share their parts, times the one weight; quotients of means."""
-    scaled = _scaled(mean_of(call.weights), call.weights.flat[0])
-    if call.x.dtype.kind == "f" or call.dilation[-2:] != (1,) * len(call.dilation[-2:]):
-        return Form(call.weights, {"form": REDUCE, **scaled})
-    total = call.weights.size << (8 * call.x.itemsize)
-    fields = {"form": REDUCE, "is_exact": total <= 1 << 24 and _fills_integers(call), **scaled}
-    if fields["is_exact"] and total <= 1 << 16 and call.weights.dtype == np.float32:
-        fields |= {"lanes": SHORTS, "with_sign": call.x.dtype.kind == "i"}
+    fields = {"form": REDUCE, **_scaled(mean_of(call.weights), call.weights.flat[0])}
+    small = call.weights.size <= COUNTED and call.weights.dtype == np.float32
+    if call.x.dtype.kind != "f" and set(call.dilation[-2:]) == {1} and small and _fills_integers(call):
+        short = call.weights.size << (8 * call.x.itemsize) <= 1 << 16
+        fields |= {"lanes": SHORTS if short else WORDS, "with_sign": call.x.dtype.kind == "i"}
     return Form(call.weights, fields)
 
 
@@ -124,13 +122,9 @@ def correlate(call: Correlation, form: Callable[[Correlation], Form]) -> np.ndar
     """Return the correlation, ``(N, O, *sizes)``; in ``call.out`` if it can."""
     if call.groups == 1:
         return _run(call, form(call), None, call.out)[0]
-    inputs, outputs = call.weights.shape[1], len(call.weights) // call.groups
-    parts = []
-    for group in range(call.groups):
-        x = call.x[:, group * inputs : (group + 1) * inputs]
-        weights = call.weights[group * outputs : (group + 1) * outputs]
-        parts.append(correlate(replace(call, x=x, weights=weights, groups=1, out=None), form))
-    return np.concatenate(parts, axis=1)
+    parts = zip(np.split(call.x, call.groups, axis=1), np.split(call.weights, call.groups), strict=True)
+    made = [correlate(replace(call, x=x, weights=weights, groups=1, out=None), form) for x, weights in parts]
+    return np.concatenate(made, axis=1)
 
 
 def pixels(
@@ -228,10 +222,10 @@ def _run(
         job.anchor, job.width, job.times, job.offset = how.anchor, how.width, how.scale, how.offset
         job.low, job.top = how.low, how.top
         plain = (how.absolute, how.anchor, how.width, how.scale, how.offset) == (False, 0, 1, 1, 0)
-        if plain and how.fits and not bias.any() and call.combine is Combine.NONE and form.terms < 2:
+        if plain and call.finite and not bias.any() and form.terms < 2 and call.combine is Combine.NONE:
+            job.is_rounded = True
             if job.scale == DIVIDED_BY and rounds_alike(int(job.factor), int(how.top)):
                 job.scale, job.factor = TIMES, 1 / job.factor
-            job.is_rounded = job.scale != DIVIDED_BY
     jobs = [_part(job, x, out, part) for part in _parts((len(x) // pixel, *whole), call.threads)]
     tiles.run(library.run, jobs, call.threads, out.size * weights.size)
     return out, Tally(out.size, sum(one.clipped for one in jobs), sum(one.nans for one in jobs))
@@ -240,7 +234,7 @@ def _run(
 def _place(out: np.ndarray | None, shape: tuple[int, ...], pixel: int, dtype: np.dtype) -> np.ndarray:
     """Return ``out`` where it can be filled by rows, else a new array; pixels stay interleaved."""
     if out is not None and out.dtype == dtype and out.shape == shape:
-        beside = out.strides[0] == out.itemsize if pixel > 1 else True
+        beside = pixel == 1 or out.strides[0] == out.itemsize
         if beside and out.strides[-1] == pixel * out.itemsize:
             return out
     items, *others = shape

@@ -7,15 +7,13 @@
 #else
 #define PUBLIC __attribute__((visibility("default")))
 #endif
-#define DECLARE(width) int ENTRY(width, 0)(Job *), ENTRY(width, 1)(Job *), ENTRY(width, 2)(Job *);
+#define DECLARE(width) int ENTRY(width, 0)(Job *), ENTRY(width, 1)(Job *), ENTRY(width, 2)(Job *), ENTRY(width, 3)(Job *);
 #define RUN(width)                                                                                                   \
-    (job->lanes == FLOATS ? ENTRY(width, 0) : job->lanes == DOUBLES ? ENTRY(width, 1) : ENTRY(width, 2))(job)
+    ((int (*[])(Job *)){ENTRY(width, 0), ENTRY(width, 1), ENTRY(width, 2), ENTRY(width, 3)})[job->lanes](job)
 
 DECLARE(16)
-#ifdef __x86_64__
 DECLARE(32)
 DECLARE(64)
-#endif
 
 PUBLIC int convcli_abi(void) { return CONVCLI_ABI * 10000 + (int)sizeof(Job); }
 
@@ -23,12 +21,10 @@ PUBLIC int convcli_abi(void) { return CONVCLI_ABI * 10000 + (int)sizeof(Job); }
 PUBLIC int convcli_has(int width) {
 #ifdef __x86_64__
     __builtin_cpu_init();
-    if (width == 64)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    if (width == 32)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
-    return width == 16 && __builtin_cpu_supports("sse4.2");
+    return width == 16   ? __builtin_cpu_supports("sse4.2")
+           : width == 32 ? __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")
+                         : width == 64 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 #else
     return width == 16;
 #endif
@@ -40,6 +36,5 @@ PUBLIC int convcli_run(Job *job, int width) {
     if (width > 16)
         return width == 64 ? RUN(64) : RUN(32);
 #endif
-    (void)width;
     return RUN(16);
 }

@@ -14,6 +14,8 @@ from convcli.engines.interface import Correlation
 from convcli.engines.reductions import reduce_windows
 from convcli.kernel.analysis import Whole, whole
 
+COUNTED = 1 << 16  # integers of 16 bits, the sum of which 32 bits hold
+
 
 def direct(call: Correlation) -> np.ndarray:
     """Return the correlation by the definition, tap after tap."""
@@ -32,8 +34,13 @@ def shifted(call: Correlation, reach: shift_and_add.Reach) -> np.ndarray:
 
 
 def box(call: Correlation) -> np.ndarray:
-    """Return the correlation of each channel with one kernel of equal weights: shared sums, then one product."""
-    return _scaled(reduce(call, np.add), mean_of(call.weights), call.weights.flat[0])
+    """Return the correlation of each channel with one kernel of equal weights: shared sums, then one product.
+
+    Sums of what came from integers are exact.
+    """
+    whole = call.finite and call.weights.size <= COUNTED and bool((np.rint(call.x) == call.x).all())
+    sums = reduce(replace(call, x=call.x.astype(np.float64)) if whole else call, np.add)
+    return _scaled(sums.astype(call.weights.dtype), mean_of(call.weights), call.weights.flat[0])
 
 
 def reduce(call: Correlation, ufunc: np.ufunc) -> np.ndarray:
