@@ -216,7 +216,8 @@ def test_a_format_keeps_profile_and_exif_or_says_so(format: registry.Format) -> 
 
 EACH = [(format, key) for format in LOST for key in LOST[format]]
 EXAMPLES = {
-    name: next(key for _, key in EACH if LOST["TIFF"].get(key) == name) for name in sorted(set(LOST["TIFF"].values()))
+    name: next(key for _, key in EACH if LOST["TIFF"].get(key) == name)
+    for name in sorted(set(LOST["TIFF"].values()))
 }
 ONCE = [(format, key) for format, key in EACH if format != "TIFF" or "metadata" not in LOST[format][key]]
 ONCE += [("TIFF", key) for name, key in EXAMPLES.items() if "metadata" in name]
