@@ -65,6 +65,7 @@ class Workload:
         """
         chain, width, pixel = self.chain, bytes_of(self.dtype), bytes_of(self.result)
         maps, channels, planes = 1, chain.channels, [chain.channels]
+        ways = ways or (None,) * len(chain.stages)
         for stage in chain.stages:
             maps, channels = stage.channels(maps, channels)
             planes.append(maps * channels)

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from random import Random
@@ -29,6 +30,7 @@ from convcli.geometry.layers import trace
 from convcli.geometry.padding import parse_pad_mode, parse_padding
 from convcli.kernel import load_kernel
 from convcli.kernel.array_file import load_array
+from convcli.kernel.model import check_size
 from convcli.kernel.yaml_file import load_yaml
 from convcli.learning import checkpoint
 from convcli.media import registry
@@ -125,7 +127,7 @@ def _on_disk(suffix: str, reader: Callable[[Path], object]) -> Callable[[bytes, 
 
 
 def _weights(path: Path) -> None:
-    load_array(f"{path}#a", most=MOST)
+    load_array(f"{path}#a", check=partial(check_size, most=MOST))
 
 
 def _labels(path: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from convcli.common.errors import ConvError
 from convcli.data.box import Box, slices
-from convcli.data.info import BOXES, STRIPS, Colour, Info, Source
+from convcli.data.info import BOXES, KEPT, Colour, Info, Source
 from convcli.media import arrays, opening, registry
 from convcli.media.options import ReadOptions, WriteOptions
 
@@ -84,7 +84,7 @@ def test_boxes_are_cut_out_of_strips() -> None:
     file = io.BytesIO()
     Image.fromarray(COLOURS).save(file, "png")
     source = registry.open_source(io.BytesIO(file.getvalue()), registry.by_name("png"), ReadOptions())
-    assert source.grain == STRIPS
+    assert source.grain == KEPT
     check(source, COLOURS)
     source.close()
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
@@ -18,6 +18,7 @@ from convcli.common.options import Group, Option, Panel
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
+@cache
 def command(record: type) -> Callable[..., Any]:
     """Make a command of a record of options; its docstring is the help.
 
@@ -28,12 +29,13 @@ def command(record: type) -> Callable[..., Any]:
     leaves = list(group.leaves())
     asks = any(field.name == "given" for field in fields(record))
 
-    def run(context: typer.Context, **raw: Any) -> Any:
-        request = group.read(raw, **({"given": given(context, leaves)} if asks else {}))
+    def run(context: typer.Context | None = None, **raw: Any) -> Any:
+        request = group.read(raw, **({"given": given(context, leaves)} if context else {}))
         module, _, name = request.work.rpartition(".")
         return getattr(importlib.import_module(f"convcli.cli.{module}"), name)(request)
 
-    parameters = [inspect.Parameter("context", _KEYWORD, annotation=typer.Context)]
+    # Typer's wrapper and the context refer to each other, and so keep each other: only who asks gets it.
+    parameters = [inspect.Parameter("context", _KEYWORD, annotation=typer.Context)] if asks else []
     parameters += (leaf.parameter() for leaf in leaves)
     run.__doc__, run.__annotations__ = record.__doc__, {}
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

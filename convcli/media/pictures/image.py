@@ -17,7 +17,7 @@ import numpy as np
 from convcli.common.budget import GROWTH
 from convcli.common.errors import ConvError
 from convcli.data.box import Box
-from convcli.data.info import ArraySource, Colour, Info, Sink, Source
+from convcli.data.info import KEPT, ArraySource, Colour, Info, Sink, Source
 from convcli.media.carriers import is_data, left_out
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
@@ -176,6 +176,7 @@ class PillowSink(Sink):
         How an animation counts the times of its frames: seconds, and the most units.
     """
 
+    grain = KEPT
     holds: ClassVar[Holds]
     unit: ClassVar[Fraction] = Fraction(1, 1000)
     longest: ClassVar[int] = 2**24 - 1
