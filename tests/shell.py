@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -31,6 +33,25 @@ def ok(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> subpr
     done = convcli(*arguments, stdin=stdin, cwd=cwd)
     assert done.returncode == 0, done.stderr.decode()
     return done
+
+
+def writes(process: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Tell whether a process has begun an output in a folder: a file without a name yet, or a temporary."""
+    with contextlib.suppress(OSError):  # it ends, or closes one of them
+        for link in Path(f"/proc/{process.pid}/fd").iterdir():
+            name = str(link.readlink())
+            if name.startswith(f"{folder.resolve()}/") and (
+                name.endswith(" (deleted)") or ".convcli-" in name
+            ):
+                return True
+    return False
+
+
+def wait_until_it_writes(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Wait until a process has begun an output, or has ended; at most half a minute."""
+    deadline = time.monotonic() + 30
+    while process.poll() is None and not writes(process, folder) and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 def as_user(uid: int) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.shell import SAMPLES, convcli
+from tests.shell import SAMPLES, convcli, wait_until_it_writes
 
 PNG = (SAMPLES / "house.png").read_bytes()
 TABLE = b"time,a\n0,1\n1,2\n2,4\n3,1\n"
@@ -248,9 +247,7 @@ def test_interrupted_work_leaves_no_trace(number: int, code: int, tmp_path: Path
         [sys.executable, "-m", "convcli", "filter", "a.npy", "-k", "box:255x1", "-k", "box:41", "-o", "b.npy"],
         cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
-    deadline = time.monotonic() + 30
-    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)  # until the temporary file is there: work has begun
+    wait_until_it_writes(process, tmp_path)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code

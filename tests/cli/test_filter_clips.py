@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +20,7 @@ import pytest
 from convcli.cli.shared.options import Progress
 from convcli.cli.shared.progress import Meter
 from tests.clips import decoded, make, packets, pattern
-from tests.shell import convcli, ok
+from tests.shell import convcli, ok, wait_until_it_writes
 
 SUBTITLES = """1
 00:00:00,000 --> 00:00:00,120
@@ -161,9 +160,7 @@ def test_an_interrupt_leaves_no_file_and_no_child(kernel: str, tmp_path: Path) -
         [sys.executable, "-m", "convcli", "filter", "a.mp4", "-k", kernel, "--preset", "veryslow", "-o", "b.mp4"],
         cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 30
-    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until_it_writes(process, tmp_path)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

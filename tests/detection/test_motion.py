@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -31,7 +30,7 @@ from convcli.detection.square_difference import square_difference
 from convcli.jobs.bind import Settings, bind
 from convcli.kernel import load_kernel
 from tests.clips import decoded, make, packets, pattern, times_of
-from tests.shell import SAMPLES, ok
+from tests.shell import SAMPLES, ok, wait_until_it_writes
 from tests.shell import convcli as shell
 
 import clips as samples  # isort: skip  # samples/ is on the path through tests.clips
@@ -544,9 +543,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
         [sys.executable, "-m", "convcli", "motion", "a.npy", "--axes", "TYX"],
         cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
-    deadline = time.monotonic() + 30
-    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until_it_writes(process, tmp_path)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

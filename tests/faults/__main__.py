@@ -43,7 +43,7 @@ def report(rows: list[str], runs: int, problems: list[str], seconds: float, note
         "that ended before its moment counts as new. In the first hundredths of a second Python itself starts: what it",
         "says of an interrupt there, with an exit code of its own (-2, 1), is not ours.",
         "",
-        "*While writing* counts the runs whose temporary was there at the moment. After kill -9, and where a folder",
+        "*While writing* counts the runs that had begun their output at the moment. After kill -9, and where a folder",
         "has become read-only and admits no removal, a temporary may be *left*: then the job runs once more, and must",
         "remove it and leave alone one of another target.",
         "",

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.jobs import Kind
+from tests.shell import wait_until_it_writes, writes
 
 OLD = b"what was there before"
 LIMIT = 60  # seconds for any job
@@ -116,8 +117,7 @@ def _wait(place: Place, process: subprocess.Popen[bytes], moment: float) -> None
     seconds = place.seconds * moment * BESIDE
     if place.late:
         seconds *= WRITING
-        while process.poll() is None and not place.temporaries:
-            time.sleep(0.001)
+        wait_until_it_writes(process, place.folder)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
 
@@ -128,7 +128,7 @@ def _at(
     """Start the job, wait until the moment, and do harm."""
     process = _start(place, **how)
     _wait(place, process, moment)
-    writing = bool(place.temporaries)
+    writing = writes(process, place.folder)
     harm(process)
     return _end(process, writing)
 
@@ -249,7 +249,7 @@ def clock_jumps(place: Place, moment: float) -> Ended:
     process = _start(place, command)
     _wait(place, process, moment)
     os.utime(mine, (later, later))
-    ended = _end(process, bool(place.temporaries))
+    ended = _end(process, writes(process, place.folder))
     mine.unlink()
     return ended
 

@@ -19,7 +19,7 @@ from typing import IO
 import pytest
 
 from convcli.common.errors import ConvError, UsageError
-from convcli.media.files import target
+from convcli.media.files import atomic, target
 from convcli.media.files.atomic import replacing, replacing_all
 from convcli.media.files.target import check_not_input, check_output, open_input, output, same_file
 
@@ -42,7 +42,15 @@ def run(code: str, *args: object, **options: object) -> subprocess.CompletedProc
 # ------------------------------------------------------------------------------------ regular targets
 
 
-def test_new_file_appears_at_the_end_and_follows_the_umask(tmp_path: Path) -> None:
+@pytest.fixture(params=[False, True], ids=["file without a name", "temporary"])
+def named(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the file system knows only files with names."""
+    if request.param:
+        monkeypatch.setattr(atomic, "_UNNAMED", 0)
+    return bool(request.param)
+
+
+def test_new_file_appears_at_the_end_and_follows_the_umask(named: bool, tmp_path: Path) -> None:
     target = tmp_path / "a.png"
     old = os.umask(0o027)
     try:
@@ -51,9 +59,7 @@ def test_new_file_appears_at_the_end_and_follows_the_umask(tmp_path: Path) -> No
             fp.flush()
             assert not target.exists()
             names = [p.name for p in tmp_path.iterdir()]
-            assert len(names) == 1
-            assert names[0].startswith(".a.convcli-")
-            assert names[0].endswith(".png")
+            assert names == [".a.convcli-000000.png"] * named
             fp.write(b" whole")
     finally:
         os.umask(old)
@@ -116,7 +122,7 @@ def test_a_failure_leaves_the_old_file_and_no_temporary(tmp_path: Path, failure:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_symbolic_links_are_followed_and_stay(tmp_path: Path) -> None:
+def test_symbolic_links_are_followed_and_stay(named: bool, tmp_path: Path) -> None:
     folder = tmp_path / "real"
     folder.mkdir()
     (folder / "a.csv").write_bytes(b"old")
@@ -124,7 +130,7 @@ def test_symbolic_links_are_followed_and_stay(tmp_path: Path) -> None:
     (tmp_path / "second.csv").symlink_to("link.csv")
     with output(tmp_path / "second.csv", force=True) as fp:
         fp.write(b"new")
-        assert any(".a.convcli-" in p.name for p in folder.iterdir())
+        assert any(".a.convcli-" in p.name for p in folder.iterdir()) == named
     assert (tmp_path / "second.csv").is_symlink()
     assert (folder / "a.csv").read_bytes() == b"new"
 
@@ -219,11 +225,13 @@ except ConvError as error:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100_000
 
 
-@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_killed(tmp_path: Path, sig: signal.Signals) -> None:
-    """Only kill -9 leaves a temporary, and the next run with the same target removes it."""
-    code = """
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGABRT])
+def test_killed(named: bool, tmp_path: Path, sig: signal.Signals) -> None:
+    """Only an end that no program can act on leaves a temporary; the next run with the same target removes it."""
+    code = f"""
 import signal
+from convcli.media.files import atomic
+atomic._UNNAMED *= {not named}
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with output(sys.argv[1], force=True) as fp:
@@ -244,7 +252,7 @@ with output(sys.argv[1], force=True) as fp:
         process.send_signal(sig)
         process.wait(30)
     left = sorted(p.name for p in tmp_path.iterdir())
-    stale = [".a.convcli-000000.bin"] if sig == signal.SIGKILL else []
+    stale = [".a.convcli-000000.bin"] * (named and sig in (signal.SIGKILL, signal.SIGABRT))
     assert left == [*stale, other.name, "a.bin"]
     assert target.read_bytes() == b"old"
     with output(target, force=True) as fp:
@@ -252,17 +260,17 @@ with output(sys.argv[1], force=True) as fp:
     assert sorted(p.name for p in tmp_path.iterdir()) == [other.name, "a.bin"]
 
 
-def test_two_runs_with_one_target_do_not_disturb_each_other(tmp_path: Path) -> None:
+def test_two_runs_with_one_target_do_not_disturb_each_other(named: bool, tmp_path: Path) -> None:
     target = tmp_path / "a.bin"
     with replacing(target, True) as first, replacing(target, True) as second:
         os.write(first, b"first")
         os.write(second, b"second")
-        assert len(list(tmp_path.iterdir())) == 2
+        assert len(list(tmp_path.iterdir())) == 2 * named
     assert target.read_bytes() == b"first"  # the last to finish
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_many_runs_at_once(tmp_path: Path) -> None:
+def test_many_runs_at_once(named: bool, tmp_path: Path) -> None:
     target = tmp_path / "a.bin"
     errors = []
 
@@ -490,17 +498,16 @@ def test_same_file_and_output_onto_the_input(tmp_path: Path) -> None:
     one_line(error, "link.png", "input", "-y")
 
 
-def test_what_replaces_a_private_file_is_private_from_the_start(tmp_path: Path) -> None:
+def test_what_replaces_a_private_file_is_private_from_the_start(named: bool, tmp_path: Path) -> None:
     target = tmp_path / "a.bin"
     target.touch(mode=0o600)
     target.chmod(0o640)
-    with replacing(target, True):
-        (temporary,) = set(tmp_path.iterdir()) - {target}
-        assert temporary.stat().st_mode & 0o777 == 0o600
+    with replacing(target, True) as descriptor:
+        assert os.fstat(descriptor).st_mode & 0o777 == 0o600
     assert target.stat().st_mode & 0o777 == 0o640
 
 
-def test_one_of_several_runs_without_force_wins(tmp_path: Path) -> None:
+def test_one_of_several_runs_without_force_wins(named: bool, tmp_path: Path) -> None:
     target = tmp_path / "a.bin"
     ready, won = threading.Barrier(8), []
 

@@ -182,7 +182,8 @@ def _touched(name: str, folder: Path, changes: bool, allowed: Allowed) -> Iterat
     first = Path(inside).parts[0] if inside != "." else ""
     if Path(name).is_dir() and not changes:
         return
-    temporary = ".convcli-" in inside or first == "tmp"
+    nameless = re.search(r"#\d+( \(deleted\))?$", inside)  # as the kernel writes what has no name
+    temporary = ".convcli-" in inside or first == "tmp" or nameless
     if (
         not temporary
         and first not in (*allowed.writes, *allowed.extra)

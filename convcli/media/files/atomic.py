@@ -1,4 +1,6 @@
-"""Replacing regular files as a whole: a temporary file beside them, fsync, rename.
+"""Replacing regular files as a whole: a file without a name in their folder, fsync, and then its name.
+
+Where a file system knows no files without a name, a temporary beside the target, fsync, rename.
 
 All operations are relative to an open folder, so that another user who can write there, or rename it, cannot redirect
 a name.  Only files of this process, or of a killed run of the same user, are removed.
@@ -25,6 +27,8 @@ _NAME_MAX = 255  # bytes of a file's name, on every file system in common use
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY  # needs no permission to list it
 _MADE = os.O_RDWR | os.O_NOFOLLOW  # a file that was made here
 _MADE_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_UNNAMED = getattr(os, "O_TMPFILE", 0)
+_NAMELESS = "/proc/self/fd/{}"  # leads to a file that has no name
 _STAGE = re.compile(r"\.convcli-[0-9a-f]{16}")
 
 
@@ -55,7 +59,7 @@ def replacing(target: Path, force: bool) -> Iterator[int]:
         try:
             with signals.held():
                 temporary, descriptor = _claim(folder, target)
-                undo = partial(_unlink, folder, temporary, descriptor)
+                undo = partial(_unlink, folder, temporary, descriptor) if temporary else _nothing
                 signals.add(undo)
         except BaseException:  # an interrupt between creating a temporary and knowing of it
             _remove_left_overs(folder, target)
@@ -64,7 +68,11 @@ def replacing(target: Path, force: bool) -> Iterator[int]:
             yield descriptor
             _take_over(descriptor, _stat(folder, target.name))
             os.fsync(descriptor)
-            _move(folder, temporary, folder, target.name, force)
+            if temporary:
+                _move(folder, temporary, folder, target.name, force)
+            else:
+                with signals.held():
+                    _name(descriptor, folder, target, force)
         finally:
             undo()
             signals.discard(undo)
@@ -209,10 +217,12 @@ def _beside(target: Path, number: int) -> str:
 
 
 def _claim(folder: int, target: Path) -> tuple[str, int]:
-    """Create a temporary that is ours alone; return its name and its descriptor, locked."""
+    """Create a temporary that is ours alone; return its name, empty if it has none, and its descriptor, locked."""
     _remove_left_overs(folder, target)
     # What replaces a private file is never open to others, not for a moment.
     mode = 0o600 if _stat(folder, target.name) else 0o666
+    if (nameless := _nameless(folder, mode)) is not None:
+        return "", nameless
     for number in itertools.count():
         temporary = _beside(target, number)
         try:
@@ -228,6 +238,39 @@ def _claim(folder: int, target: Path) -> tuple[str, int]:
             raise
         os.close(descriptor)
     raise AssertionError  # the count has no end
+
+
+def _nameless(folder: int, mode: int) -> int | None:
+    """Create a file that has no name yet, so that nothing is left however the process ends; None where none can be."""
+    if not _UNNAMED or not Path(_NAMELESS.format(folder)).exists():  # /proc gives it its name
+        return None
+    with contextlib.suppress(OSError):  # not every file system knows them
+        descriptor = os.open(".", os.O_RDWR | _UNNAMED, mode, dir_fd=folder)
+        _lock(descriptor, without=True)
+        return descriptor
+    return None
+
+
+def _name(descriptor: int, folder: int, target: Path, force: bool) -> None:
+    """Give a file without a name that of the target; with ``force`` by way of a temporary's, if it is taken."""
+    link = partial(os.link, _NAMELESS.format(descriptor), dst_dir_fd=folder, follow_symlinks=True)
+    try:
+        return link(target.name)
+    except FileExistsError:
+        if not force:
+            raise
+    for number in itertools.count():
+        temporary = _beside(target, number)
+        with contextlib.suppress(FileExistsError):  # another run is writing the same target
+            link(temporary)
+            try:
+                return os.replace(temporary, target.name, src_dir_fd=folder, dst_dir_fd=folder)
+            finally:
+                _unlink(folder, temporary, descriptor)
+
+
+def _nothing() -> None:
+    """Undo nothing: a file without a name goes by itself, however the process ends."""
 
 
 def _lock(descriptor: int, without: bool) -> bool:
