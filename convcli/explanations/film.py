@@ -208,7 +208,8 @@ def _ranges(low: Place, high: Place) -> list[range]:
     return [range(lo, hi) for lo, hi in zip(low, high, strict=True)]
 
 
-def _check(stage: Stage, sizes: Sequence[int], outputs: Sequence[int]) -> None:
+def check_length(stage: Stage, sizes: Sequence[int], outputs: Sequence[int]) -> None:
+    """Refuse a film that nobody could look at."""
     transposed = isinstance(stage, ConvStage) and stage.transposed
     frames = prod(sizes) if transposed else prod(outputs)
     widest = max(
@@ -220,6 +221,10 @@ def _check(stage: Stage, sizes: Sequence[int], outputs: Sequence[int]) -> None:
             f"{frames} frames of {widest} cells are too many to look at: give an input small enough for "
             f"{MOST_FRAMES} frames, at most {LONGEST} cells along an axis with padding (--input 7x7)"
         )
+
+
+def _check(stage: Stage, sizes: Sequence[int], outputs: Sequence[int]) -> None:
+    check_length(stage, sizes, outputs)
     if isinstance(stage, ConvStage) and stage.kernel.combine is not Combine.NONE:
         raise UsageError(
             "it combines several outputs: give one of its kernels alone to see it move",

@@ -22,6 +22,7 @@ FAINT = (
     1 - 0.9545
 )  # of the largest gradient: what is below is not counted (the paper's two standard deviations)
 MOST_CHANNELS = 64  # whose gradients are added up
+MOST_LAYERS = 500  # each gradient goes back through all layers before its own
 
 Span = tuple[int, int]
 
@@ -104,13 +105,15 @@ def seen_by(model: "TorchNet", array: np.ndarray, at: Sequence[int]) -> list[See
     Raises
     ------
     UsageError
-        When ``at`` lies outside the last layer's output.
+        When ``at`` lies outside the last layer's output, and for more than 500 layers.
     """
     import torch
 
     from convcli.networks.torch_run import outputs
 
     steps = spatial(model.steps)
+    if len(steps) > MOST_LAYERS:
+        raise UsageError(f"{len(steps)} layers are too many for a gradient of each: {MOST_LAYERS} at most")
     sizes = steps[-1].output.sizes
     if len(at) != len(sizes) or any(place >= n for place, n in zip(at, sizes, strict=True)):
         shown, limits = ",".join(map(str, at)), "x".join(map(str, sizes))

@@ -53,6 +53,8 @@ def test_show_draws(tmp_path: Path) -> None:
     dot = (tmp_path / "l.dot").read_text()
     assert dot.count(" -> ") == 14  # 13 layers, and one arrow more
     assert 'label="6@14x14"' in dot
+    done = convcli("net", "show", LENET, "--svg", "one", "--dot", "one", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, b"error: --dot and --svg both name 'one': name two files\n")
 
 
 def pyramid(image: np.ndarray) -> torch.Tensor:

@@ -124,6 +124,14 @@ def test_a_seed_fills_a_net_without_weights(capsys):
     assert lines[1].startswith("conv1") and lines[1].split()[-4:] == ["33..39,33..39", "7x7"] * 2
 
 
+def test_a_deep_net_is_refused(tmp_path, capsys):
+    """Gradients of n layers take n squared steps."""
+    (tmp_path / "deep.yaml").write_text("layers:\n" + "  - relu\n" * 501)
+    command = ["explain", str(SAMPLES / "house.png"), "--receptive-field", str(tmp_path / "deep.yaml")]
+    assert run([*command, "--at", "0,0"]) == 2
+    assert "501 layers are too many" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

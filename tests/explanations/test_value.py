@@ -484,6 +484,12 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path, arguments, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_film_that_is_too_long_is_refused_before_anything_is_computed(capsys, monkeypatch):
+    monkeypatch.setattr("convcli.cli.explain.work._computed", None)
+    assert run(["explain", "--input", "5000x5000", "-k", "3x3", "--animate", "a.gif"]) == 2
+    assert "25000000 frames of 5002 cells are too many" in capsys.readouterr().err
+
+
 def test_a_lone_number_is_a_weight_for_files_and_a_size_for_sizes():
     assert facts(SAMPLES / "book-signal.csv", "-k", "3", "--at", "1")["values"] == [12.0]
     assert facts("--input", "7", "-k", "3", "--at", "1")["values"] == [1 + 4 + 9]

@@ -15,7 +15,7 @@ from convcli.common import Channels, UsageError, counted, frozen_identity
 from convcli.data.axes import SECOND, Listed, axes_of
 from convcli.data.info import ArraySource, Colour, Info
 from convcli.execution.pipeline import Pipeline
-from convcli.explanations.film import Frame, close_up, lay_down, slide
+from convcli.explanations.film import Frame, check_length, close_up, lay_down, slide
 from convcli.explanations.value import Explanation, explain_conv, explain_pool
 from convcli.jobs.chain import ConvStage, PoolStage, Stage
 from convcli.jobs.job import Job, draft
@@ -108,6 +108,8 @@ def _prepare(request: Request, whole: Opened, kernels: Sequence[Kernel]) -> Task
     info, axes = whole.info, "C" * ("C" in whole.info.letters) + whole.letters
     info = replace(info, axes=tuple(map(info.axis, axes)), companions=None)
     job = draft(info, kernels, request.settings, channels=request.channels)
+    if request.animate is not None:  # before anything is computed
+        check_length(job.chain.stages[-1], *job.chain.sizes[-2:])
     array = whole.whole()
     data = job.split.colour_block(array, np.dtype(job.compute))
     tally = Tally()

@@ -41,9 +41,11 @@ def show(request: ShowRequest) -> None:
     shape = found.preprocess.output(given)
     steps = found.trace(shape)
     if request.dot is not None or request.svg is not None:
-        from convcli.media.files.target import output
+        from convcli.media.files.target import STANDARD, output
         from convcli.networks import graph
 
+        if request.dot == request.svg != STANDARD:
+            raise UsageError(f"--dot and --svg both name {request.dot!r}: name two files")
         for target, draw in ((request.dot, graph.dot), (request.svg, graph.svg)):
             if target is not None:
                 with output(target, force=request.force, binary=False) as file:
