@@ -12,7 +12,7 @@ from math import ceil, log2, prod
 from typing import TYPE_CHECKING
 
 from convcli.common.choices import EngineName
-from convcli.engines.costs import FEW, NANOSECONDS, NATIVE_TILE, TINY, VECTOR, WIDE_TRANSFORMS
+from convcli.engines.costs import FEW, LINES, NANOSECONDS, NATIVE_TILE, TINY, VECTOR, WIDE_TRANSFORMS
 from convcli.engines.interface import Algorithm, Array, Correlation, Pixels, Render, Values
 from convcli.engines.native import library
 from convcli.engines.work import Work, fft_tile
@@ -212,6 +212,7 @@ class _Fft(Algorithm):
         tiles = prod(ceil(n / self.tile(work, axis)) for axis, n in enumerate(work.sizes))
         transformed = [t for t, extent in zip(tile, work.extents, strict=True) if extent > 1]
         each = prod(tile) * log2(max(prod(transformed), 2)) * NANOSECONDS[f"{self.engine} fft"]
+        each *= LINES[self.engine] if len(transformed) == 1 else 1.0
         products = prod(tile) * work.filters * 4 * NANOSECONDS["pass"]  # complex numbers
         wide = 1.0 if work.bytes else WIDE_TRANSFORMS[self.engine]
         whole = each * (work.inputs + work.outputs) / 2 + products
