@@ -233,7 +233,8 @@ def profile_for(icc: bytes | None, colour: Colour) -> tuple[bytes | None, str | 
     if icc is None or colour is Colour.NONE or icc[16:20] == CHANNELS[colour].profile:
         return icc, None
     space = icc[16:20].decode("latin-1").strip()
-    return None, f"the colour profile is left out: it is for {space}, the result is {colour.upper()}"
+    why = f"it is for {space}, the result is {colour.upper()}" if space.isalnum() else "it is damaged"
+    return None, f"the colour profile is left out: {why}"
 
 
 class Recent:

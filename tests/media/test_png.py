@@ -140,13 +140,14 @@ def test_metadata_travels():
     assert decode(again)[0] == info  # rounding does not drift
 
 
-def test_a_profile_for_another_colour_is_left_out_with_a_note():
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_profile_for_another_colour_is_left_out_with_a_note(damaged):
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    info = Info.of("YX", (2, 3), "uint8", GREY, Metadata(icc=icc))
+    info = Info.of("YX", (2, 3), "uint8", GREY, Metadata(icc=bytes(len(icc)) if damaged else icc))
     fp = io.BytesIO()
     sink = png.sink(fp, "png", info, WriteOptions())
-    assert len(sink.notes) == 1
-    assert "profile" in sink.notes[0]
+    why = "it is damaged" if damaged else "it is for RGB, the result is GREY"
+    assert sink.notes == (f"the colour profile is left out: {why}",)
     assert b"iCCP" not in fp.getvalue()
 
 
