@@ -217,8 +217,8 @@ def fits(side: int) -> bytes:
 def clip(suffix: str, height: int = 2560, width: int = 4096) -> bytes:
     """Return a black frame; its size is in the codec's own headers."""
     vp9 = ("libvpx-vp9", {"cpu-used": "8", "deadline": "realtime"})
-    hevc = ("libx265", {"preset": "ultrafast", "crf": "51", "x265-params": "log-level=none"})
-    codec, settings = vp9 if suffix in ("webm", "avi") else hevc
+    avc = ("libx264", {"preset": "veryfast", "crf": "51"})
+    codec, settings = vp9 if suffix in ("webm", "avi") else avc
     with tempfile.TemporaryDirectory() as folder:
         frame = np.zeros((1, height, width), np.uint8)
         return make(Path(folder, f"a.{suffix}"), frame, codec=codec, options=settings).read_bytes()
