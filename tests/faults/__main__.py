@@ -17,6 +17,7 @@ from tests.faults.faults import FAULTS, Fault, can_mount
 from tests.faults.jobs import KINDS, OTHERS
 from tests.faults.run import SEED, Calm, Run, calm, disturbed
 
+BLOCK = 4096  # bytes of the small disk: what is shorter finds room
 RESULTS = Path(__file__).with_name("results.md")
 
 
@@ -75,7 +76,9 @@ def main(names: list[str]) -> int:
                 continue
             job = calm(kind, kind.size, folder)
             for fault in faults:
-                if fault.pipe and not kind.pipes:
+                if (fault.pipe and not kind.pipes) or (
+                    fault.name == "full disk" and len(job.expected) < BLOCK
+                ):
                     continue
                 runs = list(pool.map(lambda number: disturbed(job, fault, number), range(kind.moments)))  # noqa: B023
                 count += len(runs)

@@ -211,47 +211,40 @@ def read_only(place: Place, moment: float) -> Ended:
         place.folder.chmod(0o755)
 
 
-def _copied(place: Place, mine: Path) -> None:
-    """Give a run an input of its own, and what lies beside it."""
+def _copied(place: Place, folder: str) -> Path:
+    """Give a run an input of its own, of the same name, which outputs may hold, and what lies beside it."""
+    mine = place.folder / folder / place.source.name
+    mine.parent.mkdir()
     shutil.copyfile(place.source, mine)
     net = place.source.with_name("net.yaml")
     if net.exists():
         shutil.copyfile(net, mine.with_name("net.yaml"))
-    place.source = mine
+    return mine
 
 
 def shrinks(place: Place, moment: float) -> Ended:
     """The input loses its end while it is read."""
-    mine = place.folder / f"mine{place.kind.source}"
-    _copied(place, mine)
-    size = int(mine.stat().st_size * (0.05 + 0.9 * moment))
-    shorter = place.folder / f"shorter{place.kind.source}"
-    shorter.write_bytes(mine.read_bytes()[:size])
+    place.source, shorter = _copied(place, "mine"), _copied(place, "shorter")
+    size = int(shorter.stat().st_size * (0.05 + 0.9 * moment))
+    os.truncate(shorter, size)
     whole = place.folder / f"whole{place.kind.target}"
     command = [sys.executable, "-m", "convcli", *place.kind.command(shorter, whole)]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode == 0:  # a table of fewer rows is a table
         place.also.append(whole.read_bytes())
         whole.unlink()
-    shorter.unlink()
-    try:
-        return _at(place, moment, lambda process: os.truncate(mine, size))
-    finally:
-        mine.unlink()
+    return _at(place, moment, lambda process: os.truncate(place.source, size))
 
 
 def clock_jumps(place: Place, moment: float) -> Ended:
     """The clock on the wall falls back ten years after some looks at it, and the input's date lies in the future."""
     later = time.time() + 3e8
-    mine = place.folder / f"mine{place.kind.source}"
-    _copied(place, mine)
+    place.source = _copied(place, "mine")
     command = [sys.executable, "-c", CLOCK, str(int(moment * 10)), *place.command()[3:]]
     process = _start(place, command)
     _wait(place, process, moment)
-    os.utime(mine, (later, later))
-    ended = _end(process, writes(process, place.folder))
-    mine.unlink()
-    return ended
+    os.utime(place.source, (later, later))
+    return _end(process, writes(process, place.folder))
 
 
 @dataclass(frozen=True)
