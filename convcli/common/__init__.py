@@ -1,6 +1,6 @@
-"""What everybody needs; the words that most modules use stand here under one name.
+"""Names that most modules import, from one place.
 
-Numbers and choices load when they are asked for: the list of commands starts without them.
+`numbers`, `choices` and `axes` load on first use, so that the list of commands starts without them.
 """
 
 from convcli.common.errors import ConvError, UsageError, about, printable, unreadable, within

@@ -19,7 +19,7 @@ _SUDDEN = 0.2  # seconds: what takes longer is a fade
 _TURNS = 4  # a light that turns around as often flickers
 _WIDE = 0.6  # of the picture, at least, differs after a dissolve
 _STRAIGHT = (
-    0.2  # of what differs, at most, is no mixture (measured: 0.04 to 0.15; objects and cameras 0.6 and more)
+    0.2  # of what differs, at most, is no mixture (measured: 0.04 to 0.15; objects and cameras from 0.6)
 )
 _ALIKE = 0.7  # the cosine between changes of two scenes: more is the same change
 _FRAMES = 4  # at least: of three, anything is nearly a mixture

@@ -21,9 +21,7 @@ LEAST = 0.9  # a place varies at least so many times as much: what is rare did n
 MOST = 2.0  # a place varies at most so many times as much as others of its brightness; more is lasting motion
 GROUPS = 16  # of brightness, at most
 GROUP = 24  # blocks of one brightness, at least
-COHERENT = (
-    0.2  # a block's mean beside its largest value: less in noise, more where a scene moves or brightens
-)
+COHERENT = 0.2  # a block's mean beside its largest value: less in noise, more where a scene moves
 MOST_FRAMES = 200  # that are looked at
 
 

@@ -18,9 +18,8 @@ from convcli.networks.model import Step
 if TYPE_CHECKING:
     from convcli.networks.torch_run import TorchNet
 
-FAINT = (
-    1 - 0.9545
-)  # of the largest gradient: what is below is not counted (the paper's two standard deviations)
+# Of the largest gradient: what is below is not counted (the paper's two standard deviations).
+FAINT = 1 - 0.9545
 MOST_CHANNELS = 64  # whose gradients are added up
 MOST_LAYERS = 500  # each gradient goes back through all layers before its own
 

@@ -30,9 +30,8 @@ WHOLE_ROWS = 16  # of which a long block is a multiple
 WORTH_THREADS = 0.01  # seconds on one core below which threads take longer to begin than they save (measured)
 LEAST_BLOCK = 1 << 16  # less is not worth a thread
 HALOS = 2  # a block is at least so many halos long, so that little is read and converted twice
-MOST_MEMORY = (
-    1 << 31
-)  # bytes that strips may take at a time, where cutting them along other axes too can save some
+# Bytes that strips may take at a time, where cutting them along other axes too can save some.
+MOST_MEMORY = 1 << 31
 IMPORT_TORCH = 1.0  # seconds: `python -X importtime -c "import torch"`
 TORCH = 200_000_000  # bytes that it takes
 # Seconds that torch's jobs take longer than numpy's when both are loaded (measured)
@@ -242,9 +241,7 @@ def _bricks(plan: Plan, stream: int, cuts: Sequence[int]) -> Plan:
     for axis, (n, unit) in enumerate(zip(chain.output, cuts, strict=True)):
         least, parts = max(HALOS * workload.halo(chain, axis), 1), 1
         while axis != stream and plan.memory > most and plan.steps[axis] > max(least, unit):
-            parts += (
-                1 + parts // 8
-            )  # of a result that no machine holds there are too many to be counted one by one
+            parts += 1 + parts // 8  # a result that no machine holds has too many to count one by one
             plan = plan.cut(axis, min(ceil(max(n / parts, least) / unit) * unit, n))
     return plan
 

@@ -34,9 +34,8 @@ from convcli.media.options import ReadOptions
 from convcli.media.shared import CHANNELS, Recent, check_pixels
 from convcli.media.timing import RATE, Clip, Coding, Light, Tags
 
-_COMMENTS = re.compile(
-    rb"YUV4MPEG2 [^\n]*(?<= )X(?!YSCSS=|COLORRANGE=)"
-)  # of Y4M, beside what FFmpeg writes there
+# Comments of Y4M, but for what FFmpeg writes there.
+_COMMENTS = re.compile(rb"YUV4MPEG2 [^\n]*(?<= )X(?!YSCSS=|COLORRANGE=)")
 _ONE_UNIT = 1 << 16  # of a display matrix: fixed point
 
 
@@ -101,7 +100,8 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     file = VideoFile(fp, name, options.max_pixels)
     try:
         found = VideoSource(file, options)
-        found.later |= dict.fromkeys(["comments in the header are left out"] * bool(_COMMENTS.match(head)))
+        if _COMMENTS.match(head):
+            found.later["comments in the header are left out"] = None
         return found
     except UnknownCodecError:
         from convcli.media.clips.fallback import ProgramFile
