@@ -320,3 +320,18 @@ def test_sgi_as_ffmpeg_compresses_it(form: str, tmp_path: Path) -> None:
     (tmp_path / "cut.sgi").write_bytes(data[:900])
     done = convcli("filter", "cut.sgi", "-k", "identity", "-o", "c.png", cwd=tmp_path)
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\0\0\1\0\1\0\x10\x10\0\0\1\0\x20\0\xff\xff\xff\0\x16\0\0\0",
+        b"BLP2\1\0\0\0junk",
+        b"icns\0\0\0\x20junkjunkjunkjunkjunk",
+    ],
+    ids=["ICO", "BLP", "ICNS"],
+)
+def test_what_a_child_process_does_not_know_is_said_in_our_words(head: bytes) -> None:
+    """Pillow's words hold an object's place in memory."""
+    with pytest.raises(ConvError, match="picture: it begins with"):
+        source(io.BytesIO(head), ReadOptions())

@@ -78,6 +78,8 @@ def _main(decoder: str, memory: int, seconds: int, frames: bool) -> None:
                 image.load()
     except MemoryError:
         sys.exit(_NO_MEMORY)
+    except Image.UnidentifiedImageError:
+        pass  # nothing is decoded, and the caller finds the words
     except Exception as error:  # whatever a damaged file makes a decoder raise
         sys.stdout.write(str(error) or type(error).__name__)
 
