@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 WORKERS ?= 2
+PARALLEL = -n $(WORKERS) --dist worksteal
 
 LOOPS := $(wildcard convcli/engines/native/*.[ch])
 LIBRARY := convcli/engines/native/librows.so
@@ -19,7 +20,7 @@ demo: $(STAMP)
 	$(BIN)/python samples/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest $(PARALLEL)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -32,7 +33,7 @@ test-newest: VERSIONS := --upgrade torch==2.13.0
 test-oldest test-newest: test-%:
 	$(PYTHON) -m venv --clear .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: $(VERSIONS) -e '.[test]'
-	CONVCLI_UNPINNED=1 .venv-$*/bin/python -m pytest -p no:cacheprovider -n $(WORKERS)
+	CONVCLI_UNPINNED=1 .venv-$*/bin/python -m pytest -p no:cacheprovider $(PARALLEL)
 
 # Ten minutes: fetches other projects' test pictures once, writes tests/corpora/results.md.
 test-corpora: $(STAMP)
@@ -45,7 +46,7 @@ fuzz faults differential strace: $(STAMP)
 
 # What holds for every engine, and the documented commands, in a shell whose engine is torch.
 test-torch: $(STAMP)
-	CONVCLI_ENGINE=torch $(BIN)/python -m pytest -p no:cacheprovider -n $(WORKERS) tests/engines/test_contract.py \
+	CONVCLI_ENGINE=torch $(BIN)/python -m pytest -p no:cacheprovider $(PARALLEL) tests/engines/test_contract.py \
 		tests/execution/test_blocks.py tests/test_readme.py
 
 # The compiled loops under AddressSanitizer and UndefinedBehaviorSanitizer: their tests, two minutes.

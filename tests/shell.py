@@ -2,31 +2,68 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
+import json
 import os
+import socket
 import struct
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 SAMPLES = Path(__file__).parents[1] / "samples"
+_SECONDS = 60
+
+
+@cache
+def _starter() -> socket.socket:
+    """Start the process whose forks are the commands (`tests.starter`); it ends with this one."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        server = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "tests.starter"],
+            stdin=theirs,
+            cwd=SAMPLES.parent,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )
+    ours.settimeout(_SECONDS)
+    atexit.register(lambda: (ours.close(), server.wait()))
+    return ours
 
 
 def convcli(
     *arguments: object, stdin: bytes = b"", cwd: Path | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "80", "PYTHONWARNINGS": "error"}
-    return subprocess.run(
-        [sys.executable, "-m", "convcli", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        cwd=cwd,
-        env=environment,
-        timeout=60,
-        check=False,
-    )
+    """Run a command line; standard streams are pipes, and warnings are errors."""
+    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "80"}
+    words = [*map(str, arguments)]
+    request = {"arguments": words, "folder": str(cwd or Path.cwd()), "environment": environment}
+    (given, give), (said, say), (told, tell) = (os.pipe() for _ in range(3))
+    with ThreadPoolExecutor(3) as pool:
+        texts = [pool.submit(_read, end) for end in (said, told)]
+        fed = pool.submit(_feed, give, stdin)
+        socket.send_fds(_starter(), [json.dumps(request).encode()], [given, say, tell])
+        for end in (given, say, tell):
+            os.close(end)
+        status = int.from_bytes(_starter().recv(4), "little")
+        fed.result()
+        output, errors = (text.result() for text in texts)
+    return subprocess.CompletedProcess(words, os.waitstatus_to_exitcode(status), output, errors)
+
+
+def _read(descriptor: int) -> bytes:
+    with open(descriptor, "rb") as stream:
+        return stream.read()
+
+
+def _feed(descriptor: int, content: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), open(descriptor, "wb", buffering=0) as stream:
+        stream.write(content)
 
 
 def ok(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
