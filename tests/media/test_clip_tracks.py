@@ -494,3 +494,59 @@ def test_colour_of_lower_resolution_is_said(
         got, was = (av.VideoFormat(name) for name in (result.streams.video[0].pix_fmt, pixels))
     sizes = [(form.chroma_width(64), form.chroma_height(64)) for form in (got, was)]
     assert bool(written_as) == any(a < b for a, b in zip(*sizes, strict=True)) or pixels == "gray"
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [(*X264[:4], "-bf", "2", "-x264-params", "open-gop=1:scenecut=0"), ("-c:v", "mpeg2video", "-bf", "2")],
+)
+@pytest.mark.parametrize("part", [0.35, None])
+def test_a_recording_may_begin_anywhere(part: float | None, codec: tuple[str, ...], tmp_path: Path) -> None:
+    """In front of a key frame, or at one whose group refers to what is before it: what FFmpeg shows is read."""
+    data = made(tmp_path / "a.ts", *PICTURES[:2], "-i", "testsrc=s=64x48:r=25:d=1.2", *codec, "-pix_fmt", "yuv420p",
+                "-g", "12").read_bytes()  # fmt: skip
+    with av.open(str(tmp_path / "a.ts")) as container:
+        keys = [packet.pos for packet in container.demux(video=0) if packet.size and packet.is_keyframe]
+    at = keys[1] if part is None else int(len(data) * part) // 188 * 188
+    (tmp_path / "b.ts").write_bytes(data[:564] + data[at:])  # with the tables
+    source, shown = opened(tmp_path / "b.ts"), decoded(tmp_path / "b.ts", "rgb24")
+    (note,) = source.info.notes
+    assert re.fullmatch(rf"\d+ frames could not be decoded, {len(shown)} frames are kept", note)
+    assert np.abs(whole(tmp_path / "b.ts").astype(int) - shown).max() <= 1
+    source.close()
+
+
+def test_fragments_that_begin_before_zero_are_whole(tmp_path: Path) -> None:
+    source = made(tmp_path / "a.mp4", *PICTURES, *X264, "-movflags", "frag_keyframe+delay_moov",
+                  "-output_ts_offset", "-0.3")  # fmt: skip
+    assert times_of(source)[0] == Fraction(-3, 10)
+    assert not written(source, tmp_path / "b.mp4")
+    assert times_of(tmp_path / "b.mp4") == [Fraction(n, 25) for n in range(15)]
+
+
+def test_late_pictures_of_an_avi_stay_late(tmp_path: Path) -> None:
+    """With B frames, which have no times of their own there."""
+    late = (*PICTURES, "-itsoffset", "-2", *SOUND, "-map", "0", "-map", "1")
+    source = made(tmp_path / "a.avi", *late, *X264[:4], "-bf", "2", "-c:a", "mp3")
+    assert not written(source, tmp_path / "b.mkv")
+    first, sound = times_of(tmp_path / "b.mkv")[0], _sound(tmp_path / "b.mkv")[0]
+    assert first - sound.pts * sound.time_base == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("rate", ["25", "30000/1001"])
+def test_clocks_that_mpeg4_cannot_count(rate: str, tmp_path: Path) -> None:
+    """A transport stream counts 90,000 parts of a second, MPEG-4 part 2 at most 65,535."""
+    moving = ("-f", "lavfi", "-i", f"testsrc=s=64x48:r={rate}:d=0.6", "-c:v", "mpeg4")
+    source = made(tmp_path / "a.ts", *moving, *SOUND, "-c:a", "mp2", "-output_ts_offset", "3.011")
+    assert not written(source, tmp_path / "b.mp4")  # which calls all of MPEG's sound mp3
+    times, raw = times_of(tmp_path / "b.mp4"), times_of(source)
+    assert [float(b - times[0]) for b in times] == pytest.approx([float(b - raw[0]) for b in raw], abs=1e-4)
+    (heard, original) = (bodies(path, codec) for path, codec in ((tmp_path / "b.mp4", "mp3"), (source, "mp2")))
+    assert heard == original != []
+
+
+def test_narrow_clips_of_hevc(tmp_path: Path) -> None:
+    """Up to 48 pixels x265 corrupted the memory of the process."""
+    source = make(tmp_path / "a.mkv", pattern(24, 32, 48))
+    assert ok("filter", source, "-k", "identity", "--codec", "hevc", "-o", tmp_path / "b.mkv").stderr == b""
+    assert len(times_of(tmp_path / "b.mkv")) == 24

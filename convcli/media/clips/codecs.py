@@ -43,6 +43,7 @@ _SPEEDS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 _PRESETS = {"libx264": _SPEEDS, "libx265": _SPEEDS, "libsvtav1": tuple(map(str, range(14)))}
 _QUALITY = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63, "libvpx": 63}  # the least  # fmt: skip
 _EVEN = ("libx264", "libx265", "mpeg4", "libsvtav1")  # halved chroma needs even sizes
+_NARROW = 64  # pixels: of narrower clips x265's look ahead writes behind its memory (4.1, up to 48)
 _BACKWARDS = ("libx264", "libx265", "mpeg4")  # whose frames may refer to later ones
 _RAW = (  # of lossless codecs, for arrays: colour, deep, names in the order of preference
     (Colour.GREY, False, ("gray", "gbrp", "bgr0", "rgb24", "bgra")),
@@ -110,6 +111,8 @@ def choose(container: str, info: Info, coding: Coding | None, options: VideoOpti
             less = f"{pixels} instead of {coding.pixels}"
             notes.append(f"colour has a lower resolution ({less}): {codec} holds no more")
     tuning = _tuning(codec, options, coding)
+    if codec == "libx265" and info.size("X") < _NARROW:
+        tuning["x265-params"] += ":cutree=0"
     if container == "avi" and codec in _BACKWARDS:
         tuning["bf"] = "0"  # such frames come in another order, and AVI has no times that would tell it
     if info.colour.has_alpha:

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import cast
 
 import av
@@ -43,8 +43,11 @@ class Decoder:
         frames = scan(file)
         self._timed = frames is not None
         self.lost = 0  # frames that could not be decoded
+        self._unusable: set[int] = set()  # their times, where the file begins in the middle of a recording
         if frames is None or allow_truncated:
             frames = self._count(frames)
+        elif frames.times[:1] < frames.keys[:1]:
+            frames = self._begun(frames, frames.keys[0])
         self.frames = frames
         with file.open() as container:
             self.start = start_of(container) if self._timed else Fraction(0)  # seconds
@@ -102,13 +105,26 @@ class Decoder:
             ):  # AVI has times in the order of its packets, and that of the last is a guess
                 step = sorted(b - a for a, b in pairwise(ordered))[len(ordered) // 2 - 1]
                 ordered[-1] = max(ordered[-1], ordered[-2] + step)
-                return Frames(tuple(time - ordered[0] for time in ordered), (), base, step, Fraction(0))
+                first = min(ordered[0], step)  # reordering delays by one frame; what is more, they begin later
+                return Frames(tuple(time - first for time in ordered), (), base, step, Fraction(0))
             return Frames(tuple(range(len(found))), (), 1 / rate, 1, Fraction(0))
         self._timed = True
         if known is None:
             return Frames(tuple(times), (), base, max(round(1 / rate / base), 1), Fraction(0))
         self.lost = len(set(known.times) - set(times))
         return replace(known, times=tuple(sorted(set(times) & set(known.times))), keys=())
+
+    def _begun(self, frames: Frames, key: int) -> Frames:
+        """Leave out the frames before the first key frame that need what came before the file."""
+        self._tolerant = True
+        with self._file.open() as container, libav("broken video"):
+            decoded = self._decoded(container, video_stream(container), None)
+            early = takewhile(lambda frame: frame.pts is None or frame.pts < key, decoded)
+            whole = {frame.pts for frame in early if not frame.is_corrupt}
+        self._tolerant = False
+        self._unusable = {time for time in frames.times if time < key} - whole
+        self.lost = len(self._unusable)
+        return replace(frames, times=tuple(time for time in frames.times if time not in self._unusable))
 
     def _decoded(
         self, container: av.container.InputContainer, stream: av.VideoStream, seek: int | None
@@ -126,7 +142,8 @@ class Decoder:
             try:
                 packet = next(packets)
                 self._packets += packet.size > 0
-                yield from context.decode(packet)
+                if packet.pts not in self._unusable:
+                    yield from context.decode(packet)
             except StopIteration:
                 return
             except av.error.EOFError:

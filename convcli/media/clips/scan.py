@@ -199,9 +199,9 @@ def _announced(container: av.container.InputContainer, stream: av.VideoStream, b
     """Return when the stream should end, in seconds, as the file's headers have it; 0 if they say nothing."""
     start = (stream.start_time or 0) * base
     if stream.duration:
-        # Of fragments alone, MP4's duration is the end of the last one, counted from 0.
+        # Of fragments alone, MP4's duration is the end of the last one, counted from 0, before an edit list shifts it.
         fragments = stream.frames == 0 and container.format.name.startswith("mov")
-        return stream.duration * base + (0 if fragments else start)
+        return stream.duration * base + (min(start, Fraction(0)) if fragments else start)
     tag = stream.metadata.get("DURATION", "")  # Matroska, written by most: 00:00:02.000000000
     hours, _, rest = tag.partition(":")
     minutes, _, seconds = rest.partition(":")

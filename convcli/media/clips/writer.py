@@ -34,6 +34,7 @@ _CONSTANT = (
     "mpeg1video",
     "mpeg2video",
 )  # containers and codecs that have a frame rate and no times
+_PARTS = 65535  # of a second, in MPEG-4 part 2 at most
 _LIMITED, _FULL = 1, 2
 BT601 = 5
 JPEG = ("mjpeg", "ljpeg")
@@ -107,8 +108,10 @@ class VideoSink(Sink):
         context = stream.codec_context
         context.thread_type = "AUTO"  # without it, x264 cuts frames into slices: larger files, slower
         self._base = 1 / rate if self._constant else shown.base
-        context.time_base = self._base
-        stream.time_base = self._base
+        context.time_base = stream.time_base = self._base
+        if encoding.codec == "mpeg4" and self._base.denominator > _PARTS:
+            coarser = self._base * math.gcd(*shown.times, shown.last)
+            context.time_base = coarser if coarser.denominator <= _PARTS else Fraction(1, _PARTS)
         context.flags |= Flags.frame_duration
         if "qscale" in encoding.options.get("flags", ""):
             context.flags |= Flags.qscale

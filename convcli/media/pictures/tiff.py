@@ -100,7 +100,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         if page.photometric == _YCBCR and page.compression not in _JPEG:
             from convcli.media.pictures.image import pillow_source
 
-            notes = _notes(tif, series, [page], 0)
+            notes = _notes(tif, series, [page])
             if len(tif.pages) > 1:
                 few = f"only the first of the {len(tif.pages)} pages of this TIFF is read"
                 notes = (f"{few}: it holds YCbCr, save it as RGB to read all", *notes)
@@ -132,12 +132,14 @@ class TiffSource(Boxes):
         every: list[Any] = list(series.pages)
         pages = [each.aspage() for each in every] if apart else [page]
         kept = [index for index, own in enumerate(pages) if not own.subfiletype & _COPY] or range(len(pages))
-        pages = [pages[index] for index in kept]
-        masks = len(every) - len(pages) if apart else 0
-        self._pages = [every[index] for index in kept] if apart else every
-        self._together = None if masks else series.dataoffset
-        count -= masks
-        self._looks = [(look_of(own)[0], int(own.tags.valueof(274, 1))) for own in pages]
+        looks = [(look_of(own)[0], int(own.tags.valueof(274, 1))) for own in pages]
+        forms = [(look.white, look.colour, self._height != self._width and turned > 4) for look, turned in looks]
+        alike = [index for index in kept if forms[index] == forms[kept[0]]]
+        pages, self._looks = [pages[index] for index in alike], [looks[index] for index in alike]
+        masks, others = (len(every) - len(kept) if apart else 0), len(kept) - len(alike)
+        self._pages = [every[index] for index in alike] if apart else every
+        self._together = None if masks + others else series.dataoffset
+        count -= masks + others
         (self._look, self._orientation), metadata, dpi = self._looks[0], *metadata_of(pages[0])
         self._stored = np.dtype(page.dtype).newbyteorder(tif.byteorder)
         self._tall, self._wide = page.chunks[:2]  # of strips or tiles, and how many there are
@@ -159,7 +161,7 @@ class TiffSource(Boxes):
             dtype=pixel.dtype.name,
             colour=self._look.colour,
             metadata=metadata,
-            notes=_notes(tif, series, pages, masks),
+            notes=_notes(tif, series, pages, masks, others),
         )
         self.info = replace(with_dpi(info, dpi), white=self._look.white)
         if self._orientation != 1:
@@ -216,16 +218,10 @@ class TiffSource(Boxes):
     def _part(self, plane: int, rows: Span, columns: Span) -> np.ndarray:
         """Return a part of a plane as it is shown: palette and orientation are those of its own page."""
         look, orientation = self._looks[min(plane, len(self._looks) - 1)]
-        channels = (self.info.channels,) if "C" in self.info.letters else ()
-        stored = (0, self._height), (0, self._width)
-        if orientation == 1 and self._sizes == stored:
-            picture, sizes = look.apply(self._rows(plane, rows, columns)), self._sizes
-        else:
-            whole = turn(look.apply(self._rows(plane, *stored)), None, orientation)[0]
-            picture, sizes = whole[slice(*rows), slice(*columns)], ((0, whole.shape[0]), (0, whole.shape[1]))
-        if (sizes, picture.shape[2:], look.white) != (self._sizes, channels, self._look.white):
-            raise ConvError(f"page {plane + 1} of the TIFF has another form than the first: read it alone")
-        return picture
+        if orientation == 1:
+            return look.apply(self._rows(plane, rows, columns))
+        stored = self._rows(plane, (0, self._height), (0, self._width))
+        return turn(look.apply(stored), None, orientation)[0][slice(*rows), slice(*columns)]
 
     def _rows(self, plane: int, rows: Span, columns: Span) -> np.ndarray:
         """Return a part of the samples of a plane as stored, upright or not, shape ``(rows, X, S)``."""
@@ -336,7 +332,7 @@ def _main(tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
 
 
 def _notes(
-    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, pages: Sequence[Any], masks: int
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, pages: Sequence[Any], masks: int = 0, others: int = 0
 ) -> tuple[str, ...]:
     """Return notes on what of the file is not read, or read as something else."""
     notes = [note for page in pages for note in look_of(page)[1]]
@@ -346,7 +342,7 @@ def _notes(
     if len(lead) > 1:
         sizes = ", ".join(f"{letter} {size}" for letter, size in zip(lead, series.shape, strict=False))
         notes.append(f"the pages of the TIFF ({sizes}) are read as one stack, Z")
-    counted = Counter({"reduced copies or masks": masks})
+    counted = Counter({"reduced copies or masks": masks, "pictures of other size or kind": others})
     for level in (level for one in tif.series for level in one.levels if level is not series):
         copy = level.keyframe.subfiletype & _COPY or level not in tif.series
         counted["reduced copies or masks" if copy else "pictures of other size or kind"] += len(level)
