@@ -57,20 +57,31 @@ LOST = {
     "WEBP": _carriers("XMP = XMP; data behind the picture = behind; content credentials = C2PA"),
     "other": _carriers(
         "comment = comment; XMP = xmp, 1060; captions (IPTC) = iptc, 1028; EXIF = exif box, 1058; other sizes = sizes; "
-        "georeference = geo; texts = xml; boxes of others = uuid; thumbnail = 1033, 1036; clipping path = 2000-2997; "
-        "gain map = tmap; HDR metadata = light; colour coding = nclx; "
+        "georeference = geo; texts = xml, 1035, XPMEXT; boxes of others = uuid; thumbnail = 1033, 1036; name = name; "
+        "clipping path = 2000-2997; pixel aspect = aspect, 1064; layer comps = 1065; colour profile = icc box; "
+        "gain map = tmap; HDR metadata = light; colour coding = nclx, linear; clean aperture = clap; "
         "smaller copies = mipmaps; further channels = channels; hotspot = hotspot; bits of alpha = attributes; "
+        "data behind the picture = behind; scale = pfm scale; "
         "Targa's extension (texts, time, preview) = extension; layers or further pictures = frames"
     ),
 }
-# By format: the bytes at the beginning or the end of a file that show a carrier; of a comment, what it says.
+# Programs that name themselves in each comment: that is no loss, because another one writes the result.
+_PROGRAM = rb"\W*(?i:lavc|creat(?:ed|or)\b.{0,12}\b(?:by|with|using|for|gimp|gd-jpeg)|file written by|optimized with)"
+_SAID = rb"#(?!" + _PROGRAM + rb")[^\n]*\w"  # a comment in a header
+# By format: the bytes at the beginning or the end of a file that show a carrier.
 _SHOWN = {
-    "AVIF": {"tmap": rb"tmap", "light": rb"mdcv|clli", "nclx": rb"colrnclx(?!\0[\1\2]\0[\1\2\6\x0d-\x0f])"},
+    "AVIF": {"tmap": rb"tmap", "light": rb"mdcv|clli", "clap": rb"clap",
+             "aspect": rb"pasp(.{4})(?!\1)", "nclx": rb"colrnclx(?!\0[\1\2]\0[\1\2\6\x0d-\x0f])"},
     "JPEG2000": {"xmp": rb"uuid\xbe\x7a\xcf\xcb", "iptc": rb"uuid\x33\xc7\xa4\xd2", "exif box": rb"uuidJpgTiffExif",
-                 "geo": rb"uuid\xb1\x4b\xf8\xbd|asoc", "uuid": rb"uuid(?!\xbe\x7a|\x33\xc7|JpgT|\xb1\x4b)",
-                 "xml": rb"xml "},
-    "NETPBM": {"comment": rb"\AP\d\s+(?:\d+\s+)*#([^\n]*)"},
-    "PAM": {"comment": rb"\AP7\s+(?:[A-Z]+\s+\w+\s+)*#([^\n]*)"},
+                 "geo": rb"uuid\xb1\x4b\xf8\xbd|asoc", "uuid": rb"uuid(?!\xbe\x7a|\x33\xc7|JpgT|\xb1\x4b)|jp2i",
+                 "icc box": rb"colr[\2\3]", "xml": rb"xml "},
+    "NETPBM": {"comment": rb"\AP\d\s+(?:\d+\s+|#[^\n]*\n\s*)*" + _SAID,
+               "pfm scale": rb"\AP[Ff]\s+\d+\s+\d+\s+(?!-?1(?:\.0*)?\s)"},
+    "PAM": {"comment": rb"\AP7\s+(?:[A-Z]+\s+\w+\s+|#[^\n]*\n\s*)*" + _SAID},
+    "QOI": {"linear": rb"\A.{13}\x01", "behind": rb"\A(?!.*\0{7}\x01[\0\r\n]*\Z)"},
+    "SGI": {"name": rb"\A.{24}(?!no name\0)[^\0]"},
+    "XPM": {"comment": rb"/\*(?!\s*(?:XPM|columns|width|colors|pixels)|" + _PROGRAM + rb")[^*]*\w",
+            "hotspot": rb'\A[^"]*"\s*(?:\d+\s+){5}\d', "XPMEXT": rb"XPMEXT"},
     "DDS": {
         "mipmaps": rb"\A.{28}(?![\0\1]\0{3})",
         "frames": rb"\A.{112}(?:.[^\0]|..[\x20\x21])|\A.{84}DX10.{52}(?![\0\1]\0{3})",  # faces, slices, items
@@ -100,10 +111,6 @@ STORAGE = {
 }
 _UNKNOWN = {"JPEG": "segment", "GIF": "extension", "TIFF": "tag"}
 _NAMED = 3  # of unknown ones
-# Programs that name themselves in each comment: that is no loss, because another one writes the result.
-_PROGRAM = (
-    rb"(?i)\W*(lavc|creat(ed|or)\b.{0,12}\b(by|with|using|for|gimp|gd-jpeg)|file written by|optimized with)"
-)
 
 
 def comment(text: bytes) -> str:
@@ -123,8 +130,7 @@ def is_data(behind: bytes) -> bool:
 def shown(format: str, ends: bytes) -> list[str]:
     """Return the keys of what is in a file beside its picture, by its first and last bytes."""
     ends = ends[: 1 << 16] + ends[-26:] if len(ends) > 1 << 16 else ends
-    found = {key: re.search(mark, ends, re.DOTALL) for key, mark in _SHOWN.get(format, {}).items()}
-    return [key for key, match in found.items() if match and (not match.re.groups or comment(match[1]))]
+    return [key for key, mark in _SHOWN.get(format, {}).items() if re.search(mark, ends, re.DOTALL)]
 
 
 def left_out(format: str, found: Iterable[str], more: Iterable[str] = ()) -> tuple[str, ...]:

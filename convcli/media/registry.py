@@ -19,6 +19,7 @@ from convcli.data.axes import INCH, Even, Listed
 from convcli.data.info import BOXES, KEPT, STRIPS, Grain, Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.read_only import RARER
+from convcli.media.timing import clip_of
 
 HEAD = 4096  # bytes that are enough to recognise any format
 
@@ -389,6 +390,9 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
             )
         elif not isinstance(positions, Even) or round(1 / positions.spacing) not in _USUAL:
             lost.append("the resolution is")
+    plays = clip_of(info.companions).plays
+    if plays > 1 and (format.film or "T" not in format.placed):
+        lost.append(f"that it plays {plays} times is")
     notes = [f"{what} left out: {format.name.upper()} holds none" for what in dict.fromkeys(lost)]
     also = [] if not format.binary or (format.film and not format.numbered) else list(info.also)
     if not format.writer.startswith(_PICTURES):  # those say it themselves, see `shared.fit`

@@ -17,6 +17,7 @@ from convcli.data.axes import Axis, Even, Listed
 from convcli.data.info import Companions
 
 RATE = Fraction(25)  # frames a second, for arrays and folders of pictures: they carry no time
+_OF_SCREENS = {0, 1, 2, 5, 6, 13}  # primaries and transfers of usual pictures, in the numbers of ITU-T H.273
 UNKNOWN = 2  # "unspecified" in the numbers of ITU-T H.273, which all containers use
 
 
@@ -88,7 +89,8 @@ class Coding:
         """What is to be known of the pixels, for files that hold pixels alone, in words."""
         aspect = (f"pixel aspect {self.aspect.numerator}:{self.aspect.denominator}",) if self.aspect else ()
         light = ("light of the mastering display and of the content",) if self.light else ()
-        return (*aspect, *light)
+        wide = {self.tags.primaries, self.tags.transfer} - _OF_SCREENS
+        return (*aspect, *light, *["colour tags"] * bool(wide))
 
 
 @frozen

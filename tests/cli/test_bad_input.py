@@ -271,4 +271,4 @@ def test_a_picture_of_five_channels_is_refused(tmp_path: Path) -> None:
         "filter", "a.npy", "--axes", "YXC", "-k", "box:3", "--range", "clip", "-o", "b.png", cwd=tmp_path
     )
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr == b"error: 'a.npy': PNG files cannot hold 5 channels: write npy\n"
+    assert done.stderr == b"error: 'a.npy': PNG files cannot hold 5 channels: write tiff or npy\n"

@@ -297,7 +297,7 @@ SIZES = {  # what there is, what there is today, and the most that all open issu
     "options of filter": (len(options_of(("filter",))), 46, 58),
     "core dependencies": (len(core_dependencies()), 14, 17),
 }
-CODE_LINES = 21_142  # of today; the aim is below 20,000
+CODE_LINES = 21_179  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

@@ -246,5 +246,5 @@ def test_png_keeps_every_bit_of_its_frames(
 def test_a_clip_cannot_say_how_often_it_plays(count: int, said: bool, tmp_path: Path) -> None:
     repeated(tmp_path / "a.png", count)
     done = ok("filter", tmp_path / "a.png", "-k", "box:3", "--frames", "all", "-o", tmp_path / "b.mkv")
-    assert (b"note: that it plays 3 times is left out: MKV cannot say it\n" in done.stderr) == said
+    assert (b"note: that it plays 3 times is left out: MKV holds none\n" in done.stderr) == said
     assert said or b"plays" not in done.stderr

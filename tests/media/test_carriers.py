@@ -9,14 +9,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image
 
-from convcli.data.info import Colour, Info, Metadata, Source
+from convcli.data.info import Source
 from convcli.media import registry
 from convcli.media.carriers import LOST
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import image, png, tiff
-from convcli.media.shared import HOLDS, dpi_of
+from convcli.media.shared import dpi_of
 from tests.pictures import chunk
 
 PIXELS = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
@@ -153,6 +153,13 @@ def psd_with(key: str) -> bytes:
     return head + resource + layers + bytes(2) + PIXELS.tobytes() * (1 + (key == "channels"))
 
 
+def xpm(comment: str, *extensions: str) -> bytes:
+    colours = [f"{grey:02x} c #{grey:02x}{grey:02x}{grey:02x}" for grey in range(192)]
+    rows = ["".join(f"{grey:02x}" for grey in row) for row in PIXELS]
+    lines = ",\n".join(f'"{line}"' for line in ("16 12 192 2", *colours, *rows, *extensions))
+    return f"/* XPM */\nstatic char *a[] = {{\n/* columns rows colors */{comment}\n{lines}\n}};\n".encode()
+
+
 def other_with(key: str) -> bytes:
     made: dict[str, Callable[[], bytes]] = {
         "xmp": lambda: jp2_with(box(b"uuid", bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + b"<x/>")),
@@ -169,6 +176,14 @@ def other_with(key: str) -> bytes:
         "mipmaps": lambda: dds_with(smaller=5),
         "hotspot": cursor,
         "attributes": lambda: tga_with("attributes"),
+        "aspect": lambda: saved("AVIF", quality=100) + box(b"pasp", struct.pack(">II", 2, 1)),
+        "clap": lambda: saved("AVIF", quality=100) + box(b"clap", bytes(32)),
+        "icc box": lambda: saved("JPEG2000") + box(b"colr", b"\2\0\0profile"),
+        "linear": lambda: saved("QOI", colorspace="linear"),
+        "behind": lambda: saved("QOI", colorspace="sRGB") + b"more",
+        "name": lambda: saved("SGI")[:24] + b"a meadow".ljust(80, b"\0") + saved("SGI")[104:],
+        "pfm scale": lambda: b"Pf\n16 12\n-2.5\n" + PIXELS[::-1].astype("<f4").tobytes(),
+        "XPMEXT": lambda: xpm("", "XPMEXT a meadow", "XPMENDEXT"),
         "extension": lambda: tga_with("extension"),
     }
     return made.get(key, lambda: psd_with(key))()
@@ -192,28 +207,6 @@ FORMATS: dict[str, tuple[Callable[[str], bytes], Callable[..., Source]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "format", [row for row in registry.FORMATS if "X" in row.axes], ids=lambda row: row.name
-)
-def test_a_format_keeps_profile_and_exif_or_says_so(format: registry.Format) -> None:
-    exif = b"MM\0*\0\0\0\10\0\1\1\17\0\2\0\0\0\4abc\0\0\0\0\0"  # the maker is abc
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    letters = "TYXC" if format.film else "YXC"
-    info = Info.of(letters, (2, 12, 16, 3)[-len(letters) :], "uint8", Colour.RGB, Metadata(profile, exif))
-    said = registry.left_out(info, format)
-    if format.name in HOLDS or format.name == "tiff":
-        file = io.BytesIO()
-        sink = registry.open_sink(file, format, info, WriteOptions())
-        sink.write(info.strip(0, 12), np.zeros((12, 16, 3), np.uint8))
-        sink.close()
-        said += sink.notes
-        kept = registry.open_source(io.BytesIO(file.getvalue()), format, ReadOptions()).info.metadata
-        assert (kept.icc is None) == any("profile is left out" in line for line in said)
-        assert (kept.exif is None) == any("EXIF data is left out" in line for line in said)
-    else:
-        assert f"left out: the colour profile, EXIF data ({format.name.upper()} holds none)" in said
-
-
 EACH = [(format, key) for format in LOST for key in LOST[format]]
 EXAMPLES = {
     name: next(key for _, key in EACH if LOST["TIFF"].get(key) == name)
@@ -231,7 +224,7 @@ def test_every_known_carrier_is_named(format: str, key: str) -> None:
     opened = source(io.BytesIO(with_it(key)), ReadOptions())
     pixels = np.atleast_3d(opened.strip(0, opened.info.length))
     pixels = pixels[..., 0] if opened.info.letters[0] == "Y" else pixels[0]
-    near = 9 if format == "JPEG" or key in ("tmap", "light", "nclx", "attributes") else 0
+    near = 9 if format == "JPEG" or key in ("tmap", "light", "nclx", "attributes", "aspect", "clap") else 0
     np.testing.assert_allclose(pixels, PIXELS, rtol=0, atol=near)
     (line,) = opened.info.notes
     assert line.startswith("left out of the ") and LOST[format][key] in line
@@ -239,8 +232,11 @@ def test_every_known_carrier_is_named(format: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("data", [
-    *(saved(name) for name in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000", "AVIF", "ICO", "TGA", "QOI",
+    *(saved(name) for name in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000", "AVIF", "ICO", "TGA",
                                "PPM", "PCX", "SGI", "DDS", "DIB")),
+    saved("QOI", colorspace="sRGB") + bytes(3), saved("JPEG", progressive=True), saved("AVIF") + box(b"pasp", bytes(8)),
+    saved("SGI")[:24] + b"no name\0" + saved("SGI")[32:], xpm("/* pixels */"),
+    b"Pf\n16 12\n-1.0\n" + PIXELS.astype("<f4").tobytes(),
     png_with("behind")[:-4] + bytes(3),
     saved("PNG")[:33] + b"".join(chunk(kind, data) for kind, data in {
         b"tEXt": b"Software\0a program", b"gAMA": struct.pack(">I", 45455), b"sBIT": b"\x08",
@@ -251,12 +247,31 @@ def test_every_known_carrier_is_named(format: str, key: str) -> None:
     saved("GIF", comment=b"Created with GIMP"),
     saved("GIF")[:12] + b"\x31" + saved("GIF")[13:],
     saved("JPEG2000", comment="Created by OpenJPEG version 2.5.4"),
+    psd_with("1064").replace(b"\0\4data", b"\0\x0c" + struct.pack(">Id", 1, 1)),
     dds_with(), bmp_with("BGRs"), b"P5\n# CREATOR: GIMP PNM Filter Version 1.1\n16 12\n255\n" + PIXELS.tobytes(),
 ], ids=lambda data: data[:8].hex())  # fmt: skip
 def test_files_without_carriers_give_no_note(data: bytes) -> None:
     """What a program writes into every file, its own name included, says nothing that is lost."""
     opened = registry.open_source(io.BytesIO(data), found(data), ReadOptions())
     assert opened.info.notes == ()
+    opened.close()
+
+
+@pytest.mark.parametrize(("name", "data", "said"), [
+    ("JPEG", saved("JPEG", progressive=True).replace(b"\xff\xda", b"\xff\xfe\0\x0aa meadow\xff\xda"), "comment"),
+    ("JPEG", saved("JPEG")[:-2] + b"\xff\xed\0\x10Photoshop 3.0\0\xff\xd9", "captions (IPTC)"),
+    ("PPM", b"P5\n# CREATOR: GIMP\n16 12 # a meadow\n255\n" + PIXELS.tobytes(), "comment"),
+    ("PAM", b"P7\n# CREATOR: GIMP\nWIDTH 16\n# a meadow\nHEIGHT 12\nDEPTH 1\nMAXVAL 255\nTUPLTYPE GRAYSCALE\n"
+            b"ENDHDR\n" + PIXELS.tobytes(), "comment"),
+    ("PAM", b"P7\nWIDTH 16\nHEIGHT 12\nDEPTH 1\nMAXVAL 255\nTUPLTYPE GRAYSCALE\nENDHDR\n" + PIXELS.tobytes() + b"P7",
+     "layers or further pictures"),
+    ("XPM", xpm("/* a meadow */"), "comment"),
+    ("XPM", xpm("").replace(b"192 2", b"192 2 1 1"), "hotspot"),
+], ids=lambda value: str(value)[:12])  # fmt: skip
+def test_carriers_in_places_of_their_own(name: str, data: bytes, said: str) -> None:
+    """Between scans, behind a picture, after the comment of a program."""
+    opened = registry.open_source(io.BytesIO(data), found(data), ReadOptions())
+    assert opened.info.notes == (f"left out of the {name}: {said}",)
     opened.close()
 
 

@@ -303,15 +303,17 @@ def test_fits_is_refused_by_name_and_by_content(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dat", "a.fits"]
 
 
+@pytest.mark.parametrize("compressed", ["1", "0"])
 @pytest.mark.parametrize("form", ["gray", "gray16be", "rgb24", "rgba", "rgb48be", "rgba64be"])
-def test_sgi_as_ffmpeg_compresses_it(form: str, tmp_path: Path) -> None:
-    """Pillow takes the ends of such rows for broken; 16 bits stay 16."""
+def test_sgi_as_ffmpeg_writes_it(form: str, compressed: str, tmp_path: Path) -> None:
+    """Pillow takes the ends of compressed rows for broken; 16 bits stay 16."""
     channels = 1 if "gray" in form else 4 if "rgba" in form else 3
     top = 65536 if "16" in form or "48" in form or "64" in form else 256
     pixels = np.arange(40 * 60 * channels).reshape(40, 60, channels) // 7 * (top // 256 + 1) % top
     pixels = pixels.astype(np.uint16 if top > 256 else np.uint8).squeeze()
     encoder = av.CodecContext.create("sgi", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 60, 40, form, Fraction(1, 25)
+    encoder.options = {"rle": compressed}
     frame = av.VideoFrame.from_ndarray(pixels, format=form)
     data = b"".join(map(bytes, [*encoder.encode(frame), *encoder.encode(None)]))
     (tmp_path / "a.sgi").write_bytes(data)

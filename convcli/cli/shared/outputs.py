@@ -66,8 +66,8 @@ def check(result: Info, format: Format, *, grey: bool = True) -> None:
         raise UsageError(f"{named} data of the axes {letters}: write {' or '.join(holders)}{hint}")
     if result.colour is Colour.CMYK and format.name not in ("jpeg", "tiff", "npy"):
         raise UsageError(f"{named} CMYK: write jpeg, tiff or npy")
-    if not format.numbers and result.channels > 4:
-        raise UsageError(f"{named} {result.channels} channels: write npy")
+    if format.name != "tiff" and not format.numbers and result.channels > 4:
+        raise UsageError(f"{named} {result.channels} channels: write tiff or npy")
 
 
 def _holds(format: Format, axes: str) -> bool:
@@ -86,7 +86,7 @@ def form(info: Info, format: Format) -> Info:
     if not format.numbers:
         letters = "".join(letter for letter in f"{ITEMS}M{SPACE}C" if letter in letters)
     colour = info.colour
-    if not format.numbers and colour is Colour.NONE and info.channels <= 4:  # `check` refuses more
+    if not format.numbers and colour is Colour.NONE and info.channels <= 4:  # more stay numbers
         colour = (Colour.GREY, Colour.GREY_ALPHA, Colour.RGB, Colour.RGBA)[info.channels - 1]
     return replace(info, axes=tuple(map(info.axis, letters)), colour=colour)
 

@@ -151,7 +151,8 @@ def _described(
         yield f"the colour tags are left out: {where}"
     if coding.chroma and _chroma(av.VideoFormat(pixels)) == "420":
         tuning["chroma_sample_location"] = coding.chroma
-        if codec not in _SAYING[:3] and container not in ("mkv", "webm", "y4m"):
+        sited = container in ("mkv", "webm") or (container, pixels) == ("y4m", "yuv420p")
+        if codec not in _SAYING[:3] and not sited:
             yield f"the place of the colour samples ({coding.chroma}) is left out: {where}"
     if light is None:
         return

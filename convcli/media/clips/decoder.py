@@ -105,7 +105,7 @@ class Decoder:
             ):  # AVI has times in the order of its packets, and that of the last is a guess
                 step = sorted(b - a for a, b in pairwise(ordered))[len(ordered) // 2 - 1]
                 ordered[-1] = max(ordered[-1], ordered[-2] + step)
-                first = min(ordered[0], step)  # reordering delays by one frame; what is more, they begin later
+                first = min(ordered[0], step)  # reordering delays by one frame; more is a late beginning
                 return Frames(tuple(time - first for time in ordered), (), base, step, Fraction(0))
             return Frames(tuple(range(len(found))), (), 1 / rate, 1, Fraction(0))
         self._timed = True

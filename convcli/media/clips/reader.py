@@ -3,8 +3,9 @@
 Which frames there are is found out in `scan`, decoding is in `decoder`, writing in `writer`.
 """
 
+import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import pairwise
 from typing import IO, Any
@@ -100,8 +101,8 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     file = VideoFile(fp, name, options.max_pixels)
     try:
         found = VideoSource(file, options)
-        if _COMMENTS.match(head):
-            found.later["comments in the header are left out"] = None
+        if name == "yuv4mpegpipe":
+            found.later |= dict.fromkeys(_y4m_lost(fp, file))
         return found
     except UnknownCodecError:
         from convcli.media.clips.fallback import ProgramFile
@@ -112,6 +113,19 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         except BaseException:
             decoded.close()
             raise
+
+
+def _y4m_lost(fp: IO[bytes], file: VideoFile) -> Iterator[str]:
+    """Yield a line for comments, and for parameters of single frames, such as ``FRAME Ip``."""
+    with file.open() as container:
+        size = next(container.demux(video=0)).size
+    fp.seek(0)
+    if _COMMENTS.match(fp.readline()):
+        yield "comments in the header are left out"
+    while (line := fp.readline(1024)).strip() == b"FRAME":
+        fp.seek(size, io.SEEK_CUR)
+    if line:
+        yield "the parameters of single frames are left out"
 
 
 class VideoSource(Strips):

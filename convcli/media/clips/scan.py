@@ -198,9 +198,10 @@ def scan(file: VideoFile) -> Frames | None:
 def _announced(container: av.container.InputContainer, stream: av.VideoStream, base: Fraction) -> Fraction:
     """Return when the stream should end, in seconds, as the file's headers have it; 0 if they say nothing."""
     start = (stream.start_time or 0) * base
-    if stream.duration:
+    name = container.format.name
+    if stream.duration and not name.startswith("matroska"):  # where it may be the whole file's
         # Of fragments alone, MP4's duration is the end of the last one, counted from 0, before an edit list shifts it.
-        fragments = stream.frames == 0 and container.format.name.startswith("mov")
+        fragments = stream.frames == 0 and name.startswith("mov")
         return stream.duration * base + (min(start, Fraction(0)) if fragments else start)
     tag = stream.metadata.get("DURATION", "")  # Matroska, written by most: 00:00:02.000000000
     hours, _, rest = tag.partition(":")

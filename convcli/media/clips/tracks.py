@@ -80,8 +80,9 @@ def _others(container: Any) -> list[Any]:
 def carried(container: Any) -> tuple[str, ...]:
     """Return what a file has beside its pictures, in words."""
     extras = {"chapters": container.chapters(), "tags": _tags(container.metadata, _ABOUT_THE_FILE)}
-    extras |= {key: pictures(container)[0].metadata.get(key) for key in ("title", "timecode")}
-    return (*_counted(_others(container)), *(name for name, there in extras.items() if there))
+    extras |= {key: pictures(container)[0].metadata.get(key) for key in ("title", "language", "timecode")}
+    there = (name for name, value in extras.items() if value and value != "und")
+    return (*_counted(_others(container)), *there)
 
 
 def _counted(streams: Iterable[Any]) -> list[str]:

@@ -69,10 +69,6 @@ class VideoSink(Sink):
             self._notes.append(
                 f"{constant[0].upper()} holds one frame rate: the times of the frames are evened out"
             )
-        if self._clip.plays > 1:
-            self._notes.append(
-                f"that it plays {self._clip.plays} times is left out: {format_name.upper()} cannot say it"
-            )
         if self._clip.reopen is None and self._clip.tracks:
             self._notes.append(f"left out: {', '.join(self._clip.tracks)} (the frames are not the file's)")
         self._tracks: Tracks | None = None

@@ -3,6 +3,7 @@
 ITU-T T.81, B.1.1 and B.2.2; JPEG File Interchange Format 1.02.
 """
 
+import re
 import struct
 from fractions import Fraction
 
@@ -15,7 +16,9 @@ FRAMES = (0xC0, 0xC1, 0xC2)  # the markers of frames of 8 bits: baseline, extend
 APPLICATIONS = range(0xE0, 0xF0)  # of segments that hold what surrounds the samples
 SCAN, COMMENT = 0xDA, 0xFE
 MOST_SCANS = 100
+_MOST = 10_000  # segments that are looked at, between scans too
 _JFIF = b"JFIF\0"
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")  # but restarts, behind which samples go on
 _FRAME_LENGTH, _JFIF_LENGTH = 10, 16  # of segments up to what is read of them, marker and length included
 _INCH, _CENTIMETRE = 1, 2  # what JFIF counts pixels by
 _OTHER_FRAMES = set(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}  # lossless, arithmetic coding
@@ -32,10 +35,7 @@ class Plain:
 def taken_apart(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
     """Return the segments with their markers, up to the head of the first scan, and where that scan begins.
 
-    Raises
-    ------
-    ValueError
-        When they do not follow each other up to a scan.
+    None and 0 where they do not follow each other up to a scan.
     """
     segments: list[tuple[int, bytes]] = []
     at = len(START)
@@ -44,7 +44,7 @@ def taken_apart(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
             at += 1
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         if data[at : at + 1] != b"\xff" or length < 2 or at + 2 + length > len(data):
-            raise ValueError(f"no segment of a JPEG at byte {at}")
+            return [], 0
         segments.append((data[at + 1], data[at : at + 2 + length]))
         at += 2 + length
     return segments, at
@@ -52,10 +52,7 @@ def taken_apart(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
 
 def frame_size(data: bytes) -> tuple[int, int] | None:
     """Return the width and height of a JPEG, of whatever kind; None where its segments are damaged."""
-    try:
-        segments, _ = taken_apart(data)
-    except ValueError:
-        return None
+    segments, _ = taken_apart(data)
     kinds = {*FRAMES, *_OTHER_FRAMES}
     frame = next((segment for marker, segment in segments if marker in kinds), b"")
     if len(frame) < _FRAME_LENGTH:
@@ -66,12 +63,11 @@ def frame_size(data: bytes) -> tuple[int, int] | None:
 
 def lost_of(data: bytes) -> tuple[str, ...]:
     """Return the line for what of a file is lost, segments and what lies behind the picture's end."""
-    try:
-        segments, scan = taken_apart(data)
-    except ValueError:
-        return ()
-    end = data.find(END, scan)  # no samples look like it
-    found = ["behind"] if end >= 0 and is_data(data[end + 2 :]) else []
+    segments, at = taken_apart(data)
+    while at and len(segments) < _MOST and (mark := _MARKER.search(data, at)) and mark[0] != END:
+        at = mark.end() + int.from_bytes(data[mark.end() : mark.end() + 2], "big")
+        segments.append((mark[0][1], data[mark.start() : at]))
+    found = ["behind"] if at and mark and mark[0] == END and is_data(data[mark.end() :]) else []
     for marker, segment in segments:
         name = segment[4:].partition(b"\0")[0][:40].decode("latin-1")
         if marker in APPLICATIONS:
@@ -95,11 +91,8 @@ def check_scans(data: bytes) -> None:
     ConvError
         For more than `MOST_SCANS`.
     """
-    try:
-        _, at = taken_apart(data)
-    except ValueError:
-        return
-    scans = 1 + data.count(bytes([0xFF, SCAN]), at, max(data.find(END, at), at))
+    _, at = taken_apart(data)
+    scans = 1 + data.count(bytes([0xFF, SCAN]), at, max(data.find(END, at), at)) if at else 0
     if scans > MOST_SCANS:
         raise ConvError(
             f"a JPEG of {scans} scans is meant to take long and is refused; honest ones have about 10"
@@ -108,10 +101,7 @@ def check_scans(data: bytes) -> None:
 
 def plain(data: bytes) -> Plain | None:
     """Return what a JPEG is that holds a picture and nothing that needs Pillow; None for any other."""
-    try:
-        segments, _ = taken_apart(data)
-    except ValueError:
-        return None
+    segments, _ = taken_apart(data)
     frames = [segment for marker, segment in segments if marker in FRAMES]
     applications = [segment for marker, segment in segments if marker in APPLICATIONS]
     if any(marker in _OTHER_FRAMES for marker, _ in segments) or len(frames) != 1 or len(applications) > 1:

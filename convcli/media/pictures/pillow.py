@@ -38,6 +38,7 @@ _BEGINNINGS = {b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP", b"BM": "BMP", b"GIF8": 
 _EXPANDED = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "PA": "RGBA", "YCbCr": "RGB"}
 
 
+_SQUARE = b"\x3f\xf0" + bytes(6)  # a pixel aspect of 1
 _DEEP = {"I": "int32", "F": "float32", "I;16": "uint16", "I;16L": "uint16", "I;16B": "uint16"}
 
 
@@ -163,7 +164,8 @@ def lost_of(image: Any, also: Iterable[str] = ()) -> tuple[str, ...]:
     text = info.get("comment", b"")
     if not comment(text if isinstance(text, bytes) else str(text).encode()):
         found.discard("comment")
-    found |= {str(number) for number, *_ in getattr(image, "resources", ())}  # of a PSD
+    resources = getattr(image, "resources", ())  # of a PSD; square pixels are none
+    found |= {str(number) for number, _, data in resources if data[4:] != _SQUARE}
     with suppress(OSError, SyntaxError, ValueError):  # layers that Pillow does not understand
         if format not in ANIMATED and getattr(image, "n_frames", 1) > 1:
             found.add("frames")

@@ -178,13 +178,18 @@ def _tga_sixteen(head: bytes) -> tuple[int, int] | None:
     return struct.unpack_from("<HH", head, 12) if depth == 16 else None
 
 
-def _sgi_rows(head: bytes) -> tuple[int, int] | None:
-    compressed = head[2] == 1 and head[10:12] in (b"\0\1", b"\0\3", b"\0\4")  # run lengths
-    return struct.unpack_from(">HH", head, 6) if compressed else None
+def _sgi_by_ffmpeg(head: bytes) -> tuple[int, int] | None:
+    known = head[10:12] in (b"\0\1", b"\0\3", b"\0\4")  # channels
+    return struct.unpack_from(">HH", head, 6) if known and (head[2] == 1 or head[3] == 2) else None
 
 
 def _pam(head: bytes) -> dict[bytes, bytes]:
     return dict(re.findall(rb"^(\w+)[ \t]+(\w+)", head.partition(b"ENDHDR")[0], re.MULTILINE))
+
+
+def _pam_end(head: bytes) -> int:
+    width, height, depth, top = (int(_pam(head)[key]) for key in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL"))
+    return head.index(b"ENDHDR") + 7 + width * height * depth * (2 if top > 255 else 1)
 
 
 def _pam_misread(head: bytes) -> str:
@@ -234,6 +239,7 @@ RARER: tuple[Rarer, ...] = (
     Rarer(
         *("pam", (".pam",), "PAM", _pattern(rb"P7\s*\n")),
         misread=_pam_misread,
+        end=_pam_end,
         ffmpeg=lambda head: (int(_pam(head)[b"WIDTH"]), int(_pam(head)[b"HEIGHT"])),
     ),
     Rarer(
@@ -250,10 +256,7 @@ RARER: tuple[Rarer, ...] = (
     Rarer("blp", (".blp",), "BLP", _magic(b"BLP1", b"BLP2"), apart=True),
     Rarer("ftex", (".ftc", ".ftu"), "FTEX", _magic(b"FTEX")),
     Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95"), misread=_sun_misread),
-    Rarer(
-        *("sgi", (".sgi", ".rgb", ".rgba", ".bw"), "SGI", _magic(b"\x01\xda"), lambda head: 8 * head[3]),
-        ffmpeg=_sgi_rows,
-    ),
+    Rarer("sgi", (".sgi", ".rgb", ".rgba", ".bw"), "SGI", _magic(b"\x01\xda"), ffmpeg=_sgi_by_ffmpeg),
     Rarer("msp", (".msp",), "MSP", _magic(b"DanM", b"LinS")),
     Rarer("dcx", (".dcx",), "DCX", _magic(b"\xb1\x68\xde\x3a")),
     Rarer("xpm", (".xpm",), "XPM", _magic(b"/* XPM */"), slow=True),

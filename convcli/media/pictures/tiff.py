@@ -49,6 +49,7 @@ BIG = 2**32 - 2**24  # bytes of pixels from which a file becomes a BigTIFF; the 
 _BLANK = 8_000_000  # bytes, packed, that a TIFF of any size may have
 BOMB = 1100  # bytes of pixels from each byte of a file: deflate makes 1032 at most
 _YCBCR = 6
+_MASKS, _OTHERS = "reduced copies or masks", "pictures of other size or kind"  # that are left out
 _DESCRIPTION, _NO_UNIT = 270, 1  # a tag, and a unit of resolution
 _RATIONAL = 5
 # sRGB's white and primaries, YCbCr's own range
@@ -100,7 +101,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         if page.photometric == _YCBCR and page.compression not in _JPEG:
             from convcli.media.pictures.image import pillow_source
 
-            notes = _notes(tif, series, [page])
+            notes = _notes(tif, series, [page], Counter())
             if len(tif.pages) > 1:
                 few = f"only the first of the {len(tif.pages)} pages of this TIFF is read"
                 notes = (f"{few}: it holds YCbCr, save it as RGB to read all", *notes)
@@ -133,13 +134,14 @@ class TiffSource(Boxes):
         pages = [each.aspage() for each in every] if apart else [page]
         kept = [index for index, own in enumerate(pages) if not own.subfiletype & _COPY] or range(len(pages))
         looks = [(look_of(own)[0], int(own.tags.valueof(274, 1))) for own in pages]
-        forms = [(look.white, look.colour, self._height != self._width and turned > 4) for look, turned in looks]
+        forms = [(look.white, self._height != self._width and turned > 4) for look, turned in looks]
         alike = [index for index in kept if forms[index] == forms[kept[0]]]
         pages, self._looks = [pages[index] for index in alike], [looks[index] for index in alike]
-        masks, others = (len(every) - len(kept) if apart else 0), len(kept) - len(alike)
+        masks = len(every) - len(kept) if apart else 0
+        beside = Counter({_MASKS: masks, _OTHERS: len(kept) - len(alike)})
         self._pages = [every[index] for index in alike] if apart else every
-        self._together = None if masks + others else series.dataoffset
-        count -= masks + others
+        self._together = None if beside.total() else series.dataoffset
+        count -= beside.total()
         (self._look, self._orientation), metadata, dpi = self._looks[0], *metadata_of(pages[0])
         self._stored = np.dtype(page.dtype).newbyteorder(tif.byteorder)
         self._tall, self._wide = page.chunks[:2]  # of strips or tiles, and how many there are
@@ -161,7 +163,7 @@ class TiffSource(Boxes):
             dtype=pixel.dtype.name,
             colour=self._look.colour,
             metadata=metadata,
-            notes=_notes(tif, series, pages, masks, others),
+            notes=_notes(tif, series, pages, beside),
         )
         self.info = replace(with_dpi(info, dpi), white=self._look.white)
         if self._orientation != 1:
@@ -332,7 +334,7 @@ def _main(tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
 
 
 def _notes(
-    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, pages: Sequence[Any], masks: int = 0, others: int = 0
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, pages: Sequence[Any], counted: Counter[str]
 ) -> tuple[str, ...]:
     """Return notes on what of the file is not read, or read as something else."""
     notes = [note for page in pages for note in look_of(page)[1]]
@@ -342,10 +344,9 @@ def _notes(
     if len(lead) > 1:
         sizes = ", ".join(f"{letter} {size}" for letter, size in zip(lead, series.shape, strict=False))
         notes.append(f"the pages of the TIFF ({sizes}) are read as one stack, Z")
-    counted = Counter({"reduced copies or masks": masks, "pictures of other size or kind": others})
     for level in (level for one in tif.series for level in one.levels if level is not series):
         copy = level.keyframe.subfiletype & _COPY or level not in tif.series
-        counted["reduced copies or masks" if copy else "pictures of other size or kind"] += len(level)
+        counted[_MASKS if copy else _OTHERS] += len(level)
     more = (f"{kind} ({number})" for kind, number in counted.items() if number)
     carried = dict.fromkeys(key for page in pages for key in _carriers(page))
     return (*dict.fromkeys(notes), *left_out("TIFF", carried, more))
