@@ -16,9 +16,11 @@ from functools import cache, partial, reduce
 from operator import xor
 from pathlib import Path
 
+import av
 import imagecodecs
 import numpy as np
 import pytest
+import soundfile
 import tifffile
 from PIL import Image
 
@@ -214,6 +216,34 @@ def fits(side: int) -> bytes:
 
 
 @cache
+def sound(kind: str) -> bytes:
+    """Return a second of silence whose header announces hours, days or years."""
+    file = io.BytesIO()
+    if kind in ("m4a", "aac"):
+        with av.open(file, "w", format="ipod" if kind == "m4a" else "adts") as container:
+            stream = container.add_stream("aac", rate=8000)
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), "fltp", "mono")
+            frame.sample_rate = 8000
+            container.mux([*stream.encode(frame), *stream.encode(None)])
+    else:
+        kinds = {"opus": {"format": "OGG", "subtype": "OPUS"}}.get(kind, {"format": kind.upper()})
+        soundfile.write(file, np.zeros(8000), 8000, **kinds)
+    data = bytearray(file.getvalue())
+    at, length = {
+        "wav": (data.find(b"data") + 4, 4),
+        "aiff": (data.find(b"SSND") + 4, 4),
+        "flac": (22, 4),  # of 36 bits, in STREAMINFO
+        "mp3": (max(data.find(b"Xing"), data.find(b"Info")) + 9, 3),
+        "ogg": (data.rfind(b"OggS") + 6, 7),
+        "opus": (data.rfind(b"OggS") + 6, 7),
+        "m4a": (data.find(b"mdhd") + 20, 4),
+        "aac": (3, 2),  # of one frame
+    }[kind]
+    data[at : at + length] = b"\x7f" + b"\xff" * (length - 1)
+    return bytes(data)
+
+
+@cache
 def clip(suffix: str, height: int = 2560, width: int = 4096) -> bytes:
     """Return a black frame; its size is in the codec's own headers."""
     vp9 = ("libvpx-vp9", {"cpu-used": "8", "deadline": "realtime"})
@@ -237,6 +267,7 @@ PIXAR = struct.pack("<4s412x2H4x2H", b"\x80\xe8\0\0", 60_000, 60_000, 14, 2).lju
 IM = b"Image type: RGB image\r\nImage size (x*y): 60000*60000\r\n"
 XBM = b"#define a_width 60000\n#define a_height 60000\nstatic char a_bits[] = {\n0}"
 SMALLER = (struct.pack(">HH", 60_000, 60_000), struct.pack(">HH", 15_900, 15_900))
+SOUNDS = ("wav", "aiff", "flac", "mp3", "ogg", "opus", "m4a", "aac")
 CLIPS = ("mp4", "mov", "mkv", "webm", "avi", "ts")
 WHITE = saved((15_000, 1_000), "WEBP", lossless=True)
 LERC = bytes(imagecodecs.lerc_encode(np.arange(81, dtype=np.uint8).reshape(9, 9)))
@@ -333,6 +364,7 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "XPM": ("a.xpm", lambda: b'/* XPM */\nstatic char * a[] = {\n"60000 60000 1 1",\n"a c #102030",\n"a"};\n', "3600"),
     "YUV4MPEG2": ("a.y4m", lambda: b"YUV4MPEG2 W60000 H60000 F25:1 Ip C420\nFRAME\n", ""),
     **{f"a clip, {suffix}": (f"a.{suffix}", partial(clip, suffix), "so small a file") for suffix in CLIPS},
+    **{f"a sound, {kind}": (f"a.{kind}", partial(sound, kind), "") for kind in SOUNDS},
     "a clip that grows": ("a.ts", lambda: clip("ts", 64, 64) + clip("ts"), "broken video"),
     "CSV, columns": ("a.csv", lambda: b"1," * 500_000 + b"1\n", "columns"),
     "TSV, columns": ("a.tsv", lambda: b"1\t" * 500_000 + b"1\n", "columns"),

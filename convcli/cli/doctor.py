@@ -13,7 +13,17 @@ from convcli.engines.native import library
 WIDTH = 62  # of what stands beside the names, on a terminal of 80 columns
 PACKAGES = {
     "engines": ("numpy", "torch"),
-    "codecs": ("Pillow", "imagecodecs", "tifffile", "isal", "imageio", "imageio-ffmpeg", "av", "polars"),
+    "codecs": (
+        "Pillow",
+        "imagecodecs",
+        "tifffile",
+        "isal",
+        "imageio",
+        "imageio-ffmpeg",
+        "av",
+        "polars",
+        "soundfile",
+    ),
     "extras": ("onnx", "matplotlib"),
 }
 

@@ -42,8 +42,15 @@ class Colour(StrEnum):
 class Companions(Protocol):
     """Companions of the samples along the stream axis: other columns of a table, a clip's sound.
 
-    ``notes`` are lines for the person.
+    ``notes`` are lines for the person; ``kind`` says which files they are of: ``table``, ``clip``, ``sound``.
+    ``by_sample`` says whether there is something for each sample.
     """
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def by_sample(self) -> bool: ...
 
     @property
     def notes(self) -> tuple[str, ...]: ...

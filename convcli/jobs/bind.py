@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
-from convcli.common import UsageError, about, counted, frozen, parse_float, parse_numbers, per_axis
+from convcli.common import UsageError, about, counted, frozen, parse_float, parse_numbers, per_axis, quoted
 from convcli.common.options import Panel, flag, option
 from convcli.data.info import SPACE
 from convcli.geometry.grammar import parse_pool
@@ -16,6 +16,22 @@ from convcli.geometry.padding import Padding, PaddingName, PadMode, parse_pad_mo
 from convcli.geometry.windows import TransposedWindow, Window
 from convcli.jobs.chain import Chain, ConvStage, PoolStage, Stage
 from convcli.kernel import Kernel
+
+NORMALISE = 0.0  # as a factor: the one that makes the sum 1
+
+
+def parse_scale(text: str) -> float:
+    """Read what weights are multiplied by.
+
+    >>> parse_scale("1/8"), parse_scale("normalise")
+    (0.125, 0.0)
+    """
+    if text.strip().lower() in ("normalise", "normalize"):
+        return NORMALISE
+    factor = parse_float(text, "scale")
+    if not factor:
+        raise UsageError(f"scale {quoted(text)}: weights of nothing but zeros do nothing")
+    return factor
 
 
 @frozen
@@ -42,6 +58,11 @@ class Settings:
     )
     dilation: tuple[int, ...] | None = option(
         "Distance between the kernel's taps.", read=lambda text: parse_numbers(text, "dilation")
+    )
+    scale: float | None = option(
+        "Multiplies the weights: 1/9, -2; or normalise: their sum becomes 1.",
+        panel=Panel.KERNEL,
+        read=parse_scale,
     )
     bias: tuple[float, ...] | None = option(
         "Added to the result: one number, or one for each map.",
@@ -146,6 +167,8 @@ def _bind_kernel(
     flip = kernel.defaults.flip if settings.flip is None else settings.flip
     if flip:
         kernel = kernel.flipped()
+    if settings.scale is not None:
+        kernel = kernel.normalised() if settings.scale == NORMALISE else kernel.scaled(settings.scale)
     if settings.bias is not None:
         kernel = kernel.with_bias(settings.bias)
     if settings.sum_channels and kernel.inputs == 1:
@@ -178,6 +201,7 @@ def _pool_alone(pool: Pool, settings: Settings) -> Pool:
     of_kernels = {
         "--pad-mode": settings.pad_mode is not None,
         "--pad-value": settings.pad_value is not None,
+        "--scale": settings.scale is not None,
         "--bias": settings.bias is not None,
         "--flip": settings.flip,
         "--transpose": settings.transposed,

@@ -129,6 +129,8 @@ class PoolStage:
 
 Stage = ConvStage | PoolStage
 
+_FREQUENCIES = 4096  # at which responses are compared
+
 
 @frozen
 class Chain:
@@ -248,6 +250,28 @@ class Chain:
             tap = window.centre if between and stage.centred else window.dilation * stage.origins[number]
             axis = axis.along(*window.places(tap), sizes[number])
         return axis
+
+    def folded(self, axis: int) -> float:
+        """Return how much passes of the frequencies that the outputs' steps cannot hold (aliasing), at most.
+
+        As a part of what passes of any frequency; pools are taken to pass everything.
+        """
+        import numpy as np
+
+        jump = 1
+        frequencies = np.fft.rfftfreq(_FREQUENCIES)  # in cycles a sample
+        passed = np.ones(len(frequencies))
+        for stage in self.stages:
+            window = stage.windows[axis]
+            if isinstance(stage, ConvStage) and axis in stage.axes:
+                along = np.moveaxis(stage.weights("float64"), 2 + axis, -1)
+                lines = along.reshape(-1, along.shape[-1])
+                size = max(_FREQUENCIES, 2 * lines.shape[1])
+                places = np.rint(frequencies * jump * window.dilation * size).astype(int) % size
+                passed *= np.abs(np.fft.fft(lines, size)).max(axis=0)[places]
+            jump *= window.stride
+        beyond = passed[frequencies > 0.5 / jump]
+        return float(beyond.max(initial=0) / (passed.max() or 1))
 
     def field(self, axis: int) -> Field:
         """Return the receptive field of one output along one axis."""

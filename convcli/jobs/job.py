@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from convcli.common import Channels, Nan, Precision, UsageError, frozen
-from convcli.data.axes import Axis
+from convcli.data.axes import Axis, Even
 from convcli.data.info import SPACE, Companions, Info
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.bind import Settings, bind
@@ -23,6 +23,8 @@ from convcli.pixels.ranges import Clip, Float, Range
 from convcli.pixels.render import Rendering, Target
 
 PIXELS = ("uint8", "uint16")
+
+ALIASED = 0.1  # of a frequency: what is left of it is said
 
 LEAST, MOST = 1e-30, 1e30  # between them is a kernel's largest weight that float32 holds, with room for sums
 
@@ -203,6 +205,7 @@ class Job:
         if metadata.icc and channels != self.split.colours:
             metadata = replace(metadata, icc=None)
             notes += ("the colour profile does not describe the result's channels and is left out",)
+        notes += self._aliasing()
         return Info(
             axes=tuple(self._axis(letter, sizes[letter]) for letter in axes),
             dtype=self.dtype,
@@ -217,10 +220,22 @@ class Job:
         """Return an axis of the result."""
         return self.chain.axis(self.info.axis(letter)) if letter in self.letters else Axis(letter, size)
 
+    def _aliasing(self) -> tuple[str, ...]:
+        """Return a line where a stride leaves frequencies of a signal that its new rate cannot hold."""
+        places = self.info.axis("X").positions if self.letters == "X" else None
+        jump = self.chain.field(0).jump if self.letters == "X" else 1
+        if jump <= 1 or not isinstance(places, Even) or (passes := self.chain.folded(0)) < ALIASED:
+            return ()
+        limit, smooth = 1 / (2 * jump * abs(places.spacing)), f"-k gaussian:sigma={int(jump)}"
+        return (
+            f"up to {passes:.0%} of the frequencies above {float(limit):,.6g} Hz is left and folds back (aliasing): "
+            f"smooth before, with {smooth}",
+        )
+
     def _companions(self) -> Companions | None:
         companions = self.info.companions
-        if companions is None:
-            return None
+        if companions is None or not companions.by_sample:
+            return companions
         if any(isinstance(stage.windows[self.stream], TransposedWindow) for stage in self.chain.stages):
             return companions.drop()
         where = positions(self.chain, self.stream)
@@ -298,6 +313,8 @@ def draft(
     sizes = [info.size(letter) for letter in letters]
     chain = bind(kernels, settings, letters, sizes, filtered_channels(info, channels))
     policy, dtype, compute = decide(range, kernels, info.dtype, holds, keeps_numbers, precision)
+    if range is None and "Y" not in letters and not policy.keeps_numbers:  # displays are for pictures
+        policy = Clip()
     as_they_are = dtype == info.dtype and compute in holds  # in a format of numbers
     white = info.white if as_they_are else None
     job = Job(info, chain, channels, policy, dtype, compute, nan, white)

@@ -243,9 +243,21 @@ class Kernel:
         ]
 
     def normalised(self) -> Kernel:
-        """Return the kernel with each output's weights divided by their sum."""
+        """Return the kernel with each output's weights divided by their sum.
+
+        Raises
+        ------
+        UsageError
+            For a sum of 0.
+        """
+        if self.zero_sum or any(not math.fsum(row) for row in self.rows):
+            raise UsageError("its weights sum to 0, so that no factor makes that 1", subject=self.title)
         rows = (tuple(weight / sum(row) for weight in row) for row in self.rows)
         return replace(self, weights=tuple(weight for row in rows for weight in row))
+
+    def scaled(self, factor: float) -> Kernel:
+        """Return the kernel with its weights multiplied by a factor."""
+        return replace(self, weights=tuple(weight * factor for weight in self.weights))
 
     def flipped(self) -> Kernel:
         """Return the kernel mirrored along every space axis, its origin with it: true convolution.

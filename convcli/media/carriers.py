@@ -55,6 +55,14 @@ LOST = {
         "34412, 51123, 65420-65458"
     ),
     "WEBP": _carriers("XMP = XMP; data behind the picture = behind; content credentials = C2PA"),
+    "WAV": _carriers(
+        "broadcast extension = bext; cue points = cue, adtl; loops = smpl, inst; iXML = iXML; XMP = _PMX; "
+        "ID3 tags = id3, ID3; playlist = plst; production notes = aXML, axml; speakers = chna"
+    ),
+    "AIFF": _carriers(
+        "markers = MARK; instrument = INST; MIDI = MIDI; comments = COMT; application data = APPL; ID3 tags = ID3; "
+        "recording = AESD"
+    ),
     "other": _carriers(
         "comment = comment; XMP = xmp, 1060; captions (IPTC) = iptc, 1028; EXIF = exif box, 1058; other sizes = sizes; "
         "georeference = geo; texts = xml, 1035, XPMEXT; boxes of others = uuid; thumbnail = 1033, 1036; name = name; "
@@ -107,6 +115,10 @@ STORAGE = {
         "= 254-266, 273-279, 281-284, 288, 289, 291-293, 296, 297, 305, 317, 320, 322-328, 330, 332, 334, 338, 339, "
         "347, 512-521, 529-531, 559, 32995-32998, 34675, 50674"
     ),
+    "WAV": _carriers(
+        "= fmt, data, fact, LIST, PEAK, JUNK, PAD, FLLR, ds64, minf, elm1, regn, umid, DGDA, levl"
+    ),
+    "AIFF": _carriers("= COMM, SSND, FVER, NAME, AUTH, (c), ANNO, PEAK, FLLR"),
     "WEBP": _carriers("= VP8, VP8L, VP8X, ALPH, ANIM, ANMF, ICCP, EXIF"),
 }
 _UNKNOWN = {"JPEG": "segment", "GIF": "extension", "TIFF": "tag"}

@@ -134,7 +134,8 @@ def timed(info: Info, rate: Fraction) -> Info:
     UsageError
         For what is not a clip, and for frames that have times of their own.
     """
-    time = next((axis for axis in info.axes if axis.letter in "TZ"), None)
+    letters = "TZ" if "Y" in info.letters else "TZX"
+    time = next((axis for axis in info.axes if axis.letter in letters), None)
     if time is None:
         raise UsageError(
             "--fps is for clips, and this is none (--axes TYX or TYXC says what an array's axes are)"

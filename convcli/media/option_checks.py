@@ -31,7 +31,11 @@ def _named(*names: str) -> Callable[[Format], bool]:
     return lambda row: row.name in names
 
 
-_TABLE, _LOSSY = _named("csv", "tsv"), _named("jpeg", "webp")
+def _streamed(format: Format) -> bool:
+    return format.film or format.kind == "sound"
+
+
+_TABLE, _LOSSY = _named("csv", "tsv"), _named("jpeg", "webp", "mp3", "ogg", "opus")
 _CLIPS = "is for clips (mp4, mov, mkv, webm, avi, ts, y4m)"
 
 _READING: tuple[_Concern[ReadOptions], ...] = (
@@ -41,7 +45,7 @@ _READING: tuple[_Concern[ReadOptions], ...] = (
     _Concern("--as matrix", lambda o: o.matrix, _TABLE, "reads a table as a grid"),
     _Concern("--columns", lambda o: o.columns is not None, _TABLE, "picks columns of a table"),
     _Concern("--header", lambda o: o.header is not Header.AUTO, _TABLE, "is for tables"),
-    _Concern("--allow-truncated", lambda o: o.allow_truncated, _film, _CLIPS),
+    _Concern("--allow-truncated", lambda o: o.allow_truncated, _streamed, "is for clips and sounds"),
 )
 _WRITING: tuple[_Concern[WriteOptions], ...] = (
     _Concern("--codec", lambda o: o.video.codec is not None, _film, _CLIPS),
@@ -49,7 +53,7 @@ _WRITING: tuple[_Concern[WriteOptions], ...] = (
     _Concern("--preset", lambda o: o.video.preset is not None, _film, _CLIPS),
     _Concern("--pix-fmt", lambda o: o.video.pixels is not None, _film, _CLIPS),
     _Concern("--no-audio", lambda o: not o.video.sound, _film, _CLIPS),
-    _Concern("--quality", lambda o: o.quality is not None, _LOSSY, "is for JPEG and WebP"),
+    _Concern("--quality", lambda o: o.quality is not None, _LOSSY, "is for JPEG, WebP, MP3 and Ogg"),
     _Concern("--compress small", lambda o: o.compress is Compress.SMALL, _named("png"), "is for PNG"),
 )
 

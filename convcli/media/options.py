@@ -58,7 +58,9 @@ class ReadOptions:
     panel = Panel.CLIPS
 
     rate: Fraction | None = option(
-        "Frames a second of numbered images and arrays. Default: 25.", "--fps", read=parse_rate
+        "Frames a second of numbered images and arrays, or samples of signals. Default: 25.",
+        "--fps",
+        read=parse_rate,
     )
     axes: str | None = option(
         "Letters of an array's dimensions: YXC, CYX, NCYX, ZYX, TYX...", panel=Panel.WINDOW
@@ -83,7 +85,7 @@ class ReadOptions:
         shown="first",
         read=lambda text: parse_choice(Frames, text, "frames") is Frames.ALL,
     )
-    allow_truncated: bool = flag("Keep what can be read of a broken clip.")
+    allow_truncated: bool = flag("Keep what can be read of a broken clip or sound.")
     max_pixels: int | None = option(
         "Most pixels that are decoded whole, in millions; an animation's frames add up.",
         default=PIXELS,
@@ -137,7 +139,9 @@ class WriteOptions:
     """What a writer is told about its output; ``quality`` ``None`` is the format's own default."""
 
     quality: int | None = option(
-        "1 to 100, for JPEG and WebP.", takes=int, read=lambda number: in_range(number, "quality", 1, 100)
+        "1 to 100, for JPEG, WebP, MP3 and Ogg.",
+        takes=int,
+        read=lambda number: in_range(number, "quality", 1, 100),
     )
     compress: Compress = option("fast or small, for PNG.", default=Compress.FAST)
     video: VideoOptions = VideoOptions()

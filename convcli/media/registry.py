@@ -25,6 +25,7 @@ HEAD = 4096  # bytes that are enough to recognise any format
 
 BYTES = ("uint8",)
 SIXTEEN = ("uint8", "uint16")
+SAMPLES = ("int8", "int16", "int32", "float32", "float64")
 REAL = (
     *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
     *("float16", "float32", "float64"),
@@ -81,6 +82,13 @@ class Format:
     grain: Grain = STRIPS
 
     @property
+    def kind(self) -> str:
+        """What it is for, as `convcli.data.info.Companions` know it."""
+        if "Y" not in self.axes:
+            return "sound"
+        return "table" if not self.binary else "clip" if self.film and not self.numbered else "picture"
+
+    @property
     def multi(self) -> bool:
         """Whether one file takes several maps."""
         return "M" in self.axes
@@ -110,7 +118,8 @@ def _movie(*brands: bytes) -> Callable[[bytes], bool]:
     return recognises
 
 
-_STILL = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"jp2 ", b"jxl ")
+_APPLE = (b"M4A ", b"M4B ")
+_STILL = (*_APPLE, b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"jp2 ", b"jxl ")
 
 
 def _ebml(kind: bytes) -> Callable[[bytes], bool]:
@@ -151,6 +160,34 @@ def _csv(head: bytes) -> bool:
     return not _tsv(head) and any(mark in row for row in rows for mark in b"0123456789,;|")
 
 
+def _wav(head: bytes) -> bool:
+    return head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] == b"WAVE"
+
+
+def _aiff(head: bytes) -> bool:
+    return head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC")
+
+
+def _m4a(head: bytes) -> bool:
+    return head[4:8] == b"ftyp" and head[8:12] in _APPLE
+
+
+def _adts(head: bytes) -> bool:
+    """The header of a frame of AAC (ISO/IEC 14496-3, 1.A.3.2) with a known rate."""
+    return len(head) > 3 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0 and head[2] >> 2 & 15 < 13
+
+
+def _mp3(head: bytes) -> bool:
+    """A tag, or the header of a frame of layer III (ISO/IEC 11172-3, 2.4.2.3) with a known rate."""
+    frame = len(head) > 3 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2 and head[1] & 0x18 != 0x08
+    tag = head[:3] == b"ID3" and head[3:4] in (b"\2", b"\3", b"\4")
+    return tag or (frame and head[2] >> 4 not in (0, 15) and head[2] & 12 != 12)
+
+
+def _ogg(opus: bool) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(b"OggS") and (b"OpusHead" in head[:64]) is opus
+
+
 _PICTURES = "convcli.media.pictures."
 _IMAGE = f"{_PICTURES}image"
 _TABLE = "convcli.media.tables.table"
@@ -160,6 +197,8 @@ _TIFF = (f"{_PICTURES}tiff:source", f"{_PICTURES}tiff:sink")
 _PICTURE = (f"{_IMAGE}:source", f"{_IMAGE}:sink")
 _PNG = (f"{_PICTURES}png:source", f"{_PICTURES}png:sink")
 _VIDEO = ("convcli.media.clips.reader:source", "convcli.media.clips.writer:sink")
+_SOUND = ("convcli.media.sounds.sound:source", "convcli.media.sounds.sound:sink")
+_CODED = ("convcli.media.sounds.coded:source", "convcli.media.sounds.coded:sink")
 _TIFF_MAGIC = _magic(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 FORMATS: tuple[Format, ...] = (
@@ -188,14 +227,22 @@ FORMATS: tuple[Format, ...] = (
     Format("avi", (".avi",), _avi, *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"),
     Format("ts", (".ts", ".m2ts", ".mts"), _transport, *_VIDEO, "TYXC", SIXTEEN, film=True, placed="T"),
     Format("y4m", (".y4m",), _magic(b"YUV4MPEG2"), *_VIDEO, "TYXC", SIXTEEN, film=True, placed="T"),
+    Format("wav", (".wav", ".wave"), _wav, *_SOUND, "XC", SAMPLES, seeks=True, placed="X"),
+    Format("aiff", (".aiff", ".aif", ".aifc"), _aiff, *_SOUND, "XC", SAMPLES, seeks=True, placed="X"),
+    Format("flac", (".flac",), _magic(b"fLaC"), _CODED[0], _SOUND[1], "XC", SAMPLES, seeks=True, placed="X"),
+    Format("mp3", (".mp3",), _mp3, _CODED[0], _SOUND[1], "XC", SAMPLES, seeks=True, placed="X"),
+    Format("ogg", (".ogg", ".oga"), _ogg(False), _CODED[0], _SOUND[1], "XC", SAMPLES, seeks=True, placed="X"),
+    Format("opus", (".opus",), _ogg(True), _CODED[0], _SOUND[1], "XC", SAMPLES, seeks=True, placed="X"),
+    Format("m4a", (".m4a", ".m4b"), _m4a, *_CODED, "XC", SAMPLES, seeks=True, placed="X"),
     Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "NMTZYXC", REAL, numbers=True, grain=BOXES),
     Format("tsv", (".tsv", ".tab"), _tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
     Format("csv", (".csv",), _csv, *_CSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
 )
 
-ONLY_READ: tuple[Format, ...] = tuple(
-    Format(row.name, row.suffixes, row.recognises, "convcli.media.pictures.read_only:source", "", "TYXC", ())
-    for row in RARER
+_RARER = "convcli.media.pictures.read_only:source"
+ONLY_READ: tuple[Format, ...] = (
+    *(Format(row.name, row.suffixes, row.recognises, _RARER, "", "TYXC", ()) for row in RARER),
+    Format("aac", (".aac",), _adts, _CODED[0], "", "XC", ()),
 )
 READ = (*FORMATS, *ONLY_READ)
 _VAGUE = ("tga",)  # no signature: only a file that is named so is taken for one
@@ -227,7 +274,7 @@ def by_suffix(path: str | PurePath) -> Format:
     """
     row = readable(path)
     if not row.writer:
-        raise UsageError(f"{row.name} is only read; write .png or .tif", subject=repr(str(path)))
+        raise UsageError(f"{row.name} is only read; write {_instead(row)}", subject=repr(str(path)))
     return row
 
 
@@ -242,13 +289,17 @@ def readable(path: str | PurePath) -> Format:
     )
 
 
+def _instead(row: Format) -> str:
+    return ".m4a or .wav" if row.kind == "sound" else ".png or .tif"
+
+
 def written_as(source: Format) -> Format:
-    """Return the default format of results: the input's own, or PNG if that one is only read.
+    """Return the default format of results: the input's own, or PNG or M4A if that one is only read.
 
     >>> written_as(identify(b"qoif", "a.qoi")[0]).name
     'png'
     """
-    return source if source.writer else by_name("png")
+    return source if source.writer else by_name("m4a" if source.kind == "sound" else "png")
 
 
 def by_name(text: str) -> Format:
@@ -261,7 +312,7 @@ def by_name(text: str) -> Format:
     for row in READ:
         if wanted == row.name or f".{wanted}" in row.suffixes:
             if not row.writer:
-                raise UsageError(f"--format {text!r}: {row.name} is only read; png or tiff holds the result")
+                raise UsageError(f"--format {text!r}: {row.name} is only read; write {_instead(row)}")
             return row
     names = [row.name for row in FORMATS]
     nearest = difflib.get_close_matches(wanted, names, n=1)
@@ -394,7 +445,7 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
     if plays > 1 and (format.film or "T" not in format.placed):
         lost.append(f"that it plays {plays} times is")
     notes = [f"{what} left out: {format.name.upper()} holds none" for what in dict.fromkeys(lost)]
-    also = [] if not format.binary or (format.film and not format.numbered) else list(info.also)
+    also = [] if info.companions and info.companions.kind == format.kind else list(info.also)
     if not format.writer.startswith(_PICTURES):  # those say it themselves, see `shared.fit`
         also += ["the colour profile"] * bool(info.metadata.icc) + ["EXIF data"] * bool(info.metadata.exif)
     if also:

@@ -113,6 +113,7 @@ class Clip:
         What else is in the file, in words: sound, subtitles, chapters.
     """
 
+    kind, by_sample = "clip", True
     coding: Coding | None = None
     reopen: Callable[[], Any] | None = None
     first: int = 1

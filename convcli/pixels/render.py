@@ -109,7 +109,8 @@ class Target:
     @cached_property
     def low(self) -> float:
         """Black."""
-        return 0.0 if self.floats else float(np.iinfo(self.dtype).min)
+        signed = np.dtype(self.dtype).kind == "i"
+        return float(-self._limit - 1) if signed else 0.0
 
     @cached_property
     def top(self) -> float:

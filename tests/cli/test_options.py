@@ -131,6 +131,7 @@ MEANING = {
     "--size": "size of the kernel to learn",
     "--stabilise-light": "subtract changes of the light",
     "--still": "strip of sample frames",
+    "--scale": "factor of the weights",
     "--stride": "step of the window",
     "--svg": "file of a chain as a picture",
     "--target": "files to learn towards",
@@ -294,10 +295,10 @@ def code_lines() -> int:
 
 SIZES = {  # what there is, what there is today, and the most that all open issues together may make of it
     "commands": (len(COMMANDS), 9, 11),
-    "options of filter": (len(options_of(("filter",))), 46, 58),
-    "core dependencies": (len(core_dependencies()), 14, 17),
+    "options of filter": (len(options_of(("filter",))), 47, 58),
+    "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 21_179  # of today; the aim is below 20,000
+CODE_LINES = 21_809  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

@@ -285,6 +285,7 @@ READERS = (
     _file("csv", 6000),
     _file("tsv", 2000),
     *(_file(suffix, 1500) for suffix in seeds.CLIPS),
+    *(_file(kind, 1500) for kind in (*seeds.SOUNDS, "m4a", "aac")),
     _document("kernel yaml", _on_disk("yaml", lambda path: load_yaml(path).array("float32")), 5000),
     _document("net yaml", _on_disk("yaml", _net_file), 4000),
     _grammar(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import soundfile
 import tifffile
 from PIL import Image
 
@@ -35,6 +36,41 @@ CLIPS = {  # how the tests' clips are coded, a container each
     "ts": {"codec": "libx264"},
     "y4m": {"codec": "wrapped_avframe"},
 }
+
+
+SOUNDS = {  # libsndfile's containers and codings
+    "wav": (("WAV", "PCM_U8"), ("WAV", "PCM_24"), ("RF64", "FLOAT"), ("WAV", "IMA_ADPCM"), ("WAV", "ULAW")),
+    "aiff": (("AIFF", "PCM_16"), ("AIFF", "DOUBLE"), ("AIFF", "ALAW")),
+    "flac": (("FLAC", "PCM_S8"), ("FLAC", "PCM_24")),
+    "mp3": (("MP3", "MPEG_LAYER_III"),),
+    "ogg": (("OGG", "VORBIS"),),
+    "opus": (("OGG", "OPUS"),),
+}
+
+
+def sounds(name: str) -> tuple[bytes, ...]:
+    """Return short sounds with tags."""
+    made = []
+    for number, (container, coding) in enumerate(SOUNDS[name]):
+        file = io.BytesIO()
+        with soundfile.SoundFile(file, "w", 8000, 1 + number % 2, coding, format=container) as sound:
+            sound.title, sound.comment = "Low tide", "a comment"
+            sound.write(np.sin(np.arange(3000) / 9)[:, None] * np.full(1 + number % 2, 0.4))
+        made.append(file.getvalue())
+    return tuple(made)
+
+
+def apple(codec: str, format: str, muxer: str) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format=muxer) as container:
+        stream = container.add_stream(codec, rate=8000)
+        stream.codec_context.layout, stream.codec_context.format = "mono", format
+        values = np.sin(np.arange(3000) / 9)[None] * 0.4
+        samples = values.astype(np.float32) if format == "fltp" else (values * 2**15).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(samples, format, "mono")
+        frame.sample_rate = 8000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    return file.getvalue()
 
 
 def pillow(picture: Image.Image | np.ndarray, format: str, **settings: object) -> bytes:
@@ -202,6 +238,12 @@ def files(reader: str) -> tuple[bytes, ...]:
                 pillow(RGB, "JPEG", subsampling=2, xmp=b"<x:xmpmeta/>", **carried),
                 pillow(image, "MPO", save_all=True, append_images=MOVING),
             )
+        case "m4a":
+            return apple("aac", "fltp", "ipod"), apple("alac", "s16p", "ipod")
+        case "aac":
+            return (apple("aac", "fltp", "adts"),)
+        case _ if reader in SOUNDS:
+            return sounds(reader)
         case "apng":
             return (
                 framed("PNG", disposal=2, blend=0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import nullcontext
+from fractions import Fraction
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import tifffile
 from PIL import Image
 
 from convcli.common.errors import ConvError
+from convcli.data.axes import at_rate
 from convcli.data.box import Box, slices
 from convcli.data.info import BOXES, KEPT, Colour, Info, Source
 from convcli.media import arrays, opening, registry
@@ -189,8 +191,10 @@ def test_a_pipe_gets_what_follows_and_the_rest_at_the_end() -> None:
     "format", [*registry.FORMATS, registry.numbered(registry.by_name("tiff"))], ids=lambda row: row.name
 )
 def test_what_a_format_says_of_its_grain_is_true(format: registry.Format, tmp_path: Path) -> None:
-    axes = "TYX" if format.film else "YX"
-    info = Info.of(axes, (4, 32, 32)[: len(axes)], "uint8", Colour.NONE if format.numbers else Colour.GREY)
+    axes = "TYX" if format.film else "X" if format.kind == "sound" else "YX"
+    dtype = "int16" if format.kind == "sound" else "uint8"
+    info = Info.of(axes, (4, 32, 32)[: len(axes)], dtype, Colour.NONE if format.numbers else Colour.GREY)
+    info = info.placed(X=at_rate(Fraction(8000))) if format.kind == "sound" else info
     name = f"%d{format.suffixes[0]}" if format.numbered else f"a{format.suffixes[0]}"
     last = tuple((n - 2, n) for n in info.shape)
     corner = np.zeros([2] * len(last), np.uint8)

@@ -207,7 +207,7 @@ FORMATS: dict[str, tuple[Callable[[str], bytes], Callable[..., Source]]] = {
 }
 
 
-EACH = [(format, key) for format in LOST for key in LOST[format]]
+EACH = [(format, key) for format in FORMATS for key in LOST[format]]
 EXAMPLES = {
     name: next(key for _, key in EACH if LOST["TIFF"].get(key) == name)
     for name in sorted(set(LOST["TIFF"].values()))

@@ -13,13 +13,14 @@ from convcli.media.registry import FORMATS, by_name
 from tests.shell import SAMPLES, convcli
 
 CLIPS = {"mp4", "mov", "mkv", "webm", "avi", "ts", "y4m"}
+SOUNDS = {"wav", "aiff", "flac", "mp3", "ogg", "opus", "m4a"}
 TABLES = {"csv", "tsv"}
 READING = [
     (ReadOptions(axes="YXC"), {"npy", "tiff"}, "--axes"),
     (ReadOptions(matrix=True), TABLES, "--as matrix"),
     (ReadOptions(columns=("1",)), TABLES, "--columns"),
     (ReadOptions(header=Header.YES), TABLES, "--header"),
-    (ReadOptions(allow_truncated=True), CLIPS, "--allow-truncated"),
+    (ReadOptions(allow_truncated=True), CLIPS | SOUNDS, "--allow-truncated"),
 ]
 WRITING = [
     (WriteOptions(video=VideoOptions(codec="h264")), CLIPS, "--codec"),
@@ -27,7 +28,7 @@ WRITING = [
     (WriteOptions(video=VideoOptions(preset="slow")), CLIPS, "--preset"),
     (WriteOptions(video=VideoOptions(pixels="gray")), CLIPS, "--pix-fmt"),
     (WriteOptions(video=VideoOptions(sound=False)), CLIPS, "--no-audio"),
-    (WriteOptions(quality=80), {"jpeg", "webp"}, "--quality"),
+    (WriteOptions(quality=80), {"jpeg", "webp", "mp3", "ogg", "opus"}, "--quality"),
     (WriteOptions(compress=Compress.SMALL), {"png"}, "--compress"),
 ]
 

@@ -236,7 +236,9 @@ def test_an_animated_avif_keeps_its_times() -> None:
 def test_every_suffix_is_known_and_none_is_written() -> None:
     for row in ONLY_READ:
         for suffix in row.suffixes:
-            with pytest.raises(UsageError, match=rf"{row.name} is only read; write \.png or \.tif"):
+            with pytest.raises(
+                UsageError, match=rf"{row.name} is only read; write \.(png or \.tif|m4a or \.wav)"
+            ):
                 by_suffix(f"a{suffix}")
         with pytest.raises(UsageError, match="is only read"):
             by_name(row.name)

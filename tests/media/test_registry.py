@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from convcli.common.errors import ConvError, UsageError
@@ -55,7 +56,22 @@ def clip(name: str) -> bytes:
     return fp.getvalue()
 
 
+def sound(name: str) -> bytes:
+    fp = io.BytesIO()
+    if name == "m4a":
+        with av.open(fp, "w", format="ipod") as container:
+            stream = container.add_stream("aac", rate=8000)
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            frame.sample_rate = 8000
+            container.mux(stream.encode(frame) + stream.encode(None))
+    else:
+        kind = {"format": "OGG", "subtype": "OPUS"} if name == "opus" else {"format": name.upper()}
+        soundfile.write(fp, np.zeros(64), 8000, **kind)
+    return fp.getvalue()
+
+
 FIRST_BYTES = {
+    **{name: sound(name) for name in ("wav", "aiff", "flac", "mp3", "ogg", "opus", "m4a")},
     **{name: picture(name) for name in ("png", "jpeg", "webp", "bmp", "gif", "tiff")},
     **{name: clip(name) for name in ("mp4", "mov", "mkv", "webm", "avi", "ts", "y4m")},
     "npy": array(),
@@ -83,6 +99,10 @@ def test_sniffed(name: str) -> None:
         (b"II+\0\x08\0\0\0", "tiff"),
         (b"MM\0+\0\x08\0\0", "tiff"),
         (b"GIF87a", "gif"),
+        (b"ID3\3\0\0\0\0\0\0", "mp3"),
+        (b"ID3,ID4\n1,2\n", "csv"),
+        (b"\xff\xf1\x50\x80", "aac"),
+        (b"RF64\xff\xff\xff\xffWAVEds64", "wav"),
         (b"BMI,weight\n22,70\n", "csv"),
         (b"1.5\n2.5\n", "csv"),
         (b"1 2 3\n", "csv"),
@@ -100,7 +120,7 @@ def test_sniffed_from_little(head: bytes, name: str) -> None:
     [
         (b"", ["empty"]),
         (b"\x7fELF\x02\x01", ["unknown bytes", "ELF"]),
-        (b"RIFF\0\0\0\0WAVE", ["unknown bytes"]),
+        (b"RIFF\0\0\0\0ACON", ["unknown bytes"]),
         (b"plain words", ["text", "plain words"]),
         (b"\0\0\0\x18stypmsdh", ["a part of a stream without its beginning", "cat init.mp4"]),
         ("a,b\n1,2".encode("utf-16"), ["UTF-16"]),

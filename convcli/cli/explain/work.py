@@ -9,7 +9,8 @@ import numpy as np
 from convcli.cli.explain.request import Request
 from convcli.cli.explain.text import Explained, lines, place_text
 from convcli.cli.shared import report
-from convcli.cli.shared.opened import Opened, numbered, read_kernel, read_whole
+from convcli.cli.shared.kernels import read_kernel
+from convcli.cli.shared.opened import Opened, numbered, read_whole
 from convcli.cli.shared.outputs import write_whole
 from convcli.common import Channels, UsageError, counted, frozen_identity
 from convcli.data.axes import SECOND, Listed, axes_of

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
+from convcli.cli.shared.kernels import named_kernel
 from convcli.common import ConvError, UsageError, within
-from convcli.kernel import load_kernel
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, about_input, shown, shown_input
 from convcli.media.opening import Given
@@ -20,7 +20,7 @@ from convcli.media.registry import Format
 def filter_all(request: Request) -> None:
     """Filter every input; one that fails does not stop the others, and the highest exit code remains."""
     for text in request.kernels:  # a wrong name is found before any file is opened
-        load_kernel(text)
+        named_kernel(text)
     if request.out_dir is not None and not request.out_dir.is_dir():
         raise ConvError("there is no such folder; make it first", subject=shown(request.out_dir))
     _refuse_shared_outputs(request)
@@ -72,7 +72,7 @@ def _filter_one(request: Request, name: str, claimed: dict[str, str]) -> None:
         format, notes = _format_of(request, given.files[0], given.head)
         format = registry.numbered(format) if given.numbered else format
         wanted = _output_format(request, format)
-        film = wanted.film or any(load_kernel(kernel).rank == 3 for kernel in request.kernels)
+        film = wanted.film or any(named_kernel(kernel).rank == 3 for kernel in request.kernels)
         source = given.open(format, replace(request.reading, all_frames=request.reading.all_frames or film))
         stack.callback(source.close)
         from convcli.cli.filter import task as tasks  # heavy; a thread decodes the first rows meanwhile

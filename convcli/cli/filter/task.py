@@ -8,6 +8,7 @@ from typing import Any
 
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
+from convcli.cli.shared.kernels import named_kernel
 from convcli.cli.shared.outputs import pool_slug
 from convcli.cli.shared.progress import Meter
 from convcli.common import UsageError, frozen, number_text
@@ -16,7 +17,6 @@ from convcli.data.info import Info, Source
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
 from convcli.jobs.job import Job, default_rank, draft
-from convcli.kernel import load_kernel
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, check_not_input, shown_input
 from convcli.media.option_checks import check_writing
@@ -103,7 +103,7 @@ def prepare(
             "axes: M counts the maps of a result; name the input's dimensions with N, C, T, Z, Y, X"
         )
     check_writing(request.writing, format)
-    kernels = [load_kernel(text, default_rank(info)) for text in request.kernels]
+    kernels = [named_kernel(text, default_rank(info), info) for text in request.kernels]
     job = draft(
         info,
         kernels,

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from convcli.cli.matrix.request import Request
-from convcli.cli.shared.opened import read_kernel, read_whole
+from convcli.cli.shared.kernels import read_kernel
+from convcli.cli.shared.opened import read_whole
 from convcli.cli.shared.outputs import write_whole
 from convcli.common import UsageError, frozen_identity
 from convcli.data.info import SPACE, Info

@@ -5,7 +5,6 @@ For commands that show or learn from numbers; the main job reads blocks in the f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -13,13 +12,11 @@ from math import prod
 
 import numpy as np
 
-from convcli.common import UsageError, frozen
+from convcli.common import frozen
 from convcli.data.box import whole
 from convcli.data.info import ITEMS, SPACE, ArraySource, Info, Source, channels_first, refuse_items
 from convcli.execution.items import items
 from convcli.jobs.job import canonical
-from convcli.kernel import load_kernel
-from convcli.kernel.model import MAX_RANK, Kernel
 from convcli.media import registry
 from convcli.media.files.target import STANDARD, about_input, open_input
 from convcli.media.option_checks import check_reading
@@ -120,25 +117,3 @@ def numbered(channels: int | None, sizes: tuple[int, ...]) -> Opened:
     shape = sizes if channels in (None, 1) else (channels, *sizes)
     axes = "C" * (len(shape) > len(sizes)) + SPACE[-len(sizes) :]
     return Opened(ArraySource(np.arange(1.0, prod(shape) + 1).reshape(shape), axes))
-
-
-def read_kernel(text: str, rank: int, *, numbers: bool) -> Kernel:
-    """Return the kernel that a text means; a bare size has the weights 1, 2, 3, …
-
-    Parameters
-    ----------
-    numbers : bool
-        Whether a lone number is a size too (``3`` has the weights 1, 2, 3); otherwise it is a weight.
-
-    >>> read_kernel("2x2", 2, numbers=False).weights
-    (1.0, 2.0, 3.0, 4.0)
-    """
-    bare = re.fullmatch(r"\s*[0-9]{1,4}(x[0-9]{1,4})*\s*", text)
-    if not bare or (bare[1] is None and not numbers):
-        return load_kernel(text, rank)
-    size = tuple(int(part) for part in text.split("x"))
-    if len(size) > MAX_RANK or min(size) < 1 or prod(size) > 1_000_000:
-        raise UsageError(
-            f"kernel size {text.strip()!r} is not possible: give 1 to {MAX_RANK} axes of 1 or more"
-        )
-    return Kernel(text.strip(), (1, 1, *size), tuple(float(n) for n in range(1, prod(size) + 1)))

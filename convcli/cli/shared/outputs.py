@@ -66,7 +66,7 @@ def check(result: Info, format: Format, *, grey: bool = True) -> None:
         raise UsageError(f"{named} data of the axes {letters}: write {' or '.join(holders)}{hint}")
     if result.colour is Colour.CMYK and format.name not in ("jpeg", "tiff", "npy"):
         raise UsageError(f"{named} CMYK: write jpeg, tiff or npy")
-    if format.name != "tiff" and not format.numbers and result.channels > 4:
+    if format.kind != "sound" and format.name != "tiff" and not format.numbers and result.channels > 4:
         raise UsageError(f"{named} {result.channels} channels: write tiff or npy")
 
 
@@ -75,7 +75,7 @@ def _holds(format: Format, axes: str) -> bool:
         return False
     if format.name in ("csv", "tsv"):
         return not ("Y" in axes and "C" in axes)
-    return format.numbers or ("Y" in axes and "X" in axes)
+    return "X" in axes if format.kind == "sound" else format.numbers or ("Y" in axes and "X" in axes)
 
 
 def form(info: Info, format: Format) -> Info:
@@ -86,7 +86,8 @@ def form(info: Info, format: Format) -> Info:
     if not format.numbers:
         letters = "".join(letter for letter in f"{ITEMS}M{SPACE}C" if letter in letters)
     colour = info.colour
-    if not format.numbers and colour is Colour.NONE and info.channels <= 4:  # more stay numbers
+    pictures = "Y" in letters and not format.numbers
+    if pictures and colour is Colour.NONE and info.channels <= 4:  # more stay numbers
         colour = (Colour.GREY, Colour.GREY_ALPHA, Colour.RGB, Colour.RGBA)[info.channels - 1]
     return replace(info, axes=tuple(map(info.axis, letters)), colour=colour)
 

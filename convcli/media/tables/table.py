@@ -91,6 +91,7 @@ class TableCompanions:
         Lines for the person.
     """
 
+    kind, by_sample = "table", True
     dialect: Dialect
     header: tuple[str, ...] | None
     filtered: tuple[int, ...]

@@ -1,0 +1,96 @@
+"""Kernels by any name: beside those of `convcli.kernel`, pictures, tables and sounds whose samples are the weights."""
+
+import re
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from convcli.cli.shared.opened import opened
+from convcli.common import UsageError, about
+from convcli.data.axes import Positions
+from convcli.data.info import Info
+from convcli.geometry.padding import PaddingName, PadMode
+from convcli.kernel import Kernel, load_kernel
+from convcli.kernel.array_file import SUFFIXES
+from convcli.kernel.model import MAX_RANK, Defaults, check_size, kernel_title
+from convcli.media import registry
+from convcli.media.options import ReadOptions
+
+_FILES = {suffix for row in registry.READ for suffix in row.suffixes if not row.film} - set(SUFFIXES)
+
+
+def named_kernel(text: str, rank: int = 2, info: Info | None = None) -> Kernel:
+    """Return the kernel that a text means, which may be a file that is also an input.
+
+    The samples of a picture and of a table are weights as they stand; those of a sound are an impulse response, full
+    scale 1: convolved, beginning at the output's own sample, with silence outside.
+
+    Parameters
+    ----------
+    info
+        Of the data: the rate of a sound must be theirs.
+
+    Raises
+    ------
+    UsageError
+        As `load_kernel`, and for a file of several channels, a clip, a sound of another rate.
+    """
+    path = Path(text.strip())
+    if path.suffix.lower() not in _FILES:
+        return load_kernel(text, rank)
+    kernel, places = _read(str(path), path.stat().st_mtime_ns if path.is_file() else 0)
+    own = info.axis("X").positions if info is not None and "X" in info.letters else None
+    steps = [one.steps() for one in (places, own) if one is not None]
+    if len(steps) == 2 and steps[0] != steps[1]:
+        rates = [f"{float(1 / step[0]):g}" if step else "no" for step in steps]
+        raise UsageError(
+            f"it has {rates[0]} samples a second, and the input {rates[1]}", subject=kernel.title
+        )
+    return kernel
+
+
+@lru_cache(maxsize=8)
+def _read(name: str, changed: int) -> tuple[Kernel, Positions | None]:
+    title = kernel_title(name)
+    table = registry.readable(name).kind == "table"
+    with about(title), opened(name, ReadOptions(matrix=table)) as file:
+        info = file.info
+        if file.shape.channels > 1:
+            raise UsageError(
+                f"it has {file.shape.channels} channels: a kernel takes one, such as a grey picture"
+            )
+        check_size(file.shape.sizes)
+        weights = file.opaque()[0]
+    if info.companions is None or info.companions.kind != "sound":
+        column = table and weights.shape[1] == 1
+        return Kernel.from_array(weights[:, 0] if column else weights, name), None
+    full = 1.0 if info.dtype.startswith("float") else 1 + (info.white or float(np.iinfo(info.dtype).max))
+    defaults = Defaults(padding=(PaddingName.SAME,), pad_mode=PadMode.ZERO, flip=True)
+    made = Kernel(
+        name, (1, 1, len(weights)), tuple((weights / full).tolist()), origin=(0,), defaults=defaults
+    )
+    return made, info.axis("X").positions
+
+
+def read_kernel(text: str, rank: int, *, numbers: bool) -> Kernel:
+    """Return the kernel that a text means; a bare size has the weights 1, 2, 3, …
+
+    Parameters
+    ----------
+    numbers : bool
+        Whether a lone number is a size too (``3`` has the weights 1, 2, 3); otherwise it is a weight.
+
+    >>> read_kernel("2x2", 2, numbers=False).weights
+    (1.0, 2.0, 3.0, 4.0)
+    """
+    bare = re.fullmatch(r"\s*[0-9]{1,4}(x[0-9]{1,4})*\s*", text)
+    if not bare or (bare[1] is None and not numbers):
+        return named_kernel(text, rank)
+    size = tuple(int(part) for part in text.split("x"))
+    if len(size) > MAX_RANK or min(size) < 1 or prod(size) > 1_000_000:
+        raise UsageError(
+            f"kernel size {text.strip()!r} is not possible: give 1 to {MAX_RANK} axes of 1 or more"
+        )
+    return Kernel(text.strip(), (1, 1, *size), tuple(float(n) for n in range(1, prod(size) + 1)))

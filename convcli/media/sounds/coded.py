@@ -1,0 +1,196 @@
+"""Compressed sounds by FFmpeg's libraries: FLAC, MP3, AAC, ALAC, Vorbis, Opus.  They write M4A; libsndfile the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, Any
+
+import av
+import av.error
+import numpy as np
+from av.stream import Disposition
+
+from convcli.common.errors import ConvError, UsageError
+from convcli.data.box import Box
+from convcli.data.info import Info, Sink
+from convcli.media.clips.scan import VideoFile, libav
+from convcli.media.clips.tracks import Written, tags_of
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.sounds.shared import Coding, Samples, Sequential, Sound, rate_of
+
+ALAC = (Coding("ALAC_16"), Coding("ALAC_24"))
+_BROKEN = "broken or truncated sound"
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "7.0", 8: "7.1"}
+_TAGS = {"track": "tracknumber"}  # as libsndfile calls them
+
+
+def source(fp: IO[bytes], options: ReadOptions) -> CodedSource:
+    """Open a sound: axes ``XC``, ``X`` for a single channel; it is decoded once where that alone counts its samples.
+
+    Raises
+    ------
+    ConvError
+        Without sound, and for a file that is cut short, unless ``options.allow_truncated``.
+    """
+    return CodedSource(fp, *_demuxer(fp), options)
+
+
+def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> CodedSink:
+    """Open an M4A for writing: ALAC where the source was, else AAC.
+
+    Raises
+    ------
+    UsageError
+        For data without an even rate, and for a rate or a number of channels that the codec does not have.
+    """
+    return CodedSink(fp, info)
+
+
+def _demuxer(fp: IO[bytes]) -> tuple[str, bool]:
+    """Return FFmpeg's name of the container, and whether it says exactly how many samples there are."""
+    head = fp.read(10)
+    if head[:3] == b"ID3":
+        tag = sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+        fp.seek(10 + tag)
+        head = fp.read(4)
+    if head[4:8] == b"ftyp":
+        return "mov", True
+    if head[:4] in (b"fLaC", b"OggS"):
+        return "flac" if head[:4] == b"fLaC" else "ogg", True
+    if head[:1] == b"\xff" and head[1] & 6 == 0:  # layer 0
+        return "aac", False
+    return "mp3", any(mark in fp.read(256) for mark in (b"Xing", b"Info"))
+
+
+def _coding(context: Any) -> Coding:
+    """Return how a decoder's samples are stored; its configuration says how many bits lossless ones have."""
+    told = context.extradata or b""
+    if context.name == "alac" and len(told) > 17:  # Apple's ALACMagicCookie
+        return Coding(f"ALAC_{told[17]}")
+    if context.name == "flac" and len(told) > 13:  # FLAC's STREAMINFO
+        return Coding(f"PCM_{((told[12] & 1) << 4 | told[13] >> 4) + 1}")
+    names = {"mp3": "MPEG_LAYER_III", "vorbis": "VORBIS", "opus": "OPUS"}
+    return Coding(names.get(context.name.removesuffix("float"), "AAC"))
+
+
+class CodedSource(Sequential):
+    """A sound that FFmpeg's libraries read.
+
+    Parameters
+    ----------
+    demuxer : str
+        FFmpeg's name of the container.
+    counted : bool
+        Whether the file says exactly how many samples it has.
+    """
+
+    def __init__(self, fp: IO[bytes], demuxer: str, counted: bool, options: ReadOptions) -> None:
+        self._file = VideoFile(fp, demuxer, options.max_pixels)
+        self._size = self._file.size
+        self._container: Any = None
+        self._go_to(0)
+        stream: Any = self._stream
+        container: Any = self._container
+        context = stream.codec_context
+        self._coding, rate = _coding(context), context.sample_rate
+        others = ["further sounds"] * (len(container.streams.audio) > 1) + ["chapters"] * bool(
+            container.chapters()
+        )
+        others += ["cover picture"] * any(
+            one.disposition & Disposition.attached_pic for one in container.streams
+        )
+        notes = [f"left out of the sound: {', '.join(others)}"] if others else []
+        tags = tags_of(container)
+        skipped = (
+            int.from_bytes(context.extradata[10:12], "little") if context.name == "opus" else 0
+        )  # RFC 7845, 5.1
+        count = announced = (
+            round((stream.duration or 0) * stream.time_base * rate) - skipped if counted else 0
+        )
+        if not announced or options.allow_truncated:
+            count = self._counted(options.allow_truncated)
+            notes += [f"cut short: {count} of {announced} samples are there"] * (count < announced)
+        self._begin(
+            rate, context.channels, min(count, announced or count), tags, notes
+        )  # the last packet is padded
+
+    def _go_to(self, start: int) -> int:
+        if self._container is not None:
+            self._container.close()
+        self._container = self._file.open()
+        sounds = self._container.streams.audio
+        if not sounds or sounds[0].codec_context is None:
+            raise ConvError("it holds no sound that can be decoded")
+        self._stream = sounds[0]
+        self._parts = self._decoding()
+        self._rest = np.empty((0, sounds[0].codec_context.channels), np.int16)
+        return 0
+
+    def _decoding(self) -> Iterator[np.ndarray]:
+        first = None
+        with libav(_BROKEN):
+            for frame in self._container.decode(self._stream):
+                form = frame.layout.nb_channels, frame.sample_rate, frame.format.name
+                first = first or form
+                if form != first:
+                    raise ConvError("its channels, its rate or its type change on the way")
+                values = frame.to_ndarray()
+                yield values.T if frame.format.is_planar else values.reshape(-1, form[0])
+
+    def _more(self, count: int) -> np.ndarray:
+        parts, there = [self._rest] * (len(self._rest) > 0), len(self._rest)
+        while there < count and (part := next(self._parts, None)) is not None:
+            parts.append(part)
+            there += len(part)
+        whole = np.concatenate(parts or [self._rest])
+        self._rest = whole[count:]
+        return self._coding.samples(whole[:count])
+
+    def close(self) -> None:
+        if self._container is not None:
+            self._container.close()
+        self._file.close()
+
+
+class CodedSink(Sink):
+    """Codes samples as they come."""
+
+    def __init__(self, fp: IO[bytes], info: Info) -> None:
+        super().__init__(info)
+        rate, self.notes = rate_of(info.axis("X"), "M4A")
+        beside = info.companions if isinstance(info.companions, Sound) else None
+        codings = ALAC if beside and beside.coding.name.startswith("ALAC") else (Coding("AAC"),)
+        self._samples = Samples(info, "M4A", beside, codings)
+        self._output = av.open(
+            Written(fp), "w", format="ipod", container_options={"movie_timescale": str(rate)}
+        )
+        self._output.metadata.update(beside.tags if beside else {})
+        try:
+            self._stream: Any = self._output.add_stream("alac" if codings is ALAC else "aac", rate=rate)
+            context = self._stream.codec_context
+            context.layout = _LAYOUTS.get(info.channels, "")
+            context.format = {"int16": "s16p", "int32": "s32p"}.get(self._samples.coding.handed, "fltp")
+            context.open()
+        except (av.error.FFmpegError, ValueError):
+            raise UsageError(
+                f"M4A does not hold {info.channels} channels of {rate} samples a second: write .wav or .flac"
+            ) from None
+        self._written = 0
+
+    def put(self, box: Box, values: np.ndarray) -> None:
+        samples = np.ascontiguousarray(self._samples.of(values).reshape(len(values), -1).T)
+        context = self._stream.codec_context
+        frame = av.AudioFrame.from_ndarray(samples, context.format.name, context.layout.name)
+        frame.sample_rate, frame.pts = context.sample_rate, self._written
+        self._written += len(values)
+        self._mux(frame)
+
+    def _mux(self, frame: av.AudioFrame | None) -> None:
+        with libav("the encoder failed"):
+            self._output.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        super().close()
+        self._mux(None)
+        self._output.close()
+        self.notes += self._samples.notes

@@ -1,0 +1,283 @@
+"""What all sounds have in common: how samples are stored, tags, rates, decoding from the beginning to the end."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from convcli.common.budget import allow
+from convcli.common.errors import ConvError, UsageError
+from convcli.common.frozen import frozen
+from convcli.data.axes import SECOND, Axis, Even, Listed, at_rate
+from convcli.data.info import Info, Strips
+
+TRUNCATED = "--allow-truncated keeps what can be read"
+_FLOATS = dict.fromkeys(
+    ("FLOAT", "VORBIS", "OPUS", "AAC", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"), "float32"
+)
+_FLOATS["DOUBLE"] = "float64"
+_BITS = {"PCM_S8": 8, "PCM_U8": 8, "DWVW_12": 12, "ALAC_20": 20, "PCM_24": 24, "ALAC_24": 24, "DWVW_24": 24,
+         "PCM_32": 32, "ALAC_32": 32}  # all others: 16  # fmt: skip
+_LOUDEST = 1e6  # of floats that encoders take
+_STEP = 1 << 12  # samples that are decoded at a time where some are passed over: an error loses no more
+_BYTES = 16  # of a sample in memory, copies included
+
+
+@frozen
+class Coding:
+    """How samples are stored: libsndfile's name, such as ``PCM_24``."""
+
+    name: str
+
+    @property
+    def bits(self) -> int:
+        """Of whole numbers."""
+        return _BITS.get(self.name, 16)
+
+    @property
+    def dtype(self) -> str:
+        """The type that holds the samples."""
+        whole = "int8" if self.bits == 8 else "int16" if self.bits <= 16 else "int32"
+        return _FLOATS.get(self.name, whole)
+
+    @property
+    def handed(self) -> str:
+        """The type in which libsndfile takes and gives them: whole numbers fill it from the top."""
+        return "int16" if self.dtype == "int8" else self.dtype
+
+    @property
+    def unused(self) -> int:
+        """The bits below whole numbers in `handed`."""
+        return 0 if self.floats else 8 * np.dtype(self.handed).itemsize - self.bits
+
+    @property
+    def white(self) -> float | None:
+        """The largest sample, where it is not that of the type."""
+        return None if self.floats or self.bits in (8, 16, 32) else 2.0 ** (self.bits - 1) - 1
+
+    @property
+    def floats(self) -> bool:
+        return self.name in _FLOATS
+
+    @property
+    def lossy(self) -> bool:
+        return self.floats and self.name not in ("FLOAT", "DOUBLE")
+
+    @property
+    def full(self) -> float:
+        """Full scale: just above the largest sample."""
+        return 1.0 if self.floats else 2.0 ** (self.bits - 1)
+
+    def holds(self, dtype: str, full: float) -> bool:
+        """Whether samples of a type and a full scale are stored as they are."""
+        alike = np.dtype(dtype).kind == np.dtype(self.dtype).kind
+        return alike and np.dtype(dtype).itemsize <= np.dtype(self.dtype).itemsize and full <= self.full
+
+    @property
+    def exact(self) -> bool:
+        """Whether any part can be decoded alone and gives the same numbers."""
+        return self.name.startswith("PCM_") or (self.floats and not self.lossy)
+
+    def samples(self, handed: np.ndarray) -> np.ndarray:
+        """Return what libsndfile gives as samples."""
+        return (handed >> self.unused if self.unused else handed).astype(self.dtype, copy=False)
+
+
+@frozen
+class Sound:
+    """The companions of samples: how they were stored, and what the file says about itself.
+
+    Attributes
+    ----------
+    tags
+        Such as ``title``.
+    """
+
+    kind, by_sample = "sound", False
+    coding: Coding
+    tags: Mapping[str, str]
+    notes = ()
+
+    @property
+    def also(self) -> tuple[str, ...]:
+        return (f"tags ({', '.join(self.tags)})",) if self.tags else ()
+
+    def take(self, positions: Sequence[int | None]) -> Sound:
+        return self
+
+    def drop(self) -> Sound:
+        return self
+
+
+class Sequential(Strips):
+    """A sound that is decoded as it is read; what the latest strip was made of is not decoded again."""
+
+    _size: int  # of the file
+    _coding: Coding
+
+    def _begin(
+        self, rate: int, channels: int, count: int, tags: Mapping[str, str], notes: Iterable[str]
+    ) -> None:
+        """Work out the form, now that the file is open and the samples are counted."""
+        if count < 1:
+            raise ConvError("it holds no samples")
+        coding, self._next = self._coding, 0
+        self._kept = np.empty((0, channels), coding.dtype)
+        shape = (count, channels)[: 1 + (channels > 1)]
+        info = Info.of(
+            "XC"[: len(shape)], shape, coding.dtype, companions=Sound(coding, tags), notes=tuple(notes)
+        )
+        self.info = replace(info, white=coding.white).placed(X=at_rate(Fraction(rate)))
+
+    def _counted(self, tolerant: bool) -> int:
+        """Decode everything, and return how many samples there are; an error ends them where that is allowed."""
+        count = 0
+        try:
+            while read := len(self._next_part(_STEP)):
+                count += read
+        except ConvError:
+            if not (tolerant and count):
+                raise
+        self._go_to(0)
+        return count
+
+    @abstractmethod
+    def _go_to(self, start: int) -> int:
+        """Go to a sample or, where decoding has to come from the beginning, there; return the next one."""
+
+    @abstractmethod
+    def _more(self, count: int) -> np.ndarray:
+        """Return the next samples (X, C), fewer where the file ends."""
+
+    def strip(self, start: int, stop: int) -> np.ndarray:
+        """Return the samples ``start:stop``.
+
+        Raises
+        ------
+        ConvError
+            When the file is damaged or ends before.
+        """
+        allow((stop - start) * self._kept.shape[1] * _BYTES, f"{stop - start} samples", self._size)
+        first = self._next - len(self._kept)
+        kept = self._kept[max(start - first, 0) :]
+        if not first <= start <= self._next:
+            kept = self._kept[:0]
+            if self._coding.exact or start < self._next:
+                self._next = self._go_to(start)
+            while self._next < start:
+                self._decoded(min(_STEP, start - self._next))
+        rest = stop - start - len(kept)
+        if rest > 0:
+            self._kept = kept = np.concatenate((kept, self._decoded(rest)))
+        block = kept[: stop - start]
+        return block[:, 0] if self.info.letters == "X" else block
+
+    def _next_part(self, count: int) -> np.ndarray:
+        try:
+            return self._more(count)
+        except ConvError as error:
+            raise ConvError(f"{error.problem.rstrip('.')}; {TRUNCATED}") from error
+
+    def _decoded(self, count: int) -> np.ndarray:
+        read = self._next_part(count)
+        self._next += len(read)
+        if len(read) < count:
+            raise ConvError(
+                f"broken or truncated sound: it ends at sample {self._next} of {self.info.length}; {TRUNCATED}"
+            )
+        return read
+
+
+class Samples:
+    """What an output makes of samples.
+
+    Parameters
+    ----------
+    info
+        Of the samples.
+    name
+        The output's format, for messages.
+    beside
+        Where they come from.
+    codings
+        What the format has, from coarse to fine.
+
+    Attributes
+    ----------
+    coding : Coding
+        As they were stored, else one that loses nothing, else the finest.
+
+    Raises
+    ------
+    UsageError
+        For what are not samples.
+    """
+
+    def __init__(self, info: Info, name: str, beside: Sound | None, codings: Sequence[Coding]) -> None:
+        kind = np.dtype(info.dtype).kind
+        if info.letters not in ("X", "XC") or kind not in "if" or info.dtype == "int64":
+            raise UsageError(
+                f"{name} holds samples, signed whole numbers of up to 32 bits or floats, not {info.dtype} of the axes "
+                f"{info.letters}: --range float makes floats of them, .npy holds anything"
+            )
+        self._floats, self._name, self._size = kind == "f", name, info.shape[0] * info.channels
+        self._full = 1.0 if self._floats else (info.white or float(np.iinfo(info.dtype).max)) + 1
+        fine = [one for one in codings if not one.lossy and one.holds(info.dtype, self._full)]
+        same = [beside.coding] if beside and beside.coding.dtype == info.dtype else []
+        self.coding = next((one for one in (*same, *fine) if one in codings), codings[-1])
+        self._beyond = self._missing = 0
+        self._rounds = not (self.coding.floats or self.coding.holds(info.dtype, self._full))
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """Return samples as the library that writes them takes them."""
+        coding = self.coding
+        if self._floats:
+            self._beyond += int((np.abs(values) > 1).sum())
+            if coding.lossy or not coding.floats:
+                missing = np.isnan(values)
+                self._missing += int(missing.sum())
+                values = np.where(missing, 0, np.clip(values, -_LOUDEST, _LOUDEST))
+        if coding.floats:
+            return np.asarray(values if self._full == 1 else values / self._full, coding.handed)
+        if self._rounds or self._full != coding.full:
+            scaled = values.astype(np.float64) * (coding.full / self._full)
+            values = np.clip(np.rint(scaled), -coding.full, coding.full - 1)
+        return np.left_shift(values.astype(coding.handed), coding.unused)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was lost."""
+        finer = "floats" if self._floats else f"{int(self._full).bit_length()} bits a sample"
+        rounded = f"{finer} are rounded to {self.coding.bits} bits: {self._name} holds no more"
+        players = "are cut: write .wav to keep them" if not self.coding.floats else "players cut them"
+        beyond = f"{self._beyond / self._size:.2%} of the samples are beyond full scale, 1, and {players}"
+        missing = f"{self._missing} samples are not numbers (NaN) and become silence"
+        said = {rounded: self._rounds, beyond: self._beyond, missing: self._missing}
+        return tuple(line for line, there in said.items() if there)
+
+
+def rate_of(axis: Axis, name: str) -> tuple[int, tuple[str, ...]]:
+    """Return the samples a second, and a line where these are no whole number."""
+    positions = axis.positions
+    if isinstance(positions, Even):
+        spacing = abs(positions.spacing)
+    elif isinstance(positions, Listed) and positions.step is not None:
+        spacing = positions.step * positions.tick
+    else:
+        why = "is not known: --fps says it" if positions is None else "is not even"
+        raise UsageError(f"{name} holds samples at one rate, and that of this result {why}")
+    if positions.unit not in (SECOND, ""):
+        raise UsageError(f"{name} holds samples in time, and these lie {positions.unit} apart")
+    rate = 1 / spacing
+    if not 1 <= round(rate) < 2**31:
+        raise UsageError(f"{name} does not hold {float(rate):g} samples a second")
+    said = (
+        ()
+        if rate.denominator == 1
+        else (f"{float(rate):.10g} samples a second are written as {round(rate)}",)
+    )
+    return round(rate), said

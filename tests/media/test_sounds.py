@@ -1,0 +1,252 @@
+"""Sounds beside scipy, libsndfile and FFmpeg: what is kept of samples, rates and tags."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from scipy.ndimage import correlate1d
+from typer.testing import CliRunner
+
+from convcli.cli.program import build
+from convcli.media import registry
+from convcli.media.options import ReadOptions
+
+RATE, LENGTH = 48_000, 7001
+TAPS = np.array([0.5, 0.25, -0.125])
+KERNEL = "0.5,0.25,-0.125"
+WAVE = np.sin(np.arange(LENGTH) / 9)[:, None] * [0.4, 0.2]
+WAVE += np.random.default_rng(5).normal(0, 0.05, WAVE.shape)
+EXACT = {  # of a format: libsndfile's codings, and the bits of a sample beside its sign, 0 for floats
+    "wav": {"PCM_U8": 7, "PCM_16": 15, "PCM_24": 23, "PCM_32": 31, "FLOAT": 0, "DOUBLE": 0},
+    "aiff": {"PCM_S8": 7, "PCM_16": 15, "PCM_24": 23, "PCM_32": 31, "FLOAT": 0},
+    "flac": {"PCM_16": 15, "PCM_24": 23},
+}
+LOSSY = {"mp3": "MPEG_LAYER_III", "ogg": "VORBIS", "opus": "OPUS"}
+
+
+def sound(path: Path, coding: str, wave: np.ndarray = WAVE, rate: int = RATE, **tags: str) -> Path:
+    container = {"opus": "OGG"}.get(path.suffix[1:], path.suffix[1:].upper())
+    channels = wave.shape[1] if wave.ndim > 1 else 1
+    with soundfile.SoundFile(path, "w", rate, channels, coding, format=container) as file:
+        for name, text in tags.items():
+            setattr(file, name, text)
+        file.write(wave)
+    return path
+
+
+def apple(path: Path, codec: str, layout: str, wave: np.ndarray) -> Path:
+    """Write (C, X) by FFmpeg."""
+    with av.open(str(path), "w", format="adts" if path.suffix == ".aac" else "ipod") as container:
+        stream = container.add_stream(codec, rate=RATE)
+        stream.codec_context.layout, stream.codec_context.format = "stereo", layout
+        container.metadata["title"] = "Low tide"
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave), layout, "stereo")
+        frame.sample_rate = RATE
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    """Run a filter in this process; return its exit code and what it says on stderr."""
+    done = CliRunner().invoke(build(["filter"]), ["filter", *map(str, arguments)], catch_exceptions=False)
+    return done.exit_code, done.stderr
+
+
+def refused(*arguments: object) -> str:
+    from convcli.common import ConvError
+
+    with pytest.raises(ConvError) as found:
+        CliRunner().invoke(build(["filter"]), ["filter", *map(str, arguments)], catch_exceptions=False)
+    return str(found.value)
+
+
+def decoded(path: Path) -> np.ndarray:
+    return soundfile.read(path, dtype="float64", always_2d=True)[0]
+
+
+def by_ffmpeg(path: Path) -> np.ndarray:
+    """Decode to (X, C), full scale 1."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(container.streams.audio[0]))
+    full = {"s16p": 2.0**15, "s32p": 2.0**31}.get(frames[0].format.name, 1)
+    return np.concatenate([frame.to_ndarray() for frame in frames], axis=1).T / full
+
+
+def filtered(wave: np.ndarray, bits: int = 0) -> np.ndarray:
+    expected = correlate1d(wave, TAPS, axis=0, mode="nearest")
+    return (
+        np.clip(np.rint(expected * 2.0**bits), -(2.0**bits), 2.0**bits - 1) / 2.0**bits if bits else expected
+    )
+
+
+@pytest.mark.parametrize(
+    "suffix, coding, bits", [(suffix, *row) for suffix, codings in EXACT.items() for row in codings.items()]
+)
+def test_a_filtered_sound_is_scipys_rounded_once(suffix: str, coding: str, bits: int, tmp_path: Path) -> None:
+    path = sound(tmp_path / f"a.{suffix}", coding, title="Low tide", artist="Anna")
+    target = tmp_path / f"b.{suffix}"
+    assert run(path, "-k", KERNEL, "-o", target) == (0, "")
+    error = {0: 1e-6, 31: 2.0**-31}.get(bits, 0)
+    assert np.abs(decoded(target) - filtered(decoded(path), bits)).max() <= error
+    with soundfile.SoundFile(target) as found:
+        assert (found.subtype, found.samplerate) == (coding, RATE)
+        assert (found.title, found.artist) == ("Low tide", "Anna")
+
+
+@pytest.mark.parametrize("suffix", LOSSY)
+def test_lossy_sounds_keep_their_length_and_are_read_as_their_library_does(
+    suffix: str, tmp_path: Path
+) -> None:
+    path = sound(tmp_path / f"a.{suffix}", LOSSY[suffix], title="Low tide")
+    assert run(path, "-k", KERNEL, "-o", tmp_path / "b.wav") == (0, "")
+    assert np.abs(decoded(tmp_path / "b.wav") - filtered(decoded(path))).max() < 1e-5
+    assert run(path, "-k", "1", "-o", tmp_path / f"c.{suffix}") == (0, "")
+    with soundfile.SoundFile(tmp_path / f"c.{suffix}") as found:
+        assert (found.frames, found.title) == (LENGTH, "Low tide")
+
+
+@pytest.mark.parametrize("layout, bits", [("s16p", 15), ("s32p", 23)])
+def test_apples_lossless_sounds_keep_their_bits(layout: str, bits: int, tmp_path: Path) -> None:
+    whole = np.rint(WAVE.T * 0.9 * 2.0**bits).astype(np.int64)
+    stored = (whole << 8).astype(np.int32) if layout == "s32p" else whole.astype(np.int16)
+    path = apple(tmp_path / "a.m4a", "alac", layout, stored)
+    assert run(path, "-k", KERNEL, "-o", tmp_path / "b.m4a") == (0, "")
+    assert np.array_equal(by_ffmpeg(tmp_path / "b.m4a"), filtered(whole.T / 2.0**bits, bits))
+    with av.open(str(tmp_path / "b.m4a")) as container:
+        assert (container.metadata["title"], container.streams.audio[0].format.name) == ("Low tide", layout)
+
+
+def test_aac_is_read_without_what_pads_its_packets(tmp_path: Path) -> None:
+    path = sound(tmp_path / "a.wav", "FLOAT")
+    assert run(path, "-k", "1", "-o", tmp_path / "a.m4a") == (0, "")
+    assert run(tmp_path / "a.m4a", "-k", "1", "-o", tmp_path / "b.wav") == (0, "")
+    found = decoded(tmp_path / "b.wav")
+    assert len(found) == LENGTH
+    assert np.array_equal(found, by_ffmpeg(tmp_path / "a.m4a")[:LENGTH])
+    assert np.abs(found - WAVE)[1000:-1000].std() < 0.1  # it begins where the sound began
+
+
+def test_streams_of_aac_are_read(tmp_path: Path) -> None:
+    path = apple(tmp_path / "a.aac", "aac", "fltp", WAVE.T.astype(np.float32))
+    assert run(path, "-k", "1", "-o", tmp_path / "b.wav") == (0, "")
+    assert np.array_equal(decoded(tmp_path / "b.wav"), by_ffmpeg(path))
+    assert "aac is only read; write .m4a or .wav" in refused(path, "-k", "1", "-o", tmp_path / "c.aac")
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "opus", "m4a"])
+def test_any_part_is_the_same_in_any_order(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    made = sound(tmp_path / "made.wav", "PCM_16")
+    assert run(made, "-k", "1", "-o", path)[0] == 0
+    found = registry.open_source(path.open("rb"), registry.by_suffix(path), ReadOptions())
+    whole = found.strip(0, LENGTH)
+    random = np.random.default_rng(3)
+    for first in random.integers(0, LENGTH - 1, 12).tolist():
+        last = int(random.integers(first + 1, LENGTH))
+        assert np.array_equal(found.strip(first, last), whole[first:last]), (first, last)
+    found.close()
+
+
+@pytest.mark.parametrize("stride, rate, note", [(2, 24_000, ""), (7, 6857, "6857.142857 samples a second")])
+def test_a_stride_divides_the_rate(stride: int, rate: int, note: str, tmp_path: Path) -> None:
+    path = sound(tmp_path / "a.wav", "PCM_16")
+    code, said = run(path, "-k", "gaussian:sigma=5", "--stride", stride, "-o", tmp_path / "b.wav")
+    assert code == 0
+    assert note in said
+    found = soundfile.info(tmp_path / "b.wav")
+    assert (found.samplerate, found.frames) == (rate, -(-LENGTH // stride))
+
+
+def test_kernels_of_edges_are_not_moved_to_mid_grey(tmp_path: Path) -> None:
+    path = sound(tmp_path / "a.wav", "PCM_16", WAVE[:, 0])
+    assert run(path, "-k", "-0.25,0.5,-0.25", "-o", tmp_path / "b.wav") == (0, "")
+    expected = correlate1d(
+        soundfile.read(path, dtype="int16")[0].astype(float), [-0.25, 0.5, -0.25], mode="nearest"
+    )
+    assert np.array_equal(soundfile.read(tmp_path / "b.wav", dtype="int16")[0], np.rint(expected))
+
+
+def test_what_a_format_cannot_hold_is_rounded_or_cut_and_said(tmp_path: Path) -> None:
+    path = sound(tmp_path / "a.wav", "FLOAT")
+    code, said = run(path, "-k", "3", "-o", tmp_path / "b.flac")
+    expected = decoded(path) * 3
+    beyond = (np.abs(expected) > 1).mean()
+    assert (code, f"{beyond:.2%} of the samples are beyond full scale" in said) == (0, True)
+    assert "floats are rounded to 24 bits: FLAC holds no more" in said
+    expected = np.clip(np.rint(expected * 2**23), -(2**23), 2**23 - 1) / 2**23
+    assert np.abs(decoded(tmp_path / "b.flac") - expected).max() <= 2**-22  # of products in float32
+    fine = sound(tmp_path / "c.wav", "PCM_32")
+    code, said = run(fine, "-k", "1", "-o", tmp_path / "d.flac")
+    assert (code, "32 bits a sample are rounded to 24 bits" in said) == (0, True)
+    assert np.array_equal(decoded(tmp_path / "d.flac"), np.rint(decoded(fine) * 2**23) / 2**23)
+
+
+def test_a_file_that_is_cut_short_is_refused_or_kept_as_far_as_it_goes(tmp_path: Path) -> None:
+    for suffix, coding in (
+        ("wav", "PCM_16"),
+        ("aiff", "PCM_16"),
+        ("flac", "PCM_24"),
+        ("mp3", "MPEG_LAYER_III"),
+    ):
+        path = sound(tmp_path / f"a.{suffix}", coding, np.tile(WAVE, (3, 1)))
+        whole = decoded(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        assert "--allow-truncated keeps what can be read" in refused(
+            path, "-k", "1", "-o", tmp_path / "b.wav", "-y"
+        )
+        code, said = run(path, "-k", "1", "-o", tmp_path / "b.wav", "--allow-truncated", "-y")
+        kept = decoded(tmp_path / "b.wav")
+        assert (code, "cut short" in said) == (0, True), suffix
+        assert 1000 < len(kept) < len(whole)
+        assert np.abs(kept - whole[: len(kept)])[:1000].max() < 1e-4
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return name + len(data).to_bytes(4, "little") + data + bytes(len(data) % 2)
+
+
+def test_what_else_a_file_has_is_said(tmp_path: Path) -> None:
+    path = sound(tmp_path / "a.wav", "PCM_16")
+    more = chunk(b"bext", bytes(602)) + chunk(b"cue ", bytes(28)) + chunk(b"iXML", b"<BWFXML/>")
+    data = path.read_bytes() + more + chunk(b"abcd", b"1234")
+    path.write_bytes(data[:4] + (len(data) - 8).to_bytes(4, "little") + data[8:])
+    said = run(path, "-k", "1", "-o", tmp_path / "b.wav")[1]
+    assert "left out of the WAV: broadcast extension, cue points, iXML, chunk abcd" in said
+    tagged = sound(tmp_path / "c.wav", "PCM_16", title="Low tide")
+    said = run(tagged, "-k", "1", "-o", tmp_path / "d.csv")[1]
+    assert "left out: tags (title) (CSV holds none)" in said
+
+
+def test_signals_become_sounds_where_their_rate_is_known(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", WAVE.astype(np.float32))
+    options = ("-k", "1", "--axes", "XC", "-o", tmp_path / "b.wav")
+    assert "is not known: --fps says it" in refused(tmp_path / "a.npy", *options)
+    assert run(tmp_path / "a.npy", *options, "--fps", "8000")[0] == 0
+    assert (soundfile.info(tmp_path / "b.wav").samplerate, soundfile.info(tmp_path / "b.wav").subtype) == (
+        8000,
+        "FLOAT",
+    )
+    np.testing.assert_array_equal(decoded(tmp_path / "b.wav"), WAVE.astype(np.float32))
+    (tmp_path / "t.csv").write_text("time [s],a\n" + "".join(f"{i / 100:.2f},{i % 7}\n" for i in range(50)))
+    assert run(tmp_path / "t.csv", "-k", "1", "-o", tmp_path / "t.wav")[0] == 0
+    assert soundfile.info(tmp_path / "t.wav").samplerate == 100
+    (tmp_path / "u.csv").write_text("time [s],a\n0,1\n1,2\n3,5\n")
+    assert "at one rate, and that of this result is not even" in refused(
+        tmp_path / "u.csv", "-k", "1", "-o", tmp_path / "u.wav"
+    )
+
+
+def test_missing_samples_become_silence_where_a_format_has_none(tmp_path: Path) -> None:
+    holes = WAVE.astype(np.float32)
+    holes[100:110, 1] = np.nan
+    holes[5, 0] = np.inf
+    np.save(tmp_path / "a.npy", holes)
+    for name in ("b.flac", "b.mp3", "b.m4a"):
+        code, said = run(tmp_path / "a.npy", "-k", "1", "--axes", "XC", "--fps", RATE, "-o", tmp_path / name)
+        assert (code, "10 samples are not numbers (NaN) and become silence" in said) == (0, True)
+    found = decoded(tmp_path / "b.flac")
+    assert not found[100:110, 1].any()
+    assert found[5, 0] == 1 - 2**-23
