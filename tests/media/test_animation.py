@@ -242,6 +242,19 @@ def test_png_keeps_every_bit_of_its_frames(
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_that_are_all_equal(kind: str, tmp_path: Path) -> None:
+    path = animation(tmp_path / f"a.{kind}", frames())
+    done = ok("filter", path, "-k", "box:3", "--range=-2:-1", "--frames", "all", "-o", tmp_path / f"b.{kind}")
+    with Image.open(tmp_path / f"b.{kind}") as image:
+        durations = 0
+        for index in range(image.n_frames):
+            image.seek(index)
+            image.load()
+            durations += image.info.get("duration", 0)
+    assert (durations == sum(DURATIONS)) != (b"one still picture, without times" in done.stderr)
+
+
 @pytest.mark.parametrize(("count", "said"), [(0, False), (1, False), (3, True)])
 def test_a_clip_cannot_say_how_often_it_plays(count: int, said: bool, tmp_path: Path) -> None:
     repeated(tmp_path / "a.png", count)

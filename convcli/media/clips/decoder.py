@@ -100,12 +100,11 @@ class Decoder:
         if known is None and (len(times) < len(found) or sorted(set(times)) != times):
             self._timed = False
             ordered = sorted(set(times))
-            if (
-                1 < len(ordered) == len(found)
-            ):  # AVI has times in the order of its packets, and that of the last is a guess
+            # AVI has times in the order of its packets, and that of the last is a guess
+            if 1 < len(ordered) == len(found):
                 step = sorted(b - a for a, b in pairwise(ordered))[len(ordered) // 2 - 1]
                 ordered[-1] = max(ordered[-1], ordered[-2] + step)
-                first = min(ordered[0], step)  # reordering delays by one frame; more is a late beginning
+                first = min(ordered[0], 2 * step)  # what reordering delays; more is a late beginning
                 return Frames(tuple(time - first for time in ordered), (), base, step, Fraction(0))
             return Frames(tuple(range(len(found))), (), 1 / rate, 1, Fraction(0))
         self._timed = True
@@ -175,9 +174,8 @@ class Decoder:
             yield from enumerate(frames)
             return
         for frame in frames:
-            if frame.pts is None or (
-                key is not None and frame.pts < key
-            ):  # needs frames before the key frame
+            # A frame before the key frame needs what comes before it.
+            if frame.pts is None or (key is not None and frame.pts < key):
                 continue
             at = bisect_left(times, frame.pts)
             if at < len(times) and times[at] == frame.pts:

@@ -278,7 +278,11 @@ class Tracks:
             name = name_of(packet.stream)
             packet.stream = copy
             try:
-                output.mux(packet)
+                try:
+                    output.mux(packet)
+                except av.error.FFmpegError:  # it has the time of the one before: a tick later
+                    packet.dts, packet.pts = packet.dts + 1, (packet.pts or packet.dts) + 1
+                    output.mux(packet)
             except av.error.FFmpegError:
                 self._lost[name] += 1
 

@@ -28,12 +28,8 @@ from convcli.media.timing import UNKNOWN, Tags, clip_of, schedule
 
 MUXERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi", "ts": "mpegts",
            "y4m": "yuv4mpegpipe"}  # fmt: skip
-_CONSTANT = (
-    "avi",
-    "y4m",
-    "mpeg1video",
-    "mpeg2video",
-)  # containers and codecs that have a frame rate and no times
+# Containers and codecs that have a frame rate and no times
+_CONSTANT = ("avi", "y4m", "mpeg1video", "mpeg2video")
 _PARTS = 65535  # of a second, in MPEG-4 part 2 at most
 _LIMITED, _FULL = 1, 2
 BT601 = 5
@@ -85,9 +81,8 @@ class VideoSink(Sink):
             "w",
             format=MUXERS[self._format],
             io_open=_nothing_else,
-            container_options={
-                "strict": "-1"
-            },  # y4m of more than 8 bits, and with alpha, as everybody reads them
+            # Y4M of more than 8 bits, and with alpha, as everybody reads them
+            container_options={"strict": "-1"},
         )
         usual = shown.rate or 1 / (shown.step * shown.base)
         # Whole seconds where a frame is shown so long that no such fraction is near.

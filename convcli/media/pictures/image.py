@@ -229,6 +229,8 @@ class PillowSink(Sink):
         made: bytes = imwrite(
             "<bytes>", self._pixels, plugin="pillow", extension=extension, is_batch=True, **settings
         )
+        if b"ANMF" not in made:
+            self._note("all frames are equal: WebP stores them as one still picture, without times")
         return made
 
     def stored(self, image: Image.Image) -> Image.Image:
