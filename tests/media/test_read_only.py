@@ -261,7 +261,7 @@ def test_depth(tmp_path: Path) -> None:
     opened = source(io.BytesIO(deep), ReadOptions())
     assert (opened.info.dtype, opened.info.notes) == ("uint16", ())
     np.testing.assert_array_equal(opened.strip(0, 3), grey)
-    colour = source(io.BytesIO(b"P6 1 1 65535\n" + bytes(6)), ReadOptions())
+    colour = source(io.BytesIO(b"P3 1 1 65535\n0 0 0\n"), ReadOptions())
     assert colour.info.notes == ("the 16 bits a channel of this NETPBM are read as 8",)
 
 
@@ -303,6 +303,14 @@ def test_fits_is_refused_by_name_and_by_content(tmp_path: Path) -> None:
     done = convcli("filter", "-", "-k", "1", "-o", "o.npy", cwd=tmp_path, stdin=data)
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dat", "a.fits"]
+
+
+@pytest.mark.parametrize("top", [65535, 1023])
+def test_colours_of_a_ppm_keep_16_bits(top: int) -> None:
+    pixels = np.arange(12 * 16 * 3).reshape(12, 16, 3) * 113 % (top + 1)
+    opened = source(io.BytesIO(b"P6\n16 12\n%d\n" % top + pixels.astype(">u2").tobytes()), ReadOptions())
+    np.testing.assert_allclose(opened.strip(0, 12), pixels * (65535 / top), rtol=0, atol=0.5)
+    assert opened.info.notes == ()
 
 
 @pytest.mark.parametrize("compressed", ["1", "0"])

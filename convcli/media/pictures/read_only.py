@@ -126,6 +126,11 @@ def _netpbm_bits(head: bytes) -> int:
     return int(found[4]).bit_length() if found else 8
 
 
+def _netpbm_by_ffmpeg(head: bytes) -> tuple[int, int] | None:
+    found = _NETPBM_HEADER.match(head)  # of colours Pillow keeps 8 bits
+    return (int(found[2]), int(found[3])) if found and found[1] == b"6" and int(found[4]) > 255 else None
+
+
 def _netpbm_end(head: bytes) -> int:
     found = _NETPBM_HEADER.match(head)
     if not found or found[1] in b"23":
@@ -235,6 +240,7 @@ RARER: tuple[Rarer, ...] = (
     Rarer(
         *("netpbm", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), "PPM", _pattern(_NETPBM)),
         *(_netpbm_bits, lambda head: "", _netpbm_end),
+        ffmpeg=_netpbm_by_ffmpeg,
     ),
     Rarer(
         *("pam", (".pam",), "PAM", _pattern(rb"P7\s*\n")),
@@ -339,7 +345,7 @@ def _by_ffmpeg(
     with decoding(name):
         check_pixels(*size, options, name, stored=stored)
         av.logging.set_level(None)
-        context: Any = av.CodecContext.create({"TGA": "targa"}.get(name, name.lower()), "r")
+        context: Any = av.CodecContext.create({"TGA": "targa", "NETPBM": "ppm"}.get(name, name.lower()), "r")
         context.thread_count = 1
         frame = [*context.decode(av.Packet(data)), *context.decode(None)][0]
         plain = _PLAIN.get(frame.format.name)
