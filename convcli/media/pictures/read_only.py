@@ -308,10 +308,10 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     row = next((row for row in RARER if row.recognises(head)), RARER[0])
     name = row.name.upper()
     with decoding(row.decoder):
-        what, ffmpeg = row.misread(head), row.ffmpeg(head)
+        what, ffmpeg, end = row.misread(head), row.ffmpeg(head), row.end(head)
     if what:
         raise ConvError(f"{name} with {what} is not read: convert it to .npy, TIFF or PNG")
-    found = [*shown(name, head), *["frames"] * (0 < row.end(head) < size)]
+    found = [*shown(name, head), *["frames"] * (0 < end < size)]
     if ffmpeg:
         return _by_ffmpeg(fp, name, options, size, ffmpeg, left_out(name, found))
     with decoding(row.decoder):
