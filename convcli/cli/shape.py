@@ -58,7 +58,7 @@ class Request:
     panel = Panel.WINDOW
 
     size: str = argument("The input: 100, 32x32, or 3@32x32 with channels.", metavar="SIZE")
-    layers: tuple[str, ...] = argument("See above.", default=(), metavar="LAYER")
+    layers: tuple[str, ...] = argument("See above.", default=(), metavar="LAYER...")
     kernel_size: str | None = option("One layer as flags: its size, 5, 5x3 or 6@5x5.", panel=Panel.KERNEL)
     stride: str | None = option("One number, or one for each axis: 2,1.")
     padding: str | None = option("Number, before:after, or a name such as same.")

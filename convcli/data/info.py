@@ -11,7 +11,7 @@ from dataclasses import field, replace
 from enum import StrEnum
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from convcli.common import ConvError, UsageError, frozen
 from convcli.data.axes import Axis, Positions, axes_of
@@ -244,6 +244,10 @@ class Grain:
     any_order: bool = False
     piece: tuple[int, ...] = ()
     kept: bool = False
+
+    def facts(self, info: Info) -> dict[str, Any]:
+        """Return what JSON says of it, for a file of this form."""
+        return {"any_order": self.any_order, "steps": self.steps(info)}
 
     def steps(self, info: Info) -> dict[str, int]:
         """Return for each letter of ``info.box_letters`` of how many samples boxes are multiples.

@@ -73,11 +73,6 @@ class Gradients:
     weights: np.ndarray
     bias: np.ndarray
 
-    def difference(self, other: Gradients) -> float:
-        """Return the largest difference of any number."""
-        ours, theirs = vars(self).values(), vars(other).values()
-        return max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
-
 
 def loss(case: Case) -> float:
     """Return L, the sum of g * y."""

@@ -60,7 +60,7 @@ class Settings:
     optimizer: Optimizer = option("adam or sgd.", default=Optimizer.ADAM)
     epochs: int = option("How often all examples are seen.", default=10)
     rate: float | None = option(
-        "Length of a step. Default: 0.001 (adam), 0.01 (sgd).", "--lr", read=_number("lr")
+        "Learning rate. Default: 0.001 (adam), 0.01 (sgd).", "--lr", read=_number("lr")
     )
     momentum: float = option("Of sgd. Default: 0.9.", default=0.9, read=_number("momentum"))
     batch: int = option("Examples in one step.", default=16)

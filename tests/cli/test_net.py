@@ -198,7 +198,7 @@ def test_check_shows_the_claim() -> None:
     facts = json.loads(
         ok("net", "check", SAMPLES / "sobel-pool.yaml", HOUSE, "--shifts", "2,3", "--json").stdout
     )
-    assert facts[1]["holds_at"] == [2]
+    assert facts["layers"][1]["holds_at"] == [2]
 
 
 def testparse_shifts() -> None:

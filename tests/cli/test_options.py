@@ -89,7 +89,7 @@ MEANING = {
     "--kernel-size": "size of the kernel of one layer",
     "--layer": "a layer of a net",
     "--loss": "what training makes small",
-    "--lr": "length of a step",
+    "--lr": "learning rate",
     "--map": "number of an output of a bank",
     "--maps": "picture of feature maps",
     "--max-frames": "most frames of a clip",
@@ -272,7 +272,7 @@ def test_the_environment_has_the_defaults_of_a_shell(
     code = run(["filter", str(SAMPLES / "house.png"), "-k", "box:3", "--plan", *written])
     told = capsys.readouterr()
     assert (code, told.err) == ((2, f"error: {error}\n") if error else (0, ""))
-    assert bool(error) != ("torch engine (torch was asked for)" in told.out)
+    assert bool(error) != (", torch engine\n" in told.out and "; torch was asked for\n" in told.out)
 
 
 def core_dependencies() -> list[str]:
@@ -298,7 +298,7 @@ SIZES = {  # what there is, what there is today, and the most that all open issu
     "options of filter": (len(options_of(("filter",))), 47, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 21_844  # of today; the aim is below 20,000
+CODE_LINES = 21_900  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

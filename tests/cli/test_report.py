@@ -85,8 +85,27 @@ def test_json_says_in_which_boxes_an_input_is_read(
     np.save("a.npy", numbers)
     Image.fromarray(numbers).save("a.png")
     tifffile.imwrite("a.tif", numbers, tile=(32, 48))
-    assert run(["filter", name, "-k", "box:3", "--dry-run", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["grain"] == grain
+    Path("net.yaml").write_text("seed: 1\nlayers: [conv: {maps: 1, size: 3, padding: same}]\n")
+    for words in (
+        f"filter {name} -k box:3 --dry-run",
+        f"explain {name} -k box:3 --at 1,2",
+        f"explain {name} --receptive-field net.yaml --at 1,2",
+        f"net run net.yaml {name} -o {name}.npy",
+        f"net check net.yaml {name}",
+    ):
+        assert run([*words.split(), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["grain"] == grain, words
+    for words in (
+        f"learn {name} {name} --size 3",
+        f"learn {name} --net net.yaml --epochs 1 -o w.safetensors",
+    ):
+        assert run([*words.split(), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["grain"] == [{**grain, "files": 1}], words
+
+
+def test_a_size_instead_of_a_file_has_no_boxes(capsys: pytest.CaptureFixture) -> None:
+    assert run(["explain", "--input", "5x5", "-k", "3x3", "--at", "1,1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["grain"] is None
 
 
 @pytest.mark.parametrize(
@@ -94,8 +113,12 @@ def test_json_says_in_which_boxes_an_input_is_read(
     [
         "filter a.png -k box:3 -o b.png --range 0:9",
         "explain a.png -k box:3 --at 1,2",
+        "explain a.png -k box:3 --animate b.gif",
+        "explain a.png -k box:3 --at 1,2 --animate b.gif",
+        "explain a.png --receptive-field net.yaml --at 1,2",
         "matrix --input 5 -k bias.yaml -o W.npz",
         "net run net.yaml a.png -o b.npy",
+        "net check net.yaml a.png",
         "learn a.png a.png --size 3",
         "shape 8 pool:max:3,s=2",
     ],
@@ -112,5 +135,5 @@ def test_json_holds_the_notes_that_are_said(
     done = capsys.readouterr()
     notes = json.loads(done.out)["notes"]
     assert notes and [f"note: {note}" for note in notes] == done.err.splitlines()
-    assert run([*words.split(), "-y" if " -o " in words else "--json", "-q"]) == 0
+    assert run([*words.split(), "-y" if {"-o", "--animate"} & {*words.split()} else "--json", "-q"]) == 0
     assert capsys.readouterr().err == ""

@@ -32,6 +32,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("k.yaml").write_text("weights: [[1, two]]\n")
     Path("net.yaml").write_text(NET)
     Path("ok.yaml").write_text("layers: [relu]\n")
+    Path("bare.yaml").write_text("layers: [conv: {maps: 2, size: 3}]\n")
+    Path("large.yaml").write_text("layers: [conv: {maps: 900, size: 3}, conv: {maps: 9000, size: 9}]\n")
     Path("w.npz").write_bytes(b"no archive")
     Path("o").mkdir()
     Path("o/r.png").write_bytes(b"old")
@@ -62,7 +64,8 @@ CASES = {  # name: command line, exit code, subject, beginning of the problem
         "filter e -k box:3 -k box:999 --padding 0 -o -", 2, "'e': kernel 'box:999'", "kernel 999 is larger",
     ),
     "an output": ("filter e -k box:3 -o o/r.png", 1, "'o/r.png'", "it exists"),
-    "an output's folder": ("filter e -k box:3 --out-dir r", 1, "'r'", "there is no such folder"),
+    "an output's folder": ("filter e -k box:3 --out-dir no", 1, "'no'", "there is no folder"),
+    "a file for a folder": ("filter e -k box:3 --out-dir r", 1, "'r'", "it is a file; name a folder"),
     "an output's type": ("filter e -k box:3 -o e.e", 2, "'e.e'", "unknown suffix '.e'"),
     "a kernel file": ("kernels show k.yaml", 2, "kernel file 'k.yaml': weights", "entry 1.2: 'two'"),
     "no kernel file": ("kernels show in.yaml", 1, "kernel file 'in.yaml'", "no such file"),
@@ -73,6 +76,11 @@ CASES = {  # name: command line, exit code, subject, beginning of the problem
     "a layer of a net": (
         "net show net.yaml --input 8x8", 2, "net 'net': layer 2 (conv2) on 2@6x6", "kernel 40 is larger",
     ),
+    "a net that is too large": (
+        "net run large.yaml e -o o/n.npy", 1, "net 'large'", "layer conv2 would take 46,779,",
+    ),
+    "a net without weights": ("net run bare.yaml e -o o/n.npy", 2, "net 'bare'", "no numbers for conv1.weight"),
+    "a net that learns": ("learn e --net large.yaml", 1, "'e': net 'large'", "layer conv2 would take 46,779,"),
     "a net's weights": ("net run ok.yaml e --weights w.npz -o o/n.npy", 1, "weights file 'w.npz'", "no .npz file"),
     "no net": ("net show e.yaml", 1, "net file 'e.yaml'", "no such file"),
 }  # fmt: skip

@@ -141,7 +141,7 @@ def test_what_has_no_packets_is_coded(tmp_path: Path) -> None:
     ("arguments", "code", "said"),
     [
         (("a.npy", "--cut", "no"), 1, "there is no folder"),
-        (("a.npy", "--cut", "a.npy"), 2, "--cut 'a.npy': that is a file; name a folder for the clips"),
+        (("a.npy", "--cut", "a.npy"), 1, "a.npy': it is a file; name a folder"),
         (("-", "--cut", "out"), 2, "standard input comes once: name a file"),
         (("f.npy", "--cut", "out"), 2, "--cut writes pixels of 8 or 16 bits; the clip holds float32"),
     ],

@@ -107,7 +107,9 @@ def test_the_table_the_picture_and_the_json(tmp_path, capsys):
     with Image.open(tmp_path / "field.png") as picture:
         assert picture.width > 600
     facts = json.loads(printed(capsys, *arguments, "--json"))
-    assert facts[2]["sees"] == [[10, 39], [10, 39]] and facts[0]["at"] == [12, 12]
+    first, _, last = facts["layers"]
+    assert last["sees"] == [[10, 39], [10, 39]] and first["at"] == [12, 12]
+    assert (facts["axes"], facts["output"], facts["notes"]) == ("YX", None, [])
 
 
 def test_lenet_is_followed_until_it_leaves_no_places(capsys):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convcli.cli.explain.request import Request
 from convcli.cli.explain.text import place_text
-from convcli.cli.net.input import bound, notes_of
+from convcli.cli.net.input import fed
 from convcli.cli.net.request import Filling
 from convcli.cli.shared import report
-from convcli.cli.shared.opened import opened
 from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.terminal import Table
-from convcli.common import Precision, UsageError
+from convcli.common import Precision, UsageError, frozen
 from convcli.networks.parse import load_net
 
 if TYPE_CHECKING:
@@ -25,46 +24,53 @@ def explain_field(request: Request) -> None:
     """Do all that the command line asks for."""
     net = load_net(request.field.net or Path())
     name, asked = request.input or "", request.field
-    with opened(name, request.reading) as input:
-        input.check(request.reading, name)
-        filling = Filling(weights=asked.weights, seed=asked.seed, precision=Precision.FLOAT64)
-        model = bound(net, input, filling, request.reading.max_pixels)
+    filling = Filling(weights=asked.weights, seed=asked.seed, precision=Precision.FLOAT64)
+    with fed(net, name, request.reading, filling) as (input, model):
         if asked.layer is not None:
             model = model.upto(asked.layer)
         array = input.opaque()
-        letters, notes = input.letters, notes_of(input)
     from convcli.explanations.receptive import seen_by
 
-    found = seen_by(model, array, request.at or ())
-    fields = [None, *(seen.sees for seen in found)]
-    changed = [seen for seen, before in zip(found, fields, strict=False) if seen.sees != before]
+    layers = seen_by(model, array, request.at or ())
+    notes = input.opaque_notes
+    if not layers[-1].gradient.any():
+        notes = (*notes, "this output does not move with the input at all: its units are off there")
+    found = Field(name, input.grain, input.letters, layers, request.output, notes)
     if request.output is not None:
         from convcli.explanations.receptive_drawing import draw
 
-        if len(found[0].sees) > 2:
+        if len(layers[0].sees) > 2:
             raise UsageError(
                 "a picture shows signals and images: leave -o out for a volume, the table has it all"
             )
+        before = [None, *(seen.sees for seen in layers)]
+        changed = [seen for seen, last in zip(layers, before, strict=False) if seen.sees != last]
         picture = draw(changed, model.input(array)[0].cpu().numpy())
         write_whole(request.output, picture, force=request.force, inputs=[name, str(asked.net)])
-    report.show(found, _lines(request, found, letters, notes), json=request.json)
+    quiet = request.messages.quiet
+    report.show(found, _lines(found, quiet), json=request.json, quiet=quiet)
 
 
-def _lines(
-    request: Request, found: Sequence[Seen], letters: str, notes: Sequence[str]
-) -> Iterator[str | Table]:
-    names = ",".join(letters.lower())
+@frozen
+class Field:
+    """What one output of a net sees of an input, at each layer, and the picture of it."""
+
+    input: str
+    grain: Mapping[str, Any] | None
+    axes: str
+    layers: Sequence[Seen]
+    output: str | None
+    notes: Sequence[str]
+
+
+def _lines(found: Field, quiet: bool) -> Iterator[str | Table]:
+    names = ",".join(found.axes.lower())
     rows = [("layer", f"output {names}", f"sees {names}", "size", "effective", "size")]
-    for seen in found:
+    for seen in found.layers:
         rows.append((seen.layer, place_text(seen.at), *_spans(seen.sees), *_spans(seen.effective)))
     yield Table(rows)
-    if request.messages.quiet:
-        return
-    if request.output is not None:
-        yield request.output
-    yield from map(report.Note, notes)
-    if not found[-1].gradient.any():
-        yield report.Note("this output does not move with the input at all: its units are off there")
+    if found.output is not None and not quiet:
+        yield found.output
 
 
 def _spans(spans: Sequence[Span]) -> tuple[str, str]:

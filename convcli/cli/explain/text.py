@@ -1,6 +1,6 @@
 """An explanation, and its form in words: a table of taps, the window as small grids, the sum."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from convcli.cli.shared import report
@@ -24,34 +24,48 @@ MOST_ROWS = 400  # of taps, above which only the sums are printed
 
 @frozen
 class Explained:
-    """One output taken apart; the axes are letters, the window is the kernel's size along each of them."""
+    """One output taken apart, or none; the axes are letters, the window is the kernel's size along each of them.
 
-    explanation: Explanation
+    ``picture`` and ``animation`` are files, the latter of so many ``frames``.
+    """
+
+    explanation: Explanation | None
     axes: str
     output: tuple[int, ...]
     window: tuple[int, ...]
+    picture: str | None
+    animation: str | None
+    frames: int
+    grain: Mapping[str, Any] | None
     notes: tuple[str, ...]
 
     @property
     def facts(self) -> dict[str, Any]:
-        found = report.as_json(self.explanation)
-        return {**found, "axes": self.axes, "output": self.output, "notes": self.notes}
+        value = {} if self.explanation is None else report.as_json(self.explanation)
+        names = ("axes", "output", "picture", "animation", "frames", "grain", "notes")
+        return value | {name: getattr(self, name) for name in names}
 
-    @property
-    def values(self) -> str:
-        """What ``filter`` computes."""
-        return " ".join(map(decimal_text, self.explanation.values))
+    def lines(self, quiet: bool) -> Iterator[str | Table]:
+        """Yield all in lines, or no more than the values that ``filter`` computes."""
+        values = [] if self.explanation is None else [" ".join(map(decimal_text, self.explanation.values))]
+        if quiet:
+            yield from values
+            return
+        if self.picture is not None:
+            yield self.picture
+        if self.explanation is not None:
+            yield from _taken_apart(self.explanation, self)
+        yield from (f"filter computes: {value}" for value in values)
+        if self.animation is not None:
+            yield f"{self.animation}: {self.frames} frames" if self.frames > 1 else self.animation
 
 
-def lines(found: Explained) -> Iterator[str | Table]:
-    """Yield the explanation in lines."""
-    explanation = found.explanation
+def _taken_apart(explanation: Explanation, found: Explained) -> Iterator[str | Table]:
     if isinstance(explanation, PoolExplanation):
         for pooled in explanation.outputs:
             yield from _pool_lines(explanation, pooled, found.axes)
     else:
         yield from _sums(explanation, found)
-    yield f"filter computes: {found.values}"
 
 
 def _sums(explanation: ConvExplanation, found: Explained) -> Iterator[str | Table]:

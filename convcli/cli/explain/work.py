@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from convcli.cli.explain.request import Request
-from convcli.cli.explain.text import Explained, lines, place_text
+from convcli.cli.explain.text import Explained, place_text
 from convcli.cli.shared import report
 from convcli.cli.shared.kernels import read_kernel
 from convcli.cli.shared.opened import Opened, numbered, read_whole
@@ -80,28 +80,22 @@ def explain_all(request: Request) -> None:
     rank = min(len(whole.letters), 2)
     kernels = [read_kernel(text, rank, numbers=request.size is not None) for text in request.kernels]
     task = _prepare(request, whole, kernels)
-    quiet = request.messages.quiet
+    explanation, film = None, []
     if request.at is not None:
         _check_place(request.at, task)
-        window = tuple(window.kernel for window in task.stage.windows)
-        notes = (*whole.notes, *task.notes)
-        found = Explained(_explain(task, request.at, request), task.letters, task.outputs, window, notes)
-        drawn: list[str] = []
+        explanation = _explain(task, request.at, request)
         if request.output is not None:
             data, results, which = _one_plane(task, request)
             frame = close_up(task.stage, data, request.at, float(results[request.at]), task.outputs, which)
             _write(request, request.output, [frame], task.letters)
-            drawn.append(request.output)
-        report.show(
-            found, [found.values] if quiet else (*drawn, *lines(found)), json=request.json, quiet=quiet
-        )
     if request.animate is not None:
         film = _film(task, request)
         _write(request, request.animate, film, task.letters)
-        if not (quiet or request.json):
-            report.say(f"{request.animate}: {len(film)} frames" if len(film) > 1 else request.animate)
-        for line in () if quiet or request.at is not None else whole.notes:
-            report.note(line)
+    window = tuple(window.kernel for window in task.stage.windows)
+    drawn, notes = (request.output, request.animate, len(film)), (*whole.notes, *task.notes)
+    found = Explained(explanation, task.letters, task.outputs, window, *drawn, whole.grain, notes)
+    quiet = request.messages.quiet
+    report.show(found, found.lines(quiet), json=request.json, quiet=quiet)
 
 
 def _prepare(request: Request, whole: Opened, kernels: Sequence[Kernel]) -> Task:

@@ -12,7 +12,7 @@ from convcli.cli.shared import outputs, report
 from convcli.cli.shared.kernels import named_kernel
 from convcli.common import ConvError, UsageError, within
 from convcli.media import opening, registry
-from convcli.media.files.target import STANDARD, about_input, shown, shown_input
+from convcli.media.files.target import STANDARD, about_input, check_folder, shown, shown_input
 from convcli.media.opening import Given
 from convcli.media.registry import Format
 
@@ -21,8 +21,8 @@ def filter_all(request: Request) -> None:
     """Filter every input; one that fails does not stop the others, and the highest exit code remains."""
     for text in request.kernels:  # a wrong name is found before any file is opened
         named_kernel(text)
-    if request.out_dir is not None and not request.out_dir.is_dir():
-        raise ConvError("there is no such folder; make it first", subject=shown(request.out_dir))
+    if request.out_dir is not None:
+        check_folder(request.out_dir)
     _refuse_shared_outputs(request)
     claimed: dict[str, str] = {}
     failures: list[ConvError] = []

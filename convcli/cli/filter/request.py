@@ -28,7 +28,7 @@ class Request:
 
     work = "filter.inputs.filter_all"
 
-    inputs: tuple[str, ...] = argument("Files, frames/%04d.png, or - for standard input.", metavar="INPUT")
+    inputs: tuple[str, ...] = argument("Files, frames/%04d.png, or - for standard input.", metavar="INPUT...")
     kernels: tuple[str, ...] = options.kernels()
     output: str | None = options.output()
     out_dir: Path | None = option("Folder for the outputs of several inputs.")

@@ -66,7 +66,7 @@ class Report:
         task, result, source = self.task, self.task.pipeline.result, self.task.pipeline.source
         return {
             "input": task.name,
-            "grain": {"any_order": source.grain.any_order, "steps": source.grain.steps(source.info)},
+            "grain": source.grain.facts(source.info),
             "outputs": task.paths,
             "format": task.format.name,
             "axes": result.axes,
@@ -186,8 +186,9 @@ def show(request: Request, task: Task) -> None:
 def _lines(found: Report) -> Iterator[str]:
     result, plan = found.task.pipeline.result, found.task.pipeline.plan
     size = "x".join(map(str, result.shape))
+    why = "" if "plan" in found.more else f" ({plan.reason})"  # which its lines have
     for path in found.task.paths:
-        yield f"{path}: {result.letters} {size} {result.dtype}, {plan.engine} engine ({plan.reason})"
+        yield f"{path}: {result.letters} {size} {result.dtype}, {plan.engine} engine{why}"
     yield from (f"  {line}" for line in (*axis_lines(result), *found.notes))
     yield from found.more.get("plan", ())
 

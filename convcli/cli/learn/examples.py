@@ -15,8 +15,7 @@ import numpy as np
 
 from convcli.cli.learn.files import File, class_numbers, expand, is_label_table, labels, paired
 from convcli.cli.learn.request import Request
-from convcli.cli.net.input import notes_of
-from convcli.cli.shared.opened import opened
+from convcli.cli.shared.opened import Log, opened
 from convcli.common import ConvError, UsageError, about, frozen_identity, parse_float, within
 from convcli.learning.examples import MEMORY, Example, Examples, kept
 from convcli.learning.training import Loss
@@ -44,7 +43,7 @@ class Loaded:
     shape: Shape
     output: Shape
     classes: list[str]
-    notes: tuple[str, ...]
+    log: Log
 
 
 def load(request: Request, net: Net, device: torch.device) -> Loaded:
@@ -78,7 +77,7 @@ def load(request: Request, net: Net, device: torch.device) -> Loaded:
     first = examples[0].input
     for number in range(1, len(examples)):
         examples[number]  # so that what is amiss shows now, and not in the middle of the training
-    return Loaded(examples, _shape(first), reader.output(first), classes, tuple(reader.notes))
+    return Loaded(examples, _shape(first), reader.output(first), classes, reader.log)
 
 
 class _Reader:
@@ -87,12 +86,12 @@ class _Reader:
     def __init__(self, request: Request, net: Net, device: torch.device) -> None:
         self.request, self.net, self.device = request, net, device
         self.raw_sizes: dict[str, tuple[int, ...]] = {}
-        self.notes: dict[str, None] = {}
+        self.log = Log()
 
     def input(self, path: str) -> torch.Tensor:
         array = self._array(path, self.request.reading)
         self.raw_sizes[path] = array.shape[1:]
-        with within(shown(path)):
+        with within(shown(path)), about(self.net.title):
             given = Shape(len(array), array.shape[1:])
             steps = self.net.trace(self.net.preprocess.output(given))
             check_budget(steps, given, self.request.reading.max_pixels)
@@ -145,8 +144,7 @@ class _Reader:
 
     def _array(self, path: str, reading: ReadOptions) -> np.ndarray:
         with opened(path, reading) as found:
-            for note in notes_of(found):
-                self.notes[f"{shown(path)}: {note}"] = None
+            self.log.add(path, found)
             array = found.opaque()
         if not np.isfinite(array).all():
             raise ConvError(

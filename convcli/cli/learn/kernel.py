@@ -11,7 +11,7 @@ import numpy as np
 from convcli.cli.learn.files import paired
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
-from convcli.cli.shared.opened import Opened, read_items
+from convcli.cli.shared.opened import Log, Opened, opened
 from convcli.cli.shared.weights import matrices
 from convcli.common import Channels, ConvError, UsageError, frozen, number_text, per_axis, within
 from convcli.geometry.layers import format_size
@@ -47,12 +47,12 @@ def learn_kernel(request: Request) -> None:
             raise UsageError(f"a kernel is written as {' or '.join(SUFFIXES)}", subject=shown(request.output))
         check_not_input(request.output, [name for pair in pairs for name in pair])
         check_output(request.output, force=request.force, binary=False)
-    notes: dict[str, None] = {}
+    log = Log()
     examples: list[Example] = []
     padding: tuple[Padding, ...] = ()
     for input_name, target_name in pairs:
-        sources = _read(input_name, request.reading, notes)
-        targets = _read(target_name, request.reading_targets, notes)
+        sources = _read(input_name, request.reading, log)
+        targets = _read(target_name, request.reading_targets, log)
         with within(f"{shown(input_name)} and {shown(target_name)}"):
             if len(sources) != len(targets):
                 raise UsageError(
@@ -60,7 +60,7 @@ def learn_kernel(request: Request) -> None:
                 )
             for source, target in zip(sources, targets, strict=True):
                 first = examples[0] if examples else None
-                example, padding = _example(request, source, target, first, notes)
+                example, padding = _example(request, source, target, first, log.notes)
                 examples.append(example)
     found = fit(examples, bias=request.fit.bias, minimum_norm=request.fit.minimum_norm)
     rounded = all(np.issubdtype(example.target.dtype, np.integer) for example in examples)
@@ -74,18 +74,15 @@ def learn_kernel(request: Request) -> None:
             )
         with output(request.output, force=request.force, binary=False) as file:
             file.write(text)
-    learned, quiet = Learned(kernel, found, rounded, request.output, tuple(notes)), request.messages.quiet
+    learned, quiet = Learned(kernel, found, rounded, request.output, log), request.messages.quiet
     report.show(learned, _lines(learned, request), json=request.json, quiet=quiet)
 
 
-def _read(name: str, options: ReadOptions, notes: dict[str, None]) -> list[Opened]:
-    """Read the items of a file, and note what is to be said of them."""
-    items = read_items(name, options)
-    for item in items:
-        notes |= dict.fromkeys(f"{shown(name)}: {note}" for note in item.notes)
-        if item.info.colour.has_alpha:
-            notes["the alpha channel is left out: colours alone are learned from"] = None
-    return items
+def _read(name: str, options: ReadOptions, log: Log) -> list[Opened]:
+    """Read the items of a file, and note what there is to say of it."""
+    with opened(name, options, batch=True) as file:
+        log.add(name, file)
+        return [item.read() for item in file.items()]
 
 
 def _example(
@@ -195,7 +192,11 @@ class Learned:
     fit: Fit
     rounded: bool
     output: str | None
-    notes: tuple[str, ...]
+    log: Log
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(self.log.notes)
 
     @property
     def standard_error(self) -> float | None:
@@ -220,6 +221,7 @@ class Learned:
             "rounding_error": self.rounding_error,
             "left_out": fit.left_out,
             "output": self.output,
+            "grain": self.log.grain,
             "notes": self.notes,
         }
 

@@ -44,7 +44,7 @@ def train_net(request: Request) -> None:
     check_loss(net, loaded.output, request.training.loss)
     training = _training(request, net, loaded, before)
     changed = checkpoint.changed(request.training, earlier)
-    notes = (*loaded.notes, *(f"resumed differently: {line}" for line in changed))
+    notes = (*loaded.log.notes, *(f"resumed differently: {line}" for line in changed))
     for note in () if request.messages.quiet else notes:  # before the training, which may take long
         report.note(note)
     try:
@@ -159,6 +159,7 @@ class Trained:
             "classes": self.loaded.classes,
             "curve": [(epoch.number, epoch.loss, epoch.watched) for epoch in curve],
             "files": self.files,
+            "grain": self.loaded.log.grain,
             "notes": self.notes,
         }
 

@@ -125,10 +125,12 @@ class Request:
     training: Settings
     reading: ReadOptions = group(
         *("matrix", "header"),
-        max_pixels="Most pixels, and what takes as much memory: weights, maps; in millions.",
+        max_pixels="Most pixels, in millions; weights and maps count by their memory.",
         axes="Letters of an array's dimensions: CYX, YXC, ZYX...",
     )
-    target_axes: str | None = option("The same of targets. Default: --axes.", panel=Panel.WINDOW)
+    target_axes: str | None = option(
+        "Letters of the targets' dimensions. Default: --axes.", panel=Panel.WINDOW
+    )
     force: bool = options.force()
     json: bool = options.json()
     messages: options.Messages = group("progress", "debug", quiet="No notes; only the kernel, or nothing.")

@@ -76,7 +76,7 @@ class Request:
         default=(),
     )
     ignore: tuple[str, ...] = option("Do not look there: as --region.", default=())
-    kernel: str = options.kernel("Of rank 3.", default="motion")
+    kernel: str = options.kernel("A kernel of rank 3.", default="motion")
     settings: Settings = group("stride", stride="Step of the window: 2, or 1,2,2 (time, y, x).")
     denoise: int = option("Against sensor noise: first average this number of frames.", default=1)
     stabilise_light: bool = flag("Against flicker: take out changes of light. Part of auto.")
@@ -100,8 +100,6 @@ class Request:
             raise UsageError("--output and --no-output: give one of them")
         if self.overlay and self.no_output:
             raise UsageError("--overlay draws on the output, and --no-output writes none")
-        if self.cut and self.cut.exists() and not self.cut.is_dir():
-            raise UsageError(f"--cut {str(self.cut)!r}: that is a file; name a folder for the clips")
         if self.denoise < 1:
             raise UsageError(f"denoise {self.denoise} is not possible: give a number of frames from 1 on")
         if self.events == "-" and (self.json or self.output == "-"):

@@ -1,12 +1,13 @@
 """The work of ``convcli net check``: measure, and lay out the table.  Loads torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from convcli.cli.net.request import CheckRequest
 from convcli.cli.shared import report
 from convcli.cli.shared.opened import Opened
 from convcli.cli.shared.terminal import Table
-from convcli.common import UsageError
+from convcli.common import UsageError, frozen
 from convcli.networks.check import Finding, measure
 from convcli.networks.torch_run import TorchNet
 
@@ -20,7 +21,18 @@ def check_net(request: CheckRequest, input: Opened, model: TorchNet) -> None:
     if request.shifts[-1] >= size:
         raise UsageError(f"--shifts: {request.shifts[-1]} is not less than the input's {size} elements")
     findings = measure(model, input.opaque(), request.shifts, axis)
-    report.show(findings, [_table(findings, request.shifts)], json=request.json)
+    found = Checked(request.input, input.grain, findings, input.opaque_notes)
+    report.show(found, [_table(findings, request.shifts)], json=request.json, quiet=request.messages.quiet)
+
+
+@frozen
+class Checked:
+    """How the layers of a net follow shifts of an input."""
+
+    input: str
+    grain: Mapping[str, Any] | None
+    layers: Sequence[Finding]
+    notes: Sequence[str]
 
 
 def _table(findings: Sequence[Finding], shifts: Sequence[int]) -> Table:

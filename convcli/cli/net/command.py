@@ -18,12 +18,9 @@ from convcli.networks.parse import load_net
 def run(request: RunRequest) -> None:
     """Read the net, which tells what is wrong with it before torch loads, and run it."""
     net = load_net(request.net, request.num_classes)
-    from convcli.cli.net.input import bound
-    from convcli.cli.shared.opened import opened
+    from convcli.cli.net.input import fed
 
-    with opened(request.input, request.reading, batch=True) as input:
-        input.check(request.reading, request.input)
-        model = bound(net, input, request.filling, request.reading.max_pixels)
+    with fed(net, request.input, request.reading, request.filling, batch=True) as (input, model):
         from convcli.cli.net.run import run_net
 
         run_net(request, input, model)
@@ -60,13 +57,10 @@ def show(request: ShowRequest) -> None:
 def check(request: CheckRequest) -> None:
     """Read the net as `run` does, and check it."""
     net = load_net(request.net, request.num_classes)
-    from convcli.cli.net.input import bound
-    from convcli.cli.shared.opened import opened
+    from convcli.cli.net.input import fed
 
-    with opened(request.input, request.reading) as input:
-        input.check(request.reading, request.input)
-        filling = replace(request.filling, precision=Precision.FLOAT64)
-        model = bound(net, input, filling, request.reading.max_pixels)
+    filling = replace(request.filling, precision=Precision.FLOAT64)
+    with fed(net, request.input, request.reading, filling) as (input, model):
         from convcli.cli.net.check import check_net
 
         check_net(request, input, model)

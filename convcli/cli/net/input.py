@@ -1,17 +1,20 @@
-"""What the commands on nets share: an input as a net takes it, and the net bound to it.
+"""What the commands on nets share: the net bound to an input.
 
 Torch is loaded when all is known to fit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from convcli.cli.net.request import Filling
-from convcli.cli.shared.opened import Opened
-from convcli.common import UsageError
+from convcli.cli.shared.opened import Opened, opened
+from convcli.common import UsageError, about
 from convcli.data.info import Colour
 from convcli.jobs.job import compute_type
+from convcli.media.options import ReadOptions
 from convcli.networks.model import Net, check_budget, parameters_of
 from convcli.networks.weights import initial, load_for
 
@@ -19,13 +22,17 @@ if TYPE_CHECKING:
     from convcli.networks.torch_run import TorchNet
 
 
-def notes_of(input: Opened) -> tuple[str, ...]:
-    """Return the notes on an input; a net takes everything but alpha."""
-    left_out = ("the alpha channel is left out: a net sees colours",) * input.info.colour.has_alpha
-    return (*left_out, *input.notes)
+@contextmanager
+def fed(
+    net: Net, name: str, reading: ReadOptions, filling: Filling, *, batch: bool = False
+) -> Iterator[tuple[Opened, TorchNet]]:
+    """Open an input for a net, and bind the net to it; errors within name the input, as in `opened`."""
+    with opened(name, reading, batch=batch) as input:
+        input.check(reading, name)
+        yield input, _bound(net, input, filling, reading.max_pixels)
 
 
-def bound(net: Net, input: Opened, filling: Filling, pixels: int | None) -> TorchNet:
+def _bound(net: Net, input: Opened, filling: Filling, pixels: int | None) -> TorchNet:
     """Bind a net to an input and fill its parameters; ``pixels`` as in `convcli.common.budget.allow`."""
     try:
         steps = net.trace(net.preprocess.output(input.shape))
@@ -37,11 +44,12 @@ def bound(net: Net, input: Opened, filling: Filling, pixels: int | None) -> Torc
                 f"if the first counts channels, say --axes C{info.letters[1:]})"
             )
         raise
-    check_budget(steps, input.shape, pixels)
-    parameters = parameters_of(steps)
-    stored = None if filling.weights is None else load_for(filling.weights, parameters)
+    with about(net.title):
+        check_budget(steps, input.shape, pixels)
+        parameters = parameters_of(steps)
+        stored = None if filling.weights is None else load_for(filling.weights, parameters)
+        arrays = initial(parameters, stored, filling.seed, pixels)
     dtype = compute_type(input.info.dtype, filling.precision)
-    arrays = initial(parameters, stored, filling.seed, pixels)
     from convcli.networks.torch_run import TorchNet
 
     return TorchNet.load(net, steps, arrays, dtype, filling.device)

@@ -14,7 +14,7 @@ _input = partial(argument, "Image, signal or array; - is standard input.", metav
 _reading = partial(
     group,
     *("matrix", "header"),
-    max_pixels="Most pixels, and what takes as much memory: weights, maps; in millions.",
+    max_pixels="Most pixels, in millions; weights and maps count by their memory.",
     axes="Letters of an array's dimensions, with C for channels: CYX, YXC, CX...",
     columns="Columns of a table: names, numbers, 2-4.",
 )
@@ -50,7 +50,7 @@ class Filling:
 
 @frozen(kw_only=True)
 class RunRequest:
-    """Run a net on a file: arrays, pictures, class scores, or a grid of feature maps.
+    """Run a net on a file: arrays, pictures, scores, or feature maps.
 
     \b
     Examples:
@@ -95,7 +95,7 @@ class RunRequest:
 
 @frozen(kw_only=True)
 class ShowRequest:
-    """Show a net's layers: outputs, receptive fields, parameters, multiply-adds.
+    """Show a net's layers: sizes, receptive fields, parameters, costs.
 
     The columns are those of `convcli shape`; the multiply-adds are those of conv, tconv and dense.
 
@@ -108,7 +108,7 @@ class ShowRequest:
     work = "net.command.show"
 
     net: Path = _net()
-    input: options.Size | None = options.size("Size of the input, 3@32x32. Default: the net's own input:.")
+    input: options.Size | None = options.size("Size of the input, 3@32x32. Default: what the net says.")
     num_classes: int | None = options.num_classes()
     dot: str | None = option("Write the chain for Graphviz, to a file or -.")
     svg: str | None = option("Write the chain as a picture, to a file or -.")
@@ -119,9 +119,10 @@ class ShowRequest:
 
 @frozen(kw_only=True)
 class CheckRequest:
-    """Measure whether a net's layers follow shifts of their input (equivariance), or ignore them (invariance).
+    """Measure whether a net's layers follow shifts of their input.
 
-    The input is rolled along an axis, in float64. For every layer:
+    Following them is equivariance, ignoring them invariance. The input is rolled along an axis, in float64.
+    For every layer:
 
     \b
       period     the smallest shift that is a whole number of steps of this
@@ -152,7 +153,7 @@ class CheckRequest:
     num_classes: int | None = options.num_classes()
     reading: ReadOptions = _reading()
     json: bool = options.json()
-    messages: options.Messages = group("debug")
+    messages: options.Messages = group("debug", quiet="No notes, only results and errors.")
 
 
 COMMANDS = (

@@ -1,7 +1,7 @@
 """The work of ``convcli net run``: compute, write, report.  Loads torch."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from convcli.cli.net.input import notes_of
 from convcli.cli.net.request import RunRequest
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.opened import Opened
@@ -48,12 +47,13 @@ class Ran:
     several: bool = False
     labels: Sequence[str] = ()
     notes: Sequence[str] = ()
+    grain: Mapping[str, Any] | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
         scores = {"scores": self.scores if self.several else self.scores[0]} if self.scores else {}
         labels = {"labels": self.labels} if self.scores and self.labels else {}
-        named = {"input": self.input, "layer": self.layer, "output": self.output}
+        named = {"input": self.input, "grain": self.grain, "layer": self.layer, "output": self.output}
         return {**named, **scores, "files": self.files, **labels, "notes": self.notes}
 
 
@@ -68,7 +68,7 @@ def run_net(request: RunRequest, input: Opened, model: TorchNet) -> None:
     last, several = result.steps[-1], ITEMS in input.info.letters
     if request.output is None and request.maps is None and not last.output.flat:
         raise UsageError(f"the output is {last.output}: name a file for it with -o, or draw it with --maps")
-    notes, files, scores = list(notes_of(input)), [], []
+    notes, files, scores = list(input.opaque_notes), [], []
     if request.maps is not None:
         if several:
             raise UsageError("--maps draws one item, and the input has several (N): give a file of one")
@@ -85,7 +85,8 @@ def run_net(request: RunRequest, input: Opened, model: TorchNet) -> None:
         files += _write(request, input, result, computed, notes)
     if last is not model.steps[-1]:
         labels = ()
-    found = Ran(request.input, last.name, str(last.output), files, scores, several, labels, notes)
+    name, made = request.input, str(last.output)
+    found = Ran(name, last.name, made, files, scores, several, labels, notes, input.grain)
     piped, quiet = STANDARD in (request.output, request.maps), request.messages.quiet
     text, stream = () if piped else _lines(request, found), sys.stderr if piped else None
     report.show(found, text, json=request.json, quiet=quiet, stream=stream)

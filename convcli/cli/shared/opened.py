@@ -5,10 +5,12 @@ For commands that show or learn from numbers; the main job reads blocks in the f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from convcli.data.info import ITEMS, SPACE, ArraySource, Info, Source, channels_
 from convcli.execution.items import items
 from convcli.jobs.job import canonical
 from convcli.media import registry
-from convcli.media.files.target import STANDARD, about_input, open_input
+from convcli.media.files.target import STANDARD, about_input, open_input, shown
 from convcli.media.option_checks import check_reading
 from convcli.media.options import ReadOptions
 from convcli.media.registry import Format
@@ -36,11 +38,14 @@ class Opened:
         None where a size was given instead of a file.
     notes : tuple of str
         What its reader has to say.
+    grain : mapping or None
+        In which boxes the file is read, as JSON tells it.
     """
 
     source: Source
     format: Format | None = None
     notes: tuple[str, ...] = ()
+    grain: Mapping[str, Any] | None = None
 
     @property
     def info(self) -> Info:
@@ -56,6 +61,14 @@ class Opened:
         """Its channels, alpha left out, and its sizes in space."""
         sizes = tuple(map(self.info.size, self.letters))
         return Shape(self.info.channels - self.info.colour.has_alpha, sizes)
+
+    @property
+    def opaque_notes(self) -> tuple[str, ...]:
+        """Its notes, where `opaque` is what is taken of it."""
+        return (
+            *("the alpha channel is left out: only colours count",) * self.info.colour.has_alpha,
+            *self.notes,
+        )
 
     def items(self) -> Iterator[Opened]:
         """Yield the independent items, of the axis N, as inputs of their own; without that axis, this one."""
@@ -97,7 +110,7 @@ def opened(name: str, options: ReadOptions, *, batch: bool = False) -> Iterator[
         stack.callback(source.close)
         if not batch:
             refuse_items(source.info)
-        yield Opened(source, format, (*notes, *source.info.notes))
+        yield Opened(source, format, (*notes, *source.info.notes), source.grain.facts(source.info))
 
 
 def read_whole(name: str, options: ReadOptions) -> Opened:
@@ -106,10 +119,23 @@ def read_whole(name: str, options: ReadOptions) -> Opened:
         return file.read()
 
 
-def read_items(name: str, options: ReadOptions) -> list[Opened]:
-    """Read the independent items of a file, the axis N; of a file without that axis the one that it is."""
-    with opened(name, options, batch=True) as file:
-        return [item.read() for item in file.items()]
+class Log:
+    """What there is to say of all inputs of one job: their notes, and how many files are read in which boxes."""
+
+    def __init__(self) -> None:
+        self.notes: dict[str, None] = {}
+        self._grains: dict[str, tuple[Any, ...]] = {}
+
+    def add(self, name: str, input: Opened) -> None:
+        """Add an input without its alpha; a file that was added before counts once."""
+        self.notes |= dict.fromkeys(f"{shown(name)}: {note}" for note in input.opaque_notes)
+        if input.grain is not None:
+            self._grains[name] = input.grain["any_order"], *input.grain["steps"].items()
+
+    @property
+    def grain(self) -> list[dict[str, Any]]:
+        kinds = Counter(self._grains.values()).items()
+        return [{"any_order": any_, "steps": dict(steps), "files": count} for (any_, *steps), count in kinds]
 
 
 def numbered(channels: int | None, sizes: tuple[int, ...]) -> Opened:

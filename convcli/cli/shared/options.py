@@ -81,7 +81,7 @@ weights = shared(
     "-w",
     panel=Panel.NET,
 )
-num_classes = shared("In the place of the net's own num_classes.", panel=Panel.NET)
+num_classes = shared("Instead of the net's own num_classes.", panel=Panel.NET)
 
 
 class Progress(StrEnum):

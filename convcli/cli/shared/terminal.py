@@ -28,6 +28,10 @@ class Command(TyperCommand):
         _prepare(self)
         super().format_help(ctx, formatter)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return arguments without the braces that Typer puts around those that are required."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
     def get_help_option(self, ctx: Any) -> Any:
         option: Any = super().get_help_option(ctx)
         option.rich_help_panel = Panel.MESSAGES

@@ -323,9 +323,9 @@ def _destination(path: StrPath, force: bool, binary: bool) -> Path | Callable[[]
             if binary and os.isatty(place):
                 raise UsageError("it is a terminal and the data is binary: name a file with -o")
             return partial(os.dup, place)
-        if mode is None and not place.parent.is_dir():
-            raise ConvError(f"there is no folder {shown(place.parent)}; make it first")
-        if mode is not None:
+        if mode is None:
+            check_folder(place.parent)
+        else:
             if stat.S_ISDIR(mode):
                 raise ConvError("it is a folder; name a file in it, or use --out-dir")
             if not force and (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
@@ -339,11 +339,22 @@ def _destination(path: StrPath, force: bool, binary: bool) -> Path | Callable[[]
         return place
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse what is no folder to write in."""
+    if not folder.is_dir():
+        what = (
+            "it is a file; name a folder"
+            if folder.exists()
+            else "there is no folder of this name; make it first"
+        )
+        raise ConvError(what, subject=shown(folder))
+
+
 def _mode(place: Path | int) -> int | None:
     """Return the type and permissions, ``None`` for a file that is not there."""
     try:
         return (os.fstat(place) if isinstance(place, int) else place.stat()).st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
