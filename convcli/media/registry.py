@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
-from convcli.data.axes import INCH, Even, Listed
+from convcli.data.axes import INCH, SECOND, Even, Listed
 from convcli.data.info import BOXES, KEPT, STRIPS, Grain, Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.read_only import RARER
@@ -433,12 +433,12 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
         if isinstance(positions, Listed) and axis.letter == format.placed == "X" and None in positions.ticks:
             nowhere = f"{positions.ticks.count(None)} of {axis.size} rows have no time"
             lines.append(f"{nowhere}: they lie at none of the input's times, which are not evenly spaced")
-        if positions is None or axis.letter in format.placed:
+        on_paper = positions is None or positions.unit in (INCH, SECOND)
+        if positions is None or (axis.letter in format.placed and (on_paper or "M" in format.axes)):
             continue
         if positions.unit != INCH:
-            lost.append(
-                "the times of the frames are" if axis.letter == "T" else "the positions of the samples are"
-            )
+            samples = "the georeference is" if info.metadata.geo else "the positions of the samples are"
+            lost.append("the times of the frames are" if axis.letter == "T" else samples)
         elif not isinstance(positions, Even) or round(1 / positions.spacing) not in _USUAL:
             lost.append("the resolution is")
     plays = clip_of(info.companions).plays

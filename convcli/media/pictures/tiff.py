@@ -19,10 +19,11 @@ import numpy as np
 from convcli.common.budget import allow
 from convcli.common.errors import ConvError, UsageError
 from convcli.data.box import Box, Span
-from convcli.data.info import Boxes, Grain, Info, Sink, Source
+from convcli.data.info import Boxes, Colour, Grain, Info, Sink, Source
 from convcli.media import region
 from convcli.media.carriers import left_out
 from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.pictures import geo
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.jpeg_segments import check_scans
 from convcli.media.pictures.stated import TILE, stated_parts, stated_size
@@ -163,9 +164,16 @@ class TiffSource(Boxes):
             dtype=pixel.dtype.name,
             colour=self._look.colour,
             metadata=metadata,
-            notes=_notes(tif, series, pages, beside),
         )
-        self.info = replace(with_dpi(info, dpi), white=self._look.white)
+        info = replace(with_dpi(info, dpi), white=self._look.white)
+        info, told = geo.placed(info, pages[0]) if self._orientation == 1 else (info, ())
+        grey = self._look.colour not in (Colour.RGB, Colour.RGBA)
+        self._missing = geo.Missing.of(pages[0], info.dtype) if grey else None
+        if self._missing is not None:
+            told = (*told, geo.NODATA)
+            nodata = replace(info.metadata, nodata=self._missing.text)
+            info = replace(info, dtype=self._missing.dtype, metadata=nodata, white=None)
+        self.info = replace(info, notes=_notes(tif, series, pages, beside, told))
         if self._orientation != 1:
             self.grain = Grain(any_order=True, piece=upright.shape[:2])  # decoded and turned as a whole
         elif self._offset(0) is None:
@@ -221,7 +229,8 @@ class TiffSource(Boxes):
         """Return a part of a plane as it is shown: palette and orientation are those of its own page."""
         look, orientation = self._looks[min(plane, len(self._looks) - 1)]
         if orientation == 1:
-            return look.apply(self._rows(plane, rows, columns))
+            samples = look.apply(self._rows(plane, rows, columns))
+            return samples if self._missing is None else self._missing.read(samples)
         stored = self._rows(plane, (0, self._height), (0, self._width))
         return turn(look.apply(stored), None, orientation)[0][slice(*rows), slice(*columns)]
 
@@ -334,9 +343,13 @@ def _main(tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
 
 
 def _notes(
-    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, pages: Sequence[Any], counted: Counter[str]
+    tif: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    pages: Sequence[Any],
+    counted: Counter[str],
+    told: Sequence[int] = (),
 ) -> tuple[str, ...]:
-    """Return notes on what of the file is not read, or read as something else."""
+    """Return notes on what of the file is not read, or read as something else; ``told`` are tags that are kept."""
     notes = [note for page in pages for note in look_of(page)[1]]
     if any(metadata_of(page) != metadata_of(pages[0]) for page in pages):
         notes.append("the pages of the TIFF differ in profile or resolution: those of the first are kept")
@@ -348,7 +361,7 @@ def _notes(
         copy = level.keyframe.subfiletype & _COPY or level not in tif.series
         counted[_MASKS if copy else _OTHERS] += len(level)
     more = (f"{kind} ({number})" for kind, number in counted.items() if number)
-    carried = dict.fromkeys(key for page in pages for key in _carriers(page))
+    carried = dict.fromkeys(key for page in pages for key in _carriers(page) if key not in map(str, told))
     return (*dict.fromkeys(notes), *left_out("TIFF", carried, more))
 
 
@@ -405,6 +418,13 @@ class TiffSink(RegionSink):
         icc, without = profile_for(info.metadata.icc, colour)
         exif = "the EXIF data is left out: TIFF is written without" if info.metadata.exif else None
         self.notes = tuple(note for note in (without, exif) if note)
+        tags = geo.tags_of(info)
+        if info.white:
+            tags.append((MOST, 3, info.channels, (int(info.white),) * info.channels, True))
+        if info.metadata.nodata is not None and dtype.kind == "f":
+            tags.append((geo.NODATA, 2, 0, info.metadata.nodata, True))
+        elif info.metadata.nodata is not None:
+            self.notes += ("the nodata value is left out: the result is whole numbers",)
         plane = info.shape[len(pages) :]
         shape = (math.prod(info.shape[: len(pages)]), *plane)
         size = math.prod(shape) * dtype.itemsize
@@ -421,12 +441,13 @@ class TiffSink(RegionSink):
                 resolutionunit="INCH" if dpi else None,
                 software=False,
                 metadata=None,
-                extratags=[(MOST, "H", info.channels, (int(info.white),) * info.channels, True)]
-                if info.white
-                else None,
+                extratags=tags,
                 returnoffset=True,
             )
         super().__init__(fp, info, offset, dtype)
+
+    def put(self, box: Box, values: np.ndarray) -> None:
+        super().put(box, geo.filled(values, self.info.metadata))
 
     def close(self) -> None:
         super().close()

@@ -1,0 +1,152 @@
+"""GeoTIFF: where the pixels of a map lie, and the number that stands where nothing was measured.
+
+Tags and keys are those of OGC 19-008r4; those of nodata and of other metadata are GDAL's.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcli.data.axes import Even
+from convcli.data.info import Info, Metadata
+
+if TYPE_CHECKING:
+    import tifffile
+
+SCALE, TIEPOINT, MATRIX = 33550, 33922, 34264
+KEYS, DOUBLES, TEXTS = 34735, 34736, 34737
+ABOUT, NODATA = 42112, 42113
+_MODEL, _RASTER, _ANGLE, _LENGTH = 1024, 1025, 2054, 3076  # keys
+_GEOGRAPHIC, _POINTS = 2, 2  # kinds of model; pixels are points, not areas
+_UNITS = {9001: "m", 9002: "ft", 9003: "us-ft", 9036: "km", 9102: "deg", 9101: "rad"}
+_STALE = re.compile(r"\s*<Item[^>]*name=\"STATISTICS_[^>]*>[^<]*</Item>")  # what results no longer are
+
+
+def placed(info: Info, page: tifffile.TiffPage) -> tuple[Info, tuple[int, ...]]:
+    """Return a map with the places of its pixels and what names them, and the tags that are told by these.
+
+    A map that is turned against its axes has no places here, and keeps nothing.
+    """
+    tags = page.tags
+    keys = _keys(tags.valueof(KEYS))
+    half = Fraction(0) if keys.get(_RASTER) == _POINTS else Fraction(1, 2)
+    found = _axes(tags, half)
+    if found is None:
+        return info, ()
+    unit = _UNITS.get(keys.get(_LENGTH, 9001), "")
+    if keys.get(_MODEL) == _GEOGRAPHIC:
+        unit = _UNITS.get(keys.get(_ANGLE, 9102), "deg")
+    x, y = (Even(origin, spacing, unit if keys else "") for origin, spacing in found)
+    kept = [code for code in (KEYS, DOUBLES, TEXTS, ABOUT) if code in tags]
+    geo = tuple((code, int(tags[code].dtype), tags[code].count, _value(tags[code].value)) for code in kept)
+    metadata = replace(info.metadata, geo=geo)
+    return replace(info, metadata=metadata).placed(X=x, Y=y), (SCALE, TIEPOINT, MATRIX, *kept)
+
+
+def _value(value: Any) -> Any:
+    return _STALE.sub("", value) if isinstance(value, str) else value
+
+
+def _keys(directory: Any) -> dict[int, int]:
+    """Return the short values of a directory of keys."""
+    numbers = directory if isinstance(directory, tuple) and len(directory) % 4 == 0 else ()
+    return {numbers[i]: numbers[i + 3] for i in range(4, len(numbers), 4) if numbers[i + 1] == 0}
+
+
+def _axes(tags: tifffile.TiffTags, half: Fraction) -> list[tuple[Fraction, Fraction]] | None:
+    """Return the first place and the spacing along X and Y, None where they do not say it."""
+    scale, tie, matrix = (
+        _finite(tags.valueof(code), n) for code, n in ((SCALE, 3), (TIEPOINT, 6), (MATRIX, 16))
+    )
+    if scale and tie and scale[0] and scale[1]:
+        steps = Fraction(scale[0]), -Fraction(scale[1])
+        corner = (
+            Fraction(tie[3]) - Fraction(tie[0]) * steps[0],
+            Fraction(tie[4]) - Fraction(tie[1]) * steps[1],
+        )
+    elif matrix and matrix[0] and matrix[5] and not (matrix[1] or matrix[4]):
+        steps, corner = (Fraction(matrix[0]), Fraction(matrix[5])), (Fraction(matrix[3]), Fraction(matrix[7]))
+    else:
+        return None
+    return [(first + half * step, step) for first, step in zip(corner, steps, strict=True)]
+
+
+def _finite(value: Any, count: int) -> tuple[float, ...]:
+    """Return so many numbers, or none."""
+    fits = (
+        isinstance(value, tuple)
+        and len(value) == count
+        and all(isinstance(one, float | int) for one in value)
+    )
+    return value if fits and all(map(math.isfinite, value)) else ()
+
+
+def tags_of(info: Info) -> list[tuple[int, int, int, Any, bool]]:
+    """Return the tags that say where the pixels of a result lie, as tifffile takes them."""
+    if not info.metadata.geo:
+        return []
+    x, y = info.axis("X").positions, info.axis("Y").positions
+    if not (isinstance(x, Even) and isinstance(y, Even)):
+        return []
+    made = [(*tag, True) for tag in info.metadata.geo]
+    keys = _keys(next((value for code, _, _, value in info.metadata.geo if code == KEYS), ()))
+    half = Fraction(0) if keys.get(_RASTER) == _POINTS else Fraction(1, 2)
+    left, top = (float(axis.origin - half * axis.spacing) for axis in (x, y))
+    wide, tall = float(x.spacing), float(y.spacing)
+    if wide > 0 > tall:
+        made += [
+            (SCALE, 12, 3, (wide, -tall, 0.0), True),
+            (TIEPOINT, 12, 6, (0.0, 0.0, 0.0, left, top, 0.0), True),
+        ]
+    else:
+        matrix = (wide, 0.0, 0.0, left, 0.0, tall, 0.0, top, *[0.0] * 7, 1.0)
+        made.append((MATRIX, 12, 16, matrix, True))
+    return made
+
+
+class Missing:
+    """The number that stands for missing samples: NaN here, itself in files.
+
+    Attributes
+    ----------
+    text : str
+        As GDAL's tag has it.
+    dtype : str
+        A type of floats that holds the samples.
+    """
+
+    def __init__(self, text: str, stored: str) -> None:
+        self.text = text
+        kind = np.dtype(stored)
+        wide = kind.itemsize > 4 or (kind.kind in "iu" and kind.itemsize == 4)
+        self.dtype = "float64" if wide else "float32"
+        self._value = kind.type(float(text)) if kind.kind == "f" else kind.type(int(float(text)))
+
+    @classmethod
+    def of(cls, page: tifffile.TiffPage, stored: str) -> Missing | None:
+        """Return what a page says of samples of a type; None where it says nothing that they can be."""
+        text = page.tags.valueof(NODATA)
+        try:
+            found = cls(str(text).strip("\0 "), stored)
+        except (ValueError, OverflowError):
+            return None
+        return found if math.isfinite(float(found.text)) else None
+
+    def read(self, samples: np.ndarray) -> np.ndarray:
+        """Return samples as floats, NaN where they are missing."""
+        return np.where(samples == self._value, np.nan, samples.astype(self.dtype)).astype(
+            self.dtype, copy=False
+        )
+
+
+def filled(samples: np.ndarray, metadata: Metadata) -> np.ndarray:
+    """Return samples with the number for missing ones in their place."""
+    if metadata.nodata is None or samples.dtype.kind != "f":
+        return samples
+    return np.where(np.isnan(samples), samples.dtype.type(float(metadata.nodata)), samples)

@@ -1,0 +1,141 @@
+"""GeoTIFF beside rasterio (GDAL): places, systems of coordinates, nodata."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine
+from scipy.ndimage import correlate
+from typer.testing import CliRunner
+
+from convcli.cli.program import build
+
+RANDOM = np.random.default_rng(4)
+HEIGHTS = RANDOM.normal(300, 40, (40, 61)).astype(np.float32)
+HOLES = np.zeros(HEIGHTS.shape, bool)
+HOLES[10:14, 20:29] = HOLES[39, 60] = HOLES[0, 5] = True
+NORTH_UP = Affine(30, 0, 500_000, 0, -30, 4_600_000)
+PLACES = {
+    "metres": (NORTH_UP, "EPSG:32633", "Area"),
+    "degrees": (Affine(0.25, 0, -13, 0, -0.125, 48), "EPSG:4326", "Area"),
+    "points": (NORTH_UP, "EPSG:32633", "Point"),
+    "south up": (Affine(10, 0, 700, 0, 20, -900), "EPSG:3857", "Area"),
+}
+TAPS = np.array([[1.0, 2.0, 0.5], [0.0, 3.0, 1.0]])
+KERNEL = "1,2,0.5;0,3,1"
+
+
+def write(path: Path, values: np.ndarray, place: str = "metres", **profile: object) -> Path:
+    transform, crs, kind = PLACES[place]
+    bands = values if values.ndim == 3 else values[None]
+    form = {"count": len(bands), "height": bands.shape[1], "width": bands.shape[2], "dtype": values.dtype}
+    with rasterio.open(path, "w", driver="GTiff", transform=transform, crs=crs, **form, **profile) as file:
+        file.write(bands)
+        file.set_band_description(1, "height above sea")
+        file.update_tags(AREA_OR_POINT=kind, SURVEY="spring")
+        file.update_tags(1, STATISTICS_MEAN="1")
+    return path
+
+
+def run(*arguments: object) -> str:
+    """Run a filter in this process; return what it says on stderr."""
+    done = CliRunner().invoke(build(["filter"]), ["filter", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.stderr
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("options", "first", "step"),
+    [
+        (
+            (),
+            (Fraction(1, 2), Fraction(1, 2)),
+            1,
+        ),  # the first centre along y and x, from the corner, in old pixels
+        (("--padding", "valid"), (Fraction(1), Fraction(3, 2)), 1),  # of the window: 2 by 3
+        (("--stride", "3", "--padding", "valid"), (Fraction(1), Fraction(3, 2)), 3),
+        (("--padding", "1:0,4:0", "--stride", "2"), (Fraction(0), Fraction(-5, 2)), 2),
+    ],
+)
+def test_a_map_stays_in_its_place(
+    place: str, options: tuple[str, ...], first: tuple[Fraction, Fraction], step: int, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.tif", HEIGHTS, place, tiled=True, blockxsize=16, blockysize=16, compress="lzw")
+    assert run(path, "-k", KERNEL, *options, "-o", tmp_path / "b.tif") == ""
+    transform, crs, kind = PLACES[place]
+    if not options:  # even windows along y: the kernel's own sample is the first of two
+        first = (Fraction(1), first[1])
+    down, across = (float(centre - Fraction(step, 2)) for centre in first)
+    expected = transform @ Affine.translation(across, down) @ Affine.scale(step)
+    with rasterio.open(tmp_path / "b.tif") as found:
+        assert found.transform.almost_equals(expected, 1e-9), (found.transform, expected)
+        assert found.crs == rasterio.crs.CRS.from_string(crs)
+        assert found.tags()["AREA_OR_POINT"] == kind
+        assert found.tags()["SURVEY"] == "spring"
+        assert found.descriptions == ("height above sea",)
+        assert "STATISTICS_MEAN" not in found.tags(1)  # it is that of the input
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "uint16", "int32"])
+def test_nodata_is_missing(dtype: str, tmp_path: Path) -> None:
+    hole = 0 if dtype == "uint16" else -9999
+    values = np.where(HOLES, hole, np.rint(HEIGHTS)).astype(dtype)
+    path = write(tmp_path / "a.tif", values, nodata=hole)
+    assert run(path, "-k", KERNEL, "-o", tmp_path / "b.tif") == ""
+    plain = np.where(HOLES, 0, values).astype(np.float64)
+    sums = correlate(plain, TAPS, mode="nearest", origin=(-1, 0))
+    touched = (
+        correlate(HOLES.astype(np.float64), np.ones(TAPS.shape), mode="nearest", origin=(-1, 0)) > 0
+    )
+    with rasterio.open(tmp_path / "b.tif") as file:
+        found, nodata = file.read(1), file.nodata
+    assert nodata == hole
+    assert np.array_equal(found == hole, touched)
+    np.testing.assert_allclose(found[~touched], sums[~touched], rtol=1e-5)
+    assert run(path, "-k", KERNEL, "--nan", "skip", "-o", tmp_path / "c.tif") == ""
+    weights = correlate((~HOLES).astype(np.float64), TAPS, mode="nearest", origin=(-1, 0))
+    with rasterio.open(tmp_path / "c.tif") as file:
+        found = file.read(1)
+    there = weights > 0
+    assert np.array_equal(found != hole, there)
+    np.testing.assert_allclose(found[there], (sums[there] / weights[there]) * TAPS.sum(), rtol=1e-5)
+
+
+def test_what_other_formats_do_not_hold_is_said(tmp_path: Path) -> None:
+    values = np.where(HOLES, -9999, HEIGHTS).astype(np.float32)
+    path = write(tmp_path / "a.tif", values, nodata=-9999)
+    said = run(path, "-k", "box:3", "--range", "200:400", "-o", tmp_path / "b.png")
+    assert "the georeference is left out: PNG holds none" in said
+    assert "were written as black" in said
+    said = run(path, "-k", "box:3", "-o", tmp_path / "b.npy")
+    assert said == "note: the georeference is left out: NPY holds none\n"
+    assert np.isnan(np.load(tmp_path / "b.npy")).sum() > HOLES.sum()
+
+
+def test_a_map_that_is_turned_says_that_it_loses_its_place(tmp_path: Path) -> None:
+    turned = Affine(30, 5, 500_000, 5, -30, 4_600_000)
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", transform=turned, crs="EPSG:32633", count=1,
+                       height=40, width=61, dtype="float32", nodata=-1.5) as file:  # fmt: skip
+        file.write(np.where(HOLES, -1.5, HEIGHTS), 1)
+    assert "left out of the TIFF: georeference" in run(
+        tmp_path / "a.tif", "-k", "1", "-o", tmp_path / "b.tif"
+    )
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(tmp_path / "b.tif") as file:
+        assert (file.crs, file.nodata) == (None, -1.5)
+
+
+def test_bands_and_pictures_keep_their_numbers(tmp_path: Path) -> None:
+    bands = RANDOM.integers(0, 4000, (4, 30, 20), dtype=np.uint16)
+    path = write(tmp_path / "a.tif", bands, interleave="band")
+    assert run(path, "-k", "1", "-o", tmp_path / "b.tif") == ""
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert (file.dtypes[0], file.crs, file.transform) == ("uint16", "EPSG:32633", NORTH_UP)
+        assert np.array_equal(file.read(), bands)
+    colours = RANDOM.integers(0, 256, (3, 30, 20), dtype=np.uint8)
+    path = write(tmp_path / "c.tif", colours, photometric="RGB", nodata=0)
+    assert run(path, "-k", "1", "-o", tmp_path / "d.tif") == "note: left out of the TIFF: nodata value\n"
+    with rasterio.open(tmp_path / "d.tif") as file:
+        assert np.array_equal(file.read(), colours)  # a black part of a colour is not missing
