@@ -87,9 +87,7 @@ def test_nodata_is_missing(dtype: str, tmp_path: Path) -> None:
     assert run(path, "-k", KERNEL, "-o", tmp_path / "b.tif") == ""
     plain = np.where(HOLES, 0, values).astype(np.float64)
     sums = correlate(plain, TAPS, mode="nearest", origin=(-1, 0))
-    touched = (
-        correlate(HOLES.astype(np.float64), np.ones(TAPS.shape), mode="nearest", origin=(-1, 0)) > 0
-    )
+    touched = correlate(HOLES.astype(np.float64), np.ones(TAPS.shape), mode="nearest", origin=(-1, 0)) > 0
     with rasterio.open(tmp_path / "b.tif") as file:
         found, nodata = file.read(1), file.nodata
     assert nodata == hole
