@@ -232,6 +232,15 @@ def test_a_cover_is_no_second_film(rich: Path, tmp_path: Path) -> None:
     assert len(times_of(tmp_path / "c.mp4")) == 15
 
 
+@pytest.mark.parametrize("name", ["A meadow", None])
+def test_the_name_of_a_service_is_said(name: str | None, tmp_path: Path) -> None:
+    """FFmpeg calls every one Service01."""
+    about = ("-metadata", f"service_name={name}") if name else ()
+    source = made(tmp_path / "a.ts", *PICTURES, *X264, *about)
+    said = ("the name of the service is left out: no output here holds it",)
+    assert written(source, tmp_path / "b.ts") == (said if name else ())
+
+
 def shifted(path: Path, start: float) -> Path:
     return made(path, *PICTURES, *SOUND, *X264, "-c:a", "aac", "-output_ts_offset", start)
 

@@ -10,6 +10,7 @@ from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import tifffile
@@ -181,6 +182,18 @@ def test_of_ycbcr_without_jpeg_one_page_is_read_and_said():
     assert np.array_equal(got, np.asarray(pages[0].convert("RGB")))
     assert info.notes[0].startswith("only the first of the 3 pages of this TIFF is read: it holds YCbCr")
     assert "description" in info.notes[1]
+
+
+def test_the_range_of_ycbcr_is_applied():
+    """FFmpeg writes the limited range, and says so in ReferenceBlackWhite."""
+    y, x = np.mgrid[:16, :24]
+    pixels = np.dstack([40 + 8 * x, 30 + 12 * y, 200 - 5 * x]).astype(np.uint8)
+    encoder = av.CodecContext.create("tiff", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 24, 16, "yuv444p", Fraction(1, 25)
+    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv444p")
+    info, got = read(b"".join(map(bytes, [*encoder.encode(frame), *encoder.encode(None)])))
+    assert np.abs(got.astype(int) - pixels).max() <= 4
+    assert info.notes == ()
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "packbits", "tiff_deflate"])

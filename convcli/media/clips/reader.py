@@ -152,7 +152,11 @@ class VideoSource(Strips):
             aspect = stream.sample_aspect_ratio or None
             codec = stream.codec_context.name if original is None else ""
             beside = has_alpha_beside(stream)
-            chroma = _chroma_place(container, stream)
+            described = _described(container)
+            place = rf"Stream #0:{stream.index}\b.*[(, ](center|topleft|top|bottomleft|bottom)\)"
+            chroma = "".join(re.findall(place, described)[:1])
+            if re.search(r"service_name +: (?!Service01\n)", described):  # FFmpeg's own
+                notes.append("the name of the service is left out: no output here holds it")
         with (original or file).open() as container:
             tracks = carried(container)
             rate = pictures(container)[0].average_rate or RATE
@@ -273,18 +277,14 @@ def _range(frame: av.VideoFrame) -> int:
     return 2 if frame.format.name.startswith("yuvj") else int(frame.color_range)
 
 
-def _chroma_place(container: Any, stream: av.VideoStream) -> str:
-    """Return where halved colour is sampled if that is not the usual place; PyAV has it in its description alone."""
+def _described(container: Any) -> str:
+    """Return FFmpeg's description, which alone has the place of halved colour if it is unusual, and programs' names."""
     av.logging.set_level(av.logging.VERBOSE)
     av.logging.set_libav_level(av.logging.VERBOSE)
     try:
-        described = container.dumps_format()
+        return str(container.dumps_format())
     finally:
         av.logging.set_level(None)
-    found = re.search(
-        rf"Stream #0:{stream.index}\b.*[(, ](center|topleft|top|bottomleft|bottom)\)", described
-    )
-    return found[1] if found else ""
 
 
 _UNKEPT = {

@@ -376,7 +376,9 @@ def _carriers(page: tifffile.TiffPage) -> Iterator[str]:
     """Yield what a page carries, by the keys of `convcli.media.carriers`."""
     from tifffile.tifffile import shaped_description_metadata
 
-    for code in (tag.code for tag in page.tags if not _is_usual(tag)):
+    # libtiff converts YCbCr by the reference black and white
+    applied = {532} if page.photometric == _YCBCR and page.compression not in _JPEG else set()
+    for code in (tag.code for tag in page.tags if tag.code not in applied and not _is_usual(tag)):
         if code == _DESCRIPTION and (page.is_ome or page.is_imagej or page.is_shaped):
             yield from ["OME"] * page.is_ome + ["ImageJ"] * page.is_imagej
             if (
