@@ -339,11 +339,7 @@ def motion(
         _truth(stabilise_light, "stabilise_light"),
         parse_choice(EngineName, str(engine), "engine"),
     )
-    area = (
-        parse_area(min_area)
-        if isinstance(min_area, str)
-        else Area(_number(min_area, "min area"), percent=False)
-    )
+    area = parse_area(min_area) if isinstance(min_area, str) else Area(_number(min_area, "min area"))
     areas = Areas(_regions(region, "region"), _regions(ignore, "ignore"))
     rate = None if fps is None else parse_rate(str(fps))
     options = ReadOptions(axes=None if axes is None else str(axes), all_frames=True, grey=True, rate=rate)
@@ -351,11 +347,11 @@ def motion(
         watch = Watch(source, how, source.keys, source.watched)
         times = schedule(source.info.axis("T"))
         start = float(clip_of(source.info.companions).start) if _truth(raw_times, "raw_times") else 0.0
-        pixels = area.pixels(watch.pixels)
-        rules = Rules(pixels, *spans, min_way=0 if least is not None else 2 * pixels)
-        detector = Detector(rules)
+        noisy = watch.pixels if least is None else 0
+        shortest = min(spans[0], watch.lasts(times))  # what moves all through a short clip is an event
+        detector = Detector(Rules(area.pixels(watch.pixels), shortest, spans[1], noisy))
         drawn = np.empty((len(watch.frames) if picture else 0, *watch.shape), watch.dtype)
-        for index, sight in enumerate(watch.sights(watch.threshold(), rules.min_area)):
+        for index, sight in enumerate(watch.sights(watch.threshold(), detector.rules.min_area)):
             time, duration = watch.shown(times, index)
             placed = watch.placed(sight.look, source.corner)
             detector.add(watch.frames[index], time + start, duration, placed)

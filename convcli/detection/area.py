@@ -17,7 +17,7 @@ class Area:
     """A number of pixels, or a share of the picture."""
 
     value: float
-    percent: bool
+    percent: bool = False
 
     def pixels(self, picture: int) -> float:
         """Return the number of pixels in a picture of so many.

@@ -18,9 +18,8 @@ _ALL = 6.0  # grey levels: and so large as long as it goes on
 _SUDDEN = 0.2  # seconds: what takes longer is a fade
 _TURNS = 4  # a light that turns around as often flickers
 _WIDE = 0.6  # of the picture, at least, differs after a dissolve
-_STRAIGHT = (
-    0.2  # of what differs, at most, is no mixture (measured: 0.04 to 0.15; objects and cameras from 0.6)
-)
+_STRAIGHT = 0.2  # of what differs, at most, is no mixture (measured: 0.04 to 0.15; objects from 0.6)
+_SLOPES = 0.15  # of a change, squared, at least, lies along the slopes of a scene that a camera moves (dissolves: 0.07)
 _ALIKE = 0.7  # the cosine between changes of two scenes: more is the same change
 _FRAMES = 4  # at least: of three, anything is nearly a mixture
 _PAUSE = 0.5  # seconds of steady light end a flicker
@@ -68,8 +67,8 @@ def scene_of(frame: np.ndarray) -> np.ndarray:
 def is_dissolve(scenes: Sequence[np.ndarray]) -> bool:
     """Say whether scenes, in grey levels, go straight from the first to the last, which differ nearly everywhere.
 
-    Pictures that dissolve are mixtures of both.  What moves is none, nor is what comes and goes; but a camera that
-    moves by less than a block or so in all is.
+    Pictures that dissolve are mixtures of both.  What moves is none, nor is what comes and goes, nor what a camera
+    sees that moves, zooms or turns by a little.
 
     >>> first, last = np.random.default_rng(3).uniform(0, 200, (2, 12, 16))
     >>> mixed = [first + (last - first) * share for share in (0, 0.2, 0.5, 1)]
@@ -83,7 +82,18 @@ def is_dissolve(scenes: Sequence[np.ndarray]) -> bool:
     size = float((whole * whole).mean())
     share = (way * whole).mean(axis=(1, 2), keepdims=True) / max(size, 1e-9)
     beside = ((way - share * whole) ** 2).mean(axis=(1, 2)).max()
-    return bool((np.abs(whole) >= _STEP).mean() >= _WIDE and beside <= _STRAIGHT**2 * size)
+    mixed = (np.abs(whole) >= _STEP).mean() >= _WIDE and beside <= _STRAIGHT**2 * size
+    return bool(mixed and not (min(whole.shape) > 1 and _by_camera(scenes[0], scenes[-1])))
+
+
+def _by_camera(first: np.ndarray, last: np.ndarray) -> bool:
+    """Say whether a scene is another one that is moved, enlarged or turned by a little: it changes along its slopes."""
+    y, x = np.ogrid[: first.shape[0], : first.shape[1]]
+    down, right = np.gradient((first + last) / 2)
+    ways = np.stack([down, right, y * down + x * right, x * down - y * right]).reshape(4, -1).T
+    change = (last - first).ravel()
+    left = change - ways @ np.linalg.lstsq(ways, change, rcond=None)[0]
+    return bool((left * left).sum() <= (1 - _SLOPES) * (change * change).sum())
 
 
 def go_one_way(scenes: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
@@ -139,12 +149,10 @@ def _flickers(changes: "list[Change]") -> "list[Change]":
     """Join changes that follow each other so often that the light flickers."""
     groups: list[list[Change]] = []
     for change in changes:
-        if groups and change.start - groups[-1][-1].end <= _PAUSE:
-            groups[-1].append(change)
-        else:
-            groups.append([change])
-    return [
-        each
-        for group in groups
-        for each in ([Change(Kind.FLICKER, group[0].start, group[-1].end)] if len(group) >= _TURNS else group)
-    ]
+        if not groups or change.start - groups[-1][-1].end > _PAUSE:
+            groups.append([])
+        groups[-1].append(change)
+    for group in groups:
+        if len(group) >= _TURNS:
+            group[:] = [Change(Kind.FLICKER, group[0].start, group[-1].end)]
+    return [each for group in groups for each in group]

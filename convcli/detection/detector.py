@@ -221,17 +221,13 @@ class Watch:
         starts = [key // step for key in self._keys]
         spans = sample(self._job.length, starts, most=max(MOST_FRAMES // max(extent, step), 1))
         indices = [index for span in spans for index in span]
-
-        def results() -> Iterator[np.ndarray]:
-            for index in indices:
-                frames = self._read(index)
-                yield self._steadied(index, frames, self._values(index, frames))[0]
-
+        read = ((index, self._read(index)) for index in indices)
+        results = (self._steadied(index, frames, self._values(index, frames))[0] for index, frames in read)
         brightness = per_block(self._sampled(_grey(self._read(indices[0])[-1])), side, np.mean)
         if self._rest is not None:
             with np.errstate(invalid="ignore", divide="ignore"):  # NaN where nothing is looked at
                 brightness /= per_block(~self._rest, side, np.mean)
-        result = limits(results(), brightness, side, self.level)
+        result = limits(results, brightness, side, self.level)
         usual, most = np.median(result.blocks) / self.level, result.blocks.max() / self.level
         more = f" at most places, {most:.1f} where the clip varies most" if most > 1.05 * usual else ""
         self.notes = (f"threshold {usual:.1f} of 255 grey levels{more} (noise in {len(indices)} results)",)
@@ -351,23 +347,18 @@ class Watch:
         if (blocks > bounds).mean() > MANY:
             bounds = np.maximum(bounds, limits.raised(values, blocks, CEILING * self.level))
         mask, over = np.zeros(values.shape, bool), blocks > bounds
-        seen = self._look(values, mask, over, bounds, limits.side, least) if over.any() else NOTHING
+        seen = self._look(values, mask, over, Limits(bounds, limits.side), least) if over.any() else NOTHING
         if seen.share >= MUCH:
             seen = replace(seen, kind=kind_of(*(scene_of(_grey(frame)) for frame in (frames[0], frames[-1]))))
         scene = scene_of(_grey(frames[-1])) * (255 / self._job.full_scale) if seen.boxes else None
         return Sight(values, mask, replace(seen, shift=shift, scene=scene) if shift or seen.boxes else seen)
 
     def _look(
-        self,
-        values: np.ndarray,
-        mask: np.ndarray,
-        over: np.ndarray,
-        bounds: np.ndarray,
-        side: int,
-        least: float,
+        self, values: np.ndarray, mask: np.ndarray, over: np.ndarray, limits: Limits, least: float
     ) -> Look:
         """Find what moves, write it to ``mask``, and measure it; only blocks that are ``over`` hold any."""
         rows, columns = (np.flatnonzero(over.any(axis=axis)) for axis in (1, 0))
+        bounds, side = limits.blocks, limits.side
         left, top = int(columns[0]) * side, int(rows[0]) * side
         if values.dtype.kind == "i":  # compared as they are, which is faster
             bounds = np.floor(bounds).astype(values.dtype)
@@ -384,9 +375,9 @@ class Watch:
                 mask[part] = np.abs(values[part]) > bounds[row, column]
         inside = mask[top : (rows[-1] + 1) * side, left : (columns[-1] + 1) * side]
         if np.count_nonzero(inside) >= GLOBAL * self.pixels:
-            return look(values, mask, [(0, 0, mask.shape[1], mask.shape[0])], self.pixels)
+            return look(values, mask, [(0, 0, mask.shape[1], mask.shape[0])], self.pixels, limits)
         boxes = [(left + x, top + y, width, height) for x, y, width, height in keep_regions(inside, least)]
-        return look(values, mask, grouped(boxes, side // 2), self.pixels) if boxes else NOTHING
+        return look(values, mask, grouped(boxes, side // 2), self.pixels, limits) if boxes else NOTHING
 
     def shown(self, times: Times, index: int) -> tuple[float, float]:
         """Return when a result's frame is shown and for how long, in seconds."""
@@ -394,6 +385,11 @@ class Watch:
         if index + 1 < len(self.frames):
             return time, times.seconds(self.frames[index + 1]) - time
         return time, times.shown_for(self.frames[index])
+
+    def lasts(self, times: Times) -> float:
+        """Return for how many seconds there are results."""
+        start, duration = self.shown(times, len(self.frames) - 1)
+        return start + duration - times.seconds(self.frames[0])
 
     def placed(self, look: Look, corner: tuple[int, int] = (0, 0)) -> Look:
         """Return a look in pixels of the whole picture and grey levels.

@@ -1,11 +1,13 @@
 """Events: stretches of time in which something moves, found frame by frame as results come."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from convcli.common import frozen
 from convcli.detection.changes import Change, Kind, changes_of_light, go_one_way, is_dissolve, kind_of
+from convcli.detection.noise import Limits
 from convcli.detection.regions import Box, grouped, near, union
 
 GLOBAL = 0.4  # of the picture: what changes at once in so much of it is not an object
@@ -14,6 +16,11 @@ LIT = 2.0  # grey levels: where most of the picture is so much lighter or darker
 SCENES = 1024  # that are kept; of more every second
 NEAR = 1.0  # seconds between pieces of one dissolve, at most
 CUT = 2  # results: a change of the whole picture that lasts longer is motion, as of a camera
+ENERGY = (
+    0.06  # times the pixels: what rare noise hardly reaches (measured: 0.05), what moves, if it is faint, 0.4
+)
+MOST = 100.0  # times its limit; a value that is larger is no clearer
+WAY, PLACE = 0.0004, 100  # of the pixels, and pixels: what stays in less is a hot pixel, or some
 
 
 @frozen
@@ -26,6 +33,8 @@ class Look:
         Pixels beyond the threshold.
     boxes
         Around each region.
+    energies
+        Of each region: the sum of its values, squared, in units of the threshold.
     strength
         Their mean size, in the units of the values.
     share
@@ -41,6 +50,7 @@ class Look:
     area: int
     boxes: tuple[Box, ...]
     strength: float
+    energies: tuple[float, ...] = ()
     share: float = 0.0
     shift: float = 0.0
     kind: Kind = Kind.CUT
@@ -50,17 +60,23 @@ class Look:
 NOTHING = Look(0, (), 0.0)
 
 
-def look(values: np.ndarray, mask: np.ndarray, boxes: list[Box], pixels: int) -> Look:
+def look(values: np.ndarray, mask: np.ndarray, boxes: list[Box], pixels: int, limits: Limits) -> Look:
     """Measure what moves in a result (Y, X): ``mask``, inside boxes that do not overlap, of so many pixels in all.
 
     >>> values = np.zeros((4, 6)); values[1, 2:5] = -9
-    >>> seen = look(values, values < -2, [(2, 1, 3, 1)], 24)
-    >>> seen.area, seen.boxes, seen.strength, seen.share
-    (3, ((2, 1, 3, 1),), 9.0, 0.125)
+    >>> seen = look(values, values < -2, [(2, 1, 3, 1)], 24, Limits(np.full((1, 1), 3.0), 16))
+    >>> seen.area, seen.boxes, seen.strength, seen.energies, seen.share
+    (3, ((2, 1, 3, 1),), 9.0, (27.0,), 0.125)
     """
-    parts = [(slice(y, y + height), slice(x, x + width)) for x, y, width, height in boxes]
-    found = np.abs(np.concatenate([values[part][mask[part]] for part in parts]))
-    return Look(len(found), tuple(boxes), float(found.mean()), len(found) / pixels)
+    found, energies = [], []
+    for x, y, width, height in boxes:
+        part = slice(y, y + height), slice(x, x + width)
+        found.append(np.abs(values[part][mask[part]]))
+        blocks = tuple(slice(each.start // limits.side, -(-each.stop // limits.side)) for each in part)
+        times = np.minimum(found[-1] / limits.blocks[blocks].mean(), MOST)
+        energies.append(float((times * times).sum()))
+    every = np.concatenate(found)
+    return Look(len(every), tuple(boxes), float(every.mean()), tuple(energies), len(every) / pixels)
 
 
 @frozen
@@ -117,14 +133,15 @@ class Rules:
         Seconds from the first moving frame to the end of the last.
     merge_gap
         Stillness of at most so many seconds does not end an event.
-    min_way
-        Pixels of the smallest box around all of the way of what lasts for several results.
+    noisy
+        Pixels that are looked at, where thresholds come from the noise: what goes nowhere, and what is faint, small and
+        short, is then rare noise.  0 where thresholds are given, and all counts.
     """
 
     min_area: float = 1.0
     min_duration: float = 0.0
     merge_gap: float = 0.0
-    min_way: float = 0.0
+    noisy: int = 0
 
 
 @frozen
@@ -134,6 +151,7 @@ class _Track:
     event: Event
     latest: Box
     until: float
+    energy: float
 
     def joined(self, later: "_Track") -> "_Track":
         a, b = self.event, later.event
@@ -143,7 +161,7 @@ class _Track:
             first.start, last.end, peak.peak, first.start_frame, last.end_frame, peak.peak_frame,
             peak.area, union(a.box, b.box), peak.strength, (*a.objects, *b.objects),
         )  # fmt: skip
-        return _Track(event, later.latest, max(self.until, later.until))
+        return _Track(event, later.latest, max(self.until, later.until), self.energy + later.energy)
 
 
 class Detector:
@@ -197,13 +215,12 @@ class Detector:
         ended = [track for track in self._tracks if time - track.until > self.rules.merge_gap + 1e-9]
         self._end(ended)
         tracks, new = [track for track in self._tracks if track not in ended], []
-        for box in look.boxes:
-            one = _Track(
-                Event(time, time, time, frame, frame, frame, look.area, box, look.strength),
-                box,
-                time + duration,
-            )
-            for track in [track for track in tracks if near(box, track.latest, max(box[2:]))]:
+        # A burst of noise is short: what is faint lasts for as long as an event, or comes and goes.
+        most = ENERGY * self.rules.noisy * max(duration / max(self.rules.min_duration, 1e-9), 0.5)
+        for box, energy in zip(look.boxes, look.energies, strict=True):
+            event = Event(time, time, time, frame, frame, frame, look.area, box, look.strength)
+            one = _Track(event, box, time + duration, min(energy, most))
+            for track in [track for track in tracks if near(box, track.latest, min(box[2:]))]:
                 tracks.remove(track)
                 one = track.joined(one)
             new.append(one)
@@ -211,14 +228,12 @@ class Detector:
 
     def _end(self, tracks: "list[_Track]") -> None:
         shortest = self.rules.min_duration - 1e-9
+        way = self.rules.noisy and max(WAY * self.rules.noisy, PLACE)
         self._lasting += [
             replace(track, event=replace(track.event, objects=(track.event.box,)))
             for track in tracks
             if track.until - track.event.start >= shortest
-            and (
-                track.event.start == track.event.end
-                or track.event.box[2] * track.event.box[3] >= self.rules.min_way
-            )
+            and (track.event.start == track.event.end or track.event.box[2] * track.event.box[3] >= way)
         ]
 
     def close(self) -> None:
@@ -229,28 +244,35 @@ class Detector:
         sudden = [one for one in self.changes if one.kind is not Kind.LAMP or not any(map(one.meets, light))]
         light = [one for one in light if not any(map(one.meets, sudden))]
         self.changes = sudden + light
+        # A dissolve may be faint, and come in pieces.
+        gaps = NEAR, self.rules.merge_gap
+        dissolves = [part for gap in gaps for part in self._parts(self._lasting, gap) if is_dissolve(part[1])]
+        for event, scenes in dissolves:
+            change = Change(Kind.DISSOLVE, event.start, event.end)
+            met = {one.kind: one for one in self.changes if one.meets(change)}
+            if Kind.DISSOLVE not in met and not (
+                Kind.FADE in met and kind_of(scenes[0], scenes[-1]) is Kind.LAMP
+            ):
+                self.changes = [change, *(one for one in self.changes if one is not met.get(Kind.FADE))]
+        lasting = [track for track in self._lasting if track.energy >= ENERGY * self.rules.noisy]
+        self.events = [
+            replace(event, objects=tuple(grouped(list(event.objects), 0)))
+            for event, scenes in self._parts(lasting, self.rules.merge_gap)
+            if not any(
+                max(event.start - other.end, other.start - event.end) <= NEAR and go_one_way(scenes, way)
+                for other, way in dissolves
+            )
+        ]
+        self.changes.sort(key=lambda change: change.start)
+
+    def _parts(self, tracks: Sequence[_Track], gap: float) -> list[tuple[Event, list[np.ndarray]]]:
+        """Join what happens at once; return it with the scenes of that time."""
         found: list[_Track] = []
-        for track in sorted(self._lasting, key=lambda track: track.event.start):
-            if found and track.event.start - found[-1].until <= self.rules.merge_gap + 1e-9:
+        for track in sorted(tracks, key=lambda track: track.event.start):
+            if found and track.event.start - found[-1].until <= gap + 1e-9:
                 track = found.pop().joined(track)
             found.append(track)
-        parts = [
+        return [
             (event, [scene for time, scene in self._scenes if event.start <= time <= event.end])
             for event in (track.event for track in found)
         ]
-        dissolves = [(event, scenes) for event, scenes in parts if is_dissolve(scenes)]
-        for event, scenes in parts:
-            # Where a dissolve begins and ends, it is faint, and may come in pieces.
-            if not any(
-                event.start - other.end <= NEAR
-                and other.start - event.end <= NEAR
-                and go_one_way(scenes, way)
-                for other, way in dissolves
-            ):
-                self.events.append(replace(event, objects=tuple(grouped(list(event.objects), 0))))
-                continue
-            change = Change(Kind.DISSOLVE, event.start, event.end)
-            fades = [one for one in self.changes if one.kind is Kind.FADE and one.meets(change)]
-            if not fades or kind_of(scenes[0], scenes[-1]) is not Kind.LAMP:
-                self.changes = [change, *(one for one in self.changes if one not in fades)]
-        self.changes.sort(key=lambda change: change.start)

@@ -25,12 +25,7 @@ class Light:
         if frame.dtype.kind == "f":
             return frame * np.float32(self.gain) + np.float32(self.offset)
         if frame.dtype == np.uint8:
-            return (
-                self.applied(np.arange(256, dtype=np.float32), white)
-                .clip(0, 255)
-                .round()
-                .astype(np.uint8)[frame]
-            )
+            return self.applied(np.arange(256, dtype=np.uint16), white).astype(np.uint8)[frame]
         return self.applied(frame.astype(np.float32), white).clip(0, white).round().astype(frame.dtype)
 
 

@@ -92,8 +92,11 @@ class Limits:
         It is none where more happens than in others of its brightness, and neighbouring pixels change alike.
         """
         blocks = largest(values, self.side)
-        mean = np.abs(per_block(values, self.side, partial(np.mean, dtype=np.float32)))
-        return np.where((blocks > MOST * self.usual(blocks)) & (mean > COHERENT * blocks), np.nan, blocks)
+        moves = (blocks > MOST * self.usual(blocks)) & (self._means(values) > COHERENT * blocks)
+        return np.where(moves, np.nan, blocks)
+
+    def _means(self, values: np.ndarray) -> np.ndarray:
+        return np.abs(per_block(values, self.side, partial(np.mean, dtype=np.float32)))
 
     def raised(self, values: np.ndarray, blocks: np.ndarray, most: float) -> np.ndarray:
         """Return the limits for one result of which much lies beyond them, given its largest values.
@@ -102,13 +105,8 @@ class Limits:
         """
         if self.groups is None or (FACTOR * (usual := self.usual(blocks)) <= self.blocks).all():
             return self.blocks
-        side = self.side
-        over = np.argwhere(blocks > self.blocks)
-        coherence = [
-            abs(values[y * side : (y + 1) * side, x * side : (x + 1) * side].mean()) / blocks[y, x]
-            for y, x in over[:: len(over) // 64 + 1].tolist()
-        ]
-        if np.median(coherence) > COHERENT:
+        over = blocks > self.blocks
+        if np.median((self._means(values)[over]) / blocks[over]) > COHERENT:
             return self.blocks
         return np.clip(FACTOR * usual, self.blocks, max(most, self.blocks.max()))
 

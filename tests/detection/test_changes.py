@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from convcli.detection.changes import Kind, changes_of_light
+from convcli.detection.changes import Kind, changes_of_light, is_dissolve, scene_of
 from tests.clips import make
 from tests.shell import SAMPLES, ok
 
@@ -73,6 +74,29 @@ def test_a_dissolve_is_no_motion_and_what_moves_after_it_is(tmp_path: Path) -> N
     assert abs(event["start_frame"] - 70) <= 1 and abs(event["end_frame"] - 85) <= 1
     assert change["kind"] == "dissolve"
     assert (change["start"], change["end"]) == pytest.approx((21 / RATE, 35 / RATE), abs=0.1)
+
+
+@pytest.mark.parametrize("move", ["pan", "zoom", "roll", "dissolve"])
+@pytest.mark.parametrize("fine", [3, 12])
+def test_a_camera_that_moves_by_little_is_no_dissolve(move: str, fine: float) -> None:
+    random = np.random.default_rng(4)
+    large, other = (
+        127 + 40 * one / one.std()
+        for one in ndimage.gaussian_filter(random.normal(0, 1, (2, 280, 360)), (0, fine, fine))
+    )
+    ways = {
+        "pan": lambda share: ndimage.shift(large, (-3 * share, 6 * share), order=1),
+        "zoom": lambda share: ndimage.affine_transform(
+            large, np.eye(2) / (1 + 0.04 * share), (5.4 * share, 6.9 * share)
+        ),
+        "roll": lambda share: ndimage.rotate(large, 1.5 * share, reshape=False, order=1),
+        "dissolve": lambda share: large + share * (other - large),
+    }
+    scenes = [
+        scene_of(ways[move](share)[20:260, 20:340] + random.normal(0, 2, (240, 320)))
+        for share in np.linspace(0, 1, 12)
+    ]
+    assert is_dissolve(scenes) == (move == "dissolve")
 
 
 def test_changes_stand_between_the_events_of_a_file(tmp_path: Path) -> None:

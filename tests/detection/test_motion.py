@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import wave
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 
 import convcli
 from convcli.cli.motion.events import Found, lines
@@ -23,7 +25,7 @@ from convcli.cli.shared.terminal import Table
 from convcli.detection.detector import is_square_difference, newest
 from convcli.detection.events import Detector, Event, Look, Rules, look
 from convcli.detection.light import light_change
-from convcli.detection.noise import limits, sample
+from convcli.detection.noise import Limits, limits, sample
 from convcli.detection.picture import HeatMap, overlay
 from convcli.detection.regions import keep_regions
 from convcli.detection.square_difference import square_difference
@@ -86,8 +88,6 @@ def test_the_whole_number_way_equals_the_engines() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 2), (2, 3), (47, 9), (48, 5), (49, 7), (97, 11)])
 def test_the_whole_number_way_equals_scipy(shape: tuple[int, int]) -> None:
-    from scipy import ndimage
-
     before, after = np.random.default_rng(1).integers(0, 256, (2, *shape), dtype=np.uint8)
     expected = ndimage.correlate(after.astype(int) - before, np.ones((3, 3), int), mode="nearest")
     np.testing.assert_array_equal(square_difference(before, after), expected)
@@ -138,8 +138,6 @@ def test_temporal_kernels_are_their_formulas() -> None:
 
 
 def test_spatiotemporal_sobel_is_scipys() -> None:
-    from scipy import ndimage
-
     data = np.random.default_rng(0).normal(size=(7, 8, 9))
     parts = [ndimage.sobel(data, axis=axis) for axis in range(3)]
     expected = np.sqrt(sum(part**2 for part in parts))[1:-1, 1:-1, 1:-1]
@@ -236,7 +234,8 @@ def test_events_end_after_the_gap_and_short_ones_are_dropped() -> None:
     detector = Detector(Rules(min_duration=0.15, merge_gap=0.25))
     seen = [9, 9, 0, 0, 9, 0, 0, 0, 0, 9, 0, 0, 0, 0, 9, 9]
     for frame, area in enumerate(seen):
-        detector.add(frame, frame / 10, 0.1, Look(area, ((frame, 0, 2, 2),) if area else (), 3.0))
+        boxes = ((frame, 0, 2, 2),) if area else ()
+        detector.add(frame, frame / 10, 0.1, Look(area, boxes, 3.0, (1.0,) * len(boxes)))
     detector.close()
     assert [(e.start_frame, e.end_frame) for e in detector.events] == [(0, 4), (14, 15)]
     assert detector.events[0].box == (0, 0, 6, 2)
@@ -276,8 +275,6 @@ def test_noise_of_one_place_raises_the_threshold_there_alone() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (30, 40)])
 def test_regions_are_scipys(size: tuple[int, int]) -> None:
-    from scipy import ndimage
-
     random = np.random.default_rng(2)
     for share in (0.1, 0.3, 0.5, 1):
         mask = random.random(size) < share
@@ -294,20 +291,74 @@ def test_regions_are_scipys(size: tuple[int, int]) -> None:
 
 
 def test_what_goes_nowhere_is_a_hot_pixel_and_no_object() -> None:
-    for step, events in ((0, 0), (2, 1)):
-        detector = Detector(Rules(min_way=30))
+    for step, events in ((0, 0), (3, 1)):
+        detector = Detector(Rules(noisy=76800))
         for frame in range(9):
-            detector.add(frame, frame / 10, 0.1, Look(20, ((step * frame, 0, 4, 5), (90, 90, 4, 5)), 3.0))
+            boxes = (step * frame, 0, 4, 5), (90, 90, 4, 5)
+            detector.add(frame, frame / 10, 0.1, Look(20, boxes, 3.0, (1e4, 1e4)))
         detector.close()
         assert len(detector.events) == events
-    assert detector.events[0].objects == ((0, 0, 20, 5),)
+    assert detector.events[0].objects == ((0, 0, 28, 5),)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_what_moves_all_through_a_short_clip_is_an_event(count: int) -> None:
+    frames = 90 + np.random.default_rng(3).normal(0, 1, (count, 120, 160))
+    for index in range(1, count):
+        frames[index, 40:70, 20 * index : 20 * index + 30] = 220
+    (event,) = convcli.motion(np.rint(frames).astype(np.uint8))
+    assert (event.start_frame, event.end_frame) == (1, count - 1)
+
+
+def test_hot_pixels_of_a_small_picture_are_no_motion() -> None:
+    random = np.random.default_rng(3)
+    frames = 60 + 90 * random.random((12, 16)).repeat(10, axis=0).repeat(10, axis=1)
+    frames = frames + random.normal(0, 2, (100, 120, 160))
+    for row, column in random.integers((60, 4), (116, 156), (9, 2)):
+        frames[random.random(100) < 0.5, row, column] = 255
+    assert convcli.motion(np.rint(frames.clip(0, 255)).astype(np.uint8)) == []
+    for index in range(40, 60):
+        frames[index, 20:26, 10 + 3 * (index - 40) : 16 + 3 * (index - 40)] = 240
+    (event,) = convcli.motion(np.rint(frames.clip(0, 255)).astype(np.uint8))
+    assert (event.start_frame, event.end_frame) == (40, 60)
+
+
+@pytest.mark.parametrize(
+    ("frames", "energy", "events"),
+    [(3, 1000, 0), (40, 1000, 1), (3, 9000, 1)],
+    ids=["rare", "lasts", "clear"],
+)
+def test_what_is_faint_must_last(frames: int, energy: float, events: int) -> None:
+    for noisy in (76800, 0):
+        detector = Detector(Rules(min_duration=0.1, noisy=noisy))
+        for frame in range(frames):
+            detector.add(frame, frame / 30, 1 / 30, Look(20, ((4 * frame, 0, 6, 20),), 3.0, (energy,)))
+        detector.close()
+        assert len(detector.events) == (events if noisy else 1)
+
+
+@pytest.mark.parametrize(
+    ("noise", "last", "options"),
+    [(5, 0, {"crf": "30", "preset": "medium"}), (2, 1, {"crf": "28"})],
+    ids=["noise", "dissolve"],
+)
+def test_what_compression_makes_of_a_scene_is_no_motion(
+    noise: float, last: int, options: dict[str, str], tmp_path: Path
+) -> None:
+    random = np.random.default_rng(8 - 2 * last)
+    first, other = 50 + 150 * random.random((2, 30, 40)).repeat(8, axis=1).repeat(8, axis=2)
+    first = ndimage.gaussian_filter(first, 9 * (1 - last))
+    shares = last * np.clip((np.arange(90) - 20) / 60, 0, 1)[:, None, None]
+    frames = first + shares * (other - first) + random.normal(0, noise, (90, 240, 320))
+    path = make(tmp_path / "a.mp4", np.rint(frames.clip(0, 255)).astype(np.uint8), options=options)
+    assert convcli.motion(path) == []
 
 
 def test_a_look_measures_both_signs() -> None:
     values = np.zeros((6, 8))
     values[1, 2], values[3, 6] = -5, 9
-    seen = look(values, np.abs(values) > 4, [(2, 1, 5, 3)], 48)
-    assert (seen.area, seen.strength, seen.share) == (2, 7.0, 2 / 48)
+    seen = look(values, np.abs(values) > 4, [(2, 1, 5, 3)], 48, Limits(np.full((1, 1), 4.0), 16))
+    assert (seen.area, seen.strength, seen.share, seen.energies) == (2, 7.0, 2 / 48, ((25 + 81) / 16,))
 
 
 @pytest.mark.parametrize(("gain", "offset"), [(1.12, 0), (0.8, 20), (1, -9), (1.5, 3)])
@@ -450,6 +501,12 @@ def text(name: str, content: str) -> Prepare:
     return lambda folder: (folder / name).write_text(content)
 
 
+def recording(folder: Path) -> None:
+    with wave.open(str(folder / "a.wav"), "wb") as fp:
+        fp.setparams((1, 2, 8000, 0, "NONE", ""))
+        fp.writeframes(bytes(800))
+
+
 def sound(folder: Path) -> None:
     with av.open(str(folder / "a.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=48000)
@@ -475,7 +532,7 @@ CONCAT = "ffconcat version 1.0\nfile b.mp4\n"
 BAD: dict[str, tuple[Prepare, tuple[str, ...], int, str]] = {
     "no rank 3": (clip, (*MOTION, "-k", "hedge"), 2, "rank 3"),
     "no video stream": (sound, MOTION, 1, "no video stream: the file holds audio"),
-    "an audio file": (text("a.mp3", "ID3"), ("motion", "a.mp3"), 2, "unknown suffix '.mp3'"),
+    "an audio file": (recording, ("motion", "a.wav"), 2, "not a clip: it has the axes x"),
     "no frames": (text("a.y4m", "YUV4MPEG2 W32 H32 F25:1\n"), ("motion", "a.y4m"), 1, "holds no frames"),
     "an empty file": (text("a.mp4", ""), MOTION, 1, "is empty"),
     "one frame": (lambda f: make(f / "a.mp4", TWO[:1]), MOTION, 2, "larger"),

@@ -86,15 +86,11 @@ def _picture_format(path: str) -> Format:
 
 def _outputs(request: Request) -> list[tuple[str, Format]]:
     """Return the names of all outputs with their formats; wrong suffixes are found here."""
-    found: list[tuple[str, Format]] = []
-    if path := _picture_path(request):
-        found.append((path, _picture_format(path)))
-    for picture in (request.heatmap, request.still):
-        if picture is not None:
-            found.append((picture, registry.by_suffix(picture)))
-    if request.events not in (None, STANDARD):
-        found.append((str(request.events), _TEXT))
-    return found
+    path = _picture_path(request)
+    found = [(path, _picture_format(path))] if path else []
+    pictures = (request.heatmap, request.still)
+    found += [(name, registry.by_suffix(name)) for name in pictures if name is not None]
+    return found if request.events in (None, STANDARD) else [*found, (str(request.events), _TEXT)]
 
 
 def _check_apart(request: Request) -> None:
@@ -122,10 +118,9 @@ class _Detection:
         self.schedule = schedule(self.time)
         self.path = _picture_path(request)
         area = request.min_area.pixels(self.watch.pixels)
-        # Under an automatic threshold, what stays in one tiny place is a hot pixel.
-        way = 2 * area if request.threshold is None else 0
-        rules = Rules(area, request.min_duration, request.merge_gap, way)
-        self.detector = Detector(rules)
+        noisy = self.watch.pixels if request.threshold is None else 0
+        shortest = min(request.min_duration, self.watch.lasts(self.schedule))
+        self.detector = Detector(Rules(area, shortest, request.merge_gap, noisy))
         self.cutter = request.cut and Cutter(request, request.cut, source, self.schedule)
         if request.overlay and self.watch.dtype != source.info.dtype:
             raise UsageError(f"--overlay draws on pixels of 8 or 16 bits; the clip holds {source.info.dtype}")
@@ -227,15 +222,13 @@ class _Detection:
 
     def _sink(self, stack: ExitStack) -> Sink:
         assert self.path is not None
-        shape = (len(self.watch.frames), *self.watch.shape)
         frames = self.watch.frames
         step = frames[1] - frames[0] if len(frames) > 1 else 1
         time = self.time.along(Fraction(frames[0]), Fraction(step), len(frames))
         companions = clip_of(self.source.info.companions).take(frames)
-        if self.request.overlay:
-            form = Info.of("TYXC", (*shape, 3), self.watch.dtype, Colour.RGB, companions=companions)
-        else:
-            form = Info.of("TYX", shape, self.watch.dtype, Colour.GREY, companions=companions)
+        letters, colour = ("TYXC", Colour.RGB) if self.request.overlay else ("TYX", Colour.GREY)
+        shape = (len(frames), *self.watch.shape, 3)[: len(letters)]
+        form = Info.of(letters, shape, self.watch.dtype, colour, companions=companions)
         form = form.placed(T=time.positions)
         format = _picture_format(self.path)
         self.left_out = registry.left_out(form, format)
