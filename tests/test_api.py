@@ -49,6 +49,15 @@ def test_masked_arrays_are_not_unmasked_silently() -> None:
         convcli.filter(np.ma.masked_less(np.eye(4), 0.5), "hedge")
 
 
+def test_memory_that_ends_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("convcli.execution.pipeline.Pipeline.blocks", out_of_memory)
+    with pytest.raises(convcli.ConvError, match="not enough memory"):
+        convcli.filter(np.eye(4), "box:3")
+
+
 def test_a_kernel_may_be_made_of_lists() -> None:
     made = Kernel.from_array(np.full((3, 3), 1 / 9))
     lists = replace(made, weights=list(made.weights), bias=[0.0], origin=[1, 1], shape=[1, 1, 3, 3])

@@ -98,6 +98,23 @@ def test_a_pipe_without_an_end_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
         assert endless.wait(10)
 
 
+@pytest.mark.parametrize(("head", "most"), [("house.png", 64), ("text", 64)])
+def test_a_pipe_is_bounded_by_what_its_first_bytes_say(head: str, most: int, tmp_path: Path) -> None:
+    """A picture of 320 x 240 pixels, and what begins as no format does."""
+    file = SAMPLES / head if head != "text" else "/dev/null"
+    job = [sys.executable, "-m", "convcli", "filter", "-", "-k", "box:3", "-o", "b.png"]
+    with subprocess.Popen(
+        ["sh", "-c", f"cat {file} /dev/zero 2>/dev/null"], stdout=subprocess.PIPE
+    ) as endless:
+        done = subprocess.run(
+            job, stdin=endless.stdout, capture_output=True, cwd=tmp_path, check=False, timeout=60
+        )
+        endless.kill()
+    assert done.returncode == 1
+    words = f"error: standard input: it is longer than {most} MB, which is more than such a file can hold\n"
+    assert done.stderr.decode() == words
+
+
 ENDLESS = {
     "YAML": ("kernels", "show", "a.yaml"),
     **{suffix: ("kernels", "show", f"a.{suffix}") for suffix in ("npy", "npz", "safetensors")},
@@ -133,6 +150,22 @@ def test_an_interrupt_during_the_start_is_quiet(where: str, tmp_path: Path) -> N
         [sys.executable, "-m", "convcli", "kernels", "list"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, check=False, timeout=60,
     )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+AT_ONCE = """
+import os, runpy, signal, sys
+def hear(event, args):
+    if event == "import" and args[0] == "convcli.cli.launch":
+        os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(hear)
+sys.argv = ["convcli", "kernels", "list"]
+runpy.run_module("convcli", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_an_interrupt_before_the_launcher_is_quiet() -> None:
+    done = subprocess.run([sys.executable, "-c", AT_ONCE], capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 

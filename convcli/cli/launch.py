@@ -59,9 +59,8 @@ def main() -> NoReturn:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for name in ("TERM", "INT", "HUP", "QUIT", "ALRM", "USR1", "USR2", "XCPU"):  # each would end the process
         number = getattr(signal, f"SIG{name}", None)  # Windows has three
-        if (
-            number is not None and signal.getsignal(number) is not signal.SIG_IGN
-        ):  # ignored under nohup: stays so
+        # What nohup ignores stays ignored
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             leave_on(number)
     # Descriptors that were closed are taken, or the first file opened would stand where output is written.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:

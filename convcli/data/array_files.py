@@ -22,11 +22,10 @@ from typing import IO, NamedTuple, Protocol
 import numpy as np
 
 from convcli.common import ConvError
-from convcli.common.budget import allow
+from convcli.common.budget import ARCHIVE
 
 Check = Callable[[Sequence[int], int], None]  # refuses a shape in a file of so many bytes
 
-_GROWTH = 100  # bytes of an archive's arrays from each stored one; weights hardly compress at all
 _MAX_HEADER = 10_000  # bytes of a .npy's; an honest one has about 120
 _MAX_NAMES = 100_000_000  # bytes of a .safetensors' header, as its own library allows
 _MAX_NUMBERS = 32  # of a shape
@@ -164,8 +163,7 @@ class _Npz:
             self._archive = zipfile.ZipFile(path)
             whole = sum(member.file_size for member in self._archive.filelist)
             self._size = path.stat().st_size
-            advice = "save the arrays with numpy.savez, which does not compress"
-            allow(whole, "its arrays", self._size, growth=_GROWTH, advice=advice)
+            ARCHIVE.allow(whole, "its arrays", self._size)
             self.names = [name[:-4] for name in self._archive.namelist() if name.endswith(".npy")]
 
     def read(self, name: str, check: Check) -> np.ndarray:

@@ -57,7 +57,9 @@ class _Rows(_InNumpy):
         return work.elements * row * work.width + NANOSECONDS["begin rows"]
 
     def scratch(self, work: Work) -> int:
-        return 0 if library.loops() else 2 * work.bytes_made  # products, and a half of the sum
+        if library.loops() is None:
+            return 2 * work.bytes_made  # products, and a half of the sum
+        return prod(work.extents[:-1]) * work.needed[-1] * 4 * int(work.width)  # the rows of a window
 
     @abstractmethod
     def row_passes(self, work: Work) -> float:

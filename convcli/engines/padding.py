@@ -53,10 +53,8 @@ def pad(
         return cut if dtype == x.dtype else np.asarray(cut, dtype)
     with np.errstate(all="ignore"):  # what a narrower type cannot hold becomes infinite
         for axis, (lo, hi) in enumerate(ranges, kept):
-            if (lo, hi) != (
-                0,
-                x.shape[axis],
-            ):  # sums are rounded axis by axis, so that a block never changes a bit
+            # Sums are rounded axis by axis, so that a block never changes a bit
+            if (lo, hi) != (0, x.shape[axis]):
                 x = _along(x, axis, lo, hi, mode, mode.fill(value), dtype)
     return x
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from convcli.common import Channels, EngineName
+from convcli.common import Channels, ConvError, EngineName
 from convcli.common.machine import own_memory
 from convcli.common.prefetch import ahead
 from convcli.data.box import Box, grid
@@ -223,9 +223,12 @@ class Pipeline:
             When its blocks do not fit into memory.
         """
         self.plan.check_memory()
-        result = np.empty(self.result.shape, self.result.dtype)
-        for _ in self.blocks(tally or Tally(), into=result):
-            pass
+        try:
+            result = np.empty(self.result.shape, self.result.dtype)
+            for _ in self.blocks(tally or Tally(), into=result):
+                pass
+        except MemoryError:
+            raise ConvError("not enough memory for this job") from None
         return result
 
     def write(self, sinks: Sequence[Sink], progress: Progress = _silent) -> Tally:

@@ -8,7 +8,7 @@ Rows and columns count (channel, space…) in C order, as ``numpy.ravel`` does. 
 circulant matrices: R. M. Gray, "Toeplitz and circulant matrices: a review" (2006).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from itertools import product
 from math import prod
@@ -94,7 +94,12 @@ class Matrix:
         return self.values[kept], self.columns[kept].astype(kind), indptr
 
 
-def convolution_matrix(stage: ConvStage, sizes: Sequence[int], channels: int) -> Matrix:
+def convolution_matrix(
+    stage: ConvStage,
+    sizes: Sequence[int],
+    channels: int,
+    check: Callable[[tuple[int, int]], None] = lambda shape: None,
+) -> Matrix:
     """Return the matrix of one bound kernel.
 
     Parameters
@@ -105,6 +110,8 @@ def convolution_matrix(stage: ConvStage, sizes: Sequence[int], channels: int) ->
         Space sizes of the input.
     channels : int
         Its channels.  A kernel with one input is applied to each of them alone.
+    check : callable
+        Refuses a shape of the matrix, before its entries are made.
 
     Raises
     ------
@@ -133,8 +140,9 @@ def convolution_matrix(stage: ConvStage, sizes: Sequence[int], channels: int) ->
         (out, channel, out, channel) if together else (out * channels + channel, channel, out, 0)
         for out, channel in product(maps, range(channels))
     ]
-    place, source, tap, times = _entries(stage, sizes, outputs)
     planes = 1 + max(row for row, _, _, _ in pairs)
+    check((planes * prod(outputs), channels * prod(sizes)))
+    place, source, tap, times = _entries(stage, sizes, outputs)
     offset = np.repeat(bias, planes // len(bias))[:, None] + np.zeros(prod(outputs))
     filled, inside = source < 0, source >= 0
     for row, _, out, channel in pairs if stage.value else ():

@@ -139,7 +139,8 @@ class PadMode(StrEnum):
             return lo, hi
         last = max(min(hi, n), 1) - 1
         first = min(max(lo, 0), last)
-        outside = chain(range(lo, 0), range(n, hi))
+        # Farther out the same samples stand again
+        outside = chain(range(max(lo, -2 * n), 0), range(n, min(hi, 3 * n)))
         found = [first, last, *(sample for i in outside for sample, _ in self.sources(i, n))]
         return min(found), max(found) + 1
 
@@ -154,7 +155,8 @@ class PadMode(StrEnum):
         """
         if self.stays_in_range:
             return 1
-        outside = chain(range(lo, 0), range(n, hi))
+        # Weights only grow with each period, of less than 2 n
+        outside = chain(range(lo, min(lo + 2 * n, 0)), range(max(hi - 2 * n, n), hi))
         return max((sum(abs(weight) for _, weight in self.sources(i, n)) for i in outside), default=1)
 
 

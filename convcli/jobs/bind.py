@@ -6,8 +6,10 @@ Defaults are filled in, kernels find their axes, paddings become elements, and m
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from math import prod
 
 from convcli.common import UsageError, about, counted, frozen, parse_float, parse_numbers, per_axis, quoted
+from convcli.common.budget import OUTPUTS
 from convcli.common.options import Panel, flag, option
 from convcli.data.info import SPACE
 from convcli.geometry.grammar import parse_pool
@@ -192,6 +194,9 @@ def _bind_kernel(
         output_padding=per_axis(settings.output_padding, rank, "output padding"),
     )
     windows = _spread(layer.windows(tuple(sizes[axis] for axis in axes)), axes, len(letters))
+    if settings.padding is None and defaults.padding is not None:  # a stranger's file, perhaps
+        outputs = prod(window.output_size(n) for window, n in zip(windows, sizes, strict=True))
+        OUTPUTS.allow(kernel.outputs * outputs, f"{kernel.title} with a padding of its own", prod(sizes))
     mode = _default_mode(settings, kernel)
     return ConvStage(kernel, windows, mode, mode.fill(settings.pad_value or 0.0), summed, axes)
 

@@ -15,7 +15,7 @@ __all__ = ["Combine", "Defaults", "Kernel", "load_kernel"]
 _YAML = (".yaml", ".yml")
 
 
-def load_kernel(text: str, rank: int = 2) -> Kernel:
+def load_kernel(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
     """Return the kernel that a text means.
 
     Parameters
@@ -26,6 +26,8 @@ def load_kernel(text: str, rank: int = 2) -> Kernel:
         (``"1,0,-1;1,0,-1"``).
     rank
         For parametric names that leave their rank open: 1 for tables and sound, else 2.
+    stored
+        The size of the file that names it, which bounds parametric kernels as `check_size` says.
 
     Raises
     ------
@@ -37,9 +39,11 @@ def load_kernel(text: str, rank: int = 2) -> Kernel:
     >>> load_kernel("box:5", rank=1).shape
     (1, 1, 5)
     """
+    if not isinstance(text, str):
+        raise UsageError(f"kernel {quoted(text)} is not possible: give a text, or Kernel.from_array(numbers)")
     text = text.strip()
     if text in library.names() or (text.partition(":")[0] in FORMULAS and ":" in text):
-        return library.load(text, rank)
+        return library.load(text, rank, stored)
     if Path(text).suffix.lower() in _YAML:
         from convcli.kernel.yaml_file import load_yaml
 

@@ -273,9 +273,10 @@ def whole(weights: tuple[float, ...]) -> Whole | None:
     >>> whole((0.3, 0.7123, 1.0)) is None
     True
     """
-    sizes = [abs(weight) for weight in weights if weight]
-    if not sizes:
+    taps = len(weights) - weights.count(0)
+    if not 0 < taps <= MOST:  # of integers that are no zeros
         return None
+    sizes = [abs(weight) for weight in weights if weight]
     for step in range(1, STEPS + 1):
         factor = min(sizes) / step
         if sum(sizes) > (MOST + 0.5) * factor:

@@ -29,8 +29,10 @@ def names() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def load(text: str, rank: int = 2) -> Kernel:
+def load(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
     """Return a library kernel by its name, or a parametric one with its own numbers, such as ``box:5``.
+
+    ``stored`` as in `parse_parametric`.
 
     >>> load("gaussian:sigma=2", rank=1).size
     (17,)
@@ -41,7 +43,7 @@ def load(text: str, rank: int = 2) -> Kernel:
     kernel = load_yaml(library_dir() / f"{name}.yaml", rank)
     if name == text:
         return kernel
-    made = parse_parametric(text, rank)
+    made = parse_parametric(text, rank, stored)
     return replace(
         kernel, name=text, slug=slug(text), shape=made.shape, weights=made.weights, origin=made.origin
     )

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from convcli.common import ConvError, UsageError, about, frozen, parse_choice, quoted
-from convcli.common.budget import allow
+from convcli.common.budget import WEIGHTS, Rule
 from convcli.pixels.ranges import Clip, Offset, Range, parse_range
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from convcli.geometry.padding import Padding, PadMode
 
 MAX_RANK = 3
-MAX_WEIGHTS = 10_000_000
-_WEIGHT = 112  # bytes that a weight takes, as a Python number and in analysis (measured)
-_GROWTH = 1000  # bytes from each one of a file of weights
-_ADVICE = "save them uncompressed, as .npy or .safetensors"
 
 
 class Combine(StrEnum):
@@ -313,6 +309,8 @@ class Kernel:
         import numpy as np
 
         with about(kernel_title(name)):
+            if np.ma.isMaskedArray(array):
+                raise UsageError("its weights are masked in part: fill them, with array.filled(0)")
             try:
                 numbers = np.asarray(array)
             except ValueError:
@@ -356,16 +354,14 @@ def full_shape(shape: Sequence[int], rank: int | None) -> tuple[int, ...]:
     return (*leading, *(1,) * (2 - len(leading)), *shape[depth - rank :])
 
 
-def check_size(
-    shape: Sequence[int], stored: int | None = None, *, most: int | None = MAX_WEIGHTS, each: int = _WEIGHT
-) -> None:
-    """Refuse empty kernels, and too many weights of ``each`` bytes in memory; ``stored`` as in `allow`."""
+def check_size(shape: Sequence[int], stored: int | None = None, rule: Rule = WEIGHTS) -> None:
+    """Refuse empty kernels, and too many weights; ``stored`` as in `Rule`."""
     if min(shape) < 1:
         raise UsageError(f"empty: its size is {size_text(shape)}")
-    if most is not None and math.prod(shape) > most:
-        raise UsageError(f"{size_text(shape)} weights are more than {most:,}")
+    if rule.most is not None and math.prod(shape) > rule.most:
+        raise UsageError(f"{size_text(shape)} weights are more than {rule.most:,}")
     if stored is not None:
-        allow(each * math.prod(shape), f"{size_text(shape)} weights", stored, growth=_GROWTH, advice=_ADVICE)
+        rule.allow(math.prod(shape), f"{size_text(shape)} weights", stored)
 
 
 def size_text(shape: Sequence[int]) -> str:

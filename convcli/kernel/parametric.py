@@ -12,7 +12,8 @@ from functools import reduce
 from convcli.common import UsageError, frozen, parse_number, quoted, to_float, within
 from convcli.kernel.model import MAX_RANK, Kernel, check_size
 
-Weights = tuple[tuple[int, ...], Sequence[float]]  # sizes of the axes, and the numbers, the last axis fastest
+# Sizes of the axes; what makes the numbers, the last axis fastest
+Weights = tuple[tuple[int, ...], Callable[[], Sequence[float]]]
 Sizes = tuple[int, ...]
 Floats = tuple[float, ...]
 
@@ -27,7 +28,7 @@ class Formula:
     rank: int | None = None  # when it has only one
 
 
-def parse_parametric(text: str, rank: int = 2) -> Kernel:
+def parse_parametric(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
     """Make a kernel of ``NAME``, ``NAME:VALUE`` or ``NAME:PARAMETER=VALUE,…``; ``3x7`` is a value for each axis.
 
     Parameters
@@ -36,6 +37,8 @@ def parse_parametric(text: str, rank: int = 2) -> Kernel:
         As above; the name is one of `FORMULAS`.
     rank
         Used where the text does not say how many axes it means.
+    stored
+        The size of the file that the text stands in, as in `check_size`.
 
     Raises
     ------
@@ -60,7 +63,8 @@ def parse_parametric(text: str, rank: int = 2) -> Kernel:
         numbers = {key: [parse_number(part, key) for part in parts] for key, parts in split.items()}
         every = {key: own * rank if len(own) == 1 else own for key, own in numbers.items()}
         size, weights = formula.make(*(_READ[key](own) for key, own in every.items()))
-    return Kernel(text, (1, 1, *size), tuple(weights))
+        check_size(size, stored)
+    return Kernel(text, (1, 1, *size), tuple(weights()))
 
 
 def _given(formula: Formula, parts: Sequence[str]) -> dict[str, str]:
@@ -82,10 +86,8 @@ def _sizes(numbers: Sequence[Fraction]) -> Sizes:
     for number in numbers:
         if number.denominator != 1 or number < 1:
             raise UsageError(f"size {to_float(number):g} is not possible: it is a whole number from 1 on")
-    # What is far too large is refused below; cut down, it still fits into one line.
-    sizes = tuple(min(int(number), 10**9) for number in numbers)
-    check_size(sizes)
-    return sizes
+    # What is far too large is refused above; cut down, it still fits into one line.
+    return tuple(min(int(number), 10**9) for number in numbers)
 
 
 def _sigmas(numbers: Sequence[Fraction]) -> Floats:
@@ -100,9 +102,11 @@ def _radii(sigmas: Sequence[float], *, at_least: int = 0) -> Sizes:
     for sigma in sigmas:
         if 4 * sigma + 0.5 < at_least:
             raise UsageError(f"sigma {sigma:g} is too small to reach a neighbour: use {1 / 8} or more")
-    radii = tuple(math.floor(min(4 * sigma + 0.5, 1e9)) for sigma in sigmas)
-    check_size([2 * radius + 1 for radius in radii])
-    return radii
+    return tuple(math.floor(min(4 * sigma + 0.5, 1e9)) for sigma in sigmas)
+
+
+def _sides(radii: Sizes) -> Sizes:
+    return tuple(2 * radius + 1 for radius in radii)
 
 
 def _outer(axes: Sequence[Sequence[float]]) -> Sequence[float]:
@@ -133,57 +137,65 @@ _READ: Mapping[str, Callable[[Sequence[Fraction]], Floats]] = {
 
 
 def _identity(size: Sizes) -> Weights:
-    return size, _outer([[float(i == (k - 1) // 2) for i in range(k)] for k in size])
+    return size, lambda: _outer([[float(i == (k - 1) // 2) for i in range(k)] for k in size])
 
 
 def _box(size: Sizes) -> Weights:
-    return size, [1 / math.prod(size)] * math.prod(size)
+    return size, lambda: [1 / math.prod(size)] * math.prod(size)
 
 
 def _binomial(size: Sizes) -> Weights:
     if max(size) > 1000:
         raise UsageError(f"size {max(size)} is too large for a binomial (1000): use gaussian:sigma=…")
-    return size, _outer([[math.comb(k - 1, i) / 2 ** (k - 1) for i in range(k)] for k in size])
+    return size, lambda: _outer([[math.comb(k - 1, i) / 2 ** (k - 1) for i in range(k)] for k in size])
 
 
 def _gaussian(sigmas: Floats) -> Weights:
     radii = _radii(sigmas)
-    return tuple(2 * r + 1 for r in radii), _outer(list(map(_bell, sigmas, radii)))
+    return _sides(radii), lambda: _outer(list(map(_bell, sigmas, radii)))
 
 
 def _log(sigmas: Floats) -> Weights:
     """Sum the second derivatives of a Gaussian along each axis; then make flat areas give exactly zero."""
     radii = _radii(sigmas, at_least=1)
-    bells = list(map(_bell, sigmas, radii))
-    curved = [
-        [weight * ((x / sigma) ** 2 - 1) / sigma**2 for x, weight in enumerate(bell, -radius)]
-        for bell, sigma, radius in zip(bells, sigmas, radii, strict=True)
-    ]
-    terms = [_outer([*bells[:i], curve, *bells[i + 1 :]]) for i, curve in enumerate(curved)]
-    weights = list(map(math.fsum, zip(*terms, strict=True)))
-    mean = math.fsum(weights) / len(weights)
-    return tuple(2 * r + 1 for r in radii), [weight - mean for weight in weights]
+
+    def weights() -> Sequence[float]:
+        bells = list(map(_bell, sigmas, radii))
+        curved = [
+            [weight * ((x / sigma) ** 2 - 1) / sigma**2 for x, weight in enumerate(bell, -radius)]
+            for bell, sigma, radius in zip(bells, sigmas, radii, strict=True)
+        ]
+        terms = [_outer([*bells[:i], curve, *bells[i + 1 :]]) for i, curve in enumerate(curved)]
+        sums = list(map(math.fsum, zip(*terms, strict=True)))
+        mean = math.fsum(sums) / len(sums)
+        return [weight - mean for weight in sums]
+
+    return _sides(radii), weights
 
 
 def _dog(sigmas: Floats, ratios: Floats) -> Weights:
     wide = [sigma * ratio for sigma, ratio in zip(sigmas, ratios, strict=True)]
     radii = _radii(wide, at_least=1)
-    near, far = _outer(list(map(_bell, sigmas, radii))), _outer(list(map(_bell, wide, radii)))
-    return tuple(2 * r + 1 for r in radii), [a - b for a, b in zip(near, far, strict=True)]
+
+    def weights() -> Sequence[float]:
+        near, far = (_outer(list(map(_bell, widths, radii))) for widths in (sigmas, wide))
+        return [a - b for a, b in zip(near, far, strict=True)]
+
+    return _sides(radii), weights
 
 
 def _motion_blur(size: Sizes) -> Weights:
-    return size, [float(x == y) / size[0] for y in range(size[0]) for x in range(size[1])]
+    return size, lambda: [float(x == y) / size[0] for y in range(size[0]) for x in range(size[1])]
 
 
 def _temporal_mean(size: Sizes) -> Weights:
     frames = size[0]
-    return (frames, 1, 1), [1 / frames] * frames
+    return (frames, 1, 1), lambda: [1 / frames] * frames
 
 
 def _temporal_gaussian(sigmas: Floats) -> Weights:
-    (radius,) = _radii(sigmas[:1])
-    return (2 * radius + 1, 1, 1), _bell(sigmas[0], radius)
+    radii = _radii(sigmas[:1])
+    return (*_sides(radii), 1, 1), lambda: _bell(sigmas[0], *radii)
 
 
 FORMULAS: Mapping[str, Formula] = {

@@ -7,6 +7,7 @@ mapping key by key: every value by its own rule, every error with its place.
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import takewhile
@@ -22,6 +23,7 @@ Node = str | list["Node"] | dict[str, "Node"]
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
+_PLAIN = r"[+-]?[0-9]{1,30}(?:\.[0-9]{0,30})?(?:[eE]-[0-9]{1,3})?"  # a decimal that no float is too small for
 
 T = TypeVar("T")
 
@@ -195,15 +197,17 @@ def truth(text: str) -> bool:
     return text == "true"
 
 
-def nested_numbers(node: Node) -> tuple[list[int], list[Fraction]]:
+def nested_numbers(node: Node, exact: bool = False) -> tuple[list[int], list[Fraction | float]]:
     """Return the shape of nested lists of numbers, and the numbers, the last axis fastest.
 
+    Decimals are the nearest floats, unless they are to be ``exact``; fractions are exact.
+
     >>> nested_numbers([["1", "1/3"]])
-    ([1, 2], [Fraction(1, 1), Fraction(1, 3)])
+    ([1, 2], [1.0, Fraction(1, 3)])
     """
     shape = _shape(node)
-    numbers: list[Fraction] = []
-    _collect(node, shape, (), numbers)
+    numbers: list[Fraction | float] = []
+    _collect(node, shape, (), numbers, exact)
     return shape, numbers
 
 
@@ -219,7 +223,9 @@ def _shape(node: Node) -> list[int]:
     return shape
 
 
-def _collect(node: Node, shape: list[int], path: tuple[int, ...], numbers: list[Fraction]) -> None:
+def _collect(
+    node: Node, shape: list[int], path: tuple[int, ...], numbers: list[Fraction | float], exact: bool
+) -> None:
     """Append the numbers of nested lists, which must have the shape of the first ones."""
     place = "row " + ".".join(str(index + 1) for index in path)  # rows of frames are counted as 2.1
     if len(path) == len(shape):
@@ -232,5 +238,9 @@ def _collect(node: Node, shape: list[int], path: tuple[int, ...], numbers: list[
         )
     if len(node) != shape[len(path)]:
         raise UsageError(f"{place} has {len(node)} entries, the first has {shape[len(path)]}")
+    plain = re.compile(_PLAIN).fullmatch
     for index, item in enumerate(node):
-        _collect(item, shape, (*path, index), numbers)
+        if len(path) == len(shape) - 1 and isinstance(item, str) and plain(item):
+            numbers.append(Fraction(item) if exact else float(item))
+        else:
+            _collect(item, shape, (*path, index), numbers, exact)

@@ -25,7 +25,7 @@ KEYS = (
 _PER_AXIS = ("bias", "origin", "stride", "padding", "dilation")  # one value, or a list of them
 
 T = TypeVar("T")
-Numbers = Sequence[Fraction] | Sequence[float]
+Numbers = Sequence[Fraction | float]
 
 
 def load_yaml(path: Path, rank: int = 2) -> Kernel:
@@ -62,9 +62,9 @@ class _Fields(Fields):
         self.path = path
 
     def kernel(self, rank_hint: int) -> Kernel:
-        shape, numbers = self.weights(rank_hint)
-        rank = len(shape) - 2
         scale = self.optional("scale", parse_number)
+        shape, numbers = self.weights(rank_hint, exact=scale is not None)
+        rank = len(shape) - 2
         if scale is not None:
             numbers = [Fraction(number) * scale for number in numbers]
         return Kernel(
@@ -87,7 +87,7 @@ class _Fields(Fields):
         """Return what `reader` makes of a key's text, None without it; only some keys take lists."""
         return self.read(key, reader, None, one=key not in _PER_AXIS)
 
-    def weights(self, rank_hint: int) -> tuple[tuple[int, ...], Numbers]:
+    def weights(self, rank_hint: int, exact: bool) -> tuple[tuple[int, ...], Numbers]:
         rank = self.optional("rank", _rank)
         formula = self.optional("parametric", lambda text: _parametric(text, rank, rank_hint))
         if formula is not None:
@@ -97,7 +97,7 @@ class _Fields(Fields):
             if isinstance(node, str) and is_array_file(node):
                 stored = read_array(str(self.path.parent / node), rank=rank)
                 return stored.shape, stored.weights
-            shape, numbers = nested_numbers(node)
+            shape, numbers = nested_numbers(node, exact)
             return full_shape(shape, rank), numbers
 
     def bias(self, outputs: int) -> tuple[float, ...]:
@@ -111,7 +111,7 @@ class _Fields(Fields):
 def _parametric(text: str, rank: int | None, rank_hint: int) -> Kernel:
     if text.partition(":")[0] not in FORMULAS:
         raise UsageError(f"{quoted(text)} is unknown: it begins with one of {', '.join(FORMULAS)}")
-    kernel = parse_parametric(text, rank or rank_hint)
+    kernel = parse_parametric(text, rank or rank_hint, stored=0)  # a file of a few bytes
     if rank not in (None, kernel.rank):
         raise UsageError(f"{quoted(text)} is of rank {kernel.rank}, and rank: says {rank}")
     return kernel

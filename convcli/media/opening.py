@@ -43,7 +43,7 @@ class Given:
         self.name = name
         self._found = _numbered(name)
         self.files = tuple(map(str, self._found.files)) if self._found else (name,)
-        self._fp = target.open_input(self.files[0])
+        self._fp = target.open_input(self.files[0], registry.longest)
         self.head = self._fp.read(registry.HEAD)
         self._fp.seek(0)
 

@@ -10,15 +10,19 @@ import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 from pathlib import PurePath
 from typing import IO, Any
 
+from convcli.common.budget import PICTURE, PIXELS, TABLE
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
+from convcli.common.machine import available_memory
 from convcli.data.axes import INCH, SECOND, Even, Listed
 from convcli.data.info import BOXES, KEPT, STRIPS, Grain, Info, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.read_only import RARER
+from convcli.media.pictures.stated import stated_size
 from convcli.media.timing import clip_of
 
 HEAD = 4096  # bytes that are enough to recognise any format
@@ -338,6 +342,26 @@ def sniff(head: bytes) -> Format:
     raise ConvError(f"data of no known format: {_content(head)}; known: {names}")
 
 
+_STORED, _ASIDE = 9, 1 << 26  # bytes of a pixel in a file at most, and of what else may be in it
+
+
+def longest(head: bytes) -> int | None:
+    """Return how many bytes a file that begins like this may have; None where nothing bounds them.
+
+    Animations are bounded by the pixels that are decoded at most.
+    """
+    row = next((row for row in (*_SIGNED, *FORMATS) if row.recognises(head[:HEAD])), None)
+    if row is None:
+        return _ASIDE
+    if row.kind in ("clip", "sound") or row.grain is BOXES:
+        return None
+    if not row.binary:
+        free = available_memory()
+        return None if free is None else free // TABLE
+    size = None if b"acTL" in head or row.name not in ("jpeg", "png") else stated_size(head)
+    return _ASIDE + _STORED * (prod(size) if size else PIXELS)
+
+
 def identify(
     head: bytes, path: str | PurePath, named: Format | None = None
 ) -> tuple[Format, tuple[str, ...]]:
@@ -404,8 +428,16 @@ def _load(entry: str) -> Callable[..., Any]:
 
 def open_source(fp: IO[bytes], format: Format, options: ReadOptions) -> Source:
     """Open an input; ``fp`` can seek and stands at its beginning.  The source closes ``fp``."""
+    stored = fp.seek(0, 2)
+    fp.seek(0)
     source: Source = _load(format.reader)(fp, options)
     info, most = source.info, options.max_frames
+    if source.grain.kept:  # once more, on what the decoder says
+        import numpy as np
+
+        size = prod(info.shape) * np.dtype(info.dtype).itemsize
+        what = f"a {format.name.upper()} that decodes to {info.shape}"
+        PICTURE.allow(size // PICTURE.each, what, stored, options.max_pixels)
     if most is not None and "T" in info.letters and info.size("T") > most:
         source.close()
         raise ConvError(f"a clip of {info.size('T')} frames has more than --max-frames {most} allows")

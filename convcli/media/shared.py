@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from convcli.common.budget import GROWTH, PIXEL, allow
+from convcli.common.budget import PICTURE, Rule
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.common.machine import NO_MEMORY, NO_THREAD
@@ -176,13 +176,7 @@ def fit(info: Info, holds: Holds) -> Fitted:
     channels = CHANNELS[colour].count
     axes = (*map(info.axis, letters), *((Axis("C", channels),) if channels > 1 else ()))
     metadata, lost = _carried(info.metadata, colour, holds)
-    fitted = replace(
-        info,
-        axes=axes,
-        dtype=dtype,
-        colour=colour,
-        metadata=metadata,
-    )
+    fitted = replace(info, axes=axes, dtype=dtype, colour=colour, metadata=metadata)
 
     def convert(block: np.ndarray) -> np.ndarray:
         for step in steps:
@@ -268,9 +262,9 @@ def check_pixels(
     what: str,
     frames: int = 1,
     stored: int | None = None,
-    growth: int = GROWTH,
+    rule: Rule = PICTURE,
 ) -> None:
-    """Refuse sizes, read from a header, that would decode into too much memory; the last two as in `allow`.
+    """Refuse sizes, read from a header, that would decode into too much memory; ``stored`` as in `Rule`.
 
     Raises
     ------
@@ -280,8 +274,8 @@ def check_pixels(
     if width < 1 or height < 1:
         raise ConvError(f"broken {what}: its size is {width} x {height}")
     each = f"{frames} frames of " if frames > 1 else ""
-    wanted = frames * width * max(height, _ROWS) * PIXEL
-    allow(wanted, f"a {what} of {each}{width} x {height} pixels", stored, options.max_pixels, growth)
+    wanted = frames * width * max(height, _ROWS)
+    rule.allow(wanted, f"a {what} of {each}{width} x {height} pixels", stored, options.max_pixels)
 
 
 def check_frames(count: int, options: ReadOptions, what: str) -> None:

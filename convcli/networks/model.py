@@ -10,7 +10,7 @@ from enum import StrEnum
 from math import prod
 
 from convcli.common import ConvError, UsageError, frozen, per_axis, quoted, within
-from convcli.common.budget import PIXELS, allow
+from convcli.common.budget import NUMBERS, PIXELS
 from convcli.geometry.layers import Row
 from convcli.geometry.windows import Field, Window
 from convcli.kernel.yaml_document import nearest
@@ -193,11 +193,8 @@ def _bound(layer: Layer, shape: Shape, fields: Sequence[Field], space: Sequence[
     return Step(layer, shape, output, windows, tuple(fields), parameters, row)
 
 
-_NUMBER = 8  # bytes of one in a layer: a float32, beside that of the layer before
-_LEAST_WORK, _MOST_WORK = (
-    3 * 10**9,
-    10**6,
-)  # multiply-adds of a net, for any input and for each of its numbers
+# Multiply-adds of a net, for any input and for each of its numbers
+_LEAST_WORK, _MOST_WORK = 3 * 10**9, 10**6
 
 
 def check_budget(steps: Sequence[Step], given: Shape, pixels: int | None = PIXELS) -> None:
@@ -206,13 +203,13 @@ def check_budget(steps: Sequence[Step], given: Shape, pixels: int | None = PIXEL
     Raises
     ------
     ConvError
-        For a layer that takes too much memory or time; ``pixels`` as in `allow`.
+        For a layer that takes too much memory or time; ``pixels`` as in `convcli.common.budget.Rule`.
     """
     numbers = given.channels * prod(given.sizes)
-    allow(_NUMBER * steps[0].input.channels * prod(steps[0].input.sizes), "preprocess", 4 * numbers, pixels)
+    NUMBERS.allow(steps[0].input.channels * prod(steps[0].input.sizes), "preprocess", 4 * numbers, pixels)
     for step in steps:
         what = f"layer {step.name}"
-        allow(_NUMBER * step.layer.operation.held(step.input), what, 4 * numbers, pixels, 1000 * _NUMBER)
+        NUMBERS.allow(step.layer.operation.held(step.input), what, 4 * numbers, pixels)
         outputs = step.output.channels * prod(step.output.sizes)
         work = step.row.multiply_adds or outputs * prod(w.kernel for w in step.windows or ())
         if work > max(_LEAST_WORK, _MOST_WORK * numbers) and pixels == PIXELS:

@@ -196,9 +196,9 @@ def _bank(options: Options, transposed: bool) -> _Bank:
             text = scalar(node)
             beside = Path(text).suffix.lower() in (".yaml", ".yml")
             text = str(options.folder / text) if beside else text
-            return _kernel_bank(options, load_kernel(text, options.whole("rank", 2)))
+            return _kernel_bank(options, load_kernel(text, options.whole("rank", 2), stored=0))
         if isinstance(node, str) and not is_weights_file(node):
-            return _kernel_bank(options, load_kernel(node))
+            return _kernel_bank(options, load_kernel(node, stored=0))
         if options.truth("flip"):
             raise UsageError("flip: only a kernel: is flipped here; flip the array itself")
         swapped = False

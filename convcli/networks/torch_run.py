@@ -128,9 +128,8 @@ def _convolve(
     strides, dilations = [w.stride for w in windows], [w.dilation for w in windows]
     if operation.geometry.transposed:
         transpose = getattr(F, f"conv_transpose{len(windows)}d")
-        swapped = (
-            weight.unflatten(0, (parts, -1)).transpose(1, 2).flatten(0, 1)
-        )  # torch: (in, out of a group)
+        # torch: (in, out of a group)
+        swapped = weight.unflatten(0, (parts, -1)).transpose(1, 2).flatten(0, 1)
         full = transpose(x, swapped, stride=strides, dilation=dilations, groups=parts)
         starts = [w.before - first * w.stride for w, first in zip(windows, part.first, strict=True)]
         out = box(full, [(lo + start, hi + start) for (lo, hi), start in zip(part.box, starts, strict=True)])

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from convcli.common import ConvError, UsageError, about, printable, unreadable
-from convcli.common.budget import PIXELS, allow, check_memory
+from convcli.common.budget import DRAWN, PARAMETERS, PIXELS, STATE_DICT, check_memory
 from convcli.kernel.array_file import few, is_array_file, load_array, pick, split
 from convcli.kernel.model import check_size, size_text
 from convcli.networks.operations import Fill, Numbers, Parameter, Random, Stored
@@ -30,11 +30,9 @@ if TYPE_CHECKING:
 STATE_DICTS = (".pt", ".pth", ".bin")
 ONNX = (".onnx",)
 SUFFIXES = (".npy", ".npz", ".safetensors", *STATE_DICTS, *ONNX)
-_PARAMETER = 12  # bytes: a float64, and a float32 for torch
-check_weights = partial(check_size, most=None, each=_PARAMETER)
+check_weights = partial(check_size, rule=PARAMETERS)
 _MOST_ENTRIES = 100_000  # of a state dict
 _DEEPEST = 50
-_GROWTH = 4  # bytes of each one of a file: those of 8 bits become float32
 
 Arrays = dict[str, "np.ndarray"]
 
@@ -133,8 +131,7 @@ def _state_dict(path: Path) -> Arrays:
             if array is not None:
                 arrays[".".join(names)] = array
                 made += array.nbytes if array.ctypes.data != value.data_ptr() else 0  # a copy, no view
-            if made > _GROWTH * path.stat().st_size:
-                raise ConvError("its tensors share their numbers and would become far larger than the file")
+            STATE_DICT.allow(made, "it", path.stat().st_size)
         elif isinstance(value, Mapping):
             waiting.extend(reversed([((*names, str(key)), part) for key, part in value.items()]))
     if not arrays:
@@ -233,7 +230,7 @@ def initial(
     seed
         For random parameters that have no seed.
     pixels
-        As in `allow`, for the numbers that no file holds.
+        As in `convcli.common.budget.Rule`, for the numbers that no file holds.
 
     Raises
     ------
@@ -258,8 +255,8 @@ def initial(
         for name, parameter in parameters.items()
         if not (stored and name in stored) and not isinstance(parameter.fill, Stored)
     )
-    allow(_PARAMETER * drawn, f"{drawn:,} parameters that no file holds", 0, pixels)
-    check_memory(f"{count:,} parameters", _PARAMETER * count)
+    DRAWN.allow(drawn, f"{drawn:,} parameters that no file holds", 0, pixels)
+    check_memory(f"{count:,} parameters", DRAWN.each * count)
     arrays: Arrays = {}
     for position, (name, parameter) in enumerate(parameters.items()):
         if stored and name in stored:
@@ -281,8 +278,7 @@ def load_for(path: Path, parameters: Mapping[str, Parameter]) -> Arrays:
     fitting = {name: found[name] for name in parameters if name in found}
     if not fitting:
         raise ConvError(
-            f"none of its arrays ({few(found, 4)}) is of this net: {few(parameters, 4)}",
-            subject=_title(path),
+            f"none of its arrays ({few(found, 4)}) is of this net: {few(parameters, 4)}", subject=_title(path)
         )
     if swaps(str(path)):
         fitting |= {

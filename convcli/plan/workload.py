@@ -138,7 +138,7 @@ def _work(stage: ConvStage, sizes: tuple[int, ...], items: int, dtype: str, sour
         whole=total,
         short=short and dtype == "float32",
         bytes=source in ("uint8", "int8") and dtype == "float32",
-        box=kernel.outputs == kernel.inputs == 1 and len(set(kernel.weights)) == 1,
+        box=kernel.outputs == kernel.inputs == 1 and min(kernel.weights) == max(kernel.weights),
         dtype=dtype,
     )
 

@@ -21,6 +21,7 @@ from typing import IO, Any
 from convcli.cli.learn.files import File, is_label_table, labels
 from convcli.cli.net.request import parse_shifts
 from convcli.common.axes import parse_numbers
+from convcli.common.choices import EngineName
 from convcli.common.errors import ConvError
 from convcli.common.numbers import parse_number, parse_rate
 from convcli.data.info import Source
@@ -28,6 +29,7 @@ from convcli.detection.area import parse_area, parse_region
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.layers import trace
 from convcli.geometry.padding import parse_pad_mode, parse_padding
+from convcli.jobs.bind import Settings, bind
 from convcli.kernel import load_kernel
 from convcli.kernel.array_file import load_array
 from convcli.kernel.model import check_size
@@ -40,6 +42,7 @@ from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
 from convcli.networks.weights import load_all
 from convcli.pixels.ranges import POLICIES, parse_range
+from convcli.plan.choose import Resources, choose
 from tests.fuzz import seeds
 from tests.fuzz.mutate import reword, spoil
 from tests.fuzz.structure import png_with_checksums, restructured, zip_with_checksums
@@ -135,6 +138,18 @@ def _labels(path: Path) -> None:
         labels(str(path), [File("a.png", "a", False), File("b.png", "b", True)])
 
 
+def _kernel_file(path: Path) -> None:
+    """Read a kernel, and bind it to a picture: what its own geometry asks for is refused, or soon known."""
+    kernel = load_yaml(path)
+    kernel.array("float32")
+    if kernel.rank == 2:
+        chain = bind([kernel], Settings(), "YX", (64, 64), kernel.inputs)
+        choose(chain, 0, Resources(EngineName.NUMPY, threads=1)).check_memory()
+        for stage, sizes in zip(chain.stages, chain.sizes[1:], strict=True):
+            for window, n in zip(stage.windows, sizes, strict=True):
+                stage.mode.support(*window.input_range(0, n), 64)
+
+
 def _net_file(path: Path) -> None:
     net = load_net(path)
     net.trace(net.input or Shape(3, (32, 32)))
@@ -207,7 +222,8 @@ def _archive(name: str, cases: int, reader: Callable[[Path], object] = _weights,
 YAML = (
     ": ", "\n", "- ", "  ", "[", "]", "{", "}", "&a ", "*a", "<<: ", "!!python/object:os.system ", "|\n", "'", '"',
     "#", "? ", "---\n", "1e999", "-1", "0", "1/0", "no", ".nan", "\t", "weights", "scale", "rank", "origin", "conv",
-    "layers", "stride", "\x00", "é", "99999999999", "~", "%YAML 9.9\n", "a.npy",
+    "layers", "stride", "\x00", "é", "99999999999", "~", "%YAML 9.9\n", "a.npy", "padding: ", "dilation: ", "same",
+    "20000", "999999", "parametric: ", "kernel: ", "gaussian:390", "box:2000x2000",
 )  # fmt: skip
 NUMBERS = (
     "0", "1", "-1", "3", "1/9", "1/0", ".5", "1e3", "1e999", "-1e-999", "nan", "inf", "+", "-", "/", "e", ".", "٣",
@@ -286,7 +302,7 @@ READERS = (
     _file("tsv", 2000),
     *(_file(suffix, 1500) for suffix in seeds.CLIPS),
     *(_file(kind, 1500) for kind in (*seeds.SOUNDS, "m4a", "aac")),
-    _document("kernel yaml", _on_disk("yaml", lambda path: load_yaml(path).array("float32")), 5000),
+    _document("kernel yaml", _on_disk("yaml", _kernel_file), 5000),
     _document("net yaml", _on_disk("yaml", _net_file), 4000),
     _grammar(
         "kernel text", load_kernel,

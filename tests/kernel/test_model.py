@@ -14,7 +14,6 @@ from scipy import signal
 from convcli.common.errors import ConvError, UsageError
 from convcli.kernel import Combine, Kernel, load_kernel
 from convcli.kernel.analysis import Separation, filters, separation, symmetries
-from convcli.kernel.model import MAX_WEIGHTS
 
 
 def one_line(caught: pytest.ExceptionInfo[ConvError], *parts: str, exit_code: int = 2) -> None:
@@ -38,9 +37,17 @@ def test_from_array_of_lists_and_rank() -> None:
         one_line(caught, "'mine'")
 
 
+def test_what_is_no_text_and_what_is_masked_is_no_kernel() -> None:
+    for wrong in ([], None, 3, np.eye(3)):
+        with pytest.raises(UsageError, match="is not possible: give a text"):
+            load_kernel(wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="masked in part"):
+        Kernel.from_array(np.ma.masked_less(np.eye(3), 0.5))
+
+
 def test_too_many_weights_are_refused_before_they_are_copied() -> None:
     with pytest.raises(UsageError, match="more than 10,000,000"):
-        Kernel.from_array(np.broadcast_to(np.float32(1), (MAX_WEIGHTS + 1,)))
+        Kernel.from_array(np.broadcast_to(np.float32(1), (10_000_001,)))
 
 
 @pytest.mark.parametrize(

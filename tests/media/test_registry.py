@@ -16,8 +16,9 @@ import soundfile
 from PIL import Image
 
 from convcli.common.errors import ConvError, UsageError
-from convcli.data.info import Info
+from convcli.data.info import ArraySource, Info
 from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.pictures import image
 from convcli.media.registry import (
     FORMATS,
     HEAD,
@@ -239,6 +240,16 @@ def test_opened_through_the_registry(name: str) -> None:
     np.testing.assert_array_equal(source.strip(0, 2), np.arange(6.0).reshape(2, 3) / 3)
     source.close()
     assert fp.closed
+
+
+def test_what_a_decoder_makes_is_looked_at_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that makes more of a file than its header says."""
+    more = ArraySource(np.broadcast_to(np.uint8(0), (20_000, 20_000)), "YX")
+    monkeypatch.setattr(image, "source", lambda fp, options: more)
+    with pytest.raises(
+        ConvError, match=r"a BMP that decodes to \(20000, 20000\) would take 399 MB of memory"
+    ):
+        open_source(io.BytesIO(b"BM" + bytes(99)), by_name("bmp"), ReadOptions())
 
 
 def test_the_registry_imports_no_codec() -> None:

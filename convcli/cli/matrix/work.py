@@ -4,6 +4,7 @@ No arithmetic but the comparison with `filter`'s.
 """
 
 from dataclasses import replace
+from functools import partial
 from math import prod
 from pathlib import PurePath
 from typing import Any
@@ -93,7 +94,7 @@ def make(request: Request) -> Made:
     stage = chain.stages[0]
     if not isinstance(stage, ConvStage) or len(chain.stages) > 1:
         raise UsageError("it asks for a pool, which is not linear: no matrix does that", subject=kernel.title)
-    matrix = convolution_matrix(stage, sizes, channels or 1)
+    matrix = convolution_matrix(stage, sizes, channels or 1, partial(_check_dense, request.output))
     verdict = None if array is None else _compare(matrix, chain, array)
     if request.output is not None:
         _write(request, matrix, request.output)
@@ -135,6 +136,17 @@ def _compare(matrix: Matrix, chain: Chain, array: np.ndarray) -> Verdict:
     return Verdict(array.ravel(), product, filtered, bound)
 
 
+def _check_dense(path: str | None, shape: tuple[int, int]) -> None:
+    """Refuse a matrix that is too large for a file that holds its zeros, before it is made."""
+    if path is None or PurePath(path).suffix.lower() == SPARSE or prod(shape) <= MOST_DENSE:
+        return
+    if path == STANDARD or registry.by_suffix(path).numbers:
+        raise UsageError(
+            f"it would hold {shape[0]} x {shape[1]} numbers, nearly all of them 0: write {SPARSE}, or a picture",
+            subject=shown(path),
+        )
+
+
 def _write(request: Request, matrix: Matrix, path: str) -> None:
     suffix = PurePath(path).suffix.lower()
     inputs = [request.verify] if request.verify is not None else []
@@ -148,12 +160,6 @@ def _write(request: Request, matrix: Matrix, path: str) -> None:
     format = registry.by_name("csv") if path == STANDARD else registry.by_suffix(path)
     form = None
     if format.numbers:
-        if prod(matrix.shape) > MOST_DENSE:
-            rows, columns = matrix.shape
-            raise UsageError(
-                f"it would hold {rows} x {columns} numbers, nearly all of them 0: write {SPARSE}, or a picture",
-                subject=shown(path),
-            )
         pixels = matrix.dense()
         form = Info.of("YX", pixels.shape, "float64")
     else:

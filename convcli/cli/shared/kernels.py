@@ -18,6 +18,7 @@ from convcli.kernel.model import MAX_RANK, Defaults, check_size, kernel_title
 from convcli.media import registry
 from convcli.media.options import ReadOptions
 
+_loaded = lru_cache(maxsize=64)(load_kernel)  # a file is read once, however often it is asked for
 _FILES = {suffix for row in registry.READ for suffix in row.suffixes if not row.film} - set(SUFFIXES)
 
 
@@ -39,7 +40,7 @@ def named_kernel(text: str, rank: int = 2, info: Info | None = None) -> Kernel:
     """
     path = Path(text.strip())
     if path.suffix.lower() not in _FILES:
-        return load_kernel(text, rank)
+        return _loaded(text, rank)
     kernel, places = _read(str(path), path.stat().st_mtime_ns if path.is_file() else 0)
     own = info.axis("X").positions if info is not None and "X" in info.letters else None
     steps = [one.steps() for one in (places, own) if one is not None]

@@ -100,7 +100,7 @@ class Opened:
 @contextmanager
 def opened(name: str, options: ReadOptions, *, batch: bool = False) -> Iterator[Opened]:
     """Open a file or ``-``; errors within name it.  Independent items are refused, but for a ``batch``."""
-    fp = open_input(name)
+    fp = open_input(name, registry.longest)
     with about_input(name), ExitStack() as stack:
         stack.callback(fp.close)
         head = fp.read(registry.HEAD)

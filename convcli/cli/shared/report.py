@@ -13,9 +13,8 @@ from convcli.common import printable
 
 def note(text: str) -> None:
     """Say on stderr what went otherwise than one may expect; control characters in names cannot break the line."""
-    sys.stderr.write(
-        f"note: {printable(text)}\n"
-    )  # in one write, so that lines of several processes do not mix
+    # In one write, so that lines of several processes do not mix
+    sys.stderr.write(f"note: {printable(text)}\n")
 
 
 def error(text: str) -> None:

@@ -14,6 +14,7 @@ import av
 import av.error
 from av.codec.context import Flags
 
+from convcli.common.budget import FRAME
 from convcli.common.errors import ConvError
 from convcli.media.clips.scan import TRUNCATED, Frames, VideoFile, libav, scan, start_of, video_stream
 
@@ -149,6 +150,9 @@ class Decoder:
                 return
             except av.error.FFmpegError:
                 if not self._tolerant:
+                    width, height, file = context.width, context.height, self._file
+                    what = f"a later frame of {width} x {height} pixels"  # whatever libavcodec calls it
+                    FRAME.allow(width * height, what, file.size, file.pixels)
                     raise
 
     def _broken(self, why: str) -> str:

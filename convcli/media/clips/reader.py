@@ -14,6 +14,7 @@ import av
 import av.logging
 import numpy as np
 
+from convcli.common.budget import FRAME
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.axes import Even, Positions, at_rate
@@ -148,7 +149,7 @@ class VideoSource(Strips):
                 raise ConvError(
                     "its frames are broken, or larger than --max-pixels allows for so small a file"
                 )
-            check_pixels(*size, options, "frame", stored=file.size)
+            check_pixels(*size, options, "frame", stored=file.size, rule=FRAME)
             aspect = stream.sample_aspect_ratio or None
             codec = stream.codec_context.name if original is None else ""
             beside = has_alpha_beside(stream)

@@ -15,7 +15,7 @@ import av
 import av.error
 import av.logging
 
-from convcli.common.budget import PIXEL, PIXELS, allowed
+from convcli.common.budget import FRAME, PIXELS
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.axes import SECOND, Listed
@@ -75,10 +75,10 @@ class VideoFile:
     def __init__(self, fp: IO[bytes], demuxer: str, pixels: int | None = PIXELS) -> None:
         self._fp, self._demuxer = fp, demuxer
         self._lock = threading.Lock()
-        self.size = fp.seek(0, io.SEEK_END)
-        most = allowed(self.size, pixels)
+        self.size, self.pixels = fp.seek(0, io.SEEK_END), pixels
+        most = FRAME.units(self.size, pixels)
         # What libavcodec refuses by itself, wherever in the stream a frame says so
-        self.limit = {} if most is None else {"max_pixels": str(max(1, most // PIXEL))}
+        self.limit = {} if most is None else {"max_pixels": str(most)}
 
     def open(self) -> av.container.InputContainer:
         with libav("broken or truncated video"):

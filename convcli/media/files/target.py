@@ -60,10 +60,11 @@ def reason(error: OSError | ValueError) -> str:
 # ---------------------------------------------------------------------------------------------- inputs
 
 
-def open_input(path: StrPath) -> IO[bytes]:
+def open_input(path: StrPath, longest: Callable[[bytes], int | None] = lambda _: None) -> IO[bytes]:
     """Open a file, or standard input for ``-``, as a binary file that can seek and stands at its beginning.
 
-    What comes from a pipe is kept in memory, or in an unnamed temporary file when it is long.
+    What comes from a pipe is kept in memory, or in an unnamed temporary file when it is long; ``longest`` tells from
+    its first bytes how many it may have.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def open_input(path: StrPath) -> IO[bytes]:
         try:
             fp = _standard_input() if str(path) == STANDARD else _open_local(path)
             if not (fp.seekable() and fp.tell() == 0):
-                fp = _spool(fp)
+                fp = _spool(fp, longest)
             empty = not fp.read(1)
             fp.seek(0)
         except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
@@ -105,10 +106,14 @@ def _standard_input() -> IO[bytes]:
         return sys.stdin.buffer
 
 
-def _spool(fp: IO[bytes]) -> IO[bytes]:
+def _spool(fp: IO[bytes], longest: Callable[[bytes], int | None]) -> IO[bytes]:
     copy = tempfile.SpooledTemporaryFile(max_size=SPOOL)  # noqa: SIM115
+    most = None
     try:
         while chunk := fp.read(1 << 20):
+            most = most if copy.tell() else longest(chunk)
+            if most is not None and copy.tell() > most:
+                raise ConvError(f"it is longer than {most >> 20} MB, which is more than such a file can hold")
             try:
                 copy.write(chunk)
                 if (size := copy.tell()) > SPOOL and 4 * size > shutil.disk_usage(tempfile.gettempdir()).free:

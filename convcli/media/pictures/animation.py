@@ -4,9 +4,9 @@ Single pictures are in ``image``; clips are in ``media/clips``.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from enum import Enum
 from fractions import Fraction
-from functools import partial
 from itertools import accumulate
 from math import lcm
 from typing import IO, Any
@@ -16,9 +16,8 @@ import numpy as np
 from convcli.common.frozen import frozen
 from convcli.data.axes import SECOND, Listed
 from convcli.data.info import Colour, Info, Strips
-from convcli.media.options import ReadOptions
 from convcli.media.pictures.exif import turn
-from convcli.media.pictures.pillow import Carried, Picture, within_limit
+from convcli.media.pictures.pillow import Carried, Picture
 from convcli.media.shared import CHANNELS, OPAQUE, Recent, with_dpi
 from convcli.media.timing import Clip, clip_of, schedule
 
@@ -136,9 +135,10 @@ def opaque(pixels: np.ndarray) -> np.ndarray:
 class FramesSource(Strips):
     """The frames of an animation, axes ``TYX`` or ``TYXC``, decoded as they are asked for."""
 
-    def __init__(self, fp: IO[bytes], picture: Picture, options: ReadOptions, stored: int) -> None:
-        self._fp, self._picture = fp, picture
-        self._within = partial(within_limit, picture.decoder, options, stored)
+    def __init__(
+        self, fp: IO[bytes], picture: Picture, within: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._fp, self._picture, self._within = fp, picture, within
         durations, self._opaque = [], True
         for index in range(picture.count):
             pixels, colour = picture.frame(index)

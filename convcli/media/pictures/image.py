@@ -10,11 +10,12 @@ import io
 import struct
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from convcli.common.budget import GROWTH
+from convcli.common.budget import GIF, PICTURE, Rule
 from convcli.common.errors import ConvError
 from convcli.data.box import Box
 from convcli.data.info import KEPT, ArraySource, Colour, Info, Sink, Source
@@ -63,7 +64,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         from convcli.media.pictures.gif import composed
 
         with decoding("GIF"):
-            return picture_source(fp, composed(whole(fp), options.all_frames), options)
+            return picture_source(fp, composed(whole(fp), options.all_frames), options, rule=GIF)
     fp.seek(0)
     return jpeg.source(fp, options) or pillow_source(fp, options, DECODERS)
 
@@ -116,25 +117,26 @@ def _webp_carriers(data: bytes) -> Iterator[str]:
 
 
 def picture_source(
-    fp: IO[bytes], picture: Picture, options: ReadOptions, stored: int = 0, growth: int = GROWTH
+    fp: IO[bytes], picture: Picture, options: ReadOptions, stored: int = 0, rule: Rule = PICTURE
 ) -> Source:
     """Decode a picture, or with ``options.all_frames`` its frames when they are asked for; closes ``fp`` alike.
 
-    ``stored`` is the size of the file, where Pillow may have closed it already (FTEX); ``growth`` as in `allow`.
+    ``stored`` is the size of the file, where Pillow may have closed it already (FTEX).
     """
     what = picture.decoder
     if not stored:
         at, stored = fp.tell(), fp.seek(0, io.SEEK_END)
         fp.seek(at)
-    check_pixels(*picture.size, options, what, stored=stored, growth=growth)
-    with within_limit(what, options, stored):
+    check_pixels(*picture.size, options, what, stored=stored, rule=rule)
+    within = partial(within_limit, what, options, stored, rule)
+    with within():
         count = picture.count
         if options.all_frames and count > 1:
             check_frames(count, options, what)
-            check_pixels(*picture.size, options, what, count, stored, growth)
+            check_pixels(*picture.size, options, what, count, stored, rule)
             from convcli.media.pictures.animation import FramesSource
 
-            return FramesSource(fp, picture, options, stored)
+            return FramesSource(fp, picture, within)
         pixels, colour = picture.frame(0)
         metadata, dpi, orientation = picture.carried()
         pixels, dpi = turn(pixels, dpi, orientation)

@@ -34,16 +34,7 @@ from convcli.media.pictures.jpeg_segments import (
     taken_apart,
 )
 from convcli.media.pictures.progressive import ArrivingSource
-from convcli.media.shared import (
-    CHANNELS,
-    HOLDS,
-    check_pixels,
-    dpi_of,
-    fit,
-    info_of,
-    resolution,
-    settings_of,
-)
+from convcli.media.shared import CHANNELS, HOLDS, check_pixels, dpi_of, fit, info_of, resolution, settings_of
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -63,7 +63,7 @@ def frame_size(data: bytes) -> tuple[int, int] | None:
 
 def lost_of(data: bytes) -> tuple[str, ...]:
     """Return the line for what of a file is lost, segments and what lies behind the picture's end."""
-    segments, at = taken_apart(data)
+    (segments, at), mark = taken_apart(data), None
     while at and len(segments) < _MOST and (mark := _MARKER.search(data, at)) and mark[0] != END:
         at = mark.end() + int.from_bytes(data[mark.end() : mark.end() + 2], "big")
         segments.append((mark[0][1], data[mark.start() : at]))

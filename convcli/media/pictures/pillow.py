@@ -9,20 +9,13 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from convcli.common.budget import PIXEL, allowed
+from convcli.common.budget import PICTURE, Rule
 from convcli.common.errors import ConvError
 from convcli.data.info import Colour, Metadata
 from convcli.media.carriers import LOST, comment, left_out
 from convcli.media.options import ReadOptions
 from convcli.media.pictures.exif import take_orientation
-from convcli.media.shared import (
-    CHANNELS,
-    MODES,
-    WITH_ALPHA,
-    Density,
-    decoding,
-    resolution,
-)
+from convcli.media.shared import CHANNELS, MODES, WITH_ALPHA, Density, decoding, resolution
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,14 +36,14 @@ _DEEP = {"I": "int32", "F": "float32", "I;16": "uint16", "I;16L": "uint16", "I;1
 
 
 @contextmanager
-def within_limit(what: str, options: ReadOptions, stored: int) -> Iterator[None]:
+def within_limit(what: str, options: ReadOptions, stored: int, rule: Rule = PICTURE) -> Iterator[None]:
     """Let Pillow decode, and stop it where a picture inside is larger than a file of ``stored`` bytes may become."""
     from PIL import Image
 
-    most = allowed(stored, options.max_pixels)
+    most = rule.units(stored, options.max_pixels)
     with decoding(what):
         # Pillow warns from so many on, and stops at twice as many.
-        Image.MAX_IMAGE_PIXELS = None if most is None else max(1, most // PIXEL // 2)
+        Image.MAX_IMAGE_PIXELS = None if most is None else max(1, most // 2)
         try:
             yield
         except Image.DecompressionBombError as error:

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from convcli.common.budget import PICTURE
 from convcli.common.errors import ConvError
 from convcli.data.box import Box
 from convcli.data.info import ArraySource, Colour, Info, Metadata, Sink, Source
@@ -27,6 +28,7 @@ from convcli.media.pictures.exif import turn
 from convcli.media.pictures.png_chunks import (
     CONTROL,
     DESCRIBED,
+    PALETTE,
     SIGNATURE,
     Header,
     chunk,
@@ -67,6 +69,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     ConvError
         For other, broken or truncated content, and for more than ``options.max_pixels``.
     """
+    _silence()
     head = fp.read(33)
     header = header_of(head)
     check_pixels(header.width, header.height, options, "PNG")
@@ -78,7 +81,9 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
             f"truncated PNG: {deflated} bytes cannot become {header.width} x {header.height} pixels"
         )
     if header.bits < 8:
-        check_pixels(header.width, header.height, options, "PNG", stored=len(data))
+        channels = (3 if header.kind == PALETTE else 1) + (b"tRNS" in chunks.others)
+        rule = replace(PICTURE, each=(2, 4, 5, 8)[channels - 1])  # measured
+        check_pixels(header.width, header.height, options, "PNG", stored=len(data), rule=rule)
     carried, notes = _metadata(fp, chunks.others), lost_of(chunks)
     if b"acTL" in chunks.others:
         from convcli.media.pictures import apng
@@ -99,7 +104,6 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     metadata, dpi, orientation = carried
     fp.close()
 
-    _silence()
     shape = png_strips.shape_of(chunks) if orientation == 1 else None
     if shape is not None:
         info = info_of(shape, f"uint{header.bits}", _colour(shape), metadata, notes, dpi)

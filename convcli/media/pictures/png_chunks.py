@@ -17,7 +17,7 @@ _TEXTS = {
     b"XML:com.adobe.xmp\0": b"XML:com.adobe.xmp",
     b"Software\0": b"Software",
 }
-_PALETTE = 3
+PALETTE = 3
 _USUAL = {  # what says that colours are as they are without it: sRGB's
     b"gAMA": struct.pack(">I", 45455),
     b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
@@ -70,7 +70,7 @@ def lost_of(chunks: Chunks) -> tuple[str, ...]:
     kinds = {kind for kind, data in chunks.others.items() if _USUAL.get(kind) != data}
     if chunks.others.keys() & {b"sRGB", b"iCCP", b"cICP"}:
         kinds -= {b"gAMA", b"cHRM"}
-    bits = 8 if chunks.header.kind == _PALETTE else chunks.header.bits
+    bits = 8 if chunks.header.kind == PALETTE else chunks.header.bits
     if set(chunks.others.get(b"sBIT", b"")) == {bits}:
         kinds.remove(b"sBIT")
     density = chunks.others.get(b"pHYs", b"").ljust(9, b"\1")

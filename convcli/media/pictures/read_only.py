@@ -10,9 +10,10 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 from typing import IO, TYPE_CHECKING, Any
 
-from convcli.common.budget import GROWTH, allow, allowed
+from convcli.common.budget import IN_PYTHON, MODEST, PICTURE, TILES
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.info import Colour, Source
@@ -54,7 +55,7 @@ class Rarer:
     apart
         Whether it holds pictures of other codings or sizes than the file states, so that a child process tries first.
     beside
-        How many bytes its decoder sets aside beside the pixels, by the whole file.
+        How many components of tiles its decoder sets aside beside the pixels, by the whole file.
     ffmpeg
         The width and height of a file that FFmpeg reads, because Pillow's decoder does not read it, or not right.
     """
@@ -155,10 +156,9 @@ def _dds_bits(head: bytes) -> int:
 
 
 def _tiles(data: bytes) -> int:
-    from convcli.media.pictures.stated import TILE, stated_parts
+    from convcli.media.pictures.stated import stated_parts
 
-    samples, tiles = stated_parts(data)
-    return TILE * samples * tiles
+    return prod(stated_parts(data))
 
 
 def _jpeg2000_misread(head: bytes) -> str:
@@ -316,12 +316,14 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         return _by_ffmpeg(fp, name, options, size, ffmpeg, left_out(name, found))
     with decoding(row.decoder):
         if row.beside is not None:
-            allow(row.beside(whole(fp)), f"the tiles of a {name}", size, options.max_pixels)
+            TILES.allow(row.beside(whole(fp)), f"the tiles of a {name}", size, options.max_pixels)
         if row.apart:
-            trial.check(whole(fp), row.decoder, allowed(size, options.max_pixels), options.all_frames)
+            most = PICTURE.units(size, options.max_pixels)
+            memory = None if most is None else max(most * PICTURE.each, MODEST)
+            trial.check(whole(fp), row.decoder, memory, options.all_frames)
     fp.seek(0)
     picture = ImageioPicture(fp, row.decoder, found)
-    opened = picture_source(fp, picture, options, size, GROWTH // 64 if row.slow else GROWTH)
+    opened = picture_source(fp, picture, options, size, IN_PYTHON if row.slow else PICTURE)
     bits, kept = row.bits(head), {"uint8": 8, "uint16": 16}.get(opened.info.dtype)
     more = (
         [f"the {bits} bits a channel of this {name} are read as {kept}"] if kept and kept != bits > 8 else []

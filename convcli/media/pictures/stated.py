@@ -5,7 +5,6 @@ import struct
 from convcli.media.pictures.jpeg_segments import START, frame_size
 
 _LERC, _CODESTREAM, _JP2 = b"Lerc2 ", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
-TILE = 4096  # bytes that OpenJPEG sets aside for each component of each tile (measured: 3,400)
 
 
 def stated_size(data: bytes) -> tuple[int, int] | None:

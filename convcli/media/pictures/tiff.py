@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcli.common.budget import allow
+from convcli.common.budget import TILES
 from convcli.common.errors import ConvError, UsageError
 from convcli.data.box import Box, Span
 from convcli.data.info import Boxes, Colour, Grain, Info, Sink, Source
@@ -26,7 +26,7 @@ from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import geo
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.jpeg_segments import check_scans
-from convcli.media.pictures.stated import TILE, stated_parts, stated_size
+from convcli.media.pictures.stated import stated_parts, stated_size
 from convcli.media.pictures.tiff_samples import MOST, look_of, metadata_of
 from convcli.media.region import RegionSink
 from convcli.media.shared import (
@@ -316,7 +316,7 @@ class TiffSource(Boxes):
                 f"damaged TIFF: a strip or tile of {self._page.samplesperpixel} samples a pixel holds a stream of "
                 f"{samples}"
             )
-        allow(samples * tiles * TILE, f"the {tiles} tiles of a JPEG 2000 stream in the TIFF", len(data))
+        TILES.allow(samples * tiles, f"the {tiles} tiles of a JPEG 2000 stream in the TIFF", len(data))
         check_scans(data)
 
     def close(self) -> None:

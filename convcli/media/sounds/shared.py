@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from convcli.common.budget import allow
+from convcli.common.budget import SOUND
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.axes import SECOND, Axis, Even, Listed, at_rate
@@ -24,7 +24,6 @@ _BITS = {"PCM_S8": 8, "PCM_U8": 8, "DWVW_12": 12, "ALAC_20": 20, "PCM_24": 24, "
          "PCM_32": 32, "ALAC_32": 32}  # all others: 16  # fmt: skip
 _LOUDEST = 1e6  # of floats that encoders take
 _STEP = 1 << 12  # samples that are decoded at a time where some are passed over: an error loses no more
-_BYTES = 16  # of a sample in memory, copies included
 
 
 @frozen
@@ -161,7 +160,7 @@ class Sequential(Strips):
         ConvError
             When the file is damaged or ends before.
         """
-        allow((stop - start) * self._kept.shape[1] * _BYTES, f"{stop - start} samples", self._size)
+        SOUND.allow((stop - start) * self._kept.shape[1], f"{stop - start} samples", self._size)
         first = self._next - len(self._kept)
         kept = self._kept[max(start - first, 0) :]
         if not first <= start <= self._next:

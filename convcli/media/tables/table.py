@@ -18,6 +18,7 @@ from typing import IO
 import numpy as np
 import polars as pl
 
+from convcli.common.budget import TABLE
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import quoted
@@ -29,8 +30,6 @@ from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.tables.clock import Clock, increases
 from convcli.media.tables.columns import listed, name_of, pick
 from convcli.media.tables.delimited import Cells, Dialect, is_missing, is_number, parse, to_floats
-
-_GROWTH = 8  # bytes of memory that a byte of a table takes at least
 
 
 def csv_source(fp: IO[bytes], options: ReadOptions) -> TableSource:
@@ -134,7 +133,7 @@ class TableSource(Strips):
 
     def __init__(self, fp: IO[bytes], options: ReadOptions, is_tsv: bool = False) -> None:
         self._fp = fp
-        cells = parse(whole(fp, _GROWTH), options.header)
+        cells = parse(whole(fp, TABLE), options.header)
         time = None
         if options.columns is not None:
             chosen = pick(options.columns, cells.header, cells.frame.width)
