@@ -356,8 +356,7 @@ def longest(head: bytes) -> int | None:
     if row.kind in ("clip", "sound") or row.grain is BOXES:
         return None
     if not row.binary:
-        free = available_memory()
-        return None if free is None else free // TABLE
+        return (available_memory() or 1 << 40) // TABLE
     size = None if b"acTL" in head or row.name not in ("jpeg", "png") else stated_size(head)
     return _ASIDE + _STORED * (prod(size) if size else PIXELS)
 

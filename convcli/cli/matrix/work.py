@@ -138,9 +138,9 @@ def _compare(matrix: Matrix, chain: Chain, array: np.ndarray) -> Verdict:
 
 def _check_dense(path: str | None, shape: tuple[int, int]) -> None:
     """Refuse a matrix that is too large for a file that holds its zeros, before it is made."""
-    if path is None or PurePath(path).suffix.lower() == SPARSE or prod(shape) <= MOST_DENSE:
+    if path is None or PurePath(path).suffix.lower() == SPARSE:
         return
-    if path == STANDARD or registry.by_suffix(path).numbers:
+    if prod(shape) > MOST_DENSE and (path == STANDARD or registry.by_suffix(path).numbers):
         raise UsageError(
             f"it would hold {shape[0]} x {shape[1]} numbers, nearly all of them 0: write {SPARSE}, or a picture",
             subject=shown(path),
