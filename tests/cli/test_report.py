@@ -113,8 +113,8 @@ def test_a_size_instead_of_a_file_has_no_boxes(capsys: pytest.CaptureFixture) ->
     [
         "filter a.png -k box:3 -o b.png --range 0:9",
         "explain a.png -k box:3 --at 1,2",
-        "explain a.png -k box:3 --animate b.gif",
-        "explain a.png -k box:3 --at 1,2 --animate b.gif",
+        "explain a.png -k box:3 --stride 4 --animate b.gif",
+        "explain a.png -k box:3 --stride 4 --at 1,2 --animate b.gif",
         "explain a.png --receptive-field net.yaml --at 1,2",
         "matrix --input 5 -k bias.yaml -o W.npz",
         "net run net.yaml a.png -o b.npy",

@@ -18,7 +18,8 @@ from PIL import Image
 
 import convcli as api
 from convcli.cli.program import run
-from convcli.cli.shared.opened import numbered, read_kernel
+from convcli.cli.shared.kernels import read_kernel
+from convcli.cli.shared.opened import numbered
 from convcli.execution.pipeline import reference
 from convcli.explanations.film import Frame, close_up, lay_down, slide
 from convcli.explanations.film_drawing import Painter
