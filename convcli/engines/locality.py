@@ -7,7 +7,7 @@ a sum where the values near every window are not much smaller.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from math import ceil, prod
 
 import numpy as np
@@ -19,6 +19,8 @@ from convcli.engines.native import library, rows
 
 CELLS = 8  # half windows along a part that is not cut again: about a transform's tile
 PART = 1 << 14  # outputs of a part that is not worth cutting
+EVEN = 64.0  # times that the cells of a box may differ before it is worth looking closer
+LONG_RUN = 16  # neighbours in a row from which NumPy reduces one run after the other faster than all of them together
 
 
 @frozen_identity
@@ -28,29 +30,27 @@ class Look:
     Attributes
     ----------
     call : Correlation
-    seen : ndarray
-        ``(N, *cells)``: the largest absolute value in the cells that windows touch which begin in a cell; NaN where
-        they hold one.
-    near : ndarray
-        The same for the one cell that all of these windows hold whole, unless there is nothing but zeros in it.
+    cells : ndarray
+        ``(N, *cells)``: the largest absolute value in each cell of the data; NaN where it holds one.
     part : Box
-        The cells that this look is about.
+        The cells that this look is about: in which its windows begin.
     """
 
     call: Correlation
-    seen: np.ndarray
-    near: np.ndarray
+    cells: np.ndarray
     part: Box
 
     @cached_property
     def values(self) -> Values:
         """What there is; windows on nothing but zeros do not count, for `clear` sees to them."""
-        near = self._of(self.near)
-        along = tuple(axis for axis, extent in enumerate(self.call.extents, 1) if extent > 1)
-        largest = self._of(self.seen).max(axis=along, keepdims=True)
+        most, least, along = self._held.max(), self._least, self._along
         with np.errstate(all="ignore"):
-            spread = largest / near.min(axis=along, keepdims=True, where=near > 0, initial=np.inf)
-        return Values(float(largest.max()), float(spread.max()))
+            if least and most <= EVEN * least:  # every window holds a whole cell
+                return Values(float(most), float(most / least))
+            near = np.where(self._near == 0, self._seen, self._near)
+            closest = near.min(along, keepdims=True, where=near > 0, initial=np.inf)
+            spread = self._held.max(along, keepdims=True) / closest
+        return Values(float(most), float(spread.max()))
 
     @property
     def outputs(self) -> Box:
@@ -79,34 +79,66 @@ class Look:
         start, stop = self.part[axis]
         cut = (start + stop) // 2
         parts = ((*self.part[:axis], span, *self.part[axis + 1 :]) for span in ((start, cut), (cut, stop)))
-        first, second = (Look(self.call, self.seen, self.near, part) for part in parts)
+        first, second = (Look(self.call, self.cells, part) for part in parts)
         return first, second
 
     def clear(self, made: np.ndarray) -> None:
         """Set to zero what windows on nothing but zeros give, of these outputs ``(N, O, *sizes)`` with stride 1."""
-        seen, cell = self._of(self.seen), _widths(self.call)
-        if seen.all() or (library.loops() is not None and rows.clear(made, cell, seen)):
+        if self._least or self._seen.all():
             return
+        seen, cell = self._seen, _widths(self.call)
+        if library.loops() is not None and rows.clear(made, cell, seen):
+            return
+        empty = seen == 0
         for axis, (width, n) in reversed([*enumerate(zip(cell, made.shape[2:], strict=True), 1)]):
-            seen = seen.repeat(width, axis).take(range(n), axis)
-        np.copyto(made, 0, where=seen[:, np.newaxis] == 0)
+            empty = _first(empty.repeat(width, axis), axis, n)
+        np.copyto(made, 0, where=empty[:, np.newaxis])
 
-    def _of(self, cells: np.ndarray) -> np.ndarray:
-        return cells[(slice(None), *slices(self.part))]
+    @cached_property
+    def _along(self) -> tuple[int, ...]:
+        return tuple(axis for axis, extent in enumerate(self.call.extents, 1) if extent > 1)
+
+    @cached_property
+    def _held(self) -> np.ndarray:
+        """The cells that windows touch."""
+        ends = (
+            b + 2 if extent > 1 else b for (_, b), extent in zip(self.part, self.call.extents, strict=True)
+        )
+        return self.cells[
+            (slice(None), *(slice(a, end) for (a, _), end in zip(self.part, ends, strict=True)))
+        ]
+
+    @property
+    def _near(self) -> np.ndarray:
+        """For each cell in which windows begin, the one that all of these hold whole."""
+        return reduce(lambda cells, axis: self._beside(cells, axis, 1), self._along, self._held)
+
+    @cached_property
+    def _least(self) -> float:
+        return float(self._held.min())
+
+    @cached_property
+    def _seen(self) -> np.ndarray:
+        """The largest in those which windows touch that begin in a cell."""
+        seen = self._held
+        for axis in self._along:
+            first, second, third = (self._beside(seen, axis, step) for step in range(3))
+            seen = np.maximum(first, second)
+            beside = _first(seen, axis, third.shape[axis])
+            np.maximum(beside, third, out=beside)
+        return seen
+
+    def _beside(self, cells: np.ndarray, axis: int, step: int) -> np.ndarray:
+        """Return the cells that many steps behind those in which windows begin, as far as there are any."""
+        start, stop = self.part[axis - 1]
+        return _first(cells, axis, step + stop - start, step)
 
 
 def look(call: Correlation) -> Look:
     """Return the look at all of a call's box: one pass over it."""
-    seen = near = _magnitudes(call.x, _widths(call))
-    counts = [(n - 1) * s // w + 1 for n, s, w in zip(call.sizes, call.stride, _widths(call), strict=True)]
-    for axis, (count, extent) in enumerate(zip(counts, call.extents, strict=True), 1):
-        if extent > 1:
-            first, second, third = (_from(seen, axis, start, count) for start in range(3))
-            near, seen = _from(near, axis, 1, count), np.maximum(first, second)
-            beside = _from(seen, axis, 0, third.shape[axis])
-            np.maximum(beside, third, out=beside)
-    near = np.where(near == 0, seen, near)
-    return Look(call, seen, near, whole(counts))
+    axes = zip(call.sizes, call.stride, _widths(call), strict=True)
+    counts = [(n - 1) * s // w + 1 for n, s, w in axes]
+    return Look(call, _magnitudes(call.x, _widths(call)), whole(counts))
 
 
 def _widths(call: Correlation) -> list[int]:
@@ -117,13 +149,27 @@ def _magnitudes(x: np.ndarray, cell: Sequence[int]) -> np.ndarray:
     """Return the largest absolute value, of all channels, in each cell."""
     if library.loops() is not None and x.dtype.kind == "f":
         return rows.magnitudes(x, cell)
+    high, low = (x[:, 0], x[:, 0]) if x.shape[1] == 1 else (x.max(1), x.min(1))
+    (first, width), *others = [(axis, w) for axis, w in enumerate(cell, 1) if w > 1] or [(1, 1)]
     with np.errstate(invalid="ignore"):
-        found = np.maximum(x.max(1), -x.min(1).astype(float))
-        for axis, width in enumerate(cell, 1):
-            found = np.maximum.reduceat(found, range(0, found.shape[axis], width), axis)
+        ends = _in_runs(np.maximum, high, first, width), _in_runs(np.minimum, low, first, width)
+        found = np.maximum(*(np.abs(end, dtype=np.result_type(x, np.float32)) for end in ends))
+        for axis, width in others:
+            found = _in_runs(np.maximum, found, axis, width)
     return found
 
 
-def _from(cells: np.ndarray, axis: int, start: int, count: int) -> np.ndarray:
-    """Return that many cells along an axis, or those that there are."""
-    return cells[(*[slice(None)] * axis, slice(start, start + count))]
+def _first(values: np.ndarray, axis: int, stop: int, start: int = 0) -> np.ndarray:
+    """Return the values along an axis up to one, as far as there are any."""
+    return values[(*[slice(None)] * axis, slice(start, stop))]
+
+
+def _in_runs(extreme: np.ufunc, values: np.ndarray, axis: int, width: int) -> np.ndarray:
+    """Return the extreme of each run of neighbours along an axis, in the order that NumPy does fast."""
+    last = axis == values.ndim - 1
+    if last and width >= LONG_RUN:
+        return extreme.reduceat(values, range(0, values.shape[axis], width), axis)
+    runs, rest = np.split(values, [values.shape[axis] // width * width], axis)
+    runs = runs.reshape(*values.shape[:axis], -1, width, *values.shape[axis + 1 :])
+    found = reduce(extreme, np.moveaxis(runs, -1, 0)) if last else extreme.reduce(runs, axis + 1)
+    return np.append(found, extreme.reduce(rest, axis, keepdims=True), axis) if rest.size else found

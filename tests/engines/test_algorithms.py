@@ -289,6 +289,31 @@ def test_windows_on_zeros_give_zero(
     assert got[np.broadcast_to(seen, got.shape)].all()
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "uint8"])
+@pytest.mark.parametrize(
+    ("space", "widths"),
+    [((100,), (7,)), ((100,), (33,)), ((9, 50), (2, 20)), ((9, 5), (1, 1)), ((5, 6, 7), (2, 3, 1))],
+)
+def test_a_cell_holds_its_largest_magnitude(
+    space: tuple[int, ...], widths: tuple[int, ...], dtype: str, compiled: bool
+) -> None:
+    """Each cell alone, by its definition; the last of a row are narrower, and no zero has a sign."""
+    random = np.random.default_rng(5)
+    x = random.integers(-(2**15), 2**15, (2, 3, *space)).astype(dtype)
+    x[0, :, : space[0] // 2] = x.dtype.type(-0.0)
+    x[1, 0, 0] = np.nan if x.dtype.kind == "f" else np.iinfo(dtype).min
+    x = x[:, : random.integers(1, 4)]
+    with patch.object(library, "loops", library.loops if compiled else lambda: None):
+        got = locality._magnitudes(x, widths)
+    assert got.shape == (2, *(-(-n // width) for n, width in zip(space, widths, strict=True)))
+    assert not np.signbit(got).any()
+    for item, *cell in np.ndindex(got.shape):
+        place = [slice(at * width, (at + 1) * width) for at, width in zip(cell, widths, strict=True)]
+        within = x[(item, slice(None), *place)].astype(float)
+        np.testing.assert_equal(float(got[(item, *cell)]), np.abs(within).max())
+
+
 @pytest.mark.parametrize("engine", ALGORITHMS)
 @settings(max_examples=40)
 @given(problem=uneven_problems())
