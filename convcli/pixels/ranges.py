@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from convcli.common import UsageError, frozen, parse_float, quoted
+from convcli.common import UsageError, frozen, parse_float, parse_number, quoted, to_float
 from convcli.common.options import Panel, shared
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Window(Range):
         if low is None or high is None or low[1][0].isalpha():
             raise _unknown(text)
         what = f"range {quoted(text)}"
-        bottom, top = parse_float(low[1], what), parse_float(high[1], what)
+        bottom, top = _exact(low[1], what), _exact(high[1], what)
         if bool(low[2]) != bool(high[2]) and bottom and top:
             raise UsageError(f"{what}: give both ends in percent or neither")
         if bottom >= top:
@@ -299,5 +299,12 @@ def _unknown(text: str) -> UsageError:
     )
 
 
+def _exact(text: str, what: str) -> float:
+    """Read a number that may be a 64-bit integer, of which floats would lose the last digits."""
+    number = parse_number(text, what)
+    rounded = to_float(number, what)
+    return rounded if number == rounded or number.denominator > 1 else int(number)
+
+
 def _exact_text(value: float) -> str:
-    return repr(float(value)).removesuffix(".0")
+    return repr(value).removesuffix(".0")

@@ -153,11 +153,12 @@ class Target:
         noise : float
             How far apart they may be and still count as one.
         """
-        anchor, width = float(np.dtype(self.compute).type(bottom)), float(ceiling - bottom)
+        black, width = np.longdouble(bottom), float(np.longdouble(ceiling) - bottom)
+        anchor = float(np.dtype(self.compute).type(black))
         if width <= noise:
             return self.rendering(anchor=anchor, scale=0.0, offset=self.low)
         span = self.top - self.low
-        offset = self.low + float(anchor - bottom) / width * span  # what the anchor's rounding left over
+        offset = self.low + float(anchor - black) / width * span  # what the anchor's rounding left over
         if self.floats:
             return self.rendering(anchor=anchor, width=width, offset=offset)
         return self.rendering(anchor=anchor, scale=span / width, offset=offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,15 @@ def test_minmax_keeps_small_differences_of_large_numbers(tmp_path: Path) -> None
     ok("filter", "in.npy", "-k", "1", "--range", "minmax", "-o", "out.png", cwd=tmp_path)
     want = np.rint(np.arange(1000).reshape(20, 50) * 255 / 999)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), want)
+
+
+@pytest.mark.parametrize("first", [CLOCK, -CLOCK, 2**62 + 1])
+def test_the_ends_of_a_window_keep_their_digits(first: int) -> None:
+    low, high = first + 1, first + 406
+    x = first + 37 * np.arange(12)
+    got = convcli.filter(x, "1", range=f"{low}:{high}")
+    want = [Fraction(min(max(int(v), low), high) - low, 405) * (2**64 - 1) - 2**63 for v in x]
+    assert max(abs(int(one) - other) for one, other in zip(got, want, strict=True)) <= 2**12
 
 
 def test_tables_and_pictures(tmp_path: Path) -> None:
