@@ -368,6 +368,7 @@ def test_line_ends_in_quoted_cells_stay() -> None:
     ]:
         names = [row[0] for row in csv.reader(io.StringIO(text, newline=""))]
         assert [row[0] for row in csv.reader(io.StringIO(copied(text), newline=""))] == names
+        assert copied(text).partition(",v")[2].startswith(text.partition(",v")[2][:2].rstrip('"'))
 
 
 def test_numbers_may_be_names_of_columns() -> None:
@@ -378,6 +379,14 @@ def test_numbers_may_be_names_of_columns() -> None:
     assert opened(falling).strip(0, 2).tolist() == [[3.5, 2], [1, 2]]
     hearing = "ear,250,500,1000\nleft,20,15,30\nright,10,10,5\n"
     assert opened(hearing).strip(0, 2).tolist() == [[20, 15, 30], [10, 10, 5]]
+    for names in (",2019,2020,2021", "x,-1,0,1", ",-1,0,1", "f,0.5,1.0,1.5", ",0,1,2"):
+        assert opened(f"{names}\nA,3,2,9\nB,4,7,6\n").strip(0, 2).tolist() == [[3, 2, 9], [4, 7, 6]]
+        assert copied(f"{names}\n5,3,2,9\n6,4,7,6\n").startswith(f"{names}\n5")
+    with_commas = "f;0,5;0,25;0\nA;3;2;9\nB;4,5;7;6\n"
+    assert opened(with_commas).strip(0, 2).tolist() == [[3, 2, 9], [4.5, 7, 6]]
+    assert opened("\n1\n2\n").strip(0, 3).shape == (3,)
+    missing = "NA,2,3,4\n1,5,4,9\n2,9,1,0\n"  # a value that is not there is no name
+    np.testing.assert_array_equal(opened(missing).strip(0, 1), [[np.nan, 2, 3, 4]])
     data = "France,1,2,3\nSpain,4,5,6\nItaly,7,8,9\n"
     assert opened(data, columns=("2-4",)).strip(0, 3).tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
     steps = "name,t,1\na,1,5\nb,2,6\n"  # a time axis all the same: its name is a word

@@ -7,6 +7,7 @@ Cells stay text here, but for :func:`to_floats`.  Which columns are filtered is 
 import csv
 import io
 import itertools
+import math
 import re
 from codecs import BOM_UTF8
 from collections import Counter
@@ -79,7 +80,8 @@ def parse(raw: bytes, named: Header = Header.AUTO) -> Cells:
     """
     marked = raw.startswith(BOM_UTF8)
     raw, notes = _decoded(raw)
-    newline = "\r\n" if b"\r\n" in raw[:SAMPLE_BYTES] else "\n"
+    last = raw.rfind(b"\n")  # the first may stand inside a quoted cell
+    newline = "\r\n" if raw[max(last - 1, 0) : last + 1] == b"\r\n" else "\n"
     quoted = b'"' in raw or _NO_CHARACTER.encode() in raw
     as_it_stands = raw  # quoted cells keep their line ends
     if b"\r" in raw:
@@ -202,8 +204,8 @@ def has_header(rows: Sequence[Sequence[str]], delimiter: str = ",") -> bool:
     """Say whether the first row holds names.
 
     It does when a cell of it is not a number and stands above a number, or when it holds no number at all and some
-    word without digits, or when its numbers are labels (see :func:`_are_labels`) beside such a word.  A text with
-    digits above other text (a time stamp, an identifier) says nothing.
+    word without digits, or when its numbers are labels (see :func:`_are_labels`) beside such a word or an empty
+    corner.  A text with digits above other text (a time stamp, an identifier) says nothing.
 
     >>> has_header([["time", "a"], ["1", "2"]]), has_header([["1", "2"], ["3", "4"]])
     (True, False)
@@ -222,18 +224,21 @@ def has_header(rows: Sequence[Sequence[str]], delimiter: str = ",") -> bool:
         if _number_beside(delimiter, next(below, "")):
             return True
     named = any(not any(map(str.isdigit, cell)) for _, cell in words)
+    corner, *below = (row[0] for row in rows if row)
+    cornered = not corner.strip() and not any(map(is_missing, below))
     numbers = [column for column, cell in enumerate(rows[0]) if _number_beside(delimiter, cell)]
-    return named and (not numbers or _are_labels(rows, numbers))
+    return (named and not numbers) or ((named or cornered) and _are_labels(rows, numbers))
 
 
 def _are_labels(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> bool:
     """Say whether the numbers of the first row name their columns: years, or steps of a scale.
 
-    Whole numbers that only grow or only fall.  Years stand above something else; of others there are three or
-    more, and most other rows do not grow or fall alike.
+    Whole numbers, or decimals with even steps, that only grow or only fall.  Years stand above something else; of
+    others there are three or more, and most other rows do not grow or fall alike.
     """
     first = [rows[0][column].strip() for column in columns]
-    if len(first) < 2 or not all(text.isdecimal() for text in first):
+    whole = all(text.removeprefix("-").isdecimal() for text in first)
+    if len(first) < 2 or not (whole or _is_even(first)):
         return False
     direction = _direction(rows[0], columns)
     others = [row for row in rows[1:] if len(row) == len(rows[0])]
@@ -243,6 +248,12 @@ def _are_labels(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> bool:
         return not all(_is_year(row[column].strip()) for row in others for column in columns)
     alike = sum(_direction(row, columns) == direction for row in others)
     return len(first) > 2 and 2 * alike < len(others)
+
+
+def _is_even(cells: Sequence[str]) -> bool:
+    values = [float(cell.replace(",", ".")) for cell in cells]
+    step = (values[-1] - values[0]) / (len(values) - 1)
+    return all(math.isclose(b - a, step, rel_tol=1e-6) for a, b in itertools.pairwise(values))
 
 
 def _is_year(text: str) -> bool:

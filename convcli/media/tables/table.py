@@ -198,7 +198,7 @@ def _clock(cells: Cells, column: int) -> Clock | None:
     """Return what a column tells if it is one of times: increasing numbers, under a name that is none of a year."""
     numbers, wrong = to_floats(cells, [column])
     values = numbers.to_numpy()[:, 0]
-    named = cells.header is not None and is_number(cells.header[column])
+    named = cells.header is not None and any(is_number(cells.header[column], mark) for mark in ".,")
     return None if wrong or named or not increases(values) else Clock.of(cells, column, values)
 
 
