@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from math import prod
 from pathlib import Path
@@ -41,7 +42,7 @@ class Given:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._found = _numbered(name)
+        self._found = find_numbered(name)
         self.files = tuple(map(str, self._found.files)) if self._found else (name,)
         self._fp = target.open_input(self.files[0], registry.longest)
         self.head = self._fp.read(registry.HEAD)
@@ -109,7 +110,8 @@ class Location:
             raise
 
 
-def _numbered(name: str) -> Numbered | None:
+def find_numbered(name: str) -> Numbered | None:
+    """Return the files of a clip of numbered pictures; ``None`` for any other name."""
     if name == target.STANDARD or not any(mark in name for mark in "%*?["):
         return None
     from convcli.media.clips.numbered import find
@@ -119,11 +121,26 @@ def _numbered(name: str) -> Numbered | None:
 
 def output_name(name: str, format: Format) -> str:
     """Return what the outputs of an input are called after: pictures of pictures keep a number, others lose it."""
-    if _numbered(name) is None:
+    if find_numbered(name) is None:
         return name
     from convcli.media.clips.numbered import clip_name, frames_name
 
     return frames_name(Path(name)) if format.numbered else clip_name(Path(name))
+
+
+def overlap(one: str, other: str) -> bool:
+    """Return whether two outputs may have a file in common."""
+    if one == other or "%" not in one + other:
+        return one == other
+    from convcli.media.clips.numbered import pattern
+
+    if "%" not in one:
+        one, other = other, one
+    names, others = pattern(one), pattern(other)
+    if names is None or others is None:
+        path = Path(other)
+        return names is not None and names.folder == path.parent and names.number(path.name) is not None
+    return replace(names, width=1) == replace(others, width=1)
 
 
 def timed(info: Info, rate: Fraction) -> Info:

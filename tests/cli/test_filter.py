@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -321,3 +323,26 @@ def test_two_inputs_never_share_an_output(tmp_path: Path) -> None:
         assert picture.getextrema() == (80, 80)  # of the first
     done = convcli("filter", "a/x.png", "b/y", "-k", "1", "--out-dir", "out", "-y", cwd=tmp_path)
     assert done.returncode == 0
+
+
+SHARED = [("f%d.png", "f%d.png"), ("f%02d.png", "f%d.png"), ("*.png", "*.png"), ("f%d.png", "f12.png")]
+
+
+def test_numbered_outputs_share_no_file(tmp_path: Path) -> None:
+    for folder in ("a", "b", "out"):
+        (tmp_path / folder).mkdir()
+    for folder, number in product("ab", (11, 12)):
+        Image.new("L", (4, 3), number).save(tmp_path / folder / f"f{number}.png")
+    named = [(f"a/{one}", f"b/{other}") for one, other in SHARED]
+    for pair in [*named, named[-1][::-1], ("-", "-")]:
+        for more in ("-y", "--dry-run"):
+            words = ("filter", *pair, "-k", "1", "--out-dir", "out", more)
+            done = convcli(*words, stdin=(tmp_path / "a/f11.png").read_bytes(), cwd=tmp_path)
+            assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), pair
+            assert list((tmp_path / "out").iterdir()) == []
+    for pair in (("a/*.png", "b/f12.png"), ("a/f%d.png", "b/g.png")):
+        shutil.copy(tmp_path / "b/f12.png", tmp_path / "b/g.png")
+        ok("filter", *pair, "-k", "1", "--out-dir", "out", "-y", cwd=tmp_path)
+        assert len([*(tmp_path / "out").iterdir()]) == 3
+        shutil.rmtree(tmp_path / "out")
+        (tmp_path / "out").mkdir()

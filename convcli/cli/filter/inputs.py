@@ -3,6 +3,7 @@
 Loaded once the command line makes sense.
 """
 
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +25,11 @@ def filter_all(request: Request) -> None:
     if request.out_dir is not None:
         check_folder(request.out_dir)
     _refuse_shared_outputs(request)
-    claimed: dict[str, str] = {}
+    claims = _Claims()
     failures: list[ConvError] = []
     for name in request.inputs:
         try:
-            _filter_one(request, name, claimed)
+            _filter_one(request, name, claims)
         except ConvError as error:
             if len(request.inputs) == 1:
                 raise
@@ -42,30 +43,43 @@ def filter_all(request: Request) -> None:
 
 def _refuse_shared_outputs(request: Request) -> None:
     """Refuse inputs whose outputs would get one name, before any work; their contents may tell more later."""
-    claimed: dict[str, str] = {}
-    for name in request.inputs if len(request.inputs) > 1 else ():
-        try:
-            format = _output_format(request, registry.readable(name))
-        except UsageError:  # only its content says what it is
-            continue
-        path = outputs.named_after(opening.output_name(name, format), request.out_dir, (), format)
+    claims = _Claims()
+    for name, count in Counter(request.inputs).items() if len(request.inputs) > 1 else ():
         with within(shown_input(name)):
-            _claim(claimed, path, name)
+            if count > 1:
+                raise UsageError("it is named twice")
+            try:
+                format, numbered = registry.readable(name), opening.find_numbered(name)
+                format = _output_format(request, registry.numbered(format) if numbered else format)
+            except UsageError:  # only its content says what it is
+                continue
+            claims.add(
+                outputs.named_after(opening.output_name(name, format), request.out_dir, (), format), name
+            )
 
 
-def _claim(claimed: dict[str, str], path: str, name: str) -> None:
-    """Note that an output belongs to an input, and to no other."""
-    if claimed.get(path) == name:
-        raise UsageError("it is named twice")
-    if path in claimed:
-        raise UsageError(
-            f"its output has the name of that of {shown(claimed[path])}: rename one of them, or filter them into "
-            "different folders"
-        )
-    claimed[path] = name
+class _Claims:
+    """Which output belongs to which input; a pattern of numbered pictures claims all of its names."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._patterns: list[str] = []
+
+    def add(self, path: str, name: str) -> None:
+        """Note that an output belongs to an input, and to no other."""
+        rivals = [path] if path in self._names else self._names if "%" in path else self._patterns
+        for rival in rivals:
+            if opening.overlap(rival, path):
+                raise UsageError(
+                    f"its output has the name of that of {shown(self._names[rival])}: rename one of them, or filter "
+                    "them into different folders"
+                )
+        self._names[path] = name
+        if "%" in path:
+            self._patterns.append(path)
 
 
-def _filter_one(request: Request, name: str, claimed: dict[str, str]) -> None:
+def _filter_one(request: Request, name: str, claims: _Claims) -> None:
     with about_input(name), ExitStack() as stack:
         given = Given(name)
         stack.callback(given.close)
@@ -80,7 +94,7 @@ def _filter_one(request: Request, name: str, claimed: dict[str, str]) -> None:
         with within(shown_input(name)):  # a kernel that does not fit says to which input
             task = tasks.prepare(request, name, format, wanted, source, notes)
             for path in task.paths:
-                _claim(claimed, path, name)
+                claims.add(path, name)
         if request.dry_run or request.plan:
             tasks.show(request, task)
             return

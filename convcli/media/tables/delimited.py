@@ -224,8 +224,8 @@ def has_header(rows: Sequence[Sequence[str]], delimiter: str = ",") -> bool:
         if _number_beside(delimiter, next(below, "")):
             return True
     named = any(not any(map(str.isdigit, cell)) for _, cell in words)
-    corner, *below = (row[0] for row in rows if row)
-    cornered = not corner.strip() and not any(map(is_missing, below))
+    corner, *others = (row[0] for row in rows if row)
+    cornered = not corner.strip() and not any(map(is_missing, others))
     numbers = [column for column, cell in enumerate(rows[0]) if _number_beside(delimiter, cell)]
     return (named and not numbers) or ((named or cornered) and _are_labels(rows, numbers))
 
