@@ -20,13 +20,14 @@ from convcli.cli.program import run
 from tests.shell import SAMPLES
 
 
-def written(*words: str, cwd: Path) -> list[bytes]:
-    """Run a command, and return what each of its writes to stderr held: a datagram socket keeps them apart."""
+def written(*words: str, cwd: Path, stream: str = "stderr") -> list[bytes]:
+    """Run a command, and return what each of its writes to a stream held: a datagram socket keeps them apart."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with ours, theirs:
         subprocess.run(
-            [sys.executable, "-m", "convcli", *words], cwd=cwd, stdout=subprocess.DEVNULL, stderr=theirs,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"}, timeout=60, check=False,
+            [sys.executable, "-m", "convcli", *words], cwd=cwd, timeout=60, check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: theirs},
         )  # fmt: skip
         ours.setblocking(False)
         found = []
@@ -55,6 +56,22 @@ def test_every_line_is_one_write_and_says_what_it_is(
     lines = written(*words, cwd=tmp_path)
     assert [line[: len(prefix)] for line, prefix in zip(lines, prefixes, strict=True)] == prefixes
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "lines"),
+    [
+        (("filter", str(SAMPLES / "house.png"), "-k", "hedge", "-o", "a.png"), b"a.png\n", 1),
+        (("matrix", "--input", "3", "-k", "1,1"), b"2x3: ", 3),
+    ],
+)
+def test_every_line_of_results_is_one_write(
+    words: tuple[str, ...], first: bytes, lines: int, tmp_path: Path
+) -> None:
+    found = written(*words, cwd=tmp_path, stream="stdout")
+    assert found[0].startswith(first)
+    assert len(found) == lines
+    assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in found)
 
 
 def test_the_command_and_the_module_start_alike() -> None:

@@ -32,7 +32,8 @@ def speak_plainly() -> None:
     """
     codecs.register_error("plain", _plain)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="plain")
+        lines = sys.stdout.line_buffering or sys.stdout.write_through  # unbuffered: a line is one write too
+        sys.stdout.reconfigure(errors="plain", line_buffering=lines, write_through=False)
     if isinstance(sys.stderr, io.TextIOWrapper):
         form = sys.stderr.encoding, sys.stderr.errors
         sys.stderr = _Stderr(sys.stderr.detach(), *form, line_buffering=True)
