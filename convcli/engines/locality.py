@@ -91,7 +91,7 @@ class Look:
             return
         empty = seen == 0
         for axis, (width, n) in reversed([*enumerate(zip(cell, made.shape[2:], strict=True), 1)]):
-            empty = _first(empty.repeat(width, axis), axis, n)
+            empty = _between(empty.repeat(width, axis), axis, 0, n)
         np.copyto(made, 0, where=empty[:, np.newaxis])
 
     @cached_property
@@ -101,12 +101,10 @@ class Look:
     @cached_property
     def _held(self) -> np.ndarray:
         """The cells that windows touch."""
-        ends = (
-            b + 2 if extent > 1 else b for (_, b), extent in zip(self.part, self.call.extents, strict=True)
-        )
-        return self.cells[
-            (slice(None), *(slice(a, end) for (a, _), end in zip(self.part, ends, strict=True)))
-        ]
+        held = self.cells
+        for axis, (start, stop) in enumerate(self.part, 1):
+            held = _between(held, axis, start, stop + 2 * (axis in self._along))
+        return held
 
     @property
     def _near(self) -> np.ndarray:
@@ -124,14 +122,14 @@ class Look:
         for axis in self._along:
             first, second, third = (self._beside(seen, axis, step) for step in range(3))
             seen = np.maximum(first, second)
-            beside = _first(seen, axis, third.shape[axis])
+            beside = _between(seen, axis, 0, third.shape[axis])
             np.maximum(beside, third, out=beside)
         return seen
 
     def _beside(self, cells: np.ndarray, axis: int, step: int) -> np.ndarray:
         """Return the cells that many steps behind those in which windows begin, as far as there are any."""
         start, stop = self.part[axis - 1]
-        return _first(cells, axis, step + stop - start, step)
+        return _between(cells, axis, step, step + stop - start)
 
 
 def look(call: Correlation) -> Look:
@@ -159,8 +157,8 @@ def _magnitudes(x: np.ndarray, cell: Sequence[int]) -> np.ndarray:
     return found
 
 
-def _first(values: np.ndarray, axis: int, stop: int, start: int = 0) -> np.ndarray:
-    """Return the values along an axis up to one, as far as there are any."""
+def _between(values: np.ndarray, axis: int, start: int, stop: int) -> np.ndarray:
+    """Return some values along an axis, as far as there are any."""
     return values[(*[slice(None)] * axis, slice(start, stop))]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from fractions import Fraction
 from math import prod
 from pathlib import Path
@@ -126,21 +125,6 @@ def output_name(name: str, format: Format) -> str:
     from convcli.media.clips.numbered import clip_name, frames_name
 
     return frames_name(Path(name)) if format.numbered else clip_name(Path(name))
-
-
-def overlap(one: str, other: str) -> bool:
-    """Return whether two outputs may have a file in common."""
-    if one == other or "%" not in one + other:
-        return one == other
-    from convcli.media.clips.numbered import pattern
-
-    if "%" not in one:
-        one, other = other, one
-    names, others = pattern(one), pattern(other)
-    if names is None or others is None:
-        path = Path(other)
-        return names is not None and names.folder == path.parent and names.number(path.name) is not None
-    return replace(names, width=1) == replace(others, width=1)
 
 
 def timed(info: Info, rate: Fraction) -> Info:

@@ -58,25 +58,25 @@ def _refuse_shared_outputs(request: Request) -> None:
             )
 
 
-class _Claims:
+class _Claims(dict[str, str]):
     """Which output belongs to which input; a pattern of numbered pictures claims all of its names."""
 
-    def __init__(self) -> None:
-        self._names: dict[str, str] = {}
-        self._patterns: list[str] = []
+    patterns: tuple[str, ...] = ()
 
     def add(self, path: str, name: str) -> None:
         """Note that an output belongs to an input, and to no other."""
-        rivals = [path] if path in self._names else self._names if "%" in path else self._patterns
+        rivals = [path] if path in self else self if "%" in path else self.patterns
         for rival in rivals:
-            if opening.overlap(rival, path):
+            from convcli.media.clips.numbered import overlap  # heavy; most jobs have no rivals
+
+            if overlap(rival, path):
+                other = shown(self[rival])
                 raise UsageError(
-                    f"its output has the name of that of {shown(self._names[rival])}: rename one of them, or filter "
-                    "them into different folders"
+                    f"its output has the name of that of {other}: rename one of them, or filter them into "
+                    "different folders"
                 )
-        self._names[path] = name
-        if "%" in path:
-            self._patterns.append(path)
+        self[path] = name
+        self.patterns += (path,) if "%" in path else ()
 
 
 def _filter_one(request: Request, name: str, claims: _Claims) -> None:

@@ -76,6 +76,21 @@ def pattern(path: StrPath) -> Pattern | None:
     return Pattern(whole.parent, before, after, int(match[1] or 1))
 
 
+def overlap(one: str, other: str) -> bool:
+    """Return whether two outputs may have a file in common; a pattern stands for all of its names.
+
+    >>> overlap("out/f%d.png", "out/f7.png"), overlap("f%d.png", "g7.png"), overlap("f%02d.png", "f%d.png")
+    (True, False, True)
+    """
+    names, others = pattern(one), pattern(other)
+    if names and others:
+        return replace(names, width=1) == replace(others, width=1)
+    names, path = (names, Path(other)) if names else (others, Path(one))
+    if names is None:
+        return one == other
+    return names.folder == path.parent and names.number(path.name) is not None
+
+
 @frozen
 class Numbered:
     """The files of a clip in order, the number of the first, and what is to be said about them."""

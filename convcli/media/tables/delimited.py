@@ -237,8 +237,8 @@ def _are_labels(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> bool:
     others there are three or more, and most other rows do not grow or fall alike.
     """
     first = [rows[0][column].strip() for column in columns]
-    whole = all(text.removeprefix("-").isdecimal() for text in first)
-    if len(first) < 2 or not (whole or _is_even(first)):
+    whole, steps = all(text.removeprefix("-").isdecimal() for text in first), _steps(rows[0], columns)
+    if not steps or not (whole or all(math.isclose(step, steps[0], rel_tol=1e-6) for step in steps)):
         return False
     direction = _direction(rows[0], columns)
     others = [row for row in rows[1:] if len(row) == len(rows[0])]
@@ -250,24 +250,23 @@ def _are_labels(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> bool:
     return len(first) > 2 and 2 * alike < len(others)
 
 
-def _is_even(cells: Sequence[str]) -> bool:
-    values = [float(cell.replace(",", ".")) for cell in cells]
-    step = (values[-1] - values[0]) / (len(values) - 1)
-    return all(math.isclose(b - a, step, rel_tol=1e-6) for a, b in itertools.pairwise(values))
-
-
 def _is_year(text: str) -> bool:
     return text.isdecimal() and len(text) == 4 and "1000" <= text < "3000"
 
 
 def _direction(row: Sequence[str], columns: Sequence[int]) -> int:
     """Return 1 where the cells of these columns only grow, -1 where they only fall, else 0."""
+    signs = {(step > 0) - (step < 0) for step in _steps(row, columns)}
+    return signs.pop() if len(signs) == 1 else 0
+
+
+def _steps(row: Sequence[str], columns: Sequence[int]) -> list[float]:
+    """Return the steps from cell to cell, none where not all are numbers."""
     try:
         values = [float(row[column].replace(",", ".")) for column in columns]
     except ValueError:
-        return 0
-    steps = {1 if b > a else -1 if b < a else 0 for a, b in itertools.pairwise(values)}
-    return steps.pop() if len(steps) == 1 else 0
+        return []
+    return [b - a for a, b in itertools.pairwise(values)]
 
 
 def _split_plain(raw: bytes, delimiter: str, width: int) -> pl.DataFrame:
