@@ -97,6 +97,15 @@ def test_several_maps_become_several_pictures(tmp_path: Path) -> None:
     assert pixels_of(tmp_path / "m.1.png").shape == (7, 7)
 
 
+def test_maps_and_output_need_two_names(tmp_path: Path) -> None:
+    (tmp_path / "n.yaml").write_text("layers:\n- conv: {maps: 2, size: 3, seed: 1}\n")
+    for maps in ("./o.png", "o.1.png"):
+        done = convcli("net", "run", "n.yaml", HOUSE, "-o", "o.png", "--maps", maps, "-y", cwd=tmp_path)
+        assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+        assert b"named for two outputs" in done.stderr
+        assert not (tmp_path / "o.png").exists()
+
+
 def test_percentiles_of_all_maps(tmp_path: Path) -> None:
     data = np.random.default_rng(1).normal(100, 30, (19, 17)).astype(np.float32)
     np.save(tmp_path / "a.npy", data)

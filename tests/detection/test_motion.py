@@ -668,6 +668,7 @@ def test_samples_that_are_no_numbers_are_trouble_and_not_rest(tmp_path: Path) ->
     ("options", "line"),
     [
         (("-o", "a.png", "--heatmap", "./a.png"), "'./a.png': named for two outputs"),
+        (("-o", "./walk.001.mp4", "--cut", "."), "named for two outputs"),
         (("--no-output", "--events", "a.png"), "events are text"),
         (("--no-output", "--events", "walk.mp4"), "events are text"),
     ],

@@ -11,7 +11,7 @@ from convcli.cli.explain.text import Explained, place_text
 from convcli.cli.shared import report
 from convcli.cli.shared.kernels import read_kernel
 from convcli.cli.shared.opened import Opened, numbered, read_whole
-from convcli.cli.shared.outputs import write_whole
+from convcli.cli.shared.outputs import check_apart, write_whole
 from convcli.common import Channels, UsageError, counted, frozen_identity
 from convcli.data.axes import SECOND, Listed, axes_of
 from convcli.data.info import ArraySource, Colour, Info
@@ -71,6 +71,7 @@ class Task:
 
 def explain_all(request: Request) -> None:
     """Do all that the command line asks for."""
+    check_apart(request.output, request.animate)
     whole = (
         numbered(*request.size)
         if request.size is not None

@@ -38,6 +38,8 @@ class Cutter:
 
     Attributes
     ----------
+    names : str
+        The pattern of the files' names.
     notes : list of str
         Lines for the person.
     """
@@ -57,6 +59,7 @@ class Cutter:
             if source.info.dtype not in self._format.dtypes:
                 raise UsageError(f"--cut writes pixels of 8 or 16 bits; the clip holds {source.info.dtype}")
             self.notes.append("the clip has no packets to copy: its cuts are coded as MP4")
+        self.names = str(folder / f"{self._stem}.%03d{self._format.suffixes[0]}")
         opening.check_output(str(folder / self._called(1)), self._format, force=request.force)
 
     def _called(self, number: int) -> str:

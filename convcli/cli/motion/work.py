@@ -13,7 +13,7 @@ from convcli.cli.motion.cuts import Cutter
 from convcli.cli.motion.events import Found, lines, write_events
 from convcli.cli.motion.request import Request
 from convcli.cli.shared import report
-from convcli.cli.shared.outputs import write_whole
+from convcli.cli.shared.outputs import check_apart, write_whole
 from convcli.cli.shared.progress import Meter
 from convcli.common import UsageError
 from convcli.data.info import Colour, Info, Sink
@@ -95,10 +95,7 @@ def _outputs(request: Request) -> list[tuple[str, Format]]:
 
 def _check_apart(request: Request) -> None:
     """Refuse outputs that would replace each other, and events in place of a clip, whatever -y says."""
-    paths = [path for path, _ in _outputs(request) if path != STANDARD]
-    for index, path in enumerate(paths):
-        if Path(path).resolve() in [Path(other).resolve() for other in paths[:index]]:
-            raise UsageError("named for two outputs: give each a name of its own", subject=shown(path))
+    check_apart(*(path for path, _ in _outputs(request)))
     events = request.events
     if events not in (None, STANDARD) and Path(str(events)).suffix.lower() in {
         suffix for row in registry.FORMATS if row.binary for suffix in row.suffixes
@@ -122,6 +119,8 @@ class _Detection:
         shortest = min(request.min_duration, self.watch.lasts(self.schedule))
         self.detector = Detector(Rules(area, shortest, request.merge_gap, noisy))
         self.cutter = request.cut and Cutter(request, request.cut, source, self.schedule)
+        if self.cutter:
+            check_apart(*(path for path, _ in _outputs(request)), self.cutter.names)
         if request.overlay and self.watch.dtype != source.info.dtype:
             raise UsageError(f"--overlay draws on pixels of 8 or 16 bits; the clip holds {source.info.dtype}")
 

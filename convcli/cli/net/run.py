@@ -60,6 +60,7 @@ class Ran:
 def run_net(request: RunRequest, input: Opened, model: TorchNet) -> None:
     """Carry out ``net run``."""
     colours = parse_choice(pictures.Colours, request.colormap, "colormap")
+    outputs.check_apart(request.output, request.maps)
     for target in (request.output, request.maps):
         if target is not None:
             check_not_input(target, [request.input], force=request.force)
@@ -175,6 +176,7 @@ def _write(
     result = with_items(_form(model.steps[-1].output, input, format, dtype, model.precision), input.info)
     outputs.check(result, format, grey=False)
     names = outputs.paths(request.input, target, None, (), format, result)
+    outputs.check_apart(*names, request.maps)
     form = outputs.form(result, format)
     notes += registry.left_out(form, format)
     one = replace(item_of(computed.info), white=_white(model.net, input.info))

@@ -48,6 +48,16 @@ def named_after(source: str, folder: Path | None, slugs: Sequence[str], format: 
     return str((folder or Path()) / default_name(source, slugs, suffix))
 
 
+def check_apart(*paths: str | None) -> None:
+    """Refuse outputs that would replace each other, whatever -y says; a pattern stands for all of its names."""
+    named = [(path, str(Path(path).resolve())) for path in paths if path not in (None, STANDARD)]
+    for index, (path, whole) in enumerate(named):
+        from convcli.media.clips.numbered import overlap  # heavy
+
+        if any(overlap(whole, other) for _, other in named[:index]):
+            raise UsageError("named for two outputs: give each a name of its own", subject=shown(path))
+
+
 def check(result: Info, format: Format, *, grey: bool = True) -> None:
     """Refuse data that the format cannot hold, and say what can; ``grey``: whether one channel can be asked for.
 
