@@ -19,6 +19,7 @@ from pathlib import Path
 import av
 import imagecodecs
 import numpy as np
+import polars as pl
 import pytest
 import soundfile
 import tifffile
@@ -215,6 +216,13 @@ def fits(side: int) -> bytes:
     return b"".join(card.encode().ljust(80) for card in (*cards, *sizes, "END")).ljust(2880)
 
 
+def columns(write: Callable[..., None], **options: str) -> bytes:
+    """Return a table of zeros."""
+    file = io.BytesIO()
+    write(pl.DataFrame({"a": np.zeros(30_000_000, np.uint8)}), file, **options)
+    return file.getvalue()
+
+
 @cache
 def sound(kind: str) -> bytes:
     """Return a second of silence whose header announces hours, days or years."""
@@ -368,6 +376,8 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "a clip that grows": ("a.ts", lambda: clip("ts", 64, 64) + clip("ts"), "a later frame of 4096 x 2560 pixels"),
     "CSV, columns": ("a.csv", lambda: b"1," * 500_000 + b"1\n", "columns"),
     "TSV, columns": ("a.tsv", lambda: b"1\t" * 500_000 + b"1\n", "columns"),
+    "Parquet": ("a.parquet", lambda: columns(pl.DataFrame.write_parquet), "the parquet inside takes more"),
+    "Arrow": ("a.arrow", lambda: columns(pl.DataFrame.write_ipc, compression="zstd"), "the arrow inside"),
     "npy": ("a.npy", lambda: npy((1 << 20, 1 << 20)) + bytes(64), "cut short"),
     "npy, header": ("a.npy", lambda: b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 1) + b"{" * 9_999_999, "header"),
 }  # fmt: skip

@@ -35,6 +35,10 @@ def _streamed(format: Format) -> bool:
     return format.film or format.kind == "sound"
 
 
+def _columned(format: Format) -> bool:
+    return format.kind == "table"
+
+
 _TABLE, _LOSSY = _named("csv", "tsv"), _named("jpeg", "webp", "mp3", "ogg", "opus")
 _CLIPS = "is for clips (mp4, mov, mkv, webm, avi, ts, y4m)"
 
@@ -43,7 +47,7 @@ _READING: tuple[_Concern[ReadOptions], ...] = (
         "--axes", lambda o: o.axes is not None, _named("npy", "tiff"), "names the dimensions of NPY and TIFF"
     ),
     _Concern("--as matrix", lambda o: o.matrix, _TABLE, "reads a table as a grid"),
-    _Concern("--columns", lambda o: o.columns is not None, _TABLE, "picks columns of a table"),
+    _Concern("--columns", lambda o: o.columns is not None, _columned, "picks columns of a table"),
     _Concern("--header", lambda o: o.header is not Header.AUTO, _TABLE, "is for tables"),
     _Concern("--allow-truncated", lambda o: o.allow_truncated, _streamed, "is for clips and sounds"),
 )

@@ -29,6 +29,7 @@ HEAD = 4096  # bytes that are enough to recognise any format
 
 BYTES = ("uint8",)
 SIXTEEN = ("uint8", "uint16")
+NUMBERS = ("int32", "int64", "uint32", "uint64", "float32", "float64")
 SAMPLES = ("int8", "int16", "int32", "float32", "float64")
 REAL = (
     *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
@@ -88,9 +89,11 @@ class Format:
     @property
     def kind(self) -> str:
         """What it is for, as `convcli.data.info.Companions` know it."""
+        if not self.binary or (self.numbers and "Y" not in self.axes):
+            return "table"
         if "Y" not in self.axes:
             return "sound"
-        return "table" if not self.binary else "clip" if self.film and not self.numbered else "picture"
+        return "clip" if self.film and not self.numbered else "picture"
 
     @property
     def multi(self) -> bool:
@@ -201,6 +204,7 @@ _TIFF = (f"{_PICTURES}tiff:source", f"{_PICTURES}tiff:sink")
 _PICTURE = (f"{_IMAGE}:source", f"{_IMAGE}:sink")
 _PNG = (f"{_PICTURES}png:source", f"{_PICTURES}png:sink")
 _VIDEO = ("convcli.media.clips.reader:source", "convcli.media.clips.writer:sink")
+_COLUMNAR = "convcli.media.tables.columnar:"
 _SOUND = ("convcli.media.sounds.sound:source", "convcli.media.sounds.sound:sink")
 _CODED = ("convcli.media.sounds.coded:source", "convcli.media.sounds.coded:sink")
 _TIFF_MAGIC = _magic(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -239,6 +243,28 @@ FORMATS: tuple[Format, ...] = (
     Format("opus", (".opus",), _ogg(True), _CODED[0], _SOUND[1], "XC", SAMPLES, seeks=True, placed="X"),
     Format("m4a", (".m4a", ".m4b"), _m4a, *_CODED, "XC", SAMPLES, seeks=True, placed="X"),
     Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "NMTZYXC", REAL, numbers=True, grain=BOXES),
+    Format(
+        "parquet",
+        (".parquet", ".pq"),
+        _magic(b"PAR1"),
+        f"{_COLUMNAR}parquet_source",
+        f"{_COLUMNAR}sink",
+        "MXC",
+        NUMBERS,
+        numbers=True,
+        placed="X",
+    ),
+    Format(
+        "arrow",
+        (".arrow", ".feather", ".ipc"),
+        _magic(b"ARROW1"),
+        f"{_COLUMNAR}arrow_source",
+        f"{_COLUMNAR}sink",
+        "MXC",
+        NUMBERS,
+        numbers=True,
+        placed="X",
+    ),
     Format("tsv", (".tsv", ".tab"), _tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
     Format("csv", (".csv",), _csv, *_CSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
 )

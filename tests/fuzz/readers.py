@@ -300,6 +300,8 @@ READERS = (
     _archive("labels", 1000, _labels, "csv"),
     _file("csv", 6000),
     _file("tsv", 2000),
+    _file("parquet", 300),
+    _file("arrow", 300),
     *(_file(suffix, 1500) for suffix in seeds.CLIPS),
     *(_file(kind, 1500) for kind in (*seeds.SOUNDS, "m4a", "aac")),
     _document("kernel yaml", _on_disk("yaml", _kernel_file), 5000),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import polars as pl
 import soundfile
 import tifffile
 from PIL import Image
@@ -238,6 +239,16 @@ def files(reader: str) -> tuple[bytes, ...]:
                 pillow(RGB, "JPEG", subsampling=2, xmp=b"<x:xmpmeta/>", **carried),
                 pillow(image, "MPO", save_all=True, append_images=MOVING),
             )
+        case "parquet" | "arrow":
+            table = pl.DataFrame({"t": np.arange(9.0), "a": [1, None, 3] * 3, "b": ["x", "yy", None] * 3})
+            file, other = io.BytesIO(), io.BytesIO()
+            if reader == "parquet":
+                table.write_parquet(file, compression="uncompressed")
+                table.write_parquet(other, compression="snappy", use_pyarrow=False)
+            else:
+                table.write_ipc(file)
+                table.write_ipc(other, compression="lz4")
+            return file.getvalue(), other.getvalue()
         case "m4a":
             return apple("aac", "fltp", "ipod"), apple("alac", "s16p", "ipod")
         case "aac":

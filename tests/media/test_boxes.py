@@ -191,13 +191,14 @@ def test_a_pipe_gets_what_follows_and_the_rest_at_the_end() -> None:
     "format", [*registry.FORMATS, registry.numbered(registry.by_name("tiff"))], ids=lambda row: row.name
 )
 def test_what_a_format_says_of_its_grain_is_true(format: registry.Format, tmp_path: Path) -> None:
-    axes = "TYX" if format.film else "X" if format.kind == "sound" else "YX"
-    dtype = "int16" if format.kind == "sound" else "uint8"
+    signals = "Y" not in format.axes
+    axes = "TYX" if format.film else "X" if signals else "YX"
+    dtype = "int16" if signals else "uint8"
     info = Info.of(axes, (4, 32, 32)[: len(axes)], dtype, Colour.NONE if format.numbers else Colour.GREY)
-    info = info.placed(X=at_rate(Fraction(8000))) if format.kind == "sound" else info
+    info = info.placed(X=at_rate(Fraction(8000))) if signals else info
     name = f"%d{format.suffixes[0]}" if format.numbered else f"a{format.suffixes[0]}"
     last = tuple((n - 2, n) for n in info.shape)
-    corner = np.zeros([2] * len(last), np.uint8)
+    corner = np.zeros([2] * len(last), dtype)
     with (
         pytest.raises(ConvError, match="samples are missing"),
         opening.open_sink(str(tmp_path / name), format, info, WriteOptions()) as sink,

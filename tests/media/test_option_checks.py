@@ -18,7 +18,7 @@ TABLES = {"csv", "tsv"}
 READING = [
     (ReadOptions(axes="YXC"), {"npy", "tiff"}, "--axes"),
     (ReadOptions(matrix=True), TABLES, "--as matrix"),
-    (ReadOptions(columns=("1",)), TABLES, "--columns"),
+    (ReadOptions(columns=("1",)), TABLES | {"parquet", "arrow"}, "--columns"),
     (ReadOptions(header=Header.YES), TABLES, "--header"),
     (ReadOptions(allow_truncated=True), CLIPS | SOUNDS, "--allow-truncated"),
 ]

@@ -7,10 +7,12 @@ import inspect
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
+import polars as pl
 import pytest
 import soundfile
 from PIL import Image
@@ -57,6 +59,12 @@ def clip(name: str) -> bytes:
     return fp.getvalue()
 
 
+def columns(write: Callable[[pl.DataFrame, io.BytesIO], None]) -> bytes:
+    fp = io.BytesIO()
+    write(pl.DataFrame({"a": [1.5, 2.0], "b": ["x", "y"]}), fp)
+    return fp.getvalue()
+
+
 def sound(name: str) -> bytes:
     fp = io.BytesIO()
     if name == "m4a":
@@ -76,6 +84,8 @@ FIRST_BYTES = {
     **{name: picture(name) for name in ("png", "jpeg", "webp", "bmp", "gif", "tiff")},
     **{name: clip(name) for name in ("mp4", "mov", "mkv", "webm", "avi", "ts", "y4m")},
     "npy": array(),
+    "parquet": columns(pl.DataFrame.write_parquet),
+    "arrow": columns(pl.DataFrame.write_ipc),
     "csv": b"a,b\n1,2\n",
     "tsv": b"a\tb\n1\t2\n",
 }

@@ -294,9 +294,9 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         For other, broken or truncated content, and for more than ``options.max_pixels``.
     """
     from convcli.data.info import ArraySource
+    from convcli.media import trial
     from convcli.media.carriers import left_out, shown
     from convcli.media.files.target import whole
-    from convcli.media.pictures import trial
     from convcli.media.pictures.image import picture_source
     from convcli.media.pictures.one_decoder import ImageioPicture
     from convcli.media.shared import decoding

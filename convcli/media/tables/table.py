@@ -293,7 +293,8 @@ class TableSink(Sink):
         if self._others.width and len(self._others) != info.length:
             raise ConvError(f"{len(self._others)} rows of other columns don't fit {info.length} samples")
         times = info.axis("X").positions if table and table.time in self._others.columns else None
-        if table and isinstance(times, Listed) and not isinstance(times.ticks, range):
+        texts = table is not None and self._others.schema.get(str(table.time)) == pl.String
+        if table and texts and isinstance(times, Listed) and not isinstance(times.ticks, range):
             cells = self._others[str(table.time)]
             self._others = self._others.with_columns(_times(cells, times, cells.name in table.commas))
         self.notes = table.notes if table else ()
@@ -307,14 +308,18 @@ class TableSink(Sink):
             _arrange(table, info.channels, maps) if table else [_Column("", value) for value in range(width)]
         )
         self._empty = table is not None and table.empty_cells and len(self._columns) > 1
+        self._begin(table is not None and table.header is not None)
+
+    def _begin(self, has_names: bool) -> None:
+        """Write what comes before the rows."""
         if self._dialect.marked:
-            fp.write(BOM_UTF8)
-        if table and table.header:
+            self._fp.write(BOM_UTF8)
+        if has_names:
             text = io.StringIO()
             csv.writer(
                 text, delimiter=self._dialect.delimiter, lineterminator=self._dialect.newline
             ).writerow(column.name for column in self._columns)
-            fp.write(text.getvalue().encode())
+            self._fp.write(text.getvalue().encode())
 
     def put(self, box: Box, values: np.ndarray) -> None:
         axes, (start, stop) = self.info.letters, box[0]
@@ -327,6 +332,10 @@ class TableSink(Sink):
                 for index, column in enumerate(self._columns)
             }
         )
+        self._take(frame)
+
+    def _take(self, frame: pl.DataFrame) -> None:
+        """Write rows."""
         # On a thread, which is waited for: an interrupt of Polars itself ends Python under its feet.
         with ThreadPoolExecutor(1) as thread:
             self._fp.write(thread.submit(self._lines, frame).result())

@@ -1,6 +1,7 @@
 """A decoder tried out in a child process, under limits of memory and time.
 
 Some formats hold pictures whose sizes and codings nothing in the file bounds beforehand: only the decoder finds them.
+Polars ends with pages of its own words where a table of columns is damaged.
 The child is this Python interpreter.  It gets the bytes through a pipe and answers with a line where it fails.
 """
 
@@ -15,11 +16,13 @@ from convcli.common.budget import mega
 from convcli.common.errors import ConvError
 
 _SECONDS, _PACE = 2, 50_000  # of processor time for any file, and bytes for which there is another one
+TABLES = ("parquet", "arrow")
+NUMBER = 24  # bytes of a table's cell, copies included
 _NO_MEMORY = 3  # its exit code
 
 
 def check(data: bytes, decoder: str, memory: int | None, frames: bool) -> None:
-    """Decode a picture with one of Pillow's decoders, all of its frames if asked for, and throw it away.
+    """Decode a picture with one of Pillow's decoders, all of its frames if asked for, and throw it away; or a table.
 
     Raises
     ------
@@ -49,12 +52,31 @@ def check(data: bytes, decoder: str, memory: int | None, frames: bool) -> None:
     if child.returncode == _NO_MEMORY:
         raise ConvError(
             f"the {decoder} inside takes more than the {mega(memory or 0)} MB of memory that are allowed {size} "
-            "(--max-pixels allows more)"
+            f"({'convert it to CSV' if decoder in TABLES else '--max-pixels allows more'})"
         )
     if child.returncode:
         raise ConvError(f"the {decoder} decoder takes more than {seconds} s {size}, or crashes")
     if words:
         raise OSError(words)
+
+
+def _table(decoder: str, data: bytes, memory: int) -> None:
+    """Decode a table of columns, unless its numbers take too much."""
+    os.environ["POLARS_MAX_THREADS"] = "1"
+    import polars
+
+    scan = polars.scan_parquet if decoder == "parquet" else polars.scan_ipc
+    read = polars.read_parquet if decoder == "parquet" else polars.read_ipc
+    try:
+        table = scan(io.BytesIO(data))
+        rows = table.select(polars.len()).collect().item()
+        if 0 <= memory < rows * len(table.collect_schema()) * NUMBER:
+            sys.exit(_NO_MEMORY)
+        read(io.BytesIO(data))
+    except SystemExit:
+        raise
+    except BaseException as error:  # a panic is none of the usual exceptions
+        sys.stdout.write((str(error).strip().splitlines() or [type(error).__name__])[0])
 
 
 def _main(decoder: str, memory: int, seconds: int, frames: bool) -> None:
@@ -69,6 +91,8 @@ def _main(decoder: str, memory: int, seconds: int, frames: bool) -> None:
         if memory >= 0:
             resource.setrlimit(resource.RLIMIT_DATA, (taken + memory,) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    if decoder in TABLES:
+        return _table(decoder, data, memory)
     Image.MAX_IMAGE_PIXELS = None
     try:
         with Image.open(io.BytesIO(data), formats=(decoder,)) as image:

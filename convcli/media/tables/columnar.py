@@ -1,0 +1,202 @@
+"""Tables that are stored column by column, with types and nulls: Parquet, and Arrow's files (Feather)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from typing import IO, Any, TypeVar
+
+import numpy as np
+import polars as pl
+
+from convcli.common.budget import allowed
+from convcli.common.errors import ConvError
+from convcli.data.axes import SECOND, Listed
+from convcli.data.info import Info, Strips
+from convcli.media import trial
+from convcli.media.files.target import whole
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.tables.clock import Clock, increases, is_even
+from convcli.media.tables.columns import listed, name_of, pick
+from convcli.media.tables.delimited import Cells, Dialect
+from convcli.media.tables.table import TableCompanions, TableSink
+
+T = TypeVar("T")
+
+_GROWTH = 1000  # bytes that each one of a file may become
+_MICROSECOND = Fraction(1, 10**6)
+_FORMATS: dict[str, tuple[Callable[..., pl.DataFrame], Callable[..., None]]] = {
+    "parquet": (pl.read_parquet, pl.DataFrame.write_parquet),
+    "arrow": (pl.read_ipc, pl.DataFrame.write_ipc),
+}
+
+
+def parquet_source(fp: IO[bytes], options: ReadOptions) -> FrameSource:
+    """Open a Parquet file: axes ``XC`` (rows, columns), ``X`` for one column; float64, or float32 where all are.
+
+    Raises
+    ------
+    UsageError
+        When ``options.columns`` names a column that is not there.
+    ConvError
+        For a broken file, a column that holds no numbers, a table without any that does.
+    """
+    return FrameSource(fp, options, "parquet")
+
+
+def arrow_source(fp: IO[bytes], options: ReadOptions) -> FrameSource:
+    """Open an Arrow file (Feather); as `parquet_source`."""
+    return FrameSource(fp, options, "arrow")
+
+
+def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> FrameSink:
+    """Open a table for writing; columns keep their order, names and types, missing values are nulls."""
+    return FrameSink(fp, format_name, info)
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        why = (str(error).strip().splitlines() or ["the decoder refuses it"])[0]
+        raise ConvError(f"broken or truncated {name.capitalize()} file: {why[:160]}") from None
+
+
+def _apart(work: Callable[[], T]) -> T:
+    """Work on a thread, which is waited for: an interrupt of Polars itself ends Python under its feet."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
+
+
+class FrameSource(Strips):
+    """A table in memory."""
+
+    def __init__(self, fp: IO[bytes], options: ReadOptions, name: str) -> None:
+        self._fp = fp
+        data, (read, _) = whole(fp), _FORMATS[name]
+        with _decoding(name):
+            trial.check(data, name, allowed(len(data), growth=_GROWTH), frames=False)
+            frame = _apart(partial(read, io.BytesIO(data)))
+        if not len(frame):
+            raise ConvError("the table has no rows")
+        header = tuple(frame.columns)
+        numeric = [index for index, kind in enumerate(frame.dtypes) if kind.is_numeric()]
+        if options.columns is not None:
+            chosen = pick(options.columns, header, len(header))
+            wrong = next((index for index in chosen if index not in numeric), None)
+            if wrong is not None:
+                raise ConvError(f"column {name_of(header, wrong)!r} holds {frame.dtypes[wrong]}, not numbers")
+        elif not numeric:
+            raise ConvError(
+                f"no column holds numbers; there are {listed([f'{n}: {t}' for n, t in frame.schema.items()])}"
+            )
+        else:
+            chosen = numeric
+        time = _clock(frame, header, chosen, options.columns is not None)
+        if time and options.columns is None:
+            chosen = [index for index in chosen if index != time.column]
+        self._values = _numbers(frame, chosen)
+        kept = sorted(set(range(len(header))) - set(chosen))
+        others = frame[:, kept].rename({header[index]: str(index) for index in kept})
+        nulls = any(frame[:, index].null_count() for index in chosen)
+        companions = TableCompanions(
+            Dialect(), header, tuple(chosen), others, nulls, time=str(time.column) if time else None
+        )
+        notes = [f"filtered columns: {listed([name_of(header, index) for index in chosen])}"]
+        notes[0] += f"; not filtered: {listed([name_of(header, index) for index in kept])}" if kept else ""
+        shape = self._values.shape[1:] if len(chosen) == 1 else self._values.shape[::-1]
+        info = Info.of("XC"[: len(shape)], shape, self._values.dtype.name, companions=companions,
+                       notes=(*notes, *(time.notes if time else ())))  # fmt: skip
+        self.info = info.placed(X=time.positions) if time else info
+
+    def strip(self, start: int, stop: int) -> np.ndarray:
+        block = self._values[:, start:stop].copy()
+        return block[0] if self.info.letters == "X" else block.T
+
+    def close(self) -> None:
+        self._fp.close()
+
+
+def _numbers(frame: pl.DataFrame, chosen: list[int]) -> np.ndarray:
+    """Return the numbers of columns, one column a row: floats, NaN for nulls, or integers that floats do not hold."""
+    columns = [frame[:, index] for index in chosen]
+    small = all(column.dtype == pl.Float32 for column in columns)
+    kind = pl.Float32 if small else pl.Float64
+    found = np.stack([column.cast(kind).fill_null(float("nan")).to_numpy() for column in columns])
+    whole_numbers = all(column.dtype.is_integer() and not column.null_count() for column in columns)
+    if whole_numbers and np.abs(found).max(initial=0) >= 2**53:
+        return np.stack([column.cast(pl.Int64).to_numpy() for column in columns])
+    return found
+
+
+def _clock(frame: pl.DataFrame, header: tuple[str, ...], numeric: list[int], picked: bool) -> Clock | None:
+    """Return what the first column of times tells, else the first of numbers if these increase, beside others."""
+    for index, column in enumerate(frame):
+        if column.dtype in (pl.Date, pl.Datetime, pl.Duration) and not column.null_count():
+            to = pl.Duration("us") if column.dtype == pl.Duration else pl.Datetime("us")
+            ticks = column.cast(to).to_physical().to_numpy()
+            if increases(ticks.astype(np.float64)):
+                return _told(header, index, ticks)
+    first = next((i for i, kind in enumerate(frame.dtypes) if kind.is_numeric()), None)
+    if first is None or (first in numeric and (picked or len(numeric) < 2)) or frame[:, first].null_count():
+        return None
+    values = frame[:, first].cast(pl.Float64).to_numpy()
+    if not increases(values):
+        return None
+    cells = Cells(pl.DataFrame({"0": frame[:, first].cast(pl.String)}), (header[first],), Dialect(), ())
+    return replace(Clock.of(cells, 0, values), column=first)
+
+
+def _told(header: tuple[str, ...], index: int, ticks: np.ndarray) -> Clock:
+    positions = Listed(tuple(ticks.tolist()), _MICROSECOND, SECOND)
+    if is_even(ticks.astype(np.float64)):
+        step = Fraction(int(ticks[-1] - ticks[0]), len(ticks) - 1)
+        return Clock(index, replace(positions, step=step))
+    steps = np.diff(ticks) / 1e6
+    note = f"steps from {steps.min():g} to {steps.max():g} s; they are filtered as rows"
+    return Clock(index, positions, (f"the rows are not evenly spaced in {name_of(header, index)}: {note}",))
+
+
+class FrameSink(TableSink):
+    """A table that is collected, and written when all of it is there."""
+
+    def __init__(self, fp: IO[bytes], format_name: str, info: Info) -> None:
+        self._format, self._frames = format_name, list[pl.DataFrame]()
+        super().__init__(fp, format_name, info)
+
+    def _begin(self, has_names: bool) -> None:
+        names = [column.name for column in self._columns]
+        self._names = [name or str(number) for number, name in enumerate(names, 1)]
+        if len(set(self._names)) < len(names):
+            self._names = [f"{name}.{number}" for number, name in enumerate(self._names, 1)]
+
+    def _take(self, frame: pl.DataFrame) -> None:
+        self._frames.append(frame)
+
+    def _text(self, values: np.ndarray) -> pl.Series:
+        series = pl.Series(np.ascontiguousarray(values))
+        return series.fill_nan(None) if self._empty and values.dtype.kind == "f" else series
+
+    def close(self) -> None:
+        super().close()
+        frame = pl.concat(self._frames)
+        frame.columns = self._names
+        frame = frame.with_columns(_typed(column) for column in frame if column.dtype == pl.String)
+        made = io.BytesIO()
+        _apart(partial(_FORMATS[self._format][1], frame, made))
+        self._fp.write(made.getbuffer())
+
+
+def _typed(column: pl.Series) -> pl.Series:
+    """Return cells of text as numbers where all of them are."""
+    for kind in (pl.Int64, pl.Float64):
+        numbers: Any = column.cast(kind, strict=False)
+        if numbers.null_count() == column.null_count():
+            return pl.Series(column.name, numbers)
+    return column

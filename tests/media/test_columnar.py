@@ -1,0 +1,146 @@
+"""Parquet and Arrow tables beside polars and scipy: types, nulls, times, columns that pass through."""
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.ndimage import correlate1d
+from typer.testing import CliRunner
+
+from convcli.cli.program import build
+from convcli.common import ConvError, UsageError
+
+RANDOM = np.random.default_rng(8)
+ROWS = 60
+START = datetime.datetime(2026, 3, 1, 6)
+TAPS, KERNEL = np.array([0.5, 0.25, -0.125]), "0.5,0.25,-0.125"
+TABLE = pl.DataFrame(
+    {
+        "when": [START + datetime.timedelta(milliseconds=250 * row) for row in range(ROWS)],
+        "level": RANDOM.normal(3, 1, ROWS),
+        "count": RANDOM.integers(-50, 50, ROWS),
+        "site": [None if row % 7 == 3 else f"s{row % 3}" for row in range(ROWS)],
+        "ok": [row % 5 > 0 for row in range(ROWS)],
+    }
+)
+WRITE = {
+    "parquet": pl.DataFrame.write_parquet,
+    "arrow": pl.DataFrame.write_ipc,
+    "feather": pl.DataFrame.write_ipc,
+}
+
+
+def write(path: Path, table: pl.DataFrame = TABLE) -> Path:
+    WRITE[path.suffix[1:]](table, path)
+    return path
+
+
+def read(path: Path) -> pl.DataFrame:
+    return (pl.read_parquet if path.suffix == ".parquet" else pl.read_ipc)(path.read_bytes())
+
+
+def run(*arguments: object) -> str:
+    """Run a filter in this process; return what it says on stderr."""
+    done = CliRunner().invoke(build(["filter"]), ["filter", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.stderr
+
+
+def filtered(values: np.ndarray) -> np.ndarray:
+    return correlate1d(values.astype(np.float64), TAPS, mode="nearest")
+
+
+@pytest.mark.parametrize("suffix", WRITE)
+def test_numbers_are_filtered_and_the_rest_passes_through_with_its_types(suffix: str, tmp_path: Path) -> None:
+    path, target = write(tmp_path / f"a.{suffix}"), tmp_path / f"b.{suffix}"
+    said = run(path, "-k", KERNEL, "-o", target)
+    assert said == "note: filtered columns: level, count; not filtered: when, site, ok\n"
+    found = read(target)
+    assert found.columns == TABLE.columns
+    for name in ("when", "site", "ok"):
+        assert found[name].equals(TABLE[name]) and found[name].dtype == TABLE[name].dtype
+    for name in ("level", "count"):
+        np.testing.assert_allclose(found[name].to_numpy(), filtered(TABLE[name].to_numpy()), rtol=1e-12)
+
+
+def test_nulls_are_missing_samples_and_stay_nulls(tmp_path: Path) -> None:
+    holes = [4, 5, 30]
+    level = [None if row in holes else value for row, value in enumerate(TABLE["level"])]
+    path = write(tmp_path / "a.parquet", TABLE.with_columns(level=pl.Series(level)))
+    run(path, "-k", "box:3", "-o", tmp_path / "b.parquet")
+    touched = {row + by for row in holes for by in (-1, 0, 1)}
+    found = read(tmp_path / "b.parquet")["level"]
+    assert {row for row, value in enumerate(found) if value is None} == touched
+    run(path, "-k", "box:3", "--nan", "skip", "-o", tmp_path / "c.parquet")
+    there = ~np.isin(np.arange(ROWS), holes)
+    values = np.pad(np.where(there, TABLE["level"].to_numpy(), 0), 1, "edge")
+    weights = np.pad(there.astype(float), 1, "edge")
+    expected = np.convolve(values, np.ones(3), "valid") / np.convolve(weights, np.ones(3), "valid")
+    np.testing.assert_allclose(read(tmp_path / "c.parquet")["level"].to_numpy(), expected, rtol=1e-12)
+
+
+def test_types_of_numbers(tmp_path: Path) -> None:
+    table = pl.DataFrame({"a": pl.Series([1.5, 2, 4, 8], dtype=pl.Float32)})
+    run(write(tmp_path / "a.parquet", table), "-k", "1", "-o", tmp_path / "b.parquet")
+    assert read(tmp_path / "b.parquet").schema == {"a": pl.Float32}
+    large = pl.DataFrame({"a": [2**60 + 1, 2**60 + 3, -(2**55) - 1]})
+    run(write(tmp_path / "c.parquet", large), "-k", "1", "--range", "clip", "-o", tmp_path / "d.parquet")
+    assert read(tmp_path / "d.parquet").equals(large)
+
+
+def test_times_are_positions(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet")
+    run(path, "-k", "gaussian:sigma=2", "--stride", "2", "--columns", "level", "-o", tmp_path / "b.parquet")
+    assert read(tmp_path / "b.parquet")["when"].equals(TABLE["when"][::2].alias("when"))
+    run(path, "-k", "gaussian:sigma=2", "--columns", "level", "-o", tmp_path / "b.wav", "--range", "float")
+    import soundfile
+
+    assert soundfile.info(tmp_path / "b.wav").samplerate == 4
+    uneven = TABLE.with_columns(
+        when=pl.Series([START + datetime.timedelta(seconds=row**2) for row in range(ROWS)])
+    )
+    said = run(write(tmp_path / "u.parquet", uneven), "-k", "box:3", "-o", tmp_path / "v.parquet")
+    assert "the rows are not evenly spaced in when: steps from 1 to 117 s; they are filtered as rows" in said
+
+
+def test_tables_of_text_and_of_types_become_one_another(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "time,a,name\n" + "".join(f"{row / 10},{row % 4},n{row}\n" for row in range(20))
+    )
+    run(tmp_path / "a.csv", "-k", "1", "-o", tmp_path / "b.parquet")
+    found = read(tmp_path / "b.parquet")
+    assert found.schema == {"time": pl.Float64, "a": pl.Float64, "name": pl.String}
+    assert found["time"].to_list() == [row / 10 for row in range(20)]
+    run(tmp_path / "b.parquet", "-k", "1", "-o", tmp_path / "c.csv")
+    again = pl.read_csv(tmp_path / "c.csv")
+    assert again.columns == ["time", "a", "name"] and again["a"].to_list() == [row % 4 for row in range(20)]
+    np.save(tmp_path / "d.npy", np.arange(12.0).reshape(4, 3))
+    run(tmp_path / "d.npy", "-k", "1", "--axes", "XC", "-o", tmp_path / "e.parquet")
+    assert read(tmp_path / "e.parquet").to_numpy().tolist() == np.arange(12.0).reshape(4, 3).tolist()
+
+
+def test_banks_make_a_column_for_each_map(tmp_path: Path) -> None:
+    np.save(tmp_path / "bank.npy", np.array([[[1.0, 0, 0]], [[0, 0, 1.0]]]))
+    path = write(tmp_path / "a.parquet", TABLE.select("level", "site"))
+    (tmp_path / "k.yaml").write_text("name: two\nrank: 1\nweights: [[1, 0, 0], [0, 0, 1]]\n")
+    run(path, "-k", tmp_path / "k.yaml", "-o", tmp_path / "b.parquet")
+    found = read(tmp_path / "b.parquet")
+    assert found.columns == ["level.0", "level.1", "site"]
+    np.testing.assert_allclose(found["level.1"][:-1].to_numpy(), TABLE["level"][1:].to_numpy())
+
+
+def test_what_cannot_be_filtered_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet")
+    with pytest.raises(ConvError, match="column 'site' holds String, not numbers"):
+        run(path, "-k", "1", "--columns", "site", "-o", tmp_path / "b.parquet")
+    with pytest.raises(UsageError, match="no such column; did you mean 'level'"):
+        run(path, "-k", "1", "--columns", "leval", "-o", tmp_path / "b.parquet")
+    lists = write(tmp_path / "l.parquet", pl.DataFrame({"a": [[1, 2], [3]], "b": ["x", "y"]}))
+    with pytest.raises(ConvError, match=r"no column holds numbers; there are a: List\(Int64\), b: String"):
+        run(lists, "-k", "1", "-o", tmp_path / "b.parquet")
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ConvError, match="broken or truncated Parquet file"):
+        run(path, "-k", "1", "-o", tmp_path / "b.parquet")
+    assert not (tmp_path / "b.parquet").exists()
