@@ -74,6 +74,8 @@ PICTURE, GIF, IN_PYTHON = Rule(each=36, growth=1100), Rule(each=20, growth=1400)
 FRAME = Rule(each=40, growth=1000, least=9_000_000 * 40)
 # A sample of a sound, of those that are asked for at once
 SOUND = Rule(each=16, growth=2500, most=640_000_000)
+# A cell of a table of columns, which may be packed
+CELLS = Rule(each=24, growth=40, most=None, advice="convert it to CSV")
 # A component of a tile that OpenJPEG sets aside (measured: 3,400)
 TILES = Rule(each=4096, growth=10, most=2_500_000)
 # A weight of a kernel, as a Python number and in analysis

@@ -12,12 +12,11 @@ import sys
 from pathlib import Path
 
 from convcli.common import signals
-from convcli.common.budget import mega
+from convcli.common.budget import CELLS, mega
 from convcli.common.errors import ConvError
 
 _SECONDS, _PACE = 2, 50_000  # of processor time for any file, and bytes for which there is another one
 TABLES = ("parquet", "arrow")
-NUMBER = 24  # bytes of a table's cell, copies included
 _NO_MEMORY = 3  # its exit code
 
 
@@ -52,7 +51,7 @@ def check(data: bytes, decoder: str, memory: int | None, frames: bool) -> None:
     if child.returncode == _NO_MEMORY:
         raise ConvError(
             f"the {decoder} inside takes more than the {mega(memory or 0)} MB of memory that are allowed {size} "
-            f"({'convert it to CSV' if decoder in TABLES else '--max-pixels allows more'})"
+            f"({CELLS.advice if decoder in TABLES else '--max-pixels allows more'})"
         )
     if child.returncode:
         raise ConvError(f"the {decoder} decoder takes more than {seconds} s {size}, or crashes")
@@ -70,7 +69,7 @@ def _table(decoder: str, data: bytes, memory: int) -> None:
     try:
         table = scan(io.BytesIO(data))
         rows = table.select(polars.len()).collect().item()
-        if 0 <= memory < rows * len(table.collect_schema()) * NUMBER:
+        if 0 <= memory < rows * len(table.collect_schema()) * CELLS.each:
             sys.exit(_NO_MEMORY)
         read(io.BytesIO(data))
     except SystemExit:

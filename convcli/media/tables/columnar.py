@@ -14,7 +14,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 import polars as pl
 
-from convcli.common.budget import allowed
+from convcli.common.budget import CELLS
 from convcli.common.errors import ConvError
 from convcli.data.axes import SECOND, Listed
 from convcli.data.info import Info, Strips
@@ -28,7 +28,6 @@ from convcli.media.tables.table import TableCompanions, TableSink
 
 T = TypeVar("T")
 
-_GROWTH = 1000  # bytes that each one of a file may become
 _MICROSECOND = Fraction(1, 10**6)
 _FORMATS: dict[str, tuple[Callable[..., pl.DataFrame], Callable[..., None]]] = {
     "parquet": (pl.read_parquet, pl.DataFrame.write_parquet),
@@ -81,7 +80,7 @@ class FrameSource(Strips):
         self._fp = fp
         data, (read, _) = whole(fp), _FORMATS[name]
         with _decoding(name):
-            trial.check(data, name, allowed(len(data), growth=_GROWTH), frames=False)
+            trial.check(data, name, (CELLS.units(len(data)) or 0) * CELLS.each, frames=False)
             frame = _apart(partial(read, io.BytesIO(data)))
         if not len(frame):
             raise ConvError("the table has no rows")
