@@ -393,6 +393,11 @@ KERNELS: dict[str, tuple[str, Callable[[], bytes]]] = {
         "k.yaml",
         lambda: b"name: a\nweights: [[1, 2], [3, 4]]\npadding: same\ndilation: 1000000\n",
     ),
+    "YAML, dilation of a line": (
+        "k.yaml",
+        lambda: b"name: a\nweights: [1, 2, 3]\npadding: same\ndilation: 9999999\n",
+    ),
+    "YAML, dilation alone": ("k.yaml", lambda: b"name: a\nweights: [1, 2, 3]\ndilation: 9999999\n"),
     "YAML, parametric": ("k.yaml", lambda: b"name: a\nparametric: gaussian:390\n"),
     "YAML, a number": ("k.yaml", lambda: b"name: a\nweights: [1e999999999/3]"),
     "npz": ("k.npz", lambda: zipped("a.npy", npy((16_000, 16_000)), 1000)),

@@ -85,7 +85,7 @@ PARAMETERS, DRAWN = Rule(each=12, growth=83, most=None), Rule(each=12, growth=0,
 # A number of a layer, beside that of the layer before, by the 4 bytes of each that comes in
 NUMBERS = Rule(each=8, growth=250, most=5 * PIXELS)
 # A number that a filter makes with the padding of a kernel's file, by the numbers that come in
-OUTPUTS = Rule(8, growth=1000, most=None, advice="--padding says another one")
+OUTPUTS = Rule(8, growth=1000, most=None, advice="--padding and --dilation say others")
 ARCHIVE = Rule(1, 100, most=None, advice="save the arrays with numpy.savez, which does not compress")
 STATE_DICT = Rule(1, 4, least=0, most=None, advice="its tensors share their numbers: save copies of them")
 

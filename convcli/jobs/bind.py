@@ -194,9 +194,13 @@ def _bind_kernel(
         output_padding=per_axis(settings.output_padding, rank, "output padding"),
     )
     windows = _spread(layer.windows(tuple(sizes[axis] for axis in axes)), axes, len(letters))
-    if settings.padding is None and defaults.padding is not None:  # a stranger's file, perhaps
-        outputs = prod(window.output_size(n) for window, n in zip(windows, sizes, strict=True))
-        OUTPUTS.allow(kernel.outputs * outputs, f"{kernel.title} with a padding of its own", prod(sizes))
+    asked = (settings.padding or defaults.padding, settings.dilation or defaults.dilation)
+    if asked != (settings.padding, settings.dilation):  # a stranger's file, perhaps
+        pairs = list(zip(windows, sizes, strict=True))
+        outputs = kernel.outputs * prod(window.output_size(n) for window, n in pairs)
+        padded = prod(window.full_size(n) for window, n in pairs)
+        what = f"{kernel.title} with a padding or a dilation of its own"
+        OUTPUTS.allow(max(outputs, padded), what, prod(sizes))
     mode = _default_mode(settings, kernel)
     return ConvStage(kernel, windows, mode, mode.fill(settings.pad_value or 0.0), summed, axes)
 
