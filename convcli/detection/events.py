@@ -254,7 +254,8 @@ class Detector:
                 Kind.FADE in met and kind_of(scenes[0], scenes[-1]) is Kind.LAMP
             ):
                 self.changes = [change, *(one for one in self.changes if one is not met.get(Kind.FADE))]
-        lasting = [track for track in self._lasting if track.energy >= ENERGY * self.rules.noisy]
+        least = ENERGY * self.rules.noisy * (1 - 1e-6)  # durations are rounded
+        lasting = [track for track in self._lasting if track.energy >= least]
         self.events = [
             replace(event, objects=tuple(grouped(list(event.objects), 0)))
             for event, scenes in self._parts(lasting, self.rules.merge_gap)

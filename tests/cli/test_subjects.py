@@ -77,10 +77,10 @@ CASES = {  # name: command line, exit code, subject, beginning of the problem
         "net show net.yaml --input 8x8", 2, "net 'net': layer 2 (conv2) on 2@6x6", "kernel 40 is larger",
     ),
     "a net that is too large": (
-        "net run large.yaml e -o o/n.npy", 1, "net 'large'", "layer conv2 would take 46,779,",
+        "net run large.yaml e -o o/n.npy", 1, "net 'large'", "layer conv2 would take 5,133 MB",
     ),
     "a net without weights": ("net run bare.yaml e -o o/n.npy", 2, "net 'bare'", "no numbers for conv1.weight"),
-    "a net that learns": ("learn e --net large.yaml", 1, "'e': net 'large'", "layer conv2 would take 46,779,"),
+    "a net that learns": ("learn e --net large.yaml", 1, "'e': net 'large'", "layer conv2 would take 5,133 MB"),
     "a net's weights": ("net run ok.yaml e --weights w.npz -o o/n.npy", 1, "weights file 'w.npz'", "no .npz file"),
     "no net": ("net show e.yaml", 1, "net file 'e.yaml'", "no such file"),
 }  # fmt: skip

@@ -21,6 +21,7 @@ from typing import IO, Any
 from convcli.cli.learn.files import File, is_label_table, labels
 from convcli.cli.net.request import parse_shifts
 from convcli.common.axes import parse_numbers
+from convcli.common.budget import Rule
 from convcli.common.choices import EngineName
 from convcli.common.errors import ConvError
 from convcli.common.numbers import parse_number, parse_rate
@@ -130,7 +131,7 @@ def _on_disk(suffix: str, reader: Callable[[Path], object]) -> Callable[[bytes, 
 
 
 def _weights(path: Path) -> None:
-    load_array(f"{path}#a", check=partial(check_size, most=MOST))
+    load_array(f"{path}#a", check=partial(check_size, rule=Rule(each=8, growth=1, most=MOST)))
 
 
 def _labels(path: Path) -> None:

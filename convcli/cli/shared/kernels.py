@@ -13,12 +13,26 @@ from convcli.data.axes import Positions
 from convcli.data.info import Info
 from convcli.geometry.padding import PaddingName, PadMode
 from convcli.kernel import Kernel, load_kernel
-from convcli.kernel.array_file import SUFFIXES
+from convcli.kernel.array_file import SUFFIXES, split
 from convcli.kernel.model import MAX_RANK, Defaults, check_size, kernel_title
 from convcli.media import registry
 from convcli.media.options import ReadOptions
 
-_loaded = lru_cache(maxsize=64)(load_kernel)  # a file is read once, however often it is asked for
+
+@lru_cache(maxsize=64)  # a file is read once, however often it is asked for
+def _loaded(text: str, rank: int, stamp: tuple[int, int]) -> Kernel:
+    return load_kernel(text, rank)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes with a file's content."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # no file, and no name of one
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
 _FILES = {suffix for row in registry.READ for suffix in row.suffixes if not row.film} - set(SUFFIXES)
 
 
@@ -40,8 +54,8 @@ def named_kernel(text: str, rank: int = 2, info: Info | None = None) -> Kernel:
     """
     path = Path(text.strip())
     if path.suffix.lower() not in _FILES:
-        return _loaded(text, rank)
-    kernel, places = _read(str(path), path.stat().st_mtime_ns if path.is_file() else 0)
+        return _loaded(text, rank, _stamp(split(text)[0]))
+    kernel, places = _read(str(path), _stamp(path))
     own = info.axis("X").positions if info is not None and "X" in info.letters else None
     steps = [one.steps() for one in (places, own) if one is not None]
     if len(steps) == 2 and steps[0] != steps[1]:
@@ -53,7 +67,7 @@ def named_kernel(text: str, rank: int = 2, info: Info | None = None) -> Kernel:
 
 
 @lru_cache(maxsize=8)
-def _read(name: str, changed: int) -> tuple[Kernel, Positions | None]:
+def _read(name: str, stamp: tuple[int, int]) -> tuple[Kernel, Positions | None]:
     title = kernel_title(name)
     table = registry.readable(name).kind == "table"
     with about(title), opened(name, ReadOptions(matrix=table)) as file:

@@ -19,6 +19,7 @@ from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.sounds.shared import Coding, Samples, Sequential, Sound, rate_of
 
 ALAC = (Coding("ALAC_16"), Coding("ALAC_24"))
+MOST_PLANES = 8  # of a frame, which PyAV can reach
 _BROKEN = "broken or truncated sound"
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "7.0", 8: "7.1"}
 _TAGS = {"track": "tracknumber"}  # as libsndfile calls them
@@ -134,6 +135,8 @@ class CodedSource(Sequential):
                 first = first or form
                 if form != first:
                     raise ConvError("its channels, its rate or its type change on the way")
+                if form[0] > MOST_PLANES:
+                    raise ConvError(f"{form[0]} channels: a sound of up to {MOST_PLANES} can be decoded")
                 values = frame.to_ndarray()
                 yield values.T if frame.format.is_planar else values.reshape(-1, form[0])
 
