@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
+import soundfile
 import tifffile
 from PIL import Image
 
@@ -71,6 +73,15 @@ def _array(path: Path, size: int) -> None:
     np.save(path, np.random.default_rng(4).normal(0, 9, (size, size)).astype(np.float32))
 
 
+def _sound(path: Path, size: int) -> None:
+    soundfile.write(path, np.random.default_rng(5).normal(0, 0.1, (size, 2)), 48_000, "PCM_24")
+
+
+def _columns(path: Path, size: int) -> None:
+    numbers = np.random.default_rng(6).normal(0, 9, (size, 3))
+    pl.DataFrame(numbers, schema=["a", "b", "c"]).write_parquet(path)
+
+
 NUMPY = ("--engine", "numpy", "--threads", "1")
 KINDS = (
     Kind("image", ".tif", ".png", _picture, 1600, 300, ("-k", "gaussian:sigma=1", *NUMPY)),
@@ -119,6 +130,9 @@ OTHERS = (
         pipes=False,
         **_FEW,
     ),
+    Kind("sound", ".wav", ".flac", _sound, 1_500_000, 40_000, ("-k", "box:5", *NUMPY), **_FEW),
+    Kind("coded sound", ".flac", ".m4a", _sound, 400_000, 40_000, ("-k", "box:5", *NUMPY), **_FEW),
+    Kind("columns", ".parquet", ".arrow", _columns, 300_000, 9_000, ("-k", "box:5", *NUMPY), **_FEW),
     Kind("motion", ".mp4", ".mp4", _clip, 60, 8, ("--preset", "veryfast"), ("motion",), **_FEW),
 )
 

@@ -60,6 +60,8 @@ def inputs(folder: Path) -> None:
         Image.fromarray(seeds.RGB).save(folder / name)
     for name in ("a.png", "b.png", "secret.png"):
         Image.fromarray(np.kron(seeds.RGB[:8, :8], np.ones((2, 2, 1), np.uint8))).save(folder / name)
+    for suffix in (*seeds.SOUNDS, "m4a", "aac", "parquet", "arrow"):
+        (folder / f"a.{suffix}").write_bytes(seeds.files(suffix)[0])
     for suffix in ("mp4", "mkv", "avi", "ts", "y4m"):
         (folder / f"a.{suffix}").write_bytes(seeds.clip(suffix))
     (folder / "a.gif").write_bytes(seeds.framed("GIF"))
@@ -120,6 +122,11 @@ def _jobs() -> dict[str, Job]:
     same = {f"filter {name}": _filter(name, f"out{Path(name).suffix}") for name in (
         "a.png", "a.jpg", "a.webp", "a.bmp", "a.tif", "a.npy", "a.csv", "a.mp4", "a.mkv", "a.avi", "a.ts", "a.y4m")
     }  # fmt: skip
+    same |= {f"filter a.{suffix}": _filter(f"a.{suffix}", f"out.{suffix}") for suffix in (
+        *seeds.SOUNDS, "m4a", "parquet", "arrow")
+    }  # fmt: skip
+    same["filter a.aac"] = _filter("a.aac", "out.wav")
+    same["a sound as kernel"] = _filter("a.wav", "out.wav", kernel="a.aiff", reads=("a.aiff",))
     read = {f"filter {name}": _filter(name, "out.png") for name in ("a.ppm", "a.tga", "a.jp2", "a.avif")}
     animated = {
         f"filter {name} to {target}": _filter(name, target, "--frames", "all", "-q")
