@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from convcli.common import Channels, EngineName, Nan, Precision, UsageError, parse_choice, quoted
+from convcli.common import Channels, EngineName, Missing, Precision, UsageError, parse_choice, quoted
 from convcli.common.axes import parse_numbers
 from convcli.data.info import ITEMS, SPACE, ArraySource, Colour
 from convcli.execution.items import item_of
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 ChannelsName = Literal["each", "luma", "grey", "sum"]
 DtypeName = Literal["auto", "float32", "float64"]
 EngineChoice = Literal["auto", "numpy", "torch"]
-NanName = Literal["propagate", "skip", "error"]
+MissingName = Literal["propagate", "skip", "keep", "error"]
 PaddingChoice = Literal["valid", "full", "same", "same-lower", "same-upper", "tail"]
 PadModeName = Literal["zero", "constant", "replicate", "reflect", "symmetric", "circular", "antireflect"]
 RangeName = Literal["clip", "abs", "offset", "minmax", "float"]
@@ -74,7 +74,7 @@ def filter(
     channels: ChannelsName = "each",
     axis: str | None = None,
     axes: str | None = None,
-    nan: NanName = "propagate",
+    missing: MissingName | None = None,
     dtype: DtypeName = "auto",
     engine: EngineChoice = "auto",
     device: str = "cpu",
@@ -126,9 +126,10 @@ def filter(
     axes : str
         Letters of the array's dimensions in their order, each of N, C, T, Z, Y, X at most once, such as ``YXC``;
         those along N are independent items, each filtered alone.  Default: every dimension is space.
-    nan : str
-        A missing sample (NaN) spoils each output whose window holds it, is skipped (the weights of the others are
-        renormalised; for kernels without negative weights), or is an error.
+    missing : str
+        A missing sample (NaN) spoils each output whose window holds it (the default), is skipped (the weights of the
+        others are renormalised; for kernels without negative weights), or is an error; ``keep`` skips too, and outputs
+        at missing samples stay missing.
     dtype : str
         Arithmetic.  ``auto``: float32; float64 for float64 and for integers of 32 bits or more.
     engine : str
@@ -149,7 +150,7 @@ def filter(
     convcli.UsageError
         Unknown names and values that are not possible, a kernel that does not fit the array.
     convcli.ConvError
-        A kernel file that cannot be read, too little memory, a missing value with ``nan="error"``.
+        A kernel file that cannot be read, too little memory, a missing value with ``missing="error"``.
 
     >>> import numpy as np
     >>> filter([-1, 4, 11, 14, 21, 25, 30], "smooth3", padding="valid").round(2).tolist()
@@ -182,7 +183,7 @@ def filter(
         channels=parse_choice(Channels, str(channels), "channels"),
         range=parse_range(str(range)),
         precision=parse_choice(Precision, str(dtype), "dtype"),
-        nan=parse_choice(Nan, str(nan), "nan"),
+        missing=None if missing is None else parse_choice(Missing, str(missing), "missing"),
         holds=("float32", "float64", info.dtype),
     )
     resources = Resources(parse_choice(EngineName, str(engine), "engine"), str(device), threads)

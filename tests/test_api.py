@@ -14,7 +14,7 @@ from scipy import ndimage, signal
 
 import convcli
 from convcli import api
-from convcli.common.choices import Channels, EngineName, Nan, Precision
+from convcli.common.choices import Channels, EngineName, Missing, Precision
 from convcli.common.errors import UsageError
 from convcli.geometry.padding import PaddingName, PadMode
 from convcli.kernel.model import Kernel
@@ -176,7 +176,7 @@ def test_the_names_in_types_are_those_that_are_read() -> None:
         (api.PadModeName, PadMode),
         (api.PaddingChoice, PaddingName),
         (api.ChannelsName, Channels),
-        (api.NanName, Nan),
+        (api.MissingName, Missing),
         (api.DtypeName, Precision),
         (api.EngineChoice, EngineName),
         (api.RangeName, closed),

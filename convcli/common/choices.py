@@ -17,11 +17,12 @@ class Channels(StrEnum):
     SUM = "sum"  # the results are added up: one channel comes out
 
 
-class Nan(StrEnum):
+class Missing(StrEnum):
     """What a missing sample does."""
 
     PROPAGATE = "propagate"
     SKIP = "skip"  # normalised convolution (Knutsson and Westin 1993): the weights of what is there
+    KEEP = "keep"  # the same, but what is missing itself stays missing; as propagate with negative weights
     ERROR = "error"
 
 

@@ -11,7 +11,7 @@ from typing import cast
 
 import numpy as np
 
-from convcli.common import Channels, ConvError, Nan
+from convcli.common import Channels, ConvError, Missing
 from convcli.data.box import Box, Span, slices
 from convcli.data.info import Source, channels_first
 from convcli.engines import get_engine
@@ -249,7 +249,7 @@ class Runner:
 
     def _colour(self, read: Read, box: Box) -> np.ndarray:
         block = read(box)
-        if self.job.nan is Nan.ERROR and block.dtype.kind == "f":
+        if self.job.missing is Missing.ERROR and block.dtype.kind == "f":
             self._refuse_nan(block, box)
         return self.job.split.colour_block(block, self.dtype)[None]
 
@@ -262,10 +262,10 @@ class Runner:
             channel, *place = (int(index) for index in where[0])
             places = zip(self.job.letters.lower(), place, box, strict=True)
             spot = ", ".join(f"{name} {at + start}" for name, at, (start, _) in places)
-            skip = "" if self.job.unskippable else "--nan skip leaves it out, "
+            skip = "" if self.job.unskippable else "--missing skip leaves it out, "
             raise ConvError(
                 f"a missing sample (NaN) at {spot} of channel {channel}, counted from 0: "
-                f"{skip}--nan propagate passes it on"
+                f"{skip}--missing propagate passes it on"
             )
 
     def _values(self, chain: Chain, read: Read, box: Box, out: np.ndarray | None = None) -> np.ndarray:
@@ -279,14 +279,15 @@ class Runner:
     def _stage(self, index: int, chain: Chain, read: Read, out: np.ndarray | None, box: Box) -> np.ndarray:
         stage = chain.stages[index]
         block, window = self._input(index, chain, read, box)
-        skip = self.job.nan is Nan.SKIP
+        keeps = self.job.missing is Missing.KEEP
+        skip = keeps or self.job.missing is Missing.SKIP
         if isinstance(stage, PoolStage):
             return stages.pool(stage, self.engine, block, window, self.dtype, skip)
         correlating = stages.Correlating(stage, self.engine, self.dtype, self._algorithms[index])
         if stage.transposed:
             first = [start for start, _ in needed_by(stage.windows, stage.mode, chain.sizes[index], box)]
             return correlating.transpose(block, box, first)
-        return correlating.correlate(block, window, skip, out)
+        return correlating.correlate(block, window, skip and not self.job.unskippable, out, keeps)
 
     def _input(self, index: int, chain: Chain, read: Read, box: Box) -> tuple[np.ndarray, list[Span]]:
         """Return the block that a stage's outputs need, and what they look at in it, padding included."""

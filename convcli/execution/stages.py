@@ -42,7 +42,12 @@ class Correlating:
     algorithm: Algorithm | None = None
 
     def correlate(
-        self, block: np.ndarray, box: Sequence[Span], skip_nan: bool, out: np.ndarray | None = None
+        self,
+        block: np.ndarray,
+        box: Sequence[Span],
+        skip_nan: bool,
+        out: np.ndarray | None = None,
+        keeps_nan: bool = False,
     ) -> np.ndarray:
         """Return the stage's outputs for the input box ``box``, given in elements of the block.
 
@@ -54,6 +59,8 @@ class Correlating:
             Leave missing samples out and renormalise the weights of the others.
         out : ndarray, optional
             Where the result belongs; it may be elsewhere all the same.
+        keeps_nan : bool
+            With ``skip_nan``: outputs stay missing where the sample under the kernel's origin is.
         """
         stage, finite = self.stage, block.dtype.kind in "iu"
         looks = skip_nan and not finite
@@ -79,7 +86,25 @@ class Correlating:
                 present[at(part)] = apply(held[under], how=direct)
         with np.errstate(divide="ignore", invalid="ignore"):
             sums *= np.where(present > 0, total / present, np.nan)
+        if keeps_nan:
+            sums[self._under_origins(missing, sums)] = np.nan
         return _finish(stage, sums)
+
+    def _under_origins(self, marks: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """Return the marks of the padded samples under the kernel's origin, one for each of the sums."""
+        places = [
+            slice(
+                origin * window.dilation,
+                origin * window.dilation + (n - 1) * window.stride + 1,
+                window.stride,
+            )
+            for origin, window, n in zip(self.stage.origins, self.stage.windows, sums.shape[2:], strict=True)
+        ]
+        found = marks[(slice(None), slice(None), *places)]
+        if self.stage.summed:
+            found = np.logical_and.reduce(found, axis=(0, 1), keepdims=True)
+        made: np.ndarray = np.repeat(found, len(sums) // len(found), axis=0)
+        return made
 
     def pixels(
         self, block: np.ndarray, box: Sequence[Span], how: Rendering, out: np.ndarray | None = None

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from convcli.common import Channels, Nan, Precision, UsageError, frozen
+from convcli.common import Channels, Missing, Precision, UsageError, frozen
 from convcli.data.axes import Axis, Even
 from convcli.data.info import SPACE, Companions, Info
 from convcli.geometry.windows import TransposedWindow
@@ -118,7 +118,7 @@ class Job:
         The output's type.
     compute : str
         ``float32`` or ``float64``.
-    nan : Nan
+    missing : Missing
     white : float, optional
         The output's, where it is not that of its type.
     """
@@ -129,7 +129,7 @@ class Job:
     policy: Range
     dtype: str
     compute: str
-    nan: Nan = Nan.PROPAGATE
+    missing: Missing = Missing.PROPAGATE
     white: float | None = None
 
     @cached_property
@@ -156,9 +156,12 @@ class Job:
         UsageError
             ``skip`` where `unskippable` says why not.
         """
-        if self.nan is Nan.SKIP and self.unskippable:
+        if self.missing is Missing.SKIP and self.unskippable:
             subject, why = self.unskippable
-            raise UsageError(f"nan skip renormalises weights, and {why}, or --nan propagate", subject=subject)
+            raise UsageError(
+                f"missing skip renormalises weights, and {why}, or --missing keep or propagate",
+                subject=subject,
+            )
 
     @cached_property
     def unskippable(self) -> tuple[str, str] | None:
@@ -284,7 +287,7 @@ def draft(
     channels: Channels = Channels.EACH,
     range: Range | None = None,
     precision: Precision = Precision.AUTO,
-    nan: Nan = Nan.PROPAGATE,
+    missing: Missing | None = None,
     holds: Sequence[str] = ("float32", "float64"),
     keeps_numbers: bool = True,
 ) -> Job:
@@ -317,7 +320,9 @@ def draft(
         policy = Clip()
     as_they_are = dtype == info.dtype and compute in holds  # in a format of numbers
     white = info.white if as_they_are else None
-    job = Job(info, chain, channels, policy, dtype, compute, nan, white)
+    if missing is None:
+        missing = Missing.PROPAGATE if info.metadata.nodata is None else Missing.KEEP
+    job = Job(info, chain, channels, policy, dtype, compute, missing, white)
     job.check()
     return job
 

@@ -99,7 +99,7 @@ MEANING = {
     "--min-duration": "shortest event",
     "--minimum-norm": "the smallest of equally good kernels",
     "--momentum": "share of the last step that is kept",
-    "--nan": "what a missing sample does",
+    "--missing": "what a missing sample does",
     "--net": "a net that is trained",
     "--no-audio": "leave out sound",
     "--no-bias": "learn no constant",
@@ -298,7 +298,7 @@ SIZES = {  # what there is, what there is today, and the most that all open issu
     "options of filter": (len(options_of(("filter",))), 47, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 22_356  # of today; the aim is below 20,000
+CODE_LINES = 22_388  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

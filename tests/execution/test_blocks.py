@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convcli.common.choices import Channels, Nan
+from convcli.common.choices import Channels, Missing
 from convcli.common.errors import ConvError, UsageError
 from convcli.data.info import ArraySource
 from convcli.execution.pipeline import Pipeline
@@ -43,7 +43,7 @@ def computed(
     axes: str,
     step: int,
     engine: str = "numpy",
-    nan: Nan = Nan.PROPAGATE,
+    missing: Missing = Missing.PROPAGATE,
     channels: Channels = Channels.EACH,
     compute: str = "float64",
 ) -> np.ndarray:
@@ -53,7 +53,7 @@ def computed(
     filtered = 1 if channels in (Channels.LUMA, Channels.GREY) else source.info.channels
     how = replace(how, sum_channels=channels is Channels.SUM)
     chain = bind(kernels, how, letters, sizes, filtered)
-    job = Job(source.info, chain, channels, FLOAT, compute, compute, nan)
+    job = Job(source.info, chain, channels, FLOAT, compute, compute, missing)
     job.check()
     result = Pipeline(job, source, Resources(EngineName(engine)), step=step).array()
     assert result.shape == job.result.shape
@@ -277,7 +277,7 @@ def test_ranges_are_measured_on_the_whole_in_any_blocks_and_threads(policy: Rang
 def test_nan_skip_renormalises_what_is_there() -> None:
     array = np.array([[1.0, 2.0, np.nan, 4.0], [5.0, np.nan, 7.0, 9.0]])
     kernel = Kernel("weights", (1, 1, 1, 3), (1.0, 2.0, 3.0))
-    got = computed(array, [kernel], Settings(padding=((0, 0),)), axes="YX", step=1, nan=Nan.SKIP)
+    got = computed(array, [kernel], Settings(padding=((0, 0),)), axes="YX", step=1, missing=Missing.SKIP)
     want = [[(1 + 4) / 3 * 6, (2 + 12) / 4 * 6], [(5 + 21) / 4 * 6, (14 + 27) / 5 * 6]]
     np.testing.assert_allclose(got, want, rtol=1e-15)
 
@@ -285,7 +285,12 @@ def test_nan_skip_renormalises_what_is_there() -> None:
 def test_nan_skip_of_an_empty_window_stays_missing() -> None:
     kernel = Kernel("mean", (1, 1, 2), (0.5, 0.5))
     got = computed(
-        np.array([np.nan, np.nan, 3.0]), [kernel], Settings(padding=((0, 0),)), axes="X", step=9, nan=Nan.SKIP
+        np.array([np.nan, np.nan, 3.0]),
+        [kernel],
+        Settings(padding=((0, 0),)),
+        axes="X",
+        step=9,
+        missing=Missing.SKIP,
     )
     np.testing.assert_array_equal(got, [np.nan, 3.0])
 
@@ -293,7 +298,7 @@ def test_nan_skip_of_an_empty_window_stays_missing() -> None:
 def test_nan_skip_refuses_negative_weights() -> None:
     kernel = Kernel("edge", (1, 1, 2), (0.5, -0.5))
     with pytest.raises(UsageError, match="negative"):
-        computed(np.zeros(5), [kernel], Settings(), axes="X", step=9, nan=Nan.SKIP)
+        computed(np.zeros(5), [kernel], Settings(), axes="X", step=9, missing=Missing.SKIP)
 
 
 def test_nan_error_says_where() -> None:
@@ -301,7 +306,7 @@ def test_nan_error_says_where() -> None:
     array[4, 2] = np.nan
     kernel = Kernel("mean", (1, 1, 1, 2), (0.5, 0.5))
     with pytest.raises(ConvError, match="y 4, x 2"):
-        computed(array, [kernel], Settings(), axes="YX", step=2, nan=Nan.ERROR)
+        computed(array, [kernel], Settings(), axes="YX", step=2, missing=Missing.ERROR)
 
 
 def test_luma_keeps_colour_differences() -> None:

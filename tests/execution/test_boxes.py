@@ -23,7 +23,7 @@ from scipy import ndimage
 
 import convcli
 from convcli.cli.shared import outputs
-from convcli.common.choices import Channels, EngineName, Nan, Precision
+from convcli.common.choices import Channels, EngineName, Missing, Precision
 from convcli.common.errors import UsageError
 from convcli.data.box import Box, slices, whole
 from convcli.data.info import STRIPS, ArraySource, Colour, Source
@@ -145,7 +145,7 @@ def jobs(draw: st.DrawFn, modes: st.SearchStrategy[PadMode]) -> tuple[Job, Array
             channels=draw(st.sampled_from(list(Channels))),
             range=parse_range(draw(st.sampled_from(RANGES))),
             precision=Precision.AUTO,
-            nan=Nan.SKIP if floats and draw(st.booleans()) else Nan.PROPAGATE,
+            missing=Missing.SKIP if floats and draw(st.booleans()) else Missing.PROPAGATE,
             holds=("float32", "float64", dtype),
             keeps_numbers=True,
         )  # fmt: skip
@@ -153,7 +153,7 @@ def jobs(draw: st.DrawFn, modes: st.SearchStrategy[PadMode]) -> tuple[Job, Array
     except UsageError:  # kernels larger than the data, ranks that do not fit, skip with negative weights
         assume(False)
         raise
-    if job.nan is Nan.SKIP:
+    if job.missing is Missing.SKIP:
         array[random.random(shape) < 0.1] = np.nan
     return job, source
 
@@ -246,7 +246,7 @@ def test_bricks_are_whole_pieces_of_what_is_read(
     settings = Settings(stride=(1, stride, stride))
     job = draft(
         source.info, [load_kernel("box:3x3x3")], settings, channels=Channels.EACH, range=parse_range("float"),
-        precision=Precision.AUTO, nan=Nan.PROPAGATE, holds=("float32",), keeps_numbers=True,
+        precision=Precision.AUTO, missing=Missing.PROPAGATE, holds=("float32",), keeps_numbers=True,
     )  # fmt: skip
     with mock.patch("convcli.plan.choose.MOST_MEMORY", 1):
         any_box = Pipeline(job, source, Resources(EngineName.NUMPY))
@@ -275,7 +275,7 @@ def test_rows_wholly_in_padding_have_their_colour_and_no_coverage(step: int) -> 
     how = Settings(padding=((20, 20),), pad_mode=PadMode.CONSTANT, pad_value=9.0)
     job = draft(
         source.info, [kernel], how, channels=Channels.EACH, range=parse_range("float"), precision=Precision.AUTO,
-        nan=Nan.PROPAGATE, holds=("float32",), keeps_numbers=True,
+        missing=Missing.PROPAGATE, holds=("float32",), keeps_numbers=True,
     )  # fmt: skip
     found = Pipeline(job, source, Resources(EngineName.NUMPY), step=step).array()
     padded = np.pad(array.astype(float), ((20, 20), (20, 20), (0, 0)), constant_values=9)
@@ -315,7 +315,7 @@ def test_another_process_gives_the_same_bits(
     weights = (1.0, -2.0, 0.0, 3.0, 1.0, 0.5, 0.0, -1.0, 2.0)
     job = draft(
         source.info, [Kernel("k", (1, 1, 3, 3), weights)], Settings(), channels=Channels.EACH,
-        range=parse_range("clip"), precision=Precision.AUTO, nan=Nan.PROPAGATE, holds=("uint8",),
+        range=parse_range("clip"), precision=Precision.AUTO, missing=Missing.PROPAGATE, holds=("uint8",),
         keeps_numbers=False,
     )  # fmt: skip
     pipeline = Pipeline(job, source, Resources(EngineName.NUMPY, threads=1))
@@ -337,7 +337,7 @@ def test_partitions_keep_the_bound_of_every_algorithm(engine: EngineName, kernel
     bank = load_kernel(kernel)
     job = draft(
         ArraySource(array, "TYX").info, [bank], Settings(), channels=Channels.EACH, range=parse_range("float"),
-        precision=Precision.AUTO, nan=Nan.PROPAGATE, holds=("float32",), keeps_numbers=True,
+        precision=Precision.AUTO, missing=Missing.PROPAGATE, holds=("float32",), keeps_numbers=True,
     )  # fmt: skip
     pipeline = Pipeline(job, ArraySource(array, "TYX"), Resources(engine, threads=1))
     bound = max(algorithm.error for algorithm in pipeline.plan.algorithms if algorithm is not None)

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from convcli.common.choices import Channels, EngineName, Nan, Precision
+import convcli
+from convcli.common.choices import Channels, EngineName, Missing, Precision
 from convcli.data.info import ArraySource, Colour, Info
 from convcli.engines.algorithms import NumpyDirect, NumpyFft, NumpySeparable, TorchFft
 from convcli.engines.interface import Algorithm
@@ -43,7 +45,13 @@ def pipeline(
     kernels = [
         Kernel(f"k{n}", (1, 1, *one.shape), tuple(one.ravel().tolist())) for n, one in enumerate(weights)
     ]
-    asked = {"range": None, "nan": Nan.PROPAGATE, "keeps_numbers": True, "settings": Settings(), **options}
+    asked = {
+        "range": None,
+        "missing": Missing.PROPAGATE,
+        "keeps_numbers": True,
+        "settings": Settings(),
+        **options,
+    }
     job = draft(
         info,
         kernels,
@@ -106,7 +114,7 @@ def test_no_hidden_value_is_clipped(range, low, high):
 def test_missing_samples_are_skipped_whatever_their_weight(algorithm, weights):
     x = np.random.default_rng(5).normal(0, 100, (60, 70)).astype(np.float32)
     x[8:50, 20:] = np.nan
-    made = pipeline(x, Info.of("YX", x.shape, "float32"), [weights], algorithm, nan=Nan.SKIP)
+    made = pipeline(x, Info.of("YX", x.shape, "float32"), [weights], algorithm, missing=Missing.SKIP)
     got, held = made.array(), np.isfinite(x)
     sums, total, own = (
         windows(np.where(held, x, 0), weights),
@@ -147,3 +155,27 @@ def test_minmax_of_what_is_partly_transparent(algorithm, stride, dilation):
     np.testing.assert_allclose(got[3], alpha, atol=0.51)
     assert got[:3, seen].min() > 99 and got[:3, seen].max() == 255
     assert not got[:, ~seen].any() and not seen.all() and not tally.clipped
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_kept_samples_stay_missing_where_they_are(engine: str) -> None:
+    """Under ``keep`` what is computed is what ``skip`` computes, and what was missing stays so; scipy has the rest."""
+    values = np.random.default_rng(7).normal(5, 1, (3, 18, 23))
+    missing = np.random.default_rng(8).random(values.shape) < 0.2
+    holes = np.where(missing, np.nan, values)
+    weights = np.array([[1.0, 2, 0.5], [0.25, 3, 1]])
+
+    def windows(x: np.ndarray) -> np.ndarray:
+        planes = [ndimage.correlate(plane, weights, mode="nearest", origin=(-1, 0)) for plane in x]
+        return np.stack(planes)[:, ::2, ::3]
+
+    sums, there = windows(np.where(missing, 0, values)), windows((~missing).astype(float))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = np.where(there > 0, sums / there * weights.sum(), np.nan)
+    expected[missing[:, ::2, ::3]] = np.nan
+    options = {"axes": "CYX", "stride": (2, 3), "engine": engine}
+    np.testing.assert_allclose(
+        convcli.filter(holes, weights, missing="keep", **options), expected, rtol=1e-12
+    )
+    signed = convcli.filter(holes, -weights, missing="keep", **options)
+    np.testing.assert_array_equal(signed, convcli.filter(holes, -weights, missing="propagate", **options))

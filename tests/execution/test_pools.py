@@ -40,19 +40,19 @@ def test_pools_take_the_samples_that_are_there(kind: str, engine: str) -> None:
     padded = np.pad(x, 1, constant_values=np.nan)
     with np.errstate(all="ignore"), pytest.warns(RuntimeWarning, match="empty|All-NaN"):
         want = OF_NUMPY[kind](windows(padded, (3, 2), 2), axis=-1)
-    got = convcli.filter(x, pool=f"{kind}:3x2,s=2,p=1", nan="skip", engine=engine)
+    got = convcli.filter(x, pool=f"{kind}:3x2,s=2,p=1", missing="skip", engine=engine)
     np.testing.assert_allclose(got, want, rtol=1e-14, atol=1e-15)
     assert np.isnan(got).any()
-    everything = convcli.filter(x, pool=f"global-{kind}", nan="skip", engine=engine)
+    everything = convcli.filter(x, pool=f"global-{kind}", missing="skip", engine=engine)
     np.testing.assert_allclose(everything, [[OF_NUMPY[kind](x)]], rtol=1e-14)
 
 
 def test_zeros_that_count_are_there_and_those_beyond_are_not() -> None:
     x = np.array([np.nan, 4, 8, np.nan, np.nan])
-    got = convcli.filter(x, pool="avg:3,s=2,p=1,include,ceil", nan="skip")
+    got = convcli.filter(x, pool="avg:3,s=2,p=1,include,ceil", missing="skip")
     np.testing.assert_allclose(got, [2, 6, 0])
-    np.testing.assert_allclose(convcli.filter(x, pool="avg:3,s=2,p=1", nan="skip"), [4, 6, np.nan])
-    np.testing.assert_allclose(convcli.filter(x, "box:1", pool="max:2", nan="skip"), [4, 8])
+    np.testing.assert_allclose(convcli.filter(x, pool="avg:3,s=2,p=1", missing="skip"), [4, 6, np.nan])
+    np.testing.assert_allclose(convcli.filter(x, "box:1", pool="max:2", missing="skip"), [4, 8])
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_zeros_that_count_are_there_and_those_beyond_are_not() -> None:
 def test_only_an_advice_that_works_names_skip(options: dict[str, Any], works: bool) -> None:
     x = [1, np.nan, 3, 4]
     with pytest.raises(convcli.ConvError, match="missing sample") as refused:
-        convcli.filter(x, **options, nan="error")
-    assert ("--nan skip" in str(refused.value)) is works
+        convcli.filter(x, **options, missing="error")
+    assert ("--missing skip" in str(refused.value)) is works
     if works:
-        assert not np.isnan(convcli.filter(x, **options, nan="skip")).any()
+        assert not np.isnan(convcli.filter(x, **options, missing="skip")).any()
     else:
-        with pytest.raises(convcli.UsageError, match="nan skip"):
-            convcli.filter(x, **options, nan="skip")
+        with pytest.raises(convcli.UsageError, match="missing skip"):
+            convcli.filter(x, **options, missing="skip")
 
 
 def test_the_pool_of_a_kernel_file_skips_too(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_the_pool_of_a_kernel_file_skips_too(tmp_path: Path) -> None:
     (tmp_path / "tops.yaml").write_text(
         "name: tops\nweights: [1, 2]\nscale: 1/3\npadding: valid\npool: max:2,s=1\n"
     )
-    done = ok("filter", "in.csv", "-k", "tops.yaml", "--nan", "skip", "-q", "-o", "-", cwd=tmp_path)
+    done = ok("filter", "in.csv", "-k", "tops.yaml", "--missing", "skip", "-q", "-o", "-", cwd=tmp_path)
     assert [float(line) for line in done.stdout.split()[1:]] == pytest.approx(
         [1, 3, 11 / 3]
     )  # of 1, none, 3 and 11/3

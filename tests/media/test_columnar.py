@@ -73,7 +73,7 @@ def test_nulls_are_missing_samples_and_stay_nulls(tmp_path: Path) -> None:
     touched = {row + by for row in holes for by in (-1, 0, 1)}
     found = read(tmp_path / "b.parquet")["level"]
     assert {row for row, value in enumerate(found) if value is None} == touched
-    run(path, "-k", "box:3", "--nan", "skip", "-o", tmp_path / "c.parquet")
+    run(path, "-k", "box:3", "--missing", "skip", "-o", tmp_path / "c.parquet")
     there = ~np.isin(np.arange(ROWS), holes)
     values = np.pad(np.where(there, TABLE["level"].to_numpy(), 0), 1, "edge")
     weights = np.pad(there.astype(float), 1, "edge")

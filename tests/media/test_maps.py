@@ -84,7 +84,7 @@ def test_nodata_is_missing(dtype: str, tmp_path: Path) -> None:
     hole = 0 if dtype == "uint16" else -9999
     values = np.where(HOLES, hole, np.rint(HEIGHTS)).astype(dtype)
     path = write(tmp_path / "a.tif", values, nodata=hole)
-    assert run(path, "-k", KERNEL, "-o", tmp_path / "b.tif") == ""
+    assert run(path, "-k", KERNEL, "--missing", "propagate", "-o", tmp_path / "b.tif") == ""
     plain = np.where(HOLES, 0, values).astype(np.float64)
     sums = correlate(plain, TAPS, mode="nearest", origin=(-1, 0))
     touched = correlate(HOLES.astype(np.float64), np.ones(TAPS.shape), mode="nearest", origin=(-1, 0)) > 0
@@ -93,13 +93,18 @@ def test_nodata_is_missing(dtype: str, tmp_path: Path) -> None:
     assert nodata == hole
     assert np.array_equal(found == hole, touched)
     np.testing.assert_allclose(found[~touched], sums[~touched], rtol=1e-5)
-    assert run(path, "-k", KERNEL, "--nan", "skip", "-o", tmp_path / "c.tif") == ""
+    assert run(path, "-k", KERNEL, "--missing", "skip", "-o", tmp_path / "c.tif") == ""
     weights = correlate((~HOLES).astype(np.float64), TAPS, mode="nearest", origin=(-1, 0))
     with rasterio.open(tmp_path / "c.tif") as file:
         found = file.read(1)
     there = weights > 0
     assert np.array_equal(found != hole, there)
     np.testing.assert_allclose(found[there], (sums[there] / weights[there]) * TAPS.sum(), rtol=1e-5)
+    assert run(path, "-k", KERNEL, "-o", tmp_path / "d.tif") == ""  # the default of maps: keep
+    with rasterio.open(tmp_path / "d.tif") as file:
+        kept = file.read(1)
+    assert np.array_equal(kept == hole, HOLES | ~there)
+    assert np.array_equal(kept[~HOLES], found[~HOLES])
 
 
 def test_what_other_formats_do_not_hold_is_said(tmp_path: Path) -> None:
@@ -110,7 +115,7 @@ def test_what_other_formats_do_not_hold_is_said(tmp_path: Path) -> None:
     assert "were written as black" in said
     said = run(path, "-k", "box:3", "-o", tmp_path / "b.npy")
     assert said == "note: the georeference is left out: NPY holds none\n"
-    assert np.isnan(np.load(tmp_path / "b.npy")).sum() > HOLES.sum()
+    assert np.isnan(np.load(tmp_path / "b.npy")).sum() == HOLES.sum()
 
 
 def test_a_map_that_is_turned_says_that_it_loses_its_place(tmp_path: Path) -> None:

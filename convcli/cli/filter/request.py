@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common import Channels, EngineName, Nan, Precision, UsageError, frozen
+from convcli.common import Channels, EngineName, Missing, Precision, UsageError, frozen, parse_choice
 from convcli.common.options import Panel, argument, flag, option
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions, WriteOptions
@@ -37,7 +37,11 @@ class Request:
     range: Range | None = range_policy()
     channels: Channels = options.channels()
     reading: ReadOptions
-    nan: Nan = option("Missing samples: propagate, skip or error.", default=Nan.PROPAGATE, panel=Panel.VALUES)
+    missing: Missing | None = option(
+        "Missing samples: propagate, skip, keep or error. Default: propagate; keep in maps with a nodata value.",
+        panel=Panel.VALUES,
+        read=lambda text: parse_choice(Missing, text, "missing"),
+    )
     precision: Precision = options.precision(
         "Arithmetic: auto (float32; float64 for tables, 64-bit data), float32, float64."
     )

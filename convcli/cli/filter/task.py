@@ -111,7 +111,7 @@ def prepare(
         channels=request.channels,
         range=request.range,
         precision=request.precision,
-        nan=request.nan,
+        missing=request.missing,
         holds=format.dtypes,
         keeps_numbers=format.numbers,
     )
