@@ -39,7 +39,7 @@ def _size(text: str) -> Size:
 
 
 kernels = shared(
-    "Name, name:parameters, FILE.yaml, FILE.npy, or numbers; several are applied in turn.",
+    "Name, name:parameters, a file (.yaml, .npy, table, picture, sound), or numbers; several are applied in turn.",
     "--kernel",
     "-k",
     default=(),
