@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from convcli.cli.shared.opened import opened
 from convcli.common import UsageError, about
 from convcli.data.axes import Positions
 from convcli.data.info import Info
@@ -68,6 +67,8 @@ def named_kernel(text: str, rank: int = 2, info: Info | None = None) -> Kernel:
 
 @lru_cache(maxsize=8)
 def _read(name: str, stamp: tuple[int, int]) -> tuple[Kernel, Positions | None]:
+    from convcli.cli.shared.opened import opened  # knows nets: not for kernels by name
+
     title = kernel_title(name)
     table = registry.readable(name).kind == "table"
     with about(title), opened(name, ReadOptions(matrix=table)) as file:
