@@ -78,7 +78,7 @@ class Metadata:
     srgb: int | None = (
         None  # colours are sRGB's, to be shown with this intent; formats without such a mark mean it
     )
-    geo: tuple[tuple[int, int, int, Any], ...] = ()  # tags of a GeoTIFF that name where its pixels lie
+    geo: tuple[tuple[int, int, int, Any], ...] | None = None  # tags that name where a map's pixels lie
     nodata: str | None = None  # the number that stands for missing samples in such files
 
 

@@ -46,7 +46,7 @@ _READING: tuple[_Concern[ReadOptions], ...] = (
     _Concern(
         "--axes", lambda o: o.axes is not None, _named("npy", "tiff"), "names the dimensions of NPY and TIFF"
     ),
-    _Concern("--as matrix", lambda o: o.matrix, _TABLE, "reads a table as a grid"),
+    _Concern("--as matrix", lambda o: o.matrix, _columned, "reads a table as a grid"),
     _Concern("--columns", lambda o: o.columns is not None, _columned, "picks columns of a table"),
     _Concern("--header", lambda o: o.header is not Header.AUTO, _TABLE, "is for tables"),
     _Concern("--allow-truncated", lambda o: o.allow_truncated, _streamed, "is for clips and sounds"),

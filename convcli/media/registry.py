@@ -176,7 +176,8 @@ def _aiff(head: bytes) -> bool:
 
 
 def _m4a(head: bytes) -> bool:
-    return head[4:8] == b"ftyp" and head[8:12] in _APPLE
+    """MP4 of Apple's brands, and of those of clips in files that are named so."""
+    return head[4:8] == b"ftyp" and (head[8:12] in _APPLE or _movie()(head))
 
 
 def _adts(head: bytes) -> bool:
@@ -494,7 +495,9 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
         if positions is None or (axis.letter in format.placed and (on_paper or "M" in format.axes)):
             continue
         if positions.unit != INCH:
-            samples = "the georeference is" if info.metadata.geo else "the positions of the samples are"
+            samples = (
+                "the positions of the samples are" if info.metadata.geo is None else "the georeference is"
+            )
             lost.append("the times of the frames are" if axis.letter == "T" else samples)
         elif not isinstance(positions, Even) or round(1 / positions.spacing) not in _USUAL:
             lost.append("the resolution is")

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy.ndimage import correlate1d
+from scipy.signal import correlate2d
 from typer.testing import CliRunner
 
 from convcli.cli.program import build
@@ -88,6 +89,42 @@ def test_types_of_numbers(tmp_path: Path) -> None:
     large = pl.DataFrame({"a": [2**60 + 1, 2**60 + 3, -(2**55) - 1]})
     run(write(tmp_path / "c.parquet", large), "-k", "1", "--range", "clip", "-o", tmp_path / "d.parquet")
     assert read(tmp_path / "d.parquet").equals(large)
+    large = pl.DataFrame({"a": pl.Series([2**63 + 5, 2**63 + 9, 7], dtype=pl.UInt64)})
+    run(write(tmp_path / "e.parquet", large), "-k", "1", "--range", "clip", "-o", tmp_path / "f.parquet")
+    assert read(tmp_path / "f.parquet").equals(large)
+    larger = pl.DataFrame({"a": pl.Series([2**70, -(2**70)], dtype=pl.Int128)})
+    run(write(tmp_path / "g.parquet", larger), "-k", "1", "-o", tmp_path / "h.parquet")
+    assert read(tmp_path / "h.parquet")["a"].to_list() == [2.0**70, -(2.0**70)]
+
+
+def test_texts_of_digits_stay_texts(tmp_path: Path) -> None:
+    table = TABLE.with_columns(code=pl.Series([f"0{row}" for row in range(ROWS)]), year=pl.lit("2026"))
+    run(write(tmp_path / "a.parquet", table), "-k", "box:3", "-o", tmp_path / "b.parquet")
+    found = read(tmp_path / "b.parquet")
+    assert found["code"].equals(table["code"]) and found["year"].equals(table["year"])
+    table.select("level", "code").write_csv(tmp_path / "c.csv")
+    run(tmp_path / "c.csv", "-k", "box:3", "--columns", "level", "-o", tmp_path / "d.parquet")
+    assert read(tmp_path / "d.parquet")["code"].equals(table["code"])
+
+
+def test_a_table_is_a_grid_of_pixels_or_of_weights(tmp_path: Path) -> None:
+    grid = RANDOM.normal(0, 1, (9, 4))
+    path = write(tmp_path / "a.parquet", pl.DataFrame(grid, schema=list("abcd")))
+    weights = write(tmp_path / "k.parquet", pl.DataFrame({"left": [1.0, 2.0], "right": [3.0, -1.0]}))
+    run(path, "--as", "matrix", "-k", weights, "--padding", "valid", "-o", tmp_path / "b.npy")
+    expected = correlate2d(grid, [[1, 3], [2, -1]], "valid")
+    np.testing.assert_allclose(np.load(tmp_path / "b.npy"), expected, rtol=1e-12)
+    lone = write(tmp_path / "lone.parquet", pl.DataFrame({"w": [0.5, 0.25, -0.125], "name": ["a", "b", "c"]}))
+    run(write(tmp_path / "c.parquet"), "-k", lone, "--columns", "level", "-o", tmp_path / "d.parquet")
+    found = read(tmp_path / "d.parquet")["level"].to_numpy()
+    np.testing.assert_allclose(found, filtered(TABLE["level"].to_numpy()), rtol=1e-12)
+
+
+def test_a_lone_column_keeps_its_nulls(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", pl.DataFrame({"a": [1.0, None, 3.0, 4.0, 5.0]}))
+    run(path, "-k", "box:3", "-o", tmp_path / "b.parquet")
+    found = read(tmp_path / "b.parquet")["a"].to_list()
+    assert found == [None, None, None, pytest.approx(4), pytest.approx(14 / 3)]
 
 
 def test_times_are_positions(tmp_path: Path) -> None:

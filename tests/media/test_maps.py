@@ -142,3 +142,34 @@ def test_bands_and_pictures_keep_their_numbers(tmp_path: Path) -> None:
     assert run(path, "-k", "1", "-o", tmp_path / "d.tif") == "note: left out of the TIFF: nodata value\n"
     with rasterio.open(tmp_path / "d.tif") as file:
         assert np.array_equal(file.read(), colours)  # a black part of a colour is not missing
+
+
+def test_a_result_that_equals_the_nodata_value_stays_a_result(tmp_path: Path) -> None:
+    values = np.where(HOLES, 0, np.rint(HEIGHTS)).astype(np.int16)
+    values[20:30, 20:30] = 7  # even: an edge kernel gives 0 there
+    run(write(tmp_path / "a.tif", values, nodata=0), "-k", "1,0,-1", "-o", tmp_path / "b.tif")
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert (file.read_masks(1)[22:28, 22:28] == 255).all() and np.abs(
+            file.read(1)[22:28, 22:28]
+        ).max() < 1e-30
+
+
+@pytest.mark.parametrize("nodata", [float("nan"), float("-inf"), -1.5])
+def test_any_float_is_a_nodata_value(nodata: float, tmp_path: Path) -> None:
+    values = np.where(HOLES, nodata, HEIGHTS).astype(np.float32)
+    assert run(write(tmp_path / "a.tif", values, nodata=nodata), "-k", "1", "-o", tmp_path / "b.tif") == ""
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert np.array_equal(file.nodata, nodata, equal_nan=True)
+        assert np.array_equal(file.read(1), values, equal_nan=True)
+        assert np.array_equal(file.read_masks(1) == 0, HOLES)
+
+
+def test_a_map_without_a_system_of_coordinates_keeps_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with rasterio.open(path, "w", driver="GTiff", transform=NORTH_UP, count=1, height=40, width=61,
+                       dtype="float64") as file:  # fmt: skip
+        file.write(HEIGHTS, 1)
+    assert run(path, "-k", "box:3", "--stride", "2", "-o", tmp_path / "b.tif") == ""
+    with rasterio.open(path) as old, rasterio.open(tmp_path / "b.tif") as new:
+        assert new.crs is None and new.transform @ (0.5, 0.5) == old.transform @ (0.5, 0.5)
+        assert new.transform.a == 2 * old.transform.a

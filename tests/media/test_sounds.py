@@ -36,14 +36,14 @@ def sound(path: Path, coding: str, wave: np.ndarray = WAVE, rate: int = RATE, **
     return path
 
 
-def apple(path: Path, codec: str, layout: str, wave: np.ndarray) -> Path:
+def apple(path: Path, codec: str, layout: str, wave: np.ndarray, form: str = "ipod") -> Path:
     """Write (C, X) by FFmpeg."""
-    with av.open(str(path), "w", format="adts" if path.suffix == ".aac" else "ipod") as container:
+    with av.open(str(path), "w", format="adts" if path.suffix == ".aac" else form) as container:
         stream = container.add_stream(codec, rate=RATE)
         stream.codec_context.layout, stream.codec_context.format = "stereo", layout
         container.metadata["title"] = "Low tide"
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave), layout, "stereo")
-        frame.sample_rate = RATE
+        frame.sample_rate, frame.pts = RATE, 0
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
@@ -250,3 +250,52 @@ def test_missing_samples_become_silence_where_a_format_has_none(tmp_path: Path) 
     found = decoded(tmp_path / "b.flac")
     assert not found[100:110, 1].any()
     assert found[5, 0] == 1 - 2**-23
+
+
+@pytest.mark.parametrize("length", [128, 1024, 1152, 1153, 4096])
+def test_vorbis_keeps_its_last_block(length: int, tmp_path: Path) -> None:
+    path = sound(tmp_path / "a.ogg", "VORBIS", WAVE[:length], 44_100)
+    assert run(path, "-k", "1", "-o", tmp_path / "b.wav") == (0, "")
+    np.testing.assert_allclose(decoded(tmp_path / "b.wav"), decoded(path), atol=1e-6)
+
+
+def test_ogg_files_that_ffmpeg_would_shorten_are_refused(tmp_path: Path) -> None:
+    for suffix, coding in (("ogg", "VORBIS"), ("opus", "OPUS")):
+        path = sound(tmp_path / f"a.{suffix}", coding, np.tile(WAVE, (20, 1)))
+        data = path.read_bytes()
+        path.write_bytes(data + data)
+        said = refused(path, "-k", "1", "-o", tmp_path / "b.wav", "-y")
+        assert "several sounds one after another: `ffmpeg -i IN.ogg OUT.wav` joins them" in said
+        path.write_bytes(data[: len(data) * 2 // 3])
+        assert "cut short: its last page is missing" in refused(
+            path, "-k", "1", "-o", tmp_path / "b.wav", "-y"
+        )
+        assert run(path, "-k", "1", "-o", tmp_path / "b.wav", "--allow-truncated", "-y")[0] == 0
+
+
+def test_mp3_files_that_are_longer_or_shorter_than_their_header_says(tmp_path: Path) -> None:
+    path = sound(tmp_path / "a.mp3", "MPEG_LAYER_III", np.tile(WAVE, (4, 1)))
+    data = path.read_bytes()
+    tag = b"ID3\4\0\0" + bytes((0, 0, 8, 0)) + bytes(1024)  # of 1024 bytes
+    path.write_bytes(tag + data[: len(data) * 2 // 3])
+    assert "bytes of its samples are missing; --allow" in refused(path, "-k", "1", "-o", tmp_path / "b.wav")
+    path.write_bytes(data + data)
+    assert run(path, "-k", "1", "-o", tmp_path / "b.wav") == (0, "")
+    found, once = decoded(tmp_path / "b.wav"), 4 * LENGTH
+    assert len(found) > 2 * once and np.abs(found[:once] - np.tile(WAVE, (4, 1)))[2000:-2000].std() < 0.1
+
+
+@pytest.mark.parametrize("form", ["ipod", "mp4"])
+def test_mp4_keeps_the_samples_that_its_edit_list_rounds_away(form: str, tmp_path: Path) -> None:
+    path = apple(tmp_path / "a.m4a", "aac", "fltp", WAVE.T.astype(np.float32), form)  # 145.854 ms
+    assert run(path, "-k", "1", "-o", tmp_path / "b.wav") == (0, "")
+    assert np.array_equal(decoded(tmp_path / "b.wav"), by_ffmpeg(path)[:LENGTH])
+
+
+def test_what_is_broken_is_said_in_words_of_sounds(tmp_path: Path) -> None:
+    path = sound(tmp_path / "a.wav", "PCM_16")
+    path.write_bytes(path.read_bytes()[:36])
+    assert "Error opening it: " in refused(path, "-k", "1", "-o", tmp_path / "b.wav")
+    path = apple(tmp_path / "a.m4a", "aac", "fltp", WAVE.T.astype(np.float32))
+    path.write_bytes(path.read_bytes()[:2000])
+    assert "broken or truncated sound" in refused(path, "-k", "1", "-o", tmp_path / "b.wav")

@@ -59,9 +59,8 @@ def named_kernel(text: str, rank: int = 2, info: Info | None = None) -> Kernel:
     steps = [one.steps() for one in (places, own) if one is not None]
     if len(steps) == 2 and steps[0] != steps[1]:
         rates = [f"{float(1 / step[0]):g}" if step else "no" for step in steps]
-        raise UsageError(
-            f"it has {rates[0]} samples a second, and the input {rates[1]}", subject=kernel.title
-        )
+        problem = f"it has {rates[0]} samples a second, and the input {rates[1]}"
+        raise UsageError(problem, subject=kernel.title)
     return kernel
 
 
@@ -74,9 +73,8 @@ def _read(name: str, stamp: tuple[int, int]) -> tuple[Kernel, Positions | None]:
     with about(title), opened(name, ReadOptions(matrix=table)) as file:
         info = file.info
         if file.shape.channels > 1:
-            raise UsageError(
-                f"it has {file.shape.channels} channels: a kernel takes one, such as a grey picture"
-            )
+            channels = file.shape.channels
+            raise UsageError(f"it has {channels} channels: a kernel takes one, such as a grey picture")
         check_size(file.shape.sizes)
         weights = file.opaque()[0]
     if info.companions is None or info.companions.kind != "sound":
@@ -84,9 +82,8 @@ def _read(name: str, stamp: tuple[int, int]) -> tuple[Kernel, Positions | None]:
         return Kernel.from_array(weights[:, 0] if column else weights, name), None
     full = 1.0 if info.dtype.startswith("float") else 1 + (info.white or float(np.iinfo(info.dtype).max))
     defaults = Defaults(padding=(PaddingName.SAME,), pad_mode=PadMode.ZERO, flip=True)
-    made = Kernel(
-        name, (1, 1, len(weights)), tuple((weights / full).tolist()), origin=(0,), defaults=defaults
-    )
+    taps = tuple((weights / full).tolist())
+    made = Kernel(name, (1, 1, len(weights)), taps, origin=(0,), defaults=defaults)
     return made, info.axis("X").positions
 
 

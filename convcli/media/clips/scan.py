@@ -71,6 +71,7 @@ class VideoFile:
     """A video file that can be opened several times, each with a position of its own."""
 
     seeks = True  # whether one can jump in it
+    what = "video"
 
     def __init__(self, fp: IO[bytes], demuxer: str, pixels: int | None = PIXELS) -> None:
         self._fp, self._demuxer = fp, demuxer
@@ -81,7 +82,7 @@ class VideoFile:
         self.limit = {} if most is None else {"max_pixels": str(most)}
 
     def open(self) -> av.container.InputContainer:
-        with libav("broken or truncated video"):
+        with libav(f"broken or truncated {self.what}"):
             view = View(self._fp, self._lock)
             # Old files have tags in other encodings than UTF-8.
             return av.open(

@@ -61,15 +61,11 @@ def _keys(directory: Any) -> dict[int, int]:
 
 def _axes(tags: tifffile.TiffTags, half: Fraction) -> list[tuple[Fraction, Fraction]] | None:
     """Return the first place and the spacing along X and Y, None where they do not say it."""
-    scale, tie, matrix = (
-        _finite(tags.valueof(code), n) for code, n in ((SCALE, 3), (TIEPOINT, 6), (MATRIX, 16))
-    )
+    counts = {SCALE: 3, TIEPOINT: 6, MATRIX: 16}
+    scale, tie, matrix = (_finite(tags.valueof(code), count) for code, count in counts.items())
     if scale and tie and scale[0] and scale[1]:
         steps = Fraction(scale[0]), -Fraction(scale[1])
-        corner = (
-            Fraction(tie[3]) - Fraction(tie[0]) * steps[0],
-            Fraction(tie[4]) - Fraction(tie[1]) * steps[1],
-        )
+        corner = tuple(Fraction(tie[3 + i]) - Fraction(tie[i]) * steps[i] for i in (0, 1))
     elif matrix and matrix[0] and matrix[5] and not (matrix[1] or matrix[4]):
         steps, corner = (Fraction(matrix[0]), Fraction(matrix[5])), (Fraction(matrix[3]), Fraction(matrix[7]))
     else:
@@ -79,17 +75,13 @@ def _axes(tags: tifffile.TiffTags, half: Fraction) -> list[tuple[Fraction, Fract
 
 def _finite(value: Any, count: int) -> tuple[float, ...]:
     """Return so many numbers, or none."""
-    fits = (
-        isinstance(value, tuple)
-        and len(value) == count
-        and all(isinstance(one, float | int) for one in value)
-    )
-    return value if fits and all(map(math.isfinite, value)) else ()
+    fits = isinstance(value, tuple) and len(value) == count
+    return value if fits and all(isinstance(one, float | int) and math.isfinite(one) for one in value) else ()
 
 
 def tags_of(info: Info) -> list[tuple[int, int, int, Any, bool]]:
     """Return the tags that say where the pixels of a result lie, as tifffile takes them."""
-    if not info.metadata.geo:
+    if info.metadata.geo is None:
         return []
     x, y = info.axis("X").positions, info.axis("Y").positions
     if not (isinstance(x, Even) and isinstance(y, Even)):
@@ -100,10 +92,8 @@ def tags_of(info: Info) -> list[tuple[int, int, int, Any, bool]]:
     left, top = (float(axis.origin - half * axis.spacing) for axis in (x, y))
     wide, tall = float(x.spacing), float(y.spacing)
     if wide > 0 > tall:
-        made += [
-            (SCALE, 12, 3, (wide, -tall, 0.0), True),
-            (TIEPOINT, 12, 6, (0.0, 0.0, 0.0, left, top, 0.0), True),
-        ]
+        made.append((SCALE, 12, 3, (wide, -tall, 0.0), True))
+        made.append((TIEPOINT, 12, 6, (0.0, 0.0, 0.0, left, top, 0.0), True))
     else:
         matrix = (wide, 0.0, 0.0, left, 0.0, tall, 0.0, top, *[0.0] * 7, 1.0)
         made.append((MATRIX, 12, 16, matrix, True))
@@ -126,27 +116,33 @@ class Missing:
         kind = np.dtype(stored)
         wide = kind.itemsize > 4 or (kind.kind in "iu" and kind.itemsize == 4)
         self.dtype = "float64" if wide else "float32"
-        self._value = kind.type(float(text)) if kind.kind == "f" else kind.type(int(float(text)))
+        number: float = float(text)
+        if kind.kind != "f":
+            if not number.is_integer():
+                raise ValueError(text)
+            number = int(text if text.lstrip("-").isdecimal() else number)
+        self._value = kind.type(number)
 
     @classmethod
     def of(cls, page: tifffile.TiffPage, stored: str) -> Missing | None:
         """Return what a page says of samples of a type; None where it says nothing that they can be."""
         text = page.tags.valueof(NODATA)
         try:
-            found = cls(str(text).strip("\0 "), stored)
+            return cls(str(text).strip("\0 "), stored)
         except (ValueError, OverflowError):
             return None
-        return found if math.isfinite(float(found.text)) else None
 
     def read(self, samples: np.ndarray) -> np.ndarray:
         """Return samples as floats, NaN where they are missing."""
-        return np.where(samples == self._value, np.nan, samples.astype(self.dtype)).astype(
-            self.dtype, copy=False
-        )
+        found = samples.astype(self.dtype)
+        found[samples == self._value] = np.nan
+        return found
 
 
 def filled(samples: np.ndarray, metadata: Metadata) -> np.ndarray:
-    """Return samples with the number for missing ones in their place."""
+    """Return samples with the number for missing ones in their place; results that equal it move to its neighbour."""
     if metadata.nodata is None or samples.dtype.kind != "f":
         return samples
-    return np.where(np.isnan(samples), samples.dtype.type(float(metadata.nodata)), samples)
+    missing = samples.dtype.type(float(metadata.nodata))
+    beside = np.nextafter(missing, samples.dtype.type(-missing or 1))
+    return np.where(np.isnan(samples), missing, np.where(samples == missing, beside, samples))

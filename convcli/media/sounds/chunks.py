@@ -8,7 +8,7 @@ from typing import IO
 from convcli.common.frozen import frozen
 
 _MOST = 1000  # chunks that are looked at
-_UNKNOWN = (0, 0xFFFFFFFF)  # sizes that programs write which cannot go back
+_UNKNOWN = (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)  # sizes that programs write which cannot go back
 
 
 @frozen

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import IO, Any
 
 import av
 import av.error
 import numpy as np
-from av.stream import Disposition
+from av.codec.context import Flags2
 
-from convcli.common.errors import ConvError, UsageError
+from convcli.common.errors import ConvError
 from convcli.data.box import Box
 from convcli.data.info import Info, Sink
-from convcli.media.clips.scan import VideoFile, libav
+from convcli.media.clips.scan import VideoFile, libav, pictures
 from convcli.media.clips.tracks import Written, tags_of
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.media.sounds.shared import Coding, Samples, Sequential, Sound, rate_of
+from convcli.media.sounds.shared import TRUNCATED, Coding, Samples, Sequential, Sound, rate_of, unheld
 
 ALAC = (Coding("ALAC_16"), Coding("ALAC_24"))
 MOST_PLANES = 8  # of a frame, which PyAV can reach
@@ -33,7 +34,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> CodedSource:
     ConvError
         Without sound, and for a file that is cut short, unless ``options.allow_truncated``.
     """
-    return CodedSource(fp, *_demuxer(fp), options)
+    return CodedSource(fp, *_demuxer(fp, options.allow_truncated), options)
 
 
 def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> CodedSink:
@@ -47,8 +48,10 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     return CodedSink(fp, info)
 
 
-def _demuxer(fp: IO[bytes]) -> tuple[str, bool]:
+def _demuxer(fp: IO[bytes], tolerant: bool) -> tuple[str, bool]:
     """Return FFmpeg's name of the container, and whether it says exactly how many samples there are."""
+    size = fp.seek(0, 2)
+    fp.seek(0)
     head = fp.read(10)
     if head[:3] == b"ID3":
         tag = sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
@@ -56,11 +59,31 @@ def _demuxer(fp: IO[bytes]) -> tuple[str, bool]:
         head = fp.read(4)
     if head[4:8] == b"ftyp":
         return "mov", True
+    if head[:4] == b"OggS":
+        _check_pages(fp, tolerant)
     if head[:4] in (b"fLaC", b"OggS"):
         return "flac" if head[:4] == b"fLaC" else "ogg", True
     if head[:1] == b"\xff" and head[1] & 6 == 0:  # layer 0
         return "aac", False
-    return "mp3", any(mark in fp.read(256) for mark in (b"Xing", b"Info"))
+    beside = size - fp.tell() + len(head)
+    told = re.search(rb"(?s)(?:Xing|Info)\0{3}[\3\7\x0b\x0f].{4}(.{4})", fp.read(256))  # frames, bytes
+    beside -= int.from_bytes(told[1]) if told else 0
+    if beside < 0 and not tolerant:
+        raise ConvError(f"cut short: {-beside} bytes of its samples are missing; {TRUNCATED}")
+    return "mp3", told is not None and beside <= 128  # ID3v1
+
+
+def _check_pages(fp: IO[bytes], tolerant: bool) -> None:
+    """Refuse what FFmpeg loses parts of: sounds one after another, and a missing end (RFC 3533, 6: the flags)."""
+    flags, rest = b"", b""
+    fp.seek(0)
+    while block := fp.read(1 << 20):
+        flags += b"".join(re.findall(rb"OggS\0([\0-\7])", rest + block))
+        rest = block[-5:]
+    if re.search(rb"[^\2\3][\2\3]", flags):
+        raise ConvError("it holds several sounds one after another: `ffmpeg -i IN.ogg OUT.wav` joins them")
+    if not (flags[-1:] >= b"\4" or tolerant):
+        raise ConvError(f"cut short: its last page is missing; {TRUNCATED}")
 
 
 def _coding(context: Any) -> Coding:
@@ -87,6 +110,7 @@ class CodedSource(Sequential):
 
     def __init__(self, fp: IO[bytes], demuxer: str, counted: bool, options: ReadOptions) -> None:
         self._file = VideoFile(fp, demuxer, options.max_pixels)
+        self._file.what = "sound"
         self._size = self._file.size
         self._container: Any = None
         self._go_to(0)
@@ -94,26 +118,20 @@ class CodedSource(Sequential):
         container: Any = self._container
         context = stream.codec_context
         self._coding, rate = _coding(context), context.sample_rate
-        others = ["further sounds"] * (len(container.streams.audio) > 1) + ["chapters"] * bool(
-            container.chapters()
-        )
-        others += ["cover picture"] * any(
-            one.disposition & Disposition.attached_pic for one in container.streams
-        )
+        streams, films = container.streams, len(pictures(container))
+        beside = {"further sounds": len(streams.audio) > 1, "chapters": container.chapters(),
+                  "cover picture": len(streams.video) > films, "video": films}  # fmt: skip
+        others = [name for name, there in beside.items() if there]
         notes = [f"left out of the sound: {', '.join(others)}"] if others else []
-        tags = tags_of(container)
-        skipped = (
-            int.from_bytes(context.extradata[10:12], "little") if context.name == "opus" else 0
-        )  # RFC 7845, 5.1
-        count = announced = (
-            round((stream.duration or 0) * stream.time_base * rate) - skipped if counted else 0
-        )
+        skipped = context.extradata[10:12] if context.name == "opus" else b""  # RFC 7845, 5.1
+        length = round((stream.duration or 0) * stream.time_base * rate) if counted else 0
+        length -= int.from_bytes(skipped, "little")
+        count = announced = self._end(length, rate) if demuxer == "mov" else length
         if not announced or options.allow_truncated:
             count = self._counted(options.allow_truncated)
             notes += [f"cut short: {count} of {announced} samples are there"] * (count < announced)
-        self._begin(
-            rate, context.channels, min(count, announced or count), tags, notes
-        )  # the last packet is padded
+        count = min(count, announced or count)  # the last packet is padded
+        self._begin(rate, context.channels, count, tags_of(self._container), notes)
 
     def _go_to(self, start: int) -> int:
         if self._container is not None:
@@ -123,14 +141,28 @@ class CodedSource(Sequential):
         if not sounds or sounds[0].codec_context is None:
             raise ConvError("it holds no sound that can be decoded")
         self._stream = sounds[0]
+        if self._stream.codec_context.name == "vorbis":
+            self._stream.codec_context.flags2 |= Flags2.skip_manual  # a whole last block would be cut
         self._parts = self._decoding()
         self._rest = np.empty((0, sounds[0].codec_context.channels), np.int16)
         return 0
 
+    def _end(self, announced: int, rate: int) -> int:
+        """Return how many samples an MP4 has: its edit list counts in coarser units, down to 1/600 s."""
+        with libav(_BROKEN):
+            parts = self._container.demux(self._stream)
+            end = max((one.pts + one.duration for one in parts if one.pts is not None), default=0)
+        self._go_to(0)
+        end = round(end * self._stream.time_base * rate)
+        return end if abs(end - announced) <= rate / 600 else announced
+
     def _decoding(self) -> Iterator[np.ndarray]:
         first = None
         with libav(_BROKEN):
-            for frame in self._container.decode(self._stream):
+            frames = self._container.decode(self._stream)
+            if self._stream.codec_context.flags2 & Flags2.skip_manual:
+                next(frames, None)  # the first block of Vorbis gives no samples
+            for frame in frames:
                 form = frame.layout.nb_channels, frame.sample_rate, frame.format.name
                 first = first or form
                 if form != first:
@@ -164,9 +196,8 @@ class CodedSink(Sink):
         beside = info.companions if isinstance(info.companions, Sound) else None
         codings = ALAC if beside and beside.coding.name.startswith("ALAC") else (Coding("AAC"),)
         self._samples = Samples(info, "M4A", beside, codings)
-        self._output = av.open(
-            Written(fp), "w", format="ipod", container_options={"movie_timescale": str(rate)}
-        )
+        exact = {"movie_timescale": str(rate)}
+        self._output = av.open(Written(fp), "w", format="ipod", container_options=exact)
         self._output.metadata.update(beside.tags if beside else {})
         try:
             self._stream: Any = self._output.add_stream("alac" if codings is ALAC else "aac", rate=rate)
@@ -175,9 +206,7 @@ class CodedSink(Sink):
             context.format = {"int16": "s16p", "int32": "s32p"}.get(self._samples.coding.handed, "fltp")
             context.open()
         except (av.error.FFmpegError, ValueError):
-            raise UsageError(
-                f"M4A does not hold {info.channels} channels of {rate} samples a second: write .wav or .flac"
-            ) from None
+            raise unheld("M4A", info, rate) from None
         self._written = 0
 
     def put(self, box: Box, values: np.ndarray) -> None:

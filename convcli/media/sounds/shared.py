@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -16,10 +16,8 @@ from convcli.data.axes import SECOND, Axis, Even, Listed, at_rate
 from convcli.data.info import Info, Strips
 
 TRUNCATED = "--allow-truncated keeps what can be read"
-_FLOATS = dict.fromkeys(
-    ("FLOAT", "VORBIS", "OPUS", "AAC", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"), "float32"
-)
-_FLOATS["DOUBLE"] = "float64"
+_LOSSY = ("VORBIS", "OPUS", "AAC", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
+_FLOATS = dict.fromkeys(_LOSSY, "float32") | {"FLOAT": "float32", "DOUBLE": "float64"}
 _BITS = {"PCM_S8": 8, "PCM_U8": 8, "DWVW_12": 12, "ALAC_20": 20, "PCM_24": 24, "ALAC_24": 24, "DWVW_24": 24,
          "PCM_32": 32, "ALAC_32": 32}  # all others: 16  # fmt: skip
 _LOUDEST = 1e6  # of floats that encoders take
@@ -64,7 +62,7 @@ class Coding:
 
     @property
     def lossy(self) -> bool:
-        return self.floats and self.name not in ("FLOAT", "DOUBLE")
+        return self.name in _LOSSY
 
     @property
     def full(self) -> float:
@@ -118,19 +116,15 @@ class Sequential(Strips):
     _size: int  # of the file
     _coding: Coding
 
-    def _begin(
-        self, rate: int, channels: int, count: int, tags: Mapping[str, str], notes: Iterable[str]
-    ) -> None:
+    def _begin(self, rate: int, channels: int, count: int, tags: Mapping[str, str], notes: list[str]) -> None:
         """Work out the form, now that the file is open and the samples are counted."""
         if count < 1:
             raise ConvError("it holds no samples")
         coding, self._next = self._coding, 0
         self._kept = np.empty((0, channels), coding.dtype)
         shape = (count, channels)[: 1 + (channels > 1)]
-        info = Info.of(
-            "XC"[: len(shape)], shape, coding.dtype, companions=Sound(coding, tags), notes=tuple(notes)
-        )
-        self.info = replace(info, white=coding.white).placed(X=at_rate(Fraction(rate)))
+        info = Info.of("XC"[: len(shape)], shape, coding.dtype, companions=Sound(coding, tags))
+        self.info = replace(info, white=coding.white, notes=tuple(notes)).placed(X=at_rate(Fraction(rate)))
 
     def _counted(self, tolerant: bool) -> int:
         """Decode everything, and return how many samples there are; an error ends them where that is allowed."""
@@ -259,6 +253,12 @@ class Samples:
         return tuple(line for line, there in said.items() if there)
 
 
+def unheld(name: str, info: Info, rate: int) -> UsageError:
+    """Return the error for a number of channels or a rate that an output does not have."""
+    form = f"{info.channels} channels of {rate} samples a second"
+    return UsageError(f"{name} does not hold {form}: write .wav or .flac")
+
+
 def rate_of(axis: Axis, name: str) -> tuple[int, tuple[str, ...]]:
     """Return the samples a second, and a line where these are no whole number."""
     positions = axis.positions
@@ -274,9 +274,5 @@ def rate_of(axis: Axis, name: str) -> tuple[int, tuple[str, ...]]:
     rate = 1 / spacing
     if not 1 <= round(rate) < 2**31:
         raise UsageError(f"{name} does not hold {float(rate):g} samples a second")
-    said = (
-        ()
-        if rate.denominator == 1
-        else (f"{float(rate):.10g} samples a second are written as {round(rate)}",)
-    )
-    return round(rate), said
+    said = f"{float(rate):.10g} samples a second are written as {round(rate)}"
+    return round(rate), (said,) if rate.denominator > 1 else ()

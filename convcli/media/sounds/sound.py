@@ -13,14 +13,14 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
-from convcli.common.errors import ConvError, UsageError
+from convcli.common.errors import ConvError
 from convcli.data.box import Box
 from convcli.data.info import Info, Sink
 from convcli.media.carriers import left_out
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.shared import decoding
 from convcli.media.sounds import chunks
-from convcli.media.sounds.shared import TRUNCATED, Coding, Samples, Sequential, Sound, rate_of
+from convcli.media.sounds.shared import TRUNCATED, Coding, Samples, Sequential, Sound, rate_of, unheld
 
 _TAGS = (
     *("title", "copyright", "software", "artist", "comment", "date", "album", "license"),
@@ -51,6 +51,9 @@ class _Careful:
             except Exception as error:
                 self._failure = error
         return None
+
+    def __repr__(self) -> str:
+        return "it"  # in libsndfile's messages
 
     def read(self, size: int) -> bytes:
         return self._tried(self._fp.read, size) or b""
@@ -152,9 +155,7 @@ class SoundSink(Sink):
             self._file = soundfile.SoundFile(self._careful, "w", **form)
         except (RuntimeError, ValueError, TypeError):
             self._careful.check()
-            raise UsageError(
-                f"{name} does not hold {info.channels} channels of {rate} samples a second: write .wav or .flac"
-            ) from None
+            raise unheld(name, info, rate) from None
         for key in tags.keys() - set(lost):
             setattr(self._file, key, tags[key])
 

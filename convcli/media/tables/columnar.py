@@ -24,7 +24,7 @@ from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.tables.clock import Clock, increases, is_even
 from convcli.media.tables.columns import listed, name_of, pick
 from convcli.media.tables.delimited import Cells, Dialect
-from convcli.media.tables.table import TableCompanions, TableSink
+from convcli.media.tables.table import TableCompanions, TableSink, exact
 
 T = TypeVar("T")
 
@@ -92,24 +92,25 @@ class FrameSource(Strips):
             if wrong is not None:
                 raise ConvError(f"column {name_of(header, wrong)!r} holds {frame.dtypes[wrong]}, not numbers")
         elif not numeric:
-            raise ConvError(
-                f"no column holds numbers; there are {listed([f'{n}: {t}' for n, t in frame.schema.items()])}"
-            )
+            kinds = [f"{name}: {kind}" for name, kind in frame.schema.items()]
+            raise ConvError(f"no column holds numbers; there are {listed(kinds)}")
         else:
             chosen = numeric
-        time = _clock(frame, header, chosen, options.columns is not None)
+        time = None if options.matrix else _clock(frame, header, chosen, options.columns is not None)
         if time and options.columns is None:
             chosen = [index for index in chosen if index != time.column]
         self._values = _numbers(frame, chosen)
         kept = sorted(set(range(len(header))) - set(chosen))
         others = frame[:, kept].rename({header[index]: str(index) for index in kept})
         nulls = any(frame[:, index].null_count() for index in chosen)
-        companions = TableCompanions(
-            Dialect(), header, tuple(chosen), others, nulls, time=str(time.column) if time else None
-        )
+        when = str(time.column) if time else None
+        companions = TableCompanions(Dialect(), header, tuple(chosen), others, nulls, typed=True, time=when)
         notes = [f"filtered columns: {listed([name_of(header, index) for index in chosen])}"]
         notes[0] += f"; not filtered: {listed([name_of(header, index) for index in kept])}" if kept else ""
         shape = self._values.shape[1:] if len(chosen) == 1 else self._values.shape[::-1]
+        if options.matrix:
+            self.info = Info.of("YX", self._values.shape[::-1], self._values.dtype.name, notes=tuple(notes))
+            return
         info = Info.of("XC"[: len(shape)], shape, self._values.dtype.name, companions=companions,
                        notes=(*notes, *(time.notes if time else ())))  # fmt: skip
         self.info = info.placed(X=time.positions) if time else info
@@ -124,14 +125,10 @@ class FrameSource(Strips):
 
 def _numbers(frame: pl.DataFrame, chosen: list[int]) -> np.ndarray:
     """Return the numbers of columns, one column a row: floats, NaN for nulls, or integers that floats do not hold."""
-    columns = [frame[:, index] for index in chosen]
-    small = all(column.dtype == pl.Float32 for column in columns)
-    kind = pl.Float32 if small else pl.Float64
+    columns = frame[:, chosen]
+    kind = pl.Float32 if set(columns.dtypes) == {pl.Float32} else pl.Float64
     found = np.stack([column.cast(kind).fill_null(float("nan")).to_numpy() for column in columns])
-    whole_numbers = all(column.dtype.is_integer() and not column.null_count() for column in columns)
-    if whole_numbers and np.abs(found).max(initial=0) >= 2**53:
-        return np.stack([column.cast(pl.Int64).to_numpy() for column in columns])
-    return found
+    return exact(columns, found) if all(kind.is_integer() for kind in columns.dtypes) else found
 
 
 def _clock(frame: pl.DataFrame, header: tuple[str, ...], numeric: list[int], picked: bool) -> Clock | None:
@@ -186,15 +183,16 @@ class FrameSink(TableSink):
         super().close()
         frame = pl.concat(self._frames)
         frame.columns = self._names
-        frame = frame.with_columns(_typed(column) for column in frame if column.dtype == pl.String)
+        if not getattr(self.info.companions, "typed", False):
+            frame = frame.with_columns(_typed(column) for column in frame if column.dtype == pl.String)
         made = io.BytesIO()
         _apart(partial(_FORMATS[self._format][1], frame, made))
         self._fp.write(made.getbuffer())
 
 
 def _typed(column: pl.Series) -> pl.Series:
-    """Return cells of text as numbers where all of them are."""
-    for kind in (pl.Int64, pl.Float64):
+    """Return cells of text as numbers where all of them are; codes, such as 0123, are text."""
+    for kind in (pl.Int64, pl.Float64) if not column.str.contains(r"^[+-]?0\d").any() else ():
         numbers: Any = column.cast(kind, strict=False)
         if numbers.null_count() == column.null_count():
             return pl.Series(column.name, numbers)

@@ -80,6 +80,8 @@ class TableCompanions:
         The positions of the filtered columns, one for each channel.
     others
         The columns that pass through: strings (null for an empty cell), each named by its position.
+    typed
+        Whether those have types of their own.
     commas
         The names of those that hold numbers with a decimal comma.
     empty_cells
@@ -96,6 +98,7 @@ class TableCompanions:
     filtered: tuple[int, ...]
     others: pl.DataFrame
     empty_cells: bool
+    typed: bool = False
     is_tsv: bool = False
     commas: tuple[str, ...] = ()
     time: str | None = None
@@ -178,7 +181,9 @@ def _columns_info(cells: Cells, chosen: list[int], is_tsv: bool, time: Clock | N
     dialect = replace(cells.dialect, decimal="," if cells.commas & set(chosen) else ".")
     commas = tuple(str(index) for index in kept if index in cells.commas)
     name = str(time.column) if time else None
-    companions = TableCompanions(dialect, cells.header, tuple(chosen), others, empty, is_tsv, commas, name)
+    companions = TableCompanions(
+        dialect, cells.header, tuple(chosen), others, empty, is_tsv=is_tsv, commas=commas, time=name
+    )
     rows = len(cells.frame)
     shape = (rows,) if len(chosen) == 1 else (rows, len(chosen))
     notes = (*cells.notes, note, *(time.notes if time else ()))
@@ -212,12 +217,16 @@ def _numbers(cells: Cells, chosen: Sequence[int]) -> np.ndarray:
             f"line {cells.lines[row]}, column {name!r}: {quoted(cell)} is not a number; correct it, empty it if it is "
             "missing, or leave the column out with --columns"
         )
-    found = np.ascontiguousarray(values.to_numpy().T)
+    return exact(cells.frame[:, list(chosen)], np.ascontiguousarray(values.to_numpy().T))
+
+
+def exact(columns: pl.DataFrame, found: np.ndarray) -> np.ndarray:
+    """Return the numbers of columns as integers where floats do not hold those, else as they were found."""
     if np.abs(found).max(initial=0, where=np.isfinite(found)) >= 2**53:
         for kind in (pl.Int64, pl.UInt64):
-            whole = cells.frame[:, list(chosen)].select(pl.all().cast(kind, strict=False))
-            if not any(whole.null_count().row(0)):
-                return np.ascontiguousarray(whole.to_numpy().T)
+            integers = columns.select(pl.all().cast(kind, strict=False))
+            if not any(integers.null_count().row(0)):
+                return np.ascontiguousarray(integers.to_numpy().T)
     return found
 
 
@@ -307,7 +316,7 @@ class TableSink(Sink):
         self._columns = (
             _arrange(table, info.channels, maps) if table else [_Column("", value) for value in range(width)]
         )
-        self._empty = table is not None and table.empty_cells and len(self._columns) > 1
+        self._empty = table is not None and table.empty_cells
         self._begin(table is not None and table.header is not None)
 
     def _begin(self, has_names: bool) -> None:
@@ -354,7 +363,7 @@ class TableSink(Sink):
         if values.dtype.kind != "f":
             return pl.Series(np.ascontiguousarray(values))
         series = pl.Series(np.ascontiguousarray(values, np.float32 if values.dtype.itemsize < 4 else None))
-        if self._empty:
+        if self._empty and len(self._columns) > 1:  # a blank line is no row
             series = series.fill_nan(None)
         if self._dialect.decimal != ".":
             series = series.cast(pl.String).str.replace(".", self._dialect.decimal, literal=True)
