@@ -205,7 +205,11 @@ _TIFF = (f"{_PICTURES}tiff:source", f"{_PICTURES}tiff:sink")
 _PICTURE = (f"{_IMAGE}:source", f"{_IMAGE}:sink")
 _PNG = (f"{_PICTURES}png:source", f"{_PICTURES}png:sink")
 _VIDEO = ("convcli.media.clips.reader:source", "convcli.media.clips.writer:sink")
-_COLUMNAR = "convcli.media.tables.columnar:"
+_COLUMNAR = "convcli.media.tables.columnar"
+_PARQUET, _ARROW = (
+    (_magic(first), f"{_COLUMNAR}:{name}_source", f"{_COLUMNAR}:sink", "MXC", NUMBERS)
+    for name, first in (("parquet", b"PAR1"), ("arrow", b"ARROW1"))
+)
 _SOUND = ("convcli.media.sounds.sound:source", "convcli.media.sounds.sound:sink")
 _CODED = ("convcli.media.sounds.coded:source", "convcli.media.sounds.coded:sink")
 _TIFF_MAGIC = _magic(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -244,28 +248,8 @@ FORMATS: tuple[Format, ...] = (
     Format("opus", (".opus",), _ogg(True), _CODED[0], _SOUND[1], "XC", SAMPLES, seeks=True, placed="X"),
     Format("m4a", (".m4a", ".m4b"), _m4a, *_CODED, "XC", SAMPLES, seeks=True, placed="X"),
     Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "NMTZYXC", REAL, numbers=True, grain=BOXES),
-    Format(
-        "parquet",
-        (".parquet", ".pq"),
-        _magic(b"PAR1"),
-        f"{_COLUMNAR}parquet_source",
-        f"{_COLUMNAR}sink",
-        "MXC",
-        NUMBERS,
-        numbers=True,
-        placed="X",
-    ),
-    Format(
-        "arrow",
-        (".arrow", ".feather", ".ipc"),
-        _magic(b"ARROW1"),
-        f"{_COLUMNAR}arrow_source",
-        f"{_COLUMNAR}sink",
-        "MXC",
-        NUMBERS,
-        numbers=True,
-        placed="X",
-    ),
+    Format("parquet", (".parquet", ".pq"), *_PARQUET, numbers=True, placed="X"),
+    Format("arrow", (".arrow", ".feather", ".ipc"), *_ARROW, numbers=True, placed="X"),
     Format("tsv", (".tsv", ".tab"), _tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
     Format("csv", (".csv",), _csv, *_CSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
 )
