@@ -69,6 +69,8 @@ class Format:
         The letters of the axes whose positions it can hold.
     grain
         Which boxes its writer takes.
+    like
+        Another format, in whose form its files may be: their names tell.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Format:
     numbered: bool = False
     placed: str = ""
     grain: Grain = STRIPS
+    like: str = ""
 
     @property
     def kind(self) -> str:
@@ -176,8 +179,7 @@ def _aiff(head: bytes) -> bool:
 
 
 def _m4a(head: bytes) -> bool:
-    """MP4 of Apple's brands, and of those of clips in files that are named so."""
-    return head[4:8] == b"ftyp" and (head[8:12] in _APPLE or _movie()(head))
+    return head[4:8] == b"ftyp" and head[8:12] in _APPLE
 
 
 def _adts(head: bytes) -> bool:
@@ -246,7 +248,7 @@ FORMATS: tuple[Format, ...] = (
     Format("mp3", (".mp3",), _mp3, _CODED[0], _SOUND[1], "XC", SAMPLES, seeks=True, placed="X"),
     Format("ogg", (".ogg", ".oga"), _ogg(False), _CODED[0], _SOUND[1], "XC", SAMPLES, seeks=True, placed="X"),
     Format("opus", (".opus",), _ogg(True), _CODED[0], _SOUND[1], "XC", SAMPLES, seeks=True, placed="X"),
-    Format("m4a", (".m4a", ".m4b"), _m4a, *_CODED, "XC", SAMPLES, seeks=True, placed="X"),
+    Format("m4a", (".m4a", ".m4b"), _m4a, *_CODED, "XC", SAMPLES, seeks=True, placed="X", like="mp4"),
     Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "NMTZYXC", REAL, numbers=True, grain=BOXES),
     Format("parquet", (".parquet", ".pq"), *_PARQUET, numbers=True, placed="X"),
     Format("arrow", (".arrow", ".feather", ".ipc"), *_ARROW, numbers=True, placed="X"),
@@ -407,7 +409,8 @@ def identify(
         if found is None:
             raise
         return found, ()
-    if expected.recognises(head) or (not expected.binary and is_text(head)):
+    own = expected.recognises(head) or (found is not None and found.name == expected.like)
+    if own or (not expected.binary and is_text(head)):
         return expected, ()
     if found is None:
         raise ConvError(f"no {expected.name.upper()} file: it holds {_content(head)}")

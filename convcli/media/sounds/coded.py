@@ -114,18 +114,16 @@ class CodedSource(Sequential):
         self._size = self._file.size
         self._container: Any = None
         self._go_to(0)
-        stream: Any = self._stream
-        container: Any = self._container
-        context = stream.codec_context
+        stream, context = self._stream, self._stream.codec_context
         self._coding, rate = _coding(context), context.sample_rate
-        streams, films = container.streams, len(pictures(container))
-        beside = {"further sounds": len(streams.audio) > 1, "chapters": container.chapters(),
+        streams, films = self._container.streams, len(pictures(self._container))
+        beside = {"further sounds": len(streams.audio) > 1, "chapters": self._container.chapters(),
                   "cover picture": len(streams.video) > films, "video": films}  # fmt: skip
         others = [name for name, there in beside.items() if there]
         notes = [f"left out of the sound: {', '.join(others)}"] if others else []
-        skipped = context.extradata[10:12] if context.name == "opus" else b""  # RFC 7845, 5.1
         length = round((stream.duration or 0) * stream.time_base * rate) if counted else 0
-        length -= int.from_bytes(skipped, "little")
+        if context.name == "opus":
+            length -= int.from_bytes(context.extradata[10:12], "little")  # RFC 7845, 5.1
         count = announced = self._end(length, rate) if demuxer == "mov" else length
         if not announced or options.allow_truncated:
             count = self._counted(options.allow_truncated)
