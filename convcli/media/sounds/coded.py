@@ -108,11 +108,12 @@ class CodedSource(Sequential):
         Whether the file says exactly how many samples it has.
     """
 
+    _container: Any = None
+
     def __init__(self, fp: IO[bytes], demuxer: str, counted: bool, options: ReadOptions) -> None:
         self._file = VideoFile(fp, demuxer, options.max_pixels)
         self._file.what = "sound"
         self._size = self._file.size
-        self._container: Any = None
         self._go_to(0)
         stream, context = self._stream, self._stream.codec_context
         self._coding, rate = _coding(context), context.sample_rate
