@@ -299,3 +299,14 @@ def test_what_is_broken_is_said_in_words_of_sounds(tmp_path: Path) -> None:
     path = apple(tmp_path / "a.m4a", "aac", "fltp", WAVE.T.astype(np.float32))
     path.write_bytes(path.read_bytes()[:2000])
     assert "broken or truncated sound" in refused(path, "-k", "1", "-o", tmp_path / "b.wav")
+
+
+def test_a_chunk_larger_than_any_file_is_no_internal_error(tmp_path: Path) -> None:
+    path = sound(tmp_path / "a.wav", "PCM_16")
+    data = bytearray(path.read_bytes())
+    data[:4] = b"RF64"
+    data[12:12] = chunk(b"ds64", bytes(8) + b"\xff" * 8 + bytes(12))
+    at = data.index(b"data") + 4
+    data[at : at + 4] = b"\xff" * 4
+    path.write_bytes(data)
+    assert "cut short" in refused(path, "-k", "1", "-o", tmp_path / "b.wav")

@@ -43,7 +43,7 @@ def scan(fp: IO[bytes]) -> Found:
 def _riff(format: str, fp: IO[bytes], size: int, order: str, samples: bytes) -> Found:
     names, missing, at, large = [], 0, 12, None
     for _ in range(_MOST):
-        fp.seek(at)
+        fp.seek(min(at, size))
         head = fp.read(8)
         if len(head) < 8 or not head.strip(b"\0"):
             break

@@ -109,6 +109,7 @@ class CodedSource(Sequential):
     """
 
     _container: Any = None
+    _rest: np.ndarray
 
     def __init__(self, fp: IO[bytes], demuxer: str, counted: bool, options: ReadOptions) -> None:
         self._file = VideoFile(fp, demuxer, options.max_pixels)
@@ -117,6 +118,12 @@ class CodedSource(Sequential):
         self._go_to(0)
         stream, context = self._stream, self._stream.codec_context
         self._coding, rate = _coding(context), context.sample_rate
+        if not rate:
+            raise ConvError("broken sound: it names no rate of samples")
+        self._rest = next(
+            self._parts, self._rest
+        )  # tells the channels, of which headers sometimes say others
+        channels = len(self._rest.T)
         streams, films = self._container.streams, len(pictures(self._container))
         beside = {"further sounds": len(streams.audio) > 1, "chapters": self._container.chapters(),
                   "cover picture": len(streams.video) > films, "video": films}  # fmt: skip
@@ -130,7 +137,7 @@ class CodedSource(Sequential):
             count = self._counted(options.allow_truncated)
             notes += [f"cut short: {count} of {announced} samples are there"] * (count < announced)
         count = min(count, announced or count)  # the last packet is padded
-        self._begin(rate, context.channels, count, tags_of(self._container), notes)
+        self._begin(rate, channels, count, tags_of(self._container), notes)
 
     def _go_to(self, start: int) -> int:
         if self._container is not None:
