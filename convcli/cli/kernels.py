@@ -16,7 +16,7 @@ from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.cli.shared.weights import MOST, matrices, nested, slices_of
 from convcli.common import frozen, number_text
 from convcli.common.options import argument, group
-from convcli.kernel import analysis, library, load_kernel
+from convcli.kernel import analysis, library
 from convcli.kernel.model import Combine, Kernel, size_text
 
 _BLACK, _GREYS = 232, 24  # the terminal's grey ramp of 24 steps
@@ -68,7 +68,9 @@ def _fitted(use: str, width: int) -> str:
 
 def show_kernel(request: ShowRequest) -> None:
     """Print what one kernel is like."""
-    found = Described(load_kernel(request.kernel))
+    from convcli.cli.shared.kernels import named_kernel  # knows the media: not for the list
+
+    found = Described(named_kernel(request.kernel))
     show(found, _lines(found), json=request.json)
 
 

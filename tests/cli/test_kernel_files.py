@@ -42,7 +42,7 @@ def test_a_sound_is_an_impulse_response(padding: str, tmp_path: Path) -> None:
 def test_an_impulse_response_of_another_rate_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", RANDOM.normal(0, 0.1, 500), RATE)
     soundfile.write(tmp_path / "ir.wav", RANDOM.normal(0, 0.1, 50), 44_100)
-    with pytest.raises(UsageError, match="it has 44100 samples a second, and the input 48000"):
+    with pytest.raises(UsageError, match="its sample rate is 44100 Hz, and that of the input 48000 Hz"):
         run(tmp_path / "a.wav", "-k", tmp_path / "ir.wav", "-o", tmp_path / "b.wav")
     soundfile.write(tmp_path / "ir.wav", RANDOM.normal(0, 0.1, (50, 2)), RATE)
     with pytest.raises(UsageError, match=r"ir\.wav': it has 2 channels: a kernel takes one"):

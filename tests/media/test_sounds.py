@@ -150,7 +150,9 @@ def test_any_part_is_the_same_in_any_order(suffix: str, tmp_path: Path) -> None:
     found.close()
 
 
-@pytest.mark.parametrize("stride, rate, note", [(2, 24_000, ""), (7, 6857, "6857.142857 samples a second")])
+@pytest.mark.parametrize(
+    "stride, rate, note", [(2, 24_000, ""), (7, 6857, "6857.142857 Hz is rounded to 6857 Hz")]
+)
 def test_a_stride_divides_the_rate(stride: int, rate: int, note: str, tmp_path: Path) -> None:
     path = sound(tmp_path / "a.wav", "PCM_16")
     code, said = run(path, "-k", "gaussian:sigma=5", "--stride", stride, "-o", tmp_path / "b.wav")
@@ -223,7 +225,9 @@ def test_what_else_a_file_has_is_said(tmp_path: Path) -> None:
 def test_signals_become_sounds_where_their_rate_is_known(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", WAVE.astype(np.float32))
     options = ("-k", "1", "--axes", "XC", "-o", tmp_path / "b.wav")
-    assert "is not known: --fps says it" in refused(tmp_path / "a.npy", *options)
+    assert "needs a sample rate, and the data has none: --fps sets one" in refused(
+        tmp_path / "a.npy", *options
+    )
     assert run(tmp_path / "a.npy", *options, "--fps", "8000")[0] == 0
     assert (soundfile.info(tmp_path / "b.wav").samplerate, soundfile.info(tmp_path / "b.wav").subtype) == (
         8000,
@@ -234,7 +238,7 @@ def test_signals_become_sounds_where_their_rate_is_known(tmp_path: Path) -> None
     assert run(tmp_path / "t.csv", "-k", "1", "-o", tmp_path / "t.wav")[0] == 0
     assert soundfile.info(tmp_path / "t.wav").samplerate == 100
     (tmp_path / "u.csv").write_text("time [s],a\n0,1\n1,2\n3,5\n")
-    assert "at one rate, and that of this result is not even" in refused(
+    assert "needs a sample rate, and the data is not evenly spaced in time" in refused(
         tmp_path / "u.csv", "-k", "1", "-o", tmp_path / "u.wav"
     )
 
@@ -310,3 +314,14 @@ def test_a_chunk_larger_than_any_file_is_no_internal_error(tmp_path: Path) -> No
     data[at : at + 4] = b"\xff" * 4
     path.write_bytes(data)
     assert "cut short" in refused(path, "-k", "1", "-o", tmp_path / "b.wav")
+
+
+def test_tags_keep_their_meaning_from_library_to_library(tmp_path: Path) -> None:
+    """FFmpeg, which reads MP3 and writes M4A, calls a track's number otherwise than libsndfile."""
+    path = sound(tmp_path / "a.mp3", "MPEG_LAYER_III", tracknumber="7", album="Shore")
+    assert run(path, "-k", "1", "-o", tmp_path / "b.flac")[0] == 0
+    with soundfile.SoundFile(tmp_path / "b.flac") as found:
+        assert (found.tracknumber, found.album) == ("7", "Shore")
+    assert run(tmp_path / "b.flac", "-k", "1", "-o", tmp_path / "c.m4a")[0] == 0
+    with av.open(str(tmp_path / "c.m4a")) as container:
+        assert (container.metadata["track"], container.metadata["album"]) == ("7", "Shore")

@@ -5,8 +5,6 @@ from functools import lru_cache
 from math import prod
 from pathlib import Path
 
-import numpy as np
-
 from convcli.common import UsageError, about
 from convcli.data.axes import Positions
 from convcli.data.info import Info
@@ -16,21 +14,6 @@ from convcli.kernel.array_file import SUFFIXES, split
 from convcli.kernel.model import MAX_RANK, Defaults, check_size, kernel_title
 from convcli.media import registry
 from convcli.media.options import ReadOptions
-
-
-@lru_cache(maxsize=64)  # a file is read once, however often it is asked for
-def _loaded(text: str, rank: int, stamp: tuple[int, int]) -> Kernel:
-    return load_kernel(text, rank)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Return what changes with a file's content."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):  # no file, and no name of one
-        return 0, 0
-    return found.st_mtime_ns, found.st_size
-
 
 _FILES = {suffix for row in registry.READ for suffix in row.suffixes if not row.film} - set(SUFFIXES)
 
@@ -44,45 +27,54 @@ def named_kernel(text: str, rank: int = 2, info: Info | None = None) -> Kernel:
     Parameters
     ----------
     info
-        Of the data: the rate of a sound must be theirs.
+        Of the data: a sound must have their sample rate.
 
     Raises
     ------
     UsageError
-        As `load_kernel`, and for a file of several channels, a clip, a sound of another rate.
+        As `load_kernel`, and for a file of several channels and a sound of another sample rate.
     """
-    path = Path(text.strip())
-    if path.suffix.lower() not in _FILES:
-        return _loaded(text, rank, _stamp(split(text)[0]))
-    kernel, places = _read(str(path), _stamp(path))
+    kernel, places = _loaded(text, rank, _stamp(split(text.strip())[0]))
     own = info.axis("X").positions if info is not None and "X" in info.letters else None
     steps = [one.steps() for one in (places, own) if one is not None]
     if len(steps) == 2 and steps[0] != steps[1]:
-        rates = [f"{float(1 / step[0]):g}" if step else "no" for step in steps]
-        problem = f"it has {rates[0]} samples a second, and the input {rates[1]}"
+        rates = [f"{float(1 / step[0]):g} Hz" if step else "unknown" for step in steps]
+        problem = f"its sample rate is {rates[0]}, and that of the input {rates[1]}"
         raise UsageError(problem, subject=kernel.title)
     return kernel
 
 
-@lru_cache(maxsize=8)
-def _read(name: str, stamp: tuple[int, int]) -> tuple[Kernel, Positions | None]:
-    from convcli.cli.shared.opened import opened  # knows nets: not for kernels by name
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes with a file's content."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # no file, and no name of one
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
-    title = kernel_title(name)
+
+@lru_cache(maxsize=64)  # a file is read once, however often it is asked for
+def _loaded(text: str, rank: int, stamp: tuple[int, int]) -> tuple[Kernel, Positions | None]:
+    """Return a kernel, and where the samples of an impulse response lie."""
+    name = text.strip()
+    if Path(name).suffix.lower() not in _FILES:
+        return load_kernel(text, rank), None
+    from convcli.cli.shared.opened import opened  # knows nets: not for kernels by name
+    from convcli.media.sounds.shared import Sound
+
     table = registry.readable(name).kind == "table"
-    with about(title), opened(name, ReadOptions(matrix=table)) as file:
+    with about(kernel_title(name)), opened(name, ReadOptions(matrix=table)) as file:
         info = file.info
         if file.shape.channels > 1:
             channels = file.shape.channels
             raise UsageError(f"it has {channels} channels: a kernel takes one, such as a grey picture")
         check_size(file.shape.sizes)
         weights = file.opaque()[0]
-    if info.companions is None or info.companions.kind != "sound":
+    if not isinstance(info.companions, Sound):
         column = table and weights.shape[1] == 1
         return Kernel.from_array(weights[:, 0] if column else weights, name), None
-    full = 1.0 if info.dtype.startswith("float") else 1 + (info.white or float(np.iinfo(info.dtype).max))
     defaults = Defaults(padding=(PaddingName.SAME,), pad_mode=PadMode.ZERO, flip=True)
-    taps = tuple((weights / full).tolist())
+    taps = tuple((weights / info.companions.coding.full).tolist())
     made = Kernel(name, (1, 1, len(weights)), taps, origin=(0,), defaults=defaults)
     return made, info.axis("X").positions
 

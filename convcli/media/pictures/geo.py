@@ -100,7 +100,7 @@ def tags_of(info: Info) -> list[tuple[int, int, int, Any, bool]]:
     return made
 
 
-class Missing:
+class Nodata:
     """The number that stands for missing samples: NaN here, itself in files.
 
     Attributes
@@ -124,7 +124,7 @@ class Missing:
         self._value = kind.type(number)
 
     @classmethod
-    def of(cls, page: tifffile.TiffPage, stored: str) -> Missing | None:
+    def of(cls, page: tifffile.TiffPage, stored: str) -> Nodata | None:
         """Return what a page says of samples of a type; None where it says nothing that they can be."""
         text = page.tags.valueof(NODATA)
         try:

@@ -168,7 +168,7 @@ class TiffSource(Boxes):
         info = replace(with_dpi(info, dpi), white=self._look.white)
         info, told = geo.placed(info, pages[0]) if self._orientation == 1 else (info, ())
         grey = self._look.colour not in (Colour.RGB, Colour.RGBA)
-        self._missing = geo.Missing.of(pages[0], info.dtype) if grey else None
+        self._missing = geo.Nodata.of(pages[0], info.dtype) if grey else None
         if self._missing is not None:
             told = (*told, geo.NODATA)
             nodata = replace(info.metadata, nodata=self._missing.text)

@@ -23,7 +23,6 @@ ALAC = (Coding("ALAC_16"), Coding("ALAC_24"))
 MOST_PLANES = 8  # of a frame, which PyAV can reach
 _BROKEN = "broken or truncated sound"
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "7.0", 8: "7.1"}
-_TAGS = {"track": "tracknumber"}  # as libsndfile calls them
 
 
 def source(fp: IO[bytes], options: ReadOptions) -> CodedSource:
@@ -119,7 +118,7 @@ class CodedSource(Sequential):
         stream, context = self._stream, self._stream.codec_context
         self._coding, rate = _coding(context), context.sample_rate
         if not rate:
-            raise ConvError("broken sound: it names no rate of samples")
+            raise ConvError("broken sound: it gives no sample rate")
         self._rest = next(
             self._parts, self._rest
         )  # tells the channels, of which headers sometimes say others

@@ -186,7 +186,7 @@ class Sequential(Strips):
 
 
 class Samples:
-    """What an output makes of samples.
+    """Converts samples to what an output stores.
 
     Parameters
     ----------
@@ -214,8 +214,8 @@ class Samples:
         kind = np.dtype(info.dtype).kind
         if info.letters not in ("X", "XC") or kind not in "if" or info.dtype == "int64":
             raise UsageError(
-                f"{name} holds samples, signed whole numbers of up to 32 bits or floats, not {info.dtype} of the axes "
-                f"{info.letters}: --range float makes floats of them, .npy holds anything"
+                f"{name} holds signed integers of up to 32 bits or floats, not {info.dtype} of the axes "
+                f"{info.letters}: --range float writes floats, and .npy holds anything"
             )
         self._floats, self._name, self._size = kind == "f", name, info.shape[0] * info.channels
         self._full = 1.0 if self._floats else (info.white or float(np.iinfo(info.dtype).max)) + 1
@@ -254,25 +254,27 @@ class Samples:
 
 
 def unheld(name: str, info: Info, rate: int) -> UsageError:
-    """Return the error for a number of channels or a rate that an output does not have."""
-    form = f"{info.channels} channels of {rate} samples a second"
-    return UsageError(f"{name} does not hold {form}: write .wav or .flac")
+    """Return the error for channels or a sample rate that a format does not support."""
+    form = f"{info.channels} channels at {rate} Hz"
+    return UsageError(f"{name} does not support {form}: write .wav or .flac")
 
 
 def rate_of(axis: Axis, name: str) -> tuple[int, tuple[str, ...]]:
-    """Return the samples a second, and a line where these are no whole number."""
+    """Return the sample rate in hertz, and a note where it has to be rounded."""
     positions = axis.positions
     if isinstance(positions, Even):
         spacing = abs(positions.spacing)
     elif isinstance(positions, Listed) and positions.step is not None:
         spacing = positions.step * positions.tick
     else:
-        why = "is not known: --fps says it" if positions is None else "is not even"
-        raise UsageError(f"{name} holds samples at one rate, and that of this result {why}")
+        why = "has none: --fps sets one" if positions is None else "is not evenly spaced in time"
+        raise UsageError(f"{name} needs a sample rate, and the data {why}")
     if positions.unit not in (SECOND, ""):
-        raise UsageError(f"{name} holds samples in time, and these lie {positions.unit} apart")
+        raise UsageError(
+            f"{name} needs a sample rate, and the samples lie {positions.unit} apart, not seconds"
+        )
     rate = 1 / spacing
     if not 1 <= round(rate) < 2**31:
-        raise UsageError(f"{name} does not hold {float(rate):g} samples a second")
-    said = f"{float(rate):.10g} samples a second are written as {round(rate)}"
+        raise UsageError(f"{name} does not support a sample rate of {float(rate):g} Hz")
+    said = f"the sample rate {float(rate):.10g} Hz is rounded to {round(rate)} Hz"
     return round(rate), (said,) if rate.denominator > 1 else ()

@@ -5,6 +5,7 @@ Samples are whole numbers of as many bits as the file has, or floats, whose full
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from collections.abc import Callable, Mapping
 from math import prod
@@ -14,18 +15,19 @@ import numpy as np
 import soundfile
 
 from convcli.common.errors import ConvError
+from convcli.common.frozen import frozen
 from convcli.data.box import Box
 from convcli.data.info import Info, Sink
 from convcli.media.carriers import left_out
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.shared import decoding
-from convcli.media.sounds import chunks
 from convcli.media.sounds.shared import TRUNCATED, Coding, Samples, Sequential, Sound, rate_of, unheld
 
-_TAGS = (
-    *("title", "copyright", "software", "artist", "comment", "date", "album", "license"),
-    *("tracknumber", "genre"),
-)
+# Tags as FFmpeg calls them, and as libsndfile does
+_TAGS = {
+    name: name for name in ("title", "copyright", "artist", "comment", "date", "album", "license", "genre")
+}
+_TAGS["track"] = "tracknumber"
 _WRITTEN = {  # of a format: libsndfile's name, what its samples can be
     "wav": ("WAV", ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
     "aiff": ("AIFF", ("PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
@@ -34,6 +36,8 @@ _WRITTEN = {  # of a format: libsndfile's name, what its samples can be
     "ogg": ("OGG", ("VORBIS",)),
     "opus": ("OGG", ("OPUS",)),
 }
+_MOST = 1000  # chunks that are looked at
+_UNKNOWN = (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)  # sizes that programs write which cannot go back
 _LARGEST = 4 * 10**9  # bytes of a WAV, beyond which it is an RF64
 
 
@@ -101,7 +105,7 @@ class SoundSource(Sequential):
 
     def __init__(self, fp: IO[bytes], options: ReadOptions) -> None:
         self._size, notes = fp.seek(0, 2), []
-        found = chunks.scan(fp)
+        found = _chunks(fp)
         if found.missing:
             if not options.allow_truncated:
                 raise ConvError(f"cut short: {found.missing} bytes of its samples are missing; {TRUNCATED}")
@@ -111,8 +115,7 @@ class SoundSource(Sequential):
         with decoding("sound"):
             self._file = soundfile.SoundFile(self._careful)
         file, self._coding = self._file, Coding(self._file.subtype)
-        tags = {name: text for name in _TAGS if (text := getattr(file, name))}
-        tags.pop("software", None)  # another program writes the result
+        tags = {name: text for name, own in _TAGS.items() if (text := getattr(file, own))}
         notes += left_out(found.format, found.names)
         self._begin(file.samplerate, file.channels, file.frames, tags, notes)
 
@@ -157,7 +160,7 @@ class SoundSink(Sink):
             self._careful.check()
             raise unheld(name, info, rate) from None
         for key in tags.keys() - set(lost):
-            setattr(self._file, key, tags[key])
+            setattr(self._file, _TAGS[key], tags[key])
 
     def put(self, box: Box, values: np.ndarray) -> None:
         self._file.write(self._samples.of(values))
@@ -175,11 +178,62 @@ def _refused(tags: Mapping[str, str], form: Mapping[str, Any]) -> list[str]:
     with tempfile.TemporaryFile() as trial:
         try:
             with soundfile.SoundFile(trial, "w", **form) as file:
-                for name in tags.keys() & set(_TAGS):
-                    setattr(file, name, tags[name])
+                for name in tags.keys() & _TAGS.keys():
+                    setattr(file, _TAGS[name], tags[name])
                 file.write(np.zeros((1152, form["channels"])))
             trial.seek(0)
             with soundfile.SoundFile(trial) as file:
-                return [name for name, text in tags.items() if getattr(file, name, None) != text]
+                return [
+                    name for name, text in tags.items() if getattr(file, _TAGS.get(name, ""), None) != text
+                ]
         except (RuntimeError, ValueError, TypeError):
             return list(tags)
+
+
+@frozen
+class _Chunks:
+    """What a WAV or an AIFF has beside its samples, and whether all of these are there.
+
+    Attributes
+    ----------
+    format
+        As ``carriers`` knows it.
+    names
+        Of the chunks, by ``carriers``'s keys.
+    missing
+        Bytes of samples that the file announces and does not hold.
+    """
+
+    format: str
+    names: tuple[str, ...] = ()
+    missing: int = 0
+
+
+def _chunks(fp: IO[bytes]) -> _Chunks:
+    """Return what the chunks of a WAV or an AIFF tell."""
+    size = fp.seek(0, 2)
+    fp.seek(0)
+    head = fp.read(12)
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64"):
+        return _riff("WAV", fp, size, "<" if head[:4] != b"RIFX" else ">", b"data")
+    return _riff("AIFF", fp, size, ">", b"SSND")
+
+
+def _riff(format: str, fp: IO[bytes], size: int, order: str, samples: bytes) -> _Chunks:
+    names, missing, at, large = [], 0, 12, None
+    for _ in range(_MOST):
+        fp.seek(min(at, size))
+        head = fp.read(8)
+        if len(head) < 8 or not head.strip(b"\0"):
+            break
+        name, length = head[:4], struct.unpack(f"{order}I", head[4:])[0]
+        if name == b"ds64":
+            large = struct.unpack("<QQ", fp.read(16).ljust(16, b"\0"))[1]
+        if name == samples:
+            if length in _UNKNOWN:
+                length = large or size - at - 8
+            missing = max(0, at + 8 + length - size)
+        kind = fp.read(4) if name == b"LIST" else b""
+        names.append((name if kind in (b"", b"INFO") else kind).decode("latin-1").strip())
+        at += 8 + length + length % 2
+    return _Chunks(format, tuple(names), missing)

@@ -17,14 +17,14 @@ import polars as pl
 from convcli.common.budget import CELLS
 from convcli.common.errors import ConvError
 from convcli.data.axes import SECOND, Listed
-from convcli.data.info import Info, Strips
+from convcli.data.info import Info
 from convcli.media import trial
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.tables.clock import Clock, increases, is_even
 from convcli.media.tables.columns import listed, name_of, pick
 from convcli.media.tables.delimited import Cells, Dialect
-from convcli.media.tables.table import TableCompanions, TableSink, exact
+from convcli.media.tables.table import TableCompanions, TableSink, TableSource, exact
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ def _apart(work: Callable[[], T]) -> T:
         return thread.submit(work).result()
 
 
-class FrameSource(Strips):
+class FrameSource(TableSource):
     """A table in memory."""
 
     def __init__(self, fp: IO[bytes], options: ReadOptions, name: str) -> None:
@@ -100,27 +100,8 @@ class FrameSource(Strips):
         if time and options.columns is None:
             chosen = [index for index in chosen if index != time.column]
         self._values = _numbers(frame, chosen)
-        kept = sorted(set(range(len(header))) - set(chosen))
-        others = frame[:, kept].rename({header[index]: str(index) for index in kept})
-        nulls = any(frame[:, index].null_count() for index in chosen)
-        when = str(time.column) if time else None
-        companions = TableCompanions(Dialect(), header, tuple(chosen), others, nulls, typed=True, time=when)
-        notes = [f"filtered columns: {listed([name_of(header, index) for index in chosen])}"]
-        notes[0] += f"; not filtered: {listed([name_of(header, index) for index in kept])}" if kept else ""
-        shape = self._values.shape[1:] if len(chosen) == 1 else self._values.shape[::-1]
-        if options.matrix:
-            self.info = Info.of("YX", self._values.shape[::-1], self._values.dtype.name, notes=tuple(notes))
-            return
-        info = Info.of("XC"[: len(shape)], shape, self._values.dtype.name, companions=companions,
-                       notes=(*notes, *(time.notes if time else ())))  # fmt: skip
-        self.info = info.placed(X=time.positions) if time else info
-
-    def strip(self, start: int, stop: int) -> np.ndarray:
-        block = self._values[:, start:stop].copy()
-        return block[0] if self.info.letters == "X" else block.T
-
-    def close(self) -> None:
-        self._fp.close()
+        numbered = frame.rename({name: str(index) for index, name in enumerate(header)})
+        self._describe(Cells(numbered, header, Dialect(), ()), chosen, time, options.matrix, typed=True)
 
 
 def _numbers(frame: pl.DataFrame, chosen: list[int]) -> np.ndarray:
@@ -183,7 +164,8 @@ class FrameSink(TableSink):
         super().close()
         frame = pl.concat(self._frames)
         frame.columns = self._names
-        if not getattr(self.info.companions, "typed", False):
+        beside = self.info.companions
+        if not (isinstance(beside, TableCompanions) and beside.typed):
             frame = frame.with_columns(_typed(column) for column in frame if column.dtype == pl.String)
         made = io.BytesIO()
         _apart(partial(_FORMATS[self._format][1], frame, made))

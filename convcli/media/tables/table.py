@@ -153,8 +153,21 @@ class TableSource(Strips):
             time = _clock(cells, chosen[0]) if len(chosen) > 1 else None
             chosen = chosen[1:] if time else chosen
         self._values = _numbers(cells, chosen)  # one row a channel: each signal is contiguous
+        self._describe(cells, chosen, time, options.matrix, is_tsv=is_tsv)
+
+    def _describe(
+        self,
+        cells: Cells,
+        chosen: list[int],
+        time: Clock | None,
+        as_grid: bool,
+        *,
+        is_tsv: bool = False,
+        typed: bool = False,
+    ) -> None:
+        """Work out the form, now that the numbers are there."""
         info = (
-            _grid_info(cells, self._values) if options.matrix else _columns_info(cells, chosen, is_tsv, time)
+            _grid_info(cells, self._values) if as_grid else _columns_info(cells, chosen, time, is_tsv, typed)
         )
         self.info = replace(info, dtype=self._values.dtype.name)
 
@@ -171,7 +184,7 @@ def _grid_info(cells: Cells, values: np.ndarray) -> Info:
     return Info.of("YX", values.shape[::-1], "float64", notes=notes)
 
 
-def _columns_info(cells: Cells, chosen: list[int], is_tsv: bool, time: Clock | None) -> Info:
+def _columns_info(cells: Cells, chosen: list[int], time: Clock | None, is_tsv: bool, typed: bool) -> Info:
     kept = sorted(set(range(cells.frame.width)) - set(chosen))
     empty = any(column.null_count() for column in cells.frame)
     others = cells.frame[:, kept]
@@ -182,7 +195,7 @@ def _columns_info(cells: Cells, chosen: list[int], is_tsv: bool, time: Clock | N
     commas = tuple(str(index) for index in kept if index in cells.commas)
     name = str(time.column) if time else None
     companions = TableCompanions(
-        dialect, cells.header, tuple(chosen), others, empty, is_tsv=is_tsv, commas=commas, time=name
+        dialect, cells.header, tuple(chosen), others, empty, typed, is_tsv, commas=commas, time=name
     )
     rows = len(cells.frame)
     shape = (rows,) if len(chosen) == 1 else (rows, len(chosen))
