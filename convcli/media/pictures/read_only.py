@@ -5,6 +5,7 @@ Names and first bytes only; imageio is loaded with the first picture.  Results g
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import struct
@@ -285,6 +286,21 @@ RARER: tuple[Rarer, ...] = (
 )
 
 
+def decode(data: bytes, decoder: str, frames: str) -> None:
+    """Decode a picture with one of Pillow's decoders, its first frame or all; what it does not know is no error."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with Image.open(io.BytesIO(data), formats=(decoder,)) as image:
+            first = image.tell()
+            for index in range(getattr(image, "n_frames", 1) if frames == "all" else 1):
+                image.seek(first + index)
+                image.load()
+    except Image.UnidentifiedImageError:
+        pass  # nothing is decoded, and the caller finds the words
+
+
 def source(fp: IO[bytes], options: ReadOptions) -> Source:
     """Open a picture of one of the formats here.
 
@@ -320,7 +336,8 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         if row.apart:
             most = PICTURE.units(size, options.max_pixels)
             memory = None if most is None else max(most * PICTURE.each, MODEST)
-            trial.check(whole(fp), row.decoder, memory, options.all_frames)
+            frames = "all" if options.all_frames else "first"
+            trial.check(whole(fp), row.decoder, f"{__name__}:decode", row.decoder, frames, memory=memory)
     fp.seek(0)
     picture = ImageioPicture(fp, row.decoder, found)
     opened = picture_source(fp, picture, options, size, IN_PYTHON if row.slow else PICTURE)

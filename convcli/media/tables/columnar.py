@@ -29,10 +29,26 @@ from convcli.media.tables.table import TableCompanions, TableSink, TableSource, 
 T = TypeVar("T")
 
 _MICROSECOND = Fraction(1, 10**6)
+_SCANS: dict[str, Callable[..., pl.LazyFrame]] = {"parquet": pl.scan_parquet, "arrow": pl.scan_ipc}
 _FORMATS: dict[str, tuple[Callable[..., pl.DataFrame], Callable[..., None]]] = {
     "parquet": (pl.read_parquet, pl.DataFrame.write_parquet),
     "arrow": (pl.read_ipc, pl.DataFrame.write_ipc),
 }
+
+
+def decode(data: bytes, name: str) -> None:
+    """Decode a table.
+
+    Raises
+    ------
+    MemoryError
+        Where it has more cells than a file of its size may have.
+    """
+    table = _SCANS[name](io.BytesIO(data))
+    cells = table.select(pl.len()).collect().item() * len(table.collect_schema())
+    if cells > (CELLS.units(len(data)) or cells):
+        raise MemoryError
+    _FORMATS[name][0](io.BytesIO(data))
 
 
 def parquet_source(fp: IO[bytes], options: ReadOptions) -> FrameSource:
@@ -80,7 +96,8 @@ class FrameSource(TableSource):
         self._fp = fp
         data, (read, _) = whole(fp), _FORMATS[name]
         with _decoding(name):
-            trial.check(data, name, (CELLS.units(len(data)) or 0) * CELLS.each, frames=False)
+            most = (CELLS.units(len(data)) or 0) * CELLS.each
+            trial.check(data, name, f"{__name__}:decode", name, memory=most, advice=CELLS.advice)
             frame = _apart(partial(read, io.BytesIO(data)))
         if not len(frame):
             raise ConvError("the table has no rows")
