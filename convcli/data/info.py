@@ -39,15 +39,24 @@ class Colour(StrEnum):
         return self in (Colour.GREY_ALPHA, Colour.RGBA)
 
 
+class Kind(StrEnum):
+    """What a file is for."""
+
+    PICTURE = "picture"
+    CLIP = "clip"
+    SOUND = "sound"
+    TABLE = "table"
+
+
 class Companions(Protocol):
     """Companions of the samples along the stream axis: other columns of a table, a clip's sound.
 
-    ``notes`` are lines for the person; ``kind`` says which files they are of: ``table``, ``clip``, ``sound``.
+    ``notes`` are lines for the person; ``kind`` says of which files they are.
     ``by_sample`` says whether there is something for each sample.
     """
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> Kind: ...
 
     @property
     def by_sample(self) -> bool: ...

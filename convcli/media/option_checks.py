@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
+from convcli.data.info import Kind
 from convcli.media.files.target import StrPath, about_input
 from convcli.media.options import Compress, Header, ReadOptions, WriteOptions
 from convcli.media.registry import Format
@@ -32,11 +33,11 @@ def _named(*names: str) -> Callable[[Format], bool]:
 
 
 def _streamed(format: Format) -> bool:
-    return format.film or format.kind == "sound"
+    return format.film or format.kind is Kind.SOUND
 
 
 def _columned(format: Format) -> bool:
-    return format.kind == "table"
+    return format.kind is Kind.TABLE
 
 
 _TABLE, _LOSSY = _named("csv", "tsv"), _named("jpeg", "webp", "mp3", "ogg", "opus")

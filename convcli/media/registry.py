@@ -19,7 +19,7 @@ from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.common.machine import available_memory
 from convcli.data.axes import INCH, SECOND, Even, Listed
-from convcli.data.info import BOXES, KEPT, STRIPS, Grain, Info, Sink, Source
+from convcli.data.info import BOXES, KEPT, STRIPS, Grain, Info, Kind, Sink, Source
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.read_only import RARER
 from convcli.media.pictures.stated import stated_size
@@ -90,13 +90,13 @@ class Format:
     like: str = ""
 
     @property
-    def kind(self) -> str:
-        """What it is for, as `convcli.data.info.Companions` know it."""
+    def kind(self) -> Kind:
+        """What it is for."""
         if not self.binary or (self.numbers and "Y" not in self.axes):
-            return "table"
+            return Kind.TABLE
         if "Y" not in self.axes:
-            return "sound"
-        return "clip" if self.film and not self.numbered else "picture"
+            return Kind.SOUND
+        return Kind.CLIP if self.film and not self.numbered else Kind.PICTURE
 
     @property
     def multi(self) -> bool:
@@ -307,7 +307,7 @@ def readable(path: str | PurePath) -> Format:
 
 
 def _instead(row: Format) -> str:
-    return ".m4a or .wav" if row.kind == "sound" else ".png or .tif"
+    return ".m4a or .wav" if row.kind is Kind.SOUND else ".png or .tif"
 
 
 def written_as(source: Format) -> Format:
@@ -316,7 +316,7 @@ def written_as(source: Format) -> Format:
     >>> written_as(identify(b"qoif", "a.qoi")[0]).name
     'png'
     """
-    return source if source.writer else by_name("m4a" if source.kind == "sound" else "png")
+    return source if source.writer else by_name("m4a" if source.kind is Kind.SOUND else "png")
 
 
 def by_name(text: str) -> Format:
@@ -366,7 +366,7 @@ def longest(head: bytes) -> int | None:
     row = next((row for row in (*_SIGNED, *FORMATS) if row.recognises(head[:HEAD])), None)
     if row is None:
         return _ASIDE
-    if row.kind in ("clip", "sound") or row.grain is BOXES:
+    if row.kind in (Kind.CLIP, Kind.SOUND) or row.grain is BOXES:
         return None
     if not row.binary:
         return (available_memory() or 1 << 40) // TABLE
@@ -492,7 +492,7 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
     if plays > 1 and (format.film or "T" not in format.placed):
         lost.append(f"that it plays {plays} times is")
     notes = [f"{what} left out: {format.name.upper()} holds none" for what in dict.fromkeys(lost)]
-    also = [] if info.companions and info.companions.kind == format.kind else list(info.also)
+    also = [] if info.companions and info.companions.kind is format.kind else list(info.also)
     if not format.writer.startswith(_PICTURES):  # those say it themselves, see `shared.fit`
         also += ["the colour profile"] * bool(info.metadata.icc) + ["EXIF data"] * bool(info.metadata.exif)
     if also:

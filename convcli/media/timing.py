@@ -14,7 +14,7 @@ from typing import Any
 
 from convcli.common.frozen import frozen
 from convcli.data.axes import Axis, Even, Listed
-from convcli.data.info import Companions
+from convcli.data.info import Companions, Kind
 
 RATE = Fraction(25)  # frames a second, for arrays and folders of pictures: they carry no time
 _OF_SCREENS = {0, 1, 2, 5, 6, 13}  # primaries and transfers of usual pictures, in the numbers of ITU-T H.273
@@ -113,7 +113,7 @@ class Clip:
         What else is in the file, in words: sound, subtitles, chapters.
     """
 
-    kind, by_sample = "clip", True
+    kind, by_sample = Kind.CLIP, True
     coding: Coding | None = None
     reopen: Callable[[], Any] | None = None
     first: int = 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from convcli.common import UsageError, about
 from convcli.data.axes import Positions
-from convcli.data.info import Info
+from convcli.data.info import Info, Kind
 from convcli.geometry.padding import PaddingName, PadMode
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.array_file import SUFFIXES, split
@@ -62,7 +62,7 @@ def _loaded(text: str, rank: int, stamp: tuple[int, int]) -> tuple[Kernel, Posit
     from convcli.cli.shared.opened import opened  # knows nets: not for kernels by name
     from convcli.media.sounds.shared import Sound
 
-    table = registry.readable(name).kind == "table"
+    table = registry.readable(name).kind is Kind.TABLE
     with about(kernel_title(name)), opened(name, ReadOptions(matrix=table)) as file:
         info = file.info
         if file.shape.channels > 1:

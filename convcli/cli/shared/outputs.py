@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convcli.common import UsageError
-from convcli.data.info import ITEMS, SPACE, Colour, Info
+from convcli.data.info import ITEMS, SPACE, Colour, Info, Kind
 from convcli.kernel.model import slug
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, check_not_input, shown
@@ -76,7 +76,7 @@ def check(result: Info, format: Format, *, grey: bool = True) -> None:
         raise UsageError(f"{named} data of the axes {letters}: write {' or '.join(holders)}{hint}")
     if result.colour is Colour.CMYK and format.name not in ("jpeg", "tiff", "npy"):
         raise UsageError(f"{named} CMYK: write jpeg, tiff or npy")
-    if format.kind != "sound" and format.name != "tiff" and not format.numbers and result.channels > 4:
+    if format.kind is not Kind.SOUND and format.name != "tiff" and not format.numbers and result.channels > 4:
         raise UsageError(f"{named} {result.channels} channels: write tiff or npy")
 
 
@@ -85,7 +85,7 @@ def _holds(format: Format, axes: str) -> bool:
         return False
     if format.name in ("csv", "tsv"):
         return not ("Y" in axes and "C" in axes)
-    return "X" in axes if format.kind == "sound" else format.numbers or ("Y" in axes and "X" in axes)
+    return "X" in axes if format.kind is Kind.SOUND else format.numbers or ("Y" in axes and "X" in axes)
 
 
 def form(info: Info, format: Format) -> Info:

@@ -13,7 +13,7 @@ from convcli.common.budget import SOUND
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.axes import SECOND, Axis, Even, Listed, at_rate
-from convcli.data.info import Info, Strips
+from convcli.data.info import Info, Kind, Strips
 
 TRUNCATED = "--allow-truncated keeps what can be read"
 _LOSSY = ("VORBIS", "OPUS", "AAC", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
@@ -94,7 +94,7 @@ class Sound:
         Such as ``title``.
     """
 
-    kind, by_sample = "sound", False
+    kind, by_sample = Kind.SOUND, False
     coding: Coding
     tags: Mapping[str, str]
     notes = ()

@@ -24,7 +24,7 @@ from convcli.common.frozen import frozen
 from convcli.common.numbers import quoted
 from convcli.data.axes import Listed
 from convcli.data.box import Box
-from convcli.data.info import Info, Sink, Strips
+from convcli.data.info import Info, Kind, Sink, Strips
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.tables.clock import Clock, increases
@@ -92,7 +92,7 @@ class TableCompanions:
         Lines for the person.
     """
 
-    kind, by_sample = "table", True
+    kind, by_sample = Kind.TABLE, True
     dialect: Dialect
     header: tuple[str, ...] | None
     filtered: tuple[int, ...]
