@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from convcli.common import UsageError, parse_numbers, within
+from convcli.common import UsageError, parse_numbers, plugins, within
 from convcli.geometry.layers import Conv, Layer, Pool
 from convcli.geometry.padding import PaddingName, parse_padding
-from convcli.geometry.pools import POOLS
+from convcli.geometry.pools import POOLS, PoolKind
 
 MAX_RANK = 3
 
@@ -46,7 +46,9 @@ def parse_pool(text: str) -> Pool:
     """
     name, colon, body = text.partition(":")
     everything = name.startswith("global-")
-    kind = next((kind for kind in POOLS if kind.name == name.removeprefix("global-")), None)
+    wanted = name.removeprefix("global-")
+    kind = next((kind for kind in POOLS if kind.name == wanted), None)
+    kind = kind or plugins.find(plugins.Group.POOLS, wanted, PoolKind)
     if kind is not None and not (everything or colon):
         raise UsageError(f"pool {text!r} needs a size: {kind}:2, or global-{kind} over everything")
     if kind is None or everything == bool(colon):

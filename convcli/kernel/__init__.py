@@ -23,7 +23,7 @@ def load_kernel(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
     text
         Tried in this order: a name from the library (``hedge``), a parametric name (``gaussian:sigma=2``),
         a file (``.yaml``, ``.yml``, ``.npy``, ``.npz#KEY``, ``.safetensors#KEY``), the weights themselves
-        (``"1,0,-1;1,0,-1"``).
+        (``"1,0,-1;1,0,-1"``), a name that another package adds.
     rank
         For parametric names that leave their rank open: 1 for tables and sound, else 2.
     stored
@@ -52,6 +52,8 @@ def load_kernel(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
         return read_array(text)
     if text[:1] in set("+-.,;|0123456789") and text[:2] not in ("..", "./"):
         return parse_inline(text)
+    if made := library.added(text, rank, stored):
+        return made
     raise UsageError(_unknown(text))
 
 

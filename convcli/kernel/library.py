@@ -1,13 +1,13 @@
-"""The kernels that come with the program: where they lie, what they are called."""
+"""The kernels that come with the program, and those that other packages add: where they lie, what they are called."""
 
 import re
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 
-from convcli.common import ConvError, frozen
+from convcli.common import ConvError, frozen, plugins
 from convcli.kernel.model import Kernel, size_text, slug
-from convcli.kernel.parametric import FORMULAS, parse_parametric
+from convcli.kernel.parametric import FORMULAS, Formula, parse_parametric
 
 SCHEMA = "kernel.schema.json"
 
@@ -38,6 +38,8 @@ def load(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
     (17,)
     """
     name = text.partition(":")[0]
+    if name not in names() and (made := added(text, rank, stored)):
+        return made
     from convcli.kernel.yaml_file import load_yaml  # 10 ms that kernels written inline need not wait for
 
     kernel = load_yaml(library_dir() / f"{name}.yaml", rank)
@@ -47,6 +49,16 @@ def load(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
     return replace(
         kernel, name=text, slug=slug(text), shape=made.shape, weights=made.weights, origin=made.origin
     )
+
+
+def added(text: str, rank: int = 2, stored: int | None = None) -> Kernel | None:
+    """Return a kernel that another package adds, by its name or with its own numbers; None where none has it."""
+    name, colon, _ = text.partition(":")
+    found = plugins.find(plugins.Group.KERNELS, name, Kernel, Formula)
+    if isinstance(found, Formula):
+        made = parse_parametric(text, rank, stored, found)
+        return replace(made, slug=slug(text), description=(found.make.__doc__ or "").strip())
+    return None if colon or found is None else replace(found, name=name, slug=slug(name))
 
 
 @frozen
@@ -77,8 +89,9 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """Return every kernel of the library, sorted by name."""
-    return [_entry(name) for name in names()]
+    """Return every kernel of the library, sorted by name, then those of other packages."""
+    others = [name for name in plugins.names(plugins.Group.KERNELS) if name not in names()]
+    return [_entry(name) for name in (*names(), *others)]
 
 
 def _entry(name: str) -> Entry:
@@ -93,5 +106,9 @@ def examples(text: str) -> str | None:
     >>> examples("box:5")
     'box:5, box:3x7 or box:3x3x3'
     """
-    formula = FORMULAS.get(text.partition(":")[0])
+    name = text.partition(":")[0]
+    formula = FORMULAS.get(name)
+    if formula is None and name not in names():
+        found = plugins.find(plugins.Group.KERNELS, name, Kernel, Formula)
+        formula = found if isinstance(found, Formula) else None
     return formula.examples if formula else None

@@ -28,13 +28,15 @@ class Formula:
     rank: int | None = None  # when it has only one
 
 
-def parse_parametric(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
+def parse_parametric(
+    text: str, rank: int = 2, stored: int | None = None, formula: Formula | None = None
+) -> Kernel:
     """Make a kernel of ``NAME``, ``NAME:VALUE`` or ``NAME:PARAMETER=VALUE,…``; ``3x7`` is a value for each axis.
 
     Parameters
     ----------
     text
-        As above; the name is one of `FORMULAS`.
+        As above; the name is one of `FORMULAS`, or that of ``formula``.
     rank
         Used where the text does not say how many axes it means.
     stored
@@ -49,7 +51,7 @@ def parse_parametric(text: str, rank: int = 2, stored: int | None = None) -> Ker
     ((3, 7), (3,))
     """
     name, colon, rest = text.partition(":")
-    formula = FORMULAS[name]
+    formula = formula or FORMULAS[name]
     with within(f"kernel {quoted(text)}"):
         values = {**formula.parameters, **_given(formula, rest.split(",") if colon else [])}
         split = {key: value.split("x") for key, value in values.items()}

@@ -1,6 +1,7 @@
 """The formats: one row each, with the names of its reader and writer, which load on first use.
 
-Here a name or the first bytes of a file become a :class:`Format`.  No codec is imported, no path is opened.
+Here a name or the first bytes of a file become a :class:`Format`, one of other packages where no row answers.  No codec
+is imported, no path is opened.
 
 A reader is ``source(fp, options) -> Source``, a writer ``sink(fp, format_name, info, options) -> Sink``;
 ``fp`` is a binary file object, for reading always one that can seek.
@@ -8,18 +9,20 @@ A reader is ``source(fp, options) -> Source``, a writer ``sink(fp, format_name, 
 
 import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import prod
 from pathlib import PurePath
 from typing import IO, Any
 
+from convcli.common import plugins
 from convcli.common.budget import PICTURE, PIXELS, TABLE
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.common.machine import available_memory
 from convcli.data.axes import INCH, SECOND, Even, Listed
 from convcli.data.info import BOXES, KEPT, STRIPS, Grain, Info, Kind, Sink, Source
+from convcli.media import recognisers as begins
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.read_only import RARER
 from convcli.media.pictures.stated import stated_size
@@ -104,100 +107,6 @@ class Format:
         return "M" in self.axes
 
 
-def _magic(*signatures: bytes) -> Callable[[bytes], bool]:
-    return lambda head: head.startswith(signatures)
-
-
-def _webp(head: bytes) -> bool:
-    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-
-
-def _bmp(head: bytes) -> bool:
-    # Two letters are too few (a column may be called BMI): the size of the second header must be a known one.
-    return head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124)
-
-
-def _movie(*brands: bytes) -> Callable[[bytes], bool]:
-    """QuickTime and MP4: boxes with a size and a name; pictures (HEIF, AVIF) begin alike."""
-
-    def recognises(head: bytes) -> bool:
-        if head[4:8] == b"ftyp":
-            return (head[8:12] == b"qt  ") == (b"qt  " in brands) and head[8:12] not in _STILL
-        return b"qt  " in brands and head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-
-    return recognises
-
-
-_APPLE = (b"M4A ", b"M4B ")
-_STILL = (*_APPLE, b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"jp2 ", b"jxl ")
-
-
-def _ebml(kind: bytes) -> Callable[[bytes], bool]:
-    return lambda head: head.startswith(b"\x1aE\xdf\xa3") and (b"webm" in head[:64]) == (kind == b"webm")
-
-
-def _avi(head: bytes) -> bool:
-    return head[:4] == b"RIFF" and head[8:12] == b"AVI "
-
-
-def _transport(head: bytes) -> bool:
-    """MPEG-2 transport stream: packets of 188 bytes, or of 192 from cameras, each begins with 0x47."""
-    sizes = ((0, 188), (4, 192))
-    return len(head) > 400 and any(all(head[at + n * size] == 0x47 for n in (0, 1, 2)) for at, size in sizes)
-
-
-def is_text(head: bytes) -> bool:
-    """Say whether these are the first bytes of a text: no control characters but white space."""
-    return bool(head) and not any(byte < 32 and byte not in b"\t\n\r\f" for byte in head)
-
-
-def _rows(head: bytes) -> list[bytes]:
-    """Return the first lines of a text, none for anything else."""
-    return (
-        [line for line in head.removeprefix(b"\xef\xbb\xbf").splitlines()[:8] if line]
-        if is_text(head)
-        else []
-    )
-
-
-def _tsv(head: bytes) -> bool:
-    rows = _rows(head)
-    return bool(rows) and all(b"\t" in row for row in rows[:2])
-
-
-def _csv(head: bytes) -> bool:
-    rows = _rows(head)
-    return not _tsv(head) and any(mark in row for row in rows for mark in b"0123456789,;|")
-
-
-def _wav(head: bytes) -> bool:
-    return head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] == b"WAVE"
-
-
-def _aiff(head: bytes) -> bool:
-    return head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC")
-
-
-def _m4a(head: bytes) -> bool:
-    return head[4:8] == b"ftyp" and head[8:12] in _APPLE
-
-
-def _adts(head: bytes) -> bool:
-    """The header of a frame of AAC (ISO/IEC 14496-3, 1.A.3.2) with a known rate."""
-    return len(head) > 3 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0 and head[2] >> 2 & 15 < 13
-
-
-def _mp3(head: bytes) -> bool:
-    """A tag, or the header of a frame of layer III (ISO/IEC 11172-3, 2.4.2.3) with a known rate."""
-    frame = len(head) > 3 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2 and head[1] & 0x18 != 0x08
-    tag = head[:3] == b"ID3" and head[3:4] in (b"\2", b"\3", b"\4")
-    return tag or (frame and head[2] >> 4 not in (0, 15) and head[2] & 12 != 12)
-
-
-def _ogg(opus: bool) -> Callable[[bytes], bool]:
-    return lambda head: head.startswith(b"OggS") and (b"OpusHead" in head[:64]) is opus
-
-
 _PICTURES = "convcli.media.pictures."
 _IMAGE = f"{_PICTURES}image"
 _TABLE = "convcli.media.tables.table"
@@ -206,60 +115,58 @@ _ARRAY = ("convcli.media.arrays:source", "convcli.media.arrays:sink")
 _TIFF = (f"{_PICTURES}tiff:source", f"{_PICTURES}tiff:sink")
 _PICTURE = (f"{_IMAGE}:source", f"{_IMAGE}:sink")
 _PNG = (f"{_PICTURES}png:source", f"{_PICTURES}png:sink")
-_VIDEO = ("convcli.media.clips.reader:source", "convcli.media.clips.writer:sink")
+_FILM = ("convcli.media.clips.reader:source", "convcli.media.clips.writer:sink", "TYXC", SIXTEEN)
+_TRACK: dict[str, Any] = {"film": True, "placed": "T"}
+_BOXED: dict[str, Any] = {**_TRACK, "seeks": True}
 _COLUMNAR = "convcli.media.tables.columnar"
 _PARQUET, _ARROW = (
-    (_magic(first), f"{_COLUMNAR}:{name}_source", f"{_COLUMNAR}:sink", "MXC", NUMBERS)
+    (begins.magic(first), f"{_COLUMNAR}:{name}_source", f"{_COLUMNAR}:sink", "MXC", NUMBERS)
     for name, first in (("parquet", b"PAR1"), ("arrow", b"ARROW1"))
 )
-_SOUND = ("convcli.media.sounds.sound:source", "convcli.media.sounds.sound:sink")
-_CODED = ("convcli.media.sounds.coded:source", "convcli.media.sounds.coded:sink")
-_TIFF_MAGIC = _magic(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SOUND = ("convcli.media.sounds.sound:source", "convcli.media.sounds.sound:sink", "XC", SAMPLES)
+_CODED = ("convcli.media.sounds.coded:source", "convcli.media.sounds.coded:sink", "XC", SAMPLES)
+_DECODED = (_CODED[0], *_SOUND[1:])
+_SIGNAL: dict[str, Any] = {"seeks": True, "placed": "X"}
+_TIFF_MAGIC = begins.magic(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_JPEG_MAGIC, _GIF_MAGIC = begins.magic(b"\xff\xd8\xff"), begins.magic(b"GIF87a", b"GIF89a")
 
 FORMATS: tuple[Format, ...] = (
-    Format("png", (".png",), _magic(b"\x89PNG\r\n\x1a\n"), *_PNG, "TYXC", SIXTEEN, placed="TYX"),
-    Format("jpeg", (".jpg", ".jpeg", ".jpe"), _magic(b"\xff\xd8\xff"), *_PICTURE, "YXC", BYTES, placed="YX"),
-    Format("webp", (".webp",), _webp, *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),
-    Format("bmp", (".bmp",), _bmp, *_PICTURE, "YXC", BYTES, placed="YX", grain=KEPT),
-    Format("gif", (".gif",), _magic(b"GIF87a", b"GIF89a"), *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),
+    Format("png", (".png",), begins.magic(b"\x89PNG\r\n\x1a\n"), *_PNG, "TYXC", SIXTEEN, placed="TYX"),
+    Format("jpeg", (".jpg", ".jpeg", ".jpe"), _JPEG_MAGIC, *_PICTURE, "YXC", BYTES, placed="YX"),
+    Format("webp", (".webp",), begins.webp, *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),
+    Format("bmp", (".bmp",), begins.bmp, *_PICTURE, "YXC", BYTES, placed="YX", grain=KEPT),
+    Format("gif", (".gif",), _GIF_MAGIC, *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),
     Format(
-        "tiff",
-        (".tif", ".tiff", ".btf"),
-        _TIFF_MAGIC,
-        *_TIFF,
-        "NMTZYXC",
-        REAL,
+        *("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, "NMTZYXC", REAL),
         seeks=True,
         placed="YX",
         grain=BOXES,
     ),
-    Format("mp4", (".mp4", ".m4v"), _movie(), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"),
-    Format(
-        "mov", (".mov", ".qt"), _movie(b"qt  "), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"
-    ),
-    Format("mkv", (".mkv",), _ebml(b"matroska"), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"),
-    Format("webm", (".webm",), _ebml(b"webm"), *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"),
-    Format("avi", (".avi",), _avi, *_VIDEO, "TYXC", SIXTEEN, seeks=True, film=True, placed="T"),
-    Format("ts", (".ts", ".m2ts", ".mts"), _transport, *_VIDEO, "TYXC", SIXTEEN, film=True, placed="T"),
-    Format("y4m", (".y4m",), _magic(b"YUV4MPEG2"), *_VIDEO, "TYXC", SIXTEEN, film=True, placed="T"),
-    Format("wav", (".wav", ".wave"), _wav, *_SOUND, "XC", SAMPLES, seeks=True, placed="X"),
-    Format("aiff", (".aiff", ".aif", ".aifc"), _aiff, *_SOUND, "XC", SAMPLES, seeks=True, placed="X"),
-    Format("flac", (".flac",), _magic(b"fLaC"), _CODED[0], _SOUND[1], "XC", SAMPLES, seeks=True, placed="X"),
-    Format("mp3", (".mp3",), _mp3, _CODED[0], _SOUND[1], "XC", SAMPLES, seeks=True, placed="X"),
-    Format("ogg", (".ogg", ".oga"), _ogg(False), _CODED[0], _SOUND[1], "XC", SAMPLES, seeks=True, placed="X"),
-    Format("opus", (".opus",), _ogg(True), _CODED[0], _SOUND[1], "XC", SAMPLES, seeks=True, placed="X"),
-    Format("m4a", (".m4a", ".m4b"), _m4a, *_CODED, "XC", SAMPLES, seeks=True, placed="X", like="mp4"),
-    Format("npy", (".npy",), _magic(b"\x93NUMPY"), *_ARRAY, "NMTZYXC", REAL, numbers=True, grain=BOXES),
+    Format("mp4", (".mp4", ".m4v"), begins.movie(), *_FILM, **_BOXED),
+    Format("mov", (".mov", ".qt"), begins.movie(b"qt  "), *_FILM, **_BOXED),
+    Format("mkv", (".mkv",), begins.ebml(b"matroska"), *_FILM, **_BOXED),
+    Format("webm", (".webm",), begins.ebml(b"webm"), *_FILM, **_BOXED),
+    Format("avi", (".avi",), begins.avi, *_FILM, **_BOXED),
+    Format("ts", (".ts", ".m2ts", ".mts"), begins.transport, *_FILM, **_TRACK),
+    Format("y4m", (".y4m",), begins.magic(b"YUV4MPEG2"), *_FILM, **_TRACK),
+    Format("wav", (".wav", ".wave"), begins.wav, *_SOUND, **_SIGNAL),
+    Format("aiff", (".aiff", ".aif", ".aifc"), begins.aiff, *_SOUND, **_SIGNAL),
+    Format("flac", (".flac",), begins.magic(b"fLaC"), *_DECODED, **_SIGNAL),
+    Format("mp3", (".mp3",), begins.mp3, *_DECODED, **_SIGNAL),
+    Format("ogg", (".ogg", ".oga"), begins.ogg(False), *_DECODED, **_SIGNAL),
+    Format("opus", (".opus",), begins.ogg(True), *_DECODED, **_SIGNAL),
+    Format("m4a", (".m4a", ".m4b"), begins.m4a, *_CODED, **_SIGNAL, like="mp4"),
+    Format("npy", (".npy",), begins.magic(b"\x93NUMPY"), *_ARRAY, "NMTZYXC", REAL, numbers=True, grain=BOXES),
     Format("parquet", (".parquet", ".pq"), *_PARQUET, numbers=True, placed="X"),
     Format("arrow", (".arrow", ".feather", ".ipc"), *_ARROW, numbers=True, placed="X"),
-    Format("tsv", (".tsv", ".tab"), _tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
-    Format("csv", (".csv",), _csv, *_CSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
+    Format("tsv", (".tsv", ".tab"), begins.tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
+    Format("csv", (".csv",), begins.csv, *_CSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
 )
 
 _RARER = "convcli.media.pictures.read_only:source"
 ONLY_READ: tuple[Format, ...] = (
     *(Format(row.name, row.suffixes, row.recognises, _RARER, "", "TYXC", ()) for row in RARER),
-    Format("aac", (".aac",), _adts, _CODED[0], "", "XC", ()),
+    Format("aac", (".aac",), begins.adts, _CODED[0], "", "XC", ()),
 )
 READ = (*FORMATS, *ONLY_READ)
 _VAGUE = ("tga",)  # no signature: only a file that is named so is taken for one
@@ -273,9 +180,22 @@ def numbered(row: Format) -> Format:
     return replace(row, axes=axes, film=True, numbered=True, placed=placed, grain=STRIPS)
 
 
+def _every() -> Iterator[Format]:
+    """Yield all formats, those of other packages last: nobody looks for them where a row answers."""
+    yield from READ
+    yield from plugins.every(plugins.Group.FORMATS, Format)
+
+
+def _recognised(head: bytes) -> Format | None:
+    """Return the format of a file's first bytes; text is a table."""
+    rows = (*_SIGNED, *FORMATS)
+    added = plugins.every(plugins.Group.FORMATS, Format)
+    return next((row for rows in (rows, added) for row in rows if row.recognises(head)), None)
+
+
 def known_suffixes() -> str:
-    """Return the suffixes of all formats, for messages."""
-    return " ".join(suffix for row in FORMATS for suffix in row.suffixes)
+    """Return the suffixes of all formats that are written, for messages."""
+    return " ".join(suffix for row in _every() if row.writer for suffix in row.suffixes)
 
 
 def by_suffix(path: str | PurePath) -> Format:
@@ -297,7 +217,7 @@ def by_suffix(path: str | PurePath) -> Format:
 
 def readable(path: str | PurePath) -> Format:
     suffix = PurePath(path).suffix.lower()
-    for row in READ:
+    for row in _every() if suffix else ():
         if suffix in row.suffixes:
             return row
     what = f"unknown suffix {suffix!r}" if suffix else "a name without a suffix"
@@ -326,12 +246,12 @@ def by_name(text: str) -> Format:
     ('tiff', 'jpeg')
     """
     wanted = text.strip().lower().removeprefix(".")
-    for row in READ:
+    for row in _every():
         if wanted == row.name or f".{wanted}" in row.suffixes:
             if not row.writer:
                 raise UsageError(f"--format {text!r}: {row.name} is only read; write {_instead(row)}")
             return row
-    names = [row.name for row in FORMATS]
+    names = [row.name for row in _every() if row.writer]
     nearest = difflib.get_close_matches(wanted, names, n=1)
     hint = f"did you mean {nearest[0]}? " if nearest else ""
     raise UsageError(f"--format {text!r} is unknown; {hint}known: {' '.join(names)}")
@@ -348,10 +268,9 @@ def sniff(head: bytes) -> Format:
     ConvError
         When no format begins like this.
     """
-    for row in (*_SIGNED, *FORMATS):
-        if row.recognises(head):
-            return row
-    names = " ".join(row.name for row in FORMATS)
+    if found := _recognised(head):
+        return found
+    names = " ".join(row.name for row in _every() if row.writer)
     raise ConvError(f"data of no known format: {_content(head)}; known: {names}")
 
 
@@ -363,10 +282,10 @@ def longest(head: bytes) -> int | None:
 
     Animations are bounded by the pixels that are decoded at most.
     """
-    row = next((row for row in (*_SIGNED, *FORMATS) if row.recognises(head[:HEAD])), None)
+    row = _recognised(head[:HEAD])
     if row is None:
         return _ASIDE
-    if row.kind in (Kind.CLIP, Kind.SOUND) or row.grain is BOXES:
+    if row not in READ or row.kind in (Kind.CLIP, Kind.SOUND) or row.grain is BOXES:
         return None
     if not row.binary:
         return (available_memory() or 1 << 40) // TABLE
@@ -406,11 +325,12 @@ def identify(
     except UsageError:
         if found is None and head[4:8] in _SEGMENT:
             raise ConvError(f"it holds {_content(head)}") from None
+        found = found or next((row for row in _every() if row not in READ and row.recognises(head)), None)
         if found is None:
             raise
         return found, ()
     own = expected.recognises(head) or (found is not None and found.name == expected.like)
-    if own or (not expected.binary and is_text(head)):
+    if own or (not expected.binary and begins.is_text(head)):
         return expected, ()
     if found is None:
         raise ConvError(f"no {expected.name.upper()} file: it holds {_content(head)}")
@@ -429,7 +349,9 @@ def _content(head: bytes) -> str:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "UTF-16 text (convert it to UTF-8)"
     return (
-        f"text ({head[:24].decode(errors='replace')!r})" if is_text(head) else f"unknown bytes ({head[:8]!r})"
+        f"text ({head[:24].decode(errors='replace')!r})"
+        if begins.is_text(head)
+        else f"unknown bytes ({head[:8]!r})"
     )
 
 

@@ -162,7 +162,7 @@ def _onnx(path: Path) -> Arrays:
         numpy_helper = importlib.import_module("onnx.numpy_helper")
         decode_error = importlib.import_module("google.protobuf.message").DecodeError
     except ImportError:
-        raise ConvError("reading it needs the package onnx (pip install 'convcli[onnx]')") from None
+        raise ConvError('reading it needs the package onnx: pip install "convcli[onnx]"') from None
     try:
         model = onnx.load(str(path), load_external_data=False)
     except (decode_error, ValueError):

@@ -402,7 +402,7 @@ def test_without_matplotlib_the_table_remains(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert run(["learn", *SOBEL, "--epochs", "1", "--curve", "c.png"]) == 1
-    assert "needs matplotlib (pip install 'convcli[plot]'); .csv needs nothing" in capsys.readouterr().err
+    assert 'needs matplotlib: pip install "convcli[plot]"; .csv needs nothing' in capsys.readouterr().err
     assert not Path("w.checkpoint.safetensors").exists()
     learn(capsys, *SOBEL, "--epochs", "1", "--curve", "c.csv")
 

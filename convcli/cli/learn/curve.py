@@ -50,7 +50,7 @@ def _matplotlib(name: str) -> Any:
         return importlib.import_module("matplotlib.figure")
     except ImportError:
         raise ConvError(
-            "drawing the curve needs matplotlib (pip install 'convcli[plot]'); .csv needs nothing",
+            'drawing the curve needs matplotlib: pip install "convcli[plot]"; .csv needs nothing',
             subject=shown(name),
         ) from None
 
