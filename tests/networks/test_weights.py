@@ -182,7 +182,7 @@ def test_a_truncated_state_dict(tmp_path: Path) -> None:
 def test_onnx_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "w.onnx").write_bytes(b"x")
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ConvError, match=r"pip install 'convcli\[onnx\]'"):
+    with pytest.raises(ConvError, match=r'pip install "convcli\[onnx\]"'):
         load_weights(f"{tmp_path / 'w.onnx'}#w")
 
 
