@@ -18,7 +18,8 @@ import numpy as np
 
 from convcli.common import Channels, EngineName, Missing, Precision, UsageError, parse_choice, quoted
 from convcli.common.axes import parse_numbers
-from convcli.data.info import ITEMS, SPACE, ArraySource, Colour
+from convcli.data.info import ITEMS, SPACE, ArraySource, Colour, Source
+from convcli.data.masked import Masked
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
@@ -26,6 +27,7 @@ from convcli.geometry.layers import format_size, trace
 from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
 from convcli.jobs.bind import Settings
 from convcli.jobs.job import default_rank, draft
+from convcli.jobs.missing import parse_share
 from convcli.kernel import Kernel, load_kernel
 from convcli.pixels.ranges import ROUNDED, parse_range
 from convcli.pixels.render import Tally
@@ -75,6 +77,9 @@ def filter(
     axis: str | None = None,
     axes: str | None = None,
     missing: MissingName | None = None,
+    mask: ArrayLike | None = None,
+    min_weight: float = 0.0,
+    interpolate: bool = False,
     dtype: DtypeName = "auto",
     engine: EngineChoice = "auto",
     device: str = "cpu",
@@ -129,7 +134,16 @@ def filter(
     missing : str
         A missing sample (NaN) spoils each output whose window holds it (the default), is skipped (the weights of the
         others are renormalised; for kernels without negative weights), or is an error; ``keep`` skips too, and outputs
-        at missing samples stay missing.
+        at missing samples stay missing, which is the default with ``mask``.
+    mask : array_like
+        Zero where samples are missing; of the array's shape or that of its last axes, such as one mask (Y, X) for all
+        frames.
+    min_weight : float
+        Share of the kernel's weights, 0 to 1, that must be present for a result where samples are skipped; of a pool's
+        samples, too.  Default: any.
+    interpolate : bool
+        Fill missing samples first, with the mean under a Gaussian of sigma 1, so that kernels with negative weights can
+        be used; what it does not reach stays missing.  ``missing`` is then ``skip`` unless given.
     dtype : str
         Arithmetic.  ``auto``: float32; float64 for float64 and for integers of 32 bits or more.
     engine : str
@@ -161,7 +175,11 @@ def filter(
     if threads is not None and _whole(threads, "threads") < 1:
         raise UsageError(f"threads {threads} is not possible: give 1 or more")
     data = _real(array, "cannot be filtered")
-    source = ArraySource(data, _axes(data.shape, axes))
+    source: Source = ArraySource(data, _axes(data.shape, axes))
+    if mask is not None:
+        marks = _real(mask, "cannot be a mask")
+        own = source.info.letters if marks.shape == data.shape else _axes(marks.shape, None)
+        source = Masked(source, ArraySource(marks, own))
     info = item_of(source.info)
     settings = Settings(
         stride=_wholes(stride, "stride"),
@@ -184,6 +202,8 @@ def filter(
         range=parse_range(str(range)),
         precision=parse_choice(Precision, str(dtype), "dtype"),
         missing=None if missing is None else parse_choice(Missing, str(missing), "missing"),
+        min_weight=parse_share(str(_number(min_weight, "min weight"))),
+        interpolate=_truth(interpolate, "interpolate"),
         holds=("float32", "float64", info.dtype),
     )
     resources = Resources(parse_choice(EngineName, str(engine), "engine"), str(device), threads)

@@ -25,6 +25,11 @@ class Missing(StrEnum):
     KEEP = "keep"  # the same, but what is missing itself stays missing; as propagate with negative weights
     ERROR = "error"
 
+    @property
+    def skips(self) -> bool:
+        """Whether means are of what is there."""
+        return self in (Missing.SKIP, Missing.KEEP)
+
 
 class Precision(StrEnum):
     """The arithmetic's type."""

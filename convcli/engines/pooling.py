@@ -6,6 +6,7 @@ and the kind of pool lets it.
 
 from collections.abc import Sequence
 from functools import reduce
+from math import prod
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def pool_padded(
     kind: PoolKind,
     windows: Sequence[Window],
     include_padding: bool = False,
-    skip_nan: bool = False,
+    least: float | None = None,
 ) -> np.ndarray:
     """Return the pooled ``x``, ``(N, C, *sizes)`` with the windows' output sizes.
 
@@ -38,8 +39,9 @@ def pool_padded(
         One for each space axis, with padding and ceil mode.
     include_padding : bool
         Padding counts as zeros (but never what ``ceil`` lets hang over even the padding), if the kind lets it.
-    skip_nan : bool
-        Missing samples do not count; the result is missing where a window has no others.
+    least : float, optional
+        Skip missing samples; the result is missing where a window has no others, or too few.
+        What is enough is this share of its samples.
     """
     include = include_padding and kind.include
     sizes = x.shape[2:]
@@ -59,12 +61,14 @@ def pool_padded(
             counts=counts,
         )
 
-    if not skip_nan:
+    if least is None:
         return pool(x, kind, sample_counts(windows, sizes, include))
     missing = np.isnan(x)
     counts = pool((~missing).astype(np.float64), AVG, np.ones(1, int)).astype(int)  # sums, exact in float64
     pooled = pool(np.where(missing, x.dtype.type(kind.fill), x), kind, counts)
-    pooled[counts == 0] = np.nan
+    samples = sample_counts(windows, sizes, include)
+    whole = prod(window.kernel for window in windows)
+    pooled[(counts == 0) | (counts < least * (1 - 1e-9) * (whole if samples is None else samples))] = np.nan
     return pooled
 
 

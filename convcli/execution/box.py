@@ -83,7 +83,8 @@ class Runner:
     @cached_property
     def _samples(self) -> bool:
         """Whether some channels pass through, taken at the kernels' origins."""
-        return self.job.split.alpha is Alpha.SAMPLED or self.job.split.channels is Channels.LUMA
+        split = self.job.split
+        return split.alpha is Alpha.SAMPLED or split.channels is Channels.LUMA or self.job.keeps_gaps
 
     def values(
         self, box: Box, read: Read, out: np.ndarray | None = None
@@ -115,6 +116,9 @@ class Runner:
             if job.split.channels is Channels.LUMA:
                 kept = sampled[: job.split.colours].astype(self.dtype)
                 values = kept[None] + (values - colours.luma(kept, self.dtype))
+        if job.keeps_gaps:
+            gaps = np.isnan(self._sample(read, box)[: job.split.colours])
+            values[:, gaps if len(gaps) == values.shape[1] else gaps.any(axis=0, keepdims=True)] = np.nan
         return values, alpha
 
     def _correct_thin(
@@ -149,7 +153,8 @@ class Runner:
         if self._exact == np.inf:
             return 0
         block = read(self.needed(box))
-        return max(int(block.max()), -int(block.min()))
+        block = block[block == block]  # where a mask leaves any
+        return max(int(block.max(initial=0)), -int(block.min(initial=0)))
 
     @cached_property
     def _wider(self) -> "Runner":
@@ -171,6 +176,7 @@ class Runner:
         if not isinstance(stage, ConvStage) or not stages.straight(stage):
             return False
         integers = np.dtype(job.info.dtype).kind in "iu" and np.dtype(job.dtype).kind in "iu"
+        integers &= not job.info.gaps
         plain = job.split.plain and not self._samples
         return integers and plain and job.policy.first_pass() is None
 
@@ -251,10 +257,16 @@ class Runner:
         block = read(box)
         if self.job.missing is Missing.ERROR and block.dtype.kind == "f":
             self._refuse_nan(block, box)
-        return self.job.split.colour_block(block, self.dtype)[None]
+        return self.job.split.colour_block(self._without_halves(block), self.dtype)[None]
 
     def _coverage(self, read: Read, box: Box) -> np.ndarray:
-        return self.job.split.alpha_block(read(box))[None]
+        return self.job.split.alpha_block(self._without_halves(read(box)))[None]
+
+    def _without_halves(self, block: np.ndarray) -> np.ndarray:
+        """Return a block in which a pixel is missing as a whole, colours and coverage, where that is skipped."""
+        if self._coverage_chain is None or block.dtype.kind != "f" or not self.job.missing.skips:
+            return block
+        return np.where(np.isnan(block).any(axis=0), block.dtype.type(np.nan), block)
 
     def _refuse_nan(self, block: np.ndarray, box: Box) -> None:
         where = np.argwhere(np.isnan(block))
@@ -279,11 +291,14 @@ class Runner:
     def _stage(self, index: int, chain: Chain, read: Read, out: np.ndarray | None, box: Box) -> np.ndarray:
         stage = chain.stages[index]
         block, window = self._input(index, chain, read, box)
-        keeps = self.job.missing is Missing.KEEP
-        skip = keeps or self.job.missing is Missing.SKIP
+        keeps, skip = self.job.missing is Missing.KEEP, self.job.missing.skips
+        least = self.job.min_weight
         if isinstance(stage, PoolStage):
-            return stages.pool(stage, self.engine, block, window, self.dtype, skip)
-        correlating = stages.Correlating(stage, self.engine, self.dtype, self._algorithms[index])
+            return stages.pool(stage, self.engine, block, window, self.dtype, least if skip else None)
+        algorithm = self._algorithms[index]
+        if stage.fills:
+            return stages.Correlating(stage, self.engine, self.dtype, algorithm).fill(block, window)
+        correlating = stages.Correlating(stage, self.engine, self.dtype, algorithm, least)
         if stage.transposed:
             first = [start for start, _ in needed_by(stage.windows, stage.mode, chain.sizes[index], box)]
             return correlating.transpose(block, box, first)

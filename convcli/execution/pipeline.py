@@ -10,7 +10,7 @@ from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -292,8 +292,8 @@ def _parts(block: np.ndarray, result: Info, written: Info) -> list[np.ndarray]:
     return [part.transpose(order) for part in maps]
 
 
-def reference(chain: Chain, array: np.ndarray, dtype: str) -> np.ndarray:
-    """Return what ``filter`` computes of an array by the definition: direct sums, in numpy.
+def plain_job(chain: Chain, array: np.ndarray, dtype: str, **missing: Any) -> Job:
+    """Return the job of a chain on an array (channels, *space); results are floats of the type.
 
     Parameters
     ----------
@@ -301,15 +301,22 @@ def reference(chain: Chain, array: np.ndarray, dtype: str) -> np.ndarray:
         (channels, *space), the space axes in the chain's order.
     dtype : str
         Of the arithmetic and the result.
-
-    Returns
-    -------
-    ndarray
-        (maps, channels, *space).
+    **missing
+        What missing samples do: fields of `Job`.
     """
     axes = chain.letters if chain.channels == 1 else "C" + chain.letters
-    source = ArraySource(array[0] if chain.channels == 1 else array, axes)
-    job = Job(source.info, chain, Channels.EACH, Float(), dtype, dtype)
+    shape = array.shape[chain.channels == 1 :]
+    return Job(Info.of(axes, shape, array.dtype.name), chain, Channels.EACH, Float(), dtype, dtype, **missing)
+
+
+def by_definition(job: Job, array: np.ndarray) -> np.ndarray:
+    """Return what a `plain_job` computes by the definition, direct sums in numpy: (maps, channels, *space)."""
+    source = ArraySource(array.reshape(job.info.shape), job.info)
     pipeline = Pipeline(job, source, Resources(EngineName.NUMPY))
     pipeline.plan = replace(pipeline.plan, algorithms=())
-    return pipeline.array().reshape(*chain.outputs, *chain.output)
+    return pipeline.array().reshape(*job.chain.outputs, *job.chain.output)
+
+
+def reference(chain: Chain, array: np.ndarray, dtype: str) -> np.ndarray:
+    """Return what ``filter`` computes of an array (channels, *space) by the definition: (maps, channels, *space)."""
+    return by_definition(plain_job(chain, array, dtype), array)

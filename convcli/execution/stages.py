@@ -16,6 +16,7 @@ from convcli.engines.padding import pad
 from convcli.engines.pooling import pool_padded
 from convcli.geometry.padding import PadMode
 from convcli.jobs.chain import ConvStage, PoolStage
+from convcli.jobs.missing import SLACK
 from convcli.kernel import Combine
 from convcli.pixels.render import Rendering, Tally
 
@@ -40,6 +41,16 @@ class Correlating:
     engine: Engine
     dtype: np.dtype
     algorithm: Algorithm | None = None
+    min_weight: float = 0.0
+
+    def fill(self, block: np.ndarray, box: Sequence[Span]) -> np.ndarray:
+        """Return the samples under the windows' origins in a box as `correlate` takes it, the missing ones filled."""
+        windows = zip(box, self.stage.windows, strict=True)
+        found = block[at(tuple((lo + w.before, hi - w.after) for (lo, hi), w in windows))].astype(self.dtype)
+        gaps = np.isnan(found)
+        if gaps.any():
+            found[gaps] = self.correlate(block, box, True)[gaps]
+        return found
 
     def correlate(
         self,
@@ -84,8 +95,9 @@ class Correlating:
                 under = at(tuple((a * w.stride, (b - 1) * w.stride + w.extent) for (a, b), w in spans))
                 sums[at(part)] = apply(padded[under], how=direct)
                 present[at(part)] = apply(held[under], how=direct)
+        enough = (present > 0) & (present >= (self.min_weight - SLACK) * total)
         with np.errstate(divide="ignore", invalid="ignore"):
-            sums *= np.where(present > 0, total / present, np.nan)
+            sums *= np.where(enough, total / present, np.nan)
         if keeps_nan:
             sums[self._under_origins(missing, sums)] = np.nan
         return _finish(stage, sums)
@@ -230,7 +242,12 @@ def straight(stage: ConvStage) -> bool:
 
 
 def pool(
-    stage: PoolStage, engine: Engine, block: np.ndarray, box: Sequence[Span], dtype: np.dtype, skip_nan: bool
+    stage: PoolStage,
+    engine: Engine,
+    block: np.ndarray,
+    box: Sequence[Span],
+    dtype: np.dtype,
+    least: float | None,
 ) -> np.ndarray:
     """Return the pooled input box ``box``, given in elements of the block; what is outside is padding.
 
@@ -245,7 +262,7 @@ def pool(
         windows.append(replace(window, before=skipped * window.stride - lo, after=after, ceil=beyond))
         wanted.append(slice(skipped, skipped + (hi - lo - window.extent) // window.stride + 1))
     block = block.astype(dtype, copy=False)
-    made = pool_padded(engine, block, stage.kind, windows, stage.include_padding, skip_nan)
+    made = pool_padded(engine, block, stage.kind, windows, stage.include_padding, least)
     return made[tuple(wanted)]
 
 

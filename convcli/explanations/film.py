@@ -6,11 +6,11 @@ made in `film_drawing`.  The arithmetic is that of `explain` and, for the result
 
 from collections.abc import Iterator, Sequence
 from itertools import product
-from math import prod
+from math import isnan, prod
 
 import numpy as np
 
-from convcli.common import UsageError, frozen, number_text
+from convcli.common import Missing, UsageError, frozen, number_text
 from convcli.explanations.value import explain_conv, explain_pool, value_of
 from convcli.geometry.taps import over_axes
 from convcli.geometry.windows import TransposedWindow
@@ -134,10 +134,14 @@ def _frame(
         text = ", ".join(values[:TERMS]) + (", ..." if len(values) > TERMS else "")
         said = f"{pool.pool.function}({text}) = {number_text(value)}"
         return Frame(grid, None, output, lit, said, seen, chosen=chosen)
-    found = explain_conv(stage, data[None], at, [value]).sums[which]
+    # A missing sample that spoils nothing is skipped.
+    skips = Missing.PROPAGATE if isnan(value) else Missing.SKIP
+    found = explain_conv(stage, data[None], at, [value], skips).sums[which]
     (plane,) = found.channels
-    terms = [f"{_factor(one.value)}x{_factor(one.weight)}" for one in plane.taps[:TERMS]]
-    if len(plane.taps) > TERMS:
+    used = [one for one in plane.taps if not one.skipped]
+    share = "" if found.present == 1 else f"/{number_text(found.present)}"
+    terms = [f"{_factor(one.value)}x{_factor(one.weight)}{share}" for one in used[:TERMS]]
+    if len(used) > TERMS:
         terms.append("...")
     if found.bias:
         terms.append(_factor(found.bias))

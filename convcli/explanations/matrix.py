@@ -9,6 +9,7 @@ circulant matrices: R. M. Gray, "Toeplitz and circulant matrices: a review" (200
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from itertools import product
 from math import prod
@@ -19,8 +20,10 @@ from convcli.common import UsageError, frozen_identity
 from convcli.geometry.taps import axis_taps
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.chain import ConvStage
+from convcli.jobs.missing import SLACK
 from convcli.kernel import Combine
 
+SMALL = 1e-14  # of the weights: rounding
 MOST = 12_000_000  # entries; sorting them takes about 100 bytes each
 
 
@@ -30,6 +33,7 @@ class Structure(StrEnum):
     TOEPLITZ = "Toeplitz"  # equal along each diagonal
     CIRCULANT = "circulant"  # the same, and each row is the one above, turned
     BANDED = "banded"  # a stride moves each row (transposed: each column) by more than one
+    SKIPPING = "matrix, each row divided by the share of its weights that is present"
     BORDERED = "Toeplitz but for the border rows"  # where the padding repeats elements of the data
 
 
@@ -84,6 +88,48 @@ class Matrix:
         products = self.values * x.astype(np.float64).ravel()[self.columns]
         sums = np.bincount(self.rows, weights=products, minlength=self.shape[0])
         return (sums + self.offset).reshape(self.outputs)
+
+    def skipping(
+        self, missing: np.ndarray, gone: np.ndarray, stage: ConvStage, min_weight: float
+    ) -> "Matrix":
+        """Return the matrix of normalised convolution: missing inputs are left out, the others' weights renormalised.
+
+        Parameters
+        ----------
+        missing : ndarray of bool
+            Which inputs are, in the shape ``inputs``.
+        gone : ndarray of bool
+            Which outputs are missing all the same, in the shape ``outputs``.
+        stage : ConvStage
+            Whose matrix it is.
+        min_weight : float
+            Share of the weights that must be present; outputs with less have an offset of NaN and no entries.
+        """
+        count = self.shape[0]
+        kernel = stage.kernel
+        rows = np.array(kernel.rows).sum(axis=1)
+        bias = np.array(kernel.bias)
+        if kernel.combine is Combine.SUM:
+            raise UsageError(
+                "each of the outputs that it adds up has a share of its own: no matrix", subject=kernel.title
+            )
+        totals, added = (np.repeat(one, count // len(one)) for one in (rows, bias))
+        held = ~missing.ravel()[self.columns]
+        mass, kept = (np.bincount(self.rows, self.values * own, count) for own in (1.0, held))
+        present = kept + (totals - mass)  # constant padding is there
+        present[present <= SMALL * totals] = 0
+        enough = (present > 0) & (present >= (min_weight - SLACK) * totals) & ~gone.ravel()
+        factor = np.divide(totals, present, out=np.full(count, np.nan), where=enough)
+        stays = held & enough[self.rows]
+        own = self.rows[stays]
+        return replace(
+            self,
+            rows=own,
+            columns=self.columns[stays],
+            values=self.values[stays] * factor[own],
+            offset=(self.offset - added) * factor + added,
+            structure=Structure.SKIPPING,
+        )
 
     def csr(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return data, indices and indptr of the compressed sparse rows, zeros left out."""

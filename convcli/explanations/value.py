@@ -9,29 +9,32 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convcli.common import frozen
+from convcli.common import Missing, frozen
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.taps import PlaceSources, Tap, taps
 from convcli.jobs.chain import ConvStage, PoolStage
+from convcli.jobs.missing import SLACK
 from convcli.kernel import Combine
 
 
 @frozen
 class Product:
-    """One tap: the value under it, its weight, and their product."""
+    """One tap: the value under it, its weight, and their product; a missing value that is skipped has none."""
 
     tap: Tap
     value: float
     weight: float
+    skipped: bool = False
 
     @property
     def product(self) -> float:
-        return self.value * self.weight
+        return 0 if self.skipped else self.value * self.weight
 
     @property
     def facts(self) -> dict[str, object]:
         """The tap for a program."""
-        return {**self.tap.facts, "value": self.value, "weight": self.weight, "product": self.product}
+        value, product = (None, None) if self.skipped else (self.value, self.product)
+        return {**self.tap.facts, "value": value, "weight": self.weight, "product": product}
 
 
 @frozen
@@ -52,19 +55,25 @@ class Plane:
 class Sum:
     """One output of one kernel: what it adds up, over one channel or over all.
 
-    ``map`` counts the outputs, ``channel`` is the one that the kernel was applied to alone (None: to all).
+    ``map`` counts the outputs, ``channel`` is the one that the kernel was applied to alone (None: to all).  ``present``
+    is the share of the weights whose samples are not skipped, by which the sum is divided; NaN where the result is
+    missing all the same.
     """
 
     map: int
     channel: int | None
     channels: tuple[Plane, ...]
     bias: float
+    present: float = 1
 
-    facts = ("map", "channel", "bias", "total", "channels")
+    facts = ("map", "channel", "bias", "present", "total", "channels")
 
     @property
     def total(self) -> float:
-        return added([*(one.product for plane in self.channels for one in plane.taps), self.bias])
+        products = [one.product for plane in self.channels for one in plane.taps]
+        return (
+            added([*products, self.bias]) if self.present == 1 else added(products) / self.present + self.bias
+        )
 
 
 @frozen
@@ -97,7 +106,7 @@ class PoolTap:
     """One tap of a pool; ``gradient`` is how much of the output's gradient goes to this input."""
 
     tap: Tap
-    value: float | None  # None: padding, which never wins and is not counted
+    value: float | None  # None: padding or skipped, which never wins and is not counted
     gradient: float
 
     @property
@@ -145,7 +154,12 @@ Explanation = ConvExplanation | PoolExplanation
 
 
 def explain_conv(
-    stage: ConvStage, data: np.ndarray, at: Sequence[int], values: Sequence[float]
+    stage: ConvStage,
+    data: np.ndarray,
+    at: Sequence[int],
+    values: Sequence[float],
+    missing: Missing = Missing.PROPAGATE,
+    min_weight: float = 0.0,
 ) -> ConvExplanation:
     """Return the taps and products of one output.
 
@@ -158,6 +172,10 @@ def explain_conv(
         Which output.
     values : sequence of float
         What ``filter`` computes there.
+    missing : Missing
+        What missing samples do, where that can be done with this kernel.
+    min_weight : float
+        Share of the weights that must be present.
     """
     found = taps(stage.windows, at, data.shape[1:], stage.mode)
     integers = data.dtype.kind in "iu"
@@ -167,20 +185,31 @@ def explain_conv(
         return int(value) if integers and float(value).is_integer() else float(value)
 
     def plane(channel: int, taken: np.ndarray) -> Plane:
+        seen = [value_of(tap.sources, data[channel], number(stage.value)) for tap in found]
         products = (
-            Product(tap, value_of(tap.sources, data[channel], number(stage.value)), number(taken[tap.index]))
-            for tap in found
+            Product(tap, value, number(taken[tap.index]), missing.skips and math.isnan(value))
+            for tap, value in zip(found, seen, strict=True)
         )
         return Plane(channel, tuple(products))
+
+    def summed(out: int, channel: int | None, planes: tuple[Plane, ...], bias: float) -> Sum:
+        every = [one for each in planes for one in each.taps]
+        held = [one.weight for one in every if not one.skipped]
+        if len(held) == len(every):
+            return Sum(out, channel, planes, bias)
+        share = added(held) / added([one.weight for one in every])
+        gone = all(one.skipped for one in every if one.tap.index == stage.origins)
+        lost = share <= 0 or share < min_weight - SLACK or (missing is Missing.KEEP and gone)
+        return Sum(out, channel, planes, bias, math.nan if lost else share)
 
     sums = []
     for out, bias in enumerate(map(number, stage.kernel.bias)):
         if stage.summed:
             planes = tuple(plane(channel, weights[out, channel]) for channel in range(len(data)))
-            sums.append(Sum(out, None, planes, bias))
+            sums.append(summed(out, None, planes, bias))
         else:
             sums += [
-                Sum(out, channel, (plane(channel, weights[out, 0]),), bias) for channel in range(len(data))
+                summed(out, channel, (plane(channel, weights[out, 0]),), bias) for channel in range(len(data))
             ]
     return ConvExplanation(tuple(at), stage.transposed, tuple(sums), stage.kernel.combine, tuple(values))
 
@@ -196,7 +225,11 @@ def added(numbers: Sequence[float]) -> float:
 
 
 def explain_pool(
-    stage: PoolStage, data: np.ndarray, at: Sequence[int], values: Sequence[float]
+    stage: PoolStage,
+    data: np.ndarray,
+    at: Sequence[int],
+    values: Sequence[float],
+    missing: Missing = Missing.PROPAGATE,
 ) -> PoolExplanation:
     """Return what a pool sees at one output; parameters as for `explain_conv`.
 
@@ -206,6 +239,8 @@ def explain_pool(
     planes = []
     for index, (plane, value) in enumerate(zip(data, values, strict=True)):
         seen = [_sample(stage, plane, tap) for tap in found]
+        if missing.skips:
+            seen = [None if value is not None and math.isnan(value) else value for value in seen]
         rows = zip(found, seen, stage.kind.shares(seen), strict=True)
         planes.append(Pooled(index, tuple(PoolTap(*row) for row in rows), value))
     return PoolExplanation(stage.kind, tuple(at), tuple(planes))

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from math import prod
+from math import nan, prod
 from typing import TYPE_CHECKING
 
 from convcli.common import frozen
@@ -36,6 +36,8 @@ class ConvStage:
         Whether the kernel sums over the channels (it has as many inputs as there are channels).
     axes : tuple
         Which of the space axes the kernel slides along.
+    fills : bool
+        Whether it fills missing samples with the mean of those that are there, and leaves all others as they are.
     """
 
     kernel: Kernel
@@ -44,6 +46,7 @@ class ConvStage:
     value: float
     summed: bool
     axes: tuple[int, ...]
+    fills: bool = False
 
     @property
     def transposed(self) -> bool:
@@ -62,6 +65,8 @@ class ConvStage:
 
     def padded_range(self, low: float, high: float, sizes: Sequence[int]) -> tuple[float, float]:
         """Return bounds of the data with their padding, for data of these sizes within low…high."""
+        if self.fills:
+            return low, high
         gain = 1
         for window, n in zip(self.windows, sizes, strict=True):
             gain *= self.mode.gain(*window.input_range(0, window.output_size(n)), n)
@@ -110,7 +115,7 @@ class PoolStage:
     include_padding: bool
     mode: PadMode = PadMode.ZERO
 
-    centred = True  # not annotated, so no field
+    centred, fills = True, False  # not annotated, so no fields
 
     @property
     def origins(self) -> tuple[int, ...]:
@@ -231,11 +236,24 @@ class Chain:
         """
         stages = tuple(
             replace(stage, kernel=stage.kernel.normalised(), value=stage.mode.fill(opaque))
-            if isinstance(stage, ConvStage)
+            if isinstance(stage, ConvStage) and not stage.fills
             else stage
             for stage in self.stages
         )
         return replace(self, stages=stages, channels=1)
+
+    def filled(self, kernel: Kernel) -> "Chain":
+        """Return the chain behind one more stage, which fills missing samples by a smoothing kernel.
+
+        The kernel slides along the last axes, and skips what lies outside the data.
+        """
+        reach = [(0, 0)] * (len(self.letters) - kernel.rank) + [
+            (o, k - 1 - o) for k, o in zip(kernel.size, kernel.origin, strict=True)
+        ]
+        windows = tuple(Window(a + 1 + b, before=a, after=b) for a, b in reach)
+        axes = tuple(range(len(self.letters) - kernel.rank, len(self.letters)))
+        stage = ConvStage(kernel, windows, PadMode.CONSTANT, nan, False, axes, fills=True)
+        return replace(self, stages=(stage, *self.stages), sizes=(self.sizes[0], *self.sizes))
 
     def axis(self, axis: Axis) -> Axis:
         """Return an axis of space of the input as it is behind the chain, with the positions of the outputs.
@@ -263,7 +281,7 @@ class Chain:
         passed = np.ones(len(frequencies))
         for stage in self.stages:
             window = stage.windows[axis]
-            if isinstance(stage, ConvStage) and axis in stage.axes:
+            if isinstance(stage, ConvStage) and axis in stage.axes and not stage.fills:
                 along = np.moveaxis(stage.weights("float64"), 2 + axis, -1)
                 lines = along.reshape(-1, along.shape[-1])
                 size = max(_FREQUENCIES, 2 * lines.shape[1])

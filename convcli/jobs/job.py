@@ -15,7 +15,7 @@ from convcli.data.info import SPACE, Companions, Info
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain
-from convcli.kernel import Kernel
+from convcli.kernel import Kernel, load_kernel
 from convcli.pixels import channels as colours
 from convcli.pixels.channels import Alpha, Split, filtered_channels, white_of
 from convcli.pixels.measures import Measured
@@ -24,6 +24,7 @@ from convcli.pixels.render import Rendering, Target
 
 PIXELS = ("uint8", "uint16")
 
+FILLING = "gaussian:sigma=1"  # fills gaps
 ALIASED = 0.1  # of a frequency: what is left of it is said
 
 LEAST, MOST = 1e-30, 1e30  # between them is a kernel's largest weight that float32 holds, with room for sums
@@ -119,6 +120,8 @@ class Job:
     compute : str
         ``float32`` or ``float64``.
     missing : Missing
+    min_weight : float
+        Share of the weights that must be present where missing samples are skipped.
     white : float, optional
         The output's, where it is not that of its type.
     """
@@ -131,6 +134,7 @@ class Job:
     compute: str
     missing: Missing = Missing.PROPAGATE
     white: float | None = None
+    min_weight: float = 0.0
 
     @cached_property
     def full_scale(self) -> float:
@@ -146,7 +150,7 @@ class Job:
     @cached_property
     def source_dtype(self) -> str:
         """The type of what the first stage gets."""
-        return self.info.dtype if self.split.plain else self.compute
+        return self.info.dtype if self.split.plain and not self.info.gaps else self.compute
 
     def check(self) -> None:
         """Refuse combinations that have no meaning.
@@ -156,12 +160,30 @@ class Job:
         UsageError
             ``skip`` where `unskippable` says why not.
         """
-        if self.missing is Missing.SKIP and self.unskippable:
+        if self.missing is Missing.SKIP and self.unskippable and not self.interpolates:
             subject, why = self.unskippable
             raise UsageError(
-                f"missing skip renormalises weights, and {why}, or --missing keep or propagate",
+                f"missing skip renormalises weights, and {why}, or --interpolate, or --missing keep or propagate",
                 subject=subject,
             )
+
+    @property
+    def interpolates(self) -> bool:
+        """Whether missing samples are filled first."""
+        return any(stage.fills for stage in self.chain.stages)
+
+    @property
+    def filling(self) -> tuple[str, ...]:
+        """A line about gaps that are filled."""
+        line = (
+            f"missing samples are filled first: {FILLING}, normalised; what it does not reach stays missing"
+        )
+        return (line,) * self.interpolates
+
+    @property
+    def keeps_gaps(self) -> bool:
+        """Whether outputs must be made missing again where samples were filled."""
+        return self.interpolates and self.missing is Missing.KEEP
 
     @cached_property
     def unskippable(self) -> tuple[str, str] | None:
@@ -209,6 +231,7 @@ class Job:
             metadata = replace(metadata, icc=None)
             notes += ("the colour profile does not describe the result's channels and is left out",)
         notes += self._aliasing()
+        notes += self.filling
         return Info(
             axes=tuple(self._axis(letter, sizes[letter]) for letter in axes),
             dtype=self.dtype,
@@ -275,7 +298,7 @@ class Job:
     @property
     def _bounded(self) -> bool:
         """Whether results are the chain's alone, and numbers: what divides or adds to them is not in its bounds."""
-        numbers = np.dtype(self.info.dtype).kind in "iu" and self.chain.gives_numbers
+        numbers = np.dtype(self.info.dtype).kind in "iu" and self.chain.gives_numbers and not self.info.gaps
         return numbers and self.split.alpha is not Alpha.PREMULTIPLIED and self.channels is not Channels.LUMA
 
 
@@ -288,6 +311,8 @@ def draft(
     range: Range | None = None,
     precision: Precision = Precision.AUTO,
     missing: Missing | None = None,
+    min_weight: float = 0.0,
+    interpolate: bool = False,
     holds: Sequence[str] = ("float32", "float64"),
     keeps_numbers: bool = True,
 ) -> Job:
@@ -303,6 +328,10 @@ def draft(
         The geometry that was asked for.
     range : Range, optional
         Without it, the default of the kernels and of the output's format.
+    missing : Missing, optional
+        Without it, ``skip`` where gaps are filled, ``keep`` where a nodata value or a mask says what is missing.
+    interpolate : bool
+        Fill missing samples first, with the normalised mean under a Gaussian.
     holds, keeps_numbers
         What the output can store, as `convcli.jobs.job.decide` takes it; floats by default.
 
@@ -321,8 +350,13 @@ def draft(
     as_they_are = dtype == info.dtype and compute in holds  # in a format of numbers
     white = info.white if as_they_are else None
     if missing is None:
-        missing = Missing.PROPAGATE if info.metadata.nodata is None else Missing.KEEP
-    job = Job(info, chain, channels, policy, dtype, compute, missing, white)
+        said = info.gaps or info.metadata.nodata is not None
+        missing = Missing.SKIP if interpolate else Missing.KEEP if said else Missing.PROPAGATE
+    if interpolate and (info.gaps or np.dtype(info.dtype).kind == "f"):
+        chain = chain.filled(load_kernel(FILLING, default_rank(info)))
+    elif interpolate and missing is Missing.SKIP:
+        missing = Missing.PROPAGATE  # of integers without a mask none is missing
+    job = Job(info, chain, channels, policy, dtype, compute, missing, white, min_weight)
     job.check()
     return job
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
 from convcli.data.axes import at_rate
-from convcli.data.info import Info, Sink, Source
+from convcli.data.info import Info, Kind, Sink, Source
 from convcli.media import registry
 from convcli.media.files import target
 from convcli.media.option_checks import check_reading
@@ -104,6 +104,32 @@ class Location:
         try:
             format = registry.by_name(self.format)
             return given.open(registry.numbered(format) if given.numbered else format, self.options)
+        except BaseException:
+            given.close()
+            raise
+
+
+def masked(source: Source, name: str) -> Source:
+    """Return a source whose samples are missing where a file is zero; it closes both.
+
+    Raises
+    ------
+    UsageError
+        For a mask of other sizes.
+    ConvError
+        For one that cannot be read.
+    """
+    letters = source.info.letters
+    with target.about_input(name):
+        given = Given(name)
+        try:
+            format, _ = registry.identify(given.head, "" if name == target.STANDARD else given.files[0])
+            format = registry.numbered(format) if given.numbered else format
+            grid = format.kind is Kind.TABLE and "Y" in letters
+            mask = given.open(format, ReadOptions(matrix=grid, all_frames="T" in letters))
+            from convcli.data.masked import Masked  # numpy
+
+            return Masked(source, mask)
         except BaseException:
             given.close()
             raise

@@ -52,11 +52,8 @@ def is_text(head: bytes) -> bool:
 
 def _rows(head: bytes) -> list[bytes]:
     """Return the first lines of a text, none for anything else."""
-    return (
-        [line for line in head.removeprefix(b"\xef\xbb\xbf").splitlines()[:8] if line]
-        if is_text(head)
-        else []
-    )
+    lines = head.removeprefix(b"\xef\xbb\xbf").splitlines()[:8] if is_text(head) else []
+    return [line for line in lines if line]
 
 
 def tsv(head: bytes) -> bool:

@@ -112,7 +112,7 @@ _IMAGE = f"{_PICTURES}image"
 _TABLE = "convcli.media.tables.table"
 _CSV, _TSV = ((f"{_TABLE}:{name}_source", f"{_TABLE}:sink") for name in ("csv", "tsv"))
 _ARRAY = ("convcli.media.arrays:source", "convcli.media.arrays:sink")
-_TIFF = (f"{_PICTURES}tiff:source", f"{_PICTURES}tiff:sink")
+_TIFF = (f"{_PICTURES}tiff:source", f"{_PICTURES}tiff:sink", "NMTZYXC", REAL)
 _PICTURE = (f"{_IMAGE}:source", f"{_IMAGE}:sink")
 _PNG = (f"{_PICTURES}png:source", f"{_PICTURES}png:sink")
 _FILM = ("convcli.media.clips.reader:source", "convcli.media.clips.writer:sink", "TYXC", SIXTEEN)
@@ -136,12 +136,7 @@ FORMATS: tuple[Format, ...] = (
     Format("webp", (".webp",), begins.webp, *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),
     Format("bmp", (".bmp",), begins.bmp, *_PICTURE, "YXC", BYTES, placed="YX", grain=KEPT),
     Format("gif", (".gif",), _GIF_MAGIC, *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),
-    Format(
-        *("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, "NMTZYXC", REAL),
-        seeks=True,
-        placed="YX",
-        grain=BOXES,
-    ),
+    Format("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, seeks=True, placed="YX", grain=BOXES),
     Format("mp4", (".mp4", ".m4v"), begins.movie(), *_FILM, **_BOXED),
     Format("mov", (".mov", ".qt"), begins.movie(b"qt  "), *_FILM, **_BOXED),
     Format("mkv", (".mkv",), begins.ebml(b"matroska"), *_FILM, **_BOXED),

@@ -112,7 +112,7 @@ def unpremultiply(colour: np.ndarray, alpha: np.ndarray, full_scale: float) -> n
     coverage = alpha / alpha.dtype.type(full_scale)
     visible = coverage > 0
     np.divide(colour, coverage, out=colour, where=visible)
-    np.copyto(colour, 0, where=~visible)
+    np.copyto(colour, 0, where=coverage <= 0)  # what has no coverage at all is missing, and stays so
     return colour
 
 

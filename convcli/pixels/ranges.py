@@ -73,7 +73,7 @@ class Range(ABC):
             share = tally.clipped / tally.values
             yield f"{share:.2%} of the values clipped by --range {self} ({self.advice})"
         if tally.nans:
-            yield f"{tally.nans} values are not numbers (NaN) and were written as black"
+            yield f"{tally.nans} values are not numbers (NaN) and were written as black (signed: as 0)"
         if tally.rounded:
             yield ROUNDED
         name = {0: " (black)", white: " (white)"}.get(tally.only or 0.0, "")

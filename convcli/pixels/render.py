@@ -207,8 +207,8 @@ class Tally:
 def render(values: np.ndarray, how: Rendering) -> "tuple[np.ndarray, Tally]":
     """Turn a block of floats into the output's type; the block's memory may be reused.
 
-    NaN becomes the lowest value (black) and is counted, and stays among floats; infinities clip.  Rounding is half to
-    even.
+    NaN becomes black, or 0 of signed integers, and is counted, and stays among floats; infinities clip.  Rounding is
+    half to even.
     """
     tally = Tally(values=values.size)
     with np.errstate(all="ignore"):  # infinities times 0, where all numbers are equal
@@ -227,7 +227,7 @@ def render(values: np.ndarray, how: Rendering) -> "tuple[np.ndarray, Tally]":
     elif np.isnan(least):
         missing = np.isnan(values)
         tally.nans = int(np.count_nonzero(missing))
-        values[missing] = how.low
+        values[missing] = max(how.low, 0.0)
         least, most = values.min(), values.max()
     if least < how.low or most > how.top:
         slack = SLACK if floats else how.top * 2.0**-52 * (how.scale != 1)

@@ -100,6 +100,9 @@ MEANING = {
     "--minimum-norm": "the smallest of equally good kernels",
     "--momentum": "share of the last step that is kept",
     "--missing": "what a missing sample does",
+    "--mask": "file that says which samples are missing",
+    "--min-weight": "share of the weights that must be present",
+    "--interpolate": "fill missing samples first",
     "--net": "a net that is trained",
     "--no-audio": "leave out sound",
     "--no-bias": "learn no constant",
@@ -295,10 +298,10 @@ def code_lines() -> int:
 
 SIZES = {  # what there is, what there is today, and the most that all open issues together may make of it
     "commands": (len(COMMANDS), 9, 11),
-    "options of filter": (len(options_of(("filter",))), 47, 58),
+    "options of filter": (len(options_of(("filter",))), 50, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 22_470  # of today; the aim is below 20,000
+CODE_LINES = 22_765  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

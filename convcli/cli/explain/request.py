@@ -6,6 +6,7 @@ from convcli.cli.shared import options
 from convcli.common import Channels, UsageError, frozen, parse_float, parse_numbers
 from convcli.common.options import Panel, argument, group, option
 from convcli.jobs.bind import Settings
+from convcli.jobs.missing import Gaps
 from convcli.media.options import ReadOptions
 
 
@@ -59,6 +60,7 @@ class Request:
         pool="max:2, avg:3,s=2, global-max...: where the value came from.",
     )
     channels: Channels = options.channels()
+    gaps: Gaps
     reading: ReadOptions = group(
         *("matrix", "header"),
         axes="Letters of an array's dimensions: CYX, YXC, ZYX, TYX...",
@@ -115,5 +117,5 @@ class Request:
             raise UsageError(
                 "--receptive-field NET needs a file and --at, and goes without kernels and --animate"
             )
-        if self.settings != Settings():
+        if self.settings != Settings() or self.gaps != Gaps():
             raise UsageError("--receptive-field NET goes without options of a kernel: the net has its own")

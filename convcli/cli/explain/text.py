@@ -1,6 +1,7 @@
 """An explanation, and its form in words: a table of taps, the window as small grids, the sum."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
 from typing import Any
 
 from convcli.cli.shared import report
@@ -116,11 +117,18 @@ def _plane_lines(plane: Plane, explanation: ConvExplanation, found: Explained) -
     names = ",".join(found.axes.lower())
     rows = [(f"tap {names}", f"input {names}", "value", "weight", "product", "")]
     for one in plane.taps:
-        numbers = (number_text(one.value), number_text(one.weight), number_text(one.product))
-        rows.append((place_text(one.tap.index), place_text(one.tap.position), *numbers, _from(one.tap)))
+        remark = ", ".join(filter(None, (_from(one.tap), "missing: skipped" * one.skipped)))
+        rows.append((place_text(one.tap.index), place_text(one.tap.position), *_numbers(one), remark))
     yield Table(rows, "<<>>><") if plane.taps else "no input reaches this output: it lies between the kernels"
     if not explanation.transposed:
         yield from _grids(plane.taps, found.window)
+
+
+def _numbers(one: Product) -> tuple[str, str, str]:
+    """Return a tap's value, weight and product."""
+    if one.skipped:
+        return "-", number_text(one.weight), "-"
+    return number_text(one.value), number_text(one.weight), number_text(one.product)
 
 
 def _grids(products: Sequence[Product], size: Sequence[int]) -> Iterator[str]:
@@ -128,10 +136,8 @@ def _grids(products: Sequence[Product], size: Sequence[int]) -> Iterator[str]:
     wide = size[-1]
     texts = []
     for one in products:
-        value = number_text(one.value)
-        texts.append(
-            (f"({value})" if one.tap.padded else value, number_text(one.weight), number_text(one.product))
-        )
+        value, *others = _numbers(one)
+        texts.append((f"({value})" if one.tap.padded else value, *others))
     widths = [max((len(row[column]) for row in texts), default=1) for column in range(3)]
     drawn = []
     for start in range(0, len(texts), wide):
@@ -158,6 +164,10 @@ def _sum_lines(one: Sum, bank: bool) -> Iterator[str]:
         yield f"sums of the channels: {added}"
     else:
         yield f"sum: {parts[0]}"
+    if one.present != 1:
+        why = "missing: too few samples are present, or the one under the origin is not"
+        share = f"divided by the share of the weights that is present, {number_text(one.present)}"
+        yield why if isnan(one.present) else f"{share}: {number_text(one.total - one.bias)}"
     if one.bias or bank or len(parts) > 1:
         yield f"bias: {number_text(one.bias)}"
         yield f"together: {number_text(one.total)}"

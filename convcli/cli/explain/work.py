@@ -12,7 +12,7 @@ from convcli.cli.shared import report
 from convcli.cli.shared.kernels import read_kernel
 from convcli.cli.shared.opened import Opened, numbered, read_whole
 from convcli.cli.shared.outputs import check_apart, write_whole
-from convcli.common import Channels, UsageError, counted, frozen_identity
+from convcli.common import Channels, Missing, UsageError, counted, frozen_identity
 from convcli.data.axes import SECOND, Listed, axes_of
 from convcli.data.info import ArraySource, Colour, Info
 from convcli.execution.pipeline import Pipeline
@@ -42,22 +42,31 @@ class Task:
 
     Attributes
     ----------
+    job : Job
+        The whole job.
     data : ndarray
         (planes, *space) of the last stage's input.
     results : ndarray
         (maps, channels, *space) of its output.
-    alpha : Alpha
-        How the alpha channel takes part.
     rounded : bool
         Whether ``filter`` rounds integers beyond 2^53.
     """
 
-    stage: Stage
+    job: Job
     letters: str
     data: np.ndarray
     results: np.ndarray
-    alpha: Alpha
     rounded: bool
+
+    @property
+    def stage(self) -> Stage:
+        return self.job.chain.stages[-1]
+
+    @property
+    def missing(self) -> Missing:
+        """What missing samples do at this stage."""
+        skips = isinstance(self.stage, PoolStage) or not self.job.unskippable
+        return self.job.missing if skips else Missing.PROPAGATE
 
     @property
     def outputs(self) -> tuple[int, ...]:
@@ -66,7 +75,11 @@ class Task:
     @property
     def notes(self) -> tuple[str, ...]:
         """What an explanation leaves unsaid."""
-        return (*ALPHA.get(self.alpha, ()), *((ROUNDED,) if self.rounded else ()))
+        return (
+            *self.job.filling,
+            *ALPHA.get(self.job.split.alpha, ()),
+            *((ROUNDED,) if self.rounded else ()),
+        )
 
 
 def explain_all(request: Request) -> None:
@@ -78,6 +91,7 @@ def explain_all(request: Request) -> None:
         else read_whole(request.input or "", request.reading)
     )
     whole.check(request.reading, request.input or "")
+    whole = whole.masked(request.gaps.mask)
     rank = min(len(whole.letters), 2)
     kernels = [read_kernel(text, rank, numbers=request.size is not None) for text in request.kernels]
     task = _prepare(request, whole, kernels)
@@ -103,7 +117,9 @@ def _prepare(request: Request, whole: Opened, kernels: Sequence[Kernel]) -> Task
     """Make the same job as ``filter`` for this input, and compute the last stage's input and output."""
     info, axes = whole.info, "C" * ("C" in whole.info.letters) + whole.letters
     info = replace(info, axes=tuple(map(info.axis, axes)), companions=None)
-    job = draft(info, kernels, request.settings, channels=request.channels)
+    gaps = request.gaps
+    asked = {"missing": gaps.missing, "min_weight": gaps.min_weight, "interpolate": gaps.interpolate}
+    job = draft(info, kernels, request.settings, channels=request.channels, **asked)  # type: ignore[arg-type]
     if request.animate is not None:  # before anything is computed
         check_length(job.chain.stages[-1], *job.chain.sizes[-2:])
     array = whole.whole()
@@ -114,13 +130,14 @@ def _prepare(request: Request, whole: Opened, kernels: Sequence[Kernel]) -> Task
         planes = axes_of("C" + whole.letters, data.shape)
         info = replace(info, axes=planes, dtype=data.dtype.name, colour=Colour.NONE)
         chain = replace(job.chain, stages=job.chain.stages[:-1], sizes=job.chain.sizes[:-1])
-        before = replace(job, info=info, chain=chain, channels=Channels.EACH)
+        missing = Missing.SKIP if job.interpolates else job.missing
+        before = replace(job, info=info, chain=chain, channels=Channels.EACH, missing=missing)
         data = _computed(before, data, tally).reshape(-1, *chain.output)
     if job.split.channels is Channels.LUMA and not job.chain.summed:  # each colour gets what luma becomes
         data = np.repeat(data, job.split.colours, axis=0)
     if data.dtype not in ("int64", "uint64") or job.compute != "float64":  # which would be rounded
         data = data.astype(job.compute)
-    return Task(job.chain.stages[-1], whole.letters, data, results, job.split.alpha, tally.rounded)
+    return Task(job, whole.letters, data, results, tally.rounded)
 
 
 def _computed(job: Job, array: np.ndarray, tally: Tally) -> np.ndarray:
@@ -152,9 +169,9 @@ def _explain(task: Task, at: tuple[int, ...], request: Request) -> Explanation:
     values = np.moveaxis(task.results, (0, 1), (-2, -1))[at].ravel().tolist()
     stage, channels = task.stage, _chosen(request.channel, len(task.data), "channel")
     if isinstance(stage, PoolStage):
-        pooled = explain_pool(stage, task.data, at, values)
+        pooled = explain_pool(stage, task.data, at, values, task.missing)
         return replace(pooled, outputs=tuple(pooled.outputs[index] for index in channels))
-    found = explain_conv(stage, task.data, at, values)
+    found = explain_conv(stage, task.data, at, values, task.missing, task.job.min_weight)
     maps, sums = _chosen(request.map, stage.kernel.outputs, "map"), found.sums
     if stage.summed:
         sums = tuple(replace(one, channels=tuple(one.channels[index] for index in channels)) for one in sums)

@@ -88,6 +88,8 @@ def _filter_one(request: Request, name: str, claims: _Claims) -> None:
         wanted = _output_format(request, format)
         film = wanted.film or any(named_kernel(kernel).rank == 3 for kernel in request.kernels)
         source = given.open(format, replace(request.reading, all_frames=request.reading.all_frames or film))
+        if request.gaps.mask is not None:
+            source = opening.masked(source, request.gaps.mask)
         stack.callback(source.close)
         from convcli.cli.filter import task as tasks  # heavy; a thread decodes the first rows meanwhile
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common import Channels, EngineName, Missing, Precision, UsageError, frozen, parse_choice
+from convcli.common import Channels, EngineName, Precision, UsageError, frozen
 from convcli.common.options import Panel, argument, flag, option
 from convcli.jobs.bind import Settings
+from convcli.jobs.missing import Gaps
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.pixels.ranges import Range, range_policy
 
@@ -37,11 +38,7 @@ class Request:
     range: Range | None = range_policy()
     channels: Channels = options.channels()
     reading: ReadOptions
-    missing: Missing | None = option(
-        "Missing samples: propagate, skip, keep or error. Default: propagate; keep in maps with a nodata value.",
-        panel=Panel.VALUES,
-        read=lambda text: parse_choice(Missing, text, "missing"),
-    )
+    gaps: Gaps
     precision: Precision = options.precision(
         "Arithmetic: auto (float32; float64 for tables, 64-bit data), float32, float64."
     )

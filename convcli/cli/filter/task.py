@@ -111,7 +111,9 @@ def prepare(
         channels=request.channels,
         range=request.range,
         precision=request.precision,
-        missing=request.missing,
+        missing=request.gaps.missing,
+        min_weight=request.gaps.min_weight,
+        interpolate=request.gaps.interpolate,
         holds=format.dtypes,
         keeps_numbers=format.numbers,
     )

@@ -4,6 +4,7 @@ from convcli.cli.shared import options
 from convcli.common import UsageError, frozen
 from convcli.common.options import Panel, group, option
 from convcli.jobs.bind import Settings
+from convcli.jobs.missing import Gaps
 from convcli.media.options import ReadOptions
 
 
@@ -37,6 +38,7 @@ class Request:
     reading: ReadOptions = group(
         *("axes", "header"), axes="Letters of an array's dimensions, for --verify: YX, ZYX, CYX..."
     )
+    gaps: Gaps = group("missing", "mask", "min_weight")
     output: str | None = options.output(
         "FILE.npz (sparse, for scipy.sparse.load_npz), .csv, .npy, or a picture (.png); - is CSV."
     )

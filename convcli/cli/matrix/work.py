@@ -13,16 +13,18 @@ import numpy as np
 
 from convcli.cli.matrix.request import Request
 from convcli.cli.shared.kernels import read_kernel
-from convcli.cli.shared.opened import read_whole
+from convcli.cli.shared.opened import Opened, read_whole
 from convcli.cli.shared.outputs import write_whole
-from convcli.common import UsageError, frozen_identity
-from convcli.data.info import SPACE, Info
-from convcli.execution.pipeline import reference
+from convcli.common import Missing, UsageError, frozen_identity
+from convcli.data.info import SPACE, ArraySource, Info
+from convcli.execution.pipeline import by_definition, plain_job
 from convcli.explanations.matrix import Matrix, convolution_matrix
 from convcli.geometry.layers import format_size
 from convcli.geometry.padding import PaddingName
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain, ConvStage
+from convcli.jobs.job import Job, positions
+from convcli.jobs.missing import Gaps
 from convcli.kernel import Kernel
 from convcli.media import registry
 from convcli.media.files.target import STANDARD, check_not_input, output, shown
@@ -95,10 +97,34 @@ def make(request: Request) -> Made:
     if not isinstance(stage, ConvStage) or len(chain.stages) > 1:
         raise UsageError("it asks for a pool, which is not linear: no matrix does that", subject=kernel.title)
     matrix = convolution_matrix(stage, sizes, channels or 1, partial(_check_dense, request.output))
-    verdict = None if array is None else _compare(matrix, chain, array)
+    matrix, job, array = _with_gaps(request.gaps, chain, matrix, array)
+    verdict = None if array is None else _compare(matrix, job, array)
     if request.output is not None:
         _write(request, matrix, request.output)
     return Made(matrix, verdict, request.output)
+
+
+def _with_gaps(
+    gaps: Gaps, chain: Chain, matrix: Matrix, given: np.ndarray | None
+) -> tuple[Matrix, Job, np.ndarray | None]:
+    """Return the matrix for the samples that are there, the job of ``filter``, and the numbers with their gaps."""
+    source = ArraySource(np.zeros(matrix.inputs) if given is None else given, f"C{chain.letters}")
+    array = Opened(source).masked(gaps.mask).whole()
+    policy = gaps.missing or (Missing.PROPAGATE if gaps.mask is None else Missing.KEEP)
+    job = plain_job(chain, array, "float64", missing=policy, min_weight=gaps.min_weight)
+    job.check()
+    missing, stage = np.isnan(array), chain.stages[0]
+    if isinstance(stage, ConvStage) and policy.skips and not job.unskippable and missing.any():
+        gone = np.zeros((1, *chain.output), bool)
+        if policy is Missing.KEEP:
+            gone = missing.all(axis=0, keepdims=True) if stage.summed else missing
+            for axis in range(len(chain.letters)):
+                places = positions(chain, axis)
+                shape = [-1 if one == axis + 1 else 1 for one in range(gone.ndim)]
+                gone = gone.take(np.maximum(places, 0), axis + 1) & (places >= 0).reshape(shape)
+        gone = np.tile(gone, (matrix.outputs[0] // len(gone), *(1,) * len(chain.letters)))
+        matrix = matrix.skipping(missing, gone, stage, gaps.min_weight)
+    return matrix, job, None if given is None else array
 
 
 def _settings(settings: Settings, kernel: Kernel) -> Settings:
@@ -127,9 +153,9 @@ def _array(request: Request, kernel: Kernel) -> np.ndarray | None:
     return array
 
 
-def _compare(matrix: Matrix, chain: Chain, array: np.ndarray) -> Verdict:
+def _compare(matrix: Matrix, job: Job, array: np.ndarray) -> Verdict:
     product = matrix.times(array).ravel()
-    filtered = reference(chain, array, "float64").ravel()
+    filtered = by_definition(job, array).ravel()
     sizes = replace(matrix, values=np.abs(matrix.values), offset=np.abs(matrix.offset)).times(np.abs(array))
     taps = np.bincount(matrix.rows, minlength=1).max()
     bound = float(sizes[np.isfinite(sizes)].max(initial=0) * (taps + 2) * 2 * np.finfo(np.float64).eps)

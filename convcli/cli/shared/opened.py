@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -19,7 +19,7 @@ from convcli.data.box import whole
 from convcli.data.info import ITEMS, SPACE, ArraySource, Info, Source, channels_first, refuse_items
 from convcli.execution.items import items
 from convcli.jobs.job import canonical
-from convcli.media import registry
+from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, about_input, open_input, shown
 from convcli.media.option_checks import check_reading
 from convcli.media.options import ReadOptions
@@ -89,6 +89,13 @@ class Opened:
         """Refuse options of reading that mean nothing for its format."""
         if self.format is not None:
             check_reading(options, self.format, name)
+
+    def masked(self, name: str | None) -> Opened:
+        """Return the same in memory, with the samples missing where a mask is zero."""
+        if name is None:
+            return self
+        with closing(opening.masked(self.source, name)) as source:
+            return replace(self, source=source).read()
 
     def read(self) -> Opened:
         """Return the same in memory."""

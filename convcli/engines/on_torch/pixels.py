@@ -17,5 +17,5 @@ def render(values: np.ndarray | torch.Tensor, how: Rendering) -> tuple[np.ndarra
     values.round_()
     outside = (values < how.low) | (values > how.top)
     tally = Tally(values.numel(), int(outside.count_nonzero()), int(values.isnan().count_nonzero()))
-    values.nan_to_num_(how.low).clamp_(how.low, how.top)
+    values.nan_to_num_(max(how.low, 0.0), how.top, how.low).clamp_(how.low, how.top)
     return values.to(getattr(torch, how.dtype)).cpu().numpy(), tally
