@@ -34,7 +34,7 @@ class Missing(StrEnum):
 class Precision(StrEnum):
     """The arithmetic's type."""
 
-    AUTO = "auto"  # float32; float64 for tables, float64 and integers of 32 bits or more
+    AUTO = "auto"  # float32; float64 for tables, float64, integers of 32 bits or more, and where float32 would show
     FLOAT32 = "float32"
     FLOAT64 = "float64"
 

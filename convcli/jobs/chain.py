@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from math import nan, prod
+from math import inf, isfinite, nan, prod
 from typing import TYPE_CHECKING
 
 from convcli.common import frozen
@@ -135,6 +135,14 @@ class PoolStage:
 Stage = ConvStage | PoolStage
 
 _FREQUENCIES = 4096  # at which responses are compared
+FINEST = 2**24  # parts of one, at most, of weights whose sums may be exact
+
+
+def _units(numbers: Sequence[float]) -> float:
+    """Return the least power of two that makes whole numbers of all; infinity where none does."""
+    if not all(map(isfinite, numbers)):
+        return inf
+    return max((float(number).as_integer_ratio()[1] for number in numbers), default=1)
 
 
 @frozen
@@ -201,9 +209,10 @@ class Chain:
 
     @property
     def growth(self) -> tuple[float, float] | None:
-        """How integers grow where they stay integers; None where they do not.
+        """How integers grow where sums of them are exact; None where they are not.
 
-        No sum on the way is larger than the first number times the largest sample plus the second.
+        All sums on the way are multiples of some power of two.  In its units, none is larger than the first number
+        times the largest sample plus the second.
         """
         gain, rest = 1.0, 0.0
         for stage, sizes in zip(self.stages, self.sizes, strict=False):
@@ -212,13 +221,12 @@ class Chain:
                     return None
                 continue
             kernel = stage.kernel
-            numbers = (*kernel.weights, *kernel.bias, stage.value)
-            if kernel.combine is Combine.MAGNITUDE or not all(
-                float(number).is_integer() for number in numbers
-            ):
+            units = max(_units(kernel.weights) * _units([stage.value]), _units(kernel.bias))
+            if kernel.combine is Combine.MAGNITUDE or units > FINEST:
                 return None
             total, spread = max(kernel.absolute_sum, 1.0), stage.padded_range(-1.0, 1.0, sizes)[1]
             gain, rest = gain * spread * total, rest * spread * total + max(map(abs, kernel.bias))
+            gain, rest = gain * units, rest * units
         return gain, rest
 
     @property

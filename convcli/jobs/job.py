@@ -102,6 +102,9 @@ def decide(
 # What an algorithm may be off by, of the kernel's absolute sum times the input's range: the largest of their bounds.
 ERROR = {"float32": 1e-5, "float64": 1e-13, "longdouble": 1e-13}
 ROUNDING = 1e-6  # of the largest value: what sums in float32 of one and the same number differ by
+COUNTS = 2.0**24  # up to which float32 holds every integer
+# Up to which a stage errs in float32 by at most 2**-12 of a level: by 10 * 2**-24 of its results' span, as measured.
+LEVELS = 2.0**12 / 10
 
 
 @frozen
@@ -146,6 +149,27 @@ class Job:
         return colours.split(
             self.info, self.channels, averages=self.chain.averages, full_scale=self.full_scale
         )
+
+    @property
+    def float32_serves(self) -> bool:
+        """Whether float32 errs by at most 2**-12 of a level of integers, before they are rounded."""
+        if np.dtype(self.info.dtype).kind not in "iu":
+            return True
+        limits = np.iinfo(self.info.dtype)
+        low, high = self.chain.value_range(limits.min, limits.max)
+        if (max(high, 0.0) - min(low, 0.0)) * len(self.chain.stages) <= LEVELS:
+            return True
+        if (
+            self.chain.growth is None
+            or self.split.alpha is Alpha.PREMULTIPLIED
+            or self.channels is Channels.LUMA
+        ):
+            return False
+        mapped = not (self.policy.identity or self.policy.keeps_numbers)
+        if mapped and np.dtype(self.dtype).itemsize > 1:
+            return False
+        gain, rest = self.chain.growth
+        return gain * max(limits.max, -limits.min) + rest <= COUNTS
 
     @cached_property
     def source_dtype(self) -> str:
@@ -357,6 +381,8 @@ def draft(
     elif interpolate and missing is Missing.SKIP:
         missing = Missing.PROPAGATE  # of integers without a mask none is missing
     job = Job(info, chain, channels, policy, dtype, compute, missing, white, min_weight)
+    if precision is Precision.AUTO and not job.float32_serves:
+        job = replace(job, compute="float64")
     job.check()
     return job
 

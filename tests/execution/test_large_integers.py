@@ -107,7 +107,10 @@ def test_tables_and_pictures(tmp_path: Path) -> None:
     assert (tifffile.imread(tmp_path / "out.tif") == CLOCK + 1).all()
     assert ROUNDED not in done.stderr
     done = ok("filter", "in.tif", "-k", "box:2", "-y", "-o", "out.tif", cwd=tmp_path)
-    assert ROUNDED in done.stderr  # the weights are quarters
+    assert (tifffile.imread(tmp_path / "out.tif") == CLOCK + 1).all()  # the weights are quarters
+    assert ROUNDED not in done.stderr
+    done = ok("filter", "in.tif", "-k", "box:3", "-y", "-o", "out.tif", cwd=tmp_path)
+    assert ROUNDED in done.stderr  # ninths
 
 
 def test_python_is_warned_of_rounded_floats() -> None:
@@ -115,7 +118,9 @@ def test_python_is_warned_of_rounded_floats() -> None:
     with pytest.warns(UserWarning, match=ROUNDED.decode()):
         assert convcli.filter(x, [2, 1], padding="valid")[0] == float(3 * CLOCK + 5)
     with pytest.warns(UserWarning, match=ROUNDED.decode()):
-        convcli.filter(x, [0.5, 0.5], padding="valid", range="clip")
+        convcli.filter(x, [0.3, 0.7], padding="valid", range="clip")
+    halves = convcli.filter(x, [0.5, 0.5], padding="valid", range="clip")
+    assert halves.tolist() == [CLOCK + 2, CLOCK + 5]
     assert convcli.filter(x, [-1, 1], padding="valid").tolist() == [2, 4]  # floats hold these
 
 

@@ -40,7 +40,7 @@ class Request:
     reading: ReadOptions
     gaps: Gaps
     precision: Precision = options.precision(
-        "Arithmetic: auto (float32; float64 for tables, 64-bit data), float32, float64."
+        "Arithmetic: auto (float32; float64 for tables, 64-bit data, and where integers ask for it), float32, float64."
     )
     engine: EngineName = options.engine()
     device: str = options.device()
