@@ -31,6 +31,13 @@ class Missing(StrEnum):
         return self in (Missing.SKIP, Missing.KEEP)
 
 
+class Distances(StrEnum):
+    """Along which axis kernels weigh samples by their real distances."""
+
+    TIME = "time"
+    COUNTS = "time,counts"  # and how many samples are behind each value
+
+
 class Precision(StrEnum):
     """The arithmetic's type."""
 

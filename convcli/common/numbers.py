@@ -57,6 +57,20 @@ def parse_number(text: str, what: str = "number") -> "Fraction":
     return Fraction(match[1]) / over
 
 
+def split_unit(text: str) -> "tuple[Fraction, str] | None":
+    """Return a number and the unit behind it; None where there is no unit.
+
+    >>> split_unit("2.5 ms"), split_unit("1e3")
+    ((Fraction(5, 2), 'ms'), None)
+    """
+    match = (
+        re.fullmatch(rf"\s*({_NUMBER})\s*(?![eE][+-]?\d)([^\W\d_].*?)\s*", text)
+        if len(text) <= _LONGEST
+        else None
+    )
+    return (parse_number(match[1]), match[4]) if match else None
+
+
 def to_float(number: "Fraction | float", what: str = "number") -> float:
     """Round an exact number to the nearest float; too large a one is an error."""
     try:

@@ -15,6 +15,7 @@ from convcli.common import frozen
 
 SECOND = "s"
 INCH = "in"
+AS_ROWS = "they are filtered as rows"  # the end of a note, which is not true of weights by distance
 
 
 @frozen

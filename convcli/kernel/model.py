@@ -75,6 +75,8 @@ class Kernel:
         The range policy that suits the results, if the kernel names one.
     slug
         A short text for file names; made from the name when empty.
+    in_samples
+        The name with numbers of samples, where it has units.
 
     Raises
     ------
@@ -98,6 +100,7 @@ class Kernel:
     defaults: Defaults = Defaults()
     slug: str = ""
     centred: bool | None = field(default=None, compare=False, repr=False)
+    in_samples: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         with about(self.title):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import reduce
 
-from convcli.common import UsageError, frozen, parse_number, quoted, to_float, within
+from convcli.common import UsageError, frozen, parse_number, quoted, split_unit, to_float, within
 from convcli.kernel.model import MAX_RANK, Kernel, check_size
 
 # Sizes of the axes; what makes the numbers, the last axis fastest
@@ -26,6 +26,7 @@ class Formula:
     parameters: Mapping[str, str]  # with the values that hold when they are left out
     make: Callable[..., Weights]  # of each parameter's values, one an axis
     rank: int | None = None  # when it has only one
+    measured: int | None = None  # along how many of its axes the one value counts, when it has only one
 
 
 def parse_parametric(
@@ -53,7 +54,7 @@ def parse_parametric(
     name, colon, rest = text.partition(":")
     formula = formula or FORMULAS[name]
     with within(f"kernel {quoted(text)}"):
-        values = {**formula.parameters, **_given(formula, rest.split(",") if colon else [])}
+        values = {**formula.parameters, **given(formula, rest.split(",") if colon else [])}
         split = {key: value.split("x") for key, value in values.items()}
         ranks = {len(parts) for parts in split.values() if len(parts) > 1}
         if len(ranks) > 1 or max(ranks, default=1) > MAX_RANK:
@@ -62,6 +63,10 @@ def parse_parametric(
         if formula.rank is not None and ranks:
             raise UsageError(f"{name} takes one value, as in {formula.examples}")
         rank = ranks.pop() if ranks else rank
+        if any(key != "ratio" and any(map(split_unit, parts)) for key, parts in split.items()):
+            raise UsageError(
+                "units need a file that tells where its samples lie, in filter or explain: give samples"
+            )
         numbers = {key: [parse_number(part, key) for part in parts] for key, parts in split.items()}
         every = {key: own * rank if len(own) == 1 else own for key, own in numbers.items()}
         size, weights = formula.make(*(_READ[key](own) for key, own in every.items()))
@@ -69,19 +74,20 @@ def parse_parametric(
     return Kernel(text, (1, 1, *size), tuple(weights()))
 
 
-def _given(formula: Formula, parts: Sequence[str]) -> dict[str, str]:
-    given: dict[str, str] = {}
+def given(formula: Formula, parts: Sequence[str]) -> dict[str, str]:
+    """Return the parameters that parts of a text name, those without a name being the first."""
+    found: dict[str, str] = {}
     for position, part in enumerate(parts):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals and position == 0:
             key, value = next(iter(formula.parameters)), key
-        if key not in formula.parameters or key in given or "" in value.split("x"):
+        if key not in formula.parameters or key in found or "" in value.split("x"):
             raise UsageError(
                 f"{quoted(part)} is not understood; "
                 f"parameters are {', '.join(formula.parameters)}, as in {formula.examples}"
             )
-        given[key] = value
-    return given
+        found[key] = value
+    return found
 
 
 def _sizes(numbers: Sequence[Fraction]) -> Sizes:
@@ -208,6 +214,8 @@ FORMULAS: Mapping[str, Formula] = {
     "log": Formula("log:sigma=2", {"sigma": "1.4"}, _log),
     "dog": Formula("dog:sigma=1,ratio=1.6", {"sigma": "1", "ratio": "1.6"}, _dog),
     "motion-blur": Formula("motion-blur:15", {"size": "9"}, _motion_blur, rank=2),
-    "temporal-mean": Formula("temporal-mean:5", {"size": "3"}, _temporal_mean, rank=3),
-    "temporal-gaussian": Formula("temporal-gaussian:2", {"sigma": "1"}, _temporal_gaussian, rank=3),
+    "temporal-mean": Formula("temporal-mean:5", {"size": "3"}, _temporal_mean, rank=3, measured=1),
+    "temporal-gaussian": Formula(
+        "temporal-gaussian:2", {"sigma": "1"}, _temporal_gaussian, rank=3, measured=1
+    ),
 }

@@ -8,6 +8,7 @@ imported here, since kernels name their policy and listing kernels needs none.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -214,7 +215,31 @@ class MinMax(Range):
 
 
 @frozen
-class Percentile(MinMax):
+class _Ends(Range):
+    """Two numbers, LO and HI."""
+
+    noun: ClassVar[str]
+    most: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    low: float
+    high: float
+
+    @classmethod
+    def read(cls, text: str, parameters: str | None) -> _Ends:
+        what = f"range {quoted(text)}"
+        low, colon, high = (parameters or "").partition(":")
+        if not colon:
+            raise UsageError(f"{what}: give two {cls.noun}, such as {cls.example}")
+        ends, (least, most) = (parse_float(low, what), parse_float(high, what)), cls.most
+        if not least <= ends[0] < ends[1] <= most:
+            limits = f", and both from {least} to {most}" if math.isfinite(most) else ""
+            raise UsageError(f"{what}: LO must be below HI{limits}")
+        return cls(*ends)
+
+    def __str__(self) -> str:
+        return f"{self.word()}:{_exact_text(self.low)}:{_exact_text(self.high)}"
+
+
+class Percentile(_Ends, MinMax):
     """The percentiles LO and HI of the whole output become black and white; what lies beyond them is clipped.
 
     Between two values percentiles are interpolated linearly, as ``numpy.percentile`` does by default.
@@ -224,27 +249,24 @@ class Percentile(MinMax):
     example = "percentile:1:99"
     advice = "which is what percentiles do; minmax shows them all"
     remedy = "those between the percentiles are alike; minmax shows others"
-    low: float
-    high: float
-
-    @classmethod
-    def read(cls, text: str, parameters: str | None) -> Percentile:
-        what = f"range {quoted(text)}"
-        low, colon, high = (parameters or "").partition(":")
-        if not colon:
-            raise UsageError(f"{what}: give two percentiles, such as {cls.example}")
-        ends = parse_float(low, what), parse_float(high, what)
-        if not 0 <= ends[0] < ends[1] <= 100:
-            raise UsageError(f"{what}: LO must be below HI, and both from 0 to 100")
-        return cls(*ends)
-
-    def __str__(self) -> str:
-        return f"percentile:{_exact_text(self.low)}:{_exact_text(self.high)}"
+    noun, most = "percentiles", (0, 100)
 
     def first_pass(self) -> Pass | None:
         from convcli.pixels.measures import Percentiles
 
         return Percentiles((self.low, self.high))
+
+
+class Decibels(_Ends):
+    """LO and HI decibels of full scale become black and white, the sizes of values between them by their logarithms."""
+
+    form = "dB:LO:HI"
+    example = "dB:-80:0"
+    noun = "decibels"
+    advice = "a higher HI shows them all"
+
+    def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
+        return target.logarithm(self.low, self.high)
 
 
 class Float(Range):
@@ -262,7 +284,7 @@ class Float(Range):
         return target.rendering(fits=True)
 
 
-POLICIES: tuple[type[Range], ...] = (Clip, Abs, Offset, Window, MinMax, Percentile, Float)
+POLICIES: tuple[type[Range], ...] = (Clip, Abs, Offset, Window, MinMax, Percentile, Decibels, Float)
 FORMS = ", ".join(policy.form for policy in POLICIES)
 
 

@@ -66,6 +66,19 @@ class Rendering:
 
 
 @frozen
+class Logarithm(Rendering):
+    """The mapping of sizes by their logarithms to base 10; those below ``floor`` count as it."""
+
+    floor: float = 0.0
+
+    def apply(self, values: "np.ndarray | torch.Tensor", library: Any) -> None:
+        library.abs(values, out=values)
+        library.clip(values, self.floor, None, out=values)
+        library.log10(values, out=values)
+        super().apply(values, library)
+
+
+@frozen
 class Target:
     """What a range policy maps into: one output's type, and what is known of its values beforehand.
 
@@ -162,6 +175,11 @@ class Target:
         if self.floats:
             return self.rendering(anchor=anchor, width=width, offset=offset)
         return self.rendering(anchor=anchor, scale=span / width, offset=offset)
+
+    def logarithm(self, bottom: float, ceiling: float) -> Rendering:
+        """Return the mapping of decibels of full scale to black and white."""
+        low, high = (end / 20 + np.log10(self.full_scale) for end in (bottom, ceiling))
+        return Logarithm(**vars(self.stretch(low, high)) | {"fits": False}, floor=10**low)
 
     def checked(self, how: Rendering) -> Rendering:
         """Note whether values within ``reach`` and its ``error`` round to the output's range, all of them."""

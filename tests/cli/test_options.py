@@ -40,7 +40,7 @@ def options_of(command: tuple[str, ...]) -> list[Any]:
 
 MEANING = {
     "--allow-truncated": "keep what can be read of a broken clip",
-    "--along": "axis of a shift",
+    "--along": "axis of shifts, or of distances",
     "--animate": "file of an animation",
     "--as": "another reading of a table",
     "--at": "place of an output value",
@@ -298,10 +298,10 @@ def code_lines() -> int:
 
 SIZES = {  # what there is, what there is today, and the most that all open issues together may make of it
     "commands": (len(COMMANDS), 9, 11),
-    "options of filter": (len(options_of(("filter",))), 50, 58),
+    "options of filter": (len(options_of(("filter",))), 51, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 22_792  # of today; the aim is below 20,000
+CODE_LINES = 23_195  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

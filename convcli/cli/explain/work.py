@@ -9,7 +9,7 @@ import numpy as np
 from convcli.cli.explain.request import Request
 from convcli.cli.explain.text import Explained, place_text
 from convcli.cli.shared import report
-from convcli.cli.shared.kernels import read_kernel
+from convcli.cli.shared.kernels import kernels_for
 from convcli.cli.shared.opened import Opened, numbered, read_whole
 from convcli.cli.shared.outputs import check_apart, write_whole
 from convcli.common import Channels, Missing, UsageError, counted, frozen_identity
@@ -23,7 +23,7 @@ from convcli.jobs.job import Job, draft
 from convcli.kernel import Combine, Kernel
 from convcli.media import registry
 from convcli.media.files.target import shown
-from convcli.pixels.channels import Alpha
+from convcli.pixels.channels import Alpha, filtered_channels
 from convcli.pixels.ranges import ROUNDED
 from convcli.pixels.render import Tally
 
@@ -92,8 +92,11 @@ def explain_all(request: Request) -> None:
     )
     whole.check(request.reading, request.input or "")
     whole = whole.masked(request.gaps.mask)
-    rank = min(len(whole.letters), 2)
-    kernels = [read_kernel(text, rank, numbers=request.size is not None) for text in request.kernels]
+    channels, sized = filtered_channels(whole.info, request.channels), request.size is not None
+    kernels, said = kernels_for(request.kernels, whole.info, request.settings, channels, numbers=sized)
+    said += tuple(
+        f"{kernel.name} is {kernel.in_samples} in samples" for kernel in kernels if kernel.in_samples
+    )
     task = _prepare(request, whole, kernels)
     explanation, film = None, []
     if request.at is not None:
@@ -107,7 +110,7 @@ def explain_all(request: Request) -> None:
         film = _film(task, request)
         _write(request, request.animate, film, task.letters)
     window = tuple(window.kernel for window in task.stage.windows)
-    drawn, notes = (request.output, request.animate, len(film)), (*whole.notes, *task.notes)
+    drawn, notes = (request.output, request.animate, len(film)), (*whole.notes, *said, *task.notes)
     found = Explained(explanation, task.letters, task.outputs, window, *drawn, whole.grain, notes)
     quiet = request.messages.quiet
     report.show(found, found.lines(quiet), json=request.json, quiet=quiet)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
-from convcli.cli.shared.kernels import named_kernel
+from convcli.cli.shared.kernels import checked
 from convcli.common import ConvError, UsageError, within
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, about_input, check_folder, shown, shown_input
@@ -21,7 +21,7 @@ from convcli.media.registry import Format
 def filter_all(request: Request) -> None:
     """Filter every input; one that fails does not stop the others, and the highest exit code remains."""
     for text in request.kernels:  # a wrong name is found before any file is opened
-        named_kernel(text)
+        checked(text)
     if request.out_dir is not None:
         check_folder(request.out_dir)
     _refuse_shared_outputs(request)
@@ -86,7 +86,7 @@ def _filter_one(request: Request, name: str, claims: _Claims) -> None:
         format, notes = _format_of(request, given.files[0], given.head)
         format = registry.numbered(format) if given.numbered else format
         wanted = _output_format(request, format)
-        film = wanted.film or any(named_kernel(kernel).rank == 3 for kernel in request.kernels)
+        film = wanted.film or any(checked(kernel).rank == 3 for kernel in request.kernels)
         source = given.open(format, replace(request.reading, all_frames=request.reading.all_frames or film))
         if request.gaps.mask is not None:
             source = opening.masked(source, request.gaps.mask)

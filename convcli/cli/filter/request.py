@@ -1,9 +1,11 @@
 """The command line of ``filter``, the main job; the work is in `convcli.cli.filter.inputs`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common import Channels, EngineName, Precision, UsageError, frozen
+from convcli.common import Channels, EngineName, Precision, UsageError, frozen, parse_choice
+from convcli.common.choices import Distances
 from convcli.common.options import Panel, argument, flag, option
 from convcli.jobs.bind import Settings
 from convcli.jobs.missing import Gaps
@@ -20,6 +22,7 @@ class Request:
       convcli filter photo.png -k hedge
       convcli filter photo.jpg -k gaussian:sigma=2 -k sobel -o edges.png
       convcli filter signal.csv -k smooth3 --columns 2-4
+      convcli filter tone.wav -k stft:25ms,hop=10ms -o spectrogram.png
       convcli filter *.png -k "1/9,1/9,1/9;1/9,1/9,1/9;1/9,1/9,1/9" --out-dir out
       convcli filter photo.png --pool max:2
       convcli filter clip.mp4 -k box:3 -o soft.mp4
@@ -35,6 +38,12 @@ class Request:
     out_dir: Path | None = option("Folder for the outputs of several inputs.")
     format: str | None = option("Output type where no suffix says it: png, jpeg, csv, npy...")
     settings: Settings
+    along: Distances | None = option(
+        "time: kernels in units (box:5s, gaussian:sigma=2s) weigh the rows of a table by their real distances; "
+        "time,counts adds how many are behind each value.",
+        panel=Panel.WINDOW,
+        read=lambda text: parse_choice(Distances, text, "along"),
+    )
     range: Range | None = range_policy()
     channels: Channels = options.channels()
     reading: ReadOptions
@@ -63,6 +72,9 @@ class Request:
         """Refuse what cannot be meant, before anything is read."""
         if not self.kernels and self.settings.pool is None:
             raise UsageError("nothing to do: give a kernel (-k NAME, see `convcli kernels list`) or --pool")
+        others = replace(self.settings, stride=None, pool=None), self.gaps.min_weight, self.gaps.interpolate
+        if self.along is not None and others != (Settings(), 0, False):
+            raise UsageError("--along weighs the samples that are there: leave out --padding and its kin")
         if self.output is not None and self.out_dir is not None:
             raise UsageError("--output and --out-dir: give one of them")
         if len(self.inputs) > 1 and self.output is not None:

@@ -8,20 +8,28 @@ from typing import Any
 
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
-from convcli.cli.shared.kernels import named_kernel
+from convcli.cli.shared.kernels import is_transform, kernels_for
 from convcli.cli.shared.outputs import pool_slug
 from convcli.cli.shared.progress import Meter
-from convcli.common import UsageError, frozen, number_text
+from convcli.common import Missing, UsageError, frozen, number_text
+from convcli.common.choices import Distances
 from convcli.data.axes import Axis
 from convcli.data.info import Info, Source
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
-from convcli.jobs.job import Job, default_rank, draft
+from convcli.jobs.job import Job, draft
+from convcli.kernel.model import slug
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, check_not_input, shown_input
 from convcli.media.option_checks import check_writing
 from convcli.media.registry import Format
+from convcli.pixels.channels import filtered_channels
+from convcli.pixels.ranges import Decibels
 from convcli.plan.choose import Resources
+
+Begun = tuple[Source, dict[str, str], tuple[str, ...]]
+
+NOTHING = "identity:1"  # what follows where a kernel that is no convolution of its own stands alone
 
 FILM_STEP = 1  # frames of a clip that one worker computes: memory holds the kernel's frames and one a worker
 
@@ -35,6 +43,8 @@ class Task:
     format: Format
     paths: tuple[str, ...]
     read_notes: tuple[str, ...]
+    kernels: tuple[str, ...]
+    in_samples: dict[str, str]
 
     @property
     def job(self) -> Job:
@@ -44,6 +54,12 @@ class Task:
     def form(self) -> Info:
         """The form of what each output holds."""
         return outputs.form(self.pipeline.result, self.format)
+
+    @property
+    def lines(self) -> list[str]:
+        """What became of units, and where the samples of the result lie."""
+        became = [f"{name} is {told} in samples" for name, told in self.in_samples.items()]
+        return became + axis_lines(self.pipeline.result)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -74,7 +90,8 @@ class Report:
             "dtype": result.dtype,
             "range": task.job.policy,
             "engine": task.pipeline.plan.engine,
-            "kernels": [kernel.name for kernel in task.job.chain.kernels],
+            "kernels": task.kernels,
+            "in_samples": task.in_samples,
             "notes": self.notes,
             **self.more,
         }
@@ -97,19 +114,24 @@ def prepare(
     ConvError
         For what cannot be done, before any work starts.
     """
+    source, begun, texts = _begun(request, source, format)
     info = item_of(source.info)
     if "M" in info.letters:
         raise UsageError(
             "axes: M counts the maps of a result; name the input's dimensions with N, C, T, Z, Y, X"
         )
     check_writing(request.writing, format)
-    kernels = [named_kernel(text, default_rank(info), info) for text in request.kernels]
+    channels = filtered_channels(info, request.channels)
+    alone = (NOTHING,) * (not texts and not request.settings.pool)
+    kernels, kernel_notes = kernels_for(texts or alone, info, request.settings, channels)
+    named = kernels if texts else []
+    shown = Decibels(-80, 0) if any(begun.values()) and "float32" not in format.dtypes else None
     job = draft(
         info,
         kernels,
         request.settings,
         channels=request.channels,
-        range=request.range,
+        range=request.range or shown,
         precision=request.precision,
         missing=request.gaps.missing,
         min_weight=request.gaps.min_weight,
@@ -129,13 +151,35 @@ def prepare(
     pipeline = Pipeline(job, source, resources, step=step, planes=planes, grain=format.grain)
     outputs.check(pipeline.result, format)
     pipeline.plan.check_memory()
-    slugs = [kernel.slug for kernel in kernels]
+    slugs = [*map(slug, begun), *(kernel.slug for kernel in named)]
     if request.settings.pool is not None:
         slugs.append(pool_slug(str(request.settings.pool)))
     names = outputs.paths(
         opening.output_name(name, format), request.output, request.out_dir, slugs, format, pipeline.result
     )
-    return Task(name, pipeline, format, names, notes)
+    became = begun | {kernel.name: kernel.in_samples for kernel in named}
+    told = {title: text for title, text in became.items() if text not in ("", title)}
+    return Task(name, pipeline, format, names, (*notes, *kernel_notes), tuple(became), told)
+
+
+def _begun(request: Request, source: Source, format: Format) -> Begun:
+    """Return the input of the convolutions, the kernels that made it (and what units in them became), the others."""
+    texts = request.kernels
+    if request.along is not None:
+        from convcli.execution.along import along
+        from convcli.media.tables.table import TableCompanions
+
+        counts, beside = request.along is Distances.COUNTS, source.info.companions
+        beside = beside.counted() if counts and isinstance(beside, TableCompanions) else beside
+        usual = Missing.KEEP if source.info.gaps else Missing.PROPAGATE
+        smooth = along(source, texts, request.gaps.missing or usual, beside, counts)
+        return smooth, dict.fromkeys(texts, ""), ()
+    if not (texts and is_transform(texts[0])):
+        return source, {}, texts
+    from convcli.execution.spectrogram import Spectrogram
+
+    made = Spectrogram(source, texts[0], falling=not format.numbers)
+    return made, {texts[0]: made.told}, texts[1:]
 
 
 def perform(request: Request, task: Task) -> Report:
@@ -143,7 +187,7 @@ def perform(request: Request, task: Task) -> Report:
     job = task.job
     if request.messages.explain_choices:
         how = f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output"
-        for line in (*task.pipeline.lines, how, *axis_lines(task.pipeline.result)):
+        for line in (*task.pipeline.lines, how, *task.lines):
             report.note(line)
     for path in task.paths:
         check_not_input(path, request.inputs, force=request.force)
@@ -191,7 +235,7 @@ def _lines(found: Report) -> Iterator[str]:
     why = "" if "plan" in found.more else f" ({plan.reason})"  # which its lines have
     for path in found.task.paths:
         yield f"{path}: {result.letters} {size} {result.dtype}, {plan.engine} engine{why}"
-    yield from (f"  {line}" for line in (*axis_lines(result), *found.notes))
+    yield from (f"  {line}" for line in (*found.task.lines, *found.notes))
     yield from found.more.get("plan", ())
 
 

@@ -1,6 +1,8 @@
 """Kernels by any name: beside those of `convcli.kernel`, pictures, tables and sounds whose samples are the weights."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -9,9 +11,11 @@ from convcli.common import UsageError, about
 from convcli.data.axes import Positions
 from convcli.data.info import Info, Kind
 from convcli.geometry.padding import PaddingName, PadMode
+from convcli.jobs.bind import Settings, bind
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.array_file import SUFFIXES, split
-from convcli.kernel.model import MAX_RANK, Defaults, check_size, kernel_title
+from convcli.kernel.measured import in_samples, uneven
+from convcli.kernel.model import MAX_RANK, Defaults, check_size, kernel_title, slug
 from convcli.media import registry
 from convcli.media.options import ReadOptions
 
@@ -79,20 +83,79 @@ def _loaded(text: str, rank: int, stamp: tuple[int, int]) -> tuple[Kernel, Posit
     return made, info.axis("X").positions
 
 
-def read_kernel(text: str, rank: int, *, numbers: bool) -> Kernel:
+def checked(text: str) -> Kernel:
+    """Return the kernel of a text as far as it is known before its input is: units count one sample.
+
+    Raises
+    ------
+    UsageError
+        For a wrong text.
+    """
+    return named_kernel("identity:1" if is_transform(text) else in_samples(text, None, 2))
+
+
+def is_transform(text: str) -> bool:
+    """Return whether a text means a spectrogram."""
+    return text.strip().partition(":")[0] == "stft"
+
+
+def kernels_for(
+    texts: Sequence[str], info: Info, settings: Settings, channels: int, *, numbers: bool | None = None
+) -> tuple[list[Kernel], tuple[str, ...]]:
+    """Return the kernels that texts mean for an input, one after the other, and lines for the person.
+
+    Units become samples of the axes that a kernel meets: those of the input, behind the strides of the kernels before.
+
+    Parameters
+    ----------
+    channels : int
+        How many go through the kernels.
+    numbers : bool or None
+        As in `read_kernel`.
+
+    Raises
+    ------
+    UsageError
+        As `named_kernel` and `convcli.kernel.measured.in_samples`.
+    """
+    from convcli.jobs.job import canonical, default_rank  # imports numpy, while the first rows are decoded
+
+    letters, made = canonical(info), list[Kernel]()
+    rank = default_rank(info) if settings.axis is None else min(len(settings.axis), MAX_RANK)
+    axes, notes = [info.axis(letter) for letter in letters], dict[str, None]()
+    for text in texts:
+        own = axes
+        if made and any(axis.positions for axis in axes):
+            chain = bind(made, replace(settings, pool=None), letters, [axis.size for axis in axes], channels)
+            own = [chain.axis(axis) for axis in axes]
+        if settings.axis is not None:
+            own = [axis for axis in own if axis.letter in settings.axis.upper()]
+        told = in_samples(text, own, rank)
+        kernel = read_kernel(told, rank, info, numbers=numbers)
+        made.append(kernel if told == text else replace(kernel, name=text, slug=slug(text), in_samples=told))
+        bare = any(axis.positions and not axis.positions.unit for axis in own) and told != text
+        lines = uneven(text, own, kernel.rank), "the times have no unit: seconds are taken for it" * bare
+        notes |= dict.fromkeys(filter(None, lines))
+    return made, tuple(notes)
+
+
+def read_kernel(text: str, rank: int, info: Info | None = None, *, numbers: bool | None) -> Kernel:
     """Return the kernel that a text means; a bare size has the weights 1, 2, 3, …
 
     Parameters
     ----------
-    numbers : bool
-        Whether a lone number is a size too (``3`` has the weights 1, 2, 3); otherwise it is a weight.
+    info
+        As in `named_kernel`.
+    numbers : bool or None
+        Whether a lone number is a size too (``3`` has the weights 1, 2, 3); otherwise it is a weight.  None: no text
+        is a size.
 
     >>> read_kernel("2x2", 2, numbers=False).weights
     (1.0, 2.0, 3.0, 4.0)
     """
     bare = re.fullmatch(r"\s*[0-9]{1,4}(x[0-9]{1,4})*\s*", text)
-    if not bare or (bare[1] is None and not numbers):
-        return named_kernel(text, rank)
+    if numbers is None or not bare or (bare[1] is None and not numbers):
+        return named_kernel(text, rank, info)
     size = tuple(int(part) for part in text.split("x"))
     if len(size) > MAX_RANK or min(size) < 1 or prod(size) > 1_000_000:
         raise UsageError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcli.data.axes import Even
+from convcli.data.axes import INCH, Even
 from convcli.data.info import Info, Metadata
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ ABOUT, NODATA = 42112, 42113
 _MODEL, _RASTER, _ANGLE, _LENGTH = 1024, 1025, 2054, 3076  # keys
 _GEOGRAPHIC, _POINTS = 2, 2  # kinds of model; pixels are points, not areas
 _UNITS = {9001: "m", 9002: "ft", 9003: "us-ft", 9036: "km", 9102: "deg", 9101: "rad"}
+_NAMED = re.compile(r'name="UNIT_([XY])">([^<]*)<')  # units of positions that are none of a map
 _STALE = re.compile(r"\s*<Item[^>]*name=\"STATISTICS_[^>]*>[^<]*</Item>")  # what results no longer are
 
 
@@ -42,7 +43,8 @@ def placed(info: Info, page: tifffile.TiffPage) -> tuple[Info, tuple[int, ...]]:
     unit = _UNITS.get(keys.get(_LENGTH, 9001), "")
     if keys.get(_MODEL) == _GEOGRAPHIC:
         unit = _UNITS.get(keys.get(_ANGLE, 9102), "deg")
-    x, y = (Even(origin, spacing, unit if keys else "") for origin, spacing in found)
+    named = dict(_NAMED.findall(str(tags.valueof(ABOUT)))) if not keys else {"X": unit, "Y": unit}
+    x, y = (Even(*place, named.get(letter, "")) for letter, place in zip("XY", found, strict=True))
     kept = [code for code in (KEYS, DOUBLES, TEXTS, ABOUT) if code in tags]
     geo = tuple((code, int(tags[code].dtype), tags[code].count, _value(tags[code].value)) for code in kept)
     metadata = replace(info.metadata, geo=geo)
@@ -81,13 +83,17 @@ def _finite(value: Any, count: int) -> tuple[float, ...]:
 
 def tags_of(info: Info) -> list[tuple[int, int, int, Any, bool]]:
     """Return the tags that say where the pixels of a result lie, as tifffile takes them."""
-    if info.metadata.geo is None:
+    x, y = (info.axis(letter).positions for letter in "XY")
+    geo = info.metadata.geo
+    if not (isinstance(x, Even) and isinstance(y, Even)) or (geo is None and INCH in (x.unit, y.unit)):
         return []
-    x, y = info.axis("X").positions, info.axis("Y").positions
-    if not (isinstance(x, Even) and isinstance(y, Even)):
-        return []
-    made = [(*tag, True) for tag in info.metadata.geo]
-    keys = _keys(next((value for code, _, _, value in info.metadata.geo if code == KEYS), ()))
+    if geo is None:
+        items = "".join(
+            f'<Item name="UNIT_{name}">{unit}</Item>' for name, unit in (("X", x.unit), ("Y", y.unit))
+        )
+        geo = ((ABOUT, 2, 0, f"<GDALMetadata>{items}</GDALMetadata>"),)
+    made = [(*tag, True) for tag in geo]
+    keys = _keys(next((value for code, _, _, value in geo if code == KEYS), ()))
     half = Fraction(0) if keys.get(_RASTER) == _POINTS else Fraction(1, 2)
     left, top = (float(axis.origin - half * axis.spacing) for axis in (x, y))
     wide, tall = float(x.spacing), float(y.spacing)

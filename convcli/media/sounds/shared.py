@@ -12,8 +12,9 @@ import numpy as np
 from convcli.common.budget import SOUND
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
-from convcli.data.axes import SECOND, Axis, Even, Listed, at_rate
+from convcli.data.axes import SECOND, Axis, at_rate
 from convcli.data.info import Info, Kind, Strips
+from convcli.data.units import spacing
 
 TRUNCATED = "--allow-truncated keeps what can be read"
 _LOSSY = ("VORBIS", "OPUS", "AAC", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
@@ -262,18 +263,15 @@ def unheld(name: str, info: Info, rate: int) -> UsageError:
 def rate_of(axis: Axis, name: str) -> tuple[int, tuple[str, ...]]:
     """Return the sample rate in hertz, and a note where it has to be rounded."""
     positions = axis.positions
-    if isinstance(positions, Even):
-        spacing = abs(positions.spacing)
-    elif isinstance(positions, Listed) and positions.step is not None:
-        spacing = positions.step * positions.tick
-    else:
+    step = None if positions is None else spacing(positions)
+    if positions is None or step is None:
         why = "has none: --fps sets one" if positions is None else "is not evenly spaced in time"
         raise UsageError(f"{name} needs a sample rate, and the data {why}")
     if positions.unit not in (SECOND, ""):
         raise UsageError(
             f"{name} needs a sample rate, and the samples lie {positions.unit} apart, not seconds"
         )
-    rate = 1 / spacing
+    rate = 1 / step
     if not 1 <= round(rate) < 2**31:
         raise UsageError(f"{name} does not support a sample rate of {float(rate):g} Hz")
     said = f"the sample rate {float(rate):.10g} Hz is rounded to {round(rate)} Hz"

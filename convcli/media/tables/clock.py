@@ -11,7 +11,7 @@ import polars as pl
 
 from convcli.common.frozen import frozen
 from convcli.common.numbers import number_text
-from convcli.data.axes import Listed
+from convcli.data.axes import AS_ROWS, Listed
 from convcli.media.tables.columns import name_of
 from convcli.media.tables.delimited import Cells
 
@@ -35,31 +35,29 @@ class Clock:
         Counted from 0.
     positions
         In the unit that the column's name ends in, such as ``time [s]``; an empty unit where it has none.
-    notes
-        A line for the person, where the rows are not evenly spaced: kernels count rows.
     """
 
     column: int
     positions: Listed
-    notes: tuple[str, ...] = ()
+
+    def notes(self, name: str) -> tuple[str, ...]:
+        """Return a line where the rows are not evenly spaced in a column of this name: kernels count rows."""
+        steps = self.positions.steps() if self.positions.step is None else None
+        if steps is None:
+            return ()
+        low, high = (number_text(float(f"{float(step):.6g}")) for step in steps)
+        unit = "" if _UNIT.search(name) else f" {self.positions.unit}".rstrip()
+        return (f"the rows are not evenly spaced in {name}: steps from {low} to {high}{unit}; {AS_ROWS}",)
 
     @classmethod
     def of(cls, cells: Cells, column: int, values: np.ndarray) -> Clock:
         """Return what the cells of a column tell; ``values`` are their numbers, increasing."""
-        name = name_of(cells.header, column)
-        unit, digits = _UNIT.search(name), _digits(cells.frame[:, column])
+        unit, digits = _UNIT.search(name_of(cells.header, column)), _digits(cells.frame[:, column])
         positions = listed(values, unit[1] if unit else "", digits)
-        notes: tuple[str, ...] = ()
         if is_even(values, digits):
             whole = (positions.at(len(values) - 1) or 0) - (positions.at(0) or 0)
             positions = replace(positions, step=Fraction(whole, len(values) - 1) / positions.tick)
-        else:
-            steps = np.diff(values)
-            low, high = (number_text(float(f"{step:.6g}")) for step in (steps.min(), steps.max()))
-            notes = (
-                f"the rows are not evenly spaced in {name}: steps from {low} to {high}; they are filtered as rows",
-            )
-        return cls(column, positions, notes)
+        return cls(column, positions)
 
 
 def listed(values: np.ndarray, unit: str, digits: int | None = None) -> Listed:

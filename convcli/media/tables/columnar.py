@@ -136,7 +136,7 @@ def _clock(frame: pl.DataFrame, header: tuple[str, ...], numeric: list[int], pic
             to = pl.Duration("us") if column.dtype == pl.Duration else pl.Datetime("us")
             ticks = column.cast(to).to_physical().to_numpy()
             if increases(ticks.astype(np.float64)):
-                return _told(header, index, ticks)
+                return _told(index, ticks)
     first = next((i for i, kind in enumerate(frame.dtypes) if kind.is_numeric()), None)
     if first is None or (first in numeric and (picked or len(numeric) < 2)) or frame[:, first].null_count():
         return None
@@ -147,14 +147,12 @@ def _clock(frame: pl.DataFrame, header: tuple[str, ...], numeric: list[int], pic
     return replace(Clock.of(cells, 0, values), column=first)
 
 
-def _told(header: tuple[str, ...], index: int, ticks: np.ndarray) -> Clock:
+def _told(index: int, ticks: np.ndarray) -> Clock:
     positions = Listed(tuple(ticks.tolist()), _MICROSECOND, SECOND)
     if is_even(ticks.astype(np.float64)):
         step = Fraction(int(ticks[-1] - ticks[0]), len(ticks) - 1)
         return Clock(index, replace(positions, step=step))
-    steps = np.diff(ticks) / 1e6
-    note = f"steps from {steps.min():g} to {steps.max():g} s; they are filtered as rows"
-    return Clock(index, positions, (f"the rows are not evenly spaced in {name_of(header, index)}: {note}",))
+    return Clock(index, positions)
 
 
 class FrameSink(TableSink):

@@ -113,6 +113,13 @@ class TableCompanions:
         rows = pl.Series(positions, dtype=pl.UInt32)
         return replace(self, others=self.others.select(pl.all().gather(rows)))
 
+    def counted(self) -> TableCompanions:
+        """Return the companions with a column behind all others for each that is filtered: of counts."""
+        width = len(self.filtered) + self.others.width
+        names = tuple(f"{name_of(self.header, index)}.count" for index in self.filtered)
+        filtered = (*self.filtered, *range(width, width + len(names)))
+        return replace(self, header=self.header and (*self.header, *names), filtered=filtered)
+
     @property
     def also(self) -> tuple[str, ...]:
         """What only tables hold."""
@@ -199,7 +206,7 @@ def _columns_info(cells: Cells, chosen: list[int], time: Clock | None, is_tsv: b
     )
     rows = len(cells.frame)
     shape = (rows,) if len(chosen) == 1 else (rows, len(chosen))
-    notes = (*cells.notes, note, *(time.notes if time else ()))
+    notes = (*cells.notes, note, *(time.notes(name_of(cells.header, time.column)) if time else ()))
     info = Info.of("XC"[: len(shape)], shape, "float64", companions=companions, notes=notes)
     return info.placed(X=time.positions) if time else info
 

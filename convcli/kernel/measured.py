@@ -1,0 +1,103 @@
+"""Kernels by a formula, sized in the units of their data: ``gaussian:sigma=30m`` becomes numbers of samples."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+from convcli.common import UsageError, parse_number, quoted, split_unit, to_float, within
+from convcli.data.axes import INCH, Axis
+from convcli.data.units import UNITS, samples, spacing
+from convcli.kernel.parametric import FORMULAS, Formula, given
+
+Amount = tuple[Fraction, str]
+"""A number and its unit."""
+
+
+def in_samples(text: str, axes: Sequence[Axis] | None, rank: int) -> str:
+    """Return a kernel's text with what it says in units as numbers of samples; any other text as it is.
+
+    A size that is no whole number of samples becomes the nearest odd one: the samples that lie within it.
+
+    Parameters
+    ----------
+    axes
+        The data's axes of space that the kernel may slide along, the last of them first to be taken; without them
+        each amount is taken for one sample, so that all else in the text can be checked.
+    rank
+        As in `parse_parametric`.
+
+    Raises
+    ------
+    UsageError
+        As `convcli.data.units.samples`, and for amounts of less than a sample, or than reaches a neighbour.
+
+    >>> from convcli.data.axes import at_rate
+    >>> in_samples("gaussian:sigma=25ms", [Axis("X", 9, at_rate(Fraction(1000)))], 1)
+    'gaussian:sigma=25'
+    """
+    name, colon, rest = text.strip().partition(":")
+    formula = FORMULAS.get(name)
+    if formula is None or not colon:
+        return text
+    with within(f"kernel {quoted(text)}"):
+        return f"{name}:" + ",".join(_in_samples(formula, part, axes, rank) for part in rest.split(","))
+
+
+def _in_samples(formula: Formula, part: str, axes: Sequence[Axis] | None, rank: int) -> str:
+    key, equals, value = part.partition("=")
+    pieces = (value if equals else key).split("x")
+    amounts = [split_unit(piece) for piece in pieces]
+    name = key.strip() if equals else next(iter(formula.parameters))
+    if name not in _LEAST or not any(amounts):
+        return part
+    if axes is not None:
+        count = len(pieces) if len(pieces) > 1 else formula.rank or rank
+        if count > len(axes):
+            letters = ", ".join(axis.letter.lower() for axis in axes)
+            raise UsageError(f"it has {count} axes, and the data has only {letters}")
+        own = axes[-count:][: formula.measured]
+        every = zip(pieces * len(own), amounts * len(own), own, strict=False)
+        found = [_counted(name, amount, axis, axes) if amount else piece for piece, amount, axis in every]
+        pieces = found[:1] if len(pieces) == len(set(found)) == 1 else found
+        if formula.rank and len(pieces) > 1:
+            raise UsageError(f"it takes one number of samples, and {' and '.join(pieces)} differ")
+    else:
+        pieces = ["1" if amount else piece for piece, amount in zip(pieces, amounts, strict=True)]
+    return f"{key}{equals}" * bool(equals) + "x".join(pieces)
+
+
+def _counted(key: str, amount: Amount, axis: Axis, axes: Sequence[Axis]) -> str:
+    count = samples(*amount, axis, axes)
+    if count < (1 - _ROUNDED) * _LEAST[key]:
+        text = f"{to_float(amount[0]):g}{amount[1]}"
+        raise UsageError(f"{text} is {to_float(count):.3g} of a sample: give more")
+    if key == "sigma":
+        return repr(to_float(count)).removesuffix(".0")
+    near = round(count)
+    return str(near if abs(count - near) <= _ROUNDED * count else 2 * math.floor(count / 2) + 1)
+
+
+_ROUNDED = Fraction(1, 10**9)  # of a count: what spacings in doubles leave
+_LEAST = {"size": Fraction(1), "sigma": Fraction(1, 8)}  # samples: less reaches no neighbour
+
+
+def uneven(text: str, axes: Sequence[Axis], rank: int) -> str:
+    """Return a line where a kernel counts samples alike along axes whose spacings differ much, else nothing."""
+    name, _, rest = text.strip().partition(":")
+    formula = FORMULAS.get(name)
+    places = [(axis.letter.lower(), axis.positions) for axis in axes[-rank:] if axis.positions is not None]
+    steps, units = [spacing(place) or Fraction(1) for _, place in places], {place.unit for _, place in places}
+    if formula is None or formula.rank or "x" in rest or len(places) < rank or len(units) > 1:
+        return ""
+    key, value = next(iter({**formula.parameters, **given(formula, rest.split(",") if rest else [])}.items()))
+    unit = units.pop()
+    if max(steps) <= _DIFFERENT * min(steps) or unit not in UNITS or unit == INCH or split_unit(value):
+        return ""  # inches are of a print
+    apart = ", ".join(
+        f"{float(step):.6g} {unit} ({letter})" for step, (letter, _) in zip(steps, places, strict=True)
+    )
+    measured = f"{to_float(parse_number(value) * min(steps)):.6g}{unit}"
+    return f"samples lie {apart} apart: {name}:{key}={value} counts them, {name}:{key}={measured} measures"
+
+
+_DIFFERENT = Fraction(3, 2)

@@ -1,0 +1,144 @@
+"""Smoothing over uneven times beside a direct loop, pandas' rule in words, and polars."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import ndimage
+from typer.testing import CliRunner
+
+from convcli.cli.program import build
+from convcli.common import ConvError, UsageError
+
+RANDOM = np.random.default_rng(8)
+TICKS = np.cumsum(RANDOM.integers(1, 60, 300)) + 100_000  # hundredths of a second
+VALUES = RANDOM.normal(5, 2, (300, 2))
+VALUES[40, 0] = 1e20  # felt in its windows alone
+
+
+def run(*arguments: object) -> str:
+    words = ["filter", *map(str, arguments)]
+    done = CliRunner().invoke(build(["filter"]), words, catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.stderr
+
+
+def table(path: Path, values: np.ndarray = VALUES) -> Path:
+    times = [f"{tick // 100}.{tick % 100:02}" for tick in TICKS.tolist()]
+    columns = {
+        "time [s]": times,
+        "a": values[:, 0],
+        "b": values[:, 1],
+        "who": [f"n{i}" for i in range(len(times))],
+    }
+    pl.DataFrame(columns).with_columns(pl.col("a", "b").fill_nan(None)).write_csv(path)
+    return path
+
+
+def smoothed(path: Path, *options: object) -> np.ndarray:
+    run(path, *options, "--along", "time", "-q", "-o", path.with_name("o.csv"), "-y")
+    return pl.read_csv(path.with_name("o.csv"))["a", "b"].to_numpy()
+
+
+def direct(
+    values: np.ndarray, name: str, width: int, missing: str = "propagate"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The definition, one output after the other; the width is in hundredths."""
+    means, counts = np.full(values.shape, np.nan), np.zeros(values.shape, int)
+    for i, now in enumerate(TICKS):
+        apart = TICKS - now
+        near = (2 * apart > -width) & (2 * apart <= width) if name == "box" else np.abs(apart) <= 4 * width
+        weights = np.ones(300) if name == "box" else np.exp(-(apart**2) / (2.0 * width**2))
+        for c in range(2):
+            column = values[:, c]
+            chosen = near & (~np.isnan(column) | (missing == "propagate"))
+            counts[i, c] = (near & ~np.isnan(column)).sum()
+            if chosen.any() and not (missing == "keep" and np.isnan(column[i])):
+                means[i, c] = sum(weights[chosen] * column[chosen]) / sum(weights[chosen])
+    return means, counts
+
+
+@pytest.mark.parametrize(("kernel", "name", "width"), [("box:5s", "box", 500), ("box:50ms", "box", 5),
+                                                       ("gaussian:sigma=2s", "gaussian", 200),
+                                                       ("gaussian:1/60min", "gaussian", 100),
+                                                       ("box:1d", "box", 8_640_000)])  # fmt: skip
+def test_weights_of_real_distances(kernel: str, name: str, width: int, tmp_path: Path) -> None:
+    found = smoothed(table(tmp_path / "a.csv"), "-k", kernel)
+    np.testing.assert_allclose(found, direct(VALUES, name, width)[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("missing", ["propagate", "skip", "keep"])
+def test_missing_samples_and_counts(missing: str, tmp_path: Path) -> None:
+    values = VALUES.copy()
+    values[RANDOM.random(values.shape) < 0.1] = np.nan
+    values[100:120, 1] = np.nan
+    path = table(tmp_path / "a.csv", values)
+    words = "-k", "gaussian:sigma=0.3s", "--missing", missing, "--along", "time,counts"
+    run(path, *words, "-o", tmp_path / "o.csv")
+    found = pl.read_csv(tmp_path / "o.csv")
+    assert found.columns == ["time [s]", "a", "b", "who", "a.count", "b.count"]
+    means, counts = direct(values, "gaussian", 30, missing)
+    np.testing.assert_allclose(found["a", "b"].cast(pl.Float64).to_numpy(), means, rtol=1e-12)
+    np.testing.assert_array_equal(found["a.count", "b.count"].to_numpy(), counts)
+    assert found["time [s]"].to_list() == pytest.approx(TICKS / 100)
+    if missing == "propagate":
+        with pytest.raises(ConvError, match=r"a missing sample \(NaN\) at x \d+"):
+            smoothed(path, "-k", "box:1s", "--missing", "error")
+
+
+def test_boxes_are_those_of_polars(tmp_path: Path) -> None:
+    """A window (t - 2.5 s, t + 2.5 s], in a Parquet file with dates; two kernels and a stride after it."""
+    start, width = pl.datetime(2024, 2, 29, time_unit="us"), timedelta(seconds=5)
+    frame = pl.select(when=start + pl.Series(TICKS * 10_000).cast(pl.Duration("us")))
+    frame = frame.with_columns(a=pl.Series(VALUES[:, 1]), i=pl.int_range(300))
+    frame.write_parquet(tmp_path / "a.parquet")
+    rows = frame.rolling("when", period=width, offset=-width / 2, closed="right").agg(pl.col("a").mean())
+    told = run(
+        tmp_path / "a.parquet",
+        "--columns",
+        "a",
+        "-k",
+        "box:5s",
+        "--along",
+        "time",
+        "-o",
+        tmp_path / "o.parquet",
+    )
+    assert "filtered as rows" not in told
+    found = pl.read_parquet(tmp_path / "o.parquet")
+    np.testing.assert_allclose(found["a"], rows["a"], rtol=1e-12)
+    assert found["when"].equals(frame["when"])
+    twice = direct(direct(VALUES, "box", 500)[0], "gaussian", 100)[0][::3]
+    options = "-k", "box:5s", "-k", "gaussian:sigma=1s", "--stride", "3"
+    np.testing.assert_allclose(smoothed(table(tmp_path / "a.csv"), *options), twice, rtol=1e-11)
+
+
+def test_even_times_are_filtered_alike_with_and_without(tmp_path: Path) -> None:
+    """In the middle; at the ends the weights that are there have the sum 1."""
+    pl.DataFrame({"t [s]": np.arange(300) / 4, "a": VALUES[:, 1]}).write_csv(tmp_path / "a.csv")
+    smooth = ndimage.gaussian_filter1d(VALUES[:, 1], 4)[16:-16]
+    for more in ((), ("--along", "time")):
+        run(tmp_path / "a.csv", "-k", "gaussian:sigma=1s", *more, "-o", tmp_path / "o.csv", "-y")
+        np.testing.assert_allclose(pl.read_csv(tmp_path / "o.csv")["a"][16:-16], smooth, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("-k", "box:5"), "--along time takes kernels in a unit of time"),
+        (("-k", "smooth3"), "--along time takes kernels in a unit of time"),
+        (("-k", "box:5m"), "m measures length, and the positions along x are in 's'"),
+        (("-k", "box:0s"), "0s is not possible: give more than 0"),
+        (("-k", "box:5s", "--padding", "full"), "leave out --padding and its kin"),
+        (("-k", "box:5s", "--as", "matrix"), "--along time is for tables with times"),
+    ],
+)
+def test_what_has_no_distances(options: tuple[str, ...], expected: str, tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv")
+    if "--as" in options:
+        pl.read_csv(path)[:, :3].write_csv(path)
+    with pytest.raises(UsageError) as told:
+        run(path, *options, "--along", "time")
+    assert expected in str(told.value)
