@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from convcli.common import Channels, EngineName, Missing, Precision, UsageError, parse_choice, quoted
-from convcli.common.axes import parse_numbers
+from convcli.common.numbers import parse_numbers
 from convcli.data.info import ITEMS, SPACE, ArraySource, Colour, Source
 from convcli.data.masked import Masked
 from convcli.execution.items import item_of
@@ -337,9 +337,8 @@ def motion(
     [(8, 12, (19, 19, 12, 12))]
     """
     from convcli.common.numbers import parse_rate
-    from convcli.detection.area import Area, Areas, parse_area
-    from convcli.detection.detector import Watch, Watching, motion_kernel
-    from convcli.detection.events import Detector, Rules
+    from convcli.detection.area import Area, Areas, Watching, parse_area
+    from convcli.detection.detector import Watch, motion_kernel
     from convcli.media.options import ReadOptions
     from convcli.media.timing import clip_of, schedule
 
@@ -352,34 +351,27 @@ def motion(
     spans = _number(min_duration, "min duration"), _number(merge_gap, "merge gap")
     if min(*spans, least or 0) < 0:
         raise UsageError("threshold, min_duration and merge_gap: give 0 or more")
+    finds = motion_kernel(_kernel(kernel, 3))
     how = Watching(
-        motion_kernel(_kernel(kernel, 3)),
-        least,
-        _wholes(stride, "stride"),
-        denoise,
-        _truth(stabilise_light, "stabilise_light"),
-        parse_choice(EngineName, str(engine), "engine"),
+        threshold=least,
+        min_area=parse_area(min_area) if isinstance(min_area, str) else Area(_number(min_area, "min area")),
+        min_duration=spans[0],
+        merge_gap=spans[1],
+        denoise=denoise,
+        stabilise_light=_truth(stabilise_light, "stabilise_light"),
     )
-    area = parse_area(min_area) if isinstance(min_area, str) else Area(_number(min_area, "min area"))
+    work = _wholes(stride, "stride"), parse_choice(EngineName, str(engine), "engine")
     areas = Areas(_regions(region, "region"), _regions(ignore, "ignore"))
     rate = None if fps is None else parse_rate(str(fps))
     options = ReadOptions(axes=None if axes is None else str(axes), all_frames=True, grey=True, rate=rate)
     with closing(_open_clip(clip, options, areas.mask if areas != Areas() else None)) as source:
-        watch = Watch(source, how, source.keys, source.watched)
-        times = schedule(source.info.axis("T"))
         start = float(clip_of(source.info.companions).start) if _truth(raw_times, "raw_times") else 0.0
-        noisy = watch.pixels if least is None else 0
-        shortest = min(spans[0], watch.lasts(times))  # what moves all through a short clip is an event
-        detector = Detector(Rules(area.pixels(watch.pixels), shortest, spans[1], noisy))
+        watch = Watch(source, finds, how, schedule(source.info.axis("T")), start, *work)
         drawn = np.empty((len(watch.frames) if picture else 0, *watch.shape), watch.dtype)
-        for index, sight in enumerate(watch.sights(watch.threshold(), detector.rules.min_area)):
-            time, duration = watch.shown(times, index)
-            placed = watch.placed(sight.look, source.corner)
-            detector.add(watch.frames[index], time + start, duration, placed)
+        for index, sight in enumerate(watch.sights(watch.threshold())):
             if picture:
                 drawn[index] = watch.picture(sight.values)
-        detector.close()
-    return (detector.events, drawn) if picture else detector.events
+    return (watch.detector.events, drawn) if picture else watch.detector.events
 
 
 def _real(array: Any, refusal: str) -> np.ndarray:

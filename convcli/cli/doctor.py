@@ -55,7 +55,7 @@ def doctor(request: Request) -> None:
         rows += zip((group, *[""] * (len(lines) - 1)), lines, strict=True)
     rows.append(("CUDA", ", ".join(cuda) or "no device"))
     rows.append(("processors", str(machine["threads"])))
-    show(found, [Table(rows, wrap=True)], json=request.json)
+    show(found, [Table(rows, wrap=True)], request)
 
 
 def _version(name: str) -> str | None:

@@ -13,11 +13,11 @@ from convcli.cli.shared import options
 from convcli.cli.shared.options import ReportRequest
 from convcli.cli.shared.report import Drawing, show
 from convcli.cli.shared.terminal import WIDTH, Table
-from convcli.cli.shared.weights import MOST, matrices, nested, slices_of
+from convcli.cli.shared.weights import MOST, matrices, slices_of
 from convcli.common import frozen, number_text
 from convcli.common.options import argument, group
 from convcli.kernel import analysis, library
-from convcli.kernel.model import Combine, Kernel, size_text
+from convcli.kernel.model import Combine, Kernel, nested, size_text
 
 _BLACK, _GREYS = 232, 24  # the terminal's grey ramp of 24 steps
 
@@ -55,7 +55,7 @@ def list_kernels(request: ListRequest) -> None:
     for entry in entries:
         use = f"{entry.summary}; {entry.examples}" if entry.examples else entry.summary
         rows.append((entry.kernel.name, str(entry.rank or "any"), entry.size, use))
-    show(entries, [Table(rows, wrap=True, fit=_fitted)], json=request.json)
+    show(entries, [Table(rows, wrap=True, fit=_fitted)], request)
 
 
 def _fitted(use: str, width: int) -> str:
@@ -71,7 +71,7 @@ def show_kernel(request: ShowRequest) -> None:
     from convcli.cli.shared.kernels import named_kernel  # knows the media: not for the list
 
     found = Described(named_kernel(request.kernel))
-    show(found, _lines(found), json=request.json)
+    show(found, _lines(found), request)
 
 
 @frozen

@@ -95,12 +95,12 @@ def shape(request: Request) -> None:
                 "--want needs --kernel-size or --pool, the one size that it holds, and goes without --compare"
             )
         choices = _choices(request, chain[0], channels, sizes, request.want)
-        show(choices, map(str, choices[:1]) if quiet else _choice_lines(choices), json=request.json)
+        show(choices, map(str, choices[:1]) if quiet else _choice_lines(choices), request)
         return
     rows = trace(chain, channels, sizes)
     if request.compare:
         compared = _compared(chain, [sizes, *(row.sizes for row in rows)])
-        show(compared, (line for one in compared for line in _compared_lines(one)), json=request.json)
+        show(compared, (line for one in compared for line in _compared_lines(one)), request)
         return
     notes: list[str] = []
     if any(not isinstance(layer, Conv) or layer.transposed for layer in chain):  # others have one size alone
@@ -108,7 +108,7 @@ def shape(request: Request) -> None:
 
         notes = remarks(chain, sizes, rows)
     found = Traced(format_size(channels, sizes), rows, notes)
-    show(found, [found.output] if quiet else lines(found), json=request.json, quiet=quiet, indent=2)
+    show(found, [found.output] if quiet else lines(found), request, indent=2)
 
 
 def _layer_text(request: Request) -> str:

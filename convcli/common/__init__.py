@@ -1,6 +1,6 @@
 """Names that most modules import, from one place.
 
-`numbers`, `choices` and `axes` load on first use, so that the list of commands starts without them.
+`numbers` and `choices` load on first use, so that the list of commands starts without them.
 """
 
 from convcli.common.errors import ConvError, UsageError, about, printable, unreadable, within
@@ -8,7 +8,6 @@ from convcli.common.frozen import frozen, frozen_identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from convcli.common.axes import *
     from convcli.common.choices import *
     from convcli.common.numbers import *
 else:
@@ -16,7 +15,7 @@ else:
     def __getattr__(name: str) -> object:
         from importlib import import_module
 
-        modules = (import_module(f"convcli.common.{one}") for one in ("numbers", "choices", "axes"))
+        modules = (import_module(f"convcli.common.{one}") for one in ("numbers", "choices"))
         for module in modules:
             if name in vars(module):
                 return vars(module)[name]

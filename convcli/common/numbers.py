@@ -1,4 +1,4 @@
-"""Numbers as people write them: read exactly, shown shortly.
+"""Numbers as people write them: read exactly, one for each axis or one for all, shown shortly.
 
 Fractions stay fractions until the last step, so that ``1/9`` and ``scale: 1/256`` lose nothing.
 No files, no kernels, no arrays.
@@ -6,13 +6,16 @@ No files, no kernels, no arrays.
 
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from convcli.common.errors import UsageError
 
 if TYPE_CHECKING:
     from fractions import Fraction  # the list of commands starts without it, 5 ms sooner
 
+
+T = TypeVar("T")
+N = TypeVar("N", int, float)
 _DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 _NUMBER = rf"({_DECIMAL})(?:\s*/\s*({_DECIMAL}))?"  # compiled when a number is read
 _LONGEST = 100  # characters; a longer "number" is a mistake or an attack
@@ -84,7 +87,7 @@ def parse_float(text: str, what: str = "number") -> float:
     return to_float(parse_number(text, what), what)
 
 
-def in_range(number: int, what: str, least: int, most: int | None = None) -> int:
+def in_range(number: N, what: str, least: float | None = None, most: float | None = None) -> N:
     """Return a number that lies within its limits.
 
     Raises
@@ -92,9 +95,9 @@ def in_range(number: int, what: str, least: int, most: int | None = None) -> int
     UsageError
         For any other.
     """
-    if number < least or (most is not None and number > most):
+    if (least is not None and number < least) or (most is not None and number > most):
         limits = f"{least} or more" if most is None else f"{least} to {most}"
-        raise UsageError(f"{what} {number} is not possible: give {limits}")
+        raise UsageError(f"{what} {number_text(number)} is not possible: give {limits}")
     return number
 
 
@@ -150,3 +153,32 @@ def number_text(value: float) -> str:
 
     fraction = Fraction(value).limit_denominator(1000)
     return str(fraction) if float(fraction) == value and abs(fraction.numerator) <= 1000 else decimal
+
+
+def per_axis(values: tuple[T, ...], rank: int, what: str) -> tuple[T, ...]:
+    """Return one value for each of ``rank`` axes: a single one stands for all.
+
+    >>> per_axis((2,), 3, "stride")
+    (2, 2, 2)
+    """
+    if len(values) == 1:
+        return values * rank
+    if len(values) != rank:
+        shown = ",".join(":".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values)
+        many = f"{counted(len(values), 'value')} for {counted(rank, 'axis', 'axes')}"
+        raise UsageError(f"{what} {shown} has {many}: give one, or one for each axis")
+    return values
+
+
+def parse_numbers(text: str, what: str, minimum: int = 1) -> tuple[int, ...]:
+    """Read whole numbers of one or more axes, e.g. ``2``, ``2,1`` or ``2x1``.
+
+    >>> parse_numbers("5x3", "kernel")
+    (5, 3)
+    """
+    numbers = []
+    for part in re.split("[,x]", text):
+        if not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", part):
+            raise UsageError(f"{what} {text!r} is not a number, nor one for each axis such as 2 or 2,1")
+        numbers.append(in_range(int(part), what, minimum))
+    return tuple(numbers)

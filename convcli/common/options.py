@@ -10,10 +10,10 @@ Core, media and commands share such records.  `convcli.cli.shared.command` makes
 knows a shell.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Panel(StrEnum):
@@ -32,53 +32,46 @@ class Panel(StrEnum):
     MESSAGES = "Messages"
 
 
-class Option:
+class Option(NamedTuple):
     """What the command line knows of a field.
 
-    Parameters
+    Attributes
     ----------
-    help : str
-    *flags : str
+    help
+    flags
         ``--name`` and perhaps a letter; by default the field's name.
-    panel : Panel, optional
+    panel
         By default that of the record, its attribute ``panel``, else Output.
-    read : callable, optional
-        Makes the field's value of what is written; by default the field's type says it: texts, numbers, paths,
-        flags, the names of an enum.  It is not called for an option that is not given.
-    takes : type
+    read
+        Makes the field's value of what is written; by default the field's type says it: texts, numbers, numbers for
+        each axis, paths, flags, the names of an enum.  It is not called for an option that is not given.
+    least, most
+        Limits of a number, or of each of several.
+    takes
         What ``read`` expects: text, or the number or flag that the command line checks first.
-    shown : object, optional
+    shown
         What stands in the command line by default, where the field's own default is not written that way.
-    metavar : str, optional
-    complete : callable, optional
+    metavar
+    complete
         From the beginning of a value to what the shell offers.
-    variable : str, optional
+    variable
         Of the environment: the default for a shell.
+    is_argument
+        Whether it has no name, and is known by its place.
     """
 
-    is_argument = False
-
-    def __init__(
-        self,
-        help: str,
-        *flags: str,
-        panel: Panel | None = None,
-        read: Callable[[Any], Any] | None = None,
-        takes: type = str,
-        shown: Any = None,
-        metavar: str | None = None,
-        complete: Callable[[str], list[str]] | None = None,
-        variable: str | None = None,
-    ) -> None:
-        self.help, self.flags, self.panel = help, flags, panel
-        self.read, self.takes, self.shown = read, takes, shown
-        self.metavar, self.complete, self.variable = metavar, complete, variable
-
-
-class Argument(Option):
-    """An option without a name: it is known by its place."""
-
-    is_argument = True
+    help: str
+    flags: tuple[str, ...] = ()
+    panel: Panel | None = None
+    read: Callable[[Any], Any] | None = None
+    least: float | None = None
+    most: float | None = None
+    takes: type = str
+    shown: Any = None
+    metavar: str | None = None
+    complete: Callable[[str], list[str]] | None = None
+    variable: str | None = None
+    is_argument: bool = False
 
 
 def option(help: str, *flags: str, default: Any = None, **more: Any) -> Any:
@@ -87,7 +80,7 @@ def option(help: str, *flags: str, default: Any = None, **more: Any) -> Any:
     ``...`` is no default: the option must be given.  With ``shown`` and no other default the command line always gives
     a value, and the field has none of its own.
     """
-    made = Option(help, *flags, **more)
+    made = Option(help, flags, **more)
     given = default is ... or (default is None and made.shown is not None)
     return _field(made) if given else _field(made, default=default)
 
@@ -108,27 +101,27 @@ def flag(help: str, *flags: str, panel: Panel | None = None) -> Any:
 
 def argument(help: str, *, metavar: str, **default: Any) -> Any:
     """Return a field that is known by its place in the command line, with a ``default`` or without."""
-    return _field(Argument(help, metavar=metavar), **default)
+    return _field(Option(help, metavar=metavar, is_argument=True), **default)
 
 
-class Group:
-    """Which options of a nested record a command offers, and its own help for some.
+class Group(NamedTuple):
+    """Which options of a nested record a command offers, by the names of fields, and its own help for some.
 
-    Parameters
+    Attributes
     ----------
-    *only : str
-        Names of fields; all by default.
-    **help : str
-        Help of a field, in place of the record's own.
+    only
+        All by default.
+    help
+        In place of the record's own.
     """
 
-    def __init__(self, *only: str, **help: str) -> None:
-        self.only, self.help = only, help
+    only: tuple[str, ...] = ()
+    help: Mapping[str, str] = {}
 
 
 def group(*only: str, **help: str) -> Any:
-    """Return a field that is a record of options; arguments as for `Group`."""
-    return _field(Group(*only, **help))
+    """Return a field that is a record of options, as `Group` says."""
+    return _field(Group(only, help))
 
 
 def _field(offered: Option | Group, **default: Any) -> Any:

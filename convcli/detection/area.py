@@ -1,12 +1,11 @@
-"""Parts of the picture in words: how large something is, and where to look."""
-
-from __future__ import annotations
+"""How to look for motion, as a person says it: what counts, and in which parts of the picture."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcli.common import UsageError, frozen, parse_float
+from convcli.common import UsageError, frozen, in_range, parse_float
+from convcli.common.options import Panel, flag, option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +37,38 @@ def parse_area(text: str) -> Area:
     return Area(number, text.endswith("%"))
 
 
+def _threshold(text: str) -> float | None:
+    return None if text == "auto" else in_range(parse_float(text, "--threshold"), "--threshold", 0)
+
+
+@frozen(kw_only=True)
+class Watching:
+    """How to look for motion.
+
+    Attributes
+    ----------
+    threshold
+        ``None`` is from the clip's noise.
+    min_area
+        Of a connected region.
+    stabilise_light
+        Take out what the light of the whole scene changes; with ``threshold`` ``None`` always.
+    """
+
+    panel = Panel.MOTION
+
+    threshold: float | None = option(
+        "auto (from the clip's noise), or grey levels of 255.", shown="auto", read=_threshold
+    )
+    min_area: Area = option(
+        "Smallest motion: pixels, or a share such as 0.1%.", shown="0.02%", read=parse_area
+    )
+    min_duration: float = option("Shortest event, in seconds.", default=0.1, least=0)
+    merge_gap: float = option("Stillness that does not end an event, in seconds.", default=0.25, least=0)
+    denoise: int = option("Against sensor noise: first average this number of frames.", default=1, least=1)
+    stabilise_light: bool = flag("Against flicker: take out changes of light. Part of auto.")
+
+
 @frozen
 class Polygon:
     """The pixels whose centres lie inside some corners.
@@ -53,7 +84,7 @@ class Polygon:
     name: str
     corners: tuple[tuple[int, int], ...]
 
-    def mask(self, height: int, width: int) -> np.ndarray:
+    def mask(self, height: int, width: int) -> "np.ndarray":
         """Return which pixels (Y, X) of a picture lie inside.
 
         Raises
@@ -79,9 +110,9 @@ class Stencil:
     """The pixels that a picture of the same size marks, (Y, X)."""
 
     name: str
-    marked: np.ndarray
+    marked: "np.ndarray"
 
-    def mask(self, height: int, width: int) -> np.ndarray:
+    def mask(self, height: int, width: int) -> "np.ndarray":
         """Return ``marked``; refuse a picture of another size (UsageError)."""
         if self.marked.shape != (height, width):
             other = " x ".join(map(str, self.marked.shape[::-1]))
@@ -96,7 +127,7 @@ class Areas:
     regions: tuple[Polygon | Stencil, ...] = ()
     ignored: tuple[Polygon | Stencil, ...] = ()
 
-    def mask(self, height: int, width: int) -> np.ndarray:
+    def mask(self, height: int, width: int) -> "np.ndarray":
         """Return which pixels (Y, X) of a picture are looked at.
 
         Raises
@@ -117,7 +148,7 @@ class Areas:
 
 
 def parse_region(
-    text: str, what: str = "region", mask: Callable[[str], np.ndarray] | None = None
+    text: str, what: str = "region", mask: "Callable[[str], np.ndarray] | None" = None
 ) -> Polygon | Stencil:
     """Read a rectangle, a polygon, or the name of a picture, which ``mask`` opens.
 

@@ -10,12 +10,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from convcli.common import Channels, ConvError, EngineName, UsageError, frozen
+from convcli.common import Channels, ConvError, EngineName, UsageError
 from convcli.data.box import slices, whole
 from convcli.data.info import Info, Source
-from convcli.detection.changes import kind_of, scene_of
-from convcli.detection.events import GLOBAL, MUCH, NOTHING, Look, look
-from convcli.detection.light import light_change
+from convcli.detection.area import Watching
+from convcli.detection.changes import kind_of, light_change, scene_of
+from convcli.detection.events import GLOBAL, MUCH, NOTHING, Detector, Look, Rules, look
 from convcli.detection.noise import (
     CEILING,
     MOST_FRAMES,
@@ -28,7 +28,7 @@ from convcli.detection.noise import (
 )
 from convcli.detection.regions import grouped, keep_regions
 from convcli.detection.square_difference import square_difference
-from convcli.execution.boxes import in_order
+from convcli.execution.box import in_order
 from convcli.execution.pipeline import Pipeline, Progress
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.bind import Settings, bind
@@ -48,39 +48,30 @@ SCATTERED = 0.002  # of the picture, at most, is taken for one of these
 MANY = 0.05  # of the blocks: where more lie beyond their limits, it may be noise that has grown
 
 
+class Part(Source, Protocol):
+    """A clip, or a part of its frames.
+
+    Attributes
+    ----------
+    keys
+        Frames at which decoding can begin.
+    watched
+        Which pixels (Y, X) are looked at, ``None`` for all; the others count as if they never changed.
+    corner
+        The place (x, y) of its frames in the whole picture.
+    """
+
+    keys: tuple[int, ...]
+    watched: np.ndarray | None
+    corner: tuple[int, int]
+
+
 class Times(Protocol):
     """When the frames of a clip are shown."""
 
     def seconds(self, index: int) -> float: ...
 
     def shown_for(self, index: int) -> float: ...
-
-
-@frozen
-class Watching:
-    """How to look for motion.
-
-    Attributes
-    ----------
-    kernel
-        Of rank 3, with one output.
-    threshold
-        Grey levels of 255, ``None`` is from the clip's noise.
-    stride
-        Steps along time, y and x.
-    denoise
-        How many frames are averaged first.
-    steady_light
-        Take out what the light of the whole scene changes; with ``threshold`` ``None`` always.
-    engine
-    """
-
-    kernel: Kernel
-    threshold: float | None = None
-    stride: tuple[int, ...] | None = None
-    denoise: int = 1
-    steady_light: bool = False
-    engine: EngineName = EngineName.AUTO
 
 
 class Sight(NamedTuple):
@@ -137,16 +128,23 @@ class Watch:
 
     Parameters
     ----------
-    source : Source
+    source : Part
         Axes ``TYX`` or ``TYXC``, in any order of ``T``, ``Y``, ``X``, without alpha.
+    kernel : Kernel
+        As `motion_kernel` returns it.
     how : Watching
-    keys : sequence of int
-        Frames at which decoding can begin.
-    watched : ndarray, optional
-        Which pixels (Y, X) are looked at; the others count as if they never changed.
+    times : Times
+        When its frames are shown.
+    start : float
+        Seconds that are added to these.
+    stride : tuple of int, optional
+        Steps along time, y and x.
+    engine : EngineName
 
     Attributes
     ----------
+    detector : Detector
+        Has the events once the last of `sights` is there.
     frames : list of int
         For each result the frame that it is about.
     shape : (height, width)
@@ -163,25 +161,31 @@ class Watch:
 
     def __init__(
         self,
-        source: Source,
+        source: Part,
+        kernel: Kernel,
         how: Watching,
-        keys: Sequence[int] = (0,),
-        watched: np.ndarray | None = None,
+        times: Times,
+        start: float,
+        stride: tuple[int, ...] | None,
+        engine: EngineName,
     ) -> None:
-        self._source, self._how, self._keys, self._watched = source, how, keys, watched
-        info = source.info
-        kernels = [how.kernel]
+        self._source, self._how, self._times, self._start = source, how, times, start
+        self._display = kernel.display_policy
+        info, self._watched = source.info, source.watched
+        kernels = [kernel]
         if how.denoise > 1:
             kernels.insert(0, load_kernel(f"temporal-mean:{how.denoise}", 3))
-        settings = [Settings()] * (len(kernels) - 1) + [Settings(stride=how.stride)]
+        settings = [Settings()] * (len(kernels) - 1) + [Settings(stride=stride)]
         self._chain = _bound(kernels, settings, info)
         self._job = Job(info, self._chain, Channels.GREY, Float(), "float32", "float32")
-        self._whole = is_square_difference(how.kernel) and self._plain()
-        engine = EngineName.NUMPY if self._whole else how.engine
+        plain = stride is None and how.denoise == 1 and info.size("X") > 1
+        bytes_alone = (info.letters, info.dtype) == ("TYX", "uint8")
+        self._whole = plain and bytes_alone and is_square_difference(kernel)
+        engine = EngineName.NUMPY if self._whole else engine
         self._pipeline = Pipeline(self._job, source, Resources(engine), step=1)
         self.shape = (self._chain.output[1], self._chain.output[2])
         self.grid = tuple(window.stride for window in self._chain.stages[-1].windows[1:])
-        watched = np.ones(self.shape, bool) if watched is None else self._sampled(watched)
+        watched = np.ones(self.shape, bool) if self._watched is None else self._sampled(self._watched)
         self._rest = None if watched.all() else ~watched
         self._some = np.flatnonzero(watched)
         self._some = self._some[:: len(self._some) // SOME | 1]  # odd, so that not the same columns are taken
@@ -192,17 +196,13 @@ class Watch:
         self.notes: tuple[str, ...] = ()
         self._least = 0.0  # pixels of a region, beside what is asked for
         # What one of the values is in the units of the data; the level and thresholds are in values.
-        self._unit = how.kernel.weights[-1] if self._whole else 1.0
+        self._unit = kernel.weights[-1] if self._whole else 1.0
         self.level = self._job.full_scale / 255 / self._unit
-
-    def _plain(self) -> bool:
-        how, info = self._how, self._source.info
-        return (
-            how.stride is None
-            and how.denoise == 1
-            and (info.letters, info.dtype) == ("TYX", "uint8")
-            and info.size("X") > 1
-        )
+        last, lasts = self._shown(len(self.frames) - 1)
+        # What moves all through a short clip is an event
+        shortest = min(how.min_duration, last + lasts - times.seconds(self.frames[0]))
+        noisy = self.pixels if how.threshold is None else 0
+        self.detector = Detector(Rules(how.min_area.pixels(self.pixels), shortest, how.merge_gap, noisy))
 
     @property
     def engine(self) -> str:
@@ -218,7 +218,7 @@ class Watch:
             return Limits(blocks + self._how.threshold * self.level, side)
         extent = sum(stage.windows[0].extent - 1 for stage in self._chain.stages) + 1
         step = max(self._chain.stages[-1].windows[0].stride, 1)
-        starts = [key // step for key in self._keys]
+        starts = [key // step for key in self._source.keys]
         spans = sample(self._job.length, starts, most=max(MOST_FRAMES // max(extent, step), 1))
         indices = [index for span in spans for index in span]
         read = ((index, self._read(index)) for index in indices)
@@ -318,30 +318,29 @@ class Watch:
         ]
         return self._values(index, steady), LEFT / self._unit * max(light.change for light in lights if light)
 
-    def sights(
-        self,
-        limits: Limits,
-        min_area: float = 1.0,
-        progress: Progress = lambda done, total: None,
-    ) -> Iterator[Sight]:
-        """Yield all results in order; regions of less than ``min_area`` pixels do not move."""
+    def sights(self, limits: Limits, progress: Progress = lambda done, total: None) -> Iterator[Sight]:
+        """Yield all results in order, for which the detector has seen them."""
+        least = max(self.detector.rules.min_area, self._least, 1)
 
         def judged(index: int, frames: list[np.ndarray]) -> Sight:
-            return self._judged(index, frames, limits, max(min_area, self._least, 1))
+            return self._judged(index, frames, limits, least)
 
         workers = max(self._pipeline.plan.workers, 2)
         with self._pipeline.engine:
             for index, sight in enumerate(in_order(range(self._job.length), self._read, judged, workers)):
+                time, duration = self._shown(index)
+                self.detector.add(self.frames[index], self._start + time, duration, self._placed(sight.look))
                 yield sight
                 progress(index + 1, self._job.length)
+        self.detector.close()
 
     def _judged(self, index: int, frames: list[np.ndarray], limits: Limits, least: float) -> Sight:
         values = self._values(index, frames)
         blocks, bounds = largest(values, limits.side), limits.blocks
         how = self._how
-        judges_light = how.steady_light or how.threshold is None
+        judges_light = how.stabilise_light or how.threshold is None
         shift = float(np.median(values.reshape(-1)[self._some])) if judges_light else 0.0
-        if how.steady_light or (how.threshold is None and (blocks > bounds).any()):
+        if how.stabilise_light or (how.threshold is None and (blocks > bounds).any()):
             values, left = self._steadied(index, frames, values)
             blocks, bounds = largest(values, limits.side), bounds + left
         if (blocks > bounds).mean() > MANY:
@@ -379,24 +378,16 @@ class Watch:
         boxes = [(left + x, top + y, width, height) for x, y, width, height in keep_regions(inside, least)]
         return look(values, mask, grouped(boxes, side // 2), self.pixels, limits) if boxes else NOTHING
 
-    def shown(self, times: Times, index: int) -> tuple[float, float]:
+    def _shown(self, index: int) -> tuple[float, float]:
         """Return when a result's frame is shown and for how long, in seconds."""
-        time = times.seconds(self.frames[index])
+        time = self._times.seconds(self.frames[index])
         if index + 1 < len(self.frames):
-            return time, times.seconds(self.frames[index + 1]) - time
-        return time, times.shown_for(self.frames[index])
+            return time, self._times.seconds(self.frames[index + 1]) - time
+        return time, self._times.shown_for(self.frames[index])
 
-    def lasts(self, times: Times) -> float:
-        """Return for how many seconds there are results."""
-        start, duration = self.shown(times, len(self.frames) - 1)
-        return start + duration - times.seconds(self.frames[0])
-
-    def placed(self, look: Look, corner: tuple[int, int] = (0, 0)) -> Look:
-        """Return a look in pixels of the whole picture and grey levels.
-
-        ``corner`` is the place (x, y) of the source's pictures in it.
-        """
-        rows, columns = self.grid
+    def _placed(self, look: Look) -> Look:
+        """Return a look in pixels of the whole picture and grey levels."""
+        (rows, columns), corner = self.grid, self._source.corner
         boxes = tuple(
             (corner[0] + x * columns, corner[1] + y * rows, width * columns, height * rows)
             for x, y, width, height in look.boxes
@@ -405,7 +396,7 @@ class Watch:
 
     @cached_property
     def _rendering(self) -> Rendering:
-        return replace(self._job, policy=self._how.kernel.display_policy, dtype=self.dtype).rendering()
+        return replace(self._job, policy=self._display, dtype=self.dtype).rendering()
 
     def picture(self, values: np.ndarray) -> np.ndarray:
         """Return a result's values (Y, X) as pixels: rest is mid grey."""

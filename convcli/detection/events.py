@@ -107,18 +107,14 @@ class Event:
     @property
     def facts(self) -> dict[str, object]:
         """The event for a program."""
-        return {
-            "start": round(self.start, 6),
-            "end": round(self.end, 6),
-            "peak": round(self.peak, 6),
-            "start_frame": self.start_frame,
-            "end_frame": self.end_frame,
-            "peak_frame": self.peak_frame,
-            "area": self.area,
+        times = {name: round(getattr(self, name), 6) for name in ("start", "end", "peak")}
+        frames = {name: getattr(self, name) for name in ("start_frame", "end_frame", "peak_frame", "area")}
+        found = {
             "bbox": list(self.box),
             "strength": round(self.strength, 3),
-            "objects": [list(box) for box in self.objects],
+            "objects": [*map(list, self.objects)],
         }
+        return times | frames | found
 
 
 @frozen

@@ -46,14 +46,10 @@ def overlay(frame: np.ndarray, mask: np.ndarray, boxes: Sequence[Box]) -> np.nda
     drawn[mask] = (drawn[mask] * 0.5 + tint * 0.5).astype(drawn.dtype)
     edge = np.array(_FRAME, np.float64) * (white / 255)
     for left, top, width, height in boxes:
-        rows, columns = slice(top, top + height), slice(left, left + width)
-        for strip in (
-            (slice(top, top + 2), columns),
-            (slice(max(top + height - 2, 0), top + height), columns),
-            (rows, slice(left, left + 2)),
-            (rows, slice(max(left + width - 2, 0), left + width)),
-        ):
-            drawn[strip] = edge.astype(drawn.dtype)
+        inside = drawn[top : top + height, left : left + width]
+        ring = np.ones(inside.shape[:2], bool)
+        ring[2:-2, 2:-2] = False
+        inside[ring] = edge.astype(drawn.dtype)
     return drawn
 
 
@@ -84,10 +80,8 @@ class HeatMap:
         """
         most = float(self.sum.max(initial=0))
         level = np.sqrt(self.sum / most) if most else self.sum
-        place = level * (len(_HEAT) - 1)
-        lower = np.minimum(place.astype(int), len(_HEAT) - 2)
-        part = (place - lower)[..., None]
-        heat = _HEAT[lower] * (1 - part) + _HEAT[lower + 1] * part
+        places = np.linspace(0, 1, len(_HEAT))
+        heat = np.stack([np.interp(level, places, colour) for colour in _HEAT.T], axis=-1)
         if background is not None:
             scene = colours(background).mean(axis=2) * (255 / np.iinfo(background.dtype).max)
             heat = np.maximum(heat, _BACKGROUND * scene[..., None])

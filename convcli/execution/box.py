@@ -1,13 +1,14 @@
-"""One box of a job's output: which inputs it needs, read, pad, compute, what alpha and luma add, and its pixels.
+"""Boxes of a job's output: which inputs one needs, read, pad, compute, what alpha and luma add, its pixels; and all.
 
 Files are not known here, only :class:`convcli.data.info.Source`.  Boxes have a span for
 each axis of space, in the order of the chain.
 """
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -24,9 +25,13 @@ from convcli.jobs.chain import Chain, ConvStage, PoolStage
 from convcli.jobs.job import Job, positions
 from convcli.pixels import channels as colours
 from convcli.pixels.channels import Alpha
-from convcli.pixels.measures import Measured
+from convcli.pixels.measures import Measured, Pass, measure
 from convcli.pixels.render import Rendering, Tally
 from convcli.plan.choose import Plan
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 
 BITS = np.finfo(np.longdouble).nmant + 1  # of integers that the widest floats hold; 53 on some machines
 
@@ -365,3 +370,81 @@ def compute(
     runner = Runner(job, source, engine, plan.algorithms)
     with engine:
         return runner.result(box, runner.reader(box), job.rendering(measured))
+
+
+# All boxes
+
+T = TypeVar("T")
+R = TypeVar("R")
+P = TypeVar("P")  # a box, or the number of one
+
+
+def execute(
+    runner: Runner, boxes: Sequence[Box], tally: Tally, workers: int = 1, into: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Compute boxes of a job's output.
+
+    Parameters
+    ----------
+    boxes : sequence of Box
+        All of the output, where the range is to be measured.
+    tally : Tally
+        Counts what was clipped; colours only, never alpha.
+    workers : int
+        Threads that compute boxes, while the caller reads and writes others.  Their order and values do not
+        depend on it.
+    into : ndarray, optional
+        Of the form of ``job.result``; boxes are written to where they belong in it.
+
+    Yields
+    ------
+    ndarray
+        The boxes in order, axes and type as ``job.result`` says.
+    """
+    with runner.engine:
+        how = runner.job.rendering(measured(runner, boxes, workers))
+
+        def work(box: Box, read: Read) -> tuple[np.ndarray, Tally]:
+            return runner.result(box, read, how, into)
+
+        for pixels, counted in in_order(boxes, runner.reader, work, workers):
+            tally.add(counted)
+            yield pixels
+
+
+def measured(runner: Runner, boxes: Sequence[Box], workers: int = 1) -> Measured | None:
+    """Return what the job's range policy measures on its values; alpha is none of them, the black that it hides is."""
+
+    def sweep(each: Pass) -> Iterator[Any]:
+        def take(box: Box, read: Read) -> Any:
+            return each.take(runner.values(box, read)[0])
+
+        return in_order(boxes, runner.reader, take, workers)
+
+    return measure(runner.job.policy.first_pass(), sweep)
+
+
+def in_order(
+    boxes: Sequence[P], reader: Callable[[P], R], work: Callable[[P, R], T], workers: int
+) -> Iterator[T]:
+    """Yield ``work(box, reader(box))`` of every box, in order.
+
+    Reading stays with the caller's thread, in order too.
+    """
+    if workers == 1 or len(boxes) == 1:
+        for box in boxes:
+            yield work(box, reader(box))
+        return
+    from concurrent.futures import ThreadPoolExecutor  # 4 ms that small jobs need not wait for
+
+    pool = ThreadPoolExecutor(workers)
+    try:
+        pending: deque[Future[T]] = deque()
+        for box in boxes:
+            if len(pending) > workers:
+                yield pending.popleft().result()
+            pending.append(pool.submit(work, box, reader(box)))
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

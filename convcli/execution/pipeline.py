@@ -21,8 +21,7 @@ from convcli.data.box import Box, grid
 from convcli.data.info import BOXES, ITEMS, ArraySource, Grain, Info, PlanarSink, PlanarSource, Sink, Source
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
-from convcli.execution.box import Runner
-from convcli.execution.boxes import execute
+from convcli.execution.box import Runner, execute
 from convcli.execution.items import items, place_of, with_items
 from convcli.jobs.chain import Chain
 from convcli.jobs.job import Job
@@ -231,55 +230,47 @@ class Pipeline:
             raise ConvError("not enough memory for this job") from None
         return result
 
-    def write(self, sinks: Sequence[Sink], progress: Progress = _silent) -> Tally:
+    def write(self, sinks: Sequence[Sink], progress: Progress = _silent, form: Info | None = None) -> Tally:
         """Compute everything, write it and close the sinks; return what was clipped.
 
         Parameters
         ----------
         sinks : sequence of Sink
             One, or one for each map; strips come in order, other boxes only where their grain allows it.
+        form : Info, optional
+            The axes of ``result`` under other letters: ``M`` where each channel is a map.
         """
         tally = Tally()
         if self.planar:
             self._write_planes(cast(PlanarSink, sinks[0]), tally, progress)
         else:
-            beside = self.plan.workers > 1
-            write_blocks(self.blocks(tally, progress), self.result, sinks, beside)
+            self._write_blocks(sinks, form or self.result, self.blocks(tally, progress))
         for sink in sinks:
             sink.close()
         return tally
 
+    def _write_blocks(
+        self, sinks: Sequence[Sink], result: Info, blocks: Iterator[tuple[Box, np.ndarray]]
+    ) -> None:
+        """Write each block to sinks that take the whole result or one map, while workers compute the next ones."""
+        written = sinks[0].info
+        order = [result.box_letters.index(letter) for letter in written.box_letters]
+        with closing(ahead(blocks)) if self.plan.workers > 1 else nullcontext(blocks) as made:
+            for box, block in made:
+                for sink, part in zip(sinks, _parts(block, result, written), strict=True):
+                    sink.write(tuple(box[axis] for axis in order), part)
+
     def _write_planes(self, sink: PlanarSink, tally: Tally, progress: Progress) -> None:
-        from convcli.execution import planes_run
+        from convcli.execution import planes
 
         assert self.route is not None
         source = cast(PlanarSource, self.source)
-        pictures = planes_run.execute(
+        pictures = planes.execute(
             self.job, self.route.chains, source, self.engine, self.plan, tally, progress
         )
         with closing(ahead(pictures)) as made:
             for frames in made:
                 sink.write_planes(frames)
-
-
-def write_blocks(
-    blocks: Iterator[tuple[Box, np.ndarray]], result: Info, sinks: Sequence[Sink], beside: bool = False
-) -> None:
-    """Write blocks of a result to sinks; each sink takes the whole result or one map.
-
-    Parameters
-    ----------
-    result : Info
-        The form of the blocks, which come with their boxes.
-    beside : bool
-        Compute the next blocks while one is written.
-    """
-    with closing(ahead(blocks)) if beside else nullcontext(blocks) as made:
-        written = sinks[0].info
-        order = [result.box_letters.index(letter) for letter in written.box_letters]
-        for box, block in made:
-            for sink, part in zip(sinks, _parts(block, result, written), strict=True):
-                sink.write(tuple(box[axis] for axis in order), part)
 
 
 def _parts(block: np.ndarray, result: Info, written: Info) -> list[np.ndarray]:

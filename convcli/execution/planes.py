@@ -1,8 +1,8 @@
 """Filtering a clip's coded planes (Y, U, V) instead of its colours: when that is right, and how.
 
 Weighted means commute with the conversion between RGB and Y, U, V, and leave nothing outside the range; on the
-planes they need neither conversion and half the arithmetic.  Everything else runs in RGB.  Decisions and sizes
-only: the work is in `convcli.execution.planes_run`.
+planes they need neither conversion and half the arithmetic.  Everything else runs in RGB.  `route`
+decides, `execute` computes, as `boxes` does on the colours: every plane of a block in one piece of work.
 
 Where colour is halved, a sample of it stands every second pixel.  Between samples colour is taken as linear, so
 a tap that falls between two of them is shared out by its distance: the kernel is the one of the pixels, drawn on
@@ -12,17 +12,24 @@ Luma alone (``--channels luma``) is the clip's own, by its own matrix; kernels o
 leaves black to white is clipped.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from convcli.common import Channels, frozen
-from convcli.data.info import Coded, Plane
+from convcli.data.box import Box, Span, grid, whole
+from convcli.data.info import Coded, Info, PlanarSource, Plane, Strips
+from convcli.engines.base import Engine
+from convcli.execution.box import Read, Runner, in_order
 from convcli.geometry.padding import PadMode
 from convcli.geometry.windows import Window
 from convcli.jobs.chain import Chain, ConvStage, Stage
-from convcli.jobs.job import Job
+from convcli.jobs.job import ERROR, Job, positions
 from convcli.kernel import Combine, Kernel
+from convcli.pixels.render import SPARE, Rendering, Tally
+from convcli.plan.choose import Plan, Resources, choose
 
 COARSEST = 2  # pixels from one sample of colour to the next: with 4, straight lines between are too far off
 SUM = 1e-6  # what the weights' sum may differ from 1: black stays black to a small part of a level
@@ -139,3 +146,99 @@ def coarser(size: int, origin: int, dilation: int, step: int) -> tuple[np.ndarra
     first, last = int(places[0] // step), int(-(-places[-1] // step))
     distance = np.abs(places[:, None] / step - np.arange(first, last + 1))
     return np.maximum(1 - distance, 0), -first
+
+
+# The work
+
+
+class _View(Strips):
+    """One plane as a source of its own."""
+
+    def __init__(self, source: PlanarSource, index: int, frames: int) -> None:
+        self._source, self._index = source, index
+        self.info = Info.of("TYX", (frames, *source.coded.planes[index].shape), source.coded.dtype)
+
+    def strip(self, start: int, stop: int) -> np.ndarray:
+        return self._source.read_planes(start, stop)[self._index]
+
+    def close(self) -> None:
+        """The source is its owner's."""
+
+
+def execute(
+    job: Job,
+    chains: Sequence[Chain | None],
+    source: PlanarSource,
+    engine: Engine,
+    plan: Plan,
+    tally: Tally,
+    progress: Callable[[int, int], None],
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Compute a job on the planes, block by block, as `convcli.execution.box.execute` does on the colours.
+
+    Parameters
+    ----------
+    chains : sequence of Chain, or None
+        Of the route.
+    plan : Plan
+        Of the first plane.
+
+    Yields
+    ------
+    tuple of ndarray
+        For each plane a block (T, Y, X), in order.
+    """
+    parts = [_part(job, chain, source, index, engine, plan) for index, chain in enumerate(chains)]
+
+    def reader(box: Box) -> list[Any]:
+        return [read(box[0]) for read, _ in parts]
+
+    def work(box: Box, found: list[Any]) -> list[tuple[np.ndarray, Tally]]:
+        return [made(box[0], one) for (_, made), one in zip(parts, found, strict=True)]
+
+    boxes = list(grid((job.length,), plan.steps[:1]))
+    with engine:
+        made = in_order(boxes, reader, work, plan.workers)
+        for (frames,), results in zip(boxes, made, strict=True):
+            for _, counted in results:
+                tally.add(counted)
+            yield tuple(pixels for pixels, _ in results)
+            progress(frames[1], job.length)
+
+
+def _part(
+    job: Job, chain: Chain | None, source: PlanarSource, index: int, engine: Engine, plan: Plan
+) -> tuple[Callable[[Span], Any], Callable[[Span, Any], tuple[np.ndarray, Tally]]]:
+    """Return what reads one plane for some frames of the output, and what makes these of it."""
+    view, plane = _View(source, index, job.info.length), source.coded.planes[index]
+    if chain is None:  # it passes through: the frames under the kernels' origins
+        where = positions(job.chain, job.stream)
+        outside = np.full((1, *plane.shape), plane.black, view.info.dtype)
+
+        def kept(frames: Span) -> np.ndarray:
+            parts = [view.strip(at, at + 1) if at >= 0 else outside for at in where[slice(*frames)].tolist()]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+        return kept, lambda _, frames: (frames, Tally())
+    alone = replace(job, info=view.info, chain=chain, channels=Channels.EACH, dtype=view.info.dtype)
+    own = choose(
+        chain,
+        job.stream,
+        Resources(plan.engine, threads=plan.threads),
+        dtype=job.compute,
+        source=view.info.dtype,
+        result=alone.dtype,
+    )
+    averages = all(kernel.non_negative for kernel in chain.kernels)
+    largest = 2.0**source.coded.bits - 1
+    # Means stay within what they are made of, also where that is blacker than black.
+    low, top = (0.0, largest) if averages else (plane.black, plane.white)
+    error = (SUM + ERROR[job.compute]) * len(chain.stages) * largest
+    how = Rendering(alone.info.dtype, low=low, top=top, fits=averages and error < SPARE)
+    runner, picture = Runner(alone, view, engine, own.algorithms), whole(chain.output[1:])
+
+    def filtered(frames: Span, read: Read) -> tuple[np.ndarray, Tally]:
+        pixels, tally = runner.pixels((frames, *picture), read, how)
+        return pixels[0, 0], tally
+
+    return lambda frames: runner.reader((frames, *picture)), filtered

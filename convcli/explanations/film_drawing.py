@@ -7,7 +7,7 @@ through a box, with its slices as grids below.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -151,6 +151,7 @@ class Painter:
             left = self._kernel_cell(grid, frame, grid.columns[0])[0]
         pen.text((left, grid.y - 4), grid.title, fill=PALE, font=font(TITLE_SIZE), anchor="ls")
         weights = dict(frame.weights)
+        letters = font(max(min(int(cell * 0.44), int(cell * 1.5 / self._digits[grid.board]), 20), 7))
         for row_number, row in enumerate(grid.rows):
             for column_number, column in enumerate(grid.columns):
                 place = (*grid.slice, row, column) if self._rank > 1 else (column,)
@@ -163,14 +164,15 @@ class Painter:
                 pen.rectangle((x, y, x + cell, y + cell), fill=fill, outline=GRID if inside else DIM)
                 weighted = grid.board == "input" and place in weights and cell >= 30 and self._rank > 1
                 raised = y - cell // 8 if weighted else y
-                self._paint_number(pen, x, raised, grid, board.at(place), INK if inside else PALE)
+                middle, ink = (x + cell / 2, raised + cell / 2), INK if inside else PALE
+                pen.text(middle, _text(board.at(place)), fill=ink, font=letters, anchor="mm")
                 if weighted:
                     text = _text(weights[place])
                     small = font(min(cell * 3 // 10, int(cell * 1.1 / len(text))))
                     pen.text((x + cell - 3, y + cell - 2), text, fill=WEIGHT, font=small, anchor="rs")
-        if grid.board != "kernel":
-            lit = frame.lit_inputs if grid.board == "input" else frame.lit_outputs
-            self._outline(pen, grid, lit)
+        lit = {"input": frame.lit_inputs, "output": frame.lit_outputs}.get(grid.board, ())
+        if own := [place for place in lit if place[:-2] == grid.slice]:
+            pen.rectangle(_around(grid, own), outline=INK, width=2)
 
     def _kernel_cell(self, grid: _Grid, frame: Frame, tap: int) -> tuple[int, int]:
         """A signal's kernel is drawn under its window: tap by tap, with gaps where it is dilated."""
@@ -180,39 +182,13 @@ class Painter:
         (place,), _ = frame.weights[tap]
         return top.x + (place - top.columns.start) * grid.cell, grid.y
 
-    def _outline(self, pen: ImageDraw, grid: _Grid, lit: frozenset[Place]) -> None:
-        """Frame the window as a whole."""
-        own = [place for place in lit if self._rank < 3 or place[:1] == grid.slice]
-        if not own:
-            return
-        columns = [place[-1] for place in own]
-        rows = [place[-2] if self._rank > 1 else 0 for place in own]
-        box = (
-            grid.x + (min(columns) - grid.columns.start) * grid.cell,
-            grid.y + (min(rows) - grid.rows.start) * grid.cell,
-            grid.x + (max(columns) - grid.columns.start + 1) * grid.cell,
-            grid.y + (max(rows) - grid.rows.start + 1) * grid.cell,
-        )
-        pen.rectangle(box, outline=INK, width=2)
-
-    def _paint_number(
-        self, pen: ImageDraw, x: int, y: int, grid: _Grid, value: float | None, ink: Colour
-    ) -> None:
-        if value is None:
-            return
-        size = min(int(grid.cell * 0.44), int(grid.cell * 1.5 / max(self._digits[grid.board], 1)), 20)
-        middle = (x + grid.cell / 2, y + grid.cell / 2)
-        pen.text(middle, _text(value), fill=ink, font=font(max(size, 7)), anchor="mm")
-
     def _paint_rays(self, pen: ImageDraw, frame: Frame) -> None:
         """Join a signal's window, through its kernel, with the output that it makes."""
         first, last = self._grids[0], self._grids[-1]
         if not frame.lit_inputs or not frame.lit_outputs:
             return
-        tops = _span(first, frame.lit_inputs)
-        bottoms = _span(last, frame.lit_outputs)
-        upper, lower = first.y + first.cell, last.y
-        corners = [(tops[0], upper), (tops[1], upper), (bottoms[1], lower), (bottoms[0], lower)]
+        above, below = _around(first, frame.lit_inputs), _around(last, frame.lit_outputs)
+        corners = [(above[0], above[3]), above[2:], (below[2], below[1]), below[:2]]
         pen.polygon(corners, fill=(255, 203, 130, 60), outline=(240, 170, 90, 160))
 
     def _paint_bricks(self, pen: ImageDraw, frame: Frame) -> None:
@@ -267,9 +243,12 @@ def _fill(name: str, board: Board, place: Place, frame: Frame) -> Colour:
     return DONE if inside else OUTSIDE
 
 
-def _span(grid: _Grid, lit: frozenset[Place]) -> tuple[int, int]:
-    columns = [place[-1] - grid.columns.start for place in lit]
-    return grid.x + min(columns) * grid.cell, grid.x + (max(columns) + 1) * grid.cell
+def _around(grid: _Grid, lit: Iterable[Place]) -> tuple[int, int, int, int]:
+    """Return the rectangle around lit cells of a grid, in pixels."""
+    rows, columns = zip(*((0, *place)[-2:] for place in lit), strict=True)
+    left, top, cell = grid.x - grid.columns.start * grid.cell, grid.y - grid.rows.start * grid.cell, grid.cell
+    low, high = (min(columns), min(rows)), (max(columns) + 1, max(rows) + 1)
+    return left + low[0] * cell, top + low[1] * cell, left + high[0] * cell, top + high[1] * cell
 
 
 def paint_box(

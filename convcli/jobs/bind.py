@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from math import prod
 
-from convcli.common import UsageError, about, counted, frozen, parse_float, parse_numbers, per_axis, quoted
+from convcli.common import UsageError, about, counted, frozen, parse_float, per_axis, quoted
 from convcli.common.budget import OUTPUTS
 from convcli.common.options import Panel, flag, option
 from convcli.data.info import SPACE
@@ -45,9 +45,7 @@ class Settings:
 
     panel = Panel.WINDOW
 
-    stride: tuple[int, ...] | None = option(
-        "Step of the window: 2, or 2,1 for each axis.", read=lambda text: parse_numbers(text, "stride")
-    )
+    stride: tuple[int, ...] | None = option("Step of the window: 2, or 2,1 for each axis.")
     padding: tuple[Padding, ...] | None = option(
         "valid, same, full, same-lower, same-upper, tail, a number, or before:after; one for each axis "
         "(1:0,2:2). Neither --padding nor --pad-mode: same with replicated edges (valid along time). "
@@ -55,12 +53,8 @@ class Settings:
         read=parse_padding,
     )
     pad_mode: PadMode | None = option(f"One of {', '.join(PadMode)}.", read=parse_pad_mode)
-    pad_value: float | None = option(
-        "What constant padding holds.", read=lambda text: parse_float(text, "pad value")
-    )
-    dilation: tuple[int, ...] | None = option(
-        "Distance between the kernel's taps.", read=lambda text: parse_numbers(text, "dilation")
-    )
+    pad_value: float | None = option("What constant padding holds.")
+    dilation: tuple[int, ...] | None = option("Distance between the kernel's taps.")
     scale: float | None = option(
         "Multiplies the weights: 1/9, -2; or normalise: their sum becomes 1.",
         panel=Panel.KERNEL,
@@ -76,10 +70,7 @@ class Settings:
     )
     transposed: bool = flag("Transposed convolution; padding (default 0) crops.", "--transpose")
     output_padding: tuple[int, ...] = option(
-        "Extra elements at the end, with --transpose.",
-        default=(0,),
-        shown="0",
-        read=lambda text: parse_numbers(text, "output padding", minimum=0),
+        "Extra elements at the end, with --transpose.", default=(0,), least=0
     )
     axis: str | None = option("Axis of a 1-D kernel (y), or the axes of others (tx).")
     pool: Pool | None = option(

@@ -1,6 +1,6 @@
 """What missing samples do: the options of ``filter``, ``explain`` and ``matrix``.  No arrays, no files."""
 
-from convcli.common import Missing, UsageError, frozen, parse_choice, parse_float
+from convcli.common import Missing, UsageError, frozen, parse_float
 from convcli.common.options import Panel, flag, option
 
 SLACK = 1e-6  # of the weights, by which rounding may miss the share that is asked for
@@ -28,8 +28,7 @@ class Gaps:
 
     missing: Missing | None = option(
         "Missing samples: propagate, skip, keep or error. Default: propagate; keep in maps with a nodata value and "
-        "with --mask, skip with --interpolate.",
-        read=lambda text: parse_choice(Missing, text, "missing"),
+        "with --mask, skip with --interpolate."
     )
     mask: str | None = option(
         "Picture, table or array that is 0 where samples are missing: one for all frames, or one each.",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convcli.common import ConvError, UsageError, about, frozen, parse_choice, quoted
 from convcli.common.budget import WEIGHTS, Rule
@@ -379,3 +379,11 @@ def slug(name: str) -> str:
     ('gaussian-sigma=2x1', 'my-kernels-a-b')
     """
     return re.sub(r"[^\w.=-]+", "-", name).strip("-.")[:60] or "kernel"
+
+
+def nested(flat: Sequence[float], shape: Sequence[int]) -> list[Any]:
+    """Return flat numbers as lists of lists of the given shape."""
+    if len(shape) == 1:
+        return list(flat)
+    step = len(flat) // shape[0]
+    return [nested(flat[i : i + step], shape[1:]) for i in range(0, len(flat), step)]

@@ -4,18 +4,20 @@ What the keys mean stands in ``kernel.schema.json`` beside the library; the two 
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
 from convcli.common import UsageError, parse_number, parse_numbers, per_axis, quoted, to_float, within
-from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
+from convcli.geometry.padding import parse_pad_mode, parse_padding
 from convcli.kernel.array_file import is_array_file, read_array
-from convcli.kernel.model import MAX_RANK, Combine, Defaults, Kernel, full_shape, slug
+from convcli.kernel.model import MAX_RANK, Combine, Defaults, Kernel, full_shape, nested, slug
 from convcli.kernel.parametric import FORMULAS, parse_parametric
-from convcli.kernel.yaml_document import Fields, Node, nested_numbers, read_document, truth
+from convcli.kernel.yaml_document import MAX_BYTES, Fields, Node, nested_numbers, read_document, truth
 from convcli.pixels.ranges import parse_range
 
 KEYS = (
@@ -78,7 +80,7 @@ class _Fields(Fields):
             description=self.text("description"),
             source=self.text("source"),
             defaults=Defaults(
-                **{key: self.optional(key, partial(read, rank)) for key, (read, _) in _DEFAULTS.items()}
+                **{key: self.optional(key, partial(read, rank)) for key, read in _DEFAULTS.items()}
             ),
             slug=slug(self.path.stem),
         )
@@ -142,66 +144,50 @@ def yaml_text(kernel: Kernel) -> str:
 
     >>> print(yaml_text(Kernel("difference", (1, 1, 2), (1.0, -0.1), description="right minus left")), end="")
     name: difference
-    description: "right minus left"
+    description: right minus left
     rank: 1
     weights: [1.0, -0.1]
     """
-    return "".join(f"{key}: {value}\n" for key, value in _entries(kernel))
-
-
-def _entries(kernel: Kernel) -> Iterator[tuple[str, str]]:
-    yield "name", kernel.name
-    if kernel.description:
-        yield "description", _quoted(kernel.description)
-    yield "rank", str(kernel.rank)
     leading = kernel.shape[:2] if kernel.inputs > 1 else kernel.shape[:1] if kernel.outputs > 1 else ()
-    yield "weights", _nested(kernel.weights, (*leading, *kernel.size), len("weights: "))
-    if any(kernel.bias):
-        yield "bias", _list(kernel.bias)
-    if not kernel.centred or kernel.origin != tuple((k - 1) // 2 for k in kernel.size):
-        yield "origin", _list(kernel.origin)
-    if kernel.combine is not Combine.NONE:
-        yield "combine", kernel.combine
-    if kernel.display is not None:
-        yield "display", str(kernel.display)
-    for key, (_, written) in _DEFAULTS.items():
-        if (value := getattr(kernel.defaults, key)) is not None:
-            yield key, written(value)
-    if kernel.source:
-        yield "source", _quoted(kernel.source)
+    usual = kernel.centred and kernel.origin == tuple((k - 1) // 2 for k in kernel.size)
+    entries = {
+        "name": kernel.name,
+        "description": kernel.description or None,
+        "rank": kernel.rank,
+        "weights": nested(kernel.weights, (*leading, *kernel.size)),
+        "bias": kernel.bias if any(kernel.bias) else None,
+        "origin": None if usual else kernel.origin,
+        "combine": None if kernel.combine is Combine.NONE else kernel.combine,
+        "display": kernel.display,
+        **vars(kernel.defaults),
+        "source": kernel.source or None,
+    }
+    given = {key: _plain(value) for key, value in entries.items() if value is not None}
+    how: dict[str, Any] = {"sort_keys": False, "default_flow_style": None, "allow_unicode": True}
+    return str(yaml.dump(given, Dumper=_Dumper, width=MAX_BYTES, **how))
 
 
-def _quoted(text: str) -> str:
-    import json  # 1 ms that readers need not wait for
-
-    # YAML's double quotes know JSON's escapes, but no surrogate pairs; what is printable needs none.
-    return json.dumps("".join(c if c.isprintable() else " " for c in text), ensure_ascii=False)
-
-
-def _list(values: Sequence[float]) -> str:
-    return f"[{', '.join(map(repr, values))}]"
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    def ignore_aliases(self, data: object) -> bool:
+        """Write equal lists in full: kernel files have no aliases."""
+        return True
 
 
-def _paddings(paddings: Sequence[Padding]) -> str:
-    texts = (f'"{one[0]}:{one[1]}"' if isinstance(one, tuple) else one.value for one in paddings)
-    return f"[{', '.join(texts)}]"
+def _plain(value: Any) -> Any:
+    """Return a value as YAML has it: lists, numbers, and texts, such as ``1:0`` for a padding."""
+    if isinstance(value, tuple):
+        return [":".join(map(str, one)) if isinstance(one, tuple) else _plain(one) for one in value]
+    if isinstance(value, list | int | float):
+        return value
+    return "".join(sign if sign.isprintable() else " " for sign in str(value))
 
 
-def _nested(flat: Sequence[float], shape: Sequence[int], indent: int) -> str:
-    """Return numbers as nested lists, each row on a line of its own."""
-    if len(shape) == 1:
-        return _list(flat)
-    step = len(flat) // shape[0]
-    parts = (_nested(flat[at : at + step], shape[1:], indent + 1) for at in range(0, len(flat), step))
-    return f"[{(',' + chr(10) + ' ' * (indent + 1)).join(parts)}]"
-
-
-# How each default is read, in a kernel of a rank, and how it is written.
-_DEFAULTS: Mapping[str, tuple[Callable[[int, str], Any], Callable[[Any], str]]] = {
-    "stride": (_integers, _list),
-    "padding": (lambda rank, text: per_axis(parse_padding(text), rank, "value"), _paddings),
-    "pad_mode": (lambda _, text: parse_pad_mode(text), str),
-    "dilation": (_integers, _list),
-    "flip": (lambda _, text: truth(text), lambda flip: str(flip).lower()),
-    "pool": (lambda _, text: text, _quoted),
+# How each default is read, in a kernel of a rank.
+_DEFAULTS: Mapping[str, Callable[[int, str], Any]] = {
+    "stride": _integers,
+    "padding": lambda rank, text: per_axis(parse_padding(text), rank, "value"),
+    "pad_mode": lambda _, text: parse_pad_mode(text),
+    "dilation": _integers,
+    "flip": lambda _, text: truth(text),
+    "pool": lambda _, text: text,
 }

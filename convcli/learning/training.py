@@ -1,11 +1,11 @@
 """What a training is told, and what it tells: choices, rates, the curve of its loss, its state.  No torch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from math import isfinite, log10
 from typing import TYPE_CHECKING
 
-from convcli.common import ConvError, UsageError, frozen, frozen_identity, in_range, parse_float
+from convcli.common import ConvError, UsageError, frozen, frozen_identity
 from convcli.common.options import Panel, option
 
 if TYPE_CHECKING:
@@ -28,10 +28,6 @@ class Optimizer(StrEnum):
 
 
 RATES = {Optimizer.SGD: 0.01, Optimizer.ADAM: 0.001}
-
-
-def _number(what: str) -> Callable[[str], float]:
-    return lambda text: parse_float(text, what)
 
 
 @frozen
@@ -58,31 +54,24 @@ class Settings:
 
     loss: Loss = option("mse, bce, or ce (classes).", default=Loss.MSE)
     optimizer: Optimizer = option("adam or sgd.", default=Optimizer.ADAM)
-    epochs: int = option("How often all examples are seen.", default=10)
-    rate: float | None = option(
-        "Learning rate. Default: 0.001 (adam), 0.01 (sgd).", "--lr", read=_number("lr")
+    epochs: int = option("How often all examples are seen.", default=10, least=1)
+    rate: float | None = option("Learning rate. Default: 0.001 (adam), 0.01 (sgd).", "--lr", least=0)
+    momentum: float = option("Of sgd.", default=0.9, least=0)
+    batch: int = option("Examples in one step.", default=16, least=1)
+    seed: int = option("Seed of the random generator.", default=0, least=0)
+    patience: int | None = option(
+        "Stop after this many epochs without a smaller loss; keep the best.", least=1
     )
-    momentum: float = option("Of sgd. Default: 0.9.", default=0.9, read=_number("momentum"))
-    batch: int = option("Examples in one step.", default=16)
-    seed: int = option("Seed of the random generator.", default=0)
-    patience: int | None = option("Stop after this many epochs without a smaller loss; keep the best.")
     held_out: float = option(
-        "Share of the examples that is held out: 0.2 or 1/5.",
-        "--validation",
-        default=0.0,
-        read=_number("validation"),
+        "Share of the examples that is held out: 0.2 or 1/5.", "--validation", default=0.0, least=0
     )
 
     def __post_init__(self) -> None:
-        for name, least in {"epochs": 1, "batch": 1, "seed": 0, "patience": 1}.items():
-            if (value := getattr(self, name)) is not None:
-                in_range(value, name, least)
-        if self.rate is not None and not 0 < self.rate < float("inf"):
-            raise UsageError(f"lr {self.rate:g} is not possible: give a number above 0")
-        if not 0 <= self.momentum < 1:
-            raise UsageError(f"momentum {self.momentum:g} is not possible: give 0 or more, and less than 1")
-        if not 0 <= self.held_out < 1:
-            raise UsageError(f"validation {self.held_out:g} is not possible: give a share from 0 to below 1")
+        if self.rate == 0:
+            raise UsageError("--lr 0 is not possible: give a number above 0")
+        for flag, share in {"--momentum": self.momentum, "--validation": self.held_out}.items():
+            if share >= 1:
+                raise UsageError(f"{flag} {share:g} is not possible: give 0 or more, and less than 1")
 
     @property
     def learning_rate(self) -> float:

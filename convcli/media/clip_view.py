@@ -34,6 +34,8 @@ class Part(Strips):
         Which of its pixels are, ``None`` for all.
     keys
         The frames at which decoding can begin.
+    boxes
+        In which boxes the source is read, as JSON tells it.
     """
 
     def __init__(self, source: Source, watched: Watched | None = None) -> None:
@@ -60,7 +62,7 @@ class Part(Strips):
             for axis in info.axes
         )
         self.info = replace(info, axes=tuple(axes), colour=colour)
-        self.corner = (x, y)
+        self.corner, self.boxes = (x, y), source.grain.facts(source.info)
         self.keys: tuple[int, ...] = getattr(source, "keys", (0,))
         self._cut = tuple(spans.get(letter, slice(None)) for letter in info.letters)
         self._source = source

@@ -45,12 +45,7 @@ class Finding:
     moved: dict[int, float | None]
     unmoved: dict[int, float]
 
-    @property
-    def facts(self) -> dict[str, object]:
-        """The finding for a program."""
-        rest = ("holds_at", "error", "elsewhere", "moved", "unmoved")
-        steps = {"jump": float(self.jump), "period": float(self.period)}
-        return {"layer": self.layer, **steps, **{name: getattr(self, name) for name in rest}}
+    facts = ("layer", "jump", "period", "holds_at", "error", "elsewhere", "moved", "unmoved")
 
     @property
     def holds_at(self) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """What each kind of layer is: its options and parameters, and what it does to sizes.  Nothing is computed.
 
-Everything that asks "which inputs does an output need" is answered by the windows of `convcli.common.axes`: an
+Everything that asks "which inputs does an output need" is answered by the windows of `convcli.geometry`: an
 activation is a window of one, an upsampling is a transposed window.  No arrays, no files, no torch.
 """
 

@@ -1,23 +1,24 @@
-"""Feature maps as a picture: a grid of tiles, each with its channel's number and range, in viridis or grey.
+"""Feature maps as a picture: a sheet of panels, each with its channel's number and range, in viridis or grey.
 
 Arrays in, an array of pixels out; Pillow draws the letters.  No files.
 """
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convcli.common import UsageError
-from convcli.pixels.drawing import FAINT, INK, PAPER, text_width, write
+from convcli.common import UsageError, frozen_identity
+from convcli.pixels.drawing import FAINT, INK, PAPER, Colour, text_width, write
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SMALL, LARGE = 128, 256  # pixels: tiles are magnified by whole numbers up to about one, reduced to the other
-GAP, LINE = 10, 17  # around a tile, and a line of text
-PLAIN, FINE = 13.0, 10.0  # sizes of letters
+GAP, LINE = 12, 33  # around a panel, and its words
+PLAIN, FINE = 13.0, 11.0  # sizes of letters
 MISSING = (255, 0, 255)
 
 
@@ -59,6 +60,39 @@ def normalised(values: np.ndarray) -> tuple[np.ndarray, float, float]:
         return (np.clip(values, low, high) - low) / (width or 1.0), low, high
 
 
+@frozen_identity
+class Panel:
+    """A picture on a sheet, with two lines of words over it."""
+
+    title: str
+    remark: str
+    picture: "Image"
+    ink: Colour = INK
+
+
+def sheet(panels: Sequence[Panel], across: int, title: str = "", beside: Panel | None = None) -> np.ndarray:
+    """Lay panels out in rows of ``across``, one at the left of them all; return pixels (Y, X, 3), uint8."""
+    from PIL import Image
+
+    width = max(
+        max(one.picture.width, text_width(one.title, PLAIN), text_width(one.remark, FINE)) for one in panels
+    )
+    height = LINE + max(one.picture.height for one in panels)
+    left, top = (beside.picture.width + 3 * GAP if beside else GAP), (GAP + 21 if title else GAP)
+    size = (left + across * (width + GAP), top + -(-len(panels) // across) * (height + GAP))
+    page = Image.new("RGB", (max(size[0], text_width(title, PLAIN) + 2 * GAP), size[1]), PAPER)
+    write(page, (GAP, 6), title, INK, PLAIN)
+    corners = [
+        (left + n % across * (width + GAP), top + n // across * (height + GAP)) for n, _ in enumerate(panels)
+    ]
+    placed = [*zip(corners, panels, strict=True), *([((GAP, top), beside)] if beside else [])]
+    for (x, y), one in placed:
+        write(page, (x, y), one.title, one.ink, PLAIN)
+        write(page, (x, y + 17), one.remark, FAINT, FINE)
+        page.paste(one.picture, (x, y + LINE))
+    return np.asarray(page)
+
+
 def grid(
     maps: np.ndarray,
     *,
@@ -84,42 +118,22 @@ def grid(
     ndarray
         Pixels (Y, X, 3), uint8.
     """
+    from PIL import Image
+
     if maps.ndim < 2:
         raise UsageError(f"{maps.shape[0]} flat numbers make no maps: choose a layer before flatten")
-    shown = min(count, maps.shape[0])
-    tiles = [_tile(maps[index], f"Channel {index}", colours) for index in range(shown)]
-    across = math.ceil(math.sqrt(shown))
-    width, height = max(tile.width for tile in tiles), tiles[0].height
-    rows = math.ceil(shown / across)
-    top = GAP + (LINE + 4 if title else 0)
-    size = (GAP + across * (width + GAP), top + rows * (height + GAP))
-    left = _input(beside, size[1] - top - GAP) if beside is not None else None
-    offset = left.width + 2 * GAP if left else 0
-    from PIL import Image
-
-    page = Image.new("RGB", (max(size[0] + offset, text_width(title, PLAIN) + 2 * GAP), size[1]), PAPER)
-    write(page, (GAP, 6), title, INK, PLAIN)
-    if left:
-        page.paste(left, (GAP, top))
-    for index, tile in enumerate(tiles):
-        row, column = divmod(index, across)
-        page.paste(tile, (offset + GAP + column * (width + GAP), top + row * (height + GAP)))
-    return np.asarray(page)
-
-
-def _tile(values: np.ndarray, label: str, colours: Colours) -> "Image":
-    """One map with its label above."""
-    from PIL import Image
-
-    parts, low, high = normalised(_flat(values))
-    picture = _line(parts[0], low, high) if values.ndim == 1 else _picture(parts, colours)
-    extent = f"{low:.2g} … {high:.2g}"
-    room = text_width(label, PLAIN) + 8 + text_width(extent, FINE)
-    tile = Image.new("RGB", (max(picture.width, room), picture.height + LINE), PAPER)
-    write(tile, (0, 0), label, INK, PLAIN)
-    write(tile, (tile.width - text_width(extent, FINE), 2), extent, FAINT, FINE)
-    tile.paste(picture, (0, LINE))
-    return tile
+    panels = []
+    for index, values in enumerate(maps[:count]):
+        parts, low, high = normalised(_flat(values))
+        if values.ndim == 1:
+            picture = _line(parts[0], low, high)
+        else:
+            picture = Image.fromarray(colour(_scaled(parts, SMALL, LARGE), colours))
+        panels.append(Panel(f"Channel {index}", f"{low:.2g} … {high:.2g}", picture))
+    across = math.ceil(math.sqrt(len(panels)))
+    room = -(-len(panels) // across) * (panels[0].picture.height + LINE + GAP) - GAP - LINE
+    left = None if beside is None else Panel("Input", "", _input(beside, max(SMALL, min(room, 2 * LARGE))))
+    return sheet(panels, across, title, left)
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
@@ -129,22 +143,16 @@ def _flat(values: np.ndarray) -> np.ndarray:
     return np.atleast_2d(values)
 
 
-def _picture(parts: np.ndarray, colours: Colours) -> "Image":
+def _scaled(plane: np.ndarray, small: int, large: int) -> np.ndarray:
+    """Return a plane magnified by whole numbers to about ``small`` pixels along its longer side, or reduced."""
     from PIL import Image
 
-    height, width = parts.shape
-    longest = max(height, width)
-    if longest <= LARGE:
-        zoom = max(1, round(SMALL / longest))
-        return Image.fromarray(colour(parts, colours).repeat(zoom, 0).repeat(zoom, 1))
-    size = _fitting(width, height, LARGE)
-    small = Image.fromarray(parts.astype(np.float32)).resize(size, Image.Resampling.BOX)
-    return Image.fromarray(colour(np.asarray(small), colours))
-
-
-def _fitting(width: int, height: int, most: int) -> tuple[int, int]:
-    longest = max(width, height)
-    return max(1, round(width * most / longest)), max(1, round(height * most / longest))
+    longest = max(plane.shape)
+    if longest <= large:
+        zoom = max(min(round(small / longest), large // longest), 1)
+        return plane.repeat(zoom, 0).repeat(zoom, 1)
+    height, width = (max(1, round(n * large / longest)) for n in plane.shape)
+    return np.asarray(Image.fromarray(plane.astype(np.float32)).resize((width, height), Image.Resampling.BOX))
 
 
 def _line(parts: np.ndarray, low: float, high: float) -> "Image":
@@ -167,24 +175,13 @@ def _line(parts: np.ndarray, low: float, high: float) -> "Image":
     return picture
 
 
-def _input(values: np.ndarray, room: int) -> "Image":
-    """The input with its label, as high as the grid (magnified by whole numbers, or reduced)."""
+def _input(values: np.ndarray, most: int) -> "Image":
+    """The input, at most so high and wide."""
     from PIL import Image
 
     if values.ndim == 2:
-        picture = _line(*normalised(values[0]))
-    else:
-        planes = np.stack([_flat(channel) for channel in values[: 3 if len(values) >= 3 else 1]], axis=-1)
-        parts, _, _ = normalised(planes)
-        pixels = np.rint(np.nan_to_num(parts) * 255).astype(np.uint8).repeat(1 if len(values) >= 3 else 3, -1)
-        picture = Image.fromarray(np.ascontiguousarray(pixels))
-        most = max(SMALL, min(room - LINE, 2 * LARGE))
-        zoom = most // max(picture.size)
-        if zoom:
-            picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
-        else:
-            picture = picture.resize(_fitting(*picture.size, most), Image.Resampling.BOX)
-    tile = Image.new("RGB", (picture.width, picture.height + LINE), PAPER)
-    write(tile, (0, 0), "Input", INK, PLAIN)
-    tile.paste(picture, (0, LINE))
-    return tile
+        return _line(*normalised(values[0]))
+    channels = range(3) if len(values) >= 3 else [0] * 3
+    parts, _, _ = normalised(np.stack([_flat(values[channel]) for channel in channels]))
+    planes = [_scaled(plane, most, most) for plane in np.nan_to_num(parts)]
+    return Image.fromarray(np.rint(np.stack(planes, axis=-1) * 255).astype(np.uint8))

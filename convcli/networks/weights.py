@@ -11,9 +11,8 @@ import importlib
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -119,24 +118,25 @@ def _state_dict(path: Path) -> Arrays:
         raise ConvError("no PyTorch state dict, or a damaged one") from None
     arrays: Arrays = {}
     made = 0  # bytes beside the file's own
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), found)]
-    for visited in count(1):
-        if not waiting:
-            break
-        names, value = waiting.pop()
-        if visited > _MOST_ENTRIES or len(names) > _DEEPEST:
+    for number, (names, value) in enumerate(_entries(found)):
+        if number >= _MOST_ENTRIES or len(names) > _DEEPEST:
             raise ConvError(f"more than {_MOST_ENTRIES:,} entries, or one inside the other without an end")
-        if isinstance(value, torch.Tensor):
-            array = _as_array(value, ".".join(names))
-            if array is not None:
-                arrays[".".join(names)] = array
-                made += array.nbytes if array.ctypes.data != value.data_ptr() else 0  # a copy, no view
+        name = ".".join(names)
+        if isinstance(value, torch.Tensor) and (array := _as_array(value, name)) is not None:
+            arrays[name] = array
+            made += array.nbytes if array.ctypes.data != value.data_ptr() else 0  # a copy, no view
             STATE_DICT.allow(made, "it", path.stat().st_size)
-        elif isinstance(value, Mapping):
-            waiting.extend(reversed([((*names, str(key)), part) for key, part in value.items()]))
     if not arrays:
         raise ConvError("it holds no tensors by name; save model.state_dict()")
     return arrays
+
+
+def _entries(value: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield what is in nested dictionaries, and they themselves."""
+    yield names, value
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _entries(part, (*names, str(key)))
 
 
 def _as_array(tensor: torch.Tensor, name: str) -> np.ndarray | None:
@@ -239,22 +239,15 @@ def initial(
     ConvError
         For more parameters than memory is meant for.
     """
-    missing = [
-        name
-        for name, parameter in parameters.items()
-        if not (stored and name in stored) and parameter.fill == Random() and seed is None
-    ]
+    open_ = {name: one for name, one in parameters.items() if name not in (stored or {})}
+    missing = [name for name, one in open_.items() if one.fill == Random() and seed is None]
     if missing:
         raise UsageError(
             f"no numbers for {few(dict.fromkeys(missing), 4)}: give --weights FILE with arrays of these names, "
             "or a seed (seed: 0 in the net, or --seed 0) for random ones"
         )
     count = sum(math.prod(parameter.shape) for parameter in parameters.values())
-    drawn = sum(
-        math.prod(parameter.shape)
-        for name, parameter in parameters.items()
-        if not (stored and name in stored) and not isinstance(parameter.fill, Stored)
-    )
+    drawn = sum(math.prod(one.shape) for one in open_.values() if not isinstance(one.fill, Stored))
     DRAWN.allow(drawn, f"{drawn:,} parameters that no file holds", 0, pixels)
     check_memory(f"{count:,} parameters", DRAWN.each * count)
     arrays: Arrays = {}

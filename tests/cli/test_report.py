@@ -109,6 +109,7 @@ def test_json_says_in_which_boxes_an_input_is_read(
         f"explain {name} --receptive-field net.yaml --at 1,2",
         f"net run net.yaml {name} -o {name}.npy",
         f"net check net.yaml {name}",
+        f"matrix --verify {name} -k 1,2;3,4",
     ):
         assert run([*words.split(), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["grain"] == grain, words
@@ -118,6 +119,23 @@ def test_json_says_in_which_boxes_an_input_is_read(
     ):
         assert run([*words.split(), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["grain"] == [{**grain, "files": 1}], words
+
+
+def test_json_of_motion_says_in_which_boxes_the_clip_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Those of the file, also where a part of its frames is looked at."""
+    monkeypatch.chdir(tmp_path)
+    frames = np.random.default_rng(7).integers(0, 255, (6, 20, 30), dtype=np.uint8)
+    np.save("a.npy", frames)
+    first, *rest = [Image.fromarray(frame) for frame in frames]
+    first.save("a.gif", save_all=True, append_images=rest)
+    for name, grain in (
+        ("a.npy", {"any_order": True, "steps": {"T": 1, "Y": 1, "X": 1}}),
+        ("a.gif", {"any_order": False, "steps": {"T": 1, "Y": 20, "X": 30}}),
+    ):
+        assert run(["motion", name, "--no-output", "--json", "--region", "2,3,9,8"]) == 0
+        assert json.loads(capsys.readouterr().out)["grain"] == grain
 
 
 def test_a_size_instead_of_a_file_has_no_boxes(capsys: pytest.CaptureFixture) -> None:

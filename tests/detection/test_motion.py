@@ -20,11 +20,11 @@ from PIL import Image
 from scipy import ndimage
 
 import convcli
-from convcli.cli.motion.events import Found, lines
+from convcli.cli.motion.work import Found, lines
 from convcli.cli.shared.terminal import Table
+from convcli.detection.changes import light_change
 from convcli.detection.detector import is_square_difference, newest
 from convcli.detection.events import Detector, Event, Look, Rules, look
-from convcli.detection.light import light_change
 from convcli.detection.noise import Limits, limits, sample
 from convcli.detection.picture import HeatMap, overlay
 from convcli.detection.regions import keep_regions
@@ -443,7 +443,7 @@ def test_the_table_fits_a_terminal_of_80_columns() -> None:
     def drawn(box: tuple[int, int, int, int], start: float) -> list[str]:
         frame = round(25 * start)
         event = Event(start, start + 9, start + 5, frame, frame + 225, frame + 125, 1234567, box, 123.4)
-        (table,) = lines(Found("a.mp4", None, 10**6, 2.0, [event]))
+        (table,) = lines(Found("a.mp4", {}, None, 10**6, 2.0, [event]))
         assert isinstance(table, Table)
         return table.lines()
 

@@ -27,8 +27,7 @@ from convcli.common.choices import Channels, EngineName, Missing, Precision
 from convcli.common.errors import UsageError
 from convcli.data.box import Box, slices, whole
 from convcli.data.info import STRIPS, ArraySource, Colour, Source
-from convcli.execution.box import compute
-from convcli.execution.boxes import measured
+from convcli.execution.box import compute, measured
 from convcli.execution.pipeline import Pipeline
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.padding import PadMode

@@ -20,11 +20,10 @@ from typing import IO, Any
 
 from convcli.cli.learn.files import File, is_label_table, labels
 from convcli.cli.net.request import parse_shifts
-from convcli.common.axes import parse_numbers
 from convcli.common.budget import Rule
 from convcli.common.choices import EngineName
 from convcli.common.errors import ConvError
-from convcli.common.numbers import parse_number, parse_rate
+from convcli.common.numbers import parse_number, parse_numbers, parse_rate
 from convcli.data.info import Source
 from convcli.detection.area import parse_area, parse_region
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size

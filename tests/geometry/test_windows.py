@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from convcli.common.axes import parse_numbers, per_axis
 from convcli.common.errors import UsageError
+from convcli.common.numbers import parse_numbers, per_axis
 from convcli.geometry.padding import PaddingName, PadMode, parse_pad_mode, parse_padding
 from convcli.geometry.windows import Field, TransposedWindow, Window, transposed_window, window
 from tests import pad_modes

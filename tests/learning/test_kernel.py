@@ -24,9 +24,8 @@ from convcli.jobs.chain import ConvStage
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.model import Defaults
 from convcli.kernel.yaml_file import yaml_text
-from convcli.learning import equations
-from convcli.learning.equations import Example
-from convcli.learning.least_squares import SAFE, fit
+from convcli.learning import least_squares
+from convcli.learning.least_squares import SAFE, Example, fit
 from tests import pad_modes
 from tests.shell import SAMPLES, convcli, ok
 
@@ -83,7 +82,7 @@ def windows_matrix(x: np.ndarray, kernel: tuple[int, int]) -> np.ndarray:
 def test_noise_gives_the_solution_residual_and_errors_that_numpy_gives(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(equations, "BLOCK", block)
+    monkeypatch.setattr(least_squares, "BLOCK", block)
     x, y = noisy_pair()
     found = fit([example(x, y, (1, 1, 3, 2))])
     matrix = windows_matrix(x, (3, 2))

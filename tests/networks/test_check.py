@@ -127,8 +127,10 @@ def test_the_grid_holds_each_map_at_its_place(channels: int, count: int, across:
 
 def test_large_maps_are_averaged_down_and_signals_are_lines() -> None:
     large = pictures.grid(np.tile([[0.0, 1.0]], (1, 600, 300)), colours=Colours.GREY)
-    assert max(large.shape) < 300
-    assert abs(int(large[150, 150, 0]) - 128) <= 20  # stripes of 0 and 1 mix
+    side = 256 + 2 * pictures.GAP  # of 600 pixels
+    assert large.shape == (side + pictures.LINE, side, 3)
+    left, top = pictures.GAP, pictures.GAP + pictures.LINE
+    assert abs(int(large[top + 123, left + 140, 0]) - 128) <= 20  # stripes of 0 and 1 mix
     signal = pictures.grid(np.sin(np.arange(90) / 9)[None])
     assert (signal == (49, 104, 142)).all(axis=2).sum() > 250  # a line through all columns
     with pytest.raises(ConvError, match="flat numbers"):

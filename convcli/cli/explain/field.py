@@ -1,10 +1,8 @@
 """Show what one output of a net sees, at each layer: a table, and a picture with ``-o``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from convcli.cli.explain.request import Request
 from convcli.cli.explain.text import place_text
@@ -14,10 +12,8 @@ from convcli.cli.shared import report
 from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.terminal import Table
 from convcli.common import Precision, UsageError, frozen
+from convcli.explanations.receptive import Seen, Span, draw, seen_by
 from convcli.networks.parse import load_net
-
-if TYPE_CHECKING:
-    from convcli.explanations.receptive import Seen, Span
 
 
 def explain_field(request: Request) -> None:
@@ -29,16 +25,12 @@ def explain_field(request: Request) -> None:
         if asked.layer is not None:
             model = model.upto(asked.layer)
         array = input.opaque()
-    from convcli.explanations.receptive import seen_by
-
     layers = seen_by(model, array, request.at or ())
     notes = input.opaque_notes
     if not layers[-1].gradient.any():
         notes = (*notes, "this output does not move with the input at all: its units are off there")
     found = Field(name, input.grain, input.letters, layers, request.output, notes)
     if request.output is not None:
-        from convcli.explanations.receptive_drawing import draw
-
         if len(layers[0].sees) > 2:
             raise UsageError(
                 "a picture shows signals and images: leave -o out for a volume, the table has it all"
@@ -47,8 +39,7 @@ def explain_field(request: Request) -> None:
         changed = [seen for seen, last in zip(layers, before, strict=False) if seen.sees != last]
         picture = draw(changed, model.input(array)[0].cpu().numpy())
         write_whole(request.output, picture, force=request.force, inputs=[name, str(asked.net)])
-    quiet = request.messages.quiet
-    report.show(found, _lines(found, quiet), json=request.json, quiet=quiet)
+    report.show(found, _lines(found, request.messages.quiet), request)
 
 
 @frozen

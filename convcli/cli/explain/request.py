@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common import Channels, UsageError, frozen, parse_float, parse_numbers
+from convcli.common import Channels, UsageError, frozen
 from convcli.common.options import Panel, argument, group, option
 from convcli.jobs.bind import Settings
 from convcli.jobs.missing import Gaps
@@ -48,10 +48,7 @@ class Request:
         "Of several the last is explained."
     )
     at: tuple[int, ...] | None = option(
-        "Which output value, counted from 0, one number an axis.",
-        metavar="Y,X",
-        panel=Panel.KERNEL,
-        read=lambda text: parse_numbers(text, "--at", minimum=0),
+        "Which output value, counted from 0, one number an axis.", metavar="Y,X", panel=Panel.KERNEL, least=0
     )
     size: options.Size | None = options.size("Instead of a file: the numbers 1, 2, 3... in 5x5.")
     settings: Settings = group(
@@ -72,12 +69,7 @@ class Request:
     output: str | None = options.output("Draw the output with its window: FILE.png.")
     animate: str | None = option("Draw the window moving: FILE.gif or FILE.mp4.", metavar="FILE")
     field: FieldOptions
-    fps: float = option(
-        "Steps a second of the animation.",
-        panel=Panel.OUTPUT,
-        shown="2",
-        read=lambda text: parse_float(text, "fps"),
-    )
+    fps: float = option("Steps a second of the animation.", default=2.0, least=0.1, most=30)
     force: bool = options.force()
     json: bool = options.json("Print taps, products and sums as JSON.")
     messages: options.Messages = group("debug", quiet="Print the value alone.")
@@ -107,8 +99,6 @@ class Request:
             )
         if self.at is None and self.output is not None:
             raise UsageError("-o draws one output: say which with --at (--animate draws all of them)")
-        if not 0.1 <= self.fps <= 30:
-            raise UsageError(f"--fps {self.fps:g} is not possible: give 0.1 to 30 frames a second")
 
     def _check_field(self) -> None:
         """The same of ``--receptive-field``."""

@@ -112,8 +112,7 @@ def explain_all(request: Request) -> None:
     window = tuple(window.kernel for window in task.stage.windows)
     drawn, notes = (request.output, request.animate, len(film)), (*whole.notes, *said, *task.notes)
     found = Explained(explanation, task.letters, task.outputs, window, *drawn, whole.grain, notes)
-    quiet = request.messages.quiet
-    report.show(found, found.lines(quiet), json=request.json, quiet=quiet)
+    report.show(found, found.lines(request.messages.quiet), request)
 
 
 def _prepare(request: Request, whole: Opened, kernels: Sequence[Kernel]) -> Task:

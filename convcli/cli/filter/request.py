@@ -53,12 +53,7 @@ class Request:
     )
     engine: EngineName = options.engine()
     device: str = options.device()
-    threads: int | None = option(
-        "Processor cores to use. Default: all.",
-        panel=Panel.SPEED,
-        takes=int,
-        read=options.from_one_on("threads"),
-    )
+    threads: int | None = option("Processor cores to use. Default: all.", panel=Panel.SPEED, least=1)
     writing: WriteOptions
     force: bool = options.force()
     dry_run: bool = flag("Say what would be done and stop.", panel=Panel.MESSAGES)

@@ -9,7 +9,6 @@ from typing import Any
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.kernels import is_transform, kernels_for
-from convcli.cli.shared.outputs import pool_slug
 from convcli.cli.shared.progress import Meter
 from convcli.common import Missing, UsageError, frozen, number_text
 from convcli.common.choices import Distances
@@ -153,7 +152,7 @@ def prepare(
     pipeline.plan.check_memory()
     slugs = [*map(slug, begun), *(kernel.slug for kernel in named)]
     if request.settings.pool is not None:
-        slugs.append(pool_slug(str(request.settings.pool)))
+        slugs.append(slug(str(request.settings.pool).removeprefix("pool:").replace("gpool:", "global-")))
     names = outputs.paths(
         opening.output_name(name, format), request.output, request.out_dir, slugs, format, pipeline.result
     )
@@ -211,11 +210,11 @@ def perform(request: Request, task: Task) -> Report:
 
 def conclude(request: Request, found: Report) -> None:
     """Say what happened, now that it has: notes on stderr, the outputs' names or JSON on stdout."""
-    paths, quiet = found.task.paths, request.messages.quiet
+    paths = found.task.paths
     named = f"{shown_input(found.task.name)}: " if len(request.inputs) > 1 else ""
     piped = STANDARD in paths
-    text, stream = () if quiet or piped else paths, sys.stderr if piped else None
-    report.show(found, text, json=request.json, quiet=quiet, about=named, stream=stream)
+    text, stream = () if request.messages.quiet or piped else paths, sys.stderr if piped else None
+    report.show(found, text, request, about=named, stream=stream)
 
 
 def show(request: Request, task: Task) -> None:
@@ -226,7 +225,7 @@ def show(request: Request, task: Task) -> None:
         opening.check_output(path, task.format, task.pipeline.result, force=request.force)
         check_not_input(path, request.inputs, force=request.force)
     found = Report(task, task.notes, {"plan": task.pipeline.lines} if request.plan else {})
-    report.show(found, _lines(found), json=request.json, quiet=True)
+    report.show(found, _lines(found), request, notes=False)
 
 
 def _lines(found: Report) -> Iterator[str]:

@@ -37,7 +37,7 @@ def show_gradients(request: Request) -> None:
 
     others = {"autograd": by_autograd(case), "finite differences": by_finite_differences(case)}
     found = Shown(request.training.seed, case, ours, others)
-    report.show(found, _lines(request, found), json=request.json, quiet=request.messages.quiet)
+    report.show(found, _lines(request, found), request)
     for name, difference in found.disagreement.items():
         raise ConvError(f"the gradients differ from {name} by {difference:.3g}: please report it")
 

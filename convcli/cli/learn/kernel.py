@@ -21,8 +21,7 @@ from convcli.jobs.chain import Chain, ConvStage
 from convcli.kernel.model import Defaults, Kernel, size_text, slug
 from convcli.kernel.yaml_document import MAX_BYTES
 from convcli.kernel.yaml_file import yaml_text
-from convcli.learning.equations import Example
-from convcli.learning.least_squares import ROUNDING, Fit, fit
+from convcli.learning.least_squares import ROUNDING, Example, Fit, fit
 from convcli.media.files.target import check_not_input, check_output, output, shown
 from convcli.media.options import ReadOptions
 from convcli.pixels.channels import white_of
@@ -74,8 +73,8 @@ def learn_kernel(request: Request) -> None:
             )
         with output(request.output, force=request.force, binary=False) as file:
             file.write(text)
-    learned, quiet = Learned(kernel, found, rounded, request.output, log), request.messages.quiet
-    report.show(learned, _lines(learned, request), json=request.json, quiet=quiet)
+    learned = Learned(kernel, found, rounded, request.output, log)
+    report.show(learned, _lines(learned, request), request)
 
 
 def _read(name: str, options: ReadOptions, log: Log) -> list[Opened]:

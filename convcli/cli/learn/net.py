@@ -1,12 +1,12 @@
-"""Train a net: examples in, checkpoints on the way, weights and the curve out.  Loads torch."""
+"""Train a net: examples in, checkpoints on the way, weights and the curve out, as a table or drawn.  Loads torch."""
 
+import importlib
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from convcli.cli.learn import curve as learn_curve
 from convcli.cli.learn.examples import Loaded, load
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
@@ -15,7 +15,7 @@ from convcli.common import ConvError, Precision, UsageError, counted, frozen
 from convcli.learning import checkpoint
 from convcli.learning.examples import split
 from convcli.learning.torch_training import Training, check_loss
-from convcli.learning.training import DivergenceError, State, best_epoch, curve_lines
+from convcli.learning.training import DivergenceError, Epoch, State, best_epoch, curve_lines
 from convcli.media.files.target import check_output, output, same_file, shown
 from convcli.networks.model import Net, parameters_of
 from convcli.networks.parse import load_net
@@ -25,20 +25,12 @@ from convcli.networks.weights import class_facts, initial, load_for, save
 BETWEEN = 2.0  # seconds between two checkpoints: what a killed process loses at most
 
 
-@frozen
-class Places:
-    """Where the results go."""
-
-    weights: str
-    checkpoint: str
-
-
 def train_net(request: Request) -> None:
     """Train the net of a file and report; what was reached stays in the checkpoint, however the training ends."""
     path = request.net.file or Path()
     net = load_net(path, request.net.num_classes)
-    places = _places(request, path)
-    learn_curve.check(request.net.curves, force=request.force)
+    weights, state_file = _places(request, path)
+    check_curves(request.net.curves, force=request.force)
     before, earlier = checkpoint.read(request.net.resume) if request.net.resume is not None else (None, {})
     loaded = load(request, net, choose_device(request.net.device))
     check_loss(net, loaded.output, request.training.loss)
@@ -48,21 +40,21 @@ def train_net(request: Request) -> None:
     for note in () if request.messages.quiet else notes:  # before the training, which may take long
         report.note(note)
     try:
-        _run(request, training, places)
+        _run(request, training, state_file)
     except DivergenceError as error:
-        raise ConvError(_diverged(request, training, places, error)) from None
+        raise ConvError(_diverged(request, training, state_file, error)) from None
     assert training.state is not None
     training.use(training.state.kept)
-    with output(places.weights, force=request.force) as file:
+    with output(weights, force=request.force) as file:
         save(file, training.state.kept, class_facts(loaded.classes))
     _write_curves(request, net, training.state)
-    files = [places.weights, places.checkpoint, *request.net.curves]
+    files = [weights, state_file, *request.net.curves]
     found = Trained(loaded, training, training.state, files, notes)
-    report.show(found, () if request.messages.quiet else _lines(found), json=request.json, quiet=True)
+    report.show(found, () if request.messages.quiet else _lines(found), request, notes=False)
 
 
-def _places(request: Request, net: Path) -> Places:
-    """Return the names of what is written, having checked that it can be."""
+def _places(request: Request, net: Path) -> tuple[str, str]:
+    """Return the names of the weights and of the checkpoint, having checked that both can be written."""
     weights = request.output or f"{net.stem}{checkpoint.SUFFIX}"
     named = request.net.resume or request.net.checkpoint
     if request.net.resume is not None and request.net.checkpoint not in (None, request.net.resume):
@@ -75,7 +67,7 @@ def _places(request: Request, net: Path) -> Places:
         raise UsageError("weights and checkpoint need two names", subject=shown(weights))
     check_output(weights, force=request.force)
     check_output(str(kept), force=request.force or request.net.resume is not None)
-    return Places(weights, str(kept))
+    return weights, str(kept)
 
 
 def _training(request: Request, net: Net, loaded: Loaded, state: State | None) -> Training:
@@ -91,7 +83,7 @@ def _training(request: Request, net: Net, loaded: Loaded, state: State | None) -
     return Training(net, examples, held_out, parameters, request.training, state)
 
 
-def _run(request: Request, training: Training, places: Places) -> None:
+def _run(request: Request, training: Training, state_file: str) -> None:
     """Train to the end; the checkpoint is renewed now and then, and when the training stops for any reason."""
     meter = Meter(request.messages.shown_progress, "epochs")
     written = time.monotonic()
@@ -100,35 +92,35 @@ def _run(request: Request, training: Training, places: Places) -> None:
         for epoch in training.epochs():
             meter(epoch.number, request.training.epochs)
             if epoch.number == 0 or time.monotonic() - written > BETWEEN:
-                saved = _save(request, training, places)
+                saved = _save(request, training, state_file)
                 written = time.monotonic()
     finally:
         meter.close()
         if training.state is not saved:
-            _save(request, training, places)
+            _save(request, training, state_file)
 
 
-def _save(request: Request, training: Training, places: Places) -> State | None:
+def _save(request: Request, training: Training, state_file: str) -> State | None:
     if training.state is not None:
-        with output(places.checkpoint, force=True) as file:
+        with output(state_file, force=True) as file:
             checkpoint.write(file, training.state, request.training)
     return training.state
 
 
-def _diverged(request: Request, training: Training, places: Places, error: DivergenceError) -> str:
+def _diverged(request: Request, training: Training, state_file: str, error: DivergenceError) -> str:
     if training.state is None:
         return f"{error}: the weights or the examples are too large to begin with (preprocess: scale: 1/255?)"
     _write_curves(request, training.net, training.state)
     number = training.state.curve[-1].number
     return (
         f"{error}: give a smaller --lr than {request.training.learning_rate:g}; "
-        f"the state after epoch {number} is kept in {shown(places.checkpoint)} (--resume)"
+        f"the state after epoch {number} is kept in {shown(state_file)} (--resume)"
     )
 
 
 def _write_curves(request: Request, net: Net, state: State) -> None:
     for name in request.net.curves:
-        learn_curve.write(name, state.curve, f"{net.name}: {request.training.loss}", force=request.force)
+        _write_curve(name, state.curve, f"{net.name}: {request.training.loss}", force=request.force)
 
 
 @frozen
@@ -186,3 +178,66 @@ def _lines(found: Trained) -> Iterator[str]:
         yield f"stopped after epoch {facts['epochs']}: {kept}"
     weights, _, *curves = found.files
     yield from (weights, *curves)
+
+
+# The curve of the loss as a file; matplotlib is an extra
+
+TABLE, PICTURES = ".csv", (".png", ".svg", ".pdf")
+
+
+def check_curves(names: Sequence[str], *, force: bool) -> None:
+    """Refuse, before the training, what could not be written after it."""
+    for name in names:
+        suffix = Path(name).suffix.lower()
+        if suffix != TABLE and suffix not in PICTURES:
+            raise UsageError(f"a curve is written as {', '.join((TABLE, *PICTURES))}", subject=shown(name))
+        if suffix in PICTURES:
+            _matplotlib(name)
+        check_output(name, force=force, binary=suffix in PICTURES)
+
+
+def _write_curve(name: str, curve: Sequence[Epoch], title: str, *, force: bool) -> None:
+    """Write one file."""
+    suffix = Path(name).suffix.lower()
+    if suffix == TABLE:
+        with output(name, force=force, binary=False) as file:
+            file.write(_table(curve).encode())
+        return
+    with output(name, force=force, seeks=True) as file:
+        _figure(name, curve, title).savefig(file, format=suffix[1:], metadata=_UNDATED.get(suffix))
+
+
+_UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # the same training, the same file
+
+
+def _table(curve: Sequence[Epoch]) -> str:
+    watched = any(epoch.watched is not None for epoch in curve)
+    lines = ["epoch,loss" + ",watched" * watched]
+    for epoch in curve:
+        lines.append(f"{epoch.number},{epoch.loss!r}" + f",{epoch.watched!r}" * watched)
+    return "\n".join(lines) + "\n"
+
+
+def _matplotlib(name: str) -> Any:
+    try:
+        return importlib.import_module("matplotlib.figure")
+    except ImportError:
+        raise ConvError(
+            'drawing the curve needs matplotlib: pip install "convcli[plot]"; .csv needs nothing',
+            subject=shown(name),
+        ) from None
+
+
+def _figure(name: str, curve: Sequence[Epoch], title: str) -> Any:
+    figure = _matplotlib(name).Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    numbers = [epoch.number for epoch in curve]
+    axes.plot(numbers, [epoch.loss for epoch in curve], label="while learning")
+    if any(epoch.watched is not None for epoch in curve):
+        axes.plot(numbers, [epoch.watched for epoch in curve], "--", label="watched")
+        axes.legend()
+    if all(epoch.loss > 0 for epoch in curve):
+        axes.set_yscale("log")
+    axes.set(title=title, xlabel="epoch", ylabel="loss")
+    axes.grid(visible=True, alpha=0.3)
+    return figure

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from convcli.cli.shared import options
 from convcli.cli.shared.command import flags
-from convcli.common import Channels, Precision, UsageError, frozen, parse_choice, parse_float
+from convcli.common import Channels, Precision, UsageError, frozen, parse_choice
 from convcli.common.options import Panel, argument, flag, group, option
 from convcli.geometry.grammar import parse_size
 from convcli.jobs.bind import Settings as Geometry
@@ -54,10 +54,7 @@ class Net:
     file: Path | None = option("Train all weights of this net (YAML).", "--net", panel=Panel.NET)
     weights: Path | None = options.weights("Weights to start from.")
     num_classes: int | None = options.num_classes()
-    target_scale: float | None = option(
-        "Factor for targets. Default: the net's preprocess scale.",
-        read=lambda text: parse_float(text, "target scale"),
-    )
+    target_scale: float | None = option("Factor for targets. Default: the net's preprocess scale.")
     checkpoint: Path | None = option(
         "Where each epoch's state is kept. Default: OUTPUT.checkpoint.safetensors."
     )

@@ -24,7 +24,7 @@ class Request:
       convcli matrix --input 4x4 -k 3x3 --pad-mode circular
     """
 
-    work = "matrix.text.show_matrix"
+    work = "matrix.work.show_matrix"
 
     kernel: str = options.kernel(
         "Name, name:parameters, FILE, numbers; a bare size (3, 2x2) has the weights 1, 2, 3..."

@@ -68,6 +68,8 @@ class Cutter:
     def write(self, events: Sequence[Event]) -> Iterator[Cut]:
         """Write a file for each event; they appear together."""
         times, base, around = self._schedule.times, self._schedule.base, AROUND / self._schedule.base
+        from convcli.media.clips.cutter import copy_part
+
         early: list[str] = []
         with outputs(self._folder, force=self._request.force) as opened:
             for number, event in enumerate(events, 1):
@@ -80,16 +82,15 @@ class Cutter:
                 last = bisect_left(times, over + around) - 1
                 begin, end = times[first] * base, self._schedule.end(last) * base
                 with opened(name) as fp:
-                    self.notes += self._copy(fp, begin, end) if self._copies else self._code(fp, first, last)
+                    if self._copies:
+                        sound = self._request.writing.video.sound
+                        self.notes += copy_part(fp, self._format.name, self._clip, begin, end, sound)
+                    else:
+                        self.notes += self._code(fp, first, last)
                 yield Cut(str(self._folder / name), float(begin), float(end))
         if early:
             some = ", ".join(early[:_NAMED]) + (", ..." if len(early) > _NAMED else "")
             self.notes.append(f"copies begin at a key frame, earlier than a second before the event: {some}")
-
-    def _copy(self, fp: IO[bytes], begin: Fraction, end: Fraction) -> Sequence[str]:
-        from convcli.media.clips.cutter import copy_part
-
-        return copy_part(fp, self._format.name, self._clip, begin, end, self._request.writing.video.sound)
 
     def _code(self, fp: IO[bytes], first: int, last: int) -> Sequence[str]:
         """Code some frames, whole and in their own colours."""

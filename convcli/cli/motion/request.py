@@ -3,22 +3,11 @@
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common import EngineName, UsageError, frozen, parse_float
+from convcli.common import EngineName, UsageError, frozen
 from convcli.common.options import Panel, argument, flag, group, option
-from convcli.detection.area import Area, parse_area
+from convcli.detection.area import Watching
 from convcli.jobs.bind import Settings
 from convcli.media.options import ReadOptions, WriteOptions
-
-
-def _not_negative(text: str, what: str) -> float:
-    number = parse_float(text, what)
-    if number < 0:
-        raise UsageError(f"{what} {text!r}: give 0 or more")
-    return number
-
-
-def _threshold(text: str) -> float | None:
-    return None if text == "auto" else _not_negative(text, "threshold")
 
 
 @frozen(kw_only=True)
@@ -57,20 +46,7 @@ class Request:
     )
     heatmap: str | None = option("Sum of all motion as a picture.", panel=Panel.OUTPUT)
     still: str | None = option("Strip of sample frames as a picture.", panel=Panel.OUTPUT)
-    threshold: float | None = option(
-        "auto (from the clip's noise), or grey levels of 255.", shown="auto", read=_threshold
-    )
-    min_area: Area = option(
-        "Smallest motion: pixels, or a share such as 0.1%.", shown="0.02%", read=parse_area
-    )
-    min_duration: float = option(
-        "Shortest event, in seconds.", shown="0.1", read=lambda text: _not_negative(text, "min duration")
-    )
-    merge_gap: float = option(
-        "Stillness that does not end an event, in seconds.",
-        shown="0.25",
-        read=lambda text: _not_negative(text, "merge gap"),
-    )
+    watching: Watching
     region: tuple[str, ...] = option(
         "Look only there: x,y,width,height, corners 'x,y x,y x,y', or a mask picture. Repeat for more.",
         default=(),
@@ -78,8 +54,6 @@ class Request:
     ignore: tuple[str, ...] = option("Do not look there: as --region.", default=())
     kernel: str = options.kernel("A kernel of rank 3.", default="motion")
     settings: Settings = group("stride", stride="Step of the window: 2, or 1,2,2 (time, y, x).")
-    denoise: int = option("Against sensor noise: first average this number of frames.", default=1)
-    stabilise_light: bool = flag("Against flicker: take out changes of light. Part of auto.")
     engine: EngineName = options.engine()
     writing: WriteOptions = group("codec", "crf", "preset", "pixels", "sound")
     reading: ReadOptions = group(
@@ -100,8 +74,6 @@ class Request:
             raise UsageError("--output and --no-output: give one of them")
         if self.overlay and self.no_output:
             raise UsageError("--overlay draws on the output, and --no-output writes none")
-        if self.denoise < 1:
-            raise UsageError(f"denoise {self.denoise} is not possible: give a number of frames from 1 on")
         if self.events == "-" and (self.json or self.output == "-"):
             raise UsageError("--events - and another output: only one thing goes to standard output")
         if self.output == "-" and self.json:

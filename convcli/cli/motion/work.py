@@ -1,34 +1,40 @@
 """The work of ``motion``: open, look, and make of one pass over the clip everything at once that was asked for."""
 
+import csv
+import io
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
-from convcli.cli.motion.cuts import Cutter
-from convcli.cli.motion.events import Found, lines, write_events
+from convcli.cli.motion.cuts import Cut, Cutter
 from convcli.cli.motion.request import Request
 from convcli.cli.shared import report
-from convcli.cli.shared.outputs import check_apart, write_whole
+from convcli.cli.shared.outputs import check_apart, picture_form, write_whole
 from convcli.cli.shared.progress import Meter
-from convcli.common import UsageError
+from convcli.cli.shared.terminal import WIDTH, Table
+from convcli.common import UsageError, frozen
 from convcli.data.info import Colour, Info, Sink
 from convcli.detection.area import Areas, parse_region
-from convcli.detection.detector import Watch, Watching, motion_kernel
-from convcli.detection.events import Detector, Rules
+from convcli.detection.changes import Change
+from convcli.detection.detector import Watch, motion_kernel
+from convcli.detection.events import Event
 from convcli.detection.noise import Limits
 from convcli.detection.picture import HeatMap, overlay, strip
 from convcli.detection.regions import Box
+from convcli.kernel import Kernel
 from convcli.media import opening, registry
 from convcli.media.clip_view import Part, light_part, open_clip
-from convcli.media.files.target import STANDARD, about_input, check_not_input, shown
+from convcli.media.files.target import STANDARD, about_input, check_not_input, output, shown
 from convcli.media.option_checks import check_writing
 from convcli.media.registry import Format
-from convcli.media.timing import clip_of, schedule
+from convcli.media.timing import Schedule, clip_of, schedule
 
 STILLS = 6  # frames of the strip
 SHOWN = 5  # changes of the whole picture that are named
@@ -38,14 +44,7 @@ _TEXT = registry.by_name("csv")
 
 def detect(request: Request) -> bool:
     """Do it all; return whether there was motion."""
-    how = Watching(
-        motion_kernel(request.kernel),
-        request.threshold,
-        request.settings.stride,
-        request.denoise,
-        request.stabilise_light,
-        request.engine,
-    )
+    kernel = motion_kernel(request.kernel)
     picture = _picture_path(request)
     check_writing(request.writing, _picture_format(picture or "-") if picture or request.cut else None)
     _check_apart(request)
@@ -61,7 +60,7 @@ def detect(request: Request) -> bool:
     )
     clip = open_clip(request.input, reading, areas.mask if areas != Areas() else None)
     with closing(clip) as source, about_input(request.input):
-        return _Detection(request, how, source).run()
+        return _Detection(request, kernel, source).run()
 
 
 def _picture_path(request: Request) -> str | None:
@@ -108,16 +107,15 @@ def _check_apart(request: Request) -> None:
 class _Detection:
     """One clip, and what is made of its results."""
 
-    def __init__(self, request: Request, how: Watching, source: Part) -> None:
+    def __init__(self, request: Request, kernel: Kernel, source: Part) -> None:
         self.request, self.source = request, source
-        self.watch = Watch(source, how, source.keys, source.watched)
         self.time = source.info.axis("T")
         self.schedule = schedule(self.time)
+        start = float(clip_of(source.info.companions).start) if request.raw_times else 0.0
+        how = request.watching, self.schedule, start, request.settings.stride, request.engine
+        self.watch = Watch(source, kernel, *how)
+        self.detector = self.watch.detector
         self.path = _picture_path(request)
-        area = request.min_area.pixels(self.watch.pixels)
-        noisy = self.watch.pixels if request.threshold is None else 0
-        shortest = min(request.min_duration, self.watch.lasts(self.schedule))
-        self.detector = Detector(Rules(area, shortest, request.merge_gap, noisy))
         self.cutter = request.cut and Cutter(request, request.cut, source, self.schedule)
         if self.cutter:
             check_apart(*(path for path, _ in _outputs(request)), self.cutter.names)
@@ -139,14 +137,14 @@ class _Detection:
         notes = (*self.source.later, *watch.notes, *notes)
         said = (*self.source.info.notes, *notes, *self._global_changes(), *self._doubts())
         changes, said = self.detector.changes, tuple(dict.fromkeys(said))
-        found = Found(request.input, self.path, len(watch.frames), levels, events, changes, cuts, said)
+        place = request.input, self.source.boxes, self.path
+        found = Found(*place, len(watch.frames), levels, events, changes, cuts, said)
         table = request.no_output and request.events is None  # it is the data, and goes where data goes
         quiet, shown = request.messages.quiet, table and events and not request.exit_code
         report.show(
             found,
             lines(found) if shown or not quiet else (),
-            json=request.json,
-            quiet=quiet,
+            request,
             stream=None if request.json or (table and events) else sys.stderr,
         )
         quiet = quiet or request.json
@@ -179,27 +177,20 @@ class _Detection:
         heat = HeatMap(watch.shape) if request.heatmap else None
         wanted = set(np.linspace(0, len(watch.frames) - 1, STILLS).round().astype(int).tolist())
         stills: list[np.ndarray] = []
-        start = float(clip_of(self.source.info.companions).start) if request.raw_times else 0.0
         with ExitStack() as stack:
             sink = self._sink(stack) if self.path else None
             meter = Meter(request.messages.shown_progress, "frames")
             stack.callback(meter.close)
-            for index, (values, mask, seen) in enumerate(
-                watch.sights(limits, self.detector.rules.min_area, meter)
-            ):
-                frame = watch.frames[index]
-                time, duration = watch.shown(self.schedule, index)
-                self.detector.add(frame, time + start, duration, watch.placed(seen, self.source.corner))
+            for index, (values, mask, seen) in enumerate(watch.sights(limits, meter)):
                 if heat is not None:
                     heat.add(values, mask)
                 if sink is None and not (request.still and index in wanted):
                     continue
-                picture = self._picture(frame, values, mask, seen.boxes)
+                picture = self._picture(watch.frames[index], values, mask, seen.boxes)
                 if sink is not None:
                     sink.write(sink.info.strip(index, index + 1), picture[None])
                 if request.still and index in wanted:
                     stills.append(picture)
-            self.detector.close()
             notes: tuple[str, ...] = ()
             if sink is not None:
                 sink.close()
@@ -208,9 +199,11 @@ class _Detection:
             first = self.source.strip(watch.frames[0], watch.frames[0] + 1)[0]
             rows, columns = watch.grid
             scene = first[::rows, ::columns][: watch.shape[0], : watch.shape[1]]
-            self._save(str(request.heatmap), heat.picture(scene if scene.shape[:2] == watch.shape else None))
+            picture = heat.picture(scene if scene.shape[:2] == watch.shape else None)
+            write_whole(str(request.heatmap), picture, force=request.force, form=picture_form(picture))
         if request.still:
-            self._save(request.still, strip(stills))
+            picture = strip(stills)
+            write_whole(request.still, picture, force=request.force, form=picture_form(picture))
         return notes
 
     def _picture(self, frame: int, values: np.ndarray, mask: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
@@ -235,7 +228,101 @@ class _Detection:
             opening.open_sink(self.path, format, form, self.request.writing, force=self.request.force)
         )
 
-    def _save(self, path: str, picture: np.ndarray) -> None:
-        colour = Colour.RGB if picture.ndim == 3 else Colour.GREY
-        form = Info.of("YXC"[: picture.ndim], picture.shape, picture.dtype.name, colour)
-        write_whole(path, picture, force=self.request.force, form=form)
+
+# Events for others: lines of JSON, CSV, a table for a person
+
+_BOX = ("x", "y", "width", "height")
+_TIMES = ("start", "end", "peak", "start_frame", "end_frame", "peak_frame")
+_FIELDS = ("kind", *_TIMES, "area", *_BOX, "strength", "objects")
+_MOST = 40  # rows of the table
+
+
+def write_events(
+    path: str, events: Sequence[Event], changes: Sequence[Change], schedule: Schedule, *, force: bool
+) -> None:
+    """Write events and changes, by their start, to a file as its suffix says, or to standard output for ``-``.
+
+    A change has a kind, a start and an end, and no more; of an event the kind is ``motion``.
+    """
+    suffix = PurePath(path).suffix.lower()
+    rows: list[dict[str, Any]] = [{"kind": "motion"} | event.facts for event in events]
+    rows += [{"kind": one.kind, "start": round(one.start, 6), "end": round(one.end, 6)} for one in changes]
+    rows.sort(key=lambda row: row["start"])
+    text = (
+        _edl(events, changes, schedule)
+        if suffix == ".edl"
+        else _csv(rows)
+        if suffix == ".csv"
+        else "".join(json.dumps(row) + "\n" for row in rows)
+    )
+    if path == STANDARD:
+        sys.stdout.write(text)
+        return
+    with output(path, force=force, binary=False) as fp:
+        fp.write(text.encode())
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _FIELDS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        objects = " ".join(",".join(map(str, box)) for box in row.get("objects", ()))
+        writer.writerow(row | dict(zip(_BOX, row.get("bbox", ()), strict=False)) | {"objects": objects})
+    return text.getvalue()
+
+
+def _edl(events: Sequence[Event], changes: Sequence[Change], schedule: Schedule) -> str:
+    """Return an edit decision list (CMX 3600): an event is a cut of the clip, a change of the picture is a comment.
+
+    Timecodes count frames of the clip's usual length from its beginning, also where frames are not evenly long.
+    """
+    rate = 1 / (schedule.step * schedule.base)
+
+    def timecode(frame: int) -> str:
+        seconds, frames = divmod(frame, max(round(rate), 1))
+        return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}:{frames:02}"
+
+    lines, done = ["TITLE: motion", "FCM: NON-DROP FRAME", ""], 0
+    for number, event in enumerate(events, 1):
+        first = round(event.start * rate)
+        end = round((event.end + schedule.shown_for(event.end_frame)) * rate)
+        places = (first, end, done, done + end - first)
+        lines.append(f"{number:03}  AX       V     C        {' '.join(map(timecode, places))}")
+        done += end - first
+    for change in changes:
+        span = [timecode(round(time * rate)) for time in (change.start, change.end)]
+        lines.append(f"* {change.kind.upper()} FROM {' TO '.join(span)}")
+    return "\n".join(lines) + "\n"
+
+
+@frozen
+class Found:
+    """What was found in a clip; the threshold is in grey levels of 255."""
+
+    input: str
+    grain: Mapping[str, Any]
+    output: str | None
+    frames: int
+    threshold: float
+    events: Sequence[Event]
+    changes: Sequence[Change] = ()
+    cuts: Sequence[Cut] = ()
+    notes: Sequence[str] = ()
+
+
+def lines(found: Found) -> Iterator[str | Table]:
+    """Yield a table of the events, without their peaks where it is too wide, or that there is nothing."""
+    if not found.events:
+        yield "no motion"
+        return
+    rows: list[tuple[str, ...]] = [("start", "end", "peak", "frames", "area", "x,y,width,height", "strength")]
+    for event in found.events[:_MOST]:
+        times = (f"{time:.3f}" for time in (event.start, event.end, event.peak))
+        frames, box = f"{event.start_frame}-{event.end_frame}", ",".join(map(str, event.box))
+        rows.append((*times, frames, str(event.area), box, f"{event.strength:.1f}"))
+    if max(map(len, Table(rows, ">").lines())) > WIDTH:  # lines that wrap are no table
+        rows = [(*row[:2], *row[3:]) for row in rows]
+    yield Table(rows, ">")
+    if len(found.events) > _MOST:
+        yield f"and {len(found.events) - _MOST} more: --events FILE has them all"

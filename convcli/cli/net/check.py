@@ -1,19 +1,33 @@
-"""The work of ``convcli net check``: measure, and lay out the table.  Loads torch."""
+"""``convcli net check``: measure, and lay out the table."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from convcli.cli.net.input import fed
 from convcli.cli.net.request import CheckRequest
 from convcli.cli.shared import report
 from convcli.cli.shared.opened import Opened
 from convcli.cli.shared.terminal import Table
-from convcli.common import UsageError, frozen
-from convcli.networks.check import Finding, measure
-from convcli.networks.torch_run import TorchNet
+from convcli.common import Precision, UsageError, frozen
+from convcli.networks.parse import load_net
+
+if TYPE_CHECKING:
+    from convcli.networks.check import Finding
+    from convcli.networks.torch_run import TorchNet
 
 
-def check_net(request: CheckRequest, input: Opened, model: TorchNet) -> None:
-    """Carry out ``net check``."""
+def check(request: CheckRequest) -> None:
+    """Read the net, which tells what is wrong with it before torch loads, and check it."""
+    net = load_net(request.net, request.num_classes)
+    filling = replace(request.filling, precision=Precision.FLOAT64)
+    with fed(net, request.input, request.reading, filling) as (input, model):
+        _check(request, input, model)
+
+
+def _check(request: CheckRequest, input: Opened, model: "TorchNet") -> None:
+    from convcli.networks.check import measure  # loads torch
+
     if request.along not in tuple(input.letters):
         raise UsageError(f"--along {request.along.lower()}: the input has {', '.join(input.letters.lower())}")
     axis = input.letters.index(request.along)
@@ -22,7 +36,7 @@ def check_net(request: CheckRequest, input: Opened, model: TorchNet) -> None:
         raise UsageError(f"--shifts: {request.shifts[-1]} is not less than the input's {size} elements")
     findings = measure(model, input.opaque(), request.shifts, axis)
     found = Checked(request.input, input.grain, findings, input.opaque_notes)
-    report.show(found, [_table(findings, request.shifts)], json=request.json, quiet=request.messages.quiet)
+    report.show(found, [_table(findings, request.shifts)], request)
 
 
 @frozen
@@ -31,11 +45,11 @@ class Checked:
 
     input: str
     grain: Mapping[str, Any] | None
-    layers: Sequence[Finding]
+    layers: "Sequence[Finding]"
     notes: Sequence[str]
 
 
-def _table(findings: Sequence[Finding], shifts: Sequence[int]) -> Table:
+def _table(findings: "Sequence[Finding]", shifts: Sequence[int]) -> Table:
     rows = [("layer", "period", "holds at", "error", "elsewhere", "unmoved")]
     for found in findings:
         unmoved = f"{found.unmoved[shifts[0]]:.2g} … {found.unmoved[shifts[-1]]:.2g}"

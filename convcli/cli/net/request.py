@@ -59,14 +59,14 @@ class RunRequest:
       convcli net run stem.yaml photo.jpg -w r18.pth --layer conv1 --maps m.png
     """
 
-    work = "net.command.run"
+    work = "net.run.run"
 
     net: Path = _net()
     input: str = _input()
     output: str | None = options.output("The output: .npy, .tiff, .csv, or pictures (one for each map).")
     layer: str | None = options.layer()
     maps: str | None = option("Picture of the layer's feature maps, as a grid.")
-    count: int = option("How many maps the grid shows.", shown=16, read=options.from_one_on("--count"))
+    count: int = option("How many maps the grid shows.", default=16, least=1)
     colormap: str = option("viridis or grey.", default="viridis")
     with_input: bool = flag("Draw the input beside the maps.")
     filling: Filling
@@ -75,14 +75,11 @@ class RunRequest:
         f"How numbers become pixels: {FORMS}. Default: from 0 to the "
         "input's white after preprocess, or minmax after mean and std."
     )
-    top: int = option("How many classes are printed, best first.", shown=5, read=options.from_one_on("--top"))
+    top: int = option("How many classes are printed, best first.", default=5, least=1)
     reading: ReadOptions = _reading()
     format: str | None = option("Output type where no suffix says it.")
     block: int | None = option(
-        "Rows of output computed at a time. Default: as memory allows.",
-        panel=Panel.SPEED,
-        takes=int,
-        read=options.from_one_on("--block"),
+        "Rows of output computed at a time. Default: as memory allows.", panel=Panel.SPEED, least=1
     )
     force: bool = options.force()
     json: bool = options.json()
@@ -105,7 +102,7 @@ class ShowRequest:
       convcli net show samples/resnet-stem.yaml --input 3@512x512 --svg stem.svg
     """
 
-    work = "net.command.show"
+    work = "net.show.show"
 
     net: Path = _net()
     input: options.Size | None = options.size("Size of the input, 3@32x32. Default: what the net says.")
@@ -141,7 +138,7 @@ class CheckRequest:
       convcli net check samples/sobel-pool.yaml samples/house.png
     """
 
-    work = "net.command.check"
+    work = "net.check.check"
 
     net: Path = _net()
     input: str = _input()

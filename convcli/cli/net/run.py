@@ -1,14 +1,17 @@
-"""The work of ``convcli net run``: compute, write, report.  Loads torch."""
+"""``convcli net run``: compute, write, report."""
+
+from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convcli.cli.net.input import fed
 from convcli.cli.net.request import RunRequest
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.opened import Opened
@@ -16,23 +19,25 @@ from convcli.common import Channels, EngineName, UsageError, frozen, parse_choic
 from convcli.data.box import grid
 from convcli.data.info import ITEMS, ArraySource, Colour, Info, Source
 from convcli.execution.items import item_of, with_items
-from convcli.execution.pipeline import Pipeline, write_blocks
+from convcli.execution.pipeline import Pipeline
 from convcli.jobs.chain import Chain
 from convcli.jobs.job import PIXELS, Job
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, check_not_input, shown
 from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
-from convcli.networks import blocks, pictures
-from convcli.networks.blocks import NetSource
+from convcli.networks import pictures
 from convcli.networks.model import Net
 from convcli.networks.operations import Shape
-from convcli.networks.torch_run import TorchNet
+from convcli.networks.parse import load_net
 from convcli.networks.weights import class_names
 from convcli.pixels.channels import white_of
 from convcli.pixels.ranges import Bound, Float, MinMax, Range, Window
-from convcli.pixels.render import Tally
 from convcli.plan.choose import Resources
+
+if TYPE_CHECKING:
+    from convcli.networks.blocks import NetSource
+    from convcli.networks.torch_run import TorchNet
 
 
 @frozen
@@ -57,8 +62,14 @@ class Ran:
         return {**named, **scores, "files": self.files, **labels, "notes": self.notes}
 
 
-def run_net(request: RunRequest, input: Opened, model: TorchNet) -> None:
-    """Carry out ``net run``."""
+def run(request: RunRequest) -> None:
+    """Read the net, which tells what is wrong with it before torch loads, and run it."""
+    net = load_net(request.net, request.num_classes)
+    with fed(net, request.input, request.reading, request.filling, batch=True) as (input, model):
+        _run(request, input, model)
+
+
+def _run(request: RunRequest, input: Opened, model: TorchNet) -> None:
     colours = parse_choice(pictures.Colours, request.colormap, "colormap")
     outputs.check_apart(request.output, request.maps)
     for target in (request.output, request.maps):
@@ -88,9 +99,9 @@ def run_net(request: RunRequest, input: Opened, model: TorchNet) -> None:
         labels = ()
     name, made = request.input, str(last.output)
     found = Ran(name, last.name, made, files, scores, several, labels, notes, input.grain)
-    piped, quiet = STANDARD in (request.output, request.maps), request.messages.quiet
+    piped = STANDARD in (request.output, request.maps)
     text, stream = () if piped else _lines(request, found), sys.stderr if piped else None
-    report.show(found, text, json=request.json, quiet=quiet, stream=stream)
+    report.show(found, text, request, stream=stream)
 
 
 def _labels(request: RunRequest, model: TorchNet) -> tuple[str, ...]:
@@ -122,6 +133,8 @@ def _source(request: RunRequest, input: Opened, model: TorchNet) -> NetSource:
     UsageError
         When blocks were asked for and cannot be.
     """
+    from convcli.networks import blocks  # loads torch
+
     last = model.steps[-1]
     obstacle = blocks.not_local(model.net, model.steps)
     if obstacle and request.block is not None:
@@ -133,7 +146,7 @@ def _source(request: RunRequest, input: Opened, model: TorchNet) -> NetSource:
             f"whole: {obstacle} needs all of its input" if obstacle else f"blocks of {length} of {rows} rows"
         )
         report.note(f"{last.name} ({last.output}) on {model.device}, {how}")
-    return NetSource(model, input.source, input.letters, length)
+    return blocks.NetSource(model, input.source, input.letters, length)
 
 
 def _draw(request: RunRequest, input: Opened, model: TorchNet, colours: pictures.Colours) -> None:
@@ -183,18 +196,15 @@ def _write(
     chain = Chain(one.box_letters, (tuple(map(one.size, one.box_letters)),), (), one.channels)
     job = Job(one, chain, Channels.EACH, policy, result.dtype, model.precision)
     step = job.length  # in one piece, if it is measured first, so that it is computed but once
-    if isinstance(computed, NetSource) and policy.first_pass() is None and outputs.streams(result, format):
-        step = computed.rows
+    if policy.first_pass() is None and outputs.streams(result, format):
+        step = getattr(computed, "rows", step)
     pipeline = Pipeline(job, computed, Resources(EngineName.NUMPY, threads=1), step=step)
-    tally = Tally()
     with ExitStack() as stack:
         sinks = [
             stack.enter_context(opening.open_sink(name, format, form, WriteOptions(), force=request.force))
             for name in names
         ]
-        write_blocks(pipeline.blocks(tally), result, sinks)
-        for sink in sinks:
-            sink.close()
+        tally = pipeline.write(sinks, form=result)
     notes += policy.remarks(tally, job.target.top)
     return [] if STANDARD in names else names
 

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 
 import typer
 
-from convcli.common import UsageError, parse_choice
+from convcli.common import UsageError, in_range, parse_choice, parse_float, parse_numbers
 from convcli.common.options import Group, Option, Panel
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -90,17 +90,17 @@ class _Leaf:
         if isinstance(kind, UnionType):
             kind = next(one for one in get_args(kind) if one is not NoneType)
         self._read, takes = option.read, option.takes
-        if self._read is None and get_origin(kind) is tuple:
-            self._read, takes = tuple, list[str]
-        elif self._read is None and isinstance(kind, type) and issubclass(kind, StrEnum):
-            self._read = partial(parse_choice, kind, what=self.flag.lstrip("-"))
-        elif self._read is None:
-            takes = kind
+        if self._read is None:
+            self._read, takes = _by_type(kind, self.flag, option)
         self._written = option.shown
         if option.shown is not None:
             takes = type(option.shown)
         elif isinstance(default, StrEnum):
             self._written = str(default)
+        elif isinstance(default, float) and option.read is None:
+            self._written = f"{default:g}"
+        elif isinstance(default, tuple) and default:
+            self._written = ",".join(map(str, default))
         elif (default is MISSING or option.read is None) and default != ():
             self._written = default
         self._takes = takes if self._written is not None else takes | None
@@ -133,3 +133,18 @@ class _Leaf:
             if variable and os.environ.get(variable) == str(value):
                 raise UsageError(f"{variable}: {error}") from None
             raise
+
+
+def _by_type(kind: Any, flag: str, option: Option) -> tuple[Callable[[Any], Any] | None, Any]:
+    """Return how a value of a type is read, if it is, and what the command line makes of it before."""
+    least = 1 if option.least is None else int(option.least)
+    limited = partial(in_range, what=flag, least=option.least, most=option.most)
+    if kind == tuple[int, ...]:
+        return partial(parse_numbers, what=flag, minimum=least), str
+    if get_origin(kind) is tuple:
+        return tuple, list[str]
+    if issubclass(kind, StrEnum):
+        return partial(parse_choice, kind, what=flag.lstrip("-")), str
+    if kind is float:
+        return lambda text: limited(parse_float(text, flag)), str
+    return (limited if kind is int else None), kind

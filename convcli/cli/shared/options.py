@@ -1,17 +1,11 @@
 """Options that several commands share, beside those of the records `Settings`, `ReadOptions` and `WriteOptions`."""
 
 import re
-from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 
-from convcli.common import Channels, EngineName, Precision, UsageError, frozen, in_range
+from convcli.common import Channels, EngineName, Precision, UsageError, frozen
 from convcli.common.options import Panel, flag, group, option, shared
-
-
-def from_one_on(name: str) -> Callable[[int], int]:
-    """Return what refuses numbers below 1."""
-    return lambda number: in_range(number, name, 1)
 
 
 def _named_device(text: str) -> str:
@@ -57,10 +51,7 @@ precision = shared(
 )
 layer = shared("Name or number of the layer whose output is wanted. Default: the last.", panel=Panel.NET)
 seed = shared(
-    "Seed of random weights, where the net gives neither numbers nor a seed.",
-    panel=Panel.NET,
-    takes=int,
-    read=lambda number: in_range(number, "--seed", 0),
+    "Seed of random weights, where the net gives neither numbers nor a seed.", panel=Panel.NET, least=0
 )
 force = shared("Overwrite existing outputs.", "--force", "-y", default=False, panel=Panel.OUTPUT)
 json = shared("Print JSON instead of text.", default=False, panel=Panel.MESSAGES)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from convcli.common import UsageError
 from convcli.data.info import ITEMS, SPACE, Colour, Info, Kind
-from convcli.kernel.model import slug
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, check_not_input, shown
 from convcli.media.registry import FORMATS, Format
@@ -134,9 +133,13 @@ def write_whole(
             f"{format.name.upper()} does not hold such a picture; name a .png file", subject=shown(path)
         )
     check_not_input(path, inputs, force=force)
+    opening.write(path, format, form or picture_form(pixels), pixels, force=force)
+
+
+def picture_form(pixels: "np.ndarray") -> Info:
+    """Return the form of a picture, (Y, X) of grey or (Y, X, C) of colours."""
     colour = Colour.GREY if pixels.ndim == 2 else Colour.RGB
-    form = form or Info.of("YXC"[: pixels.ndim], pixels.shape, pixels.dtype.name, colour)
-    opening.write(path, format, form, pixels, force=force)
+    return Info.of("YXC"[: pixels.ndim], pixels.shape, pixels.dtype.name, colour)
 
 
 def default_name(source: str, slugs: Sequence[str], suffix: str) -> str:
@@ -147,12 +150,3 @@ def default_name(source: str, slugs: Sequence[str], suffix: str) -> str:
     """
     stem = "stdin" if source == "-" else Path(source).stem
     return f"{stem}.{'+'.join(slugs)}{suffix}"
-
-
-def pool_slug(text: str) -> str:
-    """Return a pool's part of a file name.
-
-    >>> pool_slug("pool:max:2")
-    'max-2'
-    """
-    return slug(text.removeprefix("pool:").replace("gpool:", "global-"))

@@ -72,9 +72,9 @@ class Note(str):
 def show(
     result: Any,
     text: Iterable[str | Table],
+    request: Any,
     *,
-    json: bool,
-    quiet: bool = False,
+    notes: bool = True,
     about: str = "",
     stream: TextIO | None = None,
     indent: int | None = None,
@@ -87,19 +87,21 @@ def show(
         Its ``notes``, if it has some, are lines for the person.
     text : iterable
         Lines, tables and notes; an iterator that has nothing done yet where JSON is asked for.
-    quiet : bool
-        Whether the notes are left out.
+    request : record
+        Its ``json`` says which, its ``messages`` whether the notes are left out.
+    notes : bool
+        Whether the notes are not said yet.
     about : str
         What stands before each of them.
     stream : text file, optional
         Standard output by default.
     """
     stream = stream or sys.stdout
-    for line in () if quiet else getattr(result, "notes", ()):
+    for line in getattr(result, "notes", ()) if notes and not request.messages.quiet else ():
         note(f"{about}{line}")
-    if json:
+    if request.json:
         print_json(result, stream, indent)
-    for part in () if json else text:
+    for part in () if request.json else text:
         if isinstance(part, Note):
             note(part)
         elif isinstance(part, Table):

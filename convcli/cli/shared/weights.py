@@ -1,11 +1,10 @@
 """The weights of a kernel as text: matrices side by side."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from convcli.cli.shared.terminal import WIDTH
 from convcli.common import number_text
-from convcli.kernel import Kernel
+from convcli.kernel.model import Kernel, nested
 
 MOST = 8  # filters of a bank that are printed
 LARGE = 32 * 32  # numbers above which a matrix is shown by its corner and its centre
@@ -73,11 +72,3 @@ def slices_of(kernel: Kernel) -> list[tuple[str, list[list[float]]]]:
         )
         titles.append(", ".join(f"{word} {number}" for count, word, number in parts if count > 1))
     return list(zip(titles, matrices, strict=True))
-
-
-def nested(flat: Sequence[float], shape: Sequence[int]) -> list[Any]:
-    """Return flat numbers as lists of lists of the given shape."""
-    if len(shape) == 1:
-        return list(flat)
-    step = len(flat) // shape[0]
-    return [nested(flat[i : i + step], shape[1:]) for i in range(0, len(flat), step)]

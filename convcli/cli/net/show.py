@@ -1,29 +1,12 @@
-"""``convcli net``: run, show and check.
+"""``convcli net show``: the layers as a table, or drawn.  Only files of weights need numpy or torch."""
 
-`convcli.cli.net.run` and `check` do the work that computes.  `show` needs neither numpy nor torch, unless the net
-names files of weights.
-"""
-
-from dataclasses import replace
-
-from convcli.cli.net.request import CheckRequest, RunRequest, ShowRequest
+from convcli.cli.net.request import ShowRequest
+from convcli.cli.shared import report
 from convcli.cli.shared.layers import Traced, lines
-from convcli.cli.shared.report import show as show_result
-from convcli.common import Precision, UsageError
+from convcli.common import UsageError
 from convcli.geometry.layers import format_size
 from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
-
-
-def run(request: RunRequest) -> None:
-    """Read the net, which tells what is wrong with it before torch loads, and run it."""
-    net = load_net(request.net, request.num_classes)
-    from convcli.cli.net.input import fed
-
-    with fed(net, request.input, request.reading, request.filling, batch=True) as (input, model):
-        from convcli.cli.net.run import run_net
-
-        run_net(request, input, model)
 
 
 def show(request: ShowRequest) -> None:
@@ -51,16 +34,4 @@ def show(request: ShowRequest) -> None:
             return
     traced = Traced(format_size(shape.channels, shape.sizes), [step.row for step in steps])
     before = [f"preprocess: {given} becomes {shape}"] if shape != given else []
-    show_result(traced, (*before, *lines(traced)), json=request.json, indent=2)
-
-
-def check(request: CheckRequest) -> None:
-    """Read the net as `run` does, and check it."""
-    net = load_net(request.net, request.num_classes)
-    from convcli.cli.net.input import fed
-
-    filling = replace(request.filling, precision=Precision.FLOAT64)
-    with fed(net, request.input, request.reading, filling) as (input, model):
-        from convcli.cli.net.check import check_net
-
-        check_net(request, input, model)
+    report.show(traced, (*before, *lines(traced)), request, indent=2)
