@@ -67,6 +67,8 @@ class Runner:
         """Read all that a box of outputs needs; what is returned gives parts of it without reading."""
         needed = self.needed(box)
         block = channels_first(self._source, self.job.letters, needed)
+        if self._coverage_chain is not None and block.dtype.kind == "f" and self.job.missing.skips:
+            block = np.where(np.isnan(block).any(axis=0), np.nan, block)  # colours and coverage, both or none
         first = [start for start, _ in needed]
 
         def read(part: Box) -> np.ndarray:
@@ -262,16 +264,10 @@ class Runner:
         block = read(box)
         if self.job.missing is Missing.ERROR and block.dtype.kind == "f":
             self._refuse_nan(block, box)
-        return self.job.split.colour_block(self._without_halves(block), self.dtype)[None]
+        return self.job.split.colour_block(block, self.dtype)[None]
 
     def _coverage(self, read: Read, box: Box) -> np.ndarray:
-        return self.job.split.alpha_block(self._without_halves(read(box)))[None]
-
-    def _without_halves(self, block: np.ndarray) -> np.ndarray:
-        """Return a block in which a pixel is missing as a whole, colours and coverage, where that is skipped."""
-        if self._coverage_chain is None or block.dtype.kind != "f" or not self.job.missing.skips:
-            return block
-        return np.where(np.isnan(block).any(axis=0), block.dtype.type(np.nan), block)
+        return self.job.split.alpha_block(read(box))[None]
 
     def _refuse_nan(self, block: np.ndarray, box: Box) -> None:
         where = np.argwhere(np.isnan(block))
@@ -299,7 +295,8 @@ class Runner:
         keeps, skip = self.job.missing is Missing.KEEP, self.job.missing.skips
         least = self.job.min_weight
         if isinstance(stage, PoolStage):
-            return stages.pool(stage, self.engine, block, window, self.dtype, least if skip else None)
+            floats = block.astype(self.dtype, copy=False)
+            return stages.pool(stage, self.engine, floats, window, least if skip else None)
         algorithm = self._algorithms[index]
         if stage.fills:
             return stages.Correlating(stage, self.engine, self.dtype, algorithm).fill(block, window)

@@ -242,12 +242,7 @@ def straight(stage: ConvStage) -> bool:
 
 
 def pool(
-    stage: PoolStage,
-    engine: Engine,
-    block: np.ndarray,
-    box: Sequence[Span],
-    dtype: np.dtype,
-    least: float | None,
+    stage: PoolStage, engine: Engine, block: np.ndarray, box: Sequence[Span], least: float | None
 ) -> np.ndarray:
     """Return the pooled input box ``box``, given in elements of the block; what is outside is padding.
 
@@ -261,7 +256,6 @@ def pool(
         after = window.after if beyond else max(hi - n, 0)
         windows.append(replace(window, before=skipped * window.stride - lo, after=after, ceil=beyond))
         wanted.append(slice(skipped, skipped + (hi - lo - window.extent) // window.stride + 1))
-    block = block.astype(dtype, copy=False)
     made = pool_padded(engine, block, stage.kind, windows, stage.include_padding, least)
     return made[tuple(wanted)]
 

@@ -109,26 +109,25 @@ class Matrix:
         """
         count = self.shape[0]
         kernel = stage.kernel
-        rows = np.array(kernel.rows).sum(axis=1)
-        bias = np.array(kernel.bias)
         if kernel.combine is Combine.SUM:
             raise UsageError(
                 "each of the outputs that it adds up has a share of its own: no matrix", subject=kernel.title
             )
-        totals, added = (np.repeat(one, count // len(one)) for one in (rows, bias))
+        own = (np.array(kernel.rows).sum(axis=1), np.array(kernel.bias))
+        totals, added = (np.repeat(one, count // len(one)) for one in own)
         held = ~missing.ravel()[self.columns]
-        mass, kept = (np.bincount(self.rows, self.values * own, count) for own in (1.0, held))
+        mass, kept = (np.bincount(self.rows, self.values * part, count) for part in (1.0, held))
         present = kept + (totals - mass)  # constant padding is there
         present[present <= SMALL * totals] = 0
         enough = (present > 0) & (present >= (min_weight - SLACK) * totals) & ~gone.ravel()
         factor = np.divide(totals, present, out=np.full(count, np.nan), where=enough)
         stays = held & enough[self.rows]
-        own = self.rows[stays]
+        rows = self.rows[stays]
         return replace(
             self,
-            rows=own,
+            rows=rows,
             columns=self.columns[stays],
-            values=self.values[stays] * factor[own],
+            values=self.values[stays] * factor[rows],
             offset=(self.offset - added) * factor + added,
             structure=Structure.SKIPPING,
         )

@@ -255,11 +255,9 @@ class Chain:
 
         The kernel slides along the last axes, and skips what lies outside the data.
         """
-        reach = [(0, 0)] * (len(self.letters) - kernel.rank) + [
-            (o, k - 1 - o) for k, o in zip(kernel.size, kernel.origin, strict=True)
-        ]
-        windows = tuple(Window(a + 1 + b, before=a, after=b) for a, b in reach)
-        axes = tuple(range(len(self.letters) - kernel.rank, len(self.letters)))
+        idle = len(self.letters) - kernel.rank
+        own = (Window(k, before=o, after=k - 1 - o) for k, o in zip(kernel.size, kernel.origin, strict=True))
+        windows, axes = (*(Window(1),) * idle, *own), tuple(range(idle, len(self.letters)))
         stage = ConvStage(kernel, windows, PadMode.CONSTANT, nan, False, axes, fills=True)
         return replace(self, stages=(stage, *self.stages), sizes=(self.sizes[0], *self.sizes))
 

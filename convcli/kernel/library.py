@@ -107,8 +107,5 @@ def examples(text: str) -> str | None:
     'box:5, box:3x7 or box:3x3x3'
     """
     name = text.partition(":")[0]
-    formula = FORMULAS.get(name)
-    if formula is None and name not in names():
-        found = plugins.find(plugins.Group.KERNELS, name, Kernel, Formula)
-        formula = found if isinstance(found, Formula) else None
-    return formula.examples if formula else None
+    found = plugins.find(plugins.Group.KERNELS, name, Kernel, Formula) if name not in names() else None
+    return getattr(FORMULAS.get(name, found), "examples", None)

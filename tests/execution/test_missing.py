@@ -16,7 +16,8 @@ from scipy import ndimage
 import convcli
 from convcli import UsageError
 from convcli.common.choices import Missing
-from convcli.data.info import Info
+from convcli.data.info import ArraySource, Info
+from convcli.data.masked import Masked
 from convcli.engines.algorithms import NumpyBox, NumpyDirect, NumpyFft, NumpySeparable, TorchDirect, TorchFft
 from convcli.engines.interface import Algorithm
 from tests.execution.test_coverage import pipeline
@@ -151,6 +152,18 @@ def test_a_mask_is_what_nan_would_be(dtype: str) -> None:
         np.testing.assert_allclose(got, np.where(held, want, np.nan), rtol=1e-5)
     with pytest.raises(UsageError, match=r"the mask is 4x11 .* and the data 4x11x9"):
         convcli.filter(clip, WEIGHTS, axes="TYX", mask=each[:, :, 0])
+
+
+def test_each_box_has_its_own_part_of_the_mask() -> None:
+    random = np.random.default_rng(9)
+    clip, mask = random.random((4, 5, 6, 3)), random.integers(0, 3, (4, 5, 6))
+    source = Masked(ArraySource(clip, "TYXC"), ArraySource(mask, "ZYX"))
+    for box in (((0, 1), (0, 5), (0, 6)), ((2, 4), (1, 3), (2, 6)), ((2, 4), (3, 5), (2, 6))):
+        part = tuple(slice(*span) for span in box)
+        held = np.where(mask[part][..., None], clip[part], np.nan)
+        np.testing.assert_array_equal(source.read(box), held)
+    one = Masked(ArraySource(clip, "TYXC"), ArraySource(np.stack([mask[0]] * 3, 2), "YXC"))
+    np.testing.assert_array_equal(one.strip(1, 3), np.where(mask[0][..., None], clip[1:3], np.nan))
 
 
 def test_large_integers_under_a_mask_stay_exact() -> None:
@@ -293,7 +306,9 @@ def test_explain_and_matrix_know_what_is_skipped(tmp_path: Path) -> None:
     (one,) = json.loads(ok(*place, "--missing", "skip", "--json").stdout)["sums"]
     assert one["total"] == pytest.approx(total) and one["present"] == 11 / 16
     assert one["channels"][0]["taps"][4]["value"] is None
-    assert "\nfilter computes: nan\n" in ok(*place).stdout.decode()  # keep: the centre is missing
+    kept = json.loads(ok(*place, "--json").stdout)  # the default, keep: the centre is missing
+    assert np.isnan(kept["values"]).all() and np.isnan(kept["sums"][0]["total"])
+    assert kept["sums"][0]["channels"][0]["sum"] == 56
     pooled = ok(
         "explain", tmp_path / "x.csv", *mask, "--pool", "median:3", "--at", "0,0", "--missing", "skip"
     )

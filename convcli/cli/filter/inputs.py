@@ -89,7 +89,8 @@ def _filter_one(request: Request, name: str, claims: _Claims) -> None:
         film = wanted.film or any(checked(kernel).rank == 3 for kernel in request.kernels)
         source = given.open(format, replace(request.reading, all_frames=request.reading.all_frames or film))
         if request.gaps.mask is not None:
-            source = opening.masked(source, request.gaps.mask)
+            with within(shown_input(name)):
+                source = opening.masked(source, request.gaps.mask)
         stack.callback(source.close)
         from convcli.cli.filter import task as tasks  # heavy; a thread decodes the first rows meanwhile
 
