@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import av
 import imagecodecs
+import nibabel
 import numpy as np
 import polars as pl
 import pytest
@@ -81,6 +83,14 @@ def gif(width: int, height: int, frames: int, frame: tuple[int, int] | None = No
     size = frame or (1, 1)
     one = b"\x2c" + struct.pack("<HHHHB", 0, 0, *size, 0) + b"\x02\x02\x44\x01\x00"
     return head + one * frames + b"\x3b"
+
+
+def nifti(shape: tuple[int, int, int], behind: int = 0) -> bytes:
+    """Return a header of a volume, some samples of zero, and more zeros."""
+    header = nibabel.Nifti1Header()
+    header.set_data_shape(shape)
+    header["vox_offset"] = 352
+    return header.binaryblock + bytes(4 + min(4 * shape[0] * shape[1] * shape[2], 1 << 20) + behind)
 
 
 def npy(shape: tuple[int, ...], dtype: str = "<f4") -> bytes:
@@ -378,6 +388,8 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "TSV, columns": ("a.tsv", lambda: b"1\t" * 500_000 + b"1\n", "columns"),
     "Parquet": ("a.parquet", lambda: columns(pl.DataFrame.write_parquet), "the parquet inside takes more"),
     "Arrow": ("a.arrow", lambda: columns(pl.DataFrame.write_ipc, compression="zstd"), "the arrow inside"),
+    "NIfTI": ("a.nii", lambda: nifti((1 << 14, 1 << 14, 1 << 14)), "cut short"),
+    "NIfTI, packed": ("a.nii.gz", lambda: gzip.compress(nifti((4, 4, 4), 1 << 30)), "more than such a file can hold"),
     "npy": ("a.npy", lambda: npy((1 << 20, 1 << 20)) + bytes(64), "cut short"),
     "npy, header": ("a.npy", lambda: b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 1) + b"{" * 9_999_999, "header"),
 }  # fmt: skip

@@ -24,7 +24,7 @@ PACKAGES = {
         "polars",
         "soundfile",
     ),
-    "extras": ("onnx", "matplotlib"),
+    "extras": ("onnx", "matplotlib", "nibabel"),
 }
 
 

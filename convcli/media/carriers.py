@@ -63,6 +63,7 @@ LOST = {
         "markers = MARK; instrument = INST; MIDI = MIDI; comments = COMT; application data = APPL; ID3 tags = ID3; "
         "recording = AESD"
     ),
+    "NIFTI": _carriers("data behind the samples = behind"),
     "other": _carriers(
         "comment = comment; XMP = xmp, 1060; captions (IPTC) = iptc, 1028; EXIF = exif box, 1058; other sizes = sizes; "
         "georeference = geo; texts = xml, 1035, XPMEXT; boxes of others = uuid; thumbnail = 1033, 1036; name = name; "

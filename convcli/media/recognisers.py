@@ -1,10 +1,28 @@
 """The first bytes of files: one predicate a format, for the rows of the registry.  No file is opened."""
 
+import zlib
 from collections.abc import Callable
 
 
 def magic(*signatures: bytes) -> Callable[[bytes], bool]:
     return lambda head: head.startswith(signatures)
+
+
+def nifti(head: bytes) -> bool:
+    """A header of 348 or 540 bytes in either order."""
+    return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
+
+
+def packed(inner: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
+    """Something that is compressed by gzip."""
+
+    def recognises(head: bytes) -> bool:
+        try:
+            return head.startswith(b"\x1f\x8b") and inner(zlib.decompressobj(31).decompress(head, 1024))
+        except zlib.error:
+            return False
+
+    return recognises
 
 
 def webp(head: bytes) -> bool:

@@ -34,6 +34,7 @@ BYTES = ("uint8",)
 SIXTEEN = ("uint8", "uint16")
 NUMBERS = ("int32", "int64", "uint32", "uint64", "float32", "float64")
 SAMPLES = ("int8", "int16", "int32", "float32", "float64")
+VOXELS = ("int8", "uint8", "int16", "uint16", *NUMBERS)
 REAL = (
     *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
     *("float16", "float32", "float64"),
@@ -69,7 +70,9 @@ class Format:
     numbered
         Whether it is a clip of numbered files, one of this format for each frame.
     placed
-        The letters of the axes whose positions it can hold.
+        The letters of the axes whose positions it can hold, in inches and seconds.
+    measured
+        Whether these can be in other units too.
     grain
         Which boxes its writer takes.
     like
@@ -89,6 +92,7 @@ class Format:
     film: bool = False
     numbered: bool = False
     placed: str = ""
+    measured: bool = False
     grain: Grain = STRIPS
     like: str = ""
 
@@ -123,6 +127,9 @@ _PARQUET, _ARROW = (
     (begins.magic(first), f"{_COLUMNAR}:{name}_source", f"{_COLUMNAR}:sink", "MXC", NUMBERS)
     for name, first in (("parquet", b"PAR1"), ("arrow", b"ARROW1"))
 )
+_VOLUMES = "convcli.media.volumes."
+_VOLUME = (f"{_VOLUMES}nifti:source", f"{_VOLUMES}nifti:sink", "TZYXC", VOXELS)
+_MEASURED: dict[str, Any] = {"numbers": True, "placed": "TZYX", "measured": True}
 _SOUND = ("convcli.media.sounds.sound:source", "convcli.media.sounds.sound:sink", "XC", SAMPLES)
 _CODED = ("convcli.media.sounds.coded:source", "convcli.media.sounds.coded:sink", "XC", SAMPLES)
 _DECODED = (_CODED[0], *_SOUND[1:])
@@ -136,7 +143,16 @@ FORMATS: tuple[Format, ...] = (
     Format("webp", (".webp",), begins.webp, *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),
     Format("bmp", (".bmp",), begins.bmp, *_PICTURE, "YXC", BYTES, placed="YX", grain=KEPT),
     Format("gif", (".gif",), _GIF_MAGIC, *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),
-    Format("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, seeks=True, placed="YX", grain=BOXES),
+    Format(
+        "tiff",
+        (".tif", ".tiff", ".btf"),
+        _TIFF_MAGIC,
+        *_TIFF,
+        seeks=True,
+        placed="YX",
+        measured=True,
+        grain=BOXES,
+    ),
     Format("mp4", (".mp4", ".m4v"), begins.movie(), *_FILM, **_BOXED),
     Format("mov", (".mov", ".qt"), begins.movie(b"qt  "), *_FILM, **_BOXED),
     Format("mkv", (".mkv",), begins.ebml(b"matroska"), *_FILM, **_BOXED),
@@ -152,6 +168,8 @@ FORMATS: tuple[Format, ...] = (
     Format("opus", (".opus",), begins.ogg(True), *_DECODED, **_SIGNAL),
     Format("m4a", (".m4a", ".m4b"), begins.m4a, *_CODED, **_SIGNAL, like="mp4"),
     Format("npy", (".npy",), begins.magic(b"\x93NUMPY"), *_ARRAY, "NMTZYXC", REAL, numbers=True, grain=BOXES),
+    Format("nii", (".nii",), begins.nifti, *_VOLUME, seeks=True, grain=BOXES, **_MEASURED),
+    Format("nii.gz", (".nii.gz",), begins.packed(begins.nifti), *_VOLUME, grain=BOXES, **_MEASURED),
     Format("parquet", (".parquet", ".pq"), *_PARQUET, numbers=True, placed="X"),
     Format("arrow", (".arrow", ".feather", ".ipc"), *_ARROW, numbers=True, placed="X"),
     Format("tsv", (".tsv", ".tab"), begins.tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
@@ -193,6 +211,19 @@ def known_suffixes() -> str:
     return " ".join(suffix for row in _every() if row.writer for suffix in row.suffixes)
 
 
+def own_suffix(path: str | PurePath) -> str:
+    """Return a name's suffix, which may have two dots where a format's has.
+
+    >>> own_suffix("holiday/photo.JPG"), own_suffix("scan.1.nii.gz"), own_suffix("data.tar.gz")
+    ('.JPG', '.nii.gz', '.gz')
+    """
+    name = PurePath(path).name
+    long = next(
+        (one for row in READ for one in row.suffixes if "." in one[1:] and name.lower().endswith(one)), ""
+    )
+    return name[-len(long) :] if long else PurePath(path).suffix
+
+
 def by_suffix(path: str | PurePath) -> Format:
     """Return the format that a file's name asks for, one that is written.
 
@@ -211,7 +242,7 @@ def by_suffix(path: str | PurePath) -> Format:
 
 
 def readable(path: str | PurePath) -> Format:
-    suffix = PurePath(path).suffix.lower()
+    suffix = own_suffix(path).lower()
     for row in _every() if suffix else ():
         if suffix in row.suffixes:
             return row
@@ -396,12 +427,13 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
             nowhere = f"{positions.ticks.count(None)} of {axis.size} rows have no time"
             lines.append(f"{nowhere}: they lie at none of the input's times, which are not evenly spaced")
         on_paper = positions is None or positions.unit in (INCH, SECOND)
-        if positions is None or (axis.letter in format.placed and (on_paper or "M" in format.axes)):
+        if positions is None or (axis.letter in format.placed and (on_paper or format.measured)):
             continue
         if positions.unit != INCH:
             samples = (
                 "the positions of the samples are" if info.metadata.geo is None else "the georeference is"
             )
+            samples = samples if info.metadata.volume is None else "the affine is"
             lost.append("the times of the frames are" if axis.letter == "T" else samples)
         elif not isinstance(positions, Even) or round(1 / positions.spacing) not in _USUAL:
             lost.append("the resolution is")

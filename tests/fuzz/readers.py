@@ -298,6 +298,8 @@ READERS = (
     _archive("pth", 3000, load_all),
     _archive("checkpoint", 3000, checkpoint.read, "safetensors"),
     _archive("labels", 1000, _labels, "csv"),
+    _file("nii", 4000),
+    _file("nii.gz", 2000),
     _file("csv", 6000),
     _file("tsv", 2000),
     _file("parquet", 300),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import struct
@@ -13,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import av
+import nibabel
 import numpy as np
 import polars as pl
 import soundfile
@@ -47,6 +49,14 @@ SOUNDS = {  # libsndfile's containers and codings
     "ogg": (("OGG", "VORBIS"),),
     "opus": (("OGG", "OPUS"),),
 }
+
+
+def volume(kind: type, packed: bool) -> bytes:
+    """Return a small NIfTI file with an extension."""
+    image = kind(np.arange(120, dtype=np.int16).reshape(4, 5, 6), np.diag([1.5, 2, 3, 1]))
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"a comment"))
+    data = image.to_bytes()
+    return gzip.compress(data, mtime=0) if packed else data
 
 
 def sounds(name: str) -> tuple[bytes, ...]:
@@ -249,6 +259,10 @@ def files(reader: str) -> tuple[bytes, ...]:
                 table.write_ipc(file)
                 table.write_ipc(other, compression="lz4")
             return file.getvalue(), other.getvalue()
+        case "nii" | "nii.gz":
+            return tuple(
+                volume(kind, reader == "nii.gz") for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image)
+            )
         case "m4a":
             return apple("aac", "fltp", "ipod"), apple("alac", "s16p", "ipod")
         case "aac":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import inspect
 import io
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
+import nibabel
 import numpy as np
 import polars as pl
 import pytest
@@ -79,11 +81,17 @@ def sound(name: str) -> bytes:
     return fp.getvalue()
 
 
+def volume(kind: type, packed: bool) -> bytes:
+    data = kind(np.zeros((2, 3, 4), np.int16), np.eye(4)).to_bytes()
+    return gzip.compress(data) if packed else data
+
+
 FIRST_BYTES = {
     **{name: sound(name) for name in ("wav", "aiff", "flac", "mp3", "ogg", "opus", "m4a")},
     **{name: picture(name) for name in ("png", "jpeg", "webp", "bmp", "gif", "tiff")},
     **{name: clip(name) for name in ("mp4", "mov", "mkv", "webm", "avi", "ts", "y4m")},
     "npy": array(),
+    **{name: volume(nibabel.Nifti1Image, name == "nii.gz") for name in ("nii", "nii.gz")},
     "parquet": columns(pl.DataFrame.write_parquet),
     "arrow": columns(pl.DataFrame.write_ipc),
     "csv": b"a,b\n1,2\n",
@@ -114,6 +122,8 @@ def test_sniffed(name: str) -> None:
         (b"ID3,ID4\n1,2\n", "csv"),
         (b"\xff\xf1\x50\x80", "aac"),
         (b"RF64\xff\xff\xff\xffWAVEds64", "wav"),
+        (volume(nibabel.Nifti2Image, True), "nii.gz"),
+        (volume(nibabel.Nifti2Image, False), "nii"),
         (b"BMI,weight\n22,70\n", "csv"),
         (b"1.5\n2.5\n", "csv"),
         (b"1 2 3\n", "csv"),

@@ -9,7 +9,7 @@ from convcli.common import UsageError
 from convcli.data.info import ITEMS, SPACE, Colour, Info, Kind
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, check_not_input, shown
-from convcli.media.registry import FORMATS, Format
+from convcli.media.registry import FORMATS, Format, own_suffix
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ def paths(
 
 def named_after(source: str, folder: Path | None, slugs: Sequence[str], format: Format) -> str:
     """Return the name of an output that is called after its input and kernels."""
-    given = Path(source).suffix if source != STANDARD else ""
+    given = own_suffix(source) if source != STANDARD else ""
     suffix = given if given.lower() in format.suffixes else format.suffixes[0]
     return str((folder or Path()) / default_name(source, slugs, suffix))
 
@@ -148,5 +148,5 @@ def default_name(source: str, slugs: Sequence[str], suffix: str) -> str:
     >>> default_name("photos/a.b.png", ["gaussian-sigma=2", "sobel"], ".png")
     'a.b.gaussian-sigma=2+sobel.png'
     """
-    stem = "stdin" if source == "-" else Path(source).stem
+    stem = "stdin" if source == "-" else Path(source).name.removesuffix(own_suffix(source))
     return f"{stem}.{'+'.join(slugs)}{suffix}"

@@ -75,7 +75,7 @@ def open_input(path: StrPath, longest: Callable[[bytes], int | None] = lambda _:
         try:
             fp = _standard_input() if str(path) == STANDARD else _open_local(path)
             if not (fp.seekable() and fp.tell() == 0):
-                fp = _spool(fp, longest)
+                fp = spool(fp, longest)
             empty = not fp.read(1)
             fp.seek(0)
         except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
@@ -106,7 +106,8 @@ def _standard_input() -> IO[bytes]:
         return sys.stdin.buffer
 
 
-def _spool(fp: IO[bytes], longest: Callable[[bytes], int | None]) -> IO[bytes]:
+def spool(fp: IO[bytes], longest: Callable[[bytes], int | None]) -> IO[bytes]:
+    """Return a copy that can seek, in memory or in an unnamed temporary file; ``longest`` as in `open_input`."""
     copy = tempfile.SpooledTemporaryFile(max_size=SPOOL)  # noqa: SIM115
     most = None
     try:

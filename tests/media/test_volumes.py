@@ -1,0 +1,195 @@
+"""NIfTI beside nibabel: samples, affines, what stands in the header, and what is refused."""
+
+import gzip
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from nibabel.affines import from_matvec
+from nibabel.eulerangles import euler2mat
+from PIL import Image
+from scipy import ndimage
+from typer.testing import CliRunner
+
+from convcli.cli.program import build
+from convcli.media import registry
+from convcli.media.options import ReadOptions
+from tests.shell import convcli
+
+RANDOM = np.random.default_rng(11)
+TILTED = from_matvec(euler2mat(0.3, -0.1, 1.2) @ np.diag([1.5, -2, 3]), [10, -20, 30])
+HEAD = RANDOM.integers(-1000, 2000, (20, 24, 15)).astype(np.int16)
+TAPS = np.array([[[1.0, 2.0], [0.5, 0.0], [3.0, 1.0]]])  # 1 x 3 x 2 along z, y, x
+
+
+def save(
+    path: Path, values: np.ndarray, kind: type = nibabel.Nifti1Image, endian: str = "<"
+) -> nibabel.Nifti1Image:
+    image = kind(values, None, kind.header_class(endianness=endian))
+    image.set_sform(TILTED, 1)
+    image.set_qform(TILTED, 3)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["descrip"] = b"a scan"
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"left hemisphere"))
+    nibabel.save(image, path)
+    return nibabel.load(path)
+
+
+def run(*arguments: object) -> str:
+    """Run a filter in this process; return what it says on stderr."""
+    done = CliRunner().invoke(build(["filter"]), ["filter", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(("kind", "endian"), [(nibabel.Nifti1Image, "<"), (nibabel.Nifti2Image, ">")])
+@pytest.mark.parametrize(
+    ("options", "cut"),
+    [
+        ((), np.s_[:, :, :]),
+        (("--padding", "valid"), np.s_[:-1, 1:-1, :]),
+        (("--stride", "2"), np.s_[::2, ::2, ::2]),
+    ],
+)
+def test_results_lie_where_they_belong(
+    tmp_path: Path, suffix: str, kind: type, endian: str, options: tuple[str, ...], cut: tuple[slice, ...]
+) -> None:
+    """An output of a 2-wide window along x lies half a voxel beside that of `slicer`, which knows no windows."""
+    given = save(tmp_path / f"in{suffix}", HEAD, kind, endian)
+    np.save(tmp_path / "k.npy", TAPS)
+    out = tmp_path / f"out{suffix}"
+    assert (
+        run(
+            tmp_path / f"in{suffix}", "-k", tmp_path / "k.npy", *options, "--pad-mode", "replicate", "-o", out
+        )
+        == ""
+    )
+    made, want = nibabel.load(out), given.slicer[cut]
+    assert made.get_data_dtype().newbyteorder("=") == np.float32
+    half = from_matvec(np.eye(3), [0.25 if "2" in options else 0.5, 0, 0])
+    np.testing.assert_allclose(made.affine, want.affine @ half, atol=1e-5)
+    np.testing.assert_allclose(made.header.get_zooms(), want.header.get_zooms(), rtol=1e-6)
+    assert [made.header[key].item() for key in ("sform_code", "qform_code")] == [1, 3]
+    np.testing.assert_allclose(made.get_qform(), made.get_sform(), atol=1e-4)
+    assert made.header["descrip"].item() == b"a scan"
+    assert [one.get_content() for one in made.header.extensions] == [b"left hemisphere"]
+    full = ndimage.correlate(HEAD.astype(float), TAPS.transpose(), mode="nearest", origin=(-1, 0, 0))
+    np.testing.assert_allclose(made.get_fdata(), full[cut], rtol=1e-6)
+
+
+def test_any_box_is_read(tmp_path: Path) -> None:
+    """Four axes, big-endian."""
+    values = RANDOM.normal(size=(9, 8, 7, 5)).astype(np.float32)
+    given = save(tmp_path / "in.nii", values, endian=">")
+    with (tmp_path / "in.nii").open("rb") as fp:
+        source = registry.open_source(fp, registry.by_name("nii"), ReadOptions())
+        assert source.info.letters == "TZYX"
+        for box in [((1, 3), (2, 7), (0, 8), (3, 4)), ((4, 5), (0, 7), (7, 8), (0, 9))]:
+            t, z, y, x = (slice(*span) for span in box)
+            np.testing.assert_array_equal(source.read(box), given.dataobj[x, y, z, t].transpose())
+
+
+def test_time_and_scales(tmp_path: Path) -> None:
+    """What an axis of time and a slope mean; a single slice is a picture."""
+    values = RANDOM.integers(0, 99, (6, 5, 1, 8)).astype(np.int16)
+    image = nibabel.Nifti1Image(values, TILTED)
+    image.header.set_xyzt_units("micron", "msec")
+    image.header["pixdim"][4], image.header["toffset"] = 1500, 250
+    image.header.set_slope_inter(0.25, -7)
+    nibabel.save(image, tmp_path / "in.nii")
+    assert (
+        run(tmp_path / "in.nii", "-k", "temporal-mean:2", "--stride", "2,1,1", "-o", tmp_path / "out.nii")
+        == ""
+    )
+    made = nibabel.load(tmp_path / "out.nii")
+    scaled = nibabel.load(tmp_path / "in.nii").get_fdata()
+    assert made.get_data_dtype() == np.float64
+    np.testing.assert_allclose(made.get_fdata()[:, :, 0], (scaled[..., ::2] + scaled[..., 1::2])[:, :, 0] / 2)
+    assert made.header.get_xyzt_units() == ("micron", "msec")
+    assert (made.header["pixdim"][4], made.header["toffset"]) == (3000, 1000)
+    assert (float(made.dataobj.slope), float(made.dataobj.inter)) == (1, 0)
+
+
+def test_colours_and_other_formats(tmp_path: Path) -> None:
+    pixels = RANDOM.integers(0, 256, (7, 9, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "in.png", dpi=(254, 254))
+    run(tmp_path / "in.png", "-k", "identity", "--range", "clip", "-o", tmp_path / "a.nii.gz")
+    made = nibabel.load(tmp_path / "a.nii.gz")
+    assert made.get_data_dtype().names == ("R", "G", "B")
+    np.testing.assert_array_equal(np.asarray(made.dataobj).view((np.uint8, 3)).transpose(1, 0, 2), pixels)
+    np.testing.assert_allclose(made.header.get_zooms(), [0.1, 0.1])
+    said = run(tmp_path / "a.nii.gz", "-k", "identity", "-o", tmp_path / "b.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "b.png")), pixels)
+    assert said == "note: the affine is left out: PNG holds none\n"
+
+
+def test_more_samples_than_the_first_version_counts(tmp_path: Path) -> None:
+    values = RANDOM.normal(size=(40_000, 2)).astype(np.float32)
+    np.save(tmp_path / "in.npy", values)
+    run(tmp_path / "in.npy", "-k", "identity", "-o", tmp_path / "out.nii")
+    made = nibabel.load(tmp_path / "out.nii")
+    assert isinstance(made, nibabel.Nifti2Image)
+    np.testing.assert_array_equal(np.asarray(made.dataobj), values.transpose())
+
+
+def test_from_a_pipe(tmp_path: Path) -> None:
+    save(tmp_path / "in.nii.gz", HEAD)
+    done = convcli("filter", "-", "-k", "1", "-o", "-", "-q", stdin=(tmp_path / "in.nii.gz").read_bytes())
+    (tmp_path / "out.nii.gz").write_bytes(done.stdout)
+    np.testing.assert_array_equal(nibabel.load(tmp_path / "out.nii.gz").get_fdata(), HEAD)
+
+
+def damaged(how: str, path: Path) -> str:
+    """Write a file that is damaged somehow; return words of the error."""
+    save(path, HEAD)
+    header = bytearray(gzip.decompress(path.read_bytes()))
+    size = len(header)
+    words = ""
+    if how == "singular":
+        header[280:292], words = bytes(12), "singular"  # the first row of sform
+    elif how == "pair":
+        header[344:347], words = b"ni1", "pair"
+    elif how == "complex":
+        header[70:72], words = (32).to_bytes(2, "little"), "only integers and floats"
+    elif how == "type":
+        header[70:72], words = (77).to_bytes(2, "little"), "broken or truncated volume"
+    elif how == "axes":
+        header[40:42], words = (9).to_bytes(2, "little"), "axes of"
+    elif how == "negative":
+        header[42:44], words = (-4).to_bytes(2, "little", signed=True), "axes"
+    elif how == "large":  # says more than there is
+        header[42:44], words = (32_000).to_bytes(2, "little"), "cut short"
+    elif how == "short":
+        header, words = header[:350], "cut short"
+    elif how == "long":
+        header, words = header + bytes(1 << 23), "more than such a file can hold"
+    assert size > 7000
+    path.write_bytes(gzip.compress(header))
+    if how == "gzip":
+        path.write_bytes(path.read_bytes()[:-2000])
+        words = "broken or truncated volume"
+    return words
+
+
+@pytest.mark.parametrize(
+    "how", ["singular", "pair", "complex", "type", "axes", "negative", "large", "short", "long", "gzip"]
+)
+def test_damaged_files_are_refused_in_one_line(tmp_path: Path, how: str) -> None:
+    words = damaged(how, tmp_path / "in.nii.gz")
+    done = convcli("filter", "in.nii.gz", "-k", "box:3", "-o", "out.nii", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("error: 'in.nii.gz': ")
+    assert words in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+    assert not (tmp_path / "out.nii").exists()
+
+
+def test_the_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "in.nii", HEAD)
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    arguments = ["filter", str(tmp_path / "in.nii"), "-k", "box:3", "-o", str(tmp_path / "out.nii")]
+    done = CliRunner().invoke(build(["filter"]), arguments, catch_exceptions=True)
+    assert "convcli[volume]" in str(done.exception)
