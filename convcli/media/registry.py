@@ -70,9 +70,7 @@ class Format:
     numbered
         Whether it is a clip of numbered files, one of this format for each frame.
     placed
-        The letters of the axes whose positions it can hold, in inches and seconds.
-    measured
-        Whether these can be in other units too.
+        The letters of the axes whose positions it can hold; pictures and clips do in inches and seconds.
     grain
         Which boxes its writer takes.
     like
@@ -92,7 +90,6 @@ class Format:
     film: bool = False
     numbered: bool = False
     placed: str = ""
-    measured: bool = False
     grain: Grain = STRIPS
     like: str = ""
 
@@ -129,7 +126,7 @@ _PARQUET, _ARROW = (
 )
 _VOLUMES = "convcli.media.volumes."
 _VOLUME = (f"{_VOLUMES}nifti:source", f"{_VOLUMES}nifti:sink", "TZYXC", VOXELS)
-_MEASURED: dict[str, Any] = {"numbers": True, "placed": "TZYX", "measured": True}
+_MEASURED: dict[str, Any] = {"numbers": True, "placed": "TZYX"}
 _SOUND = ("convcli.media.sounds.sound:source", "convcli.media.sounds.sound:sink", "XC", SAMPLES)
 _CODED = ("convcli.media.sounds.coded:source", "convcli.media.sounds.coded:sink", "XC", SAMPLES)
 _DECODED = (_CODED[0], *_SOUND[1:])
@@ -150,7 +147,6 @@ FORMATS: tuple[Format, ...] = (
         *_TIFF,
         seeks=True,
         placed="YX",
-        measured=True,
         grain=BOXES,
     ),
     Format("mp4", (".mp4", ".m4v"), begins.movie(), *_FILM, **_BOXED),
@@ -427,7 +423,9 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
             nowhere = f"{positions.ticks.count(None)} of {axis.size} rows have no time"
             lines.append(f"{nowhere}: they lie at none of the input's times, which are not evenly spaced")
         on_paper = positions is None or positions.unit in (INCH, SECOND)
-        if positions is None or (axis.letter in format.placed and (on_paper or format.measured)):
+        if positions is None or (
+            axis.letter in format.placed and (on_paper or format.numbers or format.multi)
+        ):
             continue
         if positions.unit != INCH:
             samples = (
