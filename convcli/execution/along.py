@@ -9,7 +9,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from convcli.common import Missing, UsageError, quoted, split_unit, within
+from convcli.common import Missing, UsageError, quoted, split_unit, to_float, within
 from convcli.data.axes import AS_ROWS, Axis, Listed
 from convcli.data.info import ArraySource, Companions, Source, channels_first
 from convcli.data.units import converted
@@ -101,7 +101,7 @@ def _smoothed(
         size, begin = sizes[first:last], np.cumsum(sizes[first:last]) - sizes[first:last]
         taken = np.repeat(starts[first:last] - begin, size) + np.arange(size.sum())
         distances = (ticks[taken] - np.repeat(ticks[first:last], size)).astype(np.float64) * float(tick)
-        found, weights = values[:, taken], weigh(distances, float(width))
+        found, weights = values[:, taken], weigh(distances, to_float(width))
         there = ~np.isnan(found)
         if missing in (Missing.SKIP, Missing.KEEP):
             found, weights = np.where(there, found, 0), weights * there

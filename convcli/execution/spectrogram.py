@@ -22,9 +22,9 @@ _BLOCK = 1 << 21  # samples that are transformed at a time
 
 def _count(text: str, what: str, least: int, axis: Axis) -> int:
     amount = split_unit(text)
-    count = round(samples(*amount, axis) if amount else parse_number(text, what))
+    count = min(round(samples(*amount, axis) if amount else parse_number(text, what)), 10**9)
     if not least <= count <= 1 << 24:
-        raise UsageError(f"{what} {text} is {count} samples: give {least} or more")
+        raise UsageError(f"{what} {text} is {float(count):.6g} samples: give {least} to {1 << 24}")
     return count
 
 

@@ -73,8 +73,10 @@ def _counted(key: str, amount: Amount, axis: Axis, axes: Sequence[Axis]) -> str:
         raise UsageError(f"{text} is {to_float(count):.3g} of a sample: give more")
     if key == "sigma":
         return repr(to_float(count)).removesuffix(".0")
-    near = round(count)
-    return str(near if abs(count - near) <= _ROUNDED * count else 2 * math.floor(count / 2) + 1)
+    near = min(round(count), 10**9)  # refused as a size, and short enough for a line
+    return str(
+        near if abs(count - near) <= _ROUNDED * count or near == 10**9 else 2 * math.floor(count / 2) + 1
+    )
 
 
 _ROUNDED = Fraction(1, 10**9)  # of a count: what spacings in doubles leave

@@ -158,6 +158,7 @@ def test_seconds_of_clips_and_millimetres_of_pictures(tmp_path: Path) -> None:
         ("box:3y", "unit 'y' is unknown: known are s, "),
         ("box:1m", "1m is 0.05 of a sample: give more"),
         ("gaussian:sigma=1m", "1m is 0.05 of a sample: give more"),
+        ("box:1e300m", "1000000000x1000000000 weights are more than"),
         ("motion-blur:100m", "it takes one number of samples, and 5 and 10 differ"),
         ("box:30mx30mx30m", "it has 3 axes, and the data has only y, x"),
         ("dog:sigma=30m,ratio=2m", "ratio: '2m' is not a number"),

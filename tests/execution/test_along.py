@@ -130,6 +130,7 @@ def test_even_times_are_filtered_alike_with_and_without(tmp_path: Path) -> None:
         (("-k", "box:5"), "--along time takes kernels in a unit of time"),
         (("-k", "smooth3"), "--along time takes kernels in a unit of time"),
         (("-k", "box:5m"), "m measures length, and the positions along x are in 's'"),
+        (("-k", "box:1e999s"), "the number is beyond what a float holds"),
         (("-k", "box:0s"), "0s is not possible: give more than 0"),
         (("-k", "box:5s", "--padding", "full"), "leave out --padding and its kin"),
         (("-k", "box:5s", "--as", "matrix"), "--along time is for tables with times"),

@@ -280,6 +280,17 @@ def test_a_signals_kernel_with_stride(photo: Path, capsys: pytest.CaptureFixture
     np.testing.assert_allclose(again, y, atol=1e-12)
 
 
+def test_columns_of_tables(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One column of several, in the inputs and the targets; without the option all share a kernel."""
+    a, b = np.random.default_rng(2).normal(size=(2, 40))
+    made = np.correlate(np.pad(a, 1, mode="edge"), [0.25, 0.5, -1.5], "valid")
+    for name, column in (("x.csv", a), ("y.csv", made)):
+        rows = [f"{one},{other}" for one, other in zip(b.tolist(), column.tolist(), strict=True)]
+        Path(name).write_text("\n".join(["b,a", *rows]))
+    found = report(capsys, "x.csv", "y.csv", "--size", "3", "--columns", "a")
+    np.testing.assert_allclose(found["weights"], [[[0.25, 0.5, -1.5]]], atol=1e-12)
+
+
 def test_a_bank_and_a_volume(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(0)
     x, bank = random.normal(size=(3, 12, 13)), random.normal(size=(2, 3, 2, 3))

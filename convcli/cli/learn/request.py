@@ -122,6 +122,7 @@ class Request:
     training: Settings
     reading: ReadOptions = group(
         *("matrix", "header"),
+        columns="Columns of tables, of inputs and targets alike: names, numbers, 2-4.",
         max_pixels="Most pixels, in millions; weights and maps count by their memory.",
         axes="Letters of an array's dimensions: CYX, YXC, ZYX...",
     )
