@@ -176,6 +176,7 @@ def filter(
         raise UsageError(f"threads {threads} is not possible: give 1 or more")
     data = _real(array, "cannot be filtered")
     source: Source = ArraySource(data, _axes(data.shape, axes))
+    source.info = replace(source.info, volume="Z" in str(axes or "").upper())
     if mask is not None:
         marks = _real(mask, "cannot be a mask")
         own = source.info.letters if marks.shape == data.shape else _axes(marks.shape, None)

@@ -106,6 +106,7 @@ class Info:
     companions: Companions | None = None
     notes: tuple[str, ...] = ()  # lines for the person: what the reader noticed
     white: float | None = None  # where it is not the type's largest: 4095 of 12 bits in uint16
+    volume: bool = False  # the file, or a person, says that Z is an axis of space, not of pages
     gaps: bool = False  # a mask says which samples are missing: what is read are floats, whatever the type
 
     @classmethod

@@ -77,6 +77,7 @@ class Settings:
         "After the kernels, or alone: max:2, avg:3,s=2, min:2,ceil, global-max (also p= d=).", read=parse_pool
     )
     sum_channels: bool = False
+    volume: bool = False
 
 
 def kernel_axes(letters: str, rank: int, axis: str | None, what: str) -> tuple[int, ...]:
@@ -226,9 +227,9 @@ def _pool_alone(pool: Pool, settings: Settings) -> Pool:
     return pool
 
 
-def _bind_pool(pool: Pool, letters: str, sizes: tuple[int, ...], axis: str | None) -> PoolStage:
-    """A pool slides along Y and X (or X alone), or along as many last axes as its window names."""
-    plane = len(letters.removeprefix("T").removeprefix("Z")) or 1
+def _bind_pool(pool: Pool, letters: str, sizes: tuple[int, ...], axis: str | None, volume: bool) -> PoolStage:
+    """A pool slides along Y and X (or X alone, or Z too), or along as many last axes as its window names."""
+    plane = len(letters.removeprefix("T") if volume else letters.lstrip("TZ")) or 1
     rank = len(axis) if axis else (plane if pool.size is None or len(pool.size) == 1 else len(pool.size))
     axes = kernel_axes(letters, rank, axis, "pool")
     windows = _spread(pool.windows(tuple(sizes[axis] for axis in axes)), axes, len(letters))
@@ -273,7 +274,7 @@ def bind(
         pool = parse_pool(kernels[-1].defaults.pool)
     if pool is not None:
         pool = pool if kernels else _pool_alone(pool, settings)
-        _append(stages, trail, _bind_pool(pool, letters, trail[-1], settings.axis))
+        _append(stages, trail, _bind_pool(pool, letters, trail[-1], settings.axis, settings.volume))
     if not stages:
         raise UsageError("nothing to do: give a kernel (-k NAME, see `convcli kernels list`) or --pool")
     return Chain(letters, tuple(trail), tuple(stages), channels)

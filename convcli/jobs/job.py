@@ -365,7 +365,7 @@ def draft(
         When the kernels do not fit the data, or options contradict each other or the output.
     """
     letters = canonical(info)
-    settings = replace(settings, sum_channels=channels is Channels.SUM)
+    settings = replace(settings, sum_channels=channels is Channels.SUM, volume=info.volume)
     sizes = [info.size(letter) for letter in letters]
     chain = bind(kernels, settings, letters, sizes, filtered_channels(info, channels))
     policy, dtype, compute = decide(range, kernels, info.dtype, holds, keeps_numbers, precision)
@@ -420,5 +420,5 @@ def canonical(info: Info) -> str:
 
 
 def default_rank(info: Info) -> int:
-    """Return the rank of a parametric kernel that does not say it: 1 on signals, else 2."""
-    return min(len(canonical(info)), 2)
+    """Return the rank of a parametric kernel that does not say it: 1 on signals, 3 on volumes, else 2."""
+    return 3 if info.volume else min(len(canonical(info)), 2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from math import prod
 from pathlib import Path
@@ -68,6 +69,8 @@ class Given:
             self._fp.close()
             return NumberedSource(self._found, options)
         source = registry.open_source(self._fp, format, options)
+        if "Z" in (options.axes or "").upper():
+            source.info = replace(source.info, volume=True)
         if options.rate is not None:
             try:
                 source.info = timed(source.info, options.rate)

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 
 from convcli.common import UsageError, about
-from convcli.data.axes import Positions
+from convcli.data.axes import Axis, Positions
 from convcli.data.info import Info, Kind
 from convcli.geometry.padding import PaddingName, PadMode
 from convcli.jobs.bind import Settings, bind
@@ -134,9 +134,21 @@ def kernels_for(
         kernel = read_kernel(told, rank, info, numbers=numbers)
         made.append(kernel if told == text else replace(kernel, name=text, slug=slug(text), in_samples=told))
         bare = any(axis.positions and not axis.positions.unit for axis in own) and told != text
-        lines = uneven(text, own, kernel.rank), "the times have no unit: seconds are taken for it" * bare
+        lines = (
+            _in_volume(text, own[-kernel.rank :]) * info.volume,
+            uneven(text, own, kernel.rank),
+            "the times have no unit: seconds are taken for it" * bare,
+        )
         notes |= dict.fromkeys(filter(None, lines))
     return made, tuple(notes)
+
+
+def _in_volume(text: str, axes: Sequence[Axis]) -> str:
+    """Return a line that says along which axes of a volume a kernel goes."""
+    letters = ",".join(axis.letter.lower() for axis in axes)
+    if "z" in letters and len(axes) > 1:
+        return f"{text} is {len(axes)}-D on this volume ({letters}); --axis yx filters each slice"
+    return f"{text} goes along {letters} of this volume alone"
 
 
 def read_kernel(text: str, rank: int, info: Info | None = None, *, numbers: bool | None) -> Kernel:

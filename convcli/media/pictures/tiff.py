@@ -165,7 +165,8 @@ class TiffSource(Boxes):
             colour=self._look.colour,
             metadata=metadata,
         )
-        info = replace(with_dpi(info, dpi), white=self._look.white)
+        solid = count > 1 and series.axes.startswith("Z")
+        info = replace(with_dpi(info, dpi), white=self._look.white, volume=solid)
         info, told = geo.placed(info, pages[0]) if self._orientation == 1 else (info, ())
         grey = self._look.colour not in (Colour.RGB, Colour.RGBA)
         self._missing = geo.Nodata.of(pages[0], info.dtype) if grey else None

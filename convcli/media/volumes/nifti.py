@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from importlib import import_module
 from math import isfinite, prod
@@ -171,6 +172,7 @@ class NiftiSource(Boxes):
             Metadata(volume=fp.read(self._offset)),
             notes=left_out("NIFTI", ["behind"] if missing < 0 else []),
         ).placed(**places)
+        self.info = replace(self.info, volume="Z" in self.info.letters)
 
     def read(self, box: Box) -> np.ndarray:
         given = dict(zip(self.info.letters, self.info.spans(box), strict=True))
