@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from convcli.common import Channels, EngineName, Missing, Precision, UsageError, parse_choice, quoted
-from convcli.common.numbers import parse_numbers
+from convcli.common.numbers import in_range, parse_numbers
 from convcli.data.info import ITEMS, SPACE, ArraySource, Colour, Source
 from convcli.data.masked import Masked
 from convcli.execution.items import item_of
@@ -172,8 +172,7 @@ def filter(
     >>> filter(np.eye(3, dtype="uint8") * 90, "box:3", range="clip").dtype
     dtype('uint8')
     """
-    if threads is not None and _whole(threads, "threads") < 1:
-        raise UsageError(f"threads {threads} is not possible: give 1 or more")
+    threads = None if threads is None else in_range(_whole(threads, "threads"), "threads", 1)
     data = _real(array, "cannot be filtered")
     source: Source = ArraySource(data, _axes(data.shape, axes))
     source.info = replace(source.info, volume="Z" in str(axes or "").upper())
@@ -347,7 +346,9 @@ def motion(
     if _whole(denoise, "denoise") < 1:
         raise UsageError(f"denoise {denoise} is not possible: give a number of frames from 1 on")
     least = (
-        None if threshold == "auto" else _number(threshold, "threshold", give="auto, or grey levels of 255")
+        None
+        if str(threshold) == "auto"
+        else _number(threshold, "threshold", give="auto, or grey levels of 255")
     )
     spans = _number(min_duration, "min duration"), _number(merge_gap, "merge gap")
     if min(*spans, least or 0) < 0:
@@ -524,8 +525,8 @@ def _padding(value: Any) -> tuple[Padding, ...] | None:
 def _one_padding(value: Any) -> Padding:
     if isinstance(value, str):
         return parse_padding(value)[0]
-    if hasattr(value, "__index__"):
-        return (operator.index(value),) * 2
+    if not np.ndim(value):
+        return (_whole(value, "padding"),) * 2
     pair = _listed(value)
     if len(pair) != 2:
         raise UsageError(f"padding {quoted(value)} is not a pair: give (before, after), a number or a name")

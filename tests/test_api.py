@@ -29,11 +29,71 @@ from convcli.pixels.ranges import POLICIES
         ({"padding": [(1,)]}, "not a pair"),
         ({"stride": 0}, "stride 0"),
         ({"engine": "tensorflow"}, "engine 'tensorflow'"),
+        ({"engine": "x" * 1_000_000}, "^.{1,120}$"),
+        ({"stride": 1 << 62}, f"step {1 << 62} is not possible: give 1 to {1 << 40}"),
+        ({"dilation": 1 << 62}, f"step {1 << 62} is not possible"),
+        ({"threads": np.ones(2, int)}, "threads"),
     ],
 )
 def test_one_clear_error(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         convcli.filter(np.eye(6), "hedge", **options)
+
+
+@pytest.mark.parametrize("padding", [1 << 31, 1 << 62, 1 << 200])
+def test_a_result_larger_than_any_memory_is_an_error_of_ours(padding: int) -> None:
+    with pytest.raises(convcli.ConvError, match=r"the result would take .* MB of memory"):
+        convcli.filter(np.eye(8), "box:3", padding=padding)
+
+
+class Refuses:
+    """What raises where it is asked for an array."""
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        raise MemoryError
+
+
+def test_objects_that_give_no_array_have_an_error_of_ours() -> None:
+    for array, kernel in ((Refuses(), "box:3"), (np.eye(4), Refuses())):
+        with pytest.raises(convcli.UsageError):
+            convcli.filter(array, kernel)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("weights", [(1, 10**400, 1), (1j, 1, 1)], ids=["large", "complex"])
+def test_weights_that_are_no_floats_have_an_error_of_ours(weights: Any) -> None:
+    with pytest.raises(convcli.UsageError, match="weights"):
+        Kernel("k", (1, 1, 3), weights)
+
+
+@pytest.mark.parametrize(("weight", "dtype"), [(1e300, "int64"), (-1, "uint8"), (300, "uint8"), (1, "O")])
+def test_weights_that_a_type_does_not_hold(weight: float, dtype: str) -> None:
+    assert Kernel.from_array([7.5, 2]).array("uint8").tolist() == [[[7, 2]]]
+    with pytest.raises(convcli.UsageError, match=r"exceed|hold"):
+        Kernel.from_array([weight]).array(dtype)
+
+
+@pytest.mark.parametrize("rank", [-1, 0, 4, 10**9])
+def test_kernels_have_up_to_three_axes(rank: int) -> None:
+    with pytest.raises(convcli.UsageError, match=f"rank {rank} is not possible: give 1 to 3"):
+        convcli.load_kernel("box:3", rank)
+
+
+@pytest.mark.parametrize("options", [{}, {"threshold": 0}, {"stabilise_light": True}], ids=str)
+@pytest.mark.parametrize(("low", "high"), [(0, np.finfo("f4").max), (-1e308, 1e308)])
+def test_motion_of_floats_of_any_size_warns_of_nothing(
+    low: float, high: float, options: dict[str, Any]
+) -> None:
+    clip = np.full((12, 24, 32), low, np.float32 if low == 0 else np.float64)
+    clip[5:8, 4:14, 4:14] = high
+    convcli.motion(clip, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"threshold": np.ones((2, 2))}, {"region": "x" * 5000}], ids=["numbers", "name"]
+)
+def test_odd_values_of_motion_have_an_error_of_ours(options: dict[str, Any]) -> None:
+    with pytest.raises(convcli.UsageError):
+        convcli.motion(np.zeros((3, 8, 8), np.uint8), **options)
 
 
 def test_numbers_of_numpy_are_numbers() -> None:

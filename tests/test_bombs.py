@@ -27,7 +27,10 @@ import soundfile
 import tifffile
 from PIL import Image
 
+from convcli import api
+from convcli.common.errors import ConvError
 from convcli.data.array_files import SUFFIXES
+from convcli.media.clips import scan
 from convcli.media.registry import HEAD, READ, identify
 from tests.clips import make, pattern
 from tests.measured import Measured, measured
@@ -480,6 +483,41 @@ def test_a_long_list_of_weights_is_read_at_once(tmp_path: Path) -> None:
     Image.new("L", (9, 9)).save(tmp_path / "a.png")
     (tmp_path / "k.yaml").write_bytes(b"name: a\nweights: [" + b"1," * 299_999 + b"1]")
     check(measured("filter", "a.png", "-k", "k.yaml", "--padding", "same", "-o", "b.png", cwd=tmp_path), (0,))
+
+
+@pytest.mark.parametrize("kernel", ["temporal-gaussian:30000", "temporal-mean:300000"])
+def test_a_large_kernel_is_shown_at_once(kernel: str, tmp_path: Path) -> None:
+    done = measured("kernels", "show", kernel, cwd=tmp_path)
+    assert (done.code, done.words) == (0, "")
+    assert done.busy < SECONDS
+
+
+SPARSE_SOUNDS = {"flac": "zeros", "mp3": "zeros", "ogg": "without pages"}
+
+
+@pytest.mark.parametrize("suffix", SPARSE_SOUNDS)
+def test_a_sound_that_goes_on_in_nothing(suffix: str, tmp_path: Path) -> None:
+    """A terabyte that takes no room on the disk."""
+    with (tmp_path / f"a.{suffix}").open("wb+") as file:
+        soundfile.write(file, np.zeros(4000), 8000, format=suffix.upper())
+        file.truncate(1 << 40)
+    done = measured("filter", f"a.{suffix}", *BOX, "-o", "b.wav", cwd=tmp_path)
+    check(done)
+    assert SPARSE_SOUNDS[suffix] in done.words
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv", "ts"])
+def test_a_clip_that_goes_on_in_nothing(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is read up to 256 MB of zeros; here to 16."""
+    monkeypatch.setitem(scan._NOTHING, "video", 1 << 24)
+    path = make(tmp_path / f"a.{suffix}", pattern(5))
+    with path.open("rb+") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ConvError, match="damaged: 16 MB of zeros before byte"):
+        api.motion(path)
+    assert capfd.readouterr().err == ""
 
 
 NETS = {

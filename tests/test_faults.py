@@ -12,11 +12,13 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from convcli.common.errors import ConvError
 from convcli.media.files.target import open_input
 from convcli.media.options import ReadOptions
+from convcli.media.registry import longest
 from convcli.media.tables import table
 from tests.faults.faults import FAULTS, Fault, Place, can_mount
 from tests.faults.jobs import KINDS, OTHERS
@@ -98,10 +100,11 @@ def test_a_pipe_without_an_end_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
         assert endless.wait(10)
 
 
-@pytest.mark.parametrize(("head", "most"), [("house.png", 64), ("text", 64)])
+@pytest.mark.parametrize(("head", "most"), [("house.png", 64), ("text", 64), ("a.npy", 67)])
 def test_a_pipe_is_bounded_by_what_its_first_bytes_say(head: str, most: int, tmp_path: Path) -> None:
-    """A picture of 320 x 240 pixels, and what begins as no format does."""
-    file = SAMPLES / head if head != "text" else "/dev/null"
+    """A picture of 320 x 240 pixels, what begins as no format does, an array of 4 MB."""
+    np.save(tmp_path / "a.npy", np.zeros((1000, 1000), np.float32))
+    file = {"text": "/dev/null", "a.npy": tmp_path / "a.npy"}.get(head, SAMPLES / head)
     job = [sys.executable, "-m", "convcli", "filter", "-", "-k", "box:3", "-o", "b.png"]
     with subprocess.Popen(
         ["sh", "-c", f"cat {file} /dev/zero 2>/dev/null"], stdout=subprocess.PIPE
@@ -113,6 +116,11 @@ def test_a_pipe_is_bounded_by_what_its_first_bytes_say(head: str, most: int, tmp
     assert done.returncode == 1
     words = f"error: standard input: it is longer than {most} MB, which is more than such a file can hold\n"
     assert done.stderr.decode() == words
+
+
+def test_offsets_of_32_bits_bound_a_tiff() -> None:
+    assert longest(b"II*\0" + bytes(99)) == longest(b"MM\0*" + bytes(99)) == (1 << 32) + (1 << 26)
+    assert longest(b"II+\0" + bytes(99)) is None
 
 
 ENDLESS = {

@@ -116,7 +116,7 @@ def _lines(found: Described) -> Iterator[str]:
         yield textwrap.fill(kernel.description, WIDTH)
     yield ""
     yield from matrices(kernel)
-    if shows_colours():
+    if shows_colours() and max(kernel.size) <= WIDTH:
         yield from _pictures(kernel)
     for label, text in _facts(found):
         start = f"{label:<11}"
@@ -177,18 +177,18 @@ def _factors_text(found: analysis.Separation) -> str:
 
 
 def _few(numbers: Sequence[float]) -> list[str]:
-    texts = [number_text(number) for number in numbers]
-    return texts if len(texts) <= 9 else [*texts[:3], "…", *texts[-3:]]
+    if len(numbers) > 9:
+        return [*_few(numbers[:3]), "…", *_few(numbers[-3:])]
+    return [number_text(number) for number in numbers]
 
 
 def _pictures(kernel: Kernel) -> Iterator[str]:
     """Yield the kernel as grey pictures side by side: black to white; signed ones with zero as mid grey."""
-    slices = [matrix for _, matrix in slices_of(kernel)][:MOST]
     largest = max(map(abs, kernel.weights)) or 1.0
     zoom = max(1, min(4, 24 // max(kernel.size)))
-    across = max(1, WIDTH // (len(slices[0][0]) * zoom + 2))
+    across = max(1, WIDTH // (kernel.size[-1] * zoom + 2))
     drawn = []
-    for matrix in slices:
+    for _, matrix in slices_of(kernel):
         parts = [[value / largest for value in row] for row in matrix]
         grey = parts if kernel.non_negative else [[(part + 1) / 2 for part in row] for row in parts]
         drawn.append(half_blocks(grey, zoom))

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from convcli.common.errors import UsageError
+from convcli.common.numbers import quoted
 
 
 class Channels(StrEnum):
@@ -84,6 +85,6 @@ def parse_choice(choices: Iterable[Choice], text: str, what: str) -> Choice:
     names = {str(choice): choice for choice in choices}
     if text in names:
         return names[text]
-    near = difflib.get_close_matches(text, names, n=1)
+    near = difflib.get_close_matches(text[:40], names, n=1)
     hint = f"did you mean {near[0]}? It" if near else "it"
-    raise UsageError(f"{what} {text!r} is unknown: {hint} is one of {', '.join(names)}")
+    raise UsageError(f"{what} {quoted(text)} is unknown: {hint} is one of {', '.join(names)}")

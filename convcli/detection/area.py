@@ -1,10 +1,10 @@
 """How to look for motion, as a person says it: what counts, and in which parts of the picture."""
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcli.common import UsageError, frozen, in_range, parse_float
+from convcli.common import UsageError, frozen, in_range, parse_float, quoted
 from convcli.common.options import Panel, flag, option
 
 if TYPE_CHECKING:
@@ -157,10 +157,10 @@ def parse_region(
     >>> parse_region("10,0 64,48 9,30").corners
     ((10, 0), (64, 48), (9, 30))
     """
-    name = f"{what} {text!r}"
+    name = f"{what} {quoted(text)}"
     points = [point.split(",") for point in text.split()]
     if not all(part.isdecimal() for point in points for part in point):
-        if mask is not None and Path(text).is_file():
+        if mask is not None and os.path.isfile(text):  # noqa: PTH113  # pathlib raises for long names
             return Stencil(name, mask(text))
     elif [len(point) for point in points] == [4]:
         x, y, width, height = map(int, points[0])

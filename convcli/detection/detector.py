@@ -210,6 +210,7 @@ class Watch:
         plan = self._pipeline.plan
         return f"{plan.engine}: {'bytes are subtracted in whole numbers' if self._whole else plan.reason}"
 
+    @np.errstate(all="ignore")  # NaN where nothing is looked at; floats of any size
     def threshold(self) -> Limits:
         """Return what a value must exceed to count as motion, place by place."""
         side = block_side(self.shape)
@@ -225,8 +226,7 @@ class Watch:
         results = (self._steadied(index, frames, self._values(index, frames))[0] for index, frames in read)
         brightness = per_block(self._sampled(_grey(self._read(indices[0])[-1])), side, np.mean)
         if self._rest is not None:
-            with np.errstate(invalid="ignore", divide="ignore"):  # NaN where nothing is looked at
-                brightness /= per_block(~self._rest, side, np.mean)
+            brightness /= per_block(~self._rest, side, np.mean)
         result = limits(results, brightness, side, self.level)
         usual, most = np.median(result.blocks) / self.level, result.blocks.max() / self.level
         more = f" at most places, {most:.1f} where the clip varies most" if most > 1.05 * usual else ""
@@ -334,6 +334,7 @@ class Watch:
                 progress(index + 1, self._job.length)
         self.detector.close()
 
+    @np.errstate(all="ignore")
     def _judged(self, index: int, frames: list[np.ndarray], limits: Limits, least: float) -> Sight:
         values = self._values(index, frames)
         blocks, bounds = largest(values, limits.side), limits.blocks

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from convcli.common import Channels, ConvError, EngineName
+from convcli.common.budget import check_memory
 from convcli.common.machine import own_memory
 from convcli.common.prefetch import ahead
 from convcli.data.box import Box, grid
@@ -222,6 +223,7 @@ class Pipeline:
             When its blocks do not fit into memory.
         """
         self.plan.check_memory()
+        check_memory("the result", prod(self.result.shape) * np.dtype(self.result.dtype).itemsize)
         try:
             result = np.empty(self.result.shape, self.result.dtype)
             for _ in self.blocks(tally or Tally(), into=result):

@@ -14,6 +14,8 @@ from math import gcd
 from convcli.common import UsageError, frozen, in_range
 from convcli.geometry.padding import Padding, PaddingName
 
+_FARTHEST = 1 << 40  # samples of a step: times the bytes of a row, it has to stay below 2^63
+
 
 @frozen
 class _Spaced:
@@ -29,6 +31,7 @@ class _Spaced:
         in_range(self.kernel, "kernel size", 1)
         in_range(self.stride, "stride", 1)
         in_range(self.dilation, "dilation", 1)
+        in_range(max(self.stride, self.dilation), "step", 1, _FARTHEST)
         in_range(min(self.before, self.after), "padding", 0)
 
     @property

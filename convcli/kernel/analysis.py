@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _TOLERANCE = 1e-14  # of the largest weight: what products of factors lose by rounding
+_MOST_DIFFERENT = 1000  # numbers that are looked at as fractions
 _MIRRORS = ("left-right", "up-down", "front-back")  # along the last axis, the one before, …
 
 
@@ -74,12 +75,13 @@ def _simplified(line: Sequence[float]) -> list[float]:
 
     Its sum is positive, or the last number is, so that like kernels get like factors.
     """
-    fractions = [Fraction(value).limit_denominator(1000) for value in line]
+    different = set(line) if len(set(line)) <= _MOST_DIFFERENT else set()
+    fractions = {value: Fraction(value).limit_denominator(1000) for value in different}
     total, largest = math.fsum(line), max(map(abs, line))
-    if all(float(fraction) == value for fraction, value in zip(fractions, line, strict=True)):
-        over = math.lcm(*(fraction.denominator for fraction in fractions))
-        whole = [int(fraction * over) for fraction in fractions]
-        unit, values = float(math.gcd(*whole)), list(map(float, whole))
+    if different and all(float(fraction) == value for value, fraction in fractions.items()):
+        over = math.lcm(*(fraction.denominator for fraction in fractions.values()))
+        whole = {value: int(fraction * over) for value, fraction in fractions.items()}
+        unit, values = float(math.gcd(*whole.values())), [float(whole[value]) for value in line]
     else:
         unit, values = total if abs(total) > 1e-6 * largest else largest, list(line)
     rising = total > 0 or (total == 0 and next(value for value in reversed(line) if value) > 0)

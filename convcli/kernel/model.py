@@ -108,7 +108,7 @@ class Kernel:
                 self._complete()
             except ConvError:
                 raise
-            except (TypeError, ValueError, AttributeError) as error:
+            except (TypeError, ValueError, AttributeError, OverflowError) as error:
                 parts = "name (text), shape and origin (whole numbers), weights and bias (numbers)"
                 raise UsageError(f"a kernel is made of {parts}: {error}") from None
 
@@ -147,7 +147,7 @@ class Kernel:
             if not 0 <= index < k:
                 raise UsageError(f"origin {index} lies outside an axis of {k}: use 0 to {k - 1}")
         # A sum of sizes is finite only if all of them are; and if it is not, nor would the results be.
-        if not math.isfinite(sum(map(abs, self.weights)) + sum(map(abs, self.bias))):
+        if not math.isfinite(sum(map(math.fabs, self.weights)) + sum(map(math.fabs, self.bias))):
             raise UsageError("weights and bias must be finite numbers, and so must be their sum")
 
     @property
@@ -178,12 +178,12 @@ class Kernel:
         """How many maps leave it, after `combine`."""
         return self.outputs if self.combine is Combine.NONE else 1
 
-    @property
+    @cached_property
     def sum(self) -> float:
         """The sum of all weights, rounded once."""
         return math.fsum(self.weights)
 
-    @property
+    @cached_property
     def absolute_sum(self) -> float:
         return math.fsum(map(abs, self.weights))
 
@@ -197,7 +197,7 @@ class Kernel:
         step = len(self.weights) // self.outputs
         return tuple(self.weights[i : i + step] for i in range(0, len(self.weights), step))
 
-    @property
+    @cached_property
     def zero_sum(self) -> bool:
         """Whether flat areas give zero, up to rounding: true of differences, such as edge kernels."""
         return all(abs(math.fsum(row)) <= 1e-12 * math.fsum(map(abs, row)) for row in self.rows)
@@ -279,14 +279,17 @@ class Kernel:
         Raises
         ------
         UsageError
-            Where one exceeds what ``dtype`` holds.
+            Where one exceeds what ``dtype`` holds, and for a type that is none of real numbers.
         """
         import numpy as np
 
-        with np.errstate(over="ignore"):
-            array = np.array(self.weights).astype(dtype).reshape(self.shape)
-        if not np.isfinite(array).all():
-            raise UsageError(f"its weights exceed {array.dtype}", subject=kernel_title(self.name))
+        if np.dtype(dtype).kind not in "iuf":
+            raise UsageError(f"{np.dtype(dtype)} does not hold real numbers", subject=self.title)
+        numbers = np.array(self.weights).reshape(self.shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = numbers.astype(dtype)
+        if not (np.isfinite(array) if array.dtype.kind == "f" else np.trunc(numbers) == array).all():
+            raise UsageError(f"its weights exceed {array.dtype}", subject=self.title)
         return array
 
     @classmethod
@@ -318,6 +321,8 @@ class Kernel:
                 numbers = np.asarray(array)
             except ValueError:
                 raise UsageError("its lists are not all equally long") from None
+            except Exception as error:  # whatever an object raises that is asked for an array
+                raise UsageError(f"it gives no array: {error or type(error).__name__}") from None
             if numbers.dtype.kind not in "biuf":
                 what = numbers.dtype if numbers.dtype.kind == "c" else quoted(array)
                 raise UsageError(f"weights are real numbers, not {what}")

@@ -194,6 +194,14 @@ def test_one_line_and_nothing_written(name: str, tmp_path: Path) -> None:
     assert listing(tmp_path) == before
 
 
+@pytest.mark.parametrize("option", ["--at", "--channels", "--bias"])
+def test_a_long_mistake_is_quoted_in_part(option: str) -> None:
+    done = convcli("explain", "a.png", *BOX, option, "9" * 20_000)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: ") and done.stderr.count(b"\n") == 1
+    assert len(done.stderr) < 2200
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
 @pytest.mark.parametrize(
     ("prepare", "arguments"),

@@ -143,6 +143,24 @@ def test_a_size_instead_of_a_file_has_no_boxes(capsys: pytest.CaptureFixture) ->
     assert json.loads(capsys.readouterr().out)["grain"] is None
 
 
+def test_json_has_null_for_numbers_that_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON (RFC 8259, 6)")
+
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text("nan\n1\n2.5\n")
+    assert run(["explain", "a.csv", "-k", "box:3", "--at", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out, parse_constant=refuse)["values"] == [None]
+    clip = np.zeros((12, 24, 32), np.float32)
+    clip[5:8, 4:14, 4:14] = np.finfo("f4").max
+    np.save("a.npy", clip)
+    assert run(["motion", "a.npy", "--axes", "TYX", "--no-output", "--events", "a.jsonl", "-q"]) == 0
+    events = [json.loads(line, parse_constant=refuse) for line in Path("a.jsonl").read_text().splitlines()]
+    assert [event["strength"] for event in events] == [None]
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -168,6 +168,18 @@ def test_banks_make_a_column_for_each_map(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["level.1"][:-1].to_numpy(), TABLE["level"][1:].to_numpy())
 
 
+@pytest.mark.parametrize(
+    "values", [[[1], [2, 3]], [{"x": 1}] * 2, [b"a"] * 2, [datetime.timedelta(1)] * 2], ids=str
+)
+def test_what_text_cannot_hold_is_said(values: list[object], tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", pl.DataFrame({"a": [1.0, 2.0], "beside": values}))
+    run(path, "-k", "1", "-o", tmp_path / "b.arrow")
+    assert read(tmp_path / "b.arrow")["beside"].to_list() == values
+    with pytest.raises(UsageError, match=r"write \.parquet or \.arrow"):
+        run(path, "-k", "1", "-o", tmp_path / "b.csv")
+    assert not (tmp_path / "b.csv").exists()
+
+
 def test_what_cannot_be_filtered_is_said(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet")
     with pytest.raises(ConvError, match="column 'site' holds String, not numbers"):

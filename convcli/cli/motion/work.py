@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -253,7 +252,7 @@ def write_events(
         if suffix == ".edl"
         else _csv(rows)
         if suffix == ".csv"
-        else "".join(json.dumps(row) + "\n" for row in rows)
+        else "".join(report.json_text(row) + "\n" for row in rows)
     )
     if path == STANDARD:
         sys.stdout.write(text)

@@ -19,9 +19,12 @@ def note(text: str) -> None:
 
 def error(text: str) -> None:
     """Say on stderr what failed."""
-    sys.stderr.write(f"error: {printable(text)}\n")
+    text = printable(text)
+    whole = text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    sys.stderr.write(f"error: {whole}\n")
 
 
+_LONGEST = 2000  # characters of an error, which may quote what was given
 _PLAIN = {"×": "x", "·": ".", "…": "...", "−": "-", "–": "-", "√": "sqrt ", "²": "^2", "±": "+-"}
 
 
@@ -139,12 +142,24 @@ def as_json(value: Any) -> Any:
 
 def print_json(value: Any, stream: TextIO | None = None, indent: int | None = None) -> None:
     """Print a value as JSON, on one line but for an ``indent``; escaped where the stream could not take it."""
-    import json  # 1 ms that other commands need not wait for
-
     stream = stream or sys.stdout
-    text = json.dumps(value, ensure_ascii=False, default=as_json, indent=indent)
+    text = json_text(value, ensure_ascii=False, indent=indent)
     try:
         text.encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:
-        text = json.dumps(value, default=as_json, indent=indent)
+        text = json_text(value, indent=indent)
     print(text, file=stream)
+
+
+def json_text(value: Any, **how: Any) -> str:
+    """Return a value as JSON; numbers that JSON does not have (NaN, infinity) are null.
+
+    >>> json_text({"values": [1.5, float("nan")]})
+    '{"values": [1.5, null]}'
+    """
+    import json  # 1 ms that other commands need not wait for
+
+    text = json.dumps(value, default=as_json, **how)
+    if "NaN" in text or "Infinity" in text:
+        text = json.dumps(json.loads(text, parse_constant=lambda _: None), **how)
+    return text

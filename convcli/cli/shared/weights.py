@@ -1,5 +1,6 @@
 """The weights of a kernel as text: matrices side by side."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from convcli.cli.shared.terminal import WIDTH
@@ -13,14 +14,13 @@ PART = 5  # rows and columns of these
 
 def matrices(kernel: Kernel) -> Iterator[str]:
     """Yield a kernel's matrices as lines, each filter's under its title."""
-    slices = slices_of(kernel)
-    for title, matrix in slices[:MOST]:
+    for title, matrix in slices_of(kernel):
         if title:
             yield f"{title}:"
         yield from _matrix(matrix)
         yield ""
-    if len(slices) > MOST:
-        yield f"and {len(slices) - MOST} more; `--json` prints them all"
+    if (more := len(kernel.weights) // math.prod(kernel.size[-2:]) - MOST) > 0:
+        yield f"and {more} more; `--json` prints them all"
         yield ""
 
 
@@ -56,19 +56,18 @@ def _columns(cells: Sequence[Sequence[str]], gap: int = 2) -> list[str]:
 
 
 def slices_of(kernel: Kernel) -> list[tuple[str, list[list[float]]]]:
-    """Return each filter's matrices with a title; several where the kernel is a bank or has frames."""
+    """Return the first filters' matrices with a title; several where the kernel is a bank or has frames."""
     height, width = (1, *kernel.size)[-2:]
-    flat, step = kernel.weights, height * width
-    frames = kernel.size[0] if kernel.rank > 2 else 1
-    matrices = [nested(flat[i : i + step], (height, width)) for i in range(0, len(flat), step)]
-    titles = []
-    for index in range(len(matrices)):
+    step, frames = height * width, kernel.size[0] if kernel.rank > 2 else 1
+    found = []
+    for index, start in enumerate(range(0, len(kernel.weights), step)[:MOST]):
         rest, frame = divmod(index, frames)
         output, channel = divmod(rest, kernel.inputs)
-        parts = (
+        places = (
             (kernel.outputs, "filter", output),
             (kernel.inputs, "input", channel),
             (frames, "frame", frame),
         )
-        titles.append(", ".join(f"{word} {number}" for count, word, number in parts if count > 1))
-    return list(zip(titles, matrices, strict=True))
+        title = ", ".join(f"{word} {number}" for count, word, number in places if count > 1)
+        found.append((title, nested(kernel.weights[start : start + step], (height, width))))
+    return found

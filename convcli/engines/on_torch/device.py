@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from convcli.common.errors import UsageError
+from convcli.common.numbers import quoted
 
 CPU = torch.device("cpu")
 
@@ -22,9 +23,9 @@ def device_named(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"unknown device {name!r}: use cpu or cuda") from None
+        raise UsageError(f"unknown device {quoted(name)}: use cpu or cuda") from None
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"the torch engine runs on cpu and cuda, not on {name!r}")
+        raise UsageError(f"the torch engine runs on cpu and cuda, not on {quoted(name)}")
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:

@@ -22,6 +22,8 @@ from convcli.data.axes import SECOND, Listed
 
 INTERLACED = "the clip is interlaced: its two fields are filtered and written as one picture, without their field order"
 TRUNCATED = "--allow-truncated keeps what can be read"
+# Bytes of zeros, which cost nothing in a sparse file: more than any gap or frame
+_NOTHING = {"sound": 1 << 24, "video": 1 << 28}
 _SLACK = Fraction(1, 20)  # seconds that a container's own idea of its length may be off, beside a frame
 
 av.logging.set_level(None)  # libav's own words would land on stderr
@@ -41,14 +43,21 @@ def libav(what: str) -> Iterator[None]:
 class View:
     """A second place to read in a file that is open already: several of them share it without disturbing it."""
 
-    def __init__(self, fp: IO[bytes], lock: threading.Lock) -> None:
+    def __init__(self, fp: IO[bytes], lock: threading.Lock, nothing: int) -> None:
         self._fp, self._lock, self._at = fp, lock, 0
+        self._nothing, self._zeros = nothing, 0
 
     def read(self, size: int = -1) -> bytes:
+        if self._nothing < 0:
+            return b""
         with self._lock:
             self._fp.seek(self._at)
             data = self._fp.read(size)
         self._at += len(data)
+        self._zeros = self._zeros + len(data) if data[:1] == b"\0" and not data.strip(b"\0") else 0
+        if self._zeros > self._nothing >= 0:
+            self._nothing = -1  # said once; FFmpeg may go on
+            raise ConvError(f"damaged: {self._zeros >> 20} MB of zeros before byte {self._at:,}")
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -83,7 +92,7 @@ class VideoFile:
 
     def open(self) -> av.container.InputContainer:
         with libav(f"broken or truncated {self.what}"):
-            view = View(self._fp, self._lock)
+            view = View(self._fp, self._lock, _NOTHING[self.what])
             # Old files have tags in other encodings than UTF-8.
             return av.open(
                 view,

@@ -77,8 +77,10 @@ def _check_pages(fp: IO[bytes], tolerant: bool) -> None:
     flags, rest = b"", b""
     fp.seek(0)
     while block := fp.read(1 << 20):
-        flags += b"".join(re.findall(rb"OggS\0([\0-\7])", rest + block))
-        rest = block[-5:]
+        found = re.findall(rb"OggS\0([\0-\7])", rest + block)
+        if not found and len(block) == 1 << 20:  # a page has 64 kB at most
+            raise ConvError("broken sound: it goes on without pages")
+        flags, rest = flags + b"".join(found), block[-5:]
     if re.search(rb"[^\2\3][\2\3]", flags):
         raise ConvError("it holds several sounds one after another: `ffmpeg -i IN.ogg OUT.wav` joins them")
     if not (flags[-1:] >= b"\4" or tolerant):

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from convcli.common.budget import TABLE
-from convcli.common.errors import ConvError
+from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import quoted
 from convcli.data.axes import Listed
@@ -371,12 +371,13 @@ class TableSink(Sink):
 
     def _lines(self, frame: pl.DataFrame) -> memoryview:
         text = io.BytesIO()
-        frame.write_csv(
-            text,
-            include_header=False,
-            separator=self._dialect.delimiter,
-            line_terminator=self._dialect.newline,
-        )
+        ends = self._dialect.newline
+        try:
+            frame.write_csv(
+                text, include_header=False, separator=self._dialect.delimiter, line_terminator=ends
+            )
+        except pl.exceptions.ComputeError as error:  # lists, structs, bytes, durations that travel along
+            raise UsageError(f"{str(error).splitlines()[0]}: write .parquet or .arrow") from None
         return text.getbuffer()
 
     def _text(self, values: np.ndarray) -> pl.Series:
