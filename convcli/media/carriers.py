@@ -51,8 +51,8 @@ LOST = {
         "texts = 269, 271, 272, 285, 306, 315, 316, 33432; transfer function = 301; primaries = 318, 319; "
         "reference black and white = 532; grey response = 290; ink names = 333, 336, 337; "
         "sample limits = 280, 340, 341; halftone hints = 321; clipping path = 343; position = 286, 287; "
-        "pixel aspect = aspect; DNG metadata = 50706-51111; microscope metadata = 33628-33631, 34361, 34362, "
-        "34412, 51123, 65420-65458"
+        "pixel aspect = aspect; data behind the picture = behind; DNG metadata = 50706-51111; "
+        "microscope metadata = 33628-33631, 34361, 34362, 34412, 51123, 65420-65458"
     ),
     "WEBP": _carriers("XMP = XMP; data behind the picture = behind; content credentials = C2PA"),
     "WAV": _carriers(
@@ -65,29 +65,37 @@ LOST = {
     ),
     "NIFTI": _carriers("data behind the samples = behind"),
     "other": _carriers(
-        "comment = comment; XMP = xmp, 1060; captions (IPTC) = iptc, 1028; EXIF = exif box, 1058; other sizes = sizes; "
-        "georeference = geo; texts = xml, 1035, XPMEXT; boxes of others = uuid; thumbnail = 1033, 1036; name = name; "
-        "clipping path = 2000-2997; pixel aspect = aspect, 1064; layer comps = 1065; colour profile = icc box; "
-        "gain map = tmap; HDR metadata = light; colour coding = nclx, linear; clean aperture = clap; "
-        "smaller copies = mipmaps; further channels = channels; hotspot = hotspot; bits of alpha = attributes; "
+        "comment = comment; XMP = xmp; captions (IPTC) = iptc; EXIF = exif box; other sizes = sizes; "
+        "georeference = geo, asoc; texts = xml, XPMEXT; boxes of others = uuid, jp2i, uinf; thumbnail = thmb; "
+        "name = name; pixel aspect = aspect; colour profile = icc box; content credentials = jumb; "
+        "depth = depth; video = mpvd; gain map = tmap; HDR metadata = light; "
+        "colour coding = nclx, linear; clean aperture = clap; smaller copies = mipmaps; "
+        "further channels = channels; hotspot = hotspot; bits of alpha = attributes; "
         "data behind the picture = behind; scale = pfm scale; "
         "Targa's extension (texts, time, preview) = extension; layers or further pictures = frames"
     ),
 }
+LOST["PSD"] = LOST["other"] | _carriers(
+    "XMP = 1060; captions (IPTC) = 1028; caption = 1008; EXIF = 1058, 1059; texts = 1035, 1054; "
+    "thumbnail = 1033, 1036; paths = 1025, 2000-2997; clipping path = 2999; pixel aspect = 1064; layer comps = 1065; "
+    "guides = 1032; slices = 1050; copyright mark = 1034; watermark = 1040; names of channels = 1006, 1045; "
+    "spot colours = 1043, 1067, 1078; halftones = 1012-1015; transfer functions = 1016-1018; "
+    "transparent colour = 1047; samplers and counts = 1038, 1073, 1080; measurement scale = 1074; "
+    "timeline = 1075; HDR toning = 1070; duotone = 1066; workflow = 8000; variables = 7000, 7001; "
+    "patterns = Patt, Pat2, Pat3; annotations = Anno; smart objects = lnk2, lnk3, lnkD, lnkE"
+)
 # Programs that name themselves in each comment: that is no loss, because another one writes the result.
 _PROGRAM = rb"\W*(?i:lavc|creat(?:ed|or)\b.{0,12}\b(?:by|with|using|for|gimp|gd-jpeg)|file written by|optimized with)"
 _SAID = rb"#(?!" + _PROGRAM + rb")[^\n]*\w"  # a comment in a header
 # By format: the bytes at the beginning or the end of a file that show a carrier.
 _SHOWN = {
-    "AVIF": {"tmap": rb"tmap", "light": rb"mdcv|clli", "clap": rb"clap",
+    "AVIF": {"light": rb"mdcv|clli", "clap": rb"clap",  # by its items' properties
+             "depth": rb"auxC.{4}[^\0]*(?:depth|auxid:2)", "tmap": rb"auxC.{4}[^\0]*gain",
              "aspect": rb"pasp(.{4})(?!\1)", "nclx": rb"colrnclx(?!\0[\1\2]\0[\1\2\6\x0d-\x0f])"},
-    "JPEG2000": {"xmp": rb"uuid\xbe\x7a\xcf\xcb", "iptc": rb"uuid\x33\xc7\xa4\xd2", "exif box": rb"uuidJpgTiffExif",
-                 "geo": rb"uuid\xb1\x4b\xf8\xbd|asoc", "uuid": rb"uuid(?!\xbe\x7a|\x33\xc7|JpgT|\xb1\x4b)|jp2i",
-                 "icc box": rb"colr[\2\3]", "xml": rb"xml "},
     "NETPBM": {"comment": rb"\AP\d\s+(?:\d+\s+|#[^\n]*\n\s*)*" + _SAID,
                "pfm scale": rb"\AP[Ff]\s+\d+\s+\d+\s+(?!-?1(?:\.0*)?\s)"},
     "PAM": {"comment": rb"\AP7\s+(?:[A-Z]+\s+\w+\s+|#[^\n]*\n\s*)*" + _SAID},
-    "QOI": {"linear": rb"\A.{13}\x01", "behind": rb"\A(?!.*\0{7}\x01[\0\r\n]*\Z)"},
+    "QOI": {"linear": rb"\A.{13}\x01"},
     "SGI": {"name": rb"\A.{24}(?!no name\0)[^\0]"},
     "XPM": {"comment": rb"/\*(?!\s*(?:XPM|columns|width|colors|pixels)|" + _PROGRAM + rb")[^*]*\w",
             "hotspot": rb'\A[^"]*"\s*(?:\d+\s+){5}\d', "XPMEXT": rb"XPMEXT"},
@@ -96,6 +104,7 @@ _SHOWN = {
         "frames": rb"\A.{112}(?:.[^\0]|..[\x20\x21])|\A.{84}DX10.{52}(?![\0\1]\0{3})",  # faces, slices, items
     },
     "CUR": {"hotspot": rb"\A", "sizes": rb"\A.{4}[^\1]"},
+    "ICO": {"sizes": rb"\A.{4}[^\1]"},
     "BLP": {"mipmaps": rb"\ABLP(?:2.{20}|1.{28})(?!\0{4})"},
     "FTEX": {"mipmaps": rb"\A.{16}(?![\0\1]\0{3})"},
     # More channels than the mode has: grey and its like, RGB and Lab (a fourth is alpha), CMYK
@@ -121,8 +130,13 @@ STORAGE = {
     ),
     "AIFF": _carriers("= COMM, SSND, FVER, NAME, AUTH, (c), ANNO, PEAK, FLLR"),
     "WEBP": _carriers("= VP8, VP8L, VP8X, ALPH, ANIM, ANMF, ICCP, EXIF"),
+    # What Photoshop writes for itself: how it shows, prints and saves the file
+    "PSD": _carriers(
+        "= 1000-1003, 1005, 1007, 1009-1011, 1019-1024, 1026, 1030, 1037, 1039, 1041, 1042, 1044, 1046, 1049, 1052, "
+        "1053, 1055, 1057, 1061, 1062, 1068, 1069, 1071, 1072, 1076, 1077, 1079, 1081-1089, 10000, icc_profile"
+    ),
 }
-_UNKNOWN = {"JPEG": "segment", "GIF": "extension", "TIFF": "tag"}
+_UNKNOWN = {"JPEG": "segment", "GIF": "extension", "TIFF": "tag", "PSD": "resource"}
 _NAMED = 3  # of unknown ones
 
 
@@ -136,8 +150,8 @@ def comment(text: bytes) -> str:
 
 
 def is_data(behind: bytes) -> bool:
-    """Say whether bytes behind a picture are more than padding."""
-    return bool(behind.strip(b"\0\r\n"))
+    """Say whether bytes behind a picture are more than padding, or the end of a text."""
+    return bool(behind.strip(b"\0\r\n };"))
 
 
 def shown(format: str, ends: bytes) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,6 +60,8 @@ def tiff_with(key: str) -> bytes:
     file = io.BytesIO()
     if key in ("OME", "ImageJ"):
         tifffile.imwrite(file, np.stack([PIXELS, PIXELS]), **{key.lower(): True})
+    elif key == "behind":
+        return saved("TIFF") + b"more"
     elif key == "aspect":
         tifffile.imwrite(file, PIXELS, metadata=None, resolution=(2, 1), resolutionunit="NONE")
     elif key == "270":
@@ -66,6 +70,24 @@ def tiff_with(key: str) -> bytes:
         tifffile.imwrite(file, PIXELS, metadata=None, extratags=[(32767, "s", 0, "words", True)])
         return file.getvalue().replace(struct.pack("<HH", 32767, 2), struct.pack("<HH", int(key), 2))
     return file.getvalue()
+
+
+def tiff_made(**settings: Any) -> bytes:
+    tifffile.imwrite(file := io.BytesIO(), np.stack([PIXELS, PIXELS[::-1]]), **settings)
+    return file.getvalue()
+
+
+def tiff_of_two_sizes() -> bytes:
+    with tifffile.TiffWriter(file := io.BytesIO()) as tif:
+        tif.write(PIXELS, subifds=1, metadata=None)
+        tif.write(PIXELS[::2, ::2], subfiletype=1, metadata=None)
+    return file.getvalue()
+
+
+def tiff_with_exif() -> bytes:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2020:01:01 00:00:00"
+    return coloured("TIFF", exif=exif.tobytes())
 
 
 def gif_with(key: str) -> bytes:
@@ -111,6 +133,34 @@ def jp2_with(data: bytes) -> bytes:
     return plain[:at] + data + plain[at:]
 
 
+def jp2_with_profile() -> bytes:
+    plain, colour = bytearray(saved("JPEG2000")), box(b"colr", b"\2\0\0profile")
+    at = plain.index(b"jp2h") - 4
+    end = at + int.from_bytes(plain[at : at + 4])
+    plain[at : at + 4] = struct.pack(">I", end - at + len(colour))
+    return bytes(plain[:end] + colour + plain[end:])
+
+
+def avif_with(data: bytes, *path: bytes) -> bytes:
+    """With more at the end of the last of nested boxes; the one picture moves."""
+    plain = bytearray(saved("AVIF", quality=100))
+    places = [plain.index(kind) - 4 for kind in path]
+    end = places[-1] + int.from_bytes(plain[places[-1] :][:4])
+    for place in *places, plain.index(b"iloc") + 18:
+        plain[place : place + 4] = struct.pack(">I", int.from_bytes(plain[place : place + 4]) + len(data))
+    if path[-1] == b"iinf":
+        plain[plain.index(b"iinf") + 9] += 1
+    return bytes(plain[:end] + data + plain[end:])
+
+
+def property_with(kind: bytes, data: bytes) -> bytes:
+    return avif_with(box(kind, data), b"meta", b"iprp", b"ipco")
+
+
+def item_with(kind: bytes) -> bytes:
+    return avif_with(box(b"infe", struct.pack(">IHH4sx", 2 << 24, 2, 0, kind)), b"meta", b"iinf")
+
+
 def dds_with(smaller: int = 1, faces: int = 0, depth: int = 0, extra: bytes = b"") -> bytes:
     head = struct.pack("<4s7I44x", b"DDS ", 124, 0x100F, 12, 16, 16, depth, smaller)
     head += struct.pack("<2I4s5I", 32, 0x20000, b"\0\0\0\0", 8, 255, 0, 0, 0)
@@ -146,8 +196,12 @@ def cursor() -> bytes:
 
 
 def psd_with(key: str) -> bytes:
-    """With a resource, or with two empty layers."""
-    resource = b"8BIM" + struct.pack(">HHI", int(key), 0, 4) + b"data" if key.isdecimal() else b""
+    """With a resource, with two empty layers, or with a block of its own behind none."""
+    if key and not key.isdecimal() and key not in ("frames", "channels"):
+        blocks = struct.pack(">II", 0, 0) + b"8BIM" + key.encode() + struct.pack(">I", 4) + b"data"
+        return psd_with("")[:34] + struct.pack(">I", len(blocks)) + blocks + psd_with("")[38:]
+    data = 2 * b"sliceID."  # or anything else
+    resource = b"8BIM" + struct.pack(">HHI", int(key), 0, 16) + data if key.isdecimal() else b""
     layers = struct.pack(">IIH", 74, 70, 2) + 2 * bytes(34) if key == "frames" else bytes(4)
     head = struct.pack(">4sH6xHIIHHII", b"8BPS", 1, 1 + (key == "channels"), 12, 16, 8, 1, 0, len(resource))
     return head + resource + layers + bytes(2) + PIXELS.tobytes() * (1 + (key == "channels"))
@@ -170,15 +224,25 @@ def other_with(key: str) -> bytes:
         "xml": lambda: jp2_with(box(b"xml ", b"<x/>")),
         "sizes": lambda: saved("ICO", sizes=[(16, 12), (8, 6)]),
         "comment": lambda: b"P5\n16 12\n# a meadow\n255\n" + PIXELS.tobytes(),
-        "tmap": lambda: saved("AVIF", quality=100) + box(b"free", b"tmap"),
-        "light": lambda: saved("AVIF", quality=100) + box(b"free", b"mdcv"),
-        "nclx": lambda: saved("AVIF", quality=100) + box(b"free", b"colrnclx\0\x09\0\x10\0\x09"),
+        "asoc": lambda: jp2_with(box(b"asoc", box(b"lbl ", b"gml.data"))),
+        **{
+            kind: partial(lambda kind: jp2_with(box(kind.encode(), b"data")), kind)
+            for kind in ("jp2i", "uinf", "jumb")
+        },
+        "mpvd": lambda: saved("AVIF", quality=100) + box(b"mpvd", b"ftyp"),
+        "thmb": lambda: avif_with(
+            box(b"iref", bytes(4) + box(b"thmb", struct.pack(">HHH", 2, 1, 1))), b"meta"
+        ),
+        "depth": lambda: property_with(b"auxC", b"\0\0\0\0urn:mpeg:mpegB:cicp:systems:auxiliary:depth\0"),
+        "tmap": lambda: item_with(b"tmap"),
+        "light": lambda: property_with(b"mdcv", bytes(24)),
+        "nclx": lambda: property_with(b"colr", b"nclx\0\x09\0\x10\0\x09\0"),
         "mipmaps": lambda: dds_with(smaller=5),
         "hotspot": cursor,
         "attributes": lambda: tga_with("attributes"),
-        "aspect": lambda: saved("AVIF", quality=100) + box(b"pasp", struct.pack(">II", 2, 1)),
-        "clap": lambda: saved("AVIF", quality=100) + box(b"clap", bytes(32)),
-        "icc box": lambda: saved("JPEG2000") + box(b"colr", b"\2\0\0profile"),
+        "aspect": lambda: property_with(b"pasp", struct.pack(">II", 2, 1)),
+        "clap": lambda: property_with(b"clap", bytes(32)),
+        "icc box": jp2_with_profile,
         "linear": lambda: saved("QOI", colorspace="linear"),
         "behind": lambda: saved("QOI", colorspace="sRGB") + b"more",
         "name": lambda: saved("SGI")[:24] + b"a meadow".ljust(80, b"\0") + saved("SGI")[104:],
@@ -193,6 +257,10 @@ def found(data: bytes) -> registry.Format:
     return registry.identify(data[: registry.HEAD], "a.tga")[0]
 
 
+def opened_of(data: bytes, options: ReadOptions = ReadOptions()) -> Source:  # noqa: B008
+    return registry.open_source(io.BytesIO(data), found(data), options)
+
+
 FORMATS: dict[str, tuple[Callable[[str], bytes], Callable[..., Source]]] = {
     "PNG": (png_with, png.source),
     "JPEG": (jpeg_with, image.source),
@@ -200,14 +268,13 @@ FORMATS: dict[str, tuple[Callable[[str], bytes], Callable[..., Source]]] = {
     "GIF": (gif_with, image.source),
     "BMP": (bmp_with, image.source),
     "WEBP": (webp_with, image.source),
-    "other": (
-        other_with,
-        lambda fp, options: registry.open_source(fp, found(fp.getvalue()), options),
-    ),
+    "other": (other_with, opened_as_found := lambda fp, options: opened_of(fp.getvalue(), options)),
+    "PSD": (psd_with, opened_as_found),
 }
 
 
-EACH = [(format, key) for format in FORMATS for key in LOST[format]]
+EACH = [(format, key) for format in FORMATS for key in LOST[format]
+        if format != "PSD" or key not in LOST["other"]]  # fmt: skip
 EXAMPLES = {
     name: next(key for _, key in EACH if LOST["TIFF"].get(key) == name)
     for name in sorted(set(LOST["TIFF"].values()))
@@ -234,7 +301,7 @@ def test_every_known_carrier_is_named(format: str, key: str) -> None:
 @pytest.mark.parametrize("data", [
     *(saved(name) for name in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000", "AVIF", "ICO", "TGA",
                                "PPM", "PCX", "SGI", "DDS", "DIB")),
-    saved("QOI", colorspace="sRGB") + bytes(3), saved("JPEG", progressive=True), saved("AVIF") + box(b"pasp", bytes(8)),
+    saved("QOI", colorspace="sRGB") + bytes(3), saved("JPEG", progressive=True), property_with(b"pasp", bytes(8)),
     saved("SGI")[:24] + b"no name\0" + saved("SGI")[32:], xpm("/* pixels */"),
     b"Pf\n16 12\n-1.0\n" + PIXELS.astype("<f4").tobytes(),
     png_with("behind")[:-4] + bytes(3),
@@ -247,7 +314,7 @@ def test_every_known_carrier_is_named(format: str, key: str) -> None:
     saved("GIF", comment=b"Created with GIMP"),
     saved("GIF")[:12] + b"\x31" + saved("GIF")[13:],
     saved("JPEG2000", comment="Created by OpenJPEG version 2.5.4"),
-    psd_with("1064").replace(b"\0\4data", b"\0\x0c" + struct.pack(">Id", 1, 1)),
+    psd_with("1064").replace(b"\0\x10" + 2 * b"sliceID.", b"\0\x10" + struct.pack(">Id4x", 1, 1)),
     dds_with(), bmp_with("BGRs"), b"P5\n# CREATOR: GIMP PNM Filter Version 1.1\n16 12\n255\n" + PIXELS.tobytes(),
 ], ids=lambda data: data[:8].hex())  # fmt: skip
 def test_files_without_carriers_give_no_note(data: bytes) -> None:
@@ -312,7 +379,7 @@ def test_faces_and_slices_of_a_dds_are_said(faces: int, depth: int, several: boo
 def test_an_icon_without_alpha_has_that_of_its_mask() -> None:
     """As Windows has it; the alpha of such old icons is zero everywhere."""
     for data in cursor(), cursor()[:2] + b"\1" + cursor()[3:]:
-        opened = registry.open_source(io.BytesIO(data), found(data), ReadOptions())
+        opened = opened_of(data)
         expected = np.dstack([PIXELS] * 3 + [np.full_like(PIXELS, 255)])
         expected[0, :, 3] = 0
         np.testing.assert_array_equal(opened.strip(0, 12), expected)
@@ -338,6 +405,63 @@ def test_png_stays_srgb(described: bool) -> None:
     with Image.open(io.BytesIO(file.getvalue())) as picture:
         assert picture.info["srgb"] == 2
     assert not (*opened.info.notes, *sink.notes)
+
+
+def icon(*sizes: tuple[int, int], **settings: object) -> bytes:
+    return saved("ICO", sizes=sizes, **settings)
+
+
+COLOURS = Image.fromarray(np.dstack([PIXELS, PIXELS[::-1], 255 - PIXELS]))
+
+
+def coloured(format: str, mode: str = "RGB", **settings: object) -> bytes:
+    COLOURS.convert(mode).save(file := io.BytesIO(), format, **settings)
+    return file.getvalue()
+
+
+def sgi_in_runs() -> bytes:
+    rows = [b"\x90" + row.tobytes() + b"\0" for row in PIXELS[::-1]]
+    starts = [512 + 12 * 8 + 18 * n for n in range(12)]
+    head = struct.pack(">hBBHHHHII", 474, 1, 1, 2, 16, 12, 1, 0, 255).ljust(512, b"\0")
+    return head + struct.pack(">24I", *starts, *[18] * 12) + b"".join(rows)
+
+
+@pytest.mark.parametrize(("kind", "data"), [
+    *((format, coloured(format)) for format in ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "DDS", "PCX", "TGA",
+                                                "AVIF", "JPEG2000", "PPM", "QOI", "SGI", "DIB")),
+    *((format, coloured(format, "P")) for format in ("PCX", "TGA", "BLP", "BMP")),
+    *((format, coloured(format, "L")) for format in ("PCX", "TGA", "SGI", "PPM")),
+    *((format, coloured(format, "1")) for format in ("PCX", "MSP", "XBM", "PPM")),
+    ("PFM", b"Pf\n16 12\n-1.0\n" + PIXELS.astype("<f4").tobytes()),
+    ("PAM", b"P7\nWIDTH 16\nHEIGHT 12\nDEPTH 1\nMAXVAL 255\nTUPLTYPE GRAYSCALE\nENDHDR\n" + PIXELS.tobytes()),
+    ("PPM", b"P5\n16 12\n65535\n" + PIXELS.astype(">u2").tobytes()), ("SGI", sgi_in_runs()),
+    ("TGA", coloured("TGA", compression="tga_rle")), ("J2K", coloured("JPEG2000", no_jp2=True)),
+    ("DDS", coloured("DDS", "RGBA", pixel_format="DXT1")), ("PSD", psd_with("")), ("CUR", cursor()),
+    ("ICO", icon((16, 12))), ("ICO", icon((16, 12), bitmap_format="bmp")),
+    ("SUN", struct.pack(">8I", 0x59A66A95, 16, 12, 8, 192, 1, 0, 0) + PIXELS.tobytes()),
+    ("GBR", struct.pack(">5I4sI4s", 32, 2, 16, 12, 1, b"GIMP", 10, b"\0\0\0\0") + PIXELS.tobytes()),
+    *(("TIFF", coloured("TIFF", compression=packed)) for packed in ("tiff_lzw", "jpeg", "packbits")),
+    *(("TIFF", tiff_made(**settings)) for settings in (
+        {"tile": (16, 16)}, {"bigtiff": True}, {"photometric": "minisblack"}, {"metadata": None})),
+    ("TIFF", tiff_of_two_sizes()), ("TIFF", tiff_with_exif()),
+], ids=lambda value: value if isinstance(value, str) else str(len(value)))  # fmt: skip
+def test_data_behind_a_picture_is_said(kind: str, data: bytes) -> None:
+    """A ZIP, one byte, a picture, a clip: none changes the picture; padding is none."""
+    plain = opened_of(data)
+    pixels = plain.strip(0, plain.info.length)
+    for tail in (
+        b"PK\3\4" + bytes(range(60)),
+        b"x",
+        saved("JPEG"),
+        b"\0\0\0\x18ftypmp42" + bytes(40),
+        bytes(700),
+    ):
+        opened = opened_of(data + tail)
+        np.testing.assert_array_equal(opened.strip(0, opened.info.length), pixels)
+        said = "data behind the picture" in "".join(opened.info.notes)
+        assert said is any(tail), (kind, tail[:8])
+        opened.close()
+    plain.close()
 
 
 def test_a_second_jpeg_behind_the_first_is_said() -> None:

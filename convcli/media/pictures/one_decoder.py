@@ -4,6 +4,7 @@
 Ghostscript (`tests/test_alone.py` has such a file).
 """
 
+import re
 import struct
 from collections.abc import Iterable
 from functools import cached_property
@@ -17,9 +18,11 @@ from imageio.v3 import imopen
 from PIL import Image, UnidentifiedImageError
 
 from convcli.data.info import Colour
+from convcli.media.carriers import is_data
 from convcli.media.pictures.pillow import (
     ANIMATED,
     Carried,
+    Reads,
     carried_in,
     colour_of_mode,
     deep,
@@ -30,6 +33,7 @@ from convcli.media.pictures.pillow import (
 from convcli.media.shared import CHANNELS, decoding
 
 _PSD_RESOLUTION = 1005
+_BEHIND = {"mipmaps", "frames", "extension", "channels"}  # what lies behind the picture that is read
 
 
 class OneDecoder(PillowPlugin):
@@ -40,6 +44,7 @@ class OneDecoder(PillowPlugin):
         self._image, self.images_to_write = None, []  # what closing looks at, should opening fail
         Image.MAX_IMAGE_PIXELS = None  # only the header is read here
         self._image = Image.open(request.get_file(), formats=(decoder,))
+        self._image.decodermaxblock = Reads.BLOCK
 
     @property
     def image(self) -> Any:
@@ -55,7 +60,8 @@ class OneDecoder(PillowPlugin):
 class ImageioPicture:
     """A picture that imageio has opened with one decoder; the interface is `convcli.media.pictures.pillow.Picture`.
 
-    ``carries`` has what else is known to be in the file, by the keys of `convcli.media.carriers`.
+    ``carries`` has what else is known to be in the file, by the keys of `convcli.media.carriers`; ``trailer`` is a
+    pattern of what lies behind the picture and is no data.
 
     Raises
     ------
@@ -63,13 +69,13 @@ class ImageioPicture:
         When the decoder does not know the content.
     """
 
-    def __init__(self, fp: IO[bytes], decoder: str, carries: Iterable[str]) -> None:
-        self._carries = carries
+    def __init__(self, fp: IO[bytes], decoder: str, carries: Iterable[str], trailer: bytes) -> None:
+        self._carries, self._trailer, self._fp = [*carries], trailer, Reads(fp)
         head = fp.read(16)
         fp.seek(0)
         with decoding(decoder):
             try:
-                plugin: Any = imopen(cast(BinaryIO, fp), "r", plugin=OneDecoder, decoder=decoder)
+                plugin: Any = imopen(cast(BinaryIO, self._fp), "r", plugin=OneDecoder, decoder=decoder)
             except OSError as error:  # around what the decoder raised
                 cause = error.__cause__ or error
                 raise (
@@ -83,7 +89,9 @@ class ImageioPicture:
 
     @cached_property
     def lost(self) -> tuple[str, ...]:
-        return lost_of(self._plugin.image, self._carries)
+        rest = re.sub(rb"\A" + self._trailer, b"", self._fp.rest(), count=1, flags=re.DOTALL)
+        known = self.decoder in ANIMATED or _BEHIND & {*self._carries}
+        return lost_of(self._plugin.image, [*self._carries, *["behind"] * (not known and is_data(rest))])
 
     def frame(self, index: int) -> tuple[np.ndarray, Colour]:
         self._index = index = self._first + index

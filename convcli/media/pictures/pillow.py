@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -31,7 +32,9 @@ _BEGINNINGS = {b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP", b"BM": "BMP", b"GIF8": 
 _EXPANDED = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "PA": "RGBA", "YCbCr": "RGB"}
 
 
-_SQUARE = b"\x3f\xf0" + bytes(6)  # a pixel aspect of 1
+# Resources of a PSD that say nothing: square pixels, no guides, no copyright
+_BLANK = {1064: rb".{4}\x3f\xf0\0{6}", 1032: rb".{12}\0{4}", 1034: rb"\0*\Z", 1036: rb"\Z"}
+_SINGLE = 1024  # bytes at the end of a file that decoders get one by one
 _DEEP = {"I": "int32", "F": "float32", "I;16": "uint16", "I;16L": "uint16", "I;16B": "uint16"}
 
 
@@ -157,12 +160,60 @@ def lost_of(image: Any, also: Iterable[str] = ()) -> tuple[str, ...]:
     text = info.get("comment", b"")
     if not comment(text if isinstance(text, bytes) else str(text).encode()):
         found.discard("comment")
-    resources = getattr(image, "resources", ())  # of a PSD; square pixels are none
-    found |= {str(number) for number, _, data in resources if data[4:] != _SQUARE}
+    resources = [
+        str(number)
+        for number, _, data in getattr(image, "resources", ())  # of a PSD
+        if not (
+            re.match(_BLANK.get(number, rb"(?!)"), data, re.DOTALL)
+            or (number == 1050 and _is_one_slice(data))
+        )
+    ]
     with suppress(OSError, SyntaxError, ValueError):  # layers that Pillow does not understand
         if format not in ANIMATED and getattr(image, "n_frames", 1) > 1:
             found.add("frames")
-    return left_out(format, [*(key for key in LOST["other"] if key in found), *also])
+    return left_out(format, [*(key for key in LOST["other"] if key in found), *resources, *also])
+
+
+def _is_one_slice(data: bytes) -> bool:
+    """Say whether a PSD has but the one slice that Photoshop always writes."""
+    if data[:4] != b"\0\0\0\6":
+        return data.count(b"sliceID") < 2
+    name = int.from_bytes(data[20:24])
+    return int.from_bytes(data[24 + 2 * name : 28 + 2 * name]) < 2
+
+
+class Reads:
+    """A file that knows up to where it was read: decoders get ever smaller blocks to its end, then single bytes."""
+
+    BLOCK = 65_521  # bytes: Pillow's `decodermaxblock` is set to it, so that blocks differ from what must be whole
+
+    def __init__(self, fp: IO[bytes]) -> None:
+        self.file, self._reached = fp, 0
+        at, self._size = fp.tell(), fp.seek(0, 2)
+        fp.seek(at)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def read(self, size: int = -1) -> bytes:
+        if size == self.BLOCK:
+            left = self._size - self.file.tell()
+            size = min(size, max(1, left // 4 if left > _SINGLE else 1))
+        return self._noted(self.file.read(size))
+
+    def readline(self, size: int = -1) -> bytes:
+        return self._noted(self.file.readline(size))
+
+    def _noted(self, data: bytes) -> bytes:
+        self._reached = max(self._reached, self.file.tell())
+        return data
+
+    def rest(self, known: int = 0) -> bytes:
+        """Return what lies behind all that was read or is known, up to a megabyte."""
+        if self.file.closed:  # Pillow does so to an FTEX
+            return b""
+        self.file.seek(max(self._reached, known))
+        return self.file.read(1 << 20)
 
 
 def carried(image: Image.Image) -> Carried:

@@ -9,7 +9,7 @@ import io
 import os
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import prod
 from typing import IO, TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.data.info import Colour, Source
 from convcli.media.options import ReadOptions
+from convcli.media.pictures.boxes import avif_carriers, end_of, jpeg2000_carriers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +49,11 @@ class Rarer:
     misread
         What of the format Pillow reads as something else, by the file's header: it is refused.
     end
-        Where the first picture ends, 0 where another cannot follow.
+        Where the picture ends, by the whole file; without it, what its decoder has not read lies behind.
+    carriers
+        What it carries, by the whole file and the keys of `convcli.media.carriers`.
+    trailer
+        A pattern of what the decoder does not read and is no data.
     mended
         The pixels as they are meant, of what Pillow makes of them and the first bytes.
     slow
@@ -67,7 +72,9 @@ class Rarer:
     recognises: Callable[[bytes], bool]
     bits: Callable[[bytes], int] = lambda head: 8
     misread: Callable[[bytes], str] = lambda head: ""
-    end: Callable[[bytes], int] = lambda head: 0
+    end: Callable[[bytes], int] | None = None
+    carriers: Callable[[bytes], Iterator[str]] | None = None
+    trailer: bytes = b""
     mended: Callable[[np.ndarray, bytes], np.ndarray] = lambda pixels, head: pixels
     slow: bool = False
     apart: bool = False
@@ -139,6 +146,43 @@ def _netpbm_end(head: bytes) -> int:
         return 0
     kind, width, height, white = map(int, found.groups())
     return found.end() + 1 + width * height * (3 if kind == 6 else 1) * (2 if white > 255 else 1)
+
+
+def _icon_end(data: bytes) -> int:
+    entries = struct.iter_unpack("<8xII", data[6 : 6 + 16 * data[4]])
+    return max(map(sum, entries), default=0)
+
+
+def _pcx_end(data: bytes) -> int:
+    """Return where runs end, and a palette behind them: Pillow takes one at the end of the file alone."""
+    top, bottom, planes, row = struct.unpack_from("<6xH2xH53xBH", data)
+    at, left = 128, planes * row * (bottom - top + 1)
+    while left > 0 and at < len(data):
+        run = data[at] >= 0xC0
+        left -= data[at] & 0x3F if run else 1
+        at += 1 + run
+    return at + 769 * (data[at : at + 1] == b"\x0c" and len(data) >= at + 769)
+
+
+def _sgi_end(data: bytes) -> int:
+    width, height, channels = struct.unpack_from(">HHH", data, 6)
+    rows = height * channels
+    if data[2] != 1:
+        return 512 + width * rows * data[3]
+    table = struct.unpack_from(f">{2 * rows}I", data, 512)
+    return max(map(sum, zip(table[:rows], table[rows:], strict=True)))
+
+
+def _psd_carriers(data: bytes) -> Iterator[str]:
+    """Layers, and what lies beside them in blocks with keys."""
+    at = 26
+    for _ in range(2):  # colours, resources
+        at += 4 + struct.unpack_from(">I", data, at)[0]
+    size, layers, count = struct.unpack_from(">IIH", data.ljust(at + 10, b"\0"), at)
+    section = data[at + 4 : at + 4 + size]
+    if size and ((layers and count) or re.search(rb"8BIM(?:Lr16|Lr32|Layr)(?!\0{4})", section)):
+        yield "frames"
+    yield from (key.decode() for key in re.findall(rb"8BIM(Patt|Pat[23]|Anno|lnk[23DE])(?!\0{4})", section))
 
 
 def _jpeg2000_bits(head: bytes) -> int:
@@ -232,15 +276,20 @@ _JPEG2000 = _magic(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 
 # Those with the vaguest beginnings come last.
 RARER: tuple[Rarer, ...] = (
-    Rarer("avif", (".avif", ".avifs"), "AVIF", _avif, _avif_bits, apart=True),
+    Rarer(
+        "avif", (".avif", ".avifs"), "AVIF", _avif, _avif_bits, apart=True, end=end_of, carriers=avif_carriers
+    ),
     Rarer(
         *("jpeg2000", (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"), "JPEG2000", _JPEG2000),
         *(_jpeg2000_bits, _jpeg2000_misread),
         beside=_tiles,
+        end=end_of,
+        carriers=jpeg2000_carriers,
     ),
     Rarer(
         *("netpbm", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), "PPM", _pattern(_NETPBM)),
-        *(_netpbm_bits, lambda head: "", _netpbm_end),
+        *(_netpbm_bits, lambda head: ""),
+        end=_netpbm_end,
         ffmpeg=_netpbm_by_ffmpeg,
     ),
     Rarer(
@@ -253,17 +302,29 @@ RARER: tuple[Rarer, ...] = (
         *("psd", (".psd",), "PSD", _magic(b"8BPS\0\1")),
         misread=_psd_misread,
         mended=lambda pixels, head: 255 - pixels if head[23] == 1 else pixels,  # ones are black
+        carriers=_psd_carriers,
     ),
     Rarer("dds", (".dds",), "DDS", _magic(b"DDS "), _dds_bits),
     Rarer("dib", (".dib",), "DIB", _dib),
-    Rarer("qoi", (".qoi",), "QOI", _magic(b"qoif"), slow=True),
-    Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0"), apart=True, mended=_without_mask),
-    Rarer("cur", (".cur",), "CUR", _cursor, apart=True, mended=_without_mask),
-    Rarer("icns", (".icns",), "ICNS", _magic(b"icns"), apart=True),
+    Rarer("qoi", (".qoi",), "QOI", _magic(b"qoif"), slow=True, trailer=rb"\0{7}\x01"),
+    Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0"), apart=True, mended=_without_mask, end=_icon_end),
+    Rarer("cur", (".cur",), "CUR", _cursor, apart=True, mended=_without_mask, end=_icon_end),
+    Rarer(
+        *("icns", (".icns",), "ICNS", _magic(b"icns")),
+        apart=True,
+        end=lambda data: int.from_bytes(data[4:8]),
+    ),
     Rarer("blp", (".blp",), "BLP", _magic(b"BLP1", b"BLP2"), apart=True),
     Rarer("ftex", (".ftc", ".ftu"), "FTEX", _magic(b"FTEX")),
     Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95"), misread=_sun_misread),
-    Rarer("sgi", (".sgi", ".rgb", ".rgba", ".bw"), "SGI", _magic(b"\x01\xda"), ffmpeg=_sgi_by_ffmpeg),
+    Rarer(
+        "sgi",
+        (".sgi", ".rgb", ".rgba", ".bw"),
+        "SGI",
+        _magic(b"\x01\xda"),
+        ffmpeg=_sgi_by_ffmpeg,
+        end=_sgi_end,
+    ),
     Rarer("msp", (".msp",), "MSP", _magic(b"DanM", b"LinS")),
     Rarer("dcx", (".dcx",), "DCX", _magic(b"\xb1\x68\xde\x3a")),
     Rarer("xpm", (".xpm",), "XPM", _magic(b"/* XPM */"), slow=True),
@@ -277,12 +338,16 @@ RARER: tuple[Rarer, ...] = (
     ),
     Rarer("fli", (".fli", ".flc"), "FLI", _flic),
     Rarer("im", (".im",), "IM", _im),
-    Rarer("pcx", (".pcx",), "PCX", _pcx),
+    Rarer("pcx", (".pcx",), "PCX", _pcx, end=_pcx_end),
     Rarer("pixar", (".pxr",), "PIXAR", _magic(b"\x80\xe8\0\0")),
     Rarer("gbr", (".gbr",), "GBR", lambda head: head[4:8] == b"\0\0\0\2" and head[20:24] == b"GIMP"),
     Rarer("xvthumb", (".p7",), "XVThumb", _magic(b"P7 332")),
     Rarer("pcd", (".pcd",), "PCD", lambda head: head[2048:2052] == b"PCD_"),
-    Rarer("tga", (".tga", ".vda", ".icb", ".vst"), "TGA", _tga, ffmpeg=_tga_sixteen),
+    Rarer(
+        *("tga", (".tga", ".vda", ".icb", ".vst"), "TGA", _tga),
+        ffmpeg=_tga_sixteen,
+        trailer=rb"(?:.{0,18}-XFILE|[XFILE]{0,5})\.\0",
+    ),
 )
 
 
@@ -311,7 +376,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     """
     from convcli.data.info import ArraySource
     from convcli.media import trial
-    from convcli.media.carriers import left_out, shown
+    from convcli.media.carriers import is_data, left_out, shown
     from convcli.media.files.target import whole
     from convcli.media.pictures.image import picture_source
     from convcli.media.pictures.one_decoder import ImageioPicture
@@ -324,10 +389,22 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     row = next((row for row in RARER if row.recognises(head)), RARER[0])
     name = row.name.upper()
     with decoding(row.decoder):
-        what, ffmpeg, end = row.misread(head), row.ffmpeg(head), row.end(head)
+        what, ffmpeg = row.misread(head), row.ffmpeg(head)
     if what:
         raise ConvError(f"{name} with {what} is not read: convert it to .npy, TIFF or PNG")
-    found = [*shown(name, head), *["frames"] * (0 < end < size)]
+    found = shown(name, head)
+    with decoding(row.decoder):
+        data = whole(fp) if row.end or row.carriers else b""
+        end = row.end(data) if row.end else 0
+        found += row.carriers(data[: end or size]) if row.carriers else ()
+    if 0 < end < size:
+        found += ["frames"] * bool(re.match(rb"\s*P[1-7Ff](?:\s|\Z)", data[end:])) or ["behind"] * is_data(
+            data[end:]
+        )
+        fp.close()
+        fp, size = io.BytesIO(data[:end]), end
+    del data
+    fp.seek(0)
     if ffmpeg:
         return _by_ffmpeg(fp, name, options, size, ffmpeg, left_out(name, found))
     with decoding(row.decoder):
@@ -339,7 +416,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
             frames = "all" if options.all_frames else "first"
             trial.check(whole(fp), row.decoder, f"{__name__}:decode", row.decoder, frames, memory=memory)
     fp.seek(0)
-    picture = ImageioPicture(fp, row.decoder, found)
+    picture = ImageioPicture(fp, row.decoder, found, rb".*" if end else row.trailer)
     opened = picture_source(fp, picture, options, size, IN_PYTHON if row.slow else PICTURE)
     bits, kept = row.bits(head), {"uint8": 8, "uint16": 16}.get(opened.info.dtype)
     more = (

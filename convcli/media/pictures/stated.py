@@ -2,9 +2,10 @@
 
 import struct
 
+from convcli.media.pictures.boxes import CODESTREAM, boxes
 from convcli.media.pictures.jpeg_segments import START, frame_size
 
-_LERC, _CODESTREAM, _JP2 = b"Lerc2 ", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
+_LERC, _JP2 = b"Lerc2 ", b"\0\0\0\x0cjP  "
 
 
 def stated_size(data: bytes) -> tuple[int, int] | None:
@@ -20,7 +21,7 @@ def stated_size(data: bytes) -> tuple[int, int] | None:
             (version,) = struct.unpack_from("<i", data, 6)
             rows, columns = struct.unpack_from("<ii", data, 10 + 4 * (version >= 3))  # a checksum came with 3
             return columns, rows
-        if data.startswith((_CODESTREAM, _JP2)):
+        if data.startswith((CODESTREAM, _JP2)):
             right, bottom, left, top = struct.unpack_from(">IIII", data, _codestream(data) + 8)
             return right - left, bottom - top
     except (struct.error, ValueError):
@@ -40,7 +41,7 @@ def stated_parts(data: bytes) -> tuple[int, int]:
         (version,) = struct.unpack_from("<i", data, 6)
         depth = struct.unpack_from("<i", data, 22)[0] if version >= 4 else 1
         return depth * data.count(_LERC), 1  # one stream behind the other is one band after the other
-    if not data.startswith((_CODESTREAM, _JP2)):
+    if not data.startswith((CODESTREAM, _JP2)):
         return 1, 1
     sizes = struct.unpack_from(">8IH", data, _codestream(data) + 8)
     (right, bottom), (wide, tall, left, top) = sizes[:2], sizes[4:8]
@@ -48,17 +49,10 @@ def stated_parts(data: bytes) -> tuple[int, int]:
 
 
 def _codestream(data: bytes) -> int:
-    """Return where a JPEG 2000 codestream begins (ISO/IEC 15444-1, annex I.4: boxes of a length and a name)."""
-    at = 0
-    while data.startswith(_JP2) and data[at + 4 : at + 8] != b"jp2c":
-        (length,) = struct.unpack_from(">I", data, at)
-        length = struct.unpack_from(">Q", data, at + 8)[0] if length == 1 else length
-        if length < 8:
-            raise ValueError("no codestream")
-        at += length
-    if data.startswith(_JP2):
-        at += 16 if data.startswith(b"\0\0\0\1", at) else 8
-    if not data.startswith(_CODESTREAM, at):
+    """Return where a JPEG 2000 codestream begins."""
+    found = boxes(data) if data.startswith(_JP2) else ()
+    at = next((begin for kind, begin, _ in found if kind == "jp2c"), 0)
+    if not data.startswith(CODESTREAM, at):
         raise ValueError("no codestream")
     return at
 

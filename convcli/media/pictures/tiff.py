@@ -11,8 +11,9 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -21,11 +22,12 @@ from convcli.common.errors import ConvError, UsageError
 from convcli.data.box import Box, Span
 from convcli.data.info import Boxes, Colour, Grain, Info, Sink, Source
 from convcli.media import region
-from convcli.media.carriers import left_out
+from convcli.media.carriers import is_data, left_out
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import geo
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.jpeg_segments import check_scans
+from convcli.media.pictures.pillow import Reads
 from convcli.media.pictures.stated import stated_parts, stated_size
 from convcli.media.pictures.tiff_samples import MOST, look_of, metadata_of
 from convcli.media.region import RegionSink
@@ -53,6 +55,7 @@ _YCBCR = 6
 _MASKS, _OTHERS = "reduced copies or masks", "pictures of other size or kind"  # that are left out
 _DESCRIPTION, _NO_UNIT = 270, 1  # a tag, and a unit of resolution
 _RATIONAL = 5
+_DIRECTORIES, _INTEROPERABILITY = (34665, 34853), 54  # tags of EXIF and GPS; bytes of a directory within EXIF
 # sRGB's white and primaries, YCbCr's own range
 _USUAL = {318: (0.3127, 0.329), 319: (0.64, 0.33, 0.3, 0.6, 0.15, 0.06), 532: (0, 255, 128, 255, 128, 255)}
 _SHAPED = {"shape", "axes", "truncated"}  # what tifffile itself writes into descriptions
@@ -93,7 +96,8 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     fp.seek(0)
     with decoding("TIFF"):
         plain: dict[str, Any] = {f"is_{kind}": False for kind in _FOREIGN if kind in tifffile.TIFF.FILE_FLAGS}
-        tif = tifffile.TiffFile(fp, name="TIFF", **plain)
+        reads = Reads(fp)
+        tif = tifffile.TiffFile(cast(BinaryIO, reads), name="TIFF", **plain)
         check_frames(len(tif.pages), options, "TIFF")
         if not len(tif.pages) or not tif.series:
             raise ConvError("broken or truncated TIFF: it holds no picture")
@@ -102,7 +106,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         if page.photometric == _YCBCR and page.compression not in _JPEG:
             from convcli.media.pictures.image import pillow_source
 
-            notes = _notes(tif, series, [page], Counter())
+            notes = _notes(reads, tif, series, [page], Counter())
             if len(tif.pages) > 1:
                 few = f"only the first of the {len(tif.pages)} pages of this TIFF is read"
                 notes = (f"{few}: it holds YCbCr, save it as RGB to read all", *notes)
@@ -110,17 +114,17 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
             still = pillow_source(fp, options, ("TIFF",))  # tifffile knows YCbCr only inside JPEG
             still.info = replace(still.info, notes=notes)
             return still
-        return TiffSource(fp, tif, series, options)
+        return TiffSource(reads, tif, series, options)
 
 
 class TiffSource(Boxes):
     """A still, or a stack of pages of one shape; planes are counted from 0."""
 
     def __init__(
-        self, fp: IO[bytes], tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, options: ReadOptions
+        self, reads: Reads, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, options: ReadOptions
     ) -> None:
         page: Any = series.keyframe
-        self._fp, self._page = fp, page
+        self._fp, self._page = reads.file, page
         # samples in separate planes, depth, rows, columns, samples side by side
         self._split, depth, self._height, self._width, self._samples = page.shaped
         if 0 in page.shaped:
@@ -174,7 +178,7 @@ class TiffSource(Boxes):
             told = (*told, geo.NODATA)
             nodata = replace(info.metadata, nodata=self._missing.text)
             info = replace(info, dtype=self._missing.dtype, metadata=nodata, white=None)
-        self.info = replace(info, notes=_notes(tif, series, pages, beside, told))
+        self.info = replace(info, notes=_notes(reads, tif, series, pages, beside, told))
         if self._orientation != 1:
             self.grain = Grain(any_order=True, piece=upright.shape[:2])  # decoded and turned as a whole
         elif self._offset(0) is None:
@@ -344,6 +348,7 @@ def _main(tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
 
 
 def _notes(
+    reads: Reads,
     tif: tifffile.TiffFile,
     series: tifffile.TiffPageSeries,
     pages: Sequence[Any],
@@ -363,7 +368,35 @@ def _notes(
         counted[_MASKS if copy else _OTHERS] += len(level)
     more = (f"{kind} ({number})" for kind, number in counted.items() if number)
     carried = dict.fromkeys(key for page in pages for key in _carriers(page) if key not in map(str, told))
-    return (*dict.fromkeys(notes), *left_out("TIFF", carried, more))
+    behind = []
+    with suppress(
+        ArithmeticError, LookupError, OSError, TypeError, ValueError
+    ):  # damaged tags of other pages
+        behind = ["behind"] * is_data(reads.rest(_end(tif)))
+    return (*dict.fromkeys(notes), *left_out("TIFF", [*carried, *behind], more))
+
+
+def _end(tif: tifffile.TiffFile) -> int:
+    """Return where the last directory, value, strip or tile of a file ends."""
+    form, ends = tif.tiff, [one.dataoffset + one.nbytes for one in tif.series if one.dataoffset is not None]
+    pages: list[Any] = [one.aspage() for one in tif.pages]
+    known, shared = {page.offset for page in pages}, set[int]()
+    for page in pages:
+        below = [one.aspage() for one in page.pages or ()]
+        pages += [one for one in below if one.offset not in known]
+        known |= {one.offset for one in below}
+        copies = sum(
+            tag.valuebytecount for tag in page.tags if tag.valueoffset in shared
+        )  # tifffile leaves room
+        ends.append(page.offset + form.tagnosize + len(page.tags) * form.tagsize + form.offsetsize + copies)
+        ends += map(sum, zip(page.dataoffsets, page.databytecounts, strict=False))
+        ends.append(page.tags.valueof(513, 0) + page.tags.valueof(514, 0))  # a thumbnail
+        for tag in page.tags:
+            shared.add(tag.valueoffset)
+            ends.append(tag.valueoffset + tag.valuebytecount)
+            if tag.code in _DIRECTORIES and isinstance(tag.value, dict):  # which `Reads` sees
+                ends.append(tag.value.get("InteroperabilityTag", 0) + _INTEROPERABILITY)
+    return max(ends)
 
 
 def _is_usual(tag: tifffile.TiffTag) -> bool:
