@@ -55,6 +55,10 @@ class ConvError(Exception):
         return f"{self.subject}: {self.problem}" if self.subject else self.problem
 
 
+class NoPicturesError(ConvError):
+    """A container of clips holds none; it may hold sound."""
+
+
 class UsageError(ConvError, ValueError):
     """The command line, an argument or a kernel's text is at fault (exit code 2)."""
 

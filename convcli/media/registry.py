@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from convcli.common import plugins
 from convcli.common.budget import PICTURE, PIXELS, TABLE
-from convcli.common.errors import ConvError, UsageError
+from convcli.common.errors import ConvError, NoPicturesError, UsageError
 from convcli.common.frozen import frozen
 from convcli.common.machine import available_memory
 from convcli.data.axes import INCH, SECOND, Even, Listed
@@ -297,6 +297,16 @@ def sniff(head: bytes) -> Format:
     raise ConvError(f"data of no known format: {_content(head)}; known: {names}")
 
 
+def for_sound(format: Format, info: Info, written: bool = False) -> Format:
+    """Return the format of a file of clips that has or gets these data: M4A where they are a sound.
+
+    Of those that are ``written`` MP4 alone takes sound alone.
+    """
+    sound = info.companions is not None and info.companions.kind is Kind.SOUND
+    clip = format.name == "mp4" if written else format.kind is Kind.CLIP
+    return by_name("m4a") if sound and clip else format
+
+
 _STORED, _ASIDE = 9, 1 << 26  # bytes of a pixel in a file at most, and of what else may be in it
 
 
@@ -390,10 +400,19 @@ def _load(entry: str) -> Callable[..., Any]:
 
 
 def open_source(fp: IO[bytes], format: Format, options: ReadOptions) -> Source:
-    """Open an input; ``fp`` can seek and stands at its beginning.  The source closes ``fp``."""
+    """Open an input; ``fp`` can seek and stands at its beginning.  The source closes ``fp``.
+
+    A container of clips may hold sound alone: `for_sound` then tells the format.
+    """
     stored = fp.seek(0, 2)
     fp.seek(0)
-    source: Source = _load(format.reader)(fp, options)
+    try:
+        source: Source = _load(format.reader)(fp, options)
+    except NoPicturesError as error:
+        if "audio" not in error.problem:
+            raise
+        fp.seek(0)
+        source = _load("convcli.media.sounds.coded:contained")(fp, options)
     info, most = source.info, options.max_frames
     if source.grain.kept:  # once more, on what the decoder says
         import numpy as np

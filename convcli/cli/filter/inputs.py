@@ -92,6 +92,8 @@ def _filter_one(request: Request, name: str, claims: _Claims) -> None:
             with within(shown_input(name)):
                 source = opening.masked(source, request.gaps.mask)
         stack.callback(source.close)
+        format = registry.for_sound(format, source.info)
+        wanted = registry.for_sound(_output_format(request, format), source.info, written=True)
         from convcli.cli.filter import task as tasks  # heavy; a thread decodes the first rows meanwhile
 
         with within(shown_input(name)):  # a kernel that does not fit says to which input

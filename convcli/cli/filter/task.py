@@ -120,6 +120,8 @@ def prepare(
             "axes: M counts the maps of a result; name the input's dimensions with N, C, T, Z, Y, X"
         )
     check_writing(request.writing, format)
+    if "Y" not in info.letters:
+        outputs.check_axes(info.letters.replace("C", ""), format, table=source_format.numbers)
     channels = filtered_channels(info, request.channels)
     alone = (NOTHING,) * (not texts and not request.settings.pool)
     kernels, kernel_notes = kernels_for(texts or alone, info, request.settings, channels)

@@ -115,6 +115,7 @@ def opened(name: str, options: ReadOptions, *, batch: bool = False) -> Iterator[
         format, notes = registry.identify(head, "" if name == STANDARD else name)
         source = registry.open_source(fp, format, options)
         stack.callback(source.close)
+        format = registry.for_sound(format, source.info)
         if not batch:
             refuse_items(source.info)
         yield Opened(source, format, (*notes, *source.info.notes), source.grain.facts(source.info))

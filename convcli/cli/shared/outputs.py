@@ -64,19 +64,32 @@ def check(result: Info, format: Format, *, grey: bool = True) -> None:
     ------
     UsageError
     """
-    axes = result.letters.replace("M", "")
+    check_axes(result.letters.replace("M", ""), format, grey=grey)
     named = f"{format.name.upper()} files cannot hold"
-    if not _holds(format, axes):
-        holders = [row.name for row in FORMATS if _holds(row, axes)]
-        hint = "; --as matrix reads a table as a picture" if "Y" not in axes and not format.numbers else ""
-        if grey and "C" in axes and _holds(format, axes.replace("C", "")):
-            hint = "; --channels grey leaves one number a pixel"
-        letters = ", ".join(axes.lower())
-        raise UsageError(f"{named} data of the axes {letters}: write {' or '.join(holders)}{hint}")
     if result.colour is Colour.CMYK and format.name not in ("jpeg", "tiff", "npy"):
         raise UsageError(f"{named} CMYK: write jpeg, tiff or npy")
     if format.kind is not Kind.SOUND and format.name != "tiff" and not format.numbers and result.channels > 4:
         raise UsageError(f"{named} {result.channels} channels: write tiff or npy")
+
+
+def check_axes(axes: str, format: Format, *, grey: bool = True, table: bool = True) -> None:
+    """Refuse axes that the format cannot hold, and say what can; ``table``: whether they may be those of a table.
+
+    Raises
+    ------
+    UsageError
+    """
+    if _holds(format, axes):
+        return
+    holders = [row.name for row in FORMATS if _holds(row, axes)]
+    hint = (
+        "; --as matrix reads a table as a picture" if table and "Y" not in axes and not format.numbers else ""
+    )
+    if grey and "C" in axes and _holds(format, axes.replace("C", "")):
+        hint = "; --channels grey leaves one number a pixel"
+    letters = ", ".join(axes.lower())
+    named = f"{format.name.upper()} files cannot hold data of the axes {letters}"
+    raise UsageError(f"{named}: write {' or '.join(holders)}{hint}")
 
 
 def _holds(format: Format, axes: str) -> bool:

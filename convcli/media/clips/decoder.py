@@ -45,10 +45,11 @@ class Decoder:
         self._timed = frames is not None
         self.lost = 0  # frames that could not be decoded
         self._unusable: set[int] = set()  # their times, where the file begins in the middle of a recording
+        self._settled = 0  # the time up to which decoders then miss references that no frame needs
         if frames is None or allow_truncated:
             frames = self._count(frames)
         elif frames.times[:1] < frames.keys[:1]:
-            frames = self._begun(frames, frames.keys[0])
+            frames = self._begun(frames, *frames.keys[:2])
         self.frames = frames
         with file.open() as container:
             self.start = start_of(container) if self._timed else Fraction(0)  # seconds
@@ -114,13 +115,16 @@ class Decoder:
         self.lost = len(set(known.times) - set(times))
         return replace(known, times=tuple(sorted(set(times) & set(known.times))), keys=())
 
-    def _begun(self, frames: Frames, key: int) -> Frames:
+    def _begun(self, frames: Frames, key: int, settled: int | None = None) -> Frames:
         """Leave out the frames before the first key frame that need what came before the file."""
-        self._tolerant = True
+        self._tolerant, self._settled = True, frames.times[-1] if settled is None else settled
         with self._file.open() as container, libav("broken video"):
-            decoded = self._decoded(container, video_stream(container), None)
-            early = takewhile(lambda frame: frame.pts is None or frame.pts < key, decoded)
-            whole = {frame.pts for frame in early if not frame.is_corrupt}
+            stream = video_stream(container)
+            early = takewhile(
+                lambda frame: frame.pts is None or frame.pts < key, self._decoded(container, stream, None)
+            )
+            marked = stream.codec_context.name in ("h264", "hevc")  # others show what has no reference
+            whole = {frame.pts for frame in early if marked and not frame.is_corrupt}
         self._tolerant = False
         self._unusable = {time for time in frames.times if time < key} - whole
         self.lost = len(self._unusable)
@@ -131,7 +135,8 @@ class Decoder:
     ) -> Iterator[av.VideoFrame]:
         """Decode from the beginning or from a key frame."""
         context = decoder(stream)
-        context.thread_type = "AUTO"
+        # Threads of whole frames go on failing after an error
+        context.thread_type = "SLICE" if self._settled else "AUTO"
         strict = {} if self._tolerant else {"err_detect": "crccheck+bitstream+buffer+explode"}
         context.options = {**self._file.limit, **strict}
         context.flags |= Flags.frame_duration
@@ -149,7 +154,7 @@ class Decoder:
             except av.error.EOFError:
                 return
             except av.error.FFmpegError:
-                if not self._tolerant:
+                if not self._tolerant and (packet.pts or 0) >= self._settled:
                     width, height, file = context.width, context.height, self._file
                     what = f"a later frame of {width} x {height} pixels"  # whatever libavcodec calls it
                     FRAME.allow(width * height, what, file.size, file.pixels)

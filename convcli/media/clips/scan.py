@@ -16,7 +16,7 @@ import av.error
 import av.logging
 
 from convcli.common.budget import FRAME, PIXELS
-from convcli.common.errors import ConvError
+from convcli.common.errors import ConvError, NoPicturesError
 from convcli.common.frozen import frozen
 from convcli.data.axes import SECOND, Listed
 
@@ -122,7 +122,7 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream:
 
     Raises
     ------
-    ConvError
+    NoPicturesError
         When there is none, with what there is.
     """
     for stream in pictures(container):
@@ -130,7 +130,7 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream:
             raise UnknownCodecError("the video is coded in a way that FFmpeg does not know")
         return stream
     kinds = sorted({stream.type for stream in container.streams})
-    raise ConvError(f"no video stream: the file holds {', '.join(kinds) or 'nothing'}")
+    raise NoPicturesError(f"no video stream: the file holds {', '.join(kinds) or 'nothing'}")
 
 
 _PRIMING = Fraction(1, 10)  # seconds of sound that a decoder needs to begin, and that are not played
@@ -183,13 +183,16 @@ def scan(file: VideoFile) -> Frames | None:
         stream = pictures(container)[0]
         base = stream.time_base or Fraction(1, 1000)
         marks: list[tuple[int | None, int, bool]] = []
+        delayed = False
         try:
             for packet in container.demux(stream):
                 if packet.size and not packet.is_discard and not packet.is_corrupt:
                     marks.append((packet.pts, packet.duration or 0, packet.is_keyframe))
+                    delayed |= packet.pts != packet.dts
         except av.error.FFmpegError:  # what is missing shows below
             pass
-        reordered = container.format.name == "avi" and stream.codec_context.has_b_frames
+        # AVI has no times but those of packets, which some programs write into MP4 too
+        reordered = (container.format.name == "avi" or not delayed) and stream.codec_context.has_b_frames
         if reordered or any(time is None for time, _, _ in marks):
             return None
         ordered = sorted(marks)

@@ -22,7 +22,6 @@ _STAND_IN = {"webm": "libvpx", "yuv4mpegpipe": "rawvideo"}  # a quick encoder fo
 _DEMUXERS = {"mp4": "mov", "webm": "matroska"}  # of a muxer, where it is called otherwise
 _FIRST = 16  # packets of each track with sound that are tried
 _ABOUT_THE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder", "software")
-_ABOUT_A_TRACK = ("handler_name", "vendor_id", "language", "creation_time")
 _ABOUT_THE_CODE = (
     "encoder",
     "alpha_mode",
@@ -100,7 +99,8 @@ def _tags(metadata: Mapping[str, str], without: Sequence[str]) -> dict[str, str]
 def tags_of(container: Any) -> dict[str, str]:
     """Return what a file of sound says about itself; some containers say it of its track."""
     said = {**container.streams.audio[0].metadata, **container.metadata}
-    return _tags({key.lower(): text for key, text in said.items()}, (*_ABOUT_THE_FILE, *_ABOUT_A_TRACK))
+    named = {key.lower(): text for key, text in said.items() if text != "und"}
+    return _tags(named, (*_ABOUT_THE_FILE, *_ABOUT_THE_CODE, "handler_name"))
 
 
 class Tracks:

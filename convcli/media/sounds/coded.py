@@ -36,6 +36,14 @@ def source(fp: IO[bytes], options: ReadOptions) -> CodedSource:
     return CodedSource(fp, *_demuxer(fp, options.allow_truncated), options)
 
 
+def contained(fp: IO[bytes], options: ReadOptions) -> CodedSource:
+    """Open the sound of a container of clips; errors as in `source`."""
+    from convcli.media.clips.reader import demuxer
+
+    name = demuxer(fp.read(1024))
+    return CodedSource(fp, name, name == "mov", options)
+
+
 def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> CodedSink:
     """Open an M4A for writing: ALAC where the source was, else AAC.
 
@@ -94,8 +102,13 @@ def _coding(context: Any) -> Coding:
         return Coding(f"ALAC_{told[17]}")
     if context.name == "flac" and len(told) > 13:  # FLAC's STREAMINFO
         return Coding(f"PCM_{((told[12] & 1) << 4 | told[13] >> 4) + 1}")
+    name, form = context.name.removesuffix("float"), context.format.name.removesuffix("p")
+    if form in ("s16", "s32"):
+        return Coding("PCM_24" if "s24" in name else f"PCM_{form[1:]}")
+    if form == "dbl" or name.startswith("pcm_f"):
+        return Coding("DOUBLE" if form == "dbl" else "FLOAT")
     names = {"mp3": "MPEG_LAYER_III", "vorbis": "VORBIS", "opus": "OPUS"}
-    return Coding(names.get(context.name.removesuffix("float"), "AAC"))
+    return Coding("PCM_U8" if form == "u8" else names.get(name, "AAC"))
 
 
 class CodedSource(Sequential):
@@ -131,7 +144,7 @@ class CodedSource(Sequential):
         others = [name for name, there in beside.items() if there]
         notes = [f"left out of the sound: {', '.join(others)}"] if others else []
         length = round((stream.duration or 0) * stream.time_base * rate) if counted else 0
-        if context.name == "opus":
+        if length and context.name == "opus":
             length -= int.from_bytes(context.extradata[10:12], "little")  # RFC 7845, 5.1
         count = announced = self._end(length, rate) if demuxer == "mov" else length
         if not announced or options.allow_truncated:
@@ -177,6 +190,8 @@ class CodedSource(Sequential):
                 if form[0] > MOST_PLANES:
                     raise ConvError(f"{form[0]} channels: a sound of up to {MOST_PLANES} can be decoded")
                 values = frame.to_ndarray()
+                if values.dtype == np.uint8:
+                    values = (values ^ 128).view(np.int8).astype(np.int16) << 8
                 yield values.T if frame.format.is_planar else values.reshape(-1, form[0])
 
     def _more(self, count: int) -> np.ndarray:
@@ -205,9 +220,11 @@ class CodedSink(Sink):
         self._samples = Samples(info, "M4A", beside, codings)
         exact = {"movie_timescale": str(rate)}
         self._output = av.open(Written(fp), "w", format="ipod", container_options=exact)
-        self._output.metadata.update(beside.tags if beside else {})
+        tags = beside.tags if beside else {}
+        self._output.metadata.update(tags)
         try:
             self._stream: Any = self._output.add_stream("alac" if codings is ALAC else "aac", rate=rate)
+            self._stream.metadata.update({key: tags[key] for key in tags.keys() & {"language"}})
             context = self._stream.codec_context
             context.layout = _LAYOUTS.get(info.channels, "")
             context.format = {"int16": "s16p", "int32": "s32p"}.get(self._samples.coding.handed, "fltp")

@@ -38,14 +38,15 @@ _WRITTEN = {  # of a format: libsndfile's name, what its samples can be
 }
 _MOST = 1000  # chunks that are looked at
 _UNKNOWN = (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)  # sizes that programs write which cannot go back
+_LARGE = b"\xff" * 4
 _LARGEST = 4 * 10**9  # bytes of a WAV, beyond which it is an RF64
 
 
 class _Careful:
     """A file for libsndfile, to which Python cannot raise: what fails is kept until `check`."""
 
-    def __init__(self, fp: IO[bytes]) -> None:
-        self._fp = fp
+    def __init__(self, fp: IO[bytes], head: bytes = b"") -> None:
+        self._fp, self._head = fp, head  # what the file is to begin with
         self._failure: Exception | None = None
 
     def _tried(self, action: Callable[..., Any], *given: Any) -> Any:
@@ -60,7 +61,8 @@ class _Careful:
         return "it"  # in libsndfile's messages
 
     def read(self, size: int) -> bytes:
-        return self._tried(self._fp.read, size) or b""
+        at, data = self.tell(), self._tried(self._fp.read, size) or b""
+        return self._head[at : at + len(data)] + data[max(len(self._head) - at, 0) :]
 
     def write(self, data: bytes) -> int:
         self._tried(self._fp.write, data)
@@ -111,7 +113,7 @@ class SoundSource(Sequential):
                 raise ConvError(f"cut short: {found.missing} bytes of its samples are missing; {TRUNCATED}")
             notes.append(f"cut short: {found.missing} bytes of its samples are missing")
         fp.seek(0)
-        self._fp, self._careful = fp, _Careful(fp)
+        self._fp, self._careful = fp, _Careful(fp, found.head)
         with decoding("sound"):
             self._file = soundfile.SoundFile(self._careful)
         file, self._coding = self._file, Coding(self._file.subtype)
@@ -202,11 +204,14 @@ class _Chunks:
         Of the chunks, by ``carriers``'s keys.
     missing
         Bytes of samples that the file announces and does not hold.
+    head
+        What a file is to begin with whose program has not gone back to write sizes: libsndfile reads 0 as none.
     """
 
     format: str
     names: tuple[str, ...] = ()
     missing: int = 0
+    head: bytes = b""
 
 
 def _chunks(fp: IO[bytes]) -> _Chunks:
@@ -219,8 +224,17 @@ def _chunks(fp: IO[bytes]) -> _Chunks:
     return _riff("AIFF", fp, size, ">", b"SSND")
 
 
+def _streamed(fp: IO[bytes], samples: int, order: str, large: bool) -> bytes:
+    """Return what a WAV of no stated size is to begin with, up to its samples; nothing where others follow them."""
+    fp.seek(0)
+    head = fp.read(samples)
+    (announced,) = struct.unpack_from("<Q" if large else f"{order}I", head, 20 if large else 4)
+    form = b"RIFF" if large else head[:4]
+    return form + _LARGE + head[8:-4] + _LARGE if announced < samples else b""
+
+
 def _riff(format: str, fp: IO[bytes], size: int, order: str, samples: bytes) -> _Chunks:
-    names, missing, at, large = [], 0, 12, None
+    names, missing, at, large, begin = [], 0, 12, None, b""
     for _ in range(_MOST):
         fp.seek(min(at, size))
         head = fp.read(8)
@@ -230,10 +244,12 @@ def _riff(format: str, fp: IO[bytes], size: int, order: str, samples: bytes) -> 
         if name == b"ds64":
             large = struct.unpack("<QQ", fp.read(16).ljust(16, b"\0"))[1]
         if name == samples:
+            if name == b"data" and not (length if large is None else large):
+                begin = _streamed(fp, at + 8, order, large is not None)
             if length in _UNKNOWN:
                 length = large or size - at - 8
             missing = max(0, at + 8 + length - size)
         kind = fp.read(4) if name == b"LIST" else b""
         names.append((name if kind in (b"", b"INFO") else kind).decode("latin-1").strip())
         at += 8 + length + length % 2
-    return _Chunks(format, tuple(names), missing)
+    return _Chunks(format, tuple(names), missing, begin)
