@@ -448,6 +448,64 @@ def test_a_recording_may_begin_anywhere(part: float | None, codec: tuple[str, ..
     source.close()
 
 
+@pytest.mark.parametrize("name", ["b.mkv", "b.mp4", "b.ts"])
+def test_frames_of_mpeg4_that_lack_what_they_refer_to_are_left_out(name: str, tmp_path: Path) -> None:
+    """FFmpeg's decoder shows them, and marks nothing."""
+    full = made((tmp_path / "a").with_suffix(Path(name).suffix), *PICTURES[:2], "-i", "testsrc=s=64x48:r=25:d=1.2", "-c:v", "mpeg4", "-bf", "2",
+                "-g", "12")  # fmt: skip
+    cut = made(tmp_path / name, "-i", full, "-c", "copy", "-bsf:v", "noise=drop='lt(n,5)'")
+    source, whole_one = opened(cut), whole(full)
+    frames = whole(cut)
+    assert len(frames) == 18  # from the second of three key frames on
+    np.testing.assert_array_equal(frames, whole_one[-18:])
+    assert re.fullmatch(r"\d frames could not be decoded, 18 frames are kept", *source.info.notes)
+    source.close()
+
+
+def fragments(path: Path) -> list[tuple[bytes, bytes]]:
+    """Return the boxes of an MP4: kinds and bytes."""
+    data, found = path.read_bytes(), []
+    while data:
+        size = int.from_bytes(data[:4])
+        found.append((data[4:8], data[:size]))
+        data = data[size:]
+    return found
+
+
+OPEN = (*X264[:4], "-bf", "3", "-x264-params", "open-gop=1:scenecut=0:keyint=10", "-pix_fmt", "yuv420p", "-movflags",
+        "frag_keyframe+empty_moov+default_base_moof")  # fmt: skip
+
+
+def test_fragments_with_open_groups_may_begin_anywhere(tmp_path: Path) -> None:
+    full = made(tmp_path / "a.mp4", *PICTURES[:2], "-i", "testsrc=s=64x48:r=25:d=1.2", *OPEN)
+    boxes = fragments(full)
+    at = [index for index, (kind, _) in enumerate(boxes) if kind == b"moof"]
+    (tmp_path / "b.mp4").write_bytes(b"".join(data for _, data in boxes[: at[0]] + boxes[at[1] :]))
+    frames = whole(tmp_path / "b.mp4")
+    assert len(frames) >= 20
+    np.testing.assert_array_equal(frames, whole(full)[-len(frames) :])
+
+
+def test_times_that_are_those_of_packets_are_put_in_order(tmp_path: Path) -> None:
+    """Some programs write no offsets for frames that are shown later than they are decoded."""
+    full = made(tmp_path / "a.mp4", *PICTURES[:2], "-i", "testsrc=s=64x48:r=25:d=1.2", *OPEN)
+    data = bytearray(full.read_bytes())
+    for found in re.finditer(rb"trun", bytes(data)):
+        at = found.end()
+        flags, count = int.from_bytes(data[at + 1 : at + 4]), int.from_bytes(data[at + 4 : at + 8])
+        assert flags & 0x800
+        size = 4 * sum(bool(flags & bit) for bit in (0x100, 0x200, 0x400, 0x800))
+        first = at + 8 + 4 * bool(flags & 1) + 4 * bool(flags & 4)
+        for end in range(first + size, first + size * count + 1, size):
+            data[end - 4 : end] = bytes(4)
+    (tmp_path / "b.mp4").write_bytes(data)
+    np.testing.assert_array_equal(whole(tmp_path / "b.mp4"), whole(full))
+    source = opened(tmp_path / "b.mp4")
+    times = source.info.axis("T").positions
+    assert [times.at(n) for n in range(3)] == [0, Fraction(1, 25), Fraction(2, 25)]
+    source.close()
+
+
 def test_fragments_that_begin_before_zero_are_whole(tmp_path: Path) -> None:
     source = made(tmp_path / "a.mp4", *PICTURES, *X264, "-movflags", "frag_keyframe+delay_moov",
                   "-output_ts_offset", "-0.3")  # fmt: skip

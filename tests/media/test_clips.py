@@ -274,17 +274,6 @@ def test_a_damaged_clip_is_an_error_unless_allowed(tmp_path: Path) -> None:
     assert 10 < len(whole(bad, allow_truncated=True)) <= 40
 
 
-def test_sound_alone_is_no_clip(tmp_path: Path) -> None:
-    with av.open(str(tmp_path / "a.mp4"), "w") as container:
-        audio = container.add_stream("aac", rate=48000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 48000
-        container.mux(audio.encode(frame))
-        container.mux(audio.encode(None))
-    with pytest.raises(ConvError, match="no video stream: the file holds audio"):
-        opened(tmp_path / "a.mp4")
-
-
 @pytest.mark.parametrize(
     ("video", "fragment"),
     [

@@ -1,5 +1,7 @@
 """Sounds beside scipy, libsndfile and FFmpeg: what is kept of samples, rates and tags."""
 
+import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 from convcli.cli.program import build
 from convcli.media import registry
 from convcli.media.options import ReadOptions
+from tests.media.test_clip_tracks import ffmpeg
 
 RATE, LENGTH = 48_000, 7001
 TAPS = np.array([0.5, 0.25, -0.125])
@@ -325,3 +328,55 @@ def test_tags_keep_their_meaning_from_library_to_library(tmp_path: Path) -> None
     assert run(tmp_path / "b.flac", "-k", "1", "-o", tmp_path / "c.m4a")[0] == 0
     with av.open(str(tmp_path / "c.m4a")) as container:
         assert (container.metadata["track"], container.metadata["album"]) == ("7", "Shore")
+
+
+@pytest.mark.parametrize(("name", "codec", "full"), [
+    ("a.mp4", "aac", 1), ("a.mov", "pcm_s24le", 2**23), ("a.mkv", "libopus", 1), ("a.webm", "libvorbis", 1),
+    ("a.avi", "pcm_u8", 128), ("a.ts", "mp2", 2**15), ("a.mka", "flac", 2**15), ("b.mkv", "pcm_f64le", 1),
+    ("c.mkv", "pcm_f32le", 1), ("b.mov", "alac", 2**15), ("b.avi", "pcm_alaw", 2**15), ("d.mkv", "ac3", 1),
+])  # fmt: skip
+def test_containers_of_clips_may_hold_sound_alone(name: str, codec: str, full: int, tmp_path: Path) -> None:
+    path, other = tmp_path / name, tmp_path / "b.raw"
+    sound(tmp_path / "in.wav", "PCM_16")
+    ffmpeg("-i", tmp_path / "in.wav", "-metadata:s:a", "language=deu", "-c:a", codec, path)
+    ffmpeg("-i", path, "-f", "f64le", other)
+    with path.open("rb") as fp:
+        source = registry.open_source(fp, registry.identify(fp.read(4096), path)[0], ReadOptions())
+        values = source.strip(0, source.info.length) / full
+        assert source.info.axis("X").positions.spacing == Fraction(1, RATE)
+        source.close()
+    theirs = np.fromfile(other).reshape(-1, 2)
+    assert len(values) >= LENGTH
+    assert np.abs(values - theirs[: len(values)]).max() < 1e-6
+    (tmp_path / "made").mkdir()
+    assert run(path, "-k", KERNEL, "--out-dir", tmp_path / "made")[0] == 0
+    (made,) = (tmp_path / "made").iterdir()
+    assert made.suffix == ".m4a"
+    with av.open(str(made)) as container, av.open(str(path)) as first:
+        said = first.streams.audio[0].metadata.get("language", "und")
+        assert container.streams.audio[0].metadata["language"] == said
+    assert said == "deu" or path.suffix in (".avi", ".mov")
+
+
+def test_mp4_takes_sound_alone_and_other_containers_say_what_does(tmp_path: Path) -> None:
+    path, target = sound(tmp_path / "a.wav", "PCM_16"), tmp_path / "b.mp4"
+    assert run(path, "-k", KERNEL, "-o", target) == (0, "")
+    assert np.corrcoef(by_ffmpeg(target)[2000:5000, 0], filtered(decoded(path))[2000:5000, 0])[0, 1] > 0.98
+    for name in "b.mkv", "b.png":
+        assert "cannot hold data of the axes x: write wav or" in refused(
+            path, "-k", "1", "-o", tmp_path / name
+        )
+
+
+@pytest.mark.parametrize("sizes", ["zero", "large", "RF64", "header"])
+def test_a_wav_that_was_streamed_is_read_to_its_end(sizes: str, tmp_path: Path) -> None:
+    path = sound(tmp_path / "a.wav", "PCM_16")
+    data, expected = bytearray(path.read_bytes()), decoded(path)
+    at = data.index(b"data") + 4
+    data[at : at + 4] = bytes(4) if sizes in ("zero", "header") else b"\xff" * 4
+    data[4:8] = {"zero": bytes(4), "header": struct.pack("<I", at - 4)}.get(sizes, b"\xff" * 4)
+    if sizes == "RF64":
+        data = b"RF64" + data[4:12] + b"ds64" + struct.pack("<I28x", 28) + data[12:]
+    path.write_bytes(data)
+    assert run(path, "-k", "1", "-o", tmp_path / "b.wav") == (0, "")
+    np.testing.assert_array_equal(decoded(tmp_path / "b.wav"), expected)

@@ -161,7 +161,7 @@ class CodedSource(Sequential):
         if not sounds or sounds[0].codec_context is None:
             raise ConvError("it holds no sound that can be decoded")
         self._stream = sounds[0]
-        if self._stream.codec_context.name == "vorbis":
+        if (self._stream.codec_context.name, self._container.format.name) == ("vorbis", "ogg"):
             self._stream.codec_context.flags2 |= Flags2.skip_manual  # a whole last block would be cut
         self._parts = self._decoding()
         self._rest = np.empty((0, sounds[0].codec_context.channels), np.int16)
