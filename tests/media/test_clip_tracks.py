@@ -451,8 +451,9 @@ def test_a_recording_may_begin_anywhere(part: float | None, codec: tuple[str, ..
 @pytest.mark.parametrize("name", ["b.mkv", "b.mp4", "b.ts"])
 def test_frames_of_mpeg4_that_lack_what_they_refer_to_are_left_out(name: str, tmp_path: Path) -> None:
     """FFmpeg's decoder shows them, and marks nothing."""
-    full = made((tmp_path / "a").with_suffix(Path(name).suffix), *PICTURES[:2], "-i", "testsrc=s=64x48:r=25:d=1.2", "-c:v", "mpeg4", "-bf", "2",
-                "-g", "12")  # fmt: skip
+    path = (tmp_path / "a").with_suffix(Path(name).suffix)
+    pictures = (*PICTURES[:2], "-i", "testsrc=s=64x48:r=25:d=1.2")
+    full = made(path, *pictures, "-c:v", "mpeg4", "-bf", "2", "-g", "12")
     cut = made(tmp_path / name, "-i", full, "-c", "copy", "-bsf:v", "noise=drop='lt(n,5)'")
     source, whole_one = opened(cut), whole(full)
     frames = whole(cut)
