@@ -127,6 +127,7 @@ class PillowPicture:
     def __init__(self, image: Image.Image) -> None:
         self._image = image
         self.decoder, self.size = image.format or "picture", image.size
+        self._first = image.tell()  # 1 in a PSD
 
     @cached_property
     def count(self) -> int:
@@ -139,7 +140,7 @@ class PillowPicture:
 
     def frame(self, index: int) -> tuple[np.ndarray, Colour]:
         image = self._image
-        image.seek(index)
+        image.seek(self._first + index)
         image.load()  # some formats know their mode only now
         colour = colour_of_mode(image.mode, image.has_transparency_data, "transparency" in image.info)
         if image.mode in _DEEP:
@@ -253,11 +254,6 @@ def colour_of_mode(mode: str, alpha: bool, transparent: bool) -> Colour:
         raise ConvError(f"colours of the kind {mode} cannot be filtered: convert the picture to RGB first")
     colour = MODES[target]
     return WITH_ALPHA.get(colour, colour) if transparent else colour
-
-
-def is_deep(mode: str) -> bool:
-    """Say whether a mode has more than 8 bits."""
-    return mode in _DEEP
 
 
 def deep(pixels: np.ndarray, mode: str, decoder: str) -> np.ndarray:
