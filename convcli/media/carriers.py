@@ -57,7 +57,9 @@ LOST = {
     "WEBP": _carriers("XMP = XMP; data behind the picture = behind; content credentials = C2PA"),
     "WAV": _carriers(
         "broadcast extension = bext; cue points = cue, adtl; loops = smpl, inst; iXML = iXML; XMP = _PMX; "
-        "ID3 tags = id3, ID3; playlist = plst; production notes = aXML, axml; speakers = chna"
+        "ID3 tags = id3, ID3; playlist = plst; production notes = aXML, axml; speakers = chna; "
+        "track = IPRT; language = ILNG; encoded_by = ITCH; engineer = IENG; keywords = IKEY; subject = ISBJ; "
+        "source = ISRC, ISRF; medium = IMED; time code = ISMP, TCOD, TCDO"
     ),
     "AIFF": _carriers(
         "markers = MARK; instrument = INST; MIDI = MIDI; comments = COMT; application data = APPL; ID3 tags = ID3; "
@@ -126,7 +128,8 @@ STORAGE = {
         "347, 512-521, 529-531, 559, 32995-32998, 34675, 50674"
     ),
     "WAV": _carriers(
-        "= fmt, data, fact, LIST, PEAK, JUNK, PAD, FLLR, ds64, minf, elm1, regn, umid, DGDA, levl"
+        "= fmt, data, fact, INFO, PEAK, JUNK, PAD, FLLR, ds64, minf, elm1, regn, umid, DGDA, levl, INAM, IART, ICMT, "
+        "ICOP, ICRD, IGNR, IPRD, ISFT, ITRK"
     ),
     "AIFF": _carriers("= COMM, SSND, FVER, NAME, AUTH, (c), ANNO, PEAK, FLLR"),
     "WEBP": _carriers("= VP8, VP8L, VP8X, ALPH, ANIM, ANMF, ICCP, EXIF"),

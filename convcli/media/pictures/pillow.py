@@ -209,11 +209,11 @@ class Reads:
         self._reached = max(self._reached, self.file.tell())
         return data
 
-    def rest(self, known: int = 0) -> bytes:
-        """Return what lies behind all that was read or is known, up to a megabyte."""
+    def rest(self) -> bytes:
+        """Return what lies behind all that was read, up to a megabyte."""
         if self.file.closed:  # Pillow does so to an FTEX
             return b""
-        self.file.seek(max(self._reached, known))
+        self.file.seek(self._reached)
         return self.file.read(1 << 20)
 
 

@@ -149,8 +149,7 @@ def _netpbm_end(head: bytes) -> int:
 
 
 def _icon_end(data: bytes) -> int:
-    entries = struct.iter_unpack("<8xII", data[6 : 6 + 16 * data[4]])
-    return max(map(sum, entries), default=0)
+    return max(map(sum, struct.iter_unpack("<8xII", data[6 : 6 + 16 * data[4]])), default=0)
 
 
 def _pcx_end(data: bytes) -> int:
@@ -277,19 +276,18 @@ _JPEG2000 = _magic(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 # Those with the vaguest beginnings come last.
 RARER: tuple[Rarer, ...] = (
     Rarer(
-        "avif", (".avif", ".avifs"), "AVIF", _avif, _avif_bits, apart=True, end=end_of, carriers=avif_carriers
+        *("avif", (".avif", ".avifs"), "AVIF", _avif),
+        *(_avif_bits, lambda head: "", end_of, avif_carriers),
+        apart=True,
     ),
     Rarer(
         *("jpeg2000", (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"), "JPEG2000", _JPEG2000),
-        *(_jpeg2000_bits, _jpeg2000_misread),
+        *(_jpeg2000_bits, _jpeg2000_misread, end_of, jpeg2000_carriers),
         beside=_tiles,
-        end=end_of,
-        carriers=jpeg2000_carriers,
     ),
     Rarer(
         *("netpbm", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), "PPM", _pattern(_NETPBM)),
-        *(_netpbm_bits, lambda head: ""),
-        end=_netpbm_end,
+        *(_netpbm_bits, lambda head: "", _netpbm_end),
         ffmpeg=_netpbm_by_ffmpeg,
     ),
     Rarer(
@@ -310,18 +308,13 @@ RARER: tuple[Rarer, ...] = (
     Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0"), apart=True, mended=_without_mask, end=_icon_end),
     Rarer("cur", (".cur",), "CUR", _cursor, apart=True, mended=_without_mask, end=_icon_end),
     Rarer(
-        *("icns", (".icns",), "ICNS", _magic(b"icns")),
-        apart=True,
-        end=lambda data: int.from_bytes(data[4:8]),
+        "icns", (".icns",), "ICNS", _magic(b"icns"), apart=True, end=lambda data: int.from_bytes(data[4:8])
     ),
     Rarer("blp", (".blp",), "BLP", _magic(b"BLP1", b"BLP2"), apart=True),
     Rarer("ftex", (".ftc", ".ftu"), "FTEX", _magic(b"FTEX")),
     Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95"), misread=_sun_misread),
     Rarer(
-        "sgi",
-        (".sgi", ".rgb", ".rgba", ".bw"),
-        "SGI",
-        _magic(b"\x01\xda"),
+        *("sgi", (".sgi", ".rgb", ".rgba", ".bw"), "SGI", _magic(b"\x01\xda")),
         ffmpeg=_sgi_by_ffmpeg,
         end=_sgi_end,
     ),

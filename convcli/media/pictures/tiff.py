@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import geo
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.jpeg_segments import check_scans
-from convcli.media.pictures.pillow import Reads
 from convcli.media.pictures.stated import stated_parts, stated_size
 from convcli.media.pictures.tiff_samples import MOST, look_of, metadata_of
 from convcli.media.region import RegionSink
@@ -55,7 +54,7 @@ _YCBCR = 6
 _MASKS, _OTHERS = "reduced copies or masks", "pictures of other size or kind"  # that are left out
 _DESCRIPTION, _NO_UNIT = 270, 1  # a tag, and a unit of resolution
 _RATIONAL = 5
-_DIRECTORIES, _INTEROPERABILITY = (34665, 34853), 54  # tags of EXIF and GPS; bytes of a directory within EXIF
+_DIRECTORIES = (34665, 34853, 40965)  # tags of EXIF, of GPS, and what EXIF may have
 # sRGB's white and primaries, YCbCr's own range
 _USUAL = {318: (0.3127, 0.329), 319: (0.64, 0.33, 0.3, 0.6, 0.15, 0.06), 532: (0, 255, 128, 255, 128, 255)}
 _SHAPED = {"shape", "axes", "truncated"}  # what tifffile itself writes into descriptions
@@ -96,8 +95,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     fp.seek(0)
     with decoding("TIFF"):
         plain: dict[str, Any] = {f"is_{kind}": False for kind in _FOREIGN if kind in tifffile.TIFF.FILE_FLAGS}
-        reads = Reads(fp)
-        tif = tifffile.TiffFile(cast(BinaryIO, reads), name="TIFF", **plain)
+        tif = tifffile.TiffFile(fp, name="TIFF", **plain)
         check_frames(len(tif.pages), options, "TIFF")
         if not len(tif.pages) or not tif.series:
             raise ConvError("broken or truncated TIFF: it holds no picture")
@@ -106,7 +104,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         if page.photometric == _YCBCR and page.compression not in _JPEG:
             from convcli.media.pictures.image import pillow_source
 
-            notes = _notes(reads, tif, series, [page], Counter())
+            notes = _notes(tif, series, [page], Counter())
             if len(tif.pages) > 1:
                 few = f"only the first of the {len(tif.pages)} pages of this TIFF is read"
                 notes = (f"{few}: it holds YCbCr, save it as RGB to read all", *notes)
@@ -114,17 +112,17 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
             still = pillow_source(fp, options, ("TIFF",))  # tifffile knows YCbCr only inside JPEG
             still.info = replace(still.info, notes=notes)
             return still
-        return TiffSource(reads, tif, series, options)
+        return TiffSource(fp, tif, series, options)
 
 
 class TiffSource(Boxes):
     """A still, or a stack of pages of one shape; planes are counted from 0."""
 
     def __init__(
-        self, reads: Reads, tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, options: ReadOptions
+        self, fp: IO[bytes], tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, options: ReadOptions
     ) -> None:
         page: Any = series.keyframe
-        self._fp, self._page = reads.file, page
+        self._fp, self._page = fp, page
         # samples in separate planes, depth, rows, columns, samples side by side
         self._split, depth, self._height, self._width, self._samples = page.shaped
         if 0 in page.shaped:
@@ -178,7 +176,7 @@ class TiffSource(Boxes):
             told = (*told, geo.NODATA)
             nodata = replace(info.metadata, nodata=self._missing.text)
             info = replace(info, dtype=self._missing.dtype, metadata=nodata, white=None)
-        self.info = replace(info, notes=_notes(reads, tif, series, pages, beside, told))
+        self.info = replace(info, notes=_notes(tif, series, pages, beside, told))
         if self._orientation != 1:
             self.grain = Grain(any_order=True, piece=upright.shape[:2])  # decoded and turned as a whole
         elif self._offset(0) is None:
@@ -348,7 +346,6 @@ def _main(tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
 
 
 def _notes(
-    reads: Reads,
     tif: tifffile.TiffFile,
     series: tifffile.TiffPageSeries,
     pages: Sequence[Any],
@@ -372,30 +369,34 @@ def _notes(
     with suppress(
         ArithmeticError, LookupError, OSError, TypeError, ValueError
     ):  # damaged tags of other pages
-        behind = ["behind"] * is_data(reads.rest(_end(tif)))
+        tif.filehandle.seek(_end(tif))
+        behind = ["behind"] * is_data(tif.filehandle.read(1 << 20))
     return (*dict.fromkeys(notes), *left_out("TIFF", [*carried, *behind], more))
 
 
 def _end(tif: tifffile.TiffFile) -> int:
     """Return where the last directory, value, strip or tile of a file ends."""
+    from tifffile import TiffPage
+
     form, ends = tif.tiff, [one.dataoffset + one.nbytes for one in tif.series if one.dataoffset is not None]
     pages: list[Any] = [one.aspage() for one in tif.pages]
     known, shared = {page.offset for page in pages}, set[int]()
     for page in pages:
         below = [one.aspage() for one in page.pages or ()]
+        for tag in page.tags:
+            ends.append(tag.valueoffset + tag.valuebytecount)
+            if tag.code in _DIRECTORIES:
+                tif.filehandle.seek(tag.valueoffset)
+                below.append(TiffPage(tif, index=0))
         pages += [one for one in below if one.offset not in known]
         known |= {one.offset for one in below}
         copies = sum(
             tag.valuebytecount for tag in page.tags if tag.valueoffset in shared
         )  # tifffile leaves room
+        shared |= {tag.valueoffset for tag in page.tags}
         ends.append(page.offset + form.tagnosize + len(page.tags) * form.tagsize + form.offsetsize + copies)
         ends += map(sum, zip(page.dataoffsets, page.databytecounts, strict=False))
         ends.append(page.tags.valueof(513, 0) + page.tags.valueof(514, 0))  # a thumbnail
-        for tag in page.tags:
-            shared.add(tag.valueoffset)
-            ends.append(tag.valueoffset + tag.valuebytecount)
-            if tag.code in _DIRECTORIES and isinstance(tag.value, dict):  # which `Reads` sees
-                ends.append(tag.value.get("InteroperabilityTag", 0) + _INTEROPERABILITY)
     return max(ends)
 
 

@@ -22,6 +22,22 @@ from convcli.media.sounds.shared import TRUNCATED, Coding, Samples, Sequential, 
 ALAC = (Coding("ALAC_16"), Coding("ALAC_24"))
 MOST_PLANES = 8  # of a frame, which PyAV can reach
 _BROKEN = "broken or truncated sound"
+# Of what FFmpeg writes into M4A; `language` is the track's
+_KNOWN = (
+    *("title", "artist", "album", "composer", "date", "comment", "genre", "copyright", "grouping", "lyrics"),
+    *(
+        "description",
+        "synopsis",
+        "show",
+        "episode_",
+        "network",
+        "keywords",
+        "season_number",
+        "media_type",
+        "hd_video",
+    ),
+    *("gapless_playback", "compilation", "track", "disc", "tmpo", "creation_time", "language"),
+)
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "7.0", 8: "7.1"}
 
 
@@ -222,6 +238,8 @@ class CodedSink(Sink):
         self._output = av.open(Written(fp), "w", format="ipod", container_options=exact)
         tags = beside.tags if beside else {}
         self._output.metadata.update(tags)
+        if lost := [key for key in tags if not key.startswith(_KNOWN)]:
+            self.notes += (f"left out: tags ({', '.join(lost)}) (M4A holds none)",)
         try:
             self._stream: Any = self._output.add_stream("alac" if codings is ALAC else "aac", rate=rate)
             self._stream.metadata.update({key: tags[key] for key in tags.keys() & {"language"}})
