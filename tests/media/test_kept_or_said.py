@@ -15,6 +15,7 @@ from typing import Any
 
 import av
 import numpy as np
+import polars as pl
 import pytest
 import tifffile
 from av.stream import Disposition
@@ -69,6 +70,14 @@ def sgi() -> bytes:
     return head.ljust(512, b"\0") + DEEP[::-1].astype(">u2").tobytes()
 
 
+def columns(kind: str) -> bytes:
+    pl.read_csv(TABLE).__getattribute__(f"write_{kind}")(file := io.BytesIO())
+    return file.getvalue()
+
+
+COLUMNS = {"parquet": columns("parquet"), "arrow": columns("ipc")}
+
+
 class Seen:
     """A result, by a reader of its own kind."""
 
@@ -103,6 +112,9 @@ class Seen:
             self.delays = [None] * (len(self.values) if self.values.ndim == 4 else 1)
         elif suffix in (".csv", ".tsv"):
             self.text = path.read_text()
+        elif suffix in (".parquet", ".arrow"):
+            read = pl.read_parquet if suffix == ".parquet" else pl.read_ipc
+            self.text = read(path.read_bytes()).write_csv()
         else:
             with av.open(str(path)) as container:
                 times = [frame.time for frame in container.decode(video=0)]
@@ -148,12 +160,28 @@ PICTURES_WITH: dict[str, tuple[str, Held, dict[str, bytes]]] = {
     "plays": ("plays 3 times", lambda seen: seen.info.get("loop") == (2 if "version" in seen.info else 3), {
         "gif": moving("GIF", loop=2), "webp": moving("WEBP", loop=3), "png": moving("PNG", loop=3)}),
     "names of columns": ("names of the columns", lambda seen: seen.text.startswith(("time,a,b", "time\ta\tb")), {
-        "csv": TABLE, "tsv": TABLE.replace(b",", b"\t")}),
-    "texts": ("columns time, name", lambda seen: "z" in seen.text, {"csv": TABLE, "tsv": TABLE.replace(b",", b"\t")}),
-    "positions": ("positions", lambda seen: re.search("^2[,\t]", seen.text, re.MULTILINE), {
-        "csv": TABLE, "tsv": TABLE.replace(b",", b"\t")}),
+        "csv": TABLE, "tsv": TABLE.replace(b",", b"\t"), **COLUMNS}),
+    "texts": ("columns (?:time, )?name", lambda seen: "z" in seen.text, {
+        "csv": TABLE, "tsv": TABLE.replace(b",", b"\t"), **COLUMNS}),
+    "positions": ("positions", lambda seen: re.search("^2(?:\\.0)?[,\t]", seen.text, re.MULTILINE), {
+        "csv": TABLE, "tsv": TABLE.replace(b",", b"\t"), **COLUMNS}),
 }  # fmt: skip
-RESULTS = ("png", "jpg", "webp", "bmp", "gif", "tif", "npy", "csv", "tsv", "mkv", "avi", "y4m")
+RESULTS = (
+    "png",
+    "jpg",
+    "webp",
+    "bmp",
+    "gif",
+    "tif",
+    "npy",
+    "csv",
+    "tsv",
+    "parquet",
+    "arrow",
+    "mkv",
+    "avi",
+    "y4m",
+)
 
 
 @pytest.mark.parametrize("carrier", PICTURES_WITH)
@@ -168,7 +196,8 @@ def test_what_pictures_arrays_and_tables_carry(
     for kind, data in inputs.items():
         Path(f"in.{kind}").write_bytes(data)
         axes = ("--axes", "YX") if kind == "npy" else ()
-        for result in (*RESULTS, *["n%04d.png"] * films):
+        few = ("npy", "csv", "arrow")  # each opening of such a table starts a process
+        for result in few if kind in COLUMNS else (*RESULTS, *["n%04d.png"] * films):
             name = result if "." in result else f"{kind}.{result}"
             code = run(["filter", f"in.{kind}", "-k", "identity", "-y", "-o", name, *options, *axes])
             said = capsys.readouterr().err
@@ -385,3 +414,55 @@ def test_what_clips_carry(name: str, clips: Path, tmp_path: Path) -> None:
             if kind in FILMS or (carrier, value) not in CONVERTED:
                 assert got.get(carrier) == value or re.search(words, said), (kind, carrier, value, said)
     clip.close()
+
+
+SAID = {"title": "Low tide", "artist": "Anna", "album": "Sea", "comment": "windy", "date": "2020", "genre": "Field",
+        "copyright": "Bo", "track": "3", "composer": "Bo", "album_artist": "Cy", "lyrics": "la", "performer": "Di",
+        "publisher": "Ed", "disc": "2", "encoded_by": "Fay", "isrc": "DE123", "language": "deu"}  # fmt: skip
+SOUNDS = {"wav": "pcm_s16le", "aiff": "pcm_s16be", "flac": "flac", "mp3": "libmp3lame", "ogg": "libvorbis",
+          "opus": "libopus", "m4a": "aac", "mka": "flac", "mp4": "alac", "mov": "aac", "webm": "libopus",
+          "aac": "aac"}  # fmt: skip
+HEARD_AS = ("wav", "aiff", "flac", "mp3", "ogg", "opus", "m4a", "mp4", "npy", "csv", "parquet", "arrow")
+
+
+def heard(path: Path) -> dict[str, object]:
+    """Return what a sound carries, by FFmpeg's libraries."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        tags = {key.lower(): text for key, text in {**stream.metadata, **container.metadata}.items()}
+        tags["artist"] = tags.get("artist", tags.get("author"))  # of an AIFF
+        found: dict[str, object] = {
+            key: tags[key] for key in SAID if tags.get(key, "und") not in (None, "und")
+        }
+        covers = [one for one in container.streams if one.disposition & Disposition.attached_pic]
+        found |= dict.fromkeys(
+            ["chapters"] * bool(container.chapters()) + ["cover picture"] * bool(covers), 1
+        )
+        return found
+
+
+@pytest.mark.parametrize("kind", SOUNDS)
+def test_what_sounds_carry(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text(CHAPTERS)
+    made(Path("c.jpg"), "-f", "lavfi", "-i", "color=red:s=16x16", "-frames:v", "1")
+    texts = [part for key, text in SAID.items() for part in ("-metadata", f"{key}={text}")]
+    cover = ("-map", "2", "-c:v", "copy", "-disposition:v:0", "attached_pic") * (
+        kind in ("flac", "mp3", "m4a")
+    )
+    texts += ["-metadata:s:a", "language=deu", *["-write_id3v2", "1"] * (kind == "aiff")]
+    source = made(Path(f"in.{kind}"), *HEARD, "-i", "a.txt", "-i", "c.jpg", "-map", "0", *cover, "-map_chapters", "1",
+                  *texts, "-c:a", SOUNDS[kind])  # fmt: skip
+    has = heard(source)
+    assert len(has) > 5 or kind == "aac"
+    for result in HEARD_AS:
+        assert not run(["filter", str(source), "-k", "identity", "-y", "-o", f"out.{result}"])
+        said = capsys.readouterr().err
+        got = heard(Path(f"out.{result}")) if HEARD_AS.index(result) < 8 else {}
+        for carrier, value in has.items():
+            words = (
+                rf"\b{carrier}\b" + r"|ID3 tags" * (kind == "aiff") + "|track number" * (carrier == "track")
+            )
+            assert got.get(carrier) == value or re.search(words, said), (result, carrier, value, said)
