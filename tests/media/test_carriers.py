@@ -312,6 +312,7 @@ def test_every_known_carrier_is_named(format: str, key: str) -> None:
     *(saved("JPEG")[:20] + b"\xff\xfe" + struct.pack(">H", 2 + len(words)) + words + saved("JPEG")[20:]
       for words in (b"Lavc62.11.100\0", b"CREATOR: gd-jpeg v1.0 (using IJG JPEG v62), quality = 90\n")),
     saved("GIF", comment=b"Created with GIMP"),
+    saved("TIFF") + saved("TIFF")[-4:],  # as GDAL ends tiles
     saved("GIF")[:12] + b"\x31" + saved("GIF")[13:],
     saved("JPEG2000", comment="Created by OpenJPEG version 2.5.4"),
     psd_with("1064").replace(b"\0\x10" + 2 * b"sliceID.", b"\0\x10" + struct.pack(">Id4x", 1, 1)),

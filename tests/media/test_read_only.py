@@ -107,7 +107,6 @@ def test_a_psd_is_read_as_a_whole() -> None:
     np.testing.assert_array_equal(opened.strip(0, 23), NOISE)
 
 
-SUN = (0x59A66A95, 37, 23)
 TARGA = struct.pack("<BBB5xHHHH", 0, 0, 2, 0, 0, 37, 23)
 
 
@@ -120,8 +119,6 @@ TARGA = struct.pack("<BBB5xHHHH", 0, 0, 2, 0, 0, 37, 23)
         ),
         (b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 23, 37, 16, 3), "PSD with 16 bits a channel"),
         (b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 23, 37, 8, 7), "PSD with several colours of ink"),
-        (struct.pack(">8I", *SUN, 32, 23 * 37 * 4, 1, 0, 0), "SUN with 32 bits a pixel"),  # Pillow: X last
-        (struct.pack(">8I", *SUN, 24, 0, 2, 0, 0), "SUN with compressed rows of odd length"),
         (
             imagecodecs.jpeg2k_encode(NOISE[..., 0].astype(np.int16) - 99, level=0, codecformat="jp2"),
             "JPEG2000 with signed samples",
@@ -131,6 +128,34 @@ TARGA = struct.pack("<BBB5xHHHH", 0, 0, 2, 0, 0, 37, 23)
 def test_what_pillow_misreads_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(ConvError, match=f"{words}.* is not read: convert it to"):
         source(io.BytesIO(data), ReadOptions())
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_floats_of_three_colours(order: str) -> None:
+    """Rows from below, by Debevec's description of PFM."""
+    values = NOISE / np.float32(7)
+    head = b"PF\n37 23\n" + (b"-1.0\n" if order == "<" else b"1.0\n")
+    data = head + values[::-1].astype(f"{order}f4").tobytes()
+    for tail, notes in (b"", ()), (b"PK", ("left out of the NETPBM: data behind the picture",)):
+        opened = source(io.BytesIO(data + tail), ReadOptions())
+        np.testing.assert_array_equal(opened.strip(0, 23), values)
+        assert opened.info.notes == notes
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3])
+def test_suns_that_pillow_misreads(kind: int) -> None:
+    """X, B, G, R, or of the kind 3 X, R, G, B; runs over rows of odd length, each filled by a byte."""
+    colours = NOISE if kind == 3 else NOISE[..., ::-1]
+    if kind == 2:
+        rows = np.pad(colours.reshape(23, 111), ((0, 0), (0, 1))).tobytes()
+        data = b"".join(b"\x80\0" if byte == 0x80 else bytes([byte]) for byte in rows)
+    else:
+        data = np.dstack([np.zeros((23, 37), np.uint8), colours]).tobytes()
+    head = struct.pack(">8I", 0x59A66A95, 37, 23, 24 if kind == 2 else 32, len(data), kind, 0, 0)
+    for tail in b"", b"PK":
+        opened = source(io.BytesIO(head + data + tail), ReadOptions())
+        np.testing.assert_array_equal(opened.strip(0, 23), NOISE)
+        assert len(opened.info.notes) == len(tail[:1])
 
 
 def test_ones_of_a_bitmap_are_black() -> None:

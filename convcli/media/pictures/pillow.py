@@ -189,7 +189,7 @@ class Reads:
     BLOCK = 65_521  # bytes: Pillow's `decodermaxblock` is set to it, so that blocks differ from what must be whole
 
     def __init__(self, fp: IO[bytes]) -> None:
-        self.file, self._reached = fp, 0
+        self.file, self._reached, self._decoding = fp, 0, False
         at, self._size = fp.tell(), fp.seek(0, 2)
         fp.seek(at)
 
@@ -198,6 +198,7 @@ class Reads:
 
     def read(self, size: int = -1) -> bytes:
         if size == self.BLOCK:
+            self._decoding = True
             left = self._size - self.file.tell()
             size = min(size, max(1, left // 4 if left > _SINGLE else 1))
         return self._noted(self.file.read(size))
@@ -206,7 +207,11 @@ class Reads:
         return self._noted(self.file.readline(size))
 
     def _noted(self, data: bytes) -> bytes:
-        self._reached = max(self._reached, self.file.tell())
+        end = self.file.tell()
+        if (
+            not self._decoding or end - len(data) <= self._reached
+        ):  # or it looks for a record at the end of the file
+            self._reached = max(self._reached, end)
         return data
 
     def rest(self) -> bytes:

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 _HEAD = 1 << 20  # bytes that hold the headers, with comments of any length
 _TAIL = 26  # bytes of a Targa's last record
 # FFmpeg's pixel formats that PyAV makes no arrays of, and others that hold the same
-_PLAIN = {"monob": "gray", "ya8": "rgba", "ya16le": "rgba64le", "rgb555le": "rgb24", "pal8": "rgb24"}
+_PLAIN = {"monob": "gray", "monow": "gray", "ya8": "rgba", "ya16le": "rgba64le"} | dict.fromkeys(
+    ("rgb555le", "pal8", "bgr24", "0rgb", "0bgr", "rgb0", "bgr0"), "rgb24"
+)
+_CODECS = {"TGA": "targa", "NETPBM": "ppm", "SUN": "sunrast"}  # that are called otherwise there
 
 
 @frozen
@@ -136,11 +139,15 @@ def _netpbm_bits(head: bytes) -> int:
 
 
 def _netpbm_by_ffmpeg(head: bytes) -> tuple[int, int] | None:
+    if found := re.match(rb"PF\s+(\d+)\s+(\d+)\s", head):  # floats, which Pillow does not read
+        return int(found[1]), int(found[2])
     found = _NETPBM_HEADER.match(head)  # of colours Pillow keeps 8 bits
     return (int(found[2]), int(found[3])) if found and found[1] == b"6" and int(found[4]) > 255 else None
 
 
 def _netpbm_end(head: bytes) -> int:
+    if found := re.match(rb"PF\s+(\d+)\s+(\d+)\s+\S+\s", head):
+        return found.end() + 12 * int(found[1]) * int(found[2])
     found = _NETPBM_HEADER.match(head)
     if not found or found[1] in b"23":
         return 0
@@ -215,10 +222,18 @@ def _psd_misread(head: bytes) -> str:
     return f"{depth} bits a channel" if depth not in (1, 8) else "several colours of ink" if mode == 7 else ""
 
 
-def _sun_misread(head: bytes) -> str:
-    width, _, depth, _, kind = struct.unpack_from(">5I", head, 4)
-    odd = kind == 2 and -(-width * depth // 8) % 2
-    return "32 bits a pixel" if depth == 32 else "compressed rows of odd length" if odd else ""
+def _sun_by_ffmpeg(head: bytes) -> tuple[int, int] | None:
+    width, height, depth, _, kind = struct.unpack_from(">5I", head, 4)
+    odd = (
+        kind == 2 and -(-width * depth // 8) % 2
+    )  # runs go over the ends of rows, and filling is none of their bytes
+    return (width, height) if depth == 32 or odd else None
+
+
+def _sun_end(data: bytes) -> int:
+    width, height, depth, length, kind, _, colours = struct.unpack_from(">7I", data, 4)
+    row = -(-width * depth // 8)
+    return 32 + colours + (length if kind == 2 else height * (row + row % 2))
 
 
 def _tga_sixteen(head: bytes) -> tuple[int, int] | None:
@@ -312,7 +327,7 @@ RARER: tuple[Rarer, ...] = (
     ),
     Rarer("blp", (".blp",), "BLP", _magic(b"BLP1", b"BLP2"), apart=True),
     Rarer("ftex", (".ftc", ".ftu"), "FTEX", _magic(b"FTEX")),
-    Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95"), misread=_sun_misread),
+    Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95"), ffmpeg=_sun_by_ffmpeg, end=_sun_end),
     Rarer(
         *("sgi", (".sgi", ".rgb", ".rgba", ".bw"), "SGI", _magic(b"\x01\xda")),
         ffmpeg=_sgi_by_ffmpeg,
@@ -434,7 +449,8 @@ def _by_ffmpeg(
     with decoding(name):
         check_pixels(*size, options, name, stored=stored)
         av.logging.set_level(None)
-        context: Any = av.CodecContext.create({"TGA": "targa", "NETPBM": "ppm"}.get(name, name.lower()), "r")
+        named = "pfm" if data[:2] == b"PF" else _CODECS.get(name, name.lower())
+        context: Any = av.CodecContext.create(named, "r")
         context.thread_count = 1
         frame = [*context.decode(av.Packet(data)), *context.decode(None)][0]
         plain = _PLAIN.get(frame.format.name)

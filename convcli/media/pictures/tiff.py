@@ -369,8 +369,9 @@ def _notes(
     with suppress(
         ArithmeticError, LookupError, OSError, TypeError, ValueError
     ):  # damaged tags of other pages
-        tif.filehandle.seek(_end(tif))
-        behind = ["behind"] * is_data(tif.filehandle.read(1 << 20))
+        tif.filehandle.seek(_end(tif) - 4)
+        tail = tif.filehandle.read(1 << 20)
+        behind = ["behind"] * is_data(tail[4:].removeprefix(tail[:4]))  # GDAL repeats a tile's last bytes
     return (*dict.fromkeys(notes), *left_out("TIFF", [*carried, *behind], more))
 
 
