@@ -252,8 +252,8 @@ def _riff(format: str, fp: IO[bytes], size: int, order: str, samples: bytes) -> 
         listed = fp.read(min(length, 1 << 16)) if name == b"LIST" else name
         while listed[:4] == b"INFO" and len(listed) > 8:  # texts, each with a length
             names.append(listed[4:8].decode("latin-1"))
-            size = int.from_bytes(listed[8:12], "little")
-            listed = b"INFO" + listed[12 + size + size % 2 :]
+            text = int.from_bytes(listed[8:12], "little")
+            listed = b"INFO" + listed[12 + text + text % 2 :]
         names.append(listed[:4].decode("latin-1").strip())
         at += 8 + length + length % 2
     return _Chunks(format, tuple(names), missing, begin)
