@@ -175,8 +175,8 @@ def _sgi_end(data: bytes) -> int:
     rows = height * channels
     if data[2] != 1:
         return 512 + width * rows * data[3]
-    table = struct.unpack_from(f">{2 * rows}I", data, 512)
-    return max(map(sum, zip(table[:rows], table[rows:], strict=True)))
+    table = struct.unpack_from(f">{2 * rows}I", data, 512) if len(data) >= 512 + 8 * rows else ()
+    return max(map(sum, zip(table[:rows], table[rows:], strict=True)), default=0)
 
 
 def _psd_carriers(data: bytes) -> Iterator[str]:
