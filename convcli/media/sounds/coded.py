@@ -118,10 +118,8 @@ def _coding(context: Any) -> Coding:
         return Coding(f"ALAC_{told[17]}")
     if context.name == "flac" and len(told) > 13:  # FLAC's STREAMINFO
         return Coding(f"PCM_{((told[12] & 1) << 4 | told[13] >> 4) + 1}")
-    name, form = (
-        context.name.removesuffix("float"),
-        context.format.name.removesuffix("p") if context.format else "",
-    )
+    name = context.name.removesuffix("float")
+    form = context.format.name.removesuffix("p") if context.format else ""
     if form in ("s16", "s32"):
         return Coding("PCM_24" if "s24" in name else f"PCM_{form[1:]}")
     if form == "dbl" or name.startswith("pcm_f"):
