@@ -461,7 +461,7 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
         elif not isinstance(positions, Even) or round(1 / positions.spacing) not in _USUAL:
             lost.append("the resolution is")
     plays = clip_of(info.companions).plays
-    if plays > 1 and (format.film or "T" not in format.placed):
+    if plays > 1 and (format.film or format.numbers or "T" not in format.placed):
         lost.append(f"that it plays {plays} times is")
     notes = [f"{what} left out: {format.name.upper()} holds none" for what in dict.fromkeys(lost)]
     also = [] if info.companions and info.companions.kind is format.kind else list(info.also)

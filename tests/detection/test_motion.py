@@ -531,7 +531,7 @@ BOX = ("-k", "box:3")
 CONCAT = "ffconcat version 1.0\nfile b.mp4\n"
 BAD: dict[str, tuple[Prepare, tuple[str, ...], int, str]] = {
     "no rank 3": (clip, (*MOTION, "-k", "hedge"), 2, "rank 3"),
-    "no video stream": (sound, MOTION, 1, "no video stream: the file holds audio"),
+    "a sound in a clip's container": (sound, MOTION, 2, "not a clip: it has the axes x"),
     "an audio file": (recording, ("motion", "a.wav"), 2, "not a clip: it has the axes x"),
     "no frames": (text("a.y4m", "YUV4MPEG2 W32 H32 F25:1\n"), ("motion", "a.y4m"), 1, "holds no frames"),
     "an empty file": (text("a.mp4", ""), MOTION, 1, "is empty"),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import nibabel
 import numpy as np
 import polars as pl
 import pytest
@@ -23,6 +24,7 @@ from PIL import Image, ImageCms
 
 from convcli.cli.program import run
 from convcli.media.registry import by_name, left_out, numbered
+from tests.carriers import holds
 from tests.media.test_clip_tracks import CHAPTERS, TAGGED, WORDS, X264, described, made, sup
 from tests.media.test_clips import opened, whole, write
 
@@ -110,6 +112,13 @@ class Seen:
             self.values = np.load(path)
             self.mode = {2: "LA", 4: "RGBA"}.get(self.values.shape[-1], "")
             self.delays = [None] * (len(self.values) if self.values.ndim == 4 else 1)
+        elif suffix == ".nii":
+            volume = nibabel.load(path)
+            voxels, names = np.asarray(volume.dataobj), volume.get_data_dtype().names or ()
+            self.values = (voxels.view((np.uint8, len(names))) if names else voxels).swapaxes(0, 1)
+            self.mode = {2: "LA", 4: "RGBA"}.get(voxels.shape[4] if voxels.ndim == 5 else len(names), "")
+            self.delays = [None] * max((1, *voxels.shape[2:4]))
+            self.info = {"dpi": [25.4 / volume.header.get_zooms()[0]]}
         elif suffix in (".csv", ".tsv"):
             self.text = path.read_text()
         elif suffix in (".parquet", ".arrow"):
@@ -174,6 +183,7 @@ RESULTS = (
     "gif",
     "tif",
     "npy",
+    "nii",
     "csv",
     "tsv",
     "parquet",
@@ -204,9 +214,11 @@ def test_what_pictures_arrays_and_tables_carry(
             if code:
                 assert re.fullmatch("error: .*\n", said), (kind, result)
                 assert "internal" not in said
+                holds("Pictures, arrays, tables", carrier, result, "refused")
                 continue
             there = bool(held(Seen(Path(name))))
             assert there != bool(re.search(words, said)), (kind, result, said)
+            holds("Pictures, arrays, tables", carrier, result, "kept" if there else "said")
             kept += there
     assert kept or carrier == "12 bits"
 
@@ -413,6 +425,7 @@ def test_what_clips_carry(name: str, clips: Path, tmp_path: Path) -> None:
                 words = rf"left out: .*\b{what}\b"
             if kind in FILMS or (carrier, value) not in CONVERTED:
                 assert got.get(carrier) == value or re.search(words, said), (kind, carrier, value, said)
+                holds("Clips", carrier.strip("()"), kind, "kept" if got.get(carrier) == value else "said")
     clip.close()
 
 
@@ -466,3 +479,4 @@ def test_what_sounds_carry(
                 rf"\b{carrier}\b" + r"|ID3 tags" * (kind == "aiff") + "|track number" * (carrier == "track")
             )
             assert got.get(carrier) == value or re.search(words, said), (result, carrier, value, said)
+            holds("Sounds", carrier, result, "kept" if got.get(carrier) == value else "said")

@@ -218,8 +218,8 @@ class NiftiSink(RegionSink):
                 header["sizeof_hdr"] = header.sizeof_hdr
             header.set_data_dtype(_COLOURS[info.channels][1] if coloured else info.dtype)
             header.set_slope_inter(1, 0)
-            if not self._place(header, info):
-                self.notes += ("the times of the frames are left out: NIFTI holds none that are uneven",)
+            lost = [*self._place(header, info), *["the georeference is"] * (info.metadata.geo is not None)]
+            self.notes += tuple(f"{what} left out: NIFTI holds none" for what in lost)
             letters = [
                 letter for letter in LETTERS if letter in info.letters and not (coloured and letter == "C")
             ]
@@ -232,8 +232,8 @@ class NiftiSink(RegionSink):
         fp.write(header.binaryblock + extensions)
         super().__init__(fp, info, offset, np.dtype(info.dtype).newbyteorder(header.endianness))
 
-    def _place(self, header: Any, info: Info) -> bool:
-        """Move a header's affines and spacings to the samples; return whether it holds all of their positions."""
+    def _place(self, header: Any, info: Info) -> Iterator[str]:
+        """Move a header's affines and spacings to the samples; yield which positions it cannot hold."""
         old, step = _places(header), np.eye(4)
         new = {axis.letter: axis.positions for axis in info.axes if axis.positions is not None}
         for index, letter in enumerate("XYZ"):
@@ -241,6 +241,8 @@ class NiftiSink(RegionSink):
             if isinstance(places, Even) and places.unit in _LENGTHS:
                 unit = _LENGTHS[places.unit] / (old[letter].spacing if letter in old else 1)
                 step[index, index], step[index, 3] = places.spacing * unit, places.origin * unit
+            elif places is not None:
+                yield f"the positions along {letter.lower()}, which are no even lengths, are"
         forms = {"sform": header.get_sform(coded=True), "qform": header.get_qform(coded=True)}
         if info.metadata.volume is None and (step != np.eye(4)).any():
             forms["sform"] = np.eye(4), _ALIGNED
@@ -251,12 +253,13 @@ class NiftiSink(RegionSink):
         header["pixdim"][1:4] = spacings
         times = new.get("T")
         if times is None:
-            return True
+            return
         factor = _UNITS.get(header.get_xyzt_units()[1], ("", Fraction(1)))[1]
         first, steps = times.at(0), times.steps()
         header["toffset"] = (first or 0) / factor
         header["pixdim"][4] = steps[0] / factor if steps else 0
-        return steps is None or steps[0] == steps[1]
+        if steps is not None and steps[0] != steps[1]:
+            yield "the times of the frames, which are uneven, are"
 
     def put(self, box: Box, values: np.ndarray) -> None:
         shape, spans = self.info.shape, self.info.spans(box)
