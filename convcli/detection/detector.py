@@ -119,7 +119,7 @@ def is_square_difference(kernel: Kernel) -> bool:
         and len({*newer, *(-weight for weight in older)}) == 1
         and newer[0] > 0
         and not any(kernel.bias)
-        and kernel.defaults == Defaults()
+        and kernel.defaults == Defaults(axis=kernel.defaults.axis)
     )
 
 

@@ -53,7 +53,9 @@ def along(
     info = source.info
     axis = info.axis("X") if not set(info.letters) - set("XC") else None
     if axis is None or not isinstance(axis.positions, Listed):
-        raise UsageError("--along time is for tables with times; evenly spaced data take units without it")
+        known = axis is not None and axis.positions is not None
+        hint = "; evenly spaced samples take units without it" * known
+        raise UsageError(f"--along time is for tables with a column of increasing times{hint}")
     widths = [_width(text, axis) for text in texts]
     values = channels_first(source, "X", info.box).astype(np.float64)
     first = axis.positions.ticks[0] or 0

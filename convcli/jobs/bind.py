@@ -106,6 +106,12 @@ def kernel_axes(letters: str, rank: int, axis: str | None, what: str) -> tuple[i
     return tuple(range(len(letters) - rank, len(letters)))
 
 
+def named_axes(kernel: Kernel, settings: Settings, letters: str) -> str | None:
+    """Return the axes that a person names, else those that the kernel names if the data has them."""
+    own = (kernel.defaults.axis or "").upper()
+    return settings.axis or (own if own and set(own) <= set(letters) else None)
+
+
 def _default_padding(settings: Settings, kernel: Kernel, letters: Sequence[str]) -> tuple[Padding, ...]:
     if settings.padding is not None:
         return settings.padding
@@ -156,7 +162,7 @@ def _bind_kernel(
     if any(settings.output_padding) and not settings.transposed:
         raise UsageError("output padding lengthens a transposed convolution: give --transpose with it")
     rank = kernel.rank
-    axes = kernel_axes(letters, rank, settings.axis, kernel.title)
+    axes = kernel_axes(letters, rank, named_axes(kernel, settings, letters), kernel.title)
     names = [letters[axis] for axis in axes]
     flip = kernel.defaults.flip if settings.flip is None else settings.flip
     if flip:

@@ -64,6 +64,8 @@ def _unknown(text: str) -> str:
         )
     if "/" in text or Path(text).suffix:
         return f"kernel {quoted(text)}: a kernel file ends in {', '.join((*_YAML, *SUFFIXES))}"
+    if text.partition(":")[0] == "stft":
+        return f"kernel {quoted(text)}: a spectrogram is the first kernel of `convcli filter`, and of nothing else"
     near = difflib.get_close_matches(text.partition(":")[0].lower(), library.names(), n=3)
     nearest = f"; nearest: {', '.join(near)}" if near else ""
     return f"no kernel named {quoted(text)}{nearest} (see `convcli kernels list`)"

@@ -40,6 +40,7 @@ def in_samples(text: str, axes: Sequence[Axis] | None, rank: int) -> str:
     if formula is None or not colon:
         return text
     with within(f"kernel {quoted(text)}"):
+        given(formula, rest.split(","))  # wrong parameters are told as they were written
         return f"{name}:" + ",".join(_in_samples(formula, part, axes, rank) for part in rest.split(","))
 
 

@@ -49,6 +49,7 @@ class Defaults:
     dilation: tuple[int, ...] | None = None
     flip: bool | None = None
     pool: str | None = None
+    axis: str | None = None  # of data that has all of these; else the last axes
 
 
 @frozen

@@ -22,7 +22,7 @@ from convcli.pixels.ranges import parse_range
 
 KEYS = (
     "name", "description", "rank", "weights", "parametric", "scale", "bias", "origin", "combine",
-    "display", "stride", "padding", "pad_mode", "dilation", "flip", "pool", "source",
+    "display", "stride", "padding", "pad_mode", "dilation", "flip", "pool", "axis", "source",
 )  # fmt: skip
 _PER_AXIS = ("bias", "origin", "stride", "padding", "dilation")  # one value, or a list of them
 
@@ -139,6 +139,14 @@ def _integers(rank: int, text: str) -> tuple[int, ...]:
     return per_axis(parse_numbers(text, "value"), rank, "value")
 
 
+def _axis(rank: int, text: str) -> str:
+    if set(text) - set("tzyx") or not len(text) == len(set(text)) == rank:
+        raise UsageError(
+            f"{quoted(text)} is not possible: give one of t, z, y, x for each axis of the kernel ({rank})"
+        )
+    return text
+
+
 def yaml_text(kernel: Kernel) -> str:
     """Return a kernel's file; numbers are written so that they read back the same.
 
@@ -190,4 +198,5 @@ _DEFAULTS: Mapping[str, Callable[[int, str], Any]] = {
     "dilation": _integers,
     "flip": lambda _, text: truth(text),
     "pool": lambda _, text: text,
+    "axis": _axis,
 }

@@ -112,12 +112,13 @@ def test_two_channels(tone: Path) -> None:
         ("stft:0.1ms", "length 0.1ms is 1 samples: give 2 to 16777216"),
         ("stft:1e300s", "length 1e300s is 1e+09 samples: give 2 to 16777216"),
         ("stft:25m", "m measures length, and the positions along x are in 's'"),
+        ("box:3 -k stft:25ms", "kernel 'stft:25ms': a spectrogram is the first kernel of `convcli filter`"),
         ("stft", "parameters are length, hop, window, as in stft:25ms,hop=10ms,window=hann"),
     ],
 )
 def test_what_cannot_be_a_spectrogram(kernel: str, expected: str, tone: Path) -> None:
     with pytest.raises(UsageError) as told:
-        run(tone, "-k", kernel, "-o", tone.with_name("s.npy"))
+        run(tone, "-k", *kernel.split(), "-o", tone.with_name("s.npy"))
     assert expected in str(told.value)
 
 

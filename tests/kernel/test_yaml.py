@@ -54,6 +54,7 @@ def test_yaml_with_everything(tmp_path: Path) -> None:
         dilation: [1, 2]
         flip: true
         pool: max:2
+        axis: tx
         source: nowhere
         """,
     )
@@ -74,6 +75,7 @@ def test_yaml_with_everything(tmp_path: Path) -> None:
             dilation=(1, 2),
             flip=True,
             pool="max:2",
+            axis="tx",
         ),
         slug="own",
     )

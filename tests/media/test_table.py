@@ -9,6 +9,7 @@ import csv
 import io
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 from fractions import Fraction
 
 import numpy as np
@@ -529,6 +530,36 @@ def test_rows_that_are_not_evenly_spaced_are_said(cells: tuple[str, ...], steps:
     assert isinstance(positions, Listed)
     assert [float(positions.at(index) or 0) for index in range(4)] == [float(cell) for cell in cells]
     assert positions.unit == "s"
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("2024-03-01T10:00:00.5", "2024-03-01T10:00:02", "2024-03-01T11:00:00.125"),
+        ("2024-03-01 10:00", "2024-03-01 10:01", "2024-03-02 10:02"),
+        ("2024-02-28", "2024-02-29", "2024-03-01"),
+        ("2024-10-27T02:30:00+02:00", "2024-10-27T02:00:00+01:00", "2024-10-27T02:15:00Z"),
+    ],
+)
+def test_dates_tell_times(cells: tuple[str, ...]) -> None:
+    """Python reads the dates too; numbers that rise before them are data, and cells are written as they were."""
+    text = "id,when,v\n" + "".join(f"{index}.0,{cell},{index}.5\n" for index, cell in enumerate(cells))
+    table = opened(text)
+    positions = table.info.axis("X").positions
+    assert isinstance(positions, Listed)
+    assert positions.unit == "s"
+    stamps = [datetime.fromisoformat(cell) for cell in cells]
+    stamps = [stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC) for stamp in stamps]
+    assert [positions.at(index) for index in range(3)] == [Fraction(stamp.timestamp()) for stamp in stamps]
+    assert table.strip(0, 3).tolist() == [[0, 0.5], [1, 1.5], [2, 2.5]]
+    assert copied(text) == text
+
+
+@pytest.mark.parametrize("last", ["2024-03-01", "2024-02-30", "", "tomorrow"])
+def test_what_tells_no_times_passes_through(last: str) -> None:
+    text = f"when,v\n2024-03-01,1.0\n2024-03-02,2.0\n{last},3.0\n"
+    assert opened(text).info.axis("X").positions is None
+    assert copied(text) == text
 
 
 def test_rows_without_a_time_have_empty_cells() -> None:

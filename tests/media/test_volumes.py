@@ -129,6 +129,41 @@ def test_time_and_scales(tmp_path: Path) -> None:
     assert (float(made.dataobj.slope), float(made.dataobj.inter)) == (1, 0)
 
 
+def test_kernels_of_clips_slide_along_time(tmp_path: Path) -> None:
+    """Of volumes over time they take T, Y and X; of a volume without time, and where `--axis` says so, Z."""
+    values = RANDOM.normal(size=(6, 5, 4, 8)).astype(np.float32)
+    image = nibabel.Nifti1Image(values, np.diag([3, 3, 4, 1]))
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["pixdim"][4] = 2
+    nibabel.save(image, tmp_path / "in.nii")
+    nibabel.save(nibabel.Nifti1Image(values[..., 0], image.affine), tmp_path / "one.nii")
+    steps = [1, -1]  # np.convolve mirrors them
+    for name, options, axis, expected in (
+        (
+            "in",
+            ["-k", "temporal-mean:6s", "--stride", "2,1,1"],
+            "t,y,x",
+            ndimage.uniform_filter1d(values, 3)[..., 1:-1:2],
+        ),
+        (
+            "in",
+            ["-k", "frame-difference"],
+            "t,y,x",
+            np.apply_along_axis(np.convolve, 3, values, steps, "valid"),
+        ),
+        (
+            "in",
+            ["-k", "frame-difference", "--axis", "zyx", "--padding", "0"],
+            "z,y,x",
+            np.diff(values, axis=2),
+        ),
+        ("one", ["-k", "frame-difference", "--padding", "0"], "z,y,x", np.diff(values[..., 0], axis=2)),
+    ):
+        said = run(tmp_path / f"{name}.nii", *options, "-o", tmp_path / "out.nii", "-y")
+        assert axis in said
+        np.testing.assert_allclose(nibabel.load(tmp_path / "out.nii").get_fdata(), expected, atol=1e-6)
+
+
 def test_colours_and_other_formats(tmp_path: Path) -> None:
     pixels = RANDOM.integers(0, 256, (7, 9, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "in.png", dpi=(254, 254))
@@ -171,7 +206,7 @@ def damaged(how: str, path: Path) -> str:
     elif how == "complex":
         header[70:72], words = (32).to_bytes(2, "little"), "only integers and floats"
     elif how == "type":
-        header[70:72], words = (77).to_bytes(2, "little"), "broken or truncated volume"
+        header[70:72], words = (77).to_bytes(2, "little"), "samples of the unknown type 77"
     elif how == "axes":
         header[40:42], words = (9).to_bytes(2, "little"), "axes of"
     elif how == "negative":

@@ -69,7 +69,10 @@ class Request:
             raise UsageError("nothing to do: give a kernel (-k NAME, see `convcli kernels list`) or --pool")
         others = replace(self.settings, stride=None, pool=None), self.gaps.min_weight, self.gaps.interpolate
         if self.along is not None and others != (Settings(), 0, False):
-            raise UsageError("--along weighs the samples that are there: leave out --padding and its kin")
+            raise UsageError(
+                "--along weighs rows by their distances: of the options of windows, weights and gaps only --stride, "
+                "--pool, --missing and --mask go with it"
+            )
         if self.output is not None and self.out_dir is not None:
             raise UsageError("--output and --out-dir: give one of them")
         if len(self.inputs) > 1 and self.output is not None:

@@ -11,7 +11,7 @@ from convcli.common import UsageError, about
 from convcli.data.axes import Axis, Positions
 from convcli.data.info import Info, Kind
 from convcli.geometry.padding import PaddingName, PadMode
-from convcli.jobs.bind import Settings, bind
+from convcli.jobs.bind import Settings, bind, named_axes
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.array_file import SUFFIXES, split
 from convcli.kernel.measured import in_samples, uneven
@@ -128,8 +128,9 @@ def kernels_for(
         if made and any(axis.positions for axis in axes):
             chain = bind(made, replace(settings, pool=None), letters, [axis.size for axis in axes], channels)
             own = [chain.axis(axis) for axis in axes]
-        if settings.axis is not None:
-            own = [axis for axis in own if axis.letter in settings.axis.upper()]
+        kernel = read_kernel(in_samples(text, None, rank), rank, info, numbers=numbers)
+        if named := named_axes(kernel, settings, letters):
+            own = [axis for axis in own if axis.letter in named.upper()]
         told = in_samples(text, own, rank)
         kernel = read_kernel(told, rank, info, numbers=numbers)
         made.append(kernel if told == text else replace(kernel, name=text, slug=slug(text), in_samples=told))

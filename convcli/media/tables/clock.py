@@ -11,11 +11,13 @@ import polars as pl
 
 from convcli.common.frozen import frozen
 from convcli.common.numbers import number_text
-from convcli.data.axes import AS_ROWS, Listed
+from convcli.data.axes import AS_ROWS, SECOND, Listed
 from convcli.media.tables.columns import name_of
 from convcli.media.tables.delimited import Cells
 
 _UNIT = re.compile(r"[\[(]([^\[\]()]{1,12})[\])]\s*$")  # time [s], t (ms)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MICROSECOND = Fraction(1, 1_000_000)
 _EXACT = 2.0**53  # from here on, doubles are no longer all whole numbers
 _ROUNDING = 1e-9  # of the whole span: what computing times in doubles leaves
 
@@ -58,6 +60,24 @@ class Clock:
             whole = (positions.at(len(values) - 1) or 0) - (positions.at(0) or 0)
             positions = replace(positions, step=Fraction(whole, len(values) - 1) / positions.tick)
         return cls(column, positions)
+
+    @classmethod
+    def stamped(cls, column: int, ticks: np.ndarray) -> Clock:
+        """Return what a column of increasing times tells, in microseconds."""
+        even = is_even(ticks.astype(np.float64))
+        step = Fraction(int(ticks[-1] - ticks[0]), len(ticks) - 1) if even else None
+        return cls(column, Listed(tuple(ticks.tolist()), _MICROSECOND, SECOND, step=step))
+
+    @classmethod
+    def of_dates(cls, cells: Cells) -> Clock | None:
+        """Return what the first column of dates tells, such as ``2024-03-01T10:00:05.5Z``, if they increase."""
+        for index, column in enumerate(cells.frame):
+            if _DATE.match(column[0] or ""):
+                stamps = column.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
+                ticks = stamps.to_physical().to_numpy()
+                if not stamps.null_count() and increases(ticks.astype(np.float64)):
+                    return cls.stamped(index, ticks)
+        return None
 
 
 def listed(values: np.ndarray, unit: str, digits: int | None = None) -> Listed:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from fractions import Fraction
 from functools import partial
 from typing import IO, Any, TypeVar
 
@@ -16,19 +15,17 @@ import polars as pl
 
 from convcli.common.budget import CELLS
 from convcli.common.errors import ConvError
-from convcli.data.axes import SECOND, Listed
 from convcli.data.info import Info
 from convcli.media import trial
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.media.tables.clock import Clock, increases, is_even
+from convcli.media.tables.clock import Clock, increases
 from convcli.media.tables.columns import listed, name_of, pick
 from convcli.media.tables.delimited import Cells, Dialect
 from convcli.media.tables.table import TableCompanions, TableSink, TableSource, exact
 
 T = TypeVar("T")
 
-_MICROSECOND = Fraction(1, 10**6)
 _SCANS: dict[str, Callable[..., pl.LazyFrame]] = {"parquet": pl.scan_parquet, "arrow": pl.scan_ipc}
 _FORMATS: dict[str, tuple[Callable[..., pl.DataFrame], Callable[..., None]]] = {
     "parquet": (pl.read_parquet, pl.DataFrame.write_parquet),
@@ -136,7 +133,7 @@ def _clock(frame: pl.DataFrame, header: tuple[str, ...], numeric: list[int], pic
             to = pl.Duration("us") if column.dtype == pl.Duration else pl.Datetime("us")
             ticks = column.cast(to).to_physical().to_numpy()
             if increases(ticks.astype(np.float64)):
-                return _told(index, ticks)
+                return Clock.stamped(index, ticks)
     first = next((i for i, kind in enumerate(frame.dtypes) if kind.is_numeric()), None)
     if first is None or (first in numeric and (picked or len(numeric) < 2)) or frame[:, first].null_count():
         return None
@@ -145,14 +142,6 @@ def _clock(frame: pl.DataFrame, header: tuple[str, ...], numeric: list[int], pic
         return None
     cells = Cells(pl.DataFrame({"0": frame[:, first].cast(pl.String)}), (header[first],), Dialect(), ())
     return replace(Clock.of(cells, 0, values), column=first)
-
-
-def _told(index: int, ticks: np.ndarray) -> Clock:
-    positions = Listed(tuple(ticks.tolist()), _MICROSECOND, SECOND)
-    if is_even(ticks.astype(np.float64)):
-        step = Fraction(int(ticks[-1] - ticks[0]), len(ticks) - 1)
-        return Clock(index, replace(positions, step=step))
-    return Clock(index, positions)
 
 
 class FrameSink(TableSink):

@@ -144,11 +144,11 @@ class TableSource(Strips):
     def __init__(self, fp: IO[bytes], options: ReadOptions, is_tsv: bool = False) -> None:
         self._fp = fp
         cells = parse(whole(fp, TABLE), options.header)
-        time = None
+        time = None if options.matrix else Clock.of_dates(cells)
         if options.columns is not None:
             chosen = pick(options.columns, cells.header, cells.frame.width)
             first = next(_numeric(cells), None)
-            if first is not None and first not in chosen and not options.matrix:
+            if time is None and first is not None and first not in chosen and not options.matrix:
                 time = _clock(cells, first)
         elif options.matrix:
             chosen = list(range(cells.frame.width))
@@ -157,8 +157,8 @@ class TableSource(Strips):
             if not chosen:
                 row = listed([quoted(cell or "") for cell in cells.frame.row(0)])
                 raise ConvError(f"no column holds numbers; the first row is {row}")
-            time = _clock(cells, chosen[0]) if len(chosen) > 1 else None
-            chosen = chosen[1:] if time else chosen
+            if time is None and len(chosen) > 1 and (time := _clock(cells, chosen[0])):
+                chosen = chosen[1:]
         self._values = _numbers(cells, chosen)  # one row a channel: each signal is contiguous
         self._describe(cells, chosen, time, options.matrix, is_tsv=is_tsv)
 
@@ -279,11 +279,13 @@ def _arrange(table: TableCompanions, channels: int, maps: int) -> list[_Column]:
 
 
 def _times(cells: pl.Series, times: Listed, comma: bool) -> pl.Series:
-    """Return the cells of the time column: as they were, those of rows in the padding as they would be written."""
+    """Return the cells of the time column: as they were; numbers of rows in the padding as they would be written."""
     digits = len(str(times.tick.denominator)) - 1
     exact = times.tick == Fraction(1, 10**digits)
     seconds = [None if tick is None else float(tick * times.tick) for tick in times.ticks]
     numbers = cells.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    if numbers.null_count() > cells.null_count():  # dates
+        return cells
     made = []
     for cell, number, second in zip(cells, numbers, seconds, strict=True):
         if second is not None and number != second:

@@ -90,6 +90,8 @@ def _reading() -> Iterator[None]:
     with decoding("volume"):
         try:
             yield
+        except KeyError as error:
+            raise ValueError(f"samples of the unknown type {error}") from None
         except Exception as error:
             if type(error).__name__ in ("HeaderDataError", "IsalError"):
                 raise ValueError(str(error)) from None
