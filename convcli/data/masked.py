@@ -12,7 +12,7 @@ from convcli.data.info import ITEMS, SPACE, STRIPS, Boxes, Colour, Info, Source
 def places_of(mask: Info, info: Info) -> str:
     """Return which axis of the data each axis of a mask lies along; a picture's channels count together, as ``+``.
 
-    By the letters where the mask has letters of the data, else in order, the last ones.
+    Axes are matched by their letters if the data has all of the mask's, else in order, from the last one on.
 
     Raises
     ------

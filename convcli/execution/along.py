@@ -39,7 +39,7 @@ def along(
         A table with times.
     texts : sequence of str
     missing : Missing
-        ``error`` is left to what follows.
+        With ``error`` missing samples stay missing in their own rows alone: what follows names the first.
     companions : Companions, optional
         Of the result.
     counts : bool
@@ -105,12 +105,12 @@ def _smoothed(
         distances = (ticks[taken] - np.repeat(ticks[first:last], size)).astype(np.float64) * float(tick)
         found, weights = values[:, taken], weigh(distances, to_float(width))
         there = ~np.isnan(found)
-        if missing in (Missing.SKIP, Missing.KEEP):
+        if missing is not Missing.PROPAGATE:
             found, weights = np.where(there, found, 0), weights * there
         sums = np.add.reduceat(np.broadcast_to(weights, found.shape), begin, axis=1)
         means[:, first:last] = np.add.reduceat(weights * found, begin, axis=1) / sums
         counts[:, first:last] = np.add.reduceat(there, begin, axis=1, dtype=np.float64)
         first = last
-    if missing is Missing.KEEP:
+    if missing in (Missing.KEEP, Missing.ERROR):
         means[np.isnan(values)] = np.nan
     return means, counts

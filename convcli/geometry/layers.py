@@ -79,6 +79,11 @@ class Pool:
         every = zip(sizes, kernels, axes, strict=True)
         return tuple(window(n, kernel, ceil=self.ceil, **axis) for n, kernel, axis in every)
 
+    @property
+    def option(self) -> str:
+        """The pool as ``--pool`` takes it."""
+        return str(self).removeprefix("pool:").replace("gpool:", "global-")
+
     def __str__(self) -> str:
         if self.size is None:
             return f"gpool:{self.kind}"

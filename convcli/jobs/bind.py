@@ -233,11 +233,15 @@ def _pool_alone(pool: Pool, settings: Settings) -> Pool:
     return pool
 
 
-def _bind_pool(pool: Pool, letters: str, sizes: tuple[int, ...], axis: str | None, volume: bool) -> PoolStage:
-    """A pool slides along Y and X (or X alone, or Z too), or along as many last axes as its window names."""
+def pool_axes(pool: Pool, letters: str, axis: str | None, volume: bool) -> tuple[int, ...]:
+    """Return the axes that a pool slides along: Y and X (or X alone, or Z too), or as many last ones as it names."""
     plane = len(letters.removeprefix("T") if volume else letters.lstrip("TZ")) or 1
     rank = len(axis) if axis else (plane if pool.size is None or len(pool.size) == 1 else len(pool.size))
-    axes = kernel_axes(letters, rank, axis, "pool")
+    return kernel_axes(letters, rank, axis, "pool")
+
+
+def _bind_pool(pool: Pool, letters: str, sizes: tuple[int, ...], axis: str | None, volume: bool) -> PoolStage:
+    axes = pool_axes(pool, letters, axis, volume)
     windows = _spread(pool.windows(tuple(sizes[axis] for axis in axes)), axes, len(letters))
     return PoolStage(pool.kind, windows, pool.include_padding)  # type: ignore[arg-type]
 

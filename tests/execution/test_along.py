@@ -88,6 +88,13 @@ def test_missing_samples_and_counts(missing: str, tmp_path: Path) -> None:
             smoothed(path, "-k", "box:1s", "--missing", "error")
 
 
+def test_an_error_names_the_missing_sample_not_the_first_window_that_holds_it(tmp_path: Path) -> None:
+    values = VALUES.copy()
+    values[70, 1] = np.nan
+    with pytest.raises(ConvError, match=r"missing sample \(NaN\) at x 70 of channel 1"):
+        run(table(tmp_path / "a.csv", values), "-k", "box:5s", "--along", "time", "--missing", "error")
+
+
 def test_boxes_are_those_of_polars(tmp_path: Path) -> None:
     """A window (t - 2.5 s, t + 2.5 s], in a Parquet file with dates; two kernels and a stride after it."""
     start, width = pl.datetime(2024, 2, 29, time_unit="us"), timedelta(seconds=5)

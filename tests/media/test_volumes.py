@@ -77,6 +77,29 @@ def test_results_lie_where_they_belong(
     np.testing.assert_allclose(made.get_fdata(), full[cut], rtol=1e-6)
 
 
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_pools_of_volumes_over_time(tmp_path: Path, engine: str) -> None:
+    """A line says along which axes; the loops for three axes are not asked for four."""
+    values = RANDOM.normal(size=(6, 4, 8, 2)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "in.nii")
+    cubes = values.reshape(3, 2, 2, 2, 4, 2, 2)
+    for options, said, expected in (
+        (["max:2"], "3-D on this volume (z,y,x)", cubes.max((1, 3, 5))),
+        (
+            ["avg:2", "--axis", "yx"],
+            "along y,x of this volume alone",
+            values.reshape(3, 2, 2, 2, 8, 2).mean((1, 3)),
+        ),
+        (["max:2", "--axis", "tzx"], "3-D on this volume (t,z,x)", cubes.max((1, 5, 6), keepdims=True)),
+    ):
+        told = run(
+            tmp_path / "in.nii", "--engine", engine, "--pool", *options, "-o", tmp_path / "out.nii", "-y"
+        )
+        found = nibabel.load(tmp_path / "out.nii").get_fdata()
+        np.testing.assert_allclose(found.ravel(), expected.ravel(), rtol=1e-6)
+        assert said in told
+
+
 def test_kernels_without_a_rank_are_3d_and_measure_millimetres(tmp_path: Path) -> None:
     """scipy truncates at four sigmas too; other kernels filter each slice, and a line says so."""
     save(tmp_path / "in.nii", HEAD)

@@ -154,7 +154,7 @@ def prepare(
     pipeline.plan.check_memory()
     slugs = [*map(slug, begun), *(kernel.slug for kernel in named)]
     if request.settings.pool is not None:
-        slugs.append(slug(str(request.settings.pool).removeprefix("pool:").replace("gpool:", "global-")))
+        slugs.append(slug(request.settings.pool.option))
     names = outputs.paths(
         opening.output_name(name, format), request.output, request.out_dir, slugs, format, pipeline.result
     )

@@ -11,7 +11,7 @@ from convcli.common import UsageError, about
 from convcli.data.axes import Axis, Positions
 from convcli.data.info import Info, Kind
 from convcli.geometry.padding import PaddingName, PadMode
-from convcli.jobs.bind import Settings, bind, named_axes
+from convcli.jobs.bind import Settings, bind, named_axes, pool_axes
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.array_file import SUFFIXES, split
 from convcli.kernel.measured import in_samples, uneven
@@ -141,11 +141,14 @@ def kernels_for(
             "the times have no unit: seconds are taken for it" * bare,
         )
         notes |= dict.fromkeys(filter(None, lines))
+    if info.volume and settings.pool is not None:
+        slides = pool_axes(settings.pool, letters, settings.axis, volume=True)
+        notes[_in_volume(f"--pool {settings.pool.option}", [axes[index] for index in slides])] = None
     return made, tuple(notes)
 
 
 def _in_volume(text: str, axes: Sequence[Axis]) -> str:
-    """Return a line that says along which axes of a volume a kernel goes."""
+    """Return a line that says along which axes of a volume a kernel or a pool goes."""
     letters = ",".join(axis.letter.lower() for axis in axes)
     if "z" in letters and len(axes) > 1:
         return f"{text} is {len(axes)}-D on this volume ({letters}); --axis yx filters each slice"

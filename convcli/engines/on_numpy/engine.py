@@ -85,6 +85,6 @@ class NumpyEngine(Engine):
 
 def reduced(call: Correlation, ufunc: str) -> np.ndarray:
     """Return the windows of each plane, reduced by a NumPy function."""
-    if library.loops() is not None and call.x.itemsize <= 8:
+    if library.loops() is not None and call.x.itemsize <= 8 and len(call.sizes) <= 3:
         return rows.correlate(call, lambda call: rows.pool(call, ufunc))
     return sums.reduce(call, getattr(np, ufunc)).copy(order="K")
