@@ -147,8 +147,10 @@ def magnitudes(x: np.ndarray, cell: Sequence[int]) -> np.ndarray:
 def clear(x: np.ndarray, cell: Sequence[int], found: np.ndarray) -> bool:
     """Set floats to zero, in their place, in cells whose magnitude is zero; return whether it can, by rows."""
     if _has_rows(x):
-        apart = found.reshape(-1, tiles.pixel_size(x), *found.shape[1:])
-        _run_cells(CLEAR, x, cell, np.ascontiguousarray(np.moveaxis(apart, 1, -1)))
+        apart = np.moveaxis(found.reshape(-1, tiles.pixel_size(x), *found.shape[1:]), 1, -1)
+        first = apart[..., :1]  # of colours that are empty together, which are cleared as one run
+        alike = ((apart == 0) == (first == 0)).all()
+        _run_cells(CLEAR, x, cell, np.ascontiguousarray(first if alike else apart))
     return _has_rows(x)
 
 
@@ -157,7 +159,7 @@ def _has_rows(x: np.ndarray) -> bool:
 
 
 def _run_cells(form: int, x: np.ndarray, cell: Sequence[int], cells: np.ndarray) -> None:
-    ones = (1,) * (5 - x.ndim)
+    ones, beside = (1,) * (5 - x.ndim), tiles.pixel_size(x) // cells.shape[-1]
     job = Job(
         x=x.ctypes.data,
         y=cells.ctypes.data,
@@ -165,8 +167,8 @@ def _run_cells(form: int, x: np.ndarray, cell: Sequence[int], cells: np.ndarray)
         form=form,
         items=len(cells),
         channels=x.shape[1],
-        size=(*ones, *x.shape[2:]),
-        kernel=(*ones, *cell),
+        size=(*ones, *x.shape[2:-1], x.shape[-1] * beside),
+        kernel=(*ones, *cell[:-1], cell[-1] * beside),
         pixel=cells.shape[-1],
         x_item=x.strides[0],
         x_channel=x.strides[1],
