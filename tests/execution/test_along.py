@@ -1,6 +1,6 @@
 """Smoothing over uneven times beside a direct loop, pandas' rule in words, and polars."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +86,20 @@ def test_missing_samples_and_counts(missing: str, tmp_path: Path) -> None:
     if missing == "propagate":
         with pytest.raises(ConvError, match=r"a missing sample \(NaN\) at x \d+"):
             smoothed(path, "-k", "box:1s", "--missing", "error")
+
+
+def test_rows_of_the_same_date(tmp_path: Path) -> None:
+    """Logs by the second have several: all of a second lie at one distance."""
+    dates = [datetime(2026, 3, 1, 10) + timedelta(seconds=int(tick) // 100) for tick in TICKS]
+    frame = pl.DataFrame({"when": dates, "a": VALUES[:, 1]})
+    half = timedelta(seconds=5)
+    expected = [VALUES[[now - half < then <= now + half for then in dates], 1].mean() for now in dates]
+    assert len(set(dates)) < len(dates)
+    frame.write_csv(tmp_path / "a.csv")
+    frame.write_parquet(tmp_path / "a.parquet")
+    for name, read in (("a.csv", pl.read_csv), ("a.parquet", pl.read_parquet)):
+        run(tmp_path / name, "-k", "box:10s", "--along", "time", "-o", tmp_path / f"o-{name}")
+        np.testing.assert_allclose(read(tmp_path / f"o-{name}")["a"], expected, rtol=1e-12)
 
 
 def test_an_error_names_the_missing_sample_not_the_first_window_that_holds_it(tmp_path: Path) -> None:

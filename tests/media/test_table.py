@@ -538,6 +538,7 @@ def test_rows_that_are_not_evenly_spaced_are_said(cells: tuple[str, ...], steps:
         ("2024-03-01T10:00:00.5", "2024-03-01T10:00:02", "2024-03-01T11:00:00.125"),
         ("2024-03-01 10:00", "2024-03-01 10:01", "2024-03-02 10:02"),
         ("2024-02-28", "2024-02-29", "2024-03-01"),
+        ("2024-03-01T10:00:05", "2024-03-01T10:00:05", "2024-03-01T10:00:06"),  # of a log by the second
         ("2024-10-27T02:30:00+02:00", "2024-10-27T02:00:00+01:00", "2024-10-27T02:15:00Z"),
     ],
 )
@@ -555,7 +556,7 @@ def test_dates_tell_times(cells: tuple[str, ...]) -> None:
     assert copied(text) == text
 
 
-@pytest.mark.parametrize("last", ["2024-03-01", "2024-02-30", "", "tomorrow"])
+@pytest.mark.parametrize("last", ["2024-03-01", "2024-03-01T23:59:59.999", "2024-02-30", "", "tomorrow"])
 def test_what_tells_no_times_passes_through(last: str) -> None:
     text = f"when,v\n2024-03-01,1.0\n2024-03-02,2.0\n{last},3.0\n"
     assert opened(text).info.axis("X").positions is None

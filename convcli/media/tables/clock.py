@@ -62,21 +62,23 @@ class Clock:
         return cls(column, positions)
 
     @classmethod
-    def stamped(cls, column: int, ticks: np.ndarray) -> Clock:
-        """Return what a column of increasing times tells, in microseconds."""
+    def stamped(cls, column: int, ticks: np.ndarray) -> Clock | None:
+        """Return what a column of times tells, in microseconds; None if they fall or are all the same."""
+        if (np.diff(ticks) < 0).any() or ticks[-1] == ticks[0]:
+            return None
         even = is_even(ticks.astype(np.float64))
         step = Fraction(int(ticks[-1] - ticks[0]), len(ticks) - 1) if even else None
         return cls(column, Listed(tuple(ticks.tolist()), _MICROSECOND, SECOND, step=step))
 
     @classmethod
     def of_dates(cls, cells: Cells) -> Clock | None:
-        """Return what the first column of dates tells, such as ``2024-03-01T10:00:05.5Z``, if they increase."""
+        """Return what the first column of dates tells that do not fall, such as ``2024-03-01T10:00:05.5Z``."""
         for index, column in enumerate(cells.frame):
             if _DATE.match(column[0] or ""):
                 stamps = column.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
                 ticks = stamps.to_physical().to_numpy()
-                if not stamps.null_count() and increases(ticks.astype(np.float64)):
-                    return cls.stamped(index, ticks)
+                if not stamps.null_count() and (found := cls.stamped(index, ticks)):
+                    return found
         return None
 
 

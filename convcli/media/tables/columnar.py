@@ -132,8 +132,8 @@ def _clock(frame: pl.DataFrame, header: tuple[str, ...], numeric: list[int], pic
         if column.dtype in (pl.Date, pl.Datetime, pl.Duration) and not column.null_count():
             to = pl.Duration("us") if column.dtype == pl.Duration else pl.Datetime("us")
             ticks = column.cast(to).to_physical().to_numpy()
-            if increases(ticks.astype(np.float64)):
-                return Clock.stamped(index, ticks)
+            if found := Clock.stamped(index, ticks):
+                return found
     first = next((i for i, kind in enumerate(frame.dtypes) if kind.is_numeric()), None)
     if first is None or (first in numeric and (picked or len(numeric) < 2)) or frame[:, first].null_count():
         return None
