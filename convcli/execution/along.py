@@ -55,7 +55,9 @@ def along(
     if axis is None or not isinstance(axis.positions, Listed):
         known = axis is not None and axis.positions is not None
         hint = "; evenly spaced samples take units without it" * known
-        raise UsageError(f"--along time is for tables with a column of increasing times{hint}")
+        raise UsageError(
+            f"--along time is for tables with a column of increasing times, numbers or 2024-03-01T10:00:05{hint}"
+        )
     widths = [_width(text, axis) for text in texts]
     values = channels_first(source, "X", info.box).astype(np.float64)
     first = axis.positions.ticks[0] or 0
