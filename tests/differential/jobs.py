@@ -249,7 +249,8 @@ def _kernel(rng: Random, rank: int, channels: int, axes: int) -> tuple[np.ndarra
         radius = round(4 * sigma)
         curve = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
         curve /= curve.sum()
-        return (curve if rank == 1 else np.outer(curve, curve))[None, None], f"gaussian:sigma={sigma}"
+        each = f"{sigma}" if axes < 3 else f"{sigma}x{sigma}"  # of volumes a lone one is 3-D
+        return (curve if rank == 1 else np.outer(curve, curve))[None, None], f"gaussian:sigma={each}"
     if way < 0.25 and (rank > 1 or axes == 1):
         return np.full((1, 1, *sizes), 1 / np.prod(sizes)), f"box:{'x'.join(map(str, sizes))}"
     if way < 0.45 and rank > 1:
