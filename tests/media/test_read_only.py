@@ -142,6 +142,21 @@ def test_floats_of_three_colours(order: str) -> None:
         assert opened.info.notes == notes
 
 
+@pytest.mark.parametrize("mode", ["1", "P", "RGB"])
+def test_cursors_that_state_too_few_bytes(mode: str) -> None:
+    """The picture of a file that states them all is that of one that states eight; what is behind it is said."""
+    picture = Image.fromarray(NOISE).resize((32, 32)).convert(mode)
+    picture.save(file := io.BytesIO(), "ICO", sizes=[(32, 32)], bitmap_format="bmp")
+    data = bytearray(file.getvalue())
+    data[2:4], data[10:14] = b"\2\0", bytes(4)  # a cursor, its hotspot
+    want = source(io.BytesIO(data), ReadOptions()).strip(0, 32)
+    data[14:18] = struct.pack("<I", 8)
+    for tail in b"", b"PK":
+        opened = source(io.BytesIO(data + tail), ReadOptions())
+        np.testing.assert_array_equal(opened.strip(0, 32), want)
+        assert ("data behind the picture" in opened.info.notes[0]) == bool(tail)
+
+
 @pytest.mark.parametrize("kind", [1, 2, 3])
 def test_suns_that_pillow_misreads(kind: int) -> None:
     """X, B, G, R, or of the kind 3 X, R, G, B; runs over rows of odd length, each filled by a byte."""

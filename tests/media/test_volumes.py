@@ -1,6 +1,7 @@
 """NIfTI beside nibabel: samples, affines, what stands in the header, and what is refused."""
 
 import gzip
+import struct
 import sys
 from pathlib import Path
 
@@ -259,6 +260,22 @@ def test_damaged_files_are_refused_in_one_line(tmp_path: Path, how: str) -> None
     assert words in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
     assert not (tmp_path / "out.nii").exists()
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-320, 1e300, np.inf])
+def test_affines_beyond_any_size_are_refused_or_kept_without_a_warning(tmp_path: Path, size: float) -> None:
+    """NIfTI-2 has them in 64 bits; this suite takes a warning for an error."""
+    save(tmp_path / "in.nii", HEAD, nibabel.Nifti2Image)
+    data = bytearray((tmp_path / "in.nii").read_bytes())
+    data[400:496] = struct.pack("<12d", 0, 1, 0, 0, size, 0, 0, 1, 0, 0, 1, 0)  # the rows of sform
+    data[344:348] = bytes(4)  # no qform
+    (tmp_path / "in.nii").write_bytes(data)
+    arguments = ["filter", str(tmp_path / "in.nii"), "-k", "box:3", "-o", str(tmp_path / "out.nii")]
+    done = CliRunner().invoke(build(["filter"]), arguments, catch_exceptions=True)
+    if size != 1e300:
+        assert "its affine is singular" in str(done.exception)
+    else:
+        assert done.exit_code == 0, done.exception
 
 
 def test_the_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

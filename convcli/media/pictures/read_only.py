@@ -156,7 +156,15 @@ def _netpbm_end(head: bytes) -> int:
 
 
 def _icon_end(data: bytes) -> int:
-    return max(map(sum, struct.iter_unpack("<8xII", data[6 : 6 + 16 * data[4]])), default=0)
+    """Return the end of the last icon; one that states fewer bytes than its pixels take has them, and a mask."""
+    end = 0
+    for size, at in struct.iter_unpack("<8xII", data[6 : 6 + 16 * data[4]]):
+        form = struct.unpack_from("<Iii2xH16xI", data.ljust(at + 36, b"\0"), at)
+        head, width, height, bits, used = form
+        pixels, mask = ((width * depth + 31) // 32 * 4 * height // 2 for depth in (bits, 1))
+        least = head + 4 * (used or (1 << bits if bits <= 8 else 0)) + pixels if head == 40 else 0
+        end = max(end, at + (size if size >= least else least + mask))
+    return end
 
 
 def _pcx_end(data: bytes) -> int:

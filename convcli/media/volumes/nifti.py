@@ -145,7 +145,9 @@ class NiftiSource(Boxes):
             raise ConvError(f"its samples begin at byte {self._offset}, within its header")
         if header["magic"].item()[:2] == b"ni":
             raise ConvError("one of a pair of files: save both as one .nii")
-        if not (np.isfinite(affine).all() and np.linalg.det(affine)):
+        with np.errstate(all="ignore"):
+            singular = not (np.isfinite(affine).all() and np.linalg.det(affine))
+        if singular:
             raise ConvError("its affine is singular: it gives voxels no places")
         channels = len(dtype.names or "x")
         if channels > 1:
