@@ -125,8 +125,8 @@ _PARQUET, _ARROW = (
     (begins.magic(first), f"{_COLUMNAR}:{name}_source", f"{_COLUMNAR}:sink", "MXC", NUMBERS)
     for name, first in (("parquet", b"PAR1"), ("arrow", b"ARROW1"))
 )
-_VOLUMES = "convcli.media.volumes."
-_VOLUME = (f"{_VOLUMES}nifti:source", f"{_VOLUMES}nifti:sink", "TZYXC", VOXELS)
+_NIFTI = "convcli.media.volumes.nifti"
+_VOLUME = (f"{_NIFTI}:source", f"{_NIFTI}:sink", "TZYXC", VOXELS)
 _MEASURED: dict[str, Any] = {"numbers": True, "placed": "TZYX"}
 _SOUND = ("convcli.media.sounds.sound:source", "convcli.media.sounds.sound:sink", "XC", SAMPLES)
 _CODED = ("convcli.media.sounds.coded:source", "convcli.media.sounds.coded:sink", "XC", SAMPLES)

@@ -210,6 +210,17 @@ def test_more_samples_than_the_first_version_counts(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(made.dataobj), values.transpose())
 
 
+def test_maps_and_folders_keep_the_suffix_of_two_dots(tmp_path: Path) -> None:
+    """Of a bank each map has a file, which is read by its name again."""
+    save(tmp_path / "in.nii.gz", HEAD)
+    np.save(tmp_path / "k.npy", np.array([[[1.0, -2.0]], [[3.0, 5.0]]])[:, None])
+    run(tmp_path / "in.nii.gz", "-k", tmp_path / "k.npy", "--padding", "valid", "-o", tmp_path / "o.nii.gz")
+    x = HEAD.astype(float)
+    for n, (left, right) in enumerate([(1, -2), (3, 5)]):
+        made = nibabel.load(tmp_path / f"o.{n}.nii.gz").get_fdata()
+        np.testing.assert_array_equal(made, left * x[:-1] + right * x[1:])
+
+
 def test_from_a_pipe(tmp_path: Path) -> None:
     save(tmp_path / "in.nii.gz", HEAD)
     done = convcli("filter", "-", "-k", "1", "-o", "-", "-q", stdin=(tmp_path / "in.nii.gz").read_bytes())

@@ -11,7 +11,7 @@ from pathlib import Path
 from convcli.cli.learn.request import Request
 from convcli.common import ConvError, UsageError, frozen
 from convcli.media.files.target import open_input, shown
-from convcli.media.registry import READ
+from convcli.media.registry import READ, own_suffix
 
 
 @frozen
@@ -51,7 +51,7 @@ def expand(names: Sequence[str]) -> list[File]:
             Path(place, file)
             for place, folders, files in os.walk(folder)
             for file in files
-            if Path(file).suffix.lower() in suffixes and not file.startswith(".")
+            if own_suffix(file).lower() in suffixes and not file.startswith(".")
         ]
         if not inside:
             raise ConvError("no file of a known type in this folder", subject=shown(name))

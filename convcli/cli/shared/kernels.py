@@ -61,7 +61,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _loaded(text: str, rank: int, stamp: tuple[int, int]) -> tuple[Kernel, Positions | None]:
     """Return a kernel, and where the samples of an impulse response lie."""
     name = text.strip()
-    if Path(name).suffix.lower() not in _FILES:
+    if registry.own_suffix(name).lower() not in _FILES:
         return load_kernel(text, rank), None
     from convcli.cli.shared.opened import opened  # knows nets: not for kernels by name
     from convcli.media.sounds.shared import Sound

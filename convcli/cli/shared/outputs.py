@@ -37,7 +37,9 @@ def paths(
             "name a file with -o, or choose --format npy or tiff"
         )
     whole = Path(target)
-    return tuple(str(whole.with_name(f"{whole.stem}.{n}{whole.suffix}")) for n in range(result.size("M")))
+    suffix = own_suffix(whole)
+    stem = whole.name.removesuffix(suffix)
+    return tuple(str(whole.with_name(f"{stem}.{n}{suffix}")) for n in range(result.size("M")))
 
 
 def named_after(source: str, folder: Path | None, slugs: Sequence[str], format: Format) -> str:

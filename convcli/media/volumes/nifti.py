@@ -20,9 +20,10 @@ import numpy as np
 from isal import igzip
 
 from convcli.common.errors import ConvError
-from convcli.data.axes import INCH, SECOND, Even
+from convcli.data.axes import SECOND, Even
 from convcli.data.box import Box
 from convcli.data.info import Boxes, Colour, Info, Metadata
+from convcli.data.units import UNITS
 from convcli.media import region
 from convcli.media.carriers import left_out
 from convcli.media.files.target import spool
@@ -36,11 +37,10 @@ _COUNTED = 1 << 15  # samples along an axis are fewer in NIfTI-1
 _GZIP = b"\x1f\x8b"
 _SECOND = bytes(4) + b"n+2" + bytes(_LARGEST)  # begins as NIfTI-2
 _ALIGNED = 2  # the code of an affine to some other coordinates
-_LENGTHS = {"mm": Fraction(1), INCH: Fraction(254, 10), "m": Fraction(1000), "um": Fraction(1, 1000)}  # in mm
 _UNITS = {  # as nibabel calls them: as axes call them, and how many of these they are
-    "meter": ("mm", _LENGTHS["m"]),
+    "meter": ("mm", Fraction(1000)),
     "mm": ("mm", Fraction(1)),
-    "micron": ("mm", _LENGTHS["um"]),
+    "micron": ("mm", Fraction(1, 1000)),
     "sec": (SECOND, Fraction(1)),
     "msec": (SECOND, Fraction(1, 1000)),
     "usec": (SECOND, Fraction(1, 1_000_000)),
@@ -242,8 +242,9 @@ class NiftiSink(RegionSink):
         new = {axis.letter: axis.positions for axis in info.axes if axis.positions is not None}
         for index, letter in enumerate("XYZ"):
             places = new.get(letter)
-            if isinstance(places, Even) and places.unit in _LENGTHS:
-                unit = _LENGTHS[places.unit] / (old[letter].spacing if letter in old else 1)
+            measure, metres = UNITS.get(places.unit if places else "", ("", Fraction(0)))
+            if isinstance(places, Even) and measure == "length":
+                unit = 1000 * metres / (old[letter].spacing if letter in old else 1)
                 step[index, index], step[index, 3] = places.spacing * unit, places.origin * unit
             elif places is not None:
                 yield f"the positions along {letter.lower()}, which are no even lengths, are"
