@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from nibabel.affines import from_matvec
 from nibabel.eulerangles import euler2mat
 from PIL import Image
@@ -118,6 +119,21 @@ def test_kernels_without_a_rank_are_3d_and_measure_millimetres(tmp_path: Path) -
     run(tmp_path / "in.nii", "--pool", "max:2,s=1", "-o", tmp_path / "out.nii", "-y")
     want = ndimage.maximum_filter(HEAD, 2, origin=-1)[:-1, :-1, :-1]
     np.testing.assert_array_equal(nibabel.load(tmp_path / "out.nii").get_fdata(), want)
+
+
+def test_tiff_is_a_volume_where_it_names_z(tmp_path: Path) -> None:
+    """Pages alone are filtered one by one, unless a person says what they are."""
+    pages = RANDOM.integers(0, 1000, (5, 9, 12)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "imagej.tif", pages, imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "pages.tif", pages, photometric="minisblack", metadata=None)
+    tifffile.imwrite(tmp_path / "a.ome.tif", pages, photometric="minisblack", metadata={"axes": "ZYX"})
+    asked = ("--axes", "ZYX")
+    jobs = [("imagej.tif", (), 3), ("pages.tif", (), 1), ("pages.tif", asked, 3), ("a.ome.tif", asked, 3)]
+    for name, options, deep in jobs:
+        job = (tmp_path / name, "-k", "box:3", "--pad-mode", "replicate", "--range", "float", *options)
+        run(*job, "-o", tmp_path / "out.tif", "-y")
+        want = ndimage.uniform_filter(pages.astype(float), (deep, 3, 3), mode="nearest")
+        np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), want, rtol=1e-6)
 
 
 def test_any_box_is_read(tmp_path: Path) -> None:
