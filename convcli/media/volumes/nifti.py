@@ -247,7 +247,7 @@ class NiftiSink(RegionSink):
                 unit = 1000 * metres / (old[letter].spacing if letter in old else 1)
                 step[index, index], step[index, 3] = places.spacing * unit, places.origin * unit
             elif places is not None:
-                yield f"the positions along {letter.lower()}, which are no even lengths, are"
+                yield f"the positions along {letter.lower()}, which are not evenly spaced lengths, are"
         forms = {"sform": header.get_sform(coded=True), "qform": header.get_qform(coded=True)}
         if info.metadata.volume is None and (step != np.eye(4)).any():
             forms["sform"] = np.eye(4), _ALIGNED
