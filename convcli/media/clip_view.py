@@ -10,7 +10,7 @@ import numpy as np
 from convcli.common.errors import UsageError
 from convcli.data.info import Colour, Source, Strips, channels_first, refuse_items
 from convcli.media import registry
-from convcli.media.files.target import STANDARD, about_input
+from convcli.media.files.target import about_input
 from convcli.media.opening import Given
 from convcli.media.options import ReadOptions
 
@@ -108,7 +108,7 @@ def open_clip(name: str, options: ReadOptions, watched: Watched | None = None) -
     given = Given(name)
     with about_input(name), ExitStack() as failing:
         failing.callback(given.close)
-        format, notes = registry.identify(given.head, "" if name == STANDARD else given.files[0])
+        format, notes = registry.identify(given.head, given.files[0])
         source = given.open(format, options)
         failing.callback(source.close)
         source.info = replace(source.info, notes=(*notes, *source.info.notes))

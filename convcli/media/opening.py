@@ -5,7 +5,7 @@ What a file is opened by and replaced by is in ``target``, what it holds in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcli.common.errors import UsageError
+from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.axes import at_rate
 from convcli.data.info import Info, Kind, Sink, Source
@@ -42,8 +42,9 @@ class Given:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        file, self._array = registry.parted(name)
         self._found = find_numbered(name)
-        self.files = tuple(map(str, self._found.files)) if self._found else (name,)
+        self.files = tuple(map(str, self._found.files)) if self._found else (file,)
         self._fp = target.open_input(self.files[0], registry.longest)
         self.head = self._fp.read(registry.HEAD)
         self._fp.seek(0)
@@ -63,6 +64,7 @@ class Given:
             For what cannot be read, and for ``options.rate`` where frames have times of their own, or are none.
         """
         check_reading(options, format, self.name)
+        options = replace(options, array=self._array)
         if self._found is not None:
             from convcli.media.clips.numbered import NumberedSource
 
@@ -126,7 +128,7 @@ def masked(source: Source, name: str) -> Source:
     with target.about_input(name):
         given = Given(name)
         try:
-            format, _ = registry.identify(given.head, "" if name == target.STANDARD else given.files[0])
+            format, _ = registry.identify(given.head, given.files[0])
             format = registry.numbered(format) if given.numbered else format
             grid = format.kind is Kind.TABLE and "Y" in letters
             mask = given.open(format, ReadOptions(matrix=grid, all_frames="T" in letters))
@@ -140,11 +142,12 @@ def masked(source: Source, name: str) -> Source:
 
 def find_numbered(name: str) -> Numbered | None:
     """Return the files of a clip of numbered pictures; ``None`` for any other name."""
-    if name == target.STANDARD or not any(mark in name for mark in "%*?["):
+    file, _ = registry.parted(name)
+    if file == target.STANDARD or not any(mark in file for mark in "%*?["):
         return None
     from convcli.media.clips.numbered import find
 
-    return find(name)
+    return find(file)
 
 
 def output_name(name: str, format: Format) -> str:
@@ -191,13 +194,30 @@ def output_format(name: str) -> Format:
     return registry.numbered(format) if pattern(name) else format
 
 
+def check_not_input(path: str, inputs: Iterable[str], *, force: bool = False) -> None:
+    """Refuse an output that is one of the inputs, unless ``force`` says that it may replace it.
+
+    Raises
+    ------
+    ConvError
+        When the output would be the regular file of one of ``inputs``, or of an array in it.
+    """
+    file, _ = registry.parted(path)
+    for name in () if force else inputs:
+        if target.same_file(file, registry.parted(name)[0]) and Path(file).is_file():
+            raise ConvError(
+                "it is an input too; choose another output, or overwrite it with -y",
+                subject=target.shown(path),
+            )
+
+
 def check_output(path: str, format: Format, info: Info | None = None, *, force: bool = False) -> None:
     """Raise what :func:`open_sink` would raise at once, and touch nothing.
 
     ``info`` is the data; without it, what depends on the number of frames is not looked at.
     """
     if not format.numbered:
-        target.check_output(path, force=force, binary=format.binary)
+        target.check_output(_whole_file(path, force)[0], force=force, binary=format.binary)
         return
     from convcli.media.clips.numbered import first_number, pattern
 
@@ -223,6 +243,17 @@ def write(path: str, format: Format, info: Info, values: np.ndarray, *, force: b
         sink.close()
 
 
+def _whole_file(path: str, force: bool) -> tuple[str, str]:
+    """Return the file of an output and the path in it: a file is written as a whole, never added to."""
+    file, array = registry.parted(path)
+    if array and not force and Path(file).exists():
+        raise ConvError(
+            "it exists, and is written as a whole: -y (--force) replaces all that is in it, or name another file",
+            subject=target.shown(file),
+        )
+    return file, array
+
+
 @contextmanager
 def open_sink(
     path: str, format: Format, info: Info, options: WriteOptions, *, force: bool = False
@@ -237,12 +268,18 @@ def open_sink(
         As `convcli.media.files.target.output`.
     """
     if not format.numbered:
+        path, array = _whole_file(path, force)
+        replaced = bool(array) and Path(path).exists()
         if format.grain.any_order:  # stored as they are: how many bytes is known
             import numpy as np
 
             target.check_disk(path, prod(info.shape) * np.dtype(info.dtype).itemsize)
         with target.output(path, force=force, binary=format.binary, seeks=format.seeks) as fp:
-            yield registry.open_sink(fp, format, info, options)
+            sink = registry.open_sink(fp, format, info, replace(options, array=array))
+            sink.notes += (
+                f"{target.shown(path)} is replaced as a whole, with all that was in it",
+            ) * replaced
+            yield sink
         return
     from convcli.media.clips.numbered import NumberedSink, pattern
 

@@ -51,6 +51,8 @@ class ReadOptions:
         Checked from the header; ``None`` means no limit.
     grey
         Read a clip's brightness alone.
+    array
+        The path of an array in a file of several, as the input's name ends in ``::PATH``.
     rate
         Of numbered pictures and arrays, which carry no time; ``None`` is the usual 25.
     """
@@ -98,6 +100,7 @@ class ReadOptions:
         read=lambda number: in_range(number, "--max-frames", 1),
     )
     grey: bool = False
+    array: str = ""
 
 
 @frozen
@@ -136,7 +139,10 @@ class VideoOptions:
 
 @frozen
 class WriteOptions:
-    """What a writer is told about its output; ``quality`` ``None`` is the format's own default."""
+    """What a writer is told about its output; ``quality`` ``None`` is the format's own default.
+
+    ``array`` is the path of the array in a file that can hold several.
+    """
 
     quality: int | None = option(
         "1 to 100, for JPEG, WebP, MP3 and Ogg.",
@@ -145,3 +151,4 @@ class WriteOptions:
     )
     compress: Compress = option("fast or small, for PNG.", default=Compress.FAST)
     video: VideoOptions = VideoOptions()
+    array: str = ""

@@ -10,10 +10,12 @@ A reader is ``source(fp, options) -> Source``, a writer ``sink(fp, format_name, 
 import difflib
 import importlib
 import io
+import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import prod
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import IO, Any
 
 from convcli.common import plugins
@@ -24,6 +26,7 @@ from convcli.common.machine import available_memory
 from convcli.data.axes import INCH, SECOND, Even, Listed
 from convcli.data.info import BOXES, KEPT, STRIPS, Grain, Info, Kind, Sink, Source
 from convcli.media import recognisers as begins
+from convcli.media.files.target import STANDARD
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.read_only import RARER
 from convcli.media.pictures.stated import stated_size
@@ -76,6 +79,8 @@ class Format:
         Which boxes its writer takes.
     like
         Another format, in whose form its files may be: their names tell.
+    arrays
+        Whether one file holds several arrays, of which ``FILE::/PATH`` names one.
     """
 
     name: str
@@ -93,6 +98,7 @@ class Format:
     placed: str = ""
     grain: Grain = STRIPS
     like: str = ""
+    arrays: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -208,17 +214,33 @@ def known_suffixes() -> str:
     return " ".join(suffix for row in _every() if row.writer for suffix in row.suffixes)
 
 
+def parted(name: str | PurePath) -> tuple[str, str]:
+    """Return the file of ``FILE::/PATH`` and the path of an array in it, which is empty for any other name.
+
+    The file's suffix is that of a format of several arrays; or of none, and the file is there.  What exists under the
+    whole name is one file.
+    """
+    whole = str(name)
+    for mark in re.finditer("::", "" if os.path.lexists(whole) else whole):
+        file, inner = whole[: mark.start()], whole[mark.end() :]
+        suffix = PurePath(file).suffix.lower()
+        row = next((row for row in _every() if suffix in row.suffixes), None)
+        if row.arrays if row else file == STANDARD or Path(file).exists():
+            return file, inner
+    return whole, ""
+
+
 def own_suffix(path: str | PurePath) -> str:
     """Return a name's suffix, which may have two dots where a format's has.
 
     >>> own_suffix("holiday/photo.JPG"), own_suffix("scan.1.nii.gz"), own_suffix("data.tar.gz")
     ('.JPG', '.nii.gz', '.gz')
     """
-    name = PurePath(path).name
+    name = PurePath(parted(path)[0]).name
     long = next(
         (one for row in READ for one in row.suffixes if "." in one[1:] and name.lower().endswith(one)), ""
     )
-    return name[-len(long) :] if long else PurePath(path).suffix
+    return name[-len(long) :] if long else PurePath(name).suffix
 
 
 def by_suffix(path: str | PurePath) -> Format:
@@ -355,7 +377,7 @@ def identify(
     ConvError
         When the content is of no known format, or is text and the name says otherwise.
     """
-    if named is None and not PurePath(path).suffix:
+    if named is None and not own_suffix(path):
         return sniff(head), ()
     found = next((row for row in _SIGNED if row.recognises(head)), None)
     try:
@@ -403,7 +425,16 @@ def open_source(fp: IO[bytes], format: Format, options: ReadOptions) -> Source:
     """Open an input; ``fp`` can seek and stands at its beginning.  The source closes ``fp``.
 
     A container of clips may hold sound alone: `for_sound` then tells the format.
+
+    Raises
+    ------
+    UsageError
+        For the path of an array in a file that holds a single one.
     """
+    if options.array and not format.arrays:
+        raise UsageError(
+            f"::{options.array} names one of several arrays, and {format.name.upper()} holds one"
+        )
     stored = fp.seek(0, 2)
     fp.seek(0)
     try:

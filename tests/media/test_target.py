@@ -21,7 +21,8 @@ import pytest
 from convcli.common.errors import ConvError, UsageError
 from convcli.media.files import atomic, target
 from convcli.media.files.atomic import replacing, replacing_all
-from convcli.media.files.target import check_not_input, check_output, open_input, output, same_file
+from convcli.media.files.target import check_output, open_input, output, same_file
+from convcli.media.opening import check_not_input
 
 
 def one_line(error: pytest.ExceptionInfo[ConvError], *words: str) -> None:
@@ -491,10 +492,10 @@ def test_same_file_and_output_onto_the_input(tmp_path: Path) -> None:
     assert same_file(tmp_path / "a.png", tmp_path / "hard.png")
     assert not same_file(tmp_path / "a.png", tmp_path / "b.png")
     assert not same_file("-", "-")
-    check_not_input(tmp_path / "b.png", [tmp_path / "a.png", "-"])
+    check_not_input(str(tmp_path / "b.png"), [str(tmp_path / "a.png"), "-"])
     check_not_input("/dev/null", ["/dev/null"])
     with pytest.raises(ConvError) as error:
-        check_not_input(tmp_path / "link.png", ["-", tmp_path / "a.png"])
+        check_not_input(str(tmp_path / "link.png"), ["-", str(tmp_path / "a.png")])
     one_line(error, "link.png", "input", "-y")
 
 

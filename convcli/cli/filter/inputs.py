@@ -6,14 +6,13 @@ Loaded once the command line makes sense.
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.kernels import checked
 from convcli.common import ConvError, UsageError, within
 from convcli.media import opening, registry
-from convcli.media.files.target import STANDARD, about_input, check_folder, shown, shown_input
+from convcli.media.files.target import about_input, check_folder, shown, shown_input
 from convcli.media.opening import Given
 from convcli.media.registry import Format
 
@@ -108,7 +107,7 @@ def _filter_one(request: Request, name: str, claims: _Claims) -> None:
 
 
 def _has_suffix(name: str) -> bool:
-    return name != STANDARD and bool(Path(name).suffix)
+    return bool(registry.own_suffix(name))
 
 
 def _format_of(request: Request, name: str, head: bytes) -> tuple[Format, tuple[str, ...]]:

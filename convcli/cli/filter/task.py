@@ -19,7 +19,7 @@ from convcli.execution.pipeline import Pipeline
 from convcli.jobs.job import Job, draft
 from convcli.kernel.model import slug
 from convcli.media import opening, registry
-from convcli.media.files.target import STANDARD, check_not_input, shown_input
+from convcli.media.files.target import STANDARD, shown_input
 from convcli.media.option_checks import check_writing
 from convcli.media.registry import Format
 from convcli.pixels.channels import filtered_channels
@@ -191,7 +191,7 @@ def perform(request: Request, task: Task) -> Report:
         for line in (*task.pipeline.lines, how, *task.lines):
             report.note(line)
     for path in task.paths:
-        check_not_input(path, request.inputs, force=request.force)
+        opening.check_not_input(path, request.inputs, force=request.force)
     with ExitStack() as stack:
         video = replace(request.writing.video, planes=task.pipeline.planar)
         writing = replace(request.writing, video=video)
@@ -225,7 +225,7 @@ def show(request: Request, task: Task) -> None:
         _ = task.pipeline.engine
     for path in task.paths:
         opening.check_output(path, task.format, task.pipeline.result, force=request.force)
-        check_not_input(path, request.inputs, force=request.force)
+        opening.check_not_input(path, request.inputs, force=request.force)
     found = Report(task, task.notes, {"plan": task.pipeline.lines} if request.plan else {})
     report.show(found, _lines(found), request, notes=False)
 

@@ -22,7 +22,8 @@ from convcli.kernel.model import Defaults, Kernel, size_text, slug
 from convcli.kernel.yaml_document import MAX_BYTES
 from convcli.kernel.yaml_file import yaml_text
 from convcli.learning.least_squares import ROUNDING, Example, Fit, fit
-from convcli.media.files.target import check_not_input, check_output, output, shown
+from convcli.media import opening
+from convcli.media.files.target import check_output, output, shown
 from convcli.media.options import ReadOptions
 from convcli.pixels.channels import white_of
 
@@ -44,7 +45,7 @@ def learn_kernel(request: Request) -> None:
     if request.output is not None:
         if Path(request.output).suffix.lower() not in SUFFIXES:
             raise UsageError(f"a kernel is written as {' or '.join(SUFFIXES)}", subject=shown(request.output))
-        check_not_input(request.output, [name for pair in pairs for name in pair])
+        opening.check_not_input(request.output, [name for pair in pairs for name in pair])
         check_output(request.output, force=request.force, binary=False)
     log = Log()
     examples: list[Example] = []

@@ -31,8 +31,8 @@ from convcli.jobs.chain import Chain, ConvStage
 from convcli.jobs.job import Job, positions
 from convcli.jobs.missing import Gaps
 from convcli.kernel import Kernel
-from convcli.media import registry
-from convcli.media.files.target import STANDARD, check_not_input, output, shown
+from convcli.media import opening, registry
+from convcli.media.files.target import STANDARD, output, shown
 
 SPARSE = ".npz"
 MOST_LISTED = 10_000  # numbers of a matrix in JSON
@@ -184,7 +184,7 @@ def _write(request: Request, matrix: Matrix, path: str) -> None:
     suffix = PurePath(path).suffix.lower()
     inputs = [request.verify] if request.verify is not None else []
     if suffix == SPARSE:
-        check_not_input(path, inputs, force=request.force)
+        opening.check_not_input(path, inputs, force=request.force)
         data, indices, indptr = matrix.csr()
         kind, shape = np.array(b"csr"), np.array(matrix.shape)  # as `scipy.sparse.load_npz` reads it
         with output(path, force=request.force) as fp:

@@ -30,7 +30,7 @@ from convcli.detection.regions import Box
 from convcli.kernel import Kernel
 from convcli.media import opening, registry
 from convcli.media.clip_view import Part, light_part, open_clip
-from convcli.media.files.target import STANDARD, about_input, check_not_input, output, shown
+from convcli.media.files.target import STANDARD, about_input, output, shown
 from convcli.media.option_checks import check_writing
 from convcli.media.registry import Format
 from convcli.media.timing import Schedule, clip_of, schedule
@@ -49,7 +49,7 @@ def detect(request: Request) -> bool:
     _check_apart(request)
     for path, format in _outputs(request):
         opening.check_output(path, format, force=request.force)
-        check_not_input(path, [request.input], force=request.force)
+        opening.check_not_input(path, [request.input], force=request.force)
     reading = replace(request.reading, all_frames=True, grey=not request.overlay)
     areas = Areas(
         *(

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from convcli.execution.pipeline import Pipeline
 from convcli.jobs.chain import Chain
 from convcli.jobs.job import PIXELS, Job
 from convcli.media import opening, registry
-from convcli.media.files.target import STANDARD, check_not_input, shown
+from convcli.media.files.target import STANDARD, shown
 from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
 from convcli.networks import pictures
@@ -74,7 +73,7 @@ def _run(request: RunRequest, input: Opened, model: TorchNet) -> None:
     outputs.check_apart(request.output, request.maps)
     for target in (request.output, request.maps):
         if target is not None:
-            check_not_input(target, [request.input], force=request.force)
+            opening.check_not_input(target, [request.input], force=request.force)
     result = model.upto(request.layer) if request.layer else model
     labels = _labels(request, model)
     last, several = result.steps[-1], ITEMS in input.info.letters
@@ -172,7 +171,7 @@ def _draw(request: RunRequest, input: Opened, model: TorchNet, colours: pictures
 
 
 def _format(name: str, given: str | None) -> Format:
-    if name != STANDARD and Path(name).suffix:
+    if registry.own_suffix(name):
         return registry.by_suffix(name)
     if given is None:
         raise UsageError("no suffix names a type: give --format npy, png, ...", subject=shown(name))

@@ -20,7 +20,7 @@ from convcli.data.info import ITEMS, SPACE, ArraySource, Info, Source, channels_
 from convcli.execution.items import items
 from convcli.jobs.job import canonical
 from convcli.media import opening, registry
-from convcli.media.files.target import STANDARD, about_input, open_input, shown
+from convcli.media.files.target import about_input, open_input, shown
 from convcli.media.option_checks import check_reading
 from convcli.media.options import ReadOptions
 from convcli.media.registry import Format
@@ -107,13 +107,14 @@ class Opened:
 @contextmanager
 def opened(name: str, options: ReadOptions, *, batch: bool = False) -> Iterator[Opened]:
     """Open a file or ``-``; errors within name it.  Independent items are refused, but for a ``batch``."""
-    fp = open_input(name, registry.longest)
+    file, array = registry.parted(name)
+    fp = open_input(file, registry.longest)
     with about_input(name), ExitStack() as stack:
         stack.callback(fp.close)
         head = fp.read(registry.HEAD)
         fp.seek(0)
-        format, notes = registry.identify(head, "" if name == STANDARD else name)
-        source = registry.open_source(fp, format, options)
+        format, notes = registry.identify(head, file)
+        source = registry.open_source(fp, format, replace(options, array=array))
         stack.callback(source.close)
         format = registry.for_sound(format, source.info)
         if not batch:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from convcli.common import UsageError
 from convcli.data.info import ITEMS, SPACE, Colour, Info, Kind
 from convcli.media import opening, registry
-from convcli.media.files.target import STANDARD, check_not_input, shown
-from convcli.media.registry import FORMATS, Format, own_suffix
+from convcli.media.files.target import STANDARD, shown
+from convcli.media.registry import FORMATS, Format, own_suffix, parted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,14 +44,14 @@ def paths(
 
 def named_after(source: str, folder: Path | None, slugs: Sequence[str], format: Format) -> str:
     """Return the name of an output that is called after its input and kernels."""
-    given = own_suffix(source) if source != STANDARD else ""
+    given = own_suffix(source)
     suffix = given if given.lower() in format.suffixes else format.suffixes[0]
     return str((folder or Path()) / default_name(source, slugs, suffix))
 
 
 def check_apart(*paths: str | None) -> None:
     """Refuse outputs that would replace each other, whatever -y says; a pattern stands for all of its names."""
-    named = [(path, str(Path(path).resolve())) for path in paths if path not in (None, STANDARD)]
+    named = [(path, str(Path(parted(path)[0]).resolve())) for path in paths if path not in (None, STANDARD)]
     for index, (path, whole) in enumerate(named):
         from convcli.media.clips.numbered import overlap  # heavy
 
@@ -147,7 +147,7 @@ def write_whole(
         raise UsageError(
             f"{format.name.upper()} does not hold such a picture; name a .png file", subject=shown(path)
         )
-    check_not_input(path, inputs, force=force)
+    opening.check_not_input(path, inputs, force=force)
     opening.write(path, format, form or picture_form(pixels), pixels, force=force)
 
 
@@ -163,5 +163,6 @@ def default_name(source: str, slugs: Sequence[str], suffix: str) -> str:
     >>> default_name("photos/a.b.png", ["gaussian-sigma=2", "sobel"], ".png")
     'a.b.gaussian-sigma=2+sobel.png'
     """
-    stem = "stdin" if source == "-" else Path(source).name.removesuffix(own_suffix(source))
-    return f"{stem}.{'+'.join(slugs)}{suffix}"
+    file, array = parted(source)
+    stem = "stdin" if file == STANDARD else Path(file).name.removesuffix(own_suffix(file))
+    return f"{'.'.join([stem, *filter(None, array.split('/'))])}.{'+'.join(slugs)}{suffix}"

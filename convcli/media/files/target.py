@@ -14,7 +14,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path, PurePath
@@ -163,21 +163,6 @@ def same_file(first: StrPath, second: StrPath) -> bool:
         return Path(first).samefile(second)
     except (OSError, ValueError):
         return False
-
-
-def check_not_input(target: StrPath, inputs: Iterable[StrPath], *, force: bool = False) -> None:
-    """Refuse an output that is one of the inputs, unless ``force`` says that it may replace it.
-
-    Raises
-    ------
-    ConvError
-        When ``target`` leads to the same regular file as one of ``inputs``.
-    """
-    for name in () if force else inputs:
-        if same_file(target, name) and Path(target).is_file():
-            raise ConvError(
-                "it is an input too; choose another output, or overwrite it with -y", subject=shown(target)
-            )
 
 
 def check_output(path: StrPath, *, force: bool = False, binary: bool = True) -> None:
