@@ -9,7 +9,6 @@ import numpy as np
 
 from convcli.common.errors import UsageError
 from convcli.data.info import Colour, Source, Strips, channels_first, refuse_items
-from convcli.media import registry
 from convcli.media.files.target import about_input
 from convcli.media.opening import Given
 from convcli.media.options import ReadOptions
@@ -108,7 +107,7 @@ def open_clip(name: str, options: ReadOptions, watched: Watched | None = None) -
     given = Given(name)
     with about_input(name), ExitStack() as failing:
         failing.callback(given.close)
-        format, notes = registry.identify(given.head, given.files[0])
+        format, notes = given.identify()
         source = given.open(format, options)
         failing.callback(source.close)
         source.info = replace(source.info, notes=(*notes, *source.info.notes))
@@ -127,7 +126,7 @@ def light_part(name: str) -> np.ndarray:
     """
     given = Given(name)
     with about_input(name), closing(given):
-        format, _ = registry.identify(given.head, given.files[0])
+        format, _ = given.identify()
         with closing(given.open(format, ReadOptions())) as source:
             info = source.info
             if sorted(info.box_letters) != sorted("YX"):

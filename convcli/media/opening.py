@@ -6,12 +6,12 @@ What a file is opened by and replaced by is in ``target``, what it holds in the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
@@ -19,6 +19,7 @@ from convcli.data.axes import at_rate
 from convcli.data.info import Info, Kind, Sink, Source
 from convcli.media import registry
 from convcli.media.files import target
+from convcli.media.files.target import Folder
 from convcli.media.option_checks import check_reading
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.registry import Format
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Given:
-    """An input: a file, standard input, or the pictures that a pattern names.
+    """An input: a file or a folder, standard input, or the pictures that a pattern names.
 
     Attributes
     ----------
@@ -52,6 +53,15 @@ class Given:
     @property
     def numbered(self) -> bool:
         return self._found is not None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it is, if it is a folder."""
+        return self._fp.path if isinstance(self._fp, Folder) else None
+
+    def identify(self) -> tuple[Format, tuple[str, ...]]:
+        """Return its format, and notes where its name and its content differ; errors as `registry.identify`."""
+        return identify(self._fp, self.files[0])
 
     def open(self, format: Format, options: ReadOptions) -> Source:
         """Return the source, which closes the file.
@@ -83,6 +93,15 @@ class Given:
 
     def close(self) -> None:
         self._fp.close()
+
+
+def identify(fp: IO[bytes], name: str) -> tuple[Format, tuple[str, ...]]:
+    """Return the format of an open input of that name, and notes; errors as `registry.identify`."""
+    if isinstance(fp, Folder):
+        return registry.of_folder(fp.path), ()
+    head = fp.read(registry.HEAD)
+    fp.seek(0)
+    return registry.identify(head, name)
 
 
 @frozen
@@ -128,7 +147,7 @@ def masked(source: Source, name: str) -> Source:
     with target.about_input(name):
         given = Given(name)
         try:
-            format, _ = registry.identify(given.head, given.files[0])
+            format, _ = given.identify()
             format = registry.numbered(format) if given.numbered else format
             grid = format.kind is Kind.TABLE and "Y" in letters
             mask = given.open(format, ReadOptions(matrix=grid, all_frames="T" in letters))
@@ -187,7 +206,7 @@ def output_format(name: str) -> Format:
         For an unknown suffix.
     """
     format = registry.by_suffix(name)
-    if "%" not in name or format.film:
+    if "%" not in name or format.film or format.folder:
         return format
     from convcli.media.clips.numbered import pattern
 
@@ -200,11 +219,11 @@ def check_not_input(path: str, inputs: Iterable[str], *, force: bool = False) ->
     Raises
     ------
     ConvError
-        When the output would be the regular file of one of ``inputs``, or of an array in it.
+        When the output would be the regular file or folder of one of ``inputs``, or of an array in it.
     """
     file, _ = registry.parted(path)
     for name in () if force else inputs:
-        if target.same_file(file, registry.parted(name)[0]) and Path(file).is_file():
+        if target.same_file(file, registry.parted(name)[0]) and (Path(file).is_file() or Path(file).is_dir()):
             raise ConvError(
                 "it is an input too; choose another output, or overwrite it with -y",
                 subject=target.shown(path),
@@ -217,7 +236,8 @@ def check_output(path: str, format: Format, info: Info | None = None, *, force: 
     ``info`` is the data; without it, what depends on the number of frames is not looked at.
     """
     if not format.numbered:
-        target.check_output(_whole_file(path, force)[0], force=force, binary=format.binary)
+        file, _ = _whole_file(path, force)
+        target.check_output(file, force=force, binary=format.binary, folder=format.folder)
         return
     from convcli.media.clips.numbered import first_number, pattern
 
@@ -270,11 +290,16 @@ def open_sink(
     if not format.numbered:
         path, array = _whole_file(path, force)
         replaced = bool(array) and Path(path).exists()
-        if format.grain.any_order:  # stored as they are: how many bytes is known
+        opened: AbstractContextManager[IO[bytes]]
+        if format.folder is not None:
+            opened = target.folder_output(path, format.folder, force=force)
+        else:
+            opened = target.output(path, force=force, binary=format.binary, seeks=format.seeks)
+        if format.grain.any_order and not format.folder:  # stored as they are: how many bytes is known
             import numpy as np
 
             target.check_disk(path, prod(info.shape) * np.dtype(info.dtype).itemsize)
-        with target.output(path, force=force, binary=format.binary, seeks=format.seeks) as fp:
+        with opened as fp:
             sink = registry.open_sink(fp, format, info, replace(options, array=array))
             sink.notes += (
                 f"{target.shown(path)} is replaced as a whole, with all that was in it",
@@ -286,5 +311,5 @@ def open_sink(
     check_output(path, format, info, force=force)
     names = pattern(path)
     assert names is not None  # or the check has failed
-    with target.outputs(names.folder, force=force) as opened:
-        yield NumberedSink(opened, names, format, info, options)
+    with target.outputs(names.folder, force=force) as opened_one:
+        yield NumberedSink(opened_one, names, format, info, options)

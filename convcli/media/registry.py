@@ -81,6 +81,9 @@ class Format:
         Another format, in whose form its files may be: their names tell.
     arrays
         Whether one file holds several arrays, of which ``FILE::/PATH`` names one.
+    folder
+        Whether a folder is of this format; None where it is one of single files.  Its reader and writer take a
+        `convcli.media.files.target.Folder` as ``fp``.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Format:
     grain: Grain = STRIPS
     like: str = ""
     arrays: bool = False
+    folder: Callable[[Path], bool] | None = None
 
     @property
     def kind(self) -> Kind:
@@ -300,6 +304,20 @@ def by_name(text: str) -> Format:
     nearest = difflib.get_close_matches(wanted, names, n=1)
     hint = f"did you mean {nearest[0]}? " if nearest else ""
     raise UsageError(f"--format {text!r} is unknown; {hint}known: {' '.join(names)}")
+
+
+def of_folder(path: Path) -> Format:
+    """Return the format that a folder is of.
+
+    Raises
+    ------
+    ConvError
+        For one of no format.
+    """
+    found = next((row for row in _every() if row.folder and row.folder(path)), None)
+    if found is None:
+        raise ConvError("it is a folder; name the files in it")
+    return found
 
 
 def sniff(head: bytes) -> Format:

@@ -21,7 +21,14 @@ import pytest
 from convcli.common.errors import ConvError, UsageError
 from convcli.media.files import atomic, target
 from convcli.media.files.atomic import replacing, replacing_all
-from convcli.media.files.target import check_output, open_input, output, same_file
+from convcli.media.files.target import (
+    Folder,
+    check_output,
+    folder_output,
+    open_input,
+    output,
+    same_file,
+)
 from convcli.media.opening import check_not_input
 
 
@@ -435,7 +442,6 @@ def test_what_cannot_be_an_input(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     for path, words in [
         (tmp_path / "none.png", ["no such file", "none.png"]),
-        (tmp_path, ["folder"]),
         (tmp_path / "empty.png", ["is empty", "empty.png"]),
         (tmp_path / "empty.png" / "x.png", ["Not a directory"]),
         ("http://example.org/a.png", ["local files", "download"]),
@@ -584,3 +590,97 @@ def test_a_long_pipe_is_kept_where_no_other_user_gets_at_it(
         done = subprocess.run([*other, "cat", path], capture_output=True, text=True, check=False)
         assert done.returncode != 0 and "secret" not in done.stdout and "denied" in done.stderr
     copy.close()
+
+
+# ------------------------------------------------------------------------------------- whole folders
+
+
+def is_store(folder: Path) -> bool:
+    return (folder / "mark").is_file()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["renameat2", "rename"])
+@pytest.mark.parametrize("proc", [True, False], ids=["by descriptor", "by name"])
+def test_a_folder_appears_whole_and_is_replaced_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, proc: bool
+) -> None:
+    if not known:
+        monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: None)
+    if not proc:
+        monkeypatch.setattr(atomic, "_NAMELESS", "/nowhere/{}")
+    place, old = tmp_path / "out.store", os.umask(0o027)
+    try:
+        for number, force in ((b"1", False), (b"2", True)):
+            with folder_output(place, is_store, force=force) as folder:
+                (folder.path / "c" / "0").mkdir(parents=True)
+                (folder.path / "c" / "0" / number.decode()).write_bytes(number)
+                (folder.path / "mark").write_bytes(number)
+                assert place.exists() == force
+                stage = next(one for one in tmp_path.iterdir() if one != place)
+                assert stat.S_IMODE(stage.stat().st_mode) == 0o700
+            assert content(place) == {"mark": number, f"c/0/{number.decode()}": number}
+            assert stat.S_IMODE(place.stat().st_mode) == (0o700 if force else 0o750)
+            place.chmod(0o700)
+            with pytest.raises(RuntimeError), folder_output(place, is_store, force=True) as folder:
+                (folder.path / "mark").write_bytes(b"half")
+                raise RuntimeError
+            with pytest.raises(ConvError, match="it exists"), folder_output(place, is_store):
+                pass
+            assert [*tmp_path.iterdir()] == [place]
+            assert (place / "mark").read_bytes() == number
+    finally:
+        os.umask(old)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["renameat2", "rename"])
+def test_a_folder_that_comes_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    if not known:
+        monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: None)
+    place = tmp_path / "out.store"
+    with pytest.raises(ConvError, match="it exists"), folder_output(place, is_store):
+        place.mkdir()
+        (place / "other").touch()
+    assert content(tmp_path) == {"out.store/other": b""}
+
+
+def test_what_no_folder_replaces(tmp_path: Path) -> None:
+    """Nothing but stores, and what a link leads to rather than the link."""
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "a.txt").touch()
+    (tmp_path / "file").touch()
+    before = content(tmp_path)
+    for name, words in (
+        ("letters", "a folder of other things"),
+        ("file", "it is a file, and such data is a folder"),
+        ("nowhere/out", "there is no folder of this name"),
+    ):
+        for attempt in (
+            lambda place: check_output(place, force=True, folder=is_store),
+            lambda place: folder_output(place, is_store, force=True).__enter__(),
+        ):
+            with pytest.raises(ConvError) as caught:
+                attempt(tmp_path / name)
+            one_line(caught, name.partition("/")[0], words)
+    with pytest.raises(UsageError, match="name one with -o"):
+        check_output("-", folder=is_store)
+    assert content(tmp_path) == before
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with folder_output(tmp_path / "link", is_store, force=True) as folder:
+        (folder.path / "mark").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert content(tmp_path / "real") == {"mark": b""}
+
+
+def test_a_folder_is_an_input_too(tmp_path: Path) -> None:
+    folder = open_input(tmp_path)
+    assert isinstance(folder, Folder)
+    assert folder.path == tmp_path
+    with pytest.raises(ConvError, match="an input too"):
+        check_not_input(str(tmp_path), [str(tmp_path)])

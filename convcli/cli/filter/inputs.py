@@ -82,7 +82,7 @@ def _filter_one(request: Request, name: str, claims: _Claims) -> None:
     with about_input(name), ExitStack() as stack:
         given = Given(name)
         stack.callback(given.close)
-        format, notes = _format_of(request, given.files[0], given.head)
+        format, notes = _format_of(request, given)
         format = registry.numbered(format) if given.numbered else format
         wanted = _output_format(request, format)
         film = wanted.film or any(checked(kernel).rank == 3 for kernel in request.kernels)
@@ -110,16 +110,16 @@ def _has_suffix(name: str) -> bool:
     return bool(registry.own_suffix(name))
 
 
-def _format_of(request: Request, name: str, head: bytes) -> tuple[Format, tuple[str, ...]]:
+def _format_of(request: Request, given: Given) -> tuple[Format, tuple[str, ...]]:
     """Return an input's type: by its name where that says one, else by its content, else as --format says."""
-    if _has_suffix(name):
+    if given.folder or _has_suffix(given.files[0]):
         try:
-            return registry.identify(head, name)
+            return given.identify()
         except UsageError:
             if request.format is None:
                 raise
     try:
-        return registry.sniff(head), ()
+        return registry.sniff(given.head), ()
     except ConvError:
         if request.format is None:
             raise

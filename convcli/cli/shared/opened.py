@@ -111,9 +111,7 @@ def opened(name: str, options: ReadOptions, *, batch: bool = False) -> Iterator[
     fp = open_input(file, registry.longest)
     with about_input(name), ExitStack() as stack:
         stack.callback(fp.close)
-        head = fp.read(registry.HEAD)
-        fp.seek(0)
-        format, notes = registry.identify(head, file)
+        format, notes = opening.identify(fp, file)
         source = registry.open_source(fp, format, replace(options, array=array))
         stack.callback(source.close)
         format = registry.for_sound(format, source.info)

@@ -29,6 +29,7 @@ _MADE = os.O_RDWR | os.O_NOFOLLOW  # a file that was made here
 _MADE_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _UNNAMED = getattr(os, "O_TMPFILE", 0)
 _NAMELESS = "/proc/self/fd/{}"  # leads to a file that has no name
+_NOREPLACE, _EXCHANGE = 1, 2  # flags of Linux's renameat2
 _STAGE = re.compile(r"\.convcli-[0-9a-f]{16}")
 
 
@@ -93,6 +94,73 @@ def replacing_all(path: Path, force: bool) -> Iterator[int]:
     OSError
         When something cannot be written.
     """
+    with (
+        _stage_in(path) as (folder, stage, _),
+        closed_after(_subfolder(stage, "new")) as fresh,
+        closed_after(_subfolder(stage, "old")) as old,
+    ):
+        yield fresh
+        with signals.held():
+            _move_all(fresh, old, folder, path, force)
+
+
+@contextmanager
+def replacing_folder(target: Path, force: bool) -> Iterator[str]:
+    """Yield the path of a new folder that becomes ``target`` at the end; on any exception all stays as it was.
+
+    What stood there goes as a whole.  What a killed run has left beside it is removed.
+
+    Raises
+    ------
+    FileExistsError
+        When the target has come meanwhile and ``force`` is not given.
+    OSError
+        When something cannot be written.
+    """
+    with _stage_in(target.parent) as (folder, stage, name):
+        with closed_after(_subfolder(stage, "new", 0o777)) as fresh:  # its own folder is closed to others
+            nameless = _NAMELESS.format(fresh)  # nobody can lead it elsewhere
+            yield nameless if Path(nameless).exists() else str(target.parent / name / "new")
+            for _, _, files, inside in os.fwalk(".", dir_fd=fresh):
+                for one in files:
+                    with closed_after(os.open(one, _MADE, dir_fd=inside)) as descriptor:
+                        os.fsync(descriptor)
+                os.fsync(inside)
+            former = _stat(folder, target.name)
+            if former is not None:
+                _take_over(fresh, former)
+        if former and not force:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        with signals.held():
+            _place(stage, folder, target.name, bool(former))
+
+
+def _place(stage: int, folder: int, name: str, taken: bool) -> None:
+    """Give a stage's new folder a name, in exchange for the folder that has it where it is taken."""
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename and rename(stage, b"new", folder, os.fsencode(name), _EXCHANGE if taken else _NOREPLACE) == 0:
+        return
+    number = ctypes.get_errno() if rename else errno.ENOSYS
+    if number not in (errno.ENOSYS, errno.EINVAL):
+        raise OSError(number, os.strerror(number), name)
+    if taken:  # a file system that exchanges none
+        os.rename(name, "old", src_dir_fd=folder, dst_dir_fd=stage)
+    try:  # over an empty folder at most
+        os.rename("new", name, src_dir_fd=stage, dst_dir_fd=folder)
+    except BaseException:
+        if taken:
+            os.rename("old", name, src_dir_fd=stage, dst_dir_fd=folder)
+        raise
+
+
+@contextmanager
+def _stage_in(path: Path) -> Iterator[tuple[int, int, str]]:
+    """Yield the descriptor of a folder, and that and the name of a new one in it, which goes at the end.
+
+    What a killed run has left there is removed.
+    """
     with closed_after(os.open(path, _FOLDER)) as folder:
         with signals.held():
             _remove_stages(folder, path)
@@ -100,13 +168,7 @@ def replacing_all(path: Path, force: bool) -> Iterator[int]:
             undo = partial(_remove_stage, folder, name, stage)
             signals.add(undo)
         try:
-            with (
-                closed_after(_subfolder(stage, "new")) as fresh,
-                closed_after(_subfolder(stage, "old")) as old,
-            ):
-                yield fresh
-                with signals.held():
-                    _move_all(fresh, old, folder, path, force)
+            yield folder, stage, name
         finally:
             undo()
             signals.discard(undo)
@@ -330,8 +392,8 @@ def _claim_stage(folder: int) -> tuple[int, str]:
     return stage, name
 
 
-def _subfolder(stage: int, name: str) -> int:
-    os.mkdir(name, 0o700, dir_fd=stage)
+def _subfolder(stage: int, name: str, mode: int = 0o700) -> int:
+    os.mkdir(name, mode, dir_fd=stage)
     return os.open(name, _MADE_FOLDER, dir_fd=stage)
 
 

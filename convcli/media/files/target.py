@@ -23,7 +23,13 @@ from typing import IO, TYPE_CHECKING
 from convcli.common import signals
 from convcli.common.budget import check_memory
 from convcli.common.errors import ConvError, UsageError, about
-from convcli.media.files.atomic import closed_after, followed, replacing, replacing_all
+from convcli.media.files.atomic import (
+    closed_after,
+    followed,
+    replacing,
+    replacing_all,
+    replacing_folder,
+)
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -34,6 +40,8 @@ _LARGE = 1 << 28  # bytes that are not compared with the free space on the disk
 _LINKS = 40  # symbolic links that are followed, as in Linux
 
 StrPath = str | PurePath
+Recogniser = Callable[[Path], bool]
+"""Whether a folder is of some format."""
 
 
 def shown(path: StrPath, standard: str = "standard output") -> str:
@@ -60,8 +68,18 @@ def reason(error: OSError | ValueError) -> str:
 # ---------------------------------------------------------------------------------------------- inputs
 
 
+class Folder(io.BytesIO):
+    """An open folder, for formats that consist of several files: it has no bytes of its own, ``path`` leads to it."""
+
+    def __init__(self, path: StrPath) -> None:
+        super().__init__()
+        self.path = Path(path)
+
+
 def open_input(path: StrPath, longest: Callable[[bytes], int | None] = lambda _: None) -> IO[bytes]:
     """Open a file, or standard input for ``-``, as a binary file that can seek and stands at its beginning.
+
+    A folder is a `Folder`.
 
     What comes from a pipe is kept in memory, or in an unnamed temporary file when it is long; ``longest`` tells from
     its first bytes how many it may have.
@@ -69,10 +87,12 @@ def open_input(path: StrPath, longest: Callable[[bytes], int | None] = lambda _:
     Raises
     ------
     ConvError
-        One line each for a missing or empty file, a folder, a URL, no permission, a closed standard input.
+        One line each for a missing or empty file, a URL, no permission, a closed standard input.
     """
     with about_input(path):
         try:
+            if str(path) != STANDARD and Path(path).is_dir():
+                return Folder(path)
             fp = _standard_input() if str(path) == STANDARD else _open_local(path)
             if not (fp.seekable() and fp.tell() == 0):
                 fp = spool(fp, longest)
@@ -93,8 +113,6 @@ def _open_local(path: StrPath) -> IO[bytes]:
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):  # Path makes one slash of two
             raise ConvError("convcli reads local files; download it first") from None
         raise ConvError("no such file") from None
-    except IsADirectoryError:
-        raise ConvError("it is a folder; name the files in it") from None
 
 
 def _standard_input() -> IO[bytes]:
@@ -165,9 +183,13 @@ def same_file(first: StrPath, second: StrPath) -> bool:
         return False
 
 
-def check_output(path: StrPath, *, force: bool = False, binary: bool = True) -> None:
-    """Raise what :func:`output` would raise at once, and touch nothing (for ``--dry-run``)."""
-    if not (str(path) == STANDARD and _stand_in()):
+def check_output(
+    path: StrPath, *, force: bool = False, binary: bool = True, folder: Recogniser | None = None
+) -> None:
+    """Raise what :func:`output` or :func:`folder_output` would raise at once, and touch nothing (for ``--dry-run``)."""
+    if folder is not None:
+        _folder_destination(path, force, folder)
+    elif not (str(path) == STANDARD and _stand_in()):
         _destination(path, force, binary)
 
 
@@ -271,6 +293,53 @@ def outputs(
         raise already_there(error.filename) from None
     except OSError as error:
         raise ConvError(f"cannot be written: {reason(error)}", subject=shown(folder)) from None
+
+
+@contextmanager
+def folder_output(path: StrPath, recognises: Recogniser, *, force: bool = False) -> Iterator[Folder]:
+    """Open an output that is a folder and appears whole or not at all.
+
+    Parameters
+    ----------
+    force
+        Replace an existing one as a whole: only one that is empty, or of the same format as ``recognises`` says.
+
+    Raises
+    ------
+    ConvError
+        One line each, as `output`.
+    """
+    place = _folder_destination(path, force, recognises)
+    try:
+        with replacing_folder(place, force) as stage:
+            yield Folder(stage)
+    except FileExistsError:
+        raise already_there(path) from None
+    except OSError as error:
+        raise ConvError(f"cannot be written: {reason(error)}", subject=shown(path)) from None
+
+
+def _folder_destination(path: StrPath, force: bool, recognises: Recogniser) -> Path:
+    """Return the real path of a folder (to be)."""
+    with about(shown(path)):
+        if str(path) == STANDARD:
+            raise UsageError("it is one stream, and such data is a folder of files: name one with -o")
+        try:
+            place = _resolve(path)
+            mode = _mode(place)
+        except (OSError, ValueError) as error:
+            raise ConvError(f"cannot be written: {reason(error)}") from None
+        if isinstance(place, int) or (mode is not None and not stat.S_ISDIR(mode)):
+            raise ConvError("it is a file, and such data is a folder of files: name another output")
+        if mode is None:
+            check_folder(place.parent)
+        elif not force:
+            raise already_there(path)
+        elif not recognises(place) and any(place.iterdir()):
+            raise ConvError("it is a folder of other things, which is not replaced: name another output")
+        if not os.access(place.parent, os.W_OK | os.X_OK):
+            raise ConvError(f"no permission to write in the folder {shown(place.parent)}")
+        return place
 
 
 @contextmanager
