@@ -378,7 +378,7 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
         "a.im", lambda: IM.ljust(511, b"\0") + b"\x1a", "3600",
     ),
     "FLI": ("a.fli", lambda: FLI + struct.pack("<IHH8x", 16, 0xF1FA, 0) * 2, "--max-pixels 3600"),
-    "FITS": ("a.fits", lambda: fits(60_000), "FITS with numbers"),
+    "FITS": ("a.fits", lambda: fits(60_000), "pip install convcli-fits"),
     "XBM": (
         "a.xbm", lambda: XBM, "--max-pixels 3600",
     ),

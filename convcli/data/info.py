@@ -89,6 +89,7 @@ class Metadata:
     )
     geo: tuple[tuple[int, int, int, Any], ...] | None = None  # tags that name where a map's pixels lie
     nodata: str | None = None  # the number that stands for missing samples in such files
+    header: tuple[str, str] | None = None  # of a format, by its name: what its writer takes back
     volume: bytes | None = None  # what stands before the samples of a NIfTI file: its header and extensions
 
 

@@ -183,6 +183,8 @@ FORMATS: tuple[Format, ...] = (
     Format("csv", (".csv",), begins.csv, *_CSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
 )
 
+_FITS = b"SIMPLE  ="
+_PACKAGES = {".fits": "convcli-fits", ".fit": "convcli-fits", ".fts": "convcli-fits"}  # plug-ins
 _RARER = "convcli.media.pictures.read_only:source"
 ONLY_READ: tuple[Format, ...] = (
     *(Format(row.name, row.suffixes, row.recognises, _RARER, "", "TYXC", ()) for row in RARER),
@@ -269,6 +271,9 @@ def readable(path: str | PurePath) -> Format:
     for row in _every() if suffix else ():
         if suffix in row.suffixes:
             return row
+    if package := _PACKAGES.get(suffix):
+        needed = f"{suffix} needs the package {package}: pip install {package}"
+        raise UsageError(needed, subject=repr(str(path)))
     what = f"unknown suffix {suffix!r}" if suffix else "a name without a suffix"
     raise UsageError(
         f"{what}; known: {known_suffixes()} (or name the type with --format)", subject=repr(str(path))
@@ -404,6 +409,8 @@ def identify(
         if found is None and head[4:8] in _SEGMENT:
             raise ConvError(f"it holds {_content(head)}") from None
         found = found or next((row for row in _every() if row not in READ and row.recognises(head)), None)
+        if found is None and head.startswith(_FITS):
+            raise ConvError(f"it holds {_content(head)}") from None
         if found is None:
             raise
         return found, ()
@@ -422,6 +429,8 @@ _SEGMENT = (b"styp", b"sidx", b"moof")  # the boxes that begin a part of a strea
 def _content(head: bytes) -> str:
     if not head:
         return "nothing (it is empty)"
+    if head.startswith(_FITS):
+        return f"a FITS, which needs a package: pip install {_PACKAGES['.fits']}"
     if head[4:8] in _SEGMENT:
         return "a part of a stream without its beginning (join them: cat init.mp4 part.m4s > clip.mp4)"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -509,6 +518,8 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
             lost.append("the times of the frames are" if axis.letter == "T" else samples)
         elif not isinstance(positions, Even) or round(1 / positions.spacing) not in _USUAL:
             lost.append("the resolution is")
+    if info.metadata.header and info.metadata.header[0] != format.name:
+        lost.append(f"the header of the {info.metadata.header[0].upper()} is")
     plays = clip_of(info.companions).plays
     if plays > 1 and (format.film or format.numbers or "T" not in format.placed):
         lost.append(f"that it plays {plays} times is")

@@ -113,10 +113,6 @@ TARGA = struct.pack("<BBB5xHHHH", 0, 0, 2, 0, 0, 37, 23)
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (
-            b"SIMPLE  =                    T / conforms to FITS standard".ljust(80),
-            "FITS with numbers that need BZERO",
-        ),
         (b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 23, 37, 16, 3), "PSD with 16 bits a channel"),
         (b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 23, 37, 8, 7), "PSD with several colours of ink"),
         (
@@ -339,9 +335,13 @@ def test_fits_is_refused_by_name_and_by_content(tmp_path: Path) -> None:
     for name in ("a.fits", "a.dat"):
         done = convcli("filter", name, "-k", "1", "-o", "o.npy", cwd=tmp_path)
         assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
-        assert b"FITS with numbers that need BZERO and BSCALE is not read" in done.stderr
+        assert b"it holds a FITS, which needs a package: pip install convcli-fits" in done.stderr
     done = convcli("filter", "-", "-k", "1", "-o", "o.npy", cwd=tmp_path, stdin=data)
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert b"pip install convcli-fits" in done.stderr
+    done = convcli("filter", "-", "-k", "1", "-o", "o.fits", cwd=tmp_path, stdin=b"x\n1\n2\n")
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert b".fits needs the package convcli-fits: pip install convcli-fits" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dat", "a.fits"]
 
 

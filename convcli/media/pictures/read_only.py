@@ -348,10 +348,6 @@ RARER: tuple[Rarer, ...] = (
         *("xbm", (".xbm",), "XBM", _pattern(rb"\s*(/\*.*?\*/\s*)?#define\s+\w*width\s+\d+\s+#define\s")),
         mended=lambda pixels, head: 255 - pixels,  # ones are ink
     ),
-    Rarer(
-        *("fits", (".fits", ".fit", ".fts"), "FITS", _magic(b"SIMPLE  =")),
-        misread=lambda head: "numbers that need BZERO and BSCALE",
-    ),
     Rarer("fli", (".fli", ".flc"), "FLI", _flic),
     Rarer("im", (".im",), "IM", _im),
     Rarer("pcx", (".pcx",), "PCX", _pcx, end=_pcx_end),
