@@ -17,7 +17,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from scipy.ndimage import correlate
 
-from convcli.common import ConvError
+from convcli.common import ConvError, UsageError
+from convcli.media.options import ReadOptions, WriteOptions
 
 PACKAGE = Path(__file__).parents[1] / "packages" / "convcli-fits"
 RANDOM = np.random.default_rng(7)
@@ -97,9 +98,9 @@ def primary(values: np.ndarray, **cards: Any) -> fits.PrimaryHDU:
 
 def copied(own: Any, data: bytes) -> tuple[Any, np.ndarray, fits.PrimaryHDU]:
     """Return what is read of a file, all of it, and the image that is written of it."""
-    source, made = own.FitsSource(io.BytesIO(data), None), io.BytesIO()
+    source, made = own.FitsSource(io.BytesIO(data), ReadOptions()), io.BytesIO()
     values = source.read(source.info.box)
-    sink = own.FitsSink(made, "fits", source.info, None)
+    sink = own.FitsSink(made, "fits", source.info, WriteOptions())
     sink.write(source.info.box, values)
     sink.close()
     return source.info, values, fits.open(io.BytesIO(made.getvalue()))[0]
@@ -175,10 +176,20 @@ def test_scaled_and_compressed_images_are_read_as_astropy_reads_them(own: Any) -
         info, read, made = copied(own, data)
         np.testing.assert_array_equal(read, want)
         np.testing.assert_array_equal(made.data, want)
-        source = own.FitsSource(io.BytesIO(data), None)
+        source = own.FitsSource(io.BytesIO(data), ReadOptions())
         part = source.read(tuple((1, n) for n in want.shape))
         np.testing.assert_array_equal(part, want[(slice(1, None),) * want.ndim])
         assert info.letters == "ZYX"[-want.ndim :]
+
+
+@pytest.mark.parametrize("wanted", ["ERR", "/1", "err"])
+def test_any_image_of_a_file_is_read_by_its_name_or_number(wanted: str, own: Any) -> None:
+    data = stored(primary(SKY), fits.ImageHDU(SKY[:3] / 9, name="ERR"))
+    source = own.FitsSource(io.BytesIO(data), ReadOptions(array=wanted))
+    np.testing.assert_array_equal(source.read(source.info.box), SKY[:3] / 9)
+    assert source.info.notes == ("left out of the FITS: HDU 0 (PRIMARY)",)
+    with pytest.raises(UsageError, match="no image ::DQ; there are ::PRIMARY, ::ERR"):
+        own.FitsSource(io.BytesIO(data), ReadOptions(array="DQ"))
 
 
 CARDS = (
@@ -206,7 +217,7 @@ def test_damaged_files_are_refused_in_one_line(own: Any) -> None:
         compressed,
     ]
     with pytest.raises(ConvError, match="cut short: 4920 bytes"):
-        own.FitsSource(io.BytesIO(seeds[0][: 2880 + 0]), None)
+        own.FitsSource(io.BytesIO(seeds[0][:2880]), ReadOptions())
     refused = 0
     for case in range(150):
         data = bytearray(seeds[case % 3])

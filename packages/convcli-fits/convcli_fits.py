@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 from astropy.io import fits
 
-from convcli.common import ConvError
+from convcli.common import ConvError, UsageError
 from convcli.data.axes import Even
 from convcli.data.info import BOXES, Boxes, Info, Metadata
 from convcli.media import region
@@ -127,10 +127,8 @@ class FitsSource(Boxes):
         self._fp = fp
         with decoding():
             self._file = fits.open(fp, memmap=False)
-            images = [n for n, one in enumerate(self._file) if _is_image(one)]
-            if not images:
-                raise ConvError("it holds no image")
-            self._hdu = hdu = self._file[images[0]]
+            number = _chosen(self._file, options.array.strip("/"))
+            self._hdu = hdu = self._file[number]
             header, shape = hdu.header, hdu.shape
             if not isinstance(hdu, fits.CompImageHDU):
                 missing = hdu.fileinfo()["datLoc"] + math.prod(shape) * abs(header["BITPIX"]) // 8 - size
@@ -140,7 +138,7 @@ class FitsSource(Boxes):
             dtype = hdu.section[(slice(0, 1),) * len(shape)].dtype.newbyteorder("=").name
             many = [(one, n) for one, n in zip(self._letters[::-1], shape, strict=True) if one != " "]
             others = [
-                _name(n, one) for n, one in enumerate(self._file) if n != images[0] and one.header["NAXIS"]
+                _name(n, one) for n, one in enumerate(self._file) if n != number and one.header["NAXIS"]
             ]
             notes = (f"left out of the FITS: {', '.join(others)}",) if others else ()
             blank = str(header["BLANK"]) if "BLANK" in header and header["BITPIX"] > 0 else None
@@ -161,6 +159,18 @@ class FitsSource(Boxes):
 
     def close(self):
         self._fp.close()
+
+
+def _chosen(file, wanted):
+    """Return the number of the HDU with a number or a name, of the first image where none is wanted."""
+    images = {n: one.name for n, one in enumerate(file) if _is_image(one)}
+    if not images:
+        raise ConvError("it holds no image")
+    matching = [n for n, name in images.items() if wanted.upper() in ("", str(n), name.upper())]
+    if not matching:
+        names = ", ".join(f"::{name or n}" for n, name in images.items())
+        raise UsageError(f"no image ::{wanted}; there are {names}")
+    return matching[0]
 
 
 def _is_image(hdu):
@@ -195,6 +205,8 @@ class FitsSink(RegionSink):
                 header["BZERO"], header["BSCALE"] = middle, 1
             for axis in info.axes:
                 self._place(header, letters.index(axis.letter) + 1, axis, known.get(axis.letter))
+            if options.array.strip("/"):
+                header["EXTNAME"] = options.array.strip("/")
             header["HISTORY"] = "filtered with convcli"
             head = header.tostring().encode("ascii")
         fp.write(head)
@@ -238,6 +250,7 @@ FORMAT = Format(
     ),
     *("convcli_fits:FitsSink", "MTZYXC", (*BITPIX, *SHIFTED)),
     seeks=True,
+    arrays=True,
     numbers=True,
     placed="TZYX",
     grain=BOXES,
