@@ -219,16 +219,6 @@ def dds(width: int, height: int) -> bytes:
     )
 
 
-def fits(side: int) -> bytes:
-    cards = (
-        "SIMPLE  =                    T",
-        "BITPIX  =                    8",
-        "NAXIS   =                    2",
-    )
-    sizes = (f"NAXIS{axis}  = {side:>20}" for axis in (1, 2))
-    return b"".join(card.encode().ljust(80) for card in (*cards, *sizes, "END")).ljust(2880)
-
-
 def columns(write: Callable[..., None], **options: str) -> bytes:
     """Return a table of zeros."""
     file = io.BytesIO()
@@ -378,7 +368,6 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
         "a.im", lambda: IM.ljust(511, b"\0") + b"\x1a", "3600",
     ),
     "FLI": ("a.fli", lambda: FLI + struct.pack("<IHH8x", 16, 0xF1FA, 0) * 2, "--max-pixels 3600"),
-    "FITS": ("a.fits", lambda: fits(60_000), "pip install convcli-fits"),
     "XBM": (
         "a.xbm", lambda: XBM, "--max-pixels 3600",
     ),
