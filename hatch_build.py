@@ -69,7 +69,7 @@ def compile_library(to: Path = LIBRARY, more: tuple[str, ...] = ()) -> bool:
     position = [] if os.name == "nt" else ["-fPIC"]
     with tempfile.TemporaryDirectory() as folder:
         objects = []
-        for (width, flags), lanes in product(WIDTHS[machine].items(), range(4)):
+        for (width, flags), lanes in product(WIDTHS[machine].items(), range(5)):
             objects.append(f"{folder}/{width}-{lanes}.o")
             source = [str(FOLDER / "rows.c"), "-c", f"-DWIDTH={width}", f"-DLANES={lanes}", "-o", objects[-1]]
             commands = [*found, *FLAGS, *position, *flags, *more, *source]

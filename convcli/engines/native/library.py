@@ -10,7 +10,7 @@ from pathlib import Path
 
 from convcli.common.frozen import frozen
 
-ABI = 5
+ABI = 6
 NAME = "librows.so"  # on every system: it is loaded by its path
 VARIABLE = "CONVCLI_NATIVE"
 WIDTHS = (64, 32, 16)  # bytes of a vector

@@ -28,7 +28,11 @@ typedef float F;
 #else /* modulo 2**32 */
 typedef uint32_t T;
 typedef int32_t Signed, Bits;
+#if LANES == 3
 typedef float F;
+#else
+typedef double F;
+#endif
 #define TYPE U32
 #endif
 #define LANE(weight) (T)(Signed)(weight)

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define CONVCLI_ABI 5
+#define CONVCLI_ABI 6
 
 enum type { U8, I8, U16, I16, F32, F64, U32 };           /* the last for sums alone */
 enum form { DENSE, SEPARABLE, REDUCE, FIND, CLEAR };     /* all taps; one pass an axis; windows that share their parts;
@@ -12,7 +12,8 @@ enum form { DENSE, SEPARABLE, REDUCE, FIND, CLEAR };     /* all taps; one pass a
 enum combine { NONE, MAGNITUDE, MAXIMUM, SUM };          /* of several kernels */
 enum reduce { ADD, GREATEST, LEAST };
 enum scale { AS_IT_IS, TIMES, DIVIDED_BY };
-enum lanes { FLOATS, DOUBLES, SHORTS, WORDS };           /* exact sums of integers, modulo 2**16 and 2**32 */
+enum lanes { FLOATS, DOUBLES, SHORTS, WORDS, FINE };     /* exact sums of integers, modulo 2**16 and 2**32; those of
+                                                            the last are finished as doubles */
 
 /* Sizes are of the output; three axes of space, the last of them a run of neighbours in memory.  Steps are in bytes. */
 typedef struct {

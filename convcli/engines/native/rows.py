@@ -25,7 +25,7 @@ from convcli.pixels.render import Rendering, Tally
 TYPES = ("uint8", "int8", "uint16", "int16", "float32", "float64")  # in the order of `rows.h`, as those below
 COMBINE = (Combine.NONE, Combine.MAGNITUDE, Combine.MAX, Combine.SUM)
 DENSE, SEPARABLE, REDUCE, FIND, CLEAR = range(5)
-FLOATS, DOUBLES, SHORTS, WORDS = range(4)
+FLOATS, DOUBLES, SHORTS, WORDS, FINE = range(5)
 REDUCTIONS = ("add", "maximum", "minimum")
 TIMES, DIVIDED_BY = 1, 2
 
@@ -58,10 +58,13 @@ def integer(call: Correlation) -> Form:
     found = integers(call.weights)
     numbers = np.array([one.numbers for one in found], np.float64).reshape(call.weights.shape)
     fields = {"form": DENSE, **_scaled(found[0].divisor, found[0].factor)}
-    unsigned = call.x.dtype == np.uint8
-    short = call.x.itemsize == 1 and call.weights.dtype == np.float32 and _fills_integers(call)
-    if short and all(one.fits_16_bits(unsigned) for one in found):
-        fields |= {"lanes": SHORTS, "with_sign": not unsigned or any(one.signed for one in found)}
+    unsigned = call.x.dtype.kind == "u"
+    if call.x.dtype.kind != "f" and call.x.itemsize <= 2 and _fills_integers(call):
+        with_sign = not unsigned or any(one.signed for one in found)
+        if call.weights.dtype == np.float64:
+            fields |= {"lanes": FINE, "with_sign": with_sign}
+        elif call.x.itemsize == 1 and all(one.fits_16_bits(unsigned) for one in found):
+            fields |= {"lanes": SHORTS, "with_sign": with_sign}
     return Form(numbers, fields)
 
 
@@ -80,10 +83,11 @@ def separable(call: Correlation) -> Form:
 def box(call: Correlation) -> Form:
     """Return the sums of windows that share their parts, times the one weight; quotients of means."""
     fields = {"form": REDUCE, **_scaled(mean_of(call.weights), call.weights.flat[0])}
-    small = call.weights.size <= COUNTED and call.weights.dtype == np.float32
+    small = call.weights.size <= COUNTED
     if call.x.dtype.kind != "f" and set(call.dilation[-2:]) == {1} and small and _fills_integers(call):
         short = call.weights.size << (8 * call.x.itemsize) <= 1 << 16
-        fields |= {"lanes": SHORTS if short else WORDS, "with_sign": call.x.dtype.kind == "i"}
+        lanes = FINE if call.weights.dtype == np.float64 else SHORTS if short else WORDS
+        fields |= {"lanes": lanes, "with_sign": call.x.dtype.kind == "i"}
     return Form(call.weights, fields)
 
 

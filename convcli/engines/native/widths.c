@@ -7,9 +7,11 @@
 #else
 #define PUBLIC __attribute__((visibility("default")))
 #endif
-#define DECLARE(width) int ENTRY(width, 0)(Job *), ENTRY(width, 1)(Job *), ENTRY(width, 2)(Job *), ENTRY(width, 3)(Job *);
-#define RUN(width)                                                                                                   \
-    ((int (*[])(Job *)){ENTRY(width, 0), ENTRY(width, 1), ENTRY(width, 2), ENTRY(width, 3)})[job->lanes](job)
+#define LANES(width) ENTRY(width, 0), ENTRY(width, 1), ENTRY(width, 2), ENTRY(width, 3), ENTRY(width, 4)
+#define DECLARE(width) Loops LANES(width);
+#define RUN(width) ((Loops *[]){LANES(width)})[job->lanes](job)
+
+typedef int Loops(Job *);
 
 DECLARE(16)
 DECLARE(32)
