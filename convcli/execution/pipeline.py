@@ -94,6 +94,7 @@ class Pipeline:
             result=job.dtype,
             cuts=self._cuts(grain) if step is None else (),
             times=self._passes,
+            in_memory=source.grain.any_order and source.grain.kept,
         )
         if step is not None:
             self.plan = self.plan.cut(job.stream, step)

@@ -26,6 +26,7 @@ BLOCK_ELEMENTS = {EngineName.NUMPY: 1 << 20, EngineName.TORCH: 1 << 21}  # of on
 # on 12 megapixels takes twice as long; torch's own threads are no quicker on an idle machine and a hundred times slower
 # beside other work, for each waits for all (measured).
 BLOCK_OF_ROWS = 1 << 22  # where compiled loops go through rows that stay in the cache by themselves
+BLOCK_IN_MEMORY = 1 << 24  # where neither files nor other threads wait for them
 WHOLE_ROWS = 16  # of which a long block is a multiple
 WORTH_THREADS = 0.01  # seconds on one core below which threads take longer to begin than they save (measured)
 LEAST_BLOCK = 1 << 16  # less is not worth a thread
@@ -205,6 +206,7 @@ def choose(
     torch_loaded: bool | None = None,
     cuts: Sequence[int] = (),
     times: float = 1.0,
+    in_memory: bool = False,
 ) -> Plan:
     """Choose engine, algorithms and block length for a chain.
 
@@ -226,11 +228,13 @@ def choose(
         Where blocks may be cut along all axes: of how many samples they are multiples along each.
     times : float
         How often this is done: for each of several items, say.
+    in_memory : bool
+        Whether data and results are arrays, so that no file waits for a block.
     """
     loaded = "torch" in sys.modules if torch_loaded is None else torch_loaded
     if resources.threads is None:
         resources = replace(resources, threads=available_threads())
-    plan = _choose(Workload(chain, source, dtype, result, times), stream, resources, loaded)
+    plan = _choose(Workload(chain, source, dtype, result, times), stream, resources, loaded, in_memory)
     return _bricks(plan, stream, cuts) if cuts else plan
 
 
@@ -247,7 +251,7 @@ def _bricks(plan: Plan, stream: int, cuts: Sequence[int]) -> Plan:
 
 
 @lru_cache(maxsize=64)  # pictures of one size are often filtered alike
-def _choose(job: Workload, stream: int, asked: Resources, loaded: bool) -> Plan:
+def _choose(job: Workload, stream: int, asked: Resources, loaded: bool, in_memory: bool) -> Plan:
     chain, engine, device, threads = job.chain, asked.engine, asked.device, asked.threads or 1
     possible = [
         candidate
@@ -277,7 +281,9 @@ def _choose(job: Workload, stream: int, asked: Resources, loaded: bool) -> Plan:
         device,
         TORCH if best.engine is EngineName.TORCH and not loaded else 0,
     )
-    return plan.cut(stream, _block_length(chain, stream, threads, best))
+    rows = BLOCK_IN_MEMORY if in_memory and threads == 1 else BLOCK_OF_ROWS
+    most = rows if best.fused else BLOCK_ELEMENTS[best.engine]
+    return plan.cut(stream, _block_length(chain, stream, threads, best, most))
 
 
 def _candidates(
@@ -306,18 +312,12 @@ def _start(engine: EngineName, loaded: bool) -> float:
     return BEGIN_TORCH if loaded else IMPORT_TORCH
 
 
-def _block_elements(engine: EngineName, fused: bool) -> int:
-    """Return the most elements of one block."""
-    return BLOCK_OF_ROWS if fused else BLOCK_ELEMENTS[engine]
+def _block_length(chain: Chain, stream: int, threads: int, best: Candidate, most: int) -> int:
+    """Return how many samples of the output's stream axis make a block of at most so many elements.
 
-
-def _block_length(chain: Chain, stream: int, threads: int, best: Candidate) -> int:
-    """Return how many samples of the output's stream axis make a block: with tiles, whole rows of them.
-
-    There are as many blocks for one thread as for the other.
+    With tiles these are whole rows of them.  There are as many blocks for one thread as for the other.
     """
     slices, length = max(workload.slice_elements(chain, stream), 1), chain.output[stream]
-    most = _block_elements(best.engine, best.fused)
     # A second turn evens out the threads, and takes half a millisecond.
     least = 1 if best.fused else 2
     turns = max(ceil(slices * length / (threads * most)), least)

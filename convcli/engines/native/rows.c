@@ -53,6 +53,8 @@ typedef double F;
 #define CACHE (384 * 1024) /* bytes of a ring that share the second-level cache with rows of results (measured) */
 #define MOST_LEVELS 32
 #define CELLS 2048         /* elements of a row whose largest magnitudes stay in the first-level cache */
+#define TOGETHER (LANES == 2 ? 4 : 2) /* rows of sums that are made at a time, for they share most of their data */
+#define WIDE (8 / TOGETHER)           /* vectors of each that are made in registers at a time */
 #define LINES 6            /* rows between passes, beside those of the terms of separable kernels */
 #define ROUNDED(v) (sizeof(v) == 4 ? __builtin_rintf((float)(v)) : __builtin_rint((double)(v)))
 #define ROOT(v) (sizeof(v) == 4 ? __builtin_sqrtf((float)(v)) : __builtin_sqrt((double)(v)))
@@ -130,20 +132,20 @@ static void find_inside(const Job *job, int64_t inside[2]) {
 
 typedef T Vector __attribute__((vector_size(WIDTH), aligned(sizeof(T)), may_alias));
 #define SLOTS ((int64_t)(WIDTH / sizeof(T)))
-#define BLOCK ((int64_t)(4 * WIDTH / sizeof(T))) /* sums of a row that are made in registers at a time */
+#define BLOCK ((int64_t)(8 * WIDTH / sizeof(T))) /* sums of a row that are made in registers at a time */
 
-/* A product of one row of sums, or of two neighbours, which share most of their data. */
+/* A product of one row of sums, or of neighbours. */
 typedef struct {
     const T *row;      /* what is multiplied: the row at `place`, from `offset` on */
     int64_t place, offset;
-    int which;         /* 1: of the first row of sums, 2: of the second, 3: of both */
-    T weights[2];
+    int which;         /* bits of the rows of sums that it is of */
+    T weights[TOGETHER];
 } Product;
 
 typedef struct {
     int64_t planes, tall, wide; /* of the taps, those of weight zero too */
     const int64_t *offsets;     /* of the columns */
-    int is_paired, leaves;
+    int together, leaves;       /* rows of sums */
     int *ends;                  /* where each leaf of the sum's tree ends among the products */
     Product *all;
     int64_t used;
@@ -159,7 +161,7 @@ typedef struct {
     int64_t wide;      /* elements of a row of the input that they need */
     int64_t phase;     /* elements of a row at one of the stride's phases */
     int is_direct;     /* rows are read where they lie */
-    int is_paired;     /* two rows of results are made at a time */
+    int together;      /* rows of results that are made at a time */
     Run *runs;         /* where a row of the input comes from */
     int64_t run_count;
     const char *item;
@@ -175,54 +177,58 @@ typedef struct {
 
 /* Sums in registers */
 
-INLINE void multiply(const Product *first, const Product *stop, T *out, T *next, int64_t x) {
-    Vector a = {0}, b = {0}, c = {0}, d = {0}, e = {0}, f = {0}, g = {0}, h = {0};
-    for (const Product *one = first; one < stop; one++) {
-        const Vector *data = (const Vector *)(one->row + x);
-        Vector p = data[0], q = data[1], r = data[2], s = data[3];
-        if (one->which & 1) {
-            Vector weight = one->weights[0] - (Vector){0};
-            a += weight * p, b += weight * q, c += weight * r, d += weight * s;
-        }
-        if (one->which & 2) {
-            Vector weight = one->weights[1] - (Vector){0};
-            e += weight * p, f += weight * q, g += weight * r, h += weight * s;
-        }
+INLINE void multiply(const Products *products, int leaf, T *const *out, int64_t x, int64_t to, int rows, int wide) {
+    const Product *one = products->all + products->ends[leaf], *stop = products->all + products->ends[leaf + 1];
+    Vector sums[TOGETHER][8] = {{{0}}}, data[8];
+    for (; one < stop; one++) {
+        for (int i = 0; i < wide; i++)
+            data[i] = ((const Vector *)(one->row + x + to))[i];
+        for (int row = 0; row < rows; row++)
+            if (rows == 1 || one->which >> row & 1)
+                for (int i = 0; i < wide; i++)
+                    sums[row][i] += (one->weights[row] - (Vector){0}) * data[i];
     }
-    Vector *to = (Vector *)out, *behind = (Vector *)next;
-    to[0] = a, to[1] = b, to[2] = c, to[3] = d;
-    if (next)
-        behind[0] = e, behind[1] = f, behind[2] = g, behind[3] = h;
+    for (int row = 0; row < rows; row++)
+        for (int i = 0; row < products->together && i < wide; i++)
+            ((Vector *)(out[row] + to))[i] = sums[row][i];
 }
 
-/* Set `out`, and `next` where it is there, to BLOCK sums from x on: few products in turn, many as the sum of halves. */
-APART void add_up(const Products *products, int64_t taps, int *leaf, T *out, T *next, int64_t x) {
-    if (taps <= RUN) {
-        const int *end = products->ends + (*leaf)++;
-        multiply(products->all + end[0], products->all + end[1], out, next, x);
+/* Set BLOCK sums of each row, from x on: few products in turn, many as the sum of halves. */
+APART void add_up(const Products *products, int64_t taps, int *leaf, T *const *out, int64_t x) {
+    T rest[TOGETHER][BLOCK], *const halves[4] = {rest[0], rest[1], rest[TOGETHER - 2], rest[TOGETHER - 1]};
+    if (taps > RUN) {
+        add_up(products, taps / 2, leaf, out, x);
+        add_up(products, taps - taps / 2, leaf, halves, x);
+        for (int row = 0; row < products->together; row++)
+            for (int64_t i = 0; i < BLOCK; i++)
+                out[row][i] = (T)(out[row][i] + rest[row][i]);
         return;
     }
-    T rest[2][BLOCK];
-    add_up(products, taps / 2, leaf, out, next, x);
-    add_up(products, taps - taps / 2, leaf, rest[0], next ? rest[1] : NULL, x);
-    for (int64_t i = 0; i < BLOCK; i++)
-        out[i] = (T)(out[i] + rest[0][i]);
-    for (int64_t i = 0; next && i < BLOCK; i++)
-        next[i] = (T)(next[i] + rest[1][i]);
+    if (products->together == 1)
+        multiply(products, *leaf, out, x, 0, 1, 8);
+    else
+        for (int64_t to = 0; to < BLOCK; to += WIDE * SLOTS)
+            multiply(products, *leaf, out, x, to, TOGETHER, WIDE);
+    ++*leaf;
 }
 
 /* Where the block begins that holds output x of a row: the last one goes back and makes some outputs again. */
 INLINE int64_t start(int64_t x, int64_t size) { return x + BLOCK > size && size >= BLOCK ? size - BLOCK : x; }
 
-/* Set blocks of sums from `from` on; `next` is NULL where only one row is made. */
-static void sums_of(const Products *products, T *out, T *next, int64_t from) {
+/* Set BLOCK sums of each row, from x on. */
+static void sums_of(const Products *products, T *const *out, int64_t x) {
     int leaf = 0;
-    add_up(products, products->planes * products->tall * products->wide, &leaf, out, next, from);
+    add_up(products, products->planes * products->tall * products->wide, &leaf, out, x);
 }
 
-static void pass(const Products *products, T *out, T *next, int64_t size) {
-    for (int64_t x = 0; x < size; x += BLOCK)
-        sums_of(products, out + start(x, size), next ? next + start(x, size) : NULL, start(x, size));
+/* Set whole rows of sums. */
+static void pass(const Products *products, T *const *out, int64_t size) {
+    for (int64_t x = 0; x < size; x += BLOCK) {
+        T *to[TOGETHER];
+        for (int row = 0; row < products->together; row++)
+            to[row] = out[row] + start(x, size);
+        sums_of(products, to, start(x, size));
+    }
 }
 
 static void find(Products *products, const T *const *sources) {
@@ -240,10 +246,10 @@ static void begin_leaves(Products *products, const double *weights, int64_t lo, 
     }
     for (int64_t plane = lo / wide / tall; plane <= (hi - 1) / wide / tall; plane++) {
         int64_t y = lo / wide - plane * tall, last = (hi - 1) / wide - plane * tall;
-        for (y = y > 0 ? y : 0; y <= (last < tall ? last : tall - 1) + products->is_paired; y++)
+        for (y = y > 0 ? y : 0; y < (last < tall ? last : tall - 1) + products->together; y++)
             for (int64_t x = 0; x < wide; x++) {
-                Product one = {NULL, plane * (tall + products->is_paired) + y, products->offsets[x], 0, {0, 0}};
-                for (int64_t of = 0; of <= products->is_paired; of++) {
+                Product one = {NULL, plane * (tall + products->together - 1) + y, products->offsets[x], 0, {0}};
+                for (int64_t of = 0; of < products->together; of++) {
                     int64_t tap = (plane * tall + y - of) * wide + x;
                     if (y < of || y >= tall + of || tap < lo || tap >= hi || (skip_zeros && weights[tap] == 0))
                         continue;
@@ -262,7 +268,7 @@ static void begin(Memory *memory, Products *products, Products made, const doubl
     *products = made;
     products->ends = TAKE(memory, int, taps + 1);
     products->ends[0] = 0;
-    products->all = TAKE(memory, Product, 2 * taps);
+    products->all = TAKE(memory, Product, made.together * taps);
     begin_leaves(products, weights, 0, taps, skip_zeros);
 }
 
@@ -353,7 +359,7 @@ APART void finish(Job *job, const T *sums, int64_t n, int64_t map, char *restric
     job->nans += nans;
 }
 
-/* Make one row of results, or two, of a map or of what several combine to; the first `done` of them are made again. */
+/* Make rows of results of a map, or of what several combine to; the first `done` of them are there already. */
 static void emit(Work *work, int64_t maps, int64_t map, int count, int done, char *to) {
     Job *job = work->job;
     int64_t n, size = work->outputs, item = size_of(job->y_type);
@@ -361,12 +367,12 @@ static void emit(Work *work, int64_t maps, int64_t map, int count, int done, cha
     for (int64_t x = 0; x < size; x += BLOCK) {
         int64_t from = start(x, size), again = x - from;
         n = size - from < BLOCK ? size - from : BLOCK;
-        F total[2][BLOCK];
+        F total[TOGETHER][BLOCK];
         for (int64_t index = map; index < map + maps; index++) {
-            T sums[2][BLOCK], *made[2] = {sums[0], sums[1]};
-            for (int row = 0; in_place && row < count; row++)
-                made[row] = (T *)(to + row * job->y_y) + from;
-            sums_of(work->products + index, made[0], count > 1 ? made[1] : NULL, from);
+            T sums[TOGETHER][BLOCK], *made[TOGETHER];
+            for (int row = 0; row < count; row++)
+                made[row] = in_place ? (T *)(to + row * job->y_y) + from : sums[row];
+            sums_of(work->products + index, made, from);
             for (int row = in_place ? 0 : done; row < count; row++) {
                 F scaled[BLOCK], *values = IN_FLOATS ? (F *)(void *)made[row] : scaled;
                 if (job->combine == NONE && !in_place) {
@@ -445,13 +451,13 @@ static void dense_rows(Work *work, int64_t y, int done, char *to) {
     const T **source = work->sources;
     for (int64_t channel = 0; channel < job->channels; channel++)
         for (int64_t k = 0; k < job->kernel[0]; k++)
-            for (int64_t j = 0; j < job->kernel[1] + work->is_paired; j++)
+            for (int64_t j = 0; j < job->kernel[1] + work->together - 1; j++)
                 *source++ = row(work, channel, work->z * job->stride[0] + k * job->dilation[0],
                                       y * job->stride[1] + j * job->dilation[1], 1);
     for (int64_t map = 0; map < job->maps; map++)
         find(work->products + map, work->sources);
     for (int64_t map = 0; map < (job->combine == NONE ? job->maps : 1); map++)
-        emit(work, job->combine == NONE ? 1 : job->maps, map, 1 + work->is_paired, done, to + map * job->y_map);
+        emit(work, job->combine == NONE ? 1 : job->maps, map, work->together, done, to + map * job->y_map);
 }
 
 /* Separable kernels: a pass along z into a ring, one along y into lines, one along x.
@@ -474,7 +480,7 @@ static const T *along_z(Work *work, int64_t term, int64_t y) {
     for (int64_t k = 0; k < job->kernel[0]; k++)
         work->sources[k] = row(work, 0, z + k * job->dilation[0], y, 0);
     find(all, work->sources);
-    pass(all, to, NULL, work->wide);
+    pass(all, &to, work->wide);
     return to;
 }
 
@@ -482,23 +488,25 @@ static void separable_rows(Work *work, int64_t y, int done, char *to) {
     const Job *job = work->job;
     for (int64_t term = 0; term < job->maps; term++) {
         Products *all = work->products + job->maps + 2 * term + 1;
-        T **lines = work->lines + LINES + 3 * term;
+        T **lines = work->lines + LINES + (TOGETHER + 1) * term;
         const T **rows = work->sources + job->kernel[0];
-        for (int64_t j = 0; j < job->kernel[1] + work->is_paired; j++)
+        for (int64_t j = 0; j < job->kernel[1] + work->together - 1; j++)
             rows[j] = along_z(work, term, y * job->stride[1] + j * job->dilation[1]);
-        work->made[2 * term] = rows[0], work->made[2 * term + 1] = rows[work->is_paired];
-        if (!does_nothing(work, all, 1)) {
+        int is_idle = does_nothing(work, all, 1);
+        if (!is_idle) {
             find(all, rows);
-            pass(all, lines[0], work->is_paired ? lines[1] : NULL, work->wide);
-            work->made[2 * term] = lines[0], work->made[2 * term + 1] = lines[1];
+            pass(all, lines, work->wide);
         }
+        for (int row = 0; row < work->together; row++)
+            work->made[TOGETHER * term + row] = is_idle ? rows[row] : lines[row];
     }
-    for (int row = 0; row <= work->is_paired; row++) {
+    for (int row = 0; row < work->together; row++) {
         for (int64_t term = 0; term < job->maps; term++) {
-            const T *from = work->made[2 * term + row], *phases = work->lines[LINES + 3 * term + 2];
+            const T *from = work->made[TOGETHER * term + row];
+            T *phases = work->lines[LINES + (TOGETHER + 1) * term + TOGETHER];
             if (job->stride[2] > 1)
-                split(work, work->lines[LINES + 3 * term + 2], from);
-            find(work->products + term, job->stride[2] > 1 ? &phases : &from);
+                split(work, phases, from);
+            find(work->products + term, job->stride[2] > 1 ? (const T *const *)&phases : &from);
         }
         emit(work, job->maps, 0, 1, row < done, to + row * job->y_y);
     }
@@ -687,8 +695,8 @@ static void begin_strip(Work *work, int64_t first, int64_t count) {
 static void chunk(Work *work, int64_t from, int64_t stop, char *to) {
     const Job *job = work->job;
     work->come = work->begun = from * job->stride[1];
-    for (int64_t y = from; y < stop; y += 1 + work->is_paired) {
-        int done = work->is_paired && y + 1 == stop; /* an odd row: the one before it is made again */
+    for (int64_t y = from; y < stop; y += work->together) {
+        int done = y + work->together > stop ? (int)(y + work->together - stop) : 0; /* of a group that goes back */
         char *place = to + (y - done) * job->y_y;
         if (job->form == DENSE)
             dense_rows(work, y - done, done, place);
@@ -705,22 +713,22 @@ static void begin_products(Work *work) {
     const int64_t *kernel = job->kernel, count = job->channels * kernel[0] * kernel[1] * kernel[2];
     int64_t *offsets = TAKE(work->memory, int64_t, kernel[2]);
     static const int64_t none[1];
-    int skip = job->finite != 0, pair = work->is_paired;
+    int skip = job->finite != 0, together = work->together;
     for (int64_t i = 0, step = job->stride[2]; i < kernel[2]; i++) /* each phase of the stride is a run of its own */
         offsets[i] = i * job->dilation[2] % step * work->phase + i * job->dilation[2] / step * job->pixel;
     work->products = TAKE(work->memory, Products, 3 * job->maps);
     for (int64_t map = 0; map < job->maps; map++) {
         Products *along = work->products + map, *before = work->products + job->maps + 2 * map;
         const double *weights = job->weights + map * (job->form == DENSE ? count : kernel[0] + kernel[1] + kernel[2]);
-        Products dense = {.planes = job->channels * kernel[0], kernel[1], kernel[2], offsets, .is_paired = pair};
+        Products dense = {job->channels * kernel[0], kernel[1], kernel[2], offsets, together};
         if (job->form == DENSE) {
             begin(work->memory, along, dense, weights, skip);
             continue;
         }
-        begin(work->memory, before, (Products){kernel[0], 1, 1, none}, weights, 0);
+        begin(work->memory, before, (Products){kernel[0], 1, 1, none, 1}, weights, 0);
         weights += kernel[0];
-        begin(work->memory, before + 1, (Products){1, kernel[1], 1, none, .is_paired = pair}, weights, 0);
-        begin(work->memory, along, (Products){1, 1, kernel[2], offsets}, weights + kernel[1], 0);
+        begin(work->memory, before + 1, (Products){1, kernel[1], 1, none, together}, weights, 0);
+        begin(work->memory, along, (Products){1, 1, kernel[2], offsets, 1}, weights + kernel[1], 0);
     }
 }
 
@@ -730,10 +738,10 @@ static void run(Job *job, Memory *memory) {
     Work work = {.job = job, .memory = memory};
     const int64_t *kernel = job->kernel;
     int64_t step = job->stride[2], extent = extent_of(job, 1), is_deep = kernel[0] > 1;
-    work.is_paired = job->form != REDUCE && job->stride[1] == job->dilation[1] && job->size[1] > 1;
+    work.together = job->form == REDUCE || job->stride[1] != job->dilation[1] ? 1 : job->size[1] < TOGETHER ? (int)job->size[1] : TOGETHER;
     work.chunk = is_deep && 2 * extent + 16 < job->size[1] ? 2 * extent + 16 : job->size[1];
     work.depth = extent_of(job, 0);
-    work.height = extent + (is_deep ? work.chunk : 2) * job->stride[1];
+    work.height = extent + (is_deep ? work.chunk : TOGETHER) * job->stride[1];
     int64_t sums = job->form == SEPARABLE ? job->maps * work.height : 0;
     int64_t inputs = job->form == REDUCE && !IN_FLOATS && !is_deep ? 0 : job->channels * work.depth * work.height;
     while (job->form == REDUCE && (IN_FLOATS ? kernel[1] >> work.levels : is_deep && !work.levels)) {
@@ -749,7 +757,7 @@ static void run(Job *job, Memory *memory) {
     work.phase = (count + (extent_of(job, 2) - 1) / step) * job->pixel;
     begin_ring(memory, &work.inputs, inputs, bytes);
     begin_ring(memory, &work.sums, sums, bytes);
-    int64_t lines = LINES + (job->form == REDUCE ? 1 : 3 * job->maps);
+    int64_t lines = LINES + (job->form == REDUCE ? 1 : (TOGETHER + 1) * job->maps);
     work.lines = TAKE(memory, T *, lines);
     for (int64_t line = 0; line < lines; line++) /* the last one of reductions is one for each half of the slices */
         work.lines[line] = take(memory, bytes * (job->form == REDUCE && line == LINES ? 24 : 1));
@@ -760,8 +768,8 @@ static void run(Job *job, Memory *memory) {
     for (int64_t i = 0; !IN_FLOATS && i < row; i++) /* the fill value is one of the data's integers */
         OF_TYPE(job->x_type, FILL)
     work.runs = TAKE(memory, Run, row);
-    work.made = TAKE(memory, T *, 2 * job->maps);
-    work.sources = TAKE(memory, T *, (job->channels * kernel[0] + 1) * (kernel[1] + 1) + kernel[0]);
+    work.made = TAKE(memory, T *, TOGETHER * job->maps);
+    work.sources = TAKE(memory, T *, (job->channels * kernel[0] + 1) * (kernel[1] + TOGETHER) + kernel[0]);
     if (job->form != REDUCE)
         begin_products(&work);
     int64_t inside[2] = {0, job->size[2]}; /* outputs that see nothing but neighbours in the data */
