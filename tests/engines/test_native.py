@@ -205,9 +205,10 @@ def test_pixels_are_what_rendering_makes_of_the_sums(
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16"])
+@pytest.mark.parametrize("wide", [np.float32, np.float64])
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 300), (40, 1), (31, 31), (90, 101)], ids=str)
 def test_sums_of_boxes_of_integers_are_exact(
-    monkeypatch: pytest.MonkeyPatch, dtype: str, kernel: tuple[int, int]
+    monkeypatch: pytest.MonkeyPatch, dtype: str, wide: type[np.floating], kernel: tuple[int, int]
 ) -> None:
     """Where floats would not count them too, for one channel, three, and more than a vector holds."""
     random, limits = np.random.default_rng(9), np.iinfo(dtype)
@@ -222,13 +223,13 @@ def test_sums_of_boxes_of_integers_are_exact(
         for axis, (k, n) in enumerate(zip(kernel, sizes, strict=True), 2):
             want = correlate1d(want, np.ones(k), axis, origin=-(k // 2))
             want = want.take(range(n), axis)
-        call = Correlation(planes, np.full((1, 1, *kernel), 1, np.float32), sizes, (1, 1), (1, 1), finite=True,
+        call = Correlation(planes, np.full((1, 1, *kernel), 1, wide), sizes, (1, 1), (1, 1), finite=True,
                            outside=Outside(ranges, PadMode.CONSTANT, fill))  # fmt: skip
-        plain = replace(call, x=padded.astype(np.float32), outside=None)
-        np.testing.assert_array_equal(sums.box(plain), want.astype(np.float32))
+        plain = replace(call, x=padded.astype(wide), outside=None)
+        np.testing.assert_array_equal(sums.box(plain), want.astype(wide))
         for loops in widths():
             monkeypatch.setattr(library, "loops", lambda loops=loops: loops)
-            np.testing.assert_array_equal(rows.correlate(call, rows.box), want.astype(np.float32))
+            np.testing.assert_array_equal(rows.correlate(call, rows.box), want.astype(wide))
 
 
 def test_a_window_longer_than_the_ring_of_its_parts(use: Callable) -> None:
