@@ -11,24 +11,28 @@ import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from fractions import Fraction
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from convcli.common import Channels, EngineName, Missing, Precision, UsageError, parse_choice, quoted
-from convcli.common.numbers import in_range, parse_numbers
-from convcli.data.info import ITEMS, SPACE, ArraySource, Colour, Source
+from convcli.common.numbers import in_range, parse_numbers, split_unit
+from convcli.data.axes import Even
+from convcli.data.info import ITEMS, SPACE, ArraySource, Colour, Info, Source
 from convcli.data.masked import Masked
+from convcli.data.units import UNITS
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.layers import format_size, trace
 from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
 from convcli.jobs.bind import Settings
-from convcli.jobs.job import default_rank, draft
+from convcli.jobs.job import default_rank, draft, kernel_for
 from convcli.jobs.missing import parse_share
 from convcli.kernel import Kernel, load_kernel
+from convcli.pixels.channels import filtered_channels
 from convcli.pixels.ranges import ROUNDED, parse_range
 from convcli.pixels.render import Tally
 from convcli.plan.choose import Resources
@@ -77,6 +81,7 @@ def filter(
     axis: str | None = None,
     axes: str | None = None,
     missing: MissingName | None = None,
+    spacing: str | Sequence[str] | None = None,
     mask: ArrayLike | None = None,
     min_weight: float = 0.0,
     interpolate: bool = False,
@@ -135,6 +140,9 @@ def filter(
         A missing sample (NaN) spoils each output whose window holds it (the default), is skipped (the weights of the
         others are renormalised; for kernels without negative weights), or is an error; ``keep`` skips too, and outputs
         at missing samples stay missing, which is the default with ``mask``.
+    spacing : str or sequence of str
+        How far samples lie apart, with a unit, such as ``"30m"``; one for all axes of space, or one for each in the
+        array's order, such as ``("3mm", "1mm", "1mm")``.  Kernels count in units then: ``gaussian:sigma=2mm``.
     mask : array_like
         Zero where samples are missing; of the array's shape or that of its last axes, such as one mask (Y, X) for all
         frames.
@@ -176,6 +184,8 @@ def filter(
     data = _real(array, "cannot be filtered")
     source: Source = ArraySource(data, _axes(data.shape, axes))
     source.info = replace(source.info, volume="Z" in str(axes or "").upper())
+    if spacing is not None:
+        source.info = _spaced(source.info, spacing)
     if mask is not None:
         marks = _real(mask, "cannot be a mask")
         own = source.info.letters if marks.shape == data.shape else _axes(marks.shape, None)
@@ -194,11 +204,17 @@ def filter(
         axis=None if axis is None else str(axis),
         pool=None if pool is None else parse_pool(str(pool)),
     )
+    chosen, kernels = parse_choice(Channels, str(channels), "channels"), list[Kernel]()
+    width = filtered_channels(info, chosen)
+    for one in _several(kernel):
+        if spacing is not None and isinstance(one, str):
+            one, _ = kernel_for(one, kernels, info, settings, width, load_kernel)
+        kernels.append(_kernel(one, default_rank(info)))
     job = draft(
         info,
-        [_kernel(one, default_rank(info)) for one in _several(kernel)],
+        kernels,
         settings,
-        channels=parse_choice(Channels, str(channels), "channels"),
+        channels=chosen,
         range=parse_range(str(range)),
         precision=parse_choice(Precision, str(dtype), "dtype"),
         missing=None if missing is None else parse_choice(Missing, str(missing), "missing"),
@@ -455,6 +471,20 @@ def _axes(shape: tuple[int, ...], axes: str | None) -> str:
             f"axes {axes!r} do not name the {len(shape)} dimensions of shape {shape}: one of N, C, T, Z, Y, X each"
         )
     return letters
+
+
+def _spaced(info: Info, spacing: Any) -> Info:
+    """Return an array's form with the distances of its samples along the axes of space."""
+    given = [split_unit(str(one)) for one in _listed(spacing)]
+    letters = [letter for letter in info.letters if letter in SPACE]
+    known = [one for one in given if one and one[0] > 0 and one[1] in UNITS]
+    if len(known) < len(given) or len(given) not in (1, len(letters)):
+        raise UsageError(
+            f"spacing {quoted(spacing)} is not possible: give a number and a unit, such as 30m, for all axes of "
+            f"{', '.join(letters)} or for each"
+        )
+    each = zip(letters, known * (len(letters) // len(known)), strict=True)
+    return info.placed(**{letter: Even(Fraction(0), *one) for letter, one in each})
 
 
 def _several(kernel: Any) -> list[Any]:

@@ -15,6 +15,7 @@ from convcli.common import frozen
 
 SECOND = "s"
 INCH = "in"
+UNCLEAR = "the day or the month may come first in dates such as"  # the beginning of a note
 AS_ROWS = "they are filtered as rows"  # the end of a note, which is not true of weights by distance
 
 

@@ -10,7 +10,7 @@ from math import ceil, floor
 import numpy as np
 
 from convcli.common import Missing, UsageError, quoted, split_unit, to_float, within
-from convcli.data.axes import AS_ROWS, Axis, Listed
+from convcli.data.axes import AS_ROWS, UNCLEAR, Axis, Listed
 from convcli.data.info import ArraySource, Companions, Source, channels_first
 from convcli.data.units import converted
 from convcli.kernel.parametric import FORMULAS, given
@@ -53,8 +53,9 @@ def along(
     info = source.info
     axis = info.axis("X") if not set(info.letters) - set("XC") else None
     if axis is None or not isinstance(axis.positions, Listed):
-        known = axis is not None and axis.positions is not None
-        hint = "; evenly spaced samples take units without it" * known
+        hint = "".join(f"; {line}" for line in info.notes if line.startswith(UNCLEAR))
+        if axis is not None and axis.positions is not None:
+            hint = "; evenly spaced samples take units without it"
         raise UsageError(
             f"--along time is for tables with a column of increasing times, numbers or 2024-03-01T10:00:05{hint}"
         )

@@ -3,7 +3,7 @@
 No samples are read and nothing is computed here but positions and sizes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -13,9 +13,11 @@ from convcli.common import Channels, Missing, Precision, UsageError, frozen
 from convcli.data.axes import Axis, Even
 from convcli.data.info import SPACE, Companions, Info
 from convcli.geometry.windows import TransposedWindow
-from convcli.jobs.bind import Settings, bind
+from convcli.jobs.bind import Settings, bind, named_axes
 from convcli.jobs.chain import Chain
 from convcli.kernel import Kernel, load_kernel
+from convcli.kernel.measured import in_samples
+from convcli.kernel.model import MAX_RANK, slug
 from convcli.pixels import channels as colours
 from convcli.pixels.channels import Alpha, Split, filtered_channels, white_of
 from convcli.pixels.measures import Measured
@@ -422,3 +424,33 @@ def canonical(info: Info) -> str:
 def default_rank(info: Info) -> int:
     """Return the rank of a parametric kernel that does not say it: 1 on signals, 3 on volumes, else 2."""
     return 3 if info.volume else min(len(canonical(info)), 2)
+
+
+def kernel_for(
+    text: str,
+    before: Sequence[Kernel],
+    info: Info,
+    settings: Settings,
+    channels: int,
+    read: Callable[[str, int], Kernel],
+) -> tuple[Kernel, list[Axis]]:
+    """Return the kernel that a text means for an input, and the axes that it meets behind the kernels before it.
+
+    Units become samples of these axes; ``read`` gets a text in samples, and the rank where it says none.
+
+    Raises
+    ------
+    UsageError
+        As `convcli.kernel.measured.in_samples`, ``bind`` and ``read``.
+    """
+    letters = canonical(info)
+    rank = default_rank(info) if settings.axis is None else min(len(settings.axis), MAX_RANK)
+    axes = [info.axis(letter) for letter in letters]
+    if before and any(axis.positions for axis in axes):
+        chain = bind(before, replace(settings, pool=None), letters, [axis.size for axis in axes], channels)
+        axes = [chain.axis(axis) for axis in axes]
+    if named := named_axes(read(in_samples(text, None, rank), rank), settings, letters):
+        axes = [axis for axis in axes if axis.letter in named.upper()]
+    told = in_samples(text, axes, rank)
+    kernel = read(told, rank)
+    return kernel if told == text else replace(kernel, name=text, slug=slug(text), in_samples=told), axes

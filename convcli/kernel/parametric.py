@@ -65,7 +65,7 @@ def parse_parametric(
         rank = ranks.pop() if ranks else rank
         if any(key != "ratio" and any(map(split_unit, parts)) for key, parts in split.items()):
             raise UsageError(
-                "units need a file that tells where its samples lie, in filter or explain: give samples"
+                "units need a file that tells where its samples lie, in filter or explain (in Python, spacing=)"
             )
         numbers = {key: [parse_number(part, key) for part in parts] for key, parts in split.items()}
         every = {key: own * rank if len(own) == 1 else own for key, own in numbers.items()}

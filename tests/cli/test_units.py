@@ -14,6 +14,7 @@ from rasterio.transform import Affine
 from scipy import ndimage
 from typer.testing import CliRunner
 
+import convcli
 from convcli.cli.program import build
 from convcli.common import UsageError
 from convcli.kernel import load_kernel
@@ -179,3 +180,20 @@ def test_data_without_positions(tmp_path: Path) -> None:
     assert uneven in refused(tmp_path / "a.csv", "-k", "box:3s")
     with pytest.raises(UsageError, match="units need a file that tells where its samples lie"):
         load_kernel("box:3m")
+
+
+def test_arrays_in_python_have_spacings_too() -> None:
+    volume = RANDOM.normal(size=(9, 20, 21))
+    found = convcli.filter(volume, "gaussian:sigma=3mm", axes="ZYX", spacing=("3mm", "1mm", "1mm"))
+    wanted = ndimage.gaussian_filter(volume, (1, 3, 3), mode="nearest", radius=(4, 12, 12))
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    line = RANDOM.normal(size=50)
+    once = convcli.filter(line, "box:50ms", spacing="10ms", stride=2)
+    twice = convcli.filter(line, ["box:50ms", "box:60ms"], spacing="1/100s", stride=2)  # 20 ms between them
+    np.testing.assert_allclose(once, ndimage.uniform_filter(line, 5, mode="nearest")[::2], atol=1e-12)
+    np.testing.assert_allclose(twice, ndimage.uniform_filter(once, 3, mode="nearest")[::2], atol=1e-12)
+    with pytest.raises(UsageError, match="s measures time, and the positions along x are in 'mm'"):
+        convcli.filter(line, "box:5s", spacing="1mm")
+    for spacing in ("3", "-1mm", "2 parsecs", ("1mm", "2mm"), ()):
+        with pytest.raises(UsageError, match="is not possible: give a number and a unit, such as 30m"):
+            convcli.filter(line, "box:5mm", spacing=spacing)

@@ -2,10 +2,12 @@
 
 import struct
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
+import polars as pl
 import pytest
 import soundfile
 from scipy.ndimage import correlate1d
@@ -244,6 +246,22 @@ def test_signals_become_sounds_where_their_rate_is_known(tmp_path: Path) -> None
     assert "needs a sample rate, and the data is not evenly spaced in time" in refused(
         tmp_path / "u.csv", "-k", "1", "-o", tmp_path / "u.wav"
     )
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "arrow"])
+def test_a_table_of_a_sound_has_its_times(suffix: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", WAVE, 44_100, "FLOAT")
+    path = tmp_path / f"b.{suffix}"
+    assert run(tmp_path / "a.wav", "-k", "1", "--stride", "2", "-o", path, "-q")[0] == 0
+    read = {"csv": pl.read_csv, "tsv": partial(pl.read_csv, separator="\t"), "arrow": pl.read_ipc}
+    table = read.get(suffix, pl.read_parquet)(path)
+    names = ["time [s]", *(f"channel{n}" for n in range(1, WAVE.shape[1] + 1))]
+    assert table.columns == names
+    np.testing.assert_array_equal(table["time [s]"], np.arange(0, len(WAVE), 2) / 44_100)
+    assert run(path, "-k", "1", "-o", tmp_path / "c.wav")[1].count("sample rate") == 0
+    assert soundfile.info(tmp_path / "c.wav").samplerate == 22_050
+    again = decoded(tmp_path / "c.wav").astype(np.float32)
+    np.testing.assert_array_equal(again, WAVE.astype(np.float32)[::2])
 
 
 def test_missing_samples_become_silence_where_a_format_has_none(tmp_path: Path) -> None:

@@ -556,6 +556,63 @@ def test_dates_tell_times(cells: tuple[str, ...]) -> None:
     assert copied(text) == text
 
 
+@pytest.mark.parametrize(
+    ("form", "cells"),
+    [
+        ("%d/%m/%Y %H:%M", ("29/02/2024 23:59", "1/3/2024 0:00", "01/03/2024 00:05")),
+        ("%m/%d/%Y %I:%M %p", ("2/29/2024 11:59 PM", "3/1/2024 12:00 AM", "3/1/2024 12:05 pm")),
+        ("%d/%m/%Y", ("1/3/2024", "2/3/2024", "1/4/2024")),  # months first they would fall
+        ("%d.%m.%Y %H:%M:%S", ("1.3.2024 10:00:00", "2.3.2024 10:00:00", "3.3.2024 9:00:30")),
+        (
+            "%Y/%m/%d %H:%M:%S.%f",
+            ("2024/03/01 10:00:00.25", "2024/03/01 10:00:01.5", "2024/03/01 10:00:09.0"),
+        ),
+        ("%d-%b-%Y", ("01-Mar-2024", "02-Mar-2024", "01-Apr-2024")),
+        ("%B %d, %Y %H:%M", ("March 1, 2024 10:00", "March 1, 2024 10:01", "March 2, 2024 10:00")),
+        ("%Y-%m-%d %I:%M %p", ("2024-03-01 9:00 AM", "2024-03-01 1:00 PM", "2024-03-01 2:30 PM")),
+        ("%H:%M:%S", ("9:59:59", "10:00:00", "10:05:00.5")),
+    ],
+)
+def test_dates_as_people_write_them(form: str, cells: tuple[str, ...]) -> None:
+    text = "when,v\n" + "".join(f'"{cell}",{index}.5\n' for index, cell in enumerate(cells))
+    positions = opened(text).info.axis("X").positions
+    assert isinstance(positions, Listed)
+    stamps = [
+        datetime.strptime(cell, form if "." not in cell or "%f" in form or "%d." in form else f"{form}.%f")
+        for cell in cells
+    ]
+    distances = [float((positions.at(index) or 0) - (positions.at(0) or 0)) for index in range(3)]
+    assert distances == [(stamp - stamps[0]).total_seconds() for stamp in stamps]
+
+
+def test_dates_that_may_mean_two_days_tell_no_times() -> None:
+    unclear = opened("when,v\n01/03/2024,1\n02/03/2024,2\n03/04/2024,3\n").info
+    assert unclear.axis("X").positions is None
+    assert (
+        "the day or the month may come first in dates such as 01/03/2024: they tell no times"
+        in unclear.notes[0]
+    )
+    of_a_day = opened("when,v\n01/03/2024 10:00,1\n01/03/2024 10:05,2\n").info.axis("X").positions
+    assert of_a_day is not None and of_a_day.steps() == (300, 300)  # either way
+    assert opened("when,v\n10:00,1\n10:05,2\n").info.axis("X").positions is None  # minutes, or hours
+
+
+@pytest.mark.parametrize(("unit", "each"), [("ms", 10**3), ("us", 10**6), ("ns", 10**9), ("", 1)])
+def test_unix_times_are_told_by_their_size(unit: str, each: int) -> None:
+    info = opened("time,v\n" + "".join(f"{(1_709_285_400 + 60 * n) * each},{n}\n" for n in range(3))).info
+    positions = info.axis("X").positions
+    assert positions is not None and positions.unit == unit
+    assert positions.steps() == (60 * each, 60 * each)
+    assert (f"time is taken for Unix time in {unit}" in info.notes) == bool(unit)
+
+
+def test_large_integers_beside_missing_cells_are_said_to_be_rounded() -> None:
+    said = "integers beyond 2^53 beside missing cells are rounded to floats"
+    assert said in opened("id\n9007199254740993\n\n5\n", header=Header.YES).info.notes
+    assert said not in opened("id,v\n9007199254740993,\n7,2\n", columns=("id",)).info.notes
+    assert said not in opened("id,v\n1e17,1\n,2\n", columns=("id",)).info.notes
+
+
 @pytest.mark.parametrize("last", ["2024-03-01", "2024-03-01T23:59:59.999", "2024-02-30", "", "tomorrow"])
 def test_what_tells_no_times_passes_through(last: str) -> None:
     text = f"when,v\n2024-03-01,1.0\n2024-03-02,2.0\n{last},3.0\n"

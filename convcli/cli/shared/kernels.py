@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 
@@ -11,11 +10,11 @@ from convcli.common import UsageError, about
 from convcli.data.axes import Axis, Positions
 from convcli.data.info import Info, Kind
 from convcli.geometry.padding import PaddingName, PadMode
-from convcli.jobs.bind import Settings, bind, named_axes, pool_axes
+from convcli.jobs.bind import Settings, pool_axes
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.array_file import SUFFIXES, split
 from convcli.kernel.measured import in_samples, uneven
-from convcli.kernel.model import MAX_RANK, Defaults, check_size, kernel_title, slug
+from convcli.kernel.model import MAX_RANK, Defaults, check_size, kernel_title
 from convcli.media import registry
 from convcli.media.options import ReadOptions
 
@@ -118,23 +117,14 @@ def kernels_for(
     UsageError
         As `named_kernel` and `convcli.kernel.measured.in_samples`.
     """
-    from convcli.jobs.job import canonical, default_rank  # imports numpy, while the first rows are decoded
+    from convcli.jobs.job import canonical, kernel_for  # imports numpy, while the first rows are decoded
 
-    letters, made = canonical(info), list[Kernel]()
-    rank = default_rank(info) if settings.axis is None else min(len(settings.axis), MAX_RANK)
-    axes, notes = [info.axis(letter) for letter in letters], dict[str, None]()
+    made, notes, letters = list[Kernel](), dict[str, None](), canonical(info)
     for text in texts:
-        own = axes
-        if made and any(axis.positions for axis in axes):
-            chain = bind(made, replace(settings, pool=None), letters, [axis.size for axis in axes], channels)
-            own = [chain.axis(axis) for axis in axes]
-        kernel = read_kernel(in_samples(text, None, rank), rank, info, numbers=numbers)
-        if named := named_axes(kernel, settings, letters):
-            own = [axis for axis in own if axis.letter in named.upper()]
-        told = in_samples(text, own, rank)
-        kernel = read_kernel(told, rank, info, numbers=numbers)
-        made.append(kernel if told == text else replace(kernel, name=text, slug=slug(text), in_samples=told))
-        bare = any(axis.positions and not axis.positions.unit for axis in own) and told != text
+        read = partial(read_kernel, info=info, numbers=numbers)
+        kernel, own = kernel_for(text, made, info, settings, channels, read)
+        made.append(kernel)
+        bare = any(axis.positions and not axis.positions.unit for axis in own) and bool(kernel.in_samples)
         lines = (
             _in_volume(text, own[-kernel.rank :]) * info.volume,
             uneven(text, own, kernel.rank),
@@ -143,7 +133,8 @@ def kernels_for(
         notes |= dict.fromkeys(filter(None, lines))
     if info.volume and settings.pool is not None:
         slides = pool_axes(settings.pool, letters, settings.axis, volume=True)
-        notes[_in_volume(f"--pool {settings.pool.option}", [axes[index] for index in slides])] = None
+        axes = [info.axis(letters[index]) for index in slides]
+        notes[_in_volume(f"--pool {settings.pool.option}", axes)] = None
     return made, tuple(notes)
 
 

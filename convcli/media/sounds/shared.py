@@ -21,6 +21,7 @@ _LOSSY = ("VORBIS", "OPUS", "AAC", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_
 _FLOATS = dict.fromkeys(_LOSSY, "float32") | {"FLOAT": "float32", "DOUBLE": "float64"}
 _BITS = {"PCM_S8": 8, "PCM_U8": 8, "DWVW_12": 12, "ALAC_20": 20, "PCM_24": 24, "ALAC_24": 24, "DWVW_24": 24,
          "PCM_32": 32, "ALAC_32": 32}  # all others: 16  # fmt: skip
+_EXACT = 1e-9  # of a rate, by which times in doubles may miss it
 _LOUDEST = 1e6  # of floats that encoders take
 _STEP = 1 << 12  # samples that are decoded at a time where some are passed over: an error loses no more
 
@@ -275,4 +276,4 @@ def rate_of(axis: Axis, name: str) -> tuple[int, tuple[str, ...]]:
     if not 1 <= round(rate) < 2**31:
         raise UsageError(f"{name} does not support a sample rate of {float(rate):g} Hz")
     said = f"the sample rate {float(rate):.10g} Hz is rounded to {round(rate)} Hz"
-    return round(rate), (said,) if rate.denominator > 1 else ()
+    return round(rate), (said,) if abs(rate - round(rate)) > _EXACT * rate else ()

@@ -11,12 +11,21 @@ import polars as pl
 
 from convcli.common.frozen import frozen
 from convcli.common.numbers import number_text
-from convcli.data.axes import AS_ROWS, SECOND, Listed
+from convcli.data.axes import AS_ROWS, SECOND, UNCLEAR, Listed
 from convcli.media.tables.columns import name_of
 from convcli.media.tables.delimited import Cells
 
 _UNIT = re.compile(r"[\[(]([^\[\]()]{1,12})[\])]\s*$")  # time [s], t (ms)
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATES = {  # what a date looks like, and what it may mean; none at all is a time of a day
+    r"\d{4}([-/.])\d\d?\1\d\d?": "%Y{0}%m{0}%d",
+    r"\d\d?([-/])\d\d?\1\d{4}": "%d{0}%m{0}%Y|%m{0}%d{0}%Y",
+    r"\d\d?(\.)\d\d?\1\d{4}": "%d.%m.%Y",
+    r"\d\d?([- ])[A-Za-z]{3,9}\1\d{4}": "%d{0}%B{0}%Y",
+    r"[A-Za-z]{3,9} \d\d?(,?) \d{4}": "%B %d{0} %Y",
+    "()": "",
+}
+_CLOCK = r"(?:(T|,? |)(\d\d?:\d\d)(:\d\d(?:\.\d+)?)?(?:( ?)[AaPp][Mm])?)?"
+_UNIX = {"ns": 1e17, "us": 1e14, "ms": 1e11}  # since 1973, and no seconds before the year 5138
 _MICROSECOND = Fraction(1, 1_000_000)
 _EXACT = 2.0**53  # from here on, doubles are no longer all whole numbers
 _ROUNDING = 1e-9  # of the whole span: what computing times in doubles leaves
@@ -45,17 +54,23 @@ class Clock:
     def notes(self, name: str) -> tuple[str, ...]:
         """Return a line where the rows are not evenly spaced in a column of this name: kernels count rows."""
         steps = self.positions.steps() if self.positions.step is None else None
+        counts = self.positions.unit in _UNIX and not _UNIT.search(name)
+        unix = (f"{name} is taken for Unix time in {self.positions.unit}",) * counts
         if steps is None:
-            return ()
+            return unix
         low, high = (number_text(float(f"{float(step):.6g}")) for step in steps)
         unit = "" if _UNIT.search(name) else f" {self.positions.unit}".rstrip()
-        return (f"the rows are not evenly spaced in {name}: steps from {low} to {high}{unit}; {AS_ROWS}",)
+        return (
+            *unix,
+            f"the rows are not evenly spaced in {name}: steps from {low} to {high}{unit}; {AS_ROWS}",
+        )
 
     @classmethod
     def of(cls, cells: Cells, column: int, values: np.ndarray) -> Clock:
         """Return what the cells of a column tell; ``values`` are their numbers, increasing."""
         unit, digits = _UNIT.search(name_of(cells.header, column)), _digits(cells.frame[:, column])
-        positions = listed(values, unit[1] if unit else "", digits)
+        counted = next((one for one, least in _UNIX.items() if values[0] >= least), "")
+        positions = listed(values, unit[1] if unit else counted, digits)
         if is_even(values, digits):
             whole = (positions.at(len(values) - 1) or 0) - (positions.at(0) or 0)
             positions = replace(positions, step=Fraction(whole, len(values) - 1) / positions.tick)
@@ -71,15 +86,42 @@ class Clock:
         return cls(column, Listed(tuple(ticks.tolist()), _MICROSECOND, SECOND, step=step))
 
     @classmethod
-    def of_dates(cls, cells: Cells) -> Clock | None:
-        """Return what the first column of dates tells that do not fall, such as ``2024-03-01T10:00:05.5Z``."""
+    def of_dates(cls, cells: Cells) -> tuple[Clock | None, tuple[str, ...]]:
+        """Return what the first column of dates tells that do not fall, and a line where day and month are unclear."""
         for index, column in enumerate(cells.frame):
-            if _DATE.match(column[0] or ""):
-                stamps = column.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
-                ticks = stamps.to_physical().to_numpy()
-                if not stamps.null_count() and (found := cls.stamped(index, ticks)):
-                    return found
-        return None
+            for cell in column[:1].drop_nulls():
+                stamps = [stamp for form in _forms(cell) if (stamp := _stamps(column, form)) is not None]
+                found = [one for ticks in stamps if (one := cls.stamped(index, ticks))]
+                if len(found) == 2 and (np.diff(stamps[0]) != np.diff(stamps[1])).any():
+                    return None, (f"{UNCLEAR} {cell}: they tell no times; write 2024-03-01 or 1-Mar-2024",)
+                if found:
+                    return found[0], ()
+        return None, ()
+
+
+def _forms(cell: str) -> list[str]:
+    """Return what a cell of a date may be written as: two forms where day and month could be swapped.
+
+    >>> _forms("1/3/2024 5:30 PM"), _forms("2024-03-01")
+    (['%d/%m/%Y %I:%M %p', '%m/%d/%Y %I:%M %p'], ['%Y-%m-%d'])
+    """
+    for date, meanings in _DATES.items():
+        if found := re.fullmatch(date + _CLOCK, cell.strip()):
+            mark, gap, clock, seconds, half = found.groups()
+            hours, half = ("%H", "") if half is None else ("%I", f"{half}%p")
+            rest = f"{gap}{hours}:%M{':%S%.f' * bool(seconds)}{half}"
+            if meanings or seconds:  # 10:00 may be minutes
+                return [one.format(mark) + rest * bool(clock) for one in meanings.split("|")]
+    return [""] if re.match(r"\d{4}-\d\d-\d\d", cell) else []  # with a zone: as polars finds it
+
+
+def _stamps(column: pl.Series, form: str) -> np.ndarray | None:
+    """Return the microseconds of dates that are written so; None unless all are."""
+    if form and "%Y" not in form:
+        column, form = "2000-01-01 " + column, f"%Y-%m-%d {form}"
+    text, zone = column.str.strip_chars().str, None if form else "UTC"
+    found = text.to_datetime(form or None, time_unit="us", time_zone=zone, strict=False)
+    return None if found.null_count() else found.to_physical().to_numpy()
 
 
 def listed(values: np.ndarray, unit: str, digits: int | None = None) -> Listed:

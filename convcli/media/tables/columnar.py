@@ -113,17 +113,18 @@ class FrameSource(TableSource):
         time = None if options.matrix else _clock(frame, header, chosen, options.columns is not None)
         if time and options.columns is None:
             chosen = [index for index in chosen if index != time.column]
-        self._values = _numbers(frame, chosen)
+        self._values, said = _numbers(frame, chosen)
         numbered = frame.rename({name: str(index) for index, name in enumerate(header)})
-        self._describe(Cells(numbered, header, Dialect(), ()), chosen, time, options.matrix, typed=True)
+        cells = Cells(numbered, header, Dialect(), (), notes=said)
+        self._describe(cells, chosen, time, options.matrix, typed=True)
 
 
-def _numbers(frame: pl.DataFrame, chosen: list[int]) -> np.ndarray:
+def _numbers(frame: pl.DataFrame, chosen: list[int]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the numbers of columns, one column a row: floats, NaN for nulls, or integers that floats do not hold."""
     columns = frame[:, chosen]
     kind = pl.Float32 if set(columns.dtypes) == {pl.Float32} else pl.Float64
     found = np.stack([column.cast(kind).fill_null(float("nan")).to_numpy() for column in columns])
-    return exact(columns, found) if all(kind.is_integer() for kind in columns.dtypes) else found
+    return exact(columns, found) if all(kind.is_integer() for kind in columns.dtypes) else (found, ())
 
 
 def _clock(frame: pl.DataFrame, header: tuple[str, ...], numeric: list[int], picked: bool) -> Clock | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
+from math import lcm
 from typing import IO
 
 import numpy as np
@@ -22,7 +23,7 @@ from convcli.common.budget import TABLE
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.common.numbers import quoted
-from convcli.data.axes import Listed
+from convcli.data.axes import SECOND, Even, Listed
 from convcli.data.box import Box
 from convcli.data.info import Info, Kind, Sink, Strips
 from convcli.media.files.target import whole
@@ -144,7 +145,8 @@ class TableSource(Strips):
     def __init__(self, fp: IO[bytes], options: ReadOptions, is_tsv: bool = False) -> None:
         self._fp = fp
         cells = parse(whole(fp, TABLE), options.header)
-        time = None if options.matrix else Clock.of_dates(cells)
+        time, said = (None, ()) if options.matrix else Clock.of_dates(cells)
+        cells = replace(cells, notes=(*cells.notes, *said))
         if options.columns is not None:
             chosen = pick(options.columns, cells.header, cells.frame.width)
             first = next(_numeric(cells), None)
@@ -159,7 +161,8 @@ class TableSource(Strips):
                 raise ConvError(f"no column holds numbers; the first row is {row}")
             if time is None and len(chosen) > 1 and (time := _clock(cells, chosen[0])):
                 chosen = chosen[1:]
-        self._values = _numbers(cells, chosen)  # one row a channel: each signal is contiguous
+        self._values, said = _numbers(cells, chosen)  # one row a channel: each signal is contiguous
+        cells = replace(cells, notes=(*cells.notes, *said))
         self._describe(cells, chosen, time, options.matrix, is_tsv=is_tsv)
 
     def _describe(
@@ -227,7 +230,7 @@ def _clock(cells: Cells, column: int) -> Clock | None:
     return None if wrong or named or not increases(values) else Clock.of(cells, column, values)
 
 
-def _numbers(cells: Cells, chosen: Sequence[int]) -> np.ndarray:
+def _numbers(cells: Cells, chosen: Sequence[int]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the numbers of columns, one column a row: floats, or integers where floats do not hold those."""
     values, wrong = to_floats(cells, chosen)
     if wrong is not None:
@@ -240,14 +243,20 @@ def _numbers(cells: Cells, chosen: Sequence[int]) -> np.ndarray:
     return exact(cells.frame[:, list(chosen)], np.ascontiguousarray(values.to_numpy().T))
 
 
-def exact(columns: pl.DataFrame, found: np.ndarray) -> np.ndarray:
-    """Return the numbers of columns as integers where floats do not hold those, else as they were found."""
-    if np.abs(found).max(initial=0, where=np.isfinite(found)) >= 2**53:
-        for kind in (pl.Int64, pl.UInt64):
-            integers = columns.select(pl.all().cast(kind, strict=False))
-            if not any(integers.null_count().row(0)):
-                return np.ascontiguousarray(integers.to_numpy().T)
-    return found
+def exact(columns: pl.DataFrame, found: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the numbers of columns as integers where floats do not hold those, else as they were found, and a line."""
+    large = np.abs(found).max(initial=0, where=np.isfinite(found)) >= 2**53
+    for kind in (pl.Int64, pl.UInt64) if large else ():
+        integers = columns.select(pl.all().cast(kind, strict=False))
+        nulls = sum(integers.null_count().row(0))
+        if not nulls:
+            return np.ascontiguousarray(integers.to_numpy().T), ()
+        if nulls == np.isnan(found).sum():
+            return found, ("integers beyond 2^53 beside missing cells are rounded to floats",)
+    return found, ()
+
+
+_PLACES = "places"  # of samples that come from no table
 
 
 @frozen
@@ -295,6 +304,15 @@ def _times(cells: pl.Series, times: Listed, comma: bool) -> pl.Series:
     return pl.Series(cells.name, made, dtype=pl.String)
 
 
+def _placed(places: Even, start: int, stop: int) -> np.ndarray:
+    """Return the positions of samples, each rounded once."""
+    parts = lcm(places.origin.denominator, places.spacing.denominator)
+    first, step = int(places.origin * parts), int(places.spacing * parts)
+    exact = max(parts, abs(first) + abs(step) * stop) < 2**53
+    found = (np.arange(start, stop, dtype=np.int64 if exact else object) * step + first) / parts
+    return found.astype(np.float64)
+
+
 def _dialect(table: TableCompanions | None, format_name: str) -> Dialect:
     """Return how to write: as the table was written, but where it changes between TSV and CSV."""
     dialect = table.dialect if table else Dialect()
@@ -335,11 +353,21 @@ class TableSink(Sink):
             self._others = self._others.with_columns(points) if table.commas else self._others
         maps = info.size("M") if "M" in info.letters else 1
         width = info.channels * maps if self._signals else info.shape[1]
+        places = info.axis("X").positions if self._signals and table is None else None
+        self._places = places if isinstance(places, Even) else None
         self._columns = (
             _arrange(table, info.channels, maps) if table else [_Column("", value) for value in range(width)]
         )
+        if self._places:  # of a sound, or of samples whose rate was given
+            names = [f"channel{number}" for number in range(1, width + 1)] if width > 1 else ["value"]
+            what = "time" if self._places.unit in (SECOND, "") else "x"
+            named = f"{what} [{self._places.unit}]" if self._places.unit else what
+            self._columns = [
+                _Column(named, other=_PLACES),
+                *(_Column(name, value) for value, name in enumerate(names)),
+            ]
         self._empty = table is not None and table.empty_cells
-        self._begin(table is not None and table.header is not None)
+        self._begin(self._places is not None or (table is not None and table.header is not None))
 
     def _begin(self, has_names: bool) -> None:
         """Write what comes before the rows."""
@@ -357,6 +385,8 @@ class TableSink(Sink):
         order = [axes.index(letter) for letter in sorted(axes, key=lambda letter: "CM".find(letter))]
         numbers = (values.transpose(order) if self._signals else values).reshape(stop - start, -1)
         rows = self._others.slice(start, stop - start)
+        if self._places:
+            rows = pl.DataFrame({_PLACES: self._text(_placed(self._places, start, stop))})
         frame = pl.DataFrame(
             {
                 str(index): rows[column.other] if column.other else self._text(numbers[:, column.value])
