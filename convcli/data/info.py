@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
 from enum import StrEnum
+from fractions import Fraction
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -79,6 +80,23 @@ class Companions(Protocol):
 
 
 @frozen
+class Volume:
+    """What a file of voxels says of their places.
+
+    Attributes
+    ----------
+    affine : tuple of float or None
+        The 16 numbers, row by row, of the matrix from a voxel's indices along x, y and z to millimetres to the right,
+        to the front and up (RAS); None where the file tells none.
+    spacing : tuple of Fraction
+        Between voxels along x, y and z, in millimetres, as the positions of the axes count.
+    """
+
+    affine: tuple[float, ...] | None
+    spacing: tuple[Fraction, ...]
+
+
+@frozen
 class Metadata:
     """What a picture carries beside its pixels."""
 
@@ -90,7 +108,7 @@ class Metadata:
     geo: tuple[tuple[int, int, int, Any], ...] | None = None  # tags that name where a map's pixels lie
     nodata: str | None = None  # the number that stands for missing samples in such files
     header: tuple[str, str] | None = None  # of a format, by its name: what its writer takes back
-    volume: bytes | None = None  # what stands before the samples of a NIfTI file: its header and extensions
+    volume: Volume | None = None
 
 
 @frozen

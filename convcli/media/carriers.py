@@ -65,7 +65,7 @@ LOST = {
         "markers = MARK; instrument = INST; MIDI = MIDI; comments = COMT; application data = APPL; ID3 tags = ID3; "
         "recording = AESD"
     ),
-    "NIFTI": _carriers("data behind the samples = behind"),
+    **dict.fromkeys(("NII", "NRRD", "MHA"), _carriers("data behind the samples = behind")),
     "other": _carriers(
         "comment = comment; XMP = xmp; captions (IPTC) = iptc; EXIF = exif box; other sizes = sizes; "
         "georeference = geo, asoc; texts = xml, XPMEXT; boxes of others = uuid, jp2i, uinf; thumbnail = thmb; "

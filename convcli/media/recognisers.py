@@ -34,6 +34,10 @@ def bmp(head: bytes) -> bool:
     return head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124)
 
 
+def metaimage(head: bytes) -> bool:
+    return head[:80].partition(b"=")[0].strip() in (b"ObjectType", b"NDims")
+
+
 def movie(*brands: bytes) -> Callable[[bytes], bool]:
     """QuickTime and MP4: boxes with a size and a name; pictures (HEIF, AVIF) begin alike."""
 

@@ -65,13 +65,19 @@ class RegionSink(Sink):
 
     grain = BOXES
 
-    def __init__(self, fp: IO[bytes], info: Info, offset: int, dtype: np.dtype) -> None:
+    def __init__(
+        self, fp: IO[bytes], info: Info, offset: int, dtype: np.dtype, letters: str | None = None
+    ) -> None:
+        """``letters`` are those of the axes that a file can have, the slowest first; all in their order by default."""
         super().__init__(info)
         self._fp, self._offset, self._dtype = fp, offset, dtype
+        order = info.letters if letters is None else [one for one in letters if one in info.letters]
+        self._order = [info.letters.index(letter) for letter in order]
 
     def put(self, box: Box, values: np.ndarray) -> None:
-        data = values.astype(self._dtype, copy=False)
-        write(self._fp, self._offset, self.info.shape, self.info.spans(box), data)
+        data = values.transpose(self._order).astype(self._dtype, copy=False)
+        shape, spans = self.info.shape, self.info.spans(box)
+        write(self._fp, self._offset, [shape[i] for i in self._order], [spans[i] for i in self._order], data)
 
 
 def _runs(shape: Sequence[int], spans: Sequence[Span]) -> Iterator[tuple[int, int]]:

@@ -135,8 +135,10 @@ _PARQUET, _ARROW = (
     (begins.magic(first), f"{_COLUMNAR}:{name}_source", f"{_COLUMNAR}:sink", "MXC", NUMBERS)
     for name, first in (("parquet", b"PAR1"), ("arrow", b"ARROW1"))
 )
-_NIFTI = "convcli.media.volumes.nifti"
-_VOLUME = (f"{_NIFTI}:source", f"{_NIFTI}:sink", "TZYXC", VOXELS)
+_NIFTI, _NRRD, _META = (
+    (f"convcli.media.volumes.{one}:source", f"convcli.media.volumes.{one}:sink", "TZYXC", VOXELS)
+    for one in ("nifti", "nrrd", "metaimage")
+)
 _MEASURED: dict[str, Any] = {"numbers": True, "placed": "TZYX"}
 _SOUND = ("convcli.media.sounds.sound:source", "convcli.media.sounds.sound:sink", "XC", SAMPLES)
 _CODED = ("convcli.media.sounds.coded:source", "convcli.media.sounds.coded:sink", "XC", SAMPLES)
@@ -175,8 +177,10 @@ FORMATS: tuple[Format, ...] = (
     Format("opus", (".opus",), begins.ogg(True), *_DECODED, **_SIGNAL),
     Format("m4a", (".m4a", ".m4b"), begins.m4a, *_CODED, **_SIGNAL, like="mp4"),
     Format("npy", (".npy",), begins.magic(b"\x93NUMPY"), *_ARRAY, "NMTZYXC", REAL, numbers=True, grain=BOXES),
-    Format("nii", (".nii",), begins.nifti, *_VOLUME, seeks=True, grain=BOXES, **_MEASURED),
-    Format("nii.gz", (".nii.gz",), begins.packed(begins.nifti), *_VOLUME, grain=BOXES, **_MEASURED),
+    Format("nii", (".nii",), begins.nifti, *_NIFTI, seeks=True, grain=BOXES, **_MEASURED),
+    Format("nii.gz", (".nii.gz",), begins.packed(begins.nifti), *_NIFTI, grain=BOXES, like="nii", **_MEASURED),
+    Format("nrrd", (".nrrd",), begins.magic(b"NRRD000"), *_NRRD, seeks=True, grain=BOXES, **_MEASURED),
+    Format("mha", (".mha",), begins.metaimage, *_META, seeks=True, grain=BOXES, **_MEASURED),
     Format("parquet", (".parquet", ".pq"), *_PARQUET, numbers=True, placed="X"),
     Format("arrow", (".arrow", ".feather", ".ipc"), *_ARROW, numbers=True, placed="X"),
     Format("tsv", (".tsv", ".tab"), begins.tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
@@ -518,7 +522,7 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
             lost.append("the times of the frames are" if axis.letter == "T" else samples)
         elif not isinstance(positions, Even) or round(1 / positions.spacing) not in _USUAL:
             lost.append("the resolution is")
-    if info.metadata.header and info.metadata.header[0] != format.name:
+    if info.metadata.header and info.metadata.header[0] not in (format.name, format.like):
         lost.append(f"the header of the {info.metadata.header[0].upper()} is")
     plays = clip_of(info.companions).plays
     if plays > 1 and (format.film or format.numbers or "T" not in format.placed):

@@ -300,6 +300,8 @@ READERS = (
     _archive("labels", 1000, _labels, "csv"),
     _file("nii", 4000),
     _file("nii.gz", 2000),
+    _file("nrrd", 2000),
+    _file("mha", 2000),
     _file("csv", 6000),
     _file("tsv", 2000),
     _file("parquet", 300),

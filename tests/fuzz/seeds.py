@@ -15,6 +15,7 @@ from pathlib import Path
 
 import av
 import nibabel
+import nrrd
 import numpy as np
 import polars as pl
 import soundfile
@@ -57,6 +58,31 @@ def volume(kind: type, packed: bool) -> bytes:
     image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"a comment"))
     data = image.to_bytes()
     return gzip.compress(data, mtime=0) if packed else data
+
+
+def nrrd_file(encoding: str) -> bytes:
+    """Return a small NRRD file with vectors, and places of the samples."""
+    fields = {
+        "kinds": ["vector", "domain", "domain", "domain"],
+        "space": "left-posterior-superior",
+        "space directions": np.array([[np.nan] * 3, [1.5, 0, 0], [0, 2, 0.5], [0, 0, 3]]),
+        "space origin": [1, 2, 3],
+        "labels": ["v", "x", "y", "z"],
+        "encoding": encoding,
+    }
+    nrrd.write(file := io.BytesIO(), np.arange(120, dtype=np.int16).reshape(2, 4, 3, 5), fields)
+    return file.getvalue()
+
+
+def metaimage(packed: bool) -> bytes:
+    """Return a small MetaImage."""
+    data = np.arange(120, dtype="<i2").tobytes()
+    head = (
+        f"ObjectType = Image\nNDims = 3\nBinaryData = True\nCompressedData = {packed}\nOffset = 1 2 3\n"
+        "TransformMatrix = 1 0 0 0 1 0 0 0 1\nElementSpacing = 1.5 2 3\nDimSize = 4 5 3\n"
+        "ElementNumberOfChannels = 2\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+    )
+    return head.encode() + (zlib.compress(data) if packed else data)
 
 
 def sounds(name: str) -> tuple[bytes, ...]:
@@ -263,6 +289,10 @@ def files(reader: str) -> tuple[bytes, ...]:
             return tuple(
                 volume(kind, reader == "nii.gz") for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image)
             )
+        case "nrrd":
+            return tuple(nrrd_file(encoding) for encoding in ("raw", "gzip"))
+        case "mha":
+            return tuple(metaimage(packed) for packed in (False, True))
         case "m4a":
             return apple("aac", "fltp", "ipod"), apple("alac", "s16p", "ipod")
         case "aac":

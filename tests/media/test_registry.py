@@ -34,6 +34,7 @@ from convcli.media.registry import (
     open_source,
     sniff,
 )
+from tests.fuzz import seeds
 
 
 def picture(name: str) -> bytes:
@@ -92,6 +93,7 @@ FIRST_BYTES = {
     **{name: clip(name) for name in ("mp4", "mov", "mkv", "webm", "avi", "ts", "y4m")},
     "npy": array(),
     **{name: volume(nibabel.Nifti1Image, name == "nii.gz") for name in ("nii", "nii.gz")},
+    **{name: seeds.files(name)[0] for name in ("nrrd", "mha")},
     "parquet": columns(pl.DataFrame.write_parquet),
     "arrow": columns(pl.DataFrame.write_ipc),
     "csv": b"a,b\n1,2\n",

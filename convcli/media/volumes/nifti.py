@@ -10,33 +10,25 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from fractions import Fraction
-from importlib import import_module
 from math import isfinite, prod
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 from isal import igzip
 
 from convcli.common.errors import ConvError
 from convcli.data.axes import SECOND, Even
-from convcli.data.box import Box
-from convcli.data.info import Boxes, Colour, Info, Metadata
-from convcli.data.units import UNITS
-from convcli.media import region
-from convcli.media.carriers import left_out
-from convcli.media.files.target import spool
+from convcli.data.info import Colour, Info
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.region import RegionSink
-from convcli.media.shared import decoding
+from convcli.media.volumes.voxels import LETTERS, Placed, VoxelSource, package, reading, sizes_of, unpacked
 
-LETTERS = "XYZTC"  # of the header's dimensions, the fastest in the file first
 _LARGEST = 540  # bytes of a header, at most
 _COUNTED = 1 << 15  # samples along an axis are fewer in NIfTI-1
 _GZIP = b"\x1f\x8b"
 _SECOND = bytes(4) + b"n+2" + bytes(_LARGEST)  # begins as NIfTI-2
-_ALIGNED = 2  # the code of an affine to some other coordinates
+_SCANNER, _ALIGNED = 1, 2  # codes of affines: to where the body lay, to some other coordinates
 _UNITS = {  # as nibabel calls them: as axes call them, and how many of these they are
     "meter": ("mm", Fraction(1000)),
     "mm": ("mm", Fraction(1)),
@@ -70,10 +62,7 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
 
 def _header(block: bytes) -> Any:
     """Return nibabel's header of a file that begins like this."""
-    try:
-        nibabel = import_module("nibabel")
-    except ImportError:
-        raise ConvError('NIfTI needs the package nibabel: pip install "convcli[volume]"') from None
+    nibabel = package("nibabel")
     kind = nibabel.Nifti2Header if block[4:7] == b"n+2" else nibabel.Nifti1Header
     size = kind.template_dtype.itemsize
     if len(block) < size:
@@ -86,16 +75,11 @@ def _header(block: bytes) -> Any:
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """Turn what nibabel and the decompressor raise into one line; their errors have no class of Python's."""
-    with decoding("volume"):
+    with reading():
         try:
             yield
         except KeyError as error:
             raise ValueError(f"samples of the unknown type {error}") from None
-        except Exception as error:
-            if type(error).__name__ in ("HeaderDataError", "IsalError"):
-                raise ValueError(str(error)) from None
-            raise
 
 
 def _sizes(header: Any) -> list[int]:
@@ -128,79 +112,37 @@ def _places(header: Any) -> dict[str, Even]:
     return found
 
 
-class NiftiSource(Boxes):
-    """A NIfTI file; any box is read, with ordinary reads."""
+class NiftiSource(VoxelSource):
+    """A NIfTI file."""
 
     def __init__(self, fp: IO[bytes]) -> None:
         fp.seek(0)
-        self._fp = fp = _unpacked(fp) if fp.read(2) == _GZIP else fp
+        packed = fp.read(2) == _GZIP
         fp.seek(0)
+        if packed:  # no more is unpacked than its header says
+            file = igzip.IGzipFile(fileobj=fp, mode="rb")
+            fp = unpacked(fp, file, lambda head: _length(_header(head[:_LARGEST])))
         with _reading():
             header = _header(fp.read(_LARGEST))
-            sizes, dtype, length = _sizes(header), header.get_data_dtype(), _length(header)
+            sizes, dtype = _sizes(header), header.get_data_dtype()
             slope, shift = header.get_slope_inter()
             affine, places = header.get_best_affine(), _places(header)
-        self._offset = int(header["vox_offset"])
-        if self._offset < header.sizeof_hdr:
-            raise ConvError(f"its samples begin at byte {self._offset}, within its header")
+            affine[:3] *= float(_UNITS.get(header.get_xyzt_units()[0], _UNITS["mm"])[1])
+        offset = int(header["vox_offset"])
+        if offset < header.sizeof_hdr:
+            raise ConvError(f"its samples begin at byte {offset}, within its header")
         if header["magic"].item()[:2] == b"ni":
             raise ConvError("one of a pair of files: save both as one .nii")
-        with np.errstate(all="ignore"):
-            singular = not (np.isfinite(affine).all() and np.linalg.det(affine))
-        if singular:
-            raise ConvError("its affine is singular: it gives voxels no places")
         channels = len(dtype.names or "x")
+        letters = LETTERS[: len(sizes)][::-1] + "C" * (channels > 1)
         if channels > 1:
             sizes, dtype = [channels, *sizes], dtype[0]
-        if dtype.kind not in "iuf" or dtype.itemsize > 8:
-            raise ConvError(
-                f"samples of the type {dtype}: only integers and floats up to 64 bits can be filtered"
-            )
-        if (missing := length - fp.seek(0, 2)) > 0:
-            raise ConvError(f"cut short: {missing} of {length} bytes are missing")
-        letters = ("C" if channels > 1 else "") + LETTERS
-        self._shape, self._dtype, self._scale = tuple(sizes[::-1]), dtype, (slope or 1.0, shift or 0.0)
-        many = [
-            (letter, n) for letter, n in zip(letters[: len(sizes)][::-1], self._shape, strict=True) if n > 1
-        ]
-        many = many or [("X", 1)]
-        if len({letter for letter, _ in many}) < len(many):
-            raise ConvError("vectors of colours cannot be filtered")
-        self._letters = letters[: len(sizes)][::-1]
         fp.seek(0)
-        self.info = Info.of(
-            "".join(letter for letter, _ in many),
-            [n for _, n in many],
-            "float64" if self._scale != (1, 0) else dtype.newbyteorder("=").name,
-            _COLOURS[channels][0] if channels > 1 else Colour.NONE,
-            Metadata(volume=fp.read(self._offset)),
-            notes=left_out("NIFTI", ["behind"] if missing < 0 else []),
-        ).placed(**places)
-        self.info = replace(self.info, volume="Z" in self.info.letters)
-
-    def read(self, box: Box) -> np.ndarray:
-        given = dict(zip(self.info.letters, self.info.spans(box), strict=True))
-        spans = [given.get(letter, (0, 1)) for letter in self._letters]
-        block = region.read(self._fp, self._offset, self._shape, self._dtype, spans)
-        block = block.reshape([stop - start for start, stop in given.values()])
-        if self._scale != (1, 0):
-            slope, shift = self._scale
-            return block * np.float64(slope) + shift
-        return block.astype(self.info.dtype, copy=False)
-
-    def close(self) -> None:
-        self._fp.close()
-
-
-def _unpacked(fp: IO[bytes]) -> IO[bytes]:
-    """Return the content of a compressed file, of which no more is unpacked than its header says."""
-    fp.seek(0)
-    try:
-        packed = cast(IO[bytes], igzip.IGzipFile(fileobj=fp, mode="rb"))
-        with _reading():
-            return spool(packed, lambda head: _length(_header(head[:_LARGEST])))
-    finally:
-        fp.close()
+        colour = _COLOURS[channels][0] if channels > 1 else Colour.NONE
+        scale = (slope or 1.0, shift or 0.0)
+        super().__init__(
+            fp, "nii", fp.read(offset), letters, sizes[::-1], dtype, affine, places, colour, scale
+        )
 
 
 class NiftiSink(RegionSink):
@@ -208,70 +150,44 @@ class NiftiSink(RegionSink):
 
     def __init__(self, fp: IO[bytes], info: Info) -> None:
         coloured = info.colour in (Colour.RGB, Colour.RGBA) and info.dtype == "uint8"
-        order = "TZYXC" if coloured else LETTERS[::-1]
-        self._order = [info.letters.index(letter) for letter in order if letter in info.letters]
-        volume = info.metadata.volume or b""
+        placed = Placed(info, "nii")
+        kept = placed.header
         with _reading():
-            header = _header(volume) if volume else _header(bytes(_LARGEST))
-            if not volume:
+            header = _header(kept) if kept else _header(bytes(_LARGEST))
+            if not kept:
                 header = type(header)()
                 header.set_xyzt_units("mm", "sec")
-            extensions = volume[header.sizeof_hdr :] or bytes(4)
+            extensions = kept[header.sizeof_hdr :] or bytes(4)
             if max(info.shape) >= _COUNTED:
                 header = _header(_SECOND).from_header(header, check=False)
                 header["sizeof_hdr"] = header.sizeof_hdr
             header.set_data_dtype(_COLOURS[info.channels][1] if coloured else info.dtype)
             header.set_slope_inter(1, 0)
-            lost = [*self._place(header, info), *["the georeference is"] * (info.metadata.geo is not None)]
-            self.notes += tuple(f"{what} left out: NIFTI holds none" for what in lost)
-            letters = [
-                letter for letter in LETTERS if letter in info.letters and not (coloured and letter == "C")
-            ]
-            sizes = [
-                info.size(one) if one in letters else 1 for one in LETTERS[: LETTERS.index(letters[-1]) + 1]
-            ]
+            _place(header, placed, bool(kept))
+            self.notes += tuple(f"{what} left out: NIFTI holds none" for what in placed.lost)
+            sizes = sizes_of(info, LETTERS[:-1] if coloured else LETTERS)
             header["dim"] = [len(sizes), *sizes, *[1] * (7 - len(sizes))]
             header["cal_min"] = header["cal_max"] = 0  # of other values
             header["vox_offset"] = offset = header.sizeof_hdr + len(extensions)
         fp.write(header.binaryblock + extensions)
-        super().__init__(fp, info, offset, np.dtype(info.dtype).newbyteorder(header.endianness))
+        dtype = np.dtype(info.dtype).newbyteorder(header.endianness)
+        super().__init__(fp, info, offset, dtype, "TZYXC" if coloured else LETTERS[::-1])
 
-    def _place(self, header: Any, info: Info) -> Iterator[str]:
-        """Move a header's affines and spacings to the samples; yield which positions it cannot hold."""
-        old, step = _places(header), np.eye(4)
-        new = {axis.letter: axis.positions for axis in info.axes if axis.positions is not None}
-        for index, letter in enumerate("XYZ"):
-            places = new.get(letter)
-            measure, metres = UNITS.get(places.unit if places else "", ("", Fraction(0)))
-            if isinstance(places, Even) and measure == "length":
-                unit = 1000 * metres / (old[letter].spacing if letter in old else 1)
-                step[index, index], step[index, 3] = places.spacing * unit, places.origin * unit
-            elif places is not None:
-                yield f"the positions along {letter.lower()}, which are not evenly spaced lengths, are"
-        forms = {"sform": header.get_sform(coded=True), "qform": header.get_qform(coded=True)}
-        if info.metadata.volume is None and (step != np.eye(4)).any():
-            forms["sform"] = np.eye(4), _ALIGNED
-        spacings = header["pixdim"][1:4] * np.diag(step)[:3]
-        for name, (affine, code) in forms.items():
-            if code:
-                getattr(header, f"set_{name}")(affine @ step, int(code))
-        header["pixdim"][1:4] = spacings
-        times = new.get("T")
-        if times is None:
-            return
+
+def _place(header: Any, placed: Placed, kept: bool) -> None:
+    """Move the affines and spacings of a header that is kept to the samples, or tell those of another."""
+    forms = {"sform": header.get_sform(coded=True), "qform": header.get_qform(coded=True)}
+    zooms = header["pixdim"][1:4] * np.diag(placed.step)[:3] if kept else placed.spacing
+    if not kept and (placed.oriented or (placed.step != np.eye(4)).any()):
+        header.set_sform(placed.affine(), _SCANNER if placed.oriented else _ALIGNED)
+    for name, (affine, code) in forms.items():
+        if code:
+            getattr(header, f"set_{name}")(affine @ placed.step, int(code))
+    header["pixdim"][1:4] = zooms
+    if "T" in placed.told:
         factor = _UNITS.get(header.get_xyzt_units()[1], ("", Fraction(1)))[1]
-        first, steps = times.at(0), times.steps()
-        header["toffset"] = (first or 0) / factor
-        header["pixdim"][4] = steps[0] / factor if steps else 0
-        if steps is not None and steps[0] != steps[1]:
-            yield "the times of the frames, which are uneven, are"
-
-    def put(self, box: Box, values: np.ndarray) -> None:
-        shape, spans = self.info.shape, self.info.spans(box)
-        data = values.transpose(self._order).astype(self._dtype)
-        region.write(
-            self._fp, self._offset, [shape[i] for i in self._order], [spans[i] for i in self._order], data
-        )
+        spacing, first, _ = placed.told["T"]
+        header["toffset"], header["pixdim"][4] = first / factor, spacing / factor
 
 
 class PackedSink(NiftiSink):
