@@ -178,7 +178,9 @@ FORMATS: tuple[Format, ...] = (
     Format("m4a", (".m4a", ".m4b"), begins.m4a, *_CODED, **_SIGNAL, like="mp4"),
     Format("npy", (".npy",), begins.magic(b"\x93NUMPY"), *_ARRAY, "NMTZYXC", REAL, numbers=True, grain=BOXES),
     Format("nii", (".nii",), begins.nifti, *_NIFTI, seeks=True, grain=BOXES, **_MEASURED),
-    Format("nii.gz", (".nii.gz",), begins.packed(begins.nifti), *_NIFTI, grain=BOXES, like="nii", **_MEASURED),
+    Format(
+        "nii.gz", (".nii.gz",), begins.packed(begins.nifti), *_NIFTI, grain=BOXES, like="nii", **_MEASURED
+    ),
     Format("nrrd", (".nrrd",), begins.magic(b"NRRD000"), *_NRRD, seeks=True, grain=BOXES, **_MEASURED),
     Format("mha", (".mha",), begins.metaimage, *_META, seeks=True, grain=BOXES, **_MEASURED),
     Format("parquet", (".parquet", ".pq"), *_PARQUET, numbers=True, placed="X"),

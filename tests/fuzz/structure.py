@@ -297,7 +297,11 @@ def other_digits(data: bytearray, whole: Layout, rng: Random) -> None:
 def restructured(seed: bytes, rng: Random) -> bytes:
     """Return a file with one to three of its numbers changed, and perhaps a part."""
     whole, data = layout(seed), bytearray(seed)
-    textual = seed[:6] in (b"\x93NUMPY", b"YUV4MP", b"NRRD00", b"Object") or seed[8:10] == b'{"' or re.match(rb"P[1-7fF]\s", seed)
+    textual = (
+        seed[:6] in (b"\x93NUMPY", b"YUV4MP", b"NRRD00", b"Object")
+        or seed[8:10] == b'{"'
+        or re.match(rb"P[1-7fF]\s", seed)
+    )
     for _ in range(rng.choice((1, 1, 2, 3))):
         if textual and rng.random() < 0.8 and _DIGITS.search(data[:_TEXT]):
             other_digits(data, whole, rng)

@@ -15,6 +15,7 @@ from typing import Any
 
 import av
 import nibabel
+import nrrd
 import numpy as np
 import polars as pl
 import pytest
@@ -119,6 +120,11 @@ class Seen:
             self.mode = {2: "LA", 4: "RGBA"}.get(voxels.shape[4] if voxels.ndim == 5 else len(names), "")
             self.delays = [None] * max((1, *voxels.shape[2:4]))
             self.info = {"dpi": [25.4 / volume.header.get_zooms()[0]]}
+        elif suffix in (".nrrd", ".mha"):
+            voxels, deep, step = nrrd_of(path) if suffix == ".nrrd" else metaimage_of(path)
+            self.values, self.mode = voxels, {2: "LA", 4: "RGBA"}.get(voxels.shape[-1] if deep else 1, "")
+            self.delays = [None] * (len(voxels) if voxels.ndim - deep == 3 else 1)
+            self.info = {"dpi": [25.4 / step]}
         elif suffix in (".csv", ".tsv"):
             self.text = path.read_text()
         elif suffix in (".parquet", ".arrow"):
@@ -128,6 +134,27 @@ class Seen:
             with av.open(str(path)) as container:
                 times = [frame.time for frame in container.decode(video=0)]
             self.delays = [round(1000 * (b - a)) for a, b in pairwise(times)] + [520]
+
+
+def nrrd_of(path: Path) -> tuple[np.ndarray, bool, float]:
+    """Return the samples, the slowest axis first, whether there are channels, and the spacing in millimetres."""
+    voxels, header = nrrd.read(str(path), index_order="C")
+    inch = 25.4 if "in" in header.get("units", "") else 1.0
+    return (
+        voxels,
+        "vector" in header["kinds"] or "color" in header["kinds"][0],
+        inch * header.get("spacings", [1])[-1],
+    )
+
+
+def metaimage_of(path: Path) -> tuple[np.ndarray, bool, float]:
+    head, _, data = path.read_bytes().partition(b"ElementDataFile = LOCAL\n")
+    fields = dict(line.split(" = ") for line in head.decode().splitlines())
+    count, sizes = int(fields["ElementNumberOfChannels"]), [int(n) for n in fields["DimSize"].split()]
+    shape = [n for n in (*sizes[::-1], count) if n > 1]
+    kind = {"UCHAR": "u1", "USHORT": "<u2", "SHORT": "<i2", "FLOAT": "<f4", "DOUBLE": "<f8"}
+    voxels = np.frombuffer(data, kind[fields["ElementType"].removeprefix("MET_")]).reshape(shape)
+    return voxels, count > 1, float(fields["ElementSpacing"].split()[0])
 
 
 Held = Callable[[Seen], object]
@@ -184,6 +211,8 @@ RESULTS = (
     "tif",
     "npy",
     "nii",
+    "nrrd",
+    "mha",
     "csv",
     "tsv",
     "parquet",

@@ -258,7 +258,7 @@ def damaged(how: str, path: Path) -> str:
     elif how == "complex":
         header[70:72], words = (32).to_bytes(2, "little"), "only integers and floats"
     elif how == "type":
-        header[70:72], words = (77).to_bytes(2, "little"), "samples of the unknown type 77"
+        header[70:72], words = (77).to_bytes(2, "little"), "77 is missing or unknown"
     elif how == "axes":
         header[40:42], words = (9).to_bytes(2, "little"), "axes of"
     elif how == "negative":

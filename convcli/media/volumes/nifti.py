@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from math import isfinite, prod
 from typing import IO, Any
@@ -73,15 +71,6 @@ def _header(block: bytes) -> Any:
     return header
 
 
-@contextmanager
-def _reading() -> Iterator[None]:
-    with reading():
-        try:
-            yield
-        except KeyError as error:
-            raise ValueError(f"samples of the unknown type {error}") from None
-
-
 def _sizes(header: Any) -> list[int]:
     """Return the samples along each dimension; at most five."""
     count, *sizes = map(int, header["dim"])
@@ -122,7 +111,7 @@ class NiftiSource(VoxelSource):
         if packed:  # no more is unpacked than its header says
             file = igzip.IGzipFile(fileobj=fp, mode="rb")
             fp = unpacked(fp, file, lambda head: _length(_header(head[:_LARGEST])))
-        with _reading():
+        with reading():
             header = _header(fp.read(_LARGEST))
             sizes, dtype = _sizes(header), header.get_data_dtype()
             slope, shift = header.get_slope_inter()
@@ -152,7 +141,7 @@ class NiftiSink(RegionSink):
         coloured = info.colour in (Colour.RGB, Colour.RGBA) and info.dtype == "uint8"
         placed = Placed(info, "nii")
         kept = placed.header
-        with _reading():
+        with reading():
             header = _header(kept) if kept else _header(bytes(_LARGEST))
             if not kept:
                 header = type(header)()

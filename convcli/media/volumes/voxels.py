@@ -51,6 +51,8 @@ def reading() -> Iterator[None]:
     with decoding("volume"):
         try:
             yield
+        except KeyError as error:
+            raise ValueError(f"{error} is missing or unknown") from None
         except Exception as error:
             if isinstance(error, zlib.error) or type(error).__name__ in _ERRORS:
                 raise ValueError(str(error)) from None
