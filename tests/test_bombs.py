@@ -303,6 +303,7 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "GIF, frames": ("a.gif", lambda: gif(5_000, 5_000, 5_000), "--max-pixels"),
     "TIFF, one strip": ("a.tif", lambda: tiff(60_000, 60_000, rows=60_000), "--max-pixels"),
     "TIFF, shared strips": ("a.tif", lambda: tiff(60_000, 60_000), "--max-pixels"),
+    "OME-TIFF": ("a.ome.tif", lambda: tiff(60_000, 60_000), "--max-pixels"),
     "TIFF, shared pages": ("a.tif", lambda: tiff(4_000, 4_000, pages=2_000, rows=4_000), "--max-pixels"),
     "TIFF, JPEG inside": ("a.tif", lambda: one_strip(7, enlarged(saved((9, 9), "JPEG"), ">HH")), "60000 x 60000"),
     "TIFF, PNG inside": ("a.tif", lambda: one_strip(34933, png(44_000, 44_000)), "44000 x 44000"),

@@ -46,7 +46,7 @@ LOST = {
     ),
     "TIFF": _carriers(
         "georeference = 33550, 33922, 34264, 34735, 34736, 34737; GDAL metadata = 42112; nodata value = 42113; "
-        "OME metadata = OME; ImageJ metadata = ImageJ, 50838, 50839; description = 270; XMP = 700; "
+        "ImageJ metadata = 50838, 50839; description = 270; XMP = 700; "
         "captions (IPTC) = 33723; Photoshop resources = 34377; layers = 37724; EXIF = 34665; GPS = 34853; "
         "texts = 269, 271, 272, 285, 306, 315, 316, 33432; transfer function = 301; primaries = 318, 319; "
         "reference black and white = 532; grey response = 290; ink names = 333, 336, 337; "

@@ -45,7 +45,8 @@ _CLIPS = "is for clips (mp4, mov, mkv, webm, avi, ts, y4m)"
 
 _READING: tuple[_Concern[ReadOptions], ...] = (
     _Concern(
-        "--axes", lambda o: o.axes is not None, _named("npy", "tiff"), "names the dimensions of NPY and TIFF"
+        *("--axes", lambda o: o.axes is not None, _named("npy", "tiff", "ome-tiff")),
+        "names the dimensions of NPY and TIFF",
     ),
     _Concern("--as matrix", lambda o: o.matrix, _columned, "reads a table as a grid"),
     _Concern("--columns", lambda o: o.columns is not None, _columned, "picks columns of a table"),

@@ -39,6 +39,7 @@ SIXTEEN = ("uint8", "uint16")
 NUMBERS = ("int32", "int64", "uint32", "uint64", "float32", "float64")
 SAMPLES = ("int8", "int16", "int32", "float32", "float64")
 VOXELS = ("int8", "uint8", "int16", "uint16", *NUMBERS)
+_OME = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 REAL = (
     *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
     *("float16", "float32", "float64"),
@@ -124,7 +125,8 @@ _IMAGE = f"{_PICTURES}image"
 _TABLE = "convcli.media.tables.table"
 _CSV, _TSV = ((f"{_TABLE}:{name}_source", f"{_TABLE}:sink") for name in ("csv", "tsv"))
 _ARRAY = ("convcli.media.arrays:source", "convcli.media.arrays:sink")
-_TIFF = (f"{_PICTURES}tiff:source", f"{_PICTURES}tiff:sink", "NMTZYXC", REAL)
+_TIFF = (f"{_PICTURES}tiff:source", f"{_PICTURES}tiff:sink")
+_PAGES: dict[str, Any] = {"seeks": True, "placed": "TZYX", "grain": BOXES}
 _PICTURE = (f"{_IMAGE}:source", f"{_IMAGE}:sink")
 _PNG = (f"{_PICTURES}png:source", f"{_PICTURES}png:sink")
 _FILM = ("convcli.media.clips.reader:source", "convcli.media.clips.writer:sink", "TYXC", SIXTEEN)
@@ -153,14 +155,11 @@ FORMATS: tuple[Format, ...] = (
     Format("webp", (".webp",), begins.webp, *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),
     Format("bmp", (".bmp",), begins.bmp, *_PICTURE, "YXC", BYTES, placed="YX", grain=KEPT),
     Format("gif", (".gif",), _GIF_MAGIC, *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),
+    Format("tiff", (".tif", ".tiff", ".btf"), _TIFF_MAGIC, *_TIFF, "NMTZYXC", REAL, **_PAGES),
     Format(
-        "tiff",
-        (".tif", ".tiff", ".btf"),
-        _TIFF_MAGIC,
-        *_TIFF,
-        seeks=True,
-        placed="YX",
-        grain=BOXES,
+        *("ome-tiff", (".ome.tif", ".ome.tiff", ".ome.btf"), lambda head: False, *_TIFF, "TZYXC", _OME),
+        **_PAGES,
+        like="tiff",
     ),
     Format("mp4", (".mp4", ".m4v"), begins.movie(), *_FILM, **_BOXED),
     Format("mov", (".mov", ".qt"), begins.movie(b"qt  "), *_FILM, **_BOXED),
@@ -506,15 +505,14 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
     """
     lost: list[str] = []
     lines: list[str] = []
+    measured = format.numbers or format.grain is BOXES  # in any unit
     for axis in info.axes:
         positions = axis.positions
         if isinstance(positions, Listed) and axis.letter == format.placed == "X" and None in positions.ticks:
             nowhere = f"{positions.ticks.count(None)} of {axis.size} rows have no time"
             lines.append(f"{nowhere}: they lie at none of the input's times, which are not evenly spaced")
         on_paper = positions is None or positions.unit in (INCH, SECOND)
-        if positions is None or (
-            axis.letter in format.placed and (on_paper or format.numbers or format.multi)
-        ):
+        if positions is None or (axis.letter in format.placed and (on_paper or measured)):
             continue
         if positions.unit != INCH:
             samples = (
@@ -527,7 +525,7 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
     if info.metadata.header and info.metadata.header[0] not in (format.name, format.like):
         lost.append(f"the header of the {info.metadata.header[0].upper()} is")
     plays = clip_of(info.companions).plays
-    if plays > 1 and (format.film or format.numbers or "T" not in format.placed):
+    if plays > 1 and (format.film or measured or "T" not in format.placed):
         lost.append(f"that it plays {plays} times is")
     notes = [f"{what} left out: {format.name.upper()} holds none" for what in dict.fromkeys(lost)]
     also = [] if info.companions and info.companions.kind is format.kind else list(info.also)

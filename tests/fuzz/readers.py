@@ -18,6 +18,8 @@ from pathlib import Path
 from random import Random
 from typing import IO, Any
 
+import numpy as np
+
 from convcli.cli.learn.files import File, is_label_table, labels
 from convcli.cli.net.request import parse_shifts
 from convcli.common.budget import Rule
@@ -37,7 +39,7 @@ from convcli.kernel.yaml_file import load_yaml
 from convcli.learning import checkpoint
 from convcli.media import registry
 from convcli.media.clips.numbered import NumberedSource, find
-from convcli.media.options import Header, ReadOptions
+from convcli.media.options import Header, ReadOptions, WriteOptions
 from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
 from convcli.networks.weights import load_all
@@ -93,6 +95,15 @@ def _read_blocks(source: Source) -> None:
         expected = (*info.shape[:axis], min(step, n - start), *info.shape[axis + 1 :])
         if (block.shape, block.dtype.name) != (expected, info.dtype):
             raise AssertionError(f"{block.shape} {block.dtype}, promised {expected} {info.dtype}")
+
+
+def _description(text: str) -> None:
+    """The description of six pages; where they are read, it is written again too."""
+    data = seeds.tiff(np.stack([seeds.DEEP] * 6), description=text.encode(errors="replace"), metadata=None)
+    format = registry.by_name(".ome.tif")
+    with closing(registry.open_source(io.BytesIO(data), format, ReadOptions(max_pixels=MOST))) as source:
+        _read_blocks(source)
+        registry.open_sink(io.BytesIO(), format, source.info, WriteOptions())
 
 
 def _numbered(data: bytes, folder: Path) -> None:
@@ -289,6 +300,9 @@ READERS = (
     _file("tiff strips", 6000, "tif"),
     _file("tiff tiles", 3000, "tif"),
     _file("tiff compressed", 6000, "tif"),
+    _grammar("tiff descriptions", _description, seeds.DESCRIPTIONS,
+             ('="', '"/>', "<", ">", "</", "<TiffData ", "<Plane ", "Size", "TheT", "IFD", "&a;", "=", "\n", "µm",
+              "C", "Z"), 3000),
     *(_file(suffix, 1000) for suffix in ("avif", "jp2", "ppm", "pam", "tga", "dds", "ico", "qoi")),
     *(_file(suffix, 600) for suffix in (*seeds.WRITTEN, *seeds.BY_HAND)),
     _bytes("numbered", lambda case, rng, folder: _numbered(case, folder), 2000, "png"),

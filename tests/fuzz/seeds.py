@@ -231,6 +231,21 @@ def tiff(pixels: np.ndarray, **settings: object) -> bytes:
     return file.getvalue()
 
 
+_PLANES = "".join(
+    f'<TiffData IFD="{n}" FirstT="{n // 3}" FirstZ="{n % 3}" PlaneCount="1"/>' for n in range(6)
+)
+DESCRIPTIONS = (
+    '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:1"><Image '
+    'ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZTC" Type="uint16" SizeX="19" SizeY="14" SizeZ="3" SizeT="2" '
+    'SizeC="1" PhysicalSizeX="0.5" PhysicalSizeZ="2" PhysicalSizeZUnit="nm" SignificantBits="12"><Channel Name="a" '
+    f'SamplesPerPixel="1"/>{_PLANES}<Plane TheT="0" TheZ="0" TheC="0" DeltaT="1" PositionX="5" PositionXUnit="mm"/>'
+    '<Plane TheT="1" TheZ="0" TheC="0" DeltaT="3"/></Pixels></Image><Image ID="Image:1"/><ROI ID="ROI:0"/></OME>',
+    '<OME xmlns="a"><Image><Pixels DimensionOrder="XYCZT" SizeX="19" SizeY="14" SizeZ="1" SizeT="1" SizeC="6" '
+    'TimeIncrement="1"><TiffData IFD="0" PlaneCount="6"><UUID FileName="a">1</UUID></TiffData></Pixels></Image></OME>',
+    "ImageJ=1.53\nimages=6\nchannels=1\nslices=3\nframes=2\nhyperstack=true\nspacing=0.5\nunit=micron\nfinterval=2\n",
+)  # fmt: skip
+
+
 def npy(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, array)

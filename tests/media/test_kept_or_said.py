@@ -50,6 +50,14 @@ def tiff(pixels: np.ndarray = RGB, **settings: Any) -> bytes:
     return file.getvalue()
 
 
+CELLS = {"axes": "YX", "PhysicalSizeX": 0.25, "unit": "micron"}
+
+
+def written(pixels: np.ndarray, **settings: Any) -> bytes:
+    tifffile.imwrite(file := io.BytesIO(), pixels, **settings)
+    return file.getvalue()
+
+
 def moving(form: str, **settings: object) -> bytes:
     first, *others = (Image.fromarray(np.roll(RGB, 3 * n, 1)) for n in range(3))
     lossless = {"lossless": True} if form == "WEBP" else {}
@@ -108,7 +116,10 @@ class Seen:
                 self.mode = "CMYK" if page.photometric == 5 else "RGBA" if page.extrasamples else ""
                 dpi = page.tags.valueof(282, (1, 1))
                 self.info = {"icc_profile": page.tags.valueof(34675), "dpi": [dpi[0] / dpi[1]]}
-                self.info["top"] = page.tags.valueof(281)
+                self.info |= {"top": page.tags.valueof(281), "about": page.description}
+                starts = [float(one) for one in re.findall('DeltaT="([0-9.]+)"', tif.ome_metadata or "")]
+                if starts:
+                    self.delays = [round(1000 * (b - a)) for a, b in pairwise(starts)] + [520]
         elif suffix == ".npy":
             self.values = np.load(path)
             self.mode = {2: "LA", 4: "RGBA"}.get(self.values.shape[-1], "")
@@ -195,6 +206,10 @@ PICTURES_WITH: dict[str, tuple[str, Held, dict[str, bytes]]] = {
         name.lower(): moving(name) for name in ("GIF", "WEBP", "PNG", "AVIF")}),
     "plays": ("plays 3 times", lambda seen: seen.info.get("loop") == (2 if "version" in seen.info else 3), {
         "gif": moving("GIF", loop=2), "webp": moving("WEBP", loop=3), "png": moving("PNG", loop=3)}),
+    "channels and places of a microscope": (
+        "header of the TIFF|metadata", lambda seen: re.search('"DAPI"|unit=micron', seen.info.get("about", "")), {
+            "ome.tif": written(GREY, ome=True, metadata=CELLS | {"Channel": {"Name": "DAPI"}}),
+            "tif": written(GREY, imagej=True, resolution=(4, 4), metadata=CELLS)}),
     "names of columns": ("names of the columns", lambda seen: seen.text.startswith(("time,a,b", "time\ta\tb")), {
         "csv": TABLE, "tsv": TABLE.replace(b",", b"\t"), **COLUMNS}),
     "texts": ("columns (?:time, )?name", lambda seen: "z" in seen.text, {
@@ -209,6 +224,7 @@ RESULTS = (
     "bmp",
     "gif",
     "tif",
+    "ome.tif",
     "npy",
     "nii",
     "nrrd",

@@ -292,9 +292,9 @@ def test_orientation_is_applied(orientation):
     [
         {},
         {"metadata": None},
-        {"imagej": True},
+        {"imagej": True, "metadata": {"axes": "ZYX"}},
         {"truncate": True},
-        {"ome": True},
+        {"ome": True, "metadata": {"axes": "ZYX"}},
         {"compression": "zlib"},
         {"tile": (16, 16)},
     ],
@@ -302,8 +302,7 @@ def test_orientation_is_applied(orientation):
 )
 def test_pages_are_a_stack(storage):
     info, got = read(made(STACK, **storage), 2)
-    lost = next((name for kind, name in (("imagej", "ImageJ"), ("ome", "OME")) if kind in storage), None)
-    assert (info.letters, info.notes) == ("ZYX", (f"left out of the TIFF: {lost} metadata",) if lost else ())
+    assert (info.letters, info.notes) == ("ZYX", ())
     assert np.array_equal(got, STACK)
     assert read(made(STACK, **storage), axes="TYX")[0].letters == "TYX"
 
@@ -413,12 +412,20 @@ def test_pages_of_other_resolutions_are_said():
     )
 
 
-def test_a_hyperstack_is_one_stack_with_a_note():
+@pytest.mark.parametrize(
+    "palette", [None, RNG.integers(0, 2**16, (3, 256), np.uint16)], ids=["grey", "palette"]
+)
+def test_a_hyperstack_has_its_axes_unless_colours_are_another_channel(palette):
     pixels = RNG.integers(0, 9, (2, 3, 4, 20, 30), np.uint8)
-    info, got = read(made(pixels, imagej=True))
-    assert (info.letters, info.shape) == ("ZYX", (24, 20, 30))
-    assert np.array_equal(got, pixels.reshape(24, 20, 30))
-    assert "(T 2, Z 3, C 4)" in info.notes[0]
+    info, got = read(made(pixels, imagej=True, colormap=palette))
+    if palette is None:
+        assert (info.letters, info.shape, info.notes) == ("TZCYX", (2, 3, 4, 20, 30), ())
+        assert np.array_equal(got, pixels)
+    else:
+        assert (info.letters, info.shape) == ("ZYXC", (24, 20, 30, 3))
+        assert np.array_equal(got, (palette >> 8).T[pixels.reshape(24, 20, 30)])
+        assert "metadata of the TIFF are not used" in info.notes[0]
+        assert "(T 2, Z 3, C 4)" in info.notes[1]
 
 
 def test_profile_and_resolution():
@@ -445,6 +452,7 @@ def test_companion_files_are_not_opened(tmp_path):
     with (tmp_path / "a.ome.tif").open("rb") as file:
         source = tiff.source(file, ReadOptions())
         assert (source.info.letters, source.info.shape) == ("YX", (20, 30))
+        assert "not used: they tell of 2 planes, the file has 1" in source.info.notes[0]
         assert np.array_equal(source.strip(0, 20), STACK[0])
 
 

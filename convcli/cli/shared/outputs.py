@@ -70,7 +70,9 @@ def check(result: Info, format: Format, *, grey: bool = True) -> None:
     named = f"{format.name.upper()} files cannot hold"
     if result.colour is Colour.CMYK and format.name not in ("jpeg", "tiff", "npy"):
         raise UsageError(f"{named} CMYK: write jpeg, tiff or npy")
-    if format.kind is not Kind.SOUND and format.name != "tiff" and not format.numbers and result.channels > 4:
+    odd = result.metadata.header and result.colour is Colour.NONE and result.channels in (2, 4)  # no alpha
+    many = format.kind is Kind.SOUND or format.numbers or "tiff" in format.name
+    if (result.channels > 4 or odd) and not many:
         raise UsageError(f"{named} {result.channels} channels: write tiff or npy")
 
 
@@ -105,13 +107,17 @@ def _holds(format: Format, axes: str) -> bool:
 def form(info: Info, format: Format) -> Info:
     """Return the result as one file takes it: a picture's axes in order, its colours named."""
     letters = info.letters
+    apart = "tiff" in format.name and (info.metadata.header or not format.multi)
+    apart = (
+        apart and info.colour is Colour.NONE and "C" in letters.partition("Y")[0]
+    )  # each channel has its pages
     if not format.multi:
         letters = letters.replace("M", "")
-    if not format.numbers:
+    if not format.numbers and not apart:
         letters = "".join(letter for letter in f"{ITEMS}M{SPACE}C" if letter in letters)
     colour = info.colour
     pictures = "Y" in letters and not format.numbers
-    if pictures and colour is Colour.NONE and info.channels <= 4:  # more stay numbers
+    if pictures and colour is Colour.NONE and info.channels <= 4 and not apart:  # more stay numbers
         colour = (Colour.GREY, Colour.GREY_ALPHA, Colour.RGB, Colour.RGBA)[info.channels - 1]
     return replace(info, axes=tuple(map(info.axis, letters)), colour=colour)
 

@@ -19,14 +19,15 @@ import numpy as np
 
 from convcli.common.budget import TILES
 from convcli.common.errors import ConvError, UsageError
-from convcli.data.box import Box, Span
+from convcli.data.box import Box, Span, slices
 from convcli.data.info import Boxes, Colour, Grain, Info, Sink, Source
 from convcli.media import region
 from convcli.media.carriers import is_data, left_out
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.media.pictures import geo
+from convcli.media.pictures import geo, microscopy
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.jpeg_segments import check_scans
+from convcli.media.pictures.microscopy import Stack
 from convcli.media.pictures.stated import stated_parts, stated_size
 from convcli.media.pictures.tiff_samples import MOST, look_of, metadata_of
 from convcli.media.region import RegionSink
@@ -131,19 +132,24 @@ class TiffSource(Boxes):
             raise ConvError(
                 "a TIFF of which one page is a volume cannot be read: store a page for each slice"
             )
+        stack = microscopy.stack_of(tif, series)
         count = math.prod(series.shape) // max(1, math.prod(page.shape))
-        apart = len(series) == count  # or one directory has them all
         every: list[Any] = list(series.pages)
+        moved = stack.pages not in (None, tuple(range(len(every))))
+        if moved and stack.pages is not None:
+            every = [tif.pages[index] for index in stack.pages]
+            count = len(every)
+        apart = len(every) == count  # or one directory has them all
         pages = [each.aspage() for each in every] if apart else [page]
         kept = [index for index, own in enumerate(pages) if not own.subfiletype & _COPY] or range(len(pages))
-        looks = [(look_of(own)[0], int(own.tags.valueof(274, 1))) for own in pages]
+        looks = [(look_of(own, stack.bits)[0], int(own.tags.valueof(274, 1))) for own in pages]
         forms = [(look.white, self._height != self._width and turned > 4) for look, turned in looks]
         alike = [index for index in kept if forms[index] == forms[kept[0]]]
         pages, self._looks = [pages[index] for index in alike], [looks[index] for index in alike]
         masks = len(every) - len(kept) if apart else 0
         beside = Counter({_MASKS: masks, _OTHERS: len(kept) - len(alike)})
         self._pages = [every[index] for index in alike] if apart else every
-        self._together = None if beside.total() else series.dataoffset
+        self._together = None if moved or beside.total() else series.dataoffset
         count -= beside.total()
         (self._look, self._orientation), metadata, dpi = self._looks[0], *metadata_of(pages[0])
         self._stored = np.dtype(page.dtype).newbyteorder(tif.byteorder)
@@ -157,26 +163,32 @@ class TiffSource(Boxes):
         # Empty pictures tell the type, the channels and the sizes.
         pixel = self._look.apply(np.zeros((1, 1, self._split * self._samples), page.dtype))
         upright, dpi = turn(np.empty((self._height, self._width, 0)), dpi, self._orientation)
-        axes = "YXC"[: pixel.ndim]
-        if count > 1:
-            axes = ("T" if series.axes.startswith("TY") else "Z") + axes
+        axes, lead, self._planes = "YXC"[: pixel.ndim], stack.letters, stack.sizes
+        turned = self._orientation != 1 and stack.text is not None
+        if math.prod(stack.sizes) != count or ("C" in lead and pixel.ndim > 2) or turned:
+            lead, self._planes = "Z" * (count > 1), (count,) * (count > 1)
+            stack = stack.unused()
+        letters = _named(lead + axes, options.axes)
         info = Info.of(
-            letters=_named(axes, options.axes),
-            shape=(*((count,) if count > 1 else ()), *upright.shape[:2], *pixel.shape[2:]),
+            letters=letters,
+            shape=(*self._planes, *upright.shape[:2], *pixel.shape[2:]),
             dtype=pixel.dtype.name,
-            colour=self._look.colour,
-            metadata=metadata,
+            colour=Colour.NONE if "C" in letters.partition("Y")[0] else self._look.colour,
+            metadata=replace(metadata, header=stack.text and ("tiff", stack.text)),
         )
-        solid = count > 1 and series.axes.startswith("Z")
-        info = replace(with_dpi(info, dpi), white=self._look.white, volume=solid)
-        info, told = geo.placed(info, pages[0]) if self._orientation == 1 else (info, ())
+        info = replace(with_dpi(info, dpi), white=self._look.white, volume="Z" in stack.letters)
+        info, known = geo.placed(info, pages[0]) if self._orientation == 1 else (info, ())
+        told: tuple[int | str, ...] = known
+        if stack.text is not None:
+            info, told = info.placed(**stack.places), (*known, "aspect")
         grey = self._look.colour not in (Colour.RGB, Colour.RGBA)
         self._missing = geo.Nodata.of(pages[0], info.dtype) if grey else None
         if self._missing is not None:
             told = (*told, geo.NODATA)
             nodata = replace(info.metadata, nodata=self._missing.text)
             info = replace(info, dtype=self._missing.dtype, metadata=nodata, white=None)
-        self.info = replace(info, notes=_notes(tif, series, pages, beside, told))
+        flat = "" if lead == stack.letters else series.axes.partition("Y")[0]
+        self.info = replace(info, notes=_notes(tif, series, pages, beside, told, stack, flat))
         if self._orientation != 1:
             self.grain = Grain(any_order=True, piece=upright.shape[:2])  # decoded and turned as a whole
         elif self._offset(0) is None:
@@ -208,17 +220,19 @@ class TiffSource(Boxes):
 
     def read(self, box: Box) -> np.ndarray:
         """Return rows and columns of a still, or of pages of a stack; strips and tiles beside them are not decoded."""
-        *pages, rows, columns = box
-        planes = list(range(*pages[0])) if pages else [0]
+        rows, columns = box[-2:]
+        grid = np.arange(math.prod(self._planes)).reshape(self._planes)
+        grid = grid[slices(self.info.spans(box)[: grid.ndim])]
+        planes = grid.ravel().tolist()
         with decoding("TIFF"):
-            if self._orientation == 1 and (not pages or (rows, columns) != self._sizes):
+            if self._orientation == 1 and (not grid.ndim or (rows, columns) != self._sizes):
                 found = [self._part(plane, rows, columns) for plane in planes]
             else:  # pages that a window meets again are kept
                 found = [
                     picture[slice(*rows), slice(*columns)]
                     for picture in self._wholes(planes, self._decode_wholes)
                 ]
-            return np.stack(found) if pages else found[0]
+            return np.stack(found).reshape(*grid.shape, *found[0].shape)
 
     @property
     def _sizes(self) -> tuple[Span, Span]:
@@ -335,8 +349,12 @@ def _named(axes: str, wanted: str | None) -> str:
     """Return the axes by the names that were asked for; rows, columns and channels cannot be renamed."""
     if wanted is None or wanted == axes:
         return axes
-    if len(wanted) != len(axes) or wanted.lstrip("NTZ") != axes.lstrip("TZ"):
-        raise UsageError(f"--axes {wanted!r} does not fit a TIFF of {axes}: only its Z can be named T or N")
+    pages, found = axes.partition("Y")[0], wanted.partition("Y")[0]
+    named = len(set(found)) == len(found) == len(pages) and not set(found) - {*"NTZ", *pages}
+    if not named or wanted.removeprefix(found) != axes.removeprefix(pages):
+        raise UsageError(
+            f"--axes {wanted!r} does not fit a TIFF of {axes}: only its pages can be named Z, T or N"
+        )
     return wanted
 
 
@@ -350,13 +368,18 @@ def _notes(
     series: tifffile.TiffPageSeries,
     pages: Sequence[Any],
     counted: Counter[str],
-    told: Sequence[int] = (),
+    told: Sequence[int | str] = (),
+    stack: Stack | None = None,
+    lead: str = "",
 ) -> tuple[str, ...]:
-    """Return notes on what of the file is not read, or read as something else; ``told`` are tags that are kept."""
-    notes = [note for page in pages for note in look_of(page)[1]]
+    """Return notes on what of the file is not read, or read as something else.
+
+    ``told`` are tags that are kept, ``lead`` axes of which one is made.
+    """
+    stack = stack or Stack()
+    notes = [*stack.notes, *(note for page in pages for note in look_of(page, stack.bits)[1])]
     if any(metadata_of(page) != metadata_of(pages[0]) for page in pages):
         notes.append("the pages of the TIFF differ in profile or resolution: those of the first are kept")
-    lead = series.axes.partition("Y")[0]
     if len(lead) > 1:
         sizes = ", ".join(f"{letter} {size}" for letter, size in zip(lead, series.shape, strict=False))
         notes.append(f"the pages of the TIFF ({sizes}) are read as one stack, Z")
@@ -415,8 +438,7 @@ def _carriers(page: tifffile.TiffPage) -> Iterator[str]:
     # libtiff converts YCbCr by the reference black and white
     applied = {532} if page.photometric == _YCBCR and page.compression not in _JPEG else set()
     for code in (tag.code for tag in page.tags if tag.code not in applied and not _is_usual(tag)):
-        if code == _DESCRIPTION and (page.is_ome or page.is_imagej or page.is_shaped):
-            yield from ["OME"] * page.is_ome + ["ImageJ"] * page.is_imagej
+        if code == _DESCRIPTION and (microscopy.knows(page) or page.is_shaped):
             if (
                 page.shaped_description
                 and set(shaped_description_metadata(page.shaped_description)) - _SHAPED
@@ -438,13 +460,13 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     UsageError
         For axes that do not end in ``YX`` or ``YXC``.
     """
-    return TiffSink(fp, info)
+    return TiffSink(fp, info, format_name == "ome-tiff")
 
 
 class TiffSink(RegionSink):
     """Directories first, with room for the pixels; boxes are then written to their places."""
 
-    def __init__(self, fp: IO[bytes], info: Info) -> None:
+    def __init__(self, fp: IO[bytes], info: Info, ome: bool) -> None:
         import tifffile
 
         pages, found, _ = info.letters.removesuffix("C").rpartition("YX")
@@ -452,21 +474,26 @@ class TiffSink(RegionSink):
             raise UsageError(
                 f"TIFF holds pictures and stacks of them, not the axes {info.letters}: write .npy or .csv"
             )
-        colour, dtype, dpi = colour_of(info), np.dtype(info.dtype), dpi_of(info)
+        dtype, dpi = np.dtype(info.dtype), dpi_of(info)
+        colour = Colour.GREY if "C" in pages else colour_of(info)
         icc, without = profile_for(info.metadata.icc, colour)
         exif = "the EXIF data is left out: TIFF is written without" if info.metadata.exif else None
-        self.notes = tuple(note for note in (without, exif) if note)
-        tags = geo.tags_of(info)
+        density = {"resolution": tuple(map(float, dpi)), "resolutionunit": "INCH"} if dpi else {}
+        settings, lost = microscopy.described(info, pages, ome)
+        self.notes = tuple(note for note in (without, exif, *lost) if note)
+        tags = geo.tags_of(info) if info.metadata.geo or not settings else []
+        plane = info.shape[len(pages) :]
         if info.white:
-            tags.append((MOST, 3, info.channels, (int(info.white),) * info.channels, True))
+            samples = info.channels if plane[2:] else 1
+            tags.append((MOST, 3, samples, (int(info.white),) * samples, True))
         if info.metadata.nodata is not None and dtype.kind == "f":
             tags.append((geo.NODATA, 2, 0, info.metadata.nodata, True))
         elif info.metadata.nodata is not None:
             self.notes += ("the nodata value is left out: the result is whole numbers",)
-        plane = info.shape[len(pages) :]
         shape = (math.prod(info.shape[: len(pages)]), *plane)
         size = math.prod(shape) * dtype.itemsize
-        with tifffile.TiffWriter(fp, bigtiff=size > BIG) as tif:
+        settings = density | settings
+        with tifffile.TiffWriter(fp, bigtiff=size > BIG, ome=False) as tif:
             offset, _ = tif.write(  # type: ignore[misc]
                 shape=shape,
                 dtype=dtype,
@@ -475,12 +502,11 @@ class TiffSink(RegionSink):
                 extrasamples=["unassalpha"] if colour.has_alpha else None,
                 rowsperstrip=max(1, STRIP // (math.prod(plane[1:]) * dtype.itemsize)),
                 iccprofile=icc,
-                resolution=dpi and (float(dpi[0]), float(dpi[1])),
-                resolutionunit="INCH" if dpi else None,
                 software=False,
                 metadata=None,
                 extratags=tags,
                 returnoffset=True,
+                **settings,
             )
         super().__init__(fp, info, offset, dtype)
 

@@ -54,8 +54,10 @@ class Look:
         return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
-def look_of(page: tifffile.TiffPage) -> tuple[Look, tuple[str, ...]]:
+def look_of(page: tifffile.TiffPage, significant: int = 16) -> tuple[Look, tuple[str, ...]]:
     """Return how a page's samples become pixels, and notes on what is not kept.
+
+    ``significant`` are the bits that samples of 16 have by what else the file says.
 
     Raises
     ------
@@ -69,7 +71,7 @@ def look_of(page: tifffile.TiffPage) -> tuple[Look, tuple[str, ...]]:
     bits = page.bitspersample if isinstance(page.bitspersample, int) else 8
     if bits == 16 and page.dtype == "uint16" and page.photometric != _WHITE_IS_ZERO:
         tops = np.atleast_1d(page.tags.valueof(MOST, 65535)).tolist()  # of each sample
-        bits = next((n for n in range(9, 16) if tops and set(tops) == {2**n - 1}), 16)
+        bits = next((n for n in range(9, 16) if tops and set(tops) == {2**n - 1}), significant)
     total = page.samplesperpixel
     if page.photometric == _PALETTE:
         return _palette_look(page, total)
