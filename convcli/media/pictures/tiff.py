@@ -174,7 +174,7 @@ class TiffSource(Boxes):
             shape=(*self._planes, *upright.shape[:2], *pixel.shape[2:]),
             dtype=pixel.dtype.name,
             colour=Colour.NONE if "C" in letters.partition("Y")[0] else self._look.colour,
-            metadata=replace(metadata, header=stack.text and ("tiff", stack.text)),
+            metadata=replace(metadata, header=("tiff", stack.text) if stack.text else None),
         )
         info = replace(with_dpi(info, dpi), white=self._look.white, volume="Z" in stack.letters)
         info, known = geo.placed(info, pages[0]) if self._orientation == 1 else (info, ())
