@@ -121,9 +121,11 @@ class Pipeline:
         if not (grain.any_order and self.source.grain.any_order):
             return []
         pieces = self.source.grain.steps(self.source.info)
+        written = grain.steps(self.job.result)
         jumps = [int(self.job.chain.field(axis).jump) for axis in range(len(self.job.letters))]
         return [
-            -(-pieces[letter] // max(jump, 1)) for letter, jump in zip(self.job.letters, jumps, strict=True)
+            max(-(-pieces[letter] // max(jump, 1)), written[letter])
+            for letter, jump in zip(self.job.letters, jumps, strict=True)
         ]
 
     @cached_property

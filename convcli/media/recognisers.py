@@ -1,7 +1,12 @@
-"""The first bytes of files: one predicate a format, for the rows of the registry.  No file is opened."""
+"""The first bytes of files, and what is in folders: one predicate a format, for the rows of the registry.
 
+No file is opened.
+"""
+
+import os
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 
 def magic(*signatures: bytes) -> Callable[[bytes], bool]:
@@ -11,6 +16,11 @@ def magic(*signatures: bytes) -> Callable[[bytes], bool]:
 def nifti(head: bytes) -> bool:
     """A header of 348 or 540 bytes in either order."""
     return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
+
+
+def zarr(folder: Path) -> bool:
+    """A folder with the metadata of an array or of a group."""
+    return any(os.path.isfile(folder / name) for name in ("zarr.json", ".zarray", ".zgroup"))  # noqa: PTH113  no errors
 
 
 def packed(inner: Callable[[bytes], bool]) -> Callable[[bytes], bool]:

@@ -85,6 +85,8 @@ class Format:
     folder
         Whether a folder is of this format; None where it is one of single files.  Its reader and writer take a
         `convcli.media.files.target.Folder` as ``fp``.
+    pieces
+        ``module:function`` that tells which boxes of given data its writer takes best; empty where all are as good.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Format:
     like: str = ""
     arrays: bool = False
     folder: Callable[[Path], bool] | None = None
+    pieces: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -141,6 +144,7 @@ _NIFTI, _NRRD, _META = (
     (f"convcli.media.volumes.{one}:source", f"convcli.media.volumes.{one}:sink", "TZYXC", VOXELS)
     for one in ("nifti", "nrrd", "metaimage")
 )
+_ZARR = ("convcli.media.stores.zarr:source", "convcli.media.stores.zarr:sink", "NMTZYXC", REAL)
 _MEASURED: dict[str, Any] = {"numbers": True, "placed": "TZYX"}
 _SOUND = ("convcli.media.sounds.sound:source", "convcli.media.sounds.sound:sink", "XC", SAMPLES)
 _CODED = ("convcli.media.sounds.coded:source", "convcli.media.sounds.coded:sink", "XC", SAMPLES)
@@ -182,6 +186,17 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format("nrrd", (".nrrd",), begins.magic(b"NRRD000"), *_NRRD, seeks=True, grain=BOXES, **_MEASURED),
     Format("mha", (".mha",), begins.metaimage, *_META, seeks=True, grain=BOXES, **_MEASURED),
+    Format(
+        "zarr",
+        (".zarr", ".ome.zarr"),
+        lambda _: False,
+        *_ZARR,
+        grain=BOXES,
+        arrays=True,
+        folder=begins.zarr,
+        pieces="convcli.media.stores.zarr:pieces",
+        **_MEASURED,
+    ),
     Format("parquet", (".parquet", ".pq"), *_PARQUET, numbers=True, placed="X"),
     Format("arrow", (".arrow", ".feather", ".ipc"), *_ARROW, numbers=True, placed="X"),
     Format("tsv", (".tsv", ".tab"), begins.tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
@@ -324,7 +339,9 @@ def of_folder(path: Path) -> Format:
     ConvError
         For one of no format.
     """
-    found = next((row for row in _every() if row.folder and row.folder(path)), None)
+    rows = [row for row in _every() if row.folder]
+    found = next((row for row in rows if row.folder and row.folder(path)), None)
+    found = found or next((row for row in rows if own_suffix(path).lower() in row.suffixes), None)
     if found is None:
         raise ConvError("it is a folder; name the files in it")
     return found
@@ -531,9 +548,16 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
     also = [] if info.companions and info.companions.kind is format.kind else list(info.also)
     if not format.writer.startswith(_PICTURES):  # those say it themselves, see `shared.fit`
         also += ["the colour profile"] * bool(info.metadata.icc) + ["EXIF data"] * bool(info.metadata.exif)
+    if info.metadata.store is not None and format.folder is None:
+        also += info.metadata.store.also
     if also:
         notes.append(f"left out: {', '.join(also)} ({format.name.upper()} holds none)")
     return (*notes, *lines)
+
+
+def grain(format: Format, info: Info) -> Grain:
+    """Return which boxes of such data a format's writer takes, or takes best."""
+    return _load(format.pieces)(info) if format.pieces else format.grain
 
 
 def open_sink(fp: IO[bytes], format: Format, info: Info, options: WriteOptions) -> Sink:

@@ -239,14 +239,21 @@ def choose(
 
 
 def _bricks(plan: Plan, stream: int, cuts: Sequence[int]) -> Plan:
-    """Cut strips that take too much memory along other axes too, slow ones first, down to so many halos."""
+    """Let strips consist of whole pieces; cut those that take too much memory along other axes too.
+
+    Slow axes come first; a block is at least so many halos long.  Pieces too large for that are read more than once.
+    """
     most = min(MOST_MEMORY, (available_memory() or MOST_MEMORY) // 2)
-    chain = plan.job.chain
+    chain, strips = plan.job.chain, plan
+    whole = ceil(plan.steps[stream] / cuts[stream]) * cuts[stream]
+    plan = plan.cut(stream, min(whole, chain.output[stream]))
     for axis, (n, unit) in enumerate(zip(chain.output, cuts, strict=True)):
         least, parts = max(HALOS * workload.halo(chain, axis), 1), 1
         while axis != stream and plan.memory > most and plan.steps[axis] > max(least, unit):
             parts += 1 + parts // 8  # a result that no machine holds has too many to count one by one
             plan = plan.cut(axis, min(ceil(max(n / parts, least) / unit) * unit, n))
+    if plan.memory > most and plan.steps != strips.steps and cuts[stream] > 1:
+        return _bricks(strips, stream, [*cuts[:stream], 1, *cuts[stream + 1 :]])
     return plan
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 import pytest
 import tifffile
+import zarr
 from av.stream import Disposition
 from PIL import Image, ImageCms
 
@@ -136,6 +137,16 @@ class Seen:
             self.values, self.mode = voxels, {2: "LA", 4: "RGBA"}.get(voxels.shape[-1] if deep else 1, "")
             self.delays = [None] * (len(voxels) if voxels.ndim - deep == 3 else 1)
             self.info = {"dpi": [25.4 / step]}
+        elif suffix == ".zarr":
+            node = zarr.open(path, mode="r")
+            array = node if isinstance(node, zarr.Array) else node["0"]
+            names = array.metadata.dimension_names
+            self.values = np.moveaxis(array[...], names.index("c"), -1) if "c" in names else array[...]
+            self.mode = {2: "LA", 4: "RGBA"}.get(self.values.shape[-1] if "c" in names else 1, "")
+            self.delays = [None] * (self.values.shape[0] if {"t", "z"} & {*names} else 1)
+            if array is not node:
+                level = node.attrs["ome"]["multiscales"][0]["datasets"][0]
+                self.info = {"dpi": [1 / level["coordinateTransformations"][0]["scale"][-1]]}
         elif suffix in (".csv", ".tsv"):
             self.text = path.read_text()
         elif suffix in (".parquet", ".arrow"):
@@ -229,6 +240,7 @@ RESULTS = (
     "nii",
     "nrrd",
     "mha",
+    "zarr",
     "csv",
     "tsv",
     "parquet",

@@ -102,7 +102,8 @@ FIRST_BYTES = {
 
 
 def test_every_format_has_a_sample_here() -> None:
-    assert set(FIRST_BYTES) | {"ome-tiff"} == {row.name for row in FORMATS}  # names tell which TIFF is OME's
+    found = set(FIRST_BYTES) | {"ome-tiff"}  # names tell which TIFF is OME's
+    assert found == {row.name for row in FORMATS if not row.folder}
 
 
 @pytest.mark.parametrize("name", FIRST_BYTES)

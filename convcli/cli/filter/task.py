@@ -149,7 +149,9 @@ def prepare(
         step = job.length
     resources = Resources(request.engine, request.device, request.threads)
     planes = format.film and not format.numbered
-    pipeline = Pipeline(job, source, resources, step=step, planes=planes, grain=format.grain)
+    pipeline = Pipeline(
+        job, source, resources, step=step, planes=planes, grain=registry.grain(format, job.result)
+    )
     outputs.check(pipeline.result, format)
     pipeline.plan.check_memory()
     slugs = [*map(slug, begun), *(kernel.slug for kernel in named)]

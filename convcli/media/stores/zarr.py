@@ -1,0 +1,409 @@
+"""Zarr 2 and 3, and OME-Zarr: folders of chunks, of which only those that a box touches are read and written.
+
+Metadata, chunks and codecs are zarr's.  Axes are named by OME-Zarr's multiscales, else by the names of the dimensions.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from fractions import Fraction
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from convcli.common.budget import check_memory
+from convcli.common.errors import ConvError, UsageError
+from convcli.common.frozen import frozen
+from convcli.data.axes import Even, Positions
+from convcli.data.box import Box, slices
+from convcli.data.info import BOXES, ITEMS, SPACE, Boxes, Grain, Info, Metadata, Sink
+from convcli.media.arrays import parse_axes
+from convcli.media.files.target import Folder
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.pictures.geo import Nodata
+from convcli.media.shared import decoding
+from convcli.media.stores.guard import Inside, guarded
+
+import zarr  # isort: skip  # behind the guard, which says that it is missing
+
+Array = zarr.Array[Any]
+
+CHUNK = 1 << 23  # bytes of a chunk where the input has none
+_INDEX = 1 << 22  # chunks of a shard, at most
+_NAMES = {
+    name: letter
+    for letter, names in {
+        "T": "t time",
+        "C": "c channel channels band",
+        "Z": "z depth level lev altitude height plev",
+        "Y": "y lat latitude northing row",
+        "X": "x lon longitude easting column",
+        ITEMS: "n sample batch",
+    }.items()
+    for name in names.split()
+}
+_OME_UNITS = {  # of OME-Zarr, which takes those of UDUNITS: as axes call them
+    **{f"{long}{unit}": f"{short}{unit[0]}" for unit in ("meter", "second")
+       for long, short in (("", ""), ("milli", "m"), ("micro", "u"), ("nano", "n"))},
+    "kilometer": "km", "centimeter": "cm", "inch": "in", "foot": "ft",
+    "minute": "min", "hour": "h", "day": "d", "degree": "deg", "radian": "rad",
+}  # fmt: skip
+_SCALED = ("scale_factor", "add_offset", "_FillValue", "missing_value")  # of samples as they are stored
+_TYPES = {"T": "time", "C": "channel"}
+_UDUNITS = {short: long for long, short in _OME_UNITS.items()}
+_OF_LEVELS = ("datasets", "coordinateTransformations", "version")
+_STALE = (*_SCALED, "valid_min", "valid_max", "valid_range", "actual_range", "_ARRAY_DIMENSIONS")
+
+
+@frozen
+class Stored:
+    """What a result takes over from the store that it was made from.
+
+    Attributes
+    ----------
+    version
+        2 or 3.
+    letters
+        All axes, those of a single sample too.
+    chunks, shards
+        Samples along these axes; no shards where chunks are files of their own.
+    coding
+        What compresses chunks, as zarr takes it.
+    names
+        Of the axes.
+    places
+        The positions along those that have any.
+    attributes
+        Of the array, but for those that a result makes untrue.
+    ome
+        The multiscales that the array is a level of; empty where there are none.
+    around
+        The other attributes of its group.
+    """
+
+    version: Literal[2, 3]
+    letters: str
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...]
+    coding: Any
+    names: tuple[str, ...]
+    places: Mapping[str, Even]
+    attributes: Mapping[str, Any]
+    ome: Mapping[str, Any]
+    around: Mapping[str, Any]
+
+    @property
+    def also(self) -> list[str]:
+        """What formats that are no stores hold none of, for messages."""
+        return ["attributes"] * bool(self.attributes) + ["OME metadata"] * (self.around != {"ome": {}})
+
+
+_NEW = Stored(3, "", (), (), "auto", (), {}, {}, {}, {"ome": {}})
+
+
+def source(fp: IO[bytes], options: ReadOptions) -> ZarrSource:
+    """Open an array of a store; of a multiscale picture, level 0 unless the input's name says another.
+
+    Only metadata is read.  Axes of a single sample are left out.
+
+    Raises
+    ------
+    UsageError
+        Where the group holds several arrays, and ``options.array`` names none or another.
+    ConvError
+        For a store without metadata, one of whose links leads out of it, and samples that are no real numbers.
+    """
+    if not isinstance(fp, Folder):
+        raise ConvError("Zarr is a folder of files, and this is none")
+    return ZarrSource(fp, options)
+
+
+def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> ZarrSink:
+    """Open a store for writing: one array, or a group that says as OME-Zarr where its samples lie."""
+    assert isinstance(fp, Folder)
+    return ZarrSink(fp, info, options.array)
+
+
+def pieces(info: Info) -> Grain:
+    """Return which boxes a store of such data takes best: whole chunks, or shards."""
+    stored, letters = info.metadata.store, info.letters
+    own = dict(zip(stored.letters, stored.shards or stored.chunks, strict=True)) if stored else {}
+    if not set(letters) <= set(own):
+        own = _cubes(info)
+    return Grain(any_order=True, piece=tuple(min(own[one], info.size(one)) for one in info.box_letters))
+
+
+def _cubes(info: Info) -> dict[str, int]:
+    """Return the sizes of chunks: cubes of space, as large as is usual, for all colours of a picture."""
+    sizes = {axis.letter: 1 for axis in info.axes}
+    if info.channels <= 4 and "C" in sizes:
+        sizes["C"] = info.channels
+    space = [letter for letter in "XYZ" if letter in sizes] or [info.letters[info.stream_axis]]
+    room = CHUNK // np.dtype(info.dtype).itemsize // math.prod(sizes.values())
+    for left in range(len(space), 0, -1):
+        letter = min((one for one in space if sizes[one] == 1), key=info.size)
+        side = 1 << int(math.log2(max(room, 1)) / left)
+        sizes[letter] = min(side, info.size(letter))
+        room //= sizes[letter]
+        space.remove(letter)
+    return sizes
+
+
+class ZarrSource(Boxes):
+    """An array of a store; chunks are decoded by zarr, several at a time."""
+
+    def __init__(self, folder: Folder, options: ReadOptions) -> None:
+        with decoding("Zarr"), guarded():
+            try:
+                root = zarr.open(store=Inside(folder.path, read_only=True), mode="r")
+            except FileNotFoundError:
+                raise ConvError("no Zarr metadata is in it: zarr.json, .zarray or .zgroup") from None
+            self._array, group, notes = _chosen(root, options.array)
+            stored = _stored(self._array, group, options.axes)
+            self._missing = _missing(self._array)
+        self._letters, shape = stored.letters, self._array.shape
+        attributes: dict[str, Any] = self._array.attrs.asdict()
+        self._scale = [
+            float(attributes.get(key, usual)) for key, usual in (("scale_factor", 1), ("add_offset", 0))
+        ]
+        many = [axis for axis in zip(self._letters, shape, strict=True) if axis[1] > 1]
+        if not {letter for letter, _ in many} & {*SPACE}:
+            many = [*zip(self._letters, shape, strict=True)]
+        dtype = np.dtype(self._array.dtype)
+        name = "uint8" if dtype.kind == "b" else dtype.newbyteorder("=").name
+        name = name if self._missing is None else self._missing.dtype
+        metadata = Metadata(store=stored, nodata=None if self._missing is None else "nan")
+        info = Info.of(
+            "".join(letter for letter, _ in many),
+            [n for _, n in many],
+            name if self._scale == [1, 0] else "float64",
+            metadata=metadata,
+            notes=notes,
+        ).placed(**stored.places)
+        self.info = replace(info, volume="Z" in info.letters)
+        self.grain = pieces(self.info)
+
+    def read(self, box: Box) -> np.ndarray:
+        spans = dict(zip(self.info.letters, self.info.spans(box), strict=True))
+        index = slices(tuple(spans.get(letter, (0, 1)) for letter in self._letters))
+        with decoding("Zarr"), guarded():
+            block = np.asarray(self._array[index])
+        block = block.reshape([stop - start for start, stop in spans.values()])
+        if self._missing is not None:
+            block = self._missing.read(block)
+        if self._scale != [1, 0]:
+            return block * np.float64(self._scale[0]) + self._scale[1]
+        return block.astype(self.info.dtype, copy=False)
+
+
+def _stored(array: Array, group: zarr.Group | None, named: str | None) -> Stored:
+    """Return what an array's metadata says; ``named`` are the letters of its axes, where a person names them.
+
+    Raises
+    ------
+    ConvError
+        For what cannot be filtered, or not safely.
+    """
+    shape, dtype = array.shape, np.dtype(array.dtype)
+    chunks, shards = array.chunks, array.shards or ()
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise ConvError(
+            f"samples of the type {dtype}: only integers and floats up to 64 bits can be filtered"
+        )
+    if not shape or min(shape) < 1:
+        raise ConvError(f"the array holds no samples: its shape is {shape}")
+    if math.prod(shards) > _INDEX * math.prod(chunks):
+        raise ConvError(f"its shards of {shards} samples hold too many chunks of {chunks}")
+    check_memory(f"a chunk of {chunks} samples", 2 * math.prod(chunks) * dtype.itemsize)
+    ome, around = _scales(group)
+    axes = [one if isinstance(one, dict) else {"name": one} for one in ome.get("axes") or ()]
+    names = [one.get("name") for one in axes] or _dimensions(array) or [None] * len(shape)
+    letters = "".join(_NAMES.get(str(name).lower(), "?") for name in names)
+    if named or "?" in letters or len({*letters}) < len(letters) or len(letters) != len(shape):
+        letters = parse_axes(named, shape)
+    ome = {**ome, "axes": axes}
+    places = _places(ome, array.basename, letters)
+    called = tuple(str(name or letter.lower()) for name, letter in zip(names, letters, strict=False))
+    coding, version = tuple(array.compressors) or None, array.metadata.zarr_format
+    kept = {key: one for key, one in array.attrs.items() if key not in _STALE}
+    return Stored(version, letters, chunks, shards, coding, called, places, kept, ome, around)
+
+
+def _chosen(root: Array | zarr.Group, path: str) -> tuple[Array, zarr.Group | None, tuple[str, ...]]:
+    """Return the array that a path means, the group that it is in, and notes."""
+    if path and not isinstance(root, zarr.Group):
+        raise UsageError(f"::{path} names one of several arrays, and this store is one")
+    group, node = None, root
+    for name in path.strip("/").split("/") if path.strip("/") else ():
+        group = node if isinstance(node, zarr.Group) else None
+        names = sorted(name for name, _ in group.members()) if group is not None else []
+        if group is None or name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            raise UsageError(f"::{path}: there is no {name!r}; {_listed(near or names)}")
+        node = group[name]
+    notes: tuple[str, ...] = ()
+    while isinstance(node, zarr.Group):
+        group = node
+        levels = [str(one["path"]) for one in _scales(group)[0].get("datasets") or ()]
+        arrays = sorted(name for name, one in group.arrays() if _dimensions(one) != [name])  # no coordinates
+        inner = arrays or sorted(name for name in group.group_keys() if name != "OME")
+        if len(levels) > 1:
+            notes = (f"level {levels[0]} of {len(levels)} is read; ::{levels[1]} names the next",)
+        elif not levels and len(inner) != 1:
+            raise UsageError(f"name one array as ::PATH; {_listed(inner)}")
+        node = group[(levels or inner)[0]]
+    return node, group, notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 9} more" if len(names) > 9 else ""
+    return f"it holds {', '.join(map(repr, names[:9])) or 'no array'}{more}"
+
+
+def _dimensions(array: Array) -> list[str | None]:
+    """Return the names of the dimensions, as Zarr 3 or xarray writes them; empty where nobody does."""
+    names = array.metadata.to_dict().get("dimension_names") or array.attrs.get("_ARRAY_DIMENSIONS")
+    return list(names) if isinstance(names, list | tuple) else []
+
+
+def _scales(group: zarr.Group | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the multiscales of a group, empty where it has none, and its other attributes, in OME-Zarr 0.5's form."""
+    attributes = {} if group is None else group.attrs.asdict()
+    inner = attributes.get("ome", attributes)
+    if not (isinstance(inner, dict) and inner.get("multiscales")):
+        return {}, {"ome": {}}
+    beside = {key: one for key, one in inner.items() if key not in ("multiscales", "version")}
+    outer = {key: one for key, one in attributes.items() if key != "ome"} if "ome" in attributes else {}
+    return dict(inner["multiscales"][0]), {**outer, "ome": beside}
+
+
+def _missing(array: Array) -> Nodata | None:
+    """Return what stands for missing samples: the conventions' attributes, else NaN where there is no chunk."""
+    found: Any = array.attrs.get("_FillValue", array.attrs.get("missing_value"))
+    by_xarray = array.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in array.attrs
+    fill: Any = array.fill_value
+    if found is None and (by_xarray or fill != fill):
+        found = fill
+    if isinstance(found, str):  # of floats, xarray writes their bytes
+        with suppress(ValueError):
+            found = np.frombuffer(base64.b64decode(found, validate=True), "<f8").item()
+    try:
+        return None if found is None else Nodata(str(found), np.dtype(array.dtype).newbyteorder("=").name)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _places(ome: Mapping[str, Any], path: str, letters: str) -> dict[str, Even]:
+    """Return the positions along axes that have any: a level's scale and translation, then those of all levels."""
+    steps, firsts = [Fraction(1)] * len(letters), [Fraction(0)] * len(letters)
+    levels = [one for one in ome.get("datasets") or () if one["path"] == path]
+    for one in (step for of in (*levels[:1], ome) for step in of.get("coordinateTransformations") or ()):
+        numbers = [Fraction(str(number)) for number in one.get(one["type"], ())]
+        if one["type"] == "scale":
+            steps = [a * b for a, b in zip(steps, numbers, strict=True)]
+            firsts = [a * b for a, b in zip(firsts, numbers, strict=True)]
+        elif one["type"] == "translation":
+            firsts = [a + b for a, b in zip(firsts, numbers, strict=True)]
+    found = {}
+    for letter, axis, step, first in zip(letters, ome["axes"], steps, firsts, strict=False):
+        unit = str(axis.get("unit") or "")
+        if letter in "TZYX" and step and (unit or (step, first) != (1, 0)):
+            found[letter] = Even(first, step, _OME_UNITS.get(unit, unit))
+    return found
+
+
+class ZarrSink(Sink):
+    """A store; chunks are coded by zarr, those that hold the fill value alone are not stored."""
+
+    grain = BOXES
+
+    def __init__(self, folder: Folder, info: Info, path: str) -> None:
+        super().__init__(info)
+        stored: Stored = info.metadata.store or _NEW
+        if not {*info.letters} <= {*stored.letters}:
+            stored = replace(
+                _NEW,
+                letters=info.letters,
+                names=tuple(info.letters.lower()),
+                chunks=tuple(_cubes(info)[one] for one in info.letters),
+            )
+        self._letters, self._stored = stored.letters, stored
+        ome = "".join(letter for letter in "TCZYX" if letter in stored.letters)
+        placed = any(axis.positions for axis in info.axes)
+        multi = bool(placed or stored.ome.get("datasets")) and {*ome} == {*stored.letters} and "YX" in ome
+        if multi:
+            self._letters = ome
+        metadata, lost = info.metadata, []
+        lost += ["positions of the samples are"] * (placed and not multi)
+        lost += ["georeference is"] * (metadata.geo is not None) + ["affine is"] * (
+            metadata.volume is not None
+        )
+        self.notes = tuple(f"the {what} left out: ZARR holds none" for what in lost)
+        rows = zip(stored.names, stored.chunks, stored.shards or stored.chunks, strict=True)
+        own = dict(zip(stored.letters, rows, strict=True))
+        names, chunks, shards = zip(*(own[letter] for letter in self._letters), strict=True)
+        shape = tuple(info.size(letter) if letter in info.letters else 1 for letter in self._letters)
+        chunks = tuple(map(min, chunks, shape))
+        shards = tuple(-(-min(s, n) // c) * c for s, n, c in zip(shards, shape, chunks, strict=True))
+        attributes = dict(stored.attributes)
+        if stored.version == 2:
+            attributes |= {} if multi else {"_ARRAY_DIMENSIONS": names}
+        gaps = info.metadata.nodata is not None and np.dtype(info.dtype).kind == "f"
+        store, path = zarr.storage.LocalStore(folder.path), path.strip("/")
+        with decoding("Zarr"):
+            if multi:
+                about = self._multiscales(names)
+                zarr.create_group(store, path=path, zarr_format=stored.version, attributes=about)
+            self._array = zarr.create_array(
+                store,
+                name=f"{path}/0" if multi else path,
+                shape=shape,
+                dtype=info.dtype,
+                chunks=chunks,
+                shards=shards if stored.shards else None,
+                compressors=stored.coding,
+                fill_value=np.nan if gaps else 0,
+                zarr_format=stored.version,
+                chunk_key_encoding={"name": "v2", "separator": "./"[multi]} if stored.version == 2 else None,
+                dimension_names=names if stored.version == 3 else None,
+                attributes=attributes,
+            )
+
+    def _multiscales(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the attributes of the group that holds the array as its only level."""
+        stored, axes, scale, first = self._stored, [], [], []
+        former = {axis.get("name"): axis for axis in stored.ome.get("axes", ())}
+        for letter, name in zip(self._letters, names, strict=True):
+            places: Positions | None = stored.places.get(letter)
+            if letter in self.info.letters:
+                places = self.info.axis(letter).positions
+            steps = places.steps() if places else None
+            if steps is not None and steps[0] != steps[1]:
+                steps, places = None, None
+                what = "times of the frames" if letter == "T" else f"positions along {name}"
+                self.notes += (f"the {what}, which are uneven, are left out: ZARR holds none",)
+            axis = {"name": name, "type": _TYPES.get(letter, "space"), **former.get(name, {})}
+            if places is not None and places.unit:
+                axis["unit"] = _UDUNITS.get(places.unit, places.unit)
+            axes.append(axis)
+            scale.append(float(steps[0] if steps else 1))
+            first.append(float(places.at(0) or 0 if places else 0))
+        moves = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": first}]
+        level = {"path": "0", "coordinateTransformations": moves[: 1 + any(first)]}
+        kept = {key: one for key, one in stored.ome.items() if key not in _OF_LEVELS}
+        entry, beside = {**kept, "axes": axes, "datasets": [level]}, stored.around["ome"]
+        if stored.version == 2:
+            return {**beside, "multiscales": [{**entry, "version": "0.4"}]}
+        return {**stored.around, "ome": {**beside, "version": "0.5", "multiscales": [entry]}}
+
+    def put(self, box: Box, values: np.ndarray) -> None:
+        spans = dict(zip(self.info.letters, self.info.spans(box), strict=True))
+        order = [self.info.letters.index(letter) for letter in self._letters if letter in spans]
+        index = slices(tuple(spans.get(letter, (0, 1)) for letter in self._letters))
+        with decoding("Zarr"):
+            self._array[index] = values.transpose(order).reshape([one.stop - one.start for one in index])

@@ -1,0 +1,379 @@
+"""Zarr beside the package zarr: samples, chunks, attributes, where samples lie, and what is refused."""
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numcodecs
+import numpy as np
+import pytest
+import zarr
+from scipy import ndimage
+from typer.testing import CliRunner
+
+from convcli.cli.program import build
+from convcli.common.errors import ConvError
+from convcli.media import registry
+from convcli.media.files.target import Folder
+from convcli.media.options import ReadOptions
+from convcli.media.stores import guard
+from tests.shell import convcli
+
+RANDOM = np.random.default_rng(5)
+VOLUME = RANDOM.normal(size=(20, 26, 34)).astype(np.float32)
+TAPS = np.array([[[1.0, 2.0], [0.5, 0.0], [3.0, 1.0]]])  # 1 x 3 x 2 along z, y, x
+MICRO = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+
+
+def run(*arguments: object) -> str:
+    """Run a filter in this process; return what it says on stderr."""
+    done = CliRunner().invoke(build(["filter"]), ["filter", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    return done.stderr
+
+
+def save(path: Path, values: np.ndarray, **options: Any) -> zarr.Array:
+    made = zarr.create_array(path, shape=values.shape, dtype=values.dtype, **options)
+    made[...] = values
+    return made
+
+
+def multiscale(path: Path, levels: list[np.ndarray], version: int, scale: list[float]) -> None:
+    """Write t, c, z, y, x with a translation, each level half as fine along y and x."""
+    axes = [{"name": "t", "type": "time", "unit": "second"}, {"name": "c", "type": "channel"}, *MICRO]
+    datasets = []
+    for n, _ in enumerate(levels):
+        steps = [*scale[:3], scale[3] * 2**n, scale[4] * 2**n]
+        moves = [
+            {"type": "scale", "scale": steps},
+            {"type": "translation", "translation": [0, 0, 5, (2**n - 1) * scale[3] / 2, 7]},
+        ]
+        datasets.append({"path": str(n), "coordinateTransformations": moves})
+    entry = {"name": "cells", "axes": axes, "datasets": datasets, "type": "gaussian"}
+    omero = {"channels": [{"label": "nuclei"}, {"label": "walls"}]}
+    about = {"ome": {"version": "0.5", "multiscales": [entry], "omero": omero}, "lab": "B2"}
+    if version == 2:
+        about = {"multiscales": [entry | {"version": "0.4"}], "omero": omero}
+    group = zarr.create_group(path, zarr_format=version, attributes=about)
+    for n, values in enumerate(levels):
+        made = group.create_array(str(n), shape=values.shape, dtype=values.dtype, chunks=(1, 1, 4, 8, 8))
+        made[...] = values
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"zarr_format": 2, "compressors": numcodecs.Blosc(), "filters": [numcodecs.Delta("<f4")]},
+        {"zarr_format": 2, "compressors": numcodecs.GZip(), "order": "F"},
+        {"zarr_format": 3, "dimension_names": ("z", "y", "x"), "compressors": zarr.codecs.BloscCodec()},
+        {"zarr_format": 3, "dimension_names": ("depth", "lat", "lon"), "shards": (12, 16, 32)},
+    ],
+    ids=["2 blosc", "2 gzip", "3 blosc", "3 shards"],
+)
+@pytest.mark.parametrize(
+    ("options", "cut"),
+    [
+        ((), np.s_[:, :, :]),
+        (("--padding", "valid"), np.s_[:, 1:-1, :-1]),
+        (("--stride", "2"), np.s_[::2, ::2, ::2]),
+    ],
+)
+def test_results_are_scipys_in_chunks_of_the_input(
+    tmp_path: Path, form: dict[str, Any], options: tuple[str, ...], cut: tuple[slice, ...]
+) -> None:
+    given = save(tmp_path / "in.zarr", VOLUME, chunks=(6, 8, 16), attributes={"scan": 7}, **form)
+    np.save(tmp_path / "k.npy", TAPS)
+    run(
+        tmp_path / "in.zarr",
+        "-k",
+        tmp_path / "k.npy",
+        *options,
+        "--pad-mode",
+        "replicate",
+        "-o",
+        tmp_path / "out.zarr",
+    )
+    made = zarr.open_array(tmp_path / "out.zarr", mode="r")
+    full = ndimage.correlate(np.asarray(given[...]).astype(float), TAPS, mode="nearest", origin=(0, 0, -1))
+    np.testing.assert_allclose(made[...], full[cut], rtol=1e-5, atol=1e-6)
+    assert made.metadata.zarr_format == given.metadata.zarr_format
+    assert made.chunks == tuple(map(min, given.chunks, made.shape))
+    assert (made.shards is None) == (given.shards is None)
+    assert made.compressors == given.compressors
+    names = {"_ARRAY_DIMENSIONS": ["z", "y", "x"]} if form["zarr_format"] == 2 else {}
+    assert made.attrs.asdict() == {"scan": 7} | names
+    assert made.metadata.to_dict().get("dimension_names") == form.get("dimension_names")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    ("options", "step", "start"),
+    [
+        (("-k", "box:1x3x3", "--padding", "valid"), (1, 1, 1), (0, 1, 1)),
+        (("-k", "gaussian:1", "--stride", "1,2,3"), (1, 2, 3), (0, 0, 0)),
+        (("--pool", "avg:2"), (2, 2, 2), (0.5, 0.5, 0.5)),
+    ],
+)
+def test_multiscale_pictures_say_where_samples_lie(
+    tmp_path: Path, version: int, options: tuple[str, ...], step: tuple[int, ...], start: tuple[float, ...]
+) -> None:
+    """Axes of one sample stay too; level 0 is read unless another is named."""
+    levels = [RANDOM.integers(0, 4000, (1, 2, 8, 20 // n, 24 // n)).astype(np.uint16) for n in (1, 2)]
+    multiscale(tmp_path / "in.ome.zarr", levels, version, [30, 1, 2, 0.5, 0.25])
+    before = zarr.open_group(tmp_path / "in.ome.zarr", mode="r").attrs.asdict()
+    for level, name in enumerate(("in.ome.zarr", "in.ome.zarr::/1")):
+        said = run(tmp_path / name, *options, "-o", tmp_path / "out.zarr", "-y")
+        assert ("level 0 of 2 is read" in said) == (level == 0)
+        group = zarr.open_group(tmp_path / "out.zarr", mode="r")
+        about = group.attrs.asdict()
+        after, entry = (about, before) if version == 2 else (about["ome"], before["ome"])
+        entry = entry["multiscales"][0]
+        found = after["multiscales"][0]
+        fine = [30, 1, 2, 0.5 * 2**level, 0.25 * 2**level]
+        first = [0, 0, 5, level * 0.25, 7]
+        scale = [a * b for a, b in zip(fine, (1, 1, *step), strict=True)]
+        moved = [a + b * c for a, b, c in zip(first, fine, (0, 0, *start), strict=True)]
+        said_of_level = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": moved}]
+        assert found == entry | {"datasets": [{"path": "0", "coordinateTransformations": said_of_level}]}
+        assert after["omero"] == {"channels": [{"label": "nuclei"}, {"label": "walls"}]}
+        if version == 3:
+            assert (about["lab"], after["version"]) == ("B2", "0.5")
+        made = group["0"]
+        assert isinstance(made, zarr.Array)
+        assert made.chunks == tuple(map(min, (1, 1, 4, 8, 8), made.shape))
+        if "--pool" in options:
+            z, y, x = (n // 2 for n in levels[level].shape[2:])
+            blocks = levels[level].astype(float)[0].reshape(2, z, 2, y, 2, x, 2)
+            np.testing.assert_allclose(made[0], blocks.mean((2, 4, 6)), rtol=1e-6)
+
+
+def test_any_box_is_read(tmp_path: Path) -> None:
+    save(tmp_path / "in.zarr", VOLUME, chunks=(4, 4, 4), shards=(8, 8, 16), dimension_names=("z", "y", "x"))
+    source = registry.open_source(Folder(tmp_path / "in.zarr"), registry.by_name("zarr"), ReadOptions())
+    assert source.grain.steps(source.info) == {"Z": 8, "Y": 8, "X": 16}
+    for box in [((1, 3), (2, 7), (0, 34)), ((19, 20), (0, 26), (33, 34))]:
+        np.testing.assert_array_equal(source.read(box), VOLUME[tuple(slice(*span) for span in box)])
+
+
+def test_positions_of_other_formats_and_chunks_of_their_results(tmp_path: Path) -> None:
+    """Nothing but zeros is not stored, and a picture's chunk has all of its colours."""
+    import nibabel
+    from PIL import Image
+
+    values = np.zeros((40, 30, 20), np.float32)
+    values[:5, :5, :5] = 1
+    image = nibabel.Nifti1Image(values, np.diag([0.5, 1, 2, 1]))
+    image.header.set_xyzt_units("mm", "sec")
+    nibabel.save(image, tmp_path / "in.nii")
+    said = run(tmp_path / "in.nii", "-k", "box:3", "--stride", "2", "-o", tmp_path / "a.zarr")
+    entry = zarr.open_group(tmp_path / "a.zarr", mode="r").attrs.asdict()["ome"]["multiscales"][0]
+    assert [(one["name"], one["unit"]) for one in entry["axes"]] == [(name, "millimeter") for name in "zyx"]
+    assert entry["datasets"][0]["coordinateTransformations"] == [{"type": "scale", "scale": [4, 2, 1]}]
+    assert "the affine is left out" in said
+    run(tmp_path / "a.zarr", "-k", "identity", "-o", tmp_path / "b.nii")
+    np.testing.assert_allclose(nibabel.load(tmp_path / "b.nii").header.get_zooms(), [1, 2, 4])
+    pixels = RANDOM.integers(0, 256, (7, 9, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    run(tmp_path / "in.png", "-k", "identity", "--range", "clip", "-o", tmp_path / "c.zarr")
+    made = zarr.open_array(tmp_path / "c.zarr", mode="r")
+    np.testing.assert_array_equal(made[...], pixels)
+    assert made.chunks == (7, 9, 3)
+    save(tmp_path / "d.zarr", np.pad(VOLUME, 20), chunks=(10, 11, 12), fill_value=0)
+    run(tmp_path / "d.zarr", "-k", "box:3", "-o", tmp_path / "e.zarr")
+    sizes = [zarr.open_array(tmp_path / name, mode="r").nchunks_initialized for name in ("d.zarr", "e.zarr")]
+    assert sizes[0] <= sizes[1] < 6 * 6 * 7
+
+
+@pytest.mark.parametrize("how", ["NaN", "attribute", "bytes", "xarray 2", "scaled"])
+def test_missing_samples(tmp_path: Path, how: str) -> None:
+    """What the conventions call missing stays so, and does not reach its neighbours."""
+    values = RANDOM.integers(0, 99, (9, 12)).astype(np.int16)
+    values[3, 4] = -5
+    options: dict[str, Any] = {"attributes": {"_FillValue": -5}, "dimension_names": ("lat", "lon")}
+    stored, scale = values, 1.0
+    if how == "NaN":
+        stored = np.where(values == -5, np.nan, values).astype(np.float32)
+        options |= {"attributes": {}, "fill_value": np.nan}
+    elif how == "bytes":
+        stored = values.astype(np.float32)
+        options |= {"attributes": {"_FillValue": "AAAAAAAAFMA="}}  # of the double -5
+    elif how == "xarray 2":
+        options = {"attributes": {"_ARRAY_DIMENSIONS": ["y", "x"]}, "fill_value": -5, "zarr_format": 2}
+    elif how == "scaled":
+        options["attributes"] |= {"scale_factor": 0.5, "add_offset": 3.0, "long_name": "heat"}
+        scale = 0.5
+    save(tmp_path / "in.zarr", stored, chunks=(4, 4), **options)
+    run(tmp_path / "in.zarr", "-k", "box:3", "--pad-mode", "replicate", "-o", tmp_path / "out.zarr")
+    made = zarr.open_array(tmp_path / "out.zarr", mode="r")
+    there = (values != -5).astype(float)
+    total = ndimage.uniform_filter(np.where(values == -5, 0, values * scale), 3, mode="nearest")
+    want = total / ndimage.uniform_filter(there, 3, mode="nearest") + (3 if how == "scaled" else 0)
+    np.testing.assert_allclose(made[...], np.where(values == -5, np.nan, want), rtol=1e-5)
+    assert np.isnan(made.fill_value)
+    assert set(made.attrs) <= {"long_name", "_ARRAY_DIMENSIONS"}
+
+
+def test_a_group_of_one_array_needs_no_path(tmp_path: Path) -> None:
+    """Coordinates count for none; of several one is named, and the nearest name is told."""
+    group = zarr.create_group(tmp_path / "in.zarr")
+    for name, size in (("y", 26), ("x", 34)):
+        group.create_array(name, shape=(size,), dtype="f8", dimension_names=(name,))
+    heat = group.create_array("heat", shape=(26, 34), dtype="f4", dimension_names=("y", "x"))
+    heat[...] = VOLUME[0]
+    run(tmp_path / "in.zarr", "-k", "identity", "-o", tmp_path / "a.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), VOLUME[0])
+    group.create_group("deep").create_array("rain", shape=(3, 4), dtype="f4")
+    run(tmp_path / "in.zarr::/deep/rain", "-k", "identity", "-o", tmp_path / "b.zarr::/a/b")
+    assert zarr.open_array(tmp_path / "b.zarr", path="a/b", mode="r").shape == (3, 4)
+    for name, words in (("::/heet", "'heat'"), ("::/deep/run", "'rain'"), ("::/heat/x", "there is no 'x'")):
+        done = convcli("filter", f"in.zarr{name}", "-k", "box:3", "-o", "c.zarr", cwd=tmp_path)
+        assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+        assert words in done.stderr.decode()
+    group.create_array("wind", shape=(26, 34), dtype="f4", dimension_names=("y", "x"))
+    done = convcli("filter", "in.zarr", "-k", "box:3", "-o", "c.zarr", cwd=tmp_path)
+    assert "it holds 'heat', 'wind'" in done.stderr.decode()
+    assert not (tmp_path / "c.zarr").exists()
+
+
+def damaged(how: str, path: Path) -> str:
+    """Write a store that is damaged somehow; return words of the error."""
+    save(path, VOLUME, chunks=(6, 8, 16), dimension_names=("z", "y", "x"))
+    chunk, place = path / "c" / "0" / "0" / "0", path / "zarr.json"
+    about = json.loads(place.read_text())
+    words = "broken or truncated Zarr"
+    if how == "no metadata":
+        place.unlink()
+        return "no Zarr metadata"
+    if how == "no JSON":
+        place.write_text("{" * 100_000)
+        return words
+    if how == "cut short":
+        chunk.write_bytes(chunk.read_bytes()[:-20])
+        return words
+    if how == "link":
+        chunk.unlink()
+        chunk.symlink_to("/etc/passwd")
+        return "a link that leads out of it"
+    if how == "pipe":
+        chunk.unlink()
+        os.mkfifo(chunk)
+        return "no regular file"
+    if how == "folder link":
+        (path / "c").rename(path.with_name("elsewhere"))
+        (path / "c").symlink_to(path.with_name("elsewhere"))
+        return "a link that leads out of it"
+    if how == "codec":
+        about["codecs"][1]["name"] = "nobody knows"
+    elif how == "complex":
+        about |= {"data_type": "complex64", "fill_value": [0, 0]}
+        words = "only integers and floats"
+    elif how == "large chunk":
+        about["chunk_grid"]["configuration"]["chunk_shape"] = [1 << 20] * 3
+        words = "would take"
+    elif how == "chunk":
+        about["chunk_grid"]["configuration"]["chunk_shape"] = [6, 8, 15]
+    elif how == "no samples":
+        about["shape"] = [0, 3, 4]
+        words = "no samples"
+    elif how == "shape":
+        about["shape"] = [-1, 3, 4]
+    elif how == "shards":
+        inner = {
+            "chunk_shape": [1, 1, 1],
+            "codecs": about["codecs"],
+            "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
+            "index_location": "end",
+        }
+        about["codecs"] = [{"name": "sharding_indexed", "configuration": inner}]
+        about["chunk_grid"]["configuration"]["chunk_shape"] = [512] * 3
+        words = "too many chunks"
+    place.write_text(json.dumps(about))
+    return words
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        *(
+            "no metadata",
+            "no JSON",
+            "cut short",
+            "link",
+            "folder link",
+            "pipe",
+            "codec",
+            "complex",
+            "large chunk",
+        ),
+        *("chunk", "no samples", "shape", "shards"),
+    ],
+)
+def test_damaged_stores_are_refused_in_one_line(tmp_path: Path, how: str) -> None:
+    words = damaged(how, tmp_path / "in.zarr")
+    done = convcli("filter", "in.zarr", "-k", "box:3", "-o", "out.zarr", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.decode().startswith("error: 'in.zarr': ")
+    assert words in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+    assert {one.name for one in tmp_path.iterdir()} <= {"in.zarr", "elsewhere"}
+
+
+def test_pickled_chunks_run_no_code(tmp_path: Path) -> None:
+    save(tmp_path / "in.zarr", VOLUME, zarr_format=2)
+    about = json.loads((tmp_path / "in.zarr" / ".zarray").read_text())
+    for more in ({"compressor": {"id": "pickle"}}, {"filters": [{"id": "pickle"}]}):
+        (tmp_path / "in.zarr" / ".zarray").write_text(json.dumps(about | more))
+        done = convcli("filter", "in.zarr", "-k", "box:3", "-o", "out.zarr", cwd=tmp_path)
+        assert "No Zarr data type found" in done.stderr.decode()
+        assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+
+
+def many(codec: str) -> bytes:
+    """Return a chunk of so much more than its samples, packed."""
+    zeros = bytes(1 << 25)
+    if codec == "gzip":
+        return gzip.compress(zeros[:99]) + gzip.compress(zeros)
+    packers = {"zlib": zlib.compress, "bz2": bz2.compress, "lzma": lzma.compress}
+    if codec in packers:
+        return packers[codec](zeros)
+    if codec == "zstd stream":  # that does not say how long it becomes: blocks of one byte, repeated
+        block = (1 << 17 << 3 | 1 << 1).to_bytes(3, "little") + b"\0"
+        return b"\x28\xb5\x2f\xfd\0\x58" + 256 * block + (1).to_bytes(3, "little")
+    return bytes(
+        {"zstd": numcodecs.Zstd, "blosc": numcodecs.Blosc, "lz4": numcodecs.LZ4}[codec]().encode(zeros)
+    )
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zlib", "bz2", "lzma", "zstd", "zstd stream", "blosc", "lz4"])
+def test_chunks_that_unpack_to_more_than_their_samples(tmp_path: Path, codec: str) -> None:
+    """They are refused before they are unpacked; the decoder itself agrees on how long they become."""
+    name = codec.partition(" ")[0]
+    kind = numcodecs.get_codec({"id": name})
+    assert len(np.frombuffer(kind.decode(many(codec)), np.uint8)) >= 1 << 25
+    save(tmp_path / "in.zarr", VOLUME, chunks=VOLUME.shape, zarr_format=2, compressors=kind)
+    (tmp_path / "in.zarr" / "0.0.0").write_bytes(many(codec))
+    source = registry.open_source(Folder(tmp_path / "in.zarr"), registry.by_name("zarr"), ReadOptions())
+    with pytest.raises(ConvError, match="a chunk becomes longer than the"):
+        source.read(source.info.box)
+    fitting = bytes(kind.encode(VOLUME.tobytes()))
+    guard.check([name], fitting, VOLUME.nbytes)
+    with pytest.raises(ConvError, match="a chunk becomes longer"):
+        guard.check([name], fitting, VOLUME.nbytes - 1)
+    with pytest.raises(ConvError, match="packed twice"):
+        guard.check([name, "zlib"], fitting, VOLUME.nbytes)
+
+
+def test_the_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "in.zarr", VOLUME)
+    for name in [name for name in sys.modules if name.startswith("convcli.media.stores")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    arguments = ["filter", str(tmp_path / "in.zarr"), "-k", "box:3", "-o", str(tmp_path / "out.npy")]
+    done = CliRunner().invoke(build(["filter"]), arguments, catch_exceptions=True)
+    assert "convcli[store]" in str(done.exception)
