@@ -78,20 +78,25 @@ def shell(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block[0].command[:60])
 def test_commands_print_what_readme_shows(block: list[Step], shell: dict[str, str], tmp_path: Path) -> None:
     for step in block:
-        done = subprocess.run(
-            ["bash", "-c", f"set -o pipefail; {step.command}"],
-            cwd=tmp_path,
-            env=shell,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
-        assert done.stderr.splitlines() == step.stderr, step.command
-        assert done.stdout.splitlines() == step.stdout, step.command
-        assert done.returncode == 0, step.command
+        check(step, shell, tmp_path)
+
+
+def check(step: Step, shell: dict[str, str], folder: Path) -> None:
+    """Run a command; what it prints is what stands under it."""
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {step.command}"],
+        cwd=folder,
+        env=shell,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr.splitlines() == step.stderr, step.command
+    assert done.stdout.splitlines() == step.stdout, step.command
+    assert done.returncode == 0, step.command
 
 
 def test_readme_has_the_two_commands_and_they_are_targets() -> None:

@@ -20,6 +20,7 @@ UNITS: Mapping[str, tuple[str, Fraction]] = {  # what they measure, and how many
     for measure, units in _MEASURES.items()
     for name, each in (one.split("=") for one in units.split())
 }
+NO_UNIT = "the times have no unit: seconds are taken for it"
 _DEGREE = 111_195  # metres of a degree on a sphere with the mean radius of the Earth
 _JITTER = Fraction(3, 2)  # of steps that time stamps of frames may be rounded to
 

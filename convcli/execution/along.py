@@ -12,7 +12,7 @@ import numpy as np
 from convcli.common import Missing, UsageError, quoted, split_unit, to_float, within
 from convcli.data.axes import AS_ROWS, UNCLEAR, Axis, Listed
 from convcli.data.info import ArraySource, Companions, Source, channels_first
-from convcli.data.units import converted
+from convcli.data.units import NO_UNIT, converted
 from convcli.kernel.parametric import FORMULAS, given
 
 Weight = Callable[[np.ndarray, float], np.ndarray]
@@ -72,6 +72,7 @@ def along(
     axes = (axis, Axis("C", found.shape[-1]))[: found.ndim]
     found = found.astype("float32" if info.dtype == "float32" else "float64")
     notes = tuple(line for line in info.notes if not line.endswith(AS_ROWS))
+    notes += (NO_UNIT,) * (not axis.positions.unit)
     form = replace(info, axes=axes, dtype=found.dtype.name, companions=companions, notes=notes)
     return ArraySource(found, form)
 

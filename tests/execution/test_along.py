@@ -69,6 +69,14 @@ def test_weights_of_real_distances(kernel: str, name: str, width: int, tmp_path:
     np.testing.assert_allclose(found, direct(VALUES, name, width)[0], rtol=1e-12)
 
 
+def test_seconds_that_are_only_taken_for_it_are_said(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv")
+    said = "the times have no unit: seconds are taken for it"
+    assert said not in run(path, "-k", "box:5s", "--along", "time", "-yo", tmp_path / "b.csv")
+    path.write_text(path.read_text().replace("time [s]", "time", 1))
+    assert said in run(path, "-k", "box:5s", "--along", "time", "-yo", tmp_path / "b.csv")
+
+
 @pytest.mark.parametrize("missing", ["propagate", "skip", "keep"])
 def test_missing_samples_and_counts(missing: str, tmp_path: Path) -> None:
     values = VALUES.copy()

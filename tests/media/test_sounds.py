@@ -264,6 +264,27 @@ def test_a_table_of_a_sound_has_its_times(suffix: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again, WAVE.astype(np.float32)[::2])
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("mp3", "libmp3lame"), ("m4a", "aac"), ("opus", "libopus")])
+def test_a_compressed_sound_keeps_about_its_bit_rate(suffix: str, codec: str, tmp_path: Path) -> None:
+    """Of noise, of which encoders leave no bit unused."""
+    noise, sizes = np.random.default_rng(6).normal(0, 0.1, (2, 96_000)).astype(np.float32), []
+    for rate in (64_000, 240_000):
+        with av.open(tmp_path / f"a.{suffix}", "w") as file:
+            stream = file.add_stream(codec, 48_000, bit_rate=rate, layout="stereo")
+            for first in range(0, noise.shape[1], 960):
+                part = np.ascontiguousarray(noise[:, first : first + 960])
+                if codec == "libopus":
+                    part = part.T.reshape(1, -1).copy()
+                frame = av.AudioFrame.from_ndarray(part, "flt" if codec == "libopus" else "fltp", "stereo")
+                frame.sample_rate, frame.pts = 48_000, first
+                file.mux(stream.encode(frame))
+            file.mux(stream.encode(None))
+        run(tmp_path / f"a.{suffix}", "-k", "1", "-y", "-o", tmp_path / f"b.{suffix}")
+        sizes.append([(tmp_path / f"{name}.{suffix}").stat().st_size for name in "ab"])
+    for given, made in sizes:
+        assert 0.7 < made / given < 1.3, sizes
+
+
 def test_missing_samples_become_silence_where_a_format_has_none(tmp_path: Path) -> None:
     holes = WAVE.astype(np.float32)
     holes[100:110, 1] = np.nan

@@ -9,6 +9,7 @@ from pathlib import Path
 from convcli.common import UsageError, about
 from convcli.data.axes import Axis, Positions
 from convcli.data.info import Info, Kind
+from convcli.data.units import NO_UNIT
 from convcli.geometry.padding import PaddingName, PadMode
 from convcli.jobs.bind import Settings, pool_axes
 from convcli.kernel import Kernel, load_kernel
@@ -128,7 +129,7 @@ def kernels_for(
         lines = (
             _in_volume(text, own[-kernel.rank :]) * info.volume,
             uneven(text, own, kernel.rank),
-            "the times have no unit: seconds are taken for it" * bare,
+            NO_UNIT * bare,
         )
         notes |= dict.fromkeys(filter(None, lines))
     if info.volume and settings.pool is not None:

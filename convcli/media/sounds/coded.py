@@ -168,7 +168,8 @@ class CodedSource(Sequential):
             count = self._counted(options.allow_truncated)
             notes += [f"cut short: {count} of {announced} samples are there"] * (count < announced)
         count = min(count, announced or count)  # the last packet is padded
-        self._begin(rate, channels, count, tags_of(self._container), notes)
+        bits = context.bit_rate or self._container.bit_rate or 0
+        self._begin(rate, channels, count, tags_of(self._container), notes, bits)
 
     def _go_to(self, start: int) -> int:
         if self._container is not None:
@@ -247,6 +248,8 @@ class CodedSink(Sink):
             context = self._stream.codec_context
             context.layout = _LAYOUTS.get(info.channels, "")
             context.format = {"int16": "s16p", "int32": "s32p"}.get(self._samples.coding.handed, "fltp")
+            if beside and beside.bits:
+                context.bit_rate = beside.bits
             context.open()
         except (av.error.FFmpegError, ValueError):
             raise unheld("M4A", info, rate) from None

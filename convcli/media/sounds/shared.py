@@ -94,11 +94,14 @@ class Sound:
     ----------
     tags
         Such as ``title``.
+    bits
+        A second, of all channels, where they were compressed with a loss; 0 where nobody says it.
     """
 
     kind, by_sample = Kind.SOUND, False
     coding: Coding
     tags: Mapping[str, str]
+    bits: int = 0
     notes = ()
 
     @property
@@ -118,14 +121,18 @@ class Sequential(Strips):
     _size: int  # of the file
     _coding: Coding
 
-    def _begin(self, rate: int, channels: int, count: int, tags: Mapping[str, str], notes: list[str]) -> None:
+    def _begin(
+        self, rate: int, channels: int, count: int, tags: Mapping[str, str], notes: list[str], bits: int = 0
+    ) -> None:
         """Work out the form, now that the file is open and the samples are counted."""
         if count < 1:
             raise ConvError("it holds no samples")
         coding, self._next = self._coding, 0
         self._kept = np.empty((0, channels), coding.dtype)
         shape = (count, channels)[: 1 + (channels > 1)]
-        info = Info.of("XC"[: len(shape)], shape, coding.dtype, companions=Sound(coding, tags))
+        info = Info.of(
+            "XC"[: len(shape)], shape, coding.dtype, companions=Sound(coding, tags, bits * coding.lossy)
+        )
         self.info = replace(info, white=coding.white, notes=tuple(notes)).placed(X=at_rate(Fraction(rate)))
 
     def _counted(self, tolerant: bool) -> int:

@@ -36,6 +36,11 @@ _WRITTEN = {  # of a format: libsndfile's name, what its samples can be
     "ogg": ("OGG", ("VORBIS",)),
     "opus": ("OGG", ("OPUS",)),
 }
+_RATES = {  # bits a second of one channel, at qualities from 0 to 1
+    "MPEG_LAYER_III": (28e3, 33e3, 43e3, 50e3, 58e3, 65e3, 83e3, 88e3, 95e3, 113e3, 123e3),
+    "VORBIS": (32e3, 40e3, 48e3, 56e3, 64e3, 80e3, 96e3, 112e3, 128e3, 160e3, 250e3),
+    "OPUS": (6e3, 256e3),
+}
 _MOST = 1000  # chunks that are looked at
 _UNKNOWN = (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)  # sizes that programs write which cannot go back
 _LARGE = b"\xff" * 4
@@ -151,6 +156,10 @@ class SoundSink(Sink):
         form |= {"samplerate": rate, "channels": info.channels}
         if options.quality is not None:
             form["compression_level"] = 1 - options.quality / 100
+        elif beside and beside.bits and coding.name in _RATES:
+            rates = _RATES[coding.name]
+            found = np.interp(beside.bits / info.channels, rates, np.linspace(0, 1, len(rates)))
+            form["compression_level"] = 1 - float(found)
         tags = beside.tags if beside else {}
         lost = _refused(tags, form) if tags else []
         if lost:
