@@ -18,6 +18,7 @@ from operator import xor
 from pathlib import Path
 
 import av
+import h5py
 import imagecodecs
 import nibabel
 import numpy as np
@@ -100,6 +101,14 @@ def npy(shape: tuple[int, ...], dtype: str = "<f4") -> bytes:
     """Return the header of an array, without the array."""
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def hdf5(shape: tuple[int, ...], chunks: tuple[int, ...]) -> bytes:
+    """Return an array of no chunks at all."""
+    file = io.BytesIO()
+    with h5py.File(file, "w") as store:
+        store.create_dataset("x", shape, "u1", chunks=chunks, compression="gzip")
     return file.getvalue()
 
 
@@ -383,6 +392,8 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "Arrow": ("a.arrow", lambda: columns(pl.DataFrame.write_ipc, compression="zstd"), "the arrow inside"),
     "NIfTI": ("a.nii", lambda: nifti((1 << 14, 1 << 14, 1 << 14)), "cut short"),
     "NIfTI, packed": ("a.nii.gz", lambda: gzip.compress(nifti((4, 4, 4), 1 << 30)), "more than such a file can hold"),
+    "HDF5": ("a.h5", lambda: hdf5((1 << 20, 1 << 20), (64, 64)), "of memory"),
+    "NetCDF, a chunk": ("a.nc", lambda: hdf5((1 << 14, 1 << 14), (1 << 14, 1 << 14)), "of memory"),
     "npy": ("a.npy", lambda: npy((1 << 20, 1 << 20)) + bytes(64), "cut short"),
     "npy, header": ("a.npy", lambda: b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 1) + b"{" * 9_999_999, "header"),
 }  # fmt: skip

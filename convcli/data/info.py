@@ -108,7 +108,7 @@ class Metadata:
     geo: tuple[tuple[int, int, int, Any], ...] | None = None  # tags that name where a map's pixels lie
     nodata: str | None = None  # the number that stands for missing samples in such files
     header: tuple[str, str] | None = None  # of a format, by its name: what its writer takes back
-    store: Any = None  # what stands beside the samples of a Zarr: `convcli.media.stores.zarr.Stored`
+    store: Any = None  # what stands beside the samples of a store, as its own format calls it
     volume: Volume | None = None
 
 

@@ -89,8 +89,11 @@ def uneven(text: str, axes: Sequence[Axis], rank: int) -> str:
     name, _, rest = text.strip().partition(":")
     formula = FORMULAS.get(name)
     places = [(axis.letter.lower(), axis.positions) for axis in axes[-rank:] if axis.positions is not None]
-    steps, units = [spacing(place) or Fraction(1) for _, place in places], {place.unit for _, place in places}
-    if formula is None or formula.rank or "x" in rest or len(places) < rank or len(units) > 1:
+    steps = [
+        step for _, place in places if (step := spacing(place))
+    ]  # none where samples are unevenly spaced
+    units = {place.unit for _, place in places}
+    if formula is None or formula.rank or "x" in rest or len(steps) < rank or len(units) > 1:
         return ""
     key, value = next(iter({**formula.parameters, **given(formula, rest.split(",") if rest else [])}.items()))
     unit = units.pop()

@@ -66,6 +66,11 @@ LOST = {
         "recording = AESD"
     ),
     **dict.fromkeys(("NII", "NRRD", "MHA"), _carriers("data behind the samples = behind")),
+    "HDF5": _carriers(
+        "limits of valid values = valid_min, valid_max, valid_range, actual_range; coordinates beside the axes = "
+        "coordinates; bounds of cells = bounds, climatology; map projection = grid_mapping; meaning of flags = "
+        "flag_values, flag_masks, flag_meanings; arrays beside it = ancillary_variables, cell_measures"
+    ),
     "other": _carriers(
         "comment = comment; XMP = xmp; captions (IPTC) = iptc; EXIF = exif box; other sizes = sizes; "
         "georeference = geo, asoc; texts = xml, XPMEXT; boxes of others = uuid, jp2i, uinf; thumbnail = thmb; "
@@ -139,7 +144,7 @@ STORAGE = {
         "1053, 1055, 1057, 1061, 1062, 1068, 1069, 1071, 1072, 1076, 1077, 1079, 1081-1089, 10000, icc_profile"
     ),
 }
-_UNKNOWN = {"JPEG": "segment", "GIF": "extension", "TIFF": "tag", "PSD": "resource"}
+_UNKNOWN = {"JPEG": "segment", "GIF": "extension", "TIFF": "tag", "PSD": "resource", "HDF5": "attribute"}
 _NAMED = 3  # of unknown ones
 
 

@@ -36,6 +36,10 @@ def _streamed(format: Format) -> bool:
     return format.film or format.kind is Kind.SOUND
 
 
+def _array(format: Format) -> bool:
+    return format.arrays or format.name in ("npy", "tiff", "ome-tiff")
+
+
 def _columned(format: Format) -> bool:
     return format.kind is Kind.TABLE
 
@@ -45,8 +49,8 @@ _CLIPS = "is for clips (mp4, mov, mkv, webm, avi, ts, y4m)"
 
 _READING: tuple[_Concern[ReadOptions], ...] = (
     _Concern(
-        *("--axes", lambda o: o.axes is not None, _named("npy", "tiff", "ome-tiff")),
-        "names the dimensions of NPY and TIFF",
+        *("--axes", lambda o: o.axes is not None, _array),
+        "names the dimensions of NPY, TIFF, HDF5, NetCDF and Zarr",
     ),
     _Concern("--as matrix", lambda o: o.matrix, _columned, "reads a table as a grid"),
     _Concern("--columns", lambda o: o.columns is not None, _columned, "picks columns of a table"),

@@ -35,6 +35,18 @@ def packed(inner: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
     return recognises
 
 
+def hdf5(netcdf: bool) -> Callable[[bytes], bool]:
+    """A signature at the beginning, or behind a block of others of 512 bytes or twice as often; NetCDF names itself."""
+
+    def recognises(head: bytes) -> bool:
+        if netcdf and head[:4] in (b"CDF\1", b"CDF\2", b"CDF\5"):
+            return True
+        signed = any(head[at : at + 8] == b"\x89HDF\r\n\x1a\n" for at in (0, 512, 1024, 2048))
+        return signed and (b"_NCProperties" in head) is netcdf
+
+    return recognises
+
+
 def webp(head: bytes) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 

@@ -145,6 +145,15 @@ _NIFTI, _NRRD, _META = (
     for one in ("nifti", "nrrd", "metaimage")
 )
 _ZARR = ("convcli.media.stores.zarr:source", "convcli.media.stores.zarr:sink", "NMTZYXC", REAL)
+_STORE = ("convcli.media.stores.hdf5:source", "convcli.media.stores.hdf5:sink", "NMTZYXC")
+_SEVERAL: dict[str, Any] = {
+    "numbers": True,
+    "seeks": True,
+    "placed": "NTZYXC",
+    "grain": BOXES,
+    "arrays": True,
+    "pieces": "convcli.media.stores.hdf5:pieces",
+}
 _MEASURED: dict[str, Any] = {"numbers": True, "placed": "TZYX"}
 _SOUND = ("convcli.media.sounds.sound:source", "convcli.media.sounds.sound:sink", "XC", SAMPLES)
 _CODED = ("convcli.media.sounds.coded:source", "convcli.media.sounds.coded:sink", "XC", SAMPLES)
@@ -197,6 +206,16 @@ FORMATS: tuple[Format, ...] = (
         pieces="convcli.media.stores.zarr:pieces",
         **_MEASURED,
     ),
+    Format(
+        "hdf5",
+        (".h5", ".hdf5", ".hdf", ".he5", ".mat"),
+        begins.hdf5(False),
+        *_STORE,
+        REAL,
+        **_SEVERAL,
+        like="netcdf",
+    ),
+    Format("netcdf", (".nc", ".nc4", ".cdf"), begins.hdf5(True), *_STORE, VOXELS, **_SEVERAL, like="hdf5"),
     Format("parquet", (".parquet", ".pq"), *_PARQUET, numbers=True, placed="X"),
     Format("arrow", (".arrow", ".feather", ".ipc"), *_ARROW, numbers=True, placed="X"),
     Format("tsv", (".tsv", ".tab"), begins.tsv, *_TSV, "MYXC", REAL, binary=False, numbers=True, placed="X"),
@@ -548,7 +567,7 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
     also = [] if info.companions and info.companions.kind is format.kind else list(info.also)
     if not format.writer.startswith(_PICTURES):  # those say it themselves, see `shared.fit`
         also += ["the colour profile"] * bool(info.metadata.icc) + ["EXIF data"] * bool(info.metadata.exif)
-    if info.metadata.store is not None and format.folder is None:
+    if info.metadata.store is not None and format.name not in info.metadata.store.formats:
         also += info.metadata.store.also
     if also:
         notes.append(f"left out: {', '.join(also)} ({format.name.upper()} holds none)")

@@ -1,4 +1,4 @@
-"""A decoder tried out in a child process, under limits of memory and time.
+"""Child processes for decoders, under limits of memory and time; a decoder tried out in one.
 
 Some formats hold pictures whose sizes and codings nothing in the file bounds beforehand: only the decoder finds them.
 Others have decoders that end with pages of their own words, or the process, where a file is damaged.
@@ -9,8 +9,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from convcli.common import signals
 from convcli.common.budget import mega
@@ -18,6 +20,31 @@ from convcli.common.errors import ConvError
 
 _SECONDS, _PACE = 2, 50_000  # of processor time for any file, and bytes for which there is another one
 _NO_MEMORY = 3  # its exit code
+
+
+def started(
+    module: str, *words: str, environment: dict[str, str] | None = None, **how: Any
+) -> subprocess.Popen[bytes]:
+    """Start a module as a program whose output is read, and which ends when this process is told to leave."""
+    with signals.held():
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-W", "ignore", "-m", module, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **(environment or {})},
+            **how,
+        )
+        signals.add(child.kill)
+    return child
+
+
+def ended(child: subprocess.Popen[bytes]) -> None:
+    """End a program, whatever it does."""
+    child.kill()
+    with suppress(BrokenPipeError), child:
+        pass  # what it was to read is thrown away
+    signals.discard(child.kill)
 
 
 def check(
@@ -50,25 +77,11 @@ def check(
     """
     seconds = _SECONDS + len(data) // _PACE
     limits = map(str, (-1 if memory is None else memory, seconds))
-    with signals.held():
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-W", "ignore", "-m", __name__, decode, *limits, *given],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={
-                **os.environ,
-                "POLARS_MAX_THREADS": "1",
-                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            },
-        )
-        signals.add(child.kill)
+    child = started(__name__, decode, *limits, *given, environment={"POLARS_MAX_THREADS": "1"})
     try:
         words = child.communicate(data)[0].decode(errors="replace")
     finally:
-        child.kill()
-        child.wait()
-        signals.discard(child.kill)
+        ended(child)
     size = f"for a file of {len(data):,} bytes"
     if child.returncode == _NO_MEMORY:
         raise ConvError(
@@ -80,6 +93,15 @@ def check(
         raise OSError(words)
 
 
+def limit_memory(more: int) -> None:
+    """Let this process have so many more bytes of data, where the system can tell how many it has."""
+    import resource
+
+    if sys.platform == "linux":
+        taken = int(Path("/proc/self/statm").read_bytes().split()[5]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_DATA, (taken + more, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+
+
 def _main(decode: str, memory: int, seconds: int, *given: str) -> None:
     import resource
 
@@ -88,9 +110,8 @@ def _main(decode: str, memory: int, seconds: int, *given: str) -> None:
     data = sys.stdin.buffer.read()
     if sys.platform == "linux":
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one thread: each takes memory for its stack
-        taken = int(Path("/proc/self/statm").read_bytes().split()[5]) * resource.getpagesize()
         if memory >= 0:
-            resource.setrlimit(resource.RLIMIT_DATA, (taken + memory,) * 2)
+            limit_memory(memory)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     try:
         function(data, *given)

@@ -79,7 +79,7 @@ def _read(suffix: str, data: bytes, rng: Random, all_frames: bool | None = None)
         raise ConvError("empty")
     format, _ = registry.identify(data[: registry.HEAD], name)
     with (
-        _opened(data, format.film) as file,
+        _opened(data, format.film or format.arrays) as file,
         closing(registry.open_source(file, format, options)) as source,
     ):
         _read_blocks(source)
@@ -316,6 +316,7 @@ READERS = (
     _file("nii.gz", 2000),
     _file("nrrd", 2000),
     _file("mha", 2000),
+    _file("h5", 1000),
     _file("csv", 6000),
     _file("tsv", 2000),
     _file("parquet", 300),

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 
 import av
+import h5netcdf
+import h5py
 import nibabel
 import nrrd
 import numpy as np
@@ -83,6 +85,29 @@ def metaimage(packed: bool) -> bytes:
         "ElementNumberOfChannels = 2\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
     )
     return head.encode() + (zlib.compress(data) if packed else data)
+
+
+def scientific(form: str) -> bytes:
+    """Return a small HDF5 file of an old or a new form, or NetCDF: an array with coordinates."""
+    file = io.BytesIO()
+    values = np.arange(600, dtype=np.int16).reshape(20, 30)
+    packing = {} if form == "earliest" else {"chunks": (8, 10), "compression": "gzip", "shuffle": True}
+    if form == "nc":
+        with h5netcdf.File(file, "w") as store:
+            store.dimensions = {"lat": 20, "lon": 30}
+            array = store.create_variable("t", ("lat", "lon"), data=values, fillvalue=np.int16(-9), **packing)
+            array.attrs.update(units="K", scale_factor=0.5, coordinates="lat lon")
+            for name, size in (("lat", 20), ("lon", 30)):
+                store.create_variable(name, (name,), data=np.arange(size) / 4).attrs["units"] = "degrees_east"
+        return file.getvalue()
+    with h5py.File(file, "w", libver=form) as store:
+        array = store.create_dataset("entry/data", data=values, **packing)
+        array.attrs["units"] = "K"
+        store["x"] = np.arange(30.0)
+        store["x"].make_scale("x")
+        array.dims[1].attach_scale(store["x"])
+        store["texts"] = ["a", "b"]
+    return file.getvalue()
 
 
 def sounds(name: str) -> tuple[bytes, ...]:
@@ -308,6 +333,8 @@ def files(reader: str) -> tuple[bytes, ...]:
             return tuple(nrrd_file(encoding) for encoding in ("raw", "gzip"))
         case "mha":
             return tuple(metaimage(packed) for packed in (False, True))
+        case "h5":
+            return tuple(map(scientific, ("earliest", "latest", "nc")))
         case "m4a":
             return apple("aac", "fltp", "ipod"), apple("alac", "s16p", "ipod")
         case "aac":

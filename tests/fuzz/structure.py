@@ -206,6 +206,16 @@ def _safetensors(data: bytes, found: Layout) -> None:
     found.numbers.append((0, 8, "little"))
 
 
+def _hdf5(data: bytes, found: Layout) -> None:
+    """The superblock, nodes of trees, heaps and tables, messages of headers: words that are sizes and offsets."""
+    found.words(8, 96, "little", (1, 2, 4, 8))
+    for mark in re.finditer(rb"TREE|HEAP|SNOD|OHDR|OCHK|FRHP|FH[DI]B|BT[HIL][DNF]|GCOL|[FE]AHD|FADB", data):
+        found.words(mark.start() + 4, len(data), "little", (1, 2, 4, 8))
+    for mark in re.finditer(rb"\x01\0[\1-\x0f]\0[\1-\x09]\0\0\0", data):  # a header without a signature
+        for start in range(mark.start(), mark.start() + 400, FAR):
+            found.words(start, len(data), "little", (1, 2, 4, 8))
+
+
 def _other(data: bytes, found: Layout) -> None:
     """A header without parts, of words in one order or the other."""
     for order in ("little", "big"):
@@ -222,6 +232,7 @@ _WALKS: tuple[tuple[Callable[[bytes], object], Callable[[bytes, Layout], None]],
     (lambda data: data[:4] == b"\x1aE\xdf\xa3", _ebml),
     (lambda data: data[:1] == b"G" and data[188:189] == b"G", _packets),
     (lambda data: data[:2] == b"PK", _zip),
+    (lambda data: data[:4] == b"\x89HDF", _hdf5),
     (lambda data: data[8:10] == b'{"', _safetensors),
     (lambda data: True, _other),
 )

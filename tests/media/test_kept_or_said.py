@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import av
+import h5netcdf
+import h5py
 import nibabel
 import nrrd
 import numpy as np
@@ -278,6 +280,42 @@ def test_what_pictures_arrays_and_tables_carry(
             holds("Pictures, arrays, tables", carrier, result, "kept" if there else "said")
             kept += there
     assert kept or carrier == "12 bits"
+
+
+STORED: dict[str, tuple[str, Callable[[h5py.File], object]]] = {  # words of a note, and whether a file has it
+    "title": ("attributes", lambda file: file.attrs["title"] == "air"),
+    "unit of the values": ("attributes", lambda file: file["tas"].attrs["units"] == "K"),
+    "coordinates": ("positions", lambda file: file["lat"][...].tolist() == [10, 20, 40]),
+    "packing": ("packed", lambda file: "scale_factor" in file["tas"].attrs),
+    "limits of values": ("limits", lambda file: "valid_min" in file["tas"].attrs),
+    "map projection": ("projection", lambda file: "grid_mapping" in file["tas"].attrs),
+}
+
+
+@pytest.mark.parametrize("kind", ["nc", "h5"])
+def test_what_stores_carry(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with h5netcdf.File(f"in.{kind}", "w") as file:
+        file.attrs["title"] = "air"
+        file.dimensions = {"lat": 3, "lon": 4}
+        values = np.array([[1, 2, 3, 4], [5, -999, 7, 8], [9, 10, 11, 12]], np.int16)
+        array = file.create_variable(
+            "tas", ("lat", "lon"), data=values, fillvalue=np.int16(-999), chunks=(2, 2)
+        )
+        array.attrs.update(units="K", scale_factor=0.5, valid_min=np.int16(0), grid_mapping="crs")
+        file.create_variable("lat", ("lat",), data=np.array([10.0, 20, 40])).attrs["units"] = "degrees_north"
+    for result in ("h5", "nc", "npy"):
+        assert run(["filter", f"in.{kind}", "-k", "identity", "-y", "-o", f"out.{result}"]) == 0
+        said = capsys.readouterr().err
+        file = None if result == "npy" else h5py.File(f"out.{result}")
+        for carrier, (words, held) in STORED.items():
+            there = file is not None and bool(held(file))
+            assert there != bool(re.search(words, said)), (carrier, result, said)
+            holds("Arrays of HDF5 and NetCDF", carrier, result, "kept" if there else "said")
+        gap = np.load("out.npy")[1, 1] if file is None else file["tas"][1, 1]
+        assert gap == -999 or np.isnan(gap)
 
 
 STYLED = """[Script Info]

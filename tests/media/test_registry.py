@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
+import h5netcdf
+import h5py
 import nibabel
 import numpy as np
 import polars as pl
@@ -87,6 +89,12 @@ def volume(kind: type, packed: bool) -> bytes:
     return gzip.compress(data, mtime=0) if packed else data
 
 
+def store(kind: type) -> bytes:
+    fp = io.BytesIO()
+    kind(fp, "w").close()
+    return fp.getvalue()
+
+
 FIRST_BYTES = {
     **{name: sound(name) for name in ("wav", "aiff", "flac", "mp3", "ogg", "opus", "m4a")},
     **{name: picture(name) for name in ("png", "jpeg", "webp", "bmp", "gif", "tiff")},
@@ -94,6 +102,8 @@ FIRST_BYTES = {
     "npy": array(),
     **{name: volume(nibabel.Nifti1Image, name == "nii.gz") for name in ("nii", "nii.gz")},
     **{name: seeds.files(name)[0] for name in ("nrrd", "mha")},
+    "hdf5": store(h5py.File),
+    "netcdf": store(h5netcdf.File),
     "parquet": columns(pl.DataFrame.write_parquet),
     "arrow": columns(pl.DataFrame.write_ipc),
     "csv": b"a,b\n1,2\n",

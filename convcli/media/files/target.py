@@ -446,7 +446,9 @@ def writing(descriptor: int, path: StrPath, seekable: bool) -> Iterator[IO[bytes
     """Yield an open descriptor as a binary file whose errors name ``path``; the descriptor stays open."""
     # A buffer of our own even for standard output: at exit, Python would try again what could not be written.
     raw = _Raw(descriptor, shown(path), seekable)
-    fp = io.BufferedWriter(raw, 1 << 16)
+    fp = (
+        io.BufferedRandom(raw, 1 << 16) if seekable else io.BufferedWriter(raw, 1 << 16)
+    )  # HDF5 reads it back
     try:
         yield fp
         if not fp.closed:
@@ -464,7 +466,7 @@ class _Raw(io.FileIO):
     """
 
     def __init__(self, descriptor: int, name: str, seekable: bool) -> None:
-        super().__init__(descriptor, "wb", closefd=False)
+        super().__init__(descriptor, "r+b" if seekable else "wb", closefd=False)
         self.name = name  # a text, as libraries expect: Python would put the descriptor's number here
         self._seekable = seekable
         self.discard = False  # after a failure: what is still in a buffer goes nowhere

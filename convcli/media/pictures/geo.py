@@ -138,10 +138,15 @@ class Nodata:
         except (ValueError, OverflowError):
             return None
 
+    def marks(self, samples: np.ndarray) -> np.ndarray:
+        """Return which samples are missing."""
+        found: np.ndarray = samples == self._value
+        return found
+
     def read(self, samples: np.ndarray) -> np.ndarray:
         """Return samples as floats, NaN where they are missing."""
         found = samples.astype(self.dtype)
-        found[samples == self._value] = np.nan
+        found[self.marks(samples)] = np.nan
         return found
 
 

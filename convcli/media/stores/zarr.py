@@ -86,6 +86,8 @@ class Stored:
         The other attributes of its group.
     """
 
+    formats = ("zarr",)  # not annotated, so no field
+
     version: Literal[2, 3]
     letters: str
     chunks: tuple[int, ...]
@@ -101,6 +103,11 @@ class Stored:
     def also(self) -> list[str]:
         """What formats that are no stores hold none of, for messages."""
         return ["attributes"] * bool(self.attributes) + ["OME metadata"] * (self.around != {"ome": {}})
+
+
+def _kept(info: Info) -> Stored:
+    """Return what the store says that data are from, if they are from one of this kind."""
+    return info.metadata.store if isinstance(info.metadata.store, Stored) else _NEW
 
 
 _NEW = Stored(3, "", (), (), "auto", (), {}, {}, {}, {"ome": {}})
@@ -131,8 +138,8 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
 
 def pieces(info: Info) -> Grain:
     """Return which boxes a store of such data takes best: whole chunks, or shards."""
-    stored, letters = info.metadata.store, info.letters
-    own = dict(zip(stored.letters, stored.shards or stored.chunks, strict=True)) if stored else {}
+    stored, letters = _kept(info), info.letters
+    own = dict(zip(stored.letters, stored.shards or stored.chunks, strict=True))
     if not set(letters) <= set(own):
         own = _cubes(info)
     return Grain(any_order=True, piece=tuple(min(own[one], info.size(one)) for one in info.box_letters))
@@ -324,7 +331,7 @@ class ZarrSink(Sink):
 
     def __init__(self, folder: Folder, info: Info, path: str) -> None:
         super().__init__(info)
-        stored: Stored = info.metadata.store or _NEW
+        stored = _kept(info)
         if not {*info.letters} <= {*stored.letters}:
             stored = replace(
                 _NEW,

@@ -1,0 +1,275 @@
+"""HDF5 and NetCDF-4: one array of a file, read in parts through its chunks, and written with its coordinates.
+
+The library reads in a process of its own (``hdf5_library``); arrays in one piece are read here, in place.  What
+attributes mean is in ``conventions``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from math import prod
+from typing import IO, Any
+
+import numpy as np
+
+from convcli.common.budget import PICTURE
+from convcli.common.errors import ConvError, UsageError
+from convcli.data.axes import Axis
+from convcli.data.box import Box, slices
+from convcli.data.info import BOXES, Boxes, Grain, Info, Metadata, Sink
+from convcli.media import region
+from convcli.media.arrays import MAX_AXES
+from convcli.media.carriers import LOST, left_out
+from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.pictures.geo import filled
+from convcli.media.stores.conventions import (
+    MISSING,
+    PACKING,
+    Dimension,
+    Stored,
+    coordinate_of,
+    letters_of,
+    missing_of,
+    positions_of,
+)
+from convcli.media.stores.hdf5_library import Library
+
+_CLASSIC = b"CDF"
+_BOMB = 1100  # bytes of samples from each byte of a file: deflate makes 1032 at most
+_CACHE = 1 << 28  # bytes of chunks that are kept until they are full, at most
+
+
+def source(fp: IO[bytes], options: ReadOptions) -> Hdf5Source:
+    """Open the array at ``options.array``, or the only one; its samples are not read yet.
+
+    Raises
+    ------
+    ConvError
+        For samples that are no real numbers, or not in the file itself, for classic NetCDF, and for damaged files.
+    UsageError
+        For ``options.axes`` that do not fit, or are needed and missing.
+    """
+    return Hdf5Source(fp, options)
+
+
+def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> Hdf5Sink:
+    """Open a file of one array and its coordinates; ``fp`` must seek."""
+    return Hdf5Sink(fp, format_name, info, options)
+
+
+class Hdf5Source(Boxes):
+    """An array of an HDF5 file; any box is read."""
+
+    def __init__(self, fp: IO[bytes], options: ReadOptions) -> None:
+        if fp.read(3) == _CLASSIC:
+            raise ConvError("classic NetCDF is not read: nccopy -k nc4 OLD.nc NEW.nc makes NetCDF-4 of it")
+        if not hasattr(fp, "name"):  # in memory, and the library is another process
+            fp.seek(0)
+            copy = tempfile.TemporaryFile()  # noqa: SIM115
+            copy.write(fp.read())
+            copy.flush()
+            fp = copy
+        self._fp, self._library = fp, Library(fp)
+        try:
+            self._open(options)
+        except BaseException:
+            self._library.close()
+            raise
+
+    def _open(self, options: ReadOptions) -> None:
+        found = self._library.describe(options.array)
+        attributes, chunks = found["attributes"], found["chunks"]
+        self._path, self._shape, self._offset = found["path"], tuple(found["shape"]), found["offset"]
+        self._stored = np.dtype(found["dtype"])
+        if str(attributes.pop("_Unsigned", "")).lower() == "true":
+            self._stored = np.dtype(self._stored.str.replace("i", "u"))
+        self._memory = prod(chunks or ()) * self._stored.itemsize
+        self._check(chunks, options)
+        dimensions, places = zip(*map(self._dimension, found["dimensions"], self._shape), strict=True)
+        letters = letters_of(dimensions, options.axes, self._shape)
+        name = self._stored.newbyteorder("=").name.replace("bool", "uint8")
+        self._missing = missing_of(attributes, name)
+        scale, shift = (
+            float(np.ravel(attributes.get(key, usual))[0]) for key, usual in zip(PACKING, (1, 0), strict=True)
+        )
+        self._scale = (scale, shift)
+        packed = self._scale != (1, 0)
+        dtype = "float64" if packed else self._missing[0].dtype if self._missing else name
+        lost = [key for key, value in attributes.items() if key in LOST["HDF5"] or value is None]
+        notes = [
+            f"its numbers are packed: they are read times {scale:g} plus {shift:g}, and a result is not packed"
+        ] * packed
+        stored = Stored(
+            self._path,
+            {key: value for key, value in attributes.items() if key not in (*lost, *PACKING, *MISSING)},
+            {key: value for key, value in found["shared"].items() if value is not None},
+            dict(zip(letters, dimensions, strict=True)),
+            dict(zip(letters, chunks or (), strict=False)),
+            found["packed"],
+        )
+        nodata = self._missing[0].text if self._missing else None
+        info = Info.of(letters, self._shape, dtype, metadata=Metadata(nodata=nodata, store=stored))
+        self.info = info.placed(**dict(zip(letters, places, strict=True)))
+        self.info = replace(self.info, notes=(*notes, *left_out("HDF5", lost)))
+        if chunks:
+            piece = tuple(min(stored.chunks[one], info.size(one)) for one in info.box_letters)
+            self.grain = Grain(any_order=True, piece=piece)
+
+    def _check(self, chunks: list[int] | None, options: ReadOptions) -> None:
+        """Refuse what is no array of real numbers, and sizes that the file cannot have."""
+        shape, dtype = self._shape, self._stored
+        if dtype.kind not in "biuf" or dtype.itemsize > 8:
+            raise ConvError(
+                f"{self._path!r} holds {dtype}: only integers and floats up to 64 bits can be filtered"
+            )
+        if not 1 <= len(shape) <= MAX_AXES or min(shape) < 1:
+            raise ConvError(
+                f"{self._path!r} has the shape {shape}: from 1 to {MAX_AXES} axes of samples can be filtered"
+            )
+        size = self._fp.seek(0, 2)
+        if self._offset is not None and (missing := self._offset + prod(shape) * dtype.itemsize - size) > 0:
+            raise ConvError(f"cut short: {missing} bytes of {self._path!r} are missing")
+        if prod(shape) * dtype.itemsize > _BOMB * size:
+            PICTURE.allow(prod(shape), f"an array of the shape {shape}", size, options.max_pixels)
+        if chunks:
+            PICTURE.allow(prod(chunks), f"a chunk of the shape {tuple(chunks)}", size, options.max_pixels)
+
+    def _dimension(self, facts: dict[str, Any], size: int) -> tuple[Dimension, Any]:
+        """Return a dimension and the positions along it, None where its coordinate has none."""
+        if "coordinate" not in facts:
+            return Dimension(facts["name"]), None
+        found = self._library.describe(facts["coordinate"])
+        dtype, attributes = np.dtype(found["dtype"]), found["attributes"]
+        if found["shape"] != [size] or dtype.kind not in "iuf" or dtype.itemsize > 8:
+            return Dimension(facts["name"]), None
+        values = self._library.read(found["path"], ((0, size),), dtype, 0)
+        kept = {
+            key: value for key, value in attributes.items() if value is not None and key not in LOST["HDF5"]
+        }
+        return Dimension(facts["name"], dtype.newbyteorder("=").name, kept), positions_of(values, attributes)
+
+    def read(self, box: Box) -> np.ndarray:
+        spans = self.info.spans(box)
+        if self._offset is None:
+            block = self._library.read(self._path, spans, self._stored, self._memory)
+        else:
+            block = region.read(self._fp, self._offset, self._shape, self._stored, spans)
+        found = block.astype(self.info.dtype, copy=False)
+        if self._scale != (1, 0):
+            found = found * self._scale[0] + self._scale[1]
+        for one in self._missing:
+            found[one.marks(block)] = np.nan
+        return found
+
+    def close(self) -> None:
+        self._library.close()
+        self._fp.close()
+
+
+def pieces(info: Info) -> Grain:
+    """Return which boxes a file of such data takes best: whole chunks, where the input has some."""
+    chunks = _stored(info).chunks
+    if not {*info.box_letters} <= {*chunks}:
+        return BOXES
+    return Grain(any_order=True, piece=tuple(min(chunks[one], info.size(one)) for one in info.box_letters))
+
+
+def _stored(info: Info) -> Stored:
+    """Return what the input says, if it is a file of this kind."""
+    return info.metadata.store if isinstance(info.metadata.store, Stored) else Stored()
+
+
+class _Output:
+    """The output as the library has it, which does not survive errors: they are kept, and raised by `check`."""
+
+    def __init__(self, fp: IO[bytes]) -> None:
+        self._fp = fp
+        self._error: BaseException | None = None
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(self._do, name)
+
+    def _do(self, name: str, *words: Any) -> Any:
+        try:
+            return 0 if self._fp.closed else getattr(self._fp, name)(*words)
+        except BaseException as error:
+            self._error = self._error or error
+            return 0
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+class Hdf5Sink(Sink):
+    """An HDF5 or NetCDF-4 file of one array, with chunks as the input has them."""
+
+    grain = BOXES
+
+    def __init__(self, fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> None:
+        super().__init__(info)
+        try:
+            h5netcdf = import_module("h5netcdf")
+        except ImportError:
+            raise ConvError(
+                'HDF5 and NetCDF need the package h5netcdf: pip install "convcli[store]"'
+            ) from None
+        stored = _stored(info)
+        *groups, name = list(filter(None, (options.array or stored.path).split("/"))) or ["data"]
+        if {".", ".."} & {*groups, name}:
+            raise UsageError(f"::{options.array} is no path of an array")
+        chunks = tuple(min(stored.chunks.get(axis.letter, axis.size), axis.size) for axis in info.axes)
+        self._output = _Output(fp)
+        self._file = h5netcdf.File(
+            self._output, "w", invalid_netcdf=format_name == "hdf5", rdcc_nbytes=_CACHE
+        )
+        group = self._file.create_group("/".join(groups)) if groups else self._file
+        self._attach(self._file, stored.shared)
+        names = [self._along(group, axis, stored.dimensions.get(axis.letter), name) for axis in info.axes]
+        floats, nodata = np.dtype(info.dtype).kind == "f", info.metadata.nodata
+        self._array = group.create_variable(
+            name,
+            names,
+            info.dtype,
+            chunks=chunks if stored.chunks else True,
+            fillvalue=np.dtype(info.dtype).type(nodata) if nodata is not None and floats else None,
+            **stored.packing,
+        )
+        self._attach(self._array, stored.attributes)
+        if nodata is not None and not floats:
+            self.notes += ("the number for missing samples is left out: the result is whole numbers",)
+
+    def _along(self, group: Any, axis: Axis, dimension: Dimension | None, array: str) -> str:
+        """Define a dimension, with its coordinates if there are positions; return its name."""
+        name = dimension.name if dimension is not None and dimension.name else axis.letter.lower()
+        name += "_" * (name == array)
+        group.dimensions[name] = axis.size
+        found = coordinate_of(axis, dimension)
+        if found is not None:
+            values, attributes = found
+            self._attach(group.create_variable(name, (name,), data=values), attributes)
+            if nowhere := np.isnan(values).sum():
+                self.notes += (
+                    f"{nowhere} of {axis.size} samples along {name} lie at none of the input's positions",
+                )
+        return name
+
+    def _attach(self, owner: Any, attributes: Mapping[str, Any]) -> None:
+        for key, value in attributes.items():
+            try:
+                owner.attrs[key] = value
+            except (TypeError, ValueError, OSError, RuntimeError):
+                self.notes += (f"the attribute {key!r} is left out: such a file holds none of its type",)
+
+    def put(self, box: Box, values: np.ndarray) -> None:
+        self._array[slices(self.info.spans(box))] = filled(values, self.info.metadata)
+        self._output.check()
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
+        self._output.check()

@@ -1,0 +1,276 @@
+"""HDF5's library at work in a process of its own: damaged files make it crash, run on, or take any memory.
+
+The child gets the open file and no name, loads no further filters, and answers one request after another: a line of
+JSON each, of the samples their bytes.  It follows hard links alone, so that nothing leads out of the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
+from math import prod
+from threading import Lock
+from typing import IO, Any
+
+import numpy as np
+
+from convcli.common.errors import ConvError
+from convcli.data.box import Box
+from convcli.media import region, trial
+
+_SECONDS, _PACE = 10, 1 << 24  # of processor time for a request, and bytes for which there is another one
+_MEMORY, _CACHE = (
+    1 << 29,
+    1 << 26,
+)  # bytes that a request may take beside what it reads, and that chunks are kept in
+_ATTRIBUTE, _LISTED, _OBJECTS = (
+    1 << 12,
+    8,
+    1 << 16,
+)  # values of an attribute, arrays in a message, objects in a file
+_FILTERS = {1, 2, 3, 4, 5, 6, 32000}  # HDF5's own, and LZF of h5py
+_BESIDE = ("bounds", "climatology", "coordinates", "grid_mapping", "ancillary_variables", "cell_measures")
+_NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
+
+
+class Library:
+    """The child process for one file; `close` ends it.
+
+    Raises
+    ------
+    ConvError
+        Where h5py is missing.
+    """
+
+    def __init__(self, fp: IO[bytes]) -> None:
+        if find_spec("h5py") is None:
+            raise ConvError('HDF5 and NetCDF need the package h5py: pip install "convcli[store]"')
+        self._lock, file = Lock(), fp.fileno()
+        self._child = trial.started(
+            __name__,
+            str(file),
+            environment={"HDF5_PLUGIN_PRELOAD": "::"},  # none is ever loaded
+            pass_fds=(file,),
+            start_new_session=True,  # Ctrl-C is for the parent to act on
+        )
+
+    def describe(self, path: str) -> dict[str, Any]:
+        """Return what the file says of an array, of the only one for an empty path.
+
+        Raises
+        ------
+        ConvError
+            For none of that name, for what is not read here, and for a damaged file.
+        """
+        with self._lock:
+            found: dict[str, Any] = json.loads(self._answered(path=path), object_hook=_number)
+        return found
+
+    def read(self, path: str, spans: Box, dtype: np.dtype, chunk: int) -> np.ndarray:
+        """Return a part of an array of this type, whose chunks are of so many bytes; errors as in `describe`."""
+        part = np.empty([stop - start for start, stop in spans], dtype)
+        with self._lock:
+            self._answered(path=path, spans=spans, dtype=dtype.str, chunk=chunk, into=part)
+        return part
+
+    def _answered(self, into: np.ndarray | None = None, **request: Any) -> bytes:
+        """Return what the child answers, or put it into an array."""
+        commands, answers = self._child.stdin, self._child.stdout
+        assert commands is not None
+        assert answers is not None
+        try:
+            commands.write(json.dumps(request).encode() + b"\n")
+            commands.flush()
+            kind, size = answers.readline().split()
+            if kind == b"found" and into is not None:
+                region.fill(answers, into.reshape(-1))
+                return b""
+            answer = answers.read(int(size))
+        except (OSError, ValueError):
+            raise ConvError("broken or truncated HDF5: its library crashes, or takes too long") from None
+        if kind != b"found":
+            raise ConvError(answer.decode(errors="replace"))
+        return answer
+
+    def close(self) -> None:
+        trial.ended(self._child)
+
+
+def _number(found: dict[str, Any]) -> Any:
+    """Return numbers that JSON has with their type."""
+    return np.array(*found["\0"])[()] if "\0" in found else found
+
+
+class _RefusedError(Exception):
+    pass
+
+
+def _serve(descriptor: int) -> None:
+    """Answer requests until there are no more."""
+    h5py = import_module("h5py")
+    answers, file = sys.stdout.buffer, None
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        size = prod(stop - start for start, stop in request.get("spans", ())) * 8 + request.get("chunk", 0)
+        trial.limit_memory(_MEMORY + 3 * size)
+        signal.setitimer(signal.ITIMER_PROF, _SECONDS + size / _PACE)  # ends the process, whatever it does
+        kind = b"refused"
+        try:
+            file = file or h5py.File(os.fdopen(descriptor, "rb"), "r", rdcc_nbytes=_CACHE)
+            if "spans" in request:
+                part = _array(h5py, file, request["path"])[tuple(slice(*span) for span in request["spans"])]
+                answer = part.astype(request["dtype"], order="C", copy=False).tobytes()
+            else:
+                answer = json.dumps(_described(h5py, _found(h5py, file, request["path"]))).encode()
+            kind = b"found"
+        except _RefusedError as refusal:
+            answer = str(refusal).encode(errors="replace")
+        except MemoryError:
+            answer = b"broken HDF5: it asks for more memory than so small a part of it can take"
+        except Exception as error:  # whatever a damaged file makes h5py raise
+            words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            answer = f"broken or truncated HDF5: {words[:160]}".encode(errors="replace")
+        answers.write(b"%s %d\n" % (kind, len(answer)))
+        answers.write(answer)
+        answers.flush()
+
+
+def _children(group: Any) -> Iterator[str]:
+    """Yield the names in a group that are hard links."""
+    for name in sorted(group):
+        if group.id.links.get_info(name.encode(errors="surrogateescape")).type == 0:
+            yield name
+
+
+def _step(h5py: Any, group: Any, name: str) -> Any:
+    """Return what is called so in a group, None for nothing; links that lead elsewhere are refused."""
+    key, links = name.encode(errors="surrogateescape"), group.id.links
+    if not links.exists(key):
+        return None
+    kind = links.get_info(key).type
+    if kind == h5py.h5l.TYPE_HARD:
+        return group[name]
+    if kind != h5py.h5l.TYPE_SOFT:
+        raise _RefusedError(f"{name!r} is a link to another file, which is not opened: filter that file")
+    there = links.get_val(key).decode(errors="replace")
+    raise _RefusedError(f"{name!r} is a soft link: name the array that it leads to, {there!r}")
+
+
+def _array(h5py: Any, file: Any, path: str) -> Any:
+    """Return the group or array at a path, None for nothing."""
+    here = file
+    for name in filter(None, path.split("/")):
+        here = _step(h5py, here, name) if isinstance(here, h5py.Group) else None
+    return here
+
+
+def _found(h5py: Any, file: Any, path: str) -> Any:
+    """Return the array at a path, or the only one in the group there."""
+    here = _array(h5py, file, path)
+    if isinstance(here, h5py.Dataset):
+        return here
+    arrays = list(_arrays(h5py, file if here is None else here))
+    names = [one.name for one in arrays]
+    listed = ", ".join(names[:_LISTED]) + f" … ({len(names)} in all)" * (len(names) > _LISTED)
+    if here is None:
+        near = get_close_matches("/" + path.strip("/"), names, n=1, cutoff=0.4)
+        hint = f"did you mean ::{near[0]}? " if near else ""
+        raise _RefusedError(f"there is no {path!r} in it; {hint}it holds {listed or 'no array of numbers'}")
+    if not arrays:
+        raise _RefusedError("it holds no array of numbers")
+    if len(arrays) > 1:
+        raise _RefusedError(f"it holds several arrays, name one as FILE::{names[0]}: {listed}")
+    return arrays[0]
+
+
+def _arrays(h5py: Any, group: Any) -> list[Any]:
+    """Return the arrays of numbers in a group and below, but those that others name as their coordinates."""
+    groups, found, seen, beside = [group], [], set[int](), set[str]()
+    for here in groups:
+        for one in (here[name] for name in _children(here)):
+            key = h5py.h5o.get_info(one.id).addr
+            if key in seen or len(seen) > _OBJECTS:
+                continue
+            seen.add(key)
+            if isinstance(one, h5py.Group):
+                groups.append(one)
+            elif isinstance(one, h5py.Dataset):
+                words = (one.attrs.get(name) for name in _BESIDE if name in one.attrs)
+                beside |= {word for text in words if isinstance(text, str) for word in text.split()}
+                if one.ndim and one.dtype.kind in "biuf" and not h5py.h5ds.is_scale(one.id):
+                    found.append(one)
+    return [one for one in found if one.name.rpartition("/")[2] not in beside]
+
+
+def _described(h5py: Any, array: Any) -> dict[str, Any]:
+    """Return the facts of an array, with those of its dimensions."""
+    plan, dtype = array.id.get_create_plist(), array.dtype
+    filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
+    if plan.get_layout() == h5py.h5d.VIRTUAL or array.external:
+        raise _RefusedError(
+            f"{array.name!r} has its samples in other files, which are not opened: filter those"
+        )
+    if not filters <= _FILTERS:
+        raise _RefusedError(
+            f"{array.name!r} is packed by the filters {sorted(filters - _FILTERS)}, which HDF5 does not have: "
+            "h5repack -f GZIP=4 makes it one that is read"
+        )
+    plain = array.id.get_type().equal(h5py.h5t.py_create(dtype)) and plan.get_layout() == h5py.h5d.CONTIGUOUS
+    return {
+        "path": array.name,
+        "shape": array.shape,
+        "dtype": dtype.str,
+        "chunks": array.chunks,
+        "offset": array.id.get_offset() if plain else None,
+        "packed": {
+            "compression": array.compression if array.compression in ("gzip", "lzf") else None,
+            "compression_opts": array.compression_opts if array.compression == "gzip" else None,
+            "shuffle": array.shuffle,
+            "fletcher32": array.fletcher32,
+        },
+        "attributes": _attributes(h5py, array),
+        "shared": _attributes(h5py, array.file),
+        "dimensions": [_dimension(h5py, array.dims[index]) for index in range(array.ndim)],
+    }
+
+
+def _dimension(h5py: Any, dimension: Any) -> dict[str, Any]:
+    """Return what is known of a dimension: its name, and the array of its coordinates if there is one."""
+    scale = dimension[0] if len(dimension) else None
+    if scale is None or scale.name is None:
+        return {"name": dimension.label}
+    attributes, name = _attributes(h5py, scale, hidden=True), scale.name.rpartition("/")[2]
+    variable = not str(attributes.get("NAME")).startswith(_NO_VARIABLE) and scale.ndim == 1
+    return {"name": dimension.label or name} | ({"coordinate": scale.name} if variable else {})
+
+
+def _attributes(h5py: Any, owner: Any, hidden: bool = False) -> dict[str, Any]:
+    """Return attributes that are texts or a few numbers; None stands for others."""
+    found: dict[str, Any] = {}
+    for name in owner.attrs:
+        if not hidden and (
+            name in ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST") or name[:4] in ("_Net", "_NCP")
+        ):
+            continue
+        place = owner.attrs.get_id(name)
+        plain = prod(place.shape) <= _ATTRIBUTE and place.dtype.kind in "OSUbiuf"
+        value = np.asarray(owner.attrs[name] if plain else None)
+        if value.dtype.kind in "biuf":
+            found[name] = {"\0": [value.tolist(), value.dtype.str]}
+            continue
+        texts = [
+            one.decode(errors="replace") if isinstance(one, bytes) else one for one in value.ravel().tolist()
+        ]
+        usable = all(isinstance(one, str) for one in texts)
+        found[name] = (texts if value.ndim else texts[0]) if usable else None
+    return found
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))

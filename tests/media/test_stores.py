@@ -1,0 +1,229 @@
+"""HDF5 and NetCDF: read in parts, written with their coordinates; results against scipy on h5py's own decode."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import h5netcdf
+import h5py
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from convcli.common.errors import ConvError
+from convcli.data.axes import Even, Listed
+from convcli.data.info import Source
+from convcli.media import opening, registry
+from convcli.media.options import ReadOptions
+from tests import shell
+
+KERNEL = np.array([[1, 2, 0], [0, 3, 1], [1, 0, 0.5]])
+TEXT = ";".join(",".join(map(str, row)) for row in KERNEL)
+RANDOM = np.random.default_rng(11)
+
+
+def opened(name: str, **options: Any) -> Source:
+    """Open an array of a file."""
+    given = opening.Given(name)
+    format, _ = registry.identify(given.head, given.files[0])
+    return given.open(format, ReadOptions(**options))
+
+
+def convcli(*words: object, cwd: Path) -> tuple[int, str, str]:
+    """Run the command; return its exit code and what it says."""
+    done = shell.convcli(*words, cwd=cwd)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def correlated(values: np.ndarray) -> np.ndarray:
+    """Return what the kernel makes of the last two axes, without a border, in float64."""
+    full = ndimage.correlate(values.astype(float), KERNEL.reshape((1,) * (values.ndim - 2) + (3, 3)))
+    return full[..., 1:-1, 1:-1]
+
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "in one piece": {},
+    "chunked": {"chunks": (4, 7)},
+    "packed": {"chunks": (5, 30), "compression": "gzip", "shuffle": True, "fletcher32": True},
+    "lzf": {"chunks": True, "compression": "lzf"},
+}
+
+
+@pytest.mark.parametrize(
+    ("layout", "dtype"),
+    [("in one piece", "<i2"), ("in one piece", ">f4"), ("chunked", ">u4"), ("packed", "<f2"), ("lzf", "<i8")],
+)
+def test_any_box_is_read_whatever_the_layout(tmp_path: Path, layout: str, dtype: str) -> None:
+    values = (RANDOM.random((20, 30)) * 100).astype(dtype)
+    with h5py.File(tmp_path / "a.h5", "w", userblock_size=512) as file:
+        file.create_dataset("group/x", data=values, dtype=dtype, **LAYOUTS[layout])
+        file["table"] = np.zeros((2, 2))
+    source = opened(f"{tmp_path}/a.h5::/group/x")
+    assert (source.info.letters, source.info.dtype) == ("YX", np.dtype(dtype).newbyteorder("=").name)
+    assert source.grain.piece == {"chunked": (4, 7), "packed": (5, 30)}.get(layout, source.grain.piece)
+    for spans in (((0, 20), (0, 30)), ((3, 9), (6, 8)), ((19, 20), (0, 1))):
+        np.testing.assert_array_equal(source.read(spans), values[tuple(slice(*span) for span in spans)])
+    source.close()
+
+
+def climate(path: Path, **more: Any) -> np.ndarray:
+    """Write a packed NetCDF with gaps, as weather services do; return what its numbers mean."""
+    stored = RANDOM.integers(0, 500, (3, 8, 10)).astype("i2")
+    stored[1, 3, 4] = -999
+    with h5netcdf.File(path, "w") as file:
+        file.attrs["title"] = "air"
+        file.dimensions = {"day": 3, "lat": 8, "lon": 10}
+        air = file.create_variable(
+            "tas", ("day", "lat", "lon"), "i2", fillvalue=np.int16(-999), chunks=(1, 4, 5), compression="gzip"
+        )
+        air[...] = stored
+        air.attrs.update(
+            units="K", long_name="air temperature", valid_min=np.int16(0), coordinates="lat lon", **more
+        )
+        for name, values, units in (
+            ("day", np.array([2, 3, 4]), "days since 2000-01-01"),
+            ("lat", np.linspace(70, 0, 8).astype("f4"), "degrees_north"),
+            ("lon", np.array([0, 1, 2, 3, 5, 8, 13, 21, 34, 55.5]), "degrees_east"),
+        ):
+            file.create_variable(name, (name,), data=values).attrs["units"] = units
+    return np.where(stored == -999, np.nan, stored.astype(float))
+
+
+def test_coordinates_say_what_the_axes_are_and_where_samples_lie(tmp_path: Path) -> None:
+    means = climate(tmp_path / "t.nc", scale_factor=0.5, add_offset=np.float32(200))
+    source = opened(f"{tmp_path}/t.nc")
+    info = source.info
+    assert info.letters == "TYX"
+    assert info.axis("T").positions == Even(2 * 86_400, 86_400, "s")  # type: ignore[arg-type]
+    assert info.axis("Y").positions == Even(70, -10, "deg")  # type: ignore[arg-type]
+    assert isinstance(info.axis("X").positions, Listed)
+    assert [info.axis("X").positions.at(index) for index in (4, 9)] == [5, 55.5]  # type: ignore[union-attr]
+    np.testing.assert_array_equal(source.read(((0, 3), (2, 8), (1, 9))), means[:, 2:8, 1:9] * 0.5 + 200)
+    assert any("packed" in note for note in info.notes)
+    assert any("limits of valid values" in note for note in info.notes)
+    source.close()
+
+
+def test_a_netcdf_keeps_what_still_holds_and_its_coordinates_move(tmp_path: Path) -> None:
+    means = climate(tmp_path / "t.nc")
+    done = convcli(
+        "filter", "t.nc", "-k", TEXT, "--stride", "2", "--padding", "valid", "-o", "u.nc", cwd=tmp_path
+    )
+    assert done[0] == 0, done
+    with h5netcdf.File(tmp_path / "u.nc", "r") as file, h5netcdf.File(tmp_path / "t.nc", "r") as old:
+        air = file["tas"]
+        assert air.dimensions == ("day", "lat", "lon")
+        assert dict(file.attrs) == {"title": "air"}
+        assert {key: air.attrs[key] for key in air.attrs} == {
+            "units": "K", "long_name": "air temperature", "_FillValue": -999,
+        }  # fmt: skip
+        assert (air.chunks, air._h5ds.compression) == ((1, 3, 4), "gzip")
+        for name, places in (("day", slice(None)), ("lat", slice(1, -1, 2)), ("lon", slice(1, -1, 2))):
+            assert dict(file[name].attrs) == dict(old[name].attrs)
+            assert file[name].dtype == old[name].dtype
+            np.testing.assert_array_equal(file[name][...], old[name][...][places])
+        found = np.where(air[...] == -999, np.nan, air[...])
+    wanted = correlated(means)[:, ::2, ::2]
+    gaps = np.isnan(means)[:, 1:-1:2, 1:-1:2]
+    near = np.isnan(wanted)
+    np.testing.assert_array_equal(np.isnan(found), gaps)
+    np.testing.assert_allclose(found[~near], wanted[~near], rtol=1e-6)
+
+
+def test_results_of_hdf5_are_scipys(tmp_path: Path) -> None:
+    values = RANDOM.random((4, 12, 9))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("entry/data", data=values, chunks=(2, 5, 9)).attrs["units"] = "counts"
+        file["entry/z"] = np.array([0.0, 0.5, 1.0, 1.5])
+        file["entry/z"].make_scale("depth")
+        file["entry/z"].attrs["units"] = "m"
+        file["entry/data"].dims[0].attach_scale(file["entry/z"])
+    words = ("filter", "a.h5::/entry/data", "-k", TEXT, "--axes", "ZYX", "--padding", "valid")
+    for output in ("b.h5::/smooth/x", "c.npy"):
+        done = convcli(*words, "-o", output, cwd=tmp_path)
+        assert done[:2] == (0, f"{output}\n"), done
+    np.testing.assert_allclose(np.load(tmp_path / "c.npy"), correlated(values), rtol=1e-14)
+    with h5py.File(tmp_path / "b.h5", "r") as file:
+        found = file["smooth/x"]
+        np.testing.assert_allclose(found[...], correlated(values), rtol=1e-14)
+        assert (found.attrs["units"], found.chunks) == ("counts", (2, 5, 7))
+        assert found.dims[0][0].name == "/smooth/z"
+        assert found.dims[0][0].attrs["units"] == "m"
+        np.testing.assert_array_equal(found.dims[0][0][...], [0, 0.5, 1, 1.5])
+    assert convcli(*words, cwd=tmp_path)[1] == "a.entry.data.k3x3.h5\n"
+
+
+def hostile(path: Path) -> None:
+    """Write a file of arrays that are not read, and of names that lead elsewhere."""
+    with h5py.File(path, "w") as file:
+        file["entry/data"] = np.arange(12.0).reshape(3, 4)
+        file["entry/more"] = np.arange(12.0).reshape(3, 4)
+        file["soft"] = h5py.SoftLink("/entry/data")
+        file["out"] = h5py.ExternalLink("other.h5", "/x")
+        layout = h5py.VirtualLayout((10,), "f8")
+        layout[:] = h5py.VirtualSource("other.h5", "x", (10,))
+        file.create_virtual_dataset("virtual", layout)
+        file.create_dataset("raw", (5,), "f8", external=[("raw.bin", 0, h5py.h5f.UNLIMITED)])
+        file["complex"] = np.ones((3, 3), complex)
+        file["texts"] = ["a", "b"]
+        file["pairs"] = np.zeros(3, [("a", "f4"), ("b", "i4")])
+        file["links"] = np.array([file["entry"].ref], h5py.ref_dtype)
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_chunk((3,))
+        plan.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, (1,))
+        h5py.h5d.create(file.id, b"zstd", h5py.h5t.NATIVE_INT32, h5py.h5s.create_simple((3,)), plan)
+        file.create_dataset("sparse", (10**6, 10**7), "f8", chunks=(100, 100))
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("", "several arrays, name one as FILE::/"),
+        ("::/entry/dato", "there is no '/entry/dato' in it; did you mean ::/entry/data?"),
+        ("::/soft", "soft link: name the array that it leads to, '/entry/data'"),
+        ("::/out/deeper", "'out' is a link to another file"),
+        ("::/virtual", "samples in other files"),
+        ("::/raw", "samples in other files"),
+        ("::/complex", "complex128: only integers and floats"),
+        ("::/texts", "only integers and floats"),
+        ("::/pairs", "only integers and floats"),
+        ("::/links", "only integers and floats"),
+        ("::/zstd", "filters [32015], which HDF5 does not have"),
+        ("::/sparse", "--max-pixels"),
+    ],
+)
+def test_what_is_not_read_is_refused_in_one_line(tmp_path: Path, path: str, words: str) -> None:
+    hostile(tmp_path / "a.h5")
+    (tmp_path / "raw.bin").write_bytes(bytes(40))
+    done = convcli("filter", f"a.h5{path}", "-k", "1,2", "-o", "b.h5", cwd=tmp_path)
+    assert (done[0], done[2].count("\n")) == (1, 1), done
+    assert words in done[2]
+    assert not (tmp_path / "b.h5").exists()
+
+
+def test_a_library_that_crashes_or_runs_on_is_a_damaged_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.arange(600.0).reshape(20, 30), chunks=(5, 30), compression="gzip")
+    source = opened(f"{tmp_path}/a.h5")
+    source._library._child.kill()  # type: ignore[attr-defined]
+    with pytest.raises(ConvError, match="its library crashes"):
+        source.read(source.info.box)
+    source.close()
+    data = (tmp_path / "a.h5").read_bytes()
+    (tmp_path / "cut.h5").write_bytes(data[: len(data) * 2 // 3])
+    for name, words in (("cut.h5", "truncated"), ("classic.nc", "nccopy -k nc4")):
+        (tmp_path / "classic.nc").write_bytes(b"CDF\1" + bytes(100))
+        done = convcli("filter", name, "-k", "1,2", "-o", "b.h5", cwd=tmp_path)
+        assert (done[0], done[2].count("\n")) == (1, 1), done
+        assert words in done[2]
+
+
+def test_arrays_in_memory_are_read_too(tmp_path: Path) -> None:
+    fp = io.BytesIO()
+    with h5py.File(fp, "w") as file:
+        file["x"] = np.arange(12).reshape(3, 4)
+    source = registry.open_source(fp, registry.by_name("hdf5"), ReadOptions())
+    assert source.read(((1, 2), (2, 4))).tolist() == [[6, 7]]
+    source.close()
