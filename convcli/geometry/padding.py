@@ -196,10 +196,23 @@ def _parse_one_padding(part: str, text: str) -> Padding:
     return before, after
 
 
-def parse_pad_mode(text: str) -> "PadMode":
-    """Read the name of a padding mode.
+ELSEWHERE = {
+    "edge": PadMode.REPLICATE,  # numpy, scikit-image, ImageMagick
+    "nearest": PadMode.REPLICATE,  # scipy
+    "wrap": PadMode.CIRCULAR,  # numpy, scipy, scikit-image
+    "mirror": PadMode.REFLECT,  # scipy
+    "border_constant": PadMode.CONSTANT,  # OpenCV
+    "border_replicate": PadMode.REPLICATE,
+    "border_reflect": PadMode.SYMMETRIC,
+    "border_reflect_101": PadMode.REFLECT,
+    "border_wrap": PadMode.CIRCULAR,
+}
 
-    >>> parse_pad_mode("reflect")
-    <PadMode.REFLECT: 'reflect'>
+
+def parse_pad_mode(text: str) -> "PadMode":
+    """Read the name of a padding mode, or what other tools call it; ``reflect`` is numpy's, scipy's is ``symmetric``.
+
+    >>> parse_pad_mode("reflect"), parse_pad_mode("BORDER_WRAP")
+    (<PadMode.REFLECT: 'reflect'>, <PadMode.CIRCULAR: 'circular'>)
     """
-    return parse_choice(PadMode, text, "pad mode")
+    return ELSEWHERE.get(text.lower()) or parse_choice(PadMode, text, "pad mode")

@@ -66,6 +66,26 @@ def _unknown(text: str) -> str:
         return f"kernel {quoted(text)}: a kernel file ends in {', '.join((*_YAML, *SUFFIXES))}"
     if text.partition(":")[0] == "stft":
         return f"kernel {quoted(text)}: a spectrogram is the first kernel of `convcli filter`, and of nothing else"
-    near = difflib.get_close_matches(text.partition(":")[0].lower(), library.names(), n=3)
-    nearest = f"; nearest: {', '.join(near)}" if near else ""
-    return f"no kernel named {quoted(text)}{nearest} (see `convcli kernels list`)"
+    name = text.partition(":")[0].lower()
+    near = difflib.get_close_matches(name, library.names(), n=3)
+    words = next((what for words, what in _WORDS.items() if name in words.split()), "")
+    hint = f"; {words}" if words else f"; nearest: {', '.join(near)}" if near else ""
+    return f"no kernel named {quoted(text)}{hint} (see `convcli kernels list`)"
+
+
+_POOL = "its pool, at each place: --pool {}:3 --stride 1 --padding same"
+_WORDS = {  # what people call things: what serves
+    "blur blurred smooth smoothing soften lowpass denoise": "try gaussian:2 or box:5",
+    "mean average avg": "try box:5",
+    "edges edge-detect edge-detection outline contour gradient": "try sobel, or laplacian8",
+    "sharpening sharper": "try sharpen or unsharp",
+    "laplace laplacian": "try laplacian4, or log:sigma=2",
+    "median": f"a median is {_POOL.format('median')}",
+    "max maximum dilate dilation": f"a maximum is {_POOL.format('max')}",
+    "min minimum erode erosion": f"a minimum is {_POOL.format('min')}",
+    "movement moving": "try motion, or the command `convcli motion`",
+    "canny": "Canny's method is more than a convolution (OpenCV's Canny, skimage.feature.canny); sobel begins it",
+    "bilateral nlmeans": "its weights depend on the samples, so it is no convolution (OpenCV and scikit-image have it)",
+    "resize thumbnail downscale": "`magick` and `vips` resize; smaller by whole numbers: --pool avg:2",
+    "rotate crop": "`magick` and `vips` do it",
+}
