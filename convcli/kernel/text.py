@@ -43,7 +43,7 @@ def _spelled(text: str) -> str:
         if len(numbers) != wide * tall:
             raise UsageError(f"{wide} columns and {tall} rows are {wide * tall} numbers, not {len(numbers)}")
         return ";".join(",".join(numbers[i : i + wide]) for i in range(0, len(numbers), max(wide, 1)))
-    text = re.sub(r"[ \t]*([,;|])[ \t]*", r"\1", re.sub(r"\s*\n\s*", ";", text.strip()))
+    text = re.sub(r"[ \t]*([,;|/])[ \t]*", r"\1", re.sub(r"\s*\n\s*", ";", text.strip()))
     return re.sub(r"[ \t]+", ";" if "," in text and not re.search("[;|]", text) else ",", text)
 
 

@@ -12,8 +12,17 @@ from typing import Any, TypeVar
 
 import yaml
 
-from convcli.common import UsageError, parse_number, parse_numbers, per_axis, quoted, to_float, within
-from convcli.geometry.padding import parse_pad_mode, parse_padding
+from convcli.common import (
+    UsageError,
+    parse_choice,
+    parse_number,
+    parse_numbers,
+    per_axis,
+    quoted,
+    to_float,
+    within,
+)
+from convcli.geometry.padding import PadMode, parse_padding
 from convcli.kernel.array_file import is_array_file, read_array
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, Kernel, full_shape, nested, slug
 from convcli.kernel.parametric import FORMULAS, parse_parametric
@@ -194,7 +203,7 @@ def _plain(value: Any) -> Any:
 _DEFAULTS: Mapping[str, Callable[[int, str], Any]] = {
     "stride": _integers,
     "padding": lambda rank, text: per_axis(parse_padding(text), rank, "value"),
-    "pad_mode": lambda _, text: parse_pad_mode(text),
+    "pad_mode": lambda _, text: parse_choice(PadMode, text, "pad mode"),
     "dilation": _integers,
     "flip": lambda _, text: truth(text),
     "pool": lambda _, text: text,

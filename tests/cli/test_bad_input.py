@@ -125,7 +125,7 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "three strides for two axes": (IMAGE, (*FILTER_A, *BOX, "--stride", "1,2,3"), 2, "stride"),
     "negative padding": (IMAGE, (*FILTER_A, *BOX, "--padding", "-1"), 2, "padding"),
     "unknown padding": (IMAGE, (*FILTER_A, *BOX, "--padding", "SAME"), 2, "same"),
-    "unknown pad mode": (IMAGE, (*FILTER_A, *BOX, "--pad-mode", "mirror"), 2, "reflect"),
+    "unknown pad mode": (IMAGE, (*FILTER_A, *BOX, "--pad-mode", "mirrored"), 2, "reflect"),
     "dilation 0": (IMAGE, (*FILTER_A, *BOX, "--dilation", "0"), 2, "dilation"),
     "pool 0": (IMAGE, (*FILTER_A, "--pool", "max:0"), 2, "pool size 0"),
     "unknown pool": (IMAGE, (*FILTER_A, "--pool", "mean:2"), 2, "mean"),

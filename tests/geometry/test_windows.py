@@ -453,8 +453,8 @@ def test_field_of_known_networks():
         (lambda: parse_padding("-1"), "padding -1 is not possible: give 0 or more"),
         (lambda: parse_padding("0:-3"), "padding -3 is not possible: give 0 or more"),
         (
-            lambda: parse_pad_mode("edge"),
-            "pad mode 'edge' is unknown: it is one of zero, constant, replicate, reflect",
+            lambda: parse_pad_mode("edges"),
+            "pad mode 'edges' is unknown: it is one of zero, constant, replicate, reflect",
         ),
     ],
 )
@@ -463,6 +463,20 @@ def test_what_cannot_be_is_said_with_the_value(make, message):
         make()
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+def test_pad_modes_by_their_names_in_numpy_and_scipy():
+    """But for "reflect", which is numpy's: scipy's repeats the edge, and is symmetric here."""
+    theirs = {
+        options["mode"]: mode for mode, options in pad_modes.NUMPY.items() if "reflect_type" not in options
+    }
+    theirs["constant"] = "constant"
+    for name, mode in {**{name: mode for mode, name in pad_modes.SCIPY.items()}, **theirs}.items():
+        assert parse_pad_mode(name) == mode
+    assert (
+        parse_pad_mode("BORDER_REFLECT") is PadMode.SYMMETRIC
+    )  # fedcba|abcdefgh|hgfedcb, as OpenCV documents it
+    assert parse_pad_mode("BORDER_REFLECT_101") is PadMode.REFLECT  # gfedcb|abcdefgh|gfedcba
 
 
 def test_parsing():

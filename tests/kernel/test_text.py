@@ -100,6 +100,26 @@ def test_inline_fractions_are_exact_and_spaces_fine() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "1 2 3; 4 5 6",
+        "1,2,3 4,5,6",
+        "1 2 3\n4 5 6\n",
+        "3x2: 1,2,3 4,5,6",
+        "3x2:1 2 3 4 5 6",
+        " 1, 2,3  4,5 ,6",
+    ],
+)
+def test_weights_may_be_spelled_as_other_tools_do(text: str) -> None:
+    assert load_kernel(text).array()[0, 0].tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_a_square_of_one_number_is_imagemagicks() -> None:
+    assert load_kernel("2: 1,2 3,4").array()[0, 0].tolist() == [[1, 2], [3, 4]]
+    assert load_kernel("1 2 3").size == (3,)
+
+
+@pytest.mark.parametrize(
     ("text", "slug"), [("1,0,-1", "k1x3"), ("1,0;-1,2;3,4", "k3x2"), ("1,2|3,4", "k2x1x2")]
 )
 def test_inline_slugs(text: str, slug: str) -> None:
@@ -118,7 +138,9 @@ def test_inline_slugs(text: str, slug: str) -> None:
         ("1|2,y", ("frame 2, row 1, entry 2", "'y'")),
         ("1e200,1e999", ("beyond what a float holds",)),
         ("1,nan", ("'nan' is not a number",)),
-        ("1 0 -1", ("'1 0 -1' is not a number",)),
+        ("1 0 -1 a", ("row 1, entry 4", "'a' is not a number")),
+        ("3x2: 1 2 3 4 5", ("3 columns and 2 rows are 6 numbers, not 5",)),
+        ("1,2;3 4,5", ("row 2 has 3 numbers",)),
         ("1,\n\nx", ("entry 2",)),
     ],
 )
