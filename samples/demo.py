@@ -20,7 +20,7 @@ JOBS = [
         "noisy-text.png",
         ("-k", "gaussian:sigma=1.2"),
     ),
-    ("A noisy signal through smooth3: its time column stays", "noisy-signal.csv", ("-k", "smooth3")),
+    ("A noisy signal through mean3: its time column stays", "noisy-signal.csv", ("-k", "mean3")),
 ]
 
 

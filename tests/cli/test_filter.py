@@ -56,6 +56,22 @@ def test_a_pipeline_keeps_the_format(tmp_path: Path) -> None:
     close_to_rounded(pixels(tmp_path / "e.png"), want)
 
 
+def test_weights_that_nearly_add_up_to_1_are_named(tmp_path: Path) -> None:
+    """Smoothing kernels alone, and none that is scaled."""
+    table = tmp_path / "a.csv"
+    table.write_text("v\n1\n2\n4\n8\n")
+    for kernel, level in (("smooth3", "99 %"), ("0.35,0.35,0.35", "105 %"), ("1/3,1/3,0.333", "99.97 %")):
+        assert f"leaves {level} of the level" in ok("filter", table, "-k", kernel, "-o", "-").stderr.decode()
+    for options in (
+        ("mean3",),
+        ("0.333333,0.333333,0.333333",),
+        ("-1,2,0.01",),
+        ("1,1",),
+        ("smooth3", "--scale", "2"),
+    ):
+        assert b"of the level" not in ok("filter", table, "-k", *options, "-o", "-").stderr
+
+
 def test_a_pipeline_of_tiffs(tmp_path: Path) -> None:
     first = ok("filter", "-", "-k", "box:3", "--format", "tiff", stdin=HOUSE.read_bytes()).stdout
     second = ok("filter", "-", "-k", "identity", stdin=first).stdout

@@ -35,7 +35,7 @@ class Request:
     \b
     Examples:
       convcli explain photo.png -k sobel-x --at 40,25
-      convcli explain table.csv -k smooth3 --at 0
+      convcli explain table.csv -k mean3 --at 0
       convcli explain photo.png --pool max:2 --at 3,7 -o window.png
       convcli explain --input 3x3 -k 2x2 --transpose --stride 2 --at 1,1
       convcli explain --animate a.gif --input 5x5 -k 3x3 --stride 2 --padding 1

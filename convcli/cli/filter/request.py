@@ -21,7 +21,7 @@ class Request:
     Examples:
       convcli filter photo.png -k hedge
       convcli filter photo.jpg -k gaussian:sigma=2 -k sobel -o edges.png
-      convcli filter signal.csv -k smooth3 --columns 2-4
+      convcli filter signal.csv -k mean3 --columns 2-4
       convcli filter tone.wav -k stft:25ms,hop=10ms -o spectrogram.png
       convcli filter *.png -k "1/9,1/9,1/9;1/9,1/9,1/9;1/9,1/9,1/9" --out-dir out
       convcli filter photo.png --pool max:2

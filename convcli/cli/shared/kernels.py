@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 
-from convcli.common import UsageError, about
+from convcli.common import UsageError, about, number_text
 from convcli.data.axes import Axis, Positions
 from convcli.data.info import Info, Kind
 from convcli.data.units import NO_UNIT
@@ -130,6 +130,7 @@ def kernels_for(
             _in_volume(text, own[-kernel.rank :]) * info.volume,
             uneven(text, own, kernel.rank),
             NO_UNIT * bare,
+            _level(kernel) if settings.scale is None else "",
         )
         notes |= dict.fromkeys(filter(None, lines))
     if info.volume and settings.pool is not None:
@@ -137,6 +138,20 @@ def kernels_for(
         axes = [info.axis(letters[index]) for index in slides]
         notes[_in_volume(f"--pool {settings.pool.option}", axes)] = None
     return made, tuple(notes)
+
+
+def _level(kernel: Kernel) -> str:
+    """Return a line where a kernel that smooths changes the level a little: its weights nearly add up to 1."""
+    off = abs(kernel.sum - 1)
+    if not kernel.non_negative or not _ROUNDED < off < _NEARLY or kernel.outputs * kernel.inputs > 1:
+        return ""
+    return (
+        f"{kernel.title} leaves {100 * kernel.sum:.4g} % of the level: its weights add up to "
+        f"{number_text(kernel.sum)}; --scale normalise makes that 1"
+    )
+
+
+_ROUNDED, _NEARLY = 1e-5, 0.1  # of a sum of 1: what weights of six digits leave; more is meant
 
 
 def _in_volume(text: str, axes: Sequence[Axis]) -> str:
