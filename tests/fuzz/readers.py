@@ -9,6 +9,7 @@ import io
 import itertools
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -37,8 +38,9 @@ from convcli.kernel.array_file import load_array
 from convcli.kernel.model import check_size
 from convcli.kernel.yaml_file import load_yaml
 from convcli.learning import checkpoint
-from convcli.media import registry
+from convcli.media import opening, registry
 from convcli.media.clips.numbered import NumberedSource, find
+from convcli.media.files.target import Folder
 from convcli.media.options import Header, ReadOptions, WriteOptions
 from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
@@ -47,7 +49,7 @@ from convcli.pixels.ranges import POLICIES, parse_range
 from convcli.plan.choose import Resources, choose
 from tests.fuzz import seeds
 from tests.fuzz.mutate import reword, spoil
-from tests.fuzz.structure import png_with_checksums, restructured, zip_with_checksums
+from tests.fuzz.structure import other_value, png_with_checksums, restructured, zip_with_checksums
 
 MOST = 4_000_000  # pixels and numbers that are read; of more, the first and the last block
 COUNT = itertools.count()
@@ -104,6 +106,45 @@ def _description(text: str) -> None:
     with closing(registry.open_source(io.BytesIO(data), format, ReadOptions(max_pixels=MOST))) as source:
         _read_blocks(source)
         registry.open_sink(io.BytesIO(), format, source.info, WriteOptions())
+
+
+def _store(data: bytes, folder: Path) -> None:
+    """A store, from an archive of its files; where it is read, it is written again too."""
+    inside = folder / f"{next(COUNT)}.zarr"
+    try:
+        _unpacked(data, inside)
+        format, _ = opening.identify(Folder(inside), "")
+        with closing(registry.open_source(Folder(inside), format, ReadOptions(max_pixels=MOST))) as source:
+            _read_blocks(source)
+            shutil.rmtree(inside)
+            sink = registry.open_sink(Folder(inside), format, source.info, WriteOptions())
+            first = tuple((0, 1) for _ in source.info.box)
+            shape = [stop - start for start, stop in source.info.spans(first)]
+            sink.write(first, np.ones(shape, source.info.dtype))
+    finally:
+        shutil.rmtree(inside, ignore_errors=True)
+
+
+def _unpacked(data: bytes, inside: Path) -> None:
+    try:
+        inside.mkdir()
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for name in archive.namelist():
+                place = inside / name
+                if ".." not in place.parts and place.is_relative_to(inside):
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(archive.read(name))
+    except Exception:
+        raise ConvError("no archive of files") from None
+
+
+def _spoiled_store(change: Callable[[bytes, Random], bytes], rng: Random) -> bytes:
+    """Return an archive of a store of which one file is changed."""
+    return zip_with_checksums(rng.choice(seeds.stores()), lambda one: change(one, rng), rng)
+
+
+def _other(member: bytes, rng: Random) -> bytes:
+    return other_value(member, rng) if member[:1] == b"{" else spoil([member or b"-"], rng)
 
 
 def _numbered(data: bytes, folder: Path) -> None:
@@ -312,6 +353,13 @@ READERS = (
     _archive("pth", 3000, load_all),
     _archive("checkpoint", 3000, checkpoint.read, "safetensors"),
     _archive("labels", 1000, _labels, "csv"),
+    Reader(
+        "zarr",
+        lambda case, rng, folder: _store(case, folder),
+        partial(_spoiled_store, lambda one, rng: spoil([one or b"-"], rng)),
+        2000,
+        rearrange=partial(_spoiled_store, _other),
+    ),
     _file("nii", 4000),
     _file("nii.gz", 2000),
     _file("nrrd", 2000),

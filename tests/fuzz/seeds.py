@@ -12,16 +12,19 @@ import zipfile
 import zlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import av
 import h5netcdf
 import h5py
 import nibabel
 import nrrd
+import numcodecs
 import numpy as np
 import polars as pl
 import soundfile
 import tifffile
+import zarr
 from PIL import Image
 
 from tests import clips
@@ -108,6 +111,49 @@ def scientific(form: str) -> bytes:
         array.dims[1].attach_scale(store["x"])
         store["texts"] = ["a", "b"]
     return file.getvalue()
+
+
+@cache
+def stores() -> tuple[bytes, ...]:
+    """Return small Zarr stores, each as an archive of its files."""
+    values = np.arange(480, dtype=np.int16).reshape(2, 12, 20)
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+    moves = [{"type": "scale", "scale": [2, 0.5, 0.5]}, {"type": "translation", "translation": [0, 1, 1]}]
+    levels = [{"path": str(n), "coordinateTransformations": moves} for n in range(2)]
+    about = {"multiscales": [{"axes": axes, "datasets": levels, "name": "a"}], "omero": {"channels": []}}
+    plain: list[dict[str, Any]] = [
+        {"zarr_format": 2, "compressors": numcodecs.GZip(), "filters": [numcodecs.Delta("<i2")]},
+        {
+            "zarr_format": 2,
+            "compressors": numcodecs.Blosc(),
+            "attributes": {"_ARRAY_DIMENSIONS": ["time", "y", "x"]},
+        },
+        {"shards": (2, 8, 20), "dimension_names": ("z", "y", "x")},
+        {"attributes": {"_FillValue": 7, "scale_factor": 0.5}, "compressors": zarr.codecs.BloscCodec()},
+    ]
+    made = []
+    for number in range(len(plain) + 2):
+        with tempfile.TemporaryDirectory() as folder:
+            if number < len(plain):
+                options = {"shape": values.shape, "dtype": "i2", "chunks": (1, 4, 10)} | plain[number]
+                zarr.create_array(folder, **options)[...] = values
+            else:
+                version = number - len(plain) + 2
+                group = zarr.create_group(
+                    folder,
+                    zarr_format=version,
+                    attributes=about if version == 2 else {"ome": {"version": "0.5", **about}},
+                )
+                for level in range(2):
+                    group.create_array(str(level), shape=values.shape, dtype="i2", chunks=(2, 12, 20))[
+                        ...
+                    ] = values
+            with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+                for path in sorted(Path(folder).rglob("*")):
+                    if path.is_file():
+                        archive.writestr(zipfile.ZipInfo(str(path.relative_to(folder))), path.read_bytes())
+            made.append(file.getvalue())
+    return tuple(made)
 
 
 def sounds(name: str) -> tuple[bytes, ...]:
@@ -335,6 +381,9 @@ def files(reader: str) -> tuple[bytes, ...]:
             return tuple(metaimage(packed) for packed in (False, True))
         case "h5":
             return tuple(map(scientific, ("earliest", "latest", "nc")))
+
+        case "zarr":
+            return stores()
         case "m4a":
             return apple("aac", "fltp", "ipod"), apple("alac", "s16p", "ipod")
         case "aac":

@@ -6,6 +6,8 @@ packets that follow each other.  What cannot be followed ends the walk: spoiled 
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 import zipfile
 import zlib
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
 from random import Random
+from typing import Any
 
 FAR = 64  # bytes of a part in which numbers are looked for
 
@@ -332,6 +335,52 @@ def png_with_checksums(data: bytes) -> bytes:
         parts += [data[at : at + 4], body, zlib.crc32(body).to_bytes(4, "big")]
         at = stop + 4
     return b"".join(parts) + data[at:]
+
+
+def other_value(text: bytes, rng: Random) -> bytes:
+    """Change one to three values of a JSON document, or take them out."""
+    whole = json.loads(text)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        places: list[tuple[Any, Any]] = []
+        below = [whole]
+        for node in below:
+            keys = (
+                list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+            )
+            places += [(node, key) for key in keys]
+            below += [node[key] for key in keys]
+        if not places:
+            break
+        node, key = rng.choice(places)
+        old = node[key]
+        values = [
+            0,
+            1,
+            -1,
+            2,
+            7,
+            1 << 20,
+            1 << 40,
+            1e999,
+            0.5,
+            None,
+            True,
+            "",
+            "NaN",
+            "x",
+            "gzip",
+            [],
+            {},
+            [1, 1],
+            [old, old],
+        ]
+        if isinstance(old, int | float) and not isinstance(old, bool):
+            values += [-old, old + 1, old * 2, old // 2, float(old)] * 3
+        if rng.random() < 0.15:
+            del node[key]
+        else:
+            node[key] = copy.deepcopy(rng.choice([*values, rng.choice(below)]))
+    return json.dumps(whole).encode()
 
 
 def zip_with_checksums(archive: bytes, change: Callable[[bytes], bytes], rng: Random) -> bytes:

@@ -15,6 +15,7 @@ from math import prod
 from typing import Any
 
 from convcli.common.errors import ConvError
+from convcli.media.shared import decoding
 
 try:
     import zarr
@@ -141,6 +142,12 @@ register_pipeline(Guard)
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Let zarr decode with the guard, one thread at a time: its settings are the process's."""
-    with _LOCK, zarr.config.set({"codec_pipeline.path": f"{Guard.__module__}.{Guard.__qualname__}"}):
-        yield
+    """Let zarr decode with the guard, one thread at a time: its settings are the process's.
+
+    What it raises on broken stores becomes one line.
+    """
+    with decoding("Zarr"), _LOCK, zarr.config.set({"codec_pipeline.path": f"{Guard.__module__}.{Guard.__qualname__}"}):
+        try:
+            yield
+        except (zlib.error, lzma.LZMAError) as error:  # which have no class of Python's
+            raise ValueError(str(error)) from None

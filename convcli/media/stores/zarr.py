@@ -165,7 +165,7 @@ class ZarrSource(Boxes):
     """An array of a store; chunks are decoded by zarr, several at a time."""
 
     def __init__(self, folder: Folder, options: ReadOptions) -> None:
-        with decoding("Zarr"), guarded():
+        with guarded():
             try:
                 root = zarr.open(store=Inside(folder.path, read_only=True), mode="r")
             except FileNotFoundError:
@@ -198,7 +198,7 @@ class ZarrSource(Boxes):
     def read(self, box: Box) -> np.ndarray:
         spans = dict(zip(self.info.letters, self.info.spans(box), strict=True))
         index = slices(tuple(spans.get(letter, (0, 1)) for letter in self._letters))
-        with decoding("Zarr"), guarded():
+        with guarded():
             block = np.asarray(self._array[index])
         block = block.reshape([stop - start for start, stop in spans.values()])
         if self._missing is not None:
