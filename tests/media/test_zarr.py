@@ -241,6 +241,41 @@ def test_a_group_of_one_array_needs_no_path(tmp_path: Path) -> None:
     assert not (tmp_path / "c.zarr").exists()
 
 
+def test_coordinates_of_the_conventions_say_where_samples_lie(tmp_path: Path) -> None:
+    """A day apart, from 12 h on; latitudes that fall; uneven depths, which nothing but the note tells of."""
+    group = zarr.create_group(tmp_path / "in.zarr", attributes={"institute": "a"})
+    days = {"values": np.arange(5) * 24 + 12, "units": "hours since 2000-01-01", "dimension_names": ("when",)}
+    lat = {"values": 60 - np.arange(6) / 4, "units": "degrees_north", "dimension_names": ("lat",)}
+    lon = {"values": np.arange(7) / 2 - 3, "units": "degrees_east", "dimension_names": ("lon",)}
+    for name, about in (("when", days), ("lat", lat), ("lon", lon)):
+        values = about.pop("values")
+        units = {"units": about.pop("units")}
+        made = group.create_array(name, shape=values.shape, dtype=values.dtype, attributes=units, **about)
+        made[...] = values
+    heat = group.create_array("heat", shape=(5, 6, 7), dtype="f4", dimension_names=("when", "lat", "lon"))
+    heat[...] = VOLUME[:5, :6, :7]
+    run(
+        tmp_path / "in.zarr",
+        "-k",
+        "box:1x3x3",
+        "--stride",
+        "1,2,1",
+        "--padding",
+        "valid",
+        "-o",
+        tmp_path / "out.zarr",
+    )
+    entry = zarr.open_group(tmp_path / "out.zarr", mode="r").attrs.asdict()["ome"]["multiscales"][0]
+    assert [one.get("unit") for one in entry["axes"]] == ["second", "degree", "degree"]
+    assert entry["datasets"][0]["coordinateTransformations"] == [
+        {"type": "scale", "scale": [86400, -0.5, 0.5]},
+        {"type": "translation", "translation": [43200, 59.75, -2.5]},
+    ]
+    group["lat"][...] = [1, 2, 4, 8, 16, 32]
+    said = run(tmp_path / "in.zarr", "-k", "identity", "-o", tmp_path / "uneven.zarr")
+    assert "the positions along lat, which are uneven, are left out: ZARR holds none" in said
+
+
 def damaged(how: str, path: Path) -> str:
     """Write a store that is damaged somehow; return words of the error."""
     save(path, VOLUME, chunks=(6, 8, 16), dimension_names=("z", "y", "x"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import bz2
+import logging
 import lzma
 import stat
 import threading
@@ -138,6 +139,7 @@ def _zstd(data: bytes) -> int:
 
 
 register_pipeline(Guard)
+logging.getLogger("asyncio").addHandler(logging.NullHandler())  # what else was under way when zarr gave up
 
 
 @contextmanager
@@ -146,7 +148,11 @@ def guarded() -> Iterator[None]:
 
     What it raises on broken stores becomes one line.
     """
-    with decoding("Zarr"), _LOCK, zarr.config.set({"codec_pipeline.path": f"{Guard.__module__}.{Guard.__qualname__}"}):
+    with (
+        decoding("Zarr"),
+        _LOCK,
+        zarr.config.set({"codec_pipeline.path": f"{Guard.__module__}.{Guard.__qualname__}"}),
+    ):
         try:
             yield
         except (zlib.error, lzma.LZMAError) as error:  # which have no class of Python's

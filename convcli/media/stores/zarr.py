@@ -21,12 +21,12 @@ from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.data.axes import Even, Positions
 from convcli.data.box import Box, slices
-from convcli.data.info import BOXES, ITEMS, SPACE, Boxes, Grain, Info, Metadata, Sink
-from convcli.media.arrays import parse_axes
+from convcli.data.info import BOXES, SPACE, Boxes, Grain, Info, Metadata, Sink
 from convcli.media.files.target import Folder
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.geo import Nodata
 from convcli.media.shared import decoding
+from convcli.media.stores.conventions import MISSING, PACKING, Dimension, letters_of, missing_of, positions_of
 from convcli.media.stores.guard import Inside, guarded
 
 import zarr  # isort: skip  # behind the guard, which says that it is missing
@@ -34,30 +34,18 @@ import zarr  # isort: skip  # behind the guard, which says that it is missing
 Array = zarr.Array[Any]
 
 CHUNK = 1 << 23  # bytes of a chunk where the input has none
+_COORDINATES = 1 << 20  # samples along an axis, of which each may have a place of its own
 _INDEX = 1 << 22  # chunks of a shard, at most
-_NAMES = {
-    name: letter
-    for letter, names in {
-        "T": "t time",
-        "C": "c channel channels band",
-        "Z": "z depth level lev altitude height plev",
-        "Y": "y lat latitude northing row",
-        "X": "x lon longitude easting column",
-        ITEMS: "n sample batch",
-    }.items()
-    for name in names.split()
-}
 _OME_UNITS = {  # of OME-Zarr, which takes those of UDUNITS: as axes call them
     **{f"{long}{unit}": f"{short}{unit[0]}" for unit in ("meter", "second")
        for long, short in (("", ""), ("milli", "m"), ("micro", "u"), ("nano", "n"))},
     "kilometer": "km", "centimeter": "cm", "inch": "in", "foot": "ft",
     "minute": "min", "hour": "h", "day": "d", "degree": "deg", "radian": "rad",
 }  # fmt: skip
-_SCALED = ("scale_factor", "add_offset", "_FillValue", "missing_value")  # of samples as they are stored
 _TYPES = {"T": "time", "C": "channel"}
 _UDUNITS = {short: long for long, short in _OME_UNITS.items()}
 _OF_LEVELS = ("datasets", "coordinateTransformations", "version")
-_STALE = (*_SCALED, "valid_min", "valid_max", "valid_range", "actual_range", "_ARRAY_DIMENSIONS")
+_STALE = (*PACKING, *MISSING, "valid_min", "valid_max", "valid_range", "actual_range", "_ARRAY_DIMENSIONS")
 
 
 @frozen
@@ -94,7 +82,7 @@ class Stored:
     shards: tuple[int, ...]
     coding: Any
     names: tuple[str, ...]
-    places: Mapping[str, Even]
+    places: Mapping[str, Positions]
     attributes: Mapping[str, Any]
     ome: Mapping[str, Any]
     around: Mapping[str, Any]
@@ -172,19 +160,19 @@ class ZarrSource(Boxes):
                 raise ConvError("no Zarr metadata is in it: zarr.json, .zarray or .zgroup") from None
             self._array, group, notes = _chosen(root, options.array)
             stored = _stored(self._array, group, options.axes)
-            self._missing = _missing(self._array)
+            attributes: dict[str, Any] = self._array.attrs.asdict()
+            self._missing = _missing(self._array, attributes)
+            self._scale = [
+                float(attributes.get(key, usual)) for key, usual in zip(PACKING, (1, 0), strict=True)
+            ]
         self._letters, shape = stored.letters, self._array.shape
-        attributes: dict[str, Any] = self._array.attrs.asdict()
-        self._scale = [
-            float(attributes.get(key, usual)) for key, usual in (("scale_factor", 1), ("add_offset", 0))
-        ]
         many = [axis for axis in zip(self._letters, shape, strict=True) if axis[1] > 1]
         if not {letter for letter, _ in many} & {*SPACE}:
             many = [*zip(self._letters, shape, strict=True)]
         dtype = np.dtype(self._array.dtype)
         name = "uint8" if dtype.kind == "b" else dtype.newbyteorder("=").name
-        name = name if self._missing is None else self._missing.dtype
-        metadata = Metadata(store=stored, nodata=None if self._missing is None else "nan")
+        name = self._missing[0].dtype if self._missing else name
+        metadata = Metadata(store=stored, nodata="nan" if self._missing else None)
         info = Info.of(
             "".join(letter for letter, _ in many),
             [n for _, n in many],
@@ -201,11 +189,12 @@ class ZarrSource(Boxes):
         with guarded():
             block = np.asarray(self._array[index])
         block = block.reshape([stop - start for start, stop in spans.values()])
-        if self._missing is not None:
-            block = self._missing.read(block)
+        found = block.astype(self.info.dtype, copy=False)
         if self._scale != [1, 0]:
-            return block * np.float64(self._scale[0]) + self._scale[1]
-        return block.astype(self.info.dtype, copy=False)
+            found = found * self._scale[0] + self._scale[1]
+        for one in self._missing:
+            found[one.marks(block)] = np.nan
+        return found
 
 
 def _stored(array: Array, group: zarr.Group | None, named: str | None) -> Stored:
@@ -229,13 +218,18 @@ def _stored(array: Array, group: zarr.Group | None, named: str | None) -> Stored
     check_memory(f"a chunk of {chunks} samples", 2 * math.prod(chunks) * dtype.itemsize)
     ome, around = _scales(group)
     axes = [one if isinstance(one, dict) else {"name": one} for one in ome.get("axes") or ()]
-    names = [one.get("name") for one in axes] or _dimensions(array) or [None] * len(shape)
-    letters = "".join(_NAMES.get(str(name).lower(), "?") for name in names)
-    if named or "?" in letters or len({*letters}) < len(letters) or len(letters) != len(shape):
-        letters = parse_axes(named, shape)
+    names = [str(one.get("name") or "") for one in axes] or _dimensions(array)
+    names = names if len(names) == len(shape) else [""] * len(shape)
+    beside = [_coordinate(group, name, array, n) for name, n in zip(names, shape, strict=True)]
+    about = [{} if one is None else one.attrs.asdict() for one in beside]
+    dimensions = [Dimension(name, attributes=one) for name, one in zip(names, about, strict=True)]
+    letters = letters_of(dimensions, named, shape)
     ome = {**ome, "axes": axes}
-    places = _places(ome, array.basename, letters)
-    called = tuple(str(name or letter.lower()) for name, letter in zip(names, letters, strict=False))
+    places: dict[str, Positions] = {**_places(ome, array.basename, letters)}
+    for letter, one, attributes in zip(letters, beside, about, strict=True):
+        found = None if one is None else positions_of(np.asarray(one[...]), attributes)
+        places |= {} if found is None else {letter: found}
+    called = tuple(name or letter.lower() for name, letter in zip(names, letters, strict=True))
     coding, version = tuple(array.compressors) or None, array.metadata.zarr_format
     kept = {key: one for key, one in array.attrs.items() if key not in _STALE}
     return Stored(version, letters, chunks, shards, coding, called, places, kept, ome, around)
@@ -272,10 +266,10 @@ def _listed(names: Sequence[str]) -> str:
     return f"it holds {', '.join(map(repr, names[:9])) or 'no array'}{more}"
 
 
-def _dimensions(array: Array) -> list[str | None]:
+def _dimensions(array: Array) -> list[str]:
     """Return the names of the dimensions, as Zarr 3 or xarray writes them; empty where nobody does."""
     names = array.metadata.to_dict().get("dimension_names") or array.attrs.get("_ARRAY_DIMENSIONS")
-    return list(names) if isinstance(names, list | tuple) else []
+    return [str(name or "") for name in names] if isinstance(names, list | tuple) else []
 
 
 def _scales(group: zarr.Group | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -289,20 +283,26 @@ def _scales(group: zarr.Group | None) -> tuple[dict[str, Any], dict[str, Any]]:
     return dict(inner["multiscales"][0]), {**outer, "ome": beside}
 
 
-def _missing(array: Array) -> Nodata | None:
-    """Return what stands for missing samples: the conventions' attributes, else NaN where there is no chunk."""
-    found: Any = array.attrs.get("_FillValue", array.attrs.get("missing_value"))
-    by_xarray = array.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in array.attrs
-    fill: Any = array.fill_value
-    if found is None and (by_xarray or fill != fill):
-        found = fill
-    if isinstance(found, str):  # of floats, xarray writes their bytes
-        with suppress(ValueError):
-            found = np.frombuffer(base64.b64decode(found, validate=True), "<f8").item()
-    try:
-        return None if found is None else Nodata(str(found), np.dtype(array.dtype).newbyteorder("=").name)
-    except (ValueError, OverflowError):
+def _coordinate(group: zarr.Group | None, name: str, array: Array, size: int) -> Array | None:
+    """Return the array that says where samples lie along a dimension, if a group has one."""
+    found = group.get(name) if group is not None and name and size <= _COORDINATES else None
+    if not isinstance(found, zarr.Array) or found.shape != (size,) or found.path == array.path:
         return None
+    return found if np.dtype(found.dtype).kind in "iuf" else None
+
+
+def _missing(array: Array, attributes: dict[str, Any]) -> list[Nodata]:
+    """Return what stands for missing samples: the conventions' attributes, else NaN where there is no chunk."""
+    said: dict[str, Any] = {key: attributes[key] for key in MISSING if key in attributes}
+    by_xarray = array.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attributes
+    fill: Any = array.fill_value
+    if not said and fill is not None and (by_xarray or fill != fill):
+        said = {"_FillValue": fill}
+    for key, one in said.items():
+        if isinstance(one, str):  # of floats, xarray writes their bytes
+            with suppress(ValueError):
+                said[key] = np.frombuffer(base64.b64decode(one, validate=True), "<f8").item()
+    return missing_of(said, np.dtype(array.dtype).newbyteorder("=").name)
 
 
 def _places(ome: Mapping[str, Any], path: str, letters: str) -> dict[str, Even]:
