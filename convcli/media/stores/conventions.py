@@ -20,40 +20,31 @@ from convcli.data.units import UNITS
 from convcli.media.arrays import parse_axes
 from convcli.media.pictures.geo import Nodata
 
-_LETTERS = {
-    name: letter
-    for letter, names in {
-        "T": "t time frame frames",
-        "Z": "z depth lev level plev altitude height air_pressure slice model_level_number",
-        "Y": "y lat latitude row rows projection_y_coordinate grid_latitude",
-        "X": "x lon longitude column columns projection_x_coordinate grid_longitude",
-        "C": "c band bands channel channels",
-        "N": "n member number ensemble realization",
-    }.items()
-    for name in names.split()
-}
-_UNITS = {
-    name: unit
-    for unit, names in {
-        "deg": "degrees degree degrees_north degree_north degrees_east degree_east",
-        "m": "meter meters metre metres",
-        "km": "kilometer kilometers kilometre kilometres",
-        "mm": "millimeter millimeters millimetre millimetres",
-        "um": "micrometer micrometers micrometre micrometres micron microns",
-        "s": "second seconds secs",
-        "min": "minute minutes mins",
-        "h": "hour hours hr hrs",
-        "d": "day days",
-        "ms": "millisecond milliseconds msec msecs",
-        "us": "microsecond microseconds",
-        "rad": "radian radians",
-        "": "1",
-    }.items()
-    for name in names.split()
-}
+
+def _by_name(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: one for one, names in texts.items() for name in names.split()}
+
+
+LETTERS = _by_name({  # of names of dimensions
+    "T": "t time frame frames",
+    "Z": "z depth lev level plev altitude height air_pressure slice",
+    "Y": "y lat latitude northing row rows projection_y_coordinate grid_latitude",
+    "X": "x lon longitude easting column columns projection_x_coordinate grid_longitude",
+    "C": "c band bands channel channels",
+    "N": "n sample batch member number ensemble realization",
+})  # fmt: skip
+_UNITS = _by_name({
+    "deg": "degrees degree degrees_north degree_north degrees_east degree_east", "rad": "radian radians", "": "1",
+    "m": "meter meters metre metres", "km": "kilometer kilometers kilometre kilometres",
+    "mm": "millimeter millimeters millimetre millimetres", "um": "micrometer micrometers micrometre micron microns",
+    "s": "second seconds secs", "min": "minute minutes mins", "h": "hour hours hr hrs", "d": "day days",
+    "ms": "millisecond milliseconds msec msecs", "us": "microsecond microseconds",
+})  # fmt: skip
+_BY_UNIT = {"degrees_n": "Y", "degree_no": "Y", "degrees_e": "X", "degree_ea": "X"}  # by their first letters
 _ULPS = 4  # of the largest coordinate, by which evenly spaced ones may be rounded
 PACKING = ("scale_factor", "add_offset")
 MISSING = ("_FillValue", "missing_value")
+STORAGE = (*PACKING, *MISSING)
 
 
 @frozen_identity
@@ -117,11 +108,9 @@ def _letter(dimension: Dimension) -> str | None:
         return said["axis"].upper()
     if " since " in said["units"]:
         return "T"
-    by_unit = {"degree": None, "degrees_n": "Y", "degree_no": "Y", "degrees_e": "X", "degree_ea": "X"}.get(
-        said["units"][:9]
-    )
+    by_unit = _BY_UNIT.get(said["units"][:9])
     names = (said["standard_name"], dimension.name.lower())
-    return by_unit or next((_LETTERS[name] for name in names if name in _LETTERS), None)
+    return by_unit or next((LETTERS[name] for name in names if name in LETTERS), None)
 
 
 def _measured(attributes: Any) -> tuple[str, Fraction]:
@@ -167,6 +156,14 @@ def coordinate_of(axis: Axis, dimension: Dimension | None) -> tuple[np.ndarray, 
     values = np.array([np.nan if place is None else float(place / each) for place in places])
     whole = np.dtype(dtype).kind == "f" or (values == np.rint(values)).all()
     return values.astype(dtype if whole else "float64"), attributes
+
+
+def packing_of(attributes: Any) -> tuple[float, float]:
+    """Return by what stored numbers are multiplied, and what is added then."""
+    scale, shift = (
+        np.ravel(attributes.get(key, usual))[0] for key, usual in zip(PACKING, (1, 0), strict=True)
+    )
+    return float(scale), float(shift)
 
 
 def missing_of(attributes: Any, stored: str) -> list[Nodata]:

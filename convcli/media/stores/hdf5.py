@@ -6,9 +6,7 @@ attributes mean is in ``conventions``.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from math import prod
@@ -18,24 +16,17 @@ import numpy as np
 
 from convcli.common.budget import PICTURE
 from convcli.common.errors import ConvError, UsageError
-from convcli.data.axes import Axis
+from convcli.data.axes import Axis, Positions
 from convcli.data.box import Box, slices
 from convcli.data.info import BOXES, Boxes, Grain, Info, Metadata, Sink
 from convcli.media import region
 from convcli.media.arrays import MAX_AXES
 from convcli.media.carriers import LOST, left_out
+from convcli.media.files.target import spool
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.geo import filled
-from convcli.media.stores.conventions import (
-    MISSING,
-    PACKING,
-    Dimension,
-    Stored,
-    coordinate_of,
-    letters_of,
-    missing_of,
-    positions_of,
-)
+from convcli.media.stores import conventions
+from convcli.media.stores.conventions import Dimension, Stored
 from convcli.media.stores.hdf5_library import Library
 
 _CLASSIC = b"CDF"
@@ -67,12 +58,8 @@ class Hdf5Source(Boxes):
     def __init__(self, fp: IO[bytes], options: ReadOptions) -> None:
         if fp.read(3) == _CLASSIC:
             raise ConvError("classic NetCDF is not read: nccopy -k nc4 OLD.nc NEW.nc makes NetCDF-4 of it")
-        if not hasattr(fp, "name"):  # in memory, and the library is another process
-            fp.seek(0)
-            copy = tempfile.TemporaryFile()  # noqa: SIM115
-            copy.write(fp.read())
-            copy.flush()
-            fp = copy
+        fp.seek(0)
+        fp = fp if hasattr(fp, "name") else spool(fp, lambda _: None)  # the library is another process
         self._fp, self._library = fp, Library(fp)
         try:
             self._open(options)
@@ -82,75 +69,62 @@ class Hdf5Source(Boxes):
 
     def _open(self, options: ReadOptions) -> None:
         found = self._library.describe(options.array)
-        attributes, chunks = found["attributes"], found["chunks"]
+        attributes, chunks = found["attributes"], found["chunks"] or ()
         self._path, self._shape, self._offset = found["path"], tuple(found["shape"]), found["offset"]
         self._stored = np.dtype(found["dtype"])
         if str(attributes.pop("_Unsigned", "")).lower() == "true":
             self._stored = np.dtype(self._stored.str.replace("i", "u"))
-        self._memory = prod(chunks or ()) * self._stored.itemsize
+        self._memory = prod(chunks) * self._stored.itemsize
         self._check(chunks, options)
-        dimensions, places = zip(*map(self._dimension, found["dimensions"], self._shape), strict=True)
-        letters = letters_of(dimensions, options.axes, self._shape)
+        ways = zip(found["dimensions"], self._shape, strict=True)
+        along = [self._dimension(name, path, size) for (name, path), size in ways]
+        letters = conventions.letters_of([one for one, _ in along], options.axes, self._shape)
         name = self._stored.newbyteorder("=").name.replace("bool", "uint8")
-        self._missing = missing_of(attributes, name)
-        scale, shift = (
-            float(np.ravel(attributes.get(key, usual))[0]) for key, usual in zip(PACKING, (1, 0), strict=True)
-        )
-        self._scale = (scale, shift)
-        packed = self._scale != (1, 0)
-        dtype = "float64" if packed else self._missing[0].dtype if self._missing else name
+        self._missing = conventions.missing_of(attributes, name)
+        self._scale = conventions.packing_of(attributes)
+        dtype = self._missing[0].dtype if self._missing else name
         lost = [key for key, value in attributes.items() if key in LOST["HDF5"] or value is None]
-        notes = [
-            f"its numbers are packed: they are read times {scale:g} plus {shift:g}, and a result is not packed"
-        ] * packed
+        notes = left_out("HDF5", lost)
+        if self._scale != (1, 0):
+            dtype, (scale, shift) = "float64", self._scale
+            notes += (f"packed numbers are read times {scale:g} plus {shift:g}; a result is not packed",)
         stored = Stored(
             self._path,
-            {key: value for key, value in attributes.items() if key not in (*lost, *PACKING, *MISSING)},
-            {key: value for key, value in found["shared"].items() if value is not None},
-            dict(zip(letters, dimensions, strict=True)),
-            dict(zip(letters, chunks or (), strict=False)),
-            found["packed"],
+            {key: one for key, one in attributes.items() if key not in (*lost, *conventions.STORAGE)},
+            {key: one for key, one in found["shared"].items() if one is not None},
+            {letter: one for letter, (one, _) in zip(letters, along, strict=True)},
+            dict(zip(letters, chunks, strict=False)),
+            found["packing"],
         )
-        nodata = self._missing[0].text if self._missing else None
-        info = Info.of(letters, self._shape, dtype, metadata=Metadata(nodata=nodata, store=stored))
-        self.info = info.placed(**dict(zip(letters, places, strict=True)))
-        self.info = replace(self.info, notes=(*notes, *left_out("HDF5", lost)))
-        if chunks:
-            piece = tuple(min(stored.chunks[one], info.size(one)) for one in info.box_letters)
-            self.grain = Grain(any_order=True, piece=piece)
+        metadata = Metadata(nodata=self._missing[0].text if self._missing else None, store=stored)
+        info = Info.of(letters, self._shape, dtype, metadata=metadata, notes=notes)
+        self.info = info.placed(**{letter: one for letter, (_, one) in zip(letters, along, strict=True)})
+        self.grain = pieces(self.info)
 
-    def _check(self, chunks: list[int] | None, options: ReadOptions) -> None:
+    def _check(self, chunks: Sequence[int], options: ReadOptions) -> None:
         """Refuse what is no array of real numbers, and sizes that the file cannot have."""
-        shape, dtype = self._shape, self._stored
+        shape, dtype, size = self._shape, self._stored, self._fp.seek(0, 2)
         if dtype.kind not in "biuf" or dtype.itemsize > 8:
-            raise ConvError(
-                f"{self._path!r} holds {dtype}: only integers and floats up to 64 bits can be filtered"
-            )
+            raise ConvError(f"{dtype} samples: only integers and floats up to 64 bits can be filtered")
         if not 1 <= len(shape) <= MAX_AXES or min(shape) < 1:
-            raise ConvError(
-                f"{self._path!r} has the shape {shape}: from 1 to {MAX_AXES} axes of samples can be filtered"
-            )
-        size = self._fp.seek(0, 2)
+            raise ConvError(f"an array of the shape {shape}: from 1 to {MAX_AXES} axes can be filtered")
         if self._offset is not None and (missing := self._offset + prod(shape) * dtype.itemsize - size) > 0:
             raise ConvError(f"cut short: {missing} bytes of {self._path!r} are missing")
         if prod(shape) * dtype.itemsize > _BOMB * size:
             PICTURE.allow(prod(shape), f"an array of the shape {shape}", size, options.max_pixels)
-        if chunks:
-            PICTURE.allow(prod(chunks), f"a chunk of the shape {tuple(chunks)}", size, options.max_pixels)
+        PICTURE.allow(prod(chunks), f"a chunk of the shape {tuple(chunks)}", size, options.max_pixels)
 
-    def _dimension(self, facts: dict[str, Any], size: int) -> tuple[Dimension, Any]:
-        """Return a dimension and the positions along it, None where its coordinate has none."""
-        if "coordinate" not in facts:
-            return Dimension(facts["name"]), None
-        found = self._library.describe(facts["coordinate"])
-        dtype, attributes = np.dtype(found["dtype"]), found["attributes"]
-        if found["shape"] != [size] or dtype.kind not in "iuf" or dtype.itemsize > 8:
-            return Dimension(facts["name"]), None
-        values = self._library.read(found["path"], ((0, size),), dtype, 0)
-        kept = {
-            key: value for key, value in attributes.items() if value is not None and key not in LOST["HDF5"]
-        }
-        return Dimension(facts["name"], dtype.newbyteorder("=").name, kept), positions_of(values, attributes)
+    def _dimension(self, name: str, path: str, size: int) -> tuple[Dimension, Positions | None]:
+        """Return a dimension and the positions along it, None where it has no coordinate, or none of numbers."""
+        found: dict[str, Any] = self._library.describe(path) if path else {"dtype": "O"}
+        dtype = np.dtype(found["dtype"])
+        if dtype.kind not in "iuf" or dtype.itemsize > 8 or found["shape"] != [size]:
+            return Dimension(name), None
+        values, attributes = self._library.read(path, ((0, size),), dtype, 0), found["attributes"]
+        kept = {key: one for key, one in attributes.items() if one is not None and key not in LOST["HDF5"]}
+        return Dimension(name, dtype.newbyteorder("=").name, kept), conventions.positions_of(
+            values, attributes
+        )
 
     def read(self, box: Box) -> np.ndarray:
         spans = self.info.spans(box)
@@ -222,40 +196,34 @@ class Hdf5Sink(Sink):
         *groups, name = list(filter(None, (options.array or stored.path).split("/"))) or ["data"]
         if {".", ".."} & {*groups, name}:
             raise UsageError(f"::{options.array} is no path of an array")
-        chunks = tuple(min(stored.chunks.get(axis.letter, axis.size), axis.size) for axis in info.axes)
         self._output = _Output(fp)
-        self._file = h5netcdf.File(
-            self._output, "w", invalid_netcdf=format_name == "hdf5", rdcc_nbytes=_CACHE
-        )
+        invalid = format_name == "hdf5"  # as NetCDF
+        self._file = h5netcdf.File(self._output, "w", invalid_netcdf=invalid, rdcc_nbytes=_CACHE)
         group = self._file.create_group("/".join(groups)) if groups else self._file
         self._attach(self._file, stored.shared)
         names = [self._along(group, axis, stored.dimensions.get(axis.letter), name) for axis in info.axes]
-        floats, nodata = np.dtype(info.dtype).kind == "f", info.metadata.nodata
-        self._array = group.create_variable(
-            name,
-            names,
-            info.dtype,
-            chunks=chunks if stored.chunks else True,
-            fillvalue=np.dtype(info.dtype).type(nodata) if nodata is not None and floats else None,
-            **stored.packing,
-        )
-        self._attach(self._array, stored.attributes)
-        if nodata is not None and not floats:
+        chunks = tuple(min(stored.chunks.get(axis.letter, axis.size), axis.size) for axis in info.axes)
+        dtype, nodata = np.dtype(info.dtype), info.metadata.nodata
+        if nodata is not None and dtype.kind != "f":
+            nodata = None
             self.notes += ("the number for missing samples is left out: the result is whole numbers",)
+        fill = None if nodata is None else dtype.type(nodata)
+        own = chunks if stored.chunks else True
+        self._array = group.create_variable(name, names, dtype, None, fill, own, **stored.packing)
+        self._attach(self._array, stored.attributes)
 
     def _along(self, group: Any, axis: Axis, dimension: Dimension | None, array: str) -> str:
         """Define a dimension, with its coordinates if there are positions; return its name."""
         name = dimension.name if dimension is not None and dimension.name else axis.letter.lower()
         name += "_" * (name == array)
         group.dimensions[name] = axis.size
-        found = coordinate_of(axis, dimension)
+        found = conventions.coordinate_of(axis, dimension)
         if found is not None:
             values, attributes = found
             self._attach(group.create_variable(name, (name,), data=values), attributes)
             if nowhere := np.isnan(values).sum():
-                self.notes += (
-                    f"{nowhere} of {axis.size} samples along {name} lie at none of the input's positions",
-                )
+                told = f"{nowhere} of {axis.size} samples along {name}"
+                self.notes += (f"{told} lie at none of the input's positions",)
         return name
 
     def _attach(self, owner: Any, attributes: Mapping[str, Any]) -> None:

@@ -10,33 +10,26 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from math import prod
-from threading import Lock
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
 from convcli.common.errors import ConvError
-from convcli.data.box import Box
+from convcli.data.box import Box, slices
 from convcli.media import region, trial
 
 _SECONDS, _PACE = 10, 1 << 24  # of processor time for a request, and bytes for which there is another one
-_MEMORY, _CACHE = (
-    1 << 29,
-    1 << 26,
-)  # bytes that a request may take beside what it reads, and that chunks are kept in
-_ATTRIBUTE, _LISTED, _OBJECTS = (
-    1 << 12,
-    8,
-    1 << 16,
-)  # values of an attribute, arrays in a message, objects in a file
+_MEMORY = 1 << 29  # bytes that a request may take beside what it reads
+_CACHE = 1 << 26  # bytes of chunks that are kept
+_VALUES, _LISTED = 1 << 12, 8  # of an attribute, and arrays in a message, at most
 _FILTERS = {1, 2, 3, 4, 5, 6, 32000}  # HDF5's own, and LZF of h5py
 _BESIDE = ("bounds", "climatology", "coordinates", "grid_mapping", "ancillary_variables", "cell_measures")
 _NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
+_HIDDEN = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4", "_NCProperties", "_nc3")
 
 
 class Library:
@@ -51,13 +44,10 @@ class Library:
     def __init__(self, fp: IO[bytes]) -> None:
         if find_spec("h5py") is None:
             raise ConvError('HDF5 and NetCDF need the package h5py: pip install "convcli[store]"')
-        self._lock, file = Lock(), fp.fileno()
+        words, more = str(fp.fileno()), {"HDF5_PLUGIN_PRELOAD": "::"}  # no plug-in is ever loaded
+        # Ctrl-C is for the parent to act on
         self._child = trial.started(
-            __name__,
-            str(file),
-            environment={"HDF5_PLUGIN_PRELOAD": "::"},  # none is ever loaded
-            pass_fds=(file,),
-            start_new_session=True,  # Ctrl-C is for the parent to act on
+            __name__, words, environment=more, pass_fds=(fp.fileno(),), start_new_session=True
         )
 
     def describe(self, path: str) -> dict[str, Any]:
@@ -68,22 +58,18 @@ class Library:
         ConvError
             For none of that name, for what is not read here, and for a damaged file.
         """
-        with self._lock:
-            found: dict[str, Any] = json.loads(self._answered(path=path), object_hook=_number)
+        found: dict[str, Any] = json.loads(self._answered(path=path), object_hook=_number)
         return found
 
     def read(self, path: str, spans: Box, dtype: np.dtype, chunk: int) -> np.ndarray:
         """Return a part of an array of this type, whose chunks are of so many bytes; errors as in `describe`."""
         part = np.empty([stop - start for start, stop in spans], dtype)
-        with self._lock:
-            self._answered(path=path, spans=spans, dtype=dtype.str, chunk=chunk, into=part)
+        self._answered(part, path=path, spans=spans, dtype=dtype.str, chunk=chunk)
         return part
 
     def _answered(self, into: np.ndarray | None = None, **request: Any) -> bytes:
         """Return what the child answers, or put it into an array."""
-        commands, answers = self._child.stdin, self._child.stdout
-        assert commands is not None
-        assert answers is not None
+        commands, answers = cast(IO[bytes], self._child.stdin), cast(IO[bytes], self._child.stdout)
         try:
             commands.write(json.dumps(request).encode() + b"\n")
             commands.flush()
@@ -124,7 +110,7 @@ def _serve(descriptor: int) -> None:
         try:
             file = file or h5py.File(os.fdopen(descriptor, "rb"), "r", rdcc_nbytes=_CACHE)
             if "spans" in request:
-                part = _array(h5py, file, request["path"])[tuple(slice(*span) for span in request["spans"])]
+                part = _array(h5py, file, request["path"])[slices(request["spans"])]
                 answer = part.astype(request["dtype"], order="C", copy=False).tobytes()
             else:
                 answer = json.dumps(_described(h5py, _found(h5py, file, request["path"]))).encode()
@@ -141,32 +127,20 @@ def _serve(descriptor: int) -> None:
         answers.flush()
 
 
-def _children(group: Any) -> Iterator[str]:
-    """Yield the names in a group that are hard links."""
-    for name in sorted(group):
-        if group.id.links.get_info(name.encode(errors="surrogateescape")).type == 0:
-            yield name
-
-
-def _step(h5py: Any, group: Any, name: str) -> Any:
-    """Return what is called so in a group, None for nothing; links that lead elsewhere are refused."""
-    key, links = name.encode(errors="surrogateescape"), group.id.links
-    if not links.exists(key):
-        return None
-    kind = links.get_info(key).type
-    if kind == h5py.h5l.TYPE_HARD:
-        return group[name]
-    if kind != h5py.h5l.TYPE_SOFT:
-        raise _RefusedError(f"{name!r} is a link to another file, which is not opened: filter that file")
-    there = links.get_val(key).decode(errors="replace")
-    raise _RefusedError(f"{name!r} is a soft link: name the array that it leads to, {there!r}")
-
-
 def _array(h5py: Any, file: Any, path: str) -> Any:
-    """Return the group or array at a path, None for nothing."""
+    """Return the group or array at a path, None for nothing; links that lead elsewhere are refused."""
     here = file
     for name in filter(None, path.split("/")):
-        here = _step(h5py, here, name) if isinstance(here, h5py.Group) else None
+        key = name.encode(errors="surrogateescape")
+        if not (isinstance(here, h5py.Group) and here.id.links.exists(key)):
+            return None
+        kind = here.id.links.get_info(key).type
+        if kind == h5py.h5l.TYPE_SOFT:
+            there = here.id.links.get_val(key).decode(errors="replace")
+            raise _RefusedError(f"{name!r} is a soft link: name the array that it leads to, {there!r}")
+        if kind != h5py.h5l.TYPE_HARD:
+            raise _RefusedError(f"{name!r} is a link to another file, which is not opened: filter that file")
+        here = here[name]
     return here
 
 
@@ -175,17 +149,17 @@ def _found(h5py: Any, file: Any, path: str) -> Any:
     here = _array(h5py, file, path)
     if isinstance(here, h5py.Dataset):
         return here
-    arrays = list(_arrays(h5py, file if here is None else here))
+    arrays = _arrays(h5py, file if here is None else here)
     names = [one.name for one in arrays]
-    listed = ", ".join(names[:_LISTED]) + f" … ({len(names)} in all)" * (len(names) > _LISTED)
+    more = f" and {len(names) - _LISTED} more" * (len(names) > _LISTED)
+    listed = (", ".join(names[:_LISTED]) or "no array of numbers") + more
     if here is None:
         near = get_close_matches("/" + path.strip("/"), names, n=1, cutoff=0.4)
         hint = f"did you mean ::{near[0]}? " if near else ""
-        raise _RefusedError(f"there is no {path!r} in it; {hint}it holds {listed or 'no array of numbers'}")
-    if not arrays:
-        raise _RefusedError("it holds no array of numbers")
-    if len(arrays) > 1:
-        raise _RefusedError(f"it holds several arrays, name one as FILE::{names[0]}: {listed}")
+        raise _RefusedError(f"there is no {path!r} in it; {hint}it holds {listed}")
+    if len(arrays) != 1:
+        several = f"several arrays, name one as FILE::{names[0]}: " if names else ""
+        raise _RefusedError(f"it holds {several}{listed}")
     return arrays[0]
 
 
@@ -193,16 +167,17 @@ def _arrays(h5py: Any, group: Any) -> list[Any]:
     """Return the arrays of numbers in a group and below, but those that others name as their coordinates."""
     groups, found, seen, beside = [group], [], set[int](), set[str]()
     for here in groups:
-        for one in (here[name] for name in _children(here)):
-            key = h5py.h5o.get_info(one.id).addr
-            if key in seen or len(seen) > _OBJECTS:
+        links = here.id.links
+        keys = ((name, name.encode(errors="surrogateescape")) for name in sorted(here))
+        for one in (here[name] for name, key in keys if links.get_info(key).type == h5py.h5l.TYPE_HARD):
+            place = h5py.h5o.get_info(one.id).addr
+            if place in seen:
                 continue
-            seen.add(key)
+            seen.add(place)
             if isinstance(one, h5py.Group):
                 groups.append(one)
             elif isinstance(one, h5py.Dataset):
-                words = (one.attrs.get(name) for name in _BESIDE if name in one.attrs)
-                beside |= {word for text in words if isinstance(text, str) for word in text.split()}
+                beside |= {word for name in _BESIDE for word in str(one.attrs.get(name, "")).split()}
                 if one.ndim and one.dtype.kind in "biuf" and not h5py.h5ds.is_scale(one.id):
                     found.append(one)
     return [one for one in found if one.name.rpartition("/")[2] not in beside]
@@ -210,65 +185,55 @@ def _arrays(h5py: Any, group: Any) -> list[Any]:
 
 def _described(h5py: Any, array: Any) -> dict[str, Any]:
     """Return the facts of an array, with those of its dimensions."""
-    plan, dtype = array.id.get_create_plist(), array.dtype
-    filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
-    if plan.get_layout() == h5py.h5d.VIRTUAL or array.external:
+    plan, dtype, gzip = array.id.get_create_plist(), array.dtype, array.compression == "gzip"
+    filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())} - _FILTERS
+    if array.is_virtual or array.external:
+        raise _RefusedError(f"{array.name!r} has its samples in other files, which are not opened")
+    if filters:
         raise _RefusedError(
-            f"{array.name!r} has its samples in other files, which are not opened: filter those"
+            f"{array.name!r} is packed by filters of others, {filters}: h5repack -f GZIP=4 FILE NEW"
         )
-    if not filters <= _FILTERS:
-        raise _RefusedError(
-            f"{array.name!r} is packed by the filters {sorted(filters - _FILTERS)}, which HDF5 does not have: "
-            "h5repack -f GZIP=4 makes it one that is read"
-        )
-    plain = array.id.get_type().equal(h5py.h5t.py_create(dtype)) and plan.get_layout() == h5py.h5d.CONTIGUOUS
+    plain = plan.get_layout() == h5py.h5d.CONTIGUOUS and array.id.get_type().equal(h5py.h5t.py_create(dtype))
     return {
         "path": array.name,
         "shape": array.shape,
         "dtype": dtype.str,
         "chunks": array.chunks,
         "offset": array.id.get_offset() if plain else None,
-        "packed": {
-            "compression": array.compression if array.compression in ("gzip", "lzf") else None,
-            "compression_opts": array.compression_opts if array.compression == "gzip" else None,
+        "packing": {
+            "compression": array.compression if gzip or array.compression == "lzf" else None,
+            "compression_opts": array.compression_opts if gzip else None,
             "shuffle": array.shuffle,
             "fletcher32": array.fletcher32,
         },
-        "attributes": _attributes(h5py, array),
-        "shared": _attributes(h5py, array.file),
-        "dimensions": [_dimension(h5py, array.dims[index]) for index in range(array.ndim)],
+        "attributes": _attributes(array),
+        "shared": _attributes(array.file),
+        "dimensions": [_dimension(array.dims[index]) for index in range(array.ndim)],
     }
 
 
-def _dimension(h5py: Any, dimension: Any) -> dict[str, Any]:
-    """Return what is known of a dimension: its name, and the array of its coordinates if there is one."""
+def _dimension(dimension: Any) -> tuple[str, str]:
+    """Return the name of a dimension, and the path of its coordinates, empty where there are none."""
     scale = dimension[0] if len(dimension) else None
     if scale is None or scale.name is None:
-        return {"name": dimension.label}
-    attributes, name = _attributes(h5py, scale, hidden=True), scale.name.rpartition("/")[2]
-    variable = not str(attributes.get("NAME")).startswith(_NO_VARIABLE) and scale.ndim == 1
-    return {"name": dimension.label or name} | ({"coordinate": scale.name} if variable else {})
+        return dimension.label, ""
+    variable = scale.ndim == 1 and _NO_VARIABLE not in str(scale.attrs.get("NAME"))
+    return dimension.label or scale.name.rpartition("/")[2], scale.name if variable else ""
 
 
-def _attributes(h5py: Any, owner: Any, hidden: bool = False) -> dict[str, Any]:
+def _attributes(owner: Any) -> dict[str, Any]:
     """Return attributes that are texts or a few numbers; None stands for others."""
     found: dict[str, Any] = {}
-    for name in owner.attrs:
-        if not hidden and (
-            name in ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST") or name[:4] in ("_Net", "_NCP")
-        ):
-            continue
+    for name in (name for name in owner.attrs if not name.startswith(_HIDDEN)):
         place = owner.attrs.get_id(name)
-        plain = prod(place.shape) <= _ATTRIBUTE and place.dtype.kind in "OSUbiuf"
-        value = np.asarray(owner.attrs[name] if plain else None)
+        value = np.asarray(
+            owner.attrs[name] if prod(place.shape) <= _VALUES and place.dtype.kind in "OSUbiuf" else None
+        )
         if value.dtype.kind in "biuf":
             found[name] = {"\0": [value.tolist(), value.dtype.str]}
             continue
-        texts = [
-            one.decode(errors="replace") if isinstance(one, bytes) else one for one in value.ravel().tolist()
-        ]
-        usable = all(isinstance(one, str) for one in texts)
-        found[name] = (texts if value.ndim else texts[0]) if usable else None
+        value = np.char.decode(value, "utf-8", "replace") if value.dtype.kind == "S" else value
+        found[name] = value.tolist() if all(isinstance(one, str) for one in value.ravel()) else None
     return found
 
 
