@@ -65,6 +65,10 @@ LOST = {
         "markers = MARK; instrument = INST; MIDI = MIDI; comments = COMT; application data = APPL; ID3 tags = ID3; "
         "recording = AESD"
     ),
+    "DICOM": _carriers(
+        "study and device = 0008; patient = 0010; acquisition = 0018; series = 0020; window = window; "
+        "overlays = 60; private elements = private"
+    ),
     **dict.fromkeys(("NII", "NRRD", "MHA"), _carriers("data behind the samples = behind")),
     "HDF5": _carriers(
         "limits of valid values = valid_min, valid_max, valid_range, actual_range; coordinates beside the axes = "
@@ -144,7 +148,7 @@ STORAGE = {
         "1053, 1055, 1057, 1061, 1062, 1068, 1069, 1071, 1072, 1076, 1077, 1079, 1081-1089, 10000, icc_profile"
     ),
 }
-_UNKNOWN = {"JPEG": "segment", "GIF": "extension", "TIFF": "tag", "PSD": "resource", "HDF5": "attribute"}
+_UNKNOWN = {"DICOM": "group", "JPEG": "segment", "GIF": "extension", "TIFF": "tag", "PSD": "resource", "HDF5": "attribute"}
 _NAMED = 3  # of unknown ones
 
 

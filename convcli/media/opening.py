@@ -44,11 +44,14 @@ class Given:
     def __init__(self, name: str) -> None:
         self.name = name
         file, self._array = registry.parted(name)
-        self._found = find_numbered(name)
+        self._found = find_numbered(file)
         self.files = tuple(map(str, self._found.files)) if self._found else (file,)
         self._fp = target.open_input(self.files[0], registry.longest)
         self.head = self._fp.read(registry.HEAD)
         self._fp.seek(0)
+        if self._found is not None and registry.sniffed_series(self.head):
+            self._fp.close()
+            self._fp, self._found = Folder(Path(file).parent, self._found.files), None
 
     @property
     def numbered(self) -> bool:

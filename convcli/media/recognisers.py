@@ -1,12 +1,15 @@
 """The first bytes of files, and what is in folders: one predicate a format, for the rows of the registry.
 
-No file is opened.
+No file is opened, but for the first ones of a folder.
 """
 
 import os
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+_LOOKED_AT = 100  # files of a folder
 
 
 def magic(*signatures: bytes) -> Callable[[bytes], bool]:
@@ -54,6 +57,20 @@ def webp(head: bytes) -> bool:
 def bmp(head: bytes) -> bool:
     # Two letters are too few (a column may be called BMI): the size of the second header must be a known one.
     return head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124)
+
+
+def dicom(head: bytes) -> bool:
+    return head[128:132] == b"DICM"
+
+
+def dicom_folder(folder: Path) -> bool:
+    """A folder with a DICOM file among its first files."""
+    with suppress(OSError):
+        for path in sorted(path for path in folder.iterdir() if path.is_file())[:_LOOKED_AT]:
+            with suppress(OSError), path.open("rb") as file:
+                if dicom(file.read(132)):
+                    return True
+    return False
 
 
 def metaimage(head: bytes) -> bool:

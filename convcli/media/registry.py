@@ -87,6 +87,8 @@ class Format:
         `convcli.media.files.target.Folder` as ``fp``.
     pieces
         ``module:function`` that tells which boxes of given data its writer takes best; empty where all are as good.
+    instead
+        Formats that results get where this one is only read.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Format:
     arrays: bool = False
     folder: Callable[[Path], bool] | None = None
     pieces: str = ""
+    instead: tuple[str, ...] = ("png", "tif")
 
     @property
     def kind(self) -> Kind:
@@ -227,7 +230,20 @@ _PACKAGES = {".fits": "convcli-fits", ".fit": "convcli-fits", ".fts": "convcli-f
 _RARER = "convcli.media.pictures.read_only:source"
 ONLY_READ: tuple[Format, ...] = (
     *(Format(row.name, row.suffixes, row.recognises, _RARER, "", "TYXC", ()) for row in RARER),
-    Format("aac", (".aac",), begins.adts, _CODED[0], "", "XC", ()),
+    Format("aac", (".aac",), begins.adts, _CODED[0], "", "XC", (), instead=("m4a", "wav")),
+    Format(
+        "dicom",
+        (".dcm", ".dicom"),
+        begins.dicom,
+        "convcli.media.volumes.dicom:source",
+        "",
+        "TZYXC",
+        (),
+        arrays=True,
+        folder=begins.dicom_folder,
+        instead=("nii.gz", "tif"),
+        **_MEASURED,
+    ),
 )
 READ = (*FORMATS, *ONLY_READ)
 _VAGUE = ("tga",)  # no signature: only a file that is named so is taken for one
@@ -320,7 +336,7 @@ def readable(path: str | PurePath) -> Format:
 
 
 def _instead(row: Format) -> str:
-    return ".m4a or .wav" if row.kind is Kind.SOUND else ".png or .tif"
+    return " or ".join(f".{name}" for name in row.instead)
 
 
 def written_as(source: Format) -> Format:
@@ -329,7 +345,7 @@ def written_as(source: Format) -> Format:
     >>> written_as(identify(b"qoif", "a.qoi")[0]).name
     'png'
     """
-    return source if source.writer else by_name("m4a" if source.kind is Kind.SOUND else "png")
+    return source if source.writer else by_name(source.instead[0])
 
 
 def by_name(text: str) -> Format:
@@ -364,6 +380,11 @@ def of_folder(path: Path) -> Format:
     if found is None:
         raise ConvError("it is a folder; name the files in it")
     return found
+
+
+def sniffed_series(head: bytes) -> bool:
+    """Say whether a file begins like one of several that are one input of a folder."""
+    return any(row.folder and row.recognises(head) for row in READ)
 
 
 def sniff(head: bytes) -> Format:

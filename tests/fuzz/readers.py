@@ -363,6 +363,7 @@ READERS = (
     _file("nii", 4000),
     _file("nii.gz", 2000),
     _file("nrrd", 2000),
+    _file("dcm", 4000),
     _file("mha", 2000),
     _file("h5", 1000),
     _file("csv", 6000),

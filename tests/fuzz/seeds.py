@@ -10,6 +10,7 @@ import tempfile
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import av
 import h5netcdf
 import h5py
+import imagecodecs
 import nibabel
 import nrrd
 import numcodecs
@@ -26,6 +28,9 @@ import soundfile
 import tifffile
 import zarr
 from PIL import Image
+from pydicom import uid
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 
 from tests import clips
 from tests.pictures import chunk
@@ -63,6 +68,63 @@ def volume(kind: type, packed: bool) -> bytes:
     image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"a comment"))
     data = image.to_bytes()
     return gzip.compress(data, mtime=0) if packed else data
+
+
+def dicom_files() -> Iterator[bytes]:
+    """Yield small DICOM files: of a slice in space, of frames with groups of their own, and compressed."""
+    for syntax in (uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian):
+        made = dicom(DEEP, syntax)
+        made.ImagePositionPatient, made.ImageOrientationPatient = [1, 2, 3], [1, 0, 0, 0, 1, 0]
+        made.PixelSpacing, made.RescaleSlope, made.RescaleIntercept, made.PixelPaddingValue = (
+            [1, 2],
+            2,
+            -1024,
+            0,
+        )
+        yield dicom_bytes(made)
+    frames = dicom(np.stack([GREY[::-1], GREY]), uid.ExplicitVRLittleEndian)
+    groups = []
+    for z in (3, 1):
+        groups.append(Dataset())
+        groups[-1].PlanePositionSequence, groups[-1].PlaneOrientationSequence = [Dataset()], [Dataset()]
+        groups[-1].PlanePositionSequence[0].ImagePositionPatient = [0, 0, z]
+        groups[-1].PlaneOrientationSequence[0].ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    frames.PerFrameFunctionalGroupsSequence = groups
+    yield dicom_bytes(frames)
+    streams = {
+        uid.JPEGBaseline8Bit: pillow(GREY, "JPEG"),
+        uid.JPEGLSLossless: imagecodecs.jpegls_encode(GREY),
+        uid.JPEG2000Lossless: imagecodecs.jpeg2k_encode(GREY, level=0, codecformat="j2k"),
+    }
+    for syntax, stream in streams.items():
+        made = dicom(GREY, syntax)
+        made.PixelData = encapsulate([stream])
+        made["PixelData"].is_undefined_length = True
+        yield dicom_bytes(made)
+    made = dicom(DEEP, uid.ExplicitVRLittleEndian)
+    made.compress(uid.RLELossless)
+    yield dicom_bytes(made)
+
+
+def dicom(pixels: np.ndarray, syntax: str) -> Dataset:
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = syntax
+    made.SOPClassUID, made.SOPInstanceUID, made.SeriesInstanceUID = uid.CTImageStorage, "1.2.3.4", "1.2.3"
+    made.PatientName, made.PhotometricInterpretation, made.SamplesPerPixel = "Doe^Jane", "MONOCHROME2", 1
+    made.Rows, made.Columns, made.NumberOfFrames = *pixels.shape[-2:], len(pixels) if pixels.ndim == 3 else 1
+    made.BitsAllocated = made.BitsStored = 8 * pixels.itemsize
+    made.HighBit, made.PixelRepresentation = made.BitsStored - 1, 0
+    made.PixelData = pixels.astype(
+        pixels.dtype.newbyteorder("<>"[syntax == uid.ExplicitVRBigEndian])
+    ).tobytes()
+    made["PixelData"].VR = "OW" if pixels.itemsize == 2 or syntax == uid.ImplicitVRLittleEndian else "OB"
+    return made
+
+
+def dicom_bytes(made: Dataset) -> bytes:
+    made.save_as(file := io.BytesIO(), enforce_file_format=True)
+    return file.getvalue()
 
 
 def nrrd_file(encoding: str) -> bytes:
@@ -375,6 +437,8 @@ def files(reader: str) -> tuple[bytes, ...]:
             return tuple(
                 volume(kind, reader == "nii.gz") for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image)
             )
+        case "dcm":
+            return tuple(dicom_files())
         case "nrrd":
             return tuple(nrrd_file(encoding) for encoding in ("raw", "gzip"))
         case "mha":

@@ -200,6 +200,31 @@ def _packets(data: bytes, found: Layout) -> None:
         found.parts.append((at, at + 188))
 
 
+_LONG = (b"OB", b"OW", b"SQ", b"UN", b"UT")
+
+
+def _dicom(data: bytes, found: Layout) -> None:
+    """The elements, those in sequences too, as explicit lengths and their likes lay them out."""
+    big = b"1.2.840.10008.1.2.2\0" in data[:400]
+    at, order = 132, "little"
+    implicit = b"1.2.840.10008.1.2\0" in data[:400]
+    while at + 8 <= len(data):
+        meta = data[at : at + 2] == b"\2\0"
+        order = "big" if big and not meta else "little"
+        item = data[at : at + 2] in (b"\xfe\xff", b"\xff\xfe")
+        plain = item or (implicit and not meta)
+        long = not plain and data[at + 4 : at + 6] in _LONG
+        place, width = (at + 4, 4) if plain else (at + 8, 4) if long else (at + 6, 2)
+        length = int.from_bytes(data[place : place + width], order)  # type: ignore[arg-type]
+        body = place + width
+        inside = item or length == 0xFFFFFFFF or data[at + 4 : at + 6] == b"SQ"
+        end = body if inside else body + length
+        found.numbers += [(at, 2, order), (at + 2, 2, order), (place, width, order)]
+        found.words(body, min(end, len(data)), order, (1, 2))
+        found.parts.append((at, end))
+        at = end
+
+
 def _zip(data: bytes, found: Layout) -> None:
     for mark in re.finditer(rb"PK(\x01\x02|\x03\x04|\x05\x06)", data):
         found.words(mark.start() + 4, min(mark.start() + 46, len(data)), "little", (2, 4))
@@ -228,6 +253,7 @@ def _other(data: bytes, found: Layout) -> None:
 _WALKS: tuple[tuple[Callable[[bytes], object], Callable[[bytes, Layout], None]], ...] = (
     (lambda data: data[:8] == b"\x89PNG\r\n\x1a\n", _png),
     (lambda data: data[:2] == b"\xff\xd8", _jpeg),
+    (lambda data: data[128:132] == b"DICM", _dicom),
     (lambda data: data[:4] == b"GIF8", _gif),
     (lambda data: data[:4] == b"RIFF", _riff),
     (lambda data: data[:2] in (b"II", b"MM"), _tiff),

@@ -14,7 +14,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path, PurePath
@@ -69,11 +69,14 @@ def reason(error: OSError | ValueError) -> str:
 
 
 class Folder(io.BytesIO):
-    """An open folder, for formats that consist of several files: it has no bytes of its own, ``path`` leads to it."""
+    """An open folder, for formats that consist of several files: it has no bytes of its own, ``path`` leads to it.
 
-    def __init__(self, path: StrPath) -> None:
+    ``files`` are those of its files that were asked for, none where it was the folder.
+    """
+
+    def __init__(self, path: StrPath, files: Sequence[Path] = ()) -> None:
         super().__init__()
-        self.path = Path(path)
+        self.path, self.files = Path(path), files
 
 
 def open_input(path: StrPath, longest: Callable[[bytes], int | None] = lambda _: None) -> IO[bytes]:

@@ -21,7 +21,7 @@ _JFIF = b"JFIF\0"
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")  # but restarts, behind which samples go on
 _FRAME_LENGTH, _JFIF_LENGTH = 10, 16  # of segments up to what is read of them, marker and length included
 _INCH, _CENTIMETRE = 1, 2  # what JFIF counts pixels by
-_OTHER_FRAMES = set(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}  # lossless, arithmetic coding
+_OTHER_FRAMES = {*range(0xC3, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # lossless, arithmetic coding, JPEG-LS
 
 
 @frozen

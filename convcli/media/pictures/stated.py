@@ -2,8 +2,10 @@
 
 import struct
 
+from convcli.common.budget import TILES
+from convcli.common.errors import ConvError
 from convcli.media.pictures.boxes import CODESTREAM, boxes
-from convcli.media.pictures.jpeg_segments import START, frame_size
+from convcli.media.pictures.jpeg_segments import START, check_scans, frame_size
 
 _LERC, _JP2 = b"Lerc2 ", b"\0\0\0\x0cjP  "
 
@@ -27,6 +29,34 @@ def stated_size(data: bytes) -> tuple[int, int] | None:
     except (struct.error, ValueError):
         pass
     return None
+
+
+def check_stream(data: bytes, wide: int, tall: int, samples: int, what: str) -> None:
+    """Refuse a coded part of a file that would become more than it is: its decoder sets aside what the stream says.
+
+    Parameters
+    ----------
+    wide, tall, samples
+        What the file says of the part: its pixels, and the samples of each.
+    what
+        The part, for messages.
+
+    Raises
+    ------
+    ConvError
+    """
+    size = stated_size(data)
+    if size is None:
+        raise ConvError(
+            f"{what} does not tell its size, and is not decoded; save it with another compression"
+        )
+    if size[0] > wide or size[1] > tall:
+        raise ConvError(f"damaged: {what} of {wide} x {tall} pixels holds a stream of {size[0]} x {size[1]}")
+    parts, tiles = stated_parts(data)
+    if parts > samples:
+        raise ConvError(f"damaged: {what} of {samples} samples a pixel holds a stream of {parts}")
+    TILES.allow(parts * tiles, f"the {tiles} tiles of a JPEG 2000 stream in {what}", len(data))
+    check_scans(data)
 
 
 def stated_parts(data: bytes) -> tuple[int, int]:

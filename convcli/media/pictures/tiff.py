@@ -17,7 +17,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcli.common.budget import TILES
 from convcli.common.errors import ConvError, UsageError
 from convcli.data.box import Box, Span, slices
 from convcli.data.info import Boxes, Colour, Grain, Info, Sink, Source
@@ -26,9 +25,8 @@ from convcli.media.carriers import is_data, left_out
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import geo, microscopy
 from convcli.media.pictures.exif import turn
-from convcli.media.pictures.jpeg_segments import check_scans
 from convcli.media.pictures.microscopy import Stack
-from convcli.media.pictures.stated import stated_parts, stated_size
+from convcli.media.pictures.stated import check_stream
 from convcli.media.pictures.tiff_samples import MOST, look_of, metadata_of
 from convcli.media.region import RegionSink
 from convcli.media.shared import (
@@ -304,7 +302,8 @@ class TiffSource(Boxes):
             data, index, tables = job
             page = self._page
             if data and page.compression in _STREAMS:
-                self._check_stream(data)
+                what = f"a strip or tile of {page.compression.name} in the TIFF"
+                check_stream(data, self._wide, self._tall, page.samplesperpixel, what)
             segment, _, shape = page.decode(data, index, jpegtables=tables, jpegheader=page.jpegheader)
             pixels: np.ndarray = np.full(shape, page.nodata, page.dtype) if segment is None else segment
             return pixels[0]
@@ -313,28 +312,6 @@ class TiffSource(Boxes):
             return list(map(decode, jobs))
         self._pool = self._pool or ThreadPoolExecutor(os.cpu_count())
         return list(self._pool.map(decode, jobs))
-
-    def _check_stream(self, data: bytes) -> None:
-        """Refuse a strip or tile that would become more than it is: its decoder sets aside what the stream says."""
-        size = stated_size(data)
-        if size is None:
-            raise ConvError(
-                f"TIFF with the compression {self._page.compression.name}: a strip does not tell its size, and is "
-                "not decoded; save it with LZW or deflate"
-            )
-        if size[0] > self._wide or size[1] > self._tall:
-            raise ConvError(
-                f"damaged TIFF: a strip or tile of {self._wide} x {self._tall} pixels holds a stream of "
-                f"{size[0]} x {size[1]}"
-            )
-        samples, tiles = stated_parts(data)
-        if samples > self._page.samplesperpixel:
-            raise ConvError(
-                f"damaged TIFF: a strip or tile of {self._page.samplesperpixel} samples a pixel holds a stream of "
-                f"{samples}"
-            )
-        TILES.allow(samples * tiles, f"the {tiles} tiles of a JPEG 2000 stream in the TIFF", len(data))
-        check_scans(data)
 
     def close(self) -> None:
         """Close the file."""
