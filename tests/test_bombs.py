@@ -27,6 +27,9 @@ import pytest
 import soundfile
 import tifffile
 from PIL import Image
+from pydicom import uid
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 
 from convcli import api
 from convcli.common.errors import ConvError
@@ -34,6 +37,7 @@ from convcli.data.array_files import SUFFIXES
 from convcli.media.clips import scan
 from convcli.media.registry import HEAD, READ, identify
 from tests.clips import make, pattern
+from tests.fuzz.seeds import GREY, dicom, dicom_bytes
 from tests.measured import Measured, measured
 from tests.shell import convcli
 
@@ -95,6 +99,31 @@ def nifti(shape: tuple[int, int, int], behind: int = 0) -> bytes:
     header.set_data_shape(shape)
     header["vox_offset"] = 352
     return header.binaryblock + bytes(4 + min(4 * shape[0] * shape[1] * shape[2], 1 << 20) + behind)
+
+
+NRRD = b"NRRD0004\ntype: float\ndimension: 3\nsizes: 99999 99999 9\nendian: little\n"
+PACKED = b"encoding: gzip\n\n"
+META = b"ObjectType = Image\nNDims = 2\nDimSize = 9 9\nElementType = MET_FLOAT\nCompressedData = True\n"
+META += b"ElementDataFile = LOCAL\n"
+
+
+def stating(**tags: object) -> Dataset:
+    """Return a DICOM file that says something else of itself."""
+    made = dicom(GREY, uid.ExplicitVRLittleEndian)
+    for name, value in tags.items():
+        setattr(made, name, value)
+    return made
+
+
+def coded(side: int) -> Dataset:
+    """Return a DICOM file of a frame with such a side, whose JPEG 2000 stream states a huge one."""
+    made = stating(Rows=side, Columns=side)
+    stream = bytearray(imagecodecs.jpeg2k_encode(GREY, level=0, codecformat="j2k"))
+    stream[8:16] = struct.pack(">II", 60_000, 60_000)
+    made.file_meta.TransferSyntaxUID = uid.JPEG2000Lossless
+    made.PixelData = encapsulate([bytes(stream)])
+    made["PixelData"].is_undefined_length = True
+    return made
 
 
 def npy(shape: tuple[int, ...], dtype: str = "<f4") -> bytes:
@@ -394,6 +423,12 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "NIfTI, packed": ("a.nii.gz", lambda: gzip.compress(nifti((4, 4, 4), 1 << 30)), "more than such a file can hold"),
     "HDF5": ("a.h5", lambda: hdf5((1 << 20, 1 << 20), (64, 64)), "of memory"),
     "NetCDF, a chunk": ("a.nc", lambda: hdf5((1 << 14, 1 << 14), (1 << 14, 1 << 14)), "of memory"),
+    "NRRD": ("a.nrrd", lambda: NRRD + b"encoding: raw\n\n", "cut short"),
+    "NRRD, packed": ("a.nrrd", lambda: NRRD.replace(b"99999", b"9") + PACKED + gzip.compress(bytes(1 << 30)), "more"),
+    "MetaImage, packed": ("a.mha", lambda: META + zlib.compress(bytes(1 << 30)), "more than such a file can hold"),
+    "DICOM, frames": ("a.dcm", lambda: dicom_bytes(stating(NumberOfFrames=99_999)), "cut short"),
+    "DICOM, coded": ("a.dcm", lambda: dicom_bytes(coded(60_000)), "would take"),
+    "DICOM, stream": ("a.dcm", lambda: dicom_bytes(coded(14)), "holds a stream of 60000 x 60000"),
     "npy": ("a.npy", lambda: npy((1 << 20, 1 << 20)) + bytes(64), "cut short"),
     "npy, header": ("a.npy", lambda: b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 1) + b"{" * 9_999_999, "header"),
 }  # fmt: skip

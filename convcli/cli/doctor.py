@@ -24,7 +24,7 @@ PACKAGES = {
         "polars",
         "soundfile",
     ),
-    "extras": ("onnx", "matplotlib", "nibabel"),
+    "extras": ("onnx", "matplotlib", "nibabel", "pydicom", "pynrrd"),
 }
 
 

@@ -71,10 +71,8 @@ def _chosen(files: Sequence[DicomFile], wanted: str) -> list[DicomFile]:
         return found[0]
     shown = [f"{quoted(names[uid])} ({counted(len(series[uid]), 'file')}) ...{uid[-12:]}" for uid in series]
     listed = ", ".join([*shown[:_NAMED], *["..."] * (len(shown) > _NAMED)])
-    what = f"{len(found)} series {quoted(wanted)} of" if wanted else ""
-    raise ConvError(
-        f"{what} {len(series)} series: {listed}; FOLDER::END takes one by the end of its UID".strip()
-    )
+    what = f"{quoted(wanted)} is {'none' if not found else 'several'} of its " if wanted else ""
+    raise ConvError(f"{what}{len(series)} series: {listed}; FOLDER::END takes the one whose UID ends so")
 
 
 def _arranged(slices: list[Slice]) -> tuple[list[list[Slice]], np.ndarray | None]:
