@@ -51,7 +51,7 @@ class Given:
         self._fp.seek(0)
         if self._found is not None and registry.sniffed_series(self.head):
             self._fp.close()
-            self._fp, self._found = Folder(Path(file).parent, self._found.files), None
+            self._fp, self._found = Folder(Path(file).parent, self._found.files, self.head), None
 
     @property
     def numbered(self) -> bool:
@@ -100,7 +100,7 @@ class Given:
 
 def identify(fp: IO[bytes], name: str) -> tuple[Format, tuple[str, ...]]:
     """Return the format of an open input of that name, and notes; errors as `registry.identify`."""
-    if isinstance(fp, Folder):
+    if isinstance(fp, Folder) and not fp.files:
         return registry.of_folder(fp.path), ()
     head = fp.read(registry.HEAD)
     fp.seek(0)

@@ -18,7 +18,7 @@ from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.pixels import apply_color_lut, apply_rescale, pixel_array
+from pydicom.pixels import apply_color_lut, apply_rescale, convert_color_space, pixel_array
 from pydicom.sequence import Sequence
 from scipy import ndimage
 from typer.testing import CliRunner
@@ -121,6 +121,8 @@ NATIVE = {
     "colours": {"pixels": CT[:, :, :3].astype(np.uint8)},
     "planar": {"pixels": CT[:3].astype(np.uint8), "SamplesPerPixel": 3, "PlanarConfiguration": 1,
                    "PhotometricInterpretation": "RGB", "NumberOfFrames": None},
+    "deep colours": {"pixels": CT[:, :, :3], "bits": 12},
+    "YBR": {"pixels": CT[:, :, :3].astype(np.uint8), "PhotometricInterpretation": "YBR_FULL"},
     "frames": {"pixels": CT, "FrameTime": 40},
     "light is small": {"pixels": CT[0], "PhotometricInterpretation": "MONOCHROME1"},
 }  # fmt: skip
@@ -133,6 +135,8 @@ def test_values_are_those_of_pydicom(tmp_path: Path, name: str) -> None:
     want = apply_rescale(pixel_array(path), stated)
     source, found = read(path)
     np.testing.assert_array_equal(found, want)
+    if name == "YBR":
+        want = convert_color_space(pixel_array(path, raw=True), "YBR_FULL", "RGB")
     whole = float(stated.get("RescaleIntercept", 0)).is_integer()
     assert (
         found.dtype
@@ -143,7 +147,7 @@ def test_values_are_those_of_pydicom(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(source.read(box), want[tuple(slice(*span) for span in box)])
     if name == "frames":
         assert source.info.axis("T").facts["spacing"] == 0.04
-    assert source.info.white == (4095 if name == "big" else None)
+    assert source.info.white == (4095 if name in ("big", "deep colours") else None)
 
 
 def coded(pixels: np.ndarray, syntax: str, *frames: bytes, **tags: object) -> Dataset:
@@ -211,12 +215,13 @@ def test_palettes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, apply_color_lut(pixel_array(path), pydicom.dcmread(path)))
 
 
-def test_padding_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian])
+def test_padding_is_missing(tmp_path: Path, syntax: str) -> None:
     """Means of what is there; what is padding stays missing."""
     pixels = CT[0].astype(np.int16)
     pixels[:, :4] = -2000
     tags = {"PixelPaddingValue": -2000, "RescaleSlope": 1, "RescaleIntercept": -1024}
-    path = save(tmp_path / "a.dcm", dataset(pixels, **tags))
+    path = save(tmp_path / "a.dcm", dataset(pixels, syntax, **tags))
     run(path, "-k", "box:3", "--pad-mode", "replicate", "-o", tmp_path / "o.npy")
     there = (pixels != -2000).astype(float)
     sums = ndimage.uniform_filter(np.where(there, pixels - 1024.0, 0), 3, mode="nearest")
@@ -230,6 +235,9 @@ def test_series_lie_where_their_tags_say(tmp_path: Path, form: str) -> None:
     """By position, not by name or number; millimetres are those between slices, not their thickness."""
     series(tmp_path / "ct")
     (tmp_path / "ct" / "notes.txt").write_text("not an image")
+    if form == "pattern":  # behind many other files
+        for number in range(120):
+            (tmp_path / "ct" / f"-{number}.txt").write_text("not an image")
     given = tmp_path / "ct" / ("*.dcm" if form == "pattern" else "")
     said = run(given, "-k", "gaussian:sigma=2mm", "--pad-mode", "replicate", "-o", tmp_path / "o.nii.gz")
     made = nibabel.load(tmp_path / "o.nii.gz")
@@ -388,6 +396,7 @@ def lying(tag: bytes, value: int) -> bytes:
 BIG = np.zeros((9, 5000), np.uint8)
 J2K = imagecodecs.jpeg2k_encode(np.zeros((900, 900), np.uint8), level=0, codecformat="j2k")
 RLE = struct.pack("<16I", 2, 64, 66, *[0] * 13) + bytes(4)
+SMALL = imagecodecs.jpeg2k_encode(np.zeros((5, 7), np.uint8), level=0, codecformat="j2k")
 DAMAGED = {
     "rows": (lambda: lying(b"\x28\x00\x10\x00", 60_000), "cut short"),
     "bits": (lambda: lying(b"\x28\x00\x00\x01", 12), "samples of 16 of 12 bits"),
@@ -403,6 +412,8 @@ DAMAGED = {
     "deflated": (deflated, "deflated as a whole"),
     "syntax": (lambda: whole(coded(CT[0], uid.MPEG2MPML, b"abcd")), "are not decoded"),
     "stream size": (lambda: whole(coded(CT[0], uid.JPEG2000Lossless, J2K)), "holds a stream of 900 x 900"),
+    "small stream": (lambda: whole(coded(CT[0], uid.JPEG2000Lossless, SMALL)), "holds a stream of (5, 7)"),
+    "1 bit": (lambda: whole(dataset(CT[0], BitsAllocated=1, BitsStored=1, HighBit=0)), "samples of 1 of 1 bits"),
     "stream": (lambda: whole(coded(CT[0], uid.JPEGLSLossless, b"abcdefgh")), "does not tell its size"),
     "RLE": (lambda: whole(coded(CT[0], uid.RLELossless, RLE)), "damaged"),
     "few fragments": (lambda: whole(coded(np.stack([CT[0].astype(np.uint8)] * 3), uid.JPEGLSLossless,

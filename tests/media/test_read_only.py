@@ -273,7 +273,8 @@ def test_every_suffix_is_known_and_none_is_written() -> None:
     for row in ONLY_READ:
         for suffix in row.suffixes:
             with pytest.raises(
-                UsageError, match=rf"{row.name} is only read; write \.(png or \.tif|m4a or \.wav)"
+                UsageError,
+                match=rf"{row.name} is only read; write \.(png or \.tif|m4a or \.wav|nii\.gz or \.tif)",
             ):
                 by_suffix(f"a{suffix}")
         with pytest.raises(UsageError, match="is only read"):

@@ -69,13 +69,14 @@ def reason(error: OSError | ValueError) -> str:
 
 
 class Folder(io.BytesIO):
-    """An open folder, for formats that consist of several files: it has no bytes of its own, ``path`` leads to it.
+    """An open folder, for formats that consist of several files: ``path`` leads to it.
 
-    ``files`` are those of its files that were asked for, none where it was the folder.
+    ``files`` are those of its files that were asked for, none where it was the folder; the first begins with
+    ``head``, which is all that can be read here.
     """
 
-    def __init__(self, path: StrPath, files: Sequence[Path] = ()) -> None:
-        super().__init__()
+    def __init__(self, path: StrPath, files: Sequence[Path] = (), head: bytes = b"") -> None:
+        super().__init__(head)
         self.path, self.files = Path(path), files
 
 
