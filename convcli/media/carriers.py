@@ -148,7 +148,14 @@ STORAGE = {
         "1053, 1055, 1057, 1061, 1062, 1068, 1069, 1071, 1072, 1076, 1077, 1079, 1081-1089, 10000, icc_profile"
     ),
 }
-_UNKNOWN = {"DICOM": "group", "JPEG": "segment", "GIF": "extension", "TIFF": "tag", "PSD": "resource", "HDF5": "attribute"}
+_UNKNOWN = {
+    "DICOM": "group",
+    "JPEG": "segment",
+    "GIF": "extension",
+    "TIFF": "tag",
+    "PSD": "resource",
+    "HDF5": "attribute",
+}
 _NAMED = 3  # of unknown ones
 
 
