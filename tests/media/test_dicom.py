@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from scipy import ndimage
 from typer.testing import CliRunner
 
 from convcli.cli.program import build
+from convcli.common.errors import ConvError
 from convcli.media import registry
 from convcli.media.options import ReadOptions
 from tests.media.test_volumes import run
@@ -202,6 +204,24 @@ def test_compressed_frames(tmp_path: Path) -> None:
         source, found = read(save(tmp_path / "a.dcm", made))
         want = np.asarray(Image.open(file)).astype(int)
         assert np.abs(found.astype(int) - want).max() <= 2
+
+
+def test_frames_at_one_place_are_moments(tmp_path: Path) -> None:
+    tags = {"ImagePositionPatient": [*FIRST], "ImageOrientationPatient": WAYS, "PixelSpacing": APART}
+    source, found = read(save(tmp_path / "a.dcm", dataset(CT, **tags)))
+    assert source.info.letters == "TYX"
+    np.testing.assert_array_equal(found, CT)
+
+
+def test_a_stream_without_an_end_is_refused_soon(tmp_path: Path) -> None:
+    """CharLS alone takes four seconds for 266 pixels."""
+    pixels = ((np.sin(np.arange(19) / 3) + np.cos(np.arange(14)[:, None] / 2) + 2) * 60).astype(np.uint8)
+    stream = imagecodecs.jpegls_encode(pixels)[:167]
+    path = save(tmp_path / "a.dcm", coded(pixels, uid.JPEGLSLossless, stream))
+    start = time.process_time()
+    with pytest.raises(ConvError, match="truncated volume"):
+        read(path)
+    assert time.process_time() - start < 2
 
 
 def test_palettes(tmp_path: Path) -> None:

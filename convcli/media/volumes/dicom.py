@@ -105,9 +105,9 @@ def _arranged(slices: list[Slice]) -> tuple[list[list[Slice]], np.ndarray | None
     places = np.array([here[0].place for here in stacked])
     step = (places[-1] - places[0]) / max(len(places) - 1, 1)
     _check_even(places, step, normal, stacked)
-    return [list(moment) for moment in zip(*stacked, strict=True)], step if len(
-        places
-    ) > 1 else normal * slices[0].apart[2]
+    if len(places) == 1:
+        step = normal * (*slices[0].apart, 1.0, 1.0, 1.0)[2]
+    return [list(moment) for moment in zip(*stacked, strict=True)], step
 
 
 def _check_even(places: np.ndarray, step: np.ndarray, normal: np.ndarray, stacked: list[list[Slice]]) -> None:
@@ -138,11 +138,9 @@ class DicomSource(Boxes):
             self._order, step = _arranged(slices)
             padded = any(file.padding for file in files) and first.colour is not Colour.RGB
             self._files, self._recent = files, Recent()
-            dtype, plain = (
-                _dtype(first, {one.scale for one in slices}),
-                all(one.scale == (1, 0) for one in slices),
-            )
-            unsigned = plain and dtype in ("uint8", "uint16") and not padded
+            scales = {one.scale for one in slices}
+            dtype = _dtype(files, scales)
+            unsigned = scales == {(1, 0)} and dtype in ("uint8", "uint16") and not padded
             white = float(first.range[1]) if unsigned and first.look != "PALETTE COLOR" else None
             places, volume = _places(self._order[0][0], step, first)
         sizes = {"T": len(self._order), "Z": len(self._order[0])}
@@ -201,12 +199,12 @@ class DicomSource(Boxes):
             file.close()
 
 
-def _dtype(file: DicomFile, scales: set[tuple[float, float]]) -> str:
+def _dtype(files: Sequence[DicomFile], scales: set[tuple[float, float]]) -> str:
     """Return the type of rescaled values: integers where all of them are whole and fit."""
     if scales == {(1, 0)}:
-        return file.kind
-    if file.dtype.kind != "f" and all(float(number).is_integer() for scale in scales for number in scale):
-        ends = [slope * value + shift for slope, shift in scales for value in file.range]
+        return files[0].kind
+    if files[0].dtype.kind != "f" and all(float(number).is_integer() for scale in scales for number in scale):
+        ends = [slope * value + shift for slope, shift in scales for file in files for value in file.range]
         for name in _TYPES:
             if np.iinfo(name).min <= min(ends) and max(ends) <= np.iinfo(name).max:
                 return name

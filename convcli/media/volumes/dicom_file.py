@@ -26,7 +26,7 @@ from convcli.media.shared import check_pixels
 from convcli.media.volumes.voxels import package, reading
 
 _MOST_FRAMES = 1 << 18
-_MOST = 1 << 16  # bytes of an element that is read before it is asked for
+_MOST = 1 << 26  # bytes of an element that is read before it is asked for
 _PIXELS = {0x7FE00010: "", 0x7FE00008: "f4", 0x7FE00009: "f8"}  # elements of samples, and their own types
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _CODED = {  # ends of transfer syntaxes, and who decodes them
@@ -119,19 +119,15 @@ class DicomFile:
 
     def _describe(self, own: str, order: str) -> None:
         header = self.header
-        self.rows, self.columns, bits = (
-            int(header[name].value) for name in ("Rows", "Columns", "BitsAllocated")
-        )
-        self.frames, self.samples = (
-            int(header.get("NumberOfFrames") or 1),
-            int(header.get("SamplesPerPixel") or 1),
-        )
-        self.stored, self.signed = (
-            int(header.get("BitsStored") or bits),
-            int(header.get("PixelRepresentation") or 0),
-        )
+
+        def number(name: str, usual: int) -> int:
+            return int(header.get(name) or usual)
+
+        self.rows, self.columns, bits = (number(name, 0) for name in ("Rows", "Columns", "BitsAllocated"))
+        self.frames, self.samples = number("NumberOfFrames", 1), number("SamplesPerPixel", 1)
+        self.stored, self.signed = number("BitsStored", bits), number("PixelRepresentation", 0)
         self.look = str(header.get("PhotometricInterpretation", "MONOCHROME2"))
-        self._planar = self.samples > 1 and int(header.get("PlanarConfiguration") or 0) == 1
+        self._planar = self.samples > 1 and number("PlanarConfiguration", 0) == 1
         if min(self.rows, self.columns, self.frames) < 1:
             raise ConvError(f"its size is {self.columns} x {self.rows}, {self.frames} frames")
         if self.frames > _MOST_FRAMES:
@@ -191,12 +187,13 @@ class DicomFile:
 
     def slices(self) -> list[Slice]:
         """Return the frames; what one of many does not say itself, all of them say."""
-        shared, own = (
-            self.header.get(f"{name}FunctionalGroupsSequence") or () for name in ("Shared", "PerFrame")
-        )
-        common = self._slice(0, [*shared[:1]])
+        names = (f"{which}FunctionalGroupsSequence" for which in ("Shared", "PerFrame"))
+        shared, own = ([*(self.header.get(name) or ())] for name in names)
+        first = self._slice(0, shared)
         return [
-            self._slice(i, [own[i], *shared[:1]]) if i < len(own) else replace(common, index=i)
+            self._slice(i, [own[i], *shared])
+            if i < len(own)
+            else replace(first, index=i, moment=(*first.moment[:-1], float(i)))
             for i in range(self.frames)
         ]
 
@@ -212,11 +209,8 @@ class DicomFile:
         apart = numbers("PixelMeasures", "PixelSpacing", "ImagerPixelSpacing")[::-1] or self._ultrasound()
         thick = numbers("PixelMeasures", "SpacingBetweenSlices", "SliceThickness", usual=(1.0,))
         known = len(apart) == 2 and all(isfinite(one) and one > 0 for one in apart)
-        value = "PixelValueTransformation"
-        (slope, *_), (shift, *_) = (
-            numbers(value, f"Rescale{name}", usual=(usual,))
-            for name, usual in (("Slope", 1.0), ("Intercept", 0.0))
-        )
+        slope, *_ = numbers("PixelValueTransformation", "RescaleSlope", usual=(1.0,))
+        shift, *_ = numbers("PixelValueTransformation", "RescaleIntercept", usual=(0.0,))
         if not (isfinite(slope) and isfinite(shift)):
             raise ConvError(f"values are rescaled by {slope} and {shift}")
         return Slice(
@@ -226,17 +220,14 @@ class DicomFile:
             numbers("PlaneOrientation", "ImageOrientationPatient"),
             (*apart, abs(thick[0]) or 1.0) if known else (),
             (slope, shift),
-            tuple(numbers("FrameContent", name, usual=(0.0,))[0] for name in _MOMENTS),
+            (*(numbers("FrameContent", name, usual=(0.0,))[0] for name in _MOMENTS), float(index)),
         )
 
     def _ultrasound(self) -> tuple[float, ...]:
         """Return the distances of columns and rows in the one region of a sonogram, in millimetres."""
         regions: Any = self.header.get("SequenceOfUltrasoundRegions") or ()
-        units = (
-            [regions[0].get(f"PhysicalUnits{axis}Direction") for axis in "XY"] if len(regions) == 1 else []
-        )
-        if units != [3, 3]:  # centimetres
-            return ()
+        if len(regions) != 1 or {regions[0].get(f"PhysicalUnits{axis}Direction") for axis in "XY"} != {3}:
+            return ()  # 3 are centimetres
         return tuple(10 * abs(float(regions[0].get(f"PhysicalDelta{axis}") or 0)) for axis in "XY")
 
     @contextmanager
@@ -288,9 +279,9 @@ class DicomFile:
         check_stream(data, self.columns, self.rows, self.samples, "a frame of the DICOM")
         if self.coded == "jpegls":
             data += b"\xff\xd9"  # without an end, CharLS looks for one for seconds
-        options: dict[str, Any] = {}
-        if self.coded == "jpeg" and self.samples > 1:
-            options = {"colorspace": "RGB" if self.look == "RGB" else "YCBCR", "outcolorspace": "RGB"}
+        told = b"JFIF" in data[:64] or b"Adobe" in data[:512]  # the stream itself says which colours it has
+        rgb = self.coded == "jpeg" and self.look == "RGB" and not told
+        options = {"colorspace": "RGB", "outcolorspace": "RGB"} if rgb else {}
         found = np.asarray(getattr(imagecodecs, f"{self.coded}_decode")(data, **options))
         if found.shape not in (shape, shape[: 2 + (self.samples > 1)]):
             raise ConvError(f"damaged: a frame of {shape} samples holds a stream of {found.shape}")
