@@ -68,7 +68,8 @@ def main() -> int:
     from tests import carriers  # as the tests know it
 
     carriers.SEEN = {}
-    code = pytest.main(["-q", "-p", "no:xdist", "-p", "no:cacheprovider", "tests/media/test_kept_or_said.py"])
+    words = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    code = pytest.main([*words, *(f"tests/media/test_{one}.py" for one in ("kept_or_said", "places_kept"))])
     if code == 0:
         DOCS.write_text(text(carriers.SEEN), encoding="utf-8")
     return int(code)

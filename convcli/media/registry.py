@@ -560,8 +560,8 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
     >>> left_out(clip, by_name("npy"))
     ('the times of the frames are left out: NPY holds none',)
     """
-    lost: list[str] = []
-    lines: list[str] = []
+    elsewhere = info.metadata.geo is not None and "tiff" not in (format.name, format.like)
+    lost, lines = ["the georeference is"] * elsewhere, list[str]()
     measured = format.numbers or format.grain is BOXES  # in any unit
     for axis in info.axes:
         positions = axis.positions
@@ -572,10 +572,8 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
         if positions is None or (axis.letter in format.placed and (on_paper or measured)):
             continue
         if positions.unit != INCH:
-            samples = (
-                "the positions of the samples are" if info.metadata.geo is None else "the georeference is"
-            )
-            samples = samples if info.metadata.volume is None else "the affine is"
+            samples = "the affine is" if info.metadata.volume else "the positions of the samples are"
+            samples = "the georeference is" if info.metadata.geo else samples
             lost.append("the times of the frames are" if axis.letter == "T" else samples)
         elif not isinstance(positions, Even) or round(1 / positions.spacing) not in _USUAL:
             lost.append("the resolution is")

@@ -349,7 +349,8 @@ def _moved(info: Info, form: dict[str, str]) -> tuple[dict[str, tuple[str, Posit
             size, name = "TimeIncrement", "DeltaT"
         rises = places.spacing > 0 if isinstance(places, Even) else time
         if not (unit and rises and time == (letter == "T")):
-            notes.append(f"the positions along {letter.lower()} are left out: OME holds none such")
+            if info.metadata.geo is None:  # which has tags of its own
+                notes.append(f"the positions along {letter.lower()} are left out: OME holds none such")
             continue
         if isinstance(places, Even):
             form |= {size: repr(float(places.spacing)), f"{size}Unit": unit}

@@ -347,9 +347,7 @@ class ZarrSink(Sink):
             self._letters = ome
         metadata, lost = info.metadata, []
         lost += ["positions of the samples are"] * (placed and not multi)
-        lost += ["georeference is"] * (metadata.geo is not None) + ["affine is"] * (
-            metadata.volume is not None
-        )
+        lost += ["affine is"] * (metadata.volume is not None)
         self.notes = tuple(f"the {what} left out: ZARR holds none" for what in lost)
         rows = zip(stored.names, stored.chunks, stored.shards or stored.chunks, strict=True)
         own = dict(zip(stored.letters, rows, strict=True))

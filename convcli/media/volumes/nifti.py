@@ -172,7 +172,7 @@ def _place(header: Any, placed: Placed, kept: bool) -> None:
     for name, (affine, code) in forms.items():
         if code:
             getattr(header, f"set_{name}")(affine @ placed.step, int(code))
-    header["pixdim"][1:4] = zooms
+    header["pixdim"][1:4] = np.abs(zooms)
     if "T" in placed.told:
         factor = _UNITS.get(header.get_xyzt_units()[1], ("", Fraction(1)))[1]
         spacing, first, _ = placed.told["T"]

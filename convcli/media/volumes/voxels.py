@@ -221,8 +221,6 @@ class Placed:
             self.told["T"] = steps[0], times.at(0) or Fraction(0), times.unit
             if steps[0] != steps[1]:
                 self.lost.append("the times of the frames, which are uneven, are")
-        if info.metadata.geo is not None:
-            self.lost.append("the georeference is")
         name, header = info.metadata.header or ("", "")
         self.header = header.encode("latin-1") if name == form else b""
 
