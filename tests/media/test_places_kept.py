@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+import h5netcdf
+import h5py
 import nibabel
 import nrrd
 import numpy as np
@@ -20,7 +22,7 @@ from convcli.cli.program import run
 from tests.carriers import holds
 
 VALUES = np.random.default_rng(2).normal(100, 9, (12, 16)).astype(np.float32)
-RESULTS = ("tif", "ome.tif", "png", "npy", "nii", "nrrd", "mha", "zarr", "csv", "parquet")
+RESULTS = ("tif", "ome.tif", "png", "npy", "nii", "nrrd", "mha", "zarr", "h5", "nc", "csv", "parquet")
 _MM = {"mm": 1, "millimeter": 1, "m": 1e3, "meter": 1e3, "um": 1e-3, "µm": 1e-3, "micrometer": 1e-3}
 Facts = dict[str, object]
 
@@ -56,6 +58,18 @@ def pyramid(path: Path) -> None:
 def plane(path: Path) -> None:
     array = zarr.create_array(path, shape=VALUES.shape, chunks=(5, 6), dtype="f4", dimension_names=("y", "x"))
     array[:], array.attrs["remark"] = VALUES, "hello"
+
+
+def grid(path: Path) -> None:
+    with h5netcdf.File(path, "w") as file:
+        file.dimensions = {"y": 12, "x": 16}
+        data = file.create_variable("data", ("y", "x"), "f4", data=VALUES)
+        data.attrs["remark"] = "hello"
+        for name, step in ("x", 30.0), ("y", 20.0):
+            places = file.create_variable(
+                name, (name,), "f8", data=step * np.arange(file.dimensions[name].size)
+            )
+            places.attrs["units"] = "m"
 
 
 def seen(path: Path) -> Facts:
@@ -99,6 +113,11 @@ def seen(path: Path) -> Facts:
             units = [_MM[axis["unit"]] for axis in level["axes"]]
             facts["spacing"] = [abs(size) * unit for size, unit in zip(scale, units, strict=True)][::-1]
         return facts
+    if suffix in (".h5", ".nc"):
+        with h5py.File(path) as file:
+            scales = [file[name] for name in "xy" if "units" in file[name].attrs]
+            spacing = [abs(one[1] - one[0]) * _MM[str(one.attrs["units"])] for one in scales]
+            return {"spacing": spacing, "remark": file["data"].attrs.get("remark")}
     return {}
 
 
@@ -111,12 +130,13 @@ PLACES = "positions|georeference|affine|resolution"
 CARRIED: dict[str, Row] = {  # the words of a note, and for each input who makes it and whether a result has it
     "distances of the samples": (PLACES, {
         "tif": (map_of, apart(3e4, 2e4)), "nii": (scan, apart(30, 20)), "nrrd": (raster, apart(30, 20)),
-        "ome.zarr": (pyramid, apart(0.03, 0.02))}),
+        "ome.zarr": (pyramid, apart(0.03, 0.02)), "nc": (grid, apart(3e4, 2e4))}),
     "system of coordinates": ("georeference", {"tif": (map_of, lambda facts: facts.get("crs") == 32633)}),
     "remarks of the header": ("header|attributes", {
         "nii": (scan, lambda facts: facts.get("remark") == "hello"),
         "nrrd": (raster, lambda facts: facts.get("remark") == "hello"),
-        "zarr": (plane, lambda facts: facts.get("remark") == "hello")}),
+        "zarr": (plane, lambda facts: facts.get("remark") == "hello"),
+        "nc": (grid, lambda facts: facts.get("remark") == "hello")}),
 }  # fmt: skip
 
 
@@ -139,8 +159,6 @@ def test_what_maps_scans_and_stores_carry(
                 holds("Maps, scans, stores", carrier, result, "refused")
                 continue
             there = held(seen(Path(name)))
-            left = bool(
-                re.search(words, said)
-            )  # a place or its axes may be, and distances not
+            left = bool(re.search(words, said))  # a place or its axes may be, and distances not
             assert there != left or (there and words == PLACES), (kind, result, said)
             holds("Maps, scans, stores", carrier, result, "kept" if there else "said")
