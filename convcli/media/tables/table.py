@@ -289,12 +289,13 @@ def _arrange(table: TableCompanions, channels: int, maps: int) -> list[_Column]:
 
 def _times(cells: pl.Series, times: Listed, comma: bool) -> pl.Series:
     """Return the cells of the time column: as they were; numbers of rows in the padding as they would be written."""
-    digits = len(str(times.tick.denominator)) - 1
-    exact = times.tick == Fraction(1, 10**digits)
-    seconds = [None if tick is None else float(tick * times.tick) for tick in times.ticks]
     numbers = cells.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
     if numbers.null_count() > cells.null_count():  # dates
         return cells
+    above, below = times.tick.as_integer_ratio()
+    digits = len(str(below)) - 1
+    exact = times.tick == Fraction(1, 10**digits)
+    seconds = [None if tick is None else tick * above / below for tick in times.ticks]
     made = []
     for cell, number, second in zip(cells, numbers, seconds, strict=True):
         if second is not None and number != second:
