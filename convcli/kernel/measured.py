@@ -41,15 +41,17 @@ def in_samples(text: str, axes: Sequence[Axis] | None, rank: int) -> str:
         return text
     with within(f"kernel {quoted(text)}"):
         given(formula, rest.split(","))  # wrong parameters are told as they were written
-        return f"{name}:" + ",".join(_in_samples(formula, part, axes, rank) for part in rest.split(","))
+        keys = [*formula.parameters, *rest.split(",")]
+        parts = zip(keys, rest.split(","), strict=False)
+        return f"{name}:" + ",".join(_in_samples(formula, key, part, axes, rank) for key, part in parts)
 
 
-def _in_samples(formula: Formula, part: str, axes: Sequence[Axis] | None, rank: int) -> str:
+def _in_samples(formula: Formula, name: str, part: str, axes: Sequence[Axis] | None, rank: int) -> str:
     key, equals, value = part.partition("=")
     pieces = (value if equals else key).split("x")
     amounts = [split_unit(piece) for piece in pieces]
-    name = key.strip() if equals else next(iter(formula.parameters))
-    if name not in _LEAST or not any(amounts):
+    name = key.strip() if equals else name
+    if name not in (*_LEAST, *_FREQUENCIES) or not any(amounts):
         return part
     if axes is not None:
         count = len(pieces) if len(pieces) > 1 else formula.rank or rank
@@ -63,11 +65,14 @@ def _in_samples(formula: Formula, part: str, axes: Sequence[Axis] | None, rank: 
         if formula.rank and len(pieces) > 1:
             raise UsageError(f"it takes one number of samples, and {' and '.join(pieces)} differ")
     else:
-        pieces = ["1" if amount else piece for piece, amount in zip(pieces, amounts, strict=True)]
+        one = "1" if name in _LEAST else "0.2" if name == "low" else "0.3"
+        pieces = [one if amount else piece for piece, amount in zip(pieces, amounts, strict=True)]
     return f"{key}{equals}" * bool(equals) + "x".join(pieces)
 
 
 def _counted(key: str, amount: Amount, axis: Axis, axes: Sequence[Axis]) -> str:
+    if key in _FREQUENCIES:
+        return repr(to_float(_cycles(amount, axis, axes)))
     count = samples(*amount, axis, axes)
     if count < (1 - _ROUNDED) * _LEAST[key]:
         text = f"{to_float(amount[0]):g}{amount[1]}"
@@ -80,6 +85,16 @@ def _counted(key: str, amount: Amount, axis: Axis, axes: Sequence[Axis]) -> str:
     )
 
 
+def _cycles(amount: Amount, axis: Axis, axes: Sequence[Axis]) -> Fraction:
+    """Return a frequency in cycles a sample."""
+    number, unit = amount
+    measure, hertz = UNITS.get(unit, ("", Fraction(1)))
+    if measure != "frequency" or number <= 0:
+        raise UsageError(f"{to_float(number):g}{unit} is no frequency: give Hz, kHz or MHz, above 0")
+    return 1 / samples(1 / (number * hertz), "s", axis, axes)
+
+
+_FREQUENCIES = ("cutoff", "low", "high", "frequency")
 _ROUNDED = Fraction(1, 10**9)  # of a count: what spacings in doubles leave
 _LEAST = {"size": Fraction(1), "sigma": Fraction(1, 8)}  # samples: less reaches no neighbour
 

@@ -5,6 +5,7 @@ What the keys mean stands in ``kernel.schema.json`` beside the library; the two 
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -121,7 +122,10 @@ class _Fields(Fields):
 
 def _parametric(text: str, rank: int | None, rank_hint: int) -> Kernel:
     if text.partition(":")[0] not in FORMULAS:
-        raise UsageError(f"{quoted(text)} is unknown: it begins with one of {', '.join(FORMULAS)}")
+        near = get_close_matches(text.partition(":")[0], FORMULAS, n=1) or ["gaussian:2"]
+        raise UsageError(
+            f"{quoted(text)} is unknown: it is a formula's name as in {near[0]} (see `convcli kernels list`)"
+        )
     kernel = parse_parametric(text, rank or rank_hint, stored=0)  # a file of a few bytes
     if rank not in (None, kernel.rank):
         raise UsageError(f"{quoted(text)} is of rank {kernel.rank}, and rank: says {rank}")
