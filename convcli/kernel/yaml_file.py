@@ -124,7 +124,7 @@ def _parametric(text: str, rank: int | None, rank_hint: int) -> Kernel:
     if text.partition(":")[0] not in FORMULAS:
         near = get_close_matches(text.partition(":")[0], FORMULAS, n=1) or ["gaussian:2"]
         raise UsageError(
-            f"{quoted(text)} is unknown: it is a formula's name as in {near[0]} (see `convcli kernels list`)"
+            f"{quoted(text)} is unknown: give a formula, such as {near[0]} (see `convcli kernels list`)"
         )
     kernel = parse_parametric(text, rank or rank_hint, stored=0)  # a file of a few bytes
     if rank not in (None, kernel.rank):
