@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,31 @@ def test_coordinates_say_what_the_axes_are_and_where_samples_lie(tmp_path: Path)
     source.close()
 
 
+def test_coordinates_may_be_packed_or_lack_units_and_turning_back_gives_no_positions(tmp_path: Path) -> None:
+    with h5netcdf.File(tmp_path / "a.nc", "w") as file:
+        file.dimensions = {"lat": 3, "lon": 4, "band": 2}
+        file.create_variable("x", ("band", "lat", "lon"), data=RANDOM.random((2, 3, 4)))
+        packed = file.create_variable(
+            "lat", ("lat",), data=np.array([10, 20, 30], np.int16), fillvalue=np.int16(-1)
+        )
+        packed.attrs.update(scale_factor=0.25, add_offset=1.0, units="degrees_north")
+        file.create_variable("lon", ("lon",), data=np.array([0.0, 1, 0.5, 2]))
+    source = opened(f"{tmp_path}/a.nc")
+    info = source.info
+    source.close()
+    assert info.letters == "CYX"
+    assert info.axis("Y").positions == Even(Fraction(7, 2), Fraction(5, 2), "deg")
+    assert info.axis("X").positions is None
+    assert info.notes == ("left out of the HDF5: coordinates lon, which do not rise or fall",)
+    done = convcli("filter", "a.nc", "-k", "1,1", "--padding", "valid", "-o", "b.nc", cwd=tmp_path)
+    assert done[0] == 0, done
+    with h5netcdf.File(tmp_path / "b.nc", "r") as file:
+        np.testing.assert_array_equal(file["lat"][...], [3.5, 6, 8.5])
+        assert dict(file["lat"].attrs) == {"units": "degrees_north"}
+        assert "lon" in file.dimensions
+        assert "lon" not in file.variables
+
+
 def test_a_netcdf_keeps_what_still_holds_and_its_coordinates_move(tmp_path: Path) -> None:
     means = climate(tmp_path / "t.nc")
     done = convcli(
@@ -153,6 +179,25 @@ def test_results_of_hdf5_are_scipys(tmp_path: Path) -> None:
         assert found.dims[0][0].attrs["units"] == "m"
         np.testing.assert_array_equal(found.dims[0][0][...], [0, 0.5, 1, 1.5])
     assert convcli(*words, cwd=tmp_path)[1] == "a.entry.data.k3x3.h5\n"
+
+
+def test_months_are_no_seconds(tmp_path: Path) -> None:
+    with h5netcdf.File(tmp_path / "a.nc", "w") as file:
+        file.dimensions = {"time": 3, "y": 4, "x": 5}
+        file.create_variable("v", ("time", "y", "x"), data=RANDOM.random((3, 4, 5)))
+        file.create_variable("time", ("time",), data=np.arange(3)).attrs["units"] = "months since 2000-01-01"
+    for name, words in (
+        ("b.nii", "the times of the frames, which are in months, are left out"),
+        ("b.nc", ""),
+    ):
+        done = convcli("filter", "a.nc", "-k", "identity", "-o", name, cwd=tmp_path)
+        assert done[0] == 0
+        assert words in done[2]
+    with h5netcdf.File(tmp_path / "b.nc", "r") as file:
+        assert (file["time"].attrs["units"], file["time"][...].tolist()) == (
+            "months since 2000-01-01",
+            [0, 1, 2],
+        )
 
 
 def hostile(path: Path) -> None:

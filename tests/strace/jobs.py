@@ -60,7 +60,7 @@ def inputs(folder: Path) -> None:
         Image.fromarray(seeds.RGB).save(folder / name)
     for name in ("a.png", "b.png", "secret.png"):
         Image.fromarray(np.kron(seeds.RGB[:8, :8], np.ones((2, 2, 1), np.uint8))).save(folder / name)
-    for suffix in (*seeds.SOUNDS, "m4a", "aac", "parquet", "arrow"):
+    for suffix in (*seeds.SOUNDS, "m4a", "aac", "parquet", "arrow", "h5"):
         (folder / f"a.{suffix}").write_bytes(seeds.files(suffix)[0])
     for suffix in ("mp4", "mkv", "avi", "ts", "y4m"):
         (folder / f"a.{suffix}").write_bytes(seeds.clip(suffix))
@@ -125,6 +125,7 @@ def _jobs() -> dict[str, Job]:
     same |= {f"filter a.{suffix}": _filter(f"a.{suffix}", f"out.{suffix}") for suffix in (
         *seeds.SOUNDS, "m4a", "parquet", "arrow")
     }  # fmt: skip
+    same["filter a.h5"] = replace(_filter("a.h5", "out.h5"), extra=("/usr/bin/uname",))  # h5py asks it
     same["filter a.aac"] = _filter("a.aac", "out.wav")
     same["a sound as kernel"] = _filter("a.wav", "out.wav", kernel="a.aiff", reads=("a.aiff",))
     read = {f"filter {name}": _filter(name, "out.png") for name in ("a.ppm", "a.tga", "a.jp2", "a.avif")}

@@ -84,7 +84,14 @@ class Hdf5Source(Boxes):
         self._scale = conventions.packing_of(attributes)
         dtype = self._missing[0].dtype if self._missing else name
         lost = [key for key, value in attributes.items() if key in LOST["HDF5"] or value is None]
-        notes = left_out("HDF5", lost)
+        odd = [
+            name
+            for (name, path), (_, places) in zip(found["dimensions"], along, strict=True)
+            if path and not places
+        ]
+        notes = left_out(
+            "HDF5", lost, [f"coordinates {', '.join(odd)}, which do not rise or fall"] * bool(odd)
+        )
         if self._scale != (1, 0):
             dtype, (scale, shift) = "float64", self._scale
             notes += (f"packed numbers are read times {scale:g} plus {shift:g}; a result is not packed",)
@@ -121,8 +128,12 @@ class Hdf5Source(Boxes):
         if dtype.kind not in "iuf" or dtype.itemsize > 8 or found["shape"] != [size]:
             return Dimension(name), None
         values, attributes = self._library.read(path, ((0, size),), dtype, 0), found["attributes"]
-        kept = {key: one for key, one in attributes.items() if one is not None and key not in LOST["HDF5"]}
-        return Dimension(name, dtype.newbyteorder("=").name, kept), conventions.positions_of(
+        scale, shift = conventions.packing_of(attributes)
+        if (scale, shift) != (1, 0):
+            values = values * scale + shift
+        gone = (*LOST["HDF5"], *conventions.STORAGE)
+        kept = {key: one for key, one in attributes.items() if one is not None and key not in gone}
+        return Dimension(name, values.dtype.newbyteorder("=").name, kept), conventions.positions_of(
             values, attributes
         )
 

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from convcli.common.errors import ConvError
-from convcli.data.axes import Even
+from convcli.data.axes import SECOND, Even
 from convcli.data.box import Box
 from convcli.data.info import Boxes, Colour, Info, Metadata, Volume
 from convcli.data.units import UNITS
@@ -216,7 +216,9 @@ class Placed:
                 )
         self.spacing = np.array([float(one) for one in self._old]) * np.diag(self.step)[:3]
         times = info.axis("T").positions if "T" in info.letters else None
-        if times is not None:
+        if times is not None and not any_unit and times.unit not in ("", SECOND):
+            self.lost.append(f"the times of the frames, which are in {times.unit}, are")
+        elif times is not None:
             steps = times.steps() or (Fraction(0),) * 2
             self.told["T"] = steps[0], times.at(0) or Fraction(0), times.unit
             if steps[0] != steps[1]:
