@@ -44,7 +44,12 @@ def test_the_target_is_absent_old_or_new(index: int, jobs: list[Calm], tmp_path:
 
 @pytest.mark.parametrize(
     ("name", "fault"),
-    [("APNG", "kill -9"), ("array by regions", "file size limit"), ("AVI", "file size limit")],
+    [
+        ("APNG", "kill -9"),
+        ("array by regions", "file size limit"),
+        ("AVI", "file size limit"),
+        ("store", "SIGTERM"),
+    ],
 )
 def test_other_outputs_are_whole_or_absent(name: str, fault: str, tmp_path: Path) -> None:
     """`make faults` tries every fault on every kind."""

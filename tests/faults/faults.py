@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,14 @@ time.time = jumping(time.time)
 from convcli.cli.launch import main
 main()
 """
+
+
+def content(path: Path) -> bytes:
+    """Return all of a file, or of the files in a folder by their names."""
+    if not path.is_dir():
+        return path.read_bytes()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return b"".join(str(file.relative_to(path)).encode() + b"\0" + file.read_bytes() for file in files)
 
 
 @dataclass
@@ -82,10 +91,18 @@ class Place:
         """Say what the target is: absent, old, new, or anything worse."""
         if not self.target.exists():
             return "absent" if not self.old else "LOST"
-        content = self.target.read_bytes()
-        if content == OLD:
+        found = content(self.target)
+        if found in (OLD, b"zarr.json\0" + OLD):
             return "old"
-        return "new" if content in (self.expected, *self.also) else "PARTIAL"
+        return "new" if found in (self.expected, *self.also) else "PARTIAL"
+
+    def make_old(self) -> None:
+        """Put something in the target's place."""
+        if self.kind.target == ".zarr":
+            self.target.mkdir()
+            (self.target / "zarr.json").write_bytes(OLD)
+        else:
+            self.target.write_bytes(OLD)
 
 
 @dataclass(frozen=True)
@@ -162,18 +179,22 @@ def file_limit(place: Place, moment: float) -> Ended:
 
 def full_disk(place: Place, moment: float) -> Ended:
     """The target is in a file system with room for part of the output."""
-    kept = [(path.name, path.read_bytes()) for path in place.folder.iterdir() if path != place.source]
-    room = sum(len(content) // 4096 + 1 for _, content in kept) + int(len(place.expected) * moment) // 4096
-    with _tmpfs(place.folder, 4096 * (room + 1)):
-        for name, content in kept:
-            (place.folder / name).write_bytes(content)
-        ended = _end(_start(place), True)
-        kept = [(path.name, path.read_bytes()) for path in place.folder.iterdir()]
-    for path in (place.target, place.foreign):
-        path.unlink(missing_ok=True)
-    for name, content in kept:
-        (place.folder / name).write_bytes(content)
+    with tempfile.TemporaryDirectory() as aside:
+        _move_all(place.folder, aside, but=place.source)
+        sizes = [file.stat().st_size if file.is_file() else 0 for file in Path(aside).rglob("*")]
+        room = sum(size // 4096 + 1 for size in sizes) + int(len(place.expected) * moment) // 4096
+        with _tmpfs(place.folder, 4096 * (room + 1)):
+            _move_all(aside, place.folder)
+            ended = _end(_start(place), True)
+            _move_all(place.folder, aside)
+        _move_all(aside, place.folder)
     return ended
+
+
+def _move_all(source: Path | str, target: Path | str, but: Path | None = None) -> None:
+    for path in Path(source).iterdir():
+        if path != but:
+            shutil.move(path, target)
 
 
 @contextmanager
@@ -231,8 +252,8 @@ def shrinks(place: Place, moment: float) -> Ended:
     command = [sys.executable, "-m", "convcli", *place.kind.command(shorter, whole)]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode == 0:  # a table of fewer rows is a table
-        place.also.append(whole.read_bytes())
-        whole.unlink()
+        place.also.append(content(whole))
+        shutil.rmtree(whole) if whole.is_dir() else whole.unlink()
     return _at(place, moment, lambda process: os.truncate(place.source, size))
 
 

@@ -108,6 +108,17 @@ OTHERS = (
         "array by regions", ".npy", ".npy", _array, 1500, 100, ("-k", "box:5", "--axes", "YX", *NUMPY), **_FEW
     ),
     Kind(
+        "store",
+        ".npy",
+        ".zarr",
+        _array,
+        1000,
+        100,
+        ("-k", "box:5", "--axes", "YX", *NUMPY),
+        pipes=False,
+        **_FEW,
+    ),
+    Kind(
         "net run",
         ".tif",
         ".npy",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.faults.faults import OLD, Fault, Place
+from tests.faults.faults import Fault, Place, content
 from tests.faults.jobs import Kind, made
 
 SEED = 6
@@ -59,7 +59,7 @@ def calm(kind: Kind, size: int, folder: Path) -> Calm:
         target = Path(tempfile.mkdtemp(dir=folder)) / f"target{kind.target}"  # a learned kernel is named so
         subprocess.run(place.command(target), check=True, capture_output=True)
         seconds = time.perf_counter() - start
-        outputs.append(target.read_bytes())
+        outputs.append(content(target))
     if outputs[0] != outputs[1]:
         raise AssertionError(f"two runs of the {kind.name} job differ: nothing can be said of the others")
     return Calm(kind, source, outputs[0], seconds)
@@ -74,7 +74,7 @@ def disturbed(job: Calm, fault: Fault, number: int) -> Run:
             job.kind, folder, job.source, number % 2 == 0, job.seconds, job.expected, number % 4 > 1
         )
         if place.old:
-            place.target.write_bytes(OLD)
+            place.make_old()
         place.foreign.write_bytes(b"another's")
         ended = fault.do(place, moment)
         problems = []
@@ -111,6 +111,6 @@ def _swept(place: Place, job: Calm) -> list[str]:
     problems = []
     if place.temporaries:
         problems.append(f"not removed by the next run: {place.temporaries}")
-    if place.target.read_bytes() != job.expected:
+    if content(place.target) != job.expected:
         problems.append("the next run's target is wrong")
     return problems

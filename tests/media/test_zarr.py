@@ -5,6 +5,8 @@ import gzip
 import json
 import lzma
 import os
+import resource
+import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -357,6 +359,19 @@ def test_damaged_stores_are_refused_in_one_line(tmp_path: Path, how: str) -> Non
     assert words in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
     assert {one.name for one in tmp_path.iterdir()} <= {"in.zarr", "elsewhere"}
+
+
+def test_a_store_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """Other chunks are under way when one fails."""
+    save(tmp_path / "in.zarr", np.tile(VOLUME, (2, 2, 2)), chunks=(8, 8, 8), dimension_names=("z", "y", "x"))
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    command = [sys.executable, "-m", "convcli", "filter", "in.zarr", "-k", "box:3", "-o", "out.zarr"]
+    done = subprocess.run(command, cwd=tmp_path, preexec_fn=limit, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"error: 'out.zarr': cannot be written: File too large\n")
+    assert [*tmp_path.iterdir()] == [tmp_path / "in.zarr"]
 
 
 def test_pickled_chunks_run_no_code(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -30,6 +31,7 @@ _MADE_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _UNNAMED = getattr(os, "O_TMPFILE", 0)
 _NAMELESS = "/proc/self/fd/{}"  # leads to a file that has no name
 _NOREPLACE, _EXCHANGE = 1, 2  # flags of Linux's renameat2
+_TRIES = 100  # to remove a folder
 _STAGE = re.compile(r"\.convcli-[0-9a-f]{16}")
 
 
@@ -401,7 +403,11 @@ def _remove_stage(folder: int, name: str, stage: int) -> None:
     for part in ("new", "old"):
         with contextlib.suppress(OSError):  # without a descriptor left an empty one goes at least
             os.rmdir(part, dir_fd=stage)
-        shutil.rmtree(part, ignore_errors=True, dir_fd=stage)
+        for _ in range(_TRIES):  # threads of a library may still write there
+            shutil.rmtree(part, ignore_errors=True, dir_fd=stage)
+            if _stat(stage, part) is None:
+                break
+            time.sleep(0.005)
     with contextlib.suppress(OSError):
         found = _stat(folder, name)
         if found and os.path.samestat(os.fstat(stage), found):

@@ -26,6 +26,7 @@ from zarr.abc.store import ByteRequest
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, BufferPrototype, NDBuffer
 from zarr.core.codec_pipeline import BatchedCodecPipeline
+from zarr.core.sync import sync
 from zarr.registry import register_pipeline
 from zarr.storage import LocalStore
 
@@ -140,6 +141,28 @@ def _zstd(data: bytes) -> int:
 
 register_pipeline(Guard)
 logging.getLogger("asyncio").addHandler(logging.NullHandler())  # what else was under way when zarr gave up
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Turn what zarr raises into one line, but for what the system says, which is not about the data.
+
+    What it writes at the same time ends first: later, the folder may be another's.
+    """
+    try:
+        with decoding("Zarr"):
+            yield
+    except BaseException as error:
+        sync(_others())
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise
+
+
+async def _others() -> None:
+    """Wait for all else that is under way."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 @contextmanager

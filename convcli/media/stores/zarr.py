@@ -25,9 +25,8 @@ from convcli.data.info import BOXES, SPACE, Boxes, Grain, Info, Metadata, Sink
 from convcli.media.files.target import Folder
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.geo import Nodata
-from convcli.media.shared import decoding
 from convcli.media.stores.conventions import MISSING, PACKING, Dimension, letters_of, missing_of, positions_of
-from convcli.media.stores.guard import Inside, guarded
+from convcli.media.stores.guard import Inside, guarded, writing
 
 import zarr  # isort: skip  # behind the guard, which says that it is missing
 
@@ -349,6 +348,8 @@ class ZarrSink(Sink):
         lost += ["positions of the samples are"] * (placed and not multi)
         lost += ["affine is"] * (metadata.volume is not None)
         self.notes = tuple(f"the {what} left out: ZARR holds none" for what in lost)
+        if multi and len(stored.ome.get("datasets", ())) > 1:
+            self.notes += ("one level is written: others are left out",)
         rows = zip(stored.names, stored.chunks, stored.shards or stored.chunks, strict=True)
         own = dict(zip(stored.letters, rows, strict=True))
         names, chunks, shards = zip(*(own[letter] for letter in self._letters), strict=True)
@@ -360,7 +361,7 @@ class ZarrSink(Sink):
             attributes |= {} if multi else {"_ARRAY_DIMENSIONS": names}
         gaps = info.metadata.nodata is not None and np.dtype(info.dtype).kind == "f"
         store, path = zarr.storage.LocalStore(folder.path), path.strip("/")
-        with decoding("Zarr"):
+        with writing():
             if multi:
                 about = self._multiscales(names)
                 zarr.create_group(store, path=path, zarr_format=stored.version, attributes=about)
@@ -410,5 +411,5 @@ class ZarrSink(Sink):
         spans = dict(zip(self.info.letters, self.info.spans(box), strict=True))
         order = [self.info.letters.index(letter) for letter in self._letters if letter in spans]
         index = slices(tuple(spans.get(letter, (0, 1)) for letter in self._letters))
-        with decoding("Zarr"):
+        with writing():
             self._array[index] = values.transpose(order).reshape([one.stop - one.start for one in index])
