@@ -144,6 +144,8 @@ OTHERS = (
     Kind("sound", ".wav", ".flac", _sound, 1_500_000, 40_000, ("-k", "box:5", *NUMPY), **_FEW),
     Kind("coded sound", ".flac", ".m4a", _sound, 400_000, 40_000, ("-k", "box:5", *NUMPY), **_FEW),
     Kind("columns", ".parquet", ".arrow", _columns, 300_000, 9_000, ("-k", "box:5", *NUMPY), **_FEW),
+    Kind("NRRD", ".npy", ".nrrd", _array, 1500, 100, ("-k", "box:5", "--axes", "YX", *NUMPY), **_FEW),
+    Kind("MetaImage", ".npy", ".mha", _array, 1500, 100, ("-k", "box:5", "--axes", "YX", *NUMPY), **_FEW),
     Kind("HDF5", ".npy", ".h5", _array, 1500, 100, ("-k", "box:5", "--axes", "YX", *NUMPY), **_FEW),
     Kind("motion", ".mp4", ".mp4", _clip, 60, 8, ("--preset", "veryfast"), ("motion",), **_FEW),
 )
