@@ -89,6 +89,8 @@ class Format:
         ``module:function`` that tells which boxes of given data its writer takes best; empty where all are as good.
     instead
         Formats that results get where this one is only read.
+    oriented
+        Whether it holds how voxels lie in space.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Format:
     folder: Callable[[Path], bool] | None = None
     pieces: str = ""
     instead: tuple[str, ...] = ("png", "tif")
+    oriented: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -158,6 +161,7 @@ _SEVERAL: dict[str, Any] = {
     "pieces": "convcli.media.stores.hdf5:pieces",
 }
 _MEASURED: dict[str, Any] = {"numbers": True, "placed": "TZYX"}
+_ORIENTED: dict[str, Any] = {**_MEASURED, "grain": BOXES, "oriented": True}
 _SOUND = ("convcli.media.sounds.sound:source", "convcli.media.sounds.sound:sink", "XC", SAMPLES)
 _CODED = ("convcli.media.sounds.coded:source", "convcli.media.sounds.coded:sink", "XC", SAMPLES)
 _DECODED = (_CODED[0], *_SOUND[1:])
@@ -192,12 +196,10 @@ FORMATS: tuple[Format, ...] = (
     Format("opus", (".opus",), begins.ogg(True), *_DECODED, **_SIGNAL),
     Format("m4a", (".m4a", ".m4b"), begins.m4a, *_CODED, **_SIGNAL, like="mp4"),
     Format("npy", (".npy",), begins.magic(b"\x93NUMPY"), *_ARRAY, "NMTZYXC", REAL, numbers=True, grain=BOXES),
-    Format("nii", (".nii",), begins.nifti, *_NIFTI, seeks=True, grain=BOXES, **_MEASURED),
-    Format(
-        "nii.gz", (".nii.gz",), begins.packed(begins.nifti), *_NIFTI, grain=BOXES, like="nii", **_MEASURED
-    ),
-    Format("nrrd", (".nrrd",), begins.magic(b"NRRD000"), *_NRRD, seeks=True, grain=BOXES, **_MEASURED),
-    Format("mha", (".mha",), begins.metaimage, *_META, seeks=True, grain=BOXES, **_MEASURED),
+    Format("nii", (".nii",), begins.nifti, *_NIFTI, seeks=True, **_ORIENTED),
+    Format("nii.gz", (".nii.gz",), begins.packed(begins.nifti), *_NIFTI, like="nii", **_ORIENTED),
+    Format("nrrd", (".nrrd",), begins.magic(b"NRRD000"), *_NRRD, seeks=True, **_ORIENTED),
+    Format("mha", (".mha",), begins.metaimage, *_META, seeks=True, **_ORIENTED),
     Format(
         "zarr",
         (".zarr", ".ome.zarr"),
@@ -572,11 +574,12 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
         if positions is None or (axis.letter in format.placed and (on_paper or measured)):
             continue
         if positions.unit != INCH:
-            samples = "the affine is" if info.metadata.volume else "the positions of the samples are"
-            samples = "the georeference is" if info.metadata.geo else samples
+            samples = "the georeference is" if info.metadata.geo else "the positions of the samples are"
             lost.append("the times of the frames are" if axis.letter == "T" else samples)
         elif not isinstance(positions, Even) or round(1 / positions.spacing) not in _USUAL:
             lost.append("the resolution is")
+    if info.metadata.volume and info.metadata.volume.affine and not format.oriented:
+        lost = ["the affine is", *(one for one in lost if one != "the positions of the samples are")]
     if info.metadata.header and info.metadata.header[0] not in (format.name, format.like):
         lost.append(f"the header of the {info.metadata.header[0].upper()} is")
     plays = clip_of(info.companions).plays

@@ -276,6 +276,12 @@ def test_series_lie_where_their_tags_say(tmp_path: Path, form: str) -> None:
     np.testing.assert_allclose(header["space origin"], FIRST)
 
 
+@pytest.mark.parametrize("suffix", ["tif", "ome.tif", "h5", "npy"])
+def test_formats_without_an_affine_say_so(tmp_path: Path, suffix: str) -> None:
+    series(tmp_path / "ct")
+    assert "the affine is left out" in run(tmp_path / "ct", "-k", "box:3", "-o", tmp_path / f"o.{suffix}")
+
+
 def test_series_over_time(tmp_path: Path) -> None:
     values = np.stack([CT, CT[:, ::-1]])
     for moment, each in enumerate(values, 1):
