@@ -22,7 +22,7 @@ from convcli.common.errors import ConvError
 from convcli.data.box import Box, slices
 from convcli.media import region, trial
 
-_SECONDS, _PACE = 10, 1 << 24  # of processor time for a request, and bytes for which there is another one
+_SECONDS, _PACE = 4, 1 << 24  # of processor time for a request, and bytes for which there is another one
 _MEMORY = 1 << 29  # bytes that a request may take beside what it reads
 _CACHE = 1 << 26  # bytes of chunks that are kept
 _VALUES, _LISTED = 1 << 12, 8  # of an attribute, and arrays in a message, at most
