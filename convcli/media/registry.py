@@ -169,6 +169,15 @@ _SIGNAL: dict[str, Any] = {"seeks": True, "placed": "X"}
 _TIFF_MAGIC = begins.magic(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _JPEG_MAGIC, _GIF_MAGIC = begins.magic(b"\xff\xd8\xff"), begins.magic(b"GIF87a", b"GIF89a")
 
+_READ_BY = {row.name: row.recognises for row in RARER}
+_RARER = f"{_PICTURES}read_only:source"
+_RARE = (_RARER, f"{_PICTURES}written:sink", "YXC")
+
+
+def _netpbm(kinds: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head[1:2] in kinds and _READ_BY["netpbm"](head)
+
+
 FORMATS: tuple[Format, ...] = (
     Format("png", (".png",), begins.magic(b"\x89PNG\r\n\x1a\n"), *_PNG, "TYXC", SIXTEEN, placed="TYX"),
     Format("jpeg", (".jpg", ".jpeg", ".jpe"), _JPEG_MAGIC, *_PICTURE, "YXC", BYTES, placed="YX"),
@@ -181,6 +190,14 @@ FORMATS: tuple[Format, ...] = (
         **_PAGES,
         like="tiff",
     ),
+    Format("avif", (".avif", ".avifs"), _READ_BY["avif"], *_RARE, SIXTEEN, grain=KEPT),
+    Format("jp2", (".jp2", ".jpf", ".jpx"), begins.magic(b"\0\0\0\x0cjP  "), *_RARE, SIXTEEN, grain=KEPT),
+    Format("j2k", (".j2k", ".j2c", ".jpc"), begins.magic(b"\xff\x4f\xff\x51"), *_RARE, SIXTEEN, grain=KEPT),
+    Format("qoi", (".qoi",), _READ_BY["qoi"], *_RARE, BYTES, grain=KEPT),
+    Format("tga", (".tga", ".vda", ".icb", ".vst"), _READ_BY["tga"], *_RARE, BYTES, grain=KEPT),
+    Format("ppm", (".ppm",), _netpbm(b"36"), *_RARE, SIXTEEN),
+    Format("pgm", (".pgm",), _netpbm(b"25"), *_RARE, SIXTEEN),
+    Format("pfm", (".pfm",), _netpbm(b"Ff"), *_RARE, ("float32",), seeks=True, numbers=True, grain=BOXES),
     Format("mp4", (".mp4", ".m4v"), begins.movie(), *_FILM, **_BOXED),
     Format("mov", (".mov", ".qt"), begins.movie(b"qt  "), *_FILM, **_BOXED),
     Format("mkv", (".mkv",), begins.ebml(b"matroska"), *_FILM, **_BOXED),
@@ -229,9 +246,13 @@ FORMATS: tuple[Format, ...] = (
 
 _FITS = b"SIMPLE  ="
 _PACKAGES = {".fits": "convcli-fits", ".fit": "convcli-fits", ".fts": "convcli-fits"}  # plug-ins
-_RARER = "convcli.media.pictures.read_only:source"
+_ALSO_WRITTEN = {suffix for row in FORMATS for suffix in row.suffixes}
 ONLY_READ: tuple[Format, ...] = (
-    *(Format(row.name, row.suffixes, row.recognises, _RARER, "", "TYXC", ()) for row in RARER),
+    *(
+        Format(row.name, suffixes, row.recognises, _RARER, "", "TYXC", ())
+        for row in RARER
+        if (suffixes := tuple(suffix for suffix in row.suffixes if suffix not in _ALSO_WRITTEN))
+    ),
     Format("aac", (".aac",), begins.adts, _CODED[0], "", "XC", (), instead=("m4a", "wav")),
     Format(
         "dicom",
@@ -344,7 +365,7 @@ def _instead(row: Format) -> str:
 def written_as(source: Format) -> Format:
     """Return the default format of results: the input's own, or PNG or M4A if that one is only read.
 
-    >>> written_as(identify(b"qoif", "a.qoi")[0]).name
+    >>> written_as(identify(b"DDS ", "a.dds")[0]).name
     'png'
     """
     return source if source.writer else by_name(source.instead[0])

@@ -59,15 +59,24 @@ class Holds:
     exif: int = 2**31  # bytes of EXIF at most
 
 
-_EIGHT = ("uint8",)
+_EIGHT, _DEEP = ("uint8",), ("uint8", "uint16")
+_BARE: dict[str, Any] = {"icc": False, "exif": 0}
 _FINEST = 1_000_000  # the largest denominator of a resolution: floats are meant as decimals
 _ALL = tuple(CHANNELS)
 HOLDS = {
-    "png": Holds("PNG", ("uint8", "uint16"), _ALL[:4], 1_000_000, frames=True),  # the width libpng admits
+    "png": Holds("PNG", _DEEP, _ALL[:4], 1_000_000, frames=True),  # the width libpng admits
     "jpeg": Holds("JPEG", _EIGHT, (Colour.GREY, Colour.RGB, Colour.CMYK), 65_500, exif=65_527),
     "webp": Holds("WebP", _EIGHT, _ALL[:4], 16_383, frames=True),
     "bmp": Holds("BMP", _EIGHT, (Colour.GREY, Colour.RGB), 2**31 - 1, icc=False, exif=0),
     "gif": Holds("GIF", _EIGHT, _ALL[:4], 65_535, frames=True, icc=False, exif=0),
+    "avif": Holds("AVIF", _DEEP, _ALL[:4], 65_535, **_BARE),
+    "jp2": Holds("JPEG 2000", _DEEP, _ALL[:4], 2**31 - 1, **_BARE),
+    "j2k": Holds("J2K", _DEEP, _ALL[:4], 2**31 - 1, **_BARE),
+    "qoi": Holds("QOI", _EIGHT, _ALL[:4], 2**31 - 1, **_BARE),
+    "tga": Holds("TGA", _EIGHT, _ALL[:4], 65_535, **_BARE),
+    "ppm": Holds("PPM", _DEEP, (Colour.GREY, Colour.RGB), 2**31 - 1, **_BARE),
+    "pgm": Holds("PGM", _DEEP, (Colour.GREY,), 2**31 - 1, **_BARE),
+    "pfm": Holds("PFM", ("float32",), (Colour.GREY, Colour.RGB), 2**31 - 1, **_BARE),
 }
 
 

@@ -514,7 +514,16 @@ def files(reader: str) -> tuple[bytes, ...]:
             return pillow(image, "TGA"), pillow(alpha, "TGA"), head + (GREY.astype("<u2") * 119).tobytes()
         case "avif" | "jp2" | "ppm" | "dds" | "ico" | "qoi":
             name = {"jp2": "JPEG2000"}.get(reader, reader.upper())
-            return tuple(pillow(kind, name) for kind in (image, alpha)[: 1 + (reader not in ("ppm", "jp2"))])
+            few = np.stack([DEEP] * 3, -1) >> 6
+            deep = {
+                "jp2": lambda: imagecodecs.jpeg2k_encode(few << 6, 0, codecformat="jp2", reversible=True),
+                "avif": lambda: imagecodecs.avif_encode(few, 100, bitspersample=10),
+            }
+            more = [bytes(deep[reader]())] if reader in deep else []
+            return (
+                *(pillow(kind, name) for kind in (image, alpha)[: 1 + (reader not in ("ppm", "jp2"))]),
+                *more,
+            )
         case _ if reader in WRITTEN:
             kind = {"blp": image.quantize(9), "xbm": image.convert("1"), "msp": image.convert("1")}.get(
                 reader, image

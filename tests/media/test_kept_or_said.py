@@ -16,6 +16,7 @@ from typing import Any
 import av
 import h5netcdf
 import h5py
+import imagecodecs
 import nibabel
 import nrrd
 import numpy as np
@@ -123,6 +124,24 @@ class Seen:
                 starts = [float(one) for one in re.findall('DeltaT="([0-9.]+)"', tif.ome_metadata or "")]
                 if starts:
                     self.delays = [round(1000 * (b - a)) for a, b in pairwise(starts)] + [520]
+        elif suffix in (".avif", ".jp2", ".qoi"):
+            decode = {
+                ".avif": imagecodecs.avif_decode,
+                ".jp2": imagecodecs.jpeg2k_decode,
+                ".qoi": imagecodecs.qoi_decode,
+            }
+            self.values = decode[suffix](path.read_bytes())
+            self.mode = {2: "LA", 4: "RGBA"}.get(self.values.shape[-1], "")
+        elif suffix in (".ppm", ".pgm", ".pfm"):
+            _, size, white, samples = path.read_bytes().split(b"\n", 3)
+            width, height = map(int, size.split())
+            kind = {b"255": "u1", b"65535": ">u2", b"-1.0": "<f4"}[white]
+            self.values = np.frombuffer(samples, kind).reshape(height, width, -1)[
+                :: -1 if kind == "<f4" else 1, :, 0
+            ]
+        elif suffix == ".tga":
+            with Image.open(path) as image:
+                self.values, self.mode = np.asarray(image), image.mode
         elif suffix == ".npy":
             self.values = np.load(path)
             self.mode = {2: "LA", 4: "RGBA"}.get(self.values.shape[-1], "")
@@ -236,6 +255,13 @@ RESULTS = (
     "webp",
     "bmp",
     "gif",
+    "avif",
+    "jp2",
+    "qoi",
+    "tga",
+    "ppm",
+    "pgm",
+    "pfm",
     "tif",
     "ome.tif",
     "npy",

@@ -97,7 +97,14 @@ def store(kind: type) -> bytes:
 
 FIRST_BYTES = {
     **{name: sound(name) for name in ("wav", "aiff", "flac", "mp3", "ogg", "opus", "m4a")},
-    **{name: picture(name) for name in ("png", "jpeg", "webp", "bmp", "gif", "tiff")},
+    **{
+        name: picture(name)
+        for name in ("png", "jpeg", "webp", "bmp", "gif", "tiff", "avif", "qoi", "tga", "ppm")
+    },
+    "jp2": (jp2 := picture("jpeg2000")),
+    "j2k": jp2[jp2.index(b"\xff\x4f\xff\x51") :],
+    "pgm": b"P5\n2 1\n255\n\xff\0",
+    "pfm": b"Pf\n1 1\n-1.0\n" + bytes(4),
     **{name: clip(name) for name in ("mp4", "mov", "mkv", "webm", "avi", "ts", "y4m")},
     "npy": array(),
     **{name: volume(nibabel.Nifti1Image, name == "nii.gz") for name in ("nii", "nii.gz")},

@@ -189,7 +189,7 @@ class PillowSink(Sink):
         self.notes = fitted.notes
         self._fp, self._options = fp, options
         self._info, self._convert = fitted.info, fitted.convert
-        self._pixels = np.empty(self._info.shape, np.uint8)
+        self._pixels = np.empty(self._info.shape, self._info.dtype)
 
     def put(self, box: Box, values: np.ndarray) -> None:
         """Keep rows or frames."""

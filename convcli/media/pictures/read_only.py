@@ -67,6 +67,8 @@ class Rarer:
         How many components of tiles its decoder sets aside beside the pixels, by the whole file.
     ffmpeg
         The width and height of a file that FFmpeg reads, because Pillow's decoder does not read it, or not right.
+    deep
+        The function of imagecodecs for files of more than the 8 bits that Pillow keeps.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Rarer:
     apart: bool = False
     beside: Callable[[bytes], int] | None = None
     ffmpeg: Callable[[bytes], tuple[int, int] | None] = lambda head: None
+    deep: str = ""
 
 
 def _magic(*signatures: bytes) -> Callable[[bytes], bool]:
@@ -159,7 +162,7 @@ def _icon_end(data: bytes) -> int:
     """Return the end of the last icon; one that states fewer bytes than its pixels take has them, and a mask."""
     end = 0
     for size, at in struct.iter_unpack("<8xII", data[6 : 6 + 16 * data[4]]):
-        form = struct.unpack_from("<Iii2xH16xI", data.ljust(at + 36, b"\0"), at)
+        form = struct.unpack("<Iii2xH16xI", data[at : at + 36].ljust(36, b"\0"))
         head, width, height, bits, used = form
         pixels, mask = ((width * depth + 31) // 32 * 4 * height // 2 for depth in (bits, 1))
         least = head + 4 * (used or (1 << bits if bits <= 8 else 0)) + pixels if head == 40 else 0
@@ -192,7 +195,7 @@ def _psd_carriers(data: bytes) -> Iterator[str]:
     at = 26
     for _ in range(2):  # colours, resources
         at += 4 + struct.unpack_from(">I", data, at)[0]
-    size, layers, count = struct.unpack_from(">IIH", data.ljust(at + 10, b"\0"), at)
+    size, layers, count = struct.unpack(">IIH", data[at : at + 10].ljust(10, b"\0"))
     section = data[at + 4 : at + 4 + size]
     if size and ((layers and count) or re.search(rb"8BIM(?:Lr16|Lr32|Layr)(?!\0{4})", section)):
         yield "frames"
@@ -302,11 +305,13 @@ RARER: tuple[Rarer, ...] = (
         *("avif", (".avif", ".avifs"), "AVIF", _avif),
         *(_avif_bits, lambda head: "", end_of, avif_carriers),
         apart=True,
+        deep="avif_decode",
     ),
     Rarer(
         *("jpeg2000", (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"), "JPEG2000", _JPEG2000),
         *(_jpeg2000_bits, _jpeg2000_misread, end_of, jpeg2000_carriers),
         beside=_tiles,
+        deep="jpeg2k_decode",
     ),
     Rarer(
         *("netpbm", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), "PPM", _pattern(_NETPBM)),
@@ -415,7 +420,6 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         )
         fp.close()
         fp, size = io.BytesIO(data[:end]), end
-    del data
     fp.seek(0)
     if ffmpeg:
         return _by_ffmpeg(fp, name, options, size, ffmpeg, left_out(name, found))
@@ -431,6 +435,14 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     picture = ImageioPicture(fp, row.decoder, found, rb".*" if end else row.trailer)
     opened = picture_source(fp, picture, options, size, IN_PYTHON if row.slow else PICTURE)
     bits, kept = row.bits(head), {"uint8": 8, "uint16": 16}.get(opened.info.dtype)
+    if (
+        row.deep
+        and bits > 8
+        and kept == 8
+        and (pixels := _deep(data[:end], row.deep, opened, bits)) is not None
+    ):
+        white = 2**bits - 1 if bits < 16 else None
+        opened, kept = ArraySource(pixels, replace(opened.info, dtype="uint16", white=white)), bits
     more = (
         [f"the {bits} bits a channel of this {name} are read as {kept}"] if kept and kept != bits > 8 else []
     )
@@ -438,6 +450,23 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     if row.mended is Rarer.mended:
         return opened
     return ArraySource(row.mended(opened.strip(0, opened.info.length), head), opened.info)
+
+
+def _deep(data: bytes, decoder: str, eight: Source, bits: int) -> np.ndarray | None:
+    """Return all bits of a picture, None unless the first eight of them are those that Pillow finds."""
+    import imagecodecs
+    import numpy as np
+
+    from convcli.media.shared import decoding
+
+    shown = eight.strip(0, eight.info.length).astype(np.int32)
+    with decoding("picture"):
+        pixels: np.ndarray = getattr(imagecodecs, decoder)(data)
+    if pixels.dtype != np.uint16 or pixels.shape != shown.shape:
+        return None
+    apart = np.abs(pixels * (255 / (2**bits - 1)) - shown)
+    alike = np.minimum(apart, 256 - apart).max(initial=0) < 2  # Pillow rounds 255.5 to 0
+    return pixels if alike else None
 
 
 def _by_ffmpeg(
