@@ -7,19 +7,29 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convcli.cli.shared import options
 from convcli.cli.shared.options import ReportRequest
 from convcli.cli.shared.report import Drawing, show
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.cli.shared.weights import MOST, matrices, slices_of
-from convcli.common import frozen, number_text
-from convcli.common.options import argument, group
+from convcli.common import UsageError, frozen, number_text, parse_float
+from convcli.common.options import argument, group, option
 from convcli.kernel import analysis, library
 from convcli.kernel.model import Combine, Kernel, nested, size_text
 
+if TYPE_CHECKING:
+    from convcli.kernel.response import Response
+
 _BLACK, _GREYS = 232, 24  # the terminal's grey ramp of 24 steps
+
+
+def _rate(text: str) -> float:
+    rate = parse_float(text, "rate")
+    if rate <= 0:
+        raise UsageError(f"rate {text} is not possible: it is above 0")
+    return rate
 
 
 class ListRequest(ReportRequest):
@@ -30,13 +40,16 @@ class ListRequest(ReportRequest):
 
 @frozen(kw_only=True)
 class ShowRequest:
-    """Show a kernel: matrix, range, factors, symmetry, source."""
+    """Show a kernel: matrix, range, factors, symmetry, what it does to frequencies, source."""
 
     work = "kernels.show_kernel"
 
     kernel: str = argument(
         "A library name, a parametric one (box:5), a kernel file, or weights ('1,0,-1;1,0,-1').",
         metavar="NAME|FILE",
+    )
+    rate: float | None = option(
+        "Samples a second: frequencies in Hz instead of cycles a sample.", metavar="HZ", read=_rate
     )
     json: bool = options.json()
     messages: options.Messages = group("debug")
@@ -70,7 +83,7 @@ def show_kernel(request: ShowRequest) -> None:
     """Print what one kernel is like."""
     from convcli.cli.shared.kernels import named_kernel  # knows the media: not for the list
 
-    found = Described(named_kernel(request.kernel))
+    found = Described(named_kernel(request.kernel), request.rate)
     show(found, _lines(found), request)
 
 
@@ -79,6 +92,15 @@ class Described:
     """What can be said of a kernel."""
 
     kernel: Kernel
+    rate: float | None = None
+
+    @cached_property
+    def responses(self) -> "list[Response]":
+        from convcli.kernel.response import response
+
+        return [
+            response(one, self.kernel.origin) for one in self.kernel.array().reshape(-1, *self.kernel.size)
+        ]
 
     @cached_property
     def separations(self) -> list[analysis.Separation | None]:
@@ -105,6 +127,7 @@ class Described:
             "separable": all(self.separations),
             "factors": self.separations,
             "symmetry": analysis.symmetries(kernel),
+            "frequencies": self.responses if len(self.responses) <= MOST else None,
             "examples": library.examples(kernel.name),
         }
 
@@ -145,12 +168,35 @@ def _facts(found: Described) -> Iterator[tuple[str, str]]:
     if kernel.rank > 1:
         yield "separable", _separable_text(found.separations)
     yield "symmetry", ", ".join(analysis.symmetries(kernel)) or "none"
+    if len(found.responses) == 1:
+        yield from _frequencies(found)
     if found.defaults:
         yield "defaults", ", ".join(f"{key} {_default_text(value)}" for key, value in found.defaults.items())
     if examples := library.examples(kernel.name):
         yield "parameters", f"as in {examples}"
     if kernel.source:
         yield "source", kernel.source
+
+
+def _frequencies(found: Described) -> Iterator[tuple[str, str]]:
+    """Yield what the one filter of a kernel does to frequencies."""
+    made, kernel = found.responses[0], found.kernel
+    scale, unit = (found.rate, "Hz") if found.rate else (1.0, "cycles a sample")
+    edges: dict[str, list[str]] = {}
+    for letter, curve, places in zip("zyx"[-kernel.rank :], made.curves, made.edges, strict=True):
+        where = " and ".join(f"{place * scale:.4g}" for place in places[:2]) + " …" * (len(places) > 2)
+        crossed = f"-3 dB at {where} {unit}, " if places else ""
+        edges.setdefault(f"{crossed}{curve[-1]:.3g} at the highest", []).append(letter)
+    told = [f"{', '.join(letters)}: {text}" if len(edges) > 1 else text for text, letters in edges.items()]
+    yield "gain", f"{0.0 if kernel.zero_sum else made.at_zero:.4g} at zero; {'; '.join(told)}"
+    late = ["by the frequency" if one is None else f"{one:g} samples" for one in made.delays]
+    yield "delay", ", ".join(late if len(set(late)) > 1 else late[:1])
+    folds = [f"{100 * share:.2g} % by {stride}" for stride, share in made.folded.items() if share >= _FOLDS]
+    if folds and not kernel.zero_sum:
+        yield "strides", f"fold of its energy: {', '.join(folds)}"
+
+
+_FOLDS = 0.0005  # of the energy: less is no matter
 
 
 def _default_text(value: object) -> str:

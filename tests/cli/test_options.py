@@ -122,6 +122,7 @@ MEANING = {
     "--pool": "a pool",
     "--preset": "speed of an encoder",
     "--progress": "how progress is shown",
+    "--rate": "samples a second, for frequencies in Hz",
     "--quality": "quality of a lossy picture",
     "--quiet": "no notes",
     "--range": "how numbers become pixels",
@@ -301,7 +302,7 @@ SIZES = {  # what there is, what there is today, and the most that all open issu
     "options of filter": (len(options_of(("filter",))), 51, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 26_432  # of today; the aim is below 20,000
+CODE_LINES = 26_512  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

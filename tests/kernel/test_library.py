@@ -323,6 +323,9 @@ def test_show_hedge() -> None:
         "display    offset:2",
         "separable  yes: [-1, 0, 1] × [1, 1, 1]",
         "symmetry   left-right, anti up-down, anti point",
+        "gain       0 at zero; y: -3 dB at 0.125 and 0.375 cycles a sample, 0 at the",
+        "           highest; x: 0 at the highest",
+        "delay      0 samples",
         "source     blog article on convolution; the numbers are Prewitt's (1970)",
     ]
 

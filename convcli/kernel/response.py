@@ -1,0 +1,74 @@
+"""What a kernel does to frequencies: gains, where they fall to half the power, its delay, and what strides fold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from convcli.common import frozen
+
+SHOWN = 128  # points of a curve around the whole circle
+HALF_POWER = math.sqrt(0.5)  # of the gain: -3 dB
+POINTS = {1: 4096, 2: 256, 3: 64}  # of a transform along each axis, at least, by the number of axes
+STRIDES = (2, 3, 4)
+
+
+@frozen
+class Response:
+    """The response of one filter.
+
+    Attributes
+    ----------
+    at_zero : float
+        The gain of what does not change: the sum of the weights.
+    curves : tuple of tuple of float
+        Along each axis the gains from 0 to 0.5 cycles a sample, the other frequencies being 0.
+    edges : tuple of tuple of float
+        Along each axis where the gain crosses `HALF_POWER` of the curve's largest, in cycles a sample.
+    delays : tuple of float or None
+        Along each axis the samples by which results lie behind the data; None where that depends on the frequency.
+    folded : mapping of int to float
+        By stride, the share of the energy of white noise behind the filter that lies above the new limit.
+    """
+
+    at_zero: float
+    curves: tuple[tuple[float, ...], ...]
+    edges: tuple[tuple[float, ...], ...]
+    delays: tuple[float | None, ...]
+    folded: Mapping[int, float]
+
+
+def response(weights: np.ndarray, origin: Sequence[int]) -> Response:
+    """Return what a filter does to frequencies; weights (*space) as they are correlated with the data."""
+    sizes = [max(POINTS[weights.ndim], 1 << (2 * k - 1).bit_length()) for k in weights.shape]
+    energy = np.abs(np.fft.fftn(weights, sizes, range(weights.ndim))) ** 2
+    frequencies = [np.abs(np.fft.fftfreq(n)) for n in sizes]
+    curves, edges, delays = [], [], []
+    for axis, n in enumerate(sizes):
+        others = tuple(other for other in range(weights.ndim) if other != axis)
+        line = weights.sum(axis=others)
+        curve = np.abs(np.fft.rfft(line, n))
+        curves.append(tuple(curve[:: max(n // SHOWN, 1)].tolist()))
+        edges.append(_crossings(curve, HALF_POWER * curve.max(), n))
+        mirrored = any(
+            np.allclose(line, sign * line[::-1], rtol=0, atol=1e-12 * np.abs(line).max()) for sign in (1, -1)
+        )
+        delays.append(origin[axis] - (len(line) - 1) / 2 if mirrored else None)
+    folded = {}
+    for stride in STRIDES:
+        kept = energy
+        for axis, places in enumerate(frequencies):
+            inside = places <= 0.5 / stride
+            kept = kept.compress(inside, axis)
+        folded[stride] = float(1 - kept.sum() / energy.sum()) if energy.any() else 0.0
+    return Response(float(weights.sum()), tuple(curves), tuple(edges), tuple(delays), folded)
+
+
+def _crossings(curve: np.ndarray, level: float, n: int) -> tuple[float, ...]:
+    """Return where a curve crosses a level, between its points by straight lines."""
+    above = curve >= level
+    found = np.flatnonzero(above[1:] != above[:-1]) if curve.max() > 0 else np.empty(0, int)
+    part = (level - curve[found]) / (curve[found + 1] - curve[found])
+    return tuple(((found + part) / n).tolist())
