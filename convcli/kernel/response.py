@@ -12,6 +12,7 @@ from convcli.common import frozen
 SHOWN = 128  # points of a curve around the whole circle
 HALF_POWER = math.sqrt(0.5)  # of the gain: -3 dB
 POINTS = {1: 4096, 2: 256, 3: 64}  # of a transform along each axis, at least, by the number of axes
+MOST = 1 << 22  # points of the transform that tells what strides fold
 STRIDES = (2, 3, 4)
 
 
@@ -30,7 +31,8 @@ class Response:
     delays : tuple of float or None
         Along each axis the samples by which results lie behind the data; None where that depends on the frequency.
     folded : mapping of int to float
-        By stride, the share of the energy of white noise behind the filter that lies above the new limit.
+        By stride, the share of the energy of white noise behind the filter that lies above the new limit; empty for
+        large filters.
     """
 
     at_zero: float
@@ -43,8 +45,6 @@ class Response:
 def response(weights: np.ndarray, origin: Sequence[int]) -> Response:
     """Return what a filter does to frequencies; weights (*space) as they are correlated with the data."""
     sizes = [max(POINTS[weights.ndim], 1 << (2 * k - 1).bit_length()) for k in weights.shape]
-    energy = np.abs(np.fft.fftn(weights, sizes, range(weights.ndim))) ** 2
-    frequencies = [np.abs(np.fft.fftfreq(n)) for n in sizes]
     curves, edges, delays = [], [], []
     for axis, n in enumerate(sizes):
         others = tuple(other for other in range(weights.ndim) if other != axis)
@@ -56,14 +56,24 @@ def response(weights: np.ndarray, origin: Sequence[int]) -> Response:
             np.allclose(line, sign * line[::-1], rtol=0, atol=1e-12 * np.abs(line).max()) for sign in (1, -1)
         )
         delays.append(origin[axis] - (len(line) - 1) / 2 if mirrored else None)
-    folded = {}
+    return Response(float(weights.sum()), tuple(curves), tuple(edges), tuple(delays), _folded(weights, sizes))
+
+
+def _folded(weights: np.ndarray, sizes: Sequence[int]) -> Mapping[int, float]:
+    axes = [
+        axis for axis, k in enumerate(weights.shape) if k > 1
+    ]  # the same at all frequencies of the others
+    shape = [sizes[axis] for axis in axes]
+    if math.prod(shape) > MOST or not weights.any():
+        return {}
+    energy = np.abs(np.fft.fftn(weights, shape, axes)) ** 2
+    shares = {}
     for stride in STRIDES:
         kept = energy
-        for axis, places in enumerate(frequencies):
-            inside = places <= 0.5 / stride
-            kept = kept.compress(inside, axis)
-        folded[stride] = float(1 - kept.sum() / energy.sum()) if energy.any() else 0.0
-    return Response(float(weights.sum()), tuple(curves), tuple(edges), tuple(delays), folded)
+        for axis, n in zip(axes, shape, strict=True):
+            kept = kept.compress(np.abs(np.fft.fftfreq(n)) <= 0.5 / stride, axis)
+        shares[stride] = float(1 - kept.sum() / energy.sum() / stride ** (weights.ndim - len(axes)))
+    return shares
 
 
 def _crossings(curve: np.ndarray, level: float, n: int) -> tuple[float, ...]:

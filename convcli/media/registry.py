@@ -124,6 +124,11 @@ class Format:
         return Kind.CLIP if self.film and not self.numbered else Kind.PICTURE
 
     @property
+    def drawn(self) -> bool:
+        """Whether it holds pictures alone, of numbers or not: data with Y and X."""
+        return self.writer.startswith(_PICTURES)
+
+    @property
     def multi(self) -> bool:
         """Whether one file takes several maps."""
         return "M" in self.axes
@@ -608,7 +613,7 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
         lost.append(f"that it plays {plays} times is")
     notes = [f"{what} left out: {format.name.upper()} holds none" for what in dict.fromkeys(lost)]
     also = [] if info.companions and info.companions.kind is format.kind else list(info.also)
-    if not format.writer.startswith(_PICTURES):  # those say it themselves, see `shared.fit`
+    if not format.drawn:  # those say it themselves, see `shared.fit`
         also += ["the colour profile"] * bool(info.metadata.icc) + ["EXIF data"] * bool(info.metadata.exif)
     if info.metadata.store is not None and format.name not in info.metadata.store.formats:
         also += info.metadata.store.also

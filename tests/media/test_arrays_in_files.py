@@ -67,6 +67,6 @@ def test_a_file_of_several_arrays_is_replaced_as_a_whole_or_not_at_all() -> None
 def test_a_format_of_a_single_array_has_no_paths(tmp_path: Path) -> None:
     (tmp_path / "a.other").write_bytes(b"P5 1 1 255\n\0")
     given = opening.Given(f"{tmp_path}/a.other::/x")
-    with pytest.raises(UsageError, match="::/x names one of several arrays, and NETPBM holds one"):
+    with pytest.raises(UsageError, match="::/x names one of several arrays, and PGM holds one"):
         given.open(registry.sniff(given.head), ReadOptions())
     given.close()

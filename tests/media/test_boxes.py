@@ -193,7 +193,7 @@ def test_a_pipe_gets_what_follows_and_the_rest_at_the_end() -> None:
 def test_what_a_format_says_of_its_grain_is_true(format: registry.Format, tmp_path: Path) -> None:
     signals = "Y" not in format.axes
     axes = "TYX" if format.film else "X" if signals else "YX"
-    dtype = "int16" if signals else "uint8"
+    dtype = "int16" if signals else "uint8" if "uint8" in format.dtypes else format.dtypes[0]
     info = Info.of(axes, (4, 32, 32)[: len(axes)], dtype, Colour.NONE if format.numbers else Colour.GREY)
     info = info.placed(X=at_rate(Fraction(8000))) if signals else info
     name = f"%d{format.suffixes[0]}" if format.numbered else f"a{format.suffixes[0]}"

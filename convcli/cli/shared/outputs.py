@@ -101,7 +101,9 @@ def _holds(format: Format, axes: str) -> bool:
         return False
     if format.name in ("csv", "tsv"):
         return not ("Y" in axes and "C" in axes)
-    return "X" in axes if format.kind is Kind.SOUND else format.numbers or ("Y" in axes and "X" in axes)
+    if format.kind is Kind.SOUND:
+        return "X" in axes
+    return (format.numbers and not format.drawn) or ("Y" in axes and "X" in axes)
 
 
 def form(info: Info, format: Format) -> Info:
