@@ -492,7 +492,9 @@ def test_every_format_has_its_bomb() -> None:
     made = (content()[:HEAD] for _, content, _ in PICTURES.values())
     names = [file for file, _, _ in PICTURES.values()]
     found = {identify(head, name)[0].name for head, name in zip(made, names, strict=True)}
-    assert found | {"zarr"} == {row.name for row in READ}  # a folder, whose bombs are in tests/media/test_zarr.py
+    assert found | {"zarr"} == {
+        row.name for row in READ
+    }  # a folder, whose bombs are in tests/media/test_zarr.py
     assert {Path(file).suffix for file, _ in KERNELS.values()} >= set(SUFFIXES)
 
 

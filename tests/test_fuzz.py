@@ -21,9 +21,8 @@ from tests.fuzz.strategies import cases
 from tests.fuzz.worker import attempt, mutated
 
 MUTATED, DRAWN = 30, 15  # cases of each reader; of those with a structure twice as many
-APART = {"h5"} | {
-    row.name for row in RARER if row.apart
-}  # decoded in a child, which takes 0.1 s: a third as many
+# Decoded in a child, or written as columns, which takes 0.1 s: a third as many
+APART = {"h5", "parquet", "arrow"} | {row.name for row in RARER if row.apart}
 
 READER = pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 
