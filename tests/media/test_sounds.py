@@ -285,6 +285,17 @@ def test_a_compressed_sound_keeps_about_its_bit_rate(suffix: str, codec: str, tm
         assert 0.7 < made / given < 1.3, sizes
 
 
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
+@pytest.mark.parametrize("suffix", [".mp3", ".ogg"])
+def test_sounds_of_the_lowest_bit_rates_are_written_too(suffix: str, rate: int, tmp_path: Path) -> None:
+    """LAME, for one, refuses the last step of its scale."""
+    form = {".mp3": ("MP3", "MPEG_LAYER_III"), ".ogg": ("OGG", "VORBIS")}[suffix]
+    x = np.random.default_rng(1).normal(0, 0.001, rate)
+    soundfile.write(tmp_path / f"a{suffix}", x, rate, form[1], format=form[0], compression_level=0.95)
+    assert run(tmp_path / f"a{suffix}", "-k", "box:3", "-o", tmp_path / f"b{suffix}")[0] == 0
+    assert soundfile.info(tmp_path / f"b{suffix}").samplerate == rate
+
+
 def test_missing_samples_become_silence_where_a_format_has_none(tmp_path: Path) -> None:
     holes = WAVE.astype(np.float32)
     holes[100:110, 1] = np.nan

@@ -159,7 +159,7 @@ class SoundSink(Sink):
         elif beside and beside.bits and coding.name in _RATES:
             rates = _RATES[coding.name]
             found = np.interp(beside.bits / info.channels, rates, np.linspace(0, 1, len(rates)))
-            form["compression_level"] = 1 - float(found)
+            form["compression_level"] = min(1 - float(found), 0.99)  # LAME refuses 1
         tags = beside.tags if beside else {}
         lost = _refused(tags, form) if tags else []
         if lost:
