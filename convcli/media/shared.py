@@ -287,6 +287,19 @@ def check_pixels(
     rule.allow(wanted, f"a {what} of {each}{width} x {height} pixels", stored, options.max_pixels)
 
 
+def check_samples(dtype: np.dtype) -> None:
+    """Refuse samples that are no real numbers, or wider than 64 bits.
+
+    Raises
+    ------
+    ConvError
+    """
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise ConvError(
+            f"samples of the type {dtype}: only integers and floats up to 64 bits can be filtered"
+        )
+
+
 def check_frames(count: int, options: ReadOptions, what: str) -> None:
     """Refuse more frames, or pages, than are wanted.
 

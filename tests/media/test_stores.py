@@ -231,7 +231,7 @@ def hostile(path: Path) -> None:
         ("::/out/deeper", "'out' is a link to another file"),
         ("::/virtual", "samples in other files"),
         ("::/raw", "samples in other files"),
-        ("::/complex", "complex128 samples: only integers and floats"),
+        ("::/complex", "samples of the type complex128: only integers and floats"),
         ("::/texts", "only integers and floats"),
         ("::/pairs", "only integers and floats"),
         ("::/links", "only integers and floats"),

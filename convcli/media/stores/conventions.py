@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field
 from fractions import Fraction
 from typing import Any
@@ -33,13 +34,16 @@ LETTERS = _by_name({  # of names of dimensions
     "C": "c band bands channel channels",
     "N": "n sample batch member number ensemble realization",
 })  # fmt: skip
-_UNITS = _by_name({
-    "deg": "degrees degree degrees_north degree_north degrees_east degree_east", "rad": "radian radians", "": "1",
+AXES_UNITS = _by_name({  # as axes call them, by their names in UDUNITS, which CF and OME-Zarr take
+    "deg": "degree degrees degrees_north degree_north degrees_east degree_east", "rad": "radian radians", "": "1",
     "m": "meter meters metre metres", "km": "kilometer kilometers kilometre kilometres",
-    "mm": "millimeter millimeters millimetre millimetres", "um": "micrometer micrometers micrometre micron microns",
+    "cm": "centimeter centimeters centimetre centimetres", "mm": "millimeter millimeters millimetre millimetres",
+    "um": "micrometer micrometers micrometre micron microns", "nm": "nanometer nanometers nanometre",
+    "in": "inch inches", "ft": "foot feet",
     "s": "second seconds secs", "min": "minute minutes mins", "h": "hour hours hr hrs", "d": "day days",
-    "ms": "millisecond milliseconds msec msecs", "us": "microsecond microseconds",
+    "ms": "millisecond milliseconds msec msecs", "us": "microsecond microseconds", "ns": "nanosecond nanoseconds",
 })  # fmt: skip
+UDUNITS = {short: long for long, short in reversed(AXES_UNITS.items()) if short}
 _BY_UNIT = {"degrees_n": "Y", "degree_no": "Y", "degrees_e": "X", "degree_ea": "X"}  # by their first letters
 _ULPS = 4  # of the largest coordinate, by which evenly spaced ones may be rounded
 PACKING = ("scale_factor", "add_offset")
@@ -116,7 +120,7 @@ def _letter(dimension: Dimension) -> str | None:
 def _measured(attributes: Any) -> tuple[str, Fraction]:
     """Return the unit that positions get, and how many of it the unit of a coordinate is: times become seconds."""
     word = re.sub(r"\s+since\s.*", "", str(attributes.get("units", "")), flags=re.DOTALL).strip()
-    unit = _UNITS.get(word.lower(), word)
+    unit = AXES_UNITS.get(word.lower(), word)
     measure, each = UNITS.get(unit, ("", Fraction(1)))
     return (SECOND, each) if measure == "time" else (unit, Fraction(1))
 
@@ -158,21 +162,47 @@ def coordinate_of(axis: Axis, dimension: Dimension | None) -> tuple[np.ndarray, 
     return values.astype(dtype if whole else "float64"), attributes
 
 
-def packing_of(attributes: Any) -> tuple[float, float]:
-    """Return by what stored numbers are multiplied, and what is added then."""
-    scale, shift = (
-        np.ravel(attributes.get(key, usual))[0] for key, usual in zip(PACKING, (1, 0), strict=True)
-    )
-    return float(scale), float(shift)
+@frozen_identity
+class Coding:
+    """How stored samples become values: some stand for missing ones, packed ones are multiplied and shifted.
 
+    Attributes
+    ----------
+    dtype : str
+        Of the values.
+    missing
+        The numbers that stand for missing samples, of those that the stored type can hold.
+    """
 
-def missing_of(attributes: Any, stored: str) -> list[Nodata]:
-    """Return the numbers that stand for missing samples, of those that the type can hold."""
-    found = []
-    for name in MISSING:
-        for value in np.ravel(attributes.get(name, [])):
-            try:
-                found.append(Nodata(str(value), stored))
-            except (ValueError, OverflowError):
-                continue
-    return found
+    dtype: str
+    missing: tuple[Nodata, ...]
+    scale: float
+    shift: float
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any], stored: str) -> Coding:
+        """Return what attributes say of samples of a type."""
+        missing = list[Nodata]()
+        for value in (value for name in MISSING for value in np.ravel(attributes.get(name, []))):
+            with suppress(ValueError, OverflowError):
+                missing.append(Nodata(str(value), stored))
+        scale, shift = (
+            float(np.ravel(attributes.get(key, usual))[0]) for key, usual in zip(PACKING, (1, 0), strict=True)
+        )
+        dtype = missing[0].dtype if missing else stored
+        return cls(dtype if (scale, shift) == (1, 0) else "float64", tuple(missing), scale, shift)
+
+    @property
+    def is_packed(self) -> bool:
+        return (self.scale, self.shift) != (1, 0)
+
+    def unpacked(self, samples: np.ndarray) -> np.ndarray:
+        """Return samples as numbers, those that stand for missing ones too."""
+        return samples * self.scale + self.shift if self.is_packed else samples
+
+    def values(self, samples: np.ndarray) -> np.ndarray:
+        """Return samples as values, NaN where they are missing."""
+        found = self.unpacked(samples.astype(self.dtype, copy=False))
+        for one in self.missing:
+            found[one.marks(samples)] = np.nan
+        return found

@@ -25,6 +25,7 @@ from convcli.media.carriers import LOST, left_out
 from convcli.media.files.target import spool
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures.geo import filled
+from convcli.media.shared import check_samples
 from convcli.media.stores import conventions
 from convcli.media.stores.conventions import Dimension, Stored
 from convcli.media.stores.hdf5_library import Library
@@ -80,9 +81,7 @@ class Hdf5Source(Boxes):
         along = [self._dimension(name, path, size) for (name, path), size in ways]
         letters = conventions.letters_of([one for one, _ in along], options.axes, self._shape)
         name = self._stored.newbyteorder("=").name.replace("bool", "uint8")
-        self._missing = conventions.missing_of(attributes, name)
-        self._scale = conventions.packing_of(attributes)
-        dtype = self._missing[0].dtype if self._missing else name
+        coding = self._coding = conventions.Coding.of(attributes, name)
         lost = [key for key, value in attributes.items() if key in LOST["HDF5"] or value is None]
         odd = [
             name
@@ -92,9 +91,9 @@ class Hdf5Source(Boxes):
         notes = left_out(
             "HDF5", lost, [f"coordinates {', '.join(odd)}, which do not rise or fall"] * bool(odd)
         )
-        if self._scale != (1, 0):
-            dtype, (scale, shift) = "float64", self._scale
-            notes += (f"packed numbers are read times {scale:g} plus {shift:g}; a result is not packed",)
+        if coding.is_packed:
+            how = f"times {coding.scale:g} plus {coding.shift:g}"
+            notes += (f"packed numbers are read {how}; a result is not packed",)
         stored = Stored(
             self._path,
             {key: one for key, one in attributes.items() if key not in (*lost, *conventions.STORAGE)},
@@ -103,16 +102,15 @@ class Hdf5Source(Boxes):
             dict(zip(letters, chunks, strict=False)),
             found["packing"],
         )
-        metadata = Metadata(nodata=self._missing[0].text if self._missing else None, store=stored)
-        info = Info.of(letters, self._shape, dtype, metadata=metadata, notes=notes)
+        metadata = Metadata(nodata=coding.missing[0].text if coding.missing else None, store=stored)
+        info = Info.of(letters, self._shape, coding.dtype, metadata=metadata, notes=notes)
         self.info = info.placed(**{letter: one for letter, (_, one) in zip(letters, along, strict=True)})
         self.grain = pieces(self.info)
 
     def _check(self, chunks: Sequence[int], options: ReadOptions) -> None:
         """Refuse what is no array of real numbers, and sizes that the file cannot have."""
         shape, dtype, size = self._shape, self._stored, self._fp.seek(0, 2)
-        if dtype.kind not in "biuf" or dtype.itemsize > 8:
-            raise ConvError(f"{dtype} samples: only integers and floats up to 64 bits can be filtered")
+        check_samples(dtype)
         if not 1 <= len(shape) <= MAX_AXES or min(shape) < 1:
             raise ConvError(f"an array of the shape {shape}: from 1 to {MAX_AXES} axes can be filtered")
         if self._offset is not None and (missing := self._offset + prod(shape) * dtype.itemsize - size) > 0:
@@ -128,9 +126,7 @@ class Hdf5Source(Boxes):
         if dtype.kind not in "iuf" or dtype.itemsize > 8 or found["shape"] != [size]:
             return Dimension(name), None
         values, attributes = self._library.read(path, ((0, size),), dtype, 0), found["attributes"]
-        scale, shift = conventions.packing_of(attributes)
-        if (scale, shift) != (1, 0):
-            values = values * scale + shift
+        values = conventions.Coding.of(attributes, values.dtype.name).unpacked(values)
         gone = (*LOST["HDF5"], *conventions.STORAGE)
         kept = {key: one for key, one in attributes.items() if one is not None and key not in gone}
         return Dimension(name, values.dtype.newbyteorder("=").name, kept), conventions.positions_of(
@@ -143,12 +139,7 @@ class Hdf5Source(Boxes):
             block = self._library.read(self._path, spans, self._stored, self._memory)
         else:
             block = region.read(self._fp, self._offset, self._shape, self._stored, spans)
-        found = block.astype(self.info.dtype, copy=False)
-        if self._scale != (1, 0):
-            found = found * self._scale[0] + self._scale[1]
-        for one in self._missing:
-            found[one.marks(block)] = np.nan
-        return found
+        return self._coding.values(block)
 
     def close(self) -> None:
         self._library.close()

@@ -24,8 +24,17 @@ from convcli.data.box import Box, slices
 from convcli.data.info import BOXES, SPACE, Boxes, Grain, Info, Metadata, Sink
 from convcli.media.files.target import Folder
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.media.pictures.geo import Nodata
-from convcli.media.stores.conventions import MISSING, PACKING, Dimension, letters_of, missing_of, positions_of
+from convcli.media.shared import check_samples
+from convcli.media.stores.conventions import (
+    AXES_UNITS,
+    MISSING,
+    PACKING,
+    UDUNITS,
+    Coding,
+    Dimension,
+    letters_of,
+    positions_of,
+)
 from convcli.media.stores.guard import Inside, guarded, writing
 
 import zarr  # isort: skip  # behind the guard, which says that it is missing
@@ -35,14 +44,7 @@ Array = zarr.Array[Any]
 CHUNK = 1 << 23  # bytes of a chunk where the input has none
 _COORDINATES = 1 << 20  # samples along an axis, of which each may have a place of its own
 _INDEX = 1 << 22  # chunks of a shard, at most
-_OME_UNITS = {  # of OME-Zarr, which takes those of UDUNITS: as axes call them
-    **{f"{long}{unit}": f"{short}{unit[0]}" for unit in ("meter", "second")
-       for long, short in (("", ""), ("milli", "m"), ("micro", "u"), ("nano", "n"))},
-    "kilometer": "km", "centimeter": "cm", "inch": "in", "foot": "ft",
-    "minute": "min", "hour": "h", "day": "d", "degree": "deg", "radian": "rad",
-}  # fmt: skip
 _TYPES = {"T": "time", "C": "channel"}
-_UDUNITS = {short: long for long, short in _OME_UNITS.items()}
 _OF_LEVELS = ("datasets", "coordinateTransformations", "version")
 _STALE = (*PACKING, *MISSING, "valid_min", "valid_max", "valid_range", "actual_range", "_ARRAY_DIMENSIONS")
 
@@ -160,22 +162,17 @@ class ZarrSource(Boxes):
             self._array, group, notes = _chosen(root, options.array)
             stored = _stored(self._array, group, options.axes)
             attributes: dict[str, Any] = self._array.attrs.asdict()
-            self._missing = _missing(self._array, attributes)
-            self._scale = [
-                float(attributes.get(key, usual)) for key, usual in zip(PACKING, (1, 0), strict=True)
-            ]
+            dtype = np.dtype(self._array.dtype).newbyteorder("=").name.replace("bool", "uint8")
+            self._coding = Coding.of({**attributes, **_missing(self._array, attributes)}, dtype)
         self._letters, shape = stored.letters, self._array.shape
         many = [axis for axis in zip(self._letters, shape, strict=True) if axis[1] > 1]
         if not {letter for letter, _ in many} & {*SPACE}:
             many = [*zip(self._letters, shape, strict=True)]
-        dtype = np.dtype(self._array.dtype)
-        name = "uint8" if dtype.kind == "b" else dtype.newbyteorder("=").name
-        name = self._missing[0].dtype if self._missing else name
-        metadata = Metadata(store=stored, nodata="nan" if self._missing else None)
+        metadata = Metadata(store=stored, nodata="nan" if self._coding.missing else None)
         info = Info.of(
             "".join(letter for letter, _ in many),
             [n for _, n in many],
-            name if self._scale == [1, 0] else "float64",
+            self._coding.dtype,
             metadata=metadata,
             notes=notes,
         ).placed(**stored.places)
@@ -187,13 +184,7 @@ class ZarrSource(Boxes):
         index = slices(tuple(spans.get(letter, (0, 1)) for letter in self._letters))
         with guarded():
             block = np.asarray(self._array[index])
-        block = block.reshape([stop - start for start, stop in spans.values()])
-        found = block.astype(self.info.dtype, copy=False)
-        if self._scale != [1, 0]:
-            found = found * self._scale[0] + self._scale[1]
-        for one in self._missing:
-            found[one.marks(block)] = np.nan
-        return found
+        return self._coding.values(block.reshape([stop - start for start, stop in spans.values()]))
 
 
 def _stored(array: Array, group: zarr.Group | None, named: str | None) -> Stored:
@@ -206,10 +197,7 @@ def _stored(array: Array, group: zarr.Group | None, named: str | None) -> Stored
     """
     shape, dtype = array.shape, np.dtype(array.dtype)
     chunks, shards = array.chunks, array.shards or ()
-    if dtype.kind not in "biuf" or dtype.itemsize > 8:
-        raise ConvError(
-            f"samples of the type {dtype}: only integers and floats up to 64 bits can be filtered"
-        )
+    check_samples(dtype)
     if not shape or min(shape) < 1:
         raise ConvError(f"the array holds no samples: its shape is {shape}")
     if math.prod(shards) > _INDEX * math.prod(chunks):
@@ -290,8 +278,8 @@ def _coordinate(group: zarr.Group | None, name: str, array: Array, size: int) ->
     return found if np.dtype(found.dtype).kind in "iuf" else None
 
 
-def _missing(array: Array, attributes: dict[str, Any]) -> list[Nodata]:
-    """Return what stands for missing samples: the conventions' attributes, else NaN where there is no chunk."""
+def _missing(array: Array, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the conventions' attributes of missing samples, where there are none what fills absent chunks if NaN."""
     said: dict[str, Any] = {key: attributes[key] for key in MISSING if key in attributes}
     by_xarray = array.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attributes
     fill: Any = array.fill_value
@@ -301,7 +289,7 @@ def _missing(array: Array, attributes: dict[str, Any]) -> list[Nodata]:
         if isinstance(one, str):  # of floats, xarray writes their bytes
             with suppress(ValueError):
                 said[key] = np.frombuffer(base64.b64decode(one, validate=True), "<f8").item()
-    return missing_of(said, np.dtype(array.dtype).newbyteorder("=").name)
+    return said
 
 
 def _places(ome: Mapping[str, Any], path: str, letters: str) -> dict[str, Even]:
@@ -319,7 +307,7 @@ def _places(ome: Mapping[str, Any], path: str, letters: str) -> dict[str, Even]:
     for letter, axis, step, first in zip(letters, ome["axes"], steps, firsts, strict=False):
         unit = str(axis.get("unit") or "")
         if letter in "TZYX" and step and (unit or (step, first) != (1, 0)):
-            found[letter] = Even(first, step, _OME_UNITS.get(unit, unit))
+            found[letter] = Even(first, step, AXES_UNITS.get(unit, unit))
     return found
 
 
@@ -395,7 +383,7 @@ class ZarrSink(Sink):
                 self.notes += (f"the {what}, which are uneven, are left out: ZARR holds none",)
             axis = {"name": name, "type": _TYPES.get(letter, "space"), **former.get(name, {})}
             if places is not None and places.unit:
-                axis["unit"] = _UDUNITS.get(places.unit, places.unit)
+                axis["unit"] = UDUNITS.get(places.unit, places.unit)
             axes.append(axis)
             scale.append(float(steps[0] if steps else 1))
             first.append(float(places.at(0) or 0 if places else 0))

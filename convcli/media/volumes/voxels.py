@@ -24,7 +24,7 @@ from convcli.data.units import UNITS
 from convcli.media import region
 from convcli.media.carriers import left_out
 from convcli.media.files.target import spool
-from convcli.media.shared import decoding
+from convcli.media.shared import check_samples, decoding
 
 SPACE, LETTERS = "XYZ", "XYZTC"  # of the axes that a file can have, the fastest first
 RAS, LPS = (1, 1, 1), (-1, -1, 1)  # which way axes of space point
@@ -118,10 +118,7 @@ class VoxelSource(Boxes):
     ) -> None:
         self._fp, self._offset = fp, len(header) if offset is None else offset
         self._letters, self._shape, self._dtype, self._scale = letters, tuple(shape), dtype, scale
-        if dtype.kind not in "iuf" or dtype.itemsize > 8:
-            raise ConvError(
-                f"samples of the type {dtype}: only integers and floats up to 64 bits can be filtered"
-            )
+        check_samples(dtype)
         length = self._offset + prod(shape) * dtype.itemsize
         if (missing := length - fp.seek(0, 2)) > 0:
             raise ConvError(f"cut short: {missing} of {length} bytes are missing")
