@@ -96,6 +96,9 @@ class Described:
 
     @cached_property
     def responses(self) -> "list[Response]":
+        """What each filter does to frequencies; nothing where there are too many filters to be looked at."""
+        if self.kernel.outputs * self.kernel.inputs > MOST:
+            return []
         from convcli.kernel.response import response
 
         return [
@@ -127,7 +130,7 @@ class Described:
             "separable": all(self.separations),
             "factors": self.separations,
             "symmetry": analysis.symmetries(kernel),
-            "frequencies": self.responses if len(self.responses) <= MOST else None,
+            "frequencies": self.responses,
             "examples": library.examples(kernel.name),
         }
 

@@ -69,12 +69,14 @@ def _unknown(text: str) -> str:
     name = text.partition(":")[0].lower()
     near = difflib.get_close_matches(name, library.names(), n=3)
     words = next((what for words, what in _WORDS.items() if name in words.split()), "")
-    hint = f"; {words}" if words else f"; nearest: {', '.join(near)}" if near else ""
-    return f"no kernel named {quoted(text)}{hint} (see `convcli kernels list`)"
+    if words:
+        return f"no kernel named {quoted(text)}; {words}"
+    nearest = f"; nearest: {', '.join(near)}" if near else ""
+    return f"no kernel named {quoted(text)}{nearest} (see `convcli kernels list`)"
 
 
 _POOL = "its pool, at each place: --pool {}:3 --stride 1 --padding same"
-_WORDS = {  # what people call things: what serves
+_WORDS = {  # everyday names of filters, and what does their work here
     "blur blurred smooth smoothing soften lowpass denoise": "try gaussian:2 or box:5",
     "mean average avg": "try box:5",
     "edges edge-detect edge-detection outline contour gradient": "try sobel, or laplacian8",

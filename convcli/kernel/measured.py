@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from convcli.common import UsageError, parse_number, quoted, split_unit, to_float, within
 from convcli.data.axes import INCH, Axis
-from convcli.data.units import UNITS, samples, spacing
+from convcli.data.units import UNITS, converted, samples, spacing
 from convcli.kernel.parametric import FORMULAS, Formula, given
 
 Amount = tuple[Fraction, str]
@@ -89,6 +89,8 @@ def _cycles(amount: Amount, axis: Axis, axes: Sequence[Axis]) -> Fraction:
     """Return a frequency in cycles a sample."""
     number, unit = amount
     measure, hertz = UNITS.get(unit, ("", Fraction(1)))
+    if axis.positions is None:
+        converted(number, unit, axis, axes)  # says so
     if measure != "frequency" or number <= 0:
         raise UsageError(f"{to_float(number):g}{unit} is no frequency: give Hz, kHz or MHz, above 0")
     return 1 / samples(1 / (number * hertz), "s", axis, axes)

@@ -99,11 +99,14 @@ def _sizes(numbers: Sequence[Fraction]) -> Sizes:
     return tuple(min(int(number), 10**9) for number in numbers)
 
 
-def _sigmas(numbers: Sequence[Fraction]) -> Floats:
-    for number in numbers:
-        if number <= 0:
-            raise UsageError(f"sigma {to_float(number):g} is not possible: it must be above 0")
-    return tuple(to_float(number, "sigma") for number in numbers)
+def _above_0(what: str) -> Callable[[Sequence[Fraction]], Floats]:
+    def read(numbers: Sequence[Fraction]) -> Floats:
+        for number in numbers:
+            if number <= 0:
+                raise UsageError(f"{what} {to_float(number):g} is not possible: it must be above 0")
+        return tuple(to_float(number, what) for number in numbers)
+
+    return read
 
 
 def _radii(sigmas: Sequence[float], *, at_least: int = 0) -> Sizes:
@@ -157,10 +160,8 @@ def _cycles(numbers: Sequence[Fraction]) -> Floats:
 _READ: Mapping[str, Callable[[Sequence[Fraction]], Floats]] = {
     "size": _sizes,
     "taps": lambda numbers: _whole(numbers, "number of taps", 0, 1_000_000),
-    "sigma": _sigmas,
+    **{name: _above_0(name) for name in ("sigma", "scale", "radius")},
     "ratio": _ratios,
-    "scale": _sigmas,
-    "radius": _sigmas,
     "order": lambda numbers: _whole(numbers, "order", 0, 9),
     "deriv": lambda numbers: _whole(numbers, "derivative", 0, 9),
     "lobes": lambda numbers: _whole(numbers, "number of lobes", 1, 9),

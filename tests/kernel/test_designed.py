@@ -121,7 +121,7 @@ def test_cut_offs_in_hertz(tmp_path: Path) -> None:
         ("gaussian:2,order=10", "order 10"),
         ("gaussian:0.1,order=1", "too small to reach a neighbour"),
         ("gabor:0", "cycles a sample"),
-        ("disk:0", "must be above 0"),
+        ("disk:0", "radius 0 is not possible: it must be above 0"),
         ("lowpass:1e-9", "more than 10,000,000"),
         ("disk:1e9", "more than 10,000,000"),
     ],

@@ -138,7 +138,7 @@ typedef T Vector __attribute__((vector_size(WIDTH), aligned(sizeof(T)), may_alia
 typedef struct {
     const T *row;      /* what is multiplied: the row at `place`, from `offset` on */
     int64_t place, offset;
-    int which;         /* bits of the rows of sums that it is of */
+    int which;         /* bit r is set where it is added to row r of sums */
     T weights[TOGETHER];
 } Product;
 
