@@ -72,6 +72,23 @@ def ok(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> subpr
     return done
 
 
+def refuses(words: str, subject: str, *arguments: object, cwd: Path) -> None:
+    """Check that a command line fails at its work, in one line that begins with what it is about."""
+    done = convcli(*arguments, cwd=cwd)
+    errors = done.stderr.decode()
+    assert done.returncode == 1, errors
+    assert errors.startswith(f"error: {subject}")
+    assert words in errors
+    assert errors.count("\n") == 1
+
+
+def install(package: Path, target: Path) -> None:
+    """Install a package of this project into a folder, without what it needs."""
+    words = "--quiet --no-deps --no-build-isolation --no-compile --disable-pip-version-check --no-index"
+    command = [sys.executable, "-m", "pip", "install", *words.split(), "--target", str(target), str(package)]
+    subprocess.run(command, check=True, timeout=60)
+
+
 def writes(process: subprocess.Popen[bytes], folder: Path) -> bool:
     """Tell whether a process has begun an output in a folder: a file without a name yet, or a temporary."""
     with contextlib.suppress(OSError):  # it ends, or closes one of them

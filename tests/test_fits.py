@@ -19,6 +19,7 @@ from scipy.ndimage import correlate
 
 from convcli.common import ConvError, UsageError
 from convcli.media.options import ReadOptions, WriteOptions
+from tests.shell import install
 
 PACKAGE = Path(__file__).parents[1] / "packages" / "convcli-fits"
 RANDOM = np.random.default_rng(7)
@@ -59,9 +60,7 @@ TURNS: dict[str, dict[str, Any]] = {
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder that the package is installed to."""
     target = tmp_path_factory.mktemp("site")
-    words = "--quiet --no-deps --no-build-isolation --no-compile --disable-pip-version-check --no-index"
-    command = [sys.executable, "-m", "pip", "install", *words.split(), "--target", target, PACKAGE]
-    subprocess.run(command, check=True, timeout=60)
+    install(PACKAGE, target)
     return target
 
 

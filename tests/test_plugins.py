@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from tests.shell import install
+
 HERE = Path(__file__).parent / "plugin"
 GRID = "ncols 4\nnrows 3\nNODATA_value -9999\n1 2 3 9\n5 -9999 7 8\n9 13 11 12\n"
 VALUES = np.array([[1, 2, 3, 9], [5, np.nan, 7, 8], [9, 13, 11, 12]])
@@ -20,9 +22,7 @@ VALUES = np.array([[1, 2, 3, 9], [5, np.nan, 7, 8], [9, 13, 11, 12]])
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder that the package is installed to."""
     target = tmp_path_factory.mktemp("site")
-    words = "--quiet --no-deps --no-build-isolation --no-compile --disable-pip-version-check --no-index"
-    command = [sys.executable, "-m", "pip", "install", *words.split(), "--target", target, HERE]
-    subprocess.run(command, check=True, timeout=60)
+    install(HERE, target)
     return target
 
 
