@@ -4,7 +4,7 @@ Every peer does the same work in the same run; its exact command or code stands 
 `rows_arrays.py`, one function for each row.  Where a row says "in process", both are called from here with arrays in
 memory, libraries loaded; everything else is a whole command, from start-up to the closed file.
 
-    python benchmarks/table.py                            # the whole table, into results.md, results.json and README
+    python benchmarks/table.py                            # the whole table, into results.md and results.json
     python benchmarks/table.py --rows png-photo csv       # some rows, printed only
     python benchmarks/table.py --quick                    # small inputs, one run: does everything work?
 """
@@ -27,8 +27,6 @@ from harness import CommandError, header, machine, markdown
 from convcli.common.errors import ConvError
 
 RESULTS = Path(__file__).with_name("results.md")
-README = Path(__file__).parents[1] / "README.md"
-README_HEAD = "| work | beside | ours | theirs | theirs / ours |"
 RUNS = 5
 
 ROWS: Mapping[str, Callable[[Bench], Iterator[Line]]] = {
@@ -70,16 +68,6 @@ def save(path: Path, text: str, lines: Sequence[Line], facts: Mapping[str, str])
     path.with_suffix(".json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def carry_over(lines: Sequence[Line]) -> None:
-    """Put the figures into README, in place of those that stand there."""
-    text = README.read_text(encoding="utf-8")
-    first = text.index(README_HEAD)
-    behind = text.index("\n\n", first)
-    rows = ("| " + " | ".join(line.cells()[:5]) + " |" for line in lines)
-    table = "\n".join([README_HEAD, "|---|---|---|---|---|", *rows])
-    README.write_text(text[:first] + table + text[behind:], encoding="utf-8")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="NAME", help=f"of {', '.join(ROWS)}")
@@ -107,8 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if output is not None:  # after every row: a long run that breaks keeps what it has
             save(output, text, lines, facts)
     bench.launcher.close()
-    if whole and not failed:
-        carry_over(lines)
     print(text)
     return 1 if failed else 0
 

@@ -1,7 +1,7 @@
-"""Draw the pictures of README: samples, and what convcli makes of them.
+"""Draw the pictures of README and the documents: samples, and what convcli makes of them.
 
-Run ``python samples/picture.py``; it writes ``overview.png`` and ``motion.png`` beside itself, the same on every
-run.  Every panel but those of the inputs is written by convcli itself.
+Run ``python samples/picture.py``; it writes ``overview.png`` and ``motion.png`` into ``docs/pictures``, the same
+on every run.  Every panel but those of the inputs is written by convcli itself.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 SAMPLES = Path(__file__).parent
+PICTURES = SAMPLES.parent / "docs" / "pictures"
 
 # One row for each input; each entry of it is what stands between the input's name and the output's.
 ROWS = (
@@ -111,8 +112,8 @@ def main() -> None:
             row += [(text, panel(filtered(name, text, Path(folder)))) for text in options]
             rows.append(row)
         moving = motion(Path(folder))
-    overview(rows).save(SAMPLES / "overview.png", optimize=True)
-    overview([moving]).save(SAMPLES / "motion.png", optimize=True)
+    overview(rows).save(PICTURES / "overview.png", optimize=True)
+    overview([moving]).save(PICTURES / "motion.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""README keeps its promises: its commands are run, its Python is run, its tables and drawings are checked."""
+"""The documents keep their promises: commands and Python are run, tables, drawings and links are checked."""
 
 from __future__ import annotations
 
@@ -24,18 +24,26 @@ from tests import pad_modes
 from tests.test_imports import ORDER
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+EDGES = (DOCS / "edges-and-values.md").read_text(encoding="utf-8")
+IN_ORDER = ("walk", "coming-from")  # pages whose blocks build on each other, with tests of their own
+PAGES = [
+    README,
+    *(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.md")) if page.stem not in IN_ORDER),
+]
 
 
 def blocks(language: str) -> list[str]:
-    """Return the fenced blocks of README in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    """Return the fenced blocks of the documents in a language."""
+    fence = re.compile(rf"^```{language}\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+    return [block for page in PAGES for block in fence.findall(page)]
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command of README and the lines that stand under it."""
+    """A command of the documents and the lines that stand under it."""
 
     command: str
     shown: tuple[str, ...]
@@ -74,9 +82,11 @@ def shell(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PATH": path, "NO_COLOR": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="README's commands are for a shell with pipes")
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the commands are for a shell with pipes")
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block[0].command[:60])
-def test_commands_print_what_readme_shows(block: list[Step], shell: dict[str, str], tmp_path: Path) -> None:
+def test_commands_print_what_the_documents_show(
+    block: list[Step], shell: dict[str, str], tmp_path: Path
+) -> None:
     for step in block:
         check(step, shell, tmp_path)
 
@@ -107,11 +117,11 @@ def test_readme_has_the_two_commands_and_they_are_targets() -> None:
 
 
 @pytest.mark.parametrize("block", blocks("python"))
-def test_python_returns_what_readme_shows(
+def test_python_returns_what_the_documents_show(
     block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    test = doctest.DocTestParser().get_doctest(block, {}, "README", "README.md", 0)
+    test = doctest.DocTestParser().get_doctest(block, {}, "documents", None, 0)
     assert test.examples
     report = io.StringIO()
     result = doctest.DocTestRunner().run(test, out=report.write)
@@ -144,7 +154,7 @@ def test_padding_modes_are_as_drawn(option: str) -> None:
 AMOUNTS = [
     (name, cells)
     for names, *cells in re.findall(
-        r"^\| (`[^|]+`) \| (\d+:\d+) \| (\d+) \| (\d+:\d+) \| (\d+) \|", README, flags=re.MULTILINE
+        r"^\| (`[^|]+`) \| (\d+:\d+) \| (\d+) \| (\d+:\d+) \| (\d+) \|", EDGES, flags=re.MULTILINE
     )
     for name in re.findall(r"`([^`]+)`", names)
 ]
@@ -171,15 +181,40 @@ def test_every_command_stands_in_readme() -> None:
         assert f"convcli {name}" in README
 
 
-def test_files_that_the_documents_link_to_exist() -> None:
-    for text in (README, CONTRIBUTING):
-        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)\)", text):
-            assert (ROOT / target).exists(), target
+def test_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 200
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))],
+    ids=lambda page: page.stem,
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A page of docs links to nothing outside docs, so that it can be published alone."""
+    text = page.read_text(encoding="utf-8")
+    for target, heading in re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)", text):
+        other = page.parent / target if target else page
+        assert other.exists(), target
+        assert page.parent != DOCS or other.resolve().is_relative_to(DOCS), target
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", other.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert heading in [re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings], (
+                heading
+            )
+
+
+def test_every_page_can_be_found_from_readme() -> None:
+    found = {README}
+    for _ in range(3):
+        linked = {name for text in found for name in re.findall(r"\]\((?:docs/)?([\w-]+\.md)", text)}
+        found |= {(DOCS / name).read_text(encoding="utf-8") for name in linked if (DOCS / name).exists()}
+    assert {page.name for page in DOCS.glob("*.md")} <= linked
 
 
 @pytest.mark.parametrize("name", ["overview.png", "motion.png"])
 def test_the_pictures_are_small_and_whole(name: str) -> None:
-    path = ROOT / "samples" / name
+    path = DOCS / "pictures" / name
     assert path.stat().st_size < 100_000
     with Image.open(path) as image:
         image.load()
@@ -191,15 +226,3 @@ def test_the_map_in_contributing_has_every_wing_in_the_order_of_imports() -> Non
     wings = re.findall(r"`(\w+)(?:\.py|/)`", "".join(re.findall(r"^\|.*? \|", table, flags=re.MULTILINE)))
     assert sorted(wings) == sorted({*ORDER, "media"})
     assert [wing for wing in wings if wing != "media"] == list(ORDER)
-
-
-def test_the_speeds_are_those_that_were_measured() -> None:
-    def cells(text: str) -> list[list[str]]:
-        rows = [line for line in text.splitlines() if line.startswith("| ")]
-        return [[cell.strip() for cell in row.strip("|").split("|")][:5] for row in rows]
-
-    measured = cells((ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8"))[1:]
-    head = "| work | beside | ours | theirs | theirs / ours |"
-    shown = cells(head + README.partition(head)[2].partition("\n\n")[0])[1:]
-    assert len(measured) > 30
-    assert shown == measured

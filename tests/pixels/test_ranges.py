@@ -21,7 +21,7 @@ from convcli.pixels.ranges import (
     parse_range,
 )
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "edges-and-values.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_each_policy_has_an_example(policy: type[Range]) -> None:
     example = parse_range(policy.example)
     assert type(example) is policy
     assert str(example) == policy.example
-    assert f"| `{policy.form.partition('[')[0]}` |" in README or f"| `{policy.example}` |" in README
+    assert f"| `{policy.form.partition('[')[0]}` |" in DOCUMENT or f"| `{policy.example}` |" in DOCUMENT
 
 
 def test_a_long_gain_survives_being_written() -> None:
