@@ -1,0 +1,43 @@
+"""The table "text, item, command" of the documents: every command runs and prints what its row says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.test_readme import DOCS, shell
+
+PAGE = (DOCS / "textbook.md").read_text(encoding="utf-8")
+ROW = re.compile(
+    r"^\| (.+?) \| (.+?) \| `(convcli .*?|for .*?|printf .*?)` \| `(.*?)` \|$", flags=re.MULTILINE
+)
+ITEMS = [(item, command.replace("\\|", "|"), shown) for item, _, command, shown in ROW.findall(PAGE)]
+
+__all__ = ["shell"]  # a fixture
+
+
+def test_every_row_is_found() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| item")]
+    assert len(ITEMS) == len(rows) > 60
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the commands are for a shell with pipes")
+@pytest.mark.parametrize(("item", "command", "shown"), ITEMS, ids=[item for item, _, _ in ITEMS])
+def test_item(item: str, command: str, shown: str, shell: dict[str, str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        cwd=tmp_path,
+        env=shell,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, (item, done.stderr)
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert any(" ".join(shown.split()) in line for line in lines), (item, done.stdout)
