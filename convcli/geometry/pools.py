@@ -55,6 +55,8 @@ class PoolKind(ABC):
         the pool of alpha, is then a colour again.
     ufunc : str or None
         numpy's function of two samples, where one axis reduced after the other gives the window's result.
+    fraction : float or None
+        Of a kind that ranks, how far up its result lies among the samples: 0.5 in the middle; see `ranks`.
     torch, keras, onnx : Counterpart
         The same pool elsewhere.
     """
@@ -67,6 +69,7 @@ class PoolKind(ABC):
     selects: ClassVar[bool] = True
     within: ClassVar[bool] = True
     ufunc: ClassVar[str | None] = None
+    fraction: float | None = None
     torch: ClassVar[Counterpart]
     keras: ClassVar[Counterpart]
     onnx: ClassVar[Counterpart]
@@ -98,6 +101,23 @@ class PoolKind(ABC):
         counts : int or array
             How many taps of each window are samples; the others are ``fill``.  Broadcasts with the results.
         """
+
+    def ranks(self, counts: Any) -> Any:
+        """Return two ranks, from 0, and the share of the second: the result is ``(1 - share) * low + share * high``.
+
+        Of kinds with a `fraction` alone.  This is numpy's linear method.
+
+        Parameters
+        ----------
+        counts : int or array
+            Samples of each window; ranks of none are those of one.
+
+        >>> MEDIAN.ranks(9), MEDIAN.ranks(4)
+        ((4.0, 4.0, 0.0), (1.0, 2.0, 0.5))
+        """
+        place = self.fraction * (counts - 1 * (counts > 0))
+        low = place // 1
+        return low, low + (place > low), place - low
 
     def finish(self, values: Any, counts: Any) -> Any:
         """Return what remains to be done when all axes are reduced; in place where it can be."""
@@ -153,6 +173,7 @@ class _Extreme(PoolKind):
     """The largest or the smallest sample; the first of equal ones in C order takes all of the gradient, as in torch."""
 
     best: ClassVar[Callable[..., Any]]
+    fraction: float
 
     def reduce(self, xp: Any, windows: Any, counts: Any) -> Any:
         return getattr(xp, f"a{self.name}")(windows, -1)
@@ -169,6 +190,7 @@ class MaxPool(_Extreme):
     noun = "maximum"
     function = "max"
     best = max
+    fraction = 1.0
     fill = -inf
     ufunc = "maximum"
     torch = Counterpart("AdaptiveMaxPool(1)")
@@ -214,6 +236,7 @@ class MinPool(_Extreme):
     noun = "minimum"
     function = "min"
     best = min
+    fraction = 0.0
     fill = inf
     ufunc = "minimum"
     torch = Counterpart("-AdaptiveMaxPool(1)(-x)", remark="as -max_pool(-x)")
@@ -224,38 +247,41 @@ class MinPool(_Extreme):
         return -MAX.layer(torch, -x, kernel, counts)
 
 
-class MedianPool(PoolKind):
-    """The middle sample, or the mean of the middle two.
+class RankedPool(PoolKind):
+    """A sample by its rank among those of the window, or a mean of two neighbours.
 
-    Samples rank by their values, equal ones in C order.  The middle one takes all of the gradient, the middle two half
-    of it each.  A NaN ranks last and is the result wherever there is one; the last of them takes all of the gradient.
+    Samples rank by their values, equal ones in C order.  The two share the gradient as they share in the result.
+    A NaN ranks last and is the result wherever there is one; the last of them takes all of the gradient.
     """
 
-    name = noun = function = "median"
     fill = inf
     include = True
-    torch = keras = onnx = Counterpart(missing=True, remark="it has no median pool")
 
     def reduce(self, xp: Any, windows: Any, counts: Any) -> Any:
-        if xp.__name__ == "numpy":
-            ranked, take = xp.sort(windows, -1), xp.take_along_axis
-        else:
-            ranked, take = windows.sort(stable=True).values, xp.take_along_dim
+        numpy = xp.__name__ == "numpy"
+        ranked = xp.sort(windows, -1) if numpy else windows.sort(stable=True).values
+        ranks, share = self.ranks(counts)[:2], self.ranks(counts)[2]
         if isinstance(counts, int):
-            low, high = ranked[..., (counts - 1) // 2], ranked[..., counts // 2]
+            low, high = (ranked[..., int(rank)] for rank in ranks)
+            mixed = (1 - share) * low + share * high if share else low
         else:
-            ranks = ((counts - 1).clip(min=0) // 2, counts // 2)
-            places = [xp.broadcast_to(rank[..., None], (*ranked.shape[:-1], 1)) for rank in ranks]
+            take, shape = xp.take_along_axis if numpy else xp.take_along_dim, (*ranked.shape[:-1], 1)
+            places = [xp.broadcast_to(xp.asarray(rank[..., None], dtype=xp.int64), shape) for rank in ranks]
             low, high = (take(ranked, place, -1)[..., 0] for place in places)
-            high = xp.where(counts > 0, high, nan)
-        return xp.where(xp.isnan(ranked[..., -1]), ranked[..., -1], 0.5 * low + 0.5 * high)
+            high = xp.where(share > 0, high, 0)  # nothing times infinity is no number
+            parts = [xp.asarray(part, dtype=ranked.dtype) for part in (1 - share, share)]
+            mixed = xp.where(counts > 0, parts[0] * low + parts[1] * high, nan)
+        return xp.where(xp.isnan(ranked[..., -1]), ranked[..., -1], mixed)
 
     def shares(self, values: Sequence[float | None]) -> list[float]:
         samples = {number: value for number, value in enumerate(values) if value is not None}
         nans = [number for number, value in samples.items() if isnan(value)]
         ranked = nans[-1:] or sorted(samples, key=samples.__getitem__)
-        middle = [ranked[(len(ranked) - 1) // 2], ranked[len(ranked) // 2]] if ranked else []
-        return [middle.count(number) / 2 for number in range(len(values))]
+        if not ranked:
+            return [0.0] * len(values)
+        low, high, share = self.ranks(len(ranked))
+        taken = (ranked[int(low)], 1 - share), (ranked[int(high)], share)
+        return [sum(part for place, part in taken if place == number) for number in range(len(values))]
 
     def passes(self, windows: Sequence[Window]) -> float:
         return 40 * prod(window.kernel / window.stride for window in windows)  # each window is sorted
@@ -263,7 +289,19 @@ class MedianPool(PoolKind):
     def told(self, value: str, places: Sequence[str]) -> str:
         if len(places) == 1:
             return super().told(value, places)
-        return f"median: {value}, the mean of those at {' and '.join(places)}; each gets half of the gradient"
+        between = "the mean of" if self.fraction == 0.5 else "between"
+        of = "half" if self.fraction == 0.5 else "a part"
+        return (
+            f"{self.noun}: {value}, {between} those at {' and '.join(places)}; each gets {of} of the gradient"
+        )
+
+
+class MedianPool(RankedPool):
+    """The middle sample, or the mean of the middle two."""
+
+    name = noun = function = "median"
+    fraction = 0.5
+    torch = keras = onnx = Counterpart(missing=True, remark="it has no median pool")
 
 
 MAX, AVG, MIN, MEDIAN = MaxPool(), AvgPool(), MinPool(), MedianPool()
