@@ -9,7 +9,7 @@ PARALLEL = -n $(WORKERS) --dist worksteal
 LOOPS := $(wildcard convcli/engines/native/*.[ch])
 LIBRARY := convcli/engines/native/librows.so
 
-.PHONY: demo test lint bench clean test-oldest test-newest test-corpora fuzz faults differential strace sanitize wheels test-torch
+.PHONY: demo test lint docs bench clean test-oldest test-newest test-corpora fuzz faults differential strace sanitize wheels test-torch
 
 $(STAMP): pyproject.toml constraints.txt hatch_build.py $(LOOPS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,6 +26,11 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documents as pages, in site/; a broken link is an error.  Nothing in them is fetched from other hosts.
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # The suite with the oldest versions that pyproject.toml admits, and with the newest there are (torch as pinned).
 test-oldest: VERSIONS := -c tests/constraints-oldest.txt

@@ -56,7 +56,7 @@ class Defaults:
 class Kernel:
     """One kernel or a bank of them.
 
-    Parameters
+    Attributes
     ----------
     name
         As the person wrote it, or the file's own.
