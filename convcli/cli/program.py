@@ -1,6 +1,7 @@
 """The program: registers the commands, runs one, and turns every failure into one line and an exit code."""
 
 import importlib
+import re
 import sys
 from collections.abc import Iterable
 from typing import Annotated, NamedTuple
@@ -33,7 +34,7 @@ COMMANDS = {  # in the order of the help
     "kernels": Command("kernels.COMMANDS", "List the kernel library, or show what one kernel is like."),
     "doctor": Command("doctor.Request", "Say what this installation has: engines, codecs, extras."),
 }
-OVERVIEW = (["--help"], ["-h"], ["--version"])
+OVERVIEW = (["--help"], ["-h"], ["--version"], ["-V"])
 
 
 def _program() -> typer.Typer:
@@ -88,7 +89,8 @@ def _version(wanted: bool) -> None:
 
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("-V", "--version", callback=_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Convolution on real files: exact, explained, fast."""
@@ -105,8 +107,21 @@ def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     where = f" (see `{context.command_path} --help`)" if context is not None else ""
     text: str = error.format_message()  # type: ignore[attr-defined]
+    if (word := re.match(r"No such option: --([a-z]+)", text)) and (kernel := _parameter(word[1])):
+        text = f"--{word[1]} belongs to the kernel: -k {kernel}"
     text = text.replace("not a valid int", "not a whole number").replace("not a valid float", "not a number")
     return f"{text.rstrip('.')}{where}"
+
+
+def _parameter(name: str) -> str | None:
+    """Return an example of a kernel that has this parameter."""
+    from convcli.kernel.parametric import FORMULAS
+
+    found = (
+        kernel for kernel, formula in FORMULAS.items() if name in formula.parameters and kernel != "identity"
+    )
+    kernel = "gaussian" if name == "sigma" else next(found, None)
+    return None if kernel is None else f"{kernel}:{name}={FORMULAS[kernel].parameters[name]}"
 
 
 def _closed_pipe() -> int:

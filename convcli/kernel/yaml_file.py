@@ -32,7 +32,7 @@ from convcli.pixels.ranges import parse_range
 
 KEYS = (
     "name", "description", "rank", "weights", "parametric", "scale", "bias", "origin", "combine",
-    "display", "stride", "padding", "pad_mode", "dilation", "flip", "pool", "axis", "source",
+    "range", "stride", "padding", "pad_mode", "dilation", "flip", "pool", "axis", "source",
 )  # fmt: skip
 _PER_AXIS = ("bias", "origin", "stride", "padding", "dilation")  # one value, or a list of them
 
@@ -86,7 +86,7 @@ class _Fields(Fields):
             bias=self.bias(shape[0]),
             origin=self.optional("origin", lambda text: _origin(text, rank)) or (),
             combine=self.choice("combine", Combine, Combine.NONE),
-            display=self.optional("display", parse_range),
+            display=self.optional("range", parse_range),
             description=self.text("description"),
             source=self.text("source"),
             defaults=Defaults(
@@ -179,7 +179,7 @@ def yaml_text(kernel: Kernel) -> str:
         "bias": kernel.bias if any(kernel.bias) else None,
         "origin": None if usual else kernel.origin,
         "combine": None if kernel.combine is Combine.NONE else kernel.combine,
-        "display": kernel.display,
+        "range": kernel.display,
         **vars(kernel.defaults),
         "source": kernel.source or None,
     }

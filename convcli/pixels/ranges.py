@@ -50,7 +50,7 @@ class Range(ABC):
     example: ClassVar[str]
     keeps_numbers: ClassVar[bool] = False
     identity: ClassVar[bool] = False
-    advice: ClassVar[str] = "minmax shows them all, float in .npy or .tiff keeps the numbers"
+    advice: ClassVar[str] = "--range minmax shows all, float in .npy or .tiff keeps the numbers"
     remedy: ClassVar[str] = "--range minmax shows what differs"
 
     @classmethod
@@ -68,11 +68,25 @@ class Range(ABC):
     def __str__(self) -> str:
         return self.word()
 
-    def remarks(self, tally: Tally, white: float) -> Iterator[str]:
-        """Yield what is to be said about what became of the values."""
+    def remarks(self, tally: Tally, white: float, given: bool = True, total: float = 1.0) -> Iterator[str]:
+        """Yield what is to be said about what became of the values.
+
+        Parameters
+        ----------
+        given
+            Whether a person chose the policy; else it is the kernel's own.
+        total
+            What the weights add up to, where all of them brighten.
+        """
         if tally.clipped:
-            share = tally.clipped / tally.values
-            yield f"{share:.2%} of the values clipped by --range {self} ({self.advice})"
+            own = "" if given else ", the kernel's own"
+            much = _share(tally.clipped, tally.values)
+            advice = (
+                f"the weights add up to {total:g}: --scale normalise makes that 1"
+                if total > 1.5
+                else self.advice
+            )
+            yield f"{much} clipped (range {self}{own}); {advice}"
         if tally.nans:
             yield f"{tally.nans} values are not numbers (NaN) and were written as black (signed: as 0)"
         if tally.rounded:
@@ -88,6 +102,18 @@ class Range(ABC):
     @abstractmethod
     def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
         """Return the mapping for one output; ``measured`` is what the passes over its values found."""
+
+
+def _share(part: int, whole: int) -> str:
+    """Return how many of the values are meant: a share, or the count where that is under a hundredth of a percent.
+
+    >>> _share(998, 1000), _share(49, 10_000), _share(6, 10**6)
+    ('99 % of the values', '0.5 % of the values', '6 values')
+    """
+    percent = 100 * part / whole
+    if percent < 0.01:
+        return f"{part} value{'s' * (part > 1)}"
+    return f"{min(percent, 99 if part < whole else 100):.{0 if percent >= 10 else 1}f} % of the values"
 
 
 class Clip(Range):
@@ -247,7 +273,7 @@ class Percentile(_Ends, MinMax):
 
     form = "percentile:LO:HI"
     example = "percentile:1:99"
-    advice = "which is what percentiles do; minmax shows them all"
+    advice = "that is what percentiles do, --range minmax shows all"
     remedy = "those between the percentiles are alike; minmax shows others"
     noun, most = "percentiles", (0, 100)
 
@@ -263,7 +289,7 @@ class Decibels(_Ends):
     form = "dB:LO:HI"
     example = "dB:-80:0"
     noun = "decibels"
-    advice = "a higher HI shows them all"
+    advice = "a higher HI shows all"
 
     def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
         return target.logarithm(self.low, self.high)

@@ -186,7 +186,7 @@ class Plan:
         chosen = Candidate(self.engine, self.algorithms, self.seconds)
         return (
             f"{chosen}; {self.reason}",
-            f"{self._blocks}, {self.threads} threads",
+            f"{self._blocks}, {self.threads} thread{'s' * (self.threads > 1)}",
             *(f"rejected: {candidate}" for candidate in self.rejected),
         )
 
@@ -270,9 +270,11 @@ def _choose(job: Workload, stream: int, asked: Resources, loaded: bool, in_memor
     elif device != "cpu":
         engine, reason = EngineName.TORCH, f"only torch runs on {device}"
     else:
-        reason = "the cheapest" + ("" if loaded else ", torch with its import")
+        reason = "the fastest here"
     allowed = [one for one in possible if engine in (one.engine, EngineName.AUTO)]
     best = min(allowed, key=lambda candidate: candidate.seconds)
+    if engine is EngineName.AUTO and device == "cpu" and best.engine is EngineName.NUMPY and not loaded:
+        reason += f"; torch would add {_start(EngineName.TORCH, loaded):.1g} s to load"
     rejected = sorted((c for c in possible if c is not best), key=lambda candidate: candidate.seconds)
     if (best.seconds - _start(best.engine, loaded)) * threads < WORTH_THREADS:
         threads = 1

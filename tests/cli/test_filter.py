@@ -181,7 +181,7 @@ def test_percentiles_stretch_what_outliers_would_spoil(tmp_path: Path) -> None:
     low, high = np.percentile(values, [1, 99.5])
     assert high - low < np.ptp(values) / 4
     close_to_rounded(pixels(tmp_path / "b.png"), (values - low) / (high - low) * 255)
-    assert b"clipped by --range percentile:1:99.5 (which is what percentiles do" in done.stderr
+    assert b"clipped (range percentile:1:99.5); that is what percentiles do" in done.stderr
     piped = ok("filter", "-", *words, stdin=(tmp_path / "a.png").read_bytes())
     assert piped.stdout == (tmp_path / "b.png").read_bytes()
 

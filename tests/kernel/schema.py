@@ -38,8 +38,8 @@ def with_choices(schema: dict[str, Any]) -> dict[str, Any]:
     keys["pad_mode"]["enum"] = [*PadMode]
     keys["pool"]["pattern"] = f"^(({_one_of(POOLS)}):.+|global-({_one_of(POOLS)}))$"
     keys["parametric"]["pattern"] = f"^({_one_of(FORMULAS)})(:.+)?$"
-    keys["display"]["pattern"] = f"^({_one_of(map(_display, POLICIES))})$"
-    keys["display"]["description"] = (
+    keys["range"]["pattern"] = f"^({_one_of(map(_display, POLICIES))})$"
+    keys["range"]["description"] = (
         f"How results become a picture: {FORMS}. offset: zero is mid grey; LO:HI: a window, in percent of white with %."
     )
     amount = rf"({_one_of(PaddingName)}|[0-9]{{1,9}}(:[0-9]{{1,9}})?)"

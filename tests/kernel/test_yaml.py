@@ -47,7 +47,7 @@ def test_yaml_with_everything(tmp_path: Path) -> None:
         bias: [1, -2]
         origin: [0, 2]
         combine: magnitude
-        display: 0%:400%
+        range: 0%:400%
         stride: 2
         padding: [same, "1:0"]
         pad_mode: reflect
@@ -117,7 +117,7 @@ def test_one_bias_serves_all_outputs(tmp_path: Path) -> None:
 
 
 def test_parametric_yaml(tmp_path: Path) -> None:
-    text = "parametric: box:3\nscale: 2\ndisplay: abs"
+    text = "parametric: box:3\nscale: 2\nrange: abs"
     assert yaml_kernel(tmp_path, text, rank=1).weights == (2 / 3,) * 3
     kernel = yaml_kernel(tmp_path, text + "\nrank: 3", rank=1)
     assert kernel.size == (3, 3, 3)
@@ -170,7 +170,7 @@ BAD_YAML = [  # the schema refuses these as well, or no parser reads them
     ("weights: [1, 2]\norigin: -1", ("origin: ", "-1")),
     ("weights: [1, 2]\norigin: centre", ("origin: ", "'centre'")),
     ("weights: [1]\ncombine: mean", ("combine: the value 'mean' is unknown", "magnitude")),
-    ("weights: [1]\ndisplay: clp", ("display: ", "did you mean clip")),
+    ("weights: [1]\nrange: clp", ("range: ", "did you mean clip")),
     ("weights: [1]\nstride: 0", ("stride: ", "0 is not possible")),
     ("weights: [1]\nstride: x", ("stride: ", "'x'")),
     ("weights: [1]\ndilation: -1", ("dilation: ", "-1")),
@@ -200,8 +200,8 @@ BAD_YAML_BEYOND_A_SCHEMA = [
     ("weights: [1]\nbias: [1, 2]", ("2 biases for 1 outputs",)),
     ("weights: [1, 2]\norigin: 2", ("origin 2 lies outside an axis of 2",)),
     ("weights: [1, 2]\norigin: [0, 0]", ("origin: ", "2 values for 1 axis")),
-    ("weights: [1]\ndisplay: offset:0", ("display: ", "above 0")),
-    ("weights: [1]\ndisplay: percentile:9:1", ("display: ", "LO must be below HI")),
+    ("weights: [1]\nrange: offset:0", ("range: ", "above 0")),
+    ("weights: [1]\nrange: percentile:9:1", ("range: ", "LO must be below HI")),
     ("weights: [1]\nstride: [1, 2]", ("stride: ", "2 values for 1 axis")),
 ]
 
@@ -281,9 +281,9 @@ def test_what_no_schema_can_say(text: str) -> None:
         "weights: [1, 1/3, -.5e-3]",
         "weights: own.npz#conv1.weight",
         "parametric: gaussian:sigma=2x1",
-        "weights: [1]\ndisplay: -1.5:2e3",
-        "weights: [1]\ndisplay: offset:1/2",
-        *(f"weights: [1]\ndisplay: {policy.example}" for policy in POLICIES),
+        "weights: [1]\nrange: -1.5:2e3",
+        "weights: [1]\nrange: offset:1/2",
+        *(f"weights: [1]\nrange: {policy.example}" for policy in POLICIES),
         "weights: [1]\npadding: 2x1:0",
         "weights: [1]\npadding: [same, 1]",
         "weights: [1]\nstride: [2]\ndilation: 3\norigin: 0",

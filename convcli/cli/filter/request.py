@@ -66,7 +66,12 @@ class Request:
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is read."""
         if not self.kernels and self.settings.pool is None:
-            raise UsageError("nothing to do: give a kernel (-k NAME, see `convcli kernels list`) or --pool")
+            from convcli.kernel.library import names
+
+            meant = next((name for name in self.inputs if name.partition(":")[0] in names()), "NAME")
+            raise UsageError(
+                f"nothing to do: give a kernel (-k {meant}, see `convcli kernels list`) or --pool"
+            )
         others = replace(self.settings, stride=None, pool=None), self.gaps.min_weight, self.gaps.interpolate
         if self.along is not None and others != (Settings(), 0, False):
             raise UsageError(

@@ -1,5 +1,6 @@
 """One input's work: bind it to kernels and outputs, choose, compute, write, and say what happened."""
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -209,7 +210,10 @@ def perform(request: Request, task: Task) -> Report:
         for line in task.pipeline.gave_way:
             report.note(line)
     notes = [*task.notes, *task.pipeline.source.later, *(line for sink in sinks for line in sink.notes)]
-    notes += job.policy.remarks(tally, job.target.top)
+    total = math.prod(
+        kernel.sum for kernel in job.chain.kernels if kernel.outputs == 1 and kernel.non_negative
+    )
+    notes += job.policy.remarks(tally, job.target.top, request.range is not None, total)
     return Report(task, tuple(dict.fromkeys(notes)), {"clipped": tally.clipped, "values": tally.values})
 
 

@@ -315,7 +315,9 @@ def lines(found: Found) -> Iterator[str | Table]:
     if not found.events:
         yield "no motion"
         return
-    rows: list[tuple[str, ...]] = [("start", "end", "peak", "frames", "area", "x,y,width,height", "strength")]
+    rows: list[tuple[str, ...]] = [
+        ("start [s]", "end [s]", "peak [s]", "frames", "area [px]", "x,y,width,height", "strength")
+    ]
     for event in found.events[:_MOST]:
         times = (f"{time:.3f}" for time in (event.start, event.end, event.peak))
         frames, box = f"{event.start_frame}-{event.end_frame}", ",".join(map(str, event.box))

@@ -85,10 +85,12 @@ def check_axes(axes: str, format: Format, *, grey: bool = True, table: bool = Tr
     """
     if _holds(format, axes):
         return
+    if table and "Y" not in axes and "Y" in format.axes and not format.numbers:
+        raise UsageError(
+            f"a table has no axis y, so it cannot become {format.name.upper()}: write .csv, or read it with --as matrix"
+        )
     holders = [row.name for row in FORMATS if _holds(row, axes)]
-    hint = (
-        "; --as matrix reads a table as a picture" if table and "Y" not in axes and not format.numbers else ""
-    )
+    hint = ""
     if grey and "C" in axes and _holds(format, axes.replace("C", "")):
         hint = "; --channels grey leaves one number a pixel"
     letters = ", ".join(axes.lower())

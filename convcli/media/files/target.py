@@ -6,6 +6,7 @@ devices and ``/dev/fd/N`` are written directly.  Only bytes here: no format, no 
 
 from __future__ import annotations
 
+import difflib
 import errno
 import io
 import os
@@ -15,8 +16,9 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING
 
@@ -116,7 +118,16 @@ def _open_local(path: StrPath) -> IO[bytes]:
     except FileNotFoundError:
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):  # Path makes one slash of two
             raise ConvError("convcli reads local files; download it first") from None
-        raise ConvError("no such file") from None
+        raise ConvError(f"no such file{_near(Path(path))}") from None
+
+
+def _near(path: Path) -> str:
+    """Return which file of the same folder may be meant."""
+    with suppress(OSError):
+        names = [one.name for one in islice(path.parent.iterdir(), 10_000)]
+        if found := difflib.get_close_matches(path.name, names, 1, 0.75):
+            return f"; did you mean {shown(str(path.with_name(found[0])))}?"
+    return ""
 
 
 def _standard_input() -> IO[bytes]:

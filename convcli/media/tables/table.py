@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -158,6 +159,8 @@ class TableSource(Strips):
             chosen = list(_numeric(cells))
             if not chosen:
                 row = listed([quoted(cell or "") for cell in cells.frame.row(0)])
+                if re.fullmatch(r"'[^',;]+\.\w{2,7}'", row):  # what a command says of its output
+                    raise ConvError(f"it holds the name of a file, {row}: add -o - to the command before")
                 raise ConvError(f"no column holds numbers; the first row is {row}")
             if time is None and len(chosen) > 1 and (time := _clock(cells, chosen[0])):
                 chosen = chosen[1:]

@@ -1,0 +1,60 @@
+"""Lines that say what to do next, tried from the shell as a person would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.shell import SAMPLES, convcli, ok
+
+SIGNAL = SAMPLES / "noisy-signal.csv"
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "coffee.png"
+    Image.fromarray(np.arange(100, 228, dtype=np.uint8).reshape(8, 16)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("{folder}/cofee.png", "-k", "sobel"), "did you mean '{folder}/coffee.png'?"),
+        (("{folder}/coffee.png", "sobel"), "give a kernel (-k sobel"),
+        (("{folder}/coffee.png", "--sigma", "2"), "--sigma belongs to the kernel: -k gaussian:sigma="),
+        (("{folder}/coffee.png", "--cutoff", "2"), "--cutoff belongs to the kernel: -k lowpass:cutoff="),
+        ((SIGNAL, "-k", "mean3", "-o", "{folder}/x.png"), "write .csv, or read it with --as matrix"),
+    ],
+)
+def test_errors_say_what_to_do(photo: Path, arguments: tuple[object, ...], wanted: str) -> None:
+    done = convcli("filter", *(str(one).format(folder=photo.parent) for one in arguments))
+    assert done.returncode in (1, 2)
+    said = done.stderr.decode()
+    assert wanted.format(folder=photo.parent) in said
+    assert said.count("\n") == 1
+
+
+def test_a_name_from_the_command_before_is_no_table() -> None:
+    done = convcli("filter", "-", "-k", "sobel", stdin=b"coffee.gaussian-1.png\n")
+    assert done.returncode == 1
+    assert (
+        b"it holds the name of a file, 'coffee.gaussian-1.png': add -o - to the command before" in done.stderr
+    )
+
+
+def test_clipping_says_whose_range_it_is_and_what_shows_all(photo: Path) -> None:
+    own = ok(
+        "filter", photo, "-k", "1,1", "-y"
+    ).stderr.decode()  # 128 values; sums of two from 128 on are clipped
+    assert "% of the values clipped (range clip, the kernel's own); the weights add up to 2:" in own
+    given = ok("filter", photo, "-k", "mean3", "--range", "0:200", "-y").stderr.decode()
+    assert "clipped (range 0:200); --range minmax shows all" in given
+
+
+@pytest.mark.parametrize("flag", ["-V", "--version"])
+def test_the_version(flag: str) -> None:
+    assert ok(flag).stdout.startswith(b"convcli ")
