@@ -51,7 +51,7 @@ def test_clipping_says_whose_range_it_is_and_what_shows_all(photo: Path) -> None
         "filter", photo, "-k", "1,1", "-y"
     ).stderr.decode()  # 128 values; sums of two from 128 on are clipped
     assert "% of the values clipped (range clip, the kernel's own); the weights add up to 2:" in own
-    given = ok("filter", photo, "-k", "mean3", "--range", "0:200", "-y").stderr.decode()
+    given = ok("filter", photo, "-k", "mean3", "--range", "0:200", cwd=photo.parent).stderr.decode()
     assert "clipped (range 0:200); --range minmax shows all" in given
 
 
