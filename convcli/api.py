@@ -26,7 +26,8 @@ from convcli.data.units import UNITS
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
-from convcli.geometry.layers import format_size, trace
+from convcli.geometry.graph import trace
+from convcli.geometry.layers import format_size
 from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
 from convcli.jobs.bind import Settings
 from convcli.jobs.job import default_rank, draft, kernel_for

@@ -20,7 +20,7 @@ import pytest
 
 from convcli.cli.program import run
 from convcli.geometry.grammar import parse_layers
-from convcli.geometry.layers import trace
+from convcli.geometry.graph import trace
 from convcli.kernel import load_kernel
 from convcli.kernel.analysis import separable_terms
 from convcli.media import registry

@@ -15,7 +15,8 @@ from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.common import UsageError, frozen
 from convcli.common.options import Panel, argument, flag, group, option
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
-from convcli.geometry.layers import Conv, Layer, format_size, trace
+from convcli.geometry.graph import trace
+from convcli.geometry.layers import Conv, Layer, format_size
 from convcli.geometry.pools import POOLS
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm
 from convcli.execution import stages
 from convcli.geometry.padding import PadMode
-from convcli.geometry.windows import TransposedWindow, Window
+from convcli.geometry.windows import AdaptiveWindow, TransposedWindow, Window
 from convcli.jobs.chain import Chain, ConvStage, PoolStage
 from convcli.jobs.job import Job, positions
 from convcli.pixels import channels as colours
@@ -40,7 +40,10 @@ Read = Callable[[Box], np.ndarray]
 
 
 def needed_by(
-    windows: Sequence[Window | TransposedWindow], mode: PadMode, sizes: Sequence[int], box: Box
+    windows: Sequence[Window | TransposedWindow | AdaptiveWindow],
+    mode: PadMode,
+    sizes: Sequence[int],
+    box: Box,
 ) -> Box:
     """Return the inputs, out of ``sizes``, from which a box of outputs can be padded and computed alone."""
     return tuple(

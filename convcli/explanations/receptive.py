@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convcli.common import UsageError, frozen_identity
-from convcli.networks.model import Step
+from convcli.geometry.graph import Step, boxes, needed_for
 from convcli.networks.pictures import Colours, Panel, colour, sheet
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def spatial(steps: Sequence[Step]) -> tuple[Step, ...]:
     UsageError
         When there is none.
     """
-    found = tuple(takewhile(lambda step: not step.output.flat, steps))
+    before = tuple(takewhile(lambda step: not step.output.flat, steps))
+    found = needed_for(before, before[-1].name) if before else ()
     if not found:
         raise UsageError(
             "the net's first layer already leaves no places: there is no receptive field to show"
@@ -81,18 +82,12 @@ def spatial(steps: Sequence[Step]) -> tuple[Step, ...]:
 
 def places(steps: Sequence[Step], at: Sequence[int]) -> list[tuple[int, ...]]:
     """Return, for each layer, the output in the middle of those that output ``at`` of the last layer needs."""
-    spans = [(place, place + 1) for place in at]
-    found: list[tuple[int, ...]] = []
-    for step in reversed(steps):
-        middle = ((lo + hi - 1) // 2 for lo, hi in spans)
-        found.append(
-            tuple(min(max(place, 0), n - 1) for place, n in zip(middle, step.output.sizes, strict=True))
-        )
-        if step.windows:
-            spans = [window.input_range(*span) for window, span in zip(step.windows, spans, strict=True)]
-        elif step.windows is None:
-            spans = [(0, n) for n in step.input.sizes]
-    return found[::-1]
+    found = boxes(steps, tuple((place, place + 1) for place in at))
+    middles = (((lo + hi - 1) // 2 for lo, hi in found[step.name]) for step in steps)
+    return [
+        tuple(min(max(place, 0), n - 1) for place, n in zip(middle, step.output.sizes, strict=True))
+        for step, middle in zip(steps, middles, strict=True)
+    ]
 
 
 def seen_by(model: "TorchNet", array: np.ndarray, at: Sequence[int]) -> list[Seen]:

@@ -1,15 +1,14 @@
-"""Layers and chains of them: what a convolution or a pool is, and what it does to sizes.
+"""What a convolution or a pool is, and what it does to sizes.
 
 Sizes and parameters only: no arrays, no weights, no files; how windows lie on an axis is `geometry`'s.  How
 layers are written is `convcli.geometry.grammar`'s to read.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from math import prod
 from typing import Any
 
-from convcli.common import frozen, per_axis, within
+from convcli.common import frozen, per_axis
 from convcli.geometry.padding import Padding
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import Field, TransposedWindow, Window, transposed_window, window
@@ -151,6 +150,7 @@ class Row:
     parameters: int  # weights and biases
     multiply_adds: int  # for one input; those with padding count, the bias's do not
     unused: tuple[int, ...]  # elements at the end of this layer's input that no window reaches
+    sources: tuple[str, ...] = ()  # the layers whose outputs it takes, unless it is the one before alone
 
     @classmethod
     def of(
@@ -170,43 +170,3 @@ class Row:
     @property
     def output(self) -> str:
         return format_size(self.channels, self.sizes)
-
-
-def trace(layers: Iterable[Layer], channels: int | None, sizes: Sequence[int]) -> list[Row]:
-    """Follow an input of these sizes through a chain of layers.
-
-    A convolution is dense: each output map sums over all input channels, and has one bias.  Without ``out``
-    it makes one map (``1@`` when channels were given), as ``filter`` does with a kernel that has the input's
-    channels.  Channels that were not given count as 1 in the parameters.
-
-    Raises
-    ------
-    UsageError
-        Naming the layer, when it does not fit its input; and by how much.
-
-    >>> from convcli.geometry.pools import MAX
-    >>> for row in trace([Conv((5, 5), out=6), Pool(MAX, (2,))], 3, (32, 32)):
-    ...     print(row.layer, row.output, row.parameters)
-    conv:6@5x5 6@28x28 456
-    pool:max:2 6@14x14 0
-    """
-    rows: list[Row] = []
-    sizes = tuple(sizes)
-    fields = (Field(),) * len(sizes)
-    for number, layer in enumerate(layers, 1):
-        with within(f"layer {number} ({layer})"):
-            windows = layer.windows(sizes)
-            outputs = tuple(w.output_size(n) for w, n in zip(windows, sizes, strict=True))
-        fields = tuple(f.through(w) for f, w in zip(fields, windows, strict=True))
-        parameters = multiply_adds = 0
-        if isinstance(layer, Conv):
-            maps = layer.out or 1
-            weights = maps * (channels or 1) * prod(w.kernel for w in windows)
-            parameters = weights + maps
-            multiply_adds = weights * prod(sizes if layer.transposed else outputs)
-            channels = layer.out if channels is None else maps
-        unused = tuple(w.unused(n) for w, n in zip(windows, sizes, strict=True))
-        costs = {"parameters": parameters, "multiply_adds": multiply_adds, "unused": unused}
-        rows.append(Row.of(str(layer), channels, outputs, fields, **costs))
-        sizes = outputs
-    return rows

@@ -9,7 +9,8 @@ from itertools import product
 from typing import NamedTuple, TypeVar
 
 from convcli.common import ConvError, UsageError, counted, frozen, per_axis
-from convcli.geometry.layers import Conv, Layer, Pool, Row, format_size, trace
+from convcli.geometry.graph import trace
+from convcli.geometry.layers import Conv, Layer, Pool, Row, format_size
 from convcli.geometry.padding import PaddingName
 from convcli.geometry.windows import TransposedWindow, Window
 

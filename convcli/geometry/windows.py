@@ -8,8 +8,10 @@ data: its first element is 0, padding lies below 0 and from ``n`` on.  The formu
 Visin, "A guide to convolution arithmetic for deep learning" (2016).
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
-from math import gcd
+from math import gcd, lcm
 
 from convcli.common import UsageError, frozen, in_range
 from convcli.geometry.padding import Padding, PaddingName
@@ -61,6 +63,11 @@ class Window(_Spaced):
     """
 
     ceil: bool = False
+
+    @property
+    def cycle(self) -> tuple[int, int]:
+        """After how many outputs the windows repeat, and how many inputs further."""
+        return 1, self.stride
 
     def full_size(self, n: int) -> int:
         """Return the size of the data with its padding."""
@@ -142,6 +149,11 @@ class TransposedWindow(_Spaced):
         super().__post_init__()
         in_range(self.output_padding, "output padding", 0)
 
+    @property
+    def cycle(self) -> tuple[int, int]:
+        """As in `Window.cycle`."""
+        return self.stride, 1
+
     def full_size(self, n: int) -> int:
         """Return the size before cropping: (n - 1) * stride + extent."""
         return (n - 1) * self.stride + self.extent
@@ -191,6 +203,57 @@ class TransposedWindow(_Spaced):
     def origin_index(self, output: int, origin: int) -> int:
         """Return the last input whose tap ``origin`` lies at or before ``output``."""
         return (output + self.before - self.dilation * origin) // self.stride
+
+
+@frozen
+class AdaptiveWindow:
+    """The windows of an adaptive pool along one axis: ``outputs`` of them, as even as the input's ``size`` allows.
+
+    Window ``o`` goes from floor(o n / outputs) to ceil((o + 1) n / outputs), as in torch.
+
+    >>> [AdaptiveWindow(7, 3).input_range(o, o + 1) for o in range(3)]
+    [(0, 3), (2, 5), (4, 7)]
+    """
+
+    size: int
+    outputs: int
+
+    def __post_init__(self) -> None:
+        in_range(self.outputs, "adaptive size", 1)
+
+    before = after = 0  # not annotated, so no fields
+    stride = dilation = 1
+
+    @property
+    def kernel(self) -> int:
+        """The widest window."""
+        return max(
+            hi - lo for lo, hi in (self.input_range(o, o + 1) for o in range(min(self.outputs, PHASES)))
+        )
+
+    @property
+    def cycle(self) -> tuple[int, int]:
+        return self.outputs // gcd(self.size, self.outputs), self.size // gcd(self.size, self.outputs)
+
+    @property
+    def centre(self) -> Fraction:
+        return (Fraction(self.size, self.outputs) - 1) / 2
+
+    def full_size(self, n: int) -> int:
+        return n
+
+    def output_size(self, n: int) -> int:
+        return self.outputs
+
+    def input_range(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the inputs ``lo:hi`` that the outputs ``start:stop`` look at."""
+        return start * self.size // self.outputs, -(-stop * self.size // self.outputs)
+
+    def places(self, tap: int | Fraction) -> tuple[Fraction, Fraction]:
+        return Fraction(tap), Fraction(self.size, self.outputs)
+
+    def unused(self, n: int) -> int:
+        return 0
 
 
 def _resolved_origin(kernel: int, origin: int | None) -> int:
@@ -325,13 +388,10 @@ class Field:
     jump: Fraction = Fraction(1)
     start: Fraction = Fraction(0)
 
-    def through(self, window: Window | TransposedWindow) -> "Field":
+    def through(self, window: "Window | TransposedWindow | AdaptiveWindow") -> "Field":
         """Return the field behind one more window, at a cost that does not depend on those before it."""
-        period = len(self.ranges)
-        if isinstance(window, TransposedWindow):
-            period = min(period * window.stride, PHASES)
-        else:
-            period //= gcd(period, window.stride)
+        outputs, inputs = window.cycle
+        period = min(outputs * len(self.ranges) // gcd(len(self.ranges), inputs), PHASES)
         ranges = []
         for output in range(period + 1):
             first, stop = window.input_range(output, output + 1)
@@ -341,6 +401,40 @@ class Field:
         start, jump = window.places(window.centre)
         step = ranges.pop()[0] - ranges[0][0]
         return Field(tuple(ranges), step, self.jump * jump, self.start + start * self.jump)
+
+    def fixed(self) -> "Field":
+        """Return the field of outputs that all see what the first one sees."""
+        return replace(self, ranges=self.ranges[:1], step=0)
+
+    def merged(self, other: "Field", outputs: int) -> "Field":
+        """Return the field of outputs, so many of them, that see what both fields see, and all between.
+
+        >>> narrow = Field().through(Window(3, before=1, after=1))
+        >>> wide = narrow.through(Window(4, before=1, after=2))
+        >>> narrow.merged(wide, 9).ranges, str(narrow.merged(wide, 9).start)
+        (((-2, 4),), '1/2')
+        """
+        if self == other:
+            return self
+        period = lcm(len(self.ranges), len(other.ranges))
+        steps = {one.step * (period // len(one.ranges)) for one in (self, other)}
+        listed: Sequence[int] = range(period)
+        if (
+            len(steps) > 1 or period > PHASES
+        ):  # they drift apart: each output is told, and those in padding beside
+            near = min(outputs, PHASES)
+            listed, steps = [*range(2 * near), *range(-near, 0)], {0}
+        ranges = []
+        for output in listed:
+            seen = [span for span in (self.of(output), other.of(output)) if span[0] < span[1]]
+            ranges.append((min(lo for lo, _ in seen), max(hi for _, hi in seen)) if seen else self.of(output))
+        wider, narrower = (self, other) if self.size >= other.size else (other, self)
+        ends = [
+            (one.start - Fraction(one.size, 2), one.start + Fraction(one.size, 2))
+            for one in (wider, narrower)
+        ]
+        start = (min(lo for lo, _ in ends) + max(hi for _, hi in ends)) / 2
+        return Field(tuple(ranges), max(steps), wider.jump, start)
 
     def of(self, output: int) -> tuple[int, int]:
         """Return the first input's elements ``lo:hi`` that an output sees; none where ``lo == hi``.

@@ -18,10 +18,11 @@ import torch
 from torch.nn import functional as F
 
 from convcli.common import ConvError, UsageError
+from convcli.geometry.graph import Shape, Step, needed_for
 from convcli.learning.examples import Example, Examples
 from convcli.learning.training import DivergenceError, Epoch, Loss, Optimizer, Settings, State, best_epoch
-from convcli.networks.model import Net, Step, parameters_of
-from convcli.networks.operations import Activation, ActivationKind, Shape
+from convcli.networks.model import Net, parameters_of
+from convcli.networks.operations import Activation, ActivationKind
 from convcli.networks.torch_run import computing, forward
 
 _DECAY, _SQUARE_DECAY, _LEAST = 0.9, 0.999, 1e-8  # of Adam, as its paper proposes
@@ -197,7 +198,7 @@ class Training:
         steps = self._steps(x[0])
         last = {Loss.BCE: ActivationKind.SIGMOID, Loss.CE: ActivationKind.SOFTMAX}.get(self.settings.loss)
         if last is not None and last_activation(self.net) is last:
-            steps = steps[:-1]
+            steps = needed_for(steps, steps[-1].sources[0])
         return forward(steps, self._parameters, x, training=training)
 
     def _batches(self, examples: Examples, order: Sequence[int]) -> Iterator[list[Example]]:
@@ -240,7 +241,7 @@ class Training:
             yield self._keep(Epoch(0, loss, self._watched()), 0)
         while self.state is not None and not self._done(self.state.curve):
             number = self.state.curve[-1].number + 1
-            with _repeatable(next(iter(self._learned.values())).device):
+            with _repeatable(next(iter(self._learned.values())).device, (self.settings.seed, number)):
                 loss, steps = self._epoch(number, self.state.steps)
             yield self._keep(Epoch(number, loss, self._watched()), steps)
 
@@ -300,13 +301,15 @@ def _stack(batch: Sequence[Example], what: str) -> torch.Tensor:
 
 
 @contextmanager
-def _repeatable(device: torch.device) -> Iterator[None]:
+def _repeatable(device: torch.device, seed: Sequence[int]) -> Iterator[None]:
     """Let nothing depend on chance: neither threads that finish in another order, nor algorithms tried out.
 
     On a CPU the layers' algorithms do not, and torch need not load its compiler to be told so.
     """
     if device.type == "cpu":
-        yield
+        with torch.random.fork_rng(devices=[]):  # of dropout
+            torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+            yield
         return
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)

@@ -16,8 +16,9 @@ from convcli.data.box import Box, slices, whole
 from convcli.data.info import ITEMS, Boxes, Info, Source, channels_first
 from convcli.execution.box import needed_by
 from convcli.execution.items import Item, with_items
-from convcli.networks.model import Net, Step
-from convcli.networks.torch_run import Part, TorchNet, apply, computing
+from convcli.geometry.graph import INPUT, Step, boxes
+from convcli.networks.model import Net
+from convcli.networks.torch_run import TorchNet, computing, forward
 
 if TYPE_CHECKING:
     import torch
@@ -27,10 +28,10 @@ HALOS = 4  # a block is at least so many halos long, so that little is computed 
 
 
 def not_local(net: Net, steps: Sequence[Step]) -> str:
-    """Return which part of a chain needs all of its input; nothing when the chain is local."""
+    """Return which part of a net needs all of its input; nothing when the net is local."""
     if net.preprocess.resize is not None:
         return "preprocess: resize"
-    return next((step.name for step in steps if not step.layer.operation.local(step.input)), "")
+    return next((step.name for step in steps if not step.local), "")
 
 
 def block_length(steps: Sequence[Step]) -> int:
@@ -110,16 +111,11 @@ class NetSource(Boxes):
 
 
 def _part(model: TorchNet, colours: Callable[[Box], np.ndarray], box: Box) -> "torch.Tensor":
-    """Return a box of the output: first which box of each layer's input it needs, then the layers on these."""
-    boxes = [box]
-    for step in reversed(model.steps):
-        boxes.append(
-            needed_by(step.windows or (), step.layer.operation.pad_mode, step.input.sizes, boxes[-1])
-        )
-    needed = boxes.pop()
-    values = model.input(colours(needed))
-    for step in model.steps:
-        wanted = boxes.pop()
-        values = apply(step, model.parameters, values, Part(tuple(start for start, _ in needed), wanted))
-        needed = wanted
-    return values
+    """Return a box of the output: first which boxes of all layers' outputs it needs, then the layers on these."""
+    parts = boxes(model.steps, box, _needed)
+    values = model.input(colours(parts[INPUT]))
+    return forward(model.steps, model.parameters, values, parts=parts, needed=_needed)
+
+
+def _needed(step: Step, box: Box) -> Box:
+    return needed_by(step.windows or (), step.layer.operation.pad_mode, step.input.sizes, box)

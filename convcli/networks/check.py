@@ -6,14 +6,14 @@ field touches neither that seam nor any padding, so that what is seen is the lay
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import accumulate
+from functools import reduce
 from math import floor, gcd, lcm
 
 import numpy as np
 
 from convcli.common import frozen
+from convcli.geometry.graph import INPUT, Step
 from convcli.geometry.windows import Field
-from convcli.networks.model import Step
 from convcli.networks.torch_run import TorchNet, computing, outputs
 
 TOLERANCE = 1e-9  # of the largest value, in float64: rounding is a millionth of that
@@ -87,11 +87,12 @@ def measure(model: TorchNet, array: np.ndarray, shifts: Sequence[int], axis: int
                 size = float(np.linalg.norm(before[index]))
                 unmoved[index][shift] = float(np.linalg.norm(after - before[index])) / (size or 1.0)
     jumps = [step.fields[axis].jump for step in model.steps]
-    periods = accumulate(jumps, _common_multiple, initial=Fraction(1))
-    next(periods)
+    periods = {INPUT: Fraction(1)}
+    for step, jump in zip(model.steps, jumps, strict=True):
+        periods[step.name] = reduce(_common_multiple, (periods[source] for source in step.sources), jump)
     return [
-        Finding(step.layer.label, jumps[index], period, moved[index], unmoved[index])
-        for index, (step, period) in enumerate(zip(model.steps, periods, strict=True))
+        Finding(step.layer.label, jumps[index], periods[step.name], moved[index], unmoved[index])
+        for index, step in enumerate(model.steps)
     ]
 
 

@@ -1,20 +1,19 @@
-"""A net: named layers in a chain, the preprocessing of its input, and its output sizes.
+"""A net: named layers in a graph, and the preprocessing of its input.
 
-`Net.trace` is to networks what `convcli.geometry.layers.trace` is to the ``shape`` command, over the same windows and
-rows.  No arrays, no files, no torch.
+`convcli.geometry.graph` follows an input through it, as through the chains of ``shape``.  No arrays, no files, no
+torch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import field
 from enum import StrEnum
 from math import prod
 
 from convcli.common import ConvError, UsageError, frozen, per_axis, quoted, within
 from convcli.common.budget import NUMBERS, PIXELS
-from convcli.geometry.layers import Row
-from convcli.geometry.windows import Field, Window
+from convcli.geometry.graph import Layer, Shape, Step, follow
 from convcli.kernel.yaml_document import nearest
-from convcli.networks.operations import Interpolation, Operation, Parameter, Shape, Windows
+from convcli.networks.operations import Interpolation, Parameter
 
 
 class Grey(StrEnum):
@@ -64,48 +63,8 @@ class Preprocess:
 
 
 @frozen
-class Layer:
-    """An operation and its name, under which its weights are stored and its maps are asked for."""
-
-    name: str
-    operation: Operation
-
-    @property
-    def label(self) -> str:
-        """The name and what it is, without saying it twice.
-
-        >>> from convcli.networks.operations import Activation, ActivationKind
-        >>> Layer("relu1", Activation(ActivationKind.RELU)).label
-        'relu1'
-        """
-        text = str(self.operation)
-        return self.name if self.name.rstrip("0123456789") == text else f"{self.name} {text}"
-
-
-@frozen
-class Step:
-    """One layer bound to the shape of its input.
-
-    ``row`` is its line of the table, ``fields`` the receptive field of its outputs along each axis of the
-    net's input, ``windows`` None where an output needs all of its input.
-    """
-
-    layer: Layer
-    input: Shape
-    output: Shape
-    windows: Windows | None
-    fields: tuple[Field, ...]
-    parameters: Mapping[str, Parameter]
-    row: Row
-
-    @property
-    def name(self) -> str:
-        return self.layer.name
-
-
-@frozen
 class Net:
-    """A chain of layers.
+    """Layers in a graph, each after its sources; the last one's output is the net's.
 
     Parameters
     ----------
@@ -141,19 +100,8 @@ class Net:
             raise UsageError(
                 f"a net takes at most {MOST_AXES} axes of space, and the input has {len(shape.sizes)}"
             )
-        steps: list[Step] = []
-        fields = (Field(),) * len(shape.sizes)
-        space = shape.sizes  # what a flat list of numbers was made of
-        for number, layer in enumerate(self.layers, 1):
-            with within(f"{self.title}: layer {number} ({layer.name}) on {shape}"):
-                step = _bound(layer, shape, fields, space)
-            steps.append(step)
-            shape, fields = step.output, step.fields
-            if not shape.flat:
-                space = shape.sizes
-            elif step.windows is None and step.parameters:  # behind a dense layer everything has been seen
-                space = (1,) * len(space)
-        return tuple(steps)
+        with within(self.title):
+            return follow(self.layers, shape)
 
     def position(self, name: str) -> int:
         """Return the index of the layer of this name, or of this number counted from 1.
@@ -169,28 +117,6 @@ class Net:
         if name.isdecimal() and 1 <= int(name) <= len(names):
             return int(name) - 1
         raise UsageError(f"no layer named {quoted(name)}; {nearest(name, names)}", subject=self.title)
-
-
-def _bound(layer: Layer, shape: Shape, fields: Sequence[Field], space: Sequence[int]) -> Step:
-    operation = layer.operation
-    output = operation.output(shape)
-    windows = operation.windows(shape)
-    parameters = operation.parameters(shape)
-    if windows:
-        fields = [field.through(window) for field, window in zip(fields, windows, strict=True)]
-    elif windows is None and parameters:  # a dense layer: every output sees all
-        fields = [field.through(Window(n)) for field, n in zip(fields, space, strict=True)]
-    row = Row.of(
-        layer.label,
-        None if output.flat else output.channels,
-        output.sizes or (output.channels,),
-        fields,
-        parameters=sum(prod(parameter.shape) for parameter in parameters.values()),
-        multiply_adds=operation.multiply_adds(shape),
-        unused=tuple(w.unused(n) for w, n in zip(windows or (), shape.sizes, strict=False))
-        or (0,) * len(fields),
-    )
-    return Step(layer, shape, output, windows, tuple(fields), parameters, row)
 
 
 # Multiply-adds of a net, for any input and for each of its numbers

@@ -4,31 +4,18 @@ Everything that asks "which inputs does an output need" is answered by the windo
 activation is a window of one, an upsampling is a transposed window.  No arrays, no files, no torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
 from math import prod
 
 from convcli.common import UsageError, frozen, per_axis
-from convcli.geometry.layers import Conv, Pool, format_size
-from convcli.geometry.padding import PadMode
-from convcli.geometry.windows import TransposedWindow, Window
+from convcli.geometry.graph import Operation, Shape, Windows
+from convcli.geometry.layers import Conv, Pool
+from convcli.geometry.padding import Padding, PadMode
+from convcli.geometry.pools import AVG, MAX, PoolKind
+from convcli.geometry.windows import AdaptiveWindow, TransposedWindow, Window, window
 from convcli.kernel.model import Combine, size_text
-
-
-@frozen
-class Shape:
-    """Channels and the sizes of space; without sizes it is a flat list of ``channels`` numbers."""
-
-    channels: int
-    sizes: tuple[int, ...] = ()
-
-    @property
-    def flat(self) -> bool:
-        return not self.sizes
-
-    def __str__(self) -> str:
-        return format_size(self.channels, self.sizes) if self.sizes else str(self.channels)
 
 
 @frozen
@@ -42,7 +29,8 @@ class Numbers:
 class Stored:
     """An array in a file, ``FILE`` or ``FILE#KEY``, of the shape that it has there.
 
-    ``swapped`` says that the file has (in, out, …), as torch and ONNX keep transposed convolutions.
+    ``swapped`` says that the file has (in, out, …), as torch and ONNX keep transposed convolutions, and ONNX some
+    dense layers.
     """
 
     place: str
@@ -71,53 +59,13 @@ class Parameter:
     fill: Fill
     fan_in: int = 1
     trained: bool = True  # False: measured (a batch norm's mean and variance), not learned by gradients
-    swappable: int = 0  # the groups of a transposed convolution, whose first axes torch and ONNX swap
+    swappable: int = 0  # the groups of weights whose first axes torch and ONNX swap
 
 
 def _with_bias(weight: Parameter, bias: Fill | None) -> Mapping[str, Parameter]:
     """Return weights (out, …) and a bias for each output, if there is one."""
     own = {} if bias is None else {"bias": Parameter(weight.shape[:1], bias, weight.fan_in)}
     return {"weight": weight, **own}
-
-
-Windows = tuple[Window | TransposedWindow, ...]
-
-
-class Operation:
-    """What all kinds of layers can say of themselves; of itself one that takes each position by itself.
-
-    ``str()`` is a short text for tables.
-    """
-
-    pad_mode = PadMode.ZERO  # what lies outside the data; not annotated, so no field
-
-    def output(self, shape: Shape) -> Shape:
-        """Return the output shape for an input of this shape; a UsageError says what does not fit."""
-        return shape
-
-    def windows(self, shape: Shape) -> Windows | None:
-        """Return the window along each axis of space; None when an output needs all of its input."""
-        return (Window(1),) * len(shape.sizes)
-
-    def local(self, shape: Shape) -> bool:
-        """Return whether an output needs only a window of the input, whatever its size."""
-        return self.windows(shape) is not None
-
-    def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
-        return {}
-
-    def multiply_adds(self, shape: Shape) -> int:
-        """Return those of its weights; activations, norms and resampling count none."""
-        return 0
-
-    def held(self, shape: Shape) -> int:
-        """Return how many numbers there are at once for an input of this shape, padding and cropping included."""
-        output = self.output(shape)
-        return output.channels * prod(output.sizes)
-
-    def __str__(self) -> str:
-        """The layer's kind, as in a net's file."""
-        return type(self).__name__.lower()
 
 
 class _Windowed(Operation):
@@ -190,7 +138,7 @@ class Convolution(_Windowed):
         maps = self.out * shape.channels if self.each else self.out
         return Shape(parts if self.combine is not Combine.NONE else maps, self._sizes(shape))
 
-    def windows(self, shape: Shape) -> Windows:
+    def windows(self, shape: Shape) -> tuple[Window | TransposedWindow, ...]:
         return self.geometry.windows(shape.sizes)
 
     def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
@@ -238,13 +186,133 @@ class Pooling(_Windowed):
         return str(self.geometry)
 
 
+@frozen
+class AdaptivePooling(_Windowed):
+    """A pool that makes ``size`` outputs of any input, along each axis or all; its windows are as even as can be."""
+
+    size: tuple[int, ...]
+    kind: PoolKind = AVG
+
+    def output(self, shape: Shape) -> Shape:
+        uneven = any(n % window.outputs for n, window in zip(shape.sizes, self.windows(shape), strict=True))
+        if uneven and self.kind not in (AVG, MAX):
+            raise UsageError(
+                f"{self.kind} needs windows of one size, and {shape} has no whole number of them"
+            )
+        return super().output(shape)
+
+    def windows(self, shape: Shape) -> tuple[AdaptiveWindow, ...]:
+        each = zip(shape.sizes, per_axis(self.size, len(shape.sizes), "size"), strict=True)
+        return tuple(AdaptiveWindow(n, outputs) for n, outputs in each)
+
+    def local(self, shape: Shape) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        return f"apool:{self.kind}:{size_text(self.size)}"
+
+
+@frozen
+class Pad(_Windowed):
+    """Samples around the data, which the layers behind it take for data."""
+
+    padding: tuple[Padding, ...] = ((1, 1),)
+    pad_mode: PadMode = PadMode.ZERO
+    pad_value: float = 0.0
+
+    def windows(self, shape: Shape) -> tuple[Window, ...]:
+        each = zip(shape.sizes, per_axis(self.padding, len(shape.sizes), "padding"), strict=True)
+        return tuple(window(n, 1, padding=padding) for n, padding in each)
+
+
 class ActivationKind(StrEnum):
     """A function of one number, or (softmax) of the channels at one position."""
 
     RELU = "relu"
+    RELU6 = "relu6"
+    ELU = "elu"
+    GELU = "gelu"
+    SILU = "silu"
+    HARDSWISH = "hardswish"
+    HARDSIGMOID = "hardsigmoid"
     SIGMOID = "sigmoid"
     TANH = "tanh"
     SOFTMAX = "softmax"
+
+
+class JoinKind(StrEnum):
+    """How outputs of several layers become one."""
+
+    ADD = "add"
+    MULTIPLY = "multiply"
+    CONCAT = "concat"
+
+
+@frozen
+class Join(Operation):
+    """Sums or products of several outputs, one of size 1 repeated along the others'; or all their channels."""
+
+    kind: JoinKind
+
+    def joined(self, shapes: Sequence[Shape]) -> Shape:
+        came = " and ".join(map(str, shapes))
+        if self.kind is JoinKind.CONCAT:
+            if len({shape.sizes for shape in shapes}) > 1:
+                raise UsageError(f"{came} differ in their sizes: only channels may")
+            return Shape(sum(shape.channels for shape in shapes), shapes[0].sizes)
+        if len({len(shape.sizes) for shape in shapes}) > 1:
+            raise UsageError(f"{came} differ in the number of their axes")
+        axes = zip(*((shape.channels, *shape.sizes) for shape in shapes), strict=True)
+        counts = [set(axis) - {1} for axis in axes]
+        if any(len(axis) > 1 for axis in counts):
+            raise UsageError(f"{came} differ: give them the same channels and sizes (padding, stride), or 1")
+        channels, *sizes = (max(axis, default=1) for axis in counts)
+        return Shape(channels, tuple(sizes))
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+@frozen
+class Dropout(Operation):
+    """In training sets each number to zero with probability ``p`` and scales the others by 1 / (1 - p)."""
+
+    p: float = 0.5
+
+    def output(self, shape: Shape) -> Shape:
+        if not 0 <= self.p < 1:
+            raise UsageError(f"p {self.p:g} is no probability: give 0 or more, and less than 1")
+        return shape
+
+
+@frozen
+class GroupNorm(Operation):
+    """Each item's groups of channels moved and scaled to mean 0 and variance 1, then each channel by weight and bias.
+
+    One group is a layer norm, a group for each channel (``groups`` None) an instance norm.  The receptive field leaves
+    out that mean and variance depend on the whole input.
+    """
+
+    groups: int | None = 1
+    weight: Fill = Numbers((1.0,))
+    bias: Fill = Numbers((0.0,))
+    eps: float = 1e-5
+
+    def output(self, shape: Shape) -> Shape:
+        if shape.channels % (self.groups or 1):
+            raise UsageError(f"{shape.channels} channels make no {self.groups} groups of one size")
+        return shape
+
+    def local(self, shape: Shape) -> bool:
+        return False
+
+    def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
+        one = (shape.channels,)
+        return {"weight": Parameter(one, self.weight), "bias": Parameter(one, self.bias)}
+
+    def __str__(self) -> str:
+        names = {None: "instancenorm", 1: "layernorm"}
+        return names.get(self.groups) or f"groupnorm:{self.groups}"
 
 
 @frozen
@@ -317,6 +385,25 @@ class Flatten(Operation):
 
 
 @frozen
+class Unflatten(Operation):
+    """The same numbers, in the same order, as channels and sizes of space."""
+
+    shape: Shape
+
+    def output(self, shape: Shape) -> Shape:
+        found, wanted = (one.channels * prod(one.sizes) for one in (shape, self.shape))
+        if found != wanted:
+            raise UsageError(f"{self.shape} are {wanted} numbers, and {found} come in ({shape})")
+        return self.shape
+
+    def windows(self, shape: Shape) -> None:
+        return None
+
+    def __str__(self) -> str:
+        return f"unflatten:{self.shape}"
+
+
+@frozen
 class Dense(Operation):
     """Every output a weighted sum of all inputs; weights (outputs, inputs)."""
 
@@ -336,7 +423,9 @@ class Dense(Operation):
         return None
 
     def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
-        return _with_bias(Parameter((self.outputs, shape.channels), self.weights, shape.channels), self.bias)
+        swappable = int(isinstance(self.weights, Stored) and self.weights.swapped)
+        size = self.outputs, shape.channels
+        return _with_bias(Parameter(size, self.weights, shape.channels, swappable=swappable), self.bias)
 
     def multiply_adds(self, shape: Shape) -> int:
         return shape.channels * self.outputs

@@ -14,15 +14,16 @@ from typing import Any, TypeVar, get_args
 
 from convcli.common import UsageError, counted, frozen, parse_float, parse_numbers, quoted, to_float, within
 from convcli.geometry.grammar import parse_size
+from convcli.geometry.graph import INPUT, Layer, Operation, Shape
 from convcli.geometry.layers import Conv, Pool
 from convcli.geometry.padding import Padding, PadMode, parse_pad_mode, parse_padding
-from convcli.geometry.pools import MAX, POOLS
+from convcli.geometry.pools import AVG, MAX, POOLS
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, full_shape
 from convcli.kernel.yaml_document import Fields, Node, nearest, nested_numbers, read_document, scalar
 from convcli.networks import operations as kinds
-from convcli.networks.model import Layer, Net, Preprocess
-from convcli.networks.operations import Fill, Numbers, Operation, Random, Shape, Stored
+from convcli.networks.model import Net, Preprocess
+from convcli.networks.operations import Fill, Numbers, Random, Stored
 from convcli.networks.weights import is_weights_file, load_weights, swaps
 
 T = TypeVar("T")
@@ -50,6 +51,10 @@ class Options(Fields):
         self.folder = folder
         self.seed = seed
         self.classes = classes
+
+    def needs(self, key: str) -> None:
+        if key not in self:
+            raise UsageError(f"{key}: is needed")
 
     def whole(self, key: str, default: int, minimum: int = 1, most: int | None = None) -> int:
         def one(text: str) -> int:
@@ -117,6 +122,8 @@ class Options(Fields):
 # How a key is read, by the type of its field.
 _OF_TYPE: Mapping[Any, Callable[[Options, str], Any]] = {
     bool: Options.truth,
+    int: lambda options, key: options.whole(key, 1),
+    Shape: lambda options, key: options.read(key, _shape, Shape(1)),
     float: lambda options, key: options.number(key, 0.0),
     tuple[int, ...]: lambda options, key: options.wholes(key, ()),
     tuple[float, ...]: Options.numbers,
@@ -254,6 +261,27 @@ def _pool(options: Options) -> Operation:
     return kinds.Pooling(options.record(Pool, kind=options.choice("kind", POOLS, MAX)))
 
 
+def _adaptive_pool(options: Options) -> Operation:
+    options.needs("size")
+    kind = options.choice("kind", POOLS, AVG)
+    return options.record(kinds.AdaptivePooling, kind=kind)
+
+
+def _pad(options: Options) -> Operation:
+    mode = options.read("pad_mode", parse_pad_mode, PadMode.ZERO)
+    return options.record(kinds.Pad, pad_mode=mode)
+
+
+def _groupnorm(options: Options) -> Operation:
+    options.needs("groups")
+    return options.record(kinds.GroupNorm)
+
+
+def _unflatten(options: Options) -> Operation:
+    options.needs("shape")
+    return options.record(kinds.Unflatten)
+
+
 def _dense(options: Options) -> Operation:
     if ("weights" in options) == ("outputs" in options):
         raise UsageError("one of outputs: and weights: is needed, and not both")
@@ -292,14 +320,22 @@ READERS: dict[str, tuple[Reader, tuple[str, ...]]] = {
     "tconv": (partial(_convolution, transposed=True), (*_CONV, "output_padding", "layout")),
     "pool": (_pool, _keys(Pool)),
     "gpool": (lambda options: kinds.Pooling(Pool(options.choice("kind", POOLS, MAX), None)), ("kind",)),
+    "apool": (_adaptive_pool, _keys(kinds.AdaptivePooling)),
     **{kind.value: _row(kinds.Activation, kind=kind) for kind in kinds.ActivationKind},
     "leaky": _row(kinds.Leaky),
     "prelu": _row(kinds.PRelu),
+    **{kind.value: _row(kinds.Join, kind=kind) for kind in kinds.JoinKind},
     "batchnorm": _row(kinds.BatchNorm),
+    "groupnorm": (_groupnorm, _keys(kinds.GroupNorm)),
+    "layernorm": _row(kinds.GroupNorm, groups=1),
+    "instancenorm": _row(kinds.GroupNorm, groups=None),
+    "dropout": _row(kinds.Dropout),
     "bias": _row(kinds.Bias),
     "flatten": _row(kinds.Flatten),
+    "unflatten": (_unflatten, _keys(kinds.Unflatten)),
     "dense": (_dense, ("outputs", "weights", "bias", "seed")),
     "upsample": _row(kinds.Upsample),
+    "pad": (_pad, _keys(kinds.Pad)),
 }
 
 KEYS = ("name", "description", "source", "input", "num_classes", "labels", "seed", "preprocess", "layers")
@@ -337,14 +373,14 @@ def load_net(path: Path, num_classes: int | None = None) -> Net:
             name=options.text("name", path.stem),
             layers=_layers(document["layers"], path.parent, seed, classes),
             preprocess=preprocess,
-            input=options.read("input", _input, None),
+            input=options.read("input", _shape, None),
             labels=_labels(document.get("labels", [])),
             description=options.text("description"),
             source=options.text("source"),
         )
 
 
-def _input(text: str) -> Shape:
+def _shape(text: str) -> Shape:
     channels, sizes = parse_size(text, "input")
     return Shape(channels or 1, sizes)
 
@@ -364,12 +400,28 @@ def _preprocess(options: Options) -> Preprocess:
     return found
 
 
+def _sources(options: Options, operation: Operation, names: list[str], before: str) -> tuple[str, ...]:
+    """Return which earlier layers' outputs a layer takes; a join with one name takes the layer before as well."""
+    text = options.read("from", str, "")
+    found = tuple(part.strip() for part in text.split(",")) if text else ()
+    for name in found:
+        if name not in names:
+            raise UsageError(f"from: no earlier layer is named {quoted(name)}; {nearest(name, names)}")
+    if isinstance(operation, kinds.Join) and len(found) < 2:
+        if not found:
+            raise UsageError("from: is needed, the layers that it joins: from: [conv1, conv2]")
+        return (before, *found)
+    if len(found) > 1 and not isinstance(operation, kinds.Join):
+        raise UsageError("from: one layer; several are joined by add, multiply or concat")
+    return found or (before,)
+
+
 def _layers(node: Node, folder: Path, seed: tuple[int, ...] | None, classes: int) -> tuple[Layer, ...]:
     if not isinstance(node, list) or not node:
         raise UsageError("layers: a list is needed, such as - conv: {maps: 6, size: 5}")
     counts: Counter[str] = Counter()
     layers: list[Layer] = []
-    names: set[str] = set()
+    names = [INPUT]
     if len(node) > MAX_LAYERS:
         raise UsageError(f"{len(node):,} layers are more than {MAX_LAYERS:,}")
     for number, item in enumerate(node, 1):
@@ -389,10 +441,13 @@ def _layers(node: Node, folder: Path, seed: tuple[int, ...] | None, classes: int
         counts[kind] += 1
         with within(f"layer {number} ({kind})"):
             options = Options(given, folder, None if seed is None else (*seed, number), classes)
-            options.only(("name", *keys))
+            options.only(("name", "from", *keys))
             name = options.text("name", f"{kind}{counts[kind]}")
             if name in names:
-                raise UsageError(f"the name {quoted(name)} is taken by an earlier layer")
-            names.add(name)
-            layers.append(Layer(name, reader(options)))
+                other = "the net's input" if name == INPUT else "an earlier layer"
+                raise UsageError(f"the name {quoted(name)} is taken by {other}")
+            operation = reader(options)
+            before = layers[-1].name if layers else INPUT
+            layers.append(Layer(name, operation, _sources(options, operation, names, before)))
+            names.append(name)
     return tuple(layers)

@@ -5,11 +5,14 @@ part that covers everything, so that blocks and whole inputs go through the same
 torch.  No files.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
+from functools import reduce
 from itertools import zip_longest
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +21,19 @@ from torch.nn import functional as F
 from convcli.common import UsageError, frozen, per_axis
 from convcli.data.box import Box, Span, slices, whole
 from convcli.engines.pooling import in_two_steps, sample_counts
+from convcli.geometry.graph import INPUT, Step, needed_for
 from convcli.geometry.padding import PadMode, Sources
 from convcli.kernel import Combine
 from convcli.networks import operations as kinds
-from convcli.networks.model import Grey, Net, Preprocess, Step
+from convcli.networks.model import Grey, Net, Preprocess
 from convcli.pixels.channels import REC709
 
 Tensors = Mapping[str, torch.Tensor]
 
+_JOINS: Mapping[kinds.JoinKind, Callable[..., torch.Tensor]] = {
+    kinds.JoinKind.ADD: torch.add,
+    kinds.JoinKind.MULTIPLY: torch.mul,
+}
 _LINEAR = ("linear", "bilinear", "trilinear")
 
 
@@ -38,12 +46,16 @@ class Part:
 
 
 def apply(
-    step: Step, parameters: Tensors, x: torch.Tensor, part: Part | None = None, *, training: bool = False
+    step: Step, parameters: Tensors, inputs: Sequence[torch.Tensor], part: Part, *, training: bool = False
 ) -> torch.Tensor:
     """Return one layer's output, or a part of it from the inputs that this part needs."""
     own = {name: parameters[f"{step.name}.{name}"] for name in step.parameters}
-    part = part or Part((0,) * len(step.input.sizes), whole(step.output.sizes))
+    x = inputs[0]
     match step.layer.operation:
+        case kinds.Join(kind=kind):
+            return (
+                torch.cat(list(inputs), 1) if kind is kinds.JoinKind.CONCAT else reduce(_JOINS[kind], inputs)
+            )
         case kinds.Convolution() as convolution:
             return _convolve(step, convolution, own, x, part)
         case kinds.Pooling() as pooling:
@@ -52,8 +64,18 @@ def apply(
             return F.leaky_relu(x, slope)
         case kinds.Activation(kind=kinds.ActivationKind.SOFTMAX):
             return torch.softmax(x, 1)
-        case kinds.Activation(kind=kind):  # relu, sigmoid, tanh
-            return getattr(torch, kind)(x)
+        case kinds.Activation(kind=kind):
+            return getattr(F, kind)(x)
+        case kinds.Dropout(p=p):
+            return F.dropout(x, p, training)
+        case kinds.GroupNorm(groups=groups, eps=eps):
+            return F.group_norm(x, groups or x.shape[1], own["weight"], own["bias"], eps)
+        case kinds.AdaptivePooling() as pooling:
+            return _adaptive(step, pooling, x)
+        case kinds.Pad(pad_mode=mode, pad_value=value):
+            return box(x, _needed(step, part), mode, value)
+        case kinds.Unflatten(shape=shape):
+            return x.reshape(len(x), shape.channels, *shape.sizes)
         case kinds.PRelu():
             return F.prelu(x, own["weight"])
         case kinds.BatchNorm(eps=eps):
@@ -171,6 +193,15 @@ def _pool(step: Step, operation: kinds.Pooling, x: torch.Tensor, part: Part) -> 
     return pool.kind.layer(torch, box(x, ranges, PadMode.CONSTANT, pool.kind.fill), kernel, counts)
 
 
+def _adaptive(step: Step, operation: kinds.AdaptivePooling, x: torch.Tensor) -> torch.Tensor:
+    windows = operation.windows(step.input)
+    if any(window.size % window.outputs for window in windows):
+        pool = getattr(F, f"adaptive_{operation.kind}_pool{len(windows)}d")
+        return pool(x, step.output.sizes)
+    sizes = [window.size // window.outputs for window in windows]
+    return operation.kind.layer(torch, x, [(size, size, 1) for size in sizes], prod(sizes))
+
+
 def _upsample(step: Step, operation: kinds.Upsample, x: torch.Tensor, part: Part) -> torch.Tensor:
     rank = len(step.output.sizes)
     scale = per_axis(operation.scale, rank, "scale")
@@ -218,10 +249,22 @@ def tensors(
     return {name: torch.tensor(array, dtype=dtype, device=device) for name, array in arrays.items()}
 
 
-def forward(
-    steps: Sequence[Step], parameters: Tensors, x: torch.Tensor, *, training: bool = False
-) -> torch.Tensor:
-    """Return the last layer's output.
+def forward(steps: Sequence[Step], parameters: Tensors, x: torch.Tensor, **how: Any) -> torch.Tensor:
+    """Return the last layer's output, of no layers the input itself; arguments as in `outputs`."""
+    last = deque(outputs(steps, parameters, x, **how), maxlen=1)
+    return last[0][1] if last else x
+
+
+def outputs(
+    steps: Sequence[Step],
+    parameters: Tensors,
+    x: torch.Tensor,
+    *,
+    training: bool = False,
+    parts: Mapping[str, Box] | None = None,
+    needed: Callable[[Step, Box], Box] = Step.needs,
+) -> Iterator[tuple[Step, torch.Tensor]]:
+    """Yield every layer with its output, in order.
 
     Parameters
     ----------
@@ -232,20 +275,30 @@ def forward(
     x
         Preprocessed input, (items, channels, *space).
     training
-        Batch norms use the batch's own mean and variance, and update their running ones in place.
+        Batch norms use the batch's own mean and variance, and update their running ones in place; dropout drops.
+    parts
+        The boxes of all outputs, and of the input, that are to be computed; all of them by default.
+    needed
+        The part of its input that a box of a layer's output needs.
     """
+    values = {INPUT: x}
+    last_uses = {source: step.name for step in steps for source in step.sources}
     for step in steps:
-        x = apply(step, parameters, x, training=training)
-    return x
+        inputs = [values[source] for source in step.sources]
+        part = Part((0,) * len(step.input.sizes), whole(step.output.sizes))
+        if parts is not None:
+            own = needed(step, parts[step.name])
+            part = Part(tuple(start for start, _ in own), parts[step.name])
+            inputs = [_cut(values[source], own, parts[source]) for source in step.sources]
+        result = values[step.name] = apply(step, parameters, inputs, part, training=training)
+        for source in {source for source in step.sources if last_uses[source] == step.name}:
+            del values[source]
+        yield step, result
 
 
-def outputs(
-    steps: Sequence[Step], parameters: Tensors, x: torch.Tensor, *, training: bool = False
-) -> Iterator[tuple[Step, torch.Tensor]]:
-    """Yield every layer with its output, in order; arguments as in `forward`."""
-    for step in steps:
-        x = apply(step, parameters, x, training=training)
-        yield step, x
+def _cut(x: torch.Tensor, box: Box, whole: Box) -> torch.Tensor:
+    """Return the box of an array whose last axes are the box ``whole``."""
+    return x[(slice(None), slice(None), *slices(box, [start for start, _ in whole]))]
 
 
 def preprocess(how: Preprocess, x: torch.Tensor) -> torch.Tensor:
@@ -279,7 +332,7 @@ def computing() -> Iterator[None]:
 class TorchNet:
     """A net bound to a shape, with its numbers on a device: ready to run.
 
-    ``steps`` may be the beginning of the net's layers: then that is what runs.
+    ``steps`` may be those alone that one layer needs: then they are what runs.
     """
 
     net: Net
@@ -308,7 +361,7 @@ class TorchNet:
 
     def upto(self, name: str) -> "TorchNet":
         """Return the net whose last layer is the one of this name (or number)."""
-        return replace(self, steps=self.steps[: self.net.position(name) + 1])
+        return replace(self, steps=needed_for(self.steps, self.net.layers[self.net.position(name)].name))
 
     def input(self, array: np.ndarray) -> torch.Tensor:
         """Return (channels, *space) of any real type as one preprocessed item, (1, channels, *space)."""

@@ -115,6 +115,7 @@ def test_json():
         "parameters": 19,
         "multiply_adds": 1260,
         "unused": [0, 1],
+        "sources": [],
     }
     assert json.loads(printed("8", "conv:3", "--json"))["layers"][0]["channels"] is None
 

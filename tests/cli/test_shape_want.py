@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 from convcli.common.errors import ConvError
 from convcli.geometry.frameworks import Answer, compare, reasons
 from convcli.geometry.grammar import parse_layer
-from convcli.geometry.layers import Conv, trace
+from convcli.geometry.graph import trace
+from convcli.geometry.layers import Conv
 from convcli.geometry.padding import PaddingName
 from convcli.geometry.search import remarks, search
 from tests.shell import convcli, ok

@@ -12,7 +12,7 @@ from PIL import Image
 from convcli.cli.program import run
 from convcli.explanations.receptive import seen_by
 from convcli.geometry.grammar import parse_layers
-from convcli.geometry.layers import trace
+from convcli.geometry.graph import trace
 from convcli.networks.model import parameters_of
 from convcli.networks.parse import load_net
 from convcli.networks.torch_run import TorchNet
@@ -21,7 +21,7 @@ from tests.shell import SAMPLES
 
 
 def model_of(path: Path, array: np.ndarray) -> TorchNet:
-    from convcli.networks.operations import Shape
+    from convcli.geometry.graph import Shape
 
     net = load_net(path)
     steps = net.trace(net.preprocess.output(Shape(len(array), array.shape[1:])))

@@ -30,7 +30,7 @@ from convcli.common.numbers import parse_number, parse_numbers, parse_rate
 from convcli.data.info import Source
 from convcli.detection.area import parse_area, parse_region
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
-from convcli.geometry.layers import trace
+from convcli.geometry.graph import Shape, trace
 from convcli.geometry.padding import parse_pad_mode, parse_padding
 from convcli.jobs.bind import Settings, bind
 from convcli.kernel import load_kernel
@@ -42,7 +42,6 @@ from convcli.media import opening, registry
 from convcli.media.clips.numbered import NumberedSource, find
 from convcli.media.files.target import Folder
 from convcli.media.options import Header, ReadOptions, WriteOptions
-from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
 from convcli.networks.weights import load_all
 from convcli.pixels.ranges import POLICIES, parse_range

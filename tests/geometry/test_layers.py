@@ -12,7 +12,8 @@ from torch import nn
 
 from convcli.common.errors import UsageError
 from convcli.geometry.grammar import parse_layer, parse_layers, parse_pool, parse_size
-from convcli.geometry.layers import Conv, Pool, format_size, trace
+from convcli.geometry.graph import trace
+from convcli.geometry.layers import Conv, Pool, format_size
 from convcli.geometry.padding import PaddingName
 from convcli.geometry.pools import AVG, MAX, MIN
 from convcli.geometry.windows import TransposedWindow, Window

@@ -140,8 +140,8 @@ def test_steps_are_those_of_torchs_own_loop(
 
 
 def parameter():
+    from convcli.geometry.graph import Shape
     from convcli.networks.model import parameters_of
-    from convcli.networks.operations import Shape
 
     return parameters_of(load_net(Path("linear.yaml")).trace(Shape(1, (96, 96))))["conv1.weight"]
 
@@ -173,8 +173,8 @@ def test_the_autoencoders_loss_falls_tenfold(place: Path) -> None:
     net = load_net(SAMPLES / "autoencoder.yaml")
     with Image.open("crops/05.png") as picture:
         pixels = np.asarray(picture).transpose(2, 0, 1)
+    from convcli.geometry.graph import Shape
     from convcli.networks.model import parameters_of
-    from convcli.networks.operations import Shape
 
     steps = net.trace(net.preprocess.output(Shape(3, (32, 32))))
     arrays = initial(parameters_of(steps), load_for(Path("ae.safetensors"), parameters_of(steps)))

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from convcli.common.errors import ConvError
+from convcli.geometry.graph import Shape
 from convcli.networks import pictures
 from convcli.networks.check import Finding, measure
 from convcli.networks.model import parameters_of
-from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
 from convcli.networks.pictures import Colours
 from convcli.networks.torch_run import TorchNet

@@ -16,13 +16,14 @@ from torch.nn import functional as F
 from convcli.data.box import Box, grid, slices
 from convcli.data.info import ArraySource
 from convcli.explanations.value import explain_pool
+from convcli.geometry.graph import Shape
 from convcli.geometry.pools import MAX, POOLS, PoolKind
 from convcli.jobs.chain import PoolStage
 from convcli.networks.blocks import NetSource, block_length, not_local
 from convcli.networks.model import Net, parameters_of
-from convcli.networks.operations import Convolution, Shape
+from convcli.networks.operations import Convolution
 from convcli.networks.parse import load_net
-from convcli.networks.torch_run import TorchNet, apply, forward
+from convcli.networks.torch_run import TorchNet, forward
 from convcli.networks.weights import initial
 from tests.pad_modes import padded
 from tests.shell import convcli
@@ -226,7 +227,7 @@ def test_a_pools_gradient_goes_where_explain_says(text: str, kind: PoolKind, tmp
     x = RANDOM.integers(0, 4, (7, 6)).astype(float)  # equal samples in most windows
     (step,) = model_of(net_of(tmp_path, f"layers:\n- {text.replace('KIND', str(kind))}\n"), x[None]).steps
     tensor = torch.tensor(x[None, None], requires_grad=True)
-    out = apply(step, {}, tensor)[0, 0]
+    out = forward([step], {}, tensor)[0, 0]
     pool = step.layer.operation.geometry
     stage = PoolStage(kind, pool.windows(x.shape), pool.include_padding)
     for at in np.ndindex(*out.shape):
@@ -244,7 +245,7 @@ def test_a_medians_gradient_is_that_of_torchs_quantile(size: int, padding: int, 
     text = f"layers:\n- pool: {{kind: median, size: {size}, padding: {padding}, stride: 1}}\n"
     (step,) = model_of(net_of(tmp_path, text), X2).steps
     x, y = T2.clone().requires_grad_(), T2.clone().requires_grad_()
-    out = apply(step, {}, x)
+    out = forward([step], {}, x)
     padded = F.pad(y, [padding] * 4, value=np.nan)
     windows = padded.unfold(2, size, 1).unfold(3, size, 1).flatten(4)
     expected = windows.nanquantile(0.5, dim=-1)
@@ -253,7 +254,7 @@ def test_a_medians_gradient_is_that_of_torchs_quantile(size: int, padding: int, 
     (out * weight).sum().backward()
     (expected * weight).sum().backward()
     np.testing.assert_allclose(x.grad, y.grad, rtol=0, atol=1e-12)
-    assert torch.autograd.gradcheck(lambda one: apply(step, {}, one), T2.clone().requires_grad_())
+    assert torch.autograd.gradcheck(lambda one: forward([step], {}, one), T2.clone().requires_grad_())
 
 
 @pytest.mark.parametrize(("rank", "shape"), [(1, (2, 23)), (3, (2, 6, 7, 8))])

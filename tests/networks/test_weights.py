@@ -16,8 +16,8 @@ import torch
 from safetensors.numpy import save_file
 
 from convcli.common.errors import ConvError
+from convcli.geometry.graph import Shape
 from convcli.networks.model import parameters_of
-from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
 from convcli.networks.torch_run import TorchNet
 from convcli.networks.weights import class_names, initial, load_all, load_for, load_weights, save

@@ -10,9 +10,9 @@ import pytest
 
 from convcli.common.errors import ConvError
 from convcli.geometry.grammar import parse_layers
-from convcli.geometry.layers import trace
+from convcli.geometry.graph import Shape, trace
 from convcli.networks.model import Net
-from convcli.networks.operations import Convolution, Shape
+from convcli.networks.operations import Convolution
 from convcli.networks.parse import load_net
 from tests.shell import SAMPLES
 

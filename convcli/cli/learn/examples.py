@@ -17,12 +17,12 @@ from convcli.cli.learn.files import File, class_numbers, expand, is_label_table,
 from convcli.cli.learn.request import Request
 from convcli.cli.shared.opened import Log, opened
 from convcli.common import ConvError, UsageError, about, frozen_identity, parse_float, within
+from convcli.geometry.graph import Shape
 from convcli.learning.examples import MEMORY, Example, Examples, kept
 from convcli.learning.training import Loss
 from convcli.media.files.target import shown
 from convcli.media.options import ReadOptions
 from convcli.networks.model import Net, check_budget
-from convcli.networks.operations import Shape
 from convcli.networks.torch_run import preprocess
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from convcli.data.box import grid
 from convcli.data.info import ITEMS, ArraySource, Colour, Info, Source
 from convcli.execution.items import item_of, with_items
 from convcli.execution.pipeline import Pipeline
+from convcli.geometry.graph import Shape
 from convcli.jobs.chain import Chain
 from convcli.jobs.job import PIXELS, Job
 from convcli.media import opening, registry
@@ -27,7 +28,6 @@ from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
 from convcli.networks import pictures
 from convcli.networks.model import Net
-from convcli.networks.operations import Shape
 from convcli.networks.parse import load_net
 from convcli.networks.weights import class_names
 from convcli.pixels.channels import white_of

@@ -33,15 +33,28 @@ class Traced:
 
 def lines(found: Traced) -> Iterator[str | Table]:
     """Yield one row a layer, totals where there are several, and the final size."""
-    header = ("layer", "output", "field", "jump", "start", "params", "mult-adds", "unused")
-    rows: list[tuple[str, ...]] = [header, ("input", found.input, "1", "1", "0", "", "", "")]
+    graph = any(row.sources for row in found.layers)
+    header = (
+        "layer",
+        *("from",) * graph,
+        "output",
+        "field",
+        "jump",
+        "start",
+        "params",
+        "mult-adds",
+        "unused",
+    )
+    before = [""] * graph
+    rows: list[tuple[str, ...]] = [header, ("input", *before, found.input, "1", "1", "0", "", "", "")]
     for row in found.layers:
         places = (axes_text(row.field), axes_text(row.jump), axes_text(row.start))
         costs = (str(row.parameters), str(row.multiply_adds))
-        rows.append((row.layer, row.output, *places, *costs, axes_text(row.unused)))
+        sources = [", ".join(row.sources)] * graph
+        rows.append((row.layer, *sources, row.output, *places, *costs, axes_text(row.unused)))
     if len(found.layers) > 1:
-        rows.append(("total", "", "", "", "", str(found.parameters), str(found.multiply_adds), ""))
-    yield Table(rows, "<<>")
+        rows.append(("total", *before, "", "", "", "", str(found.parameters), str(found.multiply_adds), ""))
+    yield Table(rows, "<<<>" if graph else "<<>")
     yield found.output
 
 

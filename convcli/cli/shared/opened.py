@@ -18,13 +18,13 @@ from convcli.common import frozen
 from convcli.data.box import whole
 from convcli.data.info import ITEMS, SPACE, ArraySource, Info, Source, channels_first, refuse_items
 from convcli.execution.items import items
+from convcli.geometry.graph import Shape
 from convcli.jobs.job import canonical
 from convcli.media import opening, registry
 from convcli.media.files.target import about_input, open_input, shown
 from convcli.media.option_checks import check_reading
 from convcli.media.options import ReadOptions
 from convcli.media.registry import Format
-from convcli.networks.operations import Shape
 
 
 @frozen
