@@ -105,7 +105,7 @@ def slide(stage: Stage, data: np.ndarray, results: np.ndarray, which: int = 0) -
     UsageError
         When there would be too many frames or cells to look at.
     """
-    _check(stage, data.shape, results.shape)
+    check_film(stage, data.shape, results.shape)
     spans = [window.input_range(0, count) for window, count in zip(stage.windows, results.shape, strict=True)]
     low = tuple(min(lo, 0) for lo, _ in spans)
     high = tuple(max(hi, n) for (_, hi), n in zip(spans, data.shape, strict=True))
@@ -155,7 +155,7 @@ def lay_down(stage: ConvStage, data: np.ndarray, results: np.ndarray, which: int
 
     The parameters are those of `slide`.  Cells that padding crops are shown outside the output's own.
     """
-    _check(stage, data.shape, results.shape)
+    check_film(stage, data.shape, results.shape)
     grid = Board("input", (0,) * data.ndim, data.shape, data.shape, tuple(data.ravel().tolist()))
     kernel = _kernel_board(stage, which)
     low = tuple(-window.before for window in stage.windows)
@@ -227,7 +227,8 @@ def check_length(stage: Stage, sizes: Sequence[int], outputs: Sequence[int]) -> 
         )
 
 
-def _check(stage: Stage, sizes: Sequence[int], outputs: Sequence[int]) -> None:
+def check_film(stage: Stage, sizes: Sequence[int], outputs: Sequence[int]) -> None:
+    """Refuse a film that is too long, and one of a bank whose outputs are combined."""
     check_length(stage, sizes, outputs)
     if isinstance(stage, ConvStage) and stage.kernel.combine is not Combine.NONE:
         raise UsageError(

@@ -39,6 +39,7 @@ class Request:
       convcli explain photo.png --pool max:2 --at 3,7 -o window.png
       convcli explain --input 3x3 -k 2x2 --transpose --stride 2 --at 1,1
       convcli explain --animate a.gif --input 5x5 -k 3x3 --stride 2 --padding 1
+      convcli explain --animate page.html --input 5x5 -k 3x3 --padding 1
       convcli explain photo.png --receptive-field net.yaml --at 4,4 -o field.png
     """
 
@@ -67,7 +68,9 @@ class Request:
     map: int | None = option("Only this output of a bank, counted from 0.", panel=Panel.VALUES)
     channel: int | None = option("Only this channel of the input.", panel=Panel.VALUES)
     output: str | None = options.output("Draw the output with its window: FILE.png.")
-    animate: str | None = option("Draw the window moving: FILE.gif or FILE.mp4.", metavar="FILE")
+    animate: str | None = option(
+        "Draw the window moving: FILE.gif or FILE.mp4; FILE.html is a page to learn with.", metavar="FILE"
+    )
     field: FieldOptions
     fps: float = option("Steps a second of the animation.", default=2.0, least=0.1, most=30)
     force: bool = options.force()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import PurePath
 
 import numpy as np
 
@@ -17,12 +18,14 @@ from convcli.data.axes import SECOND, Listed, axes_of
 from convcli.data.info import ArraySource, Colour, Info
 from convcli.execution.pipeline import Pipeline
 from convcli.explanations.film import Frame, check_length, close_up, lay_down, slide
+from convcli.explanations.page import SUFFIXES, page
 from convcli.explanations.value import Explanation, explain_conv, explain_pool
 from convcli.jobs.chain import ConvStage, PoolStage, Stage
 from convcli.jobs.job import Job, draft
 from convcli.kernel import Combine, Kernel
 from convcli.media import registry
-from convcli.media.files.target import shown
+from convcli.media.files.target import output, shown
+from convcli.media.opening import check_not_input
 from convcli.pixels.channels import Alpha, filtered_channels
 from convcli.pixels.ranges import ROUNDED
 from convcli.pixels.render import Tally
@@ -98,7 +101,7 @@ def explain_all(request: Request) -> None:
         f"{kernel.name} is {kernel.in_samples} in samples" for kernel in kernels if kernel.in_samples
     )
     task = _prepare(request, whole, kernels)
-    explanation, film = None, []
+    explanation, frames = None, 0
     if request.at is not None:
         _check_place(request.at, task)
         explanation = _explain(task, request.at, request)
@@ -106,11 +109,14 @@ def explain_all(request: Request) -> None:
             data, results, which = _one_plane(task, request)
             frame = close_up(task.stage, data, request.at, float(results[request.at]), task.outputs, which)
             _write(request, request.output, [frame], task.letters)
-    if request.animate is not None:
+    if request.animate is not None and PurePath(request.animate).suffix.lower() in SUFFIXES:
+        frames = _write_page(request, request.animate, task)
+    elif request.animate is not None:
         film = _film(task, request)
         _write(request, request.animate, film, task.letters)
+        frames = len(film)
     window = tuple(window.kernel for window in task.stage.windows)
-    drawn, notes = (request.output, request.animate, len(film)), (*whole.notes, *said, *task.notes)
+    drawn, notes = (request.output, request.animate, frames), (*whole.notes, *said, *task.notes)
     found = Explained(explanation, task.letters, task.outputs, window, *drawn, whole.grain, notes)
     report.show(found, found.lines(request.messages.quiet), request)
 
@@ -231,7 +237,7 @@ def _write(request: Request, path: str, frames: Sequence[Frame], letters: str) -
     moving, format = path == request.animate, registry.by_suffix(path)
     if moving and (format.numbers or "T" not in format.axes):
         raise UsageError(
-            f"{format.name.upper()} does not hold such a picture; name a .gif or .mp4 file",
+            f"{format.name.upper()} does not hold such a picture; name a .gif, .mp4 or .html file",
             subject=shown(path),
         )
     painter = Painter(frames, letters)
@@ -243,6 +249,16 @@ def _write(request: Request, path: str, frames: Sequence[Frame], letters: str) -
         force=request.force,
         inputs=[request.input] if request.input is not None else [],
     )
+
+
+def _write_page(request: Request, path: str, task: Task) -> int:
+    """Write the page to learn with; return its steps."""
+    data, results, which = _one_plane(task, request)
+    text = page(task.stage, data, results, which, request.fps)
+    check_not_input(path, [request.input] if request.input is not None else [], force=request.force)
+    with output(path, force=request.force, binary=False) as fp:
+        fp.write(text.encode())
+    return results.size
 
 
 def _form(pictures: np.ndarray, rate: float) -> Info:
