@@ -470,7 +470,7 @@ def test_one_window_as_a_picture(tmp_path):
         (("--input", "5x5", "-k", "3x3", "--at", "0,0", "--channel", "2"), "--channel 2 is not there"),
         (("--input", "50x50", "-k", "3x3", "--animate", "a.gif"), "too many to look at"),
         (("--input", "5x5", "-k", "sobel", "--animate", "a.gif"), "a picture shows one kernel"),
-        (("--input", "5x5", "-k", "3x3", "--animate", "a.csv"), "name a .gif or .mp4 file"),
+        (("--input", "5x5", "-k", "3x3", "--animate", "a.csv"), "name a .gif, .mp4 or .html file"),
         (("--input", "5x5", "-k", "3x3", "--animate", "a.xyz"), "unknown suffix '.xyz'"),
         (("--input", "5x5", "-k", "3x3", "--animate", "a.gif", "--fps", "0"), "--fps 0 is not possible"),
         (("--input", "5x5", "-k", "3x3", "--animate", "a.gif", "-o", "a.png"), "-o draws one output"),
