@@ -265,6 +265,8 @@ def damaged(how: str, path: Path) -> str:
         header[42:44], words = (-4).to_bytes(2, "little", signed=True), "axes"
     elif how == "large":  # says more than there is
         header[42:44], words = (32_000).to_bytes(2, "little"), "cut short"
+    elif how in ("offset nan", "offset inf", "offset 4"):
+        header[108:112], words = struct.pack("<f", float(how.split()[1])), "not behind its header"
     elif how == "short":
         header, words = header[:350], "cut short"
     elif how == "long":
@@ -278,7 +280,11 @@ def damaged(how: str, path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "how", ["singular", "pair", "complex", "type", "axes", "negative", "large", "short", "long", "gzip"]
+    "how",
+    [
+        *("singular", "pair", "complex", "type", "axes", "negative", "large", "short", "long", "gzip"),
+        *("offset nan", "offset inf", "offset 4"),
+    ],
 )
 def test_damaged_files_are_refused_in_one_line(tmp_path: Path, how: str) -> None:
     words = damaged(how, tmp_path / "in.nii.gz")

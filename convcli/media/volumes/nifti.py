@@ -82,9 +82,17 @@ def _sizes(header: Any) -> list[int]:
     return sizes
 
 
+def _offset(header: Any) -> int:
+    """Return at which byte the samples begin; the header has it as a float in NIfTI-1."""
+    offset = float(header["vox_offset"])
+    if not isfinite(offset) or offset < header.sizeof_hdr:
+        raise ConvError(f"its samples begin at byte {offset:g}, not behind its header")
+    return int(header["vox_offset"])
+
+
 def _length(header: Any) -> int:
     """Return how many bytes a file with this header has, at least."""
-    return int(header["vox_offset"]) + prod(_sizes(header)) * int(header.get_data_dtype().itemsize)
+    return prod(_sizes(header)) * int(header.get_data_dtype().itemsize) + _offset(header)
 
 
 def _places(header: Any) -> dict[str, Even]:
@@ -117,9 +125,7 @@ class NiftiSource(VoxelSource):
             slope, shift = header.get_slope_inter()
             affine, places = header.get_best_affine(), _places(header)
             affine[:3] *= float(_UNITS.get(header.get_xyzt_units()[0], _UNITS["mm"])[1])
-        offset = int(header["vox_offset"])
-        if offset < header.sizeof_hdr:
-            raise ConvError(f"its samples begin at byte {offset}, within its header")
+        offset = _offset(header)
         if header["magic"].item()[:2] == b"ni":
             raise ConvError("one of a pair of files: save both as one .nii")
         channels = len(dtype.names or "x")
