@@ -10,8 +10,6 @@ import typer
 
 import convcli
 from convcli.cli.shared import report, terminal
-from convcli.common import ConvError
-from convcli.common.machine import NO_MEMORY, NO_THREAD
 
 INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 and the signal's number, as in a shell
 
@@ -130,19 +128,6 @@ def _closed_pipe() -> int:
     return CLOSED_PIPE
 
 
-def _explained(error: BaseException) -> tuple[str, int]:
-    """Return the line and the exit code for a failure."""
-    if isinstance(error, ConvError):
-        return str(error), error.exit_code
-    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
-        return "not enough memory for this job", 1
-    if isinstance(error, OSError):
-        return f"{error.filename!r}: {error.strerror}" if error.filename else str(error.strerror or error), 1
-    if NO_THREAD in str(error):
-        return "no thread can be started: too few are allowed, or too little memory (see ulimit -a)", 1
-    return f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1
-
-
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code.
 
@@ -176,7 +161,7 @@ def run(arguments: list[str]) -> int:
             import traceback
 
             traceback.print_exc()
-        text, code = _explained(error)
+        text, code = report.explained(error)
         report.error(text)
         return code
     return result if isinstance(result, int) else 0

@@ -29,6 +29,11 @@ def discard(action: Callable[[], object]) -> None:
         _undo.remove(action)
 
 
+def forget() -> None:
+    """Forget all actions, in a copy of the process: what they undo is not its own."""
+    _undo.clear()
+
+
 @contextmanager
 def held() -> Iterator[None]:
     """Put off leaving to the end of this block: what it begins and what undoes it belong together."""

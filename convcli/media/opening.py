@@ -5,6 +5,7 @@ What a file is opened by and replaced by is in ``target``, what it holds in the 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -225,12 +226,20 @@ def check_not_input(path: str, inputs: Iterable[str], *, force: bool = False) ->
         When the output would be the regular file or folder of one of ``inputs``, or of an array in it.
     """
     file, _ = registry.parted(path)
-    for name in () if force else inputs:
-        if target.same_file(file, registry.parted(name)[0]) and (Path(file).is_file() or Path(file).is_dir()):
+    if force or file == target.STANDARD or not (Path(file).is_file() or Path(file).is_dir()):
+        return
+    for name in inputs:
+        if target.same_file(file, registry.parted(name)[0]):
             raise ConvError(
                 "it is an input too; choose another output, or overwrite it with -y",
                 subject=target.shown(path),
             )
+
+
+def exists(path: str) -> bool:
+    """Return whether an output is there, or one of those that a pattern names."""
+    file, _ = registry.parted(path)
+    return os.path.lexists(file) or find_numbered(file) is not None
 
 
 def check_output(path: str, format: Format, info: Info | None = None, *, force: bool = False) -> None:

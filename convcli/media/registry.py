@@ -415,6 +415,11 @@ def sniffed_series(head: bytes) -> bool:
     return any(row.folder and row.recognises(head) for row in READ)
 
 
+def is_signed(head: bytes) -> bool:
+    """Say whether the first bytes of a file are those of a binary format."""
+    return any(row.recognises(head) for row in _SIGNED)
+
+
 def sniff(head: bytes) -> Format:
     """Return the format of a file's first bytes (:data:`HEAD` of them, or all if there are fewer).
 

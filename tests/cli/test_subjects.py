@@ -53,7 +53,7 @@ CASES = {  # name: command line, exit code, subject, beginning of the problem
     "motion, no clip": ("motion e --no-output", 2, "'e'", "not a clip"),
     "motion, the kernel": ("motion walk.mp4 -k box:3x3 --no-output", 2, "kernel 'box:3x3'", "motion needs"),
     "a missing file": ("filter in/r -k box:3", 1, "'in/r'", "no such file"),
-    "a folder": ("filter in -k box:3", 1, "'in'", "it is a folder"),
+    "a folder": ("explain in -k box:3 --at 0,0", 1, "'in'", "it is a folder"),
     "a frame": ("filter in/%d.png -k box:3 -o o/%d.png", 1, "'in/2.png'", "it is 9 x 8"),
     "a column": ("filter a.csv -k box:3 --columns e -o -", 2, "'a.csv'", "--columns 'e': no such column"),
     "an option": ("filter e -k box:3 --columns e -o o/new.png", 2, "'e'", "--columns picks columns"),
@@ -64,7 +64,7 @@ CASES = {  # name: command line, exit code, subject, beginning of the problem
         "filter e -k box:3 -k box:999 --padding 0 -o -", 2, "'e': kernel 'box:999'", "kernel 999 is larger",
     ),
     "an output": ("filter e -k box:3 -o o/r.png", 1, "'o/r.png'", "it exists"),
-    "an output's folder": ("filter e -k box:3 --out-dir no", 1, "'no'", "there is no folder"),
+    "an output's folder": ("filter e -k box:3 --out-dir r/no", 1, "'r'", "it is a file; name a folder"),
     "a file for a folder": ("filter e -k box:3 --out-dir r", 1, "'r'", "it is a file; name a folder"),
     "an output's type": ("filter e -k box:3 -o e.e", 2, "'e.e'", "unknown suffix '.e'"),
     "a kernel file": ("kernels show k.yaml", 2, "kernel file 'k.yaml': weights", "entry 1.2: 'two'"),
@@ -107,8 +107,9 @@ def test_each_of_several_inputs_is_named(capsys: pytest.CaptureFixture[str]) -> 
         ["note", "'e'", "all of the result is 255 (white) by --range clip"],
         ["error", "'a.csv'", "PNG files cannot hold data of the axes x"],
         ["error", "'missing'", "no such file"],
-        ["error", "3 of 4 inputs failed"],
+        ["error", lines[5][1]],
     ]
+    assert lines[5][1].startswith("3 of 4 inputs failed ('r', 'a.csv', 'missing'); 1 written in ")
     assert Path("o/e.k2x2.png").exists()
 
 

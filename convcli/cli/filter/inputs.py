@@ -1,84 +1,99 @@
-"""The main job for each input: open it, know what it becomes, and hand it to `convcli.cli.filter.task`.
+"""The main job for one input: open it, know what it becomes, and hand it to `convcli.cli.filter.task`."""
 
-Loaded once the command line makes sense.
-"""
-
-from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from convcli.cli.filter.found import Input
 from convcli.cli.filter.request import Request
-from convcli.cli.shared import outputs, report
-from convcli.cli.shared.kernels import checked
+from convcli.cli.shared.kernels import checked, is_transform
 from convcli.common import ConvError, UsageError, within
+from convcli.kernel.model import slug
 from convcli.media import opening, registry
-from convcli.media.files.target import about_input, check_folder, shown, shown_input
+from convcli.media.files.target import STANDARD, about_input, shown, shown_input
 from convcli.media.opening import Given
 from convcli.media.registry import Format
 
 
-def filter_all(request: Request) -> None:
-    """Filter every input; one that fails does not stop the others, and the highest exit code remains."""
-    for text in request.kernels:  # a wrong name is found before any file is opened
-        checked(text)
-    if request.out_dir is not None:
-        check_folder(request.out_dir)
-    _refuse_shared_outputs(request)
-    claims = _Claims()
-    failures: list[ConvError] = []
-    for name in request.inputs:
-        try:
-            _filter_one(request, name, claims)
-        except ConvError as error:
-            if len(request.inputs) == 1:
-                raise
-            report.error(str(error))
-            failures.append(error)
-    if failures:
-        whole = ConvError(f"{len(failures)} of {len(request.inputs)} inputs failed")
-        whole.exit_code = max(error.exit_code for error in failures)
-        raise whole
+class Claims(dict[str, str]):
+    """Which output belongs to which input; a pattern of numbered pictures claims all of its names.
 
+    Parameters
+    ----------
+    request : Request
+    inputs : sequence of Input
+        Claim the names that are known before any work: several inputs are then refused if two have one.
 
-def _refuse_shared_outputs(request: Request) -> None:
-    """Refuse inputs whose outputs would get one name, before any work; their contents may tell more later."""
-    claims = _Claims()
-    for name, count in Counter(request.inputs).items() if len(request.inputs) > 1 else ():
-        with within(shown_input(name)):
-            if count > 1:
-                raise UsageError("it is named twice")
-            try:
-                format, numbered = registry.readable(name), opening.find_numbered(name)
-                format = _output_format(request, registry.numbered(format) if numbered else format)
-            except UsageError:  # only its content says what it is
-                continue
-            claims.add(
-                outputs.named_after(opening.output_name(name, format), request.out_dir, (), format), name
-            )
-
-
-class _Claims(dict[str, str]):
-    """Which output belongs to which input; a pattern of numbered pictures claims all of its names."""
+    Raises
+    ------
+    UsageError
+    """
 
     patterns: tuple[str, ...] = ()
 
-    def add(self, path: str, name: str) -> None:
-        """Note that an output belongs to an input, and to no other."""
+    def __init__(self, request: Request, inputs: Sequence[Input]) -> None:
+        super().__init__()
+        self._slugs = [_slugs(variant) for variant in request.variants]
+        named = set[str]()
+        for input in inputs if len(inputs) > 1 or request.each else ():
+            with within(shown_input(input.name)):
+                if input.name in named:
+                    raise UsageError("it is named twice")
+                named.add(input.name)
+                for path in self.foreseen(request, input):
+                    self.add(path, input.name, new=True)
+
+    def foreseen(self, request: Request, input: Input) -> list[str]:
+        """Return the names of an input's outputs, as far as they are known before it is read."""
+        try:
+            if input.name == STANDARD:
+                return []
+            format, numbered = _looked_at(input.name), opening.find_numbered(input.name)
+            format = _output_format(request, registry.numbered(format) if numbered else format)
+        except ConvError:  # that it cannot be read is said later
+            return []
+        return [input.output(request, slugs, format) for slugs in self._slugs]
+
+    def add(self, path: str, name: str, *, new: bool = False) -> None:
+        """Note that an output belongs to an input, and to no other; ``new``: not to that one either."""
         rivals = [path] if path in self else self if "%" in path else self.patterns
         for rival in rivals:
             from convcli.media.clips.numbered import overlap  # heavy; most jobs have no rivals
 
-            if overlap(rival, path):
+            if (new or self[rival] != name) and overlap(rival, path):
                 other = shown(self[rival])
                 raise UsageError(
-                    f"its output has the name of that of {other}: rename one of them, or filter them into "
-                    "different folders"
+                    f"its output has the name of that of {other}: rename one of them, filter them into "
+                    "different folders, or give names by --name"
                 )
         self[path] = name
         self.patterns += (path,) if "%" in path else ()
 
 
-def _filter_one(request: Request, name: str, claims: _Claims) -> None:
+def _slugs(request: Request) -> list[str]:
+    """Return what stands for kernels and pool in outputs' names."""
+    made = [slug(text) if is_transform(text) else checked(text).slug for text in request.kernels]
+    pool = request.settings.pool
+    return made if pool is None else [*made, slug(pool.option)]
+
+
+def _looked_at(name: str) -> Format:
+    """Return an input's type by its name, else by its first bytes."""
+    try:
+        return registry.readable(name)
+    except UsageError:
+        given = Given(name)
+        given.close()
+        return registry.sniff(given.head)
+
+
+def filter_one(request: Request, input: Input, claims: Claims) -> int:
+    """Filter an input, in all the ways that are asked for; return how many outputs were written."""
+    if request.skip_existing:
+        names = claims.foreseen(request, input)
+        if names and all(map(opening.exists, names)):
+            return 0
+    name = input.name
     with about_input(name), ExitStack() as stack:
         given = Given(name)
         stack.callback(given.close)
@@ -95,24 +110,39 @@ def _filter_one(request: Request, name: str, claims: _Claims) -> None:
         wanted = registry.for_sound(_output_format(request, format), source.info, written=True)
         from convcli.cli.filter import task as tasks  # heavy; a thread decodes the first rows meanwhile
 
-        with within(shown_input(name)):  # a kernel that does not fit says to which input
-            task = tasks.prepare(request, name, format, wanted, source, notes)
-            for path in task.paths:
-                claims.add(path, name)
+        if request.each:
+            source = tasks.kept(source)
+        ready = []
+        for variant in request.variants:
+            with within(shown_input(name)):  # a kernel that does not fit says to which input
+                task = tasks.prepare(variant, input, format, wanted, source, notes)
+                for path in task.paths:
+                    claims.add(path, name)
+            ready.append((variant, task))
         if request.dry_run or request.plan:
-            tasks.show(request, task)
-            return
-        done = tasks.perform(request, task)
-    tasks.conclude(request, done)
+            for variant, task in ready:
+                tasks.show(variant, task)
+            return 0
+        done = []
+        for variant, task in ready:
+            there = request.skip_existing and [opening.exists(path) for path in task.paths]
+            if there and all(there):
+                continue
+            if there and any(there):  # of several maps some: what stopped there had begun them
+                variant = replace(variant, force=True)
+            done.append(tasks.perform(variant, task))
+    for found in done:
+        tasks.conclude(request, found)
+    return len(done)
 
 
-def _has_suffix(name: str) -> bool:
+def has_suffix(name: str) -> bool:
     return bool(registry.own_suffix(name))
 
 
 def _format_of(request: Request, given: Given) -> tuple[Format, tuple[str, ...]]:
     """Return an input's type: by its name where that says one, else by its content, else as --format says."""
-    if given.folder or _has_suffix(given.files[0]):
+    if given.folder or has_suffix(given.files[0]):
         try:
             return given.identify()
         except UsageError:
@@ -127,11 +157,12 @@ def _format_of(request: Request, given: Given) -> tuple[Format, tuple[str, ...]]
 
 
 def _output_format(request: Request, source: Format) -> Format:
-    if request.output is not None and _has_suffix(request.output):
-        format = opening.output_format(request.output)
+    named = request.output or request.name or ""
+    if has_suffix(named) and not named.endswith("}"):
+        format = opening.output_format(named)
         if request.format and registry.by_name(request.format).name != format.name:
             raise UsageError(
-                f"the name says another type than --format {request.format}", subject=shown(request.output)
+                f"the name says another type than --format {request.format}", subject=shown(named)
             )
         return format
     if request.format is None:

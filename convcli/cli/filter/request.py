@@ -1,5 +1,6 @@
-"""The command line of ``filter``, the main job; the work is in `convcli.cli.filter.inputs`."""
+"""The command line of ``filter``, the main job; the work is in `convcli.cli.filter.batch`."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,35 @@ from convcli.jobs.bind import Settings
 from convcli.jobs.missing import Gaps
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.pixels.ranges import Range, range_policy
+
+FIELDS = ("dir", "stem", "kernel", "suffix", "n")
+
+
+def _template(text: str) -> str:
+    """Check a template of names.
+
+    >>> _template("{dir}/{stem}-{n:04}{suffix}")
+    '{dir}/{stem}-{n:04}{suffix}'
+    """
+    from string import Formatter  # what others need not wait for
+
+    try:
+        for _, field, form, conversion in Formatter().parse(text):
+            if field is None:
+                continue
+            if (
+                field not in FIELDS
+                or conversion
+                or not re.fullmatch("0?[1-9]?" if field == "n" else "", form or "")
+            ):
+                raise ValueError(
+                    f"{{{field}}} is none of {{dir}} {{stem}} {{kernel}} {{suffix}} {{n}} {{n:04}}"
+                )
+    except ValueError as error:
+        raise UsageError(f"--name {text!r}: {error}") from None
+    if not re.search(r"(\{suffix\}|\.\w+)$", text):
+        raise UsageError(f"--name {text!r}: it must end in {{suffix}}, or in one such as .png")
+    return text
 
 
 @frozen(kw_only=True)
@@ -24,18 +54,28 @@ class Request:
       convcli filter signal.csv -k mean3 --columns 2-4
       convcli filter tone.wav -k stft:25ms,hop=10ms -o spectrogram.png
       convcli filter *.png -k "1/9,1/9,1/9;1/9,1/9,1/9;1/9,1/9,1/9" --out-dir out
+      convcli filter photos/ -r -k gaussian:2 --out-dir out
       convcli filter photo.png --pool max:2
       convcli filter clip.mp4 -k box:3 -o soft.mp4
       convcli filter frames/%04d.png -k temporal-mean:3 -o out/%04d.png
       cat a.png | convcli filter - -k sharpen > b.png
     """
 
-    work = "filter.inputs.filter_all"
+    work = "filter.batch.filter_all"
 
-    inputs: tuple[str, ...] = argument("Files, frames/%04d.png, or - for standard input.", metavar="INPUT...")
+    inputs: tuple[str, ...] = argument(
+        "Files, folders, 'photos/**/*.png', frames/%04d.png, or - for standard input.", metavar="INPUT..."
+    )
     kernels: tuple[str, ...] = options.kernels()
+    each: bool = flag("An output for each kernel, instead of all kernels in turn.", panel=Panel.KERNEL)
+    recursive: bool = flag("Take folders with all folders in them.", "--recursive", "-r", panel=Panel.OUTPUT)
     output: str | None = options.output()
-    out_dir: Path | None = option("Folder for the outputs of several inputs.")
+    out_dir: Path | None = option("Folder for the outputs, made where it is missing.")
+    name: str | None = option(
+        "Names of outputs, of {dir} {stem} {kernel} {suffix} {n:04}. Default: {dir}/{stem}.{kernel}{suffix}.",
+        read=_template,
+    )
+    skip_existing: bool = flag("Leave outputs that are there: goes on where a batch stopped.")
     format: str | None = option("Output type where no suffix says it: png, jpeg, csv, npy...")
     settings: Settings
     along: Distances | None = option(
@@ -80,7 +120,33 @@ class Request:
             )
         if self.output is not None and self.out_dir is not None:
             raise UsageError("--output and --out-dir: give one of them")
-        if len(self.inputs) > 1 and self.output is not None:
-            raise UsageError(f"{len(self.inputs)} inputs and one output: give --out-dir DIR instead of -o")
-        if len(self.inputs) > 1 and self.out_dir is None:
-            raise UsageError(f"{len(self.inputs)} inputs need --out-dir DIR for their outputs")
+        if self.output is not None and self.name is not None:
+            raise UsageError("--output and --name: give one of them")
+        if self.force and self.skip_existing:
+            raise UsageError(
+                "--force replaces outputs that are there and --skip-existing leaves them: give one"
+            )
+        if self.each and len(self.kernels) < 2:
+            raise UsageError("--each makes an output for each of several kernels: give -k twice or more")
+        if self.each and self.output is not None:
+            raise UsageError(
+                f"{len(self.kernels)} outputs and one name: give --out-dir or --name instead of -o"
+            )
+        if self.each and self.name is not None and "{kernel}" not in self.name:
+            raise UsageError("--each gives all outputs of an input one name: put {kernel} into --name")
+        if len(self.inputs) > 1:
+            self.check_several(f"{len(self.inputs)} inputs")
+
+    def check_several(self, what: str) -> None:
+        """Refuse several inputs that have no place for several outputs."""
+        if self.output is not None:
+            raise UsageError(f"{what} and one output: give --out-dir DIR instead of -o")
+        if self.out_dir is None and self.name is None:
+            raise UsageError(f"{what} need --out-dir DIR for their outputs")
+
+    @property
+    def variants(self) -> tuple["Request", ...]:
+        """A request for each output of an input."""
+        if not self.each:
+            return (self,)
+        return tuple(replace(self, kernels=(kernel,), each=False) for kernel in self.kernels)

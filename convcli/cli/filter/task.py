@@ -5,8 +5,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from convcli.cli.filter.found import Input
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.kernels import is_transform, kernels_for
@@ -14,14 +16,14 @@ from convcli.cli.shared.progress import Meter
 from convcli.common import Missing, UsageError, frozen, number_text
 from convcli.common.choices import Distances
 from convcli.data.axes import Axis
-from convcli.data.info import Info, Source
+from convcli.data.info import ArraySource, Info, Source
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
 from convcli.jobs.chain import ConvStage
 from convcli.jobs.job import Job, draft
 from convcli.kernel.model import slug
 from convcli.media import opening, registry
-from convcli.media.files.target import STANDARD, shown_input
+from convcli.media.files.target import STANDARD, make_folder, missing_folder, shown_input
 from convcli.media.option_checks import check_writing
 from convcli.media.registry import Format
 from convcli.pixels.channels import filtered_channels
@@ -32,6 +34,8 @@ Begun = tuple[Source, dict[str, str], tuple[str, ...]]
 
 NOTHING = "identity:1"  # what follows where a kernel that is no convolution of its own stands alone
 
+KEPT = 1 << 28  # bytes
+
 FILM_STEP = 1  # frames of a clip that one worker computes: memory holds the kernel's frames and one a worker
 
 
@@ -39,7 +43,7 @@ FILM_STEP = 1  # frames of a clip that one worker computes: memory holds the ker
 class Task:
     """One input bound to its outputs: all that is known before work starts."""
 
-    name: str
+    input: Input
     pipeline: Pipeline
     format: Format
     paths: tuple[str, ...]
@@ -82,7 +86,7 @@ class Report:
     def facts(self) -> dict[str, Any]:
         task, result, source = self.task, self.task.pipeline.result, self.task.pipeline.source
         return {
-            "input": task.name,
+            "input": task.input.name,
             "grain": source.grain.facts(source.info),
             "outputs": task.paths,
             "format": task.format.name,
@@ -98,8 +102,22 @@ class Report:
         }
 
 
+def kept(source: Source) -> Source:
+    """Return a source that is read once, however often its samples are asked for: one that is small, in memory."""
+    if "T" in source.info.letters or source.info.bytes > KEPT:
+        return source
+    whole = ArraySource(source.read(source.info.box), source.info)
+    whole.later = source.later
+    return whole
+
+
 def prepare(
-    request: Request, name: str, source_format: Format, format: Format, source: Source, notes: tuple[str, ...]
+    request: Request,
+    input: Input,
+    source_format: Format,
+    format: Format,
+    source: Source,
+    notes: tuple[str, ...],
 ) -> Task:
     """Bind an input to kernels and outputs, and choose how to compute.
 
@@ -159,12 +177,10 @@ def prepare(
     slugs = [*map(slug, begun), *(kernel.slug for kernel in named)]
     if request.settings.pool is not None:
         slugs.append(slug(request.settings.pool.option))
-    names = outputs.paths(
-        opening.output_name(name, format), request.output, request.out_dir, slugs, format, pipeline.result
-    )
+    names = outputs.paths(input.output(request, slugs, format), format, pipeline.result)
     became = begun | {kernel.name: kernel.in_samples for kernel in named}
     told = {title: text for title, text in became.items() if text not in ("", title)}
-    return Task(name, pipeline, format, names, (*notes, *kernel_notes), tuple(became), told)
+    return Task(input, pipeline, format, names, (*notes, *kernel_notes), tuple(became), told)
 
 
 def _begun(request: Request, source: Source, format: Format) -> Begun:
@@ -195,7 +211,9 @@ def perform(request: Request, task: Task) -> Report:
         for line in (*task.pipeline.lines, how, *task.lines):
             report.note(line)
     for path in task.paths:
-        opening.check_not_input(path, request.inputs, force=request.force)
+        opening.check_not_input(path, (task.input.name,), force=request.force)
+        if request.out_dir is not None or request.name is not None:
+            make_folder(Path(path).parent)
     with ExitStack() as stack:
         video = replace(request.writing.video, planes=task.pipeline.planar)
         writing = replace(request.writing, video=video)
@@ -220,7 +238,8 @@ def perform(request: Request, task: Task) -> Report:
 def conclude(request: Request, found: Report) -> None:
     """Say what happened, now that it has: notes on stderr, the outputs' names or JSON on stdout."""
     paths = found.task.paths
-    named = f"{shown_input(found.task.name)}: " if len(request.inputs) > 1 else ""
+    input = found.task.input
+    named = f"{shown_input(input.name)}: " if len(request.inputs) > 1 or input.inside else ""
     piped = STANDARD in paths
     text, stream = () if request.messages.quiet or piped else paths, sys.stderr if piped else None
     report.show(found, text, request, about=named, stream=stream)
@@ -231,8 +250,11 @@ def show(request: Request, task: Task) -> None:
     if request.device != "cpu":  # the plan does not look whether it is there
         _ = task.pipeline.engine
     for path in task.paths:
-        opening.check_output(path, task.format, task.pipeline.result, force=request.force)
         opening.check_not_input(path, request.inputs, force=request.force)
+        if request.skip_existing and opening.exists(path):
+            continue
+        if missing_folder(Path(path).parent) is None:
+            opening.check_output(path, task.format, task.pipeline.result, force=request.force)
     found = Report(task, task.notes, {"plan": task.pipeline.lines} if request.plan else {})
     report.show(found, _lines(found), request, notes=False)
 

@@ -187,7 +187,7 @@ def _write(
     policy, dtype = _rendering(request, model.net, input, format)
     result = with_items(_form(model.steps[-1].output, input, format, dtype, model.precision), input.info)
     outputs.check(result, format, grey=False)
-    names = outputs.paths(request.input, target, None, (), format, result)
+    names = outputs.paths(target, format, result)
     outputs.check_apart(*names, request.maps)
     form = outputs.form(result, format)
     notes += registry.left_out(form, format)

@@ -1,11 +1,12 @@
 """From a result to its files: their names, ``STEM.KERNEL.EXT``, and the form of data that each format takes."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcli.common import UsageError
+from convcli.common import UsageError, frozen
 from convcli.data.info import ITEMS, SPACE, Colour, Info, Kind
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, shown
@@ -15,9 +16,62 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def paths(
-    source: str, output: str | None, folder: Path | None, slugs: Sequence[str], format: Format, result: Info
-) -> tuple[str, ...]:
+TEMPLATE = "{dir}/{stem}.{kernel}{suffix}"
+
+
+@frozen
+class Naming:
+    """How outputs are called after their inputs.
+
+    Attributes
+    ----------
+    output
+        The name of the only output.
+    folder
+        In which they lie.
+    template
+        With the fields ``dir``, ``stem``, ``kernel``, ``suffix`` and ``n``.
+    """
+
+    output: str | None = None
+    folder: Path | None = None
+    template: str | None = None
+
+    def name(
+        self, source: str, slugs: Sequence[str], format: Format, inside: str = "", number: int = 1
+    ) -> str:
+        """Return an output's name.
+
+        Parameters
+        ----------
+        source
+            Its input's.
+        slugs
+            Of the kernels.
+        inside
+            The folder of the input, within the one that was named: empty for a file that was named itself.
+        number
+            Of the input.
+
+        >>> Naming(template="{dir}/{n:03}-{stem}.{kernel}.png").name("in/a.b.tif", ["x", "y"], FORMATS[0], "in", 7)
+        'in/007-a.b.x+y.png'
+        """
+        if self.output is not None:
+            return self.output
+        if source == STANDARD and self.folder is None and self.template is None:
+            return STANDARD
+        given = own_suffix(source)
+        suffix = given if given.lower() in format.suffixes else format.suffixes[0]
+        if self.template is None and not inside:
+            return os.path.join(self.folder or "", default_name(source, slugs, suffix))  # noqa: PTH118  10,000 times
+        kernel = "+".join(slugs)
+        whole = (self.template or TEMPLATE).format(
+            dir=inside or ".", stem=stem(source), kernel=kernel, suffix=suffix, n=number
+        )
+        return str((self.folder or Path()) / whole)
+
+
+def paths(target: str, format: Format, result: Info) -> tuple[str, ...]:
     """Return the outputs' names: one, or one for each map where the format holds a single one.
 
     Raises
@@ -25,10 +79,6 @@ def paths(
     UsageError
         When several files are needed and there is only standard output.
     """
-    target = output
-    if target is None:
-        alone = source == STANDARD and folder is None
-        target = STANDARD if alone else named_after(source, folder, slugs, format)
     if "M" not in result.letters or format.multi:
         return (target,)
     if target == STANDARD:
@@ -38,15 +88,8 @@ def paths(
         )
     whole = Path(target)
     suffix = own_suffix(whole)
-    stem = whole.name.removesuffix(suffix)
-    return tuple(str(whole.with_name(f"{stem}.{n}{suffix}")) for n in range(result.size("M")))
-
-
-def named_after(source: str, folder: Path | None, slugs: Sequence[str], format: Format) -> str:
-    """Return the name of an output that is called after its input and kernels."""
-    given = own_suffix(source)
-    suffix = given if given.lower() in format.suffixes else format.suffixes[0]
-    return str((folder or Path()) / default_name(source, slugs, suffix))
+    named = whole.name.removesuffix(suffix)
+    return tuple(str(whole.with_name(f"{named}.{n}{suffix}")) for n in range(result.size("M")))
 
 
 def check_apart(*paths: str | None) -> None:
@@ -173,6 +216,11 @@ def default_name(source: str, slugs: Sequence[str], suffix: str) -> str:
     >>> default_name("photos/a.b.png", ["gaussian-sigma=2", "sobel"], ".png")
     'a.b.gaussian-sigma=2+sobel.png'
     """
+    return f"{stem(source)}.{'+'.join(slugs)}{suffix}"
+
+
+def stem(source: str) -> str:
+    """Return the name of an input without its suffix."""
     file, array = parted(source)
-    stem = "stdin" if file == STANDARD else Path(file).name.removesuffix(own_suffix(file))
-    return f"{'.'.join([stem, *filter(None, array.split('/'))])}.{'+'.join(slugs)}{suffix}"
+    whole = "stdin" if file == STANDARD else Path(file).name.removesuffix(own_suffix(file))
+    return ".".join([whole, *filter(None, array.split("/"))])

@@ -7,14 +7,14 @@ from typing import TextIO
 
 from convcli.cli.shared import terminal
 from convcli.cli.shared.options import Progress
-from convcli.common import signals
+from convcli.common import printable, signals
 
 BETWEEN = 0.2  # seconds between two lines
 PATIENCE = 1.0  # seconds of work before anything is shown
 
 
 class Meter:
-    """Shows progress; call it with what is done and the total.
+    """Shows progress; call it with what is done and the total, and perhaps the name of what is at work.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Meter:
         self._bar: terminal.Bar | None = None
         signals.add(self._leave)
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, name: str = "") -> None:
         now = time.monotonic()
         last = done == total
         if self._how is Progress.NONE or (now - self._shown < BETWEEN and not last):
@@ -44,10 +44,16 @@ class Meter:
             import json  # 1 ms that others need not wait for
 
             facts = {"done": done, "total": total, "unit": self._what, "per_second": round(rate, 2)}
-            print(json.dumps(facts | {"seconds_left": round(left, 2)}), file=self._stream, flush=True)
+            facts |= {"seconds_left": round(left, 2)} | ({"name": name} if name else {})
+            print(json.dumps(facts), file=self._stream, flush=True)
         elif now - self._begun > PATIENCE or self._bar is not None:
             self._bar = self._bar or terminal.Bar(self._stream, self._what)
-            self._bar.draw(done, total, rate, clock(left))
+            self._bar.draw(done, total, rate, clock(left), printable(name))
+
+    def hide(self) -> None:
+        """Take the bar away until the next step, so that what is printed now stands alone."""
+        if self._bar is not None:
+            self._stream.write("\r\x1b[K")
 
     def close(self) -> None:
         """Take the bar away, so that notes stand alone."""

@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from convcli.cli.shared.terminal import Table
-from convcli.common import printable
+from convcli.common import ConvError, printable
+from convcli.common.machine import NO_MEMORY, NO_THREAD
 
 
 def note(text: str) -> None:
@@ -22,6 +23,19 @@ def error(text: str) -> None:
     text = printable(text)
     whole = text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
     sys.stderr.write(f"error: {whole}\n")
+
+
+def explained(error: BaseException) -> tuple[str, int]:
+    """Return the line and the exit code for a failure."""
+    if isinstance(error, ConvError):
+        return str(error), error.exit_code
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+        return "not enough memory for this job", 1
+    if isinstance(error, OSError):
+        return f"{error.filename!r}: {error.strerror}" if error.filename else str(error.strerror or error), 1
+    if NO_THREAD in str(error):
+        return "no thread can be started: too few are allowed, or too little memory (see ulimit -a)", 1
+    return f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1
 
 
 _LONGEST = 2000  # characters of an error, which may quote what was given

@@ -141,6 +141,7 @@ class Bar:
         from rich.progress import BarColumn, Progress, TextColumn
 
         facts = "{task.completed}/{task.total} {task.description}, {task.fields[rate]:.1f}/s, {task.fields[left]} left"
+        facts += " {task.fields[name]}"
         self._progress = Progress(
             BarColumn(24),
             TextColumn(facts, markup=False),
@@ -150,11 +151,13 @@ class Bar:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._task = self._progress.add_task(unit, total=None, rate=0.0, left="")
+        self._task = self._progress.add_task(unit, total=None, rate=0.0, left="", name="")
         self._progress.start()
 
-    def draw(self, done: int, total: int, rate: float, left: str) -> None:
-        self._progress.update(self._task, completed=done, total=total, rate=rate, left=left, refresh=True)
+    def draw(self, done: int, total: int, rate: float, left: str, name: str = "") -> None:
+        self._progress.update(
+            self._task, completed=done, total=total, rate=rate, left=left, name=name, refresh=True
+        )
 
     def close(self) -> None:
         self._progress.stop()

@@ -425,6 +425,39 @@ def check_folder(folder: Path) -> None:
         raise ConvError(what, subject=shown(folder))
 
 
+def missing_folder(folder: Path) -> Path | None:
+    """Return the folder in which others are to be made for this one to be there; None where it is.
+
+    Raises
+    ------
+    ConvError
+        Where none can be made.
+    """
+    there = folder
+    while not os.path.lexists(there):
+        there = there.parent
+    check_folder(there)
+    if there == folder:
+        return None
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConvError(f"no permission to write in the folder {shown(there)}", subject=shown(folder))
+    return there
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it is in, where they are missing.
+
+    Raises
+    ------
+    ConvError
+    """
+    try:
+        if missing_folder(folder) is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise ConvError(f"cannot be made: {reason(error)}", subject=shown(folder)) from None
+
+
 def _mode(place: Path | int) -> int | None:
     """Return the type and permissions, ``None`` for a file that is not there."""
     try:

@@ -1,0 +1,207 @@
+"""Which files the inputs of a command line are: files, folders, and patterns that reach into several folders.
+
+Hidden files are left out, and links to folders not followed, so that no way leads in a circle.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+from convcli.cli.filter.request import Request
+from convcli.cli.shared import outputs
+from convcli.common import ConvError, UsageError, frozen
+from convcli.common.errors import unreadable
+from convcli.media import opening, registry
+from convcli.media.files.target import STANDARD, shown
+from convcli.media.registry import Format
+
+
+@frozen
+class Input:
+    """One input.
+
+    Attributes
+    ----------
+    name
+    inside
+        Its folder, within the one that was named; empty for a file that was named itself.
+    number
+        Its place among all inputs, from 1.
+    """
+
+    name: str
+    inside: str = ""
+    number: int = 1
+
+    @property
+    def folder(self) -> str:
+        """The folder of ``{dir}``: of a file that was named itself its own, as far as it leads downwards."""
+        parts = Path(self.name).parent.parts
+        return self.inside or "/".join(part for part in parts if part not in ("..", os.sep))
+
+    def output(self, request: Request, slugs: Sequence[str], format: Format) -> str:
+        """Return the name of its output; ``slugs`` stand for kernels and pool."""
+        naming = outputs.Naming(request.output, request.out_dir, request.name)
+        inside = self.inside if request.name is None else self.folder
+        return naming.name(opening.output_name(self.name, format), slugs, format, inside, self.number)
+
+
+class Found:
+    """All inputs of a command line.
+
+    Attributes
+    ----------
+    inputs : list of Input
+    several : bool
+        Whether a folder or a pattern was among what was named.
+    failures : list of (str, ConvError)
+        Folders that cannot be read, or hold nothing.
+    """
+
+    def __init__(self, names: Sequence[str], recursive: bool, out_dir: Path | None) -> None:
+        self.inputs: list[Input] = []
+        self.several = False
+        self.failures: list[tuple[str, ConvError]] = []
+        self._recursive = recursive
+        self._skipped: list[str] = []
+        self._links: list[str] = []
+        self._folders: list[str] = []
+        self._out = _identity(out_dir) if out_dir is not None else None
+        for name in names:
+            self._add(name)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is left out, in a line for each reason."""
+        reasons = {
+            "of no type that is read": self._skipped,
+            "a link to a folder, which is not followed": self._links,
+            "a folder, which -r goes into": self._folders,
+        }
+        return [
+            f"{len(names)} in folders {'are' if len(names) > 1 else 'is'} left out, {why}: {shown(names[0])}"
+            + ", ..." * (len(names) > 1)
+            for why, names in reasons.items()
+            if names
+        ]
+
+    def _add(self, name: str) -> None:
+        folder, parts = _parts(name, self._recursive)
+        if parts is None:
+            self._take(name, "")
+            return
+        self.several = True
+        if self._out is not None and _identity(folder) == self._out:
+            raise UsageError(
+                "its outputs would lie among its files: name another folder", subject=shown(name)
+            )
+        before = len(self.inputs), len(self.failures)
+        for path in dict.fromkeys(self._matching(folder, parts)):
+            self._take(path, os.path.relpath(os.path.dirname(path), folder))  # noqa: PTH120  10,000 times
+        if (len(self.inputs), len(self.failures)) == before:
+            self.failures.append(
+                (name, ConvError("no file in it is of a type that is read", subject=shown(name)))
+            )
+
+    def _take(self, name: str, inside: str) -> None:
+        self.inputs.append(Input(name, inside, len(self.inputs) + 1))
+
+    def _matching(self, folder: str, parts: Sequence[str]) -> Iterator[str]:
+        """Yield what a pattern in parts, one a folder, names within a folder."""
+        part, *rest = parts
+        try:
+            entries = sorted(os.scandir(folder or "."), key=lambda entry: entry.name)
+        except OSError as error:
+            self.failures.append((folder, ConvError(unreadable(error), subject=shown(folder))))
+            return
+        if part == "**":
+            yield from self._matching(folder, rest or ["*"])
+        for entry in entries:
+            path = os.path.join(folder, entry.name)  # noqa: PTH118  10,000 times
+            if entry.name.startswith(".") and not part.startswith("."):
+                continue
+            if part != "**" and not fnmatchcase(entry.name, part):
+                continue
+            inner = _is_folder(entry) and not _is_one(path)
+            if part == "**" or rest:
+                if inner and _identity(path) != self._out:
+                    if part == "**" and entry.is_symlink():
+                        self._links.append(path)
+                    else:
+                        yield from self._matching(path, parts if part == "**" else rest)
+            elif inner:
+                if parts == ["*"] and not self._recursive:
+                    self._folders.append(path)
+            elif _is_folder(entry) or (_is_file(entry) and _is_read(path)):
+                yield path
+            else:
+                self._skipped.append(path)
+
+
+def _parts(name: str, recursive: bool) -> tuple[str, list[str] | None]:
+    """Return a folder and the pattern of the files in it that a name means; None where it is one input.
+
+    A pattern in the last part alone is a clip, unless -r says otherwise.
+    """
+    if name == STANDARD or os.path.lexists(name):
+        if not Path(name).is_dir() or _is_one(name):
+            return name, None
+        return name, ["**", "*"] if recursive else ["*"]
+    parts = Path(name).parts
+    wild = next((index for index, part in enumerate(parts) if re.search(r"[*?]|\[[^]]+\]", part)), len(parts))
+    if wild == len(parts) or (wild == len(parts) - 1 and not recursive and "**" not in parts):
+        return name, None
+    return os.path.join("", *parts[:wild]), list(parts[wild:])  # noqa: PTH118
+
+
+def _is_one(path: str) -> bool:
+    """Return whether a folder is one input: a store, a series of slices."""
+    try:
+        registry.of_folder(Path(registry.parted(path)[0]))
+    except ConvError:
+        return False
+    return True
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _identity(path: Path | str) -> tuple[int, int] | None:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+@cache
+def _known(suffix: str) -> bool:
+    try:
+        return bool(suffix) and bool(registry.readable(f"a{suffix}"))
+    except UsageError:
+        return False
+
+
+def _is_read(path: str) -> bool:
+    """Return whether a file in a folder is of a type that is read: by its suffix, else by its first bytes."""
+    if _known(registry.own_suffix(path).lower()):
+        return True
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return registry.is_signed(file.read(registry.HEAD))
+    except OSError:
+        return False
