@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -37,6 +38,7 @@ class Outcome:
     """
 
     name: str
+    number: int = 0
     written: int = 0
     error: str = ""
     code: int = 0
@@ -107,7 +109,7 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
     if not request.messages.quiet:
         for line in found.notes:
             report.note(line)
-    inputs, counts = found.inputs, _Counts()
+    inputs, counts, begun = found.inputs, _Counts(), time.time()
     for name, error in found.failures:
         counts.failures.append(_failed(request, name, error))
     counts.done = len(counts.failures)
@@ -121,6 +123,7 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
     total = len(inputs) + counts.done
 
     def arrived(outcome: Outcome) -> None:
+        pending.pop(outcome.number)
         counts.add(outcome)
         meter(counts.done, total, outcome.name)
 
@@ -131,7 +134,7 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
             try:
                 if error is not None:
                     raise error
-                outcome = Outcome(input.name, filter_one(one, input, claims))
+                outcome = Outcome(input.name, written=filter_one(one, input, claims))
                 if request.json and not (outcome.written or dry):
                     report.print_json(
                         {"input": input.name, "outputs": claims.foreseen(request, input), "skipped": True}
@@ -140,10 +143,14 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
                 raise
             except Exception as failure:
                 outcome = _failed(one, input.name, failure)
-        return replace(outcome, out=out.getvalue(), err=err.getvalue())
+        return replace(outcome, number=input.number, out=out.getvalue(), err=err.getvalue())
 
-    def interrupted() -> None:
-        os.write(2, f"interrupted; {counts.written} written\n".encode())
+    pending = {input.number: input for input in inputs}
+
+    def interrupted() -> None:  # some are written of which the word has not arrived
+        paths = (path for input in pending.values() for path in claims.foreseen(request, input))
+        written = counts.written + sum(map(partial(_changed, since=begun), paths))
+        os.write(2, f"interrupted; {written} written\n".encode())
 
     if processes > 1:
         importlib.import_module("convcli.cli.filter.task")  # once for all processes
@@ -202,6 +209,14 @@ def _failed(request: Request, name: str, error: Exception) -> Outcome:
     if request.json:
         report.print_json({"input": name, "error": text})
     return Outcome(name, error=text, code=code)
+
+
+def _changed(path: str, since: float) -> bool:
+    """Return whether a file has been written since a time."""
+    try:
+        return Path(path).stat().st_mtime >= since
+    except OSError:
+        return False
 
 
 class _Kept(io.StringIO):
