@@ -105,7 +105,7 @@ def test_each_of_several_inputs_is_named(capsys: pytest.CaptureFixture[str]) -> 
         ["error", "'r'", "truncated PNG"],
         ["note", "'e'", lines[1][2]],
         ["note", "'e'", "all of the result is 255 (white) by --range clip"],
-        ["error", "'a.csv'", "PNG files cannot hold data of the axes x"],
+        ["error", "'a.csv'", "a table has no axis y, so it cannot become PNG"],
         ["error", "'missing'", "no such file"],
         ["error", lines[5][1]],
     ]
