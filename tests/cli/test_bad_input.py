@@ -81,7 +81,7 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
         "CSV files cannot hold data of the axes n, c, y, x: write tiff or npy",
     ),
     "missing file": (nothing, ("filter", "no.png", *BOX), 1, "no such file"),
-    "a folder": (lambda f: (f / "d.png").mkdir(), ("filter", "d.png", *BOX), 1, "folder"),
+    "a folder": (lambda f: (f / "d.png").mkdir(), ("filter", "d.png", *BOX), 2, "--out-dir"),
     "an empty file": (put("a.png", b""), (*FILTER_A, *BOX), 1, "empty"),
     "text named .png": (put("a.png", b"hello there"), (*FILTER_A, *BOX), 1, "PNG"),
     "a truncated PNG": (put("a.png", PNG[: len(PNG) // 2]), (*FILTER_A, *BOX), 1, "a.png"),

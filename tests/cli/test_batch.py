@@ -102,7 +102,7 @@ def test_which_files_are_taken(tmp_path: Path, photos: dict[str, np.ndarray]) ->
             subprocess.run(["rm", "-r", out], check=True)
     for words, code, problem in (
         (("photos", "--out-dir", "photos"), 2, "'photos': its outputs would lie among its files"),
-        (("photos",), 2, "a folder or a pattern of files need --out-dir"),
+        (("photos",), 2, "the files of 'photos' need --out-dir"),
         (("photos/empty", "--out-dir", "o"), 1, "'photos/empty': no file in it is of a type that is read"),
         (("photos/*/no*", "--out-dir", "o"), 1, "'photos/*/no*': no file in it"),
     ):

@@ -81,7 +81,7 @@ def filter_all(request: Request) -> None:
     request = _into_folder(request)
     found = Found(request.inputs, request.recursive, request.out_dir)
     if found.several:
-        request.check_several("a folder or a pattern of files")
+        request.check_several(f"the files of {shown_input(found.several)}")
     claims = Claims(request, found.inputs)
     if len(request.inputs) > 1 or found.several:
         filter_several(request, found, claims)

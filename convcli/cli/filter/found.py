@@ -55,15 +55,15 @@ class Found:
     Attributes
     ----------
     inputs : list of Input
-    several : bool
-        Whether a folder or a pattern was among what was named.
+    several : str
+        A folder or a pattern that was among what was named; empty where none was.
     failures : list of (str, ConvError)
         Folders that cannot be read, or hold nothing.
     """
 
     def __init__(self, names: Sequence[str], recursive: bool, out_dir: Path | None) -> None:
         self.inputs: list[Input] = []
-        self.several = False
+        self.several = ""
         self.failures: list[tuple[str, ConvError]] = []
         self._recursive = recursive
         self._skipped: list[str] = []
@@ -93,7 +93,7 @@ class Found:
         if parts is None:
             self._take(name, "")
             return
-        self.several = True
+        self.several = name
         if self._out is not None and _identity(folder) == self._out:
             raise UsageError(
                 "its outputs would lie among its files: name another folder", subject=shown(name)
