@@ -5,6 +5,7 @@ made in `film_drawing`.  The arithmetic is that of `explain` and, for the result
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from math import isnan, prod
 
@@ -69,7 +70,8 @@ class Frame:
     """One moment: three grids, and in each the cells that take part.
 
     ``weights`` are the numbers that the lit inputs are multiplied with, by place; ``chosen`` are the inputs
-    that a pool selected.
+    that a pool selected.  Of a kernel that sums over channels ``channels`` has, by name, each one's input, kernel and
+    products, and the sums.
     """
 
     input: Board
@@ -80,10 +82,13 @@ class Frame:
     lit_inputs: frozenset[Place]
     weights: tuple[tuple[Place, float], ...] = ()
     chosen: frozenset[Place] = frozenset()
+    channels: tuple[tuple[str, Board], ...] = ()
 
     @property
     def boards(self) -> dict[str, Board]:
         """The grids by name, in the order in which they are drawn; a pool has no kernel."""
+        if self.channels:
+            return {**dict(self.channels), "output": self.output}
         found = {"input": self.input, "kernel": self.kernel, "output": self.output}
         return {name: board for name, board in found.items() if board is not None}
 
@@ -94,7 +99,7 @@ def slide(stage: Stage, data: np.ndarray, results: np.ndarray, which: int = 0) -
     Parameters
     ----------
     data : ndarray
-        The stage's input, one channel of it: its space axes only.
+        The stage's input, one channel of it: its space axes only.  Of a kernel that sums over channels, all of them.
     results : ndarray
         What ``filter`` computes of it, for this map.
     which : int
@@ -105,28 +110,41 @@ def slide(stage: Stage, data: np.ndarray, results: np.ndarray, which: int = 0) -
     UsageError
         When there would be too many frames or cells to look at.
     """
+    planes, data = _planes(data, results.ndim)
     check_film(stage, data.shape, results.shape)
     spans = [window.input_range(0, count) for window, count in zip(stage.windows, results.shape, strict=True)]
     low = tuple(min(lo, 0) for lo, _ in spans)
     high = tuple(max(hi, n) for (_, hi), n in zip(spans, data.shape, strict=True))
-    grid = _board_of(stage, data, low, high)
+    grids = [_board_of(stage, plane, low, high) for plane in planes]
     filled: list[float | None] = [None] * results.size
     for number, at in enumerate(np.ndindex(*results.shape)):
         filled[number] = value = float(results[at])
         output = Board("output", (0,) * results.ndim, results.shape, results.shape, tuple(filled))
-        yield _frame(stage, data, at, value, which, grid, output)
+        yield _frame(stage, planes, at, value, which, grids, output)
+
+
+def _planes(data: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (channels, *space), and the first of them."""
+    planes = data if data.ndim > rank else data[None]
+    return planes, planes[0]
 
 
 def _frame(
-    stage: Stage, data: np.ndarray, at: Place, value: float, which: int, grid: Board, output: Board
+    stage: Stage,
+    planes: np.ndarray,
+    at: Place,
+    value: float,
+    which: int,
+    grids: Sequence[Board],
+    output: Board,
 ) -> Frame:
-    """Return the moment of one output, of one map on one channel: what is lit, and the sum in words.
+    """Return the moment of one output of one map: what is lit, and the sum in words.
 
-    ``1x10 + 2x20 + 0.5 = 50.5``
+    ``1x10 + 2x20 + 0.5 = 50.5``, or the sums of several channels: ``50 + 7 + bias 0.5 = 57.5``
     """
-    lit = frozenset([at])
+    lit, grid = frozenset([at]), grids[0]
     if isinstance(stage, PoolStage):
-        pool = explain_pool(stage, data[None], at, [value])
+        pool = explain_pool(stage, planes, at, [value])
         (pooled,) = pool.outputs
         seen = frozenset(one.tap.position for one in pooled.taps) & {place for place, _ in grid.places()}
         chosen = frozenset(one.tap.position for one in pool.chosen(pooled))
@@ -136,18 +154,32 @@ def _frame(
         return Frame(grid, None, output, lit, said, seen, chosen=chosen)
     # A missing sample that spoils nothing is skipped.
     skips = Missing.PROPAGATE if isnan(value) else Missing.SKIP
-    found = explain_conv(stage, data[None], at, [value], skips).sums[which]
-    (plane,) = found.channels
+    found = explain_conv(stage, planes, at, [value], skips).sums[which]
+    plane, kernels = found.channels[0], _kernel_boards(stage, which)
     used = [one for one in plane.taps if not one.skipped]
     share = "" if found.present == 1 else f"/{number_text(found.present)}"
-    terms = [f"{_factor(one.value)}x{_factor(one.weight)}{share}" for one in used[:TERMS]]
-    if len(used) > TERMS:
-        terms.append("...")
+    terms = [f"{_factor(one.value)}x{_factor(one.weight)}{share}" for one in used]
+    channels: list[tuple[str, Board]] = []
+    if len(grids) > 1:
+        terms = [_factor(one.sum) + share for one in found.channels]
+        for number, (seen_of, board, kernel) in enumerate(zip(found.channels, grids, kernels, strict=True)):
+            products = tuple(None if one.skipped else one.product for one in seen_of.taps)
+            own = replace(kernel, title=f"products: {number_text(seen_of.sum)}", values=products)
+            named = (
+                replace(board, title=f"channel {number}"),
+                replace(kernel, title=f"kernel {which},{number}"),
+                own,
+            )
+            channels += zip(
+                (f"{name} {number}" for name in ("input", "kernel", "products")), named, strict=True
+            )
+    if len(terms) > TERMS:
+        terms[TERMS:] = ["..."]
     if found.bias:
-        terms.append(_factor(found.bias))
+        terms.append("bias " * bool(channels) + _factor(found.bias))
     weights = tuple((one.tap.position, one.weight) for one in plane.taps)
     said, seen = f"{' + '.join(terms) or '0'} = {number_text(value)}", frozenset(dict(weights))
-    return Frame(grid, _kernel_board(stage, which), output, lit, said, seen, weights)
+    return Frame(grid, kernels[0], output, lit, said, seen, weights, channels=tuple(channels))
 
 
 def lay_down(stage: ConvStage, data: np.ndarray, results: np.ndarray, which: int = 0) -> Iterator[Frame]:
@@ -157,7 +189,7 @@ def lay_down(stage: ConvStage, data: np.ndarray, results: np.ndarray, which: int
     """
     check_film(stage, data.shape, results.shape)
     grid = Board("input", (0,) * data.ndim, data.shape, data.shape, tuple(data.ravel().tolist()))
-    kernel = _kernel_board(stage, which)
+    (kernel,) = _kernel_boards(stage, which)
     low = tuple(-window.before for window in stage.windows)
     reach = [
         window.full_size(n) if isinstance(window, TransposedWindow) else n
@@ -191,6 +223,7 @@ def close_up(
 
     The parameters are those of `slide`, with the output's place, its value and the output's sizes.
     """
+    planes, data = _planes(data, len(at))
     spans = [window.input_range(one, one + 1) for window, one in zip(stage.windows, at, strict=True)]
     low = [lo - (lo > 0) for lo, _ in spans]  # a neighbour more, where there is one
     high = [hi + (hi < n) for (_, hi), n in zip(spans, data.shape, strict=True)]
@@ -202,10 +235,10 @@ def close_up(
     if isinstance(stage, ConvStage) and stage.transposed:
         low = [min(max(lo, 0), n - 1) for lo, n in zip(low, data.shape, strict=True)]
         high = [max(min(hi, n), lo + 1) for hi, n, lo in zip(high, data.shape, low, strict=True)]
-    grid = _board_of(stage, data, tuple(low), tuple(high))
+    grids = [_board_of(stage, plane, tuple(low), tuple(high)) for plane in planes]
     title = "output " + ",".join(map(str, at))
     output = Board(title, at, tuple(one + 1 for one in at), outputs, (value,))
-    return _frame(stage, data, at, value, which, grid, output)
+    return _frame(stage, planes, at, value, which, grids, output)
 
 
 def _ranges(low: Place, high: Place) -> list[range]:
@@ -246,10 +279,11 @@ def _board_of(stage: Stage, data: np.ndarray, low: Place, high: Place) -> Board:
     return Board("input", low, high, data.shape, tuple(values))
 
 
-def _kernel_board(stage: ConvStage, which: int) -> Board:
+def _kernel_boards(stage: ConvStage, which: int) -> list[Board]:
+    """Return the kernel of one map, one board a channel."""
     size = stage.weight_shape[2:]
-    weights = stage.kernel.array().reshape(stage.weight_shape)[which, 0]
-    return Board("kernel", (0,) * len(size), size, size, tuple(weights.ravel().tolist()))
+    weights = stage.kernel.array().reshape(stage.weight_shape)[which]
+    return [Board("kernel", (0,) * len(size), size, size, tuple(one.ravel().tolist())) for one in weights]
 
 
 def _factor(value: float) -> str:

@@ -31,6 +31,7 @@ BRICK = 170  # height of the oblique view
 PALE, GRID = (130, 130, 130), (120, 130, 140)
 DIM = (205, 205, 200)
 DATA, OUTSIDE, UNKNOWN = (226, 236, 246), (243, 243, 240), (255, 255, 255)
+PRODUCT = (253, 236, 207)
 LIT, LIT_OUTSIDE, WINNER = (255, 203, 130), (250, 226, 190), (238, 126, 30)
 KERNEL, DONE, CURRENT = (221, 212, 240), (216, 238, 214), (96, 187, 104)
 WEIGHT = (96, 48, 160)
@@ -118,7 +119,11 @@ class Painter:
                 depths = [(depth,) for depth in range(board.low[0], board.high[0])]
             for number, depth in enumerate(depths):
                 wide, high = len(columns) * cell, len(rows) * cell + TITLE_SIZE + 6
-                new_row = self._rank == 1 or (self._rank == 3 and number == 0)
+                several = "input 1" in self._boards and _kind(name) in (
+                    "input",
+                    "output",
+                )  # a line for each channel
+                new_row = self._rank == 1 or (self._rank == 3 and number == 0) or several
                 if x > MARGIN and (new_row or x + wide > WIDTH - MARGIN):
                     x, y, tallest = MARGIN, y + tallest + GAP, 0
                 title = board.title + "".join(f" {self._letters[0]}={d}" for d in depth)
@@ -146,8 +151,9 @@ class Painter:
     # Drawing
 
     def _paint_grid(self, pen: ImageDraw, grid: _Grid, frame: Frame) -> None:
-        board, cell, left = frame.boards[grid.board], grid.cell, grid.x
-        if self._rank == 1 and grid.board == "kernel" and frame.weights:
+        board, cell, left, kind = frame.boards[grid.board], grid.cell, grid.x, _kind(grid.board)
+        under_window = self._rank == 1 and kind in ("kernel", "products")
+        if under_window and frame.weights:
             left = self._kernel_cell(grid, frame, grid.columns[0])[0]
         pen.text((left, grid.y - 4), grid.title, fill=PALE, font=font(TITLE_SIZE), anchor="ls")
         weights = dict(frame.weights)
@@ -155,14 +161,16 @@ class Painter:
         for row_number, row in enumerate(grid.rows):
             for column_number, column in enumerate(grid.columns):
                 place = (*grid.slice, row, column) if self._rank > 1 else (column,)
-                if self._rank == 1 and grid.board == "kernel":
+                if under_window:
                     x, y = self._kernel_cell(grid, frame, column)
                 else:
                     x, y = grid.x + column_number * cell, grid.y + row_number * cell
-                fill = _fill(grid.board, board, place, frame)
+                fill = _fill(kind, board, place, frame)
                 inside = board.inside(place)
                 pen.rectangle((x, y, x + cell, y + cell), fill=fill, outline=GRID if inside else DIM)
-                weighted = grid.board == "input" and place in weights and cell >= 30 and self._rank > 1
+                weighted = (
+                    grid.board == "input" and place in weights and cell >= 30 and self._rank > 1
+                )  # of one channel
                 raised = y - cell // 8 if weighted else y
                 middle, ink = (x + cell / 2, raised + cell / 2), INK if inside else PALE
                 pen.text(middle, _text(board.at(place)), fill=ink, font=letters, anchor="mm")
@@ -170,7 +178,7 @@ class Painter:
                     text = _text(weights[place])
                     small = font(min(cell * 3 // 10, int(cell * 1.1 / len(text))))
                     pen.text((x + cell - 3, y + cell - 2), text, fill=WEIGHT, font=small, anchor="rs")
-        lit = {"input": frame.lit_inputs, "output": frame.lit_outputs}.get(grid.board, ())
+        lit = {"input": frame.lit_inputs, "output": frame.lit_outputs}.get(kind, ())
         if own := [place for place in lit if place[:-2] == grid.slice]:
             pen.rectangle(_around(grid, own), outline=INK, width=2)
 
@@ -226,10 +234,15 @@ def _text(value: float | None) -> str:
     )
 
 
+def _kind(name: str) -> str:
+    """Return what a board is, whichever channel it belongs to."""
+    return name.partition(" ")[0]
+
+
 def _fill(name: str, board: Board, place: Place, frame: Frame) -> Colour:
     inside = board.inside(place)
-    if name == "kernel":
-        return KERNEL
+    if name in ("kernel", "products"):
+        return KERNEL if name == "kernel" else PRODUCT
     if name == "input":
         if place in frame.chosen:
             return WINNER

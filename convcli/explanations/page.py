@@ -37,6 +37,8 @@ def page(stage: Stage, data: np.ndarray, results: np.ndarray, which: int = 0, ra
     UsageError
         For a pool, more than two axes, missing samples, and where a film would have too many frames or cells.
     """
+    if data.ndim > results.ndim:
+        raise UsageError("a page shows one channel: name a .gif or .mp4 file to see their sum")
     check_film(stage, data.shape, results.shape)
     if not isinstance(stage, ConvStage):
         raise UsageError("a page shows a convolution: name a .gif or .mp4 file to see a pool move")

@@ -409,6 +409,43 @@ def test_pictures_are_600_wide_and_only_the_lit_cells_change(size, kernel, optio
     assert 0.001 < changed < 0.5
 
 
+@pytest.mark.parametrize("rank", [1, 2])
+def test_channels_that_are_summed_stand_beside_each_other(rank):
+    random = np.random.default_rng(8)
+    x = random.integers(-5, 9, (3, 6, 5)[: rank + 1]).astype(float)
+    w = random.integers(-5, 9, (2, 3, 3, 2)[: rank + 2]).astype(float)
+    kernel = Kernel("bank", w.shape, tuple(w.ravel()), bias=(0.5, -2.0))
+    padding = parse_padding("1")
+    chain = bind([kernel], Settings(stride=(2,), padding=padding), "YX"[-rank:], x.shape[1:], 3)
+    conv = torch.nn.functional.conv1d if rank == 1 else torch.nn.functional.conv2d
+    own = conv(torch.tensor(x)[None], torch.tensor(w[1])[:, None], stride=2, padding=1, groups=3)[0].numpy()
+    total = own.sum(axis=0) - 2
+    frames = list(slide(chain.stages[0], x, total, 1))
+    assert len(frames) == total.size
+    for at, frame in zip(np.ndindex(*total.shape), frames, strict=True):
+        assert frame.output.at(at) == total[at] and frame.lit_outputs == {at}
+        for channel in range(3):
+            board, kernel, products = (
+                frame.boards[f"{name} {channel}"] for name in ("input", "kernel", "products")
+            )
+            np.testing.assert_array_equal(
+                np.reshape(board.values, board.shape), np.pad(x, 1)[channel + 1][reach(board)]
+            )
+            assert kernel.values == tuple(w[1, channel].ravel())
+            assert sum(products.values) == own[(channel, *at)]
+            under = [board.at(place) for place in sorted(frame.lit_inputs)]
+            assert products.values == tuple(a * b for a, b in zip(under, kernel.values, strict=True))
+        assert frame.caption.endswith(f" + bias (-2) = {total[at]:g}")
+    assert Painter(frames, "YX"[-rank:]).paint(frames[0]).shape[1] == 600
+    frame = close_up(chain.stages[0], x, (0,) * rank, float(total.flat[0]), total.shape, 1)
+    assert sum(frame.boards["products 2"].values) == own[2].flat[0]
+
+
+def reach(board: Any) -> tuple[slice, ...]:
+    """Return where a board lies in data with one element of padding."""
+    return tuple(slice(low + 1, high + 1) for low, high in zip(board.low, board.high, strict=True))
+
+
 def test_a_close_up_of_a_large_input_has_only_the_window():
     x = np.arange(100.0 * 80).reshape(100, 80)
     chain = bind([load_kernel("sobel-x")], Settings(), "YX", x.shape, 1)
@@ -474,6 +511,11 @@ def test_one_window_as_a_picture(tmp_path):
         (("--input", "5x5", "-k", "3x3", "--animate", "a.xyz"), "unknown suffix '.xyz'"),
         (("--input", "5x5", "-k", "3x3", "--animate", "a.gif", "--fps", "0"), "--fps 0 is not possible"),
         (("--input", "5x5", "-k", "3x3", "--animate", "a.gif", "-o", "a.png"), "-o draws one output"),
+        (("--input", "7@5x5", "-k", "3x3", "--channels", "sum", "--animate", "a.gif"), "up to 6 channels"),
+        (
+            ("--input", "2@5x5", "-k", "3x3", "--channels", "sum", "--animate", "a.html"),
+            "a page shows one channel",
+        ),
         (("--input", "5x5", "-k", "0x3", "--at", "0,0"), "kernel size '0x3' is not possible"),
         (("--input", "60x60", "-k", "box:31", "--at", "9,9", "-o", "a.png"), "too wide for a picture"),
     ],

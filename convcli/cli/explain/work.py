@@ -37,6 +37,7 @@ ALPHA = {
     ),
     Alpha.SAMPLED: ("the alpha channel is left out: it passes through",),
 }
+MOST_CHANNELS = 6  # drawn beside each other
 
 
 @frozen_identity
@@ -203,21 +204,23 @@ def _chosen(index: int | None, count: int, what: str) -> Sequence[int]:
 
 
 def _one_plane(task: Task, request: Request) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the one channel that a picture shows, its results, and which map."""
+    """Return the one channel that a picture shows, or all where they are summed, its results, and which map."""
     stage = task.stage
     if len(task.letters) > 3:
         raise UsageError("a picture shows up to three axes: read one frame, or leave -o and --animate out")
-    if isinstance(stage, ConvStage) and stage.summed:
-        raise UsageError(
-            f"a picture shows one channel, and kernel {stage.kernel.name} sums over {len(task.data)}: "
-            "the table has them all"
-        )
     if isinstance(stage, ConvStage) and stage.kernel.combine is not Combine.NONE:
         raise UsageError(
             f"a picture shows one kernel, and {stage.kernel.name} combines several: the table has them"
         )
     maps = stage.kernel.outputs if isinstance(stage, ConvStage) else 1
     which = _chosen(request.map or 0, maps, "map")[0]
+    if isinstance(stage, ConvStage) and stage.summed and len(task.data) > 1:
+        if len(task.data) > MOST_CHANNELS or len(task.letters) > 2 or stage.transposed:
+            raise UsageError(
+                f"a picture shows a sum over up to {MOST_CHANNELS} channels of an image, not transposed, and kernel "
+                f"{stage.kernel.name} sums over {len(task.data)}: the table has them all"
+            )
+        return task.data, task.results[which, 0], which
     channel = _chosen(request.channel or 0, len(task.data), "channel")[0]
     results = task.results.reshape(maps, len(task.data), *task.outputs)
     return task.data[channel], results[which, channel], which
