@@ -47,6 +47,7 @@ class ShowRequest:
     kernel: str = argument(
         "A library name, a parametric one (box:5), a kernel file, or weights ('1,0,-1;1,0,-1').",
         metavar="NAME|FILE",
+        complete=options.complete_kernel,
     )
     rate: float | None = option(
         "Samples a second: frequencies in Hz instead of cycles a sample.", metavar="HZ", read=_rate

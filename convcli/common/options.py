@@ -53,7 +53,8 @@ class Option(NamedTuple):
         What stands in the command line by default, where the field's own default is not written that way.
     metavar
     complete
-        From the beginning of a value to what the shell offers.
+        What the shell offers: words, or a function that makes them of the beginning of a value (and of the command
+        line, called ``ctx``).  Names of an enum are offered anyway.
     variable
         Of the environment: the default for a shell.
     is_argument
@@ -69,7 +70,7 @@ class Option(NamedTuple):
     takes: type = str
     shown: Any = None
     metavar: str | None = None
-    complete: Callable[[str], list[str]] | None = None
+    complete: Callable[..., list[str]] | tuple[str, ...] = ()
     variable: str | None = None
     is_argument: bool = False
 
@@ -99,9 +100,11 @@ def flag(help: str, *flags: str, panel: Panel | None = None) -> Any:
     return option(help, *flags, default=False, panel=panel)
 
 
-def argument(help: str, *, metavar: str, **default: Any) -> Any:
+def argument(
+    help: str, *, metavar: str, complete: Callable[..., list[str]] | None = None, **default: Any
+) -> Any:
     """Return a field that is known by its place in the command line, with a ``default`` or without."""
-    return _field(Option(help, metavar=metavar, is_argument=True), **default)
+    return _field(Option(help, metavar=metavar, complete=complete or (), is_argument=True), **default)
 
 
 class Group(NamedTuple):

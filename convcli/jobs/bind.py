@@ -15,6 +15,7 @@ from convcli.data.info import SPACE
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.layers import Conv, Pool
 from convcli.geometry.padding import Padding, PaddingName, PadMode, parse_pad_mode, parse_padding
+from convcli.geometry.pools import POOLS
 from convcli.geometry.windows import TransposedWindow, Window
 from convcli.jobs.chain import Chain, ConvStage, PoolStage, Stage
 from convcli.kernel import Kernel
@@ -51,6 +52,7 @@ class Settings:
         "(1:0,2:2). Neither --padding nor --pad-mode: same with replicated edges (valid along time). "
         "--padding alone: zeros outside; --pad-mode alone: same, along time too.",
         read=parse_padding,
+        complete=tuple(PaddingName),
     )
     pad_mode: PadMode | None = option(f"One of {', '.join(PadMode)}.", read=parse_pad_mode)
     pad_value: float | None = option("What constant padding holds.")
@@ -72,9 +74,14 @@ class Settings:
     output_padding: tuple[int, ...] = option(
         "Extra elements at the end, with --transpose.", default=(0,), least=0
     )
-    axis: str | None = option("Axis of a 1-D kernel (y), or the axes of others (tx).")
+    axis: str | None = option(
+        "Axis of a 1-D kernel (y), or the axes of others (tx).",
+        complete=("x", "y", "yx", "t", "z", "zyx", "tyx"),
+    )
     pool: Pool | None = option(
-        "After the kernels, or alone: max:2, avg:3,s=2, min:2,ceil, global-max (also p= d=).", read=parse_pool
+        "After the kernels, or alone: max:2, avg:3,s=2, min:2,ceil, global-max (also p= d=).",
+        read=parse_pool,
+        complete=tuple(f"{kind}:" for kind in POOLS),
     )
     sum_channels: bool = False
     volume: bool = False

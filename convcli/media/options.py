@@ -3,8 +3,12 @@
 No files, no defaults that depend on a format: a reader takes what concerns it and ignores the rest.
 """
 
+from contextlib import suppress
 from enum import StrEnum
 from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from convcli.common.budget import PIXELS
 from convcli.common.choices import Frames, Reading, parse_choice
@@ -33,6 +37,20 @@ class Header(StrEnum):
 def parse_columns(text: str) -> tuple[str, ...]:
     """Read names, numbers and stretches of columns."""
     return tuple(part.strip() for part in text.split(","))
+
+
+def complete_columns(ctx: Any, incomplete: str) -> list[str]:
+    """Offer the columns of the table that stands in the command line."""
+    import polars
+
+    readers: dict[str, Any] = {".csv": polars.scan_csv, ".tsv": partial(polars.scan_csv, separator="\t")}
+    readers |= {".parquet": polars.scan_parquet, ".arrow": polars.scan_ipc, ".feather": polars.scan_ipc}
+    *before, last = incomplete.split(",")
+    for name in ctx.args:
+        with suppress(OSError, KeyError, polars.exceptions.PolarsError):
+            found = readers[Path(name).suffix.lower()](name).collect_schema().names()
+            return [",".join([*before, column]) for column in found if column.startswith(last)]
+    return []
 
 
 @frozen
@@ -65,17 +83,23 @@ class ReadOptions:
         read=parse_rate,
     )
     axes: str | None = option(
-        "Letters of an array's dimensions: YXC, CYX, NCYX, ZYX, TYX...", panel=Panel.WINDOW
+        "Letters of an array's dimensions: YXC, CYX, NCYX, ZYX, TYX...",
+        panel=Panel.WINDOW,
+        complete=("YX", "YXC", "CYX", "NCYX", "ZYX", "TYX", "TYXC"),
     )
     matrix: bool = option(
         "matrix: read a table as one 2-D grid.",
         "--as",
+        complete=("matrix",),
         default=False,
         panel=Panel.TABLES,
         read=lambda text: parse_choice(Reading, text, "--as") is Reading.MATRIX,
     )
     columns: tuple[str, ...] | None = option(
-        "Columns of a table to filter: names, numbers, 2-4.", panel=Panel.TABLES, read=parse_columns
+        "Columns of a table to filter: names, numbers, 2-4.",
+        panel=Panel.TABLES,
+        read=parse_columns,
+        complete=complete_columns,
     )
     header: Header = option(
         "yes, no or auto: the first line of a table holds names.", default=Header.AUTO, panel=Panel.TABLES
@@ -83,6 +107,7 @@ class ReadOptions:
     all_frames: bool = option(
         "first, or all frames of an animation. A TIFF's pages are one stack, Z.",
         "--frames",
+        complete=("first", "all"),
         default=False,
         shown="first",
         read=lambda text: parse_choice(Frames, text, "frames") is Frames.ALL,
@@ -121,9 +146,14 @@ class VideoOptions:
 
     panel = Panel.CLIPS
 
-    codec: str | None = option("Of a clip: h264, hevc, vp9, av1, ffv1 (lossless)... Default: its own.")
+    codec: str | None = option(
+        "Of a clip: h264, hevc, vp9, av1, ffv1 (lossless)... Default: its own.",
+        complete=("h264", "hevc", "vp9", "av1", "ffv1", "prores", "mpeg4"),
+    )
     crf: float | None = option("Constant quality of a clip, smaller is better. Default: 17 (H.264).")
-    preset: str | None = option("Speed of the encoder: veryfast, medium, slow.")
+    preset: str | None = option(
+        "Speed of the encoder: veryfast, medium, slow.", complete=("veryfast", "fast", "medium", "slow")
+    )
     pixels: str | None = option(
         "Pixel format of a clip: yuv420p, yuv444p10le... Default: its own.", "--pix-fmt"
     )

@@ -334,6 +334,7 @@ range_policy = shared(
     f"How numbers become pixels: {FORMS}. White of floats is 1. Default: the kernel's.",
     panel=Panel.VALUES,
     read=parse_range,
+    complete=tuple(policy.example for policy in POLICIES),
 )
 
 

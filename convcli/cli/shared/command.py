@@ -92,6 +92,10 @@ class _Leaf:
         self._read, takes = option.read, option.takes
         if self._read is None:
             self._read, takes = _by_type(kind, self.flag, option)
+        offered = option.complete
+        if isinstance(kind, type) and issubclass(kind, StrEnum):
+            offered = offered or tuple(kind)
+        self._complete = _beginning(offered) if isinstance(offered, tuple) else offered
         self._written = option.shown
         if option.shown is not None:
             takes = type(option.shown)
@@ -110,7 +114,7 @@ class _Leaf:
         common: dict[str, Any] = {
             "help": self._help,
             "metavar": option.metavar,
-            "autocompletion": option.complete,
+            "autocompletion": self._complete,
             "rich_help_panel": None if option.is_argument else self._panel,
         }
         if option.is_argument:
@@ -133,6 +137,15 @@ class _Leaf:
             if variable and os.environ.get(variable) == str(value):
                 raise UsageError(f"{variable}: {error}") from None
             raise
+
+
+def _beginning(words: tuple[str, ...]) -> Callable[[str], list[str]] | None:
+    """Return what finds the words that begin as a value does; None without words."""
+
+    def complete(incomplete: str) -> list[str]:  # Typer asks for its signature, which a partial has not
+        return [str(word) for word in words if word.startswith(incomplete)]
+
+    return complete if words else None
 
 
 def _by_type(kind: Any, flag: str, option: Option) -> tuple[Callable[[Any], Any] | None, Any]:

@@ -64,6 +64,7 @@ device = shared(
     panel=Panel.SPEED,
     read=_named_device,
     shown="cpu",
+    complete=("cpu", "cuda"),
     variable="CONVCLI_DEVICE",
 )
 weights = shared(
