@@ -20,6 +20,8 @@ from convcli.kernel import analysis, library
 from convcli.kernel.model import Combine, Kernel, nested, size_text
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from convcli.kernel.response import Response
 
 _BLACK, _GREYS = 232, 24  # the terminal's grey ramp of 24 steps
@@ -52,6 +54,8 @@ class ShowRequest:
     rate: float | None = option(
         "Samples a second: frequencies in Hz instead of cycles a sample.", metavar="HZ", read=_rate
     )
+    output: str | None = options.output("Draw the frequency response: FILE.png, .svg or .pdf.")
+    force: bool = options.force("Overwrite an existing output.")
     json: bool = options.json()
     messages: options.Messages = group("debug")
 
@@ -85,6 +89,8 @@ def show_kernel(request: ShowRequest) -> None:
     from convcli.cli.shared.kernels import named_kernel  # knows the media: not for the list
 
     found = Described(named_kernel(request.kernel), request.rate)
+    if request.output is not None:
+        _draw(found, request.output, force=request.force)
     show(found, _lines(found), request)
 
 
@@ -96,19 +102,41 @@ class Described:
     rate: float | None = None
 
     @cached_property
+    def filters(self) -> "np.ndarray":
+        """The weights, (outputs × inputs, *space)."""
+        return self.kernel.array().reshape(-1, *self.kernel.size)
+
+    @cached_property
     def responses(self) -> "list[Response]":
         """What each filter does to frequencies; nothing where there are too many filters to be looked at."""
-        if self.kernel.outputs * self.kernel.inputs > MOST:
+        if len(self.filters) > MOST:
             return []
         from convcli.kernel.response import response
 
-        return [
-            response(one, self.kernel.origin) for one in self.kernel.array().reshape(-1, *self.kernel.size)
-        ]
+        return [response(one, self.kernel.origin) for one in self.filters]
+
+    def pictures(self, count: int) -> "tuple[list[np.ndarray], float]":
+        """The gains of each filter at so many frequencies along each axis, and the largest."""
+        from convcli.kernel.response import gains
+
+        pictures = [gains(one, count) for one in self.filters]
+        along = (max(curve) for made in self.responses for curve in made.curves)  # closer together
+        return pictures, max(*along, *(float(one.max()) for one in pictures))
+
+    @property
+    def curves(self) -> Iterator[tuple[str, Sequence[float]]]:
+        """The gains along axes of more than one tap, each with words that say of what; equal ones once."""
+        kernel, known = self.kernel, list[Sequence[float]]()
+        for number, made in enumerate(self.responses if kernel.rank != 2 else ()):
+            for letter, curve, k in zip("zyx"[-kernel.rank :], made.curves, kernel.size, strict=True):
+                if (k > 1 or kernel.rank == 1) and curve not in known and max(curve) > _NOTHING:
+                    known.append(curve)
+                    bank = f" of filter {number}" if len(self.responses) > 1 else ""
+                    yield bank + f" along {letter}" * (kernel.rank > 1), curve
 
     @cached_property
     def separations(self) -> list[analysis.Separation | None]:
-        return [analysis.separation(weights, self.kernel.size) for weights in analysis.filters(self.kernel)]
+        return list(map(analysis.separation, self.filters))
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -130,7 +158,7 @@ class Described:
             "range_8bit": kernel.output_range(0, 255),
             "separable": all(self.separations),
             "factors": self.separations,
-            "symmetry": analysis.symmetries(kernel),
+            "symmetry": analysis.symmetries(self.filters),
             "frequencies": self.responses,
             "examples": library.examples(kernel.name),
         }
@@ -148,6 +176,9 @@ def _lines(found: Described) -> Iterator[str]:
     for label, text in _facts(found):
         start = f"{label:<11}"
         yield textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start))
+    if found.responses and kernel.absolute_sum:
+        yield ""
+        yield from _drawn(found)
 
 
 def _facts(found: Described) -> Iterator[tuple[str, str]]:
@@ -171,7 +202,7 @@ def _facts(found: Described) -> Iterator[tuple[str, str]]:
     yield "display", str(kernel.display_policy)
     if kernel.rank > 1:
         yield "separable", _separable_text(found.separations)
-    yield "symmetry", ", ".join(analysis.symmetries(kernel)) or "none"
+    yield "symmetry", ", ".join(analysis.symmetries(found.filters)) or "none"
     if len(found.responses) == 1:
         yield from _frequencies(found)
     if found.defaults:
@@ -201,6 +232,7 @@ def _frequencies(found: Described) -> Iterator[tuple[str, str]]:
 
 
 _FOLDS = 0.0005  # of the energy: less is no matter
+_NOTHING = 1e-9  # a gain that is rounding
 
 
 def _default_text(value: object) -> str:
@@ -242,11 +274,77 @@ def _pictures(kernel: Kernel) -> Iterator[str]:
         parts = [[value / largest for value in row] for row in matrix]
         grey = parts if kernel.non_negative else [[(part + 1) / 2 for part in row] for row in parts]
         drawn.append(half_blocks(grey, zoom))
+    yield from _side_by_side(drawn, across)
+    yield ""
+
+
+_HIGH = 8  # lines of a curve
+_BARS, _SHADES = " ▁▂▃▄▅▆▇█", " .:-=+*#%@"
+
+
+def _drawn(found: Described) -> Iterator[str]:
+    """Yield the response: of two axes a picture of each filter, else curves along the axes."""
+    top, unit = 0.5 * (found.rate or 1), "Hz" if found.rate else "cycles a sample"
+    if found.kernel.rank == 2:
+        across = min(len(found.filters), 4)
+        count = min(25, (WIDTH // across - 3) // 4 * 4 + 1)  # frequencies; every other line has the middle
+        pictures, largest = found.pictures(count)
+        yield f"gain 0 to {largest:.4g} at frequencies of -{top:g} to {top:g} {unit} along x and y"
+        drawn = [_shaded(picture / largest) for picture in pictures]
+        yield from _side_by_side(drawn, across)
+    for words, curve in found.curves:
+        largest = max(curve)
+        yield f"gain{words} 0 to {largest:.4g} at frequencies of 0 to {top:g} {unit}"
+        for line in reversed(range(_HIGH)):
+            levels = (round(8 * (_HIGH * gain / largest - line)) for gain in curve[::4])
+            yield "  |" + "".join(_BARS[min(max(level, 0), 8)] for level in levels).rstrip()
+        yield "   " + "".join(f"{top * part / 4:<16g}" for part in range(5)).rstrip()
+
+
+def _draw(found: Described, name: str, *, force: bool) -> None:
+    """Draw the response into a file: pictures of two axes, else curves."""
+    from convcli.cli.shared import figures
+
+    figures.check(name, force=force)
+    if not found.responses:
+        raise UsageError(f"{len(found.filters)} filters are too many for a drawing: {MOST} at most")
+    top, unit = 0.5 * (found.rate or 1), "Hz" if found.rate else "cycles a sample"
+    if found.kernel.rank == 2:
+        figure = figures.figure(3 * len(found.filters) + 0.5, 3.4)
+        pictures, largest = found.pictures(129)
+        for number, picture in enumerate(pictures):
+            axes = figure.add_subplot(1, len(pictures), number + 1)
+            shown = axes.imshow(picture, "gray", vmin=0, vmax=largest, extent=(-top, top, top, -top))
+            axes.set(xlabel=f"x ({unit})", ylabel="" if number else f"y ({unit})")
+        figure.colorbar(shown, ax=figure.axes, label="gain")
+    else:
+        figure = figures.figure(4.5, 3)
+        axes = figure.add_subplot(xlabel=unit, ylabel="gain")
+        for words, curve in found.curves:
+            places = [top * index / (len(curve) - 1) for index in range(len(curve))]
+            axes.plot(places, curve, label=words.removeprefix(" of ").strip())
+        axes.set(xlim=(0, top), ylim=(0, None))
+        axes.grid(visible=True, alpha=0.3)
+        if len(axes.lines) > 1:
+            axes.legend()
+    figure.suptitle(found.kernel.slug)
+    figures.save(figure, name, force=force)
+
+
+def _side_by_side(drawn: Sequence[Sequence[str]], across: int) -> Iterator[str]:
+    """Yield the lines of pictures that lie in rows, an empty line between these."""
     for first in range(0, len(drawn), across):
-        yield from (
-            Drawing("  " + "  ".join(lines)) for lines in zip(*drawn[first : first + across], strict=True)
-        )
-        yield ""
+        if first:
+            yield ""
+        row = zip(*drawn[first : first + across], strict=True)
+        yield from (Drawing(("  " + "  ".join(lines)).rstrip()) for lines in row)
+
+
+def _shaded(rows: "np.ndarray") -> list[str]:
+    """Return lines of text that show brightnesses from 0 to 1, two rows a line: in grey, or by signs."""
+    if shows_colours():
+        return half_blocks(rows.tolist())
+    return ["".join(_SHADES[min(int(value * 10), 9)] for value in row) for row in rows[::2]]
 
 
 def shows_colours() -> bool:

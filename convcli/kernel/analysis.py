@@ -1,6 +1,6 @@
 """What can be said of a kernel by looking at it: its factors or terms, its symmetries, the integers behind its weights.
 
-It serves the planner, the engines and the shell alike; no terminal, and no arrays but in `separable_terms`.
+It serves the planner, the engines and the shell alike; no terminal.  numpy loads where arrays are looked at.
 """
 
 import math
@@ -11,7 +11,6 @@ from math import frexp, ldexp, prod
 from typing import TYPE_CHECKING
 
 from convcli.common import frozen
-from convcli.kernel.model import Kernel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,36 +31,28 @@ class Separation:
     factors: tuple[tuple[float, ...], ...]
 
 
-def filters(kernel: Kernel) -> list[tuple[float, ...]]:
-    """Return the weights of each output and input, flat: outputs × inputs of them."""
-    step = math.prod(kernel.size)
-    return [kernel.weights[i : i + step] for i in range(0, len(kernel.weights), step)]
+def separation(weights: "np.ndarray") -> Separation | None:
+    """Return the factors of one filter (*space), or None when it is not an outer product.
 
-
-def separation(weights: Sequence[float], size: Sequence[int]) -> Separation | None:
-    """Return the factors of one filter of the given size, or None when it is not an outer product.
-
-    >>> separation((-1, 0, 1, -2, 0, 2, -1, 0, 1), (3, 3))
+    >>> import numpy as np
+    >>> separation(np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]))
     Separation(scale=1.0, factors=((1.0, 2.0, 1.0), (-1.0, 0.0, 1.0)))
     """
-    pivot = max(range(len(weights)), key=lambda i: abs(weights[i]))
+    import numpy as np
+
+    weights = weights.astype(float)
+    pivot = np.unravel_index(np.abs(weights).argmax(), weights.shape)
     largest = abs(weights[pivot])
     if not largest:
-        return Separation(0.0, tuple((1.0,) * k for k in size))
+        return Separation(0.0, tuple((1.0,) * k for k in weights.shape))
     # An outer product is known from the lines through one tap that is not zero.
-    lines = []
-    for axis, k in enumerate(size):
-        step = math.prod(size[axis + 1 :])
-        first = pivot - pivot // step % k * step
-        lines.append([weights[first + i * step] for i in range(k)])
-    factors = [_simplified(line) for line in lines]
-    at_pivot = math.prod(
-        factor[line.index(weights[pivot])] for factor, line in zip(factors, lines, strict=True)
-    )
-    scale = weights[pivot] / at_pivot
-    product = reduce(lambda done, factor: [a * b for a in done for b in factor], factors, [scale])
-    if any(abs(a - b) > _TOLERANCE * largest for a, b in zip(product, weights, strict=True)):
-        return None
+    lines = [np.moveaxis(weights, axis, 0)[:, *np.delete(pivot, axis)] for axis in range(weights.ndim)]
+    factors = [_simplified(line.tolist()) for line in lines]
+    scale = float(weights[pivot]) / prod(factor[at] for factor, at in zip(factors, pivot, strict=True))
+    with np.errstate(over="ignore", invalid="ignore"):
+        product = reduce(np.multiply.outer, map(np.array, factors), np.array(scale))
+        if not (np.abs(product - weights) <= _TOLERANCE * largest).all():
+            return None
     if scale < 0:  # the sign belongs into a factor, best into one of both signs
         turned = next((i for i, factor in enumerate(factors) if min(factor) < 0), 0)
         scale, factors[turned] = -scale, [-value or 0.0 for value in factors[turned]]
@@ -89,40 +80,32 @@ def _simplified(line: Sequence[float]) -> list[float]:
     return [sign * value / abs(unit) or 0.0 for value in values]
 
 
-def symmetries(kernel: Kernel) -> tuple[str, ...]:
-    """Return the symmetries that all filters of a kernel share.
+def symmetries(filters: "np.ndarray") -> tuple[str, ...]:
+    """Return the symmetries that all filters, (filters, *space), share.
 
     ``left-right`` and its like are mirrors along one axis, ``point`` is the mirror along all of them; with
     ``anti`` before it the sign turns as well.
 
-    >>> symmetries(Kernel("sobel-x", (1, 1, 3, 3), (-1, 0, 1, -2, 0, 2, -1, 0, 1)))
+    >>> import numpy as np
+    >>> symmetries(np.array([[[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]]))
     ('anti left-right', 'up-down', 'anti point')
     """
-    if not any(kernel.weights):
+    import numpy as np
+
+    space = tuple(range(1, filters.ndim))
+    largest = np.abs(filters).max(axis=space, keepdims=True)
+    if not largest.any():
         return ()
-    names = dict(zip(_MIRRORS, ([axis] for axis in reversed(range(kernel.rank))), strict=False))
-    if kernel.rank > 1:
-        names["point"] = list(range(kernel.rank))
-    found = []
-    for name, axes in names.items():
-        mirror = _mirrored_indices(kernel.size, axes)
-        for sign, prefix in ((1, ""), (-1, "anti ")):
-            if all(_close(weights, [sign * weights[i] for i in mirror]) for weights in filters(kernel)):
-                found.append(prefix + name)
-    return tuple(found)
-
-
-def _mirrored_indices(size: Sequence[int], axes: Sequence[int]) -> list[int]:
-    indices = [0]
-    for axis, k in enumerate(size):
-        order = range(k - 1, -1, -1) if axis in axes else range(k)
-        indices = [index * k + i for index in indices for i in order]
-    return indices
-
-
-def _close(a: Sequence[float], b: Sequence[float]) -> bool:
-    largest = max(map(abs, a))
-    return all(abs(x - y) <= _TOLERANCE * largest for x, y in zip(a, b, strict=True))
+    names = dict(zip(_MIRRORS, ((axis,) for axis in reversed(space)), strict=False))
+    if len(space) > 1:
+        names["point"] = space
+    signs = {"": 1, "anti ": -1} if filters.min() < 0 else {"": 1}
+    return tuple(
+        prefix + name
+        for name, axes in names.items()
+        for prefix, sign in signs.items()
+        if (np.abs(filters - sign * np.flip(filters, axes)) <= _TOLERANCE * largest).all()
+    )
 
 
 MOST_TERMS = 8  # terms: with more, other algorithms are always quicker
@@ -189,7 +172,7 @@ def _terms(array: "np.ndarray", tolerance: float) -> Terms | None:
         rest = rest - np.outer(left[:, count] * values[count], right[count])
         count += 1
     if count == 1 and array.size <= MOST_TAPS:
-        found = separation(array.ravel().tolist(), array.shape)
+        found = separation(array)
         if found is not None:
             *others, last = found.factors
             return ((*others, tuple(found.scale * value for value in last)),)

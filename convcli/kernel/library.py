@@ -47,7 +47,13 @@ def load(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
         return kernel
     made = parse_parametric(text, rank, stored)
     return replace(
-        kernel, name=text, slug=slug(text), shape=made.shape, weights=made.weights, origin=made.origin
+        kernel,
+        name=text,
+        slug=slug(text),
+        shape=made.shape,
+        weights=made.weights,
+        origin=made.origin,
+        display=kernel.display and kernel.display.widened(made.absolute_sum / kernel.absolute_sum),
     )
 
 

@@ -180,15 +180,20 @@ class Kernel:
         return self.outputs if self.combine is Combine.NONE else 1
 
     @cached_property
-    def sum(self) -> float:
-        """The sum of all weights, rounded once."""
-        return math.fsum(self.weights)
+    def _halves(self) -> list[tuple[float, float]]:
+        """The sums of the positive and of the negative weights of each output, each rounded once."""
+        return list(map(_halves, self.rows))
 
     @cached_property
-    def absolute_sum(self) -> float:
-        return math.fsum(map(abs, self.weights))
+    def sum(self) -> float:
+        """The sum of all weights, rounded once."""
+        return self._halves[0][0] if self.outputs == 1 and self.non_negative else math.fsum(self.weights)
 
     @property
+    def absolute_sum(self) -> float:
+        return math.fsum(half for up, down in self._halves for half in (up, -down))
+
+    @cached_property
     def non_negative(self) -> bool:
         return min(self.weights) >= 0
 
@@ -201,7 +206,7 @@ class Kernel:
     @cached_property
     def zero_sum(self) -> bool:
         """Whether flat areas give zero, up to rounding: true of differences, such as edge kernels."""
-        return all(abs(math.fsum(row)) <= 1e-12 * math.fsum(map(abs, row)) for row in self.rows)
+        return all(abs(up + down) <= 1e-12 * (up - down) for up, down in self._halves)
 
     @property
     def display_policy(self) -> Range:
@@ -232,15 +237,12 @@ class Kernel:
             )
         return (max(lows) if self.combine is Combine.MAX else min(lows)), max(highs)
 
-    @cached_property
+    @property
     def _sides(self) -> list[tuple[float, float]]:
-        """The sums of positive and of negative weights, of each output."""
+        """The sums of positive and of negative weights, of each output; of all, where the outputs are added up."""
         # The taps of outputs that are added up meet the same inputs: add them first.
-        rows = [map(math.fsum, zip(*self.rows, strict=True))] if self.combine is Combine.SUM else self.rows
-        return [
-            (math.fsum(w for w in row if w > 0), math.fsum(w for w in row if w < 0))
-            for row in map(tuple, rows)
-        ]
+        added = self.combine is Combine.SUM
+        return [_halves(tuple(map(math.fsum, zip(*self.rows, strict=True))))] if added else self._halves
 
     def normalised(self) -> Kernel:
         """Return the kernel with each output's weights divided by their sum.
@@ -330,6 +332,12 @@ class Kernel:
             shape = full_shape(numbers.shape, rank)
             check_size(shape)
         return cls(name, shape, tuple(numbers.astype(np.float64).ravel().tolist()))
+
+
+def _halves(row: Sequence[float]) -> tuple[float, float]:
+    if min(row) >= 0:  # one pass less over what may be millions
+        return math.fsum(row), 0.0
+    return math.fsum(w for w in row if w > 0), math.fsum(w for w in row if w < 0)
 
 
 def kernel_title(name: str) -> str:

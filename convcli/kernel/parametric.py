@@ -28,6 +28,7 @@ class Formula:
     make: Callable[..., Weights]  # of each parameter's values, one an axis
     rank: int | None = None  # when it has only one
     measured: int | None = None  # along how many of its axes the one value counts, when it has only one
+    maps: int = 1  # of a bank, whose weights follow each other
 
 
 def parse_parametric(
@@ -72,7 +73,7 @@ def parse_parametric(
         every = {key: own * rank if len(own) == 1 else own for key, own in numbers.items()}
         size, weights = formula.make(*(_READ[key](own) for key, own in every.items()))
         check_size(size, stored)
-    return Kernel(text, (1, 1, *size), tuple(weights()))
+    return Kernel(text, (formula.maps, 1, *size), tuple(weights()))
 
 
 def given(formula: Formula, parts: Sequence[str]) -> dict[str, str]:
@@ -356,6 +357,25 @@ def _dog(sigmas: Floats, ratios: Floats) -> Weights:
     return _sides(radii), weights
 
 
+def _sobel(*axes: int) -> Callable[[Sizes], Weights]:
+    """Return what makes gradients along axes of (y, x): smoothing by a binomial, and the difference of one.
+
+    The numbers of OpenCV's getDerivKernels.
+    """
+
+    def make(size: Sizes) -> Weights:
+        k = size[0]
+        if k % 2 == 0 or not 3 <= k <= 31:
+            raise UsageError(f"size {k} is not possible: give an odd one from 3 to 31")
+        smooth = [float(math.comb(k - 1, i)) for i in range(k)]
+        shorter = [0, 0, *(math.comb(k - 3, i) for i in range(k - 2)), 0, 0]
+        slope = [float(shorter[i] - shorter[i + 2]) for i in range(k)]
+        lines = [[slope if axis == along else smooth for axis in (0, 1)] for along in axes]
+        return (k, k), lambda: [weight for pair in lines for weight in _outer(pair)]
+
+    return make
+
+
 def _motion_blur(size: Sizes) -> Weights:
     return size, lambda: [float(x == y) / size[0] for y in range(size[0]) for x in range(size[1])]
 
@@ -410,6 +430,9 @@ FORMULAS: Mapping[str, Formula] = {
         _bandpass,
         rank=1,
     ),
+    "sobel": Formula("sobel:5", {"size": "3"}, _sobel(1, 0), rank=2, maps=2),
+    "sobel-x": Formula("sobel-x:5", {"size": "3"}, _sobel(1), rank=2),
+    "sobel-y": Formula("sobel-y:5", {"size": "3"}, _sobel(0), rank=2),
     "motion-blur": Formula("motion-blur:15", {"size": "9"}, _motion_blur, rank=2),
     "temporal-mean": Formula("temporal-mean:5", {"size": "3"}, _temporal_mean, rank=3, measured=1),
     "temporal-gaussian": Formula(

@@ -9,7 +9,7 @@ import numpy as np
 
 from convcli.common import frozen
 
-SHOWN = 128  # points of a curve around the whole circle
+SHOWN = 512  # points of a curve around the whole circle
 HALF_POWER = math.sqrt(0.5)  # of the gain: -3 dB
 POINTS = {1: 4096, 2: 256, 3: 64}  # of a transform along each axis, at least, by the number of axes
 MOST = 1 << 22  # points of the transform that tells what strides fold
@@ -44,9 +44,9 @@ class Response:
 
 def response(weights: np.ndarray, origin: Sequence[int]) -> Response:
     """Return what a filter does to frequencies; weights (*space) as they are correlated with the data."""
-    sizes = [max(POINTS[weights.ndim], 1 << (2 * k - 1).bit_length()) for k in weights.shape]
     curves, edges, delays = [], [], []
-    for axis, n in enumerate(sizes):
+    for axis, k in enumerate(weights.shape):
+        n = max(POINTS[1], _power(k))
         others = tuple(other for other in range(weights.ndim) if other != axis)
         line = weights.sum(axis=others)
         curve = np.abs(np.fft.rfft(line, n))
@@ -55,15 +55,31 @@ def response(weights: np.ndarray, origin: Sequence[int]) -> Response:
         mirrored = any(
             np.allclose(line, sign * line[::-1], rtol=0, atol=1e-12 * np.abs(line).max()) for sign in (1, -1)
         )
-        delays.append(origin[axis] - (len(line) - 1) / 2 if mirrored else None)
-    return Response(float(weights.sum()), tuple(curves), tuple(edges), tuple(delays), _folded(weights, sizes))
+        delays.append(origin[axis] - (k - 1) / 2 if mirrored else None)
+    return Response(float(weights.sum()), tuple(curves), tuple(edges), tuple(delays), _folded(weights))
 
 
-def _folded(weights: np.ndarray, sizes: Sequence[int]) -> Mapping[int, float]:
-    axes = [
-        axis for axis, k in enumerate(weights.shape) if k > 1
-    ]  # the same at all frequencies of the others
-    shape = [sizes[axis] for axis in axes]
+def gains(weights: np.ndarray, n: int) -> np.ndarray:
+    """Return the gains of one filter (*space) at an odd number n of frequencies along each axis.
+
+    They lie from -0.5 to 0.5 cycles a sample, 1 / n apart, with 0 in the middle.
+    """
+    whole = np.pad(weights, [(0, -k % n) for k in weights.shape])  # taps n apart turn alike
+    for axis in range(weights.ndim):
+        parts = (whole.shape[axis] // n, n)
+        whole = whole.reshape(*whole.shape[:axis], *parts, *whole.shape[axis + 1 :]).sum(axis)
+    return np.fft.fftshift(np.abs(np.fft.fftn(whole)))
+
+
+def _power(k: int) -> int:
+    """Return the power of two from twice as many taps on."""
+    return 1 << (2 * k - 1).bit_length()
+
+
+def _folded(weights: np.ndarray) -> Mapping[int, float]:
+    # The response is the same at all frequencies of axes of one tap.
+    axes = [axis for axis, k in enumerate(weights.shape) if k > 1]
+    shape = [max(POINTS[weights.ndim], _power(weights.shape[axis])) for axis in axes]
     if math.prod(shape) > MOST or not weights.any():
         return {}
     energy = np.abs(np.fft.fftn(weights, shape, axes)) ** 2

@@ -68,6 +68,10 @@ class Range(ABC):
     def __str__(self) -> str:
         return self.word()
 
+    def widened(self, factor: float) -> Range:
+        """Return the policy of a kernel of the same kind, whose results are larger by a factor."""
+        return self
+
     def remarks(self, tally: Tally, white: float, given: bool = True, total: float = 1.0) -> Iterator[str]:
         """Yield what is to be said about what became of the values.
 
@@ -210,6 +214,9 @@ class Window(Range):
 
     def __str__(self) -> str:
         return f"{self.low}:{self.high}"
+
+    def widened(self, factor: float) -> Window:
+        return Window(*(Bound(end.value * factor, end.percent) for end in (self.low, self.high)))
 
     def ends(self, full_scale: float) -> tuple[float, float]:
         """Return black and white in the input's units.

@@ -107,6 +107,26 @@ def test_cut_offs_in_hertz(tmp_path: Path) -> None:
         assert refused.returncode == 2 and part in refused.stderr
 
 
+# OpenCV 5's getDerivKernels(1, 0, size): the derivative, and the smoothing
+SOBEL = {
+    3: ([-1, 0, 1], [1, 2, 1]),
+    5: ([-1, -2, 0, 2, 1], [1, 4, 6, 4, 1]),
+    7: ([-1, -4, -5, 0, 5, 4, 1], [1, 6, 15, 20, 15, 6, 1]),
+}
+
+
+@pytest.mark.parametrize("size", SOBEL)
+def test_larger_sobels_are_opencvs(size: int) -> None:
+    slope, smooth = SOBEL[size]
+    x, y = np.multiply.outer(smooth, slope), np.multiply.outer(slope, smooth)
+    for text, want in ((f"sobel-x:{size}", [x]), (f"sobel-y:{size}", [y]), (f"sobel:{size}", [x, y])):
+        np.testing.assert_array_equal(load_kernel(text).array()[:, 0], want)
+    step = np.repeat([[0.0, 0.5]], [20, 20], axis=1).repeat(40, axis=0)
+    response = np.hypot(*(ndimage.correlate(step, weights) for weights in (x, y)))
+    black, white = load_kernel(f"sobel:{size}").display_policy.ends(1)
+    assert (black, white) == (0, response.max())
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [
@@ -121,6 +141,9 @@ def test_cut_offs_in_hertz(tmp_path: Path) -> None:
         ("gaussian:2,order=10", "order 10"),
         ("gaussian:0.1,order=1", "too small to reach a neighbour"),
         ("gabor:0", "cycles a sample"),
+        ("sobel:4", "size 4 is not possible: give an odd one from 3 to 31"),
+        ("sobel-x:33", "size 33 is not possible"),
+        ("sobel:3x5", "sobel takes one value, as in sobel:5"),
         ("disk:0", "radius 0 is not possible: it must be above 0"),
         ("lowpass:1e-9", "more than 10,000,000"),
         ("disk:1e9", "more than 10,000,000"),

@@ -308,7 +308,9 @@ def test_list_as_json() -> None:
 
 
 def test_show_hedge() -> None:
-    assert run("show", "hedge").splitlines() == [
+    lines = run("show", "hedge").splitlines()
+    assert lines[21] == "gain 0 to 6 at frequencies of -0.5 to 0.5 cycles a sample along x and y"
+    assert lines[:21] == [
         "hedge",
         "horizontal edges: dark above light gives a light line, light above dark a dark",
         "one",
@@ -326,7 +328,10 @@ def test_show_hedge() -> None:
         "gain       0 at zero; y: -3 dB at 0.125 and 0.375 cycles a sample, 0 at the",
         "           highest; x: 0 at the highest",
         "delay      0 samples",
-        "source     blog article on convolution; the numbers are Prewitt's (1970)",
+        'source     "Convolution", lecture notes on neural networks, has it for',
+        "           horizontal edges; Moscatelli's article has the negative, HK;",
+        "           Prewitt's numbers (1970)",
+        "",
     ]
 
 
@@ -398,10 +403,12 @@ def test_picture_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     darkest, middle, lightest = (f"38;5;{232 + step}m" for step in (0, 12, 23))
     line = next(line for line in text.splitlines() if "\x1b" in line)
     assert line.index(darkest) < line.index(middle) < line.index(lightest)
-    drawn = [line for line in run("show", "kirsch").splitlines() if "\x1b" in line]
+    drawn, response = (part.splitlines() for part in run("show", "kirsch").split("size ", 1))
+    drawn, response = ([line for line in part if "\x1b" in line] for part in (drawn, response))
     assert len(drawn) == 2 * 6  # eight pictures of three rows, six half lines each, on two lines
+    assert len(response) == 2 * 9  # eight of 17 frequencies, in four columns
     assert drawn[0].count("\x1b[0m") == 5 * 3
-    assert "\x1b" not in text.split("size ")[1]
+    assert "\x1b" not in text.split("size ")[1].split("gain 0 to")[0]
 
 
 def test_when_a_picture_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,4 +444,4 @@ def test_a_huge_kernel_is_shown_by_its_corner_and_its_centre(tmp_path: Path) -> 
     for first, part in ((4, weights[:5, :5]), (at + 1, weights[148:153, 98:103])):
         numbers = [[float(Fraction(cell)) for cell in line.split()] for line in shown[first : first + 5]]
         np.testing.assert_allclose(numbers, part, rtol=1e-5)
-    assert len(shown) < 30
+    assert len(shown) < 30 + 15

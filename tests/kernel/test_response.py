@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import signal
+from typer.testing import CliRunner
 
+from convcli.cli.program import build
 from convcli.kernel import load_kernel
-from convcli.kernel.response import HALF_POWER, response
+from convcli.kernel.response import HALF_POWER, gains, response
 from tests.shell import convcli, ok
 
 KERNELS = ["mean3", "lowpass:0.1", "bandpass:0.1,0.2", "savgol:11,3", "edge", "1,2,4", "box:300"]
@@ -60,3 +65,76 @@ def test_they_are_shown_in_hertz_too() -> None:
     assert "strides    fold of its energy" in " ".join(text.split("\n"))
     assert "strides" not in ok("kernels", "show", "sobel-x").stdout.decode()
     assert convcli("kernels", "show", "box:3", "--rate", "0").returncode == 2
+
+
+@pytest.mark.parametrize("size", [(7,), (3, 2), (40, 5), (2, 3, 4)])
+def test_gains_are_the_amplitudes_of_filtered_waves(size: tuple[int, ...]) -> None:
+    weights = np.random.default_rng(2).normal(size=size)
+    found = gains(weights, 9)
+    assert found.shape == (9,) * len(size)
+    for at in ((8, 6, 5), (0, 3, 4), (4, 4, 4), (5, 0, 7)):
+        place = at[: len(size)]
+        places = np.meshgrid(*map(np.arange, size), indexing="ij")
+        turns = sum((index - 4) / 9 * along for index, along in zip(place, places, strict=True))
+        wave = signal.correlate(np.exp(2j * np.pi * turns), weights, "valid").item()
+        assert found[place] == pytest.approx(abs(wave), abs=1e-12)
+
+
+def drawn(*words: str) -> list[str]:
+    """Return the lines of the drawing that stand below all facts, its title first."""
+    shown = ok("kernels", "show", *words).stdout.decode()
+    return re.split(r"\n\n(?=gain )", shown)[-1].splitlines()
+
+
+def test_a_pipe_gets_a_curve_of_signs() -> None:
+    title, *lines, ticks = drawn("bandpass:0.1,0.2,taps=41", "--rate", "8000")
+    assert title == "gain 0 to 1 at frequencies of 0 to 4000 Hz" and len(lines) == 8
+    assert ticks.split() == ["0", "1000", "2000", "3000", "4000"]
+    cells = np.array([list(f"{line:<68}"[3:]) for line in lines])
+    heights = np.vectorize(" ▁▂▃▄▅▆▇█".index)(cells).sum(axis=0) / 64
+    taps = signal.firwin(41, [0.1, 0.2], fs=1, pass_zero=False)
+    _, want = signal.freqz(taps, worN=np.linspace(0, 0.5, 65), fs=1, include_nyquist=True)
+    np.testing.assert_allclose(heights, np.abs(want) / np.abs(want).max(), atol=0.01)
+    assert max(map(len, (title, *lines, ticks))) <= 80
+
+
+def test_a_pipe_gets_a_picture_of_signs() -> None:
+    title, *lines = drawn("gabor:0.2,angle=30")
+    assert title.endswith("at frequencies of -0.5 to 0.5 cycles a sample along x and y")
+    assert len(lines) == 13 and max(map(len, (title, *lines))) <= 80
+    cells = np.array([list(f"{line:<27}"[2:]) for line in lines])
+    y, x = np.argwhere(cells == "@").T
+    place = np.column_stack([x - 12, 2 * y - 12]) / 25
+    along = [0.2 * np.cos(np.radians(30)), 0.2 * np.sin(np.radians(30))]
+    assert np.abs(np.abs(place @ along) / 0.2 - 0.2).max() < 0.04  # two spots, where the wave is
+    assert set(np.sign(place @ along)) == {-1, 1}
+    assert np.abs(place @ [-along[1], along[0]]).max() / 0.2 < 0.04
+    assert len(drawn("kirsch")) == 1 + 9 + 1 + 9 and len(drawn("motion")) == 1 + 8 + 1
+    assert not drawn("0,0;0,0")[-1].startswith("gain 0 to")
+
+
+def test_the_response_is_drawn_into_a_file(tmp_path: Path) -> None:
+    for name in ("gaussian:2", "sobel", "savgol:11,3", "motion"):
+        ok("kernels", "show", name, "-o", "a.png", "-y", cwd=tmp_path)
+        picture = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
+        assert picture.min() < 60 and (picture == 255).mean() > 0.2
+    ok("kernels", "show", "lowpass:0.1", "--rate", "1000", "-o", "a.svg", cwd=tmp_path)
+    first = (tmp_path / "a.svg").read_bytes()
+    ok("kernels", "show", "lowpass:0.1", "--rate", "1000", "-o", "a.svg", "-y", cwd=tmp_path)
+    assert first == (tmp_path / "a.svg").read_bytes() and b"<!-- Hz -->" in first
+    for code, words, part in (
+        (1, ("box:3", "-o", "a.svg"), b"-y"),
+        (2, ("box:3", "-o", "a.txt"), b"a figure is written as .png, .svg, .pdf"),
+        (2, ("bank.npy", "-o", "b.png"), b"12 filters are too many"),
+    ):
+        np.save(tmp_path / "bank.npy", np.ones((12, 1, 3, 3)))
+        done = convcli("kernels", "show", *words, cwd=tmp_path)
+        assert done.returncode == code and part in done.stderr and done.stderr.count(b"\n") == 1
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_a_kernel_of_a_million_weights_is_shown_at_once() -> None:
+    began = time.process_time()
+    show = CliRunner().invoke(build(["kernels"]), ["kernels", "show", "binomial:1000"])
+    assert time.process_time() - began < 1.5, "it was 4 s"
+    assert "separable  yes" in show.stdout and "left-right, up-down, point" in show.stdout

@@ -448,7 +448,7 @@ BAD = [
     ([*SOBEL, "-o", "w.npy"], 2, "written as .safetensors"),
     ([*SOBEL, "-o", "none/w.safetensors"], 1, "no folder"),
     ([*SOBEL, "--checkpoint", "w.safetensors"], 2, "need two names"),
-    ([*SOBEL, "--curve", "c.gif"], 2, "a curve is written as"),
+    ([*SOBEL, "--curve", "c.gif"], 2, "a figure is written as .csv, .png"),
     ([*SOBEL, "--resume", "none.safetensors"], 1, "none.safetensors"),
     ([*SOBEL, "--resume", "torn.safetensors"], 1, "no .safetensors file, or a damaged one"),
     ([*SOBEL, "--weights", "torn.safetensors"], 1, "torn.safetensors"),

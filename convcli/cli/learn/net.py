@@ -1,6 +1,5 @@
 """Train a net: examples in, checkpoints on the way, weights and the curve out, as a table or drawn.  Loads torch."""
 
-import importlib
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -9,7 +8,7 @@ from typing import Any
 
 from convcli.cli.learn.examples import Loaded, load
 from convcli.cli.learn.request import Request
-from convcli.cli.shared import report
+from convcli.cli.shared import figures, report
 from convcli.cli.shared.progress import Meter
 from convcli.common import ConvError, Precision, UsageError, counted, frozen
 from convcli.learning import checkpoint
@@ -180,34 +179,24 @@ def _lines(found: Trained) -> Iterator[str]:
     yield from (weights, *curves)
 
 
-# The curve of the loss as a file; matplotlib is an extra
+# The curve of the loss as a file
 
-TABLE, PICTURES = ".csv", (".png", ".svg", ".pdf")
+TABLE = ".csv"
 
 
 def check_curves(names: Sequence[str], *, force: bool) -> None:
     """Refuse, before the training, what could not be written after it."""
     for name in names:
-        suffix = Path(name).suffix.lower()
-        if suffix != TABLE and suffix not in PICTURES:
-            raise UsageError(f"a curve is written as {', '.join((TABLE, *PICTURES))}", subject=shown(name))
-        if suffix in PICTURES:
-            _matplotlib(name)
-        check_output(name, force=force, binary=suffix in PICTURES)
+        figures.check(name, force=force, others=(TABLE,), else_="; .csv needs nothing")
 
 
 def _write_curve(name: str, curve: Sequence[Epoch], title: str, *, force: bool) -> None:
     """Write one file."""
-    suffix = Path(name).suffix.lower()
-    if suffix == TABLE:
+    if Path(name).suffix.lower() == TABLE:
         with output(name, force=force, binary=False) as file:
             file.write(_table(curve).encode())
-        return
-    with output(name, force=force, seeks=True) as file:
-        _figure(name, curve, title).savefig(file, format=suffix[1:], metadata=_UNDATED.get(suffix))
-
-
-_UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # the same training, the same file
+    else:
+        figures.save(_figure(curve, title), name, force=force)
 
 
 def _table(curve: Sequence[Epoch]) -> str:
@@ -218,18 +207,8 @@ def _table(curve: Sequence[Epoch]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _matplotlib(name: str) -> Any:
-    try:
-        return importlib.import_module("matplotlib.figure")
-    except ImportError:
-        raise ConvError(
-            'drawing the curve needs matplotlib: pip install "convcli[plot]"; .csv needs nothing',
-            subject=shown(name),
-        ) from None
-
-
-def _figure(name: str, curve: Sequence[Epoch], title: str) -> Any:
-    figure = _matplotlib(name).Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
+def _figure(curve: Sequence[Epoch], title: str) -> Any:
+    figure = figures.figure(7, 4.5)
     axes = figure.add_subplot()
     numbers = [epoch.number for epoch in curve]
     axes.plot(numbers, [epoch.loss for epoch in curve], label="while learning")

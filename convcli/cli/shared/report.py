@@ -40,6 +40,7 @@ def explained(error: BaseException) -> tuple[str, int]:
 
 _LONGEST = 2000  # characters of an error, which may quote what was given
 _PLAIN = {"×": "x", "·": ".", "…": "...", "−": "-", "–": "-", "√": "sqrt ", "²": "^2", "±": "+-"}
+_PLAIN |= dict.fromkeys("▁▂▃", ".") | dict.fromkeys("▄▅▆▇█", "#")
 
 
 def speak_plainly() -> None:
