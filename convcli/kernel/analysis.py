@@ -96,7 +96,9 @@ def symmetries(filters: "np.ndarray") -> tuple[str, ...]:
     largest = np.abs(filters).max(axis=space, keepdims=True)
     if not largest.any():
         return ()
-    names = dict(zip(_MIRRORS, ((axis,) for axis in reversed(space)), strict=False))
+    names: dict[str, tuple[int, ...]] = {
+        name: (axis,) for name, axis in zip(_MIRRORS, reversed(space), strict=False)
+    }
     if len(space) > 1:
         names["point"] = space
     signs = {"": 1, "anti ": -1} if filters.min() < 0 else {"": 1}
