@@ -69,9 +69,18 @@ def compile_library(to: Path = LIBRARY, more: tuple[str, ...] = ()) -> bool:
     position = [] if os.name == "nt" else ["-fPIC"]
     with tempfile.TemporaryDirectory() as folder:
         objects = []
-        for (width, flags), lanes in product(WIDTHS[machine].items(), range(5)):
+        for (width, flags), lanes in product(
+            WIDTHS[machine].items(), range(9)
+        ):  # the last four are of the loops that rank
             objects.append(f"{folder}/{width}-{lanes}.o")
-            source = [str(FOLDER / "rows.c"), "-c", f"-DWIDTH={width}", f"-DLANES={lanes}", "-o", objects[-1]]
+            source = [
+                str(FOLDER / ("rows.c" if lanes < 5 else "ranks.c")),
+                "-c",
+                f"-DWIDTH={width}",
+                f"-DLANES={lanes}",
+                "-o",
+                objects[-1],
+            ]
             commands = [*found, *FLAGS, *position, *flags, *more, *source]
             if subprocess.run(commands, check=False).returncode:
                 return False

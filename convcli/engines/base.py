@@ -151,11 +151,15 @@ class Engine(ABC):
         stride: Sequence[int],
         dilation: Sequence[int],
         counts: np.ndarray | None = None,
+        dtype: np.dtype | None = None,
     ) -> np.ndarray:
         """Return the pooled whole windows, ``(N, C, *sizes)``; NaN wins.
 
+        ``dtype`` is that of the arithmetic, by default the data's.  Data may also be integers of up to 16 bits, and
+        so are results that are samples, where an engine has a way for them.
+
         ``counts``, which broadcasts with the result, is how many taps of each window are samples, where some are
-        padding or missing: the kind's ``fill``.
+        padding or missing: the kind's ``fill``, or of integers what is nearest to it.
         """
 
     def _prepared(

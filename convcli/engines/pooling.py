@@ -26,6 +26,7 @@ def pool_padded(
     windows: Sequence[Window],
     include_padding: bool = False,
     least: float | None = None,
+    dtype: np.dtype | None = None,
 ) -> np.ndarray:
     """Return the pooled ``x``, ``(N, C, *sizes)`` with the windows' output sizes.
 
@@ -33,7 +34,7 @@ def pool_padded(
     ----------
     engine : Engine
     x : numpy.ndarray
-        ``(N, C, *space)``, float32 or float64, without padding.
+        ``(N, C, *space)``, float32 or float64, without padding; with ``dtype`` also integers up to 16 bits.
     kind : PoolKind
     windows : sequence of Window
         One for each space axis, with padding and ceil mode.
@@ -42,8 +43,10 @@ def pool_padded(
     least : float, optional
         Skip missing samples; the result is missing where a window has no others, or too few.
         What is enough is this share of its samples.
+    dtype : numpy.dtype, optional
+        Of the arithmetic, by default the data's.
     """
-    include = include_padding and kind.include
+    include, least = include_padding and kind.include, least if x.dtype.kind == "f" else None
     sizes = x.shape[2:]
     ranges = [window.input_range(0, window.output_size(n)) for window, n in zip(windows, sizes, strict=True)]
     if include:
@@ -52,13 +55,17 @@ def pool_padded(
         x = pad(x, zeros, PadMode.ZERO)
 
     def pool(x: np.ndarray, kind: PoolKind, counts: np.ndarray | None) -> np.ndarray:
+        fill = kind.fill
+        if x.dtype.kind != "f":
+            fill = min(max(fill, np.iinfo(x.dtype).min), np.iinfo(x.dtype).max)
         return engine.pool(
-            pad(x, ranges, PadMode.CONSTANT, kind.fill),
+            pad(x, ranges, PadMode.CONSTANT, fill),
             kind,
             [window.kernel for window in windows],
             stride=[window.stride for window in windows],
             dilation=[window.dilation for window in windows],
             counts=counts,
+            dtype=dtype if x.dtype.kind != "f" else None,
         )
 
     if least is None:

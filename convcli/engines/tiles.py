@@ -92,6 +92,29 @@ def inputs(
     )
 
 
+def around(inside: np.ndarray) -> list[Slices]:
+    """Return the box that is marked, and boxes that cover what is around it; nothing if no box is all that is marked.
+
+    >>> around(np.array([False, True, True]))
+    [(slice(1, 3, None),), (slice(0, 1, None),)]
+    """
+    lines = [
+        np.flatnonzero(inside.any(tuple(other for other in range(inside.ndim) if other != axis)))
+        for axis in range(inside.ndim)
+    ]
+    if not all(map(len, lines)):
+        return []
+    box = tuple(slice(int(line[0]), int(line[-1]) + 1) for line in lines)
+    whole = tuple(slice(0, n) for n in inside.shape)
+    beside = [
+        (*box[:axis], part, *whole[axis + 1 :])
+        for axis, n in enumerate(inside.shape)
+        for part in (slice(0, box[axis].start), slice(box[axis].stop, n))
+        if part.start < part.stop
+    ]
+    return [box, *beside] if inside[box].all() else []
+
+
 def even(length: int, most: int) -> int:
     """Return the step of as few parts as steps of ``most`` give, all about as long.
 

@@ -108,10 +108,14 @@ class Runner:
         with np.errstate(all="ignore"):  # infinities and NaN are data, and results
             return runner._floats(box, read, out)
 
-    def _floats(self, box: Box, read: Read, out: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    def _floats(
+        self, box: Box, read: Read, out: np.ndarray | None, keeps_integers: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         job = self.job
         alone = job.split.plain and not self._samples and out is not None and out.dtype == self.dtype
         values = self._values(job.chain, partial(self._colour, read), box, out if alone else None)
+        if not keeps_integers:
+            values = values.astype(self.dtype, copy=False)
         alpha = None
         if self._coverage_chain is not None:
             alpha = self._values(self._coverage_chain, partial(self._coverage, read), box)
@@ -174,6 +178,11 @@ class Runner:
         return Runner(replace(self.job, compute="longdouble"), self._source, get_engine("numpy", "cpu", 1))
 
     @cached_property
+    def _keeps_integers(self) -> bool:
+        """Whether samples that stages only select may stay integers: nothing else is computed with them."""
+        return self.job.split.plain and not self._samples and self._coverage_chain is None
+
+    @cached_property
     def _straight(self) -> bool:
         """Whether pixels are one stage's outputs and nothing else: then bytes need not become floats and back.
 
@@ -222,13 +231,16 @@ class Runner:
             correlating = stages.Correlating(stage, self.engine, self.dtype, algorithm)
             pixels, tally = correlating.pixels(block, window, how, out)
         else:
-            values, alpha = self._floats(box, read, out)
+            values, alpha = self._floats(box, read, out, how.keeps)
             hidden = None
             if alpha is not None:
                 alpha = self.stored(alpha)
                 if not alpha.all():
                     hidden = values[np.broadcast_to(alpha == 0, values.shape)]
-            pixels, tally = self.engine.render(values, how)
+            if values.dtype == how.dtype and values.dtype.kind != "f":
+                pixels, tally = values, Tally(values.size)
+            else:
+                pixels, tally = self.engine.render(values.astype(self.dtype, copy=False), how)
             if hidden is not None and tally.clipped:
                 tally.clipped -= self.engine.render(hidden, how)[1].clipped
         tally.look(pixels)
@@ -298,8 +310,9 @@ class Runner:
         keeps, skip = self.job.missing is Missing.KEEP, self.job.missing.skips
         least = self.job.min_weight
         if isinstance(stage, PoolStage):
-            floats = block.astype(self.dtype, copy=False)
-            return stages.pool(stage, self.engine, floats, window, least if skip else None)
+            if not (self._keeps_integers and stage.kind.selects and block.dtype in stages.RANKED):
+                block = block.astype(self.dtype, copy=False)
+            return stages.pool(stage, self.engine, block, window, least if skip else None, self.dtype)
         algorithm = self._algorithms[index]
         if stage.fills:
             return stages.Correlating(stage, self.engine, self.dtype, algorithm).fill(block, window)

@@ -21,6 +21,7 @@ from convcli.kernel import Combine
 from convcli.pixels.render import Rendering, Tally
 
 THIN = 2.0**-8  # share of the weights up to which an algorithm's error would be seen in what is divided by it
+RANKED = ("uint8", "int8", "uint16", "int16")  # integers of which engines take the samples of certain ranks
 PART = 32  # outputs along each axis of a part that is computed again
 
 
@@ -242,7 +243,12 @@ def straight(stage: ConvStage) -> bool:
 
 
 def pool(
-    stage: PoolStage, engine: Engine, block: np.ndarray, box: Sequence[Span], least: float | None
+    stage: PoolStage,
+    engine: Engine,
+    block: np.ndarray,
+    box: Sequence[Span],
+    least: float | None,
+    dtype: np.dtype,
 ) -> np.ndarray:
     """Return the pooled input box ``box``, given in elements of the block; what is outside is padding.
 
@@ -256,7 +262,7 @@ def pool(
         after = window.after if beyond else max(hi - n, 0)
         windows.append(replace(window, before=skipped * window.stride - lo, after=after, ceil=beyond))
         wanted.append(slice(skipped, skipped + (hi - lo - window.extent) // window.stride + 1))
-    made = pool_padded(engine, block, stage.kind, windows, stage.include_padding, least)
+    made = pool_padded(engine, block, stage.kind, windows, stage.include_padding, least, dtype)
     return made[tuple(wanted)]
 
 

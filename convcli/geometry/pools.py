@@ -119,6 +119,15 @@ class PoolKind(ABC):
         low = place // 1
         return low, low + (place > low), place - low
 
+    def mix(self, xp: Any, low: Any, high: Any, counts: Any) -> Any:
+        """Return the results of windows from floats of the ranks that `ranks` says; -0 becomes 0, as it ranks."""
+        share = self.ranks(counts)[2]
+        if isinstance(counts, int):
+            return ((1 - share) * low + share * high if share else low) + 0.0
+        high = xp.where(share > 0, high, 0)  # nothing times infinity is no number
+        parts = [xp.asarray(part, dtype=low.dtype) for part in (1 - share, share)]
+        return xp.where(counts > 0, parts[0] * low + parts[1] * high + 0.0, nan)
+
     def finish(self, values: Any, counts: Any) -> Any:
         """Return what remains to be done when all axes are reduced; in place where it can be."""
         return values
@@ -158,8 +167,11 @@ class PoolKind(ABC):
         """Return the bounds of the results of up to ``taps`` samples between ``low`` and ``high``."""
         return low, high
 
-    def passes(self, windows: Sequence[Window]) -> float:
-        """Estimate the cost, for each sample of the input, in passes over an array in the cache."""
+    def passes(self, windows: Sequence[Window], compiled: bool) -> float:
+        """Estimate the cost, for each sample of the input, in passes over an array in the cache.
+
+        ``compiled`` says whether the compiled loops do it.
+        """
         return sum(2 * window.kernel.bit_length() for window in windows)
 
     # Words
@@ -260,18 +272,14 @@ class RankedPool(PoolKind):
     def reduce(self, xp: Any, windows: Any, counts: Any) -> Any:
         numpy = xp.__name__ == "numpy"
         ranked = xp.sort(windows, -1) if numpy else windows.sort(stable=True).values
-        ranks, share = self.ranks(counts)[:2], self.ranks(counts)[2]
+        *ranks, _ = self.ranks(counts)
         if isinstance(counts, int):
             low, high = (ranked[..., int(rank)] for rank in ranks)
-            mixed = (1 - share) * low + share * high if share else low
         else:
             take, shape = xp.take_along_axis if numpy else xp.take_along_dim, (*ranked.shape[:-1], 1)
             places = [xp.broadcast_to(xp.asarray(rank[..., None], dtype=xp.int64), shape) for rank in ranks]
             low, high = (take(ranked, place, -1)[..., 0] for place in places)
-            high = xp.where(share > 0, high, 0)  # nothing times infinity is no number
-            parts = [xp.asarray(part, dtype=ranked.dtype) for part in (1 - share, share)]
-            mixed = xp.where(counts > 0, parts[0] * low + parts[1] * high, nan)
-        return xp.where(xp.isnan(ranked[..., -1]), ranked[..., -1], mixed)
+        return xp.where(xp.isnan(ranked[..., -1]), ranked[..., -1], self.mix(xp, low, high, counts))
 
     def shares(self, values: Sequence[float | None]) -> list[float]:
         samples = {number: value for number, value in enumerate(values) if value is not None}
@@ -283,8 +291,12 @@ class RankedPool(PoolKind):
         taken = (ranked[int(low)], 1 - share), (ranked[int(high)], share)
         return [sum(part for place, part in taken if place == number) for number in range(len(values))]
 
-    def passes(self, windows: Sequence[Window]) -> float:
-        return 40 * prod(window.kernel / window.stride for window in windows)  # each window is sorted
+    def passes(self, windows: Sequence[Window], compiled: bool) -> float:
+        taps, outputs = (
+            prod(window.kernel for window in windows),
+            prod(1 / window.stride for window in windows),
+        )
+        return min(taps * taps.bit_length() / 4, 400) * outputs if compiled else 40 * taps * outputs
 
     def told(self, value: str, places: Sequence[str]) -> str:
         if len(places) == 1:

@@ -45,6 +45,24 @@ class Rendering:
         """Whether its numbers are the whole mapping, so that loops of bytes can do it; not if `apply` is another."""
         return type(self) is Rendering
 
+    @property
+    def plain(self) -> bool:
+        """Whether it only rounds, and clips."""
+        return self.affine and (self.absolute, self.anchor, self.width, self.scale, self.offset) == (
+            False,
+            0,
+            1,
+            1,
+            0,
+        )
+
+    @property
+    def keeps(self) -> bool:
+        """Whether integers of its type stay what they are."""
+        if not self.plain or np.dtype(self.dtype).kind == "f":
+            return False
+        return self.fits or (self.low, self.top) == (np.iinfo(self.dtype).min, np.iinfo(self.dtype).max)
+
     def map(self, value: float) -> float:
         """Return where a value comes to lie, before rounding."""
         values = np.array(value, np.float64)

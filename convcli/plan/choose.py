@@ -17,6 +17,7 @@ from convcli.common.frozen import frozen
 from convcli.common.machine import available_memory, available_threads
 from convcli.engines.algorithms import ways
 from convcli.engines.interface import Algorithm
+from convcli.engines.native import library
 from convcli.jobs.chain import Chain
 from convcli.plan import workload
 from convcli.plan.workload import Workload
@@ -301,9 +302,10 @@ def _candidates(
     """Return an engine's ways: the best one for every stage, and with one stage, all others too."""
     start, works = _start(engine, loaded), job.works
     reproducible = asked.engine is engine is EngineName.NUMPY
+    compiled = engine is EngineName.NUMPY and library.loops() is not None
 
     def candidate(chosen: Sequence[Algorithm | None]) -> Candidate:
-        seconds, fused = job.seconds(chosen)
+        seconds, fused = job.seconds(chosen, compiled)
         pairs = [(one, work) for one, work in zip(chosen, works, strict=True) if one and work]
         tiles = [one.tile(work, stream) for one, work in pairs if stream < len(work.sizes)]
         seconds = (seconds + BLOCK) * job.times / (asked.threads or 1)

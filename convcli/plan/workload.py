@@ -43,11 +43,17 @@ class Workload:
         """Whether loops take the samples as they are, so that nobody converts and pads them."""
         return self.source in (*INTEGERS, "float32", "float64")
 
-    def seconds(self, chosen: Sequence[Algorithm | None]) -> tuple[float, bool]:
-        """Return what one block of everything takes on one core, and whether compiled loops go through it."""
+    def seconds(self, chosen: Sequence[Algorithm | None], compiled: bool) -> tuple[float, bool]:
+        """Return what one block of everything takes on one core, and whether compiled loops go through it.
+
+        ``compiled`` says whether there are such loops for stages without an algorithm of their own.
+        """
         pairs = [(one, work) for one, work in zip(chosen, self.works, strict=True) if one and work]
         fused = any(one.fused(work) for one, work in pairs)
-        alone = sum(other_seconds(self.chain, i) for i, work in enumerate(self.works) if work is None)
+        fused |= compiled and all(isinstance(stage, PoolStage) for stage in self.chain.stages)
+        alone = sum(
+            other_seconds(self.chain, i, compiled) for i, work in enumerate(self.works) if work is None
+        )
         wide = 2 if self.dtype == "float64" else 1
         passes = 0 if fused and self.straight else PASSES * NANOSECONDS["pass"] * wide
         written = NANOSECONDS["new"] * bytes_of(self.result)
@@ -177,12 +183,12 @@ def elements(chain: Chain) -> int:
     return prod(chain.output) * maps * channels
 
 
-def other_seconds(chain: Chain, index: int) -> float:
+def other_seconds(chain: Chain, index: int, compiled: bool) -> float:
     """Estimate pooling, or a transposed convolution by shift-and-add."""
     stage = chain.stages[index]
     windows = stage.windows
     if isinstance(stage, PoolStage):
-        each = stage.kind.passes(stage.windows) * NANOSECONDS["pass"]
+        each = stage.kind.passes(stage.windows, compiled) * NANOSECONDS["pass"]
         return prod(chain.sizes[index]) * chain.channels * each * 1e-9
     sizes = (
         chain.sizes[index]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from convcli.common.frozen import frozen
 
-ABI = 6
+ABI = 7
 NAME = "librows.so"  # on every system: it is loaded by its path
 VARIABLE = "CONVCLI_NATIVE"
 WIDTHS = (64, 32, 16)  # bytes of a vector
@@ -18,7 +18,7 @@ WIDTHS = (64, 32, 16)  # bytes of a vector
 _NUMBERS = (
     "x_type y_type lanes form combine reduce scale items maps channels "
     "size:3 kernel:3 stride:3 dilation:3 pixel x_item x_channel x_z x_y y_item y_map y_z y_y "
-    "finite with_sign is_rendered is_rounded is_absolute fits"
+    "finite with_sign is_rendered is_rounded is_absolute fits steps lines"
 )
 
 
@@ -29,6 +29,7 @@ def _fields() -> list[tuple[str, type]]:
     for text in _NUMBERS.split():
         name, _, count = text.partition(":")
         fields.append((name, ctypes.c_int64 * int(count) if count else ctypes.c_int64))
+    fields += [("ranks", ctypes.c_void_p), ("rank_steps", ctypes.c_int64 * 5)]
     fields += [
         (name, ctypes.c_double)
         for name in ["factor", "fill", "anchor", "width", "times", "offset", "low", "top"]

@@ -514,9 +514,13 @@ static void separable_rows(Work *work, int64_t y, int done, char *to) {
 
 /* Windows that share their parts: reductions of 1, 2, 4 ... neighbours, from which each size is put together. */
 
-APART void reduce(int64_t how, T *to, const T *a, const T *b, int64_t n) {
+APART void reduce(int64_t how, int64_t with_sign, T *to, const T *a, const T *b, int64_t n) {
     if (how == ADD)
         EACH((T)(a[i] + b[i]))
+    else if (with_sign && how == GREATEST)
+        EACH((Signed)a[i] > (Signed)b[i] ? a[i] : b[i])
+    else if (with_sign)
+        EACH((Signed)a[i] < (Signed)b[i] ? a[i] : b[i])
     else if (how == GREATEST)
         EACH(a[i] > b[i] || a[i] != a[i] ? a[i] : b[i])
     else
@@ -533,7 +537,7 @@ static const T *reduce_slices(Work *work, int64_t y, int64_t first, int64_t coun
         left *= 2;
     const T *a = reduce_slices(work, y, first, left, to, spare);
     const T *b = reduce_slices(work, y, first + left, count - left, spare, spare + work->wide + BLOCK);
-    reduce(job->reduce, to, a, b, work->wide);
+    reduce(job->reduce, job->with_sign, to, a, b, work->wide);
     return to;
 }
 
@@ -551,7 +555,7 @@ static const T *reduce_level(Work *work, int level, int64_t y) {
         return reduce_slices(work, y, 0, job->kernel[0], to, work->lines[LINES]);
     const T *a = reduce_level(work, level - 1, y);
     const T *b = reduce_level(work, level - 1, y + (job->dilation[1] << (level - 1)));
-    reduce(job->reduce, to, a, b, work->wide);
+    reduce(job->reduce, job->with_sign, to, a, b, work->wide);
     return to;
 }
 
@@ -571,7 +575,7 @@ static const T *reduce_down(Work *work, int64_t y, T *to) {
     for (int level = 0; level < work->levels; level++)
         if (size >> level & 1) {
             if (total)
-                reduce(job->reduce, to, parts[level], total, work->wide);
+                reduce(job->reduce, job->with_sign, to, parts[level], total, work->wide);
             total = total ? to : parts[level];
         }
     return total;
@@ -608,7 +612,7 @@ static const T *reduce_along(const Work *work, const T *row, int64_t all) {
         if (size >> level & 1) {
             const T *part = parts + (size >> (level + 1) << (level + 1)) * gap;
             if (total)
-                reduce(job->reduce, work->lines[4], part, total, all);
+                reduce(job->reduce, job->with_sign, work->lines[4], part, total, all);
             held = total ? NULL : parts;
             total = total ? work->lines[4] : part;
         }
@@ -616,7 +620,7 @@ static const T *reduce_along(const Work *work, const T *row, int64_t all) {
             int line = 1;
             while (work->lines[line] == parts || work->lines[line] == held)
                 line++;
-            reduce(job->reduce, work->lines[line], parts, parts + (gap << level), n -= gap << level);
+            reduce(job->reduce, job->with_sign, work->lines[line], parts, parts + (gap << level), n -= gap << level);
             parts = work->lines[line];
         }
     }
@@ -655,7 +659,7 @@ static const T *run_along(const Work *work, const T *row, int64_t all) {
 static void reduce_row(Work *work, int64_t y, char *to) {
     Job *job = work->job;
     int64_t step = job->stride[2], all = work->wide - job->pixel * (extent_of(job, 2) - 1);
-    const T *total = IN_FLOATS ? reduce_along(work, reduce_down(work, y * job->stride[1], work->lines[0]), all)
+    const T *total = IN_FLOATS || job->reduce != ADD ? reduce_along(work, reduce_down(work, y * job->stride[1], work->lines[0]), all)
                                : run_along(work, run_down(work, y * job->stride[1], work->lines[LINES - 1]), all);
     if (step > 1) {
         T *kept = work->lines[LINES - 2];
@@ -742,11 +746,11 @@ static void run(Job *job, Memory *memory) {
     work.chunk = is_deep && 2 * extent + 16 < job->size[1] ? 2 * extent + 16 : job->size[1];
     work.depth = extent_of(job, 0);
     work.height = extent + (is_deep ? work.chunk : TOGETHER) * job->stride[1];
-    int64_t sums = job->form == SEPARABLE ? job->maps * work.height : 0;
-    int64_t inputs = job->form == REDUCE && !IN_FLOATS && !is_deep ? 0 : job->channels * work.depth * work.height;
-    while (job->form == REDUCE && (IN_FLOATS ? kernel[1] >> work.levels : is_deep && !work.levels)) {
+    int64_t sums = job->form == SEPARABLE ? job->maps * work.height : 0, shares = IN_FLOATS || job->reduce != ADD;
+    int64_t inputs = job->form == REDUCE && !shares && !is_deep ? 0 : job->channels * work.depth * work.height;
+    while (job->form == REDUCE && (shares ? kernel[1] >> work.levels : is_deep && !work.levels)) {
         work.level_first[work.levels] = sums;
-        work.level_slots[work.levels] = IN_FLOATS ? ((1 << work.levels) + 1) * job->dilation[1] + job->stride[1] : extent + 1;
+        work.level_slots[work.levels] = shares ? ((1 << work.levels) + 1) * job->dilation[1] + job->stride[1] : extent + 1;
         sums += work.level_slots[work.levels++];
     }
     int64_t most = CACHE / (int64_t)sizeof(T) / (inputs + (is_deep || job->form == REDUCE ? sums : 0) + 4) / job->pixel / step;

@@ -4,22 +4,23 @@
 
 #include <stdint.h>
 
-#define CONVCLI_ABI 6
+#define CONVCLI_ABI 7
 
 enum type { U8, I8, U16, I16, F32, F64, U32 };           /* the last for sums alone */
-enum form { DENSE, SEPARABLE, REDUCE, FIND, CLEAR };     /* all taps; one pass an axis; windows that share their parts;
-                                                            magnitudes in cells: sizes are of the data, kernel of a cell */
+enum form { DENSE, SEPARABLE, REDUCE, FIND, CLEAR, NETWORK, HISTOGRAM };
+/* All taps; one pass an axis; windows that share their parts; magnitudes in cells: sizes are of the data, kernel of a
+   cell; samples of certain ranks, by comparisons or by counting (ranks.c). */
 enum combine { NONE, MAGNITUDE, MAXIMUM, SUM };          /* of several kernels */
 enum reduce { ADD, GREATEST, LEAST };
 enum scale { AS_IT_IS, TIMES, DIVIDED_BY };
-enum lanes { FLOATS, DOUBLES, SHORTS, WORDS, FINE };     /* exact sums of integers, modulo 2**16 and 2**32; those of
-                                                            the last are finished as doubles */
+enum lanes { FLOATS, DOUBLES, SHORTS, WORDS, FINE, KEYS };/* exact sums of integers, modulo 2**16 and 2**32; those of
+                                                            the last are finished as doubles; samples of 1, 2, 4, 8 bytes */
 
 /* Sizes are of the output; three axes of space, the last of them a run of neighbours in memory.  Steps are in bytes. */
 typedef struct {
     const char *x;
     char *y;
-    const double *weights; /* dense: (maps, channels, z, y, x); separable: (terms, z + y + x) */
+    const double *weights; /* dense: (maps, channels, z, y, x); separable: (terms, z + y + x); a network: its steps */
     const double *bias;    /* one for each map, or NULL */
     const int64_t *from[3]; /* which sample of the data stands at each place, -1 for the fill value; or NULL */
     int64_t x_type, y_type, lanes, form, combine, reduce, scale;
@@ -30,6 +31,9 @@ typedef struct {
     int64_t finite;     /* the data hold no NaN and no infinity: taps of weight zero may be left out */
     int64_t with_sign;  /* these are signed */
     int64_t is_rendered, is_rounded, is_absolute, fits; /* convcli.pixels.render.Rendering; whether it only rounds */
+    int64_t steps, lines;  /* of a network */
+    const char *ranks;     /* from 0, of 64 bits: the same for all outputs, or one for each */
+    int64_t rank_steps[5]; /* along items, maps, z, y, x */
     double factor, fill; /* by which sums are scaled; what stands outside */
     double anchor, width, times, offset, low, top;
     int64_t clipped, nans; /* counted by the loops */

@@ -16,6 +16,7 @@ from convcli.engines import tiles
 from convcli.engines.interface import Correlation, Outside
 from convcli.engines.native import library
 from convcli.engines.native.library import Job
+from convcli.engines.native.ranks import form_of
 from convcli.engines.on_numpy.sums import COUNTED, integers, mean_of
 from convcli.geometry.padding import PadMode
 from convcli.kernel.analysis import separable_terms
@@ -41,11 +42,14 @@ class Form:
     terms : int
         Outer products that are added up; 0 for other forms.
     fields : dict
+    ranks : ndarray, optional
+        Which samples of each window are wanted, ``(N, ranks, *sizes)``.
     """
 
     weights: np.ndarray
     fields: dict[str, Any]
     terms: int = 0
+    ranks: np.ndarray | None = None
 
 
 def dense(call: Correlation) -> Form:
@@ -94,9 +98,36 @@ def box(call: Correlation) -> Form:
 FORMS = {"direct": dense, "integer": integer, "separable": separable, "box": box}  # by their algorithms
 
 
-def pool(call: Correlation, ufunc: str) -> Form:
-    """Return the maxima, minima or sums of windows."""
-    return Form(call.weights, {"form": REDUCE, "reduce": REDUCTIONS.index(ufunc)})
+def pool(call: Correlation, ufunc: str) -> np.ndarray:
+    """Return the maxima, minima or sums of windows; extremes of small integers are such integers."""
+    form = Form(call.weights, {"form": REDUCE, "reduce": REDUCTIONS.index(ufunc)})
+    if call.x.dtype.kind == "f" or ufunc == "add":
+        return _run(call, form, None, call.out)[0]
+    form.fields.update(lanes=SHORTS, with_sign=call.x.dtype.kind == "i")
+    return _run(call, form, Rendering(call.x.dtype.name, fits=True), call.out)[0]
+
+
+def ranked(call: Correlation, ranks: np.ndarray) -> np.ndarray | None:
+    """Return the samples of certain ranks of each window of planes, ``(N, ranks, *sizes)``; None where it cannot.
+
+    -0 is 0, and NaN ranks last.
+
+    Parameters
+    ----------
+    call : Correlation
+        Its weights say how large windows are.
+    ranks : ndarray
+        From 0, as 64-bit integers; with a value for each window if its shape is not ``(1, ranks, 1, ...)``.
+    """
+    kernel = call.weights.shape[2:]
+    alike = tuple(ranks.ravel().tolist()) if ranks.size == ranks.shape[1] else None
+    x = call.x if call.x.dtype.kind != "f" else call.x.astype(call.weights.dtype, copy=False)
+    found = form_of(x.dtype, kernel, call.dilation, alike)
+    if found is None:
+        return None
+    everywhere = np.broadcast_to(ranks, (len(x), ranks.shape[1], *call.sizes))
+    ones = np.broadcast_to(x.dtype.type(1), (ranks.shape[1], 1, *kernel))
+    return _run(replace(call, x=x, weights=ones), Form(*found, ranks=everywhere), None, None)[0]
 
 
 def _fills_integers(call: Correlation) -> bool:
@@ -219,6 +250,9 @@ def _run(
         combine=COMBINE.index(Combine.SUM if form.terms > 1 else call.combine),
         **{"lanes": DOUBLES if call.weights.dtype == np.float64 else FLOATS, **form.fields},
     )
+    if form.ranks is not None:
+        job.ranks, steps = form.ranks.ctypes.data, form.ranks.strides
+        job.rank_steps = (*steps[:2], *(0 for _ in ones), *steps[2:])
     for axis, table in enumerate([None] * len(ones) + sources):
         job.source[axis] = None if table is None else table.ctypes.data
     job.x_item, job.x_z, job.x_y = x.strides[0], *(0, 0, *x.strides[2:-1])[-2:]
@@ -227,13 +261,12 @@ def _run(
         job.is_rendered, job.is_absolute, job.fits = True, how.absolute, how.fits
         job.anchor, job.width, job.times, job.offset = how.anchor, how.width, how.scale, how.offset
         job.low, job.top = how.low, how.top
-        plain = (how.absolute, how.anchor, how.width, how.scale, how.offset) == (False, 0, 1, 1, 0)
-        if plain and call.finite and not bias.any() and form.terms < 2 and call.combine is Combine.NONE:
+        if how.plain and call.finite and not bias.any() and form.terms < 2 and call.combine is Combine.NONE:
             job.is_rounded = True
             if job.scale == DIVIDED_BY and rounds_alike(int(job.factor), int(how.top)):
                 job.scale, job.factor = TIMES, 1 / job.factor
     jobs = [_part(job, x, out, part) for part in _parts((len(x) // pixel, *whole), call.threads)]
-    tiles.run(library.run, jobs, call.threads, out.size * weights.size)
+    tiles.run(library.run, jobs, call.threads, out.size * max(weights.size, call.weights.size))
     return out, Tally(out.size, sum(one.clipped for one in jobs), sum(one.nans for one in jobs))
 
 
@@ -301,6 +334,9 @@ def _part(job: Job, x: np.ndarray, out: np.ndarray, part: tuple[slice, ...]) -> 
         else:
             mine.x += start * step * size
     mine.y = out.ctypes.data + sum(map(prod, zip(first, outputs, strict=True)))
+    if job.ranks:
+        items, _, *steps = job.rank_steps
+        mine.ranks = job.ranks + sum(map(prod, zip(first, (pixel * items, *steps), strict=True)))
     mine.items, *sizes = (piece.stop - piece.start for piece in part)
     mine.size = tuple(sizes)
     return mine

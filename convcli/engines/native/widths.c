@@ -7,7 +7,8 @@
 #else
 #define PUBLIC __attribute__((visibility("default")))
 #endif
-#define LANES(width) ENTRY(width, 0), ENTRY(width, 1), ENTRY(width, 2), ENTRY(width, 3), ENTRY(width, 4)
+#define LANES(width) ENTRY(width, 0), ENTRY(width, 1), ENTRY(width, 2), ENTRY(width, 3), ENTRY(width, 4), RANKS(width)
+#define RANKS(width) ENTRY(width, 5), ENTRY(width, 6), ENTRY(width, 7), ENTRY(width, 8)
 #define DECLARE(width) Loops LANES(width);
 #define RUN(width) ((Loops *[]){LANES(width)})[job->lanes](job)
 

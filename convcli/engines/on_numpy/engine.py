@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -64,27 +65,74 @@ class NumpyEngine(Engine):
         stride: Sequence[int],
         dilation: Sequence[int],
         counts: np.ndarray | None = None,
+        dtype: np.dtype | None = None,
     ) -> np.ndarray:
         """Return the pooled windows, reduced along one axis after the other where the kind allows it, else whole."""
         sizes = pool_sizes(x, size, stride, dilation)
         whole, taken = (*x.shape[:2], *sizes), prod(size) if counts is None else counts
-        if kind.ufunc:
-            planes = x.reshape(-1, 1, *x.shape[2:])
-            ones = np.ones((1, 1, *size), x.dtype)
-            call = self._call(planes, ones, sizes, stride, dilation)
-            out = reduced(call, kind.ufunc).reshape(whole)
-        else:
-            out, seen = np.empty(whole, x.dtype), np.broadcast_to(taken, whole)
-            for tile in tiles.cut(whole, tiles.memory_order(x), TAPS // prod(size)):
-                block = x[(*tile[:2], *tiles.inputs(tile[2:], size, stride, dilation))]
-                taps = windows_of(block, size, stride, dilation).reshape(*out[tile].shape, -1)
-                out[tile] = kind.reduce(np, taps, seen[tile])
+        one = (dtype or x.dtype).type(1)
+        planes = x.reshape(-1, 1, *x.shape[2:])
+        call = self._call(planes, np.broadcast_to(one, (1, 1, *size)), sizes, stride, dilation)
+        if not kind.ufunc:
+            if counts is not None and counts.ndim > len(sizes):
+                counts = np.broadcast_to(counts, whole).reshape(-1, 1, *sizes)
+            return windowed(call, kind, prod(size) if counts is None else counts).reshape(whole)
+        out = reduced(call, kind.ufunc).reshape(whole)
         with np.errstate(invalid="ignore"):  # a window of nothing but padding
             return kind.finish(out, taken)
+
+
+def windowed(call: Correlation, kind: PoolKind, counts: int | np.ndarray) -> np.ndarray:
+    """Return the pooled windows of planes, whole: by the loops where they rank them, else by NumPy."""
+    taps, dtype = call.weights.size, call.weights.dtype
+    shape, geometry = (len(call.x), 1, *call.sizes), (call.weights.shape[2:], call.stride, call.dilation)
+    if not isinstance(counts, int) and counts.ndim == len(call.sizes):
+        parts = tiles.around(counts == taps)
+        if len(parts) > 1:  # most windows are whole, and need but one rank
+            out = np.empty(shape, dtype)
+            for part in parts:
+                box, place = tiles.inputs(part, *geometry), out[(slice(None), slice(None), *part)]
+                mine = call.narrowed(call.x[(slice(None), slice(None), *box)], place.shape[2:])
+                place[...] = windowed(mine, kind, taps if part is parts[0] else counts[part])
+            return out
+    found = ranked(call, kind, counts)
+    if found is not None:
+        return found
+    out, seen = np.empty(shape, dtype), np.broadcast_to(counts, shape)
+    x = call.x.astype(dtype, copy=False)
+    for tile in tiles.cut(shape, tiles.memory_order(x), TAPS // taps):
+        block = x[(*tile[:2], *tiles.inputs(tile[2:], *geometry))]
+        windows = windows_of(block, *geometry).reshape(*out[tile].shape, -1)
+        out[tile] = kind.finish(kind.reduce(np, windows, seen[tile]), seen[tile])
+    return out
+
+
+def ranked(call: Correlation, kind: PoolKind, counts: int | np.ndarray) -> np.ndarray | None:
+    """Return windows of planes by the ranks of their samples; None where the loops cannot."""
+    x, rank = call.x, len(call.sizes)
+    if kind.fraction is None or library.loops() is None or x.itemsize > 8 or rank > 3:
+        return None
+    *ranks, _ = kind.ranks(counts)
+    if isinstance(counts, int):
+        wanted = np.array(sorted({int(one) for one in ranks})).reshape(1, -1, *(1,) * rank)
+    else:
+        wanted = np.concatenate([one.astype(np.int64).reshape(-1, 1, *call.sizes) for one in ranks], 1)
+    found = rows.ranked(call, wanted)
+    if found is None or (wanted.shape[1] == 1 and x.dtype.kind != "f"):
+        return found
+    low, high = (
+        found[:, one : one + 1].astype(call.weights.dtype, copy=False) for one in (0, wanted.shape[1] - 1)
+    )
+    with np.errstate(all="ignore"):
+        mixed = kind.mix(np, low, high, counts)
+        if x.dtype.kind == "f" and np.isnan(x.max()):
+            largest = reduced(call, "maximum")
+            mixed = np.where(np.isnan(largest), largest, mixed)
+    return mixed
 
 
 def reduced(call: Correlation, ufunc: str) -> np.ndarray:
     """Return the windows of each plane, reduced by a NumPy function."""
     if library.loops() is not None and call.x.itemsize <= 8 and len(call.sizes) <= 3:
-        return rows.correlate(call, lambda call: rows.pool(call, ufunc))
-    return sums.reduce(call, getattr(np, ufunc)).copy(order="K")
+        return rows.pool(call, ufunc)
+    return sums.reduce(replace(call, x=call.x.astype(call.weights.dtype)), getattr(np, ufunc)).copy(order="K")

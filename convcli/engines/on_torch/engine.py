@@ -108,6 +108,7 @@ class TorchEngine(Engine):
         stride: Sequence[int],
         dilation: Sequence[int],
         counts: np.ndarray | None = None,
+        dtype: np.dtype | None = None,
     ) -> np.ndarray:
         """Return the pooled windows, one axis reduced after the other where the kind allows it.
 
@@ -115,7 +116,7 @@ class TorchEngine(Engine):
         does not survive.
         """
         sizes = pool_sizes(x, size, stride, dilation)
-        data, kernel = tensor_of(x, self.device), list(zip(size, stride, dilation, strict=True))
+        data, kernel = tensor_of(x, self.device, dtype), list(zip(size, stride, dilation, strict=True))
         out = torch.empty((*x.shape[:2], *sizes), dtype=data.dtype, device=self.device)
         seen = (
             prod(size) if counts is None else torch.from_numpy(counts).to(self.device).broadcast_to(out.shape)
