@@ -310,12 +310,13 @@ def _draw(found: Described, name: str, *, force: bool) -> None:
         raise UsageError(f"{len(found.filters)} filters are too many for a drawing: {MOST} at most")
     top, unit = 0.5 * (found.rate or 1), "Hz" if found.rate else "cycles a sample"
     if found.kernel.rank == 2:
-        figure = figures.figure(3 * len(found.filters) + 0.5, 3.4)
+        across, rows = min(len(found.filters), 4), -(-len(found.filters) // 4)
+        figure = figures.figure(3 * across + 0.5, 3 * rows + 0.4)
         pictures, largest = found.pictures(129)
         for number, picture in enumerate(pictures):
-            axes = figure.add_subplot(1, len(pictures), number + 1)
+            axes = figure.add_subplot(rows, across, number + 1, xticks=(-top, 0, top), yticks=(-top, 0, top))
             shown = axes.imshow(picture, "gray", vmin=0, vmax=largest, extent=(-top, top, top, -top))
-            axes.set(xlabel=f"x ({unit})", ylabel="" if number else f"y ({unit})")
+            axes.set(xlabel=f"x ({unit})", ylabel="" if number % across else f"y ({unit})")
         figure.colorbar(shown, ax=figure.axes, label="gain")
     else:
         figure = figures.figure(4.5, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ from convcli.pixels.ranges import Clip, Offset, Window
 from tests.kernel.schema import with_choices
 
 NAMES = library.names()
+GALLERY = (Path(__file__).parents[2] / "docs" / "kernels.md").read_text(encoding="utf-8")
 SCHEMA = json.loads((library.library_dir() / library.SCHEMA).read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
@@ -177,7 +179,8 @@ def test_edges_of_photographs_are_bright_enough_to_be_seen() -> None:
         display = str(load_kernel(name).display_policy)
         shown = [convcli.filter(x, name, range=display, axes="YXC"[: x.ndim]) for x in photographs]
         brightest = np.median([np.percentile(edges, 99) for edges in shown])
-        assert brightest >= (180 if name in ("sobel", "scharr", "prewitt") else 150)
+        assert brightest >= (180 if name in ("sobel", "scharr", "prewitt", "farid") else 150)
+        assert re.search(rf"^\| {name} \|.* \*\*{brightest:.0f}\*\* \|$", GALLERY, flags=re.MULTILINE)
         assert max((edges == 255).mean() for edges in shown) < 0.02  # and no large part is white
 
 
