@@ -6,7 +6,6 @@ What only ``motion`` needs is imported in it, so that the others do not wait for
 from __future__ import annotations
 
 import math
-import operator
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from convcli.common import Channels, EngineName, Missing, Precision, UsageError, parse_choice, quoted
-from convcli.common.numbers import in_range, parse_numbers, split_unit
+from convcli.common.numbers import in_range, parse_numbers, split_unit, whole
 from convcli.data.axes import Even
 from convcli.data.info import ITEMS, SPACE, ArraySource, Colour, Info, Source
 from convcli.data.masked import Masked
@@ -181,7 +180,7 @@ def filter(
     >>> filter(np.eye(3, dtype="uint8") * 90, "box:3", range="clip").dtype
     dtype('uint8')
     """
-    threads = None if threads is None else in_range(_whole(threads, "threads"), "threads", 1)
+    threads = None if threads is None else in_range(whole(threads, "threads"), "threads", 1)
     data = _real(array, "cannot be filtered")
     source: Source = ArraySource(data, _axes(data.shape, axes))
     source.info = replace(source.info, volume="Z" in str(axes or "").upper())
@@ -360,7 +359,7 @@ def motion(
     from convcli.media.timing import clip_of, schedule
 
     picture = _truth(picture, "picture")
-    if _whole(denoise, "denoise") < 1:
+    if whole(denoise, "denoise") < 1:
         raise UsageError(f"denoise {denoise} is not possible: give a number of frames from 1 on")
     least = (
         None
@@ -394,7 +393,7 @@ def motion(
 
 
 def _real(array: Any, refusal: str) -> np.ndarray:
-    """Return an array of integers or floats; booleans become 0 and 1."""
+    """Return an array of integers or floats in the machine's order of bytes; booleans become 0 and 1."""
     if isinstance(array, np.ma.MaskedArray):
         raise UsageError(f"a masked array {refusal}: fill it, e.g. with NaN")
     try:
@@ -409,7 +408,7 @@ def _real(array: Any, refusal: str) -> np.ndarray:
         data = data.astype(np.uint8)
     if data.dtype.kind not in "iuf":
         raise UsageError(f"an array of type {data.dtype} {refusal}: give real numbers")
-    return data
+    return data.astype(data.dtype.newbyteorder("="), copy=False)
 
 
 def _regions(given: Any, what: str) -> tuple[Polygon | Stencil, ...]:
@@ -506,19 +505,12 @@ def _kernel(kernel: Any, rank: int) -> Kernel:
     return load_kernel(kernel, rank) if isinstance(kernel, str) else Kernel.from_array(kernel)
 
 
-def _whole(value: Any, what: str) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise UsageError(f"{what} {quoted(value)} is not possible: give a whole number") from None
-
-
 def _wholes(value: Any, what: str) -> tuple[int, ...] | None:
     if value is None:
         return None
     if isinstance(value, str):
         return parse_numbers(value, what)
-    found = tuple(_whole(one, what) for one in _listed(value))
+    found = tuple(whole(one, what) for one in _listed(value))
     if not found:
         raise UsageError(f"{what} is empty: give a whole number, or one for each axis")
     return found
@@ -533,7 +525,7 @@ def _listed(value: Any) -> Any:
 
 def _number(value: Any, what: str, *, give: str = "a number", nan: bool = False) -> float:
     try:
-        number = math.nan if isinstance(value, str | bytes) else float(value)
+        number = math.nan if isinstance(value, str | bytes | np.ma.MaskedArray) else float(value)
     except (TypeError, ValueError, OverflowError):
         number, nan = math.nan, False
     if math.isnan(number) and not (nan and isinstance(value, float | np.floating)):
@@ -557,11 +549,11 @@ def _one_padding(value: Any) -> Padding:
     if isinstance(value, str):
         return parse_padding(value)[0]
     if not np.ndim(value):
-        return (_whole(value, "padding"),) * 2
+        return (whole(value, "padding"),) * 2
     pair = _listed(value)
     if len(pair) != 2:
         raise UsageError(f"padding {quoted(value)} is not a pair: give (before, after), a number or a name")
-    return _whole(pair[0], "padding"), _whole(pair[1], "padding")
+    return whole(pair[0], "padding"), whole(pair[1], "padding")
 
 
 def _bias(value: Any) -> tuple[float, ...]:

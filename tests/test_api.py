@@ -413,3 +413,30 @@ def test_a_magnitude_whose_squares_are_too_large() -> None:
     wide = x.astype(np.float64)
     expected = np.hypot(ndimage.sobel(wide, 0, mode="nearest"), ndimage.sobel(wide, 1, mode="nearest"))
     np.testing.assert_allclose(convcli.filter(x, "sobel"), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["i2", "u4", "f4", "f8"])
+def test_arrays_of_the_other_order_of_bytes(dtype: str) -> None:
+    native = np.random.default_rng(5).integers(0, 99, (7, 9)).astype(dtype)
+    found = convcli.filter(native.astype(native.dtype.newbyteorder()), "1,2,3;0,1,-1")
+    taps = np.array([[1, 2, 3], [0, 1, -1]])
+    expected = ndimage.correlate(native.astype(float), taps, mode="nearest", origin=(-1, 0))
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("rank", [None, "2", 2.0, [2], np.zeros(2)])
+def test_a_rank_is_an_integer(rank: Any) -> None:
+    with pytest.raises(UsageError, match=r"rank .* is not possible: give a whole number"):
+        convcli.load_kernel("box:3", rank)
+
+
+def test_numbers_that_no_double_holds_and_no_number() -> None:
+    with pytest.raises(UsageError, match="finite numbers"):
+        Kernel.from_array(np.array([np.finfo(np.longdouble).max, 1]))
+    with pytest.raises(UsageError, match="bias"):
+        convcli.filter(np.eye(4), "hedge", bias=np.ma.masked)
+
+
+def test_motion_in_a_picture_of_a_few_pixels() -> None:
+    clip = np.random.default_rng(1).integers(0, 255, (6, 6, 7), np.uint8)
+    assert all(event.end_frame >= event.start_frame for event in convcli.motion(clip))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from convcli.common.errors import ConvError
+from convcli.media import registry
 from convcli.media.clips import reader as video
 from convcli.media.options import ReadOptions
 from convcli.media.pictures import tiff
@@ -50,6 +52,22 @@ def test_what_hypothesis_makes_of_them(reader: Reader, tmp_path_factory: pytest.
         attempt(reader, case, 0, folder)
 
     examples()
+
+
+def test_every_format_that_is_read_has_files_to_spoil() -> None:
+    tried = set()
+    for reader in READERS:
+        with contextlib.suppress(KeyError, ConvError):
+            for data in seeds.files(reader.name):
+                name = f"a.{reader.name.split()[0]}"
+                tried.add(registry.identify(data[: registry.HEAD], name)[0].name)
+    # OME and NetCDF are told from TIFF and HDF5 by a file's name, and stores are folders.
+    apart = {
+        registry.readable(f"a.{reader.name}").name
+        for reader in READERS
+        if reader.name in ("ome.tif", "nc", "zarr")
+    }
+    assert {row.name for row in registry.READ} - tried - apart == set()
 
 
 def test_there_are_two_thousand() -> None:

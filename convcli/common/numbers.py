@@ -5,8 +5,9 @@ No files, no kernels, no arrays.
 """
 
 import math
+import operator
 import re
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from convcli.common.errors import UsageError
 
@@ -85,6 +86,20 @@ def to_float(number: "Fraction | float", what: str = "number") -> float:
 def parse_float(text: str, what: str = "number") -> float:
     """Read a number as `parse_number` does and round it once."""
     return to_float(parse_number(text, what), what)
+
+
+def whole(value: Any, what: str) -> int:
+    """Return a value as a Python integer.
+
+    Raises
+    ------
+    UsageError
+        For one that is no integer, such as a float.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UsageError(f"{what} {quoted(value)} is not possible: give a whole number") from None
 
 
 def in_range(number: N, what: str, least: float | None = None, most: float | None = None) -> N:

@@ -4,6 +4,7 @@ import difflib
 from pathlib import Path
 
 from convcli.common import UsageError, in_range, quoted
+from convcli.common.numbers import whole
 from convcli.kernel import library
 from convcli.kernel.array_file import SUFFIXES, is_array_file, read_array
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, Kernel
@@ -41,7 +42,7 @@ def load_kernel(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
     """
     if not isinstance(text, str):
         raise UsageError(f"kernel {quoted(text)} is not possible: give a text, or Kernel.from_array(numbers)")
-    text, rank = text.strip(), in_range(rank, "rank", 1, MAX_RANK)
+    text, rank = text.strip(), in_range(whole(rank, "rank"), "rank", 1, MAX_RANK)
     if text in library.names() or (text.partition(":")[0] in FORMULAS and ":" in text):
         return library.load(text, rank, stored)
     if Path(text).suffix.lower() in _YAML:

@@ -331,7 +331,8 @@ class Kernel:
                 raise UsageError(f"weights are real numbers, not {what}")
             shape = full_shape(numbers.shape, rank)
             check_size(shape)
-        return cls(name, shape, tuple(numbers.astype(np.float64).ravel().tolist()))
+            with np.errstate(over="ignore"):  # of long doubles; the infinities are refused
+                return cls(name, shape, tuple(numbers.astype(np.float64).ravel().tolist()))
 
 
 def _halves(row: Sequence[float]) -> tuple[float, float]:

@@ -5,9 +5,11 @@ A row of `READERS` is a reader, how its cases are made, and how many `make fuzz`
 
 from __future__ import annotations
 
+import importlib
 import io
 import itertools
 import shutil
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -48,6 +50,7 @@ from convcli.pixels.ranges import POLICIES, parse_range
 from convcli.plan.choose import Resources, choose
 from tests.fuzz import seeds
 from tests.fuzz.mutate import reword, spoil
+from tests.fuzz.python import as_random, try_call
 from tests.fuzz.structure import other_value, png_with_checksums, restructured, zip_with_checksums
 
 MOST = 4_000_000  # pixels and numbers that are read; of more, the first and the last block
@@ -83,6 +86,15 @@ def _read(suffix: str, data: bytes, rng: Random, all_frames: bool | None = None)
         _opened(data, format.film or format.arrays) as file,
         closing(registry.open_source(file, format, options)) as source,
     ):
+        _read_blocks(source)
+
+
+def _fits(data: bytes) -> None:
+    """An image of the format that a package adds."""
+    if (folder := str(Path(__file__).parents[2] / "packages/convcli-fits")) not in sys.path:
+        sys.path.append(folder)
+    own = importlib.import_module("convcli_fits")
+    with closing(own.FitsSource(io.BytesIO(data), ReadOptions(max_pixels=MOST))) as source:
         _read_blocks(source)
 
 
@@ -343,7 +355,11 @@ READERS = (
     _grammar("tiff descriptions", _description, seeds.DESCRIPTIONS,
              ('="', '"/>', "<", ">", "</", "<TiffData ", "<Plane ", "Size", "TheT", "IFD", "&a;", "=", "\n", "µm",
               "C", "Z"), 3000),
-    *(_file(suffix, 1000) for suffix in ("avif", "jp2", "ppm", "pam", "tga", "dds", "ico", "qoi")),
+    *(_file(suffix, 1000) for suffix in ("avif", "jp2", "j2k", "ppm", "pgm", "pbm", "pfm", "pam")),
+    *(_file(suffix, 1000) for suffix in ("tga", "dds", "dib", "ico", "qoi", "ome.tif", "nc")),
+    _file("pcd", 200),
+    _bytes("fits", lambda case, rng, folder: _fits(case), 3000),
+    Reader("python", lambda case, rng, folder: try_call(as_random(case)), lambda rng: str(rng.random()), 3000),
     *(_file(suffix, 600) for suffix in (*seeds.WRITTEN, *seeds.BY_HAND)),
     _bytes("numbered", lambda case, rng, folder: _numbered(case, folder), 2000, "png"),
     _file("npy", 5000),

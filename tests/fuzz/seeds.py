@@ -27,6 +27,7 @@ import polars as pl
 import soundfile
 import tifffile
 import zarr
+from astropy.io import fits as hdu
 from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -512,7 +513,35 @@ def files(reader: str) -> tuple[bytes, ...]:
         case "tga":
             head = struct.pack("<BBB5xHHHHBB", 0, 0, 2, 0, 0, *GREY.shape[::-1], 16, 0)
             return pillow(image, "TGA"), pillow(alpha, "TGA"), head + (GREY.astype("<u2") * 119).tobytes()
-        case "avif" | "jp2" | "ppm" | "dds" | "ico" | "qoi":
+        case "j2k":
+            return pillow(image, "JPEG2000", no_jp2=True), bytes(
+                imagecodecs.jpeg2k_encode(DEEP, 0, codecformat="j2k")
+            )
+        case "pgm":
+            return pillow(GREY, "PPM"), pillow(DEEP, "PPM"), b"P2\n# grey\n3 2\n9\n0 1 2\n3 4 9\n"
+        case "pbm":
+            return pillow(image.convert("1"), "PPM"), b"P1\n3 2\n0 1 0\n1 1 0\n"
+        case "pfm":
+            heads = (
+                f"{kind}\n{GREY.shape[1]} {GREY.shape[0]}\n{end}\n"
+                for kind, end in (("Pf", -1.0), ("PF", 1.0))
+            )
+            orders = (GREY.astype("<f4"), RGB.astype(">f4"))
+            return tuple(head.encode() + values.tobytes() for head, values in zip(heads, orders, strict=True))
+        case "pcd":
+            data = bytearray(RGB.tobytes() * 1000)[: 96 * 2048 + 768 * 512 * 3 // 2]
+            data[2048:2052] = b"PCD_"
+            return (bytes(data),)
+        case "ome.tif":
+            return (
+                tiff(np.stack([DEEP] * 3), ome=True),
+                tiff(np.stack([GREY] * 6).reshape(2, 3, *GREY.shape), ome=True, metadata={"axes": "CZYX"}),
+            )
+        case "nc":
+            return (scientific("nc"),)
+        case "fits":
+            return fits()
+        case "avif" | "jp2" | "ppm" | "dds" | "dib" | "ico" | "qoi":
             name = {"jp2": "JPEG2000"}.get(reader, reader.upper())
             few = np.stack([DEEP] * 3, -1) >> 6
             deep = {
@@ -589,6 +618,17 @@ def files(reader: str) -> tuple[bytes, ...]:
             return b"a\tb\n1\t2\n3\t4\n5\t\n", b"1\t2\t3\n4\t5\t6\n"
         case _:
             return (clip(reader),)
+
+
+def fits() -> tuple[bytes, ...]:
+    """Return images of the plug-in's format: plain, scaled, in an extension, and compressed."""
+    plain = hdu.PrimaryHDU(GREY.astype(">f4"))
+    plain.header.update(CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CRPIX1=3.0, CRPIX2=4.0, CDELT1=-0.1, CDELT2=0.1)
+    found = []
+    for parts in ([plain], [hdu.PrimaryHDU(DEEP)], [hdu.PrimaryHDU(), hdu.CompImageHDU(GREY.astype(">i2"))]):
+        hdu.HDUList(parts).writeto(file := io.BytesIO())
+        found.append(file.getvalue())
+    return tuple(found)
 
 
 @cache

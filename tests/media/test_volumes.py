@@ -318,3 +318,16 @@ def test_the_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     arguments = ["filter", str(tmp_path / "in.nii"), "-k", "box:3", "-o", str(tmp_path / "out.nii")]
     done = CliRunner().invoke(build(["filter"]), arguments, catch_exceptions=True)
     assert "convcli[volume]" in str(done.exception)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 12])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_samples_that_begin_nowhere(value: float, name: str, tmp_path: Path) -> None:
+    """Found by `make fuzz`: an offset that is no number."""
+    save(tmp_path / "whole.nii", HEAD)
+    data = bytearray((tmp_path / "whole.nii").read_bytes())
+    data[108:112] = struct.pack("<f", value)  # vox_offset
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    done = convcli("filter", name, "-k", "box:3", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert b"its samples begin at byte" in done.stderr
