@@ -147,6 +147,29 @@ OTHERS = (
     Kind("NRRD", ".npy", ".nrrd", _array, 1500, 100, ("-k", "box:5", "--axes", "YX", *NUMPY), **_FEW),
     Kind("MetaImage", ".npy", ".mha", _array, 1500, 100, ("-k", "box:5", "--axes", "YX", *NUMPY), **_FEW),
     Kind("HDF5", ".npy", ".h5", _array, 1500, 100, ("-k", "box:5", "--axes", "YX", *NUMPY), **_FEW),
+    *(
+        Kind(
+            name,
+            ".tif",
+            suffix,
+            _picture,
+            80 if suffix == ".avif" else 400,
+            60,
+            ("-k", "box:5", *NUMPY),
+            **_FEW,
+        )
+        for name, suffix in (
+            *(("AVIF", ".avif"), ("JPEG 2000", ".jp2"), ("JPEG 2000 stream", ".j2k"), ("QOI", ".qoi")),
+            *(("TGA", ".tga"), ("PPM", ".ppm"), ("BMP", ".bmp"), ("JPEG", ".jpg"), ("GIF", ".gif")),
+        )
+    ),
+    *(
+        Kind(name, ".npy", suffix, _array, 1000, 100, ("-k", "box:5", "--axes", "YX", *NUMPY), **_FEW)
+        for name, suffix in (
+            *(("PFM", ".pfm"), ("NetCDF", ".nc"), ("NIfTI", ".nii"), ("packed NIfTI", ".nii.gz")),
+            *(("TSV", ".tsv"), ("OME-TIFF", ".ome.tif")),
+        )
+    ),
     Kind("motion", ".mp4", ".mp4", _clip, 60, 8, ("--preset", "veryfast"), ("motion",), **_FEW),
 )
 

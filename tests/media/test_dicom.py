@@ -481,4 +481,4 @@ def test_the_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "pydicom", None)
     arguments = ["filter", str(tmp_path / "in.dcm"), "-k", "box:3", "-o", str(tmp_path / "out.nii")]
     done = CliRunner().invoke(build(["filter"]), arguments, catch_exceptions=True)
-    assert "convcli[volume]" in str(done.exception)
+    assert 'DICOM needs the package pydicom: pip install "convcli[volume]"' in str(done.exception)

@@ -197,6 +197,17 @@ def test_imagej_results_keep_what_imagej_reads(tmp_path: Path, order: str) -> No
     }
 
 
+@pytest.mark.parametrize("text", [b"frames=x", b"images=x", b"frames=-"])
+def test_an_imagej_text_whose_sizes_are_no_numbers(text: bytes, tmp_path: Path) -> None:
+    values = np.arange(3 * 5 * 7, dtype=np.uint8).reshape(3, 5, 7)
+    tifffile.imwrite(tmp_path / "in.tif", values, imagej=True, metadata={"axes": "TYX"})
+    data = (tmp_path / "in.tif").read_bytes()
+    (tmp_path / "in.tif").write_bytes(data.replace(text[:7] + b"3", text))
+    said = run(tmp_path / "in.tif", "-k", "identity", "-o", tmp_path / "out.npy")
+    assert "metadata of the TIFF are not used: its sizes are no numbers" in said
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), values)
+
+
 def test_kernels_in_micrometres(tmp_path: Path) -> None:
     """sigma = 0.5 um is one slice, four rows and five columns."""
     values = CELLS[0, :, 0].astype(np.float32)

@@ -317,7 +317,7 @@ def test_the_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "nibabel", None)
     arguments = ["filter", str(tmp_path / "in.nii"), "-k", "box:3", "-o", str(tmp_path / "out.nii")]
     done = CliRunner().invoke(build(["filter"]), arguments, catch_exceptions=True)
-    assert "convcli[volume]" in str(done.exception)
+    assert 'NIfTI needs the package nibabel: pip install "convcli[volume]"' in str(done.exception)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 12])

@@ -107,6 +107,8 @@ def stack_of(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Stack:
     try:
         if _OME.match(page.description):
             return _ome(page, len(tif.pages))
+        if page.is_imagej and not tif.is_imagej:
+            return replace(stack, notes=(f"{_UNUSED}: its sizes are no numbers",))
         if page.is_imagej:
             return replace(stack, places=dict(_imagej(tif)), text=page.imagej_description)
     except (ArithmeticError, LookupError, TypeError, ValueError, ElementTree.ParseError) as error:

@@ -96,6 +96,11 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         plain: dict[str, Any] = {f"is_{kind}": False for kind in _FOREIGN if kind in tifffile.TIFF.FILE_FLAGS}
         tif = tifffile.TiffFile(fp, name="TIFF", **plain)
         check_frames(len(tif.pages), options, "TIFF")
+        try:
+            _ = tif.series
+        except TypeError:  # a description whose sizes are no numbers: the pages alone are read
+            fp.seek(0)
+            tif = tifffile.TiffFile(fp, name="TIFF", is_imagej=False, is_shaped=False, **plain)
         if not len(tif.pages) or not tif.series:
             raise ConvError("broken or truncated TIFF: it holds no picture")
         series = _main(tif)

@@ -30,6 +30,8 @@ SPACE, LETTERS = "XYZ", "XYZTC"  # of the axes that a file can have, the fastest
 RAS, LPS = (1, 1, 1), (-1, -1, 1)  # which way axes of space point
 _ERRORS = ("HeaderDataError", "NRRDError", "IsalError", "InvalidDicomError", "BytesLengthException")
 
+_OF = {"nibabel": "NIfTI", "pydicom": "DICOM", "nrrd": "NRRD"}  # the formats of packages
+
 
 def package(name: str) -> Any:
     """Return a package that volumes need.
@@ -42,7 +44,8 @@ def package(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
-        raise ConvError(f'such files need the package {name}: pip install "convcli[volume]"') from None
+        top = name.partition(".")[0]
+        raise ConvError(f'{_OF[top]} needs the package {top}: pip install "convcli[volume]"') from None
 
 
 @contextmanager
