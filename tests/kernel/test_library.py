@@ -208,7 +208,10 @@ def test_the_texts_numbers() -> None:
     assert weights("smooth3") == [0.33] * 3
     assert weights("edge") == [0.5, -0.5]
     assert weights("quad-edge") == [[-0.25, 0.25], [-0.25, 0.25]]
+    assert weights("quad-edge-y") == [[-0.25, -0.25], [0.25, 0.25]]
     assert weights("hedge") == [[-1, -1, -1], [0, 0, 0], [1, 1, 1]]
+    assert weights("article-horizontal") == [[1, 1, 1], [0, 0, 0], [-1, -1, -1]]
+    assert weights("article-vertical") == [[1, 0, -1]] * 3
     assert weights("vedge") == [[-1, 0, 1]] * 3
     assert weights("motion") == [[[-1 / 9] * 3] * 3, [[1 / 9] * 3] * 3]
     assert weights("motion-book") == [[[-0.11] * 3] * 3, [[0.11] * 3] * 3]
@@ -243,11 +246,36 @@ def test_even_areas_keep_their_brightness(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["log", "dog", "laplacian4", "laplacian8", "motion", "motion-book", "edge", "quad-edge"]
+    "name",
+    [
+        "log",
+        "dog",
+        "laplacian4",
+        "laplacian8",
+        "motion",
+        "motion-book",
+        "edge",
+        "quad-edge",
+        "quad-edge-y",
+        "corner",
+    ],
 )
 def test_even_areas_turn_mid_grey(name: str) -> None:
     assert load_kernel(name).zero_sum
     assert isinstance(load_kernel(name).display_policy, Offset)
+
+
+def test_corner_is_the_mixed_derivative_and_shows_corners_alone() -> None:
+    y, x = np.mgrid[:9, :8].astype(float)
+    np.testing.assert_allclose(outputs(load_kernel("corner"), 2 * x * y + x**2 - 3 * y), 2)
+    light = np.zeros((12, 12))
+    light[3:9, 3:9] = 1
+    response = outputs(load_kernel("corner"), light)
+    np.testing.assert_array_equal(response, np.gradient(np.gradient(light, axis=0), axis=1)[1:-1, 1:-1])
+    assert (
+        response[1, 1] > 0 < response[8, 8] and response[1, 8] < 0 > response[8, 1]
+    )  # as its description says
+    assert not response[4:6].any() and not response[:, 4:6].any()
 
 
 @pytest.mark.parametrize(("name", "sign"), [("log", -1), ("laplacian4", -1), ("laplacian8", -1), ("dog", 1)])
