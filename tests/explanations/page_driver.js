@@ -38,6 +38,7 @@ found.steps = ["Home", "ArrowRight", "ArrowDown", "ArrowUp", "ArrowLeft", "Arrow
   return sum().split(" = ")[0];
 });
 press("Home");
+found.unknown = [...texts("#y td"), ...texts("#output tbody td")].filter((text) => !text).length;
 press(" ");
 found.playing = [byId("play").textContent, byId("sum").getAttribute("aria-live")];
 press(" ");

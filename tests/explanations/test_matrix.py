@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scipy import signal
+from scipy import ndimage, signal
 
 from convcli.common.errors import UsageError
 from convcli.explanations.matrix import Matrix, Structure, convolution_matrix
@@ -421,3 +422,60 @@ def test_vectors_that_are_compared_are_written_alike_and_arrays_have_axes(tmp_pa
     lines = said.stdout.decode().splitlines()[-4:-1]
     assert all(line.partition("= ")[0] and "/" not in line for line in lines)
     assert lines[1].partition("= ")[2] == lines[2].partition("= ")[2]
+
+
+# Symbols
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options", "scipys"),
+    [
+        ("w0,w1,w2", (), None),
+        ("w0 w1 w0", ("--pad-mode", "reflect"), "mirror"),
+        ("w0,w1,-1/2", ("--pad-mode", "replicate"), "nearest"),
+        ("w0,w1,w2", ("--pad-mode", "circular"), "wrap"),
+        ("w0,2,w2", ("--flip", "--stride", "2"), None),
+    ],
+)
+def test_weights_may_be_symbols(kernel: str, options: tuple[str, ...], scipys: str | None) -> None:
+    """Numbers in the place of the symbols give the matrix of scipy's correlation."""
+    found = json.loads(ok("matrix", "--input", "6", "-k", kernel, *options, "--json").stdout)["matrix"]
+    values = {"w0": 3.0, "w1": -7.0, "w2": 11.0}
+    weights = [values.get(one) or eval(one) for one in re.split("[ ,]", kernel)]
+    weights = weights[::-1] if "--flip" in options else weights
+    expected = np.array(
+        [ndimage.correlate1d(unit, weights, mode=scipys or "constant") for unit in np.eye(6)]
+    ).T
+    expected = expected if scipys else expected[1:-1]
+    texts = [[re.sub(r"(\d)w", r"\1*w", cell) for cell in row] for row in found]
+    numbers = [[eval(cell, dict(values)) for cell in row] for row in texts]
+    np.testing.assert_array_equal(numbers, expected[:: 2 if "--stride" in options else 1])
+
+
+def test_symbols_stand_in_the_matrix_as_texts_print_it() -> None:
+    lines = ok("matrix", "--input", "5", "-k", "w0,w1,w2", "-q").stdout.decode().split("\n")
+    assert [line.split() for line in lines[:2]] == [
+        ["w0", "w1", "w2", ".", "."],
+        [".", "w0", "w1", "w2", "."],
+    ]
+    lines = (
+        ok("matrix", "--input", "4", "-k", "a,b,a", "--pad-mode", "reflect", "-q").stdout.decode().split("\n")
+    )
+    assert lines[0].split() == ["b", "2a", ".", "."]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-k", "a,b", "-o", "W.npz"), "'a,b': symbols have no values"),
+        (("-k", "a,b", "--pad-mode", "constant", "--pad-value", "2"), "'a,b': constant padding adds symbols"),
+        (("-k", "a,b+"), "no kernel named 'a,b+'"),
+        (("-k", "a"), "no kernel named 'a'"),
+    ],
+)
+def test_symbols_that_no_matrix_shows_are_refused(
+    tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    done = convcli("matrix", "--input", "5", *words, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1) and message in done.stderr.decode()
+    assert list(tmp_path.iterdir()) == []

@@ -375,6 +375,7 @@ def test_in_a_browser(tmp_path):
     assert found["check"] == "All 9 outputs equal those that convcli computed (largest difference 0)."
     steps = ["0,0", "0,1", "1,1", "0,1", "0,0", "0,0", "2,2"]
     assert found["steps"] == [f"Output {at}" for at in steps]
+    assert found["unknown"] == 2 * 8  # outputs to come
     assert (found["playing"], found["paused"]) == (["❚❚ Pause", "off"], ["▶ Play", "polite"])
     assert found["clicked"] == found["kept"] == "Output 1,1"
     said = {"letters": "“x” is not", "empty": "No numbers", "ragged": "Row 2 has 1", "large": "is too large"}

@@ -20,6 +20,7 @@ class Request:
       convcli matrix --input 5 -k 3
       convcli matrix --input 4x4 -k "1,2;3,4" -o W.npz
       convcli matrix --input 5 -k 3 --padding full --flip
+      convcli matrix --input 5 -k w0,w1,w2 --stride 2
       convcli matrix --input 3 -k 3 --transpose
       convcli matrix --input 4x4 -k 3x3 --pad-mode circular
     """
@@ -27,7 +28,7 @@ class Request:
     work = "matrix.work.show_matrix"
 
     kernel: str = options.kernel(
-        "Name, name:parameters, FILE, numbers; a bare size (3, 2x2) has the weights 1, 2, 3..."
+        "Name, name:parameters, FILE, numbers, symbols (w0,w1); a bare size (3, 2x2) has the weights 1, 2, 3..."
     )
     size: options.Size | None = options.size("The input: 5, 4x4, 3@4x4, 4x4x4.")
     settings: Settings = group(

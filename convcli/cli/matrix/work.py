@@ -3,8 +3,9 @@
 The result's facts are the JSON.  No arithmetic but the comparison with `filter`'s.
 """
 
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -65,12 +66,16 @@ class Verdict:
 
 @frozen_identity
 class Made:
-    """A matrix, whether it does what ``filter`` does, in which boxes the file is read, and where it was written."""
+    """A matrix, whether it does what ``filter`` does, in which boxes the file is read, and where it was written.
+
+    ``symbols`` are the entries' texts where weights are symbols.
+    """
 
     matrix: Matrix
     verdict: Verdict | None
     grain: Mapping[str, Any] | None
     path: str | None
+    symbols: Sequence[str] | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -85,7 +90,8 @@ class Made:
         found = {name: getattr(matrix, name) for name in ("shape", "inputs", "outputs")}
         found |= {"entries": len(matrix.values), "structure": matrix.structure, "blocks": matrix.blocks}
         if prod(matrix.shape) <= MOST_LISTED:
-            found |= {"matrix": matrix.dense(), "offset": matrix.offset}
+            filled = matrix.dense() if self.symbols is None else _cells(matrix, self.symbols, "0")
+            found |= {"matrix": filled, "offset": matrix.offset}
         found |= {} if self.verdict is None else {"verify": self.verdict, "grain": self.grain}
         return found | {"notes": self.notes}
 
@@ -96,7 +102,12 @@ MOST_DENSE = 25_000_000  # numbers of a table or an array, zeros among them
 def make(request: Request) -> Made:
     """Make the matrix, write it where a name was given, and compare it where numbers were."""
     rank = len(request.size[1]) if request.size else 2
-    kernel = read_kernel(request.kernel, min(rank, 2), numbers=True)
+    symbols = _symbols(request.kernel)
+    if symbols and (request.verify is not None or request.output is not None):
+        raise UsageError(
+            "symbols have no values: leave --verify and -o out, or give numbers", subject=repr(request.kernel)
+        )
+    kernel = read_kernel(symbols.pop(ALL, request.kernel), min(rank, 2), numbers=True)
     array, grain = _array(request, kernel)
     channels, sizes = (request.size or (None, ())) if array is None else (array.shape[0], array.shape[1:])
     chain = bind([kernel], _settings(request.settings, kernel), SPACE[-len(sizes) :], sizes, channels or 1)
@@ -108,7 +119,66 @@ def make(request: Request) -> Made:
     verdict = None if array is None else _compare(matrix, job, array)
     if request.output is not None:
         _write(request, matrix, request.output)
-    return Made(matrix, verdict, grain, request.output)
+    texts = None
+    if symbols and matrix.offset.any():
+        raise UsageError(
+            "constant padding adds symbols to the outputs: give numbers, or other padding",
+            subject=repr(request.kernel),
+        )
+    if symbols:  # every kernel makes the same entries, and the matrix is linear in the weights
+        own = (read_kernel(text, min(rank, 2), numbers=None) for text in symbols.values())
+        parts = [_of_symbol(one, request, sizes, channels or 1) for one in own]
+        texts = [_linear(dict(zip(symbols, each, strict=True))) for each in zip(*parts, strict=True)]
+    return Made(matrix, verdict, grain, request.output, texts)
+
+
+ALL, NUMBERS = "*", ""  # keys beside the symbols
+NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?(/\d+)?"
+
+
+def _symbols(text: str) -> dict[str, str]:
+    """Return for each symbol of a kernel the kernel that is 1 where it stands; nothing where all are numbers.
+
+    >>> _symbols("a,2;b,a")
+    {'*': '1,2;1,1', 'a': '1,0;0,1', 'b': '0,0;1,0', '': '0,2;0,0'}
+    """
+    parts = re.split(r"([\s,;|]+)", text.strip())
+    entries, between = parts[::2], [*parts[1::2], ""]
+    names = [one for one in dict.fromkeys(entries) if re.fullmatch(r"[^\W\d]\w*", one)]
+    others = (one for one in entries if one not in names)
+    if not names or len(entries) == 1 or not all(re.fullmatch(NUMBER, one) for one in others):
+        return {}
+
+    def kernel(ones: Collection[str], numbers: bool) -> str:
+        texts = (str(int(one in ones)) if one in names or not numbers else one for one in entries)
+        return "".join(map(str.__add__, texts, between))
+
+    return {
+        ALL: kernel(names, True),
+        **{name: kernel([name], False) for name in names},
+        NUMBERS: kernel([], True),
+    }
+
+
+def _of_symbol(kernel: Kernel, request: Request, sizes: Sequence[int], channels: int) -> list[float]:
+    chain = bind([kernel], _settings(request.settings, kernel), SPACE[-len(sizes) :], sizes, channels)
+    (stage,) = chain.stages
+    assert isinstance(stage, ConvStage)
+    return convolution_matrix(stage, sizes, channels).values.tolist()
+
+
+def _linear(factors: Mapping[str, float]) -> str:
+    """Write a sum of symbols and a number.
+
+    >>> _linear({"a": 2.0, "b": -1.0, "": 0.0}), _linear({"a": 0.0, "": 3.0})
+    ('2a-b', '3')
+    """
+    texts = [
+        number_text(factor) + name if not name or abs(factor) != 1 else "-" * (factor < 0) + name
+        for name, factor in factors.items()
+        if factor
+    ]
+    return "+".join(texts).replace("+-", "-") or "0"
 
 
 def _with_gaps(
@@ -227,7 +297,7 @@ def _lines(made: Made, quiet: bool) -> Iterator[str]:
     if not quiet:
         yield say(facts(made.matrix))
     if made.path is None:
-        lines = layout(made.matrix)
+        lines = layout(made.matrix, made.symbols)
         yield from lines
         if not lines and not quiet:
             yield report.Note(f"too large for {WIDTH} columns: -o W.png shows it, -o W.npz or W.csv keeps it")
@@ -252,21 +322,19 @@ def _vector(values: np.ndarray) -> str:
     return text + (f" … ({len(values)} numbers)" if len(values) > MOST_PRINTED else "")
 
 
-def layout(matrix: Matrix) -> list[str]:
+def layout(matrix: Matrix, symbols: Sequence[str] | None = None) -> list[str]:
     """Return the matrix in lines: all of it where it fits, else its blocks by letters, else nothing."""
     rows, columns = matrix.shape
     if rows * columns > WIDTH * MOST_LINES * 100:
         return []
-    cells = _cells(matrix)
+    cells = _cells(matrix, symbols or [number_text(value) for value in matrix.values.tolist()])
     return _whole(matrix, cells) or _by_letters(matrix, cells)
 
 
-def _cells(matrix: Matrix) -> list[list[str]]:
-    cells = [["."] * matrix.shape[1] for _ in range(matrix.shape[0])]
-    for row, column, value in zip(
-        matrix.rows.tolist(), matrix.columns.tolist(), matrix.values.tolist(), strict=True
-    ):
-        cells[row][column] = number_text(value)
+def _cells(matrix: Matrix, texts: Sequence[str], none: str = ".") -> list[list[str]]:
+    cells = [[none] * matrix.shape[1] for _ in range(matrix.shape[0])]
+    for row, column, text in zip(matrix.rows.tolist(), matrix.columns.tolist(), texts, strict=True):
+        cells[row][column] = text
     return cells
 
 
