@@ -58,7 +58,7 @@ test-torch: $(STAMP)
 sanitize: $(STAMP)
 	$(BIN)/python hatch_build.py -g -fsanitize=address,undefined -fno-sanitize-recover=all
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-		$(BIN)/python -m pytest -p no:cacheprovider tests/engines/test_native.py -k "not environment"; status=$$?; \
+		$(BIN)/python -m pytest -p no:cacheprovider tests/engines/test_native.py tests/engines/test_ranks.py -k "not environment"; status=$$?; \
 		rm convcli/engines/native/librows.so; $(BIN)/python hatch_build.py; exit $$status
 
 # The wheel with compiled loops, and the one that runs everywhere.

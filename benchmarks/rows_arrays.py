@@ -65,6 +65,36 @@ def smooth(bench: Bench) -> Iterator[Line]:
         yield from bench.lines("smooth", work, ours, {peer: Peer(0.5, theirs)}, partial(_same, ours, theirs))
 
 
+def ranks(bench: Bench) -> Iterator[Line]:
+    """Medians and maxima of whole windows; scipy's are of a small part, in place of minutes."""
+    import cv2
+    from scipy import ndimage
+
+    sizes = bench.data.sizes
+    image = photograph(sizes.height, sizes.width, grey=True)
+    wide = image.astype(np.uint16) * 257
+    for k in (3, 5, 7, 31, 101, 257):
+        if k >= min(image.shape):
+            continue
+        inside = (slice(k // 2, -(k // 2)),) * 2
+        ours = partial(_ours, image, None, pool=f"median:{k},s=1", range="clip")
+        theirs = partial(cv2.medianBlur, image, k)
+        check = partial(_same, ours, lambda theirs=theirs, inside=inside: theirs()[inside])
+        work = f"in process, {_megapixels(image)} grey u8 → u8, median {k}×{k}"
+        yield from bench.lines("ranks", work, ours, {"OpenCV medianBlur": Peer(1.0, theirs)}, check)
+        ours = partial(_ours, image, None, pool=f"max:{k},s=1", range="clip")
+        theirs = partial(cv2.dilate, image, np.ones((k, k), np.uint8))
+        check = partial(_same, ours, lambda theirs=theirs, inside=inside: theirs()[inside])
+        work = f"in process, {_megapixels(image)} grey u8 → u8, maximum {k}×{k}"
+        yield from bench.lines("ranks", work, ours, {"OpenCV dilate": Peer(1.0, theirs)}, check)
+    part = wide[:230, :230]
+    ours = partial(_ours, part, None, pool="median:31,s=1", range="clip")
+    theirs = partial(ndimage.median_filter, part, 31)
+    check = partial(_same, ours, lambda: theirs()[15:-15, 15:-15])
+    work = f"in process, {_megapixels(part)} grey u16 → u16, median 31×31"
+    yield from bench.lines("ranks", work, ours, {"scipy median_filter": Peer(10.0, theirs)}, check)
+
+
 def volume(bench: Bench) -> Iterator[Line]:
     import torch
     from scipy import ndimage  # type: ignore[import-untyped]
@@ -107,7 +137,7 @@ def _ours(array: np.ndarray, kernel: Any, **options: Any) -> np.ndarray:
 
 
 def _same(ours: Callable[[], np.ndarray], theirs: Callable[[], np.ndarray]) -> dict[str, list[Check]]:
-    difference = int(np.abs(ours().astype(np.int16) - theirs()).max())
+    difference = int(np.abs(ours().astype(np.int64) - theirs()).max())
     return {OURS: [Check(f"largest difference {difference} level(s)", difference <= LEVEL)]}
 
 

@@ -39,6 +39,7 @@ ROWS: Mapping[str, Callable[[Bench], Iterator[Line]]] = {
     "grey": rows_arrays.grey,
     "rgb": rows_arrays.rgb,
     "smooth": rows_arrays.smooth,
+    "ranks": rows_arrays.ranks,
     "volume": rows_arrays.volume,
     "csv": rows_files.csv,
 }
