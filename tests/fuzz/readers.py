@@ -49,6 +49,7 @@ from convcli.networks.weights import load_all
 from convcli.pixels.ranges import POLICIES, parse_range
 from convcli.plan.choose import Resources, choose
 from tests.fuzz import seeds
+from tests.fuzz.commands import try_line
 from tests.fuzz.mutate import reword, spoil
 from tests.fuzz.python import as_random, try_call
 from tests.fuzz.structure import other_value, png_with_checksums, restructured, zip_with_checksums
@@ -359,6 +360,12 @@ READERS = (
     *(_file(suffix, 1000) for suffix in ("tga", "dds", "dib", "ico", "qoi", "ome.tif", "nc")),
     _file("pcd", 200),
     _bytes("fits", lambda case, rng, folder: _fits(case), 3000),
+    Reader(
+        "command line",
+        lambda case, rng, folder: try_line(as_random(case), folder),
+        lambda rng: str(rng.random()),
+        2000,
+    ),
     Reader("python", lambda case, rng, folder: try_call(as_random(case)), lambda rng: str(rng.random()), 3000),
     *(_file(suffix, 600) for suffix in (*seeds.WRITTEN, *seeds.BY_HAND)),
     _bytes("numbered", lambda case, rng, folder: _numbered(case, folder), 2000, "png"),

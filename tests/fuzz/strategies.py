@@ -53,7 +53,7 @@ def joined(tokens: tuple[str, ...], longest: int = 12) -> st.SearchStrategy[str]
 def cases(reader: Reader) -> st.SearchStrategy[Any]:
     """Return what makes the cases of a reader."""
     encode = partial(str.encode, errors="surrogatepass")
-    if reader.name == "python":
+    if reader.name in ("python", "command line"):
         return st.randoms(use_true_random=False)
     if reader.tokens:
         return joined(reader.tokens)
