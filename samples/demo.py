@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from convcli.cli.kernels import half_blocks, shows_colours
+from convcli.cli.shared.drawing import half_blocks, shows_colours
 
 SAMPLES = Path(__file__).parent
 OUT = Path("demo-out")

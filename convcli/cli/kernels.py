@@ -1,17 +1,15 @@
 """``convcli kernels``: what the library holds, and what one kernel is like.  Only words; no arithmetic."""
 
-import os
 import re
-import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from convcli.cli.shared import options
+from convcli.cli.shared.drawing import bars, half_blocks, shaded, shows_colours, side_by_side
 from convcli.cli.shared.options import ReportRequest
-from convcli.cli.shared.report import Drawing, show
+from convcli.cli.shared.report import show
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.cli.shared.weights import MOST, matrices, slices_of
 from convcli.common import UsageError, frozen, number_text, parse_float
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from convcli.kernel.response import Response
-
-_BLACK, _GREYS = 232, 24  # the terminal's grey ramp of 24 steps
 
 
 def _rate(text: str) -> float:
@@ -274,12 +270,8 @@ def _pictures(kernel: Kernel) -> Iterator[str]:
         parts = [[value / largest for value in row] for row in matrix]
         grey = parts if kernel.non_negative else [[(part + 1) / 2 for part in row] for row in parts]
         drawn.append(half_blocks(grey, zoom))
-    yield from _side_by_side(drawn, across)
+    yield from side_by_side(drawn, across)
     yield ""
-
-
-_HIGH = 8  # lines of a curve
-_BARS, _SHADES = " ▁▂▃▄▅▆▇█", " .:-=+*#%@"
 
 
 def _drawn(found: Described) -> Iterator[str]:
@@ -290,14 +282,12 @@ def _drawn(found: Described) -> Iterator[str]:
         count = min(25, (WIDTH // across - 3) // 4 * 4 + 1)  # frequencies; every other line has the middle
         pictures, largest = found.pictures(count)
         yield f"gain 0 to {largest:.4g} at frequencies of -{top:g} to {top:g} {unit} along x and y"
-        drawn = [_shaded(picture / largest) for picture in pictures]
-        yield from _side_by_side(drawn, across)
+        drawn = [shaded(picture / largest) for picture in pictures]
+        yield from side_by_side(drawn, across)
     for words, curve in found.curves:
         largest = max(curve)
         yield f"gain{words} 0 to {largest:.4g} at frequencies of 0 to {top:g} {unit}"
-        for line in reversed(range(_HIGH)):
-            levels = (round(8 * (_HIGH * gain / largest - line)) for gain in curve[::4])
-            yield "  |" + "".join(_BARS[min(max(level, 0), 8)] for level in levels).rstrip()
+        yield from bars([gain / largest for gain in curve[::4]])
         yield "   " + "".join(f"{top * part / 4:<16g}" for part in range(5)).rstrip()
 
 
@@ -330,47 +320,3 @@ def _draw(found: Described, name: str, *, force: bool) -> None:
             axes.legend()
     figure.suptitle(found.kernel.slug)
     figures.save(figure, name, force=force)
-
-
-def _side_by_side(drawn: Sequence[Sequence[str]], across: int) -> Iterator[str]:
-    """Yield the lines of pictures that lie in rows, an empty line between these."""
-    for first in range(0, len(drawn), across):
-        if first:
-            yield ""
-        row = zip(*drawn[first : first + across], strict=True)
-        yield from (Drawing(("  " + "  ".join(lines)).rstrip()) for lines in row)
-
-
-def _shaded(rows: "np.ndarray") -> list[str]:
-    """Return lines of text that show brightnesses from 0 to 1, two rows a line: in grey, or by signs."""
-    if shows_colours():
-        return half_blocks(rows.tolist())
-    return ["".join(_SHADES[min(int(value * 10), 9)] for value in row) for row in rows[::2]]
-
-
-def shows_colours() -> bool:
-    """Tell whether stdout is a terminal that shows colours (NO_COLOR and dumb terminals do not)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def half_blocks(rows: Sequence[Sequence[float]], zoom: int = 1) -> list[str]:
-    """Return lines of text that show brightnesses from 0 (black) to 1 (white), two rows a line.
-
-    A pixel is `zoom` characters wide and `zoom` half lines high, which makes it about square.
-
-    >>> half_blocks([[0.0], [1.0]])
-    ['\\x1b[38;5;232m\\x1b[48;5;255m▀\\x1b[0m']
-    """
-    tall = [row for row in rows for _ in range(zoom)]
-    lines = []
-    for upper, lower in zip_longest(tall[::2], tall[1::2]):
-        cells = []
-        for x, value in enumerate(upper):
-            below = f"\x1b[48;5;{_grey(lower[x])}m" if lower is not None else ""
-            cells.append(f"\x1b[38;5;{_grey(value)}m{below}{'▀' * zoom}\x1b[0m")
-        lines.append("".join(cells))
-    return lines
-
-
-def _grey(value: float) -> int:
-    return _BLACK + min(max(int(value * _GREYS), 0), _GREYS - 1)

@@ -136,6 +136,7 @@ MEANING = {
     "--seed": "seed of random numbers",
     "--shifts": "elements by which the input moves",
     "--skip-existing": "leave outputs that are there",
+    "--plot": "input and result side by side",
     "--size": "size of the kernel to learn",
     "--stabilise-light": "subtract changes of the light",
     "--still": "strip of sample frames",
@@ -303,10 +304,10 @@ def code_lines() -> int:
 
 SIZES = {  # what there is, what there is today, and the most that all open issues together may make of it
     "commands": (len(COMMANDS), 9, 11),
-    "options of filter": (len(options_of(("filter",))), 55, 58),
+    "options of filter": (len(options_of(("filter",))), 56, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 28_112  # of today; the aim is below 20,000
+CODE_LINES = 28_265  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

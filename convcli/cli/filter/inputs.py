@@ -94,6 +94,10 @@ def filter_one(request: Request, input: Input, claims: Claims) -> int:
         if names and all(map(opening.exists, names)):
             return 0
     name = input.name
+    if request.plot is not None:
+        from convcli.cli.filter import plot
+
+        plot.check(request)
     with about_input(name), ExitStack() as stack:
         given = Given(name)
         stack.callback(given.close)
@@ -133,6 +137,8 @@ def filter_one(request: Request, input: Input, claims: Claims) -> int:
             done.append(tasks.perform(variant, task))
     for found in done:
         tasks.conclude(request, found)
+        if request.plot is not None:
+            plot.draw(request, name, found.task.paths[0])
     return len(done)
 
 

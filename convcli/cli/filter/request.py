@@ -96,6 +96,10 @@ class Request:
     threads: int | None = option("Processor cores to use. Default: all.", panel=Panel.SPEED, least=1)
     writing: WriteOptions
     force: bool = options.force()
+    plot: str | None = option(
+        "Draw input and result side by side: FILE.png, .svg, .pdf or .html, or - in the terminal.",
+        metavar="FILE",
+    )
     dry_run: bool = flag("Say what would be done and stop.", panel=Panel.MESSAGES)
     plan: bool = flag(
         "As --dry-run, with the choice of engine and algorithm explained.", panel=Panel.MESSAGES
@@ -122,6 +126,10 @@ class Request:
             raise UsageError("--output and --out-dir: give one of them")
         if self.output is not None and self.name is not None:
             raise UsageError("--output and --name: give one of them")
+        if self.plot not in (None, "-") and (len(self.inputs) > 1 or self.each):
+            raise UsageError(
+                "--plot FILE draws one input and one result; --plot - draws each in the terminal"
+            )
         if self.force and self.skip_existing:
             raise UsageError(
                 "--force replaces outputs that are there and --skip-existing leaves them: give one"

@@ -1,18 +1,21 @@
 """Figures with axes, which matplotlib draws: an extra, loaded when one is asked for."""
 
 import importlib
+import io
 from pathlib import Path
 from typing import Any
 
 from convcli.common import ConvError, UsageError
 from convcli.media.files.target import check_output, output, shown
 
-SUFFIXES = (".png", ".svg", ".pdf")
+SUFFIXES, PAGE = (".png", ".svg", ".pdf"), ".html"
 _UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # the same figure, the same file
 _FIXED = {"svg.hashsalt": "convcli"}
 
 
-def check(name: str, *, force: bool, else_: str = "", others: tuple[str, ...] = ()) -> None:
+def check(
+    name: str, *, force: bool, else_: str = "", others: tuple[str, ...] = (), page: bool = False
+) -> None:
     """Refuse what could not be drawn or written.
 
     Parameters
@@ -21,6 +24,8 @@ def check(name: str, *, force: bool, else_: str = "", others: tuple[str, ...] = 
         What needs no matplotlib.
     others
         Further suffixes that the caller writes itself.
+    page
+        Whether it may be a page too.
 
     Raises
     ------
@@ -29,10 +34,11 @@ def check(name: str, *, force: bool, else_: str = "", others: tuple[str, ...] = 
     ConvError
         Where matplotlib is missing; else as `convcli.media.files.target.output`.
     """
+    drawn = (*SUFFIXES, PAGE) if page else SUFFIXES
     suffix = Path(name).suffix.lower()
-    if suffix not in (*others, *SUFFIXES):
-        raise UsageError(f"a figure is written as {', '.join((*others, *SUFFIXES))}", subject=shown(name))
-    if suffix in SUFFIXES:
+    if suffix not in (*others, *drawn):
+        raise UsageError(f"a figure is written as {', '.join((*others, *drawn))}", subject=shown(name))
+    if suffix in drawn:
         try:
             importlib.import_module("matplotlib.figure")
         except ImportError:
@@ -49,10 +55,15 @@ def figure(width: float, height: float) -> Any:
 
 
 def save(drawn: Any, name: str, *, force: bool) -> None:
-    """Write a figure whose name was checked."""
-    suffix = Path(name).suffix.lower()
-    with (
-        importlib.import_module("matplotlib").rc_context(_FIXED),
-        output(name, force=force, seeks=True) as file,
-    ):
-        drawn.savefig(file, format=suffix[1:], metadata=_UNDATED.get(suffix))
+    """Write a figure whose name was checked; a page needs nothing else."""
+    suffix, made = Path(name).suffix.lower(), io.BytesIO()
+    form = ".svg" if suffix == PAGE else suffix
+    with importlib.import_module("matplotlib").rc_context(_FIXED):
+        drawn.savefig(made, format=form[1:], metadata=_UNDATED.get(form))
+    content = made.getvalue()
+    if suffix == PAGE:
+        content = (
+            b"<!doctype html><meta charset=utf-8><title>convcli</title>\n" + content[content.index(b"<svg") :]
+        )
+    with output(name, force=force) as file:
+        file.write(content)

@@ -1,0 +1,87 @@
+"""``filter --plot``: what is drawn is what the files hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convcli.cli.filter.plot import View, _thinned
+from convcli.media.options import ReadOptions
+from tests.shell import SAMPLES, convcli, ok
+
+SIGNAL = SAMPLES / "noisy-signal.csv"
+
+
+def test_curves_lie_over_the_true_axis() -> None:
+    table = np.loadtxt(SIGNAL, delimiter=",", skiprows=1)
+    view = View.of(str(SIGNAL), ReadOptions())
+    np.testing.assert_array_equal(view.values, table[:, 1:].T)
+    np.testing.assert_allclose(view.places, table[:, 0], rtol=0, atol=1e-12)
+
+
+def test_a_picture_and_the_middle_of_a_clip(tmp_path: Path) -> None:
+    view = View.of(str(SAMPLES / "house.png"), ReadOptions())
+    with Image.open(SAMPLES / "house.png") as image:
+        np.testing.assert_allclose(view.picture, np.asarray(image.convert("RGB")) / 255, atol=1e-12)
+    frames = np.random.default_rng(0).random((5, 6, 7))
+    np.save(tmp_path / "clip.npy", frames)
+    view = View.of(str(tmp_path / "clip.npy"), ReadOptions(axes="TYX"))
+    np.testing.assert_array_equal(view.values, frames[2][None])
+
+
+def test_long_curves_keep_their_extremes() -> None:
+    values = np.random.default_rng(1).normal(size=100_003)
+    values[77_777] = 50
+    places, kept = _thinned(np.arange(100_003.0), values)
+    assert len(kept) <= 20_000
+    assert (np.diff(places) > 0).all()
+    assert kept.max() == 50
+    assert kept[:-2].min() == values[:100_000].min()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".html"])
+def test_files(tmp_path: Path, suffix: str) -> None:
+    ok("filter", SIGNAL, "-k", "mean3", "-o", tmp_path / "s.csv", "--plot", tmp_path / f"p{suffix}")
+    drawn = (tmp_path / f"p{suffix}").read_bytes()
+    if suffix == ".png":
+        with Image.open(tmp_path / "p.png") as image:
+            assert np.asarray(image.convert("L")).std() > 10
+        return
+    text = drawn.decode()
+    assert not re.findall(r"""(?:src|href)=["'](?!#)""", text)  # nothing from elsewhere
+    curves = re.findall(r'<path d="([^"]+)" clip-path', text)
+    assert max(curve.count("L") for curve in curves) > 100
+    again = convcli(
+        "filter", SIGNAL, "-k", "mean3", "-o", tmp_path / "t.csv", "--plot", tmp_path / f"p{suffix}"
+    )
+    assert again.returncode == 1
+    assert b"it exists; overwrite it with -y" in again.stderr
+    assert not (tmp_path / "t.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["noisy-signal.csv", "house.png", "walk.mp4"])
+def test_the_terminal(tmp_path: Path, name: str) -> None:
+    done = ok("filter", SAMPLES / name, "-k", "mean3", "--out-dir", tmp_path, "-q", "--plot", "-")
+    lines = done.stdout.decode().splitlines()
+    assert len(lines) >= 8
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in done.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--plot", "p.xyz"), "a figure is written as .png, .svg, .pdf, .html"),
+        (("--plot", "p.png", "-o", "-"), "both must be files"),
+        (("--plot", "p.png", "--out-dir", ".", SAMPLES / "house.png"), "--plot FILE draws one input"),
+    ],
+)
+def test_refused_before_any_work(tmp_path: Path, more: tuple[object, ...], words: str) -> None:
+    done = convcli("filter", SIGNAL, "-k", "mean3", *more, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr.decode()
+    assert not list(tmp_path.iterdir())
