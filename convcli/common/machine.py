@@ -10,8 +10,18 @@ NO_MEMORY = ("failed to map segment", "DefaultCPUAllocator")  # in errors of the
 NO_THREAD = "start new thread"  # in Python's error
 
 
+_share: list[int] = []  # where several processes share the processors: how many this one takes
+
+
+def take_share(threads: int) -> None:
+    """Let `available_threads` say so many from now on: others work beside this process."""
+    _share[:] = [threads]
+
+
 def available_threads() -> int:
     """Return how many processors this process may use."""
+    if _share:
+        return _share[0]
     if hasattr(os, "sched_getaffinity"):  # Linux; a container may be given fewer than the machine has
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from pathlib import Path, PurePath
 from typing import IO, Any
@@ -274,6 +275,7 @@ ONLY_READ: tuple[Format, ...] = (
     ),
 )
 READ = (*FORMATS, *ONLY_READ)
+_LONG = tuple(one for row in READ for one in row.suffixes if "." in one[1:])
 _VAGUE = ("tga",)  # no signature: only a file that is named so is taken for one
 _SIGNED = tuple(row for row in READ if row.binary and row.name not in _VAGUE)
 
@@ -310,6 +312,8 @@ def parted(name: str | PurePath) -> tuple[str, str]:
     whole name is one file.
     """
     whole = str(name)
+    if "::" not in whole:
+        return whole, ""
     for mark in re.finditer("::", "" if os.path.lexists(whole) else whole):
         file, inner = whole[: mark.start()], whole[mark.end() :]
         suffix = PurePath(file).suffix.lower()
@@ -325,10 +329,12 @@ def own_suffix(path: str | PurePath) -> str:
     >>> own_suffix("holiday/photo.JPG"), own_suffix("scan.1.nii.gz"), own_suffix("data.tar.gz")
     ('.JPG', '.nii.gz', '.gz')
     """
-    name = PurePath(parted(path)[0]).name
-    long = next(
-        (one for row in READ for one in row.suffixes if "." in one[1:] and name.lower().endswith(one)), ""
-    )
+    return _suffix(os.path.basename(parted(path)[0].rstrip("/")))  # noqa: PTH119
+
+
+@lru_cache(maxsize=64)  # asked ten times for each file of a batch
+def _suffix(name: str) -> str:
+    long = next((one for one in _LONG if name.lower().endswith(one)), "")
     return name[-len(long) :] if long else PurePath(name).suffix
 
 

@@ -23,7 +23,7 @@ from convcli.cli.shared.kernels import checked
 from convcli.cli.shared.options import Progress
 from convcli.cli.shared.progress import Meter
 from convcli.common import ConvError, frozen, signals
-from convcli.common.machine import available_threads
+from convcli.common.machine import available_threads, take_share
 from convcli.common.processes import can_fork, in_order
 from convcli.media.files.target import shown_input
 
@@ -118,7 +118,7 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
     here = dry or request.device != "cpu" or not can_fork()
     processes = 1 if here else min(asked, len(inputs))
     messages = replace(request.messages, progress=Progress.NONE)
-    one = replace(request, messages=messages, threads=max(1, asked // max(processes, 1)))
+    one = replace(request, messages=messages, threads=max(1, asked // processes))
     meter = Meter(request.messages.shown_progress, "files")
     total = len(inputs) + counts.done
 
@@ -130,6 +130,8 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
     def work(input: Input, error: Exception | None = None) -> Outcome:
         if processes == 1:
             meter.hide()
+        else:
+            take_share(max(1, asked // processes))
         with _captured(processes > 1) as (out, err):
             try:
                 if error is not None:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from convcli.cli.shared import options
@@ -152,7 +153,7 @@ class Request:
         if self.out_dir is None and self.name is None:
             raise UsageError(f"{what} need --out-dir DIR for their outputs")
 
-    @property
+    @cached_property
     def variants(self) -> tuple["Request", ...]:
         """A request for each output of an input."""
         if not self.each:

@@ -4,9 +4,12 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from convcli.cli.filter.found import Input
 from convcli.cli.filter.request import Request
@@ -111,6 +114,29 @@ def kept(source: Source) -> Source:
     return whole
 
 
+@frozen
+class _Alike:
+    """What was worked out for an input: it holds for the next one too, if their forms and formats are the same."""
+
+    asked: tuple[Request, Format, Format, Info]
+    slugs: list[str]
+    kernel_notes: tuple[str, ...]
+    task: Task
+
+    def task_of(self, request: Request, input: Input, source: Source, notes: tuple[str, ...]) -> Task:
+        """Return the task of an input that is alike."""
+        pipeline, format = copy(self.task.pipeline), self.task.format
+        pipeline.source = source
+        for own in ("runner", "engine"):
+            pipeline.__dict__.pop(own, None)
+        names = outputs.paths(input.output(request, self.slugs, format), format, pipeline.result)
+        notes = (*notes, *self.kernel_notes)
+        return replace(self.task, input=input, pipeline=pipeline, paths=names, read_notes=notes)
+
+
+_last: dict[tuple[str, ...], _Alike] = {}  # by the kernels: files of a batch are often of one form
+
+
 def prepare(
     request: Request,
     input: Input,
@@ -133,6 +159,10 @@ def prepare(
     ConvError
         For what cannot be done, before any work starts.
     """
+    asked = request, source_format, format, source.info
+    alike = _last.get(request.kernels)
+    if alike is not None and alike.asked == asked:
+        return alike.task_of(request, input, source, notes)
     source, begun, texts = _begun(request, source, format)
     info = item_of(source.info)
     if "M" in info.letters:
@@ -180,7 +210,17 @@ def prepare(
     names = outputs.paths(input.output(request, slugs, format), format, pipeline.result)
     became = begun | {kernel.name: kernel.in_samples for kernel in named}
     told = {title: text for title, text in became.items() if text not in ("", title)}
-    return Task(input, pipeline, format, names, (*notes, *kernel_notes), tuple(became), told)
+    task = Task(input, pipeline, format, names, (*notes, *kernel_notes), tuple(became), told)
+    if not (begun or info.companions or format.film or pipeline.plan.device != "cpu"):
+        _last[request.kernels] = _Alike(asked, slugs, kernel_notes, replace(task, pipeline=_bare(pipeline)))
+    return task
+
+
+def _bare(pipeline: Pipeline) -> Pipeline:
+    """Return a copy without its input."""
+    bare = copy(pipeline)
+    bare.source = ArraySource(np.empty(0), "X")
+    return bare
 
 
 def _begun(request: Request, source: Source, format: Format) -> Begun:

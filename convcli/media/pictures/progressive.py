@@ -5,6 +5,7 @@ from threading import Condition, Thread
 
 import numpy as np
 
+from convcli.common.machine import available_threads
 from convcli.data.info import KEPT, Info, Strips
 from convcli.media.shared import as_broken
 
@@ -38,8 +39,12 @@ class ArrivingSource(Strips):
         self._error: BaseException | None = None
         self._closed = False
         self._news = Condition()
-        self._thread = Thread(target=self._decode, args=(fill,), name="decoder", daemon=True)
-        self._thread.start()
+        self._fill: Fill | None = fill  # until it is begun
+        self._thread: Thread | None = None
+        if available_threads() > 1:  # else it is decoded when it is asked for
+            self._fill = None
+            self._thread = Thread(target=self._decode, args=(fill,), name="decoder", daemon=True)
+            self._thread.start()
 
     def _decode(self, fill: Fill) -> None:
         try:
@@ -64,6 +69,9 @@ class ArrivingSource(Strips):
             For broken or truncated content, at or before these rows.
         """
         last = min(stop, self.info.length)
+        if self._fill is not None:
+            fill, self._fill = self._fill, None
+            self._decode(fill)
         with self._news:
             self._news.wait_for(lambda: self._rows >= last or self._error is not None)
             if self._rows < last and self._error is not None:
@@ -74,4 +82,5 @@ class ArrivingSource(Strips):
         """Stop decoding."""
         with self._news:
             self._closed = True
-        self._thread.join(PATIENCE)
+        if self._thread is not None:
+            self._thread.join(PATIENCE)
