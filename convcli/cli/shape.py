@@ -6,6 +6,7 @@ Nothing here may import numpy, torch or rich.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convcli.cli.shared import options
@@ -15,14 +16,17 @@ from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.common import UsageError, frozen
 from convcli.common.options import Panel, argument, flag, group, option
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
-from convcli.geometry.graph import trace
+from convcli.geometry.graph import Shape, follow, trace
+from convcli.geometry.graph import chain as chain_of
 from convcli.geometry.layers import Conv, Layer, format_size
+from convcli.geometry.lint import lint
 from convcli.geometry.pools import POOLS
 
 if TYPE_CHECKING:
     from convcli.geometry.frameworks import Answer
     from convcli.geometry.search import Choice
 
+NETS = (".onnx", ".yaml", ".yml")
 MOST_CHOICES = 20  # of --want, in text
 
 
@@ -53,13 +57,16 @@ class Request:
       convcli shape 4@8x8 tconv:3,s=2,p=1,op=1 -q
       convcli shape 224x224 --kernel-size 7 --want 112x112
       convcli shape 8x8 conv:3,s=2,same --compare
+      convcli shape resnet18.onnx 3@224x224 -o resnet18.svg
     """
 
     work = "shape.shape"
     panel = Panel.WINDOW
 
-    size: str = argument("The input: 100, 32x32, or 3@32x32 with channels.", metavar="SIZE")
-    layers: tuple[str, ...] = argument("See above.", default=(), metavar="LAYER...")
+    size: str = argument("The input: 100, 32x32, or 3@32x32; or a net.", metavar="SIZE|NET")
+    layers: tuple[str, ...] = argument(
+        "See above; of a net the input's size.", default=(), metavar="LAYER..."
+    )
     kernel_size: str | None = option("One layer as flags: its size, 5, 5x3 or 6@5x5.", panel=Panel.KERNEL)
     stride: str | None = option("One number, or one for each axis: 2,1.")
     padding: str | None = option("Number, before:after, or a name such as same.")
@@ -73,12 +80,19 @@ class Request:
         "Search the settings not given that make this size of the input.", metavar="SIZE"
     )
     compare: bool = flag("Say what torch, Keras and ONNX give for these layers, and why.")
+    output: str | None = options.output("Draw the graph of a net: FILE.svg, or FILE.dot (Graphviz).")
+    force: bool = options.force()
     json: bool = options.json("Print everything as JSON.")
     messages: options.Messages = group("debug", quiet="Print the final size alone.")
 
 
 def shape(request: Request) -> None:
     """Print the sizes, what else gives them, or what other frameworks give."""
+    if Path(request.size).suffix.lower() in NETS:
+        _show_net(request)
+        return
+    if request.output is not None:
+        raise UsageError("-o draws the graph of a net's file; a chain of layers has none")
     channels, sizes = parse_size(request.size)
     layers = request.layers
     flags = _layer_text(request)
@@ -103,13 +117,33 @@ def shape(request: Request) -> None:
         compared = _compared(chain, [sizes, *(row.sizes for row in rows)])
         show(compared, (line for one in compared for line in _compared_lines(one)), request)
         return
-    notes: list[str] = []
+    notes = lint(follow(chain_of(chain), Shape(channels or 1, sizes)), nets=False)
     if any(not isinstance(layer, Conv) or layer.transposed for layer in chain):  # others have one size alone
         from convcli.geometry.search import remarks
 
-        notes = remarks(chain, sizes, rows)
+        notes += remarks(chain, sizes, rows)
     found = Traced(format_size(channels, sizes), rows, notes)
     show(found, [found.output] if quiet else lines(found), request, indent=2)
+
+
+def _show_net(request: Request) -> None:
+    """Do what ``net show`` does."""
+    from convcli.cli.net.request import ShowRequest
+    from convcli.cli.net.show import show as show_net
+
+    if _layer_text(request) or request.want or request.compare or len(request.layers) > 1:
+        raise UsageError(f"{request.size} has its own layers: give no more than the input's size with it")
+    size = parse_size(request.layers[0]) if request.layers else None
+    show_net(
+        ShowRequest(
+            net=Path(request.size),
+            input=size,
+            output=request.output,
+            force=request.force,
+            json=request.json,
+            messages=request.messages,
+        )
+    )
 
 
 def _layer_text(request: Request) -> str:

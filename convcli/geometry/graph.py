@@ -5,6 +5,7 @@ A chain, as ``shape`` writes it, is a graph in which every layer takes the outpu
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from math import prod
 from typing import Any
 
@@ -107,7 +108,8 @@ class Step:
     """One layer bound to the shapes of its inputs.
 
     ``input`` is what they make together, ``row`` the layer's line of the table, ``fields`` the receptive field of its
-    outputs along each axis of the graph's input, ``windows`` None where an output needs all of its input.
+    outputs along each axis of the graph's input, ``starts`` the centres of its inputs' first fields, ``windows`` None
+    where an output needs all of its input.
     """
 
     layer: Layer
@@ -119,6 +121,7 @@ class Step:
     fields: tuple[Field, ...]
     parameters: Mapping[str, Any]
     row: Row
+    starts: tuple[tuple[Fraction, ...], ...]
 
     @property
     def name(self) -> str:
@@ -207,7 +210,8 @@ def _bound(
         or (0,) * len(fields),
         sources=named,
     )
-    step = Step(layer, sources, shapes, shape, output, windows, fields, parameters, row)
+    starts = tuple(tuple(field.start for field in place.fields) for place in places)
+    step = Step(layer, sources, shapes, shape, output, windows, fields, parameters, row, starts)
     return step, output.sizes or space
 
 
@@ -289,6 +293,11 @@ class _Bare(Operation):
         return weights * prod((shape if self.geometry.transposed else self.output(shape)).sizes)
 
 
+def chain(layers: Iterable[Geometry]) -> tuple[Layer, ...]:
+    """Return layers of ``shape`` as a graph."""
+    return tuple(Layer(str(layer), _Bare(layer)) for layer in layers)
+
+
 def trace(layers: Iterable[Geometry], channels: int | None, sizes: Sequence[int]) -> list[Row]:
     """Follow an input of these sizes through a chain of layers.
 
@@ -308,8 +317,7 @@ def trace(layers: Iterable[Geometry], channels: int | None, sizes: Sequence[int]
     pool:max:2 6@14x14 0
     """
     rows = []
-    chain = tuple(Layer(str(layer), _Bare(layer)) for layer in layers)
-    for step in follow(chain, Shape(channels or 1, tuple(sizes)), shown=False):
+    for step in follow(chain(layers), Shape(channels or 1, tuple(sizes)), shown=False):
         geometry = step.layer.operation.geometry  # type: ignore[attr-defined]
         if channels is None:
             channels = getattr(geometry, "out", None)

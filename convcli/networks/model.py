@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from enum import StrEnum
 from math import prod
+from pathlib import Path
 
 from convcli.common import ConvError, UsageError, frozen, per_axis, quoted, within
 from convcli.common.budget import NUMBERS, PIXELS
@@ -72,6 +73,8 @@ class Net:
         The shape that it is meant for, if its file says so: a default for tables, never a restriction.
     labels
         Names of the classes that the last layer's numbers stand for.
+    reread
+        The file, where layers depend on the input's size: it has to be read again for another one.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Net:
     labels: tuple[str, ...] = ()
     description: str = ""
     source: str = ""
+    reread: Path | None = None
 
     @property
     def title(self) -> str:

@@ -374,6 +374,16 @@ class Bias(Operation):
 
 
 @frozen
+class Scale(Operation):
+    """Each channel times a number."""
+
+    values: Fill = Numbers((1.0,))
+
+    def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
+        return {"weight": Parameter((shape.channels,), self.values)}
+
+
+@frozen
 class Flatten(Operation):
     """All numbers in a row: channel by channel, each in C order."""
 

@@ -24,7 +24,7 @@ from convcli.kernel.yaml_document import Fields, Node, nearest, nested_numbers, 
 from convcli.networks import operations as kinds
 from convcli.networks.model import Net, Preprocess
 from convcli.networks.operations import Fill, Numbers, Random, Stored
-from convcli.networks.weights import is_weights_file, load_weights, swaps
+from convcli.networks.weights import ONNX, is_weights_file, load_weights, swaps
 
 T = TypeVar("T")
 
@@ -331,6 +331,7 @@ READERS: dict[str, tuple[Reader, tuple[str, ...]]] = {
     "instancenorm": _row(kinds.GroupNorm, groups=None),
     "dropout": _row(kinds.Dropout),
     "bias": _row(kinds.Bias),
+    "scale": _row(kinds.Scale),
     "flatten": _row(kinds.Flatten),
     "unflatten": (_unflatten, _keys(kinds.Unflatten)),
     "dense": (_dense, ("outputs", "weights", "bias", "seed")),
@@ -342,13 +343,15 @@ KEYS = ("name", "description", "source", "input", "num_classes", "labels", "seed
 MAX_LAYERS, MAX_MAPS = 10_000, 1_000_000
 
 
-def load_net(path: Path, num_classes: int | None = None) -> Net:
+def load_net(path: Path, num_classes: int | None = None, given: Shape | None = None) -> Net:
     """Read a net's file; weights in other files are found in its folder, and only their shapes are read.
 
     Parameters
     ----------
     num_classes
         Takes the place of the file's own ``num_classes``.
+    given
+        The shape of the input, which some of ONNX's nodes depend on; by default the file's own.
 
     Raises
     ------
@@ -357,6 +360,12 @@ def load_net(path: Path, num_classes: int | None = None) -> Net:
     UsageError
         For a key or value that is not possible: names the file, the layer, the key, and what is valid.
     """
+    if path.suffix.lower() in ONNX:
+        from convcli.networks.onnx_graph import load_onnx
+
+        if num_classes is not None:
+            raise UsageError("an ONNX model has its number of classes: leave --num-classes out")
+        return load_onnx(path, given)
     document = read_document(path, "net", "layers: [relu]")
     with within(f"net file {str(path)!r}"):
         options = Options(document, path.parent)

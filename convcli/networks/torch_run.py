@@ -84,13 +84,15 @@ def apply(
             )
         case kinds.Bias():
             return x + per_channel(own["bias"], x)
+        case kinds.Scale():
+            return x * per_channel(own["weight"], x)
         case kinds.Flatten():
             return x.flatten(1)
         case kinds.Dense():
             return F.linear(x, own["weight"], own.get("bias"))
         case kinds.Upsample() as upsample:
             return _upsample(step, upsample, x, part)
-    raise TypeError(f"no way to compute {step.layer.operation}")
+    raise UsageError(f"layer {step.name}: {step.layer.operation} is none of the operators that run here")
 
 
 def per_channel(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

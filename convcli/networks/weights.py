@@ -156,17 +156,27 @@ def _as_array(tensor: torch.Tensor, name: str) -> np.ndarray | None:
         return None
 
 
-def _onnx(path: Path) -> Arrays:
+def onnx_model(path: Path) -> Any:
+    """Return what the onnx library reads from a file; errors as in `load_weights`."""
+    from convcli.data.array_files import regular
+
     try:
         onnx = importlib.import_module("onnx")  # an extra
-        numpy_helper = importlib.import_module("onnx.numpy_helper")
         decode_error = importlib.import_module("google.protobuf.message").DecodeError
     except ImportError:
         raise ConvError('reading it needs the package onnx: pip install "convcli[onnx]"') from None
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        regular(path)
+        return onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise ConvError(unreadable(error)) from None
     except (decode_error, ValueError):
         raise ConvError("no ONNX model, or a damaged one") from None
+
+
+def _onnx(path: Path) -> Arrays:
+    model = onnx_model(path)
+    onnx, numpy_helper = importlib.import_module("onnx"), importlib.import_module("onnx.numpy_helper")
     arrays: Arrays = {}
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:

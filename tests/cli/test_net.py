@@ -44,7 +44,8 @@ def test_show_for_another_input_and_other_classes() -> None:
 
 
 def test_show_draws(tmp_path: Path) -> None:
-    ok("net", "show", LENET, "--svg", "l.svg", "--dot", "l.dot", cwd=tmp_path)
+    for name in ("l.svg", "l.dot"):
+        ok("net", "show", LENET, "-o", name, cwd=tmp_path)
     texts = [
         part.text or "" for part in ElementTree.parse(tmp_path / "l.svg").iter() if part.tag.endswith("text")
     ]
@@ -53,8 +54,11 @@ def test_show_draws(tmp_path: Path) -> None:
     dot = (tmp_path / "l.dot").read_text()
     assert dot.count(" -> ") == 14  # 13 layers, and one arrow more
     assert 'label="6@14x14"' in dot
-    done = convcli("net", "show", LENET, "--svg", "one", "--dot", "one", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (2, b"error: --dot and --svg both name 'one': name two files\n")
+    done = convcli("net", "show", LENET, "-o", "one.png", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        2,
+        b"error: 'one.png': a graph is drawn as .svg or, for Graphviz, .dot\n",
+    )
 
 
 def pyramid(image: np.ndarray) -> torch.Tensor:

@@ -65,7 +65,6 @@ MEANING = {
     "--denoise": "frames of a mean against noise",
     "--device": "processor or graphics card",
     "--dilation": "distance between taps",
-    "--dot": "file of a chain for Graphviz",
     "--dry-run": "say what would be done",
     "--each": "an output for each kernel",
     "--dtype": "type of the arithmetic",
@@ -142,7 +141,6 @@ MEANING = {
     "--still": "strip of sample frames",
     "--scale": "factor of the weights",
     "--stride": "step of the window",
-    "--svg": "file of a chain as a picture",
     "--target": "files to learn towards",
     "--target-axes": "letters of the targets' dimensions",
     "--target-scale": "factor for targets",
@@ -307,7 +305,7 @@ SIZES = {  # what there is, what there is today, and the most that all open issu
     "options of filter": (len(options_of(("filter",))), 56, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 28_325  # of today; the aim is below 20,000
+CODE_LINES = 28_875  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

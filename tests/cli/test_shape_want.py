@@ -173,10 +173,10 @@ def test_the_transposed_ambiguity_is_explained_where_it_matters():
 
 
 def test_the_lines_go_to_stderr_and_into_json():
-    done = ok("shape", "8", "pool:max:3,s=2")
+    done = ok("shape", "9", "pool:max:4,s=2")
     assert done.stdout.endswith(b"\n3\n") and done.stderr.count(b"\n") == 1 and b"with ceil" in done.stderr
-    assert ok("shape", "8", "pool:max:3,s=2", "-q").stderr == b""
-    assert len(json.loads(ok("shape", "8", "pool:max:3,s=2", "--json").stdout)["notes"]) == 1
+    assert ok("shape", "9", "pool:max:4,s=2", "-q").stderr == b""
+    assert len(json.loads(ok("shape", "9", "pool:max:4,s=2", "--json").stdout)["notes"]) == 1
 
 
 # --compare

@@ -293,9 +293,9 @@ def test_show_names_the_sources(tmp_path: Path) -> None:
     ]
     facts = json.loads(ok("net", "show", "n.yaml", "--input", "2@24x20", "--json", cwd=tmp_path).stdout)
     assert [row["sources"] for row in facts["layers"]][5:8] == [[], ["block"], ["c2", "short"]]
-    dot = ok("net", "show", "n.yaml", "--input", "2@24x20", "--dot", "-", cwd=tmp_path).stdout.decode()
+    dot = ok("net", "show", "n.yaml", "--input", "2@24x20", "-o", "-", cwd=tmp_path).stdout.decode()
     assert 'n2 -> n7 [label="4@24x21"]' in dot
     assert "n6 -> n7" not in dot
-    done = convcli("net", "show", "n.yaml", "--input", "2@24x20", "--svg", "n.svg", cwd=tmp_path)
+    done = convcli("net", "show", "n.yaml", "--input", "2@24x20", "-o", "n.svg", cwd=tmp_path)
     assert done.returncode == 0
     assert (tmp_path / "n.svg").read_text().count("<path") == 1 + 2  # the tip, and two ways past other boxes

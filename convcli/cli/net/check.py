@@ -10,6 +10,7 @@ from convcli.cli.shared import report
 from convcli.cli.shared.opened import Opened
 from convcli.cli.shared.terminal import Table
 from convcli.common import Precision, UsageError, frozen
+from convcli.geometry.lint import lint
 from convcli.networks.parse import load_net
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def _check(request: CheckRequest, input: Opened, model: "TorchNet") -> None:
     if request.shifts[-1] >= size:
         raise UsageError(f"--shifts: {request.shifts[-1]} is not less than the input's {size} elements")
     findings = measure(model, input.opaque(), request.shifts, axis)
-    found = Checked(request.input, input.grain, findings, input.opaque_notes)
+    notes = (*input.opaque_notes, *lint(model.steps))
+    found = Checked(request.input, input.grain, findings, notes)
     report.show(found, [_table(findings, request.shifts)], request)
 
 

@@ -16,6 +16,7 @@ from convcli.data.info import Colour
 from convcli.jobs.job import compute_type
 from convcli.media.options import ReadOptions
 from convcli.networks.model import Net, check_budget, parameters_of
+from convcli.networks.parse import load_net
 from convcli.networks.weights import initial, load_for
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def fed(
 
 def _bound(net: Net, input: Opened, filling: Filling, pixels: int | None) -> TorchNet:
     """Bind a net to an input and fill its parameters; ``pixels`` as in `convcli.common.budget.allow`."""
+    if net.reread is not None and net.input != input.shape:
+        net = load_net(net.reread, given=input.shape)
     try:
         steps = net.trace(net.preprocess.output(input.shape))
     except UsageError as error:

@@ -9,7 +9,7 @@ from convcli.common.options import Panel, argument, flag, group, option
 from convcli.media.options import ReadOptions
 from convcli.pixels.ranges import FORMS, Range, range_policy
 
-_net = partial(argument, "A YAML file; see samples/*.yaml.", metavar="NET")
+_net = partial(argument, "A YAML file (see samples/*.yaml), or an ONNX model.", metavar="NET")
 _input = partial(argument, "Image, signal or array; - is standard input.", metavar="INPUT")
 _reading = partial(
     group,
@@ -99,7 +99,8 @@ class ShowRequest:
     \b
     Examples:
       convcli net show samples/lenet.yaml
-      convcli net show samples/resnet-stem.yaml --input 3@512x512 --svg stem.svg
+      convcli net show samples/unet.yaml --input 1@512x512 -o unet.svg
+      convcli net show resnet18.onnx
     """
 
     work = "net.show.show"
@@ -107,11 +108,10 @@ class ShowRequest:
     net: Path = _net()
     input: options.Size | None = options.size("Size of the input, 3@32x32. Default: what the net says.")
     num_classes: int | None = options.num_classes()
-    dot: str | None = option("Write the chain for Graphviz, to a file or -.")
-    svg: str | None = option("Write the chain as a picture, to a file or -.")
+    output: str | None = options.output("Draw the graph: FILE.svg, or FILE.dot (Graphviz; - prints that).")
     force: bool = options.force()
     json: bool = options.json()
-    messages: options.Messages = group("debug")
+    messages: options.Messages = group("debug", quiet="Print the final size alone.")
 
 
 @frozen(kw_only=True)
