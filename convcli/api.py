@@ -209,7 +209,7 @@ def filter(
     for one in _several(kernel):
         if spacing is not None and isinstance(one, str):
             one, _ = kernel_for(one, kernels, info, settings, width, load_kernel)
-        kernels.append(_kernel(one, default_rank(info)))
+        kernels.append(_kernel(one, default_rank(info, settings.axis)))
     job = draft(
         info,
         kernels,

@@ -142,21 +142,26 @@ class Described:
     def facts(self) -> dict[str, Any]:
         kernel = self.kernel
         plain = ("name", "slug", "description", "source", "rank", "size", "outputs", "inputs", "origin")
+        told = {name: getattr(kernel, name) for name in plain} | {
+            "statistic": kernel.statistic,
+            "display": str(kernel.display_policy),
+            "defaults": self.defaults,
+            "range_8bit": kernel.output_range(0, 255),
+            "examples": library.examples(kernel.name),
+        }
+        if kernel.statistic is not None:
+            return told
         return {
-            **{name: getattr(kernel, name) for name in plain},
+            **told,
             "weights": nested(kernel.weights, kernel.shape),
             "bias": kernel.bias,
             "combine": kernel.combine,
-            "display": str(kernel.display_policy),
-            "defaults": self.defaults,
             "sum": kernel.sum,
             "absolute_sum": kernel.absolute_sum,
-            "range_8bit": kernel.output_range(0, 255),
             "separable": all(self.separations),
             "factors": self.separations,
             "symmetry": analysis.symmetries(self.filters),
             "frequencies": self.responses,
-            "examples": library.examples(kernel.name),
         }
 
 
@@ -166,8 +171,9 @@ def _lines(found: Described) -> Iterator[str]:
     if kernel.description:
         yield textwrap.fill(kernel.description, WIDTH)
     yield ""
-    yield from matrices(kernel)
-    if shows_colours() and max(kernel.size) <= WIDTH:
+    if kernel.statistic is None:
+        yield from matrices(kernel)
+    if kernel.statistic is None and shows_colours() and max(kernel.size) <= WIDTH:
         yield from _pictures(kernel)
     for label, text in _facts(found):
         start = f"{label:<11}"
@@ -185,10 +191,11 @@ def _facts(found: Described) -> Iterator[tuple[str, str]]:
         "size",
         f"{size_text(kernel.size)}{bank}; origin {','.join(map(str, kernel.origin))} (counted from 0)",
     )
-    yield (
-        "sum",
-        f"{number_text(0.0 if kernel.zero_sum else kernel.sum)}; of absolute values {number_text(kernel.absolute_sum)}",
-    )
+    if kernel.statistic is not None:
+        yield "weights", f"none: a result is the {kernel.statistic.noun} of the window's samples"
+    else:
+        total = number_text(0.0 if kernel.zero_sum else kernel.sum)
+        yield "sum", f"{total}; of absolute values {number_text(kernel.absolute_sum)}"
     if any(kernel.bias):
         yield "bias", ", ".join(map(number_text, kernel.bias))
     if kernel.combine is not Combine.NONE:
@@ -196,11 +203,12 @@ def _facts(found: Described) -> Iterator[tuple[str, str]]:
     low, high = map(number_text, kernel.output_range(0, 255))
     yield "range", f"{low} to {high} from 8-bit input (0 to 255)"
     yield "display", str(kernel.display_policy)
-    if kernel.rank > 1:
-        yield "separable", _separable_text(found.separations)
-    yield "symmetry", ", ".join(analysis.symmetries(found.filters)) or "none"
-    if len(found.responses) == 1:
-        yield from _frequencies(found)
+    if kernel.statistic is None:
+        if kernel.rank > 1:
+            yield "separable", _separable_text(found.separations)
+        yield "symmetry", ", ".join(analysis.symmetries(found.filters)) or "none"
+        if len(found.responses) == 1:
+            yield from _frequencies(found)
     if found.defaults:
         yield "defaults", ", ".join(f"{key} {_default_text(value)}" for key, value in found.defaults.items())
     if examples := library.examples(kernel.name):

@@ -92,7 +92,7 @@ def motion_kernel(kernel: str | Kernel) -> Kernel:
     """
     if isinstance(kernel, str):
         kernel = load_kernel(kernel, 3)
-    if kernel.rank != 3 or (len(kernel.rows) > 1 and kernel.combine == "none"):
+    if kernel.weighted().rank != 3 or (len(kernel.rows) > 1 and kernel.combine == "none"):
         raise UsageError(
             "motion needs a kernel of rank 3 (time, height, width) with one output, "
             "such as motion, frame-difference, temporal-edge",

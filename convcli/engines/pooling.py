@@ -6,7 +6,7 @@ and the kind of pool lets it.
 
 from collections.abc import Sequence
 from functools import reduce
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
@@ -27,6 +27,7 @@ def pool_padded(
     include_padding: bool = False,
     least: float | None = None,
     dtype: np.dtype | None = None,
+    largest: float = inf,
 ) -> np.ndarray:
     """Return the pooled ``x``, ``(N, C, *sizes)`` with the windows' output sizes.
 
@@ -45,9 +46,21 @@ def pool_padded(
         What is enough is this share of its samples.
     dtype : numpy.dtype, optional
         Of the arithmetic, by default the data's.
+    largest : float
+        Bound of the sizes of integers; infinite where ``x`` may hold others.
     """
     include, least = include_padding and kind.include, least if x.dtype.kind == "f" else None
     sizes = x.shape[2:]
+    whole = prod(window.kernel for window in windows)
+    samples = sample_counts(windows, sizes, include)
+
+    def part(x: np.ndarray, kind: PoolKind) -> np.ndarray:
+        return pool_padded(engine, x, kind, windows, include_padding, least)
+
+    with np.errstate(invalid="ignore"):  # a window of nothing but padding
+        made = kind.composed(np, part, x, whole if samples is None else samples, largest)
+    if made is not None:
+        return np.asarray(made, x.dtype)
     ranges = [window.input_range(0, window.output_size(n)) for window, n in zip(windows, sizes, strict=True)]
     if include:
         zeros = [(-window.before, n + window.after) for window, n in zip(windows, sizes, strict=True)]
@@ -69,12 +82,10 @@ def pool_padded(
         )
 
     if least is None:
-        return pool(x, kind, sample_counts(windows, sizes, include))
+        return pool(x, kind, samples)
     missing = np.isnan(x)
     counts = pool((~missing).astype(np.float64), AVG, np.ones(1, int)).astype(int)  # sums, exact in float64
     pooled = pool(np.where(missing, x.dtype.type(kind.fill), x), kind, counts)
-    samples = sample_counts(windows, sizes, include)
-    whole = prod(window.kernel for window in windows)
     pooled[(counts == 0) | (counts < least * (1 - 1e-9) * (whole if samples is None else samples))] = np.nan
     return pooled
 

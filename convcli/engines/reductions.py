@@ -3,14 +3,20 @@
 Numpy only; nothing here knows kernels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 
 def reduce_windows(
-    reduce: np.ufunc, x: np.ndarray, axis: int, count: int, size: int, stride: int, dilation: int
+    reduce: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    x: np.ndarray,
+    axis: int,
+    count: int,
+    size: int,
+    stride: int,
+    dilation: int,
 ) -> np.ndarray:
     """Reduce the ``count`` windows along an axis: ``((x0 x1) (x2 x3)) ...``, always in this same tree.
 

@@ -310,9 +310,14 @@ class Runner:
         keeps, skip = self.job.missing is Missing.KEEP, self.job.missing.skips
         least = self.job.min_weight
         if isinstance(stage, PoolStage):
-            if not (self._keeps_integers and stage.kind.selects and block.dtype in stages.RANKED):
-                block = block.astype(self.dtype, copy=False)
-            return stages.pool(stage, self.engine, block, window, least if skip else None, self.dtype)
+            kept = (
+                self._keeps_integers
+                and stage.kind.fraction is not None
+                and stages.keeps_integers(stage, block)
+            )
+            return stages.pool(
+                stage, self.engine, block, window, least if skip else None, self.dtype, kept, keeps
+            )
         algorithm = self._algorithms[index]
         if stage.fills:
             return stages.Correlating(stage, self.engine, self.dtype, algorithm).fill(block, window)

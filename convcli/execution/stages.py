@@ -5,6 +5,7 @@ Blocks are (M, C, *space): maps, channels, and the space axes in the chain's ord
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 
@@ -105,15 +106,7 @@ class Correlating:
 
     def _under_origins(self, marks: np.ndarray, sums: np.ndarray) -> np.ndarray:
         """Return the marks of the padded samples under the kernel's origin, one for each of the sums."""
-        places = [
-            slice(
-                origin * window.dilation,
-                origin * window.dilation + (n - 1) * window.stride + 1,
-                window.stride,
-            )
-            for origin, window, n in zip(self.stage.origins, self.stage.windows, sums.shape[2:], strict=True)
-        ]
-        found = marks[(slice(None), slice(None), *places)]
+        found = under_origins(self.stage, marks, sums.shape[2:])
         if self.stage.summed:
             found = np.logical_and.reduce(found, axis=(0, 1), keepdims=True)
         made: np.ndarray = np.repeat(found, len(sums) // len(found), axis=0)
@@ -219,6 +212,16 @@ class Correlating:
         return np.stack([apply(part) for part in np.moveaxis(x, walked + 2, 0)], axis=walked + 2)
 
 
+def under_origins(stage: ConvStage | PoolStage, x: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Return the padded samples (M, C, *space) under the window's origin, for so many outputs along each axis."""
+    firsts = [window.dilation * origin for window, origin in zip(stage.windows, stage.origins, strict=True)]
+    places = [
+        slice(first, first + (n - 1) * window.stride + 1, window.stride)
+        for first, window, n in zip(firsts, stage.windows, sizes, strict=True)
+    ]
+    return x[(slice(None), slice(None), *places)]
+
+
 def at(box: Box) -> tuple[slice, ...]:
     """Return where a box lies in (M, C, *space)."""
     return (slice(None), slice(None), *slices(box))
@@ -242,6 +245,12 @@ def straight(stage: ConvStage) -> bool:
     return not stage.transposed and stage.kernel.inputs == 1 and len(stage.windows) <= 3
 
 
+def keeps_integers(stage: PoolStage, block: np.ndarray) -> bool:
+    """Return whether samples and what stands around them are integers that can be ranked as they are."""
+    value = stage.value
+    return block.dtype in RANKED and stage.stays_in_range and value.is_integer() and 0 <= value <= 127
+
+
 def pool(
     stage: PoolStage,
     engine: Engine,
@@ -249,12 +258,27 @@ def pool(
     box: Sequence[Span],
     least: float | None,
     dtype: np.dtype,
+    keeps_integers: bool = False,
+    keeps_nan: bool = False,
 ) -> np.ndarray:
     """Return the pooled input box ``box``, given in elements of the block; what is outside is padding.
 
-    A box that lies wholly in padding shares no element with the block: windows are then laid from the block to
-    the box, and those before it are left out of the result.
+    With ``keeps_nan``, statistics stay missing where the sample under the window's origin is.  A pool's box that lies
+    wholly in padding shares no element with the block: windows are then laid from the block to the box, and those
+    before it are left out of the result.
     """
+    integers = np.iinfo(block.dtype) if block.dtype.kind in "iu" else None
+    largest = inf if integers is None else max(float(integers.max), -float(integers.min))
+    held = block.dtype if keeps_integers else dtype
+    if stage.pads:
+        padded = engine.pad(block, box, stage.mode, stage.value, held)
+        inner = [replace(window, before=0, after=0) for window in stage.windows]
+        most = max(largest, abs(stage.value))
+        found = pool_padded(engine, padded, stage.kind, inner, least=least, dtype=dtype, largest=most)
+        if keeps_nan and padded.dtype.kind == "f":
+            found[np.isnan(under_origins(stage, padded, found.shape[2:]))] = np.nan
+        return found
+    block = block.astype(held, copy=False)
     windows, wanted = [], [slice(None)] * 2
     for window, (lo, hi), n in zip(stage.windows, box, block.shape[2:], strict=True):
         skipped = -(-max(lo, 0) // window.stride)
@@ -262,7 +286,7 @@ def pool(
         after = window.after if beyond else max(hi - n, 0)
         windows.append(replace(window, before=skipped * window.stride - lo, after=after, ceil=beyond))
         wanted.append(slice(skipped, skipped + (hi - lo - window.extent) // window.stride + 1))
-    made = pool_padded(engine, block, stage.kind, windows, stage.include_padding, least, dtype)
+    made = pool_padded(engine, block, stage.kind, windows, stage.include_padding, least, dtype, largest)
     return made[tuple(wanted)]
 
 

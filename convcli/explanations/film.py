@@ -274,7 +274,7 @@ def _board_of(stage: Stage, data: np.ndarray, low: Place, high: Place) -> Board:
     values: list[float | None] = []
     for place in product(*_ranges(low, high)):
         sources = over_axes([stage.mode.sources(i, n) for i, n in zip(place, data.shape, strict=True)])
-        nothing = isinstance(stage, PoolStage) and not sources  # padding takes no part in a pool
+        nothing = not stage.pads and not sources  # padding takes no part in a pool
         values.append(None if nothing else value_of(sources, data, getattr(stage, "value", 0.0)))
     return Board("input", low, high, data.shape, tuple(values))
 

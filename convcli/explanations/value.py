@@ -235,7 +235,7 @@ def explain_pool(
 
     Padding that counts is a zero, and takes its share of the gradient.
     """
-    found = taps(stage.windows, at, data.shape[1:])
+    found = taps(stage.windows, at, data.shape[1:], stage.mode)
     planes = []
     for index, (plane, value) in enumerate(zip(data, values, strict=True)):
         seen = [_sample(stage, plane, tap) for tap in found]
@@ -247,6 +247,8 @@ def explain_pool(
 
 
 def _sample(stage: PoolStage, plane: np.ndarray, tap: Tap) -> float | None:
+    if stage.pads:
+        return value_of(tap.sources, plane, stage.value)
     if tap.source is not None:
         sample: float = plane[tap.source].item()
         return sample

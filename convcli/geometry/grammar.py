@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from convcli.common import UsageError, parse_numbers, plugins, within
+from convcli.common import UsageError, parse_float, parse_numbers, plugins, within
 from convcli.geometry.layers import Conv, Layer, Pool
 from convcli.geometry.padding import PaddingName, parse_padding
 from convcli.geometry.pools import POOLS, PoolKind
@@ -46,17 +46,17 @@ def parse_pool(text: str) -> Pool:
     """
     name, colon, body = text.partition(":")
     everything = name.startswith("global-")
-    wanted = name.removeprefix("global-")
-    kind = next((kind for kind in POOLS if kind.name == wanted), None)
-    kind = kind or plugins.find(plugins.Group.POOLS, wanted, PoolKind)
+    kind = named_pool(name.removeprefix("global-"))
     if kind is not None and not (everything or colon):
         raise UsageError(f"pool {text!r} needs a size: {kind}:2, or global-{kind} over everything")
-    if kind is None or everything == bool(colon):
-        names = [*(f"{kind}:2" for kind in POOLS), *(f"global-{kind}" for kind in POOLS)]
-        raise UsageError(f"pool {text!r} is unknown: use {', '.join(names[:-1])} or {names[-1]}")
-    if everything:
-        return Pool(kind, None)
+    if kind is None or (everything and bool(colon) > bool(kind.parameters)):
+        kinds = ", ".join(map(str, POOLS))
+        raise UsageError(f"pool {text!r} is unknown: use max:2 or global-max; kinds are {kinds}")
     size, *parts = body.split(",")
+    if everything:
+        return Pool(given_pool(kind, [size, *parts]) if colon else kind, None)
+    first = [part for part in parts[: len(kind.parameters)] if part[:1].isdigit()]
+    kind, parts = given_pool(kind, first), parts[len(first) :]
     options = _parse_options(parts, ("s", "p", "d", "ceil", "include"))
     return Pool(
         kind,
@@ -67,6 +67,20 @@ def parse_pool(text: str) -> Pool:
         ceil="ceil" in options,
         include_padding="include" in options,
     )
+
+
+def named_pool(name: str) -> PoolKind | None:
+    """Return the kind of pool of a name: built in, or of another package."""
+    kind = next((kind for kind in POOLS if kind.name == name), None)
+    return kind or plugins.find(plugins.Group.POOLS, name, PoolKind)
+
+
+def given_pool(kind: PoolKind, values: list[str]) -> PoolKind:
+    """Return a kind with values of its parameters."""
+    if len(values) > len(kind.parameters):
+        raise UsageError(f"pool {kind} takes no more than {', '.join(kind.parameters)}")
+    numbers = zip(values, kind.parameters, strict=False)
+    return kind.given(*(parse_float(text, name) for text, name in numbers))
 
 
 def _parse_conv(body: str, *, transposed: bool) -> Conv:

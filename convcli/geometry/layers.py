@@ -85,11 +85,11 @@ class Pool:
 
     def __str__(self) -> str:
         if self.size is None:
-            return f"gpool:{self.kind}"
+            return f"gpool:{self.kind}{self.kind.arguments.replace(',', ':', 1)}"
         stride = "" if self.stride is None else f",s={_joined(self.stride)}"
         options = _options_text(p=self.padding, d=self.dilation)
         flags = (",ceil" if self.ceil else "") + (",include" if self.include_padding else "")
-        return f"pool:{self.kind}:{_joined(self.size)}{stride}{options}{flags}"
+        return f"pool:{self.kind}:{_joined(self.size)}{self.kind.arguments}{stride}{options}{flags}"
 
 
 Layer = Conv | Pool

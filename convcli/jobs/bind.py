@@ -165,7 +165,9 @@ def _spread(
 
 def _bind_kernel(
     kernel: Kernel, settings: Settings, letters: str, sizes: tuple[int, ...], planes: int
-) -> ConvStage:
+) -> Stage:
+    if settings.transposed:
+        kernel.weighted()
     if any(settings.output_padding) and not settings.transposed:
         raise UsageError("output padding lengthens a transposed convolution: give --transpose with it")
     rank = kernel.rank
@@ -207,6 +209,11 @@ def _bind_kernel(
         what = f"{kernel.title} with a padding or a dilation of its own"
         OUTPUTS.allow(max(outputs, padded), what, prod(sizes))
     mode = _default_mode(settings, kernel)
+    if kernel.statistic is not None:
+        own = dict(zip(axes, kernel.origin, strict=True))
+        origin = tuple(own.get(index, 0) for index in range(len(letters)))
+        fill = mode.fill(settings.pad_value or 0.0)
+        return PoolStage(kernel.statistic, windows, False, mode, fill, origin, kernel.centred)  # type: ignore[arg-type]
     return ConvStage(kernel, windows, mode, mode.fill(settings.pad_value or 0.0), summed, axes)
 
 

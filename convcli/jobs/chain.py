@@ -20,8 +20,32 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+class _Padded:
+    """What stands around the data of a stage."""
+
+    windows: Sequence[Window | TransposedWindow]
+    mode: PadMode
+    value: float
+    fills = False
+
+    @property
+    def stays_in_range(self) -> bool:
+        """Whether what stands around the data lies within their range."""
+        return self.mode.stays_in_range or not any(window.before or window.after for window in self.windows)
+
+    def padded_range(self, low: float, high: float, sizes: Sequence[int]) -> tuple[float, float]:
+        """Return bounds of the data with their padding, for data of these sizes within low…high."""
+        if self.fills:
+            return low, high
+        gain = 1
+        for window, n in zip(self.windows, sizes, strict=True):
+            gain *= self.mode.gain(*window.input_range(0, window.output_size(n)), n)
+        spread = (gain - 1) / 2 * (high - low)
+        return min(low - spread, self.value), max(high + spread, self.value)
+
+
 @frozen
-class ConvStage:
+class ConvStage(_Padded):
     """One kernel on one input: a window for each axis of the data, those it does not touch of size 1.
 
     Attributes
@@ -48,6 +72,8 @@ class ConvStage:
     axes: tuple[int, ...]
     fills: bool = False
 
+    pads = True  # not annotated, so no field
+
     @property
     def transposed(self) -> bool:
         return any(isinstance(window, TransposedWindow) for window in self.windows)
@@ -57,21 +83,6 @@ class ConvStage:
         """Whether its outputs are sums of products, with nothing to be done to them."""
         kernel = self.kernel
         return kernel.combine is Combine.NONE and not any(kernel.bias) and not self.transposed
-
-    @property
-    def stays_in_range(self) -> bool:
-        """Whether what stands around the data lies within their range."""
-        return self.mode.stays_in_range or not any(window.before or window.after for window in self.windows)
-
-    def padded_range(self, low: float, high: float, sizes: Sequence[int]) -> tuple[float, float]:
-        """Return bounds of the data with their padding, for data of these sizes within low…high."""
-        if self.fills:
-            return low, high
-        gain = 1
-        for window, n in zip(self.windows, sizes, strict=True):
-            gain *= self.mode.gain(*window.input_range(0, window.output_size(n)), n)
-        spread = (gain - 1) / 2 * (high - low)
-        return min(low - spread, self.value), max(high + spread, self.value)
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -101,35 +112,73 @@ class ConvStage:
         """Whether an output lies at the centre of its window: the kernel names no origin."""
         return bool(self.kernel.centred)
 
+    def output_range(self, low: float, high: float, sizes: Sequence[int]) -> tuple[float, float]:
+        """Return bounds of the results for data of these sizes within low…high."""
+        return self.kernel.output_range(*self.padded_range(low, high, sizes))
+
     def channels(self, maps: int, channels: int) -> tuple[int, int]:
         """Return maps and channels behind this stage."""
         return (self.kernel.maps, 1) if self.summed else (maps * self.kernel.maps, channels)
 
 
 @frozen
-class PoolStage:
-    """One pool on one input: a window for each axis, those it does not touch of size 1."""
+class PoolStage(_Padded):
+    """One pool or statistic on one input: a window for each axis, those it does not touch of size 1.
+
+    Attributes
+    ----------
+    kind : PoolKind
+    windows : tuple
+        One for each space axis of the data.
+    include_padding : bool
+        Whether a pool's padding counts as zeros.
+    mode, value
+        What lies outside the data, of a statistic; its padding is made of samples.
+    origin : tuple
+        A statistic's, for each space axis; empty of pools, whose padding is none of their samples.
+    centred : bool
+        Whether an output lies at the centre of its window.
+    """
 
     kind: PoolKind
     windows: tuple[Window, ...]
     include_padding: bool
     mode: PadMode = PadMode.ZERO
+    value: float = 0.0
+    origin: tuple[int, ...] = ()
+    centred: bool | None = True
 
-    centred, fills = True, False  # not annotated, so no fields
+    @property
+    def pads(self) -> bool:
+        """Whether samples stand around the data."""
+        return bool(self.origin)
 
     @property
     def origins(self) -> tuple[int, ...]:
-        return tuple((window.kernel - 1) // 2 for window in self.windows)
+        return self.origin or tuple((window.kernel - 1) // 2 for window in self.windows)
+
+    @property
+    def averages(self) -> bool:
+        """Whether results lie within the range of the samples, whatever they are."""
+        return self.kind.within and (not self.pads or self.stays_in_range)
 
     def channels(self, maps: int, channels: int) -> tuple[int, int]:
         return maps, channels
 
     def reaches_data(self, sizes: Sequence[int]) -> bool:
-        """Return whether every window surely has a tap on the data; one on padding alone gives no number."""
-        return all(
+        """Return whether every window surely has a tap on a sample; one on padding alone gives no number."""
+        return self.pads or all(
             max(window.before, window.after) < window.extent and window.dilation <= n
             for window, n in zip(self.windows, sizes, strict=True)
         )
+
+    def output_range(self, low: float, high: float, sizes: Sequence[int]) -> tuple[float, float]:
+        """Return bounds of the results for data of these sizes within low…high."""
+        if self.pads:
+            low, high = self.padded_range(low, high, sizes)
+        elif self.kind.include and self.include_padding:
+            low, high = min(low, 0.0), max(high, 0.0)
+        return self.kind.output_range(low, high, prod(window.kernel for window in self.windows))
 
 
 Stage = ConvStage | PoolStage
@@ -196,7 +245,7 @@ class Chain:
         Colours may then be premultiplied: no result has a colour larger than its alpha.
         """
         return all(
-            stage.kind.within
+            stage.averages
             if isinstance(stage, PoolStage)
             else stage.kernel.non_negative
             and all(sum(row) > 0 for row in stage.kernel.rows)
@@ -217,8 +266,10 @@ class Chain:
         gain, rest = 1.0, 0.0
         for stage, sizes in zip(self.stages, self.sizes, strict=False):
             if isinstance(stage, PoolStage):
-                if not (stage.kind.selects and stage.kind.within):
+                if stage.kind.gain is None:
                     return None
+                spread = stage.kind.gain * (stage.padded_range(-1.0, 1.0, sizes)[1] if stage.pads else 1.0)
+                gain, rest = gain * spread, rest * spread
                 continue
             kernel = stage.kernel
             units = max(_units(kernel.weights) * _units([stage.value]), _units(kernel.bias))
@@ -243,9 +294,11 @@ class Chain:
         Its weights have the sum 1, and what constant padding puts around the data is ``opaque``.
         """
         stages = tuple(
-            replace(stage, kernel=stage.kernel.normalised(), value=stage.mode.fill(opaque))
-            if isinstance(stage, ConvStage) and not stage.fills
-            else stage
+            stage
+            if stage.fills
+            else replace(stage, value=stage.mode.fill(opaque))
+            if isinstance(stage, PoolStage)
+            else replace(stage, kernel=stage.kernel.normalised(), value=stage.mode.fill(opaque))
             for stage in self.stages
         )
         return replace(self, stages=stages, channels=1)
@@ -307,11 +360,5 @@ class Chain:
     def value_range(self, low: float, high: float) -> tuple[float, float]:
         """Return bounds of the output's values for inputs within low…high (interval arithmetic)."""
         for stage, sizes in zip(self.stages, self.sizes, strict=False):
-            if isinstance(stage, ConvStage):
-                low, high = stage.kernel.output_range(*stage.padded_range(low, high, sizes))
-            else:
-                if stage.kind.include and stage.include_padding:
-                    low, high = min(low, 0.0), max(high, 0.0)
-                taps = prod(window.kernel for window in stage.windows)
-                low, high = stage.kind.output_range(low, high, taps)
+            low, high = stage.output_range(low, high, sizes)
         return low, high

@@ -12,6 +12,7 @@ import numpy as np
 from convcli.common import Channels, Missing, Precision, UsageError, frozen
 from convcli.data.axes import Axis, Even
 from convcli.data.info import SPACE, Companions, Info
+from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.bind import Settings, bind, named_axes
 from convcli.jobs.chain import Chain
@@ -21,7 +22,7 @@ from convcli.kernel.model import MAX_RANK, slug
 from convcli.pixels import channels as colours
 from convcli.pixels.channels import Alpha, Split, filtered_channels, white_of
 from convcli.pixels.measures import Measured
-from convcli.pixels.ranges import Clip, Float, Range
+from convcli.pixels.ranges import Clip, Float, Range, parse_range
 from convcli.pixels.render import Rendering, Target
 
 PIXELS = ("uint8", "uint16")
@@ -52,6 +53,7 @@ def decide(
     holds: Sequence[str],
     keeps_numbers: bool,
     precision: Precision,
+    pool: PoolKind | None = None,
 ) -> tuple[Range, str, str]:
     """Return the range policy of one output, its type, and the type of the arithmetic; types are numpy type names.
 
@@ -67,6 +69,8 @@ def decide(
         The types that the output's format stores.
     keeps_numbers : bool
         Whether the format is for numbers (.npy, tables), so that floats are its default.
+    pool : PoolKind, optional
+        What is behind the kernels.
 
     Raises
     ------
@@ -91,6 +95,8 @@ def decide(
                 "clip, abs or offset"
             )
         display = kernels[-1].display_policy if kernels else Clip()
+        if pool is not None and pool.display:
+            display = parse_range(pool.display)
         return display, dtype, compute
     if asked.keeps_numbers:
         if not floats:
@@ -370,7 +376,8 @@ def draft(
     settings = replace(settings, sum_channels=channels is Channels.SUM, volume=info.volume)
     sizes = [info.size(letter) for letter in letters]
     chain = bind(kernels, settings, letters, sizes, filtered_channels(info, channels))
-    policy, dtype, compute = decide(range, kernels, info.dtype, holds, keeps_numbers, precision)
+    pool = getattr(chain.stages[-1], "kind", None)
+    policy, dtype, compute = decide(range, kernels, info.dtype, holds, keeps_numbers, precision, pool)
     if range is None and "Y" not in letters and not policy.keeps_numbers:  # displays are for pictures
         policy = Clip()
     as_they_are = dtype == info.dtype and compute in holds  # in a format of numbers
@@ -421,8 +428,10 @@ def canonical(info: Info) -> str:
     return "".join(letter for letter in SPACE if letter in info.letters)
 
 
-def default_rank(info: Info) -> int:
-    """Return the rank of a parametric kernel that does not say it: 1 on signals, 3 on volumes, else 2."""
+def default_rank(info: Info, axis: str | None = None) -> int:
+    """Return the rank of a parametric kernel that says none: of named axes, or 1 on signals, 3 on volumes, else 2."""
+    if axis is not None:
+        return min(len(axis), MAX_RANK)
     return 3 if info.volume else min(len(canonical(info)), 2)
 
 
@@ -444,7 +453,7 @@ def kernel_for(
         As `convcli.kernel.measured.in_samples`, ``bind`` and ``read``.
     """
     letters = canonical(info)
-    rank = default_rank(info) if settings.axis is None else min(len(settings.axis), MAX_RANK)
+    rank = default_rank(info, settings.axis)
     axes = [info.axis(letter) for letter in letters]
     if before and any(axis.positions for axis in axes):
         chain = bind(before, replace(settings, pool=None), letters, [axis.size for axis in axes], channels)

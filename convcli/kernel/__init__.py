@@ -76,16 +76,18 @@ def _unknown(text: str) -> str:
     return f"no kernel named {quoted(text)}{nearest} (see `convcli kernels list`)"
 
 
-_POOL = "its pool, at each place: --pool {}:3 --stride 1 --padding same"
 _WORDS = {  # everyday names of filters, and what does their work here
     "blur blurred smooth smoothing soften lowpass denoise": "try gaussian:2 or box:5",
     "mean average avg": "try box:5",
     "edges edge-detect edge-detection outline contour gradient": "try sobel, or laplacian8",
     "sharpening sharper": "try sharpen or unsharp",
     "laplace laplacian": "try laplacian4, or log:sigma=2",
-    "median": f"a median is {_POOL.format('median')}",
-    "max maximum dilate dilation": f"a maximum is {_POOL.format('max')}",
-    "min minimum erode erosion": f"a minimum is {_POOL.format('min')}",
+    "maximum dilate dilation": "try max:3",
+    "minimum erode erosion": "try min:3",
+    "mode vote": "try majority:3",
+    "stdev stddev deviation roughness": "try std:5",
+    "variance": "try var:5",
+    "quantile rank": "try percentile:5,90",
     "movement moving": "try motion, or the command `convcli motion`",
     "canny": "Canny's method is more than a convolution (OpenCV's Canny, skimage.feature.canny); sobel begins it",
     "bilateral nlmeans": "its weights depend on the samples, so it is no convolution (OpenCV and scikit-image have it)",

@@ -6,6 +6,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from convcli.common import ConvError, frozen, plugins
+from convcli.geometry.pools import PoolKind
 from convcli.kernel.model import Kernel, size_text, slug
 from convcli.kernel.parametric import FORMULAS, Formula, parse_parametric
 
@@ -46,21 +47,17 @@ def load(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
     if name == text:
         return kernel
     made = parse_parametric(text, rank, stored)
-    return replace(
-        kernel,
-        name=text,
-        slug=slug(text),
-        shape=made.shape,
-        weights=made.weights,
-        origin=made.origin,
-        display=kernel.display and kernel.display.widened(made.absolute_sum / kernel.absolute_sum),
-    )
+    display = kernel.display and kernel.display.widened(made.absolute_sum / kernel.absolute_sum)
+    own = {name: getattr(made, name) for name in ("shape", "weights", "origin", "statistic")}
+    return replace(kernel, name=text, slug=slug(text), display=display, **own)
 
 
 def added(text: str, rank: int = 2, stored: int | None = None) -> Kernel | None:
     """Return a kernel that another package adds, by its name or with its own numbers; None where none has it."""
     name, colon, _ = text.partition(":")
     found = plugins.find(plugins.Group.KERNELS, name, Kernel, Formula)
+    if found is None and (pool := plugins.find(plugins.Group.POOLS, name, PoolKind)):
+        found = Formula.of(pool)
     if isinstance(found, Formula):
         made = parse_parametric(text, rank, stored, found)
         return replace(made, slug=slug(text), description=(found.make.__doc__ or "").strip())

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
     from convcli.geometry.padding import Padding, PadMode
+    from convcli.geometry.pools import PoolKind
 
 MAX_RANK = 3
 
@@ -78,6 +79,8 @@ class Kernel:
         A short text for file names; made from the name when empty.
     in_samples
         The name with numbers of samples, where it has units.
+    statistic
+        Of the window's samples, instead of their weighted sum; all weights are then 1, and nothing else is told.
 
     Raises
     ------
@@ -102,6 +105,7 @@ class Kernel:
     slug: str = ""
     centred: bool | None = field(default=None, compare=False, repr=False)
     in_samples: str = field(default="", compare=False, repr=False)
+    statistic: PoolKind | None = None
 
     def __post_init__(self) -> None:
         with about(self.title):
@@ -147,6 +151,11 @@ class Kernel:
         for index, k in zip(self.origin, self.size, strict=True):
             if not 0 <= index < k:
                 raise UsageError(f"origin {index} lies outside an axis of {k}: use 0 to {k - 1}")
+        alone = (*self.shape[:2], *self.bias, self.combine) == (1, 1, 0.0, Combine.NONE)
+        if self.statistic is not None and not (alone and set(self.weights) == {1.0}):
+            raise UsageError(
+                f"a {self.statistic} has no weights to scale, to sum over channels or to add a bias to"
+            )
         # A sum of sizes is finite only if all of them are; and if it is not, nor would the results be.
         if not math.isfinite(sum(map(math.fabs, self.weights)) + sum(map(math.fabs, self.bias))):
             raise UsageError("weights and bias must be finite numbers, and so must be their sum")
@@ -213,6 +222,8 @@ class Kernel:
         """The kernel's own range policy, else ``offset`` for signed results that sum to zero, else ``clip``."""
         if self.display is not None:
             return self.display
+        if self.statistic is not None:
+            return parse_range(self.statistic.display or "clip")
         signed = self.combine is not Combine.MAGNITUDE
         return Offset() if signed and self.zero_sum else Clip()
 
@@ -225,6 +236,8 @@ class Kernel:
         >>> Kernel("difference", (1, 1, 2), (3.0, -2.0), bias=(1.0,)).output_range(0, 10)
         (-19.0, 31.0)
         """
+        if self.statistic is not None:
+            return self.statistic.output_range(low, high, math.prod(self.size))
         bias = (math.fsum(self.bias),) if self.combine is Combine.SUM else self.bias
         lows, highs = [], []
         for (up, down), offset in zip(self._sides, bias, strict=True):
@@ -243,6 +256,19 @@ class Kernel:
         # The taps of outputs that are added up meet the same inputs: add them first.
         added = self.combine is Combine.SUM
         return [_halves(tuple(map(math.fsum, zip(*self.rows, strict=True))))] if added else self._halves
+
+    def weighted(self) -> Kernel:
+        """Return the kernel itself.
+
+        Raises
+        ------
+        UsageError
+            For a statistic, which is no weighted sum.
+        """
+        if self.statistic is not None:
+            problem = f"it is the {self.statistic.noun} of a window, which is not linear and has no weights"
+            raise UsageError(problem, subject=self.title)
+        return self
 
     def normalised(self) -> Kernel:
         """Return the kernel with each output's weights divided by their sum.
@@ -282,10 +308,11 @@ class Kernel:
         Raises
         ------
         UsageError
-            Where one exceeds what ``dtype`` holds, and for a type that is none of real numbers.
+            Where one exceeds what ``dtype`` holds, for a type that is none of real numbers, and for a statistic.
         """
         import numpy as np
 
+        self.weighted()
         if np.dtype(dtype).kind not in "iuf":
             raise UsageError(f"{np.dtype(dtype)} does not hold real numbers", subject=self.title)
         numbers = np.array(self.weights).reshape(self.shape)

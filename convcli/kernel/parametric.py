@@ -11,6 +11,7 @@ from functools import reduce
 from itertools import pairwise
 
 from convcli.common import UsageError, frozen, parse_number, quoted, split_unit, to_float, within
+from convcli.geometry.pools import STATISTICS, PoolKind
 from convcli.kernel.model import MAX_RANK, Kernel, check_size
 
 # Sizes of the axes; what makes the numbers, the last axis fastest
@@ -29,6 +30,14 @@ class Formula:
     rank: int | None = None  # when it has only one
     measured: int | None = None  # along how many of its axes the one value counts, when it has only one
     maps: int = 1  # of a bank, whose weights follow each other
+    statistic: PoolKind | None = None  # of the window's samples, where it takes one instead of a weighted sum
+
+    @classmethod
+    def of(cls, kind: PoolKind) -> "Formula":
+        """Return how a statistic of windows is written."""
+        more = kind.arguments
+        examples = f"{kind}:5{more} or {kind}:3x7{more}"
+        return cls(examples, {"size": "3", **kind.parameters}, _window, statistic=kind)
 
 
 def parse_parametric(
@@ -73,7 +82,10 @@ def parse_parametric(
         every = {key: own * rank if len(own) == 1 else own for key, own in numbers.items()}
         size, weights = formula.make(*(_READ[key](own) for key, own in every.items()))
         check_size(size, stored)
-    return Kernel(text, (formula.maps, 1, *size), tuple(weights()))
+        statistic = formula.statistic
+        if statistic is not None:
+            statistic = statistic.given(*(to_float(numbers[key][0], key) for key in statistic.parameters))
+    return Kernel(text, (formula.maps, 1, *size), tuple(weights()), statistic=statistic)
 
 
 def given(formula: Formula, parts: Sequence[str]) -> dict[str, str]:
@@ -166,9 +178,13 @@ _READ: Mapping[str, Callable[[Sequence[Fraction]], Floats]] = {
     "order": lambda numbers: _whole(numbers, "order", 0, 9),
     "deriv": lambda numbers: _whole(numbers, "derivative", 0, 9),
     "lobes": lambda numbers: _whole(numbers, "number of lobes", 1, 9),
-    "angle": lambda numbers: tuple(map(float, numbers)),
+    **dict.fromkeys(("angle", "percent"), lambda numbers: tuple(map(float, numbers))),
     **dict.fromkeys(("cutoff", "low", "high", "frequency"), _cycles),
 }
+
+
+def _window(size: Sizes, *_: Floats) -> Weights:
+    return size, lambda: [1.0] * math.prod(size)
 
 
 def _identity(size: Sizes) -> Weights:
@@ -391,6 +407,7 @@ def _temporal_gaussian(sigmas: Floats) -> Weights:
 
 
 FORMULAS: Mapping[str, Formula] = {
+    **{kind.name: Formula.of(kind) for kind in STATISTICS},
     "identity": Formula("identity:3", {"size": "1"}, _identity),
     "box": Formula("box:5, box:3x7 or box:3x3x3", {"size": "3"}, _box),
     "binomial": Formula("binomial:5 or binomial:3x5", {"size": "3"}, _binomial),

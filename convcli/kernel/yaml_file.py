@@ -24,6 +24,7 @@ from convcli.common import (
     within,
 )
 from convcli.geometry.padding import PadMode, parse_padding
+from convcli.geometry.pools import PoolKind
 from convcli.kernel.array_file import is_array_file, read_array
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, Kernel, full_shape, nested, slug
 from convcli.kernel.parametric import FORMULAS, parse_parametric
@@ -75,7 +76,7 @@ class _Fields(Fields):
 
     def kernel(self, rank_hint: int) -> Kernel:
         scale = self.optional("scale", parse_number)
-        shape, numbers = self.weights(rank_hint, exact=scale is not None)
+        shape, numbers, statistic = self.weights(rank_hint, exact=scale is not None)
         rank = len(shape) - 2
         if scale is not None:
             numbers = [Fraction(number) * scale for number in numbers]
@@ -93,24 +94,25 @@ class _Fields(Fields):
                 **{key: self.optional(key, partial(read, rank)) for key, read in _DEFAULTS.items()}
             ),
             slug=slug(self.path.stem),
+            statistic=statistic,
         )
 
     def optional(self, key: str, reader: Callable[[str], T]) -> T | None:
         """Return what `reader` makes of a key's text, None without it; only some keys take lists."""
         return self.read(key, reader, None, one=key not in _PER_AXIS)
 
-    def weights(self, rank_hint: int, exact: bool) -> tuple[tuple[int, ...], Numbers]:
+    def weights(self, rank_hint: int, exact: bool) -> tuple[tuple[int, ...], Numbers, PoolKind | None]:
         rank = self.optional("rank", _rank)
         formula = self.optional("parametric", lambda text: _parametric(text, rank, rank_hint))
         if formula is not None:
-            return formula.shape, formula.weights
+            return formula.shape, formula.weights, formula.statistic
         node = self.node["weights"]
         with within("weights"):
             if isinstance(node, str) and is_array_file(node):
                 stored = read_array(str(self.path.parent / node), rank=rank)
-                return stored.shape, stored.weights
+                return stored.shape, stored.weights, None
             shape, numbers = nested_numbers(node, exact)
-            return full_shape(shape, rank), numbers
+            return full_shape(shape, rank), numbers, None
 
     def bias(self, outputs: int) -> tuple[float, ...]:
         text = self.optional("bias", str)

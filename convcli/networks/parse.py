@@ -12,12 +12,22 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args
 
-from convcli.common import UsageError, counted, frozen, parse_float, parse_numbers, quoted, to_float, within
-from convcli.geometry.grammar import parse_size
+from convcli.common import (
+    UsageError,
+    counted,
+    frozen,
+    parse_choice,
+    parse_float,
+    parse_numbers,
+    quoted,
+    to_float,
+    within,
+)
+from convcli.geometry.grammar import given_pool, parse_size
 from convcli.geometry.graph import INPUT, Layer, Operation, Shape
 from convcli.geometry.layers import Conv, Pool
 from convcli.geometry.padding import Padding, PadMode, parse_pad_mode, parse_padding
-from convcli.geometry.pools import AVG, MAX, POOLS
+from convcli.geometry.pools import POOLS, PoolKind
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, full_shape
 from convcli.kernel.yaml_document import Fields, Node, nearest, nested_numbers, read_document, scalar
@@ -232,6 +242,8 @@ def _kernel_bank(options: Options, kernel: Kernel) -> _Bank:
     """A kernel as ``filter`` takes it: with its bias, origin, combination and default geometry."""
     if kernel.defaults.pool is not None:
         raise UsageError("it has a pool of its own: write it as a layer", subject=kernel.title)
+    if kernel.statistic is not None:
+        raise UsageError(f"it has no weights: write a layer, pool: {{kind: {kernel.statistic}, size: 3}}")
     if options.truth("flip", bool(kernel.defaults.flip)):
         kernel = kernel.flipped()
     fill = Numbers(kernel.weights)
@@ -255,16 +267,25 @@ def _bias(options: Options, bank: _Bank) -> Fill | None:
 # The others
 
 
+def _kind(options: Options, default: str = "max") -> PoolKind:
+    """Read ``kind: max``, or ``kind: percentile:75``."""
+
+    def read(text: str) -> PoolKind:
+        name, *values = text.split(":")
+        return given_pool(parse_choice(POOLS, name, "the value"), values)
+
+    return options.read("kind", read, read(default))
+
+
 def _pool(options: Options) -> Operation:
     if "size" not in options:
         raise UsageError("size: is needed (gpool: pools over everything)")
-    return kinds.Pooling(options.record(Pool, kind=options.choice("kind", POOLS, MAX)))
+    return kinds.Pooling(options.record(Pool, kind=_kind(options)))
 
 
 def _adaptive_pool(options: Options) -> Operation:
     options.needs("size")
-    kind = options.choice("kind", POOLS, AVG)
-    return options.record(kinds.AdaptivePooling, kind=kind)
+    return options.record(kinds.AdaptivePooling, kind=_kind(options, "avg"))
 
 
 def _pad(options: Options) -> Operation:
@@ -319,7 +340,7 @@ READERS: dict[str, tuple[Reader, tuple[str, ...]]] = {
     "conv": (partial(_convolution, transposed=False), (*_CONV, "pad_mode", "pad_value")),
     "tconv": (partial(_convolution, transposed=True), (*_CONV, "output_padding", "layout")),
     "pool": (_pool, _keys(Pool)),
-    "gpool": (lambda options: kinds.Pooling(Pool(options.choice("kind", POOLS, MAX), None)), ("kind",)),
+    "gpool": (lambda options: kinds.Pooling(Pool(_kind(options), None)), ("kind",)),
     "apool": (_adaptive_pool, _keys(kinds.AdaptivePooling)),
     **{kind.value: _row(kinds.Activation, kind=kind) for kind in kinds.ActivationKind},
     "leaky": _row(kinds.Leaky),

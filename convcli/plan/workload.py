@@ -88,7 +88,7 @@ class Workload:
             if isinstance(stage, ConvStage):
                 sums *= stage.kernel.outputs // stage.kernel.maps
             if way is None or work is None:
-                beside = 2 * padded  # and products, or reductions
+                beside = padded * (2 if isinstance(stage, ConvStage) else stage.kind.scratch)
                 if isinstance(stage, ConvStage):  # all of it, before it is cropped
                     full = (
                         (hi - lo - 1) * w.stride + w.extent

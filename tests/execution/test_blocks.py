@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,13 +19,14 @@ from convcli.execution.pipeline import Pipeline
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.layers import Pool
 from convcli.geometry.padding import PaddingName, PadMode
-from convcli.geometry.pools import AVG, MAX, MEDIAN, MIN, POOLS, MaxPool, PoolKind
+from convcli.geometry.pools import AVG, MAX, MIN, POOLS, MaxPool, PoolKind
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.job import Job
 from convcli.kernel.model import Kernel
 from convcli.pixels.ranges import Float, MinMax, Percentile, Range
 from convcli.plan.choose import EngineName, Resources
 from tests import pad_modes
+from tests.window_statistics import OF_NUMPY
 
 ENGINES = ["numpy"]
 FLOAT = Float()
@@ -177,14 +180,19 @@ def _mean(x: np.ndarray) -> np.ndarray:
     return found
 
 
-def _middle(x: np.ndarray) -> np.ndarray:
+def _of_numpy(name: str, x: np.ndarray) -> np.ndarray:
     around = np.pad(x, 2, constant_values=np.nan)[1:, 1:]
     windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3))[::2, ::2]
-    return np.asarray(np.nanmedian(windows, axis=(-2, -1)))
+    return OF_NUMPY[name](windows.reshape(*windows.shape[:2], 9), axis=-1)
 
 
 # Windows of 3 at every second place, one place of padding, the last window over the end
-OTHERS_POOLS = {AVG: _mean, MAX: _largest, MEDIAN: _middle, MIN: lambda x: -_largest(-x)}
+OTHERS_POOLS: dict[PoolKind, Callable[[np.ndarray], np.ndarray]] = {
+    **{kind: partial(_of_numpy, str(kind)) for kind in POOLS},
+    AVG: _mean,
+    MAX: _largest,
+    MIN: lambda x: -_largest(-x),
+}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -211,7 +219,7 @@ def test_the_bounds_of_a_mean_hold_the_zeros_that_it_counts() -> None:
 class _Sum(MaxPool):
     """A pool whose results leave the range of its samples."""
 
-    within = False
+    within, gain = False, None
 
     def output_range(self, low: float, high: float, taps: int) -> tuple[float, float]:
         return taps * low, taps * high

@@ -256,7 +256,7 @@ def test_one_number_is_every_axis():
         (
             "7",
             ["pool:sum:2"],
-            "layer 1 (pool:sum:2): pool 'sum:2' is unknown: use max:2, avg:2, min:2, median:2, global-max",
+            "layer 1 (pool:sum:2): pool 'sum:2' is unknown: use max:2 or global-max; kinds are max, avg, min, median",
         ),
         ("7", ["gpool:max:2"], "layer 1 (gpool:max:2): pool 'global-max:2' is unknown"),
         (

@@ -145,6 +145,11 @@ def test_grouped_transposed_convolution(tmp_path: Path) -> None:
     check(model_of(net, x), x, F.conv_transpose2d(torch.from_numpy(x)[None], w, stride=2, groups=2)[0])
 
 
+def _threes(x: torch.Tensor) -> torch.Tensor:
+    """Return windows of 3 by 3 side by side, their taps last."""
+    return x.unfold(2, 3, 3).unfold(3, 3, 3).flatten(-2)
+
+
 POINTWISE: dict[str, Expected] = {
     "relu": lambda x, w: F.relu(x),
     "leaky": lambda x, w: F.leaky_relu(x, 0.01),
@@ -183,13 +188,23 @@ POINTWISE: dict[str, Expected] = {
         x, torch.full((3, 1, 2, 2), 0.25, dtype=x.dtype), dilation=2, groups=3
     ),
     "pool: {kind: min, size: 3}": lambda x, w: -F.max_pool2d(-x, 3),
-    "pool: {kind: median, size: 3}": lambda x, w: (
-        x.unfold(2, 3, 3).unfold(3, 3, 3).flatten(-2).median(-1).values
-    ),
+    "pool: {kind: median, size: 3}": lambda x, w: _threes(x).median(-1).values,
+    "pool: {kind: percentile:75, size: 3}": lambda x, w: _threes(x).quantile(0.75, -1),
+    "pool: {kind: std, size: 3}": lambda x, w: _threes(x).std(-1, correction=0),
+    "pool: {kind: var, size: 3}": lambda x, w: _threes(x).var(-1, correction=0),
+    "pool: {kind: range, size: 3}": lambda x, w: _threes(x).amax(-1) - _threes(x).amin(-1),
+    "pool: {kind: majority, size: 3}": lambda x, w: _threes(x).mode(-1).values,
+    "pool: {kind: count, size: 3}": lambda x, w: torch.full_like(_threes(x)[..., 0], 9),
     "gpool": lambda x, w: x.amax((2, 3), keepdim=True),
     "gpool: {kind: avg}": lambda x, w: F.adaptive_avg_pool2d(x, 1),
     "gpool: {kind: min}": lambda x, w: x.amin((2, 3), keepdim=True),
     "gpool: {kind: median}": lambda x, w: x.flatten(2).median(-1).values[..., None, None],
+    "gpool: {kind: percentile}": lambda x, w: x.flatten(2).quantile(0.9, -1)[..., None, None],
+    "gpool: {kind: std}": lambda x, w: x.std((2, 3), correction=0, keepdim=True),
+    "gpool: {kind: var}": lambda x, w: x.var((2, 3), correction=0, keepdim=True),
+    "gpool: {kind: range}": lambda x, w: x.amax((2, 3), keepdim=True) - x.amin((2, 3), keepdim=True),
+    "gpool: {kind: majority}": lambda x, w: x.flatten(2).mode(-1).values[..., None, None],
+    "gpool: {kind: count}": lambda x, w: torch.full((1, 3, 1, 1), float(x[0, 0].numel()), dtype=x.dtype),
     "flatten": lambda x, w: x.reshape(1, -1),
     "upsample": lambda x, w: x.repeat_interleave(2, 2).repeat_interleave(2, 3),
     "upsample: {scale: 3x2, mode: bilinear}": lambda x, w: F.interpolate(
@@ -230,7 +245,8 @@ def test_a_pools_gradient_goes_where_explain_says(text: str, kind: PoolKind, tmp
     out = forward([step], {}, tensor)[0, 0]
     pool = step.layer.operation.geometry
     stage = PoolStage(kind, pool.windows(x.shape), pool.include_padding)
-    for at in np.ndindex(*out.shape):
+    assert out.requires_grad or kind.name == "count"  # which no value of a sample changes
+    for at in np.ndindex(*(out.shape if out.requires_grad else (0,))):
         (gradient,) = torch.autograd.grad(out[at], tensor, retain_graph=True)
         expected = np.zeros_like(x)
         for tap in explain_pool(stage, x[None], at, [out[at].item()]).outputs[0].taps:

@@ -191,7 +191,7 @@ def _pool_lines(explanation: PoolExplanation, pooled: Pooled, letters: str) -> I
         remark = f"<- the {explanation.pool.noun}" if one in explanation.chosen(pooled) else _from(one.tap)
         rows.append((place_text(one.tap.index), place_text(one.tap.position), *numbers, remark))
     yield Table(rows, "<<>><")
-    if pooled.sharing:
+    if pooled.sharing or not explanation.pool.selects:
         axes = [zip(letters.lower(), one.tap.position, strict=True) for one in pooled.sharing]
         places = [", ".join(f"{letter} {at}" for letter, at in place) for place in axes]
         yield explanation.pool.told(number_text(pooled.value), places)

@@ -22,7 +22,6 @@ from convcli.data.axes import Axis
 from convcli.data.info import ArraySource, Info, Source
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
-from convcli.jobs.chain import ConvStage
 from convcli.jobs.job import Job, draft
 from convcli.kernel.model import slug
 from convcli.media import opening, registry
@@ -303,7 +302,7 @@ def _lines(found: Report) -> Iterator[str]:
     result, plan = found.task.pipeline.result, found.task.pipeline.plan
     size = "x".join(map(str, result.shape))
     why = "" if "plan" in found.more else f" ({plan.reason})"  # which its lines have
-    stages = [stage for stage in found.task.job.chain.stages if isinstance(stage, ConvStage)]
+    stages = [stage for stage in found.task.job.chain.stages if stage.pads]
     modes = [str(one.mode) for one in stages if any(w.before or w.after for w in one.windows)]
     edges = f", {' and '.join(dict.fromkeys(modes))} at the edges" if modes else ""
     for path in found.task.paths:

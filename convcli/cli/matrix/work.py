@@ -107,7 +107,7 @@ def make(request: Request) -> Made:
         raise UsageError(
             "symbols have no values: leave --verify and -o out, or give numbers", subject=repr(request.kernel)
         )
-    kernel = read_kernel(symbols.pop(ALL, request.kernel), min(rank, 2), numbers=True)
+    kernel = read_kernel(symbols.pop(ALL, request.kernel), min(rank, 2), numbers=True).weighted()
     array, grain = _array(request, kernel)
     channels, sizes = (request.size or (None, ())) if array is None else (array.shape[0], array.shape[1:])
     chain = bind([kernel], _settings(request.settings, kernel), SPACE[-len(sizes) :], sizes, channels or 1)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -15,7 +16,7 @@ from convcli.engines.base import Engine, pool_sizes
 from convcli.engines.interface import Algorithm, Correlation
 from convcli.engines.native import library, rows
 from convcli.engines.on_numpy import sums
-from convcli.engines.reductions import windows_of
+from convcli.engines.reductions import reduce_windows, windows_of
 from convcli.geometry.pools import PoolKind
 from convcli.pixels.render import Rendering, Tally, render
 
@@ -56,6 +57,7 @@ class NumpyEngine(Engine):
     def _transpose(self, call: Correlation) -> np.ndarray:
         return sums.shifted(call, shift_and_add.transposed_reach(call))
 
+    @np.errstate(all="ignore")  # infinities, and windows of nothing but padding
     def pool(
         self,
         x: np.ndarray,
@@ -73,13 +75,23 @@ class NumpyEngine(Engine):
         one = (dtype or x.dtype).type(1)
         planes = x.reshape(-1, 1, *x.shape[2:])
         call = self._call(planes, np.broadcast_to(one, (1, 1, *size)), sizes, stride, dilation)
+        if (states := kind.states(np, x)) is not None:
+            axes = zip(range(3, x.ndim + 1), sizes, size, stride, dilation, strict=True)
+            for axis, *window in axes:
+                states = reduce_windows(partial(_merged, kind, axis), states, axis, *window)
+            return np.asarray(kind.finish(kind.merged(np, states, taken), taken), x.dtype)
         if not kind.ufunc:
             if counts is not None and counts.ndim > len(sizes):
                 counts = np.broadcast_to(counts, whole).reshape(-1, 1, *sizes)
             return windowed(call, kind, prod(size) if counts is None else counts).reshape(whole)
         out = reduced(call, kind.ufunc).reshape(whole)
-        with np.errstate(invalid="ignore"):  # a window of nothing but padding
-            return kind.finish(out, taken)
+        return kind.finish(out, taken)
+
+
+def _merged(kind: PoolKind, axis: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the states of two parts of windows, merged; an axis has changed places with that of the states."""
+    made: np.ndarray = kind.merge(np, a.swapaxes(0, axis), b.swapaxes(0, axis))
+    return made.swapaxes(0, axis)
 
 
 def windowed(call: Correlation, kind: PoolKind, counts: int | np.ndarray) -> np.ndarray:
