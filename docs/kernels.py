@@ -122,8 +122,10 @@ def save(picture: Image.Image, target: Path) -> None:
 
 
 def draw(entry: Entry, folder: Path, pictures: Path) -> None:
-    """Write the picture of one kernel: a sample, what becomes of it, and the response."""
-    parts = [*filtered(entry, folder), response(entry.kernel.name, folder)]
+    """Write the picture of one kernel: a sample, what becomes of it, and the response of weights."""
+    parts = filtered(entry, folder)
+    if entry.kernel.statistic is None:
+        parts.append(response(entry.kernel.name, folder))
     side_by_side(parts, pictures / f"{entry.kernel.slug}.png")
 
 
@@ -132,12 +134,13 @@ def section(entry: Entry) -> str:
     kernel = entry.kernel
     shown = told("kernels", "show", kernel.name).split("\n\ngain ")[0].splitlines()
     first = shown.index("") + 1
+    response = ", and its frequency response" if kernel.statistic is None else ""
     return f"""
 ## {kernel.name}
 
 {kernel.description[0].upper() + kernel.description[1:]}.
 
-![A sample, what {kernel.name} makes of it, and its frequency response](pictures/kernels/{kernel.slug}.png)
+![A sample, what {kernel.name} makes of it{response}](pictures/kernels/{kernel.slug}.png)
 
 ```text
 {chr(10).join(shown[first:])}

@@ -178,7 +178,7 @@ def _lines(found: Described) -> Iterator[str]:
     for label, text in _facts(found):
         start = f"{label:<11}"
         yield textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start))
-    if found.responses and kernel.absolute_sum:
+    if kernel.statistic is None and found.responses and kernel.absolute_sum:
         yield ""
         yield from _drawn(found)
 

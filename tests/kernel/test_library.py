@@ -28,6 +28,7 @@ from convcli.kernel.parametric import FORMULAS
 from convcli.kernel.yaml_file import KEYS
 from convcli.pixels.ranges import Clip, Offset, Window
 from tests.kernel.schema import with_choices
+from tests.shell import ok
 
 NAMES = library.names()
 GALLERY = (Path(__file__).parents[2] / "docs" / "kernels.md").read_text(encoding="utf-8")
@@ -476,3 +477,9 @@ def test_a_huge_kernel_is_shown_by_its_corner_and_its_centre(tmp_path: Path) -> 
         numbers = [[float(Fraction(cell)) for cell in line.split()] for line in shown[first : first + 5]]
         np.testing.assert_allclose(numbers, part, rtol=1e-5)
     assert len(shown) < 30 + 15
+
+
+def test_show_says_that_a_statistic_has_no_weights() -> None:
+    done = ok("kernels", "show", "percentile:3x5,75")
+    assert "weights    none: a result is the percentile 75 of the window's samples" in done.stdout.decode()
+    assert json.loads(ok("kernels", "show", "std:3", "--json").stdout)["range_8bit"] == [0, 127.5]
