@@ -30,6 +30,7 @@ COMMANDS = {  # in the order of the help
     "net": Command("net.request.COMMANDS", "Run, show and check chains of layers."),
     "learn": Command("learn.request.Request", "Learn kernels from examples."),
     "kernels": Command("kernels.COMMANDS", "List the kernel library, or show what one kernel is like."),
+    "job": Command("job.Request", "Show how far a large job is; verify or end it."),
     "doctor": Command("doctor.Request", "Say what this installation has: engines, codecs, extras."),
 }
 OVERVIEW = (["--help"], ["-h"], ["--version"], ["-V"])

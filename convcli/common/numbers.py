@@ -125,6 +125,43 @@ def counted(count: int, one: str, several: str = "") -> str:
     return f"{count} {one if count == 1 else several or one + 's'}"
 
 
+def parse_bytes(text: str) -> int:
+    """Read an amount of memory.
+
+    >>> parse_bytes("2GB"), parse_bytes("1.5 MiB")
+    (2000000000, 1572864)
+    """
+    found = re.fullmatch(r"([0-9.]+)\s*([KMGT]?)(I?)B?", text.strip().upper())
+    if found is None:
+        raise UsageError(f"{text!r} is no amount of memory: write 2GB or 500MB")
+    base = 1024 if found[3] else 1000
+    return int(parse_number(found[1], "memory") * base ** " KMGT".index(found[2] or " "))
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """Read which part of how many.
+
+    >>> parse_part("3/100")
+    (3, 100)
+    """
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise UsageError(f"{text!r} is no part: write 3/100, the third of a hundred parts")
+    return int(found[1]), int(found[2])
+
+
+def parse_share(text: str) -> float:
+    """Read a share of a whole, from 0 to 1.
+
+    >>> parse_share("1%"), parse_share("0.5")
+    (0.01, 0.5)
+    """
+    share = parse_float(text.removesuffix("%"), "share") / (100 if text.endswith("%") else 1)
+    if not 0 <= share <= 1:
+        raise UsageError(f"{text!r} is no share: write 1% or 0.01")
+    return share
+
+
 def parse_rate(text: str) -> "Fraction":
     """Read frames a second: ``25``, ``29.97``, ``30000/1001``.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from math import prod
 
 Span = tuple[int, int]
 """Start and stop along one axis; stop is not part of it."""
@@ -40,3 +41,21 @@ def grid(sizes: Sequence[int], steps: Sequence[int]) -> Iterator[Box]:
         for size, step in zip(sizes, steps, strict=True)
     )
     return product(*axes)
+
+
+def count(sizes: Sequence[int], steps: Sequence[int]) -> int:
+    """Return how many boxes `grid` cuts."""
+    return prod(-(-size // step) for size, step in zip(sizes, steps, strict=True))
+
+
+def box_at(sizes: Sequence[int], steps: Sequence[int], index: int) -> Box:
+    """Return one of the boxes that `grid` cuts, by its number.
+
+    >>> box_at((3, 2), (2, 2), 1)
+    ((2, 3), (0, 2))
+    """
+    spans = []
+    for size, step in zip(reversed(sizes), reversed(steps), strict=True):
+        index, at = divmod(index, -(-size // step))
+        spans.append((at * step, min((at + 1) * step, size)))
+    return tuple(reversed(spans))

@@ -12,7 +12,7 @@ from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import IO, TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from convcli.common import ConvError, UsageError, frozen
 from convcli.data.axes import Axis, Positions, axes_of
@@ -386,9 +386,12 @@ class Sink(ABC):
         The form of what it takes.
     notes : tuple of str
         Lines for the person, complete after :meth:`close`: what the format could not hold.
+    in_place : bool
+        Whether it can be pickled, and several of it can fill one output: nothing is left to write at the end.
     """
 
     grain = STRIPS
+    in_place = False
     notes: tuple[str, ...] = ()
 
     def __init__(self, info: Info) -> None:
@@ -415,6 +418,13 @@ class Sink(ABC):
     @abstractmethod
     def put(self, box: Box, values: np.ndarray) -> None:
         """Write a box that fits."""
+
+    def attach(self, fp: IO[bytes]) -> None:
+        """Go on in a file that another such sink has begun, where it is ``in_place``."""
+        raise NotImplementedError
+
+    def flush(self) -> None:  # noqa: B027
+        """Let nothing that was written wait in this process."""
 
     def close(self) -> None:
         """Finish the file's content (the target is renamed into place by its owner).

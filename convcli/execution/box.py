@@ -52,6 +52,13 @@ def needed_by(
     )
 
 
+def inputs_of(chain: Chain, box: Box) -> Box:
+    """Return which of a chain's inputs a box of its outputs is computed from."""
+    for stage, sizes in zip(reversed(chain.stages), reversed(chain.sizes[:-1]), strict=True):
+        box = needed_by(stage.windows, stage.mode, sizes, box)
+    return box
+
+
 class Runner:
     """Computes boxes of one job's output with one engine."""
 
@@ -81,9 +88,7 @@ class Runner:
 
     def needed(self, box: Box) -> Box:
         """Return which of the input's samples a box of outputs needs."""
-        chain, outputs = self.job.chain, box
-        for stage, sizes in zip(reversed(chain.stages), reversed(chain.sizes[:-1]), strict=True):
-            box = needed_by(stage.windows, stage.mode, sizes, box)
+        outputs, box = box, inputs_of(self.job.chain, box)
         if self._samples and (sampled := self._under_origins(outputs)) is not None:
             return tuple(
                 (min(a, start), max(b, stop)) for (a, b), (start, stop) in zip(box, sampled, strict=True)

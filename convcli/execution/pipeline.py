@@ -9,7 +9,7 @@ from contextlib import closing, nullcontext
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from math import prod
+from math import log2, prod
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -18,11 +18,11 @@ from convcli.common import Channels, ConvError, EngineName
 from convcli.common.budget import check_memory
 from convcli.common.machine import own_memory
 from convcli.common.prefetch import ahead
-from convcli.data.box import Box, grid
+from convcli.data.box import Box, grid, whole
 from convcli.data.info import BOXES, ITEMS, ArraySource, Grain, Info, PlanarSink, PlanarSource, Sink, Source
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
-from convcli.execution.box import Runner, execute
+from convcli.execution.box import Runner, execute, inputs_of
 from convcli.execution.items import items, place_of, with_items
 from convcli.jobs.chain import Chain
 from convcli.jobs.job import Job
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 CODER = 16_000_000  # bytes of a clip's encoder and of what converts colours
 AHEAD, AHEAD_BYTES = 48, 5  # frames that x264 looks ahead, bytes of a pixel in each (measured)
+
+POOR = 1.5  # times that the input is read, from which on other chunks are proposed
+TURNS = 4  # boxes for each process, so that all end at about the same time
 
 Progress = Callable[[int, int], None]
 """Called with the samples done along the stream axis, and their total."""
@@ -58,6 +61,8 @@ class Pipeline:
         Whether the output takes a clip's coded planes, so that they may be filtered instead of its colours.
     grain : Grain
         Which boxes the output takes; an array takes any.
+    apart : int
+        How many processes write boxes of the output: all boxes are whole pieces of it, and there are some for each.
 
     Attributes
     ----------
@@ -75,8 +80,9 @@ class Pipeline:
         step: int | None = None,
         planes: bool = False,
         grain: Grain = BOXES,
+        apart: int = 0,
     ) -> None:
-        self.job, self.source = job, source
+        self.job, self.source, self.apart = job, source, apart
         self.route: Route | None = None
         chain, first = job.chain, job.source_dtype
         if planes and isinstance(source, PlanarSource):
@@ -94,10 +100,17 @@ class Pipeline:
             result=job.dtype,
             cuts=self._cuts(grain) if step is None else (),
             times=self._passes,
-            in_memory=source.grain.any_order and source.grain.kept,
+            in_memory=source.grain.any_order and (source.grain.kept or apart > 0),
         )
         if step is not None:
             self.plan = self.plan.cut(job.stream, step)
+        if apart:
+            pieces = grain.steps(job.result)
+            fair = -(-job.length // (TURNS * apart))
+            self.plan = self.plan.cut(job.stream, min(fair, self.plan.steps[job.stream]))
+            steps = zip(job.letters, self.plan.steps, job.chain.output, strict=True)
+            whole = [min(-(-step // pieces[letter]) * pieces[letter], n) for letter, step, n in steps]
+            self.plan = replace(self.plan, steps=tuple(whole))
         own, info = source.grain, source.info
         arriving = info.bytes if own.kept and not own.any_order else 0
         kept = self.result.bytes if grain.kept else 0
@@ -124,7 +137,7 @@ class Pipeline:
         written = grain.steps(self.job.result)
         jumps = [int(self.job.chain.field(axis).jump) for axis in range(len(self.job.letters))]
         return [
-            max(-(-pieces[letter] // max(jump, 1)), written[letter])
+            -(-pieces[letter] // (max(jump, 1) * written[letter])) * written[letter]
             for letter, jump in zip(self.job.letters, jumps, strict=True)
         ]
 
@@ -150,7 +163,43 @@ class Pipeline:
         blocks = (
             f"about {self.memory / 1e6:.0f} MB of memory, {self.plan.memory / 1e6:.0f} MB of them for blocks"
         )
-        return (*self.plan.lines, blocks, *((self.route.reason,) if self.route else ()))
+        return (*self.plan.lines, blocks, *self._spread(), *((self.route.reason,) if self.route else ()))
+
+    @property
+    def read_over(self) -> float:
+        """How often the input's samples are read: halos, and the rest of the pieces that they lie in, count too."""
+        chain, steps, pieces = self.job.chain, self.plan.steps, self.source.grain.steps(self.source.info)
+        times = 1.0
+        for axis, (letter, size) in enumerate(zip(self.job.letters, chain.sizes[0], strict=True)):
+            piece, read, first, last = pieces[letter], 0, size, 0
+            for start in range(0, chain.output[axis], steps[axis]):
+                box = list(whole(chain.output))
+                box[axis] = (start, min(start + steps[axis], chain.output[axis]))
+                lo, hi = inputs_of(chain, tuple(box))[axis]
+                read += min(-(-hi // piece) * piece, size) - lo // piece * piece
+                first, last = min(first, lo), max(last, hi)
+            times *= read / max(last - first, 1)
+        return times
+
+    def _spread(self) -> Iterator[str]:
+        """Yield what several boxes cost beside one of everything, where the files take any."""
+        if self.plan.blocks == 1 or not (self.source.grain.any_order and not self.source.grain.kept):
+            return
+        crew, times = max(self.apart, 1), self.read_over
+        beside = f" on {crew} workers" * (self.apart > 0)
+        megabytes = crew * (self.plan.memory + self.plan.beside) / 1e6
+        seconds = self.plan.seconds / crew
+        yield (
+            f"{self.plan.blocks} boxes{beside}: each sample is read {times:.2f} times, about {megabytes:.0f} MB for "
+            f"boxes, about {seconds:.2g} s of computing"
+        )
+        pieces, sizes = self.source.grain.steps(self.source.info), self.job.info
+        if times > POOR and max(pieces.values()) > 1:
+            volume, space = prod(pieces.values()), [one for one in self.job.letters if sizes.size(one) > 1]
+            side = 1 << round(log2(max(volume, 1)) / len(space))
+            better = "x".join(str(min(side, sizes.size(one))) for one in self.job.letters)
+            now = "x".join(str(pieces[one]) for one in self.job.letters)
+            yield f"chunks of {better} instead of {now} would be read less often"
 
     @property
     def gave_way(self) -> tuple[str, ...]:
@@ -262,7 +311,7 @@ class Pipeline:
         order = [result.box_letters.index(letter) for letter in written.box_letters]
         with closing(ahead(blocks)) if self.plan.workers > 1 else nullcontext(blocks) as made:
             for box, block in made:
-                for sink, part in zip(sinks, _parts(block, result, written), strict=True):
+                for sink, part in zip(sinks, parts_of(block, result, written), strict=True):
                     sink.write(tuple(box[axis] for axis in order), part)
 
     def _write_planes(self, sink: PlanarSink, tally: Tally, progress: Progress) -> None:
@@ -278,7 +327,7 @@ class Pipeline:
                 sink.write_planes(frames)
 
 
-def _parts(block: np.ndarray, result: Info, written: Info) -> list[np.ndarray]:
+def parts_of(block: np.ndarray, result: Info, written: Info) -> list[np.ndarray]:
     """Turn a block of the result into one for each output file."""
     maps, axes = [block], result.letters
     if "M" in axes and "M" not in written.letters:

@@ -6,6 +6,7 @@ What a file is opened by and replaced by is in ``target``, what it holds in the 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -120,21 +121,91 @@ class Location:
         The name of its format.
     options
         What its reader is told.
+    mask
+        The file that says which samples are missing.
     """
 
     name: str
     format: str
     options: ReadOptions
+    mask: str | None = None
 
     def open(self) -> Source:
         """Open the source; errors as in `Given.open`."""
         given = Given(self.name)
         try:
             format = registry.by_name(self.format)
-            return given.open(registry.numbered(format) if given.numbered else format, self.options)
+            source = given.open(registry.numbered(format) if given.numbered else format, self.options)
+            return source if self.mask is None else masked(source, self.mask)
         except BaseException:
             given.close()
             raise
+
+
+@frozen
+class Place:
+    """An output in progress that several processes write, each boxes of its own.
+
+    Attributes
+    ----------
+    path
+        A file, or a folder of files.
+    sink
+        What it is written by.
+    """
+
+    path: Path
+    sink: Sink
+
+    @contextmanager
+    def open(self) -> Iterator[Sink]:
+        """Yield the sink, with the file open for it."""
+        if self.path.is_dir():
+            yield self.sink
+            return
+        with (
+            target.closed_after(os.open(self.path, os.O_RDWR)) as descriptor,
+            target.writing(descriptor, self.path, True) as fp,
+        ):
+            self.sink.attach(fp)
+            yield self.sink
+
+
+def in_place(format: Format, info: Info, options: WriteOptions) -> bool:
+    """Say whether processes can write boxes of an output each on its own."""
+    if format.folder is not None or not format.grain.any_order:
+        return format.grain.any_order
+    with tempfile.NamedTemporaryFile() as fp:
+        return registry.open_sink(fp, format, info, options).in_place
+
+
+def begun(place: Path, format: Format, info: Info, options: WriteOptions) -> Place:
+    """Begin an output that can be written `in_place`, or go on with one that has begun."""
+    if format.folder is not None:
+        place.mkdir(exist_ok=True)
+        return Place(place, registry.open_sink(Folder(place), format, info, options))
+    fresh = not place.exists()
+    with (
+        place.open("x+b") if fresh else tempfile.NamedTemporaryFile() as fp
+    ):  # of what is there no byte is touched
+        return Place(place, registry.open_sink(fp, format, info, options))
+
+
+def stamp(name: str) -> list[list[object]]:
+    """Return what tells whether an input is still the same: names, sizes and times of its files.
+
+    Of a folder only the files are looked at that lie in it and beside the chosen array: a store has too many.
+    """
+    file, array = registry.parted(name)
+    places = [Path(file)]
+    if places[0].is_dir():
+        places = [
+            one
+            for of in {places[0], places[0] / array.strip("/")}
+            for one in sorted(of.iterdir())
+            if one.is_file()
+        ]
+    return [[str(one), one.stat().st_size, one.stat().st_mtime_ns] for one in places]
 
 
 def masked(source: Source, name: str) -> Source:

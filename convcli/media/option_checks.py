@@ -63,8 +63,10 @@ _WRITING: tuple[_Concern[WriteOptions], ...] = (
     _Concern("--preset", lambda o: o.video.preset is not None, _film, _CLIPS),
     _Concern("--pix-fmt", lambda o: o.video.pixels is not None, _film, _CLIPS),
     _Concern("--no-audio", lambda o: not o.video.sound, _film, _CLIPS),
-    _Concern("--quality", lambda o: o.quality is not None, _LOSSY, "is for JPEG, WebP, AVIF, MP3 and Ogg"),
-    _Concern("--compress small", lambda o: o.compress is Compress.SMALL, _named("png"), "is for PNG"),
+    _Concern("--quality", lambda o: o.level is not None, _LOSSY, "is for JPEG, WebP, AVIF, MP3 and Ogg"),
+    _Concern(
+        "--quality fast or small", lambda o: isinstance(o.quality, Compress), _named("png"), "is for PNG"
+    ),
 )
 
 

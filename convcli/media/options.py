@@ -34,6 +34,17 @@ class Header(StrEnum):
     NO = "no"
 
 
+def parse_quality(text: str) -> int | Compress:
+    """Read a number from 1 to 100, or how hard a lossless writer tries.
+
+    >>> parse_quality("90"), parse_quality("small")
+    (90, <Compress.SMALL: 'small'>)
+    """
+    if not text.strip().isdecimal():
+        return parse_choice(Compress, text, "quality")
+    return in_range(int(text), "quality", 1, 100)
+
+
 def parse_columns(text: str) -> tuple[str, ...]:
     """Read names, numbers and stretches of columns."""
     return tuple(part.strip() for part in text.split(","))
@@ -169,16 +180,19 @@ class VideoOptions:
 
 @frozen
 class WriteOptions:
-    """What a writer is told about its output; ``quality`` ``None`` is the format's own default.
+    """What a writer is told about its output; ``quality`` ``None`` is the format's own default, a `Compress` is PNG's.
 
     ``array`` is the path of the array in a file that can hold several.
     """
 
-    quality: int | None = option(
-        "1 to 100, for JPEG, WebP, MP3 and Ogg.",
-        takes=int,
-        read=lambda number: in_range(number, "quality", 1, 100),
+    quality: int | Compress | None = option(
+        "1 to 100, for JPEG, WebP, MP3 and Ogg; fast or small, for PNG. Default: the format's own, fast.",
+        read=parse_quality,
     )
-    compress: Compress = option("fast or small, for PNG.", default=Compress.FAST)
     video: VideoOptions = VideoOptions()
     array: str = ""
+
+    @property
+    def level(self) -> int | None:
+        """The quality as a number."""
+        return None if isinstance(self.quality, Compress) else self.quality

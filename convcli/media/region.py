@@ -64,6 +64,7 @@ class RegionSink(Sink):
     """An output whose samples lie in C order from a place of the file on: any box is written to where it belongs."""
 
     grain = BOXES
+    in_place = True
 
     def __init__(
         self, fp: IO[bytes], info: Info, offset: int, dtype: np.dtype, letters: str | None = None
@@ -73,6 +74,17 @@ class RegionSink(Sink):
         self._fp, self._offset, self._dtype = fp, offset, dtype
         order = info.letters if letters is None else [one for one in letters if one in info.letters]
         self._order = [info.letters.index(letter) for letter in order]
+
+    def __getstate__(self) -> dict[str, object]:
+        """Serve `pickle`: all but the file."""
+        return {name: one for name, one in vars(self).items() if one is not self._fp}
+
+    def attach(self, fp: IO[bytes]) -> None:
+        """Go on in a file that another such sink has begun."""
+        self._fp = fp
+
+    def flush(self) -> None:
+        self._fp.flush()
 
     def put(self, box: Box, values: np.ndarray) -> None:
         data = values.transpose(self._order).astype(self._dtype, copy=False)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from math import ceil, prod
+from typing import Any
 
 from convcli.common.choices import EngineName
 from convcli.common.errors import ConvError
@@ -52,11 +53,14 @@ class Resources:
         ``cpu`` or ``cuda``.
     threads : int, optional
         Processor cores; by default all that the process may use.
+    memory : int, optional
+        Bytes that strips may take at a time, where cutting them along other axes too can save some.
     """
 
     engine: EngineName = EngineName.AUTO
     device: str = "cpu"
     threads: int | None = None
+    memory: int | None = None
 
 
 @frozen
@@ -160,13 +164,40 @@ class Plan:
         more = (made.blocks - self.blocks) * BLOCK * self.job.times
         return replace(made, seconds=self.seconds + more / self.threads)
 
-    def check_memory(self, available: int | None = None) -> None:
+    @property
+    def kept_choice(self) -> dict[str, Any]:
+        """What decides on the bits of the result, so that a job can go on elsewhere."""
+        return {
+            "engine": str(self.engine),
+            "algorithms": [str(one) for one in self.algorithms],
+            "steps": list(self.steps),
+        }
+
+    def again(self, choice: dict[str, Any]) -> Plan:
+        """Return the plan with a `kept_choice`.
+
+        Raises
+        ------
+        ConvError
+            When there is no such algorithm here.
+        """
+        own = Candidate(self.engine, self.algorithms, self.seconds)
+        for one in (own, *self.rejected):
+            made = replace(self, engine=one.engine, algorithms=one.algorithms, steps=tuple(choice["steps"]))
+            if made.kept_choice == choice:
+                return made
+        wanted = f"{choice['engine']} {' + '.join(choice['algorithms'])}"
+        raise ConvError(f"the job was begun with {wanted}, which is not possible here")
+
+    def check_memory(self, available: int | None = None, how: str = "free") -> None:
         """Refuse a job that cannot fit.
 
         Parameters
         ----------
         available : int, optional
             Bytes; by default what the machine says.
+        how : str
+            What these are, for the message.
 
         Raises
         ------
@@ -177,7 +208,7 @@ class Plan:
         needed = self.memory + self.beside
         if there is not None and needed > there:
             raise ConvError(
-                f"{self._blocks} need about {needed / 1e9:.1f} GB and {there / 1e9:.1f} GB are free: "
+                f"{self._blocks} need about {needed / 1e9:.1f} GB and {there / 1e9:.1f} GB are {how}: "
                 "use fewer --threads, a smaller kernel, or a format that streams (.tiff, .npy)"
             )
 
@@ -236,16 +267,18 @@ def choose(
     if resources.threads is None:
         resources = replace(resources, threads=available_threads())
     plan = _choose(Workload(chain, source, dtype, result, times), stream, resources, loaded, in_memory)
-    return _bricks(plan, stream, cuts) if cuts else plan
+    return _bricks(plan, stream, cuts, resources.memory) if cuts else plan
 
 
-def _bricks(plan: Plan, stream: int, cuts: Sequence[int]) -> Plan:
+def _bricks(plan: Plan, stream: int, cuts: Sequence[int], memory: int | None) -> Plan:
     """Let strips consist of whole pieces; cut those that take too much memory along other axes too.
 
     Slow axes come first; a block is at least so many halos long.  Pieces too large for that are read more than once.
     """
-    most = min(MOST_MEMORY, (available_memory() or MOST_MEMORY) // 2)
+    most = memory or min(MOST_MEMORY, (available_memory() or MOST_MEMORY) // 2)
     chain, strips = plan.job.chain, plan
+    while memory and plan.memory > most and plan.steps[stream] > cuts[stream]:
+        plan = plan.cut(stream, -(-plan.steps[stream] // 2))
     whole = ceil(plan.steps[stream] / cuts[stream]) * cuts[stream]
     plan = plan.cut(stream, min(whole, chain.output[stream]))
     for axis, (n, unit) in enumerate(zip(chain.output, cuts, strict=True)):
@@ -254,7 +287,7 @@ def _bricks(plan: Plan, stream: int, cuts: Sequence[int]) -> Plan:
             parts += 1 + parts // 8  # a result that no machine holds has too many to count one by one
             plan = plan.cut(axis, min(ceil(max(n / parts, least) / unit) * unit, n))
     if plan.memory > most and plan.steps != strips.steps and cuts[stream] > 1:
-        return _bricks(strips, stream, [*cuts[:stream], 1, *cuts[stream + 1 :]])
+        return _bricks(strips, stream, [*cuts[:stream], 1, *cuts[stream + 1 :]], memory)
     return plan
 
 

@@ -34,6 +34,7 @@ COMMANDS = [
     ("kernels",),
     ("kernels", "list"),
     ("kernels", "show"),
+    ("job",),
     ("doctor",),
 ]
 

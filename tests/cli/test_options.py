@@ -56,7 +56,6 @@ MEANING = {
     "--colormap": "colours of feature maps",
     "--columns": "columns of a table",
     "--compare": "what other frameworks give",
-    "--compress": "how hard a lossless writer tries",
     "--count": "maps of a grid",
     "--crf": "constant quality of a clip",
     "--cut": "folder for a clip of each event",
@@ -124,7 +123,7 @@ MEANING = {
     "--preset": "speed of an encoder",
     "--progress": "how progress is shown",
     "--rate": "samples a second, for frequencies in Hz",
-    "--quality": "quality of a lossy picture",
+    "--quality": "quality of a lossy picture, or how hard a lossless writer tries",
     "--quiet": "no notes",
     "--range": "how numbers become pixels",
     "--raw-times": "time stamps as they are",
@@ -150,7 +149,12 @@ MEANING = {
     "--transpose": "transposed convolution",
     "--validation": "share of examples held out",
     "--verbose": "say what was chosen",
-    "--verify": "file to multiply with",
+    "--cancel": "end a job",
+    "--keep-job": "keep the folder of a job",
+    "--memory": "most memory",
+    "--part": "which part of a job",
+    "--workers": "number of processes",
+    "--verify": "file to multiply with, or share of a job to compute once more",
     "--want": "size that is searched for",
     "--weights": "arrays of a net",
     "--with-input": "draw the input too",
@@ -305,7 +309,7 @@ SIZES = {  # what there is, what there is today, and the most that all open issu
     "options of filter": (len(options_of(("filter",))), 56, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 29_206  # of today; the aim is below 20,000
+CODE_LINES = 29_998  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

@@ -225,7 +225,7 @@ def test_png_keeps_every_bit_of_its_frames(
     times = Listed((0, 1, 2, 3, 5, 6), Fraction(1, 10), SECOND, 7)
     info = Info.of("TYXC"[: x.ndim], x.shape, dtype, colour).placed(T=times)
     path = tmp_path / "a.png"
-    with open_sink(str(path), registry.by_name("png"), info, WriteOptions(compress=compress)) as sink:
+    with open_sink(str(path), registry.by_name("png"), info, WriteOptions(quality=compress)) as sink:
         for start in range(0, 6, 2):
             sink.write(info.strip(start, start + 2), x[start : start + 2])
         sink.close()

@@ -29,7 +29,7 @@ WRITING = [
     (WriteOptions(video=VideoOptions(pixels="gray")), CLIPS, "--pix-fmt"),
     (WriteOptions(video=VideoOptions(sound=False)), CLIPS, "--no-audio"),
     (WriteOptions(quality=80), {"jpeg", "webp", "avif", "mp3", "ogg", "opus"}, "--quality"),
-    (WriteOptions(compress=Compress.SMALL), {"png"}, "--compress"),
+    (WriteOptions(quality=Compress.SMALL), {"png"}, "--quality fast or small"),
 ]
 
 

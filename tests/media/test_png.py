@@ -42,7 +42,7 @@ def encode(pixels, colour, *, rows=5, compress=Compress.FAST, metadata=None, dpi
     fp = fp or Pipe()
     info = Info.of("YXC"[: pixels.ndim], pixels.shape, pixels.dtype.name, colour, metadata or Metadata())
     info = with_dpi(info, dpi and tuple(map(Fraction, dpi)))
-    sink = png.sink(fp, "png", info, WriteOptions(compress=compress))
+    sink = png.sink(fp, "png", info, WriteOptions(quality=compress))
     for start in range(0, len(pixels), rows):
         block = pixels[start : start + rows].copy()
         sink.write(info.strip(start, start + len(block)), block)

@@ -6,7 +6,16 @@ from functools import cached_property
 from pathlib import Path
 
 from convcli.cli.shared import options
-from convcli.common import Channels, EngineName, Precision, UsageError, frozen, parse_choice
+from convcli.common import (
+    Channels,
+    EngineName,
+    Precision,
+    UsageError,
+    frozen,
+    parse_bytes,
+    parse_choice,
+    parse_part,
+)
 from convcli.common.choices import Distances
 from convcli.common.options import Panel, argument, flag, option
 from convcli.jobs.bind import Settings
@@ -42,6 +51,27 @@ def _template(text: str) -> str:
     if not re.search(r"(\{suffix\}|\.\w+)$", text):
         raise UsageError(f"--name {text!r}: it must end in {{suffix}}, or in one such as .png")
     return text
+
+
+@frozen
+class Scale:
+    """How a job is spread: over processes, and over runs that share the folder OUT.job."""
+
+    panel = Panel.SPEED
+
+    memory: int | None = option("Most memory of all processes: 2GB, 500MB.", read=parse_bytes)
+    workers: int | None = option(
+        "Processes that compute boxes of the output, each on one core unless --threads says more.", least=1
+    )
+    part: tuple[int, int] | None = option(
+        "3/100: compute the third of a hundred parts; runs of all parts share one output.", read=parse_part
+    )
+    keep_job: bool = flag("Keep the folder OUT.job, by which `convcli job` can verify the output.")
+
+    @property
+    def asked(self) -> bool:
+        """Whether a folder of the job was asked for."""
+        return self.workers is not None or self.part is not None or self.keep_job
 
 
 @frozen(kw_only=True)
@@ -95,6 +125,7 @@ class Request:
     engine: EngineName = options.engine()
     device: str = options.device()
     threads: int | None = option("Processor cores to use. Default: all.", panel=Panel.SPEED, least=1)
+    scale: Scale
     writing: WriteOptions
     force: bool = options.force()
     plot: str | None = option(

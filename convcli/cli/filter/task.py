@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import replace
@@ -26,10 +26,12 @@ from convcli.jobs.job import Job, draft
 from convcli.kernel.model import slug
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, make_folder, missing_folder, shown_input
+from convcli.media.opening import Location
 from convcli.media.option_checks import check_writing
 from convcli.media.registry import Format
 from convcli.pixels.channels import filtered_channels
 from convcli.pixels.ranges import Decibels
+from convcli.pixels.render import Tally
 from convcli.plan.choose import Resources
 
 Begun = tuple[Source, dict[str, str], tuple[str, ...]]
@@ -37,6 +39,8 @@ Begun = tuple[Source, dict[str, str], tuple[str, ...]]
 NOTHING = "identity:1"  # what follows where a kernel that is no convolution of its own stands alone
 
 KEPT = 1 << 28  # bytes
+LARGE = 1_000_000_000  # bytes of an output from which on it gets a job folder unasked
+BASE = 130_000_000  # bytes that a process takes before its first box, Zarr included (measured)
 
 FILM_STEP = 1  # frames of a clip that one worker computes: memory holds the kernel's frames and one a worker
 
@@ -52,6 +56,8 @@ class Task:
     read_notes: tuple[str, ...]
     kernels: tuple[str, ...]
     in_samples: dict[str, str]
+    location: Location
+    crew: int
 
     @property
     def job(self) -> Job:
@@ -130,7 +136,10 @@ class _Alike:
             pipeline.__dict__.pop(own, None)
         names = outputs.paths(input.output(request, self.slugs, format), format, pipeline.result)
         notes = (*notes, *self.kernel_notes)
-        return replace(self.task, input=input, pipeline=pipeline, paths=names, read_notes=notes)
+        location = replace(self.task.location, name=input.name)
+        return replace(
+            self.task, input=input, pipeline=pipeline, paths=names, read_notes=notes, location=location
+        )
 
 
 _last: dict[tuple[str, ...], _Alike] = {}  # by the kernels: files of a batch are often of one form
@@ -196,21 +205,36 @@ def prepare(
         step = FILM_STEP
     if not outputs.streams(job.result, format):
         step = job.length
-    resources = Resources(request.engine, request.device, request.threads)
+    location = Location(input.name, source_format.name, request.reading, request.gaps.mask)
+    resources, crew = Resources(request.engine, request.device, request.threads), 0
+    if (request.scale.asked or job.result.bytes >= LARGE) and step is None:
+        from convcli.cli.filter import large
+
+        crew = large.crew(request, format, job, source)
+    if request.scale.memory is not None:
+        resources = replace(resources, memory=each(request.scale.memory, crew))
+    resources = replace(resources, threads=1) if crew else resources
     planes = format.film and not format.numbered
-    pipeline = Pipeline(
-        job, source, resources, step=step, planes=planes, grain=registry.grain(format, job.result)
-    )
+    grain = registry.grain(format, job.result)
+    pipeline = Pipeline(job, source, resources, step=step, planes=planes, grain=grain, apart=crew)
     outputs.check(pipeline.result, format)
     pipeline.plan.check_memory()
+    if resources.memory is not None:
+        pipeline.plan.check_memory(resources.memory, "left of --memory for each process")
     slugs = [*map(slug, begun), *(kernel.slug for kernel in named)]
     if request.settings.pool is not None:
         slugs.append(slug(request.settings.pool.option))
     names = outputs.paths(input.output(request, slugs, format), format, pipeline.result)
     became = begun | {kernel.name: kernel.in_samples for kernel in named}
     told = {title: text for title, text in became.items() if text not in ("", title)}
-    task = Task(input, pipeline, format, names, (*notes, *kernel_notes), tuple(became), told)
-    if not (begun or info.companions or format.film or pipeline.plan.device != "cpu"):
+    if request.scale.asked and not (crew and len(names) == 1):
+        raise UsageError(
+            "--workers, --part and --keep-job need an input that is a file, whose parts can be read, and one output "
+            "whose parts can be written: .zarr, .npy, .tif, .nii, .nrrd, .mha"
+        )
+    crew *= len(names) == 1
+    task = Task(input, pipeline, format, names, (*notes, *kernel_notes), tuple(became), told, location, crew)
+    if not (begun or info.companions or format.film or pipeline.plan.device != "cpu" or crew):
         _last[request.kernels] = _Alike(asked, slugs, kernel_notes, replace(task, pipeline=_bare(pipeline)))
     return task
 
@@ -220,6 +244,23 @@ def _bare(pipeline: Pipeline) -> Pipeline:
     bare = copy(pipeline)
     bare.source = ArraySource(np.empty(0), "X")
     return bare
+
+
+def each(memory: int, crew: int) -> int:
+    """Return how much of the memory boxes may take: of one of several processes beside the one that leads them.
+
+    Raises
+    ------
+    UsageError
+        When nothing is left for them.
+    """
+    left = memory // (crew + 1) - BASE
+    if left <= 0:
+        raise UsageError(
+            f"--memory: {crew + 1} processes take {(crew + 1) * BASE // 10**6} MB before they read anything: allow "
+            "more, or fewer --workers"
+        )
+    return left
 
 
 def _begun(request: Request, source: Source, format: Format) -> Begun:
@@ -253,6 +294,12 @@ def perform(request: Request, task: Task) -> Report:
         opening.check_not_input(path, (task.input.name,), force=request.force)
         if request.out_dir is not None or request.name is not None:
             make_folder(Path(path).parent)
+    if task.crew:
+        from convcli.cli.filter import large
+
+        facts = task.location, task.pipeline, task.format, task.form, task.paths[0], task.crew
+        told, counted = large.run(request, *facts)
+        return reported(request, task, [*task.notes, *told], counted)
     with ExitStack() as stack:
         video = replace(request.writing.video, planes=task.pipeline.planar)
         writing = replace(request.writing, video=video)
@@ -267,11 +314,16 @@ def perform(request: Request, task: Task) -> Report:
         for line in task.pipeline.gave_way:
             report.note(line)
     notes = [*task.notes, *task.pipeline.source.later, *(line for sink in sinks for line in sink.notes)]
-    total = math.prod(
-        kernel.sum for kernel in job.chain.kernels if kernel.outputs == 1 and kernel.non_negative
-    )
-    notes += job.policy.remarks(tally, job.target.top, request.range is not None, total)
-    return Report(task, tuple(dict.fromkeys(notes)), {"clipped": tally.clipped, "values": tally.values})
+    return reported(request, task, notes, tally)
+
+
+def reported(request: Request, task: Task, notes: Sequence[str], tally: Tally) -> Report:
+    """Return the report on what was written."""
+    kernels = task.job.chain.kernels
+    total = math.prod(kernel.sum for kernel in kernels if kernel.outputs == 1 and kernel.non_negative)
+    remarks = task.job.policy.remarks(tally, task.job.target.top, request.range is not None, total)
+    lines = [*notes, *remarks]
+    return Report(task, tuple(dict.fromkeys(lines)), {"clipped": tally.clipped, "values": tally.values})
 
 
 def conclude(request: Request, found: Report) -> None:

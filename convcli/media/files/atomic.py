@@ -123,11 +123,7 @@ def replacing_folder(target: Path, force: bool) -> Iterator[str]:
         with closed_after(_subfolder(stage, "new", 0o777)) as fresh:  # its own folder is closed to others
             nameless = _NAMELESS.format(fresh)  # nobody can lead it elsewhere
             yield nameless if Path(nameless).exists() else str(target.parent / name / "new")
-            for _, _, files, inside in os.fwalk(".", dir_fd=fresh):
-                for one in files:
-                    with closed_after(os.open(one, _MADE, dir_fd=inside)) as descriptor:
-                        os.fsync(descriptor)
-                os.fsync(inside)
+            _sync(fresh)
             former = _stat(folder, target.name)
             if former is not None:
                 _take_over(fresh, former)
@@ -135,6 +131,43 @@ def replacing_folder(target: Path, force: bool) -> Iterator[str]:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
         with signals.held():
             _place(stage, folder, target.name, bool(former))
+
+
+def publish(new: Path, target: Path, force: bool) -> None:
+    """Give a file or folder named ``new``, in a folder beside ``target``, the name of that.
+
+    What stands there is exchanged for it.
+
+    Raises
+    ------
+    FileExistsError
+        When the target is there and ``force`` is not given.
+    OSError
+        When something cannot be written.
+    """
+    with (
+        closed_after(os.open(target.parent, _FOLDER)) as folder,
+        closed_after(os.open(new.parent, _MADE_FOLDER)) as stage,
+        closed_after(os.open(new, os.O_RDONLY | os.O_NOFOLLOW)) as fresh,
+    ):
+        _sync(fresh)
+        former = _stat(folder, target.name)
+        if former and not force:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        _take_over(fresh, former)
+        with signals.held():
+            _place(stage, folder, target.name, bool(former))
+
+
+def _sync(descriptor: int) -> None:
+    """Wait until a file, or all that is in a folder, is on the disk."""
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        for _, _, files, inside in os.fwalk(".", dir_fd=descriptor):
+            for one in files:
+                with closed_after(os.open(one, _MADE, dir_fd=inside)) as file:
+                    os.fsync(file)
+            os.fsync(inside)
+    os.fsync(descriptor)
 
 
 def _place(stage: int, folder: int, name: str, taken: bool) -> None:

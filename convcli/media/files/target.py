@@ -25,6 +25,7 @@ from typing import IO, TYPE_CHECKING
 from convcli.common import signals
 from convcli.common.budget import check_memory
 from convcli.common.errors import ConvError, UsageError, about
+from convcli.media.files import atomic
 from convcli.media.files.atomic import (
     closed_after,
     followed,
@@ -328,6 +329,16 @@ def folder_output(path: StrPath, recognises: Recogniser, *, force: bool = False)
     try:
         with replacing_folder(place, force) as stage:
             yield Folder(stage)
+    except FileExistsError:
+        raise already_there(path) from None
+    except OSError as error:
+        raise ConvError(f"cannot be written: {reason(error)}", subject=shown(path)) from None
+
+
+def publish(new: Path, path: StrPath, *, force: bool = False) -> None:
+    """Give a whole output, named ``new`` in a folder beside it, its name; errors as in `output`."""
+    try:
+        atomic.publish(new, Path(path).absolute(), force)
     except FileExistsError:
         raise already_there(path) from None
     except OSError as error:

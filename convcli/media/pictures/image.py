@@ -261,7 +261,7 @@ class CmykSink(PillowSink):
     holds = HOLDS["jpeg"]
 
     def settings(self) -> dict[str, Any]:
-        return jpeg.settings_for(self._options.quality)
+        return jpeg.settings_for(self._options.level)
 
 
 class BmpSink(PillowSink):
@@ -272,7 +272,7 @@ class WebpSink(PillowSink):
     holds = HOLDS["webp"]
 
     def settings(self) -> dict[str, Any]:
-        quality = self._options.quality
+        quality = self._options.level
         return {"lossless": True, "exact": True} if quality is None else {"quality": quality}
 
 

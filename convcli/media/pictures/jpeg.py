@@ -133,7 +133,7 @@ class JpegSink(Sink):
         fitted = fit(info, HOLDS["jpeg"])
         self.notes = fitted.notes
         self._fp, self._info, self._convert = fp, fitted.info, fitted.convert
-        self._settings = settings_for(options.quality)
+        self._settings = settings_for(options.level)
         height, *row = self._info.shape
         self._strip = np.empty(
             (min(height, max(_ROWS, STRIP // math.prod(row) // _ROWS * _ROWS)), *row), np.uint8

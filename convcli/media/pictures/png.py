@@ -168,7 +168,7 @@ class PngSink(Sink):
         fitted = fit(info, HOLDS["png"])
         self.notes = fitted.notes
         self._fp, self._info, self._convert = fp, fitted.info, fitted.convert
-        self._small = options.compress is Compress.SMALL
+        self._small = options.quality is Compress.SMALL
         depth = np.dtype(self._info.dtype).itemsize
         self._pixel = depth * CHANNELS[self._info.colour].count  # bytes
         self._above = np.zeros(self._info.size("X") * self._pixel, np.uint8)  # PNG filters from zeros

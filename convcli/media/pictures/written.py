@@ -48,7 +48,7 @@ class CodecSink(PillowSink):
     def pictures(self, settings: dict[str, Any]) -> memoryview | bytes:
         import imagecodecs
 
-        quality, pixels = self._options.quality, self._pixels
+        quality, pixels = self._options.level, self._pixels
         made: bytes | bytearray
         match self.holds.name:
             case "AVIF":

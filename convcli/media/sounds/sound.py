@@ -154,8 +154,8 @@ class SoundSink(Sink):
         large = container == "WAV" and prod(info.shape) * np.dtype(coding.handed).itemsize > _LARGEST
         form: dict[str, Any] = {"format": "RF64" if large else container, "subtype": coding.name}
         form |= {"samplerate": rate, "channels": info.channels}
-        if options.quality is not None:
-            form["compression_level"] = 1 - options.quality / 100
+        if options.level is not None:
+            form["compression_level"] = 1 - options.level / 100
         elif beside and beside.bits and coding.name in _RATES:
             rates = _RATES[coding.name]
             found = np.interp(beside.bits / info.channels, rates, np.linspace(0, 1, len(rates)))

@@ -315,6 +315,7 @@ class ZarrSink(Sink):
     """A store; chunks are coded by zarr, those that hold the fill value alone are not stored."""
 
     grain = BOXES
+    in_place = True
 
     def __init__(self, folder: Folder, info: Info, path: str) -> None:
         super().__init__(info)
@@ -349,13 +350,17 @@ class ZarrSink(Sink):
             attributes |= {} if multi else {"_ARRAY_DIMENSIONS": names}
         gaps = info.metadata.nodata is not None and np.dtype(info.dtype).kind == "f"
         store, path = zarr.storage.LocalStore(folder.path), path.strip("/")
+        name = f"{path}/0" if multi else path
         with writing():
+            if any(folder.path.iterdir()):  # begun by another
+                self._array = zarr.open_array(store, path=name, mode="r+")
+                return
             if multi:
                 about = self._multiscales(names)
                 zarr.create_group(store, path=path, zarr_format=stored.version, attributes=about)
             self._array = zarr.create_array(
                 store,
-                name=f"{path}/0" if multi else path,
+                name=name,
                 shape=shape,
                 dtype=info.dtype,
                 chunks=chunks,

@@ -188,6 +188,8 @@ def _place(header: Any, placed: Placed, kept: bool) -> None:
 class PackedSink(NiftiSink):
     """A NIfTI file that is compressed when it is whole."""
 
+    in_place = False
+
     def __init__(self, fp: IO[bytes], info: Info) -> None:
         self._target = fp
         super().__init__(tempfile.TemporaryFile(), info)  # noqa: SIM115

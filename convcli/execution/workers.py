@@ -1,0 +1,258 @@
+"""Boxes of one job on several processes: each opens the input and the output itself, and returns words alone.
+
+Boxes are disjoint and hold whole pieces of the output, so that one that is computed twice does no harm.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import zlib
+from collections import Counter
+from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from convcli.common import ConvError, frozen, signals
+from convcli.data.box import box_at
+from convcli.data.info import Info, Sink, Source
+from convcli.engines import get_engine
+from convcli.execution.box import Runner
+from convcli.execution.folder import JobFolder, Row
+from convcli.execution.pipeline import parts_of
+from convcli.jobs.job import Job
+from convcli.pixels.measures import Measured
+from convcli.pixels.render import Tally
+from convcli.plan.choose import Plan
+
+TRIES = 3  # workers that a box may kill
+_SERVE = "from convcli.execution.workers import serve; serve()"
+_ONE = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "BLOSC")}
+
+
+class Input(Protocol):
+    """Where a source is; it can be pickled."""
+
+    def open(self) -> Source: ...
+
+
+class Output(Protocol):
+    """Where an output in progress is; it can be pickled."""
+
+    def open(self) -> AbstractContextManager[Sink]:
+        """Open it once more, beside others."""
+        ...
+
+
+@frozen
+class Share:
+    """All that a worker must know to compute any box of a job and to write it.
+
+    Attributes
+    ----------
+    job : Job
+    plan : Plan
+    form : Info
+        The axes of ``job.result``, maybe under other letters.
+    measured : optional
+        What the range policy has measured on all values.
+    source : Input
+    sink : Output
+    folder : Path
+        Of the job, absolute.
+    threads : int
+        Of one worker.
+    """
+
+    job: Job
+    plan: Plan
+    form: Info
+    measured: Measured | None
+    source: Input
+    sink: Output
+    folder: Path
+    threads: int = 1
+
+
+class Worker:
+    """Computes boxes of a share, writes them and logs them."""
+
+    def __init__(self, share: Share) -> None:
+        self._share, self._stack = share, ExitStack()
+        plan, job = share.plan, share.job
+        engine = self._stack.enter_context(get_engine(plan.engine.value, plan.device, share.threads))
+        source = share.source.open()
+        self._stack.callback(source.close)
+        self._sink = self._stack.enter_context(share.sink.open())
+        self._log = self._stack.enter_context(JobFolder(share.folder).log())
+        self._runner = Runner(job, source, engine, plan.algorithms)
+        self._how = job.rendering(share.measured)
+
+    def compute(self, index: int) -> tuple[np.ndarray, Row]:
+        """Return the values of a box, axes as the output has them, and what the log says of it."""
+        began, job, plan = time.monotonic(), self._share.job, self._share.plan
+        box = box_at(job.chain.output, plan.steps, index)
+        block, tally = self._runner.result(box, self._runner.reader(box), self._how)
+        (values,) = parts_of(block, self._share.form, self._sink.info)
+        row = {"box": index, "checksum": checksum(values)}
+        return values, {**row, **_counts(tally), "seconds": round(time.monotonic() - began, 6)}
+
+    def place(self, index: int) -> tuple[tuple[int, int], ...]:
+        """Return a box as the output takes it."""
+        spans = dict(
+            zip(
+                self._share.job.letters,
+                box_at(self._share.job.chain.output, self._share.plan.steps, index),
+                strict=True,
+            )
+        )
+        return tuple(spans[letter] for letter in self._sink.info.box_letters)
+
+    def do(self, index: int) -> Row:
+        """Compute a box, write it, and log it.
+
+        Raises
+        ------
+        ConvError
+            When it cannot be written: no other box can either.
+        """
+        try:
+            values, row = self.compute(index)
+        except (ConvError, MemoryError) as error:
+            row = {"box": index, "error": str(error) or "not enough memory"}
+            self._log(row)
+            return row
+        try:
+            self._sink.write(self.place(index), values)
+            self._sink.flush()
+            self._log(row)
+        except OSError as error:
+            raise ConvError(f"the output cannot be written: {error.strerror}") from None
+        return row
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def checksum(values: np.ndarray) -> int:
+    """Return the CRC-32 of values in C order."""
+    return zlib.crc32(np.ascontiguousarray(values).view(np.uint8).data)
+
+
+def _counts(tally: Tally) -> Row:
+    return {name: one for name, one in vars(tally).items() if one or name == "only"}
+
+
+def tally_of(rows: Iterable[Row]) -> Tally:
+    """Return what was clipped in all boxes."""
+    total, names = Tally(), Tally.__dataclass_fields__
+    for row in rows:
+        total.add(Tally(**{name: row[name] for name in names if name in row}))
+    return total
+
+
+def serve() -> None:
+    """Work for the process at the other end of the pipe that the command line names, until it leaves."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to all: the run ends its workers
+    pipe = Connection(int(sys.argv[1]))
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            worker = Worker(pipe.recv())
+            while (index := pipe.recv()) is not None:
+                pipe.send(worker.do(index))
+            worker.close()
+        except (ConvError, MemoryError) as error:
+            pipe.send(str(error) or "not enough memory")
+
+
+class _Process:
+    """A worker of its own, and the box that it has been given."""
+
+    def __init__(self, share: Share) -> None:
+        self.pipe, theirs = Pipe()
+        environment = {**os.environ, **(_ONE if share.threads == 1 else {})}
+        call = [sys.executable, "-P", "-c", _SERVE, str(theirs.fileno())]
+        with theirs:
+            self._child = subprocess.Popen(
+                call, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment
+            )
+        self.end = partial(_end, self.pipe, self._child)
+        signals.add(self.end)
+        self.box: int | None = None
+        self.pipe.send(share)
+
+    def give(self, box: int | None) -> None:
+        self.box = box
+        with suppress(BrokenPipeError):  # it has ended: what comes next says so
+            self.pipe.send(box)
+
+    def close(self) -> None:
+        signals.discard(self.end)
+        self.end()
+
+
+def _end(pipe: Connection, child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+    pipe.close()
+
+
+def run(share: Share, boxes: Iterable[int], workers: int) -> Generator[Row, None, None]:
+    """Have boxes computed and written by several processes; yield what each came to, in any order.
+
+    A box that kills `TRIES` workers has failed, and the rest goes on.
+
+    Raises
+    ------
+    ConvError
+        Where a worker cannot go on at all: the input or the output cannot be opened or written.
+    """
+    todo, deaths, crew = iter(boxes), Counter[int](), list[_Process]()
+    again: list[int] = []
+
+    def employ(one: _Process) -> None:
+        one.give(again.pop() if again else next(todo, None))
+        if one.box is None:
+            crew.remove(one)
+            one.close()
+
+    try:
+        with JobFolder(share.folder).log() as log:
+            for _ in range(workers):
+                crew.append(_Process(share))
+                employ(crew[-1])
+            while crew:
+                ready = wait([one.pipe for one in crew])
+                for one in [one for one in crew if one.pipe in ready]:
+                    box = one.box
+                    assert box is not None
+                    try:
+                        row = one.pipe.recv()
+                    except (EOFError, ConnectionResetError):
+                        deaths[box] += 1
+                        crew.remove(one)
+                        one.close()
+                        crew.append(_Process(share))
+                        if deaths[box] < TRIES:
+                            again.append(box)
+                            employ(crew[-1])
+                            continue
+                        row, one = {"box": box, "error": f"it has ended {TRIES} workers"}, crew[-1]
+                        log(row)
+                    if isinstance(row, str):
+                        raise ConvError(row)
+                    yield row
+                    employ(one)
+    finally:
+        for one in crew:
+            one.close()

@@ -1,0 +1,249 @@
+"""Jobs on several processes: the same samples as scipy's, whatever is killed meanwhile, and nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from scipy.ndimage import correlate
+
+from tests.shell import convcli, ok, refuses
+
+SIZES = (24, 40, 48)
+KERNEL = "1,2,-1;0,5,3;-2,4,7"
+FORMATS = ("npy", "tif", "nii", "nrrd", "mha", "zarr")
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> np.ndarray:
+    """Write a.npy and a.zarr, whose shards hold several chunks; return their samples."""
+    values = np.random.default_rng(5).integers(-900, 900, SIZES, dtype=np.int16)
+    np.save(tmp_path / "a.npy", values)
+    chunks = {"chunks": (1, 8, 8), "shards": (2, 16, 16), "dimension_names": ["z", "y", "x"]}
+    zarr.create_array(tmp_path / "a.zarr", data=values, **chunks)  # type: ignore[arg-type]
+    return values
+
+
+def expected(values: np.ndarray) -> np.ndarray:
+    """Return scipy's correlation of each slice, as floats: sums of these integers are exact."""
+    weights = np.array([[float(one) for one in row.split(",")] for row in KERNEL.split(";")])
+    return correlate(values.astype(np.float64), weights[None], mode="nearest")
+
+
+def stored(path: Path) -> np.ndarray:
+    """Return an array as its format's own library reads it."""
+    if path.suffix == ".zarr":
+        node = zarr.open(path, mode="r")
+        return np.asarray((node if isinstance(node, zarr.Array) else node["0"])[:])  # type: ignore[index]
+    return np.load(path) if path.suffix == ".npy" else np.asarray(tifffile.imread(path))
+
+
+def command(output: str, *more: str, source: str = "a.npy") -> list[str]:
+    return ["filter", source, "-k", KERNEL, "--axes", "zyx", "--range", "float", "-q", "-o", output, *more]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_processes_write_what_one_writes(suffix: str, volume: np.ndarray, tmp_path: Path) -> None:
+    ok(*command(f"b.{suffix}"), cwd=tmp_path)
+    ok(*command(f"c.{suffix}", "--workers", "2"), cwd=tmp_path)
+    assert not (tmp_path / f"c.{suffix}.job").exists()
+    if suffix == "zarr":
+        first, second = (
+            {str(one.relative_to(top)): one.read_bytes() for one in top.rglob("*") if one.is_file()}
+            for top in (tmp_path / "b.zarr", tmp_path / "c.zarr")
+        )
+        assert first == second
+    else:
+        assert (tmp_path / f"b.{suffix}").read_bytes() == (tmp_path / f"c.{suffix}").read_bytes()
+    if suffix in ("zarr", "npy", "tif"):
+        assert np.array_equal(stored(tmp_path / f"c.{suffix}"), expected(volume))
+
+
+def test_boxes_are_whole_shards_of_the_output_however_many_workers_there_are(
+    volume: np.ndarray, tmp_path: Path
+) -> None:
+    """Two writers of one shard would each lose the other's chunks."""
+    ok(*command("b.zarr", "--workers", "7", "--keep-job", source="a.zarr"), cwd=tmp_path)
+    about = json.loads((tmp_path / "b.zarr.job/job.json").read_text())
+    whole = zip(about["plan"]["steps"], (2, 16, 16), SIZES, strict=True)
+    assert all(step % shard == 0 or step == n for step, shard, n in whole)
+    assert about["boxes"] == 12
+    assert np.array_equal(stored(tmp_path / "b.zarr"), expected(volume))
+
+
+def test_parts_share_an_output_and_the_last_one_ends_the_job(volume: np.ndarray, tmp_path: Path) -> None:
+    for part in (3, 1):
+        ok(*command("b.npy", "--part", f"{part}/3", "--workers", "1"), cwd=tmp_path)
+        assert not (tmp_path / "b.npy").exists()
+    state = json.loads(ok("job", "b.npy", "--json", cwd=tmp_path).stdout)
+    boxes = state["boxes"]
+    assert (state["done"], state["workers"]) == (len(range(0, boxes, 3)) + len(range(2, boxes, 3)), 0)
+    ok(*command("b.npy", "--part", "2/3", "--workers", "1"), cwd=tmp_path)
+    assert np.array_equal(stored(tmp_path / "b.npy"), expected(volume))
+    assert not (tmp_path / "b.npy.job").exists()
+
+
+def test_another_job_is_refused_with_what_differs_until_the_first_is_ended(
+    volume: np.ndarray, tmp_path: Path
+) -> None:
+    ok(*command("b.npy", "--part", "1/2", "--workers", "1"), cwd=tmp_path)
+    other = [
+        *command("b.npy", "--part", "2/2", "--workers", "1"),
+        "--pad-mode",
+        "reflect",
+        "--padding",
+        "same",
+    ]
+    refuses("options pad_mode was None, now reflect", "'b.npy.job': ", *other, cwd=tmp_path)
+    np.save(tmp_path / "a.npy", volume[::-1])
+    refuses("input was", "'b.npy.job': ", *command("b.npy", "--part", "2/2", "--workers", "1"), cwd=tmp_path)
+    ok("job", "b.npy", "--cancel", cwd=tmp_path)
+    assert not (tmp_path / "b.npy.job").exists()
+    ok(*command("b.npy", "--workers", "1"), cwd=tmp_path)
+    assert np.array_equal(stored(tmp_path / "b.npy"), expected(volume[::-1]))
+
+
+def test_boxes_computed_once_more_find_a_changed_output(volume: np.ndarray, tmp_path: Path) -> None:
+    ok(*command("b.npy", "--workers", "2", "--keep-job"), cwd=tmp_path)
+    told = ok("job", "b.npy", "--verify", "50%", cwd=tmp_path).stdout.decode()
+    assert "4 of 8 boxes" in told
+    values = np.load(tmp_path / "b.npy")
+    values[20, 3, 3] += 1
+    with (tmp_path / "b.npy").open("r+b") as fp:
+        np.save(fp, values)
+    refuses("1 of 8 boxes differ", "'a.npy': ", "job", "b.npy", "--verify", "100%", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("filter", "a.npy", "-k", "box:3", "--axes", "zyx", "-o", "b.nii.gz", "--workers", "2"),
+            "--workers",
+        ),
+        (("filter", "-", "--format", "npy", "-k", "box:3", "-o", "b.npy", "--workers", "2"), "--workers"),
+        (("filter", "a.npy", "-k", "box:3", "--part", "4/3"), "'4/3' is no part"),
+        (("filter", "a.npy", "-k", "box:3", "--memory", "much"), "'much' is no amount of memory"),
+        (command("b.npy", "--workers", "2", "--memory", "50MB"), "--memory"),
+        (("job", "b.npy", "--verify", "2"), "'2' is no share"),
+        (("job", "b.npy", "--verify", "1%", "--cancel"), "give one of them"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    arguments: list[str], words: str, volume: np.ndarray, tmp_path: Path
+) -> None:
+    done = convcli(*arguments, cwd=tmp_path, stdin=(tmp_path / "a.npy").read_bytes())
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr.decode()
+    assert {one.name for one in tmp_path.iterdir()} == {"a.npy", "a.zarr"}
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a command line in a Python of its own, whose children can be told from others."""
+    call = [sys.executable, "-m", "convcli", *arguments]
+    return subprocess.Popen(call, cwd=folder, stderr=subprocess.PIPE)
+
+
+def children(process: subprocess.Popen[bytes]) -> list[int]:
+    text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return [int(one) for one in text.split()]
+
+
+def lines(folder: Path) -> int:
+    return sum(one.read_bytes().count(b"\n") for one in folder.glob("*.log"))
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let each box take 50 ms more in the workers, by a module that every Python loads."""
+    patch = (
+        "import sys, time\n"
+        "if 'serve()' in ' '.join(sys.orig_argv):\n"
+        "    from convcli.execution.workers import Worker\n"
+        "    compute = Worker.compute\n"
+        "    Worker.compute = lambda self, index: (time.sleep(0.05), compute(self, index))[1]\n"
+    )
+    (tmp_path / "patch").mkdir()
+    (tmp_path / "patch/sitecustomize.py").write_text(patch)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "patch"))
+
+
+@pytest.mark.parametrize("suffix", ["npy", "zarr"])
+def test_a_killed_run_is_taken_up_again(slow: None, suffix: str, volume: np.ndarray, tmp_path: Path) -> None:
+    """Kill the run itself after some boxes, three times: what is logged is never done again."""
+    output, folder = f"b.{suffix}", tmp_path / f"b.{suffix}.job"
+    call = [*command(output, "--workers", "2", source=f"a.{suffix}"), "--threads", "1"]
+    for kill in range(3):
+        process = started(tmp_path, *call)
+        deadline = time.monotonic() + 20
+        while process.poll() is None and lines(folder) <= kill and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.kill()
+        process.communicate()
+        assert not (tmp_path / output).exists()
+        assert lines(folder) > kill
+    last = sorted(folder.glob("*.log"))[-1]
+    while subprocess.run(["flock", "-n", "-s", last, "true"]).returncode:  # an orphan ends its box
+        time.sleep(0.01)
+    with last.open("ab") as fp:
+        fp.write(b'{"box": 7, "checks')  # torn: no box
+    ok(*call, "--keep-job", cwd=tmp_path)
+    assert np.array_equal(stored(tmp_path / output), expected(volume))
+    boxes = json.loads((folder / "job.json").read_text())["boxes"]
+    assert lines(folder) <= boxes + 2 * 3  # those in flight, at most, twice
+
+
+def test_killed_workers_are_replaced(slow: None, volume: np.ndarray, tmp_path: Path) -> None:
+    process = started(tmp_path, *command("b.npy", "--workers", "2", "--keep-job"))
+    killed = 0
+    while process.poll() is None and killed < 3:
+        if lines(tmp_path / "b.npy.job") > killed and (found := children(process)):
+            os.kill(found[0], signal.SIGKILL)
+            killed += 1
+        time.sleep(0.005)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors, killed) == (0, b"", 3)
+    assert np.array_equal(stored(tmp_path / "b.npy"), expected(volume))
+
+
+def test_a_box_that_kills_three_workers_is_reported_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch, volume: np.ndarray, tmp_path: Path
+) -> None:
+    patch = (
+        "import os, sys\n"
+        "if 'serve()' in ' '.join(sys.orig_argv):\n"
+        "    from convcli.execution.workers import Worker\n"
+        "    compute = Worker.compute\n"
+        "    Worker.compute = lambda self, index: os._exit(9) if index == 5 else compute(self, index)\n"
+    )
+    (tmp_path / "patch").mkdir()
+    (tmp_path / "patch/sitecustomize.py").write_text(patch)
+    with monkeypatch.context() as context:
+        context.setenv("PYTHONPATH", str(tmp_path / "patch"))
+        words = "1 of 8 boxes failed, the first, 5, with: it has ended 3 workers"
+        refuses(words, "'a.npy': ", *command("b.npy", "--workers", "2"), cwd=tmp_path)
+    state = json.loads(ok("job", "b.npy", "--json", cwd=tmp_path).stdout)
+    assert (state["done"], [one["box"] for one in state["failed"]]) == (7, [5])
+    ok(*command("b.npy", "--workers", "2"), cwd=tmp_path)
+    assert np.array_equal(stored(tmp_path / "b.npy"), expected(volume))
+
+
+def test_two_runs_of_one_job_do_not_meet(slow: None, volume: np.ndarray, tmp_path: Path) -> None:
+    process = started(tmp_path, *command("b.npy", "--workers", "1"))
+    while process.poll() is None and not lines(tmp_path / "b.npy.job"):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGSTOP)
+    refuses("another process is working", "'b.npy.job': ", *command("b.npy", "--workers", "1"), cwd=tmp_path)
+    process.send_signal(signal.SIGCONT)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert np.array_equal(stored(tmp_path / "b.npy"), expected(volume))
