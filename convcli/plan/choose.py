@@ -275,7 +275,7 @@ def _bricks(plan: Plan, stream: int, cuts: Sequence[int], memory: int | None) ->
 
     Slow axes come first; a block is at least so many halos long.  Pieces too large for that are read more than once.
     """
-    most = memory or min(MOST_MEMORY, (available_memory() or MOST_MEMORY) // 2)
+    most = memory - plan.beside if memory else min(MOST_MEMORY, (available_memory() or MOST_MEMORY) // 2)
     chain, strips = plan.job.chain, plan
     while memory and plan.memory > most and plan.steps[stream] > cuts[stream]:
         plan = plan.cut(stream, -(-plan.steps[stream] // 2))
@@ -286,7 +286,7 @@ def _bricks(plan: Plan, stream: int, cuts: Sequence[int], memory: int | None) ->
         while axis != stream and plan.memory > most and plan.steps[axis] > max(least, unit):
             parts += 1 + parts // 8  # a result that no machine holds has too many to count one by one
             plan = plan.cut(axis, min(ceil(max(n / parts, least) / unit) * unit, n))
-    if plan.memory > most and plan.steps != strips.steps and cuts[stream] > 1:
+    if plan.memory > most and plan.steps != strips.steps and cuts[stream] > 1 and not memory:
         return _bricks(strips, stream, [*cuts[:stream], 1, *cuts[stream + 1 :]], memory)
     return plan
 

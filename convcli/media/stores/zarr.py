@@ -177,7 +177,12 @@ class ZarrSource(Boxes):
             notes=notes,
         ).placed(**stored.places)
         self.info = replace(info, volume="Z" in info.letters)
-        self.grain = pieces(self.info)
+        chunks = dict(
+            zip(stored.letters, stored.chunks, strict=True)
+        )  # of a shard, those are read that are asked for
+        self.grain = Grain(
+            any_order=True, piece=tuple(min(chunks[one], info.size(one)) for one in info.box_letters)
+        )
 
     def read(self, box: Box) -> np.ndarray:
         spans = dict(zip(self.info.letters, self.info.spans(box), strict=True))
