@@ -305,8 +305,8 @@ def code_lines() -> int:
 
 
 SIZES = {  # what there is, what there is today, and the most that all open issues together may make of it
-    "commands": (len(COMMANDS), 9, 11),
-    "options of filter": (len(options_of(("filter",))), 56, 58),
+    "commands": (len(COMMANDS), 10, 11),
+    "options of filter": (len(options_of(("filter",))), 59, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
 CODE_LINES = 30_003  # of today; the aim is below 20,000
