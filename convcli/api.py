@@ -30,7 +30,6 @@ from convcli.geometry.layers import format_size
 from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
 from convcli.jobs.bind import Settings
 from convcli.jobs.job import default_rank, draft, kernel_for
-from convcli.jobs.missing import parse_share
 from convcli.kernel import Kernel, load_kernel
 from convcli.pixels.channels import filtered_channels
 from convcli.pixels.ranges import ROUNDED, parse_range
@@ -218,7 +217,7 @@ def filter(
         range=parse_range(str(range)),
         precision=parse_choice(Precision, str(dtype), "dtype"),
         missing=None if missing is None else parse_choice(Missing, str(missing), "missing"),
-        min_weight=parse_share(str(_number(min_weight, "min weight"))),
+        min_weight=in_range(_number(min_weight, "min weight"), "min weight", 0, 1),
         interpolate=_truth(interpolate, "interpolate"),
         holds=("float32", "float64", info.dtype),
     )

@@ -100,7 +100,6 @@ MEANING = {
     "--momentum": "share of the last step that is kept",
     "--missing": "what a missing sample does",
     "--mask": "file that says which samples are missing",
-    "--min-weight": "share of the weights that must be present",
     "--interpolate": "fill missing samples first",
     "--name": "template of outputs' names",
     "--net": "a net that is trained",
@@ -306,10 +305,10 @@ def code_lines() -> int:
 
 SIZES = {  # what there is, what there is today, and the most that all open issues together may make of it
     "commands": (len(COMMANDS), 10, 11),
-    "options of filter": (len(options_of(("filter",))), 59, 58),
+    "options of filter": (len(options_of(("filter",))), 58, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 30_003  # of today; the aim is below 20,000
+CODE_LINES = 30_009  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

@@ -162,7 +162,7 @@ def test_even_times_are_filtered_alike_with_and_without(tmp_path: Path) -> None:
         (("-k", "box:1e999s"), "the number is beyond what a float holds"),
         (("-k", "box:0s"), "0s is not possible: give more than 0"),
         (("-k", "box:5s", "--padding", "full"), "only --stride, --pool, --missing and --mask go with it"),
-        (("-k", "box:5s", "--min-weight", "0.5"), "only --stride, --pool, --missing and --mask go with it"),
+        (("-k", "box:5s", "--missing", "skip:0.5"), "only --stride, --pool, --missing and --mask go with it"),
         (("-k", "box:5s,7s"), "kernel 'box:5s,7s': '7s' is not understood"),
         (("-k", "box:5s", "--as", "matrix"), "a column of increasing times, numbers or 2024-03-01T10:00:05"),
     ],

@@ -281,7 +281,7 @@ def test_what_is_wrong_with_a_mask_is_one_line(folder: Path, tmp_path: Path) -> 
             "grey.png': the mask is 20x30 (YX), and the data 3 (X): their sizes",
         ),
         (["--mask", tmp_path / "none.png"], 1, "none.png': no such file"),
-        (["--min-weight", "2"], 2, "min weight 2 is not possible"),
+        (["--missing", "skip:2"], 2, "'2' is no share"),
         (
             ["--mask", folder / "m.npy", "--as", "matrix"],
             2,
@@ -326,7 +326,7 @@ def test_explain_and_matrix_know_what_is_skipped(tmp_path: Path) -> None:
         "--json",
     )
     for policy, least in (("skip", 0.0), ("keep", 0.0), ("skip", 0.5)):
-        found = json.loads(ok(*words, "--missing", policy, "--min-weight", least).stdout)
+        found = json.loads(ok(*words, "--missing", f"{policy}:{least}").stdout)
         assert found["verify"]["equal"], found["verify"]
         x, held = np.array([[3, 2, 4], [5, 7, 6], [7, 8, 9]]), np.array([[1, 1, 1], [1, 0, 1], [1, 1, 0]]) > 0
         padded, there = (

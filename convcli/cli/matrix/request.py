@@ -39,7 +39,7 @@ class Request:
     reading: ReadOptions = group(
         *("axes", "header"), axes="Letters of an array's dimensions, for --verify: YX, ZYX, CYX..."
     )
-    gaps: Gaps = group("missing", "mask", "min_weight")
+    gaps: Gaps = group("rule", "mask")
     output: str | None = options.output(
         "FILE.npz (sparse, for scipy.sparse.load_npz), .csv, .npy, or a picture (.png); - is CSV."
     )
