@@ -184,9 +184,11 @@ class Request:
         if self.out_dir is None and self.name is None:
             raise UsageError(f"{what} need --out-dir DIR for their outputs")
 
-    @cached_property
+    @property
     def variants(self) -> tuple["Request", ...]:
-        """A request for each output of an input."""
-        if not self.each:
-            return (self,)
+        """A request for each output of an input; this one is not kept by itself, which only a search would free."""
+        return self._variants if self.each else (self,)
+
+    @cached_property
+    def _variants(self) -> tuple["Request", ...]:
         return tuple(replace(self, kernels=(kernel,), each=False) for kernel in self.kernels)

@@ -49,8 +49,9 @@ class Pieces:
 
     def close(self) -> None:
         """Write all that is left."""
-        if self._first is not None:
-            self._write(self._first())
+        first, self._first = self._first, None  # it may hold who owns us
+        if first is not None:
+            self._write(first())
         while self._pending:
             self._write(self._pending.popleft().result())
         if self._pool is not None:
