@@ -48,7 +48,7 @@ def test_a_name_from_the_command_before_is_no_table() -> None:
 
 def test_clipping_says_whose_range_it_is_and_what_shows_all(photo: Path) -> None:
     own = ok(
-        "filter", photo, "-k", "1,1", "-y"
+        "filter", photo, "-k", "1,1", cwd=photo.parent
     ).stderr.decode()  # 128 values; sums of two from 128 on are clipped
     assert "% of the values clipped (range clip, the kernel's own); the weights add up to 2:" in own
     given = ok("filter", photo, "-k", "mean3", "--range", "0:200", cwd=photo.parent).stderr.decode()

@@ -435,7 +435,7 @@ def test_the_table_of_events_is_the_data(tmp_path: Path) -> None:
     done = ok("motion", SAMPLES / "walk.mp4", "--no-output", "-q")
     assert done.stderr == b""
     header, *rows = done.stdout.decode().splitlines()
-    assert header.split()[:4] == ["start", "end", "peak", "frames"]
+    assert header.split()[:7] == ["start", "[s]", "end", "[s]", "peak", "[s]", "frames"]
     assert [row.split()[3] for row in rows] == ["11-35", "66-90"]
 
 
@@ -449,7 +449,7 @@ def test_the_table_fits_a_terminal_of_80_columns() -> None:
 
     header, row = drawn((1200, 1000, 2640, 1160), 12345.678)
     assert len(row) <= 80 and len(header) <= 80
-    assert header.split() == ["start", "end", "frames", "area", "x,y,width,height", "strength"]
+    assert header.split() == ["start", "[s]", "end", "[s]", "frames", "area", "[px]", "x,y,width,height", "strength"]
     assert row.split()[:3] == ["12345.678", "12354.678", "308642-308867"]
     assert "peak" in drawn((1, 2, 30, 40), 1.5)[0]
 

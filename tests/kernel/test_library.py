@@ -430,7 +430,8 @@ def test_a_wrong_name_is_left_to_the_caller() -> None:
 
 
 def test_picture_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convcli.cli.kernels.shows_colours", lambda: True)
+    for module in ("kernels", "shared.drawing"):
+        monkeypatch.setattr(f"convcli.cli.{module}.shows_colours", lambda: True)
     text = run("show", "vedge")
     darkest, middle, lightest = (f"38;5;{232 + step}m" for step in (0, 12, 23))
     line = next(line for line in text.splitlines() if "\x1b" in line)

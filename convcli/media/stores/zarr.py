@@ -357,7 +357,7 @@ class ZarrSink(Sink):
         store, path = zarr.storage.LocalStore(folder.path), path.strip("/")
         name = f"{path}/0" if multi else path
         with writing():
-            if any(folder.path.iterdir()):  # begun by another
+            if folder.path.is_dir() and any(folder.path.iterdir()):  # begun by another
                 self._array = zarr.open_array(store, path=name, mode="r+")
                 return
             if multi:
