@@ -449,7 +449,17 @@ def test_the_table_fits_a_terminal_of_80_columns() -> None:
 
     header, row = drawn((1200, 1000, 2640, 1160), 12345.678)
     assert len(row) <= 80 and len(header) <= 80
-    assert header.split() == ["start", "[s]", "end", "[s]", "frames", "area", "[px]", "x,y,width,height", "strength"]
+    assert header.split() == [
+        "start",
+        "[s]",
+        "end",
+        "[s]",
+        "frames",
+        "area",
+        "[px]",
+        "x,y,width,height",
+        "strength",
+    ]
     assert row.split()[:3] == ["12345.678", "12354.678", "308642-308867"]
     assert "peak" in drawn((1, 2, 30, 40), 1.5)[0]
 
