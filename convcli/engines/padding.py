@@ -3,7 +3,7 @@
 The mode says which samples stand where, with which weights; here its answers become copies and sums of slices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import numpy as np
@@ -52,11 +52,48 @@ def pad(
         cut = x[(*[slice(None)] * kept, *inside)]
         return cut if dtype == x.dtype else np.asarray(cut, dtype)
     with np.errstate(all="ignore"):  # what a narrower type cannot hold becomes infinite
+        if all(lo <= 0 and n <= hi for (lo, hi), n in zip(ranges, x.shape[kept:], strict=True)):
+            return _around(x, ranges, mode, mode.fill(value), dtype)
         for axis, (lo, hi) in enumerate(ranges, kept):
             # Sums are rounded axis by axis, so that a block never changes a bit
             if (lo, hi) != (0, x.shape[axis]):
                 x = _along(x, axis, lo, hi, mode, mode.fill(value), dtype)
     return x
+
+
+def _around(
+    x: np.ndarray,
+    ranges: Sequence[tuple[int, int]],
+    mode: PadMode,
+    fill: float,
+    dtype: np.dtype,
+) -> np.ndarray:
+    """Pad data that lie wholly inside, which are copied once."""
+    kept = x.ndim - len(ranges)
+    inner = [slice(-lo, n - lo) for (lo, _), n in zip(ranges, x.shape[kept:], strict=True)]
+    shape = (*x.shape[:kept], *(hi - lo for lo, hi in ranges))
+    out = tiles.empty(shape, tiles.memory_order(x), dtype)
+    out[(*[slice(None)] * kept, *inner)] = x
+    for axis, (lo, hi) in enumerate(ranges, kept):
+        done = (*[slice(None)] * (axis + 1), *inner[axis + 1 - kept :])
+        lines = np.moveaxis(out[done], axis, 0)
+        n = x.shape[axis]
+        _fill(lines, lines[inner[axis - kept]], chain(range(lo, 0), range(n, hi)), lo, mode, fill)
+    return out
+
+
+def _fill(
+    target: np.ndarray, source: np.ndarray, places: Iterable[int], lo: int, mode: PadMode, fill: float
+) -> None:
+    """Set what lies outside along the first axis; ``lo`` is where the target begins."""
+    for place in places:
+        total = target[place - lo : place - lo + 1]
+        total[...] = fill
+        for number, (at, weight) in enumerate(mode.sources(place, len(source))):
+            samples = source[at : at + 1]
+            if weight != 1:
+                samples = np.array(weight).astype(target.dtype) * samples.astype(target.dtype)
+            total[...] = total + samples if number else samples
 
 
 def _along(
@@ -68,12 +105,5 @@ def _along(
     source, target = np.moveaxis(x, axis, 0), np.moveaxis(out, axis, 0)
     first, last = min(max(lo, 0), hi), min(hi, n)
     target[first - lo : max(last - lo, 0)] = source[first : max(last, 0)]
-    for place in chain(range(lo, first), range(max(last, first), hi)):
-        total = target[place - lo : place - lo + 1]
-        total[...] = fill
-        for number, (at, weight) in enumerate(mode.sources(place, n)):
-            samples = source[at : at + 1]
-            if weight != 1:
-                samples = np.array(weight).astype(dtype) * samples.astype(dtype)
-            total[...] = total + samples if number else samples
+    _fill(target, source, chain(range(lo, first), range(max(last, first), hi)), lo, mode, fill)
     return out
