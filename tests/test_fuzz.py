@@ -1,4 +1,4 @@
-"""Two thousand spoiled files and texts of the many that `make fuzz` tries: accepted, or refused in one line."""
+"""Over a thousand spoiled files and texts of the many that `make fuzz` tries: accepted, or refused in one line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.fuzz.readers import READERS, Reader
 from tests.fuzz.strategies import cases
 from tests.fuzz.worker import attempt, mutated
 
-MUTATED, DRAWN = 30, 15  # cases of each reader; of those with a structure twice as many
+MUTATED, DRAWN = 20, 10  # cases of each reader; of those with a structure twice as many
 # Decoded in a child, or written as columns, which takes 0.1 s: a third as many
 APART = {"h5", "nc", "parquet", "arrow"} | {row.name for row in RARER if row.apart}
 
