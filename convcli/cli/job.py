@@ -8,7 +8,7 @@ from convcli.cli.shared.options import ReportRequest
 from convcli.cli.shared.progress import clock
 from convcli.cli.shared.report import show
 from convcli.cli.shared.terminal import Table
-from convcli.common import UsageError, frozen, parse_share
+from convcli.common import ConvError, UsageError, frozen, parse_share
 from convcli.common.options import argument, flag, option
 from convcli.execution.folder import JobFolder, beside
 
@@ -77,8 +77,14 @@ def job(request: Request) -> int:
         from convcli.cli.filter.large import verifying
         from convcli.cli.program import run
 
-        with chdir(about["folder"]), verifying(request.verify) as told:
-            code = run([*about["command"], "--quiet"])
+        command, *rest = about["command"]
+        with (
+            chdir(about["folder"]),
+            verifying(request.verify) as told,
+        ):  # a dry run: a spoiled folder writes nothing
+            code = run([command, "--dry-run", "--quiet", *rest]) if command == "filter" else 0
+        if not (code or told):
+            raise ConvError("its job.json is spoiled: remove the folder", subject=repr(folder.path.name))
         for line in told:
             show({"verified": line}, [line], request)
         return code

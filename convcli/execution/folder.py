@@ -55,7 +55,10 @@ class JobFolder:
             if isinstance(found["boxes"], int) and isinstance(found["identity"], dict):
                 return found
         except (FileNotFoundError, NotADirectoryError):
-            raise ConvError("there is no job of this output", subject=repr(self.path.name)) from None
+            raise ConvError(
+                "this output has no job under way; a finished one leaves nothing",
+                subject=repr(self.path.name),
+            ) from None
         except (ValueError, KeyError, TypeError):
             pass
         raise ConvError("its job.json is spoiled: remove the folder", subject=repr(self.path.name))

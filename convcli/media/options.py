@@ -12,8 +12,9 @@ from typing import Any
 
 from convcli.common.budget import PIXELS
 from convcli.common.choices import Frames, Reading, parse_choice
+from convcli.common.errors import UsageError
 from convcli.common.frozen import frozen
-from convcli.common.numbers import in_range, parse_rate
+from convcli.common.numbers import in_range, parse_rate, quoted
 from convcli.common.options import Panel, flag, option
 
 MILLION = 1_000_000
@@ -40,8 +41,10 @@ def parse_quality(text: str) -> int | Compress:
     >>> parse_quality("90"), parse_quality("small")
     (90, <Compress.SMALL: 'small'>)
     """
+    if text in tuple(Compress):
+        return Compress(text)
     if not text.strip().isdecimal():
-        return parse_choice(Compress, text, "quality")
+        raise UsageError(f"quality {quoted(text)} is not possible: give 1 to 100, or fast or small for PNG")
     return in_range(int(text), "quality", 1, 100)
 
 

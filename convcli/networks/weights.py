@@ -171,7 +171,7 @@ def onnx_model(path: Path) -> Any:
     except OSError as error:
         raise ConvError(unreadable(error)) from None
     except (decode_error, ValueError):
-        raise ConvError("no ONNX model, or a damaged one") from None
+        raise ConvError("it is no ONNX model, or damaged") from None
 
 
 def _onnx(path: Path) -> Arrays:

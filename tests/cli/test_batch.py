@@ -78,11 +78,8 @@ def test_a_folder_with_its_folders(tmp_path: Path, photos: dict[str, np.ndarray]
     for name, pixels in made.items():
         np.testing.assert_array_equal(read(tmp_path / "out/new" / name), correlated(pixels))
     first, second, last = done.stderr.decode().splitlines()
-    assert first.startswith("note: 2 in folders are left out, of no type that is read: ")
-    assert (
-        second
-        == "note: 1 in folders is left out, a link to a folder, which is not followed: 'photos/in/loop'"
-    )
+    assert first.startswith("note: left out 2 files that cannot be read: ")
+    assert second == "note: left out 1 link to a folder (links are not followed): 'photos/in/loop'"
     assert last.startswith("note: 4 written in ")
 
 
@@ -103,13 +100,21 @@ def test_which_files_are_taken(tmp_path: Path, photos: dict[str, np.ndarray]) ->
     for words, code, problem in (
         (("photos", "--out-dir", "photos"), 2, "'photos': its outputs would lie among its files"),
         (("photos",), 2, "the files of 'photos' need --out-dir"),
-        (("photos/empty", "--out-dir", "o"), 1, "'photos/empty': no file in it is of a type that is read"),
-        (("photos/*/no*", "--out-dir", "o"), 1, "'photos/*/no*': no file in it"),
+        (("photos/empty", "--out-dir", "o"), 1, "'photos/empty': it holds no file that can be read"),
+        (("photos/*/no*", "--out-dir", "o"), 1, "'photos/*/no*': it holds no file"),
     ):
         done = convcli("filter", *words, "-k", KERNEL, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (code, b"")
         assert done.stderr.decode().startswith(f"error: {problem}")
     assert not (tmp_path / "o").exists()
+
+
+def test_a_folder_without_files_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = convcli("filter", "empty", "-r", "-k", "box:3", "--out-dir", "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert b"'empty': it holds no file that can be read" in done.stderr
+    assert b"internal error" not in done.stderr
 
 
 def test_a_store_and_a_series_in_a_folder_are_one_input(tmp_path: Path) -> None:

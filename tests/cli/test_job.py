@@ -82,7 +82,8 @@ def test_boxes_are_whole_shards_of_the_output_however_many_workers_there_are(
 
 def test_parts_share_an_output_and_the_last_one_ends_the_job(volume: np.ndarray, tmp_path: Path) -> None:
     for part in (3, 1):
-        ok(*command("b.npy", "--part", f"{part}/3", "--workers", "1"), cwd=tmp_path)
+        done = ok(*command("b.npy", "--part", f"{part}/3", "--workers", "1"), cwd=tmp_path)
+        assert done.stdout == b""  # no output is named that is not there
         assert not (tmp_path / "b.npy").exists()
     state = json.loads(ok("job", "b.npy", "--json", cwd=tmp_path).stdout)
     boxes = state["boxes"]
@@ -90,6 +91,18 @@ def test_parts_share_an_output_and_the_last_one_ends_the_job(volume: np.ndarray,
     ok(*command("b.npy", "--part", "2/3", "--workers", "1"), cwd=tmp_path)
     assert np.array_equal(stored(tmp_path / "b.npy"), expected(volume))
     assert not (tmp_path / "b.npy.job").exists()
+
+
+def test_a_spoiled_job_runs_nothing_else(volume: np.ndarray, tmp_path: Path) -> None:
+    ok(*command("b.npy", "--workers", "1", "--keep-job"), cwd=tmp_path)
+    file = tmp_path / "b.npy.job" / "job.json"
+    for words in (
+        ["motion", "a.npy", "-o", "evil.npy"],
+        ["filter", "a.npy", "-k", "box:3", "-o", "evil.npy", "-y"],
+    ):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "command": words}))
+        assert convcli("job", "b.npy", "--verify", "100%", cwd=tmp_path).returncode == 1
+        assert not (tmp_path / "evil.npy").exists()
 
 
 def test_another_job_is_refused_with_what_differs_until_the_first_is_ended(

@@ -262,7 +262,7 @@ def test_operators_that_do_not_run_are_shown_and_refused_by_name(tmp_path: Path)
 
 def test_models_that_are_no_nets(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"\x08\x09nonsense")
-    with pytest.raises(ConvError, match="no ONNX model, or a damaged one"):
+    with pytest.raises(ConvError, match="it is no ONNX model, or damaged"):
         load_net(tmp_path / "bad.onnx")
     with pytest.raises(ConvError, match="no such file"):
         load_net(tmp_path / "none.onnx")

@@ -116,7 +116,7 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
     asked = request.threads or available_threads()
     dry = request.dry_run or request.plan
     here = dry or request.device != "cpu" or not can_fork()
-    processes = 1 if here else min(asked, len(inputs))
+    processes = 1 if here else max(1, min(asked, len(inputs)))
     messages = replace(request.messages, progress=Progress.NONE)
     one = replace(request, messages=messages, threads=max(1, asked // processes))
     meter = Meter(request.messages.shown_progress, "files")
@@ -149,7 +149,7 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
 
     pending = {input.number: input for input in inputs}
 
-    def interrupted() -> None:  # some are written of which the word has not arrived
+    def interrupted() -> None:  # some outputs may be written whose outcome has not arrived yet
         paths = (path for input in pending.values() for path in claims.foreseen(request, input))
         written = counts.written + sum(map(partial(_changed, since=begun), paths))
         os.write(2, f"interrupted; {written} written\n".encode())

@@ -77,13 +77,15 @@ class Found:
     def notes(self) -> list[str]:
         """What is left out, in a line for each reason."""
         reasons = {
-            "of no type that is read": self._skipped,
-            "a link to a folder, which is not followed": self._links,
-            "a folder, which -r goes into": self._folders,
+            ("file that cannot be read", "files that cannot be read"): self._skipped,
+            (
+                "link to a folder (links are not followed)",
+                "links to folders (links are not followed)",
+            ): self._links,
+            ("folder inside (-r takes it)", "folders inside (-r takes them)"): self._folders,
         }
         return [
-            f"{len(names)} in folders {'are' if len(names) > 1 else 'is'} left out, {why}: {shown(names[0])}"
-            + ", ..." * (len(names) > 1)
+            f"left out {len(names)} {why[len(names) > 1]}: {shown(names[0])}" + ", ..." * (len(names) > 1)
             for why, names in reasons.items()
             if names
         ]
@@ -102,9 +104,7 @@ class Found:
         for path in dict.fromkeys(self._matching(folder, parts)):
             self._take(path, os.path.relpath(os.path.dirname(path), folder))  # noqa: PTH120  10,000 times
         if (len(self.inputs), len(self.failures)) == before:
-            self.failures.append(
-                (name, ConvError("no file in it is of a type that is read", subject=shown(name)))
-            )
+            self.failures.append((name, ConvError("it holds no file that can be read", subject=shown(name))))
 
     def _take(self, name: str, inside: str) -> None:
         self.inputs.append(Input(name, inside, len(self.inputs) + 1))

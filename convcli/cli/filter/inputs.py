@@ -137,7 +137,7 @@ def filter_one(request: Request, input: Input, claims: Claims) -> int:
             done.append(tasks.perform(variant, task))
     for found in done:
         tasks.conclude(request, found)
-        if request.plot is not None:
+        if request.plot is not None and found.task.paths:
             plot.draw(request, name, found.task.paths[0])
     return len(done)
 

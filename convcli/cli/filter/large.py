@@ -35,6 +35,7 @@ from convcli.pixels.render import Tally
 
 _WITHOUT = (
     "inputs",
+    "kernels",
     "output",
     "out_dir",
     "threads",
@@ -49,9 +50,9 @@ _verify: ContextVar[tuple[float, list[str]] | None] = ContextVar("verify", defau
 
 @contextmanager
 def verifying(share: float) -> Iterator[list[str]]:
-    """Let a job that runs in this block compute a share of its boxes once more instead, and write nothing.
+    """Let a dry run in this block compute a share of its job's boxes once more, and compare them.
 
-    What it has found is added to the list that the block gets.
+    What it finds is added to the list that the block gets.
     """
     told: list[str] = []
     token = _verify.set((share, told))
@@ -90,14 +91,15 @@ class Run:
         """Return what must be the same for a job to go on."""
         job = self._pipeline.job
         kernels = [
-            [kernel.name, sha256(repr(kernel).encode()).hexdigest()[:16]] for kernel in job.chain.kernels
+            f"{kernel.name} (weights {sha256(repr(kernel).encode()).hexdigest()[:16]})"
+            for kernel in job.chain.kernels
         ]
         flat = dict(_flat(self._request))
         return {
             "version": convcli.__version__,
             "input": opening.stamp(self._location.name),
             "form": f"{job.info.letters} {job.info.shape} {job.info.dtype}",
-            "kernels": kernels,
+            "kernels": ", ".join(kernels),
             "output": str(self.output.absolute()),
             "options": {name: str(one) for name, one in flat.items() if name not in _WITHOUT + _SILENT},
         }
@@ -157,16 +159,24 @@ class Run:
         return found
 
 
+def verify(
+    request: Request, location: Location, pipeline: Pipeline, format: Format, form: Info, path: str, crew: int
+) -> bool:
+    """Compute and compare boxes where `verifying` asks for it; return whether it does."""
+    if (asked := _verify.get()) is None:
+        return False
+    one = Run(request, location, pipeline, path, crew)
+    share, place, _ = one.share(format, form, request.writing)
+    asked[1].append(_verified(one, share, place, format, asked[0]))
+    return True
+
+
 def run(
     request: Request, location: Location, pipeline: Pipeline, format: Format, form: Info, path: str, crew: int
-) -> tuple[tuple[str, ...], Tally]:
-    """Compute a job's boxes, or the part of them that was asked for; return notes, and what was clipped."""
+) -> tuple[bool, tuple[str, ...], Tally]:
+    """Compute a job's boxes, or the part that was asked for; return whether all are done, notes, what was clipped."""
     one = Run(request, location, pipeline, path, crew)
     folder, part = one.folder, request.scale.part or (1, 1)
-    if (asked := _verify.get()) is not None:
-        share, place, _ = one.share(format, form, request.writing)
-        asked[1].append(_verified(one, share, place, format, asked[0]))
-        return (), Tally()
     ended = folder.exists and folder.published
     opening.check_output(path, format, form, force=request.force or ended)
     share, place, about = one.share(format, form, request.writing)
@@ -176,7 +186,7 @@ def run(
         rows = one.work(share, total, meter)
         if left := total - sum("error" not in row for row in rows.values()):
             told = f"part {part[0]} of {part[1]} is done; {left} of {total} boxes are left to the others"
-            return (told,), Tally()
+            return False, (told,), Tally()
         if opening.stamp(location.name) != about["identity"]["input"]:
             raise ConvError(
                 "the input has changed while it was read: end the job with `convcli job OUT --cancel`, and begin "
@@ -185,7 +195,7 @@ def run(
         folder.finish(
             lambda new: target.publish(new, one.output, force=request.force), request.scale.keep_job
         )
-    return place.sink.notes, workers.tally_of(rows.values())
+    return True, place.sink.notes, workers.tally_of(rows.values())
 
 
 def _verified(one: Run, share: Share, place: Place, format: Format, wanted: float) -> str:

@@ -71,6 +71,11 @@ class Task:
         return outputs.form(self.pipeline.result, self.format)
 
     @property
+    def large(self) -> tuple[Location, Pipeline, Format, Info, str, int]:
+        """What `convcli.cli.filter.large` needs of a task that several processes share."""
+        return self.location, self.pipeline, self.format, self.form, self.paths[0], self.crew
+
+    @property
     def lines(self) -> list[str]:
         """What became of units, and where the samples of the result lie."""
         became = [f"{name} is {told} in samples" for name, told in self.in_samples.items()]
@@ -259,8 +264,8 @@ def each(memory: int, crew: int) -> int:
     left = memory // (crew + 1) - BASE
     if left <= 0:
         raise UsageError(
-            f"--memory: {crew + 1} processes take {(crew + 1) * BASE // 10**6} MB before they read anything: allow "
-            "more, or fewer --workers"
+            f"--memory is too small: {f'{crew + 1} processes take' if crew else 'one process takes'} "
+            f"{(crew + 1) * BASE // 10**6} MB before reading anything; allow more, or use fewer --workers"
         )
     return left
 
@@ -299,9 +304,8 @@ def perform(request: Request, task: Task) -> Report:
     if task.crew:
         from convcli.cli.filter import large
 
-        facts = task.location, task.pipeline, task.format, task.form, task.paths[0], task.crew
-        told, counted = large.run(request, *facts)
-        return reported(request, task, [*task.notes, *told], counted)
+        done, told, counted = large.run(request, *task.large)
+        return reported(request, task if done else replace(task, paths=()), [*task.notes, *told], counted)
     with ExitStack() as stack:
         video = replace(request.writing.video, planes=task.pipeline.planar)
         writing = replace(request.writing, video=video)
@@ -340,6 +344,11 @@ def conclude(request: Request, found: Report) -> None:
 
 def show(request: Request, task: Task) -> None:
     """Say what would be done, and find what would stop it."""
+    if task.crew:
+        from convcli.cli.filter import large
+
+        if large.verify(request, *task.large):
+            return
     if request.device != "cpu":  # the plan does not look whether it is there
         _ = task.pipeline.engine
     for path in task.paths:
