@@ -25,6 +25,15 @@ _DEGREE = 111_195  # metres of a degree on a sphere with the mean radius of the 
 _JITTER = Fraction(3, 2)  # of steps that time stamps of frames may be rounded to
 
 
+def measure(unit: str) -> str:
+    """Return what a unit measures, nothing of one that is unknown; positions without a unit are taken for seconds.
+
+    >>> measure("ms"), measure(""), measure("mm")
+    ('time', 'time', 'length')
+    """
+    return UNITS.get(unit or "s", ("", Fraction(1)))[0]
+
+
 def converted(amount: Fraction, unit: str, axis: Axis, axes: Sequence[Axis] = ()) -> Fraction:
     """Return an amount in the unit of an axis' positions; positions without a unit are taken for seconds.
 

@@ -607,7 +607,7 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
         if isinstance(positions, Listed) and axis.letter == format.placed == "X" and None in positions.ticks:
             nowhere = f"{positions.ticks.count(None)} of {axis.size} rows have no time"
             lines.append(f"{nowhere}: they lie at none of the input's times, which are not evenly spaced")
-        on_paper = positions is None or positions.unit in (INCH, SECOND)
+        on_paper = positions is None or positions.unit in (INCH, SECOND) or format.kind is Kind.SOUND
         if positions is None or (axis.letter in format.placed and (on_paper or measured)):
             continue
         if positions.unit != INCH:

@@ -97,6 +97,19 @@ def test_types_of_numbers(tmp_path: Path) -> None:
     assert read(tmp_path / "h.parquet")["a"].to_list() == [2.0**70, -(2.0**70)]
 
 
+@pytest.mark.parametrize("suffix", WRITE)
+@pytest.mark.parametrize("beside", [[None, 3], [0.5, 2.0]])
+def test_large_integers_that_become_floats_are_said(
+    beside: list[float | None], suffix: str, tmp_path: Path
+) -> None:
+    large = pl.DataFrame({"a": [2**53 + 3, 2**53 + 1], "b": beside})
+    said = run(write(tmp_path / f"a.{suffix}", large), "-k", "1", "-o", tmp_path / f"b.{suffix}")
+    assert "integers beyond 2^53 beside missing cells or floats are rounded to floats" in said
+    held = large.with_columns(a=pl.Series([2**54, 2**53 + 4]))
+    said = run(write(tmp_path / f"c.{suffix}", held), "-k", "1", "-o", tmp_path / f"d.{suffix}")
+    assert said == "note: filtered columns: a, b\n"
+
+
 def test_texts_of_digits_stay_texts(tmp_path: Path) -> None:
     table = TABLE.with_columns(code=pl.Series([f"0{row}" for row in range(ROWS)]), year=pl.lit("2026"))
     run(write(tmp_path / "a.parquet", table), "-k", "box:3", "-o", tmp_path / "b.parquet")

@@ -248,6 +248,31 @@ def test_signals_become_sounds_where_their_rate_is_known(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("column", "first", "step", "rate", "note"),
+    [
+        ("time", 0, 0.001, 1000, "the times have no unit: seconds are taken for it"),
+        ("time [s]", 5, 0.001, 1000, "the first sample lies at 5 s: WAV begins at 0"),
+        ("t [ms]", 0, 0.5, 2000, ""),
+        ("t [us]", 0, 125, 8000, ""),
+    ],
+)
+def test_the_times_of_a_table_are_the_rate_of_a_sound(
+    column: str, first: int, step: float, rate: int, note: str, tmp_path: Path
+) -> None:
+    rows = "".join(f"{first + i * step:.4f},{i % 7}\n" for i in range(50))
+    (tmp_path / "t.csv").write_text(f"{column},a\n{rows}")
+    said = run(tmp_path / "t.csv", "-k", "1", "-o", tmp_path / "t.wav")[1]
+    assert soundfile.info(tmp_path / "t.wav").samplerate == rate
+    assert "left out: the names of the columns (WAV" in said and "positions" not in said
+    assert note in said and said.count("note: the") == bool(note)
+
+
+def test_a_table_of_millimetres_is_no_sound(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("x [mm],a\n0,1\n1,2\n2,5\n")
+    assert "the samples lie mm apart" in refused(tmp_path / "x.csv", "-k", "1", "-o", tmp_path / "x.wav")
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "arrow"])
 def test_a_table_of_a_sound_has_its_times(suffix: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", WAVE, 44_100, "FLOAT")

@@ -134,7 +134,10 @@ def test_the_mark_of_utf_8_is_kept(text: str) -> None:
 def test_a_format_without_columns_names_what_it_leaves_out() -> None:
     table = opened("name,t,a,b\nx,1,2,5\ny,2,3,5\n")
     left = left_out(table.info, by_name("npy"))
-    assert left[-1] == "left out: the names of the columns, columns name, t (NPY holds none)"
+    assert left == (
+        "the positions of the samples are left out: NPY holds none",
+        "left out: the names of the columns, columns name (NPY holds none)",
+    )
     assert not any("columns" in line for line in left_out(table.info, by_name("csv")))
 
 
@@ -607,7 +610,9 @@ def test_unix_times_are_told_by_their_size(unit: str, each: int) -> None:
 
 
 def test_large_integers_beside_missing_cells_are_said_to_be_rounded() -> None:
-    said = "integers beyond 2^53 beside missing cells are rounded to floats"
+    said = "integers beyond 2^53 beside missing cells or floats are rounded to floats"
+    assert said in opened("id,v\n9007199254740993,0.5\n7,2\n", columns=("id", "v")).info.notes
+    assert said not in opened("id,v\n9007199254740992,0.5\n7,2\n", columns=("id", "v")).info.notes
     assert said in opened("id\n9007199254740993\n\n5\n", header=Header.YES).info.notes
     assert said not in opened("id,v\n9007199254740993,\n7,2\n", columns=("id",)).info.notes
     assert said not in opened("id,v\n1e17,1\n,2\n", columns=("id",)).info.notes

@@ -12,9 +12,9 @@ import numpy as np
 from convcli.common.budget import SOUND
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
-from convcli.data.axes import SECOND, Axis, at_rate
+from convcli.data.axes import SECOND, Axis, Listed, at_rate
 from convcli.data.info import Info, Kind, Strips
-from convcli.data.units import spacing
+from convcli.data.units import NO_UNIT, measure, samples, spacing
 
 TRUNCATED = "--allow-truncated keeps what can be read"
 _LOSSY = ("VORBIS", "OPUS", "AAC", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
@@ -269,18 +269,20 @@ def unheld(name: str, info: Info, rate: int) -> UsageError:
 
 
 def rate_of(axis: Axis, name: str) -> tuple[int, tuple[str, ...]]:
-    """Return the sample rate in hertz, and a note where it has to be rounded."""
+    """Return the sample rate in hertz, and notes on what it does not tell of the positions."""
     positions = axis.positions
-    step = None if positions is None else spacing(positions)
-    if positions is None or step is None:
+    if positions is None or spacing(positions) is None:
         why = "has none: --fps sets one" if positions is None else "is not evenly spaced in time"
         raise UsageError(f"{name} needs a sample rate, and the data {why}")
-    if positions.unit not in (SECOND, ""):
+    if measure(positions.unit) != "time":
         raise UsageError(
             f"{name} needs a sample rate, and the samples lie {positions.unit} apart, not seconds"
         )
-    rate = 1 / step
+    notes = (NO_UNIT,) * (not positions.unit)
+    if (first := positions.at(0)) and isinstance(positions, Listed):
+        notes += (f"the first sample lies at {float(first):.10g} {positions.unit}: {name} begins at 0",)
+    rate = samples(Fraction(1), SECOND, axis)
     if not 1 <= round(rate) < 2**31:
         raise UsageError(f"{name} does not support a sample rate of {float(rate):g} Hz")
     said = f"the sample rate {float(rate):.10g} Hz is rounded to {round(rate)} Hz"
-    return round(rate), (said,) if abs(rate - round(rate)) > _EXACT * rate else ()
+    return round(rate), notes + (said,) * (abs(rate - round(rate)) > _EXACT * rate)

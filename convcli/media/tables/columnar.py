@@ -124,7 +124,7 @@ def _numbers(frame: pl.DataFrame, chosen: list[int]) -> tuple[np.ndarray, tuple[
     columns = frame[:, chosen]
     kind = pl.Float32 if set(columns.dtypes) == {pl.Float32} else pl.Float64
     found = np.stack([column.cast(kind).fill_null(float("nan")).to_numpy() for column in columns])
-    return exact(columns, found) if all(kind.is_integer() for kind in columns.dtypes) else (found, ())
+    return exact(columns, found)
 
 
 def _clock(frame: pl.DataFrame, header: tuple[str, ...], numeric: list[int], picked: bool) -> Clock | None:

@@ -19,6 +19,7 @@ from typing import IO
 
 import numpy as np
 import polars as pl
+from polars import selectors
 
 from convcli.common.budget import TABLE
 from convcli.common.errors import ConvError, UsageError
@@ -124,8 +125,10 @@ class TableCompanions:
 
     @property
     def also(self) -> tuple[str, ...]:
-        """What only tables hold."""
-        others = listed([name_of(self.header, int(index)) for index in self.others.columns])
+        """What only tables hold: times are positions."""
+        others = listed(
+            [name_of(self.header, int(name)) for name in self.others.columns if name != self.time]
+        )
         return (
             *(("the names of the columns",) if self.header else ()),
             *((f"columns {others}",) if others else ()),
@@ -248,15 +251,16 @@ def _numbers(cells: Cells, chosen: Sequence[int]) -> tuple[np.ndarray, tuple[str
 
 def exact(columns: pl.DataFrame, found: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the numbers of columns as integers where floats do not hold those, else as they were found, and a line."""
-    large = np.abs(found).max(initial=0, where=np.isfinite(found)) >= 2**53
-    for kind in (pl.Int64, pl.UInt64) if large else ():
-        integers = columns.select(pl.all().cast(kind, strict=False))
-        nulls = sum(integers.null_count().row(0))
-        if not nulls:
+    if np.abs(found).max(initial=0, where=np.isfinite(found)) < 2**53:
+        return found, ()
+    rounded, columns = False, columns.cast({selectors.float(): pl.String})
+    for kind in (pl.Int64, pl.UInt64):
+        integers = columns.cast(kind, strict=False)
+        if not sum(integers.null_count().row(0)):
             return np.ascontiguousarray(integers.to_numpy().T), ()
-        if nulls == np.isnan(found).sum():
-            return found, ("integers beyond 2^53 beside missing cells are rounded to floats",)
-    return found, ()
+        floats = integers.cast(pl.Float64).cast(kind, strict=False)
+        rounded |= any((one != other).any() for one, other in zip(integers, floats, strict=True))
+    return found, ("integers beyond 2^53 beside missing cells or floats are rounded to floats",) * rounded
 
 
 _PLACES = "places"  # of samples that come from no table
