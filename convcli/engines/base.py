@@ -90,7 +90,8 @@ class Engine(ABC):
         ``bias`` and ``combine`` are for algorithms that have them (`Algorithm.finishes`), ``outside`` for those
         that pad (`Algorithm.pads`).
         """
-        chosen, call = self._prepared(algorithm, x, weights, stride, dilation, finite=True, outside=outside)
+        call = self._call(x, weights, (), stride, dilation, finite=True, outside=outside)
+        chosen, call = self._prepared(algorithm, call)
         if chosen.mixes(call):
             return self.render(self._where_it_serves(chosen, call), how)
         return self._pixels(chosen, replace(call, bias=bias, combine=combine), how, out)
@@ -118,7 +119,8 @@ class Engine(ABC):
         there and returns it, which saves a copy; another one returns an array of its own.
         ``outside`` is for algorithms that pad (`Algorithm.pads`).
         """
-        chosen, call = self._prepared(algorithm, x, weights, stride, dilation, groups, finite, out, outside)
+        call = self._call(x, weights, (), stride, dilation, groups, finite, out, outside=outside)
+        chosen, call = self._prepared(algorithm, call)
         if chosen.mixes(call) or not (chosen.local or call.finite or all_finite(x)):
             return self._where_it_serves(chosen, call)
         return self._correlate(chosen, call)
@@ -138,10 +140,12 @@ class Engine(ABC):
         Every input lays the kernel down: ``y[i * stride + t * dilation] += weights[t] * x[i]``.  The weights
         are ``(out, in, *kernel)`` here too; torch and ONNX store them the other way round.
         """
-        sizes = transposed_sizes(x, weights, stride, dilation, groups)
+        _check_weights(x, weights, groups)
+        _check_data(x, weights.shape[2:], stride, dilation)
+        windows = map(TransposedWindow, weights.shape[2:], stride, dilation)
+        sizes = tuple(window.full_size(n) for window, n in zip(windows, x.shape[2:], strict=True))
         return self._transpose(self._call(x, weights, sizes, stride, dilation, groups, finite))
 
-    @abstractmethod
     def pool(
         self,
         x: np.ndarray,
@@ -161,33 +165,23 @@ class Engine(ABC):
         ``counts``, which broadcasts with the result, is how many taps of each window are samples, where some are
         padding or missing: the kind's ``fill``, or of integers what is nearest to it.
         """
+        sizes = pool_sizes(x, size, stride, dilation)
+        taps = np.broadcast_to((dtype or x.dtype).type(1), (1, 1, *size))
+        return self._pool(self._call(x, taps, sizes, stride, dilation), kind, counts)
 
-    def _prepared(
-        self,
-        algorithm: Algorithm | None,
-        x: np.ndarray,
-        weights: np.ndarray,
-        stride: Sequence[int],
-        dilation: Sequence[int],
-        groups: int = 1,
-        finite: bool = False,
-        out: np.ndarray | None = None,
-        outside: Outside | None = None,
-    ) -> tuple[Algorithm, Correlation]:
-        """Check that everything fits; return the algorithm and the call."""
+    def _prepared(self, algorithm: Algorithm | None, call: Correlation) -> tuple[Algorithm, Correlation]:
+        """Check that everything fits; return the algorithm, and the call with the sizes of its result."""
+        x, weights, outside = call.x, call.weights, call.outside
         algorithm = algorithm or self._default(weights)
         padded = x
         if outside is not None:  # of its shape, without memory
             padded = np.broadcast_to(
                 x[(slice(1),) * x.ndim], (*x.shape[:2], *(hi - lo for lo, hi in outside.ranges))
             )
-        if outside is not None or x.dtype in algorithm.integers:
-            sizes = pool_sizes(padded, weights.shape[2:], stride, dilation)
-            finite = finite or x.dtype.kind != "f"
-        else:
-            sizes = correlation_sizes(x, weights, stride, dilation, groups)
-        call = self._call(x, weights, sizes, stride, dilation, groups, finite, out)
-        return algorithm, replace(call, outside=outside)
+        elif x.dtype not in algorithm.integers:
+            _check_weights(x, weights, call.groups)
+        sizes = pool_sizes(padded, weights.shape[2:], call.stride, call.dilation)
+        return algorithm, replace(call, sizes=sizes, finite=call.finite or x.dtype.kind != "f")
 
     def _where_it_serves(self, algorithm: Algorithm, call: Correlation) -> np.ndarray:
         """Correlate with an algorithm in the parts of a box where it serves, and in the others with the cheapest."""
@@ -223,9 +217,10 @@ class Engine(ABC):
         stride: Sequence[int],
         dilation: Sequence[int],
         *more: Any,
+        **named: Any,
     ) -> Correlation:
-        where = {"threads": self.threads or 1, "device": self.device}
-        return Correlation(x, weights, sizes, tuple(stride), tuple(dilation), *more, **where)
+        named |= {"threads": self.threads or 1, "device": self.device}
+        return Correlation(x, weights, sizes, tuple(stride), tuple(dilation), *more, **named)
 
     def _default(self, weights: np.ndarray) -> Algorithm:
         """Return the algorithm where none is asked for."""
@@ -246,23 +241,9 @@ class Engine(ABC):
     @abstractmethod
     def _transpose(self, call: Correlation) -> np.ndarray: ...
 
-
-def correlation_sizes(
-    x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int], groups: int
-) -> tuple[int, ...]:
-    """Return the space sizes of a correlation, having checked that everything fits."""
-    _check_weights(x, weights, groups)
-    return pool_sizes(x, weights.shape[2:], stride, dilation)
-
-
-def transposed_sizes(
-    x: np.ndarray, weights: np.ndarray, stride: Sequence[int], dilation: Sequence[int], groups: int
-) -> tuple[int, ...]:
-    """Return the space sizes of a transposed convolution, having checked that everything fits."""
-    _check_weights(x, weights, groups)
-    _check_data(x, weights.shape[2:], stride, dilation)
-    windows = map(TransposedWindow, weights.shape[2:], stride, dilation)
-    return tuple(window.full_size(n) for window, n in zip(windows, x.shape[2:], strict=True))
+    @abstractmethod
+    def _pool(self, call: Correlation, kind: PoolKind, counts: np.ndarray | None) -> np.ndarray:
+        """Pool the windows of a call, whose weights give their size and the type of the arithmetic alone."""
 
 
 def pool_sizes(

@@ -12,7 +12,7 @@ from convcli.common.choices import EngineName
 from convcli.common.machine import available_threads
 from convcli.engines import shift_and_add, tiles
 from convcli.engines.algorithms import NumpyDirect, ways, work_of
-from convcli.engines.base import Engine, pool_sizes
+from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm, Correlation
 from convcli.engines.native import library, rows
 from convcli.engines.on_numpy import sums
@@ -58,25 +58,13 @@ class NumpyEngine(Engine):
         return sums.shifted(call, shift_and_add.transposed_reach(call))
 
     @np.errstate(all="ignore")  # infinities, and windows of nothing but padding
-    def pool(
-        self,
-        x: np.ndarray,
-        kind: PoolKind,
-        size: Sequence[int],
-        *,
-        stride: Sequence[int],
-        dilation: Sequence[int],
-        counts: np.ndarray | None = None,
-        dtype: np.dtype | None = None,
-    ) -> np.ndarray:
-        """Return the pooled windows, reduced along one axis after the other where the kind allows it, else whole."""
-        sizes = pool_sizes(x, size, stride, dilation)
+    def _pool(self, call: Correlation, kind: PoolKind, counts: np.ndarray | None) -> np.ndarray:
+        """Reduce windows along one axis after the other where the kind allows it, else whole."""
+        x, sizes, size = call.x, call.sizes, call.weights.shape[2:]
         whole, taken = (*x.shape[:2], *sizes), prod(size) if counts is None else counts
-        one = (dtype or x.dtype).type(1)
-        planes = x.reshape(-1, 1, *x.shape[2:])
-        call = self._call(planes, np.broadcast_to(one, (1, 1, *size)), sizes, stride, dilation)
+        call = replace(call, x=x.reshape(-1, 1, *x.shape[2:]))
         if (states := kind.states(np, x)) is not None:
-            axes = zip(range(3, x.ndim + 1), sizes, size, stride, dilation, strict=True)
+            axes = zip(range(3, x.ndim + 1), sizes, size, call.stride, call.dilation, strict=True)
             for axis, *window in axes:
                 states = reduce_windows(partial(_merged, kind, axis), states, axis, *window)
             return np.asarray(kind.finish(kind.merged(np, states, taken), taken), x.dtype)

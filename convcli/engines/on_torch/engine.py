@@ -17,7 +17,7 @@ import torch
 from convcli.common.choices import EngineName
 from convcli.engines import shift_and_add, tiles
 from convcli.engines.algorithms import TorchDirect, TorchNative, ways, work_of
-from convcli.engines.base import Engine, all_finite, pool_sizes
+from convcli.engines.base import Engine, all_finite
 from convcli.engines.costs import FEW, NATIVE_TILE
 from convcli.engines.interface import Algorithm, Correlation
 from convcli.engines.on_torch import native as torch_native
@@ -99,32 +99,23 @@ class TorchEngine(Engine):
         with full_precision(self.device):
             return torch_native.transpose(call).cpu().numpy()
 
-    def pool(
-        self,
-        x: np.ndarray,
-        kind: PoolKind,
-        size: Sequence[int],
-        *,
-        stride: Sequence[int],
-        dilation: Sequence[int],
-        counts: np.ndarray | None = None,
-        dtype: np.dtype | None = None,
-    ) -> np.ndarray:
-        """Return the pooled windows, one axis reduced after the other where the kind allows it.
+    def _pool(self, call: Correlation, kind: PoolKind, counts: np.ndarray | None) -> np.ndarray:
+        """Reduce windows along one axis after the other where the kind allows it.
 
         Torch's own means add up a whole window in one float32 accumulator, which a global mean of a photograph
         does not survive.
         """
-        sizes = pool_sizes(x, size, stride, dilation)
-        data, kernel = tensor_of(x, self.device, dtype), list(zip(size, stride, dilation, strict=True))
-        out = torch.empty((*x.shape[:2], *sizes), dtype=data.dtype, device=self.device)
+        x, size = call.x, call.weights.shape[2:]
+        data = tensor_of(x, self.device, call.weights.dtype)
+        kernel = list(zip(size, call.stride, call.dilation, strict=True))
+        out = torch.empty((*x.shape[:2], *call.sizes), dtype=data.dtype, device=self.device)
         seen = (
             prod(size) if counts is None else torch.from_numpy(counts).to(self.device).broadcast_to(out.shape)
         )
         if kind.ufunc:
             return kind.tensor(torch, data, kernel, seen).cpu().numpy()
         for tile in tiles.cut(out.shape, range(x.ndim), NATIVE_TILE // prod(size)):
-            box = tiles.inputs(tile[2:], size, stride, dilation)
+            box = tiles.inputs(tile[2:], size, call.stride, call.dilation)
             part = seen if isinstance(seen, int) else seen[tile]
             out[tile] = kind.tensor(torch, data[(*tile[:2], *box)], kernel, part)
         return out.cpu().numpy()
