@@ -222,7 +222,7 @@ class _Node:
                 if tensor.dims and tensor.data_type in (real.FLOAT, real.DOUBLE, real.FLOAT16)
             )
             operator = self.proto.op_type
-            return [Foreign(operator, self.output, operator in _POINTWISE, parameters)]
+            return [Foreign(operator, self.output, operator in _POINTWISE.split(), parameters)]
 
     @property
     def output(self) -> Shape | None:
@@ -496,37 +496,7 @@ _NODES: Mapping[str, Callable[[_Node], Made]] = {
     "Pad": _pad,
     **dict.fromkeys(("Dropout", "Identity", "Cast"), lambda node: [kinds.Dropout(0.0)]),
 }
-_POINTWISE = frozenset(
-    (
-        *(
-            "Abs",
-            "Add",
-            "Ceil",
-            "Celu",
-            "Clip",
-            "Div",
-            "Elu",
-            "Erf",
-            "Exp",
-            "Floor",
-            "Gelu",
-            "HardSigmoid",
-            "Log",
-        ),
-        *(
-            "Max",
-            "Min",
-            "Mish",
-            "Mul",
-            "Neg",
-            "PRelu",
-            "Pow",
-            "Reciprocal",
-            "Round",
-            "Selu",
-            "Sign",
-            "Softplus",
-        ),
-        *("Softsign", "Sqrt", "Sub", "Swish", "ThresholdedRelu", "Where"),
-    )
+_POINTWISE = (
+    "Abs Add Ceil Celu Clip Div Elu Erf Exp Floor Gelu HardSigmoid Log Max Min Mish Mul Neg PRelu Pow Reciprocal "
+    "Round Selu Sign Softplus Softsign Sqrt Sub Swish ThresholdedRelu Where"
 )

@@ -120,17 +120,18 @@ class Options(Fields):
 
     def _field(self, key: str, kind: Any) -> Any:
         """Return what a key says, as its field's type asks for."""
-        if kind == Fill:
-            return self.channelwise(key)
-        if isinstance(kind, UnionType):
+        if isinstance(kind, UnionType) and kind != Fill:
             (kind,) = set(get_args(kind)) - {NoneType}
-        if isinstance(kind, EnumType):
+        if kind not in _OF_TYPE and isinstance(kind, EnumType):
             return self.choice(key, kind, None)
         return _OF_TYPE[kind](self, key)
 
 
 # How a key is read, by the type of its field.
 _OF_TYPE: Mapping[Any, Callable[[Options, str], Any]] = {
+    Fill: Options.channelwise,
+    PadMode: lambda options, key: options.read(key, parse_pad_mode, PadMode.ZERO),
+    PoolKind: lambda options, key: options.read(key, _kind, _kind("max")),
     bool: Options.truth,
     int: lambda options, key: options.whole(key, 1),
     Shape: lambda options, key: options.read(key, _shape, Shape(1)),
@@ -267,40 +268,20 @@ def _bias(options: Options, bank: _Bank) -> Fill | None:
 # The others
 
 
-def _kind(options: Options, default: str = "max") -> PoolKind:
-    """Read ``kind: max``, or ``kind: percentile:75``."""
-
-    def read(text: str) -> PoolKind:
-        name, *values = text.split(":")
-        return given_pool(parse_choice(POOLS, name, "the value"), values)
-
-    return options.read("kind", read, read(default))
+def _kind(text: str) -> PoolKind:
+    """Read ``max``, or ``percentile:75``."""
+    name, *values = text.split(":")
+    return given_pool(parse_choice(POOLS, name, "the value"), values)
 
 
 def _pool(options: Options) -> Operation:
     if "size" not in options:
         raise UsageError("size: is needed (gpool: pools over everything)")
-    return kinds.Pooling(options.record(Pool, kind=_kind(options)))
+    return kinds.Pooling(options.record(Pool, kind=options.read("kind", _kind, _kind("max"))))
 
 
-def _adaptive_pool(options: Options) -> Operation:
-    options.needs("size")
-    return options.record(kinds.AdaptivePooling, kind=_kind(options, "avg"))
-
-
-def _pad(options: Options) -> Operation:
-    mode = options.read("pad_mode", parse_pad_mode, PadMode.ZERO)
-    return options.record(kinds.Pad, pad_mode=mode)
-
-
-def _groupnorm(options: Options) -> Operation:
-    options.needs("groups")
-    return options.record(kinds.GroupNorm)
-
-
-def _unflatten(options: Options) -> Operation:
-    options.needs("shape")
-    return options.record(kinds.Unflatten)
+def _global_pool(options: Options) -> Operation:
+    return kinds.Pooling(Pool(options.read("kind", _kind, _kind("max")), None))
 
 
 def _dense(options: Options) -> Operation:
@@ -326,9 +307,15 @@ def _keys(kind: type, *known: str) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind) if field.name not in known)
 
 
-def _row(kind: type[Operation], /, **known: Any) -> tuple[Reader, tuple[str, ...]]:
-    """Return how a layer is read whose options are the fields of its operation, and its keys."""
-    return lambda options: options.record(kind, **known), _keys(kind, *known)
+def _row(kind: type[Operation], /, *needed: str, **known: Any) -> tuple[Reader, tuple[str, ...]]:
+    """Return how a layer is read whose options are the fields of its operation, some ``needed``, and its keys."""
+
+    def read(options: Options) -> Operation:
+        for key in needed:
+            options.needs(key)
+        return options.record(kind, **known)
+
+    return read, _keys(kind, *known)
 
 
 _CONV = (
@@ -340,24 +327,24 @@ READERS: dict[str, tuple[Reader, tuple[str, ...]]] = {
     "conv": (partial(_convolution, transposed=False), (*_CONV, "pad_mode", "pad_value")),
     "tconv": (partial(_convolution, transposed=True), (*_CONV, "output_padding", "layout")),
     "pool": (_pool, _keys(Pool)),
-    "gpool": (lambda options: kinds.Pooling(Pool(_kind(options), None)), ("kind",)),
-    "apool": (_adaptive_pool, _keys(kinds.AdaptivePooling)),
+    "gpool": (_global_pool, ("kind",)),
+    "apool": _row(kinds.AdaptivePooling, "size"),
     **{kind.value: _row(kinds.Activation, kind=kind) for kind in kinds.ActivationKind},
     "leaky": _row(kinds.Leaky),
     "prelu": _row(kinds.PRelu),
     **{kind.value: _row(kinds.Join, kind=kind) for kind in kinds.JoinKind},
     "batchnorm": _row(kinds.BatchNorm),
-    "groupnorm": (_groupnorm, _keys(kinds.GroupNorm)),
+    "groupnorm": _row(kinds.GroupNorm, "groups"),
     "layernorm": _row(kinds.GroupNorm, groups=1),
     "instancenorm": _row(kinds.GroupNorm, groups=None),
     "dropout": _row(kinds.Dropout),
     "bias": _row(kinds.Bias),
     "scale": _row(kinds.Scale),
     "flatten": _row(kinds.Flatten),
-    "unflatten": (_unflatten, _keys(kinds.Unflatten)),
+    "unflatten": _row(kinds.Unflatten, "shape"),
     "dense": (_dense, ("outputs", "weights", "bias", "seed")),
     "upsample": _row(kinds.Upsample),
-    "pad": (_pad, _keys(kinds.Pad)),
+    "pad": _row(kinds.Pad),
 }
 
 KEYS = ("name", "description", "source", "input", "num_classes", "labels", "seed", "preprocess", "layers")

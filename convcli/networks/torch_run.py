@@ -95,7 +95,8 @@ def apply(
     raise UsageError(f"layer {step.name}: {step.layer.operation} is none of the operators that run here")
 
 
-def per_channel(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def per_channel(values: torch.Tensor | Sequence[float], x: torch.Tensor) -> torch.Tensor:
+    values = torch.as_tensor(values, dtype=x.dtype, device=x.device)
     return values.reshape(-1, *(1,) * (x.ndim - 2))
 
 
@@ -306,20 +307,16 @@ def _cut(x: torch.Tensor, box: Box, whole: Box) -> torch.Tensor:
 def preprocess(how: Preprocess, x: torch.Tensor) -> torch.Tensor:
     """Do to (items, channels, *space) what comes before the first layer: grey, resize, scale, mean and std."""
     if how.grey is not None and x.shape[1] > 1:
-        if how.grey is Grey.LUMA:
-            x = (x * per_channel(torch.tensor(REC709, dtype=x.dtype, device=x.device), x)).sum(
-                1, keepdim=True
-            )
-        else:
-            x = x.mean(1, keepdim=True)
+        luma = how.grey is Grey.LUMA
+        x = (x * per_channel(REC709, x)).sum(1, keepdim=True) if luma else x.mean(1, keepdim=True)
     if how.resize is not None:
         x = resized(x, how.interpolation, size=per_axis(how.resize, x.ndim - 2, "preprocess: resize"))
     if how.scale != 1.0:
         x = x * how.scale
     if how.mean:
-        x = x - per_channel(torch.tensor(how.mean, dtype=x.dtype, device=x.device), x)
+        x = x - per_channel(how.mean, x)
     if how.std:
-        x = x / per_channel(torch.tensor(how.std, dtype=x.dtype, device=x.device), x)
+        x = x / per_channel(how.std, x)
     return x
 
 

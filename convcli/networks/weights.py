@@ -107,14 +107,15 @@ def _state_dict(path: Path) -> Arrays:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old pickles: what comes out is checked below
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "unsupported" in str(error).lower() or "global" in str(error).lower():
+    except (
+        Exception
+    ) as error:  # whatever a damaged pickle, which is a program, makes torch's interpreter raise
+        named = any(word in str(error).lower() for word in ("unsupported", "global"))
+        if named and isinstance(error, pickle.UnpicklingError):
             raise ConvError(
                 "it holds pickled objects, which can run code and are refused; "
                 "save its tensors alone with torch.save(model.state_dict(), FILE)"
             ) from None
-        raise ConvError("no PyTorch state dict, or a damaged one") from None
-    except Exception:  # whatever a damaged pickle, which is a program, makes torch's interpreter raise
         raise ConvError("no PyTorch state dict, or a damaged one") from None
     arrays: Arrays = {}
     made = 0  # bytes beside the file's own
