@@ -262,7 +262,7 @@ def output(
         yield stand_in
         return
     destination = _destination(path, force, binary)
-    try:
+    with _written(path):
         if isinstance(destination, Path):
             with replacing(destination, force) as descriptor, writing(descriptor, path, True) as fp:
                 yield fp
@@ -277,12 +277,6 @@ def output(
                         yield whole
                         whole.seek(0)
                         shutil.copyfileobj(whole, fp, 1 << 20)
-    except BrokenPipeError:
-        raise
-    except FileExistsError:
-        raise already_there(path) from None
-    except OSError as error:
-        raise ConvError(f"cannot be written: {reason(error)}", subject=shown(path)) from None
 
 
 @contextmanager
@@ -302,13 +296,8 @@ def outputs(
                 yield fp
             os.fsync(descriptor)
 
-    try:
-        with replacing_all(folder, force) as stage:
-            yield opened
-    except FileExistsError as error:
-        raise already_there(error.filename) from None
-    except OSError as error:
-        raise ConvError(f"cannot be written: {reason(error)}", subject=shown(folder)) from None
+    with _written(folder, inside=True), replacing_all(folder, force) as stage:
+        yield opened
 
 
 @contextmanager
@@ -326,21 +315,25 @@ def folder_output(path: StrPath, recognises: Recogniser, *, force: bool = False)
         One line each, as `output`.
     """
     place = _folder_destination(path, force, recognises)
-    try:
-        with replacing_folder(place, force) as stage:
-            yield Folder(stage)
-    except FileExistsError:
-        raise already_there(path) from None
-    except OSError as error:
-        raise ConvError(f"cannot be written: {reason(error)}", subject=shown(path)) from None
+    with _written(path), replacing_folder(place, force) as stage:
+        yield Folder(stage)
 
 
 def publish(new: Path, path: StrPath, *, force: bool = False) -> None:
     """Give a whole output, named ``new`` in a folder beside it, its name; errors as in `output`."""
-    try:
+    with _written(path):
         atomic.publish(new, Path(path).absolute(), force)
-    except FileExistsError:
-        raise already_there(path) from None
+
+
+@contextmanager
+def _written(path: StrPath, *, inside: bool = False) -> Iterator[None]:
+    """Turn what the system says in a block that writes an output, or files ``inside`` a folder, into one line."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except FileExistsError as error:
+        raise already_there(error.filename if inside else path) from None
     except OSError as error:
         raise ConvError(f"cannot be written: {reason(error)}", subject=shown(path)) from None
 
