@@ -74,18 +74,16 @@ def job(request: Request) -> int:
     folder = JobFolder(beside(request.output))
     about = folder.about
     if request.verify is not None:
-        from convcli.cli.filter.large import verifying
+        from convcli.cli.filter.request import Verification
         from convcli.cli.program import run
 
-        command, *rest = about["command"]
-        with (
-            chdir(about["folder"]),
-            verifying(request.verify) as told,
-        ):  # a dry run: a spoiled folder writes nothing
-            code = run([command, "--dry-run", "--quiet", *rest]) if command == "filter" else 0
-        if not (code or told):
+        (command, *rest), asked = about["command"], Verification(request.verify, [])
+        with chdir(about["folder"]):  # a dry run: a spoiled folder writes nothing
+            dry = [command, "--dry-run", "--quiet", *rest]
+            code = run(dry, verification=asked) if command == "filter" else 0
+        if not (code or asked.told):
             raise ConvError("its job.json is spoiled: remove the folder", subject=repr(folder.path.name))
-        for line in told:
+        for line in asked.told:
             show({"verified": line}, [line], request)
         return code
     if request.cancel:

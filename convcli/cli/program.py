@@ -4,7 +4,7 @@ import importlib
 import re
 import sys
 from collections.abc import Iterable
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -62,8 +62,11 @@ def _nothing() -> None:
     """Stand in for a command that is only named."""
 
 
-def build(names: Iterable[str]) -> typer.Typer:
-    """Return the program with these commands: one that is not called is neither imported nor built."""
+def build(names: Iterable[str], **more: Any) -> typer.Typer:
+    """Return the program with these commands: one that is not called is neither imported nor built.
+
+    ``more`` are fields of the request that no option says.
+    """
     app = _program()
     from convcli.cli.shared.command import command
 
@@ -73,10 +76,10 @@ def build(names: Iterable[str]) -> typer.Typer:
         if isinstance(found, tuple):  # the help of several commands, and their records
             group = terminal.group(name, found[0])
             for word, record in found[1].items():
-                group.command(word, cls=terminal.Command)(command(record))
+                group.command(word, cls=terminal.Command)(command(record, **more))
             app.add_typer(group, name=name)
         else:
-            app.command(name, cls=terminal.Command)(command(found))
+            app.command(name, cls=terminal.Command)(command(found, **more))
     return app
 
 
@@ -129,15 +132,15 @@ def _closed_pipe() -> int:
     return CLOSED_PIPE
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code.
+def run(arguments: list[str], **more: Any) -> int:
+    """Run one command line and return its exit code; ``more`` as in `build`.
 
     0: done; 1: the work failed; 2: the command line is at fault.  With ``--debug`` (an option of every
     command) errors keep their traceback.
     """
     known = arguments and arguments[0] in COMMANDS
     try:
-        program = overview() if arguments in OVERVIEW else build(arguments[:1] if known else COMMANDS)
+        program = overview() if arguments in OVERVIEW else build(arguments[:1] if known else COMMANDS, **more)
         result = program(arguments, standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):

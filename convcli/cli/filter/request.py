@@ -12,6 +12,7 @@ from convcli.common import (
     Precision,
     UsageError,
     frozen,
+    frozen_identity,
     parse_bytes,
     parse_choice,
     parse_part,
@@ -72,6 +73,14 @@ class Scale:
     def asked(self) -> bool:
         """Whether a folder of the job was asked for."""
         return self.workers is not None or self.part is not None or self.keep_job
+
+
+@frozen_identity
+class Verification:
+    """What share of a large job's boxes a dry run computes once more to compare them, and what it has found."""
+
+    share: float
+    told: list[str]
 
 
 @frozen(kw_only=True)
@@ -138,6 +147,7 @@ class Request:
     )
     json: bool = options.json("Report each output as a line of JSON (the axis M counts the kernel's maps).")
     messages: options.Messages
+    verification: Verification | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is read."""

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from convcli.pixels.channels import filtered_channels
 from convcli.pixels.ranges import Decibels
 from convcli.pixels.render import Tally
 from convcli.plan.choose import Resources
+
+if TYPE_CHECKING:
+    from convcli.cli.filter import large
 
 Begun = tuple[Source, dict[str, str], tuple[str, ...]]
 
@@ -70,10 +73,12 @@ class Task:
         """The form of what each output holds."""
         return outputs.form(self.pipeline.result, self.format)
 
-    @property
-    def large(self) -> tuple[Location, Pipeline, Format, Info, str, int]:
-        """What `convcli.cli.filter.large` needs of a task that several processes share."""
-        return self.location, self.pipeline, self.format, self.form, self.paths[0], self.crew
+    def run(self, request: Request) -> "large.Run":
+        """Return the job that several processes share."""
+        from convcli.cli.filter.large import Run
+
+        made = self.location, self.pipeline, self.format, self.form, self.paths[0], self.crew
+        return Run(request, *made)
 
     @property
     def lines(self) -> list[str]:
@@ -302,9 +307,7 @@ def perform(request: Request, task: Task) -> Report:
         if request.out_dir is not None or request.name is not None:
             make_folder(Path(path).parent)
     if task.crew:
-        from convcli.cli.filter import large
-
-        done, told, counted = large.run(request, *task.large)
+        done, told, counted = task.run(request).run()
         return reported(request, task if done else replace(task, paths=()), [*task.notes, *told], counted)
     with ExitStack() as stack:
         video = replace(request.writing.video, planes=task.pipeline.planar)
@@ -344,11 +347,9 @@ def conclude(request: Request, found: Report) -> None:
 
 def show(request: Request, task: Task) -> None:
     """Say what would be done, and find what would stop it."""
-    if task.crew:
-        from convcli.cli.filter import large
-
-        if large.verify(request, *task.large):
-            return
+    if task.crew and request.verification is not None:
+        request.verification.told.append(task.run(request).verified(request.verification.share))
+        return
     if request.device != "cpu":  # the plan does not look whether it is there
         _ = task.pipeline.engine
     for path in task.paths:

@@ -19,18 +19,19 @@ _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
 @cache
-def command(record: type) -> Callable[..., Any]:
+def command(record: type, **more: Any) -> Callable[..., Any]:
     """Make a command of a record of options; its docstring is the help.
 
     Its attribute ``work`` names the function that does the work, as ``module.function`` of `convcli.cli`, which loads
-    once the command line makes sense.  A field ``given`` gets the flags that stand in the command line.
+    once the command line makes sense.  A field ``given`` gets the flags that stand in the command line; ``more`` are
+    other fields that no option says.
     """
     group = _Group(record, Group())
     leaves = list(group.leaves())
     asks = any(field.name == "given" for field in fields(record))
 
     def run(context: typer.Context | None = None, **raw: Any) -> Any:
-        request = group.read(raw, **({"given": given(context, leaves)} if context else {}))
+        request = group.read(raw, **({"given": given(context, leaves)} if context else {}), **more)
         module, _, name = request.work.rpartition(".")
         return getattr(importlib.import_module(f"convcli.cli.{module}"), name)(request)
 
