@@ -3,6 +3,7 @@
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,12 @@ from convcli.cli.shared.options import ReportRequest
 from convcli.cli.shared.report import show
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.cli.shared.weights import MOST, matrices, slices_of
-from convcli.common import UsageError, frozen, number_text, parse_float
+from convcli.common import UsageError, frozen, number_text, parse_number, quoted, split_unit, to_float
 from convcli.common.options import argument, group, option
+from convcli.data.axes import Axis, at_rate
+from convcli.data.units import UNITS
 from convcli.kernel import analysis, library
+from convcli.kernel.measured import in_samples
 from convcli.kernel.model import Combine, Kernel, nested, size_text
 
 if TYPE_CHECKING:
@@ -23,11 +27,13 @@ if TYPE_CHECKING:
     from convcli.kernel.response import Response
 
 
-def _rate(text: str) -> float:
-    rate = parse_float(text, "rate")
-    if rate <= 0:
-        raise UsageError(f"rate {text} is not possible: it is above 0")
-    return rate
+def _rate(text: str) -> Fraction:
+    amount, unit = split_unit(text) or (parse_number(text, "rate"), "Hz")
+    if UNITS.get(unit, ("",))[0] != "frequency":
+        raise UsageError(f"rate {quoted(text)} is no frequency: write 8000, or 8kHz")
+    if amount <= 0:
+        raise UsageError(f"rate {quoted(text)} is not possible: it is above 0")
+    return amount * UNITS[unit][1]
 
 
 class ListRequest(ReportRequest):
@@ -47,8 +53,10 @@ class ShowRequest:
         metavar="NAME|FILE",
         complete=options.complete_kernel,
     )
-    rate: float | None = option(
-        "Samples a second: frequencies in Hz instead of cycles a sample.", metavar="HZ", read=_rate
+    rate: Fraction | None = option(
+        "Samples a second (8000, 8kHz): frequencies in Hz, and kernels in units (lowpass:50Hz).",
+        metavar="HZ",
+        read=_rate,
     )
     output: str | None = options.output("Draw the frequency response: FILE.png, .svg or .pdf.")
     force: bool = options.force("Overwrite an existing output.")
@@ -84,7 +92,10 @@ def show_kernel(request: ShowRequest) -> None:
     """Print what one kernel is like."""
     from convcli.cli.shared.kernels import named_kernel  # knows the media: not for the list
 
-    found = Described(named_kernel(request.kernel), request.rate)
+    text, rate = request.kernel, request.rate
+    if rate is not None:
+        text = in_samples(text, [Axis("X", 1, at_rate(rate))] * 2, 1)
+    found = Described(named_kernel(text), None if rate is None else to_float(rate))
     if request.output is not None:
         _draw(found, request.output, force=request.force)
     show(found, _lines(found), request)

@@ -77,13 +77,16 @@ def _unknown(text: str) -> str:
 
 
 _WORDS = {  # everyday names of filters, and what does their work here
-    "blur blurred smooth smoothing soften lowpass denoise": "try gaussian:2 or box:5",
+    "blur blurred smooth smoothing soften": "try gaussian:2 or box:5",
+    "denoise despeckle noise": "try median:3 for specks, gaussian:1 for grain",
     "mean average avg": "try box:5",
     "edges edge-detect edge-detection outline contour gradient": "try sobel, or laplacian8",
     "sharpening sharper": "try sharpen or unsharp",
     "laplace laplacian": "try laplacian4, or log:sigma=2",
     "maximum dilate dilation": "try max:3",
     "minimum erode erosion": "try min:3",
+    "opening open": "two windows in turn: -k min:3 -k max:3",
+    "closing close": "two windows in turn: -k max:3 -k min:3",
     "mode vote": "try majority:3",
     "stdev stddev deviation roughness": "try std:5",
     "variance": "try var:5",
@@ -91,6 +94,7 @@ _WORDS = {  # everyday names of filters, and what does their work here
     "movement moving": "try motion, or the command `convcli motion`",
     "canny": "Canny's method is more than a convolution (OpenCV's Canny, skimage.feature.canny); sobel begins it",
     "bilateral nlmeans": "its weights depend on the samples, so it is no convolution (OpenCV and scikit-image have it)",
+    "contrast brightness gamma threshold levels equalize": "it needs no window: --range and --scale map values",
     "resize thumbnail downscale": "`magick` and `vips` resize; smaller by whole numbers: --pool avg:2",
     "rotate crop": "`magick` and `vips` do it",
 }

@@ -4,7 +4,7 @@ It serves the planner, the engines and the shell alike; no terminal.  numpy load
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cached_property, lru_cache, reduce
 from math import frexp, ldexp, prod
@@ -113,26 +113,30 @@ def symmetries(filters: "np.ndarray") -> tuple[str, ...]:
 MOST_TERMS = 8  # terms: with more, other algorithms are always quicker
 CANCELLATION = 4.0  # how much larger than the kernel the terms may be that add up to it
 LARGEST = 2.0**1000  # of the absolute sum: with more, factors can exceed float64
-WHOLE = 256  # rows or columns of a kernel that is decomposed as it is
 MOST_TAPS = 4096  # taps up to which fractions are looked for in the factors
+_SHORT = 2.0**12  # odd parts of weights below this: quotients of such weights may be exact
 
 Vector = tuple[float, ...]
 Terms = tuple[tuple[Vector, ...], ...]
+Cross = Callable[["np.ndarray"], tuple["np.ndarray", "np.ndarray"]]
+"""Returns a column and a row whose product, taken from a matrix, leaves one of a rank less."""
 
 
 def separable_terms(weights: "np.ndarray") -> Terms | None:
     """Return products of one vector an axis whose sum is the kernel, or None where more than `MOST_TERMS` are needed.
 
     One term is an outer product; its factors are whole numbers times powers of two where they can be.  Several come
-    from singular values, in three dimensions of the kernel unfolded to a matrix, then of each singular vector (De
-    Lathauwer et al., "A multilinear singular value decomposition", 2000).  What they leave out is at most 2**-23 of the
-    kernel's absolute sum in float32, no more than its rounding, and 2**-45 in float64.
+    from eliminations: a sum of columns and a sum of rows of what is left are a term, and leave a matrix of a rank less
+    (Wedderburn, "Lectures on matrices", 1934); a kernel of three dimensions is unfolded to a matrix, then each row.
+    Sums and quotients of numbers give the same bits on every machine, which singular values of a library do not.  What
+    the terms leave out is at most 2**-23 of the kernel's absolute sum in float32, no more than its rounding, and 2**-45
+    in float64.
 
     >>> import numpy as np
     >>> separable_terms(np.array([[1.0, 2, 1], [2, 4, 2]]))
     (((0.25, 0.5), (4.0, 8.0, 4.0)),)
-    >>> len(separable_terms(np.array([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])))
-    2
+    >>> separable_terms(np.array([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]))
+    (((-0.125, 0.5, -0.125), (2.0, -8.0, 2.0)), ((0.25, 0.0, 0.25), (1.0, 0.0, 1.0)))
     """
     return _cached(weights.astype(float).tobytes(), weights.shape, weights.dtype.name)
 
@@ -146,9 +150,13 @@ def _cached(weights: bytes, shape: tuple[int, ...], dtype: str) -> Terms | None:
     tolerance = total * (2.0**-23 if dtype == "float32" else 2.0**-45)
     if total > LARGEST:
         return None
-    terms = _terms(array, tolerance)
-    sizes = sum(prod(sum(map(abs, vector)) for vector in term) for term in terms or ())
-    return tuple(map(_bounded, terms)) if terms and sizes <= CANCELLATION * total else None
+    found = []
+    for cross in (_plain, _steady) if _odd_parts(array).max() < _SHORT else (_steady,):
+        terms = _terms(array, tolerance, cross)
+        sizes = sum(prod(sum(map(abs, vector)) for vector in term) for term in terms or ())
+        if terms and sizes <= CANCELLATION * total:
+            found.append(tuple(map(_bounded, terms)))
+    return min(found, key=len, default=None)
 
 
 def _bounded(term: tuple[Vector, ...]) -> tuple[Vector, ...]:
@@ -161,49 +169,60 @@ def _bounded(term: tuple[Vector, ...]) -> tuple[Vector, ...]:
     return (*moved, tuple(ldexp(value, sum(shifts)) for value in last))
 
 
-def _terms(array: "np.ndarray", tolerance: float) -> Terms | None:
+def _terms(array: "np.ndarray", tolerance: float, cross: Cross) -> Terms | None:
     import numpy as np
 
     if array.ndim == 1:
         return ((tuple(array.tolist()),),)
-    left, values, right = _singular(array.reshape(len(array), -1))
-    count, rest = 0, array.reshape(len(array), -1)
-    while count == 0 or np.abs(rest).sum() > tolerance / 2:
-        if count == min(MOST_TERMS, len(values)):
+    rest = array.reshape(len(array), -1)
+    crosses: list[tuple[np.ndarray, np.ndarray]] = []
+    while not crosses or np.abs(rest).sum() > tolerance / 2:
+        if len(crosses) == min(MOST_TERMS, *rest.shape):
             return None
-        rest = rest - np.outer(left[:, count] * values[count], right[count])
-        count += 1
-    if count == 1 and array.size <= MOST_TAPS:
+        column, row = cross(rest)
+        rest = rest - np.outer(column, row)
+        crosses.append((column, row.reshape(array.shape[1:])))
+    if len(crosses) == 1 and array.size <= MOST_TAPS:
         found = separation(array)
         if found is not None:
             *others, last = found.factors
             return ((*others, tuple(found.scale * value for value in last)),)
     terms: list[tuple[Vector, ...]] = []
-    for index in range(count):
-        norm = float(np.abs(left[:, index]).sum() * values[index])
-        tails = _terms(right[index].reshape(array.shape[1:]), tolerance / max(norm, 1e-300) / count / 2)
+    for column, row in crosses:
+        share = tolerance / max(float(np.abs(column).sum()), 1e-300) / len(crosses) / 2
+        tails = _terms(row, share, cross)
         if tails is None:
             return None
-        head = tuple((left[:, index] * values[index]).tolist())
-        terms += [(head, *tail) for tail in tails]
+        terms += [(tuple(column.tolist()), *tail) for tail in tails]
     return tuple(terms) if len(terms) <= MOST_TERMS else None
 
 
-def _singular(matrix: "np.ndarray") -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
-    """Return a matrix's singular value decomposition; of a large one the largest `MOST_TERMS` values, and some more.
-
-    All values take the cube of its size, minutes for 2000 rows; a random sketch of its columns finds the largest
-    (Halko, Martinsson, Tropp, "Finding structure with randomness", 2011).
-    """
+def _plain(matrix: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+    """Return column and row through the element of the smallest odd part: quotients by it are most likely exact."""
     import numpy as np
 
-    if min(matrix.shape) <= WHOLE:
-        return np.linalg.svd(matrix, full_matrices=False)
-    basis = np.random.default_rng(0).standard_normal((matrix.shape[1], 2 * MOST_TERMS))
-    for factor in (matrix, matrix.T, matrix):
-        basis = np.linalg.qr(factor @ basis)[0]
-    left, values, right = np.linalg.svd(basis.T @ matrix, full_matrices=False)
-    return basis @ left, values, right
+    odd = _odd_parts(matrix).ravel()
+    at = np.lexsort((-np.abs(matrix).ravel(), np.where(odd == 0, np.inf, odd)))[0]
+    y, x = divmod(int(at), matrix.shape[1])
+    return matrix[:, x] / (matrix[y, x] or 1.0), matrix[y]
+
+
+def _steady(matrix: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+    """Return sums of columns and of rows, with the signs of those through the largest element: they average errors."""
+    import numpy as np
+
+    y = int(np.abs(matrix).argmax()) // matrix.shape[1]
+    column = (matrix * np.sign(matrix[y])).sum(1)
+    row = (matrix * np.sign(column)[:, None]).sum(0)
+    return column / (np.abs(column).sum() or 1.0), row
+
+
+def _odd_parts(values: "np.ndarray") -> "np.ndarray":
+    """Return numbers without their sign and powers of two: 3 of -0.75, 0 of 0."""
+    import numpy as np
+
+    whole = (np.frexp(np.abs(values))[0] * 2.0**53).astype(np.int64)
+    return whole // np.maximum(whole & -whole, 1)
 
 
 MOST = 256  # of the sum of absolute numbers: times 65535 it stays below 2**24, where float32 counts exactly

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,18 @@ def test_cut_offs_in_hertz(tmp_path: Path) -> None:
     for text, part in (("lowpass:50ms", b"no frequency"), ("lowpass:500Hz", b"0 to 0.5")):
         refused = convcli("filter", tmp_path / "a.wav", "-k", text)
         assert refused.returncode == 2 and part in refused.stderr
+
+
+def test_a_rate_shows_a_kernel_in_hertz() -> None:
+    """At 1000 samples a second firwin's 50 Hz, however the rate is written; a time is as many samples."""
+    for rate in ("1000", "1kHz", "0.001 MHz"):
+        shown = json.loads(ok("kernels", "show", "lowpass:50Hz,taps=31", "--rate", rate, "--json").stdout)
+        np.testing.assert_allclose(np.ravel(shown["weights"]), signal.firwin(31, 50, fs=1000), atol=1e-12)
+    shown = json.loads(ok("kernels", "show", "savgol:11ms,3", "--rate", "1kHz", "--json").stdout)
+    assert shown["size"] == [11]
+    for rate in ("1ms", "0", "-3", "quick", "8m"):
+        refused = convcli("kernels", "show", "box:3", f"--rate={rate}")
+        assert refused.returncode == 2 and b"rate" in refused.stderr and refused.stderr.count(b"\n") == 1
 
 
 # OpenCV 5's getDerivKernels(1, 0, size): the derivative, and the smoothing

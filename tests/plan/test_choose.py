@@ -17,7 +17,7 @@ from convcli.geometry.grammar import parse_pool
 from convcli.geometry.padding import PaddingName, PadMode
 from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain
-from convcli.kernel import load_kernel
+from convcli.kernel import analysis, load_kernel
 from convcli.kernel.analysis import separable_terms
 from convcli.kernel.model import Kernel
 from convcli.plan import choose as choose_module
@@ -229,6 +229,20 @@ def test_terms_add_up_to_the_kernel(size: tuple[int, ...], count: int, dtype: st
     assert len(terms) <= count if len(size) == 2 else len(terms) >= 1
     tolerance = 2.0**-23 if dtype == "float32" else 2.0**-45
     assert np.abs(rebuilt(terms) - kernel).sum() <= tolerance * np.abs(kernel).sum()
+
+
+@pytest.mark.parametrize("name", ["unsharp", "laplacian4", "laplacian8", "sharpen", "emboss"])
+def test_terms_of_short_numbers_are_exact_on_every_machine(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ties of halves depend on the last bit of a sum, and singular values of LAPACK on the processor's vectors."""
+    monkeypatch.setattr(np, "linalg", None)
+    analysis._cached.cache_clear()
+    kernel = load_kernel(name).array()[0, 0]
+    for dtype in (np.float32, np.float64):
+        terms = separable_terms(kernel.astype(dtype))
+        assert terms is not None
+        np.testing.assert_array_equal(rebuilt(terms), kernel.astype(dtype))
 
 
 def test_a_dense_kernel_has_no_few_terms() -> None:
