@@ -7,33 +7,107 @@ import contextlib
 import ctypes
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 _SECONDS = 60
 
 
 @cache
-def _starter() -> socket.socket:
+def _starter(*warnings: str) -> socket.socket:
     """Start the process whose forks are the commands (`tests.starter`); it ends with this one."""
     ours, theirs = socket.socketpair()
     with theirs:
         server = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.starter"],
+            [sys.executable, *warnings, "-m", "tests.starter"],
             stdin=theirs,
             cwd=SAMPLES.parent,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
-    ours.settimeout(_SECONDS)
     atexit.register(lambda: (ours.close(), server.wait()))
     return ours
+
+
+class Job:
+    """A running command, started without starting Python; its methods are those of `subprocess.Popen`.
+
+    Parameters
+    ----------
+    arguments
+        The words behind ``convcli``.
+    folder
+        Where it runs.
+    streams
+        Descriptors, or open files, of its standard streams.
+    environment
+        Its environment variables.
+    first
+        A module, a function in it and what it gets: called in the process before the command begins.
+    warnings
+        Python's options for them.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        streams: Sequence[int | IO[bytes]],
+        environment: Mapping[str, str] = os.environ,
+        first: Sequence[object] = (),
+        warnings: Sequence[str] = (),
+    ) -> None:
+        request = {
+            "arguments": arguments,
+            "folder": str(folder),
+            "environment": dict(environment),
+            "first": first,
+        }
+        self._answer, theirs = socket.socketpair()
+        self.returncode: int | None = None
+        with theirs:
+            descriptors = [one if isinstance(one, int) else one.fileno() for one in streams]
+            socket.send_fds(_starter(*warnings), [b" "], [*descriptors, theirs.fileno()])
+        self._answer.sendall(json.dumps(request).encode())
+        self._answer.shutdown(socket.SHUT_WR)
+        self.pid = self._hear(_SECONDS)
+
+    def _hear(self, seconds: float | None) -> int:
+        self._answer.settimeout(seconds)
+        if not (number := self._answer.recv(4)):
+            raise ChildProcessError("the process that starts commands has ended")
+        return int.from_bytes(number, "little")
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code, or the signal's number below zero, once the command has ended."""
+        if self.returncode is None:
+            try:
+                self.returncode = os.waitstatus_to_exitcode(self._hear(timeout))
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired("convcli", timeout or 0) from None
+            self._answer.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def convcli(
@@ -42,18 +116,19 @@ def convcli(
     """Run a command line; standard streams are pipes, and warnings are errors."""
     environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "80"}
     words = [*map(str, arguments)]
-    request = {"arguments": words, "folder": str(cwd or Path.cwd()), "environment": environment}
     (given, give), (said, say), (told, tell) = (os.pipe() for _ in range(3))
     with ThreadPoolExecutor(3) as pool:
         texts = [pool.submit(_read, end) for end in (said, told)]
         fed = pool.submit(_feed, give, stdin)
-        socket.send_fds(_starter(), [json.dumps(request).encode()], [given, say, tell])
-        for end in (given, say, tell):
-            os.close(end)
-        status = int.from_bytes(_starter().recv(4), "little")
+        try:
+            job = Job(words, cwd or Path.cwd(), (given, say, tell), environment, warnings=("-W", "error"))
+        finally:
+            for end in (given, say, tell):
+                os.close(end)
+        code = job.wait(_SECONDS)
         fed.result()
         output, errors = (text.result() for text in texts)
-    return subprocess.CompletedProcess(words, os.waitstatus_to_exitcode(status), output, errors)
+    return subprocess.CompletedProcess(words, code, output, errors)
 
 
 def _read(descriptor: int) -> bytes:
@@ -89,7 +164,7 @@ def install(package: Path, target: Path) -> None:
     subprocess.run(command, check=True, timeout=60)
 
 
-def writes(process: subprocess.Popen[bytes], folder: Path) -> bool:
+def writes(process: subprocess.Popen[bytes] | Job, folder: Path) -> bool:
     """Tell whether a process has begun an output in a folder: a file without a name yet, or a temporary."""
     with contextlib.suppress(OSError):  # it ends, or closes one of them
         for link in Path(f"/proc/{process.pid}/fd").iterdir():
@@ -101,7 +176,7 @@ def writes(process: subprocess.Popen[bytes], folder: Path) -> bool:
     return False
 
 
-def wait_until_it_writes(process: subprocess.Popen[bytes], folder: Path) -> None:
+def wait_until_it_writes(process: subprocess.Popen[bytes] | Job, folder: Path) -> None:
     """Wait until a process has begun an output, or has ended; at most half a minute."""
     deadline = time.monotonic() + 30
     while process.poll() is None and not writes(process, folder) and time.monotonic() < deadline:

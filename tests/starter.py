@@ -1,18 +1,21 @@
 """Starts commands as processes of their own without starting Python each time: forks of one that has loaded everything.
 
-``python -m tests.starter`` takes requests from the socket that is its standard input: a command line, a folder, an
-environment, and the descriptors of the three standard streams; the answer is the wait status.  What a process does at
-its start (`convcli.cli.launch.main`) happens in every fork; only imports have happened before.  Nothing runs in the
-server itself, so that no thread and no lock is in the way of a fork.
+``python -m tests.starter`` takes requests from the socket that is its standard input: the descriptors of the three
+standard streams and of a socket of the request's own.  That one brings the command line, the folder, the environment
+and what to call first; the process's number and its wait status go back through it.  What a process does at its start
+(`convcli.cli.launch.main`) happens in every fork; only imports have happened before.  Nothing runs in the server
+itself, so that no thread and no lock is in the way of a fork.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
 import os
 import pkgutil
+import select
 import socket
 import sys
 import traceback
@@ -34,34 +37,55 @@ def modules() -> Iterator[str]:
 
 
 def serve(requests: socket.socket) -> None:
-    """Fork for every request, one at a time, until the other end is closed."""
+    """Fork for every request until the other end is closed."""
     gc.collect()
     gc.freeze()  # so that no fork copies what it only looks at
     assert len(list(Path("/proc/self/task").iterdir())) == 1
+    running: dict[int, tuple[int, socket.socket]] = {}
     while True:
-        text, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 3)
-        if not text:
-            return
-        if (child := os.fork()) == 0:
-            requests.close()
-            become(descriptors, **json.loads(text))
-        for descriptor in descriptors:
-            os.close(descriptor)
-        requests.send(os.waitpid(child, 0)[1].to_bytes(4, "little"))
+        for one in select.select([requests.fileno(), *running], [], [])[0]:
+            if one != requests.fileno():
+                process, answer = running.pop(one)
+                os.close(one)
+                _tell(answer, os.waitpid(process, 0)[1])
+                answer.close()
+                continue
+            _, descriptors, _, _ = socket.recv_fds(requests, 1, 4)
+            if not descriptors:
+                return
+            answer = socket.socket(fileno=descriptors.pop())
+            if (child := os.fork()) == 0:
+                for other in (requests, *(answer for _, answer in running.values())):
+                    other.close()
+                become(descriptors, answer)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            running[os.pidfd_open(child)] = child, answer
+            _tell(answer, child)
 
 
-def become(streams: list[int], arguments: list[str], folder: str, environment: dict[str, str]) -> None:
+def _tell(answer: socket.socket, number: int) -> None:
+    with contextlib.suppress(OSError):  # who asked has gone
+        answer.send(number.to_bytes(4, "little"))
+
+
+def become(streams: list[int], request: socket.socket) -> None:
     """Be the command: `launch.main` never returns."""
     try:
+        with request, request.makefile(encoding="utf-8") as text:
+            asked = json.load(text)
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
         sys.stdin, sys.stdout = os.fdopen(0, encoding="utf-8"), os.fdopen(1, "w", encoding="utf-8")
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace")
-        os.chdir(folder)
+        os.chdir(asked["folder"])
         os.environ.clear()
-        os.environ.update(environment)
-        sys.argv = ["convcli", *arguments]
+        os.environ.update(asked["environment"])
+        sys.argv = ["convcli", *asked["arguments"]]
+        if asked["first"]:
+            where, name, *values = asked["first"]
+            getattr(importlib.import_module(where), name)(*values)
         from convcli.cli.launch import main
 
         main()
@@ -71,6 +95,7 @@ def become(streams: list[int], arguments: list[str], folder: str, environment: d
 
 
 if __name__ == "__main__":
+    importlib.import_module("convcli.__main__")  # how an interrupt ends what has not begun yet
     for name in modules():
         importlib.import_module(name)
     __package__ = None  # help then calls the program by its name

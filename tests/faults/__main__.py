@@ -16,8 +16,10 @@ from pathlib import Path
 from tests.faults.faults import FAULTS, Fault, can_mount
 from tests.faults.jobs import KINDS, OTHERS
 from tests.faults.run import SEED, Calm, Run, calm, disturbed
+from tests.shell import install
 
 BLOCK = 4096  # bytes of the small disk: what is shorter finds room
+FITS = Path(__file__).parents[2] / "packages/convcli-fits"
 RESULTS = Path(__file__).with_name("results.md")
 
 
@@ -41,8 +43,9 @@ def report(rows: list[str], runs: int, problems: list[str], seconds: float, note
         "time in which it writes; every second run has an old target. Afterwards the target is *absent* (as before),",
         "the *old* one or the whole *new* one, byte by byte;",
         "anything else is *failed*, and so are a traceback, another exit code, and a temporary that survives. A run",
-        "that ended before its moment counts as new. In the first hundredths of a second Python itself starts: what it",
-        "says of an interrupt there, with an exit code of its own (-2, 1), is not ours.",
+        "that ended before its moment counts as new. Jobs are forks of a process that has loaded everything, but every",
+        "fifth that a signal disturbs starts Python: what Python says of an interrupt in its first hundredths of a",
+        "second, with an exit code of its own (-2, 1), is not ours.",
         "",
         "*While writing* counts the runs that had begun their output at the moment. After kill -9, and where a folder",
         "has become read-only and admits no removal, a temporary may be *left*: then the job runs once more, and must",
@@ -67,6 +70,8 @@ def main(names: list[str]) -> int:
         ThreadPoolExecutor(int(os.environ.get("WORKERS", "2"))) as pool,
     ):
         folder = Path(name)
+        install(FITS, folder / "site")
+        os.environ["PYTHONPATH"] = str(folder / "site")
         faults = FAULTS
         if not can_mount(folder / "mount"):
             faults = tuple(fault for fault in FAULTS if fault.name != "full disk")

@@ -6,9 +6,7 @@ A fault starts the job, does its harm, waits, and leaves it to `verdict` to say 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -21,25 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.jobs import Kind
-from tests.shell import wait_until_it_writes, writes
+from tests.shell import Job, wait_until_it_writes, writes
 
 OLD = b"what was there before"
 LIMIT = 60  # seconds for any job
 WRITING = 0.1  # of its time a job writes, or more
 BESIDE = 1.4  # two jobs at a time take so much longer than one
-CLOCK = """
-import sys, time
-calls, after = 0, int(sys.argv.pop(1))
-def jumping(real):
-    def clock():
-        global calls
-        calls += 1
-        return real() + (-3e8 if calls > after else 0)
-    return clock
-time.time = jumping(time.time)
-from convcli.cli.launch import main
-main()
-"""
 
 
 def content(path: Path) -> bytes:
@@ -58,6 +43,8 @@ class Place:
     ----------
     seconds
         What the job takes undisturbed.
+    cold
+        Whether it starts Python, or is a fork of a process that has loaded everything.
     expected
         The bytes of its whole output.
     """
@@ -68,6 +55,7 @@ class Place:
     old: bool
     seconds: float
     expected: bytes
+    cold: bool = False
     late: bool = False  # moments count from when the job begins to write
     also: list[bytes] = field(default_factory=list)  # whole outputs of what the input has become
 
@@ -83,9 +71,6 @@ class Place:
     @property
     def temporaries(self) -> list[str]:
         return sorted(p.name for p in self.folder.iterdir() if ".convcli-" in p.name and p != self.foreign)
-
-    def command(self, target: Path | str | None = None) -> list[str]:
-        return [sys.executable, "-m", "convcli", *self.kind.command(self.source, target or self.target)]
 
     def verdict(self) -> str:
         """Say what the target is: absent, old, new, or anything worse."""
@@ -114,67 +99,104 @@ class Ended:
     writing: bool
 
 
-def _start(place: Place, command: list[str] | None = None, **how: object) -> subprocess.Popen[bytes]:
-    usual = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "cwd": place.folder}
-    return subprocess.Popen(command or place.command(), **(usual | how))  # type: ignore[call-overload, no-any-return]
+@dataclass(frozen=True)
+class Started:
+    """A job that runs, and the end of a pipe that brings what it says."""
+
+    process: subprocess.Popen[bytes] | Job
+    errors: int
+    output: int
+
+    def end(self, writing: bool) -> Ended:
+        try:
+            code = self.process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = -999
+        with os.fdopen(self.errors, "rb") as said:
+            return Ended(code, b"it hangs" if code == -999 else said.read(), writing)
 
 
-def _end(process: subprocess.Popen[bytes], writing: bool) -> Ended:
-    try:
-        _, said = process.communicate(timeout=LIMIT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return Ended(-999, b"it hangs", writing)
-    return Ended(process.returncode, said, writing)
+def start(
+    place: Place, target: Path | str | None = None, first: tuple[object, ...] = (), pipe: bool = False
+) -> Started:
+    """Start the job, with Python or as a fork, for which something can be called first.
+
+    Parameters
+    ----------
+    place
+        Where the job runs.
+    target
+        Its output, if it is not the target of the place.
+    first
+        A function of `tests.faults.first` and what it gets.
+    pipe
+        Whether standard output is a pipe, of which the caller closes its end.
+    """
+    words = place.kind.command(place.source, target or place.target)
+    errors, tell = os.pipe()
+    output, say = os.pipe() if pipe else (-1, os.open(os.devnull, os.O_WRONLY))
+    with Path(os.devnull).open("rb") as null:
+        process: subprocess.Popen[bytes] | Job
+        if place.cold:
+            command = [sys.executable, "-m", "convcli", *words]
+            environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # as in the starter
+            process = subprocess.Popen(
+                command, cwd=place.folder, env=environment, stdin=null, stdout=say, stderr=tell
+            )
+        else:
+            calls = ("tests.faults.first", *first) if first else ()
+            process = Job(words, place.folder, (null, say, tell), first=calls)
+    os.close(say)
+    os.close(tell)
+    return Started(process, errors, output)
 
 
-def _wait(place: Place, process: subprocess.Popen[bytes], moment: float) -> None:
+def undisturbed(place: Place, target: Path | None = None) -> int:
+    """Run the job and return its exit code."""
+    return start(place, target).end(False).code
+
+
+def _wait(place: Place, started: Started, moment: float) -> None:
     """Wait until a moment of the job's time, or of the time in which it writes."""
     seconds = place.seconds * moment * BESIDE
     if place.late:
         seconds *= WRITING
-        wait_until_it_writes(process, place.folder)
+        wait_until_it_writes(started.process, place.folder)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
+        started.process.wait(seconds)
 
 
-def _at(
-    place: Place, moment: float, harm: Callable[[subprocess.Popen[bytes]], object], **how: object
-) -> Ended:
+def _at(place: Place, moment: float, harm: Callable[[Started], object], *first: object, **how: bool) -> Ended:
     """Start the job, wait until the moment, and do harm."""
-    process = _start(place, **how)
-    _wait(place, process, moment)
-    writing = writes(process, place.folder)
-    harm(process)
-    return _end(process, writing)
+    started = start(place, first=first, **how)
+    _wait(place, started, moment)
+    writing = writes(started.process, place.folder)
+    harm(started)
+    return started.end(writing)
 
 
 def killed(number: signal.Signals) -> Callable[[Place, float], Ended]:
-    return lambda place, moment: _at(place, moment, lambda process: process.send_signal(number))
+    return lambda place, moment: _at(place, moment, lambda started: started.process.send_signal(number))
 
 
 def reader_leaves(place: Place, moment: float) -> Ended:
     """The output goes to a file; whoever reads the name on standard output has gone."""
-    return _at(place, moment, lambda process: process.stdout.close(), stdout=subprocess.PIPE)
+    return _at(place, moment, lambda started: os.close(started.output), pipe=True)
 
 
 def pipe_closes(place: Place, moment: float) -> Ended:
     """The output itself goes to a pipe whose reader leaves after part of it."""
-    process = _start(place, place.command("-"), stdout=subprocess.PIPE)
-    os.read(process.stdout.fileno(), 1 + int(moment * 60_000))
-    process.stdout.close()
-    return _end(process, False)
+    started = start(place, "-", pipe=True)
+    os.read(started.output, 1 + int(moment * 60_000))
+    os.close(started.output)
+    return started.end(False)
 
 
 def file_limit(place: Place, moment: float) -> Ended:
     """A file may grow to part of what the output needs."""
     most = int(len(place.expected) * moment)
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-
-    return _end(_start(place, preexec_fn=limit), True)
+    return start(place, first=("limit_files", most)).end(True)
 
 
 def full_disk(place: Place, moment: float) -> Ended:
@@ -185,7 +207,7 @@ def full_disk(place: Place, moment: float) -> Ended:
         room = sum(size // 4096 + 1 for size in sizes) + int(len(place.expected) * moment) // 4096
         with _tmpfs(place.folder, 4096 * (room + 1)):
             _move_all(aside, place.folder)
-            ended = _end(_start(place), True)
+            ended = start(place).end(True)
             _move_all(place.folder, aside)
         _move_all(aside, place.folder)
     return ended
@@ -216,18 +238,10 @@ def can_mount(folder: Path) -> bool:
         return False
 
 
-def as_anyone() -> None:
-    """Give up root's way past permissions, in a child before it begins; others never had it."""
-    if os.geteuid() == 0:
-        libc = ctypes.CDLL(None)
-        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-            libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
-
-
 def read_only(place: Place, moment: float) -> Ended:
     """The folder of the target loses its write permission."""
     try:
-        return _at(place, moment, lambda process: place.folder.chmod(0o555), preexec_fn=as_anyone)
+        return _at(place, moment, lambda started: place.folder.chmod(0o555), "as_anyone")
     finally:
         place.folder.chmod(0o755)
 
@@ -249,23 +263,21 @@ def shrinks(place: Place, moment: float) -> Ended:
     size = int(shorter.stat().st_size * (0.05 + 0.9 * moment))
     os.truncate(shorter, size)
     whole = place.folder / f"whole{place.kind.target}"
-    command = [sys.executable, "-m", "convcli", *place.kind.command(shorter, whole)]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode == 0:  # a table of fewer rows is a table
+    place.source, mine = shorter, place.source
+    done = undisturbed(place, whole)
+    place.source = mine
+    if done == 0:  # a table of fewer rows is a table
         place.also.append(content(whole))
         shutil.rmtree(whole) if whole.is_dir() else whole.unlink()
-    return _at(place, moment, lambda process: os.truncate(place.source, size))
+    return _at(place, moment, lambda started: os.truncate(place.source, size))
 
 
 def clock_jumps(place: Place, moment: float) -> Ended:
     """The clock on the wall falls back ten years after some looks at it, and the input's date lies in the future."""
     later = time.time() + 3e8
     place.source = _copied(place, "mine")
-    command = [sys.executable, "-c", CLOCK, str(int(moment * 10)), *place.command()[3:]]
-    process = _start(place, command)
-    _wait(place, process, moment)
-    os.utime(place.source, (later, later))
-    return _end(process, writes(process, place.folder))
+    clock = ("jumping_clock", int(moment * 10))
+    return _at(place, moment, lambda started: os.utime(place.source, (later, later)), *clock)
 
 
 @dataclass(frozen=True)
@@ -277,14 +289,15 @@ class Fault:
     codes: tuple[int, ...]
     leaves: bool = False  # whether a temporary may survive
     pipe: bool = False  # whether the output goes to standard output
+    cold: bool = False  # whether some moments lie in the start of Python
 
 
 # A signal that comes before Python has its handlers ends the process as any other: by the signal's number.
 FAULTS = (
-    Fault("kill -9", killed(signal.SIGKILL), (0, -9), leaves=True),
-    Fault("SIGINT", killed(signal.SIGINT), (0, 130, -2)),
-    Fault("SIGTERM", killed(signal.SIGTERM), (0, 143, -15)),
-    Fault("SIGPIPE", killed(signal.SIGPIPE), (0, 141, -13)),
+    Fault("kill -9", killed(signal.SIGKILL), (0, -9), cold=True, leaves=True),
+    Fault("SIGINT", killed(signal.SIGINT), (0, 130, -2), cold=True),
+    Fault("SIGTERM", killed(signal.SIGTERM), (0, 143, -15), cold=True),
+    Fault("SIGPIPE", killed(signal.SIGPIPE), (0, 141, -13), cold=True),
     Fault("standard output's reader leaves", reader_leaves, (0, 141)),
     Fault("output to a pipe that closes", pipe_closes, (0, 141), pipe=True),
     Fault("file size limit", file_limit, (1,)),

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import soundfile
 import tifffile
+from astropy.io import fits
 from PIL import Image
 
 from tests import clips
@@ -82,6 +83,14 @@ def _columns(path: Path, size: int) -> None:
     pl.DataFrame(numbers, schema=["a", "b", "c"]).write_parquet(path)
 
 
+def _grey(path: Path, size: int) -> None:
+    Image.fromarray(np.random.default_rng(7).integers(0, 256, (size, size), np.uint8)).save(path)
+
+
+def _sky(path: Path, size: int) -> None:
+    fits.writeto(path, np.random.default_rng(8).normal(0, 9, (size, size)).astype(np.float32))
+
+
 NUMPY = ("--engine", "numpy", "--threads", "1")
 KINDS = (
     Kind("image", ".tif", ".png", _picture, 1600, 300, ("-k", "gaussian:sigma=1", *NUMPY)),
@@ -123,7 +132,7 @@ OTHERS = (
         ".tif",
         ".npy",
         _picture,
-        800,
+        500,
         60,
         ("--format", "npy"),
         ("net", "run", "BESIDE/net.yaml"),
@@ -170,6 +179,8 @@ OTHERS = (
             *(("TSV", ".tsv"), ("OME-TIFF", ".ome.tif")),
         )
     ),
+    Kind("PGM", ".pgm", ".pgm", _grey, 1000, 100, ("-k", "box:5", *NUMPY), **_FEW),
+    Kind("FITS", ".fits", ".fits", _sky, 1000, 100, ("-k", "box:5", *NUMPY), **_FEW),
     Kind("motion", ".mp4", ".mp4", _clip, 60, 8, ("--preset", "veryfast"), ("motion",), **_FEW),
 )
 
