@@ -13,13 +13,14 @@ from convcli.cli.shared import options
 from convcli.cli.shared.layers import Traced, axes_text, lines
 from convcli.cli.shared.report import Note, show
 from convcli.cli.shared.terminal import WIDTH, Table
-from convcli.common import UsageError, frozen
+from convcli.common import ConvError, UsageError, frozen
 from convcli.common.options import Panel, argument, flag, group, option
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.graph import Shape, follow, trace
 from convcli.geometry.graph import chain as chain_of
-from convcli.geometry.layers import Conv, Layer, format_size
+from convcli.geometry.layers import Conv, Layer, Row, format_size
 from convcli.geometry.lint import lint
+from convcli.geometry.padding import PaddingName
 from convcli.geometry.pools import POOLS
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 NETS = (".onnx", ".yaml", ".yml")
 MOST_CHOICES = 20  # of --want, in text
+_CHANNELS = (1, 2, 3, 4)  # of pictures: a first axis of so few is likely none of space
 
 
 @frozen(kw_only=True)
@@ -55,7 +57,7 @@ class Request:
       convcli shape 3@224x224 conv:64@7,s=2,p=3
       convcli shape 32x32 --kernel-size 5 --stride 2 --padding same
       convcli shape 4@8x8 tconv:3,s=2,p=1,op=1 -q
-      convcli shape 224x224 --kernel-size 7 --want 112x112
+      convcli shape 3@224x224 conv:64@7 --want 112x112
       convcli shape 8x8 conv:3,s=2,same --compare
       convcli shape resnet18.onnx 3@224x224 -o resnet18.svg
     """
@@ -77,7 +79,7 @@ class Request:
         f"The one layer is a pool ({', '.join(map(str, POOLS))}): max:2, avg:3,ceil, global-max."
     )
     want: str | None = option(
-        "Search the settings not given that make this size of the input.", metavar="SIZE"
+        "Search the settings not given, of the last layer, that make this size.", metavar="SIZE"
     )
     compare: bool = flag("Say what torch, Keras and ONNX give for these layers, and why.")
     output: str | None = options.output("Draw the graph of a net: FILE.svg, or FILE.dot (Graphviz).")
@@ -100,19 +102,18 @@ def shape(request: Request) -> None:
         raise UsageError(
             f"layers ({layers[0]}) and --kernel-size or --pool cannot be combined: write one or the other"
         )
-    if not flags and not layers:
+    texts = layers or tuple(filter(None, [flags]))
+    if not texts:
         raise UsageError("no layers: write some, such as conv:6@5x5 pool:max:2, or one as --kernel-size 5")
-    chain = parse_layers([flags] if flags else layers)
+    chain = parse_layers(texts)
     quiet = request.messages.quiet
     if request.want is not None:
-        if not flags or request.compare:
-            raise UsageError(
-                "--want needs --kernel-size or --pool, the one size that it holds, and goes without --compare"
-            )
-        choices = _choices(request, chain[0], channels, sizes, request.want)
+        if request.compare:
+            raise UsageError("--want and --compare cannot be combined: compare what --want finds")
+        choices = _choices(chain, texts[-1], channels, sizes, request.want)
         show(choices, map(str, choices[:1]) if quiet else _choice_lines(choices), request)
         return
-    rows = trace(chain, channels, sizes)
+    rows = _traced(chain, channels, sizes)
     if request.compare:
         compared = _compared(chain, [sizes, *(row.sizes for row in rows)])
         show(compared, (line for one in compared for line in _compared_lines(one)), request)
@@ -171,22 +172,37 @@ def _layer_text(request: Request) -> str:
     return ",".join([first, *(f"{keys[name]}={text.replace(',', 'x')}" for name, text in given.items())])
 
 
+def _traced(chain: Sequence[Layer], channels: int | None, sizes: tuple[int, ...]) -> list[Row]:
+    """Follow the sizes; of a kernel that does not fit say how channels are written, where they look like an axis."""
+    try:
+        return trace(chain, channels, sizes)
+    except ConvError as error:
+        if channels is None and len(sizes) > 1 and sizes[0] in _CHANNELS:
+            error.problem += f" (channels are written {sizes[0]}@{format_size(None, sizes[1:])})"
+        raise
+
+
 def _choices(
-    request: Request, layer: Layer, channels: int | None, sizes: tuple[int, ...], want: str
+    chain: Sequence[Layer], text: str, channels: int | None, sizes: tuple[int, ...], want: str
 ) -> "list[Choice]":
-    """Return the layers that give a size; the first is the simplest."""
+    """Return last layers that give a size, with what the text of the last one does not give; the simplest first."""
     from convcli.geometry.search import search
 
     maps, wanted = parse_size(want, "--want")
+    *before, layer = chain
+    first = channels, sizes
+    for row in _traced(before, channels, sizes):
+        channels, sizes = row.channels, row.sizes
     keys = {"s": "stride", "p": "padding", "d": "dilation", "op": "output_padding", "ceil": "ceil"}
-    _, *parts = _layer_text(request).split(",")
-    fixed = frozenset(keys[key] for part in parts if (key := part.partition("=")[0]) in keys)
+    names = keys | dict.fromkeys(map(str, PaddingName), "padding")
+    fixed = frozenset(names[key] for part in text.split(",") if (key := part.partition("=")[0]) in names)
     if isinstance(layer, Conv) and layer.out is None:
         layer = replace(layer, out=maps)
     out = layer.out if isinstance(layer, Conv) else channels
     if maps is not None and maps != out:
         raise UsageError(f"--want {want} has {maps} channels and the layer {layer} gives {out or 1}")
-    return search(layer, fixed, channels, sizes, wanted)
+    found = search(layer, fixed, channels, sizes, wanted)
+    return [replace(choice, row=trace([*before, choice.layer], *first)[-1]) for choice in found]
 
 
 def _choice_lines(choices: "Sequence[Choice]") -> Iterator[str | Table]:

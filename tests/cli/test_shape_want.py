@@ -122,10 +122,21 @@ def test_want_on_the_shell():
 
 
 @pytest.mark.parametrize(
+    ("arguments", "first"),
+    [
+        ("3@224x224 conv:64@7,s=2 --want 112x112", "conv:64@7,s=2,p=3"),
+        ("32 conv:3 conv:3,same --want 15", "conv:3,s=2,p=1"),
+        ("3@32x32 conv:6@5 pool:max:2 --want 6@7x7", "pool:max:2,s=4"),
+    ],
+)
+def test_the_last_layer_of_a_chain_is_searched(arguments, first):
+    assert ok("shape", *arguments.split(), "-q").stdout.decode() == f"{first}\n"
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (("32", "--kernel-size", "3", "--want", "100"), 1, "makes 100 of 32 with conv:3: the nearest is 38"),
-        (("32", "conv:3", "--want", "16"), 2, "--want needs --kernel-size"),
         (("32x32", "--kernel-size", "3", "--want", "16"), 2, "--want 16 has 1 axis and the input 32x32 2"),
         (
             ("3@9", "--kernel-size", "6@3", "--want", "4@9"),
@@ -133,7 +144,11 @@ def test_want_on_the_shell():
             "--want 4@9 has 4 channels and the layer conv:6@3",
         ),
         (("9", "--kernel-size", "3", "--want", "0"), 2, "--want 0 is not possible"),
-        (("9", "--kernel-size", "3", "--want", "5", "--compare"), 2, "goes without --compare"),
+        (("9", "--kernel-size", "3", "--want", "5", "--compare"), 2, "cannot be combined"),
+        (("32", "conv:3", "gpool:max", "--want", "16"), 2, "there is nothing to choose"),
+        (("3x32x32", "conv:5"), 2, "(channels are written 3@32x32)"),
+        (("3x32x32", "conv:5,5"), 2, "is unknown"),
+        (("3x32x32", "conv:5x5"), 2, "(channels are written 3@32x32)"),
     ],
 )
 def test_refusals(arguments, code, message):
