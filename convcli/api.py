@@ -97,8 +97,9 @@ def filter(
         Real numbers, shape (X,), (Y, X), (Z, Y, X) or (T, Z, Y, X), or as ``axes`` says; booleans are 0 and 1.
     kernel : str, Kernel, array_like, or a list of these
         A name, ``name:parameters``, a file or inline text; a Kernel; weights of shape (x,), (y, x), (z, y, x),
-        (out, in, y, x) or (out, in, z, y, x).  A list that holds a text, a Kernel or an array is applied in turn;
-        nested lists of numbers are weights.  May be left out where ``pool`` is given.
+        (out, in, y, x) or (out, in, z, y, x), and (out, in, x) where ``axes`` has X alone.  A list that holds a text,
+        a Kernel or an array is applied in turn; nested lists of numbers are weights.  May be left out where ``pool``
+        is given.
     stride : int, sequence of int, or text such as ``2x1``
         Steps of the kernel in samples, one for all axes that it slides along or one for each.  Default: the kernel's
         own, else 1.
@@ -501,7 +502,9 @@ def _several(kernel: Any) -> list[Any]:
 def _kernel(kernel: Any, rank: int) -> Kernel:
     if isinstance(kernel, Kernel):
         return kernel
-    return load_kernel(kernel, rank) if isinstance(kernel, str) else Kernel.from_array(kernel)
+    if isinstance(kernel, str):
+        return load_kernel(kernel, rank)
+    return Kernel.from_array(kernel, rank=1 if rank == 1 else None)
 
 
 def _wholes(value: Any, what: str) -> tuple[int, ...] | None:

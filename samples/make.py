@@ -91,6 +91,7 @@ def main() -> None:
     random = np.random.default_rng(3)
     np.save(HERE / "rgb-3x32x32.npy", random.integers(0, 256, (3, 32, 32), dtype=np.uint8))
     np.save(HERE / "bank-6x3x5x5.npy", random.normal(0, 0.1, (6, 3, 5, 5)).astype(np.float32))
+    np.save(HERE / "bank-4x2x5.npy", random.normal(0, 0.1, (4, 2, 5)).astype(np.float32))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,21 @@ def test_pools_of_the_book(pool: str, want: list[list[float]]) -> None:
     assert table(SAMPLES / "book-pool.csv", "--as", "matrix", "--pool", pool) == want
 
 
+def test_four_kernels_on_two_sensors(tmp_path: Path) -> None:
+    bank = np.load(SAMPLES / "bank-4x2x5.npy")
+    with (SAMPLES / "noisy-signal.csv").open() as file:
+        sensors = np.loadtxt(file, delimiter=",", skiprows=1, usecols=(1, 2)).T
+    want = torch.nn.functional.conv1d(torch.tensor(sensors), torch.tensor(bank, dtype=torch.float64))
+    got = np.array(
+        table(SAMPLES / "noisy-signal.csv", "-k", SAMPLES / "bank-4x2x5.npy", "--padding", "valid")
+    )
+    np.testing.assert_allclose(got.T[-4:], want, rtol=0, atol=1e-12)
+    python = package.filter(sensors, bank, axes="CX", padding="valid")
+    np.testing.assert_allclose(python, want, rtol=0, atol=1e-12)
+    with pytest.raises(package.UsageError, match="2"):
+        package.filter(np.ones((3, 9)), bank, axes="CX")
+
+
 def test_six_kernels_on_three_channels() -> None:
     array = np.load(SAMPLES / "rgb-3x32x32.npy")
     bank = np.load(SAMPLES / "bank-6x3x5x5.npy")

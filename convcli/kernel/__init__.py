@@ -26,7 +26,8 @@ def load_kernel(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
         a file (``.yaml``, ``.yml``, ``.npy``, ``.npz#KEY``, ``.safetensors#KEY``), the weights themselves
         (``"1,0,-1;1,0,-1"``), a name that another package adds.
     rank
-        For parametric names that leave their rank open: 1 for tables and sound, else 2.
+        For parametric names that leave their rank open: 1 for tables and sound, else 2.  A stored array of two or
+        three dimensions is a bank (out × in × x) at rank 1.
     stored
         The size of the file that names it, which bounds parametric kernels as `check_size` says.
 
@@ -50,7 +51,7 @@ def load_kernel(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
 
         return load_yaml(Path(text), rank)
     if is_array_file(text):
-        return read_array(text)
+        return read_array(text, rank=1 if rank == 1 else None)
     if text[:1] in set("+-.,;|0123456789") and text[:2] not in ("..", "./"):
         return parse_inline(text)
     if made := library.added(text, rank, stored):
