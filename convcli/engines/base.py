@@ -71,6 +71,10 @@ class Engine(ABC):
         """Return the integers in which this engine wants data and what is put beside them; None for floats."""
         return None
 
+    def pads(self, kind: PoolKind, data: np.dtype, box: Outside) -> bool:
+        """Return whether it pools such data without their padding."""
+        return False
+
     def pixels(
         self,
         x: np.ndarray,
@@ -156,6 +160,8 @@ class Engine(ABC):
         dilation: Sequence[int],
         counts: np.ndarray | None = None,
         dtype: np.dtype | None = None,
+        out: np.ndarray | None = None,
+        outside: Outside | None = None,
     ) -> np.ndarray:
         """Return the pooled whole windows, ``(N, C, *sizes)``; NaN wins.
 
@@ -163,24 +169,21 @@ class Engine(ABC):
         so are results that are samples, where an engine has a way for them.
 
         ``counts``, which broadcasts with the result, is how many taps of each window are samples, where some are
-        padding or missing: the kind's ``fill``, or of integers what is nearest to it.
+        padding or missing: the kind's ``fill``, or of integers what is nearest to it.  ``out`` is as for `correlate`;
+        ``outside`` is for pools that `pads` names.
         """
-        sizes = pool_sizes(x, size, stride, dilation)
+        sizes = pool_sizes(_with(x, outside), size, stride, dilation)
         taps = np.broadcast_to((dtype or x.dtype).type(1), (1, 1, *size))
-        return self._pool(self._call(x, taps, sizes, stride, dilation), kind, counts)
+        call = self._call(x, taps, sizes, stride, dilation, out=out, outside=outside)
+        return self._pool(call, kind, counts)
 
     def _prepared(self, algorithm: Algorithm | None, call: Correlation) -> tuple[Algorithm, Correlation]:
         """Check that everything fits; return the algorithm, and the call with the sizes of its result."""
         x, weights, outside = call.x, call.weights, call.outside
         algorithm = algorithm or self._default(weights)
-        padded = x
-        if outside is not None:  # of its shape, without memory
-            padded = np.broadcast_to(
-                x[(slice(1),) * x.ndim], (*x.shape[:2], *(hi - lo for lo, hi in outside.ranges))
-            )
-        elif x.dtype not in algorithm.integers:
+        if outside is None and x.dtype not in algorithm.integers:
             _check_weights(x, weights, call.groups)
-        sizes = pool_sizes(padded, weights.shape[2:], call.stride, call.dilation)
+        sizes = pool_sizes(_with(x, outside), weights.shape[2:], call.stride, call.dilation)
         return algorithm, replace(call, sizes=sizes, finite=call.finite or x.dtype.kind != "f")
 
     def _where_it_serves(self, algorithm: Algorithm, call: Correlation) -> np.ndarray:
@@ -244,6 +247,14 @@ class Engine(ABC):
     @abstractmethod
     def _pool(self, call: Correlation, kind: PoolKind, counts: np.ndarray | None) -> np.ndarray:
         """Pool the windows of a call, whose weights give their size and the type of the arithmetic alone."""
+
+
+def _with(x: np.ndarray, outside: Outside | None) -> np.ndarray:
+    """Return an array of the shape of ``x`` with what is outside, without memory."""
+    if outside is None:
+        return x
+    shape = (*x.shape[:2], *(hi - lo for lo, hi in outside.ranges))
+    return np.broadcast_to(x[(slice(1),) * x.ndim], shape)
 
 
 def pool_sizes(

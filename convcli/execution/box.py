@@ -117,7 +117,7 @@ class Runner:
         self, box: Box, read: Read, out: np.ndarray | None, keeps_integers: bool = False
     ) -> tuple[np.ndarray, np.ndarray | None]:
         job = self.job
-        alone = job.split.plain and not self._samples and out is not None and out.dtype == self.dtype
+        alone = job.split.plain and not self._samples
         values = self._values(job.chain, partial(self._colour, read), box, out if alone else None)
         if not keeps_integers:
             values = values.astype(self.dtype, copy=False)
@@ -321,8 +321,9 @@ class Runner:
                 and stages.keeps_integers(stage, block)
             )
             return stages.pool(
-                stage, self.engine, block, window, least if skip else None, self.dtype, kept, keeps
+                stage, self.engine, block, window, least if skip else None, self.dtype, kept, keeps, out
             )
+        out = out if out is not None and out.dtype == self.dtype else None
         algorithm = self._algorithms[index]
         if stage.fills:
             return stages.Correlating(stage, self.engine, self.dtype, algorithm).fill(block, window)

@@ -260,8 +260,11 @@ def pool(
     dtype: np.dtype,
     keeps_integers: bool = False,
     keeps_nan: bool = False,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the pooled input box ``box``, given in elements of the block; what is outside is padding.
+
+    ``out`` is where the result belongs; it may be elsewhere all the same.
 
     With ``keeps_nan``, statistics stay missing where the sample under the window's origin is.  A pool's box that lies
     wholly in padding shares no element with the block: windows are then laid from the block to the box, and those
@@ -270,6 +273,18 @@ def pool(
     integers = np.iinfo(block.dtype) if block.dtype.kind in "iu" else None
     largest = inf if integers is None else max(float(integers.max), -float(integers.min))
     held = block.dtype if keeps_integers else dtype
+    around = Outside(tuple(box), stage.mode, stage.value)
+    if stage.pads and (least is None or held.kind != "f") and engine.pads(stage.kind, held, around):
+        return engine.pool(
+            block.astype(held, copy=False),
+            stage.kind,
+            [window.kernel for window in stage.windows],
+            stride=[window.stride for window in stage.windows],
+            dilation=[window.dilation for window in stage.windows],
+            dtype=dtype,
+            out=out,
+            outside=around,
+        )
     if stage.pads:
         padded = engine.pad(block, box, stage.mode, stage.value, held)
         inner = [replace(window, before=0, after=0) for window in stage.windows]

@@ -28,7 +28,7 @@ typedef double F;
 
 #define LINE (24 * 1024)   /* bytes of a network's rows that stay in the first-level cache */
 #define PLAIN (WIDTH * 4)  /* a row is a multiple of so many bytes */
-#define APIECE (3200 / ITEM) /* samples of the columns that are sorted together: no multiple of 4096 bytes */
+#define APIECE (4608 / ITEM) /* samples of a row of which medians are made together: no multiple of 4096 bytes */
 #define COARSE 16          /* bins of a histogram, each of which is counted in so many others too */
 #define FINE 256
 #define BINS (COARSE + FINE)
@@ -60,7 +60,9 @@ INLINE K sample_of(K key, K flip) {
 }
 
 APART void convert(K *restrict to, const K *restrict from, int64_t n, int64_t step, K flip) {
-    if (step == 1)
+    if (step == 1 && LANES < 7 && !flip)
+        memcpy(to, from, (size_t)n * sizeof(K));
+    else if (step == 1)
         for (int64_t i = 0; i < n; i++)
             to[i] = key_of(from[i], flip);
     else
@@ -89,24 +91,41 @@ static K fill_of(const Job *job, K flip) {
 #endif
 }
 
-/* Set n pixels of a row of keys, from sample x of row y of slice z on, where all are numbered with their padding. */
-static void load(const Job *job, const char *item, int64_t z, int64_t y, int64_t x, int64_t n, K *to, int64_t pixel, K flip) {
-    const int64_t *from = job->from[2];
+/* Neighbours of a padded row that are neighbours in the data; from -1 they are the fill value.  In pixels. */
+typedef struct {
+    int64_t to, from, count;
+} Run;
+
+/* Note the runs of n pixels from x on, which are numbered with their padding; return their number. */
+static int64_t find_runs(const Job *job, int64_t x, int64_t n, Run *runs) {
+    int64_t count = 0;
+    for (int64_t place = 0; place < n; place++) {
+        int64_t from = job->from[2] ? job->from[2][x + place] : x + place;
+        Run *last = runs + count - 1;
+        if (count && from == (last->from < 0 ? -1 : last->from + last->count))
+            last->count++;
+        else
+            runs[count++] = (Run){place, from, 1};
+    }
+    return count;
+}
+
+/* Set a row of keys: row y of slice z, both numbered with their padding. */
+static void load(const Job *job, const char *item, int64_t z, int64_t y, const Run *runs, int64_t count, K *to, int64_t pixel, K flip) {
     z = job->from[0] ? job->from[0][z] : z;
     y = job->from[1] ? job->from[1][y] : y;
     const K *row = (const K *)(const void *)(item + z * job->x_z + y * job->x_y);
-    int64_t step = pixel == job->pixel ? 1 : job->pixel;
-    K fill = fill_of(job, flip);
-    for (int64_t i = 0, next; i < n; i = next) {
-        int64_t first = from ? from[x + i] : x + i, is_blank = z < 0 || y < 0 || first < 0;
-        for (next = from ? i + 1 : n; next < n && from[x + next] == (first < 0 ? -1 : first + next - i); next++)
-            ;
-        if (is_blank)
-            for (int64_t k = i * pixel; k < next * pixel; k++)
-                to[k] = fill;
-        else
-            convert(to + i * pixel, row + first * job->pixel, (next - i) * pixel, step, flip);
-    }
+    for (K *next = to; count--; runs++)
+        if (z < 0 || y < 0 || runs->from < 0)
+            for (K fill = fill_of(job, flip), *stop = next + runs->count * pixel; next < stop;)
+                *next++ = fill;
+        else {
+            const char *ahead = (const char *)(row + runs->from * job->pixel) + 2 * job->x_y;
+            for (int64_t i = 0; i < runs->count * job->pixel * ITEM; i += 64)
+                __builtin_prefetch(ahead + i, 0, 2);
+            convert(next, row + runs->from * job->pixel, runs->count * pixel, pixel == job->pixel ? 1 : job->pixel, flip);
+            next += runs->count * pixel;
+        }
 }
 
 /* Cut the next piece off the memory that a job has. */
@@ -164,69 +183,10 @@ static void run_network(const double *steps, int64_t count, K *const *lines, int
     }
 }
 
-/* The medians of 3x3 and 5x5, in registers: columns are sorted once for all windows that share them; of the sorted rows of
-   these the few samples that can be the median are left. */
-
-#define E(a, b)                                                                                                      \
-    {                                                                                                                \
-        K low = SMALLER(v[a], v[b]);                                                                                 \
-        v[b] = LARGER(v[a], v[b]);                                                                                   \
-        v[a] = low;                                                                                                  \
-    }
-#define SORT_3(a, b, c) E(b, c) E(a, b) E(b, c)
-#define SORT_5(a, b, c, d, e) E(a, b) E(d, e) E(c, e) E(c, d) E(b, e) E(a, d) E(a, c) E(b, d) E(b, c)
-#define MEDIAN_25                                                                                                    \
-    SORT_5(0, 5, 10, 15, 20) SORT_5(1, 6, 11, 16, 21) SORT_5(2, 7, 12, 17, 22) SORT_5(3, 8, 13, 18, 23)              \
-    SORT_5(4, 9, 14, 19, 24) E(15, 4) E(20, 9) E(20, 4) E(15, 11) E(4, 21) E(4, 11) E(20, 16) E(9, 16) E(20, 4)      \
-    E(9, 11) E(16, 21) E(7, 3) E(17, 13) E(17, 3) E(12, 8) E(12, 17) E(8, 3) E(15, 7) E(11, 3) E(11, 7) E(4, 17)     \
-    E(21, 17) E(21, 7) E(20, 12) E(16, 13) E(16, 12) E(9, 8) E(9, 16) E(16, 21)
-
-APART void sort_3(K *restrict to, K *const *rows, int64_t n) {
-    const K *one = rows[0], *two = rows[1], *three = rows[2];
-    for (int64_t i = 0; i < n; i++) {
-        K v[] = {one[i], two[i], three[i]};
-        SORT_3(0, 1, 2)
-        to[i] = v[0], to[i + APIECE] = v[1], to[i + 2 * APIECE] = v[2];
-    }
-}
-
-APART void sort_5(K *restrict to, K *const *rows, int64_t n) {
-    const K *one = rows[0], *two = rows[1], *three = rows[2], *four = rows[3], *five = rows[4];
-    for (int64_t i = 0; i < n; i++) {
-        K v[] = {one[i], two[i], three[i], four[i], five[i]};
-        SORT_5(0, 1, 2, 3, 4)
-        to[i] = v[0], to[i + APIECE] = v[1], to[i + 2 * APIECE] = v[2], to[i + 3 * APIECE] = v[3], to[i + 4 * APIECE] = v[4];
-    }
-}
-
-APART void median_9(K *restrict to, const K *a, int64_t n, int64_t gap) {
-    const K *b = a + gap, *c = b + gap;
-    for (int64_t i = 0, j = APIECE, k = 2 * APIECE; i < n; i++, j++, k++) {
-        K v[] = {a[i], b[i], c[i], a[j], b[j], c[j], a[k], b[k], c[k]};
-        SORT_3(0, 1, 2) SORT_3(3, 4, 5) SORT_3(6, 7, 8) SORT_3(2, 4, 6)
-        to[i] = v[4];
-    }
-}
-
-#define COLUMN(a) a[i], a[i + APIECE], a[i + 2 * APIECE], a[i + 3 * APIECE], a[i + 4 * APIECE]
-
-APART void median_25(K *restrict to, const K *a, int64_t n, int64_t gap) {
-    const K *b = a + gap, *c = b + gap, *d = c + gap, *e = d + gap;
-    for (int64_t i = 0; i < n; i++) {
-        K v[] = {COLUMN(a), COLUMN(b), COLUMN(c), COLUMN(d), COLUMN(e)};
-        MEDIAN_25
-        to[i] = v[21];
-    }
-}
-
 static int networks(Job *job, K flip) {
     int64_t gap = job->pixel * job->dilation[2], reach = gap * (job->kernel[2] - 1), step = job->stride[2];
     int64_t rows = job->kernel[0] * job->kernel[1], all = ((job->size[2] - 1) * step + 1) * job->pixel;
-    int is_median = job->maps == 1 && rows == job->kernel[2] && (rows == 3 || rows == 5) && 4 * reach < APIECE &&
-                    rank_of(job, 0, 0, 0, 0, 0) == rows * rows / 2;
-    int is_direct = is_median && LANES < 7 && !flip, with_table = job->from[0] || job->from[1] || job->from[2];
-    int64_t count_lines = is_median ? rows + 1 : job->lines;
-    int64_t bytes = LINE / count_lines / PLAIN * PLAIN, n = is_median ? APIECE : (bytes < 2 * PLAIN ? 2 * PLAIN : bytes) / ITEM;
+    int64_t bytes = LINE / job->lines / PLAIN * PLAIN, n = (bytes < 2 * PLAIN ? 2 * PLAIN : bytes) / ITEM;
     int64_t pixels = (n - reach) / job->pixel / step; /* outputs of a piece: the last lines see no further */
     if (n < 4 * reach || pixels < 1) {
         n = (4 * reach + 4 * step * job->pixel) / (PLAIN / ITEM) * (PLAIN / ITEM) + PLAIN / ITEM;
@@ -235,50 +195,165 @@ static int networks(Job *job, K flip) {
     n = all + reach < n ? (all + reach + PLAIN / ITEM - 1) / (PLAIN / ITEM) * (PLAIN / ITEM) : n;
     int64_t depth = job->kernel[0], height = job->dilation[1] * (job->kernel[1] - 1) + 1, length = n + reach + PLAIN / ITEM;
     int64_t line = (length * ITEM + 63) / 64 * 64, slots = depth * height;
-    char *memory = calloc(1, (size_t)((count_lines + slots) * (line + 64) + slots * 8 + 5 * APIECE * ITEM + 256)), *free_from = memory;
+    char *memory = calloc(1, (size_t)((job->lines + slots) * (line + 64) + slots * 8 + length * (int64_t)sizeof(Run) + 256)), *free_from = memory;
     if (!memory)
         return 1;
     int64_t *tags = cut(&free_from, slots * 8);
-    K **lines = cut(&free_from, count_lines * (int64_t)sizeof(K *)), *ring = cut(&free_from, slots * line), *sorted = cut(&free_from, 5 * APIECE * ITEM);
-    for (int64_t number = rows; number < count_lines; number++)
+    Run *runs = cut(&free_from, length * (int64_t)sizeof(Run));
+    K **lines = cut(&free_from, job->lines * (int64_t)sizeof(K *)), *ring = cut(&free_from, slots * line);
+    for (int64_t number = rows; number < job->lines; number++)
         lines[number] = cut(&free_from, line);
     for (int64_t item = 0; item < job->items; item++)
         for (int64_t z = 0; z < job->size[0]; z++)
             for (int64_t x = 0; x < job->size[2]; x += pixels) {
                 int64_t count = job->size[2] - x < pixels ? job->size[2] - x : pixels;
-                int64_t wide = (count - 1) * step + 1 + reach / job->pixel;
+                int64_t parts = find_runs(job, x * step, (count - 1) * step + 1 + reach / job->pixel, runs);
                 memset(tags, -1, (size_t)slots * 8);
                 for (int64_t y = 0; y < job->size[1]; y++) {
                     for (int64_t row = 0; row < rows; row++) {
                         int64_t k = row / job->kernel[1], at = y * job->stride[1] + row % job->kernel[1] * job->dilation[1];
                         int64_t slot = k * height + at % height;
-                        const char *item_at = job->x + item * job->x_item + (z * job->stride[0] + k * job->dilation[0]) * job->x_z;
                         lines[row] = ring + slot * (line / ITEM);
-                        if (is_direct && !with_table)
-                            lines[row] = (K *)(uintptr_t)(item_at + at * job->x_y) + x * step * job->pixel;
-                        else if (tags[slot] != at)
-                            load(job, job->x + item * job->x_item, z * job->stride[0] + k * job->dilation[0], at, x * step,
-                                 wide, lines[row], job->pixel, flip);
+                        if (tags[slot] != at)
+                            load(job, job->x + item * job->x_item, z * job->stride[0] + k * job->dilation[0], at, runs, parts,
+                                 lines[row], job->pixel, flip);
                         tags[slot] = at;
-                    }
-                    K *place = (K *)(void *)(job->y + item * job->y_item + z * job->y_z + y * job->y_y) + x * job->pixel;
-                    if (is_median) {
-                        K *made = is_direct && step == 1 ? place : lines[rows];
-                        int64_t outputs = ((count - 1) * step + 1) * job->pixel;
-                        (rows == 3 ? sort_3 : sort_5)(sorted, lines, outputs + reach);
-                        (rows == 3 ? median_9 : median_25)(made, sorted, outputs, gap);
-                        if (made != place)
-                            give(place, made, count, job->pixel, step, flip);
-                        continue;
                     }
                     run_network(job->weights, job->steps, lines, n, gap);
                     for (int64_t map = 0; map < job->maps; map++) {
                         const double *found = job->weights + job->steps * NUMBERS + 2 * map;
-                        give((K *)(void *)((char *)place + map * job->y_map), lines[(int)found[0]] + (int64_t)found[1] * gap, count,
-                             job->pixel, step, flip);
+                        char *place = job->y + item * job->y_item + map * job->y_map + z * job->y_z + y * job->y_y;
+                        give((K *)(void *)place + x * job->pixel, lines[(int)found[0]] + (int64_t)found[1] * gap, count, job->pixel, step, flip);
                     }
                 }
             }
+    free(memory);
+    return 0;
+}
+
+/* The medians of 3x3 and 5x5, two rows of outputs at a time: of the samples that both rows' windows hold, those that can
+   be a median are left and sorted, and joined with the samples of each row's own. */
+
+#define E(a, b)                                                                                                      \
+    {                                                                                                                \
+        K low = SMALLER(v[a], v[b]);                                                                                 \
+        v[b] = LARGER(v[a], v[b]);                                                                                   \
+        v[a] = low;                                                                                                  \
+    }
+#define SORT_3(a, b, c) E(b, c) E(a, b) E(b, c)
+#define SORT_5 E(0, 1) E(3, 4) E(2, 4) E(2, 3) E(1, 4) E(0, 3) E(0, 2) E(1, 3) E(1, 2)
+/* Sorted columns of four become the samples of ranks 7 to 12 of 20 (found by search, tested for all columns of bits). */
+#define MIDDLE_20                                                                                                    \
+    E(11, 12) E(0, 4) E(6, 8) E(10, 14) E(15, 19) E(8, 7) E(2, 3) E(5, 9) E(5, 3) E(7, 9) E(16, 18) E(10, 11)        \
+    E(11, 13) E(5, 1) E(3, 15) E(18, 14) E(17, 16) E(6, 8) E(9, 19) E(12, 13) E(0, 8) E(12, 18) E(1, 4) E(2, 10)     \
+    E(16, 9) E(7, 4) E(15, 4) E(7, 8) E(10, 11) E(6, 1) E(3, 15) E(10, 7) E(3, 17) E(18, 4) E(11, 12) E(8, 12)       \
+    E(16, 17) E(1, 11) E(15, 16) E(11, 8) E(1, 3) E(18, 17) E(16, 18) E(7, 3) E(13, 18) E(8, 15) E(12, 16)           \
+    E(13, 16) E(11, 3) E(13, 15) E(11, 8) E(12, 3) E(8, 12) E(7, 11) E(3, 13)
+
+#define MEDIAN_9(to, row)                                                                                            \
+    {                                                                                                                \
+        K v[] = {row[i], row[j], row[k], both[0], both[1], both[2], both[3], both[4], both[5]};                      \
+        E(0, 3) E(1, 4) E(2, 5) E(3, 6) E(4, 7) E(5, 8) E(0, 1) E(1, 2) E(6, 7) E(6, 8) SORT_3(3, 4, 5) SORT_3(2, 4, 6) \
+        to[i] = v[4];                                                                                                \
+    }
+
+APART void median_9(K *restrict to, K *restrict below, K *const *rows, const K *unused, int64_t n, int64_t gap) {
+    const K *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
+    (void)unused;
+    for (int64_t i = 0, j = gap, k = 2 * gap; i < n; i++, j++, k++) {
+        K v[] = {b[i], b[j], b[k], c[i], c[j], c[k]};
+        E(0, 3) E(1, 4) E(2, 5)
+        const K *both = v;
+        MEDIAN_9(to, a)
+        MEDIAN_9(below, d)
+    }
+}
+
+APART void sort_4(K *restrict to, K *const *rows, int64_t n) {
+    const K *one = rows[0], *two = rows[1], *three = rows[2], *four = rows[3];
+    for (int64_t i = 0; i < n; i++) {
+        K v[] = {one[i], two[i], three[i], four[i]};
+        E(0, 1) E(2, 3) E(0, 2) E(1, 3) E(1, 2)
+        to[i] = v[0], to[i + APIECE] = v[1], to[i + 2 * APIECE] = v[2], to[i + 3 * APIECE] = v[3];
+    }
+}
+
+#define MEDIAN_25(to, row)                                                                                           \
+    {                                                                                                                \
+        K v[] = {row[i], row[i + gap], row[i + 2 * gap], row[i + 3 * gap], row[i + 4 * gap]}, found = six[5];        \
+        SORT_5                                                                                                       \
+        for (int k = 0; k < 5; k++)                                                                                  \
+            found = SMALLER(found, LARGER(six[k], v[4 - k]));                                                        \
+        to[i] = found;                                                                                               \
+    }
+#define FIVE(a) (a)[i], (a)[i + gap], (a)[i + 2 * gap], (a)[i + 3 * gap], (a)[i + 4 * gap]
+
+APART void median_25(K *restrict to, K *restrict below, K *const *rows, const K *sorted, int64_t n, int64_t gap) {
+    const K *a = rows[0], *f = rows[5];
+    for (int64_t i = 0; i < n; i++) {
+        K v[] = {FIVE(sorted), FIVE(sorted + APIECE), FIVE(sorted + 2 * APIECE), FIVE(sorted + 3 * APIECE)};
+        MIDDLE_20
+        const K six[] = {v[11], v[8], v[12], v[3], v[13], v[15]};
+        MEDIAN_25(to, a)
+        MEDIAN_25(below, f)
+    }
+}
+
+static int is_median(const Job *job) {
+    int64_t size = job->kernel[2], rank = size * size / 2;
+    return job->maps == 1 && job->kernel[0] == 1 && job->kernel[1] == size && (size == 3 || size == 5) &&
+           5 * size * (job->dilation[2] + job->stride[2]) * job->pixel < APIECE && rank_of(job, 0, 0, 0, 0, 0) == rank;
+}
+
+static int medians(Job *job, K flip) {
+    int64_t size = job->kernel[2], gap = job->pixel * job->dilation[2], reach = gap * (size - 1), step = job->stride[2];
+    int64_t slots = job->dilation[1] * size + 1, most = (APIECE - reach) / step / job->pixel, lanes = WIDTH / ITEM;
+    int64_t pieces = (job->size[2] + most - 1) / most, pixels = (job->size[2] + pieces - 1) / pieces;
+    int64_t line = (APIECE + lanes) * ITEM + 64, is_pair = job->stride[1] == job->dilation[1];
+    K flat = LANES > 6 ? 1 : flip; /* whether results are changed */
+    char *memory = calloc(1, (size_t)((slots + 2 + 5) * line + slots * 8 + APIECE * (int64_t)sizeof(Run) + 1024)), *free_from = memory;
+    if (!memory)
+        return 1;
+    int64_t *tags = cut(&free_from, slots * 8);
+    Run *runs = cut(&free_from, APIECE * (int64_t)sizeof(Run));
+    K *ring = cut(&free_from, slots * line), *made[] = {cut(&free_from, line), cut(&free_from, line)}, *sorted = cut(&free_from, 5 * line), *rows[6];
+    for (int64_t at = 0; at < job->items * job->size[0] * pieces; at++) {
+        int64_t item = at / pieces / job->size[0], z = at / pieces % job->size[0], x = at % pieces * pixels;
+        int64_t count = job->size[2] - x < pixels ? job->size[2] - x : pixels, n = ((count - 1) * step + 1) * job->pixel;
+        int64_t parts = find_runs(job, x * step, (count - 1) * step + 1 + reach / job->pixel, runs);
+        memset(tags, -1, (size_t)slots * 8);
+        for (int64_t y = 0; y < job->size[1]; y += 1 + is_pair) {
+            if (is_pair && y && y + 1 == job->size[1])
+                y--; /* the last pair goes back */
+            int two = is_pair && y + 1 < job->size[1];
+            for (int64_t row = 0; row < size + two; row++) {
+                int64_t number = y * job->stride[1] + row * job->dilation[1], slot = number % slots;
+                rows[row] = ring + slot * (line / ITEM);
+                if (tags[slot] != number)
+                    load(job, job->x + item * job->x_item, z * job->stride[0], number, runs, parts, rows[row], job->pixel, flip);
+                tags[slot] = number;
+            }
+            if (!two)
+                rows[size] = rows[0];
+            if (size == 5)
+                sort_4(sorted, rows + 1, n + reach);
+            K *places[2], *to[2];
+            for (int of = 0; of < 2; of++) {
+                places[of] = (K *)(void *)(job->y + item * job->y_item + z * job->y_z + (y + of) * job->y_y) + x * job->pixel;
+                to[of] = flat || step > 1 || n < lanes || of > two ? made[of] : places[of];
+            }
+            int64_t whole = n < lanes ? lanes : n / lanes * lanes;
+            for (int64_t first = 0; first < n; first = first ? n : n > whole ? n - lanes : n, whole = lanes) {
+                K *here[6];
+                for (int row = 0; row < 6; row++)
+                    here[row] = rows[row] + first;
+                (size == 3 ? median_9 : median_25)(to[0] + first, to[1] + first, here, sorted + first, whole, gap);
+            }
+            for (int of = 0; of <= two; of++)
+                if (to[of] != places[of])
+                    give(places[of], to[of], count, job->pixel, step, flip);
+        }
+    }
     free(memory);
     return 0;
 }
@@ -299,6 +374,7 @@ typedef struct {
     uint16_t *xs, *ys;           /* where the samples lie, by their ranks */
     uint8_t *bins;
     Count *histograms, *sum;
+    Run *runs;                   /* of a row of the tile */
 } Slide;
 
 /* Sort the keys of a tile: digit by digit, places beside them. */
@@ -413,9 +489,10 @@ static void slide_tile(Slide *slide, int64_t item, int64_t z, int64_t y0, int64_
     slide->rows = height * kernel[0];
     slide->columns = (wide - 1) * stride[2] + kernel[2];
     slide->size = slide->rows * slide->columns;
+    int64_t runs = find_runs(job, x0 * stride[2], slide->columns, slide->runs);
     for (int64_t row = 0; row < slide->rows; row++)
         load(job, job->x + item * job->x_item + channel * ITEM, z * stride[0] + row / height, y0 * stride[1] + row % height,
-             x0 * stride[2], slide->columns, slide->keys + row * slide->columns, 1, slide->flip);
+             slide->runs, runs, slide->keys + row * slide->columns, 1, slide->flip);
     if (slide->is_sorted)
         sort(slide);
     else
@@ -464,10 +541,11 @@ static int histograms(Job *job, K flip) {
     slide.wide = least(job->size[2], most(1, most(most(TILE, kernel[2] * (slide.is_sorted ? 1 : 3)), TILE * TILE / slide.tall) / stride[2]));
     int64_t columns = (slide.wide - 1) * stride[2] + kernel[2], n = kernel[0] * ((slide.tall - 1) * stride[1] + kernel[1]) * columns;
     int64_t counts = slide.is_direct ? 0 : columns * BINS, item = slide.is_sorted ? 2 * ITEM + 2 * 4 + 2 * 2 + 1 : ITEM + 1;
-    char *memory = malloc((size_t)(n * item + (counts + BINS + 2 * CHUNK) * 2 + 640)), *free_from = memory;
+    char *memory = malloc((size_t)(n * item + (counts + BINS + 2 * CHUNK) * 2 + columns * (int64_t)sizeof(Run) + 704)), *free_from = memory;
     if (!memory)
         return 1;
     slide.keys = cut(&free_from, n * ITEM), slide.bins = cut(&free_from, n);
+    slide.runs = cut(&free_from, columns * (int64_t)sizeof(Run));
     slide.sum = cut(&free_from, BINS * 2), slide.histograms = cut(&free_from, counts * 2);
     if (slide.is_sorted) {
         slide.other = cut(&free_from, n * ITEM);
@@ -487,5 +565,5 @@ static int histograms(Job *job, K flip) {
 /* Returns 0, or 1 where memory does not suffice. */
 int ENTRY(WIDTH, LANES)(Job *job) {
     K flip = job->with_sign ? SIGN : 0;
-    return (job->form == NETWORK ? networks : histograms)(job, flip);
+    return (job->form != NETWORK ? histograms : is_median(job) ? medians : networks)(job, flip);
 }

@@ -127,7 +127,7 @@ def ranked(call: Correlation, ranks: np.ndarray) -> np.ndarray | None:
         return None
     everywhere = np.broadcast_to(ranks, (len(x), ranks.shape[1], *call.sizes))
     ones = np.broadcast_to(x.dtype.type(1), (ranks.shape[1], 1, *kernel))
-    return _run(replace(call, x=x, weights=ones), Form(*found, ranks=everywhere), None, None)[0]
+    return _run(replace(call, x=x, weights=ones), Form(*found, ranks=everywhere), None, call.out)[0]
 
 
 def _fills_integers(call: Correlation) -> bool:

@@ -13,9 +13,10 @@ from convcli.common.machine import available_threads
 from convcli.engines import shift_and_add, tiles
 from convcli.engines.algorithms import NumpyDirect, ways, work_of
 from convcli.engines.base import Engine
-from convcli.engines.interface import Algorithm, Correlation
+from convcli.engines.interface import Algorithm, Correlation, Outside
 from convcli.engines.native import library, rows
 from convcli.engines.on_numpy import sums
+from convcli.engines.padding import pad
 from convcli.engines.reductions import reduce_windows, windows_of
 from convcli.geometry.pools import PoolKind
 from convcli.pixels.render import Rendering, Tally, render
@@ -57,12 +58,17 @@ class NumpyEngine(Engine):
     def _transpose(self, call: Correlation) -> np.ndarray:
         return sums.shifted(call, shift_and_add.transposed_reach(call))
 
+    def pads(self, kind: PoolKind, data: np.dtype, box: Outside) -> bool:
+        is_ranked = kind.fraction is not None and data.itemsize <= 8 and len(box.ranges) <= 3
+        return is_ranked and box.mode.stays_in_range and library.loops() is not None
+
     @np.errstate(all="ignore")  # infinities, and windows of nothing but padding
     def _pool(self, call: Correlation, kind: PoolKind, counts: np.ndarray | None) -> np.ndarray:
         """Reduce windows along one axis after the other where the kind allows it, else whole."""
         x, sizes, size = call.x, call.sizes, call.weights.shape[2:]
         whole, taken = (*x.shape[:2], *sizes), prod(size) if counts is None else counts
-        call = replace(call, x=x.reshape(-1, 1, *x.shape[2:]))
+        out = None if call.out is None or len(x) > 1 else call.out[0][:, None]
+        call = replace(call, x=x.reshape(-1, 1, *x.shape[2:]), out=out)
         if (states := kind.states(np, x)) is not None:
             axes = zip(range(3, x.ndim + 1), sizes, size, call.stride, call.dilation, strict=True)
             for axis, *window in axes:
@@ -72,8 +78,7 @@ class NumpyEngine(Engine):
             if counts is not None and counts.ndim > len(sizes):
                 counts = np.broadcast_to(counts, whole).reshape(-1, 1, *sizes)
             return windowed(call, kind, prod(size) if counts is None else counts).reshape(whole)
-        out = reduced(call, kind.ufunc).reshape(whole)
-        return kind.finish(out, taken)
+        return kind.finish(reduced(call, kind.ufunc).reshape(whole), taken)
 
 
 def _merged(kind: PoolKind, axis: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -98,8 +103,9 @@ def windowed(call: Correlation, kind: PoolKind, counts: int | np.ndarray) -> np.
     found = ranked(call, kind, counts)
     if found is not None:
         return found
-    out, seen = np.empty(shape, dtype), np.broadcast_to(counts, shape)
+    out, seen, around = np.empty(shape, dtype), np.broadcast_to(counts, shape), call.outside
     x = call.x.astype(dtype, copy=False)
+    x = x if around is None else pad(x, around.ranges, around.mode, around.value)
     for tile in tiles.cut(shape, tiles.memory_order(x), TAPS // taps):
         block = x[(*tile[:2], *tiles.inputs(tile[2:], *geometry))]
         windows = windows_of(block, *geometry).reshape(*out[tile].shape, -1)
@@ -118,15 +124,17 @@ def ranked(call: Correlation, kind: PoolKind, counts: int | np.ndarray) -> np.nd
     else:
         wanted = np.concatenate([one.astype(np.int64).reshape(-1, 1, *call.sizes) for one in ranks], 1)
     found = rows.ranked(call, wanted)
-    if found is None or (wanted.shape[1] == 1 and x.dtype.kind != "f"):
+    alone = wanted.shape[1] == 1
+    if found is None or (alone and x.dtype.kind != "f"):
         return found
     low, high = (
         found[:, one : one + 1].astype(call.weights.dtype, copy=False) for one in (0, wanted.shape[1] - 1)
     )
     with np.errstate(all="ignore"):
-        mixed = kind.mix(np, low, high, counts)
-        if x.dtype.kind == "f" and np.isnan(x.max()):
-            largest = reduced(call, "maximum")
+        mixed = low if alone and isinstance(counts, int) else kind.mix(np, low, high, counts)
+        fill = 0.0 if call.outside is None else call.outside.value
+        if x.dtype.kind == "f" and (np.isnan(x.max()) or np.isnan(fill)):
+            largest = reduced(replace(call, out=None), "maximum")
             mixed = np.where(np.isnan(largest), largest, mixed)
     return mixed
 
