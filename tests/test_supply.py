@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -100,3 +101,19 @@ def test_licences_of_what_runs() -> None:
         said = licence_of(name)
         assert said == licence or (said == "BSD" and licence.startswith("BSD")), (name, said)
         assert all(row[3] for row in rows)
+
+
+def test_what_names_a_version_names_this_one() -> None:
+    """The citation, and the Pythons that are tested: the oldest that is admitted is among them."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"] and citation["license"] == PROJECT["license"]
+    jobs = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())["jobs"]
+    oldest = PROJECT["requires-python"].removeprefix(">=")
+    assert all(min(job["strategy"]["matrix"]["python"], key=Version) == oldest for job in jobs.values())
+
+
+def test_everything_that_the_source_distribution_names_is_there() -> None:
+    """Without the documents their tests would fail in it."""
+    kept = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["sdist"]
+    assert all(list(ROOT.glob(pattern.lstrip("/"))) for pattern in kept["include"])
+    assert {"/docs", "/tests", "/mkdocs.yml"} <= set(kept["include"])
