@@ -382,6 +382,7 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "PFM": ("a.pfm", lambda: b"Pf 60000 60000 -1\n\xff", "--max-pixels 3600"),
     "AVIF": ("a.avif", lambda: avif(60_000), "AVIF"),
     "AVIF, another size inside": ("a.avif", lambda: avif(9), "AVIF"),
+    "JPEG XL": ("a.jxl", lambda: b"\xff\x0a" + struct.pack("<Q", 3 << 1 | 59_999 << 3 | 1 << 33), "--max-pixels 3600"),
     "DDS": ("a.dds", lambda: dds(60_000, 60_000), "--max-pixels 3600"),
     "DIB": ("a.dib", lambda: bmp(60_000, 60_000), "--max-pixels 3600"),
     "DIB, a long row": ("a.dib", lambda: bmp(3_999_999, 1), "for so small a file"),

@@ -55,6 +55,10 @@ LOST = {
         "microscope metadata = 33628-33631, 34361, 34362, 34412, 51123, 65420-65458"
     ),
     "WEBP": _carriers("XMP = XMP; data behind the picture = behind; content credentials = C2PA"),
+    "JPEG XL": _carriers(
+        "colour profile = icc box; colour coding = nclx; further channels = channels; further frames = frames; "
+        "XMP = xml; EXIF = exif box; content credentials = jumb; boxes of others = packed"
+    ),
     "WAV": _carriers(
         "broadcast extension = bext; cue points = cue, adtl; loops = smpl, inst; iXML = iXML; XMP = _PMX; "
         "ID3 tags = id3, ID3; playlist = plst; production notes = aXML, axml; speakers = chna; "
@@ -141,6 +145,7 @@ STORAGE = {
         "ICOP, ICRD, IGNR, IPRD, ISFT, ITRK"
     ),
     "AIFF": _carriers("= COMM, SSND, FVER, NAME, AUTH, (c), ANNO, PEAK, FLLR"),
+    "JPEG XL": _carriers("= JXL, ftyp, jxlc, jxlp, jxll, jxli, jbrd, Exif, brob"),
     "WEBP": _carriers("= VP8, VP8L, VP8X, ALPH, ANIM, ANMF, ICCP, EXIF"),
     # What Photoshop writes for itself: how it shows, prints and saves the file
     "PSD": _carriers(

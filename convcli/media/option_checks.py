@@ -44,7 +44,7 @@ def _columned(format: Format) -> bool:
     return format.kind is Kind.TABLE
 
 
-_TABLE, _LOSSY = _named("csv", "tsv"), _named("jpeg", "webp", "avif", "mp3", "ogg", "opus")
+_TABLE, _LOSSY = _named("csv", "tsv"), _named("jpeg", "webp", "avif", "jxl", "mp3", "ogg", "opus")
 _CLIPS = "is for clips (mp4, mov, mkv, webm, avi, ts, y4m)"
 
 _READING: tuple[_Concern[ReadOptions], ...] = (
@@ -63,7 +63,9 @@ _WRITING: tuple[_Concern[WriteOptions], ...] = (
     _Concern("--preset", lambda o: o.video.preset is not None, _film, _CLIPS),
     _Concern("--pix-fmt", lambda o: o.video.pixels is not None, _film, _CLIPS),
     _Concern("--no-audio", lambda o: not o.video.sound, _film, _CLIPS),
-    _Concern("--quality", lambda o: o.level is not None, _LOSSY, "is for JPEG, WebP, AVIF, MP3 and Ogg"),
+    _Concern(
+        "--quality", lambda o: o.level is not None, _LOSSY, "is for JPEG, WebP, AVIF, JPEG XL, MP3 and Ogg"
+    ),
     _Concern(
         "--quality fast or small", lambda o: isinstance(o.quality, Compress), _named("png"), "is for PNG"
     ),

@@ -177,7 +177,11 @@ _JPEG_MAGIC, _GIF_MAGIC = begins.magic(b"\xff\xd8\xff"), begins.magic(b"GIF87a",
 
 _READ_BY = {row.name: row.recognises for row in RARER}
 _RARER = f"{_PICTURES}read_only:source"
+_JXL = f"{_PICTURES}jxl:source"
 _RARE = (_RARER, f"{_PICTURES}written:sink", "YXC")
+
+
+_MOVING = (*_RARE[:2], "TYXC")
 
 
 def _netpbm(kinds: bytes) -> Callable[[bytes], bool]:
@@ -196,9 +200,12 @@ FORMATS: tuple[Format, ...] = (
         **_PAGES,
         like="tiff",
     ),
-    Format("avif", (".avif", ".avifs"), _READ_BY["avif"], *_RARE, SIXTEEN, grain=KEPT),
+    Format("avif", (".avif", ".avifs"), _READ_BY["avif"], *_MOVING, SIXTEEN, placed="T", grain=KEPT),
     Format("jp2", (".jp2", ".jpf", ".jpx"), begins.magic(b"\0\0\0\x0cjP  "), *_RARE, SIXTEEN, grain=KEPT),
     Format("j2k", (".j2k", ".j2c", ".jpc"), begins.magic(b"\xff\x4f\xff\x51"), *_RARE, SIXTEEN, grain=KEPT),
+    Format(
+        "jxl", (".jxl",), begins.magic(b"\xff\x0a", b"\0\0\0\x0cJXL "), _JXL, *_RARE[1:], SIXTEEN, grain=KEPT
+    ),
     Format("qoi", (".qoi",), _READ_BY["qoi"], *_RARE, BYTES, grain=KEPT),
     Format("tga", (".tga", ".vda", ".icb", ".vst"), _READ_BY["tga"], *_RARE, BYTES, grain=KEPT),
     Format("ppm", (".ppm",), _netpbm(b"36"), *_RARE, SIXTEEN),

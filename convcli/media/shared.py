@@ -69,9 +69,10 @@ HOLDS = {
     "webp": Holds("WebP", _EIGHT, _ALL[:4], 16_383, frames=True),
     "bmp": Holds("BMP", _EIGHT, (Colour.GREY, Colour.RGB), 2**31 - 1, icc=False, exif=0),
     "gif": Holds("GIF", _EIGHT, _ALL[:4], 65_535, frames=True, icc=False, exif=0),
-    "avif": Holds("AVIF", _DEEP, _ALL[:4], 65_535, **_BARE),
+    "avif": Holds("AVIF", _DEEP, _ALL[:4], 65_535, frames=True, **_BARE),
     "jp2": Holds("JPEG 2000", _DEEP, _ALL[:4], 2**31 - 1, **_BARE),
     "j2k": Holds("J2K", _DEEP, _ALL[:4], 2**31 - 1, **_BARE),
+    "jxl": Holds("JPEG XL", _DEEP, _ALL[:4], 2**30, icc=False),
     "qoi": Holds("QOI", _EIGHT, _ALL[:4], 2**31 - 1, **_BARE),
     "tga": Holds("TGA", _EIGHT, _ALL[:4], 65_535, **_BARE),
     "ppm": Holds("PPM", _DEEP, (Colour.GREY, Colour.RGB), 2**31 - 1, **_BARE),
@@ -81,7 +82,7 @@ HOLDS = {
 
 
 @cache
-def _eight_of_sixteen() -> np.ndarray:
+def eight_of_sixteen() -> np.ndarray:
     return ((np.arange(65536) + 128) // 257).astype(np.uint8)  # round(v / 257)
 
 
@@ -171,7 +172,7 @@ def fit(info: Info, holds: Holds) -> Fitted:
             )
         dtype = "uint8"
         notes.append(f"16 bits a sample are rounded to 8: {holds.name} holds no more")
-        steps.append(lambda block: _eight_of_sixteen()[block])
+        steps.append(lambda block: eight_of_sixteen()[block])
 
     colour = colour_of(info)
     if colour not in holds.colours and OPAQUE.get(colour) in holds.colours:

@@ -168,7 +168,13 @@ OTHERS = (
             **_FEW,
         )
         for name, suffix in (
-            *(("AVIF", ".avif"), ("JPEG 2000", ".jp2"), ("JPEG 2000 stream", ".j2k"), ("QOI", ".qoi")),
+            *(
+                ("AVIF", ".avif"),
+                ("JPEG XL", ".jxl"),
+                ("JPEG 2000", ".jp2"),
+                ("JPEG 2000 stream", ".j2k"),
+                ("QOI", ".qoi"),
+            ),
             *(("TGA", ".tga"), ("PPM", ".ppm"), ("BMP", ".bmp"), ("JPEG", ".jpg"), ("GIF", ".gif")),
         )
     ),

@@ -356,7 +356,7 @@ READERS = (
     _grammar("tiff descriptions", _description, seeds.DESCRIPTIONS,
              ('="', '"/>', "<", ">", "</", "<TiffData ", "<Plane ", "Size", "TheT", "IFD", "&a;", "=", "\n", "µm",
               "C", "Z"), 3000),
-    *(_file(suffix, 1000) for suffix in ("avif", "jp2", "j2k", "ppm", "pgm", "pbm", "pfm", "pam")),
+    *(_file(suffix, 1000) for suffix in ("avif", "jxl", "jp2", "j2k", "ppm", "pgm", "pbm", "pfm", "pam")),
     *(_file(suffix, 1000) for suffix in ("tga", "dds", "dib", "ico", "qoi", "ome.tif", "nc")),
     _file("pcd", 200),
     _bytes("fits", lambda case, rng, folder: _fits(case), 3000),

@@ -553,6 +553,19 @@ def files(reader: str) -> tuple[bytes, ...]:
                 *(pillow(kind, name) for kind in (image, alpha)[: 1 + (reader not in ("ppm", "jp2"))]),
                 *more,
             )
+        case "jxl":
+            deep = np.stack([DEEP] * 3, -1)
+            how: dict[str, object] = {"lossless": True}
+            return (
+                *(
+                    bytes(imagecodecs.jpegxl_encode(one, **how))
+                    for one in (GREY, deep, deep / np.float32(65535))
+                ),
+                bytes(imagecodecs.jpegxl_encode(GREY, usecontainer=True))
+                + struct.pack(">I4s4x", 16, b"Exif")
+                + b"II*\0",
+                bytes(imagecodecs.jpegxl_encode(np.stack([GREY, GREY]), planar=True, **how)),
+            )
         case _ if reader in WRITTEN:
             kind = {"blp": image.quantize(9), "xbm": image.convert("1"), "msp": image.convert("1")}.get(
                 reader, image

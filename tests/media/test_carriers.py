@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -253,6 +254,22 @@ def other_with(key: str) -> bytes:
     return made.get(key, lambda: psd_with(key))()
 
 
+def jxl_with(key: str) -> bytes:
+    inside = {
+        "exif box": box(b"brob", b"Exif"),
+        "packed": box(b"brob", b"abcd"),
+        "xml": box(b"xml ", b"<x/>"),
+    }
+    pixels = {
+        "channels": np.stack([PIXELS, 255 - PIXELS]),
+        "frames": np.stack([np.dstack([PIXELS] * 3)] * 2),
+        "nclx": PIXELS.astype(np.uint16),  # linear, says the encoder
+    }
+    planar = {"planar": True} if key == "channels" else {}
+    plain = imagecodecs.jpegxl_encode(pixels.get(key, PIXELS), lossless=True, usecontainer=True, **planar)
+    return bytes(plain) + (b"" if key in pixels else inside.get(key, box(key.encode(), b"data")))
+
+
 def found(data: bytes) -> registry.Format:
     return registry.identify(data[: registry.HEAD], "a.tga")[0]
 
@@ -270,11 +287,12 @@ FORMATS: dict[str, tuple[Callable[[str], bytes], Callable[..., Source]]] = {
     "WEBP": (webp_with, image.source),
     "other": (other_with, opened_as_found := lambda fp, options: opened_of(fp.getvalue(), options)),
     "PSD": (psd_with, opened_as_found),
+    "JPEG XL": (jxl_with, opened_as_found),
 }
 
 
 EACH = [(format, key) for format in FORMATS for key in LOST[format]
-        if format != "PSD" or key not in LOST["other"]]  # fmt: skip
+        if (format != "PSD" or key not in LOST["other"]) and (format, key) != ("JPEG XL", "icc box")]  # fmt: skip
 EXAMPLES = {
     name: next(key for _, key in EACH if LOST["TIFF"].get(key) == name)
     for name in sorted(set(LOST["TIFF"].values()))
@@ -316,6 +334,7 @@ def test_every_known_carrier_is_named(format: str, key: str) -> None:
     saved("GIF")[:12] + b"\x31" + saved("GIF")[13:],
     saved("JPEG2000", comment="Created by OpenJPEG version 2.5.4"),
     psd_with("1064").replace(b"\0\x10" + 2 * b"sliceID.", b"\0\x10" + struct.pack(">Id4x", 1, 1)),
+    imagecodecs.jpegxl_encode(PIXELS, lossless=True),
     dds_with(), bmp_with("BGRs"), b"P5\n# CREATOR: GIMP PNM Filter Version 1.1\n16 12\n255\n" + PIXELS.tobytes(),
 ], ids=lambda data: data[:8].hex())  # fmt: skip
 def test_files_without_carriers_give_no_note(data: bytes) -> None:

@@ -104,7 +104,9 @@ class Seen:
             files = sorted(path.parent.glob("n0*.png"))
             self.__init__(files[0])
             self.delays = [None] * len(files)
-        elif suffix in (".png", ".jpg", ".webp", ".bmp", ".gif"):
+        elif suffix in (".png", ".jpg", ".webp", ".bmp", ".gif") or (
+            suffix == ".avif" and b"ftypavis" in path.read_bytes()[:16]
+        ):
             with Image.open(path) as image:
                 for index in range(getattr(image, "n_frames", 1)):
                     image.seek(index)
@@ -124,13 +126,18 @@ class Seen:
                 starts = [float(one) for one in re.findall('DeltaT="([0-9.]+)"', tif.ome_metadata or "")]
                 if starts:
                     self.delays = [round(1000 * (b - a)) for a, b in pairwise(starts)] + [520]
-        elif suffix in (".avif", ".jp2", ".qoi"):
+        elif suffix in (".avif", ".jxl", ".jp2", ".qoi"):
             decode = {
                 ".avif": imagecodecs.avif_decode,
+                ".jxl": imagecodecs.jpegxl_decode,
                 ".jp2": imagecodecs.jpeg2k_decode,
                 ".qoi": imagecodecs.qoi_decode,
             }
             self.values = decode[suffix](path.read_bytes())
+            exif = Image.Exif()
+            if suffix == ".jxl" and (data := path.read_bytes().partition(b"Exif\0\0\0\0")[2]):
+                exif.load(data)
+            self.info["maker"] = exif.get(271)
             self.mode = {2: "LA", 4: "RGBA"}.get(self.values.shape[-1], "")
         elif suffix in (".ppm", ".pgm", ".pfm"):
             _, size, white, samples = path.read_bytes().split(b"\n", 3)
@@ -256,6 +263,7 @@ RESULTS = (
     "bmp",
     "gif",
     "avif",
+    "jxl",
     "jp2",
     "qoi",
     "tga",

@@ -28,7 +28,7 @@ WRITING = [
     (WriteOptions(video=VideoOptions(preset="slow")), CLIPS, "--preset"),
     (WriteOptions(video=VideoOptions(pixels="gray")), CLIPS, "--pix-fmt"),
     (WriteOptions(video=VideoOptions(sound=False)), CLIPS, "--no-audio"),
-    (WriteOptions(quality=80), {"jpeg", "webp", "avif", "mp3", "ogg", "opus"}, "--quality"),
+    (WriteOptions(quality=80), {"jpeg", "webp", "avif", "jxl", "mp3", "ogg", "opus"}, "--quality"),
     (WriteOptions(quality=Compress.SMALL), {"png"}, "--quality fast or small"),
 ]
 

@@ -103,6 +103,7 @@ FIRST_BYTES = {
     },
     "jp2": (jp2 := picture("jpeg2000")),
     "j2k": jp2[jp2.index(b"\xff\x4f\xff\x51") :],
+    "jxl": seeds.files("jxl")[0],
     "pgm": b"P5\n2 1\n255\n\xff\0",
     "pfm": b"Pf\n1 1\n-1.0\n" + bytes(4),
     **{name: clip(name) for name in ("mp4", "mov", "mkv", "webm", "avi", "ts", "y4m")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from convcli.data.box import Box
 from convcli.data.info import Colour, Info, Sink
 from convcli.media.options import WriteOptions
+from convcli.media.pictures import jxl
 from convcli.media.pictures.image import PillowSink
 from convcli.media.region import RegionSink
-from convcli.media.shared import CHANNELS, HOLDS, Holds, fit
+from convcli.media.shared import CHANNELS, HOLDS, Holds, eight_of_sixteen, fit
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,11 +37,15 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     return CodecSink(fp, info, options, HOLDS[format_name])
 
 
+_USUAL = 6  # of AVIF's speeds, 0 to 10: what avifenc takes
+
+
 class CodecSink(PillowSink):
     """A picture that imagecodecs encodes."""
 
     def __init__(self, fp: IO[bytes], info: Info, options: WriteOptions, holds: Holds) -> None:
-        self.holds: Holds = holds  # type: ignore[misc]
+        moving = replace(holds, dtypes=("uint8",)) if "T" in info.letters else holds
+        self.holds: Holds = moving  # type: ignore[misc]
         super().__init__(fp, info, options)
         self._twelve = holds.name == "AVIF" and self._info.dtype == "uint16"
         if self._twelve:
@@ -55,11 +61,27 @@ class CodecSink(PillowSink):
                 level = 100 if quality is None else quality
                 if self._twelve:
                     pixels = ((pixels * np.uint32(4095) + np.uint32(32767)) // 65535).astype(np.uint16)
-                made = imagecodecs.avif_encode(pixels, level, bitspersample=12 if self._twelve else 8)
+                bits = 12 if self._twelve else 8
+                made = imagecodecs.avif_encode(pixels, level, bitspersample=bits, speed=_USUAL)
+            case "JPEG XL":
+                if quality is not None and pixels.dtype == np.uint16:
+                    self._note(f"16 bits a sample are rounded to 8: --quality {quality} keeps no more")
+                    pixels = eight_of_sixteen()[pixels]
+                made = jxl.encode(pixels, quality, self._info.metadata.exif)
             case name:
                 form = "jp2" if name == "JPEG 2000" else "j2k"
                 made = imagecodecs.jpeg2k_encode(pixels, 0, codecformat=form, reversible=True)
         return bytes(made)
+
+    def animation(self, settings: dict[str, Any]) -> memoryview | bytes:
+        """Return the file of all frames, of AVIF: Pillow encodes colours as Y, U and V."""
+        if plays := settings.pop("loop"):
+            often = "once" if plays == 1 else f"{plays} times"
+            self._note(f"that it plays {often} is left out: AVIF animations play on")
+        quality = 100 if self._options.level is None else self._options.level
+        if quality == 100 and self._info.colour in (Colour.RGB, Colour.RGBA):
+            self._note("colours may differ by up to 3 of 255: AVIF animations hold them as Y, U and V")
+        return super().pictures(settings | {"save_all": True, "quality": quality, "subsampling": "4:4:4"})
 
 
 class TgaSink(PillowSink):
