@@ -187,7 +187,7 @@ OTHERS = (
     ),
     Kind("PGM", ".pgm", ".pgm", _grey, 1000, 100, ("-k", "box:5", *NUMPY), **_FEW),
     Kind("FITS", ".fits", ".fits", _sky, 1000, 100, ("-k", "box:5", *NUMPY), **_FEW),
-    Kind("motion", ".mp4", ".mp4", _clip, 60, 8, ("--preset", "veryfast"), ("motion",), **_FEW),
+    Kind("motion", ".mp4", ".avi", _clip, 60, 8, ("--codec", "ffv1"), ("motion",), **_FEW),
 )
 
 
