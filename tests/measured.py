@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import sys
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-# Linux counts a parent's memory to what its child has used until it becomes another program: a small one starts it.
-_STARTER = """
-import json, os, subprocess, sys, threading, time
-start = time.monotonic()
-process = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL)
-alarm = threading.Timer(float(sys.argv[1]), process.kill)
-alarm.start()
-_, status, usage = os.wait4(process.pid, 0)
-alarm.cancel()
-print(json.dumps([os.waitstatus_to_exitcode(status), time.monotonic() - start,
-                  usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024]))
-"""
+from tests.shell import Job
+
+# What filtering a picture loads: with it a process begins as small as one that starts Python for this command.
+_LOADED = (
+    *("convcli.cli.filter.task", "convcli.media.pictures.png", "convcli.media.pictures.tiff"),
+    *("convcli.engines.on_numpy.engine", "convcli.execution.pipeline", "tifffile"),
+)
 
 
 @dataclass(frozen=True)
@@ -36,21 +31,14 @@ class Measured:
 
 def measured(*arguments: object, cwd: Path | None = None, limit: float = 60) -> Measured:
     """Run convcli; it is killed after ``limit`` seconds.  What it writes to standard output is dropped."""
-    command = [sys.executable, "-m", "convcli", *map(str, arguments)]
-    starter = [
-        sys.executable,
-        "-S",
-        "-E",
-        "-c",
-        _STARTER,
-        str(limit),
-        "sh",
-        "-c",
-        'exec "$@" >/dev/null',
-        "sh",
-    ]
-    done = subprocess.run(
-        [*starter, *command], capture_output=True, cwd=cwd, env={**os.environ, "NO_COLOR": "1"}, check=True
-    )
-    code, seconds, busy, megabytes = json.loads(done.stdout)
-    return Measured(code, done.stderr.decode(errors="replace"), seconds, busy, megabytes)
+    start = time.monotonic()
+    with tempfile.TemporaryFile() as said, Path(os.devnull).open("r+b") as null:
+        words, environment = [*map(str, arguments)], {**os.environ, "NO_COLOR": "1"}
+        job = Job(words, cwd or Path.cwd(), (null, null, said), environment, loaded=_LOADED)
+        try:
+            job.wait(limit)
+        except subprocess.TimeoutExpired:
+            job.kill()
+        code, seconds = job.wait(), time.monotonic() - start
+        said.seek(0)
+        return Measured(code, said.read().decode(errors="replace"), seconds, job.busy, job.megabytes)

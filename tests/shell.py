@@ -17,19 +17,19 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 _SECONDS = 60
 
 
 @cache
-def _starter(*warnings: str) -> socket.socket:
+def _starter(warnings: tuple[str, ...], loaded: tuple[str, ...]) -> socket.socket:
     """Start the process whose forks are the commands (`tests.starter`); it ends with this one."""
     ours, theirs = socket.socketpair()
     with theirs:
         server = subprocess.Popen(
-            [sys.executable, *warnings, "-m", "tests.starter"],
+            [sys.executable, *warnings, "-m", "tests.starter", *loaded],
             stdin=theirs,
             cwd=SAMPLES.parent,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
@@ -55,6 +55,13 @@ class Job:
         A module, a function in it and what it gets: called in the process before the command begins.
     warnings
         Python's options for them.
+    loaded
+        Modules that are loaded before; without any, all that matter.
+
+    Attributes
+    ----------
+    busy, megabytes
+        Seconds of processors and peak of memory, once it has ended.
     """
 
     def __init__(
@@ -64,7 +71,8 @@ class Job:
         streams: Sequence[int | IO[bytes]],
         environment: Mapping[str, str] = os.environ,
         first: Sequence[object] = (),
-        warnings: Sequence[str] = (),
+        warnings: tuple[str, ...] = (),
+        loaded: tuple[str, ...] = (),
     ) -> None:
         request = {
             "arguments": arguments,
@@ -76,24 +84,25 @@ class Job:
         self.returncode: int | None = None
         with theirs:
             descriptors = [one if isinstance(one, int) else one.fileno() for one in streams]
-            socket.send_fds(_starter(*warnings), [b" "], [*descriptors, theirs.fileno()])
+            socket.send_fds(_starter(warnings, loaded), [b" "], [*descriptors, theirs.fileno()])
         self._answer.sendall(json.dumps(request).encode())
         self._answer.shutdown(socket.SHUT_WR)
-        self.pid = self._hear(_SECONDS)
+        (self.pid,) = self._hear("<i", _SECONDS)
 
-    def _hear(self, seconds: float | None) -> int:
+    def _hear(self, form: str, seconds: float | None) -> tuple[Any, ...]:
         self._answer.settimeout(seconds)
-        if not (number := self._answer.recv(4)):
+        if not (numbers := self._answer.recv(struct.calcsize(form))):
             raise ChildProcessError("the process that starts commands has ended")
-        return int.from_bytes(number, "little")
+        return struct.unpack(form, numbers)
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code, or the signal's number below zero, once the command has ended."""
         if self.returncode is None:
             try:
-                self.returncode = os.waitstatus_to_exitcode(self._hear(timeout))
+                status, self.busy, self.megabytes = self._hear("<idd", timeout)
             except (TimeoutError, BlockingIOError):
                 raise subprocess.TimeoutExpired("convcli", timeout or 0) from None
+            self.returncode = os.waitstatus_to_exitcode(status)
             self._answer.close()
         return self.returncode
 
@@ -111,17 +120,21 @@ class Job:
 
 
 def convcli(
-    *arguments: object, stdin: bytes = b"", cwd: Path | None = None
+    *arguments: object,
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    first: Sequence[object] = (),
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command line; standard streams are pipes, and warnings are errors."""
-    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "80"}
+    environment = environment or {**os.environ, "NO_COLOR": "1", "COLUMNS": "80"}
     words = [*map(str, arguments)]
     (given, give), (said, say), (told, tell) = (os.pipe() for _ in range(3))
     with ThreadPoolExecutor(3) as pool:
         texts = [pool.submit(_read, end) for end in (said, told)]
         fed = pool.submit(_feed, give, stdin)
         try:
-            job = Job(words, cwd or Path.cwd(), (given, say, tell), environment, warnings=("-W", "error"))
+            job = Job(words, cwd or Path.cwd(), (given, say, tell), environment, first, ("-W", "error"))
         finally:
             for end in (given, say, tell):
                 os.close(end)

@@ -1,10 +1,11 @@
 """Starts commands as processes of their own without starting Python each time: forks of one that has loaded everything.
 
-``python -m tests.starter`` takes requests from the socket that is its standard input: the descriptors of the three
-standard streams and of a socket of the request's own.  That one brings the command line, the folder, the environment
-and what to call first; the process's number and its wait status go back through it.  What a process does at its start
-(`convcli.cli.launch.main`) happens in every fork; only imports have happened before.  Nothing runs in the server
-itself, so that no thread and no lock is in the way of a fork.
+``python -m tests.starter``, with the names of modules if not all are to be loaded, takes requests from the socket that
+is its standard input: the descriptors of the three standard streams and of a socket of the request's own.  That one
+brings the command line, the folder, the environment and what to call first; the process's number goes back through it,
+and in the end its wait status, the seconds of processors that it took (those of a start among them) and its peak of
+memory.  What a process does at its start (`convcli.cli.launch.main`) happens in every fork; only imports have happened
+before.  Nothing runs in the server itself, so that no thread and no lock is in the way of a fork.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import os
 import pkgutil
 import select
 import socket
+import struct
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,13 +44,18 @@ def serve(requests: socket.socket) -> None:
     gc.collect()
     gc.freeze()  # so that no fork copies what it only looks at
     assert len(list(Path("/proc/self/task").iterdir())) == 1
+    start = time.process_time()
+    status = Path("/proc/self/status").read_text()  # a fork begins without the pages of files
+    files = int(status.partition("RssFile:")[2].split()[0]) / 1024
     running: dict[int, tuple[int, socket.socket]] = {}
     while True:
         for one in select.select([requests.fileno(), *running], [], [])[0]:
             if one != requests.fileno():
                 process, answer = running.pop(one)
                 os.close(one)
-                _tell(answer, os.waitpid(process, 0)[1])
+                _, status, used = os.wait4(process, 0)
+                busy = start + used.ru_utime + used.ru_stime
+                _tell(answer, struct.pack("<idd", status, busy, files + used.ru_maxrss / 1024))
                 answer.close()
                 continue
             _, descriptors, _, _ = socket.recv_fds(requests, 1, 4)
@@ -61,12 +69,12 @@ def serve(requests: socket.socket) -> None:
             for descriptor in descriptors:
                 os.close(descriptor)
             running[os.pidfd_open(child)] = child, answer
-            _tell(answer, child)
+            _tell(answer, struct.pack("<i", child))
 
 
-def _tell(answer: socket.socket, number: int) -> None:
+def _tell(answer: socket.socket, numbers: bytes) -> None:
     with contextlib.suppress(OSError):  # who asked has gone
-        answer.send(number.to_bytes(4, "little"))
+        answer.send(numbers)
 
 
 def become(streams: list[int], request: socket.socket) -> None:
@@ -96,7 +104,7 @@ def become(streams: list[int], request: socket.socket) -> None:
 
 if __name__ == "__main__":
     importlib.import_module("convcli.__main__")  # how an interrupt ends what has not begun yet
-    for name in modules():
+    for name in sys.argv[1:] or modules():
         importlib.import_module(name)
     __package__ = None  # help then calls the program by its name
     with socket.socket(fileno=os.dup(0)) as requests:

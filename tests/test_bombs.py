@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import struct
 import tempfile
@@ -26,6 +25,7 @@ import polars as pl
 import pytest
 import soundfile
 import tifffile
+from isal import igzip, isal_zlib
 from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset
@@ -35,7 +35,7 @@ from convcli import api
 from convcli.common.errors import ConvError
 from convcli.data.array_files import SUFFIXES
 from convcli.media.clips import scan
-from convcli.media.registry import HEAD, READ, identify
+from convcli.media.registry import HEAD, READ, identify, readable
 from tests.clips import make, pattern
 from tests.fuzz.seeds import GREY, dicom, dicom_bytes
 from tests.measured import Measured, measured
@@ -48,6 +48,10 @@ BOX = ("-k", "box:3")
 
 def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def deflated(zeros: int) -> bytes:
+    return isal_zlib.compress(bytes(zeros), 1)
 
 
 def png(width: int, height: int, *extra: bytes, bits: int = 8, deflated: int = 1 << 20) -> bytes:
@@ -327,7 +331,7 @@ ALIASES = "name: a\nweights: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
 # name: (file's name, content, words of the message)
 PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "PNG, header": ("a.png", lambda: png(60_000, 60_000), "--max-pixels 3600"),
-    "PNG, profile": ("a.png", lambda: png(64, 64, chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(300 << 20)))), ""),
+    "PNG, profile": ("a.png", lambda: png(64, 64, chunk(b"iCCP", b"x\0\0" + deflated(300 << 20))), ""),
     "PNG, frames": ("a.png", lambda: png(9_000, 9_000, chunk(b"acTL", struct.pack(">II", 900, 0))), ""),
     "PNG, too little deflated": ("a.png", lambda: png(15_900, 15_900), "cannot become 15900 x 15900 pixels"),
     "PNG, bits": ("a.png", lambda: png(15_900, 15_900, bits=1, deflated=32 << 20), "for so small a file"),
@@ -424,12 +428,14 @@ PICTURES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "Parquet": ("a.parquet", lambda: columns(pl.DataFrame.write_parquet), "the parquet inside takes more"),
     "Arrow": ("a.arrow", lambda: columns(pl.DataFrame.write_ipc, compression="zstd"), "the arrow inside"),
     "NIfTI": ("a.nii", lambda: nifti((1 << 14, 1 << 14, 1 << 14)), "cut short"),
-    "NIfTI, packed": ("a.nii.gz", lambda: gzip.compress(nifti((4, 4, 4), 1 << 30)), "more than such a file can hold"),
+    "NIfTI, packed": ("a.nii.gz", lambda: igzip.compress(nifti((4, 4, 4), 1 << 30), 1), "more than such"),
     "HDF5": ("a.h5", lambda: hdf5((1 << 20, 1 << 20), (64, 64)), "of memory"),
     "NetCDF, a chunk": ("a.nc", lambda: hdf5((1 << 14, 1 << 14), (1 << 14, 1 << 14)), "of memory"),
     "NRRD": ("a.nrrd", lambda: NRRD + b"encoding: raw\n\n", "cut short"),
-    "NRRD, packed": ("a.nrrd", lambda: NRRD.replace(b"99999", b"9") + PACKED + gzip.compress(bytes(1 << 30)), "more"),
-    "MetaImage, packed": ("a.mha", lambda: META + zlib.compress(bytes(1 << 30)), "more than such a file can hold"),
+    "NRRD, packed": (
+        "a.nrrd", lambda: NRRD.replace(b"99999", b"9") + PACKED + igzip.compress(bytes(1 << 30), 1), "more",
+    ),
+    "MetaImage, packed": ("a.mha", lambda: META + deflated(1 << 30), "more than such a file can hold"),
     "DICOM, frames": ("a.dcm", lambda: dicom_bytes(stating(NumberOfFrames=99_999)), "cut short"),
     "DICOM, coded": ("a.dcm", lambda: dicom_bytes(coded(60_000)), "would take"),
     "DICOM, stream": ("a.dcm", lambda: dicom_bytes(coded(14)), "holds a stream of 60000 x 60000"),
@@ -481,7 +487,9 @@ def check(done: Measured, codes: tuple[int, ...] = (1, 2)) -> None:
 @pytest.mark.parametrize("name", PICTURES)
 def test_picture(name: str, tmp_path: Path) -> None:
     file, content, fragment = PICTURES[name]
-    (tmp_path / file).write_bytes(content())
+    data = content()
+    assert identify(data[:HEAD], file)[0] == readable(file)
+    (tmp_path / file).write_bytes(data)
     done = measured("filter", file, *BOX, "--frames", "all", "-o", "out.tif", cwd=tmp_path)
     check(done)
     assert fragment in done.words
@@ -490,12 +498,10 @@ def test_picture(name: str, tmp_path: Path) -> None:
 
 def test_every_format_has_its_bomb() -> None:
     """A new format fails here until a small file that would become huge is among `PICTURES`, or `KERNELS`."""
-    made = (content()[:HEAD] for _, content, _ in PICTURES.values())
-    names = [file for file, _, _ in PICTURES.values()]
-    found = {identify(head, name)[0].name for head, name in zip(made, names, strict=True)}
+    found = {readable(file).name for file, _, _ in PICTURES.values()}
     assert found | {"zarr"} == {
         row.name for row in READ
-    }  # a folder, whose bombs are in tests/media/test_zarr.py
+    }  # a folder: its bombs are in tests/media/test_zarr.py
     assert {Path(file).suffix for file, _ in KERNELS.values()} >= set(SUFFIXES)
 
 
@@ -590,7 +596,7 @@ def test_net(name: str, tmp_path: Path) -> None:
 HONEST: dict[str, Callable[[], bytes]] = {
     "a.png": lambda: png(8_000, 8_000, bits=1, deflated=8_008_000),
     "a.gif": lambda: saved((3_000, 2_500), "GIF"),
-    "a.webp": lambda: saved((2_200, 2_000), "WEBP", "RGBA", lossless=True),
+    "a.webp": lambda: saved((2_100, 2_000), "WEBP", "RGBA", lossless=True),
     "a.tif": lambda: saved((6_000, 5_000), "TIFF", "1", compression="group4"),
 }
 

@@ -21,7 +21,9 @@ def as_anyone() -> None:
         header = struct.pack("Ii", 0x20080522, 0)
         data = (ctypes.c_uint32 * 6)()
         libc.capget(header, data)
-        for word in (0, 1):  # effective and permitted: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP: for a program that is started
+        for word in (0, 1):  # effective and permitted
             data[word] &= ~0b110
         if libc.capset(header, data):
             raise OSError("capset")
