@@ -5,7 +5,8 @@
     0001.log   one a worker: a line of JSON for each box; a torn last line does not count
     lock, runners, part-1-of-3   are locked by who makes or ends the folder, and who runs boxes of it
 
-Locks are the kernel's, which go with a process however it ends; no clock is compared.
+Locks are the kernel's, which go with a process however it ends; no clock is compared.  The folder is open to its user
+alone, and is reached by its descriptor; of what a stranger may have put in it nothing is trusted and no link followed.
 """
 
 from __future__ import annotations
@@ -13,14 +14,23 @@ from __future__ import annotations
 import fcntl
 import itertools
 import json
+import math
 import os
+import re
 import shutil
+import stat
+import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 from convcli.common import ConvError, printable
+
+_OURS = re.compile(r"job\.json(\.new)?|lock|runners|new|part-[0-9]+-of-[0-9]+|[0-9]+\.log")
+_DESCRIPTORS = Path("/proc/self/fd")
+_LONGEST = 1 << 22  # bytes of a job.json
 
 Row = dict[str, Any]
 """What a log says of a box: ``box`` and either ``error`` or its ``checksum``, ``seconds`` and counts."""
@@ -36,10 +46,79 @@ def beside(output: str | Path) -> Path:
 
 
 class JobFolder:
-    """A job that several processes work on, now or one after the other."""
+    """A job that several processes work on, now or one after the other.
+
+    Parameters
+    ----------
+    path : Path
+        Of the folder, or `inside` of one that a process has inherited.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.new = path, path / "new"
+        self.path = path
+
+    @cached_property
+    def descriptor(self) -> int:
+        """The open folder.
+
+        Raises
+        ------
+        ConvError
+            Where there is none, or one that others can write in.
+        """
+        if self.path.parent == _DESCRIPTORS:
+            return int(self.path.name)
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
+            if not os.path.lexists(self.path):
+                raise ConvError(
+                    "this output has no job under way; a finished one leaves nothing",
+                    subject=repr(self.path.name),
+                ) from None
+            raise self._spoiled("it is not a folder") from None
+        except OSError as error:
+            raise self._spoiled(f"it cannot be opened: {error.strerror}") from None
+        weakref.finalize(self, os.close, descriptor)
+        found = os.fstat(descriptor)
+        if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
+            raise self._spoiled("others can write in it")
+        return descriptor
+
+    @cached_property
+    def inside(self) -> Path:
+        """What leads into the folder, whatever another user puts in its place meanwhile."""
+        path = _DESCRIPTORS / str(self.descriptor)
+        return path if path.exists() else self.path
+
+    @property
+    def new(self) -> Path:
+        return self.inside / "new"
+
+    def _spoiled(self, why: str) -> ConvError:
+        return ConvError(f"{why}: remove it, or name another output", subject=repr(self.path.name))
+
+    @contextmanager
+    def _open(self, name: str, flags: int, *, buffering: int = -1) -> Iterator[IO[bytes]]:
+        """Open one of the files, or make it; nothing but a regular file.
+
+        Raises
+        ------
+        FileNotFoundError, FileExistsError
+        ConvError
+            For anything else.
+        """
+        try:
+            number = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666, dir_fd=self.descriptor)
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except OSError as error:
+            raise self._spoiled(f"its {name} cannot be opened: {error.strerror}") from None
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            os.close(number)
+            raise self._spoiled(f"its {name} is not a file")
+        with open(number, "rb" if flags == os.O_RDONLY else "ab", buffering) as fp:  # noqa: PTH123  a descriptor
+            yield fp
 
     @property
     def about(self) -> dict[str, Any]:
@@ -51,21 +130,34 @@ class JobFolder:
             Where there is none, or one that was spoiled.
         """
         try:
-            found: dict[str, Any] = json.loads((self.path / "job.json").read_text(encoding="utf-8"))
-            if isinstance(found["boxes"], int) and isinstance(found["identity"], dict):
+            with self._open("job.json", os.O_RDONLY) as fp:
+                found: dict[str, Any] = json.loads(fp.read(_LONGEST))
+            words = [
+                found["folder"],
+                *found["command"],
+                found["plan"]["engine"],
+                *found["plan"]["algorithms"],
+            ]
+            whole = [found["boxes"], found["inode"], *found["plan"]["steps"]]
+            if (
+                isinstance(found["identity"], dict)
+                and all(isinstance(one, str) and "\0" not in one for one in words)
+                and all(type(one) is int and one > 0 for one in whole)
+                and found["command"]
+            ):
                 return found
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             raise ConvError(
                 "this output has no job under way; a finished one leaves nothing",
                 subject=repr(self.path.name),
             ) from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             pass
-        raise ConvError("its job.json is spoiled: remove the folder", subject=repr(self.path.name))
+        raise self._spoiled("its job.json is spoiled")
 
     @property
     def exists(self) -> bool:
-        return (self.path / "job.json").exists()
+        return os.path.lexists(self.path) and (self.inside / "job.json").exists()
 
     def start(self, about: Mapping[str, Any], make: Callable[[Path], object]) -> dict[str, Any]:
         """Begin the job, or go on with it where it has begun; return what job.json says.
@@ -82,15 +174,17 @@ class JobFolder:
         ConvError
             When the job that has begun is another one, with what differs.
         """
-        self.path.mkdir(exist_ok=True)
+        self.path.mkdir(0o700, exist_ok=True)
         with self._locked("lock"):
             if not self.exists:
                 _remove(self.new)
                 make(self.new)
                 whole = {**about, "inode": self.new.stat().st_ino}
-                scratch = self.path / "job.json.new"
-                scratch.write_text(json.dumps(whole, indent=1), encoding="utf-8")
-                os.link(scratch, self.path / "job.json")  # whole, and never over another
+                scratch = self.inside / "job.json.new"
+                scratch.unlink(missing_ok=True)
+                with self._open(scratch.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fp:
+                    fp.write(json.dumps(whole, indent=1).encode())
+                os.link(scratch, self.inside / "job.json")  # whole, and never over another
                 scratch.unlink()
         found = self.about
         changed = list(_differences(found["identity"], json.loads(json.dumps(about["identity"]))))
@@ -127,46 +221,46 @@ class JobFolder:
 
     @contextmanager
     def _locked(self, name: str, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-        with (self.path / name).open("ab") as fp:
+        with self._open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as fp:
             fcntl.flock(fp, how)
             yield
 
     @contextmanager
     def log(self) -> Iterator[Callable[[Row], None]]:
         """Begin a log of one's own, locked while it is written; yield what adds a line."""
-        for number in itertools.count(1):
-            try:
-                fp: IO[bytes] = (self.path / f"{number:04}.log").open("xb", buffering=0)
-            except FileExistsError:
-                continue
-            break
-        with fp:
+        with ExitStack() as stack:
+            for number in itertools.count(1):
+                with suppress(FileExistsError):
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+                    fp = stack.enter_context(self._open(f"{number:04}.log", flags, buffering=0))
+                    break
             fcntl.flock(fp, fcntl.LOCK_EX)
             yield lambda row: _write(fp, json.dumps(row).encode() + b"\n")
 
-    @property
-    def logs(self) -> list[Path]:
-        return sorted(self.path.glob("[0-9]*.log"))
+    def logs(self) -> Iterator[IO[bytes]]:
+        for path in sorted(self.inside.glob("[0-9]*.log")):
+            with self._open(path.name, os.O_RDONLY) as fp:
+                yield fp
 
     def rows(self) -> dict[int, Row]:
         """Return what the logs say of each box: that it is done, where any does, else how it failed."""
         found: dict[int, Row] = {}
-        for log in self.logs:
-            for line in log.read_bytes().split(b"\n")[:-1]:  # the last is empty, or torn
-                row = json.loads(line)
-                if "error" not in row or row["box"] not in found:
+        boxes = self.about["boxes"]
+        for log in self.logs():
+            for line in log.read().split(b"\n"):
+                row = _row(line, boxes)  # the last is empty, or torn
+                if row and ("error" not in row or row["box"] not in found):
                     found[row["box"]] = row
         return found
 
     def alive(self) -> int:
         """Return how many workers are at work on this machine, or on others where the file system tells."""
         count = 0
-        for log in self.logs:
-            with log.open("rb") as fp:
-                try:
-                    fcntl.flock(fp, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    count += 1
+        for log in self.logs():
+            try:
+                fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                count += 1
         return count
 
     def finish(self, publish: Callable[[Path], None], keep: bool) -> None:
@@ -176,9 +270,8 @@ class JobFolder:
         output its name already, only the rest is done.
         """
         with self._locked("lock"):
-            for log in self.logs:
-                with log.open("rb") as fp:
-                    fcntl.flock(fp, fcntl.LOCK_SH)
+            for log in self.logs():
+                fcntl.flock(log, fcntl.LOCK_SH)
             if not self.published:
                 publish(self.new)
         if not keep:
@@ -187,16 +280,29 @@ class JobFolder:
     @property
     def published(self) -> bool:
         """Whether the output has its name; what lies in its place may be what it has replaced."""
-        return not self.new.exists() or self.new.stat().st_ino != self.about["inode"]
+        return not os.path.lexists(self.new) or self.new.lstat().st_ino != self.about["inode"]
 
     def remove(self) -> None:
-        """Remove the folder, what the job is last: until then it can be taken up again."""
-        if not (self.path / "lock").exists():  # a folder of other things
-            return
-        for entry in self.path.iterdir():
-            if entry.name not in ("job.json", "lock"):
-                _remove(entry)
-        shutil.rmtree(self.path)
+        """Remove the folder and what a job has in one, what the job is last: until then it can be taken up again."""
+        names = [one.name for one in self.inside.iterdir() if _OURS.fullmatch(one.name)]
+        for name in sorted(names, key=("lock", "job.json").__contains__):
+            _remove(self.inside / name)
+        with suppress(OSError):  # other things lie in it
+            self.path.rmdir()
+
+
+def _row(line: bytes, boxes: int) -> Row | None:
+    """Return a line of a log; None for one that is torn or spoiled, whose box is then not done."""
+    try:
+        row: Row = json.loads(line)
+        numbers = [one for name, one in row.items() if name not in ("error", "only")]  # which may be NaN
+        known = isinstance(row.get("error", ""), str) and (
+            "error" in row or {"checksum", "seconds"} <= {*row}
+        )
+        known &= isinstance(row.get("only"), (int, float, type(None))) and all(map(math.isfinite, numbers))
+        return row if known and type(row["box"]) is int and 0 <= row["box"] < boxes else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        return None
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[str]:

@@ -67,7 +67,8 @@ class Share:
     source : Input
     sink : Output
     folder : Path
-        Of the job, absolute.
+        What leads into the job's, whose descriptor workers inherit.
+    descriptor : int
     threads : int
         Of one worker.
     """
@@ -79,6 +80,7 @@ class Share:
     source: Input
     sink: Output
     folder: Path
+    descriptor: int
     threads: int = 1
 
 
@@ -173,6 +175,8 @@ def serve() -> None:
             worker.close()
         except (ConvError, MemoryError) as error:
             pipe.send(str(error) or "not enough memory")
+        except Exception as error:
+            pipe.send(f"internal error: {type(error).__name__}: {error} (in a worker; please report it)")
 
 
 class _Process:
@@ -184,7 +188,7 @@ class _Process:
         call = [sys.executable, "-P", "-c", _SERVE, str(theirs.fileno())]
         with theirs:
             self._child = subprocess.Popen(
-                call, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment
+                call, pass_fds=[theirs.fileno(), share.descriptor], stdin=subprocess.DEVNULL, env=environment
             )
         self.end = partial(_end, self.pipe, self._child)
         signals.add(self.end)

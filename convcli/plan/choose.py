@@ -184,7 +184,7 @@ class Plan:
         own = Candidate(self.engine, self.algorithms, self.seconds)
         for one in (own, *self.rejected):
             made = replace(self, engine=one.engine, algorithms=one.algorithms, steps=tuple(choice["steps"]))
-            if made.kept_choice == choice:
+            if made.kept_choice == choice and len(made.steps) == len(self.steps):
                 return made
         wanted = f"{choice['engine']} {' + '.join(choice['algorithms'])}"
         raise ConvError(f"the job was begun with {wanted}, which is not possible here")

@@ -148,6 +148,25 @@ def test_names_that_mean_nothing_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("later", ["a.box-3.png", "link.png", "mask"])
+def test_no_output_replaces_another_input(later: str, tmp_path: Path) -> None:
+    """It would be read, if at all, as the result of the first, whatever -y says."""
+    for number, name in enumerate(("a.png", "a.box-3.png", "1.png")):
+        Image.new("L", (4, 3), 90 + number).save(tmp_path / name)
+    (tmp_path / "link.png").symlink_to("a.box-3.png")
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    if later == "mask":
+        words = ["filter", "1.png", "a.png", "-k", "box:3", "--name", "{stem}.x{suffix}", "--mask", "1.x.png"]
+        (tmp_path / "1.x.png").write_bytes(before["1.png"])
+    else:
+        words = ["filter", "a.png", later, "-k", "box:3", "--out-dir", "."]
+    done = convcli(*words, "-y", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1), done.stderr
+    assert b"its output would replace '" in done.stderr and b"', which is read too" in done.stderr
+    assert {one: (tmp_path / one).read_bytes() for one in before} == before
+    ok("filter", "a.png", "1.png", "-k", "box:3", "--name", "{stem}{suffix}", "-y", "-q", cwd=tmp_path)
+
+
 def test_an_output_that_is_a_folder(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "there").mkdir()

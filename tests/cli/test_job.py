@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import tifffile
 import zarr
 from scipy.ndimage import correlate
 
-from tests.shell import convcli, ok, refuses
+from tests.shell import as_user, convcli, ok, refuses
 
 SIZES = (24, 40, 48)
 KERNEL = "1,2,-1;0,5,3;-2,4,7"
@@ -103,6 +104,122 @@ def test_a_spoiled_job_runs_nothing_else(volume: np.ndarray, tmp_path: Path) -> 
         file.write_text(json.dumps({**json.loads(file.read_text()), "command": words}))
         assert convcli("job", "b.npy", "--verify", "100%", cwd=tmp_path).returncode == 1
         assert not (tmp_path / "evil.npy").exists()
+
+
+def test_verifying_makes_no_job_of_another_output(volume: np.ndarray, tmp_path: Path) -> None:
+    ok(*command("b.npy", "--workers", "1", "--keep-job"), cwd=tmp_path)
+    file = tmp_path / "b.npy.job" / "job.json"
+    file.write_text(
+        json.dumps({**json.loads(file.read_text()), "command": command("evil.npy", "--workers", "1")})
+    )
+    assert convcli("job", "b.npy", "--verify", "100%", cwd=tmp_path).returncode == 1
+    assert not (tmp_path / "evil.npy.job").exists()
+
+
+SPOILED = {
+    "boxes": [0, -1, True, 10**30, "4", None],
+    "plan": [None, [], {"engine": "numpy", "algorithms": [3], "steps": [1, 1, 1]}, *({"steps": one} for one in (
+        [], [0, 0, 0], [-1, 1, 1], [1.5, 2, 2], 10**30, None))],
+    "command": [[], "filter", [1], ["filter", ["x"]]],
+    "folder": [None, "a\0b", "/nowhere"],
+    "inode": [None, "x", -1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_spoiled_description_of_a_job_is_one_line(name: str, volume: np.ndarray, tmp_path: Path) -> None:
+    ok(*command("b.npy", "--part", "1/2", "--workers", "1"), cwd=tmp_path)
+    file = tmp_path / "b.npy.job" / "job.json"
+    about = json.loads(file.read_text())
+    for value in SPOILED[name]:
+        spoiled = {**about["plan"], **value} if isinstance(value, dict) else value
+        file.write_text(json.dumps({**about, name: spoiled}))
+        call = ("job", "b.npy", "--verify", "100%")
+        calls = [call] if name in ("command", "folder") else [call, command("b.npy", "--part", "2/2")]
+        for words in calls:
+            done = convcli(*words, cwd=tmp_path)
+            said = done.stderr.decode()
+            assert done.returncode == 1 and said.count("\n") == 1, said
+            assert said.startswith("error: ") and "internal" not in said, said
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "[]", "3", "\x00\xff", '{"boxes": 4, "identity": {}}'])
+def test_what_is_no_description_of_a_job_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "b.npy.job").mkdir()
+    (tmp_path / "b.npy.job" / "job.json").write_text(text, encoding="latin-1")
+    refuses("its job.json is spoiled", "'b.npy.job': ", "job", "b.npy", cwd=tmp_path)
+
+
+def test_spoiled_lines_of_a_log_do_not_count(volume: np.ndarray, tmp_path: Path) -> None:
+    ok(*command("b.npy", "--part", "1/2", "--workers", "1"), cwd=tmp_path)
+    before = json.loads(ok("job", "b.npy", "--json", cwd=tmp_path).stdout)
+    lines = ["{{", "3", "null", "[" * 100_000, '"a"', "\xff\xfe\x00", "1" * 5000, *map(json.dumps, (
+        {"error": "x"}, {"box": "1", "error": "x"}, {"box": [1], "error": "x"}, {"box": -1, "error": "x"},
+        {"box": 10**20, "error": "x"}, {"box": 1, "error": 5}, {"box": 1}, {"box": 1, "checksum": 1},
+        {"box": 1, "checksum": 1, "seconds": "x"}, {"box": 1, "checksum": 1, "seconds": float("inf")},
+        {"box": 1, "checksum": 1, "seconds": 1, "only": [1]},
+        {"box": 1, "checksum": 1, "seconds": 10**400}))]  # fmt: skip
+    (tmp_path / "b.npy.job" / "0009.log").write_text("\n".join([*lines, ""]), encoding="latin-1")
+    assert json.loads(ok("job", "b.npy", "--json", cwd=tmp_path).stdout) == before
+    ok(*command("b.npy", "--part", "2/2", "--workers", "1"), cwd=tmp_path)
+    assert np.array_equal(stored(tmp_path / "b.npy"), expected(volume))
+
+
+def test_what_is_no_file_in_a_job_is_one_line(volume: np.ndarray, tmp_path: Path) -> None:
+    ok(*command("b.npy", "--part", "1/2", "--workers", "1"), cwd=tmp_path)
+    other, kept = tmp_path / "thesis", tmp_path / "kept"
+    other.write_text("precious")
+    for name in ("lock", "runners", "0001.log", "job.json"):
+        place = tmp_path / "b.npy.job" / name
+        place.rename(kept)
+        for make in (os.mkfifo, Path.mkdir, lambda path: path.symlink_to(other)):
+            make(place)
+            refuses(f"its {name} ", "'b.npy.job': ", *command("b.npy", "--part", "2/2"), cwd=tmp_path)
+            place.rmdir() if place.is_dir() else place.unlink()
+        kept.rename(place)
+    assert other.read_text() == "precious"
+
+
+def test_a_job_that_is_ended_leaves_other_files(volume: np.ndarray, tmp_path: Path) -> None:
+    ok(*command("b.npy", "--part", "1/2", "--workers", "1"), cwd=tmp_path)
+    (tmp_path / "b.npy.job" / "thesis").write_text("precious")
+    ok("job", "b.npy", "--cancel", cwd=tmp_path)
+    assert [one.name for one in (tmp_path / "b.npy.job").iterdir()] == ["thesis"]
+
+
+@pytest.mark.parametrize("prepared", ["another user's", "open to all", "a link"])
+def test_another_user_prepares_no_folder_of_a_job(prepared: str, volume: np.ndarray, tmp_path: Path) -> None:
+    """Files of the victim would be emptied by way of links in it, or a plan of the other user be followed."""
+    if os.geteuid():
+        pytest.skip("only root becomes two other users")
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o11)
+    tmp_path.chmod(0o1777)
+    thesis, folder, own = tmp_path / "thesis", tmp_path / "b.npy.job", tmp_path / "own"
+    thesis.write_text("precious")
+    made = own if prepared == "a link" else folder
+    made.mkdir()
+    for name in ("job.json.new", "new", "lock"):
+        (made / name).symlink_to(thesis)
+    if prepared == "a link":
+        folder.symlink_to(own)
+    made.chmod(0o777)
+    for path, user in ((thesis, 54_322), (made, 54_323 if prepared == "another user's" else 54_322)):
+        os.chown(path, user, user)
+    for words in (command("b.npy", "--workers", "1"), ["job", "b.npy", "--cancel"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "convcli", *words],
+            cwd=tmp_path, capture_output=True, timeout=60, preexec_fn=partial(as_user, 54_322),
+        )  # fmt: skip
+        assert done.returncode == 1 and done.stderr.count(b"\n") == 1, done.stderr
+        assert b"remove it, or name another output" in done.stderr
+    assert thesis.read_text() == "precious"
+    assert len(list(made.iterdir())) == 3
+
+
+def test_a_job_is_open_to_its_user_alone(volume: np.ndarray, tmp_path: Path) -> None:
+    ok(*command("b.npy", "--part", "1/2", "--workers", "1"), cwd=tmp_path)
+    assert (tmp_path / "b.npy.job").stat().st_mode & 0o777 == 0o700
 
 
 def test_another_job_is_refused_with_what_differs_until_the_first_is_ended(

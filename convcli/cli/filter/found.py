@@ -69,7 +69,7 @@ class Found:
         self._skipped: list[str] = []
         self._links: list[str] = []
         self._folders: list[str] = []
-        self._out = _identity(out_dir) if out_dir is not None else None
+        self._out = identity(out_dir) if out_dir is not None else None
         for name in names:
             self._add(name)
 
@@ -96,7 +96,7 @@ class Found:
             self._take(name, "")
             return
         self.several = name
-        if self._out is not None and _identity(folder) == self._out:
+        if self._out is not None and identity(folder) == self._out:
             raise UsageError(
                 "its outputs would lie among its files: name another folder", subject=shown(name)
             )
@@ -127,7 +127,7 @@ class Found:
                 continue
             inner = _is_folder(entry) and not _is_one(path)
             if part == "**" or rest:
-                if inner and _identity(path) != self._out:
+                if inner and identity(path) != self._out:
                     if part == "**" and entry.is_symlink():
                         self._links.append(path)
                     else:
@@ -180,7 +180,8 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _identity(path: Path | str) -> tuple[int, int] | None:
+def identity(path: Path | str) -> tuple[int, int] | None:
+    """Return what two names of one file have in common; None for none."""
     try:
         found = Path(path).stat()
     except (OSError, ValueError):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from convcli.cli.filter.found import Input
+from convcli.cli.filter.found import Input, identity
 from convcli.cli.filter.request import Request
 from convcli.cli.shared.kernels import checked, is_transform
 from convcli.common import ConvError, UsageError, within
@@ -33,6 +33,9 @@ class Claims(dict[str, str]):
 
     def __init__(self, request: Request, inputs: Sequence[Input]) -> None:
         super().__init__()
+        several = [one.name for one in inputs] if len(inputs) > 1 and request.force else []
+        others = [request.gaps.mask] if several and request.gaps.mask else []
+        self._read = {identity(name): name for name in (*several, *others)}
         self._slugs = [_slugs(variant) for variant in request.variants]
         named = set[str]()
         for input in inputs if len(inputs) > 1 or request.each else ():
@@ -66,6 +69,11 @@ class Claims(dict[str, str]):
                     f"its output has the name of that of {other}: rename one of them, filter them into "
                     "different folders, or give names by --name"
                 )
+        if self._read and self._read.get(there := identity(path), name) != name and there:
+            raise UsageError(
+                f"its output would replace {shown(self._read[there])}, which is read too: name another folder, or "
+                "give names by --name"
+            )
         self[path] = name
         self.patterns += (path,) if "%" in path else ()
 

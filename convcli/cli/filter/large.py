@@ -127,12 +127,25 @@ class Run:
         }
         found = self.folder.start(about, lambda new: opening.begun(new, format, form, options))
         pipeline.plan = plan = pipeline.plan.again(found["plan"])
+        if found["boxes"] != count(pipeline.job.chain.output, plan.steps):
+            raise ConvError("its job.json is spoiled: remove the folder", subject=repr(self.folder.path.name))
         now = self.output if self.folder.published else self.folder.new
         place = opening.begun(now, format, form, options)
         range = self._measured()
         threads = self.request.threads if self.request.scale.workers and self.request.threads else 1
         location = replace(self.location, name=_absolute(self.location.name))
-        share = Share(pipeline.job, plan, pipeline.result, range, location, place, self.folder.path, threads)
+        folder = self.folder
+        share = Share(
+            pipeline.job,
+            plan,
+            pipeline.result,
+            range,
+            location,
+            place,
+            folder.inside,
+            folder.descriptor,
+            threads,
+        )
         return share, place, found
 
     def _measured(self) -> Measured | None:
@@ -199,6 +212,8 @@ class Run:
         ConvError
             With the boxes that differ.
         """
+        if not self.folder.exists:  # none is made for another output
+            raise ConvError("its job has another output", subject=repr(self.folder.path.name))
         share, place, _ = self.share()
         rows = {index: row for index, row in self.folder.rows().items() if "error" not in row}
         chosen = random.sample(sorted(rows), min(len(rows), max(1, round(wanted * len(rows)))))

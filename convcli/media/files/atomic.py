@@ -147,7 +147,7 @@ def publish(new: Path, target: Path, force: bool) -> None:
     """
     with (
         closed_after(os.open(target.parent, _FOLDER)) as folder,
-        closed_after(os.open(new.parent, _MADE_FOLDER)) as stage,
+        closed_after(os.open(new.parent, _FOLDER)) as stage,
         closed_after(os.open(new, os.O_RDONLY | os.O_NOFOLLOW)) as fresh,
     ):
         _sync(fresh)
