@@ -102,9 +102,8 @@ class Metadata:
 
     icc: bytes | None = None
     exif: bytes | None = None  # orientation already applied and taken out
-    srgb: int | None = (
-        None  # colours are sRGB's, to be shown with this intent; formats without such a mark mean it
-    )
+    # Colours are sRGB's, to be shown with this intent; formats without such a mark mean it
+    srgb: int | None = None
     geo: tuple[tuple[int, int, int, Any], ...] | None = None  # tags that name where a map's pixels lie
     nodata: str | None = None  # the number that stands for missing samples in such files
     header: tuple[str, str] | None = None  # of a format, by its name: what its writer takes back

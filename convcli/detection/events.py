@@ -16,9 +16,8 @@ LIT = 2.0  # grey levels: where most of the picture is so much lighter or darker
 SCENES = 1024  # that are kept; of more every second
 NEAR = 1.0  # seconds between pieces of one dissolve, at most
 CUT = 2  # results: a change of the whole picture that lasts longer is motion, as of a camera
-ENERGY = (
-    0.06  # times the pixels: what rare noise hardly reaches (measured: 0.05), what moves, if it is faint, 0.4
-)
+# Times the pixels: what rare noise hardly reaches (measured: 0.05), what moves, if it is faint, 0.4
+ENERGY = 0.06
 MOST = 100.0  # times its limit; a value that is larger is no clearer
 WAY, PLACE = 0.0004, 100  # of the pixels, and pixels: what stays in less is a hot pixel, or some
 

@@ -16,9 +16,8 @@ from convcli.data.units import NO_UNIT, converted
 from convcli.kernel.parametric import FORMULAS, given
 
 Weight = Callable[[np.ndarray, float], np.ndarray]
-_KINDS: Mapping[
-    str, tuple[Fraction, Weight]
-] = {  # how far they reach, of their width, and the weights of distances
+# How far they reach, of their width, and the weights of distances
+_KINDS: Mapping[str, tuple[Fraction, Weight]] = {
     "box": (Fraction(1, 2), lambda distances, width: np.ones(len(distances))),
     "gaussian": (Fraction(4), lambda distances, sigma: np.exp(-0.5 * (distances / sigma) ** 2)),
 }

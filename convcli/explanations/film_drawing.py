@@ -168,9 +168,8 @@ class Painter:
                 fill = _fill(kind, board, place, frame)
                 inside = board.inside(place)
                 pen.rectangle((x, y, x + cell, y + cell), fill=fill, outline=GRID if inside else DIM)
-                weighted = (
-                    grid.board == "input" and place in weights and cell >= 30 and self._rank > 1
-                )  # of one channel
+                # Of one channel
+                weighted = grid.board == "input" and place in weights and cell >= 30 and self._rank > 1
                 raised = y - cell // 8 if weighted else y
                 middle, ink = (x + cell / 2, raised + cell / 2), INK if inside else PALE
                 pen.text(middle, _text(board.at(place)), fill=ink, font=letters, anchor="mm")

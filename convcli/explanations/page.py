@@ -67,9 +67,8 @@ def page(stage: Stage, data: np.ndarray, results: np.ndarray, which: int = 0, ra
         "bias": stage.kernel.bias[which],
     }
     given = {"title": stage.kernel.title, "job": job, "results": _array(results), "rate": rate}
-    text = json.dumps(given, allow_nan=False).replace(
-        "<", "\\u003c"
-    )  # no name ends the element that holds it
+    # No name ends the element that holds it
+    text = json.dumps(given, allow_nan=False).replace("<", "\\u003c")
     return Path(__file__).with_name("page.html").read_text(encoding="utf-8").replace("GIVEN", text, 1)
 
 

@@ -106,9 +106,8 @@ def uneven(text: str, axes: Sequence[Axis], rank: int) -> str:
     name, _, rest = text.strip().partition(":")
     formula = FORMULAS.get(name)
     places = [(axis.letter.lower(), axis.positions) for axis in axes[-rank:] if axis.positions is not None]
-    steps = [
-        step for _, place in places if (step := spacing(place))
-    ]  # none where samples are unevenly spaced
+    # None where samples are unevenly spaced
+    steps = [step for _, place in places if (step := spacing(place))]
     units = {place.unit for _, place in places}
     if formula is None or formula.rank or "x" in rest or len(steps) < rank or len(units) > 1:
         return ""

@@ -74,9 +74,8 @@ class NetSource(Boxes):
         else:
             one = Info.of(f"C{letters}", (output.channels, *output.sizes), model.precision)
         self.info = with_items(one, source.info)
-        self._last: tuple[Box, np.ndarray] | None = (
-            None  # what a range policy measures first is asked for again
-        )
+        # What a range policy measures first is asked for again
+        self._last: tuple[Box, np.ndarray] | None = None
 
     def read(self, box: Box) -> np.ndarray:
         if self._last is None or self._last[0] != box:

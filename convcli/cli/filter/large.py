@@ -33,17 +33,8 @@ from convcli.media.registry import Format, parted
 from convcli.pixels.measures import Measured
 from convcli.pixels.render import Tally
 
-_WITHOUT = (
-    "inputs",
-    "kernels",
-    "output",
-    "out_dir",
-    "threads",
-    "memory",
-    "workers",
-    "part",
-    "keep_job",
-)  # of the options
+# Of the options: those that are told apart otherwise or say how, and those of messages
+_WITHOUT = ("inputs", "kernels", "output", "out_dir", "threads", "memory", "workers", "part", "keep_job")
 _SILENT = ("force", "dry_run", "plan", "json", "progress", "quiet", "verbose", "debug", "verification")
 
 

@@ -43,9 +43,8 @@ NOTHING = "identity:1"  # what follows where a kernel that is no convolution of 
 
 KEPT = 1 << 28  # bytes
 LARGE = 1_000_000_000  # bytes of an output from which on it gets a job folder unasked
-BASE = (
-    130_000_000  # bytes that a process takes before its first box: 55 MB of code and as much again of buffers
-)
+# Bytes that a process takes before its first box: 55 MB of code and as much again of buffers
+BASE = 130_000_000
 
 FILM_STEP = 1  # frames of a clip that one worker computes: memory holds the kernel's frames and one a worker
 

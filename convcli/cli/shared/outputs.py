@@ -155,9 +155,8 @@ def form(info: Info, format: Format) -> Info:
     """Return the result as one file takes it: a picture's axes in order, its colours named."""
     letters = info.letters
     apart = "tiff" in format.name and (info.metadata.header or not format.multi)
-    apart = (
-        apart and info.colour is Colour.NONE and "C" in letters.partition("Y")[0]
-    )  # each channel has its pages
+    # Each channel has its pages
+    apart = apart and info.colour is Colour.NONE and "C" in letters.partition("Y")[0]
     if not format.multi:
         letters = letters.replace("M", "")
     if not format.numbers and not apart:

@@ -498,9 +498,8 @@ def writing(descriptor: int, path: StrPath, seekable: bool) -> Iterator[IO[bytes
     """Yield an open descriptor as a binary file whose errors name ``path``; the descriptor stays open."""
     # A buffer of our own even for standard output: at exit, Python would try again what could not be written.
     raw = _Raw(descriptor, shown(path), seekable)
-    fp = (
-        io.BufferedRandom(raw, 1 << 16) if seekable else io.BufferedWriter(raw, 1 << 16)
-    )  # HDF5 reads it back
+    # HDF5 reads it back
+    fp = io.BufferedRandom(raw, 1 << 16) if seekable else io.BufferedWriter(raw, 1 << 16)
     try:
         yield fp
         if not fp.closed:
