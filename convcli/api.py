@@ -361,11 +361,9 @@ def motion(
     picture = _truth(picture, "picture")
     if whole(denoise, "denoise") < 1:
         raise UsageError(f"denoise {denoise} is not possible: give a number of frames from 1 on")
-    least = (
-        None
-        if str(threshold) == "auto"
-        else _number(threshold, "threshold", give="auto, or grey levels of 255")
-    )
+    least = None
+    if str(threshold) != "auto":
+        least = _number(threshold, "threshold", give="auto, or grey levels of 255")
     spans = _number(min_duration, "min duration"), _number(merge_gap, "merge gap")
     if min(*spans, least or 0) < 0:
         raise UsageError("threshold, min_duration and merge_gap: give 0 or more")

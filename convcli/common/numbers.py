@@ -67,11 +67,8 @@ def split_unit(text: str) -> "tuple[Fraction, str] | None":
     >>> split_unit("2.5 ms"), split_unit("1e3")
     ((Fraction(5, 2), 'ms'), None)
     """
-    match = (
-        re.fullmatch(rf"\s*({_NUMBER})\s*(?![eE][+-]?\d)([^\W\d_].*?)\s*", text)
-        if len(text) <= _LONGEST
-        else None
-    )
+    pattern = rf"\s*({_NUMBER})\s*(?![eE][+-]?\d)([^\W\d_].*?)\s*"
+    match = re.fullmatch(pattern, text) if len(text) <= _LONGEST else None
     return (parse_number(match[1]), match[4]) if match else None
 
 

@@ -51,11 +51,8 @@ class Change:
         return self.start <= other.end + _SUDDEN and other.start <= self.end + _SUDDEN
 
     def __str__(self) -> str:
-        span = (
-            f"at {self.start:.3f}"
-            if self.end - self.start <= _SUDDEN
-            else f"{self.start:.3f} to {self.end:.3f}"
-        )
+        sudden = self.end - self.start <= _SUDDEN
+        span = f"at {self.start:.3f}" if sudden else f"{self.start:.3f} to {self.end:.3f}"
         return f"{self.kind} {span} s"
 
 

@@ -315,14 +315,9 @@ class Runner:
         keeps, skip = self.job.missing is Missing.KEEP, self.job.missing.skips
         least = self.job.min_weight
         if isinstance(stage, PoolStage):
-            kept = (
-                self._keeps_integers
-                and stage.kind.fraction is not None
-                and stages.keeps_integers(stage, block)
-            )
-            return stages.pool(
-                stage, self.engine, block, window, least if skip else None, self.dtype, kept, keeps, out
-            )
+            ranked = stage.kind.fraction is not None and stages.keeps_integers(stage, block)
+            kept, enough = self._keeps_integers and ranked, least if skip else None
+            return stages.pool(stage, self.engine, block, window, enough, self.dtype, kept, keeps, out)
         out = out if out is not None and out.dtype == self.dtype else None
         algorithm = self._algorithms[index]
         if stage.fills:

@@ -119,10 +119,8 @@ class Painter:
                 depths = [(depth,) for depth in range(board.low[0], board.high[0])]
             for number, depth in enumerate(depths):
                 wide, high = len(columns) * cell, len(rows) * cell + TITLE_SIZE + 6
-                several = "input 1" in self._boards and _kind(name) in (
-                    "input",
-                    "output",
-                )  # a line for each channel
+                several = "input 1" in self._boards  # a line for each channel
+                several &= _kind(name) in ("input", "output")
                 new_row = self._rank == 1 or (self._rank == 3 and number == 0) or several
                 if x > MARGIN and (new_row or x + wide > WIDTH - MARGIN):
                     x, y, tallest = MARGIN, y + tallest + GAP, 0

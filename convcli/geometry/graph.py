@@ -184,11 +184,8 @@ def _bound(
     """Return a layer bound to its inputs, and the sizes of space that its output was made of."""
     operation, shapes = layer.operation, tuple(place.shape for place in places)
     shape = operation.joined(shapes)
-    output, windows, parameters = (
-        operation.output(shape),
-        operation.windows(shape),
-        operation.parameters(shape),
-    )
+    output, windows = operation.output(shape), operation.windows(shape)
+    parameters = operation.parameters(shape)
     fields, space = _merged(places, shape), places[0].space
     if windows is None and (parameters or not output.flat):  # every output sees all
         fields = tuple(field.through(Window(n)).fixed() for field, n in zip(fields, space, strict=False))

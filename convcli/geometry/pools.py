@@ -347,10 +347,8 @@ class RankedPool(PoolKind):
         return [sum(part for place, part in taken if place == number) for number in range(len(values))]
 
     def passes(self, windows: Sequence[Window], compiled: bool) -> float:
-        taps, outputs = (
-            prod(window.kernel for window in windows),
-            prod(1 / window.stride for window in windows),
-        )
+        taps = prod(window.kernel for window in windows)
+        outputs = prod(1 / window.stride for window in windows)
         return min(taps * taps.bit_length() / 4, 400) * outputs if compiled else 40 * taps * outputs
 
     def told(self, value: str, places: Sequence[str]) -> str:

@@ -543,11 +543,9 @@ def _content(head: bytes) -> str:
         return "a part of a stream without its beginning (join them: cat init.mp4 part.m4s > clip.mp4)"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "UTF-16 text (convert it to UTF-8)"
-    return (
-        f"text ({head[:24].decode(errors='replace')!r})"
-        if begins.is_text(head)
-        else f"unknown bytes ({head[:8]!r})"
-    )
+    if begins.is_text(head):
+        return f"text ({head[:24].decode(errors='replace')!r})"
+    return f"unknown bytes ({head[:8]!r})"
 
 
 def _load(entry: str) -> Callable[..., Any]:

@@ -432,10 +432,8 @@ def _resize(node: _Node) -> Made:
     if any(new % old for new, old in zip(after.sizes, before[2:], strict=True)):
         raise _ForeignError
     scale = tuple(new // old for new, old in zip(after.sizes, before[2:], strict=True))
-    mode, place = (
-        node.attribute("mode", "nearest"),
-        node.attribute("coordinate_transformation_mode", "half_pixel"),
-    )
+    mode = node.attribute("mode", "nearest")
+    place = node.attribute("coordinate_transformation_mode", "half_pixel")
     centred = place in ("half_pixel", "pytorch_half_pixel") or (1 in before[2:] and place == "half_pixel")
     if mode == "nearest":
         rounded = node.attribute("nearest_mode", "round_prefer_floor")

@@ -85,11 +85,9 @@ class Range(ABC):
         if tally.clipped:
             own = "" if given else ", the kernel's own"
             much = _share(tally.clipped, tally.values)
-            advice = (
-                f"the weights add up to {total:g}: --scale normalise makes that 1"
-                if total > 1.5
-                else self.advice
-            )
+            advice = self.advice
+            if total > 1.5:
+                advice = f"the weights add up to {total:g}: --scale normalise makes that 1"
             yield f"{much} clipped (range {self}{own}); {advice}"
         if tally.nans:
             yield f"{tally.nans} values are not numbers (NaN) and were written as black (signed: as 0)"

@@ -48,13 +48,8 @@ class Rendering:
     @property
     def plain(self) -> bool:
         """Whether it only rounds, and clips."""
-        return self.affine and (self.absolute, self.anchor, self.width, self.scale, self.offset) == (
-            False,
-            0,
-            1,
-            1,
-            0,
-        )
+        mapping = (self.absolute, self.anchor, self.width, self.scale, self.offset)
+        return self.affine and mapping == (False, 0, 1, 1, 0)
 
     @property
     def keeps(self) -> bool:

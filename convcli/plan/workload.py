@@ -9,7 +9,6 @@ from convcli.common import frozen
 from convcli.engines.costs import NANOSECONDS
 from convcli.engines.interface import Algorithm
 from convcli.engines.work import Work
-from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.chain import Chain, ConvStage, PoolStage
 from convcli.kernel.analysis import separable_terms, whole
 
@@ -186,16 +185,10 @@ def elements(chain: Chain) -> int:
 def other_seconds(chain: Chain, index: int, compiled: bool) -> float:
     """Estimate pooling, or a transposed convolution by shift-and-add."""
     stage = chain.stages[index]
-    windows = stage.windows
     if isinstance(stage, PoolStage):
         each = stage.kind.passes(stage.windows, compiled) * NANOSECONDS["pass"]
         return prod(chain.sizes[index]) * chain.channels * each * 1e-9
-    sizes = (
-        chain.sizes[index]
-        if any(isinstance(w, TransposedWindow) for w in windows)
-        else chain.sizes[index + 1]
-    )
-    return prod(sizes) * len(stage.kernel.weights) * NANOSECONDS["numpy tap"] * 1e-9
+    return prod(chain.sizes[index]) * len(stage.kernel.weights) * NANOSECONDS["numpy tap"] * 1e-9
 
 
 def slice_elements(chain: Chain, stream: int) -> int:

@@ -89,12 +89,9 @@ class Task:
 def explain_all(request: Request) -> None:
     """Do all that the command line asks for."""
     check_apart(request.output, request.animate)
-    whole = (
-        numbered(*request.size)
-        if request.size is not None
-        else read_whole(request.input or "", request.reading)
-    )
-    whole.check(request.reading, request.input or "")
+    name = request.input or ""
+    whole = read_whole(name, request.reading) if request.size is None else numbered(*request.size)
+    whole.check(request.reading, name)
     whole = whole.masked(request.gaps.mask)
     channels, sized = filtered_channels(whole.info, request.channels), request.size is not None
     kernels, said = kernels_for(request.kernels, whole.info, request.settings, channels, numbers=sized)

@@ -247,13 +247,12 @@ def write_events(
     rows: list[dict[str, Any]] = [{"kind": "motion"} | event.facts for event in events]
     rows += [{"kind": one.kind, "start": round(one.start, 6), "end": round(one.end, 6)} for one in changes]
     rows.sort(key=lambda row: row["start"])
-    text = (
-        _edl(events, changes, schedule)
-        if suffix == ".edl"
-        else _csv(rows)
-        if suffix == ".csv"
-        else "".join(report.json_text(row) + "\n" for row in rows)
-    )
+    if suffix == ".edl":
+        text = _edl(events, changes, schedule)
+    elif suffix == ".csv":
+        text = _csv(rows)
+    else:
+        text = "".join(report.json_text(row) + "\n" for row in rows)
     if path == STANDARD:
         sys.stdout.write(text)
         return

@@ -203,13 +203,7 @@ def _like(
     """Return the pixel format that is nearest to the source's."""
     source = av.VideoFormat(coding.pixels) if coding else None
     chroma = _chroma(source) if source else "420"
-    bits = (
-        max(component.bits for component in source.components)
-        if source
-        else 16
-        if info.dtype == "uint16"
-        else 8
-    )
+    bits = max(component.bits for component in source.components) if source else 16
     bits = bits if info.dtype == "uint16" else 8
     if chroma != "444" and _uneven(codec, info):
         notes.append(

@@ -174,10 +174,8 @@ class VideoSink(Sink):
                 self._output.close()
         except av.error.FFmpegError as error:
             why = f"failed at frame {self._written}: {error.strerror or error}"
-            rates, rate = (
-                av.Codec(self._encoding.codec, "w").frame_rates,
-                self._stream.codec_context.framerate,
-            )
+            rates = av.Codec(self._encoding.codec, "w").frame_rates
+            rate = self._stream.codec_context.framerate
             if rates and rate not in rates:
                 why = f"takes no {float(rate):.6g} frames a second: choose another --codec"
             raise ConvError(f"the encoder {self._encoding.codec} {why}") from error

@@ -421,12 +421,8 @@ def _destination(path: StrPath, force: bool, binary: bool) -> Path | Callable[[]
 def check_folder(folder: Path) -> None:
     """Refuse what is no folder to write in."""
     if not folder.is_dir():
-        what = (
-            "it is a file; name a folder"
-            if folder.exists()
-            else "there is no folder of this name; make it first"
-        )
-        raise ConvError(what, subject=shown(folder))
+        file, nothing = "it is a file; name a folder", "there is no folder of this name; make it first"
+        raise ConvError(file if folder.exists() else nothing, subject=shown(folder))
 
 
 def missing_folder(folder: Path) -> Path | None:

@@ -247,11 +247,8 @@ class DicomFile:
                 pixels = self._decoded(fp, index)[slice(*y), slice(*x)]
             else:
                 planar = self._planar
-                shape = (
-                    (self.samples, self.rows, self.columns)
-                    if planar
-                    else (self.rows, self.columns, self.samples)
-                )
+                plane = (self.rows, self.columns)
+                shape = (self.samples, *plane) if planar else (*plane, self.samples)
                 at = self._offset + index * self.rows * self.columns * self.samples * self.dtype.itemsize
                 pixels = region.read(fp, at, shape, self.dtype, (whole, y, x) if planar else (y, x, whole))
                 pixels = np.moveaxis(pixels, 0, -1) if planar else pixels
