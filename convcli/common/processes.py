@@ -1,6 +1,6 @@
-"""The same work on many items by several processes: forks of this one, so that nothing is imported twice.
+"""The same work on many items by several processes: forks of this one (so that nothing is imported twice), or others.
 
-Results come in the order of the items.  A process that is killed costs the one item that it was at.
+A process that is killed costs the one item that it was at; another takes its place.
 """
 
 import os
@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,30 +35,13 @@ def can_fork() -> bool:
         return False
 
 
-class _Child:
-    """A fork of this process that does work on the items whose numbers it is sent."""
+class Child:
+    """A process that does work on the items whose numbers it is sent, and sends back what came of each."""
 
-    pipe: "Connection"
+    pid: int
 
-    def __init__(self, work: Callable[[int], object], others: "Sequence[_Child]") -> None:
-        from multiprocessing import Pipe
-
-        ours, theirs = Pipe()
-        with signals.held():
-            try:
-                self.pid = os.fork()
-            except OSError:
-                ours.close()
-                theirs.close()
-                raise
-            if self.pid == 0:
-                signals.forget()
-                for connection in (ours, *(child.pipe for child in others)):
-                    connection.close()
-        if self.pid == 0:
-            _serve(work, theirs)
-        theirs.close()
-        self.pipe = ours
+    def __init__(self, pipe: "Connection") -> None:
+        self.pipe = pipe
         self.given: deque[int] = deque()
 
     def give(self, index: int) -> None:
@@ -77,8 +61,35 @@ class _Child:
             result = self.pipe.recv()
             yield self.given.popleft(), result
 
-    def end(self, until: float) -> int:
+    def end(self, until: float = 0.0) -> int:
         """Wait for its end, and make it end at a time of `time.monotonic`; return its code."""
+        raise NotImplementedError
+
+
+class Fork(Child):
+    """A fork of this process; ``others`` are the forks before it."""
+
+    def __init__(self, work: Callable[[int], object], others: Sequence[Child]) -> None:
+        from multiprocessing import Pipe
+
+        ours, theirs = Pipe()
+        with signals.held():
+            try:
+                self.pid = os.fork()
+            except OSError:
+                ours.close()
+                theirs.close()
+                raise
+            if self.pid == 0:
+                signals.forget()
+                for connection in (ours, *(child.pipe for child in others)):
+                    connection.close()
+        if self.pid == 0:
+            _serve(work, theirs)
+        theirs.close()
+        super().__init__(ours)
+
+    def end(self, until: float = 0.0) -> int:
         while True:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -90,6 +101,59 @@ class _Child:
                 with suppress(ProcessLookupError):
                     os.kill(self.pid, signal.SIGKILL)
             time.sleep(0.002)
+
+
+def results(
+    crew: list[Child],
+    begin: Callable[[], Child],
+    waiting: deque[int],
+    lost: Callable[[int, int], R | None],
+    *,
+    queued: int = 1,
+    most: Callable[[], float] = lambda: inf,
+) -> Iterator[tuple[int, R]]:
+    """Yield what came of each item that waits, by its number, as soon as it is there.
+
+    Parameters
+    ----------
+    crew : list of Child
+        The processes; the caller ends those that it has at last.
+    begin : callable
+        Begins another one in the place of one that has ended.
+    waiting : deque of int
+        The items.
+    lost : callable
+        From an item at which a process has ended, and the code of that, to its result; None to do it again.
+    queued : int
+        Items that a process has before it.
+    most : callable
+        The number from which on items have to wait for others.
+    """
+    from multiprocessing.connection import wait
+
+    while True:
+        for child in crew:
+            while waiting and len(child.given) < queued and waiting[0] < most():
+                child.give(waiting.popleft())
+        busy = {child.pipe: child for child in crew if child.given}
+        if not busy:
+            return
+        for pipe in wait(list(busy)):
+            child = busy[pipe]  # type: ignore[index]
+            try:
+                yield from child.told()
+            except (EOFError, OSError):
+                crew.remove(child)
+                child.pipe.close()
+                code = child.end()
+                at = [child.given.popleft()] if child.given else []  # none where it has just sent a result
+                waiting.extendleft(reversed(child.given))
+                for index in at:
+                    if (result := lost(index, code)) is None:
+                        waiting.appendleft(index)
+                    else:
+                        yield index, result
+                crew.append(begin())
 
 
 def _serve(work: Callable[[int], object], pipe: "Connection") -> None:
@@ -140,11 +204,8 @@ def in_order(
             arrived(result)
             yield result
         return
-    from multiprocessing.connection import wait
-
-    children: list[_Child] = []
+    crew: list[Child] = []
     ready: dict[int, R] = {}
-    waiting = deque(range(len(items)))
     count = 0  # yielded
 
     def keep(index: int, result: R) -> None:
@@ -153,45 +214,37 @@ def in_order(
 
     def stop(number: int = signal.SIGTERM) -> None:
         until = time.monotonic() + _PATIENCE
-        for child in children:
+        for child in crew:
             with suppress(ProcessLookupError):
                 os.kill(child.pid, number)
-        for child in children:
+        for child in crew:
             child.end(until)
             with suppress(Exception):  # what it did before it was told
                 for index, result in child.told():
                     keep(index, result)
             child.pipe.close()
-        children.clear()
+        crew.clear()
 
-    def begin() -> None:
-        children.append(_Child(lambda index: work(items[index]), children))
+    def begin() -> Child:
+        return Fork(lambda index: work(items[index]), crew)
+
+    def lost(index: int, code: int) -> R:
+        return failed(items[index], ConvError(_ended(code)))
+
+    def most() -> int:
+        return count + _AHEAD
 
     signals.add(stop)
     try:
         for _ in range(min(processes, len(items))):
             with suppress(OSError):  # no more processes are allowed
-                begin()
-        if not children:
+                crew.append(begin())
+        if not crew:
             yield from in_order(work, items, 1, failed, arrived)
             return
-        while count < len(items):
-            for child in children:
-                while waiting and len(child.given) < _QUEUED and waiting[0] < count + _AHEAD:
-                    child.give(waiting.popleft())
-            busy = {child.pipe: child for child in children if child.given}
-            for pipe in wait(list(busy)):
-                child = busy[pipe]  # type: ignore[index]
-                try:
-                    for index, result in child.told():
-                        keep(index, result)
-                except (EOFError, OSError):
-                    children.remove(child)
-                    child.pipe.close()
-                    code, lost = child.end(time.monotonic()), child.given.popleft()
-                    waiting.extendleft(reversed(child.given))
-                    keep(lost, failed(items[lost], ConvError(_ended(code))))
-                    begin()
+        waiting = deque(range(len(items)))
+        for one in results(crew, begin, waiting, lost, queued=_QUEUED, most=most):
+            keep(*one)
             while count in ready:
                 yield ready.pop(count)
                 count += 1

@@ -10,18 +10,19 @@ import subprocess
 import sys
 import time
 import zlib
-from collections import Counter
-from collections.abc import Generator, Iterable
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from convcli.common import ConvError, frozen, signals
+from convcli.common.processes import Child, results
 from convcli.data.box import box_at
 from convcli.data.info import Info, Sink, Source
 from convcli.engines import get_engine
@@ -170,45 +171,34 @@ def serve() -> None:
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             worker = Worker(pipe.recv())
-            while (index := pipe.recv()) is not None:
-                pipe.send(worker.do(index))
-            worker.close()
+            while True:
+                pipe.send(worker.do(pipe.recv()))
         except (ConvError, MemoryError) as error:
             pipe.send(str(error) or "not enough memory")
         except Exception as error:
             pipe.send(f"internal error: {type(error).__name__}: {error} (in a worker; please report it)")
 
 
-class _Process:
-    """A worker of its own, and the box that it has been given."""
+class _Program(Child):
+    """A Python of its own that serves a share."""
 
     def __init__(self, share: Share) -> None:
-        self.pipe, theirs = Pipe()
+        ours, theirs = Pipe()
         environment = {**os.environ, **(_ONE if share.threads == 1 else {})}
         call = [sys.executable, "-P", "-c", _SERVE, str(theirs.fileno())]
         with theirs:
             self._child = subprocess.Popen(
                 call, pass_fds=[theirs.fileno(), share.descriptor], stdin=subprocess.DEVNULL, env=environment
             )
-        self.end = partial(_end, self.pipe, self._child)
+        super().__init__(ours)
         signals.add(self.end)
-        self.box: int | None = None
         self.pipe.send(share)
 
-    def give(self, box: int | None) -> None:
-        self.box = box
-        with suppress(BrokenPipeError):  # it has ended: what comes next says so
-            self.pipe.send(box)
-
-    def close(self) -> None:
+    def end(self, until: float = 0.0) -> int:
         signals.discard(self.end)
-        self.end()
-
-
-def _end(pipe: Connection, child: subprocess.Popen[bytes]) -> None:
-    child.kill()
-    child.wait()
-    pipe.close()
+        self._child.kill()
+        self.pipe.close()
+        return self._child.wait()
 
 
 def run(share: Share, boxes: Iterable[int], workers: int) -> Generator[Row, None, None]:
@@ -221,42 +211,25 @@ def run(share: Share, boxes: Iterable[int], workers: int) -> Generator[Row, None
     ConvError
         Where a worker cannot go on at all: the input or the output cannot be opened or written.
     """
-    todo, deaths, crew = iter(boxes), Counter[int](), list[_Process]()
-    again: list[int] = []
+    deaths, crew, begin = Counter[int](), list[Child](), partial(_Program, share)
+    with JobFolder(share.folder).log() as log:
 
-    def employ(one: _Process) -> None:
-        one.give(again.pop() if again else next(todo, None))
-        if one.box is None:
-            crew.remove(one)
-            one.close()
+        def lost(box: int, _: int) -> Row | str | None:
+            deaths[box] += 1
+            if deaths[box] < TRIES:
+                return None
+            row: Row = {"box": box, "error": f"it has ended {TRIES} workers"}
+            log(row)
+            return row
 
-    try:
-        with JobFolder(share.folder).log() as log:
+        try:
             for _ in range(workers):
-                crew.append(_Process(share))
-                employ(crew[-1])
-            while crew:
-                ready = wait([one.pipe for one in crew])
-                for one in [one for one in crew if one.pipe in ready]:
-                    box = one.box
-                    assert box is not None
-                    try:
-                        row = one.pipe.recv()
-                    except (EOFError, ConnectionResetError):
-                        deaths[box] += 1
-                        crew.remove(one)
-                        one.close()
-                        crew.append(_Process(share))
-                        if deaths[box] < TRIES:
-                            again.append(box)
-                            employ(crew[-1])
-                            continue
-                        row, one = {"box": box, "error": f"it has ended {TRIES} workers"}, crew[-1]
-                        log(row)
-                    if isinstance(row, str):
-                        raise ConvError(row)
-                    yield row
-                    employ(one)
-    finally:
-        for one in crew:
-            one.close()
+                crew.append(begin())
+            made: Iterator[tuple[int, Row | str]] = results(crew, begin, deque(boxes), lost)
+            for _, row in made:
+                if isinstance(row, str):
+                    raise ConvError(row)
+                yield row
+        finally:
+            for one in crew:
+                one.end()

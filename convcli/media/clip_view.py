@@ -87,11 +87,9 @@ def checked(source: Source) -> Source:
         source.info = info = replace(info, axes=(replace(info.axis("Z"), letter="T"), *info.axes[1:]))
     if sorted(info.letters.replace("C", "")) != sorted("TYX"):
         still = "T" not in info.letters and info.colour is not Colour.NONE
-        numbered, named = (
-            "numbered ones are a clip, such as %04d.png",
-            "--axes TYX or TYXC says what an array's are",
-        )
-        hint = numbered if still else named
+        hint = "--axes TYX or TYXC says what an array's are"
+        if still:
+            hint = "numbered ones are a clip, such as %04d.png"
         raise UsageError(f"not a clip: it has the axes {', '.join(info.letters.lower())} ({hint})")
     return source
 
