@@ -19,6 +19,7 @@ import numpy as np
 from convcli.common import Channels, EngineName, Missing, Precision, UsageError, parse_choice, quoted
 from convcli.common.numbers import in_range, parse_numbers, split_unit, whole
 from convcli.data.axes import Even
+from convcli.data.foreign import taken
 from convcli.data.info import ITEMS, SPACE, ArraySource, Colour, Info, Source
 from convcli.data.masked import Masked
 from convcli.data.units import UNITS
@@ -75,7 +76,7 @@ def filter(
     transpose: bool = False,
     output_padding: Numbers = 0,
     pool: str | None = None,
-    range: RangeName | str = "float",
+    range: RangeName | str | None = None,
     channels: ChannelsName = "each",
     axis: str | None = None,
     axes: str | None = None,
@@ -88,13 +89,14 @@ def filter(
     engine: EngineChoice = "auto",
     device: str = "cpu",
     threads: int | None = None,
-) -> np.ndarray:
+) -> Any:
     """Filter an array; every option means what it means in the shell.
 
     Parameters
     ----------
-    array : array_like
+    array : array_like, torch.Tensor, PIL.Image.Image or xarray.DataArray
         Real numbers, shape (X,), (Y, X), (Z, Y, X) or (T, Z, Y, X), or as ``axes`` says; booleans are 0 and 1.
+        The dimensions of a DataArray are known by their first letters, and by ``band``, ``lat`` and ``lon``.
     kernel : str, Kernel, array_like, or a list of these
         A name, ``name:parameters``, a file or inline text; a Kernel; weights of shape (x,), (y, x), (z, y, x),
         (out, in, y, x) or (out, in, z, y, x), and (out, in, x) where ``axes`` has X alone.  A list that holds a text,
@@ -124,10 +126,10 @@ def filter(
     pool : str
         After the kernels, such as ``max:2``, ``avg:3,s=2`` or ``global-max``.  Default: the last kernel's own.
     range : str
-        ``float`` keeps the numbers.  ``clip``, ``abs``, ``offset``, ``offset:GAIN``, ``minmax``, a window ``LO:HI`` in
-        the array's units or ``LO%:HI%`` of its white (of floats 1), and the others of the shell's ``--range`` give the
-        array's integer type, or floats from 0 to 1.  Integers beyond 2^53 are exact where the weights are whole; as
-        floats they are rounded, with a warning.
+        ``float`` keeps the numbers, the default but for pictures of PIL.  ``clip``, ``abs``, ``offset``,
+        ``offset:GAIN``, ``minmax``, a window ``LO:HI`` in the array's units or ``LO%:HI%`` of its white (of floats 1),
+        and the others of the shell's ``--range`` give the array's integer type, or floats from 0 to 1.  Integers beyond
+        2^53 are exact where the weights are whole; as floats they are rounded, with a warning.
     channels : str
         What a kernel with one input does with several channels: each alone, the brightness (Rec. 709) with the
         colours kept, the brightness alone, or the sum of all.
@@ -163,9 +165,9 @@ def filter(
 
     Returns
     -------
-    ndarray
+    ndarray, or what ``array`` was
         Axes in the array's order; a bank's maps are a new first dimension, or take the place of the channels that
-        they sum over.
+        they sum over.  A DataArray keeps its coordinates, moved with the windows; a picture is one again.
 
     Raises
     ------
@@ -181,15 +183,16 @@ def filter(
     dtype('uint8')
     """
     threads = None if threads is None else in_range(whole(threads, "threads"), "threads", 1)
-    data = _real(array, "cannot be filtered")
-    source: Source = ArraySource(data, _axes(data.shape, axes))
+    own = taken(array, axes)
+    data = _real(own.array, "cannot be filtered")
+    source: Source = ArraySource(data, own.form or _axes(data.shape, axes))
     source.info = replace(source.info, volume="Z" in str(axes or "").upper())
     if spacing is not None:
         source.info = _spaced(source.info, spacing)
     if mask is not None:
         marks = _real(mask, "cannot be a mask")
-        own = source.info.letters if marks.shape == data.shape else _axes(marks.shape, None)
-        source = Masked(source, ArraySource(marks, own))
+        letters = source.info.letters if marks.shape == data.shape else _axes(marks.shape, None)
+        source = Masked(source, ArraySource(marks, letters))
     info = item_of(source.info)
     settings = Settings(
         stride=_wholes(stride, "stride"),
@@ -207,7 +210,7 @@ def filter(
     chosen, kernels = parse_choice(Channels, str(channels), "channels"), list[Kernel]()
     width = filtered_channels(info, chosen)
     for one in _several(kernel):
-        if spacing is not None and isinstance(one, str):
+        if isinstance(one, str) and (spacing is not None or own.form is not None):
             one, _ = kernel_for(one, kernels, info, settings, width, load_kernel)
         kernels.append(_kernel(one, default_rank(info, settings.axis)))
     job = draft(
@@ -215,19 +218,23 @@ def filter(
         kernels,
         settings,
         channels=chosen,
-        range=parse_range(str(range)),
+        range=None
+        if range is None and own.is_picture
+        else parse_range("float" if range is None else str(range)),
         precision=parse_choice(Precision, str(dtype), "dtype"),
         missing=None if missing is None else parse_choice(Missing, str(missing), "missing"),
         min_weight=in_range(_number(min_weight, "min weight"), "min weight", 0, 1),
         interpolate=_truth(interpolate, "interpolate"),
         holds=("float32", "float64", info.dtype),
+        keeps_numbers=not own.is_picture,
     )
     resources = Resources(parse_choice(EngineName, str(engine), "engine"), str(device), threads)
     tally = Tally()
-    found = Pipeline(job, source, resources).array(tally)
+    work = Pipeline(job, source, resources)
+    found = work.array(tally)
     if tally.rounded:
         warnings.warn(ROUNDED, stacklevel=2)
-    return found
+    return own.give(found, work.result)
 
 
 def shape(size: str, *layers: str) -> str:

@@ -10,6 +10,9 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
+import xarray
+from PIL import Image
 from scipy import ndimage, signal
 
 import convcli
@@ -440,3 +443,65 @@ def test_numbers_that_no_double_holds_and_no_number() -> None:
 def test_motion_in_a_picture_of_a_few_pixels() -> None:
     clip = np.random.default_rng(1).integers(0, 255, (6, 6, 7), np.uint8)
     assert all(event.end_frame >= event.start_frame for event in convcli.motion(clip))
+
+
+# Arrays of other libraries
+
+
+def test_a_tensor_becomes_a_tensor() -> None:
+    x = np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32)
+    made = convcli.filter(torch.from_numpy(x), [[1, 2, 3]], padding=(0, 1))
+    want = torch.nn.functional.conv2d(
+        torch.from_numpy(x)[None, None], torch.tensor([[[[1.0, 2, 3]]]]), padding=(0, 1)
+    )
+    torch.testing.assert_close(made, want[0, 0])
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "1", "I;16", "F"])
+def test_a_picture_becomes_a_picture(mode: str) -> None:
+    """As scipy filters its samples, of a palette its colours, rounded and of the type that they were."""
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
+    picture = Image.fromarray(pixels)
+    if mode == "I;16":
+        picture = Image.fromarray(pixels[..., 0].astype(np.uint16) * 200)
+    elif mode != "RGB":
+        picture = picture.convert(mode)
+    plain = picture.convert({"P": "RGB", "1": "L"}.get(mode, mode)) if mode in "P1" else picture
+    samples = np.asarray(plain)
+    want = ndimage.uniform_filter(samples.astype(float), (3, 3, *[1] * (samples.ndim - 2)), mode="nearest")
+    made = convcli.filter(picture, "box:3")
+    assert made.mode == plain.mode and np.asarray(made).dtype == samples.dtype
+    np.testing.assert_allclose(np.asarray(made), want if mode == "F" else np.rint(want), rtol=1e-6)
+
+
+def test_pictures_that_results_cannot_be() -> None:
+    picture = Image.new("RGBA", (9, 8), (255, 0, 0, 0))
+    assert np.asarray(convcli.filter(picture, "box:3")).max(axis=(0, 1))[3] == 0  # transparent stays so
+    assert convcli.filter(picture.convert("L"), "box:3", range="float").mode == "F"
+    for given, words, more in (
+        (picture.convert("CMYK"), "mode CMYK", {}),
+        (picture, "is no picture", {"range": "float"}),
+    ):
+        with pytest.raises(convcli.UsageError, match=words):
+            convcli.filter(given, "box:3", **more)
+
+
+def test_a_labelled_array_keeps_its_labels() -> None:
+    """Values and coordinates of windows are those of xarray's own rolling means; even windows lie between samples."""
+    x = np.random.default_rng(2).normal(size=(4, 9, 10))
+    times = np.datetime64("2026-01-01T00:00", "ns") + np.arange(4) * np.timedelta64(6, "h")
+    places = {"time": times, "lat": np.linspace(50, 46, 9), "lon": [0, 1, 3, 4, 7, 8, 9, 10, 12, 13]}
+    data = xarray.DataArray(x, places, ["time", "lat", "lon"], "heat", {"units": "K"})
+    data.lat.attrs["units"] = "degrees_north"
+    made = convcli.filter(data, "box:3", padding="valid", stride=2)
+    want = data.rolling(lat=3, lon=3, center=True).mean()[:, 1:-1:2, 1:-1:2]
+    xarray.testing.assert_allclose(made, want)
+    assert made.name == "heat" and made.attrs == data.attrs and made.lat.attrs == data.lat.attrs
+    pairs = convcli.filter(data[:, 0, 0], [0.5, 0.5], padding="valid")
+    assert pairs.time.values.tolist() == (times[:-1] + np.timedelta64(3, "h")).tolist()
+    days = convcli.filter(data[:, 0, 0], "gaussian:sigma=6h")
+    np.testing.assert_allclose(days, ndimage.gaussian_filter1d(x[:, 0, 0], 1, mode="nearest"))
+    maps = convcli.filter(data.isel(time=0), np.ones((2, 1, 3, 3)))
+    assert maps.dims == ("map", "lat", "lon") and np.array_equal(maps.lon, data.lon)
+    with pytest.raises(convcli.UsageError, match="station, depth are is not told by their names"):
+        convcli.filter(xarray.DataArray(np.ones((3, 4)), dims=["station", "depth"]), "box:3")
