@@ -241,12 +241,18 @@ def test_channels_that_are_not_read_are_said() -> None:
         io.BytesIO(header + bytes(14) + NOISE[..., :2].transpose(2, 0, 1).tobytes()), ReadOptions()
     )
     assert opened.info.notes == ("left out of the PSD: further channels",)
-    deep = imagecodecs.jpeg2k_encode(
-        NOISE[..., 0].astype(np.uint16), level=0, codecformat="jp2", bitspersample=12
-    )
-    assert source(io.BytesIO(deep), ReadOptions()).info.notes[-1] == (
-        "the 12 bits a channel of this JPEG2000 are read as 16"
-    )
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 15, 16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_white_of_a_deep_jpeg2000_is_its_largest_number(bits: int, channels: int) -> None:
+    """The numbers written into the file; Pillow shifts grey ones to the upper bits of 16, where white is no white."""
+    pixels = (NOISE[..., :channels].astype(np.uint16) << 8 | 255) >> (16 - bits)
+    pixels[0, 0], pixels = 2**bits - 1, pixels.squeeze()
+    data = imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="jp2", bitspersample=bits)
+    opened = source(io.BytesIO(data), ReadOptions())
+    np.testing.assert_array_equal(opened.strip(0, 23), pixels)
+    assert opened.info.white == (2**bits - 1 if bits < 16 else None)
 
 
 def test_the_colour_profile_of_a_rarer_picture_is_kept() -> None:

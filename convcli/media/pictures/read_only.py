@@ -68,7 +68,7 @@ class Rarer:
     ffmpeg
         The width and height of a file that FFmpeg reads, because Pillow's decoder does not read it, or not right.
     deep
-        The function of imagecodecs for files of more than the 8 bits that Pillow keeps.
+        The function of imagecodecs for files of more than 8 bits, of which Pillow keeps 8, or shifts them to 16.
     """
 
     name: str
@@ -435,12 +435,8 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     picture = ImageioPicture(fp, row.decoder, found, rb".*" if end else row.trailer)
     opened = picture_source(fp, picture, options, size, IN_PYTHON if row.slow else PICTURE)
     bits, kept = row.bits(head), {"uint8": 8, "uint16": 16}.get(opened.info.dtype)
-    if (
-        row.deep
-        and bits > 8
-        and kept == 8
-        and (pixels := _deep(data[:end], row.deep, opened, bits)) is not None
-    ):
+    deep = row.deep and kept and kept != bits > 8
+    if deep and (pixels := _deep(data[:end], row.deep, opened, bits)) is not None:
         white = 2**bits - 1 if bits < 16 else None
         opened, kept = ArraySource(pixels, replace(opened.info, dtype="uint16", white=white)), bits
     more = (
@@ -452,19 +448,19 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     return ArraySource(row.mended(opened.strip(0, opened.info.length), head), opened.info)
 
 
-def _deep(data: bytes, decoder: str, eight: Source, bits: int) -> np.ndarray | None:
-    """Return all bits of a picture, None unless the first eight of them are those that Pillow finds."""
+def _deep(data: bytes, decoder: str, shown: Source, bits: int) -> np.ndarray | None:
+    """Return all bits of a picture as the numbers they are, None unless Pillow shows the same in 8 bits."""
     import imagecodecs
     import numpy as np
 
     from convcli.media.shared import decoding
 
-    shown = eight.strip(0, eight.info.length).astype(np.int32)
+    eight = shown.strip(0, shown.info.length) * (255 / np.iinfo(shown.info.dtype).max)
     with decoding("picture"):
         pixels: np.ndarray = getattr(imagecodecs, decoder)(data)
-    if pixels.dtype != np.uint16 or pixels.shape != shown.shape:
+    if pixels.dtype != np.uint16 or pixels.shape != eight.shape:
         return None
-    apart = np.abs(pixels * (255 / (2**bits - 1)) - shown)
+    apart = np.abs(pixels * (255 / (2**bits - 1)) - eight)
     alike = np.minimum(apart, 256 - apart).max(initial=0) < 2  # Pillow rounds 255.5 to 0
     return pixels if alike else None
 
