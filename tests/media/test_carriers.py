@@ -20,6 +20,7 @@ from convcli.media.carriers import LOST
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import image, png, tiff
 from convcli.media.shared import dpi_of
+from tests.fuzz.seeds import by_hand
 from tests.pictures import chunk
 
 PIXELS = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
@@ -439,6 +440,16 @@ def coloured(format: str, mode: str = "RGB", **settings: object) -> bytes:
     return file.getvalue()
 
 
+RECORD = bytes(8) + b"TRUEVISION-XFILE.\0"  # the last bytes of a Targa
+
+
+def blp_of_two_sizes() -> bytes:
+    """With a smaller copy behind the picture, as games have it."""
+    data, copy = coloured("BLP", "P"), bytes(48)
+    tables = struct.pack("<32I", len(data) - 192, len(data), *[0] * 14, 192, len(copy), *[0] * 14)
+    return data[:20] + tables + data[148:] + copy
+
+
 def sgi_in_runs() -> bytes:
     rows = [b"\x90" + row.tobytes() + b"\0" for row in PIXELS[::-1]]
     starts = [512 + 12 * 8 + 18 * n for n in range(12)]
@@ -464,6 +475,14 @@ def sgi_in_runs() -> bytes:
     *(("TIFF", tiff_made(**settings)) for settings in (
         {"tile": (16, 16)}, {"bigtiff": True}, {"photometric": "minisblack"}, {"metadata": None})),
     ("TIFF", tiff_of_two_sizes()), ("TIFF", tiff_with_exif()),
+    ("DDS", dds_with(smaller=3, extra=PIXELS[::2, ::2].tobytes() + PIXELS[::4, ::4].tobytes())),
+    ("DDS", dds_with(faces=0x200000, depth=2, extra=PIXELS.tobytes())), ("DDS", coloured("DDS", pixel_format="BC5")),
+    *(("PSD", psd_with(key)) for key in ("frames", "channels", "Patt")), ("TGA", tga_with("attributes")),
+    ("TGA", struct.pack("<3B5xHHHHBB", 0, 0, 10, 0, 0, 16, 12, 16, 0) + b"\x8f12" * 6 + (b"\x0f" + b"ab" * 16) * 6),
+    ("TGA", struct.pack("<3B5xHHHHBB", 0, 0, 2, 0, 0, 16, 12, 16, 0) + PIXELS.tobytes() * 2 + RECORD),
+    *(("FTEX", struct.pack("<4s8I", b"FTEX", 1, 16, 12, n, 1, 1, 32, 576) + bytes(range(192)) * 3
+       + (struct.pack("<I", 144) + bytes(144)) * (n - 1)) for n in (1, 2)),
+    *(("FLI", data) for data in by_hand("fli")), ("BLP", blp_of_two_sizes()),
 ], ids=lambda value: value if isinstance(value, str) else str(len(value)))  # fmt: skip
 def test_data_behind_a_picture_is_said(kind: str, data: bytes) -> None:
     """A ZIP, one byte, a picture, a clip: none changes the picture; padding is none."""

@@ -20,6 +20,18 @@ from convcli.common.frozen import frozen
 from convcli.data.info import Colour, Source
 from convcli.media.options import ReadOptions
 from convcli.media.pictures.boxes import avif_carriers, end_of, jpeg2000_carriers
+from convcli.media.pictures.ends import (
+    blp_end,
+    dds_end,
+    fli_end,
+    ftex_end,
+    icon_end,
+    pcx_end,
+    psd_end,
+    sgi_end,
+    sun_end,
+    tga_end,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,38 +170,6 @@ def _netpbm_end(head: bytes) -> int:
     return found.end() + 1 + width * height * (3 if kind == 6 else 1) * (2 if white > 255 else 1)
 
 
-def _icon_end(data: bytes) -> int:
-    """Return the end of the last icon; one that states fewer bytes than its pixels take has them, and a mask."""
-    end = 0
-    for size, at in struct.iter_unpack("<8xII", data[6 : 6 + 16 * data[4]]):
-        form = struct.unpack("<Iii2xH16xI", data[at : at + 36].ljust(36, b"\0"))
-        head, width, height, bits, used = form
-        pixels, mask = ((width * depth + 31) // 32 * 4 * height // 2 for depth in (bits, 1))
-        least = head + 4 * (used or (1 << bits if bits <= 8 else 0)) + pixels if head == 40 else 0
-        end = max(end, at + (size if size >= least else least + mask))
-    return end
-
-
-def _pcx_end(data: bytes) -> int:
-    """Return where runs end, and a palette behind them: Pillow takes one at the end of the file alone."""
-    top, bottom, planes, row = struct.unpack_from("<6xH2xH53xBH", data)
-    at, left = 128, planes * row * (bottom - top + 1)
-    while left > 0 and at < len(data):
-        run = data[at] >= 0xC0
-        left -= data[at] & 0x3F if run else 1
-        at += 1 + run
-    return at + 769 * (data[at : at + 1] == b"\x0c" and len(data) >= at + 769)
-
-
-def _sgi_end(data: bytes) -> int:
-    width, height, channels = struct.unpack_from(">HHH", data, 6)
-    rows = height * channels
-    if data[2] != 1:
-        return 512 + width * rows * data[3]
-    table = struct.unpack_from(f">{2 * rows}I", data, 512) if len(data) >= 512 + 8 * rows else ()
-    return max(map(sum, zip(table[:rows], table[rows:], strict=True)), default=0)
-
-
 def _psd_carriers(data: bytes) -> Iterator[str]:
     """Layers, and what lies beside them in blocks with keys."""
     at = 26
@@ -239,12 +219,6 @@ def _sun_by_ffmpeg(head: bytes) -> tuple[int, int] | None:
         kind == 2 and -(-width * depth // 8) % 2
     )  # runs go over the ends of rows, and filling is none of their bytes
     return (width, height) if depth == 32 or odd else None
-
-
-def _sun_end(data: bytes) -> int:
-    width, height, depth, length, kind, _, colours = struct.unpack_from(">7I", data, 4)
-    row = -(-width * depth // 8)
-    return 32 + colours + (length if kind == 2 else height * (row + row % 2))
 
 
 def _tga_sixteen(head: bytes) -> tuple[int, int] | None:
@@ -328,23 +302,24 @@ RARER: tuple[Rarer, ...] = (
         *("psd", (".psd",), "PSD", _magic(b"8BPS\0\1")),
         misread=_psd_misread,
         mended=lambda pixels, head: 255 - pixels if head[23] == 1 else pixels,  # ones are black
+        end=psd_end,
         carriers=_psd_carriers,
     ),
-    Rarer("dds", (".dds",), "DDS", _magic(b"DDS "), _dds_bits),
+    Rarer("dds", (".dds",), "DDS", _magic(b"DDS "), _dds_bits, end=dds_end),
     Rarer("dib", (".dib",), "DIB", _dib),
     Rarer("qoi", (".qoi",), "QOI", _magic(b"qoif"), slow=True, trailer=rb"\0{7}\x01"),
-    Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0"), apart=True, mended=_without_mask, end=_icon_end),
-    Rarer("cur", (".cur",), "CUR", _cursor, apart=True, mended=_without_mask, end=_icon_end),
+    Rarer("ico", (".ico",), "ICO", _magic(b"\0\0\1\0"), apart=True, mended=_without_mask, end=icon_end),
+    Rarer("cur", (".cur",), "CUR", _cursor, apart=True, mended=_without_mask, end=icon_end),
     Rarer(
         "icns", (".icns",), "ICNS", _magic(b"icns"), apart=True, end=lambda data: int.from_bytes(data[4:8])
     ),
-    Rarer("blp", (".blp",), "BLP", _magic(b"BLP1", b"BLP2"), apart=True),
-    Rarer("ftex", (".ftc", ".ftu"), "FTEX", _magic(b"FTEX")),
-    Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95"), ffmpeg=_sun_by_ffmpeg, end=_sun_end),
+    Rarer("blp", (".blp",), "BLP", _magic(b"BLP1", b"BLP2"), apart=True, end=blp_end),
+    Rarer("ftex", (".ftc", ".ftu"), "FTEX", _magic(b"FTEX"), end=ftex_end),
+    Rarer("sun", (".ras", ".sun"), "SUN", _magic(b"\x59\xa6\x6a\x95"), ffmpeg=_sun_by_ffmpeg, end=sun_end),
     Rarer(
         *("sgi", (".sgi", ".rgb", ".rgba", ".bw"), "SGI", _magic(b"\x01\xda")),
         ffmpeg=_sgi_by_ffmpeg,
-        end=_sgi_end,
+        end=sgi_end,
     ),
     Rarer("msp", (".msp",), "MSP", _magic(b"DanM", b"LinS")),
     Rarer("dcx", (".dcx",), "DCX", _magic(b"\xb1\x68\xde\x3a")),
@@ -353,9 +328,9 @@ RARER: tuple[Rarer, ...] = (
         *("xbm", (".xbm",), "XBM", _pattern(rb"\s*(/\*.*?\*/\s*)?#define\s+\w*width\s+\d+\s+#define\s")),
         mended=lambda pixels, head: 255 - pixels,  # ones are ink
     ),
-    Rarer("fli", (".fli", ".flc"), "FLI", _flic),
+    Rarer("fli", (".fli", ".flc"), "FLI", _flic, end=fli_end),
     Rarer("im", (".im",), "IM", _im),
-    Rarer("pcx", (".pcx",), "PCX", _pcx, end=_pcx_end),
+    Rarer("pcx", (".pcx",), "PCX", _pcx, end=pcx_end),
     Rarer("pixar", (".pxr",), "PIXAR", _magic(b"\x80\xe8\0\0")),
     Rarer("gbr", (".gbr",), "GBR", lambda head: head[4:8] == b"\0\0\0\2" and head[20:24] == b"GIMP"),
     Rarer("xvthumb", (".p7",), "XVThumb", _magic(b"P7 332")),
@@ -363,6 +338,7 @@ RARER: tuple[Rarer, ...] = (
     Rarer(
         *("tga", (".tga", ".vda", ".icb", ".vst"), "TGA", _tga),
         ffmpeg=_tga_sixteen,
+        end=lambda data: tga_end(data) if _tga_sixteen(data) else 0,
         trailer=rb"(?:.{0,18}-XFILE|[XFILE]{0,5})\.\0",
     ),
 )
@@ -412,7 +388,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     found = shown(name, head)
     with decoding(row.decoder):
         data = whole(fp) if row.end or row.carriers else b""
-        end = row.end(data) if row.end else 0
+        end = _end(row, data)
         found += row.carriers(data[: end or size]) if row.carriers else ()
     if 0 < end < size:
         found += ["frames"] * bool(re.match(rb"\s*P[1-7Ff](?:\s|\Z)", data[end:])) or ["behind"] * is_data(
@@ -446,6 +422,14 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     if row.mended is Rarer.mended:
         return opened
     return ArraySource(row.mended(opened.strip(0, opened.info.length), head), opened.info)
+
+
+def _end(row: Rarer, data: bytes) -> int:
+    """Return where the picture ends; 0 where that is not known, so that the decoder says what is wrong."""
+    try:
+        return row.end(data) if row.end else 0
+    except (struct.error, LookupError, ValueError):
+        return 0
 
 
 def _deep(data: bytes, decoder: str, shown: Source, bits: int) -> np.ndarray | None:
