@@ -90,6 +90,7 @@ LOST = {
         "Targa's extension (texts, time, preview) = extension; layers or further pictures = frames"
     ),
 }
+LOST["ZARR"] = LOST["HDF5"]
 LOST["PSD"] = LOST["other"] | _carriers(
     "XMP = 1060; captions (IPTC) = 1028; caption = 1008; EXIF = 1058, 1059; texts = 1035, 1054; "
     "thumbnail = 1033, 1036; paths = 1025, 2000-2997; clipping path = 2999; pixel aspect = 1064; layer comps = 1065; "

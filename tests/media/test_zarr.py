@@ -243,39 +243,49 @@ def test_a_group_of_one_array_needs_no_path(tmp_path: Path) -> None:
     assert not (tmp_path / "c.zarr").exists()
 
 
-def test_coordinates_of_the_conventions_say_where_samples_lie(tmp_path: Path) -> None:
-    """A day apart, from 12 h on; latitudes that fall; uneven depths, which nothing but the note tells of."""
-    group = zarr.create_group(tmp_path / "in.zarr", attributes={"institute": "a"})
-    days = {"values": np.arange(5) * 24 + 12, "units": "hours since 2000-01-01", "dimension_names": ("when",)}
-    lat = {"values": 60 - np.arange(6) / 4, "units": "degrees_north", "dimension_names": ("lat",)}
-    lon = {"values": np.arange(7) / 2 - 3, "units": "degrees_east", "dimension_names": ("lon",)}
-    for name, about in (("when", days), ("lat", lat), ("lon", lon)):
-        values = about.pop("values")
-        units = {"units": about.pop("units")}
-        made = group.create_array(name, shape=values.shape, dtype=values.dtype, attributes=units, **about)
-        made[...] = values
-    heat = group.create_array("heat", shape=(5, 6, 7), dtype="f4", dimension_names=("when", "lat", "lon"))
-    heat[...] = VOLUME[:5, :6, :7]
-    run(
-        tmp_path / "in.zarr",
-        "-k",
-        "box:1x3x3",
-        "--stride",
-        "1,2,1",
-        "--padding",
-        "valid",
-        "-o",
-        tmp_path / "out.zarr",
-    )
-    entry = zarr.open_group(tmp_path / "out.zarr", mode="r").attrs.asdict()["ome"]["multiscales"][0]
-    assert [one.get("unit") for one in entry["axes"]] == ["second", "degree", "degree"]
-    assert entry["datasets"][0]["coordinateTransformations"] == [
-        {"type": "scale", "scale": [86400, -0.5, 0.5]},
-        {"type": "translation", "translation": [43200, 59.75, -2.5]},
-    ]
+@pytest.mark.parametrize("version", [2, 3])
+def test_coordinates_of_the_conventions_are_kept_and_move(tmp_path: Path, version: int) -> None:
+    """A day apart, from 12 h on; latitudes that fall; then uneven ones.  xarray reads such stores."""
+    group = zarr.create_group(tmp_path / "in.zarr", attributes={"institute": "a"}, zarr_format=version)
+
+    def add(name: str, values: np.ndarray, dimensions: list[str], **attributes: object) -> None:
+        old = {"_ARRAY_DIMENSIONS": dimensions} if version == 2 else {}
+        names = dimensions if version == 3 else None
+        fill = None if version == 2 else 0
+        about = {**attributes, **old}
+        group.create_array(name, data=values, dimension_names=names, attributes=about, fill_value=fill)
+
+    add("when", np.arange(5) * 24 + 12, ["when"], units="hours since 2000-01-01")
+    add("lat", 60 - np.arange(6) / 4, ["lat"], units="degrees_north")
+    add("lon", np.arange(7, dtype="f4") / 2 - 3, ["lon"], units="degrees_east")
+    heat = VOLUME[:5, :6, :7].astype("f4")
+    add("heat", heat, ["when", "lat", "lon"], units="K", valid_min=0.0)
+    window = ("-k", "box:1x3x3", "--stride", "1,2,1", "--padding", "valid")
+    said = run(tmp_path / "in.zarr", *window, "-o", tmp_path / "out.zarr")
+    assert said == "note: left out of the ZARR: limits of valid values\n"
+    found = zarr.open_group(tmp_path / "out.zarr", mode="r")
+    assert found.attrs.asdict() == {"institute": "a"} and len(dict(found.members())) == 4
+    for name, places, unit in (
+        ("when", np.arange(5) * 24 + 12, "hours since 2000-01-01"),
+        ("lat", [59.75, 59.25], "degrees_north"),
+        ("lon", np.float32([-2.5, -2, -1.5, -1, -0.5]), "degrees_east"),
+    ):
+        one = found[name]
+        assert one.attrs["units"] == unit and one.dtype == group[name].dtype
+        assert (one.attrs.get("_ARRAY_DIMENSIONS") or [*one.metadata.dimension_names]) == [name]
+        np.testing.assert_array_equal(one[...], places)
+        assert version == 3 or one.fill_value is None  # xarray takes what equals it for missing
+    result = found["heat"]
+    assert version == 3 or result.fill_value is None
+    names = result.attrs.get("_ARRAY_DIMENSIONS") or [*result.metadata.dimension_names]
+    assert (names, result.attrs["units"]) == (["when", "lat", "lon"], "K")
+    expected = ndimage.uniform_filter(heat.astype(float), (1, 3, 3))[:, 1:-1:2, 1:-1]
+    np.testing.assert_allclose(result[...], expected, rtol=1e-5)
     group["lat"][...] = [1, 2, 4, 8, 16, 32]
-    said = run(tmp_path / "in.zarr", "-k", "identity", "-o", tmp_path / "uneven.zarr")
-    assert "the positions along lat, which are uneven, are left out: ZARR holds none" in said
+    said = run(tmp_path / "in.zarr", "-k", "identity", "-o", tmp_path / "uneven.zarr::/deep/warm")
+    uneven = zarr.open_group(tmp_path / "uneven.zarr", mode="r")["deep"]
+    assert uneven["lat"][...].tolist() == [1, 2, 4, 8, 16, 32] and "positions" not in said
+    np.testing.assert_array_equal(uneven["warm"][...], heat)
 
 
 def damaged(how: str, path: Path) -> str:

@@ -196,6 +196,11 @@ class Coding:
     def is_packed(self) -> bool:
         return (self.scale, self.shift) != (1, 0)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        how = f"times {self.scale:g} plus {self.shift:g}"
+        return (f"packed numbers are read {how}; a result is not packed",) * self.is_packed
+
     def unpacked(self, samples: np.ndarray) -> np.ndarray:
         """Return samples as numbers, those that stand for missing ones too."""
         return samples * self.scale + self.shift if self.is_packed else samples

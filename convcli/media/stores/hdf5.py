@@ -91,9 +91,7 @@ class Hdf5Source(Boxes):
         notes = left_out(
             "HDF5", lost, [f"coordinates {', '.join(odd)}, which do not rise or fall"] * bool(odd)
         )
-        if coding.is_packed:
-            how = f"times {coding.scale:g} plus {coding.shift:g}"
-            notes += (f"packed numbers are read {how}; a result is not packed",)
+        notes += coding.notes
         stored = Stored(
             self._path,
             {key: one for key, one in attributes.items() if key not in (*lost, *conventions.STORAGE)},

@@ -19,9 +19,10 @@ import numpy as np
 from convcli.common.budget import check_memory
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
-from convcli.data.axes import Even, Positions
+from convcli.data.axes import Axis, Even, Positions
 from convcli.data.box import Box, slices
 from convcli.data.info import BOXES, SPACE, Boxes, Grain, Info, Metadata, Sink
+from convcli.media.carriers import LOST, left_out
 from convcli.media.files.target import Folder
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.shared import check_samples
@@ -32,6 +33,7 @@ from convcli.media.stores.conventions import (
     UDUNITS,
     Coding,
     Dimension,
+    coordinate_of,
     letters_of,
     positions_of,
 )
@@ -57,6 +59,8 @@ class Stored:
     ----------
     version
         2 or 3.
+    name
+        Of the array in its group.
     letters
         All axes, those of a single sample too.
     chunks, shards
@@ -65,6 +69,8 @@ class Stored:
         What compresses chunks, as zarr takes it.
     names
         Of the axes.
+    dimensions
+        Those that have an array of coordinates, by their letters.
     places
         The positions along those that have any.
     attributes
@@ -78,11 +84,13 @@ class Stored:
     formats = ("zarr",)  # not annotated, so no field
 
     version: Literal[2, 3]
+    name: str
     letters: str
     chunks: tuple[int, ...]
     shards: tuple[int, ...]
     coding: Any
     names: tuple[str, ...]
+    dimensions: Mapping[str, Dimension]
     places: Mapping[str, Positions]
     attributes: Mapping[str, Any]
     ome: Mapping[str, Any]
@@ -91,7 +99,8 @@ class Stored:
     @property
     def also(self) -> list[str]:
         """What formats that are no stores hold none of, for messages."""
-        return ["attributes"] * bool(self.attributes) + ["OME metadata"] * (self.around != {"ome": {}})
+        there = bool(self.attributes or self.around.keys() - {"ome"})
+        return ["attributes"] * there + ["OME metadata"] * bool(self.around["ome"])
 
 
 def _kept(info: Info) -> Stored:
@@ -99,7 +108,7 @@ def _kept(info: Info) -> Stored:
     return info.metadata.store if isinstance(info.metadata.store, Stored) else _NEW
 
 
-_NEW = Stored(3, "", (), (), "auto", (), {}, {}, {}, {"ome": {}})
+_NEW = Stored(3, "", "", (), (), "auto", (), {}, {}, {}, {}, {"ome": {}})
 
 
 def source(fp: IO[bytes], options: ReadOptions) -> ZarrSource:
@@ -164,6 +173,7 @@ class ZarrSource(Boxes):
             attributes: dict[str, Any] = self._array.attrs.asdict()
             dtype = np.dtype(self._array.dtype).newbyteorder("=").name.replace("bool", "uint8")
             self._coding = Coding.of({**attributes, **_missing(self._array, attributes)}, dtype)
+            notes += (*left_out("ZARR", filter(LOST["ZARR"].__contains__, attributes)), *self._coding.notes)
         self._letters, shape = stored.letters, self._array.shape
         many = [axis for axis in zip(self._letters, shape, strict=True) if axis[1] > 1]
         if not {letter for letter, _ in many} & {*SPACE}:
@@ -214,17 +224,28 @@ def _stored(array: Array, group: zarr.Group | None, named: str | None) -> Stored
     names = names if len(names) == len(shape) else [""] * len(shape)
     beside = [_coordinate(group, name, array, n) for name, n in zip(names, shape, strict=True)]
     about = [{} if one is None else one.attrs.asdict() for one in beside]
-    dimensions = [Dimension(name, attributes=one) for name, one in zip(names, about, strict=True)]
+    kinds = ["float64" if one is None else one.dtype.name for one in beside]
+    dimensions = [Dimension(*one) for one in zip(names, kinds, about, strict=True)]
     letters = letters_of(dimensions, named, shape)
     ome = {**ome, "axes": axes}
     places: dict[str, Positions] = {**_places(ome, array.basename, letters)}
-    for letter, one, attributes in zip(letters, beside, about, strict=True):
-        found = None if one is None else positions_of(np.asarray(one[...]), attributes)
-        places |= {} if found is None else {letter: found}
+    own = dict[str, Dimension]()
+    for letter, one, dimension in zip(letters, beside, dimensions, strict=True):
+        if one is None:
+            continue
+        values = Coding.of(dimension.attributes, one.dtype.name).unpacked(np.asarray(one[...]))
+        if (found := positions_of(values, dimension.attributes)) is not None:
+            places[letter] = found
+        kept = {key: value for key, value in dimension.attributes.items() if key not in _STALE}
+        own[letter] = Dimension(dimension.name, values.dtype.newbyteorder("=").name, kept)
     called = tuple(name or letter.lower() for name, letter in zip(names, letters, strict=True))
     coding, version = tuple(array.compressors) or None, array.metadata.zarr_format
     kept = {key: one for key, one in array.attrs.items() if key not in _STALE}
-    return Stored(version, letters, chunks, shards, coding, called, places, kept, ome, around)
+    if group is not None and not ome.get("datasets"):
+        around = {**group.attrs.asdict(), "ome": {}}
+    return Stored(
+        version, array.basename, letters, chunks, shards, coding, called, own, places, kept, ome, around
+    )
 
 
 def _chosen(root: Array | zarr.Group, path: str) -> tuple[Array, zarr.Group | None, tuple[str, ...]]:
@@ -336,10 +357,12 @@ class ZarrSink(Sink):
         ome = "".join(letter for letter in "TCZYX" if letter in stored.letters)
         placed = any(axis.positions for axis in info.axes)
         multi = bool(placed or stored.ome.get("datasets")) and {*ome} == {*stored.letters} and "YX" in ome
+        coordinates = self._coordinates() if stored.dimensions and not stored.ome.get("datasets") else {}
+        multi = multi and not coordinates
         if multi:
             self._letters = ome
         metadata, lost = info.metadata, []
-        lost += ["positions of the samples are"] * (placed and not multi)
+        lost += ["positions of the samples are"] * (placed and not multi and not coordinates)
         lost += ["affine is"] * (metadata.volume is not None)
         self.notes = tuple(f"the {what} left out: ZARR holds none" for what in lost)
         if multi and len(stored.ome.get("datasets", ())) > 1:
@@ -351,18 +374,21 @@ class ZarrSink(Sink):
         chunks = tuple(map(min, chunks, shape))
         shards = tuple(-(-min(s, n) // c) * c for s, n, c in zip(shards, shape, chunks, strict=True))
         attributes = dict(stored.attributes)
-        if stored.version == 2:
-            attributes |= {} if multi else {"_ARRAY_DIMENSIONS": names}
+        named = stored.version == 2 and not multi
+        attributes |= {"_ARRAY_DIMENSIONS": names} if named else {}  # and what fills such an array is missing
         gaps = info.metadata.nodata is not None and np.dtype(info.dtype).kind == "f"
         store, path = zarr.storage.LocalStore(folder.path), path.strip("/")
-        name = f"{path}/0" if multi else path
+        group = path if multi else path.rpartition("/")[0]
+        name = f"{path}/0" if multi else path or (stored.name if coordinates else "")
         with writing():
             if folder.path.is_dir() and any(folder.path.iterdir()):  # begun by another
                 self._array = zarr.open_array(store, path=name, mode="r+")
                 return
             if multi:
                 about = self._multiscales(names)
-                zarr.create_group(store, path=path, zarr_format=stored.version, attributes=about)
+                zarr.create_group(store, path=group, zarr_format=stored.version, attributes=about)
+            elif coordinates:
+                self._beside(store, group, coordinates)
             self._array = zarr.create_array(
                 store,
                 name=name,
@@ -371,11 +397,41 @@ class ZarrSink(Sink):
                 chunks=chunks,
                 shards=shards if stored.shards else None,
                 compressors=stored.coding,
-                fill_value=np.nan if gaps else 0,
+                fill_value=np.nan if gaps else None if named else 0,
                 zarr_format=stored.version,
                 chunk_key_encoding={"name": "v2", "separator": "./"[multi]} if stored.version == 2 else None,
                 dimension_names=names if stored.version == 3 else None,
                 attributes=attributes,
+            )
+
+    def _coordinates(self) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
+        """Return the numbers and attributes of the array of coordinates of each dimension that has positions."""
+        stored, found = self._stored, dict[str, tuple[np.ndarray, dict[str, Any]]]()
+        for letter, name in zip(stored.letters, stored.names, strict=True):
+            alone = Axis(letter, 1, stored.places.get(letter))
+            axis = self.info.axis(letter) if letter in self.info.letters else alone
+            if (one := coordinate_of(axis, stored.dimensions.get(letter))) is not None:
+                found[name] = one
+        return found
+
+    def _outer(self) -> dict[str, Any]:
+        """Return the attributes of the group that are not those of OME-Zarr."""
+        return {key: one for key, one in self._stored.around.items() if key != "ome"}
+
+    def _beside(self, store: Any, group: str, coordinates: Mapping[str, tuple[np.ndarray, Any]]) -> None:
+        """Write the group around the array: its attributes, and the coordinates."""
+        stored = self._stored
+        zarr.create_group(store, path=group, zarr_format=stored.version, attributes=self._outer())
+        for name, (values, attributes) in coordinates.items():
+            old = stored.version == 2
+            zarr.create_array(
+                store,
+                name=f"{group}/{name}".strip("/"),
+                data=values,
+                fill_value=None if old else 0,
+                zarr_format=stored.version,
+                dimension_names=None if old else (name,),
+                attributes={**attributes, **({"_ARRAY_DIMENSIONS": [name]} if old else {})},
             )
 
     def _multiscales(self, names: Sequence[str]) -> dict[str, Any]:
@@ -401,9 +457,10 @@ class ZarrSink(Sink):
         level = {"path": "0", "coordinateTransformations": moves[: 1 + any(first)]}
         kept = {key: one for key, one in stored.ome.items() if key not in _OF_LEVELS}
         entry, beside = {**kept, "axes": axes, "datasets": [level]}, stored.around["ome"]
+        outer = self._outer()
         if stored.version == 2:
-            return {**beside, "multiscales": [{**entry, "version": "0.4"}]}
-        return {**stored.around, "ome": {**beside, "version": "0.5", "multiscales": [entry]}}
+            return {**outer, **beside, "multiscales": [{**entry, "version": "0.4"}]}
+        return {**outer, "ome": {**beside, "version": "0.5", "multiscales": [entry]}}
 
     def put(self, box: Box, values: np.ndarray) -> None:
         spans = dict(zip(self.info.letters, self.info.spans(box), strict=True))
