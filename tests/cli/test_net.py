@@ -175,6 +175,92 @@ def test_class_scores(tmp_path: Path) -> None:
     assert (tmp_path / "s.csv").read_text().split() == ["3.0", "5.0", "-1.0"]
 
 
+@pytest.fixture
+def classifier(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    """A folder with a net, its weights, and 12 arrays in the folders of their classes; scores by torch."""
+    random = np.random.default_rng(8)
+    torch.manual_seed(8)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 4 * 5, 3)).double()
+    layers = "- conv: {maps: 4, size: 3, name: c}\n- relu\n- flatten\n- dense: {outputs: 3, name: d}\n"
+    (tmp_path / "n.yaml").write_text(f"input: 1@6x7\nlayers:\n{layers}")
+    names = {"c.weight": "0.weight", "c.bias": "0.bias", "d.weight": "3.weight", "d.bias": "3.bias"}
+    np.savez(tmp_path / "w.npz", **{own: model.state_dict()[one].numpy() for own, one in names.items()})
+    scores = {}
+    for number in range(12):
+        path = tmp_path / "set" / "abc"[number % 3] / f"{number}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = random.normal(size=(6, 7))
+        np.save(path, data)
+        with torch.no_grad():
+            scores[path.relative_to(tmp_path).as_posix()] = model(torch.from_numpy(data)[None, None])[
+                0
+            ].numpy()
+    return tmp_path, scores
+
+
+def test_a_classifier_on_folders(classifier: tuple[Path, dict[str, np.ndarray]]) -> None:
+    folder, scores = classifier
+    run = ("net", "run", "n.yaml", "set", "-w", "w.npz", "--labels", "folders")
+    facts = json.loads(ok(*run, "--json", cwd=folder).stdout)
+    found = facts["classified"]
+    confusion = np.zeros((3, 3), int)
+    for name, row in scores.items():
+        confusion["abc".index(name[4]), row.argmax()] += 1
+    assert found["names"] == ["a", "b", "c"]
+    assert found["confusion"] == confusion.tolist()
+    assert found["accuracy"] == pytest.approx(confusion.trace() / 12)
+    for index, one in enumerate(found["classes"]):
+        hit, known, said = confusion[index, index], confusion[index].sum(), confusion[:, index].sum()
+        assert (one["files"], one["found"], one["recall"]) == (known, said, hit / known)
+        assert one["precision"] == (hit / said if said else None)
+    for verdict in found["verdicts"]:
+        shares = torch.softmax(torch.from_numpy(scores[verdict["file"]]), 0).numpy()
+        assert verdict["of_true"] == pytest.approx(shares["abc".index(verdict["file"][4])], abs=1e-5)
+        assert verdict["probability"] == pytest.approx(shares.max(), abs=1e-5)
+    lines = ok(*run, cwd=folder).stdout.decode().splitlines()
+    assert lines[0] == f"accuracy {confusion.trace() / 12:.4g}: {confusion.trace()} of 12 files"
+    assert [line.split() for line in lines if line[:2] in ("a ", "b ", "c ")][3:] == [
+        ["abc"[index], *map(str, row)] for index, row in enumerate(confusion.tolist())
+    ]
+    likely = min(
+        scores, key=lambda name: torch.softmax(torch.from_numpy(scores[name]), 0)["abc".index(name[4])]
+    )
+    worst = next(number for number, line in enumerate(lines) if line.startswith("worst"))
+    assert lines[worst + 1].split()[0] == likely
+
+
+def test_a_classifier_on_a_table_of_files(classifier: tuple[Path, dict[str, np.ndarray]]) -> None:
+    folder, scores = classifier
+    best = {name: int(row.argmax()) for name, row in scores.items()}
+    table = "file,label\n" + "".join(f"{name[4:]},{best[name]}\n" for name in scores)
+    (folder / "set" / "all.csv").write_text(table)  # its files lie beside it
+    done = ok("net", "run", "n.yaml", "set/all.csv", "-w", "w.npz", "-q", cwd=folder)
+    assert done.stdout == b"accuracy 1: 12 of 12 files\n"
+    ok("net", "run", "n.yaml", "set/a", "-w", "w.npz", "--layer", "c", "-o", "{n}-{stem}.npy", cwd=folder)
+    assert np.load(folder / "2-3.npy").shape == (4, 4, 5)
+
+
+def test_a_file_that_fails_does_not_stop_the_others(classifier: tuple[Path, dict[str, np.ndarray]]) -> None:
+    folder, _ = classifier
+    np.save(folder / "set" / "a" / "wide.npy", np.ones((6, 9)))
+    done = convcli("net", "run", "n.yaml", "set/a", "gone.npy", "-w", "w.npz", cwd=folder)
+    assert done.returncode == 2
+    assert done.stdout.count(b"\n") == 5
+    errors = done.stderr.decode().splitlines()
+    assert len(errors) == 3
+    assert errors[0].startswith("error: 'set/a/wide.npy': ")
+    assert errors[1:] == ["error: 'gone.npy': no such file", "error: 2 of 6 inputs failed"]
+    for options, words in {
+        ("set", "-o", "all.npy"): b"put {stem} or {n} in the name",
+        ("set", "set", "-o", "{stem}.npy"): b"two inputs have one output: put {n} in the name",
+        ("set", "--labels", "gone"): b"--labels is folders, or a table",
+        ("set", "--labels", "folders", "--layer", "c"): b"--labels counts classes",
+    }.items():
+        done = convcli("net", "run", "n.yaml", *options, "-w", "w.npz", cwd=folder)
+        assert done.returncode == 2
+        assert words in done.stderr
+
+
 def test_maps_of_a_layer_with_the_input_beside(tmp_path: Path) -> None:
     options = ("--layer", "conv1", "--maps", "m.png", "--with-input", "--count", "4", "--colormap", "grey")
     done = ok("net", "run", LENET, HOUSE, *options, cwd=tmp_path)

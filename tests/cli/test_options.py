@@ -86,6 +86,7 @@ MEANING = {
     "--keep-saturated": "count black and white pixels of a target",
     "--kernel": "a kernel",
     "--kernel-size": "size of the kernel of one layer",
+    "--labels": "true classes of the inputs",
     "--layer": "a layer of a net",
     "--loss": "what training makes small",
     "--lr": "learning rate",
@@ -308,7 +309,7 @@ SIZES = {  # what there is, what there is today, and the most that all open issu
     "options of filter": (len(options_of(("filter",))), 58, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 30_490  # of today; the aim is below 20,000
+CODE_LINES = 30_735  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

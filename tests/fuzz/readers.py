@@ -23,8 +23,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from convcli.cli.learn.files import File, is_label_table, labels
 from convcli.cli.net.request import parse_shifts
+from convcli.cli.shared.files import File, is_label_table, labels
 from convcli.common.budget import Rule
 from convcli.common.choices import EngineName
 from convcli.common.errors import ConvError

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convcli.cli.learn.files import File, class_numbers, expand, is_label_table, labels, paired
 from convcli.cli.learn.request import Request
+from convcli.cli.shared.files import File, class_numbers, expand, is_label_table, labels, paired
 from convcli.cli.shared.opened import Log, opened
 from convcli.common import ConvError, UsageError, about, frozen_identity, parse_float, within
 from convcli.geometry.graph import Shape
@@ -62,7 +62,7 @@ def load(request: Request, net: Net, device: torch.device) -> Loaded:
         paths = [file.path for file in files]
         target, classes = _from_words(request, net, files, reader)
     elif targets:
-        pairs = paired(request)
+        pairs = paired(request.files, request.targets)
         paths = [path for path, _ in pairs]
         target = partial(reader.target, pairs)
     else:

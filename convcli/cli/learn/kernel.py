@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from convcli.cli.learn.files import paired
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
+from convcli.cli.shared.files import paired
 from convcli.cli.shared.opened import Log, Opened, opened
 from convcli.cli.shared.weights import matrices
 from convcli.common import Channels, ConvError, UsageError, frozen, number_text, per_axis, within
@@ -41,7 +41,7 @@ def learn_kernel(request: Request) -> None:
         raise UsageError(
             f"size {format_size(*size)}: the files say how many kernels there are; give the size alone"
         )
-    pairs = paired(request)
+    pairs = paired(request.files, request.targets)
     if request.output is not None:
         if Path(request.output).suffix.lower() not in SUFFIXES:
             raise UsageError(f"a kernel is written as {' or '.join(SUFFIXES)}", subject=shown(request.output))

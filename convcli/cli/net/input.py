@@ -13,6 +13,7 @@ from convcli.cli.net.request import Filling
 from convcli.cli.shared.opened import Opened, opened
 from convcli.common import UsageError, about
 from convcli.data.info import Colour
+from convcli.geometry.graph import Shape
 from convcli.jobs.job import compute_type
 from convcli.media.options import ReadOptions
 from convcli.networks.model import Net, check_budget, parameters_of
@@ -23,14 +24,30 @@ if TYPE_CHECKING:
     from convcli.networks.torch_run import TorchNet
 
 
+Models = dict[tuple[Shape, str], "TorchNet"]
+
+
 @contextmanager
 def fed(
-    net: Net, name: str, reading: ReadOptions, filling: Filling, *, batch: bool = False
+    net: Net,
+    name: str,
+    reading: ReadOptions,
+    filling: Filling,
+    *,
+    batch: bool = False,
+    models: Models | None = None,
 ) -> Iterator[tuple[Opened, TorchNet]]:
-    """Open an input for a net, and bind the net to it; errors within name the input, as in `opened`."""
+    """Open an input for a net, and bind the net to it; errors within name the input, as in `opened`.
+
+    ``models`` keeps what was bound: inputs of one form share it.
+    """
     with opened(name, reading, batch=batch) as input:
         input.check(reading, name)
-        yield input, _bound(net, input, filling, reading.max_pixels)
+        models = {} if models is None else models
+        form = input.shape, input.info.dtype
+        if form not in models:
+            models[form] = _bound(net, input, filling, reading.max_pixels)
+        yield input, models[form]
 
 
 def _bound(net: Net, input: Opened, filling: Filling, pixels: int | None) -> TorchNet:

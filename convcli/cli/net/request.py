@@ -56,14 +56,25 @@ class RunRequest:
     Examples:
       convcli net run samples/pyramid.yaml photo.png -o small.png
       convcli net run samples/lenet.yaml digit.png
+      convcli net run lenet.yaml digits -w lenet.safetensors --labels folders
+      convcli net run stem.yaml frames/*.png -o 'small/{stem}.png'
       convcli net run stem.yaml photo.jpg -w r18.pth --layer conv1 --maps m.png
     """
 
-    work = "net.run.run"
+    work = "net.several.run"
 
     net: Path = _net()
-    input: str = _input()
-    output: str | None = options.output("The output: .npy, .tiff, .csv, or pictures (one for each map).")
+    inputs: tuple[str, ...] = argument(
+        "Images, signals, arrays; folders; a CSV of files (file,label). - is standard input.",
+        metavar="INPUT...",
+    )
+    output: str | None = options.output(
+        "The output: .npy, .tiff, .csv, or pictures (one for each map); of several inputs with {stem} or {n}."
+    )
+    labels: str | None = option(
+        "True classes: folders (their names) or a CSV (file,label): accuracy, confusion, the worst.",
+        panel=Panel.NET,
+    )
     layer: str | None = options.layer()
     maps: str | None = option("Picture of the layer's feature maps, as a grid.")
     count: int = option("How many maps the grid shows.", default=16, least=1)
@@ -88,6 +99,8 @@ class RunRequest:
     def __post_init__(self) -> None:
         if self.with_input and self.maps is None:
             raise UsageError("--with-input draws the input beside the maps: give --maps FILE.png")
+        if self.labels is not None and self.layer is not None:
+            raise UsageError("--labels counts classes of the last layer: leave --layer out")
 
 
 @frozen(kw_only=True)

@@ -28,7 +28,6 @@ from convcli.media.options import WriteOptions
 from convcli.media.registry import Format
 from convcli.networks import pictures
 from convcli.networks.model import Net
-from convcli.networks.parse import load_net
 from convcli.networks.weights import class_names
 from convcli.pixels.channels import white_of
 from convcli.pixels.ranges import Bound, Float, MinMax, Range, Window
@@ -61,21 +60,23 @@ class Ran:
         return {**named, **scores, "files": self.files, **labels, "notes": self.notes}
 
 
-def run(request: RunRequest) -> None:
-    """Read the net, which tells what is wrong with it before torch loads, and run it."""
-    net = load_net(request.net, request.num_classes)
-    with fed(net, request.input, request.reading, request.filling, batch=True) as (input, model):
-        _run(request, input, model)
+def run_one(request: RunRequest, net: Net) -> None:
+    """Run a net on the one input."""
+    with fed(net, request.inputs[0], request.reading, request.filling, batch=True) as (input, model):
+        found = compute(request, input, model, named_labels(request, model))
+    piped = STANDARD in (request.output, request.maps)
+    text, stream = () if piped else _lines(request, found), sys.stderr if piped else None
+    report.show(found, text, request, stream=stream)
 
 
-def _run(request: RunRequest, input: Opened, model: TorchNet) -> None:
+def compute(request: RunRequest, input: Opened, model: TorchNet, labels: Sequence[str]) -> Ran:
+    """Compute and write what is asked for of one input; ``labels`` are the names of the last layer's classes."""
     colours = parse_choice(pictures.Colours, request.colormap, "colormap")
     outputs.check_apart(request.output, request.maps)
     for target in (request.output, request.maps):
         if target is not None:
-            opening.check_not_input(target, [request.input], force=request.force)
+            opening.check_not_input(target, request.inputs, force=request.force)
     result = model.upto(request.layer) if request.layer else model
-    labels = _labels(request, model)
     last, several = result.steps[-1], ITEMS in input.info.letters
     if request.output is None and request.maps is None and not last.output.flat:
         raise UsageError(f"the output is {last.output}: name a file for it with -o, or draw it with --maps")
@@ -96,14 +97,12 @@ def _run(request: RunRequest, input: Opened, model: TorchNet) -> None:
         files += _write(request, input, result, computed, notes)
     if last is not model.steps[-1]:
         labels = ()
-    name, made = request.input, str(last.output)
-    found = Ran(name, last.name, made, files, scores, several, labels, notes, input.grain)
-    piped = STANDARD in (request.output, request.maps)
-    text, stream = () if piped else _lines(request, found), sys.stderr if piped else None
-    report.show(found, text, request, stream=stream)
+    return Ran(
+        request.inputs[0], last.name, str(last.output), files, scores, several, labels, notes, input.grain
+    )
 
 
-def _labels(request: RunRequest, model: TorchNet) -> tuple[str, ...]:
+def named_labels(request: RunRequest, model: TorchNet) -> tuple[str, ...]:
     """Return the names of the classes, from the net or from the weights that were trained for them."""
     labels, last = model.net.labels, model.steps[-1].output
     if labels and len(labels) != last.channels:

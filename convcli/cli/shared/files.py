@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from convcli.cli.learn.request import Request
 from convcli.common import ConvError, UsageError, frozen
 from convcli.media.files.target import open_input, shown
 from convcli.media.registry import READ, own_suffix
@@ -60,7 +59,7 @@ def expand(names: Sequence[str]) -> list[File]:
     return found
 
 
-def paired(request: Request) -> list[tuple[str, str]]:
+def paired(files: Sequence[str], targets: Sequence[str]) -> list[tuple[str, str]]:
     """Return inputs with their targets: files in the order they were given, those of folders by their names.
 
     Raises
@@ -68,23 +67,23 @@ def paired(request: Request) -> list[tuple[str, str]]:
     UsageError
         When their numbers differ, or an input has no target.
     """
-    if not request.files:
+    if not files:
         raise UsageError("nothing to learn from: give INPUT TARGET, or inputs and --target")
-    if not request.targets:
-        if len(request.files) % 2:
-            count = len(request.files)
+    if not targets:
+        if len(files) % 2:
+            count = len(files)
             raise UsageError(
                 f"{count} file{'s' * (count > 1)} do not make pairs: give INPUT TARGET, again for more, "
                 "or inputs and --target"
             )
-        return list(zip(request.files[::2], request.files[1::2], strict=True))
-    inputs, targets = expand(request.files), expand(request.targets)
-    if not any(target.in_folder for target in targets):
-        if len(inputs) != len(targets):
-            raise UsageError(f"{len(inputs)} inputs and {len(targets)} targets: give a target for each input")
-        return [(input.path, target.path) for input, target in zip(inputs, targets, strict=True)]
+        return list(zip(files[::2], files[1::2], strict=True))
+    inputs, found = expand(files), expand(targets)
+    if not any(target.in_folder for target in found):
+        if len(inputs) != len(found):
+            raise UsageError(f"{len(inputs)} inputs and {len(found)} targets: give a target for each input")
+        return [(input.path, target.path) for input, target in zip(inputs, found, strict=True)]
     by_key: dict[str, str] = {}
-    for target in targets:
+    for target in found:
         if target.key in by_key:
             raise UsageError(
                 f"both are called {target.key}",
@@ -115,6 +114,25 @@ def _rows(name: str) -> list[list[str]]:
             raise ConvError("not a text in UTF-8", subject=shown(name)) from None
     rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if row]
     return rows or [[]]
+
+
+def listed(table: str) -> list[File]:
+    """Return the files of a table's first column: as they are named, or beside the table.
+
+    Raises
+    ------
+    ConvError
+        Where it names none.
+    """
+    names = [row[0] for row in _rows(table)[1:]]
+    if not names:
+        raise ConvError("it names no file", subject=shown(table))
+    beside = Path(table).parent
+    return [File(str(path), name, False) for name in names for path in [_existing(name, beside)]]
+
+
+def _existing(name: str, beside: Path) -> Path:
+    return Path(name) if os.path.lexists(name) else beside / name
 
 
 def labels(table: str, files: Sequence[File]) -> list[list[str]]:
