@@ -31,6 +31,7 @@ from convcli.geometry.layers import format_size
 from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
 from convcli.jobs.bind import Settings
 from convcli.jobs.job import default_rank, draft, kernel_for
+from convcli.jobs.missing import Gaps, Rule
 from convcli.kernel import Kernel, load_kernel
 from convcli.pixels.channels import filtered_channels
 from convcli.pixels.ranges import ROUNDED, parse_range
@@ -213,6 +214,8 @@ def filter(
         if isinstance(one, str) and (spacing is not None or own.form is not None):
             one, _ = kernel_for(one, kernels, info, settings, width, load_kernel)
         kernels.append(_kernel(one, default_rank(info, settings.axis)))
+    policy = None if missing is None else parse_choice(Missing, str(missing), "missing")
+    least = in_range(_number(min_weight, "min weight"), "min weight", 0, 1)
     job = draft(
         info,
         kernels,
@@ -222,9 +225,7 @@ def filter(
         if range is None and own.is_picture
         else parse_range("float" if range is None else str(range)),
         precision=parse_choice(Precision, str(dtype), "dtype"),
-        missing=None if missing is None else parse_choice(Missing, str(missing), "missing"),
-        min_weight=in_range(_number(min_weight, "min weight"), "min weight", 0, 1),
-        interpolate=_truth(interpolate, "interpolate"),
+        gaps=Gaps(Rule(policy, least), interpolate=_truth(interpolate, "interpolate")),
         holds=("float32", "float64", info.dtype),
         keeps_numbers=not own.is_picture,
     )

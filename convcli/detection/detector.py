@@ -297,9 +297,7 @@ class Watch:
         block = np.stack([frame if frame.ndim == 3 else frame[None] for frame in frames], axis=1)
         values, _ = self._pipeline.runner.values(
             box,
-            lambda part: block[
-                (slice(None), *(slice(a - o, b - o) for (a, b), o in zip(part, first, strict=True)))
-            ],
+            lambda part: block[(slice(None), *slices(part, first))],
         )
         return values.reshape(values.shape[-2:])
 

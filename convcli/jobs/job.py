@@ -16,6 +16,7 @@ from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.bind import Settings, bind, named_axes
 from convcli.jobs.chain import Chain
+from convcli.jobs.missing import Gaps
 from convcli.kernel import Kernel, load_kernel
 from convcli.kernel.measured import in_samples
 from convcli.kernel.model import MAX_RANK, slug
@@ -342,9 +343,7 @@ def draft(
     channels: Channels = Channels.EACH,
     range: Range | None = None,
     precision: Precision = Precision.AUTO,
-    missing: Missing | None = None,
-    min_weight: float = 0.0,
-    interpolate: bool = False,
+    gaps: Gaps = Gaps(),  # noqa: B008
     holds: Sequence[str] = ("float32", "float64"),
     keeps_numbers: bool = True,
 ) -> Job:
@@ -360,10 +359,9 @@ def draft(
         The geometry that was asked for.
     range : Range, optional
         Without it, the default of the kernels and of the output's format.
-    missing : Missing, optional
-        Without it, ``skip`` where gaps are filled, ``keep`` where a nodata value or a mask says what is missing.
-    interpolate : bool
-        Fill missing samples first, with the normalised mean under a Gaussian.
+    gaps : Gaps
+        Without a policy, ``skip`` where gaps are filled (first, with the normalised mean under a Gaussian), ``keep``
+        where a nodata value or a mask says what is missing.
     holds, keeps_numbers
         What the output can store, as `convcli.jobs.job.decide` takes it; floats by default.
 
@@ -382,6 +380,7 @@ def draft(
         policy = Clip()
     as_they_are = dtype == info.dtype and compute in holds  # in a format of numbers
     white = info.white if as_they_are else None
+    missing, interpolate = gaps.missing, gaps.interpolate
     if missing is None:
         said = info.gaps or info.metadata.nodata is not None
         missing = Missing.SKIP if interpolate else Missing.KEEP if said else Missing.PROPAGATE
@@ -389,7 +388,7 @@ def draft(
         chain = chain.filled(load_kernel(FILLING, default_rank(info)))
     elif interpolate and missing is Missing.SKIP:
         missing = Missing.PROPAGATE  # of integers without a mask none is missing
-    job = Job(info, chain, channels, policy, dtype, compute, missing, white, min_weight)
+    job = Job(info, chain, channels, policy, dtype, compute, missing, white, gaps.min_weight)
     if precision is Precision.AUTO and not job.float32_serves:
         job = replace(job, compute="float64")
     job.check()

@@ -12,12 +12,13 @@ class Rule:
 
     Attributes
     ----------
-    missing : Missing
+    missing : Missing or None
+        Without one, that of `convcli.jobs.job.draft`.
     least : float
         Share of the weights that must be present for a result, with ``skip`` and ``keep``.
     """
 
-    missing: Missing
+    missing: Missing | None
     least: float = 0.0
 
 

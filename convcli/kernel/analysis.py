@@ -270,6 +270,18 @@ class Whole:
         return self.total <= (MOST if unsigned and not self.signed else MOST_SIGNED)
 
 
+def wholes(kernels: "np.ndarray") -> list[Whole] | None:
+    """Return kernels, (kernels, …), as integers times one factor; None where they are no such thing.
+
+    >>> import numpy as np
+    >>> wholes(np.array([[1.0, 3.0], [2.0, 1.0]]))[1].numbers, wholes(np.array([[1.0, 3.0], [0.1, 0.5]]))
+    ((2, 1), None)
+    """
+    found = [whole(tuple(kernel.ravel().tolist())) for kernel in kernels]
+    made = [one for one in found if one is not None and found[0] is not None and one.unit == found[0].unit]
+    return made if len(made) == len(found) else None
+
+
 @lru_cache(maxsize=256)
 def whole(weights: tuple[float, ...]) -> Whole | None:
     """Return a kernel as integers; None where there are none small enough.

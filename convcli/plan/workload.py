@@ -10,7 +10,7 @@ from convcli.engines.costs import NANOSECONDS
 from convcli.engines.interface import Algorithm
 from convcli.engines.work import Work
 from convcli.jobs.chain import Chain, ConvStage, PoolStage
-from convcli.kernel.analysis import separable_terms, whole
+from convcli.kernel.analysis import separable_terms, wholes
 
 PASSES = 8  # over a block beside the algorithms: to floats, round, look for what clips, to pixels
 INTEGERS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
@@ -159,12 +159,10 @@ def _integers(stage: ConvStage, source: str, dtype: str) -> tuple[int, bool]:
         return 0, False
     if not limits[0] <= outside <= limits[1] or outside != int(outside):
         return 0, False
-    found = [whole(tuple(weights.ravel().tolist())) for weights in stage.weights(dtype)[:, 0]]
-    first = found[0]
-    if first is None or any(one is None or one.unit != first.unit for one in found):
+    if (found := wholes(stage.weights(dtype)[:, 0])) is None:
         return 0, False
-    short = limits[1] < 256 and all(one is not None and one.fits_16_bits(limits[0] == 0) for one in found)
-    return max(one.total for one in found if one), short
+    short = limits[1] < 256 and all(one.fits_16_bits(limits[0] == 0) for one in found)
+    return max(one.total for one in found), short
 
 
 def bytes_of(dtype: str) -> int:
@@ -192,12 +190,8 @@ def other_seconds(chain: Chain, index: int, compiled: bool) -> float:
 
 
 def slice_elements(chain: Chain, stream: int) -> int:
-    """Return the values in one sample of the stream axis, where the chain is widest."""
-    return _widest(chain, [prod(sizes) // max(sizes[stream], 1) for sizes in chain.sizes])
-
-
-def _widest(chain: Chain, samples: list[int]) -> int:
-    """Return the most values before or after a stage, given the samples of each; a bank has all of its outputs."""
+    """Return the values in one sample of the stream axis, where the chain is widest; a bank has all of its outputs."""
+    samples = [prod(sizes) // max(sizes[stream], 1) for sizes in chain.sizes]
     maps, channels = 1, chain.channels
     widest = samples[0] * channels
     for stage, after in zip(chain.stages, samples[1:], strict=True):

@@ -34,6 +34,7 @@ from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import POOLS
 from convcli.jobs.bind import Settings
 from convcli.jobs.job import Job, draft
+from convcli.jobs.missing import Gaps, Rule
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
 from convcli.media import arrays, registry
@@ -144,7 +145,7 @@ def jobs(draw: st.DrawFn, modes: st.SearchStrategy[PadMode]) -> tuple[Job, Array
             channels=draw(st.sampled_from(list(Channels))),
             range=parse_range(draw(st.sampled_from(RANGES))),
             precision=Precision.AUTO,
-            missing=Missing.SKIP if floats and draw(st.booleans()) else Missing.PROPAGATE,
+            gaps=Gaps(Rule(Missing.SKIP if floats and draw(st.booleans()) else Missing.PROPAGATE)),
             holds=("float32", "float64", dtype),
             keeps_numbers=True,
         )  # fmt: skip
@@ -245,7 +246,7 @@ def test_bricks_are_whole_pieces_of_what_is_read(
     settings = Settings(stride=(1, stride, stride))
     job = draft(
         source.info, [load_kernel("box:3x3x3")], settings, channels=Channels.EACH, range=parse_range("float"),
-        precision=Precision.AUTO, missing=Missing.PROPAGATE, holds=("float32",), keeps_numbers=True,
+        precision=Precision.AUTO, holds=("float32",), keeps_numbers=True,
     )  # fmt: skip
     with mock.patch("convcli.plan.choose.MOST_MEMORY", 1):
         any_box = Pipeline(job, source, Resources(EngineName.NUMPY))
@@ -274,7 +275,7 @@ def test_rows_wholly_in_padding_have_their_colour_and_no_coverage(step: int) -> 
     how = Settings(padding=((20, 20),), pad_mode=PadMode.CONSTANT, pad_value=9.0)
     job = draft(
         source.info, [kernel], how, channels=Channels.EACH, range=parse_range("float"), precision=Precision.AUTO,
-        missing=Missing.PROPAGATE, holds=("float32",), keeps_numbers=True,
+        holds=("float32",), keeps_numbers=True,
     )  # fmt: skip
     found = Pipeline(job, source, Resources(EngineName.NUMPY), step=step).array()
     padded = np.pad(array.astype(float), ((20, 20), (20, 20), (0, 0)), constant_values=9)
@@ -314,7 +315,7 @@ def test_another_process_gives_the_same_bits(
     weights = (1.0, -2.0, 0.0, 3.0, 1.0, 0.5, 0.0, -1.0, 2.0)
     job = draft(
         source.info, [Kernel("k", (1, 1, 3, 3), weights)], Settings(), channels=Channels.EACH,
-        range=parse_range("clip"), precision=Precision.AUTO, missing=Missing.PROPAGATE, holds=("uint8",),
+        range=parse_range("clip"), precision=Precision.AUTO, holds=("uint8",),
         keeps_numbers=False,
     )  # fmt: skip
     pipeline = Pipeline(job, source, Resources(EngineName.NUMPY, threads=1))
@@ -336,7 +337,7 @@ def test_partitions_keep_the_bound_of_every_algorithm(engine: EngineName, kernel
     bank = load_kernel(kernel)
     job = draft(
         ArraySource(array, "TYX").info, [bank], Settings(), channels=Channels.EACH, range=parse_range("float"),
-        precision=Precision.AUTO, missing=Missing.PROPAGATE, holds=("float32",), keeps_numbers=True,
+        precision=Precision.AUTO, holds=("float32",), keeps_numbers=True,
     )  # fmt: skip
     pipeline = Pipeline(job, ArraySource(array, "TYX"), Resources(engine, threads=1))
     bound = max(algorithm.error for algorithm in pipeline.plan.algorithms if algorithm is not None)

@@ -20,6 +20,7 @@ from convcli.engines.interface import Algorithm
 from convcli.execution.pipeline import Pipeline, Resources
 from convcli.jobs.bind import Settings
 from convcli.jobs.job import draft
+from convcli.jobs.missing import Gaps, Rule
 from convcli.kernel.model import Kernel
 from convcli.pixels.ranges import parse_range
 from convcli.pixels.render import Tally
@@ -47,7 +48,6 @@ def pipeline(
     ]
     asked = {
         "range": None,
-        "missing": Missing.PROPAGATE,
         "keeps_numbers": True,
         "settings": Settings(),
         **options,
@@ -114,7 +114,7 @@ def test_no_hidden_value_is_clipped(range, low, high):
 def test_missing_samples_are_skipped_whatever_their_weight(algorithm, weights):
     x = np.random.default_rng(5).normal(0, 100, (60, 70)).astype(np.float32)
     x[8:50, 20:] = np.nan
-    made = pipeline(x, Info.of("YX", x.shape, "float32"), [weights], algorithm, missing=Missing.SKIP)
+    made = pipeline(x, Info.of("YX", x.shape, "float32"), [weights], algorithm, gaps=Gaps(Rule(Missing.SKIP)))
     got, held = made.array(), np.isfinite(x)
     sums, total, own = (
         windows(np.where(held, x, 0), weights),

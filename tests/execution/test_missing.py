@@ -20,6 +20,7 @@ from convcli.data.info import ArraySource, Info
 from convcli.data.masked import Masked
 from convcli.engines.algorithms import NumpyBox, NumpyDirect, NumpyFft, NumpySeparable, TorchDirect, TorchFft
 from convcli.engines.interface import Algorithm
+from convcli.jobs.missing import Gaps, Rule
 from tests.execution.test_coverage import pipeline
 from tests.shell import convcli as run
 from tests.shell import ok
@@ -91,7 +92,9 @@ def test_astropys_reports_come_out_alike_by_every_algorithm(algorithm: Algorithm
     weights = weights / weights.sum()
 
     def made(x: np.ndarray, missing: Missing) -> np.ndarray:
-        return pipeline(x, Info.of("YX", x.shape, "float64"), [weights], algorithm, missing=missing).array()
+        return pipeline(
+            x, Info.of("YX", x.shape, "float64"), [weights], algorithm, gaps=Gaps(Rule(missing))
+        ).array()
 
     assert np.isnan(made(np.full((100, 100), np.nan), Missing.SKIP)).all()  # 11920: nothing is there
     ones = np.ones((30, 30))

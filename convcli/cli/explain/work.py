@@ -123,9 +123,7 @@ def _prepare(request: Request, whole: Opened, kernels: Sequence[Kernel]) -> Task
     """Make the same job as ``filter`` for this input, and compute the last stage's input and output."""
     info, axes = whole.info, "C" * ("C" in whole.info.letters) + whole.letters
     info = replace(info, axes=tuple(map(info.axis, axes)), companions=None)
-    gaps = request.gaps
-    asked = {"missing": gaps.missing, "min_weight": gaps.min_weight, "interpolate": gaps.interpolate}
-    job = draft(info, kernels, request.settings, channels=request.channels, **asked)  # type: ignore[arg-type]
+    job = draft(info, kernels, request.settings, channels=request.channels, gaps=request.gaps)
     if request.animate is not None:  # before anything is computed
         check_length(job.chain.stages[-1], *job.chain.sizes[-2:])
     array = whole.whole()

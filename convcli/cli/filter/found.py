@@ -18,6 +18,8 @@ from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, shown
 from convcli.media.registry import Format
 
+TEMPLATE = "{dir}/{stem}.{kernel}{suffix}"
+
 
 @frozen
 class Input:
@@ -43,10 +45,30 @@ class Input:
         return self.inside or "/".join(part for part in parts if part not in ("..", os.sep))
 
     def output(self, request: Request, slugs: Sequence[str], format: Format) -> str:
-        """Return the name of its output; ``slugs`` stand for kernels and pool."""
-        naming = outputs.Naming(request.output, request.out_dir, request.name)
-        inside = self.inside if request.name is None else self.folder
-        return naming.name(opening.output_name(self.name, format), slugs, format, inside, self.number)
+        """Return the name of its output; ``slugs`` stand for kernels and pool.
+
+        >>> from types import SimpleNamespace
+        >>> from convcli.media.registry import FORMATS
+        >>> asked = SimpleNamespace(output=None, out_dir=None, name="{dir}/{n:03}-{stem}.{kernel}.png")
+        >>> Input("in/a.b.tif", "in", 7).output(asked, ["x", "y"], FORMATS[0])
+        'in/007-a.b.x+y.png'
+        >>> asked.name = None
+        >>> Input("photos/a.b.png").output(asked, ["gaussian-sigma=2", "sobel"], FORMATS[0])
+        'a.b.gaussian-sigma=2+sobel.png'
+        """
+        if request.output is not None:
+            return request.output
+        source, folder, template = opening.output_name(self.name, format), request.out_dir, request.name
+        if source == STANDARD and folder is None and template is None:
+            return STANDARD
+        own = registry.own_suffix(source)
+        suffix = own if own.lower() in format.suffixes else format.suffixes[0]
+        stem, kernel = outputs.stem(source), "+".join(slugs)
+        if template is None and not self.inside:
+            return os.path.join(folder or "", f"{stem}.{kernel}{suffix}")  # noqa: PTH118  10,000 times
+        inside = (self.inside if template is None else self.folder) or "."
+        fields = {"dir": inside, "stem": stem, "kernel": kernel, "suffix": suffix, "n": self.number}
+        return str((folder or Path()) / (template or TEMPLATE).format(**fields))
 
 
 class Found:

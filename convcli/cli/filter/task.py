@@ -203,9 +203,7 @@ def prepare(
         channels=request.channels,
         range=request.range or shown,
         precision=request.precision,
-        missing=request.gaps.missing,
-        min_weight=request.gaps.min_weight,
-        interpolate=request.gaps.interpolate,
+        gaps=request.gaps,
         holds=format.dtypes,
         keeps_numbers=format.numbers,
     )

@@ -1,12 +1,11 @@
-"""From a result to its files: their names, ``STEM.KERNEL.EXT``, and the form of data that each format takes."""
+"""From a result to its files: how many there are, and the form of data that each format takes."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convcli.common import UsageError, frozen
+from convcli.common import UsageError
 from convcli.data.info import ITEMS, SPACE, Colour, Info, Kind
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, shown
@@ -14,61 +13,6 @@ from convcli.media.registry import FORMATS, Format, own_suffix, parted
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-TEMPLATE = "{dir}/{stem}.{kernel}{suffix}"
-
-
-@frozen
-class Naming:
-    """How outputs are called after their inputs.
-
-    Attributes
-    ----------
-    output
-        The name of the only output.
-    folder
-        In which they lie.
-    template
-        With the fields ``dir``, ``stem``, ``kernel``, ``suffix`` and ``n``.
-    """
-
-    output: str | None = None
-    folder: Path | None = None
-    template: str | None = None
-
-    def name(
-        self, source: str, slugs: Sequence[str], format: Format, inside: str = "", number: int = 1
-    ) -> str:
-        """Return an output's name.
-
-        Parameters
-        ----------
-        source
-            Its input's.
-        slugs
-            Of the kernels.
-        inside
-            The folder of the input, within the one that was named: empty for a file that was named itself.
-        number
-            Of the input.
-
-        >>> Naming(template="{dir}/{n:03}-{stem}.{kernel}.png").name("in/a.b.tif", ["x", "y"], FORMATS[0], "in", 7)
-        'in/007-a.b.x+y.png'
-        """
-        if self.output is not None:
-            return self.output
-        if source == STANDARD and self.folder is None and self.template is None:
-            return STANDARD
-        given = own_suffix(source)
-        suffix = given if given.lower() in format.suffixes else format.suffixes[0]
-        if self.template is None and not inside:
-            return os.path.join(self.folder or "", default_name(source, slugs, suffix))  # noqa: PTH118  10,000 times
-        kernel = "+".join(slugs)
-        whole = (self.template or TEMPLATE).format(
-            dir=inside or ".", stem=stem(source), kernel=kernel, suffix=suffix, n=number
-        )
-        return str((self.folder or Path()) / whole)
 
 
 def paths(target: str, format: Format, result: Info) -> tuple[str, ...]:
@@ -209,17 +153,12 @@ def picture_form(pixels: "np.ndarray") -> Info:
     return Info.of("YXC"[: pixels.ndim], pixels.shape, pixels.dtype.name, colour)
 
 
-def default_name(source: str, slugs: Sequence[str], suffix: str) -> str:
-    """Return an output's name from its input's and the slugs of what is done.
-
-    >>> default_name("photos/a.b.png", ["gaussian-sigma=2", "sobel"], ".png")
-    'a.b.gaussian-sigma=2+sobel.png'
-    """
-    return f"{stem(source)}.{'+'.join(slugs)}{suffix}"
-
-
 def stem(source: str) -> str:
-    """Return the name of an input without its suffix."""
+    """Return the name of an input without its suffix.
+
+    >>> stem("photos/a.b.png"), stem("-")
+    ('a.b', 'stdin')
+    """
     file, array = parted(source)
     whole = "stdin" if file == STANDARD else Path(file).name.removesuffix(own_suffix(file))
     return ".".join([whole, *filter(None, array.split("/"))])

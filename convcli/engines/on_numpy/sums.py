@@ -12,7 +12,7 @@ import numpy as np
 from convcli.engines import shift_and_add, tiles
 from convcli.engines.interface import Correlation
 from convcli.engines.reductions import reduce_windows
-from convcli.kernel.analysis import Whole, whole
+from convcli.kernel.analysis import Whole, wholes
 
 COUNTED = 1 << 16  # integers of 16 bits, the sum of which 32 bits hold
 
@@ -68,11 +68,9 @@ def integers(weights: np.ndarray) -> list[Whole]:
     ValueError
         Kernels that are no such thing.
     """
-    found = [whole(tuple(kernel.ravel().tolist())) for kernel in weights]
-    first = found[0]
-    if first is None or any(one is None or one.unit != first.unit for one in found):
+    if (found := wholes(weights)) is None:
         raise ValueError(f"kernels of shape {weights.shape} are not multiples of small integers")
-    return [one for one in found if one]
+    return found
 
 
 def mean_of(weights: np.ndarray) -> int | None:

@@ -21,11 +21,28 @@ from convcli.engines.base import Engine, all_finite
 from convcli.engines.costs import FEW, NATIVE_TILE
 from convcli.engines.interface import Algorithm, Correlation
 from convcli.engines.on_torch import native as torch_native
-from convcli.engines.on_torch import pixels as torch_pixels
 from convcli.engines.on_torch.device import device_named, full_precision, tensor_of
 from convcli.engines.on_torch.sums import shifted
 from convcli.geometry.pools import PoolKind
 from convcli.pixels.render import Rendering, Tally
+from convcli.pixels.render import render as render_array
+
+
+def render(values: np.ndarray | torch.Tensor, how: Rendering) -> tuple[np.ndarray, Tally]:
+    """Turn floats into pixels, as `convcli.pixels.render.render` does; their memory is used.
+
+    On a CUDA device, so that fewer bytes cross the bus; else as numpy does it.
+    """
+    if isinstance(values, np.ndarray):
+        return render_array(values, how)
+    if values.device.type == "cpu" or how.dtype not in ("uint8", "int16") or values.dtype != torch.float32:
+        return render_array(values.cpu().numpy(), how)
+    how.apply(values, torch)
+    values.round_()
+    outside = (values < how.low) | (values > how.top)
+    tally = Tally(values.numel(), int(outside.count_nonzero()), int(values.isnan().count_nonzero()))
+    values.nan_to_num_(max(how.low, 0.0), how.top, how.low).clamp_(how.low, how.top)
+    return values.to(getattr(torch, how.dtype)).cpu().numpy(), tally
 
 
 class TorchEngine(Engine):
@@ -67,7 +84,7 @@ class TorchEngine(Engine):
             torch.set_num_threads(self._before)
             self._before = None
 
-    render = staticmethod(torch_pixels.render)
+    render = staticmethod(render)
 
     def takes(self, data: np.dtype, fill: float) -> np.dtype | None:
         """Return bytes for whatever crosses a bus."""
@@ -91,7 +108,7 @@ class TorchEngine(Engine):
     ) -> tuple[np.ndarray, Tally]:
         """Return the cross-correlation as pixels, which are made on the device."""
         with full_precision(self.device), torch.inference_mode():
-            return algorithm.pixels(call, how, out, torch_pixels.render)
+            return algorithm.pixels(call, how, out, render)
 
     def _transpose(self, call: Correlation) -> np.ndarray:
         if _few(call.weights) or not (call.finite or all_finite(call.x)):
