@@ -266,6 +266,24 @@ def test_a_truncated_clip_is_an_error_unless_allowed(suffix: str, tmp_path: Path
     np.testing.assert_array_equal(kept[:20], whole(path)[:20])
 
 
+@pytest.mark.parametrize("bf", [0, 2])
+@pytest.mark.parametrize("share", [0.5, 0.75, 0.85])
+def test_an_avi_that_is_cut_short_is_an_error_whatever_its_frames_depend_on(
+    share: float, bf: int, tmp_path: Path
+) -> None:
+    """Its header has the number of frames; the end of its file, and with it the index, is missing."""
+    noisy = np.random.default_rng(0).integers(0, 256, (100, 48, 64), dtype=np.uint8)
+    path = make(tmp_path / "a.avi", noisy, codec="mpeg4", options={"g": "25", "bf": str(bf)})
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(path.read_bytes()[: round(path.stat().st_size * share)])
+    with pytest.raises(ConvError, match=r"cut short: it ends at \d\.\d+ s.*--allow-truncated"):
+        whole(cut)
+    source = opened(cut, allow_truncated=True)
+    (missing,) = (float(note.split()[0]) for note in source.info.notes if "missing at the end" in note)
+    assert abs(missing + source.info.length / 25 - 4) <= 0.1
+    source.close()
+
+
 def test_a_damaged_clip_is_an_error_unless_allowed(tmp_path: Path) -> None:
     noisy = np.random.default_rng(0).integers(0, 256, (40, 64, 96), dtype=np.uint8)
     bad = damaged(make(tmp_path / "a.mp4", noisy, options={"g": "5"}), tmp_path)

@@ -16,7 +16,16 @@ from av.codec.context import Flags
 
 from convcli.common.budget import FRAME
 from convcli.common.errors import ConvError
-from convcli.media.clips.scan import TRUNCATED, Frames, VideoFile, libav, scan, start_of, video_stream
+from convcli.media.clips.scan import (
+    TRUNCATED,
+    Frames,
+    VideoFile,
+    libav,
+    missing_after,
+    scan,
+    start_of,
+    video_stream,
+)
 
 # Codecs whose packets may hold frames that are never shown.
 HIDING = ("vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d")
@@ -41,6 +50,7 @@ class Decoder:
         self._file = file
         self._tolerant = allow_truncated
         self._packets = 0  # that went into the decoder
+        self._end = 0  # of the last of them, in the order of decoding
         frames = scan(file)
         self._timed = frames is not None
         self.lost = 0  # frames that could not be decoded
@@ -91,6 +101,8 @@ class Decoder:
                     (frame.pts, frame.interlaced_frame) for frame in self._decoded(container, stream, None)
                 ]
             hiding = stream.codec_context.name in HIDING
+            avi = container.format.name == "avi"
+            missing = missing_after(self._end * base, 1 / rate, container, stream) if avi else Fraction(0)
         found = [time for time, _ in shown]
         doubled = hiding or any(interlaced for _, interlaced in shown)
         if len(found) < self._packets * (0.5 if doubled else MOST_PACKETS) and not self._tolerant:
@@ -107,11 +119,11 @@ class Decoder:
                 step = sorted(b - a for a, b in pairwise(ordered))[len(ordered) // 2 - 1]
                 ordered[-1] = max(ordered[-1], ordered[-2] + step)
                 first = min(ordered[0], 2 * step)  # what reordering delays; more is a late beginning
-                return Frames(tuple(time - first for time in ordered), (), base, step, Fraction(0))
-            return Frames(tuple(range(len(found))), (), 1 / rate, 1, Fraction(0))
+                return Frames(tuple(time - first for time in ordered), (), base, step, missing)
+            return Frames(tuple(range(len(found))), (), 1 / rate, 1, missing)
         self._timed = True
         if known is None:
-            return Frames(tuple(times), (), base, max(round(1 / rate / base), 1), Fraction(0))
+            return Frames(tuple(times), (), base, max(round(1 / rate / base), 1), missing)
         self.lost = len(set(known.times) - set(times))
         return replace(known, times=tuple(sorted(set(times) & set(known.times))), keys=())
 
@@ -147,6 +159,8 @@ class Decoder:
             try:
                 packet = next(packets)
                 self._packets += packet.size > 0
+                if packet.dts is not None:
+                    self._end = max(self._end, packet.dts + (packet.duration or 1))
                 if packet.pts not in self._unusable:
                     yield from context.decode(packet)
             except StopIteration:

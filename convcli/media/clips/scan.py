@@ -203,9 +203,15 @@ def scan(file: VideoFile) -> Frames | None:
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         last = (ordered[-1][1] if ordered else 0) or max(round(1 / rate / base), 1)
         end = (times[-1] + last) * base if times else Fraction(0)
-        missing = _announced(container, stream, base) - end
-        tolerance = _SLACK + 3 * last * base / 2
-        return Frames(times, keys, base, last, missing if missing > tolerance else Fraction(0))
+        return Frames(times, keys, base, last, missing_after(end, last * base, container, stream))
+
+
+def missing_after(
+    end: Fraction, last: Fraction, container: av.container.InputContainer, stream: av.VideoStream
+) -> Fraction:
+    """Return the seconds that a file announces after the end of what it holds, whose last frame takes ``last``."""
+    missing = _announced(container, stream, stream.time_base or Fraction(1, 1000)) - end
+    return missing if missing > _SLACK + 3 * last / 2 else Fraction(0)
 
 
 def _announced(container: av.container.InputContainer, stream: av.VideoStream, base: Fraction) -> Fraction:
@@ -215,7 +221,9 @@ def _announced(container: av.container.InputContainer, stream: av.VideoStream, b
     if stream.duration and not name.startswith("matroska"):  # where it may be the whole file's
         # Of fragments alone, MP4's duration is the end of the last one, counted from 0, before an edit list shifts it.
         fragments = stream.frames == 0 and name.startswith("mov")
-        return stream.duration * base + (min(start, Fraction(0)) if fragments else start)
+        # That of an AVI without its end is a guess from the size; its header has the number of frames.
+        duration = max(stream.duration, stream.frames if name == "avi" else 0)
+        return duration * base + (min(start, Fraction(0)) if fragments else start)
     tag = stream.metadata.get("DURATION", "")  # Matroska, written by most: 00:00:02.000000000
     hours, _, rest = tag.partition(":")
     minutes, _, seconds = rest.partition(":")
