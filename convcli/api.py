@@ -6,6 +6,7 @@ What only ``motion`` needs is imported in it, so that the others do not wait for
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from convcli.common import Channels, EngineName, Missing, Precision, UsageError, parse_choice, quoted
+from convcli.common.machine import available_threads
 from convcli.common.numbers import in_range, parse_numbers, split_unit, whole
 from convcli.data.axes import Even
 from convcli.data.foreign import taken
@@ -32,7 +34,7 @@ from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
 from convcli.jobs.bind import Settings
 from convcli.jobs.job import default_rank, draft, kernel_for
 from convcli.jobs.missing import Gaps, Rule
-from convcli.kernel import Kernel, load_kernel
+from convcli.kernel import Kernel, is_known, load_kernel
 from convcli.pixels.channels import filtered_channels
 from convcli.pixels.ranges import ROUNDED, parse_range
 from convcli.pixels.render import Tally
@@ -60,6 +62,9 @@ RangeName = Literal["clip", "abs", "offset", "minmax", "float"]
 
 Numbers = int | str | Sequence[int]
 Paddings = PaddingChoice | str | int | Sequence[PaddingChoice | int | tuple[int, int]]
+_WORDS = {str, int, float, bool, type(None)}
+_PLANNED: dict[str | None, Pipeline] = {}  # for arrays of one form, which are often filtered alike
+MOST_PLANNED = 256
 _COLOURS_OF_CLIPS = {1: Colour.GREY, 2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
 
 
@@ -183,9 +188,14 @@ def filter(
     >>> filter(np.eye(3, dtype="uint8") * 90, "box:3", range="clip").dtype
     dtype('uint8')
     """
-    threads = None if threads is None else in_range(whole(threads, "threads"), "threads", 1)
-    own = taken(array, axes)
+    asked = dict(locals())
+    own = taken(asked.pop("array"), axes)
     data = _real(own.array, "cannot be filtered")
+    key = None if own.form or own.is_picture else _key(data, asked)
+    if planned := _PLANNED.get(key):
+        work = planned.of(ArraySource(data, planned.source.info))
+        return own.give(_computed(work), work.result)
+    threads = None if threads is None else in_range(whole(threads, "threads"), "threads", 1)
     source: Source = ArraySource(data, own.form or _axes(data.shape, axes))
     source.info = replace(source.info, volume="Z" in str(axes or "").upper())
     if spacing is not None:
@@ -230,12 +240,20 @@ def filter(
         keeps_numbers=not own.is_picture,
     )
     resources = Resources(parse_choice(EngineName, str(engine), "engine"), str(device), threads)
-    tally = Tally()
     work = Pipeline(job, source, resources)
+    if key and len(_PLANNED) < MOST_PLANNED:
+        nothing = np.broadcast_to(data.dtype.type(0), data.shape)
+        _PLANNED[key] = work.of(ArraySource(nothing, source.info))
+    return own.give(_computed(work), work.result)
+
+
+def _computed(work: Pipeline) -> np.ndarray:
+    """Return the result of a filter."""
+    tally = Tally()
     found = work.array(tally)
     if tally.rounded:
-        warnings.warn(ROUNDED, stacklevel=2)
-    return own.give(found, work.result)
+        warnings.warn(ROUNDED, stacklevel=3)
+    return found
 
 
 def shape(size: str, *layers: str) -> str:
@@ -396,6 +414,15 @@ def motion(
             if picture:
                 drawn[index] = watch.picture(sight.values)
     return (watch.detector.events, drawn) if picture else watch.detector.events
+
+
+def _key(data: np.ndarray, asked: dict[str, Any]) -> str | None:
+    """Return what the plan of a filter depends on; None where that is more than the words of the call."""
+    kernel = asked["kernel"]
+    known = kernel is None or (isinstance(kernel, str) and is_known(kernel))
+    if not known or not all(type(value) in _WORDS for value in asked.values()):
+        return None
+    return f"{data.shape} {data.dtype} {available_threads()} {'torch' in sys.modules} {asked}"
 
 
 def _real(array: Any, refusal: str) -> np.ndarray:

@@ -6,6 +6,7 @@ import inspect
 import re
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -357,6 +358,23 @@ def test_bad_layers_have_an_error_of_ours(layer: Any) -> None:
     for arguments in ((layer,), ("8x8", layer)):
         with pytest.raises(convcli.UsageError):
             convcli.shape(*arguments)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_calls_alike_in_all_but_the_data_or_one_word(dtype: str) -> None:
+    random = np.random.default_rng(3)
+    for size in (3, 5, 3):
+        x = random.integers(0, 200, (40, 30)).astype(dtype)
+        for pad_mode, mode in (("replicate", "nearest"), ("reflect", "mirror"), ("circular", "wrap")):
+            got = convcli.filter(x, f"median:{size}", pad_mode=pad_mode)
+            np.testing.assert_array_equal(got, ndimage.median_filter(x, size, mode=mode))
+
+
+def test_a_kernel_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    for weight in (2, 3):
+        file.write_text(f"name: own\ndescription: times\nrank: 1\nweights: [{weight}]\n", encoding="utf-8")
+        assert convcli.filter([1.0, 5.0], str(file)).tolist() == [weight, 5 * weight]
 
 
 A, B = np.array([[1.0, -2, 0.5]]), np.array([[0.25], [3], [-1]])

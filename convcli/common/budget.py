@@ -10,7 +10,7 @@ from convcli.common.machine import available_memory
 PIXELS = 256_000_000  # pixels that are decoded whole, unless --max-pixels says otherwise
 MODEST = 160_000_000  # bytes that any file may take, however small: the program itself takes 40 MB
 TABLE = 8  # bytes of memory that a byte of a table takes at least
-_UNASKED = 1 << 28  # bytes that are not compared with the free memory
+UNASKED = 1 << 28  # bytes that are not compared with the free memory
 
 
 @frozen
@@ -97,7 +97,7 @@ def check_memory(what: str, wanted: int) -> None:
     ------
     ConvError
     """
-    free = available_memory() if wanted > _UNASKED else None
+    free = available_memory() if wanted > UNASKED else None
     if free is not None and wanted > free:
         raise ConvError(f"{what} would take {mega(wanted)} MB of memory, and {mega(free)} MB are free")
 

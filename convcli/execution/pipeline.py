@@ -118,6 +118,13 @@ class Pipeline:
         coded = CODER + min(job.length, AHEAD) * frame if planes else 0
         self.plan = replace(self.plan, kept=own.kept, beside=self.plan.beside + arriving + kept + coded)
 
+    def of(self, source: Source) -> "Pipeline":
+        """Return the same for another source of the same form."""
+        one = copy(self)
+        one.source = source
+        one.__dict__.pop("runner", None)
+        return one
+
     @property
     def _passes(self) -> float:
         """How often the plan's work is done: for each item, twice where values are measured first, for each plane."""
@@ -258,9 +265,7 @@ class Pipeline:
         """Compute the job for each item."""
         place, at = place_of(self.job.result, self.source.info), self.result.box_letters.index(ITEMS)
         for index, item in enumerate(items(self.source)):
-            one = copy(self)
-            one.source = item
-            one.__dict__.pop("runner", None)
+            one = self.of(item)
             own = None if into is None else np.moveaxis(into, place, 0)[index]
             for box, block in one.blocks(tally, into=own):
                 yield (*box[:at], (index, index + 1), *box[at:]), np.expand_dims(block, place)

@@ -11,7 +11,7 @@ from convcli.kernel.model import MAX_RANK, Combine, Defaults, Kernel
 from convcli.kernel.parametric import FORMULAS
 from convcli.kernel.text import parse_inline
 
-__all__ = ["Combine", "Defaults", "Kernel", "load_kernel"]
+__all__ = ["Combine", "Defaults", "Kernel", "is_known", "load_kernel"]
 
 _YAML = (".yaml", ".yml")
 
@@ -44,7 +44,7 @@ def load_kernel(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
     if not isinstance(text, str):
         raise UsageError(f"kernel {quoted(text)} is not possible: give a text, or Kernel.from_array(numbers)")
     text, rank = text.strip(), in_range(whole(rank, "rank"), "rank", 1, MAX_RANK)
-    if text in library.names() or (text.partition(":")[0] in FORMULAS and ":" in text):
+    if is_known(text):
         return library.load(text, rank, stored)
     if Path(text).suffix.lower() in _YAML:
         from convcli.kernel.yaml_file import load_yaml
@@ -57,6 +57,15 @@ def load_kernel(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
     if made := library.added(text, rank, stored):
         return made
     raise UsageError(_unknown(text))
+
+
+def is_known(text: str) -> bool:
+    """Return whether a text names one of the library's kernels, which never change.
+
+    >>> is_known("hedge"), is_known("box:3"), is_known("own.yaml")
+    (True, True, False)
+    """
+    return text in library.names() or (text.partition(":")[0] in FORMULAS and ":" in text)
 
 
 def _unknown(text: str) -> str:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from math import ceil, prod
 from typing import Any
 
+from convcli.common.budget import UNASKED
 from convcli.common.choices import EngineName
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
@@ -204,8 +205,8 @@ class Plan:
         ConvError
             With what is needed and what there is.
         """
-        there = available_memory() if available is None else available
         needed = self.memory + self.beside
+        there = available_memory() if available is None and needed > UNASKED else available
         if there is not None and needed > there:
             raise ConvError(
                 f"{self._blocks} need about {needed / 1e9:.1f} GB and {there / 1e9:.1f} GB are {how}: "

@@ -22,13 +22,11 @@ typedef uint64_t K;
 typedef double F;
 #endif
 #define SIGN ((K)((K)1 << (8 * sizeof(K) - 1)))
-#define INLINE static inline __attribute__((always_inline))
-#define APART static __attribute__((noinline))
 #define ITEM ((int64_t)sizeof(K))
 
 #define LINE (24 * 1024)   /* bytes of a network's rows that stay in the first-level cache */
 #define PLAIN (WIDTH * 4)  /* a row is a multiple of so many bytes */
-#define APIECE (4608 / ITEM) /* samples of a row of which medians are made together: no multiple of 4096 bytes */
+#define APIECE 4608        /* bytes of a row of which medians and extremes are made together: no multiple of 4096 */
 #define COARSE 16          /* bins of a histogram, each of which is counted in so many others too */
 #define FINE 256
 #define BINS (COARSE + FINE)
@@ -91,25 +89,6 @@ static K fill_of(const Job *job, K flip) {
 #endif
 }
 
-/* Neighbours of a padded row that are neighbours in the data; from -1 they are the fill value.  In pixels. */
-typedef struct {
-    int64_t to, from, count;
-} Run;
-
-/* Note the runs of n pixels from x on, which are numbered with their padding; return their number. */
-static int64_t find_runs(const Job *job, int64_t x, int64_t n, Run *runs) {
-    int64_t count = 0;
-    for (int64_t place = 0; place < n; place++) {
-        int64_t from = job->from[2] ? job->from[2][x + place] : x + place;
-        Run *last = runs + count - 1;
-        if (count && from == (last->from < 0 ? -1 : last->from + last->count))
-            last->count++;
-        else
-            runs[count++] = (Run){place, from, 1};
-    }
-    return count;
-}
-
 /* Set a row of keys: row y of slice z, both numbered with their padding. */
 static void load(const Job *job, const char *item, int64_t z, int64_t y, const Run *runs, int64_t count, K *to, int64_t pixel, K flip) {
     z = job->from[0] ? job->from[0][z] : z;
@@ -151,84 +130,27 @@ enum step { LOW, HIGH, A, SHIFT_A, B, SHIFT_B, NUMBERS };
 #define SMALLER(a, b) ((a) < (b) ? (a) : (b))
 #define LARGER(a, b) ((a) < (b) ? (b) : (a))
 
-APART void lower(K *restrict low, const K *a, const K *b, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        low[i] = SMALLER(a[i], b[i]);
-}
-
-APART void raise_to(K *restrict high, const K *a, const K *b, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        high[i] = LARGER(a[i], b[i]);
-}
-
-APART void exchange(K *restrict low, K *restrict high, const K *a, const K *b, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        K one = a[i], other = b[i];
-        low[i] = SMALLER(one, other);
-        high[i] = LARGER(one, other);
+#define STEP(name, does)                                                                                             \
+    APART void name(K *restrict low, K *restrict high, const K *a, const K *b, int64_t n) {                          \
+        (void)low, (void)high;                                                                                       \
+        for (int64_t i = 0; i < n; i++) {                                                                            \
+            K one = a[i], other = b[i];                                                                              \
+            does;                                                                                                    \
+        }                                                                                                            \
     }
-}
+
+STEP(lower, low[i] = SMALLER(one, other))
+STEP(raise_to, high[i] = LARGER(one, other))
+STEP(exchange, low[i] = SMALLER(one, other); high[i] = LARGER(one, other))
 
 /* Run a network on n outputs of a row, of which `lines` has the inputs and room for the rest. */
 static void run_network(const double *steps, int64_t count, K *const *lines, int64_t n, int64_t gap) {
     for (const double *step = steps; step < steps + count * NUMBERS; step += NUMBERS) {
         const K *a = lines[(int)step[A]] + (int64_t)step[SHIFT_A] * gap;
         const K *b = lines[(int)step[B]] + (int64_t)step[SHIFT_B] * gap;
-        if (step[LOW] < 0)
-            raise_to(lines[(int)step[HIGH]], a, b, n);
-        else if (step[HIGH] < 0)
-            lower(lines[(int)step[LOW]], a, b, n);
-        else
-            exchange(lines[(int)step[LOW]], lines[(int)step[HIGH]], a, b, n);
+        K *low = step[LOW] < 0 ? NULL : lines[(int)step[LOW]], *high = step[HIGH] < 0 ? NULL : lines[(int)step[HIGH]];
+        (low && high ? exchange : low ? lower : raise_to)(low, high, a, b, n);
     }
-}
-
-static int networks(Job *job, K flip) {
-    int64_t gap = job->pixel * job->dilation[2], reach = gap * (job->kernel[2] - 1), step = job->stride[2];
-    int64_t rows = job->kernel[0] * job->kernel[1], all = ((job->size[2] - 1) * step + 1) * job->pixel;
-    int64_t bytes = LINE / job->lines / PLAIN * PLAIN, n = (bytes < 2 * PLAIN ? 2 * PLAIN : bytes) / ITEM;
-    int64_t pixels = (n - reach) / job->pixel / step; /* outputs of a piece: the last lines see no further */
-    if (n < 4 * reach || pixels < 1) {
-        n = (4 * reach + 4 * step * job->pixel) / (PLAIN / ITEM) * (PLAIN / ITEM) + PLAIN / ITEM;
-        pixels = (n - reach) / job->pixel / step;
-    }
-    n = all + reach < n ? (all + reach + PLAIN / ITEM - 1) / (PLAIN / ITEM) * (PLAIN / ITEM) : n;
-    int64_t depth = job->kernel[0], height = job->dilation[1] * (job->kernel[1] - 1) + 1, length = n + reach + PLAIN / ITEM;
-    int64_t line = (length * ITEM + 63) / 64 * 64, slots = depth * height;
-    char *memory = calloc(1, (size_t)((job->lines + slots) * (line + 64) + slots * 8 + length * (int64_t)sizeof(Run) + 256)), *free_from = memory;
-    if (!memory)
-        return 1;
-    int64_t *tags = cut(&free_from, slots * 8);
-    Run *runs = cut(&free_from, length * (int64_t)sizeof(Run));
-    K **lines = cut(&free_from, job->lines * (int64_t)sizeof(K *)), *ring = cut(&free_from, slots * line);
-    for (int64_t number = rows; number < job->lines; number++)
-        lines[number] = cut(&free_from, line);
-    for (int64_t item = 0; item < job->items; item++)
-        for (int64_t z = 0; z < job->size[0]; z++)
-            for (int64_t x = 0; x < job->size[2]; x += pixels) {
-                int64_t count = job->size[2] - x < pixels ? job->size[2] - x : pixels;
-                int64_t parts = find_runs(job, x * step, (count - 1) * step + 1 + reach / job->pixel, runs);
-                memset(tags, -1, (size_t)slots * 8);
-                for (int64_t y = 0; y < job->size[1]; y++) {
-                    for (int64_t row = 0; row < rows; row++) {
-                        int64_t k = row / job->kernel[1], at = y * job->stride[1] + row % job->kernel[1] * job->dilation[1];
-                        int64_t slot = k * height + at % height;
-                        lines[row] = ring + slot * (line / ITEM);
-                        if (tags[slot] != at)
-                            load(job, job->x + item * job->x_item, z * job->stride[0] + k * job->dilation[0], at, runs, parts,
-                                 lines[row], job->pixel, flip);
-                        tags[slot] = at;
-                    }
-                    run_network(job->weights, job->steps, lines, n, gap);
-                    for (int64_t map = 0; map < job->maps; map++) {
-                        const double *found = job->weights + job->steps * NUMBERS + 2 * map;
-                        char *place = job->y + item * job->y_item + map * job->y_map + z * job->y_z + y * job->y_y;
-                        give((K *)(void *)place + x * job->pixel, lines[(int)found[0]] + (int64_t)found[1] * gap, count, job->pixel, step, flip);
-                    }
-                }
-            }
-    free(memory);
-    return 0;
 }
 
 /* The medians of 3x3 and 5x5, two rows of outputs at a time: of the samples that both rows' windows hold, those that can
@@ -257,9 +179,9 @@ static int networks(Job *job, K flip) {
         to[i] = v[4];                                                                                                \
     }
 
-APART void median_9(K *restrict to, K *restrict below, K *const *rows, const K *unused, int64_t n, int64_t gap) {
+APART void median_9(K *restrict to, K *restrict below, K *const *rows, const K *sorted, int64_t pitch, int64_t n, int64_t gap) {
     const K *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
-    (void)unused;
+    (void)sorted, (void)pitch;
     for (int64_t i = 0, j = gap, k = 2 * gap; i < n; i++, j++, k++) {
         K v[] = {b[i], b[j], b[k], c[i], c[j], c[k]};
         E(0, 3) E(1, 4) E(2, 5)
@@ -269,12 +191,12 @@ APART void median_9(K *restrict to, K *restrict below, K *const *rows, const K *
     }
 }
 
-APART void sort_4(K *restrict to, K *const *rows, int64_t n) {
+APART void sort_4(K *restrict to, K *const *rows, int64_t n, int64_t pitch) {
     const K *one = rows[0], *two = rows[1], *three = rows[2], *four = rows[3];
     for (int64_t i = 0; i < n; i++) {
         K v[] = {one[i], two[i], three[i], four[i]};
         E(0, 1) E(2, 3) E(0, 2) E(1, 3) E(1, 2)
-        to[i] = v[0], to[i + APIECE] = v[1], to[i + 2 * APIECE] = v[2], to[i + 3 * APIECE] = v[3];
+        to[i] = v[0], to[i + pitch] = v[1], to[i + 2 * pitch] = v[2], to[i + 3 * pitch] = v[3];
     }
 }
 
@@ -288,10 +210,10 @@ APART void sort_4(K *restrict to, K *const *rows, int64_t n) {
     }
 #define FIVE(a) (a)[i], (a)[i + gap], (a)[i + 2 * gap], (a)[i + 3 * gap], (a)[i + 4 * gap]
 
-APART void median_25(K *restrict to, K *restrict below, K *const *rows, const K *sorted, int64_t n, int64_t gap) {
+APART void median_25(K *restrict to, K *restrict below, K *const *rows, const K *sorted, int64_t pitch, int64_t n, int64_t gap) {
     const K *a = rows[0], *f = rows[5];
     for (int64_t i = 0; i < n; i++) {
-        K v[] = {FIVE(sorted), FIVE(sorted + APIECE), FIVE(sorted + 2 * APIECE), FIVE(sorted + 3 * APIECE)};
+        K v[] = {FIVE(sorted), FIVE(sorted + pitch), FIVE(sorted + 2 * pitch), FIVE(sorted + 3 * pitch)};
         MIDDLE_20
         const K six[] = {v[11], v[8], v[12], v[3], v[13], v[15]};
         MEDIAN_25(to, a)
@@ -299,59 +221,109 @@ APART void median_25(K *restrict to, K *restrict below, K *const *rows, const K 
     }
 }
 
-static int is_median(const Job *job) {
-    int64_t size = job->kernel[2], rank = size * size / 2;
-    return job->maps == 1 && job->kernel[0] == 1 && job->kernel[1] == size && (size == 3 || size == 5) &&
-           5 * size * (job->dilation[2] + job->stride[2]) * job->pixel < APIECE && rank_of(job, 0, 0, 0, 0, 0) == rank;
+/* Set n keys to those of so many runs of neighbours, each `gap` apart; the two scratch lines hold n + reach. */
+static void extremes_along(const Job *job, int is_top, K *to, K *const *scratch, int64_t n) {
+    int64_t gap = job->pixel * job->dilation[2], size = job->kernel[2];
+    for (int64_t wide = 1, more, turn = 0; wide < size; wide += more, turn = !turn) {
+        more = wide < size - wide ? wide : size - wide;
+        K *made = wide + more == size ? to : scratch[!turn];
+        int64_t all = n + (size - wide - more) * gap;
+        (is_top ? raise_to : lower)(made, made, scratch[turn], scratch[turn] + more * gap, all);
+    }
 }
 
-static int medians(Job *job, K flip) {
-    int64_t size = job->kernel[2], gap = job->pixel * job->dilation[2], reach = gap * (size - 1), step = job->stride[2];
-    int64_t slots = job->dilation[1] * size + 1, most = (APIECE - reach) / step / job->pixel, lanes = WIDTH / ITEM;
-    int64_t pieces = (job->size[2] + most - 1) / most, pixels = (job->size[2] + pieces - 1) / pieces;
-    int64_t line = (APIECE + lanes) * ITEM + 64, is_pair = job->stride[1] == job->dilation[1];
-    K flat = LANES > 6 ? 1 : flip; /* whether results are changed */
-    char *memory = calloc(1, (size_t)((slots + 2 + 5) * line + slots * 8 + APIECE * (int64_t)sizeof(Run) + 1024)), *free_from = memory;
+/* Set two rows of outputs to the extremes of all rows but the last, and of all but the first. */
+static void extremes_down(int is_top, K *const *to, K *const *rows, int64_t tall, K *const *scratch, int64_t n) {
+    const K *both = rows[1];
+    for (int64_t row = 2; row < tall; row++) {
+        K *made = scratch[row & 1];
+        (is_top ? raise_to : lower)(made, made, both, rows[row], n);
+        both = made;
+    }
+    (is_top ? raise_to : lower)(to[0], to[0], both, rows[0], n);
+    (is_top ? raise_to : lower)(to[1], to[1], both, rows[tall], n);
+}
+
+/* Set two rows of outputs to medians; the last vectors go back and make some outputs again. */
+static void medians(K *const *to, K *const *rows, int64_t tall, K *sorted, int64_t pitch, int64_t n, int64_t gap) {
+    int64_t lanes = WIDTH / ITEM, whole = n < lanes ? lanes : n / lanes * lanes;
+    if (tall == 5)
+        sort_4(sorted, rows + 1, n + 4 * gap, pitch);
+    for (int64_t first = 0; first < n; first = whole < n && !first ? n - lanes : n) {
+        K *here[6] = {0};
+        for (int row = 0; row <= tall; row++)
+            here[row] = rows[row] + first;
+        (tall == 3 ? median_9 : median_25)(to[0] + first, to[1] + first, here, sorted + first, pitch, first ? lanes : whole, gap);
+    }
+}
+
+enum way { STEPS, MEDIANS, EXTREMES };
+
+static int networks(Job *job, K flip) {
+    const int64_t *kernel = job->kernel, tall = kernel[1], depth = kernel[0], rows = depth * tall;
+    int64_t gap = job->pixel * job->dilation[2], reach = gap * (kernel[2] - 1), step = job->stride[2];
+    int64_t all = ((job->size[2] - 1) * step + 1) * job->pixel, rank = depth > 1 || job->maps > 1 ? -1 : rank_of(job, 0, 0, 0, 0, 0);
+    int is_square = tall == kernel[2] && (tall == 3 || tall == 5), is_top = rank > 0;
+    enum way way = rank < 0 ? STEPS : !job->steps ? EXTREMES : is_square && rank == tall * tall / 2 ? MEDIANS : STEPS;
+    int two = way != STEPS && job->stride[1] == job->dilation[1]; /* rows of outputs at a time */
+    int64_t spare = way == STEPS ? job->lines - rows : 8, bytes = way == STEPS ? LINE / job->lines / PLAIN * PLAIN : APIECE;
+    int64_t n = (bytes < 2 * PLAIN ? 2 * PLAIN : bytes) / ITEM, pixels = (n - reach) / job->pixel / step;
+    if (n < 4 * reach || pixels < 1) { /* outputs of a piece: the last lines see no further */
+        n = (4 * reach + 4 * step * job->pixel) / (PLAIN / ITEM) * (PLAIN / ITEM) + PLAIN / ITEM;
+        pixels = (n - reach) / job->pixel / step;
+    }
+    n = all + reach < n ? (all + reach + PLAIN / ITEM - 1) / (PLAIN / ITEM) * (PLAIN / ITEM) : n;
+    int64_t height = job->dilation[1] * (tall - 1 + two) + 1, length = n + reach + PLAIN / ITEM;
+    int64_t line = (length * ITEM + 63) / 64 * 64, pitch = line / ITEM, slots = depth * height;
+    int64_t pointers = (rows + 1 + spare) * (int64_t)sizeof(K *), bytes_of_runs = length * (int64_t)sizeof(Run);
+    char *memory = calloc(1, (size_t)((spare + slots) * line + slots * 8 + pointers + bytes_of_runs + 512)), *free_from = memory;
     if (!memory)
         return 1;
     int64_t *tags = cut(&free_from, slots * 8);
-    Run *runs = cut(&free_from, APIECE * (int64_t)sizeof(Run));
-    K *ring = cut(&free_from, slots * line), *made[] = {cut(&free_from, line), cut(&free_from, line)}, *sorted = cut(&free_from, 5 * line), *rows[6];
-    for (int64_t at = 0; at < job->items * job->size[0] * pieces; at++) {
-        int64_t item = at / pieces / job->size[0], z = at / pieces % job->size[0], x = at % pieces * pixels;
-        int64_t count = job->size[2] - x < pixels ? job->size[2] - x : pixels, n = ((count - 1) * step + 1) * job->pixel;
-        int64_t parts = find_runs(job, x * step, (count - 1) * step + 1 + reach / job->pixel, runs);
+    Run *runs = cut(&free_from, bytes_of_runs);
+    K **lines = cut(&free_from, pointers), *ring = cut(&free_from, slots * line), **scratch = lines + rows + (way != STEPS);
+    for (int64_t number = 0; number < spare; number++)
+        scratch[number] = cut(&free_from, line);
+    for (int64_t at = 0, pieces = (job->size[2] + pixels - 1) / pixels; at < job->items * job->size[0] * pieces; at++) {
+        int64_t z = at / pieces % job->size[0], x = at % pieces * pixels;
+        const char *item = job->x + at / pieces / job->size[0] * job->x_item;
+        char *to = job->y + at / pieces / job->size[0] * job->y_item + z * job->y_z + x * job->pixel * ITEM;
+        int64_t count = job->size[2] - x < pixels ? job->size[2] - x : pixels, wide = ((count - 1) * step + 1) * job->pixel;
+        int64_t parts = find_runs(job, x * step, (wide + reach) / job->pixel, runs);
         memset(tags, -1, (size_t)slots * 8);
-        for (int64_t y = 0; y < job->size[1]; y += 1 + is_pair) {
-            if (is_pair && y && y + 1 == job->size[1])
-                y--; /* the last pair goes back */
-            int two = is_pair && y + 1 < job->size[1];
-            for (int64_t row = 0; row < size + two; row++) {
-                int64_t number = y * job->stride[1] + row * job->dilation[1], slot = number % slots;
-                rows[row] = ring + slot * (line / ITEM);
-                if (tags[slot] != number)
-                    load(job, job->x + item * job->x_item, z * job->stride[0], number, runs, parts, rows[row], job->pixel, flip);
+        for (int64_t y = 0; y < job->size[1]; y += 1 + two) {
+            y -= two && y && y + 1 == job->size[1]; /* the last two go back */
+            int more = two && y + 1 < job->size[1], is_direct = LANES < 7 && !flip && step == 1 && wide >= WIDTH / ITEM;
+            for (int64_t row = 0; row < rows + more; row++) {
+                int64_t k = row / tall % depth, number = y * job->stride[1] + (row - k * tall) * job->dilation[1];
+                int64_t slot = k * height + number % height, is_along = way == EXTREMES && kernel[2] > 1;
+                lines[row] = ring + slot * pitch;
+                if (tags[slot] == number)
+                    continue;
                 tags[slot] = number;
+                load(job, item, z * job->stride[0] + k * job->dilation[0], number, runs, parts, is_along ? scratch[0] : lines[row],
+                     job->pixel, flip);
+                if (is_along)
+                    extremes_along(job, is_top, lines[row], scratch, wide);
             }
-            if (!two)
-                rows[size] = rows[0];
-            if (size == 5)
-                sort_4(sorted, rows + 1, n + reach);
-            K *places[2], *to[2];
-            for (int of = 0; of < 2; of++) {
-                places[of] = (K *)(void *)(job->y + item * job->y_item + z * job->y_z + (y + of) * job->y_y) + x * job->pixel;
-                to[of] = flat || step > 1 || n < lanes || of > two ? made[of] : places[of];
+            if (way == STEPS)
+                run_network(job->weights, job->steps, lines, n, gap);
+            else if (!more)
+                lines[rows] = lines[0];
+            K *made[2] = {scratch[2], scratch[3]};
+            for (int of = 0; is_direct && of <= more; of++)
+                made[of] = (K *)(void *)(to + (y + of) * job->y_y);
+            if (way == MEDIANS)
+                medians(made, lines, tall, scratch[4], pitch, wide, gap);
+            else if (way == EXTREMES && tall > 1)
+                extremes_down(is_top, made, lines, tall, scratch, wide);
+            for (int64_t of = 0; of < (way == STEPS ? job->maps : 1 + more); of++) {
+                const double *found = job->weights + job->steps * NUMBERS + 2 * of;
+                const K *from = way == STEPS ? lines[(int)found[0]] + (int64_t)found[1] * gap : tall > 1 ? made[of] : lines[of];
+                if (way == STEPS || !is_direct || tall == 1)
+                    give((K *)(void *)(to + (way == STEPS ? y * job->y_y + of * job->y_map : (y + of) * job->y_y)), from, count,
+                         job->pixel, step, flip);
             }
-            int64_t whole = n < lanes ? lanes : n / lanes * lanes;
-            for (int64_t first = 0; first < n; first = first ? n : n > whole ? n - lanes : n, whole = lanes) {
-                K *here[6];
-                for (int row = 0; row < 6; row++)
-                    here[row] = rows[row] + first;
-                (size == 3 ? median_9 : median_25)(to[0] + first, to[1] + first, here, sorted + first, whole, gap);
-            }
-            for (int of = 0; of <= two; of++)
-                if (to[of] != places[of])
-                    give(places[of], to[of], count, job->pixel, step, flip);
         }
     }
     free(memory);
@@ -565,5 +537,5 @@ static int histograms(Job *job, K flip) {
 /* Returns 0, or 1 where memory does not suffice. */
 int ENTRY(WIDTH, LANES)(Job *job) {
     K flip = job->with_sign ? SIGN : 0;
-    return (job->form != NETWORK ? histograms : is_median(job) ? medians : networks)(job, flip);
+    return (job->form == NETWORK ? networks : histograms)(job, flip);
 }

@@ -22,6 +22,7 @@ STEPS = {
     8: 400,
 }  # of a network beyond which histograms are faster, by bytes of a sample (measured)
 MOST_TAPS = 400  # of a window for which a network is worth a try
+MOST_ROWS = 64  # of a window's side up to which extremes are those of rows one by one
 LONGEST = 16_000  # of a window's side in histograms, whose places have 16 bits
 MOST = 1 << 24  # samples of a tile: bins count modulo 2**16
 
@@ -128,6 +129,8 @@ def form_of(
         The same for all windows; None where each window has its own.
     """
     fields = {"lanes": KEYS + x.itemsize.bit_length() - 1, "with_sign": x.kind == "i"}
+    if ranks in ((0,), (prod(kernel) - 1,)) and prod(kernel[:-2]) == 1 and max(kernel[-2:]) <= MOST_ROWS:
+        return np.zeros(2), fields | {"form": NETWORK}  # extremes, along rows and then down
     if ranks is not None and prod(kernel) <= MOST_TAPS:
         found = network(prod(kernel[:-1]), kernel[-1], ranks)
         if len(found.steps) <= STEPS[x.itemsize]:

@@ -58,8 +58,6 @@ typedef double F;
 #define LINES 6            /* rows between passes, beside those of the terms of separable kernels */
 #define ROUNDED(v) (sizeof(v) == 4 ? __builtin_rintf((float)(v)) : __builtin_rint((double)(v)))
 #define ROOT(v) (sizeof(v) == 4 ? __builtin_sqrtf((float)(v)) : __builtin_sqrt((double)(v)))
-#define INLINE static inline __attribute__((always_inline))
-#define APART static __attribute__((noinline))
 
 /* What a job takes from the heap, given back together; where there is no more, the job ends. */
 typedef struct Piece {
@@ -77,11 +75,6 @@ typedef struct {
     int64_t *tags;
     int64_t slots, bytes;
 } Ring;
-
-/* Neighbours of a padded row that are neighbours in the data; from -1 they are the fill value.  In pixels. */
-typedef struct {
-    int64_t to, from, count;
-} Run;
 
 static void *take(Memory *memory, int64_t bytes) {
     Piece *piece = malloc((size_t)bytes + 128);
@@ -684,15 +677,7 @@ static void begin_strip(Work *work, int64_t first, int64_t count) {
     int64_t step = job->stride[2], reach = extent_of(job, 2) - 1;
     work->outputs = count * job->pixel;
     work->wide = ((count - 1) * step + reach + 1) * job->pixel;
-    work->run_count = 0;
-    for (int64_t place = 0, n = work->wide / job->pixel; place < n; place++) {
-        int64_t from = job->from[2] ? job->from[2][first * step + place] : first * step + place;
-        Run *last = work->runs + work->run_count - 1;
-        if (work->run_count && from == (last->from < 0 ? -1 : last->from + last->count))
-            last->count++;
-        else
-            work->runs[work->run_count++] = (Run){place, from, 1};
-    }
+    work->run_count = find_runs(job, first * step, work->wide / job->pixel, work->runs);
 }
 
 /* Make the rows of a chunk of one slice. */

@@ -4,6 +4,9 @@
 
 #include <stdint.h>
 
+#define INLINE static inline __attribute__((always_inline))
+#define APART static __attribute__((noinline))
+
 #define CONVCLI_ABI 7
 
 enum type { U8, I8, U16, I16, F32, F64, U32 };           /* the last for sums alone */
@@ -38,6 +41,25 @@ typedef struct {
     double anchor, width, times, offset, low, top;
     int64_t clipped, nans; /* counted by the loops */
 } Job;
+
+/* Neighbours of a padded row that are neighbours in the data; from -1 they are the fill value.  In pixels. */
+typedef struct {
+    int64_t to, from, count;
+} Run;
+
+/* Note the runs of n pixels from x on, which are numbered with their padding; return their number. */
+INLINE int64_t find_runs(const Job *job, int64_t x, int64_t n, Run *runs) {
+    int64_t count = 0;
+    for (int64_t place = 0; place < n; place++) {
+        int64_t from = job->from[2] ? job->from[2][x + place] : x + place;
+        Run *last = runs + count - 1;
+        if (count && from == (last->from < 0 ? -1 : last->from + last->count))
+            last->count++;
+        else
+            runs[count++] = (Run){place, from, 1};
+    }
+    return count;
+}
 
 #define ENTRY_(width, lanes) convcli_rows_##width##_##lanes
 #define ENTRY(width, lanes) ENTRY_(width, lanes)

@@ -16,7 +16,7 @@ from convcli.engines import tiles
 from convcli.engines.interface import Correlation, Outside
 from convcli.engines.native import library
 from convcli.engines.native.library import Job
-from convcli.engines.native.ranks import form_of
+from convcli.engines.native.ranks import MOST_ROWS, form_of
 from convcli.engines.on_numpy.sums import COUNTED, integers, mean_of
 from convcli.geometry.padding import PadMode
 from convcli.kernel.analysis import separable_terms
@@ -100,6 +100,11 @@ FORMS = {"direct": dense, "integer": integer, "separable": separable, "box": box
 
 def pool(call: Correlation, ufunc: str) -> np.ndarray:
     """Return the maxima, minima or sums of windows; extremes of small integers are such integers."""
+    if call.x.dtype.kind != "f" and ufunc != "add" and max(call.weights.shape) <= MOST_ROWS:
+        rank = call.weights.size - 1 if ufunc == "maximum" else 0
+        found = ranked(call, np.array(rank).reshape(1, 1, *(1,) * len(call.sizes)))
+        if found is not None:
+            return found
     form = Form(call.weights, {"form": REDUCE, "reduce": REDUCTIONS.index(ufunc)})
     if call.x.dtype.kind == "f" or ufunc == "add":
         return _run(call, form, None, call.out)[0]
