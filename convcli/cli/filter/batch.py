@@ -240,8 +240,5 @@ class _Kept(io.StringIO):
 def _captured(really: bool) -> Iterator[tuple[io.StringIO, io.StringIO]]:
     """Keep what a block says, unless it may say it itself."""
     out, err = _Kept(sys.stdout), _Kept(sys.stderr)
-    if not really:
-        yield out, err
-        return
-    with redirect_stdout(out), redirect_stderr(err):
+    with redirect_stdout(out if really else sys.stdout), redirect_stderr(err if really else sys.stderr):
         yield out, err

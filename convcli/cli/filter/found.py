@@ -5,7 +5,7 @@ Hidden files are left out, and links to folders not followed, so that no way lea
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -147,7 +147,7 @@ class Found:
                 continue
             if part != "**" and not fnmatchcase(entry.name, part):
                 continue
-            inner = _is_folder(entry) and not _is_one(path)
+            inner = _is(entry.is_dir) and not _is_one(path)
             if part == "**" or rest:
                 if inner and identity(path) != self._out:
                     if part == "**" and entry.is_symlink():
@@ -157,7 +157,7 @@ class Found:
             elif inner:
                 if parts == ["*"] and not self._recursive:
                     self._folders.append(path)
-            elif _is_folder(entry) or (_is_file(entry) and _is_read(path)):
+            elif _is(entry.is_dir) or (_is(entry.is_file) and _is_read(path)):
                 yield path
             else:
                 self._skipped.append(path)
@@ -188,17 +188,10 @@ def _is_one(path: str) -> bool:
     return True
 
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
+def _is(kind: Callable[[], bool]) -> bool:
     try:
-        return entry.is_dir()
+        return kind()
     except OSError:  # a link in a circle
-        return False
-
-
-def _is_file(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_file()
-    except OSError:
         return False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
@@ -33,9 +33,9 @@ from convcli.media.registry import Format, parted
 from convcli.pixels.measures import Measured
 from convcli.pixels.render import Tally
 
-# Of the options: those that are told apart otherwise or say how, and those of messages
-_WITHOUT = ("inputs", "kernels", "output", "out_dir", "threads", "memory", "workers", "part", "keep_job")
-_SILENT = ("force", "dry_run", "plan", "json", "progress", "quiet", "verbose", "debug", "verification")
+# Of the request: what is told apart otherwise, says how, or what is said of it
+_APART = frozenset(("inputs", "kernels", "output", "out_dir", "threads", "scale"))
+_SILENT = frozenset(("force", "dry_run", "plan", "json", "messages", "verification"))
 
 
 def crew(request: Request, format: Format, job: Job, source: Source) -> int:
@@ -102,7 +102,7 @@ class Run:
             "form": f"{job.info.letters} {job.info.shape} {job.info.dtype}",
             "kernels": ", ".join(kernels),
             "output": str(self.output.absolute()),
-            "options": {name: str(one) for name, one in _flat(self.request)},
+            "options": {name: str(one) for name, one in _flat(self.request, _APART | _SILENT)},
         }
 
     def share(self) -> tuple[Share, Place, dict[str, Any]]:
@@ -224,9 +224,9 @@ class Run:
         return f"{len(chosen)} of {len(rows)} boxes, computed once more, are equal to what was written"
 
 
-def _flat(record: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the options that determine a result."""
-    for name in (one for one in record.__dataclass_fields__ if one not in _WITHOUT + _SILENT):
+def _flat(record: Any, without: Collection[str] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield the options that determine a result: of records, each of their own."""
+    for name in (one for one in record.__dataclass_fields__ if one not in without):
         value = getattr(record, name)
         if hasattr(value, "__dataclass_fields__") and name != "range":
             yield from _flat(value)

@@ -29,7 +29,8 @@ def train_net(request: Request) -> None:
     path = request.net.file or Path()
     net = load_net(path, request.net.num_classes)
     weights, state_file = _places(request, path)
-    check_curves(request.net.curves, force=request.force)
+    for name in request.net.curves:  # refused before the training, not after it
+        figures.check(name, force=request.force, others=(TABLE,), else_="; .csv needs nothing")
     before, earlier = checkpoint.read(request.net.resume) if request.net.resume is not None else (None, {})
     loaded = load(request, net, choose_device(request.net.device))
     check_loss(net, loaded.output, request.training.loss)
@@ -119,7 +120,12 @@ def _diverged(request: Request, training: Training, state_file: str, error: Dive
 
 def _write_curves(request: Request, net: Net, state: State) -> None:
     for name in request.net.curves:
-        _write_curve(name, state.curve, f"{net.name}: {request.training.loss}", force=request.force)
+        if Path(name).suffix.lower() == TABLE:
+            with output(name, force=request.force, binary=False) as file:
+                file.write(_table(state.curve).encode())
+        else:
+            title = f"{net.name}: {request.training.loss}"
+            figures.save(_figure(state.curve, title), name, force=request.force)
 
 
 @frozen
@@ -182,21 +188,6 @@ def _lines(found: Trained) -> Iterator[str]:
 # The curve of the loss as a file
 
 TABLE = ".csv"
-
-
-def check_curves(names: Sequence[str], *, force: bool) -> None:
-    """Refuse, before the training, what could not be written after it."""
-    for name in names:
-        figures.check(name, force=force, others=(TABLE,), else_="; .csv needs nothing")
-
-
-def _write_curve(name: str, curve: Sequence[Epoch], title: str, *, force: bool) -> None:
-    """Write one file."""
-    if Path(name).suffix.lower() == TABLE:
-        with output(name, force=force, binary=False) as file:
-            file.write(_table(curve).encode())
-    else:
-        figures.save(_figure(curve, title), name, force=force)
 
 
 def _table(curve: Sequence[Epoch]) -> str:
