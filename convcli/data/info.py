@@ -272,11 +272,14 @@ class Grain:
         whole; none are single samples.
     kept : bool
         Whether all samples are kept in memory, and parts are views of them.
+    beside : int
+        Bytes that its library takes beside the boxes; the one that reads holds a box more.
     """
 
     any_order: bool = False
     piece: tuple[int, ...] = ()
     kept: bool = False
+    beside: int = 0
 
     def facts(self, info: Info) -> dict[str, Any]:
         """Return what JSON says of it, for a file of this form."""

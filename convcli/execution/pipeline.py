@@ -116,7 +116,9 @@ class Pipeline:
         kept = self.result.bytes if grain.kept else 0
         frame = info.size("Y") * info.size("X") * AHEAD_BYTES if planes else 0
         coded = CODER + min(job.length, AHEAD) * frame if planes else 0
-        self.plan = replace(self.plan, kept=own.kept, beside=self.plan.beside + arriving + kept + coded)
+        box = self.plan.job.bytes(self.plan.steps, self.plan.algorithms)[0] if own.beside else 0
+        beside = self.plan.beside + arriving + kept + coded + own.beside + box + grain.beside
+        self.plan = replace(self.plan, kept=own.kept, beside=beside)
 
     def of(self, source: Source) -> "Pipeline":
         """Return the same for another source of the same form."""

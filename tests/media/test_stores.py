@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -277,3 +282,38 @@ def test_arrays_in_memory_and_from_a_pipe_are_read_too(tmp_path: Path) -> None:
     done = shell.convcli(*words, stdin=data, cwd=tmp_path)
     with h5netcdf.File(io.BytesIO(done.stdout), "r") as file:
         np.testing.assert_array_equal(file["x"][...], 2 * np.arange(12).reshape(3, 4))
+
+
+def test_the_memory_that_is_stated_is_what_it_takes(tmp_path: Path) -> None:
+    """That of the process that reads too, and of the chunks that are packed when they are full."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        made = file.create_dataset("v", (120, 400, 400), "f4", chunks=(13, 38, 38), compression="gzip")
+        made[...] = np.random.default_rng(1).integers(0, 9, made.shape)
+    words = ("filter", "a.h5", "-k", "box:3", "--axes", "ZYX", "-o", "b.h5")
+    alone = [sys.executable, "-m", "convcli", *words]
+    plan = subprocess.run([*alone, "--plan"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    stated = float(re.search(r"about (\d+) MB of memory", plan)[1])  # type: ignore[index]
+    with subprocess.Popen([*alone, "-q"], cwd=tmp_path, stdout=subprocess.DEVNULL) as child:
+        most = 0.0
+        while child.poll() is None:
+            most = max(most, sum(map(taken, family(child.pid))))
+            time.sleep(0.01)
+    assert 0.6 * stated < most < 1.1 * stated
+
+
+def family(process: int) -> list[int]:
+    with suppress(OSError):
+        tasks = Path(f"/proc/{process}/task").glob("*/children")
+        return [
+            process,
+            *(one for task in tasks for child in task.read_text().split() for one in family(int(child))),
+        ]
+    return []
+
+
+def taken(process: int) -> float:
+    """Return the megabytes that a process has for itself, none of one that has ended."""
+    with suppress(OSError):
+        found = re.findall(r"RssAnon:\s*(\d+)", Path(f"/proc/{process}/status").read_text())
+        return sum(map(int, found)) * 1024 / 1e6
+    return 0.0

@@ -7,6 +7,7 @@ attributes mean is in ``conventions``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from math import prod
@@ -32,7 +33,8 @@ from convcli.media.stores.hdf5_library import Library
 
 _CLASSIC = b"CDF"
 _BOMB = 1100  # bytes of samples from each byte of a file: deflate makes 1032 at most
-_CACHE = 1 << 28  # bytes of chunks that are kept until they are full, at most
+_CACHE, _SLOTS = 1 << 28, 521  # bytes of chunks that are kept until they are full, and chunks, at most
+_LIBRARY = 45_000_000  # bytes that the process takes which reads (measured)
 
 
 def source(fp: IO[bytes], options: ReadOptions) -> Hdf5Source:
@@ -103,7 +105,7 @@ class Hdf5Source(Boxes):
         metadata = Metadata(nodata=coding.missing[0].text if coding.missing else None, store=stored)
         info = Info.of(letters, self._shape, coding.dtype, metadata=metadata, notes=notes)
         self.info = info.placed(**{letter: one for letter, (_, one) in zip(letters, along, strict=True)})
-        self.grain = pieces(self.info)
+        self.grain = replace(pieces(self.info), beside=_LIBRARY)
 
     def _check(self, chunks: Sequence[int], options: ReadOptions) -> None:
         """Refuse what is no array of real numbers, and sizes that the file cannot have."""
@@ -146,10 +148,12 @@ class Hdf5Source(Boxes):
 
 def pieces(info: Info) -> Grain:
     """Return which boxes a file of such data takes best: whole chunks, where the input has some."""
-    chunks = _stored(info).chunks
+    chunks, packing = _stored(info).chunks, _stored(info).packing
     if not {*info.box_letters} <= {*chunks}:
         return BOXES
-    return Grain(any_order=True, piece=tuple(min(chunks[one], info.size(one)) for one in info.box_letters))
+    piece = tuple(min(chunks[one], info.size(one)) for one in info.box_letters)
+    kept = min(_CACHE, info.bytes, _SLOTS * prod(piece) * np.dtype(info.dtype).itemsize * info.channels)
+    return Grain(any_order=True, piece=piece, beside=kept if packing.get("compression") else 0)
 
 
 def _stored(info: Info) -> Stored:
