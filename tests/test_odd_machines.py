@@ -264,6 +264,16 @@ SCARCE: dict[str, tuple[str, Callable[[], object], str]] = {
     },
     "40 MB": ("filter house.png -k box:3 -o o.png", at_most(resource.RLIMIT_AS, 40 << 20), "numpy needs"),
     "100 MB": ("motion walk.mp4 --no-output", at_most(resource.RLIMIT_AS, 100 << 20), ""),
+    "20 MB of data": (
+        "filter house.png -k box:3 -o o.png",
+        at_most(resource.RLIMIT_DATA, 20 << 20),
+        "numpy needs",
+    ),
+    "120 MB of data": (
+        "net run sobel-pool.yaml house.png -o o.npy",
+        at_most(resource.RLIMIT_DATA, 120 << 20),
+        "torch needs",
+    ),
     "5 files": (
         "filter noisy-signal.csv -k smooth3 -o o.csv",
         at_most(resource.RLIMIT_NOFILE, 5),

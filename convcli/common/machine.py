@@ -65,6 +65,7 @@ def check_room(what: str, megabytes: int, threads: int = 0, files: int = 0) -> N
         When they are not: ``what`` would end the process, or wait forever.
     """
     import mmap
+    import resource
     from threading import Event, Thread
 
     end = Event()
@@ -73,6 +74,12 @@ def check_room(what: str, megabytes: int, threads: int = 0, files: int = 0) -> N
             for _ in range(files):
                 taken.callback(os.close, os.open(os.devnull, os.O_RDONLY))
             taken.enter_context(mmap.mmap(-1, megabytes << 20, prot=0))
+            if (
+                resource.getrlimit(resource.RLIMIT_DATA)[0] != resource.RLIM_INFINITY
+            ):  # a fifth is written, as measured
+                taken.enter_context(
+                    mmap.mmap(-1, megabytes * 2**20 // 5, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+                )
             for _ in range(threads):
                 thread = Thread(target=end.wait, daemon=True)
                 thread.start()

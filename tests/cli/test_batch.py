@@ -148,6 +148,24 @@ def test_names_that_mean_nothing_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_no_name_of_an_input_leads_its_output_elsewhere(tmp_path: Path) -> None:
+    """FILE::/PATH is an array in a file, for a name that somebody writes; a stranger's file is only called so."""
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    names = ("thesis::a.png", "::.png", "b.h5::c.png", "in.h5::d/e.png", "f::/g.png")
+    for name in names:
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 3), 90).save(photos / name, "PNG")
+    out.mkdir()
+    kept = ("thesis", "b.h5", "in.h5", "f")
+    for name in kept:
+        (out / name).write_text("precious")
+    for more in ((), ("--name", "{dir}/{stem}/x{suffix}")):
+        ok("filter", "photos", "-r", "-k", "box:3", "--out-dir", "out", "-y", "-q", *more, cwd=tmp_path)
+        assert {(out / name).read_text() for name in kept} == {"precious"}
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["out", "photos"]
+    assert len([one for one in out.rglob("*.png") if one.is_file()]) == 2 * len(names)
+
+
 @pytest.mark.parametrize("later", ["a.box-3.png", "link.png", "mask"])
 def test_no_output_replaces_another_input(later: str, tmp_path: Path) -> None:
     """It would be read, if at all, as the result of the first, whatever -y says."""

@@ -66,7 +66,7 @@ class Input:
         stem, kernel = outputs.stem(source), "+".join(slugs)
         if template is None and not self.inside:
             return os.path.join(folder or "", f"{stem}.{kernel}{suffix}")  # noqa: PTH118  10,000 times
-        inside = (self.inside if template is None else self.folder) or "."
+        inside = outputs.plain(self.inside if template is None else self.folder) or "."
         fields = {"dir": inside, "stem": stem, "kernel": kernel, "suffix": suffix, "n": self.number}
         return str((folder or Path()) / (template or TEMPLATE).format(**fields))
 

@@ -154,11 +154,16 @@ def picture_form(pixels: "np.ndarray") -> Info:
 
 
 def stem(source: str) -> str:
-    """Return the name of an input without its suffix.
+    """Return the name of an input without its suffix, and without what would lead elsewhere.
 
-    >>> stem("photos/a.b.png"), stem("-")
-    ('a.b', 'stdin')
+    >>> stem("photos/a.b.png"), stem("-"), stem("...png"), stem("a.h5::/b/c")
+    ('a.b', 'stdin', '_', 'a.b.c')
     """
     file, array = parted(source)
-    whole = "stdin" if file == STANDARD else Path(file).name.removesuffix(own_suffix(file))
-    return ".".join([whole, *filter(None, array.split("/"))])
+    whole = "stdin" if file == STANDARD else plain(Path(file).name.removesuffix(own_suffix(file)))
+    return ".".join(["_" if whole in (".", "..") else whole, *filter(None, array.split("/"))])
+
+
+def plain(name: str) -> str:
+    """Return a name of a file or folder that names no array in a file, which `parted` would take it for."""
+    return name.replace("::", ".")
