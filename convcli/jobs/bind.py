@@ -72,7 +72,7 @@ class Settings:
     )
     transposed: bool = flag("Transposed convolution; padding (default 0) crops.", "--transpose")
     output_padding: tuple[int, ...] = option(
-        "Extra elements at the end, with --transpose.", default=(0,), least=0
+        "Extra elements at the end, with --transpose.", default=(0,), least=0, metavar="N"
     )
     axis: str | None = option(
         "Axis of a 1-D kernel (y), or the axes of others (tx).",

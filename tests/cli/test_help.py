@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,19 @@ def test_every_command_has_a_snapshot() -> None:
 def test_everything_is_documented(command: tuple[str, ...]) -> None:
     assert ALL[command].help
     assert [option.name for option in ALL[command].params if not option.help] == []
+
+
+@pytest.mark.parametrize("command", ["filter", "motion", "explain", "matrix", "learn", "net run"])
+def test_the_short_help_is_one_page_of_what_the_long_one_says(command: str) -> None:
+    page, whole = ok(*command.split(), "-h").stdout.decode(), help_of(tuple(command.split()))
+    lines = page.splitlines()
+    assert len(lines) <= 30 and max(map(len, lines)) <= WIDTH
+    examples = [line for line in lines if line.startswith("  convcli ")]
+    assert len(examples) == 4 and all(line.strip() in whole for line in examples)
+    flags = re.findall(r"^  (?:-., )?(--[a-z-]+)", page, re.MULTILINE)
+    assert len(flags) == 8 and all(f"{flag} " in whole for flag in flags)
+    everything = set(re.findall(r"^  (?:-., )?(--[a-z-]+)", whole, re.MULTILINE)) - {"--help"}
+    assert lines[-1] == f"All {len(everything)} options: convcli {command} --help"
 
 
 def write() -> None:

@@ -43,6 +43,8 @@ class Request:
       convcli explain photo.png --receptive-field net.yaml --at 4,4 -o field.png
     """
 
+    brief = "--kernel --at --input --stride --padding --pool --output --animate"
+
     input: str | None = argument("A file, or - for standard input.", default=None, metavar="[INPUT]")
     kernels: tuple[str, ...] = options.kernels(
         "Name, name:parameters, FILE, or numbers; 3x3 alone has the weights 1, 2, 3... "

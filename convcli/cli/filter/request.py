@@ -99,9 +99,30 @@ class Request:
       convcli filter clip.mp4 -k box:3 -o soft.mp4
       convcli filter frames/%04d.png -k temporal-mean:3 -o out/%04d.png
       cat a.png | convcli filter - -k sharpen > b.png
+
+    \b
+    What --range makes of numbers, where white is 255, 65535 or 1:
+      clip            black below 0, white above white
+      abs             the size, then as clip: edges of both signs are light
+      offset[:GAIN]   zero becomes mid grey; offset:2 doubles the contrast
+      LO:HI           black at LO, white at HI; 0%:200% is a window in white
+      minmax          black at the smallest value, white at the largest
+      percentile:1:99 the same without the outermost hundredths
+      dB:-80:0        decibels, of spectrograms
+      float           the numbers themselves (.npy, .tiff, .csv)
+
+    \b
+    What --pad-mode puts around a b c d:
+      zero        0 0 | a b c d | 0 0      constant: --pad-value instead of 0
+      replicate   a a | a b c d | d d
+      reflect     c b | a b c d | c b
+      symmetric   b a | a b c d | d c
+      circular    c d | a b c d | a b
+      antireflect mirrored about the edge's value: 2a-c 2a-b | a b c d | ...
     """
 
     work = "filter.batch.filter_all"
+    brief = "--kernel --output --out-dir --stride --padding --range --pool --dry-run"
 
     inputs: tuple[str, ...] = argument(
         "Files, folders, 'photos/**/*.png', frames/%04d.png, or - for standard input.", metavar="INPUT..."

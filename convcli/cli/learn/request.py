@@ -95,6 +95,8 @@ class Request:
       convcli learn --gradcheck --input 6x7 --size 3x2 --stride 2 --padding 1
     """
 
+    brief = "--size --net --output --stride --padding --epochs --loss --target"
+
     files: tuple[str, ...] = argument(
         "Pairs of files; with --target or --net: inputs.", default=(), metavar="[INPUT TARGET]..."
     )

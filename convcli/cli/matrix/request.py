@@ -26,6 +26,7 @@ class Request:
     """
 
     work = "matrix.work.show_matrix"
+    brief = "--kernel --input --stride --padding --pad-mode --transpose --output --verify"
 
     kernel: str = options.kernel(
         "Name, name:parameters, FILE, numbers, symbols (w0,w1); a bare size (3, 2x2) has the weights 1, 2, 3..."

@@ -31,6 +31,7 @@ class Request:
     """
 
     work = "motion.command.motion"
+    brief = "--output --no-output --events --threshold --min-area --region --denoise --heatmap"
 
     panel = Panel.MOTION
 
@@ -39,13 +40,17 @@ class Request:
     no_output: bool = flag("Only detect: write no clip.", panel=Panel.OUTPUT)
     overlay: bool = flag("Draw the motion over the original, with boxes.", panel=Panel.OUTPUT)
     events: str | None = option(
-        "Events as .csv, .edl, else as lines of JSON; - is standard output.", panel=Panel.OUTPUT
+        "Events as .csv, .edl, else as lines of JSON; - is standard output.",
+        metavar="FILE",
+        panel=Panel.OUTPUT,
     )
     cut: Path | None = option(
-        "Folder for a clip of each event, from a second before it to a second after.", panel=Panel.OUTPUT
+        "Folder for a clip of each event, from a second before it to a second after.",
+        metavar="DIR",
+        panel=Panel.OUTPUT,
     )
-    heatmap: str | None = option("Sum of all motion as a picture.", panel=Panel.OUTPUT)
-    still: str | None = option("Strip of sample frames as a picture.", panel=Panel.OUTPUT)
+    heatmap: str | None = option("Sum of all motion as a picture.", metavar="FILE", panel=Panel.OUTPUT)
+    still: str | None = option("Strip of sample frames as a picture.", metavar="FILE", panel=Panel.OUTPUT)
     watching: Watching
     region: tuple[str, ...] = option(
         "Look only there: x,y,width,height, corners 'x,y x,y x,y', or a mask picture. Repeat for more.",

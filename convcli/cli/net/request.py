@@ -62,6 +62,7 @@ class RunRequest:
     """
 
     work = "net.several.run"
+    brief = "--output --labels --weights --layer --maps --top --range --axes"
 
     net: Path = _net()
     inputs: tuple[str, ...] = argument(
@@ -76,7 +77,7 @@ class RunRequest:
         panel=Panel.NET,
     )
     layer: str | None = options.layer()
-    maps: str | None = option("Picture of the layer's feature maps, as a grid.")
+    maps: str | None = option("Picture of the layer's feature maps, as a grid.", metavar="FILE")
     count: int = option("How many maps the grid shows.", default=16, least=1)
     colormap: str = option("viridis or grey.", default="viridis")
     with_input: bool = flag("Draw the input beside the maps.")

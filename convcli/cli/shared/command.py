@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from enum import StrEnum
 from functools import cache, partial
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
@@ -23,8 +24,8 @@ def command(record: type, **more: Any) -> Callable[..., Any]:
     """Make a command of a record of options; its docstring is the help.
 
     Its attribute ``work`` names the function that does the work, as ``module.function`` of `convcli.cli`, which loads
-    once the command line makes sense.  A field ``given`` gets the flags that stand in the command line; ``more`` are
-    other fields that no option says.
+    once the command line makes sense; ``brief`` the options of the short help.  A field ``given`` gets the flags that
+    stand in the command line; ``more`` are other fields that no option says.
     """
     group = _Group(record, Group())
     leaves = list(group.leaves())
@@ -39,6 +40,7 @@ def command(record: type, **more: Any) -> Callable[..., Any]:
     parameters = [inspect.Parameter("context", _KEYWORD, annotation=typer.Context)] if asks else []
     parameters += (leaf.parameter() for leaf in leaves)
     run.__doc__, run.__annotations__ = record.__doc__, {}
+    run.brief = getattr(record, "brief", "")  # type: ignore[attr-defined]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
 
@@ -96,6 +98,7 @@ class _Leaf:
         offered = option.complete
         if isinstance(kind, type) and issubclass(kind, StrEnum):
             offered = offered or tuple(kind)
+        self._metavar = option.metavar or _placeholder(kind, self._flags[0], takes)
         self._complete = _beginning(offered) if isinstance(offered, tuple) else offered
         self._written = option.shown
         if option.shown is not None:
@@ -114,7 +117,7 @@ class _Leaf:
         option, default = self._option, ... if self._written is MISSING else self._written
         common: dict[str, Any] = {
             "help": self._help,
-            "metavar": option.metavar,
+            "metavar": self._metavar,
             "autocompletion": self._complete,
             "rich_help_panel": None if option.is_argument else self._panel,
         }
@@ -138,6 +141,20 @@ class _Leaf:
             if variable and os.environ.get(variable) == str(value):
                 raise UsageError(f"{variable}: {error}") from None
             raise
+
+
+_WIDEST = 10  # of choices that stand in the help beside a flag: others are told in its text
+
+
+def _placeholder(kind: Any, flag: str, takes: Any) -> str | None:
+    """Return what the help shows for a value: the choices, where they are few and short, or what it is."""
+    if takes is bool:
+        return None
+    choices = "|".join(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else ""
+    if 0 < len(choices) <= _WIDEST:
+        return choices
+    words = {int: "N", Path: "DIR" if flag.endswith("-dir") else "FILE"}
+    return words.get(takes, flag.rpartition("-")[2].upper())
 
 
 def _beginning(words: tuple[str, ...]) -> Callable[[str], list[str]] | None:

@@ -42,7 +42,9 @@ kernels = shared(
 )
 kernel = partial(kernels, default=...)
 
-output = shared("Output file, or - . Default: STEM.KERNEL.EXT here.", "--output", "-o", panel=Panel.OUTPUT)
+output = shared(
+    "Output file, or - . Default: STEM.KERNEL.EXT here.", "--output", "-o", metavar="FILE", panel=Panel.OUTPUT
+)
 size = shared("Size of the input: 5, 4x4, 3@4x4.", "--input", metavar="SIZE", panel=Panel.KERNEL, read=_size)
 
 channels = shared("each, luma, grey or sum.", default=Channels.EACH, panel=Panel.VALUES)

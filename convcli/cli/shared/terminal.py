@@ -3,16 +3,18 @@
 rich is loaded here alone, and only where there is a terminal: in a pipe everything is plain text, and starts as soon.
 """
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TextIO
 
 from typer import Typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from convcli.common.options import Panel
 
 WIDTH = 80
+_EXAMPLES = 4  # of a short help
 _ORDER = {panel: number for number, panel in enumerate(Panel)}
 
 
@@ -23,6 +25,45 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 class Command(TyperCommand):
     """A command whose help stands in panels on a terminal."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._brief = getattr(self.callback, "brief", "").split()
+        if self._brief:  # -h is a help of its own
+            self.context_settings["help_option_names"] = ["--help"]
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options, the short help among them."""
+        more: dict[str, Any] = {"is_eager": True, "expose_value": False, "callback": self._print_brief}
+        short: Any = TyperOption(
+            param_decls=["-h"],
+            help="Show the most used options.",
+            is_flag=True,
+            rich_help_panel=Panel.MESSAGES,
+            **more,
+        )
+        *others, help = super().get_params(ctx)
+        return [*others, *([short] if self._brief else []), help]
+
+    def _print_brief(self, ctx: Any, _: Any, wanted: bool) -> None:
+        """Print a page of plain text: what the command does, a few examples, the most used options."""
+        if not wanted or ctx.resilient_parsing:
+            return
+        about, _, examples = (self.help or "").partition("Examples:\n")
+        formatter = ctx.make_formatter()
+        self.format_usage(ctx, formatter)
+        formatter.write(f"\n  {about.strip().splitlines()[0]}\n\n")
+        formatter.write("Examples:\n" + "\n".join(examples.splitlines()[:_EXAMPLES]) + "\n")
+        every = {flag: param for param in self.params for flag in param.opts}
+        with formatter.section("Options"):
+            rows = [every[flag].get_help_record(ctx) or ("", "") for flag in self._brief]
+            formatter.write_dl(
+                [(name, re.split(r"(?<!\.)[.;] ", text)[0].rstrip(".")) for name, text in rows]
+            )
+        count = sum(param.param_type_name == "option" for param in self.params)
+        formatter.write(f"\nAll {count} options: {ctx.command_path} --help\n")
+        print(formatter.getvalue(), end="")
+        ctx.exit()
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         _prepare(self)
