@@ -105,11 +105,20 @@ _ClickException: type[Exception] = next(
 _NoArguments: type[Exception] = sys.modules[_ClickException.__module__].NoArgsIsHelpError
 
 
+_ELSEWHERE = {  # options that a command has no meaning for
+    "along": "weights by distance differ from row to row: filter --along time computes with them",
+    "interpolate": "a matrix takes samples that are there: filter -k identity --interpolate fills the others",
+}
+
+
 def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     where = f" (see `{context.command_path} --help`)" if context is not None else ""
     text: str = error.format_message()  # type: ignore[attr-defined]
-    if (word := re.match(r"No such option: --([a-z]+)", text)) and (kernel := _parameter(word[1])):
+    word = re.match(r"No such option: --([a-z]+)", text)
+    if word and word[1] in _ELSEWHERE:
+        text = f"no --{word[1]} here: {_ELSEWHERE[word[1]]}"
+    elif word and (kernel := _parameter(word[1])):
         text = f"--{word[1]} belongs to the kernel: -k {kernel}"
     text = text.replace("not a valid int", "not a whole number").replace("not a valid float", "not a number")
     return f"{text.rstrip('.')}{where}"

@@ -38,6 +38,21 @@ def test_errors_say_what_to_do(photo: Path, arguments: tuple[object, ...], wante
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("explain", SIGNAL, "-k", "box:3", "--along", "time"), "filter --along time computes with them"),
+        (
+            ("matrix", "-k", "box:3", "--input", "9", "--interpolate"),
+            "filter -k identity --interpolate fills",
+        ),
+    ],
+)
+def test_an_option_of_another_command_is_named_with_it(arguments: tuple[object, ...], wanted: str) -> None:
+    done = convcli(*map(str, arguments))
+    assert (done.returncode, wanted in done.stderr.decode(), done.stderr.count(b"\n")) == (2, True, 1)
+
+
 def test_a_name_from_the_command_before_is_no_table() -> None:
     done = convcli("filter", "-", "-k", "sobel", stdin=b"coffee.gaussian-1.png\n")
     assert done.returncode == 1

@@ -1,5 +1,8 @@
-"""GeoTIFF beside rasterio (GDAL): places, systems of coordinates, nodata."""
+"""GeoTIFF beside rasterio and GDAL: places, systems of coordinates, nodata."""
 
+import json
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -173,3 +176,46 @@ def test_a_map_without_a_system_of_coordinates_keeps_its_place(tmp_path: Path) -
     with rasterio.open(path) as old, rasterio.open(tmp_path / "b.tif") as new:
         assert new.crs is None and new.transform @ (0.5, 0.5) == old.transform @ (0.5, 0.5)
         assert new.transform.a == 2 * old.transform.a
+
+
+NEIGHBORS = """
+import ctypes, sys
+gdal, path = ctypes.CDLL(sys.argv[1]), ctypes.c_void_p
+for name in ("GetGlobalAlgorithmRegistry", "AlgorithmRegistryInstantiateAlg", "AlgorithmInstantiateSubAlgorithm"):
+    getattr(gdal, "GDAL" + name).restype = path
+gdal.GDALAllRegister()
+step = path(gdal.GDALAlgorithmRegistryInstantiateAlg(path(gdal.GDALGetGlobalAlgorithmRegistry()), b"gdal"))
+for name in (b"raster", b"neighbors"):
+    step = path(gdal.GDALAlgorithmInstantiateSubAlgorithm(step, name))
+words = (ctypes.c_char_p * (len(sys.argv) - 1))(*map(str.encode, sys.argv[2:]), None)
+assert gdal.GDALAlgorithmParseCommandLineArguments(step, words)
+assert gdal.GDALAlgorithmRun(step, None, None) and gdal.GDALAlgorithmFinalize(step)
+"""
+
+
+@pytest.mark.parametrize("method", ["mean", "sum"])
+def test_nodata_follows_the_rule_of_gdals_neighbors(method: str, tmp_path: Path) -> None:
+    """A nodata centre stays nodata, nodata neighbours are left out; GDAL 3.12 is that of pyogrio's wheel.
+
+    Its sum is of what is there; the one here is that of a whole window, so that a hole makes no edge.
+    """
+    folder = Path(pytest.importorskip("pyogrio").__file__).parents[1] / "pyogrio.libs"
+    (library,) = folder.glob("libgdal*")
+    holes = HOLES.copy()
+    holes[20, ::3] = True
+    path = write(tmp_path / "a.tif", np.where(holes, np.float32(-9999), HEIGHTS), nodata=-9999)
+    rows = [[1, 2, 0.5], [0, 3, 1], [1, 1, 4]]
+    words = ["--method", method, "--kernel", json.dumps(rows), "--output-data-type", "Float64"]
+    command = [sys.executable, "-c", NEIGHBORS, library, *words, path, tmp_path / "gdal.tif"]
+    subprocess.run(command, check=True)  # a process of its own: rasterio has another GDAL
+    text = ";".join(",".join(map(str, row)) for row in rows)
+    scale = ("--scale", "normalise") if method == "mean" else ()
+    assert run(path, "-k", text, *scale, "--dtype", "float64", "-o", tmp_path / "b.tif") == ""
+    with rasterio.open(tmp_path / "gdal.tif") as theirs, rasterio.open(tmp_path / "b.tif") as ours:
+        want, found = theirs.read(1), ours.read(1)
+        assert theirs.nodata == ours.nodata == -9999
+    if method == "sum":
+        there = correlate((~holes).astype(float), np.array(rows), mode="nearest")
+        want = np.where(holes, -9999, want * np.sum(rows) / np.where(holes, 1, there))
+    assert np.array_equal(found == -9999, holes) and np.array_equal(want == -9999, holes)
+    np.testing.assert_allclose(found, want, rtol=1e-6)
