@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convcli.common import Missing, frozen
+from convcli.common import Missing, frozen, frozen_identity
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.taps import PlaceSources, Tap, taps
 from convcli.jobs.chain import ConvStage, PoolStage
@@ -244,6 +244,41 @@ def explain_pool(
         rows = zip(found, seen, stage.kind.shares(seen), strict=True)
         planes.append(Pooled(index, tuple(PoolTap(*row) for row in rows), value))
     return PoolExplanation(stage.kind, tuple(at), tuple(planes))
+
+
+@frozen_identity
+class Route:
+    """Where all results of a pool come from, and where their gradients go.
+
+    Attributes
+    ----------
+    positions
+        (channels, *outputs): of the sample that is the result, its index in the flat plane, as torch's
+        ``return_indices`` counts; -1 where several share it, or none.
+    gradient
+        (channels, *inputs): what every input gets, where that of each output is 1.
+    """
+
+    pool: PoolKind
+    positions: np.ndarray
+    gradient: np.ndarray
+
+    facts = ("pool", "positions", "gradient")
+
+
+def route(stage: PoolStage, data: np.ndarray, outputs: Sequence[int], missing: Missing) -> Route:
+    """Return the route of a pool of (channels, *space) with these sizes of output."""
+    positions = np.full((len(data), *outputs), -1)
+    gradient = np.zeros(data.shape)
+    for at in np.ndindex(*outputs):
+        for pooled in explain_pool(stage, data, at, [0.0] * len(data), missing).outputs:
+            for one in pooled.sharing:
+                for place, weight in one.tap.sources:
+                    gradient[(pooled.channel, *place)] += weight * one.gradient
+            if stage.kind.selects and len(pooled.sharing) == 1 and pooled.sharing[0].tap.source:
+                source = pooled.sharing[0].tap.source
+                positions[(pooled.channel, *at)] = np.ravel_multi_index(source, data.shape[1:])
+    return Route(stage.kind, positions, gradient)
 
 
 def _sample(stage: PoolStage, plane: np.ndarray, tap: Tap) -> float | None:

@@ -13,7 +13,7 @@ gradient of the output and nothing else matters.  torch is loaded by `by_autogra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from convcli.engines.on_numpy.engine import NumpyEngine
 from convcli.engines.padding import pad
 from convcli.geometry.padding import PadMode
 from convcli.geometry.windows import Window
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 STEP = 1.0  # of finite differences: L is linear in each number, so a large step is exact up to rounding
 
@@ -52,6 +55,18 @@ class Case:
         x, weights, bias, gradient = (random.standard_normal(shape) for shape in shapes)
         return cls(x, weights, bias, gradient, tuple(windows))
 
+    @classmethod
+    def of(
+        cls, x: ArrayLike, weights: ArrayLike, windows: Sequence[Window], gradient: ArrayLike | None = None
+    ) -> Case:
+        """Return a case of given numbers without a bias; the gradient of the output is 1 everywhere by default."""
+        data, w = np.array(x, float), np.array(weights, float)
+        outputs = [window.output_size(n) for window, n in zip(windows, data.shape[1:], strict=True)]
+        ones = np.ones((len(w), *outputs))
+        return cls(
+            data, w, np.zeros(len(w)), ones if gradient is None else np.array(gradient, float), tuple(windows)
+        )
+
     @property
     def steps(self) -> dict[str, Any]:
         """Stride and dilation, as convolutions take them."""
@@ -74,6 +89,21 @@ class Gradients:
     bias: np.ndarray
 
 
+def patches(case: Case) -> np.ndarray:
+    """Return dy/dw of one map, (outputs, channels * kernel): in each row the patch of x under an output.
+
+    The correlation is its product with the weights, and dL/dw its transpose times g.
+
+    >>> patches(Case.of([[1.0, 2, 3, 4]], [[[5.0, 7]]], (Window(2, stride=2),))).tolist()
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
+    extents, axes = [w.extent for w in case.windows], range(1, len(case.windows) + 1)
+    seen = np.lib.stride_tricks.sliding_window_view(case.padded, extents, tuple(axes))
+    steps = [slice(None, None, n) for name in ("stride", "dilation") for n in case.steps[name]]
+    seen = np.moveaxis(seen[(slice(None), *steps)], 0, len(axes))
+    return seen.reshape(-1, case.weights[0].size)
+
+
 def loss(case: Case) -> float:
     """Return L, the sum of g * y."""
     y = NumpyEngine().correlate(case.padded[None], case.weights, **case.steps)[0]
@@ -84,9 +114,7 @@ def loss(case: Case) -> float:
 def by_convolution(case: Case) -> Gradients:
     """Return the gradients by what they are: a transposed convolution, a correlation, a sum.
 
-    >>> case = Case(
-    ...     np.array([[1.0, 2, 3, 4]]), np.array([[[5.0, 7]]]), np.zeros(1), np.array([[1.0, 10, 100]]), (Window(2),)
-    ... )
+    >>> case = Case.of([[1, 2, 3, 4]], [[[5, 7]]], (Window(2),), [[1, 10, 100]])
     >>> found = by_convolution(case)
     >>> found.x.tolist(), found.weights.tolist()
     ([[5.0, 57.0, 570.0, 700.0]], [[[321.0, 432.0]]])

@@ -7,22 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from convcli.cli.program import run
+from convcli.data.box import whole as whole_box
+from convcli.explanations.layer import layer_value
 from convcli.explanations.receptive import seen_by
 from convcli.geometry.grammar import parse_layers
-from convcli.geometry.graph import trace
+from convcli.geometry.graph import Shape, trace
 from convcli.networks.model import parameters_of
 from convcli.networks.parse import load_net
-from convcli.networks.torch_run import TorchNet
+from convcli.networks.torch_run import Part, TorchNet, apply
 from convcli.networks.weights import initial
-from tests.shell import SAMPLES
+from tests.shell import SAMPLES, convcli, ok
 
 
 def model_of(path: Path, array: np.ndarray) -> TorchNet:
-    from convcli.geometry.graph import Shape
-
     net = load_net(path)
     steps = net.trace(net.preprocess.output(Shape(len(array), array.shape[1:])))
     return TorchNet.load(net, steps, initial(parameters_of(steps)), "float64")
@@ -156,3 +157,65 @@ def test_refusals_are_one_line(tmp_path, monkeypatch, capsys, arguments, message
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+LAYERS = (
+    "- conv: {maps: 3, size: 3, padding: 1, name: c}\n- batchnorm: {name: n}\n- silu: {name: s}\n"
+    "- pool: {kind: max, size: 2, name: m}\n- tconv: {maps: 2, size: 4, stride: 2, padding: 1, name: t}\n"
+    "- upsample: {scale: 2, mode: bilinear, name: u}\n- pool: {kind: avg, size: 2, name: a}\n"
+    "- add: {from: [a, t], name: j}\n- flatten: {name: f}\n- dense: {outputs: 4, name: d}\n- softmax: {name: x}\n"
+)
+
+
+@pytest.mark.parametrize("layer", "cnsmtuajfdx")
+def test_every_kind_of_layer_is_taken_apart(layer: str, tmp_path: Path) -> None:
+    (tmp_path / "n.yaml").write_text(f"input: 2@6x8\nlayers:\n{LAYERS}")
+    net = load_net(tmp_path / "n.yaml")
+    data = np.random.default_rng(4).normal(size=(2, 6, 8))
+    steps = net.trace(Shape(2, (6, 8)))
+    arrays = initial(parameters_of(steps), None, 3, None)
+    arrays = {
+        name: np.random.default_rng(len(name)).uniform(0.5, 2, one.shape) for name, one in arrays.items()
+    }
+    model = TorchNet.load(net, steps, arrays, "float64").upto(layer)
+    whole = model.run(data)
+    at = tuple(n // 2 for n in whole.shape)
+    found = layer_value(model, data, at)
+    assert found.value == pytest.approx(whole[at], abs=1e-12)
+    products = sum(one.value * one.derivative for one in found.elements)
+    assert found.value == pytest.approx(products + found.rest, abs=1e-12)
+    before = {step.name: step for step in steps}[layer]
+    for one in found.elements[:5]:  # moved by a little, the value moves by as much as the derivative says
+        values = {"input": torch.from_numpy(data)[None]}
+        for name in before.sources:
+            values[name] = torch.from_numpy(data if name == "input" else model.upto(name).run(data))[
+                None
+            ].clone()
+        slope = []
+        for step in (1e-5, -1e-5):
+            moved = {name: value.clone() for name, value in values.items()}
+            moved[one.source][(0, *one.at)] += step
+            part = Part((0,) * len(before.input.sizes), whole_box(before.output.sizes))
+            inputs = [moved[name] for name in before.sources]
+            slope.append(apply(before, model.parameters, inputs, part)[(0, *at)].item())
+        assert one.derivative == pytest.approx((slope[0] - slope[1]) / 2e-5, rel=1e-4, abs=1e-7)
+
+
+def test_a_convolutions_derivatives_are_its_weights(tmp_path: Path) -> None:
+    weights = np.random.default_rng(1).normal(size=(2, 1, 2, 2)).round(3)
+    np.savez(tmp_path / "w.npz", **{"c.weight": weights, "c.bias": np.array([0.5, -2])})
+    (tmp_path / "n.yaml").write_text(
+        "layers:\n- conv: {maps: 2, size: 2, name: c}\n- pool: {kind: max, size: 2}\n"
+    )
+    np.save(tmp_path / "a.npy", np.arange(1.0, 17).reshape(4, 4))
+    run = ("explain", "a.npy", "--receptive-field", "n.yaml", "--layer", "c", "-w", "w.npz", "--map", "1")
+    done = ok(*run, "--at", "1,2", cwd=tmp_path)
+    rows = [line.split() for line in done.stdout.decode().splitlines()]
+    assert [row[:3] for row in rows[2:6]] == [
+        ["input", place, value]
+        for place, value in (("0,1,2", "7"), ("0,1,3", "8"), ("0,2,2", "11"), ("0,2,3", "12"))
+    ]
+    assert [float(row[3]) for row in rows[2:6]] == weights[1].ravel().tolist()
+    total = (weights[1].ravel() * [7, 8, 11, 12]).sum() - 2
+    assert float(rows[-1][1]) == pytest.approx(total, rel=1e-5)
+    assert b"lie outside the output of c" in convcli(*run, "--at", "1,3", cwd=tmp_path).stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -605,3 +606,24 @@ def test_explain_tells_the_numbers_that_filter_stores(tmp_path, capfd):
             assert np.array_equal(np.float32(told), stored[at].ravel(), equal_nan=True), (job, at)
             if chain[-1] == "motion":
                 assert told == [0.0]
+
+
+def test_all_positions_of_a_max_pool_and_the_route_of_its_gradient(tmp_path: Path) -> None:
+    data = np.random.default_rng(2).normal(size=(2, 7, 8))
+    np.save(tmp_path / "a.npy", data)
+    run = ("explain", "a.npy", "--axes", "CYX", "--pool", "max:3x2,s=2x1,p=1x0")
+    facts = json.loads(ok(*run, "-o", "p.npy", "--json", cwd=tmp_path).stdout)["route"]
+    x = torch.tensor(data, requires_grad=True)
+    out, places = torch.nn.functional.max_pool2d(x, (3, 2), (2, 1), (1, 0), return_indices=True)
+    out.sum().backward()
+    np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), places)
+    np.testing.assert_array_equal(facts["positions"], places)
+    np.testing.assert_array_equal(facts["gradient"], x.grad)
+    ok(*run, "-o", "route.png", cwd=tmp_path)
+    done = ok("explain", SAMPLES / "book-pool.csv", "--as", "matrix", "--pool", "avg:3,s=1")
+    x = torch.zeros(1, 4, 4, requires_grad=True)
+    torch.nn.functional.avg_pool2d(x, 3, 1).sum().backward()
+    rows = [
+        [float(Fraction(cell)) for cell in line.split()] for line in done.stdout.decode().splitlines()[1:]
+    ]
+    np.testing.assert_allclose(rows, x.grad[0], atol=1e-5)

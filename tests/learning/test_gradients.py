@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from convcli.cli.learn import gradients as learn_gradients
 from convcli.cli.program import run
 from convcli.geometry.windows import Window
 from convcli.learning.gradients import Case, Gradients, by_autograd, by_convolution, by_finite_differences
-from tests.shell import ok
+from tests.shell import convcli, ok
 
 
 @settings(max_examples=40)
@@ -64,6 +65,44 @@ def test_the_shell_shows_the_numbers() -> None:
         == 3
     )
     assert lines[-1] == "equal up to rounding: these convolutions, autograd and finite differences"
+
+
+def test_numbers_of_ones_own(tmp_path: Path) -> None:
+    random = np.random.default_rng(6)
+    x, w, g = random.normal(size=(2, 5, 6)), random.normal(size=(3, 2, 2, 3)), random.normal(size=(3, 3, 2))
+    for name, array in (("x", x), ("w", w), ("g", g)):
+        np.save(tmp_path / f"{name}.npy", array)
+    run = ("learn", "--gradcheck", "x.npy", "w.npy", "g.npy", "--stride", "2", "--padding", "1:0,0", "--json")
+    facts = json.loads(ok(*run, cwd=tmp_path).stdout)
+    inputs, weights = (torch.tensor(array, requires_grad=True) for array in (x, w))
+    padded = torch.nn.functional.pad(inputs, (0, 0, 1, 0))[None]
+    torch.nn.functional.conv2d(padded, weights, stride=2)[0].backward(torch.tensor(g))
+    np.testing.assert_allclose(facts["gradients"]["x"], inputs.grad, atol=1e-12)
+    np.testing.assert_allclose(facts["gradients"]["weights"], weights.grad, atol=1e-12)
+    rows = torch.nn.functional.unfold(padded, (2, 3), stride=2)[0].T  # patches, channels * kernel
+    np.testing.assert_array_equal(facts["patches"], rows.detach())
+
+
+def test_a_signal_and_a_kernel_inline() -> None:
+    lines = ok("learn", "--gradcheck", "1,2,4,8", "3,5", "-q").stdout.decode().splitlines()
+    assert lines[0] == "y = correlate(x, w) + b, L = sum(g * y); x 1@4, w 1x1x2, y and g 1@3"
+    gradients = json.loads(ok("learn", "--gradcheck", "1,2,4,8", "3,5", "--json").stdout)["gradients"]
+    assert gradients == {"x": [[3, 8, 8, 5]], "weights": [[[7, 14]]], "bias": [3]}  # g is 1 everywhere
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        (("1,2,3",), b"X W [G]"),
+        (("1,2,3", "1,2;3,4"), b"w has 2 axes of space"),
+        (("1,2,3", "1,2", "1,2,3"), b"G is (1, 3), and the output (1, 2)"),
+        (("1,2,3", "1,2", "--seed", "1"), b"--seed belongs to another job"),
+    ],
+)
+def test_numbers_that_make_no_case(numbers: tuple[str, ...], words: bytes) -> None:
+    done = convcli("learn", "--gradcheck", *numbers)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert words in done.stderr
 
 
 def test_json_has_all_numbers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convcli.cli.explain.request import Request
 from convcli.cli.explain.text import place_text
@@ -15,6 +15,11 @@ from convcli.common import Precision, UsageError, frozen
 from convcli.explanations.receptive import Seen, Span, draw, seen_by
 from convcli.networks.parse import load_net
 
+if TYPE_CHECKING:
+    from convcli.explanations.layer import LayerValue
+
+MOST_ROWS = 40  # elements that are shown
+
 
 def explain_field(request: Request) -> None:
     """Do all that the command line asks for."""
@@ -25,8 +30,16 @@ def explain_field(request: Request) -> None:
         if asked.layer is not None:
             model = model.upto(asked.layer)
         array = input.opaque()
-    layers = seen_by(model, array, request.at or ())
-    notes = input.opaque_notes
+    notes, at = input.opaque_notes, request.at or ()
+    if request.map is not None:
+        if request.output is not None:
+            raise UsageError("-o draws a receptive field: leave it out, or --map")
+        from convcli.explanations.layer import layer_value  # loads torch
+
+        value = layer_value(model, array, (request.map, *at))
+        report.show(Value(name, value, notes), _value_lines(value, request.messages.quiet), request)
+        return
+    layers = seen_by(model, array, at)
     if not layers[-1].gradient.any():
         notes = (*notes, "this output does not move with the input at all: its units are off there")
     found = Field(name, input.grain, input.letters, layers, request.output, notes)
@@ -40,6 +53,34 @@ def explain_field(request: Request) -> None:
         picture = draw(changed, model.input(array)[0].cpu().numpy())
         write_whole(request.output, picture, force=request.force, inputs=[name, str(asked.net)])
     report.show(found, _lines(found, request.messages.quiet), request)
+
+
+@frozen
+class Value:
+    """A value of a net's layer, taken apart."""
+
+    input: str
+    value: "LayerValue"
+    notes: Sequence[str]
+
+
+def _value_lines(found: "LayerValue", quiet: bool) -> Iterator[str | Table]:
+    if not quiet:
+        largest = sorted(found.elements, key=lambda one: -abs(one.product))[:MOST_ROWS]
+        shown = set(map(id, largest))
+        rows = [("source", "element", "value", "derivative", "product")]
+        for one in found.elements:
+            if id(one) in shown:
+                value, slope, product = (
+                    f"{number:.6g}" for number in (one.value, one.derivative, one.product)
+                )
+                rows.append((one.source, place_text(one.at), value, slope, product))
+        yield f"{found.layer}, map and place {place_text(found.at)}"
+        yield Table(rows, "<<>") if len(rows) > 1 else "no element moves it"
+        if len(found.elements) > MOST_ROWS:
+            yield f"{len(found.elements) - MOST_ROWS} smaller ones are not shown: --json has all"
+        yield f"products {sum(one.product for one in found.elements):.6g}, bias or the rest {found.rest:.6g}"
+    yield f"{found.value:.6g}" if quiet else f"value: {found.value:.6g}"
 
 
 @frozen

@@ -15,7 +15,8 @@ class FieldOptions:
     """Whose receptive field is shown."""
 
     net: Path | None = option(
-        "What the output --at of this net sees of the input, at each layer; -o draws it.",
+        "What the output --at of this net sees of the input, at each layer (-o draws it); with --map the value "
+        "there of --layer, of any kind, taken apart.",
         "--receptive-field",
         metavar="NET",
         panel=Panel.NET,
@@ -29,18 +30,20 @@ class FieldOptions:
 class Request:
     """Take one output value apart: taps, products, sum.
 
-    For a pool it says where the maximum came from and where the gradient goes,
-    for a transposed convolution which inputs contribute.
+    For a pool it says where the maximum came from and where the gradient goes
+    (without --at of all windows), for a transposed convolution which inputs contribute.
 
     \b
     Examples:
       convcli explain photo.png -k sobel-x --at 40,25
       convcli explain table.csv -k mean3 --at 0
       convcli explain photo.png --pool max:2 --at 3,7 -o window.png
+      convcli explain table.csv --as matrix --pool max:2 -o positions.npy
       convcli explain --input 3x3 -k 2x2 --transpose --stride 2 --at 1,1
       convcli explain --animate a.gif --input 5x5 -k 3x3 --stride 2 --padding 1
       convcli explain --animate page.html --input 5x5 -k 3x3 --padding 1
       convcli explain photo.png --receptive-field net.yaml --at 4,4 -o field.png
+      convcli explain a.png --receptive-field n.yaml --layer 3 --map 0 --at 3,7
     """
 
     brief = "--kernel --at --input --stride --padding --pool --output --animate"
@@ -67,9 +70,11 @@ class Request:
         columns="Columns of a table: names, numbers, 2-4.",
         all_frames="first, or all frames (pages) of the input.",
     )
-    map: int | None = option("Only this output of a bank, counted from 0.", panel=Panel.VALUES)
+    map: int | None = option("Only this output of a bank, or map of a net, from 0.", panel=Panel.VALUES)
     channel: int | None = option("Only this channel of the input.", panel=Panel.VALUES)
-    output: str | None = options.output("Draw the output with its window: FILE.png.")
+    output: str | None = options.output(
+        "Draw the output with its window: FILE.png; of a pool without --at its gradient, or FILE.npy of positions."
+    )
     animate: str | None = option(
         "Draw the window moving: FILE.gif or FILE.mp4; FILE.html is a page to learn with.", metavar="FILE"
     )
@@ -98,17 +103,17 @@ class Request:
             raise UsageError(
                 "nothing to explain: give a kernel (-k NAME, see `convcli kernels list`) or --pool"
             )
-        if self.at is None and self.animate is None:
+        if self.at is None and self.animate is None and self.settings.pool is None:
             raise UsageError(
                 "--at says which output value to explain, such as --at 0,0 (or --animate OUT.gif)"
             )
-        if self.at is None and self.output is not None:
+        if self.at is None and self.output is not None and (self.animate or self.settings.pool is None):
             raise UsageError("-o draws one output: say which with --at (--animate draws all of them)")
 
     def _check_field(self) -> None:
         """The same of ``--receptive-field``."""
         misplaced = self.kernels or self.settings.pool or self.animate or self.size
-        if self.input is None or self.at is None or misplaced:
+        if self.input is None or (self.at is None and self.map is None) or misplaced:
             raise UsageError(
                 "--receptive-field NET needs a file and --at, and goes without kernels and --animate"
             )

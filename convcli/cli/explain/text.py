@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 from typing import Any
 
+import numpy as np
+
 from convcli.cli.shared import report
 from convcli.cli.shared.terminal import WIDTH, Table
-from convcli.common import frozen
+from convcli.common import frozen, frozen_identity
 from convcli.common.numbers import decimal_text, number_text
 from convcli.explanations.value import (
     ConvExplanation,
@@ -15,6 +17,7 @@ from convcli.explanations.value import (
     Pooled,
     PoolExplanation,
     Product,
+    Route,
     Sum,
 )
 from convcli.geometry.taps import Tap
@@ -59,6 +62,42 @@ class Explained:
         yield from (f"filter computes: {value}" for value in values)
         if self.animation is not None:
             yield f"{self.animation}: {self.frames} frames" if self.frames > 1 else self.animation
+
+
+@frozen_identity
+class Routed:
+    """Where all results of a pool come from; ``file`` has the positions or, if it is a picture, the gradient."""
+
+    input: str
+    route: Route
+    file: str | None
+    notes: tuple[str, ...]
+
+    def lines(self, letters: str, quiet: bool) -> Iterator[str]:
+        """Yield both maps, of each channel, where they are small."""
+        found, sizes = self.route, self.route.gradient.shape[1:]
+        small = found.gradient.size <= MOST_ROWS and not quiet
+        for channel, (at, gradient) in (
+            enumerate(zip(found.positions, found.gradient, strict=True)) if small else ()
+        ):
+            yield from (f"channel {channel}",) if len(found.positions) > 1 else ()
+            if found.pool.selects:
+                yield f"{','.join(letters.lower())} of the {found.pool.noun} of each window"
+                places = [place_text(np.unravel_index(one, sizes)) if one >= 0 else "-" for one in at.ravel()]
+                yield from _rows(places, at.shape)
+            yield "gradient of each input, 1 from every output"
+            yield from _rows([*map(number_text, gradient.ravel().tolist())], sizes)
+        if self.file is not None and not quiet:
+            yield self.file
+
+
+def _rows(cells: Sequence[str], shape: Sequence[int]) -> Iterator[str]:
+    """Yield rows of cells; a blank line between the planes of a volume."""
+    width, across = max(map(len, cells)), shape[-1]
+    for start in range(0, len(cells), across):
+        if len(shape) > 2 and start and start % (across * shape[-2]) == 0:
+            yield ""
+        yield "  ".join(f"{cell:>{width}}" for cell in cells[start : start + across])
 
 
 def _taken_apart(explanation: Explanation, found: Explained) -> Iterator[str | Table]:

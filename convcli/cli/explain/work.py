@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from math import prod
 from pathlib import PurePath
 
 import numpy as np
 
 from convcli.cli.explain.request import Request
-from convcli.cli.explain.text import Explained, place_text
+from convcli.cli.explain.text import Explained, Routed, place_text
 from convcli.cli.shared import report
 from convcli.cli.shared.kernels import kernels_for
 from convcli.cli.shared.opened import Opened, numbered, read_whole
@@ -19,13 +20,14 @@ from convcli.data.info import ArraySource, Colour, Info
 from convcli.execution.pipeline import Pipeline
 from convcli.explanations.film import Frame, check_length, close_up, lay_down, slide
 from convcli.explanations.page import SUFFIXES, page
-from convcli.explanations.value import Explanation, explain_conv, explain_pool
+from convcli.explanations.value import Explanation, explain_conv, explain_pool, route
 from convcli.jobs.chain import ConvStage, PoolStage, Stage
 from convcli.jobs.job import Job, draft
 from convcli.kernel import Combine, Kernel
 from convcli.media import registry
 from convcli.media.files.target import output, shown
 from convcli.media.opening import check_not_input
+from convcli.networks.pictures import grid
 from convcli.pixels.channels import Alpha, filtered_channels
 from convcli.pixels.ranges import ROUNDED
 from convcli.pixels.render import Tally
@@ -37,6 +39,7 @@ ALPHA = {
     ),
     Alpha.SAMPLED: ("the alpha channel is left out: it passes through",),
 }
+MOST_TAPS = 1_000_000  # of a pool whose places are all shown
 MOST_CHANNELS = 6  # drawn beside each other
 
 
@@ -99,6 +102,9 @@ def explain_all(request: Request) -> None:
         f"{kernel.name} is {kernel.in_samples} in samples" for kernel in kernels if kernel.in_samples
     )
     task = _prepare(request, whole, kernels)
+    if request.at is None and request.animate is None:
+        _show_route(request, task, whole)
+        return
     explanation, frames = None, 0
     if request.at is not None:
         _check_place(request.at, task)
@@ -196,6 +202,28 @@ def _chosen(index: int | None, count: int, what: str) -> Sequence[int]:
     if not 0 <= index < count:
         raise UsageError(f"--{what} {index} is not there: 0 to {count - 1} are")
     return [index]
+
+
+def _show_route(request: Request, task: Task, whole: Opened) -> None:
+    """Show where all results of a pool come from; a file of numbers gets the positions, a picture the gradient."""
+    stage, sizes = task.stage, (len(task.data), *task.outputs)
+    taps = prod(sizes) * prod(window.kernel for window in stage.windows)
+    if not isinstance(stage, PoolStage) or taps > MOST_TAPS:
+        raise UsageError(
+            f"all places of a pool are shown for up to {MOST_TAPS:,} taps, not {taps:,}: give --at"
+        )
+    found = route(stage, task.data, task.outputs, task.missing)
+    if request.output is not None:
+        inputs, format = [request.input] if request.input else [], registry.by_suffix(request.output)
+        plane, form = grid(found.gradient, count=len(task.data), title=stage.kind.name), None
+        if format.numbers:
+            axes = "C" * (sizes[0] > 1) + task.letters
+            plane = found.positions if sizes[0] > 1 else found.positions[0]
+            form = Info.of(axes, plane.shape, "int64")
+        write_whole(request.output, plane, force=request.force, inputs=inputs, form=form)
+    notes = (*whole.notes, *task.notes)
+    routed = Routed(request.input or "", found, request.output, notes)
+    report.show(routed, routed.lines(task.letters, request.messages.quiet), request)
 
 
 def _one_plane(task: Task, request: Request) -> tuple[np.ndarray, np.ndarray, int]:

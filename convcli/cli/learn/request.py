@@ -85,7 +85,8 @@ class Request:
       --net NET     all weights of a net, by gradient descent; without targets
                     the net learns to give its input back (an autoencoder), with
                     --loss ce the folder of each input names its class
-      --gradcheck   shows that the gradients of a convolution are convolutions
+      --gradcheck   shows that the gradients of a convolution are convolutions;
+                    of random numbers, or of yours: X W [G], files or numbers
 
     \b
     Examples:
@@ -93,12 +94,15 @@ class Request:
       convcli learn photos --net autoencoder.yaml -o ae.safetensors
       convcli learn digits --net lenet.yaml --loss ce --patience 5
       convcli learn --gradcheck --input 6x7 --size 3x2 --stride 2 --padding 1
+      convcli learn --gradcheck '1,2,3;4,5,6;7,8,9' '1,2;3,4' '1,0;0,-1'
     """
 
     brief = "--size --net --output --stride --padding --epochs --loss --target"
 
     files: tuple[str, ...] = argument(
-        "Pairs of files; with --target or --net: inputs.", default=(), metavar="[INPUT TARGET]..."
+        "Pairs of files; with --target or --net: inputs; with --gradcheck: X W [G].",
+        default=(),
+        metavar="[INPUT TARGET]...",
     )
     targets: tuple[str, ...] = option(
         "A file or folder of targets, again for more; or a CSV (file, label).",
@@ -144,7 +148,15 @@ class Request:
     def work(self) -> str:
         """What does the job that is asked for; options of another one are refused."""
         if self.gradcheck:
-            self._refuse("--gradcheck", (OF_KERNEL | OF_NET | OF_FILES | {"--output"}) - {"--seed"})
+            own = {"--seed", "[INPUT TARGET]..."} if not self.files else {"[INPUT TARGET]..."}
+            foreign = (
+                OF_KERNEL
+                | OF_NET
+                | OF_FILES
+                | {"--output"}
+                | ({"--size", "--input"} if self.files else set())
+            )
+            self._refuse("--gradcheck with numbers" if self.files else "--gradcheck", foreign - own)
             return "learn.gradients.show_gradients"
         if self.net.file is not None:
             self._refuse("--net", OF_KERNEL | OF_GEOMETRY | {"--input"})
