@@ -11,6 +11,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -240,6 +241,21 @@ def test_another_job_is_refused_with_what_differs_until_the_first_is_ended(
     assert not (tmp_path / "b.npy.job").exists()
     ok(*command("b.npy", "--workers", "1"), cwd=tmp_path)
     assert np.array_equal(stored(tmp_path / "b.npy"), expected(volume[::-1]))
+
+
+def test_another_array_of_the_same_file_is_another_job(volume: np.ndarray, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["first"], file["second"] = volume, volume[::-1]
+    first, second = (
+        command("b.npy", "--workers", "1", source=f"a.h5::{name}") for name in ("first", "second")
+    )
+    ok(*first, "--part", "1/2", cwd=tmp_path)
+    refuses("array was first, now second", "'b.npy.job': ", *second, "--part", "2/2", cwd=tmp_path)
+    ok(*first, "--part", "2/2", cwd=tmp_path)
+    assert np.array_equal(stored(tmp_path / "b.npy"), expected(volume))
+    first, second = (command(f"c.zarr::{name}", "--keep-job") for name in ("first", "second"))
+    ok(*first, cwd=tmp_path)
+    refuses("c.zarr::second", "'c.zarr.job': ", *second, cwd=tmp_path)
 
 
 def test_boxes_computed_once_more_find_a_changed_output(volume: np.ndarray, tmp_path: Path) -> None:

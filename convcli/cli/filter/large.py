@@ -99,9 +99,10 @@ class Run:
         return {
             "version": convcli.__version__,
             "input": opening.stamp(self.location.name),
+            "array": parted(self.location.name)[1],
             "form": f"{job.info.letters} {job.info.shape} {job.info.dtype}",
             "kernels": ", ".join(kernels),
-            "output": str(self.output.absolute()),
+            "output": _absolute(self.path),
             "options": {name: str(one) for name, one in _flat(self.request, _APART | _SILENT)},
         }
 
