@@ -15,6 +15,7 @@ from typing import Any
 import numcodecs
 import numpy as np
 import pytest
+import xarray
 import zarr
 from scipy import ndimage
 from typer.testing import CliRunner
@@ -279,6 +280,9 @@ def test_coordinates_of_the_conventions_are_kept_and_move(tmp_path: Path, versio
     assert version == 3 or result.fill_value is None
     names = result.attrs.get("_ARRAY_DIMENSIONS") or [*result.metadata.dimension_names]
     assert (names, result.attrs["units"]) == (["when", "lat", "lon"], "K")
+    with xarray.open_zarr(tmp_path / "out.zarr", consolidated=False) as seen:
+        assert {*seen.coords} == {"when", "lat", "lon"} and seen.attrs == {"institute": "a"}
+        assert str(seen["when"].values[1])[:13] == "2000-01-02T12"
     expected = ndimage.uniform_filter(heat.astype(float), (1, 3, 3))[:, 1:-1:2, 1:-1]
     np.testing.assert_allclose(result[...], expected, rtol=1e-5)
     group["lat"][...] = [1, 2, 4, 8, 16, 32]

@@ -142,7 +142,7 @@ def encode(pixels: np.ndarray, quality: int | None, exif: bytes | None) -> bytes
     """Return a picture as a file, lossless without a quality, 1 to 100, which takes samples of 8 bits."""
     import imagecodecs
 
-    how = {"lossless": True} if quality is None else {"distance": _distance(quality)}
+    how = {"lossless": True} if quality is None else {"level": quality}
     made = bytes(imagecodecs.jpegxl_encode(pixels, usecontainer=True, **how))
     begin, data = begin_of(made), bytearray(made)
     head = Header(made[begin:])
@@ -154,13 +154,6 @@ def encode(pixels: np.ndarray, quality: int | None, exif: bytes | None) -> bytes
     if exif:
         data += struct.pack(">I4sI", 12 + len(exif), b"Exif", 0) + exif
     return bytes(data)
-
-
-def _distance(quality: int) -> float:
-    """Return what libjxl takes for a quality as JPEG counts it, up to its `JxlEncoderDistanceFromQuality`."""
-    if quality >= 30:
-        return 0.1 + (100 - quality) * 0.09 if quality < 100 else 0.0
-    return 53 / 3000 * quality**2 - 23 / 20 * quality + 25
 
 
 def decode(data: bytes) -> np.ndarray:
