@@ -111,28 +111,43 @@ _ELSEWHERE = {  # options that a command has no meaning for
 }
 
 
-def _usage(error: Exception) -> str:
+def _usage(error: Exception, arguments: list[str]) -> str:
     context = getattr(error, "ctx", None)
     where = f" (see `{context.command_path} --help`)" if context is not None else ""
     text: str = error.format_message()  # type: ignore[attr-defined]
     word = re.match(r"No such option: --([a-z]+)", text)
     if word and word[1] in _ELSEWHERE:
         text = f"no --{word[1]} here: {_ELSEWHERE[word[1]]}"
-    elif word and (kernel := _parameter(word[1])):
+    elif word and (kernel := _parameter(word[1], arguments)):
         text = f"--{word[1]} belongs to the kernel: -k {kernel}"
+    elif word := re.match(r"No such command '([\w-]+)'", text):
+        text = f"{text.rstrip('.')}{_meant(word[1], arguments[1:])}"
     text = text.replace("not a valid int", "not a whole number").replace("not a valid float", "not a number")
     return f"{text.rstrip('.')}{where}"
 
 
-def _parameter(name: str) -> str | None:
-    """Return an example of a kernel that has this parameter."""
+_USUAL = {"sigma": "gaussian", "size": "box"}  # whose parameter a name is, first of all
+
+
+def _parameter(name: str, arguments: list[str]) -> str | None:
+    """Return a kernel that has this parameter, with the value that was given."""
     from convcli.kernel.parametric import FORMULAS
 
-    found = (
-        kernel for kernel, formula in FORMULAS.items() if name in formula.parameters and kernel != "identity"
-    )
-    kernel = "gaussian" if name == "sigma" else next(found, None)
-    return None if kernel is None else f"{kernel}:{name}={FORMULAS[kernel].parameters[name]}"
+    found = (kernel for kernel, formula in FORMULAS.items() if name in formula.parameters)
+    kernel = _USUAL.get(name) or next(found, None)
+    if kernel is None:
+        return None
+    given = re.search(rf"(?:^|\n)--{name}[=\n]([\w.+/-]+)", "\n".join(arguments))
+    return f"{kernel}:{name}={given[1] if given else FORMULAS[kernel].parameters[name]}"
+
+
+def _meant(name: str, others: list[str]) -> str:
+    """Return the command of ``filter`` that a kernel's name, or an everyday word for one, in its place means."""
+    from convcli.kernel import everyday
+
+    kernel = everyday(name)
+    file = next((other for other in others if not other.startswith("-")), "INPUT")
+    return f"; a kernel is given to filter: convcli filter {file} -k {kernel}" if kernel else ""
 
 
 def _closed_pipe() -> int:
@@ -165,7 +180,7 @@ def run(arguments: list[str], **more: Any) -> int:
             print(text, file=sys.stderr)
         return 2
     except _ClickException as error:
-        report.error(_usage(error))
+        report.error(_usage(error, arguments))
         return 2
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of Polars

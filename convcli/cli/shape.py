@@ -45,7 +45,7 @@ class Request:
     KIND is one of those that --pool takes.
     K, s= and the others: one number is every axis; 5x3 is one for each. p= is
     a number, before:after (1:0x2:2), or valid, full, same, tail, same-lower or
-    same-upper. The default padding is 0.
+    same-upper. The default padding is 0, and in filter same.
 
     Columns: field is the receptive field in the input, jump the step from one
     output's field to the next, start the centre of the first one (first input

@@ -189,6 +189,8 @@ def _parse_one_padding(part: str, text: str) -> Padding:
         return PaddingName(part)
     match = re.fullmatch(r"([+-]?[0-9]{1,9})(?::([+-]?[0-9]{1,9}))?", part)
     if match is None:
+        if part.lower() in (*PadMode, *ELSEWHERE):
+            raise UsageError(f"padding {text!r} says what lies outside: give --pad-mode {part}")
         names = ", ".join(PaddingName)
         raise UsageError(f"padding {text!r} is unknown: use {names}, a number, or before:after such as 1:0")
     before, after = int(match[1]), int(match[2] or match[1])

@@ -1,6 +1,7 @@
 """Kernels: what they are, and every way to name one.  Nothing here imports numpy until an array is wanted."""
 
 import difflib
+import re
 from pathlib import Path
 
 from convcli.common import UsageError, in_range, quoted
@@ -66,6 +67,19 @@ def is_known(text: str) -> bool:
     (True, True, False)
     """
     return text in library.names() or (text.partition(":")[0] in FORMULAS and ":" in text)
+
+
+def everyday(name: str) -> str | None:
+    """Return the kernel of a name, or the first one that serves what an everyday word means.
+
+    >>> everyday("blur"), everyday("sobel"), everyday("canny")
+    ('gaussian:2', 'sobel', None)
+    """
+    if name in library.names():
+        return name
+    what = next((what for words, what in _WORDS.items() if name.lower() in words.split()), "")
+    found = re.match(r"try ([\w:=.-]+)", what)
+    return found[1] if found else None
 
 
 def _unknown(text: str) -> str:

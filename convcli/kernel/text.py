@@ -28,6 +28,8 @@ def parse_inline(text: str) -> Kernel:
     ((2, 2), (3, 2))
     """
     with within(kernel_title(text)):
+        if re.fullmatch(r"\s*\d+(x\d+)+\s*", text):
+            raise UsageError(f"it is a size alone: box:{text.strip()} is the mean of such a window")
         frames = _frames(_spelled(text))
     size = [len(frames), len(frames[0]), len(frames[0][0])]
     space = size if size[0] > 1 else size[1:] if size[1] > 1 else size[2:]

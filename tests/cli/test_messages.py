@@ -25,7 +25,10 @@ def photo(tmp_path: Path) -> Path:
     [
         (("{folder}/cofee.png", "-k", "sobel"), "did you mean '{folder}/coffee.png'?"),
         (("{folder}/coffee.png", "sobel"), "give a kernel (-k sobel"),
-        (("{folder}/coffee.png", "--sigma", "2"), "--sigma belongs to the kernel: -k gaussian:sigma="),
+        (("{folder}/coffee.png", "--sigma", "2"), "--sigma belongs to the kernel: -k gaussian:sigma=2"),
+        (("{folder}/coffee.png", "--size=5x7"), "--size belongs to the kernel: -k box:size=5x7"),
+        (("{folder}/coffee.png", "-k", "5x5"), "it is a size alone: box:5x5"),
+        (("{folder}/coffee.png", "-k", "box:5", "--padding", "mirror"), "give --pad-mode mirror"),
         (("{folder}/coffee.png", "--cutoff", "2"), "--cutoff belongs to the kernel: -k lowpass:cutoff="),
         ((SIGNAL, "-k", "mean3", "-o", "{folder}/x.png"), "write .csv, or read it with --as matrix"),
     ],
@@ -73,3 +76,16 @@ def test_clipping_says_whose_range_it_is_and_what_shows_all(photo: Path) -> None
 @pytest.mark.parametrize("flag", ["-V", "--version"])
 def test_the_version(flag: str) -> None:
     assert ok(flag).stdout.startswith(b"convcli ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("blur", "a.png"), "; a kernel is given to filter: convcli filter a.png -k gaussian:2 (see"),
+        (("sobel", "-y", "b.png"), "convcli filter b.png -k sobel (see"),
+        (("frobnicate", "a.png"), "error: No such command 'frobnicate' (see `convcli --help`)"),
+    ],
+)
+def test_a_kernel_in_the_place_of_a_command(arguments: tuple[str, ...], wanted: str) -> None:
+    done = convcli(*arguments)
+    assert done.returncode == 2 and wanted in done.stderr.decode() and done.stderr.count(b"\n") == 1
