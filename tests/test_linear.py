@@ -117,9 +117,13 @@ def net(path: Path) -> None:
     found.trace(found.input)
 
 
-def explained(path: Path) -> None:
+def printed(*words: str) -> None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        assert run(["explain", str(path), "-k", "1,2,3", "--at", "1"]) == 0
+        assert run(list(words)) == 0
+
+
+def explained(path: Path) -> None:
+    printed("explain", str(path), "-k", "1,2,3", "--at", "1")
 
 
 CASES: dict[str, tuple[int, Callable[[int, Path], Callable[[], object]]]] = {
@@ -143,7 +147,7 @@ CASES: dict[str, tuple[int, Callable[[int, Path], Callable[[], object]]]] = {
     "weights of a text": (1000, lambda n, folder: lambda: load_kernel(",".join(["1/3"] * n))),
     "rows of a text": (500, lambda n, folder: lambda: load_kernel(";".join(["1,2"] * n))),
     "layers of a net": (100, on_disk("n.yaml", lambda n: b"input: 1@9x9\nlayers:\n" + b"- relu\n" * n, net)),
-    "layers of shape": (200, lambda n, folder: lambda: trace(parse_layers(["conv:3,p=1"] * n), None, (32, 32))),
+    "layers of shape": (200, lambda n, folder: lambda: printed("shape", "32x32", *["conv:3,p=1"] * n)),
     "layers up and down": (
         100,
         lambda n, folder: lambda: trace(parse_layers(["conv:4,s=2,p=1", "tconv:4,s=2,p=1"] * n), None, (32, 32)),

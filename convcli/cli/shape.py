@@ -16,9 +16,9 @@ from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.common import ConvError, UsageError, frozen
 from convcli.common.options import Panel, argument, flag, group, option
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
-from convcli.geometry.graph import Shape, follow, trace
+from convcli.geometry.graph import Shape, Step, follow, rows_of, trace
 from convcli.geometry.graph import chain as chain_of
-from convcli.geometry.layers import Conv, Layer, Row, format_size
+from convcli.geometry.layers import Conv, Layer, format_size
 from convcli.geometry.lint import lint
 from convcli.geometry.padding import PaddingName
 from convcli.geometry.pools import POOLS
@@ -113,12 +113,13 @@ def shape(request: Request) -> None:
         choices = _choices(chain, texts[-1], channels, sizes, request.want)
         show(choices, map(str, choices[:1]) if quiet else _choice_lines(choices), request)
         return
-    rows = _traced(chain, channels, sizes)
+    steps = _followed(chain, channels, sizes)
+    rows = rows_of(steps, channels)
     if request.compare:
         compared = _compared(chain, [sizes, *(row.sizes for row in rows)])
         show(compared, (line for one in compared for line in _compared_lines(one)), request)
         return
-    notes = lint(follow(chain_of(chain), Shape(channels or 1, sizes)), nets=False)
+    notes = lint(steps, nets=False)
     if any(not isinstance(layer, Conv) or layer.transposed for layer in chain):  # others have one size alone
         from convcli.geometry.search import remarks
 
@@ -172,10 +173,10 @@ def _layer_text(request: Request) -> str:
     return ",".join([first, *(f"{keys[name]}={text.replace(',', 'x')}" for name, text in given.items())])
 
 
-def _traced(chain: Sequence[Layer], channels: int | None, sizes: tuple[int, ...]) -> list[Row]:
+def _followed(chain: Sequence[Layer], channels: int | None, sizes: tuple[int, ...]) -> tuple[Step, ...]:
     """Follow the sizes; of a kernel that does not fit say how channels are written, where they look like an axis."""
     try:
-        return trace(chain, channels, sizes)
+        return follow(chain_of(chain), Shape(channels or 1, sizes), shown=False)
     except ConvError as error:
         if channels is None and len(sizes) > 1 and sizes[0] in _CHANNELS:
             error.problem += f" (channels are written {sizes[0]}@{format_size(None, sizes[1:])})"
@@ -191,7 +192,7 @@ def _choices(
     maps, wanted = parse_size(want, "--want")
     *before, layer = chain
     first = channels, sizes
-    for row in _traced(before, channels, sizes):
+    for row in rows_of(_followed(before, channels, sizes), channels):
         channels, sizes = row.channels, row.sizes
     keys = {"s": "stride", "p": "padding", "d": "dilation", "op": "output_padding", "ceil": "ceil"}
     names = keys | dict.fromkeys(map(str, PaddingName), "padding")

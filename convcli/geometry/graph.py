@@ -6,6 +6,7 @@ A chain, as ``shape`` writes it, is a graph in which every layer takes the outpu
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -253,6 +254,11 @@ def boxes(steps: Sequence[Step], box: Box, needs: Callable[[Step, Box], Box] = S
 # Chains as the ``shape`` command writes them
 
 
+@lru_cache
+def _windows(geometry: Geometry, sizes: tuple[int, ...]) -> tuple[Window | TransposedWindow, ...]:
+    return geometry.windows(sizes)
+
+
 @frozen
 class _Weights:
     """An array of which the shape alone is known."""
@@ -272,7 +278,7 @@ class _Bare(Operation):
         return Shape(maps, tuple(window.output_size(n) for window, n in both))
 
     def windows(self, shape: Shape) -> tuple[Window | TransposedWindow, ...]:
-        return self.geometry.windows(shape.sizes)
+        return _windows(self.geometry, shape.sizes)
 
     def local(self, shape: Shape) -> bool:
         return self.geometry.size is not None
@@ -313,11 +319,16 @@ def trace(layers: Iterable[Geometry], channels: int | None, sizes: Sequence[int]
     conv:6@5x5 6@28x28 456
     pool:max:2 6@14x14 0
     """
+    return rows_of(follow(chain(layers), Shape(channels or 1, tuple(sizes)), shown=False), channels)
+
+
+def rows_of(steps: Iterable[Step], channels: int | None) -> list[Row]:
+    """Return the rows of a chain that was followed, as `trace` does; without channels where none were given."""
     rows = []
-    for step in follow(chain(layers), Shape(channels or 1, tuple(sizes)), shown=False):
+    for step in steps:
         geometry = step.layer.operation.geometry  # type: ignore[attr-defined]
         if channels is None:
             channels = getattr(geometry, "out", None)
-        row = replace(step.row, layer=str(geometry))
-        rows.append(replace(row, channels=None) if channels is None else row)
+        maps = None if channels is None else step.row.channels
+        rows.append(replace(step.row, layer=str(geometry), channels=maps))
     return rows
