@@ -148,6 +148,10 @@ CASES: dict[str, tuple[int, Callable[[int, Path], Callable[[], object]]]] = {
     "rows of a text": (500, lambda n, folder: lambda: load_kernel(";".join(["1,2"] * n))),
     "layers of a net": (100, on_disk("n.yaml", lambda n: b"input: 1@9x9\nlayers:\n" + b"- relu\n" * n, net)),
     "layers of shape": (200, lambda n, folder: lambda: printed("shape", "32x32", *["conv:3,p=1"] * n)),
+    "outputs that see nothing": (
+        500,
+        lambda n, folder: lambda: trace(parse_layers([f"tconv:2,s={n}", f"conv:{n},s=7", f"conv:{n}"]), None, (99,)),
+    ),
     "layers up and down": (
         100,
         lambda n, folder: lambda: trace(parse_layers(["conv:4,s=2,p=1", "tconv:4,s=2,p=1"] * n), None, (32, 32)),

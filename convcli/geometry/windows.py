@@ -8,6 +8,7 @@ data: its first element is 0, padding lies below 0 and from ``n`` on.  The formu
 Visin, "A guide to convolution arithmetic for deep learning" (2016).
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -392,11 +393,17 @@ class Field:
         """Return the field behind one more window, at a cost that does not depend on those before it."""
         outputs, inputs = window.cycle
         period = min(outputs * len(self.ranges) // gcd(len(self.ranges), inputs), PHASES)
-        ranges = []
+        ranges, count = [], len(self.ranges)
+        seen = [phase for phase, (lo, hi) in enumerate(self.ranges) if lo < hi]
+        seen = [*(phase - count for phase in seen[-1:]), *seen, *(phase + count for phase in seen[:1])]
         for output in range(period + 1):
             first, stop = window.input_range(output, output + 1)
-            nearest = next(filter(self._sees, range(first, stop)), first)
-            furthest = next(filter(self._sees, range(stop - 1, first, -1)), nearest)
+            nearest = furthest = first  # outputs of this field that see anything
+            if seen and first < stop:
+                at, end = first % count, (stop - 1) % count
+                found = first - at + seen[bisect_left(seen, at)]
+                nearest = found if found < stop else first
+                furthest = max(stop - 1 - end + seen[bisect_right(seen, end) - 1], nearest)
             ranges.append((self.of(nearest)[0], self.of(furthest)[1] if stop > first else self.of(first)[0]))
         start, jump = window.places(window.centre)
         step = ranges.pop()[0] - ranges[0][0]
@@ -445,10 +452,6 @@ class Field:
         turns, phase = divmod(output, len(self.ranges))
         lo, hi = self.ranges[phase]
         return lo + turns * self.step, hi + turns * self.step
-
-    def _sees(self, output: int) -> bool:
-        lo, hi = self.of(output)
-        return lo < hi
 
     @property
     def size(self) -> int:

@@ -92,7 +92,13 @@ def load_onnx(path: Path, given: Shape | None = None) -> Net:
             return _Model(path, given).net()
         except ConvError:
             raise
-        except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:  # of a damaged model
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:  # of a damaged model
             raise ConvError(f"a node of it does not make sense: {printable(str(error))}") from None
 
 
@@ -212,6 +218,7 @@ class _Node:
         try:
             if make is None:
                 raise _ForeignError
+            self._check_types()
             return make(self)
         except _ForeignError:
             own = {n: self.model.constants[n] for n in self.proto.input if n in self.model.initializers}
@@ -223,6 +230,15 @@ class _Node:
             )
             operator = self.proto.op_type
             return [Foreign(operator, self.output, operator in _POINTWISE.split(), parameters)]
+
+    def _check_types(self) -> None:
+        """Refuse attributes that are not of the type that the operator gives them."""
+        defs = self.model.onnx.defs
+        if defs.has(self.proto.op_type, self.model.opset):
+            known = defs.get_schema(self.proto.op_type, self.model.opset).attributes
+            for one in self.proto.attribute:
+                if one.name in known and known[one.name].type.value != one.type:
+                    raise ValueError(f"{one.name} of {self.proto.op_type} is no {known[one.name].type.name}")
 
     @property
     def output(self) -> Shape | None:

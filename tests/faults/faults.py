@@ -204,8 +204,11 @@ def full_disk(place: Place, moment: float) -> Ended:
     with tempfile.TemporaryDirectory() as aside:
         _move_all(place.folder, aside, but=place.source)
         sizes = [file.stat().st_size if file.is_file() else 0 for file in Path(aside).rglob("*")]
-        room = sum(size // 4096 + 1 for size in sizes) + int(len(place.expected) * moment) // 4096
-        with _tmpfs(place.folder, 4096 * (room + 1)):
+        needed = len(place.expected)
+        room = min(
+            1 + int(needed * moment) // 4096, (needed - 1) // 4096
+        )  # of what it needs a block is never there
+        with _tmpfs(place.folder, 4096 * (sum(size // 4096 + 1 for size in sizes) + room)):
             _move_all(aside, place.folder)
             ended = start(place).end(True)
             _move_all(place.folder, aside)

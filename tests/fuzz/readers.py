@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -25,6 +25,7 @@ import numpy as np
 
 from convcli.cli.net.request import parse_shifts
 from convcli.cli.shared.files import File, is_label_table, labels
+from convcli.cli.shared.layers import Traced, lines
 from convcli.common.budget import Rule
 from convcli.common.choices import EngineName
 from convcli.common.errors import ConvError
@@ -33,6 +34,7 @@ from convcli.data.info import Source
 from convcli.detection.area import parse_area, parse_region
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.graph import Shape, trace
+from convcli.geometry.lint import lint
 from convcli.geometry.padding import parse_pad_mode, parse_padding
 from convcli.jobs.bind import Settings, bind
 from convcli.kernel import load_kernel
@@ -50,6 +52,7 @@ from convcli.pixels.ranges import POLICIES, parse_range
 from convcli.plan.choose import Resources, choose
 from tests.fuzz import seeds
 from tests.fuzz.commands import try_line
+from tests.fuzz.models import models, other_model
 from tests.fuzz.mutate import reword, spoil
 from tests.fuzz.python import as_random, try_call
 from tests.fuzz.structure import other_value, png_with_checksums, restructured, zip_with_checksums
@@ -219,6 +222,15 @@ def _net_file(path: Path) -> None:
     net.trace(net.input or Shape(3, (32, 32)))
 
 
+def _model(path: Path) -> None:
+    """Show a model as `shape` does, and read its weights."""
+    net = load_net(path)
+    steps = net.trace(net.preprocess.output(net.input or Shape(3, (32, 32))))
+    for line in lines(Traced("", [step.row for step in steps], lint(steps))):
+        str(line)
+    load_all(path)
+
+
 def _shape(text: str) -> None:
     size, *layers = text.split() or [""]
     for row in trace(parse_layers(layers), *parse_size(size)):
@@ -381,6 +393,9 @@ READERS = (
         partial(_spoiled_store, lambda one, rng: spoil([one or b"-"], rng)),
         2000,
         rearrange=partial(_spoiled_store, _other),
+    ),
+    replace(
+        _archive("onnx", 4000, _model), rearrange=lambda rng: other_model(rng.choice(models()), rng)
     ),
     _file("nii", 4000),
     _file("nii.gz", 2000),

@@ -34,6 +34,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
 from tests import clips
+from tests.fuzz.models import models
 from tests.pictures import chunk
 
 ROOT = Path(__file__).parents[2]
@@ -627,6 +628,8 @@ def files(reader: str) -> tuple[bytes, ...]:
                 b"12:00:01,5%,1 000,True\n12:00:02,6%,2 000,False\n12:00:03,7%,3 000,True\n",
                 b"# a comment\nx,y\n1,99999999999999999999999\n2,1e400\n3,-0.0\n",
             )
+        case "onnx":
+            return models()
         case "tsv":
             return b"a\tb\n1\t2\n3\t4\n5\t\n", b"1\t2\t3\n4\t5\t6\n"
         case _:

@@ -272,6 +272,14 @@ def test_models_that_are_no_nets(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "two.onnx")
     with pytest.raises(ConvError, match=r"one input, and this model has 2: x, y"):
         load_net(tmp_path / "two.onnx")
+    b = Builder(1, 4, 4)
+    path = b.model(tmp_path / "type.onnx", b.node("LeakyRelu", "x", alpha="0.1"))
+    with pytest.raises(ConvError, match="a node of it does not make sense: alpha of LeakyRelu is no FLOAT"):
+        load_net(path)
+    b = Builder(1, 4, 4)
+    path = b.model(tmp_path / "groups.onnx", b.node("ConvTranspose", "x", b.weight(1, 1, 3, 3), group=0))
+    with pytest.raises(ConvError, match="a node of it does not make sense"):
+        load_net(path)
 
 
 def test_a_model_of_flat_numbers_and_open_sizes(tmp_path: Path) -> None:

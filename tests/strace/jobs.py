@@ -23,6 +23,7 @@ layers:
   - conv: {maps: 1, size: 3, padding: 1}
 """
 MATPLOTLIB = ("home", "/etc/fonts", "/var/cache/fontconfig", "/usr/bin/fc-list", "/bin/fc-list")
+PAIRS = ("socketpair",)
 STRANGE = (
     "http://127.0.0.1:9/a.png",
     "file:secret.png",
@@ -112,6 +113,12 @@ def _filter(name: str, target: str, *more: str, kernel: str = "box:3", reads: tu
     return Job(("filter", name, "-k", kernel, "-o", target, *more), (name, *reads), (target,))
 
 
+def _job(target: str, *more: str) -> Job:
+    return replace(
+        _filter("a.npy", target, "--axes", "YX", *more), writes=(target, f"{target}.job"), extra=PAIRS
+    )
+
+
 def _learn(curve: str, extra: tuple[str, ...] = ()) -> Job:
     words = ("learn", "a.png", "b.png", "--net", "learns.yaml", "--epochs", "2", "--curve", curve)
     made = ("l.safetensors", "l.checkpoint.safetensors", curve)
@@ -153,7 +160,10 @@ def _jobs() -> dict[str, Job]:
             ("filter", "-", "-k", "box:3", "-o", "out.mp4"), (), ("out.mp4",), stdin="a.mp4"
         ),
         "filter in a folder": Job(
-            ("filter", "a.png", "b.png", "-k", "box:3", "--out-dir", "out"), ("a.png", "b.png"), ("out",)
+            ("filter", "a.png", "b.png", "-k", "box:3", "--out-dir", "out"), ("a.png", "b.png"), ("out",), extra=PAIRS
+        ),
+        "filter a folder": Job(
+            ("filter", "frames", "-r", "-k", "box:3", "--threads", "1", "--out-dir", "out"), numbered, ("out",)
         ),
         "filter numbered": Job(("filter", "frames/%d.png", "-k", "box:3", "-o", "out/%03d.png"), numbered, ("out",)),
         "filter over an old target": _filter("a.png", "b.png", "-y"),
@@ -176,6 +186,11 @@ def _jobs() -> dict[str, Job]:
         "explain": Job(("explain", "a.png", "-k", "sobel-x", "--at", "5,5", "-o", "w.png"), ("a.png",), ("w.png",)),
         "explain, GIF": Job(("explain", "--animate", "w.gif", "--input", "5x5", "-k", "3x3"), (), ("w.gif",)),
         "explain, clip": Job(("explain", "--animate", "w.mp4", "--input", "5x5", "-k", "3x3"), (), ("w.mp4",)),
+        "explain, page": Job(("explain", "--animate", "w.html", "--input", "5x5", "-k", "3x3"), (), ("w.html",)),
+        "workers": _job("out.npy", "--workers", "2"),
+        "workers, a store": _job("out.zarr", "--workers", "2"),
+        "part of a job": _job("out.npy", "--part", "1/2"),
+        "kept job": _job("out.npy", "--keep-job"),
         "explain, field": Job(("explain", "a.png", "--receptive-field", "net.yaml", "--at", "2,2", "-o", "f.png"),
                               ("a.png", "net.yaml"), ("f.png",)),
         "net run": Job(("net", "run", "net.yaml", "a.png", "-o", "out.npy", "--maps", "m.png"), ("net.yaml", "a.png"),
