@@ -141,6 +141,21 @@ class Location:
             given.close()
             raise
 
+    def stamp(self) -> list[list[object]]:
+        """Return what tells whether input and mask are still the same: names, sizes and times of their files.
+
+        Of a folder only the files are looked at that lie in it and beside the chosen array: a store has too many.
+        """
+        places = []
+        for name in filter(None, (self.name, self.mask)):
+            file, array = registry.parted(name)
+            if Path(file).is_dir():
+                inside = (sorted(of.iterdir()) for of in sorted({Path(file), Path(file, array.strip("/"))}))
+                places += [one for of in inside for one in of if one.is_file()]
+            else:
+                places.append(Path(file))
+        return [[str(one), one.stat().st_size, one.stat().st_mtime_ns] for one in places]
+
 
 @frozen
 class Place:
@@ -189,23 +204,6 @@ def begun(place: Path, format: Format, info: Info, options: WriteOptions) -> Pla
         place.open("x+b") if fresh else tempfile.NamedTemporaryFile() as fp
     ):  # of what is there no byte is touched
         return Place(place, registry.open_sink(fp, format, info, options))
-
-
-def stamp(name: str) -> list[list[object]]:
-    """Return what tells whether an input is still the same: names, sizes and times of its files.
-
-    Of a folder only the files are looked at that lie in it and beside the chosen array: a store has too many.
-    """
-    file, array = registry.parted(name)
-    places = [Path(file)]
-    if places[0].is_dir():
-        places = [
-            one
-            for of in {places[0], places[0] / array.strip("/")}
-            for one in sorted(of.iterdir())
-            if one.is_file()
-        ]
-    return [[str(one), one.stat().st_size, one.stat().st_mtime_ns] for one in places]
 
 
 def masked(source: Source, name: str) -> Source:

@@ -235,6 +235,11 @@ def test_another_job_is_refused_with_what_differs_until_the_first_is_ended(
         "same",
     ]
     refuses("options pad_mode was None, now reflect", "'b.npy.job': ", *other, cwd=tmp_path)
+    np.save(tmp_path / "mask.npy", np.ones(SIZES, np.uint8))
+    masked = (*command("c.npy", "--workers", "1"), "--mask", "mask.npy")
+    ok(*masked, "--part", "1/2", cwd=tmp_path)
+    np.save(tmp_path / "mask.npy", np.zeros(SIZES, np.uint8))
+    refuses("input was", "'c.npy.job': ", *masked, "--part", "2/2", cwd=tmp_path)
     np.save(tmp_path / "a.npy", volume[::-1])
     refuses("input was", "'b.npy.job': ", *command("b.npy", "--part", "2/2", "--workers", "1"), cwd=tmp_path)
     ok("job", "b.npy", "--cancel", cwd=tmp_path)

@@ -98,7 +98,7 @@ class Run:
         ]
         return {
             "version": convcli.__version__,
-            "input": opening.stamp(self.location.name),
+            "input": self.location.stamp(),
             "array": parted(self.location.name)[1],
             "form": f"{job.info.letters} {job.info.shape} {job.info.dtype}",
             "kernels": ", ".join(kernels),
@@ -186,7 +186,7 @@ class Run:
             if left := total - sum("error" not in row for row in rows.values()):
                 told = f"part {part[0]} of {part[1]} is done; {left} of {total} boxes are left to the others"
                 return False, (told,), Tally()
-            if opening.stamp(self.location.name) != about["identity"]["input"]:
+            if self.location.stamp() != about["identity"]["input"]:
                 raise ConvError(
                     "the input has changed while it was read: end the job with `convcli job OUT --cancel`, and begin "
                     "again"
