@@ -85,3 +85,15 @@ def test_refused_before_any_work(tmp_path: Path, more: tuple[object, ...], words
     assert done.returncode == 2
     assert words in done.stderr.decode()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("more", [(), ("-o", "soft.tiff"), ("--each", "-k", "median:3", "--out-dir", "out")])
+def test_a_preview_draws_what_would_be_and_leaves_nothing(tmp_path: Path, more: tuple[str, ...]) -> None:
+    """What the terminal shows after the line of the dry run is what it shows once the outputs are there."""
+    arguments = ("filter", SAMPLES / "house.png", "-k", "box:9", *more, "--plot", "-", "-q")
+    preview = ok(*arguments, "--dry-run", cwd=tmp_path).stdout.decode().splitlines()
+    assert not list(tmp_path.iterdir())
+    drawn = ok(*arguments, cwd=tmp_path).stdout.decode().splitlines()
+    outputs = 1 + ("--each" in more)
+    assert sorted(preview[outputs:]) == sorted(line for line in drawn if line.startswith("  "))
+    assert len(preview) > 8 * outputs

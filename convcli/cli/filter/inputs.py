@@ -1,11 +1,14 @@
 """The main job for one input: open it, know what it becomes, and hand it to `convcli.cli.filter.task`."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from convcli.cli.filter.found import Input, identity
-from convcli.cli.filter.request import Request
+from convcli.cli.filter.request import Request, Scale
 from convcli.cli.shared.kernels import checked, is_transform
 from convcli.common import ConvError, UsageError, within
 from convcli.kernel.model import slug
@@ -134,6 +137,8 @@ def filter_one(request: Request, input: Input, claims: Claims) -> int:
         if request.dry_run or request.plan:
             for variant, task in ready:
                 tasks.show(variant, task)
+            if request.plot is not None:
+                _preview(request, input)
             return 0
         done = []
         for variant, task in ready:
@@ -148,6 +153,22 @@ def filter_one(request: Request, input: Input, claims: Claims) -> int:
         if request.plot is not None and found.task.paths:
             plot.draw(request, name, found.task.paths[0])
     return len(done)
+
+
+def _preview(request: Request, input: Input) -> None:
+    """Draw what would be written, of a result that is gone afterwards."""
+    from convcli.cli.filter import plot
+
+    with TemporaryDirectory(prefix="convcli-") as folder:
+        output = None if request.output is None else str(Path(folder, Path(request.output).name))
+        given = {"output": output, "out_dir": None if output else Path(folder), "name": None, "plot": None}
+        quiet = replace(request.messages, quiet=True, verbose=False)
+        real = {"dry_run": False, "plan": False, "json": False, "skip_existing": False, "scale": Scale()}
+        made = replace(request, **given, **real, messages=quiet)  # type: ignore[arg-type]
+        with redirect_stdout(StringIO()):
+            filter_one(made, input, Claims(made, [input]))
+        for path in sorted(Path(folder).iterdir()):
+            plot.draw(request, input.name, str(path))
 
 
 def has_suffix(name: str) -> bool:
