@@ -15,6 +15,7 @@ from convcli.common import frozen
 
 SECOND = "s"
 INCH = "in"
+_FAR = 10**300
 UNCLEAR = "the day or the month may come first in dates such as"  # the beginning of a note
 AS_ROWS = "they are filtered as rows"  # the end of a note, which is not true of weights by distance
 
@@ -157,12 +158,21 @@ class Axis:
     letter
         ``T`` time, ``Z``, ``Y``, ``X`` space, ``C`` channels, ``M`` maps, ``N`` independent items.
     positions
-        ``None`` where nobody knows.
+        ``None`` where nobody knows, and for positions or steps that floats do not hold: they are mistakes.
     """
 
     letter: str
     size: int
     positions: Positions | None = None
+
+    def __post_init__(self) -> None:
+        """Leave out positions that are mistakes."""
+        if self.positions is not None and self.size:
+            numbers = [self.positions.at(0), self.positions.at(self.size - 1)]
+            if isinstance(self.positions, Even) and (step := self.positions.spacing):
+                numbers += [step, 1 / step]
+            if any(one is not None and abs(one) > _FAR for one in numbers):
+                self.__dict__["positions"] = None
 
     @property
     def facts(self) -> dict[str, object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 from rasterio.transform import Affine
 from scipy.ndimage import correlate
 from typer.testing import CliRunner
@@ -219,3 +220,38 @@ def test_nodata_follows_the_rule_of_gdals_neighbors(method: str, tmp_path: Path)
         want = np.where(holes, -9999, want * np.sum(rows) / np.where(holes, 1, there))
     assert np.array_equal(found == -9999, holes) and np.array_equal(want == -9999, holes)
     np.testing.assert_allclose(found, want, rtol=1e-6)
+
+
+FAR = {
+    "far away": (33922, 12, (0.0, 0.0, 0.0, 1e308, 1e308, 0.0)),
+    "large pixels": (33550, 12, (1e308, 1e308, 0.0)),
+    "small pixels": (33550, 12, (1e-320, 1e-320, 0.0)),
+    "large matrix": (34264, 12, (1e307, 0.0, 0.0, 1e308, 0.0, -1e307, 0.0, 1e308, *[0.0] * 7, 1.0)),
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_places_that_floats_do_not_hold_are_left_out(name: str, tmp_path: Path) -> None:
+    tags = {33550: (33550, 12, (10.0, 10.0, 0.0)), 33922: (33922, 12, (0.0, 0.0, 0.0, 5e5, 4e6, 0.0))}
+    tags |= {FAR[name][0]: FAR[name]}
+    if name == "large matrix":
+        tags = {34264: FAR[name]}
+    made = [(code, kind, len(value), value, True) for code, kind, value in tags.values()]
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 50), np.uint16), extratags=made)
+    run(tmp_path / "a.tif", "-k", "box:3", "-o", tmp_path / "b.tif", "--plot", tmp_path / "p.svg")
+    with tifffile.TiffFile(tmp_path / "b.tif") as found:
+        assert not {33550, 33922, 34264} & {tag.code for tag in found.pages.first.tags}
+
+
+def test_words_that_are_not_ascii_are_kept(tmp_path: Path) -> None:
+    keys = (1, 1, 0, 2, 1024, 0, 1, 1, 1026, 34737, 6, 0)
+    tags = [
+        (33550, 12, 3, (10.0, 10.0, 0.0), True),
+        (33922, 12, 6, (0.0,) * 6, True),
+        (34735, 3, len(keys), keys, True),
+        (34737, 2, 0, "Zürich|".encode(), True),
+    ]
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 50), np.uint16), extratags=tags)
+    run(tmp_path / "a.tif", "-k", "box:3", "-o", tmp_path / "b.tif")
+    with tifffile.TiffFile(tmp_path / "b.tif") as found:
+        assert found.pages.first.tags.valueof(34737) == "Zürich|"

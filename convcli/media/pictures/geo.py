@@ -92,7 +92,10 @@ def tags_of(info: Info) -> list[tuple[int, int, int, Any, bool]]:
             f'<Item name="UNIT_{name}">{unit}</Item>' for name, unit in (("X", x.unit), ("Y", y.unit))
         )
         geo = ((ABOUT, 2, 0, f"<GDALMetadata>{items}</GDALMetadata>"),)
-    made = [(*tag, True) for tag in geo]
+    made = [
+        (code, kind, count, value.encode() if isinstance(value, str) else value, True)
+        for code, kind, count, value in geo
+    ]
     keys = _keys(next((value for code, _, _, value in geo if code == KEYS), ()))
     half = Fraction(0) if keys.get(_RASTER) == _POINTS else Fraction(1, 2)
     left, top = (float(axis.origin - half * axis.spacing) for axis in (x, y))
