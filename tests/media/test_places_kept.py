@@ -106,8 +106,15 @@ def seen(path: Path) -> Facts:
         text = re.search(rb"ElementSpacing = (\S+) (\S+)", path.read_bytes())
         return {"spacing": [float(one) for one in text.groups()] if text else []}
     if suffix == ".zarr":
-        attributes = dict(zarr.open(path, mode="r").attrs)
+        node = zarr.open(path, mode="r")
+        attributes = dict(node.attrs)
         facts: Facts = {"remark": attributes.get("remark")}
+        if isinstance(node, zarr.Group) and "x" in node:  # coordinates, as in NetCDF
+            units = [_MM[node[name].attrs["units"]] for name in "xy"]
+            facts["spacing"] = [
+                abs(node[name][1] - node[name][0]) * unit for name, unit in zip("xy", units, strict=True)
+            ]
+            facts["remark"] = node["data"].attrs.get("remark")
         for level in attributes.get("ome", {}).get("multiscales", []):
             scale = level["datasets"][0]["coordinateTransformations"][0]["scale"]
             units = [_MM[axis["unit"]] for axis in level["axes"]]

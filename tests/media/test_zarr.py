@@ -292,6 +292,30 @@ def test_coordinates_of_the_conventions_are_kept_and_move(tmp_path: Path, versio
     np.testing.assert_array_equal(uneven["warm"][...], heat)
 
 
+def test_a_netcdf_becomes_a_store_that_xarray_reads(tmp_path: Path) -> None:
+    heat = VOLUME[:5, :6, :7].astype("f4")
+    places = {"time": np.arange(5), "lat": np.array([1.0, 2, 4, 8, 16, 32]), "lon": np.arange(7) / 2}
+    units = {"time": "days since 2000-01-01", "lat": "degrees_north", "lon": "degrees_east"}
+    coordinates = {name: (name, values, {"units": units[name]}) for name, values in places.items()}
+    about = {"heat": (["time", "lat", "lon"], heat, {"units": "K", "level": np.float32(0.5)})}
+    given = xarray.Dataset(about, coordinates, {"title": "air", "run": np.int16(7)})
+    given.to_netcdf(tmp_path / "in.nc", engine="h5netcdf")
+    said = run(
+        tmp_path / "in.nc",
+        "-k",
+        "identity",
+        "--stride",
+        "1,2,1",
+        "--axis",
+        "tyx",
+        "-o",
+        tmp_path / "out.zarr",
+    )
+    assert said == ""
+    with xarray.open_zarr(tmp_path / "out.zarr", consolidated=False) as found:
+        xarray.testing.assert_identical(found.load(), xarray.decode_cf(given).isel(lat=slice(0, None, 2)))
+
+
 def damaged(how: str, path: Path) -> str:
     """Write a store that is damaged somehow; return words of the error."""
     save(path, VOLUME, chunks=(6, 8, 16), dimension_names=("z", "y", "x"))

@@ -76,14 +76,22 @@ class Stored:
         How chunks are packed, in the words of the writer's library.
     """
 
-    formats = ("hdf5", "netcdf")  # not annotated, so no field
-
     path: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     shared: Mapping[str, Any] = field(default_factory=dict)
     dimensions: Mapping[str, Dimension] = field(default_factory=dict)
     chunks: Mapping[str, int] = field(default_factory=dict)
     packing: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_coordinates(self) -> bool:
+        """Whether any dimension has a coordinate that says what it is."""
+        return any(one.attributes for one in self.dimensions.values())
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats that hold all of this."""
+        return ("hdf5", "netcdf", *(("zarr",) if self.has_coordinates else ()))
 
     @property
     def also(self) -> list[str]:

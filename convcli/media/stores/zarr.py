@@ -26,6 +26,7 @@ from convcli.media.carriers import LOST, left_out
 from convcli.media.files.target import Folder
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.shared import check_samples
+from convcli.media.stores import conventions
 from convcli.media.stores.conventions import (
     AXES_UNITS,
     MISSING,
@@ -104,8 +105,30 @@ class Stored:
 
 
 def _kept(info: Info) -> Stored:
-    """Return what the store says that data are from, if they are from one of this kind."""
-    return info.metadata.store if isinstance(info.metadata.store, Stored) else _NEW
+    """Return what the store says that data are from, if it is of this kind or has coordinates by the conventions."""
+    store = info.metadata.store
+    if not isinstance(store, conventions.Stored) or not store.has_coordinates:
+        return store if isinstance(store, Stored) else _NEW
+    cubes, dimensions = _cubes(info), store.dimensions
+    return replace(
+        _NEW,
+        name=store.path.rpartition("/")[2],
+        letters="".join(dimensions),
+        chunks=tuple(store.chunks.get(letter, cubes.get(letter, 1)) for letter in dimensions),
+        names=tuple(one.name or letter.lower() for letter, one in dimensions.items()),
+        dimensions=dimensions,
+        attributes=_plain(store.attributes),
+        around={**_plain(store.shared), "ome": {}},
+    )
+
+
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes with numbers of Python; NetCDF's single numbers are arrays of one."""
+    arrays = {key: one for key, one in attributes.items() if isinstance(one, np.generic | np.ndarray)}
+    return {
+        **attributes,
+        **{key: one.item() if one.size == 1 else one.tolist() for key, one in arrays.items()},
+    }
 
 
 _NEW = Stored(3, "", "", (), (), "auto", (), {}, {}, {}, {}, {"ome": {}})
@@ -357,12 +380,12 @@ class ZarrSink(Sink):
         ome = "".join(letter for letter in "TCZYX" if letter in stored.letters)
         placed = any(axis.positions for axis in info.axes)
         multi = bool(placed or stored.ome.get("datasets")) and {*ome} == {*stored.letters} and "YX" in ome
-        coordinates = self._coordinates() if stored.dimensions and not stored.ome.get("datasets") else {}
-        multi = multi and not coordinates
+        beside = bool(stored.dimensions) and not stored.ome.get("datasets")
+        multi = multi and not beside
         if multi:
             self._letters = ome
         metadata, lost = info.metadata, []
-        lost += ["positions of the samples are"] * (placed and not multi and not coordinates)
+        lost += ["positions of the samples are"] * (placed and not multi and not beside)
         lost += ["affine is"] * (metadata.volume is not None)
         self.notes = tuple(f"the {what} left out: ZARR holds none" for what in lost)
         if multi and len(stored.ome.get("datasets", ())) > 1:
@@ -379,7 +402,7 @@ class ZarrSink(Sink):
         gaps = info.metadata.nodata is not None and np.dtype(info.dtype).kind == "f"
         store, path = zarr.storage.LocalStore(folder.path), path.strip("/")
         group = path if multi else path.rpartition("/")[0]
-        name = f"{path}/0" if multi else path or (stored.name if coordinates else "")
+        name = f"{path}/0" if multi else path or (stored.name if beside else "")
         with writing():
             if folder.path.is_dir() and any(folder.path.iterdir()):  # begun by another
                 self._array = zarr.open_array(store, path=name, mode="r+")
@@ -387,8 +410,8 @@ class ZarrSink(Sink):
             if multi:
                 about = self._multiscales(names)
                 zarr.create_group(store, path=group, zarr_format=stored.version, attributes=about)
-            elif coordinates:
-                self._beside(store, group, coordinates)
+            elif beside:
+                self._beside(store, group)
             self._array = zarr.create_array(
                 store,
                 name=name,
@@ -418,11 +441,11 @@ class ZarrSink(Sink):
         """Return the attributes of the group that are not those of OME-Zarr."""
         return {key: one for key, one in self._stored.around.items() if key != "ome"}
 
-    def _beside(self, store: Any, group: str, coordinates: Mapping[str, tuple[np.ndarray, Any]]) -> None:
+    def _beside(self, store: Any, group: str) -> None:
         """Write the group around the array: its attributes, and the coordinates."""
         stored = self._stored
         zarr.create_group(store, path=group, zarr_format=stored.version, attributes=self._outer())
-        for name, (values, attributes) in coordinates.items():
+        for name, (values, attributes) in self._coordinates().items():
             old = stored.version == 2
             zarr.create_array(
                 store,
@@ -431,7 +454,7 @@ class ZarrSink(Sink):
                 fill_value=None if old else 0,
                 zarr_format=stored.version,
                 dimension_names=None if old else (name,),
-                attributes={**attributes, **({"_ARRAY_DIMENSIONS": [name]} if old else {})},
+                attributes={**_plain(attributes), **({"_ARRAY_DIMENSIONS": [name]} if old else {})},
             )
 
     def _multiscales(self, names: Sequence[str]) -> dict[str, Any]:
