@@ -48,8 +48,11 @@ class Look:
             if least and most <= EVEN * least:  # every window holds a whole cell
                 return Values(float(most), float(most / least))
             near = np.where(self._near == 0, self._seen, self._near)
-            closest = near.min(along, keepdims=True, where=near > 0, initial=np.inf)
-            spread = self._held.max(along, keepdims=True) / closest
+            near, held = np.where(near > 0, near, np.inf), self._held
+            for axis in along:
+                near = _in_runs(np.minimum, near, axis, near.shape[axis])
+                held = _in_runs(np.maximum, held, axis, held.shape[axis])
+            spread = held / near
         return Values(float(most), float(spread.max()))
 
     @property

@@ -52,6 +52,7 @@ typedef double F;
 #define RUN 32             /* products in one running sum, as in convcli/engines/shift_and_add.py */
 #define CACHE (384 * 1024) /* bytes of a ring that share the second-level cache with rows of results (measured) */
 #define MOST_LEVELS 32
+#define FOLD 96            /* elements of neighbouring pixels whose magnitudes are compared at once */
 #define CELLS 2048         /* elements of a row whose largest magnitudes stay in the first-level cache */
 #define TOGETHER (LANES == 2 ? 4 : 2) /* rows of sums that are made at a time, for they share most of their data */
 #define WIDE (8 / TOGETHER)           /* vectors of each that are made in registers at a time */
@@ -801,11 +802,31 @@ INLINE Bits greatest(const Bits *row, int64_t n, int64_t step) {
     return found;
 }
 
+/* The same of each channel of many pixels side by side, of which some are compared together. */
+static void find_channels(Bits *cells, const Bits *row, int64_t n, int64_t pixel) {
+    int64_t together = FOLD / pixel, size = together * pixel, whole = n / together * together;
+    Bits top[FOLD] = {0};
+    for (int64_t x = 0; x < whole * pixel; x += size)
+        for (int64_t i = 0; i < size; i++)
+            RAISE(top[i], row[x + i]);
+    for (int64_t i = 0; i < pixel; i++) {
+        Bits rest = greatest(row + whole * pixel + i, n - whole, pixel);
+        cells[i] = greatest(top + i, together, pixel);
+        RAISE(cells[i], rest);
+    }
+}
+
 /* Set `cells` to the largest magnitude in each of a row. */
 APART void find_cells(Bits *cells, const Bits *row, int64_t n, int64_t wide, int64_t pixel) {
-    for (int64_t x = 0; x < n; x += wide)
-        for (int64_t i = 0, count = n - x < wide ? n - x : wide; i < pixel; i++)
-            *cells++ = pixel == 1 ? greatest(row + x, count, 1) : greatest(row + x * pixel + i, count, pixel);
+    for (int64_t x = 0; x < n; x += wide, cells += pixel) {
+        int64_t count = n - x < wide ? n - x : wide;
+        if (pixel > 1 && count * pixel >= 2 * FOLD && pixel <= FOLD)
+            find_channels(cells, row + x * pixel, count, pixel);
+        else
+            for (int64_t i = 0; i < pixel; i++)
+                cells[i] =
+                    pixel == 1 ? greatest(row + x, count, 1) : greatest(row + x * pixel + i, count, pixel);
+    }
 }
 
 /* Set a row to zero in runs of cells that are zero. */
