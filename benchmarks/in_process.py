@@ -58,6 +58,7 @@ class Work:
 def works() -> Iterator[Work]:
     yield from dense()
     yield from smooth()
+    yield from ranks()
     yield from edges()
     yield from of_torch()
     yield from volumes()
@@ -119,6 +120,19 @@ def smooth() -> Iterator[Work]:
     theirs = partial(cv2.GaussianBlur, x, (17, 17), 2, borderType=EDGE)
     gaussian = ours(x, "gaussian:sigma=2", axes="YXC")
     yield Work("Gaussian σ=2, RGB u8", "OpenCV GaussianBlur", 1.0, gaussian, opencv(theirs))
+
+
+def ranks() -> Iterator[Work]:
+    for dtype in ("u8", "u16", "f32"):
+        x = picture("grey", dtype)
+        for k in (3, 5):
+            theirs = partial(cv2.medianBlur, x, k)
+            yield Work(
+                f"median {k}×{k}, {dtype}", "OpenCV medianBlur", 1.0, ours(x, f"median:{k}"), opencv(theirs)
+            )
+        for k in (3, 9, 31):
+            theirs = partial(cv2.dilate, x, np.ones((k, k), np.uint8))
+            yield Work(f"max {k}×{k}, {dtype}", "OpenCV dilate", 1.0, ours(x, f"max:{k}"), opencv(theirs))
 
 
 def edges() -> Iterator[Work]:

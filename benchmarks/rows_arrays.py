@@ -76,15 +76,14 @@ def ranks(bench: Bench) -> Iterator[Line]:
     for k in (3, 5, 7, 31, 101, 257):
         if k >= min(image.shape):
             continue
-        inside = (slice(k // 2, -(k // 2)),) * 2
-        ours = partial(_ours, image, None, pool=f"median:{k},s=1", range="clip")
+        ours = partial(_ours, image, f"median:{k}", range="clip")
         theirs = partial(cv2.medianBlur, image, k)
-        check = partial(_same, ours, lambda theirs=theirs, inside=inside: theirs()[inside])
+        check = partial(_same, ours, theirs)
         work = f"in process, {_megapixels(image)} grey u8 → u8, median {k}×{k}"
         yield from bench.lines("ranks", work, ours, {"OpenCV medianBlur": Peer(1.0, theirs)}, check)
-        ours = partial(_ours, image, None, pool=f"max:{k},s=1", range="clip")
+        ours = partial(_ours, image, f"max:{k}", range="clip")
         theirs = partial(cv2.dilate, image, np.ones((k, k), np.uint8))
-        check = partial(_same, ours, lambda theirs=theirs, inside=inside: theirs()[inside])
+        check = partial(_same, ours, theirs)
         work = f"in process, {_megapixels(image)} grey u8 → u8, maximum {k}×{k}"
         yield from bench.lines("ranks", work, ours, {"OpenCV dilate": Peer(1.0, theirs)}, check)
     part = wide[:230, :230]

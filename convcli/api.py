@@ -422,7 +422,7 @@ def _key(data: np.ndarray, asked: dict[str, Any]) -> str | None:
     known = kernel is None or (isinstance(kernel, str) and is_known(kernel))
     if not known or not all(type(value) in _WORDS for value in asked.values()):
         return None
-    return f"{data.shape} {data.dtype} {available_threads()} {'torch' in sys.modules} {asked}"
+    return f"{data.shape} {data.dtype.str} {available_threads()} {'torch' in sys.modules} {asked}"
 
 
 def _real(array: Any, refusal: str) -> np.ndarray:

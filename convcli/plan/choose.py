@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import ceil, prod
 from typing import Any
 
@@ -146,7 +146,7 @@ class Plan:
         """The cores for each block: one where blocks share them, else all."""
         return 1 if self.workers > 1 else self.threads
 
-    @property
+    @cached_property
     def memory(self) -> int:
         """About how many bytes the blocks take at a time."""
         workers = self.workers
@@ -325,7 +325,7 @@ def _choose(job: Workload, stream: int, asked: Resources, loaded: bool, in_memor
         device,
         TORCH if best.engine is EngineName.TORCH and not loaded else 0,
     )
-    rows = BLOCK_IN_MEMORY if in_memory and threads == 1 else BLOCK_OF_ROWS
+    rows = BLOCK_IN_MEMORY if in_memory else BLOCK_OF_ROWS
     most = rows if best.fused else BLOCK_ELEMENTS[best.engine]
     return plan.cut(stream, _block_length(chain, stream, threads, best, most))
 

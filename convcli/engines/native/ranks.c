@@ -26,7 +26,7 @@ typedef double F;
 
 #define LINE (24 * 1024)   /* bytes of a network's rows that stay in the first-level cache */
 #define PLAIN (WIDTH * 4)  /* a row is a multiple of so many bytes */
-#define APIECE 4608        /* bytes of a row of which medians and extremes are made together: no multiple of 4096 */
+#define APIECE (4608 / ITEM) /* samples of a row of which medians and extremes are made together */
 #define COARSE 16          /* bins of a histogram, each of which is counted in so many others too */
 #define FINE 256
 #define BINS (COARSE + FINE)
@@ -35,6 +35,9 @@ typedef double F;
 #define CHUNK 32           /* samples of a bin that are looked at together */
 
 typedef uint16_t Count;    /* modulo 2**16: no bin holds more samples */
+
+INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 INLINE K key_of(K bits, K flip) {
 #if LANES > 6
@@ -69,13 +72,9 @@ APART void convert(K *restrict to, const K *restrict from, int64_t n, int64_t st
 }
 
 APART void give(K *restrict to, const K *restrict from, int64_t n, int64_t pixel, int64_t step, K flip) {
-    if (step == 1)
-        for (int64_t i = 0; i < n * pixel; i++)
-            to[i] = sample_of(from[i], flip);
-    else
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t c = 0; c < pixel; c++)
-                to[i * pixel + c] = sample_of(from[i * step * pixel + c], flip);
+    for (int64_t i = 0, run = step > 1 ? pixel : n * pixel; i < n * pixel; i += run)
+        for (int64_t c = 0; c < run; c++)
+            to[i + c] = sample_of(from[i * step + c], flip);
 }
 
 static K fill_of(const Job *job, K flip) {
@@ -179,9 +178,9 @@ static void run_network(const double *steps, int64_t count, K *const *lines, int
         to[i] = v[4];                                                                                                \
     }
 
-APART void median_9(K *restrict to, K *restrict below, K *const *rows, const K *sorted, int64_t pitch, int64_t n, int64_t gap) {
+APART void median_9(K *restrict to, K *restrict below, K *const *rows, const K *sorted, int64_t n, int64_t gap) {
     const K *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
-    (void)sorted, (void)pitch;
+    (void)sorted;
     for (int64_t i = 0, j = gap, k = 2 * gap; i < n; i++, j++, k++) {
         K v[] = {b[i], b[j], b[k], c[i], c[j], c[k]};
         E(0, 3) E(1, 4) E(2, 5)
@@ -191,12 +190,12 @@ APART void median_9(K *restrict to, K *restrict below, K *const *rows, const K *
     }
 }
 
-APART void sort_4(K *restrict to, K *const *rows, int64_t n, int64_t pitch) {
+APART void sort_4(K *restrict to, K *const *rows, int64_t n) {
     const K *one = rows[0], *two = rows[1], *three = rows[2], *four = rows[3];
     for (int64_t i = 0; i < n; i++) {
         K v[] = {one[i], two[i], three[i], four[i]};
         E(0, 1) E(2, 3) E(0, 2) E(1, 3) E(1, 2)
-        to[i] = v[0], to[i + pitch] = v[1], to[i + 2 * pitch] = v[2], to[i + 3 * pitch] = v[3];
+        to[i] = v[0], to[i + APIECE] = v[1], to[i + 2 * APIECE] = v[2], to[i + 3 * APIECE] = v[3];
     }
 }
 
@@ -210,10 +209,10 @@ APART void sort_4(K *restrict to, K *const *rows, int64_t n, int64_t pitch) {
     }
 #define FIVE(a) (a)[i], (a)[i + gap], (a)[i + 2 * gap], (a)[i + 3 * gap], (a)[i + 4 * gap]
 
-APART void median_25(K *restrict to, K *restrict below, K *const *rows, const K *sorted, int64_t pitch, int64_t n, int64_t gap) {
+APART void median_25(K *restrict to, K *restrict below, K *const *rows, const K *sorted, int64_t n, int64_t gap) {
     const K *a = rows[0], *f = rows[5];
     for (int64_t i = 0; i < n; i++) {
-        K v[] = {FIVE(sorted), FIVE(sorted + pitch), FIVE(sorted + 2 * pitch), FIVE(sorted + 3 * pitch)};
+        K v[] = {FIVE(sorted), FIVE(sorted + APIECE), FIVE(sorted + 2 * APIECE), FIVE(sorted + 3 * APIECE)};
         MIDDLE_20
         const K six[] = {v[11], v[8], v[12], v[3], v[13], v[15]};
         MEDIAN_25(to, a)
@@ -225,7 +224,7 @@ APART void median_25(K *restrict to, K *restrict below, K *const *rows, const K 
 static void extremes_along(const Job *job, int is_top, K *to, K *const *scratch, int64_t n) {
     int64_t gap = job->pixel * job->dilation[2], size = job->kernel[2];
     for (int64_t wide = 1, more, turn = 0; wide < size; wide += more, turn = !turn) {
-        more = wide < size - wide ? wide : size - wide;
+        more = least(wide, size - wide);
         K *made = wide + more == size ? to : scratch[!turn];
         int64_t all = n + (size - wide - more) * gap;
         (is_top ? raise_to : lower)(made, made, scratch[turn], scratch[turn] + more * gap, all);
@@ -245,15 +244,15 @@ static void extremes_down(int is_top, K *const *to, K *const *rows, int64_t tall
 }
 
 /* Set two rows of outputs to medians; the last vectors go back and make some outputs again. */
-static void medians(K *const *to, K *const *rows, int64_t tall, K *sorted, int64_t pitch, int64_t n, int64_t gap) {
+static void medians(K *const *to, K *const *rows, int64_t tall, K *sorted, int64_t n, int64_t gap) {
     int64_t lanes = WIDTH / ITEM, whole = n < lanes ? lanes : n / lanes * lanes;
     if (tall == 5)
-        sort_4(sorted, rows + 1, n + 4 * gap, pitch);
+        sort_4(sorted, rows + 1, n + 4 * gap);
     for (int64_t first = 0; first < n; first = whole < n && !first ? n - lanes : n) {
         K *here[6] = {0};
         for (int row = 0; row <= tall; row++)
             here[row] = rows[row] + first;
-        (tall == 3 ? median_9 : median_25)(to[0] + first, to[1] + first, here, sorted + first, pitch, first ? lanes : whole, gap);
+        (tall == 3 ? median_9 : median_25)(to[0] + first, to[1] + first, here, sorted + first, first ? lanes : whole, gap);
     }
 }
 
@@ -263,10 +262,10 @@ static int networks(Job *job, K flip) {
     const int64_t *kernel = job->kernel, tall = kernel[1], depth = kernel[0], rows = depth * tall;
     int64_t gap = job->pixel * job->dilation[2], reach = gap * (kernel[2] - 1), step = job->stride[2];
     int64_t all = ((job->size[2] - 1) * step + 1) * job->pixel, rank = depth > 1 || job->maps > 1 ? -1 : rank_of(job, 0, 0, 0, 0, 0);
-    int is_square = tall == kernel[2] && (tall == 3 || tall == 5), is_top = rank > 0;
+    int is_square = tall == kernel[2] && (tall == 3 || tall == 5) && 4 * (reach + step * job->pixel) < APIECE, is_top = rank > 0;
     enum way way = rank < 0 ? STEPS : !job->steps ? EXTREMES : is_square && rank == tall * tall / 2 ? MEDIANS : STEPS;
     int two = way != STEPS && job->stride[1] == job->dilation[1]; /* rows of outputs at a time */
-    int64_t spare = way == STEPS ? job->lines - rows : 8, bytes = way == STEPS ? LINE / job->lines / PLAIN * PLAIN : APIECE;
+    int64_t spare = way == STEPS ? job->lines - rows : 4, bytes = way == STEPS ? LINE / job->lines / PLAIN * PLAIN : APIECE * ITEM;
     int64_t n = (bytes < 2 * PLAIN ? 2 * PLAIN : bytes) / ITEM, pixels = (n - reach) / job->pixel / step;
     if (n < 4 * reach || pixels < 1) { /* outputs of a piece: the last lines see no further */
         n = (4 * reach + 4 * step * job->pixel) / (PLAIN / ITEM) * (PLAIN / ITEM) + PLAIN / ITEM;
@@ -275,20 +274,20 @@ static int networks(Job *job, K flip) {
     n = all + reach < n ? (all + reach + PLAIN / ITEM - 1) / (PLAIN / ITEM) * (PLAIN / ITEM) : n;
     int64_t height = job->dilation[1] * (tall - 1 + two) + 1, length = n + reach + PLAIN / ITEM;
     int64_t line = (length * ITEM + 63) / 64 * 64, pitch = line / ITEM, slots = depth * height;
-    int64_t pointers = (rows + 1 + spare) * (int64_t)sizeof(K *), bytes_of_runs = length * (int64_t)sizeof(Run);
-    char *memory = calloc(1, (size_t)((spare + slots) * line + slots * 8 + pointers + bytes_of_runs + 512)), *free_from = memory;
+    int64_t pointers = (rows + 1 + spare) * (int64_t)sizeof(K *), bytes_of_runs = length * (int64_t)sizeof(Run), bytes_of_sorted = way == MEDIANS ? 5 * APIECE * ITEM : 0;
+    char *memory = calloc(1, (size_t)((spare + slots) * line + slots * 8 + pointers + bytes_of_runs + bytes_of_sorted + 512)), *free_from = memory;
     if (!memory)
         return 1;
     int64_t *tags = cut(&free_from, slots * 8);
     Run *runs = cut(&free_from, bytes_of_runs);
-    K **lines = cut(&free_from, pointers), *ring = cut(&free_from, slots * line), **scratch = lines + rows + (way != STEPS);
+    K **lines = cut(&free_from, pointers), *ring = cut(&free_from, slots * line), *sorted = cut(&free_from, bytes_of_sorted), **scratch = lines + rows + (way != STEPS);
     for (int64_t number = 0; number < spare; number++)
         scratch[number] = cut(&free_from, line);
     for (int64_t at = 0, pieces = (job->size[2] + pixels - 1) / pixels; at < job->items * job->size[0] * pieces; at++) {
         int64_t z = at / pieces % job->size[0], x = at % pieces * pixels;
         const char *item = job->x + at / pieces / job->size[0] * job->x_item;
         char *to = job->y + at / pieces / job->size[0] * job->y_item + z * job->y_z + x * job->pixel * ITEM;
-        int64_t count = job->size[2] - x < pixels ? job->size[2] - x : pixels, wide = ((count - 1) * step + 1) * job->pixel;
+        int64_t count = least(job->size[2] - x, pixels), wide = ((count - 1) * step + 1) * job->pixel;
         int64_t parts = find_runs(job, x * step, (wide + reach) / job->pixel, runs);
         memset(tags, -1, (size_t)slots * 8);
         for (int64_t y = 0; y < job->size[1]; y += 1 + two) {
@@ -314,7 +313,7 @@ static int networks(Job *job, K flip) {
             for (int of = 0; is_direct && of <= more; of++)
                 made[of] = (K *)(void *)(to + (y + of) * job->y_y);
             if (way == MEDIANS)
-                medians(made, lines, tall, scratch[4], pitch, wide, gap);
+                medians(made, lines, tall, sorted, wide, gap);
             else if (way == EXTREMES && tall > 1)
                 extremes_down(is_top, made, lines, tall, scratch, wide);
             for (int64_t of = 0; of < (way == STEPS ? job->maps : 1 + more); of++) {
@@ -455,8 +454,7 @@ INLINE K find(const Slide *slide, int64_t rank, int64_t x, int64_t y) {
 static void slide_tile(Slide *slide, int64_t item, int64_t z, int64_t y0, int64_t x0, int64_t channel) {
     Job *job = slide->job;
     const int64_t *kernel = job->kernel, *stride = job->stride;
-    int64_t tall = job->size[1] - y0 < slide->tall ? job->size[1] - y0 : slide->tall;
-    int64_t wide = job->size[2] - x0 < slide->wide ? job->size[2] - x0 : slide->wide;
+    int64_t tall = least(job->size[1] - y0, slide->tall), wide = least(job->size[2] - x0, slide->wide);
     int64_t height = (tall - 1) * stride[1] + kernel[1];
     slide->rows = height * kernel[0];
     slide->columns = (wide - 1) * stride[2] + kernel[2];
@@ -474,12 +472,10 @@ static void slide_tile(Slide *slide, int64_t item, int64_t z, int64_t y0, int64_
         memset(slide->histograms, 0, (size_t)(slide->columns * BINS) * sizeof(Count));
     for (int64_t y = 0, seen = 0; y < tall; y++) {
         int64_t first = y * stride[1], gone = first - stride[1];
-        if (!slide->is_direct && y && stride[1] < kernel[1])
-            count_rows(slide, gone, first, (Count)-1);
-        else if (!slide->is_direct && y)
-            count_rows(slide, gone, gone + kernel[1], (Count)-1);
+        if (!slide->is_direct && y)
+            count_rows(slide, gone, gone + least(stride[1], kernel[1]), (Count)-1);
         if (!slide->is_direct)
-            count_rows(slide, seen > first ? seen : first, first + kernel[1], 1);
+            count_rows(slide, most(seen, first), first + kernel[1], 1);
         seen = first + kernel[1];
         memset(slide->sum, 0, BINS * sizeof(Count));
         for (int64_t x = 0, counted = 0; x < wide; x++) {
@@ -488,8 +484,8 @@ static void slide_tile(Slide *slide, int64_t item, int64_t z, int64_t y0, int64_
                 replace(slide->sum, slide->histograms + (counted) * BINS, slide->histograms + before * BINS);
             else {
                 if (x)
-                    count_columns(slide, first, before, left < counted ? left : counted, (Count)-1);
-                count_columns(slide, first, counted > left ? counted : left, left + kernel[2], 1);
+                    count_columns(slide, first, before, least(left, counted), (Count)-1);
+                count_columns(slide, first, most(counted, left), left + kernel[2], 1);
             }
             counted = left + kernel[2];
             for (int64_t map = 0; map < job->maps; map++) {
@@ -500,9 +496,6 @@ static void slide_tile(Slide *slide, int64_t item, int64_t z, int64_t y0, int64_
         }
     }
 }
-
-INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static int histograms(Job *job, K flip) {
     const int64_t *kernel = job->kernel, *stride = job->stride;

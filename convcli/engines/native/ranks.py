@@ -5,7 +5,7 @@ neighbouring windows share, as far as the asked ranks need them.  Large windows 
 """
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -47,7 +47,7 @@ class Network:
     lines: int
     found: tuple[Wire, ...]
 
-    @property
+    @cached_property
     def numbers(self) -> np.ndarray:
         return np.concatenate([self.steps.ravel(), np.array(self.found).ravel()]).astype(np.float64)
 
