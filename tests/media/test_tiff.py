@@ -345,8 +345,11 @@ def test_a_palette_may_have_alpha_beside_it():
     picture = picture.convert("PA")
     picture.putalpha(Image.fromarray(rng.integers(0, 256, (5, 6), dtype=np.uint8)))
     info, got = read(saved(picture))
-    assert info.colour is Colour.RGBA
+    assert (info.colour, info.notes) == (Colour.RGBA, ())
     np.testing.assert_array_equal(got, np.asarray(picture.convert("RGBA")))
+    straight = struct.pack("<HHIHH", 338, 3, 1, 2, 0)  # the tag ExtraSamples, and another value of it
+    (note,) = read(saved(picture).replace(straight, straight[:8] + b"\1" + straight[9:]))[0].notes
+    assert note.endswith("premultiplied by alpha; they are read divided by it")
 
 
 def test_pages_that_are_called_time_stay_time():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _GREY = {0: "white is zero", 1: "black is zero", 4: "mask"}
 _COLOURS = {**dict.fromkeys(_GREY, Colour.GREY), 2: Colour.RGB, 3: Colour.RGB, 5: Colour.CMYK, 6: Colour.RGB}
 _WHITE_IS_ZERO, _PALETTE = 0, 3
+_DIVIDED = "the colours of the TIFF are premultiplied by alpha; they are read divided by it"
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples
 MOST = 281  # MaxSampleValue: 4095 says that samples of 12 bits were stored in 16
 _PER_INCH = {2: Fraction(1), 3: Fraction(254, 100)}  # ResolutionUnit: inch, centimetre
@@ -87,7 +88,7 @@ def look_of(page: tifffile.TiffPage, significant: int = 16) -> tuple[Look, tuple
         colour, keep = Colour.NONE, total  # measurements, no picture
     premultiplied = colour.has_alpha and extra == _PREMULTIPLIED
     if premultiplied:
-        notes.append("the colours of the TIFF are premultiplied by alpha; they are read divided by it")
+        notes.append(_DIVIDED)
     if keep < total:
         notes.append(f"{total - keep} extra channels of the TIFF are left out")
     if 8 < bits < 16:
@@ -111,7 +112,8 @@ def _palette_look(page: tifffile.TiffPage, total: int) -> tuple[Look, tuple[str,
     table = _palette(page)
     extra = page.extrasamples[0] if page.extrasamples else 0
     if total == 2 and extra in (_PREMULTIPLIED, _STRAIGHT) and page.bitspersample == 8:
-        return Look(Colour.RGBA, 2, table, premultiplied=extra == _PREMULTIPLIED, alpha_beside=True), ()
+        divided = extra == _PREMULTIPLIED
+        return Look(Colour.RGBA, 2, table, premultiplied=divided, alpha_beside=True), (_DIVIDED,) * divided
     left_out = f"{total - 1} extra channels of the TIFF are left out"
     return Look(Colour.RGB, 1, table), (left_out,) if total > 1 else ()
 
