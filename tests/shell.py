@@ -170,6 +170,41 @@ def refuses(words: str, subject: str, *arguments: object, cwd: Path) -> None:
     assert errors.count("\n") == 1
 
 
+# A program for shells' lines: it hands them to the starter, whose socket it inherits, in a thirtieth of a second.
+_PROGRAM = """#!{python} -SE
+import json, os, socket, struct, sys
+ours, theirs = socket.socketpair()
+socket.send_fds(socket.socket(fileno={starter}), [b" "], [0, 1, 2, theirs.fileno()])
+theirs.close()
+request = {{"arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ), "first": ()}}
+ours.sendall(json.dumps(request).encode())
+ours.shutdown(socket.SHUT_WR)
+ours.recv(4)
+code = os.waitstatus_to_exitcode(struct.unpack("<idd", ours.recv(24))[0])
+sys.exit(code if code >= 0 else 128 - code)
+"""
+
+
+def bash(line: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a line of a shell in a folder; ``convcli`` is written into the first folder on its path."""
+    starter = _starter(("-W", "error"), ()).fileno()
+    program = Path(environment["PATH"].partition(os.pathsep)[0], "convcli")
+    program.write_text(_PROGRAM.format(python=sys.executable, starter=starter))
+    program.chmod(0o755)
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=_SECONDS,
+        check=False,
+        pass_fds=[starter],
+    )
+
+
 def install(package: Path, target: Path) -> None:
     """Install a package of this project into a folder, without what it needs."""
     words = "--quiet --no-deps --no-build-isolation --no-compile --disable-pip-version-check --no-index"

@@ -7,8 +7,6 @@ import io
 import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from convcli.cli.program import COMMANDS
 from convcli.geometry.padding import parse_padding
 from convcli.geometry.windows import window
 from tests import pad_modes
+from tests.shell import bash
 from tests.test_imports import ORDER
 
 ROOT = Path(__file__).parents[1]
@@ -75,10 +74,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
     """A folder with the samples, and ``convcli`` on the path: the one that is tested."""
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
     (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "convcli"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m convcli "$@"\n')
-    program.chmod(0o755)
-    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "NO_COLOR": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
 
 
@@ -93,17 +89,7 @@ def test_commands_print_what_the_documents_show(
 
 def check(step: Step, shell: dict[str, str], folder: Path) -> None:
     """Run a command; what it prints is what stands under it."""
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {step.command}"],
-        cwd=folder,
-        env=shell,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
+    done = bash(step.command, folder, shell)
     assert done.stderr.splitlines() == step.stderr, step.command
     assert done.stdout.splitlines() == step.stdout, step.command
     assert done.returncode == 0, step.command

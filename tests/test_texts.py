@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.shell import bash
 from tests.test_readme import CONSOLE, DOCS, shell
 
 PAGE = (DOCS / "textbook.md").read_text(encoding="utf-8")
@@ -36,15 +36,6 @@ def test_item(item: str, command: str, shown: str, shell: dict[str, str], tmp_pa
 
 def run(command: str, shell: dict[str, str], folder: Path) -> list[str]:
     """Return what a command prints."""
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"],
-        cwd=folder,
-        env=shell,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
+    done = bash(command, folder, shell)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
