@@ -12,13 +12,15 @@ from convcli.geometry.windows import TransposedWindow, Window
 MOST_NAMES = 3  # of layers in a line
 
 
-def lint(steps: Sequence[Step], *, nets: bool = True) -> list[str]:
+def lint(steps: Sequence[Step], *, nets: bool = True, shifts: bool = False) -> list[str]:
     """Return one line for each finding, and the layers that it holds for.
 
     Parameters
     ----------
     nets
-        Whether it speaks of aliasing, and of what pools leave unread (of a chain `search.remarks` does, and of ceil).
+        Whether it speaks of what pools leave unread (of a chain `search.remarks` does, and of ceil).
+    shifts
+        Whether it speaks of aliasing, which every classic net has: where shifts are the subject.
 
     >>> from convcli.geometry.grammar import parse_layers
     >>> from convcli.geometry.graph import Shape, chain, follow
@@ -30,7 +32,9 @@ def lint(steps: Sequence[Step], *, nets: bool = True) -> list[str]:
     places: dict[str, list[str]] = {}
     used = {source for step in steps for source in step.sources}
     for number, step in enumerate(steps, 1):
-        found = [line for axis in range(len(step.windows or ())) for line in _of_window(step, axis, nets)]
+        found = [
+            line for axis in range(len(step.windows or ())) for line in _of_window(step, axis, nets, shifts)
+        ]
         found += _of_branches(step)
         if step is not steps[-1] and step.name not in used:
             found.append("no layer takes its output: leave it out, or name it in a from:")
@@ -46,7 +50,7 @@ def _listed(layers: Sequence[str]) -> str:
     return f"layers {', '.join(layers[:MOST_NAMES])}{more}"
 
 
-def _of_window(step: Step, axis: int, nets: bool) -> Iterator[str]:
+def _of_window(step: Step, axis: int, nets: bool, shifts: bool) -> Iterator[str]:
     """Yield what is to be said of a layer along one axis."""
     window, n = (step.windows or ())[axis], step.input.sizes[axis]
     kernel, stride = window.kernel, window.stride
@@ -68,7 +72,7 @@ def _of_window(step: Step, axis: int, nets: bool) -> Iterator[str]:
     if stride > window.extent:
         skipped = f"{stride - window.extent} of {stride}"
         yield f"stride {stride} passes over {skipped} elements, which kernel {kernel} never reads: average them first"
-    elif nets and stride > 1 and window.extent < 2 * stride:
+    elif shifts and stride > 1 and window.extent < 2 * stride:
         yield (
             f"stride {stride} behind a window of {window.extent} folds fine detail into coarse (aliasing): blur before "
             f"it, with binomial:{2 * stride + 1} for example, or average"

@@ -43,6 +43,16 @@ def test_show_for_another_input_and_other_classes() -> None:
     assert facts["layers"][0]["output"] == "6@28x28"
 
 
+def test_show_reads_the_axes_of_a_size_as_run_does() -> None:
+    done = convcli("net", "show", LENET, "--input", "3x32x32")
+    assert done.stderr.endswith(b"(if 3 counts channels, say --input 3@32x32)\n")
+
+
+@pytest.mark.parametrize("net", sorted(SAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_sample_is_a_net(net: Path) -> None:
+    ok("net", "show", net, "--input", "3@64x64", "-q")
+
+
 def test_show_draws(tmp_path: Path) -> None:
     for name in ("l.svg", "l.dot"):
         ok("net", "show", LENET, "-o", name, cwd=tmp_path)

@@ -18,7 +18,7 @@ from tests.shell import SAMPLES, convcli, ok
 
 def said(size: str, *layers: str) -> list[str]:
     channels, sizes = parse_size(size)
-    return lint(follow(chain(parse_layers(layers)), Shape(channels or 1, sizes)))
+    return lint(follow(chain(parse_layers(layers)), Shape(channels or 1, sizes)), shifts=True)
 
 
 FOUND: dict[str, tuple[str, Sequence[str], str]] = {
@@ -106,3 +106,10 @@ def test_shape_and_check_say_it(tmp_path: Path) -> None:
     assert ok("shape", "8", "tconv:3,s=2,p=1,op=1", "-q").stderr == b""
     done = convcli("net", "check", SAMPLES / "sobel-pool.yaml", SAMPLES / "house.png")
     assert b"layers 2 (pool1), 3 (pool2): stride 2 behind a window of 2 folds" in done.stderr
+
+
+def test_aliasing_is_spoken_of_where_shifts_are_the_subject() -> None:
+    steps = follow(chain(parse_layers(["conv:5", "pool:max:2", "conv:3,s=2,p=1"])), Shape(1, (28,)))
+    assert [line for line in lint(steps) if "aliasing" in line] == []
+    line, _ = [line for line in lint(steps, shifts=True) if "aliasing" in line]
+    assert line.startswith("layer 2 (pool:max:2): stride 2 behind a window of 2")

@@ -36,7 +36,7 @@ def _check(request: CheckRequest, input: Opened, model: "TorchNet") -> None:
     if request.shifts[-1] >= size:
         raise UsageError(f"--shifts: {request.shifts[-1]} is not less than the input's {size} elements")
     findings = measure(model, input.opaque(), request.shifts, axis)
-    notes = (*input.opaque_notes, *lint(model.steps))
+    notes = (*input.opaque_notes, *lint(model.steps, shifts=True))
     found = Checked(request.input, input.grain, findings, notes)
     report.show(found, [_table(findings, request.shifts)], request)
 

@@ -28,7 +28,13 @@ def show(request: ShowRequest) -> None:
             subject=found.title,
         )
     shape = found.preprocess.output(given)
-    steps = found.trace(shape)
+    try:
+        steps = found.trace(shape)
+    except UsageError as error:
+        if request.input is not None and request.input[0] is None and len(given.sizes) > 1:
+            first, *others = given.sizes
+            error.problem += f" (if {first} counts channels, say --input {format_size(first, others)})"
+        raise
     if request.output is not None:
         from convcli.media.files.target import output
         from convcli.networks import graph
