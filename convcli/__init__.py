@@ -1,6 +1,7 @@
 """Convolution on arrays and files: the Python side of the command.
 
-The verbs are those of the shell: :func:`filter`, :func:`motion` and :func:`shape`; :class:`Kernel` holds weights.
+The verbs are those of the shell: :func:`filter`, :func:`motion`, :func:`shape`, :func:`matrix`, :func:`explain`,
+:func:`learn` and :func:`net`; :class:`Kernel` holds weights.
 What fails raises :class:`ConvError`, and :class:`UsageError` (a ValueError too) where an argument is at fault.
 Nothing heavy is imported before it is used.
 
@@ -16,19 +17,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from convcli.api import filter, motion, shape
+    from convcli.api import explain, filter, learn, matrix, motion, net, shape
     from convcli.common.errors import ConvError, UsageError
     from convcli.kernel import load_kernel
     from convcli.kernel.model import Kernel
 
     __version__: str
 
-__all__ = ["ConvError", "Kernel", "UsageError", "filter", "load_kernel", "motion", "shape"]
+__all__ = [
+    "ConvError",
+    "Kernel",
+    "UsageError",
+    "explain",
+    "filter",
+    "learn",
+    "load_kernel",
+    "matrix",
+    "motion",
+    "net",
+    "shape",
+]
 
 _HOMES = {
-    "filter": "convcli.api",
-    "shape": "convcli.api",
-    "motion": "convcli.api",
+    **dict.fromkeys(("explain", "filter", "learn", "matrix", "motion", "net", "shape"), "convcli.api"),
     "load_kernel": "convcli.kernel",
     "Kernel": "convcli.kernel.model",
     "ConvError": "convcli.common.errors",

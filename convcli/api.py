@@ -13,7 +13,8 @@ from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, Literal, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -21,8 +22,9 @@ from convcli.common import Channels, EngineName, Missing, Precision, UsageError,
 from convcli.common.machine import available_threads
 from convcli.common.numbers import in_range, parse_numbers, split_unit, whole
 from convcli.data.axes import Even
+from convcli.data.box import whole as box_of
 from convcli.data.foreign import taken
-from convcli.data.info import ITEMS, SPACE, ArraySource, Colour, Info, Source
+from convcli.data.info import ITEMS, SPACE, ArraySource, Colour, Info, Source, channels_first
 from convcli.data.masked import Masked
 from convcli.data.units import UNITS
 from convcli.execution.items import item_of
@@ -31,8 +33,9 @@ from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.graph import trace
 from convcli.geometry.layers import format_size
 from convcli.geometry.padding import Padding, parse_pad_mode, parse_padding
-from convcli.jobs.bind import Settings
-from convcli.jobs.job import default_rank, draft, kernel_for
+from convcli.jobs.bind import Settings, bind
+from convcli.jobs.chain import ConvStage
+from convcli.jobs.job import canonical, compute_type, default_rank, draft, kernel_for
 from convcli.jobs.missing import Gaps, Rule
 from convcli.kernel import Kernel, is_known, load_kernel
 from convcli.pixels.channels import filtered_channels
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
 
     from convcli.detection.area import Polygon, Stencil
     from convcli.detection.events import Box, Event
+    from convcli.explanations.matrix import Matrix
+    from convcli.explanations.value import ConvExplanation, PoolExplanation
+    from convcli.learning.least_squares import Fit
     from convcli.media.clip_view import Part, Watched
     from convcli.media.options import ReadOptions
 
@@ -66,6 +72,21 @@ _WORDS = {str, int, float, bool, type(None)}
 _PLANNED: dict[str | None, Pipeline] = {}  # for arrays of one form, which are often filtered alike
 MOST_PLANNED = 256
 _COLOURS_OF_CLIPS = {1: Colour.GREY, 2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
+
+
+class KernelOptions(TypedDict, total=False):
+    """Options of a kernel, each as in `filter`."""
+
+    stride: Numbers
+    padding: Paddings
+    pad_mode: PadModeName
+    pad_value: float
+    dilation: Numbers
+    bias: float | Sequence[float]
+    flip: bool
+    transpose: bool
+    output_padding: Numbers
+    axis: str
 
 
 def filter(
@@ -205,18 +226,18 @@ def filter(
         letters = source.info.letters if marks.shape == data.shape else _axes(marks.shape, None)
         source = Masked(source, ArraySource(marks, letters))
     info = item_of(source.info)
-    settings = Settings(
-        stride=_wholes(stride, "stride"),
-        padding=_padding(padding),
-        pad_mode=None if pad_mode is None else parse_pad_mode(str(pad_mode)),
-        pad_value=None if pad_value is None else _number(pad_value, "pad value", nan=True),
-        dilation=_wholes(dilation, "dilation"),
-        bias=None if bias is None else _bias(bias),
-        flip=None if flip is None else _truth(flip, "flip"),
-        transposed=_truth(transpose, "transpose"),
-        output_padding=_wholes(output_padding, "output padding") or (0,),
-        axis=None if axis is None else str(axis),
-        pool=None if pool is None else parse_pool(str(pool)),
+    settings = _settings(
+        stride=stride,
+        padding=padding,
+        pad_mode=pad_mode,
+        pad_value=pad_value,
+        dilation=dilation,
+        bias=bias,
+        flip=flip,
+        transpose=transpose,
+        output_padding=output_padding,
+        axis=axis,
+        pool=pool,
     )
     chosen, kernels = parse_choice(Channels, str(channels), "channels"), list[Kernel]()
     width = filtered_channels(info, chosen)
@@ -282,6 +303,226 @@ def shape(size: str, *layers: str) -> str:
     channels, sizes = parse_size(str(size))
     rows = trace(parse_layers(map(str, layers)), channels, sizes)
     return rows[-1].output if rows else format_size(channels, sizes)
+
+
+def matrix(size: str, kernel: OneKernel, **options: Unpack[KernelOptions]) -> Matrix:
+    """Return a convolution as a matrix, as ``convcli matrix`` makes it: y = W vec(x) + offset.
+
+    Parameters
+    ----------
+    size : str
+        ``[C@]SIZE`` of the input in samples, such as ``4x4``.
+    kernel : str, Kernel or array_like
+        As in `filter`.
+    **options
+        ``stride``, ``padding`` (default 0), ``pad_mode``, ``pad_value``, ``dilation``, ``bias``, ``flip``,
+        ``transpose``, ``output_padding`` and ``axis`` as in `filter`.
+
+    Returns
+    -------
+    Matrix
+        With ``dense()``, ``times(x)``, ``csr()``, ``shape``, ``offset`` and ``structure``.
+
+    Raises
+    ------
+    convcli.UsageError
+        For a size, a kernel or an option that is not possible, and what is not linear.
+
+    >>> matrix("3", [1, 2], stride=1).dense().tolist()
+    [[1.0, 2.0, 0.0], [0.0, 1.0, 2.0]]
+    """
+    from convcli.explanations.matrix import convolution_matrix, unpadded
+
+    channels, sizes = parse_size(str(size))
+    made = _kernel(kernel, min(len(sizes), 2)).weighted()
+    settings = unpadded(_settings(**options), made)
+    stage = bind([made], settings, SPACE[-len(sizes) :], sizes, channels or 1).stages[0]
+    if not isinstance(stage, ConvStage):
+        raise UsageError("a pool is not linear: no matrix does that", subject=made.title)
+    return convolution_matrix(stage, sizes, channels or 1)
+
+
+def explain(
+    array: ArrayLike,
+    kernel: OneKernel | None = None,
+    *,
+    at: int | Sequence[int],
+    pool: str | None = None,
+    map: int | None = None,
+    channel: int | None = None,
+    channels: ChannelsName = "each",
+    axes: str | None = None,
+    **options: Unpack[KernelOptions],
+) -> ConvExplanation | PoolExplanation:
+    """Take one output of `filter` apart, as ``convcli explain`` does: taps, products, sums.
+
+    Parameters
+    ----------
+    array : array_like
+        As in `filter`.
+    kernel : str, Kernel or array_like
+        One kernel; may be left out where ``pool`` is given.
+    at : int or sequence of int
+        Which output, counted from 0, one index for each axis of space.
+    pool : str
+        Such as ``max:2``; it is explained where it is given.
+    map, channel : int
+        Only this output of a bank, this channel of the input.
+    channels, axes
+        As in `filter`.
+    **options
+        As in `matrix`, with the default padding of `filter`.
+
+    Returns
+    -------
+    ConvExplanation or PoolExplanation
+        Its ``values`` are what `filter` computes there; ``sums`` and ``outputs`` have the taps.
+
+    Raises
+    ------
+    convcli.UsageError
+        For what is not possible, and a place outside the output.
+
+    >>> found = explain([-1, 4, 11, 14], [1, -1], at=1, padding="valid")
+    >>> [(one.value, one.weight) for one in found.sums[0].channels[0].taps], found.values
+    ([(4, 1), (11, -1)], (-7.0,))
+    """
+    from convcli.explanations.task import check_place, explained, prepare
+
+    data = _real(array, "cannot be explained")
+    source = ArraySource(data, _axes(data.shape, axes))
+    settings = _settings(**options, pool=pool)
+    kernels = [_kernel(one, default_rank(source.info, settings.axis)) for one in _several(kernel)]
+    task = prepare(source, kernels, settings, parse_choice(Channels, str(channels), "channels"), Gaps())
+    place = tuple(whole(one, "place") for one in _listed(at))
+    check_place(place, task)
+    return explained(task, place, map, channel)
+
+
+def learn(
+    array: ArrayLike,
+    target: ArrayLike,
+    size: Numbers,
+    *,
+    seek_bias: bool = True,
+    minimum_norm: bool = False,
+    axes: str | None = None,
+    **options: Unpack[KernelOptions],
+) -> Fit:
+    """Return the kernel that turns an array into a target with the least squared error, as ``convcli learn --size``.
+
+    Parameters
+    ----------
+    array, target : array_like
+        As in `filter`; of as many channels one kernel serves all, else each map sums over the channels.
+    size : int, sequence of int, or text such as ``3x3``
+        Of the kernel.
+    seek_bias : bool
+        Seek a constant beside the weights.
+    minimum_norm : bool
+        Of all kernels that fit equally take the smallest, instead of an error.
+    axes : str
+        Letters of the dimensions of both, as in `filter`.
+    **options
+        As in `matrix`; ``padding`` is by default what fits the sizes.
+
+    Returns
+    -------
+    Fit
+        ``weights`` (out, in, *size), ``bias``, ``rms``, ``explained`` and how sure they are.
+
+    Raises
+    ------
+    convcli.UsageError
+        For sizes that do not fit.
+    convcli.ConvError
+        When the data do not determine the kernel.
+
+    >>> learn([1, 4, 2, 8, 5], [-3, 2, -6, 3], 2).weights.round(9).tolist()
+    [[[1.0, -1.0]]]
+    """
+    from convcli.learning.least_squares import Example, fit, fitting
+
+    x, y = (
+        ArraySource(data := _real(one, "is no example"), _axes(data.shape, axes)) for one in (array, target)
+    )
+    letters, inputs, maps = canonical(x.info), x.info.channels, y.info.channels
+    given = _wholes(size, "size") or ()
+    taps = given * min(len(letters), 2) if len(given) == 1 else given
+    shape = (1, 1, *taps) if inputs == maps else (maps, inputs, *taps)
+    sought = Kernel("learned", shape, (0.0,) * math.prod(shape))
+    sizes = [[one.info.size(letter) for letter in letters] for one in (x, y)]
+    form = letters, sizes[0], inputs
+    chain, _ = fitting(_settings(**options), sought, form, tuple(sizes[1]), {})
+    stage = chain.stages[0]
+    assert isinstance(stage, ConvStage)
+    before, after = (channels_first(one, letters, box_of(n)) for one, n in zip((x, y), sizes, strict=True))
+    example = Example(stage, before, after, options.get("pad_mode") is not None, None)
+    return fit(
+        [example], bias=_truth(seek_bias, "seek_bias"), minimum_norm=_truth(minimum_norm, "minimum_norm")
+    )
+
+
+def net(
+    file: str | PathLike[str],
+    array: ArrayLike,
+    *,
+    layer: str | int | None = None,
+    weights: str | PathLike[str] | None = None,
+    seed: int | None = None,
+    axes: str | None = None,
+    dtype: DtypeName = "auto",
+    device: str = "cpu",
+) -> np.ndarray:
+    """Run a net on an array, as ``convcli net run`` does.
+
+    Parameters
+    ----------
+    file : str or path
+        YAML, or an ONNX model.
+    array : array_like
+        One input, its dimensions as ``axes`` says, such as ``CYX``.
+    layer : str or int
+        Name or number of the layer whose output is wanted.  Default: the last.
+    weights : str or path
+        Arrays named LAYER.weight, LAYER.bias.
+    seed : int
+        Of random weights, where the net gives neither numbers nor a seed.
+    axes, dtype, device
+        As in `filter`.
+
+    Returns
+    -------
+    ndarray
+        (channels, *space), or the numbers of a flat layer.
+
+    Raises
+    ------
+    convcli.UsageError
+        For a net that does not fit the array.
+    convcli.ConvError
+        For a file that cannot be read.
+    """
+    from convcli.geometry.graph import Shape
+    from convcli.networks.model import parameters_of
+    from convcli.networks.parse import load_net
+    from convcli.networks.torch_run import TorchNet
+    from convcli.networks.weights import initial, load_for
+
+    data = _real(array, "is no input")
+    source = ArraySource(data, _axes(data.shape, axes))
+    letters = canonical(source.info)
+    sizes = tuple(map(source.info.size, letters))
+    given, found = Shape(source.info.channels, sizes), load_net(Path(file))
+    if found.reread is not None and found.input != given:
+        found = load_net(found.reread, given=given)
+    steps = found.trace(found.preprocess.output(given))
+    wanted = parameters_of(steps)
+    stored = None if weights is None else load_for(Path(weights), wanted)
+    precision = compute_type(data.dtype.name, parse_choice(Precision, str(dtype), "dtype"))
+    model = TorchNet.load(found, steps, initial(wanted, stored, seed, None), precision, str(device))
+    model = model if layer is None else model.upto(str(layer))
+    return model.run(channels_first(source, letters, box_of(sizes)))
 
 
 @overload
@@ -423,6 +664,36 @@ def _key(data: np.ndarray, asked: dict[str, Any]) -> str | None:
     if not known or not all(type(value) in _WORDS for value in asked.values()):
         return None
     return f"{data.shape} {data.dtype.str} {available_threads()} {'torch' in sys.modules} {asked}"
+
+
+def _settings(
+    *,
+    stride: Any = None,
+    padding: Any = None,
+    pad_mode: Any = None,
+    pad_value: Any = None,
+    dilation: Any = None,
+    bias: Any = None,
+    flip: Any = None,
+    transpose: Any = False,
+    output_padding: Any = 0,
+    axis: Any = None,
+    pool: Any = None,
+) -> Settings:
+    """Return what the options of a kernel mean."""
+    return Settings(
+        stride=_wholes(stride, "stride"),
+        padding=_padding(padding),
+        pad_mode=None if pad_mode is None else parse_pad_mode(str(pad_mode)),
+        pad_value=None if pad_value is None else _number(pad_value, "pad value", nan=True),
+        dilation=_wholes(dilation, "dilation"),
+        bias=None if bias is None else _bias(bias),
+        flip=None if flip is None else _truth(flip, "flip"),
+        transposed=_truth(transpose, "transpose"),
+        output_padding=_wholes(output_padding, "output padding") or (0,),
+        axis=None if axis is None else str(axis),
+        pool=None if pool is None else parse_pool(str(pool)),
+    )
 
 
 def _real(array: Any, refusal: str) -> np.ndarray:
@@ -598,4 +869,4 @@ def _bias(value: Any) -> tuple[float, ...]:
     return found
 
 
-__all__ = ["filter", "motion", "shape"]
+__all__ = ["explain", "filter", "learn", "matrix", "motion", "net", "shape"]

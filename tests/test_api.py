@@ -14,7 +14,7 @@ import pytest
 import torch
 import xarray
 from PIL import Image
-from scipy import ndimage, signal
+from scipy import linalg, ndimage, signal
 
 import convcli
 from convcli import api
@@ -523,3 +523,63 @@ def test_a_labelled_array_keeps_its_labels() -> None:
     assert maps.dims == ("map", "lat", "lon") and np.array_equal(maps.lon, data.lon)
     with pytest.raises(convcli.UsageError, match="station, depth are is not told by their names"):
         convcli.filter(xarray.DataArray(np.ones((3, 4)), dims=["station", "depth"]), "box:3")
+
+
+def test_matrix_is_scipys_and_torchs() -> None:
+    found = convcli.matrix("5", [1, 2, 3])
+    np.testing.assert_array_equal(found.dense(), linalg.toeplitz([1, 0, 0], [1, 2, 3, 0, 0]))
+    x, w = np.random.default_rng(1).normal(size=(1, 1, 3, 3)), np.array([[1.0, 2], [3, 4]])
+    enlarged = torch.nn.functional.conv_transpose2d(
+        torch.from_numpy(x), torch.from_numpy(w)[None, None], stride=2, padding=1
+    )
+    both = convcli.matrix("3x3", w, transpose=True, stride=2, padding=1)
+    np.testing.assert_allclose(both.times(x[0]).ravel(), enlarged.numpy().ravel(), atol=1e-12)
+    with pytest.raises(convcli.UsageError):
+        convcli.matrix("5", "max:3")
+
+
+def test_explain_adds_up_to_what_filter_computes() -> None:
+    data, bank = (
+        np.random.default_rng(2).normal(size=(3, 6, 7)),
+        np.random.default_rng(3).normal(size=(2, 3, 3, 2)),
+    )
+    found = convcli.explain(data, bank, at=(1, 2), axes="CYX", padding="valid", stride=2, map=1)
+    want = torch.nn.functional.conv2d(torch.from_numpy(data)[None], torch.from_numpy(bank), stride=2)[
+        0, 1, 1, 2
+    ]
+    assert found.values == pytest.approx((want.item(),), abs=1e-12)
+    (one,) = found.sums
+    taken = [[tap.value * tap.weight for tap in plane.taps] for plane in one.channels]
+    np.testing.assert_allclose(taken, (data[:, 2:5, 4:6] * bank[1]).reshape(3, -1), atol=1e-12)
+    pooled = convcli.explain([3, 8, 5, 1], pool="max:2", at=1)
+    assert pooled.values == (5,)
+    assert [tap.gradient for tap in pooled.outputs[0].taps] == [1, 0]
+    with pytest.raises(convcli.UsageError, match="outside the output"):
+        convcli.explain([1, 2, 3], [1, 1], at=7)
+
+
+def test_learn_finds_the_kernel_again() -> None:
+    rng = np.random.default_rng(4)
+    data, weights = rng.normal(size=(2, 12, 13)), rng.normal(size=(3, 2, 3, 3))
+    target = torch.nn.functional.conv2d(torch.from_numpy(data)[None], torch.from_numpy(weights))[0] + 0.5
+    found = convcli.learn(data, target, 3, axes="CYX")
+    np.testing.assert_allclose(found.weights, weights, atol=1e-10)
+    np.testing.assert_allclose(found.bias, [0.5] * 3, atol=1e-10)
+    with pytest.raises(convcli.UsageError):
+        convcli.learn(data, target, 9, axes="CYX")
+
+
+def test_net_is_torchs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    data, weights = rng.normal(size=(2, 6, 7)), rng.normal(size=(3, 2, 3, 3))
+    np.savez(tmp_path / "w.npz", **{"c.weight": weights, "c.bias": np.zeros(3)})
+    (tmp_path / "n.yaml").write_text(
+        "layers:\n- conv: {maps: 3, size: 3, name: c}\n- relu\n- gpool: {kind: max}\n"
+    )
+    maps = torch.nn.functional.conv2d(torch.from_numpy(data)[None], torch.from_numpy(weights))[0]
+    run: dict[str, Any] = {"weights": tmp_path / "w.npz", "axes": "CYX"}
+    np.testing.assert_allclose(convcli.net(tmp_path / "n.yaml", data, layer="c", **run), maps, atol=1e-12)
+    found = convcli.net(str(tmp_path / "n.yaml"), data.transpose(1, 2, 0), **(run | {"axes": "YXC"}))
+    np.testing.assert_allclose(np.ravel(found), maps.relu().amax((1, 2)), atol=1e-12)
+    with pytest.raises(convcli.UsageError, match="no layer named"):
+        convcli.net(tmp_path / "n.yaml", data, layer="d", **run)

@@ -107,6 +107,7 @@ def test_python_returns_what_the_documents_show(
     block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "samples").symlink_to(ROOT / "samples")
     test = doctest.DocTestParser().get_doctest(block, {}, "documents", None, 0)
     assert test.examples
     report = io.StringIO()

@@ -18,11 +18,13 @@ from math import prod
 import numpy as np
 
 from convcli.common import UsageError, frozen_identity, number_text
+from convcli.geometry.padding import PaddingName
 from convcli.geometry.taps import axis_taps
 from convcli.geometry.windows import TransposedWindow
+from convcli.jobs.bind import Settings
 from convcli.jobs.chain import ConvStage
 from convcli.jobs.missing import SLACK
-from convcli.kernel import Combine
+from convcli.kernel import Combine, Kernel
 from convcli.pixels.drawing import INK, PAPER, font
 
 SMALL = 1e-14  # of the weights: rounding
@@ -213,6 +215,15 @@ def convolution_matrix(
         (planes, *outputs),
         _structure(stage, sizes, outputs),
     )
+
+
+def unpadded(settings: Settings, kernel: Kernel) -> Settings:
+    """Fill in the default of a matrix: nothing outside, unless a mode or the kernel itself asks for padding."""
+    moded = settings.pad_mode is not None or settings.pad_value is not None
+    if settings.padding is None and moded and not settings.transposed:
+        return replace(settings, padding=(PaddingName.SAME,))
+    silent = settings.padding is None and kernel.defaults.padding is None
+    return replace(settings, padding=((0, 0),)) if silent else settings
 
 
 def _check_entries(count: int) -> None:

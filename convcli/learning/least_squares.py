@@ -22,11 +22,14 @@ from convcli.data.box import Box, grid, slices, whole
 from convcli.data.info import SPACE
 from convcli.engines.padding import pad
 from convcli.execution.pipeline import reference
-from convcli.geometry.padding import PadMode
+from convcli.geometry.layers import format_size
+from convcli.geometry.padding import Padding, PaddingName, PadMode
 from convcli.geometry.windows import TransposedWindow, Window
+from convcli.jobs.bind import Settings, bind
 from convcli.jobs.chain import Chain, ConvStage
-from convcli.kernel.model import size_text
+from convcli.kernel.model import Kernel, size_text
 
+GUESSES = (PaddingName.SAME, PaddingName.VALID, PaddingName.FULL)
 BLOCK = 1 << 20  # numbers of the equations that are in memory at once: 8 MB
 
 
@@ -181,6 +184,48 @@ def _boxes(shape: Sequence[int], most: int) -> Iterator[Box]:
 SAFE = 1e5  # condition up to which the normal equations are good enough (they see its square, 1e10, of 1e16)
 MOST_UNKNOWNS = 4096  # of one output; a block of as many equations is 128 MB
 ROUNDING = 1 / np.sqrt(12)  # standard deviation of what rounding to whole numbers leaves out
+
+
+def fitting(
+    geometry: Settings,
+    sought: Kernel,
+    form: tuple[str, Sequence[int], int],
+    wanted: tuple[int, ...],
+    notes: dict[str, None],
+) -> tuple[Chain, tuple[Padding, ...]]:
+    """Bind with the padding that was asked for, or with the first that makes the target's size.
+
+    ``form`` is what the input has: letters and sizes in space, and channels.
+    """
+    given, (letters, sizes, channels) = geometry.padding, form
+    made: dict[str, tuple[Chain, tuple[Padding, ...]]] = {}
+    for padding in [given] if given else [(name,) for name in GUESSES]:
+        settings = replace(geometry, padding=padding)
+        try:
+            chain = bind([sought], settings, letters, sizes, channels)
+        except UsageError:
+            if given or padding == (GUESSES[-1],):
+                raise
+            continue
+        if chain.output == wanted:
+            made[", ".join(map(str, padding))] = chain, padding
+        elif given:
+            raise UsageError(
+                f"the target is {format_size(None, wanted)}, and a kernel of {sought.name} makes "
+                f"{format_size(None, chain.output)} of {format_size(None, sizes)} with this padding and stride"
+            )
+    if not made:
+        raise UsageError(
+            f"the target is {format_size(None, wanted)}, which no padding by name makes of "
+            f"{format_size(None, sizes)} with a kernel of {sought.name}: say --padding or --stride"
+        )
+    (chosen, result), *others = made.items()
+    different = [
+        name for name, (chain, _) in others if chain.stages[0].windows != result[0].stages[0].windows
+    ]
+    if different:
+        notes[f"padding {chosen} was assumed; {' and '.join(different)} would make the same size"] = None
+    return result
 
 
 @frozen_identity

@@ -529,7 +529,7 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path, arguments, message):
 
 
 def test_a_film_that_is_too_long_is_refused_before_anything_is_computed(capsys, monkeypatch):
-    monkeypatch.setattr("convcli.cli.explain.work._computed", None)
+    monkeypatch.setattr("convcli.explanations.task._computed", None)
     assert run(["explain", "--input", "5000x5000", "-k", "3x3", "--animate", "a.gif"]) == 2
     assert "25000000 frames of 5002 cells are too many" in capsys.readouterr().err
 

@@ -1,7 +1,6 @@
 """Explain one output, or draw all of them: read, bind, compute with the engines, take apart, show."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from math import prod
 from pathlib import PurePath
@@ -9,84 +8,28 @@ from pathlib import PurePath
 import numpy as np
 
 from convcli.cli.explain.request import Request
-from convcli.cli.explain.text import Explained, Routed, place_text
+from convcli.cli.explain.text import Explained, Routed
 from convcli.cli.shared import report
 from convcli.cli.shared.kernels import kernels_for
 from convcli.cli.shared.opened import Opened, numbered, read_whole
 from convcli.cli.shared.outputs import check_apart, write_whole
-from convcli.common import Channels, Missing, UsageError, counted, frozen_identity
-from convcli.data.axes import SECOND, Listed, axes_of
-from convcli.data.info import ArraySource, Colour, Info
-from convcli.execution.pipeline import Pipeline
+from convcli.common import UsageError
+from convcli.data.axes import SECOND, Listed
+from convcli.data.info import Colour, Info
 from convcli.explanations.film import Frame, check_length, close_up, lay_down, slide
 from convcli.explanations.page import SUFFIXES, page
-from convcli.explanations.value import Explanation, explain_conv, explain_pool, route
-from convcli.jobs.chain import ConvStage, PoolStage, Stage
-from convcli.jobs.job import Job, draft
-from convcli.kernel import Combine, Kernel
+from convcli.explanations.task import Task, check_place, chosen, explained, prepare
+from convcli.explanations.value import route
+from convcli.jobs.chain import ConvStage, PoolStage
+from convcli.kernel import Combine
 from convcli.media import registry
 from convcli.media.files.target import output, shown
 from convcli.media.opening import check_not_input
 from convcli.networks.pictures import grid
-from convcli.pixels.channels import Alpha, filtered_channels
-from convcli.pixels.ranges import ROUNDED
-from convcli.pixels.render import Tally
+from convcli.pixels.channels import filtered_channels
 
-ALPHA = {
-    Alpha.PREMULTIPLIED: (
-        "colours count as much as their alpha: values are colour times alpha, and filter divides "
-        "their sum by the mean alpha",
-    ),
-    Alpha.SAMPLED: ("the alpha channel is left out: it passes through",),
-}
 MOST_TAPS = 1_000_000  # of a pool whose places are all shown
 MOST_CHANNELS = 6  # drawn beside each other
-
-
-@frozen_identity
-class Task:
-    """The stage that is explained, with its input and what ``filter`` computes.
-
-    Attributes
-    ----------
-    job : Job
-        The whole job.
-    data : ndarray
-        (planes, *space) of the last stage's input.
-    results : ndarray
-        (maps, channels, *space) of its output.
-    rounded : bool
-        Whether ``filter`` rounds integers beyond 2^53.
-    """
-
-    job: Job
-    letters: str
-    data: np.ndarray
-    results: np.ndarray
-    rounded: bool
-
-    @property
-    def stage(self) -> Stage:
-        return self.job.chain.stages[-1]
-
-    @property
-    def missing(self) -> Missing:
-        """What missing samples do at this stage."""
-        skips = isinstance(self.stage, PoolStage) or not self.job.unskippable
-        return self.job.missing if skips else Missing.PROPAGATE
-
-    @property
-    def outputs(self) -> tuple[int, ...]:
-        return tuple(self.results.shape[2:])
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What an explanation leaves unsaid."""
-        return (
-            *self.job.filling,
-            *ALPHA.get(self.job.split.alpha, ()),
-            *((ROUNDED,) if self.rounded else ()),
-        )
 
 
 def explain_all(request: Request) -> None:
@@ -101,14 +44,15 @@ def explain_all(request: Request) -> None:
     said += tuple(
         f"{kernel.name} is {kernel.in_samples} in samples" for kernel in kernels if kernel.in_samples
     )
-    task = _prepare(request, whole, kernels)
+    check = None if request.animate is None else check_length
+    task = prepare(whole.source, kernels, request.settings, request.channels, request.gaps, check)
     if request.at is None and request.animate is None:
         _show_route(request, task, whole)
         return
     explanation, frames = None, 0
     if request.at is not None:
-        _check_place(request.at, task)
-        explanation = _explain(task, request.at, request)
+        check_place(request.at, task)
+        explanation = explained(task, request.at, request.map, request.channel)
         if request.output is not None:
             data, results, which = _one_plane(task, request)
             frame = close_up(task.stage, data, request.at, float(results[request.at]), task.outputs, which)
@@ -123,85 +67,6 @@ def explain_all(request: Request) -> None:
     drawn, notes = (request.output, request.animate, frames), (*whole.notes, *said, *task.notes)
     found = Explained(explanation, task.letters, task.outputs, window, *drawn, whole.grain, notes)
     report.show(found, found.lines(request.messages.quiet), request)
-
-
-def _prepare(request: Request, whole: Opened, kernels: Sequence[Kernel]) -> Task:
-    """Make the same job as ``filter`` for this input, and compute the last stage's input and output."""
-    info, axes = whole.info, "C" * ("C" in whole.info.letters) + whole.letters
-    info = replace(info, axes=tuple(map(info.axis, axes)), companions=None)
-    job = draft(info, kernels, request.settings, channels=request.channels, gaps=request.gaps)
-    if request.animate is not None:  # before anything is computed
-        check_length(job.chain.stages[-1], *job.chain.sizes[-2:])
-    array = whole.whole()
-    data = job.split.colour_block(array, np.dtype(job.compute))
-    tally = Tally()
-    results = _computed(job, array, tally)
-    if len(job.chain.stages) > 1:
-        planes = axes_of("C" + whole.letters, data.shape)
-        info = replace(info, axes=planes, dtype=data.dtype.name, colour=Colour.NONE)
-        chain = replace(job.chain, stages=job.chain.stages[:-1], sizes=job.chain.sizes[:-1])
-        missing = Missing.SKIP if job.interpolates else job.missing
-        before = replace(job, info=info, chain=chain, channels=Channels.EACH, missing=missing)
-        data = _computed(before, data, tally).reshape(-1, *chain.output)
-    if job.split.channels is Channels.LUMA and not job.chain.summed:  # each colour gets what luma becomes
-        data = np.repeat(data, job.split.colours, axis=0)
-    if data.dtype not in ("int64", "uint64") or job.compute != "float64":  # which would be rounded
-        data = data.astype(job.compute)
-    return Task(job, whole.letters, data, results, tally.rounded)
-
-
-def _computed(job: Job, array: np.ndarray, tally: Tally) -> np.ndarray:
-    """Return what ``filter`` computes of (channels, *space): (maps, channels, *space), without alpha."""
-    source = ArraySource(array if "C" in job.info.letters else array[0], job.info)
-    pipeline = Pipeline(job, source)
-    found, letters = pipeline.array(tally), pipeline.result.letters
-    found = found.transpose([letters.index(one) for one in "MC" + job.letters if one in letters])
-    found = found.reshape(job.chain.outputs[0], -1, *job.chain.output)
-    return found[:, : found.shape[1] - (job.split.alpha is not Alpha.NONE)]
-
-
-def _check_place(at: tuple[int, ...], task: Task) -> None:
-    names = ",".join(task.letters.lower())
-    sizes = task.outputs
-    if len(at) != len(sizes):
-        raise UsageError(
-            f"--at {place_text(at)} has {counted(len(at), 'number')} and the output the axes {names}: give one for each"
-        )
-    if any(place >= size for place, size in zip(at, sizes, strict=True)):
-        limits = ", ".join(
-            f"{letter} 0 to {size - 1}" for letter, size in zip(task.letters.lower(), sizes, strict=True)
-        )
-        raise UsageError(f"--at {place_text(at)} lies outside the output: {limits}")
-
-
-def _explain(task: Task, at: tuple[int, ...], request: Request) -> Explanation:
-    """Take one output apart, and keep the maps and channels that were asked for."""
-    values = np.moveaxis(task.results, (0, 1), (-2, -1))[at].ravel().tolist()
-    stage, channels = task.stage, _chosen(request.channel, len(task.data), "channel")
-    if isinstance(stage, PoolStage):
-        pooled = explain_pool(stage, task.data, at, values, task.missing)
-        return replace(pooled, outputs=tuple(pooled.outputs[index] for index in channels))
-    found = explain_conv(stage, task.data, at, values, task.missing, task.job.min_weight)
-    maps, sums = _chosen(request.map, stage.kernel.outputs, "map"), found.sums
-    if stage.summed:
-        sums = tuple(replace(one, channels=tuple(one.channels[index] for index in channels)) for one in sums)
-    shown = {None, *channels}
-    kept = [n for n, one in enumerate(sums) if one.map in maps and one.channel in shown]
-    each = len(values) // len(sums)  # a sum of luma has a value for each colour
-    if found.combine is Combine.NONE:
-        values = [value for n in kept for value in values[n * each : (n + 1) * each]]
-    elif not stage.summed:
-        values = [values[index] for index in channels]
-    combine = found.combine if request.map is None else Combine.NONE
-    return replace(found, sums=tuple(sums[n] for n in kept), values=tuple(values), combine=combine)
-
-
-def _chosen(index: int | None, count: int, what: str) -> Sequence[int]:
-    if index is None:
-        return range(count)
-    if not 0 <= index < count:
-        raise UsageError(f"--{what} {index} is not there: 0 to {count - 1} are")
-    return [index]
 
 
 def _show_route(request: Request, task: Task, whole: Opened) -> None:
@@ -236,7 +101,7 @@ def _one_plane(task: Task, request: Request) -> tuple[np.ndarray, np.ndarray, in
             f"a picture shows one kernel, and {stage.kernel.name} combines several: the table has them"
         )
     maps = stage.kernel.outputs if isinstance(stage, ConvStage) else 1
-    which = _chosen(request.map or 0, maps, "map")[0]
+    which = chosen(request.map or 0, maps, "map")[0]
     if isinstance(stage, ConvStage) and stage.summed and len(task.data) > 1:
         if len(task.data) > MOST_CHANNELS or len(task.letters) > 2 or stage.transposed:
             raise UsageError(
@@ -244,7 +109,7 @@ def _one_plane(task: Task, request: Request) -> tuple[np.ndarray, np.ndarray, in
                 f"{stage.kernel.name} sums over {len(task.data)}: the table has them all"
             )
         return task.data, task.results[which, 0], which
-    channel = _chosen(request.channel or 0, len(task.data), "channel")[0]
+    channel = chosen(request.channel or 0, len(task.data), "channel")[0]
     results = task.results.reshape(maps, len(task.data), *task.outputs)
     return task.data[channel], results[which, channel], which
 

@@ -16,19 +16,18 @@ from convcli.cli.shared.weights import matrices
 from convcli.common import Channels, ConvError, UsageError, frozen, number_text, per_axis, within
 from convcli.geometry.layers import format_size
 from convcli.geometry.padding import Padding, PaddingName
-from convcli.jobs.bind import bind, kernel_axes
-from convcli.jobs.chain import Chain, ConvStage
+from convcli.jobs.bind import kernel_axes
+from convcli.jobs.chain import ConvStage
 from convcli.kernel.model import Defaults, Kernel, size_text, slug
 from convcli.kernel.yaml_document import MAX_BYTES
 from convcli.kernel.yaml_file import yaml_text
-from convcli.learning.least_squares import ROUNDING, Example, Fit, fit
+from convcli.learning.least_squares import ROUNDING, Example, Fit, fit, fitting
 from convcli.media import opening
 from convcli.media.files.target import check_output, output, shown
 from convcli.media.options import ReadOptions
 from convcli.pixels.channels import white_of
 
 SUFFIXES = (".yaml", ".yml")
-GUESSES = (PaddingName.SAME, PaddingName.VALID, PaddingName.FULL)
 DIGITS = 9  # of the largest weight; smaller parts of the others are not shown
 EXACT = 0.01  # a residual below this share of what rounding leaves: the target was whole anyway
 ROUNDED = 1.1  # a residual up to so many times what rounding leaves is explained by it
@@ -108,7 +107,8 @@ def _example(
             f"this pair needs {_bank(shape)} kernels and the one before it {_bank(first.stage.kernel.shape)}"
         )
     sought = Kernel(size_text(size), shape, (0.0,) * prod(shape))
-    chain, padding = _bound(request, sought, source, target.shape.sizes, notes)
+    form = source.letters, source.shape.sizes, channels
+    chain, padding = fitting(request.geometry, sought, form, target.shape.sizes, notes)
     stage = cast(ConvStage, chain.stages[0])
     wanted = target.opaque()
     kind = wanted.dtype
@@ -121,42 +121,6 @@ def _example(
 
 def _bank(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} × {shape[1]}"
-
-
-def _bound(
-    request: Request, sought: Kernel, source: Opened, wanted: tuple[int, ...], notes: dict[str, None]
-) -> tuple[Chain, tuple[Padding, ...]]:
-    """Bind with the padding that was asked for, or with the first that makes the target's size."""
-    given = request.geometry.padding
-    sizes = source.shape.sizes
-    made: dict[str, tuple[Chain, tuple[Padding, ...]]] = {}
-    for padding in [given] if given else [(name,) for name in GUESSES]:
-        settings = replace(request.geometry, padding=padding)
-        try:
-            chain = bind([sought], settings, source.letters, sizes, source.shape.channels)
-        except UsageError:
-            if given or padding == (GUESSES[-1],):
-                raise
-            continue
-        if chain.output == wanted:
-            made[", ".join(map(str, padding))] = chain, padding
-        elif given:
-            raise UsageError(
-                f"the target is {format_size(None, wanted)}, and a kernel of {sought.name} makes "
-                f"{format_size(None, chain.output)} of {format_size(None, sizes)} with this padding and stride"
-            )
-    if not made:
-        raise UsageError(
-            f"the target is {format_size(None, wanted)}, which no padding by name makes of "
-            f"{format_size(None, sizes)} with a kernel of {sought.name}: say --padding or --stride"
-        )
-    (chosen, result), *others = made.items()
-    different = [
-        name for name, (chain, _) in others if chain.stages[0].windows != result[0].stages[0].windows
-    ]
-    if different:
-        notes[f"padding {chosen} was assumed; {' and '.join(different)} would make the same size"] = None
-    return result
 
 
 def _kernel(

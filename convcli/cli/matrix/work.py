@@ -24,10 +24,9 @@ from convcli.common import ConvError, Missing, UsageError, frozen_identity, numb
 from convcli.common.numbers import decimal_text
 from convcli.data.info import SPACE, ArraySource, Info
 from convcli.execution.pipeline import by_definition, plain_job
-from convcli.explanations.matrix import Matrix, convolution_matrix, draw
+from convcli.explanations.matrix import Matrix, convolution_matrix, draw, unpadded
 from convcli.geometry.layers import format_size
-from convcli.geometry.padding import PaddingName
-from convcli.jobs.bind import Settings, bind
+from convcli.jobs.bind import bind
 from convcli.jobs.chain import Chain, ConvStage
 from convcli.jobs.job import Job, positions
 from convcli.jobs.missing import Gaps
@@ -110,7 +109,7 @@ def make(request: Request) -> Made:
     kernel = read_kernel(symbols.pop(ALL, request.kernel), min(rank, 2), numbers=True).weighted()
     array, grain = _array(request, kernel)
     channels, sizes = (request.size or (None, ())) if array is None else (array.shape[0], array.shape[1:])
-    chain = bind([kernel], _settings(request.settings, kernel), SPACE[-len(sizes) :], sizes, channels or 1)
+    chain = bind([kernel], unpadded(request.settings, kernel), SPACE[-len(sizes) :], sizes, channels or 1)
     stage = chain.stages[0]
     if not isinstance(stage, ConvStage) or len(chain.stages) > 1:
         raise UsageError("it asks for a pool, which is not linear: no matrix does that", subject=kernel.title)
@@ -161,7 +160,7 @@ def _symbols(text: str) -> dict[str, str]:
 
 
 def _of_symbol(kernel: Kernel, request: Request, sizes: Sequence[int], channels: int) -> list[float]:
-    chain = bind([kernel], _settings(request.settings, kernel), SPACE[-len(sizes) :], sizes, channels)
+    chain = bind([kernel], unpadded(request.settings, kernel), SPACE[-len(sizes) :], sizes, channels)
     (stage,) = chain.stages
     assert isinstance(stage, ConvStage)
     return convolution_matrix(stage, sizes, channels).values.tolist()
@@ -202,15 +201,6 @@ def _with_gaps(
         gone = np.tile(gone, (matrix.outputs[0] // len(gone), *(1,) * len(chain.letters)))
         matrix = matrix.skipping(missing, gone, stage, gaps.min_weight)
     return matrix, job, None if given is None else array
-
-
-def _settings(settings: Settings, kernel: Kernel) -> Settings:
-    """Fill in this command's default: nothing outside, unless a mode or the kernel itself asks for padding."""
-    moded = settings.pad_mode is not None or settings.pad_value is not None
-    if settings.padding is None and moded and not settings.transposed:
-        return replace(settings, padding=(PaddingName.SAME,))
-    silent = settings.padding is None and kernel.defaults.padding is None
-    return replace(settings, padding=((0, 0),)) if silent else settings
 
 
 def _array(request: Request, kernel: Kernel) -> tuple[np.ndarray | None, Mapping[str, Any] | None]:
