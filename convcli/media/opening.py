@@ -311,6 +311,20 @@ def exists(path: str) -> bool:
     return os.path.lexists(file) or find_numbered(file) is not None
 
 
+def check_disk(path: str, format: Format, info: Info) -> None:
+    """Refuse an output for which the disk has no room, where its bytes are known or, in chunks, a thousandth of them.
+
+    Raises
+    ------
+    ConvError
+    """
+    if format.grain.any_order:
+        import numpy as np
+
+        size = prod(info.shape) * np.dtype(info.dtype).itemsize
+        target.check_disk(path, size // 1000 if format.folder else size)
+
+
 def check_output(path: str, format: Format, info: Info | None = None, *, force: bool = False) -> None:
     """Raise what :func:`open_sink` would raise at once, and touch nothing.
 
@@ -376,10 +390,7 @@ def open_sink(
             opened = target.folder_output(path, format.folder, force=force)
         else:
             opened = target.output(path, force=force, binary=format.binary, seeks=format.seeks)
-        if format.grain.any_order and not format.folder:  # stored as they are: how many bytes is known
-            import numpy as np
-
-            target.check_disk(path, prod(info.shape) * np.dtype(info.dtype).itemsize)
+        check_disk(path, format, info)
         with opened as fp:
             sink = registry.open_sink(fp, format, info, replace(options, array=array))
             sink.notes += (

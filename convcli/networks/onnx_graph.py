@@ -328,7 +328,8 @@ Made = list[Operation]
 def _convolution(node: _Node) -> Made:
     transposed = node.proto.op_type == "ConvTranspose"
     out, inputs, *size = node.tensor(1).dims
-    groups = node.attribute("group", 1)
+    if (groups := node.attribute("group", 1)) < 1:
+        raise ValueError(f"a convolution in {groups} groups")
     node.require(output_shape=None)
     if transposed:
         out, inputs = inputs * groups, out // groups

@@ -276,10 +276,11 @@ def test_models_that_are_no_nets(tmp_path: Path) -> None:
     path = b.model(tmp_path / "type.onnx", b.node("LeakyRelu", "x", alpha="0.1"))
     with pytest.raises(ConvError, match="a node of it does not make sense: alpha of LeakyRelu is no FLOAT"):
         load_net(path)
-    b = Builder(1, 4, 4)
-    path = b.model(tmp_path / "groups.onnx", b.node("ConvTranspose", "x", b.weight(1, 1, 3, 3), group=0))
-    with pytest.raises(ConvError, match="a node of it does not make sense"):
-        load_net(path)
+    for kind, groups in (("ConvTranspose", 0), ("Conv", 0), ("Conv", -1)):
+        b = Builder(1, 4, 4)
+        path = b.model(tmp_path / "groups.onnx", b.node(kind, "x", b.weight(1, 1, 3, 3), group=groups))
+        with pytest.raises(ConvError, match="a node of it does not make sense"):
+            load_net(path)
 
 
 def test_a_model_of_flat_numbers_and_open_sizes(tmp_path: Path) -> None:

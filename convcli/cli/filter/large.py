@@ -38,7 +38,7 @@ _APART = frozenset(("inputs", "kernels", "output", "out_dir", "threads", "scale"
 _SILENT = frozenset(("force", "dry_run", "plan", "json", "messages", "verification"))
 
 
-def crew(request: Request, format: Format, job: Job, source: Source) -> int:
+def crew(request: Request, format: Format, job: Job, source: Source, output: str) -> int:
     """Return how many processes are to compute a job, 0 where the one that runs can do it alone, or must."""
     if target.STANDARD in request.inputs:
         return 0
@@ -47,6 +47,8 @@ def crew(request: Request, format: Format, job: Job, source: Source) -> int:
         return 0
     if type(source).__module__.startswith("convcli.execution"):  # a transform, which is not opened again
         return 0
+    if not beside(output).exists():
+        opening.check_disk(output, format, job.result)
     if not opening.in_place(format, job.result, request.writing):
         return 0
     return request.scale.workers or max(1, (request.threads or available_threads()))

@@ -214,12 +214,16 @@ def prepare(
         step = FILM_STEP
     if not outputs.streams(job.result, format):
         step = job.length
+    slugs = [*map(slug, begun), *(kernel.slug for kernel in named)]
+    if request.settings.pool is not None:
+        slugs.append(slug(request.settings.pool.option))
+    target = input.output(request, slugs, format)
     location = Location(input.name, source_format.name, request.reading, request.gaps.mask)
     resources, crew = Resources(request.engine, request.device, request.threads), 0
     if (request.scale.asked or job.result.bytes >= LARGE) and step is None:
         from convcli.cli.filter import large
 
-        crew = large.crew(request, format, job, source)
+        crew = large.crew(request, format, job, source, target)
     if request.scale.memory is not None:
         resources = replace(resources, memory=each(request.scale.memory, crew))
     resources = replace(resources, threads=1) if crew else resources
@@ -230,10 +234,7 @@ def prepare(
     pipeline.plan.check_memory()
     if resources.memory is not None:
         pipeline.plan.check_memory(resources.memory, "left of --memory for each process")
-    slugs = [*map(slug, begun), *(kernel.slug for kernel in named)]
-    if request.settings.pool is not None:
-        slugs.append(slug(request.settings.pool.option))
-    names = outputs.paths(input.output(request, slugs, format), format, pipeline.result)
+    names = outputs.paths(target, format, pipeline.result)
     became = begun | {kernel.name: kernel.in_samples for kernel in named}
     told = {title: text for title, text in became.items() if text not in ("", title)}
     if request.scale.asked and not (crew and len(names) == 1):
