@@ -3,6 +3,7 @@
 matplotlib draws the files, in `convcli.cli.shared.figures`; the terminal gets text.
 """
 
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ from convcli.cli.shared import figures
 from convcli.cli.shared.drawing import bars, shaded, side_by_side
 from convcli.cli.shared.opened import opened
 from convcli.cli.shared.terminal import WIDTH
-from convcli.common import UsageError, frozen
+from convcli.common import UsageError, frozen, quoted
 from convcli.data.info import channels_first
+from convcli.kernel.yaml_document import nearest
 from convcli.media.files.target import STANDARD, shown
 from convcli.media.options import ReadOptions
 
@@ -29,7 +31,20 @@ def check(request: Request) -> None:
     if STANDARD in (*request.inputs, request.output):
         raise UsageError("--plot reads input and result again: both must be files")
     if request.plot != STANDARD:
-        figures.check(str(request.plot), force=request.force, page=True)
+        figures.check(_named(request)[1], force=request.force, page=True)
+        _named(request, known=True)
+
+
+def _named(request: Request, *, known: bool = False) -> tuple[str, str]:
+    """Return the colour map, empty where none is named, and the file of ``MAP:FILE``; whether there is such a map."""
+    colours, colon, name = str(request.plot).partition(":")
+    if not colon or len(colours) < 2 or not colours.isidentifier():  # a file, perhaps on a drive
+        return "", str(request.plot)
+    if known:
+        maps = importlib.import_module("matplotlib").colormaps
+        if colours not in maps:
+            raise UsageError(f"matplotlib has no colour map {quoted(colours)}; {nearest(colours, [*maps])}")
+    return colours, name
 
 
 @frozen
@@ -88,8 +103,10 @@ def draw(request: Request, before: str, after: str) -> None:
     if request.plot == STANDARD:
         sys.stdout.writelines(f"{line}\n" for line in _lines(*views))
         return
-    figure = (_curves if views[0].values.ndim == views[1].values.ndim == 2 else _pictures)(*views)
-    figures.save(figure, str(request.plot), force=request.force)
+    colours, name = _named(request)
+    curves = views[0].values.ndim == views[1].values.ndim == 2
+    figure = _curves(*views) if curves else _pictures(*views, colours)
+    figures.save(figure, name, force=request.force)
 
 
 def _curves(before: View, after: View) -> Any:
@@ -118,8 +135,11 @@ def _thinned(places: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
     return places[kept], values[kept]
 
 
-def _pictures(before: View, after: View) -> Any:
-    """Draw the input, the result, and their difference if they have one size."""
+def _pictures(before: View, after: View, colours: str) -> Any:
+    """Draw the input, the result, and their difference if they have one size.
+
+    With a colour map brightnesses are drawn in its colours, from the least to the largest, with a bar of the values.
+    """
     comparable = before.values.shape == after.values.shape
     figure = figures.figure(4 * (2 + comparable), 3.6)
     for number, view in enumerate((before, after), 1):
@@ -127,7 +147,11 @@ def _pictures(before: View, after: View) -> Any:
         if view.values.ndim == 2:
             axes.plot(*_thinned(view.places, view.values[0]))
             continue
-        axes.imshow(view.picture, cmap="gray", vmin=0, vmax=1)
+        if colours:
+            drawn = axes.imshow(view.values.mean(axis=0), cmap=colours)
+            figure.colorbar(drawn, ax=axes, shrink=0.8)
+        else:
+            axes.imshow(view.picture, cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()
     if comparable:
         difference = after.values.astype(float) - before.values
