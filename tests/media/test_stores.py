@@ -186,6 +186,17 @@ def test_results_of_hdf5_are_scipys(tmp_path: Path) -> None:
     assert convcli(*words, cwd=tmp_path)[1] == "a.entry.data.k3x3.h5\n"
 
 
+@pytest.mark.parametrize("name", ["scale_factor", "add_offset", "nothing"])
+def test_packing_that_is_no_number_and_arrays_of_nothing_are_refused(name: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        array = file.create_dataset("a", data=h5py.Empty("f4") if name == "nothing" else np.ones((4, 5)))
+        array.attrs[name] = "x"
+    said = shell.convcli("filter", "a.h5::/a", "-k", "box:3", "-o", "o.npy", cwd=tmp_path).stderr
+    assert (
+        said.count(b"\n") == 1 and (b"holds nothing" if name == "nothing" else b"is not a number") in said
+    ), said
+
+
 def test_months_are_no_seconds(tmp_path: Path) -> None:
     with h5netcdf.File(tmp_path / "a.nc", "w") as file:
         file.dimensions = {"time": 3, "y": 4, "x": 5}

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen_identity
 from convcli.data.axes import SECOND, Axis, Even, Listed, Positions
 from convcli.data.info import SPACE
@@ -194,9 +195,13 @@ class Coding:
         for value in (value for name in MISSING for value in np.ravel(attributes.get(name, []))):
             with suppress(ValueError, OverflowError):
                 missing.append(Nodata(str(value), stored))
-        scale, shift = (
-            float(np.ravel(attributes.get(key, usual))[0]) for key, usual in zip(PACKING, (1, 0), strict=True)
-        )
+        try:
+            scale, shift = (
+                float(np.ravel(attributes.get(key, usual))[0])
+                for key, usual in zip(PACKING, (1, 0), strict=True)
+            )
+        except (ValueError, TypeError, IndexError):
+            raise ConvError(f"{' or '.join(PACKING)} is not a number") from None
         dtype = missing[0].dtype if missing else stored
         return cls(dtype if (scale, shift) == (1, 0) else "float64", tuple(missing), scale, shift)
 

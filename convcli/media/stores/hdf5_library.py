@@ -189,6 +189,8 @@ def _described(h5py: Any, array: Any) -> dict[str, Any]:
     filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())} - _FILTERS
     if array.is_virtual or array.external:
         raise _RefusedError(f"{array.name!r} has its samples in other files, which are not opened")
+    if array.shape is None:
+        raise _RefusedError(f"{array.name!r} holds nothing")
     if filters:
         raise _RefusedError(
             f"{array.name!r} is packed by filters of others, {filters}: h5repack -f GZIP=4 FILE NEW"
