@@ -167,18 +167,20 @@ def test_an_interrupt_during_the_start_is_quiet(where: str, tmp_path: Path) -> N
 
 
 AT_ONCE = """
-import os, runpy, signal, sys
+import os, runpy, sys
 def hear(event, args):
-    if event == "import" and args[0] == "convcli.cli.launch":
-        os.kill(os.getpid(), signal.SIGINT)
+    if event == "import" and args[0] == "{module}":
+        os.kill(os.getpid(), 2)
 sys.addaudithook(hear)
 sys.argv = ["convcli", "kernels", "list"]
 runpy.run_module("convcli", run_name="__main__", alter_sys=True)
 """
 
 
-def test_an_interrupt_before_the_launcher_is_quiet() -> None:
-    done = subprocess.run([sys.executable, "-c", AT_ONCE], capture_output=True, check=False, timeout=60)
+@pytest.mark.parametrize("module", ["enum", "convcli.cli.launch"])
+def test_an_interrupt_before_the_launcher_is_quiet(module: str) -> None:
+    program = AT_ONCE.format(module=module)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
