@@ -201,12 +201,15 @@ class PillowSink(Sink):
         settings, animated = settings_of(self._info) | self.settings(), "T" in self._info.letters
         try:
             encoded = self.animation(settings | self.timing()) if animated else self.pictures(settings)
-        except (OverflowError, RuntimeError, ValueError) as error:
+        except (OverflowError, RuntimeError, ValueError):
             # GIF adds up the times of equal frames; WebP counts all milliseconds in 32 bits
             if not animated:
                 raise
-            name = self.holds.name
-            raise ConvError(f"{name} cannot hold these times ({error}): write .mkv, or give --fps") from None
+            longest = float(self.longest * self.unit)
+            raise ConvError(
+                f"{self.holds.name} cannot hold these times (a picture may stand for {longest:g} s, and equal frames "
+                "are one): write .mkv, or give --fps"
+            ) from None
         self._fp.write(encoded)
 
     def pictures(self, settings: dict[str, Any]) -> memoryview | bytes:
