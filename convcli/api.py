@@ -261,7 +261,7 @@ def filter(
         keeps_numbers=not own.is_picture,
     )
     resources = Resources(parse_choice(EngineName, str(engine), "engine"), str(device), threads)
-    work = Pipeline(job, source, resources)
+    work = Pipeline(job, source, resources, arrays=True)
     if key and len(_PLANNED) < MOST_PLANNED:
         nothing = np.broadcast_to(data.dtype.type(0), data.shape)
         _PLANNED[key] = work.of(ArraySource(nothing, source.info))

@@ -63,6 +63,8 @@ class Pipeline:
         Which boxes the output takes; an array takes any.
     apart : int
         How many processes write boxes of the output: all boxes are whole pieces of it, and there are some for each.
+    arrays : bool
+        Whether data and result are arrays of the caller: longer blocks cost no memory of ours.
 
     Attributes
     ----------
@@ -81,6 +83,7 @@ class Pipeline:
         planes: bool = False,
         grain: Grain = BOXES,
         apart: int = 0,
+        arrays: bool = False,
     ) -> None:
         self.job, self.source, self.apart = job, source, apart
         self.route: Route | None = None
@@ -100,7 +103,7 @@ class Pipeline:
             result=job.dtype,
             cuts=self._cuts(grain) if step is None else (),
             times=self._passes,
-            in_memory=source.grain.any_order and (source.grain.kept or apart > 0),
+            in_memory=arrays or (source.grain.any_order and apart > 0),
         )
         if step is not None:
             self.plan = self.plan.cut(job.stream, step)
