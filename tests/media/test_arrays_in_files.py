@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from convcli.cli.shared.outputs import check_apart, default_name
+from convcli.cli.filter.found import Input
+from convcli.cli.shared.outputs import check_apart
 from convcli.common.errors import ConvError, UsageError
 from convcli.data.info import Info
 from convcli.media import opening, registry
@@ -41,7 +44,9 @@ def test_a_name_is_parted_where_the_format_holds_several_arrays() -> None:
 
 @pytest.mark.usefixtures("several")
 def test_outputs_and_inputs_are_the_files_of_their_names() -> None:
-    assert default_name("in/a.npy::/entry/data", ["sobel"], ".npy") == "a.entry.data.sobel.npy"
+    asked: Any = SimpleNamespace(output=None, out_dir=None, name=None)
+    named = Input("in/a.npy::/entry/data").output(asked, ["sobel"], registry.by_name("npy"))
+    assert named == "a.entry.data.sobel.npy"
     with pytest.raises(UsageError, match="named for two outputs"):
         check_apart("b.npy::/one", "b.npy::/two")
     with pytest.raises(ConvError, match="an input too"):
