@@ -466,6 +466,8 @@ def sgi_in_runs() -> bytes:
     ("PFM", b"Pf\n16 12\n-1.0\n" + PIXELS.astype("<f4").tobytes()),
     ("PAM", b"P7\nWIDTH 16\nHEIGHT 12\nDEPTH 1\nMAXVAL 255\nTUPLTYPE GRAYSCALE\nENDHDR\n" + PIXELS.tobytes()),
     ("PPM", b"P5\n16 12\n65535\n" + PIXELS.astype(">u2").tobytes()), ("SGI", sgi_in_runs()),
+    *(("PPM", head + b"\n# of 7\n".join(b"%d" % value for value in PIXELS.ravel())) for head in (
+        b"P2\n16 12\n255\n", b"P3\n8 8\n255\n")),
     ("TGA", coloured("TGA", compression="tga_rle")), ("J2K", coloured("JPEG2000", no_jp2=True)),
     ("DDS", coloured("DDS", "RGBA", pixel_format="DXT1")), ("PSD", psd_with("")), ("CUR", cursor()),
     ("ICO", icon((16, 12))), ("ICO", icon((16, 12), bitmap_format="bmp")),

@@ -428,7 +428,7 @@ def test_a_hyperstack_has_its_axes_unless_colours_are_another_channel(palette):
         assert (info.letters, info.shape) == ("ZYXC", (24, 20, 30, 3))
         assert np.array_equal(got, (palette >> 8).T[pixels.reshape(24, 20, 30)])
         assert "metadata of the TIFF are not used" in info.notes[0]
-        assert "(T 2, Z 3, C 4)" in info.notes[1]
+        assert "(T 2, Z 3, C 4)" in info.notes[-1]
 
 
 def test_profile_and_resolution():
@@ -507,8 +507,15 @@ def test_palettes_of_eight_bits_by_careless_writers():
     palette = RNG.integers(0, 256, (3, 256), np.uint8)
     for factor in (1, 256, 257):
         stored = palette.astype(np.uint16) * factor
-        _, got = read(made(PIXELS, photometric="palette", colormap=stored))
-        assert np.array_equal(got, palette.T[PIXELS])
+        info, got = read(made(PIXELS, photometric="palette", colormap=stored))
+        assert np.array_equal(got, palette.T[PIXELS]) and not info.notes
+
+
+def test_a_palette_of_sixteen_bits_is_said_to_be_rounded():
+    palette = RNG.integers(0, 2**16, (3, 256), np.uint16)
+    info, got = read(made(PIXELS, photometric="palette", colormap=palette))
+    assert np.array_equal(got, (palette >> 8).T[PIXELS])
+    assert info.notes == ("the palette's colours of 16 bits are read as 8 bits",)
 
 
 def test_tifffile_does_not_speak():

@@ -11,6 +11,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from math import prod
 from typing import IO, TYPE_CHECKING, Any
 
@@ -148,6 +149,9 @@ def _tga(head: bytes) -> bool:
 _NETPBM_HEADER = re.compile(rb"P([2356])" + rb"\s+(?:#[^\n]*\n\s*)*(\d+)" * 3)
 
 
+_NETPBM_NUMBER = re.compile(rb"#[^\n]*|(\d+)\s*")
+
+
 def _netpbm_bits(head: bytes) -> int:
     found = _NETPBM_HEADER.match(head)
     return int(found[4]).bit_length() if found else 8
@@ -164,10 +168,15 @@ def _netpbm_end(head: bytes) -> int:
     if found := re.match(rb"PF\s+(\d+)\s+(\d+)\s+\S+\s", head):
         return found.end() + 12 * int(found[1]) * int(found[2])
     found = _NETPBM_HEADER.match(head)
-    if not found or found[1] in b"23":
+    if not found:
         return 0
     kind, width, height, white = map(int, found.groups())
-    return found.end() + 1 + width * height * (3 if kind == 6 else 1) * (2 if white > 255 else 1)
+    samples = width * height * (3 if kind in (3, 6) else 1)
+    if kind > 3:
+        return found.end() + 1 + samples * (2 if white > 255 else 1)
+    numbers = (one for one in _NETPBM_NUMBER.finditer(head, found.end()) if one[1])  # as text
+    last = next(islice(numbers, max(samples - 1, 0), None), None)
+    return last.end() if last else 0
 
 
 def _psd_carriers(data: bytes) -> Iterator[str]:

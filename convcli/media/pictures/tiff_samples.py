@@ -109,21 +109,30 @@ def look_of(page: tifffile.TiffPage, significant: int = 16) -> tuple[Look, tuple
 
 def _palette_look(page: tifffile.TiffPage, total: int) -> tuple[Look, tuple[str, ...]]:
     """Return how indices into a palette become colours; one extra sample may be their alpha."""
-    table = _palette(page)
+    table, notes = _palette(page)
     extra = page.extrasamples[0] if page.extrasamples else 0
     if total == 2 and extra in (_PREMULTIPLIED, _STRAIGHT) and page.bitspersample == 8:
         divided = extra == _PREMULTIPLIED
-        return Look(Colour.RGBA, 2, table, premultiplied=divided, alpha_beside=True), (_DIVIDED,) * divided
+        return Look(Colour.RGBA, 2, table, premultiplied=divided, alpha_beside=True), notes + (
+            _DIVIDED,
+        ) * divided
     left_out = f"{total - 1} extra channels of the TIFF are left out"
-    return Look(Colour.RGB, 1, table), (left_out,) if total > 1 else ()
+    return Look(Colour.RGB, 1, table), notes + (left_out,) * (total > 1)
 
 
-def _palette(page: tifffile.TiffPage) -> np.ndarray:
-    """Return a palette as 8-bit RGB, shape ``(entries, 3)``; TIFF stores 16 bits, some writers 8."""
+def _palette(page: tifffile.TiffPage) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return a palette as 8-bit RGB, shape ``(entries, 3)``, and what that loses.
+
+    TIFF stores 16 bits; most writers repeat the upper 8 in the lower ones, or leave these 0, and some store 8.
+    """
     colours = page.colormap
     if colours is None:
         raise ConvError("broken TIFF: its palette is missing")
-    return (colours >> 8 if colours.max() > 255 else colours).T.astype(np.uint8)
+    if colours.max() <= 255:
+        return colours.T.astype(np.uint8), ()
+    upper, lower = colours >> 8, colours & 255
+    rounded = bool(((lower != upper) & (lower != 0)).any())
+    return upper.T.astype(np.uint8), ("the palette's colours of 16 bits are read as 8 bits",) * rounded
 
 
 def straight(pixels: np.ndarray, white: int | None = None) -> np.ndarray:
