@@ -203,7 +203,12 @@ def begun(place: Path, format: Format, info: Info, options: WriteOptions) -> Pla
     with (
         place.open("x+b") if fresh else tempfile.NamedTemporaryFile() as fp
     ):  # of what is there no byte is touched
-        return Place(place, registry.open_sink(fp, format, info, options))
+        from convcli.media.region import RegionSink  # numpy
+
+        made = registry.open_sink(fp, format, info, options)
+        if fresh and isinstance(made, RegionSink):
+            made.extend()  # so that it can be read before it is whole
+        return Place(place, made)
 
 
 def masked(source: Source, name: str) -> Source:

@@ -3,6 +3,7 @@
 A memory map would be shorter, and crash where a file shrinks.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
@@ -82,6 +83,11 @@ class RegionSink(Sink):
     def attach(self, fp: IO[bytes]) -> None:
         """Go on in a file that another such sink has begun."""
         self._fp = fp
+
+    def extend(self) -> None:
+        """Make the file as long as all samples are; those that are not written are zero."""
+        end = self._offset + prod(self.info.shape) * self._dtype.itemsize
+        self._fp.truncate(max(end, self._fp.seek(0, io.SEEK_END)))
 
     def flush(self) -> None:
         self._fp.flush()

@@ -107,6 +107,16 @@ def test_a_spoiled_job_runs_nothing_else(volume: np.ndarray, tmp_path: Path) -> 
         assert not (tmp_path / "evil.npy").exists()
 
 
+@pytest.mark.parametrize("suffix", ["npy", "tif", "nii"])
+def test_half_a_job_is_verified_too(suffix: str, volume: np.ndarray, tmp_path: Path) -> None:
+    """The file is as long as it will be from its beginning on: the half that is written can be read."""
+    ok(*command(f"b.{suffix}", "--workers", "1", "--part", "1/2"), cwd=tmp_path)
+    told = ok("job", f"b.{suffix}", "--verify", "100%", cwd=tmp_path).stdout.decode()
+    assert "boxes, computed once more, are equal" in told
+    state = json.loads(ok("job", f"b.{suffix}", "--json", cwd=tmp_path).stdout)
+    assert 0 < state["done"] < state["boxes"] and told.startswith(f"{state['done']} of {state['done']} boxes")
+
+
 def test_verifying_makes_no_job_of_another_output(volume: np.ndarray, tmp_path: Path) -> None:
     ok(*command("b.npy", "--workers", "1", "--keep-job"), cwd=tmp_path)
     file = tmp_path / "b.npy.job" / "job.json"
