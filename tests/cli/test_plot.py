@@ -112,3 +112,14 @@ def test_a_colour_map_with_its_bar(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
     assert b"no colour map 'viridi'" in done.stderr
     assert not (tmp_path / "q.png").exists()
+
+
+@pytest.mark.parametrize("kernel", ["sobel", "bank.npy"])
+def test_arrays_without_names_of_axes_are_drawn_as_what_they_are(tmp_path: Path, kernel: str) -> None:
+    """A colour picture, and the maps of a bank on one: the last axis of neither is space."""
+    np.save(tmp_path / "bank.npy", np.random.default_rng(2).normal(size=(4, 3, 3, 3)))
+    call = ("filter", SAMPLES / "house.png", "-k", kernel, "-o", "made.npy", "-q", "--plot", "-")
+    preview = ok(*call, "--dry-run", cwd=tmp_path).stdout.decode().splitlines()[1:]
+    drawn = ok(*call, cwd=tmp_path).stdout.decode().splitlines()
+    assert preview == [line for line in drawn if line.startswith("  ")] and len(preview) > 8
+    assert np.load(tmp_path / "made.npy").shape[-1] == (4 if kernel == "bank.npy" else 3)

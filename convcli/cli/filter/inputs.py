@@ -1,11 +1,14 @@
 """The main job for one input: open it, know what it becomes, and hand it to `convcli.cli.filter.task`."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from convcli.cli.filter.found import Input, identity
 from convcli.cli.filter.request import Request, Scale
@@ -16,6 +19,9 @@ from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, about_input, shown, shown_input
 from convcli.media.opening import Given
 from convcli.media.registry import Format
+
+if TYPE_CHECKING:
+    from convcli.cli.filter.task import Task
 
 
 class Claims(dict[str, str]):
@@ -138,7 +144,7 @@ def filter_one(request: Request, input: Input, claims: Claims) -> int:
             for variant, task in ready:
                 tasks.show(variant, task)
             if request.plot is not None:
-                _preview(request, input)
+                _preview(request, input, {Path(path).name: task for _, task in ready for path in task.paths})
             return 0
         done = []
         for variant, task in ready:
@@ -151,12 +157,12 @@ def filter_one(request: Request, input: Input, claims: Claims) -> int:
     for found in done:
         tasks.conclude(request, found)
         if request.plot is not None and found.task.paths:
-            plot.draw(request, name, found.task.paths[0])
+            plot.draw(request, name, found.task.paths[0], found.task.pipeline.result.letters)
     return len(done)
 
 
-def _preview(request: Request, input: Input) -> None:
-    """Draw what would be written, of a result that is gone afterwards."""
+def _preview(request: Request, input: Input, tasks: Mapping[str, Task]) -> None:
+    """Draw what would be written, of a result that is gone afterwards; ``tasks`` by the names of their outputs."""
     from convcli.cli.filter import plot
 
     with TemporaryDirectory(prefix="convcli-") as folder:
@@ -168,7 +174,7 @@ def _preview(request: Request, input: Input) -> None:
         with redirect_stdout(StringIO()):
             filter_one(made, input, Claims(made, [input]))
         for path in sorted(Path(folder).iterdir()):
-            plot.draw(request, input.name, str(path))
+            plot.draw(request, input.name, str(path), tasks[path.name].pipeline.result.letters)
 
 
 def has_suffix(name: str) -> bool:

@@ -3,6 +3,7 @@
 matplotlib draws the files, in `convcli.cli.shared.figures`; the terminal gets text.
 """
 
+import difflib
 import importlib
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from convcli.cli.shared.opened import opened
 from convcli.cli.shared.terminal import WIDTH
 from convcli.common import UsageError, frozen, quoted
 from convcli.data.info import channels_first
-from convcli.kernel.yaml_document import nearest
+from convcli.media import registry
 from convcli.media.files.target import STANDARD, shown
 from convcli.media.options import ReadOptions
 
@@ -43,7 +44,8 @@ def _named(request: Request, *, known: bool = False) -> tuple[str, str]:
     if known:
         maps = importlib.import_module("matplotlib").colormaps
         if colours not in maps:
-            raise UsageError(f"matplotlib has no colour map {quoted(colours)}; {nearest(colours, [*maps])}")
+            near = difflib.get_close_matches(colours, [*maps], n=1) or ["viridis, magma, coolwarm or gray"]
+            raise UsageError(f"matplotlib has no colour map {quoted(colours)}; try {near[0]}")
     return colours, name
 
 
@@ -97,9 +99,11 @@ class View:
         return np.moveaxis(seen, 0, -1) if seen.ndim == 3 else seen
 
 
-def draw(request: Request, before: str, after: str) -> None:
-    """Draw an input beside its result, as ``--plot`` says."""
-    views = View.of(before, request.reading), View.of(after, ReadOptions())
+def draw(request: Request, before: str, after: str, letters: str) -> None:
+    """Draw an input beside its result, as ``--plot`` says; ``letters`` are those of the result's axes."""
+    letters = letters.replace("M", "N" if "C" in letters else "C")
+    unnamed = registry.readable(after).name == "npy" and len(letters) > 1  # which holds no names of axes
+    views = View.of(before, request.reading), View.of(after, ReadOptions(axes=letters if unnamed else None))
     if request.plot == STANDARD:
         sys.stdout.writelines(f"{line}\n" for line in _lines(*views))
         return
