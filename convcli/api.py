@@ -720,6 +720,8 @@ def _regions(given: Any, what: str) -> tuple[Polygon | Stencil, ...]:
     from convcli.detection.area import Stencil, parse_region
     from convcli.media.clip_view import light_part
 
+    if getattr(given, "ndim", None) == 0:
+        given = given.item()
     if given is None:
         return ()
     if isinstance(given, str | PathLike):

@@ -91,6 +91,7 @@ def test_options_are_those_of_the_shell() -> None:
         (np.zeros((2, 8, 8)), {"threshold": -1}, "0 or more"),
         (np.zeros((2, 8, 8)), {"denoise": 0}, "denoise 0"),
         (np.zeros((2, 8, 8)), {"region": (0, 0, 9, 9)}, "outside"),
+        (np.zeros((2, 8, 8)), {"region": np.array(2)}, "region '2'"),
         (np.zeros((2, 8, 8)), {"fps": 0}, "frames a second"),
         (SAMPLES / "walk.mp4", {"fps": 5}, "times of their own"),
         (SAMPLES / "house.png", {}, "house.png': not a clip"),

@@ -328,3 +328,35 @@ def taken(process: int) -> float:
         found = re.findall(r"RssAnon:\s*(\d+)", Path(f"/proc/{process}/status").read_text())
         return sum(map(int, found)) * 1024 / 1e6
     return 0.0
+
+
+@pytest.mark.parametrize("names", ["", "zyx"])
+def test_a_volume_is_filtered_in_three_dimensions_and_a_line_says_so(names: str, tmp_path: Path) -> None:
+    """As the other volumes; filtered once more, the result is one too."""
+    values = RANDOM.normal(size=(6, 7, 8))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        array = file.create_dataset("scan", data=values)
+        for index, name in enumerate(names):
+            array.dims[index].label = name
+    for source, made in (("a.h5", "b.h5"), ("b.h5", "c.h5")):
+        code, _, said = convcli("filter", source, "-k", "box:3", "-o", made, cwd=tmp_path)
+        assert (code, "3-D on this volume (z,y,x)" in said) == (0, True)
+        values = ndimage.uniform_filter(values, 3, mode="nearest")
+        with h5py.File(tmp_path / made) as file:
+            np.testing.assert_allclose(file["scan"], values, atol=1e-12)
+
+
+def test_attributes_of_nothing_and_of_rare_numbers_stop_no_one(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        array = file.create_dataset("scan", data=np.ones((4, 5)))
+        for owner in (array, file):
+            owner.attrs.create("TITLE", h5py.Empty("S1"))
+            owner.attrs["wide"] = np.longdouble(1)
+            owner.attrs["none"] = h5py.Empty("f4")
+            owner.attrs["kept"] = "as it is"
+        file.attrs["root"] = h5py.Empty("f4")
+    code, _, said = convcli("filter", "a.h5", "-k", "box:3", "-o", "b.h5", cwd=tmp_path)
+    assert code == 0 and said.count("\n") == 1 and "TITLE, none, wide and 1 more" in said
+    with h5py.File(tmp_path / "b.h5") as file:
+        np.testing.assert_allclose(file["scan"], 1)
+        assert file["scan"].attrs["kept"] == file.attrs["kept"] == "as it is"

@@ -90,8 +90,9 @@ class Hdf5Source(Boxes):
             for (name, path), (_, places) in zip(found["dimensions"], along, strict=True)
             if path and not places
         ]
+        unread = [key for key, value in found["shared"].items() if value is None and key not in lost]
         notes = left_out(
-            "HDF5", lost, [f"coordinates {', '.join(odd)}, which do not rise or fall"] * bool(odd)
+            "HDF5", lost + unread, [f"coordinates {', '.join(odd)}, which do not rise or fall"] * bool(odd)
         )
         notes += coding.notes
         stored = Stored(
@@ -104,6 +105,7 @@ class Hdf5Source(Boxes):
         )
         metadata = Metadata(nodata=coding.missing[0].text if coding.missing else None, store=stored)
         info = Info.of(letters, self._shape, coding.dtype, metadata=metadata, notes=notes)
+        info = replace(info, volume="Z" in letters)
         self.info = info.placed(**{letter: one for letter, (_, one) in zip(letters, along, strict=True)})
         self.grain = replace(pieces(self.info), beside=_LIBRARY)
 

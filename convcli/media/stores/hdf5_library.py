@@ -228,8 +228,10 @@ def _attributes(owner: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in (name for name in owner.attrs if not name.startswith(_HIDDEN)):
         place = owner.attrs.get_id(name)
+        shape, kind, size = place.shape, place.dtype.kind, place.dtype.itemsize  # no shape of what is empty
+        plain = kind in "OSU" or (kind in "biuf" and size <= 8)
         value = np.asarray(
-            owner.attrs[name] if prod(place.shape) <= _VALUES and place.dtype.kind in "OSUbiuf" else None
+            owner.attrs[name] if plain and shape is not None and prod(shape) <= _VALUES else None
         )
         if value.dtype.kind in "biuf":
             found[name] = {"\0": [value.tolist(), value.dtype.str]}
