@@ -106,6 +106,8 @@ class Metadata:
     srgb: int | None = None
     geo: tuple[tuple[int, int, int, Any], ...] | None = None  # tags that name where a map's pixels lie
     nodata: str | None = None  # the number that stands for missing samples in such files
+    # Channels without a colour are measurements, and none is alpha; TIFF calls the first of them this
+    bands: str | None = None
     header: tuple[str, str] | None = None  # of a format, by its name: what its writer takes back
     store: Any = None  # what stands beside the samples of a store, as its own format calls it
     volume: Volume | None = None

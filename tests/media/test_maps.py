@@ -255,3 +255,25 @@ def test_words_that_are_not_ascii_are_kept(tmp_path: Path) -> None:
     run(tmp_path / "a.tif", "-k", "box:3", "-o", tmp_path / "b.tif")
     with tifffile.TiffFile(tmp_path / "b.tif") as found:
         assert found.pages.first.tags.valueof(34737) == "Zürich|"
+
+
+@pytest.mark.parametrize(
+    ("count", "photometric"), [*((n, "MINISBLACK") for n in (2, 3, 4, 5)), (4, "RGB"), (5, "RGB")]
+)
+def test_bands_without_a_colour_are_neither_colour_nor_transparency(
+    count: int, photometric: str, tmp_path: Path
+) -> None:
+    bands = RANDOM.integers(1, 4000, (count, 30, 20), dtype=np.uint16)
+    path = write(tmp_path / "a.tif", bands, photometric=photometric, alpha="UNSPECIFIED")
+    assert run(path, "-k", KERNEL, "--range", "float", "-o", tmp_path / "b.tif") == ""
+    with rasterio.open(path) as given, rasterio.open(tmp_path / "b.tif") as found:
+        assert found.colorinterp == given.colorinterp
+        expected = [correlate(band.astype(float), TAPS, mode="reflect", origin=(-1, 0)) for band in bands]
+        np.testing.assert_allclose(found.read(), expected, rtol=1e-6)
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:
+        assert tif.pages.first.photometric.name == photometric
+        assert set(tif.pages.first.extrasamples) == {tifffile.EXTRASAMPLE.UNSPECIFIED}
+    if count != 3:  # three are shown as colours
+        command = ["filter", str(path), "-k", "1", "-o", str(tmp_path / "b.png")]
+        done = CliRunner().invoke(build(["filter"]), command)
+        assert f"cannot hold {count} channels: write tiff or npy" in f"{done.exception}"

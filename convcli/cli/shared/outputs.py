@@ -57,7 +57,8 @@ def check(result: Info, format: Format, *, grey: bool = True) -> None:
     named = f"{format.name.upper()} files cannot hold"
     if result.colour is Colour.CMYK and format.name not in ("jpeg", "tiff", "npy"):
         raise UsageError(f"{named} CMYK: write jpeg, tiff or npy")
-    odd = result.metadata.header and result.colour is Colour.NONE and result.channels in (2, 4)  # no alpha
+    numbers = result.metadata.header or result.metadata.bands
+    odd = numbers and result.colour is Colour.NONE and result.channels in (2, 4)  # no alpha
     many = format.kind is Kind.SOUND or format.numbers or "tiff" in format.name
     if (result.channels > 4 or odd) and not many:
         raise UsageError(f"{named} {result.channels} channels: write tiff or npy")
@@ -106,7 +107,8 @@ def form(info: Info, format: Format) -> Info:
     if not format.numbers and not apart:
         letters = "".join(letter for letter in f"{ITEMS}M{SPACE}C" if letter in letters)
     colour = info.colour
-    pictures = "Y" in letters and not format.numbers
+    numbers = format.numbers or ("tiff" in format.name and info.metadata.bands)
+    pictures = "Y" in letters and not numbers
     if pictures and colour is Colour.NONE and info.channels <= 4 and not apart:  # more stay numbers
         colour = (Colour.GREY, Colour.GREY_ALPHA, Colour.RGB, Colour.RGBA)[info.channels - 1]
     return replace(info, axes=tuple(map(info.axis, letters)), colour=colour)

@@ -177,7 +177,9 @@ class TiffSource(Boxes):
             shape=(*self._planes, *upright.shape[:2], *pixel.shape[2:]),
             dtype=pixel.dtype.name,
             colour=Colour.NONE if "C" in letters.partition("Y")[0] else self._look.colour,
-            metadata=replace(metadata, header=("tiff", stack.text) if stack.text else None),
+            metadata=replace(
+                metadata, header=("tiff", stack.text) if stack.text else None, bands=self._look.bands
+            ),
         )
         info = replace(with_dpi(info, dpi), white=self._look.white, volume="Z" in stack.letters)
         info, known = geo.placed(info, pages[0]) if self._orientation == 1 else (info, ())
@@ -457,7 +459,10 @@ class TiffSink(RegionSink):
                 f"TIFF holds pictures and stacks of them, not the axes {info.letters}: write .npy or .csv"
             )
         dtype, dpi = np.dtype(info.dtype), dpi_of(info)
-        colour = Colour.GREY if "C" in pages else colour_of(info)
+        bands = info.metadata.bands if info.colour is Colour.NONE else None
+        colour = Colour.GREY if "C" in pages else info.colour if bands else colour_of(info)
+        named = "rgb" if bands == "rgb" and info.channels > 2 else "minisblack"
+        beside = ["unspecified"] * (info.channels - (3 if named == "rgb" else 1)) if bands else None
         icc, without = profile_for(info.metadata.icc, colour)
         exif = "the EXIF data is left out: TIFF is written without" if info.metadata.exif else None
         density = {"resolution": tuple(map(float, dpi)), "resolutionunit": "INCH"} if dpi else {}
@@ -479,9 +484,9 @@ class TiffSink(RegionSink):
             offset, _ = tif.write(  # type: ignore[misc]
                 shape=shape,
                 dtype=dtype,
-                photometric=CHANNELS[colour].photometric if colour in CHANNELS else "minisblack",
+                photometric=CHANNELS[colour].photometric if colour in CHANNELS else named,
                 planarconfig="contig" if len(plane) == 3 else None,
-                extrasamples=["unassalpha"] if colour.has_alpha else None,
+                extrasamples=["unassalpha"] if colour.has_alpha else beside,
                 rowsperstrip=max(1, STRIP // (math.prod(plane[1:]) * dtype.itemsize)),
                 iccprofile=icc,
                 software=False,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # PhotometricInterpretation; YCbCr arrives here as RGB, decoded from JPEG
 _GREY = {0: "white is zero", 1: "black is zero", 4: "mask"}
 _COLOURS = {**dict.fromkeys(_GREY, Colour.GREY), 2: Colour.RGB, 3: Colour.RGB, 5: Colour.CMYK, 6: Colour.RGB}
-_WHITE_IS_ZERO, _PALETTE = 0, 3
+_WHITE_IS_ZERO, _RGB, _PALETTE = 0, 2, 3
 _DIVIDED = "the colours of the TIFF are premultiplied by alpha; they are read divided by it"
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples
 MOST = 281  # MaxSampleValue: 4095 says that samples of 12 bits were stored in 16
@@ -40,6 +40,7 @@ class Look:
     white: int | None = None  # where it is less than the type's largest
     premultiplied: bool = False
     alpha_beside: bool = False  # the last sample is alpha, and not looked up in the table
+    bands: str | None = None  # of measurements: what TIFF calls the first of them
 
     def apply(self, samples: np.ndarray) -> np.ndarray:
         """Return pixels, shape ``(rows, X)`` or ``(rows, X, C)``, of samples ``(rows, X, S)``."""
@@ -80,12 +81,13 @@ def look_of(page: tifffile.TiffPage, significant: int = 16) -> tuple[Look, tuple
     base = CHANNELS[opaque].count
     if total < base:
         raise ConvError(f"broken TIFF: {total} samples a pixel are too few for {opaque.upper()}")
-    colour, keep, notes = opaque, base, []
+    colour, keep, bands, notes = opaque, base, None, list[str]()
     extra = page.extrasamples[0] if page.extrasamples else 0
     if total > base and extra in (_PREMULTIPLIED, _STRAIGHT) and opaque in WITH_ALPHA:
         colour, keep = WITH_ALPHA[opaque], base + 1
-    elif total > base and opaque is Colour.GREY:
+    elif total > base and (opaque is Colour.GREY or (page.photometric == _RGB and page.is_geotiff)):
         colour, keep = Colour.NONE, total  # measurements, no picture
+        bands = "minisblack" if opaque is Colour.GREY else "rgb"
     premultiplied = colour.has_alpha and extra == _PREMULTIPLIED
     if premultiplied:
         notes.append(_DIVIDED)
@@ -104,7 +106,7 @@ def look_of(page: tifffile.TiffPage, significant: int = 16) -> tuple[Look, tuple
     inverted = black if page.photometric == _WHITE_IS_ZERO and page.dtype.kind in "bu" else None
     if inverted is None and page.photometric == _WHITE_IS_ZERO:
         notes.append(f"white is zero in this TIFF, and its {page.dtype} numbers are kept as they are")
-    return Look(colour, keep, table, inverted, white, premultiplied), tuple(notes)
+    return Look(colour, keep, table, inverted, white, premultiplied, bands=bands), tuple(notes)
 
 
 def _palette_look(page: tifffile.TiffPage, total: int) -> tuple[Look, tuple[str, ...]]:
