@@ -455,3 +455,78 @@ def test_a_wav_that_was_streamed_is_read_to_its_end(sizes: str, tmp_path: Path) 
     path.write_bytes(data)
     assert run(path, "-k", "1", "-o", tmp_path / "b.wav") == (0, "")
     np.testing.assert_array_equal(decoded(tmp_path / "b.wav"), expected)
+
+
+def tones(path: Path, layout: str) -> dict[str, int]:
+    """Write a sine of its own frequency into each channel by FFmpeg; return the frequencies."""
+    places = [channel.name for channel in av.AudioLayout(layout).channels]
+    pitches = {name: 60 if name == "LFE" else 300 + 200 * at for at, name in enumerate(places)}
+    waves = [0.2 * np.sin(2 * np.pi * pitch * np.arange(RATE) / RATE) for pitch in pitches.values()]
+    whole = np.rint(np.stack(waves, 1) * 2**15).astype(np.int16).reshape(1, -1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=RATE, layout=layout)
+        frame = av.AudioFrame.from_ndarray(whole, "s16", layout)
+        frame.sample_rate, frame.pts = RATE, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return pitches
+
+
+def heard(path: Path) -> tuple[str, dict[str, int]]:
+    """Return the layout that FFmpeg decodes, and the loudest frequency at each place."""
+    with av.open(str(path)) as container:
+        packed = av.AudioResampler(format="flt")
+        frames = [part for frame in container.decode(audio=0) for part in packed.resample(frame)]
+    names = [channel.name for channel in frames[0].layout.channels]
+    places = [f"{at}" if name == "NONE" else name for at, name in enumerate(names)]
+    wave = np.concatenate([frame.to_ndarray().reshape(-1, len(places)) for frame in frames])[8000:32000]
+    loudest = np.abs(np.fft.rfft(wave * np.hanning(len(wave))[:, None], axis=0)).argmax(0) * RATE // len(wave)
+    return frames[0].layout.name, dict(zip(places, loudest.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("layout", ["3.0", "quad", "5.0", "5.1", "6.1", "7.1"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "opus", "ogg", "m4a"])
+def test_every_channel_stays_in_its_place(suffix: str, layout: str, tmp_path: Path) -> None:
+    expected = tones(tmp_path / "in.wav", layout)
+    first, again, back = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}", tmp_path / "back.wav"
+    code, said = run(tmp_path / "in.wav", "-k", KERNEL, "-o", first)
+    assert code == 0
+    if (suffix, layout) == ("m4a", "6.1"):
+        assert "left out: the places of the channels (FL FR FC LFE BC SL SR) (M4A holds none)" in said
+        assert list(heard(first)[1].values()) == list(expected.values())
+        return
+    assert "places" not in said
+    for source, output in ((first, again), (again, back)):
+        assert run(source, "-k", KERNEL, "-o", output)[0] == 0
+    for path in (first, again, back):
+        name, pitches = heard(path)
+        sides = {"SL": "BL", "SR": "BR"} if name in ("5.0(side)", "5.1(side)") else {}  # so FFmpeg reads FLAC
+        assert (name.removesuffix("(side)") if sides else name) == layout
+        assert {sides.get(place, place): pitch for place, pitch in pitches.items()} == expected
+
+
+@pytest.mark.parametrize(
+    "suffix, layout, held", [("aiff", "5.1", "none"), ("opus", "4.0", "others"), ("flac", "2.1", "others")]
+)
+def test_places_of_channels_that_a_format_has_not_are_said(
+    suffix: str, layout: str, held: str, tmp_path: Path
+) -> None:
+    tones(tmp_path / "in.wav", layout)
+    places = " ".join(channel.name for channel in av.AudioLayout(layout).channels)
+    said = run(tmp_path / "in.wav", "-k", KERNEL, "-o", tmp_path / f"a.{suffix}")[1]
+    assert f"left out: the places of the channels ({places}) ({suffix.upper()} holds {held})" in said
+
+
+def test_a_channel_mask_of_a_single_channel_is_kept(tmp_path: Path) -> None:
+    with soundfile.SoundFile(tmp_path / "in.wav", "w", RATE, 1, "PCM_24", format="WAVEX") as file:
+        file.write(WAVE[:, 0])
+    assert run(tmp_path / "in.wav", "-k", KERNEL, "-o", tmp_path / "a.wav")[0] == 0
+    assert (tmp_path / "a.wav").read_bytes()[:60] == (tmp_path / "in.wav").read_bytes()[:60]
+
+
+def test_lossless_sounds_of_eight_channels_are_written_where_alac_has_a_place(tmp_path: Path) -> None:
+    """FFmpeg's ALAC has eight channels in front of the listener alone."""
+    expected = tones(tmp_path / "in.wav", "7.1(wide)")
+    ffmpeg("-i", tmp_path / "in.wav", "-c:a", "alac", tmp_path / "in.m4a")
+    assert run(tmp_path / "in.m4a", "-k", KERNEL, "-o", tmp_path / "a.m4a")[0] == 0
+    assert heard(tmp_path / "a.m4a") == ("7.1(wide)", expected)

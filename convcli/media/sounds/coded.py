@@ -17,7 +17,17 @@ from convcli.data.info import Info, Sink
 from convcli.media.clips.scan import VideoFile, libav, pictures
 from convcli.media.clips.tracks import Written, tags_of
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.media.sounds.shared import TRUNCATED, Coding, Samples, Sequential, Sound, rate_of, unheld
+from convcli.media.sounds.shared import (
+    PLACES,
+    TRUNCATED,
+    Coding,
+    Samples,
+    Sequential,
+    Sound,
+    placed,
+    rate_of,
+    unheld,
+)
 
 ALAC = (Coding("ALAC_16"), Coding("ALAC_24"))
 MOST_PLANES = 8  # of a frame, which PyAV can reach
@@ -38,7 +48,12 @@ _KNOWN = (
     ),
     *("gapless_playback", "compilation", "track", "disc", "tmpo", "creation_time", "language"),
 )
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "7.0", 8: "7.1"}
+# Channel masks that FFmpeg's encoders write and its decoders give back, the usual one of as many channels first
+_MASKS = {
+    "alac": (4, 3, 7, 0x107, 0x37, 0x3F, 0x13F, 0xFF),
+    "aac": (4, 3, 7, 0xB, 0x107, 0x33, 0x37, 0x3F, 0x63F),
+}
+_OTHERS = {7: "6.1"}  # whose channels come back in order, without places
 
 
 def source(fp: IO[bytes], options: ReadOptions) -> CodedSource:
@@ -169,7 +184,10 @@ class CodedSource(Sequential):
             notes += [f"cut short: {count} of {announced} samples are there"] * (count < announced)
         count = min(count, announced or count)  # the last packet is padded
         bits = context.bit_rate or self._container.bit_rate or 0
-        self._begin(rate, channels, count, tags_of(self._container), notes, bits)
+        places = [PLACES.index(one.name) for one in context.layout.channels if one.name in PLACES]
+        known = channels > 2 and places == sorted(places)
+        mask = sum(1 << place for place in places) if known else 0
+        self._begin(rate, channels, count, tags_of(self._container), notes, bits, mask)
 
     def _go_to(self, start: int) -> int:
         if self._container is not None:
@@ -195,7 +213,7 @@ class CodedSource(Sequential):
         return end if abs(end - announced) <= rate / 600 else announced
 
     def _decoding(self) -> Iterator[np.ndarray]:
-        first = None
+        first = packed = None
         with libav(_BROKEN):
             frames = self._container.decode(self._stream)
             if self._stream.codec_context.flags2 & Flags2.skip_manual:
@@ -207,6 +225,10 @@ class CodedSource(Sequential):
                     raise ConvError("its channels, its rate or its type change on the way")
                 if form[0] > MOST_PLANES:
                     raise ConvError(f"{form[0]} channels: a sound of up to {MOST_PLANES} can be decoded")
+                if form[0] == MOST_PLANES and frame.format.is_planar:  # PyAV finds a plane too many
+                    packed = packed or av.AudioResampler(format=frame.format.packed.name)
+                    frame.pts = None
+                    (frame,) = packed.resample(frame)
                 values = frame.to_ndarray()
                 if values.dtype == np.uint8:
                     values = (values ^ 128).view(np.int8).astype(np.int16) << 8
@@ -242,11 +264,14 @@ class CodedSink(Sink):
         self._output.metadata.update(tags)
         if lost := [key for key in tags if not key.startswith(_KNOWN)]:
             self.notes += (f"left out: tags ({', '.join(lost)}) (M4A holds none)",)
+        codec = "alac" if codings is ALAC else "aac"
+        mask, lost_places = placed("M4A", info, _MASKS[codec])
+        self.notes += lost_places
         try:
-            self._stream: Any = self._output.add_stream("alac" if codings is ALAC else "aac", rate=rate)
+            self._stream: Any = self._output.add_stream(codec, rate=rate)
             self._stream.metadata.update({key: tags[key] for key in tags.keys() & {"language"}})
-            context = self._stream.codec_context
-            context.layout = _LAYOUTS.get(info.channels, "")
+            context: Any = self._stream.codec_context
+            context.layout = f"{mask:#x}" if mask else _OTHERS.get(info.channels, "")
             context.format = {"int16": "s16p", "int32": "s32p"}.get(self._samples.coding.handed, "fltp")
             if beside and beside.bits:
                 context.bit_rate = beside.bits
@@ -256,9 +281,11 @@ class CodedSink(Sink):
         self._written = 0
 
     def put(self, box: Box, values: np.ndarray) -> None:
-        samples = np.ascontiguousarray(self._samples.of(values).reshape(len(values), -1).T)
-        context = self._stream.codec_context
-        frame = av.AudioFrame.from_ndarray(samples, context.format.name, context.layout.name)
+        samples = np.ascontiguousarray(self._samples.of(values).reshape(1, -1))
+        context: Any = (
+            self._stream.codec_context
+        )  # which takes planes: PyAV makes these, and cannot hand on eight
+        frame = av.AudioFrame.from_ndarray(samples, context.format.packed.name, context.layout.name)
         frame.sample_rate, frame.pts = context.sample_rate, self._written
         self._written += len(values)
         self._mux(frame)

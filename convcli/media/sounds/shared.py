@@ -23,6 +23,9 @@ _BITS = {"PCM_S8": 8, "PCM_U8": 8, "DWVW_12": 12, "ALAC_20": 20, "PCM_24": 24, "
          "PCM_32": 32, "ALAC_32": 32}  # all others: 16  # fmt: skip
 _EXACT = 1e-9  # of a rate, by which times in doubles may miss it
 _LOUDEST = 1e6  # of floats that encoders take
+# Places of channels, from the lowest bit of a WAV's channel mask, which FFmpeg shares
+PLACES = ("FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR",
+          "TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR")  # fmt: skip
 _STEP = 1 << 12  # samples that are decoded at a time where some are passed over: an error loses no more
 
 
@@ -96,12 +99,15 @@ class Sound:
         Such as ``title``.
     bits
         A second, of all channels, where they were compressed with a loss; 0 where nobody says it.
+    mask
+        The places of the channels, a bit for each of `PLACES`; 0 where nobody says them.
     """
 
     kind, by_sample = Kind.SOUND, False
     coding: Coding
     tags: Mapping[str, str]
     bits: int = 0
+    mask: int = 0
     notes = ()
 
     @property
@@ -122,7 +128,14 @@ class Sequential(Strips):
     _coding: Coding
 
     def _begin(
-        self, rate: int, channels: int, count: int, tags: Mapping[str, str], notes: list[str], bits: int = 0
+        self,
+        rate: int,
+        channels: int,
+        count: int,
+        tags: Mapping[str, str],
+        notes: list[str],
+        bits: int,
+        mask: int,
     ) -> None:
         """Work out the form, now that the file is open and the samples are counted."""
         if count < 1:
@@ -130,9 +143,8 @@ class Sequential(Strips):
         coding, self._next = self._coding, 0
         self._kept = np.empty((0, channels), coding.dtype)
         shape = (count, channels)[: 1 + (channels > 1)]
-        info = Info.of(
-            "XC"[: len(shape)], shape, coding.dtype, companions=Sound(coding, tags, bits * coding.lossy)
-        )
+        beside = Sound(coding, tags, bits * coding.lossy, mask * (mask.bit_count() == channels))
+        info = Info.of("XC"[: len(shape)], shape, coding.dtype, companions=beside)
         self.info = replace(info, white=coding.white, notes=tuple(notes)).placed(X=at_rate(Fraction(rate)))
 
     def _counted(self, tolerant: bool) -> int:
@@ -260,6 +272,25 @@ class Samples:
         missing = f"{self._missing} samples are not numbers (NaN) and become silence"
         said = {rounded: self._rounds, beyond: self._beyond, missing: self._missing}
         return tuple(line for line, there in said.items() if there)
+
+
+def placed(name: str, info: Info, masks: Sequence[int]) -> tuple[int, tuple[str, ...]]:
+    """Return which of a format's channel masks holds a sound, 0 where none does, and a note on places that are lost."""
+    masks = [one for one in masks if one.bit_count() == info.channels]
+    mask = info.companions.mask if isinstance(info.companions, Sound) else 0
+    if mask.bit_count() != info.channels:
+        return next(iter(masks), 0), ()
+    for one in masks:
+        if _surround(one) == _surround(mask):
+            return one, ()
+    names = " ".join(place for bit, place in enumerate(PLACES) if mask >> bit & 1)
+    held = "holds others" if masks else "holds none"
+    return next(iter(masks), 0), (f"left out: the places of the channels ({names}) ({name} {held})",)
+
+
+def _surround(mask: int) -> int:
+    """Return a mask whose only pair behind the front, at the back or at the sides, is at the back."""
+    return mask ^ 0x630 if mask & 0x730 == 0x600 else mask
 
 
 def unheld(name: str, info: Info, rate: int) -> UsageError:

@@ -21,7 +21,7 @@ from convcli.data.info import Info, Sink
 from convcli.media.carriers import left_out
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.shared import decoding
-from convcli.media.sounds.shared import TRUNCATED, Coding, Samples, Sequential, Sound, rate_of, unheld
+from convcli.media.sounds.shared import TRUNCATED, Coding, Samples, Sequential, Sound, placed, rate_of, unheld
 
 # Tags as FFmpeg calls them, and as libsndfile does
 _TAGS = {
@@ -41,6 +41,12 @@ _RATES = {  # bits a second of one channel, at qualities from 0 to 1
     "VORBIS": (32e3, 40e3, 48e3, 56e3, 64e3, 80e3, 96e3, 112e3, 128e3, 160e3, 250e3),
     "OPUS": (6e3, 256e3),
 }
+# Channel masks of FLAC (RFC 9639, 9.1.3), Vorbis and Opus (RFC 7845, 5.1.1.2), and MP3; AIFF has none
+_MASKS = (4, 3, 7, 0x33, 0x37, 0x3F, 0x70F, 0x63F)
+# The order of Vorbis and Opus among the channels in the order of WAV, by their number
+_ORDERS = {3: (0, 2, 1), 5: (0, 2, 1, 3, 4), 6: (0, 2, 1, 4, 5, 3), 7: (0, 2, 1, 5, 6, 4, 3),
+           8: (0, 2, 1, 6, 7, 4, 5, 3)}  # fmt: skip
+_EXTENSIBLE = (b"\xfe\xff", b"\xff\xfe")  # a WAV's form that has a channel mask
 _MOST = 1000  # chunks that are looked at
 _UNKNOWN = (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)  # sizes that programs write which cannot go back
 _LARGE = b"\xff" * 4
@@ -50,8 +56,9 @@ _LARGEST = 4 * 10**9  # bytes of a WAV, beyond which it is an RF64
 class _Careful:
     """A file for libsndfile, to which Python cannot raise: what fails is kept until `check`."""
 
-    def __init__(self, fp: IO[bytes], head: bytes = b"") -> None:
+    def __init__(self, fp: IO[bytes], head: bytes = b"", mask: int = 0) -> None:
         self._fp, self._head = fp, head  # what the file is to begin with
+        self._mask = mask  # of the channels, to be written
         self._failure: Exception | None = None
 
     def _tried(self, action: Callable[..., Any], *given: Any) -> Any:
@@ -70,6 +77,9 @@ class _Careful:
         return self._head[at : at + len(data)] + data[max(len(self._head) - at, 0) :]
 
     def write(self, data: bytes) -> int:
+        if self._mask and data[:4] in (b"RIFF", b"RF64") and self.tell() == 0:
+            at = data.index(b"fmt ") + 28
+            data = data[:at] + struct.pack("<I", self._mask) + data[at + 4 :]
         self._tried(self._fp.write, data)
         return len(data)
 
@@ -124,7 +134,7 @@ class SoundSource(Sequential):
         file, self._coding = self._file, Coding(self._file.subtype)
         tags = {name: text for name, own in _TAGS.items() if (text := getattr(file, own))}
         notes += left_out(found.format, found.names)
-        self._begin(file.samplerate, file.channels, file.frames, tags, notes)
+        self._begin(file.samplerate, file.channels, file.frames, tags, notes, 0, found.mask)
 
     def _go_to(self, start: int) -> int:
         return int(self._file.seek(start if self._coding.exact else 0))
@@ -152,6 +162,12 @@ class SoundSink(Sink):
         rate, self.notes = rate_of(info.axis("X"), name)
         coding = self._samples.coding
         large = container == "WAV" and prod(info.shape) * np.dtype(coding.handed).itemsize > _LARGEST
+        mask = 0
+        if container != "WAV":
+            self.notes += placed(name, info, () if container == "AIFF" else _MASKS)[1]
+        elif beside and beside.mask.bit_count() == info.channels:
+            mask = beside.mask
+            container = "WAVEX"
         form: dict[str, Any] = {"format": "RF64" if large else container, "subtype": coding.name}
         form |= {"samplerate": rate, "channels": info.channels}
         if options.level is not None:
@@ -164,7 +180,8 @@ class SoundSink(Sink):
         lost = _refused(tags, form) if tags else []
         if lost:
             self.notes += (f"left out: tags ({', '.join(lost)}) ({name} holds none)",)
-        self._careful = _Careful(fp)
+        self._careful = _Careful(fp, mask=mask)
+        self._order = _ORDERS.get(info.channels) if container == "OGG" else None
         try:
             self._file = soundfile.SoundFile(self._careful, "w", **form)
         except (RuntimeError, ValueError, TypeError):
@@ -174,7 +191,8 @@ class SoundSink(Sink):
             setattr(self._file, _TAGS[key], tags[key])
 
     def put(self, box: Box, values: np.ndarray) -> None:
-        self._file.write(self._samples.of(values))
+        samples = self._samples.of(values)
+        self._file.write(samples[:, self._order] if self._order else samples)
         self._careful.check()
 
     def close(self) -> None:
@@ -215,12 +233,15 @@ class _Chunks:
         Bytes of samples that the file announces and does not hold.
     head
         What a file is to begin with whose program has not gone back to write sizes: libsndfile reads 0 as none.
+    mask
+        Of the channels; 0 where the file has none.
     """
 
     format: str
     names: tuple[str, ...] = ()
     missing: int = 0
     head: bytes = b""
+    mask: int = 0
 
 
 def _chunks(fp: IO[bytes]) -> _Chunks:
@@ -243,7 +264,7 @@ def _streamed(fp: IO[bytes], samples: int, order: str, large: bool) -> bytes:
 
 
 def _riff(format: str, fp: IO[bytes], size: int, order: str, samples: bytes) -> _Chunks:
-    names, missing, at, large, begin = [], 0, 12, None, b""
+    names, missing, at, large, begin, mask = [], 0, 12, None, b"", 0
     for _ in range(_MOST):
         fp.seek(min(at, size))
         head = fp.read(8)
@@ -252,6 +273,9 @@ def _riff(format: str, fp: IO[bytes], size: int, order: str, samples: bytes) -> 
         name, length = head[:4], struct.unpack(f"{order}I", head[4:])[0]
         if name == b"ds64":
             large = struct.unpack("<QQ", fp.read(16).ljust(16, b"\0"))[1]
+        if name == b"fmt " and length >= 40:
+            form = fp.read(24).ljust(24, b"\0")
+            mask = struct.unpack(f"{order}I", form[20:])[0] if form[:2] in _EXTENSIBLE else 0
         if name == samples:
             if name == b"data" and not (length if large is None else large):
                 begin = _streamed(fp, at + 8, order, large is not None)
@@ -265,4 +289,4 @@ def _riff(format: str, fp: IO[bytes], size: int, order: str, samples: bytes) -> 
             listed = b"INFO" + listed[12 + text + text % 2 :]
         names.append(listed[:4].decode("latin-1").strip())
         at += 8 + length + length % 2
-    return _Chunks(format, tuple(names), missing, begin)
+    return _Chunks(format, tuple(names), missing, begin, mask)
