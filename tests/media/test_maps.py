@@ -143,9 +143,28 @@ def test_bands_and_pictures_keep_their_numbers(tmp_path: Path) -> None:
         assert np.array_equal(file.read(), bands)
     colours = RANDOM.integers(0, 256, (3, 30, 20), dtype=np.uint8)
     path = write(tmp_path / "c.tif", colours, photometric="RGB", nodata=0)
-    assert run(path, "-k", "1", "-o", tmp_path / "d.tif") == "note: left out of the TIFF: nodata value\n"
+    assert run(path, "-k", "1", "-o", tmp_path / "d.tif") == ""
     with rasterio.open(tmp_path / "d.tif") as file:
-        assert np.array_equal(file.read(), colours)  # a black part of a colour is not missing
+        np.testing.assert_allclose(
+            file.read(), colours, atol=1e-30
+        )  # a black part of a colour is not missing
+        assert file.read_masks().all()
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_colours_are_missing_where_all_of_them_are_nodata(count: int, tmp_path: Path) -> None:
+    colours = RANDOM.integers(0, 256, (count, 30, 20), dtype=np.uint8)
+    colours[:, 5:12, 4:9] = 0
+    path = write(tmp_path / "a.tif", colours, photometric="RGB", alpha="UNSPECIFIED", nodata=0)
+    assert run(path, "-k", "box:3", "--padding", "valid", "-o", tmp_path / "b.tif") == ""
+    with rasterio.open(path) as given, rasterio.open(tmp_path / "b.tif") as found:
+        present = given.read_masks().any(axis=0)
+        shares = correlate(present.astype(float), np.ones((3, 3)), mode="constant")
+        sums = [correlate(np.where(present, band, 0.0), np.ones((3, 3)), mode="constant") for band in colours]
+        means = np.where(present, sums / np.maximum(shares, 1), 0)[:, 1:-1, 1:-1]
+        np.testing.assert_allclose(found.read(), means, rtol=1e-5, atol=1e-30)
+        assert np.array_equal(found.read_masks().any(axis=0), present[1:-1, 1:-1])
+        assert (found.nodata, found.colorinterp) == (0, given.colorinterp)
 
 
 def test_a_result_that_equals_the_nodata_value_stays_a_result(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ SCALE, TIEPOINT, MATRIX = 33550, 33922, 34264
 KEYS, DOUBLES, TEXTS = 34735, 34736, 34737
 ABOUT, NODATA = 42112, 42113
 _MODEL, _RASTER, _ANGLE, _LENGTH = 1024, 1025, 2054, 3076  # keys
+_RGB = 2  # PhotometricInterpretation
 _GEOGRAPHIC, _POINTS = 2, 2  # kinds of model; pixels are points, not areas
 _UNITS = {9001: "m", 9002: "ft", 9003: "us-ft", 9036: "km", 9102: "deg", 9101: "rad"}
 _NAMED = re.compile(r'name="UNIT_([XY])">([^<]*)<')  # units of positions that are none of a map
@@ -120,8 +121,9 @@ class Nodata:
         A type of floats that holds the samples.
     """
 
-    def __init__(self, text: str, stored: str) -> None:
+    def __init__(self, text: str, stored: str, colours: bool = False) -> None:
         self.text = text
+        self._colours = colours
         kind = np.dtype(stored)
         wide = kind.itemsize > 4 or (kind.kind in "iu" and kind.itemsize == 4)
         self.dtype = "float64" if wide else "float32"
@@ -137,14 +139,14 @@ class Nodata:
         """Return what a page says of samples of a type; None where it says nothing that they can be."""
         text = page.tags.valueof(NODATA)
         try:
-            return cls(str(text).strip("\0 "), stored)
+            return cls(str(text).strip("\0 "), stored, page.photometric == _RGB)
         except (ValueError, OverflowError):
             return None
 
     def marks(self, samples: np.ndarray) -> np.ndarray:
-        """Return which samples are missing."""
+        """Return which samples are missing; of colours all, or none: black is not missing where a part is 0."""
         found: np.ndarray = samples == self._value
-        return found
+        return np.asarray(found.all(axis=-1)) if self._colours else found
 
     def read(self, samples: np.ndarray) -> np.ndarray:
         """Return samples as floats, NaN where they are missing."""

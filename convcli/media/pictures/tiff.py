@@ -186,8 +186,8 @@ class TiffSource(Boxes):
         told: tuple[int | str, ...] = known
         if stack.text is not None:
             info, told = info.placed(**stack.places), (*known, "aspect")
-        grey = self._look.colour not in (Colour.RGB, Colour.RGBA)
-        self._missing = geo.Nodata.of(pages[0], info.dtype) if grey else None
+        numbers = self._look.table is None and self._look.colour is not Colour.RGBA
+        self._missing = geo.Nodata.of(pages[0], info.dtype) if numbers else None
         if self._missing is not None:
             told = (*told, geo.NODATA)
             nodata = replace(info.metadata, nodata=self._missing.text)
