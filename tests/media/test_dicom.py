@@ -360,6 +360,9 @@ def spoiled(how: str, folder: Path) -> str:
         words = "two slices at one place"
     elif how == "directions":
         made.ImageOrientationPatient, words = [1, 0, 0, 0, 1, 0], "one direction"
+    elif how == "pixels":
+        made.PixelSpacing = [APART[0] * 1.1, APART[1]]
+        words = f"{APART[1]:g} x {APART[0] * 1.1:.6g} mm"
     elif how == "nowhere":
         del made.ImagePositionPatient
         words = "do not tell where they lie"
@@ -370,7 +373,17 @@ def spoiled(how: str, folder: Path) -> str:
     return words
 
 
-SPOILED = ["missing", "uneven", "two series", "sizes", "doubled", "directions", "nowhere", "damaged"]
+SPOILED = [
+    "missing",
+    "uneven",
+    "two series",
+    "sizes",
+    "doubled",
+    "directions",
+    "pixels",
+    "nowhere",
+    "damaged",
+]
 
 
 @pytest.mark.parametrize("how", SPOILED)

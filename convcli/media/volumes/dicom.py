@@ -26,6 +26,7 @@ from convcli.media.volumes.voxels import LPS, flat, millimetres, reading
 
 _TYPES = ("uint8", "int16", "uint16", "int32", "uint32")  # of rescaled values, in the order of preference
 _ALIKE = 1e-3  # how far numbers of directions differ at most, and millimetres between frames at one place
+_UNLIKE = 1e-3  # how far the size of a pixel differs at most, as a share
 _UNEVEN = 0.02  # how far a slice lies from its place at most, of the distance of two
 _NAMED = 4  # series that are named
 _STORAGE = ("0002", "0028", "5200", "7FE0")
@@ -42,7 +43,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> DicomSource:
     ConvError
         For files without a picture, and what is damaged or cut short; for several series, unless the end of a UID or
         the description of one is asked for; and for slices that are no stack: of other sizes or directions, missing,
-        doubled, or not evenly spaced.
+        doubled, not evenly spaced, or of pixels of other sizes.
     """
     if not isinstance(fp, Folder):
         return DicomSource(_chosen([DicomFile(fp, options)], options.array), options)
@@ -84,6 +85,16 @@ def _arranged(slices: list[Slice]) -> tuple[list[list[Slice]], np.ndarray | None
     ways = np.reshape([one.ways for one in slices], (-1, 2, 3))
     if not (np.abs(ways - ways[0]) < _ALIKE).all():
         raise ConvError("its slices do not lie in one direction: name those of one")
+    first = slices[0].apart[:2]
+    for one in slices:
+        apart = one.apart[:2]
+        if len(apart) != len(first) or any(
+            abs(a - b) > _UNLIKE * b for a, b in zip(apart, first, strict=True)
+        ):
+            sizes = [" x ".join(f"{each:.6g}" for each in pair) or "unknown" for pair in (first, apart)]
+            raise ConvError(
+                f"pixels of several sizes: {sizes[0]} mm (x, y) in {slices[0]}, {sizes[1]} mm in {one}"
+            )
     normal = np.cross(*ways[0])
     heights = [float(np.dot(one.place, normal)) for one in slices]
     stacked: list[list[Slice]] = []
