@@ -530,3 +530,19 @@ def test_lossless_sounds_of_eight_channels_are_written_where_alac_has_a_place(tm
     ffmpeg("-i", tmp_path / "in.wav", "-c:a", "alac", tmp_path / "in.m4a")
     assert run(tmp_path / "in.m4a", "-k", KERNEL, "-o", tmp_path / "a.m4a")[0] == 0
     assert heard(tmp_path / "a.m4a") == ("7.1(wide)", expected)
+
+
+@pytest.mark.parametrize("codec, suffix", [("libopus", "opus"), ("libvorbis", "ogg")])
+@pytest.mark.parametrize("seconds", [1, 20])
+def test_an_ogg_whose_times_do_not_begin_at_0_is_whole(
+    seconds: int, codec: str, suffix: str, tmp_path: Path
+) -> None:
+    whole, later, output = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}", tmp_path / "c.wav"
+    ffmpeg("-f", "lavfi", "-i", f"sine=300:r=48000:d={seconds}", "-c:a", codec, whole)
+    ffmpeg("-i", whole, "-c", "copy", "-output_ts_offset", 2, later)
+    assert run(later, "-k", "1", "-o", output) == (0, "")
+    expected = soundfile.read(whole, dtype="float32")[0]
+    read = soundfile.read(output, dtype="float32")[0]
+    padding = (seconds, suffix) == (1, "ogg")  # a single page says where it ends or where it begins
+    assert len(read) == len(expected) or (padding and len(expected) <= len(read) < len(expected) + 4096)
+    assert np.abs(read[: len(expected)] - expected).max() < 1e-3

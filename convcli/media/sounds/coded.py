@@ -31,6 +31,7 @@ from convcli.media.sounds.shared import (
 
 ALAC = (Coding("ALAC_16"), Coding("ALAC_24"))
 MOST_PLANES = 8  # of a frame, which PyAV can reach
+_TWO_PAGES = 1 << 17  # of an Ogg, in bytes
 _BROKEN = "broken or truncated sound"
 # Of what FFmpeg writes into M4A; `language` is the track's
 _KNOWN = (
@@ -158,6 +159,9 @@ class CodedSource(Sequential):
     _rest: np.ndarray
 
     def __init__(self, fp: IO[bytes], demuxer: str, counted: bool, options: ReadOptions) -> None:
+        fp.seek(0)
+        # The only page of samples of an Ogg tells their end, and no beginning
+        short = demuxer == "ogg" and fp.read(_TWO_PAGES).count(b"OggS\0") <= 3 and fp.seek(0, 2) < _TWO_PAGES
         self._file = VideoFile(fp, demuxer, options.max_pixels)
         self._file.what = "sound"
         self._size = self._file.size
@@ -178,9 +182,12 @@ class CodedSource(Sequential):
         length = round((stream.duration or 0) * stream.time_base * rate) if counted else 0
         if length and context.name == "opus":
             length -= int.from_bytes(context.extradata[10:12], "little")  # RFC 7845, 5.1
+        if length and demuxer == "ogg" and stream.start_time and not short:
+            length -= self._before(context.name == "opus")
         count = announced = self._end(length, rate) if demuxer == "mov" else length
-        if not announced or options.allow_truncated:
+        if not announced or short or options.allow_truncated:
             count = self._counted(options.allow_truncated)
+            announced = min(count, announced) if short else announced
             notes += [f"cut short: {count} of {announced} samples are there"] * (count < announced)
         count = min(count, announced or count)  # the last packet is padded
         bits = context.bit_rate or self._container.bit_rate or 0
@@ -202,6 +209,16 @@ class CodedSource(Sequential):
         self._parts = self._decoding()
         self._rest = np.empty((0, sounds[0].codec_context.channels), np.int16)
         return 0
+
+    def _before(self, opus: bool) -> int:
+        """Return what FFmpeg counts of an Ogg whose times begin after 0: those of Opus, Vorbis's first packet."""
+        if opus:
+            return int(self._stream.start_time)
+        self._go_to(0)
+        with libav(_BROKEN):
+            first = next(self._container.demux(self._stream)).duration or 0
+        self._go_to(0)
+        return int(first)
 
     def _end(self, announced: int, rate: int) -> int:
         """Return how many samples an MP4 has: its edit list counts in coarser units, down to 1/600 s."""
