@@ -344,3 +344,13 @@ def test_lengths_that_are_none_are_no_places(size: str) -> None:
     source = opened(written(CELLS.reshape(24, 20, 24), description=text, metadata=None))
     assert ("Z" in facts(source.info)) == (size == "-1")  # ImageJ writes those too
     assert source.info.letters == "ZYX"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_words_of_imagej_beyond_ascii_are_kept(encoding: str, tmp_path: Path) -> None:
+    text, planes = "ImageJ=1.5\nimages=24\nslices=24\nnote=Xüy", CELLS.reshape(24, 20, 24)
+    (tmp_path / "a.tif").write_bytes(written(planes, description=text.encode(encoding), metadata=None))
+    run(tmp_path / "a.tif", "-k", "1", "-o", tmp_path / "b.tif")
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:
+        assert (tif.imagej_metadata or {})["note"] == "Xüy"
+        np.testing.assert_array_equal(tif.asarray(), planes)

@@ -404,5 +404,5 @@ def _imagej_settings(info: Info, pages: str, old: str) -> tuple[dict[str, Any], 
     names = {"spacing": "Z", "finterval": "T"}
     said |= {name: float(spacings[letter]) for name, letter in names.items() if letter in spacings}
     axes = f"{pages}YX{'S' * info.letters.endswith('C')}"
-    settings["description"] = imagej_description(info.shape, axes, **said)
+    settings["description"] = imagej_description(info.shape, axes, **said).encode()
     return settings, tuple(notes)
