@@ -296,3 +296,24 @@ def test_bands_without_a_colour_are_neither_colour_nor_transparency(
         command = ["filter", str(path), "-k", "1", "-o", str(tmp_path / "b.png")]
         done = CliRunner().invoke(build(["filter"]), command)
         assert f"cannot hold {count} channels: write tiff or npy" in f"{done.exception}"
+
+
+def test_classes_that_are_read_as_colours_are_said(tmp_path: Path) -> None:
+    classes = RANDOM.integers(1, 6, (1, 30, 20), dtype=np.uint8)
+    for name, photometric in (("colours", "PALETTE"), ("classes", "MINISBLACK")):
+        path = write(tmp_path / f"{name}.tif", classes, photometric=photometric)
+        if photometric == "PALETTE":
+            with rasterio.open(path, "r+") as file:
+                file.write_colormap(1, {code: (50 * code, 255 - code, code, 255) for code in range(1, 6)})
+        said = run(path, "-k", "majority:3", "-y", "-o", tmp_path / "b.tif")
+        assert ("the colours of the map's palette are filtered, not its classes" in said) == (
+            name == "colours"
+        )
+        assert len(said.splitlines()) == (name == "colours")
+    with rasterio.open(tmp_path / "b.tif") as found:  # saved without a palette
+        counts = [
+            correlate((classes[0] == code).astype(int), np.ones((3, 3)), mode="reflect")
+            for code in range(1, 6)
+        ]
+        chosen = np.take_along_axis(np.array(counts), found.read().astype(int) - 1, axis=0)
+        assert np.array_equal(chosen[0], np.max(counts, axis=0))

@@ -24,6 +24,9 @@ _GREY = {0: "white is zero", 1: "black is zero", 4: "mask"}
 _COLOURS = {**dict.fromkeys(_GREY, Colour.GREY), 2: Colour.RGB, 3: Colour.RGB, 5: Colour.CMYK, 6: Colour.RGB}
 _WHITE_IS_ZERO, _RGB, _PALETTE = 0, 2, 3
 _DIVIDED = "the colours of the TIFF are premultiplied by alpha; they are read divided by it"
+_CLASSES = (
+    "the colours of the map's palette are filtered, not its classes: save it without a palette for these"
+)
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # ExtraSamples
 MOST = 281  # MaxSampleValue: 4095 says that samples of 12 bits were stored in 16
 _PER_INCH = {2: Fraction(1), 3: Fraction(254, 100)}  # ResolutionUnit: inch, centimetre
@@ -112,6 +115,8 @@ def look_of(page: tifffile.TiffPage, significant: int = 16) -> tuple[Look, tuple
 def _palette_look(page: tifffile.TiffPage, total: int) -> tuple[Look, tuple[str, ...]]:
     """Return how indices into a palette become colours; one extra sample may be their alpha."""
     table, notes = _palette(page)
+    if page.is_geotiff:
+        notes += (_CLASSES,)
     extra = page.extrasamples[0] if page.extrasamples else 0
     if total == 2 and extra in (_PREMULTIPLIED, _STRAIGHT) and page.bitspersample == 8:
         divided = extra == _PREMULTIPLIED
