@@ -1,6 +1,8 @@
 """Sounds beside scipy, libsndfile and FFmpeg: what is kept of samples, rates and tags."""
 
 import struct
+import subprocess
+import sys
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -546,3 +548,24 @@ def test_an_ogg_whose_times_do_not_begin_at_0_is_whole(
     padding = (seconds, suffix) == (1, "ogg")  # a single page says where it ends or where it begins
     assert len(read) == len(expected) or (padding and len(expected) <= len(read) < len(expected) + 4096)
     assert np.abs(read[: len(expected)] - expected).max() < 1e-3
+
+
+def test_channels_in_an_order_that_pyav_cannot_hold_are_refused(tmp_path: Path) -> None:
+    """PyAV frees FFmpeg's own orders of channels twice."""
+    expected = tones(tmp_path / "in.wav", "7.1")
+    ffmpeg("-i", tmp_path / "in.wav", "-c:a", "pcm_s16le", tmp_path / "a.mov")
+    stored = (tmp_path / "a.mov").read_bytes()
+    mask, tag = (1 << 16, 0x63F), (128 << 16 | 8, 0)  # of the atom `chan`, as FFmpeg 5 writes it
+    other = stored.replace(struct.pack(">II", *mask), struct.pack(">II", *tag))
+    assert other != stored
+    (tmp_path / "a.mov").write_bytes(other)
+    command = ["filter", str(tmp_path / "a.mov"), "-k", KERNEL, "-o", str(tmp_path / "b.wav")]
+    done = subprocess.run([sys.executable, "-m", "convcli", *command], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "its channels have an order of their own (FL FR FC LFE SL SR BL BR)" in done.stderr
+    sorted_by = done.stderr.split("-af ")[1].split(" OUT")[0]
+    ffmpeg("-i", tmp_path / "a.mov", "-af", sorted_by, tmp_path / "c.wav")
+    layout, pitches = heard(tmp_path / "c.wav")
+    exchanged = {"BL": "SL", "BR": "SR", "SL": "BL", "SR": "BR"}  # as the other atom names them
+    assert layout == "7.1"
+    assert {exchanged.get(place, place): pitch for place, pitch in pitches.items()} == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Iterator
 from typing import IO, Any
@@ -127,6 +128,21 @@ def _check_pages(fp: IO[bytes], tolerant: bool) -> None:
         raise ConvError(f"cut short: its last page is missing; {TRUNCATED}")
 
 
+def _places(layout: av.AudioLayout) -> tuple[int, int]:
+    """Return how many channels a layout has, and the mask of more than two; refuse an order that no mask tells."""
+    names = [one.name for one in layout.channels]
+    places = [PLACES.index(name) for name in names if name in PLACES]
+    if "(" in layout.name and places != sorted(places):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))  # PyAV frees it, and its context does so again
+        order = "+".join(PLACES[place] for place in sorted(places))
+        raise ConvError(
+            f"its channels have an order of their own ({' '.join(names)}): "
+            f"`ffmpeg -i IN -af aformat=channel_layouts={order} OUT.wav` sorts them"
+        )
+    known = len(names) > 2 and places == sorted(places)
+    return len(names), sum(1 << place for place in places) if known else 0
+
+
 def _coding(context: Any) -> Coding:
     """Return how a decoder's samples are stored; its configuration says how many bits lossless ones have."""
     told = context.extradata or b""
@@ -191,9 +207,7 @@ class CodedSource(Sequential):
             notes += [f"cut short: {count} of {announced} samples are there"] * (count < announced)
         count = min(count, announced or count)  # the last packet is padded
         bits = context.bit_rate or self._container.bit_rate or 0
-        places = [PLACES.index(one.name) for one in context.layout.channels if one.name in PLACES]
-        known = channels > 2 and places == sorted(places)
-        mask = sum(1 << place for place in places) if known else 0
+        mask = _places(context.layout)[1]
         self._begin(rate, channels, count, tags_of(self._container), notes, bits, mask)
 
     def _go_to(self, start: int) -> int:
@@ -204,10 +218,11 @@ class CodedSource(Sequential):
         if not sounds or sounds[0].codec_context is None:
             raise ConvError("it holds no sound that can be decoded")
         self._stream = sounds[0]
+        channels = _places(self._stream.codec_context.layout)[0]
         if (self._stream.codec_context.name, self._container.format.name) == ("vorbis", "ogg"):
             self._stream.codec_context.flags2 |= Flags2.skip_manual  # a whole last block would be cut
         self._parts = self._decoding()
-        self._rest = np.empty((0, sounds[0].codec_context.channels), np.int16)
+        self._rest = np.empty((0, channels), np.int16)
         return 0
 
     def _before(self, opus: bool) -> int:
