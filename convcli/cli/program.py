@@ -121,7 +121,7 @@ def _usage(error: Exception, arguments: list[str]) -> str:
     elif word and (kernel := _parameter(word[1], arguments)):
         text = f"--{word[1]} belongs to the kernel: -k {kernel}"
     elif word := re.match(r"No such command '([\w-]+)'", text):
-        text = f"{text.rstrip('.')}{_meant(word[1], arguments[1:])}"
+        text = _meant(word[1], arguments[1:]) or text
     text = text.replace("not a valid int", "not a whole number").replace("not a valid float", "not a number")
     return f"{text.rstrip('.')}{where}"
 
@@ -147,7 +147,11 @@ def _meant(name: str, others: list[str]) -> str:
 
     kernel = everyday(name)
     file = next((other for other in others if not other.startswith("-")), "INPUT")
-    return f"; a kernel is given to filter: convcli filter {file} -k {kernel}" if kernel else ""
+    return (
+        f"no command '{name}'; a kernel is given to filter: convcli filter {file} -k {kernel}"
+        if kernel
+        else ""
+    )
 
 
 def _closed_pipe() -> int:

@@ -178,7 +178,7 @@ def _followed(chain: Sequence[Layer], channels: int | None, sizes: tuple[int, ..
     try:
         return follow(chain_of(chain), Shape(channels or 1, sizes), shown=False)
     except ConvError as error:
-        if channels is None and len(sizes) > 1 and sizes[0] in _CHANNELS:
+        if channels is None and sizes[0] in _CHANNELS and sizes[0] < min(sizes[1:], default=0):
             error.problem += f" (channels are written {sizes[0]}@{format_size(None, sizes[1:])})"
         raise
 

@@ -76,7 +76,8 @@ def parse_parametric(
         rank = ranks.pop() if ranks else rank
         if any(key not in ("ratio", "angle") and any(map(split_unit, parts)) for key, parts in split.items()):
             raise UsageError(
-                "units need a file that tells where its samples lie, in filter or explain (in Python, spacing=)"
+                "units need a file that tells where its samples lie, in filter or explain (in Python "
+                "spacing=, in kernels show --rate)"
             )
         numbers = {key: [parse_number(part, key) for part in parts] for key, parts in split.items()}
         every = {key: own * rank if len(own) == 1 else own for key, own in numbers.items()}

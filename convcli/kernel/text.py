@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 
-from convcli.common import UsageError, parse_number, quoted, to_float, within
+from convcli.common import UsageError, counted, parse_number, quoted, to_float, within
 from convcli.kernel.model import Kernel, kernel_title, size_text
 
 
@@ -67,7 +67,7 @@ def _frames(text: str) -> list[list[list[Fraction]]]:
             if len(entries) != len(first[0]):
                 where = f" of frame {number}" if several else ""
                 raise UsageError(
-                    f"row {row}{where} has {len(entries)} numbers, the first row has {len(first[0])}"
+                    f"row {row}{where} has {counted(len(entries), 'number')}, the first row has {len(first[0])}"
                 )
         if len(rows) != len(first):
             raise UsageError(f"frame {number} has {len(rows)} rows, the first has {len(first)}")

@@ -81,7 +81,10 @@ def test_the_version(flag: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        (("blur", "a.png"), "; a kernel is given to filter: convcli filter a.png -k gaussian:2 (see"),
+        (
+            ("blur", "a.png"),
+            "error: no command 'blur'; a kernel is given to filter: convcli filter a.png -k gaussian:2 (see",
+        ),
         (("sobel", "-y", "b.png"), "convcli filter b.png -k sobel (see"),
         (("frobnicate", "a.png"), "error: No such command 'frobnicate' (see `convcli --help`)"),
     ],

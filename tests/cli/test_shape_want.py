@@ -148,6 +148,7 @@ def test_the_last_layer_of_a_chain_is_searched(arguments, first):
         (("32", "conv:3", "gpool:max", "--want", "16"), 2, "there is nothing to choose"),
         (("3x32x32", "conv:5"), 2, "(channels are written 3@32x32)"),
         (("3x32x32", "conv:5,5"), 2, "is unknown"),
+        (("3x3", "conv:5"), 2, "2 more needed\n"),
         (("3x32x32", "conv:5x5"), 2, "(channels are written 3@32x32)"),
     ],
 )

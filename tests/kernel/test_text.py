@@ -129,7 +129,7 @@ def test_inline_slugs(text: str, slug: str) -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("1,2;3", ("row 2 has 1 numbers", "first row has 2")),
+        ("1,2;3", ("row 2 has 1 number,", "first row has 2")),
         ("1,2;3,4|5,6", ("frame 2 has 1 rows", "first has 2")),
         ("1,2|3,4,5", ("row 1 of frame 2", "3 numbers")),
         ("1,x", ("row 1, entry 2", "'x'")),

@@ -14,7 +14,7 @@ from convcli.cli.net.run import Ran, compute, named_labels, run_one
 from convcli.cli.shared import report
 from convcli.cli.shared.files import COLUMN, File, class_numbers, expand, is_label_table, labels, listed
 from convcli.cli.shared.terminal import WIDTH, Table
-from convcli.common import ConvError, UsageError, counted, frozen
+from convcli.common import ConvError, UsageError, counted, frozen, quoted
 from convcli.media.files.target import STANDARD, shown
 from convcli.networks.classified import Classified, Verdict
 from convcli.networks.model import Net
@@ -106,6 +106,8 @@ def _named(request: RunRequest) -> tuple[list[File], list[str]]:
     table = request.labels or (tables[0] if tables else None)
     if table is None:
         return files, []
+    if not Path(table).exists():
+        raise UsageError(f"--labels {quoted(table)}: no such file")
     if not is_label_table([table]):
         raise UsageError(
             f"--labels is {FOLDERS}, or a table {COLUMN},label with these names in its first line"
