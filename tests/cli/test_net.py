@@ -263,7 +263,8 @@ def test_a_file_that_fails_does_not_stop_the_others(classifier: tuple[Path, dict
     for options, words in {
         ("set", "-o", "all.npy"): b"put {stem} or {n} in the name",
         ("set", "set", "-o", "{stem}.npy"): b"two inputs have one output: put {n} in the name",
-        ("set", "--labels", "gone"): b"--labels is folders, or a table",
+        ("set", "--labels", "gone"): b"--labels 'gone': no such file; write folders, or a table",
+        ("set", "--labels", "n.yaml"): b"--labels is folders, or a table",
         ("set", "--labels", "folders", "--layer", "c"): b"--labels counts classes",
     }.items():
         done = convcli("net", "run", "n.yaml", *options, "-w", "w.npz", cwd=folder)

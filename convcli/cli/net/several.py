@@ -107,7 +107,9 @@ def _named(request: RunRequest) -> tuple[list[File], list[str]]:
     if table is None:
         return files, []
     if not Path(table).exists():
-        raise UsageError(f"--labels {quoted(table)}: no such file")
+        raise UsageError(
+            f"--labels {quoted(table)}: no such file; write {FOLDERS}, or a table of files and labels"
+        )
     if not is_label_table([table]):
         raise UsageError(
             f"--labels is {FOLDERS}, or a table {COLUMN},label with these names in its first line"
