@@ -103,7 +103,7 @@ MEANING = {
     "--mask": "file that says which samples are missing",
     "--interpolate": "fill missing samples first",
     "--name": "template of outputs' names",
-    "--net": "a net that is trained",
+    "--net": "a net",
     "--no-audio": "leave out sound",
     "--no-bias": "learn no constant",
     "--no-output": "write no clip",
@@ -127,7 +127,6 @@ MEANING = {
     "--quiet": "no notes",
     "--range": "how numbers become pixels",
     "--raw-times": "time stamps as they are",
-    "--receptive-field": "a net whose receptive field is shown",
     "--recursive": "folders with all folders in them",
     "--region": "part of the picture",
     "--resume": "checkpoint to go on from",
@@ -309,7 +308,7 @@ SIZES = {  # what there is, what there is today, and the most that all open issu
     "options of filter": (len(options_of(("filter",))), 58, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 31_537  # of today; the aim is below 20,000
+CODE_LINES = 31_534  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

@@ -106,7 +106,7 @@ def test_json_says_in_which_boxes_an_input_is_read(
     for words in (
         f"filter {name} -k box:3 --dry-run",
         f"explain {name} -k box:3 --at 1,2",
-        f"explain {name} --receptive-field net.yaml --at 1,2",
+        f"explain {name} --net net.yaml --at 1,2",
         f"net run net.yaml {name} -o {name}.npy",
         f"net check net.yaml {name}",
         f"matrix --verify {name} -k 1,2;3,4",
@@ -168,7 +168,7 @@ def test_json_has_null_for_numbers_that_it_lacks(
         "explain a.png -k box:3 --at 1,2",
         "explain a.png -k box:3 --stride 4 --animate b.gif",
         "explain a.png -k box:3 --stride 4 --at 1,2 --animate b.gif",
-        "explain a.png --receptive-field net.yaml --at 1,2",
+        "explain a.png --net net.yaml --at 1,2",
         "matrix --input 5 -k bias.yaml -o W.npz",
         "net run net.yaml a.png -o b.npy",
         "net check net.yaml a.png",

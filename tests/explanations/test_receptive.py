@@ -97,7 +97,7 @@ def test_the_table_the_picture_and_the_json(tmp_path, capsys):
     arguments = (
         "explain",
         SAMPLES / "house.png",
-        "--receptive-field",
+        "--net",
         SAMPLES / "pyramid.yaml",
         "--at",
         "3,3",
@@ -114,7 +114,7 @@ def test_the_table_the_picture_and_the_json(tmp_path, capsys):
 
 
 def test_lenet_is_followed_until_it_leaves_no_places(capsys):
-    arguments = ("explain", SAMPLES / "house.png", "--receptive-field", SAMPLES / "lenet.yaml")
+    arguments = ("explain", SAMPLES / "house.png", "--net", SAMPLES / "lenet.yaml")
     lines = printed(capsys, *arguments, "--at", "0,0").splitlines()
     assert lines[-1].startswith("tanh3") and "32x32" in lines[-1]
     lines = printed(capsys, *arguments, "--at", "1,2", "--layer", "pool2").splitlines()
@@ -125,7 +125,7 @@ def test_a_seed_fills_a_net_without_weights(tmp_path, capsys):
     text = (SAMPLES / "resnet-stem.yaml").read_text()
     small = text.replace("224", "40").replace("maps: 64", "maps: 5")  # which takes 1/400 of the time
     (tmp_path / "stem.yaml").write_text(small)
-    arguments = ("explain", SAMPLES / "house.png", "--receptive-field", tmp_path / "stem.yaml")
+    arguments = ("explain", SAMPLES / "house.png", "--net", tmp_path / "stem.yaml")
     lines = printed(capsys, *arguments, "--at", "9,9", "--seed", "1").splitlines()
     assert lines[1].startswith("conv1") and lines[1].split()[-4:] == ["33..39,33..39", "7x7"] * 2
 
@@ -133,7 +133,7 @@ def test_a_seed_fills_a_net_without_weights(tmp_path, capsys):
 def test_a_deep_net_is_refused(tmp_path, capsys):
     """Gradients of n layers take n squared steps."""
     (tmp_path / "deep.yaml").write_text("layers:\n" + "  - relu\n" * 501)
-    command = ["explain", str(SAMPLES / "house.png"), "--receptive-field", str(tmp_path / "deep.yaml")]
+    command = ["explain", str(SAMPLES / "house.png"), "--net", str(tmp_path / "deep.yaml")]
     assert run([*command, "--at", "0,0"]) == 2
     assert "501 layers are too many" in capsys.readouterr().err
 
@@ -142,7 +142,7 @@ def test_a_deep_net_is_refused(tmp_path, capsys):
     ("arguments", "message"),
     [
         (("--at", "99,0"), "--at 99,0 lies outside the output of tanh3, which is 1x1"),
-        ((), "--receptive-field NET needs a file and --at"),
+        ((), "--net NET needs a file and --at"),
         (("--at", "0,0", "-k", "3x3"), "goes without kernels"),
         (("--at", "0,0", "--stride", "2"), "goes without options of a kernel"),
         (("--at", "0,0", "--seed", "-1"), "--seed -1 is not possible"),
@@ -152,7 +152,7 @@ def test_a_deep_net_is_refused(tmp_path, capsys):
 )
 def test_refusals_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
-    command = ["explain", str(SAMPLES / "house.png"), "--receptive-field", str(SAMPLES / "lenet.yaml")]
+    command = ["explain", str(SAMPLES / "house.png"), "--net", str(SAMPLES / "lenet.yaml")]
     assert run([*command, *arguments]) == 2
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
@@ -208,7 +208,7 @@ def test_a_convolutions_derivatives_are_its_weights(tmp_path: Path) -> None:
         "layers:\n- conv: {maps: 2, size: 2, name: c}\n- pool: {kind: max, size: 2}\n"
     )
     np.save(tmp_path / "a.npy", np.arange(1.0, 17).reshape(4, 4))
-    run = ("explain", "a.npy", "--receptive-field", "n.yaml", "--layer", "c", "-w", "w.npz", "--map", "1")
+    run = ("explain", "a.npy", "--net", "n.yaml", "--layer", "c", "-w", "w.npz", "--map", "1")
     done = ok(*run, "--at", "1,2", cwd=tmp_path)
     rows = [line.split() for line in done.stdout.decode().splitlines()]
     assert [row[:3] for row in rows[2:6]] == [

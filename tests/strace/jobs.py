@@ -191,7 +191,7 @@ def _jobs() -> dict[str, Job]:
         "workers, a store": _job("out.zarr", "--workers", "2"),
         "part of a job": _job("out.npy", "--part", "1/2"),
         "kept job": _job("out.npy", "--keep-job"),
-        "explain, field": Job(("explain", "a.png", "--receptive-field", "net.yaml", "--at", "2,2", "-o", "f.png"),
+        "explain, field": Job(("explain", "a.png", "--net", "net.yaml", "--at", "2,2", "-o", "f.png"),
                               ("a.png", "net.yaml"), ("f.png",)),
         "net run": Job(("net", "run", "net.yaml", "a.png", "-o", "out.npy", "--maps", "m.png"), ("net.yaml", "a.png"),
                        ("out.npy", "m.png")),

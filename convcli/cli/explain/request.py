@@ -15,15 +15,14 @@ class FieldOptions:
     """Whose receptive field is shown."""
 
     net: Path | None = option(
-        "What the output --at of this net sees of the input, at each layer (-o draws it); with --map the value "
-        "there of --layer, of any kind, taken apart.",
-        "--receptive-field",
+        "A net: what its output --at sees of the input, at each layer (-o draws it); with --map the value there "
+        "of --layer, of any kind, taken apart.",
         metavar="NET",
         panel=Panel.NET,
     )
-    layer: str | None = options.layer("With --receptive-field: this layer's output. Default: the last.")
-    weights: Path | None = options.weights("With --receptive-field: the net's weights, as in net run.")
-    seed: int | None = options.seed("With --receptive-field: for random weights.")
+    layer: str | None = options.layer("With --net: this layer's output. Default: the last.")
+    weights: Path | None = options.weights("With --net: the net's weights, as in net run.")
+    seed: int | None = options.seed("With --net: for random weights.")
 
 
 @frozen(kw_only=True)
@@ -42,8 +41,8 @@ class Request:
       convcli explain --input 3x3 -k 2x2 --transpose --stride 2 --at 1,1
       convcli explain --animate a.gif --input 5x5 -k 3x3 --stride 2 --padding 1
       convcli explain --animate page.html --input 5x5 -k 3x3 --padding 1
-      convcli explain photo.png --receptive-field net.yaml --at 4,4 -o field.png
-      convcli explain a.png --receptive-field n.yaml --layer 3 --map 0 --at 3,7
+      convcli explain photo.png --net net.yaml --at 4,4 -o field.png
+      convcli explain photo.png --net net.yaml --layer 3 --map 0 --at 3,7
     """
 
     brief = "--kernel --at --input --stride --padding --pool --output --animate"
@@ -96,7 +95,7 @@ class Request:
     def _check(self) -> None:
         """Refuse what cannot be meant, before anything is read."""
         if self.field != FieldOptions():
-            raise UsageError("--layer, --weights and --seed belong to --receptive-field NET")
+            raise UsageError("--layer, --weights and --seed belong to --net NET")
         if (self.input is None) == (self.size is None):
             raise UsageError("give either a file, or --input SIZE for the numbers 1, 2, 3, ...")
         if not self.kernels and self.settings.pool is None:
@@ -111,11 +110,9 @@ class Request:
             raise UsageError("-o draws one output: say which with --at (--animate draws all of them)")
 
     def _check_field(self) -> None:
-        """The same of ``--receptive-field``."""
+        """Refuse what cannot be meant with a net."""
         misplaced = self.kernels or self.settings.pool or self.animate or self.size
         if self.input is None or (self.at is None and self.map is None) or misplaced:
-            raise UsageError(
-                "--receptive-field NET needs a file and --at, and goes without kernels and --animate"
-            )
+            raise UsageError("--net NET needs a file and --at, and goes without kernels and --animate")
         if self.settings != Settings() or self.gaps != Gaps():
-            raise UsageError("--receptive-field NET goes without options of a kernel: the net has its own")
+            raise UsageError("--net NET goes without options of a kernel: the net has its own")
