@@ -20,7 +20,7 @@ from convcli.media.pictures.read_only import RARER
 from tests.fuzz import seeds
 from tests.fuzz.readers import READERS, Reader
 from tests.fuzz.strategies import cases
-from tests.fuzz.worker import attempt, mutated
+from tests.fuzz.worker import attempt, hypothesise, mutated
 
 MUTATED, DRAWN = 20, 10  # cases of each reader; of those with a structure twice as many
 # Decoded in a child, or written as columns, which takes 0.1 s: a third as many
@@ -52,6 +52,16 @@ def test_what_hypothesis_makes_of_them(reader: Reader, tmp_path_factory: pytest.
         attempt(reader, case, 0, folder)
 
     examples()
+
+
+@pytest.mark.parametrize("name", ["python", "command line"])
+def test_draws_that_hypothesis_breaks_off_are_no_cases(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader = next(reader for reader in READERS if reader.name == name)
+    hypothesise(reader, 0, 60, tmp_path)
+    numbers = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert numbers == [str(number) for number in range(60)]
 
 
 def test_every_format_that_is_read_has_files_to_spoil() -> None:
