@@ -8,7 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,13 +20,16 @@ import numpy as np
 import pytest
 
 from convcli.common.errors import ConvError
+from convcli.media.files import target
 from convcli.media.files.target import open_input
 from convcli.media.options import ReadOptions
-from convcli.media.registry import longest
+from convcli.media.registry import HEAD, READ, longest, sniff
 from convcli.media.tables import table
 from tests.faults.faults import FAULTS, Fault, Place, can_mount
 from tests.faults.jobs import KINDS, OTHERS
 from tests.faults.run import Calm, calm, disturbed
+from tests.fuzz.readers import READERS
+from tests.fuzz.seeds import files
 from tests.shell import SAMPLES, convcli
 
 
@@ -123,9 +130,38 @@ def test_a_pipe_is_bounded_by_what_its_first_bytes_say(head: str, most: int, tmp
     assert done.stderr.decode() == words
 
 
-def test_offsets_of_32_bits_bound_a_tiff() -> None:
-    assert longest(b"II*\0" + bytes(99)) == longest(b"MM\0*" + bytes(99)) == (1 << 32) + (1 << 26)
-    assert longest(b"II+\0" + bytes(99)) is None
+@cache
+def one_of_each() -> dict[str, bytes]:
+    """Return a file of every format that its first bytes tell."""
+    found = {}
+    for reader in READERS:
+        with suppress(KeyError, ConvError):
+            found |= {sniff(data[:HEAD]).name: data for data in files(reader.name)}
+    return found
+
+
+@pytest.mark.parametrize("name", sorted({row.name for row in READ} - {"zarr", "netcdf", "ome-tiff"}))
+def test_no_format_lets_a_pipe_go_on_for_ever(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole file and then noise: no more than the budget is kept, and nothing when it is spent."""
+    monkeypatch.setattr(target, "SPOOL", 1 << 20)
+    monkeypatch.setattr(target, "PIPE", 3 << 20)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    source, sent = os.pipe()
+    pieces = iter([one_of_each()[name]])
+    noise = os.urandom(1 << 20)
+
+    def send() -> None:
+        with suppress(BrokenPipeError), os.fdopen(sent, "wb") as pipe:
+            while True:
+                pipe.write(next(pieces, noise))
+
+    threading.Thread(target=send, daemon=True).start()
+    most = "longer than 3 MB, the most that is kept of a pipe: save it to a file, which may have any size"
+    with pytest.raises(ConvError, match=most):
+        open_input(f"/dev/fd/{source}", longest)
+    assert list(tmp_path.iterdir()) == []
 
 
 ENDLESS = {

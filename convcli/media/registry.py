@@ -474,8 +474,6 @@ def longest(head: bytes) -> int | None:
     if row.name == "npy":
         header = _load("convcli.data.array_files:npy_header")(io.BytesIO(head))
         return _ASIDE + prod(header.shape) * header.dtype.itemsize
-    if row.name == "tiff" and head[:4] in (b"II*\0", b"MM\0*"):
-        return _ASIDE + (1 << 32)  # its offsets have 32 bits
     if row not in READ or row.kind in (Kind.CLIP, Kind.SOUND) or row.grain is BOXES:
         return None
     if not row.binary:

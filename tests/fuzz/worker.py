@@ -92,7 +92,9 @@ def hypothesise(reader: Reader, first: int, count: int, folder: Path) -> None:
     @given(case=cases(reader))
     def examples(case: bytes | str) -> None:
         nonlocal number
-        tell(reader, case, number, folder)  # does not return where Hypothesis breaks a draw off, and counts no case
+        tell(
+            reader, case, number, folder
+        )  # does not return where Hypothesis breaks a draw off, and counts no case
         number += 1
 
     examples()

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 STANDARD = "-"  # standard input or output
 SPOOL = 32 << 20  # bytes of a pipe that are held in memory before a temporary file takes them
+PIPE = 2 << 30  # bytes of a pipe that are kept at all
 _LARGE = 1 << 28  # bytes that are not compared with the free space on the disk
 _LINKS = 40  # symbolic links that are followed, as in Linux
 
@@ -89,7 +90,7 @@ def open_input(path: StrPath, longest: Callable[[bytes], int | None] = lambda _:
     A folder is a `Folder`.
 
     What comes from a pipe is kept in memory, or in an unnamed temporary file when it is long; ``longest`` tells from
-    its first bytes how many it may have.
+    its first bytes how many it may have, `PIPE` at most.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def open_input(path: StrPath, longest: Callable[[bytes], int | None] = lambda _:
                 return Folder(path)
             fp = _standard_input() if str(path) == STANDARD else _open_local(path)
             if not (fp.seekable() and fp.tell() == 0):
-                fp = spool(fp, longest)
+                fp = spool(fp, lambda head: min(PIPE, longest(head) or PIPE))
             empty = not fp.read(1)
             fp.seek(0)
         except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
@@ -148,7 +149,10 @@ def spool(fp: IO[bytes], longest: Callable[[bytes], int | None]) -> IO[bytes]:
         while chunk := fp.read(1 << 20):
             most = most if copy.tell() else longest(chunk)
             if most is not None and copy.tell() > most:
-                raise ConvError(f"it is longer than {most >> 20} MB, which is more than such a file can hold")
+                why = "which is more than such a file can hold"
+                if most == PIPE:
+                    why = "the most that is kept of a pipe: save it to a file, which may have any size"
+                raise ConvError(f"it is longer than {most >> 20:,} MB, {why}")
             try:
                 copy.write(chunk)
                 if (size := copy.tell()) > SPOOL and 4 * size > shutil.disk_usage(tempfile.gettempdir()).free:
