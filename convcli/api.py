@@ -29,6 +29,7 @@ from convcli.data.masked import Masked
 from convcli.data.units import UNITS
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
+from convcli.geometry.areas import Areas
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.graph import trace
 from convcli.geometry.layers import format_size
@@ -46,10 +47,10 @@ from convcli.plan.choose import Resources
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from convcli.detection.area import Polygon, Stencil
     from convcli.detection.events import Box, Event
     from convcli.explanations.matrix import Matrix
     from convcli.explanations.value import ConvExplanation, PoolExplanation
+    from convcli.geometry.areas import Polygon, Stencil
     from convcli.learning.least_squares import Fit
     from convcli.media.clip_view import Part, Watched
     from convcli.media.options import ReadOptions
@@ -112,6 +113,7 @@ def filter(
     mask: ArrayLike | None = None,
     min_weight: float = 0.0,
     interpolate: bool = False,
+    region: Where | None = None,
     dtype: DtypeName = "auto",
     engine: EngineChoice = "auto",
     device: str = "cpu",
@@ -181,6 +183,9 @@ def filter(
     interpolate : bool
         Fill missing samples first, with the mean under a Gaussian of sigma 1, so that kernels with negative weights can
         be used; what it does not reach stays missing.  ``missing`` is then ``skip`` unless given.
+    region : (x, y, width, height), [(x, y), (x, y), (x, y), ...], str, array of bool, or a list of these
+        Filter only there, in pixels: in a rectangle, between corners, as the shell writes it, or where a mask (Y, X)
+        is true.  The rest stays as it is, so that size, channels and type must; ranges are measured inside.
     dtype : str
         Arithmetic.  ``auto``: float32; float64 for float64 and for integers of 32 bits or more.
     engine : str
@@ -259,6 +264,7 @@ def filter(
         gaps=Gaps(Rule(policy, least), interpolate=_truth(interpolate, "interpolate")),
         holds=("float32", "float64", info.dtype),
         keeps_numbers=not own.is_picture,
+        areas=Areas(_regions(region, "region")),
     )
     resources = Resources(parse_choice(EngineName, str(engine), "engine"), str(device), threads)
     work = Pipeline(job, source, resources, arrays=True)
@@ -620,7 +626,7 @@ def motion(
     [(8, 12, (19, 19, 12, 12))]
     """
     from convcli.common.numbers import parse_rate
-    from convcli.detection.area import Area, Areas, Watching, parse_area
+    from convcli.detection.area import Area, Watching, parse_area
     from convcli.detection.detector import Watch, motion_kernel
     from convcli.media.options import ReadOptions
     from convcli.media.timing import clip_of, schedule
@@ -661,7 +667,7 @@ def _key(data: np.ndarray, asked: dict[str, Any]) -> str | None:
     """Return what the plan of a filter depends on; None where that is more than the words of the call."""
     kernel = asked["kernel"]
     known = kernel is None or (isinstance(kernel, str) and is_known(kernel))
-    if not known or not all(type(value) in _WORDS for value in asked.values()):
+    if asked["region"] is not None or not known or not all(type(value) in _WORDS for value in asked.values()):
         return None
     return f"{data.shape} {data.dtype.str} {available_threads()} {'torch' in sys.modules} {asked}"
 
@@ -717,7 +723,7 @@ def _real(array: Any, refusal: str) -> np.ndarray:
 
 def _regions(given: Any, what: str) -> tuple[Polygon | Stencil, ...]:
     """Return what one region or a list of them means."""
-    from convcli.detection.area import Stencil, parse_region
+    from convcli.geometry.areas import Stencil, parse_region
     from convcli.media.clip_view import light_part
 
     if getattr(given, "ndim", None) == 0:

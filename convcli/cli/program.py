@@ -107,6 +107,8 @@ _NoArguments: type[Exception] = sys.modules[_ClickException.__module__].NoArgsIs
 
 _ELSEWHERE = {  # options that a command has no meaning for
     "along": "weights by distance differ from row to row: filter --along time computes with them",
+    "plan": "filter --dry-run -v says which engine and algorithm are chosen, and why",
+    "show": "filter --plot - draws input and result in the terminal, with --dry-run without writing",
     "interpolate": "a matrix takes samples that are there: filter -k identity --interpolate fills the others",
 }
 

@@ -42,8 +42,11 @@ def places_of(mask: Info, info: Info) -> str:
 class Masked(Boxes):
     """A source whose samples are NaN where a mask is zero, or missing itself; alpha is none of them.
 
-    ``info`` has the source's own type, and says that there are gaps: what is read are floats.
+    ``info`` has the source's own type, and says that there are gaps: what is read are floats.  ``unmasked`` is the
+    box that was read last as the source has it.
     """
+
+    unmasked: np.ndarray
 
     def __init__(self, source: Source, mask: Source) -> None:
         self._source, self._mask = source, mask
@@ -55,6 +58,7 @@ class Masked(Boxes):
 
     def read(self, box: Box) -> np.ndarray:
         info, block = self.info, self._source.read(box)
+        self.unmasked = block
         wide = block.dtype.kind in "iu" and block.itemsize == 8
         block = block.astype("longdouble" if wide else np.result_type(block, np.float16))
         place = dict(zip(info.box_letters, box, strict=True))

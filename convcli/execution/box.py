@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from convcli.common import Channels, ConvError, Missing
-from convcli.data.box import Box, Span, slices
-from convcli.data.info import Source, channels_first
+from convcli.data.box import Box, Span, slices, whole
+from convcli.data.info import ArraySource, Source, channels_first
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm
@@ -76,7 +76,10 @@ class Runner:
     def reader(self, box: Box) -> Read:
         """Read all that a box of outputs needs; what is returned gives parts of it without reading."""
         needed = self.needed(box)
-        block = channels_first(self._source, self.job.letters, needed)
+        block = given = channels_first(self._source, self.job.letters, needed)
+        if self.job.areas.regions and (unmasked := getattr(self._source, "unmasked", None)) is not None:
+            all_of_it = whole(block.shape[1:])
+            given = channels_first(ArraySource(unmasked, self._source.info), self.job.letters, all_of_it)
         if self._coverage_chain is not None and block.dtype.kind == "f" and self.job.missing.skips:
             block = np.where(np.isnan(block).any(axis=0), np.nan, block)  # colours and coverage, both or none
         first = [start for start, _ in needed]
@@ -84,15 +87,18 @@ class Runner:
         def read(part: Box) -> np.ndarray:
             return block[(slice(None), *slices(part, first))]
 
+        read.given = lambda part: given[(slice(None), *slices(part, first))]  # type: ignore[attr-defined]
         return read
 
     def needed(self, box: Box) -> Box:
         """Return which of the input's samples a box of outputs needs."""
         outputs, box = box, inputs_of(self.job.chain, box)
-        if self._samples and (sampled := self._under_origins(outputs)) is not None:
-            return tuple(
-                (min(a, start), max(b, stop)) for (a, b), (start, stop) in zip(box, sampled, strict=True)
-            )
+        sampled = self._under_origins(outputs) if self._samples else None
+        for more in (sampled, outputs if self.job.areas.regions else None):
+            if more is not None:
+                box = tuple(
+                    (min(a, start), max(b, stop)) for (a, b), (start, stop) in zip(box, more, strict=True)
+                )
         return box
 
     @cached_property
@@ -221,10 +227,34 @@ class Runner:
             gain, rest = self.job.chain.growth or (1.0, 0.0)
             limit, runner = (2.0**BITS - rest) / gain, self._wider
             how = replace(how, top=runner.job.target.top)
+        inside, given = self.inside(box), getattr(read, "given", read)
+        if inside is not None and not inside.any():
+            return given(box)[None].astype(how.dtype), Tally()
         with np.errstate(all="ignore"):
             pixels, tally = runner._pixels(box, read, how, out)
+            if inside is not None and not inside.all():
+                if tally.clipped or tally.nans:
+                    tally = runner._counted(box, read, how, inside)
+                tally.values = int(inside.sum()) * (tally.values // inside.size)
+                tally.look(pixels[..., inside])
+                np.copyto(pixels, given(box), where=~inside, casting="unsafe")
         tally.rounded |= largest > limit
         return pixels, tally
+
+    def inside(self, box: Box) -> np.ndarray | None:
+        """Return which outputs (*space) of a box lie in the areas; None where all do."""
+        if not self.job.areas.regions:
+            return None
+        place, info = dict(zip(self.job.letters, box, strict=True)), self.job.info
+        inside = self.job.areas.mask(info.size("Y"), info.size("X"), (place["Y"], place["X"]))
+        return np.broadcast_to(inside, tuple(stop - start for start, stop in box))
+
+    def _counted(self, box: Box, read: Read, how: Rendering, inside: np.ndarray) -> Tally:
+        """Count what is clipped of the outputs that lie inside."""
+        values, alpha = self.values(box, read)
+        seen = inside if alpha is None else inside & (self.stored(alpha) > 0)
+        seen = np.broadcast_to(seen, values.shape)
+        return replace(self.engine.render(values[seen].astype(self.dtype), how)[1], values=values.size)
 
     def _pixels(
         self, box: Box, read: Read, how: Rendering, out: np.ndarray | None
@@ -436,7 +466,8 @@ def measured(runner: Runner, boxes: Sequence[Box], workers: int = 1) -> Measured
 
     def sweep(each: Pass) -> Iterator[Any]:
         def take(box: Box, read: Read) -> Any:
-            return each.take(runner.values(box, read)[0])
+            values, inside = runner.values(box, read)[0], runner.inside(box)
+            return each.take(values if inside is None else values[..., inside])
 
         return in_order(boxes, runner.reader, take, workers)
 

@@ -55,6 +55,12 @@ class Item(Boxes):
         block = self._source.read((*box[:at], (self._index, self._index + 1), *box[at:]))
         return block.squeeze(info.letters.index(ITEMS))
 
+    @property
+    def unmasked(self) -> np.ndarray | None:
+        """The box that was read last, without its mask, where there is one."""
+        block: np.ndarray | None = getattr(self._source, "unmasked", None)
+        return None if block is None else block.squeeze(self._source.info.letters.index(ITEMS))
+
 
 def items(source: Source) -> Iterator[Item]:
     """Yield the items one after the other; nothing is read yet."""

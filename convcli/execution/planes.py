@@ -68,6 +68,8 @@ def route(job: Job, coded: Coded) -> Route:
 
 def _refusal(job: Job, coded: Coded) -> str:
     """Return why the planes would give another result than the colours; nothing if they would not."""
+    if job.areas.regions:
+        return "areas are of pixels"
     if job.channels not in (Channels.EACH, Channels.LUMA):
         return f"--channels {job.channels} makes other colours"
     if max(max(plane.step) for plane in coded.planes) > COARSEST:

@@ -12,6 +12,8 @@ import numpy as np
 from convcli.common import Channels, Missing, Precision, UsageError, frozen
 from convcli.data.axes import Axis, Even
 from convcli.data.info import SPACE, Companions, Info
+from convcli.geometry.areas import Areas
+from convcli.geometry.layers import format_size
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import TransposedWindow
 from convcli.jobs.bind import Settings, bind, named_axes
@@ -27,6 +29,7 @@ from convcli.pixels.ranges import Clip, Float, Range, parse_range
 from convcli.pixels.render import Rendering, Target
 
 PIXELS = ("uint8", "uint16")
+STRIP = 1 << 24  # pixels of areas that are looked at together
 
 FILLING = "gaussian:sigma=1"  # fills gaps
 ALIASED = 0.1  # of a frequency: what is left of it is said
@@ -136,6 +139,8 @@ class Job:
         Share of the weights that must be present where missing samples are skipped.
     white : float, optional
         The output's, where it is not that of its type.
+    areas : Areas
+        Where in each picture (Y, X) results stand; elsewhere the samples stay what they are.
     """
 
     info: Info
@@ -147,6 +152,7 @@ class Job:
     missing: Missing = Missing.PROPAGATE
     white: float | None = None
     min_weight: float = 0.0
+    areas: Areas = Areas()
 
     @cached_property
     def full_scale(self) -> float:
@@ -191,13 +197,39 @@ class Job:
         Raises
         ------
         UsageError
-            ``skip`` where `unskippable` says why not.
+            ``skip`` where `unskippable` says why not; areas of what is no picture, or whose rest cannot stay.
         """
+        if self.areas.regions:
+            self._check_areas()
         if self.missing is Missing.SKIP and self.unskippable and not self.interpolates:
             subject, why = self.unskippable
             raise UsageError(
                 f"missing skip renormalises weights, and {why}, or --interpolate, or --missing keep or propagate",
                 subject=subject,
+            )
+
+    def _check_areas(self) -> None:
+        info, result = self.info, self.result
+        if not {"Y", "X"} <= set(info.letters):
+            raise UsageError(
+                f"--region is of pictures, and the data has the axes {', '.join(self.letters.lower())}"
+            )
+        height, width = info.size("Y"), info.size("X")
+        for top in range(0, height, rows := max(STRIP // width, 1)):
+            if self.areas.mask(height, width, ((top, min(top + rows, height)), (0, width))).any():
+                break
+        else:
+            raise UsageError("--region holds no pixel")
+        alike = (result.letters, result.shape) == (info.letters, info.shape)
+        moved = any(self.chain.field(axis).jump != 1 for axis in range(len(self.letters)))
+        numbers = self.policy.keeps_numbers and np.can_cast(info.dtype, result.dtype)
+        if not alike or moved or not (numbers or result.dtype == info.dtype):
+            before, after = (
+                f"{one.letters} {format_size(None, one.shape)} {one.dtype}" for one in (info, result)
+            )
+            raise UsageError(
+                f"--region leaves the rest as it is, so that stride is 1 and size, channels and type stay: {before} "
+                f"would become {after}"
             )
 
     @property
@@ -346,6 +378,7 @@ def draft(
     gaps: Gaps = Gaps(),  # noqa: B008
     holds: Sequence[str] = ("float32", "float64"),
     keeps_numbers: bool = True,
+    areas: Areas = Areas(),  # noqa: B008
 ) -> Job:
     """Return the job of filtering one input.
 
@@ -364,6 +397,9 @@ def draft(
         where a nodata value or a mask says what is missing.
     holds, keeps_numbers
         What the output can store, as `convcli.jobs.job.decide` takes it; floats by default.
+
+    areas : Areas
+        Where in each picture results are wanted.
 
     Raises
     ------
@@ -388,7 +424,7 @@ def draft(
         chain = chain.filled(load_kernel(FILLING, default_rank(info)))
     elif interpolate and missing is Missing.SKIP:
         missing = Missing.PROPAGATE  # of integers without a mask none is missing
-    job = Job(info, chain, channels, policy, dtype, compute, missing, white, gaps.min_weight)
+    job = Job(info, chain, channels, policy, dtype, compute, missing, white, gaps.min_weight, areas)
     if precision is Precision.AUTO and not job.float32_serves:
         job = replace(job, compute="float64")
     job.check()

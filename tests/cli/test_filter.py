@@ -276,7 +276,11 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_plan_explains_the_choice_and_writes_nothing(tmp_path: Path) -> None:
-    lines = ok("filter", HOUSE, "-k", "gaussian:sigma=3", "--plan", cwd=tmp_path).stdout.decode().splitlines()
+    lines = (
+        ok("filter", HOUSE, "-k", "gaussian:sigma=3", "--dry-run", "-v", cwd=tmp_path)
+        .stdout.decode()
+        .splitlines()
+    )
     assert "numpy" in lines[1]
     assert any(line.startswith("rejected: torch") for line in lines)
     assert list(tmp_path.iterdir()) == []

@@ -49,6 +49,8 @@ def test_errors_say_what_to_do(photo: Path, arguments: tuple[object, ...], wante
             ("matrix", "-k", "box:3", "--input", "9", "--interpolate"),
             "filter -k identity --interpolate fills",
         ),
+        (("filter", SIGNAL, "-k", "box:3", "--show"), "no --show here: filter --plot - draws"),
+        (("filter", SIGNAL, "-k", "box:3", "--plan"), "no --plan here: filter --dry-run -v says"),
     ],
 )
 def test_an_option_of_another_command_is_named_with_it(arguments: tuple[object, ...], wanted: str) -> None:

@@ -118,7 +118,6 @@ MEANING = {
     "--padding": "amount of padding",
     "--patience": "epochs without improvement",
     "--pix-fmt": "pixel format of a clip",
-    "--plan": "explain the choice of engine and algorithm",
     "--pool": "a pool",
     "--preset": "speed of an encoder",
     "--progress": "how progress is shown",
@@ -279,7 +278,7 @@ def test_the_environment_has_the_defaults_of_a_shell(
 ) -> None:
     """What is written on the command line wins."""
     monkeypatch.setenv(variable, value)
-    code = run(["filter", str(SAMPLES / "house.png"), "-k", "box:3", "--plan", *written])
+    code = run(["filter", str(SAMPLES / "house.png"), "-k", "box:3", "--dry-run", "-v", *written])
     told = capsys.readouterr()
     assert (code, told.err) == ((2, f"error: {error}\n") if error else (0, ""))
     assert bool(error) != (", torch engine\n" in told.out and "; torch was asked for\n" in told.out)
@@ -308,7 +307,7 @@ SIZES = {  # what there is, what there is today, and the most that all open issu
     "options of filter": (len(options_of(("filter",))), 58, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 31_536  # of today; the aim is below 20,000
+CODE_LINES = 31_632  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

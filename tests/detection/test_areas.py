@@ -13,7 +13,7 @@ from scipy.spatial import Delaunay
 
 import convcli
 from convcli.common.errors import UsageError
-from convcli.detection.area import Areas, parse_region
+from convcli.geometry.areas import Areas, parse_region
 from convcli.media.clip_view import light_part
 from tests.clips import make
 from tests.shell import convcli as shell
@@ -144,7 +144,7 @@ def test_samples_that_are_no_numbers_can_be_ignored() -> None:
         (["--region", "no.png"], "region 'no.png': give"),
         (["--ignore", "0,0 161,0 9,9"], "ignore '0,0 161,0 9,9' lies outside the picture of 160 x 96"),
         (["--region", "small.png"], "region 'small.png' is a mask of 9 x 8, and the picture has 160 x 96"),
-        (["--ignore", "0,0,160,96"], "--region and --ignore leave no pixel to look at"),
+        (["--ignore", "0,0,160,96"], "--region and --ignore leave no pixel"),
         (["--region", "a.mkv"], "'a.mkv': no mask"),
     ],
 )

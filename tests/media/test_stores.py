@@ -302,7 +302,9 @@ def test_the_memory_that_is_stated_is_what_it_takes(tmp_path: Path) -> None:
         made[...] = np.random.default_rng(1).integers(0, 9, made.shape)
     words = ("filter", "a.h5", "-k", "box:3", "--axes", "ZYX", "-o", "b.h5")
     alone = [sys.executable, "-m", "convcli", *words]
-    plan = subprocess.run([*alone, "--plan"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    plan = subprocess.run(
+        [*alone, "--dry-run", "-v"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
     stated = float(re.search(r"about (\d+) MB of memory", plan)[1])  # type: ignore[index]
     with subprocess.Popen([*alone, "-q"], cwd=tmp_path, stdout=subprocess.DEVNULL) as child:
         most = 0.0

@@ -173,7 +173,7 @@ def _jobs() -> dict[str, Job]:
         "kernel of YAML": _filter("a.png", "out.png", kernel="k.yaml", reads=("k.yaml",)),
         "kernel of npz": _filter("a.png", "out.png", kernel="k.npz", reads=("k.npz",)),
         "kernel of safetensors": _filter("a.png", "out.png", kernel="k.safetensors#a", reads=("k.safetensors",)),
-        "dry run": Job(("filter", "a.png", "-k", "hedge", "--plan"), ("a.png",)),
+        "dry run": Job(("filter", "a.png", "-k", "hedge", "--dry-run", "-v"), ("a.png",)),
         "motion": Job(
             ("motion", "sound.mp4", "-o", "out.mp4", "--events", "e.csv", "--heatmap", "h.png", "--still", "s.png"),
             ("sound.mp4",), ("out.mp4", "e.csv", "h.png", "s.png"),

@@ -114,7 +114,7 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
         counts.failures.append(_failed(request, name, error))
     counts.done = len(counts.failures)
     asked = request.threads or available_threads()
-    dry = request.dry_run or request.plan
+    dry = request.dry_run
     here = dry or request.device != "cpu" or not can_fork()
     processes = 1 if here else max(1, min(asked, len(inputs)))
     messages = replace(request.messages, progress=Progress.NONE)
@@ -176,7 +176,7 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
 
 def _conclude(request: Request, counts: _Counts, total: int) -> None:
     """Say how it ended."""
-    if request.dry_run or request.plan:
+    if request.dry_run:
         told = ""
     else:
         told = str(counts)

@@ -140,7 +140,7 @@ def filter_one(request: Request, input: Input, claims: Claims) -> int:
                 for path in task.paths:
                     claims.add(path, name)
             ready.append((variant, task))
-        if request.dry_run or request.plan:
+        if request.dry_run:
             for variant, task in ready:
                 tasks.show(variant, task)
             if request.plot is not None:
@@ -169,7 +169,7 @@ def _preview(request: Request, input: Input, tasks: Mapping[str, Task]) -> None:
         output = None if request.output is None else str(Path(folder, Path(request.output).name))
         given = {"output": output, "out_dir": None if output else Path(folder), "name": None, "plot": None}
         quiet = replace(request.messages, quiet=True, verbose=False)
-        real = {"dry_run": False, "plan": False, "json": False, "skip_existing": False, "scale": Scale()}
+        real = {"dry_run": False, "json": False, "skip_existing": False, "scale": Scale()}
         made = replace(request, **given, **real, messages=quiet)  # type: ignore[arg-type]
         with redirect_stdout(StringIO()):
             filter_one(made, input, Claims(made, [input]))

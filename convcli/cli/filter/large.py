@@ -35,7 +35,7 @@ from convcli.pixels.render import Tally
 
 # Of the request: what is told apart otherwise, says how, or what is said of it
 _APART = frozenset(("inputs", "kernels", "output", "out_dir", "threads", "scale"))
-_SILENT = frozenset(("force", "dry_run", "plan", "json", "messages", "verification"))
+_SILENT = frozenset(("force", "dry_run", "json", "messages", "verification"))
 
 
 def crew(request: Request, format: Format, job: Job, source: Source, output: str) -> int:
@@ -105,6 +105,9 @@ class Run:
             "form": f"{job.info.letters} {job.info.shape} {job.info.dtype}",
             "kernels": ", ".join(kernels),
             "output": _absolute(self.path),
+            "regions": sha256(b"".join(getattr(one, "marked", b"") for one in job.areas.regions)).hexdigest()[
+                :16
+            ],
             "options": {name: str(one) for name, one in _flat(self.request, _APART | _SILENT)},
         }
 

@@ -137,6 +137,10 @@ class Request:
         read=_template,
     )
     skip_existing: bool = flag("Leave outputs that are there: goes on where a batch stopped.")
+    region: tuple[str, ...] = options.region(
+        "Filter only there and leave the rest as it is: x,y,width,height, corners 'x,y x,y x,y', or a mask picture. "
+        "Repeat for more."
+    )
     format: str | None = option("Output type where no suffix says it: png, jpeg, csv, npy...")
     settings: Settings
     along: Distances | None = option(
@@ -163,9 +167,9 @@ class Request:
         "in colours, with a bar; with --dry-run a preview.",
         metavar="FILE",
     )
-    dry_run: bool = flag("Say what would be done and stop.", panel=Panel.MESSAGES)
-    plan: bool = flag(
-        "As --dry-run, with the choice of engine and algorithm explained.", panel=Panel.MESSAGES
+    dry_run: bool = flag(
+        "Say what would be done and stop; with -v also which engine and algorithm, and why.",
+        panel=Panel.MESSAGES,
     )
     json: bool = options.json("Report each output as a line of JSON (the axis M counts the kernel's maps).")
     messages: options.Messages

@@ -15,6 +15,7 @@ from convcli.cli.filter.found import Input
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.kernels import is_transform, kernels_for
+from convcli.cli.shared.opened import areas_of
 from convcli.cli.shared.progress import Meter
 from convcli.common import Missing, UsageError, frozen, number_text
 from convcli.common.choices import Distances
@@ -206,6 +207,7 @@ def prepare(
         gaps=request.gaps,
         holds=format.dtypes,
         keeps_numbers=format.numbers,
+        areas=areas_of(request.region),
     )
     if format.numbered and "T" not in job.result.letters:  # one picture: its name is meant as it stands
         format = registry.by_name(format.name)
@@ -356,7 +358,9 @@ def show(request: Request, task: Task) -> None:
             continue
         if missing_folder(Path(path).parent) is None:
             opening.check_output(path, task.format, task.pipeline.result, force=request.force)
-    found = Report(task, task.notes, {"plan": task.pipeline.lines} if request.plan else {})
+    found = Report(
+        task, task.notes, {"plan": task.pipeline.lines} if request.messages.explain_choices else {}
+    )
     report.show(found, _lines(found), request, notes=False)
 
 
@@ -364,11 +368,13 @@ def _lines(found: Report) -> Iterator[str]:
     result, plan = found.task.pipeline.result, found.task.pipeline.plan
     size = "x".join(map(str, result.shape))
     why = "" if "plan" in found.more else f" ({plan.reason})"  # which its lines have
+    areas = found.task.job.areas.regions
     stages = [stage for stage in found.task.job.chain.stages if stage.pads]
     modes = [str(one.mode) for one in stages if any(w.before or w.after for w in one.windows)]
     edges = f", {' and '.join(dict.fromkeys(modes))} at the edges" if modes else ""
+    where = f", only within {' and '.join(one.name for one in areas)}" * bool(areas)
     for path in found.task.paths:
-        yield f"{path}: {result.letters} {size} {result.dtype}{edges}, {plan.engine} engine{why}"
+        yield f"{path}: {result.letters} {size} {result.dtype}{edges}{where}, {plan.engine} engine{why}"
     yield from (f"  {line}" for line in (*found.task.lines, *found.notes))
     yield from found.more.get("plan", ())
 

@@ -52,9 +52,8 @@ class Request:
     heatmap: str | None = option("Sum of all motion as a picture.", metavar="FILE", panel=Panel.OUTPUT)
     still: str | None = option("Strip of sample frames as a picture.", metavar="FILE", panel=Panel.OUTPUT)
     watching: Watching
-    region: tuple[str, ...] = option(
-        "Look only there: x,y,width,height, corners 'x,y x,y x,y', or a mask picture. Repeat for more.",
-        default=(),
+    region: tuple[str, ...] = options.region(
+        "Look only there: x,y,width,height, corners 'x,y x,y x,y', or a mask picture. Repeat for more."
     )
     ignore: tuple[str, ...] = option("Do not look there: as --region.", default=())
     kernel: str = options.kernel("A kernel of rank 3.", default="motion")

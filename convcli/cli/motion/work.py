@@ -15,21 +15,22 @@ import numpy as np
 from convcli.cli.motion.cuts import Cut, Cutter
 from convcli.cli.motion.request import Request
 from convcli.cli.shared import report
+from convcli.cli.shared.opened import areas_of
 from convcli.cli.shared.outputs import check_apart, picture_form, write_whole
 from convcli.cli.shared.progress import Meter
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.common import UsageError, frozen
 from convcli.data.info import Colour, Info, Sink
-from convcli.detection.area import Areas, parse_region
 from convcli.detection.changes import Change
 from convcli.detection.detector import Watch, motion_kernel
 from convcli.detection.events import Event
 from convcli.detection.noise import Limits
 from convcli.detection.picture import HeatMap, overlay, strip
 from convcli.detection.regions import Box
+from convcli.geometry.areas import Areas
 from convcli.kernel import Kernel
 from convcli.media import opening, registry
-from convcli.media.clip_view import Part, light_part, open_clip
+from convcli.media.clip_view import Part, open_clip
 from convcli.media.files.target import STANDARD, about_input, output, shown
 from convcli.media.option_checks import check_writing
 from convcli.media.registry import Format
@@ -51,12 +52,7 @@ def detect(request: Request) -> bool:
         opening.check_output(path, format, force=request.force)
         opening.check_not_input(path, [request.input], force=request.force)
     reading = replace(request.reading, all_frames=True, grey=not request.overlay)
-    areas = Areas(
-        *(
-            tuple(parse_region(text, what, light_part) for text in texts)
-            for what, texts in (("region", request.region), ("ignore", request.ignore))
-        )
-    )
+    areas = areas_of(request.region, request.ignore)
     clip = open_clip(request.input, reading, areas.mask if areas != Areas() else None)
     with closing(clip) as source, about_input(request.input):
         return _Detection(request, kernel, source).run()

@@ -6,7 +6,7 @@ For commands that show or learn from numbers; the main job reads blocks in the f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from math import prod
@@ -18,6 +18,7 @@ from convcli.common import frozen
 from convcli.data.box import whole
 from convcli.data.info import ITEMS, SPACE, ArraySource, Info, Source, channels_first, refuse_items
 from convcli.execution.items import items
+from convcli.geometry.areas import Areas, parse_region
 from convcli.geometry.graph import Shape
 from convcli.jobs.job import canonical
 from convcli.media import opening, registry
@@ -124,6 +125,17 @@ def read_whole(name: str, options: ReadOptions) -> Opened:
     """Read a file or ``-``."""
     with opened(name, options) as file:
         return file.read()
+
+
+def areas_of(regions: Sequence[str], ignored: Sequence[str] = ()) -> Areas:
+    """Return where in a picture to work; pictures that are masks are read."""
+    from convcli.media.clip_view import light_part
+
+    inside, outside = (
+        tuple(parse_region(text, what, light_part) for text in texts)
+        for what, texts in (("region", regions), ("ignore", ignored))
+    )
+    return Areas(inside, outside)
 
 
 class Log:

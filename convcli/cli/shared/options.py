@@ -55,6 +55,10 @@ layer = shared("Name or number of the layer whose output is wanted. Default: the
 seed = shared(
     "Seed of random weights, where the net gives neither numbers nor a seed.", panel=Panel.NET, least=0
 )
+region = shared(
+    "Work only there: x,y,width,height, corners 'x,y x,y x,y', or a mask picture. Repeat for more.",
+    default=(),
+)
 force = shared("Overwrite existing outputs.", "--force", "-y", default=False, panel=Panel.OUTPUT)
 json = shared("Print JSON instead of text.", default=False, panel=Panel.MESSAGES)
 engine = shared(
