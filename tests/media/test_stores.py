@@ -281,6 +281,19 @@ def test_a_library_that_crashes_or_runs_on_is_a_damaged_file(tmp_path: Path) -> 
         assert words in done[2]
 
 
+@pytest.mark.parametrize("chunks", [(10, 10), (25, 30), (50, 60)])
+@pytest.mark.parametrize("compression", ["gzip", "lzf"])
+def test_chunks_that_lie_anywhere_in_the_file_are_read(
+    chunks: tuple[int, int], compression: str, tmp_path: Path
+) -> None:
+    """The library and the reader have one open file each: a position of both would be moved beneath its buffer."""
+    values = np.arange(3000).reshape(50, 60) % 256
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=values.astype("f4"), chunks=chunks, compression=compression)
+    assert convcli("filter", "a.h5", "-k", "3", "-o", "b.npy", cwd=tmp_path)[0] == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), 3 * values)
+
+
 def test_arrays_in_memory_and_from_a_pipe_are_read_too(tmp_path: Path) -> None:
     fp = io.BytesIO()
     with h5py.File(fp, "w") as file:

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from math import prod
+from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
@@ -108,7 +109,7 @@ def _serve(descriptor: int) -> None:
         signal.setitimer(signal.ITIMER_PROF, _SECONDS + size / _PACE)  # ends the process, whatever it does
         kind = b"refused"
         try:
-            file = file or h5py.File(os.fdopen(descriptor, "rb"), "r", rdcc_nbytes=_CACHE)
+            file = file or h5py.File(_own(descriptor), "r", rdcc_nbytes=_CACHE)
             if "spans" in request:
                 part = _array(h5py, file, request["path"])[slices(request["spans"])]
                 answer = part.astype(request["dtype"], order="C", copy=False).tobytes()
@@ -125,6 +126,14 @@ def _serve(descriptor: int) -> None:
         answers.write(b"%s %d\n" % (kind, len(answer)))
         answers.write(answer)
         answers.flush()
+
+
+def _own(descriptor: int) -> IO[bytes]:
+    """Open a file once more, with a position of its own: the parent moves the one that both have."""
+    try:
+        return Path(f"/proc/self/fd/{descriptor}").open("rb")
+    except OSError:  # no Linux: each read begins by seeking
+        return os.fdopen(descriptor, "rb", 0)
 
 
 def _array(h5py: Any, file: Any, path: str) -> Any:
