@@ -17,7 +17,7 @@ from PIL import Image
 from convcli.common.errors import ConvError
 from convcli.data.info import Colour, Info
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.media.pictures import image, jpeg, png, png_strips
+from convcli.media.pictures import image, jpeg, png, png_chunks
 from convcli.media.pictures.progressive import ArrivingSource
 from convcli.media.shared import dpi_of
 from tests.pictures import chunk, smooth
@@ -44,7 +44,7 @@ def png_of(data: bytes) -> ArrivingSource:
 @pytest.fixture(params=[1, 500, 1 << 20], ids=["rows", "small", "whole"])
 def strip(request, monkeypatch):
     """The bytes that are decoded or encoded together."""
-    monkeypatch.setattr(png_strips, "STRIP", request.param)
+    monkeypatch.setattr(png_chunks, "STRIP", request.param)
     monkeypatch.setattr(jpeg, "STRIP", request.param)
 
 
@@ -78,7 +78,7 @@ def test_rows_before_a_fault_are_there_and_the_fault_is_told():
     source = png_of(grey_png(bytes(filtered), 19, 23))
     with pytest.raises(ConvError, match="broken or truncated PNG: "):
         source.strip(0, 23)
-    if png_strips.STRIP == 1:
+    if png_chunks.STRIP == 1:
         assert source.strip(0, 3)[2, :4].tolist() == [2, 4, 6, 8]
     source.close()
 

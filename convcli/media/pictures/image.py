@@ -61,10 +61,10 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         For other, broken or truncated content, and for more than ``options.max_pixels``.
     """
     if fp.read(4) == b"GIF8":
-        from convcli.media.pictures.gif import composed
+        from convcli.media.pictures.animation import of_gif
 
         with decoding("GIF"):
-            return picture_source(fp, composed(whole(fp), options.all_frames), options, rule=GIF)
+            return picture_source(fp, of_gif(whole(fp), options.all_frames), options, rule=GIF)
     fp.seek(0)
     return jpeg.source(fp, options) or pillow_source(fp, options, DECODERS)
 

@@ -23,7 +23,6 @@ from convcli.data.info import ArraySource, Colour, Info, Metadata, Sink, Source
 from convcli.media.files.ordered import Pieces
 from convcli.media.files.target import whole
 from convcli.media.options import Compress, ReadOptions, WriteOptions
-from convcli.media.pictures import png_strips
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.png_chunks import (
     CONTROL,
@@ -33,8 +32,10 @@ from convcli.media.pictures.png_chunks import (
     Header,
     chunk,
     chunks_of,
+    fill,
     header_of,
     lost_of,
+    shape_of,
 )
 from convcli.media.pictures.progressive import ArrivingSource
 from convcli.media.shared import (
@@ -86,13 +87,13 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         check_pixels(header.width, header.height, options, "PNG", stored=len(data), rule=rule)
     carried, notes = _metadata(fp, chunks.others), lost_of(chunks)
     if b"acTL" in chunks.others:
-        from convcli.media.pictures import apng
+        from convcli.media.pictures.animation import of_png
         from convcli.media.pictures.image import picture_source
         from convcli.media.pictures.pillow import first_of
 
         try:
             with decoding("PNG"):
-                animation, hidden = apng.composed(data, chunks, carried, notes)
+                animation, hidden = of_png(data, chunks, carried, notes)
             if options.all_frames and (hidden or animation.count > 1):
                 return picture_source(fp, animation, options)
             if hidden or animation.count > 1:
@@ -104,10 +105,10 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     metadata, dpi, orientation = carried
     fp.close()
 
-    shape = png_strips.shape_of(chunks) if orientation == 1 else None
+    shape = shape_of(chunks) if orientation == 1 else None
     if shape is not None:
         info = info_of(shape, f"uint{header.bits}", _colour(shape), metadata, notes, dpi)
-        return ArrivingSource(info, "PNG", partial(png_strips.fill, data, chunks))
+        return ArrivingSource(info, "PNG", partial(fill, data, chunks))
     import imagecodecs
 
     with decoding("PNG"):
