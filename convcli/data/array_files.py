@@ -4,12 +4,11 @@ What a header says is checked before memory is set aside for it.  Files are read
 becomes shorter ends the process.  Pickled objects are never loaded.
 """
 
-import ast
+import io
 import json
 import lzma
 import math
 import os
-import re
 import stat
 import warnings
 import zipfile
@@ -27,6 +26,10 @@ from convcli.common.budget import ARCHIVE
 Check = Callable[[Sequence[int], int], None]  # refuses a shape in a file of so many bytes
 
 _MAX_HEADER = 10_000  # bytes of a .npy's; an honest one has about 120
+_VERSIONS = {  # (3, 0) is for the field names of structured types
+    (1, 0): (2, np.lib.format.read_array_header_1_0),
+    (2, 0): (4, np.lib.format.read_array_header_2_0),
+}
 _MAX_NAMES = 100_000_000  # bytes of a .safetensors' header, as its own library allows
 _MAX_NUMBERS = 32  # of a shape
 _SAFE_TYPES = {
@@ -48,7 +51,7 @@ class NpyHeader(NamedTuple):
 
 
 def npy_header(file: IO[bytes]) -> NpyHeader:
-    """Read a header, as in numpy's NEP 1; numpy's own parser fails in too many ways on a damaged one.
+    """Read a header by numpy's own parser, which gets no more than an honest one has.
 
     Raises
     ------
@@ -59,39 +62,28 @@ def npy_header(file: IO[bytes]) -> NpyHeader:
         version = np.lib.format.read_magic(file)
     except ValueError:
         raise ConvError("no .npy file: it doesn't begin as one") from None
-    if version not in ((1, 0), (2, 0)):  # (3, 0) is for the field names of structured types
+    if version not in _VERSIONS:
         raise ConvError(
             f".npy version {version[0]}.{version[1]}: 1.0 and 2.0 hold plain numbers; save it anew"
         )
-    width = 2 if version == (1, 0) else 4
-    length = int.from_bytes(file.read(width), "little")
+    width, parse = _VERSIONS[version]
+    size = file.read(width)
+    length = int.from_bytes(size, "little")
     text = file.read(min(length, _MAX_HEADER + 1))
-    if len(text) < length:
-        raise ConvError(f"damaged .npy header: it is {length} bytes long, {len(text)} were read")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd literals and old type names
-            # Python 2 wrote (5L, 6L)
-            header = ast.literal_eval(re.sub(r"(\d)L\b", r"\1", text.decode("latin-1")).strip())
-            shape, fortran, descr = header["shape"], header["fortran_order"], header["descr"]
-            if not isinstance(descr, str):
-                raise ConvError("a structured .npy: only plain numbers are read; save one of its fields")
-            if not (
-                isinstance(shape, tuple)
-                and _is_shape(shape)
-                and type(fortran) is bool
-                and isinstance(descr, str)
-            ):
-                raise ValueError
-            dtype = np.dtype(descr)
-    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
-        raise ConvError(f"damaged .npy header: {text[:60]!r}") from None
+            warnings.simplefilter("ignore")  # of odd literals, old type names, and headers of Python 2
+            shape, fortran, dtype = parse(io.BytesIO(size + text))
+    except Exception as error:  # whatever a damaged header makes it raise
+        raise ConvError(f"damaged .npy header: {str(error).partition(chr(10))[0][:160]}") from None
     if dtype.hasobject:
         raise ConvError(
             "pickled objects (dtype object) can run code when they are loaded and are refused; save plain numbers"
         )
-    if dtype.subdtype or not dtype.itemsize:
-        raise ConvError(f"damaged .npy header: dtype {descr!r}")
+    if dtype.names or dtype.subdtype:
+        raise ConvError("a structured .npy: only plain numbers are read; save one of its fields")
+    if not (dtype.itemsize and _is_shape(shape)):
+        raise ConvError(f"damaged .npy header: shape {shape} of dtype {str(dtype)!r}")
     return NpyHeader(shape, fortran, dtype, width + 8 + length)
 
 

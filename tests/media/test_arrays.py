@@ -202,7 +202,7 @@ def header(text: str) -> bytes:
             ["structured"],
         ),
         (header("[" * 9000), ["damaged"]),
-        (header("{'descr': [(1,2,3,4)], 'fortran_order': False, 'shape': (2,)}"), ["structured"]),
+        (header("{'descr': [(1,2,3,4)], 'fortran_order': False, 'shape': (2,)}"), ["damaged"]),
         (header("(1" * 100), ["damaged"]),
         (header("__import__('os').getcwd()"), ["damaged"]),
     ],
