@@ -149,7 +149,7 @@ _TRACK: dict[str, Any] = {"film": True, "placed": "T"}
 _BOXED: dict[str, Any] = {**_TRACK, "seeks": True}
 _COLUMNAR = "convcli.media.tables.columnar"
 _PARQUET, _ARROW = (
-    (begins.magic(first), f"{_COLUMNAR}:{name}_source", f"{_COLUMNAR}:sink", "MXC", NUMBERS)
+    (begins.magic(first), f"{_COLUMNAR}:{name}_source", f"{_COLUMNAR}:sink", "MXC", VOXELS)
     for name, first in (("parquet", b"PAR1"), ("arrow", b"ARROW1"))
 )
 _NIFTI, _NRRD, _META = (

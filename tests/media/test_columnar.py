@@ -1,6 +1,9 @@
 """Parquet and Arrow tables beside polars and scipy: types, nulls, times, columns that pass through."""
 
 import datetime
+import json
+import zlib
+from base64 import b64decode
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +98,106 @@ def test_types_of_numbers(tmp_path: Path) -> None:
     larger = pl.DataFrame({"a": pl.Series([2**70, -(2**70)], dtype=pl.Int128)})
     run(write(tmp_path / "g.parquet", larger), "-k", "1", "-o", tmp_path / "h.parquet")
     assert read(tmp_path / "h.parquet")["a"].to_list() == [2.0**70, -(2.0**70)]
+
+
+SMALL = (pl.Float16, pl.Float32, pl.Int8, pl.Int16, pl.UInt8, pl.UInt16)
+LARGE = (pl.Float64, pl.Int32, pl.Int64, pl.UInt32, pl.UInt64)
+
+
+@pytest.mark.parametrize("suffix", WRITE)
+def test_each_column_has_the_type_that_npy_gets(suffix: str, tmp_path: Path) -> None:
+    kinds = dict(zip("abcdefghijk", (*SMALL, *LARGE), strict=True))
+    values = [1, 3, 2, 100, 7]
+    mixed = pl.DataFrame({name: pl.Series(values, dtype=kind) for name, kind in kinds.items()})
+    run(write(tmp_path / f"a.{suffix}", mixed), "-k", KERNEL, "-o", tmp_path / f"b.{suffix}")
+    found = read(tmp_path / f"b.{suffix}")
+    for name, kind in kinds.items():
+        assert found.schema[name] == (pl.Float32 if kind in SMALL else pl.Float64), kind
+        expected = filtered(np.array(values)).astype(found[name].to_numpy().dtype)
+        np.testing.assert_array_equal(found[name].to_numpy(), expected)
+        np.save(tmp_path / "a.npy", mixed[name].to_numpy())
+        run(tmp_path / "a.npy", "-k", KERNEL, "-o", tmp_path / "b.npy", "-y")
+        assert np.load(tmp_path / "b.npy").dtype == found[name].to_numpy().dtype, kind
+        write(tmp_path / f"c.{suffix}", mixed.select(name))
+        run(tmp_path / f"c.{suffix}", "-k", KERNEL, "-o", tmp_path / f"d.{suffix}", "-y")
+        assert read(tmp_path / f"d.{suffix}").equals(found.select(name)), kind
+    beside = pl.DataFrame({"a": pl.Series([3e38, 3e38], dtype=pl.Float32), "b": [1.0, 2.0]})
+    run(write(tmp_path / f"e.{suffix}", beside), "-k", "2", "-o", tmp_path / f"f.{suffix}")
+    assert read(tmp_path / f"f.{suffix}").schema == {"a": pl.Float64, "b": pl.Float64}  # 6e38
+
+
+@pytest.mark.parametrize("suffix", [*WRITE, "csv"])
+def test_nan_and_null_are_told_apart(suffix: str, tmp_path: Path) -> None:
+    nan = float("nan")
+    table = pl.DataFrame(
+        {
+            "both": [1.0, None, 3.0, nan, 5.0, 6.0, 7.0],
+            "nan": [1.0, 2.0, 3.0, nan, 5.0, 6.0, 7.0],
+            "null": [1.0, None, 3.0, 4.0, 5.0, 6.0, 7.0],
+        }
+    )
+    path, target = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    table.write_csv(path) if suffix == "csv" else write(path, table)
+    run(path, "-k", "0,1,0", "--missing", "keep", "-o", target)
+    assert (pl.read_csv(target) if suffix == "csv" else read(target)).equals(table, null_equal=True)
+    run(path, "-k", "0,1,0", "--missing", "keep", "--stride", "3", "-o", target, "-y")
+    assert (pl.read_csv(target) if suffix == "csv" else read(target)).equals(table[::3], null_equal=True)
+
+
+# pa.table({"v": [1, 2, 4]}) of int16, by pyarrow 26, with the keys below and {"unit": "m/s"} of the column
+ARROW = zlib.decompress(
+    b64decode(
+        "eNrlUjtuwkAQff6v0ApZkYU4AEU6SEeRhhOA3ATRIRQpLkyisImUG1BScJx0HAzejscWRMoJGGl2nmdn3jyPPSvL+csTcKaZAMjhrYc+UiQwRLQg7vKW"
+        "Z6z5pWAgpD8qduTJFbeW0F/rD/fDeOR9ofcZfXX6/aw2b4J3bu2q9y0oA0PpfGA0VJLJ3BwFMyIo9BwLukGrGdL3rdHKnRWtbY2fGdHr8U7w17Zy0DrDGU"
+        "ZpfK3fx56xUG6LgW7ECjeiWDSa7i17fLbdbp51ZnS1hxD/W3qFgz99TS4UzV4XlNtSXSqK8kYTK6Y8R/qusseg6T8oj7lhvZ/vOSHJTP71C0mEPlc="
+    )
+)
+KEYS = {"station": "Zürich", "empty": ""}
+
+
+def test_keys_and_values_of_the_file_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "a.arrow").write_bytes(ARROW)
+    for suffix in ("arrow", "parquet"):
+        said = run(tmp_path / "a.arrow", "-k", "box:3", "-o", tmp_path / f"b.{suffix}")
+        assert said == "note: left out: metadata of the columns v\nnote: filtered columns: v\n"
+        assert read(tmp_path / f"b.{suffix}")["v"].to_list() == pytest.approx([4 / 3, 7 / 3, 10 / 3])
+    found = pl.read_parquet_metadata(tmp_path / "b.parquet")
+    assert {key: found[key] for key in KEYS} == KEYS
+    said = run(tmp_path / "b.parquet", "-k", "box:3", "-o", tmp_path / "c.csv")
+    assert "note: left out: metadata empty, station (CSV holds none)\n" in said
+    run(tmp_path / "b.arrow", "-k", "box:3", "-o", tmp_path / "d.parquet")  # as it was written
+    assert KEYS.items() <= pl.read_parquet_metadata(tmp_path / "d.parquet").items()
+    feather = pytest.importorskip("pyarrow.feather")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    wanted = {key.encode(): value.encode() for key, value in KEYS.items()}
+    assert feather.read_table(tmp_path / "b.arrow").schema.metadata == wanted
+    assert parquet.read_table(tmp_path / "b.parquet").schema.metadata == wanted
+
+
+def test_what_pandas_says_of_its_index_stays_true(tmp_path: Path) -> None:
+    def told(columns: dict[str, str], index: list[object]) -> str:
+        of = [
+            {"name": name, "field_name": name, "pandas_type": kind, "numpy_type": kind, "metadata": None}
+            for name, kind in columns.items()
+        ]
+        return json.dumps({"index_columns": index, "columns": of, "pandas_version": "3.0.0"})
+
+    table = pl.DataFrame({"a": pl.Series([5, 4, 8, 1, 2, 3], dtype=pl.Int16), "key": [3, 5, 9, 11, 20, 23]})
+    named, types = tmp_path / "named.parquet", {"a": "int16", "key": "int64"}
+    table.write_parquet(named, metadata={"pandas": told(types, ["key"])})
+    said = run(named, "-k", "box:3", "--stride", "2", "-o", tmp_path / "b.parquet")
+    assert said == "note: filtered columns: a; not filtered: key\n"
+    assert read(tmp_path / "b.parquet")["key"].to_list() == [3, 9, 20]
+    found = pl.read_parquet_metadata(tmp_path / "b.parquet")["pandas"]
+    assert json.loads(found) == json.loads(told({"a": "float32", "key": "int64"}, ["key"]))
+    rows = {"kind": "range", "name": None, "start": 0, "stop": 6, "step": 1}
+    table.select("a").write_parquet(tmp_path / "c.parquet", metadata={"pandas": told({"a": "int16"}, [rows])})
+    run(tmp_path / "c.parquet", "-k", "box:3", "--stride", "2", "-o", tmp_path / "d.parquet")
+    found = pl.read_parquet_metadata(tmp_path / "d.parquet")["pandas"]
+    assert json.loads(found)["index_columns"] == [{**rows, "stop": 3}]
+    table.write_parquet(tmp_path / "e.parquet", metadata={"pandas": "no JSON"})
+    said = run(tmp_path / "e.parquet", "-k", "box:3", "--columns", "key", "-o", tmp_path / "f.parquet")
+    assert said == "note: filtered columns: key; not filtered: a\n"
 
 
 @pytest.mark.parametrize("suffix", WRITE)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from struct import error as StructError
 from typing import IO, Any, TypeVar
 
 import numpy as np
@@ -19,6 +21,7 @@ from convcli.data.info import Info
 from convcli.media import trial
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.tables.arrow_schema import Schema
 from convcli.media.tables.clock import Clock, increases
 from convcli.media.tables.columns import listed, name_of, pick
 from convcli.media.tables.delimited import Cells, Dialect
@@ -27,10 +30,16 @@ from convcli.media.tables.table import TableCompanions, TableSink, TableSource, 
 T = TypeVar("T")
 
 _SCANS: dict[str, Callable[..., pl.LazyFrame]] = {"parquet": pl.scan_parquet, "arrow": pl.scan_ipc}
-_FORMATS: dict[str, tuple[Callable[..., pl.DataFrame], Callable[..., None]]] = {
-    "parquet": (pl.read_parquet, pl.DataFrame.write_parquet),
-    "arrow": (pl.read_ipc, pl.DataFrame.write_ipc),
-}
+_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+_NARROW = (
+    pl.Float16,
+    pl.Float32,
+    pl.Int8,
+    pl.Int16,
+    pl.UInt8,
+    pl.UInt16,
+)  # whose results are floats of 32 bits
+_READ: dict[str, Callable[..., pl.DataFrame]] = {"parquet": pl.read_parquet, "arrow": pl.read_ipc}
 
 
 def decode(data: bytes, name: str) -> None:
@@ -45,7 +54,7 @@ def decode(data: bytes, name: str) -> None:
     cells = table.select(pl.len()).collect().item() * len(table.collect_schema())
     if cells > (CELLS.units(len(data)) or cells):
         raise MemoryError
-    _FORMATS[name][0](io.BytesIO(data))
+    _READ[name](io.BytesIO(data))
 
 
 def parquet_source(fp: IO[bytes], options: ReadOptions) -> FrameSource:
@@ -75,7 +84,7 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
 def _decoding(name: str) -> Iterator[None]:
     try:
         yield
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+    except (pl.exceptions.PolarsError, OSError, ValueError, StructError) as error:
         why = (str(error).strip().splitlines() or ["the decoder refuses it"])[0]
         raise ConvError(f"broken or truncated {name.capitalize()} file: {why[:160]}") from None
 
@@ -91,7 +100,7 @@ class FrameSource(TableSource):
 
     def __init__(self, fp: IO[bytes], options: ReadOptions, name: str) -> None:
         self._fp = fp
-        data, (read, _) = whole(fp), _FORMATS[name]
+        data, read = whole(fp), _READ[name]
         with _decoding(name):
             most = (CELLS.units(len(data)) or 0) * CELLS.each
             trial.check(data, name, f"{__name__}:decode", name, memory=most, advice=CELLS.advice)
@@ -99,7 +108,14 @@ class FrameSource(TableSource):
         if not len(frame):
             raise ConvError("the table has no rows")
         header = tuple(frame.columns)
-        numeric = [index for index, kind in enumerate(frame.dtypes) if kind.is_numeric()]
+        with _decoding(name):
+            metadata, unkept = _keys(data, name)
+        index_of = _pandas(metadata).get("index_columns", [])
+        numeric = [
+            index
+            for index, (label, kind) in enumerate(frame.schema.items())
+            if kind.is_numeric() and (label not in index_of or options.columns is not None)
+        ]
         if options.columns is not None:
             chosen = pick(options.columns, header, len(header))
             wrong = next((index for index in chosen if index not in numeric), None)
@@ -115,14 +131,22 @@ class FrameSource(TableSource):
             chosen = [index for index in chosen if index != time.column]
         self._values, said = _numbers(frame, chosen)
         numbered = frame.rename({name: str(index) for index, name in enumerate(header)})
-        cells = Cells(numbered, header, Dialect(), (), notes=said)
-        self._describe(cells, chosen, time, options.matrix, typed=True)
+        cells = Cells(numbered, header, Dialect(), (), notes=(*said, *unkept))
+        self._describe(cells, chosen, time, options.matrix)
+        if isinstance(beside := self.info.companions, TableCompanions):
+            types = tuple(frame.dtypes[index] for index in chosen)
+            typed = replace(beside, kinds=types, metadata=tuple(sorted(metadata.items())))
+            self.info = replace(self.info, companions=typed)
 
 
 def _numbers(frame: pl.DataFrame, chosen: list[int]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the numbers of columns, one column a row: floats, NaN for nulls, or integers that floats do not hold."""
+    """Return the numbers of columns, one column a row: of their type, or floats of 64 bits, NaN for nulls."""
     columns = frame[:, chosen]
-    kind = pl.Float32 if set(columns.dtypes) == {pl.Float32} else pl.Float64
+    kinds, nulls = set(columns.dtypes), sum(columns.null_count().row(0))
+    kind = kinds.pop() if len(kinds) == 1 else pl.Float64()
+    if kind in _INTEGERS and not nulls:
+        return columns.to_numpy().T.copy(), ()
+    kind = kind if kind.is_float() else pl.Float64()
     found = np.stack([column.cast(kind).fill_null(float("nan")).to_numpy() for column in columns])
     return exact(columns, found)
 
@@ -148,11 +172,14 @@ def _clock(frame: pl.DataFrame, header: tuple[str, ...], numeric: list[int], pic
 class FrameSink(TableSink):
     """A table that is collected, and written when all of it is there."""
 
+    _blank_rows = _keys = True
+
     def __init__(self, fp: IO[bytes], format_name: str, info: Info) -> None:
         self._format, self._frames = format_name, list[pl.DataFrame]()
         super().__init__(fp, format_name, info)
 
     def _begin(self, has_names: bool) -> None:
+        self._dialect = Dialect()
         names = [column.name for column in self._columns]
         self._names = [name or str(number) for number, name in enumerate(names, 1)]
         if len(set(self._names)) < len(names):
@@ -161,20 +188,94 @@ class FrameSink(TableSink):
     def _take(self, frame: pl.DataFrame) -> None:
         self._frames.append(frame)
 
-    def _text(self, values: np.ndarray) -> pl.Series:
-        series = pl.Series(np.ascontiguousarray(values))
-        return series.fill_nan(None) if self._empty and values.dtype.kind == "f" else series
-
     def close(self) -> None:
         super().close()
         frame = pl.concat(self._frames)
         frame.columns = self._names
         beside = self.info.companions
-        if not (isinstance(beside, TableCompanions) and beside.typed):
+        if not (isinstance(beside, TableCompanions) and beside.kinds):
             frame = frame.with_columns(_typed(column) for column in frame if column.dtype == pl.String)
-        made = io.BytesIO()
-        _apart(partial(_FORMATS[self._format][1], frame, made))
-        self._fp.write(made.getbuffer())
+        else:
+            kinds = dict(zip(beside.filtered, beside.kinds, strict=False))
+            wanted = [{kinds.get(index) for index in column.of} for column in self._columns]
+            frame = frame.with_columns(
+                _narrowed(column)
+                for column, found in zip(frame, wanted, strict=True)
+                if found and found <= set(_NARROW)
+            )
+        metadata = dict(beside.metadata) if isinstance(beside, TableCompanions) else {}
+        if "pandas" in metadata:
+            metadata["pandas"] = json.dumps(_of_pandas(_pandas(metadata), frame))
+        self._fp.write(_apart(partial(_encoded, frame, self._format, metadata)))
+
+
+def _narrowed(column: pl.Series) -> pl.Series:
+    """Return results as floats of 32 bits, unless some are too large for those."""
+    narrow = column.cast(pl.Float32) if column.dtype == pl.Float64 else column
+    return column if narrow.is_infinite().sum() > column.is_infinite().sum() else narrow
+
+
+def _pandas(metadata: dict[str, str]) -> dict[str, Any]:
+    """Return what pandas wrote about its index and its columns, nothing where that is no such text."""
+    try:
+        found = json.loads(metadata.get("pandas", "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("index_columns"), list) else {}
+
+
+def _of_pandas(told: dict[str, Any], frame: pl.DataFrame) -> dict[str, Any]:
+    """Return what pandas wrote as it is true of a result: of the columns that are there, their types, and its rows."""
+    columns, index = [], []
+    for one in told.get("columns", []):
+        name = one.get("field_name")
+        if name in frame.columns:
+            kind = frame.schema[name]
+            now = (
+                {"pandas_type": str(kind).lower(), "numpy_type": str(kind).lower()} if kind.is_float() else {}
+            )
+            columns.append({**one, **now})
+    for one in told.get("index_columns", []):
+        if not isinstance(one, dict):
+            index += [one] if one in frame.columns else []
+        elif len(range(one["start"], one["stop"], one["step"])) == len(frame):
+            index.append(one)
+        else:
+            index.append({**one, "start": 0, "stop": len(frame), "step": 1})
+    return {**told, "columns": columns, "index_columns": index}
+
+
+def _keys(data: bytes, name: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the keys and values of a file, and a line where columns have some of their own."""
+    if name == "parquet":
+        metadata = pl.read_parquet_metadata(io.BytesIO(data))
+        told = metadata.pop("ARROW:schema", None)
+        schema = Schema.of_parquet(told) if told else None
+    else:
+        schema = Schema.of_file(data)
+        metadata = schema.pairs()
+    columns = schema.columns() if schema else []
+    return metadata, (f"left out: metadata of the columns {listed(columns)}",) if columns else ()
+
+
+def _encoded(frame: pl.DataFrame, name: str, metadata: dict[str, str]) -> bytes:
+    """Return a table as a file with keys and values; of Parquet, readers of Arrow's schema find them there too."""
+    made = io.BytesIO()
+    if name == "arrow":
+        frame.write_ipc(made)
+        return (
+            Schema.of_file(made.getvalue()).in_file(made.getvalue(), metadata)
+            if metadata
+            else made.getvalue()
+        )
+    if metadata:
+        frame.clear().write_parquet(made)
+        made.seek(0)
+        schema = Schema.of_parquet(pl.read_parquet_metadata(made)["ARROW:schema"])
+        metadata = {**metadata, "ARROW:schema": schema.in_parquet(metadata)}
+    made = io.BytesIO()
+    frame.write_parquet(made, metadata=metadata or None)
+    return made.getvalue()
 
 
 def _typed(column: pl.Series) -> pl.Series:

@@ -12,7 +12,7 @@ import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import field, replace
 from fractions import Fraction
 from math import lcm
 from typing import IO
@@ -83,12 +83,16 @@ class TableCompanions:
         The positions of the filtered columns, one for each channel.
     others
         The columns that pass through: strings (null for an empty cell), each named by its position.
-    typed
-        Whether those have types of their own.
+    kinds
+        The types of the filtered columns where columns have types, else none.
     commas
         The names of those that hold numbers with a decimal comma.
-    empty_cells
-        Whether missing values are empty cells.
+    empty
+        The positions of the filtered columns whose missing results are empty cells.
+    nulls
+        Of those that hold NaN too, whether the cell was empty; named by their positions.
+    metadata
+        Keys and values that the file holds beside its columns.
     time
         The name of the one that tells when each row was; its cells are empty where a row has no time.
     notes
@@ -100,8 +104,10 @@ class TableCompanions:
     header: tuple[str, ...] | None
     filtered: tuple[int, ...]
     others: pl.DataFrame
-    empty_cells: bool
-    typed: bool = False
+    empty: tuple[int, ...] = ()
+    nulls: pl.DataFrame = field(default_factory=pl.DataFrame)
+    kinds: tuple[pl.DataType, ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
     is_tsv: bool = False
     commas: tuple[str, ...] = ()
     time: str | None = None
@@ -109,12 +115,15 @@ class TableCompanions:
 
     def take(self, positions: Sequence[int | None]) -> TableCompanions:
         """Return the companions with the rows at ``positions``; ``None`` gives empty cells."""
-        if not self.others.width:
-            return self
-        if isinstance(positions, range):
-            return replace(self, others=self.others[positions.start : positions.stop : positions.step])
-        rows = pl.Series(positions, dtype=pl.UInt32)
-        return replace(self, others=self.others.select(pl.all().gather(rows)))
+
+        def taken(frame: pl.DataFrame) -> pl.DataFrame:
+            if not frame.width:
+                return frame
+            if isinstance(positions, range):
+                return frame[positions.start : positions.stop : positions.step]
+            return frame.select(pl.all().gather(pl.Series(positions, dtype=pl.UInt32)))
+
+        return replace(self, others=taken(self.others), nulls=taken(self.nulls))
 
     def counted(self) -> TableCompanions:
         """Return the companions with a column behind all others for each that is filtered: of counts."""
@@ -132,15 +141,16 @@ class TableCompanions:
         return (
             *(("the names of the columns",) if self.header else ()),
             *((f"columns {others}",) if others else ()),
+            *((f"metadata {listed([key for key, _ in self.metadata])}",) if self.metadata else ()),
         )
 
     def drop(self) -> TableCompanions:
         """Return the companions without the other columns."""
         if not self.others.width:
-            return self
+            return replace(self, nulls=pl.DataFrame()) if self.nulls.width else self
         names = listed([name_of(self.header, int(index)) for index in self.others.columns])
         note = f"dropped columns: {names} (no row of the output belongs to one of the input)"
-        return replace(self, others=pl.DataFrame(), notes=(*self.notes, note))
+        return replace(self, others=pl.DataFrame(), nulls=pl.DataFrame(), notes=(*self.notes, note))
 
 
 class TableSource(Strips):
@@ -179,12 +189,10 @@ class TableSource(Strips):
         as_grid: bool,
         *,
         is_tsv: bool = False,
-        typed: bool = False,
     ) -> None:
         """Work out the form, now that the numbers are there."""
-        info = (
-            _grid_info(cells, self._values) if as_grid else _columns_info(cells, chosen, time, is_tsv, typed)
-        )
+        values = self._values
+        info = _grid_info(cells, values) if as_grid else _columns_info(cells, chosen, time, is_tsv, values)
         self.info = replace(info, dtype=self._values.dtype.name)
 
     def strip(self, start: int, stop: int) -> np.ndarray:
@@ -200,9 +208,19 @@ def _grid_info(cells: Cells, values: np.ndarray) -> Info:
     return Info.of("YX", values.shape[::-1], "float64", notes=notes)
 
 
-def _columns_info(cells: Cells, chosen: list[int], time: Clock | None, is_tsv: bool, typed: bool) -> Info:
+def _columns_info(
+    cells: Cells, chosen: list[int], time: Clock | None, is_tsv: bool, values: np.ndarray
+) -> Info:
     kept = sorted(set(range(cells.frame.width)) - set(chosen))
-    empty = any(column.null_count() for column in cells.frame)
+    anywhere = any(column.null_count() for column in cells.frame)
+    empty, nulls = [], {}
+    for index, found in zip(chosen, values, strict=True):
+        column = cells.frame.to_series(index)
+        blank, missing = column.null_count(), np.count_nonzero(np.isnan(found))
+        if blank or (anywhere and not missing):
+            empty.append(index)
+        if 0 < blank < missing:
+            nulls[str(index)] = column.is_null()
     others = cells.frame[:, kept]
     note = f"filtered columns: {listed([name_of(cells.header, index) for index in chosen])}"
     if kept:
@@ -211,7 +229,10 @@ def _columns_info(cells: Cells, chosen: list[int], time: Clock | None, is_tsv: b
     commas = tuple(str(index) for index in kept if index in cells.commas)
     name = str(time.column) if time else None
     companions = TableCompanions(
-        dialect, cells.header, tuple(chosen), others, empty, typed, is_tsv, commas=commas, time=name
+        *(dialect, cells.header, tuple(chosen), others, tuple(empty), pl.DataFrame(nulls)),
+        is_tsv=is_tsv,
+        commas=commas,
+        time=name,
     )
     rows = len(cells.frame)
     shape = (rows,) if len(chosen) == 1 else (rows, len(chosen))
@@ -251,7 +272,7 @@ def _numbers(cells: Cells, chosen: Sequence[int]) -> tuple[np.ndarray, tuple[str
 
 def exact(columns: pl.DataFrame, found: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the numbers of columns as integers where floats do not hold those, else as they were found, and a line."""
-    if np.abs(found).max(initial=0, where=np.isfinite(found)) < 2**53:
+    if float(np.abs(found).max(initial=0, where=np.isfinite(found))) < 2**53:
         return found, ()
     rounded, columns = False, columns.cast({selectors.float(): pl.String})
     for kind in (pl.Int64, pl.UInt64):
@@ -273,6 +294,7 @@ class _Column:
     name: str
     value: int = -1
     other: str = ""
+    of: tuple[int, ...] = ()  # the filtered columns that it is computed from
 
 
 def _arrange(table: TableCompanions, channels: int, maps: int) -> list[_Column]:
@@ -286,11 +308,15 @@ def _arrange(table: TableCompanions, channels: int, maps: int) -> list[_Column]:
         for channel, place in enumerate(table.filtered):
             name = name_of(table.header, place)
             names = [header[place]] if maps == 1 else [f"{name}.{number}" for number in range(maps)]
-            places[place] = [_Column(text, channel * maps + number) for number, text in enumerate(names)]
+            places[place] = [
+                _Column(text, channel * maps + number, of=(place,)) for number, text in enumerate(names)
+            ]
     else:
         joined = "+".join(name_of(table.header, place) for place in table.filtered)
         names = [joined] if channels * maps == 1 else [f"map{number}" for number in range(channels * maps)]
-        places[min(table.filtered)] = [_Column(text, number) for number, text in enumerate(names)]
+        places[min(table.filtered)] = [
+            _Column(text, number, of=table.filtered) for number, text in enumerate(names)
+        ]
     return [column for place in sorted(places) for column in places[place]]
 
 
@@ -335,6 +361,9 @@ def _dialect(table: TableCompanions | None, format_name: str) -> Dialect:
 class TableSink(Sink):
     """A table that is written in blocks of rows."""
 
+    _blank_rows = False  # a blank line is no row
+    _keys = False  # there is a place for what a file holds beside its columns
+
     def __init__(self, fp: IO[bytes], format_name: str, info: Info) -> None:
         self._fp = fp
         super().__init__(info)
@@ -355,6 +384,9 @@ class TableSink(Sink):
             cells = self._others[str(table.time)]
             self._others = self._others.with_columns(_times(cells, times, cells.name in table.commas))
         self.notes = table.notes if table else ()
+        if table and table.metadata and not self._keys:
+            keys = listed([key for key, _ in table.metadata])
+            self.notes += (f"left out: metadata {keys} ({format_name.upper()} holds none)",)
         self._dialect = _dialect(table, format_name)
         if table and self._dialect.delimiter == ",":  # numbers of columns that pass through, too
             points = pl.col(table.commas).str.replace(",", ".", literal=True)
@@ -374,7 +406,10 @@ class TableSink(Sink):
                 _Column(named, other=_PLACES),
                 *(_Column(name, value) for value, name in enumerate(names)),
             ]
-        self._empty = table is not None and table.empty_cells
+        self._empty = (
+            set(table.empty) if table and (self._blank_rows or len(self._columns) > 1) else set[int]()
+        )
+        self._nulls = table.nulls if table and self._empty else pl.DataFrame()
         self._begin(self._places is not None or (table is not None and table.header is not None))
 
     def _begin(self, has_names: bool) -> None:
@@ -395,9 +430,12 @@ class TableSink(Sink):
         rows = self._others.slice(start, stop - start)
         if self._places:
             rows = pl.DataFrame({_PLACES: self._text(_placed(self._places, start, stop))})
+        nulls = self._nulls.slice(start, stop - start)
         frame = pl.DataFrame(
             {
-                str(index): rows[column.other] if column.other else self._text(numbers[:, column.value])
+                str(index): rows[column.other]
+                if column.other
+                else self._text(numbers[:, column.value], column.of, nulls)
                 for index, column in enumerate(self._columns)
             }
         )
@@ -420,11 +458,16 @@ class TableSink(Sink):
             raise UsageError(f"{str(error).splitlines()[0]}: write .parquet or .arrow") from None
         return text.getbuffer()
 
-    def _text(self, values: np.ndarray) -> pl.Series:
+    def _text(
+        self, values: np.ndarray, of: tuple[int, ...] = (), nulls: pl.DataFrame | None = None
+    ) -> pl.Series:
+        """Return the cells of results; missing ones are empty where those were that they are computed from."""
         if values.dtype.kind != "f":
             return pl.Series(np.ascontiguousarray(values))
         series = pl.Series(np.ascontiguousarray(values, np.float32 if values.dtype.itemsize < 4 else None))
-        if self._empty and len(self._columns) > 1:  # a blank line is no row
+        if len(of) == 1 and nulls is not None and str(of[0]) in nulls.columns:
+            series = series.set(series.is_nan() & nulls[str(of[0])].fill_null(value=False), None)
+        elif self._empty & set(of):
             series = series.fill_nan(None)
         if self._dialect.decimal != ".":
             series = series.cast(pl.String).str.replace(".", self._dialect.decimal, literal=True)
