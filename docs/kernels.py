@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from convcli.cli.kernels import Described
+from convcli.cli.kernels import draw as draw_response
 from convcli.cli.program import run
-from convcli.kernel import library
+from convcli.kernel import library, load_kernel
 from convcli.kernel.library import Entry
 
 DOCS = Path(__file__).parent
@@ -99,8 +101,10 @@ def plot(values: np.ndarray) -> Image.Image:
 
 
 def response(name: str, folder: Path) -> Image.Image:
-    """Return the drawing of ``kernels show``, as high as the samples."""
-    told("kernels", "show", name, "-y", "-o", str(folder / "response.png"))
+    """Return the response as ``kernels show`` draws it, as high as the samples."""
+    shown = Described(load_kernel(name))
+    shown.__dict__["sample"] = ()  # this page has its own
+    draw_response(shown, str(folder / "response.png"), force=True)
     with Image.open(folder / "response.png") as drawn:
         grey = drawn.convert("L")
     return grey.resize((round(grey.width * HIGH / grey.height), HIGH), Image.Resampling.LANCZOS)
@@ -132,7 +136,7 @@ def draw(entry: Entry, folder: Path, pictures: Path) -> None:
 def section(entry: Entry) -> str:
     """Return the text of one kernel."""
     kernel = entry.kernel
-    shown = told("kernels", "show", kernel.name).split("\n\ngain ")[0].splitlines()
+    shown = told("kernels", "show", kernel.name).split("\n\na sample ")[0].splitlines()
     first = shown.index("") + 1
     response = ", and its frequency response" if kernel.statistic is None else ""
     return f"""

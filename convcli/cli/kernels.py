@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from convcli.cli.shared import options
@@ -24,6 +24,7 @@ from convcli.kernel.model import Combine, Kernel, nested, size_text
 if TYPE_CHECKING:
     import numpy as np
 
+    from convcli.cli.shared.views import View
     from convcli.kernel.response import Response
 
 
@@ -58,7 +59,9 @@ class ShowRequest:
         metavar="HZ",
         read=_rate,
     )
-    output: str | None = options.output("Draw the frequency response: FILE.png, .svg or .pdf.")
+    output: str | None = options.output(
+        "Draw a sample before and after, and the frequency response: FILE.png, .svg or .pdf."
+    )
     force: bool = options.force("Overwrite an existing output.")
     json: bool = options.json()
     messages: options.Messages = group("debug")
@@ -97,7 +100,7 @@ def show_kernel(request: ShowRequest) -> None:
         text = in_samples(text, [Axis("X", 1, at_rate(rate))] * 2, 1)
     found = Described(named_kernel(text), None if rate is None else to_float(rate))
     if request.output is not None:
-        _draw(found, request.output, force=request.force)
+        draw(found, request.output, force=request.force)
     show(found, _lines(found), request)
 
 
@@ -129,6 +132,23 @@ class Described:
         pictures = [gains(one, count) for one in self.filters]
         along = (max(curve) for made in self.responses for curve in made.curves)  # closer together
         return pictures, max(*along, *(float(one.max()) for one in pictures))
+
+    @cached_property
+    def sample(self) -> "tuple[View, View] | tuple[()]":
+        """A small scene or signal and what the kernel makes of it; nothing for kernels of several inputs or maps."""
+        import numpy as np
+
+        from convcli.api import filter as filtered
+        from convcli.cli.shared.views import View
+        from convcli.explanations.sample import sample
+
+        kernel, given = self.kernel, sample(self.kernel.rank)
+        if (kernel.inputs, kernel.maps) != (1, 1) or max(kernel.size) > given.shape[-1]:
+            return ()
+        shown = "float" if kernel.rank == 1 else str(kernel.display_policy)
+        made = filtered(given, kernel, range=shown)
+        middle = [one[len(one) // 2] if kernel.rank == 3 else np.asarray(one) for one in (given, made)]
+        return View.array("before", middle[0]), View.array("after", middle[1])
 
     @property
     def curves(self) -> Iterator[tuple[str, Sequence[float]]]:
@@ -189,6 +209,12 @@ def _lines(found: Described) -> Iterator[str]:
     for label, text in _facts(found):
         start = f"{label:<11}"
         yield textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start))
+    if found.sample:
+        from convcli.cli.shared import views
+
+        yield ""
+        yield "a sample before and after"
+        yield from views.lines(*([one] for one in found.sample))
     if kernel.statistic is None and found.responses and kernel.absolute_sum:
         yield ""
         yield from _drawn(found)
@@ -310,26 +336,38 @@ def _drawn(found: Described) -> Iterator[str]:
         yield "   " + "".join(f"{top * part / 4:<16g}" for part in range(5)).rstrip()
 
 
-def _draw(found: Described, name: str, *, force: bool) -> None:
-    """Draw the response into a file: pictures of two axes, else curves."""
+def draw(found: Described, name: str, *, force: bool) -> None:
+    """Draw a sample before and after, and the response: pictures of two axes, else curves."""
     from convcli.cli.shared import figures
 
     figures.check(name, force=force)
     if not found.responses:
         raise UsageError(f"{len(found.filters)} filters are too many for a drawing: {MOST} at most")
     top, unit = 0.5 * (found.rate or 1), "Hz" if found.rate else "cycles a sample"
-    if found.kernel.rank == 2:
-        across, rows = min(len(found.filters), 4), -(-len(found.filters) // 4)
-        figure = figures.figure(3 * across + 0.5, 3 * rows + 0.4)
+    plane, sample = found.kernel.rank == 2, found.sample
+    before = len(sample) if sample and sample[0].values.ndim == 3 else len(sample) // 2
+    count = before + (len(found.filters) if plane else 1)
+    across, rows = min(count, 4), -(-count // 4)
+    figure = figures.figure(3 * across + 1.5 - plane, 3 * rows + 0.4 * plane)
+    panels = (partial(figure.add_subplot, rows, across, number) for number in range(1, count + 1))
+    for view in sample if before == 2 else ():
+        axes = next(panels)(title=view.name)
+        axes.imshow(view.picture, "gray", vmin=0, vmax=1)
+        axes.set_axis_off()
+    if before == 1:
+        axes = next(panels)(xlabel="sample")
+        for view in sample:
+            axes.plot(view.places, view.values[0], label=view.name)
+        axes.legend()
+    if plane:
         pictures, largest = found.pictures(129)
-        for number, picture in enumerate(pictures):
-            axes = figure.add_subplot(rows, across, number + 1, xticks=(-top, 0, top), yticks=(-top, 0, top))
+        for number, picture in enumerate(pictures, before):
+            axes = next(panels)(xticks=(-top, 0, top), yticks=(-top, 0, top))
             shown = axes.imshow(picture, "gray", vmin=0, vmax=largest, extent=(-top, top, top, -top))
-            axes.set(xlabel=f"x ({unit})", ylabel="" if number % across else f"y ({unit})")
-        figure.colorbar(shown, ax=figure.axes, label="gain")
+            axes.set(xlabel=f"x ({unit})", ylabel=f"y ({unit})" * (number % across in (0, before)))
+        figure.colorbar(shown, ax=figure.axes[before:], label="gain")
     else:
-        figure = figures.figure(4.5, 3)
-        axes = figure.add_subplot(xlabel=unit, ylabel="gain")
+        axes = next(panels)(xlabel=unit, ylabel="gain")
         for words, curve in found.curves:
             places = [top * index / (len(curve) - 1) for index in range(len(curve))]
             axes.plot(places, curve, label=words.removeprefix(" of ").strip())

@@ -302,6 +302,24 @@ class Kernel:
         """Return the kernel with another bias: one number for all outputs, or one for each."""
         return replace(self, bias=tuple(values) * self.outputs if len(values) == 1 else tuple(values))
 
+    def _repr_png_(self) -> bytes | None:
+        """Return the weights as a picture for notebooks, up to 16 planes: black to white, 0 of signed ones mid grey."""
+        if self.statistic is not None:
+            return None
+        import io
+
+        import numpy as np
+        from PIL import Image
+
+        planes = self.array().reshape(-1, *(1, *self.size)[-2:])[:16]
+        grey = planes / (np.abs(planes).max() or 1.0)
+        grey = grey if self.non_negative else (grey + 1) / 2
+        large = grey.repeat(zoom := max(1, 128 // max(grey.shape[1:])), axis=1).repeat(zoom, axis=2)
+        row = np.hstack([*np.pad(large, ((0, 0), (0, 0), (0, 8)), constant_values=1.0)])[:, :-8]
+        made = io.BytesIO()
+        Image.fromarray(np.rint(255 * row).astype(np.uint8)).save(made, "png")
+        return made.getvalue()
+
     def array(self, dtype: DTypeLike = "float64") -> np.ndarray:
         """Return the weights as a new array of shape (outputs, inputs, *space).
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convcli.cli.filter.plot import View, _thinned
+from convcli.cli.shared.drawing import curve, half_blocks
+from convcli.cli.shared.views import View, _thinned
 from convcli.media.options import ReadOptions
 from tests.shell import SAMPLES, convcli, ok
 
@@ -31,6 +32,44 @@ def test_a_picture_and_the_middle_of_a_clip(tmp_path: Path) -> None:
     np.save(tmp_path / "clip.npy", frames)
     view = View.of(str(tmp_path / "clip.npy"), ReadOptions(axes="TYX"))
     np.testing.assert_array_equal(view.values, frames[2][None])
+
+
+def test_a_clip_is_drawn_by_frames_spread_over_it(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).random((16, 6, 7))
+    np.save(tmp_path / "clip.npy", frames)
+    several = View.several(str(tmp_path / "clip.npy"), ReadOptions(axes="TYX"), 4)
+    np.testing.assert_array_equal([view.values[0] for view in several], frames[[2, 6, 10, 14]])
+    few = View.several(str(tmp_path / "clip.npy"), ReadOptions(axes="ZYX"), 99)
+    np.testing.assert_array_equal([view.values[0] for view in few], frames)
+
+
+def test_dots_of_a_curve_are_where_its_samples_are() -> None:
+    """Each column of dots has all levels from the least to the largest of its samples, and meets the one before."""
+    heights = np.random.default_rng(1).random(154 * 3)
+    lines = [f"{line[3:]:\u2800<77}" for line in curve(heights, 77)]
+    bits = np.array([[ord(cell) - 0x2800 for cell in line] for line in lines])
+    dots = np.zeros((32, 154), bool)
+    for row, pair in enumerate([(0, 3), (1, 4), (2, 5), (6, 7)]):  # as Unicode numbers the dots of a cell
+        for column, bit in enumerate(pair):
+            dots[row::4, column::2] = bits >> bit & 1
+    levels = np.rint(31 * (1 - heights)).astype(int).reshape(154, 3)
+    for at, column in enumerate(levels):
+        assert dots[column.min() : column.max() + 1, at].all()
+        assert not at or (dots[:, at] & dots[:, at - 1]).any()
+    assert np.flatnonzero(dots[:, 0]).tolist() == [*range(levels[0].min(), levels[0].max() + 1)]
+
+
+@pytest.mark.parametrize(
+    ("term", "wanted"),
+    [("truecolor", "38;2;200;120;0m"), ("24bit", "38;2;200;120;0m"), ("", "38;5;172m"), ("yes", "38;5;172m")],
+)
+def test_colours_are_exact_where_the_terminal_says_so(
+    term: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """172 is 215, 135, 0 in xterm's cube."""
+    monkeypatch.setenv("COLORTERM", term)
+    (line,) = half_blocks([[(200 / 255, 120 / 255, 0.0)]])
+    assert line == f"\x1b[{wanted}▀\x1b[0m"
 
 
 def test_long_curves_keep_their_extremes() -> None:

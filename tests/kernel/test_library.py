@@ -341,7 +341,8 @@ def test_list_as_json() -> None:
 
 def test_show_hedge() -> None:
     lines = run("show", "hedge").splitlines()
-    assert lines[21] == "gain 0 to 6 at frequencies of -0.5 to 0.5 cycles a sample along x and y"
+    assert lines[21] == "a sample before and after"
+    assert lines[41] == "gain 0 to 6 at frequencies of -0.5 to 0.5 cycles a sample along x and y"
     assert lines[:21] == [
         "hedge",
         "horizontal edges: dark above light gives a light line, light above dark a dark",
@@ -439,9 +440,9 @@ def test_picture_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn, response = (part.splitlines() for part in run("show", "kirsch").split("size ", 1))
     drawn, response = ([line for line in part if "\x1b" in line] for part in (drawn, response))
     assert len(drawn) == 2 * 6  # eight pictures of three rows, six half lines each, on two lines
-    assert len(response) == 2 * 9  # eight of 17 frequencies, in four columns
+    assert len(response) == 18 + 2 * 9  # the sample, and eight of 17 frequencies, in four columns
     assert drawn[0].count("\x1b[0m") == 5 * 3
-    assert "\x1b" not in text.split("size ")[1].split("gain 0 to")[0]
+    assert "\x1b" not in text.split("size ")[1].split("a sample")[0]
 
 
 def test_when_a_picture_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:

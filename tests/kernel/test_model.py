@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from scipy import signal
 
 from convcli.common.errors import ConvError, UsageError
@@ -221,3 +223,32 @@ def test_a_kernel_filters_as_scipy_does() -> None:
     expected = signal.correlate2d(data, [[1, 2, 3], [4, 5, -6]], mode="valid")
     windows = np.lib.stride_tricks.sliding_window_view(data, kernel.size)
     np.testing.assert_allclose(np.einsum("yxij,ij->yx", windows, kernel.array()[0, 0]), expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "greys"),
+    [
+        (
+            "0,1,4;2,3,0",
+            (42 * 3, 42 * 2),
+            [[0, 64, 255], [128, 191, 0]],
+        ),  # quarters of 255, rounded half to even
+        ("-2,0,1", (42 * 3, 42), [[0, 128, 191]]),
+    ],
+)
+def test_notebooks_show_weights_as_greys(text: str, size: tuple[int, int], greys: list[list[int]]) -> None:
+    made = load_kernel(text)._repr_png_()
+    assert made is not None
+    with Image.open(io.BytesIO(made)) as picture:
+        assert picture.size == size
+        np.testing.assert_array_equal(np.asarray(picture)[21::42, 21::42], greys)
+
+
+def test_notebooks_show_filters_side_by_side_and_nothing_of_a_statistic() -> None:
+    made = load_kernel("sobel")._repr_png_()
+    assert made is not None
+    with Image.open(io.BytesIO(made)) as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape == (126, 126 + 8 + 126) and (pixels[:, 126:134] == 255).all()
+    np.testing.assert_array_equal(pixels[21::42, 21:126:42], [[64, 128, 191], [0, 128, 255], [64, 128, 191]])
+    assert load_kernel("median:3")._repr_png_() is None

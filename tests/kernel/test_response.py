@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scipy import signal
+from scipy import ndimage, signal
 from typer.testing import CliRunner
 
+from convcli.cli.kernels import Described
 from convcli.cli.program import build
+from convcli.explanations.sample import sample
 from convcli.kernel import load_kernel
 from convcli.kernel.response import HALF_POWER, gains, response
 from tests.shell import convcli, ok
@@ -138,3 +140,29 @@ def test_a_kernel_of_a_million_weights_is_shown_at_once() -> None:
     show = CliRunner().invoke(build(["kernels"]), ["kernels", "show", "binomial:1000"])
     assert time.process_time() - began < 1.5, "it was 4 s"
     assert "separable  yes" in show.stdout and "left-right, up-down, point" in show.stdout
+
+
+@pytest.mark.parametrize(("name", "rank"), [("sobel", 2), ("median:3", 2), ("savgol:11,3", 1), ("motion", 3)])
+def test_a_sample_is_shown_before_and_after(name: str, rank: int) -> None:
+    """What stands below "a sample" is what scipy makes of it, as brightly as the kernel asks for."""
+    given = sample(rank)
+    before, after = Described(load_kernel(name)).sample
+    middle = given[4] if rank == 3 else given
+    np.testing.assert_array_equal(before.values[0], middle)
+    if name == "sobel":
+        sides = [ndimage.sobel(given.astype(float), axis, mode="nearest") for axis in (0, 1)]
+        want = (np.hypot(*sides) / 2).clip(0, 255)
+    elif name == "motion":
+        shares = [ndimage.uniform_filter(one.astype(float), 3, mode="nearest") for one in given]
+        want = np.diff(shares, axis=0)[4] / 255 * 127 + 128
+    elif name == "median:3":
+        want = ndimage.median_filter(given, 3, mode="nearest")
+    else:
+        want = ndimage.correlate1d(given, signal.savgol_coeffs(11, 3), mode="nearest")
+    np.testing.assert_allclose(after.values[0], want, atol=1e-5 if rank == 1 else 1.01)
+    assert "a sample before and after" in ok("kernels", "show", name).stdout.decode().splitlines()
+
+
+def test_kernels_of_several_inputs_or_maps_and_very_large_ones_have_no_sample() -> None:
+    for text in ("box:101", "savgol:11,3"):
+        assert bool(Described(load_kernel(text)).sample) == (text != "box:101")

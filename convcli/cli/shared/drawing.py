@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 HIGH = 8  # lines of a curve
 _BLACK, _GREYS = 232, 24  # the terminal's grey ramp of 24 steps
+_BRAILLE, _DOTS = 0x2800, ((1, 8), (2, 16), (4, 32), (64, 128))
 _BARS, _SHADES = " ▁▂▃▄▅▆▇█", " .:-=+*#%@"
 
 Brightness = float | Sequence[float]  # of grey, or of red, green and blue: 0 (none) to 1
@@ -23,6 +24,23 @@ def bars(heights: Sequence[float]) -> Iterator[str]:
     for line in reversed(range(HIGH)):
         levels = (round(8 * (HIGH * height - line)) for height in heights)
         yield "  |" + "".join(_BARS[min(max(level, 0), 8)] for level in levels).rstrip()
+
+
+def curve(heights: "np.ndarray", width: int) -> Iterator[str]:
+    """Yield the lines of a curve of heights from 0 to 1 in dots of braille, two along and four up a character."""
+    import numpy as np
+
+    count, dots = 2 * width, 4 * HIGH
+    if len(heights) < count:
+        heights = np.interp(np.linspace(0, len(heights) - 1, count), np.arange(len(heights)), heights)
+    starts = np.arange(count) * len(heights) // count
+    levels = np.rint((dots - 1) * (1 - heights)).astype(int)  # counted from above
+    top, end = np.minimum.reduceat(levels, starts), np.maximum.reduceat(levels, starts)
+    top[1:], end[1:] = np.minimum(top[1:], end[:-1]), np.maximum(end[1:], top[:-1])  # columns meet
+    rows = np.arange(dots)[:, None]
+    cells = ((top <= rows) & (rows <= end)).reshape(HIGH, 4, width, 2)
+    for line in np.einsum("hdwx,dx->hw", cells, _DOTS):
+        yield "  |" + "".join(chr(_BRAILLE + dot) for dot in line).rstrip(chr(_BRAILLE))
 
 
 def side_by_side(drawn: Sequence[Sequence[str]], across: int) -> Iterator[str]:
@@ -54,8 +72,7 @@ def half_blocks(rows: Sequence[Sequence[Brightness]], zoom: int = 1) -> list[str
 
     >>> half_blocks([[0.0], [1.0]])
     ['\\x1b[38;5;232m\\x1b[48;5;255m▀\\x1b[0m']
-    >>> half_blocks([[(1.0, 0.0, 0.5)]])
-    ['\\x1b[38;2;255;0;128m▀\\x1b[0m']
+    Colours of three parts are exact where ``COLORTERM`` says so, and else the nearest of a terminal's 256.
     """
     tall = [row for row in rows for _ in range(zoom)]
     lines = []
@@ -69,6 +86,10 @@ def half_blocks(rows: Sequence[Sequence[Brightness]], zoom: int = 1) -> list[str
 
 
 def _colour(value: Brightness) -> str:
-    if isinstance(value, Sequence):
-        return "2;" + ";".join(str(round(255 * min(max(part, 0), 1))) for part in value)
-    return f"5;{_BLACK + min(max(int(value * _GREYS), 0), _GREYS - 1)}"
+    if not isinstance(value, Sequence):
+        return f"5;{_BLACK + min(max(int(value * _GREYS), 0), _GREYS - 1)}"
+    parts = [round(255 * min(max(part, 0), 1)) for part in value]
+    if os.environ.get("COLORTERM") in ("truecolor", "24bit"):
+        return "2;" + ";".join(map(str, parts))
+    red, green, blue = (0 if part < 48 else 1 if part < 115 else (part - 35) // 40 for part in parts)
+    return f"5;{16 + 36 * red + 6 * green + blue}"  # of a cube whose steps are 0, 95, 135, 175, 215, 255
