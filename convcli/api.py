@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     Where = Box | Sequence[tuple[int, int]] | str | PathLike[str] | np.ndarray | Sequence["Where"]
 
 # Every closed choice, for type checkers; a test compares them with the enums and classes that read them.
-ChannelsName = Literal["each", "luma", "grey", "sum"]
+ChannelsName = Literal["each", "luma", "grey", "mean", "sum"]
 DtypeName = Literal["auto", "float32", "float64"]
 EngineChoice = Literal["auto", "numpy", "torch"]
 MissingName = Literal["propagate", "skip", "keep", "error"]
@@ -157,11 +157,12 @@ def filter(
     range : str
         ``float`` keeps the numbers, the default but for pictures of PIL.  ``clip``, ``abs``, ``offset``,
         ``offset:GAIN``, ``minmax``, a window ``LO:HI`` in the array's units or ``LO%:HI%`` of its white (of floats 1),
-        and the others of the shell's ``--range`` give the array's integer type, or floats from 0 to 1.  Integers beyond
-        2^53 are exact where the weights are whole; as floats they are rounded, with a warning.
+        and the others of the shell's ``--range`` give the array's integer type, or floats from 0 to 1; colour maps
+        (``viridis:LO:HI``) give red, green and blue, uint8.  Integers beyond 2^53 are exact where the weights are
+        whole; as floats they are rounded, with a warning.
     channels : str
         What a kernel with one input does with several channels: each alone, the brightness (Rec. 709) with the
-        colours kept, the brightness alone, or the sum of all.
+        colours kept, the brightness alone, their mean, or the sum of all.
     axis : str
         Letters of the axes that the kernel slides along, such as ``y``.  Default: the last ones.
     axes : str
@@ -262,7 +263,7 @@ def filter(
         else parse_range("float" if range is None else str(range)),
         precision=parse_choice(Precision, str(dtype), "dtype"),
         gaps=Gaps(Rule(policy, least), interpolate=_truth(interpolate, "interpolate")),
-        holds=("float32", "float64", info.dtype),
+        holds=("float32", "float64", "uint8", info.dtype),
         keeps_numbers=not own.is_picture,
         areas=Areas(_regions(region, "region")),
     )

@@ -15,6 +15,7 @@ class Channels(StrEnum):
     EACH = "each"  # every channel alone
     LUMA = "luma"  # the brightness; the colours keep their differences from it
     GREY = "grey"  # the brightness alone: one channel comes out
+    MEAN = "mean"  # the mean of the colours: one channel comes out
     SUM = "sum"  # the results are added up: one channel comes out
 
 

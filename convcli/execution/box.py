@@ -25,6 +25,7 @@ from convcli.jobs.chain import Chain, ConvStage, PoolStage
 from convcli.jobs.job import Job, positions
 from convcli.pixels import channels as colours
 from convcli.pixels.channels import Alpha
+from convcli.pixels.colours import table
 from convcli.pixels.measures import Measured, Pass, measure
 from convcli.pixels.render import Rendering, Tally
 from convcli.plan.choose import Plan
@@ -279,6 +280,8 @@ class Runner:
             if hidden is not None and tally.clipped:
                 tally.clipped -= self.engine.render(hidden, how)[1].clipped
         tally.look(pixels)
+        if self.job.policy.colours:
+            pixels = np.moveaxis(table(self.job.policy.colours)[pixels[:, 0]], -1, 1)
         if alpha is not None:
             shape = (pixels.shape[0], 1, *pixels.shape[2:])
             pixels = np.concatenate([pixels, np.broadcast_to(alpha, shape)], axis=1)
@@ -304,7 +307,7 @@ class Runner:
             index = dict(zip(job.letters, slices(box), strict=True))
             block = into[tuple(index.get(letter, slice(None)) for letter in axes)]
             place = np.expand_dims(block.transpose([axes.index(letter) for letter in left]), dropped)
-        pixels, tally = self.pixels(box, read, how, place)
+        pixels, tally = self.pixels(box, read, how, None if job.policy.colours else place)
         if place is not None and not np.may_share_memory(pixels, place):
             place[...] = pixels
             pixels = place
@@ -315,6 +318,10 @@ class Runner:
         if self.job.missing is Missing.ERROR and block.dtype.kind == "f":
             self._refuse_nan(block, box)
         return self.job.split.colour_block(block, self.dtype)[None]
+
+    def filtered(self, box: Box, read: Read) -> np.ndarray:
+        """Return the samples that a box of outputs is computed from."""
+        return self._colour(read, self.needed(box))
 
     def _coverage(self, read: Read, box: Box) -> np.ndarray:
         return self.job.split.alpha_block(read(box))[None]
@@ -452,6 +459,7 @@ def execute(
     """
     with runner.engine:
         how = runner.job.rendering(measured(runner, boxes, workers))
+        tally.ends = how.ends
 
         def work(box: Box, read: Read) -> tuple[np.ndarray, Tally]:
             return runner.result(box, read, how, into)
@@ -466,6 +474,8 @@ def measured(runner: Runner, boxes: Sequence[Box], workers: int = 1) -> Measured
 
     def sweep(each: Pass) -> Iterator[Any]:
         def take(box: Box, read: Read) -> Any:
+            if each.of_input:
+                return each.take(runner.filtered(box, read))
             values, inside = runner.values(box, read)[0], runner.inside(box)
             return each.take(values if inside is None else values[..., inside])
 

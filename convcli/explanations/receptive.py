@@ -15,7 +15,7 @@ import numpy as np
 
 from convcli.common import UsageError, frozen_identity
 from convcli.geometry.graph import Step, boxes, needed_for
-from convcli.networks.pictures import Colours, Panel, colour, sheet
+from convcli.networks.pictures import Panel, colour, sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -153,7 +153,7 @@ def draw(found: Sequence[Seen], picture: np.ndarray) -> np.ndarray:
     panels = [Panel("input", "each layer's frame", whole)]
     for number, seen in enumerate(found):
         tone = FRAMES[number % len(FRAMES)]
-        own = _panel(colour(np.atleast_2d(seen.gradient), Colours.VIRIDIS), view)
+        own = _panel(colour(np.atleast_2d(seen.gradient), "viridis"), view)
         for drawn in (whole, own):
             _outline(drawn, seen.sees, view, tone)
         title = seen.layer if len(seen.layer) <= TITLE else seen.layer[: TITLE - 3] + "..."

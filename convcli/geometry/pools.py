@@ -580,13 +580,16 @@ class MajorityPool(PoolKind):
         self, xp: Any, pool: Callable[[Any, PoolKind], Any], x: Any, counts: Any, largest: float
     ) -> Any:
         there = ~xp.isnan(x)
-        values = xp.unique(x[there])
+        padding = counts - pool(xp.ones_like(x), SUM)  # zeros that count
+        values = xp.unique(
+            xp.concatenate([x[there], xp.zeros_like(x[there][:1])]) if padding.any() else x[there]
+        )
         if len(values) > (counts if isinstance(counts, int) else counts.max()):
             return None
         found = pool(xp.where(there, x.dtype.type(0), x), AVG)  # missing where a result is
         most = xp.zeros_like(found)
         for value in values:
-            number = pool((x == value).astype(x.dtype), SUM)
+            number = pool((x == value).astype(x.dtype), SUM) + (padding if value == 0 else 0)
             found = xp.where((number > most) & ~xp.isnan(found), value, found)
             most = xp.maximum(most, number)
         return found

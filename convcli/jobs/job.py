@@ -11,7 +11,7 @@ import numpy as np
 
 from convcli.common import Channels, Missing, Precision, UsageError, frozen
 from convcli.data.axes import Axis, Even
-from convcli.data.info import SPACE, Companions, Info
+from convcli.data.info import SPACE, Colour, Companions, Info
 from convcli.geometry.areas import Areas
 from convcli.geometry.layers import format_size
 from convcli.geometry.pools import PoolKind
@@ -102,6 +102,10 @@ def decide(
         if pool is not None and pool.display:
             display = parse_range(pool.display)
         return display, dtype, compute
+    if asked.colours:
+        if "uint8" not in holds:
+            raise UsageError(f"--range {asked}: this format holds no colours; write .png, .tiff or .npy")
+        return asked, "uint8", compute
     if asked.keeps_numbers:
         if not floats:
             raise UsageError(f"--range {asked}: this format holds integers only; write .npy, .tiff or .csv")
@@ -207,6 +211,12 @@ class Job:
                 f"missing skip renormalises weights, and {why}, or --interpolate, or --missing keep or propagate",
                 subject=subject,
             )
+        channels = self.split.colours if self.split.channels is Channels.LUMA else self.chain.outputs[1]
+        if self.policy.colours and (channels != 1 or "Y" not in self.letters):
+            raise UsageError(
+                f"range {self.policy}: a colour map shows one number for each pixel of a picture"
+                + f", and the result has {channels}: --channels grey or mean leaves one" * (channels > 1)
+            )
 
     def _check_areas(self) -> None:
         info, result = self.info, self.result
@@ -292,15 +302,19 @@ class Job:
             axes = "M" + axes
         metadata = self.info.metadata
         notes = self.info.notes
-        if metadata.icc and channels != self.split.colours:
+        if metadata.icc and (channels != self.split.colours or self.policy.colours):
             metadata = replace(metadata, icc=None)
             notes += ("the colour profile does not describe the result's channels and is left out",)
+        colour = colours.result_colour(self.info, channels, has_alpha)
+        if self.policy.colours:
+            sizes["C"], axes = 3 + has_alpha, axes if "C" in axes else f"{axes}C"
+            colour = Colour.RGBA if has_alpha else Colour.RGB
         notes += self._aliasing()
         notes += self.filling
         return Info(
             axes=tuple(self._axis(letter, sizes[letter]) for letter in axes),
             dtype=self.dtype,
-            colour=colours.result_colour(self.info, channels, has_alpha),
+            colour=colour,
             metadata=metadata,
             companions=self._companions(),
             notes=notes,

@@ -1,16 +1,16 @@
-"""Feature maps as a picture: a sheet of panels, each with its channel's number and range, in viridis or grey.
+"""Feature maps as a picture: a sheet of panels, each with its channel's number and range, in a colour map.
 
 Arrays in, an array of pixels out; Pillow draws the letters.  No files.
 """
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convcli.common import UsageError, frozen_identity
+from convcli.pixels.colours import table
 from convcli.pixels.drawing import FAINT, INK, PAPER, Colour, text_width, write
 
 if TYPE_CHECKING:
@@ -22,33 +22,12 @@ PLAIN, FINE = 13.0, 11.0  # sizes of letters
 MISSING = (255, 0, 255)
 
 
-class Colours(StrEnum):
-    """How numbers become colours, from the smallest to the largest."""
-
-    VIRIDIS = "viridis"
-    GREY = "grey"
-
-
-# 32 of the 256 colours of viridis, by Stéfan van der Walt and Nathaniel Smith (CC0); straight lines between them
-# stay within 2 of 255.
-_VIRIDIS = (
-    "440154 470d60 48186a 482475 472e7c 453882 424186 3e4c8a 3a548c 365d8d 32658e 2e6d8e 2b758e 287d8e 25848e "
-    "228c8d 1f948c 1e9c89 20a386 25ab82 2eb37c 3aba76 48c16e 58c765 69cd5b 7fd34e 93d741 a8db34 bddf26 d5e21a "
-    "eae51a fde725"
-)
-
-
-def colour(values: np.ndarray, colours: Colours) -> np.ndarray:
-    """Return 8-bit (…, 3) for values from 0 to 1; NaN is magenta."""
-    clipped = np.clip(np.nan_to_num(values, nan=0.0), 0, 1)
-    if colours is Colours.GREY:
-        pixels = np.repeat(np.rint(clipped * 255)[..., None], 3, axis=-1)
-    else:
-        anchors = np.array([tuple(bytes.fromhex(text)) for text in _VIRIDIS.split()], float)
-        places = np.linspace(0, 1, len(anchors))
-        pixels = np.rint(np.stack([np.interp(clipped, places, part) for part in anchors.T], axis=-1))
+def colour(values: np.ndarray, colours: str) -> np.ndarray:
+    """Return 8-bit (…, 3) for values from 0 to 1 in a colour map; NaN is magenta."""
+    places = np.rint(np.clip(np.nan_to_num(values, nan=0.0), 0, 1) * 255).astype(np.uint8)
+    pixels = table(colours)[places]
     pixels[np.isnan(values)] = MISSING
-    return pixels.astype(np.uint8)
+    return pixels
 
 
 def normalised(values: np.ndarray) -> tuple[np.ndarray, float, float]:
@@ -97,7 +76,7 @@ def grid(
     maps: np.ndarray,
     *,
     count: int = 16,
-    colours: Colours = Colours.VIRIDIS,
+    colours: str = "viridis",
     title: str = "",
     beside: np.ndarray | None = None,
 ) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from convcli.common import Channels, UsageError, frozen
 from convcli.data.info import Colour, Info
 
+MIXED = (Channels.LUMA, Channels.GREY, Channels.MEAN)  # one channel is filtered, made of all colours
 REC709 = (0.2126, 0.7152, 0.0722)  # luma of R, G, B: ITU-R BT.709-6, section 3
 
 
@@ -43,14 +44,14 @@ class Split:
     @property
     def plain(self) -> bool:
         """Whether what is filtered are the samples themselves."""
-        mixed = self.channels in (Channels.LUMA, Channels.GREY) and self.colours > 1
+        mixed = self.channels in MIXED and self.colours > 1
         return not mixed and self.alpha is not Alpha.PREMULTIPLIED
 
     def colour_block(self, block: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Return the channels to be filtered, (filtered, *space); without arithmetic a view of the block."""
         colour = block[: self.colours]
-        if self.channels in (Channels.LUMA, Channels.GREY) and self.colours > 1:
-            colour = luma(colour, dtype)
+        if self.channels in MIXED and self.colours > 1:
+            colour = mean(colour, dtype) if self.channels is Channels.MEAN else luma(colour, dtype)
         if self.alpha is Alpha.PREMULTIPLIED:
             colour = colour * (block[self.colours :].astype(dtype) / dtype.type(self.full_scale))
         return colour
@@ -68,7 +69,7 @@ def white_of(info: Info) -> float:
 
 def filtered_channels(info: Info, channels: Channels) -> int:
     """Return how many of an input's channels go through the kernels; alpha is never one of them."""
-    return 1 if channels in (Channels.LUMA, Channels.GREY) else info.channels - info.colour.has_alpha
+    return 1 if channels in MIXED else info.channels - info.colour.has_alpha
 
 
 def split(info: Info, channels: Channels, *, averages: bool, full_scale: float) -> Split:
@@ -102,6 +103,14 @@ def luma(colour: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return the Rec. 709 luma of (3, *space) as (1, *space)."""
     red, green, blue = (colour[index].astype(dtype) * dtype.type(REC709[index]) for index in range(3))
     return (red + green + blue)[None]
+
+
+def mean(colour: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return the mean of (C, *space) as (1, *space)."""
+    total = colour[:1].astype(dtype)
+    for one in colour[1:]:  # in this order, however the block lies in memory
+        total += one
+    return total / dtype.type(len(colour))
 
 
 def unpremultiply(colour: np.ndarray, alpha: np.ndarray, full_scale: float) -> np.ndarray:

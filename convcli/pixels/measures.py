@@ -32,6 +32,11 @@ class Pass(Protocol):
     def finish(self, found: Any) -> "Pass | Measured":
         """Return the result of all blocks, or another pass that is needed to know it."""
 
+    @property
+    def of_input(self) -> bool:
+        """Whether it looks at what is filtered instead of the results."""
+        return False
+
 
 def measure(first: "Pass | None", sweep: "Callable[[Pass], Iterable[Any]]") -> Measured | None:
     """Return what a policy's passes measure; None where nothing needs measuring.
@@ -50,7 +55,7 @@ def measure(first: "Pass | None", sweep: "Callable[[Pass], Iterable[Any]]") -> M
     return state
 
 
-class Extremes:
+class Extremes(Pass):
     """The smallest and the largest finite value; 0 and 0 where there is none."""
 
     def take(self, values: np.ndarray) -> Measured:
@@ -67,12 +72,18 @@ class Extremes:
         return found if found[0] <= found[1] else (0.0, 0.0)
 
 
+class Samples(Extremes):
+    """The same of the samples that are filtered."""
+
+    of_input = True
+
+
 DIGIT = 16  # bits that one pass counts: 65536 counts
 Counts = tuple[int, np.ndarray]  # the bits of a value, and for each prefix how often each digit follows it
 
 
 @frozen
-class Percentiles:
+class Percentiles(Pass):
     """Two percentiles of the finite values, exactly; 0 and 0 where there is none.
 
     A radix selection.  The bits of a float, negative ones inverted, are an integer in the order of the floats.  The

@@ -12,10 +12,12 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from convcli.common import UsageError, frozen, parse_float, parse_number, quoted, to_float
 from convcli.common.options import Panel, shared
+from convcli.pixels.colours import is_map, names
 
 if TYPE_CHECKING:
     from convcli.pixels.measures import Measured, Pass
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 ROUNDED = "numbers beyond 2^53 are rounded to 53 bits: kernels of whole weights keep them with range clip"
 
-_BOUND = re.compile(r"\s*([^%\s]+)\s*(%?)\s*")
+_BOUND = re.compile(r"\s*([^%\s]+)\s*(%(?:max)?)?\s*")
 
 
 @frozen
@@ -67,6 +69,11 @@ class Range(ABC):
 
     def __str__(self) -> str:
         return self.word()
+
+    @property
+    def colours(self) -> str:
+        """The colour map that pixels are shown in, nothing where they stay grey."""
+        return ""
 
     def widened(self, factor: float) -> Range:
         """Return the policy of a kernel of the same kind, whose results are larger by a factor."""
@@ -167,13 +174,14 @@ class Offset(Range):
 
 @frozen
 class Bound:
-    """One end of a window: in the input's units, or in percent of the input's full scale."""
+    """One end of a window: in the input's units, or in percent of the input's full scale or of its largest sample."""
 
     value: float
     percent: bool = False
+    largest: bool = False
 
     def resolve(self, full_scale: float) -> float:
-        """Return the bound in the input's units; `full_scale` is white, such as 255.
+        """Return the bound in the input's units; `full_scale` is white, such as 255, or the largest sample.
 
         >>> Bound(400, percent=True).resolve(255)
         1020.0
@@ -181,14 +189,14 @@ class Bound:
         return self.value / 100 * full_scale if self.percent else self.value
 
     def __str__(self) -> str:
-        return _exact_text(self.value) + ("%" if self.percent else "")
+        return _exact_text(self.value) + "%" * self.percent + "max" * self.largest
 
 
 @frozen
 class Window(Range):
     """LO becomes black, HI white; in the input's units or, with ``%``, in percent of the input's full scale.
 
-    With percent one text serves 8 and 16 bits.
+    With percent one text serves 8 and 16 bits.  With ``%max`` it is percent of the input's largest sample.
     """
 
     form = "LO:HI"
@@ -203,18 +211,18 @@ class Window(Range):
             raise _unknown(text)
         what = f"range {quoted(text)}"
         bottom, top = _exact(low[1], what), _exact(high[1], what)
-        if bool(low[2]) != bool(high[2]) and bottom and top:
+        if low[2] != high[2] and bottom and top:
             raise UsageError(f"{what}: give both ends in percent or neither")
         if bottom >= top:
             raise UsageError(f"{what}: LO must be below HI")
-        percent = bool(low[2] or high[2])  # a plain 0 beside a percentage is 0 %
-        return cls(Bound(bottom, percent), Bound(top, percent))
+        unit = max(low[2] or "", high[2] or "")  # a plain 0 beside a percentage is 0 %
+        return cls(*(Bound(end, bool(unit), unit == "%max") for end in (bottom, top)))
 
     def __str__(self) -> str:
         return f"{self.low}:{self.high}"
 
     def widened(self, factor: float) -> Window:
-        return Window(*(Bound(end.value * factor, end.percent) for end in (self.low, self.high)))
+        return Window(*(replace(end, value=end.value * factor) for end in (self.low, self.high)))
 
     def ends(self, full_scale: float) -> tuple[float, float]:
         """Return black and white in the input's units.
@@ -224,8 +232,17 @@ class Window(Range):
         """
         return self.low.resolve(full_scale), self.high.resolve(full_scale)
 
+    def first_pass(self) -> Pass | None:
+        from convcli.pixels.measures import Samples
+
+        return Samples() if self.high.largest else None
+
     def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
-        return target.stretch(*self.ends(target.full_scale))
+        if self.high.largest and measured is None:
+            raise ValueError(f"range {self} needs what was measured")
+        return target.stretch(
+            *self.ends(measured[1] if measured and self.high.largest else target.full_scale)
+        )
 
 
 class MinMax(Range):
@@ -315,8 +332,43 @@ class Float(Range):
         return target.rendering(fits=True)
 
 
+@frozen
+class Coloured(Range):
+    """A colour map: its first colour is what another policy makes black, its last one what that makes white."""
+
+    form = "MAP[:RANGE]"
+    example = "viridis"
+    map: str
+    inner: Range = MinMax()
+
+    def __str__(self) -> str:
+        return self.map if self.inner == MinMax() else f"{self.map}:{self.inner}"
+
+    @property
+    def colours(self) -> str:
+        return self.map
+
+    def widened(self, factor: float) -> Range:
+        return Coloured(self.map, self.inner.widened(factor))
+
+    def remarks(self, tally: Tally, white: float, given: bool = True, total: float = 1.0) -> Iterator[str]:
+        for line in self.inner.remarks(tally, white, given, total):
+            yield line.replace("as black", f"in the first colour of {self.map}").replace(
+                " (signed: as 0)", ""
+            )
+        if tally.ends:
+            yield f"{self.map} runs from {tally.ends[0]:.6g} to {tally.ends[1]:.6g}"
+
+    def first_pass(self) -> Pass | None:
+        return self.inner.first_pass()
+
+    def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
+        return self.inner.rendering(target, measured)
+
+
 POLICIES: tuple[type[Range], ...] = (Clip, Abs, Offset, Window, MinMax, Percentile, Decibels, Float)
-FORMS = ", ".join(policy.form for policy in POLICIES)
+WRITTEN: tuple[type[Range], ...] = (*POLICIES, Coloured)
+FORMS = ", ".join(policy.form for policy in WRITTEN)
 
 
 def parse_range(text: str) -> Range:
@@ -332,21 +384,28 @@ def parse_range(text: str) -> Range:
     """
     word, colon, rest = text.strip().partition(":")
     named = (policy for policy in POLICIES if policy is not Window and policy.word() == word)
-    return next(named, Window).read(text, rest if colon else None)
+    policy = next(named, Window)
+    if policy is Window and is_map(word):
+        inner = parse_range(rest) if colon else MinMax()
+        if inner.keeps_numbers or inner.colours:
+            raise UsageError(f"range {quoted(text)}: {inner} has no black and white for a colour map")
+        return Coloured(word, inner)
+    return policy.read(text, rest if colon else None)
 
 
 range_policy = shared(
-    f"How numbers become pixels: {FORMS}. White of floats is 1. Default: the kernel's.",
+    f"How numbers become pixels: {FORMS} (viridis, grey, or one of matplotlib's). White of floats is 1. "
+    "Default: the kernel's.",
     panel=Panel.VALUES,
     read=parse_range,
-    complete=tuple(policy.example for policy in POLICIES),
+    complete=tuple(policy.example for policy in WRITTEN),
 )
 
 
 def _unknown(text: str) -> UsageError:
     word, colon, _ = text.strip().partition(":")
     words = [policy.word() for policy in POLICIES if policy is not Window]
-    near = difflib.get_close_matches(word, words, n=1)
+    near = difflib.get_close_matches(word, [*words, *names()], n=1)
     hint = f"did you mean {near[0]}? It" if near and not (colon and near[0] == word) else "it"
     return UsageError(
         f"range {quoted(text)} is not known: {hint} is one of {FORMS}; a window LO:HI such as -10:10 or 0%:400%"

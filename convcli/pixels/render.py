@@ -3,7 +3,7 @@
 Values arrive in the input's own units (0–255 for 8 bits).  Nothing here knows files, kernels or axes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,14 @@ class Rendering:
     low: float = 0.0
     top: float = 0.0
     fits: bool = False
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The values that become black and white."""
+        black, white = (
+            (end - self.offset) / (self.scale or 1.0) * self.width for end in (self.low, self.top)
+        )
+        return black + self.anchor, white + self.anchor
 
     @property
     def affine(self) -> bool:
@@ -83,6 +91,11 @@ class Logarithm(Rendering):
     """The mapping of sizes by their logarithms to base 10; those below ``floor`` count as it."""
 
     floor: float = 0.0
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        low, high = super().ends
+        return 10**low, 10**high
 
     def apply(self, values: "np.ndarray | torch.Tensor", library: Any) -> None:
         library.abs(values, out=values)
@@ -213,6 +226,7 @@ class Tally:
     nans: int = 0
     rounded: bool = False  # integers beyond 2^53
     only: float | None = None  # NaN where they became several
+    ends: tuple[float, float] | None = field(default=None, compare=False)  # the values of black and white
 
     def add(self, other: "Tally") -> None:
         self.values += other.values

@@ -273,7 +273,7 @@ def test_a_file_that_fails_does_not_stop_the_others(classifier: tuple[Path, dict
 
 
 def test_maps_of_a_layer_with_the_input_beside(tmp_path: Path) -> None:
-    options = ("--layer", "conv1", "--maps", "m.png", "--with-input", "--count", "4", "--colormap", "grey")
+    options = ("--layer", "conv1", "--maps", "m.png", "--with-input", "--count", "4", "--range", "grey")
     done = ok("net", "run", LENET, HOUSE, *options, cwd=tmp_path)
     assert done.stdout == b"m.png\n"
     picture = pixels_of(tmp_path / "m.png").astype(int)
@@ -404,7 +404,7 @@ CASES: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     ),
     "labels of another number": ((*RUN, "flat.yaml", "a.png"), 2, ("1 labels for the 2",)),
     "axes untold": ((*RUN, "misfit.yaml", "c.npy", "-o", "b.npy"), 2, ("--axes CYX",)),
-    "a wrong colour map": ((*RUN, "ok.yaml", "a.png", "--maps", "m.png", "--colormap", "virids"), 2, ("viridis",)),
+    "a wrong colour map": ((*RUN, "ok.yaml", "a.png", "--maps", "m.png", "--range", "virids"), 2, ("viridis",)),
     "maps as numbers": ((*RUN, "ok.yaml", "a.png", "--maps", "m.csv"), 2, ("picture",)),
     "blocks of a whole": (
         (*RUN, "scores.yaml", "a.png", "--layer", "flatten1", "--maps", "m.png", "--block", "2"), 2, ("flat",),

@@ -53,7 +53,6 @@ MEANING = {
     "--channels": "what a one-channel kernel does with several channels",
     "--checkpoint": "file of a training's state",
     "--codec": "encoder of a clip",
-    "--colormap": "colours of feature maps",
     "--columns": "columns of a table",
     "--compare": "what other frameworks give",
     "--count": "maps of a grid",
@@ -307,7 +306,7 @@ SIZES = {  # what there is, what there is today, and the most that all open issu
     "options of filter": (len(options_of(("filter",))), 58, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 31_946  # of today; the aim is below 20,000
+CODE_LINES = 32_065  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)

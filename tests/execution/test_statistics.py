@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -201,3 +202,10 @@ def test_a_kernel_file_and_a_net_name_statistics(tmp_path: Path) -> None:
         convcli.filter(x, str(tmp_path / "scaled.yaml"))
     done = shell("net", "show", "net.yaml", cwd=tmp_path)
     assert "pool: {kind: median" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("values", [[78, 78, 5, 5], [3, 3, 3, 3], [1, 2, 3, 4]])
+def test_padding_that_counts_is_among_the_values_of_a_majority(values: list[float]) -> None:
+    padded = [0, *values, 0]
+    pairs = [min(pair) for pair in itertools.pairwise(padded)]  # of two different values the smaller one
+    assert convcli.filter(np.array(values, float), pool="majority:2,s=1,p=1,include").tolist() == pairs

@@ -13,7 +13,6 @@ from convcli.networks import pictures
 from convcli.networks.check import Finding, measure
 from convcli.networks.model import parameters_of
 from convcli.networks.parse import load_net
-from convcli.networks.pictures import Colours
 from convcli.networks.torch_run import TorchNet
 from convcli.networks.weights import initial
 
@@ -99,11 +98,11 @@ def test_viridis_is_viridis() -> None:
     maps = pytest.importorskip("matplotlib")
     places = np.linspace(0, 1, 256)
     expected = np.rint(np.array(maps.colormaps["viridis"].colors) * 255)
-    assert np.abs(pictures.colour(places, Colours.VIRIDIS).astype(float) - expected).max() <= 2
+    assert np.abs(pictures.colour(places, "viridis").astype(float) - expected).max() <= 2
 
 
 def test_grey_is_linear_and_nan_is_seen() -> None:
-    pixels = pictures.colour(np.array([0.0, 0.5, 1.0, np.nan]), Colours.GREY)
+    pixels = pictures.colour(np.array([0.0, 0.5, 1.0, np.nan]), "grey")
     assert pixels.tolist() == [[0, 0, 0], [128, 128, 128], [255, 255, 255], [255, 0, 255]]
 
 
@@ -113,7 +112,7 @@ def test_grey_is_linear_and_nan_is_seen() -> None:
 def test_the_grid_holds_each_map_at_its_place(channels: int, count: int, across: int, down: int) -> None:
     maps = np.arange(channels)[:, None, None] + np.linspace(0, 0.9, 32 * 32).reshape(32, 32)
     maps[5] = -maps[5]  # upside down: the darkest value comes last
-    page = pictures.grid(maps, count=count, colours=Colours.GREY, title="t")
+    page = pictures.grid(maps, count=count, colours="grey", title="t")
     zoomed, gap, line = 128, pictures.GAP, pictures.LINE
     top = page.shape[0] - down * (zoomed + line + gap)
     corners = []
@@ -126,7 +125,7 @@ def test_the_grid_holds_each_map_at_its_place(channels: int, count: int, across:
 
 
 def test_large_maps_are_averaged_down_and_signals_are_lines() -> None:
-    large = pictures.grid(np.tile([[0.0, 1.0]], (1, 600, 300)), colours=Colours.GREY)
+    large = pictures.grid(np.tile([[0.0, 1.0]], (1, 600, 300)), colours="grey")
     side = 256 + 2 * pictures.GAP  # of 600 pixels
     assert large.shape == (side + pictures.LINE, side, 3)
     left, top = pictures.GAP, pictures.GAP + pictures.LINE

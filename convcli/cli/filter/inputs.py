@@ -157,7 +157,8 @@ def filter_one(request: Request, input: Input, claims: Claims) -> int:
     for found in done:
         tasks.conclude(request, found)
         if request.plot is not None and found.task.paths:
-            plot.draw(request, name, found.task.paths[0], found.task.pipeline.result.letters)
+            result, ends = found.task.pipeline.result, found.more["ends"]
+            plot.draw(request, name, found.task.paths[0], result.letters, ends)
     return len(done)
 
 

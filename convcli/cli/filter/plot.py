@@ -1,7 +1,6 @@
 """``filter --plot``: input and result side by side, read again from their files."""
 
 import difflib
-import importlib
 import sys
 
 from convcli.cli.filter.request import Request
@@ -11,6 +10,7 @@ from convcli.common import UsageError, quoted
 from convcli.media import registry
 from convcli.media.files.target import STANDARD
 from convcli.media.options import ReadOptions
+from convcli.pixels.colours import is_map, names
 
 
 def check(request: Request) -> None:
@@ -19,24 +19,26 @@ def check(request: Request) -> None:
         raise UsageError("--plot reads input and result again: both must be files")
     if request.plot != STANDARD:
         figures.check(_named(request)[1], force=request.force, page=True)
-        _named(request, known=True)
+        if (colours := _named(request)[0]) and not is_map(colours):
+            near = difflib.get_close_matches(colours, names(), n=1) or ["viridis, magma, coolwarm or gray"]
+            raise UsageError(f"there is no colour map {quoted(colours)}; try {near[0]}")
 
 
-def _named(request: Request, *, known: bool = False) -> tuple[str, str]:
-    """Return the colour map, empty where none is named, and the file of ``MAP:FILE``; whether there is such a map."""
+def _named(request: Request) -> tuple[str, str]:
+    """Return the colour map, empty where none is named, and the file of ``MAP:FILE``."""
     colours, colon, name = str(request.plot).partition(":")
     if not colon or len(colours) < 2 or not colours.isidentifier():  # a file, perhaps on a drive
         return "", str(request.plot)
-    if known:
-        maps = importlib.import_module("matplotlib").colormaps
-        if colours not in maps:
-            near = difflib.get_close_matches(colours, [*maps], n=1) or ["viridis, magma, coolwarm or gray"]
-            raise UsageError(f"matplotlib has no colour map {quoted(colours)}; try {near[0]}")
     return colours, name
 
 
-def draw(request: Request, before: str, after: str, letters: str) -> None:
-    """Draw an input beside its result, as ``--plot`` says; ``letters`` are those of the result's axes."""
+def draw(
+    request: Request, before: str, after: str, letters: str, ends: tuple[float, float] | None = None
+) -> None:
+    """Draw an input beside its result, as ``--plot`` says.
+
+    ``letters`` are those of the result's axes; ``ends`` the values that the range policy shows.
+    """
     letters = letters.replace("M", "N" if "C" in letters else "C")
     unnamed = registry.readable(after).name == "npy" and len(letters) > 1  # which holds no names of axes
     files = (before, request.reading), (after, ReadOptions(axes=letters if unnamed else None))
@@ -45,4 +47,6 @@ def draw(request: Request, before: str, after: str, letters: str) -> None:
         sys.stdout.writelines(f"{line}\n" for line in drawn)
         return
     colours, name = _named(request)
-    figures.save(views.figure(View.of(*files[0]), View.of(*files[1]), colours), name, force=request.force)
+    bar = (request.range.colours, ends) if ends and request.range and request.range.colours else None
+    drawn = views.figure(View.of(*files[0]), View.of(*files[1]), colours, bar)
+    figures.save(drawn, name, force=request.force)

@@ -232,7 +232,7 @@ def prepare(
     planes = format.film and not format.numbered
     grain = registry.grain(format, job.result)
     pipeline = Pipeline(job, source, resources, step=step, planes=planes, grain=grain, apart=crew)
-    outputs.check(pipeline.result, format)
+    outputs.check(pipeline.result, format, grey=not job.policy.colours)
     pipeline.plan.check_memory()
     if resources.memory is not None:
         pipeline.plan.check_memory(resources.memory, "left of --memory for each process")
@@ -332,7 +332,11 @@ def reported(request: Request, task: Task, notes: Sequence[str], tally: Tally) -
     total = math.prod(kernel.sum for kernel in kernels if kernel.outputs == 1 and kernel.non_negative)
     remarks = task.job.policy.remarks(tally, task.job.target.top, request.range is not None, total)
     lines = [*notes, *remarks]
-    return Report(task, tuple(dict.fromkeys(lines)), {"clipped": tally.clipped, "values": tally.values})
+    return Report(
+        task,
+        tuple(dict.fromkeys(lines)),
+        {"clipped": tally.clipped, "values": tally.values, "ends": tally.ends},
+    )
 
 
 def conclude(request: Request, found: Report) -> None:

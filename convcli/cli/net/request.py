@@ -79,13 +79,12 @@ class RunRequest:
     layer: str | None = options.layer()
     maps: str | None = option("Picture of the layer's feature maps, as a grid.", metavar="FILE")
     count: int = option("How many maps the grid shows.", default=16, least=1)
-    colormap: str = option("viridis or grey.", default="viridis")
     with_input: bool = flag("Draw the input beside the maps.")
     filling: Filling
     num_classes: int | None = options.num_classes()
     range: Range | None = range_policy(
-        f"How numbers become pixels: {FORMS}. Default: from 0 to the "
-        "input's white after preprocess, or minmax after mean and std."
+        f"How numbers become pixels: {FORMS}. Default: from 0 to the input's white after preprocess, or minmax after "
+        "mean and std. MAP alone colours --maps (default viridis)."
     )
     top: int = option("How many classes are printed, best first.", default=5, least=1)
     reading: ReadOptions = _reading()
@@ -100,6 +99,8 @@ class RunRequest:
     def __post_init__(self) -> None:
         if self.with_input and self.maps is None:
             raise UsageError("--with-input draws the input beside the maps: give --maps FILE.png")
+        if self.range is not None and self.range.colours and (self.maps is None or ":" in str(self.range)):
+            raise UsageError("--range MAP colours --maps, each from its smallest to its largest value")
         if self.labels is not None and self.layer is not None:
             raise UsageError("--labels counts classes of the last layer: leave --layer out")
 

@@ -14,7 +14,7 @@ from convcli.cli.net.input import fed
 from convcli.cli.net.request import RunRequest
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.opened import Opened
-from convcli.common import Channels, EngineName, UsageError, frozen, parse_choice
+from convcli.common import Channels, EngineName, UsageError, frozen
 from convcli.data.box import grid
 from convcli.data.info import ITEMS, ArraySource, Colour, Info, Source
 from convcli.execution.items import item_of, with_items
@@ -71,7 +71,6 @@ def run_one(request: RunRequest, net: Net) -> None:
 
 def compute(request: RunRequest, input: Opened, model: TorchNet, labels: Sequence[str]) -> Ran:
     """Compute and write what is asked for of one input; ``labels`` are the names of the last layer's classes."""
-    colours = parse_choice(pictures.Colours, request.colormap, "colormap")
     outputs.check_apart(request.output, request.maps)
     for target in (request.output, request.maps):
         if target is not None:
@@ -84,7 +83,7 @@ def compute(request: RunRequest, input: Opened, model: TorchNet, labels: Sequenc
     if request.maps is not None:
         if several:
             raise UsageError("--maps draws one item, and the input has several (N): give a file of one")
-        _draw(request, input, _mapped(request, model, result), colours)
+        _draw(request, input, _mapped(request, model, result))
         files.append(request.maps)
     if last.output.flat or request.output is not None:
         computed: Source = _source(request, input, result)
@@ -147,7 +146,7 @@ def _source(request: RunRequest, input: Opened, model: TorchNet) -> NetSource:
     return blocks.NetSource(model, input.source, input.letters, length)
 
 
-def _draw(request: RunRequest, input: Opened, model: TorchNet, colours: pictures.Colours) -> None:
+def _draw(request: RunRequest, input: Opened, model: TorchNet) -> None:
     step = model.steps[-1]
     if step.output.flat:
         raise UsageError(
@@ -158,7 +157,7 @@ def _draw(request: RunRequest, input: Opened, model: TorchNet, colours: pictures
     page = pictures.grid(
         np.concatenate(parts, axis=1),
         count=request.count,
-        colours=colours,
+        colours=request.range.colours if request.range and request.range.colours else "viridis",
         title=f"{model.net.name}: {step.layer.label}, {step.output}",
         beside=input.opaque() if request.with_input else None,
     )
@@ -237,7 +236,7 @@ def _rendering(request: RunRequest, net: Net, input: Opened, format: Format) -> 
     asked = request.range
     pixels = input.info.dtype if input.info.dtype in PIXELS else "uint8"
     pixels = pixels if pixels in format.dtypes else "uint8"
-    if asked is not None:
+    if asked is not None and not asked.colours:  # which are those of --maps
         if asked.keeps_numbers and not keeps:
             raise UsageError(f"--range {asked}: this format holds integers only; write .npy, .tiff or .csv")
         return asked, "float" if keeps else pixels

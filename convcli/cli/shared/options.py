@@ -47,7 +47,7 @@ output = shared(
 )
 size = shared("Size of the input: 5, 4x4, 3@4x4.", "--input", metavar="SIZE", panel=Panel.KERNEL, read=_size)
 
-channels = shared("each, luma, grey or sum.", default=Channels.EACH, panel=Panel.VALUES)
+channels = shared("each, luma, grey (Rec. 709), mean or sum.", default=Channels.EACH, panel=Panel.VALUES)
 precision = shared(
     "Arithmetic: auto, float32 or float64.", "--dtype", default=Precision.AUTO, panel=Panel.VALUES
 )

@@ -3,6 +3,7 @@
 matplotlib draws files, in `convcli.cli.shared.figures`; the terminal gets text.
 """
 
+import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,10 +102,13 @@ class View:
         return np.moveaxis(seen, 0, -1) if seen.ndim == 3 else seen
 
 
-def figure(before: View, after: View, colours: str = "") -> Any:
+Bar = tuple[str, tuple[float, float]]  # a colour map, and the values of its ends
+
+
+def figure(before: View, after: View, colours: str = "", bar: Bar | None = None) -> Any:
     """Draw an input beside its result: over one axis if both are curves, else as pictures, in a map of colours."""
     curves = before.values.ndim == after.values.ndim == 2
-    return _curves(before, after) if curves else _pictures(before, after, colours)
+    return _curves(before, after) if curves else _pictures(before, after, colours, bar)
 
 
 def _curves(before: View, after: View) -> Any:
@@ -133,12 +137,13 @@ def _thinned(places: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
     return places[kept], values[kept]
 
 
-def _pictures(before: View, after: View, colours: str) -> Any:
+def _pictures(before: View, after: View, colours: str, bar: Bar | None) -> Any:
     """Draw the input, the result, and their difference if they have one size.
 
     With a colour map brightnesses are drawn in its colours, from the least to the largest, with a bar of the values.
+    A result whose colours stand for values has their ``bar`` beside it.
     """
-    comparable = before.values.shape == after.values.shape
+    comparable = before.values.shape == after.values.shape and bar is None
     figure = figures.figure(4 * (2 + comparable), 3.6)
     for number, view in enumerate((before, after), 1):
         axes = figure.add_subplot(1, 2 + comparable, number, title=view.name)
@@ -150,6 +155,9 @@ def _pictures(before: View, after: View, colours: str) -> Any:
             figure.colorbar(drawn, ax=axes, shrink=0.8)
         else:
             axes.imshow(view.picture, cmap="gray", vmin=0, vmax=1)
+            if bar and view is after:
+                cm, span = (importlib.import_module(f"matplotlib.{name}") for name in ("cm", "colors"))
+                figure.colorbar(cm.ScalarMappable(span.Normalize(*bar[1]), bar[0]), ax=axes, shrink=0.8)
         axes.set_axis_off()
     if comparable:
         difference = after.values.astype(float) - before.values
