@@ -285,8 +285,14 @@ SCARCE: dict[str, tuple[str, Callable[[], object], str]] = {
         at_most(resource.RLIMIT_NOFILE, 5),
         "Too many open files",
     ),
-    "no thread": ("filter house.png -k box:3 -o o.png", few_threads, "no thread can be started"),
+    "no thread": ("filter house.png -k box:3 -o o.png", few_threads, "no thread or process can be started"),
     "no thread, table": ("filter noisy-signal.csv -k smooth3 -o o.csv", few_threads, "polars needs"),
+    "no thread, clip": ("motion walk.mp4 --no-output", few_threads, "FFmpeg needs"),
+    "no thread, process": (
+        "filter house.ico -k box:3 -o o.png",
+        few_threads,
+        "a process for a decoder needs",
+    ),
     "no thread, learn": ("learn house.png --target house.png --size 3 -o o.yaml", few_threads, "threads"),
 }
 
@@ -298,6 +304,8 @@ def test_memory_threads_and_files_that_are_too_few(name: str, home: Path) -> Non
     if before is few_threads and os.geteuid():
         pytest.skip("only root becomes another user, who has no other process")
     home.chmod(0o777)
+    with Image.open(home / "house.png") as image:
+        image.save(home / "house.ico")
     present = listing(home)
     done = shell(*command.split(), cwd=home, before=before)
     assert done.returncode == 1

@@ -84,16 +84,31 @@ def test_it_adds_kernels_and_a_pool(installed: Path, tmp_path: Path) -> None:
     assert "parameters as in ramp:3\n" in run(installed, tmp_path, "kernels", "show", "ramp").stdout
 
 
+OTHER = "class E(BaseException):\n def __str__(self): raise ValueError\n"
+NO_FORMAT = "from convcli.media.registry import Format\nIT = Format('x', {}, {}, '', '', '', ())"
+
+RAISES = "from convcli.kernel.parametric import Formula\nIT = Formula('', {'size': '3'}, lambda *_: 1 / 0)"
+
+
 @pytest.mark.parametrize(
     ("group", "module", "said"),
     [
-        ("kernels", "import nowhere", "it cannot be loaded: No module named 'nowhere'"),
+        ("kernels", "import nowhere", "it fails: No module named 'nowhere'"),
         ("kernels", "IT = 3", "it is no Kernel or Formula"),
+        ("kernels", "print('words')\nIT = 3", "it is no Kernel or Formula"),
+        ("kernels", "raise SystemExit(0)", "it fails: 0"),
+        ("kernels", f"{OTHER}raise E", "it fails: E"),
+        ("kernels", RAISES, "it fails: division by zero"),
         ("formats", "IT = None", "it is no Format"),
-        ("pools", "import os\nos.nothing", "it cannot be loaded: module 'os' has no attribute 'nothing'"),
+        ("formats", NO_FORMAT.format("None", "bool"), "it fails: "),
+        ("formats", NO_FORMAT.format("('.x',)", "lambda head: 1 / 0"), "it fails: division by zero"),
+        ("formats", "raise ValueError('a\\nb\\x1b[2J' * 999)", "it fails: a"),
+        ("pools", "import os\nos.nothing", "it fails: module 'os' has no attribute 'nothing'"),
+        ("pools", "raise MemoryError", "it fails: MemoryError"),
     ],
 )
 def test_one_that_is_broken_is_one_line(group: str, module: str, said: str, tmp_path: Path) -> None:
+    """It ends no process, prints nothing into data, and is named; what does not need it goes on."""
     declare(tmp_path / "site", group, "broken", module)
     (tmp_path / "a.csv").write_text("x\n1\n2\n")
     ask = {
@@ -102,8 +117,20 @@ def test_one_that_is_broken_is_one_line(group: str, module: str, said: str, tmp_
         "pools": ["--pool", "broken:2"],
     }
     done = run(tmp_path / "site", tmp_path, "filter", "a.csv", *ask[group])
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: plug-in broken (broken:IT): {said}: repair or uninstall its package\n"
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith(f"error: plug-in broken (broken:IT): {said}")
+    assert done.stderr.endswith(": repair or uninstall its package, broken\n")
+    listed = run(tmp_path / "site", tmp_path, "kernels", "list")
+    assert (listed.returncode, listed.stdout.count("\nsobel ")) == (0, 1)
+    assert listed.stderr.count("note: plug-in broken (broken:IT): ") == (group == "kernels")
+
+
+def test_a_broken_one_stands_in_no_other_s_way(installed: Path, tmp_path: Path) -> None:
+    declare(tmp_path / "site", "formats", "a_broken", "raise SystemExit(9)")
+    (tmp_path / "a.asc").write_text(GRID)
+    words = ("filter", "a.asc", "-k", "1", "-o", "b.csv")
+    done = run(Path(f"{tmp_path / 'site'}{os.pathsep}{installed}"), tmp_path, *words)
+    assert (done.returncode, done.stderr.count("error")) == (0, 0), done.stderr
 
 
 def test_one_in_the_working_folder_is_not_run(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from convcli.cli.shared import options
 from convcli.cli.shared.drawing import bars, half_blocks, shaded, shows_colours, side_by_side
 from convcli.cli.shared.options import ReportRequest
-from convcli.cli.shared.report import show
+from convcli.cli.shared.report import note, show
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.cli.shared.weights import MOST, matrices, slices_of
 from convcli.common import UsageError, frozen, number_text, parse_number, quoted, split_unit, to_float
@@ -75,7 +75,7 @@ COMMANDS = (
 
 def list_kernels(request: ListRequest) -> None:
     """Print the library's kernels."""
-    entries = library.entries()
+    entries = library.entries(note)
     rows = [("name", "rank", "size", "what for")]
     for entry in entries:
         use = f"{entry.summary}; {entry.examples}" if entry.examples else entry.summary

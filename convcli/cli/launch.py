@@ -40,6 +40,8 @@ class _Room:
         match name:  # address space in megabytes and threads of a small job, as measured
             case "numpy":
                 check_room(name, 150 + 64 * blas, blas)
+            case "av":
+                check_room("FFmpeg", 64, 4 + 2 * cores)
             case "torch":
                 check_room(name, 800 + 250 * cores, cores)
             case "polars":

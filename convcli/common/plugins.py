@@ -3,7 +3,9 @@
 A package declares them as entry points of the groups below.  Loading one runs its code.
 """
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,17 +47,46 @@ def _declared() -> "tuple[EntryPoint, ...]":
     return tuple(sorted((point for point in found if point.group in tuple(Group)), key=lambda one: one.name))
 
 
-def _load(point: "EntryPoint", *kinds: type) -> Any:
-    subject = f"plug-in {point.name} ({point.value})"
+@contextmanager
+def running(group: Group, name: str) -> Iterator[None]:
+    """Let code of the package that adds a name run: whatever it raises is one line, and what it prints is no data.
+
+    Raises
+    ------
+    ConvError
+    """
     try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    except (KeyboardInterrupt, ConvError):
+        raise
+    except BaseException as error:  # SystemExit among them
+        raise _broken(group, name, f"it fails: {_words(error)}") from None
+
+
+def _broken(group: Group, name: str, why: str) -> ConvError:
+    point = next(one for one in _declared() if (one.group, one.name) == (group, name))
+    package = getattr(point.dist, "name", "unknown")
+    return ConvError(
+        f"{why}: repair or uninstall its package, {package}", subject=f"plug-in {name} ({point.value})"
+    )
+
+
+def _words(error: BaseException) -> str:
+    """Return the first line of what an error says, or its kind where that is nothing."""
+    try:
+        return f"{error}".strip().splitlines()[0][:200]
+    except Exception:  # it has no words
+        return type(error).__name__
+
+
+def _load(point: "EntryPoint", kinds: tuple[type, ...], check: Callable[[Any], object]) -> Any:
+    group = Group(point.group)
+    with running(group, point.name):
         made = point.load()
-    except Exception as error:  # it is a stranger's code
-        raise ConvError(
-            f"it cannot be loaded: {error}: repair or uninstall its package", subject=subject
-        ) from None
-    if not isinstance(made, kinds):
-        wanted = " or ".join(kind.__name__ for kind in kinds)
-        raise ConvError(f"it is no {wanted}: repair or uninstall its package", subject=subject)
+        if not isinstance(made, kinds):
+            raise _broken(group, point.name, f"it is no {' or '.join(kind.__name__ for kind in kinds)}")
+        check(made)
     return made
 
 
@@ -67,7 +98,8 @@ def find(group: Group, name: str, *kinds: type) -> Any:
     ConvError
         For one that cannot be loaded, or is of another kind.
     """
-    return next((_load(one, *kinds) for one in _declared() if (one.group, one.name) == (group, name)), None)
+    found = (one for one in _declared() if (one.group, one.name) == (group, name))
+    return next((_load(one, kinds, id) for one in found), None)
 
 
 def names(group: Group) -> list[str]:
@@ -75,6 +107,16 @@ def names(group: Group) -> list[str]:
     return [one.name for one in _declared() if one.group == group]
 
 
-def every(group: Group, kind: type[T]) -> Iterator[T]:
-    """Yield all plug-ins of a group; errors as in `find`."""
-    yield from (_load(one, kind) for one in _declared() if one.group == group)
+def every(group: Group, kind: type[T], check: Callable[[T], object]) -> Iterator[T]:
+    """Yield all plug-ins of a group that are sound, as ``check`` tries; errors as in `find`, after the last one."""
+    failures = []
+    for one in _declared():
+        if one.group == group:
+            try:
+                made: T = _load(one, (kind,), check)
+            except ConvError as error:
+                failures.append(error)
+            else:
+                yield made
+    if failures:
+        raise failures[0]

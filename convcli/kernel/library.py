@@ -1,6 +1,7 @@
 """The kernels that come with the program, and those that other packages add: where they lie, what they are called."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -55,11 +56,12 @@ def load(text: str, rank: int = 2, stored: int | None = None) -> Kernel:
 def added(text: str, rank: int = 2, stored: int | None = None) -> Kernel | None:
     """Return a kernel that another package adds, by its name or with its own numbers; None where none has it."""
     name, colon, _ = text.partition(":")
-    found = plugins.find(plugins.Group.KERNELS, name, Kernel, Formula)
+    group, found = plugins.Group.KERNELS, plugins.find(plugins.Group.KERNELS, name, Kernel, Formula)
     if found is None and (pool := plugins.find(plugins.Group.POOLS, name, PoolKind)):
-        found = Formula.of(pool)
+        group, found = plugins.Group.POOLS, Formula.of(pool)
     if isinstance(found, Formula):
-        made = parse_parametric(text, rank, stored, found)
+        with plugins.running(group, name):
+            made = parse_parametric(text, rank, stored, found)
         return replace(made, slug=slug(text), description=(found.make.__doc__ or "").strip())
     return None if colon or found is None else replace(found, name=name, slug=slug(name))
 
@@ -91,10 +93,15 @@ class Entry:
         return re.split(r"[:;]\s", self.kernel.description, maxsplit=1)[0]
 
 
-def entries() -> list[Entry]:
-    """Return every kernel of the library, sorted by name, then those of other packages."""
-    others = [name for name in plugins.names(plugins.Group.KERNELS) if name not in names()]
-    return [_entry(name) for name in (*names(), *others)]
+def entries(failed: Callable[[str], object] = lambda _: None) -> list[Entry]:
+    """Return every kernel of the library, sorted by name, then those of other packages; ``failed`` hears of others."""
+    found = [_entry(name) for name in names()]
+    for name in plugins.names(plugins.Group.KERNELS):
+        try:
+            found += [] if name in names() else [_entry(name)]
+        except ConvError as error:
+            failed(str(error))
+    return found
 
 
 def _entry(name: str) -> Entry:

@@ -297,14 +297,18 @@ def numbered(row: Format) -> Format:
 def _every() -> Iterator[Format]:
     """Yield all formats, those of other packages last: nobody looks for them where a row answers."""
     yield from READ
-    yield from plugins.every(plugins.Group.FORMATS, Format)
+    yield from plugins.every(plugins.Group.FORMATS, Format, _try)
+
+
+def _try(row: Format) -> None:
+    """Fail where a row of another package holds what no row can hold."""
+    " ".join((row.name, row.reader, row.writer, row.axes, *row.suffixes, *row.dtypes))
+    row.recognises(bytes(HEAD))
 
 
 def _recognised(head: bytes) -> Format | None:
     """Return the format of a file's first bytes; text is a table."""
-    rows = (*_SIGNED, *FORMATS)
-    added = plugins.every(plugins.Group.FORMATS, Format)
-    return next((row for rows in (rows, added) for row in rows if row.recognises(head)), None)
+    return next((row for rows in (_SIGNED, _every()) for row in rows if row.recognises(head)), None)
 
 
 def known_suffixes() -> str:

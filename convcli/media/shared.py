@@ -338,7 +338,9 @@ def as_broken(what: str) -> Iterator[None]:
     except MemoryError:
         raise ConvError(f"not enough memory to decode the {what}") from None
     except _BROKEN as error:
-        if any(words in str(error) for words in (*NO_MEMORY, NO_THREAD)):
+        if isinstance(error, BlockingIOError) or any(
+            words in str(error) for words in (*NO_MEMORY, NO_THREAD)
+        ):
             raise  # the machine is at fault, not the file
         # libpng's words for what it refuses are sometimes those of another moment, and no text
         lines = [] if isinstance(error, UnicodeError) else str(error).strip().splitlines()

@@ -17,6 +17,7 @@ from typing import Any
 from convcli.common import signals
 from convcli.common.budget import mega
 from convcli.common.errors import ConvError
+from convcli.common.machine import check_room
 
 _SECONDS, _PACE = 2, 50_000  # of processor time for any file, and bytes for which there is another one
 _NO_MEMORY = 3  # its exit code
@@ -26,6 +27,7 @@ def started(
     module: str, *words: str, environment: dict[str, str] | None = None, **how: Any
 ) -> subprocess.Popen[bytes]:
     """Start a module as a program whose output is read, and which ends when this process is told to leave."""
+    check_room("a process for a decoder", 64, 4, 6)
     with signals.held():
         child = subprocess.Popen(
             [sys.executable, "-P", "-W", "ignore", "-m", module, *words],

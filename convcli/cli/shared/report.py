@@ -31,10 +31,13 @@ def explained(error: BaseException) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
         return "not enough memory for this job", 1
+    if isinstance(error, BlockingIOError) or NO_THREAD in str(error):
+        return (
+            "no thread or process can be started: too few are allowed, or too little memory (see ulimit -a)",
+            1,
+        )
     if isinstance(error, OSError):
         return f"{error.filename!r}: {error.strerror}" if error.filename else str(error.strerror or error), 1
-    if NO_THREAD in str(error):
-        return "no thread can be started: too few are allowed, or too little memory (see ulimit -a)", 1
     return f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1
 
 

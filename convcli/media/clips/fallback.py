@@ -16,6 +16,7 @@ import av
 
 from convcli.common import signals
 from convcli.common.errors import ConvError
+from convcli.common.machine import available_threads, check_room
 from convcli.media.clips.scan import VideoFile
 from convcli.media.files.atomic import closed_after
 
@@ -56,6 +57,7 @@ class ProgramFile(VideoFile):
     def open(self) -> av.container.InputContainer:
         """Restart the program, and open its output."""
         self.stop()
+        check_room("the ffmpeg program", 64, 10 + 2 * available_threads(), 6)  # it waits for ever without
         self._said.truncate(0)
         self._said.seek(0)
         with closed_after(self._anew()) as file, signals.held():  # or it would run on, unknown
