@@ -521,7 +521,7 @@ def test_a_labelled_array_keeps_its_labels() -> None:
     np.testing.assert_allclose(days, ndimage.gaussian_filter1d(x[:, 0, 0], 1, mode="nearest"))
     maps = convcli.filter(data.isel(time=0), np.ones((2, 1, 3, 3)))
     assert maps.dims == ("map", "lat", "lon") and np.array_equal(maps.lon, data.lon)
-    with pytest.raises(convcli.UsageError, match="station, depth are is not told by their names"):
+    with pytest.raises(convcli.UsageError, match="station, depth do not say what they are"):
         convcli.filter(xarray.DataArray(np.ones((3, 4)), dims=["station", "depth"]), "box:3")
 
 

@@ -99,9 +99,7 @@ def shape(request: Request) -> None:
     layers = request.layers
     flags = _layer_text(request)
     if flags and layers:
-        raise UsageError(
-            f"layers ({layers[0]}) and --kernel-size or --pool cannot be combined: write one or the other"
-        )
+        raise UsageError(f"layers ({layers[0]}) and --kernel-size or --pool cannot be combined: write one")
     texts = layers or tuple(filter(None, [flags]))
     if not texts:
         raise UsageError("no layers: write some, such as conv:6@5x5 pool:max:2, or one as --kernel-size 5")
@@ -154,9 +152,7 @@ def _layer_text(request: Request) -> str:
     given = {name: getattr(request, name) for name in keys if getattr(request, name) is not None}
     if request.pool is not None and (request.kernel_size is not None or request.transpose):
         other = "--kernel-size" if request.kernel_size is not None else "--transpose"
-        raise UsageError(
-            f"{other} and --pool cannot be combined: a pool has its own size, and no transposed form"
-        )
+        raise UsageError(f"{other} and --pool cannot be combined: a pool has a size, and no transposed form")
     if request.pool is None and request.kernel_size is None:
         if given or request.transpose:
             name = next(iter(given), "transpose").replace("_", "-")

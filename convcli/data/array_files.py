@@ -63,9 +63,7 @@ def npy_header(file: IO[bytes]) -> NpyHeader:
     except ValueError:
         raise ConvError("no .npy file: it doesn't begin as one") from None
     if version not in _VERSIONS:
-        raise ConvError(
-            f".npy version {version[0]}.{version[1]}: 1.0 and 2.0 hold plain numbers; save it anew"
-        )
+        raise ConvError(f".npy version {version[0]}.{version[1]}: 1.0 and 2.0 hold plain numbers; save anew")
     width, parse = _VERSIONS[version]
     size = file.read(width)
     length = int.from_bytes(size, "little")

@@ -127,9 +127,7 @@ def _letters(dims: list[str]) -> str:
         return "X"
     if len(set(found)) < len(found) or set(found) - set("NCTZYX"):
         named = ", ".join(dims)
-        raise UsageError(
-            f"what the dimensions {named} are is not told by their names: say it, such as axes='TYX'"
-        )
+        raise UsageError(f"the names of the dimensions {named} do not say what they are: give axes='TYX'")
     return "".join(found)
 
 

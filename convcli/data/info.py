@@ -223,9 +223,7 @@ class Info:
 def refuse_items(info: Info) -> None:
     """Refuse several items where one is taken."""
     if ITEMS in info.letters:
-        raise UsageError(
-            "several items along the axis N; this command takes one: give a file with a single item"
-        )
+        raise UsageError("several items along the axis N: this command takes a file with a single item")
 
 
 @frozen

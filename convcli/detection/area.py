@@ -24,9 +24,7 @@ def parse_area(text: str) -> Area:
     """Read pixels (``40``) or a share of the picture (``0.1%``)."""
     number = parse_float(text.removesuffix("%"), "min area")
     if number < 0:
-        raise UsageError(
-            f"min area {text!r}: give pixels, such as 40, or a share of the picture, such as 0.1%"
-        )
+        raise UsageError(f"min area {text!r}: give pixels (40), or a share of the picture (0.1%)")
     return Area(number, text.endswith("%"))
 
 

@@ -136,7 +136,5 @@ def parse_size(text: str, what: str = "size") -> tuple[int | None, tuple[int, ..
     counts = parse_numbers(channels, "channels") if at else None
     numbers = parse_numbers(sizes, what)
     if len(numbers) > MAX_RANK or (counts and len(counts) > 1):
-        raise UsageError(
-            f"{what} {text!r} is not possible: use 1 to {MAX_RANK} axes, such as 32x32 or 3@32x32"
-        )
+        raise UsageError(f"{what} {text!r} is not possible: use 1 to {MAX_RANK} axes, as in 32x32, 3@32x32")
     return (counts[0] if counts else None), numbers

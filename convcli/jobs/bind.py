@@ -230,17 +230,13 @@ def _pool_alone(pool: Pool, settings: Settings) -> Pool:
         "--channels sum": settings.sum_channels,
     }
     for name in (name for name, given in of_kernels.items() if given):
-        raise UsageError(
-            f"{name} says how a kernel is applied, and {pool} has none: leave it out, or give -k"
-        )
+        raise UsageError(f"{name} is of kernels, and {pool} has none: leave it out, or give -k")
     for name, default in {"stride": None, "padding": ((0, 0),), "dilation": (1,)}.items():
         asked, own = getattr(settings, name), getattr(pool, name)
         if asked is None or asked == own:
             continue
         if pool.size is None:
-            raise UsageError(
-                f"--{name} is of a window that moves, and {pool} is over everything: leave it out"
-            )
+            raise UsageError(f"--{name} is of windows that move, and {pool} is over everything: leave it out")
         if own != default:
             raise UsageError(f"--{name} says another {name} than {pool}: give one of them")
         pool = replace(pool, **{name: asked})

@@ -57,9 +57,7 @@ def _check(header: NpyHeader, size: int) -> None:
         raise ConvError(f"the array holds no values: its shape is {shape}")
     wanted, found = math.prod(shape) * dtype.itemsize, size - header.offset
     if found < wanted:
-        raise ConvError(
-            f"cut short: shape {shape} of {dtype} takes {wanted} bytes of data, the file holds {found}"
-        )
+        raise ConvError(f"cut short: shape {shape} of {dtype} takes {wanted} bytes, the file holds {found}")
 
 
 def parse_axes(text: str | None, shape: tuple[int, ...]) -> str:
@@ -83,9 +81,7 @@ def parse_axes(text: str | None, shape: tuple[int, ...]) -> str:
                 f"shape {shape}: if its last axis is channels say --axes {likely}, if it is space --axes {space}"
             )
         if rank > len(SPACE):
-            raise UsageError(
-                f"shape {shape} has {counted(rank, 'axis', 'axes')}; name them, for example --axes {likely}"
-            )
+            raise UsageError(f"shape {shape} has {counted(rank, 'axis', 'axes')}; name them: --axes {likely}")
         return space
     axes = text.strip().upper()
     unknown = [letter for letter in axes if letter not in _LETTERS]

@@ -128,9 +128,7 @@ def light_part(name: str) -> np.ndarray:
         with closing(given.open(format, ReadOptions())) as source:
             info = source.info
             if sorted(info.box_letters) != sorted("YX"):
-                raise UsageError(
-                    f"no mask: it has the axes {', '.join(info.letters.lower())}, give one picture"
-                )
+                raise UsageError(f"no mask: its axes are {', '.join(info.letters.lower())}, give a picture")
             pixels = channels_first(source, "YX", tuple((0, info.size(letter)) for letter in "YX")).astype(
                 float
             )

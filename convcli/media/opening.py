@@ -267,9 +267,7 @@ def timed(info: Info, rate: Fraction) -> Info:
     letters = "TZ" if "Y" in info.letters else "TZX"
     time = next((axis for axis in info.axes if axis.letter in letters), None)
     if time is None:
-        raise UsageError(
-            "--fps is for clips, and this is none (--axes TYX or TYXC says what an array's axes are)"
-        )
+        raise UsageError("--fps is for clips, and this is none (an array's axes: --axes TYX or TYXC)")
     if time.positions is not None:
         raise UsageError("--fps is for numbered pictures and arrays; these frames have times of their own")
     return info.placed(**{time.letter: at_rate(rate)})

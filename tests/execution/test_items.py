@@ -110,4 +110,4 @@ def test_items_are_no_axis_to_slide_along(tmp_path: Path) -> None:
     ):
         done = shell(*words, tmp_path / "a.npy", "--axes", "NYX", *options)
         assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), done.stderr
-        assert b"several items along the axis N; this command takes one" in done.stderr
+        assert b"several items along the axis N: this command takes a file with a single item" in done.stderr

@@ -103,9 +103,7 @@ class Request:
                 "nothing to explain: give a kernel (-k NAME, see `convcli kernels list`) or --pool"
             )
         if self.at is None and self.animate is None and self.settings.pool is None:
-            raise UsageError(
-                "--at says which output value to explain, such as --at 0,0 (or --animate OUT.gif)"
-            )
+            raise UsageError("--at says which output value to explain: --at 0,0 (or --animate OUT.gif)")
         if self.at is None and self.output is not None and (self.animate or self.settings.pool is None):
             raise UsageError("-o draws one output: say which with --at (--animate draws all of them)")
 

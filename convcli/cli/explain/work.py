@@ -74,9 +74,7 @@ def _show_route(request: Request, task: Task, whole: Opened) -> None:
     stage, sizes = task.stage, (len(task.data), *task.outputs)
     taps = prod(sizes) * prod(window.kernel for window in stage.windows)
     if not isinstance(stage, PoolStage) or taps > MOST_TAPS:
-        raise UsageError(
-            f"all places of a pool are shown for up to {MOST_TAPS:,} taps, not {taps:,}: give --at"
-        )
+        raise UsageError(f"places of a pool are shown for up to {MOST_TAPS:,} taps, not {taps:,}: give --at")
     found = route(stage, task.data, task.outputs, task.missing)
     if request.output is not None:
         inputs, format = [request.input] if request.input else [], registry.by_suffix(request.output)
@@ -98,7 +96,7 @@ def _one_plane(task: Task, request: Request) -> tuple[np.ndarray, np.ndarray, in
         raise UsageError("a picture shows up to three axes: read one frame, or leave -o and --animate out")
     if isinstance(stage, ConvStage) and stage.kernel.combine is not Combine.NONE:
         raise UsageError(
-            f"a picture shows one kernel, and {stage.kernel.name} combines several: the table has them"
+            f"a picture shows one kernel, and {stage.kernel.name} combines several: see the table"
         )
     maps = stage.kernel.outputs if isinstance(stage, ConvStage) else 1
     which = chosen(request.map or 0, maps, "map")[0]

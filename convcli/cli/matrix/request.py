@@ -53,6 +53,4 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.size is None and self.verify is None:
-            raise UsageError(
-                "--input says how large the input is, such as --input 4x4 (or give --verify FILE)"
-            )
+            raise UsageError("--input says how large the input is: --input 4x4 (or --verify FILE)")

@@ -94,9 +94,7 @@ def _check_apart(request: Request) -> None:
     if events not in (None, STANDARD) and Path(str(events)).suffix.lower() in {
         suffix for row in registry.FORMATS if row.binary for suffix in row.suffixes
     }:
-        raise UsageError(
-            f"--events {events!r}: events are text: name a .csv file, or .jsonl for lines of JSON"
-        )
+        raise UsageError(f"--events {events!r}: events are text: name a .csv or .jsonl file")
 
 
 class _Detection:

@@ -142,9 +142,7 @@ def write_whole(
     """
     format = format or registry.by_suffix(path)
     if form is None and format.numbers:
-        raise UsageError(
-            f"{format.name.upper()} does not hold such a picture; name a .png file", subject=shown(path)
-        )
+        raise UsageError(f"{format.name.upper()} holds no such picture: write .png", subject=shown(path))
     opening.check_not_input(path, inputs, force=force)
     opening.write(path, format, form or picture_form(pixels), pixels, force=force)
 

@@ -191,9 +191,7 @@ def _asked(codec: str, pixels: str, formats: list[str]) -> str:
     try:
         av.VideoFormat(pixels)
     except ValueError:
-        raise UsageError(
-            f"pixel format {pixels!r} is unknown; usual are yuv420p, yuv444p, yuv420p10le"
-        ) from None
+        raise UsageError(f"pixel format {pixels!r} is unknown; usual are yuv420p and yuv444p") from None
     return pixels
 
 
@@ -246,9 +244,7 @@ def _chroma(form: av.VideoFormat) -> str:
 def _tuning(codec: str, options: VideoOptions, coding: Coding | None) -> dict[str, str]:
     tuning: dict[str, str] = {}
     if options.crf is not None and codec not in _QUALITY:
-        raise UsageError(
-            f"--crf {options.crf:g}: {codec} has no such quality; it is for {', '.join(_QUALITY)}"
-        )
+        raise UsageError(f"--crf {options.crf:g}: {codec} takes none; it is for {', '.join(_QUALITY)}")
     if options.crf is not None and not 0 <= options.crf <= _QUALITY[codec]:
         raise UsageError(f"--crf {options.crf:g}: {codec} has 0, the best, to {_QUALITY[codec]}")
     if options.preset is not None and codec not in _PRESETS:

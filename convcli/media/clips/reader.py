@@ -146,9 +146,7 @@ class VideoSource(Strips):
             stream = video_stream(container)
             size = (stream.codec_context.width, stream.codec_context.height)
             if not all(size):
-                raise ConvError(
-                    "its frames are broken, or larger than --max-pixels allows for so small a file"
-                )
+                raise ConvError("its frames are broken, or too large for so small a file (--max-pixels)")
             check_pixels(*size, options, "frame", stored=file.size, rule=FRAME)
             aspect = stream.sample_aspect_ratio or None
             codec = stream.codec_context.name if original is None else ""

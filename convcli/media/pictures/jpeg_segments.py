@@ -94,9 +94,7 @@ def check_scans(data: bytes) -> None:
     _, at = taken_apart(data)
     scans = 1 + data.count(bytes([0xFF, SCAN]), at, max(data.find(END, at), at)) if at else 0
     if scans > MOST_SCANS:
-        raise ConvError(
-            f"a JPEG of {scans} scans is meant to take long and is refused; honest ones have about 10"
-        )
+        raise ConvError(f"a JPEG of {scans} scans is meant to take long; honest ones have about 10")
 
 
 def plain(data: bytes) -> Plain | None:

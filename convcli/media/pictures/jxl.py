@@ -188,9 +188,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         if pixels.shape[1:] == (high, wide):  # grey, and further channels
             pixels = pixels[0]
         if pixels.shape[:2] != (high, wide) or pixels.ndim > 3:
-            raise ConvError(
-                "a JPEG XL with channels of this kind is not read: convert it to .npy, TIFF or PNG"
-            )
+            raise ConvError("a JPEG XL with such channels is not read: convert it to .npy, TIFF or PNG")
         colour = (Colour.GREY, Colour.GREY_ALPHA, Colour.RGB, Colour.RGBA)[pixels.size // (wide * high) - 1]
     if pixels.dtype == np.float16:
         pixels = pixels.astype(np.float32)

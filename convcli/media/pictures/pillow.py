@@ -50,9 +50,7 @@ def within_limit(what: str, options: ReadOptions, stored: int, rule: Rule = PICT
         try:
             yield
         except Image.DecompressionBombError as error:
-            raise ConvError(
-                f"a {what} with pictures inside that are too large for its size (--max-pixels)"
-            ) from error
+            raise ConvError(f"a {what} holds pictures too large for its size (--max-pixels)") from error
 
 
 def first_of(count: int, what: str, hidden: bool = False) -> str:

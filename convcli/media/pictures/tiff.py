@@ -336,9 +336,7 @@ def _named(axes: str, wanted: str | None) -> str:
     pages, found = axes.partition("Y")[0], wanted.partition("Y")[0]
     named = len(set(found)) == len(found) == len(pages) and not set(found) - {*"NTZ", *pages}
     if not named or wanted.removeprefix(found) != axes.removeprefix(pages):
-        raise UsageError(
-            f"--axes {wanted!r} does not fit a TIFF of {axes}: only its pages can be named Z, T or N"
-        )
+        raise UsageError(f"--axes {wanted!r} does not fit a TIFF of {axes}: its pages can be named Z, T or N")
     return wanted
 
 

@@ -114,9 +114,7 @@ def check(compressors: list[str], data: bytes, most: int) -> None:
                 size += len(stream.decompress(data, most + 1))
                 data = stream.unused_data
         if size > most:
-            raise ConvError(
-                f"a chunk becomes longer than the {most - _SPARE} bytes that its samples can take"
-            )
+            raise ConvError(f"a chunk becomes longer than the {most - _SPARE} bytes that its samples take")
 
 
 def _zstd(data: bytes) -> int:

@@ -46,9 +46,7 @@ def pick(wanted: Sequence[str], header: tuple[str, ...] | None, width: int) -> l
     for text in map(str.strip, wanted):
         numbers = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text, re.ASCII)
         if names.count(text) > 1:
-            raise UsageError(
-                f"--columns {text!r}: {names.count(text)} columns are called so; give the number instead"
-            )
+            raise UsageError(f"--columns {text!r}: {names.count(text)} columns are called so; give a number")
         if text in names:
             span = range(names.index(text), names.index(text) + 1)
         elif numbers:

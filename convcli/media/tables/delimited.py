@@ -98,9 +98,7 @@ def parse(raw: bytes, named: Header = Header.AUTO) -> Cells:
     rows = _rows(lines, delimiter)
     width = max(1, len(rows[0]))
     if width > MAX_COLUMNS:
-        raise ConvError(
-            f"the first line has {width} columns, more than {MAX_COLUMNS}: write one sample a line"
-        )
+        raise ConvError(f"the first line has {width} columns, {MAX_COLUMNS} at most: write one sample a line")
     if quoted:
         frame, starts = _split_quoted(as_it_stands, delimiter, width)
     else:
@@ -133,9 +131,7 @@ def _decoded(raw: bytes) -> tuple[bytes, tuple[str, ...]]:
         try:
             text = raw.decode("cp1252")
         except UnicodeDecodeError:
-            raise ConvError(
-                f"line {line} is neither UTF-8 nor Windows-1252 text; convert it to UTF-8"
-            ) from None
+            raise ConvError(f"line {line} is neither UTF-8 nor Windows-1252; convert it to UTF-8") from None
         return text.encode(), (f"line {line} is not UTF-8: read as Windows-1252, written as UTF-8",)
 
 

@@ -129,9 +129,7 @@ def _check_even(places: np.ndarray, step: np.ndarray, normal: np.ndarray, stacke
     usual, widest = float(np.median(gaps)), int(np.argmax(gaps))
     if gaps[widest] > 1.5 * usual:
         between = f"between {stacked[widest][0]} and {stacked[widest + 1][0]}"
-        raise ConvError(
-            f"a slice is missing {between}: they lie {gaps[widest]:.4g} mm apart, others {usual:.4g} mm"
-        )
+        raise ConvError(f"a slice is missing {between}: {gaps[widest]:.4g} mm apart, others {usual:.4g} mm")
     raise ConvError(f"its slices are not evenly spaced: from {gaps.min():.4g} to {gaps.max():.4g} mm")
 
 

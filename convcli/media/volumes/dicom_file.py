@@ -138,9 +138,7 @@ class DicomFile:
             raise ConvError("samples that do not begin at the lowest bit")
         known = (*_GREY, "PALETTE COLOR") if self.samples == 1 else _COLOURED
         if self.look not in known or self.samples not in (1, 3):
-            raise ConvError(
-                f"{self.samples} samples a pixel of {self.look}: grey, palettes and RGB can be read"
-            )
+            raise ConvError(f"{self.samples} samples a pixel of {self.look}: grey, palettes and RGB are read")
         if "ModalityLUTSequence" in header:
             raise ConvError("its values mean what a table says (Modality LUT), which is not applied")
         padding, limit = header.get("PixelPaddingValue"), header.get("PixelPaddingRangeLimit")
