@@ -106,6 +106,7 @@ _NoArguments: type[Exception] = sys.modules[_ClickException.__module__].NoArgsIs
 
 
 _ELSEWHERE = {  # options that a command has no meaning for
+    "scheduler": "--workers tcp://HOST:8786 names a Dask scheduler",
     "along": "weights by distance differ from row to row: filter --along time computes with them",
     "plan": "filter --dry-run -v says which engine and algorithm are chosen, and why",
     "show": "filter --plot - draws input and result in the terminal, with --dry-run without writing",

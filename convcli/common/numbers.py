@@ -147,6 +147,21 @@ def parse_part(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def parse_workers(text: str) -> int | str:
+    """Read a number of processes, or the address of a Dask scheduler.
+
+    >>> parse_workers("4"), parse_workers("tcp://head:8786")
+    (4, 'tcp://head:8786')
+    """
+    if re.fullmatch(r"tcp://[^\s/]+:\d{1,5}", text):
+        return text
+    if not re.fullmatch(r"0*[1-9]\d{0,5}", text):
+        raise UsageError(
+            f"{text!r} is no number of workers: write 4, or tcp://HOST:8786 for a Dask scheduler"
+        )
+    return int(text)
+
+
 def parse_share(text: str) -> float:
     """Read a share of a whole, from 0 to 1.
 

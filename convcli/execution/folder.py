@@ -4,6 +4,7 @@
     new        the output until all boxes are in it
     0001.log   one a worker: a line of JSON for each box; a torn last line does not count
     lock, runners, part-1-of-3   are locked by who makes or ends the folder, and who runs boxes of it
+    tries-0c1f-7   a byte for each time that a worker of a cluster has begun box 7
 
 Locks are the kernel's, which go with a process however it ends; no clock is compared.  The folder is open to its user
 alone, and is reached by its descriptor; of what a stranger may have put in it nothing is trusted and no link followed.
@@ -28,7 +29,9 @@ from typing import IO, Any
 
 from convcli.common import ConvError, printable
 
-_OURS = re.compile(r"job\.json(\.new)?|lock|runners|new|part-[0-9]+-of-[0-9]+|[0-9]+\.log")
+_OURS = re.compile(
+    r"job\.json(\.new)?|lock|runners|new|part-[0-9]+-of-[0-9]+|tries-[0-9a-f]+-[0-9]+|[0-9]+\.log"
+)
 _DESCRIPTORS = Path("/proc/self/fd")
 _LONGEST = 1 << 22  # bytes of a job.json
 
@@ -226,16 +229,24 @@ class JobFolder:
             yield
 
     @contextmanager
-    def log(self) -> Iterator[Callable[[Row], None]]:
-        """Begin a log of one's own, locked while it is written; yield what adds a line."""
+    def log(self, *, kept: bool = True) -> Iterator[Log]:
+        """Begin a log of one's own; ``kept`` locks it as long as it is open, so that its writer counts as at work."""
         with ExitStack() as stack:
             for number in itertools.count(1):
                 with suppress(FileExistsError):
                     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
                     fp = stack.enter_context(self._open(f"{number:04}.log", flags, buffering=0))
                     break
-            fcntl.flock(fp, fcntl.LOCK_EX)
-            yield lambda row: _write(fp, json.dumps(row).encode() + b"\n")
+            log = Log(fp)
+            if kept:
+                stack.enter_context(log.locked())
+            yield log
+
+    def tried(self, name: str) -> int:
+        """Count one more try in a file; return how many there are."""
+        with self._open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, buffering=0) as fp:
+            fp.write(b".")
+            return os.fstat(fp.fileno()).st_size
 
     def logs(self) -> Iterator[IO[bytes]]:
         for path in sorted(self.inside.glob("[0-9]*.log")):
@@ -291,6 +302,27 @@ class JobFolder:
             self.path.rmdir()
 
 
+class Log:
+    """Adds a line for each box."""
+
+    def __init__(self, fp: IO[bytes]) -> None:
+        self._fp = fp
+
+    def __call__(self, row: Row) -> None:
+        line = json.dumps(row).encode() + b"\n"
+        while line:  # a line may be torn only where the process ends in it
+            line = line[self._fp.write(line) :]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be at work: the job does not end before this block."""
+        fcntl.flock(self._fp, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._fp, fcntl.LOCK_UN)
+
+
 def _row(line: bytes, boxes: int) -> Row | None:
     """Return a line of a log; None for one that is torn or spoiled, whose box is then not done."""
     try:
@@ -312,11 +344,6 @@ def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterato
             yield from (f"{name} {one}" for one in _differences(was, now))
         elif was != now:
             yield f"{name} was {was}, now {now}"
-
-
-def _write(fp: IO[bytes], line: bytes) -> None:
-    while line:  # a line may be torn only where the process ends in it
-        line = line[fp.write(line) :]
 
 
 def _remove(path: Path) -> None:

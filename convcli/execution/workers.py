@@ -35,6 +35,7 @@ from convcli.pixels.render import Tally
 from convcli.plan.choose import Plan
 
 TRIES = 3  # workers that a box may kill
+ENDED = f"it has ended {TRIES} workers"
 _SERVE = "from convcli.execution.workers import serve; serve()"
 _ONE = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "BLOSC")}
 
@@ -68,7 +69,7 @@ class Share:
     source : Input
     sink : Output
     folder : Path
-        What leads into the job's, whose descriptor workers inherit.
+        The job's, or what leads into it by the descriptor that workers on this machine inherit.
     descriptor : int
     threads : int
         Of one worker.
@@ -88,14 +89,15 @@ class Share:
 class Worker:
     """Computes boxes of a share, writes them and logs them."""
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: Share, *, kept: bool = True) -> None:
+        """``kept`` is as `JobFolder.log` takes it."""
         self._share, self._stack = share, ExitStack()
         plan, job = share.plan, share.job
         engine = self._stack.enter_context(get_engine(plan.engine.value, plan.device, share.threads))
         source = share.source.open()
         self._stack.callback(source.close)
         self._sink = self._stack.enter_context(share.sink.open())
-        self._log = self._stack.enter_context(JobFolder(share.folder).log())
+        self.log = self._stack.enter_context(JobFolder(share.folder).log(kept=kept))
         self._runner = Runner(job, source, engine, plan.algorithms)
         self._how = job.rendering(share.measured)
 
@@ -130,19 +132,24 @@ class Worker:
         try:
             values, row = self.compute(index)
         except (ConvError, MemoryError) as error:
-            row = {"box": index, "error": str(error) or "not enough memory"}
-            self._log(row)
+            row = {"box": index, "error": reason(error)}
+            self.log(row)
             return row
         try:
             self._sink.write(self.place(index), values)
             self._sink.flush()
-            self._log(row)
+            self.log(row)
         except OSError as error:
             raise ConvError(f"the output cannot be written: {error.strerror}") from None
         return row
 
     def close(self) -> None:
         self._stack.close()
+
+
+def reason(error: ConvError | MemoryError) -> str:
+    """Say why a box or a worker has failed."""
+    return str(error) or "not enough memory"
 
 
 def checksum(values: np.ndarray) -> int:
@@ -174,7 +181,7 @@ def serve() -> None:
             while True:
                 pipe.send(worker.do(pipe.recv()))
         except (ConvError, MemoryError) as error:
-            pipe.send(str(error) or "not enough memory")
+            pipe.send(reason(error))
         except Exception as error:
             pipe.send(f"internal error: {type(error).__name__}: {error} (in a worker; please report it)")
 
@@ -218,7 +225,7 @@ def run(share: Share, boxes: Iterable[int], workers: int) -> Generator[Row, None
             deaths[box] += 1
             if deaths[box] < TRIES:
                 return None
-            row: Row = {"box": box, "error": f"it has ended {TRIES} workers"}
+            row: Row = {"box": box, "error": ENDED}
             log(row)
             return row
 

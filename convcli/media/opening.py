@@ -176,6 +176,7 @@ class Place:
     def open(self) -> Iterator[Sink]:
         """Yield the sink, with the file open for it."""
         if self.path.is_dir():
+            self.sink.attach(Folder(self.path))
             yield self.sink
             return
         with (

@@ -21,6 +21,7 @@ from convcli.data.box import count
 from convcli.data.info import ITEMS, Info, Source
 from convcli.execution import workers
 from convcli.execution.box import measured
+from convcli.execution.cluster import connected
 from convcli.execution.folder import JobFolder, Row, beside
 from convcli.execution.pipeline import Pipeline
 from convcli.execution.workers import Share
@@ -51,7 +52,10 @@ def crew(request: Request, format: Format, job: Job, source: Source, output: str
         opening.check_disk(output, format, job.result)
     if not opening.in_place(format, job.result, request.writing):
         return 0
-    return request.scale.workers or max(1, (request.threads or available_threads()))
+    if request.scale.scheduler is not None:
+        return 1 if request.verification is not None else connected(request.scale.scheduler).threads
+    workers: Any = request.scale.workers
+    return workers or max(1, (request.threads or available_threads()))
 
 
 @frozen
@@ -130,19 +134,12 @@ class Run:
         place = opening.begun(now, format, form, options)
         range = self._measured()
         threads = self.request.threads if self.request.scale.workers and self.request.threads else 1
-        location = replace(self.location, name=_absolute(self.location.name))
+        mask = self.location.mask and _absolute(self.location.mask)
+        location = replace(self.location, name=_absolute(self.location.name), mask=mask)
         folder = self.folder
-        share = Share(
-            pipeline.job,
-            plan,
-            pipeline.result,
-            range,
-            location,
-            place,
-            folder.inside,
-            folder.descriptor,
-            threads,
-        )
+        inside = folder.inside if self.request.scale.scheduler is None else folder.path
+        job, form = pipeline.job, pipeline.result
+        share = Share(job, plan, form, range, location, place, inside, folder.descriptor, threads)
         return share, place, found
 
     def _measured(self) -> Measured | None:
@@ -163,18 +160,20 @@ class Run:
         part, parts = self.request.scale.part or (1, 1)
         done = {index for index, row in self.folder.rows().items() if "error" not in row}
         todo = [index for index in range(part - 1, total, parts) if index not in done]
-        finished, failed = len(done), 0
-        with closing(workers.run(share, todo, min(self.crew, len(todo)))) as rows:
+        finished = len(done)
+        if self.request.scale.scheduler is None:
+            run = workers.run(share, todo, min(self.crew, len(todo)))
+        else:
+            run = connected(self.request.scale.scheduler).run(share, todo)
+        with closing(run) as rows:
             for row in rows:
-                failed += "error" in row
                 finished += "error" not in row
                 meter(finished, total)
         found = self.folder.rows()
-        if failed:
-            first = next(row for row in found.values() if "error" in row)
+        if failed := [found[index] for index in todo if "error" in found.get(index, ())]:
             raise ConvError(
-                f"{failed} of {total} boxes failed, the first, {first['box']}, with: {first['error']}. What is done "
-                "is kept: the same command goes on"
+                f"{len(failed)} of {total} boxes failed, the first, {failed[0]['box']}, with: {failed[0]['error']}. "
+                "What is done is kept: the same command goes on"
             )
         return found
 

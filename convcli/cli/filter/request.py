@@ -16,6 +16,7 @@ from convcli.common import (
     parse_bytes,
     parse_choice,
     parse_part,
+    parse_workers,
 )
 from convcli.common.choices import Distances
 from convcli.common.options import Panel, argument, flag, option
@@ -61,13 +62,21 @@ class Scale:
     panel = Panel.SPEED
 
     memory: int | None = option("Most memory of all processes: 2GB, 500MB.", read=parse_bytes)
-    workers: int | None = option(
-        "Processes that compute boxes of the output, each on one core unless --threads says more.", least=1
+    workers: int | str | None = option(
+        "Processes that compute boxes of the output, each on one core unless --threads says more; tcp://HOST:8786: "
+        "the workers of that Dask scheduler.",
+        read=parse_workers,
+        metavar="N",
     )
     part: tuple[int, int] | None = option(
         "3/100: compute the third of a hundred parts; runs of all parts share one output.", read=parse_part
     )
     keep_job: bool = flag("Keep the folder OUT.job, by which `convcli job` can verify the output.")
+
+    @property
+    def scheduler(self) -> str | None:
+        """The address of the Dask scheduler whose workers were asked for."""
+        return self.workers if isinstance(self.workers, str) else None
 
     @property
     def asked(self) -> bool:

@@ -300,7 +300,12 @@ def perform(request: Request, task: Task) -> Report:
     job = task.job
     if request.messages.explain_choices:
         how = f"range {job.policy}, {job.compute} arithmetic, {job.result.dtype} output"
-        for line in (*task.pipeline.lines, how, *task.lines):
+        where: tuple[str, ...] = ()
+        if task.crew and request.scale.scheduler is not None:
+            from convcli.execution.cluster import connected
+
+            where = (f"Dask dashboard at {connected(request.scale.scheduler).dashboard}",)
+        for line in (*task.pipeline.lines, how, *task.lines, *where):
             report.note(line)
     for path in task.paths:
         opening.check_not_input(path, (task.input.name,), force=request.force)

@@ -402,11 +402,11 @@ class ZarrSink(Sink):
         gaps = info.metadata.nodata is not None and np.dtype(info.dtype).kind == "f"
         store, path = zarr.storage.LocalStore(folder.path), path.strip("/")
         group = path if multi else path.rpartition("/")[0]
-        name = f"{path}/0" if multi else path or (stored.name if beside else "")
+        name = self._name = f"{path}/0" if multi else path or (stored.name if beside else "")
+        if folder.path.is_dir() and any(folder.path.iterdir()):  # begun by another
+            self.attach(folder)
+            return
         with writing():
-            if folder.path.is_dir() and any(folder.path.iterdir()):  # begun by another
-                self._array = zarr.open_array(store, path=name, mode="r+")
-                return
             if multi:
                 about = self._multiscales(names)
                 zarr.create_group(store, path=group, zarr_format=stored.version, attributes=about)
@@ -426,6 +426,11 @@ class ZarrSink(Sink):
                 dimension_names=names if stored.version == 3 else None,
                 attributes=attributes,
             )
+
+    def attach(self, fp: IO[bytes]) -> None:
+        assert isinstance(fp, Folder)
+        with writing():
+            self._array = zarr.open_array(zarr.storage.LocalStore(fp.path), path=self._name, mode="r+")
 
     def _coordinates(self) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
         """Return the numbers and attributes of the array of coordinates of each dimension that has positions."""
