@@ -71,7 +71,7 @@ class Frame:
 
     ``weights`` are the numbers that the lit inputs are multiplied with, by place; ``chosen`` are the inputs
     that a pool selected.  Of a kernel that sums over channels ``channels`` has, by name, each one's input, kernel and
-    products, and the sums.
+    products, and the sums.  Of a bank ``maps`` are all outputs so far, ``which`` of them the one that ``output`` is.
     """
 
     input: Board
@@ -83,14 +83,18 @@ class Frame:
     weights: tuple[tuple[Place, float], ...] = ()
     chosen: frozenset[Place] = frozenset()
     channels: tuple[tuple[str, Board], ...] = ()
+    maps: tuple[Board, ...] = ()
+    which: int = 0
 
     @property
     def boards(self) -> dict[str, Board]:
         """The grids by name, in the order in which they are drawn; a pool has no kernel."""
-        if self.channels:
-            return {**dict(self.channels), "output": self.output}
-        found = {"input": self.input, "kernel": self.kernel, "output": self.output}
-        return {name: board for name, board in found.items() if board is not None}
+        before = dict(self.channels) or {"input": self.input}
+        if self.kernel is not None and not self.channels:
+            before["kernel"] = self.kernel
+        return before | (
+            {f"map {number}": board for number, board in enumerate(self.maps)} or {"output": self.output}
+        )
 
 
 def slide(stage: Stage, data: np.ndarray, results: np.ndarray, which: int = 0) -> Iterator[Frame]:
@@ -121,6 +125,28 @@ def slide(stage: Stage, data: np.ndarray, results: np.ndarray, which: int = 0) -
         filled[number] = value = float(results[at])
         output = Board("output", (0,) * results.ndim, results.shape, results.shape, tuple(filled))
         yield _frame(stage, planes, at, value, which, grids, output)
+
+
+def grow(stage: Stage, data: np.ndarray, results: np.ndarray) -> Iterator[Frame]:
+    """Yield the frames of all maps (maps, *space) of a bank: one map is filled after another.
+
+    Raises
+    ------
+    UsageError
+        As `slide`.
+    """
+    if results.size > MOST_FRAMES:
+        raise UsageError(
+            f"{results.size} frames of {len(results)} maps are too many to look at: --map 0 shows one, and an input "
+            f"small enough for {MOST_FRAMES} frames all (--input 7x7)"
+        )
+    sizes = results.shape[1:]
+    empty = Board("", (0,) * len(sizes), sizes, sizes, (None,) * results[0].size)
+    maps = [replace(empty, title=f"map {number}") for number in range(len(results))]
+    for which, own in enumerate(results):
+        for frame in slide(stage, data, own, which):
+            maps[which] = replace(frame.output, title=f"map {which}")
+            yield replace(frame, maps=tuple(maps), which=which)
 
 
 def _planes(data: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:

@@ -44,7 +44,6 @@ class _Grid:
     """A flat part of a board: where it is drawn, and which cells of the board it shows."""
 
     board: str
-    title: str
     slice: Place  # the places of the axes before the last two
     x: int
     y: int
@@ -120,13 +119,12 @@ class Painter:
             for number, depth in enumerate(depths):
                 wide, high = len(columns) * cell, len(rows) * cell + TITLE_SIZE + 6
                 several = "input 1" in self._boards  # a line for each channel
-                several &= _kind(name) in ("input", "output")
+                several &= name.startswith(("input", "output")) or name == "map 0"
                 new_row = self._rank == 1 or (self._rank == 3 and number == 0) or several
                 if x > MARGIN and (new_row or x + wide > WIDTH - MARGIN):
                     x, y, tallest = MARGIN, y + tallest + GAP, 0
-                title = board.title + "".join(f" {self._letters[0]}={d}" for d in depth)
                 left = (WIDTH - board.shape[-1] * cell) // 2 if self._rank == 1 else x
-                grids.append(_Grid(name, title, depth, left, y + TITLE_SIZE + 6, cell, rows, columns))
+                grids.append(_Grid(name, depth, left, y + TITLE_SIZE + 6, cell, rows, columns))
                 x, tallest = x + wide + GAP, max(tallest, high)
         return self._centred(grids) if self._rank == 2 else grids, y + tallest - self._top
 
@@ -149,11 +147,14 @@ class Painter:
     # Drawing
 
     def _paint_grid(self, pen: ImageDraw, grid: _Grid, frame: Frame) -> None:
-        board, cell, left, kind = frame.boards[grid.board], grid.cell, grid.x, _kind(grid.board)
+        board, cell, left, kind = frame.boards[grid.board], grid.cell, grid.x, _kind(grid.board, frame)
+        if kind == "map" and set(board.values) == {None}:  # it has not begun
+            return
         under_window = self._rank == 1 and kind in ("kernel", "products")
         if under_window and frame.weights:
             left = self._kernel_cell(grid, frame, grid.columns[0])[0]
-        pen.text((left, grid.y - 4), grid.title, fill=PALE, font=font(TITLE_SIZE), anchor="ls")
+        title = board.title + "".join(f" {self._letters[0]}={place}" for place in grid.slice)
+        pen.text((left, grid.y - 4), title, fill=PALE, font=font(TITLE_SIZE), anchor="ls")
         weights = dict(frame.weights)
         letters = font(max(min(int(cell * 0.44), int(cell * 1.5 / self._digits[grid.board]), 20), 7))
         for row_number, row in enumerate(grid.rows):
@@ -231,9 +232,9 @@ def _text(value: float | None) -> str:
     )
 
 
-def _kind(name: str) -> str:
-    """Return what a board is, whichever channel it belongs to."""
-    return name.partition(" ")[0]
+def _kind(name: str, frame: Frame) -> str:
+    """Return what a board is, whichever channel it belongs to; the map that is being made is the output."""
+    return "output" if name == f"map {frame.which}" else name.partition(" ")[0]
 
 
 def _fill(name: str, board: Board, place: Place, frame: Frame) -> Colour:
@@ -246,7 +247,7 @@ def _fill(name: str, board: Board, place: Place, frame: Frame) -> Colour:
         if place in frame.lit_inputs:
             return LIT if inside else LIT_OUTSIDE
         return DATA if inside else OUTSIDE
-    if place in frame.lit_outputs:
+    if name == "output" and place in frame.lit_outputs:
         return CURRENT if inside else LIT_OUTSIDE
     if board.at(place) is None:
         return UNKNOWN

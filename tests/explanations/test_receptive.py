@@ -147,7 +147,7 @@ def test_a_deep_net_is_refused(tmp_path, capsys):
         (("--at", "0,0", "--stride", "2"), "goes without options of a kernel"),
         (("--at", "0,0", "--seed", "-1"), "--seed -1 is not possible"),
         (("--at", "0,0", "--layer", "conv9"), "no layer named 'conv9'"),
-        (("--at", "0,0", "-o", "a.csv"), "name a .png file"),
+        (("--at", "0,0", "-o", "a.csv"), "write .png"),
     ],
 )
 def test_refusals_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):

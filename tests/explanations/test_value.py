@@ -21,8 +21,9 @@ import convcli as api
 from convcli.cli.program import run
 from convcli.cli.shared.kernels import read_kernel
 from convcli.cli.shared.opened import numbered
+from convcli.common import UsageError
 from convcli.execution.pipeline import reference
-from convcli.explanations.film import Frame, close_up, lay_down, slide
+from convcli.explanations.film import Frame, close_up, grow, lay_down, slide
 from convcli.explanations.film_drawing import Painter
 from convcli.explanations.value import ConvExplanation, explain_conv, explain_pool
 from convcli.geometry.grammar import parse_pool, parse_size
@@ -440,6 +441,41 @@ def test_channels_that_are_summed_stand_beside_each_other(rank):
     assert Painter(frames, "YX"[-rank:]).paint(frames[0]).shape[1] == 600
     frame = close_up(chain.stages[0], x, (0,) * rank, float(total.flat[0]), total.shape, 1)
     assert sum(frame.boards["products 2"].values) == own[2].flat[0]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_maps_of_a_bank_grow_one_after_another(channels):
+    random = np.random.default_rng(9)
+    x = random.integers(-5, 9, (channels, 4, 5)).astype(float)
+    w = random.integers(-5, 9, (3, channels, 2, 2)).astype(float)
+    kernel = Kernel("bank", w.shape, tuple(w.ravel()))
+    chain = bind([kernel], Settings(padding=parse_padding("0")), "YX", x.shape[1:], channels)
+    maps = torch.nn.functional.conv2d(torch.tensor(x)[None], torch.tensor(w))[0].numpy()
+    frames = list(grow(chain.stages[0], x if channels > 1 else x[0], maps))
+    assert len(frames) == maps.size
+    for number, frame in enumerate(frames):
+        which, at = divmod(number, maps[0].size)
+        assert frame.which == which
+        for index in range(3):
+            board = frame.boards[f"map {index}"]
+            known = min(max(number + 1 - index * maps[0].size, 0), maps[0].size)
+            assert board.values[:known] == tuple(maps[index].flat[:known])
+            assert set(board.values[known:]) <= {None}
+        assert frame.maps[which].values[at] == maps[which].flat[at]
+        under = [frame.input.at(place) * weight for place, weight in frame.weights]
+        assert under == [
+            a * b for a, b in zip(under_window(x[0], number, maps.shape), w[which, 0].flat, strict=True)
+        ]
+    ends = frames[0], frames[-1]
+    first = Painter(ends, "YX").paint(frames[0])
+    assert np.array_equal(first, Painter(ends[::-1], "YX").paint(frames[0]))  # with its own titles and sums
+    with pytest.raises(UsageError, match="--map 0 shows one"):
+        list(grow(chain.stages[0], x[0], np.zeros((3, 20, 20))))
+
+
+def under_window(x: np.ndarray, number: int, shape: tuple[int, ...]) -> list[float]:
+    row, column = divmod(number % (shape[1] * shape[2]), shape[2])
+    return x[row : row + 2, column : column + 2].ravel().tolist()
 
 
 def reach(board: Any) -> tuple[slice, ...]:

@@ -75,7 +75,9 @@ class Request:
         "Draw the output with its window: FILE.png; of a pool without --at its gradient, or FILE.npy of positions."
     )
     animate: str | None = option(
-        "Draw the window moving: FILE.gif or FILE.mp4; FILE.html is a page to learn with.", metavar="FILE"
+        "Draw the window moving, the maps of a bank one after another: FILE.gif or FILE.mp4; FILE.html is a page to "
+        "learn with.",
+        metavar="FILE",
     )
     field: FieldOptions
     fps: float = option("Steps a second of the animation.", default=2.0, least=0.1, most=30)

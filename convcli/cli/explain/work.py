@@ -16,7 +16,7 @@ from convcli.cli.shared.outputs import check_apart, write_whole
 from convcli.common import UsageError
 from convcli.data.axes import SECOND, Listed
 from convcli.data.info import Colour, Info
-from convcli.explanations.film import Frame, check_length, close_up, lay_down, slide
+from convcli.explanations.film import Frame, check_length, close_up, grow, lay_down, slide
 from convcli.explanations.page import SUFFIXES, page
 from convcli.explanations.task import Task, check_place, chosen, explained, prepare
 from convcli.explanations.value import route
@@ -55,7 +55,8 @@ def explain_all(request: Request) -> None:
         explanation = explained(task, request.at, request.map, request.channel)
         if request.output is not None:
             data, results, which = _one_plane(task, request)
-            frame = close_up(task.stage, data, request.at, float(results[request.at]), task.outputs, which)
+            value = float(results[(which, *request.at)])
+            frame = close_up(task.stage, data, request.at, value, task.outputs, which)
             _write(request, request.output, [frame], task.letters)
     if request.animate is not None and PurePath(request.animate).suffix.lower() in SUFFIXES:
         frames = _write_page(request, request.animate, task)
@@ -90,7 +91,7 @@ def _show_route(request: Request, task: Task, whole: Opened) -> None:
 
 
 def _one_plane(task: Task, request: Request) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the one channel that a picture shows, or all where they are summed, its results, and which map."""
+    """Return the one channel that a picture shows, or all where they are summed, its maps, and which is meant."""
     stage = task.stage
     if len(task.letters) > 3:
         raise UsageError("a picture shows up to three axes: read one frame, or leave -o and --animate out")
@@ -106,17 +107,19 @@ def _one_plane(task: Task, request: Request) -> tuple[np.ndarray, np.ndarray, in
                 f"a picture shows a sum over up to {MOST_CHANNELS} channels of an image, not transposed, and kernel "
                 f"{stage.kernel.name} sums over {len(task.data)}: the table has them all"
             )
-        return task.data, task.results[which, 0], which
+        return task.data, task.results[:, 0], which
     channel = chosen(request.channel or 0, len(task.data), "channel")[0]
     results = task.results.reshape(maps, len(task.data), *task.outputs)
-    return task.data[channel], results[which, channel], which
+    return task.data[channel], results[:, channel], which
 
 
 def _film(task: Task, request: Request) -> list[Frame]:
     data, results, which = _one_plane(task, request)
     if isinstance(task.stage, ConvStage) and task.stage.transposed:
-        return list(lay_down(task.stage, data, results, which))
-    return list(slide(task.stage, data, results, which))
+        return list(lay_down(task.stage, data, results[which], which))
+    if request.map is None and len(results) > 1:
+        return list(grow(task.stage, data, results))
+    return list(slide(task.stage, data, results[which], which))
 
 
 def _write(request: Request, path: str, frames: Sequence[Frame], letters: str) -> None:
@@ -143,11 +146,11 @@ def _write(request: Request, path: str, frames: Sequence[Frame], letters: str) -
 def _write_page(request: Request, path: str, task: Task) -> int:
     """Write the page to learn with; return its steps."""
     data, results, which = _one_plane(task, request)
-    text = page(task.stage, data, results, which, request.fps)
+    text = page(task.stage, data, results[which], which, request.fps)
     check_not_input(path, [request.input] if request.input is not None else [], force=request.force)
     with output(path, force=request.force, binary=False) as fp:
         fp.write(text.encode())
-    return results.size
+    return results[which].size
 
 
 def _form(pictures: np.ndarray, rate: float) -> Info:
