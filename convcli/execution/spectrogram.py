@@ -12,6 +12,8 @@ from convcli.data.axes import Axis, Even
 from convcli.data.box import Box, slices
 from convcli.data.info import ITEMS, KEPT, Boxes, Info, Source, channels_first
 from convcli.data.units import UNITS, samples, spacing
+from convcli.geometry.padding import Padding, PaddingName
+from convcli.geometry.windows import window as window_of
 from convcli.kernel.parametric import Formula, given
 from convcli.pixels.channels import white_of
 
@@ -39,8 +41,8 @@ def _window(name: str, length: int) -> np.ndarray:
 class Spectrogram(Boxes):
     """The magnitudes of short-time transforms of signals: axes (C), Y (frequencies), X (times of the windows' middles).
 
-    Zeros lie outside the signal.  The values are those of ``scipy.signal.ShortTimeFFT`` with ``scale_to="magnitude"``
-    at the slices from 0 on; whole numbers of sounds are divided by their full scale.
+    Zeros lie outside the signal.  The values are those of ``scipy.signal.ShortTimeFFT`` with ``scale_to="magnitude"``,
+    by default at the slices from 0 on; whole numbers of sounds are divided by their full scale.
 
     Parameters
     ----------
@@ -50,11 +52,15 @@ class Spectrogram(Boxes):
         ``stft:LENGTH,hop=HOP,window=NAME``, in samples or in units; the hop is half the length by default.
     falling : bool
         Whether the highest frequency comes first, as in pictures.
+    padding : Padding
+        As for any kernel whose origin is the sample ``LENGTH // 2``.
     """
 
     grain = KEPT
 
-    def __init__(self, source: Source, text: str, *, falling: bool = False) -> None:
+    def __init__(
+        self, source: Source, text: str, *, falling: bool = False, padding: Padding = PaddingName.SAME
+    ) -> None:
         info, self.later = source.info, source.later
         if set(info.letters) - set("XC") or ITEMS in info.letters:
             letters = ", ".join(info.letters.lower())
@@ -67,13 +73,15 @@ class Spectrogram(Boxes):
             window = parse_choice(_COSINES, found["window"], "window")
             length = _count(found["length"], "length", 2, axis)
             hop = _count(found["hop"], "hop", 1, axis) if found["hop"] else max(length // 2, 1)
+            self._window = window_of(axis.size, length, stride=hop, padding=padding, origin=length // 2)
+            columns = self._window.output_size(axis.size)
         self.told = f"stft:{length},hop={hop},window={window}"
-        self._source, self._falling, self._hop = source, falling, hop
+        self._source, self._falling = source, falling
         kind = np.dtype(info.dtype)
         full = white_of(info) + 1 if kind.kind == "i" and kind.itemsize < 8 else 1.0
         self._taps, rows = _window(window, length) / full, length // 2 + 1
         frequencies = Axis("Y", rows, _frequencies(axis, length, rows, falling))
-        axes = (frequencies, axis.along(Fraction(0), Fraction(hop), -(-axis.size // hop)))
+        axes = (frequencies, axis.along(Fraction(length // 2 - self._window.before), Fraction(hop), columns))
         channels = (info.axis("C"),) if "C" in info.letters else ()
         dtype = "float64" if kind.itemsize > 4 or kind.name == "int32" else "float32"
         self.info = Info((*channels, *axes), dtype, notes=info.notes)
@@ -85,14 +93,16 @@ class Spectrogram(Boxes):
     @cached_property
     def _values(self) -> np.ndarray:
         """All of it, (C, Y, X)."""
-        length, hop, n = len(self._taps), self._hop, self._source.info.size("X")
+        length, hop, n = len(self._taps), self._window.stride, self._source.info.size("X")
         made = np.empty((self._source.info.channels, *map(self.info.size, "YX")), self.info.dtype)
         step = max(1, _BLOCK // max(length, hop))
         for first in range(0, made.shape[2], step):
             last = min(first + step, made.shape[2])
-            start, stop = first * hop - length // 2, (last - 1) * hop - length // 2 + length
-            part = channels_first(self._source, "X", ((max(start, 0), min(stop, n)),)).astype(np.float64)
-            part = np.pad(part, ((0, 0), (max(-start, 0), max(stop - n, 0))))
+            start, stop = self._window.input_range(first, last)
+            low, high = np.clip((start, stop), 0, n).tolist()
+            part = np.zeros((len(made), stop - start))
+            if low < high:
+                part[:, low - start : high - start] = channels_first(self._source, "X", ((low, high),))
             windows = np.lib.stride_tricks.sliding_window_view(part, length, axis=1)[:, ::hop]
             made[:, :, first:last] = np.abs(np.fft.rfft(windows * self._taps)).swapaxes(1, 2)
         return made[:, ::-1] if self._falling else made

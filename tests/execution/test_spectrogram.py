@@ -55,6 +55,56 @@ def test_magnitudes_are_those_of_scipy(text: str, length: int, hop: int, window:
     np.testing.assert_allclose(np.load(tone.with_name("s.npy")), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("length", [200, 33])
+@pytest.mark.parametrize(
+    ("padding", "before", "columns"),
+    [
+        ("same", None, -(-4001 // 80)),
+        ("valid", 0, None),
+        ("full", -1, None),
+        ("tail", 0, -(-4001 // 80)),
+        ("0", 0, None),
+        ("7:160", 7, None),
+        ("9000", 9000, None),
+    ],
+)
+def test_padding_says_where_windows_lie(
+    padding: str, before: int | None, columns: int | None, length: int, tone: Path
+) -> None:
+    """scipy's windows lie around multiples of the hop: zeros in front of the signal move it there."""
+    before = length // 2 if before is None else length - 1 if before < 0 else before
+    words = tone, "-k", f"stft:{length},hop=80", "--padding", padding
+    found = json.loads(run(*words, "-o", tone.with_name("s.npy"), "--json")[0])
+    planned = json.loads(run(*words, "-o", tone.with_name("t.npy"), "--json", "--dry-run")[0])
+    zeros = (before - length // 2) % 80
+    transform = ShortTimeFFT(get_window("hann", length), 80, RATE, scale_to="magnitude")
+    first = (zeros - before + length // 2) // 80
+    behind = {"valid": 0, "0": 0, "full": length - 1, "7:160": 160, "9000": 9000}.get(padding)
+    if columns is None:
+        assert behind is not None
+        columns = (before + len(WAVE) + behind - length) // 80 + 1
+    wave = np.concatenate((np.zeros(zeros), WAVE, np.zeros(20_000)))
+    start, stop = max(first, transform.p_min), min(first + columns, transform.p_max(len(wave)))
+    expected = np.zeros((length // 2 + 1, columns))
+    expected[:, start - first : stop - first] = np.abs(transform.stft(wave, p0=start, p1=stop))
+    values = np.load(tone.with_name("s.npy"))
+    np.testing.assert_allclose(values, expected, atol=1e-12)
+    assert found["shape"] == planned["shape"] == list(values.shape)
+    assert found["axes"] == planned["axes"]
+    assert found["axes"][1]["first"] == pytest.approx((length // 2 - before) / RATE)
+
+
+def test_padding_reaches_the_kernels_behind_a_spectrogram(tone: Path) -> None:
+    words = tone, "-k", "stft:200,hop=80", "-k", "box:3x5", "-o", tone.with_name("s.npy")
+    run(*words, "--padding", "valid")
+    transform = ShortTimeFFT(get_window("hann", 200), 80, RATE, scale_to="magnitude")
+    wave = np.concatenate((np.zeros(60), WAVE))  # the first window's middle is a multiple of 80
+    last = transform.upper_border_begin(len(wave))[1]
+    inside = np.abs(transform.stft(wave, p0=transform.lower_border_end[1], p1=last))
+    smooth = ndimage.uniform_filter(inside, (3, 5))[1:-1, 2:-2]
+    np.testing.assert_allclose(np.load(tone.with_name("s.npy")), smooth, atol=1e-12)
+
+
 def test_axes_are_hertz_and_seconds(tone: Path) -> None:
     words = tone, "-k", "stft:25ms,hop=10ms", "-k", "gaussian:sigma=80Hzx30ms"
     found = json.loads(run(*words, "-o", tone.with_name("s.npy"), "--json")[0])
@@ -113,6 +163,9 @@ def test_two_channels(tone: Path) -> None:
         ("stft:1e300s", "length 1e300s is 1e+09 samples: give 2 to 16777216"),
         ("stft:25m", "m measures length, and the positions along x are in 's'"),
         ("box:3 -k stft:25ms", "kernel 'stft:25ms': a spectrogram is the first kernel of `convcli filter`"),
+        ("stft:200 --padding 1,2", "padding 1:1,2:2 has 2 values for 1 axis"),
+        ("stft:5000 --padding valid", "is larger than the input 4001 with padding 0:0: 999 more needed"),
+        ("stft:200 --pad-mode reflect", "--pad-mode reflect: zeros lie outside the signal of a spectrogram"),
         ("stft", "parameters are length, hop, window, as in stft:25ms,hop=10ms,window=hann"),
     ],
 )

@@ -17,12 +17,13 @@ from convcli.cli.shared import outputs, report
 from convcli.cli.shared.kernels import is_transform, kernels_for
 from convcli.cli.shared.opened import areas_of
 from convcli.cli.shared.progress import Meter
-from convcli.common import Missing, UsageError, frozen, number_text
+from convcli.common import Missing, UsageError, frozen, number_text, per_axis
 from convcli.common.choices import Distances
 from convcli.data.axes import Axis
 from convcli.data.info import ArraySource, Info, Source
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
+from convcli.geometry.padding import PaddingName, PadMode
 from convcli.jobs.job import Job, draft
 from convcli.kernel.model import slug
 from convcli.media import opening, registry
@@ -193,14 +194,15 @@ def prepare(
     if "Y" not in info.letters:
         outputs.check_axes(info.letters.replace("C", ""), format, table=source_format.numbers)
     channels = filtered_channels(info, request.channels)
+    settings = request.settings if texts or not begun else replace(request.settings, padding=None)
     alone = (NOTHING,) * (not texts and not request.settings.pool)
-    kernels, kernel_notes = kernels_for(texts or alone, info, request.settings, channels)
+    kernels, kernel_notes = kernels_for(texts or alone, info, settings, channels)
     named = kernels if texts else []
     shown = Decibels(-80, 0) if any(begun.values()) and "float32" not in format.dtypes else None
     job = draft(
         info,
         kernels,
-        request.settings,
+        settings,
         channels=request.channels,
         range=request.range or shown,
         precision=request.precision,
@@ -291,7 +293,13 @@ def _begun(request: Request, source: Source, format: Format) -> Begun:
         return source, {}, texts
     from convcli.execution.spectrogram import Spectrogram
 
-    made = Spectrogram(source, texts[0], falling=not format.numbers)
+    padding, alone = request.settings.padding or (PaddingName.SAME,), len(texts) == 1
+    if alone and request.settings.pad_mode not in (None, PadMode.ZERO):
+        raise UsageError(
+            f"--pad-mode {request.settings.pad_mode}: zeros lie outside the signal of a spectrogram"
+        )
+    last = per_axis(padding, 1, "padding")[0] if alone else padding[-1]  # of kernels behind it, along x
+    made = Spectrogram(source, texts[0], falling=not format.numbers, padding=last)
     return made, {texts[0]: made.told}, texts[1:]
 
 
