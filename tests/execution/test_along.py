@@ -174,3 +174,39 @@ def test_what_has_no_distances(options: tuple[str, ...], expected: str, tmp_path
     with pytest.raises(UsageError) as told:
         run(path, *options, "--along", "time")
     assert expected in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["time [ms]", "t", "timestamp"])
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_rows_of_one_time_are_all_in_the_window(name: str, suffix: str, tmp_path: Path) -> None:
+    """Numbers do what dates do, and what a centred ``rolling`` of pandas does: a value a row."""
+    import pandas as pd
+
+    ticks = np.sort(RANDOM.integers(0, 500, 300))
+    rows = pl.DataFrame({name: ticks, "a": RANDOM.normal(0, 1, 300)})
+    path = tmp_path / f"a.{suffix}"
+    rows.write_csv(path) if suffix == "csv" else rows.write_parquet(path)
+    run(
+        path,
+        "-k",
+        "box:20ms" if "ms" in name else "box:20s",
+        "--along",
+        "time,counts",
+        "-o",
+        tmp_path / "b.csv",
+    )
+    found = pl.read_csv(tmp_path / "b.csv")
+    centred = pd.Series(rows["a"].to_numpy(), pd.to_timedelta(ticks, unit="s")).rolling("20s", center=True)
+    np.testing.assert_allclose(found["a"], centred.mean(), rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(found["a.count"], centred.count())
+    dates = [str(datetime(2026, 3, 1) + timedelta(seconds=tick)) for tick in ticks.tolist()]
+    rows.select(pl.Series("when", dates), "a").write_csv(tmp_path / "c.csv")
+    run(tmp_path / "c.csv", "-k", "box:20s", "--along", "time", "-o", tmp_path / "d.csv")
+    np.testing.assert_array_equal(pl.read_csv(tmp_path / "d.csv")["a"], found["a"])
+    assert found[name].to_list() == ticks.tolist()
+
+
+def test_equal_numbers_are_no_times_under_another_name(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("level,a\n1,2\n1,3\n2,4\n")
+    said = run(tmp_path / "a.csv", "-k", "box:3", "-o", tmp_path / "b.csv")
+    assert said == "note: filtered columns: level, a\n"

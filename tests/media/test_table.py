@@ -112,7 +112,9 @@ def test_axes_and_names() -> None:
 def test_the_time_axis_is_the_first_numeric_column_when_it_rises_and_is_not_alone() -> None:
     for text, filtered in [
         ("t,v\n0,5\n0.1,5\n0.3,4\n", "v"),
-        ("t,v\n0,5\n0,5\n1,4\n", "t, v"),  # not strictly
+        ("t,v\n0,5\n0,5\n1,4\n", "v"),  # a name of times
+        ("u,v\n0,5\n0,5\n1,4\n", "u, v"),  # not strictly
+        ("t,v\n1,5\n1,5\n1,4\n", "t, v"),  # rises nowhere
         ("t,v\n0,5\n,5\n1,4\n", "t, v"),  # a gap
         ("t\n1\n2\n3\n", "t"),  # alone
         ("v,t\n5,1\n5,2\n4,3\n", "v, t"),  # not the first

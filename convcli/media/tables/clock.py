@@ -12,10 +12,12 @@ import polars as pl
 from convcli.common.frozen import frozen
 from convcli.common.numbers import number_text
 from convcli.data.axes import AS_ROWS, SECOND, UNCLEAR, Listed
+from convcli.data.units import measure
 from convcli.media.tables.columns import name_of
 from convcli.media.tables.delimited import Cells
 
 _UNIT = re.compile(r"[\[(]([^\[\]()]{1,12})[\])]\s*$")  # time [s], t (ms)
+_NAMED = re.compile(r"(?i)time|^(t|when|seconds?|epoch)\b")
 _DATES = {  # what a date looks like, and what it may mean; none at all is a time of a day
     r"\d{4}([-/.])\d\d?\1\d\d?": "%Y{0}%m{0}%d",
     r"\d\d?([-/])\d\d?\1\d{4}": "%d{0}%m{0}%Y|%m{0}%d{0}%Y",
@@ -31,9 +33,16 @@ _EXACT = 2.0**53  # from here on, doubles are no longer all whole numbers
 _ROUNDING = 1e-9  # of the whole span: what computing times in doubles leaves
 
 
-def increases(values: np.ndarray) -> bool:
-    """Say whether this is a time axis: strictly increasing, nothing missing."""
-    return len(values) > 1 and bool(np.isfinite(values).all() and (values[1:] > values[:-1]).all())
+def increases(values: np.ndarray, name: str) -> bool:
+    """Say whether this is a time axis: nothing missing, strictly increasing; under a name of times some may be equal.
+
+    >>> [increases(np.array([0.0, 1.0, 1.0]), name) for name in ("level", "t", "frame time", "x [m]", "x [ms]")]
+    [False, True, True, False, True]
+    """
+    steps, unit = np.diff(values), _UNIT.search(name)
+    times = _NAMED.search(name) if unit is None else measure(unit[1]) == "time"
+    rising = (steps > 0).all() or (times and (steps >= 0).all())
+    return bool(len(values) > 1 and rising and values[0] < values[-1])
 
 
 @frozen

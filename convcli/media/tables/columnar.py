@@ -163,7 +163,7 @@ def _clock(frame: pl.DataFrame, header: tuple[str, ...], numeric: list[int], pic
     if first is None or (first in numeric and (picked or len(numeric) < 2)) or frame[:, first].null_count():
         return None
     values = frame[:, first].cast(pl.Float64).to_numpy()
-    if not increases(values):
+    if not increases(values, header[first]):
         return None
     cells = Cells(pl.DataFrame({"0": frame[:, first].cast(pl.String)}), (header[first],), Dialect(), ())
     return replace(Clock.of(cells, 0, values), column=first)

@@ -254,7 +254,11 @@ def _clock(cells: Cells, column: int) -> Clock | None:
     numbers, wrong = to_floats(cells, [column])
     values = numbers.to_numpy()[:, 0]
     named = cells.header is not None and any(is_number(cells.header[column], mark) for mark in ".,")
-    return None if wrong or named or not increases(values) else Clock.of(cells, column, values)
+    return (
+        None
+        if wrong or named or not increases(values, name_of(cells.header, column))
+        else Clock.of(cells, column, values)
+    )
 
 
 def _numbers(cells: Cells, chosen: Sequence[int]) -> tuple[np.ndarray, tuple[str, ...]]:
