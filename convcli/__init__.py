@@ -1,7 +1,7 @@
 """Convolution on arrays and files: the Python side of the command.
 
 The verbs are those of the shell: :func:`filter`, :func:`motion`, :func:`shape`, :func:`matrix`, :func:`explain`,
-:func:`learn` and :func:`net`; :class:`Kernel` holds weights.
+:func:`learn` and :func:`net`; :func:`filter_file` takes files, and :class:`Kernel` holds weights.
 What fails raises :class:`ConvError`, and :class:`UsageError` (a ValueError too) where an argument is at fault.
 Nothing heavy is imported before it is used.
 
@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from convcli.api import explain, filter, learn, matrix, motion, net, shape
+    from convcli.api import explain, filter, filter_file, learn, matrix, motion, net, shape
     from convcli.common.errors import ConvError, UsageError
     from convcli.kernel import load_kernel
     from convcli.kernel.model import Kernel
@@ -30,6 +30,7 @@ __all__ = [
     "UsageError",
     "explain",
     "filter",
+    "filter_file",
     "learn",
     "load_kernel",
     "matrix",
@@ -39,7 +40,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("explain", "filter", "learn", "matrix", "motion", "net", "shape"), "convcli.api"),
+    **dict.fromkeys(
+        ("explain", "filter", "filter_file", "learn", "matrix", "motion", "net", "shape"), "convcli.api"
+    ),
     "load_kernel": "convcli.kernel",
     "Kernel": "convcli.kernel.model",
     "ConvError": "convcli.common.errors",

@@ -9,7 +9,7 @@ import math
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
 from os import PathLike, fspath
@@ -23,7 +23,7 @@ from convcli.common.machine import available_threads
 from convcli.common.numbers import in_range, parse_numbers, split_unit, whole
 from convcli.data.axes import Even
 from convcli.data.box import whole as box_of
-from convcli.data.foreign import taken
+from convcli.data.foreign import Taken, taken
 from convcli.data.info import ITEMS, SPACE, ArraySource, Colour, Info, Source, channels_first
 from convcli.data.masked import Masked
 from convcli.data.units import UNITS
@@ -190,7 +190,8 @@ def filter(
     dtype : str
         Arithmetic.  ``auto``: float32; float64 for float64 and for integers of 32 bits or more.
     engine : str
-        ``auto``: the one that is expected to be quicker.
+        ``auto``: the one that is expected to be quicker.  With ``torch``, the result for a tensor that requires
+        gradients has them, where all is convolutions and numbers.
     device : str
         ``cpu``, or for torch ``cuda`` or ``cuda:1``.
     threads : int
@@ -217,11 +218,15 @@ def filter(
     """
     asked = dict(locals())
     own = taken(asked.pop("array"), axes)
+    if own.tensor is not None and str(engine) != "torch":
+        raise UsageError(
+            "a tensor with gradients: engine='torch' keeps them, and tensor.detach() leaves them out"
+        )
     data = _real(own.array, "cannot be filtered")
     key = None if own.form or own.is_picture else _key(data, asked)
     if planned := _PLANNED.get(key):
         work = planned.of(ArraySource(data, planned.source.info))
-        return own.give(_computed(work), work.result)
+        return _made(own, work)
     threads = None if threads is None else in_range(whole(threads, "threads"), "threads", 1)
     source: Source = ArraySource(data, own.form or _axes(data.shape, axes))
     source.info = replace(source.info, volume="Z" in str(axes or "").upper())
@@ -263,7 +268,7 @@ def filter(
         else parse_range("float" if range is None else str(range)),
         precision=parse_choice(Precision, str(dtype), "dtype"),
         gaps=Gaps(Rule(policy, least), interpolate=_truth(interpolate, "interpolate")),
-        holds=("float32", "float64", "uint8", info.dtype),
+        holds=own.holds or ("float32", "float64", "uint8", info.dtype),
         keeps_numbers=not own.is_picture,
         areas=Areas(_regions(region, "region")),
     )
@@ -272,16 +277,89 @@ def filter(
     if key and len(_PLANNED) < MOST_PLANNED:
         nothing = np.broadcast_to(data.dtype.type(0), data.shape)
         _PLANNED[key] = work.of(ArraySource(nothing, source.info))
-    return own.give(_computed(work), work.result)
+    return _made(own, work)
 
 
-def _computed(work: Pipeline) -> np.ndarray:
-    """Return the result of a filter."""
+def filter_file(
+    file: str | PathLike[str],
+    kernel: OneKernel | Sequence[OneKernel] | None = None,
+    output: str | PathLike[str] | None = None,
+    *,
+    force: bool = False,
+    **options: Any,
+) -> Any:
+    """Filter a file of any format that the shell reads; write the result, or return it as an array.
+
+    Parameters
+    ----------
+    file : str or path
+        A picture, table, sound, clip, volume, map or array; it is read whole.
+    kernel : str, Kernel, array_like, or a list of these
+        As in `filter`; sizes may be in the file's units.
+    output : str or path
+        Where to write, in the format of its suffix.
+    force : bool
+        Overwrite an output that is there.
+    **options
+        As in `filter`; ``axes`` are the letters of an array's dimensions.
+
+    Returns
+    -------
+    Path or ndarray
+        The output's name; without one the result, pixels for pictures and numbers for the rest.
+
+    Raises
+    ------
+    convcli.UsageError
+        As `filter`, and for an output of an unknown format or one that cannot hold the result.
+    convcli.ConvError
+        A file that cannot be read or written.
+    """
+    from convcli.media import opening
+    from convcli.media.files.target import about_input
+    from convcli.media.options import ReadOptions
+
+    name, path = fspath(file), None if output is None else fspath(output)
+    with ExitStack() as stack:  # a clip's sound is read while the result is written
+        with about_input(name):
+            given = stack.enter_context(closing(opening.Given(name)))
+            format, _ = given.identify()
+            written = format if path is None else opening.output_format(path)
+            reading = ReadOptions(axes=options.pop("axes", None), all_frames=written.film)
+            source = stack.enter_context(closing(given.open(format, reading)))
+            own = Taken(
+                source.read(source.info.box),
+                source.info,
+                lambda result, made: (result, made),
+                is_picture=not written.numbers,
+                holds=written.dtypes,
+            )
+            result, made = filter(own, kernel, **options)  # type: ignore[arg-type]
+        if path is None:
+            return result
+        letters = made.letters if written.numbers else "".join(one for one in "NTZYXC" if one in made.letters)
+        if len(letters) < len(made.letters) or not set(letters) <= set(written.axes):
+            axes = ", ".join(made.letters.lower())
+            raise UsageError(f"{written.name.upper()} files cannot hold data of the axes {axes}")
+        result = result.transpose([made.letters.index(letter) for letter in letters])
+        form = replace(made, axes=tuple(map(made.axis, letters)))
+        for note in opening.write(path, written, form, result, force=_truth(force, "force")):
+            warnings.warn(note, stacklevel=2)
+    return Path(path)
+
+
+def _made(own: Taken, work: Pipeline) -> Any:
+    """Return the result of a filter as what the array was."""
     tally = Tally()
     found = work.array(tally)
     if tally.rounded:
         warnings.warn(ROUNDED, stacklevel=3)
-    return found
+    result = own.give(found, work.result)
+    if own.tensor is None:
+        return result
+    from convcli.networks.torch_gradients import attached
+
+    return attached(own.tensor, result, work)
 
 
 def shape(size: str, *layers: str) -> str:
@@ -878,4 +956,4 @@ def _bias(value: Any) -> tuple[float, ...]:
     return found
 
 
-__all__ = ["explain", "filter", "learn", "matrix", "motion", "net", "shape"]
+__all__ = ["explain", "filter", "filter_file", "learn", "matrix", "motion", "net", "shape"]

@@ -34,12 +34,18 @@ class Taken:
         From a result and its form.
     is_picture : bool
         Results are pixels unless a range is asked for.
+    tensor : torch.Tensor, optional
+        The object, where gradients by it are wanted.
+    holds : tuple of str
+        The types that results can be stored as, where not all can.
     """
 
     array: Any
     form: Info | None
     give: Callable[[np.ndarray, Info], Any]
     is_picture: bool = False
+    tensor: Any = None
+    holds: tuple[str, ...] = ()
 
 
 def taken(given: Any, letters: str | None) -> Taken:
@@ -55,6 +61,8 @@ def taken(given: Any, letters: str | None) -> Taken:
     UsageError
         For a picture whose samples are no colours, and for dimensions whose names tell no letter.
     """
+    if isinstance(given, Taken):
+        return given
     for (module, name), take in _LIBRARIES.items():
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(given, kind):
@@ -64,7 +72,9 @@ def taken(given: Any, letters: str | None) -> Taken:
 
 def _tensor(given: Any, _: str | None) -> Taken:
     torch = sys.modules["torch"]
-    return Taken(given.cpu(), None, lambda result, _: torch.from_numpy(result).to(given.device))
+    wanted = given if given.requires_grad and torch.is_grad_enabled() else None
+    back = lambda result, _: torch.from_numpy(result).to(given.device)  # noqa: E731
+    return Taken(given.detach().cpu(), None, back, tensor=wanted)
 
 
 def _picture(given: Any, letters: str | None) -> Taken:

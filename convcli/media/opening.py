@@ -355,11 +355,14 @@ def check_output(path: str, format: Format, info: Info | None = None, *, force: 
             target.check_output(place, force=force or info is None, binary=format.binary)
 
 
-def write(path: str, format: Format, info: Info, values: np.ndarray, *, force: bool = False) -> None:
-    """Write an output that is there as a whole; errors as `open_sink`."""
+def write(
+    path: str, format: Format, info: Info, values: np.ndarray, *, force: bool = False
+) -> tuple[str, ...]:
+    """Write an output that is there as a whole; return what it could not hold.  Errors as `open_sink`."""
     with open_sink(path, format, info, WriteOptions(), force=force) as sink:
         sink.write(info.box, values)
         sink.close()
+    return (*registry.left_out(info, format), *sink.notes)
 
 
 def _whole_file(path: str, force: bool) -> tuple[str, str]:

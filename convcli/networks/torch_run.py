@@ -163,10 +163,11 @@ def _convolve(
         correlate = getattr(F, f"conv{len(windows)}d")
         padded = box(x, _needed(step, part), operation.pad_mode, operation.pad_value)
         out = correlate(padded, weight, bias, stride=strides, dilation=dilations, groups=parts)
-    return _combined(out, operation.combine, parts)
+    return combined(out, operation.combine, parts)
 
 
-def _combined(x: torch.Tensor, combine: Combine, parts: int) -> torch.Tensor:
+def combined(x: torch.Tensor, combine: Combine, parts: int) -> torch.Tensor:
+    """Return what becomes of a kernel's outputs, in so many groups of channels."""
     if combine is Combine.NONE:
         return x
     bank = x.unflatten(1, (parts, -1))
