@@ -23,8 +23,10 @@ typedef double F;
 #endif
 #define SIGN ((K)((K)1 << (8 * sizeof(K) - 1)))
 #define ITEM ((int64_t)sizeof(K))
+#define LANE (WIDTH / ITEM) /* keys of a vector */
 
 #define LINE (24 * 1024)   /* bytes of a network's rows that stay in the first-level cache */
+#define MOST_ROWS 64       /* of a window whose extremes are found */
 #define PLAIN (WIDTH * 4)  /* a row is a multiple of so many bytes */
 #define APIECE (4608 / ITEM) /* samples of a row of which medians and extremes are made together */
 #define COARSE 16          /* bins of a histogram, each of which is counted in so many others too */
@@ -88,22 +90,30 @@ static K fill_of(const Job *job, K flip) {
 #endif
 }
 
-/* Set a row of keys: row y of slice z, both numbered with their padding. */
-static void load(const Job *job, const char *item, int64_t z, int64_t y, const Run *runs, int64_t count, K *to, int64_t pixel, K flip) {
+/* Where a row of the data lies: row y of slice z, both numbered with their padding; NULL outside. */
+INLINE const K *row_of(const Job *job, const char *item, int64_t z, int64_t y) {
     z = job->from[0] ? job->from[0][z] : z;
     y = job->from[1] ? job->from[1][y] : y;
-    const K *row = (const K *)(const void *)(item + z * job->x_z + y * job->x_y);
-    for (K *next = to; count--; runs++)
-        if (z < 0 || y < 0 || runs->from < 0)
-            for (K fill = fill_of(job, flip), *stop = next + runs->count * pixel; next < stop;)
+    return z < 0 || y < 0 ? NULL : (const K *)(const void *)(item + z * job->x_z + y * job->x_y);
+}
+
+/* Set runs of a row of keys; a row that lies outside is set as one run of n. */
+static void load(const Job *job, const K *row, const Run *runs, int64_t count, int64_t n, K *to, int64_t pixel, K flip) {
+    const Run outside = {0, -1, n / pixel};
+    if (!row)
+        runs = &outside, count = 1;
+    for (; count--; runs++) {
+        K *next = to + runs->to * pixel, *stop = next + runs->count * pixel;
+        if (runs->from < 0)
+            for (K fill = fill_of(job, flip); next < stop;)
                 *next++ = fill;
         else {
-            const char *ahead = (const char *)(row + runs->from * job->pixel) + 2 * job->x_y;
-            for (int64_t i = 0; i < runs->count * job->pixel * ITEM; i += 64)
-                __builtin_prefetch(ahead + i, 0, 2);
-            convert(next, row + runs->from * job->pixel, runs->count * pixel, pixel == job->pixel ? 1 : job->pixel, flip);
-            next += runs->count * pixel;
+            const K *from = row + runs->from * job->pixel;
+            for (int64_t i = 0; i < runs->count * job->pixel; i += 64 / ITEM)
+                __builtin_prefetch((const char *)(from + i) + 2 * job->x_y, 0, 2);
+            convert(next, from, runs->count * pixel, pixel == job->pixel ? 1 : job->pixel, flip);
         }
+    }
 }
 
 /* Cut the next piece off the memory that a job has. */
@@ -171,6 +181,10 @@ static void run_network(const double *steps, int64_t count, K *const *lines, int
     E(16, 17) E(1, 11) E(15, 16) E(11, 8) E(1, 3) E(18, 17) E(16, 18) E(7, 3) E(13, 18) E(8, 15) E(12, 16)           \
     E(13, 16) E(11, 3) E(13, 15) E(11, 8) E(12, 3) E(8, 12) E(7, 11) E(3, 13)
 
+/* Where a vector of outputs begins: the last one goes back and makes some again. */
+#define VECTORS(n) for (int64_t at = 0, from; from = at + LANE > (n) ? (n) - LANE : at, at < (n); at += LANE)
+#define AHEAD(row, writes) __builtin_prefetch((const char *)((row) + from) + ahead[writes], writes, 3)
+
 #define MEDIAN_9(to, row)                                                                                            \
     {                                                                                                                \
         K v[] = {row[i], row[j], row[k], both[0], both[1], both[2], both[3], both[4], both[5]};                      \
@@ -178,24 +192,30 @@ static void run_network(const double *steps, int64_t count, K *const *lines, int
         to[i] = v[4];                                                                                                \
     }
 
-APART void median_9(K *restrict to, K *restrict below, K *const *rows, const K *sorted, int64_t n, int64_t gap) {
+APART void median_9(K *restrict to, K *restrict below, const K *const *rows, const K *sorted, int64_t n, int64_t gap, const int64_t *ahead) {
     const K *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
     (void)sorted;
-    for (int64_t i = 0, j = gap, k = 2 * gap; i < n; i++, j++, k++) {
-        K v[] = {b[i], b[j], b[k], c[i], c[j], c[k]};
-        E(0, 3) E(1, 4) E(2, 5)
-        const K *both = v;
-        MEDIAN_9(to, a)
-        MEDIAN_9(below, d)
+    VECTORS(n) {
+        AHEAD(c, 0), AHEAD(d, 0), AHEAD(to, 1), AHEAD(below, 1);
+        for (int64_t i = from, j = i + gap, k = j + gap; i < from + LANE; i++, j++, k++) {
+            K v[] = {b[i], b[j], b[k], c[i], c[j], c[k]};
+            E(0, 3) E(1, 4) E(2, 5)
+            const K *both = v;
+            MEDIAN_9(to, a)
+            MEDIAN_9(below, d)
+        }
     }
 }
 
-APART void sort_4(K *restrict to, K *const *rows, int64_t n) {
+APART void sort_4(K *restrict to, const K *const *rows, int64_t n, const int64_t *ahead) {
     const K *one = rows[0], *two = rows[1], *three = rows[2], *four = rows[3];
-    for (int64_t i = 0; i < n; i++) {
-        K v[] = {one[i], two[i], three[i], four[i]};
-        E(0, 1) E(2, 3) E(0, 2) E(1, 3) E(1, 2)
-        to[i] = v[0], to[i + APIECE] = v[1], to[i + 2 * APIECE] = v[2], to[i + 3 * APIECE] = v[3];
+    VECTORS(n) {
+        AHEAD(four, 0);
+        for (int64_t i = from; i < from + LANE; i++) {
+            K v[] = {one[i], two[i], three[i], four[i]};
+            E(0, 1) E(2, 3) E(0, 2) E(1, 3) E(1, 2)
+            to[i] = v[0], to[i + APIECE] = v[1], to[i + 2 * APIECE] = v[2], to[i + 3 * APIECE] = v[3];
+        }
     }
 }
 
@@ -209,51 +229,96 @@ APART void sort_4(K *restrict to, K *const *rows, int64_t n) {
     }
 #define FIVE(a) (a)[i], (a)[i + gap], (a)[i + 2 * gap], (a)[i + 3 * gap], (a)[i + 4 * gap]
 
-APART void median_25(K *restrict to, K *restrict below, K *const *rows, const K *sorted, int64_t n, int64_t gap) {
+APART void median_25(K *restrict to, K *restrict below, const K *const *rows, const K *sorted, int64_t n, int64_t gap, const int64_t *ahead) {
     const K *a = rows[0], *f = rows[5];
-    for (int64_t i = 0; i < n; i++) {
-        K v[] = {FIVE(sorted), FIVE(sorted + APIECE), FIVE(sorted + 2 * APIECE), FIVE(sorted + 3 * APIECE)};
-        MIDDLE_20
-        const K six[] = {v[11], v[8], v[12], v[3], v[13], v[15]};
-        MEDIAN_25(to, a)
-        MEDIAN_25(below, f)
+    VECTORS(n) {
+        AHEAD(f, 0), AHEAD(to, 1), AHEAD(below, 1);
+        for (int64_t i = from; i < from + LANE; i++) {
+            K v[] = {FIVE(sorted), FIVE(sorted + APIECE), FIVE(sorted + 2 * APIECE), FIVE(sorted + 3 * APIECE)};
+            MIDDLE_20
+            const K six[] = {v[11], v[8], v[12], v[3], v[13], v[15]};
+            MEDIAN_25(to, a)
+            MEDIAN_25(below, f)
+        }
     }
 }
 
-/* Set n keys to those of so many runs of neighbours, each `gap` apart; the two scratch lines hold n + reach. */
-static void extremes_along(const Job *job, int is_top, K *to, K *const *scratch, int64_t n) {
+/* Set a row to the extremes of 2 to 4 rows; or two, to those of the first three of four and of the last three. */
+#define EXTREME(name, of)                                                                                            \
+    APART void name(K *restrict to, K *restrict below, const K *const *rows, int64_t count, int64_t n) {             \
+        const K *a = rows[0], *b = rows[1], *c = rows[count > 2 ? 2 : 1], *d = rows[count - 1];                      \
+        VECTORS(n)                                                                                                   \
+        for (int64_t i = from; i < from + LANE; i++) {                                                               \
+            K both = of(b[i], c[i]), one = a[i], other = d[i];                                                       \
+            to[i] = of(both, one);                                                                                   \
+            below[i] = of(both, other);                                                                              \
+        }                                                                                                            \
+    }                                                                                                                \
+    APART void name##_all(K *restrict to, const K *const *rows, int64_t count, int64_t n) {                          \
+        const K *a = rows[0], *b = rows[1], *c = rows[count > 2 ? 2 : 1], *d = rows[count - 1];                      \
+        VECTORS(n)                                                                                                   \
+        for (int64_t i = from; i < from + LANE; i++) {                                                               \
+            K one = of(a[i], b[i]), other = of(c[i], d[i]);                                                          \
+            to[i] = of(one, other);                                                                                  \
+        }                                                                                                            \
+    }
+EXTREME(least_of, SMALLER)
+EXTREME(greatest_of, LARGER)
+
+static void medians(K *const *to, const K *const *rows, int64_t tall, K *sorted, int64_t n, int64_t gap, const int64_t *ahead) {
+    if (tall == 5)
+        sort_4(sorted, rows + 1, n + 4 * gap, ahead);
+    (tall == 3 ? median_9 : median_25)(to[0], to[1], rows, sorted, n, gap, ahead);
+}
+
+/* Outputs of a row whose windows are neighbours of the data, which are read there; or a vector at an end of the row, and
+   all that are nowhere neighbours: their inputs are in the ring. */
+typedef struct {
+    int64_t first, n;
+    int in_ring;
+} Part;
+
+/* Set keys to those of as many runs of neighbours, each `gap` apart, from a row of the data and the first scratch line. */
+static void extremes_along(const Job *job, int is_top, K *to, const K *data, K *const *scratch, const Part *parts, int64_t n) {
     int64_t gap = job->pixel * job->dilation[2], size = job->kernel[2];
-    for (int64_t wide = 1, more, turn = 0; wide < size; wide += more, turn = !turn) {
-        more = least(wide, size - wide);
-        K *made = wide + more == size ? to : scratch[!turn];
-        int64_t all = n + (size - wide - more) * gap;
-        (is_top ? raise_to : lower)(made, made, scratch[turn], scratch[turn] + more * gap, all);
+    const Part whole = {0, n, 1};
+    for (int64_t wide = 1, next, turn = 0; wide < size; wide = next, turn = !turn) {
+        next = least(4 * wide, size);
+        int64_t count = (next + wide - 1) / wide, more = (size - next) * gap;
+        K *made = next == size ? to : scratch[!turn];
+        for (int of = 0; of < (wide > 1 ? 1 : 3); of++) {
+            const Part *part = wide > 1 ? &whole : parts + of;
+            const K *from = part->in_ring ? scratch[turn] : data, *rows[4];
+            for (int64_t row = 0; row < count; row++)
+                rows[row] = from + part->first + least(row * wide, next - wide) * gap;
+            if (part->n)
+                (is_top ? greatest_of_all : least_of_all)(made + part->first, rows, count, part->n + more);
+        }
     }
 }
 
 /* Set two rows of outputs to the extremes of all rows but the last, and of all but the first. */
-static void extremes_down(int is_top, K *const *to, K *const *rows, int64_t tall, K *const *scratch, int64_t n) {
-    const K *both = rows[1];
-    for (int64_t row = 2; row < tall; row++) {
-        K *made = scratch[row & 1];
-        (is_top ? raise_to : lower)(made, made, both, rows[row], n);
-        both = made;
+static void extremes_down(int is_top, K *const *to, const K *const *rows, int64_t tall, K *const *scratch, int64_t n) {
+    const K *four[] = {rows[0], rows[1], rows[tall - 1], rows[tall]};
+    for (int64_t row = 2, turn = 0; row < tall - 1; row += 3, turn = !turn) {
+        const K *merged[] = {four[1], rows[row], rows[least(row + 1, tall - 2)], rows[least(row + 2, tall - 2)]};
+        (is_top ? greatest_of_all : least_of_all)(scratch[turn], merged, 4, n);
+        four[1] = scratch[turn];
     }
-    (is_top ? raise_to : lower)(to[0], to[0], both, rows[0], n);
-    (is_top ? raise_to : lower)(to[1], to[1], both, rows[tall], n);
+    (is_top ? greatest_of : least_of)(to[0], to[1], four, 4, n);
 }
 
-/* Set two rows of outputs to medians; the last vectors go back and make some outputs again. */
-static void medians(K *const *to, K *const *rows, int64_t tall, K *sorted, int64_t n, int64_t gap) {
-    int64_t lanes = WIDTH / ITEM, whole = n < lanes ? lanes : n / lanes * lanes;
-    if (tall == 5)
-        sort_4(sorted, rows + 1, n + 4 * gap);
-    for (int64_t first = 0; first < n; first = whole < n && !first ? n - lanes : n) {
-        K *here[6] = {0};
-        for (int row = 0; row <= tall; row++)
-            here[row] = rows[row] + first;
-        (tall == 3 ? median_9 : median_25)(to[0] + first, to[1] + first, here, sorted + first, first ? lanes : whole, gap);
-    }
+/* Note the parts of a row of n outputs, of which the runs are known; return how far the data lie before the row's begin. */
+static int64_t find_parts(const Job *job, Part *parts, const Run *runs, int64_t count, int64_t n, int64_t reach) {
+    const Run *longest = runs;
+    for (const Run *run = runs; run < runs + count; run++)
+        longest = run->from >= 0 && run->count > longest->count ? run : longest;
+    int64_t first = longest->to * job->pixel, stop = first + longest->count * job->pixel - reach, last = n - LANE;
+    int is_inside = longest->from >= 0 && stop - first >= LANE && first <= LANE && n - stop <= LANE;
+    parts[0] = (Part){0, is_inside ? first > 0 ? LANE : 0 : most(n, LANE), 1};
+    parts[1] = (Part){first, is_inside ? stop - first : 0, 0};
+    parts[2] = (Part){last, is_inside && stop < n ? LANE : 0, 1};
+    return (longest->from - longest->to) * job->pixel;
 }
 
 enum way { STEPS, MEDIANS, EXTREMES };
@@ -265,6 +330,7 @@ static int networks(Job *job, K flip) {
     int is_square = tall == kernel[2] && (tall == 3 || tall == 5) && 4 * (reach + step * job->pixel) < APIECE, is_top = rank > 0;
     enum way way = rank < 0 ? STEPS : !job->steps ? EXTREMES : is_square && rank == tall * tall / 2 ? MEDIANS : STEPS;
     int two = way != STEPS && job->stride[1] == job->dilation[1]; /* rows of outputs at a time */
+    int is_plain = LANES < 7 && !flip && way != STEPS, is_along = way == EXTREMES && kernel[2] > 1;
     int64_t spare = way == STEPS ? job->lines - rows : 4, bytes = way == STEPS ? LINE / job->lines / PLAIN * PLAIN : APIECE * ITEM;
     int64_t n = (bytes < 2 * PLAIN ? 2 * PLAIN : bytes) / ITEM, pixels = (n - reach) / job->pixel / step;
     if (n < 4 * reach || pixels < 1) { /* outputs of a piece: the last lines see no further */
@@ -274,48 +340,70 @@ static int networks(Job *job, K flip) {
     n = all + reach < n ? (all + reach + PLAIN / ITEM - 1) / (PLAIN / ITEM) * (PLAIN / ITEM) : n;
     int64_t height = job->dilation[1] * (tall - 1 + two) + 1, length = n + reach + PLAIN / ITEM;
     int64_t line = (length * ITEM + 63) / 64 * 64, pitch = line / ITEM, slots = depth * height;
-    int64_t pointers = (rows + 1 + spare) * (int64_t)sizeof(K *), bytes_of_runs = length * (int64_t)sizeof(Run), bytes_of_sorted = way == MEDIANS ? 5 * APIECE * ITEM : 0;
+    int64_t pointers = 2 * (rows + 1 + spare) * (int64_t)sizeof(K *), bytes_of_runs = length * (int64_t)sizeof(Run), bytes_of_sorted = way == MEDIANS ? 5 * APIECE * ITEM : 0;
     char *memory = calloc(1, (size_t)((spare + slots) * line + slots * 8 + pointers + bytes_of_runs + bytes_of_sorted + 512)), *free_from = memory;
     if (!memory)
         return 1;
     int64_t *tags = cut(&free_from, slots * 8);
     Run *runs = cut(&free_from, bytes_of_runs);
     K **lines = cut(&free_from, pointers), *ring = cut(&free_from, slots * line), *sorted = cut(&free_from, bytes_of_sorted), **scratch = lines + rows + (way != STEPS);
+    const K **data = (const K **)(void *)(scratch + spare);
     for (int64_t number = 0; number < spare; number++)
         scratch[number] = cut(&free_from, line);
     for (int64_t at = 0, pieces = (job->size[2] + pixels - 1) / pixels; at < job->items * job->size[0] * pieces; at++) {
         int64_t z = at / pieces % job->size[0], x = at % pieces * pixels;
         const char *item = job->x + at / pieces / job->size[0] * job->x_item;
         char *to = job->y + at / pieces / job->size[0] * job->y_item + z * job->y_z + x * job->pixel * ITEM;
-        int64_t count = least(job->size[2] - x, pixels), wide = ((count - 1) * step + 1) * job->pixel;
-        int64_t parts = find_runs(job, x * step, (wide + reach) / job->pixel, runs);
+        int64_t count = least(job->size[2] - x, pixels), wide = ((count - 1) * step + 1) * job->pixel, before = 0;
+        int64_t parts_of = find_runs(job, x * step, (wide + reach) / job->pixel, runs);
+        int is_direct = is_plain && step == 1 && wide >= LANE; /* outputs are made where they are wanted */
+        Part parts[3] = {{0, most(wide, LANE), 1}};
+        if (is_plain && wide >= LANE)
+            before = find_parts(job, parts, runs, parts_of, wide, reach);
+        const int64_t ahead[] = {parts[1].n ? 2 * job->stride[1] * job->x_y : 0, is_direct ? 2 * job->y_y : 0};
+        if (parts[1].n) { /* what the vectors at the ends see */
+            int64_t sees = (LANE + reach) / job->pixel + 1, last = (wide - LANE) / job->pixel;
+            parts_of = find_runs(job, x * step, least(sees, (wide + reach) / job->pixel), runs);
+            int64_t others = find_runs(job, x * step + last, (wide + reach) / job->pixel - last, runs + parts_of);
+            for (Run *run = runs + parts_of; run < runs + parts_of + others; run++)
+                run->to += last;
+            parts_of += others;
+        }
         memset(tags, -1, (size_t)slots * 8);
         for (int64_t y = 0; y < job->size[1]; y += 1 + two) {
             y -= two && y && y + 1 == job->size[1]; /* the last two go back */
-            int more = two && y + 1 < job->size[1], is_direct = LANES < 7 && !flip && step == 1 && wide >= WIDTH / ITEM;
+            int more = two && y + 1 < job->size[1];
             for (int64_t row = 0; row < rows + more; row++) {
-                int64_t k = row / tall % depth, number = y * job->stride[1] + (row - k * tall) * job->dilation[1];
-                int64_t slot = k * height + number % height, is_along = way == EXTREMES && kernel[2] > 1;
-                lines[row] = ring + slot * pitch;
-                if (tags[slot] == number)
-                    continue;
+                int64_t k = row / tall % depth, number = y * job->stride[1] + (row - k * tall) * job->dilation[1], slot = k * height + number % height;
+                const K *from = row_of(job, item, z * job->stride[0] + k * job->dilation[0], number);
+                data[row] = lines[row] = ring + slot * pitch;
+                K *in_ring = is_along ? scratch[0] : lines[row];
+                if (tags[slot] != number)
+                    load(job, from, runs, parts_of, wide + reach, in_ring, job->pixel, flip);
+                if (!is_along && parts[1].n && from)
+                    data[row] = from + before;
+                else if (is_along && tags[slot] != number)
+                    extremes_along(job, is_top, lines[row], from ? from + before : in_ring, scratch, parts, wide);
                 tags[slot] = number;
-                load(job, item, z * job->stride[0] + k * job->dilation[0], number, runs, parts, is_along ? scratch[0] : lines[row],
-                     job->pixel, flip);
-                if (is_along)
-                    extremes_along(job, is_top, lines[row], scratch, wide);
             }
             if (way == STEPS)
                 run_network(job->weights, job->steps, lines, n, gap);
             else if (!more)
-                lines[rows] = lines[0];
+                lines[rows] = lines[0], data[rows] = data[0];
             K *made[2] = {scratch[2], scratch[3]};
             for (int of = 0; is_direct && of <= more; of++)
                 made[of] = (K *)(void *)(to + (y + of) * job->y_y);
-            if (way == MEDIANS)
-                medians(made, lines, tall, sorted, wide, gap);
-            else if (way == EXTREMES && tall > 1)
-                extremes_down(is_top, made, lines, tall, scratch, wide);
+            const Part whole = {0, most(wide, LANE), 1};
+            for (const Part *part = is_along ? &whole : parts; way != STEPS && part < (is_along ? &whole + 1 : parts + 3); part++) {
+                const K *here[MOST_ROWS + 1];
+                K *out[] = {made[0] + part->first, made[1] + part->first};
+                for (int64_t row = 0; part->n && row <= tall; row++)
+                    here[row] = (part->in_ring ? lines[row] : data[row]) + part->first;
+                if (part->n && way == MEDIANS)
+                    medians(out, here, tall, sorted, part->n, gap, ahead);
+                else if (part->n && tall > 1)
+                    extremes_down(is_top, out, here, tall, scratch, part->n);
+            }
             for (int64_t of = 0; of < (way == STEPS ? job->maps : 1 + more); of++) {
                 const double *found = job->weights + job->steps * NUMBERS + 2 * of;
                 const K *from = way == STEPS ? lines[(int)found[0]] + (int64_t)found[1] * gap : tall > 1 ? made[of] : lines[of];
@@ -461,8 +549,8 @@ static void slide_tile(Slide *slide, int64_t item, int64_t z, int64_t y0, int64_
     slide->size = slide->rows * slide->columns;
     int64_t runs = find_runs(job, x0 * stride[2], slide->columns, slide->runs);
     for (int64_t row = 0; row < slide->rows; row++)
-        load(job, job->x + item * job->x_item + channel * ITEM, z * stride[0] + row / height, y0 * stride[1] + row % height,
-             slide->runs, runs, slide->keys + row * slide->columns, 1, slide->flip);
+        load(job, row_of(job, job->x + item * job->x_item + channel * ITEM, z * stride[0] + row / height, y0 * stride[1] + row % height),
+             slide->runs, runs, slide->columns, slide->keys + row * slide->columns, 1, slide->flip);
     if (slide->is_sorted)
         sort(slide);
     else
