@@ -31,7 +31,9 @@ FLAGS = [
     "-fno-trapping-math",
     "-fvisibility=hidden",
 ]
-TUNED = ["-mtune=icelake-server"]  # GCC then loads what it needs twice once (its generic way: medians take 1.6 times)
+TUNED = [
+    "-mtune=icelake-server"
+]  # GCC then loads what it needs twice once (its generic way: medians take 1.6 times)
 WIDTHS = {  # bytes of a vector, and the processors that have them
     "x86_64": {
         16: ["-march=x86-64-v2"],

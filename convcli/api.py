@@ -226,7 +226,7 @@ def filter(
     key = None if own.form or own.is_picture else _key(data, asked)
     if planned := _PLANNED.get(key):
         work = planned.of(ArraySource(data, planned.source.info))
-        return _made(own, work)
+        return _made(own, work, data)
     threads = None if threads is None else in_range(whole(threads, "threads"), "threads", 1)
     source: Source = ArraySource(data, own.form or _axes(data.shape, axes))
     source.info = replace(source.info, volume="Z" in str(axes or "").upper())
@@ -277,7 +277,7 @@ def filter(
     if key and len(_PLANNED) < MOST_PLANNED:
         nothing = np.broadcast_to(data.dtype.type(0), data.shape)
         _PLANNED[key] = work.of(ArraySource(nothing, source.info))
-    return _made(own, work)
+    return _made(own, work, data)
 
 
 def filter_file(
@@ -348,10 +348,10 @@ def filter_file(
     return Path(path)
 
 
-def _made(own: Taken, work: Pipeline) -> Any:
+def _made(own: Taken, work: Pipeline, data: np.ndarray) -> Any:
     """Return the result of a filter as what the array was."""
     tally = Tally()
-    found = work.array(tally)
+    found = work.array(tally, data.ctypes.data)
     if tally.rounded:
         warnings.warn(ROUNDED, stacklevel=3)
     result = own.give(found, work.result)

@@ -145,7 +145,7 @@ class Engine(ABC):
         are ``(out, in, *kernel)`` here too; torch and ONNX store them the other way round.
         """
         _check_weights(x, weights, groups)
-        _check_data(x, weights.shape[2:], stride, dilation)
+        _check_data(x, x.shape[2:], weights.shape[2:], stride, dilation)
         windows = map(TransposedWindow, weights.shape[2:], stride, dilation)
         sizes = tuple(window.full_size(n) for window, n in zip(windows, x.shape[2:], strict=True))
         return self._transpose(self._call(x, weights, sizes, stride, dilation, groups, finite))
@@ -172,8 +172,9 @@ class Engine(ABC):
         padding or missing: the kind's ``fill``, or of integers what is nearest to it.  ``out`` is as for `correlate`;
         ``outside`` is for pools that `pads` names.
         """
-        sizes = pool_sizes(_with(x, outside), size, stride, dilation)
-        taps = np.broadcast_to((dtype or x.dtype).type(1), (1, 1, *size))
+        sizes = pool_sizes(x, size, stride, dilation, outside)
+        one = np.ones(1, dtype or x.dtype)
+        taps = np.ndarray((1, 1, *size), one.dtype, one, strides=(0,) * x.ndim)  # without memory
         call = self._call(x, taps, sizes, stride, dilation, out=out, outside=outside)
         return self._pool(call, kind, counts)
 
@@ -183,7 +184,7 @@ class Engine(ABC):
         algorithm = algorithm or self._default(weights)
         if outside is None and x.dtype not in algorithm.integers:
             _check_weights(x, weights, call.groups)
-        sizes = pool_sizes(_with(x, outside), weights.shape[2:], call.stride, call.dilation)
+        sizes = pool_sizes(x, weights.shape[2:], call.stride, call.dilation, outside)
         return algorithm, replace(call, sizes=sizes, finite=call.finite or x.dtype.kind != "f")
 
     def _where_it_serves(self, algorithm: Algorithm, call: Correlation) -> np.ndarray:
@@ -249,21 +250,18 @@ class Engine(ABC):
         """Pool the windows of a call, whose weights give their size and the type of the arithmetic alone."""
 
 
-def _with(x: np.ndarray, outside: Outside | None) -> np.ndarray:
-    """Return an array of the shape of ``x`` with what is outside, without memory."""
-    if outside is None:
-        return x
-    shape = (*x.shape[:2], *(hi - lo for lo, hi in outside.ranges))
-    return np.broadcast_to(x[(slice(1),) * x.ndim], shape)
-
-
 def pool_sizes(
-    x: np.ndarray, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+    x: np.ndarray,
+    size: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    outside: Outside | None = None,
 ) -> tuple[int, ...]:
-    """Return how many windows fit along each space axis, having checked that everything fits."""
-    _check_data(x, size, stride, dilation)
+    """Return how many windows fit along each space axis of the data and what is outside, if everything fits."""
+    space = x.shape[2:] if outside is None else tuple(hi - lo for lo, hi in outside.ranges)
+    _check_data(x, space, size, stride, dilation)
     windows = map(Window, size, stride, dilation)
-    return tuple(window.output_size(n) for window, n in zip(windows, x.shape[2:], strict=True))
+    return tuple(window.output_size(n) for window, n in zip(windows, space, strict=True))
 
 
 def all_finite(x: np.ndarray) -> bool:
@@ -276,7 +274,9 @@ def all_finite(x: np.ndarray) -> bool:
         return bool(np.isfinite(x.sum()))
 
 
-def _check_data(x: np.ndarray, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> None:
+def _check_data(
+    x: np.ndarray, space: Sequence[int], size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> None:
     rank = x.ndim - 2
     if rank < 1:
         raise UsageError(f"an array of shape {x.shape} has no space axes after its items and channels")
@@ -285,7 +285,7 @@ def _check_data(x: np.ndarray, size: Sequence[int], stride: Sequence[int], dilat
             f"size {tuple(size)}, stride {tuple(stride)} and dilation {tuple(dilation)} do not fit "
             f"the {rank} space axes of shape {x.shape}: give one number an axis"
         )
-    if 0 in x.shape:
+    if 0 in x.shape or 0 in space:
         raise UsageError(f"an array of shape {x.shape} holds no data: nothing to filter")
     if x.dtype not in TYPES:
         raise UsageError(f"an engine computes in float32 or float64, not in {x.dtype}: convert first")

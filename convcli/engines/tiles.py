@@ -5,6 +5,8 @@ No arithmetic: nothing here can change a result.
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from math import prod
+from threading import Thread
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +15,7 @@ Slices = tuple[slice, ...]
 T = TypeVar("T")
 
 THREADED = 1 << 25  # operations below which threads cost more than they save (measured)
+PAGE = 4096
 
 
 def memory_order(x: np.ndarray) -> tuple[int, ...]:
@@ -54,6 +57,19 @@ def planar(order: Sequence[int]) -> tuple[int, ...]:
 def empty(shape: Sequence[int], order: Sequence[int], dtype: np.dtype) -> np.ndarray:
     """Return a new array whose axes lie in memory in this order, the slowest first."""
     return np.empty([shape[axis] for axis in order], dtype).transpose(np.argsort(order))
+
+
+def apart(shape: Sequence[int], dtype: np.dtype, address: int) -> np.ndarray:
+    """Return a new array that begins half a page from where ``address`` lies in its own.
+
+    Data that are read and results that are written at the same place of their pages make processors wait: the low
+    bits of an address alone decide at first whether a load needs what was stored just before.
+    """
+    size = prod(shape) * dtype.itemsize
+    if size < PAGE:
+        return np.empty(shape, dtype)
+    memory = np.empty(size + PAGE, np.uint8)
+    return np.ndarray(shape, dtype, memory, (address // 64 * 64 + PAGE // 2 - memory.ctypes.data) % PAGE)
 
 
 def cut(shape: Sequence[int], order: Sequence[int], size: int) -> list[Slices]:
@@ -131,17 +147,24 @@ def run(work: Callable[[T], None], tiles: Sequence[T], threads: int, operations:
     numpy's warnings about infinities and NaN are off: such values are data, and their results too.
     """
 
-    def quietly(tile: T) -> None:
-        with np.errstate(all="ignore"):  # holds for one thread
-            work(tile)
+    waiting, failures = iter(tiles), list[BaseException]()
 
-    threads = min(threads, len(tiles))
-    if threads == 1 or operations < THREADED:
-        for tile in tiles:
-            quietly(tile)
-        return
-    from concurrent.futures import ThreadPoolExecutor  # 8 ms that small jobs need not wait for
+    def crew() -> None:  # each takes the next tile until none waits, or one has failed
+        try:
+            with np.errstate(all="ignore"):  # holds for one thread
+                for tile in waiting:
+                    work(tile)
+                    if failures:
+                        return
+        except BaseException as failure:
+            failures.append(failure)
 
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(quietly, tiles):  # an exception cancels the tiles that have not begun
-            pass
+    enough = operations >= THREADED
+    others = [Thread(target=crew) for _ in range(1, min(threads, len(tiles)) if enough else 1)]
+    for other in others:
+        other.start()
+    crew()
+    for other in others:
+        other.join()
+    if failures:
+        raise failures[0]

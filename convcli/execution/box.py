@@ -6,6 +6,7 @@ each axis of space, in the order of the chain.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -73,6 +74,13 @@ class Runner:
         self._source = source
         premultiplied = job.split.alpha is Alpha.PREMULTIPLIED
         self._coverage_chain = job.chain.coverage(job.full_scale) if premultiplied else None
+
+    def of(self, source: Source) -> "Runner":
+        """Return the same for another source of the same form."""
+        one = copy(self)
+        one._source = source
+        one.__dict__.pop("_wider", None)
+        return one
 
     def reader(self, box: Box) -> Read:
         """Read all that a box of outputs needs; what is returned gives parts of it without reading."""

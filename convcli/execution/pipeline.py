@@ -22,6 +22,7 @@ from convcli.data.box import Box, grid, whole
 from convcli.data.info import BOXES, ITEMS, ArraySource, Grain, Info, PlanarSink, PlanarSource, Sink, Source
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
+from convcli.engines.tiles import apart
 from convcli.execution.box import Runner, execute, inputs_of
 from convcli.execution.items import items, place_of, with_items
 from convcli.jobs.chain import Chain
@@ -126,8 +127,7 @@ class Pipeline:
     def of(self, source: Source) -> "Pipeline":
         """Return the same for another source of the same form."""
         one = copy(self)
-        one.source = source
-        one.__dict__.pop("runner", None)
+        one.source, one.runner = source, self.runner.of(source)
         return one
 
     @property
@@ -276,8 +276,8 @@ class Pipeline:
                 yield (*box[:at], (index, index + 1), *box[at:]), np.expand_dims(block, place)
             progress(index + 1, self.result.size(ITEMS))
 
-    def array(self, tally: Tally | None = None) -> np.ndarray:
-        """Return the whole output; ``tally`` counts as for `blocks`.
+    def array(self, tally: Tally | None = None, address: int = 0) -> np.ndarray:
+        """Return the whole output; ``tally`` counts as for `blocks`, ``address`` is where data in memory begin.
 
         Raises
         ------
@@ -287,7 +287,7 @@ class Pipeline:
         self.plan.check_memory()
         check_memory("the result", prod(self.result.shape) * np.dtype(self.result.dtype).itemsize)
         try:
-            result = np.empty(self.result.shape, self.result.dtype)
+            result = apart(self.result.shape, np.dtype(self.result.dtype), address)
             for _ in self.blocks(tally or Tally(), into=result):
                 pass
         except MemoryError:

@@ -7,6 +7,7 @@ is worked out in `geometry`; no arrays here.
 import re
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 from itertools import chain
 
 from convcli.common import UsageError, frozen, in_range, parse_choice
@@ -126,6 +127,7 @@ class PadMode(StrEnum):
         """Return what stands where no sample does, with ``value`` as the user's fill value."""
         return value if self.takes_value else 0.0
 
+    @lru_cache(maxsize=256)
     def support(self, lo: int, hi: int, n: int) -> tuple[int, int]:
         """Return the stretch ``a:b`` of ``n`` samples from which ``lo:hi`` can be padded alone.
 

@@ -348,7 +348,11 @@ class Job:
 
     def rendering(self, measured: Measured | None = None) -> Rendering:
         """Work out the range policy's numbers."""
-        return self.policy.rendering(self.target, measured)
+        return self._rendering if measured is None else self.policy.rendering(self.target, measured)
+
+    @cached_property
+    def _rendering(self) -> Rendering:
+        return self.policy.rendering(self.target, None)
 
     @cached_property
     def opaque(self) -> Rendering:

@@ -242,10 +242,11 @@ class Tally:
         return self.values > 1 and self.only is not None and not np.isnan(self.only)
 
     def look(self, pixels: np.ndarray) -> None:
-        """Note whether all pixels of a block are one; the first row shows of most that they are not."""
+        """Note whether all pixels of a block are one; the last one or the first row show of most that they are not."""
         if pixels.size:
             first = pixels.flat[0]
-            even = (pixels[..., :1, :] == first).all() and pixels.min() == pixels.max()
+            even = first == pixels.flat[-1] and (pixels[..., :1, :] == first).all()
+            even = even and pixels.min() == pixels.max()
             self.only = float(first) if even else np.nan
 
 

@@ -183,34 +183,36 @@ static void run_network(const double *steps, int64_t count, K *const *lines, int
 
 /* Where a vector of outputs begins: the last one goes back and makes some again. */
 #define VECTORS(n) for (int64_t at = 0, from; from = at + LANE > (n) ? (n) - LANE : at, at < (n); at += LANE)
-#define AHEAD(row, writes) __builtin_prefetch((const char *)((row) + from) + ahead[writes], writes, 3)
+#define AHEAD(row, writes) __builtin_prefetch((const char *)((row) + from) + (writes ? to_write : to_read), writes, 3)
 
 #define MEDIAN_9(to, row)                                                                                            \
     {                                                                                                                \
-        K v[] = {row[i], row[j], row[k], both[0], both[1], both[2], both[3], both[4], both[5]};                      \
-        E(0, 3) E(1, 4) E(2, 5) E(3, 6) E(4, 7) E(5, 8) E(0, 1) E(1, 2) E(6, 7) E(6, 8) SORT_3(3, 4, 5) SORT_3(2, 4, 6) \
-        to[i] = v[4];                                                                                                \
+        K v[] = {row[i], row[j], row[k]}, found = four[3];                                                           \
+        SORT_3(0, 1, 2)                                                                                              \
+        for (int t = 0; t < 3; t++)                                                                                  \
+            found = SMALLER(found, LARGER(four[t], v[2 - t]));                                                       \
+        to[i] = found;                                                                                               \
     }
 
-APART void median_9(K *restrict to, K *restrict below, const K *const *rows, const K *sorted, int64_t n, int64_t gap, const int64_t *ahead) {
+APART void median_9(K *restrict to, K *restrict below, const K *const *rows, const K *sorted, int64_t n, int64_t gap, int64_t to_read, int64_t to_write) {
     const K *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
     (void)sorted;
     VECTORS(n) {
         AHEAD(c, 0), AHEAD(d, 0), AHEAD(to, 1), AHEAD(below, 1);
         for (int64_t i = from, j = i + gap, k = j + gap; i < from + LANE; i++, j++, k++) {
-            K v[] = {b[i], b[j], b[k], c[i], c[j], c[k]};
-            E(0, 3) E(1, 4) E(2, 5)
-            const K *both = v;
+            K v[] = {b[i], c[i], b[j], c[j], b[k], c[k]};
+            E(0, 1) E(2, 3) E(4, 5) E(0, 2) E(0, 4) E(1, 3) E(5, 3) E(2, 4) E(1, 5) E(2, 1) E(4, 5) E(4, 1)
+            const K four[] = {v[2], v[4], v[1], v[5]};
             MEDIAN_9(to, a)
             MEDIAN_9(below, d)
         }
     }
 }
 
-APART void sort_4(K *restrict to, const K *const *rows, int64_t n, const int64_t *ahead) {
+APART void sort_4(K *restrict to, const K *const *rows, int64_t n, int64_t to_read) {
     const K *one = rows[0], *two = rows[1], *three = rows[2], *four = rows[3];
     VECTORS(n) {
-        AHEAD(four, 0);
+        __builtin_prefetch((const char *)(four + from) + to_read, 0, 3);
         for (int64_t i = from; i < from + LANE; i++) {
             K v[] = {one[i], two[i], three[i], four[i]};
             E(0, 1) E(2, 3) E(0, 2) E(1, 3) E(1, 2)
@@ -229,7 +231,7 @@ APART void sort_4(K *restrict to, const K *const *rows, int64_t n, const int64_t
     }
 #define FIVE(a) (a)[i], (a)[i + gap], (a)[i + 2 * gap], (a)[i + 3 * gap], (a)[i + 4 * gap]
 
-APART void median_25(K *restrict to, K *restrict below, const K *const *rows, const K *sorted, int64_t n, int64_t gap, const int64_t *ahead) {
+APART void median_25(K *restrict to, K *restrict below, const K *const *rows, const K *sorted, int64_t n, int64_t gap, int64_t to_read, int64_t to_write) {
     const K *a = rows[0], *f = rows[5];
     VECTORS(n) {
         AHEAD(f, 0), AHEAD(to, 1), AHEAD(below, 1);
@@ -267,8 +269,8 @@ EXTREME(greatest_of, LARGER)
 
 static void medians(K *const *to, const K *const *rows, int64_t tall, K *sorted, int64_t n, int64_t gap, const int64_t *ahead) {
     if (tall == 5)
-        sort_4(sorted, rows + 1, n + 4 * gap, ahead);
-    (tall == 3 ? median_9 : median_25)(to[0], to[1], rows, sorted, n, gap, ahead);
+        sort_4(sorted, rows + 1, n + 4 * gap, ahead[0]);
+    (tall == 3 ? median_9 : median_25)(to[0], to[1], rows, sorted, n, gap, ahead[0], ahead[1]);
 }
 
 /* Outputs of a row whose windows are neighbours of the data, which are read there; or a vector at an end of the row, and
@@ -358,9 +360,9 @@ static int networks(Job *job, K flip) {
         int64_t parts_of = find_runs(job, x * step, (wide + reach) / job->pixel, runs);
         int is_direct = is_plain && step == 1 && wide >= LANE; /* outputs are made where they are wanted */
         Part parts[3] = {{0, most(wide, LANE), 1}};
-        if (is_plain && wide >= LANE)
+        if (is_plain && wide >= LANE && tall * kernel[2] > 1)
             before = find_parts(job, parts, runs, parts_of, wide, reach);
-        const int64_t ahead[] = {parts[1].n ? 2 * job->stride[1] * job->x_y : 0, is_direct ? 2 * job->y_y : 0};
+        const int64_t ahead[] = {parts[1].n ? 4 * job->stride[1] * job->x_y : 0, is_direct ? 2 * job->y_y : 0};
         if (parts[1].n) { /* what the vectors at the ends see */
             int64_t sees = (LANE + reach) / job->pixel + 1, last = (wide - LANE) / job->pixel;
             parts_of = find_runs(job, x * step, least(sees, (wide + reach) / job->pixel), runs);

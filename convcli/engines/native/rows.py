@@ -24,6 +24,7 @@ from convcli.kernel.model import Combine
 from convcli.pixels.render import Rendering, Tally
 
 TYPES = ("uint8", "int8", "uint16", "int16", "float32", "float64")  # in the order of `rows.h`, as those below
+CODES = {np.dtype(name): code for code, name in enumerate(TYPES)}
 COMBINE = (Combine.NONE, Combine.MAGNITUDE, Combine.MAX, Combine.SUM)
 DENSE, SEPARABLE, REDUCE, FIND, CLEAR = range(5)
 FLOATS, DOUBLES, SHORTS, WORDS, FINE = range(5)
@@ -130,9 +131,8 @@ def ranked(call: Correlation, ranks: np.ndarray) -> np.ndarray | None:
     found = form_of(x.dtype, kernel, call.dilation, alike)
     if found is None:
         return None
-    everywhere = np.broadcast_to(ranks, (len(x), ranks.shape[1], *call.sizes))
-    ones = np.broadcast_to(x.dtype.type(1), (ranks.shape[1], 1, *kernel))
-    return _run(replace(call, x=x, weights=ones), Form(*found, ranks=everywhere), None, call.out)[0]
+    call = call if x is call.x else replace(call, x=x)
+    return _run(call, Form(*found, ranks=ranks), None, call.out)[0]
 
 
 def _fills_integers(call: Correlation) -> bool:
@@ -221,7 +221,9 @@ def _run(
     call: Correlation, form: Form, how: Rendering | None, out: np.ndarray | None
 ) -> tuple[np.ndarray, Tally]:
     """Run the loops over all of a call."""
-    x, maps = call.x, len(call.weights)
+    x, maps, dtype = call.x, len(call.weights), call.weights.dtype if how is None else np.dtype(how.dtype)
+    if form.ranks is not None:
+        maps, dtype = form.ranks.shape[1], x.dtype
     fill = 0.0
     sources: list[np.ndarray | None] = [None] * len(call.sizes)
     if call.outside is not None:
@@ -230,18 +232,21 @@ def _run(
     pixel = tiles.pixel_size(x)
     if pixel == 1 and x.strides[-1] != x.itemsize:
         x = np.ascontiguousarray(x)
-    dtype = call.weights.dtype if how is None else np.dtype(how.dtype)
     outputs = 1 if call.combine is not Combine.NONE else maps
     out = _place(out, (len(x), outputs, *call.sizes), pixel, dtype)
     weights = np.ascontiguousarray(form.weights, np.float64)
-    bias = np.array(call.bias, np.float64)
+    bias = np.array(call.bias) if any(call.bias) else None
     ones = (1,) * (3 - len(call.sizes))
     whole = (*ones, *call.sizes)
     job = Job(
+        x=x.ctypes.data,
+        y=out.ctypes.data,
+        items=len(x) // pixel,
+        size=whole,
         weights=weights.ctypes.data,
-        bias=bias.ctypes.data if bias.any() else None,
-        x_type=TYPES.index(x.dtype.name),
-        y_type=TYPES.index(dtype.name),
+        bias=None if bias is None else bias.ctypes.data,
+        x_type=CODES[x.dtype],
+        y_type=CODES[dtype],
         maps=form.terms or maps,
         channels=x.shape[1],
         kernel=(*ones, *call.weights.shape[2:]),
@@ -256,7 +261,10 @@ def _run(
         **{"lanes": DOUBLES if call.weights.dtype == np.float64 else FLOATS, **form.fields},
     )
     if form.ranks is not None:
-        job.ranks, steps = form.ranks.ctypes.data, form.ranks.strides
+        job.ranks = form.ranks.ctypes.data
+        steps = [
+            step if size > 1 else 0 for size, step in zip(form.ranks.shape, form.ranks.strides, strict=True)
+        ]
         job.rank_steps = (*steps[:2], *(0 for _ in ones), *steps[2:])
     for axis, table in enumerate([None] * len(ones) + sources):
         job.source[axis] = None if table is None else table.ctypes.data
@@ -266,12 +274,16 @@ def _run(
         job.is_rendered, job.is_absolute, job.fits = True, how.absolute, how.fits
         job.anchor, job.width, job.times, job.offset = how.anchor, how.width, how.scale, how.offset
         job.low, job.top = how.low, how.top
-        if how.plain and call.finite and not bias.any() and form.terms < 2 and call.combine is Combine.NONE:
+        if how.plain and call.finite and bias is None and form.terms < 2 and call.combine is Combine.NONE:
             job.is_rounded = True
             if job.scale == DIVIDED_BY and rounds_alike(int(job.factor), int(how.top)):
                 job.scale, job.factor = TIMES, 1 / job.factor
-    jobs = [_part(job, x, out, part) for part in _parts((len(x) // pixel, *whole), call.threads)]
-    tiles.run(library.run, jobs, call.threads, out.size * max(weights.size, call.weights.size))
+    jobs, operations = [job], out.size * max(weights.size, call.weights.size)
+    if call.threads > 1 and operations >= tiles.THREADED:
+        jobs = [
+            _part(job, x.itemsize, out.itemsize, part) for part in _parts((job.items, *whole), call.threads)
+        ]
+    tiles.run(library.run, jobs, call.threads, operations)
     return out, Tally(out.size, sum(one.clipped for one in jobs), sum(one.nans for one in jobs))
 
 
@@ -325,23 +337,22 @@ def _parts(shape: tuple[int, ...], threads: int) -> list[tuple[slice, ...]]:
     ]
 
 
-def _part(job: Job, x: np.ndarray, out: np.ndarray, part: tuple[slice, ...]) -> Job:
-    """Return the job of a part of the outputs."""
+def _part(job: Job, x_size: int, y_size: int, part: tuple[slice, ...]) -> Job:
+    """Return the job of a part of the outputs; items of the data and of the result have these sizes."""
     mine = Job.from_buffer_copy(job)
     first = [piece.start for piece in part]
-    pixel = job.pixel
-    inputs = (job.x_item, job.x_z, job.x_y, pixel * x.itemsize)
-    outputs = (job.y_item, job.y_z, job.y_y, pixel * out.itemsize)
-    mine.x = x.ctypes.data + first[0] * job.x_item
-    for axis, (start, step, size) in enumerate(zip(first[1:], job.stride, inputs[1:], strict=True)):
+    inputs = (job.x_z, job.x_y, job.pixel * x_size)
+    outputs = (job.y_item, job.y_z, job.y_y, job.pixel * y_size)
+    mine.x += first[0] * job.x_item
+    for axis, (start, step, size) in enumerate(zip(first[1:], job.stride, inputs, strict=True)):
         if job.source[axis]:  # data stay where they are, the part of the table moves
             mine.source[axis] = job.source[axis] + start * step * 8
         else:
             mine.x += start * step * size
-    mine.y = out.ctypes.data + sum(map(prod, zip(first, outputs, strict=True)))
+    mine.y += sum(map(prod, zip(first, outputs, strict=True)))
     if job.ranks:
         items, _, *steps = job.rank_steps
-        mine.ranks = job.ranks + sum(map(prod, zip(first, (pixel * items, *steps), strict=True)))
+        mine.ranks += sum(map(prod, zip(first, (job.pixel * items, *steps), strict=True)))
     mine.items, *sizes = (piece.stop - piece.start for piece in part)
     mine.size = tuple(sizes)
     return mine

@@ -67,8 +67,9 @@ class NumpyEngine(Engine):
         """Reduce windows along one axis after the other where the kind allows it, else whole."""
         x, sizes, size = call.x, call.sizes, call.weights.shape[2:]
         whole, taken = (*x.shape[:2], *sizes), prod(size) if counts is None else counts
-        out = None if call.out is None or len(x) > 1 else call.out[0][:, None]
-        call = replace(call, x=x.reshape(-1, 1, *x.shape[2:]), out=out)
+        if x.shape[:2] != (1, 1):
+            out = None if call.out is None or len(x) > 1 else call.out[0][:, None]
+            call = replace(call, x=x.reshape(-1, 1, *x.shape[2:]), out=out)
         if (states := kind.states(np, x)) is not None:
             axes = zip(range(3, x.ndim + 1), sizes, size, call.stride, call.dilation, strict=True)
             for axis, *window in axes:
