@@ -126,6 +126,15 @@ def explained(path: Path) -> None:
     printed("explain", str(path), "-k", "1,2,3", "--at", "1")
 
 
+def filtered(path: Path) -> None:
+    printed("filter", str(path), "-k", "box:3", "-yo", f"{path}.out.csv")
+
+
+def long_kernel(path: Path) -> None:
+    (path.parent / "x.csv").write_text("1\n2\n3\n")
+    printed("filter", f"{path.parent}/x.csv", "-k", str(path), "--padding", "full", "-yo", f"{path}.out.csv")
+
+
 CASES: dict[str, tuple[int, Callable[[int, Path], Callable[[], object]]]] = {
     "columns of numbers": (1000, media("a.csv", columns("1"))),
     "columns of text among them": (1000, media("a.csv", columns("1x"))),
@@ -157,6 +166,8 @@ CASES: dict[str, tuple[int, Callable[[int, Path], Callable[[], object]]]] = {
         lambda n, folder: lambda: trace(parse_layers(["conv:4,s=2,p=1", "tconv:4,s=2,p=1"] * n), None, (32, 32)),
     ),
     "rows of a kernel": (300, lambda n, folder: lambda: separable_terms(np.outer(np.arange(n), np.arange(900.0)))),
+    "columns that are filtered": (2500, on_disk("a.csv", columns("1"), filtered)),
+    "a kernel beside few samples": (20_000, on_disk("a.csv", lambda n: b"0.5\n-1\n" * n, long_kernel)),
     "columns that are explained": (1000, on_disk("a.csv", columns("1"), explained)),
 }  # fmt: skip
 

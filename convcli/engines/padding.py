@@ -3,14 +3,13 @@
 The mode says which samples stand where, with which weights; here its answers become copies and sums of slices.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from convcli.engines import tiles
-from convcli.geometry.padding import PadMode
+from convcli.geometry.padding import PadMode, Sources
 
 
 def pad(
@@ -78,18 +77,29 @@ def _around(
         done = (*[slice(None)] * (axis + 1), *inner[axis + 1 - kept :])
         lines = np.moveaxis(out[done], axis, 0)
         n = x.shape[axis]
-        _fill(lines, lines[inner[axis - kept]], chain(range(lo, 0), range(n, hi)), lo, mode, fill)
+        _fill(lines, lines[inner[axis - kept]], (range(lo, 0), range(n, hi)), lo, mode, fill)
     return out
 
 
 def _fill(
-    target: np.ndarray, source: np.ndarray, places: Iterable[int], lo: int, mode: PadMode, fill: float
+    target: np.ndarray, source: np.ndarray, sides: Sequence[range], lo: int, mode: PadMode, fill: float
 ) -> None:
     """Set what lies outside along the first axis; ``lo`` is where the target begins."""
-    for place in places:
-        total = target[place - lo : place - lo + 1]
-        total[...] = fill
-        for number, (at, weight) in enumerate(mode.sources(place, len(source))):
+    for side in sides:
+        outside = target[side.start - lo : max(side.stop, side.start) - lo]
+        found = [] if mode.fills else [mode.sources(place, len(source)) for place in side]
+        if found and all(len(samples) == 1 and samples[0][1] == 1 for samples in found):
+            outside[...] = source[[samples[0][0] for samples in found]]
+            continue
+        outside[...] = fill
+        _sum(outside, source, found)
+
+
+def _sum(target: np.ndarray, source: np.ndarray, places: Sequence[Sources]) -> None:
+    """Set each element along the first axis to the sum of weighted samples; without any it stays."""
+    for place, sources in enumerate(places):
+        total = target[place : place + 1]
+        for number, (at, weight) in enumerate(sources):
             samples = source[at : at + 1]
             if weight != 1:
                 samples = np.array(weight).astype(target.dtype) * samples.astype(target.dtype)
@@ -105,5 +115,5 @@ def _along(
     source, target = np.moveaxis(x, axis, 0), np.moveaxis(out, axis, 0)
     first, last = min(max(lo, 0), hi), min(hi, n)
     target[first - lo : max(last - lo, 0)] = source[first : max(last, 0)]
-    _fill(target, source, chain(range(lo, first), range(max(last, first), hi)), lo, mode, fill)
+    _fill(target, source, (range(lo, first), range(max(last, first), hi)), lo, mode, fill)
     return out

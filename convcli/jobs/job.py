@@ -469,10 +469,11 @@ def positions(chain: Chain, axis: int) -> np.ndarray:
         window, n = stage.windows[axis], sizes[axis]
         missing = where < 0
         where = window.origin_index(where, stage.origins[axis])  # type: ignore[arg-type,assignment]
-        for index in np.flatnonzero((where < 0) | (where >= n)):
-            inside = stage.mode.sources(int(where[index]), n)
-            where[index] = inside[0][0] if inside else -1
-        where[missing] = -1
+        outside = (where < 0) | (where >= n)
+        if n and not stage.mode.fills:
+            where[outside] = [stage.mode.sources(index, n)[0][0] for index in where[outside].tolist()]
+            outside = missing
+        where[outside | missing] = -1
     return where
 
 

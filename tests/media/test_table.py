@@ -23,7 +23,7 @@ from convcli.data.info import Info
 from convcli.media.options import Header, ReadOptions, WriteOptions
 from convcli.media.registry import by_name, left_out
 from convcli.media.tables.columns import pick
-from convcli.media.tables.delimited import find_delimiter, has_header
+from convcli.media.tables.delimited import SAMPLE_BYTES, find_delimiter, has_header
 from convcli.media.tables.table import TableSource, csv_source, sink, tsv_source
 
 NAN = math.nan
@@ -153,6 +153,17 @@ def test_the_header_can_be_said(text: str) -> None:
         opened("a,b\n1,2\n", header=Header.NO)
     with pytest.raises(ConvError, match="a header and no rows"):
         opened("1,2\n", header=Header.YES)
+
+
+def test_a_header_of_any_length_is_seen() -> None:
+    """Names with digits are names where numbers stand below, however far below that is in bytes."""
+    count = 12_000
+    names = ",".join(f"c{index}" for index in range(count))
+    assert len(names) > SAMPLE_BYTES
+    rows = [[index + 0.5 for index in range(count)], [-index for index in range(count)]]
+    lines = [names, *(",".join(map(str, row)) for row in rows)]
+    for end in ("\n", ""):
+        assert values("\n".join(lines) + end) == rows
 
 
 def test_header_or_not() -> None:

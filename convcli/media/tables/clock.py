@@ -14,7 +14,7 @@ from convcli.common.numbers import number_text
 from convcli.data.axes import AS_ROWS, SECOND, UNCLEAR, Listed
 from convcli.data.units import measure
 from convcli.media.tables.columns import name_of
-from convcli.media.tables.delimited import Cells
+from convcli.media.tables.delimited import Cells, is_number
 
 _UNIT = re.compile(r"[\[(]([^\[\]()]{1,12})[\])]\s*$")  # time [s], t (ms)
 _NAMED = re.compile(r"(?i)time|^(t|when|seconds?|epoch)\b")
@@ -97,14 +97,16 @@ class Clock:
     @classmethod
     def of_dates(cls, cells: Cells) -> tuple[Clock | None, tuple[str, ...]]:
         """Return what the first column of dates tells that do not fall, and a line where day and month are unclear."""
-        for index, column in enumerate(cells.frame):
-            for cell in column[:1].drop_nulls():
-                stamps = [stamp for form in _forms(cell) if (stamp := _stamps(column, form)) is not None]
-                found = [one for ticks in stamps if (one := cls.stamped(index, ticks))]
-                if len(found) == 2 and (np.diff(stamps[0]) != np.diff(stamps[1])).any():
-                    return None, (f"{UNCLEAR} {cell}: they tell no times; write 2024-03-01 or 1-Mar-2024",)
-                if found:
-                    return found[0], ()
+        for index, cell in enumerate(cells.frame.row(0)):
+            if cell is None or is_number(cell) or not (forms := _forms(cell)):
+                continue
+            column = cells.frame.to_series(index)
+            stamps = [stamp for form in forms if (stamp := _stamps(column, form)) is not None]
+            found = [one for ticks in stamps if (one := cls.stamped(index, ticks))]
+            if len(found) == 2 and (np.diff(stamps[0]) != np.diff(stamps[1])).any():
+                return None, (f"{UNCLEAR} {cell}: they tell no times; write 2024-03-01 or 1-Mar-2024",)
+            if found:
+                return found[0], ()
         return None, ()
 
 

@@ -22,6 +22,7 @@ from convcli.media.options import Header
 
 SAMPLE_BYTES = 1 << 16
 SAMPLE_ROWS = 100
+SAMPLE_LEAST = 2  # line ends before the last line of a sample: what is named must stand above something
 MAX_COLUMNS = 100_000
 MISSING = ("", "na", "n/a", "nan", "-nan", "+nan", "null")  # in lower case, without space around
 _NUMBER = re.compile(r"[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.IGNORECASE | re.ASCII)
@@ -91,7 +92,10 @@ def parse(raw: bytes, named: Header = Header.AUTO) -> Cells:
     if raw.endswith(b"\n\n"):
         raw = raw.rstrip(b"\n")
         as_it_stands = as_it_stands.rstrip(b"\r\n")
-    end = raw.find(b"\n", SAMPLE_BYTES)
+    end = SAMPLE_BYTES
+    for _ in range(SAMPLE_LEAST - raw.count(b"\n", 0, SAMPLE_BYTES)):
+        end = raw.find(b"\n", end) + 1 or len(raw)
+    end = raw.find(b"\n", end)
     sample = raw.rstrip(b"\n") if end < 0 else raw[:end]
     lines = sample.decode(errors="ignore").split("\n")
     delimiter = find_delimiter(lines)

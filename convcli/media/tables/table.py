@@ -212,15 +212,14 @@ def _columns_info(
     cells: Cells, chosen: list[int], time: Clock | None, is_tsv: bool, values: np.ndarray
 ) -> Info:
     kept = sorted(set(range(cells.frame.width)) - set(chosen))
-    anywhere = any(column.null_count() for column in cells.frame)
+    blanks = cells.frame.null_count().row(0)
+    anywhere = any(blanks)
     empty, nulls = [], {}
-    for index, found in zip(chosen, values, strict=True):
-        column = cells.frame.to_series(index)
-        blank, missing = column.null_count(), np.count_nonzero(np.isnan(found))
-        if blank or (anywhere and not missing):
+    for index, missing in zip(chosen, np.count_nonzero(np.isnan(values), axis=1).tolist(), strict=True):
+        if blanks[index] or (anywhere and not missing):
             empty.append(index)
-        if 0 < blank < missing:
-            nulls[str(index)] = column.is_null()
+        if 0 < blanks[index] < missing:
+            nulls[str(index)] = cells.frame.to_series(index).is_null()
     others = cells.frame[:, kept]
     note = f"filtered columns: {listed([name_of(cells.header, index) for index in chosen])}"
     if kept:
@@ -243,8 +242,10 @@ def _columns_info(
 
 def _numeric(cells: Cells) -> Iterator[int]:
     """Yield the columns whose first cell with a value holds a number."""
-    for index, column in enumerate(cells.frame):
-        first = next((cell for cell in column if cell is not None and not is_missing(cell)), "")
+    for index, first in enumerate(cells.frame.row(0)):
+        if first is None or is_missing(first):
+            column = cells.frame.to_series(index)
+            first = next((cell for cell in column if cell is not None and not is_missing(cell)), "")
         if is_number(first, "," if index in cells.commas else "."):
             yield index
 
