@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
@@ -27,7 +27,7 @@ from convcli.data.foreign import Taken, taken
 from convcli.data.info import ITEMS, SPACE, ArraySource, Colour, Info, Source, channels_first
 from convcli.data.masked import Masked
 from convcli.data.units import UNITS
-from convcli.execution.items import item_of
+from convcli.execution.items import item_of, items
 from convcli.execution.pipeline import Pipeline
 from convcli.geometry.areas import Areas
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
@@ -51,11 +51,15 @@ if TYPE_CHECKING:
     from convcli.explanations.matrix import Matrix
     from convcli.explanations.value import ConvExplanation, PoolExplanation
     from convcli.geometry.areas import Polygon, Stencil
+    from convcli.geometry.graph import Step
     from convcli.learning.least_squares import Fit
+    from convcli.learning.training import State
     from convcli.media.clip_view import Part, Watched
     from convcli.media.options import ReadOptions
+    from convcli.networks.torch_run import Output
 
     OneKernel = str | Kernel | ArrayLike
+    Weights = str | PathLike[str] | Mapping[str, np.ndarray]
     Where = Box | Sequence[tuple[int, int]] | str | PathLike[str] | np.ndarray | Sequence["Where"]
 
 # Every closed choice, for type checkers; a test compares them with the enums and classes that read them.
@@ -88,6 +92,20 @@ class KernelOptions(TypedDict, total=False):
     transpose: bool
     output_padding: Numbers
     axis: str
+
+
+class TrainingOptions(TypedDict, total=False):
+    """How `learn` trains a net, each as in the shell."""
+
+    epochs: int
+    loss: Literal["mse", "bce", "ce"]
+    optimizer: Literal["adam", "sgd"]
+    rate: float
+    momentum: float
+    batch: int
+    seed: int
+    patience: int
+    held_out: float
 
 
 def filter(
@@ -484,24 +502,44 @@ def explain(
     return explained(task, place, map, channel)
 
 
+@overload
+def learn(
+    array: ArrayLike, target: ArrayLike, size: Numbers, *, seek_bias: bool = ..., minimum_norm: bool = ...,
+    axes: str | None = ..., **options: Unpack[KernelOptions],
+) -> Fit: ...  # fmt: skip
+@overload
+def learn(
+    array: ArrayLike, target: ArrayLike | None = ..., *, net: str | PathLike[str], weights: Weights | None = ...,
+    axes: str | None = ..., **options: Unpack[TrainingOptions],
+) -> State: ...  # fmt: skip
 def learn(
     array: ArrayLike,
-    target: ArrayLike,
-    size: Numbers,
+    target: ArrayLike | None = None,
+    size: Numbers | None = None,
     *,
+    net: str | PathLike[str] | None = None,
+    weights: Weights | None = None,
     seek_bias: bool = True,
     minimum_norm: bool = False,
     axes: str | None = None,
-    **options: Unpack[KernelOptions],
-) -> Fit:
-    """Return the kernel that turns an array into a target with the least squared error, as ``convcli learn --size``.
+    **options: Any,
+) -> Fit | State:
+    """Return the kernel that turns an array into a target with the least squared error, or train a net.
+
+    As ``convcli learn --size`` and ``convcli learn --net``.
 
     Parameters
     ----------
     array, target : array_like
-        As in `filter`; of as many channels one kernel serves all, else each map sums over the channels.
+        As in `filter`; of as many channels one kernel serves all, else each map sums over the channels.  Of a net the
+        examples along N: targets are arrays (N, …) of what the net makes of each, scaled as the net scales its inputs,
+        for ``loss="ce"`` the numbers of the classes, and without any the inputs themselves.
     size : int, sequence of int, or text such as ``3x3``
         Of the kernel.
+    net : str or path
+        YAML of the net whose weights are learned.
+    weights : str, path or mapping
+        What a net starts from, as in `net`.
     seek_bias : bool
         Seek a constant beside the weights.
     minimum_norm : bool
@@ -509,12 +547,15 @@ def learn(
     axes : str
         Letters of the dimensions of both, as in `filter`.
     **options
-        As in `matrix`; ``padding`` is by default what fits the sizes.
+        As in `matrix`; ``padding`` is by default what fits the sizes.  Of a net ``epochs``, ``loss``, ``optimizer``,
+        ``rate``, ``momentum``, ``batch``, ``seed``, ``patience`` and ``held_out``, as in the shell.
 
     Returns
     -------
     Fit
         ``weights`` (out, in, *size), ``bias``, ``rms``, ``explained`` and how sure they are.
+    State
+        Of a net: ``kept``, arrays by LAYER.PARAMETER that `net` takes as ``weights``, and the ``curve`` of the loss.
 
     Raises
     ------
@@ -528,6 +569,10 @@ def learn(
     """
     from convcli.learning.least_squares import Example, fit, fitting
 
+    if net is not None:
+        return _trained(Path(net), array, target, weights, axes, options)
+    if size is None or target is None:
+        raise UsageError("a kernel is learned from array, target and size, a net from net='net.yaml'")
     x, y = (
         ArraySource(data := _real(one, "is no example"), _axes(data.shape, axes)) for one in (array, target)
     )
@@ -548,17 +593,77 @@ def learn(
     )
 
 
+def _trained(
+    path: Path,
+    array: ArrayLike,
+    target: ArrayLike | None,
+    weights: Weights | None,
+    axes: str | None,
+    options: dict[str, Any],
+) -> State:
+    """Train a net on the items of arrays."""
+    import torch
+
+    from convcli.geometry.graph import Shape
+    from convcli.learning.examples import Example, Examples, split
+    from convcli.learning.torch_training import Training, check_loss
+    from convcli.learning.training import Loss, Optimizer, Settings
+    from convcli.networks.parse import load_net
+    from convcli.networks.torch_run import preprocess, tensors
+
+    unknown = options.keys() - TrainingOptions.__annotations__.keys()
+    if unknown:
+        known = ", ".join(TrainingOptions.__annotations__)
+        raise UsageError(f"a training has no {', '.join(sorted(unknown))}: it has {known}")
+    for name, kind in (("loss", Loss), ("optimizer", Optimizer)):
+        if name in options:
+            options[name] = parse_choice(kind, str(options[name]), name)
+    for name, least in (("epochs", 1), ("batch", 1), ("patience", 1), ("seed", 0)):
+        if options.get(name) is not None:
+            options[name] = in_range(whole(options[name], name), name, least)
+    for name in ("rate", "momentum", "held_out"):
+        if options.get(name) is not None:
+            options[name] = in_range(_number(options[name], name), name, 0)
+    settings, found = Settings(**options), load_net(path)
+    raw = [torch.from_numpy(np.array(one, np.float32)) for one in _inputs(array, axes)[0]]
+    inputs = [preprocess(found.preprocess, one[None])[0] for one in raw]
+    steps = found.trace(Shape(len(inputs[0]), tuple(inputs[0].shape[1:])))
+    output = steps[-1].output
+    check_loss(found, output, settings.loss)
+    shape = (output.channels, *output.sizes)
+    if target is None:
+        targets = inputs
+    elif settings.loss is Loss.CE:
+        targets = [torch.tensor(number) for number in _real(target, "is no target").astype(int).ravel()]
+        shape = ()
+    else:
+        given = _real(target, "is no target").astype(np.float32) * found.preprocess.scale
+        targets = list(torch.from_numpy(given if given.ndim > len(shape) else given[None]))
+    if len(targets) != len(inputs) or any(tuple(one.shape) != shape for one in targets):
+        raise UsageError(
+            f"targets are {len(targets)} of the shape {tuple(targets[0].shape) if targets else ()}, and the net makes "
+            f"{len(inputs)} of {shape}"
+        )
+    examples = Examples(lambda number: Example(inputs[number], targets[number]), range(len(inputs)))
+    begun = tensors(_parameters(steps, weights, settings.seed))
+    training = Training(found, *split(examples, settings), begun, settings)
+    for _ in training.epochs():
+        pass
+    assert training.state is not None
+    return training.state
+
+
 def net(
     file: str | PathLike[str],
     array: ArrayLike,
     *,
     layer: str | int | None = None,
-    weights: str | PathLike[str] | None = None,
+    weights: Weights | None = None,
     seed: int | None = None,
     axes: str | None = None,
     dtype: DtypeName = "auto",
     device: str = "cpu",
-) -> np.ndarray:
+) -> Output:
     """Run a net on an array, as ``convcli net run`` does.
 
     Parameters
@@ -566,11 +671,11 @@ def net(
     file : str or path
         YAML, or an ONNX model.
     array : array_like
-        One input, its dimensions as ``axes`` says, such as ``CYX``.
+        An input, its dimensions as ``axes`` says, such as ``CYX``; several along N.
     layer : str or int
         Name or number of the layer whose output is wanted.  Default: the last.
-    weights : str or path
-        Arrays named LAYER.weight, LAYER.bias.
+    weights : str, path or mapping
+        A file of arrays named LAYER.weight, LAYER.bias, or such arrays, as `learn` returns them.
     seed : int
         Of random weights, where the net gives neither numbers nor a seed.
     axes, dtype, device
@@ -578,8 +683,9 @@ def net(
 
     Returns
     -------
-    ndarray
-        (channels, *space), or the numbers of a flat layer.
+    Output
+        The name of the layer, its ``shape``, the ``values`` (channels, *space), or the numbers of a flat layer, with
+        the items of N first, and the ``labels`` of the net's classes.
 
     Raises
     ------
@@ -589,25 +695,46 @@ def net(
         For a file that cannot be read.
     """
     from convcli.geometry.graph import Shape
-    from convcli.networks.model import parameters_of
     from convcli.networks.parse import load_net
-    from convcli.networks.torch_run import TorchNet
-    from convcli.networks.weights import initial, load_for
+    from convcli.networks.torch_run import Output, TorchNet
 
-    data = _real(array, "is no input")
-    source = ArraySource(data, _axes(data.shape, axes))
-    letters = canonical(source.info)
-    sizes = tuple(map(source.info.size, letters))
-    given, found = Shape(source.info.channels, sizes), load_net(Path(file))
+    inputs, several = _inputs(array, axes)
+    given, found = Shape(len(inputs[0]), inputs[0].shape[1:]), load_net(Path(file))
     if found.reread is not None and found.input != given:
         found = load_net(found.reread, given=given)
     steps = found.trace(found.preprocess.output(given))
-    wanted = parameters_of(steps)
-    stored = None if weights is None else load_for(Path(weights), wanted)
-    precision = compute_type(data.dtype.name, parse_choice(Precision, str(dtype), "dtype"))
-    model = TorchNet.load(found, steps, initial(wanted, stored, seed, None), precision, str(device))
+    precision = compute_type(inputs[0].dtype.name, parse_choice(Precision, str(dtype), "dtype"))
+    model = TorchNet.load(found, steps, _parameters(steps, weights, seed), precision, str(device))
     model = model if layer is None else model.upto(str(layer))
-    return model.run(channels_first(source, letters, box_of(sizes)))
+    values = [model.run(one) for one in inputs]
+    last = model.steps[-1]
+    labels = found.labels if last is steps[-1] else ()
+    return Output(last.name, str(last.output), np.stack(values) if several else values[0], labels)
+
+
+def _inputs(array: ArrayLike, axes: str | None) -> tuple[list[np.ndarray], bool]:
+    """Return inputs of a net, each (channels, *space), and whether they are the items of an axis N."""
+    data = _real(array, "is no input")
+    source = ArraySource(data, _axes(data.shape, axes))
+    several = ITEMS in source.info.letters
+    found = []
+    for one in items(source) if several else [source]:
+        letters = canonical(one.info)
+        found.append(channels_first(one, letters, box_of(tuple(map(one.info.size, letters)))))
+    if not found:
+        raise UsageError("there are no items along N")
+    return found, several
+
+
+def _parameters(steps: Sequence[Step], weights: Weights | None, seed: int | None) -> Mapping[str, np.ndarray]:
+    """Return the parameters of a net's layers, from what was given where it has them."""
+    from convcli.networks.model import parameters_of
+    from convcli.networks.weights import initial, load_for
+
+    wanted = parameters_of(steps)
+    if weights is None or isinstance(weights, Mapping):
+        return initial(wanted, weights, seed, None)
+    return initial(wanted, load_for(Path(weights), wanted), seed, None)
 
 
 @overload

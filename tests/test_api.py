@@ -578,8 +578,63 @@ def test_net_is_torchs(tmp_path: Path) -> None:
     )
     maps = torch.nn.functional.conv2d(torch.from_numpy(data)[None], torch.from_numpy(weights))[0]
     run: dict[str, Any] = {"weights": tmp_path / "w.npz", "axes": "CYX"}
-    np.testing.assert_allclose(convcli.net(tmp_path / "n.yaml", data, layer="c", **run), maps, atol=1e-12)
+    found = convcli.net(tmp_path / "n.yaml", data, layer="c", **run)
+    np.testing.assert_allclose(found.values, maps, atol=1e-12)
+    assert (found.layer, found.shape, found.labels) == ("c", "3@4x5", ())
     found = convcli.net(str(tmp_path / "n.yaml"), data.transpose(1, 2, 0), **(run | {"axes": "YXC"}))
-    np.testing.assert_allclose(np.ravel(found), maps.relu().amax((1, 2)), atol=1e-12)
+    np.testing.assert_allclose(np.ravel(found.values), maps.relu().amax((1, 2)), atol=1e-12)
+    arrays = {"c.weight": weights, "c.bias": np.ones(3)}
+    both = convcli.net(tmp_path / "n.yaml", np.stack([data, -data]), weights=arrays, axes="NCYX")
+    maps = (
+        torch.nn.functional.conv2d(torch.from_numpy(np.stack([data, -data])), torch.from_numpy(weights)) + 1
+    )
+    np.testing.assert_allclose(both.values[..., 0, 0], maps.relu().amax((2, 3)), atol=1e-12)
     with pytest.raises(convcli.UsageError, match="no layer named"):
         convcli.net(tmp_path / "n.yaml", data, layer="d", **run)
+
+
+def test_learn_trains_a_net_as_torch_does(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(5, 2, 6, 7)), rng.normal(size=(5, 3, 4, 5))
+    begun = {"c.weight": rng.normal(size=(3, 2, 3, 3)), "c.bias": rng.normal(size=3)}
+    (tmp_path / "n.yaml").write_text("layers:\n- conv: {maps: 3, size: 3, name: c}\n- tanh\n")
+    how: dict[str, Any] = {"optimizer": "sgd", "rate": 0.3, "momentum": 0.5, "epochs": 4, "batch": 5}
+    found = convcli.learn(x, y, net=tmp_path / "n.yaml", weights=begun, axes="NCYX", **how)
+    conv = torch.nn.Conv2d(2, 3, 3)
+    conv.load_state_dict({name[2:]: torch.tensor(array) for name, array in begun.items()})
+    descent = torch.optim.SGD(conv.parameters(), lr=0.3, momentum=0.5)
+    losses = []
+    for _ in range(4):
+        descent.zero_grad()
+        made = conv(torch.tensor(x, dtype=torch.float32)).tanh()
+        loss = torch.nn.functional.mse_loss(made, torch.tensor(y, dtype=torch.float32))
+        loss.backward()
+        descent.step()
+        losses.append(loss.item())
+    np.testing.assert_allclose(found.kept["c.weight"], conv.weight.detach(), atol=1e-6)
+    np.testing.assert_allclose([epoch.loss for epoch in found.curve[1:]], losses, rtol=1e-5)
+    made = convcli.net(tmp_path / "n.yaml", x, weights=found.kept, axes="NCYX", dtype="float64").values
+    np.testing.assert_allclose(made, conv.double()(torch.tensor(x)).tanh().detach(), atol=1e-5)
+
+
+def test_learn_trains_a_classifier(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    classes = rng.integers(0, 2, 40)
+    x = rng.normal(size=(40, 1, 8, 8)) + np.where(classes, 1.0, -1.0)[:, None, None, None]
+    (tmp_path / "n.yaml").write_text("layers:\n- flatten\n- dense: {outputs: 2, name: d}\n")
+    how: dict[str, Any] = {"net": tmp_path / "n.yaml", "axes": "NCYX"}
+    found = convcli.learn(x, classes, loss="ce", epochs=30, rate=0.05, **how)
+    scores = convcli.net(tmp_path / "n.yaml", x, weights=found.kept, axes="NCYX").values
+    assert (scores.argmax(axis=1) == classes).all()
+    for wrong, said in (
+        ({"stride": 2}, "a training has no stride"),
+        ({"loss": "huber"}, "loss"),
+        ({"epochs": 0}, "epochs"),
+        ({"rate": -1}, "rate"),
+    ):
+        with pytest.raises(convcli.UsageError, match=said):
+            convcli.learn(x, classes, **how, **wrong)
+    with pytest.raises(convcli.UsageError, match="targets are 3 of the shape"):
+        convcli.learn(x, np.zeros((3, 2)), **how)
+    with pytest.raises(convcli.UsageError, match="a net from net="):
+        convcli.learn(x, classes)

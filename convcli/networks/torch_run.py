@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from convcli.common import UsageError, frozen, per_axis
+from convcli.common import UsageError, frozen, frozen_identity, per_axis
 from convcli.data.box import Box, Span, slices, whole
 from convcli.engines.pooling import in_two_steps, sample_counts
 from convcli.geometry.graph import INPUT, Step, needed_for
@@ -326,6 +326,16 @@ def computing() -> Iterator[None]:
     """Without gradients, and in full precision on CUDA too, where convolutions round to 10 bits by default."""
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
+
+
+@frozen_identity
+class Output:
+    """What a layer of a net made of an input, or of several (N first); ``labels`` are those of the net's classes."""
+
+    layer: str
+    shape: str
+    values: np.ndarray
+    labels: tuple[str, ...] = ()
 
 
 @frozen
