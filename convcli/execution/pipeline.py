@@ -9,7 +9,8 @@ from contextlib import closing, nullcontext
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from math import log2, prod
+from math import inf, prod
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from convcli.common import Channels, ConvError, EngineName
 from convcli.common.budget import check_memory
 from convcli.common.machine import own_memory
+from convcli.common.numbers import counted
 from convcli.common.prefetch import ahead
 from convcli.data.box import Box, grid, whole
 from convcli.data.info import BOXES, ITEMS, ArraySource, Grain, Info, PlanarSink, PlanarSource, Sink, Source
@@ -38,6 +40,9 @@ CODER = 16_000_000  # bytes of a clip's encoder and of what converts colours
 AHEAD, AHEAD_BYTES = 48, 5  # frames that x264 looks ahead, bytes of a pixel in each (measured)
 
 POOR = 1.5  # times that the input is read, from which on other chunks are proposed
+BETTER = 1.25  # times less often that these must be read
+SIDES = [1 << power for power in range(10, 3, -1)]  # of chunks that may be proposed, and their least samples
+LEAST_CHUNK = 1 << 14
 TURNS = 4  # boxes for each process, so that all end at about the same time
 
 Progress = Callable[[int, int], None]
@@ -86,7 +91,7 @@ class Pipeline:
         apart: int = 0,
         arrays: bool = False,
     ) -> None:
-        self.job, self.source, self.apart = job, source, apart
+        self.job, self.source, self.apart, self._resources, self._grain = job, source, apart, resources, grain
         self.route: Route | None = None
         chain, first = job.chain, job.source_dtype
         if planes and isinstance(source, PlanarSource):
@@ -198,20 +203,30 @@ class Pipeline:
         if self.plan.blocks == 1 or not (self.source.grain.any_order and not self.source.grain.kept):
             return
         crew, times = max(self.apart, 1), self.read_over
-        beside = f" on {crew} workers" * (self.apart > 0)
+        beside = f" on {counted(crew, 'worker')}" * (self.apart > 0)
         megabytes = crew * (self.plan.memory + self.plan.beside) / 1e6
         seconds = self.plan.seconds / crew
         yield (
             f"{self.plan.blocks} boxes{beside}: each sample is read {times:.2f} times, about {megabytes:.0f} MB for "
             f"boxes, about {seconds:.2g} s of computing"
         )
-        pieces, sizes = self.source.grain.steps(self.source.info), self.job.info
-        if times > POOR and max(pieces.values()) > 1:
-            volume, space = prod(pieces.values()), [one for one in self.job.letters if sizes.size(one) > 1]
-            side = 1 << round(log2(max(volume, 1)) / len(space))
-            better = "x".join(str(min(side, sizes.size(one))) for one in self.job.letters)
-            now = "x".join(str(pieces[one]) for one in self.job.letters)
-            yield f"chunks of {better} instead of {now} would be read less often"
+        now = tuple(self.source.grain.steps(self.source.info).values())
+        if times > POOR and max(now) > 1:
+            least, piece = min((self._with_chunks(side) for side in SIDES), key=lambda one: one[0])
+            if least <= times / BETTER:
+                better, was = ("x".join(map(str, one)) for one in (piece, now))
+                yield f"chunks of {better} instead of {was} would be read {least:.2f} times"
+
+    def _with_chunks(self, side: int) -> tuple[float, tuple[int, ...]]:
+        """Return how often samples would be read if input and output had cubes as chunks, and these chunks."""
+        info = self.source.info
+        piece = tuple(min(side, info.size(letter)) for letter in info.box_letters)
+        source = cast(Source, SimpleNamespace(info=info, grain=replace(self.source.grain, piece=piece)))
+        chunked = self._grain.piece == self.source.grain.piece
+        grain = replace(self._grain, piece=piece) if chunked else self._grain
+        other = Pipeline(self.job, source, self._resources, grain=grain, apart=self.apart)
+        poor = prod(piece) < LEAST_CHUNK or other.plan.blocks < 2 * max(self.apart, 1)
+        return (inf if poor else other.read_over), piece
 
     @property
     def gave_way(self) -> tuple[str, ...]:

@@ -284,7 +284,7 @@ def _bricks(plan: Plan, stream: int, cuts: Sequence[int], memory: int | None) ->
     plan = plan.cut(stream, min(whole, chain.output[stream]))
     for axis, (n, unit) in enumerate(zip(chain.output, cuts, strict=True)):
         least, parts = max(HALOS * workload.halo(chain, axis), 1), 1
-        while axis != stream and plan.memory > most and plan.steps[axis] > max(least, unit):
+        while axis != stream and plan.memory > most and plan.steps[axis] > ceil(least / unit) * unit:
             parts += 1 + parts // 8  # a result that no machine holds has too many to count one by one
             plan = plan.cut(axis, min(ceil(max(n / parts, least) / unit) * unit, n))
     if plan.memory > most and plan.steps != strips.steps and cuts[stream] > 1 and not memory:

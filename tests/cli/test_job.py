@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -291,6 +292,10 @@ def test_boxes_computed_once_more_find_a_changed_output(volume: np.ndarray, tmp_
             ("filter", "a.npy", "-k", "box:3", "--axes", "zyx", "-o", "b.nii.gz", "--workers", "2"),
             "--workers",
         ),
+        (
+            ("filter", "a.zarr", "-k", "box:3", "-o", "b.h5", "--workers", "2"),
+            "HDF5 and NetCDF are written by one process",
+        ),
         (("filter", "-", "--format", "npy", "-k", "box:3", "-o", "b.npy", "--workers", "2"), "--workers"),
         (("filter", "a.npy", "-k", "box:3", "--part", "4/3"), "'4/3' is no part"),
         (("filter", "a.npy", "-k", "box:3", "--memory", "much"), "'much' is no amount of memory"),
@@ -306,6 +311,23 @@ def test_what_cannot_be_meant_is_refused(
     assert done.returncode == 2, done.stderr
     assert words in done.stderr.decode()
     assert {one.name for one in tmp_path.iterdir()} == {"a.npy", "a.zarr"}
+
+
+def test_chunks_that_are_proposed_are_read_as_often_as_it_says(tmp_path: Path) -> None:
+    """Boxes are a chunk thick here, so that each reads the chunks around it, for a halo of six samples."""
+    call = ["filter", "a.zarr", "-k", "gaussian:sigma=2", "-o", "b.zarr", "--workers", "2", "--memory", "1GB",
+            "--dry-run", "-v"]  # fmt: skip
+    pattern = (
+        r"read (\d+\.\d+) times,.*\nchunks of ([0-9x]+) instead of 64x64x64 would be read (\d+\.\d+) times"
+    )
+    form = {"shape": (4096, 8192, 8192), "dtype": "u2", "dimension_names": ["z", "y", "x"]}
+    zarr.create_array(tmp_path / "a.zarr", chunks=(64,) * 3, **form)  # type: ignore[arg-type]
+    now, better, least = re.search(pattern, ok(*call, cwd=tmp_path).stdout.decode()).groups()  # type: ignore[union-attr]
+    assert float(least) < float(now) / 1.25
+    chunks = tuple(map(int, better.split("x")))
+    zarr.create_array(tmp_path / "a.zarr", chunks=chunks, overwrite=True, **form)  # type: ignore[arg-type]
+    told = ok(*call, cwd=tmp_path).stdout.decode()
+    assert f"each sample is read {least} times" in told and "would be read" not in told
 
 
 def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:

@@ -244,7 +244,8 @@ def prepare(
     if request.scale.asked and not (crew and len(names) == 1):
         raise UsageError(
             "--workers, --part and --keep-job need an input that is a file, whose parts can be read, and one output "
-            "whose parts can be written: .zarr, .npy, .tif, .nii, .nrrd, .mha"
+            "whose parts can be written: .zarr, .npy, .tif, .nii, .nrrd, .mha (HDF5 and NetCDF are written by one "
+            "process)"
         )
     crew *= len(names) == 1
     task = Task(input, pipeline, format, names, (*notes, *kernel_notes), tuple(became), told, location, crew)
