@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
@@ -255,19 +255,7 @@ def filter(
         letters = source.info.letters if marks.shape == data.shape else _axes(marks.shape, None)
         source = Masked(source, ArraySource(marks, letters))
     info = item_of(source.info)
-    settings = _settings(
-        stride=stride,
-        padding=padding,
-        pad_mode=pad_mode,
-        pad_value=pad_value,
-        dilation=dilation,
-        bias=bias,
-        flip=flip,
-        transpose=transpose,
-        output_padding=output_padding,
-        axis=axis,
-        pool=pool,
-    )
+    settings = _settings(**{name: asked[name] for name in _OPTIONS})
     chosen, kernels = parse_choice(Channels, str(channels), "channels"), list[Kernel]()
     width = filtered_channels(info, chosen)
     for one in _several(kernel):
@@ -878,34 +866,13 @@ def _key(data: np.ndarray, asked: dict[str, Any]) -> str | None:
     return f"{data.shape} {data.dtype.str} {available_threads()} {'torch' in sys.modules} {asked}"
 
 
-def _settings(
-    *,
-    stride: Any = None,
-    padding: Any = None,
-    pad_mode: Any = None,
-    pad_value: Any = None,
-    dilation: Any = None,
-    bias: Any = None,
-    flip: Any = None,
-    transpose: Any = False,
-    output_padding: Any = 0,
-    axis: Any = None,
-    pool: Any = None,
-) -> Settings:
-    """Return what the options of a kernel mean."""
-    return Settings(
-        stride=_wholes(stride, "stride"),
-        padding=_padding(padding),
-        pad_mode=None if pad_mode is None else parse_pad_mode(str(pad_mode)),
-        pad_value=None if pad_value is None else _number(pad_value, "pad value", nan=True),
-        dilation=_wholes(dilation, "dilation"),
-        bias=None if bias is None else _bias(bias),
-        flip=None if flip is None else _truth(flip, "flip"),
-        transposed=_truth(transpose, "transpose"),
-        output_padding=_wholes(output_padding, "output padding") or (0,),
-        axis=None if axis is None else str(axis),
-        pool=None if pool is None else parse_pool(str(pool)),
-    )
+def _settings(**given: Any) -> Settings:
+    """Return what the options of a kernel mean; None is not said."""
+    if unknown := given.keys() - _OPTIONS:
+        raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
+    said = {name: value for name, value in given.items() if value is not None or name == "transpose"}
+    made = {name: _OPTIONS[name](value) for name, value in said.items()}
+    return Settings(**{_CALLED.get(name, name): value for name, value in made.items()})
 
 
 def _real(array: Any, refusal: str) -> np.ndarray:
@@ -1059,9 +1026,9 @@ def _truth(value: Any, what: str) -> bool:
     return bool(value)
 
 
-def _padding(value: Any) -> tuple[Padding, ...] | None:
-    if value is None or isinstance(value, str):
-        return None if value is None else parse_padding(value)
+def _padding(value: Any) -> tuple[Padding, ...]:
+    if isinstance(value, str):
+        return parse_padding(value)
     return tuple(map(_one_padding, _listed(value)))
 
 
@@ -1082,5 +1049,20 @@ def _bias(value: Any) -> tuple[float, ...]:
         raise UsageError("bias is empty: give a number, or one for each map")
     return found
 
+
+_OPTIONS: Mapping[str, Callable[[Any], Any]] = {
+    "stride": lambda value: _wholes(value, "stride"),
+    "padding": _padding,
+    "pad_mode": lambda value: parse_pad_mode(str(value)),
+    "pad_value": lambda value: _number(value, "pad value", nan=True),
+    "dilation": lambda value: _wholes(value, "dilation"),
+    "bias": _bias,
+    "flip": lambda value: _truth(value, "flip"),
+    "transpose": lambda value: _truth(value, "transpose"),
+    "output_padding": lambda value: _wholes(value, "output padding"),
+    "axis": str,
+    "pool": lambda value: parse_pool(str(value)),
+}
+_CALLED = {"transpose": "transposed"}  # of `Settings`
 
 __all__ = ["explain", "filter", "filter_file", "learn", "matrix", "motion", "net", "shape"]
