@@ -1,16 +1,17 @@
 """Opening a clip to look at: any format, a part of the picture, colours without alpha."""
 
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
 from convcli.common.errors import UsageError
+from convcli.data.box import whole
 from convcli.data.info import Colour, Source, Strips, channels_first, refuse_items
 from convcli.media.files.target import about_input
-from convcli.media.opening import Given
+from convcli.media.opening import Given, opened
 from convcli.media.options import ReadOptions
 
 Watched = Callable[[int, int], np.ndarray]  # from height and width to a mask
@@ -122,15 +123,10 @@ def light_part(name: str) -> np.ndarray:
     UsageError
         For what is no picture.
     """
-    given = Given(name)
-    with about_input(name), closing(given):
-        format, _ = given.identify()
-        with closing(given.open(format, ReadOptions())) as source:
-            info = source.info
-            if sorted(info.box_letters) != sorted("YX"):
-                raise UsageError(f"no mask: its axes are {', '.join(info.letters.lower())}, give a picture")
-            pixels = channels_first(source, "YX", tuple((0, info.size(letter)) for letter in "YX")).astype(
-                float
-            )
+    with opened(name, ReadOptions()) as (source, *_):
+        info = source.info
+        if sorted(info.box_letters) != sorted("YX"):
+            raise UsageError(f"no mask: its axes are {', '.join(info.letters.lower())}, give a picture")
+        pixels = channels_first(source, "YX", whole([*map(info.size, "YX")])).astype(float)
     light = pixels[:-1].mean(axis=0) * pixels[-1] if info.colour.has_alpha else pixels.mean(axis=0)
     return light > light.max() / 2 if light.max() > 0 else np.zeros(light.shape, bool)

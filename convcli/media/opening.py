@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from math import prod
@@ -66,10 +66,19 @@ class Given:
 
     def identify(self) -> tuple[Format, tuple[str, ...]]:
         """Return its format, and notes where its name and its content differ; errors as `registry.identify`."""
-        return identify(self._fp, self.files[0])
+        if isinstance(self._fp, Folder) and not self._fp.files:
+            return registry.of_folder(self._fp.path), ()
+        return registry.identify(self.head, self.files[0])
 
-    def open(self, format: Format, options: ReadOptions) -> Source:
+    def open(self, format: Format, options: ReadOptions, grid: bool = False, shared: bool = False) -> Source:
         """Return the source, which closes the file.
+
+        Parameters
+        ----------
+        grid : bool
+            Whether a table is read as one, of two axes.
+        shared : bool
+            Whether the options are those of other files too, and may concern these alone.
 
         Raises
         ------
@@ -78,8 +87,10 @@ class Given:
         ConvError
             For what cannot be read, and for ``options.rate`` where frames have times of their own, or are none.
         """
-        check_reading(options, format, self.name)
-        options = replace(options, array=self._array)
+        if not shared:
+            check_reading(options, format, self.name)
+        as_grid = options.matrix or (grid and format.kind is Kind.TABLE)
+        options = replace(options, array=self._array, matrix=as_grid)
         if self._found is not None:
             from convcli.media.clips.numbered import NumberedSource
 
@@ -100,13 +111,19 @@ class Given:
         self._fp.close()
 
 
-def identify(fp: IO[bytes], name: str) -> tuple[Format, tuple[str, ...]]:
-    """Return the format of an open input of that name, and notes; errors as `registry.identify`."""
-    if isinstance(fp, Folder) and not fp.files:
-        return registry.of_folder(fp.path), ()
-    head = fp.read(registry.HEAD)
-    fp.seek(0)
-    return registry.identify(head, name)
+@contextmanager
+def opened(
+    name: str, options: ReadOptions, grid: bool = False, shared: bool = False
+) -> Iterator[tuple[Source, Format, tuple[str, ...]]]:
+    """Open an input; yield it with its format, and notes where its name and its content differ.
+
+    Errors within name it; at the end it is closed.  ``grid`` and ``shared`` as in `Given.open`.
+    """
+    given = Given(name)
+    with target.about_input(name), closing(given):
+        format, notes = given.identify()
+        with closing(given.open(format, options, grid, shared)) as source:
+            yield source, format, notes
 
 
 @frozen
@@ -228,8 +245,7 @@ def masked(source: Source, name: str) -> Source:
         try:
             format, _ = given.identify()
             format = registry.numbered(format) if given.numbered else format
-            grid = format.kind is Kind.TABLE and "Y" in letters
-            mask = given.open(format, ReadOptions(matrix=grid, all_frames="T" in letters))
+            mask = given.open(format, ReadOptions(all_frames="T" in letters), grid="Y" in letters)
             from convcli.data.masked import Masked  # numpy
 
             return Masked(source, mask)

@@ -663,3 +663,12 @@ def test_all_positions_of_a_max_pool_and_the_route_of_its_gradient(tmp_path: Pat
         [float(Fraction(cell)) for cell in line.split()] for line in done.stdout.decode().splitlines()[1:]
     ]
     np.testing.assert_allclose(rows, x.grad[0], atol=1e-5)
+
+
+def test_numbered_pictures_are_one_clip(tmp_path: Path) -> None:
+    """As `filter` reads them: a value has taps in three frames."""
+    frames = np.random.default_rng(3).integers(0, 256, (4, 5, 6), dtype=np.uint8)
+    for number, frame in enumerate(frames, 1):
+        Image.fromarray(frame).save(tmp_path / f"{number:03}.png")
+    found = ok("explain", tmp_path / "%03d.png", "-k", "temporal-mean:3", "--at", "1,2,3", "-q")
+    assert float(found.stdout) == pytest.approx(frames[1:4, 2, 3].mean(), rel=1e-5)

@@ -37,7 +37,6 @@ def explain_all(request: Request) -> None:
     check_apart(request.output, request.animate)
     name = request.input or ""
     whole = read_whole(name, request.reading) if request.size is None else numbered(*request.size)
-    whole.check(request.reading, name)
     whole = whole.masked(request.gaps.mask)
     channels, sized = filtered_channels(whole.info, request.channels), request.size is not None
     kernels, said = kernels_for(request.kernels, whole.info, request.settings, channels, numbers=sized)

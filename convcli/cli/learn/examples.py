@@ -143,7 +143,7 @@ class _Reader:
         return self.net.trace(_shape(x))[-1].output
 
     def _array(self, path: str, reading: ReadOptions) -> np.ndarray:
-        with opened(path, reading) as found:
+        with opened(path, reading, shared=True) as found:
             self.log.add(path, found)
             array = found.opaque()
         if not np.isfinite(array).all():

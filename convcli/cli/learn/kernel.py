@@ -79,7 +79,7 @@ def learn_kernel(request: Request) -> None:
 
 def _read(name: str, options: ReadOptions, log: Log) -> list[Opened]:
     """Read the items of a file, and note what there is to say of it."""
-    with opened(name, options, batch=True) as file:
+    with opened(name, options, batch=True, shared=True) as file:
         log.add(name, file)
         return [item.read() for item in file.items()]
 

@@ -208,8 +208,7 @@ def _array(request: Request, kernel: Kernel) -> tuple[np.ndarray | None, Mapping
     if request.verify is None:
         return None, None
     rank = len(request.size[1]) if request.size else kernel.rank
-    read = read_whole(request.verify, replace(request.reading, matrix=rank > 1))
-    read.check(request.reading, request.verify)
+    read = read_whole(request.verify, request.reading, grid=rank > 1)
     array = read.whole().astype(np.float64)
     if request.size is not None and (request.size[0] or 1, *request.size[1]) != array.shape:
         found = format_size(array.shape[0] if array.shape[0] > 1 else None, array.shape[1:])

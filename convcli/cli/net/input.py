@@ -42,7 +42,6 @@ def fed(
     ``models`` keeps what was bound: inputs of one form share it.
     """
     with opened(name, reading, batch=batch) as input:
-        input.check(reading, name)
         models = {} if models is None else models
         form = input.shape, input.info.dtype
         if form not in models:

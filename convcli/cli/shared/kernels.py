@@ -67,7 +67,7 @@ def _loaded(text: str, rank: int, stamp: tuple[int, int]) -> tuple[Kernel, Posit
     from convcli.media.sounds.shared import Sound
 
     table = registry.readable(name).kind is Kind.TABLE
-    with about(kernel_title(name)), opened(name, ReadOptions(matrix=table)) as file:
+    with about(kernel_title(name)), opened(name, ReadOptions(), grid=True) as file:
         info = file.info
         if file.shape.channels > 1:
             channels = file.shape.channels

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -21,11 +21,9 @@ from convcli.execution.items import items
 from convcli.geometry.areas import Areas, parse_region
 from convcli.geometry.graph import Shape
 from convcli.jobs.job import canonical
-from convcli.media import opening, registry
-from convcli.media.files.target import about_input, open_input, shown
-from convcli.media.option_checks import check_reading
+from convcli.media import opening
+from convcli.media.files.target import shown
 from convcli.media.options import ReadOptions
-from convcli.media.registry import Format
 
 
 @frozen
@@ -35,8 +33,6 @@ class Opened:
     Attributes
     ----------
     source : Source
-    format : Format or None
-        None where a size was given instead of a file.
     notes : tuple of str
         What its reader has to say.
     grain : mapping or None
@@ -44,7 +40,6 @@ class Opened:
     """
 
     source: Source
-    format: Format | None = None
     notes: tuple[str, ...] = ()
     grain: Mapping[str, Any] | None = None
 
@@ -86,11 +81,6 @@ class Opened:
         """Return all of it but alpha."""
         return self.whole()[: self.shape.channels]
 
-    def check(self, options: ReadOptions, name: str) -> None:
-        """Refuse options of reading that mean nothing for its format."""
-        if self.format is not None:
-            check_reading(options, self.format, name)
-
     def masked(self, name: str | None) -> Opened:
         """Return the same in memory, with the samples missing where a mask is zero."""
         if name is None:
@@ -106,24 +96,22 @@ class Opened:
 
 
 @contextmanager
-def opened(name: str, options: ReadOptions, *, batch: bool = False) -> Iterator[Opened]:
-    """Open a file or ``-``; errors within name it.  Independent items are refused, but for a ``batch``."""
-    file, array = registry.parted(name)
-    fp = open_input(file, registry.longest)
-    with about_input(name), ExitStack() as stack:
-        stack.callback(fp.close)
-        format, notes = opening.identify(fp, file)
-        source = registry.open_source(fp, format, replace(options, array=array))
-        stack.callback(source.close)
-        format = registry.for_sound(format, source.info)
+def opened(
+    name: str, options: ReadOptions, *, batch: bool = False, grid: bool = False, shared: bool = False
+) -> Iterator[Opened]:
+    """Open a file or ``-``; errors within name it.  Independent items are refused, but for a ``batch``.
+
+    ``grid`` and ``shared`` are as in `convcli.media.opening.Given.open`.
+    """
+    with opening.opened(name, options, grid, shared) as (source, _, notes):
         if not batch:
             refuse_items(source.info)
-        yield Opened(source, format, (*notes, *source.info.notes), source.grain.facts(source.info))
+        yield Opened(source, (*notes, *source.info.notes), source.grain.facts(source.info))
 
 
-def read_whole(name: str, options: ReadOptions) -> Opened:
+def read_whole(name: str, options: ReadOptions, *, grid: bool = False) -> Opened:
     """Read a file or ``-``."""
-    with opened(name, options) as file:
+    with opened(name, options, grid=grid) as file:
         return file.read()
 
 

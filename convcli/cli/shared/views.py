@@ -53,7 +53,7 @@ class View:
     @classmethod
     def several(cls, name: str, options: ReadOptions, count: int) -> "list[View]":
         """Read a signal whole; of a clip or a volume, so many pictures, evenly spread over it."""
-        with opened(name, options, batch=True) as file:
+        with opened(name, options, batch=True, shared=True) as file:
             one = next(file.items())
             letters, info = one.letters, one.info
             sizes = {letter: info.size(letter) for letter in letters}

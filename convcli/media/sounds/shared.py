@@ -306,7 +306,9 @@ def rate_of(axis: Axis, name: str) -> tuple[int, tuple[str, ...]]:
         why = "has none: --fps sets one" if positions is None else "is not evenly spaced in time"
         raise UsageError(f"{name} needs a sample rate, and the data {why}")
     if measure(positions.unit) != "time":
-        raise UsageError(f"{name} needs a sample rate, and samples lie {positions.unit} apart, not seconds")
+        raise UsageError(
+            f"{name} needs a sample rate, and the samples lie {positions.unit} apart, not seconds"
+        )
     notes = (NO_UNIT,) * (not positions.unit)
     if (first := positions.at(0)) and isinstance(positions, Listed):
         notes += (f"the first sample lies at {float(first):.10g} {positions.unit}: {name} begins at 0",)
