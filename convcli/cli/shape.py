@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from convcli.geometry.frameworks import Answer
     from convcli.geometry.search import Choice
 
-NETS = (".onnx", ".yaml", ".yml")
+NETS = (".onnx", ".yaml", ".yml", ".keras", ".h5", ".pt2", ".pt", ".pth")
 MOST_CHOICES = 20  # of --want, in text
 _CHANNELS = (1, 2, 3, 4)  # of pictures: a first axis of so few is likely none of space
 

@@ -348,6 +348,11 @@ READERS: dict[str, tuple[Reader, tuple[str, ...]]] = {
 }
 
 KEYS = ("name", "description", "source", "input", "num_classes", "labels", "seed", "preprocess", "layers")
+# Models of other programs, whose own readers would run what a file says, and how each becomes ONNX.
+OTHERS = {
+    **dict.fromkeys((".keras", ".h5"), "model.export('{0}.onnx', format='onnx') in Keras"),
+    **dict.fromkeys((".pt2", ".pt", ".pth"), "torch.onnx.export(net, (input,), '{0}.onnx') in torch"),
+}
 MAX_LAYERS, MAX_MAPS = 10_000, 1_000_000
 
 
@@ -374,6 +379,10 @@ def load_net(path: Path, num_classes: int | None = None, given: Shape | None = N
         if num_classes is not None:
             raise UsageError("an ONNX model has its number of classes: leave --num-classes out")
         return load_onnx(path, given)
+    if (how := OTHERS.get(path.suffix.lower())) is not None:
+        raise UsageError(
+            f"nets are YAML or ONNX: {how.format(path.stem)} makes one", subject=quoted(str(path))
+        )
     document = read_document(path, "net", "layers: [relu]")
     with within(f"net file {str(path)!r}"):
         options = Options(document, path.parent)

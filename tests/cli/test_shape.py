@@ -165,3 +165,14 @@ def test_imports_neither_arrays_nor_rich():
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout == "6@28x28\n[]\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("m.keras", "in Keras"), ("m.h5", "in Keras"), ("m.pt2", "in torch"), ("m.pth", "torch.onnx.export")],
+)
+def test_models_of_other_programs_say_how_they_become_onnx(name: str, said: str) -> None:
+    for size in ((), ("3@8x8",)):
+        message = refused(name, *size)
+        assert said in message
+        assert "m.onnx" in message
