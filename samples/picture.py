@@ -1,7 +1,8 @@
 """Draw the pictures of README and the documents: samples, and what convcli makes of them.
 
-Run ``python samples/picture.py``; it writes ``overview.png`` and ``motion.png`` into ``docs/pictures``, the same
-on every run.  Every panel but those of the inputs is written by convcli itself.
+Run ``python samples/picture.py``; it writes ``overview.webp`` and ``motion.png`` into ``docs/pictures``, the same
+on every run.  Every panel but those of the inputs is written by convcli itself.  ``coffee.jpg`` is scikit-image's
+photograph (CC0 by the photographer, Rachel Michetti), ``skimage.data.coffee()`` at 320 x 213.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PICTURES = SAMPLES.parent / "docs" / "pictures"
 
 # One row for each input; each entry of it is what stands between the input's name and the output's.
 ROWS = (
-    ("house.png", ("-k hedge", "-k sobel --channels grey")),
+    ("coffee.jpg", ("-k sobel --channels grey", "-k gaussian:5 --region 66,22,168,148")),
     ("noisy-text.png", ("-k gaussian:sigma=1.2", "-k gaussian:sigma=1.2 -k emboss")),
     ("noisy-signal.csv", ("-k gaussian:sigma=4", "--pool max:10")),
 )
@@ -101,7 +102,7 @@ def overview(rows: list[list[tuple[str, Image.Image]]]) -> Image.Image:
             frame = (left - 1, top + CAPTION - 7, left + WIDTH, top + CAPTION - 6 + image.height)
             draw.rectangle(frame, outline=PALE)
         top += CAPTION + max(image.height for _, image in row) + GAP
-    return sheet.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return sheet
 
 
 def main() -> None:
@@ -112,8 +113,9 @@ def main() -> None:
             row += [(text, panel(filtered(name, text, Path(folder)))) for text in options]
             rows.append(row)
         moving = motion(Path(folder))
-    overview(rows).save(PICTURES / "overview.png", optimize=True)
-    overview([moving]).save(PICTURES / "motion.png", optimize=True)
+    overview(rows).save(PICTURES / "overview.webp", quality=70, method=6)
+    few = overview([moving]).quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few.save(PICTURES / "motion.png", optimize=True)
 
 
 if __name__ == "__main__":

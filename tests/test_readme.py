@@ -199,7 +199,7 @@ def test_every_page_can_be_found_from_readme() -> None:
     assert {page.name for page in DOCS.glob("*.md")} <= linked
 
 
-@pytest.mark.parametrize("name", ["overview.png", "motion.png"])
+@pytest.mark.parametrize("name", ["overview.webp", "motion.png"])
 def test_the_pictures_are_small_and_whole(name: str) -> None:
     path = DOCS / "pictures" / name
     assert path.stat().st_size < 100_000
