@@ -105,7 +105,17 @@ _ClickException: type[Exception] = next(
 _NoArguments: type[Exception] = sys.modules[_ClickException.__module__].NoArgsIsHelpError
 
 
-_ELSEWHERE = {  # options that a command has no meaning for
+_ELSEWHERE = {  # options that a command has no meaning for, or has under another name
+    "animate": "explain --animate FILE.gif shows the window at work",
+    "border": "--pad-mode says what lies outside",
+    "gray": "use --channels grey",
+    "jobs": "use --threads, and --workers for a large job",
+    "mode": "--pad-mode says what lies outside, --padding how much of it",
+    "normalize": "use --scale normalise",
+    "overwrite": "use -y (--force)",
+    "pad": "--padding says how much, --pad-mode what lies outside",
+    "preview": "filter --dry-run --plot - draws input and result in the terminal",
+    "roi": "use --region",
     "scheduler": "--workers tcp://HOST:8786 names a Dask scheduler",
     "along": "weights by distance differ from row to row: filter --along time computes with them",
     "plan": "filter --dry-run -v says which engine and algorithm are chosen, and why",
@@ -124,7 +134,8 @@ def _usage(error: Exception, arguments: list[str]) -> str:
     elif word and (kernel := _parameter(word[1], arguments)):
         text = f"--{word[1]} belongs to the kernel: -k {kernel}"
     elif word := re.match(r"No such command '([\w-]+)'", text):
-        text = _meant(word[1], arguments[1:]) or text
+        text = _meant(word[1], arguments) or text
+    text = re.sub(r" \(Possible options: (.*)\)$", r"; did you mean \1?", text)
     text = text.replace("not a valid int", "not a whole number").replace("not a valid float", "not a number")
     return f"{text.rstrip('.')}{where}"
 
@@ -149,7 +160,9 @@ def _meant(name: str, others: list[str]) -> str:
     from convcli.kernel import everyday
 
     kernel = everyday(name)
-    file = next((other for other in others if not other.startswith("-")), "INPUT")
+    if others[0] == "kernels" or name in ("show", "list"):
+        return f"no command '{name}'; `convcli kernels show {kernel or 'NAME'}` shows one, `kernels list` names all"
+    file = next((other for other in others[1:] if not other.startswith("-")), "INPUT")
     return (
         f"no command '{name}'; a kernel is given to filter: convcli filter {file} -k {kernel}"
         if kernel

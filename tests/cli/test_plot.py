@@ -115,7 +115,7 @@ def test_the_terminal(tmp_path: Path, name: str) -> None:
     ("more", "words"),
     [
         (("--plot", "p.xyz"), "a figure is written as .png, .svg, .pdf, .html"),
-        (("--plot", "p.png", "-o", "-"), "both must be files"),
+        (("--plot", "p.png", "-o", "-"), "name its file by -o, or preview it with --dry-run"),
         (("--plot", "p.png", "--out-dir", ".", SAMPLES / "house.png"), "--plot FILE draws one input"),
     ],
 )
@@ -162,3 +162,21 @@ def test_arrays_without_names_of_axes_are_drawn_as_what_they_are(tmp_path: Path,
     drawn = ok(*call, cwd=tmp_path).stdout.decode().splitlines()
     assert preview == [line for line in drawn if line.startswith("  ")] and len(preview) > 8
     assert np.load(tmp_path / "made.npy").shape[-1] == (4 if kernel == "bank.npy" else 3)
+
+
+def test_standard_input_is_drawn_as_its_file_would_be(tmp_path: Path) -> None:
+    data = (SAMPLES / "house.png").read_bytes()
+    run = ("-k", "box:9", "-o", "a.png", "-q", "--plot", "-")
+    drawn = ok("filter", SAMPLES / "house.png", *run, cwd=tmp_path).stdout
+    assert ok("filter", "-", *run, "-y", stdin=data, cwd=tmp_path).stdout == drawn
+    made = (tmp_path / "a.png").read_bytes()
+    preview = ok(
+        "filter", "-", "-k", "box:9", "-q", "--plot", "-", "--dry-run", stdin=data, cwd=tmp_path
+    ).stdout
+    assert preview.splitlines()[1:] == drawn.splitlines()
+    assert preview.startswith(b"stdin.box-9.png: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"] and (
+        tmp_path / "a.png"
+    ).read_bytes() == made
+    refused = convcli("filter", "-", "-k", "box:9", "--plot", "-", stdin=data, cwd=tmp_path)
+    assert refused.returncode == 2 and b"name its file by -o" in refused.stderr

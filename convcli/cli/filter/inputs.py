@@ -7,6 +7,7 @@ from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from convcli.cli.shared.kernels import checked, is_transform
 from convcli.common import ConvError, UsageError, within
 from convcli.kernel.model import slug
 from convcli.media import opening, registry
-from convcli.media.files.target import STANDARD, about_input, shown, shown_input
+from convcli.media.files.target import STANDARD, about_input, open_input, shown, shown_input
 from convcli.media.opening import Given
 from convcli.media.registry import Format
 
@@ -115,6 +116,12 @@ def filter_one(request: Request, input: Input, claims: Claims) -> int:
         from convcli.cli.filter import plot
 
         plot.check(request)
+        if name == STANDARD:
+            with TemporaryDirectory(prefix="convcli-") as folder, about_input(name):
+                kept = Path(folder, "stdin")
+                with open_input(STANDARD, registry.longest) as fp, kept.open("wb") as copy:
+                    copyfileobj(fp, copy)
+                return filter_one(request, replace(input, name=str(kept)), claims)
     with about_input(name), ExitStack() as stack:
         given = Given(name)
         stack.callback(given.close)

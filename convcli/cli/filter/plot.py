@@ -15,8 +15,9 @@ from convcli.pixels.colours import is_map, names
 
 def check(request: Request) -> None:
     """Refuse, before any work, what could not be drawn."""
-    if STANDARD in (*request.inputs, request.output):
-        raise UsageError("--plot reads input and result again: both must be files")
+    piped = STANDARD in request.inputs and request.output is None and not request.dry_run
+    if piped or request.output == STANDARD:
+        raise UsageError("--plot reads the result again: name its file by -o, or preview it with --dry-run")
     if request.plot != STANDARD:
         figures.check(_named(request)[1], force=request.force, page=True)
         if (colours := _named(request)[0]) and not is_map(colours):

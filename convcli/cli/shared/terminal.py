@@ -193,12 +193,13 @@ class Bar:
             redirect_stderr=False,
         )
         self._task = self._progress.add_task(unit, total=None, rate=0.0, left="", name="")
-        self._progress.start()
 
     def draw(self, done: int, total: int, rate: float, left: str, name: str = "") -> None:
         self._progress.update(
-            self._task, completed=done, total=total, rate=rate, left=left, name=name, refresh=True
+            self._task, completed=done, total=total, rate=rate, left=left, name=name, refresh=False
         )
+        self._progress.start()
+        self._progress.refresh()
 
     def close(self) -> None:
         self._progress.stop()
