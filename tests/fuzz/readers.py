@@ -31,7 +31,8 @@ from convcli.common.choices import EngineName
 from convcli.common.errors import ConvError
 from convcli.common.numbers import parse_number, parse_numbers, parse_rate
 from convcli.data.info import Source
-from convcli.detection.area import parse_area, parse_region
+from convcli.detection.area import parse_area
+from convcli.geometry.areas import parse_region
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
 from convcli.geometry.graph import Shape, trace
 from convcli.geometry.lint import lint

@@ -28,7 +28,7 @@ WAVE += np.random.default_rng(5).normal(0, 0.05, WAVE.shape)
 EXACT = {  # of a format: libsndfile's codings, and the bits of a sample beside its sign, 0 for floats
     "wav": {"PCM_U8": 7, "PCM_16": 15, "PCM_24": 23, "PCM_32": 31, "FLOAT": 0, "DOUBLE": 0},
     "aiff": {"PCM_S8": 7, "PCM_16": 15, "PCM_24": 23, "PCM_32": 31, "FLOAT": 0},
-    "flac": {"PCM_16": 15, "PCM_24": 23},
+    "flac": {"PCM_S8": 7, "PCM_16": 15, "PCM_24": 23},
 }
 LOSSY = {"mp3": "MPEG_LAYER_III", "ogg": "VORBIS", "opus": "OPUS"}
 
@@ -272,7 +272,7 @@ def test_the_times_of_a_table_are_the_rate_of_a_sound(
 
 def test_a_table_of_millimetres_is_no_sound(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("x [mm],a\n0,1\n1,2\n2,5\n")
-    assert "the samples lie mm apart" in refused(tmp_path / "x.csv", "-k", "1", "-o", tmp_path / "x.wav")
+    assert "samples lie mm apart" in refused(tmp_path / "x.csv", "-k", "1", "-o", tmp_path / "x.wav")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "arrow"])
@@ -569,3 +569,48 @@ def test_channels_in_an_order_that_pyav_cannot_hold_are_refused(tmp_path: Path) 
     exchanged = {"BL": "SL", "BR": "SR", "SL": "BL", "SR": "BR"}  # as the other atom names them
     assert layout == "7.1"
     assert {exchanged.get(place, place): pitch for place, pitch in pitches.items()} == expected
+
+
+def _crc(data: bytes, width: int, polynomial: int) -> bytes:
+    found = 0
+    for byte in data:
+        found ^= byte << (width - 8)
+        for _ in range(8):
+            found = (found << 1) ^ (polynomial if found >> (width - 1) else 0)
+            found &= (1 << width) - 1
+    return found.to_bytes(width // 8, "big")
+
+
+def verbatim(samples: list[int], bits: int) -> bytes:
+    """Write a FLAC of one frame that is not compressed, by RFC 9639."""
+    count, size = len(samples), {8: 1, 12: 2, 16: 4, 20: 5, 24: 6}[bits]
+    told = (RATE << 44) | ((bits - 1) << 36) | count
+    info = struct.pack(">HH", count, count) + bytes(6) + told.to_bytes(8, "big") + bytes(16)
+    head = bytes((0xFF, 0xF8, 0x70, size << 1, 0)) + struct.pack(">H", count - 1)
+    head += _crc(head, 8, 0x07)
+    coded = 0b00000010
+    for one in samples:
+        coded = (coded << bits) | (one & ((1 << bits) - 1))
+    length = 8 + bits * count
+    frame = head + (coded << (-length % 8)).to_bytes(-(-length // 8), "big")
+    return b"fLaC" + bytes((0x80, 0, 0, 34)) + info + frame + _crc(frame, 16, 0x8005)
+
+
+@pytest.mark.parametrize(("bits", "coding", "more"), [(8, "PCM_S8", 0), (12, "PCM_16", 4), (20, "PCM_24", 4)])
+@pytest.mark.parametrize("suffix", ["flac", "wav", "aiff"])
+def test_a_flac_of_any_bits_is_written_with_as_many_or_the_next(
+    bits: int, coding: str, more: int, suffix: str, tmp_path: Path
+) -> None:
+    full = 1 << (bits - 1)
+    samples = np.random.default_rng(3).integers(
+        -full, full, 1000
+    )  # libsndfile reads odd AIFFs of 8 bits with one more
+    (tmp_path / "a.flac").write_bytes(verbatim(samples.tolist(), bits))
+    said = run(tmp_path / "a.flac", "-k", KERNEL, "-o", tmp_path / f"b.{suffix}")[1]
+    note = f"{bits} bits a sample are written as {bits + more}: {suffix.upper()} is written with no number between"
+    assert said == f"note: {note}\n" * bool(more)
+    info = soundfile.info(tmp_path / f"b.{suffix}")
+    assert info.subtype == ("PCM_U8" if (suffix, bits) == ("wav", 8) else coding)
+    found = soundfile.read(tmp_path / f"b.{suffix}")[0] * full
+    expected = np.clip(np.rint(correlate1d(samples.astype(float), TAPS, mode="nearest")), -full, full - 1)
+    np.testing.assert_array_equal(found, expected)

@@ -149,7 +149,8 @@ def _coding(context: Any) -> Coding:
     if context.name == "alac" and len(told) > 17:  # Apple's ALACMagicCookie
         return Coding(f"ALAC_{told[17]}")
     if context.name == "flac" and len(told) > 13:  # FLAC's STREAMINFO
-        return Coding(f"PCM_{((told[12] & 1) << 4 | told[13] >> 4) + 1}")
+        bits = ((told[12] & 1) << 4 | told[13] >> 4) + 1
+        return Coding("PCM_S8" if bits == 8 else f"PCM_{bits}")
     name = context.name.removesuffix("float")
     form = context.format.name.removesuffix("p") if context.format else ""
     if form in ("s16", "s32"):

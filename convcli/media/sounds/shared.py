@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,8 +20,7 @@ from convcli.data.units import NO_UNIT, measure, samples, spacing
 TRUNCATED = "--allow-truncated keeps what can be read"
 _LOSSY = ("VORBIS", "OPUS", "AAC", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
 _FLOATS = dict.fromkeys(_LOSSY, "float32") | {"FLOAT": "float32", "DOUBLE": "float64"}
-_BITS = {"PCM_S8": 8, "PCM_U8": 8, "DWVW_12": 12, "ALAC_20": 20, "PCM_24": 24, "ALAC_24": 24, "DWVW_24": 24,
-         "PCM_32": 32, "ALAC_32": 32}  # all others: 16  # fmt: skip
+_BITS = re.compile(r"(?:PCM_[SU]?|ALAC_|DWVW_)(\d+)")  # of whole numbers; all others have 16
 _EXACT = 1e-9  # of a rate, by which times in doubles may miss it
 _LOUDEST = 1e6  # of floats that encoders take
 # Places of channels, from the lowest bit of a WAV's channel mask, which FFmpeg shares
@@ -38,7 +38,8 @@ class Coding:
     @property
     def bits(self) -> int:
         """Of whole numbers."""
-        return _BITS.get(self.name, 16)
+        told = _BITS.fullmatch(self.name)
+        return int(told[1]) if told else 16
 
     @property
     def dtype(self) -> str:
@@ -269,8 +270,10 @@ class Samples:
         rounded = f"{finer} are rounded to {self.coding.bits} bits: {self._name} holds no more"
         players = "are cut: write .wav to keep them" if not self.coding.floats else "players cut them"
         beyond = f"{self._beyond / self._size:.2%} of the samples are beyond full scale, 1, and {players}"
+        wider = f"{finer} are written as {self.coding.bits}: {self._name} is written with no number between"
+        widened = self._full < self.coding.full and not (self.coding.floats or self.coding.lossy)
         missing = f"{self._missing} samples are not numbers (NaN) and become silence"
-        said = {rounded: self._rounds, beyond: self._beyond, missing: self._missing}
+        said = {rounded: self._rounds, wider: widened, beyond: self._beyond, missing: self._missing}
         return tuple(line for line, there in said.items() if there)
 
 
