@@ -73,7 +73,13 @@ LOST = {
         "study and device = 0008; patient = 0010; acquisition = 0018; series = 0020; window = window; "
         "overlays = 60; private elements = private"
     ),
-    **dict.fromkeys(("NII", "NRRD", "MHA"), _carriers("data behind the samples = behind")),
+    **dict.fromkeys(
+        ("NII", "NRRD", "MHA"),
+        _carriers(
+            "data behind the samples = behind; limits of values = cal_min, cal_max, min, max, oldmin, oldmax, old min, "
+            "old max, ElementMin, ElementMax; what statistic the values are = intent_code"
+        ),
+    ),
     "HDF5": _carriers(
         "limits of valid values = valid_min, valid_max, valid_range, actual_range; coordinates beside the axes = "
         "coordinates; bounds of cells = bounds, climatology; map projection = grid_mapping; meaning of flags = "

@@ -218,3 +218,13 @@ def test_damaged_files_are_refused_in_one_line(tmp_path: Path, how: str) -> None
     assert words in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
     assert not (tmp_path / "out.nii").exists()
+
+
+def test_limits_of_values_are_not_those_of_results(tmp_path: Path) -> None:
+    save_nrrd(tmp_path / "a.nrrd", min=-1000, max=1999)
+    (tmp_path / "a.mha").write_bytes(mha(HEAD, ElementMin=-1000, ElementMax=1999))
+    for form in ("nrrd", "mha"):
+        said = run(tmp_path / f"a.{form}", "-k", "box:3", "-o", tmp_path / f"b.{form}")
+        assert f"note: left out of the {form.upper()}: limits of values\n" in said
+    assert not {"min", "max"} & nrrd.read_header(str(tmp_path / "b.nrrd")).keys()
+    assert b"ElementM" not in (tmp_path / "b.mha").read_bytes()

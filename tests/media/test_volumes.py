@@ -331,3 +331,28 @@ def test_samples_that_begin_nowhere(value: float, name: str, tmp_path: Path) -> 
     done = convcli("filter", name, "-k", "box:3", cwd=tmp_path)
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
     assert b"its samples begin at byte" in done.stderr
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_what_is_not_true_of_other_values_is_said(kind: type, tmp_path: Path) -> None:
+    """How it is to be shown, and what it is distributed as: a mean of t values is none; names and remarks stay."""
+    image = kind(np.arange(60, dtype=np.int16).reshape(5, 4, 3), np.eye(4))
+    image.header["descrip"], image.header["aux_file"] = b"a scan", b"lut.txt"
+    image.header["cal_max"] = 50
+    image.header.set_intent("t test", (9,), name="effect")
+    nibabel.save(image, tmp_path / "a.nii")
+    said = run(tmp_path / "a.nii", "-k", "box:3", "-o", tmp_path / "b.nii")
+    assert "left out of the NII: limits of values, what statistic the values are\n" in said
+    header = nibabel.load(tmp_path / "b.nii").header
+    assert [header[key].item() for key in ("cal_min", "cal_max", "descrip", "aux_file")] == [
+        0,
+        0,
+        b"a scan",
+        b"lut.txt",
+    ]
+    assert header.get_intent() == ("none", (), "")
+    image.header.set_intent("vector")
+    image.header["cal_max"] = 0
+    nibabel.save(image, tmp_path / "c.nii")
+    assert "left out" not in run(tmp_path / "c.nii", "-k", "box:3", "-o", tmp_path / "d.nii")
+    assert nibabel.load(tmp_path / "d.nii").header.get_intent()[0] == "vector"

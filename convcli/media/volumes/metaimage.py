@@ -14,6 +14,7 @@ from isal import isal_zlib
 
 from convcli.common.errors import ConvError
 from convcli.data.info import Info
+from convcli.media.carriers import LOST
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.region import RegionSink
 from convcli.media.volumes.voxels import LPS, Placed, VoxelSource, millimetres, reading, sizes_of, unpacked
@@ -80,9 +81,8 @@ def source(fp: IO[bytes], options: ReadOptions) -> VoxelSource:
         fp.seek(offset)
         length = prod(shape) * dtype.itemsize
         fp, offset = unpacked(fp, _Inflated(fp), lambda _: length), 0
-    return VoxelSource(
-        fp, "mha", head, letters, shape, dtype, np.diag([*LPS, 1]) @ affine, places, offset=offset
-    )
+    lost, affine = [name for name in fields if name in LOST["MHA"]], np.diag([*LPS, 1]) @ affine
+    return VoxelSource(fp, "mha", head, letters, shape, dtype, affine, places, lost=lost, offset=offset)
 
 
 def _header(fp: IO[bytes]) -> tuple[bytes, dict[str, str]]:

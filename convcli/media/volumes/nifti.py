@@ -26,6 +26,8 @@ _LARGEST = 540  # bytes of a header, at most
 _COUNTED = 1 << 15  # samples along an axis are fewer in NIfTI-1
 _GZIP = b"\x1f\x8b"
 _SECOND = bytes(4) + b"n+2" + bytes(_LARGEST)  # begins as NIfTI-2
+_LIMITS = ("cal_min", "cal_max")
+_STATISTICS = range(2, 25)  # codes of what values are distributed as, which no mean of them is
 _SCANNER, _ALIGNED = 1, 2  # codes of affines: to where the body lay, to some other coordinates
 _UNITS = {  # as nibabel calls them: as axes call them, and how many of these they are
     "meter": ("mm", Fraction(1000)),
@@ -135,8 +137,10 @@ class NiftiSource(VoxelSource):
         fp.seek(0)
         colour = _COLOURS[channels][0] if channels > 1 else Colour.NONE
         scale = (slope or 1.0, shift or 0.0)
+        lost = [name for name in _LIMITS if isfinite(header[name]) and header[name]]
+        lost += ["intent_code"] * (int(header["intent_code"]) in _STATISTICS)
         super().__init__(
-            fp, "nii", fp.read(offset), letters, sizes[::-1], dtype, affine, places, colour, scale
+            *(fp, "nii", fp.read(offset), letters, sizes[::-1], dtype, affine, places, colour, scale, lost)
         )
 
 
@@ -163,6 +167,8 @@ class NiftiSink(RegionSink):
             sizes = sizes_of(info, LETTERS[:-1] if coloured else LETTERS)
             header["dim"] = [len(sizes), *sizes, *[1] * (7 - len(sizes))]
             header["cal_min"] = header["cal_max"] = 0  # of other values
+            if int(header["intent_code"]) in _STATISTICS:
+                header.set_intent("none")
             header["vox_offset"] = offset = header.sizeof_hdr + len(extensions)
         fp.write(header.binaryblock + extensions)
         dtype = np.dtype(info.dtype).newbyteorder(header.endianness)

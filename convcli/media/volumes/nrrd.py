@@ -15,6 +15,7 @@ from convcli.common.errors import ConvError
 from convcli.data.axes import SECOND, Even
 from convcli.data.info import Colour, Info
 from convcli.data.units import UNITS
+from convcli.media.carriers import LOST
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.region import RegionSink
 from convcli.media.volumes.voxels import (
@@ -146,7 +147,10 @@ def source(fp: IO[bytes], options: ReadOptions) -> VoxelSource:
     affine = None if header.affine is None else np.diag([*header.ways, 1]) @ header.affine
     colour = next((_COLOURS[one] for one in header.each("kinds", "") if one in _COLOURS), Colour.NONE)
     letters, sizes = header.letters[::-1], header.sizes[::-1]
-    return VoxelSource(fp, "nrrd", head, letters, sizes, dtype, affine, places, colour, offset=offset)
+    lost = [name for name in header.fields if name in LOST["NRRD"]]
+    return VoxelSource(
+        fp, "nrrd", head, letters, sizes, dtype, affine, places, colour, lost=lost, offset=offset
+    )
 
 
 def _head(fp: IO[bytes]) -> bytes:
