@@ -12,7 +12,7 @@ from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
 from math import prod
-from typing import IO, TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from convcli.common import ConvError, UsageError, frozen
 from convcli.data.axes import Axis, Positions, axes_of
@@ -111,6 +111,8 @@ class Metadata:
     header: tuple[str, str] | None = None  # of a format, by its name: what its writer takes back
     store: Any = None  # what stands beside the samples of a store, as its own format calls it
     volume: Volume | None = None
+    # Of a TIFF: its byte order, whether it is a BigTIFF, and how its pixels are packed, if they are
+    stored: tuple[Literal["<", ">"], bool, str] | None = None
 
 
 @frozen

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageCms
+from scipy import ndimage
 
 from convcli.common.errors import ConvError, UsageError
 from convcli.data.info import Colour, Info, Metadata
@@ -23,6 +24,7 @@ from convcli.media.pictures import tiff
 from convcli.media.pictures import tiff_samples as tiff_look
 from convcli.media.pictures.stated import stated_size
 from convcli.media.shared import dpi_of, with_dpi
+from tests.shell import convcli
 
 RNG = np.random.default_rng(7)
 GREY, GREY_ALPHA, RGB, RGBA, CMYK = list(Colour)[1:]
@@ -651,3 +653,28 @@ def test_a_profile_that_is_no_profile(value):
     with closing(tiff.source(file, ReadOptions())) as source:
         assert source.info.metadata.icc is None
         np.testing.assert_array_equal(source.strip(0, 8), np.eye(8))
+
+
+@pytest.mark.parametrize(
+    ("form", "packing"),
+    [
+        ({"byteorder": ">"}, ""),
+        ({"bigtiff": True}, ""),
+        ({"bigtiff": True, "byteorder": ">", "tile": (16, 32)}, "tiles of 32x16"),
+        ({"compression": "zlib", "predictor": 2}, "deflate, predictor 2"),
+        ({"compression": "lzw", "tile": (16, 16)}, "lzw, tiles of 16x16"),
+        ({"planarconfig": "separate"}, "separate planes"),
+    ],
+)
+def test_how_a_file_is_stored_is_kept_or_said(form, packing, tmp_path):
+    pixels = RNG.integers(0, 60_000, (50, 70, 3), np.uint16)
+    stored = pixels if "planarconfig" not in form else np.moveaxis(pixels, -1, 0).copy()
+    (tmp_path / "a.tif").write_bytes(made(stored, photometric="rgb", **form))
+    done = convcli("filter", "a.tif", "-k", "box:3", "-o", "b.tif", cwd=tmp_path)
+    assert done.stderr.decode() == f"note: left out: {packing} (TIFF is written in plain strips)\n" * bool(
+        packing
+    )
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert (file.byteorder, file.is_bigtiff) == (form.get("byteorder", "<"), "bigtiff" in form)
+        expected = np.rint(ndimage.uniform_filter(pixels.astype(float), (3, 3, 1), mode="nearest"))
+        assert np.array_equal(file.asarray(), expected)

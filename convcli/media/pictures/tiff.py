@@ -52,7 +52,7 @@ BOMB = 1100  # bytes of pixels from each byte of a file: deflate makes 1032 at m
 _YCBCR = 6
 _MASKS, _OTHERS = "reduced copies or masks", "pictures of other size or kind"  # that are left out
 _DESCRIPTION, _NO_UNIT = 270, 1  # a tag, and a unit of resolution
-_RATIONAL = 5
+_RATIONAL, _SEPARATE = 5, 2
 _DIRECTORIES = (34665, 34853, 40965)  # tags of EXIF, of GPS, and what EXIF may have
 # sRGB's white and primaries, YCbCr's own range
 _USUAL = {318: (0.3127, 0.329), 319: (0.64, 0.33, 0.3, 0.6, 0.15, 0.06), 532: (0, 255, 128, 255, 128, 255)}
@@ -172,13 +172,17 @@ class TiffSource(Boxes):
             lead, self._planes = "Z" * (count > 1), (count,) * (count > 1)
             stack = stack.unused()
         letters = _named(lead + axes, options.axes)
+        form: tuple[Any, bool, str] = (tif.byteorder, tif.is_bigtiff, _packing(page))
         info = Info.of(
             letters=letters,
             shape=(*self._planes, *upright.shape[:2], *pixel.shape[2:]),
             dtype=pixel.dtype.name,
             colour=Colour.NONE if "C" in letters.partition("Y")[0] else self._look.colour,
             metadata=replace(
-                metadata, header=("tiff", stack.text) if stack.text else None, bands=self._look.bands
+                metadata,
+                header=("tiff", stack.text) if stack.text else None,
+                bands=self._look.bands,
+                stored=None if form == ("<", False, "") else form,
             ),
         )
         info = replace(with_dpi(info, dpi), white=self._look.white, volume="Z" in stack.letters)
@@ -340,6 +344,19 @@ def _named(axes: str, wanted: str | None) -> str:
     return wanted
 
 
+def _packing(page: Any) -> str:
+    """Return how pixels are stored where they do not simply follow one another."""
+    return ", ".join(
+        [
+            *[page.compression.name.lower().removeprefix("adobe_").replace("_", " ")]
+            * (page.compression != 1),
+            *[f"predictor {int(page.predictor)}"] * (page.predictor != 1),
+            *[f"tiles of {page.tilewidth}x{page.tilelength}"] * page.is_tiled,
+            *["separate planes"] * (page.planarconfig == _SEPARATE and page.samplesperpixel > 1),
+        ]
+    )
+
+
 def _main(tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     """Return the pages that people mean: neither reduced copies of other pages nor masks."""
     return next((series for series in tif.series if not series.keyframe.subfiletype & _COPY), tif.series[0])
@@ -465,7 +482,9 @@ class TiffSink(RegionSink):
         exif = "the EXIF data is left out: TIFF is written without" if info.metadata.exif else None
         density = {"resolution": tuple(map(float, dpi)), "resolutionunit": "INCH"} if dpi else {}
         settings, lost = microscopy.described(info, pages, ome)
-        self.notes = tuple(note for note in (without, exif, *lost) if note)
+        order, big, packing = info.metadata.stored or ("<", False, "")
+        plain = f"left out: {packing} (TIFF is written in plain strips)" if packing else None
+        self.notes = tuple(note for note in (without, exif, *lost, plain) if note)
         tags = geo.tags_of(info) if info.metadata.geo or not settings else []
         plane = info.shape[len(pages) :]
         if info.white:
@@ -478,7 +497,7 @@ class TiffSink(RegionSink):
         shape = (math.prod(info.shape[: len(pages)]), *plane)
         size = math.prod(shape) * dtype.itemsize
         settings = density | settings
-        with tifffile.TiffWriter(fp, bigtiff=size > BIG, ome=False) as tif:
+        with tifffile.TiffWriter(fp, bigtiff=big or size > BIG, byteorder=order, ome=False) as tif:
             offset, _ = tif.write(  # type: ignore[misc]
                 shape=shape,
                 dtype=dtype,
@@ -493,7 +512,7 @@ class TiffSink(RegionSink):
                 returnoffset=True,
                 **settings,
             )
-        super().__init__(fp, info, offset, dtype)
+        super().__init__(fp, info, offset, dtype.newbyteorder(order))
 
     def put(self, box: Box, values: np.ndarray) -> None:
         super().put(box, geo.filled(values, self.info.metadata))
