@@ -295,10 +295,7 @@ class Watch:
         box = ((index, index + 1), *whole(self._chain.output[1:]))
         first = [start for start, _ in self._pipeline.runner.needed(box)]
         block = np.stack([frame if frame.ndim == 3 else frame[None] for frame in frames], axis=1)
-        values, _ = self._pipeline.runner.values(
-            box,
-            lambda part: block[(slice(None), *slices(part, first))],
-        )
+        values, _ = self._pipeline.runner.values(box, lambda part: block[(slice(None), *slices(part, first))])
         return values.reshape(values.shape[-2:])
 
     def _steadied(

@@ -61,11 +61,7 @@ def pad(
 
 
 def _around(
-    x: np.ndarray,
-    ranges: Sequence[tuple[int, int]],
-    mode: PadMode,
-    fill: float,
-    dtype: np.dtype,
+    x: np.ndarray, ranges: Sequence[tuple[int, int]], mode: PadMode, fill: float, dtype: np.dtype
 ) -> np.ndarray:
     """Pad data that lie wholly inside, which are copied once."""
     kept = x.ndim - len(ranges)

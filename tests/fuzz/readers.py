@@ -43,7 +43,7 @@ from convcli.kernel.array_file import load_array
 from convcli.kernel.model import check_size
 from convcli.kernel.yaml_file import load_yaml
 from convcli.learning import checkpoint
-from convcli.media import opening, registry
+from convcli.media import registry
 from convcli.media.clips.numbered import NumberedSource, find
 from convcli.media.files.target import Folder
 from convcli.media.options import Header, ReadOptions, WriteOptions
@@ -129,7 +129,7 @@ def _store(data: bytes, folder: Path) -> None:
     inside = folder / f"{next(COUNT)}.zarr"
     try:
         _unpacked(data, inside)
-        format, _ = opening.identify(Folder(inside), "")
+        format = registry.of_folder(inside)
         with closing(registry.open_source(Folder(inside), format, ReadOptions(max_pixels=MOST))) as source:
             _read_blocks(source)
             shutil.rmtree(inside)

@@ -26,13 +26,7 @@ from convcli.common import signals
 from convcli.common.budget import check_memory
 from convcli.common.errors import ConvError, UsageError, about
 from convcli.media.files import atomic
-from convcli.media.files.atomic import (
-    closed_after,
-    followed,
-    replacing,
-    replacing_all,
-    replacing_folder,
-)
+from convcli.media.files.atomic import closed_after, followed, replacing, replacing_all, replacing_folder
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -347,11 +341,7 @@ def _folder_destination(path: StrPath, force: bool, recognises: Recogniser) -> P
     with about(shown(path)):
         if str(path) == STANDARD:
             raise UsageError("it is one stream, and such data is a folder of files: name one with -o")
-        try:
-            place = _resolve(path)
-            mode = _mode(place)
-        except (OSError, ValueError) as error:
-            raise ConvError(f"cannot be written: {reason(error)}") from None
+        place, mode = _placed(path)
         if isinstance(place, int) or (mode is not None and not stat.S_ISDIR(mode)):
             raise ConvError("it is a file, and such data is a folder of files: name another output")
         if mode is None:
@@ -397,11 +387,7 @@ def already_there(path: StrPath) -> ConvError:
 def _destination(path: StrPath, force: bool, binary: bool) -> Path | Callable[[], int]:
     """Return the real path of a regular file (to be), or what opens anything else and gives a descriptor."""
     with about(shown(path)):
-        try:
-            place = _resolve(path)
-            mode = _mode(place)
-        except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
-            raise ConvError(f"cannot be written: {reason(error)}") from None
+        place, mode = _placed(path)
         if isinstance(place, int):
             if binary and os.isatty(place):
                 raise UsageError("it is a terminal and the data is binary: name a file with -o")
@@ -460,6 +446,15 @@ def make_folder(folder: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise ConvError(f"cannot be made: {reason(error)}", subject=shown(folder)) from None
+
+
+def _placed(path: StrPath) -> tuple[Path | int, int | None]:
+    """Return what `_resolve` and `_mode` do."""
+    try:
+        place = _resolve(path)
+        return place, _mode(place)
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        raise ConvError(f"cannot be written: {reason(error)}") from None
 
 
 def _mode(place: Path | int) -> int | None:

@@ -182,13 +182,7 @@ class TableSource(Strips):
         self._describe(cells, chosen, time, options.matrix, is_tsv=is_tsv)
 
     def _describe(
-        self,
-        cells: Cells,
-        chosen: list[int],
-        time: Clock | None,
-        as_grid: bool,
-        *,
-        is_tsv: bool = False,
+        self, cells: Cells, chosen: list[int], time: Clock | None, as_grid: bool, *, is_tsv: bool = False
     ) -> None:
         """Work out the form, now that the numbers are there."""
         values = self._values
