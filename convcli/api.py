@@ -357,7 +357,9 @@ def filter_file(
 def _made(own: Taken, work: Pipeline, data: np.ndarray) -> Any:
     """Return the result of a filter as what the array was."""
     tally = Tally()
-    found = work.array(tally, data.ctypes.data)
+    found = work.again(data)
+    if found is None:
+        found = work.array(tally, data)
     if tally.rounded:
         warnings.warn(ROUNDED, stacklevel=3)
     result = own.give(found, work.result)

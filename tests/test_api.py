@@ -638,3 +638,42 @@ def test_learn_trains_a_classifier(tmp_path: Path) -> None:
         convcli.learn(x, np.zeros((3, 2)), **how)
     with pytest.raises(convcli.UsageError, match="a net from net="):
         convcli.learn(x, classes)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kernel", ["median:3", "max:3", "box:3"])
+def test_a_filter_asked_for_again_filters_what_it_is_given(
+    kernel: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrays of one form are filtered by what was noted of the first; others, and views, as if for the first time."""
+    monkeypatch.setattr(api, "_PLANNED", {})
+    random = np.random.default_rng(5)
+    exact = {
+        "median:3": lambda x: ndimage.median_filter(x, 3, mode="nearest"),
+        "max:3": lambda x: ndimage.maximum_filter(x, 3, mode="nearest"),
+        "box:3": lambda x: np.rint(ndimage.correlate(x.astype(float), np.ones((3, 3)), mode="nearest") / 9),
+    }[kernel]
+    large = random.integers(0, 256, (2300, 2000), np.uint8)
+    views = [large[::-1], large[:, ::2], large.T]
+    arrays = [large, *(random.integers(0, 256, large.shape, np.uint8) for _ in range(2)), *views]
+    seen = []
+    for x in arrays:
+        made = convcli.filter(x, kernel, range="clip", threads=threads)
+        np.testing.assert_array_equal(made, exact(x))
+        seen.append(made)
+    np.testing.assert_array_equal(seen[0], exact(large))  # results are not shared
+    assert [len(planned._recipes) for planned in api._PLANNED.values()] == [1, 0, 0]
+
+
+def test_only_what_depends_on_no_values_is_done_again_as_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranges that are measured, channels beside alpha and floats are looked at each time."""
+    monkeypatch.setattr(api, "_PLANNED", {})
+    random = np.random.default_rng(6)
+    for options in ({"range": "minmax"}, {"range": "float"}, {"missing": "skip"}):
+        x = (
+            random.random((300, 300), np.float32)
+            if "missing" in options
+            else random.integers(0, 256, (300, 300), np.uint8)
+        )
+        convcli.filter(x, "gaussian:2", **options)
+    assert [planned._recipes for planned in api._PLANNED.values()] == [[], [], []]

@@ -6,6 +6,7 @@ each axis of space, in the order of the chain.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import copy_context
 from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
@@ -218,6 +219,16 @@ class Runner:
         integers &= not job.info.gaps
         plain = job.split.plain and not self._samples
         return integers and plain and job.policy.first_pass() is None
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether an engine makes all pixels of a box at once, whatever the samples' values are."""
+        job = self.job
+        kinds = [np.dtype(one) for one in (job.info.dtype, job.dtype)]
+        small = all(kind.kind in "iu" and kind.itemsize <= 2 for kind in kinds) and not job.info.gaps
+        return (
+            small and len(job.chain.stages) == 1 and self._keeps_integers and job.policy.first_pass() is None
+        )
 
     def _finishes(self, how: Rendering) -> bool:
         """Whether sums of products are all, or bias and combination are the algorithm's."""
@@ -511,7 +522,7 @@ def in_order(
         for box in boxes:
             if len(pending) > workers:
                 yield pending.popleft().result()
-            pending.append(pool.submit(work, box, reader(box)))
+            pending.append(pool.submit(copy_context().run, work, box, reader(box)))
         while pending:
             yield pending.popleft().result()
     finally:

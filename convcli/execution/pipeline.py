@@ -24,6 +24,7 @@ from convcli.data.box import Box, grid, whole
 from convcli.data.info import BOXES, ITEMS, ArraySource, Grain, Info, PlanarSink, PlanarSource, Sink, Source
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
+from convcli.engines.native.rows import RUNS, Recipe, Run
 from convcli.engines.tiles import apart
 from convcli.execution.box import Runner, execute, inputs_of
 from convcli.execution.items import items, place_of, with_items
@@ -92,6 +93,7 @@ class Pipeline:
         arrays: bool = False,
     ) -> None:
         self.job, self.source, self.apart, self._resources, self._grain = job, source, apart, resources, grain
+        self._recipes: list[Recipe] = []  # at most one, shared by copies for other data
         self.route: Route | None = None
         chain, first = job.chain, job.source_dtype
         if planes and isinstance(source, PlanarSource):
@@ -291,8 +293,8 @@ class Pipeline:
                 yield (*box[:at], (index, index + 1), *box[at:]), np.expand_dims(block, place)
             progress(index + 1, self.result.size(ITEMS))
 
-    def array(self, tally: Tally | None = None, address: int = 0) -> np.ndarray:
-        """Return the whole output; ``tally`` counts as for `blocks`, ``address`` is where data in memory begin.
+    def array(self, tally: Tally | None = None, data: np.ndarray | None = None) -> np.ndarray:
+        """Return the whole output; ``tally`` counts as for `blocks`, ``data`` is all that the source has.
 
         Raises
         ------
@@ -301,13 +303,30 @@ class Pipeline:
         """
         self.plan.check_memory()
         check_memory("the result", prod(self.result.shape) * np.dtype(self.result.dtype).itemsize)
+        runs: list[Run] = []
+        noted = RUNS.set(runs)
         try:
-            result = apart(self.result.shape, np.dtype(self.result.dtype), address)
+            result = apart(
+                self.result.shape, np.dtype(self.result.dtype), 0 if data is None else data.ctypes.data
+            )
             for _ in self.blocks(tally or Tally(), into=result):
                 pass
         except MemoryError:
             raise ConvError("not enough memory for this job") from None
+        finally:
+            RUNS.reset(noted)
+        if data is not None and len(runs) == self.plan.blocks and self.runner.is_plain:
+            recipe = Recipe.of(runs, data, result)
+            self._recipes[:] = self._recipes if recipe is None else [recipe]
         return result
+
+    def again(self, data: np.ndarray) -> np.ndarray | None:
+        """Return what `array` returns for other data of the same form, where it has noted how; else None."""
+        for recipe in self._recipes:
+            result = apart(self.result.shape, np.dtype(self.result.dtype), data.ctypes.data)
+            if recipe.fill(result, data, max(self.plan.workers, self.plan.engine_threads)):
+                return result
+        return None
 
     def write(self, sinks: Sequence[Sink], progress: Progress = _silent, form: Info | None = None) -> Tally:
         """Compute everything, write it and close the sinks; return what was clipped.

@@ -109,7 +109,7 @@ static void load(const Job *job, const K *row, const Run *runs, int64_t count, i
                 *next++ = fill;
         else {
             const K *from = row + runs->from * job->pixel;
-            for (int64_t i = 0; i < runs->count * job->pixel; i += 64 / ITEM)
+            for (int64_t i = 0; runs->count > LANE && i < runs->count * job->pixel; i += 64 / ITEM)
                 __builtin_prefetch((const char *)(from + i) + 2 * job->x_y, 0, 2);
             convert(next, from, runs->count * pixel, pixel == job->pixel ? 1 : job->pixel, flip);
         }
@@ -375,19 +375,22 @@ static int networks(Job *job, K flip) {
         for (int64_t y = 0; y < job->size[1]; y += 1 + two) {
             y -= two && y && y + 1 == job->size[1]; /* the last two go back */
             int more = two && y + 1 < job->size[1];
-            for (int64_t row = 0; row < rows + more; row++) {
-                int64_t k = row / tall % depth, number = y * job->stride[1] + (row - k * tall) * job->dilation[1], slot = k * height + number % height;
-                const K *from = row_of(job, item, z * job->stride[0] + k * job->dilation[0], number);
-                data[row] = lines[row] = ring + slot * pitch;
-                K *in_ring = is_along ? scratch[0] : lines[row];
-                if (tags[slot] != number)
-                    load(job, from, runs, parts_of, wide + reach, in_ring, job->pixel, flip);
-                if (!is_along && parts[1].n && from)
-                    data[row] = from + before;
-                else if (is_along && tags[slot] != number)
-                    extremes_along(job, is_top, lines[row], from ? from + before : in_ring, scratch, parts, wide);
-                tags[slot] = number;
-            }
+            int64_t base = y * job->stride[1] % height;
+            for (int64_t k = 0, row = 0; k < depth; k++)
+                for (int64_t j = 0; j < tall + more; j++, row++) {
+                    int64_t number = y * job->stride[1] + j * job->dilation[1], slot = base + j * job->dilation[1];
+                    slot += (k - (slot >= height)) * height;
+                    const K *from = row_of(job, item, z * job->stride[0] + k * job->dilation[0], number);
+                    data[row] = lines[row] = ring + slot * pitch;
+                    K *in_ring = is_along ? scratch[0] : lines[row];
+                    if (tags[slot] != number)
+                        load(job, from, runs, parts_of, wide + reach, in_ring, job->pixel, flip);
+                    if (!is_along && parts[1].n && from)
+                        data[row] = from + before;
+                    else if (is_along && tags[slot] != number)
+                        extremes_along(job, is_top, lines[row], from ? from + before : in_ring, scratch, parts, wide);
+                    tags[slot] = number;
+                }
             if (way == STEPS)
                 run_network(job->weights, job->steps, lines, n, gap);
             else if (!more)

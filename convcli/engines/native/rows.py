@@ -4,6 +4,7 @@ Each function returns the bits of its counterpart in `convcli.engines.on_numpy.s
 """
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from convcli.common.frozen import frozen
+from convcli.common.frozen import frozen, frozen_identity
 from convcli.engines import tiles
 from convcli.engines.interface import Correlation, Outside
 from convcli.engines.native import library
@@ -217,6 +218,71 @@ def _run_cells(form: int, x: np.ndarray, cell: Sequence[int], cells: np.ndarray)
     library.run(job)
 
 
+@frozen_identity
+class Run:
+    """One run of the loops, as it was noted.
+
+    Attributes
+    ----------
+    jobs : sequence of Job
+    read, made : (int, int)
+        The address and the bytes of what it read, and of what it made.
+    held : tuple
+        What the jobs point to beside these.
+    """
+
+    jobs: Sequence[Job]
+    read: tuple[int, int]
+    made: tuple[int, int]
+    held: tuple[Any, ...]
+
+
+@frozen_identity
+class Recipe:
+    """Runs that make all of a result from all of an array, for other arrays of the same form.
+
+    >>> Recipe.of([], np.zeros(3), np.zeros(3)) is None
+    True
+    """
+
+    runs: Sequence[Run]
+    read: int
+    made: int
+    loops: library.Loops | None
+
+    @classmethod
+    def of(cls, runs: Sequence[Run], x: np.ndarray, out: np.ndarray) -> "Recipe | None":
+        """Return the recipe of runs, which have filled ``out``; None where they did not do it from ``x`` alone."""
+        here, there = extent_of(x), extent_of(out)
+        inside = all(_lies_in(run.read, here) and _lies_in(run.made, there) for run in runs)
+        if not (x.flags.c_contiguous and inside and sum(run.made[1] for run in runs) == there[1]):
+            return None
+        return cls(runs, here[0], there[0], library.loops())
+
+    def fill(self, out: np.ndarray, x: np.ndarray, threads: int) -> bool:
+        """Fill ``out`` from ``x``; return whether that is possible now."""
+        if self.loops is not library.loops() or not x.flags.c_contiguous:
+            return False
+        jobs = [Job.from_buffer_copy(job) for run in self.runs for job in run.jobs]
+        come, gone = extent_of(x)[0] - self.read, extent_of(out)[0] - self.made
+        for job in jobs:
+            job.x, job.y = job.x + come, job.y + gone
+        tiles.run(library.run, jobs, threads, tiles.THREADED if len(jobs) > 1 else 0)
+        return True
+
+
+def _lies_in(part: tuple[int, int], whole: tuple[int, int]) -> bool:
+    return whole[0] <= part[0] and part[0] + part[1] <= whole[0] + whole[1]
+
+
+RUNS: ContextVar[list[Run] | None] = ContextVar("RUNS", default=None)  # where runs are noted
+
+
+def extent_of(x: np.ndarray) -> tuple[int, int]:
+    """Return where an array begins in memory, and its bytes."""
+    return x.ctypes.data, x.nbytes
+
+
 def _run(
     call: Correlation, form: Form, how: Rendering | None, out: np.ndarray | None
 ) -> tuple[np.ndarray, Tally]:
@@ -283,6 +349,10 @@ def _run(
         jobs = [
             _part(job, x.itemsize, out.itemsize, part) for part in _parts((job.items, *whole), call.threads)
         ]
+    if (runs := RUNS.get()) is not None:
+        held = weights, bias, form.ranks, sources
+        copies = [Job.from_buffer_copy(one) for one in jobs]
+        runs.append(Run(copies, extent_of(x), extent_of(out), held))
     tiles.run(library.run, jobs, call.threads, operations)
     return out, Tally(out.size, sum(one.clipped for one in jobs), sum(one.nans for one in jobs))
 
