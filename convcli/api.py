@@ -719,12 +719,10 @@ def _inputs(array: ArrayLike, axes: str | None) -> tuple[list[np.ndarray], bool]
 def _parameters(steps: Sequence[Step], weights: Weights | None, seed: int | None) -> Mapping[str, np.ndarray]:
     """Return the parameters of a net's layers, from what was given where it has them."""
     from convcli.networks.model import parameters_of
-    from convcli.networks.weights import initial, load_for
+    from convcli.networks.weights import initial
 
-    wanted = parameters_of(steps)
-    if weights is None or isinstance(weights, Mapping):
-        return initial(wanted, weights, seed, None)
-    return initial(wanted, load_for(Path(weights), wanted), seed, None)
+    given = weights if weights is None or isinstance(weights, Mapping) else Path(weights)
+    return initial(parameters_of(steps), given, seed, None)
 
 
 @overload

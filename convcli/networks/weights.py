@@ -226,7 +226,7 @@ def class_names(path: Path) -> tuple[str, ...]:
 
 def initial(
     parameters: Mapping[str, Parameter],
-    stored: Mapping[str, np.ndarray] | None = None,
+    stored: Mapping[str, np.ndarray] | Path | None = None,
     seed: int | None = None,
     pixels: int | None = PIXELS,
 ) -> Arrays:
@@ -237,7 +237,7 @@ def initial(
     parameters
         By name, from `convcli.networks.model.parameters_of`.
     stored
-        Arrays that stand before what the net's file says, by the same names (`load_for`).
+        Arrays that stand before what the net's file says, by the same names, or the file of them (`load_for`).
     seed
         For random parameters that have no seed.
     pixels
@@ -250,6 +250,8 @@ def initial(
     ConvError
         For more parameters than memory is meant for.
     """
+    if isinstance(stored, Path):
+        stored = load_for(stored, parameters)
     open_ = {name: one for name, one in parameters.items() if name not in (stored or {})}
     missing = [name for name, one in open_.items() if one.fill == Random() and seed is None]
     if missing:

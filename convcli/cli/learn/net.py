@@ -19,7 +19,7 @@ from convcli.media.files.target import check_output, output, same_file, shown
 from convcli.networks.model import Net, parameters_of
 from convcli.networks.parse import load_net
 from convcli.networks.torch_run import choose_device, tensors
-from convcli.networks.weights import class_facts, initial, load_for, save
+from convcli.networks.weights import class_facts, initial, save
 
 BETWEEN = 2.0  # seconds between two checkpoints: what a killed process loses at most
 
@@ -74,10 +74,9 @@ def _training(request: Request, net: Net, loaded: Loaded, state: State | None) -
     if request.net.precision is Precision.AUTO:
         raise UsageError("dtype auto is not possible here: give float32 or float64")
     wanted = parameters_of(net.trace(loaded.shape))
-    stored = None if request.net.weights is None else load_for(request.net.weights, wanted)
     import torch
 
-    numbers = initial(wanted, stored, request.training.seed, request.reading.max_pixels)
+    numbers = initial(wanted, request.net.weights, request.training.seed, request.reading.max_pixels)
     parameters = tensors(numbers, getattr(torch, request.net.precision), choose_device(request.net.device))
     examples, held_out = split(loaded.examples, request.training)
     return Training(net, examples, held_out, parameters, request.training, state)

@@ -18,7 +18,7 @@ from convcli.jobs.job import compute_type
 from convcli.media.options import ReadOptions
 from convcli.networks.model import Net, check_budget, parameters_of
 from convcli.networks.parse import load_net
-from convcli.networks.weights import initial, load_for
+from convcli.networks.weights import initial
 
 if TYPE_CHECKING:
     from convcli.networks.torch_run import TorchNet
@@ -66,8 +66,7 @@ def _bound(net: Net, input: Opened, filling: Filling, pixels: int | None) -> Tor
     with about(net.title):
         check_budget(steps, input.shape, pixels)
         parameters = parameters_of(steps)
-        stored = None if filling.weights is None else load_for(filling.weights, parameters)
-        arrays = initial(parameters, stored, filling.seed, pixels)
+        arrays = initial(parameters, filling.weights, filling.seed, pixels)
     dtype = compute_type(input.info.dtype, filling.precision)
     from convcli.networks.torch_run import TorchNet
 
