@@ -1,4 +1,4 @@
-"""Frames as pictures 600 pixels wide, for a class to look at.  Draws what a frame says and computes no number.
+"""Frames as pictures 600 pixels wide, or 800, for a class to look at.  Draws what a frame says and computes no number.
 
 A signal is drawn as rows with the kernel under the window; an image as grids; a volume as a brick that moves
 through a box, with its slices as grids below.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from convcli.pixels.drawing import INK, PAPER, font
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
-WIDTH = 600
+WIDTH, WIDER = 600, 800  # the latter for channels and maps whose numbers are long
 MARGIN, GAP = 16, 22
 LARGEST, SMALLEST = 52, 15  # pixels of a cell
 HEIGHTS = (450, 640, 1000)  # that the grids may take, the first that leaves the cells large enough
@@ -77,7 +78,7 @@ class Painter:
     def size(self) -> tuple[int, int]:
         """Width and height of every picture, even numbers as video wants them."""
         height = self._top + self._height + CAPTION_LINES * (CAPTION_SIZE + 5) + 2 * MARGIN
-        return WIDTH, height + height % 2
+        return self._width, height + height % 2
 
     def paint(self, frame: Frame) -> np.ndarray:
         """Return one frame as (height, width, 3) of uint8."""
@@ -99,10 +100,13 @@ class Painter:
     def _fitted(self) -> tuple[list[_Grid], int]:
         """Return the grids with the largest cells with which all of them fit."""
         enough = max(COMFORTABLE, PER_DIGIT * min(max(self._digits.values()), 6)) - 1
-        for tallest in HEIGHTS:
-            for cell in range(LARGEST, enough if tallest < HEIGHTS[-1] else SMALLEST, -1):
+        last = WIDER if len(self._boards) > 3 else WIDTH
+        for self._width, tallest in product((WIDTH, last), HEIGHTS):
+            final = (self._width, tallest) == (last, HEIGHTS[-1])
+            for cell in range(LARGEST, SMALLEST if final else enough, -1):
                 grids, height = self._arranged(cell)
-                if height <= tallest and all(g.x + len(g.columns) * cell <= WIDTH - MARGIN for g in grids):
+                right = max(g.x + len(g.columns) * cell for g in grids)
+                if height <= tallest and right <= self._width - MARGIN:
                     return grids, height
         return self._arranged(SMALLEST)
 
@@ -121,9 +125,9 @@ class Painter:
                 several = "input 1" in self._boards  # a line for each channel
                 several &= name.startswith(("input", "output")) or name == "map 0"
                 new_row = self._rank == 1 or (self._rank == 3 and number == 0) or several
-                if x > MARGIN and (new_row or x + wide > WIDTH - MARGIN):
+                if x > MARGIN and (new_row or x + wide > self._width - MARGIN):
                     x, y, tallest = MARGIN, y + tallest + GAP, 0
-                left = (WIDTH - board.shape[-1] * cell) // 2 if self._rank == 1 else x
+                left = (self._width - board.shape[-1] * cell) // 2 if self._rank == 1 else x
                 grids.append(_Grid(name, depth, left, y + TITLE_SIZE + 6, cell, rows, columns))
                 x, tallest = x + wide + GAP, max(tallest, high)
         return self._centred(grids) if self._rank == 2 else grids, y + tallest - self._top
@@ -137,7 +141,7 @@ class Painter:
         for line in lines.values():
             tallest = max(len(grid.rows) * grid.cell for grid in line)
             used = line[-1].x + len(line[-1].columns) * line[-1].cell
-            move = max((WIDTH - MARGIN - used) // 2, 0)
+            move = max((self._width - MARGIN - used) // 2, 0)
             placed += [
                 replace(grid, x=grid.x + move, y=grid.y + (tallest - len(grid.rows) * grid.cell) // 2)
                 for grid in line
@@ -156,7 +160,7 @@ class Painter:
         title = board.title + "".join(f" {self._letters[0]}={place}" for place in grid.slice)
         pen.text((left, grid.y - 4), title, fill=PALE, font=font(TITLE_SIZE), anchor="ls")
         weights = dict(frame.weights)
-        letters = font(max(min(int(cell * 0.44), int(cell * 1.5 / self._digits[grid.board]), 20), 7))
+        letters = font(max(min(int(cell * 0.44), int(cell * 1.7 / self._digits[grid.board]), 20), 7))
         for row_number, row in enumerate(grid.rows):
             for column_number, column in enumerate(grid.columns):
                 place = (*grid.slice, row, column) if self._rank > 1 else (column,)
@@ -198,7 +202,7 @@ class Painter:
         pen.polygon(corners, fill=(255, 203, 130, 60), outline=(240, 170, 90, 160))
 
     def _paint_bricks(self, pen: ImageDraw, frame: Frame) -> None:
-        half = (WIDTH - 3 * MARGIN) // 2
+        half = (self._width - 3 * MARGIN) // 2
         for board, lit, colour, x in (
             (frame.input, frame.lit_inputs, LIT, MARGIN),
             (frame.output, frame.lit_outputs, CURRENT, 2 * MARGIN + half),
@@ -208,28 +212,32 @@ class Painter:
 
     def _paint_caption(self, pen: ImageDraw, caption: str) -> None:
         for size in (CAPTION_SIZE, CAPTION_SIZE - 2, CAPTION_SIZE - 4):
-            letters = int((WIDTH - 2 * MARGIN) / (size * 0.56))
+            letters = int((self._width - 2 * MARGIN) / (size * 0.56))
             lines = textwrap.wrap(caption, letters)
             if len(lines) <= CAPTION_LINES:
                 break
         y = self.size[1] - MARGIN - CAPTION_LINES * (CAPTION_SIZE + 5) + 8
         for number, line in enumerate(lines[:CAPTION_LINES]):
             pen.text(
-                (WIDTH // 2, y + number * (CAPTION_SIZE + 5)), line, fill=INK, font=font(size), anchor="ma"
+                (self._width // 2, y + number * (CAPTION_SIZE + 5)),
+                line,
+                fill=INK,
+                font=font(size),
+                anchor="ma",
             )
 
 
 def _text(value: float | None) -> str:
     """Return a number in few letters; a whole one whole.
 
-    >>> _text(12.0), _text(-1 / 3), _text(1234567.0)
-    ('12', '-0.333', '1.23e+06')
+    >>> _text(12.0), _text(-1 / 3), _text(-0.05093), _text(1234567.0)
+    ('12', '-0.333', '-0.051', '1.23e+06')
     """
     if value is None:
         return ""
-    return (
-        f"{value:.0f}" if value == round(value, 6) and abs(value) < 1e5 and value % 1 == 0 else f"{value:.3g}"
-    )
+    if value % 1 == 0 and abs(value) < 1e5:
+        return f"{value:.0f}"
+    return f"{value:.{2 if abs(value) < 0.1 else 3}g}"
 
 
 def _kind(name: str, frame: Frame) -> str:

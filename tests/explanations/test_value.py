@@ -672,3 +672,17 @@ def test_numbered_pictures_are_one_clip(tmp_path: Path) -> None:
         Image.fromarray(frame).save(tmp_path / f"{number:03}.png")
     found = ok("explain", tmp_path / "%03d.png", "-k", "temporal-mean:3", "--at", "1,2,3", "-q")
     assert float(found.stdout) == pytest.approx(frames[1:4, 2, 3].mean(), rel=1e-5)
+
+
+def test_one_of_several_items_is_explained(tmp_path: Path) -> None:
+    values = np.random.default_rng(4).normal(size=(3, 2, 5, 6))
+    np.save(tmp_path / "a.npy", values)
+    call = ("explain", "a.npy", "--axes", "NCYX", "-k", "box:3", "--channels", "sum")
+    done = ok(*call, "--at", "2,1,3", "--json", cwd=tmp_path)
+    facts = json.loads(done.stdout)
+    assert facts["at"] == [1, 3]
+    assert facts["values"] == pytest.approx([values[2, :, 0:3, 2:5].sum() / 9])
+    for at in ("1,3", "3,1,3"):
+        done = convcli(*call, "--at", at, cwd=tmp_path)
+        assert done.returncode == 2
+        assert b"several items, 0 to 2: give n,y,x" in done.stderr

@@ -53,7 +53,10 @@ class Request:
         "Of several the last is explained."
     )
     at: tuple[int, ...] | None = option(
-        "Which output value, counted from 0, one number an axis.", metavar="Y,X", panel=Panel.KERNEL, least=0
+        "Which output value, counted from 0, one number an axis (of items along N first which).",
+        metavar="Y,X",
+        panel=Panel.KERNEL,
+        least=0,
     )
     size: options.Size | None = options.size("Instead of a file: the numbers 1, 2, 3... in 5x5.")
     settings: Settings = group(

@@ -1,7 +1,9 @@
 """Explain one output, or draw all of them: read, bind, compute with the engines, take apart, show."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from math import prod
 from pathlib import PurePath
 
@@ -11,11 +13,11 @@ from convcli.cli.explain.request import Request
 from convcli.cli.explain.text import Explained, Routed
 from convcli.cli.shared import report
 from convcli.cli.shared.kernels import kernels_for
-from convcli.cli.shared.opened import Opened, numbered, read_whole
+from convcli.cli.shared.opened import Opened, numbered, opened
 from convcli.cli.shared.outputs import check_apart, write_whole
 from convcli.common import UsageError
 from convcli.data.axes import SECOND, Listed
-from convcli.data.info import Colour, Info
+from convcli.data.info import ITEMS, Colour, Info
 from convcli.explanations.film import Frame, check_length, close_up, grow, lay_down, slide
 from convcli.explanations.page import SUFFIXES, page
 from convcli.explanations.task import Task, check_place, chosen, explained, prepare
@@ -35,8 +37,7 @@ MOST_CHANNELS = 6  # drawn beside each other
 def explain_all(request: Request) -> None:
     """Do all that the command line asks for."""
     check_apart(request.output, request.animate)
-    name = request.input or ""
-    whole = read_whole(name, request.reading) if request.size is None else numbered(*request.size)
+    whole, request = _read(request) if request.size is None else (numbered(*request.size), request)
     whole = whole.masked(request.gaps.mask)
     channels, sized = filtered_channels(whole.info, request.channels), request.size is not None
     kernels, said = kernels_for(request.kernels, whole.info, request.settings, channels, numbers=sized)
@@ -67,6 +68,18 @@ def explain_all(request: Request) -> None:
     drawn, notes = (request.output, request.animate, frames), (*whole.notes, *said, *task.notes)
     found = Explained(explanation, task.letters, task.outputs, window, *drawn, whole.grain, notes)
     report.show(found, found.lines(request.messages.quiet), request)
+
+
+def _read(request: Request) -> tuple[Opened, Request]:
+    """Return the input; of several items (N) the one that the first number of --at names, and the other numbers."""
+    with opened(request.input or "", request.reading, batch=request.at is not None) as file:
+        if ITEMS not in file.info.letters or request.at is None:
+            return file.read(), request
+        number, *at = request.at
+        names, count = ",".join(f"n{file.letters}".lower()), file.info.size(ITEMS)
+        if len(at) != len(file.letters) or number >= count:
+            raise UsageError(f"--at: the file has several items, 0 to {count - 1}: give {names}")
+        return next(islice(file.items(), number, None)).read(), replace(request, at=tuple(at))
 
 
 def _show_route(request: Request, task: Task, whole: Opened) -> None:
