@@ -141,7 +141,7 @@ def filter(
 
     Parameters
     ----------
-    array : array_like, torch.Tensor, PIL.Image.Image or xarray.DataArray
+    array : array_like, torch.Tensor, PIL.Image.Image, xarray.DataArray or dask.array.Array
         Real numbers, shape (X,), (Y, X), (Z, Y, X) or (T, Z, Y, X), or as ``axes`` says; booleans are 0 and 1.
         The dimensions of a DataArray are known by their first letters, and by ``band``, ``lat`` and ``lon``.
     kernel : str, Kernel, array_like, or a list of these
@@ -219,7 +219,8 @@ def filter(
     -------
     ndarray, or what ``array`` was
         Axes in the array's order; a bank's maps are a new first dimension, or take the place of the channels that
-        they sum over.  A DataArray keeps its coordinates, moved with the windows; a picture is one again.
+        they sum over.  A DataArray keeps its coordinates, moved with the windows; a picture is one again, and of
+        a Dask array each block is computed when it is asked for.
 
     Raises
     ------
@@ -241,7 +242,9 @@ def filter(
             "a tensor with gradients: engine='torch' keeps them, and tensor.detach() leaves them out"
         )
     data = _real(own.array, "cannot be filtered")
-    key = None if own.form or own.is_picture else _key(data, asked)
+    if own.lazy is not None and threads is None:
+        threads = 1  # of each block, beside others
+    key = None if own.form or own.is_picture or own.lazy is not None else _key(data, asked)
     if planned := _PLANNED.get(key):
         work = planned.of(ArraySource(data, planned.source.info))
         return _made(own, work, data)
@@ -356,6 +359,10 @@ def filter_file(
 
 def _made(own: Taken, work: Pipeline, data: np.ndarray) -> Any:
     """Return the result of a filter as what the array was."""
+    if own.lazy is not None:
+        from convcli.execution.lazy import lazily
+
+        return lazily(own.lazy, work)
     tally = Tally()
     found = work.again(data)
     if found is None:

@@ -36,6 +36,8 @@ class Taken:
         Results are pixels unless a range is asked for.
     tensor : torch.Tensor, optional
         The object, where gradients by it are wanted.
+    lazy : dask.array.Array, optional
+        The object, whose samples are not there yet: ``array`` has its form alone.
     holds : tuple of str
         The types that results can be stored as, where not all can.
     """
@@ -45,6 +47,7 @@ class Taken:
     give: Callable[[np.ndarray, Info], Any]
     is_picture: bool = False
     tensor: Any = None
+    lazy: Any = None
     holds: tuple[str, ...] = ()
 
 
@@ -75,6 +78,12 @@ def _tensor(given: Any, _: str | None) -> Taken:
     wanted = given if given.requires_grad and torch.is_grad_enabled() else None
     back = lambda result, _: torch.from_numpy(result).to(given.device)  # noqa: E731
     return Taken(given.detach().cpu(), None, back, tensor=wanted)
+
+
+def _lazy(given: Any, _: str | None) -> Taken:
+    given = given.astype(np.uint8) if given.dtype == bool else given
+    form = np.broadcast_to(np.zeros((), given.dtype), given.shape)
+    return Taken(form, None, lambda result, _: result, lazy=given)
 
 
 def _picture(given: Any, letters: str | None) -> Taken:
@@ -176,6 +185,7 @@ def _coordinates(old: np.ndarray, axis: Axis) -> np.ndarray | None:
 
 _LIBRARIES: dict[tuple[str, str], Callable[[Any, str | None], Taken]] = {
     ("torch", "Tensor"): _tensor,
+    ("dask.array", "Array"): _lazy,
     ("PIL.Image", "Image"): _picture,
     ("xarray", "DataArray"): _labelled,
 }
