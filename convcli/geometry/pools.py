@@ -478,7 +478,7 @@ class VarPool(_Statistic):
         return 0.0, ((high - low) / 2) ** 2
 
     def passes(self, windows: Sequence[Window], compiled: bool) -> float:
-        return 12 * super().passes(windows, compiled)
+        return 4 * super().passes(windows, compiled)
 
 
 class StdPool(VarPool):

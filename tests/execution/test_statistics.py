@@ -209,3 +209,21 @@ def test_padding_that_counts_is_among_the_values_of_a_majority(values: list[floa
     padded = [0, *values, 0]
     pairs = [min(pair) for pair in itertools.pairwise(padded)]  # of two different values the smaller one
     assert convcli.filter(np.array(values, float), pool="majority:2,s=1,p=1,include").tolist() == pairs
+
+
+@pytest.mark.parametrize("missing", ["propagate", "skip"])
+def test_deviations_are_the_same_in_tiles(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles smaller and larger than the data, of windows with a stride, steps of 1e6 and gaps."""
+    random = np.random.default_rng(11)
+    x = random.normal(0, 1, (61, 83))
+    x[30:] += 1e6
+    x[random.random(x.shape) < 0.05] = np.nan
+    windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.longdouble), (5, 7))[::2, ::3]
+    want = (np.nanstd if missing == "skip" else np.std)(windows, axis=(-1, -2))
+    made = []
+    for side in (1, 400, 1 << 20):
+        monkeypatch.setattr("convcli.engines.on_numpy.engine.SIDE", side)
+        made.append(convcli.filter(x, "std:5x7", stride=(2, 3), padding="valid", missing=missing))
+    np.testing.assert_allclose(made[0], want.astype(float), rtol=1e-11)
+    for other in made[1:]:
+        np.testing.assert_array_equal(made[0], other)

@@ -10,6 +10,7 @@ import numpy as np
 
 from convcli.common.choices import EngineName
 from convcli.common.machine import available_threads
+from convcli.data.box import Box, grid, slices
 from convcli.engines import shift_and_add, tiles
 from convcli.engines.algorithms import NumpyDirect, ways, work_of
 from convcli.engines.base import Engine
@@ -22,6 +23,7 @@ from convcli.geometry.pools import PoolKind
 from convcli.pixels.render import Rendering, Tally, render
 
 TAPS = 1 << 18  # elements of whole windows that are pooled at a time
+SIDE = 1 << 14  # results of a tile of windows that are put together from parts, at least
 
 
 class NumpyEngine(Engine):
@@ -70,16 +72,32 @@ class NumpyEngine(Engine):
         if x.shape[:2] != (1, 1):
             out = None if call.out is None or len(x) > 1 else call.out[0][:, None]
             call = replace(call, x=x.reshape(-1, 1, *x.shape[2:]), out=out)
-        if (states := kind.states(np, x)) is not None:
-            axes = zip(range(3, x.ndim + 1), sizes, size, call.stride, call.dilation, strict=True)
-            for axis, *window in axes:
-                states = reduce_windows(partial(_merged, kind, axis), states, axis, *window)
-            return np.asarray(kind.finish(kind.merged(np, states, taken), taken), x.dtype)
+        if kind.states(np, x[:0]) is not None:
+            return put_together(call, kind, np.broadcast_to(taken, whole).reshape(-1, 1, *sizes)).reshape(
+                whole
+            )
         if not kind.ufunc:
             if counts is not None and counts.ndim > len(sizes):
                 counts = np.broadcast_to(counts, whole).reshape(-1, 1, *sizes)
             return windowed(call, kind, prod(size) if counts is None else counts).reshape(whole)
         return kind.finish(reduced(call, kind.ufunc).reshape(whole), taken)
+
+
+def put_together(call: Correlation, kind: PoolKind, counts: np.ndarray) -> np.ndarray:
+    """Return pooled windows of planes that are put together from parts: tile by tile, which stays in the cache."""
+    x, size, out = call.x, call.weights.shape[2:], np.empty(counts.shape, call.x.dtype)
+    geometry = size, call.stride, call.dilation
+    steps = [max(round(SIDE ** (1 / len(size))), extent) for extent in call.extents]
+
+    def work(box: Box) -> None:
+        place = (slice(None), slice(None), *slices(box))
+        states = kind.states(np, x[(*place[:2], *tiles.inputs(place[2:], *geometry))])
+        for axis, (start, stop), *window in zip(range(3, x.ndim + 1), box, *geometry, strict=True):
+            states = reduce_windows(partial(_merged, kind, axis), states, axis, stop - start, *window)
+        out[place] = kind.finish(kind.merged(np, states, counts[place]), counts[place])
+
+    tiles.run(work, list(grid(call.sizes, steps)), call.threads, out.size * prod(size))
+    return out
 
 
 def _merged(kind: PoolKind, axis: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
