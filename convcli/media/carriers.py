@@ -46,12 +46,13 @@ LOST = {
     ),
     "TIFF": _carriers(
         "georeference = 33550, 33922, 34264, 34735, 34736, 34737; GDAL metadata = 42112; nodata value = 42113; "
-        "ImageJ metadata = 50838, 50839; description = 270; XMP = 700; "
+        "ImageJ metadata = 50839; slice labels = Labels; display ranges = Ranges; colour tables = LUTs; "
+        "regions of interest = ROI, Overlays; ImageJ's texts = Info, Properties; description = 270; XMP = 700; "
         "captions (IPTC) = 33723; Photoshop resources = 34377; layers = 37724; EXIF = 34665; GPS = 34853; "
         "texts = 269, 271, 272, 285, 306, 315, 316, 33432; transfer function = 301; primaries = 318, 319; "
         "reference black and white = 532; grey response = 290; ink names = 333, 336, 337; "
         "sample limits = 280, 340, 341; halftone hints = 321; clipping path = 343; position = 286, 287; "
-        "pixel aspect = aspect; data behind the picture = behind; DNG metadata = 50706-51111; "
+        "pixel aspect = aspect; data behind the picture = behind; DNG metadata = 50706-50837, 50840-51111; "
         "microscope metadata = 33628-33631, 34361, 34362, 34412, 51123, 65420-65458"
     ),
     "WEBP": _carriers("XMP = XMP; data behind the picture = behind; content credentials = C2PA"),
@@ -145,7 +146,7 @@ STORAGE = {
     "GIF": _carriers("= NETSCAPE2.0, ANIMEXTS1.0"),
     "TIFF": _carriers(
         "= 254-266, 273-279, 281-284, 288, 289, 291-293, 296, 297, 305, 317, 320, 322-328, 330, 332, 334, 338, 339, "
-        "347, 512-521, 529-531, 559, 32995-32998, 34675, 50674"
+        "347, 512-521, 529-531, 559, 32995-32998, 34675, 50674, 50838"
     ),
     "WAV": _carriers(
         "= fmt, data, fact, INFO, PEAK, JUNK, PAD, FLLR, ds64, minf, elm1, regn, umid, DGDA, levl, INAM, IART, ICMT, "

@@ -58,10 +58,23 @@ def jpeg_with(key: str) -> bytes:
     return plain[:20] + struct.pack(">BBH", 0xFF, marker, 2 + len(data)) + data + plain[20:]
 
 
+IMAGEJ: dict[str, Any] = {
+    "Labels": ["first"],
+    "Ranges": (0.0, 200.0),
+    "LUTs": [np.zeros((3, 256), np.uint8)],
+    "ROI": b"Iout",
+    "Overlays": [b"Iout"],
+    "Info": "of the stage",
+    "Properties": {"key": "value"},
+}
+
+
 def tiff_with(key: str) -> bytes:
     file = io.BytesIO()
     if key in ("OME", "ImageJ"):
         tifffile.imwrite(file, np.stack([PIXELS, PIXELS]), **{key.lower(): True})
+    elif key in IMAGEJ:
+        tifffile.imwrite(file, PIXELS, imagej=True, metadata={key: IMAGEJ[key]})
     elif key == "behind":
         return saved("TIFF") + b"more"
     elif key == "aspect":

@@ -361,6 +361,21 @@ def test_a_volume_is_filtered_in_three_dimensions_and_a_line_says_so(names: str,
             np.testing.assert_allclose(file["scan"], values, atol=1e-12)
 
 
+def test_attributes_of_groups_are_kept_or_said(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["entry/scan/data"] = RANDOM.normal(0, 1, (7, 9))
+        for group, title in ((file, "all"), (file["entry"], "first"), (file["entry/scan"], "second")):
+            group.attrs["title"] = title
+    for name, titles in (("b.h5", ("all", "first", "second")), ("c.h5::/entry/smooth", ("all", "first"))):
+        code, _, said = convcli("filter", "a.h5", "-k", "box:3", "-o", name, cwd=tmp_path)
+        lost = "note: left out: the attributes of /entry/scan, where the result does not lie\n"
+        assert (code, said) == (0, lost * (len(titles) < 3))
+        with h5py.File(tmp_path / name.partition("::")[0]) as file:
+            groups = [file, file["entry"], file["entry"].get("scan")]
+            assert tuple(group.attrs["title"] for group in groups if group is not None) == titles
+    assert convcli("filter", "a.h5", "-k", "box:3", "-o", "d.zarr", cwd=tmp_path)[0] == 0
+
+
 def test_attributes_of_nothing_and_of_rare_numbers_stop_no_one(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         array = file.create_dataset("scan", data=np.ones((4, 5)))

@@ -112,7 +112,8 @@ def stack_of(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Stack:
         if page.is_imagej:
             return replace(stack, places=dict(_imagej(tif)), text=page.imagej_description)
     except (ArithmeticError, LookupError, TypeError, ValueError, ElementTree.ParseError) as error:
-        return replace(stack, notes=(f"{_UNUSED}: {str(error)[:100]}",))
+        why = str(error)[:100].replace("invalid literal for int() with base 10:", "there is no number in")
+        return replace(stack, notes=(f"{_UNUSED}: {why}",))
     return stack
 
 

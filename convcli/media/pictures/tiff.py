@@ -51,7 +51,7 @@ _BLANK = 8_000_000  # bytes, packed, that a TIFF of any size may have
 BOMB = 1100  # bytes of pixels from each byte of a file: deflate makes 1032 at most
 _YCBCR = 6
 _MASKS, _OTHERS = "reduced copies or masks", "pictures of other size or kind"  # that are left out
-_DESCRIPTION, _NO_UNIT = 270, 1  # a tag, and a unit of resolution
+_DESCRIPTION, _IMAGEJ, _NO_UNIT = 270, 50839, 1  # tags, and a unit of resolution
 _RATIONAL, _SEPARATE = 5, 2
 _DIRECTORIES = (34665, 34853, 40965)  # tags of EXIF, of GPS, and what EXIF may have
 # sRGB's white and primaries, YCbCr's own range
@@ -443,6 +443,8 @@ def _carriers(page: tifffile.TiffPage) -> Iterator[str]:
                 and set(shaped_description_metadata(page.shaped_description)) - _SHAPED
             ):
                 yield str(code)
+        elif code == _IMAGEJ and isinstance(told := page.tags.valueof(code), dict):
+            yield from told
         else:
             yield str(code)
     if page.tags.valueof(296) == _NO_UNIT and page.tags.valueof(282) != page.tags.valueof(283):

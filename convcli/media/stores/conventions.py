@@ -70,7 +70,7 @@ class Stored:
     path
         Within the file.
     shared
-        The attributes of the whole file.
+        The attributes of the groups that the array is in, by their paths; ``/`` is the whole file.
     dimensions, chunks
         By the letter of the axis.
     packing
@@ -79,7 +79,7 @@ class Stored:
 
     path: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    shared: Mapping[str, Any] = field(default_factory=dict)
+    shared: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     dimensions: Mapping[str, Dimension] = field(default_factory=dict)
     chunks: Mapping[str, int] = field(default_factory=dict)
     packing: Mapping[str, Any] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class Stored:
     @property
     def also(self) -> list[str]:
         """What formats that are none of these hold none of, for messages."""
-        return ["attributes"] * bool(self.attributes or self.shared)
+        return ["attributes"] * bool(self.attributes or any(self.shared.values()))
 
 
 def letters_of(dimensions: Sequence[Dimension], given: str | None, shape: tuple[int, ...]) -> str:

@@ -90,7 +90,10 @@ class Hdf5Source(Boxes):
             for (name, path), (_, places) in zip(found["dimensions"], along, strict=True)
             if path and not places
         ]
-        unread = [key for key, value in found["shared"].items() if value is None and key not in lost]
+        shared: dict[str, dict[str, Any]] = found["shared"]
+        unread = [
+            key for one in shared.values() for key, value in one.items() if value is None and key not in lost
+        ]
         notes = left_out(
             "HDF5", lost + unread, [f"coordinates {', '.join(odd)}, which do not rise or fall"] * bool(odd)
         )
@@ -98,7 +101,10 @@ class Hdf5Source(Boxes):
         stored = Stored(
             self._path,
             {key: one for key, one in attributes.items() if key not in (*lost, *conventions.STORAGE)},
-            {key: one for key, one in found["shared"].items() if one is not None},
+            {
+                path: {key: value for key, value in one.items() if value is not None}
+                for path, one in shared.items()
+            },
             {letter: one for letter, (one, _) in zip(letters, along, strict=True)},
             dict(zip(letters, chunks, strict=False)),
             found["packing"],
@@ -205,8 +211,16 @@ class Hdf5Sink(Sink):
         self._output = _Output(fp)
         invalid = format_name == "hdf5"  # as NetCDF
         self._file = h5netcdf.File(self._output, "w", invalid_netcdf=invalid, rdcc_nbytes=_CACHE)
-        group = self._file.create_group("/".join(groups)) if groups else self._file
-        self._attach(self._file, stored.shared)
+        group, shared, path = self._file, dict(stored.shared), "/"
+        self._attach(group, shared.pop(path, {}))
+        for one in groups:
+            group, path = group.create_group(one), f"{path.rstrip('/')}/{one}"
+            self._attach(group, shared.pop(path, {}))
+        self.notes += tuple(
+            f"left out: the attributes of {path}, where the result does not lie"
+            for path, one in shared.items()
+            if one
+        )
         names = [self._along(group, axis, stored.dimensions.get(axis.letter), name) for axis in info.axes]
         chunks = tuple(min(stored.chunks.get(axis.letter, axis.size), axis.size) for axis in info.axes)
         dtype, nodata = np.dtype(info.dtype), info.metadata.nodata

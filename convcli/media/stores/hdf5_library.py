@@ -204,6 +204,8 @@ def _described(h5py: Any, array: Any) -> dict[str, Any]:
         raise _RefusedError(
             f"{array.name!r} is packed by filters of others, {filters}: h5repack -f GZIP=4 FILE NEW"
         )
+    above = array.name.strip("/").split("/")[:-1]
+    groups = ["/", *("/" + "/".join(above[: index + 1]) for index in range(len(above)))]
     plain = plan.get_layout() == h5py.h5d.CONTIGUOUS and array.id.get_type().equal(h5py.h5t.py_create(dtype))
     return {
         "path": array.name,
@@ -218,7 +220,7 @@ def _described(h5py: Any, array: Any) -> dict[str, Any]:
             "fletcher32": array.fletcher32,
         },
         "attributes": _attributes(array),
-        "shared": _attributes(array.file),
+        "shared": {path: _attributes(array.file[path]) for path in groups},
         "dimensions": [_dimension(array.dims[index]) for index in range(array.ndim)],
     }
 

@@ -118,7 +118,7 @@ def _kept(info: Info) -> Stored:
         names=tuple(one.name or letter.lower() for letter, one in dimensions.items()),
         dimensions=dimensions,
         attributes=_plain(store.attributes),
-        around={**_plain(store.shared), "ome": {}},
+        around={**_plain({key: one[key] for one in store.shared.values() for key in one}), "ome": {}},
     )
 
 
