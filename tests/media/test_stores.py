@@ -20,9 +20,9 @@ from scipy import ndimage
 
 from convcli.common.errors import ConvError
 from convcli.data.axes import Even, Listed
-from convcli.data.info import Source
+from convcli.data.info import Info, Source
 from convcli.media import opening, registry
-from convcli.media.options import ReadOptions
+from convcli.media.options import ReadOptions, WriteOptions
 from tests import shell
 
 KERNEL = np.array([[1, 2, 0], [0, 3, 1], [1, 0, 0.5]])
@@ -390,3 +390,17 @@ def test_attributes_of_nothing_and_of_rare_numbers_stop_no_one(tmp_path: Path) -
     with h5py.File(tmp_path / "b.h5") as file:
         np.testing.assert_allclose(file["scan"], 1)
         assert file["scan"].attrs["kept"] == file.attrs["kept"] == "as it is"
+
+
+@pytest.mark.parametrize("name", ["h5py", "h5netcdf"])
+def test_the_package_that_is_missing_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To write takes both, one of which imports without the other."""
+    from convcli.media.stores import hdf5_library
+
+    found = hdf5_library.find_spec
+    monkeypatch.setattr(hdf5_library, "find_spec", lambda one: None if one == name else found(one))
+    with (tmp_path / "a.h5").open("wb") as fp, pytest.raises(ConvError) as told:
+        registry.open_sink(fp, registry.by_name("hdf5"), Info.of("YX", (3, 4), "float32"), WriteOptions())
+    assert str(told.value) == f'HDF5 and NetCDF need the package {name}: pip install "convcli[store]"'

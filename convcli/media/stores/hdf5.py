@@ -29,7 +29,7 @@ from convcli.media.pictures.geo import filled
 from convcli.media.shared import check_samples
 from convcli.media.stores import conventions
 from convcli.media.stores.conventions import Dimension, Stored
-from convcli.media.stores.hdf5_library import Library
+from convcli.media.stores.hdf5_library import Library, check_packages
 
 _CLASSIC = b"CDF"
 _BOMB = 1100  # bytes of samples from each byte of a file: deflate makes 1032 at most
@@ -198,12 +198,8 @@ class Hdf5Sink(Sink):
 
     def __init__(self, fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> None:
         super().__init__(info)
-        try:
-            h5netcdf = import_module("h5netcdf")
-        except ImportError:
-            raise ConvError(
-                'HDF5 and NetCDF need the package h5netcdf: pip install "convcli[store]"'
-            ) from None
+        check_packages("h5netcdf", "h5py")
+        h5netcdf = import_module("h5netcdf")
         stored = _stored(info)
         *groups, name = list(filter(None, (options.array or stored.path).split("/"))) or ["data"]
         if {".", ".."} & {*groups, name}:

@@ -33,6 +33,12 @@ _NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 _HIDDEN = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4", "_NCProperties", "_nc3")
 
 
+def check_packages(*names: str) -> None:
+    """Raise the error that names a package which is not installed."""
+    if lacking := next((name for name in names if find_spec(name) is None), None):
+        raise ConvError(f'HDF5 and NetCDF need the package {lacking}: pip install "convcli[store]"')
+
+
 class Library:
     """The child process for one file; `close` ends it.
 
@@ -43,8 +49,7 @@ class Library:
     """
 
     def __init__(self, fp: IO[bytes]) -> None:
-        if find_spec("h5py") is None:
-            raise ConvError('HDF5 and NetCDF need the package h5py: pip install "convcli[store]"')
+        check_packages("h5py")
         words, more = str(fp.fileno()), {"HDF5_PLUGIN_PRELOAD": "::"}  # no plug-in is ever loaded
         # Ctrl-C is for the parent to act on
         self._child = trial.started(
