@@ -195,11 +195,11 @@ class Bar:
         self._task = self._progress.add_task(unit, total=None, rate=0.0, left="", name="")
 
     def draw(self, done: int, total: int, rate: float, left: str, name: str = "") -> None:
+        begun = self._progress.live.is_started  # before, the bar would show a total of None
         self._progress.update(
-            self._task, completed=done, total=total, rate=rate, left=left, name=name, refresh=False
+            self._task, completed=done, total=total, rate=rate, left=left, name=name, refresh=begun
         )
         self._progress.start()
-        self._progress.refresh()
 
     def close(self) -> None:
         self._progress.stop()
