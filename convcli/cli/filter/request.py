@@ -172,8 +172,8 @@ class Request:
     writing: WriteOptions
     force: bool = options.force()
     plot: str | None = option(
-        "Draw input and result side by side: FILE.png, .svg, .pdf or .html, or - in the terminal; viridis:FILE.png "
-        "in colours, with a bar; with --dry-run a preview.",
+        "Draw input and result side by side: FILE.png, .svg, .pdf or .html, or - in the terminal; with --range MAP "
+        "a bar of the colours; with --dry-run a preview.",
         metavar="FILE",
     )
     dry_run: bool = flag(

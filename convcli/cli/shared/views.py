@@ -105,10 +105,10 @@ class View:
 Bar = tuple[str, tuple[float, float]]  # a colour map, and the values of its ends
 
 
-def figure(before: View, after: View, colours: str = "", bar: Bar | None = None) -> Any:
-    """Draw an input beside its result: over one axis if both are curves, else as pictures, in a map of colours."""
+def figure(before: View, after: View, bar: Bar | None = None) -> Any:
+    """Draw an input beside its result: over one axis if both are curves, else as pictures, with a bar of colours."""
     curves = before.values.ndim == after.values.ndim == 2
-    return _curves(before, after) if curves else _pictures(before, after, colours, bar)
+    return _curves(before, after) if curves else _pictures(before, after, bar)
 
 
 def _curves(before: View, after: View) -> Any:
@@ -137,10 +137,9 @@ def _thinned(places: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
     return places[kept], values[kept]
 
 
-def _pictures(before: View, after: View, colours: str, bar: Bar | None) -> Any:
+def _pictures(before: View, after: View, bar: Bar | None) -> Any:
     """Draw the input, the result, and their difference if they have one size.
 
-    With a colour map brightnesses are drawn in its colours, from the least to the largest, with a bar of the values.
     A result whose colours stand for values has their ``bar`` beside it.
     """
     comparable = before.values.shape == after.values.shape and bar is None
@@ -150,14 +149,10 @@ def _pictures(before: View, after: View, colours: str, bar: Bar | None) -> Any:
         if view.values.ndim == 2:
             axes.plot(*_thinned(view.places, view.values[0]))
             continue
-        if colours:
-            drawn = axes.imshow(view.values.mean(axis=0), cmap=colours)
-            figure.colorbar(drawn, ax=axes, shrink=0.8)
-        else:
-            axes.imshow(view.picture, cmap="gray", vmin=0, vmax=1)
-            if bar and view is after:
-                cm, span = (importlib.import_module(f"matplotlib.{name}") for name in ("cm", "colors"))
-                figure.colorbar(cm.ScalarMappable(span.Normalize(*bar[1]), bar[0]), ax=axes, shrink=0.8)
+        axes.imshow(view.picture, cmap="gray", vmin=0, vmax=1)
+        if bar and view is after:
+            cm, span = (importlib.import_module(f"matplotlib.{name}") for name in ("cm", "colors"))
+            figure.colorbar(cm.ScalarMappable(span.Normalize(*bar[1]), bar[0]), ax=axes, shrink=0.8)
         axes.set_axis_off()
     if comparable:
         difference = after.values.astype(float) - before.values
