@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from math import isfinite, log10
 from typing import TYPE_CHECKING
 
 from convcli.common import ConvError, UsageError, frozen, frozen_identity
@@ -95,36 +94,6 @@ class Epoch:
     def decisive(self) -> float:
         """The loss by which epochs are compared."""
         return self.loss if self.watched is None else self.watched
-
-
-def curve_lines(curve: Sequence[Epoch], width: int = 60, height: int = 10) -> list[str]:
-    """Draw the loss over the epochs with characters, on a logarithmic scale.
-
-    >>> for line in curve_lines([Epoch(0, 1.0), Epoch(1, 0.1), Epoch(2, 0.01)], width=3, height=3):
-    ...     print(line)
-            1 |*
-          0.1 | *
-         0.01 |  *
-    """
-    points = [epoch for epoch in curve if isfinite(epoch.loss) and epoch.loss > 0]
-    if len(points) < 2:
-        return []
-    last = max(points[-1].number, 1)
-    width = min(width, last + 1)
-    columns: list[list[float]] = [[] for _ in range(width)]
-    for epoch in points:
-        columns[epoch.number * (width - 1) // last].append(log10(epoch.loss))
-    heights = [sum(column) / len(column) if column else None for column in columns]
-    known = [value for value in heights if value is not None]
-    top, bottom = max(known), min(known)
-    span = (top - bottom) or 1.0
-    rows = [None if value is None else round((top - value) / span * (height - 1)) for value in heights]
-    lines = []
-    for row in range(height):
-        level = 10 ** (top - span * row / (height - 1))
-        cells = "".join("*" if at == row else " " for at in rows)
-        lines.append(f"{level:>9.3g} |{cells}".rstrip())
-    return lines
 
 
 class DivergenceError(ConvError):

@@ -21,9 +21,10 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from convcli.cli.learn import examples as learn_examples
+from convcli.cli.learn.net import _curve
 from convcli.cli.program import run
 from convcli.cli.shared.opened import Opened
-from convcli.learning.training import Epoch, curve_lines
+from convcli.learning.training import Epoch
 from convcli.media.options import ReadOptions
 from convcli.networks.parse import load_net
 from convcli.networks.torch_run import TorchNet
@@ -212,9 +213,9 @@ def test_examples_beyond_the_memory_meant_for_them_are_read_again(
     reads: list[str] = []
     original = learn_examples.opened
 
-    def counted(name: str, options: ReadOptions) -> AbstractContextManager[Opened]:
+    def counted(name: str, options: ReadOptions, **how: bool) -> AbstractContextManager[Opened]:
         reads.append(name)
-        return original(name, options)
+        return original(name, options, **how)
 
     monkeypatch.setattr(learn_examples, "opened", counted)
     monkeypatch.setattr(learn_examples, "MEMORY", 4 * 32 * 32 * 4)  # four pictures of twelve
@@ -408,10 +409,13 @@ def test_without_matplotlib_the_table_remains(
 
 
 def test_the_drawing_follows_the_loss() -> None:
-    lines = curve_lines([Epoch(n, 10.0**-n) for n in range(5)], width=5, height=5)
-    assert [line.index("*") - line.index("|") for line in lines] == [1, 2, 3, 4, 5]
-    assert [float(line.split()[0]) for line in lines] == pytest.approx([1, 0.1, 0.01, 0.001, 0.0001])
-    assert curve_lines([Epoch(0, 0.0)]) == []
+    """On a logarithmic scale losses that fall by one factor fall along a line; what has no logarithm is left out."""
+    first, *lines = _curve([Epoch(n, 10.0**-n) for n in range(5)])
+    assert first == "loss 1 to 0.0001, its logarithm over epochs 0 to 4"
+    ends = [len(line) for line in lines]
+    steps = np.diff(ends)
+    assert ends[-1] == 80 and steps.min() > 0 and np.ptp(steps) <= 2
+    assert list(_curve([Epoch(0, 0.0), Epoch(1, 1.0)])) == []
 
 
 def bad_files() -> None:

@@ -6,15 +6,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from convcli.cli.learn.examples import Loaded, load
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import figures, report
+from convcli.cli.shared.drawing import curve
 from convcli.cli.shared.progress import Meter
+from convcli.cli.shared.terminal import WIDTH
 from convcli.common import ConvError, Precision, UsageError, counted, frozen
 from convcli.learning import checkpoint
 from convcli.learning.examples import split
 from convcli.learning.torch_training import Training, check_loss
-from convcli.learning.training import DivergenceError, Epoch, State, best_epoch, curve_lines
+from convcli.learning.training import DivergenceError, Epoch, State, best_epoch
 from convcli.media.files.target import check_output, output, same_file, shown
 from convcli.networks.model import Net, parameters_of
 from convcli.networks.parse import load_net
@@ -167,7 +171,7 @@ def _lines(found: Trained) -> Iterator[str]:
     held = f", {facts['held_out']} held out" if facts["held_out"] else ""
     yield f"{facts['net']}: {loaded.shape} to {loaded.output}, {count} parameters"
     yield f"{counted(facts['examples'], 'example')}{held}"
-    yield from curve_lines(state.curve)
+    yield from _curve(state.curve)
     how = f"{settings.optimizer}, lr {settings.learning_rate:g}, batch {settings.batch}, seed {settings.seed}"
     first, loss, watched = facts["loss"].values()
     falls = f", {first / loss:.3g} times smaller" if 0 < loss < first else ""
@@ -184,7 +188,17 @@ def _lines(found: Trained) -> Iterator[str]:
     yield from (weights, *curves)
 
 
-# The curve of the loss as a file
+# The curve of the loss
+
+
+def _curve(epochs: Sequence[Epoch]) -> Iterator[str]:
+    """Yield the losses above 0 as a curve on a logarithmic scale."""
+    losses = np.array([epoch.loss for epoch in epochs if 0 < epoch.loss < np.inf])
+    if len(losses) > 1:
+        heights = np.log(losses) - np.log(losses.min())
+        yield f"loss {losses.max():.3g} to {losses.min():.3g}, its logarithm over epochs 0 to {epochs[-1].number}"
+        yield from curve(heights / (heights.max() or 1.0), WIDTH - 3)
+
 
 TABLE = ".csv"
 
