@@ -168,3 +168,18 @@ def test_an_interrupt_leaves_no_file_and_no_child(kernel: str, tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def test_frames_are_superposed_in_one_picture(tmp_path: Path) -> None:
+    """The chapter's figure 10.14: five frames with growing opacity; and the maximum, mean and difference of all."""
+    frames = pattern(5, 32, 48)
+    np.save(tmp_path / "a.npy", frames[..., 0])
+    clip = frames[..., 0].astype(float)
+    call = ("filter", "a.npy", "--axes", "TYX", "-y", "-o", "b.npy")
+    ok(*call, "-k", "1,2,3,4,5", "--axis", "t", "--scale", "normalise", "--padding", "valid", cwd=tmp_path)
+    made = np.load(tmp_path / "b.npy")
+    np.testing.assert_allclose(made[0], np.average(clip, axis=0, weights=range(1, 6)), atol=1e-4)
+    assert np.ptp(clip, axis=0).max() > 0
+    for pool, of_numpy in (("max", np.max), ("avg", np.mean), ("range", np.ptp)):
+        ok(*call, "--pool", f"global-{pool}", "--axis", "t", cwd=tmp_path)
+        np.testing.assert_allclose(np.load(tmp_path / "b.npy")[0], of_numpy(clip, axis=0), atol=1e-4)
