@@ -114,10 +114,12 @@ class Request:
       clip            black below 0, white above white
       abs             the size, then as clip: edges of both signs are light
       offset[:GAIN]   zero becomes mid grey; offset:2 doubles the contrast
-      LO:HI           black at LO, white at HI; 0%:200% is a window in white
+      LO:HI           black at LO, white at HI; 0%:200% is a window in white,
+                      0:1%max one in the input's largest sample
       minmax          black at the smallest value, white at the largest
       percentile:1:99 the same without the outermost hundredths
       dB:-80:0        decibels, of spectrograms
+      viridis[:RANGE] a colour map from black to white of RANGE, else of minmax
       float           the numbers themselves (.npy, .tiff, .csv)
 
     \b
