@@ -58,7 +58,8 @@ class Refuses:
 
 
 def test_objects_that_give_no_array_have_an_error_of_ours() -> None:
-    for array, kernel in ((Refuses(), "box:3"), (np.eye(4), Refuses())):
+    empty, sparse = torch.empty(4, 4, device="meta"), torch.eye(4).to_sparse()
+    for array, kernel in ((Refuses(), "box:3"), (np.eye(4), Refuses()), (empty, "box:3"), (sparse, "box:3")):
         with pytest.raises(convcli.UsageError):
             convcli.filter(array, kernel)  # type: ignore[arg-type]
 

@@ -24,7 +24,7 @@ from tests.fuzz.worker import attempt, hypothesise, mutated
 
 MUTATED, DRAWN = 20, 10  # cases of each reader; of those with a structure twice as many
 # Decoded in a child, or written as columns, which takes 0.1 s: a third as many
-APART = {"h5", "nc", "parquet", "arrow"} | {row.name for row in RARER if row.apart}
+APART = {"h5", "nc", "parquet", "arrow", "avif frames"} | {row.name for row in RARER if row.apart}
 
 READER = pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 

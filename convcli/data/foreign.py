@@ -75,6 +75,10 @@ def taken(given: Any, letters: str | None) -> Taken:
 
 def _tensor(given: Any, _: str | None) -> Taken:
     torch = sys.modules["torch"]
+    if given.is_meta or given.layout is not torch.strided or given.is_quantized or given.is_nested:
+        raise UsageError(
+            "a tensor without numbers, sparse, quantised or nested is not filtered: make it dense"
+        )
     wanted = given if given.requires_grad and torch.is_grad_enabled() else None
     back = lambda result, _: torch.from_numpy(result).to(given.device)  # noqa: E731
     return Taken(given.detach().cpu(), None, back, tensor=wanted)

@@ -57,6 +57,12 @@ def photos(tmp_path: Path) -> dict[str, np.ndarray]:
     return made
 
 
+def test_a_pattern_of_files_where_we_are_with_its_folders(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    ok("filter", "*.png", "-k", KERNEL, "--recursive", "--out-dir", "out", cwd=tmp_path)
+    assert names(tmp_path) == ["a.png", "out/a.k3x3.png"]
+
+
 def test_a_folder_with_its_folders(tmp_path: Path, photos: dict[str, np.ndarray]) -> None:
     words = (
         "filter",

@@ -197,7 +197,65 @@ def array(rng: Random) -> Any:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return np.asmatrix(found)
+        case 7 | 8 if dtype.kind in "iufb" and dtype.itemsize <= 8:
+            return _foreign(rng, found)
     return found
+
+
+def _foreign(rng: Random, found: np.ndarray) -> Any:
+    """Return an object of another library, or one that lies about itself."""
+    match rng.randrange(6):
+        case 0:
+            import torch
+
+            plain = found.astype(found.dtype.newbyteorder("="))
+            tensor = torch.from_numpy(plain.copy())
+            return rng.choice(
+                (
+                    tensor,
+                    tensor.flatten(),
+                    tensor.expand(2, *tensor.shape),
+                    torch.eye(4).to_sparse(),
+                    tensor.to("meta"),
+                )
+            )
+        case 1 if found.ndim == 2 and found.size and found.dtype == np.uint8:
+            from PIL import Image
+
+            return Image.fromarray(found)
+        case 2:
+            import xarray
+
+            return xarray.DataArray(found)
+        case 3:
+            return Lying(found, {"shape": tuple(3 * size for size in found.shape)})
+        case 4:
+            return Lying(found, {"typestr": "|V3"})
+        case 5 if found.ndim:
+            return np.lib.stride_tricks.as_strided(found, (0, *found.shape[1:]))
+    return found.view(Sub)
+
+
+class Sub(np.ndarray):
+    """A subclass whose functions are its own."""
+
+    def __array_function__(self, *_: Any, **__: Any) -> Any:
+        raise ValueError("not with me")
+
+    def __array_ufunc__(self, *_: Any, **__: Any) -> Any:
+        raise ValueError("not with me")
+
+
+class Lying:
+    """An array interface that says something else than there is."""
+
+    def __init__(self, held: np.ndarray, said: dict[str, Any]) -> None:
+        self._held, self._said = held.copy(), said
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        data = self._held.tobytes()  # bounded: numpy holds it against the shape
+        return self._held.__array_interface__ | {"data": data, "strides": None} | self._said
 
 
 def kernel(rng: Random) -> Any:

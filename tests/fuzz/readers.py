@@ -5,6 +5,7 @@ A row of `READERS` is a reader, how its cases are made, and how many `make fuzz`
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import itertools
@@ -52,7 +53,7 @@ from convcli.networks.weights import load_all
 from convcli.pixels.ranges import POLICIES, parse_range
 from convcli.plan.choose import Resources, choose
 from tests.fuzz import seeds
-from tests.fuzz.commands import try_line
+from tests.fuzz.commands import ran, try_line
 from tests.fuzz.models import models, other_model
 from tests.fuzz.mutate import reword, spoil
 from tests.fuzz.python import as_random, try_call
@@ -113,6 +114,42 @@ def _read_blocks(source: Source) -> None:
         expected = (*info.shape[:axis], min(step, n - start), *info.shape[axis + 1 :])
         if (block.shape, block.dtype.name) != (expected, info.dtype):
             raise AssertionError(f"{block.shape} {block.dtype}, promised {expected} {info.dtype}")
+
+
+def _placed(data: bytes, rng: Random) -> None:
+    """Read a map, and write it into a format that keeps its places, and one that tells them."""
+    _read("tif", data, rng)
+    format = registry.by_name("tiff")
+    with closing(registry.open_source(io.BytesIO(data), format, ReadOptions())) as source:
+        for name in ("tiff", "zarr", "csv"):
+            registry.left_out(source.info, registry.by_name(name))
+        registry.open_sink(io.BytesIO(), format, source.info, WriteOptions())
+
+
+def _job(data: bytes, rng: Random, folder: Path) -> None:
+    """The folder of a job, whose description and log are on both sides of a zero byte."""
+    about, _, log = data.partition(b"\0")
+    inside = folder / "b.npy.job"
+    inside.mkdir(mode=0o700)
+    try:
+        for name, content in (("job.json", about), ("0001.log", log)):
+            (inside / name).write_bytes(content)
+        with contextlib.chdir(folder):
+            ran(["job", "b.npy"])
+            if rng.random() < 0.3:
+                ran(["job", "b.npy", "--verify", "100%"])
+    finally:
+        shutil.rmtree(inside)
+
+
+def _other_job(rng: Random) -> bytes:
+    about, _, log = rng.choice(seeds.files("job")).partition(b"\0")
+    if rng.random() < 0.6:
+        return other_value(about, rng) + b"\0" + log
+    lines = log.splitlines(keepends=True)
+    at = rng.randrange(len(lines))
+    lines[at] = other_value(lines[at], rng)
+    return about + b"\0" + b"\n".join(lines)
 
 
 def _description(text: str) -> None:
@@ -369,6 +406,8 @@ READERS = (
     _grammar("tiff descriptions", _description, seeds.DESCRIPTIONS,
              ('="', '"/>', "<", ">", "</", "<TiffData ", "<Plane ", "Size", "TheT", "IFD", "&a;", "=", "\n", "µm",
               "C", "Z"), 3000),
+    _file("avif frames", 500, "avif", True),
+    replace(_bytes("maps", lambda case, rng, folder: _placed(case, rng), 3000), make=seeds.drawn_map),
     *(_file(suffix, 1000) for suffix in ("avif", "jxl", "jp2", "j2k", "ppm", "pgm", "pbm", "pfm", "pam")),
     *(_file(suffix, 1000) for suffix in ("tga", "dds", "dib", "ico", "qoi", "ome.tif", "nc")),
     _file("pcd", 200),
@@ -387,6 +426,7 @@ READERS = (
     _archive("safetensors", 4000),
     _archive("pth", 3000, load_all),
     _archive("checkpoint", 3000, checkpoint.read, "safetensors"),
+    replace(_bytes("job", lambda case, rng, folder: _job(case, rng, folder), 1000), rearrange=_other_job),
     _archive("labels", 1000, _labels, "csv"),
     Reader(
         "zarr",

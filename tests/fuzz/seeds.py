@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -10,9 +11,10 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import av
@@ -33,6 +35,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
+from convcli.cli.program import run
 from tests import clips
 from tests.fuzz.models import models
 from tests.pictures import chunk
@@ -381,6 +384,29 @@ DESCRIPTIONS = (
 )  # fmt: skip
 
 
+EXTREMES = (0.0, -0.0, 1.0, -30.0, 5e-324, 1e-300, 1e16, 1e308, -1e308, float("nan"), float("inf"))
+
+
+def drawn_map(rng: Random) -> bytes:
+    """Return a GeoTIFF whose places are drawn: extreme, missing or too many."""
+
+    def some(kind: int, values: Sequence[Any], most: int) -> tuple[int, tuple[Any, ...]]:
+        return kind, tuple(rng.choice(values) for _ in range(rng.choice((1, 2, most, most, most, 2 * most))))
+
+    keys = (0, 1, 2, 1024, 1025, 2048, 3072, 3076, 4326, 32632, 34735, 34736, 34737, 65535)
+    tags = {
+        33550: some(12, EXTREMES, 3),
+        33922: some(12, EXTREMES, 6),
+        34264: some(12, EXTREMES, 16),
+        34735: (3, (1, 1, 0, 2, 1024, 0, 1, 1, 1025, 0, 1, *some(3, keys, 1)[1])),
+        42113: (2, rng.choice(("", "nan", "1e999", "-0", "9" * 400, "0", "x")) + "\0"),
+        42112: (2, rng.choice(("<a>", "<GDALMetadata><Item/></GDALMetadata>", "&a;", "\x1b[2J")) + "\0"),
+    }
+    chosen = [one for one in tags.items() if rng.random() < 0.6]
+    extra = [(tag, kind, len(values), values, True) for tag, (kind, values) in chosen]
+    return tiff(GREY, extratags=extra, metadata=None)
+
+
 def npy(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
@@ -554,6 +580,8 @@ def files(reader: str) -> tuple[bytes, ...]:
                 *(pillow(kind, name) for kind in (image, alpha)[: 1 + (reader not in ("ppm", "jp2"))]),
                 *more,
             )
+        case "avif frames":
+            return (moving("AVIF"), framed("AVIF"))
         case "jxl":
             deep = np.stack([DEEP] * 3, -1)
             how: dict[str, object] = {"lossless": True}
@@ -597,6 +625,17 @@ def files(reader: str) -> tuple[bytes, ...]:
             facts = {"steps": 8, "curve": [[1, 0.5, None], [2, 0.25, 0.5]], "settings": settings}
             arrays = {name: np.ones((2, 3), np.float32) for name in ("a", "optimizer/a/step", "best/a")}
             return (save(arrays, {"training": json.dumps(facts)}),)
+        case "maps":
+            return tuple(drawn_map(Random(number)) for number in range(6))
+        case "job":
+            with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+                np.save("a.npy", np.arange(60_000.0).reshape(60, 1000))
+                words = ["filter", "a.npy", "-k", "box:3", "--axes", "YX", "-o", "b.npy"]
+                with contextlib.redirect_stderr(io.StringIO()):
+                    assert run([*words, "--workers", "1", "--part", "1/2"]) == 0
+                made = Path("b.npy.job")
+                logs = b"".join(one.read_bytes() for one in sorted(made.glob("*.log")))
+                return ((made / "job.json").read_bytes() + b"\0" + logs,)
         case "labels":
             return (
                 b"file,label\na.png,cat\nb.png,dog\n",

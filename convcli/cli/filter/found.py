@@ -124,7 +124,7 @@ class Found:
             )
         before = len(self.inputs), len(self.failures)
         for path in dict.fromkeys(self._matching(folder, parts)):
-            self._take(path, os.path.relpath(os.path.dirname(path), folder))  # noqa: PTH120  10,000 times
+            self._take(path, os.path.relpath(os.path.dirname(path) or ".", folder or "."))  # noqa: PTH120  10,000 times
         if (len(self.inputs), len(self.failures)) == before:
             self.failures.append((name, ConvError("it holds no file that can be read", subject=shown(name))))
 
