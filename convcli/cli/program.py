@@ -33,7 +33,7 @@ COMMANDS = {  # in the order of the help
     "job": Command("job.Request", "Show how far a large job is; verify or end it."),
     "doctor": Command("doctor.Request", "Say what this installation has: engines, codecs, extras."),
 }
-OVERVIEW = (["--help"], ["-h"], ["--version"], ["-V"])
+OVERVIEW: tuple[list[str], ...] = ([], ["--help"], ["-h"], ["--version"], ["-V"])
 
 
 def _program() -> typer.Typer:
@@ -108,6 +108,7 @@ _NoArguments: type[Exception] = sys.modules[_ClickException.__module__].NoArgsIs
 _ELSEWHERE = {  # options that a command has no meaning for, or has under another name
     "animate": "explain --animate FILE.gif shows the window at work",
     "border": "--pad-mode says what lies outside",
+    "f": "use -y (--force)",
     "gray": "use --channels grey",
     "jobs": "use --threads, and --workers for a large job",
     "mode": "--pad-mode says what lies outside, --padding how much of it",
@@ -128,9 +129,9 @@ def _usage(error: Exception, arguments: list[str]) -> str:
     context = getattr(error, "ctx", None)
     where = f" (see `{context.command_path} --help`)" if context is not None else ""
     text: str = error.format_message()  # type: ignore[attr-defined]
-    word = re.match(r"No such option: --([a-z]+)", text)
+    word = re.match(r"No such option: -{1,2}([a-z]+)", text)
     if word and word[1] in _ELSEWHERE:
-        text = f"no --{word[1]} here: {_ELSEWHERE[word[1]]}"
+        text = f"no {word[0].split()[-1]} here: {_ELSEWHERE[word[1]]}"
     elif word and (kernel := _parameter(word[1], arguments)):
         text = f"--{word[1]} belongs to the kernel: -k {kernel}"
     elif word := re.match(r"No such command '([\w-]+)'", text):

@@ -49,6 +49,7 @@ def test_errors_say_what_to_do(photo: Path, arguments: tuple[object, ...], wante
             ("matrix", "-k", "box:3", "--input", "9", "--interpolate"),
             "filter -k identity --interpolate fills",
         ),
+        (("filter", SIGNAL, "-k", "box:3", "-f"), "no -f here: use -y (--force)"),
         (("filter", SIGNAL, "-k", "box:3", "--roi", "1,2,3,4"), "no --roi here: use --region"),
         (("filter", SIGNAL, "-k", "box:3", "--overwrite"), "no --overwrite here: use -y"),
         (("filter", SIGNAL, "-k", "box:3", "--strides", "2"), "--strides; did you mean --stride, --threads?"),

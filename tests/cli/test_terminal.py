@@ -72,6 +72,13 @@ def test_help_stands_in_panels_in_their_order() -> None:
     assert "╭" not in ok("filter", "--help").stdout.decode()
 
 
+@pytest.mark.parametrize("words", [(), ("net",), ("kernels",)])
+def test_a_command_alone_shows_its_help_which_fits_the_screen(words: tuple[str, ...]) -> None:
+    bare, code = on_terminal(sys.executable, "-m", "convcli", *words)
+    assert code == 2 and bare.decode().replace("\r\n", "\n").rstrip() == convcli(*words, "--help").rstrip()
+    assert bare.count(b"\n") <= 24
+
+
 def test_blocks_of_help_keep_their_indentation() -> None:
     text = ESCAPE.sub("", convcli("shape", "--help"))
     first, second = (
