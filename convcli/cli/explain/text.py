@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convcli.cli.shared import report
-from convcli.cli.shared.terminal import WIDTH, Table
+from convcli.cli.shared.terminal import WIDTH, Table, aligned
 from convcli.common import frozen, frozen_identity
 from convcli.common.numbers import decimal_text, number_text
 from convcli.explanations.value import (
@@ -84,20 +84,11 @@ class Routed:
             if found.pool.selects:
                 yield f"{','.join(letters.lower())} of the {found.pool.noun} of each window"
                 places = [place_text(np.unravel_index(one, sizes)) if one >= 0 else "-" for one in at.ravel()]
-                yield from _rows(places, at.shape)
+                yield from aligned(places, at.shape)
             yield "gradient of each input, 1 from every output"
-            yield from _rows([*map(number_text, gradient.ravel().tolist())], sizes)
+            yield from aligned([*map(number_text, gradient.ravel().tolist())], sizes)
         if self.file is not None and not quiet:
             yield self.file
-
-
-def _rows(cells: Sequence[str], shape: Sequence[int]) -> Iterator[str]:
-    """Yield rows of cells; a blank line between the planes of a volume."""
-    width, across = max(map(len, cells)), shape[-1]
-    for start in range(0, len(cells), across):
-        if len(shape) > 2 and start and start % (across * shape[-2]) == 0:
-            yield ""
-        yield "  ".join(f"{cell:>{width}}" for cell in cells[start : start + across])
 
 
 def _taken_apart(explanation: Explanation, found: Explained) -> Iterator[str | Table]:

@@ -8,6 +8,7 @@ import numpy as np
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.kernels import named_kernel
+from convcli.cli.shared.terminal import aligned
 from convcli.common import ConvError, UsageError, counted, frozen
 from convcli.geometry.layers import Conv, format_size
 from convcli.geometry.windows import TransposedWindow
@@ -147,22 +148,12 @@ def _lines(request: Request, found: Shown) -> Iterator[str]:
         yield ""
         yield meaning
         if not request.messages.quiet and array.size <= SHOWN:
-            yield from _numbers(array)
+            yield from aligned([f"{value:.4f}" for value in array.ravel()], array.shape)
         for other, differences in found.differences.items():
             yield f"  {other + ':':<20} largest difference {differences[name]:.2g}"
     seen = patches(found.case)
     if not request.messages.quiet and seen.size <= SHOWN:
         yield "\ndy/dw: in each row the patch of x under an output; dL/dw is its transpose times g"
-        yield from _numbers(seen)
+        yield from aligned([f"{value:.4f}" for value in seen.ravel()], seen.shape)
     if not found.disagreement:
         yield f"\nequal up to rounding: these convolutions, {' and '.join(found.others)}"
-
-
-def _numbers(array: np.ndarray) -> Iterator[str]:
-    """Yield the rows of an array, a blank line between its matrices."""
-    table = array.reshape(-1, array.shape[-1]) if array.ndim > 1 else array[None]
-    height = array.shape[-2] if array.ndim > 2 else len(table)
-    for number, row in enumerate(table):
-        if number and number % height == 0:
-            yield ""
-        yield "".join(f"{value:>9.4f}" for value in row)

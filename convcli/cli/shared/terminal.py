@@ -5,7 +5,7 @@ rich is loaded here alone, and only where there is a terminal: in a pipe everyth
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TextIO
 
 from typer import Typer
@@ -203,3 +203,12 @@ class Bar:
 
     def close(self) -> None:
         self._progress.stop()
+
+
+def aligned(cells: Sequence[str], shape: Sequence[int]) -> Iterator[str]:
+    """Yield rows of cells; a blank line between the planes of a volume."""
+    width, across = max(map(len, cells)), shape[-1]
+    for start in range(0, len(cells), across):
+        if len(shape) > 2 and start and start % (across * shape[-2]) == 0:
+            yield ""
+        yield "  ".join(f"{cell:>{width}}" for cell in cells[start : start + across])
