@@ -17,6 +17,7 @@ import pytest
 
 from tests.cli.test_job import command, expected, lines, stored, volume
 from tests.cluster import Cluster, until
+from tests.faults.cluster import kills
 from tests.shell import convcli, ok, refuses
 
 pytest.importorskip("distributed")
@@ -219,3 +220,10 @@ def test_what_is_neither_a_number_nor_an_address_is_refused(
 def test_a_scheduler_is_named_by_workers(tmp_path: Path) -> None:
     done = convcli("filter", "a.npy", "-k", "box:3", "--scheduler", "tcp://host:8786", cwd=tmp_path)
     assert done.returncode == 2 and b"--workers tcp://HOST:8786 names a Dask scheduler" in done.stderr
+
+
+def test_the_table_of_kills_is_made(tmp_path: Path) -> None:
+    """One kill of the client, as `make faults` makes ten of each kind."""
+    row, problems = kills("client", 1, 0.01, tmp_path)
+    assert problems == []
+    assert row.startswith("| client | 1 | 2 | ")

@@ -13,6 +13,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.faults import cluster
 from tests.faults.faults import FAULTS, Fault, can_mount
 from tests.faults.jobs import KINDS, OTHERS
 from tests.faults.run import SEED, Calm, Run, calm, disturbed
@@ -92,6 +93,17 @@ def main(names: list[str]) -> int:
                 problems += [f"{fault.name}, {kind.name}: {text}" for run in runs for text in run.problems]
     order = [f"| {fault.name} " for fault in FAULTS]
     rows.sort(key=lambda text: order.index(text.partition(" |")[0] + " "))
+    if not names or "cluster" in names:
+        notes += ["## Kills on a Dask cluster of two workers", ""]
+        notes += [
+            "Kill -9 at random moments, each after some progress; *done again* are boxes that logs have twice."
+        ]
+        notes += ["", *cluster.HEAD]
+        for text, wrong in cluster.table():
+            print(text, file=sys.stderr, flush=True)
+            notes.append(text)
+            problems += wrong
+        notes.append("")
     if not names:
         RESULTS.write_text(
             report(rows, count, problems, time.perf_counter() - start, notes), encoding="utf-8"
