@@ -82,8 +82,8 @@ def test_a_killed_worker_is_replaced_and_its_box_done_again(
     cluster: Cluster, volume: np.ndarray, tmp_path: Path
 ) -> None:
     process = started(tmp_path, *command("b.npy", "--workers", cluster.address, "--keep-job"))
-    for kills in (1, 2):
-        until(lambda: lines(tmp_path / "b.npy.job") >= kills and cluster.workers, "no box was done")  # noqa: B023
+    for count in (1, 2):
+        until(lambda: lines(tmp_path / "b.npy.job") >= count and cluster.workers, "no box was done")  # noqa: B023
         os.kill(cluster.workers[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, b"")
