@@ -430,6 +430,9 @@ class Sink(ABC):
     def flush(self) -> None:  # noqa: B027
         """Let nothing that was written wait in this process."""
 
+    def finish(self) -> None:  # noqa: B027
+        """Write what follows from the samples, once all of them are there, whoever has written them."""
+
     def close(self) -> None:
         """Finish the file's content (the target is renamed into place by its owner).
 

@@ -195,7 +195,9 @@ def test_an_output_that_another_run_writes_is_refused(
     call = command("b.npy", "--workers", cluster.address)
     process = started(tmp_path, *call)
     until(lambda: lines(tmp_path / "b.npy.job") > 0, "no box was done")
+    process.send_signal(signal.SIGSTOP)
     refuses("another process is working", "'b.npy.job': ", *call, cwd=tmp_path)
+    process.send_signal(signal.SIGCONT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, b"")
 

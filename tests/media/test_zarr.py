@@ -142,8 +142,15 @@ def test_multiscale_pictures_say_where_samples_lie(
         first = [0, 0, 5, level * 0.25, 7]
         scale = [a * b for a, b in zip(fine, (1, 1, *step), strict=True)]
         moved = [a + b * c for a, b, c in zip(first, fine, (0, 0, *start), strict=True)]
-        said_of_level = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": moved}]
-        assert found == entry | {"datasets": [{"path": "0", "coordinateTransformations": said_of_level}]}
+        datasets = []
+        for n in range(
+            2 - level
+        ):  # of the named level's own, and the coarser one, whose samples lie between two
+            steps = [a * b for a, b in zip(scale, (1, 1, 1, 2**n, 2**n), strict=True)]
+            places = [a + n * b * c for a, b, c in zip(moved, scale, (0, 0, 0, 0.5, 0.5), strict=True)]
+            moves = [{"type": "scale", "scale": steps}, {"type": "translation", "translation": places}]
+            datasets.append({"path": str(n), "coordinateTransformations": moves})
+        assert found == entry | {"datasets": datasets} | ({} if level else {"type": "mean"})
         assert after["omero"] == {"channels": [{"label": "nuclei"}, {"label": "walls"}]}
         if version == 3:
             assert (about["lab"], after["version"]) == ("B2", "0.5")
@@ -154,6 +161,41 @@ def test_multiscale_pictures_say_where_samples_lie(
             z, y, x = (n // 2 for n in levels[level].shape[2:])
             blocks = levels[level].astype(float)[0].reshape(2, z, 2, y, 2, x, 2)
             np.testing.assert_allclose(made[0], blocks.mean((2, 4, 6)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("labels", [False, True], ids=["a picture", "labels"])
+@pytest.mark.parametrize("words", [(), ("--workers", "2")], ids=["one process", "two workers"])
+def test_coarser_levels_are_made_anew(tmp_path: Path, labels: bool, words: tuple[str, ...]) -> None:
+    """By numpy: means of the samples that there are, at the end of an axis of fewer; labels are never mixed."""
+    values = RANDOM.integers(0, 60_000, (9, 22, 37)).astype(np.uint16)
+    sizes = [(9, 22, 37), (9, 11, 19), (5, 6, 10)]
+    datasets = [{"path": f"s{n}", "coordinateTransformations": [{"type": "scale", "scale": [1, 2**n, 2**n]}]}
+                for n in range(3)]  # fmt: skip
+    about = {"version": "0.5", "multiscales": [{"axes": MICRO, "datasets": datasets}]}
+    group = zarr.create_group(
+        tmp_path / "in.zarr", attributes={"ome": about | ({"image-label": {}} if labels else {})}
+    )
+    for n, size in enumerate(sizes):
+        group.create_array(f"s{n}", shape=size, dtype="u2", chunks=(4, 8, 8))
+    group["s0"][...] = values  # type: ignore[index]
+    said = run(
+        tmp_path / "in.zarr", "-k", "identity:1", "--range", "clip", "-o", tmp_path / "out.zarr", *words
+    )
+    how = "samples" if labels else "means"
+    assert f"2 coarser levels of {how} of the one before are written" in said
+    made = zarr.open_group(tmp_path / "out.zarr", mode="r")
+    wanted = values
+    for level, factors in enumerate([(1, 1, 1), (1, 2, 2), (2, 2, 2)]):
+        if labels:
+            wanted = wanted[tuple(slice(None, None, one) for one in factors)]
+        else:
+            padding = [(0, -n % one) for n, one in zip(wanted.shape, factors, strict=True)]
+            whole = np.pad(wanted.astype(float), padding, constant_values=np.nan)
+            pairs = [part for n, one in zip(whole.shape, factors, strict=True) for part in (n // one, one)]
+            wanted = np.rint(np.nanmean(whole.reshape(pairs), (1, 3, 5))).astype(np.uint16)
+        assert wanted.shape == sizes[level]
+        np.testing.assert_array_equal(made[str(level)][...], wanted)  # type: ignore[index]
+        assert made[str(level)].chunks == tuple(map(min, (4, 8, 8), sizes[level]))  # type: ignore[union-attr]
 
 
 def test_any_box_is_read(tmp_path: Path) -> None:

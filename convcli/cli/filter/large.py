@@ -195,6 +195,8 @@ class Run:
                     "the input has changed while it was read: end the job with `convcli job OUT --cancel`, and begin "
                     "again"
                 )
+            if not folder.published:
+                place.sink.finish()
             folder.finish(
                 lambda new: target.publish(new, self.output, force=request.force), request.scale.keep_job
             )

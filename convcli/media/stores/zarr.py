@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
+from itertools import pairwise
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -19,8 +21,9 @@ import numpy as np
 from convcli.common.budget import check_memory
 from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
+from convcli.common.numbers import counted
 from convcli.data.axes import Axis, Even, Positions
-from convcli.data.box import Box, slices
+from convcli.data.box import Box, grid, slices
 from convcli.data.info import BOXES, SPACE, Boxes, Grain, Info, Metadata, Sink
 from convcli.media.carriers import LOST, left_out
 from convcli.media.files.target import Folder
@@ -80,6 +83,8 @@ class Stored:
         The multiscales that the array is a level of; empty where there are none.
     around
         The other attributes of its group.
+    levels
+        The shapes of this array and of the coarser ones that follow in the multiscales.
     """
 
     formats = ("zarr",)  # not annotated, so no field
@@ -96,6 +101,7 @@ class Stored:
     attributes: Mapping[str, Any]
     ome: Mapping[str, Any]
     around: Mapping[str, Any]
+    levels: tuple[tuple[int, ...], ...] = ()
 
     @property
     def also(self) -> list[str]:
@@ -266,8 +272,26 @@ def _stored(array: Array, group: zarr.Group | None, named: str | None) -> Stored
     kept = {key: one for key, one in array.attrs.items() if key not in _STALE}
     if group is not None and not ome.get("datasets"):
         around = {**group.attrs.asdict(), "ome": {}}
+    paths = [str(one["path"]) for one in ome.get("datasets") or ()]
+    coarser = (
+        paths[paths.index(array.basename) + 1 :] if group is not None and array.basename in paths else []
+    )
+    others = [group.get(path) for path in coarser] if group is not None else []
+    levels = (shape, *(one.shape for one in others if isinstance(one, zarr.Array) and one.ndim == len(shape)))
     return Stored(
-        version, array.basename, letters, chunks, shards, coding, called, own, places, kept, ome, around
+        version,
+        array.basename,
+        letters,
+        chunks,
+        shards,
+        coding,
+        called,
+        own,
+        places,
+        kept,
+        ome,
+        around,
+        levels,
     )
 
 
@@ -388,12 +412,17 @@ class ZarrSink(Sink):
         lost += ["positions of the samples are"] * (placed and not multi and not beside)
         lost += ["affine is"] * (metadata.volume is not None)
         self.notes = tuple(f"the {what} left out: ZARR holds none" for what in lost)
-        if multi and len(stored.ome.get("datasets", ())) > 1:
-            self.notes += ("one level is written: others are left out",)
         rows = zip(stored.names, stored.chunks, stored.shards or stored.chunks, strict=True)
         own = dict(zip(stored.letters, rows, strict=True))
         names, chunks, shards = zip(*(own[letter] for letter in self._letters), strict=True)
         shape = tuple(info.size(letter) if letter in info.letters else 1 for letter in self._letters)
+        self._levels = self._coarser(shape) if multi else [(shape, (1,) * len(shape))]
+        self._nearest = "image-label" in stored.around["ome"]
+        if len(self._levels) > 1:
+            how = "samples" if self._nearest else "means"
+            self.notes += (
+                f"{counted(len(self._levels) - 1, 'coarser level')} of {how} of the one before are written",
+            )
         chunks = tuple(map(min, chunks, shape))
         shards = tuple(-(-min(s, n) // c) * c for s, n, c in zip(shards, shape, chunks, strict=True))
         attributes = dict(stored.attributes)
@@ -412,20 +441,55 @@ class ZarrSink(Sink):
                 zarr.create_group(store, path=group, zarr_format=stored.version, attributes=about)
             elif beside:
                 self._beside(store, group)
-            self._array = zarr.create_array(
+            alike = partial(
+                zarr.create_array,
                 store,
-                name=name,
-                shape=shape,
                 dtype=info.dtype,
-                chunks=chunks,
-                shards=shards if stored.shards else None,
                 compressors=stored.coding,
                 fill_value=np.nan if gaps else None if named else 0,
                 zarr_format=stored.version,
                 chunk_key_encoding={"name": "v2", "separator": "./"[multi]} if stored.version == 2 else None,
                 dimension_names=names if stored.version == 3 else None,
-                attributes=attributes,
             )
+            for level, (size, _) in enumerate(self._levels):
+                pieces = tuple(map(min, chunks, size))
+                whole = tuple(-(-min(s, n) // c) * c for s, n, c in zip(shards, size, pieces, strict=True))
+                alike(
+                    name=f"{path}/{level}" if multi else name,
+                    shape=size,
+                    chunks=pieces,
+                    shards=whole if stored.shards else None,
+                    attributes={} if level else attributes,
+                )
+        self.attach(folder)
+
+    def _coarser(self, shape: tuple[int, ...]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Return the shape of each level, and of how many samples of the one before along each axis one is made."""
+        order = [self._stored.letters.index(letter) for letter in self._letters]
+        given = [tuple(one[axis] for axis in order) for one in self._stored.levels]
+        found = [(shape, (1,) * len(shape))]
+        for fine, coarse in pairwise(given):
+            factors = tuple(max(1, round(a / b)) for a, b in zip(fine, coarse, strict=True))
+            if max(factors) > 1:
+                before = found[-1][0]
+                now = tuple(-(-n // f) for n, f in zip(before, factors, strict=True))
+                found.append((coarse if before == fine else now, factors))
+        return found
+
+    def close(self) -> None:
+        super().close()
+        self.finish()
+
+    def finish(self) -> None:
+        top, _, _ = self._name.rpartition("/")
+        with writing():
+            fine = self._array
+            for level, (shape, factors) in enumerate(self._levels[1:], 1):
+                coarse = zarr.open_array(fine.store, path=f"{top}/{level}", mode="r+")
+                for box in grid(shape, coarse.shards or coarse.chunks):
+                    within = [slice(a * f, b * f) for (a, b), f in zip(box, factors, strict=True)]
+                    coarse[slices(box)] = reduced(np.asarray(fine[tuple(within)]), factors, self._nearest)
+                fine = coarse
 
     def attach(self, fp: IO[bytes]) -> None:
         assert isinstance(fp, Folder)
@@ -481,10 +545,19 @@ class ZarrSink(Sink):
             axes.append(axis)
             scale.append(float(steps[0] if steps else 1))
             first.append(float(places.at(0) or 0 if places else 0))
-        moves = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": first}]
-        level = {"path": "0", "coordinateTransformations": moves[: 1 + any(first)]}
+        levels, times = [], [1] * len(scale)
+        for number, (_, factors) in enumerate(self._levels):
+            times = [a * b for a, b in zip(times, factors, strict=True)]
+            steps_of = [a * b for a, b in zip(scale, times, strict=True)]
+            shift = [0 if self._nearest else (n - 1) / 2 * step for n, step in zip(times, scale, strict=True)]
+            starts = [a + b for a, b in zip(first, shift, strict=True)]
+            moves = [{"type": "scale", "scale": steps_of}, {"type": "translation", "translation": starts}]
+            levels.append({"path": str(number), "coordinateTransformations": moves[: 1 + any(starts)]})
         kept = {key: one for key, one in stored.ome.items() if key not in _OF_LEVELS}
-        entry, beside = {**kept, "axes": axes, "datasets": [level]}, stored.around["ome"]
+        if len(levels) > 1:
+            kept = {**kept, "type": "nearest" if self._nearest else "mean"}
+            kept.pop("metadata", None)
+        entry, beside = {**kept, "axes": axes, "datasets": levels}, stored.around["ome"]
         outer = self._outer()
         if stored.version == 2:
             return {**outer, **beside, "multiscales": [{**entry, "version": "0.4"}]}
@@ -496,3 +569,21 @@ class ZarrSink(Sink):
         index = slices(tuple(spans.get(letter, (0, 1)) for letter in self._letters))
         with writing():
             self._array[index] = values.transpose(order).reshape([one.stop - one.start for one in index])
+
+
+def reduced(values: np.ndarray, factors: Sequence[int], nearest: bool = False) -> np.ndarray:
+    """Return the means of so many samples along each axis, at the end of fewer, or the first of them.
+
+    >>> reduced(np.array([1, 2, 5, 6, 9], np.uint8), (2,)).tolist()
+    [2, 6, 9]
+    """
+    if nearest:
+        return values[tuple(slice(None, None, one) for one in factors)]
+    sums = values.astype(np.float64)
+    for axis, one in enumerate(factors):
+        starts = np.arange(0, values.shape[axis], one)
+        counts = np.diff([*starts, values.shape[axis]])
+        sums = np.add.reduceat(sums, starts, axis) / np.expand_dims(
+            counts, [n for n in range(sums.ndim) if n != axis]
+        )
+    return (sums if values.dtype.kind == "f" else np.rint(sums)).astype(values.dtype)
