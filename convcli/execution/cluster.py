@@ -68,6 +68,9 @@ class Held:
         _, share, version, _ = self._made
         if convcli.__version__ != version:
             raise ConvError(f"it has convcli {convcli.__version__}, and this is {version}: install it there")
+        if not self._folder.exists:
+            told = "all machines need one file system under the same names"
+            raise ConvError(f"it does not see {self._folder.path}: {told}")
         own, inside = pickle.loads(share), self._folder.inside
         own = replace(own, folder=inside, sink=replace(own.sink, path=inside / own.sink.path.name))
         return Worker(own, kept=False)
@@ -154,7 +157,7 @@ class Cluster:
         self.dashboard = self._client.dashboard_link
         for name, version in sorted(found.items()):
             if version != convcli.__version__:
-                who = "it" if name == "itself" else f"its worker {name}"
+                who = "the Dask scheduler" if name == "itself" else f"its worker {name}"
                 has = f"has convcli {version}" if isinstance(version, str) else "has no convcli"
                 raise self._error(f"{who} {has}, and this is {convcli.__version__}: install that there")
 

@@ -15,6 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convcli import __version__ as convcli_version
+from convcli.common import ConvError
+from convcli.execution.cluster import Held
 from tests.cli.test_job import command, expected, lines, stored, volume
 from tests.cluster import Cluster, until
 from tests.faults.cluster import kills
@@ -222,6 +225,15 @@ def test_what_is_neither_a_number_nor_an_address_is_refused(
 def test_a_scheduler_is_named_by_workers(tmp_path: Path) -> None:
     done = convcli("filter", "a.npy", "-k", "box:3", "--scheduler", "tcp://host:8786", cwd=tmp_path)
     assert done.returncode == 2 and b"--workers tcp://HOST:8786 names a Dask scheduler" in done.stderr
+
+
+def test_a_worker_that_sees_another_file_system_or_is_another_version_says_so(tmp_path: Path) -> None:
+    for version, words in (
+        (convcli_version, "it does not see .*b.npy.job: all machines"),
+        ("0.0.9", "it has convcli"),
+    ):
+        with pytest.raises(ConvError, match=words):
+            Held(tmp_path / "b.npy.job", b"", version, "0").do(1)
 
 
 def test_the_table_of_kills_is_made(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ SPOILED = {
     "plan": [None, [], {"engine": "numpy", "algorithms": [3], "steps": [1, 1, 1]}, *({"steps": one} for one in (
         [], [0, 0, 0], [-1, 1, 1], [1.5, 2, 2], 10**30, None))],
     "command": [[], "filter", [1], ["filter", ["x"]]],
-    "folder": [None, "a\0b", "/nowhere"],
+    "folder": [None, "a\0b", "/proc/nowhere"],
     "inode": [None, "x", -1],
 }  # fmt: skip
 
