@@ -211,3 +211,11 @@ def test_a_dry_run_says_where(tmp_path: Path) -> None:
     Image.fromarray(noise(HEIGHT, WIDTH)).save(tmp_path / "a.png")
     done = ok("filter", "a.png", *KERNEL, *REGIONS, "--dry-run", cwd=tmp_path)
     assert b"only within region '3,4,10,7' and region '20,2 33,9 22,19' and region 'mask.png'" in done.stdout
+
+
+def test_jpeg_says_that_it_codes_the_rest_anew(tmp_path: Path) -> None:
+    Image.fromarray(noise(HEIGHT, WIDTH)).save(tmp_path / "a.jpg")
+    run = ("filter", "a.jpg", *KERNEL, "--region", "0,0,4,4", "-o")
+    assert b"note: JPEG codes pixels outside of --region anew too" in ok(*run, "b.jpg", cwd=tmp_path).stderr
+    assert b"JPEG" not in ok(*run, "b.png", cwd=tmp_path).stderr
+    assert b"JPEG" not in ok("filter", "a.jpg", *KERNEL, "-o", "c.jpg", cwd=tmp_path).stderr

@@ -92,7 +92,11 @@ class Task:
         result = self.pipeline.result
         beside = result.companions.notes if result.companions is not None else ()
         lost = registry.left_out(self.form, self.format)
-        return (*self.read_notes, *result.notes, *lost, *beside)
+        anew = self.format.name == "jpeg" and bool(self.job.areas.regions)
+        coded = (
+            "JPEG codes pixels outside of --region anew too, nearly as they were; .png keeps them",
+        ) * anew
+        return (*self.read_notes, *result.notes, *lost, *beside, *coded)
 
 
 @frozen
