@@ -114,7 +114,7 @@ def test_every_pixel_stays_in_its_place_on_the_sky(turn: str, site: Path, tmp_pa
     said = run(
         site, tmp_path, "a.fits", "-k", KERNEL, "--stride", "2x3", "--padding", "valid", "-o", "b.fits"
     )
-    assert said == "note: left out of the FITS: HDU 1 (ERR), HDU 2\n"
+    assert said == "note: left out of the FITS: HDU 1 (ERR), HDU 2, limits of values\n"
     with fits.open(tmp_path / "b.fits") as made:
         made.verify("exception")
         np.testing.assert_allclose(

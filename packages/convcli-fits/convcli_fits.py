@@ -140,6 +140,7 @@ class FitsSource(Boxes):
             others = [
                 _name(n, one) for n, one in enumerate(self._file) if n != number and one.header["NAXIS"]
             ]
+            others += ["limits of values"] * any(key in header for key in STALE[:2])
             notes = (f"left out of the FITS: {', '.join(others)}",) if others else ()
             blank = str(header["BLANK"]) if "BLANK" in header and header["BITPIX"] > 0 else None
             metadata = Metadata(header=("fits", header.tostring()), nodata=blank)
