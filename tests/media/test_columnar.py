@@ -195,9 +195,19 @@ def test_what_pandas_says_of_its_index_stays_true(tmp_path: Path) -> None:
     run(tmp_path / "c.parquet", "-k", "box:3", "--stride", "2", "-o", tmp_path / "d.parquet")
     found = pl.read_parquet_metadata(tmp_path / "d.parquet")["pandas"]
     assert json.loads(found)["index_columns"] == [{**rows, "stop": 3}]
-    table.write_parquet(tmp_path / "e.parquet", metadata={"pandas": "no JSON"})
+    damaged = (
+        "no JSON",
+        '{"index_columns": [5], "columns": [7]}',
+        '{"index_columns": [{}], "columns": "x"}',
+        "[1]",
+    )
+    for text in (*damaged, '{"index_columns": [], "columns": [{"field_name": null}]}'):
+        table.write_parquet(tmp_path / "e.parquet", metadata={"pandas": text})
+        run(tmp_path / "e.parquet", "-k", "box:3", "-o", tmp_path / "g.parquet", "-y")
+        assert "pandas" not in pl.read_parquet_metadata(tmp_path / "g.parquet")
     said = run(tmp_path / "e.parquet", "-k", "box:3", "--columns", "key", "-o", tmp_path / "f.parquet")
-    assert said == "note: filtered columns: key; not filtered: a\n"
+    assert "note: left out: what pandas says of its index, which is damaged\n" in said
+    assert "note: filtered columns: key; not filtered: a\n" in said
 
 
 @pytest.mark.parametrize("suffix", WRITE)

@@ -219,9 +219,11 @@ def _pandas(metadata: dict[str, str]) -> dict[str, Any]:
     """Return what pandas wrote about its index and its columns, nothing where that is no such text."""
     try:
         found = json.loads(metadata.get("pandas", "{}"))
-    except ValueError:
+        for one in found["index_columns"]:
+            _ = one if isinstance(one, str) else range(one["start"], one["stop"], one["step"])
+        return dict(found) if all(one.get("field_name", "") is not None for one in found["columns"]) else {}
+    except (ValueError, LookupError, TypeError, AttributeError):
         return {}
-    return found if isinstance(found, dict) and isinstance(found.get("index_columns"), list) else {}
 
 
 def _of_pandas(told: dict[str, Any], frame: pl.DataFrame) -> dict[str, Any]:
@@ -255,7 +257,11 @@ def _keys(data: bytes, name: str) -> tuple[dict[str, str], tuple[str, ...]]:
         schema = Schema.of_file(data)
         metadata = schema.pairs()
     columns = schema.columns() if schema else []
-    return metadata, (f"left out: metadata of the columns {listed(columns)}",) if columns else ()
+    lost = [f"left out: metadata of the columns {listed(columns)}"] * bool(columns)
+    if "pandas" in metadata and not _pandas(metadata):
+        del metadata["pandas"]
+        lost.append("left out: what pandas says of its index, which is damaged")
+    return metadata, tuple(lost)
 
 
 def _encoded(frame: pl.DataFrame, name: str, metadata: dict[str, str]) -> bytes:
