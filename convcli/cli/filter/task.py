@@ -15,7 +15,6 @@ from convcli.cli.filter.found import Input
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.kernels import is_transform, kernels_for
-from convcli.cli.shared.opened import areas_of
 from convcli.cli.shared.progress import Meter
 from convcli.common import Missing, UsageError, frozen, number_text, per_axis
 from convcli.common.choices import Distances
@@ -23,6 +22,7 @@ from convcli.data.axes import Axis
 from convcli.data.info import ArraySource, Info, Source
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
+from convcli.geometry.areas import Areas
 from convcli.geometry.padding import PaddingName, PadMode
 from convcli.jobs.job import Job, draft
 from convcli.kernel.model import slug
@@ -203,6 +203,11 @@ def prepare(
     kernels, kernel_notes = kernels_for(texts or alone, info, settings, channels)
     named = kernels if texts else []
     shown = Decibels(-80, 0) if any(begun.values()) and "float32" not in format.dtypes else None
+    areas = Areas()
+    if request.region:
+        from convcli.cli.shared.opened import areas_of  # knows nets: most jobs need not wait for it
+
+        areas = areas_of(request.region)
     job = draft(
         info,
         kernels,
@@ -213,7 +218,7 @@ def prepare(
         gaps=request.gaps,
         holds=format.dtypes,
         keeps_numbers=format.numbers,
-        areas=areas_of(request.region),
+        areas=areas,
     )
     if format.numbered and "T" not in job.result.letters:  # one picture: its name is meant as it stands
         format = registry.by_name(format.name)
