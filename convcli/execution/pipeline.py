@@ -322,10 +322,13 @@ class Pipeline:
 
     def again(self, data: np.ndarray) -> np.ndarray | None:
         """Return what `array` returns for other data of the same form, where it has noted how; else None."""
-        for recipe in self._recipes:
-            result = apart(self.result.shape, np.dtype(self.result.dtype), data.ctypes.data)
-            if recipe.fill(result, data, max(self.plan.workers, self.plan.engine_threads)):
-                return result
+        try:
+            for recipe in self._recipes:
+                result = apart(self.result.shape, np.dtype(self.result.dtype), data.ctypes.data)
+                if recipe.fill(result, data, max(self.plan.workers, self.plan.engine_threads)):
+                    return result
+        except MemoryError:
+            raise ConvError("not enough memory for this job") from None
         return None
 
     def write(self, sinks: Sequence[Sink], progress: Progress = _silent, form: Info | None = None) -> Tally:
