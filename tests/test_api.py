@@ -526,6 +526,18 @@ def test_a_labelled_array_keeps_its_labels() -> None:
         convcli.filter(xarray.DataArray(np.ones((3, 4)), dims=["station", "depth"]), "box:3")
 
 
+@pytest.mark.parametrize("missing", [np.nan, np.inf, np.datetime64("NaT", "ns")])
+def test_coordinates_that_are_missing_travel_along(missing: Any) -> None:
+    places = np.array(
+        [1, 2, missing] if isinstance(missing, float) else ["2024-01-01", "2024-01-02", missing]
+    )
+    places = places if isinstance(missing, float) else places.astype("M8[ns]")
+    data = xarray.DataArray(np.arange(6.0).reshape(2, 3), {"x": places}, ["y", "x"])
+    made = convcli.filter(data, "1,1,1", padding="same", pad_mode="zero")
+    np.testing.assert_array_equal(made.coords["x"].values, places)
+    np.testing.assert_allclose(made.values, [[1, 3, 3], [7, 12, 9]])
+
+
 def test_matrix_is_scipys_and_torchs() -> None:
     found = convcli.matrix("5", [1, 2, 3])
     np.testing.assert_array_equal(found.dense(), linalg.toeplitz([1, 0, 0], [1, 2, 3, 0, 0]))

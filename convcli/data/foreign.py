@@ -158,10 +158,13 @@ def _positions(places: np.ndarray | None, attributes: dict[str, Any]) -> Positio
     """Return where samples lie: evenly, in the unit of the coordinate, or by their number in its list."""
     if places is None or places.ndim != 1 or len(places) < 2 or places.dtype.kind not in "iufmM":
         return None
-    exact = [Fraction(value) for value in _seconds(places).tolist()]
+    numbers, by_number = _seconds(places), Listed(range(len(places)), Fraction(1), "")
+    if not np.isfinite(numbers).all():  # a missing coordinate
+        return by_number
+    exact = [Fraction(value) for value in numbers.tolist()]
     step = (exact[-1] - exact[0]) / (len(exact) - 1)
     if any(abs((b - a) - step) > abs(step) / 1000 for a, b in pairwise(exact)) or not step:
-        return Listed(range(len(places)), Fraction(1), "")
+        return by_number
     unit = "s" if places.dtype.kind in "mM" else str(attributes.get("units", ""))
     return Even(exact[0], step, "deg" if unit.startswith("degree") else unit)
 

@@ -226,7 +226,15 @@ def _foreign(rng: Random, found: np.ndarray) -> Any:
         case 2:
             import xarray
 
-            return xarray.DataArray(found)
+            edges = (0.5, 1, 2, float("nan"), float("inf"), 1e308, 5e-324)
+            dims = ("y", "x", "t", "z", "c")[: found.ndim]
+            return xarray.DataArray(
+                found,
+                [
+                    (name, [rng.choice(edges) for _ in range(n)])
+                    for name, n in zip(dims, found.shape, strict=True)
+                ],
+            )
         case 3:
             return Lying(found, {"shape": tuple(3 * size for size in found.shape)})
         case 4:
