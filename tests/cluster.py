@@ -58,7 +58,8 @@ class Cluster:
         self.nannies = [self._nanny() for _ in range(workers)]
 
     def _start(self, *words: str) -> subprocess.Popen[bytes]:
-        call = [sys.executable, "-m", "dask", *words, "--no-dashboard"]
+        ends = ("--idle-timeout", "300s") if words[0] == "scheduler" else ()  # where nobody ends it
+        call = [sys.executable, "-m", "dask", *words, *ends, "--no-dashboard"]
         environment = {
             **os.environ,
             "PYTHONPATH": str(self.folder / "patch"),
