@@ -103,6 +103,37 @@ def test_a_filtered_sound_is_scipys_rounded_once(suffix: str, coding: str, bits:
         assert (found.title, found.artist) == ("Low tide", "Anna")
 
 
+@pytest.mark.parametrize(
+    ("suffix", "coding", "order", "head"),
+    [
+        ("aiff", "PCM_U8", "FILE", b"raw "),
+        ("aiff", "PCM_24", "LITTLE", b"42n1"),
+        ("aiff", "PCM_16", "LITTLE", b"sowt"),
+        ("wav", "PCM_24", "BIG", b"RIFX"),
+    ],
+)
+def test_rarer_orders_of_bytes_and_signs_stay(
+    suffix: str, coding: str, order: str, head: bytes, tmp_path: Path
+) -> None:
+    path, target = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    soundfile.write(path, WAVE, RATE, coding, order)
+    assert run(path, "-k", KERNEL, "-o", target) == (0, "")
+    assert (coding, order) == (soundfile.info(target).subtype, soundfile.SoundFile(target).endian)
+    assert head in path.read_bytes()[:64]
+    assert head in target.read_bytes()[:64]
+    bits = int(coding.strip("PCM_U")) - 1
+    assert np.array_equal(decoded(target), filtered(decoded(path), bits))
+
+
+@pytest.mark.parametrize("suffix", ["aiff", "wav"])
+@pytest.mark.parametrize("coding", ["ULAW", "ALAW", "IMA_ADPCM"])
+def test_codings_that_are_not_written_are_said(suffix: str, coding: str, tmp_path: Path) -> None:
+    path = sound(tmp_path / f"a.{suffix}", coding, WAVE[:, 0])
+    said = run(path, "-k", "1", "-o", tmp_path / f"b.{suffix}")
+    assert said == (0, f"note: the coding {coding} is not written: samples become PCM_16\n")
+    assert np.array_equal(decoded(path), decoded(tmp_path / f"b.{suffix}"))
+
+
 @pytest.mark.parametrize("suffix", LOSSY)
 def test_lossy_sounds_keep_their_length_and_are_read_as_their_library_does(
     suffix: str, tmp_path: Path
@@ -508,7 +539,16 @@ def test_every_channel_stays_in_its_place(suffix: str, layout: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "suffix, layout, held", [("aiff", "5.1", "none"), ("opus", "4.0", "others"), ("flac", "2.1", "others")]
+    "suffix, layout, held",
+    [
+        *(
+            ("aiff", "5.1", "none"),
+            ("opus", "4.0", "others"),
+            ("flac", "2.1", "others"),
+            ("m4a", "quad(side)", "others"),
+        ),
+        *((suffix, "5.1(side)", "others") for suffix in ("ogg", "opus", "m4a")),
+    ],
 )
 def test_places_of_channels_that_a_format_has_not_are_said(
     suffix: str, layout: str, held: str, tmp_path: Path
@@ -517,6 +557,15 @@ def test_places_of_channels_that_a_format_has_not_are_said(
     places = " ".join(channel.name for channel in av.AudioLayout(layout).channels)
     said = run(tmp_path / "in.wav", "-k", KERNEL, "-o", tmp_path / f"a.{suffix}")[1]
     assert f"left out: the places of the channels ({places}) ({suffix.upper()} holds {held})" in said
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize("layout", ["5.0(side)", "5.1(side)"])
+def test_channels_at_the_sides_stay_there(suffix: str, layout: str, tmp_path: Path) -> None:
+    expected = tones(tmp_path / "in.wav", layout)
+    code, said = run(tmp_path / "in.wav", "-k", KERNEL, "-o", tmp_path / f"a.{suffix}")
+    assert (code, "places" in said) == (0, False)
+    assert heard(tmp_path / f"a.{suffix}") == (layout, expected)
 
 
 def test_a_channel_mask_of_a_single_channel_is_kept(tmp_path: Path) -> None:

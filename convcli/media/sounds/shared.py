@@ -36,6 +36,11 @@ class Coding:
     name: str
 
     @property
+    def plain(self) -> bool:
+        """Whether the numbers stand as they are, neither coded by differences nor by logarithms."""
+        return self.name in ("FLOAT", "DOUBLE") or self.name.startswith(("PCM_", "ALAC_"))
+
+    @property
     def bits(self) -> int:
         """Of whole numbers."""
         told = _BITS.fullmatch(self.name)
@@ -102,6 +107,8 @@ class Sound:
         A second, of all channels, where they were compressed with a loss; 0 where nobody says it.
     mask
         The places of the channels, a bit for each of `PLACES`; 0 where nobody says them.
+    order
+        Of bytes, in libsndfile's words: the container, and ``FILE`` for its usual one.
     """
 
     kind, by_sample = Kind.SOUND, False
@@ -109,6 +116,7 @@ class Sound:
     tags: Mapping[str, str]
     bits: int = 0
     mask: int = 0
+    order: tuple[str, str] = ("", "FILE")
     notes = ()
 
     @property
@@ -137,6 +145,7 @@ class Sequential(Strips):
         notes: list[str],
         bits: int,
         mask: int,
+        order: tuple[str, str] = ("", "FILE"),
     ) -> None:
         """Work out the form, now that the file is open and the samples are counted."""
         if count < 1:
@@ -144,7 +153,7 @@ class Sequential(Strips):
         coding, self._next = self._coding, 0
         self._kept = np.empty((0, channels), coding.dtype)
         shape = (count, channels)[: 1 + (channels > 1)]
-        beside = Sound(coding, tags, bits * coding.lossy, mask * (mask.bit_count() == channels))
+        beside = Sound(coding, tags, bits * coding.lossy, mask * (mask.bit_count() == channels), order)
         info = Info.of("XC"[: len(shape)], shape, coding.dtype, companions=beside)
         self.info = replace(info, white=coding.white, notes=tuple(notes)).placed(X=at_rate(Fraction(rate)))
 
@@ -244,6 +253,8 @@ class Samples:
         fine = [one for one in codings if not one.lossy and one.holds(info.dtype, self._full)]
         same = [beside.coding] if beside and beside.coding.dtype == info.dtype else []
         self.coding = next((one for one in (*same, *fine) if one in codings), codings[-1])
+        own = beside.coding if beside and not self.coding.lossy else self.coding
+        self._recoded = "" if own.plain or own.lossy else own.name
         self._beyond = self._missing = 0
         self._rounds = not (self.coding.floats or self.coding.holds(info.dtype, self._full))
 
@@ -273,7 +284,14 @@ class Samples:
         wider = f"{finer} are written as {self.coding.bits}: {self._name} is written with no number between"
         widened = self._full < self.coding.full and not (self.coding.floats or self.coding.lossy)
         missing = f"{self._missing} samples are not numbers (NaN) and become silence"
-        said = {rounded: self._rounds, wider: widened, beyond: self._beyond, missing: self._missing}
+        recoded = f"the coding {self._recoded} is not written: samples become {self.coding.name}"
+        said = {
+            recoded: self._recoded,
+            rounded: self._rounds,
+            wider: widened,
+            beyond: self._beyond,
+            missing: self._missing,
+        }
         return tuple(line for line, there in said.items() if there)
 
 
@@ -281,19 +299,13 @@ def placed(name: str, info: Info, masks: Sequence[int]) -> tuple[int, tuple[str,
     """Return which of a format's channel masks holds a sound, 0 where none does, and a note on places that are lost."""
     masks = [one for one in masks if one.bit_count() == info.channels]
     mask = info.companions.mask if isinstance(info.companions, Sound) else 0
+    if mask in masks:
+        return mask, ()
     if mask.bit_count() != info.channels:
         return next(iter(masks), 0), ()
-    for one in masks:
-        if _surround(one) == _surround(mask):
-            return one, ()
     names = " ".join(place for bit, place in enumerate(PLACES) if mask >> bit & 1)
     held = "holds others" if masks else "holds none"
     return next(iter(masks), 0), (f"left out: the places of the channels ({names}) ({name} {held})",)
-
-
-def _surround(mask: int) -> int:
-    """Return a mask whose only pair behind the front, at the back or at the sides, is at the back."""
-    return mask ^ 0x630 if mask & 0x730 == 0x600 else mask
 
 
 def unheld(name: str, info: Info, rate: int) -> UsageError:

@@ -30,7 +30,7 @@ _TAGS = {
 _TAGS["track"] = "tracknumber"
 _WRITTEN = {  # of a format: libsndfile's name, what its samples can be
     "wav": ("WAV", ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
-    "aiff": ("AIFF", ("PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
+    "aiff": ("AIFF", ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
     "flac": ("FLAC", ("PCM_S8", "PCM_16", "PCM_24")),
     "mp3": ("MP3", ("MPEG_LAYER_III",)),
     "ogg": ("OGG", ("VORBIS",)),
@@ -41,8 +41,10 @@ _RATES = {  # bits a second of one channel, at qualities from 0 to 1
     "VORBIS": (32e3, 40e3, 48e3, 56e3, 64e3, 80e3, 96e3, 112e3, 128e3, 160e3, 250e3),
     "OPUS": (6e3, 256e3),
 }
-# Channel masks of FLAC (RFC 9639, 9.1.3), Vorbis and Opus (RFC 7845, 5.1.1.2), and MP3; AIFF has none
+# Channel masks of Vorbis and Opus (RFC 7845, 5.1.1.2), and MP3; FLAC's pair behind the front is at the back or at
+# the sides (RFC 9639, 9.1.3); AIFF has none
 _MASKS = (4, 3, 7, 0x33, 0x37, 0x3F, 0x70F, 0x63F)
+_PLACED = {"AIFF": (), "FLAC": (*_MASKS, 0x607, 0x60F)}
 # The order of Vorbis and Opus among the channels in the order of WAV, by their number
 _ORDERS = {3: (0, 2, 1), 5: (0, 2, 1, 3, 4), 6: (0, 2, 1, 4, 5, 3), 7: (0, 2, 1, 5, 6, 4, 3),
            8: (0, 2, 1, 6, 7, 4, 5, 3)}  # fmt: skip
@@ -134,7 +136,16 @@ class SoundSource(Sequential):
         file, self._coding = self._file, Coding(self._file.subtype)
         tags = {name: text for name, own in _TAGS.items() if (text := getattr(file, own))}
         notes += left_out(found.format, found.names)
-        self._begin(file.samplerate, file.channels, file.frames, tags, notes, 0, found.mask)
+        self._begin(
+            file.samplerate,
+            file.channels,
+            file.frames,
+            tags,
+            notes,
+            0,
+            found.mask,
+            (file.format, file.endian),
+        )
 
     def _go_to(self, start: int) -> int:
         return int(self._file.seek(start if self._coding.exact else 0))
@@ -164,12 +175,18 @@ class SoundSink(Sink):
         large = container == "WAV" and prod(info.shape) * np.dtype(coding.handed).itemsize > _LARGEST
         mask = 0
         if container != "WAV":
-            self.notes += placed(name, info, () if container == "AIFF" else _MASKS)[1]
+            self.notes += placed(name, info, _PLACED.get(container, _MASKS))[1]
         elif beside and beside.mask.bit_count() == info.channels:
             mask = beside.mask
             container = "WAVEX"
         form: dict[str, Any] = {"format": "RF64" if large else container, "subtype": coding.name}
         form |= {"samplerate": rate, "channels": info.channels}
+        family, order = beside.order if beside else ("", "FILE")
+        if order != "FILE" and family == container and coding.plain:
+            if not large and soundfile.check_format(container, coding.name, order):
+                form["endian"] = order
+            else:
+                self.notes += (f"the order of bytes is the usual one of {name}, not the input's",)
         if options.level is not None:
             form["compression_level"] = 1 - options.level / 100
         elif beside and beside.bits and coding.name in _RATES:
