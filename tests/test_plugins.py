@@ -125,6 +125,38 @@ def test_one_that_is_broken_is_one_line(group: str, module: str, said: str, tmp_
     assert listed.stderr.count("note: plug-in broken (broken:IT): ") == (group == "kernels")
 
 
+READS = """
+from convcli.data.info import ArraySource
+from convcli.media.registry import Format
+import numpy as np
+IT = Format('late', ('.late',), lambda head: head[:4] == b'LATE', 'late:source', 'late:sink', 'YX', ('float64',))
+class Late(ArraySource):
+    def read(self, box): {read}
+def source(fp, options):
+    {open}
+    return Late(np.zeros((4, 4)), 'YX')
+def sink(fp, name, info, options): {write}
+"""
+FINE: dict[str, str] = {"open": "", "read": "return ArraySource.read(self, box)", "write": "pass"}
+
+
+@pytest.mark.parametrize("where", ["open", "read", "write"])
+@pytest.mark.parametrize(("what", "said"), [("{}['a']", "'a'"), ("raise SystemExit(0)", "0")])
+def test_one_that_fails_at_work_is_named(where: str, what: str, said: str, tmp_path: Path) -> None:
+    """It is no internal error of ours, and cannot end a run as if it had been done."""
+    declare(tmp_path / "site", "formats", "late", READS.format(**FINE | {where: what}))
+    for name in "ab":
+        (tmp_path / f"{name}.late").write_text("LATE")
+    output = "c.late" if where == "write" else "c.npy"
+    line = f"plug-in late (late:IT): it fails: {said}: repair or uninstall its package, late\n"
+    for words in (["a.late"], ["a.late", "b.late", "--out-dir", "out"]):
+        end = ["-o", output] if len(words) == 1 else ["--format", output[2:]]
+        done = run(tmp_path / "site", tmp_path, "filter", *words, "-k", "box:3", *end)
+        assert done.returncode == 1, done
+        assert line in done.stderr, done.stderr
+        assert not (tmp_path / output).exists()
+
+
 def test_a_broken_one_stands_in_no_other_s_way(installed: Path, tmp_path: Path) -> None:
     declare(tmp_path / "site", "formats", "a_broken", "raise SystemExit(9)")
     (tmp_path / "a.asc").write_text(GRID)

@@ -10,6 +10,7 @@ import typer
 
 import convcli
 from convcli.cli.shared import report, terminal
+from convcli.common import plugins
 
 INTERRUPTED, CLOSED_PIPE = 130, 141  # 128 and the signal's number, as in a shell
 
@@ -195,6 +196,9 @@ def run(arguments: list[str], **more: Any) -> int:
     except SystemExit as error:
         if isinstance(error.__context__, BrokenPipeError):  # Click makes an exit of it
             return _closed_pipe()
+        if broken := plugins.blamed(error):
+            report.error(str(broken))
+            return broken.exit_code
         raise
     except _NoArguments as error:
         if text := error.format_message():  # type: ignore[attr-defined]  # the help; nothing where rich drew it

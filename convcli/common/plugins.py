@@ -72,6 +72,16 @@ def _broken(group: Group, name: str, why: str) -> ConvError:
     )
 
 
+def blamed(error: BaseException) -> ConvError | None:
+    """Return the line for what code of a plug-in's package raised at any time; None where none was running."""
+    running, traced = set[str](), error.__traceback__
+    while traced:
+        running.add(traced.tb_frame.f_globals.get("__name__", "").partition(".")[0])
+        traced = traced.tb_next
+    here = (one for one in _declared() if one.module.partition(".")[0] in running - {"convcli"})
+    return next((_broken(Group(one.group), one.name, f"it fails: {_words(error)}") for one in here), None)
+
+
 def _words(error: BaseException) -> str:
     """Return the first line of what an error says, or its kind where that is nothing."""
     try:

@@ -21,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
-from convcli.common import ConvError, frozen, signals
+from convcli.common import ConvError, frozen, plugins, signals
 from convcli.common.processes import Child, results
 from convcli.data.box import box_at
 from convcli.data.info import Info, Sink, Source
@@ -183,7 +183,8 @@ def serve() -> None:
         except (ConvError, MemoryError) as error:
             pipe.send(reason(error))
         except Exception as error:
-            pipe.send(f"internal error: {type(error).__name__}: {error} (in a worker; please report it)")
+            ours = f"internal error: {type(error).__name__}: {error} (in a worker; please report it)"
+            pipe.send(str(plugins.blamed(error) or ours))
 
 
 class _Program(Child):

@@ -143,7 +143,7 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
                     )
             except BrokenPipeError:
                 raise
-            except Exception as failure:
+            except (Exception, SystemExit) as failure:  # a plug-in may exit
                 outcome = _failed(one, input.name, failure)
         return replace(outcome, number=input.number, out=out.getvalue(), err=err.getvalue())
 
@@ -200,7 +200,7 @@ def _conclude(request: Request, counts: _Counts, total: int) -> None:
         report.note(told)
 
 
-def _failed(request: Request, name: str, error: Exception) -> Outcome:
+def _failed(request: Request, name: str, error: BaseException) -> Outcome:
     """Say what failed, and return it as an outcome."""
     text, code = report.explained(error)
     if request.messages.debug and not isinstance(error, ConvError):

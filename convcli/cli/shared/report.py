@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from convcli.cli.shared.terminal import Table
-from convcli.common import ConvError, printable
+from convcli.common import ConvError, plugins, printable
 from convcli.common.machine import NO_MEMORY, NO_THREAD
 
 
@@ -38,6 +38,8 @@ def explained(error: BaseException) -> tuple[str, int]:
         )
     if isinstance(error, OSError):
         return f"{error.filename!r}: {error.strerror}" if error.filename else str(error.strerror or error), 1
+    if broken := plugins.blamed(error):
+        return str(broken), broken.exit_code
     return f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1
 
 
