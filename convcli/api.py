@@ -27,7 +27,7 @@ from convcli.data.foreign import Taken, taken
 from convcli.data.info import ITEMS, SPACE, ArraySource, Colour, Info, Source, channels_first
 from convcli.data.masked import Masked
 from convcli.data.units import UNITS
-from convcli.execution.items import item_of, items
+from convcli.execution.items import item, item_of, items
 from convcli.execution.pipeline import Pipeline
 from convcli.geometry.areas import Areas
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
@@ -463,7 +463,7 @@ def explain(
     kernel : str, Kernel or array_like
         One kernel; may be left out where ``pool`` is given.
     at : int or sequence of int
-        Which output, counted from 0, one index for each axis of space.
+        Which output, counted from 0, one index for each axis of space; before them which item, if there is an axis N.
     pool : str
         Such as ``max:2``; it is explained where it is given.
     map, channel : int
@@ -490,11 +490,14 @@ def explain(
     from convcli.explanations.task import check_place, explained, prepare
 
     data = _real(array, "cannot be explained")
-    source = ArraySource(data, _axes(data.shape, axes))
+    source: Source = ArraySource(data, _axes(data.shape, axes))
     settings = _settings(**options, pool=pool)
     kernels = [_kernel(one, default_rank(source.info, settings.axis)) for one in _several(kernel)]
-    task = prepare(source, kernels, settings, parse_choice(Channels, str(channels), "channels"), Gaps())
     place = tuple(whole(one, "place") for one in _listed(at))
+    if ITEMS in source.info.letters and place:
+        number, *others = place
+        source, place = item(source, number), tuple(others)
+    task = prepare(source, kernels, settings, parse_choice(Channels, str(channels), "channels"), Gaps())
     check_place(place, task)
     return explained(task, place, map, channel)
 

@@ -191,6 +191,15 @@ class Axis:
         return Axis(self.letter, size, self.positions and self.positions.along(start, jump, size))
 
 
+def space_of(rank: int, letters: str) -> str:
+    """Return the letters of a layer's axes of space: the input's, or others where unflatten made more or fewer.
+
+    >>> space_of(2, "YX"), space_of(2, "X")
+    ('YX', 'YX')
+    """
+    return letters if rank == len(letters) else "ZYX"[3 - rank :]
+
+
 def axes_of(letters: str, sizes: Iterable[int]) -> tuple[Axis, ...]:
     """Return axes without known positions.
 

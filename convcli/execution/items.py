@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from convcli.common import UsageError
 from convcli.data.box import Box
 from convcli.data.info import ITEMS, Boxes, Info, Source
 
@@ -60,6 +61,20 @@ class Item(Boxes):
         """The box that was read last, without its mask, where there is one."""
         block: np.ndarray | None = getattr(self._source, "unmasked", None)
         return None if block is None else block.squeeze(self._source.info.letters.index(ITEMS))
+
+
+def item(source: Source, index: int) -> Item:
+    """Return one item; nothing is read yet.
+
+    Raises
+    ------
+    UsageError
+        When there is no such item.
+    """
+    count = source.info.size(ITEMS)
+    if not 0 <= index < count:
+        raise UsageError(f"item {index} is not there: along N are 0 to {count - 1}")
+    return Item(source, index)
 
 
 def items(source: Source) -> Iterator[Item]:

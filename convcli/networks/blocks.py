@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convcli.common.budget import check_memory
+from convcli.data.axes import space_of
 from convcli.data.box import Box, slices, whole
 from convcli.data.info import ITEMS, Boxes, Info, Source, channels_first
 from convcli.execution.box import needed_by
@@ -72,7 +73,8 @@ class NetSource(Boxes):
         if output.flat:
             one = Info.of("X", (output.channels,), model.precision)
         else:
-            one = Info.of(f"C{letters}", (output.channels, *output.sizes), model.precision)
+            space = space_of(len(output.sizes), letters)
+            one = Info.of(f"C{space}", (output.channels, *output.sizes), model.precision)
         self.info = with_items(one, source.info)
         # What a range policy measures first is asked for again
         self._last: tuple[Box, np.ndarray] | None = None

@@ -447,3 +447,18 @@ def test_an_error_leaves_no_trace_in_a_process_either(tmp_path: Path) -> None:
     done = convcli("net", "run", "ok.yaml", "a.png", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(b"error: ")
+
+
+def test_unflatten_may_change_how_many_axes_there_are(tmp_path: Path) -> None:
+    """A decoder of vectors: each row of an array is one."""
+    codes = np.random.default_rng(0).normal(size=(3, 7)).astype(np.float32)
+    np.save(tmp_path / "codes.npy", codes)
+    (tmp_path / "net.yaml").write_text(
+        "layers: [flatten, {dense: {outputs: 12}}, {unflatten: {shape: 1@3x4}}]\n"
+    )
+    words = ("net", "run", "net.yaml", "codes.npy", "--axes", "NX", "--seed", "1")
+    ok(*words, "-o", "maps.npy", cwd=tmp_path)
+    ok(*words, "--layer", "dense1", "-o", "flat.npy", cwd=tmp_path)
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "maps.npy"), np.load(tmp_path / "flat.npy").reshape(3, 3, 4)
+    )

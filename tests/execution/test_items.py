@@ -104,7 +104,6 @@ def test_items_are_no_axis_to_slide_along(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
         assert words in done.stderr.decode()
     for words, options in (
-        (["explain"], ["-k", "box:3", "--animate", tmp_path / "a.gif"]),
         (["motion"], []),
         (["net", "check", SAMPLES / "pyramid.yaml"], []),
     ):

@@ -682,7 +682,30 @@ def test_one_of_several_items_is_explained(tmp_path: Path) -> None:
     facts = json.loads(done.stdout)
     assert facts["at"] == [1, 3]
     assert facts["values"] == pytest.approx([values[2, :, 0:3, 2:5].sum() / 9])
-    for at in ("1,3", "3,1,3"):
+    assert api.explain(values, "box:3", at=(2, 1, 3), axes="NCYX", channels="sum").values == pytest.approx(
+        facts["values"]
+    )
+    for at, words in (("1,3", b"3 items: give n,y,x"), ("3,1,3", b"item 3 is not there: along N are 0 to 2")):
         done = convcli(*call, "--at", at, cwd=tmp_path)
         assert done.returncode == 2
-        assert b"several items, 0 to 2: give n,y,x" in done.stderr
+        assert words in done.stderr
+
+
+def test_pools_films_and_nets_take_an_item_apart(tmp_path: Path) -> None:
+    values = np.random.default_rng(4).normal(size=(3, 1, 5, 6))
+    np.save(tmp_path / "a.npy", values)
+    data = ("a.npy", "--axes", "NCYX")
+    ok("explain", *data, "--pool", "max:2", "--at", "2", "-o", "at.npy", "-q", cwd=tmp_path)
+    found = torch.nn.functional.max_pool2d(torch.tensor(values), 2, return_indices=True)[1]
+    np.testing.assert_array_equal(np.load(tmp_path / "at.npy"), found[2, 0])
+    done = ok("explain", *data, "-k", "2x2", "--padding", "0", "--animate", "a.gif", cwd=tmp_path)
+    assert done.stderr == b"note: item 0 of 3 is shown; --at 1 takes the next\n"
+    (tmp_path / "net.yaml").write_text("layers: [{conv: {kernel: sobel-x}}, {gpool: {kind: avg}}, flatten]\n")
+    net = ("explain", *data, "--net", "net.yaml", "--map", "0")
+    done = ok(*net, "--layer", "conv1", "--at", "2,1,3", "-q", cwd=tmp_path)
+    sobel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=torch.float64)
+    maps = torch.nn.functional.conv2d(torch.tensor(values), sobel[None, None])[:, 0]
+    assert float(done.stdout) == pytest.approx(maps[2, 1, 3].item(), rel=1e-5)
+    assert float(ok(*net, "--at", "1", "-q", cwd=tmp_path).stdout) == pytest.approx(
+        maps[1].mean().item(), rel=1e-5
+    )

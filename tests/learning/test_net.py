@@ -339,6 +339,25 @@ def test_classes_from_folders_or_a_table(
     assert capsys.readouterr().out.startswith("upright ")
 
 
+def test_items_of_an_array_are_examples(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A batch with its targets trains as its items do in files of their own."""
+    random, kernel = np.random.default_rng(0), np.array([[1.0, 2], [3, 4]])
+    x = random.normal(size=(5, 1, 9, 8)).astype(np.float32)
+    y = np.stack([scipy.ndimage.correlate(one[0], kernel)[1:, 1:][None] for one in x])
+    np.save("x.npy", x)
+    np.save("y.npy", y)
+    Path("net.yaml").write_text("layers: [{conv: {size: 2, seed: 1}}]\n")
+    for number, (one, target) in enumerate(zip(x, y, strict=True)):
+        for folder, array in (("xs", one), ("ys", target)):
+            Path(folder).mkdir(exist_ok=True)
+            np.save(f"{folder}/{number}.npy", array)
+    how = ("--net", "net.yaml", "--epochs", "3", "--batch", "2")
+    batch = learn(capsys, "x.npy", "--target", "y.npy", "--axes", "NCYX", *how, "-o", "b.safetensors")
+    files = learn(capsys, "xs", "--target", "ys", "--axes", "CYX", *how, "-o", "f.safetensors")
+    assert (batch["examples"], batch["curve"]) == (5, files["curve"])
+    np.testing.assert_array_equal(*(load_file(f"{name}.safetensors")["conv1.weight"] for name in "bf"))
+
+
 def test_numbers_from_a_table(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(0)
     Path("signals").mkdir()

@@ -12,6 +12,7 @@ from convcli.cli.shared import report
 from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.terminal import Table
 from convcli.common import Precision, UsageError, frozen
+from convcli.data.axes import space_of
 from convcli.explanations.receptive import Seen, Span, draw, seen_by
 from convcli.networks.parse import load_net
 
@@ -26,11 +27,13 @@ def explain_field(request: Request) -> None:
     net = load_net(request.field.net or Path())
     name, asked = request.input or "", request.field
     filling = Filling(weights=asked.weights, seed=asked.seed, precision=Precision.FLOAT64)
-    with fed(net, name, request.reading, filling) as (input, model):
+    with fed(net, name, request.reading, filling, batch=True) as (input, model):
         if asked.layer is not None:
             model = model.upto(asked.layer)
+        letters = space_of(len(model.steps[-1].output.sizes), input.letters)
+        input, at = input.picked(request.at, letters)
         array = input.opaque()
-    notes, at = input.opaque_notes, request.at or ()
+    notes, at = input.opaque_notes, at or ()
     if request.map is not None:
         if request.output is not None:
             raise UsageError("-o draws a receptive field: leave it out, or --map")

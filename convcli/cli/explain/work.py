@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import islice
 from math import prod
 from pathlib import PurePath
 
@@ -17,7 +16,7 @@ from convcli.cli.shared.opened import Opened, numbered, opened
 from convcli.cli.shared.outputs import check_apart, write_whole
 from convcli.common import UsageError
 from convcli.data.axes import SECOND, Listed
-from convcli.data.info import ITEMS, Colour, Info
+from convcli.data.info import Colour, Info
 from convcli.explanations.film import Frame, check_length, close_up, grow, lay_down, slide
 from convcli.explanations.page import SUFFIXES, page
 from convcli.explanations.task import Task, check_place, chosen, explained, prepare
@@ -72,14 +71,10 @@ def explain_all(request: Request) -> None:
 
 def _read(request: Request) -> tuple[Opened, Request]:
     """Return the input; of several items (N) the one that the first number of --at names, and the other numbers."""
-    with opened(request.input or "", request.reading, batch=request.at is not None) as file:
-        if ITEMS not in file.info.letters or request.at is None:
-            return file.read(), request
-        number, *at = request.at
-        names, count = ",".join(f"n{file.letters}".lower()), file.info.size(ITEMS)
-        if len(at) != len(file.letters) or number >= count:
-            raise UsageError(f"--at: the file has several items, 0 to {count - 1}: give {names}")
-        return next(islice(file.items(), number, None)).read(), replace(request, at=tuple(at))
+    drawn = request.animate is not None or request.settings.pool is not None
+    with opened(request.input or "", request.reading, batch=True) as file:
+        item, at = file.picked(request.at, file.letters, alone=drawn)
+        return item.read(), replace(request, at=at)
 
 
 def _show_route(request: Request, task: Task, whole: Opened) -> None:

@@ -17,6 +17,7 @@ from convcli.cli.learn.request import Request
 from convcli.cli.shared.files import File, class_numbers, expand, is_label_table, labels, paired
 from convcli.cli.shared.opened import Log, opened
 from convcli.common import ConvError, UsageError, about, frozen_identity, parse_float, within
+from convcli.data.info import ITEMS
 from convcli.geometry.graph import Shape
 from convcli.learning.examples import MEMORY, Example, Examples, kept
 from convcli.learning.training import Loss
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     import torch
 
 
-TargetOf = Callable[[int, "torch.Tensor"], "torch.Tensor"]  # by an example's number and its input
+# By the number of an example's file, that of the item in it, and its input
+TargetOf = Callable[[int, int, "torch.Tensor"], "torch.Tensor"]
 
 
 @frozen_identity
@@ -68,12 +70,14 @@ def load(request: Request, net: Net, device: torch.device) -> Loaded:
     else:
         paths = [file.path for file in expand(request.files)]
         target = reader.itself
+    places = [(number, item) for number, path in enumerate(paths) for item in range(reader.count(path))]
 
-    def read(number: int) -> Example:
-        x = reader.input(paths[number])
-        return Example(x, target(number, x))
+    def read(index: int) -> Example:
+        number, item = places[index]
+        x = reader.input(paths[number], item)
+        return Example(x, target(number, item, x))
 
-    examples = Examples(kept(read, MEMORY), range(len(paths)))
+    examples = Examples(kept(read, MEMORY), range(len(places)))
     first = examples[0].input
     for number in range(1, len(examples)):
         examples[number]  # so that what is amiss shows now, and not in the middle of the training
@@ -88,8 +92,15 @@ class _Reader:
         self.raw_sizes: dict[str, tuple[int, ...]] = {}
         self.log = Log()
 
-    def input(self, path: str) -> torch.Tensor:
-        array = self._array(path, self.request.reading)
+    def count(self, path: str) -> int:
+        """Return how many items a file has, of which --axes says that it has some."""
+        if not _several(self.request.reading):
+            return 1
+        with opened(path, self.request.reading, batch=True, shared=True) as found:
+            return found.count
+
+    def input(self, path: str, item: int = 0) -> torch.Tensor:
+        array = self._array(path, self.request.reading, item)
         self.raw_sizes[path] = array.shape[1:]
         with within(shown(path)), about(self.net.title):
             given = Shape(len(array), array.shape[1:])
@@ -97,10 +108,12 @@ class _Reader:
             check_budget(steps, given, self.request.reading.max_pixels)
         return preprocess(self.net.preprocess, self._tensor(array)[None])[0]
 
-    def target(self, pairs: Sequence[tuple[str, str]], number: int, x: torch.Tensor) -> torch.Tensor:
+    def target(
+        self, pairs: Sequence[tuple[str, str]], number: int, item: int, x: torch.Tensor
+    ) -> torch.Tensor:
         """Read a target: grey and scaled as the input is, resized where it has the input's own size."""
         input_path, path = pairs[number]
-        array = self._array(path, self.request.reading_targets)
+        array = self._array(path, self.request.reading_targets, item)
         how = self.net.preprocess
         scale = how.scale if self.request.net.target_scale is None else self.request.net.target_scale
         same_size = array.shape[1:] == self.raw_sizes[input_path]
@@ -118,7 +131,7 @@ class _Reader:
             )
         return y
 
-    def itself(self, _: int, x: torch.Tensor) -> torch.Tensor:
+    def itself(self, _: int, item: int, x: torch.Tensor) -> torch.Tensor:
         """Return an autoencoder's target."""
         if (output := self.output(x)) != _shape(x):
             raise UsageError(
@@ -142,10 +155,10 @@ class _Reader:
     def output(self, x: torch.Tensor) -> Shape:
         return self.net.trace(_shape(x))[-1].output
 
-    def _array(self, path: str, reading: ReadOptions) -> np.ndarray:
-        with opened(path, reading, shared=True) as found:
+    def _array(self, path: str, reading: ReadOptions, item: int) -> np.ndarray:
+        with opened(path, reading, batch=_several(reading), shared=True) as found:
             self.log.add(path, found)
-            array = found.opaque()
+            array = found.item(item).opaque()
         if not np.isfinite(array).all():
             raise ConvError(
                 "it has missing values (NaN or infinity), from which no net can learn", subject=shown(path)
@@ -156,6 +169,10 @@ class _Reader:
         import torch
 
         return torch.from_numpy(np.array(array, self.request.net.precision.value)).to(self.device)
+
+
+def _several(reading: ReadOptions) -> bool:
+    return ITEMS in (reading.axes or "").upper()
 
 
 def _shape(x: torch.Tensor) -> Shape:
@@ -173,9 +190,9 @@ def _from_words(
         )
     cells = labels(tables[0], files) if tables else [[file.label] for file in files]
     if request.training.loss is not Loss.CE:
-        return lambda number, x: reader.numbers(files[number].path, cells[number], x), []
+        return lambda number, _, x: reader.numbers(files[number].path, cells[number], x), []
     if len(cells[0]) != 1:
         raise UsageError(f"{len(cells[0])} columns of labels, and one is needed", subject=shown(tables[0]))
     output = reader.output(reader.input(files[0].path))
     numbers, names = class_numbers([row[0] for row in cells], net.labels, output.channels)
-    return lambda number, x: x.new_tensor(numbers[number], dtype=int), names
+    return lambda number, _, x: x.new_tensor(numbers[number], dtype=int), names

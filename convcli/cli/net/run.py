@@ -15,6 +15,7 @@ from convcli.cli.net.request import RunRequest
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.opened import Opened
 from convcli.common import Channels, EngineName, UsageError, frozen
+from convcli.data.axes import space_of
 from convcli.data.box import grid
 from convcli.data.info import ITEMS, ArraySource, Colour, Info, Source
 from convcli.execution.items import item_of, with_items
@@ -219,7 +220,7 @@ def _form(output: Shape, input: Opened, format: Format, dtype: str, compute: str
         metadata = replace(metadata, icc=None, exif=None)
     colour = Colour.NONE if format.numbers else Colour.RGB if lead == "C" else Colour.GREY
     shape = (output.channels, *output.sizes) if lead else output.sizes
-    result = Info.of(lead + input.letters, shape, kind, colour, metadata)
+    result = Info.of(lead + space_of(len(output.sizes), input.letters), shape, kind, colour, metadata)
     if output.sizes != input.shape.sizes:
         return result
     return result.placed(**{axis.letter: axis.positions for axis in info.axes})

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from convcli.common import frozen
+from convcli.common import UsageError, counted, frozen
 from convcli.data.box import whole
 from convcli.data.info import ITEMS, SPACE, ArraySource, Info, Source, channels_first, refuse_items
-from convcli.execution.items import items
+from convcli.execution.items import item, items
 from convcli.geometry.areas import Areas, parse_region
 from convcli.geometry.graph import Shape
 from convcli.jobs.job import canonical
@@ -72,6 +72,31 @@ class Opened:
             yield from (replace(self, source=item) for item in items(self.source))
         else:
             yield self
+
+    @property
+    def count(self) -> int:
+        """How many independent items there are."""
+        return self.info.size(ITEMS) if ITEMS in self.info.letters else 1
+
+    def item(self, index: int) -> Opened:
+        """Return one of the independent items."""
+        return replace(self, source=item(self.source, index)) if ITEMS in self.info.letters else self
+
+    def picked(
+        self, at: tuple[int, ...] | None, letters: str, *, alone: bool = False
+    ) -> tuple[Opened, tuple[int, ...] | None]:
+        """Return the item that the first number of ``at`` names, and the others, one for each of ``letters``.
+
+        These may be left out where the item ``alone`` is enough.
+        """
+        if ITEMS not in self.info.letters:
+            return self, at
+        number, *place = at or (0,)
+        if len(place) != len(letters) and (place or not alone):
+            names = ",".join(f"n{letters}".lower())
+            raise UsageError(f"--at: the file has {counted(self.count, 'item')}: give {names}")
+        notes = () if at or self.count == 1 else (f"item 0 of {self.count} is shown; --at 1 takes the next",)
+        return replace(self.item(number), notes=(*self.notes, *notes)), tuple(place) or None
 
     def whole(self) -> np.ndarray:
         """Return all of it, (channels, *space), in one piece of memory."""
