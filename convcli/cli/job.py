@@ -77,10 +77,10 @@ def job(request: Request) -> int:
         from convcli.cli.filter.request import Verification
         from convcli.cli.program import run
 
-        (command, *rest), asked = about["command"], Verification(request.verify, [])
+        words, asked = about["command"], Verification(request.verify, [])
         with chdir(about["folder"]):  # a dry run: a spoiled folder writes nothing
-            dry = [command, "--dry-run", "--quiet", *rest]
-            code = run(dry, verification=asked) if command == "filter" else 0
+            dry = [*words[:1], "--dry-run", "--quiet", *words[1:]]
+            code = run(dry, verification=asked) if words[:1] == ["filter"] else 0
         if not (code or asked.told):
             raise ConvError("its job.json is spoiled: remove the folder", subject=repr(folder.path.name))
         for line in asked.told:

@@ -1,6 +1,7 @@
 """The program: registers the commands, runs one, and turns every failure into one line and an exit code."""
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -186,7 +187,8 @@ def run(arguments: list[str], **more: Any) -> int:
     """
     known = arguments and arguments[0] in COMMANDS
     try:
-        program = overview() if arguments in OVERVIEW else build(arguments[:1] if known else COMMANDS, **more)
+        short = arguments in OVERVIEW and "_CONVCLI_COMPLETE" not in os.environ  # the words of that are there
+        program = overview() if short else build(arguments[:1] if known else COMMANDS, **more)
         result = program(arguments, standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):

@@ -146,7 +146,6 @@ class JobFolder:
                 isinstance(found["identity"], dict)
                 and all(isinstance(one, str) and "\0" not in one for one in words)
                 and all(type(one) is int and one > 0 for one in whole)
-                and found["command"]
             ):
                 return found
         except FileNotFoundError:

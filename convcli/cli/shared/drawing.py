@@ -69,10 +69,10 @@ def half_blocks(rows: Sequence[Sequence[Brightness]], zoom: int = 1) -> list[str
     """Return lines of text that show brightnesses from 0 (black) to 1 (white), two rows a line.
 
     A pixel is `zoom` characters wide and `zoom` half lines high, which makes it about square.
+    Colours of three parts are exact where ``COLORTERM`` says so, and else the nearest of a terminal's 256.
 
     >>> half_blocks([[0.0], [1.0]])
     ['\\x1b[38;5;232m\\x1b[48;5;255m▀\\x1b[0m']
-    Colours of three parts are exact where ``COLORTERM`` says so, and else the nearest of a terminal's 256.
     """
     tall = [row for row in rows for _ in range(zoom)]
     lines = []
