@@ -22,7 +22,7 @@ PICTURES = SAMPLES.parent / "docs" / "pictures"
 # One row for each input; each entry of it is what stands between the input's name and the output's.
 ROWS = (
     ("coffee.jpg", ("-k sobel --channels grey", "-k gaussian:5 --region 66,22,168,148")),
-    ("noisy-text.png", ("-k gaussian:sigma=1.2", "-k gaussian:sigma=1.2 -k emboss")),
+    ("noisy-text.png", ("-k median:3", "-k median:3 -k emboss")),
     ("noisy-signal.csv", ("-k gaussian:sigma=4", "--pool max:10")),
 )
 WIDTH, PLOT_HEIGHT = 320, 120
