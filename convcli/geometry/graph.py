@@ -188,6 +188,8 @@ def _bound(
     output, windows = operation.output(shape), operation.windows(shape)
     parameters = operation.parameters(shape)
     fields, space = _merged(places, shape), places[0].space
+    if len(space) != len(fields):  # unflatten made more axes, or fewer, whose elements all see the same
+        space = (1,) * len(fields)
     if windows is None and (parameters or not output.flat):  # every output sees all
         fields = tuple(field.through(Window(n)).fixed() for field, n in zip(fields, space, strict=False))
         space = (1,) * len(space)

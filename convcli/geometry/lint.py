@@ -87,7 +87,7 @@ def _of_window(step: Step, axis: int, nets: bool, shifts: bool) -> Iterator[str]
     if dead > 0:
         least = f"{window.before}:{window.after - dead}"
         yield f"no window reaches {dead} of the padding {window.after} at the end: {least} gives the same, and shows it"
-    if max(window.before, window.after) >= window.extent:
+    if max(window.before, window.after) >= window.extent and (window.extent > 1 or step.parameters):
         yield (
             f"padding {max(window.before, window.after)} is not less than the kernel's extent {window.extent}: the "
             "outermost outputs see nothing else"

@@ -407,7 +407,8 @@ class Field:
             ranges.append((self.of(nearest)[0], self.of(furthest)[1] if stop > first else self.of(first)[0]))
         start, jump = window.places(window.centre)
         step = ranges.pop()[0] - ranges[0][0]
-        return Field(tuple(ranges), step, self.jump * jump, self.start + start * self.jump)
+        moved = start * self.jump if self.step else 0
+        return Field(tuple(ranges), step, self.jump * jump, self.start + moved)
 
     def fixed(self) -> "Field":
         """Return the field of outputs that all see what the first one sees."""
@@ -433,6 +434,8 @@ class Field:
             listed, steps = [*range(2 * near), *range(-near, 0)], {0}
         ranges = []
         for output in listed:
+            if 0 in (self.step, other.step):  # one sees the same everywhere: those in padding see no more
+                output = min(max(output, 0), outputs - 1)
             seen = [span for span in (self.of(output), other.of(output)) if span[0] < span[1]]
             ranges.append((min(lo for lo, _ in seen), max(hi for _, hi in seen)) if seen else self.of(output))
         wider, narrower = (self, other) if self.size >= other.size else (other, self)

@@ -31,6 +31,8 @@ from convcli.networks.operations import (
 )
 from convcli.networks.weights import onnx_model
 
+MOST_FOLDED = 256  # numbers of a constant that is computed, and of those that it is computed of
+
 T = TypeVar("T")
 
 
@@ -61,7 +63,8 @@ class Foreign(Operation):
     def output(self, shape: Shape) -> Shape:
         if self.shape is None and not self.pointwise:
             raise UsageError(
-                f"onnx cannot infer the shape of what {self.operator} makes: say the input's size"
+                f"onnx cannot infer the shape of what {self.operator} makes: say the input's size, or leave "
+                "constants in the model instead of nodes that compute them (onnxsim does that)"
             )
         return self.shape or shape
 
@@ -96,6 +99,7 @@ def load_onnx(path: Path, given: Shape | None = None) -> Net:
             ArithmeticError,
             AttributeError,
             LookupError,
+            RuntimeError,
             TypeError,
             ValueError,
         ) as error:  # of a damaged model
@@ -118,19 +122,24 @@ class _Model:
         for output in graph.output:
             output.type.tensor_type.ClearField("shape")
         inference = importlib.import_module("onnx.shape_inference")
+        self.constants = dict(self.initializers)  # tensors by name, those of Constant nodes too
         try:
-            model = inference.infer_shapes(model, data_prop=True)
+            self._take(inference.infer_shapes(model, data_prop=True))
+            if self._fold():  # pads and shapes are known now
+                self._take(inference.infer_shapes(self.model, data_prop=True))
         except (inference.InferenceError, RuntimeError, ValueError) as error:
             raise UsageError(
                 f"onnx cannot infer its shapes: {printable(str(error).splitlines()[0])}"
             ) from None
-        self.graph = model.graph
+
+    def _take(self, model: Any) -> None:
+        """Remember a model whose shapes are inferred."""
+        self.model, self.graph = model, model.graph
         self.opset = max((one.version for one in model.opset_import if not one.domain), default=1)
         self.types = {
             one.name: one.type.tensor_type
             for one in (*self.graph.input, *self.graph.value_info, *self.graph.output)
         }
-        self.constants = dict(self.initializers)  # tensors by name, those of Constant nodes too
 
     def net(self) -> Net:
         layers: list[Layer] = []
@@ -140,12 +149,7 @@ class _Model:
             values[self.input] = printable(self.input)
             layers.append(Layer(values[self.input], kinds.Flatten()))
         for proto in self.graph.node:
-            if proto.op_type == "Constant":
-                found = [one.t for one in proto.attribute if one.name == "value"]
-                self.constants.update(zip(proto.output, found, strict=False))
-                continue
-            if proto.op_type == "Identity" and proto.input[0] in self.constants:
-                self.constants[proto.output[0]] = self.constants[proto.input[0]]
+            if proto.output[0] in self.constants:
                 continue
             node = _Node(self, proto, [name for name in proto.input if name in values])
             if not node.data or not self._is_real(proto.output[0]):
@@ -167,6 +171,47 @@ class _Model:
         return Net(
             printable(self.graph.name or self.path.stem), tuple(layers), input=self.shape, reread=self.path
         )
+
+    def _fold(self) -> bool:
+        """Find the constants, and compute those of a few numbers, such as a Pad node's pads; tell if there are such."""
+        folded = []
+        for proto in self.graph.node:
+            if proto.op_type == "Constant":
+                found = [one.t for one in proto.attribute if one.name == "value"]
+                self.constants.update(zip(proto.output, found, strict=False))
+            elif proto.op_type == "Identity" and proto.input[0] in self.constants:
+                self.constants[proto.output[0]] = self.constants[proto.input[0]]
+            elif self._is_small(proto):
+                self.constants[proto.output[0]] = self._computed(proto)
+                folded.append(proto)
+        for proto in folded:
+            self.graph.initializer.append(self.constants[proto.output[0]])
+            self.graph.node.remove(proto)
+        return bool(folded)
+
+    def _is_small(self, proto: Any) -> bool:
+        """Tell whether a node makes a few numbers of a few constants."""
+        made, names = self.dims(proto.output[0]), [name for name in proto.input if name]
+        if proto.op_type not in _FOLDED.split() or proto.domain or made is None:
+            return False
+        if any(name not in self.constants for name in names):
+            return False
+        given = [self.constants[name] for name in names]
+        sizes = [prod(made), *(prod(one.dims) for one in given)]
+        return max(sizes) <= MOST_FOLDED and all(one.data_location != one.EXTERNAL for one in given)
+
+    def _computed(self, proto: Any) -> Any:
+        """Return the tensor that a node makes of constants."""
+        arrays, reference = (
+            importlib.import_module(f"onnx.{name}") for name in ("numpy_helper", "reference")
+        )
+        feeds = {name: arrays.to_array(self.constants[name]) for name in proto.input if name}
+        opsets = [self.onnx.helper.make_opsetid("", self.opset)]
+        function = self.onnx.helper.make_function(
+            "", "folded", list(feeds), proto.output[:1], [proto], opsets
+        )
+        (found,) = reference.ReferenceEvaluator(function).run(None, feeds, {})
+        return arrays.from_array(found, proto.output[0])
 
     def _is_real(self, name: str) -> bool:
         """Tell whether a tensor holds real numbers, not indices or a shape."""
@@ -500,7 +545,7 @@ _NODES: Mapping[str, Callable[[_Node], Made]] = {
     "Softmax": _softmax,
     "Clip": _clip,
     "LeakyRelu": lambda node: [kinds.Leaky(node.attribute("alpha", 0.01))],
-    "PRelu": lambda node: [kinds.PRelu(node.channelwise(1))],
+    "PRelu": lambda node: [kinds.PRelu(node.channelwise(1), shared=prod(node.tensor(1).dims) == 1)],
     "BatchNormalization": _batchnorm,
     "InstanceNormalization": _norm,
     "GroupNormalization": _groupnorm,
@@ -511,6 +556,7 @@ _NODES: Mapping[str, Callable[[_Node], Made]] = {
     "Pad": _pad,
     **dict.fromkeys(("Dropout", "Identity", "Cast"), lambda node: [kinds.Dropout(0.0)]),
 }
+_FOLDED = "Cast Concat ConstantOfShape Gather Reshape Slice Squeeze Transpose Unsqueeze"
 _POINTWISE = (
     "Abs Add Ceil Celu Clip Div Elu Erf Exp Floor Gelu HardSigmoid Log Max Min Mish Mul Neg PRelu Pow Reciprocal "
     "Round Selu Sign Softplus Softsign Sqrt Sub Swish ThresholdedRelu Where"

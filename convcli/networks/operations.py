@@ -335,12 +335,13 @@ class Leaky(Operation):
 
 @frozen
 class PRelu(Operation):
-    """A leaky rectifier with a learned slope for each channel."""
+    """A leaky rectifier with a learned slope for each channel, or one that they have in common."""
 
     slope: Fill = Numbers((0.25,))
+    shared: bool = False
 
     def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
-        return {"weight": Parameter((shape.channels,), self.slope)}
+        return {"weight": Parameter((1 if self.shared else shape.channels,), self.slope)}
 
 
 @frozen

@@ -246,6 +246,61 @@ def test_shape_shows_a_model(tmp_path: Path) -> None:
     assert b"its input is 3x64x64, channels first, and 1@64x64 does not fit" in done.stderr
 
 
+def test_what_all_see_and_a_gate_let_through(tmp_path: Path) -> None:
+    """Squeeze and excitation: outputs see all of the input, and no more than that and its padding."""
+    b = Builder(3, 12, 10)
+    x = b.conv("x", 8, 3, 3, p=1)
+    gate = b.node("Sigmoid", b.conv(b.node("GlobalAveragePool", x), 8, 8, 1))
+    path = b.model(tmp_path / "m.onnx", b.conv(b.node("Mul", x, gate), 2, 8, 3, p=1))
+    facts = json.loads(ok("shape", path, "--json").stdout)
+    assert [row["field"] for row in facts["layers"]][-2:] == [[14, 12]] * 2
+    steps = load_net(path).trace(Shape(3, (12, 10)))
+    assert {field.of(at) for field, at in zip(steps[-1].fields * 2, (0, 0, 11, 9), strict=True)} == {
+        (-1, 13),
+        (-1, 11),
+    }
+
+
+def test_a_layer_that_pads_is_no_dead_padding(tmp_path: Path) -> None:
+    (tmp_path / "net.yaml").write_text(
+        "layers: [{pad: {padding: 1, pad_mode: reflect}}, {conv: {maps: 2, size: 3}}]"
+    )
+    assert not ok("shape", tmp_path / "net.yaml", "9x9").stderr
+    assert b"padding 1 is not less" in ok("shape", "9x9", "conv:1,p=1").stderr
+
+
+def as_torch_exports(path: Path) -> Path:
+    """Mirrored padding whose pads nodes compute, a PReLU with one slope, GroupNorm by reshapes."""
+    b = Builder(4, 9, 8)
+    pads = b.node("Concat", b.constant([2, 1, 3, 1]), b.constant([0, 0, 0, 0]), axis=0)
+    pads = b.node(
+        "Slice", b.node("Reshape", pads, b.constant([-1, 2])), *map(b.constant, ([-1], [-9], [0], [-1]))
+    )
+    pads = b.node("Reshape", b.node("Transpose", pads, perm=[1, 0]), b.constant([-1]))
+    x = b.node("Pad", "x", b.node("Cast", pads, to=onnx.TensorProto.INT64), mode="reflect")
+    x = b.node("PRelu", b.conv(x, 6, 4, 3), b.weight(1, 1, 1))
+    groups = b.node("Reshape", x, b.constant([0, 2, -1]))
+    groups = b.node("InstanceNormalization", groups, b.weight(2), b.weight(2))
+    return b.model(path, b.node("Reshape", groups, b.node("Shape", x)))
+
+
+def test_what_torch_exports_as_several_nodes(tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    path = as_torch_exports(tmp_path / "m.onnx")
+    x = np.random.default_rng(4).normal(size=(4, 9, 8)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    ok("net", "run", path, "x.npy", "--axes", "CYX", "-o", "y.npy", cwd=tmp_path)
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"x": x[None]})
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected[0], rtol=2e-4, atol=2e-5)
+    facts = json.loads(ok("shape", path, "--json").stdout)
+    assert [row["parameters"] for row in facts["layers"]][1:3] == [6 * 4 * 9 + 6, 1]
+    last, first = facts["layers"][-1], facts["layers"][1]
+    assert last["field"] != first["field"]
+    middle = [(row["field"], row["start"]) for row in facts["layers"][-3:]]
+    assert middle == [middle[0]] * 3  # each output sees all, around one middle
+
+
 def test_operators_that_do_not_run_are_shown_and_refused_by_name(tmp_path: Path) -> None:
     b = Builder(4, 8, 8)
     x = b.node("LRN", b.conv("x", 6, 4, 3), size=3)
