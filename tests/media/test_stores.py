@@ -112,6 +112,17 @@ def test_coordinates_say_what_the_axes_are_and_where_samples_lie(tmp_path: Path)
     source.close()
 
 
+def test_what_fills_absent_chunks_of_hdf5_is_said(tmp_path: Path) -> None:
+    for name, fill in (("a", -1), ("b", 0)):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file.create_dataset("x", data=np.eye(9), chunks=(4, 4), fillvalue=fill)
+    told = "the fill value -1 of chunks that are not there is left out: a result has them all"
+    for name, notes in (("a", (told,)), ("b", ())):
+        source = opened(f"{tmp_path}/{name}.h5")
+        assert source.info.notes == notes
+        source.close()
+
+
 def test_coordinates_may_be_packed_or_lack_units_and_turning_back_gives_no_positions(tmp_path: Path) -> None:
     with h5netcdf.File(tmp_path / "a.nc", "w") as file:
         file.dimensions = {"lat": 3, "lon": 4, "band": 2}

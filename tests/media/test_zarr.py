@@ -254,7 +254,8 @@ def test_missing_samples(tmp_path: Path, how: str) -> None:
         options["attributes"] |= {"scale_factor": 0.5, "add_offset": 3.0, "long_name": "heat"}
         scale = 0.5
     save(tmp_path / "in.zarr", stored, chunks=(4, 4), **options)
-    run(tmp_path / "in.zarr", "-k", "box:3", "--pad-mode", "replicate", "-o", tmp_path / "out.zarr")
+    said = run(tmp_path / "in.zarr", "-k", "box:3", "--pad-mode", "replicate", "-o", tmp_path / "out.zarr")
+    assert ("missing samples are NaN in the result, not -5" in said) == (how != "NaN")
     made = zarr.open_array(tmp_path / "out.zarr", mode="r")
     there = (values != -5).astype(float)
     total = ndimage.uniform_filter(np.where(values == -5, 0, values * scale), 3, mode="nearest")
@@ -262,6 +263,22 @@ def test_missing_samples(tmp_path: Path, how: str) -> None:
     np.testing.assert_allclose(made[...], np.where(values == -5, np.nan, want), rtol=1e-5)
     assert np.isnan(made.fill_value)
     assert set(made.attrs) <= {"long_name", "_ARRAY_DIMENSIONS"}
+
+
+@pytest.mark.parametrize("fill", [-1, 7])
+def test_what_fills_absent_chunks_is_kept_where_the_result_holds_it(tmp_path: Path, fill: int) -> None:
+    values = RANDOM.integers(0, 99, (9, 12)).astype(np.int16)
+    save(tmp_path / "in.zarr", values, chunks=(4, 4), fill_value=fill)
+    run(tmp_path / "in.zarr", "-k", "box:3", "-o", tmp_path / "a.zarr")
+    assert zarr.open_array(tmp_path / "a.zarr", mode="r").fill_value == fill
+    said = run(tmp_path / "in.zarr", "-k", "box:3", "--range", "clip", "-o", tmp_path / "b.zarr")
+    assert said == ""
+    assert zarr.open_array(tmp_path / "b.zarr", mode="r").fill_value == fill
+    wide = RANDOM.integers(0, 99, (9, 12)).astype(np.uint8)
+    save(tmp_path / "old.zarr", wide, chunks=(4, 4), fill_value=fill % 256, zarr_format=2)
+    said = run(tmp_path / "old.zarr", "-k", "box:3", "-o", tmp_path / "c.zarr")
+    assert said == f"note: the fill value {fill % 256} is left out: it would stand for missing samples\n"
+    assert zarr.open_array(tmp_path / "c.zarr", mode="r").fill_value is None
 
 
 def test_a_group_of_one_array_needs_no_path(tmp_path: Path) -> None:

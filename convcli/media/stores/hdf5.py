@@ -98,6 +98,11 @@ class Hdf5Source(Boxes):
             "HDF5", lost + unread, [f"coordinates {', '.join(odd)}, which do not rise or fall"] * bool(odd)
         )
         notes += coding.notes
+        fill, known = found["fill"], [float(one.text) for one in coding.missing]
+        if fill and not (fill in known or (fill != fill and any(one != one for one in known))):
+            notes += (
+                f"the fill value {fill:g} of chunks that are not there is left out: a result has them all",
+            )
         stored = Stored(
             self._path,
             {key: one for key, one in attributes.items() if key not in (*lost, *conventions.STORAGE)},

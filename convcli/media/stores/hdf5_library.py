@@ -211,6 +211,7 @@ def _described(h5py: Any, array: Any) -> dict[str, Any]:
         )
     above = array.name.strip("/").split("/")[:-1]
     groups = ["/", *("/" + "/".join(above[: index + 1]) for index in range(len(above)))]
+    told = dtype.kind in "iuf" and "_NCProperties" not in array.file.attrs  # NetCDF's are those of attributes
     plain = plan.get_layout() == h5py.h5d.CONTIGUOUS and array.id.get_type().equal(h5py.h5t.py_create(dtype))
     return {
         "path": array.name,
@@ -224,6 +225,7 @@ def _described(h5py: Any, array: Any) -> dict[str, Any]:
             "shuffle": array.shuffle,
             "fletcher32": array.fletcher32,
         },
+        "fill": float(array.fillvalue) if told else 0,
         "attributes": _attributes(array),
         "shared": {path: _attributes(array.file[path]) for path in groups},
         "dimensions": [_dimension(array.dims[index]) for index in range(array.ndim)],

@@ -85,6 +85,8 @@ class Stored:
         The other attributes of its group.
     levels
         The shapes of this array and of the coarser ones that follow in the multiscales.
+    fill
+        What fills absent chunks, or stands for missing samples; none where nobody says it.
     """
 
     formats = ("zarr",)  # not annotated, so no field
@@ -102,6 +104,22 @@ class Stored:
     ome: Mapping[str, Any]
     around: Mapping[str, Any]
     levels: tuple[tuple[int, ...], ...] = ()
+    fill: float | None = None
+
+    def filled(self, dtype: str, gaps: bool, shown: bool) -> tuple[float | None, tuple[str, ...]]:
+        """Return what fills absent chunks of a result, and a note where that is another number.
+
+        ``shown`` says that the number would stand for missing samples, of which there are none without ``gaps``.
+        """
+        kept, nan = self.fill or 0, self.fill != self.fill
+        if gaps:
+            return np.nan, (f"missing samples are NaN in the result, not {kept:g}",) * bool(kept and not nan)
+        with suppress(ValueError, OverflowError):
+            held = np.dtype(dtype).type(int(kept) if np.dtype(dtype).kind in "iu" else kept)
+            if not shown and (nan or held == kept):
+                return held.item(), ()
+        why = "it would stand for missing samples" if shown else f"{dtype} does not hold it"
+        return None if shown else 0, (f"the fill value {kept:g} is left out: {why}",) * bool(kept)
 
     @property
     def also(self) -> list[str]:
@@ -277,6 +295,8 @@ def _stored(array: Array, group: zarr.Group | None, named: str | None) -> Stored
         paths[paths.index(array.basename) + 1 :] if group is not None and array.basename in paths else []
     )
     others = [group.get(path) for path in coarser] if group is not None else []
+    fill = next(iter(_missing(array, array.attrs.asdict()).values()), array.fill_value)
+    fill = np.ravel(fill)[0] if np.asarray(fill).dtype.kind in "biuf" and np.size(fill) else None
     levels = (shape, *(one.shape for one in others if isinstance(one, zarr.Array) and one.ndim == len(shape)))
     return Stored(
         version,
@@ -292,6 +312,7 @@ def _stored(array: Array, group: zarr.Group | None, named: str | None) -> Stored
         ome,
         around,
         levels,
+        None if fill is None else np.asarray(fill).item(),
     )
 
 
@@ -429,6 +450,8 @@ class ZarrSink(Sink):
         named = stored.version == 2 and not multi
         attributes |= {"_ARRAY_DIMENSIONS": names} if named else {}  # and what fills such an array is missing
         gaps = info.metadata.nodata is not None and np.dtype(info.dtype).kind == "f"
+        fill, told = stored.filled(info.dtype, gaps, named)
+        self.notes += told
         store, path = zarr.storage.LocalStore(folder.path), path.strip("/")
         group = path if multi else path.rpartition("/")[0]
         name = self._name = f"{path}/0" if multi else path or (stored.name if beside else "")
@@ -446,7 +469,7 @@ class ZarrSink(Sink):
                 store,
                 dtype=info.dtype,
                 compressors=stored.coding,
-                fill_value=np.nan if gaps else None if named else 0,
+                fill_value=fill,
                 zarr_format=stored.version,
                 chunk_key_encoding={"name": "v2", "separator": "./"[multi]} if stored.version == 2 else None,
                 dimension_names=names if stored.version == 3 else None,
