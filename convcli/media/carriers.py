@@ -46,6 +46,7 @@ LOST = {
     ),
     "TIFF": _carriers(
         "georeference = 33550, 33922, 34264, 34735, 34736, 34737; GDAL metadata = 42112; nodata value = 42113; "
+        "statistics of values = STATISTICS; "
         "ImageJ metadata = 50839; slice labels = Labels; display ranges = Ranges; colour tables = LUTs; "
         "regions of interest = ROI, Overlays; ImageJ's texts = Info, Properties; description = 270; XMP = 700; "
         "captions (IPTC) = 33723; Photoshop resources = 34377; layers = 37724; EXIF = 34665; GPS = 34853; "

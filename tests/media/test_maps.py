@@ -34,12 +34,16 @@ KERNEL = "1,2,0.5;0,3,1"
 def write(path: Path, values: np.ndarray, place: str = "metres", **profile: object) -> Path:
     transform, crs, kind = PLACES[place]
     bands = values if values.ndim == 3 else values[None]
+    beside = {name: profile.pop(name) for name in ("scales", "offsets") if name in profile}
+    about = profile.pop("about", {})
     form = {"count": len(bands), "height": bands.shape[1], "width": bands.shape[2], "dtype": values.dtype}
     with rasterio.open(path, "w", driver="GTiff", transform=transform, crs=crs, **form, **profile) as file:
         file.write(bands)
         file.set_band_description(1, "height above sea")
         file.update_tags(AREA_OR_POINT=kind, SURVEY="spring")
-        file.update_tags(1, STATISTICS_MEAN="1")
+        file.update_tags(1, **about)
+        for name, values in beside.items():
+            setattr(file, name, values)
     return path
 
 
@@ -67,9 +71,11 @@ def run(*arguments: object) -> str:
 def test_a_map_stays_in_its_place(
     place: str, options: tuple[str, ...], first: tuple[Fraction, Fraction], step: int, tmp_path: Path
 ) -> None:
-    path = write(tmp_path / "a.tif", HEIGHTS, place, tiled=True, blockxsize=16, blockysize=16, compress="lzw")
-    said = run(path, "-k", KERNEL, *options, "-o", tmp_path / "b.tif")
-    assert said == "note: left out: lzw, tiles of 16x16 (TIFF is written in plain strips)\n"
+    tiles, about = {"tiled": True, "blockxsize": 16, "blockysize": 16}, {"STATISTICS_MEAN": "1"}
+    path = write(tmp_path / "a.tif", HEIGHTS, place, **tiles, compress="lzw", about=about)
+    said = run(path, "-k", KERNEL, *options, "-o", tmp_path / "b.tif").splitlines()
+    packing = "note: left out: lzw, tiles of 16x16 (TIFF is written in plain strips)"
+    assert said == ["note: left out of the TIFF: statistics of values", packing]
     transform, crs, kind = PLACES[place]
     if not options:  # even windows along y: the kernel's own sample is the first of two
         first = (Fraction(1), first[1])
@@ -110,6 +116,40 @@ def test_nodata_is_missing(dtype: str, tmp_path: Path) -> None:
         kept = file.read(1)
     assert np.array_equal(kept == hole, HOLES | ~there)
     assert np.array_equal(kept[~HOLES], found[~HOLES])
+
+
+@pytest.mark.parametrize("bands", [1, 2])
+def test_shifted_values_are_those_that_are_filtered(bands: int, tmp_path: Path) -> None:
+    """The sum of the weights is not 1: of stored numbers the offset would be another one."""
+    stored = np.rint(np.stack([HEIGHTS, HEIGHTS[::-1]])[:bands]).astype(np.int16)
+    stored[:, HOLES] = -9999
+    scales, shifts = (0.1, 1.0)[:bands], (-50.0, 3.0)[:bands]
+    path = write(tmp_path / "a.tif", stored, nodata=-9999, scales=scales, offsets=shifts)
+    said = run(path, "-k", KERNEL, "--missing", "propagate", "-o", tmp_path / "b.tif")
+    told = ["times 0.1 plus -50", "times 1 plus 3"][:bands]
+    assert said == f"note: packed numbers are read {', '.join(told)}; a result is not packed\n"
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert (file.scales, file.offsets) == ((1.0,) * bands, (0.0,) * bands)
+        assert (file.tags()["SURVEY"], file.nodata, file.descriptions[0]) == (
+            "spring",
+            -9999,
+            "height above sea",
+        )
+        made = file.read(masked=True)
+    for found, band, scale, shift in zip(made, stored, scales, shifts, strict=True):
+        values = np.where(HOLES, np.nan, band * scale + shift)
+        want = sum(
+            weight * np.pad(values, ((0, 1), (1, 1)), mode="edge")[i : i + 40, j : j + 61]
+            for (i, j), weight in np.ndenumerate(TAPS)
+            if weight
+        )
+        there = ~found.mask
+        assert there.any()
+        np.testing.assert_allclose(found[there], want[there], rtol=1e-12)
+    path = write(tmp_path / "a.tif", stored, nodata=-9999, scales=scales)
+    assert run(path, "-k", KERNEL, "-o", tmp_path / "c.tif") == ""
+    with rasterio.open(tmp_path / "c.tif") as file:
+        assert file.scales == scales  # which any kernel may follow
 
 
 def test_what_other_formats_do_not_hold_is_said(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,10 @@ _RGB = 2  # PhotometricInterpretation
 _GEOGRAPHIC, _POINTS = 2, 2  # kinds of model; pixels are points, not areas
 _UNITS = {9001: "m", 9002: "ft", 9003: "us-ft", 9036: "km", 9102: "deg", 9101: "rad"}
 _NAMED = re.compile(r'name="UNIT_([XY])">([^<]*)<')  # units of positions that are none of a map
-_STALE = re.compile(r"\s*<Item[^>]*name=\"STATISTICS_[^>]*>[^<]*</Item>")  # what results no longer are
+_ITEM = r'\s*<Item[^>]*name="(?:{})[^>]*>[^<]*</Item>'
+_STALE = re.compile(_ITEM.format("STATISTICS_"))  # what results no longer are
+_PACKED = re.compile(_ITEM.format('SCALE"|OFFSET"'))
+_PACKING = re.compile(r'<Item name="(SCALE|OFFSET)" sample="(\d+)" role="[a-z]+">([^<]*)<')
 
 
 def placed(info: Info, page: tifffile.TiffPage) -> tuple[Info, tuple[int, ...]]:
@@ -54,6 +58,34 @@ def placed(info: Info, page: tifffile.TiffPage) -> tuple[Info, tuple[int, ...]]:
 
 def _value(value: Any) -> Any:
     return _STALE.sub("", value) if isinstance(value, str) else value
+
+
+def statistics(page: tifffile.TiffPage) -> bool:
+    """Say whether GDAL's metadata state statistics of the samples."""
+    return _STALE.search(str(page.tags.valueof(ABOUT))) is not None
+
+
+def packing(info: Info) -> tuple[Info, np.ndarray | None]:
+    """Return a map whose values are shifted, as those values, and what its bands are multiplied with and shifted by.
+
+    Scales alone stay with the result: any kernel may be applied before or after them.
+    """
+    about = next((value for code, *_, value in info.metadata.geo or () if code == ABOUT), "")
+    factors = np.tile([[1.0], [0.0]], max(info.channels, 1))
+    for name, band, text in _PACKING.findall(about):
+        with suppress(ValueError, IndexError):
+            factors[int(name == "OFFSET"), int(band)] = float(text)
+    if not factors[1].any() or not np.isfinite(factors).all():
+        return info, None
+    geo = [
+        (*of, _PACKED.sub("", value) if of[0] == ABOUT else value) for *of, value in info.metadata.geo or ()
+    ]
+    told = ", ".join(dict.fromkeys(f"times {scale:g} plus {shift:g}" for scale, shift in factors.T))
+    note = f"packed numbers are read {told}; a result is not packed"
+    metadata = replace(
+        info.metadata, geo=tuple((code, kind, count, value) for code, kind, count, value in geo)
+    )
+    return replace(info, dtype="float64", white=None, metadata=metadata, notes=(*info.notes, note)), factors
 
 
 def _keys(directory: Any) -> dict[int, int]:

@@ -198,6 +198,9 @@ class TiffSource(Boxes):
             info = replace(info, dtype=self._missing.dtype, metadata=nodata, white=None)
         flat = "" if lead == stack.letters else series.axes.partition("Y")[0]
         self.info = replace(info, notes=_notes(tif, series, pages, beside, told, stack, flat))
+        self._factors = None
+        if numbers:
+            self.info, self._factors = geo.packing(self.info)
         if self._orientation != 1:
             self.grain = Grain(any_order=True, piece=upright.shape[:2])  # decoded and turned as a whole
         elif self._offset(0) is None:
@@ -256,7 +259,11 @@ class TiffSource(Boxes):
         look, orientation = self._looks[min(plane, len(self._looks) - 1)]
         if orientation == 1:
             samples = look.apply(self._rows(plane, rows, columns))
-            return samples if self._missing is None else self._missing.read(samples)
+            samples = samples if self._missing is None else self._missing.read(samples)
+            if self._factors is None:
+                return samples
+            scale, shift = self._factors if samples.ndim > 2 else self._factors[:, 0]
+            return samples * scale + shift
         stored = self._rows(plane, (0, self._height), (0, self._width))
         return turn(look.apply(stored), None, orientation)[0][slice(*rows), slice(*columns)]
 
@@ -447,6 +454,8 @@ def _carriers(page: tifffile.TiffPage) -> Iterator[str]:
             yield from told
         else:
             yield str(code)
+    if geo.statistics(page):
+        yield "STATISTICS"
     if page.tags.valueof(296) == _NO_UNIT and page.tags.valueof(282) != page.tags.valueof(283):
         yield "aspect"
 
