@@ -44,10 +44,16 @@ def test_one_clear_error(options: dict[str, Any], said: str) -> None:
         convcli.filter(np.eye(6), "hedge", **options)
 
 
-@pytest.mark.parametrize("padding", [1 << 31, 1 << 62, 1 << 200])
-def test_a_result_larger_than_any_memory_is_an_error_of_ours(padding: int) -> None:
-    with pytest.raises(convcli.ConvError, match=r"the result would take .* MB of memory"):
-        convcli.filter(np.eye(8), "box:3", padding=padding)
+@pytest.mark.parametrize("size", [1 << 31, 1 << 38, 1 << 200])
+def test_a_result_larger_than_any_memory_is_an_error_of_ours(size: int) -> None:
+    with pytest.raises(
+        convcli.ConvError, match=r"padding makes [\d,]* samples of 64, and 20,000,000 are allowed"
+    ):
+        convcli.filter(np.eye(8), "box:3", padding=size)
+    with pytest.raises(
+        convcli.ConvError, match=r"the result would take .* MB of memory|step \d+ is not possible"
+    ):
+        convcli.filter(np.eye(8), "box:3", transpose=True, stride=size)
 
 
 class Refuses:

@@ -3,13 +3,14 @@
 What is counted is what the work takes, copies included, as measured.
 """
 
-from convcli.common.errors import ConvError
+from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.common.machine import available_memory
 
 PIXELS = 256_000_000  # pixels that are decoded whole, unless --max-pixels says otherwise
 MODEST = 160_000_000  # bytes that any file may take, however small: the program itself takes 40 MB
 TABLE = 8  # bytes of memory that a byte of a table takes at least
+_PADDED = 20_000_000  # samples that any data may become by padding
 UNASKED = 1 << 28  # bytes that are not compared with the free memory
 
 
@@ -88,6 +89,18 @@ NUMBERS = Rule(each=8, growth=250, most=5 * PIXELS)
 OUTPUTS = Rule(8, growth=1000, most=None, advice="--padding and --dilation say others")
 ARCHIVE = Rule(1, 100, most=None, advice="save the arrays with numpy.savez, which does not compress")
 STATE_DICT = Rule(1, 4, least=0, most=None, advice="its tensors share their numbers: save copies of them")
+
+
+def check_padding(padded: int, given: int) -> None:
+    """Refuse padding that makes far more samples than are given.
+
+    >>> check_padding(1_000_000_000, 1_000)
+    Traceback (most recent call last):
+    convcli.common.errors.UsageError: padding makes 1,000,000,000 samples of 1,000, and 20,000,000 are allowed
+    """
+    allowed = max(_PADDED, 1000 * given)
+    if padded > allowed:
+        raise UsageError(f"padding makes {padded:,} samples of {given:,}, and {allowed:,} are allowed")
 
 
 def check_memory(what: str, wanted: int) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from convcli.common import UsageError, parse_choice, parse_number, quoted, split_unit, within
+from convcli.common.budget import check_memory, check_padding
 from convcli.data.axes import Axis, Even
 from convcli.data.box import Box, slices
 from convcli.data.info import ITEMS, KEPT, Boxes, Info, Source, channels_first
@@ -74,17 +75,19 @@ class Spectrogram(Boxes):
             length = _count(found["length"], "length", 2, axis)
             hop = _count(found["hop"], "hop", 1, axis) if found["hop"] else max(length // 2, 1)
             self._window = window_of(axis.size, length, stride=hop, padding=padding, origin=length // 2)
-            columns = self._window.output_size(axis.size)
+            columns, rows = self._window.output_size(axis.size), length // 2 + 1
+            check_padding(self._window.full_size(axis.size), axis.size)
         self.told = f"stft:{length},hop={hop},window={window}"
         self._source, self._falling = source, falling
         kind = np.dtype(info.dtype)
         full = white_of(info) + 1 if kind.kind == "i" and kind.itemsize < 8 else 1.0
-        self._taps, rows = _window(window, length) / full, length // 2 + 1
+        self._taps = _window(window, length) / full
         frequencies = Axis("Y", rows, _frequencies(axis, length, rows, falling))
         axes = (frequencies, axis.along(Fraction(length // 2 - self._window.before), Fraction(hop), columns))
         channels = (info.axis("C"),) if "C" in info.letters else ()
         dtype = "float64" if kind.itemsize > 4 or kind.name == "int32" else "float32"
         self.info = Info((*channels, *axes), dtype, notes=info.notes)
+        check_memory(f"a spectrogram of {rows} frequencies at {columns} times", self.info.bytes)
 
     def read(self, box: Box) -> np.ndarray:
         found = self._values[(slice(None), *slices(box))]

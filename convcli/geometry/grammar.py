@@ -35,6 +35,9 @@ def parse_layer(text: str) -> Layer:
             return parse_pool(body)
         case "gpool":
             return parse_pool(f"global-{body}")
+        case "stft":
+            how = f"convcli filter FILE -k {text} --dry-run"
+            raise UsageError(f"a spectrogram is no layer: `{how}` says its size")
     raise UsageError(f"{text!r} is not a layer: use conv:5, conv:6@5x5, tconv:3,s=2, pool:max:2 or gpool:avg")
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from math import prod
 
 from convcli.common import UsageError, about, counted, frozen, parse_float, per_axis, quoted
-from convcli.common.budget import OUTPUTS
+from convcli.common.budget import OUTPUTS, check_padding
 from convcli.common.options import Panel, flag, option
 from convcli.data.info import SPACE
 from convcli.geometry.grammar import parse_pool
@@ -302,4 +302,8 @@ def bind(
 
 def _append(stages: list[Stage], trail: list[tuple[int, ...]], stage: Stage) -> None:
     stages.append(stage)
-    trail.append(tuple(window.output_size(n) for window, n in zip(stage.windows, trail[-1], strict=True)))
+    pairs = list(zip(stage.windows, trail[-1], strict=True))
+    outputs = tuple(window.output_size(n) for window, n in pairs)
+    if not any(isinstance(window, TransposedWindow) for window in stage.windows):  # whose padding crops
+        check_padding(prod(window.full_size(n) for window, n in pairs), prod(trail[-1]))
+    trail.append(outputs)

@@ -124,6 +124,12 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, str]] = {
     "stride 0": (IMAGE, (*FILTER_A, *BOX, "--stride", "0"), 2, "stride"),
     "three strides for two axes": (IMAGE, (*FILTER_A, *BOX, "--stride", "1,2,3"), 2, "stride"),
     "negative padding": (IMAGE, (*FILTER_A, *BOX, "--padding", "-1"), 2, "padding"),
+    **{f"padding of a {name} that is too large": (
+        make, ("filter", of, *how, "-o", "b.npy", "--padding", "999999999"), 2, "are allowed",
+    ) for name, make, of, how in (
+        ("picture", IMAGE, "a.png", BOX), ("pool", IMAGE, "a.png", ("--pool", "max:2")),
+        ("table", CSV, "a.csv", BOX), ("spectrogram", array("a.npy", np.zeros(5000)), "a.npy", ("-k", "stft:20")),
+    )},
     "unknown padding": (IMAGE, (*FILTER_A, *BOX, "--padding", "SAME"), 2, "same"),
     "unknown pad mode": (IMAGE, (*FILTER_A, *BOX, "--pad-mode", "mirrored"), 2, "reflect"),
     "dilation 0": (IMAGE, (*FILTER_A, *BOX, "--dilation", "0"), 2, "dilation"),

@@ -252,6 +252,11 @@ def test_one_number_is_every_axis():
         ("7", ["conv:3,p=-1"], "layer 1 (conv:3,p=-1): padding -1 is not possible: give 0 or more"),
         ("7", ["cov:3"], "layer 1 (cov:3): 'cov:3' is not a layer: use conv:5, conv:6@5x5, tconv:3,s=2"),
         ("7", ["conv"], "layer 1 (conv): kernel '' is not a number"),
+        (
+            "7",
+            ["stft:25ms"],
+            "layer 1 (stft:25ms): a spectrogram is no layer: `convcli filter FILE -k stft:25ms --dry-run` says",
+        ),
         ("7", ["pool:global-max"], "layer 1 (pool:global-max): 'pool:global-max' is not a layer"),
         (
             "7",

@@ -79,6 +79,9 @@ def tiff_with(key: str) -> bytes:
         return saved("TIFF") + b"more"
     elif key == "aspect":
         tifffile.imwrite(file, PIXELS, metadata=None, resolution=(2, 1), resolutionunit="NONE")
+    elif key == "STATISTICS":
+        about = '<GDALMetadata><Item name="STATISTICS_MEAN" sample="0">5</Item></GDALMetadata>'
+        tifffile.imwrite(file, PIXELS, metadata=None, extratags=[(42112, 2, 0, about, True)])
     elif key == "270":
         tifffile.imwrite(file, PIXELS, description="a description", metadata=None)
     else:

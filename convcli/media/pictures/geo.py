@@ -77,14 +77,13 @@ def packing(info: Info) -> tuple[Info, np.ndarray | None]:
             factors[int(name == "OFFSET"), int(band)] = float(text)
     if not factors[1].any() or not np.isfinite(factors).all():
         return info, None
-    geo = [
-        (*of, _PACKED.sub("", value) if of[0] == ABOUT else value) for *of, value in info.metadata.geo or ()
-    ]
+    geo = tuple(
+        (code, kind, count, _PACKED.sub("", value) if code == ABOUT else value)
+        for code, kind, count, value in info.metadata.geo or ()
+    )
     told = ", ".join(dict.fromkeys(f"times {scale:g} plus {shift:g}" for scale, shift in factors.T))
     note = f"packed numbers are read {told}; a result is not packed"
-    metadata = replace(
-        info.metadata, geo=tuple((code, kind, count, value) for code, kind, count, value in geo)
-    )
+    metadata = replace(info.metadata, geo=geo)
     return replace(info, dtype="float64", white=None, metadata=metadata, notes=(*info.notes, note)), factors
 
 
