@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from convcli.cli.program import run
+from convcli.cli.shared import figures
 from convcli.cli.shared.drawing import curve, half_blocks
 from convcli.cli.shared.views import View, _thinned
 from convcli.media.options import ReadOptions
@@ -57,6 +60,38 @@ def test_dots_of_a_curve_are_where_its_samples_are() -> None:
         assert dots[column.min() : column.max() + 1, at].all()
         assert not at or (dots[:, at] & dots[:, at - 1]).any()
     assert np.flatnonzero(dots[:, 0]).tolist() == [*range(levels[0].min(), levels[0].max() + 1)]
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (("--padding", "valid", "--stride", "2"), [1, 3, 5]),
+        (("--padding", "full"), [-1, 0, 1, 2, 3, 4, 5, 6, 7]),
+        (("--padding", "valid", "--dilation", "2"), [2, 3, 4]),
+        (("--padding", "0", "--stride", "2", "--transpose"), np.arange(15) / 2 - 0.5),
+    ],
+)
+def test_outputs_lie_at_the_middle_of_their_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], wanted: list[float]
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures, "save", lambda figure, *_, **__: drawn.append(figure))
+    words = ("filter", str(SAMPLES / "book-signal.csv"), "-k", "1,2,3", *options, "-q", "-y")
+    assert run([*words, "-o", str(tmp_path / "s.csv"), "--plot", str(tmp_path / "p.png")]) == 0
+    before, after = drawn[0].axes[0].lines
+    np.testing.assert_allclose(before.get_xdata(), np.arange(7))
+    np.testing.assert_allclose(after.get_xdata(), wanted)
+
+
+def test_curves_in_the_terminal_lie_over_one_true_axis_with_gaps(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("t,v\n0,1\n1,NaN\n2,3\n9,9\n10,2\n")
+    done = ok("filter", "s.csv", "-k", "identity", "-o", "r.csv", "-q", "--plot", "-", cwd=tmp_path)
+    title, *lines = done.stdout.decode().splitlines()[:9]
+    assert title == "'s.csv': 1 to 9, over 0 to 10"
+    cells = [f"{line[3:]:\u2800<77}" for line in lines]
+    seen = [column for column in range(77) if any(line[column] != "\u2800" for line in cells)]
+    assert seen == [0, *range(round(2 / 10 * 76), 77)]
+    assert {line[round(9 / 10 * 76)] != "\u2800" for line in cells[:1]} == {True}  # the largest lies at 9
 
 
 @pytest.mark.parametrize(

@@ -164,8 +164,7 @@ def filter_one(request: Request, input: Input, claims: Claims) -> int:
     for found in done:
         tasks.conclude(request, found)
         if request.plot is not None and found.task.paths:
-            result, ends = found.task.pipeline.result, found.more["ends"]
-            plot.draw(request, name, found.task.paths[0], result.letters, ends)
+            plot.draw(request, name, found.task.paths[0], found.task.pipeline, found.more["ends"])
     return len(done)
 
 
@@ -182,7 +181,7 @@ def _preview(request: Request, input: Input, tasks: Mapping[str, Task]) -> None:
         with redirect_stdout(StringIO()):
             filter_one(made, input, Claims(made, [input]))
         for path in sorted(Path(folder).iterdir()):
-            plot.draw(request, input.name, str(path), tasks[path.name].pipeline.result.letters)
+            plot.draw(request, input.name, str(path), tasks[path.name].pipeline)
 
 
 def has_suffix(name: str) -> bool:

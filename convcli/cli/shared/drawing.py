@@ -26,21 +26,39 @@ def bars(heights: Sequence[float]) -> Iterator[str]:
         yield "  |" + "".join(_BARS[min(max(level, 0), 8)] for level in levels).rstrip()
 
 
-def curve(heights: "np.ndarray", width: int) -> Iterator[str]:
-    """Yield the lines of a curve of heights from 0 to 1 in dots of braille, two along and four up a character."""
+def curve(heights: "np.ndarray", width: int, places: "np.ndarray | None" = None) -> Iterator[str]:
+    """Yield the lines of a curve of heights from 0 to 1 in dots of braille, two along and four up a character.
+
+    ``places``, from 0 to 1, say where the heights lie along the width, if not evenly; NaN and infinity are gaps.
+    """
     import numpy as np
 
     count, dots = 2 * width, 4 * HIGH
-    if len(heights) < count:
-        heights = np.interp(np.linspace(0, len(heights) - 1, count), np.arange(len(heights)), heights)
-    starts = np.arange(count) * len(heights) // count
-    levels = np.rint((dots - 1) * (1 - heights)).astype(int)  # counted from above
-    top, end = np.minimum.reduceat(levels, starts), np.maximum.reduceat(levels, starts)
-    top[1:], end[1:] = np.minimum(top[1:], end[:-1]), np.maximum(end[1:], top[:-1])  # columns meet
+    places = np.linspace(0, 1, len(heights)) if places is None else places
+    order = np.argsort(places, kind="stable")
+    places, heights = places[order], np.where(np.isfinite(heights), heights, np.nan)[order]
+    columns = places * count if len(heights) >= count else np.rint(places * (count - 1))
+    known = ~np.isnan(heights)
+    at, levels = np.clip(columns.astype(int), 0, count - 1)[known], _levels(heights[known], dots)
+    top, end = np.full(count, dots), np.full(count, -1)  # of each column, counted from above
+    np.minimum.at(top, at, levels)
+    np.maximum.at(end, at, levels)
+    between = np.interp(np.linspace(0, 1, count), places, heights, np.nan, np.nan)
+    bare = (end < 0) & ~np.isnan(between)
+    top[bare] = end[bare] = _levels(between[bare], dots)
+    meet = (end[1:] >= 0) & (end[:-1] >= 0)
+    top[1:], end[1:] = (
+        np.where(meet, np.minimum(top[1:], end[:-1]), top[1:]),
+        np.where(meet, np.maximum(end[1:], top[:-1]), end[1:]),
+    )
     rows = np.arange(dots)[:, None]
     cells = ((top <= rows) & (rows <= end)).reshape(HIGH, 4, width, 2)
     for line in np.einsum("hdwx,dx->hw", cells, _DOTS):
         yield "  |" + "".join(chr(_BRAILLE + dot) for dot in line).rstrip(chr(_BRAILLE))
+
+
+def _levels(heights: "np.ndarray", dots: int) -> "np.ndarray":
+    return ((dots - 1) * (1 - heights)).round().astype(int)
 
 
 def side_by_side(drawn: Sequence[Sequence[str]], across: int) -> Iterator[str]:

@@ -15,12 +15,14 @@ from convcli.cli.shared.drawing import curve, shaded, side_by_side
 from convcli.cli.shared.opened import opened
 from convcli.cli.shared.terminal import WIDTH
 from convcli.common import frozen
+from convcli.data.axes import Axis, Even
 from convcli.data.info import channels_first
 from convcli.media.files.target import shown
 from convcli.media.options import ReadOptions
 
 FRAMES = 4  # of a clip or a volume in the terminal
 _PANELS = 6  # channels that are drawn
+_DOTTED = 100  # samples of a curve that are drawn as dots too, up to so many
 _POINTS = 20_000  # of a curve; of more, the least and the largest of each run are drawn
 
 
@@ -69,10 +71,9 @@ class View:
                 )
                 found.append(channels_first(one.source, letters, box))
         whole = np.iinfo(found[0].dtype).max if found[0].dtype.kind in "iu" else None
-        positions, count = info.axis(letters[-1]).positions, sizes[letters[-1]]
-        at = [None if positions is None else positions.at(number) for number in range(count)]
-        unit = "sample" if positions is None or None in at else positions.unit
-        places = np.array(range(count) if None in at else at, float)
+        axis, places = info.axis(letters[-1]), places_of(info.axis(letters[-1]))
+        unit = "sample" if places is None or axis.positions is None else axis.positions.unit
+        places = np.arange(float(axis.size)) if places is None else places
         own = tuple(number for number, letter in enumerate(letters, 1) if letter in along)
         return [
             cls(
@@ -102,6 +103,15 @@ class View:
         return np.moveaxis(seen, 0, -1) if seen.ndim == 3 else seen
 
 
+def places_of(axis: Axis) -> np.ndarray | None:
+    """Return the positions of an axis, None where it has none or one of them is unknown."""
+    positions = axis.positions
+    if isinstance(positions, Even):
+        return float(positions.origin) + float(positions.spacing) * np.arange(axis.size)
+    at = [None if positions is None else positions.at(number) for number in range(axis.size)]
+    return None if None in at else np.array(at, float)
+
+
 Bar = tuple[str, tuple[float, float]]  # a colour map, and the values of its ends
 
 
@@ -119,8 +129,9 @@ def _curves(before: View, after: View) -> Any:
     for row in range(rows):
         axes = figure.add_subplot(rows, 1, row + 1, xlabel=before.unit if row == rows - 1 else "")
         first, second = before.values[row if alike else 0], after.values[min(row, len(after.values) - 1)]
-        axes.plot(*_thinned(before.places, first), color="0.55", label=before.name)
-        axes.plot(*_thinned(after.places, second), "--", color="C0", label=after.name)
+        mark = "." if max(first.size, second.size) <= _DOTTED else ""
+        axes.plot(*_thinned(before.places, first), marker=mark, color="0.55", label=before.name)
+        axes.plot(*_thinned(after.places, second), "--", marker=mark, color="C0", label=after.name)
         axes.grid(visible=True, alpha=0.3)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
@@ -169,15 +180,21 @@ def _pictures(before: View, after: View, bar: Bar | None) -> Any:
 def lines(*several: Sequence[View]) -> Iterator[str]:
     """Yield drawings for a terminal, at most `WIDTH` characters wide: of each input or result its one view, or some."""
     across = max(2, *map(len, several))
+    flat = [view for one in several for view in one]
+    ends = np.concatenate([view.places for view in flat if view.values.ndim == 2] or [np.zeros(1)])
+    start, stop = float(ends.min()), float(ends.max())
     drawn = []
-    for view in (view for one in several for view in one):
+    for view in flat:
         if view.values.ndim == 2:
-            values = np.nan_to_num(view.values[0].astype(float))
-            low, high = float(values.min()), float(values.max())
-            ends = f"{view.places[0]:g} to {view.places[-1]:g} {view.unit}".rstrip()
+            values = view.values[0].astype(float)
+            known = values[np.isfinite(values)]
+            low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
             channel = f", channel 1 of {len(view.values)}" * (len(view.values) > 1)
-            yield f"{shown(view.name)}{channel}: {low:g} to {high:g}, over {ends}"
-            yield from curve((values - low) / ((high - low) or 1.0), WIDTH - 3)
+            unit = "samples" if view.unit == "sample" else view.unit
+            over = f"over {start:g} to {stop:g} {unit}".rstrip()
+            yield f"{shown(view.name)}{channel}: {low:g} to {high:g}, {over}"
+            places = (view.places - start) / ((stop - start) or 1.0)
+            yield from curve((values - low) / ((high - low) or 1.0), WIDTH - 3, places)
             continue
         picture = view.picture
         step = max(-(-picture.shape[1] // (WIDTH // across - 3)), 1)
