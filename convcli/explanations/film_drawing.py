@@ -194,7 +194,8 @@ class Painter:
 
     def _paint_rays(self, pen: ImageDraw, frame: Frame) -> None:
         """Join a signal's window, through its kernel, with the output that it makes."""
-        first, last = self._grids[0], self._grids[-1]
+        first = self._grids[0]
+        last = next(grid for grid in reversed(self._grids) if _kind(grid.board, frame) == "output")
         if not frame.lit_inputs or not frame.lit_outputs:
             return
         above, below = _around(first, frame.lit_inputs), _around(last, frame.lit_outputs)
@@ -230,13 +231,13 @@ class Painter:
 def _text(value: float | None) -> str:
     """Return a number in few letters; a whole one whole.
 
-    >>> _text(12.0), _text(-1 / 3), _text(-0.05093), _text(1234567.0)
-    ('12', '-0.333', '-0.051', '1.23e+06')
+    >>> _text(12.0), _text(-1 / 3), _text(-0.05093), _text(1234567.0), _text(-0.0)
+    ('12', '-0.333', '-0.051', '1.23e+06', '0')
     """
     if value is None:
         return ""
     if value % 1 == 0 and abs(value) < 1e5:
-        return f"{value:.0f}"
+        return f"{value + 0.0:.0f}"  # no -0
     return f"{value:.{2 if abs(value) < 0.1 else 3}g}"
 
 

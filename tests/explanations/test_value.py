@@ -473,6 +473,20 @@ def test_the_maps_of_a_bank_grow_one_after_another(channels):
         list(grow(chain.stages[0], x[0], np.zeros((3, 20, 20))))
 
 
+def test_rays_of_a_signal_end_at_the_map_that_grows():
+    x, w = np.arange(12.0).reshape(2, 6), np.ones((3, 2, 2))
+    chain = bind(
+        [Kernel("bank", w.shape, tuple(w.ravel()))], Settings(padding=parse_padding("0")), "X", (6,), 2
+    )
+    maps = torch.nn.functional.conv1d(torch.tensor(x)[None], torch.tensor(w))[0].numpy()
+    frames = list(grow(chain.stages[0], x, maps))
+    painter = Painter(frames, "X")
+    first, second = (next(one for one in painter._grids if one.board == f"map {n}") for n in (0, 1))
+    for frame, grid in ((frames[0], first), (frames[5], second)):
+        below = painter.paint(frame)[grid.y + grid.cell + 1 : painter.size[1] - 110]
+        assert (below == 255).all()
+
+
 def under_window(x: np.ndarray, number: int, shape: tuple[int, ...]) -> list[float]:
     row, column = divmod(number % (shape[1] * shape[2]), shape[2])
     return x[row : row + 2, column : column + 2].ravel().tolist()
