@@ -383,9 +383,9 @@ def shape(size: str, *layers: str) -> str:
     Parameters
     ----------
     size : str
-        ``[C@]SIZE`` in samples, such as ``3@32x32``.
+        ``[C@]SIZE`` in samples, such as ``3@32x32``; or the file of a net, YAML or ONNX.
     *layers : str
-        Such as ``conv:6@5x5``, ``pool:max:2``.
+        Such as ``conv:6@5x5``, ``pool:max:2``; of a net the input's size, where it is not the net's own.
 
     Returns
     -------
@@ -400,6 +400,18 @@ def shape(size: str, *layers: str) -> str:
     >>> shape("28x28", "conv:5,s=2,p=2", "pool:max:2")
     '7x7'
     """
+    if Path(str(size)).suffix.lower() in (".onnx", ".yaml", ".yml"):
+        from convcli.geometry.graph import Shape
+        from convcli.networks.parse import load_net
+
+        if len(layers) > 1:
+            raise UsageError(f"{size} has its own layers: give no more than the input's size with it")
+        asked = [Shape(channels or 1, sizes) for channels, sizes in map(parse_size, layers)]
+        net = load_net(Path(str(size)), given=asked[0] if asked else None)
+        given = asked[0] if asked else net.input
+        if given is None:
+            raise UsageError("say the input's size, such as 3@32x32", subject=net.title)
+        return str(net.trace(net.preprocess.output(given))[-1].output)
     channels, sizes = parse_size(str(size))
     rows = trace(parse_layers(map(str, layers)), channels, sizes)
     return rows[-1].output if rows else format_size(channels, sizes)

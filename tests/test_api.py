@@ -23,6 +23,7 @@ from convcli.common.errors import UsageError
 from convcli.geometry.padding import PaddingName, PadMode
 from convcli.kernel.model import Kernel
 from convcli.pixels.ranges import POLICIES
+from tests.shell import SAMPLES
 
 
 @pytest.mark.parametrize(
@@ -696,3 +697,13 @@ def test_only_what_depends_on_no_values_is_done_again_as_noted(monkeypatch: pyte
         )
         convcli.filter(x, "gaussian:2", **options)
     assert [planned._recipes for planned in api._PLANNED.values()] == [[], [], []]
+
+
+def test_shape_of_a_nets_file(tmp_path: Path) -> None:
+    assert api.shape(str(SAMPLES / "lenet.yaml")) == "10"
+    assert api.shape(str(SAMPLES / "unet.yaml"), "1@24x32") == "1@24x32"
+    (tmp_path / "n.yaml").write_text("layers: [{conv: {maps: 4, size: 3, stride: 2}}]\n")
+    assert api.shape(str(tmp_path / "n.yaml"), "3@33x32") == "4@16x15"
+    for layers, words in (((), "say the input's size"), (("9x9", "conv:3"), "has its own layers")):
+        with pytest.raises(UsageError, match=words):
+            api.shape(str(tmp_path / "n.yaml"), *layers)

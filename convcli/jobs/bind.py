@@ -107,7 +107,9 @@ def kernel_axes(letters: str, rank: int, axis: str | None, what: str) -> tuple[i
     if rank > len(letters):
         raise UsageError(
             f"rank {rank}, and the data has only the axes {', '.join(letters.lower())}: "
-            f"give one of rank {len(letters)}" + ("; --as matrix reads a table as a grid" * (letters == "X")),
+            f"give one of rank {len(letters)}"
+            + ("; --as matrix reads a table as a grid" * (letters == "X"))
+            + f"; if the first axis counts channels, say --axes C{letters[1:]}" * (len(letters) > 1),
             subject=what,
         )
     return tuple(range(len(letters) - rank, len(letters)))

@@ -705,6 +705,14 @@ def test_one_of_several_items_is_explained(tmp_path: Path) -> None:
         assert words in done.stderr
 
 
+def test_one_channel_of_a_sum_is_said_to_be_one(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(60.0).reshape(3, 4, 5))
+    call = ("explain", "a.npy", "--axes", "CYX", "-k", "box:3", "--channels", "sum", "--at", "1,1")
+    done = ok(*call, "--channel", "1", cwd=tmp_path)
+    assert done.stderr == b"note: channel 1 is shown; filter sums over all 3\n"
+    assert not ok(*call, cwd=tmp_path).stderr
+
+
 def test_pools_films_and_nets_take_an_item_apart(tmp_path: Path) -> None:
     values = np.random.default_rng(4).normal(size=(3, 1, 5, 6))
     np.save(tmp_path / "a.npy", values)

@@ -53,7 +53,7 @@ class Request:
         "Of several the last is explained."
     )
     at: tuple[int, ...] | None = option(
-        "Which output value, counted from 0, one number an axis (of items along N first which).",
+        "Which output value, counted from 0, one number for each axis; of several items (N) the item's first.",
         metavar="Y,X",
         panel=Panel.KERNEL,
         least=0,

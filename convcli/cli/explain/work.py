@@ -48,6 +48,8 @@ def explain_all(request: Request) -> None:
     if request.at is None and request.animate is None:
         _show_route(request, task, whole)
         return
+    if request.channel is not None and isinstance(task.stage, ConvStage) and task.stage.summed:
+        said += (f"channel {request.channel} is shown; filter sums over all {len(task.data)}",)
     explanation, frames = None, 0
     if request.at is not None:
         check_place(request.at, task)
