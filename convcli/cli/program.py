@@ -113,7 +113,9 @@ _ELSEWHERE = {  # options that a command has no meaning for, or has under anothe
     "f": "use -y (--force)",
     "gray": "use --channels grey",
     "jobs": "use --threads, and --workers for a large job",
+    "min-weight": "--missing skip:0.5 asks for samples under half of the weights",
     "mode": "--pad-mode says what lies outside, --padding how much of it",
+    "nan": "use --missing",
     "normalize": "use --scale normalise",
     "overwrite": "use -y (--force)",
     "pad": "--padding says how much, --pad-mode what lies outside",
@@ -131,7 +133,7 @@ def _usage(error: Exception, arguments: list[str]) -> str:
     context = getattr(error, "ctx", None)
     where = f" (see `{context.command_path} --help`)" if context is not None else ""
     text: str = error.format_message()  # type: ignore[attr-defined]
-    word = re.match(r"No such option: -{1,2}([a-z]+)", text)
+    word = re.match(r"No such option: -{1,2}([a-z-]+)", text)
     if word and word[1] in _ELSEWHERE:
         text = f"no {word[0].split()[-1]} here: {_ELSEWHERE[word[1]]}"
     elif word and (kernel := _parameter(word[1], arguments)):

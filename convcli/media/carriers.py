@@ -45,7 +45,7 @@ LOST = {
         "data behind the picture = behind"
     ),
     "TIFF": _carriers(
-        "georeference = 33550, 33922, 34264, 34735, 34736, 34737; GDAL metadata = 42112; nodata value = 42113; "
+        "georeference = 33550, 33922, 34264, 34735, 34736, 34737, 50844; GDAL metadata = 42112; nodata value = 42113; "
         "statistics of values = STATISTICS; "
         "ImageJ metadata = 50839; slice labels = Labels; display ranges = Ranges; colour tables = LUTs; "
         "regions of interest = ROI, Overlays; ImageJ's texts = Info, Properties; description = 270; XMP = 700; "
@@ -53,7 +53,8 @@ LOST = {
         "texts = 269, 271, 272, 285, 306, 315, 316, 33432; transfer function = 301; primaries = 318, 319; "
         "reference black and white = 532; grey response = 290; ink names = 333, 336, 337; "
         "sample limits = 280, 340, 341; halftone hints = 321; clipping path = 343; position = 286, 287; "
-        "pixel aspect = aspect; data behind the picture = behind; DNG metadata = 50706-50837, 50840-51111; "
+        "pixel aspect = aspect; data behind the picture = behind; "
+        "DNG metadata = 50706-50837, 50840-50843, 50845-51111; "
         "microscope metadata = 33628-33631, 34361, 34362, 34412, 51123, 65420-65458"
     ),
     "WEBP": _carriers("XMP = XMP; data behind the picture = behind; content credentials = C2PA"),

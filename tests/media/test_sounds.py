@@ -125,6 +125,13 @@ def test_rarer_orders_of_bytes_and_signs_stay(
     assert np.array_equal(decoded(target), filtered(decoded(path), bits))
 
 
+def test_a_wav_of_64_bit_sizes_stays_one(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", WAVE, RATE, "PCM_24", format="RF64")
+    assert run(tmp_path / "a.wav", "-k", KERNEL, "-o", tmp_path / "b.wav") == (0, "")
+    assert soundfile.info(tmp_path / "b.wav").format == "RF64"
+    assert np.array_equal(decoded(tmp_path / "b.wav"), filtered(decoded(tmp_path / "a.wav"), 23))
+
+
 @pytest.mark.parametrize("suffix", ["aiff", "wav"])
 @pytest.mark.parametrize("coding", ["ULAW", "ALAW", "IMA_ADPCM"])
 def test_codings_that_are_not_written_are_said(suffix: str, coding: str, tmp_path: Path) -> None:

@@ -112,6 +112,16 @@ def test_coordinates_say_what_the_axes_are_and_where_samples_lie(tmp_path: Path)
     source.close()
 
 
+def test_an_unlimited_dimension_is_said_to_be_fixed(tmp_path: Path) -> None:
+    with h5netcdf.File(tmp_path / "a.nc", "w") as file:
+        file.dimensions = {"time": None, "x": 5}
+        file.resize_dimension("time", 4)
+        file.create_variable("v", ("time", "x"), "f4", chunks=(2, 5))[...] = np.eye(4, 5)
+    source = opened(f"{tmp_path}/a.nc")
+    assert source.info.notes == ("the unlimited dimension time gets a fixed size",)
+    source.close()
+
+
 def test_what_fills_absent_chunks_of_hdf5_is_said(tmp_path: Path) -> None:
     for name, fill in (("a", -1), ("b", 0)):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:

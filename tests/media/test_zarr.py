@@ -281,6 +281,12 @@ def test_what_fills_absent_chunks_is_kept_where_the_result_holds_it(tmp_path: Pa
     assert zarr.open_array(tmp_path / "c.zarr", mode="r").fill_value is None
 
 
+def test_a_fill_value_that_floats_only_come_near_is_said(tmp_path: Path) -> None:
+    save(tmp_path / "in.zarr", np.ones((4, 5), np.int64), chunks=(4, 4), fill_value=2**62 + 1)
+    said = run(tmp_path / "in.zarr", "-k", "box:3", "-o", tmp_path / "a.zarr")
+    assert said == "note: the fill value 4.61169e+18 is left out: float64 does not hold it\n"
+
+
 def test_a_group_of_one_array_needs_no_path(tmp_path: Path) -> None:
     """Coordinates count for none; of several one is named, and the nearest name is told."""
     group = zarr.create_group(tmp_path / "in.zarr")

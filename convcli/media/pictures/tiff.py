@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -454,6 +455,8 @@ def _carriers(page: tifffile.TiffPage) -> Iterator[str]:
             yield from told
         else:
             yield str(code)
+    if page.is_imagej and re.search(r"^m(?:in|ax)=", page.description, re.MULTILINE):
+        yield "Ranges"
     if geo.statistics(page):
         yield "STATISTICS"
     if page.tags.valueof(296) == _NO_UNIT and page.tags.valueof(282) != page.tags.valueof(283):

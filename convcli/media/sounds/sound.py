@@ -172,7 +172,9 @@ class SoundSink(Sink):
         self._samples = Samples(info, name, beside, [Coding(one) for one in codings])
         rate, self.notes = rate_of(info.axis("X"), name)
         coding = self._samples.coding
-        large = container == "WAV" and prod(info.shape) * np.dtype(coding.handed).itemsize > _LARGEST
+        family, order = beside.order if beside else ("", "FILE")
+        size = prod(info.shape) * np.dtype(coding.handed).itemsize
+        large = container == "WAV" and (size > _LARGEST or family == "RF64")
         mask = 0
         if container != "WAV":
             self.notes += placed(name, info, _PLACED.get(container, _MASKS))[1]
@@ -181,7 +183,6 @@ class SoundSink(Sink):
             container = "WAVEX"
         form: dict[str, Any] = {"format": "RF64" if large else container, "subtype": coding.name}
         form |= {"samplerate": rate, "channels": info.channels}
-        family, order = beside.order if beside else ("", "FILE")
         if order != "FILE" and family == container and coding.plain:
             if not large and soundfile.check_format(container, coding.name, order):
                 form["endian"] = order

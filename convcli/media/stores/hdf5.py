@@ -98,6 +98,9 @@ class Hdf5Source(Boxes):
             "HDF5", lost + unread, [f"coordinates {', '.join(odd)}, which do not rise or fall"] * bool(odd)
         )
         notes += coding.notes
+        for index in found["unlimited"]:
+            name = found["dimensions"][index][0] or letters[index].lower()
+            notes += (f"the unlimited dimension {name} gets a fixed size",)
         fill, known = found["fill"], [float(one.text) for one in coding.missing]
         if fill and not (fill in known or (fill != fill and any(one != one for one in known))):
             notes += (

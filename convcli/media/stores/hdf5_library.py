@@ -225,6 +225,7 @@ def _described(h5py: Any, array: Any) -> dict[str, Any]:
             "shuffle": array.shuffle,
             "fletcher32": array.fletcher32,
         },
+        "unlimited": [index for index, most in enumerate(array.maxshape) if most is None],
         "fill": float(array.fillvalue) if told else 0,
         "attributes": _attributes(array),
         "shared": {path: _attributes(array.file[path]) for path in groups},

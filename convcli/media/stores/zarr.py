@@ -116,7 +116,7 @@ class Stored:
             return np.nan, (f"missing samples are NaN in the result, not {kept:g}",) * bool(kept and not nan)
         with suppress(ValueError, OverflowError):
             held = np.dtype(dtype).type(int(kept) if np.dtype(dtype).kind in "iu" else kept)
-            if not shown and (nan or held == kept):
+            if not shown and (nan or held.item() == kept):
                 return held.item(), ()
         why = "it would stand for missing samples" if shown else f"{dtype} does not hold it"
         return None if shown else 0, (f"the fill value {kept:g} is left out: {why}",) * bool(kept)
