@@ -26,8 +26,8 @@ def lint(steps: Sequence[Step], *, nets: bool = True, shifts: bool = False) -> l
     >>> from convcli.geometry.graph import Shape, chain, follow
     >>> for line in lint(follow(chain(parse_layers(["tconv:3,s=2"])), Shape(1, (8,)))):
     ...     print(line)
-    layer 1 (tconv:3,s=2): kernel 3 is no multiple of stride 2, so that outputs sum up 1 or 2 taps in turn \
-(a checkerboard): take kernel 4, or upsample before a convolution
+    layer 1 (tconv:3,s=2): kernel 3 is no multiple of stride 2, so that along an axis outputs sum up 1 or 2 taps \
+in turn (a checkerboard): take kernel 4, or upsample before a convolution
     """
     places: dict[str, list[str]] = {}
     used = {source for step in steps for source in step.sources}
@@ -59,8 +59,8 @@ def _of_window(step: Step, axis: int, nets: bool, shifts: bool) -> Iterator[str]
             counts = f"{kernel // stride} or {kernel // stride + 1} taps" if kernel > stride else "0 or 1 tap"
             longer = -(-kernel // stride) * stride
             yield (
-                f"kernel {kernel} is no multiple of stride {stride}, so that outputs sum up {counts} in turn "
-                f"(a checkerboard): take kernel {longer}, or upsample before a convolution"
+                f"kernel {kernel} is no multiple of stride {stride}, so that along an axis outputs sum up {counts} "
+                f"in turn (a checkerboard): take kernel {longer}, or upsample before a convolution"
             )
         return
     if not isinstance(window, Window) or not (window.before or window.after or kernel < n):

@@ -25,9 +25,13 @@ FOUND: dict[str, tuple[str, Sequence[str], str]] = {
     "checkerboard": (
         "8",
         ["tconv:5,s=3"],
-        "kernel 5 is no multiple of stride 3, so that outputs sum up 1 or 2 taps",
+        "kernel 5 is no multiple of stride 3, so that along an axis outputs sum up 1 or 2 taps",
     ),
-    "a kernel in holes": ("8", ["tconv:2,s=3"], "sum up 0 or 1 tap in turn (a checkerboard): take kernel 3"),
+    "a kernel in holes": (
+        "8",
+        ["tconv:2,s=3"],
+        "along an axis outputs sum up 0 or 1 tap in turn (a checkerboard): take kernel 3",
+    ),
     "even kernel, after": ("8x9", ["conv:4,same"], "lie half an element after the inputs"),
     "even kernel, before": ("8", ["conv:4,p=2:1"], "lie half an element before the inputs"),
     "an unread end": ("9", ["conv:4,s=2"], "no window reaches the last 1 of 9: pad the end by 1, or take 8"),
