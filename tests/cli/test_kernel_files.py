@@ -63,6 +63,13 @@ def test_samples_of_pictures_and_tables_are_weights_as_they_stand(tmp_path: Path
     np.testing.assert_allclose(np.load(tmp_path / "n.npy"), expected / weights.sum(dtype=float), rtol=1e-12)
     np.savetxt(tmp_path / "line.csv", weights[0], fmt="%d")
     run(tmp_path / "a.npy", "-k", tmp_path / "line.csv", "--scale", "-1/4", "-o", tmp_path / "l.npy")
+    np.savetxt(tmp_path / "row.csv", weights[:1], fmt="%d", delimiter=",")
+    Image.fromarray(weights[:1]).save(tmp_path / "row.png")
+    np.save(tmp_path / "signal.npy", pixels[0].astype(float))
+    for name in ("line.csv", "row.csv", "row.png"):  # one row is of rank 1, as in a text
+        run(tmp_path / "signal.npy", "-k", tmp_path / name, "-yo", tmp_path / "s.npy")
+        one = correlate(pixels[0].astype(float), weights[0].astype(float), mode="nearest")
+        np.testing.assert_allclose(np.load(tmp_path / "s.npy"), one, rtol=1e-12)
     along = correlate(pixels.astype(float), weights[:1].astype(float), mode="nearest")
     np.testing.assert_allclose(np.load(tmp_path / "l.npy"), along / -4, rtol=1e-12)
 

@@ -227,6 +227,9 @@ def test_a_classifier_on_folders(classifier: tuple[Path, dict[str, np.ndarray]])
         shares = torch.softmax(torch.from_numpy(scores[verdict["file"]]), 0).numpy()
         assert verdict["of_true"] == pytest.approx(shares["abc".index(verdict["file"][4])], abs=1e-5)
         assert verdict["probability"] == pytest.approx(shares.max(), abs=1e-5)
+    frames = ("set/a/%d.npy", "set/b/*.npy", "set/c")
+    named = ok(*run[:3], *frames, *run[4:], "--json", cwd=folder).stdout
+    assert json.loads(named)["classified"]["confusion"] == found["confusion"]
     lines = ok(*run, cwd=folder).stdout.decode().splitlines()
     assert lines[0] == f"accuracy {confusion.trace() / 12:.4g}: {confusion.trace()} of 12 files"
     assert [line.split() for line in lines if line[:2] in ("a ", "b ", "c ")][3:] == [

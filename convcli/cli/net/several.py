@@ -15,6 +15,7 @@ from convcli.cli.shared import report
 from convcli.cli.shared.files import COLUMN, File, class_numbers, expand, is_label_table, labels, listed
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.common import ConvError, UsageError, counted, frozen, quoted
+from convcli.media.clips import numbered
 from convcli.media.files.target import STANDARD, shown
 from convcli.networks.classified import Classified, Verdict
 from convcli.networks.model import Net
@@ -100,7 +101,11 @@ def _named(request: RunRequest) -> tuple[list[File], list[str]]:
     tables = [name for name in request.inputs if is_label_table([name])]
     if tables and len(request.inputs) > 1:
         raise UsageError(f"a table of files (its first column is {COLUMN}) is the only input")
-    files = listed(tables[0]) if tables else expand(request.inputs)
+    inputs = request.inputs
+    if request.labels:  # frames are files of their own, as those of a folder are
+        numbers = [(name, numbered.find(name)) for name in inputs]
+        inputs = tuple(str(path) for name, found in numbers for path in (found.files if found else (name,)))
+    files = listed(tables[0]) if tables else expand(inputs)
     if request.labels == FOLDERS:
         return files, [file.label for file in files]
     table = request.labels or (tables[0] if tables else None)

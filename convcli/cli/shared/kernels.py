@@ -75,8 +75,8 @@ def _loaded(text: str, rank: int, stamp: tuple[int, int]) -> tuple[Kernel, Posit
         check_size(file.shape.sizes)
         weights = file.opaque()[0]
     if not isinstance(info.companions, Sound):
-        column = table and weights.shape[1] == 1
-        return Kernel.from_array(weights[:, 0] if column else weights, name), None
+        line = weights.shape[0] == 1 or (table and weights.shape[1] == 1)  # a row is one in a text, too
+        return Kernel.from_array(weights.ravel() if line else weights, name), None
     defaults = Defaults(padding=(PaddingName.SAME,), pad_mode=PadMode.ZERO, flip=True)
     taps = tuple((weights / info.companions.coding.full).tolist())
     made = Kernel(name, (1, 1, len(weights)), taps, origin=(0,), defaults=defaults)
