@@ -400,7 +400,9 @@ def shape(size: str, *layers: str) -> str:
     >>> shape("28x28", "conv:5,s=2,p=2", "pool:max:2")
     '7x7'
     """
-    if Path(str(size)).suffix.lower() in (".onnx", ".yaml", ".yml"):
+    from convcli.networks import SUFFIXES
+
+    if Path(str(size)).suffix.lower() in SUFFIXES:
         from convcli.geometry.graph import Shape
         from convcli.networks.parse import load_net
 

@@ -707,3 +707,5 @@ def test_shape_of_a_nets_file(tmp_path: Path) -> None:
     for layers, words in (((), "say the input's size"), (("9x9", "conv:3"), "has its own layers")):
         with pytest.raises(UsageError, match=words):
             api.shape(str(tmp_path / "n.yaml"), *layers)
+    with pytest.raises(convcli.ConvError, match=r"nets are YAML or ONNX: .* in Keras makes one"):
+        api.shape(str(tmp_path / "m.keras"))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convcli import networks
 from convcli.cli.shared import options
 from convcli.cli.shared.layers import Traced, axes_text, lines
 from convcli.cli.shared.report import Note, show
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from convcli.geometry.frameworks import Answer
     from convcli.geometry.search import Choice
 
-NETS = (".onnx", ".yaml", ".yml", ".keras", ".h5", ".pt2", ".pt", ".pth")
 MOST_CHOICES = 20  # of --want, in text
 _CHANNELS = (1, 2, 3, 4)  # of pictures: a first axis of so few is likely none of space
 
@@ -90,7 +90,7 @@ class Request:
 
 def shape(request: Request) -> None:
     """Print the sizes, what else gives them, or what other frameworks give."""
-    if Path(request.size).suffix.lower() in NETS:
+    if Path(request.size).suffix.lower() in networks.SUFFIXES:
         _show_net(request)
         return
     if request.output is not None:

@@ -4,3 +4,6 @@
 `torch_run` computes, `blocks` computes large inputs in parts, `check` measures, `pictures` and `graph` draw.
 Nothing here opens an image or a terminal.
 """
+
+SUFFIXES = (".onnx", ".yaml", ".yml", ".keras", ".h5", ".pt2", ".pt", ".pth")
+"""Of files that are taken for nets; those that hold none that is read are told how to become one that is."""
