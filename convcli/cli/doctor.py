@@ -24,7 +24,7 @@ PACKAGES = {
         "polars",
         "soundfile",
     ),
-    "extras": ("onnx", "matplotlib", "nibabel", "pydicom", "pynrrd"),
+    "extras": ("onnx", "matplotlib", "chafa.py", "nibabel", "pydicom", "pynrrd"),
 }
 
 

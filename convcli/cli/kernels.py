@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from convcli.cli.shared import options
-from convcli.cli.shared.drawing import bars, half_blocks, shaded, shows_colours, side_by_side
+from convcli.cli.shared.drawing import bars, pictures, shows_colours
 from convcli.cli.shared.options import ReportRequest
 from convcli.cli.shared.report import note, show
 from convcli.cli.shared.terminal import WIDTH, Table
@@ -307,15 +307,17 @@ def _few(numbers: Sequence[float]) -> list[str]:
 
 def _pictures(kernel: Kernel) -> Iterator[str]:
     """Yield the kernel as grey pictures side by side: black to white; signed ones with zero as mid grey."""
+    import numpy as np
+
     largest = max(map(abs, kernel.weights)) or 1.0
     zoom = max(1, min(4, 24 // max(kernel.size)))
     across = max(1, WIDTH // (kernel.size[-1] * zoom + 2))
     drawn = []
     for _, matrix in slices_of(kernel):
-        parts = [[value / largest for value in row] for row in matrix]
-        grey = parts if kernel.non_negative else [[(part + 1) / 2 for part in row] for row in parts]
-        drawn.append(half_blocks(grey, zoom))
-    yield from side_by_side(drawn, across)
+        parts = np.array(matrix) / largest
+        grey = parts if kernel.non_negative else (parts + 1) / 2
+        drawn.append(grey.repeat(zoom, axis=0).repeat(zoom, axis=1))
+    yield from pictures(drawn, across)
     yield ""
 
 
@@ -325,10 +327,9 @@ def _drawn(found: Described) -> Iterator[str]:
     if found.kernel.rank == 2:
         across = min(len(found.filters), 4)
         count = min(25, (WIDTH // across - 3) // 4 * 4 + 1)  # frequencies; every other line has the middle
-        pictures, largest = found.pictures(count)
+        drawn, largest = found.pictures(count)
         yield f"gain 0 to {largest:.4g} at frequencies of -{top:g} to {top:g} {unit} along x and y"
-        drawn = [shaded(picture / largest) for picture in pictures]
-        yield from side_by_side(drawn, across)
+        yield from pictures([picture / largest for picture in drawn], across)
     for words, curve in found.curves:
         largest = max(curve)
         yield f"gain{words} 0 to {largest:.4g} at frequencies of 0 to {top:g} {unit}"

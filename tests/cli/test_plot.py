@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import os
 import re
+import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +18,7 @@ from PIL import Image
 
 from convcli.cli.program import run
 from convcli.cli.shared import figures
-from convcli.cli.shared.drawing import curve, half_blocks
+from convcli.cli.shared.drawing import Screen, curve, half_blocks
 from convcli.cli.shared.views import View, _thinned
 from convcli.media.options import ReadOptions
 from tests.shell import SAMPLES, convcli, ok
@@ -105,6 +111,118 @@ def test_colours_are_exact_where_the_terminal_says_so(
     monkeypatch.setenv("COLORTERM", term)
     (line,) = half_blocks([[(200 / 255, 120 / 255, 0.0)]])
     assert line == f"\x1b[{wanted}▀\x1b[0m"
+
+
+def on_a_terminal(*words: str, size: tuple[int, int, int, int], **environment: str) -> bytes:
+    """Return what a command writes to a terminal of so many lines, columns and pixels across and down."""
+    fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
+    reader, writer = pty.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("4H", *size))
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    command = [sys.executable, "-m", "convcli", *words]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE, env=kept | environment
+    ) as process:
+        os.close(writer)
+        told = b""
+        try:
+            while part := os.read(reader, 1 << 16):
+                told += part
+        except OSError:  # what Linux says where the other end is closed
+            pass
+        assert process.stderr is not None
+        assert (process.wait(), process.stderr.read()) == (0, b"")
+    os.close(reader)
+    return told
+
+
+def of_kitty(told: bytes) -> np.ndarray:
+    """https://sw.kovidgoyal.net/kitty/graphics-protocol: RGBA in parts, each in base64."""
+    found = re.search(rb"\x1b_Ga=T,f=32,s=(\d+),v=(\d+),c=78,r=14,m=1", told)
+    assert found is not None
+    width, height = map(int, found.groups())
+    parts = re.findall(rb"\x1b_G[^;\x1b]*;([^\x1b]*)\x1b", told)
+    return np.frombuffer(b"".join(map(base64.b64decode, parts)), "u1").reshape(height, width, 4)
+
+
+def of_iterm(told: bytes) -> np.ndarray:
+    """https://iterm2.com/documentation-images.html: a file in base64."""
+    found = re.search(
+        rb"\x1b]1337;File=inline=1;width=78;height=14;preserveAspectRatio=0:([^\x07]*)\x07", told
+    )
+    assert found is not None
+    with Image.open(io.BytesIO(base64.b64decode(found[1]))) as image:
+        return np.asarray(image)
+
+
+def of_sixel(told: bytes) -> np.ndarray:
+    """VT330/VT340 Programmer Reference, chapter 14: colours in percent, columns of six pixels, runs by !."""
+    found = re.search(rb'\x1bP[\d;]*q"1;1;(\d+);(\d+)(.*)\x1b', told, re.DOTALL)
+    assert found is not None
+    width, height = map(int, found.groups()[:2])
+    drawn, colours = np.zeros((height + 5, width, 4), "u1"), {}
+    x = y = number = 0
+    for word in re.findall(rb"#[\d;]+|!\d+.|[$?-~-]", found[3]):
+        if word[:1] == b"#":
+            number, *colour = map(int, word[1:].split(b";"))
+            if colour:
+                colours[number] = np.array([*(round(2.55 * part) for part in colour[1:]), 255])
+        elif word == b"$":
+            x = 0
+        elif word == b"-":
+            x, y = 0, y + 6
+        else:
+            run = int(word[1:-1] or 1) if word[:1] == b"!" else 1
+            for row in range(6):
+                if (word[-1] - 63) >> row & 1:
+                    drawn[y + row, x : x + run] = colours[number]
+            x += run
+    return drawn[:height]
+
+
+PICTURES = {
+    "kitty": (of_kitty, {"TERM": "xterm-kitty"}, 0),
+    "ghostty": (of_kitty, {"TERM": "xterm-256color", "TERM_PROGRAM": "ghostty"}, 0),
+    "iTerm": (of_iterm, {"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}, 0),
+    "sixel": (of_sixel, {"TERM": "foot"}, 3),  # 256 colours
+}
+
+
+@pytest.mark.parametrize("pixels", [(0, 0), (800, 480)], ids=["unknown", "10x20"])
+@pytest.mark.parametrize("terminal", PICTURES)
+def test_a_terminal_that_takes_pixels_gets_the_pictures(
+    terminal: str, pixels: tuple[int, int], tmp_path: Path
+) -> None:
+    """House and edges, 38 characters wide each, resampled by Pillow."""
+    decode, environment, most = PICTURES[terminal]
+    pytest.importorskip("chafa")
+    words = ("filter", str(SAMPLES / "house.png"), "-k", "sobel", "-q", "--plot", "-")
+    told = on_a_terminal(*words, "-o", str(tmp_path / "edges.png"), size=(24, 80, *pixels), **environment)
+    got = decode(told)
+    wide = 10 if pixels[0] else 8
+    wanted = Image.new("RGBA", (78 * wide, 28 * wide))
+    for left, name in ((0, SAMPLES / "house.png"), (40, tmp_path / "edges.png")):
+        with Image.open(name) as image:
+            small = image.convert("RGB").resize((38 * wide, 28 * wide), Image.Resampling.BOX)
+        wanted.paste(small, (left * wide, 0))
+    if terminal == "sixel":  # has 256 colours, and rows by six
+        wanted = wanted.resize((78 * wide, 28 * wide // 6 * 6), Image.Resampling.BOX)
+    assert got.shape == (wanted.height, wanted.width, 4)
+    off = np.abs(got.astype(int) - np.asarray(wanted))
+    assert not off[..., 3].any()
+    assert off.mean() < most if most else off.max() <= 1, (off.max(), off.mean())
+
+
+def test_other_terminals_get_half_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("kernels", "show", "sobel-x")
+    told = on_a_terminal(*words, size=(24, 80, 0, 0), TERM="xterm-256color", COLORTERM="truecolor")
+    assert "▀".encode() in told
+    told = on_a_terminal(*words, size=(24, 80, 0, 0), TERM="xterm-kitty", NO_COLOR="1")
+    assert b"\x1b" not in told
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm-kitty")
+    monkeypatch.setitem(sys.modules, "chafa", None)
+    assert Screen.here() is None
 
 
 def test_long_curves_keep_their_extremes() -> None:

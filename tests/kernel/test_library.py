@@ -441,7 +441,7 @@ def test_picture_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn, response = ([line for line in part if "\x1b" in line] for part in (drawn, response))
     assert len(drawn) == 2 * 6  # eight pictures of three rows, six half lines each, on two lines
     assert len(response) == 18 + 2 * 9  # the sample, and eight of 17 frequencies, in four columns
-    assert drawn[0].count("\x1b[0m") == 5 * 3
+    assert drawn[0].count("▀") == 5 * 3 * 4
     assert "\x1b" not in text.split("size ")[1].split("a sample")[0]
 
 

@@ -1,12 +1,17 @@
-"""Drawings of text: brightnesses as half blocks or signs, curves as bars."""
+"""What a terminal draws: pictures in pixels, half blocks or signs; curves in dots or bars."""
 
+import importlib
 import os
+import struct
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convcli.cli.shared.report import Drawing
+from convcli.cli.shared.terminal import WIDTH
+from convcli.common import frozen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,16 +66,100 @@ def _levels(heights: "np.ndarray", dots: int) -> "np.ndarray":
     return ((dots - 1) * (1 - heights)).round().astype(int)
 
 
-def side_by_side(drawn: Sequence[Sequence[str]], across: int) -> Iterator[str]:
-    """Yield the lines of pictures that lie in rows, an empty line between these."""
-    for first in range(0, len(drawn), across):
+def pictures(several: "Sequence[np.ndarray]", across: int) -> Iterator[str]:
+    """Yield lines that show pictures of brightnesses from 0 to 1, side by side, an empty line between the rows.
+
+    A pixel is one character wide and half a line high; wider pictures are made smaller.  The terminal gets pixels where
+    it takes them (kitty, iTerm, sixel), else colours in half blocks, else signs.
+    """
+    room, screen = WIDTH // across - 2, Screen.here()
+    for first in range(0, len(several), across):
         if first:
             yield ""
-        row = zip(*drawn[first : first + across], strict=True)
-        yield from (Drawing(("  " + "  ".join(lines)).rstrip()) for lines in row)
+        row = several[first : first + across]
+        if screen is not None:
+            yield Drawing("  " + screen.drawn(row, room))
+            continue
+        small = [_shrunk(one, room) for one in row]
+        drawn, most = [_shaded(one) for one in small], max(-(-len(one) // 2) for one in small)
+        level = [
+            lines + [" " * one.shape[1]] * (most - len(lines))
+            for lines, one in zip(drawn, small, strict=True)
+        ]
+        yield from (Drawing(("  " + "  ".join(line)).rstrip()) for line in zip(*level, strict=True))
 
 
-def shaded(rows: "np.ndarray") -> list[str]:
+def _shrunk(picture: "np.ndarray", room: int) -> "np.ndarray":
+    """Return means of squares, so large that the picture fits."""
+    step = -(-picture.shape[1] // room)
+    rows, columns = (max(n // step, 1) for n in picture.shape[:2])
+    cut = picture[: rows * step, : columns * step]
+    return cut.reshape(rows, -1, columns, cut.shape[1] // columns, *cut.shape[2:]).mean(axis=(1, 3))
+
+
+@frozen
+class Screen:
+    """A terminal that shows pixels, and chafa, which knows the terminals and writes what they understand."""
+
+    chafa: Any
+    terminal: Any
+    mode: str
+
+    @classmethod
+    def here(cls) -> "Screen | None":
+        """Return what standard output is; None for a terminal of characters alone, and where chafa is not installed."""
+        if not shows_colours():
+            return None
+        try:
+            chafa = importlib.import_module("chafa")
+        except (ImportError, OSError):  # not there, or without the C library that it needs
+            return None
+        terminal = chafa.TermDb().detect()
+        for mode, begin in (
+            ("KITTY", "KITTY_IMMEDIATE_IMAGE_V1"),
+            ("ITERM2", "ITERM2_IMAGE"),
+            ("SIXELS",) * 2,
+        ):
+            if terminal.have_seq(chafa.TermSeq[f"CHAFA_TERM_SEQ_BEGIN_{begin}"]):
+                return cls(chafa, terminal, mode)
+        return None
+
+    def drawn(self, row: "Sequence[np.ndarray]", room: int) -> str:
+        """Return what draws pictures side by side, each in so much room at most."""
+        from PIL import Image
+
+        width, height = _character()
+        wide = [min(picture.shape[1], room) for picture in row]
+        high = [max(len(one) * across // one.shape[1], 1) for one, across in zip(row, wide, strict=True)]
+        columns, lines = sum(wide) + 2 * len(wide) - 2, -(-max(high) * width // height)
+        whole, left = Image.new("RGBA", (columns * width, lines * height)), 0
+        for picture, across, down in zip(row, wide, high, strict=True):
+            image = Image.fromarray((255 * picture.clip(0, 1)).round().astype("u1"))
+            whole.paste(image.resize((across * width, down * width), Image.Resampling.BOX), (left, 0))
+            left += (across + 2) * width
+        config = self.chafa.CanvasConfig()
+        config.width, config.height, config.cell_width, config.cell_height = columns, lines, width, height
+        config.pixel_mode = self.chafa.PixelMode[f"CHAFA_PIXEL_MODE_{self.mode}"]
+        canvas = self.chafa.Canvas(config)
+        form = self.chafa.PixelType.CHAFA_PIXEL_RGBA8_UNASSOCIATED
+        canvas.draw_all_pixels(form, bytearray(whole.tobytes()), *whole.size, 4 * whole.width)
+        return canvas.print(self.terminal).decode()
+
+
+def _character() -> tuple[int, int]:
+    """Return the width and height of a character in pixels, as the terminal says, else as is usual."""
+    with suppress(ImportError, OSError):
+        import fcntl
+        import termios
+
+        told = fcntl.ioctl(sys.stdout, termios.TIOCGWINSZ, bytes(8))
+        lines, columns, width, height = struct.unpack("4H", told)
+        if lines and columns and width >= columns and height >= lines:
+            return width // columns, height // lines
+    return 8, 16
+
+
+def _shaded(rows: "np.ndarray") -> list[str]:
     """Return lines of text that show brightnesses from 0 to 1, two rows a line: in colours, or by signs."""
     if shows_colours():
         return half_blocks(rows.tolist())
@@ -83,22 +172,20 @@ def shows_colours() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def half_blocks(rows: Sequence[Sequence[Brightness]], zoom: int = 1) -> list[str]:
+def half_blocks(rows: Sequence[Sequence[Brightness]]) -> list[str]:
     """Return lines of text that show brightnesses from 0 (black) to 1 (white), two rows a line.
 
-    A pixel is `zoom` characters wide and `zoom` half lines high, which makes it about square.
     Colours of three parts are exact where ``COLORTERM`` says so, and else the nearest of a terminal's 256.
 
     >>> half_blocks([[0.0], [1.0]])
     ['\\x1b[38;5;232m\\x1b[48;5;255m▀\\x1b[0m']
     """
-    tall = [row for row in rows for _ in range(zoom)]
     lines = []
-    for upper, lower in zip_longest(tall[::2], tall[1::2]):
+    for upper, lower in zip_longest(rows[::2], rows[1::2]):
         cells = []
         for x, value in enumerate(upper):
             below = f"\x1b[48;{_colour(lower[x])}m" if lower is not None else ""
-            cells.append(f"\x1b[38;{_colour(value)}m{below}{'▀' * zoom}\x1b[0m")
+            cells.append(f"\x1b[38;{_colour(value)}m{below}▀\x1b[0m")
         lines.append("".join(cells))
     return lines
 

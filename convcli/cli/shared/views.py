@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from convcli.cli.shared import figures
-from convcli.cli.shared.drawing import curve, shaded, side_by_side
+from convcli.cli.shared.drawing import curve, pictures
 from convcli.cli.shared.opened import opened
 from convcli.cli.shared.terminal import WIDTH
 from convcli.common import frozen
@@ -196,12 +196,5 @@ def lines(*several: Sequence[View]) -> Iterator[str]:
             places = (view.places - start) / ((stop - start) or 1.0)
             yield from curve((values - low) / ((high - low) or 1.0), WIDTH - 3, places)
             continue
-        picture = view.picture
-        step = max(-(-picture.shape[1] // (WIDTH // across - 3)), 1)
-        rows, columns = (max(n // step, 1) for n in picture.shape[:2])
-        cut = picture[: rows * step, : columns * step]
-        drawn.append(
-            shaded(cut.reshape(rows, -1, columns, cut.shape[1] // columns, *cut.shape[2:]).mean(axis=(1, 3)))
-        )
-    most = max(map(len, drawn), default=0)
-    yield from side_by_side([one + [""] * (most - len(one)) for one in drawn], across)
+        drawn.append(view.picture)
+    yield from pictures(drawn, across)
