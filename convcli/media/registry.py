@@ -190,7 +190,7 @@ def _netpbm(kinds: bytes) -> Callable[[bytes], bool]:
 
 FORMATS: tuple[Format, ...] = (
     Format("png", (".png",), begins.magic(b"\x89PNG\r\n\x1a\n"), *_PNG, "TYXC", SIXTEEN, placed="TYX"),
-    Format("jpeg", (".jpg", ".jpeg", ".jpe"), _JPEG_MAGIC, *_PICTURE, "YXC", BYTES, placed="YX"),
+    Format("jpeg", (".jpg", ".jpeg", ".jpe"), _JPEG_MAGIC, *_PICTURE, "YXC", BYTES, placed="YX", grain=KEPT),
     Format("webp", (".webp",), begins.webp, *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),
     Format("bmp", (".bmp",), begins.bmp, *_PICTURE, "YXC", BYTES, placed="YX", grain=KEPT),
     Format("gif", (".gif",), _GIF_MAGIC, *_PICTURE, "TYXC", BYTES, placed="T", grain=KEPT),

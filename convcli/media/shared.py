@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from convcli.common.errors import ConvError, UsageError
 from convcli.common.frozen import frozen
 from convcli.common.machine import NO_MEMORY, NO_THREAD
 from convcli.data.axes import INCH, Axis, Even
-from convcli.data.info import Colour, Info, Metadata
+from convcli.data.info import KEPT, Colour, Info, Metadata, Strips
 from convcli.media.options import ReadOptions
 
 
@@ -323,16 +323,10 @@ _BROKEN = (
 @contextmanager
 def decoding(what: str) -> Iterator[None]:
     """Turn what a decoder raises into one line, and keep its warnings off stderr."""
-    with warnings.catch_warnings(), as_broken(what):
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
-def as_broken(what: str) -> Iterator[None]:
-    """Turn what a decoder raises into one line; in a thread, because warnings are every thread's."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except ConvError:  # a UsageError is a ValueError too
         raise
     except MemoryError:
@@ -346,3 +340,33 @@ def as_broken(what: str) -> Iterator[None]:
         lines = [] if isinstance(error, UnicodeError) else str(error).strip().splitlines()
         detail = lines[0][:160] if lines else "the decoder refuses it"
         raise ConvError(f"broken or truncated {what}: {detail}") from error
+
+
+class Decoded(Strips):
+    """A picture that is decoded as a whole when its first rows are read; what breaks it is raised there.
+
+    Parameters
+    ----------
+    what : str
+        The format's name, for messages.
+    decode : callable
+        Decodes into an array of the picture's form.
+    """
+
+    grain = KEPT
+
+    def __init__(self, info: Info, what: str, decode: Callable[[np.ndarray], object]) -> None:
+        self.info, self._what, self._decode = info, what, decode
+
+    @cached_property
+    def _pixels(self) -> np.ndarray:
+        with decoding(self._what):
+            pixels = np.empty(self.info.shape, self.info.dtype)
+            self._decode(pixels)
+        return pixels
+
+    def strip(self, start: int, stop: int) -> np.ndarray:
+        return self._pixels[start:stop]
+
+    def close(self) -> None:
+        """Nothing stays open."""

@@ -1,4 +1,4 @@
-"""Pictures that are decoded and encoded strip by strip: the same as whole ones, and as wrong where they are broken."""
+"""PNG and JPEG are decoded when their rows are read, and encoded while rows arrive: as their libraries do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import logging
 import struct
 import sys
-import threading
 import zlib
 
 import imagecodecs
@@ -17,9 +16,8 @@ from PIL import Image
 from convcli.common.errors import ConvError
 from convcli.data.info import Colour, Info
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.media.pictures import image, jpeg, png, png_chunks
-from convcli.media.pictures.progressive import ArrivingSource
-from convcli.media.shared import dpi_of
+from convcli.media.pictures import image, png
+from convcli.media.shared import Decoded, dpi_of
 from tests.pictures import chunk, smooth
 
 COLOURS = {1: Colour.GREY, 2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
@@ -35,23 +33,15 @@ def grey_png(
     return b"".join([png.SIGNATURE, header, *pieces, chunk(b"IEND", b"")])
 
 
-def png_of(data: bytes) -> ArrivingSource:
+def png_of(data: bytes) -> Decoded:
     source = png.source(io.BytesIO(data), ReadOptions())
-    assert isinstance(source, ArrivingSource)
+    assert isinstance(source, Decoded)
     return source
 
 
-@pytest.fixture(params=[1, 500, 1 << 20], ids=["rows", "small", "whole"])
-def strip(request, monkeypatch):
-    """The bytes that are decoded or encoded together."""
-    monkeypatch.setattr(png_chunks, "STRIP", request.param)
-    monkeypatch.setattr(jpeg, "STRIP", request.param)
-
-
-@pytest.mark.usefixtures("strip")
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("channels", COLOURS)
-def test_a_png_of_libpng_is_read_by_strips(channels, dtype):
+def test_a_png_of_libpng_is_read_when_its_rows_are_asked_for(channels, dtype):
     pixels = smooth(41, 57, channels, dtype)
     source = png_of(imagecodecs.png_encode(pixels))
     assert (source.info.shape, source.info.dtype) == (pixels.shape, dtype)
@@ -61,9 +51,8 @@ def test_a_png_of_libpng_is_read_by_strips(channels, dtype):
     source.close()
 
 
-@pytest.mark.usefixtures("strip")
 @pytest.mark.parametrize("kind", range(5))
-def test_every_filter_crosses_strips(kind):
+def test_every_filter_is_undone(kind):
     """Rows of random bytes, filtered as each of the five types says: libpng, by itself, undoes the same."""
     rows = np.random.default_rng(kind).integers(0, 256, (23, 19), np.uint8)
     filtered = b"".join(bytes([kind]) + row.tobytes() for row in rows)
@@ -71,15 +60,13 @@ def test_every_filter_crosses_strips(kind):
     assert np.array_equal(png_of(data).strip(0, 23), imagecodecs.png_decode(data))
 
 
-@pytest.mark.usefixtures("strip")
-def test_rows_before_a_fault_are_there_and_the_fault_is_told():
+def test_a_fault_is_told_whenever_rows_are_asked_for():
     filtered = bytearray(b"".join(b"\1" + bytes([row] * 19) for row in range(23)))
     filtered[20 * 20] = 9  # a filter that does not exist
     source = png_of(grey_png(bytes(filtered), 19, 23))
-    with pytest.raises(ConvError, match="broken or truncated PNG: "):
-        source.strip(0, 23)
-    if png_chunks.STRIP == 1:
-        assert source.strip(0, 3)[2, :4].tolist() == [2, 4, 6, 8]
+    for _ in range(2):
+        with pytest.raises(ConvError, match="broken or truncated PNG: "):
+            source.strip(0, 23)
     source.close()
 
 
@@ -87,7 +74,6 @@ FILTERED = b"".join(b"\0" + row.tobytes() for row in smooth(23, 19, 1))
 DEFLATED = zlib.compress(FILTERED)
 
 
-@pytest.mark.usefixtures("strip")
 @pytest.mark.parametrize("parts", [1, 5, 1000])
 @pytest.mark.parametrize(
     "data",
@@ -123,7 +109,7 @@ def test_a_wrong_checksum_is_left_to_libpng():
     with pytest.raises(imagecodecs.PngError):
         imagecodecs.png_decode(bytes(data))
     with pytest.raises(ConvError, match="broken or truncated PNG"):
-        png.source(io.BytesIO(bytes(data)), ReadOptions())
+        png.source(io.BytesIO(bytes(data)), ReadOptions()).strip(0, 23)
 
 
 HEADER = struct.pack(">IIBBBBB", 19, 23, 8, 0, 0, 0, 0)
@@ -155,7 +141,7 @@ def test_libpng_judges_what_is_unusual(chunks):
         expected = imagecodecs.png_decode(picture)
     except (imagecodecs.PngError, UnicodeDecodeError):  # of its message
         with pytest.raises(ConvError, match=r"^(broken or )?truncated PNG: "):
-            png.source(io.BytesIO(picture), ReadOptions())
+            png.source(io.BytesIO(picture), ReadOptions()).strip(0, 23)
     else:
         source = png.source(io.BytesIO(picture), ReadOptions())
         assert np.array_equal(source.strip(0, source.info.length), expected)
@@ -181,11 +167,10 @@ def test_a_stream_that_swells_is_not_inflated_further_than_the_rows():
     assert not source.strip(0, 23).any()
 
 
-@pytest.mark.usefixtures("strip")
 @pytest.mark.parametrize("quality", [60, 95])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(333, 50), (16, 16), (17, 3), (15, 40), (400, 1)])
-def test_a_jpeg_in_strips_has_the_samples_of_a_whole_one(size, channels, quality):
+def test_a_jpeg_of_rows_that_arrive_is_a_whole_one(size, channels, quality):
     pixels = smooth(*size, channels)
     file, whole = io.BytesIO(), io.BytesIO()
     info = Info.of("YXC"[: pixels.ndim], pixels.shape, "uint8", COLOURS[channels])
@@ -202,42 +187,6 @@ def test_a_jpeg_in_strips_has_the_samples_of_a_whole_one(size, channels, quality
     written.load()
     assert np.array_equal(np.asarray(written), expected)
     assert np.array_equal(imagecodecs.jpeg8_decode(file.getvalue()), expected)
-    strips = -(-size[0] // 16) if jpeg.STRIP == 1 else 1
-    if jpeg.STRIP == 1:
-        assert file.getvalue().count(b"\xff\xdd\0\4") == (strips > 1)
-        assert sum(file.getvalue().count(bytes([0xFF, 0xD0 + n])) for n in range(8)) == strips - 1
-
-
-def test_what_breaks_a_picture_is_raised_where_its_rows_are_asked_for():
-    def fill(out):
-        out[:2] = 5
-        yield 2
-        raise ConvError("broken")
-
-    source = ArrivingSource(Info.of("YX", (4, 3), "uint8", Colour.GREY), "picture", fill)
-    assert source.strip(0, 2).tolist() == [[5] * 3] * 2
-    for _ in range(2):
-        with pytest.raises(ConvError, match="broken"):
-            source.strip(1, 3)
-    source.close()
-
-
-def test_closing_stops_the_decoder():
-    begun, go_on = threading.Event(), threading.Event()
-    reached = []
-
-    def fill(out):
-        for row in range(4):
-            begun.set()
-            go_on.wait()
-            reached.append(row)
-            yield row + 1
-
-    source = ArrivingSource(Info.of("YX", (4, 3), "uint8", Colour.GREY), "picture", fill)
-    begun.wait()
-    threading.Timer(0.05, go_on.set).start()
-    source.close()
-    assert len(reached) < 4
 
 
 def saved(picture: Image.Image, **settings) -> bytes:

@@ -24,7 +24,7 @@ from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import jpeg
 from convcli.media.pictures.exif import turn
-from convcli.media.pictures.jpeg_segments import lost_of
+from convcli.media.pictures.jpeg_segments import APPLICATIONS, START, application, lost_of, taken_apart
 from convcli.media.pictures.pillow import (
     DECODERS,
     Picture,
@@ -41,8 +41,8 @@ from convcli.media.shared import (
     Holds,
     check_frames,
     check_pixels,
-    colour_of,
     decoding,
+    dpi_of,
     fit,
     info_of,
     settings_of,
@@ -50,6 +50,9 @@ from convcli.media.shared import (
 
 if TYPE_CHECKING:
     from PIL import Image
+
+QUALITY = 95  # of a JPEG
+FULL_CHROMA_FROM = 95  # quality from which colour keeps its full resolution (4:4:4), below 4:2:0
 
 
 def source(fp: IO[bytes], options: ReadOptions) -> Source:
@@ -88,7 +91,8 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
         if orientation == 1:
             fp.close()
             return jpeg.arriving(data, info_of(shape, "uint8", colour, metadata, lost, dpi))
-        pixels, dpi = turn(jpeg.decoded(data, shape), dpi, orientation)
+        jpeg.decode(data, pixels := np.empty(shape, np.uint8))
+        pixels, dpi = turn(pixels, dpi, orientation)
     fp.close()
     return ArraySource(pixels, info_of(pixels.shape, pixels.dtype.name, colour, metadata, lost, dpi))
 
@@ -156,10 +160,8 @@ def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> 
     UsageError
         For what the format cannot hold and no faithful reduction leads to.
     """
-    if colour_of(info) is Colour.CMYK and format_name == "jpeg":
-        return CmykSink(fp, info, options)
     writers: dict[str, Callable[..., Sink]] = {
-        "jpeg": jpeg.JpegSink,
+        "jpeg": JpegSink,
         "webp": WebpSink,
         "bmp": BmpSink,
         "gif": GifSink,
@@ -258,13 +260,26 @@ class PillowSink(Sink):
         self.notes = tuple(dict.fromkeys((*self.notes, line)))
 
 
-class CmykSink(PillowSink):
-    """A JPEG of four inks."""
+class JpegSink(PillowSink):
+    """A JPEG; Pillow encodes inks, and what has a profile or EXIF, byte for byte as imagecodecs does the rest."""
 
     holds = HOLDS["jpeg"]
 
     def settings(self) -> dict[str, Any]:
-        return jpeg.settings_for(self._options.level)
+        quality = QUALITY if self._options.level is None else self._options.level
+        return {"quality": quality, "subsampling": "4:4:4" if quality >= FULL_CHROMA_FROM else "4:2:0"}
+
+    def pictures(self, settings: dict[str, Any]) -> memoryview | bytes:
+        metadata = self._info.metadata
+        if self._info.colour is Colour.CMYK or metadata.icc or metadata.exif:
+            return super().pictures(settings)
+        import imagecodecs
+
+        sampling = settings["subsampling"].replace(":", "")
+        made = imagecodecs.jpeg8_encode(self._pixels, level=settings["quality"], subsampling=sampling)
+        segments, scan = taken_apart(bytes(made))
+        others = (data for marker, data in segments if marker not in APPLICATIONS)
+        return b"".join([START, application(dpi_of(self._info)), *others, made[scan:]])
 
 
 class BmpSink(PillowSink):

@@ -1,4 +1,4 @@
-"""PNG: decoded by libpng, mostly strip by strip, written by a container of our own around ISA-L's deflate.
+"""PNG: decoded by libpng, written by a container of our own around ISA-L's deflate.
 
 The writer is ours because it is seven times faster than Pillow's: rows are filtered as they arrive, pieces are
 deflated on threads, and nothing seeks.  Metadata that is more than a number is left to Pillow.  PNG (Third
@@ -8,19 +8,20 @@ Edition), W3C 2025; zlib, RFC 1950; concatenated deflate pieces as in pigz.
 import io
 import struct
 import zlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache, partial
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from convcli.common.budget import PICTURE
 from convcli.common.errors import ConvError
+from convcli.common.machine import available_threads
 from convcli.data.box import Box
 from convcli.data.info import ArraySource, Colour, Info, Metadata, Sink, Source
-from convcli.media.files.ordered import Pieces
 from convcli.media.files.target import whole
 from convcli.media.options import Compress, ReadOptions, WriteOptions
 from convcli.media.pictures.exif import turn
@@ -32,15 +33,14 @@ from convcli.media.pictures.png_chunks import (
     Header,
     chunk,
     chunks_of,
-    fill,
     header_of,
     lost_of,
     shape_of,
 )
-from convcli.media.pictures.progressive import ArrivingSource
 from convcli.media.shared import (
     CHANNELS,
     HOLDS,
+    Decoded,
     Density,
     check_pixels,
     decoding,
@@ -49,6 +49,9 @@ from convcli.media.shared import (
     info_of,
     resolution,
 )
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 PIECE = 1 << 20  # filtered bytes that are deflated together
 _DEFLATE = 1032  # bytes that deflate makes of one at most
@@ -63,13 +66,15 @@ _COLOURS = {1: Colour.GREY, 2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
 def source(fp: IO[bytes], options: ReadOptions) -> Source:
     """Open a PNG: palettes expanded, tRNS as alpha, 16 bits kept, fewer than 8 made 8.
 
-    Whatever can be decoded by strips is, in a thread; what is wrong with those shows when they are read.
+    Pixels are decoded when they are read, where the header tells their shape; what is wrong with them shows then.
 
     Raises
     ------
     ConvError
         For other, broken or truncated content, and for more than ``options.max_pixels``.
     """
+    import imagecodecs
+
     _silence()
     head = fp.read(33)
     header = header_of(head)
@@ -108,8 +113,7 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
     shape = shape_of(chunks) if orientation == 1 else None
     if shape is not None:
         info = info_of(shape, f"uint{header.bits}", _colour(shape), metadata, notes, dpi)
-        return ArrivingSource(info, "PNG", partial(fill, data, chunks))
-    import imagecodecs
+        return Decoded(info, "PNG", lambda out: imagecodecs.png_decode(data, out=out))
 
     with decoding("PNG"):
         pixels, dpi = turn(imagecodecs.png_decode(data), dpi, orientation)
@@ -241,6 +245,54 @@ class PngSink(Sink):
         self._deflated.close()
         _write(self._fp, b"IDAT", last())
         _write(self._fp, b"IEND")
+
+
+class Pieces:
+    """Runs the work for each piece on threads, and writes the results in the order in which the work was added.
+
+    >>> parts = []
+    >>> pieces = Pieces(parts.append)
+    >>> for letter in b"abc":
+    ...     pieces.add(lambda letter=letter: bytes([letter]))
+    >>> pieces.close()
+    >>> parts
+    [b'a', b'b', b'c']
+    """
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._first: Callable[[], bytes] | None = None  # is done here, if no other comes
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: deque[Future[bytes]] = deque()
+
+    def add(self, work: Callable[[], bytes]) -> None:
+        """Let a thread do the work; the oldest pieces are written before too many wait."""
+        threads = available_threads()
+        if threads == 1:
+            self._write(work())
+            return
+        if self._pool is None and self._first is None:
+            self._first = work
+            return
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # 4 ms that small files need not wait for
+
+            self._pool = ThreadPoolExecutor(threads)
+        for one in filter(None, (self._first, work)):
+            self._pending.append(self._pool.submit(one))
+        self._first = None
+        if len(self._pending) > 2 * threads:
+            self._write(self._pending.popleft().result())
+
+    def close(self) -> None:
+        """Write all that is left."""
+        first, self._first = self._first, None  # it may hold who owns us
+        if first is not None:
+            self._write(first())
+        while self._pending:
+            self._write(self._pending.popleft().result())
+        if self._pool is not None:
+            self._pool.shutdown()
 
 
 def _write(fp: IO[bytes], kind: bytes, *data: bytes) -> None:

@@ -1,33 +1,21 @@
-"""The chunks that a PNG consists of, and its rows strip by strip.  PNG (Third Edition), W3C 2025, section 5.
-
-ISA-L inflates in a third of zlib's time, libpng unfilters: it gets each strip as a small picture of its own, the row
-above it, then its filtered rows, stored without compression.  If the container or the stream looks wrong, libpng
-decodes the whole file and decides.
-"""
+"""The chunks that a PNG consists of.  PNG (Third Edition), W3C 2025, section 5."""
 
 import struct
-from collections.abc import Iterable, Iterator
-from dataclasses import field, replace
-
-import numpy as np
+from dataclasses import field
 
 from convcli.common.errors import ConvError
 from convcli.common.frozen import frozen
 from convcli.media.carriers import is_data, left_out
-from convcli.media.shared import HOLDS
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = ">IIBBBBB"
 CONTROL = ">IIIIIHHBB"  # of a frame: number, width, height, x, y, delay and its divisor, disposal, blending
 _SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}  # of a pixel, by PNG's colour types without a palette
-_CRITICAL = (b"IHDR", b"PLTE", b"IDAT")  # beside them, capitals begin what a reader must not skip
 _TEXTS = {
     b"Raw profile type exif": b"exif",
     b"XML:com.adobe.xmp\0": b"XML:com.adobe.xmp",
     b"Software\0": b"Software",
 }
-STRIP = 1 << 20  # filtered bytes that are decoded together
-_STORED = (1 << 16) - 1  # bytes of a block that is not compressed (RFC 1951, 3.2.4)
 PALETTE = 3
 _USUAL = {  # what says that colours are as they are without it: sRGB's
     b"gAMA": struct.pack(">I", 45455),
@@ -66,14 +54,11 @@ class Chunks:
         The first of each kind of chunk, pixels left out; some text chunks by their keyword.
     pixels : list of memoryview
         The parts of the deflated rows.
-    sound : bool
-        Whether chunks that must be understood are known, right by their checksums, and where they belong.
     """
 
     header: Header
     others: dict[bytes, bytes] = field(default_factory=dict)
     pixels: list[memoryview] = field(default_factory=list)
-    sound: bool = True
 
 
 def lost_of(chunks: Chunks) -> tuple[str, ...]:
@@ -126,11 +111,8 @@ def chunks_of(data: bytes, header: Header) -> Chunks:
     ConvError
         When the file ends before its last chunk does, or has no pixels.
     """
-    from isal import isal_zlib
-
     others: dict[bytes, bytes] = {}
     pixels: list[memoryview] = []
-    sound, before = True, b""
     whole = memoryview(data)
     start = len(SIGNATURE)
     while start + 12 <= len(data):
@@ -140,13 +122,7 @@ def chunks_of(data: bytes, header: Header) -> Chunks:
             if not pixels:
                 raise ConvError("broken PNG: it has no pixels (no IDAT chunk)")
             others |= {b"behind": b""} if is_data(data[end:]) else {}
-            return Chunks(header, others, pixels, sound)
-        if kind[:1].isupper() and end <= len(data):
-            (checksum,) = struct.unpack_from(">I", data, end - 4)
-            placed = kind == b"PLTE" or (not others if kind == b"IHDR" else before == kind or not pixels)
-            sound = sound and kind in _CRITICAL and placed
-            sound = sound and isal_zlib.crc32(whole[start + 4 : end - 4]) == checksum
-        before = kind
+            return Chunks(header, others, pixels)
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
             kind = next((name for text, name in _TEXTS.items() if data.startswith(text, start + 8)), kind)
         if kind == b"IDAT":
@@ -158,105 +134,9 @@ def chunks_of(data: bytes, header: Header) -> Chunks:
 
 
 def shape_of(chunks: Chunks) -> tuple[int, ...] | None:
-    """Return the shape of a picture that can be decoded by strips, None for another: it is left to libpng."""
+    """Return the shape of a picture whose header tells it, None for palettes, transparent colours and few bits."""
     header = chunks.header
-    plain = header.kind in _SAMPLES and header.bits in (8, 16) and header.methods == (0, 0, 0)
-    small = max(header.width, header.height) <= HOLDS["png"].side
-    if not (plain and small and chunks.sound) or b"tRNS" in chunks.others:
+    if header.kind not in _SAMPLES or header.bits not in (8, 16) or b"tRNS" in chunks.others:
         return None
     samples = _SAMPLES[header.kind]
     return (header.height, header.width, *((samples,) if samples > 1 else ()))
-
-
-def fill(data: bytes, chunks: Chunks, out: np.ndarray) -> Iterator[int]:
-    """Decode a picture of `shape_of` into an array, and yield how many of its rows are there.
-
-    Raises
-    ------
-    imagecodecs.PngError
-        For what libpng does not take either.
-    """
-    import imagecodecs
-    from isal import igzip_lib
-
-    try:
-        yield from _strips(chunks, out)
-    except (EOFError, igzip_lib.IsalError, imagecodecs.PngError):  # type: ignore[misc]  # its stub has no classes
-        imagecodecs.png_decode(data, out=out)
-        yield len(out)
-
-
-def _strips(chunks: Chunks, out: np.ndarray) -> Iterator[int]:
-    import imagecodecs
-
-    inflated = _Inflated(chunks.pixels)
-    row = 1 + out[0].nbytes  # with the number of its filter
-    above = bytes(row)
-    step = max(1, STRIP // row)
-    for start in range(0, len(out), step):
-        stop = min(start + step, len(out))
-        header = replace(chunks.header, height=1 + stop - start)
-        strip = imagecodecs.png_decode(_picture(header, above + inflated.read((stop - start) * row)))
-        out[start:stop] = strip[1:]
-        above = b"\0" + strip[-1].astype(strip.dtype.newbyteorder(">")).tobytes()
-        if stop == len(out):
-            inflated.finish()
-        yield stop
-
-
-class _Inflated:
-    """A zlib stream's bytes, as many at a time as are asked for: never what a small file could swell to."""
-
-    def __init__(self, parts: Iterable[memoryview]) -> None:
-        from isal import igzip_lib
-
-        self._parts = iter(parts)
-        self._stream = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB)
-
-    def read(self, count: int) -> bytes:
-        """Return the next bytes.
-
-        Raises
-        ------
-        EOFError
-            When there are fewer.
-        """
-        pieces = []
-        while count:
-            more = next(self._parts, b"") if self._stream.needs_input else b""
-            piece = self._stream.decompress(more, count)
-            if not (more or piece):
-                raise EOFError("not enough image data")
-            pieces.append(piece)
-            count -= len(piece)
-        return b"".join(pieces)
-
-    def finish(self) -> None:
-        """Check the sum behind the last byte, unless there are more than that, which libpng does not mind.
-
-        Raises
-        ------
-        EOFError
-            When it is missing.
-        """
-        if self._stream.eof:
-            return
-        try:
-            self.read(1)
-        except EOFError:
-            if not self._stream.eof:
-                raise
-
-
-def _picture(header: Header, filtered: bytes) -> bytes:
-    """Return a PNG of rows that are filtered already."""
-    from isal import isal_zlib
-
-    deflated = [b"\x78\x01"]
-    for start in range(0, len(filtered), _STORED):
-        block = filtered[start : start + _STORED]
-        last = start + _STORED >= len(filtered)
-        deflated += [struct.pack("<BHH", last, len(block), _STORED - len(block)), block]
-    deflated.append(struct.pack(">I", isal_zlib.adler32(filtered)))
-    parts = (chunk(b"IHDR", header.packed()), chunk(b"IDAT", *deflated), chunk(b"IEND"))
-    return b"".join([SIGNATURE, *(data for part in parts for data in part)])
