@@ -1,7 +1,9 @@
 """``convcli doctor``: what this installation can do, and what would make it do more."""
 
+import platform
 import textwrap
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, metadata, version
 from importlib.util import find_spec
 
 from convcli.cli.shared.options import ReportRequest
@@ -28,8 +30,14 @@ PACKAGES = {
 }
 
 
+_SOURCE = {
+    "documents": "docs/ in the source; `make docs` makes pages of them",
+    "problems": "the issue forms of the source ask what to add to these lines",
+}
+
+
 class Request(ReportRequest):
-    """Say what this installation has: engines, compiled loops, codecs, extras."""
+    """Say what is installed (engines, codecs, extras), where documents are, where to report."""
 
     work = "doctor.doctor"
 
@@ -39,22 +47,25 @@ def doctor(request: Request) -> None:
     loops = library.loops()
     versions = {group: {name: _version(name) for name in names} for group, names in PACKAGES.items()}
     cuda = _cuda()
+    system = f"{platform.python_version()} on {platform.system()} {platform.release()}, {platform.machine()}"
     machine = {"threads": available_threads(), "memory": available_memory()}
     found = {
         "convcli": _version("convcli"),
+        "python": system,
         "loops": None if loops is None else {"vector_bits": 8 * loops.width},
         "cuda": cuda,
         **versions,
         "machine": machine,
+        "addresses": _addresses(),
     }
-    rows = [("convcli", str(found["convcli"]))]
+    rows = [("convcli", str(found["convcli"])), ("Python", system)]
     rows.append(("compiled loops", f"vectors of {8 * loops.width} bits" if loops else library.absence()))
     for group, packages in versions.items():
         said = ", ".join(f"{name} {one or 'not installed'}" for name, one in packages.items())
         lines = textwrap.wrap(said, WIDTH, break_on_hyphens=False)
         rows += zip((group, *[""] * (len(lines) - 1)), lines, strict=True)
     rows.append(("CUDA", ", ".join(cuda) or "no device"))
-    rows.append(("processors", str(machine["threads"])))
+    rows += [("processors", str(machine["threads"])), *_addresses().items()]
     show(found, [Table(rows, wrap=True)], request)
 
 
@@ -63,6 +74,14 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _addresses() -> dict[str, str]:
+    """Return where documents and issues are: the addresses that a distributor gives the package, else the source."""
+    with suppress(PackageNotFoundError):
+        if named := metadata("convcli").get_all("Project-URL"):
+            return dict(url.split(", ", 1) for url in named)
+    return _SOURCE
 
 
 def _cuda() -> list[str]:

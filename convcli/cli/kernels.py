@@ -45,7 +45,7 @@ class ListRequest(ReportRequest):
 
 @frozen(kw_only=True)
 class ShowRequest:
-    """Show a kernel: matrix, range, factors, symmetry, what it does to frequencies, source."""
+    """Show a kernel: matrix, range, symmetry, frequencies, source."""
 
     work = "kernels.show_kernel"
 

@@ -33,7 +33,7 @@ COMMANDS = {  # in the order of the help
     "learn": Command("learn.request.Request", "Learn kernels from examples."),
     "kernels": Command("kernels.COMMANDS", "List the kernel library, or show what one kernel is like."),
     "job": Command("job.Request", "Show how far a large job is; verify or end it."),
-    "doctor": Command("doctor.Request", "Say what this installation has: engines, codecs, extras."),
+    "doctor": Command("doctor.Request", "Say what is installed, where documents are, where to report."),
 }
 OVERVIEW: tuple[list[str], ...] = ([], ["--help"], ["-h"], ["--version"], ["-V"])
 

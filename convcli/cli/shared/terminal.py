@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from convcli.common.options import Panel
 
 WIDTH = 80
+_EPILOG = "Documents: docs/ in the source. Report problems with `convcli doctor`."
 _EXAMPLES = 4  # of a short help
 _ORDER = {panel: number for number, panel in enumerate(Panel)}
 
@@ -27,7 +28,7 @@ class Command(TyperCommand):
     """A command whose help stands in panels on a terminal."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)
+        super().__init__(*arguments, **more | {"epilog": _EPILOG})
         self._brief = getattr(self.callback, "brief", "").split()
         if self._brief:  # -h is a help of its own
             self.context_settings["help_option_names"] = ["--help"]
@@ -92,7 +93,13 @@ class Group(TyperGroup):
 def group(name: str, help: str) -> Typer:
     """Return a command of several commands."""
     return Typer(
-        cls=Group, name=name, help=help, no_args_is_help=True, rich_markup_mode=None, add_completion=False
+        cls=Group,
+        name=name,
+        help=help,
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        add_completion=False,
     )
 
 
