@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convcli.common.errors import ConvError, UsageError
+from convcli.common import ConvError, UsageError
 
 if TYPE_CHECKING:
     from convcli.engines.base import Engine

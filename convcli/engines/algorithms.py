@@ -11,7 +11,7 @@ from functools import reduce
 from math import ceil, log2, prod
 from typing import TYPE_CHECKING
 
-from convcli.common.choices import EngineName
+from convcli.common import EngineName
 from convcli.engines.costs import FEW, LINES, NANOSECONDS, NATIVE_TILE, TINY, VECTOR, WIDE_TRANSFORMS
 from convcli.engines.interface import Algorithm, Array, Correlation, Pixels, Render, Values
 from convcli.engines.native import library

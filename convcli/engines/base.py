@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from convcli.common.errors import UsageError
+from convcli.common import UsageError
 from convcli.data.box import slices
 from convcli.engines.interface import Algorithm, Correlation, Outside
 from convcli.engines.locality import look

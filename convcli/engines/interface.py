@@ -11,8 +11,7 @@ from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from convcli.common.choices import EngineName
-from convcli.common.frozen import frozen
+from convcli.common import EngineName, frozen
 from convcli.engines.work import Work
 from convcli.geometry.padding import PadMode
 from convcli.kernel.model import Combine

@@ -12,7 +12,7 @@ from math import ceil, prod
 
 import numpy as np
 
-from convcli.common.frozen import frozen_identity
+from convcli.common import frozen_identity
 from convcli.data.box import Box, slices, whole
 from convcli.engines.interface import Correlation, Values
 from convcli.engines.native import library, rows

@@ -6,7 +6,7 @@ No arrays, no algorithm by name: sizes in, sizes out.
 from collections.abc import Sequence
 from math import ceil, prod
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 
 
 @frozen

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from convcli.common import Channels, ConvError, EngineName
+from convcli.common import Channels, ConvError, EngineName, counted
 from convcli.common.budget import check_memory
 from convcli.common.machine import own_memory
-from convcli.common.numbers import counted
 from convcli.common.prefetch import ahead
 from convcli.data.box import Box, grid, whole
 from convcli.data.info import BOXES, ITEMS, ArraySource, Grain, Info, PlanarSink, PlanarSource, Sink, Source

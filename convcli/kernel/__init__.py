@@ -4,8 +4,7 @@ import difflib
 import re
 from pathlib import Path
 
-from convcli.common import UsageError, in_range, quoted
-from convcli.common.numbers import whole
+from convcli.common import UsageError, in_range, quoted, whole
 from convcli.kernel import library
 from convcli.kernel.array_file import SUFFIXES, is_array_file, read_array
 from convcli.kernel.model import MAX_RANK, Combine, Defaults, Kernel

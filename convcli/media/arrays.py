@@ -13,8 +13,7 @@ from typing import IO
 
 import numpy as np
 
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.numbers import counted
+from convcli.common import ConvError, UsageError, counted
 from convcli.data.array_files import NpyHeader, npy_header
 from convcli.data.box import Box
 from convcli.data.info import ITEMS, SPACE, Boxes, Info

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from convcli.common.errors import UsageError
+from convcli.common import UsageError
 from convcli.data.box import whole
 from convcli.data.info import Colour, Source, Strips, channels_first, refuse_items
 from convcli.media.files.target import about_input

@@ -15,8 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, UsageError, frozen
 from convcli.data.axes import at_rate
 from convcli.data.info import Info, Kind, Sink, Source
 from convcli.media import registry

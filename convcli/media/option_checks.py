@@ -6,8 +6,7 @@ One row an option: when it was given, and which formats it means something for.
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import UsageError, frozen
 from convcli.data.info import Kind
 from convcli.media.files.target import StrPath, about_input
 from convcli.media.options import Compress, Header, ReadOptions, WriteOptions

@@ -10,11 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from convcli.common import Frames, Reading, UsageError, frozen, in_range, parse_choice, parse_rate, quoted
 from convcli.common.budget import PIXELS
-from convcli.common.choices import Frames, Reading, parse_choice
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
-from convcli.common.numbers import in_range, parse_rate, quoted
 from convcli.common.options import Panel, flag, option
 
 MILLION = 1_000_000

@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 
-from convcli.common.errors import ConvError
+from convcli.common import ConvError
 from convcli.data.box import Box, Span, slices
 from convcli.data.info import BOXES, Info, Sink
 

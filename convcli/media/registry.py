@@ -19,10 +19,9 @@ from math import prod
 from pathlib import Path, PurePath
 from typing import IO, Any
 
-from convcli.common import plugins
+from convcli.common import frozen, plugins
 from convcli.common.budget import PICTURE, PIXELS, TABLE
 from convcli.common.errors import ConvError, NoPicturesError, UsageError
-from convcli.common.frozen import frozen
 from convcli.common.machine import available_memory
 from convcli.data.axes import INCH, SECOND, Even, Listed
 from convcli.data.info import BOXES, KEPT, STRIPS, Grain, Info, Kind, Sink, Source

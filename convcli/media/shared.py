@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from convcli.common import ConvError, UsageError, frozen
 from convcli.common.budget import PICTURE, Rule
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen
 from convcli.common.machine import NO_MEMORY, NO_THREAD
 from convcli.data.axes import INCH, Axis, Even
 from convcli.data.info import KEPT, Colour, Info, Metadata, Strips

@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import lcm
 from typing import Any
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 from convcli.data.axes import Axis, Even, Listed
 from convcli.data.info import Companions, Kind
 

@@ -14,9 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from convcli.common import signals
+from convcli.common import ConvError, signals
 from convcli.common.budget import mega
-from convcli.common.errors import ConvError
 from convcli.common.machine import check_room
 
 _SECONDS, _PACE = 2, 50_000  # of processor time for any file, and bytes for which there is another one

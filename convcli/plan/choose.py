@@ -12,10 +12,8 @@ from functools import cached_property, lru_cache
 from math import ceil, prod
 from typing import Any
 
+from convcli.common import ConvError, EngineName, frozen
 from convcli.common.budget import UNASKED
-from convcli.common.choices import EngineName
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen
 from convcli.common.machine import available_memory, available_threads
 from convcli.engines.algorithms import ways
 from convcli.engines.interface import Algorithm

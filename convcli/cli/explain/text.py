@@ -8,8 +8,7 @@ import numpy as np
 
 from convcli.cli.shared import report
 from convcli.cli.shared.terminal import WIDTH, Table, aligned
-from convcli.common import frozen, frozen_identity
-from convcli.common.numbers import decimal_text, number_text
+from convcli.common import decimal_text, frozen, frozen_identity, number_text
 from convcli.explanations.value import (
     ConvExplanation,
     Explanation,

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs
-from convcli.common import ConvError, UsageError, frozen
-from convcli.common.errors import unreadable
+from convcli.common import ConvError, UsageError, frozen, unreadable
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, shown
 from convcli.media.registry import Format

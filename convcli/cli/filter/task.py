@@ -16,8 +16,7 @@ from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.kernels import is_transform, kernels_for
 from convcli.cli.shared.progress import Meter
-from convcli.common import Missing, UsageError, frozen, number_text, per_axis
-from convcli.common.choices import Distances
+from convcli.common import Distances, Missing, UsageError, frozen, number_text, per_axis
 from convcli.data.axes import Axis
 from convcli.data.info import ArraySource, Info, Source
 from convcli.execution.items import item_of

@@ -8,7 +8,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 
 ABI = 7
 NAME = "librows.so"  # on every system: it is loaded by its path

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 
 NETWORK, HISTOGRAM = 5, 6  # forms of `rows.h`
 KEYS = 5  # the first of its lanes for ranks, of samples of 1 byte

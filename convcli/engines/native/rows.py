@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from convcli.common.frozen import frozen, frozen_identity
+from convcli.common import frozen, frozen_identity
 from convcli.engines import tiles
 from convcli.engines.interface import Correlation, Outside
 from convcli.engines.native import library

@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from convcli.common.choices import EngineName
+from convcli.common import EngineName
 from convcli.common.machine import available_threads
 from convcli.data.box import Box, grid, slices
 from convcli.engines import shift_and_add, tiles

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from convcli.common.errors import UsageError
-from convcli.common.numbers import quoted
+from convcli.common import UsageError, quoted
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 import torch
 
-from convcli.common.choices import EngineName
+from convcli.common import EngineName
 from convcli.engines import shift_and_add, tiles
 from convcli.engines.algorithms import TorchDirect, TorchNative, ways, work_of
 from convcli.engines.base import Engine, all_finite

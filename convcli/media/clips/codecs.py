@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import av
 import av.error
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import UsageError, frozen
 from convcli.data.info import Colour, Info
 from convcli.media.clips.convert import ARRAYS, array_format
 from convcli.media.clips.decoder import carries_alpha

@@ -10,7 +10,7 @@ from typing import IO, Any
 import av
 import av.error
 
-from convcli.common.errors import ConvError
+from convcli.common import ConvError
 from convcli.media.clips.scan import pictures, start_of
 from convcli.media.clips.tracks import REFUSALS, Tracks, Written
 from convcli.media.clips.writer import MUXERS, set_aspect

@@ -14,8 +14,8 @@ import av
 import av.error
 from av.codec.context import Flags
 
+from convcli.common import ConvError
 from convcli.common.budget import FRAME
-from convcli.common.errors import ConvError
 from convcli.media.clips.scan import (
     TRUNCATED,
     Frames,

@@ -14,8 +14,7 @@ from typing import IO
 
 import av
 
-from convcli.common import signals
-from convcli.common.errors import ConvError
+from convcli.common import ConvError, signals
 from convcli.common.machine import available_threads, check_room
 from convcli.media.clips.scan import VideoFile
 from convcli.media.files.atomic import closed_after

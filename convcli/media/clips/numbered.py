@@ -16,8 +16,7 @@ from typing import IO
 
 import numpy as np
 
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, frozen
 from convcli.data.axes import Axis, at_rate
 from convcli.data.box import Box
 from convcli.data.info import Info, Sink, Source, Strips

@@ -14,9 +14,8 @@ import av
 import av.logging
 import numpy as np
 
+from convcli.common import ConvError, frozen
 from convcli.common.budget import FRAME
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen
 from convcli.data.axes import Even, Positions, at_rate
 from convcli.data.info import Colour, Info, Source, Strips
 from convcli.media.clips.convert import Converter, array_format

@@ -15,9 +15,9 @@ import av
 import av.error
 import av.logging
 
+from convcli.common import frozen
 from convcli.common.budget import FRAME, PIXELS
 from convcli.common.errors import ConvError, NoPicturesError
-from convcli.common.frozen import frozen
 from convcli.data.axes import SECOND, Listed
 
 INTERLACED = "the clip is interlaced: its two fields are filtered and written as one picture, without their field order"

@@ -15,7 +15,7 @@ import av.error
 import numpy as np
 from av.codec.context import Flags
 
-from convcli.common.errors import ConvError, UsageError
+from convcli.common import ConvError, UsageError
 from convcli.data.box import Box
 from convcli.data.info import Info, Sink
 from convcli.media.clips.codecs import choose

@@ -22,9 +22,8 @@ from itertools import islice
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING
 
-from convcli.common import signals
+from convcli.common import ConvError, UsageError, about, signals
 from convcli.common.budget import check_memory
-from convcli.common.errors import ConvError, UsageError, about
 from convcli.media.files import atomic
 from convcli.media.files.atomic import closed_after, followed, replacing, replacing_all, replacing_folder
 

@@ -20,8 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, frozen
 from convcli.data.axes import SECOND, Listed
 from convcli.data.info import Colour, Info, Metadata, Strips
 from convcli.media.carriers import comment, is_data, left_out

@@ -15,8 +15,8 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from convcli.common import ConvError
 from convcli.common.budget import GIF, PICTURE, Rule
-from convcli.common.errors import ConvError
 from convcli.data.box import Box
 from convcli.data.info import KEPT, ArraySource, Colour, Info, Sink, Source
 from convcli.media.carriers import is_data, left_out

@@ -7,8 +7,7 @@ import re
 import struct
 from fractions import Fraction
 
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, frozen
 from convcli.media.carriers import LOST, STORAGE, comment, is_data, left_out
 
 START, END = b"\xff\xd8", b"\xff\xd9"

@@ -11,8 +11,8 @@ from typing import IO
 
 import numpy as np
 
+from convcli.common import ConvError
 from convcli.common.budget import PICTURE
-from convcli.common.errors import ConvError
 from convcli.data.info import ArraySource, Colour, Metadata, Source
 from convcli.media import trial
 from convcli.media.carriers import left_out

@@ -15,8 +15,7 @@ from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from convcli.common.errors import UsageError
-from convcli.common.frozen import frozen
+from convcli.common import UsageError, frozen
 from convcli.data.axes import SECOND, Even, Listed, Positions
 from convcli.data.info import Info
 from convcli.data.units import UNITS

@@ -10,8 +10,8 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from convcli.common import ConvError
 from convcli.common.budget import PICTURE, Rule
-from convcli.common.errors import ConvError
 from convcli.data.info import Colour, Metadata
 from convcli.media.carriers import LOST, comment, left_out
 from convcli.media.options import ReadOptions

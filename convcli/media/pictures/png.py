@@ -17,8 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from convcli.common import ConvError
 from convcli.common.budget import PICTURE
-from convcli.common.errors import ConvError
 from convcli.common.machine import available_threads
 from convcli.data.box import Box
 from convcli.data.info import ArraySource, Colour, Info, Metadata, Sink, Source

@@ -3,8 +3,7 @@
 import struct
 from dataclasses import field
 
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, frozen
 from convcli.media.carriers import is_data, left_out
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -15,9 +15,8 @@ from itertools import islice
 from math import prod
 from typing import IO, TYPE_CHECKING, Any
 
+from convcli.common import ConvError, frozen
 from convcli.common.budget import IN_PYTHON, MODEST, PICTURE, TILES
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen
 from convcli.data.info import Colour, Source
 from convcli.media.options import ReadOptions
 from convcli.media.pictures.boxes import avif_carriers, end_of, jpeg2000_carriers

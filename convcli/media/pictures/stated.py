@@ -2,8 +2,8 @@
 
 import struct
 
+from convcli.common import ConvError
 from convcli.common.budget import TILES
-from convcli.common.errors import ConvError
 from convcli.media.pictures.boxes import CODESTREAM, boxes
 from convcli.media.pictures.jpeg_segments import START, check_scans, frame_size
 

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcli.common.errors import ConvError, UsageError
+from convcli.common import ConvError, UsageError
 from convcli.data.box import Box, Span, slices
 from convcli.data.info import Boxes, Colour, Grain, Info, Sink, Source
 from convcli.media import region

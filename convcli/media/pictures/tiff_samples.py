@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, frozen
 from convcli.data.info import Colour, Metadata
 from convcli.media.shared import CHANNELS, WITH_ALPHA, Density, resolution
 

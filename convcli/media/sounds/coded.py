@@ -12,7 +12,7 @@ import av.error
 import numpy as np
 from av.codec.context import Flags2
 
-from convcli.common.errors import ConvError
+from convcli.common import ConvError
 from convcli.data.box import Box
 from convcli.data.info import Info, Sink
 from convcli.media.clips.scan import VideoFile, libav, pictures

@@ -10,9 +10,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from convcli.common import ConvError, UsageError, frozen
 from convcli.common.budget import SOUND
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen
 from convcli.data.axes import SECOND, Axis, Listed, at_rate
 from convcli.data.info import Info, Kind, Strips
 from convcli.data.units import NO_UNIT, measure, samples, spacing

@@ -14,8 +14,7 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, frozen
 from convcli.data.box import Box
 from convcli.data.info import Info, Sink
 from convcli.media.carriers import left_out

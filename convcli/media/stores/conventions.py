@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen_identity
+from convcli.common import ConvError, frozen_identity
 from convcli.data.axes import SECOND, Axis, Even, Listed, Positions
 from convcli.data.info import SPACE
 from convcli.data.units import UNITS

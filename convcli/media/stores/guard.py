@@ -15,7 +15,7 @@ from functools import partial
 from math import prod
 from typing import Any
 
-from convcli.common.errors import ConvError
+from convcli.common import ConvError
 from convcli.media.shared import decoding
 
 try:

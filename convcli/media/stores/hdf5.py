@@ -15,8 +15,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from convcli.common import ConvError, UsageError
 from convcli.common.budget import PICTURE
-from convcli.common.errors import ConvError, UsageError
 from convcli.data.axes import Axis, Positions
 from convcli.data.box import Box, slices
 from convcli.data.info import BOXES, Boxes, Grain, Info, Metadata, Sink

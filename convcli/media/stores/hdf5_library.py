@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from convcli.common.errors import ConvError
+from convcli.common import ConvError
 from convcli.data.box import Box, slices
 from convcli.media import region, trial
 

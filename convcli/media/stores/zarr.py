@@ -18,10 +18,8 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
+from convcli.common import ConvError, UsageError, counted, frozen
 from convcli.common.budget import check_memory
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen
-from convcli.common.numbers import counted
 from convcli.data.axes import Axis, Even, Positions
 from convcli.data.box import Box, grid, slices
 from convcli.data.info import BOXES, SPACE, Boxes, Grain, Info, Metadata, Sink

@@ -6,7 +6,7 @@ In a flatbuffer a table's field lies where its entry in a list of offsets says, 
 from base64 import b64decode, b64encode
 from struct import pack, pack_into, unpack_from
 
-from convcli.common.frozen import frozen
+from convcli.common import frozen
 
 _MESSAGE = b"\xff\xff\xff\xff"
 _END = 10  # behind an Arrow file's footer: its length, and the signature

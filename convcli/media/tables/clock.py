@@ -9,8 +9,7 @@ from fractions import Fraction
 import numpy as np
 import polars as pl
 
-from convcli.common.frozen import frozen
-from convcli.common.numbers import number_text
+from convcli.common import frozen, number_text
 from convcli.data.axes import AS_ROWS, SECOND, UNCLEAR, Listed
 from convcli.data.units import measure
 from convcli.media.tables.columns import name_of

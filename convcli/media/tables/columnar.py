@@ -15,8 +15,8 @@ from typing import IO, Any, TypeVar
 import numpy as np
 import polars as pl
 
+from convcli.common import ConvError
 from convcli.common.budget import CELLS
-from convcli.common.errors import ConvError
 from convcli.data.info import Info
 from convcli.media import trial
 from convcli.media.files.target import whole

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from convcli.common.errors import UsageError
+from convcli.common import UsageError
 
 _SHOWN = 12  # names in a message
 

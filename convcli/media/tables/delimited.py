@@ -16,8 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, frozen
 from convcli.media.options import Header
 
 SAMPLE_BYTES = 1 << 16

@@ -21,10 +21,8 @@ import numpy as np
 import polars as pl
 from polars import selectors
 
+from convcli.common import ConvError, UsageError, frozen, quoted
 from convcli.common.budget import TABLE
-from convcli.common.errors import ConvError, UsageError
-from convcli.common.frozen import frozen
-from convcli.common.numbers import quoted
 from convcli.data.axes import SECOND, Even, Listed
 from convcli.data.box import Box
 from convcli.data.info import Info, Kind, Sink, Strips

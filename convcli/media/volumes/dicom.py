@@ -11,8 +11,7 @@ from typing import IO
 
 import numpy as np
 
-from convcli.common.errors import ConvError
-from convcli.common.numbers import counted, quoted
+from convcli.common import ConvError, counted, quoted
 from convcli.data.axes import SECOND, Even
 from convcli.data.box import Box
 from convcli.data.info import Boxes, Colour, Info, Metadata, Volume

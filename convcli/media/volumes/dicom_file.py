@@ -14,8 +14,7 @@ from typing import IO, Any
 import imagecodecs
 import numpy as np
 
-from convcli.common.errors import ConvError
-from convcli.common.frozen import frozen
+from convcli.common import ConvError, frozen
 from convcli.data.box import Span
 from convcli.data.info import Colour
 from convcli.media import region

@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 from isal import isal_zlib
 
-from convcli.common.errors import ConvError
+from convcli.common import ConvError
 from convcli.data.info import Info
 from convcli.media.carriers import LOST
 from convcli.media.options import ReadOptions, WriteOptions

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 from isal import igzip
 
-from convcli.common.errors import ConvError
+from convcli.common import ConvError
 from convcli.data.axes import SECOND, Even
 from convcli.data.info import Colour, Info
 from convcli.data.units import UNITS

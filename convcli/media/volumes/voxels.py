@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from convcli.common.errors import ConvError
+from convcli.common import ConvError
 from convcli.data.axes import SECOND, Even
 from convcli.data.box import Box
 from convcli.data.info import Boxes, Colour, Info, Metadata, Volume
