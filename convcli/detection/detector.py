@@ -1,6 +1,8 @@
 """The motion job: what is computed of a clip, the threshold from its noise, and one pass over its frames.
 
-Files, options in words and what is written stay outside: a source comes in, sights go out.
+Files, options in words and what is written stay outside: a source comes in, sights go out.  The motion kernel on bytes
+is computed here, in a third of an engine's time: squares are added up along rows and columns, in 16 bits, and divided
+only where they are looked at.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,7 @@ from convcli.data.box import slices, whole
 from convcli.data.info import Info, Source
 from convcli.detection.area import Watching
 from convcli.detection.changes import kind_of, light_change, scene_of
-from convcli.detection.events import GLOBAL, MUCH, NOTHING, Detector, Look, Rules, look
+from convcli.detection.events import GLOBAL, MUCH, NOTHING, Detector, Look, Rules, grouped, keep_regions, look
 from convcli.detection.noise import (
     CEILING,
     MOST_FRAMES,
@@ -26,8 +28,6 @@ from convcli.detection.noise import (
     per_block,
     sample,
 )
-from convcli.detection.regions import grouped, keep_regions
-from convcli.detection.square_difference import square_difference
 from convcli.execution.box import in_order
 from convcli.execution.pipeline import Pipeline, Progress
 from convcli.geometry.windows import TransposedWindow
@@ -46,6 +46,51 @@ FEW, OFTEN = 12, 0.8  # so many regions in so many results are scattered things 
 LARGER = 2.0  # times as many pixels as the largest of these has are something else
 SCATTERED = 0.002  # of the picture, at most, is taken for one of these
 MANY = 0.05  # of the blocks: where more lie beyond their limits, it may be noise that has grown
+
+_STRIP = 48  # rows at a time, so that what is added up stays in the cache
+
+
+def square_difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the sums over 3×3 squares of ``after`` less ``before``, edges replicated.
+
+    Parameters
+    ----------
+    before, after : ndarray
+        (Y, X), 8 bits, at least two pixels wide.
+
+    Returns
+    -------
+    ndarray
+        (Y, X) of int16: nine times the difference of the means, at most 9 · 255.
+
+    >>> spot = np.zeros((3, 4), np.uint8); spot[1, 0] = 5
+    >>> square_difference(np.zeros_like(spot), spot).tolist()
+    [[10, 5, 0, 0], [10, 5, 0, 0], [10, 5, 0, 0]]
+    """
+    height, width = before.shape
+    sums = np.empty((height, width), np.int16)
+    strip = np.empty((_STRIP + 2, width), np.int16)  # of change, with a row more on either side
+    sums_of_rows = np.empty((_STRIP, width), np.int16)
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        count = bottom - top
+        first, last = max(top - 1, 0), min(bottom + 1, height)
+        inside = strip[first - top + 1 : last - top + 1]
+        np.subtract(after[first:last], before[first:last], out=inside, dtype=np.int16)
+        if first == top:
+            strip[0] = strip[1]
+        if last == bottom:
+            strip[count + 1] = strip[count]
+        rows, out = sums_of_rows[:count], sums[top:bottom]
+        np.add(strip[:count], strip[1 : count + 1], out=rows)
+        rows += strip[2 : count + 2]
+        # All rows as one long one, which is much faster; what that does to the ends of rows is mended.
+        flat, flat_out = rows.reshape(-1), out.reshape(-1)
+        np.add(flat[:-2], flat[1:-1], out=flat_out[1:-1])
+        flat_out[1:-1] += flat[2:]
+        out[:, 0] = 2 * rows[:, 0] + rows[:, 1]
+        out[:, -1] = 2 * rows[:, -1] + rows[:, -2]
+    return sums
 
 
 class Part(Source, Protocol):

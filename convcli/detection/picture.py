@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convcli.detection.regions import Box
+from convcli.detection.events import Box
 
 _TINT = (255, 64, 32)  # of 255: what moves
 _FRAME = (255, 220, 0)  # of 255: the box around it

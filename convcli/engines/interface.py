@@ -102,7 +102,7 @@ class Correlation:
 
 @frozen
 class Values:
-    """What a look at a box's values found (`convcli.engines.locality`).
+    """What a look at a box's values found (`convcli.engines.base`).
 
     Attributes
     ----------

@@ -4,21 +4,22 @@ Everything that computes what ``filter`` computes goes through here: the shell, 
 ``matrix --verify`` and ``learn``.  No files and no words for people: sources and sinks come in, tallies go out.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, nullcontext, suppress
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from math import inf, prod
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
 from convcli.common import Channels, ConvError, EngineName, counted
 from convcli.common.budget import check_memory
 from convcli.common.machine import own_memory
-from convcli.common.prefetch import ahead
 from convcli.data.box import Box, grid, whole
 from convcli.data.info import BOXES, ITEMS, ArraySource, Grain, Info, PlanarSink, PlanarSource, Sink, Source
 from convcli.engines import get_engine
@@ -47,6 +48,36 @@ TURNS = 4  # boxes for each process, so that all end at about the same time
 
 Progress = Callable[[int, int], None]
 """Called with the samples done along the stream axis, and their total."""
+
+T = TypeVar("T")
+
+
+def ahead(items: Iterator[T], most: int = 2) -> Generator[T, None, None]:
+    """Yield the same items, the next ``most`` of them made by a thread while the caller is busy with one.
+
+    An exception arrives where its item would have; when the caller leaves early, a generator is closed.
+
+    >>> list(ahead(n * n for n in range(4)))
+    [0, 1, 4, 9]
+    """
+
+    def following() -> list[T]:
+        return [item] if (item := next(items, _END)) is not _END else []  # type: ignore[list-item]
+
+    thread = ThreadPoolExecutor(1)
+    try:
+        pending: deque[Future[list[T]]] = deque(thread.submit(following) for _ in range(most))
+        while item := pending.popleft().result():
+            pending.append(thread.submit(following))
+            yield item[0]
+    finally:
+        thread.shutdown(cancel_futures=True)
+        if isinstance(items, Generator):
+            with suppress(ValueError):  # interrupted as the thread began: it is not known, and works on
+                items.close()
+
+
+_END = object()
 
 
 def _silent(done: int, total: int) -> None:

@@ -23,12 +23,10 @@ import convcli
 from convcli.cli.motion.work import Found, lines
 from convcli.cli.shared.terminal import Table
 from convcli.detection.changes import light_change
-from convcli.detection.detector import is_square_difference, newest
-from convcli.detection.events import Detector, Event, Look, Rules, look
+from convcli.detection.detector import is_square_difference, newest, square_difference
+from convcli.detection.events import Detector, Event, Look, Rules, keep_regions, look
 from convcli.detection.noise import Limits, limits, sample
 from convcli.detection.picture import HeatMap, overlay
-from convcli.detection.regions import keep_regions
-from convcli.detection.square_difference import square_difference
 from convcli.jobs.bind import Settings, bind
 from convcli.kernel import load_kernel
 from tests.clips import decoded, make, packets, pattern, times_of

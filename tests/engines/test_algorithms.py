@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch.nn import functional as F
 
 from convcli.common.choices import EngineName
-from convcli.engines import get_engine, locality
+from convcli.engines import base, get_engine
 from convcli.engines.algorithms import (
     ALGORITHMS,
     NumpyBox,
@@ -254,7 +254,7 @@ def test_an_error_is_not_felt_far_away(algorithm: Algorithm, problem: dict) -> N
         return
     engine = get_engine(algorithm.engine)
     loops = library.loops() if problem["compiled"] else None
-    with patch.object(locality, "PART", 64), patch.object(library, "loops", lambda: loops):
+    with patch.object(base, "PART", 64), patch.object(library, "loops", lambda: loops):
         got = engine.correlate(x, weights, algorithm=algorithm, **options)
     want, own = reference(x, weights, **options), reference(np.abs(x), np.abs(weights), **options)
     share = algorithm.error if x.dtype == np.float32 else 1e-13
@@ -305,7 +305,7 @@ def test_a_cell_holds_its_largest_magnitude(
     x[1, 0, 0] = np.nan if x.dtype.kind == "f" else np.iinfo(dtype).min
     x = x[:, : random.integers(1, 4)]
     with patch.object(library, "loops", library.loops if compiled else lambda: None):
-        got = locality._magnitudes(x, widths)
+        got = base._magnitudes(x, widths)
     assert got.shape == (2, *(-(-n // width) for n, width in zip(space, widths, strict=True)))
     assert not np.signbit(got).any()
     for item, *cell in np.ndindex(got.shape):

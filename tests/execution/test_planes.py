@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from convcli.common.prefetch import ahead
 from convcli.data.info import PlanarSource
 from convcli.engines import get_engine
 from convcli.engines.algorithms import NumpyInteger
+from convcli.execution.pipeline import ahead
 from convcli.media import registry
 from convcli.media.clips.convert import Converter
 from convcli.media.clips.decoder import Decoder

@@ -43,7 +43,7 @@ from convcli.kernel import load_kernel
 from convcli.kernel.array_file import load_array
 from convcli.kernel.model import check_size
 from convcli.kernel.yaml_file import load_yaml
-from convcli.learning import checkpoint
+from convcli.learning import torch_training
 from convcli.media import registry
 from convcli.media.clips.numbered import NumberedSource, find
 from convcli.media.files.target import Folder
@@ -425,7 +425,7 @@ READERS = (
     _archive("npz", 4000),
     _archive("safetensors", 4000),
     _archive("pth", 3000, load_all),
-    _archive("checkpoint", 3000, checkpoint.read, "safetensors"),
+    _archive("checkpoint", 3000, torch_training.read_checkpoint, "safetensors"),
     replace(_bytes("job", lambda case, rng, folder: _job(case, rng, folder), 1000), rearrange=_other_job),
     _archive("labels", 1000, _labels, "csv"),
     Reader(

@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from convcli.cli.learn import examples as learn_examples
+from convcli.cli.learn import net as learn_net
 from convcli.cli.learn.net import _curve
 from convcli.cli.program import run
 from convcli.cli.shared.opened import Opened
@@ -211,14 +211,14 @@ def test_examples_beyond_the_memory_meant_for_them_are_read_again(
     learn(capsys, *AUTOENCODER, *settings)
     kept = Path("ae.safetensors").read_bytes()
     reads: list[str] = []
-    original = learn_examples.opened
+    original = learn_net.opened
 
     def counted(name: str, options: ReadOptions, **how: bool) -> AbstractContextManager[Opened]:
         reads.append(name)
         return original(name, options, **how)
 
-    monkeypatch.setattr(learn_examples, "opened", counted)
-    monkeypatch.setattr(learn_examples, "MEMORY", 4 * 32 * 32 * 4)  # four pictures of twelve
+    monkeypatch.setattr(learn_net, "opened", counted)
+    monkeypatch.setattr(learn_net, "MEMORY", 4 * 32 * 32 * 4)  # four pictures of twelve
     learn(capsys, *AUTOENCODER, *settings)
     assert Path("ae.safetensors").read_bytes() == kept
     counts = sorted(reads.count(name) for name in set(reads))
@@ -257,13 +257,14 @@ def test_an_interrupted_training_keeps_its_checkpoint(place: Path) -> None:
     out, error = process.communicate(timeout=30)
     assert (process.returncode, out, error) == (130, b"", b"")
     assert sorted(path.name for path in place.iterdir() if path.suffix == ".safetensors") == [checkpoint.name]
-    from convcli.learning.checkpoint import read
 
-    state, _ = read(checkpoint)
+    from convcli.learning.torch_training import read_checkpoint
+
+    state, _ = read_checkpoint(checkpoint)
     last = state.curve[-1].number
     assert [epoch.number for epoch in state.curve] == list(range(last + 1))
     ok("learn", *AUTOENCODER, "--epochs", str(last + 1), "--resume", checkpoint, "-q", cwd=place)
-    assert read(checkpoint)[0].curve[-1].number == last + 1
+    assert read_checkpoint(checkpoint)[0].curve[-1].number == last + 1
 
 
 def test_a_loss_that_is_no_longer_finite_stops_and_keeps_the_last_good_state(

@@ -21,7 +21,6 @@ from convcli.kernel import analysis, load_kernel
 from convcli.kernel.analysis import separable_terms
 from convcli.kernel.model import Kernel
 from convcli.plan import choose as choose_module
-from convcli.plan import workload
 from convcli.plan.choose import MOST_MEMORY, Plan, Resources, choose
 
 
@@ -264,7 +263,7 @@ def test_the_halo_is_what_one_output_sees() -> None:
     middles = {7 * 2 + 3 * tap for tap in range(7)}  # of output 7, among the outputs of the first kernel
     seen = {middle * 2 + 3 * tap for middle in middles for tap in range(5)}
     steps = (max(seen) - min(seen) + 1) / (2 * 2)
-    assert steps <= workload.halo(chain, 0) < steps + 1
+    assert steps <= choose_module.halo(chain, 0) < steps + 1
 
 
 @pytest.mark.parametrize("engine", [EngineName.NUMPY, EngineName.TORCH])
@@ -273,7 +272,7 @@ def test_a_block_of_a_wide_picture_is_two_halos_long(engine: EngineName) -> None
     plan = plan_of(chain_of(41, (6000, 200_000), dilation=(2,), stride=(2,)), engine, threads=1)
     assert names(plan) == ("direct",)
     halo = (2 * (41 - 1) + 1 + 1) // 2
-    assert workload.halo(plan.job.chain, 0) == halo
+    assert choose_module.halo(plan.job.chain, 0) == halo
     assert 2 * halo <= plan.steps[0] < 2 * halo + 16  # rounded up to groups of rows
 
 

@@ -61,7 +61,7 @@ class RunRequest:
       convcli net run stem.yaml photo.jpg -w r18.pth --layer conv1 --maps m.png
     """
 
-    work = "net.several.run"
+    work = "net.run.run"
     brief = "--output --labels --weights --layer --maps --top --range --axes"
 
     net: Path = _net()

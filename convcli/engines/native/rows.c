@@ -784,7 +784,7 @@ static void run(Job *job, Memory *memory) {
     }
 }
 
-/* Magnitudes in cells: what lies where in the data (convcli.engines.locality) */
+/* Magnitudes in cells: what lies where in the data (convcli.engines.base) */
 
 /* Floats without their sign are in the order of their bits, NaN last. */
 #define MAGNITUDE(bits) ((bits) & (Bits)(((uint64_t)1 << (8 * sizeof(Bits) - 1)) - 1))

@@ -17,8 +17,8 @@ from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm, Correlation, Outside
 from convcli.engines.native import library, rows
 from convcli.engines.on_numpy import sums
+from convcli.engines.on_numpy.sums import reduce_windows, windows_of
 from convcli.engines.padding import pad
-from convcli.engines.reductions import reduce_windows, windows_of
 from convcli.geometry.pools import PoolKind
 from convcli.pixels.render import Rendering, Tally, render
 

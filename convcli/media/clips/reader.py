@@ -18,9 +18,8 @@ from convcli.common import ConvError, frozen
 from convcli.common.budget import FRAME
 from convcli.data.axes import Even, Positions, at_rate
 from convcli.data.info import Colour, Info, Source, Strips
-from convcli.media.clips.convert import Converter, array_format
+from convcli.media.clips.convert import Converter, array_format, coded, components
 from convcli.media.clips.decoder import Decoder, has_alpha_beside
-from convcli.media.clips.planes import coded, components
 from convcli.media.clips.scan import (
     INTERLACED,
     UnknownCodecError,

@@ -1,4 +1,6 @@
-"""JPEG, WebP, BMP and GIF: pictures through Pillow, but for what `jpeg` does by itself.
+"""JPEG, WebP, BMP and GIF: pictures through Pillow.
+
+The samples of a JPEG go through imagecodecs, whose libjpeg-turbo takes two thirds of Pillow's time for the same bytes.
 
 Pillow may use only the decoders that are named here, so that no content can start another program.  Files
 come as binary file objects.  PNG is in ``png``, TIFF in ``tiff``, what animations add in ``animation``.
@@ -22,9 +24,18 @@ from convcli.data.info import KEPT, ArraySource, Colour, Info, Sink, Source
 from convcli.media.carriers import is_data, left_out
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.media.pictures import jpeg
 from convcli.media.pictures.exif import turn
-from convcli.media.pictures.jpeg_segments import APPLICATIONS, START, application, lost_of, taken_apart
+from convcli.media.pictures.jpeg_segments import (
+    APPLICATIONS,
+    END,
+    SCAN,
+    START,
+    application,
+    check_scans,
+    lost_of,
+    plain,
+    taken_apart,
+)
 from convcli.media.pictures.pillow import (
     DECODERS,
     Picture,
@@ -38,6 +49,7 @@ from convcli.media.shared import (
     CHANNELS,
     HOLDS,
     MODES,
+    Decoded,
     Holds,
     check_frames,
     check_pixels,
@@ -45,6 +57,7 @@ from convcli.media.shared import (
     dpi_of,
     fit,
     info_of,
+    resolution,
     settings_of,
 )
 
@@ -53,6 +66,61 @@ if TYPE_CHECKING:
 
 QUALITY = 95  # of a JPEG
 FULL_CHROMA_FROM = 95  # quality from which colour keeps its full resolution (4:4:4), below 4:2:0
+
+
+def plain_source(fp: IO[bytes], options: ReadOptions) -> Source | None:
+    """Open a JPEG that needs no Pillow, None for any other file.
+
+    Raises
+    ------
+    ConvError
+        For more pixels than ``options.max_pixels``.
+    """
+    begins = fp.read(len(START)) == START
+    fp.seek(0)
+    if not begins:
+        return None
+    data = whole(fp)
+    fp.seek(0)
+    check_scans(data)
+    picture = plain(data)
+    if picture is None:
+        return None
+    height, width, *_ = picture.shape
+    check_pixels(width, height, options, "JPEG", stored=len(data))
+    fp.close()
+    dpi = resolution(*picture.dpi) if picture.dpi else None
+    colour = Colour.RGB if len(picture.shape) == 3 else Colour.GREY
+    return arriving(data, info_of(picture.shape, "uint8", colour, notes=lost_of(data), dpi=dpi))
+
+
+def shape_of(image: Image.Image) -> tuple[int, ...] | None:
+    """Return the shape of a grey or colour picture that Pillow has opened, None for what is left to Pillow."""
+    if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
+        return None
+    width, height = image.size
+    return (height, width) if image.mode == "L" else (height, width, 3)
+
+
+def arriving(data: bytes, info: Info) -> Decoded:
+    """Return a grey or colour picture that is decoded when it is read."""
+    return Decoded(info, "JPEG", partial(decode, data))
+
+
+def decode(data: bytes, out: np.ndarray) -> None:
+    """Decode a grey or colour picture into an array; broken content raises what the decoders raise."""
+    import imagecodecs
+
+    try:
+        # Here libjpeg fills what is missing with grey and says nothing; Pillow notices.  A file without an end mark
+        # behind its last scan is therefore left to Pillow.
+        if data.rfind(END) < data.rfind(bytes([0xFF, SCAN])):
+            raise ValueError("no end mark")
+        imagecodecs.jpeg8_decode(data, out=out)
+    except ValueError:  # or the shape is another one
+        from PIL import Image
+
+        out[...] = np.asarray(Image.open(io.BytesIO(data), formats=("JPEG",)))
 
 
 def source(fp: IO[bytes], options: ReadOptions) -> Source:
@@ -69,13 +137,13 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
         with decoding("GIF"):
             return picture_source(fp, of_gif(whole(fp), options.all_frames), options, rule=GIF)
     fp.seek(0)
-    return jpeg.source(fp, options) or pillow_source(fp, options, DECODERS)
+    return plain_source(fp, options) or pillow_source(fp, options, DECODERS)
 
 
 def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]) -> Source:
     """Open a picture with one of Pillow's decoders; closes ``fp`` with the source, or at once if it can."""
     image = open_image(fp, decoders)
-    shape = jpeg.shape_of(image)
+    shape = shape_of(image)
     if shape is None:
         picture = PillowPicture(image)
         if picture.decoder in ("JPEG", "MPO"):
@@ -90,8 +158,8 @@ def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]
         lost = lost_of(data)
         if orientation == 1:
             fp.close()
-            return jpeg.arriving(data, info_of(shape, "uint8", colour, metadata, lost, dpi))
-        jpeg.decode(data, pixels := np.empty(shape, np.uint8))
+            return arriving(data, info_of(shape, "uint8", colour, metadata, lost, dpi))
+        decode(data, pixels := np.empty(shape, np.uint8))
         pixels, dpi = turn(pixels, dpi, orientation)
     fp.close()
     return ArraySource(pixels, info_of(pixels.shape, pixels.dtype.name, colour, metadata, lost, dpi))
