@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
@@ -74,7 +74,7 @@ RangeName = Literal["clip", "abs", "offset", "minmax", "float"]
 Numbers = int | str | Sequence[int]
 Paddings = PaddingChoice | str | int | Sequence[PaddingChoice | int | tuple[int, int]]
 _WORDS = {str, int, float, bool, type(None)}
-_PLANNED: dict[str | None, Pipeline] = {}  # for arrays of one form, which are often filtered alike
+_PLANNED: dict[Hashable, Pipeline] = {}  # for arrays of one form, which are often filtered alike
 MOST_PLANNED = 256
 _COLOURS_OF_CLIPS = {1: Colour.GREY, 2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
 
@@ -236,7 +236,12 @@ def filter(
     dtype('uint8')
     """
     asked = dict(locals())
-    own = taken(asked.pop("array"), axes)
+    del asked["array"]
+    if type(array) is np.ndarray and (planned := _PLANNED.get(_key(array, asked))):
+        made = planned.again(array)
+        if made is not None:
+            return made
+    own = taken(array, axes)
     if own.tensor is not None and str(engine) != "torch":
         raise UsageError(
             "a tensor with gradients: engine='torch' keeps them, and tensor.detach() leaves them out"
@@ -283,7 +288,7 @@ def filter(
     )
     resources = Resources(parse_choice(EngineName, str(engine), "engine"), str(device), threads)
     work = Pipeline(job, source, resources, arrays=True)
-    if key and len(_PLANNED) < MOST_PLANNED:
+    if key and (kernel is None or is_known(str(kernel))) and len(_PLANNED) < MOST_PLANNED:
         nothing = np.broadcast_to(data.dtype.type(0), data.shape)
         _PLANNED[key] = work.of(ArraySource(nothing, source.info))
     return _made(own, work, data)
@@ -881,13 +886,15 @@ def motion(
     return (watch.detector.events, drawn) if picture else watch.detector.events
 
 
-def _key(data: np.ndarray, asked: dict[str, Any]) -> str | None:
+def _key(data: np.ndarray, asked: dict[str, Any]) -> Hashable:
     """Return what the plan of a filter depends on; None where that is more than the words of the call."""
-    kernel = asked["kernel"]
-    known = kernel is None or (isinstance(kernel, str) and is_known(kernel))
-    if asked["region"] is not None or not known or not all(type(value) in _WORDS for value in asked.values()):
+    values = tuple(asked.values())
+    kinds = tuple(map(type, values))  # 1, 1.0 and True are equal
+    if not _WORDS.issuperset(kinds) or asked["region"] is not None:
         return None
-    return f"{data.shape} {data.dtype.str} {available_threads()} {'torch' in sys.modules} {asked}"
+    threads = asked["threads"] or available_threads()
+    signs = f"{asked['pad_value']}{asked['bias']}"  # 0.0 and -0.0 are equal
+    return data.shape, data.dtype, threads, "torch" in sys.modules, signs, values, kinds
 
 
 def _settings(**given: Any) -> Settings:

@@ -682,6 +682,8 @@ def test_a_filter_asked_for_again_filters_what_it_is_given(
         np.testing.assert_array_equal(made, exact(x))
         seen.append(made)
     np.testing.assert_array_equal(seen[0], exact(large))  # results are not shared
+    with pytest.raises(convcli.UsageError, match="whole number"):  # 1 and 1.0 are equal, but not the same
+        convcli.filter(large, kernel, range="clip", threads=float(threads))
     assert [len(planned._recipes) for planned in api._PLANNED.values()] == [1, 0, 0]
 
 

@@ -69,7 +69,12 @@ def apart(shape: Sequence[int], dtype: np.dtype, address: int) -> np.ndarray:
     if size < PAGE:
         return np.empty(shape, dtype)
     memory = np.empty(size + PAGE, np.uint8)
-    return np.ndarray(shape, dtype, memory, (address // 64 * 64 + PAGE // 2 - memory.ctypes.data) % PAGE)
+    return np.ndarray(shape, dtype, memory, (address // 64 * 64 + PAGE // 2 - address_of(memory)) % PAGE)
+
+
+def address_of(x: np.ndarray) -> int:
+    """Return where an array begins in memory; `x.ctypes` would be slower."""
+    return int(x.__array_interface__["data"][0])
 
 
 def cut(shape: Sequence[int], order: Sequence[int], size: int) -> list[Slices]:

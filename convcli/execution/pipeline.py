@@ -25,7 +25,7 @@ from convcli.data.info import BOXES, ITEMS, ArraySource, Grain, Info, PlanarSink
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
 from convcli.engines.native.rows import RUNS, Recipe, Run
-from convcli.engines.tiles import apart
+from convcli.engines.tiles import address_of, apart
 from convcli.execution.box import Runner, execute, inputs_of
 from convcli.execution.items import items, place_of, with_items
 from convcli.jobs.chain import Chain
@@ -336,9 +336,8 @@ class Pipeline:
         runs: list[Run] = []
         noted = RUNS.set(runs)
         try:
-            result = apart(
-                self.result.shape, np.dtype(self.result.dtype), 0 if data is None else data.ctypes.data
-            )
+            address = 0 if data is None else address_of(data)
+            result = apart(self.result.shape, np.dtype(self.result.dtype), address)
             for _ in self.blocks(tally or Tally(), into=result):
                 pass
         except MemoryError:
@@ -346,20 +345,13 @@ class Pipeline:
         finally:
             RUNS.reset(noted)
         if data is not None and len(runs) == self.plan.blocks and self.runner.is_plain:
-            recipe = Recipe.of(runs, data, result)
+            recipe = Recipe.of(runs, data, result, max(self.plan.workers, self.plan.engine_threads))
             self._recipes[:] = self._recipes if recipe is None else [recipe]
         return result
 
     def again(self, data: np.ndarray) -> np.ndarray | None:
         """Return what `array` returns for other data of the same form, where it has noted how; else None."""
-        try:
-            for recipe in self._recipes:
-                result = apart(self.result.shape, np.dtype(self.result.dtype), data.ctypes.data)
-                if recipe.fill(result, data, max(self.plan.workers, self.plan.engine_threads)):
-                    return result
-        except MemoryError:
-            raise ConvError("not enough memory for this job") from None
-        return None
+        return self._recipes[0].again(data) if self._recipes else None
 
     def write(self, sinks: Sequence[Sink], progress: Progress = _silent, form: Info | None = None) -> Tally:
         """Compute everything, write it and close the sinks; return what was clipped.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from convcli.common import frozen
 
-ABI = 7
+ABI = 8
 NAME = "librows.so"  # on every system: it is loaded by its path
 VARIABLE = "CONVCLI_NATIVE"
 WIDTHS = (64, 32, 16)  # bytes of a vector
@@ -67,6 +67,16 @@ class Loops:
         if self.handle.convcli_run(ctypes.byref(job), self.width):
             raise MemoryError("no memory for the rows of a convolution")
 
+    def run_elsewhere(self, job: Job, x: int, y: int) -> None:
+        """Do a job on data that lie ``x`` bytes further, with its results ``y`` bytes further; the job stays as it is.
+
+        Raises
+        ------
+        MemoryError
+        """
+        if self.handle.convcli_run_elsewhere(ctypes.byref(job), x, y, self.width):
+            raise MemoryError("no memory for the rows of a convolution")
+
 
 def load(asked: str = "") -> Loops | None:
     """Return the loops; None where there are none for this processor, or others than this module knows.
@@ -82,6 +92,12 @@ def load(asked: str = "") -> Loops | None:
     try:
         handle = ctypes.CDLL(str(path))
         fits = handle.convcli_abi() == ABI * 10_000 + ctypes.sizeof(Job)
+        handle.convcli_run_elsewhere.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_int64,
+            ctypes.c_int64,
+            ctypes.c_int,
+        ]
     except (OSError, AttributeError):  # of another system, or no library at all
         return None
     widths = [width for width in WIDTHS if asked in ("", str(width)) and handle.convcli_has(width)]

@@ -247,21 +247,26 @@ APART void median_25(K *restrict to, K *restrict below, const K *const *rows, co
 
 /* Set a row to the extremes of 2 to 4 rows; or two, to those of the first three of four and of the last three. */
 #define EXTREME(name, of)                                                                                            \
-    APART void name(K *restrict to, K *restrict below, const K *const *rows, int64_t count, int64_t n) {             \
-        const K *a = rows[0], *b = rows[1], *c = rows[count > 2 ? 2 : 1], *d = rows[count - 1];                      \
-        VECTORS(n)                                                                                                   \
-        for (int64_t i = from; i < from + LANE; i++) {                                                               \
-            K both = of(b[i], c[i]), one = a[i], other = d[i];                                                       \
-            to[i] = of(both, one);                                                                                   \
-            below[i] = of(both, other);                                                                              \
+    APART void name(K *restrict to, K *restrict below, const K *const *rows, int64_t n, int64_t to_read, int64_t to_write) { \
+        const K *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];                                              \
+        VECTORS(n) {                                                                                                 \
+            AHEAD(c, 0), AHEAD(d, 0), AHEAD(to, 1), AHEAD(below, 1);                                                 \
+            for (int64_t i = from; i < from + LANE; i++) {                                                           \
+                K both = of(b[i], c[i]), one = a[i], other = d[i];                                                   \
+                to[i] = of(both, one);                                                                               \
+                below[i] = of(both, other);                                                                          \
+            }                                                                                                        \
         }                                                                                                            \
     }                                                                                                                \
-    APART void name##_all(K *restrict to, const K *const *rows, int64_t count, int64_t n) {                          \
-        const K *a = rows[0], *b = rows[1], *c = rows[count > 2 ? 2 : 1], *d = rows[count - 1];                      \
-        VECTORS(n)                                                                                                   \
-        for (int64_t i = from; i < from + LANE; i++) {                                                               \
-            K one = of(a[i], b[i]), other = of(c[i], d[i]);                                                          \
-            to[i] = of(one, other);                                                                                  \
+    APART void name##_all(K *restrict to, const K *const *rows, int64_t n, int64_t to_read) {                        \
+        const K *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];                                              \
+        const int64_t to_write = 0;                                                                                  \
+        VECTORS(n) {                                                                                                 \
+            AHEAD(a, 0);                                                                                             \
+            for (int64_t i = from; i < from + LANE; i++) {                                                           \
+                K one = of(a[i], b[i]), other = of(c[i], d[i]);                                                      \
+                to[i] = of(one, other);                                                                              \
+            }                                                                                                        \
         }                                                                                                            \
     }
 EXTREME(least_of, SMALLER)
@@ -273,54 +278,41 @@ static void medians(K *const *to, const K *const *rows, int64_t tall, K *sorted,
     (tall == 3 ? median_9 : median_25)(to[0], to[1], rows, sorted, n, gap, ahead[0], ahead[1]);
 }
 
-/* Outputs of a row whose windows are neighbours of the data, which are read there; or a vector at an end of the row, and
-   all that are nowhere neighbours: their inputs are in the ring. */
-typedef struct {
-    int64_t first, n;
-    int in_ring;
-} Part;
-
-/* Set keys to those of as many runs of neighbours, each `gap` apart, from a row of the data and the first scratch line. */
-static void extremes_along(const Job *job, int is_top, K *to, const K *data, K *const *scratch, const Part *parts, int64_t n) {
+/* Set n keys to those of as many runs of neighbours, each `gap` apart. */
+static void extremes_along(const Job *job, int is_top, K *to, const K *from, K *const *scratch, int64_t n, int64_t to_read) {
     int64_t gap = job->pixel * job->dilation[2], size = job->kernel[2];
-    const Part whole = {0, n, 1};
-    for (int64_t wide = 1, next, turn = 0; wide < size; wide = next, turn = !turn) {
+    for (int64_t wide = 1, next, turn = 1; wide < size; wide = next, turn = !turn) {
+        const K *rows[4];
         next = least(4 * wide, size);
-        int64_t count = (next + wide - 1) / wide, more = (size - next) * gap;
-        K *made = next == size ? to : scratch[!turn];
-        for (int of = 0; of < (wide > 1 ? 1 : 3); of++) {
-            const Part *part = wide > 1 ? &whole : parts + of;
-            const K *from = part->in_ring ? scratch[turn] : data, *rows[4];
-            for (int64_t row = 0; row < count; row++)
-                rows[row] = from + part->first + least(row * wide, next - wide) * gap;
-            if (part->n)
-                (is_top ? greatest_of_all : least_of_all)(made + part->first, rows, count, part->n + more);
-        }
+        for (int64_t row = 0; row < 4; row++)
+            rows[row] = from + least(row * wide, next - wide) * gap;
+        K *made = next == size ? to : scratch[turn];
+        (is_top ? greatest_of_all : least_of_all)(made, rows, n + (size - next) * gap, wide > 1 ? 0 : to_read);
+        from = made;
     }
 }
 
 /* Set two rows of outputs to the extremes of all rows but the last, and of all but the first. */
-static void extremes_down(int is_top, K *const *to, const K *const *rows, int64_t tall, K *const *scratch, int64_t n) {
+static void extremes_down(int is_top, K *const *to, const K *const *rows, int64_t tall, K *const *scratch, int64_t n, int64_t to_read, int64_t to_write) {
     const K *four[] = {rows[0], rows[1], rows[tall - 1], rows[tall]};
     for (int64_t row = 2, turn = 0; row < tall - 1; row += 3, turn = !turn) {
         const K *merged[] = {four[1], rows[row], rows[least(row + 1, tall - 2)], rows[least(row + 2, tall - 2)]};
-        (is_top ? greatest_of_all : least_of_all)(scratch[turn], merged, 4, n);
+        (is_top ? greatest_of_all : least_of_all)(scratch[turn], merged, n, 0);
         four[1] = scratch[turn];
     }
-    (is_top ? greatest_of : least_of)(to[0], to[1], four, 4, n);
+    (is_top ? greatest_of : least_of)(to[0], to[1], four, n, to_read, to_write);
 }
 
-/* Note the parts of a row of n outputs, of which the runs are known; return how far the data lie before the row's begin. */
-static int64_t find_parts(const Job *job, Part *parts, const Run *runs, int64_t count, int64_t n, int64_t reach) {
-    const Run *longest = runs;
-    for (const Run *run = runs; run < runs + count; run++)
-        longest = run->from >= 0 && run->count > longest->count ? run : longest;
-    int64_t first = longest->to * job->pixel, stop = first + longest->count * job->pixel - reach, last = n - LANE;
-    int is_inside = longest->from >= 0 && stop - first >= LANE && first <= LANE && n - stop <= LANE;
-    parts[0] = (Part){0, is_inside ? first > 0 ? LANE : 0 : most(n, LANE), 1};
-    parts[1] = (Part){first, is_inside ? stop - first : 0, 0};
-    parts[2] = (Part){last, is_inside && stop < n ? LANE : 0, 1};
-    return (longest->from - longest->to) * job->pixel;
+/* Set keys to those at certain places of a row, of which -1 stands for the fill value. */
+static void gather(K *to, const K *row, const int64_t *places, int64_t n, K fill) {
+    for (int64_t i = 0; i < n; i++)
+        to[i] = row && places[i] >= 0 ? row[places[i]] : fill;
+}
+
+/* Set the ends of a row of n outputs to those that were made of what the ends see, one behind the other. */
+INLINE void give_ends(K *to, const K *from, int64_t n, int64_t first, int64_t last, int64_t reach) {
+    memcpy(to, from, (size_t)first * sizeof(K));
+    memcpy(to + n - last, from + first + reach, (size_t)last * sizeof(K));
 }
 
 enum way { STEPS, MEDIANS, EXTREMES };
@@ -343,71 +335,85 @@ static int networks(Job *job, K flip) {
     int64_t height = job->dilation[1] * (tall - 1 + two) + 1, length = n + reach + PLAIN / ITEM;
     int64_t line = (length * ITEM + 63) / 64 * 64, pitch = line / ITEM, slots = depth * height;
     int64_t pointers = 2 * (rows + 1 + spare) * (int64_t)sizeof(K *), bytes_of_runs = length * (int64_t)sizeof(Run), bytes_of_sorted = way == MEDIANS ? 5 * APIECE * ITEM : 0;
-    char *memory = calloc(1, (size_t)((spare + slots) * line + slots * 8 + pointers + bytes_of_runs + bytes_of_sorted + 512)), *free_from = memory;
+    char *memory = malloc((size_t)((spare + slots + 1) * line + slots * 8 + pointers + bytes_of_runs + bytes_of_sorted + 512)), *free_from = memory;
     if (!memory)
         return 1;
-    int64_t *tags = cut(&free_from, slots * 8);
-    Run *runs = cut(&free_from, bytes_of_runs);
-    K **lines = cut(&free_from, pointers), *ring = cut(&free_from, slots * line), *sorted = cut(&free_from, bytes_of_sorted), **scratch = lines + rows + (way != STEPS);
+    int64_t *tags = cut(&free_from, slots * 8), *places = cut(&free_from, bytes_of_runs);
+    Run *runs = (Run *)(void *)places; /* of a row, or the places of its ends */
+    K *blank = cut(&free_from, line), **lines = cut(&free_from, pointers), *ring = cut(&free_from, slots * line), *sorted = cut(&free_from, bytes_of_sorted), **scratch = lines + rows + (way != STEPS);
     const K **data = (const K **)(void *)(scratch + spare);
+    const K fill = fill_of(job, flip);
     for (int64_t number = 0; number < spare; number++)
         scratch[number] = cut(&free_from, line);
     for (int64_t at = 0, pieces = (job->size[2] + pixels - 1) / pixels; at < job->items * job->size[0] * pieces; at++) {
         int64_t z = at / pieces % job->size[0], x = at % pieces * pixels;
         const char *item = job->x + at / pieces / job->size[0] * job->x_item;
         char *to = job->y + at / pieces / job->size[0] * job->y_item + z * job->y_z + x * job->pixel * ITEM;
-        int64_t count = least(job->size[2] - x, pixels), wide = ((count - 1) * step + 1) * job->pixel, before = 0;
+        int64_t count = least(job->size[2] - x, pixels), wide = ((count - 1) * step + 1) * job->pixel;
         int64_t parts_of = find_runs(job, x * step, (wide + reach) / job->pixel, runs);
         int is_direct = is_plain && step == 1 && wide >= LANE; /* outputs are made where they are wanted */
-        Part parts[3] = {{0, most(wide, LANE), 1}};
-        if (is_plain && wide >= LANE && tall * kernel[2] > 1)
-            before = find_parts(job, parts, runs, parts_of, wide, reach);
-        const int64_t ahead[] = {parts[1].n ? 4 * job->stride[1] * job->x_y : 0, is_direct ? 2 * job->y_y : 0};
-        if (parts[1].n) { /* what the vectors at the ends see */
-            int64_t sees = (LANE + reach) / job->pixel + 1, last = (wide - LANE) / job->pixel;
-            parts_of = find_runs(job, x * step, least(sees, (wide + reach) / job->pixel), runs);
-            int64_t others = find_runs(job, x * step + last, (wide + reach) / job->pixel - last, runs + parts_of);
-            for (Run *run = runs + parts_of; run < runs + parts_of + others; run++)
-                run->to += last;
-            parts_of += others;
+        /* The outputs from the first on see neighbours of the data, which are read there; then the last ones come. */
+        const Run *run = runs;
+        for (int64_t i = 1; i < parts_of; i++)
+            run = runs[i].from >= 0 && runs[i].count > run->count ? runs + i : run;
+        int64_t before = (run->from - run->to) * job->pixel, first = run->to * job->pixel, n_inside = run->count * job->pixel - reach;
+        int is_inside = is_plain && tall * kernel[2] > 1 && run->from >= 0 && n_inside >= most(LANE, 2 * reach) && (reach || n_inside == wide);
+        if (!is_inside)
+            first = 0, n_inside = most(wide, LANE);
+        int64_t last = is_inside ? wide - first - n_inside : 0, ends = first + last ? first + last + 2 * reach : 0;
+        for (int64_t i = 0; i < ends; i++) {
+            int64_t place = i < first + reach ? i : wide + reach - ends + i, from = x * step + place / job->pixel;
+            from = job->from[2] ? job->from[2][from] : from;
+            places[i] = from < 0 ? -1 : from * job->pixel + place % job->pixel;
         }
+        const int64_t ahead[] = {is_inside ? 2 * job->stride[1] * job->x_y : 0, is_direct ? 2 * job->y_y : 0}, none[] = {0, 0};
+        if (is_inside)
+            for (int64_t i = 0; i < n_inside + reach; i++)
+                blank[i] = fill;
         memset(tags, -1, (size_t)slots * 8);
         for (int64_t y = 0; y < job->size[1]; y += 1 + two) {
             y -= two && y && y + 1 == job->size[1]; /* the last two go back */
             int more = two && y + 1 < job->size[1];
             int64_t base = y * job->stride[1] % height;
+            K *made[2] = {scratch[2], scratch[3]}, *inside[2];
+            for (int of = 0; of < 2; of++) {
+                made[of] = is_direct && of <= more ? (K *)(void *)(to + (y + of) * job->y_y) : made[of];
+                inside[of] = made[of] + first;
+            }
             for (int64_t k = 0, row = 0; k < depth; k++)
                 for (int64_t j = 0; j < tall + more; j++, row++) {
                     int64_t number = y * job->stride[1] + j * job->dilation[1], slot = base + j * job->dilation[1];
                     slot += (k - (slot >= height)) * height;
                     const K *from = row_of(job, item, z * job->stride[0] + k * job->dilation[0], number);
-                    data[row] = lines[row] = ring + slot * pitch;
-                    K *in_ring = is_along ? scratch[0] : lines[row];
-                    if (tags[slot] != number)
-                        load(job, from, runs, parts_of, wide + reach, in_ring, job->pixel, flip);
-                    if (!is_along && parts[1].n && from)
-                        data[row] = from + before;
-                    else if (is_along && tags[slot] != number)
-                        extremes_along(job, is_top, lines[row], from ? from + before : in_ring, scratch, parts, wide);
+                    lines[row] = ring + slot * pitch;
+                    K *keys = is_along ? scratch[0] : lines[row];
+                    data[row] = !is_inside ? keys : from ? from + before + first : blank;
+                    if (tags[slot] == number)
+                        continue;
                     tags[slot] = number;
+                    if (!is_inside)
+                        load(job, from, runs, parts_of, wide + reach, keys, job->pixel, flip);
+                    else
+                        gather(keys, from, places, ends, fill);
+                    if (is_along && ends) {
+                        extremes_along(job, is_top, scratch[2], keys, scratch, most(ends - reach, LANE), 0);
+                        give_ends(lines[row], scratch[2], wide, first, last, reach);
+                    }
+                    if (is_along)
+                        extremes_along(job, is_top, lines[row] + first, data[row], scratch, n_inside, ahead[0]);
                 }
             if (way == STEPS)
                 run_network(job->weights, job->steps, lines, n, gap);
             else if (!more)
                 lines[rows] = lines[0], data[rows] = data[0];
-            K *made[2] = {scratch[2], scratch[3]};
-            for (int of = 0; is_direct && of <= more; of++)
-                made[of] = (K *)(void *)(to + (y + of) * job->y_y);
-            const Part whole = {0, most(wide, LANE), 1};
-            for (const Part *part = is_along ? &whole : parts; way != STEPS && part < (is_along ? &whole + 1 : parts + 3); part++) {
-                const K *here[MOST_ROWS + 1];
-                K *out[] = {made[0] + part->first, made[1] + part->first};
-                for (int64_t row = 0; part->n && row <= tall; row++)
-                    here[row] = (part->in_ring ? lines[row] : data[row]) + part->first;
-                if (part->n && way == MEDIANS)
-                    medians(out, here, tall, sorted, part->n, gap, ahead);
-                else if (part->n && tall > 1)
-                    extremes_down(is_top, out, here, tall, scratch, part->n);
+            if (way == MEDIANS)
+                medians(inside, data, tall, sorted, n_inside, gap, ahead);
+            else if (way == EXTREMES && tall > 1)
+                extremes_down(is_top, made, is_along ? (const K **)(void *)lines : data, tall, scratch, most(wide, LANE), is_along ? 0 : ahead[0], ahead[1]);
+            if (way == MEDIANS && ends) {
+                medians(scratch, (const K **)(void *)lines, tall, sorted, most(ends - reach, LANE), gap, none);
+                for (int of = 0; of <= more; of++)
+                    give_ends(made[of], scratch[of], wide, first, last, reach);
             }
             for (int64_t of = 0; of < (way == STEPS ? job->maps : 1 + more); of++) {
                 const double *found = job->weights + job->steps * NUMBERS + 2 * of;

@@ -7,7 +7,7 @@
 #define INLINE static inline __attribute__((always_inline))
 #define APART static __attribute__((noinline))
 
-#define CONVCLI_ABI 7
+#define CONVCLI_ABI 8
 
 enum type { U8, I8, U16, I16, F32, F64, U32 };           /* the last for sums alone */
 enum form { DENSE, SEPARABLE, REDUCE, FIND, CLEAR, NETWORK, HISTOGRAM };

@@ -239,36 +239,46 @@ class Run:
 
 @frozen_identity
 class Recipe:
-    """Runs that make all of a result from all of an array, for other arrays of the same form.
+    """Jobs that make all of a result from all of an array, for other arrays of the same form.
 
-    >>> Recipe.of([], np.zeros(3), np.zeros(3)) is None
+    >>> Recipe.of([], np.zeros(3), np.zeros(3), 1) is None
     True
     """
 
     runs: Sequence[Run]
+    jobs: Sequence[Job]
+    threads: int
     read: int
     made: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
     loops: library.Loops | None
 
     @classmethod
-    def of(cls, runs: Sequence[Run], x: np.ndarray, out: np.ndarray) -> "Recipe | None":
+    def of(cls, runs: Sequence[Run], x: np.ndarray, out: np.ndarray, threads: int) -> "Recipe | None":
         """Return the recipe of runs, which have filled ``out``; None where they did not do it from ``x`` alone."""
         here, there = extent_of(x), extent_of(out)
         inside = all(_lies_in(run.read, here) and _lies_in(run.made, there) for run in runs)
         if not (x.flags.c_contiguous and inside and sum(run.made[1] for run in runs) == there[1]):
             return None
-        return cls(runs, here[0], there[0], library.loops())
+        jobs = [job for run in runs for job in run.jobs]
+        return cls(runs, jobs, threads, here[0], there[0], out.shape, out.dtype, library.loops())
 
-    def fill(self, out: np.ndarray, x: np.ndarray, threads: int) -> bool:
-        """Fill ``out`` from ``x``; return whether that is possible now."""
-        if self.loops is not library.loops() or not x.flags.c_contiguous:
-            return False
-        jobs = [Job.from_buffer_copy(job) for run in self.runs for job in run.jobs]
-        come, gone = extent_of(x)[0] - self.read, extent_of(out)[0] - self.made
-        for job in jobs:
-            job.x, job.y = job.x + come, job.y + gone
-        tiles.run(library.run, jobs, threads, tiles.THREADED if len(jobs) > 1 else 0)
-        return True
+    def again(self, x: np.ndarray) -> np.ndarray | None:
+        """Return the result for ``x``; None where that is not possible now."""
+        loops = self.loops
+        if loops is not library.loops() or loops is None or not x.flags.c_contiguous:
+            return None
+        address = tiles.address_of(x)
+        out = tiles.apart(self.shape, self.dtype, address)
+        come, gone = address - self.read, tiles.address_of(out) - self.made
+        if len(self.jobs) == 1:
+            loops.run_elsewhere(self.jobs[0], come, gone)
+        else:
+            tiles.run(
+                lambda job: loops.run_elsewhere(job, come, gone), self.jobs, self.threads, tiles.THREADED
+            )
+        return out
 
 
 def _lies_in(part: tuple[int, int], whole: tuple[int, int]) -> bool:
@@ -280,7 +290,7 @@ RUNS: ContextVar[list[Run] | None] = ContextVar("RUNS", default=None)  # where r
 
 def extent_of(x: np.ndarray) -> tuple[int, int]:
     """Return where an array begins in memory, and its bytes."""
-    return x.ctypes.data, x.nbytes
+    return tiles.address_of(x), x.nbytes
 
 
 def _run(

@@ -41,3 +41,10 @@ PUBLIC int convcli_run(Job *job, int width) {
 #endif
     return RUN(16);
 }
+
+/* Runs a job on data that lie so many bytes further, with its results as many bytes further. */
+PUBLIC int convcli_run_elsewhere(const Job *job, int64_t x, int64_t y, int width) {
+    Job moved = *job;
+    moved.x += x, moved.y += y;
+    return convcli_run(&moved, width);
+}
