@@ -8,7 +8,7 @@ from convcli.common.errors import ConvError
 
 NO_MEMORY = ("failed to map segment", "DefaultCPUAllocator")  # in errors of the system's loader, of torch
 NO_THREAD = "start new thread"  # in Python's error
-
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 _share: list[int] = []  # where several processes share the processors: how many this one takes
 
@@ -16,6 +16,19 @@ _share: list[int] = []  # where several processes share the processors: how many
 def take_share(threads: int) -> None:
     """Let `available_threads` say so many from now on: others work beside this process."""
     _share[:] = [threads]
+
+
+def keep_memory() -> None:
+    """Let this process keep what it frees, within the bounds that glibc itself goes up to.
+
+    Otherwise each small file would get its memory from the system again, page by page.
+    """
+    import ctypes
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's alone
+    for option, size in (_TRIM_THRESHOLD, 64 << 20), (_MMAP_THRESHOLD, 32 << 20):
+        if mallopt is not None:
+            mallopt(option, size)
 
 
 def available_threads() -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-_QUEUED = 2  # items that a process has before it, so that it never waits for the next one
+_QUEUED = 16  # items that a process has before it at most, so that it never waits for the next one
 _AHEAD = 4096  # results that wait for an item that takes long
 _PATIENCE = 5.0  # seconds in which a process that is told to end does so
 
@@ -132,9 +132,12 @@ def results(
     from multiprocessing.connection import wait
 
     while True:
-        for child in crew:
-            while waiting and len(child.given) < queued and waiting[0] < most():
-                child.give(waiting.popleft())
+        share = min(queued, max(2, len(waiting) // max(1, 2 * len(crew))))  # fewer towards the end
+        while crew and waiting and waiting[0] < most():
+            child = min(crew, key=lambda one: len(one.given))
+            if len(child.given) >= share:
+                break
+            child.give(waiting.popleft())
         busy = {child.pipe: child for child in crew if child.given}
         if not busy:
             return

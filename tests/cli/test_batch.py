@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from convcli.cli.filter.batch import crew_of
+from convcli.cli.filter.found import Input
 from tests.shell import convcli, ok
 
 KERNEL = "0,0,1;0,2,0;0,0,0"
@@ -305,6 +307,21 @@ def test_a_killed_process_is_one_failed_input(tmp_path: Path) -> None:
     assert len(names(tmp_path / "out")) in (59, 60)  # it may have been written, and not been told
     ok("filter", "in", "-k", SLOW, "--out-dir", "out", "--skip-existing", "-q", cwd=tmp_path)
     assert {int(read(path).mean()) for path in (tmp_path / "out").iterdir()} == set(range(60))
+
+
+def test_small_files_have_more_processes_than_cores_where_none_are_said(tmp_path: Path) -> None:
+    """Processes that wait until a file is on the disk leave the cores to others."""
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(b"1")
+    large.write_bytes(bytes(3 << 20))
+    many = [Input(str(small))] * 500
+    assert crew_of(2, many, more=True) == 6
+    assert crew_of(2, many[:200], more=True) == 3  # each takes some time to begin
+    assert crew_of(2, many[:20], more=True) == 2
+    assert crew_of(2, many, more=False) == 2  # --threads
+    assert crew_of(1, many, more=True) == 1
+    assert crew_of(2, [Input(str(large))] * 500, more=True) == 2
+    assert crew_of(4, [Input(str(tmp_path / "none"))] * 3, more=True) == 3
 
 
 def test_progress_of_a_batch(tmp_path: Path) -> None:

@@ -315,3 +315,10 @@ def test_a_file_that_lacks_rows_is_not_finished():
     sink.write(((0, 3), (0, 5)), np.zeros((3, 5), np.uint8))
     with pytest.raises(ConvError, match="5 of 20 samples are missing"):
         sink.close()
+
+
+def test_a_small_picture_is_one_piece() -> None:
+    pixels = smooth(16, 20, 3)
+    data = encode(pixels, RGB, rows=4)
+    assert data.count(b"IDAT") == 1
+    assert (np.asarray(Image.open(io.BytesIO(data))) == pixels).all()

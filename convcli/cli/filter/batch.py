@@ -8,8 +8,8 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,14 @@ from convcli.cli.shared.kernels import checked
 from convcli.cli.shared.options import Progress
 from convcli.cli.shared.progress import Meter
 from convcli.common import ConvError, frozen, signals
-from convcli.common.machine import available_threads, take_share
+from convcli.common.machine import available_threads, keep_memory, take_share
 from convcli.common.processes import can_fork, in_order
 from convcli.media.files.target import shown_input
 
 NAMED = 20  # failures in the last line
+SMALL = 1 << 20  # bytes of a file that takes no longer to compute than to be forced to the disk
+WAITING = 3  # processes a core for small files: some of them wait for the disk
+ALONE = 64  # small files for which another process is worth its start
 
 
 @frozen
@@ -116,7 +119,7 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
     asked = request.threads or available_threads()
     dry = request.dry_run
     here = dry or request.device != "cpu" or not can_fork()
-    processes = 1 if here else max(1, min(asked, len(inputs)))
+    processes = 1 if here else crew_of(asked, inputs, request.threads is None)
     messages = replace(request.messages, progress=Progress.NONE)
     one = replace(request, messages=messages, threads=max(1, asked // processes))
     meter = Meter(request.messages.shown_progress, "files")
@@ -156,6 +159,7 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
 
     if processes > 1:
         importlib.import_module("convcli.cli.filter.task")  # once for all processes
+    keep_memory()
     signals.add(interrupted)
     outcomes = in_order(work, inputs, processes, work, arrived)
     try:
@@ -172,6 +176,19 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
         meter.close()
         signals.discard(interrupted)
     _conclude(request, counts, total)
+
+
+def crew_of(threads: int, inputs: Sequence[Input], more: bool) -> int:
+    """Return how many processes work on inputs; ``more`` than there are threads where they are many and small."""
+    crew = max(1, min(threads, len(inputs)))
+    most = min(WAITING * crew, len(inputs) // ALONE)
+    return most if more and most > crew > 1 and sum(map(_size, inputs)) <= SMALL * len(inputs) else crew
+
+
+def _size(input: Input) -> int:
+    with suppress(OSError, ValueError):
+        return os.stat(input.name).st_size  # noqa: PTH116  10,000 times
+    return 0
 
 
 def _conclude(request: Request, counts: _Counts, total: int) -> None:

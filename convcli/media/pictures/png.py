@@ -209,11 +209,11 @@ class PngSink(Sink):
             pixels = pixels.astype(">u2")
         rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(len(pixels), -1)
         while len(rows):
+            if self._filled == len(self._piece):
+                self._deflated.add(self._take_piece(last=False))
             part = rows[: len(self._piece) - self._filled]
             self._filter(part, self._above, self._pixel, self._piece[self._filled : self._filled + len(part)])
             self._above, self._filled = part[-1].copy(), self._filled + len(part)
-            if self._filled == len(self._piece):
-                self._deflated.add(self._take_piece(last=False))
             rows = rows[len(part) :]
 
     def _take_piece(self, last: bool) -> Callable[[], bytes]:
