@@ -81,6 +81,14 @@ def test_clipping_says_whose_range_it_is_and_what_shows_all(photo: Path) -> None
     assert "clipped (range 0:200); --range minmax shows all" in given
 
 
+def test_a_bias_upon_mid_grey_is_said(photo: Path) -> None:
+    words = ("filter", photo, "-k", "sobel-x", "--bias", "128", "-y")
+    told = ok(*words, "-o", photo.with_name("a.png")).stderr.decode()
+    assert "zero is mid grey: the bias is added to that; --range clip adds it to black" in told
+    for more in (("-o", photo.with_name("b.png"), "--range", "clip"), ("-o", photo.with_name("c.npy"))):
+        assert "mid grey" not in ok(*words, *more).stderr.decode()
+
+
 @pytest.mark.parametrize("flag", ["-V", "--version"])
 def test_the_version(flag: str) -> None:
     assert ok(flag).stdout.startswith(b"convcli ")

@@ -31,7 +31,7 @@ from convcli.media.opening import Location
 from convcli.media.option_checks import check_writing
 from convcli.media.registry import Format
 from convcli.pixels.channels import filtered_channels
-from convcli.pixels.ranges import Decibels
+from convcli.pixels.ranges import Decibels, Offset
 from convcli.pixels.render import Tally
 from convcli.plan.choose import Resources
 
@@ -354,6 +354,8 @@ def reported(request: Request, task: Task, notes: Sequence[str], tally: Tally) -
     total = math.prod(kernel.sum for kernel in kernels if kernel.outputs == 1 and kernel.non_negative)
     remarks = task.job.policy.remarks(tally, task.job.target.top, request.range is not None, total)
     lines = [*notes, *remarks]
+    if request.range is None and request.settings.bias and isinstance(task.job.policy, Offset):
+        lines.append("zero is mid grey: the bias is added to that; --range clip adds it to black")
     return Report(
         task,
         tuple(dict.fromkeys(lines)),
