@@ -21,12 +21,10 @@ import numpy as np
 from convcli.common import Channels, EngineName, Missing, Precision, UsageError, parse_choice, quoted
 from convcli.common.machine import available_threads
 from convcli.common.numbers import in_range, parse_numbers, split_unit, whole
-from convcli.data.axes import Even
+from convcli.data import ITEMS, SPACE, UNITS, ArraySource, Colour, Even, Info, Source, channels_first
 from convcli.data.box import whole as box_of
 from convcli.data.foreign import Taken, taken
-from convcli.data.info import ITEMS, SPACE, ArraySource, Colour, Info, Source, channels_first
 from convcli.data.masked import Masked
-from convcli.data.units import UNITS
 from convcli.execution.items import item, item_of, items
 from convcli.execution.pipeline import Pipeline
 from convcli.geometry.areas import Areas

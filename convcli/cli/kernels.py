@@ -15,8 +15,7 @@ from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.cli.shared.weights import MOST, matrices, slices_of
 from convcli.common import UsageError, frozen, number_text, parse_number, quoted, split_unit, to_float
 from convcli.common.options import argument, group, option
-from convcli.data.axes import Axis, at_rate
-from convcli.data.units import UNITS
+from convcli.data import UNITS, Axis, at_rate
 from convcli.kernel import analysis, library
 from convcli.kernel.measured import in_samples
 from convcli.kernel.model import Combine, Kernel, nested, size_text

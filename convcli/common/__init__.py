@@ -10,13 +10,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from convcli.common.choices import *
     from convcli.common.numbers import *
-else:
 
-    def __getattr__(name: str) -> object:
+
+def on_first_use(package: str, *modules: str):  # type: ignore[no-untyped-def]
+    """Return the ``__getattr__`` of a package that finds names in its modules, which load when looked at."""
+
+    def found(name: str) -> object:
         from importlib import import_module
 
-        modules = (import_module(f"convcli.common.{one}") for one in ("numbers", "choices"))
-        for module in modules:
+        for module in (import_module(f"{package}.{one}") for one in modules):
             if name in vars(module):
                 return vars(module)[name]
-        raise AttributeError(f"module 'convcli.common' has no attribute {name!r}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return found
+
+
+if not TYPE_CHECKING:
+    __getattr__ = on_first_use(__name__, "numbers", "choices")

@@ -13,8 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from convcli.common import Channels, ConvError, EngineName, UsageError
-from convcli.data.box import slices, whole
-from convcli.data.info import Info, Source
+from convcli.data import Info, Source, slices, whole
 from convcli.detection.area import Watching
 from convcli.detection.changes import kind_of, light_change, scene_of
 from convcli.detection.events import GLOBAL, MUCH, NOTHING, Detector, Look, Rules, grouped, keep_regions, look

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from convcli.common import UsageError, frozen_identity
-from convcli.data.box import Box, slices, whole
+from convcli.data import Box, slices, whole
 from convcli.engines.interface import Algorithm, Correlation, Outside, Values
 from convcli.engines.native import library, rows
 from convcli.engines.padding import pad

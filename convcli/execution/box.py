@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from convcli.common import Channels, ConvError, Missing
-from convcli.data.box import Box, Span, slices, whole
-from convcli.data.info import ArraySource, Source, channels_first
+from convcli.data import ArraySource, Box, Source, Span, channels_first, slices, whole
 from convcli.engines import get_engine
 from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm

@@ -9,8 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from convcli.common import UsageError
-from convcli.data.box import Box
-from convcli.data.info import ITEMS, Boxes, Info, Source
+from convcli.data import ITEMS, Box, Boxes, Info, Source
 
 
 def item_of(info: Info) -> Info:

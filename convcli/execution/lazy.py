@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from convcli.common import UsageError
-from convcli.data.box import Box, slices
-from convcli.data.info import ITEMS, Boxes, Info
+from convcli.data import ITEMS, Box, Boxes, Info, slices
 from convcli.execution.box import compute
 from convcli.execution.pipeline import Pipeline
 from convcli.jobs.job import Job, positions

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from convcli.common import Channels, frozen
-from convcli.data.box import Box, Span, grid, whole
-from convcli.data.info import Coded, Info, PlanarSource, Plane, Strips
+from convcli.data import Box, Coded, Info, PlanarSource, Plane, Span, Strips, grid, whole
 from convcli.engines.base import Engine
 from convcli.execution.box import Read, Runner, in_order
 from convcli.geometry.padding import PadMode

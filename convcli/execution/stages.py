@@ -10,7 +10,7 @@ from math import inf
 import numpy as np
 
 from convcli.common import frozen
-from convcli.data.box import Box, Span, grid, slices
+from convcli.data import Box, Span, grid, slices
 from convcli.engines.base import Engine
 from convcli.engines.interface import Algorithm, Outside
 from convcli.engines.padding import pad

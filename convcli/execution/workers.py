@@ -23,8 +23,7 @@ import numpy as np
 
 from convcli.common import ConvError, frozen, plugins, signals
 from convcli.common.processes import Child, results
-from convcli.data.box import box_at
-from convcli.data.info import Info, Sink, Source
+from convcli.data import Info, Sink, Source, box_at
 from convcli.engines import get_engine
 from convcli.execution.box import Runner
 from convcli.execution.folder import JobFolder, Row

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from convcli.common import UsageError, frozen
-from convcli.data.box import whole
+from convcli.data import whole
 from convcli.geometry.graph import INPUT
 from convcli.networks.torch_run import Part, TorchNet, apply, outputs
 

@@ -6,9 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from convcli.common import Channels, Missing, UsageError, counted, frozen_identity
-from convcli.data.axes import axes_of
-from convcli.data.box import whole
-from convcli.data.info import ArraySource, Colour, Source, channels_first
+from convcli.data import ArraySource, Colour, Source, axes_of, channels_first, whole
 from convcli.execution.pipeline import Pipeline
 from convcli.explanations.value import Explanation, explain_conv, explain_pool
 from convcli.jobs.bind import Settings

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from convcli.common import UsageError, frozen, quoted
-from convcli.data.box import Box
+from convcli.data import Box
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ from math import prod
 from convcli.common import UsageError, about, counted, frozen, parse_float, per_axis, quoted
 from convcli.common.budget import OUTPUTS, check_padding
 from convcli.common.options import Panel, flag, option
-from convcli.data.info import SPACE
+from convcli.data import SPACE
 from convcli.geometry.grammar import parse_pool
 from convcli.geometry.layers import Conv, Pool
 from convcli.geometry.padding import Padding, PaddingName, PadMode, parse_pad_mode, parse_padding

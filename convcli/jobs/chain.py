@@ -10,7 +10,7 @@ from math import inf, isfinite, nan, prod
 from typing import TYPE_CHECKING
 
 from convcli.common import frozen
-from convcli.data.axes import Axis
+from convcli.data import Axis
 from convcli.geometry.padding import PadMode
 from convcli.geometry.pools import PoolKind
 from convcli.geometry.windows import Field, TransposedWindow, Window

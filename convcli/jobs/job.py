@@ -10,8 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from convcli.common import Channels, Missing, Precision, UsageError, frozen
-from convcli.data.axes import Axis, Even
-from convcli.data.info import SPACE, Colour, Companions, Info
+from convcli.data import SPACE, Axis, Colour, Companions, Even, Info
 from convcli.geometry.areas import Areas
 from convcli.geometry.layers import format_size
 from convcli.geometry.pools import PoolKind

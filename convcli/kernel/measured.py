@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from convcli.common import UsageError, parse_number, quoted, split_unit, to_float, within
-from convcli.data.axes import INCH, Axis
-from convcli.data.units import UNITS, converted, samples, spacing
+from convcli.data import INCH, UNITS, Axis, converted, samples, spacing
 from convcli.kernel.parametric import FORMULAS, Formula, given
 
 Amount = tuple[Fraction, str]

@@ -18,8 +18,7 @@ from operator import add
 import numpy as np
 
 from convcli.common import ConvError, UsageError, frozen, frozen_identity
-from convcli.data.box import Box, grid, slices, whole
-from convcli.data.info import SPACE
+from convcli.data import SPACE, Box, grid, slices, whole
 from convcli.engines.padding import pad
 from convcli.execution.pipeline import reference
 from convcli.geometry.layers import format_size

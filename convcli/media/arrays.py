@@ -14,9 +14,8 @@ from typing import IO
 import numpy as np
 
 from convcli.common import ConvError, UsageError, counted
+from convcli.data import ITEMS, SPACE, Box, Boxes, Info
 from convcli.data.array_files import NpyHeader, npy_header
-from convcli.data.box import Box
-from convcli.data.info import ITEMS, SPACE, Boxes, Info
 from convcli.media import region
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.region import RegionSink

@@ -8,8 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from convcli.common import UsageError
-from convcli.data.box import whole
-from convcli.data.info import Colour, Source, Strips, channels_first, refuse_items
+from convcli.data import Colour, Source, Strips, channels_first, refuse_items, whole
 from convcli.media.files.target import about_input
 from convcli.media.opening import Given, opened
 from convcli.media.options import ReadOptions

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from convcli.common import ConvError, UsageError, frozen
-from convcli.data.axes import at_rate
-from convcli.data.info import Info, Kind, Sink, Source
+from convcli.data import Info, Kind, Sink, Source, at_rate
 from convcli.media import registry
 from convcli.media.files import target
 from convcli.media.files.target import Folder

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from convcli.common import UsageError, frozen
-from convcli.data.info import Kind
+from convcli.data import Kind
 from convcli.media.files.target import StrPath, about_input
 from convcli.media.options import Compress, Header, ReadOptions, WriteOptions
 from convcli.media.registry import Format

@@ -12,8 +12,7 @@ from typing import IO
 import numpy as np
 
 from convcli.common import ConvError
-from convcli.data.box import Box, Span, slices
-from convcli.data.info import BOXES, Info, Sink
+from convcli.data import BOXES, Box, Info, Sink, Span, slices
 
 
 def read(

@@ -23,8 +23,7 @@ from convcli.common import frozen, plugins
 from convcli.common.budget import PICTURE, PIXELS, TABLE
 from convcli.common.errors import ConvError, NoPicturesError, UsageError
 from convcli.common.machine import available_memory
-from convcli.data.axes import INCH, SECOND, Even, Listed
-from convcli.data.info import BOXES, KEPT, STRIPS, Grain, Info, Kind, Sink, Source
+from convcli.data import BOXES, INCH, KEPT, SECOND, STRIPS, Even, Grain, Info, Kind, Listed, Sink, Source
 from convcli.media import recognisers as begins
 from convcli.media.files.target import STANDARD
 from convcli.media.options import ReadOptions, WriteOptions

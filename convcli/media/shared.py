@@ -17,8 +17,7 @@ import numpy as np
 from convcli.common import ConvError, UsageError, frozen
 from convcli.common.budget import PICTURE, Rule
 from convcli.common.machine import NO_MEMORY, NO_THREAD
-from convcli.data.axes import INCH, Axis, Even
-from convcli.data.info import KEPT, Colour, Info, Metadata, Strips
+from convcli.data import INCH, KEPT, Axis, Colour, Even, Info, Metadata, Strips
 from convcli.media.options import ReadOptions
 
 

@@ -13,8 +13,7 @@ from math import lcm
 from typing import Any
 
 from convcli.common import frozen
-from convcli.data.axes import Axis, Even, Listed
-from convcli.data.info import Companions, Kind
+from convcli.data import Axis, Companions, Even, Kind, Listed
 
 RATE = Fraction(25)  # frames a second, for arrays and folders of pictures: they carry no time
 _OF_SCREENS = {0, 1, 2, 5, 6, 13}  # primaries and transfers of usual pictures, in the numbers of ITU-T H.273

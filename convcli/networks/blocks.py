@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convcli.common.budget import check_memory
-from convcli.data.axes import space_of
-from convcli.data.box import Box, slices, whole
-from convcli.data.info import ITEMS, Boxes, Info, Source, channels_first
+from convcli.data import ITEMS, Box, Boxes, Info, Source, channels_first, slices, space_of, whole
 from convcli.execution.box import needed_by
 from convcli.execution.items import Item, with_items
 from convcli.geometry.graph import INPUT, Step, boxes

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from convcli.common import Missing, UsageError
-from convcli.data.info import ITEMS, Info
+from convcli.data import ITEMS, Info
 from convcli.execution.pipeline import Pipeline
 from convcli.jobs.chain import ConvStage
 from convcli.jobs.job import Job

@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional as F
 
 from convcli.common import UsageError, frozen, frozen_identity, per_axis
-from convcli.data.box import Box, Span, slices, whole
+from convcli.data import Box, Span, slices, whole
 from convcli.engines.pooling import in_two_steps, sample_counts
 from convcli.geometry.graph import INPUT, Step, needed_for
 from convcli.geometry.padding import PadMode, Sources

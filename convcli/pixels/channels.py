@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 
 from convcli.common import Channels, UsageError, frozen
-from convcli.data.info import Colour, Info
+from convcli.data import Colour, Info
 
 MIXED = (Channels.LUMA, Channels.GREY, Channels.MEAN)  # one channel is filtered, made of all colours
 REC709 = (0.2126, 0.7152, 0.0722)  # luma of R, G, B: ITU-R BT.709-6, section 3

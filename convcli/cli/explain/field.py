@@ -12,7 +12,7 @@ from convcli.cli.shared import report
 from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.terminal import Table
 from convcli.common import Precision, UsageError, frozen
-from convcli.data.axes import space_of
+from convcli.data import space_of
 from convcli.explanations.receptive import Seen, Span, draw, seen_by
 from convcli.networks.parse import load_net
 

@@ -17,8 +17,7 @@ from convcli.cli.filter.request import Request
 from convcli.cli.shared.progress import Meter
 from convcli.common import ConvError, frozen
 from convcli.common.machine import available_threads
-from convcli.data.box import count
-from convcli.data.info import ITEMS, Info, Source
+from convcli.data import ITEMS, Info, Source, count
 from convcli.execution import workers
 from convcli.execution.box import measured
 from convcli.execution.cluster import connected

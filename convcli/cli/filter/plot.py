@@ -10,7 +10,7 @@ from convcli.cli.filter.request import Request
 from convcli.cli.shared import figures, views
 from convcli.cli.shared.views import View, places_of
 from convcli.common import UsageError
-from convcli.data.axes import Axis, Even
+from convcli.data import Axis, Even
 from convcli.execution.pipeline import Pipeline
 from convcli.media import registry
 from convcli.media.files.target import STANDARD

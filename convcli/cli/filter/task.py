@@ -17,8 +17,7 @@ from convcli.cli.shared import outputs, report
 from convcli.cli.shared.kernels import is_transform, kernels_for
 from convcli.cli.shared.progress import Meter
 from convcli.common import Distances, Missing, UsageError, frozen, number_text, per_axis
-from convcli.data.axes import Axis
-from convcli.data.info import ArraySource, Info, Source
+from convcli.data import ArraySource, Axis, Info, Source
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
 from convcli.geometry.areas import Areas

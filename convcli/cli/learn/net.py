@@ -33,7 +33,7 @@ from convcli.common import (
     parse_float,
     within,
 )
-from convcli.data.info import ITEMS
+from convcli.data import ITEMS
 from convcli.geometry.graph import Shape
 from convcli.learning.examples import MEMORY, Example, Examples, kept, split
 from convcli.learning.torch_training import (

@@ -21,7 +21,7 @@ from convcli.cli.shared.opened import Opened, read_whole
 from convcli.cli.shared.outputs import write_whole
 from convcli.cli.shared.terminal import WIDTH
 from convcli.common import ConvError, Missing, UsageError, decimal_text, frozen_identity, number_text
-from convcli.data.info import SPACE, ArraySource, Info
+from convcli.data import SPACE, ArraySource, Info
 from convcli.execution.pipeline import by_definition, plain_job
 from convcli.explanations.matrix import Matrix, convolution_matrix, draw, unpadded
 from convcli.geometry.layers import format_size

@@ -23,8 +23,7 @@ from convcli.cli.shared.outputs import check_apart, picture_form, write_whole
 from convcli.cli.shared.progress import Meter
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.common import UsageError, frozen
-from convcli.data.axes import SECOND, Listed
-from convcli.data.info import Colour, Info, Sink, channels_first
+from convcli.data import SECOND, Colour, Info, Listed, Sink, channels_first
 from convcli.detection.changes import Change
 from convcli.detection.detector import Watch, motion_kernel
 from convcli.detection.events import Box, Event

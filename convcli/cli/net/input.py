@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from convcli.cli.net.request import Filling
 from convcli.cli.shared.opened import Opened, opened
 from convcli.common import UsageError, about
-from convcli.data.info import Colour
+from convcli.data import Colour
 from convcli.geometry.graph import Shape
 from convcli.jobs.job import compute_type
 from convcli.media.options import ReadOptions

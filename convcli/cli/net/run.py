@@ -18,9 +18,7 @@ from convcli.cli.shared.files import COLUMN, File, class_numbers, expand, is_lab
 from convcli.cli.shared.opened import Opened
 from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.common import Channels, ConvError, EngineName, UsageError, counted, frozen, quoted
-from convcli.data.axes import space_of
-from convcli.data.box import grid
-from convcli.data.info import ITEMS, ArraySource, Colour, Info, Source
+from convcli.data import ITEMS, ArraySource, Colour, Info, Source, grid, space_of
 from convcli.execution.items import item_of, with_items
 from convcli.execution.pipeline import Pipeline
 from convcli.geometry.graph import Shape

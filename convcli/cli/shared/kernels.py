@@ -7,9 +7,7 @@ from math import prod
 from pathlib import Path
 
 from convcli.common import UsageError, about, number_text
-from convcli.data.axes import Axis, Positions
-from convcli.data.info import Info, Kind
-from convcli.data.units import NO_UNIT
+from convcli.data import NO_UNIT, Axis, Info, Kind, Positions
 from convcli.geometry.padding import PaddingName, PadMode
 from convcli.jobs.bind import Settings, pool_axes
 from convcli.kernel import Kernel, load_kernel

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from convcli.common import UsageError, counted, frozen
-from convcli.data.box import whole
-from convcli.data.info import ITEMS, SPACE, ArraySource, Info, Source, channels_first, refuse_items
+from convcli.data import ITEMS, SPACE, ArraySource, Info, Source, channels_first, refuse_items, whole
 from convcli.execution.items import item, items
 from convcli.geometry.areas import Areas, parse_region
 from convcli.geometry.graph import Shape

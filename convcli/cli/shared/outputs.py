@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convcli.common import UsageError
-from convcli.data.info import ITEMS, SPACE, Colour, Info, Kind
+from convcli.data import ITEMS, SPACE, Colour, Info, Kind
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, shown
 from convcli.media.registry import FORMATS, Format, own_suffix, parted

@@ -15,8 +15,7 @@ from convcli.cli.shared.drawing import curve, pictures
 from convcli.cli.shared.opened import opened
 from convcli.cli.shared.terminal import WIDTH
 from convcli.common import frozen
-from convcli.data.axes import Axis, Even
-from convcli.data.info import channels_first
+from convcli.data import Axis, Even, channels_first
 from convcli.media.files.target import shown
 from convcli.media.options import ReadOptions
 

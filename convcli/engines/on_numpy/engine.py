@@ -10,7 +10,7 @@ import numpy as np
 
 from convcli.common import EngineName
 from convcli.common.machine import available_threads
-from convcli.data.box import Box, grid, slices
+from convcli.data import Box, grid, slices
 from convcli.engines import shift_and_add, tiles
 from convcli.engines.algorithms import NumpyDirect, ways, work_of
 from convcli.engines.base import Engine

@@ -10,7 +10,7 @@ import av
 import av.filter
 import numpy as np
 
-from convcli.data.info import Coded, Colour, Plane
+from convcli.data import Coded, Colour, Plane
 
 # Exact rounding and chroma at full width: the conversion costs little beside a filter, and its error stays.
 _FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"

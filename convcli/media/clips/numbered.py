@@ -17,9 +17,7 @@ from typing import IO
 import numpy as np
 
 from convcli.common import ConvError, frozen
-from convcli.data.axes import Axis, at_rate
-from convcli.data.box import Box
-from convcli.data.info import Info, Sink, Source, Strips
+from convcli.data import Axis, Box, Info, Sink, Source, Strips, at_rate
 from convcli.media import registry
 from convcli.media.files.target import StrPath, about_input, shown
 from convcli.media.options import ReadOptions, WriteOptions

@@ -16,8 +16,7 @@ import numpy as np
 
 from convcli.common import ConvError, frozen
 from convcli.common.budget import FRAME
-from convcli.data.axes import Even, Positions, at_rate
-from convcli.data.info import Colour, Info, Source, Strips
+from convcli.data import Colour, Even, Info, Positions, Source, Strips, at_rate
 from convcli.media.clips.convert import Converter, array_format, coded, components
 from convcli.media.clips.decoder import Decoder, has_alpha_beside
 from convcli.media.clips.scan import (

@@ -18,7 +18,7 @@ import av.logging
 from convcli.common import frozen
 from convcli.common.budget import FRAME, PIXELS
 from convcli.common.errors import ConvError, NoPicturesError
-from convcli.data.axes import SECOND, Listed
+from convcli.data import SECOND, Listed
 
 INTERLACED = "the clip is interlaced: its two fields are filtered and written as one picture, without their field order"
 TRUNCATED = "--allow-truncated keeps what can be read"

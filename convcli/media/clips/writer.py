@@ -18,8 +18,7 @@ import numpy as np
 from av.codec.context import Flags
 
 from convcli.common import ConvError, UsageError, frozen
-from convcli.data.box import Box
-from convcli.data.info import Colour, Info, Sink
+from convcli.data import Box, Colour, Info, Sink
 from convcli.media.clips.convert import ARRAYS, Converter, array_format, frame_of
 from convcli.media.clips.decoder import carries_alpha
 from convcli.media.clips.tracks import Tracks, Written

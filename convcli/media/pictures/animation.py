@@ -21,8 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from convcli.common import ConvError, frozen
-from convcli.data.axes import SECOND, Listed
-from convcli.data.info import Colour, Info, Metadata, Strips
+from convcli.data import SECOND, Colour, Info, Listed, Metadata, Strips
 from convcli.media.carriers import comment, is_data, left_out
 from convcli.media.pictures.exif import turn
 from convcli.media.pictures.pillow import Carried, Picture

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcli.data.axes import INCH, Even
-from convcli.data.info import Info, Metadata
+from convcli.data import INCH, Even, Info, Metadata
 
 if TYPE_CHECKING:
     import tifffile

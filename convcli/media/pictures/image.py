@@ -19,8 +19,7 @@ import numpy as np
 
 from convcli.common import ConvError
 from convcli.common.budget import GIF, PICTURE, Rule
-from convcli.data.box import Box
-from convcli.data.info import KEPT, ArraySource, Colour, Info, Sink, Source
+from convcli.data import KEPT, ArraySource, Box, Colour, Info, Sink, Source
 from convcli.media.carriers import is_data, left_out
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions

@@ -13,7 +13,7 @@ import numpy as np
 
 from convcli.common import ConvError
 from convcli.common.budget import PICTURE
-from convcli.data.info import ArraySource, Colour, Metadata, Source
+from convcli.data import ArraySource, Colour, Metadata, Source
 from convcli.media import trial
 from convcli.media.carriers import left_out
 from convcli.media.files.target import whole

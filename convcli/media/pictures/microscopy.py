@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from convcli.common import UsageError, frozen
-from convcli.data.axes import SECOND, Even, Listed, Positions
-from convcli.data.info import Info
-from convcli.data.units import UNITS
+from convcli.data import SECOND, UNITS, Even, Info, Listed, Positions
 
 if TYPE_CHECKING:
     import tifffile

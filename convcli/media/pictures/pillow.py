@@ -12,7 +12,7 @@ import numpy as np
 
 from convcli.common import ConvError
 from convcli.common.budget import PICTURE, Rule
-from convcli.data.info import Colour, Metadata
+from convcli.data import Colour, Metadata
 from convcli.media.carriers import LOST, comment, left_out
 from convcli.media.options import ReadOptions
 from convcli.media.pictures.exif import take_orientation

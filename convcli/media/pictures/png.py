@@ -20,8 +20,7 @@ import numpy as np
 from convcli.common import ConvError
 from convcli.common.budget import PICTURE
 from convcli.common.machine import available_threads
-from convcli.data.box import Box
-from convcli.data.info import ArraySource, Colour, Info, Metadata, Sink, Source
+from convcli.data import ArraySource, Box, Colour, Info, Metadata, Sink, Source
 from convcli.media.files.target import whole
 from convcli.media.options import Compress, ReadOptions, WriteOptions
 from convcli.media.pictures.exif import turn

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from convcli.common import ConvError, frozen
 from convcli.common.budget import IN_PYTHON, MODEST, PICTURE, TILES
-from convcli.data.info import Colour, Source
+from convcli.data import Colour, Source
 from convcli.media.options import ReadOptions
 from convcli.media.pictures.boxes import avif_carriers, end_of, jpeg2000_carriers
 from convcli.media.pictures.ends import (

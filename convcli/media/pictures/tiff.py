@@ -19,8 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from convcli.common import ConvError, UsageError
-from convcli.data.box import Box, Span, slices
-from convcli.data.info import Boxes, Colour, Grain, Info, Sink, Source
+from convcli.data import Box, Boxes, Colour, Grain, Info, Sink, Source, Span, slices
 from convcli.media import region
 from convcli.media.carriers import is_data, left_out
 from convcli.media.options import ReadOptions, WriteOptions

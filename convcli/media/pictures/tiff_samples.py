@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convcli.common import ConvError, frozen
-from convcli.data.info import Colour, Metadata
+from convcli.data import Colour, Metadata
 from convcli.media.shared import CHANNELS, WITH_ALPHA, Density, resolution
 
 if TYPE_CHECKING:

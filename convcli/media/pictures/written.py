@@ -8,8 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from convcli.data.box import Box
-from convcli.data.info import Colour, Info, Sink
+from convcli.data import Box, Colour, Info, Sink
 from convcli.media.options import WriteOptions
 from convcli.media.pictures import jxl
 from convcli.media.pictures.image import PillowSink

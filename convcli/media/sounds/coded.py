@@ -13,8 +13,7 @@ import numpy as np
 from av.codec.context import Flags2
 
 from convcli.common import ConvError
-from convcli.data.box import Box
-from convcli.data.info import Info, Sink
+from convcli.data import Box, Info, Sink
 from convcli.media.clips.scan import VideoFile, libav, pictures
 from convcli.media.clips.tracks import Written, tags_of
 from convcli.media.options import ReadOptions, WriteOptions

@@ -12,9 +12,7 @@ import numpy as np
 
 from convcli.common import ConvError, UsageError, frozen
 from convcli.common.budget import SOUND
-from convcli.data.axes import SECOND, Axis, Listed, at_rate
-from convcli.data.info import Info, Kind, Strips
-from convcli.data.units import NO_UNIT, measure, samples, spacing
+from convcli.data import NO_UNIT, SECOND, Axis, Info, Kind, Listed, Strips, at_rate, measure, samples, spacing
 
 TRUNCATED = "--allow-truncated keeps what can be read"
 _LOSSY = ("VORBIS", "OPUS", "AAC", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")

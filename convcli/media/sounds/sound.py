@@ -15,8 +15,7 @@ import numpy as np
 import soundfile
 
 from convcli.common import ConvError, frozen
-from convcli.data.box import Box
-from convcli.data.info import Info, Sink
+from convcli.data import Box, Info, Sink
 from convcli.media.carriers import left_out
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.shared import decoding

@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 
 from convcli.common import ConvError, frozen_identity
-from convcli.data.axes import SECOND, Axis, Even, Listed, Positions
-from convcli.data.info import SPACE
-from convcli.data.units import UNITS
+from convcli.data import SECOND, SPACE, UNITS, Axis, Even, Listed, Positions
 from convcli.media.arrays import parse_axes
 from convcli.media.pictures.geo import Nodata
 

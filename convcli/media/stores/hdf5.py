@@ -17,9 +17,7 @@ import numpy as np
 
 from convcli.common import ConvError, UsageError
 from convcli.common.budget import PICTURE
-from convcli.data.axes import Axis, Positions
-from convcli.data.box import Box, slices
-from convcli.data.info import BOXES, Boxes, Grain, Info, Metadata, Sink
+from convcli.data import BOXES, Axis, Box, Boxes, Grain, Info, Metadata, Positions, Sink, slices
 from convcli.media import region
 from convcli.media.arrays import MAX_AXES
 from convcli.media.carriers import LOST, left_out

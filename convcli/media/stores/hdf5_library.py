@@ -20,7 +20,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from convcli.common import ConvError
-from convcli.data.box import Box, slices
+from convcli.data import Box, slices
 from convcli.media import region, trial
 
 _SECONDS, _PACE = 4, 1 << 24  # of processor time for a request, and bytes for which there is another one

@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 
 from convcli.common import frozen, number_text
-from convcli.data.axes import AS_ROWS, SECOND, UNCLEAR, Listed
-from convcli.data.units import measure
+from convcli.data import AS_ROWS, SECOND, UNCLEAR, Listed, measure
 from convcli.media.tables.columns import name_of
 from convcli.media.tables.delimited import Cells, is_number
 

@@ -23,7 +23,7 @@ import polars as pl
 
 from convcli.common import ConvError, frozen
 from convcli.common.budget import CELLS
-from convcli.data.info import Info
+from convcli.data import Info
 from convcli.media import trial
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions

@@ -23,9 +23,7 @@ from polars import selectors
 
 from convcli.common import ConvError, UsageError, frozen, quoted
 from convcli.common.budget import TABLE
-from convcli.data.axes import SECOND, Even, Listed
-from convcli.data.box import Box
-from convcli.data.info import Info, Kind, Sink, Strips
+from convcli.data import SECOND, Box, Even, Info, Kind, Listed, Sink, Strips
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.tables.clock import Clock, increases

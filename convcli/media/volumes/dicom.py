@@ -12,9 +12,7 @@ from typing import IO
 import numpy as np
 
 from convcli.common import ConvError, counted, quoted
-from convcli.data.axes import SECOND, Even
-from convcli.data.box import Box
-from convcli.data.info import Boxes, Colour, Info, Metadata, Volume
+from convcli.data import SECOND, Box, Boxes, Colour, Even, Info, Metadata, Volume
 from convcli.media.carriers import left_out
 from convcli.media.files.target import Folder, about_input
 from convcli.media.options import ReadOptions

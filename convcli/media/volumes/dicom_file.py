@@ -15,8 +15,7 @@ import imagecodecs
 import numpy as np
 
 from convcli.common import ConvError, frozen
-from convcli.data.box import Span
-from convcli.data.info import Colour
+from convcli.data import Colour, Span
 from convcli.media import region
 from convcli.media.files.target import about_input
 from convcli.media.options import ReadOptions

@@ -13,7 +13,7 @@ import numpy as np
 from isal import isal_zlib
 
 from convcli.common import ConvError
-from convcli.data.info import Info
+from convcli.data import Info
 from convcli.media.carriers import LOST
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.region import RegionSink

@@ -16,8 +16,7 @@ import numpy as np
 from isal import igzip
 
 from convcli.common import ConvError
-from convcli.data.axes import SECOND, Even
-from convcli.data.info import Colour, Info
+from convcli.data import SECOND, Colour, Even, Info
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.region import RegionSink
 from convcli.media.volumes.voxels import LETTERS, Placed, VoxelSource, package, reading, sizes_of, unpacked

@@ -12,9 +12,7 @@ import numpy as np
 from isal import igzip
 
 from convcli.common import ConvError
-from convcli.data.axes import SECOND, Even
-from convcli.data.info import Colour, Info
-from convcli.data.units import UNITS
+from convcli.data import SECOND, UNITS, Colour, Even, Info
 from convcli.media.carriers import LOST
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.region import RegionSink

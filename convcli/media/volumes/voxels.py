@@ -17,10 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from convcli.common import ConvError
-from convcli.data.axes import SECOND, Even
-from convcli.data.box import Box
-from convcli.data.info import Boxes, Colour, Info, Metadata, Volume
-from convcli.data.units import UNITS
+from convcli.data import SECOND, UNITS, Box, Boxes, Colour, Even, Info, Metadata, Volume
 from convcli.media import region
 from convcli.media.carriers import left_out
 from convcli.media.files.target import spool
