@@ -5,9 +5,8 @@ from contextlib import chdir
 from typing import Any
 
 from convcli.cli.shared.options import ReportRequest
-from convcli.cli.shared.progress import clock
 from convcli.cli.shared.report import show
-from convcli.cli.shared.terminal import Table
+from convcli.cli.shared.terminal import Table, clock
 from convcli.common import ConvError, UsageError, frozen, parse_share
 from convcli.common.options import argument, flag, option
 from convcli.execution.folder import JobFolder, beside

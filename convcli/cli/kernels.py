@@ -8,11 +8,10 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from convcli.cli.shared import options
-from convcli.cli.shared.drawing import bars, pictures, shows_colours
+from convcli.cli.shared.drawing import MOST, bars, matrices, pictures, shows_colours, slices_of
 from convcli.cli.shared.options import ReportRequest
 from convcli.cli.shared.report import note, show
 from convcli.cli.shared.terminal import WIDTH, Table
-from convcli.cli.shared.weights import MOST, matrices, slices_of
 from convcli.common import UsageError, frozen, number_text, parse_number, quoted, split_unit, to_float
 from convcli.common.options import argument, group, option
 from convcli.data import UNITS, Axis, at_rate

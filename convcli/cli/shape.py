@@ -17,10 +17,9 @@ from convcli.cli.shared.terminal import WIDTH, Table
 from convcli.common import ConvError, UsageError, frozen
 from convcli.common.options import Panel, argument, flag, group, option
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
-from convcli.geometry.graph import Shape, Step, follow, rows_of, trace
+from convcli.geometry.graph import Shape, Step, follow, lint, rows_of, trace
 from convcli.geometry.graph import chain as chain_of
 from convcli.geometry.layers import Conv, Layer, format_size
-from convcli.geometry.lint import lint
 from convcli.geometry.padding import PaddingName
 from convcli.geometry.pools import POOLS
 

@@ -262,9 +262,9 @@ class TorchNative(_InTorch):
         return NATIVE_TILE * 4  # data, result and a half of the sum, in torch's layouts
 
     def run(self, call: Correlation) -> Array:
-        from convcli.engines.on_torch.native import correlate
+        from convcli.engines.on_torch.sums import by_kernels
 
-        return correlate(call)
+        return by_kernels(call)
 
 
 # The first of each engine does everything; of equal costs the first counts.

@@ -16,7 +16,7 @@ import numpy as np
 
 from convcli.common import frozen
 from convcli.explanations.film import Board, Frame, Place
-from convcli.pixels.drawing import INK, PAPER, font
+from convcli.pixels.colours import INK, PAPER, font
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw

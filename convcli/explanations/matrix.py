@@ -19,13 +19,12 @@ import numpy as np
 
 from convcli.common import UsageError, frozen_identity, number_text
 from convcli.geometry.padding import PaddingName
-from convcli.geometry.taps import axis_taps
-from convcli.geometry.windows import TransposedWindow
+from convcli.geometry.windows import TransposedWindow, axis_taps
 from convcli.jobs.bind import Settings
 from convcli.jobs.chain import ConvStage
 from convcli.jobs.missing import SLACK
 from convcli.kernel import Combine, Kernel
-from convcli.pixels.drawing import INK, PAPER, font
+from convcli.pixels.colours import INK, PAPER, font
 
 SMALL = 1e-14  # of the weights: rounding
 MOST = 12_000_000  # entries; sorting them takes about 100 bytes each

@@ -11,7 +11,7 @@ import numpy as np
 
 from convcli.common import Missing, frozen, frozen_identity
 from convcli.geometry.pools import PoolKind
-from convcli.geometry.taps import PlaceSources, Tap, taps
+from convcli.geometry.windows import PlaceSources, Tap, taps
 from convcli.jobs.chain import ConvStage, PoolStage
 from convcli.jobs.missing import SLACK
 from convcli.kernel import Combine

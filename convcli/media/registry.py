@@ -27,8 +27,8 @@ from convcli.data import BOXES, INCH, KEPT, SECOND, STRIPS, Even, Grain, Info, K
 from convcli.media import recognisers as begins
 from convcli.media.files.target import STANDARD
 from convcli.media.options import ReadOptions, WriteOptions
+from convcli.media.pictures.boxes import stated_size
 from convcli.media.pictures.read_only import RARER
-from convcli.media.pictures.stated import stated_size
 from convcli.media.timing import clip_of
 
 HEAD = 4096  # bytes that are enough to recognise any format

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convcli.common import UsageError, frozen_identity
-from convcli.pixels.colours import table
-from convcli.pixels.drawing import FAINT, INK, PAPER, Colour, text_width, write
+from convcli.pixels.colours import FAINT, INK, PAPER, Colour, table, text_width, write
 
 if TYPE_CHECKING:
     from PIL.Image import Image

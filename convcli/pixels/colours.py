@@ -1,11 +1,14 @@
-"""Colour maps by name: viridis and grey, and matplotlib's others where it is installed."""
+"""Colour maps by name: viridis and grey, and matplotlib's others where it is installed; ink and fonts of drawings."""
 
 import importlib
+import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
 
 # 32 of the 256 colours of viridis, by Stéfan van der Walt and Nathaniel Smith (CC0); straight lines between them
 # stay within 2 of 255.
@@ -15,6 +18,30 @@ _OWN = {
     "eae51a fde725",
     "grey": "000000 ffffff",
 }
+
+Colour = tuple[int, int, int]
+PAPER, INK, FAINT = (255, 255, 255), (30, 30, 30), (120, 120, 120)
+LEAST = 7  # pixels; a smaller letter is a blot
+
+
+@lru_cache
+def font(size: float) -> "FreeTypeFont":
+    """Return Pillow's own font in a size of pixels, at least 7."""
+    from PIL import ImageFont
+
+    return cast("FreeTypeFont", ImageFont.load_default(max(size, LEAST)))
+
+
+def text_width(text: str, size: float) -> int:
+    """Return how many pixels a text takes."""
+    return math.ceil(font(size).getlength(text))
+
+
+def write(picture: "Image", place: tuple[int, int], text: str, ink: Colour, size: float) -> None:
+    """Write a text whose upper left corner is ``place``, (x, y)."""
+    from PIL import ImageDraw
+
+    ImageDraw.Draw(picture).text(place, text, fill=ink, font=font(size))
 
 
 def names() -> list[str]:

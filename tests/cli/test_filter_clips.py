@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from convcli.cli.shared.options import Progress
-from convcli.cli.shared.progress import Meter
+from convcli.cli.shared.terminal import Meter
 from tests.clips import decoded, make, packets, pattern
 from tests.shell import convcli, ok, wait_until_it_writes
 
@@ -118,7 +118,7 @@ class Terminal(io.StringIO):
 
 def test_progress_is_a_bar_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 0.5, 2.0, 4.0, *([10.0] * 9)])
-    monkeypatch.setattr("convcli.cli.shared.progress.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("convcli.cli.shared.terminal.time", SimpleNamespace(monotonic=lambda: next(clock)))
     terminal = Terminal()
     meter = Meter(Progress.AUTO, "frames", terminal)
     meter(5, 100)  # too early to bother anyone

@@ -127,7 +127,7 @@ def test_a_table_wider_than_the_terminal_stays_whole() -> None:
 WORK = """
 import signal, time
 from convcli.cli.shared.options import Progress
-from convcli.cli.shared.progress import Meter
+from convcli.cli.shared.terminal import Meter
 from convcli.common.signals import leave_on
 leave_on(signal.SIGINT)
 leave_on(signal.SIGTERM)

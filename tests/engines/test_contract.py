@@ -22,7 +22,7 @@ from convcli.common.errors import UsageError
 from convcli.engines import get_engine, tiles
 from convcli.engines.base import Engine
 from convcli.engines.on_numpy import engine as numpy_engine
-from convcli.engines.on_torch import native as torch_native
+from convcli.engines.on_torch import sums as torch_sums
 from convcli.geometry.pools import AVG, MAX, MEDIAN, MIN, POOLS, PoolKind
 from tests.engines.engines import NAMES, engine_named
 
@@ -319,7 +319,7 @@ def test_torchs_own_kernels_never_see_bad_values():
     engine = get_engine("torch")
     x, weights = np.ones((1, 3, 9), np.float32), np.ones((4, 3, 2), np.float32)
     options = {"stride": (1,), "dilation": (1,)}
-    with patch.multiple(torch_native, CONVOLVE=[refuse], CONVOLVE_TRANSPOSED=[refuse]):
+    with patch.multiple(torch_sums, CONVOLVE=[refuse], CONVOLVE_TRANSPOSED=[refuse]):
         for method in (engine.correlate, engine.transpose):
             with pytest.raises(NotImplementedError):
                 method(x, weights, **options)

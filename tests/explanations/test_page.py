@@ -23,8 +23,8 @@ import torch
 from convcli.cli.program import run
 from convcli.common import UsageError, number_text
 from convcli.execution.pipeline import reference
+from convcli.explanations.film import page
 from convcli.explanations.matrix import convolution_matrix
-from convcli.explanations.page import page
 from convcli.geometry.padding import PadMode, parse_padding
 from convcli.jobs.bind import Settings, bind
 from convcli.kernel import Kernel

@@ -35,8 +35,7 @@ from convcli.data.info import Source
 from convcli.detection.area import parse_area
 from convcli.geometry.areas import parse_region
 from convcli.geometry.grammar import parse_layers, parse_pool, parse_size
-from convcli.geometry.graph import Shape, trace
-from convcli.geometry.lint import lint
+from convcli.geometry.graph import Shape, lint, trace
 from convcli.geometry.padding import parse_pad_mode, parse_padding
 from convcli.jobs.bind import Settings, bind
 from convcli.kernel import load_kernel

@@ -10,8 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from convcli.geometry.grammar import parse_layers, parse_size
-from convcli.geometry.graph import Shape, chain, follow
-from convcli.geometry.lint import lint
+from convcli.geometry.graph import Shape, chain, follow, lint
 from convcli.networks.parse import load_net
 from tests.shell import SAMPLES, convcli, ok
 

@@ -15,8 +15,7 @@ from convcli.data.axes import Axis, Listed
 from convcli.data.info import Colour, Info, Metadata
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import image
-from convcli.media.pictures.exif import take_orientation
-from convcli.media.shared import with_dpi
+from convcli.media.shared import take_orientation, with_dpi
 from convcli.media.timing import Clip, schedule
 
 GREY, GREY_ALPHA, RGB, RGBA, CMYK = list(Colour)[1:]

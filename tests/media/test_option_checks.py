@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from convcli.common.errors import UsageError
-from convcli.media.option_checks import check_reading, check_writing
+from convcli.media.opening import check_reading, check_writing
 from convcli.media.options import Compress, Header, ReadOptions, VideoOptions, WriteOptions
 from convcli.media.registry import FORMATS, by_name
 from tests.shell import SAMPLES, convcli

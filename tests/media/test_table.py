@@ -22,8 +22,7 @@ from convcli.data.axes import Listed, axes_of
 from convcli.data.info import Info
 from convcli.media.options import Header, ReadOptions, WriteOptions
 from convcli.media.registry import by_name, left_out
-from convcli.media.tables.columns import pick
-from convcli.media.tables.delimited import SAMPLE_BYTES, find_delimiter, has_header
+from convcli.media.tables.delimited import SAMPLE_BYTES, find_delimiter, has_header, pick
 from convcli.media.tables.table import TableSource, csv_source, sink, tsv_source
 
 NAN = math.nan

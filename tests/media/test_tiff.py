@@ -22,7 +22,7 @@ from convcli.data.info import Colour, Info, Metadata
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import tiff
 from convcli.media.pictures import tiff_samples as tiff_look
-from convcli.media.pictures.stated import stated_size
+from convcli.media.pictures.boxes import stated_size
 from convcli.media.shared import dpi_of, with_dpi
 from tests.shell import convcli
 

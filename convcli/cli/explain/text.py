@@ -19,7 +19,7 @@ from convcli.explanations.value import (
     Route,
     Sum,
 )
-from convcli.geometry.taps import Tap
+from convcli.geometry.windows import Tap
 from convcli.kernel import Combine
 
 MOST_ROWS = 400  # of taps, above which only the sums are printed

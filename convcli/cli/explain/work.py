@@ -16,8 +16,7 @@ from convcli.cli.shared.opened import Opened, numbered, opened
 from convcli.cli.shared.outputs import check_apart, write_whole
 from convcli.common import UsageError
 from convcli.data import SECOND, Colour, Info, Listed
-from convcli.explanations.film import Frame, check_length, close_up, grow, lay_down, slide
-from convcli.explanations.page import SUFFIXES, page
+from convcli.explanations.film import SUFFIXES, Frame, check_length, close_up, grow, lay_down, page, slide
 from convcli.explanations.task import Task, check_place, chosen, explained, prepare
 from convcli.explanations.value import route
 from convcli.jobs.chain import ConvStage, PoolStage

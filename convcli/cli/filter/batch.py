@@ -21,7 +21,7 @@ from convcli.cli.filter.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.kernels import checked
 from convcli.cli.shared.options import Progress
-from convcli.cli.shared.progress import Meter
+from convcli.cli.shared.terminal import Meter
 from convcli.common import ConvError, frozen, signals
 from convcli.common.machine import available_threads, keep_memory, take_share
 from convcli.common.processes import can_fork, in_order

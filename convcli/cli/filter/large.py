@@ -14,7 +14,7 @@ from typing import Any
 
 import convcli
 from convcli.cli.filter.request import Request
-from convcli.cli.shared.progress import Meter
+from convcli.cli.shared.terminal import Meter
 from convcli.common import ConvError, frozen
 from convcli.common.machine import available_threads
 from convcli.data import ITEMS, Info, Source, count

@@ -15,7 +15,7 @@ from convcli.cli.filter.found import Input
 from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.kernels import is_transform, kernels_for
-from convcli.cli.shared.progress import Meter
+from convcli.cli.shared.terminal import Meter
 from convcli.common import Distances, Missing, UsageError, frozen, number_text, per_axis
 from convcli.data import ArraySource, Axis, Info, Source
 from convcli.execution.items import item_of
@@ -26,8 +26,7 @@ from convcli.jobs.job import Job, draft
 from convcli.kernel.model import slug
 from convcli.media import opening, registry
 from convcli.media.files.target import STANDARD, make_folder, missing_folder, shown_input
-from convcli.media.opening import Location
-from convcli.media.option_checks import check_writing
+from convcli.media.opening import Location, check_writing
 from convcli.media.registry import Format
 from convcli.pixels.channels import filtered_channels
 from convcli.pixels.ranges import Decibels, Offset
@@ -299,7 +298,7 @@ def _begun(request: Request, source: Source, format: Format) -> Begun:
         return smooth, dict.fromkeys(texts, ""), ()
     if not (texts and is_transform(texts[0])):
         return source, {}, texts
-    from convcli.execution.spectrogram import Spectrogram
+    from convcli.execution.along import Spectrogram
 
     padding, alone = request.settings.padding or (PaddingName.SAME,), len(texts) == 1
     if alone and request.settings.pad_mode not in (None, PadMode.ZERO):

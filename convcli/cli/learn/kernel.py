@@ -10,9 +10,9 @@ import numpy as np
 
 from convcli.cli.learn.request import Request
 from convcli.cli.shared import report
+from convcli.cli.shared.drawing import matrices
 from convcli.cli.shared.files import paired
 from convcli.cli.shared.opened import Log, Opened, opened
-from convcli.cli.shared.weights import matrices
 from convcli.common import Channels, ConvError, UsageError, frozen, number_text, per_axis, within
 from convcli.geometry.layers import format_size
 from convcli.geometry.padding import Padding, PaddingName

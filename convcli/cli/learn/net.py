@@ -20,8 +20,7 @@ from convcli.cli.shared import figures, report
 from convcli.cli.shared.drawing import curve
 from convcli.cli.shared.files import File, class_numbers, expand, is_label_table, labels, paired
 from convcli.cli.shared.opened import Log, opened
-from convcli.cli.shared.progress import Meter
-from convcli.cli.shared.terminal import WIDTH
+from convcli.cli.shared.terminal import WIDTH, Meter
 from convcli.common import (
     ConvError,
     Precision,

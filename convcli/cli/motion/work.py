@@ -20,8 +20,7 @@ from convcli.cli.motion.request import Request
 from convcli.cli.shared import report
 from convcli.cli.shared.opened import areas_of
 from convcli.cli.shared.outputs import check_apart, picture_form, write_whole
-from convcli.cli.shared.progress import Meter
-from convcli.cli.shared.terminal import WIDTH, Table
+from convcli.cli.shared.terminal import WIDTH, Meter, Table
 from convcli.common import UsageError, frozen
 from convcli.data import SECOND, Colour, Info, Listed, Sink, channels_first
 from convcli.detection.changes import Change
@@ -34,7 +33,7 @@ from convcli.kernel import Kernel
 from convcli.media import opening, registry
 from convcli.media.clip_view import Part, open_clip
 from convcli.media.files.target import STANDARD, about_input, output, outputs, shown
-from convcli.media.option_checks import check_writing
+from convcli.media.opening import check_writing
 from convcli.media.registry import Format
 from convcli.media.timing import Schedule, clip_of, schedule
 

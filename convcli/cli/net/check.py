@@ -10,7 +10,7 @@ from convcli.cli.shared import report
 from convcli.cli.shared.opened import Opened
 from convcli.cli.shared.terminal import Table
 from convcli.common import Precision, UsageError, frozen
-from convcli.geometry.lint import lint
+from convcli.geometry.graph import lint
 from convcli.networks.parse import load_net
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ from convcli.cli.net.request import ShowRequest
 from convcli.cli.shared import report
 from convcli.cli.shared.layers import Traced, lines
 from convcli.common import UsageError
-from convcli.geometry.graph import Shape
+from convcli.geometry.graph import Shape, lint
 from convcli.geometry.layers import format_size
-from convcli.geometry.lint import lint
 from convcli.media.files.target import shown
 from convcli.networks.parse import load_net
 

@@ -20,9 +20,7 @@ from convcli.engines.algorithms import TorchDirect, TorchNative, ways, work_of
 from convcli.engines.base import Engine, all_finite
 from convcli.engines.costs import FEW, NATIVE_TILE
 from convcli.engines.interface import Algorithm, Correlation
-from convcli.engines.on_torch import native as torch_native
-from convcli.engines.on_torch.device import device_named, full_precision, tensor_of
-from convcli.engines.on_torch.sums import shifted
+from convcli.engines.on_torch.sums import device_named, full_precision, shifted, tensor_of, transposed
 from convcli.geometry.pools import PoolKind
 from convcli.pixels.render import Rendering, Tally
 from convcli.pixels.render import render as render_array
@@ -114,7 +112,7 @@ class TorchEngine(Engine):
         if _few(call.weights) or not (call.finite or all_finite(call.x)):
             return shifted(call, shift_and_add.transposed_reach(call)).cpu().numpy()
         with full_precision(self.device):
-            return torch_native.transpose(call).cpu().numpy()
+            return transposed(call).cpu().numpy()
 
     def _pool(self, call: Correlation, kind: PoolKind, counts: np.ndarray | None) -> np.ndarray:
         """Reduce windows along one axis after the other where the kind allows it.

@@ -23,10 +23,9 @@ import numpy as np
 from convcli.common import ConvError, frozen
 from convcli.data import SECOND, Colour, Info, Listed, Metadata, Strips
 from convcli.media.carriers import comment, is_data, left_out
-from convcli.media.pictures.exif import turn
 from convcli.media.pictures.pillow import Carried, Picture
 from convcli.media.pictures.png_chunks import CONTROL, SIGNATURE, Chunks, chunk
-from convcli.media.shared import CHANNELS, OPAQUE, Recent, with_dpi
+from convcli.media.shared import CHANNELS, OPAQUE, Recent, turn, with_dpi
 from convcli.media.timing import Clip, clip_of, schedule
 
 FRAME_DURATION = 100  # milliseconds, where a file says nothing

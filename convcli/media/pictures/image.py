@@ -23,7 +23,6 @@ from convcli.data import KEPT, ArraySource, Box, Colour, Info, Sink, Source
 from convcli.media.carriers import is_data, left_out
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
-from convcli.media.pictures.exif import turn
 from convcli.media.pictures.jpeg_segments import (
     APPLICATIONS,
     END,
@@ -58,6 +57,7 @@ from convcli.media.shared import (
     info_of,
     resolution,
     settings_of,
+    turn,
 )
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from convcli.media.carriers import left_out
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions
 from convcli.media.pictures.boxes import boxes
-from convcli.media.pictures.exif import take_orientation
-from convcli.media.shared import check_pixels, decoding, info_of
+from convcli.media.shared import check_pixels, decoding, info_of, take_orientation
 
 _PACKED = {b"Exif": "exif box", b"xml ": "xml"}  # in boxes that are compressed
 _RATIOS = ((0, 1), (1, 1), (6, 5), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))

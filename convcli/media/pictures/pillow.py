@@ -15,8 +15,7 @@ from convcli.common.budget import PICTURE, Rule
 from convcli.data import Colour, Metadata
 from convcli.media.carriers import LOST, comment, left_out
 from convcli.media.options import ReadOptions
-from convcli.media.pictures.exif import take_orientation
-from convcli.media.shared import CHANNELS, MODES, WITH_ALPHA, Density, decoding, resolution
+from convcli.media.shared import CHANNELS, MODES, WITH_ALPHA, Density, decoding, resolution, take_orientation
 
 if TYPE_CHECKING:
     from PIL import Image

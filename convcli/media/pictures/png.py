@@ -23,7 +23,6 @@ from convcli.common.machine import available_threads
 from convcli.data import ArraySource, Box, Colour, Info, Metadata, Sink, Source
 from convcli.media.files.target import whole
 from convcli.media.options import Compress, ReadOptions, WriteOptions
-from convcli.media.pictures.exif import turn
 from convcli.media.pictures.png_chunks import (
     CONTROL,
     DESCRIBED,
@@ -47,6 +46,7 @@ from convcli.media.shared import (
     fit,
     info_of,
     resolution,
+    turn,
 )
 
 if TYPE_CHECKING:

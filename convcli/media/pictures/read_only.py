@@ -206,7 +206,7 @@ def _dds_bits(head: bytes) -> int:
 
 
 def _tiles(data: bytes) -> int:
-    from convcli.media.pictures.stated import stated_parts
+    from convcli.media.pictures.boxes import stated_parts
 
     return prod(stated_parts(data))
 

@@ -24,9 +24,8 @@ from convcli.media import region
 from convcli.media.carriers import is_data, left_out
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import geo, microscopy
-from convcli.media.pictures.exif import turn
+from convcli.media.pictures.boxes import check_stream
 from convcli.media.pictures.microscopy import Stack
-from convcli.media.pictures.stated import check_stream
 from convcli.media.pictures.tiff_samples import MOST, look_of, metadata_of
 from convcli.media.region import RegionSink
 from convcli.media.shared import (
@@ -38,6 +37,7 @@ from convcli.media.shared import (
     decoding,
     dpi_of,
     profile_for,
+    turn,
     with_dpi,
 )
 

@@ -11,8 +11,7 @@ import polars as pl
 
 from convcli.common import frozen, number_text
 from convcli.data import AS_ROWS, SECOND, UNCLEAR, Listed, measure
-from convcli.media.tables.columns import name_of
-from convcli.media.tables.delimited import Cells, is_number
+from convcli.media.tables.delimited import Cells, is_number, name_of
 
 _UNIT = re.compile(r"[\[(]([^\[\]()]{1,12})[\])]\s*$")  # time [s], t (ms)
 _NAMED = re.compile(r"(?i)time|^(t|when|seconds?|epoch)\b")

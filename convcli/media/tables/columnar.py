@@ -28,8 +28,7 @@ from convcli.media import trial
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.tables.clock import Clock, increases
-from convcli.media.tables.columns import listed, name_of, pick
-from convcli.media.tables.delimited import Cells, Dialect
+from convcli.media.tables.delimited import Cells, Dialect, listed, name_of, pick
 from convcli.media.tables.table import TableCompanions, TableSink, TableSource, exact
 
 T = TypeVar("T")

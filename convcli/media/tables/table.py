@@ -27,8 +27,17 @@ from convcli.data import SECOND, Box, Even, Info, Kind, Listed, Sink, Strips
 from convcli.media.files.target import whole
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.tables.clock import Clock, increases
-from convcli.media.tables.columns import listed, name_of, pick
-from convcli.media.tables.delimited import Cells, Dialect, is_missing, is_number, parse, to_floats
+from convcli.media.tables.delimited import (
+    Cells,
+    Dialect,
+    is_missing,
+    is_number,
+    listed,
+    name_of,
+    parse,
+    pick,
+    to_floats,
+)
 
 
 def csv_source(fp: IO[bytes], options: ReadOptions) -> TableSource:

@@ -19,7 +19,7 @@ from convcli.data import Colour, Span
 from convcli.media import region
 from convcli.media.files.target import about_input
 from convcli.media.options import ReadOptions
-from convcli.media.pictures.stated import check_stream
+from convcli.media.pictures.boxes import check_stream
 from convcli.media.shared import check_pixels
 from convcli.media.volumes.voxels import package, reading
 
