@@ -139,8 +139,9 @@ def filter(
 
     Parameters
     ----------
-    array : array_like, torch.Tensor, PIL.Image.Image, xarray.DataArray or dask.array.Array
+    array : array_like, torch.Tensor, PIL.Image.Image, xarray.DataArray, dask.array.Array, or a table
         Real numbers, shape (X,), (Y, X), (Z, Y, X) or (T, Z, Y, X), or as ``axes`` says; booleans are 0 and 1.
+        Of a DataFrame or Series of pandas or Polars each column is filtered along the rows.
         The dimensions of a DataArray are known by their first letters, and by ``band``, ``lat`` and ``lon``.
     kernel : str, Kernel, array_like, or a list of these
         A name, ``name:parameters``, a file or inline text; a Kernel; weights of shape (x,), (y, x), (z, y, x),
@@ -217,8 +218,9 @@ def filter(
     -------
     ndarray, or what ``array`` was
         Axes in the array's order; a bank's maps are a new first dimension, or take the place of the channels that
-        they sum over.  A DataArray keeps its coordinates, moved with the windows; a picture is one again, and of
-        a Dask array each block is computed when it is asked for.
+        they sum over.  A DataArray keeps its coordinates, moved with the windows; a table its labels of columns and
+        rows; a picture is one again, and of a Dask array, or one inside a DataArray, each block is computed when it is
+        asked for.
 
     Raises
     ------
@@ -253,7 +255,7 @@ def filter(
         return _made(own, work, data)
     threads = None if threads is None else in_range(whole(threads, "threads"), "threads", 1)
     source: Source = ArraySource(data, own.form or _axes(data.shape, axes))
-    source.info = replace(source.info, volume="Z" in str(axes or "").upper())
+    source.info = replace(source.info, volume=source.info.volume or "Z" in str(axes or "").upper())
     if spacing is not None:
         source.info = _spaced(source.info, spacing)
     if mask is not None:
@@ -327,7 +329,7 @@ def filter_file(
     convcli.ConvError
         A file that cannot be read or written.
     """
-    from convcli.media import opening
+    from convcli.media import forms, opening
     from convcli.media.files.target import about_input
     from convcli.media.options import ReadOptions
 
@@ -335,44 +337,46 @@ def filter_file(
     with ExitStack() as stack:  # a clip's sound is read while the result is written
         with about_input(name):
             given = stack.enter_context(closing(opening.Given(name)))
-            format, _ = given.identify()
+            format, notes = given.identify()
             written = format if path is None else opening.output_format(path)
             reading = ReadOptions(axes=options.pop("axes", None), all_frames=written.film)
             source = stack.enter_context(closing(given.open(format, reading)))
             own = Taken(
                 source.read(source.info.box),
                 source.info,
-                lambda result, made: (result, made),
+                lambda result, made, _: (result, made),
                 is_picture=not written.numbers,
                 holds=written.dtypes,
             )
             result, made = filter(own, kernel, **options)  # type: ignore[arg-type]
         if path is None:
             return result
-        letters = made.letters if written.numbers else "".join(one for one in "NTZYXC" if one in made.letters)
-        if len(letters) < len(made.letters) or not set(letters) <= set(written.axes):
-            axes = ", ".join(made.letters.lower())
-            raise UsageError(f"{written.name.upper()} files cannot hold data of the axes {axes}")
-        result = result.transpose([made.letters.index(letter) for letter in letters])
-        form = replace(made, axes=tuple(map(made.axis, letters)))
-        for note in opening.write(path, written, form, result, force=_truth(force, "force")):
+        forms.check(made, written)
+        form = forms.form(made, written)
+        if len(form.letters) < len(made.letters):
+            raise UsageError(
+                f"{written.name.upper()} files cannot hold the maps of a bank: write .npy or .tif"
+            )
+        result = result.transpose([made.letters.index(letter) for letter in form.letters])
+        lost = opening.write(path, written, form, result, force=_truth(force, "force"))
+        for note in (*notes, *made.notes, *lost):
             warnings.warn(note, stacklevel=2)
     return Path(path)
 
 
 def _made(own: Taken, work: Pipeline, data: np.ndarray) -> Any:
     """Return the result of a filter as what the array was."""
+    tally, where = Tally(), work.job.origins
     if own.lazy is not None:
         from convcli.execution.lazy import lazily
 
-        return lazily(own.lazy, work)
-    tally = Tally()
+        return own.give(lazily(own.lazy, work), work.result, where)
     found = work.again(data)
     if found is None:
         found = work.array(tally, data)
     if tally.rounded:
         warnings.warn(ROUNDED, stacklevel=3)
-    result = own.give(found, work.result)
+    result = own.give(found, work.result, where)
     if own.tensor is None:
         return result
     from convcli.networks.torch_gradients import attached

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pandas
+import polars
 import pytest
 import torch
 import xarray
 from PIL import Image
+from polars import testing as polars_testing
 from scipy import linalg, ndimage, signal
 
 import convcli
@@ -331,8 +334,11 @@ def test_tensors_that_are_no_arrays_are_refused() -> None:
     import torch
 
     for tensor in (torch.ones(3, requires_grad=True), torch.ones(3, dtype=torch.complex64).conj()):
-        with pytest.raises(convcli.UsageError, match=r"Tensor that .* Use tensor\.|tensor\.detach"):
+        with pytest.raises(convcli.UsageError, match=r"tensor\.detach|type complex64"):
             convcli.filter(tensor, "box:1")
+    x = torch.arange(6.0, dtype=torch.bfloat16)
+    for given in (x, (1j * x.float()).conj().imag.neg(), torch.complex(x.float(), x.float()).conj().real):
+        assert convcli.filter(given, [1, 2, 3], padding="valid").tolist() == [8, 14, 20, 26]
 
 
 @pytest.mark.parametrize("weights", [[1e308], [[1e308, 1e307], [0, 0]], [1e39, -1e39]], ids=str)
@@ -531,6 +537,59 @@ def test_a_labelled_array_keeps_its_labels() -> None:
     assert maps.dims == ("map", "lat", "lon") and np.array_equal(maps.lon, data.lon)
     with pytest.raises(convcli.UsageError, match="station, depth do not say what they are"):
         convcli.filter(xarray.DataArray(np.ones((3, 4)), dims=["station", "depth"]), "box:3")
+
+
+def test_further_coordinates_stay_with_their_samples() -> None:
+    """They are those that xarray's own selection gives, of the samples in the middle of each window."""
+    x = np.random.default_rng(2).normal(size=(9, 12))
+    names = {"y": np.arange(9) * 2.0, "x": list("abcdefghijkl"), "time": np.datetime64("2026-01-01", "ns")}
+    data = xarray.DataArray(x, {**names, "depth": ("y", x[:, 0]), "lat": (("y", "x"), x)}, ["y", "x"])
+    weights = np.arange(9.0).reshape(3, 3)
+    values = ndimage.correlate(x, weights, mode="nearest")
+    for given in (data, data.chunk({"y": 4, "x": 5})):
+        made = convcli.filter(given, weights, stride=(2, 3))
+        assert given.chunks is None or made.chunks is not None
+        xarray.testing.assert_allclose(made.compute(), data.copy(data=values)[::2, ::3])
+        made = convcli.filter(given, weights, padding="valid")
+        xarray.testing.assert_allclose(made.compute(), data.copy(data=values)[1:-1, 1:-1])
+    with pytest.warns(UserWarning, match="left out: coordinates x, depth, lat"):
+        made = convcli.filter(data, weights, padding="full")
+    assert made.y.values.tolist() == list(range(-2, 20, 2)) and set(made.coords) == {"y", "time"}
+    volume = xarray.DataArray(np.random.default_rng(3).random((4, 5, 6)), dims=["z", "y", "x"])
+    mean = ndimage.uniform_filter(volume.values, 3, mode="nearest")
+    np.testing.assert_allclose(convcli.filter(volume, "box:3"), mean)
+
+
+def test_tables_are_filtered_along_their_rows_and_keep_their_labels() -> None:
+    x = np.random.default_rng(2).normal(size=(9, 3))
+    want = ndimage.correlate1d(x, [1, 2, 3], axis=0, mode="nearest")
+    hours = pandas.date_range("2026-03-28T20:00", periods=9, freq="6h", tz="Europe/Berlin")
+    for labels in (
+        hours,
+        pandas.Index(list("abcdefghi")),
+        pandas.MultiIndex.from_product([range(3), range(3)]),
+    ):
+        table = pandas.DataFrame(x, labels, ["p", "q", "q"])
+        for stride in (1, 2):
+            made = convcli.filter(table, [1, 2, 3], stride=stride)
+            pandas.testing.assert_frame_equal(made, pandas.DataFrame(want, labels, table.columns)[::stride])
+        pandas.testing.assert_series_equal(
+            convcli.filter(table["p"], [1, 2, 3], padding="valid"),
+            pandas.Series(want[1:-1, 0], labels[1:-1], name="p"),
+            check_freq=False,
+        )
+        one = convcli.filter(table[["p"]], [1, 2, 3], padding="full")
+        assert one.index[1:-1].equals(labels) and one.index[[0, -1]].to_frame().isna().all(axis=None)
+    frame = polars.DataFrame(x, ["p", "q", "r"], orient="row")
+    polars_testing.assert_frame_equal(convcli.filter(frame, [1, 2, 3]), polars.DataFrame(want, frame.schema))
+    polars_testing.assert_series_equal(convcli.filter(frame["q"], [1, 2, 3]), polars.Series("q", want[:, 1]))
+    smooth = ndimage.gaussian_filter1d(x, 1, axis=0, mode="nearest")
+    np.testing.assert_allclose(convcli.filter(pandas.DataFrame(x, hours), "gaussian:sigma=6h"), smooth)
+    weights = np.arange(9.0).reshape(3, 3)
+    grid = convcli.filter(pandas.DataFrame(x), weights, axes="YX")
+    np.testing.assert_allclose(grid, ndimage.correlate(x, weights, mode="nearest"))
+    with pytest.raises(convcli.UsageError, match="has not the columns of the table: name axes='YX'"):
+        convcli.filter(frame, weights)
 
 
 @pytest.mark.parametrize("missing", [np.nan, np.inf, np.datetime64("NaT", "ns")])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -76,7 +77,7 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
             "PNG files cannot hold",
             (HOUSE, str(tmp_path / "bank.npy"), tmp_path / "a.png"),
         ),
-        (convcli.ConvError, "a CSV file holds signals", (HOUSE, "box:3", tmp_path / "a.csv")),
+        (convcli.UsageError, "CSV files cannot hold", (HOUSE, "box:3", tmp_path / "a.csv")),
         (convcli.UsageError, "suffix", (HOUSE, "box:3", tmp_path / "a.xyz")),
         (
             convcli.UsageError,
@@ -92,3 +93,31 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
         convcli.filter_file(HOUSE, "box:3", tmp_path / "old.tif")
     convcli.filter_file(HOUSE, "box:3", tmp_path / "old.tif", force=True)
     assert tifffile.imread(tmp_path / "old.tif").shape == (240, 320, 3)
+
+
+def test_volumes_are_filtered_in_three_dimensions_and_keep_their_axes(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(3).random((6, 7, 8)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([2, 3, 4, 1])), tmp_path / "a.nii")
+    convcli.filter_file(tmp_path / "a.nii", "box:3", tmp_path / "b.nii")
+    result = nibabel.load(tmp_path / "b.nii")
+    mean = ndimage.uniform_filter(voxels, 3, mode="nearest")
+    np.testing.assert_allclose(np.asarray(result.dataobj), mean, rtol=1e-5)
+    np.testing.assert_array_equal(result.affine, np.diag([2, 3, 4, 1]))
+
+    stack = np.random.default_rng(4).integers(0, 60_000, (3, 4, 2, 9, 11), dtype=np.uint16)  # T, Z, C, Y, X
+    tifffile.imwrite(
+        tmp_path / "a.tif", stack, imagej=True, metadata={"axes": "TZCYX", "spacing": 2.5, "unit": "um"}
+    )
+    convcli.filter_file(tmp_path / "a.tif", "box:3", tmp_path / "b.tif")
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert (file.series[0].axes, file.imagej_metadata["spacing"]) == ("TZCYX", 2.5)
+        mean = ndimage.uniform_filter(stack.astype(float), (1, 3, 1, 3, 3), mode="nearest")
+        np.testing.assert_allclose(file.asarray(), mean, atol=0.501)
+
+
+def test_what_an_input_holds_beside_is_said(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(np.ones((9, 11), np.uint8))
+        file.write(np.ones((5, 6), np.uint8))
+    with pytest.warns(UserWarning, match="pictures of other size"):
+        convcli.filter_file(tmp_path / "a.tif", "box:3", tmp_path / "b.tif")

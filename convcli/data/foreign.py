@@ -1,4 +1,4 @@
-"""Arrays of other libraries, taken as numpy's and given back as what they were: tensors, pictures, labelled arrays.
+"""Objects of other libraries, taken as arrays and given back as what they were: tensors, pictures, tables, labels.
 
 None of the libraries is imported here: who has an object of one has loaded it.
 """
@@ -6,7 +6,8 @@ None of the libraries is imported here: who has an object of one has loaded it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -18,6 +19,9 @@ from convcli.data.axes import Axis, Even, Listed, Positions
 from convcli.data.info import Colour, Info
 
 _NAMES = {"band": "C", "channel": "C", "time": "T", "lat": "Y", "latitude": "Y", "lon": "X", "longitude": "X"}
+Where = Mapping[
+    str, np.ndarray
+]  # of each axis that windows slide along, the sample under the kernel's origin
 _BANDS = {"LA": Colour.GREY_ALPHA, "RGB": Colour.RGB, "RGBA": Colour.RGBA}
 
 
@@ -31,7 +35,7 @@ class Taken:
     form : Info or None
         Where the object itself tells its axes.
     give : callable
-        From a result and its form.
+        From a result, its form, and which samples its samples correspond to: none in a transposed convolution.
     is_picture : bool
         Results are pixels unless a range is asked for.
     tensor : torch.Tensor, optional
@@ -44,7 +48,7 @@ class Taken:
 
     array: Any
     form: Info | None
-    give: Callable[[np.ndarray, Info], Any]
+    give: Callable[[Any, Info, Where], Any]
     is_picture: bool = False
     tensor: Any = None
     lazy: Any = None
@@ -70,7 +74,7 @@ def taken(given: Any, letters: str | None) -> Taken:
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(given, kind):
             return take(given, letters)
-    return Taken(given, None, lambda result, _: result)
+    return Taken(given, None, lambda result, *_: result)
 
 
 def _tensor(given: Any, _: str | None) -> Taken:
@@ -80,14 +84,16 @@ def _tensor(given: Any, _: str | None) -> Taken:
             "a tensor without numbers, sparse, quantised or nested is not filtered: make it dense"
         )
     wanted = given if given.requires_grad and torch.is_grad_enabled() else None
-    back = lambda result, _: torch.from_numpy(result).to(given.device)  # noqa: E731
-    return Taken(given.detach().cpu(), None, back, tensor=wanted)
+    back = lambda result, *_: torch.from_numpy(result).to(given.device)  # noqa: E731
+    plain = given.detach().cpu().resolve_conj().resolve_neg()
+    plain = plain.float() if plain.dtype == torch.bfloat16 else plain  # which numpy lacks
+    return Taken(plain, None, back, tensor=wanted)
 
 
 def _lazy(given: Any, _: str | None) -> Taken:
     given = given.astype(np.uint8) if given.dtype == bool else given
     form = np.broadcast_to(np.zeros((), given.dtype), given.shape)
-    return Taken(form, None, lambda result, _: result, lazy=given)
+    return Taken(form, None, lambda result, *_: result, lazy=given)
 
 
 def _picture(given: Any, letters: str | None) -> Taken:
@@ -101,7 +107,7 @@ def _picture(given: Any, letters: str | None) -> Taken:
     colour = _BANDS.get(given.mode, Colour.GREY)
     form = Info.of("YXC" if array.ndim == 3 else "YX", array.shape, array.dtype.name, colour)
 
-    def give(result: np.ndarray, made: Info) -> Any:
+    def give(result: np.ndarray, made: Info, _: Where) -> Any:
         if made.letters not in ("YX", form.letters) or (result.ndim == 3 and result.dtype != np.uint8):
             raise UsageError(
                 f"the result, {made.letters} of {result.dtype}, is no picture: filter np.asarray(picture) with "
@@ -113,35 +119,75 @@ def _picture(given: Any, letters: str | None) -> Taken:
     return Taken(array, form if letters is None else None, give, is_picture=True)
 
 
+def _table(given: Any, letters: str | None) -> Taken:
+    """Take a table of pandas or Polars: each column is filtered along the rows, whose labels travel along."""
+    array = np.asarray(given)
+    if letters is not None:  # a grid of numbers
+        return Taken(array, None, lambda result, *_: result)
+    index = getattr(given, "index", None)  # Polars has none
+    labels = (
+        np.arange(0) if index is None else np.asarray(index, "M8[ns]" if index.dtype.kind == "M" else None)
+    )
+    form = Info.of("XC"[: array.ndim], array.shape, array.dtype.name).placed(X=_positions(labels, {}))
+
+    def give(result: np.ndarray, made: Info, where: Where) -> Any:
+        if made.letters not in ("X", "XC") or made.channels != form.channels:
+            raise UsageError(
+                f"the result, {made.letters} of shape {made.shape}, has not the columns of the table: name axes='YX' "
+                "for a kernel of two axes, or filter to_numpy()"
+            )
+        result = result.reshape(-1, *array.shape[1:])
+        if index is None:
+            return type(given)(result, given.columns) if array.ndim == 2 else type(given)(given.name, result)
+        rows = where["X"]
+        kept = index.take(rows, allow_fill=True, fill_value=np.nan) if len(rows) else None
+        return type(given)(
+            result, index=kept, **({"columns": given.columns} if array.ndim == 2 else {"name": given.name})
+        )
+
+    return Taken(array, form, give)
+
+
 def _labelled(given: Any, letters: str | None) -> Taken:
+    """Take a labelled array: coordinates that lie evenly move with the windows, others stay with their samples."""
     if letters is None:
         letters = _letters([str(name) for name in given.dims])
-    array = np.asarray(given)
+    held = taken(given.data, None)
+    array = np.asarray(given if held.lazy is None else held.array)
     if len(letters) != array.ndim:
         raise UsageError(f"axes {letters!r} do not name the dimensions {', '.join(map(str, given.dims))}")
     names = dict(zip(letters.upper(), given.dims, strict=True))
-    places = {letter: given.coords[name].values for letter, name in names.items() if name in given.coords}
+    places = {letter: given.coords[name] for letter, name in names.items() if name in given.coords}
     axes = tuple(
         Axis(
-            letter, size, _positions(places.get(letter), given.coords[name].attrs if letter in places else {})
+            letter,
+            size,
+            _positions(places[letter].values, places[letter].attrs) if letter in places else None,
         )
-        for (letter, name), size in zip(names.items(), array.shape, strict=True)
+        for letter, size in zip(names, array.shape, strict=True)
     )
 
-    def give(result: np.ndarray, made: Info) -> Any:
-        coords = {}
-        for axis in made.axes:
-            old = places.get(axis.letter)
-            if old is not None:
-                coords[names[axis.letter]] = _coordinates(old, axis)
+    def give(result: Any, made: Info, where: Where) -> Any:
+        picks, moved = {}, {}
+        for letter, name in names.items():
+            if letter not in made.letters:
+                continue
+            axis, size = made.axis(letter), given.sizes[name]
+            rows = where.get(letter, np.arange(size))
+            if len(rows) == axis.size and (rows >= 0).all() and (rows < size).all():
+                picks[name] = rows
+            if isinstance(axis.positions, Even):
+                moved[name] = (name, _coordinates(places[letter].values, axis), places[letter].attrs)
+        beside = {name: one for name, one in given.coords.items() if name not in moved}
+        lost = [name for name, one in beside.items() if not picks.keys() >= set(one.dims)]
+        if lost:
+            warnings.warn(f"left out: coordinates {', '.join(map(str, lost))}", stacklevel=4)
+        kept = given.coords.to_dataset().drop_vars([*moved, *lost]).isel(picks, missing_dims="ignore")
         dims = [names.get(axis.letter, "map") for axis in made.axes]
-        kept = {name: values for name, values in coords.items() if values is not None}
-        made_of = type(given)(result, dims=dims, coords=kept, name=given.name, attrs=given.attrs)
-        for name in kept:
-            made_of[name].attrs = given.coords[name].attrs
-        return made_of
+        labelled = type(given)(result, dims=dims, name=given.name, attrs=given.attrs)
+        return labelled.assign_coords(kept.coords).assign_coords(moved)
 
-    return Taken(array, Info(axes, array.dtype.name), give)
+    return Taken(array, Info(axes, array.dtype.name, volume="Z" in names), give, lazy=held.lazy)
 
 
 def _letters(dims: list[str]) -> str:
@@ -154,9 +200,9 @@ def _letters(dims: list[str]) -> str:
     return "".join(found)
 
 
-def _positions(places: np.ndarray | None, attributes: dict[str, Any]) -> Positions | None:
+def _positions(places: np.ndarray, attributes: dict[str, Any]) -> Positions | None:
     """Return where samples lie: evenly, in the unit of the coordinate, or by their number in its list."""
-    if places is None or places.ndim != 1 or len(places) < 2 or places.dtype.kind not in "iufmM":
+    if places.ndim != 1 or len(places) < 2 or places.dtype.kind not in "iufmM":
         return None
     numbers, by_number = _seconds(places), Listed(range(len(places)), Fraction(1), "")
     if not np.isfinite(numbers).all():  # a missing coordinate
@@ -176,14 +222,9 @@ def _seconds(places: np.ndarray) -> np.ndarray:
     return (places - places[0]) / np.timedelta64(1, "s")
 
 
-def _coordinates(old: np.ndarray, axis: Axis) -> np.ndarray | None:
-    """Return the coordinates of an output's samples, of the kind that the input's were."""
-    own = axis.positions
-    if own is None:
-        return old if len(old) == axis.size else None
-    found = [own.at(index) for index in range(axis.size)]
-    if isinstance(own, Listed):
-        return old[[int(place) for place in found if place is not None]] if None not in found else None
+def _coordinates(old: np.ndarray, axis: Axis) -> np.ndarray:
+    """Return the coordinates of an output's samples, which lie evenly, of the kind that the input's were."""
+    found = [axis.positions.at(index) for index in range(axis.size)] if axis.positions else []
     numbers = np.array([float(place) for place in found if place is not None])
     if old.dtype.kind not in "mM":
         return numbers if old.dtype.kind == "f" or (numbers % 1).any() else numbers.astype(old.dtype)
@@ -195,4 +236,5 @@ _LIBRARIES: dict[tuple[str, str], Callable[[Any, str | None], Taken]] = {
     ("dask.array", "Array"): _lazy,
     ("PIL.Image", "Image"): _picture,
     ("xarray", "DataArray"): _labelled,
+    **{(library, name): _table for library in ("pandas", "polars") for name in ("DataFrame", "Series")},
 }

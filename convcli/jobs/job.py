@@ -340,10 +340,19 @@ class Job:
         companions = self.info.companions
         if companions is None or not companions.by_sample:
             return companions
-        if any(isinstance(stage.windows[self.stream], TransposedWindow) for stage in self.chain.stages):
-            return companions.drop()
-        where = positions(self.chain, self.stream)
-        return companions.take(_sequence(where))
+        where = self._origins(self.stream)
+        return companions.take(_sequence(where)) if len(where) else companions.drop()
+
+    @cached_property
+    def origins(self) -> dict[str, np.ndarray]:
+        """Of each axis, which sample lies under the kernels' origins at each output, as `positions` says."""
+        return {letter: self._origins(axis) for axis, letter in enumerate(self.letters)}
+
+    def _origins(self, axis: int) -> np.ndarray:
+        """Return the `positions` along an axis, none of transposed convolutions, whose outputs belong to no sample."""
+        if any(isinstance(stage.windows[axis], TransposedWindow) for stage in self.chain.stages):
+            return np.arange(0)
+        return positions(self.chain, axis)
 
     def rendering(self, measured: Measured | None = None) -> Rendering:
         """Work out the range policy's numbers."""

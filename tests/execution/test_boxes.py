@@ -22,7 +22,6 @@ from PIL import Image
 from scipy import ndimage
 
 import convcli
-from convcli.cli.shared import outputs
 from convcli.common.choices import Channels, EngineName, Missing, Precision
 from convcli.common.errors import UsageError
 from convcli.data.box import Box, slices, whole
@@ -37,7 +36,7 @@ from convcli.jobs.job import Job, draft
 from convcli.jobs.missing import Gaps, Rule
 from convcli.kernel import load_kernel
 from convcli.kernel.model import Kernel
-from convcli.media import arrays, registry
+from convcli.media import arrays, forms, registry
 from convcli.media.opening import Location
 from convcli.media.options import ReadOptions, WriteOptions
 from convcli.pixels.ranges import POLICIES, parse_range
@@ -204,10 +203,10 @@ def test_bricks_of_the_plan_give_the_file_of_the_whole(
         )
     pipeline.plan, pipeline.seed = pipeline.plan.cut(job.stream, step), seed
     try:
-        outputs.check(pipeline.result, format)
+        forms.check(pipeline.result, format)
     except UsageError:  # one row of numbers is not a picture
         assume(False)
-    form = outputs.form(pipeline.result, format)
+    form = forms.form(pipeline.result, format)
     sink = registry.open_sink(made, format, form, WriteOptions())
     tally = pipeline.write([sink])
     expected, counted = in_parts(Pipeline(job, given, Resources(EngineName.NUMPY)), [whole(job.chain.output)])

@@ -24,7 +24,7 @@ from convcli.geometry.areas import Areas
 from convcli.geometry.padding import PaddingName, PadMode
 from convcli.jobs.job import Job, draft
 from convcli.kernel.model import slug
-from convcli.media import opening, registry
+from convcli.media import forms, opening, registry
 from convcli.media.files.target import STANDARD, make_folder, missing_folder, shown_input
 from convcli.media.opening import Location, check_writing
 from convcli.media.registry import Format
@@ -69,7 +69,7 @@ class Task:
     @property
     def form(self) -> Info:
         """The form of what each output holds."""
-        return outputs.form(self.pipeline.result, self.format)
+        return forms.form(self.pipeline.result, self.format)
 
     def run(self, request: Request) -> "large.Run":
         """Return the job that several processes share."""
@@ -193,7 +193,7 @@ def prepare(
         )
     check_writing(request.writing, format)
     if "Y" not in info.letters:
-        outputs.check_axes(info.letters.replace("C", ""), format, table=source_format.numbers)
+        forms.check_axes(info.letters.replace("C", ""), format, table=source_format.numbers)
     channels = filtered_channels(info, request.channels)
     settings = request.settings if texts or not begun else replace(request.settings, padding=None)
     alone = (NOTHING,) * (not texts and not request.settings.pool)
@@ -222,7 +222,7 @@ def prepare(
     step = None
     if source_format.film or format.film:
         step = FILM_STEP
-    if not outputs.streams(job.result, format):
+    if not forms.streams(job.result, format):
         step = job.length
     slugs = [*map(slug, begun), *(kernel.slug for kernel in named)]
     if request.settings.pool is not None:
@@ -240,7 +240,7 @@ def prepare(
     planes = format.film and not format.numbered
     grain = registry.grain(format, job.result)
     pipeline = Pipeline(job, source, resources, step=step, planes=planes, grain=grain, apart=crew)
-    outputs.check(pipeline.result, format, grey=not job.policy.colours)
+    forms.check(pipeline.result, format, grey=not job.policy.colours)
     pipeline.plan.check_memory()
     if resources.memory is not None:
         pipeline.plan.check_memory(resources.memory, "left of --memory for each process")

@@ -24,7 +24,7 @@ from convcli.execution.pipeline import Pipeline
 from convcli.geometry.graph import Shape
 from convcli.jobs.chain import Chain
 from convcli.jobs.job import PIXELS, Job
-from convcli.media import opening, registry
+from convcli.media import forms, opening, registry
 from convcli.media.clips import numbered
 from convcli.media.files.target import STANDARD, shown
 from convcli.media.options import WriteOptions
@@ -375,16 +375,16 @@ def _write(
     format = _format(target, request.format)
     policy, dtype = _rendering(request, model.net, input, format)
     result = with_items(_form(model.steps[-1].output, input, format, dtype, model.precision), input.info)
-    outputs.check(result, format, grey=False)
+    forms.check(result, format, grey=False)
     names = outputs.paths(target, format, result)
     outputs.check_apart(*names, request.maps)
-    form = outputs.form(result, format)
+    form = forms.form(result, format)
     notes += registry.left_out(form, format)
     one = replace(item_of(computed.info), white=_white(model.net, input.info))
     chain = Chain(one.box_letters, (tuple(map(one.size, one.box_letters)),), (), one.channels)
     job = Job(one, chain, Channels.EACH, policy, result.dtype, model.precision)
     step = job.length  # in one piece, if it is measured first, so that it is computed but once
-    if policy.first_pass() is None and outputs.streams(result, format):
+    if policy.first_pass() is None and forms.streams(result, format):
         step = getattr(computed, "rows", step)
     pipeline = Pipeline(job, computed, Resources(EngineName.NUMPY, threads=1), step=step)
     with ExitStack() as stack:
