@@ -291,6 +291,11 @@ class Place:
             yield self.sink
 
 
+def named(options: WriteOptions, file: str, array: str) -> WriteOptions:
+    """Return options with what an output's name says."""
+    return replace(options, array=array, levels=registry.own_suffix(file).lower() == ".ome.zarr")
+
+
 def in_place(format: Format, info: Info, options: WriteOptions) -> bool:
     """Say whether processes can write boxes of an output each on its own."""
     if format.folder is not None or not format.grain.any_order:
@@ -502,7 +507,7 @@ def open_sink(
             opened = target.output(path, force=force, binary=format.binary, seeks=format.seeks)
         check_disk(path, format, info)
         with opened as fp:
-            sink = registry.open_sink(fp, format, info, replace(options, array=array))
+            sink = registry.open_sink(fp, format, info, named(options, path, array))
             sink.notes += (
                 f"{target.shown(path)} is replaced as a whole, with all that was in it",
             ) * replaced

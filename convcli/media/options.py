@@ -182,7 +182,7 @@ class VideoOptions:
 class WriteOptions:
     """What a writer is told about its output; ``quality`` ``None`` is the format's own default, a `Compress` is PNG's.
 
-    ``array`` is the path of the array in a file that can hold several.
+    ``array`` is the path of the array in a file that can hold several; ``levels`` asks for coarser levels of it.
     """
 
     quality: int | Compress | None = option(
@@ -191,6 +191,7 @@ class WriteOptions:
     )
     video: VideoOptions = VideoOptions()
     array: str = ""
+    levels: bool = False
 
     @property
     def level(self) -> int | None:

@@ -26,6 +26,7 @@ from convcli.media import registry
 from convcli.media.files.target import Folder
 from convcli.media.options import ReadOptions
 from convcli.media.stores import guard
+from convcli.media.stores import zarr as zarr_format
 from tests.shell import convcli, refuses
 
 RANDOM = np.random.default_rng(5)
@@ -163,6 +164,16 @@ def test_multiscale_pictures_say_where_samples_lie(
             np.testing.assert_allclose(made[0], blocks.mean((2, 4, 6)), rtol=1e-6)
 
 
+def coarser(values: np.ndarray, factors: tuple[int, ...], labels: bool) -> np.ndarray:
+    """Return the first of so many samples along each axis, or the mean of those that there are."""
+    if labels:
+        return values[tuple(slice(None, None, one) for one in factors)]
+    padding = [(0, -n % one) for n, one in zip(values.shape, factors, strict=True)]
+    whole = np.pad(values.astype(float), padding, constant_values=np.nan)
+    pairs = [part for n, one in zip(whole.shape, factors, strict=True) for part in (n // one, one)]
+    return np.rint(np.nanmean(whole.reshape(pairs), (1, 3, 5))).astype(values.dtype)
+
+
 @pytest.mark.parametrize("labels", [False, True], ids=["a picture", "labels"])
 @pytest.mark.parametrize("words", [(), ("--workers", "2")], ids=["one process", "two workers"])
 def test_coarser_levels_are_made_anew(tmp_path: Path, labels: bool, words: tuple[str, ...]) -> None:
@@ -186,16 +197,87 @@ def test_coarser_levels_are_made_anew(tmp_path: Path, labels: bool, words: tuple
     made = zarr.open_group(tmp_path / "out.zarr", mode="r")
     wanted = values
     for level, factors in enumerate([(1, 1, 1), (1, 2, 2), (2, 2, 2)]):
-        if labels:
-            wanted = wanted[tuple(slice(None, None, one) for one in factors)]
-        else:
-            padding = [(0, -n % one) for n, one in zip(wanted.shape, factors, strict=True)]
-            whole = np.pad(wanted.astype(float), padding, constant_values=np.nan)
-            pairs = [part for n, one in zip(whole.shape, factors, strict=True) for part in (n // one, one)]
-            wanted = np.rint(np.nanmean(whole.reshape(pairs), (1, 3, 5))).astype(np.uint16)
+        wanted = coarser(wanted, factors, labels)
         assert wanted.shape == sizes[level]
         np.testing.assert_array_equal(made[str(level)][...], wanted)  # type: ignore[index]
         assert made[str(level)].chunks == tuple(map(min, (4, 8, 8), sizes[level]))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("labels", [False, True], ids=["a picture", "labels"])
+@pytest.mark.parametrize("runs", [[()], [("--workers", "2")], [("--part", "1/2"), ("--part", "2/2")]])
+def test_a_name_asks_for_coarser_levels(tmp_path: Path, labels: bool, runs: list[tuple[str, ...]]) -> None:
+    """Samples are halved along the axes on which they are closest, 3 um in z beside 1, until 256 are left."""
+    values = RANDOM.integers(0, 60_000, (5, 600, 301)).astype(np.uint16)
+    moves = [{"type": "scale", "scale": [3, 1, 1]}, {"type": "translation", "translation": [0, 0, 7]}]
+    datasets = [{"path": "0", "coordinateTransformations": moves}]
+    about = {"version": "0.5", "multiscales": [{"axes": MICRO, "datasets": datasets}]}
+    about |= {"image-label": {}} if labels else {}
+    group = zarr.create_group(tmp_path / "in.zarr", attributes={"ome": about})
+    group.create_array("0", shape=values.shape, dtype="u2", chunks=(2, 64, 64), shards=(4, 256, 128))[...] = (
+        values
+    )
+    start = tmp_path / "in.zarr", "-k", "identity:1", "--range", "clip", "-o"
+    for words in runs:
+        said = run(*start, tmp_path / "out.ome.zarr", *words)
+    assert "2 coarser levels" in said
+    assert "coarser" not in run(*start, tmp_path / "out.zarr")
+    made = zarr.open_group(tmp_path / "out.ome.zarr", mode="r")
+    for level, factors in enumerate([(1, 1, 1), (1, 2, 2), (2, 2, 2)]):
+        values = coarser(values, factors, labels)
+        np.testing.assert_array_equal(made[str(level)][...], values)  # type: ignore[index]
+    (entry,) = made.attrs.asdict()["ome"]["multiscales"]
+    assert (entry["type"], entry["axes"]) == ("nearest" if labels else "mean", MICRO)
+    scales = [[3, 1, 1], [3, 2, 2], [6, 4, 4]]
+    firsts = (
+        [[0, 0, 7]] * 3 if labels else [[0, 0, 7], [0, 0.5, 7.5], [1.5, 1.5, 8.5]]
+    )  # of the first samples' means
+    for level, one in enumerate(entry["datasets"]):
+        found = {move["type"]: move[move["type"]] for move in one["coordinateTransformations"]}
+        assert (one["path"], found) == (str(level), {"scale": scales[level], "translation": firsts[level]})
+
+
+def test_coarser_levels_are_taken_up_where_they_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = RANDOM.integers(0, 250, (600, 700)).astype(np.uint8)
+    np.save(tmp_path / "in.npy", values)
+    command = (
+        tmp_path / "in.npy",
+        "-k",
+        "identity:1",
+        "--range",
+        "clip",
+        "-o",
+        tmp_path / "out.ome.zarr",
+        "--workers",
+        "2",
+    )
+    steps = iter(range(9))
+
+    def reduced(*arguments: Any) -> np.ndarray:
+        if next(steps) == 1:
+            raise OSError(28, "No space left on device")
+        return values_of(*arguments)
+
+    values_of = zarr_format.reduced
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr_format, "reduced", reduced)
+        done = CliRunner().invoke(build(["filter"]), ["filter", *map(str, command)])
+    assert done.exit_code == 1 and not (tmp_path / "out.ome.zarr").exists()
+    assert "coarser" in run(*command)
+    made = zarr.open_group(tmp_path / "out.ome.zarr", mode="r")
+    assert sorted(made.array_keys()) == ["0", "1", "2"]
+    wanted = values.reshape(300, 2, 350, 2).astype(float).mean((1, 3))
+    np.testing.assert_array_equal(made["1"][...], np.rint(wanted))  # type: ignore[index]
+    wanted = np.rint(wanted).reshape(150, 2, 175, 2).mean((1, 3))
+    np.testing.assert_array_equal(made["2"][...], np.rint(wanted))  # type: ignore[index]
+
+
+def test_what_is_no_picture_gets_no_levels(tmp_path: Path) -> None:
+    np.save(tmp_path / "in.npy", np.arange(600.0))
+    said = run(tmp_path / "in.npy", "-k", "identity:1", "-o", tmp_path / "out.ome.zarr")
+    assert "OME-Zarr is for pictures and volumes: one array is written" in said
+    assert zarr.open_array(tmp_path / "out.ome.zarr", mode="r").shape == (600,)
 
 
 def test_any_box_is_read(tmp_path: Path) -> None:

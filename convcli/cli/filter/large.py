@@ -117,7 +117,7 @@ class Run:
     def share(self) -> tuple[Share, Place, dict[str, Any]]:
         """Begin the job or go on with it; return what workers need, where they write, and what job.json says."""
         pipeline, format, form = self.pipeline, self.format, self.form
-        options = replace(self.request.writing, array=parted(self.path)[1])
+        options = opening.named(self.request.writing, *parted(self.path))
         about = {
             "identity": self.identity(),
             "plan": pipeline.plan.kept_choice,

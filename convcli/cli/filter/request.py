@@ -107,6 +107,7 @@ class Request:
       convcli filter photo.png --pool max:2
       convcli filter clip.mp4 -k box:3 -o soft.mp4
       convcli filter frames/%04d.png -k temporal-mean:3 -o out/%04d.png
+      convcli filter stack.tif -k identity --range clip -o pyramid.ome.zarr
       cat a.png | convcli filter - -k sharpen > b.png
 
     \b

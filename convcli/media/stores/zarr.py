@@ -45,6 +45,11 @@ import zarr  # isort: skip  # behind the guard, which says that it is missing
 
 Array = zarr.Array[Any]
 
+Level = tuple[
+    tuple[int, ...], tuple[int, ...]
+]  # its shape, and of how many samples of the one before one is made
+
+OVERVIEW = 256  # samples along each axis of the coarsest level that is asked for, at most
 CHUNK = 1 << 23  # bytes of a chunk where the input has none
 _COORDINATES = 1 << 20  # samples along an axis, of which each may have a place of its own
 _INDEX = 1 << 22  # chunks of a shard, at most
@@ -174,9 +179,12 @@ def source(fp: IO[bytes], options: ReadOptions) -> ZarrSource:
 
 
 def sink(fp: IO[bytes], format_name: str, info: Info, options: WriteOptions) -> ZarrSink:
-    """Open a store for writing: one array, or a group that says as OME-Zarr where its samples lie."""
+    """Open a store for writing: one array, or a group that says as OME-Zarr where its samples lie.
+
+    Coarser levels are those of the input, or half of each as ``options.levels`` asks.
+    """
     assert isinstance(fp, Folder)
-    return ZarrSink(fp, info, options.array)
+    return ZarrSink(fp, info, options)
 
 
 def pieces(info: Info) -> Grain:
@@ -409,9 +417,9 @@ class ZarrSink(Sink):
     grain = BOXES
     in_place = True
 
-    def __init__(self, folder: Folder, info: Info, path: str) -> None:
+    def __init__(self, folder: Folder, info: Info, options: WriteOptions) -> None:
         super().__init__(info)
-        stored = _kept(info)
+        stored, path = _kept(info), options.array
         if not {*info.letters} <= {*stored.letters}:
             stored = replace(
                 _NEW,
@@ -422,20 +430,23 @@ class ZarrSink(Sink):
         self._letters, self._stored = stored.letters, stored
         ome = "".join(letter for letter in "TCZYX" if letter in stored.letters)
         placed = any(axis.positions for axis in info.axes)
-        multi = bool(placed or stored.ome.get("datasets")) and {*ome} == {*stored.letters} and "YX" in ome
-        beside = bool(stored.dimensions) and not stored.ome.get("datasets")
-        multi = multi and not beside
+        levels = bool(stored.ome.get("datasets")) or options.levels
+        beside = bool(stored.dimensions) and not levels
+        multi = (placed or levels) and {*ome} == {*stored.letters} and "YX" in ome and not beside
         if multi:
             self._letters = ome
         metadata, lost = info.metadata, []
         lost += ["positions of the samples are"] * (placed and not multi and not beside)
         lost += ["affine is"] * (metadata.volume is not None)
         self.notes = tuple(f"the {what} left out: ZARR holds none" for what in lost)
+        self.notes += ("OME-Zarr is for pictures and volumes: one array is written",) * (levels and not multi)
         rows = zip(stored.names, stored.chunks, stored.shards or stored.chunks, strict=True)
         own = dict(zip(stored.letters, rows, strict=True))
         names, chunks, shards = zip(*(own[letter] for letter in self._letters), strict=True)
         shape = tuple(info.size(letter) if letter in info.letters else 1 for letter in self._letters)
-        self._levels = self._coarser(shape) if multi else [(shape, (1,) * len(shape))]
+        self._levels = [(shape, (1,) * len(shape))]
+        if multi:
+            self._levels += self._coarser(shape) or (self._halves(shape) if options.levels else [])
         self._nearest = "image-label" in stored.around["ome"]
         if len(self._levels) > 1:
             how = "samples" if self._nearest else "means"
@@ -484,18 +495,31 @@ class ZarrSink(Sink):
                 )
         self.attach(folder)
 
-    def _coarser(self, shape: tuple[int, ...]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        """Return the shape of each level, and of how many samples of the one before along each axis one is made."""
+    def _coarser(self, shape: tuple[int, ...]) -> list[Level]:
+        """Return the shape of each level of the input, and from how many samples of the one before each is made."""
         order = [self._stored.letters.index(letter) for letter in self._letters]
         given = [tuple(one[axis] for axis in order) for one in self._stored.levels]
-        found = [(shape, (1,) * len(shape))]
+        found, before = list[Level](), shape
         for fine, coarse in pairwise(given):
             factors = tuple(max(1, round(a / b)) for a, b in zip(fine, coarse, strict=True))
             if max(factors) > 1:
-                before = found[-1][0]
                 now = tuple(-(-n // f) for n, f in zip(before, factors, strict=True))
-                found.append((coarse if before == fine else now, factors))
+                before = coarse if before == fine else now
+                found.append((before, factors))
         return found
+
+    def _halves(self, shape: tuple[int, ...]) -> list[Level]:
+        """Return levels of half the samples, of the axes along which they are closest, down to a small overview."""
+        found, steps = list[Level](), [abs(float(self._place(one)[0])) or 1.0 for one in self._letters]
+        while True:
+            rows = [*zip(shape, steps, (letter in "ZYX" for letter in self._letters), strict=True)]
+            if max(n for n, _, space in rows if space) <= OVERVIEW:
+                return found
+            near = 2 * min(step for n, step, space in rows if space and n > 1)
+            factors = tuple(1 + (space and n > 1 and step < near) for n, step, space in rows)
+            shape = tuple(-(-n // f) for n, f in zip(shape, factors, strict=True))
+            steps = [a * f for a, f in zip(steps, factors, strict=True)]
+            found.append((shape, factors))
 
     def close(self) -> None:
         super().close()
@@ -508,8 +532,14 @@ class ZarrSink(Sink):
             for level, (shape, factors) in enumerate(self._levels[1:], 1):
                 coarse = zarr.open_array(fine.store, path=f"{top}/{level}", mode="r+")
                 for box in grid(shape, coarse.shards or coarse.chunks):
-                    within = [slice(a * f, b * f) for (a, b), f in zip(box, factors, strict=True)]
-                    coarse[slices(box)] = reduced(np.asarray(fine[tuple(within)]), factors, self._nearest)
+                    block = np.empty([stop - start for start, stop in box], coarse.dtype)
+                    for part in grid(block.shape, coarse.chunks):  # a shard is written as a whole
+                        spans = zip(part, box, factors, strict=True)
+                        within = tuple(
+                            slice(f * (start + a), f * (start + b)) for (a, b), (start, _), f in spans
+                        )
+                        block[slices(part)] = reduced(np.asarray(fine[within]), factors, self._nearest)
+                    coarse[slices(box)] = block
                 fine = coarse
 
     def attach(self, fp: IO[bytes]) -> None:
@@ -547,24 +577,29 @@ class ZarrSink(Sink):
                 attributes={**_plain(attributes), **({"_ARRAY_DIMENSIONS": [name]} if old else {})},
             )
 
+    def _place(self, letter: str) -> tuple[Fraction | int, Positions | None]:
+        """Return how far samples along an axis lie apart, 0 where that differs, and their positions."""
+        places: Positions | None = self._stored.places.get(letter)
+        if letter in self.info.letters:
+            places = self.info.axis(letter).positions
+        steps = places.steps() if places else None
+        return (1 if steps is None else steps[0] if steps[0] == steps[1] else 0), places
+
     def _multiscales(self, names: Sequence[str]) -> dict[str, Any]:
         """Return the attributes of the group that holds the array as its only level."""
         stored, axes, scale, first = self._stored, [], [], []
         former = {axis.get("name"): axis for axis in stored.ome.get("axes", ())}
         for letter, name in zip(self._letters, names, strict=True):
-            places: Positions | None = stored.places.get(letter)
-            if letter in self.info.letters:
-                places = self.info.axis(letter).positions
-            steps = places.steps() if places else None
-            if steps is not None and steps[0] != steps[1]:
-                steps, places = None, None
+            step, places = self._place(letter)
+            if places is not None and not step:
+                step, places = 1, None
                 what = "times of the frames" if letter == "T" else f"positions along {name}"
                 self.notes += (f"the {what}, which are uneven, are left out: ZARR holds none",)
             axis = {"name": name, "type": _TYPES.get(letter, "space"), **former.get(name, {})}
             if places is not None and places.unit:
                 axis["unit"] = UDUNITS.get(places.unit, places.unit)
             axes.append(axis)
-            scale.append(float(steps[0] if steps else 1))
+            scale.append(float(step))
             first.append(float(places.at(0) or 0 if places else 0))
         levels, times = [], [1] * len(scale)
         for number, (_, factors) in enumerate(self._levels):
