@@ -273,9 +273,9 @@ class Watch:
             brightness /= per_block(~self._rest, side, np.mean)
         result = limits(results, brightness, side, self.level)
         usual, most = np.median(result.blocks) / self.level, result.blocks.max() / self.level
-        more = f" at most places, {most:.1f} where the clip varies most" if most > 1.05 * usual else ""
+        more = f" (up to {most:.1f} where the clip varies)" if most > 1.05 * usual else ""
         self.notes = (
-            f"threshold {usual:.1f} of 255 grey levels{more}, estimated from the noise of {len(indices)} frame pairs",
+            f"threshold {usual:.1f} of 255 grey levels{more}, estimated from {len(indices)} frame pairs",
         )
         if usual >= CEILING / 2:
             self._least = self._scatter(indices, result)

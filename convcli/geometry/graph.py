@@ -403,8 +403,8 @@ def _of_window(step: Step, axis: int, nets: bool, shifts: bool) -> Iterator[str]
         yield f"stride {stride} passes over {skipped} elements, which kernel {kernel} never reads: average them first"
     elif shifts and stride > 1 and window.extent < 2 * stride:
         yield (
-            f"stride {stride} behind a window of {window.extent} folds fine detail into coarse (aliasing): blur before "
-            f"it, with binomial:{2 * stride + 1} for example, or average"
+            f"stride {stride} behind a window of {window.extent} folds fine detail (aliasing): "
+            f"blur first (binomial:{2 * stride + 1}) or average"
         )
     unread = step.row.unused[axis]
     if unread and stride <= window.extent and (nets or step.parameters):

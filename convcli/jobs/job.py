@@ -330,10 +330,10 @@ class Job:
         jump = self.chain.field(0).jump if self.letters == "X" else 1
         if jump <= 1 or not isinstance(places, Even) or (passes := self.chain.folded(0)) < ALIASED:
             return ()
-        limit, smooth = 1 / (2 * jump * abs(places.spacing)), f"-k gaussian:sigma={int(jump)}"
+        above = f"{float(1 / (2 * jump * abs(places.spacing))):,.6g} Hz"
+        smooth = f"-k gaussian:sigma={int(jump)}"
         return (
-            f"up to {passes:.0%} of the frequencies above {float(limit):,.6g} Hz is left and folds back (aliasing): "
-            f"smooth before, with {smooth}",
+            f"up to {passes:.0%} of frequencies above {above} fold back (aliasing): smooth first ({smooth})",
         )
 
     def _companions(self) -> Companions | None:

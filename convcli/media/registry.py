@@ -309,9 +309,12 @@ def _recognised(head: bytes) -> Format | None:
     return next((row for rows in (_SIGNED, _every()) for row in rows if row.recognises(head)), None)
 
 
-def known_suffixes() -> str:
-    """Return the suffixes of all formats that are written, for messages."""
-    return " ".join(suffix for row in _every() if row.writer for suffix in row.suffixes)
+def _unknown(what: str, wanted: str) -> str:
+    """Return what is said of a type that is not known, with the nearest and all that are written."""
+    names = [row.name for row in _every() if row.writer]
+    nearest = difflib.get_close_matches(wanted.removeprefix("."), names, n=1)
+    hint = f"did you mean {nearest[0]}? " if nearest else ""
+    return f"{what}; {hint}known: {' '.join(names)}"
 
 
 def parted(name: str | PurePath) -> tuple[str, str]:
@@ -373,9 +376,7 @@ def readable(path: str | PurePath) -> Format:
         needed = f"{suffix} needs the package {package}: pip install {package}"
         raise UsageError(needed, subject=repr(str(path)))
     what = f"unknown suffix {suffix!r}" if suffix else "a name without a suffix"
-    raise UsageError(
-        f"{what}; known: {known_suffixes()} (or name the type with --format)", subject=repr(str(path))
-    )
+    raise UsageError(f"{_unknown(what, suffix)} (or name the type with --format)", subject=repr(str(path)))
 
 
 def _instead(row: Format) -> str:
@@ -403,10 +404,7 @@ def by_name(text: str) -> Format:
             if not row.writer:
                 raise UsageError(f"--format {text!r}: {row.name} is only read; write {_instead(row)}")
             return row
-    names = [row.name for row in _every() if row.writer]
-    nearest = difflib.get_close_matches(wanted, names, n=1)
-    hint = f"did you mean {nearest[0]}? " if nearest else ""
-    raise UsageError(f"--format {text!r} is unknown; {hint}known: {' '.join(names)}")
+    raise UsageError(_unknown(f"--format {text!r} is unknown", wanted))
 
 
 def of_folder(path: Path) -> Format:

@@ -52,8 +52,8 @@ class Range(ABC):
     example: ClassVar[str]
     keeps_numbers: ClassVar[bool] = False
     identity: ClassVar[bool] = False
-    advice: ClassVar[str] = "--range minmax shows all, float in .npy or .tiff keeps the numbers"
-    remedy: ClassVar[str] = "--range minmax shows what differs"
+    advice: ClassVar[str] = "try --range minmax or float"
+    remedy: ClassVar[str] = "try --range minmax"
 
     @classmethod
     def word(cls) -> str:
@@ -90,12 +90,10 @@ class Range(ABC):
             What the weights add up to, where all of them brighten.
         """
         if tally.clipped:
-            own = "" if given else ", the kernel's own"
+            whose = "--range" if given else "the kernel's range"
             much = _share(tally.clipped, tally.values)
-            advice = self.advice
-            if total > 1.5:
-                advice = f"the weights add up to {total:g}: --scale normalise makes that 1"
-            yield f"{much} clipped (range {self}{own}); {advice}"
+            advice = f"the weights sum to {total:g}: try --scale normalise" if total > 1.5 else self.advice
+            yield f"{much} clipped by {whose} {self}; {advice}"
         if tally.nans:
             yield f"{tally.nans} values are not numbers (NaN) and were written as black (signed: as 0)"
         if tally.rounded:
@@ -117,12 +115,12 @@ def _share(part: int, whole: int) -> str:
     """Return how many of the values are meant: a share, or the count where that is under a hundredth of a percent.
 
     >>> _share(998, 1000), _share(49, 10_000), _share(6, 10**6)
-    ('99 % of the values', '0.5 % of the values', '6 values')
+    ('99 %', '0.5 %', '6 values')
     """
     percent = 100 * part / whole
     if percent < 0.01:
         return f"{part} value{'s' * (part > 1)}"
-    return f"{min(percent, 99 if part < whole else 100):.{0 if percent >= 10 else 1}f} % of the values"
+    return f"{min(percent, 99 if part < whole else 100):.{0 if percent >= 10 else 1}f} %"
 
 
 class Clip(Range):
@@ -130,7 +128,7 @@ class Clip(Range):
 
     form = example = "clip"
     identity = True
-    remedy = "--range minmax or a window LO:HI shows what differs (white of floats is 1)"
+    remedy = "try --range minmax or LO:HI (white of floats is 1)"
 
     def rendering(self, target: Target, measured: Measured | None = None) -> Rendering:
         return target.rendering(scale=target.level)
@@ -295,7 +293,7 @@ class Percentile(_Ends, MinMax):
 
     form = "percentile:LO:HI"
     example = "percentile:1:99"
-    advice = "that is what percentiles do, --range minmax shows all"
+    advice = "that is what percentiles do; --range minmax shows all"
     remedy = "those between the percentiles are alike; minmax shows others"
     noun, most = "percentiles", (0, 100)
 

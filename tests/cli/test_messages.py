@@ -76,9 +76,9 @@ def test_clipping_says_whose_range_it_is_and_what_shows_all(photo: Path) -> None
     own = ok(
         "filter", photo, "-k", "1,1", cwd=photo.parent
     ).stderr.decode()  # 128 values; sums of two from 128 on are clipped
-    assert "% of the values clipped (range clip, the kernel's own); the weights add up to 2:" in own
+    assert "% clipped by the kernel's range clip; the weights sum to 2: try --scale normalise" in own
     given = ok("filter", photo, "-k", "mean3", "--range", "0:200", cwd=photo.parent).stderr.decode()
-    assert "clipped (range 0:200); --range minmax shows all" in given
+    assert "clipped by --range 0:200; try --range minmax or float" in given
 
 
 def test_a_bias_upon_mid_grey_is_said(photo: Path) -> None:

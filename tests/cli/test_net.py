@@ -129,7 +129,7 @@ def test_percentiles_of_all_maps(tmp_path: Path) -> None:
     low, high = np.percentile(values, [5, 90])
     exact = ((values - low) / (high - low) * 255).clip(0, 255)
     assert np.abs(pixels_of(tmp_path / "m.png") - exact).max() <= 0.501
-    assert b" % of the values clipped (range percentile:5:90)" in done.stderr
+    assert b" % clipped by --range percentile:5:90; that is" in done.stderr
 
 
 def test_a_signal_keeps_its_channels_as_columns(tmp_path: Path) -> None:

@@ -174,4 +174,4 @@ def test_an_edit_decision_list_is_by_time_where_frames_are_uneven(tmp_path: Path
 
 def test_the_note_about_the_threshold_is_plain() -> None:
     said = ok("motion", SAMPLES / "walk.mp4", "--no-output").stderr.decode()
-    assert "threshold 2.0 of 255 grey levels at most places, 40.0 where the clip varies most" in said
+    assert "threshold 2.0 of 255 grey levels (up to 40.0 where the clip varies), estimated from" in said

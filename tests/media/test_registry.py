@@ -188,7 +188,7 @@ def test_by_suffix() -> None:
 def test_unknown_suffix(name: str) -> None:
     with pytest.raises(UsageError) as error:
         by_suffix(name)
-    for word in [repr(name), ".png .jpg .jpeg", ".tsv", "--format"]:
+    for word in [repr(name), " png jpeg webp ", " tsv csv", "--format"]:
         assert word in str(error.value)
 
 

@@ -66,8 +66,8 @@ def test_alpha_of_floats_is_opaque_at_1(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "policy", "words"),
     [
-        ((20.0, 200.0), "clip", b"255 (white) by --range clip: --range minmax or a window"),
-        ((20.0, 200.0), "-9:0.5", b"255 (white) by --range -9:0.5: --range minmax"),
+        ((20.0, 200.0), "clip", b"255 (white) by --range clip: try --range minmax or LO:HI"),
+        ((20.0, 200.0), "-9:0.5", b"255 (white) by --range -9:0.5: try --range minmax"),
         ((0.5, 0.5), "minmax", b"0 (black) by --range minmax: the results are alike"),
         ((0.1, 0.2), "percentile:1:2", b"those between the percentiles are alike"),
         ((0.1, 0.2), "float", None),

@@ -76,13 +76,11 @@ class Claims(dict[str, str]):
             if (new or self[rival] != name) and overlap(rival, path):
                 other = shown(self[rival])
                 raise UsageError(
-                    f"its output has the name of that of {other}: rename one of them, filter them into "
-                    "different folders, or give names by --name"
+                    f"its output has the name of that of {other}: rename one, use other folders, or --name"
                 )
         if self._read and self._read.get(there := identity(path), name) != name and there:
             raise UsageError(
-                f"its output would replace {shown(self._read[there])}, which is read too: name another folder, or "
-                "give names by --name"
+                f"its output would replace {shown(self._read[there])}, which is read too: use another folder, or --name"
             )
         self[path] = name
         self.patterns += (path,) if "%" in path else ()

@@ -144,8 +144,8 @@ def _level(kernel: Kernel) -> str:
     if not kernel.non_negative or not _ROUNDED < off < _NEARLY or kernel.outputs * kernel.inputs > 1:
         return ""
     return (
-        f"{kernel.title} leaves {100 * kernel.sum:.4g} % of the level: its weights add up to "
-        f"{number_text(kernel.sum)}; --scale normalise makes that 1"
+        f"{kernel.title} sums to {number_text(kernel.sum)}, so {100 * kernel.sum:.4g} % of the level is left: "
+        "try --scale normalise"
     )
 
 

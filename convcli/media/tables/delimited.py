@@ -62,11 +62,7 @@ def pick(wanted: Sequence[str], header: tuple[str, ...] | None, width: int) -> l
         When a column is not there, stands there twice, or none is asked for.
     """
     names = [name.strip() for name in header or ()]
-    known = (
-        f"names {listed(names)}, or numbers 1-{width}"
-        if header
-        else f"numbers 1-{width} (there is no header)"
-    )
+    known = f"{listed(names)}, or numbers 1-{width}" if header else f"numbers 1-{width} (there is no header)"
     found: dict[int, None] = {}  # in order, each once
     for text in map(str.strip, wanted):
         numbers = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text, re.ASCII)
@@ -82,10 +78,10 @@ def pick(wanted: Sequence[str], header: tuple[str, ...] | None, width: int) -> l
         else:
             nearest = difflib.get_close_matches(text, names, n=1)
             hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-            raise UsageError(f"--columns {text!r}: no such column; {hint}there are the {known}")
+            raise UsageError(f"--columns {text!r}: no such column; {hint}there are {known}")
         found |= dict.fromkeys(span)
     if not found:
-        raise UsageError(f"--columns is empty; there are the {known}")
+        raise UsageError(f"--columns is empty; there are {known}")
     return list(found)
 
 
