@@ -286,6 +286,22 @@ def test_the_environment_chooses(asked: str, width: str) -> None:
     assert done.stdout.strip() == (widest if width == "widest" else width)
 
 
+@pytest.mark.parametrize("divisor", [2, 3, 4, 6, 9, 12, 25, 49, 64, 81, 121, 169, 225, 254, 256])
+def test_means_of_bytes_are_rounded_as_their_quotients(use: Callable, divisor: int) -> None:
+    """Every sum that a window of bytes can have; halves to even."""
+    total = np.arange(255 * divisor + 1)
+    x = (total // divisor + (np.arange(divisor)[:, None] < total % divisor)).astype(np.uint8)[None, None]
+    whole, rest = np.divmod(total, divisor)
+    want = whole + (2 * rest + whole % 2 > divisor)
+    mean = np.full((1, 1, divisor, 1), 1 / divisor, np.float32)
+    call = Correlation(x, mean, (1, len(total)), (1, 1), (1, 1), finite=True)
+    for loops in widths():
+        use(loops)
+        for form in (rows.box, rows.integer):
+            made, _ = rows.pixels(call, form, Rendering("uint8", low=0, top=255, fits=True), None)
+            np.testing.assert_array_equal(made[0, 0, 0], want)
+
+
 def test_counts_add_up_over_threads() -> None:
     x = np.zeros((1, 1, 64, 64), np.uint8)
     x[:, :, ::2] = 255

@@ -56,7 +56,9 @@ typedef double F;
 #define CELLS 2048         /* elements of a row whose largest magnitudes stay in the first-level cache */
 #define TOGETHER (LANES == 2 ? 4 : 2) /* rows of sums that are made at a time, for they share most of their data */
 #define WIDE (8 / TOGETHER)           /* vectors of each that are made in registers at a time */
-#define LINES 6            /* rows between passes, beside those of the terms of separable kernels */
+#define FEW 6              /* so many neighbours are reduced one by one where the order does not matter (measured) */
+#define PAIR (2 * SLOTS)   /* elements of rows that are reduced together: of more, processors foresee fewer loads */
+enum line { DOWN, ALONG, KEPT, SLICES, PARTS }; /* rows between passes; parts of windows, or those of separable terms */
 #define ROUNDED(v) (sizeof(v) == 4 ? __builtin_rintf((float)(v)) : __builtin_rint((double)(v)))
 #define ROOT(v) (sizeof(v) == 4 ? __builtin_sqrtf((float)(v)) : __builtin_sqrt((double)(v)))
 
@@ -156,11 +158,12 @@ typedef struct {
     int64_t phase;     /* elements of a row at one of the stride's phases */
     int is_direct;     /* rows are read where they lie */
     int together;      /* rows of results that are made at a time */
-    Run *runs;         /* where a row of the input comes from */
+    Run *runs, *longest; /* where a row of the input comes from */
     int64_t run_count;
     const char *item;
     int64_t z;
     int levels;        /* of reductions along y: of 1, 2, 4 ... rows */
+    int64_t ahead;     /* rows of the data that were asked for */
     int64_t begun, come; /* rows of the chunk of which all reductions are made */
     int64_t level_first[MOST_LEVELS], level_slots[MOST_LEVELS];
     Products *products;
@@ -343,8 +346,11 @@ APART void finish(Job *job, const T *sums, int64_t n, int64_t map, char *restric
     int with_sign = job->with_sign != 0;
     int32_t cut = 0, nans = 0;
     if (!job->is_rounded) {
-        scale(job, values, sums, n, map);
-        store(job, values, n, place);
+        for (int64_t x = 0, count; x < n; x += count) {
+            count = n - x < BLOCK ? n - x : BLOCK;
+            scale(job, values, sums + x, count, map);
+            store(job, values, count, place + x * size_of(job->y_type));
+        }
     } else if (job->scale == DIVIDED_BY)
         OF_TYPE(job->y_type, QUOTIENT)
     else
@@ -414,11 +420,20 @@ static void split(const Work *work, T *to, const T *from) {
 }
 
 /* Where a row of the data begins; NULL outside. */
-static const char *data(const Work *work, int64_t channel, int64_t z, int64_t y) {
+static const char *data(Work *work, int64_t channel, int64_t z, int64_t place) {
     const Job *job = work->job;
+    int64_t y = job->from[1] ? job->from[1][place] : place, pixel = job->pixel * size_of(job->x_type);
     z = job->from[0] ? job->from[0][z] : z;
-    y = job->from[1] ? job->from[1][y] : y;
-    return z < 0 || y < 0 ? NULL : work->item + channel * job->x_channel + z * job->x_z + y * job->x_y;
+    if (z < 0 || y < 0)
+        return NULL;
+    const char *from = work->item + channel * job->x_channel + z * job->x_z + y * job->x_y;
+    if (place >= work->ahead) { /* the next row comes while this one is at work */
+        const char *next = from + job->x_y + work->longest->from * pixel;
+        for (int64_t i = 0; i < work->longest->count * pixel; i += 64)
+            __builtin_prefetch(next + i);
+        work->ahead = place + 1;
+    }
+    return from;
 }
 
 static const T *row(Work *work, int64_t channel, int64_t z, int64_t y, int in_phases) {
@@ -482,7 +497,7 @@ static void separable_rows(Work *work, int64_t y, int done, char *to) {
     const Job *job = work->job;
     for (int64_t term = 0; term < job->maps; term++) {
         Products *all = work->products + job->maps + 2 * term + 1;
-        T **lines = work->lines + LINES + (TOGETHER + 1) * term;
+        T **lines = work->lines + PARTS + (TOGETHER + 1) * term;
         const T **rows = work->sources + job->kernel[0];
         for (int64_t j = 0; j < job->kernel[1] + work->together - 1; j++)
             rows[j] = along_z(work, term, y * job->stride[1] + j * job->dilation[1]);
@@ -497,7 +512,7 @@ static void separable_rows(Work *work, int64_t y, int done, char *to) {
     for (int row = 0; row < work->together; row++) {
         for (int64_t term = 0; term < job->maps; term++) {
             const T *from = work->made[TOGETHER * term + row];
-            T *phases = work->lines[LINES + (TOGETHER + 1) * term + TOGETHER];
+            T *phases = work->lines[PARTS + (TOGETHER + 1) * term + TOGETHER];
             if (job->stride[2] > 1)
                 split(work, phases, from);
             find(work->products + term, job->stride[2] > 1 ? (const T *const *)&phases : &from);
@@ -508,17 +523,47 @@ static void separable_rows(Work *work, int64_t y, int done, char *to) {
 
 /* Windows that share their parts: reductions of 1, 2, 4 ... neighbours, from which each size is put together. */
 
-APART void reduce(int64_t how, int64_t with_sign, T *to, const T *a, const T *b, int64_t n) {
-    if (how == ADD)
-        EACH((T)(a[i] + b[i]))
-    else if (with_sign && how == GREATEST)
-        EACH((Signed)a[i] > (Signed)b[i] ? a[i] : b[i])
-    else if (with_sign)
-        EACH((Signed)a[i] < (Signed)b[i] ? a[i] : b[i])
-    else if (how == GREATEST)
-        EACH(a[i] > b[i] || a[i] != a[i] ? a[i] : b[i])
+/* What two elements come to; the first is the one that stands first in the tree of `reduce_windows`. */
+#define COMBINED(a, b)                                                                                               \
+    (how == ADD                   ? (T)(a + b)                                                                       \
+     : with_sign                  ? ((how == GREATEST ? (Signed)a > (Signed)b : (Signed)a < (Signed)b) ? a : b)      \
+     : how == GREATEST            ? (a > b || a != a ? a : b)                                                        \
+                                  : (a < b || a != a ? a : b))
+
+INLINE void fold_by(int how, int with_sign, T *const *to, const T *const *rows, int count, int64_t n) {
+    for (int64_t at = 0; at < n; at += PAIR) {
+        int64_t x = at + PAIR > n && n >= PAIR ? n - PAIR : at; /* the last one goes back */
+        Vector made[2] = {((const Vector *)(rows[0] + x))[0], ((const Vector *)(rows[0] + x))[1]};
+        T *each = (T *)(void *)made;
+        for (int of = 1; of < count; of++) {
+            const T *row = rows[of] + x;
+            for (int i = 0; how == ADD && i < 2; i++)
+                made[i] = ((const Vector *)row)[i] + made[i];
+            for (int64_t i = 0; how != ADD && i < PAIR; i++)
+                each[i] = COMBINED(row[i], each[i]);
+            for (int i = 0; to[of] && i < 2; i++)
+                ((Vector *)(to[of] + x))[i] = made[i];
+        }
+    }
+}
+
+/* Reduce rows: the second with the first, the third with their result ...; keep each result that has a place. */
+APART void fold(const Job *job, T *const *to, const T *const *rows, int count, int64_t n) {
+    if (job->reduce == ADD)
+        fold_by(ADD, 0, to, rows, count, n);
+    else if (job->with_sign && job->reduce == GREATEST)
+        fold_by(GREATEST, 1, to, rows, count, n);
+    else if (job->with_sign)
+        fold_by(LEAST, 1, to, rows, count, n);
+    else if (job->reduce == GREATEST)
+        fold_by(GREATEST, 0, to, rows, count, n);
     else
-        EACH(a[i] < b[i] || a[i] != a[i] ? a[i] : b[i])
+        fold_by(LEAST, 0, to, rows, count, n);
+}
+
+static T *fold_two(const Job *job, T *to, const T *first, const T *second, int64_t n) {
+    fold(job, (T *[]){NULL, to}, (const T *[]){second, first}, 2, n);
+    return to;
 }
 
 /* Along z nothing is shared: halves of halves, in the same tree. */
@@ -529,10 +574,10 @@ static const T *reduce_slices(Work *work, int64_t y, int64_t first, int64_t coun
         return row(work, 0, work->z * job->stride[0] + first * job->dilation[0], y, 0);
     while (2 * left < count)
         left *= 2;
-    const T *a = reduce_slices(work, y, first, left, to, spare);
-    const T *b = reduce_slices(work, y, first + left, count - left, spare, spare + work->wide + BLOCK);
-    reduce(job->reduce, job->with_sign, to, a, b, work->wide);
-    return to;
+    T *next = spare + work->wide + BLOCK, *more = next + work->wide + BLOCK;
+    const T *a = reduce_slices(work, y, first, left, spare, next);
+    const T *b = reduce_slices(work, y, first + left, count - left, next, more);
+    return fold_two(job, to, a, b, work->wide);
 }
 
 /* The reduction of 2**level rows from y on. */
@@ -546,33 +591,40 @@ static const T *reduce_level(Work *work, int level, int64_t y) {
     if (is_there)
         return to;
     if (level == 0)
-        return reduce_slices(work, y, 0, job->kernel[0], to, work->lines[LINES]);
+        return reduce_slices(work, y, 0, job->kernel[0], to, work->lines[SLICES]);
     const T *a = reduce_level(work, level - 1, y);
     const T *b = reduce_level(work, level - 1, y + (job->dilation[1] << (level - 1)));
-    reduce(job->reduce, job->with_sign, to, a, b, work->wide);
-    return to;
+    return fold_two(job, to, a, b, work->wide);
 }
 
+/* Whether windows overlap so much that each part is made when its last row comes. */
+static int is_eager(const Job *job) { return 2 * job->stride[1] <= job->kernel[1]; }
+
 /* Put a row of windows together.  Wide parts come first: making narrower ones leaves them where they are. */
-static const T *reduce_down(Work *work, int64_t y, T *to) {
+static const T *reduce_down(Work *work, int64_t y) {
     const Job *job = work->job;
-    int64_t size = job->kernel[1], step = job->dilation[1];
-    const T *parts[MOST_LEVELS], *total = NULL;
-    if (2 * job->stride[1] <= size) /* windows overlap much: make each part when its last row comes */
-        for (; work->come < y + extent_of(job, 1); work->come++)
-            for (int level = 1; level < work->levels; level++)
-                if (work->come - work->begun >= step * ((1 << level) - 1))
-                    reduce_level(work, level, work->come - step * ((1 << level) - 1));
-    for (int level = work->levels - 1; level >= 0; level--)
-        if (size >> level & 1)
-            parts[level] = reduce_level(work, level, y + (size >> (level + 1) << (level + 1)) * step);
-    for (int level = 0; level < work->levels; level++)
-        if (size >> level & 1) {
-            if (total)
-                reduce(job->reduce, job->with_sign, to, parts[level], total, work->wide);
-            total = total ? to : parts[level];
+    int64_t size = job->kernel[1], step = job->dilation[1], levels = work->levels;
+    const T *rows[MOST_LEVELS];
+    T *to[MOST_LEVELS] = {NULL};
+    for (int level = 1, is_there; is_eager(job) && work->come < y + extent_of(job, 1); work->come++, level = 1) {
+        rows[0] = reduce_level(work, 0, work->come);
+        for (int64_t at; level < levels && (at = work->come - step * ((1 << level) - 1)) >= work->begun; level++) {
+            rows[level] = reduce_level(work, level - 1, at);
+            to[level] = slot_of(&work->sums, work->level_first[level] + at % work->level_slots[level], work->z, at, &is_there);
         }
-    return total;
+        if (level > 1)
+            fold(job, to, rows, level, work->wide);
+    }
+    int count = __builtin_popcountll((uint64_t)size), of = count;
+    for (int64_t level = levels - 1; of > 0; level--)
+        if (size >> level & 1)
+            rows[--of] = reduce_level(work, (int)level, y + (size >> (level + 1) << (level + 1)) * step);
+    if (count == 1)
+        return rows[0];
+    memset(to, 0, sizeof to);
+    to[count - 1] = work->lines[DOWN];
+    fold(job, to, rows, count, work->wide);
+    return work->lines[DOWN];
 }
 
 /* Running sums of rows, where these are exact: of the first row from all, then by what comes and what goes. */
@@ -597,35 +649,35 @@ static const T *run_down(Work *work, int64_t y, T *sums) {
     return sums;
 }
 
-/* Fold along a row of `all` windows, by windows that share their parts. */
+/* Reduce along a row of `all` windows, which share their parts unless they are small. */
 static const T *reduce_along(const Work *work, const T *row, int64_t all) {
     const Job *job = work->job;
     int64_t size = job->kernel[2], gap = job->dilation[2] * job->pixel, n = work->wide;
-    const T *parts = row, *total = NULL, *held = NULL;
-    for (int level = 0; size >> level; level++) {
-        if (size >> level & 1) {
-            const T *part = parts + (size >> (level + 1) << (level + 1)) * gap;
-            if (total)
-                reduce(job->reduce, job->with_sign, work->lines[4], part, total, all);
-            held = total ? NULL : parts;
-            total = total ? work->lines[4] : part;
+    const T *rows[MOST_LEVELS];
+    T *to[MOST_LEVELS] = {NULL};
+    int count = 0;
+    if (size <= (job->reduce == ADD && IN_FLOATS ? 3 : FEW)) /* three are added in the order of the tree */
+        for (; count < size; count++)                        /* of equal extremes the last one is kept */
+            rows[count] = row + (job->reduce == ADD ? count : size - 1 - count) * gap;
+    else
+        for (int level = 0; size >> level; level++) {
+            if (size >> level & 1)
+                rows[count++] = row + (size >> (level + 1) << (level + 1)) * gap;
+            if (size >> (level + 1))
+                row = fold_two(job, work->lines[PARTS + level], row, row + (gap << level), n -= gap << level);
         }
-        if (size >> (level + 1)) { /* into a line that holds neither the parts nor the total */
-            int line = 1;
-            while (work->lines[line] == parts || work->lines[line] == held)
-                line++;
-            reduce(job->reduce, job->with_sign, work->lines[line], parts, parts + (gap << level), n -= gap << level);
-            parts = work->lines[line];
-        }
-    }
-    return total;
+    if (count == 1)
+        return rows[0];
+    to[count - 1] = work->lines[ALONG];
+    fold(job, to, rows, count, all);
+    return work->lines[ALONG];
 }
 
 /* Sums of windows along a row, where these are exact: differences of the sums from the row's begin, modulo 2**n. */
 static const T *run_along(const Work *work, const T *row, int64_t all) {
     int64_t gap = work->job->pixel, x = 0;
-    T *sums = work->lines[1] + gap, *total = work->lines[2];
-    memset(work->lines[1], 0, (size_t)gap * sizeof(T));
+    T *sums = work->lines[PARTS] + gap, *total = work->lines[ALONG];
+    memset(work->lines[PARTS], 0, (size_t)gap * sizeof(T));
 #if LANES > 1 && defined(__GNUC__) && !defined(__clang__)
     Vector none = {0}, sum = none, place = none, shifts[6];
     int steps = 0;
@@ -653,22 +705,19 @@ static const T *run_along(const Work *work, const T *row, int64_t all) {
 static void reduce_row(Work *work, int64_t y, char *to) {
     Job *job = work->job;
     int64_t step = job->stride[2], all = work->wide - job->pixel * (extent_of(job, 2) - 1);
-    const T *total = IN_FLOATS || job->reduce != ADD ? reduce_along(work, reduce_down(work, y * job->stride[1], work->lines[0]), all)
-                               : run_along(work, run_down(work, y * job->stride[1], work->lines[LINES - 1]), all);
+    int runs = !IN_FLOATS && job->reduce == ADD;
+    const T *down = runs ? run_down(work, y * job->stride[1], work->lines[DOWN]) : reduce_down(work, y * job->stride[1]);
+    const T *total = runs && job->kernel[2] > FEW ? run_along(work, down, all) : reduce_along(work, down, all);
     if (step > 1) {
-        T *kept = work->lines[LINES - 2];
+        T *kept = work->lines[KEPT];
         for (int64_t i = 0; i < work->outputs; i++)
             kept[i] = total[i / job->pixel * step * job->pixel + i % job->pixel];
         total = kept;
     }
-    if (IN_FLOATS && !job->is_rendered) {
+    if (IN_FLOATS && !job->is_rendered)
         scale(job, (F *)(void *)to, total, work->outputs, 0);
-        return;
-    }
-    for (int64_t x = 0; x < work->outputs; x += BLOCK) {
-        int64_t n = work->outputs - x < BLOCK ? work->outputs - x : BLOCK;
-        finish(job, total + x, n, 0, to + x * size_of(job->y_type));
-    }
+    else
+        finish(job, total, work->outputs, 0, to);
 }
 
 /* All rows */
@@ -679,12 +728,16 @@ static void begin_strip(Work *work, int64_t first, int64_t count) {
     work->outputs = count * job->pixel;
     work->wide = ((count - 1) * step + reach + 1) * job->pixel;
     work->run_count = find_runs(job, first * step, work->wide / job->pixel, work->runs);
+    work->longest = work->runs;
+    for (Run *run = work->runs; run < work->runs + work->run_count; run++)
+        work->longest = run->from >= 0 && run->count > work->longest->count ? run : work->longest;
 }
 
 /* Make the rows of a chunk of one slice. */
 static void chunk(Work *work, int64_t from, int64_t stop, char *to) {
     const Job *job = work->job;
     work->come = work->begun = from * job->stride[1];
+    work->ahead = job->stride[1] == 1 ? 0 : INT64_MAX;
     for (int64_t y = from; y < stop; y += work->together) {
         int done = y + work->together > stop ? (int)(y + work->together - stop) : 0; /* of a group that goes back */
         char *place = to + (y - done) * job->y_y;
@@ -732,11 +785,14 @@ static void run(Job *job, Memory *memory) {
     work.chunk = is_deep && 2 * extent + 16 < job->size[1] ? 2 * extent + 16 : job->size[1];
     work.depth = extent_of(job, 0);
     work.height = extent + (is_deep ? work.chunk : TOGETHER) * job->stride[1];
+    if (job->form == REDUCE && !is_deep && is_eager(job))
+        work.height = job->dilation[1] + 1;
     int64_t sums = job->form == SEPARABLE ? job->maps * work.height : 0, shares = IN_FLOATS || job->reduce != ADD;
     int64_t inputs = job->form == REDUCE && !shares && !is_deep ? 0 : job->channels * work.depth * work.height;
     while (job->form == REDUCE && (shares ? kernel[1] >> work.levels : is_deep && !work.levels)) {
         work.level_first[work.levels] = sums;
-        work.level_slots[work.levels] = shares ? ((1 << work.levels) + 1) * job->dilation[1] + job->stride[1] : extent + 1;
+        int64_t part = 1 << work.levels, rest = kernel[1] - part < part ? kernel[1] - part : part;
+        work.level_slots[work.levels] = shares ? (rest + 1) * job->dilation[1] + job->stride[1] : extent + 1;
         sums += work.level_slots[work.levels++];
     }
     int64_t most = CACHE / (int64_t)sizeof(T) / (inputs + (is_deep || job->form == REDUCE ? sums : 0) + 4) / job->pixel / step;
@@ -747,10 +803,10 @@ static void run(Job *job, Memory *memory) {
     work.phase = (count + (extent_of(job, 2) - 1) / step) * job->pixel;
     begin_ring(memory, &work.inputs, inputs, bytes);
     begin_ring(memory, &work.sums, sums, bytes);
-    int64_t lines = LINES + (job->form == REDUCE ? 1 : (TOGETHER + 1) * job->maps);
+    int64_t lines = PARTS + (job->form == REDUCE ? 64 - __builtin_clzll((uint64_t)kernel[2]) : (TOGETHER + 1) * job->maps);
     work.lines = TAKE(memory, T *, lines);
-    for (int64_t line = 0; line < lines; line++) /* the last one of reductions is one for each half of the slices */
-        work.lines[line] = take(memory, bytes * (job->form == REDUCE && line == LINES ? 24 : 1));
+    for (int64_t line = 0; line < lines; line++) /* slices have two for each half of a half */
+        work.lines[line] = take(memory, bytes * (line == SLICES && is_deep ? 48 : 1));
     work.blank = take(memory, bytes);
     for (int64_t i = 0; i < row; i++)
         work.blank[i] = LANE(job->fill);
