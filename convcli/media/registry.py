@@ -609,7 +609,12 @@ def left_out(info: Info, format: Format) -> tuple[str, ...]:
         positions = axis.positions
         if isinstance(positions, Listed) and axis.letter == format.placed == "X" and None in positions.ticks:
             nowhere = f"{positions.ticks.count(None)} of {axis.size} rows have no time"
-            lines.append(f"{nowhere}: they lie at none of the input's times, which are not evenly spaced")
+            none = (
+                "between the input's times"
+                if positions.step
+                else "at none of the input's times, which are not evenly spaced"
+            )
+            lines.append(f"{nowhere}: they lie {none}")
         on_paper = positions is None or positions.unit in (INCH, SECOND) or format.kind is Kind.SOUND
         if positions is None or (axis.letter in format.placed and (on_paper or measured)):
             continue

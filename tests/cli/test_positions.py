@@ -210,6 +210,22 @@ def test_rows_of_the_padding_have_no_uneven_times(tmp_path: Path) -> None:
     assert ok(*job, "--dry-run").stdout.decode().splitlines()[-1] == f"  {said}"
 
 
+def test_rows_between_even_times_are_not_said_to_be_uneven(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("t,v\n0.1,1\n0.2,4\n0.3,2\n")
+    job = [
+        "filter",
+        tmp_path / "a.csv",
+        "-k",
+        "1,2",
+        "--transpose",
+        "--stride",
+        "2",
+        "-o",
+        tmp_path / "b.csv",
+    ]
+    assert "3 of 6 rows have no time: they lie between the input's times\n" in ok(*job).stderr.decode()
+
+
 def test_a_dry_run_says_what_the_real_one_says(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("t,v,word\n0.1,1,x\n0.2,4,y\n0.4,2,z\n")
     for given, *options in (

@@ -346,6 +346,21 @@ def test_lengths_that_are_none_are_no_places(size: str) -> None:
     assert source.info.letters == "ZYX"
 
 
+@pytest.mark.parametrize("unit", [{}, {"unit": "pixel"}], ids=str)
+def test_sizes_in_pixels_are_kept(unit: dict[str, str], tmp_path: Path) -> None:
+    """ImageJ writes the depth of a voxel without a unit where nobody has calibrated the picture."""
+    about = {"axes": "ZYX", "spacing": 2.5, **unit}
+    tifffile.imwrite(tmp_path / "in.tif", CELLS[0, :, 0], imagej=True, resolution=(8, 4), metadata=about)
+    run(tmp_path / "in.tif", "-o", tmp_path / "out.tif", "-k", "box:3", "--stride", "2")
+    with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+        assert (tif.imagej_metadata or {})["spacing"] == 5
+        assert tif.pages.first.resolution == (4, 2)
+    run(tmp_path / "in.tif", "-o", tmp_path / "out.ome.tif", "-k", "box:3")
+    _, pixels, _, _ = ome_of(tmp_path / "out.ome.tif")
+    assert [pixels.get(f"PhysicalSize{letter}") for letter in "XYZ"] == ["0.125", "0.25", "2.5"]
+    assert pixels.get("PhysicalSizeZUnit") == "pixel"
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 def test_words_of_imagej_beyond_ascii_are_kept(encoding: str, tmp_path: Path) -> None:
     text, planes = "ImageJ=1.5\nimages=24\nslices=24\nnote=Xüy", CELLS.reshape(24, 20, 24)

@@ -42,10 +42,11 @@ _NAMES = {
     "inch": "in",
     "sec": SECOND,
 }
-_NAMES |= {"µs": "us", "μs": "us", "pixel": "", "pixels": "", "reference frame": ""}
+_PIXEL = "pixel"
+_NAMES |= {"µs": "us", "μs": "us", "pixels": _PIXEL, "reference frame": ""}
 _OME_UNITS = {"um": "µm", "us": "µs"} | {
     unit: unit
-    for unit in ("km", "m", "cm", "mm", "nm", "in", "ft", "s", "min", "h", "d", "ms", "ns", "Å", "pm")
+    for unit in ("km", "m", "cm", "mm", "nm", "in", "ft", "s", "min", "h", "d", "ms", "ns", "Å", "pm", _PIXEL)
 }
 _CHANGED = ("Size", "PhysicalSize", "TimeIncrement", "SignificantBits")  # attributes of Pixels
 _MOVED = ("The", "Position", "DeltaT")  # attributes of a Plane
@@ -362,15 +363,18 @@ def _moved(info: Info, form: dict[str, str]) -> tuple[dict[str, tuple[str, Posit
 def _imagej(tif: tifffile.TiffFile) -> Iterator[tuple[str, Positions]]:
     """Yield the positions of ImageJ."""
     said: dict[str, Any] = tif.imagej_metadata or {}
-    tags = tif.pages.first.tags
+    tags, found = tif.pages.first.tags, dict[str, Even]()
+    free = _PIXEL if tags.valueof(296, 1) == 1 else ""  # else the resolution is one of paper
     for letter, code in (("X", 282), ("Y", 283), ("Z", 0)):
-        unit = _named(str(said.get(f"{letter.lower()}unit", said.get("unit", ""))), "")
+        unit = _named(str(said.get(f"{letter.lower()}unit", said.get("unit", ""))), "") or free
         density, apart = tags.valueof(code), _number(said.get("spacing")) or Fraction(0)
         each = Fraction(density[1], density[0]) if density else abs(apart)
         each = Fraction(f"{float(each):.6g}")  # of so many digits are RATIONALs
         if unit and each > 0:
             first = -(_number(said.get(f"{letter.lower()}origin")) or 0) * each
-            yield letter, Even(first, each, unit)
+            found[letter] = Even(first, each, unit)
+    if any(one != Even(Fraction(0), Fraction(1), _PIXEL) for one in found.values()):
+        yield from found.items()
     rate, interval = _number(said.get("fps")), _number(said.get("finterval"))
     interval = interval or (1 / rate if rate else None)
     if interval is not None and interval > 0:
