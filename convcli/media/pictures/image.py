@@ -31,7 +31,6 @@ from convcli.media.pictures.jpeg_segments import (
     application,
     check_scans,
     lost_of,
-    plain,
     taken_apart,
 )
 from convcli.media.pictures.pillow import (
@@ -55,7 +54,6 @@ from convcli.media.shared import (
     dpi_of,
     fit,
     info_of,
-    resolution,
     settings_of,
     turn,
 )
@@ -65,45 +63,6 @@ if TYPE_CHECKING:
 
 QUALITY = 95  # of a JPEG
 FULL_CHROMA_FROM = 95  # quality from which colour keeps its full resolution (4:4:4), below 4:2:0
-
-
-def plain_source(fp: IO[bytes], options: ReadOptions) -> Source | None:
-    """Open a JPEG that needs no Pillow, None for any other file.
-
-    Raises
-    ------
-    ConvError
-        For more pixels than ``options.max_pixels``.
-    """
-    begins = fp.read(len(START)) == START
-    fp.seek(0)
-    if not begins:
-        return None
-    data = whole(fp)
-    fp.seek(0)
-    check_scans(data)
-    picture = plain(data)
-    if picture is None:
-        return None
-    height, width, *_ = picture.shape
-    check_pixels(width, height, options, "JPEG", stored=len(data))
-    fp.close()
-    dpi = resolution(*picture.dpi) if picture.dpi else None
-    colour = Colour.RGB if len(picture.shape) == 3 else Colour.GREY
-    return arriving(data, info_of(picture.shape, "uint8", colour, notes=lost_of(data), dpi=dpi))
-
-
-def shape_of(image: Image.Image) -> tuple[int, ...] | None:
-    """Return the shape of a grey or colour picture that Pillow has opened, None for what is left to Pillow."""
-    if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
-        return None
-    width, height = image.size
-    return (height, width) if image.mode == "L" else (height, width, 3)
-
-
-def arriving(data: bytes, info: Info) -> Decoded:
-    """Return a grey or colour picture that is decoded when it is read."""
-    return Decoded(info, "JPEG", partial(decode, data))
 
 
 def decode(data: bytes, out: np.ndarray) -> None:
@@ -135,32 +94,40 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
 
         with decoding("GIF"):
             return picture_source(fp, of_gif(whole(fp), options.all_frames), options, rule=GIF)
-    fp.seek(0)
-    return plain_source(fp, options) or pillow_source(fp, options, DECODERS)
+    return pillow_source(fp, options, DECODERS)
 
 
 def pillow_source(fp: IO[bytes], options: ReadOptions, decoders: tuple[str, ...]) -> Source:
     """Open a picture with one of Pillow's decoders; closes ``fp`` with the source, or at once if it can."""
+    fp.seek(0)
     image = open_image(fp, decoders)
-    shape = shape_of(image)
-    if shape is None:
+    if image.format in ("JPEG", "MPO"):
+        return _jpeg_source(fp, image, options)
+    picture = PillowPicture(image)
+    if carriers := {"BMP": _bmp_carriers, "WEBP": _webp_carriers}.get(picture.decoder):
+        picture.lost = left_out(picture.decoder, carriers(whole(fp)))
+    return picture_source(fp, picture, options)
+
+
+def _jpeg_source(fp: IO[bytes], image: Image.Image, options: ReadOptions) -> Source:
+    """Return a JPEG whose header Pillow has read: grey and colours are decoded when they are read, inks at once."""
+    data = whole(fp)
+    check_scans(data)
+    lost = lost_of(data)
+    if image.mode not in ("L", "RGB"):
         picture = PillowPicture(image)
-        if picture.decoder in ("JPEG", "MPO"):
-            picture.lost = lost_of(whole(fp))
-        elif carriers := {"BMP": _bmp_carriers, "WEBP": _webp_carriers}.get(picture.decoder):
-            picture.lost = left_out(picture.decoder, carriers(whole(fp)))
+        picture.lost = lost
         return picture_source(fp, picture, options)
-    data, colour = whole(fp), MODES[image.mode]
     check_pixels(*image.size, options, "JPEG", stored=len(data))
+    shape, colour = (*image.size[::-1], *(3,) * (image.mode == "RGB")), MODES[image.mode]
     with within_limit("JPEG", options, len(data)):
         metadata, dpi, orientation = carried(image)
-        lost = lost_of(data)
+        fp.close()
         if orientation == 1:
-            fp.close()
-            return arriving(data, info_of(shape, "uint8", colour, metadata, lost, dpi))
+            info = info_of(shape, "uint8", colour, metadata, lost, dpi)
+            return Decoded(info, "JPEG", partial(decode, data))
         decode(data, pixels := np.empty(shape, np.uint8))
         pixels, dpi = turn(pixels, dpi, orientation)
-    fp.close()
     return ArraySource(pixels, info_of(pixels.shape, pixels.dtype.name, colour, metadata, lost, dpi))
 
 

@@ -1,4 +1,4 @@
-"""The segments that a JPEG begins with: those that say nothing of metadata do without Pillow.
+"""The segments that a JPEG begins with, and what of them is lost.
 
 ITU-T T.81, B.1.1 and B.2.2; JPEG File Interchange Format 1.02.
 """
@@ -7,11 +7,10 @@ import re
 import struct
 from fractions import Fraction
 
-from convcli.common import ConvError, frozen
+from convcli.common import ConvError
 from convcli.media.carriers import LOST, STORAGE, comment, is_data, left_out
 
 START, END = b"\xff\xd8", b"\xff\xd9"
-FRAMES = (0xC0, 0xC1, 0xC2)  # the markers of frames of 8 bits: baseline, extended, progressive
 APPLICATIONS = range(0xE0, 0xF0)  # of segments that hold what surrounds the samples
 SCAN, COMMENT = 0xDA, 0xFE
 MOST_SCANS = 100
@@ -19,16 +18,8 @@ _MOST = 10_000  # segments that are looked at, between scans too
 _JFIF = b"JFIF\0"
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")  # but restarts, behind which samples go on
 _FRAME_LENGTH, _JFIF_LENGTH = 10, 16  # of segments up to what is read of them, marker and length included
-_INCH, _CENTIMETRE = 1, 2  # what JFIF counts pixels by
-_OTHER_FRAMES = {*range(0xC3, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # lossless, arithmetic coding, JPEG-LS
-
-
-@frozen
-class Plain:
-    """A grey or colour picture without EXIF and profile: its shape, and pixels per inch where they are told."""
-
-    shape: tuple[int, ...]
-    dpi: tuple[Fraction, Fraction] | None
+_INCH = 1  # what JFIF counts pixels by
+_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # the markers of frames of all kinds, JPEG-LS too
 
 
 def taken_apart(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
@@ -52,8 +43,7 @@ def taken_apart(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
 def frame_size(data: bytes) -> tuple[int, int] | None:
     """Return the width and height of a JPEG, of whatever kind; None where its segments are damaged."""
     segments, _ = taken_apart(data)
-    kinds = {*FRAMES, *_OTHER_FRAMES}
-    frame = next((segment for marker, segment in segments if marker in kinds), b"")
+    frame = next((segment for marker, segment in segments if marker in _FRAMES), b"")
     if len(frame) < _FRAME_LENGTH:
         return None
     height, width = struct.unpack_from(">HH", frame, 5)
@@ -94,26 +84,6 @@ def check_scans(data: bytes) -> None:
     scans = 1 + data.count(bytes([0xFF, SCAN]), at, max(data.find(END, at), at)) if at else 0
     if scans > MOST_SCANS:
         raise ConvError(f"a JPEG of {scans} scans is meant to take long; honest ones have about 10")
-
-
-def plain(data: bytes) -> Plain | None:
-    """Return what a JPEG is that holds a picture and nothing that needs Pillow; None for any other."""
-    segments, _ = taken_apart(data)
-    frames = [segment for marker, segment in segments if marker in FRAMES]
-    applications = [segment for marker, segment in segments if marker in APPLICATIONS]
-    if any(marker in _OTHER_FRAMES for marker, _ in segments) or len(frames) != 1 or len(applications) > 1:
-        return None
-    if len(frames[0]) < _FRAME_LENGTH or not all(map(_is_jfif, applications)):
-        return None
-    bits, height, width, samples = struct.unpack_from(">BHHB", frames[0], 4)
-    if bits != 8 or samples not in (1, 3) or not height:
-        return None
-    dpi = None
-    if applications:
-        unit, x, y = struct.unpack_from(">BHH", applications[0], 11)
-        factor = {_INCH: Fraction(1), _CENTIMETRE: Fraction(254, 100)}.get(unit)
-        dpi = (x * factor, y * factor) if factor and x and y else None
-    return Plain((height, width) if samples == 1 else (height, width, samples), dpi)
 
 
 def _is_jfif(segment: bytes) -> bool:
