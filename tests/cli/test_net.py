@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from convcli.cli.net.request import parse_shifts
+from convcli.cli.shared.files import expand
 from tests.shell import SAMPLES, convcli, ok
 
 HOUSE = SAMPLES / "house.png"
@@ -465,3 +466,11 @@ def test_unflatten_may_change_how_many_axes_there_are(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         np.load(tmp_path / "maps.npy"), np.load(tmp_path / "flat.npy").reshape(3, 3, 4)
     )
+
+
+def test_a_store_is_one_example(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    for name in ("b.zarr", "within/a.zarr"):
+        zarr.save(str(tmp_path / name), np.zeros((4, 4), np.uint8))
+    assert [(one.key, one.in_folder) for one in expand([str(tmp_path)])] == [("b", True), ("within/a", True)]
+    assert [one.key for one in expand([str(tmp_path / "b.zarr")])] == ["b"]

@@ -455,7 +455,7 @@ BAD = [
     ([*SOBEL, "--size", "3"], 2, "--size belongs to another job than --net"),
     (["--net", "linear.yaml", "photo.png"], 2, "makes 1@94x94 of 1@96x96"),
     (["--net", "linear.yaml", "photo.png", "--target", "photo.png"], 2, "the target is 1@96x96"),
-    (["--net", "linear.yaml", "empty"], 1, "no file of a known type"),
+    (["--net", "linear.yaml", "empty"], 1, "it holds no file that can be read"),
     (["--net", "linear.yaml", "nan.npy", "--target", "nan.npy"], 1, "missing values"),
     (["--net", "fixed.yaml", "photo.png"], 2, "no weights to learn"),
     ([*SOBEL, "--loss", "bce"], 2, "let the last layer be sigmoid"),

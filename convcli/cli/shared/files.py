@@ -8,9 +8,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from convcli.cli.filter.found import Found
 from convcli.common import ConvError, UsageError, frozen
 from convcli.media.files.target import open_input, shown
-from convcli.media.registry import READ, own_suffix
 
 
 @frozen
@@ -32,31 +32,21 @@ class File:
 
 
 def expand(names: Sequence[str]) -> list[File]:
-    """Return files, and the files in folders and folders within, in the order of their names.
+    """Return files, and the files in folders and folders within, in the order of their names; stores are files.
 
     Raises
     ------
     ConvError
-        For a folder without any file of a known type.
+        For a folder without any file that can be read.
     """
-    suffixes = {suffix for format in READ for suffix in format.suffixes}
-    found: list[File] = []
+    files: list[File] = []
     for name in names:
-        folder = Path(name)
-        if not folder.is_dir():
-            found.append(File(name, folder.stem, False))
-            continue
-        inside = [
-            Path(place, file)
-            for place, folders, files in os.walk(folder)
-            for file in files
-            if own_suffix(file).lower() in suffixes and not file.startswith(".")
-        ]
-        if not inside:
-            raise ConvError("no file of a known type in this folder", subject=shown(name))
-        keys = ((path, path.relative_to(folder).with_suffix("").as_posix()) for path in sorted(inside))
-        found += [File(str(path), key, True) for path, key in keys]
-    return found
+        found = Found([name], Path(name).is_dir(), None)
+        for _, error in found.failures:
+            raise error
+        for one in sorted(found.inputs, key=lambda one: Path(one.name)):
+            files.append(File(one.name, Path(one.inside, Path(one.name).stem).as_posix(), bool(one.inside)))
+    return files
 
 
 def paired(files: Sequence[str], targets: Sequence[str]) -> list[tuple[str, str]]:
