@@ -108,6 +108,11 @@ def test_which_files_are_taken(tmp_path: Path, photos: dict[str, np.ndarray]) ->
     for words, code, problem in (
         (("photos", "--out-dir", "photos"), 2, "'photos': its outputs would lie among its files"),
         (("photos",), 2, "the files of 'photos' need --out-dir"),
+        (
+            ("a.png", "-o", "b.png", "c.png"),
+            2,
+            "2 inputs, from 'a.png' to 'c.png', and one output: give --out-dir",
+        ),
         (("photos/empty", "--out-dir", "o"), 1, "'photos/empty': it holds no file that can be read"),
         (("photos/*/no*", "--out-dir", "o"), 1, "'photos/*/no*': it holds no file"),
     ):

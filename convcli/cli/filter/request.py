@@ -17,6 +17,7 @@ from convcli.common import (
     parse_choice,
     parse_part,
     parse_workers,
+    quoted,
 )
 from convcli.common.choices import Distances
 from convcli.common.options import Panel, argument, flag, option
@@ -223,7 +224,9 @@ class Request:
         if self.each and self.name is not None and "{kernel}" not in self.name:
             raise UsageError("--each gives all outputs of an input one name: put {kernel} into --name")
         if len(self.inputs) > 1:
-            self.check_several(f"{len(self.inputs)} inputs")
+            self.check_several(
+                f"{len(self.inputs)} inputs, from {quoted(self.inputs[0])} to {quoted(self.inputs[-1])},"
+            )
 
     def check_several(self, what: str) -> None:
         """Refuse several inputs that have no place for several outputs."""
