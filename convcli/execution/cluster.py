@@ -1,4 +1,4 @@
-"""Boxes of one job on the workers of a Dask cluster: a task is one box, and its result a line of words.
+"""Boxes of one job on the workers of a Dask cluster: a task is one box, or several that take no time.
 
 Workers open the input, the output and the folder of the job by their names: all machines see one file system.  What is
 done stands in that folder alone, so that client, scheduler and workers may end at any time.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import pickle
+import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 
 ANSWER = 5.0  # seconds in which a scheduler answers
 EMPTY = 30.0  # seconds for which a cluster may be without a worker
-AHEAD = 2  # boxes for each thread of the cluster, so that none waits for the next one
-RETRIES = 2  # of a box whose task has failed for reasons of the cluster
+AHEAD = 2  # tasks for each thread of the cluster, so that none waits for the next one
+RETRIES = 2  # of a task that has failed for reasons of the cluster
+TASK = 0.25  # seconds of a task, where its boxes take less: Dask needs 10 ms for each
+MOST = 64  # boxes of a task
 
 
 class Held:
@@ -75,19 +78,24 @@ class Held:
         own = replace(own, folder=inside, sink=replace(own.sink, path=inside / own.sink.path.name))
         return Worker(own, kept=False)
 
-    def do(self, index: int) -> None:
-        """Compute a box, write and log it, unless it has ended `TRIES` workers; errors as `Worker.do`."""
+    def do(self, boxes: Sequence[int]) -> None:
+        """Compute boxes, write and log them, unless a single one has ended `TRIES` workers; errors as `Worker.do`."""
         try:
             worker = self._idle.pop()
         except IndexError:
             worker = self._begin()
-        tries = f"tries-{self._made[-1]}-{index}"
+        tries = f"tries-{self._made[-1]}-{boxes[0]}" + f"-{boxes[-1]}" * (len(boxes) > 1)
         try:
             with worker.log.locked():
-                if self._folder.tried(tries) > TRIES:
-                    worker.log({"box": index, "error": ENDED})
-                else:
-                    worker.do(index)
+                times = self._folder.tried(tries)
+                if times > TRIES and len(boxes) == 1:
+                    worker.log({"box": boxes[0], "error": ENDED})
+                    boxes = ()
+                done = self._folder.done() if times > 1 else set()
+                for index in boxes:
+                    if index not in done:
+                        worker.do(index)
+                if boxes:
                     (self._folder.inside / tries).unlink(missing_ok=True)
         except BaseException:
             worker.close()
@@ -95,10 +103,10 @@ class Held:
         self._idle.append(worker)
 
 
-def do(held: Held, index: int) -> None:
-    """Be the task of a box.
+def do(held: Held, boxes: Sequence[int]) -> None:
+    """Be the task of some boxes.
 
-    What came of it stands in the log: results of tasks lie in the memory of workers, which may end.
+    What came of them stands in the log: results of tasks lie in the memory of workers, which may end.
 
     Raises
     ------
@@ -106,7 +114,7 @@ def do(held: Held, index: int) -> None:
         With one line, where this worker can do none; Dask takes it to the client.
     """
     try:
-        held.do(index)
+        held.do(boxes)
     except (ConvError, MemoryError) as error:
         from distributed import get_worker
 
@@ -175,43 +183,42 @@ class Cluster:
         ConvError
             Where workers cannot go on at all, and where the scheduler is lost.
         """
-        client, arrived = self._client, SimpleQueue["Future"]()
-        token, waiting, suspects, flying = uuid4().hex, deque(boxes), deque[int](), dict["Future", int]()
-        alone, losses = False, Counter[int]()
+        client, arrived, folder = self._client, SimpleQueue["Future"](), JobFolder(share.folder)
+        token, waiting, suspects, losses = uuid4().hex, deque(boxes), deque[int](), Counter[int]()
+        flying, alone, ended, begun = dict["Future", list[int]](), False, 0, time.monotonic()
         made = share.folder, pickle.dumps(share), convcli.__version__, token
         held = client.submit(Held, *made, key=f"convcli-job-{token}")
         try:
-            with JobFolder(share.folder).log() as log:
+            with folder.log() as log:
                 while waiting or suspects or flying:
                     alone = alone or not (waiting or flying)
                     given, most = (suspects, 1) if alone else (waiting, AHEAD * self.threads)
+                    rate = ended / max(time.monotonic() - begun, TASK) / self.threads
                     while given and len(flying) < most:
-                        index = given.popleft()
-                        future = client.submit(
-                            do,
-                            held,
-                            index,
-                            key=f"convcli-box-{token}-{index}-{losses[index]}",
-                            retries=RETRIES,
-                        )
-                        flying[future] = index
+                        few = 1 if alone else max(1, min(int(TASK * rate), MOST, len(given) // most))
+                        some = [given.popleft() for _ in range(few)]
+                        key = f"convcli-box-{token}-{some[0]}-{few}-{losses[some[0]]}"
+                        future = client.submit(do, held, some, key=key, retries=RETRIES)
+                        flying[future] = some
                         future.add_done_callback(arrived.put)
                     future = self._next(arrived)
-                    index = flying.pop(future)
-                    if self._done(future):
-                        yield {"box": index}
-                    elif (lost := losses[index] + 1) <= TRIES:
-                        losses[index] = lost
-                        suspects.append(index)
-                    else:
-                        log({"box": index, "error": ENDED})
+                    some = flying.pop(future)
+                    done = set(some) if self._done(future) else folder.done()
+                    begun, ended = (begun, ended + len(done)) if ended else (time.monotonic(), 1)
+                    for index in some:
+                        losses[index] += index not in done and len(some) == 1
+                        if index not in done and losses[index] <= TRIES:
+                            suspects.append(index)
+                            continue
+                        if index not in done:
+                            log({"box": index, "error": ENDED})
                         yield {"box": index}
         finally:
             with suppress(Exception):  # the connection was lost
                 client.cancel([held, *flying], reason="convcli has ended")
 
     def _next(self, arrived: SimpleQueue[Future]) -> Future:
-        """Return the next box that has ended; errors where no worker is left."""
+        """Return the next task that has ended; errors where no worker is left."""
         waited = 0.0
         while True:
             try:
@@ -225,7 +232,7 @@ class Cluster:
                     ) from None
 
     def _done(self, future: Future) -> bool:
-        """Return whether the task of a box has ended, and not its workers instead."""
+        """Return whether a task has ended, and not its workers instead."""
         if future.status in ("finished", "lost"):  # lost with its worker, but what it did stands in the log
             return True
         why = "the connection to the Dask scheduler was lost"

@@ -4,7 +4,7 @@
     new        the output until all boxes are in it
     0001.log   one a worker: a line of JSON for each box; a torn last line does not count
     lock, runners, part-1-of-3   are locked by who makes or ends the folder, and who runs boxes of it
-    tries-0c1f-7   a byte for each time that a worker of a cluster has begun box 7
+    tries-0c1f-7   a byte for each time that a worker of a cluster has begun box 7; tries-0c1f-7-9 boxes 7 to 9
 
 Locks are the kernel's, which go with a process however it ends; no clock is compared.  The folder is open to its user
 alone, and is reached by its descriptor; of what a stranger may have put in it nothing is trusted and no link followed.
@@ -30,7 +30,7 @@ from typing import IO, Any
 from convcli.common import ConvError, printable
 
 _OURS = re.compile(
-    r"job\.json(\.new)?|lock|runners|new|part-[0-9]+-of-[0-9]+|tries-[0-9a-f]+-[0-9]+|[0-9]+\.log"
+    r"job\.json(\.new)?|lock|runners|new|part-[0-9]+-of-[0-9]+|tries-[0-9a-f]+(-[0-9]+)+|[0-9]+\.log"
 )
 _DESCRIPTORS = Path("/proc/self/fd")
 _LONGEST = 1 << 22  # bytes of a job.json
@@ -262,6 +262,10 @@ class JobFolder:
                 if row and ("error" not in row or row["box"] not in found):
                     found[row["box"]] = row
         return found
+
+    def done(self) -> set[int]:
+        """Return the boxes that are in the output."""
+        return {index for index, row in self.rows().items() if "error" not in row}
 
     def alive(self) -> int:
         """Return how many workers are at work on this machine, or on others where the file system tells."""

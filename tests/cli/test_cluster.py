@@ -9,21 +9,28 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from convcli import __version__ as convcli_version
 from convcli.common import ConvError
+from convcli.execution import cluster as dask
 from convcli.execution.cluster import Held
+from convcli.execution.folder import JobFolder, Log
 from tests.cli.test_job import command, expected, lines, stored, volume
 from tests.cluster import Cluster, until
 from tests.faults.cluster import kills
 from tests.shell import convcli, ok, refuses
 
-pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed")
 
 __all__ = ["volume"]  # a fixture
 
@@ -233,7 +240,92 @@ def test_a_worker_that_sees_another_file_system_or_is_another_version_says_so(tm
         ("0.0.9", "it has convcli"),
     ):
         with pytest.raises(ConvError, match=words):
-            Held(tmp_path / "b.npy.job", b"", version, "0").do(1)
+            Held(tmp_path / "b.npy.job", b"", version, "0").do([1])
+
+
+def begun_job(folder: Path) -> JobFolder:
+    job = JobFolder(folder / "out.npy.job")
+    about = {"identity": {}, "plan": {"engine": "numpy", "algorithms": [], "steps": [1]}, "boxes": 200}
+    job.start({**about, "command": [], "folder": "."}, Path.touch)
+    return job
+
+
+def row(index: int) -> dict[str, Any]:
+    return {"box": index, "checksum": 0, "seconds": 0.0, "only": None}
+
+
+def test_a_task_of_several_boxes_goes_on_where_its_worker_ended(tmp_path: Path) -> None:
+    job, begun = begun_job(tmp_path), list[int]()
+
+    class Ended(BaseException):
+        pass
+
+    class Few(Held):
+        def _begin(self) -> Any:
+            log = stack.enter_context(job.log(kept=False))
+            return SimpleNamespace(log=log, do=partial(self.one, log), close=lambda: None)
+
+        def one(self, log: Log, index: int) -> None:
+            begun.append(index)
+            if begun == [0, 1, 2, 3]:
+                raise Ended
+            log(row(index))
+
+    with ExitStack() as stack:
+        held = Few(job.path, b"", convcli_version, "a1")
+        with pytest.raises(Ended):
+            held.do(range(6))
+        held.do(range(6))
+    assert begun == [0, 1, 2, 3, 3, 4, 5]
+    assert job.done() == {*range(6)}
+    assert not [*job.path.glob("tries-*")]
+
+
+def test_boxes_that_take_no_time_share_tasks_and_one_that_ends_workers_is_found_among_them(
+    tmp_path: Path,
+) -> None:
+    """Box 90 ends every worker; what was in a task behind it is done alone, what was before it is not done again."""
+    job, tasks = begun_job(tmp_path), list[list[int]]()
+
+    class Task:
+        def __init__(self, some: list[int]) -> None:
+            killer = 90 in some
+            for index in some[: some.index(90) if killer else None]:
+                log(row(index))
+            self._error = distributed.KilledWorker("a", None, 4) if killer else None
+            self.status = "error" if killer else "finished"
+
+        def exception(self) -> Exception | None:
+            return self._error
+
+        def add_done_callback(self, told: Callable[[Task], None]) -> None:
+            told(self)
+
+    class Client:
+        def submit(self, work: object, _: object, some: list[int], *more: object, **options: object) -> Task:
+            if work is not dask.do:
+                return Task([])
+            tasks.append(some)
+            return Task(some)
+
+        def nthreads(self) -> dict[str, int]:
+            return {"a": 1}
+
+        def cancel(self, *_: object, **__: object) -> None:
+            pass
+
+    one: Any = object.__new__(dask.Cluster)
+    one._client, one._distributed, one.threads, one.address = Client(), distributed, 1, "tcp://a:1"
+    with job.log() as log:
+        ended = [found["box"] for found in one.run(SimpleNamespace(folder=job.path), range(200))]
+    assert sorted(ended) == [*range(200)]
+    assert job.done() == {*range(200)} - {90}
+    assert job.rows()[90]["error"] == "it has ended 3 workers"
+    times = Counter(index for some in tasks for index in some)
+    assert max(map(len, tasks)) > 8
+    assert {index for index, n in times.items() if n > 1} <= {*next(some for some in tasks if 90 in some)}
+    assert all(times[index] == 1 for index in range(90))
+    assert [len(some) for some in tasks if 90 in some][1:] == [1, 1, 1, 1]
 
 
 def test_the_table_of_kills_is_made(tmp_path: Path) -> None:

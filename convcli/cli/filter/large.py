@@ -157,7 +157,7 @@ class Run:
             When some cannot be computed, after all others.
         """
         part, parts = self.request.scale.part or (1, 1)
-        done = {index for index, row in self.folder.rows().items() if "error" not in row}
+        done = self.folder.done()
         todo = [index for index in range(part - 1, total, parts) if index not in done]
         finished = len(done)
         if self.request.scale.scheduler is None:
