@@ -882,7 +882,10 @@ def motion(
         start = float(clip_of(source.info.companions).start) if _truth(raw_times, "raw_times") else 0.0
         watch = Watch(source, finds, how, schedule(source.info.axis("T")), start, *work)
         drawn = np.empty((len(watch.frames) if picture else 0, *watch.shape), watch.dtype)
-        for index, sight in enumerate(watch.sights(watch.threshold())):
+        limits = watch.threshold()
+        for note in watch.doubts:
+            warnings.warn(note, stacklevel=2)
+        for index, sight in enumerate(watch.sights(limits)):
             if picture:
                 drawn[index] = watch.picture(sight.values)
     return (watch.detector.events, drawn) if picture else watch.detector.events

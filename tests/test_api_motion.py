@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def test_the_picture_is_the_filtered_clip() -> None:
     np.testing.assert_array_equal(picture, expected)
 
 
+@pytest.mark.filterwarnings("ignore:the samples reach")
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_a_huge_value_is_felt_only_in_its_windows(engine: str) -> None:
     """By a kernel so large that its transform would be quicker."""
@@ -68,6 +70,25 @@ def test_colour_is_taken_as_brightness(order: str) -> None:
     (event,) = convcli.motion(array, axes=order, min_duration=0)
     assert (event.start_frame, event.box) == (3, (4, 4, 12, 12))
     assert event.strength == pytest.approx(0.7152 * 200 * 100 / 144, rel=0.01)  # Rec. 709
+
+
+@pytest.mark.parametrize(
+    ("kind", "white"),
+    [("int16", "32767"), ("int64", "9.22337e+18"), ("uint16", "65535"), ("float32", "1"), ("bool", "255")],
+)
+def test_samples_on_another_scale_than_their_type_has_are_said(kind: str, white: str) -> None:
+    """Bytes as int64 found nothing, as floats an event of the whole picture, and no line said why."""
+    clip = np.full((20, 48, 64), 60)
+    clip[8:12, 20:30, 20:30] = 200
+    given = clip > 100 if kind == "bool" else clip.astype(kind)
+    with pytest.warns(
+        UserWarning, match=rf"reach (200|1), and grey levels are 255ths of {re.escape(white)}, "
+    ):
+        convcli.motion(given)
+    scaled = given * (white == "255") * 255 if kind == "bool" else given * (float(white) / 255)
+    assert [
+        event.start_frame for event in convcli.motion(scaled.astype("uint8" if kind == "bool" else kind))
+    ] == [8]
 
 
 def test_options_are_those_of_the_shell() -> None:

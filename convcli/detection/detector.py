@@ -44,6 +44,7 @@ FAINT = 0.3  # grey levels: where half of the picture changes by less, the light
 FEW, OFTEN = 12, 0.8  # so many regions in so many results are scattered things that fall or fly
 LARGER = 2.0  # times as many pixels as the largest of these has are something else
 SCATTERED = 0.002  # of the picture, at most, is taken for one of these
+DARK, BRIGHT = 12, 1.5  # samples below a twelfth of white, or beyond half as much more, are on another scale
 MANY = 0.05  # of the blocks: where more lie beyond their limits, it may be noise that has grown
 
 _STRIP = 48  # rows at a time, so that what is added up stays in the cache
@@ -201,6 +202,8 @@ class Watch:
         One grey level of 255 in the units of the values.
     notes : tuple of str
         How the threshold was found.
+    doubts : tuple of str
+        Those of them that say that samples are on another scale than their type has.
     """
 
     def __init__(
@@ -238,6 +241,8 @@ class Watch:
         kind = np.dtype(info.dtype)
         self.dtype = kind.name if kind.kind == "u" and kind.itemsize <= 2 else "uint8"
         self.notes: tuple[str, ...] = ()
+        self.doubts: tuple[str, ...] = ()
+        self._peaks = list[float]()  # the largest samples of frames that were read for the threshold
         self._least = 0.0  # pixels of a region, beside what is asked for
         # What one of the values is in the units of the data; the level and thresholds are in values.
         self._unit = kernel.weights[-1] if self._whole else 1.0
@@ -266,7 +271,7 @@ class Watch:
         starts = [key // step for key in self._source.keys]
         spans = sample(self._job.length, starts, most=max(MOST_FRAMES // max(extent, step), 1))
         indices = [index for span in spans for index in span]
-        read = ((index, self._read(index)) for index in indices)
+        read = ((index, self._measured(self._read(index))) for index in indices)
         results = (self._steadied(index, frames, self._values(index, frames))[0] for index, frames in read)
         brightness = per_block(self._sampled(_grey(self._read(indices[0])[-1])), side, np.mean)
         if self._rest is not None:
@@ -277,9 +282,26 @@ class Watch:
         self.notes = (
             f"threshold {usual:.1f} of 255 grey levels{more}, estimated from {len(indices)} frame pairs",
         )
+        self.doubts = self._on_another_scale()
+        self.notes += self.doubts
         if usual >= CEILING / 2:
             self._least = self._scatter(indices, result)
         return result
+
+    def _measured(self, frames: list[np.ndarray]) -> list[np.ndarray]:
+        self._peaks += [float(np.abs(frame).max(initial=0)) for frame in frames]
+        return frames
+
+    def _on_another_scale(self) -> tuple[str, ...]:
+        """Return a line where grey levels are 255ths of a white that samples stay far below, or usually pass."""
+        white, kind, most = self._job.full_scale, self._source.info.dtype, max(self._peaks)
+        dark = 0 < most <= (1 if kind == "uint8" else white / DARK)
+        if not dark and float(np.median(self._peaks)) <= BRIGHT * white:
+            return ()
+        return (
+            f"the samples reach {most:.6g}, and grey levels are 255ths of {white:.6g}, the white of {kind}: "
+            "scale them to it, or give bytes or floats from 0 to 1",
+        )
 
     def _scatter(self, indices: Sequence[int], limits: Limits) -> float:
         """Return of how many pixels regions must be, where small ones move everywhere all the time: snow, insects."""
