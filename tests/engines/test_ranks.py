@@ -72,9 +72,13 @@ def test_loops_find_the_ranks_of_every_window(
     )
     if data.draw(st.booleans()):  # interleaved pixels
         x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0)
+    if np.dtype(dtype).kind == "f" and data.draw(st.booleans()):
+        x[random.random(x.shape) < data.draw(st.sampled_from([0.001, 0.3]))] = np.nan
     taps = prod(kernel)
     ranks = (
-        [taps // 2] if data.draw(st.booleans()) else random.integers(0, taps, random.integers(1, 4)).tolist()
+        data.draw(st.sampled_from([[taps // 2], [0], [taps - 1]]))
+        if data.draw(st.booleans())
+        else random.integers(0, taps, random.integers(1, 4)).tolist()
     )
     steps = tuple(slice(None, None, step) for step in (*stride, *dilation))
     windows = sliding_window_view(x[:, 0], extents, tuple(range(1, rank + 1)))[(slice(None), *steps)]
@@ -85,8 +89,11 @@ def test_loops_find_the_ranks_of_every_window(
     for loops in widths():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(library, "loops", lambda loops=loops: loops)
-            got = rows.ranked(call, wanted)
-            each = rows.ranked(call, np.broadcast_to(wanted, want.shape)) if max(dilation) == 1 else got
+            got, has_nan = rows.ranked(call, wanted)
+            each, _ = (
+                rows.ranked(call, np.broadcast_to(wanted, want.shape)) if max(dilation) == 1 else (got, 0)
+            )
+        assert np.isnan(ordered).any() <= has_nan <= np.isnan(x).any()
         for made in (got, each):
             assert made is not None
             assert made.dtype == want.dtype

@@ -21,6 +21,11 @@ typedef float F;
 typedef uint64_t K;
 typedef double F;
 #endif
+#if LANES < 7
+typedef K V; /* what is compared */
+#else
+typedef F V __attribute__((may_alias));
+#endif
 #define SIGN ((K)((K)1 << (8 * sizeof(K) - 1)))
 #define ITEM ((int64_t)sizeof(K))
 #define LANE (WIDTH / ITEM) /* keys of a vector */
@@ -41,9 +46,12 @@ typedef uint16_t Count;    /* modulo 2**16: no bin holds more samples */
 INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* Floats become keys where there is something to flip. */
 INLINE K key_of(K bits, K flip) {
 #if LANES > 6
     F value;
+    if (!flip)
+        return bits;
     memcpy(&value, &bits, sizeof(K));
     value += 0;
     memcpy(&bits, &value, sizeof(K));
@@ -56,18 +64,15 @@ INLINE K key_of(K bits, K flip) {
 
 INLINE K sample_of(K key, K flip) {
 #if LANES > 6
-    return key ^ ((K)((key >> (8 * sizeof(K) - 1)) - 1) | SIGN);
+    return !flip ? key : key ^ ((K)((key >> (8 * sizeof(K) - 1)) - 1) | SIGN);
 #else
     return key ^ flip;
 #endif
 }
 
 APART void convert(K *restrict to, const K *restrict from, int64_t n, int64_t step, K flip) {
-    if (step == 1 && LANES < 7 && !flip)
+    if (step == 1 && !flip)
         memcpy(to, from, (size_t)n * sizeof(K));
-    else if (step == 1)
-        for (int64_t i = 0; i < n; i++)
-            to[i] = key_of(from[i], flip);
     else
         for (int64_t i = 0; i < n; i++)
             to[i] = key_of(from[i * step], flip);
@@ -77,6 +82,14 @@ APART void give(K *restrict to, const K *restrict from, int64_t n, int64_t pixel
     for (int64_t i = 0, run = step > 1 ? pixel : n * pixel; i < n * pixel; i += run)
         for (int64_t c = 0; c < run; c++)
             to[i + c] = sample_of(from[i * step + c], flip);
+}
+
+/* Whether there is a NaN among keys, or among floats that are not flipped. */
+APART int has_nan(const K *keys, int64_t n, K flip) {
+    K found = 0;
+    for (int64_t i = 0; LANES > 6 && i < n; i++)
+        found |= flip ? keys[i] == (K)-1 : ((const V *)keys)[i] != ((const V *)keys)[i];
+    return found != 0;
 }
 
 static K fill_of(const Job *job, K flip) {
@@ -153,11 +166,11 @@ STEP(raise_to, high[i] = LARGER(one, other))
 STEP(exchange, low[i] = SMALLER(one, other); high[i] = LARGER(one, other))
 
 /* Run a network on n outputs of a row, of which `lines` has the inputs and room for the rest. */
-static void run_network(const double *steps, int64_t count, K *const *lines, int64_t n, int64_t gap) {
+static void run_network(const double *steps, int64_t count, V *const *lines, int64_t n, int64_t gap) {
     for (const double *step = steps; step < steps + count * NUMBERS; step += NUMBERS) {
-        const K *a = lines[(int)step[A]] + (int64_t)step[SHIFT_A] * gap;
-        const K *b = lines[(int)step[B]] + (int64_t)step[SHIFT_B] * gap;
-        K *low = step[LOW] < 0 ? NULL : lines[(int)step[LOW]], *high = step[HIGH] < 0 ? NULL : lines[(int)step[HIGH]];
+        const K *a = (const K *)(lines[(int)step[A]] + (int64_t)step[SHIFT_A] * gap);
+        const K *b = (const K *)(lines[(int)step[B]] + (int64_t)step[SHIFT_B] * gap);
+        K *low = step[LOW] < 0 ? NULL : (K *)lines[(int)step[LOW]], *high = step[HIGH] < 0 ? NULL : (K *)lines[(int)step[HIGH]];
         (low && high ? exchange : low ? lower : raise_to)(low, high, a, b, n);
     }
 }
@@ -167,7 +180,7 @@ static void run_network(const double *steps, int64_t count, K *const *lines, int
 
 #define E(a, b)                                                                                                      \
     {                                                                                                                \
-        K low = SMALLER(v[a], v[b]);                                                                                 \
+        V low = SMALLER(v[a], v[b]);                                                                                 \
         v[b] = LARGER(v[a], v[b]);                                                                                   \
         v[a] = low;                                                                                                  \
     }
@@ -181,40 +194,43 @@ static void run_network(const double *steps, int64_t count, K *const *lines, int
     E(16, 17) E(1, 11) E(15, 16) E(11, 8) E(1, 3) E(18, 17) E(16, 18) E(7, 3) E(13, 18) E(8, 15) E(12, 16)           \
     E(13, 16) E(11, 3) E(13, 15) E(11, 8) E(12, 3) E(8, 12) E(7, 11) E(3, 13)
 
-/* Where a vector of outputs begins: the last one goes back and makes some again. */
-#define VECTORS(n) for (int64_t at = 0, from; from = at + LANE > (n) ? (n) - LANE : at, at < (n); at += LANE)
+/* Where a vector of outputs begins: the second one where vectors lie in memory; it and the last make some again. */
+#define VECTORS(to, n)                                                                                               \
+    for (int64_t at = 0, from, next = LANE - (int64_t)((uintptr_t)(to) % WIDTH) / ITEM;                              \
+         from = least(at, (n) - LANE), at < (n); at = next, next += LANE)
+#define LANES_OF(i) _Pragma("GCC unroll 1") for (int64_t i = from; i < from + LANE; i++) /* as one vector, no line of scalars */
 #define AHEAD(row, writes) __builtin_prefetch((const char *)((row) + from) + (writes ? to_write : to_read), writes, 3)
 
 #define MEDIAN_9(to, row)                                                                                            \
     {                                                                                                                \
-        K v[] = {row[i], row[j], row[k]}, found = four[3];                                                           \
+        V v[] = {row[i], row[j], row[k]}, found = four[3];                                                           \
         SORT_3(0, 1, 2)                                                                                              \
         for (int t = 0; t < 3; t++)                                                                                  \
             found = SMALLER(found, LARGER(four[t], v[2 - t]));                                                       \
-        to[i] = found;                                                                                               \
+        to[i] = found + 0; /* not -0 */                                                                              \
     }
 
-APART void median_9(K *restrict to, K *restrict below, const K *const *rows, const K *sorted, int64_t n, int64_t gap, int64_t to_read, int64_t to_write) {
-    const K *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
+APART void median_9(V *restrict to, V *restrict below, const V *const *rows, const V *sorted, int64_t n, int64_t gap, int64_t to_read, int64_t to_write) {
+    const V *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
     (void)sorted;
-    VECTORS(n) {
+    VECTORS(to, n) {
         AHEAD(c, 0), AHEAD(d, 0), AHEAD(to, 1), AHEAD(below, 1);
         for (int64_t i = from, j = i + gap, k = j + gap; i < from + LANE; i++, j++, k++) {
-            K v[] = {b[i], c[i], b[j], c[j], b[k], c[k]};
+            V v[] = {b[i], c[i], b[j], c[j], b[k], c[k]};
             E(0, 1) E(2, 3) E(4, 5) E(0, 2) E(0, 4) E(1, 3) E(5, 3) E(2, 4) E(1, 5) E(2, 1) E(4, 5) E(4, 1)
-            const K four[] = {v[2], v[4], v[1], v[5]};
+            const V four[] = {v[2], v[4], v[1], v[5]};
             MEDIAN_9(to, a)
             MEDIAN_9(below, d)
         }
     }
 }
 
-APART void sort_4(K *restrict to, const K *const *rows, int64_t n, int64_t to_read) {
-    const K *one = rows[0], *two = rows[1], *three = rows[2], *four = rows[3];
-    VECTORS(n) {
+APART void sort_4(V *restrict to, const V *const *rows, int64_t n, int64_t to_read) {
+    const V *one = rows[0], *two = rows[1], *three = rows[2], *four = rows[3];
+    VECTORS(to, n) {
         __builtin_prefetch((const char *)(four + from) + to_read, 0, 3);
-        for (int64_t i = from; i < from + LANE; i++) {
-            K v[] = {one[i], two[i], three[i], four[i]};
+        LANES_OF(i) {
+            V v[] = {one[i], two[i], three[i], four[i]};
             E(0, 1) E(2, 3) E(0, 2) E(1, 3) E(1, 2)
             to[i] = v[0], to[i + APIECE] = v[1], to[i + 2 * APIECE] = v[2], to[i + 3 * APIECE] = v[3];
         }
@@ -223,22 +239,22 @@ APART void sort_4(K *restrict to, const K *const *rows, int64_t n, int64_t to_re
 
 #define MEDIAN_25(to, row)                                                                                           \
     {                                                                                                                \
-        K v[] = {row[i], row[i + gap], row[i + 2 * gap], row[i + 3 * gap], row[i + 4 * gap]}, found = six[5];        \
+        V v[] = {row[i], row[i + gap], row[i + 2 * gap], row[i + 3 * gap], row[i + 4 * gap]}, found = six[5];        \
         SORT_5                                                                                                       \
         for (int k = 0; k < 5; k++)                                                                                  \
             found = SMALLER(found, LARGER(six[k], v[4 - k]));                                                        \
-        to[i] = found;                                                                                               \
+        to[i] = found + 0; /* not -0 */                                                                              \
     }
 #define FIVE(a) (a)[i], (a)[i + gap], (a)[i + 2 * gap], (a)[i + 3 * gap], (a)[i + 4 * gap]
 
-APART void median_25(K *restrict to, K *restrict below, const K *const *rows, const K *sorted, int64_t n, int64_t gap, int64_t to_read, int64_t to_write) {
-    const K *a = rows[0], *f = rows[5];
-    VECTORS(n) {
+APART void median_25(V *restrict to, V *restrict below, const V *const *rows, const V *sorted, int64_t n, int64_t gap, int64_t to_read, int64_t to_write) {
+    const V *a = rows[0], *f = rows[5];
+    VECTORS(to, n) {
         AHEAD(f, 0), AHEAD(to, 1), AHEAD(below, 1);
-        for (int64_t i = from; i < from + LANE; i++) {
-            K v[] = {FIVE(sorted), FIVE(sorted + APIECE), FIVE(sorted + 2 * APIECE), FIVE(sorted + 3 * APIECE)};
+        LANES_OF(i) {
+            V v[] = {FIVE(sorted), FIVE(sorted + APIECE), FIVE(sorted + 2 * APIECE), FIVE(sorted + 3 * APIECE)};
             MIDDLE_20
-            const K six[] = {v[11], v[8], v[12], v[3], v[13], v[15]};
+            const V six[] = {v[11], v[8], v[12], v[3], v[13], v[15]};
             MEDIAN_25(to, a)
             MEDIAN_25(below, f)
         }
@@ -247,56 +263,56 @@ APART void median_25(K *restrict to, K *restrict below, const K *const *rows, co
 
 /* Set a row to the extremes of 2 to 4 rows; or two, to those of the first three of four and of the last three. */
 #define EXTREME(name, of)                                                                                            \
-    APART void name(K *restrict to, K *restrict below, const K *const *rows, int64_t n, int64_t to_read, int64_t to_write) { \
-        const K *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];                                              \
-        VECTORS(n) {                                                                                                 \
+    APART void name(V *restrict to, V *restrict below, const V *const *rows, int64_t n, int64_t to_read, int64_t to_write) {\
+        const V *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];                                              \
+        VECTORS(to, n) {                                                                                             \
             AHEAD(c, 0), AHEAD(d, 0), AHEAD(to, 1), AHEAD(below, 1);                                                 \
-            for (int64_t i = from; i < from + LANE; i++) {                                                           \
-                K both = of(b[i], c[i]), one = a[i], other = d[i];                                                   \
-                to[i] = of(both, one);                                                                               \
-                below[i] = of(both, other);                                                                          \
+            LANES_OF(i) {                                                                                            \
+                V v[] = {a[i], b[i], c[i], d[i]}, both = of(v[1], v[2]);                                             \
+                to[i] = of(both, v[0]) + 0;                                                                          \
+                below[i] = of(both, v[3]) + 0;                                                                       \
             }                                                                                                        \
         }                                                                                                            \
     }                                                                                                                \
-    APART void name##_all(K *restrict to, const K *const *rows, int64_t n, int64_t to_read) {                        \
-        const K *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];                                              \
+    APART void name##_all(V *restrict to, const V *const *rows, int64_t n, int64_t to_read) {                        \
+        const V *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];                                              \
         const int64_t to_write = 0;                                                                                  \
-        VECTORS(n) {                                                                                                 \
+        VECTORS(to, n) {                                                                                             \
             AHEAD(a, 0);                                                                                             \
-            for (int64_t i = from; i < from + LANE; i++) {                                                           \
-                K one = of(a[i], b[i]), other = of(c[i], d[i]);                                                      \
-                to[i] = of(one, other);                                                                              \
+            LANES_OF(i) {                                                                                            \
+                V v[] = {a[i], b[i], c[i], d[i]}, one = of(v[0], v[1]), other = of(v[2], v[3]);                      \
+                to[i] = of(one, other) + 0;                                                                          \
             }                                                                                                        \
         }                                                                                                            \
     }
 EXTREME(least_of, SMALLER)
 EXTREME(greatest_of, LARGER)
 
-static void medians(K *const *to, const K *const *rows, int64_t tall, K *sorted, int64_t n, int64_t gap, const int64_t *ahead) {
+static void medians(V *const *to, const V *const *rows, int64_t tall, V *sorted, int64_t n, int64_t gap, const int64_t *ahead) {
     if (tall == 5)
         sort_4(sorted, rows + 1, n + 4 * gap, ahead[0]);
     (tall == 3 ? median_9 : median_25)(to[0], to[1], rows, sorted, n, gap, ahead[0], ahead[1]);
 }
 
 /* Set n keys to those of as many runs of neighbours, each `gap` apart. */
-static void extremes_along(const Job *job, int is_top, K *to, const K *from, K *const *scratch, int64_t n, int64_t to_read) {
+static void extremes_along(const Job *job, int is_top, V *to, const V *from, V *const *scratch, int64_t n, int64_t to_read) {
     int64_t gap = job->pixel * job->dilation[2], size = job->kernel[2];
     for (int64_t wide = 1, next, turn = 1; wide < size; wide = next, turn = !turn) {
-        const K *rows[4];
+        const V *rows[4];
         next = least(4 * wide, size);
         for (int64_t row = 0; row < 4; row++)
             rows[row] = from + least(row * wide, next - wide) * gap;
-        K *made = next == size ? to : scratch[turn];
+        V *made = next == size ? to : scratch[turn];
         (is_top ? greatest_of_all : least_of_all)(made, rows, n + (size - next) * gap, wide > 1 ? 0 : to_read);
         from = made;
     }
 }
 
 /* Set two rows of outputs to the extremes of all rows but the last, and of all but the first. */
-static void extremes_down(int is_top, K *const *to, const K *const *rows, int64_t tall, K *const *scratch, int64_t n, int64_t to_read, int64_t to_write) {
-    const K *four[] = {rows[0], rows[1], rows[tall - 1], rows[tall]};
+static void extremes_down(int is_top, V *const *to, const V *const *rows, int64_t tall, V *const *scratch, int64_t n, int64_t to_read, int64_t to_write) {
+    const V *four[] = {rows[0], rows[1], rows[tall - 1], rows[tall]};
     for (int64_t row = 2, turn = 0; row < tall - 1; row += 3, turn = !turn) {
-        const K *merged[] = {four[1], rows[row], rows[least(row + 1, tall - 2)], rows[least(row + 2, tall - 2)]};
+        const V *merged[] = {four[1], rows[row], rows[least(row + 1, tall - 2)], rows[least(row + 2, tall - 2)]};
         (is_top ? greatest_of_all : least_of_all)(scratch[turn], merged, n, 0);
         four[1] = scratch[turn];
     }
@@ -310,21 +326,23 @@ static void gather(K *to, const K *row, const int64_t *places, int64_t n, K fill
 }
 
 /* Set the ends of a row of n outputs to those that were made of what the ends see, one behind the other. */
-INLINE void give_ends(K *to, const K *from, int64_t n, int64_t first, int64_t last, int64_t reach) {
+INLINE void give_ends(V *to, const V *from, int64_t n, int64_t first, int64_t last, int64_t reach) {
     memcpy(to, from, (size_t)first * sizeof(K));
     memcpy(to + n - last, from + first + reach, (size_t)last * sizeof(K));
 }
 
 enum way { STEPS, MEDIANS, EXTREMES };
 
-static int networks(Job *job, K flip) {
+/* Floats are compared as they are; where a NaN is seen, medians begin anew by steps of keys, and extremes are given up. */
+static int networks(Job *job, K flip, int by_steps) {
     const int64_t *kernel = job->kernel, tall = kernel[1], depth = kernel[0], rows = depth * tall;
     int64_t gap = job->pixel * job->dilation[2], reach = gap * (kernel[2] - 1), step = job->stride[2];
     int64_t all = ((job->size[2] - 1) * step + 1) * job->pixel, rank = depth > 1 || job->maps > 1 ? -1 : rank_of(job, 0, 0, 0, 0, 0);
     int is_square = tall == kernel[2] && (tall == 3 || tall == 5) && 4 * (reach + step * job->pixel) < APIECE, is_top = rank > 0;
-    enum way way = rank < 0 ? STEPS : !job->steps ? EXTREMES : is_square && rank == tall * tall / 2 ? MEDIANS : STEPS;
+    enum way way = rank < 0 || by_steps || rows * kernel[2] == 1 ? STEPS : !job->steps ? EXTREMES : is_square && rank == tall * tall / 2 ? MEDIANS : STEPS;
     int two = way != STEPS && job->stride[1] == job->dilation[1]; /* rows of outputs at a time */
-    int is_plain = LANES < 7 && !flip && way != STEPS, is_along = way == EXTREMES && kernel[2] > 1;
+    flip = LANES > 6 && way != STEPS ? 0 : flip;
+    int is_plain = !flip && way != STEPS, is_along = way == EXTREMES && kernel[2] > 1;
     int64_t spare = way == STEPS ? job->lines - rows : 4, bytes = way == STEPS ? LINE / job->lines / PLAIN * PLAIN : APIECE * ITEM;
     int64_t n = (bytes < 2 * PLAIN ? 2 * PLAIN : bytes) / ITEM, pixels = (n - reach) / job->pixel / step;
     if (n < 4 * reach || pixels < 1) { /* outputs of a piece: the last lines see no further */
@@ -340,9 +358,10 @@ static int networks(Job *job, K flip) {
         return 1;
     int64_t *tags = cut(&free_from, slots * 8), *places = cut(&free_from, bytes_of_runs);
     Run *runs = (Run *)(void *)places; /* of a row, or the places of its ends */
-    K *blank = cut(&free_from, line), **lines = cut(&free_from, pointers), *ring = cut(&free_from, slots * line), *sorted = cut(&free_from, bytes_of_sorted), **scratch = lines + rows + (way != STEPS);
-    const K **data = (const K **)(void *)(scratch + spare);
-    const K fill = fill_of(job, flip);
+    V **lines = cut(&free_from, pointers), *ring = cut(&free_from, slots * line);
+    V *sorted = cut(&free_from, bytes_of_sorted), **scratch = lines + rows + (way != STEPS);
+    const V **data = (const V **)(void *)(scratch + spare);
+    K *blank = cut(&free_from, line), fill = fill_of(job, flip);
     for (int64_t number = 0; number < spare; number++)
         scratch[number] = cut(&free_from, line);
     for (int64_t at = 0, pieces = (job->size[2] + pixels - 1) / pixels; at < job->items * job->size[0] * pieces; at++) {
@@ -357,7 +376,7 @@ static int networks(Job *job, K flip) {
         for (int64_t i = 1; i < parts_of; i++)
             run = runs[i].from >= 0 && runs[i].count > run->count ? runs + i : run;
         int64_t before = (run->from - run->to) * job->pixel, first = run->to * job->pixel, n_inside = run->count * job->pixel - reach;
-        int is_inside = is_plain && tall * kernel[2] > 1 && run->from >= 0 && n_inside >= most(LANE, 2 * reach) && (reach || n_inside == wide);
+        int is_inside = is_plain && run->from >= 0 && n_inside >= most(LANE, 2 * reach) && (reach || n_inside == wide);
         if (!is_inside)
             first = 0, n_inside = most(wide, LANE);
         int64_t last = is_inside ? wide - first - n_inside : 0, ends = first + last ? first + last + 2 * reach : 0;
@@ -375,33 +394,39 @@ static int networks(Job *job, K flip) {
             y -= two && y && y + 1 == job->size[1]; /* the last two go back */
             int more = two && y + 1 < job->size[1];
             int64_t base = y * job->stride[1] % height;
-            K *made[2] = {scratch[2], scratch[3]}, *inside[2];
+            V *made[2] = {scratch[2], scratch[3]}, *inside[2];
             for (int of = 0; of < 2; of++) {
-                made[of] = is_direct && of <= more ? (K *)(void *)(to + (y + of) * job->y_y) : made[of];
+                made[of] = is_direct && of <= more ? (V *)(void *)(to + (y + of) * job->y_y) : made[of];
                 inside[of] = made[of] + first;
             }
             for (int64_t k = 0, row = 0; k < depth; k++)
                 for (int64_t j = 0; j < tall + more; j++, row++) {
                     int64_t number = y * job->stride[1] + j * job->dilation[1], slot = base + j * job->dilation[1];
                     slot += (k - (slot >= height)) * height;
-                    const K *from = row_of(job, item, z * job->stride[0] + k * job->dilation[0], number);
+                    const V *from = (const V *)row_of(job, item, z * job->stride[0] + k * job->dilation[0], number);
                     lines[row] = ring + slot * pitch;
-                    K *keys = is_along ? scratch[0] : lines[row];
-                    data[row] = !is_inside ? keys : from ? from + before + first : blank;
+                    V *keys = is_along ? scratch[3] : lines[row];
+                    data[row] = !is_inside ? keys : from ? from + before + first : (const V *)blank;
                     if (tags[slot] == number)
                         continue;
                     tags[slot] = number;
                     if (!is_inside)
-                        load(job, from, runs, parts_of, wide + reach, keys, job->pixel, flip);
+                        load(job, (const K *)from, runs, parts_of, wide + reach, (K *)keys, job->pixel, flip);
                     else
-                        gather(keys, from, places, ends, fill);
+                        gather((K *)keys, (const K *)from, places, ends, fill);
+                    job->nans |= has_nan((K *)keys, is_inside ? ends : wide + reach, flip) ||
+                                 (is_inside && has_nan((const K *)data[row], n_inside + reach, flip));
+                    if (is_along)
+                        extremes_along(job, is_top, lines[row] + first, data[row], scratch, n_inside, ahead[0]);
                     if (is_along && ends) {
                         extremes_along(job, is_top, scratch[2], keys, scratch, most(ends - reach, LANE), 0);
                         give_ends(lines[row], scratch[2], wide, first, last, reach);
                     }
-                    if (is_along)
-                        extremes_along(job, is_top, lines[row] + first, data[row], scratch, n_inside, ahead[0]);
                 }
+            if (job->nans && LANES > 6 && way != STEPS) {
+                free(memory);
+                return job->steps ? networks(job, SIGN, 1) : 0;
+            }
             if (way == STEPS)
                 run_network(job->weights, job->steps, lines, n, gap);
             else if (!more)
@@ -409,17 +434,17 @@ static int networks(Job *job, K flip) {
             if (way == MEDIANS)
                 medians(inside, data, tall, sorted, n_inside, gap, ahead);
             else if (way == EXTREMES && tall > 1)
-                extremes_down(is_top, made, is_along ? (const K **)(void *)lines : data, tall, scratch, most(wide, LANE), is_along ? 0 : ahead[0], ahead[1]);
+                extremes_down(is_top, made, is_along ? (const V *const *)lines : data, tall, scratch, most(wide, LANE), is_along ? 0 : ahead[0], ahead[1]);
             if (way == MEDIANS && ends) {
-                medians(scratch, (const K **)(void *)lines, tall, sorted, most(ends - reach, LANE), gap, none);
+                medians(scratch, (const V *const *)lines, tall, sorted, most(ends - reach, LANE), gap, none);
                 for (int of = 0; of <= more; of++)
                     give_ends(made[of], scratch[of], wide, first, last, reach);
             }
             for (int64_t of = 0; of < (way == STEPS ? job->maps : 1 + more); of++) {
                 const double *found = job->weights + job->steps * NUMBERS + 2 * of;
-                const K *from = way == STEPS ? lines[(int)found[0]] + (int64_t)found[1] * gap : tall > 1 ? made[of] : lines[of];
+                const V *from = way == STEPS ? lines[(int)found[0]] + (int64_t)found[1] * gap : tall > 1 ? made[of] : lines[of];
                 if (way == STEPS || !is_direct || tall == 1)
-                    give((K *)(void *)(to + (way == STEPS ? y * job->y_y + of * job->y_map : (y + of) * job->y_y)), from, count,
+                    give((K *)(void *)(to + (way == STEPS ? y * job->y_y + of * job->y_map : (y + of) * job->y_y)), (const K *)from, count,
                          job->pixel, step, flip);
             }
         }
@@ -562,6 +587,7 @@ static void slide_tile(Slide *slide, int64_t item, int64_t z, int64_t y0, int64_
     for (int64_t row = 0; row < slide->rows; row++)
         load(job, row_of(job, job->x + item * job->x_item + channel * ITEM, z * stride[0] + row / height, y0 * stride[1] + row % height),
              slide->runs, runs, slide->columns, slide->keys + row * slide->columns, 1, slide->flip);
+    job->nans |= has_nan(slide->keys, slide->size, slide->flip);
     if (slide->is_sorted)
         sort(slide);
     else
@@ -628,6 +654,6 @@ static int histograms(Job *job, K flip) {
 
 /* Returns 0, or 1 where memory does not suffice. */
 int ENTRY(WIDTH, LANES)(Job *job) {
-    K flip = job->with_sign ? SIGN : 0;
-    return (job->form == NETWORK ? networks : histograms)(job, flip);
+    K flip = job->with_sign || LANES > 6 ? SIGN : 0;
+    return job->form == NETWORK ? networks(job, flip, 0) : histograms(job, flip);
 }

@@ -142,7 +142,7 @@ def ranked(call: Correlation, kind: PoolKind, counts: int | np.ndarray) -> np.nd
         wanted = np.array(sorted({int(one) for one in ranks})).reshape(1, -1, *(1,) * rank)
     else:
         wanted = np.concatenate([one.astype(np.int64).reshape(-1, 1, *call.sizes) for one in ranks], 1)
-    found = rows.ranked(call, wanted)
+    found, has_nan = rows.ranked(call, wanted)
     alone = wanted.shape[1] == 1
     if found is None or (alone and x.dtype.kind != "f"):
         return found
@@ -151,8 +151,7 @@ def ranked(call: Correlation, kind: PoolKind, counts: int | np.ndarray) -> np.nd
     )
     with np.errstate(all="ignore"):
         mixed = low if alone and isinstance(counts, int) else kind.mix(np, low, high, counts)
-        fill = 0.0 if call.outside is None else call.outside.value
-        if x.dtype.kind == "f" and (np.isnan(x.max()) or np.isnan(fill)):
+        if has_nan:
             largest = reduced(replace(call, out=None), "maximum")
             mixed = np.where(np.isnan(largest), largest, mixed)
     return mixed
