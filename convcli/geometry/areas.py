@@ -114,6 +114,4 @@ def parse_region(
             return Polygon(name, ((x, y), (x + width, y), (x + width, y + height), (x, y + height)))
     elif len(points) >= 3 and all(len(point) == 2 for point in points):
         return Polygon(name, tuple((int(x), int(y)) for x, y in points))
-    raise UsageError(
-        f"{name}: give x,y,width,height in pixels, corners as 'x,y x,y x,y', or a picture whose light part it is"
-    )
+    raise UsageError(f"{name}: give x,y,width,height, corners 'x,y x,y x,y', or a mask picture")

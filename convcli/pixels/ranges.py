@@ -405,9 +405,7 @@ def _unknown(text: str) -> UsageError:
     words = [policy.word() for policy in POLICIES if policy is not Window]
     near = difflib.get_close_matches(word, [*words, *names()], n=1)
     hint = f"did you mean {near[0]}? It" if near and not (colon and near[0] == word) else "it"
-    return UsageError(
-        f"range {quoted(text)} is not known: {hint} is one of {FORMS}; a window LO:HI such as -10:10 or 0%:400%"
-    )
+    return UsageError(f"range {quoted(text)} is not known: {hint} is one of {FORMS} (LO:HI as in 0%:400%)")
 
 
 def _exact(text: str, what: str) -> float:

@@ -380,7 +380,7 @@ def _stand_in() -> IO[bytes] | None:
 
 def already_there(path: StrPath) -> ConvError:
     """Return the error for an output that exists."""
-    return ConvError("it exists; overwrite it with -y (--force), or name another output", subject=shown(path))
+    return ConvError("it exists; overwrite it with -y, or name another output", subject=shown(path))
 
 
 def _destination(path: StrPath, force: bool, binary: bool) -> Path | Callable[[], int]:

@@ -56,7 +56,7 @@ def first_of(count: int, what: str, hidden: bool = False) -> str:
     """Return the note for an animation of which one picture is read; a hidden one is none of its frames."""
     if hidden:
         return f"only the default image of this {what} is read, none of its {count} frames (--frames all takes those)"
-    return f"only the first of the {count} frames of this {what} is read (--frames all takes all of them)"
+    return f"only the first of the {count} frames of this {what} is read (--frames all takes all)"
 
 
 def open_image(fp: IO[bytes], decoders: tuple[str, ...]) -> Image.Image:
