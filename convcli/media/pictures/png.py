@@ -260,7 +260,6 @@ class Pieces:
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
-        self._first: Callable[[], bytes] | None = None  # is done here, if no other comes
         self._pool: ThreadPoolExecutor | None = None
         self._pending: deque[Future[bytes]] = deque()
 
@@ -270,24 +269,16 @@ class Pieces:
         if threads == 1:
             self._write(work())
             return
-        if self._pool is None and self._first is None:
-            self._first = work
-            return
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor  # 4 ms that small files need not wait for
 
             self._pool = ThreadPoolExecutor(threads)
-        for one in filter(None, (self._first, work)):
-            self._pending.append(self._pool.submit(one))
-        self._first = None
+        self._pending.append(self._pool.submit(work))
         if len(self._pending) > 2 * threads:
             self._write(self._pending.popleft().result())
 
     def close(self) -> None:
         """Write all that is left."""
-        first, self._first = self._first, None  # it may hold who owns us
-        if first is not None:
-            self._write(first())
         while self._pending:
             self._write(self._pending.popleft().result())
         if self._pool is not None:
