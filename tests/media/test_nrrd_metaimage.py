@@ -165,6 +165,21 @@ def test_axes_by_their_kinds(tmp_path: Path) -> None:
     assert header["kinds"] == ["domain", "domain", "domain", "time"]
 
 
+@pytest.mark.parametrize(("kind", "size"), [("list", 3), ("3D-symmetric-matrix", 6), ("RGB-color", 3)])
+@pytest.mark.parametrize("place", [0, 3])
+def test_what_the_channels_are_is_kept(kind: str, size: int, place: int, tmp_path: Path) -> None:
+    """A list, which 3D Slicer takes for a sequence, became a vector."""
+    kinds = ["domain"] * 3
+    kinds.insert(place, kind)
+    directions = np.insert(DIRECTIONS, place, np.nan, axis=0)
+    values = np.moveaxis(RANDOM.normal(size=(size, 6, 5, 4)).astype(np.float32), 0, place)
+    save_nrrd(tmp_path / "a.nrrd", values, **{"kinds": kinds, "space directions": directions})
+    run(tmp_path / "a.nrrd", "-k", "box:3", "-o", tmp_path / "o.nrrd")
+    assert nrrd.read_header(str(tmp_path / "o.nrrd"))["kinds"] == kinds
+    run(tmp_path / "a.nrrd", "-k", "box:3", "--channels", "mean", "-o", tmp_path / "o.nrrd", "-y")
+    assert nrrd.read_header(str(tmp_path / "o.nrrd"))["kinds"] == ["domain"] * 3
+
+
 def test_colours(tmp_path: Path) -> None:
     pixels = RANDOM.integers(0, 256, (3, 9, 7)).astype(np.uint8)
     nrrd.write(

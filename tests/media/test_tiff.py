@@ -368,6 +368,15 @@ def test_pages_of_another_size_are_left_out_with_a_note():
     assert info.notes == ("left out of the TIFF: reduced copies or masks (1)",)
 
 
+def test_what_a_mask_hides_is_said_to_be_data():
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as tif:
+        tif.write(PIXELS)
+        tif.write(PIXELS[..., :1].squeeze(-1) > 99 if PIXELS.ndim == 3 else PIXELS > 99, subfiletype=4)
+    said = "what a mask in the TIFF hides is filtered as data: --mask FILE takes it for missing"
+    assert said in read(file.getvalue())[0].notes
+
+
 def test_a_reduced_copy_before_the_picture_is_not_taken():
     file = io.BytesIO()
     with tifffile.TiffWriter(file) as tif:

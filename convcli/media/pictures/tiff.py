@@ -57,7 +57,8 @@ _DIRECTORIES = (34665, 34853, 40965)  # tags of EXIF, of GPS, and what EXIF may 
 # sRGB's white and primaries, YCbCr's own range
 _USUAL = {318: (0.3127, 0.329), 319: (0.64, 0.33, 0.3, 0.6, 0.15, 0.06), 532: (0, 255, 128, 255, 128, 255)}
 _SHAPED = {"shape", "axes", "truncated"}  # what tifffile itself writes into descriptions
-_COPY = 1 | 4  # bits of NewSubfileType: a reduced copy of another picture, a mask
+_MASK = 4  # bits of NewSubfileType, and one for a reduced copy of another picture
+_COPY = 1 | _MASK
 _JPEG = (6, 7, 34892, 33007)  # compressions that decode YCbCr to RGB
 # Compressions whose streams tell sizes of their own: JPEG, JPEG 2000, LERC, WebP, PNG, JPEG XR, JPEG XL.
 _STREAMS = {*_JPEG, 33003, 33004, 33005, 34712, 34887, 34927, 50001, 34933, 34934, 22610, 50002, 52546}
@@ -392,6 +393,8 @@ def _notes(
     for level in (level for one in tif.series for level in one.levels if level is not series):
         copy = level.keyframe.subfiletype & _COPY or level not in tif.series
         counted[_MASKS if copy else _OTHERS] += len(level)
+    if any(level.keyframe.subfiletype & _MASK for one in tif.series for level in one.levels):
+        notes.append("what a mask in the TIFF hides is filtered as data: --mask FILE takes it for missing")
     more = (f"{kind} ({number})" for kind, number in counted.items() if number)
     carried = dict.fromkeys(key for page in pages for key in _carriers(page) if key not in map(str, told))
     behind = []

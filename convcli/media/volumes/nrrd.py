@@ -176,12 +176,19 @@ class NrrdSink(RegionSink):
         head = placed.header
         with reading():
             old = _Header(head) if head else None
-        letters = info.letters[::-1]
+        letters, kinds = info.letters[::-1], _KINDS | {"C": _KINDS.get(info.colour, "vector")}
+        of = (
+            dict(zip(old.letters, zip(old.sizes, old.each("kinds", "vector"), strict=True), strict=True))
+            if old
+            else {}
+        )
+        if info.colour is Colour.NONE and of.get("C", (0,))[0] == info.channels:
+            kinds["C"] = of["C"][1]  # still what it was: a list, a tensor
         fields: dict[str, object] = {
             "type": {"float32": "float", "float64": "double"}.get(info.dtype, info.dtype),
             "dimension": len(letters),
             "sizes": _row(info.shape[::-1]),
-            "kinds": _row(_KINDS.get(info.colour if one == "C" else one, "vector") for one in letters),
+            "kinds": _row(kinds.get(one, "vector") for one in letters),
             "endian": "little",
             "encoding": "raw",
         }
