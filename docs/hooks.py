@@ -38,6 +38,11 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     return re.sub(r"^\|.*$", lambda row: row[0].replace("\\|", "|"), markdown, flags=re.MULTILINE)
 
 
+def on_page_content(html: str, **_: object) -> str:
+    """Keep short options whole: browsers break lines after a hyphen."""
+    return re.sub(r"<code>(-[^<]{1,24}</code>)", r'<code style="white-space: nowrap">\1', html)
+
+
 def borrowed(text: str) -> str:
     """Return a text of the root with links as they are inside ``docs``."""
     for source, page in BORROWED.items():
