@@ -262,8 +262,14 @@ APART void median_25(V *restrict to, V *restrict below, const V *const *rows, co
 }
 
 /* Set a row to the extremes of 2 to 4 rows; or two, to those of the first three of four and of the last three. */
+/* Halves of the widest vectors, of which only every other one crosses a line of the cache, are a fifth faster here. */
+#if WIDTH == 64 && defined(__GNUC__) && !defined(__clang__)
+#define HALVES __attribute__((target("prefer-vector-width=256")))
+#else
+#define HALVES
+#endif
 #define EXTREME(name, of)                                                                                            \
-    APART void name(V *restrict to, V *restrict below, const V *const *rows, int64_t n, int64_t to_read, int64_t to_write) {\
+    HALVES APART void name(V *restrict to, V *restrict below, const V *const *rows, int64_t n, int64_t to_read, int64_t to_write) {\
         const V *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];                                              \
         VECTORS(to, n) {                                                                                             \
             AHEAD(c, 0), AHEAD(d, 0), AHEAD(to, 1), AHEAD(below, 1);                                                 \
@@ -274,7 +280,7 @@ APART void median_25(V *restrict to, V *restrict below, const V *const *rows, co
             }                                                                                                        \
         }                                                                                                            \
     }                                                                                                                \
-    APART void name##_all(V *restrict to, const V *const *rows, int64_t n, int64_t to_read) {                        \
+    HALVES APART void name##_all(V *restrict to, const V *const *rows, int64_t n, int64_t to_read) {                        \
         const V *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];                                              \
         const int64_t to_write = 0;                                                                                  \
         VECTORS(to, n) {                                                                                             \
