@@ -332,26 +332,22 @@ class AnimatedPngSink(Sink):
         if first:
             self._fp.write(SIGNATURE)
             for kind, body in chunks.others.items():
-                self._chunk(kind, body)
-            self._chunk(b"acTL", struct.pack(">II", len(self._delays), self._plays))
+                _write(self._fp, kind, body)
+            _write(self._fp, b"acTL", struct.pack(">II", len(self._delays), self._plays))
         shown = (delay, 1000) if delay <= 65535 else (round(delay / 1000), 1)
         control = struct.pack(CONTROL, self._number, sizes["X"], sizes["Y"], *place, *shown, 0, 0)
         self._number += 1
-        self._chunk(b"fcTL", control)
+        _write(self._fp, b"fcTL", control)
         if first:
-            self._chunk(b"IDAT", b"".join(chunks.pixels))
+            _write(self._fp, b"IDAT", b"".join(chunks.pixels))
         else:
-            self._chunk(b"fdAT", struct.pack(">I", self._number), *map(bytes, chunks.pixels))
+            _write(self._fp, b"fdAT", struct.pack(">I", self._number), *map(bytes, chunks.pixels))
             self._number += 1
-
-    def _chunk(self, kind: bytes, *data: bytes) -> None:
-        for part in chunk(kind, *data):
-            self._fp.write(part)
 
     def close(self) -> None:
         """Write the end of the file."""
         super().close()
-        self._chunk(b"IEND")
+        _write(self._fp, b"IEND")
 
 
 def _sub(rows: np.ndarray, above: np.ndarray, pixel: int, filtered: np.ndarray) -> None:
