@@ -71,7 +71,8 @@ RangeName = Literal["clip", "abs", "offset", "minmax", "float"]
 
 Numbers = int | str | Sequence[int]
 Paddings = PaddingChoice | str | int | Sequence[PaddingChoice | int | tuple[int, int]]
-_WORDS = {str, int, float, bool, type(None)}
+_WORDS = {str, int, float, bool, type(None), bytes}
+MOST_REMEMBERED = 1 << 14  # bytes of a kernel
 _PLANNED: dict[Hashable, Pipeline] = {}  # for arrays of one form, which are often filtered alike
 MOST_PLANNED = 256
 _COLOURS_OF_CLIPS = {1: Colour.GREY, 2: Colour.GREY_ALPHA, 3: Colour.RGB, 4: Colour.RGBA}
@@ -288,7 +289,7 @@ def filter(
     )
     resources = Resources(parse_choice(EngineName, str(engine), "engine"), str(device), threads)
     work = Pipeline(job, source, resources, arrays=True)
-    if key and (kernel is None or is_known(str(kernel))) and len(_PLANNED) < MOST_PLANNED:
+    if key and (not isinstance(kernel, str) or is_known(kernel)) and len(_PLANNED) < MOST_PLANNED:
         nothing = np.broadcast_to(data.dtype.type(0), data.shape)
         _PLANNED[key] = work.of(ArraySource(nothing, source.info))
     return _made(own, work, data)
@@ -366,7 +367,7 @@ def filter_file(
 
 def _made(own: Taken, work: Pipeline, data: np.ndarray) -> Any:
     """Return the result of a filter as what the array was."""
-    tally, where = Tally(), work.job.origins
+    tally, where = Tally(), lambda: work.job.origins
     if own.lazy is not None:
         from convcli.execution.lazy import lazily
 
@@ -893,6 +894,9 @@ def motion(
 
 def _key(data: np.ndarray, asked: dict[str, Any]) -> Hashable:
     """Return what the plan of a filter depends on; None where that is more than the words of the call."""
+    kernel = asked["kernel"]
+    if type(kernel) is np.ndarray and kernel.dtype.kind in "iuf" and kernel.nbytes <= MOST_REMEMBERED:
+        asked = {**asked, "kernel": f"{kernel.shape}{kernel.dtype}".encode() + kernel.tobytes()}
     values = tuple(asked.values())
     kinds = tuple(map(type, values))  # 1, 1.0 and True are equal
     if not _WORDS.issuperset(kinds) or asked["region"] is not None:

@@ -746,6 +746,23 @@ def test_a_filter_asked_for_again_filters_what_it_is_given(
     assert [len(planned._recipes) for planned in api._PLANNED.values()] == [1, 0, 0]
 
 
+def test_a_kernel_that_is_an_array_is_known_again_by_its_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the object, whose values may change, and not by its bytes alone."""
+    monkeypatch.setattr(api, "_PLANNED", {})
+    random = np.random.default_rng(8)
+    x = random.integers(0, 256, (60, 70), np.uint8)
+    kernel = np.array([[0.25, 0.5], [0.125, 0.125]], np.float32)
+    for change in (0, 0, 0.25, -0.25):
+        kernel[0, 0] += change
+        for weights in (kernel, kernel.reshape(1, 4), kernel.T, kernel.astype(np.float64)):
+            size = weights.shape
+            origin = tuple(-(n % 2 == 0) for n in size)
+            want = ndimage.correlate(x.astype(float), weights, mode="nearest", origin=origin)
+            made = convcli.filter(x, weights, range="clip")
+            np.testing.assert_array_equal(made, np.rint(want).clip(0, 255))
+    assert len(api._PLANNED) == 8
+
+
 def test_only_what_depends_on_no_values_is_done_again_as_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ranges that are measured, channels beside alpha and floats are looked at each time."""
     monkeypatch.setattr(api, "_PLANNED", {})

@@ -19,9 +19,8 @@ from convcli.data.axes import Axis, Even, Listed, Positions
 from convcli.data.info import Colour, Info
 
 _NAMES = {"band": "C", "channel": "C", "time": "T", "lat": "Y", "latitude": "Y", "lon": "X", "longitude": "X"}
-Where = Mapping[
-    str, np.ndarray
-]  # of each axis that windows slide along, the sample under the kernel's origin
+# Asked for where it is needed: of each axis that windows slide along, the sample under the kernel's origin.
+Where = Callable[[], Mapping[str, np.ndarray]]
 _BANDS = {"LA": Colour.GREY_ALPHA, "RGB": Colour.RGB, "RGBA": Colour.RGBA}
 
 
@@ -139,7 +138,7 @@ def _table(given: Any, letters: str | None) -> Taken:
         result = result.reshape(-1, *array.shape[1:])
         if index is None:
             return type(given)(result, given.columns) if array.ndim == 2 else type(given)(given.name, result)
-        rows = where["X"]
+        rows = where()["X"]
         kept = index.take(rows, allow_fill=True, fill_value=np.nan) if len(rows) else None
         return type(given)(
             result, index=kept, **({"columns": given.columns} if array.ndim == 2 else {"name": given.name})
@@ -168,12 +167,12 @@ def _labelled(given: Any, letters: str | None) -> Taken:
     )
 
     def give(result: Any, made: Info, where: Where) -> Any:
-        picks, moved = {}, {}
+        picks, moved, origins = {}, {}, where()
         for letter, name in names.items():
             if letter not in made.letters:
                 continue
             axis, size = made.axis(letter), given.sizes[name]
-            rows = where.get(letter, np.arange(size))
+            rows = origins.get(letter, np.arange(size))
             if len(rows) == axis.size and (rows >= 0).all() and (rows < size).all():
                 picks[name] = rows
             if isinstance(axis.positions, Even):

@@ -410,13 +410,20 @@ static void read(const Work *work, T *to, const char *from) {
             memcpy(to + run->to * job->pixel, work->blank, (size_t)(run->count * job->pixel) * sizeof(T));
 }
 
+/* Keep every step-th of the pixels of a row. */
+APART void thin(T *restrict to, const T *restrict from, int64_t count, int64_t step, int64_t pixel) {
+    for (int64_t i = 0; pixel == 1 && i < count; i++)
+        to[i] = from[i * step];
+    for (int64_t i = 0; pixel > 1 && i < count; i++)
+        for (int64_t c = 0; c < pixel; c++)
+            to[i * pixel + c] = from[i * step * pixel + c];
+}
+
 /* Sort a row by the phases of the stride: neighbours of a phase then lie beside each other. */
 static void split(const Work *work, T *to, const T *from) {
     int64_t step = work->job->stride[2], pixel = work->job->pixel, all = work->wide / pixel;
-    for (int64_t rest = 0; rest < step; rest++, to += work->phase)
-        for (int64_t i = 0; i * step + rest < all; i++)
-            for (int64_t c = 0; c < pixel; c++)
-                to[i * pixel + c] = from[(i * step + rest) * pixel + c];
+    for (int64_t rest = 0; rest < step && rest < all; rest++)
+        thin(to + rest * work->phase, from + rest * pixel, (all - rest + step - 1) / step, step, pixel);
 }
 
 /* Where a row of the data begins; NULL outside. */
@@ -709,10 +716,8 @@ static void reduce_row(Work *work, int64_t y, char *to) {
     const T *down = runs ? run_down(work, y * job->stride[1], work->lines[DOWN]) : reduce_down(work, y * job->stride[1]);
     const T *total = runs && job->kernel[2] > FEW ? run_along(work, down, all) : reduce_along(work, down, all);
     if (step > 1) {
-        T *kept = work->lines[KEPT];
-        for (int64_t i = 0; i < work->outputs; i++)
-            kept[i] = total[i / job->pixel * step * job->pixel + i % job->pixel];
-        total = kept;
+        thin(work->lines[KEPT], total, work->outputs / job->pixel, step, job->pixel);
+        total = work->lines[KEPT];
     }
     if (IN_FLOATS && !job->is_rendered)
         scale(job, (F *)(void *)to, total, work->outputs, 0);
@@ -781,7 +786,7 @@ static void run(Job *job, Memory *memory) {
     Work work = {.job = job, .memory = memory};
     const int64_t *kernel = job->kernel;
     int64_t step = job->stride[2], extent = extent_of(job, 1), is_deep = kernel[0] > 1;
-    work.together = job->form == REDUCE || job->stride[1] != job->dilation[1] ? 1 : job->size[1] < TOGETHER ? (int)job->size[1] : TOGETHER;
+    work.together = job->form == REDUCE || kernel[1] == 1 || job->stride[1] != job->dilation[1] ? 1 : job->size[1] < TOGETHER ? (int)job->size[1] : TOGETHER;
     work.chunk = is_deep && 2 * extent + 16 < job->size[1] ? 2 * extent + 16 : job->size[1];
     work.depth = extent_of(job, 0);
     work.height = extent + (is_deep ? work.chunk : TOGETHER) * job->stride[1];

@@ -2,6 +2,7 @@
 #ifndef CONVCLI_ROWS_H
 #define CONVCLI_ROWS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define INLINE static inline __attribute__((always_inline))
@@ -49,14 +50,14 @@ typedef struct {
 
 /* Note the runs of n pixels from x on, which are numbered with their padding; return their number. */
 INLINE int64_t find_runs(const Job *job, int64_t x, int64_t n, Run *runs) {
+    const int64_t *from = job->from[2] ? job->from[2] + x : NULL;
     int64_t count = 0;
-    for (int64_t place = 0; place < n; place++) {
-        int64_t from = job->from[2] ? job->from[2][x + place] : x + place;
-        Run *last = runs + count - 1;
-        if (count && from == (last->from < 0 ? -1 : last->from + last->count))
-            last->count++;
-        else
-            runs[count++] = (Run){place, from, 1};
+    if (!from)
+        runs[count++] = (Run){0, x, n};
+    for (int64_t place = 0, stop = 0; from && place < n; place = stop) {
+        for (stop = place + 1; stop < n && from[stop] == (from[place] < 0 ? -1 : from[stop - 1] + 1);)
+            stop++;
+        runs[count++] = (Run){place, from[place], stop - place};
     }
     return count;
 }
