@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import struct
 from fractions import Fraction
+from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
@@ -17,6 +19,7 @@ from convcli.media.options import ReadOptions, WriteOptions
 from convcli.media.pictures import image
 from convcli.media.shared import take_orientation, with_dpi
 from convcli.media.timing import Clip, schedule
+from tests.shell import convcli
 
 GREY, GREY_ALPHA, RGB, RGBA, CMYK = list(Colour)[1:]
 
@@ -439,3 +442,16 @@ def test_a_gif_that_is_cut_off_anywhere_is_read_or_refused(all_frames: bool) -> 
             assert "\n" not in str(error)
             refused += 1
     assert refused > 10
+
+
+def test_a_jpeg_of_another_form_is_not_called_broken(tmp_path: Path) -> None:
+    grey = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    for form, data in (
+        ("JPEG of 12 bits", imagecodecs.jpeg_encode(grey, level=90, bitspersample=12)),
+        ("lossless JPEG of 16 bits", imagecodecs.ljpeg_encode(grey)),
+        ("JPEG-LS of 16 bits", imagecodecs.jpegls_encode(grey)),
+    ):
+        (tmp_path / "a.jpg").write_bytes(data)
+        done = convcli("filter", tmp_path / "a.jpg", "-k", "box:3", "-o", tmp_path / "o.png")
+        said = f"a {form} a sample, which is not read: convert it, e.g. to PNG or TIFF\n"
+        assert (done.returncode, done.stderr.decode()) == (1, f"error: '{tmp_path / 'a.jpg'}': {said}")

@@ -50,6 +50,15 @@ def frame_size(data: bytes) -> tuple[int, int] | None:
     return width, height
 
 
+def form_of(data: bytes) -> str:
+    """Return what kind of JPEG a file is, by the head of its frame; nothing where that is damaged."""
+    frame = next(((marker, segment) for marker, segment in taken_apart(data)[0] if marker in _FRAMES), None)
+    if frame is None or len(frame[1]) < _FRAME_LENGTH:
+        return ""
+    kind = {0xC3: "lossless JPEG", 0xF7: "JPEG-LS"}.get(frame[0], "JPEG")
+    return f"{kind} of {frame[1][4]} bits a sample"
+
+
 def lost_of(data: bytes) -> tuple[str, ...]:
     """Return the line for what of a file is lost, segments and what lies behind the picture's end."""
     (segments, at), mark = taken_apart(data), None

@@ -15,6 +15,7 @@ from convcli.common.budget import PICTURE, Rule
 from convcli.data import Colour, Metadata
 from convcli.media.carriers import LOST, comment, left_out
 from convcli.media.options import ReadOptions
+from convcli.media.pictures.jpeg_segments import form_of
 from convcli.media.shared import CHANNELS, MODES, WITH_ALPHA, Density, decoding, resolution, take_orientation
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ DECODERS = ("JPEG", "WEBP", "BMP", "GIF")
 ANIMATED = ("WEBP", "AVIF", "FLI")
 
 
+_HEADER = 1 << 20  # bytes of a JPEG in which the head of its frame is looked for
 _BEGINNINGS = {b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP", b"BM": "BMP", b"GIF8": "GIF"}
 
 
@@ -76,6 +78,10 @@ def open_image(fp: IO[bytes], decoders: tuple[str, ...]) -> Image.Image:
         try:
             return Image.open(fp, formats=decoders)
         except Image.UnidentifiedImageError:
+            fp.seek(0)
+            form = form_of(fp.read(_HEADER)) if what == "JPEG" else ""
+            if form and form != "JPEG of 8 bits a sample":
+                raise ConvError(f"a {form}, which is not read: convert it, e.g. to PNG or TIFF") from None
             if head.startswith(tuple(_BEGINNINGS)):
                 raise ConvError(f"broken or truncated {what}: its header cannot be read") from None
             raise unknown(head, decoders) from None
