@@ -114,11 +114,13 @@ def do(held: Held, boxes: Sequence[int]) -> None:
         With one line, where this worker can do none; Dask takes it to the client.
     """
     try:
-        held.do(boxes)
+        return held.do(boxes)
     except (ConvError, MemoryError) as error:
-        from distributed import get_worker
+        why = reason(error)
+    from distributed import get_worker
 
-        raise RuntimeError(f"worker {get_worker().address}: {reason(error)}") from None
+    # Out of the handler: Dask pickles contexts too
+    raise RuntimeError(f"worker {get_worker().address}: {why}")
 
 
 class Cluster:

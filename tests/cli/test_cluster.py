@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -138,6 +139,32 @@ def test_a_box_that_ends_three_workers_is_reported_and_the_rest_goes_on(
     assert (state["done"], [one["box"] for one in state["failed"]]) == (7, [5])
     ok(*call, cwd=tmp_path)
     assert np.array_equal(stored(tmp_path / "b.npy"), expected(volume))
+
+
+@pytest.mark.parametrize("full", [1, 2], ids=["one worker", "both"])
+@pytest.mark.parametrize("suffix", ["npy", "zarr"])
+def test_a_worker_whose_disk_is_full(
+    cluster: Cluster, volume: np.ndarray, suffix: str, full: int, tmp_path: Path
+) -> None:
+    """What one cannot write another one does, or one line says it; the same command goes on where there is room."""
+    until(lambda: len(cluster.workers) == 2, "a worker is missing")
+    call = command(f"b.{suffix}", "--workers", cluster.address)
+    workers = cluster.workers[:full]
+    before = [resource.prlimit(one, resource.RLIMIT_FSIZE) for one in workers]
+    for one, (_, most) in zip(workers, before, strict=True):
+        resource.prlimit(one, resource.RLIMIT_FSIZE, (3000, most))
+    try:
+        done = convcli(*call, cwd=tmp_path)
+    finally:
+        for one, limits in zip(workers, before, strict=True):
+            resource.prlimit(one, resource.RLIMIT_FSIZE, limits)
+    assert done.returncode == 1 or full == 1
+    if done.returncode:
+        (told,) = done.stderr.decode().splitlines()
+        assert "cannot be written: File too large. What is done is kept: the same command goes on" in told
+        assert not (tmp_path / f"b.{suffix}").exists()
+        ok(*call, cwd=tmp_path)
+    assert np.array_equal(stored(tmp_path / f"b.{suffix}"), expected(volume))
 
 
 def test_a_killed_scheduler_is_one_line_and_the_same_command_goes_on(
