@@ -339,13 +339,13 @@ INLINE void give_ends(V *to, const V *from, int64_t n, int64_t first, int64_t la
 
 enum way { STEPS, MEDIANS, EXTREMES };
 
-/* Floats are compared as they are; where a NaN is seen, medians begin anew by steps of keys, and extremes are given up. */
-static int networks(Job *job, K flip, int by_steps) {
+/* Medians and extremes of floats compare them as they are: windows that hold NaN become anything, and extremes stop there. */
+static int networks(Job *job, K flip) {
     const int64_t *kernel = job->kernel, tall = kernel[1], depth = kernel[0], rows = depth * tall;
     int64_t gap = job->pixel * job->dilation[2], reach = gap * (kernel[2] - 1), step = job->stride[2];
     int64_t all = ((job->size[2] - 1) * step + 1) * job->pixel, rank = depth > 1 || job->maps > 1 ? -1 : rank_of(job, 0, 0, 0, 0, 0);
     int is_square = tall == kernel[2] && (tall == 3 || tall == 5) && 4 * (reach + step * job->pixel) < APIECE, is_top = rank > 0;
-    enum way way = rank < 0 || by_steps || rows * kernel[2] == 1 ? STEPS : !job->steps ? EXTREMES : is_square && rank == tall * tall / 2 ? MEDIANS : STEPS;
+    enum way way = rank < 0 || rows * kernel[2] == 1 ? STEPS : !job->steps ? EXTREMES : is_square && rank == tall * tall / 2 ? MEDIANS : STEPS;
     int two = way != STEPS && job->stride[1] == job->dilation[1]; /* rows of outputs at a time */
     flip = LANES > 6 && way != STEPS ? 0 : flip;
     int is_plain = !flip && way != STEPS, is_along = way == EXTREMES && kernel[2] > 1;
@@ -429,10 +429,8 @@ static int networks(Job *job, K flip, int by_steps) {
                         give_ends(lines[row], scratch[2], wide, first, last, reach);
                     }
                 }
-            if (job->nans && LANES > 6 && way != STEPS) {
-                free(memory);
-                return job->steps ? networks(job, SIGN, 1) : 0;
-            }
+            if (job->nans && way == EXTREMES)
+                break;
             if (way == STEPS)
                 run_network(job->weights, job->steps, lines, n, gap);
             else if (!more)
@@ -661,5 +659,5 @@ static int histograms(Job *job, K flip) {
 /* Returns 0, or 1 where memory does not suffice. */
 int ENTRY(WIDTH, LANES)(Job *job) {
     K flip = job->with_sign || LANES > 6 ? SIGN : 0;
-    return job->form == NETWORK ? networks(job, flip, 0) : histograms(job, flip);
+    return (job->form == NETWORK ? networks : histograms)(job, flip);
 }

@@ -119,11 +119,7 @@ def _packed(rows: int, steps: list[tuple[int, int, Wire, Wire]], found: list[Wir
 
 
 def form_of(
-    x: np.dtype,
-    kernel: Sequence[int],
-    dilation: Sequence[int],
-    ranks: tuple[int, ...] | None,
-    extremes: bool = True,
+    x: np.dtype, kernel: Sequence[int], dilation: Sequence[int], ranks: tuple[int, ...] | None
 ) -> tuple[np.ndarray, dict[str, Any]] | None:
     """Return how the loops find ranks: weights and fields of the job; None where they cannot.
 
@@ -131,12 +127,9 @@ def form_of(
     ----------
     ranks : tuple of int, optional
         The same for all windows; None where each window has its own.
-    extremes : bool
-        Whether the largest and the smallest may be found by a way that NaN leads astray, which is then counted.
     """
     fields = {"lanes": KEYS + x.itemsize.bit_length() - 1, "with_sign": x.kind == "i"}
-    alone = ranks in ((0,), (prod(kernel) - 1,)) and prod(kernel[:-2]) == 1
-    if extremes and alone and max(kernel[-2:]) <= MOST_ROWS:
+    if ranks in ((0,), (prod(kernel) - 1,)) and prod(kernel[:-2]) == 1 and max(kernel[-2:]) <= MOST_ROWS:
         fields |= {"form": NETWORK, "lines": prod(kernel[:-1])}
         return np.zeros(2), fields  # extremes, along rows and then down
     if ranks is not None and prod(kernel) <= MOST_TAPS:

@@ -17,7 +17,7 @@ from convcli.engines import tiles
 from convcli.engines.interface import Correlation, Outside
 from convcli.engines.native import library
 from convcli.engines.native.library import Job
-from convcli.engines.native.ranks import HISTOGRAM, MOST_ROWS, form_of
+from convcli.engines.native.ranks import MOST_ROWS, NETWORK, form_of
 from convcli.engines.on_numpy.sums import COUNTED, integers, mean_of
 from convcli.geometry.padding import PadMode
 from convcli.kernel.analysis import separable_terms
@@ -104,8 +104,8 @@ def pool(call: Correlation, ufunc: str) -> np.ndarray:
     """Return the maxima, minima or sums of windows; extremes of small integers are such integers."""
     if ufunc != "add" and max(call.weights.shape) <= MOST_ROWS:
         rank = call.weights.size - 1 if ufunc == "maximum" else 0
-        found, has_nan = ranked(call, np.array(rank).reshape(1, 1, *(1,) * len(call.sizes)), has_nan=False)
-        if found is not None and not has_nan:
+        found, _ = ranked(call, np.array(rank).reshape(1, 1, *(1,) * len(call.sizes)))
+        if found is not None:
             return found
     form = Form(call.weights, {"form": REDUCE, "reduce": REDUCTIONS.index(ufunc)})
     if call.x.dtype.kind == "f" or ufunc == "add":
@@ -114,12 +114,11 @@ def pool(call: Correlation, ufunc: str) -> np.ndarray:
     return _run(call, form, Rendering(call.x.dtype.name, fits=True), call.out)[0]
 
 
-def ranked(
-    call: Correlation, ranks: np.ndarray, has_nan: bool | None = None
-) -> tuple[np.ndarray | None, bool]:
+def ranked(call: Correlation, ranks: np.ndarray) -> tuple[np.ndarray | None, bool]:
     """Return the samples of certain ranks of each window of planes, ``(N, ranks, *sizes)``, and whether one is NaN.
 
-    -0 is 0, and NaN ranks last.  None stands for samples that the loops do not find.
+    -0 is 0, and NaN ranks last; where all windows have the same ranks, those that hold NaN become anything.  None
+    stands for what the loops do not find, such as extremes where there is NaN.
 
     Parameters
     ----------
@@ -127,22 +126,17 @@ def ranked(
         Its weights say how large windows are.
     ranks : ndarray
         From 0, as 64-bit integers; with a value for each window if its shape is not ``(1, ranks, 1, ...)``.
-    has_nan : bool, optional
-        False where extremes may be anything if there is a NaN.
     """
     kernel = call.weights.shape[2:]
     alike = tuple(ranks.ravel().tolist()) if ranks.size == ranks.shape[1] else None
     x = call.x if call.x.dtype.kind != "f" else call.x.astype(call.weights.dtype, copy=False)
+    found = form_of(x.dtype, kernel, call.dilation, alike)
+    if found is None:
+        return None, False
     call = call if x is call.x else replace(call, x=x)
-    made, tally = None, Tally()
-    for extremes in (True, False):
-        found = form_of(x.dtype, kernel, call.dilation, alike, extremes)
-        if found is None:
-            return None, False
-        made, tally = _run(call, Form(*found, ranks=ranks), None, call.out)
-        if "steps" in found[1] or found[1]["form"] == HISTOGRAM or not tally.nans or has_nan is False:
-            break
-    return made, tally.nans > 0
+    made, tally = _run(call, Form(*found, ranks=ranks), None, call.out)
+    stopped = tally.nans and found[1]["form"] == NETWORK and not found[1].get("steps")
+    return None if stopped else made, tally.nans > 0
 
 
 def _fills_integers(call: Correlation) -> bool:

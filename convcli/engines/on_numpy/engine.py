@@ -143,6 +143,8 @@ def ranked(call: Correlation, kind: PoolKind, counts: int | np.ndarray) -> np.nd
     else:
         wanted = np.concatenate([one.astype(np.int64).reshape(-1, 1, *call.sizes) for one in ranks], 1)
     found, has_nan = rows.ranked(call, wanted)
+    if found is None and has_nan:
+        found = reduced(replace(call, out=None), "maximum" if wanted.any() else "minimum")
     alone = wanted.shape[1] == 1
     if found is None or (alone and x.dtype.kind != "f"):
         return found
