@@ -104,8 +104,8 @@ def pool(call: Correlation, ufunc: str) -> np.ndarray:
     """Return the maxima, minima or sums of windows; extremes of small integers are such integers."""
     if ufunc != "add" and max(call.weights.shape) <= MOST_ROWS:
         rank = call.weights.size - 1 if ufunc == "maximum" else 0
-        found, _ = ranked(call, np.array(rank).reshape(1, 1, *(1,) * len(call.sizes)))
-        if found is not None:
+        found, has_nan = ranked(call, np.array(rank).reshape(1, 1, *(1,) * len(call.sizes)))
+        if found is not None and not has_nan:
             return found
     form = Form(call.weights, {"form": REDUCE, "reduce": REDUCTIONS.index(ufunc)})
     if call.x.dtype.kind == "f" or ufunc == "add":
