@@ -177,7 +177,7 @@ _READ: Mapping[str, Callable[[Sequence[Fraction]], Floats]] = {
     "order": lambda numbers: _whole(numbers, "order", 0, 9),
     "deriv": lambda numbers: _whole(numbers, "derivative", 0, 9),
     "lobes": lambda numbers: _whole(numbers, "number of lobes", 1, 9),
-    **dict.fromkeys(("angle", "percent"), lambda numbers: tuple(map(float, numbers))),
+    **dict.fromkeys(("angle", "amount", "percent"), lambda numbers: tuple(map(float, numbers))),
     **dict.fromkeys(("cutoff", "low", "high", "frequency"), _cycles),
 }
 
@@ -372,6 +372,20 @@ def _dog(sigmas: Floats, ratios: Floats) -> Weights:
     return _sides(radii), weights
 
 
+def _unsharp(sigmas: Floats, amounts: Floats) -> Weights:
+    """Add ``amount`` times what a Gaussian blur removes, as skimage.filters.unsharp_mask does."""
+    if len({*amounts}) > 1:
+        raise UsageError("amount takes one value, as in unsharp:sigma=2x1,amount=1")
+    radii = _radii(sigmas, at_least=1)
+
+    def weights() -> Sequence[float]:
+        made = [-amounts[0] * weight for weight in _outer(list(map(_bell, sigmas, radii)))]
+        made[len(made) // 2] += 1 + amounts[0]
+        return made
+
+    return _sides(radii), weights
+
+
 def _sobel(*axes: int) -> Callable[[Sizes], Weights]:
     """Return what makes gradients along axes of (y, x): smoothing by a binomial, and the difference of one.
 
@@ -415,6 +429,7 @@ FORMULAS: Mapping[str, Formula] = {
     ),
     "log": Formula("log:sigma=2", {"sigma": "1.4"}, _log),
     "dog": Formula("dog:sigma=1,ratio=1.6", {"sigma": "1", "ratio": "1.6"}, _dog),
+    "unsharp": Formula("unsharp:sigma=2,amount=1", {"sigma": "1", "amount": "1"}, _unsharp),
     "hann": Formula("hann:5 or hann:3x5", {"size": "5"}, _hann),
     "tent": Formula("tent:5 or tent:3x5", {"size": "3"}, _tent),
     "disk": Formula("disk:3 or disk:2.5x2.5x1", {"radius": "2"}, _disk),

@@ -196,6 +196,17 @@ def test_dog_is_the_difference_of_two_gaussians() -> None:
     np.testing.assert_allclose(kernel.array()[0, 0], near - far, atol=1e-15)
 
 
+@pytest.mark.parametrize(
+    ("text", "sigma", "amount"),
+    [("", (1, 1), 1), (":2", (2, 2), 1), (":sigma=2x0.7,amount=-0.3", (2, 0.7), -0.3)],
+)
+def test_unsharp_adds_what_a_gaussian_removes(text: str, sigma: tuple[float, ...], amount: float) -> None:
+    image = np.random.default_rng(4).uniform(size=(19, 18))
+    expected = image + amount * (image - ndimage.gaussian_filter(image, sigma, mode="constant", truncate=4))
+    found = ndimage.correlate(image, load_kernel(f"unsharp{text}").array()[0, 0], mode="constant")
+    np.testing.assert_allclose(found, expected, atol=1e-14)
+
+
 def test_box_takes_the_rank_of_the_data_or_its_own() -> None:
     assert load_kernel("box:5", 1).weights == (1 / 5,) * 5
     assert load_kernel("box").size == (3, 3)
@@ -259,6 +270,7 @@ def test_parametric_names_and_slugs(text: str, slug: str) -> None:
         ("gaussian:sigma", ("'sigma' is not a number",)),
         ("log:sigma=0.01", ("too small",)),
         ("dog:ratio=1", ("ratio 1",)),
+        ("unsharp:2,1x2", ("amount takes one value",)),
         ("dog:sigma=1x2,ratio=2x2x2", ("one for each of up to 3 axes",)),
         ("motion-blur:3x5", ("takes one value",)),
         ("motion-blur:99999", ("more than 10,000,000",)),
