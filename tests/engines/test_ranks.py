@@ -136,6 +136,17 @@ def test_pools_at_borders_and_of_gaps_are_those_without_loops(
     np.testing.assert_array_equal(got.astype(floats), want)
 
 
+@pytest.mark.parametrize("kernel", [(3, 1, 1), (3, 3, 3), (5, 7, 9)])
+@pytest.mark.parametrize("kind", ["min", "max", "range"])
+def test_nan_wins_extremes_of_volumes(kind: str, kernel: tuple[int, int, int]) -> None:
+    x = np.arange(11 * 12 * 13, dtype=float).reshape(11, 12, 13)
+    x[5, 6, 7] = np.nan
+    windows = sliding_window_view(np.pad(x, [(k // 2, k // 2) for k in kernel], "edge"), kernel)
+    want = getattr(np, "ptp" if kind == "range" else kind)(windows, (-3, -2, -1))
+    got = convcli.filter(x, f"{kind}:{'x'.join(map(str, kernel))}", axes="ZYX")
+    np.testing.assert_array_equal(got, want)
+
+
 @pytest.mark.parametrize("size", [(3, 3), (5, 5), (3, 7), (15, 15), (31, 9), (101, 3)])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_medians_of_pictures_are_those_of_scipy(size: tuple[int, int], dtype: str) -> None:
