@@ -16,6 +16,7 @@ from convcli.geometry.windows import Window
 from convcli.kernel.analysis import separable_terms
 
 Array = Any  # numpy.ndarray or torch.Tensor
+Tap = tuple[int, ...]  # channel and place in the kernel
 Reach = Callable[[int, int], tuple[slice, slice]]
 """(axis, tap) -> (inputs that the tap takes, outputs that it adds to)"""
 
@@ -69,21 +70,7 @@ def shift_and_add(
         maps = slice(group * outputs, (group + 1) * outputs)
         data, weights = x[:, group * inputs : (group + 1) * inputs], call.weights[maps]
 
-        def add_up(
-            taps: Sequence[tuple[int, ...]], total: Array, x: Array = data, w: np.ndarray = weights
-        ) -> None:
-            """Add up few products in turn, of many the sums of their halves.
-
-            Pairwise summation: the error grows with the logarithm of the number of taps (Higham, "The accuracy of
-            floating point summation", 1993).  Beginning from zero, a sum of nothing but -0 is a plain 0.
-            """
-            if len(taps) > RUN:
-                half = len(taps) // 2
-                add_up(taps[:half], total, x, w)
-                rest = zeros_like(total)
-                add_up(taps[half:], rest, x, w)
-                total += rest
-                return
+        def add_products(taps: Sequence[Tap], total: Array, x: Array = data, w: np.ndarray = weights) -> None:
             for channel, *index in taps:
                 weight = np.moveaxis(w, 0, -1)[(channel, *index)]
                 if weight.any() or not call.finite:  # 0 * NaN is NaN
@@ -92,7 +79,28 @@ def shift_and_add(
                     total[(..., *targets)] += shifted * asarray(weight.reshape(-1, *[1] * len(index)))
 
         out[:, maps] = 0
-        add_up(all_taps, out[:, maps])
+        _add_halves(all_taps, out[:, maps], add_products, zeros_like)
+
+
+def _add_halves(
+    taps: Sequence[Tap],
+    total: Array,
+    add_products: Callable[[Sequence[Tap], Array], None],
+    zeros_like: Callable[[Array], Array],
+) -> None:
+    """Add few products in turn, and of many the sums of their halves, to a total.
+
+    Pairwise summation: the error grows with the logarithm of the number of taps (Higham, "The accuracy of
+    floating point summation", 1993).  Beginning from zero, a sum of nothing but -0 is a plain 0.
+    """
+    if len(taps) <= RUN:
+        add_products(taps, total)
+        return
+    half = len(taps) // 2
+    _add_halves(taps[:half], total, add_products, zeros_like)
+    rest = zeros_like(total)
+    _add_halves(taps[half:], rest, add_products, zeros_like)
+    total += rest
 
 
 def separable(call: Correlation, x: Array, direct: Callable[[Correlation], Array]) -> Array:

@@ -56,6 +56,36 @@ def pictures(folder: Path) -> None:
     make(folder / "a.mp4", pattern(6))
 
 
+def circles(jobs: list[list[str]], folder: Path, **variables: str) -> list[object]:
+    """Return the jobs of which a circle of references keeps something."""
+    done = subprocess.run(
+        [sys.executable, "-c", CIRCLES, json.dumps(jobs)],
+        cwd=folder, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1", **variables}, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [json.loads(line) for line in done.stderr.splitlines()]
+    assert len(found) == len(jobs)
+    return [each for each in found if each[1] or each[2]]
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_no_circle_keeps_anything_without_the_compiled_loops(engine: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", pattern(1, 120, 160)[0, ..., 0])
+    kernels = (
+        "box:3",
+        "3,1,2;0,5,1;1,1,7",
+        "3x3: 1,0,2 5,1,1 0,0,7",
+        "gaussian:2",
+        "sobel",
+        "max:3",
+        "median:3",
+    )
+    jobs = [["filter", "a.npy", "-k", each, "--engine", engine, "-o", "o.npy", "-yq"] for each in kernels]
+    jobs.append(["filter", "a.npy", "-k", ";".join([",".join("1234567")] * 7), "-o", "o.npy", "-yq"])
+    jobs.append([*jobs[1], "--transpose", "--stride", "2"])
+    assert circles(jobs, tmp_path, CONVCLI_NATIVE="0") == []
+
+
 def test_no_circle_of_references_keeps_anything(tmp_path: Path) -> None:
     """The garbage collector seldom runs: what it alone would free stays for hundreds of files."""
     pictures(tmp_path)
@@ -70,14 +100,7 @@ def test_no_circle_of_references_keeps_anything(tmp_path: Path) -> None:
         ["filter", str(SAMPLES / "noisy-signal.csv"), "-k", "smooth3", "-o", "o.csv"],
     ]
     jobs = [[*job, "-y", "-q"] for job in jobs] + [["motion", "%d.tif", "--no-output", "-q"]]
-    done = subprocess.run(
-        [sys.executable, "-c", CIRCLES, json.dumps(jobs)],
-        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"}, timeout=100,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = [json.loads(line) for line in done.stderr.splitlines()]
-    assert len(found) == len(jobs)
-    assert [each for each in found if each[1] or each[2]] == []
+    assert circles(jobs, tmp_path) == []
 
 
 @pytest.mark.parametrize(("kind", "numbered"), [("tif", True), ("png", False), ("tif", False)])
