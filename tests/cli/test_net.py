@@ -373,6 +373,9 @@ def test_a_pretrained_net_on_the_astronaut(tmp_path: Path) -> None:
 def files(folder: Path) -> None:
     (folder / "ok.yaml").write_text("layers: [pool: {size: 2}]")
     (folder / "misfit.yaml").write_text("layers: [relu, conv: {weights: w.npy}]")
+    (folder / "three.yaml").write_text("input: 3@9x9\nlayers: [conv: {maps: 2, size: 3, bias: false}]")
+    np.savez(folder / "three.npz", **{"conv1.weight": np.ones((2, 3, 3, 3))})
+    Image.new("L", (9, 9)).save(folder / "grey.png")
     (folder / "open.yaml").write_text("layers: [conv: {maps: 2, size: 3}]")
     (folder / "flat.yaml").write_text("seed: 0\nlabels: [a]\nlayers: [flatten, dense: {outputs: 2}]")
     (folder / "scores.yaml").write_text("seed: 0\nlayers: [flatten, dense: {outputs: 2}]")
@@ -397,6 +400,10 @@ CASES: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     "onto the input": ((*RUN, "ok.yaml", "a.png", "-o", "a.png"), 1, ("input",)),
     "a layer that does not fit": (
         (*RUN, "misfit.yaml", "a.png", "-o", "b.png"), 2, ("layer 2 (conv1) on 3@9x9", "take 4", "3 come in"),
+    ),
+    "a grey picture for a net of colours": (
+        (*RUN, "three.yaml", "grey.png", "-w", "three.npz", "-o", "b.npy"), 2,
+        ("'grey.png': the net takes 3 channels, and it has 1",),
     ),
     "weights left open": ((*RUN, "open.yaml", "a.png", "-o", "b.npy"), 2, ("conv1.weight", "--weights", "seed")),
     "pickled code": (

@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -293,6 +294,20 @@ def test_a_preview_draws_what_would_be_and_leaves_nothing(tmp_path: Path, more: 
     outputs = 1 + ("--each" in more)
     assert sorted(preview[outputs:]) == sorted(line for line in drawn if line.startswith("  "))
     assert len(preview) > 8 * outputs
+
+
+def test_a_preview_needs_no_room_for_its_output(tmp_path: Path) -> None:
+    """It writes nothing, so that a file of that name, or the input itself, is no obstacle: a note says so."""
+    (tmp_path / "soft.png").write_bytes(b"old")
+    shutil.copy(SAMPLES / "house.png", tmp_path)
+    call = ("filter", "house.png", "-k", "box:9", "--dry-run", "--plot", "-", "-o")
+    free, *others = [ok(*call, name, cwd=tmp_path) for name in ("free.png", "soft.png", "house.png")]
+    assert free.stderr == b"" and len(free.stdout.splitlines()) > 8
+    for done, said in zip(others, (b"soft.png': it exists", b"it is an input too"), strict=True):
+        assert done.stdout.splitlines()[1:] == free.stdout.splitlines()[1:]
+        assert said in done.stderr and done.stderr.startswith(b"note: ")
+    assert (tmp_path / "soft.png").read_bytes() == b"old" and not (tmp_path / "free.png").exists()
+    assert convcli(*call[:4], "--dry-run", "-o", "soft.png", cwd=tmp_path).returncode == 1
 
 
 def test_a_colour_map_with_its_bar(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from convcli.cli.filter.request import Request
 from convcli.cli.shared import outputs, report
 from convcli.cli.shared.kernels import is_transform, kernels_for
 from convcli.cli.shared.terminal import Meter
-from convcli.common import Distances, Missing, UsageError, frozen, number_text, per_axis
+from convcli.common import ConvError, Distances, Missing, UsageError, frozen, number_text, per_axis
 from convcli.data import ArraySource, Axis, Info, Source
 from convcli.execution.items import item_of
 from convcli.execution.pipeline import Pipeline
@@ -379,11 +379,16 @@ def show(request: Request, task: Task) -> None:
     if request.device != "cpu":  # the plan does not look whether it is there
         _ = task.pipeline.engine
     for path in task.paths:
-        opening.check_not_input(path, request.inputs, force=request.force)
-        if request.skip_existing and opening.exists(path):
-            continue
-        if missing_folder(Path(path).parent) is None:
-            opening.check_output(path, task.format, task.pipeline.result, force=request.force)
+        try:
+            opening.check_not_input(path, request.inputs, force=request.force)
+            skipped = request.skip_existing and opening.exists(path)
+            if not skipped and missing_folder(Path(path).parent) is None:
+                opening.check_output(path, task.format, task.pipeline.result, force=request.force)
+        except ConvError as error:
+            if request.plot is None:
+                raise
+            if not request.messages.quiet:  # a preview writes nothing
+                report.note(f"nothing is written, and could not be: {error}")
     found = Report(
         task, task.notes, {"plan": task.pipeline.lines} if request.messages.explain_choices else {}
     )

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from convcli.cli.net.request import Filling
 from convcli.cli.shared.opened import Opened, opened
-from convcli.common import UsageError, about
+from convcli.common import UsageError, about, counted
 from convcli.data import Colour
-from convcli.geometry.graph import Shape
+from convcli.geometry.graph import Shape, Step
 from convcli.jobs.job import compute_type
 from convcli.media.options import ReadOptions
 from convcli.networks.model import Net, check_budget, parameters_of
@@ -53,20 +53,26 @@ def _bound(net: Net, input: Opened, filling: Filling, pixels: int | None) -> Tor
     """Bind a net to an input and fill its parameters; ``pixels`` as in `convcli.common.budget.allow`."""
     if net.reread is not None and net.input != input.shape:
         net = load_net(net.reread, given=input.shape)
+    given, steps = input.shape, tuple[Step, ...]()
     try:
-        steps = net.trace(net.preprocess.output(input.shape))
+        steps = net.trace(given := net.preprocess.output(given))
+        with about(net.title):
+            check_budget(steps, input.shape, pixels)
+            arrays = initial(parameters_of(steps), filling.weights, filling.seed, pixels)
     except UsageError as error:
-        info = input.info
-        if "C" not in info.letters and len(info.letters) > 1 and info.colour is Colour.NONE:
+        info, declared = input.info, net.input and net.preprocess.output(net.input)
+        misfit = not steps
+        if declared and declared.channels != given.channels:
+            misfit, error.subject = True, ""
+            error.problem = (
+                f"the net takes {counted(declared.channels, 'channel')}, and it has {given.channels}"
+            )
+        if misfit and "C" not in info.letters and len(info.letters) > 1 and info.colour is Colour.NONE:
             error.problem += (
                 f" (the input's axes were taken for {info.letters}; "
                 f"if the first counts channels, say --axes C{info.letters[1:]})"
             )
         raise
-    with about(net.title):
-        check_budget(steps, input.shape, pixels)
-        parameters = parameters_of(steps)
-        arrays = initial(parameters, filling.weights, filling.seed, pixels)
     dtype = compute_type(input.info.dtype, filling.precision)
     from convcli.networks.torch_run import TorchNet
 
