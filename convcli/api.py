@@ -143,6 +143,7 @@ def filter(
     array : array_like, torch.Tensor, PIL.Image.Image, xarray.DataArray, dask.array.Array, or a table
         Real numbers, shape (X,), (Y, X), (Z, Y, X) or (T, Z, Y, X), or as ``axes`` says; booleans are 0 and 1.
         Of a DataFrame or Series of pandas or Polars each column is filtered along the rows.
+        What a masked array masks is missing, as with ``mask``, and the result is a masked array.
         The dimensions of a DataArray are known by their first letters, and by ``band``, ``lat`` and ``lon``.
     kernel : str, Kernel, array_like, or a list of these
         A name, ``name:parameters``, a file or inline text; a Kernel; weights of shape (x,), (y, x), (z, y, x),
@@ -238,6 +239,14 @@ def filter(
     """
     asked = dict(locals())
     del asked["array"]
+    if isinstance(array, np.ma.MaskedArray) and mask is None:
+        asked["mask"] = ~np.ma.getmaskarray(array)
+        made = filter(array.data, **asked)
+        if made.dtype.kind != "f" and not asked["mask"].all():
+            raise UsageError(
+                "a result of integers holds no missing samples of a masked array: leave out range="
+            )
+        return np.ma.masked_invalid(made, copy=False)
     if type(array) is np.ndarray and (planned := _PLANNED.get(_key(array, asked))):
         made = planned.again(array)
         if made is not None:
