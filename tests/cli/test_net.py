@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -424,6 +426,9 @@ CASES: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     "count 0": ((*RUN, "ok.yaml", "a.png", "--maps", "m.png", "--count", "0"), 2, ("--count 0",)),
     "input beside nothing": ((*RUN, "ok.yaml", "a.png", "-o", "b.png", "--with-input"), 2, ("--maps",)),
     "no such device": ((*RUN, "ok.yaml", "a.png", "-o", "b.png", "--device", "abacus"), 2, ("abacus",)),
+    "a folder as a size": (
+        ("learn", "--net", "ok.yaml", "--input", "."), 2, ("--input is a size", "convcli learn . --net"),
+    ),
     "nothing to show": (("net", "show", "ok.yaml"), 2, ("--input",)),
     "a bad size": (("net", "show", "ok.yaml", "--input", "3@x"), 2, ("input 'x'",)),
     "four axes, upsample": ((*RUN, "up.yaml", "four.npy", "-o", "b.npy"), 2, ("at most 3 axes", "--axes CZYX")),
@@ -432,6 +437,27 @@ CASES: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     "shift 0": (("net", "check", "ok.yaml", "a.png", "--shifts", "0-3"), 2, ("shift 0",)),
     "no such axis": (("net", "check", "ok.yaml", "a.png", "--along", "z"), 2, ("--along z", "y, x")),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*RUN, "scores.yaml", "a.png"),
+        (*RUN, "scores.yaml", "a.png", "grey.png"),
+        ("net", "check", "up.yaml", "a.png"),
+        ("learn", "a.png", "a.png", "--net", "scores.yaml", "-o", "b.safetensors"),
+        ("filter", "a.png", "-k", "box:3", "--engine", "torch", "-o", "b.png"),
+    ],
+)
+def test_without_torch_a_line_says_so(words: tuple[str, ...], tmp_path: Path) -> None:
+    files(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    code = "import sys; sys.modules['torch'] = None; from convcli.cli.program import run; sys.exit(run(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "needs torch: pip install torch" in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("name", CASES)

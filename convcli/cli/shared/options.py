@@ -3,6 +3,7 @@
 import re
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 
 from convcli.common import Channels, EngineName, Precision, UsageError, frozen
 from convcli.common.options import Panel, flag, group, option, shared
@@ -29,6 +30,8 @@ Size = tuple[int | None, tuple[int, ...]]
 def _size(text: str) -> Size:
     from convcli.geometry.grammar import parse_size  # 2 ms that other commands need not wait for
 
+    if not text[:1].isdigit() and Path(text).exists():
+        raise UsageError(f"--input is a size, and {text!r} names files: convcli learn {text} --net NET")
     return parse_size(text, "input")
 
 

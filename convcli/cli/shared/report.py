@@ -38,6 +38,8 @@ def explained(error: BaseException) -> tuple[str, int]:
         )
     if isinstance(error, OSError):
         return f"{error.filename!r}: {error.strerror}" if error.filename else str(error.strerror or error), 1
+    if isinstance(error, ImportError) and str(error.name).partition(".")[0] == "torch":
+        return "this command needs torch: pip install torch", 1
     if broken := plugins.blamed(error):
         return str(broken), broken.exit_code
     return f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)", 1
