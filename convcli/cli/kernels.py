@@ -265,9 +265,9 @@ def _frequencies(found: Described) -> Iterator[tuple[str, str]]:
     yield "gain", f"{0.0 if kernel.zero_sum else made.at_zero:.4g} at zero; {'; '.join(told)}"
     late = ["by the frequency" if one is None else f"{one:g} samples" for one in made.delays]
     yield "delay", ", ".join(late if len(set(late)) > 1 else late[:1])
-    folds = [f"{100 * share:.2g} % by {stride}" for stride, share in made.folded.items() if share >= _FOLDS]
+    folds = [f"{by} folds {100 * share:.2g} %" for by, share in made.folded.items() if share >= _FOLDS]
     if folds and not kernel.zero_sum:
-        yield "strides", f"fold of its energy: {', '.join(folds)}"
+        yield "aliasing", f"stride {', '.join(folds).replace('%', '% of the energy', 1)}"
 
 
 _FOLDS = 0.0005  # of the energy: less is no matter

@@ -116,7 +116,7 @@ _ELSEWHERE = {  # options that a command has no meaning for, or has under anothe
     "min-weight": "--missing skip:0.5 asks for samples under half of the weights",
     "mode": "--pad-mode says what lies outside, --padding how much of it",
     "nan": "use --missing",
-    "normalize": "use --scale normalise",
+    **dict.fromkeys(("normalise", "normalize"), "use --scale normalise"),
     "overwrite": "use -y (--force)",
     "pad": "--padding says how much, --pad-mode what lies outside",
     "preview": "filter --dry-run --plot - draws input and result in the terminal",

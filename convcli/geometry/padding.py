@@ -205,6 +205,9 @@ ELSEWHERE = {
     "nearest": PadMode.REPLICATE,  # scipy
     "wrap": PadMode.CIRCULAR,  # numpy, scipy, scikit-image
     "mirror": PadMode.REFLECT,  # scipy
+    "grid-constant": PadMode.CONSTANT,
+    "grid-mirror": PadMode.SYMMETRIC,
+    "grid-wrap": PadMode.CIRCULAR,
     "border_constant": PadMode.CONSTANT,  # OpenCV
     "border_replicate": PadMode.REPLICATE,
     "border_reflect": PadMode.SYMMETRIC,

@@ -86,11 +86,11 @@ def _unknown(text: str) -> str:
         return (
             "the kernel is empty: give a name (see `convcli kernels list`), a file, or weights such as 1,0,-1"
         )
-    if "/" in text or Path(text).suffix:
-        return f"kernel {quoted(text)}: a kernel file ends in {', '.join((*_YAML, *SUFFIXES))}"
-    if text.partition(":")[0] == "stft":
-        return f"kernel {quoted(text)}: a spectrogram is the first kernel of `convcli filter`, and of nothing else"
     name = text.partition(":")[0].lower()
+    if "/" in name or Path(name).suffix:
+        return f"kernel {quoted(text)}: a kernel file ends in {', '.join((*_YAML, *SUFFIXES))}"
+    if name == "stft":
+        return f"kernel {quoted(text)}: a spectrogram is the first kernel of `convcli filter`, and of nothing else"
     near = difflib.get_close_matches(name, library.names(), n=3)
     words = next((what for words, what in _WORDS.items() if name in words.split()), "")
     if words:
@@ -102,8 +102,11 @@ def _unknown(text: str) -> str:
 _WORDS = {  # everyday names of filters, and what does their work here
     "blur blurred smooth smoothing soften": "try gaussian:2 or box:5",
     "denoise despeckle noise": "try median:3 for specks, gaussian:1 for grain",
-    "mean average avg": "try box:5",
+    "mean average avg moving-average rolling": "try box:5",
     "edges edge-detect edge-detection outline contour gradient": "try sobel, or laplacian8",
+    "edge-x edge-y": "try sobel-x or sobel-y, or gaussian:sigma=2,order=0x1",
+    "derivative slope": "try edge or savgol:11,3,deriv=1 for signals, sobel-x for pictures",
+    "bandstop notch": "a file of its weights works, such as those of scipy.signal.firwin",
     "sharpening sharper": "try sharpen or unsharp",
     "laplace laplacian": "try laplacian4, or log:sigma=2",
     "maximum dilate dilation": "try max:3",
@@ -117,7 +120,7 @@ _WORDS = {  # everyday names of filters, and what does their work here
     "movement moving": "try motion, or the command `convcli motion`",
     "canny": "Canny's method is more than a convolution (OpenCV's Canny, skimage.feature.canny); sobel begins it",
     "bilateral nlmeans": "its weights depend on the samples, so it is no convolution (OpenCV and scikit-image have it)",
-    "contrast brightness gamma threshold levels equalize": "it needs no window: --range and --scale map values",
+    "contrast brightness gamma invert threshold levels equalize": "it needs no window: --range and --scale map values",
     "resize thumbnail downscale": "`magick` and `vips` resize; smaller by whole numbers: --pool avg:2",
     "rotate crop": "`magick` and `vips` do it",
 }

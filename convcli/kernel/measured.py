@@ -21,7 +21,7 @@ def in_samples(text: str, axes: Sequence[Axis] | None, rank: int) -> str:
     ----------
     axes
         The data's axes of space that the kernel may slide along, the last of them first to be taken; without them
-        each amount is taken for one sample, so that all else in the text can be checked.
+        each amount is taken for some samples, so that all else in the text can be checked.
     rank
         As in `parse_parametric`.
 
@@ -64,7 +64,7 @@ def _in_samples(formula: Formula, name: str, part: str, axes: Sequence[Axis] | N
         if formula.rank and len(pieces) > 1:
             raise UsageError(f"it takes one number of samples, and {' and '.join(pieces)} differ")
     else:
-        one = "1" if name in _LEAST else "0.2" if name == "low" else "0.3"
+        one = {"size": "11", "low": "0.2"}.get(name, "1" if name in _LEAST else "0.3")  # fits every formula
         pieces = [one if amount else piece for piece, amount in zip(pieces, amounts, strict=True)]
     return f"{key}{equals}" * bool(equals) + "x".join(pieces)
 
@@ -76,7 +76,7 @@ def _counted(key: str, amount: Amount, axis: Axis, axes: Sequence[Axis]) -> str:
     if count < (1 - _ROUNDED) * _LEAST[key]:
         text = f"{to_float(amount[0]):g}{amount[1]}"
         raise UsageError(f"{text} is {to_float(count):.3g} of a sample: give more")
-    if key == "sigma":
+    if key != "size":
         return repr(to_float(count)).removesuffix(".0")
     near = min(round(count), 10**9)  # refused as a size, and short enough for a line
     return str(
@@ -97,7 +97,11 @@ def _cycles(amount: Amount, axis: Axis, axes: Sequence[Axis]) -> Fraction:
 
 _FREQUENCIES = ("cutoff", "low", "high", "frequency")
 _ROUNDED = Fraction(1, 10**9)  # of a count: what spacings in doubles leave
-_LEAST = {"size": Fraction(1), "sigma": Fraction(1, 8)}  # samples: less reaches no neighbour
+_LEAST = {
+    "size": Fraction(1),
+    "radius": Fraction(1),
+    "sigma": Fraction(1, 8),
+}  # samples: less reaches no neighbour
 
 
 def uneven(text: str, axes: Sequence[Axis], rank: int) -> str:

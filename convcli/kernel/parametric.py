@@ -165,7 +165,9 @@ def _whole(numbers: Sequence[Fraction], what: str, least: int, most: int) -> Siz
 def _cycles(numbers: Sequence[Fraction]) -> Floats:
     for number in numbers:
         if not 0 < number < Fraction(1, 2):
-            raise UsageError(f"a frequency of {to_float(number):.3g} cycles a sample: give 0 to 0.5, or Hz")
+            raise UsageError(
+                f"{to_float(number):.3g} cycles a sample: give more than 0 and less than 0.5, or Hz"
+            )
     return tuple(map(float, numbers))
 
 

@@ -52,6 +52,7 @@ def test_errors_say_what_to_do(photo: Path, arguments: tuple[object, ...], wante
         (("filter", SIGNAL, "-k", "box:3", "-f"), "no -f here: use -y (--force)"),
         (("filter", SIGNAL, "-k", "box:3", "--roi", "1,2,3,4"), "no --roi here: use --region"),
         (("filter", SIGNAL, "-k", "box:3", "--overwrite"), "no --overwrite here: use -y"),
+        (("filter", SIGNAL, "-k", "box:3", "--normalise"), "no --normalise here: use --scale normalise"),
         (("filter", SIGNAL, "-k", "box:3", "--strides", "2"), "--strides; did you mean --stride, --threads?"),
         (("kernels", "sobel"), "no command 'sobel'; `convcli kernels show sobel` shows one"),
         (("show", "sobel"), "no command 'show'; `convcli kernels show NAME` shows one"),

@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
+import convcli
 from convcli.common.errors import UsageError
 from convcli.common.numbers import parse_numbers, per_axis
 from convcli.geometry.padding import PaddingName, PadMode, parse_pad_mode, parse_padding
@@ -477,6 +479,10 @@ def test_pad_modes_by_their_names_in_numpy_and_scipy():
         parse_pad_mode("BORDER_REFLECT") is PadMode.SYMMETRIC
     )  # fedcba|abcdefgh|hgfedcb, as OpenCV documents it
     assert parse_pad_mode("BORDER_REFLECT_101") is PadMode.REFLECT  # gfedcb|abcdefgh|gfedcba
+    x = np.arange(5.0)
+    for name in ("grid-constant", "grid-mirror", "grid-wrap"):
+        want = ndimage.correlate1d(x, [1.0, 2, 5], mode=name)
+        np.testing.assert_array_equal(convcli.filter(x, "1,2,5", axes="X", pad_mode=name), want)
 
 
 def test_parsing():

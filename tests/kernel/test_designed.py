@@ -13,6 +13,7 @@ from scipy import ndimage, signal
 from skimage.filters import gabor_kernel
 from skimage.morphology import ball, disk
 
+from convcli import filter as filtered
 from convcli.common.errors import UsageError
 from convcli.kernel import load_kernel
 from tests.shell import convcli, ok
@@ -103,9 +104,21 @@ def test_cut_offs_in_hertz(tmp_path: Path) -> None:
     ok("filter", tmp_path / "a.wav", "-k", "bandpass:0.05kHz,100Hz,taps=31", "-o", tmp_path / "c.npy")
     want = ndimage.correlate1d(x, signal.firwin(31, [50, 100], fs=1000, pass_zero=False), mode="nearest")
     np.testing.assert_allclose(np.load(tmp_path / "c.npy"), want, atol=1e-7)
-    for text, part in (("lowpass:50ms", b"no frequency"), ("lowpass:500Hz", b"0 to 0.5")):
+    for text, part in (("lowpass:50ms", b"no frequency"), ("lowpass:500Hz", b"less than 0.5")):
         refused = convcli("filter", tmp_path / "a.wav", "-k", text)
         assert refused.returncode == 2 and part in refused.stderr
+
+
+def test_smoothing_and_disks_in_units() -> None:
+    x = np.random.default_rng(3).normal(size=(9, 20, 21))
+    want = signal.savgol_filter(x[0, 0], 11, 3, mode="nearest")
+    got = filtered(x[0, 0], "savgol:11ms,3", axes="X", spacing="1ms")
+    np.testing.assert_allclose(got, want, atol=1e-12)
+    z, y, x0 = np.mgrid[-1:2, -4:5, -4:5]
+    ball = ((1.5 * z) ** 2 + (0.5 * y) ** 2 + (0.5 * x0) ** 2 <= 2**2).astype(float)
+    want = ndimage.correlate(x, ball / ball.sum(), mode="nearest")
+    got = filtered(x, "disk:2mm", axes="ZYX", spacing=("1.5mm", "0.5mm", "0.5mm"))
+    np.testing.assert_allclose(got, want, atol=1e-12)
 
 
 def test_a_rate_shows_a_kernel_in_hertz() -> None:
