@@ -142,9 +142,7 @@ def _outer(axes: Sequence[Sequence[float]]) -> Sequence[float]:
 
 def _bell(sigma: float, radius: int) -> list[float]:
     """Return samples of a Gaussian at whole numbers, divided by their sum."""
-    samples = [math.exp(-0.5 * (x / sigma) * (x / sigma)) for x in range(-radius, radius + 1)]
-    total = math.fsum(samples)
-    return [sample / total for sample in samples]
+    return _normalised([math.exp(-0.5 * (x / sigma) * (x / sigma)) for x in range(-radius, radius + 1)])
 
 
 def _ratios(numbers: Sequence[Fraction]) -> Floats:
