@@ -250,7 +250,10 @@ class Pipeline:
                 yield f"chunks of {better} instead of {was} would be read {least:.2f} times"
 
     def _with_chunks(self, side: int) -> tuple[float, tuple[int, ...]]:
-        """Return how often samples would be read if input and output had cubes as chunks, and these chunks."""
+        """Return how often samples would be read if input and output had cubes as chunks, and these chunks.
+
+        Chunks with which there are too few boxes, or boxes that take much more memory, count as read infinitely often.
+        """
         info = self.source.info
         piece = tuple(min(side, info.size(letter)) for letter in info.box_letters)
         source = cast(Source, SimpleNamespace(info=info, grain=replace(self.source.grain, piece=piece)))
@@ -258,6 +261,7 @@ class Pipeline:
         grain = replace(self._grain, piece=piece) if chunked else self._grain
         other = Pipeline(self.job, source, self._resources, grain=grain, apart=self.apart)
         poor = prod(piece) < LEAST_CHUNK or other.plan.blocks < 2 * max(self.apart, 1)
+        poor |= other.plan.memory > 2 * self.plan.memory
         return (inf if poor else other.read_over), piece
 
     @property

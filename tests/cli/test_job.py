@@ -313,21 +313,26 @@ def test_what_cannot_be_meant_is_refused(
     assert {one.name for one in tmp_path.iterdir()} == {"a.npy", "a.zarr"}
 
 
-def test_chunks_that_are_proposed_are_read_as_often_as_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("memory", "shape"), [("1GB", (4096, 8192, 8192)), ("500MB", (512, 640, 640))])
+def test_chunks_that_are_proposed_are_read_as_often_as_it_says(
+    tmp_path: Path, memory: str, shape: tuple[int, ...]
+) -> None:
     """Boxes are a chunk thick here, so that each reads the chunks around it, for a halo of six samples."""
-    call = ["filter", "a.zarr", "-k", "gaussian:sigma=2", "-o", "b.zarr", "--workers", "2", "--memory", "1GB",
+    call = ["filter", "a.zarr", "-k", "gaussian:sigma=2", "-o", "b.zarr", "--workers", "2", "--memory", memory,
             "--dry-run", "-v"]  # fmt: skip
     pattern = (
-        r"read (\d+\.\d+) times,.*\nchunks of ([0-9x]+) instead of 64x64x64 would be read (\d+\.\d+) times"
+        r"read (\d+\.\d+) times, about (\d+) MB .*\n"
+        r"chunks of ([0-9x]+) instead of 64x64x64 would be read (\d+\.\d+) times"
     )
-    form = {"shape": (4096, 8192, 8192), "dtype": "u2", "dimension_names": ["z", "y", "x"]}
+    form = {"shape": shape, "dtype": "u2", "dimension_names": ["z", "y", "x"]}
     zarr.create_array(tmp_path / "a.zarr", chunks=(64,) * 3, **form)  # type: ignore[arg-type]
-    now, better, least = re.search(pattern, ok(*call, cwd=tmp_path).stdout.decode()).groups()  # type: ignore[union-attr]
+    now, megabytes, better, least = re.search(pattern, ok(*call, cwd=tmp_path).stdout.decode()).groups()  # type: ignore[union-attr]
     assert float(least) < float(now) / 1.25
     chunks = tuple(map(int, better.split("x")))
     zarr.create_array(tmp_path / "a.zarr", chunks=chunks, overwrite=True, **form)  # type: ignore[arg-type]
     told = ok(*call, cwd=tmp_path).stdout.decode()
     assert f"each sample is read {least} times" in told and "would be read" not in told
+    assert int(re.search(r"about (\d+) MB for boxes", told)[1]) <= 2 * int(megabytes)  # type: ignore[index]
 
 
 def started(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
