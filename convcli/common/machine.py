@@ -19,7 +19,7 @@ def take_share(threads: int) -> None:
 
 
 def keep_memory() -> None:
-    """Let this process keep what it frees, within the bounds that glibc itself goes up to.
+    """Let this process and those that it forks keep what they free, within the bounds that glibc itself goes up to.
 
     Otherwise each small file would get its memory from the system again, page by page.
     """

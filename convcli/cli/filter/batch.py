@@ -159,7 +159,8 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
 
     if processes > 1:
         importlib.import_module("convcli.cli.filter.task")  # once for all processes
-    keep_memory()
+    if can_fork():  # Linux
+        keep_memory()
     signals.add(interrupted)
     outcomes = in_order(work, inputs, processes, work, arrived)
     try:
