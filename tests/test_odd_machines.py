@@ -286,7 +286,7 @@ SCARCE: dict[str, tuple[str, Callable[[], object], str]] = {
         at_most(resource.RLIMIT_NOFILE, 5),
         "Too many open files",
     ),
-    "no thread": ("filter house.png -k box:3 -o o.png", few_threads, "no thread or process can be started"),
+    "no thread": ("filter large.png -k box:3 -o -", few_threads, "no thread or process can be started"),
     "no thread, table": ("filter noisy-signal.csv -k smooth3 -o o.csv", few_threads, "polars needs"),
     "no thread, clip": ("motion walk.mp4 --no-output", few_threads, "FFmpeg needs"),
     "no thread, process": (
@@ -307,6 +307,7 @@ def test_memory_threads_and_files_that_are_too_few(name: str, home: Path) -> Non
     home.chmod(0o777)
     with Image.open(home / "house.png") as image:
         image.save(home / "house.ico")
+        image.resize((3000, 2000)).save(home / "large.png")
     present = listing(home)
     done = shell(*command.split(), cwd=home, before=before)
     assert done.returncode == 1

@@ -333,7 +333,7 @@ class Job:
         above = f"{float(1 / (2 * jump * abs(places.spacing))):,.6g} Hz"
         smooth = f"-k gaussian:sigma={int(jump)}"
         return (
-            f"up to {passes:.0%} of frequencies above {above} fold back (aliasing): smooth first ({smooth})",
+            f"up to {passes:.0%} of what lies above {above} folds back (aliasing): smooth first ({smooth})",
         )
 
     def _companions(self) -> Companions | None:

@@ -89,7 +89,7 @@ def test_a_stride_says_how_much_folds_back(taps: str, stride: int, tmp_path: Pat
     frequencies, response = freqz([float(tap) for tap in taps.split(",")], worN=20_000, fs=RATE)
     limit = RATE / 2 / stride
     share = np.abs(response[frequencies > limit]).max() / np.abs(response).max()
-    assert f"up to {share:.0%} of the frequencies above {limit:,.6g} Hz is left" in said
+    assert f"up to {share:.0%} of what lies above {limit:,.6g} Hz folds back" in said
 
 
 def test_a_wide_smoothing_before_a_stride_needs_no_word(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_samples_that_are_no_numbers_can_be_ignored() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--region", "1,2,3"], "region '1,2,3': give x,y,width,height in pixels, corners"),
+        (["--region", "1,2,3"], "region '1,2,3': give x,y,width,height, corners 'x,y x,y x,y', or a mask"),
         (["--ignore", "1,2 3,4"], "ignore '1,2 3,4': give"),
         (["--region", "0,0,0,9"], "region '0,0,0,9': give"),
         (["--region", "-1,0,9,9"], "region '-1,0,9,9': give"),

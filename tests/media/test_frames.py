@@ -295,6 +295,19 @@ def test_an_animation_that_states_another_number_of_frames_is_a_still_picture(
     assert done.returncode == 1 and f"states {stated} frames and has 2".encode() in done.stderr
 
 
+@pytest.mark.parametrize("plays", [0, 7, 1 << 31, (1 << 32) - 1])
+def test_no_number_of_plays_keeps_the_first_picture_from_being_read(plays: int, tmp_path: Path) -> None:
+    data, _ = draw_apng(1, 8, 3, hidden=True)
+    at = data.index(b"acTL") - 4
+    count = struct.unpack_from(">I", data, at + 8)[0]
+    (tmp_path / "a.png").write_bytes(
+        data[:at] + chunk(b"acTL", struct.pack(">II", count, plays)) + data[at + 20 :]
+    )
+    ok("filter", tmp_path / "a.png", "-k", "identity", "-o", tmp_path / "b.png")
+    with Image.open(tmp_path / "b.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), imagecodecs.png_decode(data))
+
+
 def test_a_gif_without_a_palette_is_grey(tmp_path: Path) -> None:
     """The format leaves the colours to the reader; Pillow takes grey too."""
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)

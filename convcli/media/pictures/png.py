@@ -106,6 +106,8 @@ def source(fp: IO[bytes], options: ReadOptions) -> Source:
             if options.all_frames:
                 raise
             notes = (f"{error}; the still picture alone is read", *notes)
+        before, _, behind = data.partition(b"".join(chunk(b"acTL", chunks.others[b"acTL"])[:-1]))
+        data = before + behind[4:]  # libpng takes no picture with a count that is out of range
     metadata, dpi, orientation = carried
     fp.close()
 
