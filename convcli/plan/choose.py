@@ -127,7 +127,7 @@ class Workload:
             else:
                 beside = way.scratch(replace(work, sizes=sizes[-len(work.sizes) :]))
                 beside += 0 if way.fused(work) and (index or self.taken) else padded
-                if way.fused(work) and self.straight:
+                if way.fused(work) and self.straight and (rendered == 0 or "int" in self.result):
                     sums, rendered = made, 0  # from samples to pixels
             most = max(most, (read if index else 0) + beside + sums + rendered)
             sizes, rendered = given, 0
@@ -347,7 +347,7 @@ class Plan:
         workers = self.workers
         read, work, made = self.job.bytes(self.steps, self.algorithms)
         beside = workers > 1  # others are read and written meanwhile
-        reads, waiting = (workers + 1, workers + 3) if beside else (1, 2)
+        reads, waiting = (workers + 1, workers + 3) if beside else (1, 3)  # zarr holds what it was given last
         return (
             min(reads, self.blocks) * read * (not self.kept)
             + workers * work
