@@ -6,4 +6,4 @@ Nothing here opens an image or a terminal.
 """
 
 SUFFIXES = (".onnx", ".yaml", ".yml", ".keras", ".h5", ".pt2", ".pt", ".pth")
-"""Of files that are taken for nets; those that hold none that is read are told how to become one that is."""
+"""Suffixes of files that are taken for nets; for those that are not read, an error says how to convert them."""

@@ -180,7 +180,7 @@ def filter_several(request: Request, found: Found, claims: Claims) -> None:
 
 
 def crew_of(threads: int, inputs: Sequence[Input], more: bool) -> int:
-    """Return how many processes work on inputs; ``more`` than there are threads where they are many and small."""
+    """Return how many processes to start: with ``more``, up to three a thread where inputs are many and small."""
     crew = max(1, min(threads, len(inputs)))
     most = min(WAITING * crew, len(inputs) // ALONE)
     return most if more and most > crew > 1 and sum(map(_size, inputs)) <= SMALL * len(inputs) else crew
