@@ -4,6 +4,8 @@ A memory map would be shorter, and crash where a file shrinks.
 """
 
 import io
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
@@ -13,6 +15,8 @@ import numpy as np
 
 from convcli.common import ConvError
 from convcli.data import BOXES, Box, Info, Sink, Span, slices
+
+_SHORTER = "the file has become shorter while it was read"
 
 
 def read(
@@ -121,5 +125,11 @@ def fill(fp: IO[bytes], array: np.ndarray) -> None:
     while view:
         count = fp.readinto(view)  # type: ignore[attr-defined]
         if not count:
-            raise ConvError("the file has become shorter while it was read")
+            raise ConvError(_SHORTER)
         view = view[count:]
+    if not isinstance(getattr(fp, "raw", fp), io.FileIO):
+        return
+    # Of a file that is cut while it is read the system may give zeros instead of what was there, and no error.
+    found = os.fstat(fp.fileno())
+    if stat.S_ISREG(found.st_mode) and found.st_size < fp.tell():
+        raise ConvError(_SHORTER)

@@ -306,7 +306,7 @@ SIZES = {  # what there is, what there is today, and the most that all open issu
     "options of filter": (len(options_of(("filter",))), 58, 58),
     "core dependencies": (len(core_dependencies()), 15, 17),
 }
-CODE_LINES = 32_945  # of today; the aim is below 20,000
+CODE_LINES = 32_953  # of today; the aim is below 20,000
 
 
 @pytest.mark.parametrize("what", SIZES)
